@@ -1,0 +1,85 @@
+"""Every error that autointerp raises on purpose.
+
+    AutointerpError                one line for the user: the value, then the remedy
+    ├── BadInput                   what was asked for cannot be done                (exit 2)
+    │   ├── SettingsError          a malformed or contradictory autointerp.toml
+    │   ├── UnknownName            a source, rubric, rater, format or run not there
+    │   ├── RubricError            a rubric file that does not follow the form
+    │   ├── SubjectError           weights, tokenizer or site that do not fit together
+    │   ├── CorpusError            a corpus that is missing, malformed or too short
+    │   ├── TooFewUnits            more units asked for than exist or pass the filter
+    │   ├── TooFewRatings          a statistic asked for on too little data
+    │   └── RunMismatch            the run on disk was made with other settings
+    ├── RunLocked                  another process has the run open                  (exit 1)
+    ├── StorageError               the disk is full, read-only or gone               (exit 1)
+    └── RaterError                 a rater that cannot go on at all: bad key, spent
+                                   quota; single failures are ratings, not errors    (exit 1)
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AutointerpError(Exception):
+    """The parent of all errors that are the user's to mend; its text is one line."""
+
+    exit_code = 1
+
+
+class BadInput(AutointerpError):
+    exit_code = 2
+
+
+class SettingsError(BadInput):
+    pass
+
+
+class UnknownName(BadInput):
+    """A name that is not in a folder of additions; the text lists the names that are."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], remedy: str = "") -> None:
+        known = sorted(known)
+        close = difflib.get_close_matches(name, known, n=1)
+        guess = f"; did you mean '{close[0]}'?" if close else ""
+        listed = ", ".join(known) if known else "none"
+        super().__init__(
+            f"unknown {kind} '{name}'{guess} (known: {listed}){'; ' + remedy if remedy else ''}"
+        )
+
+
+class RubricError(BadInput):
+    pass
+
+
+class SubjectError(BadInput):
+    pass
+
+
+class CorpusError(BadInput):
+    pass
+
+
+class TooFewUnits(BadInput):
+    pass
+
+
+class TooFewRatings(BadInput):
+    pass
+
+
+class RunMismatch(BadInput):
+    pass
+
+
+class RunLocked(AutointerpError):
+    pass
+
+
+class StorageError(AutointerpError):
+    pass
+
+
+class RaterError(AutointerpError):
+    pass

@@ -1,0 +1,202 @@
+"""What crosses from one room to the next.
+
+Frozen dataclasses without behaviour beyond their own invariants: see `../README.md`, "How it
+works", for the order in which they arise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Split = Literal["explain", "score"]
+Draw = Literal["top", "interval", "random"]
+Status = Literal["ok", "unparsed", "refused", "failed", "skipped"]
+
+STATUSES: tuple[Status, ...] = ("ok", "unparsed", "refused", "failed", "skipped")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Unit:
+    """One column of a source: `sign` is -1 for the negative half of a signed activation."""
+
+    source: str
+    index: int
+    sign: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.source}/{self.index}{'' if self.sign > 0 else '-'}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnitSummary:
+    """What the harvest knows of a unit beside its contexts.
+
+    Attributes:
+        density: Share of unmasked tokens on which the unit fires, 0 to 1.
+        tokens: Unmasked tokens that were read.
+        peak: The largest activation, in the subject's own units; 0 if it never fired.
+        order: Place in the seeded random order of its source, from 0; the sample of n units is
+            the first n eligible ones.
+        outcome: `eligible` (has contexts), `dead` (never fired), `ultralow` (fires, but under
+            the density filter) or `dense` (over it).
+        interval_tokens: Tokens on which it fires, by interval of activation; exact where few,
+            else estimated from the reservoirs.
+    """
+
+    unit: Unit
+    density: float
+    tokens: int
+    peak: float
+    order: int
+    outcome: Literal["eligible", "dead", "ultralow", "dense"]
+    interval_tokens: tuple[float, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A window of one document round one token, and the unit's activation on each token.
+
+    Attributes:
+        tokens: The window's tokens as text; bytes that are not UTF-8 are written `\\xNN`.
+        activations: One a token, in the subject's own units; 0 where the unit is silent.
+        focus: Index in `tokens` of the token for which the window was drawn.
+        draw: Why it is here: among the strongest, drawn at random within an interval of
+            activation value, or drawn at random from all tokens.
+        interval: 1 to K, the interval of the focus token's activation (equal widths from 0 to
+            the unit's maximum); None where the unit is silent on the focus token.
+        split: Raters that explain see `explain`; what scores an explanation sees `score`.
+            No document is in both.
+        silent: The unit is silent on every token of the window, as computed, not assumed.
+        document: Index of the document in the corpus.
+        position: Index of the focus token in its document.
+    """
+
+    tokens: tuple[str, ...]
+    activations: tuple[float, ...]
+    focus: int
+    draw: Draw
+    interval: int | None
+    split: Split
+    silent: bool
+    document: int
+    position: int
+
+    @property
+    def activation(self) -> float:
+        """The unit's activation on the focus token."""
+        return self.activations[self.focus]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemContext:
+    """A context as a rater may see it: nothing of the unit but its activations scaled 0–10.
+
+    Attributes:
+        activations: Scaled so that the unit's maximum is 10; None where the rubric hides them.
+        focus: Index of the token that is marked; None if the rubric marks none.
+        split: Which part it serves; prompts show only what their rubric asks for.
+    """
+
+    tokens: tuple[str, ...]
+    activations: tuple[float, ...] | None
+    focus: int | None
+    split: Split
+    silent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What a rater sees, and all that it sees."""
+
+    id: str
+    rubric: str
+    contexts: tuple[ItemContext, ...]
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A call fully described: equal requests have equal keys and are paid once.
+
+    Attributes:
+        key: sha256 of the canonical JSON of rater, body, rubric digest and repeat.
+        item: Id of the item that is asked about.
+        body: What is sent, as JSON values.
+        repeat: From 0.
+    """
+
+    key: str
+    item: str
+    body: dict[str, Any]
+    repeat: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back, before it is read as a score.
+
+    Attributes:
+        text: The raw reply.
+        stop: `end` for a complete reply, `length` if cut short, `refusal` if refused,
+            `error` if none came; then `error` says why.
+        latency_s: Seconds from sending to the last byte.
+        cost_usd: None where no price is known.
+    """
+
+    text: str
+    stop: Literal["end", "length", "refusal", "error"] = "end"
+    model: str | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    cost_usd: float | None = None
+    latency_s: float | None = None
+    error: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """One judgement of one item. `score` is None unless `status` is ok."""
+
+    item: str
+    rubric: str
+    rubric_digest: str
+    rater: str
+    repeat: int
+    status: Status
+    score: int | None
+    description: str | None = None
+    rationale: str | None = None
+    expected_score: float | None = None
+    unassigned_mass: float | None = None
+    call_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.score is None) == (self.status == "ok"):
+            raise ValueError(f"status {self.status} does not go with score {self.score}")
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its interval.
+
+    Attributes:
+        name: What is estimated, such as `mean` or `p_superiority`.
+        groups: The sources that it compares or describes, in order.
+        low, high: Ends of the interval; None where it is undefined, and `note` says why.
+        level: Nominal coverage, 0 to 1.
+        n: Units in each group.
+        method: How the interval was made, with its reference.
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    value: float | None
+    low: float | None
+    high: float | None
+    n: tuple[int, ...]
+    method: str
+    level: float = 0.95
+    note: str = ""

@@ -1,0 +1,231 @@
+"""What a harvest keeps of a stream: strongest entries and uniform draws, by key.
+
+Everything here is a bottom-k sketch: an entry carries a priority that depends on its place in the
+corpus alone, and a bin keeps the entries of lowest priority. So the result depends neither on the
+order of the stream nor on how it is cut, two parts merge exactly, and memory does not grow.
+Source: Cohen and Kaplan 2007, "Summarizing data using bottom-k sketches", PODC, §2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+OCTAVES, PER_OCTAVE = 4, 8
+BINS = OCTAVES * PER_OCTAVE + 1  # the lowest bin holds all that is more than 4 octaves down
+NEVER_FULL = np.uint64(2**32)  # a threshold that every 32-bit priority passes
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Kept places, one a row.
+
+    Attributes:
+        key: [n] which stream (unit and split).
+        value: [n] float32 activation at the place.
+        priority: [n] 32 random bits of the place for this key, as uint64.
+        document, position: [n] the place.
+        ids: [n, window] token ids round the place; -1 outside the model's window or not kept.
+        activations: [n, window] the unit's activations on them.
+    """
+
+    key: NDArray[np.int64]
+    value: NDArray[np.float32]
+    priority: NDArray[np.uint64]
+    document: NDArray[np.int64]
+    position: NDArray[np.int64]
+    ids: NDArray[np.int32]
+    activations: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Entries:
+        """Return the chosen rows."""
+        return Entries(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+
+def no_entries(window: int) -> Entries:
+    """Return an empty table for windows of this many tokens."""
+    return Entries(
+        np.zeros(0, np.int64),
+        np.zeros(0, np.float32),
+        np.zeros(0, np.uint64),
+        np.zeros(0, np.int64),
+        np.zeros(0, np.int64),
+        np.zeros((0, window), np.int32),
+        np.zeros((0, window), np.float32),
+    )
+
+
+def joined(parts: list[Entries]) -> Entries:
+    """Return the tables one behind the other."""
+    return Entries(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Entries)))
+
+
+def rank_within(groups: tuple[NDArray[np.int64], ...]) -> NDArray[np.int64]:
+    """Return each row's rank, from 0, among the equal rows of `groups`, which are sorted."""
+    n = len(groups[0])
+    if not n:
+        return np.zeros(0, np.int64)
+    new = np.zeros(n, dtype=bool)
+    new[0] = True
+    for group in groups:
+        new[1:] |= group[1:] != group[:-1]
+    starts = np.flatnonzero(new)
+    return np.arange(n) - np.repeat(starts, np.diff(np.append(starts, n)))
+
+
+class Buffered:
+    """Entries kept so far and entries that wait; subclasses say which are kept."""
+
+    def __init__(self, window: int, patience: int = 50_000) -> None:
+        self.kept = no_entries(window)
+        self.waiting: list[Entries] = []
+        self.patience = patience
+        self.count = 0
+
+    def add(self, entries: Entries) -> None:
+        """Take entries in; the cost of sorting is paid when enough of them wait."""
+        if not len(entries):
+            return
+        self.waiting.append(entries)
+        self.count += len(entries)
+        if self.count > max(self.patience, len(self.kept) // 2):
+            self.compact()
+
+    def compact(self) -> None:
+        """Keep what is to be kept of all seen."""
+        if self.waiting:
+            everything = joined([self.kept, *self.waiting])
+            self.waiting, self.count = [], 0
+            self.kept = self.chosen(everything)
+
+    def chosen(self, entries: Entries) -> Entries:
+        raise NotImplementedError
+
+
+class Strongest(Buffered):
+    """The `size` entries of largest value for each key; equal ones by place."""
+
+    def __init__(self, keys: int, size: int, window: int) -> None:
+        super().__init__(window)
+        self.size = size
+        self.least = np.zeros(keys, np.float32)  # a new value must be over this
+
+    def chosen(self, entries: Entries) -> Entries:
+        order = np.lexsort((entries.position, entries.document, -entries.value, entries.key))
+        ranks = rank_within((entries.key[order],))
+        kept = entries.take(order[ranks < self.size])
+        last = ranks == self.size - 1
+        self.least[entries.key[order][last]] = entries.value[order][last]
+        return kept
+
+
+class Lowest(Buffered):
+    """The `size` entries of lowest priority for each key: a uniform draw of its places."""
+
+    def __init__(self, keys: int, size: int, window: int) -> None:
+        super().__init__(window)
+        self.size = size
+        self.bound = np.full(keys, NEVER_FULL)  # a new priority must be under this
+
+    def chosen(self, entries: Entries) -> Entries:
+        order = np.lexsort((entries.position, entries.document, entries.priority, entries.key))
+        ranks = rank_within((entries.key[order],))
+        kept = entries.take(order[ranks < self.size])
+        last = ranks == self.size - 1
+        self.bound[entries.key[order][last]] = entries.priority[order][last]
+        return kept
+
+
+def value_bins(value: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return the bin of each positive value: its binary exponent and 3 bits of its mantissa."""
+    bits = np.ascontiguousarray(value, dtype=np.float32).view(np.uint32)
+    return (bits >> np.uint32(20)).astype(np.int64)
+
+
+def bin_edge(number: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the least value of each bin."""
+    return (number.astype(np.uint32) << np.uint32(20)).view(np.float32)
+
+
+class Levelled(Buffered):
+    """A uniform draw of at least `size` places for each key and level of value.
+
+    Levels are eighths of an octave, down to 4 octaves under the key's maximum, and one below. They
+    do not depend on the maximum, so it may grow while we read; when all is read, intervals of
+    equal width are drawn from the levels that they overlap (`draw_interval`).
+
+    Attributes:
+        top: [keys] bin of the largest value so far; 0 before any.
+        bounds: [keys, BINS + 1] a new priority must be under this, by level from the lowest; the
+            last column, for values over the maximum, always lets pass.
+        cut: [keys] values over this stand in a level that is not full, or above one.
+        widest: [keys] largest bound among the full levels under `cut`.
+    """
+
+    def __init__(self, keys: int, size: int, window: int) -> None:
+        super().__init__(window)
+        self.size = size
+        self.top = np.zeros(keys, np.int64)
+        self.bounds = np.full((keys, BINS + 1), NEVER_FULL)
+        self.cut = np.zeros(keys, np.float32)
+        self.widest = np.zeros(keys, np.uint64)
+
+    def level(self, key: NDArray[np.int64], value: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return 0 for the lowest level to BINS - 1 for the highest; BINS if over the maximum."""
+        return np.clip(value_bins(value) - self.top[key] + BINS - 1, 0, BINS)
+
+    def passes(
+        self,
+        key: NDArray[np.int64],
+        value: NDArray[np.float32],
+        priority: NDArray[np.uint64],
+    ) -> NDArray[np.bool_]:
+        """Return which entries would be kept, as far as is known."""
+        return priority < self.bounds[key, self.level(key, value)]
+
+    def chosen(self, entries: Entries) -> Entries:
+        np.maximum.at(self.top, entries.key, value_bins(entries.value))
+        level = self.level(entries.key, entries.value)
+        order = np.lexsort(
+            (entries.position, entries.document, entries.priority, level, entries.key)
+        )
+        key, level = entries.key[order], level[order]
+        ranks = rank_within((key, level))
+        self.bounds[:] = NEVER_FULL
+        last = ranks == self.size - 1
+        self.bounds[key[last], level[last]] = entries.priority[order][last]
+        # Full levels from the lowest upward need no look at the value, only at the priority.
+        full = self.bounds[:, :BINS] < NEVER_FULL
+        lowest_open = np.where(full.all(axis=1), BINS, np.argmin(full, axis=1))
+        edge = bin_edge(np.maximum(self.top + lowest_open - (BINS - 1), 0))
+        self.cut = np.where(lowest_open == 0, np.float32(0), edge).astype(np.float32)
+        below = np.arange(BINS) < lowest_open[:, None]
+        self.widest = np.where(below, self.bounds[:, :BINS], np.uint64(0)).max(axis=1)
+        return entries.take(order[ranks < self.size])
+
+    def draw_interval(
+        self, key: int, entries: Entries, low: float, high: float, most: int
+    ) -> tuple[Entries, float]:
+        """Return a uniform draw of the key's places with low ≤ value < high, and their number.
+
+        `entries` are those kept for this key. At most `most` are drawn, lowest priority first.
+        All places of the interval with a priority under the least bound of its levels are known,
+        so they are a uniform draw; the number is exact where no level is full, else an estimate
+        that has no bias (Cohen and Kaplan 2007, §3).
+        """
+        inside = entries.take((entries.value >= low) & (entries.value < high))
+        if not len(inside):  # levels that are full, but with places outside, tell nothing
+            return inside, 0.0
+        limits = np.finfo(np.float32)
+        ends = np.array([low, np.nextafter(high, 0)]).clip(limits.tiny, limits.max)
+        first, last = self.level(np.array([key, key]), ends.astype(np.float32))
+        bound = self.bounds[key, first : min(last, BINS - 1) + 1].min()
+        drawn = inside.take(inside.priority < bound)
+        count = len(drawn) * (2**32 / float(bound)) if bound < NEVER_FULL else float(len(drawn))
+        order = np.lexsort((drawn.position, drawn.document, drawn.priority))
+        return drawn.take(order[:most]), count

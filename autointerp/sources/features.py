@@ -1,0 +1,49 @@
+"""The SAE's latents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from autointerp.errors import SubjectError
+from autointerp.records import Unit
+from autointerp.sources import Block, Calibration, SiteBatch
+from autointerp.subjects import Subject
+from autointerp.subjects.autoencoder import SparseAutoencoder
+
+IS_CONTROL = False
+
+
+@dataclass(frozen=True)
+class Features:
+    sae: SparseAutoencoder
+
+    @property
+    def size(self) -> int:
+        return self.sae.d_sae
+
+    def unit(self, number: int) -> Unit:
+        return Unit("features", number)
+
+    def note(self, number: int) -> str:
+        return ""
+
+    def block(self, numbers: NDArray[np.int64]) -> Block:
+        columns = torch.from_numpy(numbers).to(self.sae.W_enc.device)
+
+        def compute(batch: SiteBatch) -> Tensor:
+            return self.sae.encode(batch.activations, columns)
+
+        return compute
+
+
+def create(subject: Subject, calibration: Calibration, seed: int) -> Features:
+    if subject.sae is None:
+        raise SubjectError(
+            f"subject '{subject.name}' has no SAE, so no features; name one as `sae` in its settings"
+        )
+    return Features(subject.sae)

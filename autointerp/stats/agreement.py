@@ -1,0 +1,322 @@
+"""Would a second rater agree? Agreement between raters on an ordinal scale.
+
+Ratings are [units, raters], NaN where one is missing. Where every rating is the same value no
+agreement beyond chance can be seen: the value is None, and the note says so.
+Intervals resample units, each with all its ratings; None where no generator is given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats  # type: ignore[import-untyped]
+
+from autointerp.errors import TooFewRatings
+from autointerp.stats.bootstrap import as_ratings, interval_of, resample
+from autointerp.stats.results import Floats, Integers, Statistic, as_level, as_scores
+
+AlphaMetric = Literal["nominal", "ordinal", "interval"]
+IccForm = Literal["ICC(1,1)", "ICC(2,1)", "ICC(3,1)", "ICC(2,k)"]
+
+MAX_LEVELS = 64
+NO_GENERATOR = "no interval asked for"
+
+
+@dataclass(frozen=True, slots=True)
+class PairAgreement:
+    """How two raters agree on the units that both rated."""
+
+    raters: tuple[str, str]
+    units: int
+    kappa: Statistic
+    alpha: Statistic
+    icc: Statistic
+    spearman: Statistic
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How all raters agree, and each pair of them. `icc` uses the units that all rated."""
+
+    alpha: Statistic
+    icc: Statistic
+    pairs: tuple[PairAgreement, ...]
+
+
+def krippendorff_alpha(
+    ratings: npt.ArrayLike,
+    rng: np.random.Generator | None = None,
+    *,
+    metric: AlphaMetric = "ordinal",
+    resamples: int = 1_000,
+    level: float = 0.95,
+) -> Statistic:
+    """Return Krippendorff's alpha of `ratings`, [units, raters] with NaN where missing.
+
+    1 is full agreement, 0 what chance gives. Units with a single rating do not count.
+    Undefined where every rating is the same value.
+
+    Raises TooFewRatings if no unit has two ratings, ValueError above 64 distinct ratings.
+    Source: Krippendorff 2011, Computing Krippendorff's Alpha-Reliability.
+    """
+    scores = as_ratings(ratings)
+    scores = scores[(~np.isnan(scores)).sum(axis=1) >= 2]
+    if len(scores) == 0:
+        raise TooFewRatings("no unit has two ratings, so no agreement; add a rater or repeats")
+    levels = np.unique(scores[~np.isnan(scores)])
+    if len(levels) > MAX_LEVELS:
+        raise ValueError(f"{len(levels)} distinct ratings; alpha takes at most {MAX_LEVELS}")
+    patterns, counts = _patterns(scores)
+    k = len(levels)
+    tally = (patterns[:, :, None] == levels).sum(axis=1).astype(np.float64)  # [patterns, levels]
+    pairs = tally[:, :, None] * tally[:, None, :]
+    pairs[:, np.arange(k), np.arange(k)] -= tally
+    pairs /= (tally.sum(axis=1) - 1)[:, None, None]
+    flat = pairs.reshape(len(patterns), k * k)
+
+    def alpha(weights: Floats | Integers) -> Floats:
+        coincidences = (weights @ flat).reshape(-1, k, k)
+        totals = coincidences.sum(axis=2)
+        n = totals.sum(axis=1)
+        if metric == "nominal":
+            squares = np.broadcast_to(1.0 - np.eye(k), coincidences.shape)
+        else:
+            # Krippendorff's ordinal distance of two values is that of their mean ranks.
+            place = (
+                np.cumsum(totals, axis=1) - totals / 2
+                if metric == "ordinal"
+                else np.broadcast_to(levels, totals.shape)
+            )
+            squares = (place[:, :, None] - place[:, None, :]) ** 2
+        observed = (coincidences * squares).sum(axis=(1, 2))
+        expected = (totals[:, :, None] * totals[:, None, :] * squares).sum(axis=(1, 2))
+        return _one_minus(observed * (n - 1), expected)
+
+    name = f"Krippendorff's alpha, {metric}"
+    return _by_units(alpha, counts, rng, resamples, level, name)
+
+
+def quadratic_kappa(
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+    rng: np.random.Generator | None = None,
+    *,
+    resamples: int = 1_000,
+    level: float = 0.95,
+) -> Statistic:
+    """Return Cohen's kappa with quadratic weights of two raters' scores, [units] each.
+
+    Units that one of them did not rate (NaN) do not count. The weights are squared differences
+    of the scores themselves. Undefined where all ratings agree on one value.
+
+    Raises TooFewRatings if no unit was rated by both.
+    Source: Cohen 1968, Psychol. Bull. 70:213; Fleiss & Cohen 1973.
+    """
+    patterns, counts = _patterns(_complete(np.stack([_column(first), _column(second)], axis=1)))
+    a, b = patterns[:, 0], patterns[:, 1]
+    centre = a.mean()  # moments about a near point lose no digits
+    columns = np.stack([a - centre, b - centre, (a - centre) ** 2, (b - centre) ** 2], axis=1)
+
+    def kappa(weights: Floats | Integers) -> Floats:
+        n = weights.sum(axis=1)
+        a1, b1, a2, b2 = ((weights @ columns) / n[:, None]).T
+        observed = (weights @ (a - b) ** 2) / n
+        # E(A - B)² of independent A and B is var A + var B + (mean A - mean B)².
+        return _one_minus(observed, a2 - a1**2 + b2 - b1**2 + (a1 - b1) ** 2)
+
+    return _by_units(kappa, counts, rng, resamples, level, "quadratic weighted kappa")
+
+
+def intraclass_correlation(
+    ratings: npt.ArrayLike,
+    rng: np.random.Generator | None = None,
+    *,
+    form: IccForm = "ICC(2,1)",
+    resamples: int = 1_000,
+    level: float = 0.95,
+) -> Statistic:
+    """Return the intraclass correlation of `ratings`, [units, raters].
+
+    ICC(2,1), the default: raters are a sample of raters, agreement is absolute, and it speaks of
+    one rater's score; ICC(2,k) of the mean of all k; ICC(3,1) ignores constant differences
+    between raters; ICC(1,1) takes the raters of each unit as others. Units with a missing rating
+    do not count. Undefined where every rating is the same value.
+
+    Raises TooFewRatings if fewer than two units, or two raters, are complete.
+    Source: Shrout & Fleiss 1979, Psychol. Bull. 86:420.
+    """
+    scores = as_ratings(ratings)
+    k = scores.shape[1]
+    if k < 2:
+        raise TooFewRatings("one rater; an intraclass correlation needs two")
+    scores = _complete(scores, least=2)
+    patterns, counts = _patterns(scores - scores.mean())
+    squares, unit = (patterns**2).sum(axis=1), patterns.mean(axis=1)
+
+    def icc(weights: Floats | Integers) -> Floats:
+        n = weights.sum(axis=1)
+        grand = weights @ unit / n
+        rater = weights @ patterns / n[:, None]
+        total = weights @ squares - n * k * grand**2
+        between = k * (weights @ unit**2 - n * grand**2)
+        raters = n * ((rater - grand[:, None]) ** 2).sum(axis=1)
+        units_ms = between / (n - 1)
+        raters_ms = raters / (k - 1)
+        error_ms = (total - between - raters) / ((n - 1) * (k - 1))
+        within_ms = (total - between) / (n * (k - 1))
+        if form == "ICC(1,1)":
+            return _share(units_ms - within_ms, units_ms + (k - 1) * within_ms)
+        if form == "ICC(3,1)":
+            return _share(units_ms - error_ms, units_ms + (k - 1) * error_ms)
+        if form == "ICC(2,k)":
+            return _share(units_ms - error_ms, units_ms + (raters_ms - error_ms) / n)
+        below = units_ms + (k - 1) * error_ms + k * (raters_ms - error_ms) / n
+        return _share(units_ms - error_ms, below)
+
+    return _by_units(icc, counts, rng, resamples, level, form)
+
+
+def spearman(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95) -> Statistic:
+    """Return Spearman's rank correlation of two variables, [units] each, mean ranks for ties.
+
+    The interval is Fisher's z with Bonett and Wright's variance, (1 + r²/2) / (n - 3); undefined
+    for fewer than 4 units and at r = ±1. Undefined where either variable is constant.
+
+    Raises TooFewRatings for fewer than 2 units.
+    Source: Spearman 1904; Bonett & Wright 2000, Psychometrika 65:23.
+    """
+    as_level(level)
+    x, y = as_scores(first, 2), as_scores(second, 2)
+    if len(x) != len(y):
+        raise ValueError(f"{len(x)} and {len(y)} values; they must be of the same units")
+    n, method = (len(x),), "Spearman's rho; Fisher's z, variance of Bonett & Wright 2000"
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return Statistic(None, None, None, n, method, level, "one variable is constant")
+    rank_x, rank_y = stats.rankdata(x), stats.rankdata(y)
+    rank_x, rank_y = rank_x - rank_x.mean(), rank_y - rank_y.mean()
+    r = float(rank_x @ rank_y / math.sqrt((rank_x @ rank_x) * (rank_y @ rank_y)))
+    r = max(-1.0, min(1.0, r))
+    if len(x) < 4 or abs(r) > 1 - 1e-12:
+        note = "too few units" if len(x) < 4 else "perfect correlation shows no spread"
+        return Statistic(r, None, None, n, method, level, note)
+    half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt((1 + r * r / 2) / (len(x) - 3))
+    low, high = math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
+    return Statistic(r, low, high, n, method, level)
+
+
+def agreement(
+    ratings: npt.ArrayLike,
+    raters: Sequence[str],
+    rng: np.random.Generator | None = None,
+    *,
+    resamples: int = 1_000,
+    level: float = 0.95,
+) -> Agreement:
+    """Return the agreement of all raters and of each pair; `ratings` is [units, raters].
+
+    A statistic that the data cannot give (two raters with no unit in common) has the value None
+    and a note, so that one pair does not hide the others.
+
+    Raises ValueError if the columns are not as many as `raters`.
+    """
+    scores = as_ratings(ratings)
+    if scores.shape[1] != len(raters):
+        raise ValueError(f"{scores.shape[1]} columns of ratings for {len(raters)} raters")
+
+    def alpha(columns: Floats) -> Statistic:
+        return krippendorff_alpha(columns, rng, resamples=resamples, level=level)
+
+    def icc(columns: Floats) -> Statistic:
+        return intraclass_correlation(columns, rng, resamples=resamples, level=level)
+
+    pairs = []
+    for i, j in combinations(range(len(raters)), 2):
+        both = scores[:, [i, j]]
+        both = both[~np.isnan(both).any(axis=1)]
+        a, b = both[:, 0], both[:, 1]
+        pairs.append(
+            PairAgreement(
+                (raters[i], raters[j]),
+                len(both),
+                _or_note(
+                    lambda a=a, b=b: quadratic_kappa(a, b, rng, resamples=resamples, level=level),
+                    level,
+                ),
+                _or_note(lambda both=both: alpha(both), level),
+                _or_note(lambda both=both: icc(both), level),
+                _or_note(lambda a=a, b=b: spearman(a, b, level), level),
+            )
+        )
+    return Agreement(
+        _or_note(lambda: alpha(scores), level), _or_note(lambda: icc(scores), level), tuple(pairs)
+    )
+
+
+def _or_note(statistic: Callable[[], Statistic], level: float) -> Statistic:
+    try:
+        return statistic()
+    except TooFewRatings as too_few:
+        return Statistic(None, None, None, (0,), "agreement", level, str(too_few))
+
+
+def _column(scores: npt.ArrayLike) -> Floats:
+    column = as_ratings(scores)
+    if column.shape[1] != 1:
+        raise ValueError(f"scores of shape {column.shape}; expected [units]")
+    return column[:, 0]
+
+
+def _complete(scores: Floats, least: int = 1) -> Floats:
+    kept = scores[~np.isnan(scores).any(axis=1)]
+    if len(kept) < least:
+        raise TooFewRatings(f"{len(kept)} units rated by all raters; at least {least} are needed")
+    return kept
+
+
+def _patterns(scores: Floats) -> tuple[Floats, Integers]:
+    """Return the distinct rows of `scores`, [patterns, raters], and the units of each."""
+    patterns, counts = np.unique(scores, axis=0, return_counts=True, equal_nan=True)
+    return patterns, counts
+
+
+def _one_minus(observed: Floats, expected: Floats) -> Floats:
+    """Return 1 - observed / expected, NaN where nothing but agreement can be expected."""
+    return 1 - _share(observed, expected)
+
+
+def _share(above: Floats, below: Floats) -> Floats:
+    """Return above / below, NaN where `below` is 0 but for rounding."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.where(np.abs(below) > 1e-12, above / below, np.nan))
+
+
+def _by_units(
+    statistic: Callable[[Floats | Integers], Floats],
+    counts: Integers,
+    rng: np.random.Generator | None,
+    resamples: int,
+    level: float,
+    name: str,
+) -> Statistic:
+    """Return `statistic` of the patterns' counts with a percentile interval over units."""
+    as_level(level)
+    n = (int(counts.sum()),)
+    method = f"{name}; bootstrap of units, percentile, {resamples} resamples"
+    value = float(statistic(counts[None, :])[0])
+    if math.isnan(value):
+        return Statistic(None, None, None, n, method, level, "undefined: all ratings agree")
+    if rng is None:
+        return Statistic(value, None, None, n, name, level, NO_GENERATOR)
+    values = resample(lambda drawn: statistic(drawn[0]), [counts], rng, resamples)
+    found = interval_of(values, value, "percentile", level)
+    if found is None:
+        return Statistic(value, None, None, n, method, level, "resamples show no spread")
+    lost = int(np.isnan(values).sum())
+    note = f"undefined in {lost} of {resamples} resamples" if lost else ""
+    return Statistic(value, found[0], found[1], n, method, level, note)

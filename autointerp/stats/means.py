@@ -1,0 +1,248 @@
+"""Means, shares and distributions of unit scores, and what missing scores can do to them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats  # type: ignore[import-untyped]
+
+from autointerp.errors import TooFewRatings
+from autointerp.stats.results import Bounds, Floats, Statistic, as_level, as_scores
+from autointerp.stats.superiority import superiority
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many units had one outcome, and which share of all units that is."""
+
+    outcome: str
+    count: int
+    share: Statistic
+
+
+def mean(scores: npt.ArrayLike, level: float = 0.95) -> Statistic:
+    """Return the mean of `scores`, [units], with Student's t interval.
+
+    The interval is undefined for one unit and where all ratings agree.
+
+    Raises TooFewRatings if there are none. Source: Student 1908, Biometrika 6:1.
+    """
+    as_level(level)
+    x = as_scores(scores)
+    value, n, method = float(x.mean()), (len(x),), "Student's t over units"
+    if len(x) == 1:
+        return Statistic(value, None, None, n, method, level, "one unit shows no spread")
+    if np.ptp(x) == 0:
+        return Statistic(value, None, None, n, method, level, "all ratings agree")
+    half = float(stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
+    return Statistic(value, value - half, value + half, n, method, level)
+
+
+def mean_difference(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95) -> Statistic:
+    """Return mean(first) - mean(second), [units] each, with Welch's t interval.
+
+    Undefined interval where a group has one unit or neither group has any spread.
+
+    Raises TooFewRatings if a group is empty. Source: Welch 1947, Biometrika 34:28.
+    """
+    as_level(level)
+    x, y = as_scores(first), as_scores(second)
+    value, n, method = float(x.mean() - y.mean()), (len(x), len(y)), "Welch's t over units"
+    if min(n) == 1:
+        return Statistic(value, None, None, n, method, level, "one unit shows no spread")
+    a, b = float(x.var(ddof=1)) / len(x), float(y.var(ddof=1)) / len(y)
+    if np.ptp(x) == 0 and np.ptp(y) == 0:
+        note = "the ratings within each group agree"
+        return Statistic(value, None, None, n, method, level, note)
+    freedom = (a + b) ** 2 / (a**2 / (len(x) - 1) + b**2 / (len(y) - 1))
+    half = float(stats.t.ppf((1 + level) / 2, freedom)) * math.sqrt(a + b)
+    return Statistic(value, value - half, value + half, n, method, level)
+
+
+def median(scores: npt.ArrayLike, level: float = 0.95) -> Statistic:
+    """Return the median of `scores`, [units], with an interval between two of the scores.
+
+    The ends are the order statistics that enclose it with at least `level` by the binomial
+    distribution; undefined where there are too few for that (fewer than 6 at 95 %).
+
+    Raises TooFewRatings if there are none.
+    Source: Hahn & Meeker 1991, Statistical Intervals, section 5.2.
+    """
+    as_level(level)
+    x = np.sort(as_scores(scores))
+    value, n, method = float(np.median(x)), (len(x),), "order statistics (binomial)"
+    below = int(stats.binom.ppf((1 - level) / 2, len(x), 0.5))  # P(B < below) <= (1 - level)/2
+    if below == 0:
+        note = f"{len(x)} units are too few for an interval of the median"
+        return Statistic(value, None, None, n, method, level, note)
+    return Statistic(value, float(x[below - 1]), float(x[-below]), n, method, level)
+
+
+def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Statistic:
+    """Return the share of `successes` with its Wilson score interval.
+
+    Assumes independent trials; where a unit has several, resample units instead.
+
+    Raises TooFewRatings if `trials` is 0. Source: Wilson 1927, JASA 22:209.
+    """
+    as_level(level)
+    if not 0 <= successes <= max(trials, 0):
+        raise ValueError(f"{successes} successes in {trials} trials")
+    if trials == 0:
+        raise TooFewRatings("no trials, so no share; rate more")
+    p, z2 = successes / trials, float(stats.norm.ppf((1 + level) / 2)) ** 2
+    centre = (p + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = math.sqrt(z2 * p * (1 - p) / trials + (z2 / trials) ** 2 / 4) / (1 + z2 / trials)
+    low, high = max(0.0, min(centre - half, p)), min(1.0, max(centre + half, p))
+    return Statistic(p, low, high, (trials,), "Wilson score interval", level)
+
+
+def score_distribution(
+    scores: npt.ArrayLike,
+    levels: Sequence[int],
+    outcomes: Mapping[str, int] | None = None,
+    level: float = 0.95,
+) -> tuple[Share, ...]:
+    """Return the share of all units at each of `levels`, then at each of the other `outcomes`.
+
+    Dead, refused, unparsed and failed units belong in `outcomes`: they are in the denominator.
+
+    Raises TooFewRatings if there are no units at all, ValueError if a score is not on the scale.
+    """
+    x = as_scores(scores, 0)
+    strange = sorted(set(x.tolist()) - set(levels))
+    if strange:
+        raise ValueError(f"scores {strange} are not among the levels {list(levels)}")
+    counts = {str(value): int((x == value).sum()) for value in levels}
+    counts.update(outcomes or {})
+    total = sum(counts.values())
+    return tuple(
+        Share(outcome, count, wilson_interval(count, total, level))
+        for outcome, count in counts.items()
+    )
+
+
+def missing_bounds(
+    scores: npt.ArrayLike, missing: int, lowest: float, highest: float, level: float = 0.95
+) -> Bounds:
+    """Return the mean with all `missing` scores at `lowest`, and with all at `highest`.
+
+    Whatever the missing scores are, the mean of all units lies between the two values; from the
+    low end of the worst to the high end of the best is an interval that assumes nothing of them.
+
+    Raises TooFewRatings if there are no units at all.
+    Source: Manski 1990, Am. Econ. Rev. 80:319; Horowitz & Manski 2000, JASA 95:77.
+    """
+    x = _on_scale(scores, lowest, highest)
+    return Bounds(
+        mean(_filled(x, missing, lowest), level),
+        mean(_filled(x, missing, highest), level),
+        (missing,),
+    )
+
+
+def missing_bounds_superiority(
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+    missing: tuple[int, int],
+    lowest: float,
+    highest: float,
+    level: float = 0.95,
+) -> Bounds:
+    """Return P(first > second) + ½ P(equal) with the missing scores against and for `first`.
+
+    The worst case puts those of `first` at `lowest` and those of `second` at `highest`.
+
+    Raises TooFewRatings if a group has no units at all. Source: Horowitz & Manski 2000.
+    """
+    x, y = _on_scale(first, lowest, highest), _on_scale(second, lowest, highest)
+    return Bounds(
+        superiority(_filled(x, missing[0], lowest), _filled(y, missing[1], highest), level),
+        superiority(_filled(x, missing[0], highest), _filled(y, missing[1], lowest), level),
+        missing,
+    )
+
+
+def weighted_mean(
+    scores: npt.ArrayLike,
+    inclusion_probabilities: npt.ArrayLike,
+    *,
+    population: int | None = None,
+    strata: Sequence[Hashable] | None = None,
+    finite: bool = False,
+    level: float = 0.95,
+) -> Statistic:
+    """Return the mean over the population from a sample of unequal probabilities.
+
+    Hájek's estimator, sum(y/π) / sum(1/π), or Horvitz-Thompson's, sum(y/π) / N, where the
+    `population` size N is given. The interval is by linearisation, with t on units less strata
+    degrees of freedom.
+
+    Args:
+        scores: [units].
+        inclusion_probabilities: π of each unit, above 0 and at most 1, [units].
+        strata: The stratum from which each unit was drawn, [units]; None if there was one.
+        finite: Speak of these very units and no others: a stratum that was rated whole then
+            adds no error. Otherwise of units such as these.
+
+    A stratum of a single unit borrows the spread of the others; the interval is undefined if no
+    stratum has two.
+
+    Raises TooFewRatings if there are no scores, ValueError if a probability is out of range.
+    Source: Horvitz & Thompson 1952, JASA 47:663; Särndal, Swensson & Wretman 1992, section 5.7.
+    """
+    as_level(level)
+    y = as_scores(scores)
+    pi = as_scores(inclusion_probabilities)
+    if pi.shape != y.shape:
+        raise ValueError(f"{len(pi)} inclusion probabilities for {len(y)} scores")
+    if not ((pi > 0) & (pi <= 1)).all():
+        raise ValueError("inclusion probabilities must be above 0 and at most 1")
+    weight = 1 / pi
+    if population is None:
+        total, method = float(weight.sum()), "Hájek mean, linearised, t over units"
+        value = float(np.average(y, weights=weight))
+        part = weight * (y - value) / total
+    else:
+        total, method = float(population), "Horvitz-Thompson mean, t over units"
+        value = float((weight * y).sum() / total)
+        part = weight * y / total
+    labels = [0] * len(y) if strata is None else list(strata)
+    if len(labels) != len(y):
+        raise ValueError(f"{len(labels)} strata for {len(y)} scores")
+    places = {label: place for place, label in enumerate(dict.fromkeys(labels))}
+    code = np.array([places[label] for label in labels])
+    size = np.bincount(code)
+    freedom = len(y) - len(size)
+    if freedom == 0:
+        note = "no stratum has two units"
+        return Statistic(value, None, None, (len(y),), method, level, note)
+    centred = part - (np.bincount(code, part) / size)[code]
+    squares = np.bincount(code, centred**2)
+    pooled = squares.sum() / freedom
+    spread = np.where(size > 1, squares / np.maximum(size - 1, 1), pooled)
+    left = 1 - np.bincount(code, pi) / size if finite else np.ones(len(size))
+    variance = float((size * left * spread).sum())
+    if variance <= 1e-24 * max(1.0, value**2):
+        rated = finite and not left.any()
+        note = "every unit of the population was rated" if rated else "all ratings agree"
+        return Statistic(value, None, None, (len(y),), method, level, note)
+    half = float(stats.t.ppf((1 + level) / 2, freedom)) * math.sqrt(variance)
+    return Statistic(value, value - half, value + half, (len(y),), method, level)
+
+
+def _on_scale(scores: npt.ArrayLike, lowest: float, highest: float) -> Floats:
+    x = as_scores(scores, 0)
+    if len(x) and not (lowest <= x.min() and x.max() <= highest):
+        raise ValueError(f"scores from {x.min()} to {x.max()} leave {lowest} to {highest}")
+    return x
+
+
+def _filled(scores: Floats, missing: int, value: float) -> Floats:
+    if missing < 0:
+        raise ValueError(f"{missing} missing scores")
+    return np.concatenate([scores, np.full(missing, value)])

@@ -1,0 +1,144 @@
+"""How many units are needed? Sample size and power of the Brunner-Munzel test."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, stats  # type: ignore[import-untyped]
+
+from autointerp.errors import BadInput
+from autointerp.stats.results import Floats
+from autointerp.stats.superiority import superiority_of_counts
+
+MAX_UNITS = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Units per source, and what they buy.
+
+    Attributes:
+        units: Rated units needed in each of two sources.
+        effect: P(superiority) to be found, as asked.
+        power: Chance of finding it with that many, at least what was asked for.
+        alpha: Two-sided.
+        levels: Scores on the scale.
+        assumption: The model of the ratings, in words.
+    """
+
+    units: int
+    effect: float
+    power: float
+    alpha: float
+    levels: int
+    assumption: str
+
+
+def plan_units(
+    effect: float,
+    power: float = 0.8,
+    alpha: float = 0.05,
+    levels: int = 4,
+    shares: Sequence[float] | None = None,
+) -> Plan:
+    """Return the units per source with which Brunner-Munzel finds `effect` with `power`.
+
+    Solves `power_of_units` for equal groups: about (t_α/2 + t_β)² (σ1² + σ2²) / (P - ½)², with
+    σ² the variances of the placements under `rating_model`, which have the ties in them
+    (Noether's formula without ties: 131, 58, 33 per source for 0.60, 0.65, 0.70).
+    On a 0-3 scale: 118, 50 and 26. Units that are refused or unparsed come on top.
+
+    Raises BadInput if a value is out of range.
+    Source: Noether 1987, JASA 82:645; Happ, Bathke & Brunner 2019, Stat. Med. 38:363.
+    """
+    if not alpha < power < 1:
+        raise BadInput(f"power {power} is not between alpha ({alpha}) and 1")
+    low, high = 2, 4
+    while power_of_units(high, high, effect, alpha, levels, shares) < power:
+        low, high = high, high * 2
+        if high > MAX_UNITS:
+            raise BadInput(f"effect {effect} needs more than {MAX_UNITS} units; ask for a larger")
+    while low < high:
+        middle = (low + high) // 2
+        if power_of_units(middle, middle, effect, alpha, levels, shares) >= power:
+            high = middle
+        else:
+            low = middle + 1
+    reached = power_of_units(low, low, effect, alpha, levels, shares)
+    return Plan(low, effect, reached, alpha, levels, _assumption(levels, shares))
+
+
+def power_of_units(
+    first: int,
+    second: int,
+    effect: float,
+    alpha: float = 0.05,
+    levels: int = 4,
+    shares: Sequence[float] | None = None,
+) -> float:
+    """Return the power of the two-sided Brunner-Munzel test with `first` and `second` units.
+
+    Normal theory with Satterthwaite's t; the chance of a significant result the wrong way round
+    is left out. Arguments as in `plan_units`; effects below ½ mean that the second is higher.
+
+    Raises BadInput if a value is out of range, among them fewer than two units.
+    """
+    if min(first, second) < 2:
+        raise BadInput(f"{first} and {second} units; the test needs two in each source")
+    if not 0 < alpha < 1:
+        raise BadInput(f"alpha {alpha} is not between 0 and 1")
+    upper, lower = rating_model(max(effect, 1 - effect), levels, shares)
+    p = float(superiority_of_counts(upper, lower))
+    upper_place = np.cumsum(lower) - lower / 2
+    lower_place = np.cumsum(upper) - upper / 2
+    sizes = (first, second) if effect > 0.5 else (second, first)
+    a = float(upper @ (upper_place - p) ** 2) / sizes[0]
+    b = float(lower @ (lower_place - 1 + p) ** 2) / sizes[1]
+    freedom = (a + b) ** 2 / (a**2 / (sizes[0] - 1) + b**2 / (sizes[1] - 1))
+    critical = float(stats.t.ppf(1 - alpha / 2, freedom))
+    return float(stats.t.cdf((p - 0.5) / math.sqrt(a + b) - critical, freedom))
+
+
+def rating_model(
+    effect: float, levels: int = 4, shares: Sequence[float] | None = None
+) -> tuple[Floats, Floats]:
+    """Return the shares of the scores of a higher and a lower source, [levels] each.
+
+    Both are one normal variable cut at the same places; the lower source's falls on the scores
+    in equal `shares` unless they are given, and the higher's is shifted until
+    P(superiority) is `effect`.
+
+    Raises BadInput if `effect` is not above ½ or more than such ratings can show.
+    """
+    if levels < 2:
+        raise BadInput(f"a scale of {levels} levels; at least 2 are needed")
+    lower = np.full(levels, 1 / levels) if shares is None else np.asarray(shares, np.float64)
+    if len(lower) != levels or not (lower > 0).all():
+        raise BadInput(f"shares {shares} must be positive, one for each of {levels} levels")
+    lower = lower / lower.sum()
+    most = 1 - float(lower[-1]) / 2
+    if not 0.5 < effect < most - 1e-6:
+        raise BadInput(
+            f"effect {effect}: P(superiority) must differ from 0.5 and be less than {most:.3f}, "
+            f"the most that this scale can show"
+        )
+    cuts = stats.norm.ppf(np.cumsum(lower)[:-1])
+
+    def shifted(shift: float) -> Floats:
+        return np.diff(np.concatenate([[0.0], stats.norm.cdf(cuts - shift), [1.0]]))
+
+    shift = optimize.brentq(
+        lambda d: float(superiority_of_counts(shifted(d), lower)) - effect, 0, 20
+    )
+    return shifted(shift), lower
+
+
+def _assumption(levels: int, shares: Sequence[float] | None) -> str:
+    fall = "equally often" if shares is None else "in shares " + ":".join(f"{s:g}" for s in shares)
+    return (
+        f"scores are a normal variable cut into {levels} levels, which the lower source uses "
+        f"{fall}; the higher source is shifted"
+    )

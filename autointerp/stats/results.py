@@ -1,0 +1,93 @@
+"""What every statistic returns: a value with its interval, a test, or a pair of bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from autointerp.errors import TooFewRatings
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """A number with its interval.
+
+    Attributes:
+        value: None where the statistic is undefined; `note` then says why.
+        low, high: Ends of the interval; both None where it is undefined, and `note` says why.
+        n: Units in each group.
+        method: How the interval was made, with its reference.
+        level: Nominal coverage, 0 to 1.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: tuple[int, ...]
+    method: str
+    level: float = 0.95
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.low is None) != (self.high is None):
+            raise ValueError(f"half an interval: {self.low} to {self.high}")
+        if (self.value is None or self.low is None) and not self.note:
+            raise ValueError("what is undefined needs a note that says why")
+
+
+@dataclass(frozen=True, slots=True)
+class HypothesisTest:
+    """A two-sided test.
+
+    Attributes:
+        statistic: None where it is infinite or undefined; `note` then says which.
+        p_value: None where no test is possible; `note` then says why.
+    """
+
+    statistic: float | None
+    p_value: float | None
+    method: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """A statistic with every missing score at the scale's end: first the worst, then the best.
+
+    Attributes:
+        missing: Missing scores in each group.
+    """
+
+    worst: Statistic
+    best: Statistic
+    missing: tuple[int, ...]
+
+
+def as_scores(scores: npt.ArrayLike, least: int = 1) -> Floats:
+    """Return `scores` as float64 [units].
+
+    Raises:
+        ValueError: if they are not one-dimensional or one is not finite: a missing score is
+            left out and counted, see `means.missing_bounds`.
+        TooFewRatings: if there are fewer than `least`.
+    """
+    array = np.asarray(scores, dtype=np.float64)
+    if array.ndim != 1:
+        raise ValueError(f"scores have shape {array.shape}; expected [units]")
+    if not np.isfinite(array).all():
+        raise ValueError("a score is NaN or infinite; leave missing scores out and count them")
+    if len(array) < least:
+        raise TooFewRatings(f"{len(array)} scores where at least {least} are needed; rate more")
+    return array
+
+
+def as_level(level: float) -> float:
+    """Return `level`; raises ValueError if it is not between 0 and 1."""
+    if not 0 < level < 1:
+        raise ValueError(f"level {level} is not between 0 and 1")
+    return level

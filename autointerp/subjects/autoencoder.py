@@ -1,0 +1,386 @@
+"""One sparse autoencoder for every architecture: encode (all or chosen columns), decode."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Protocol, cast, get_args
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from autointerp.errors import SubjectError
+
+Activation = Literal["relu", "jumprelu", "batchtopk", "gated", "topk", "groupmax"]
+Normalisation = Literal["none", "layer_norm", "constant_norm"]
+
+COLUMNWISE: frozenset[Activation] = frozenset({"relu", "jumprelu", "batchtopk", "gated"})
+BLOCK = 1 << 24  # pre-activations in flight at once where the full width is needed: 64 MB
+CHUNK = 1 << 17  # latents in one matrix product of a TopK
+
+
+class Encoder(Protocol):
+    """What the harvest needs of an SAE."""
+
+    @property
+    def d_in(self) -> int: ...
+
+    @property
+    def d_sae(self) -> int: ...
+
+    @property
+    def encodes_columns_alone(self) -> bool:
+        """Whether chosen latents cost less than all of them."""
+        ...
+
+    def encode(self, x: Tensor, columns: Tensor | None = None) -> Tensor: ...
+
+    def encoder(self, columns: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the function x -> latents [..., len(columns)], with its weights gathered once."""
+        ...
+
+
+@dataclass(frozen=True)
+class SparseAutoencoder:
+    """A sparse autoencoder f = activation((x - b_pre) W_enc + b_enc), x̂ = f W_dec + b_dec.
+
+    With pre = (x - b_pre) W_enc, and b_pre = b_dec or 0, the activations are
+
+        relu                  max(pre + b_enc, 0)
+        jumprelu, batchtopk   the same where pre + b_enc > threshold, else 0
+        gated                 max(pre·exp(r_mag) + b_enc, 0) where pre + b_gate > 0, else 0
+        topk                  the same as relu where among the k largest of a token, else 0
+        groupmax              the same as relu where the largest of its group (k equal groups)
+
+    Attributes:
+        W_enc: [d_in, d_sae] encoder.
+        b_enc: [d_sae] encoder bias.
+        W_dec: [d_sae, d_out] decoder; its rows are the dictionary vectors.
+        b_dec: [d_out] decoder bias.
+        subtract_b_dec: Whether b_dec is taken from the input first (the pre-encoder bias).
+        k: Latents a token, for topk and groupmax; for others at most a record of the training.
+        threshold: [d_sae] or a scalar; jumprelu and batchtopk.
+        b_gate, r_mag: [d_sae] each; gated.
+        W_skip: [d_in, d_out] of a transcoder with a linear path past the latents.
+        normalisation: What is done to each input vector first: `layer_norm` (mean 0, standard
+            deviation 1) or `constant_norm` (norm √d_in); undone by `decode`.
+    """
+
+    W_enc: Tensor
+    b_enc: Tensor
+    W_dec: Tensor
+    b_dec: Tensor
+    subtract_b_dec: bool = True
+    activation: Activation = "relu"
+    k: int | None = None
+    threshold: Tensor | None = None
+    b_gate: Tensor | None = None
+    r_mag: Tensor | None = None
+    W_skip: Tensor | None = None
+    normalisation: Normalisation = "none"
+
+    def __post_init__(self) -> None:
+        """Raise SubjectError if the parts do not fit together."""
+        shapes = {
+            "W_enc": (self.d_in, self.d_sae),
+            "b_enc": (self.d_sae,),
+            "W_dec": (self.d_sae, self.d_out),
+            "b_dec": (self.d_in if self.subtract_b_dec else self.d_out,),
+            "b_gate": (self.d_sae,),
+            "r_mag": (self.d_sae,),
+            "W_skip": (self.d_in, self.d_out),
+        }
+        for name, shape in shapes.items():
+            tensor = getattr(self, name)
+            if tensor is not None and tuple(tensor.shape) != shape:
+                raise SubjectError(f"SAE: {name} is {tuple(tensor.shape)}, expected {shape}")
+        if self.threshold is not None and self.threshold.shape not in {(), (self.d_sae,)}:
+            raise SubjectError(f"SAE: threshold is {tuple(self.threshold.shape)}, not ({self.d_sae},)")
+        needed = {
+            "jumprelu": ("threshold",),
+            "batchtopk": ("threshold",),
+            "gated": ("b_gate", "r_mag"),
+            "topk": ("k",),
+            "groupmax": ("k",),
+        }
+        for name in needed.get(self.activation, ()):
+            if getattr(self, name) is None:
+                raise SubjectError(f"a {self.activation} SAE needs {name}, and there is none")
+        if not self.encodes_columns_alone:
+            assert self.k is not None
+            if not 0 < self.k <= self.d_sae:
+                raise SubjectError(f"SAE: k = {self.k} is not from 1 to its {self.d_sae} latents")
+            if self.activation == "groupmax" and self.d_sae % self.k:
+                raise SubjectError(f"SAE: {self.d_sae} latents are not {self.k} equal groups")
+
+    @property
+    def d_in(self) -> int:
+        return self.W_enc.shape[0]
+
+    @property
+    def d_sae(self) -> int:
+        return self.W_enc.shape[1]
+
+    @property
+    def d_out(self) -> int:
+        return self.W_dec.shape[1]
+
+    @property
+    def encodes_columns_alone(self) -> bool:
+        """Whether a latent's activation does not depend on the other latents."""
+        return self.activation in COLUMNWISE
+
+    @cached_property
+    def _folded_bias(self) -> Tensor:
+        if not self.subtract_b_dec:
+            return self.b_enc
+        shift = self.b_dec.double() @ self.W_enc.double()
+        if self.r_mag is not None:
+            shift = shift * self.r_mag.double().exp()
+        return (self.b_enc.double() - shift).to(self.b_enc.dtype)
+
+    def folded_bias(self) -> Tensor:
+        """Return the encoder bias [d_sae] with the pre-encoder bias folded in."""
+        return self._folded_bias
+
+    def encode(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
+        """Return latent activations [..., d_sae], or [..., len(columns)] of the chosen columns."""
+        if columns is not None:
+            return self.encoder(columns)(x)
+        x = self._prepared(x)
+        if self.activation == "topk":
+            return self._top_k(x, None)
+        if self.activation == "groupmax":
+            return self._group_max(x)
+        return self._columnwise(x)
+
+    def encoder(self, columns: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the function x [..., d_in] -> latents [..., len(columns)] of chosen columns.
+
+        Made once, it gathers its weights once; what it returns is exactly `encode(x)[..., columns]`
+        up to rounding. TopK compares with all latents all the same.
+        """
+        if self.activation == "topk":
+            return lambda x: self._top_k(self._prepared(x), columns)
+        if self.activation == "groupmax":
+            assert self.k is not None
+            size = self.d_sae // self.k
+            groups, inverse = torch.unique(columns // size, return_inverse=True)
+            members = (groups[:, None] * size + torch.arange(size, device=columns.device)).flatten()
+            part = replace(self._columns(members), k=len(groups))
+            picked = inverse * size + columns % size
+            return lambda x: part._group_max(part._prepared(x))[..., picked]
+        part = self._columns(columns)
+        return lambda x: part._columnwise(part._prepared(x))
+
+    def decode(self, latents: Tensor, x: Tensor | None = None) -> Tensor:
+        """Return the reconstruction [..., d_out] of all latents [..., d_sae].
+
+        `x`, the input that they came from, is needed where the input is normalised or there is a
+        skip connection. Raises ValueError if it is missing then.
+        """
+        out = latents @ self.W_dec + self.b_dec
+        if x is None and (self.W_skip is not None or self.normalisation != "none"):
+            raise ValueError("this SAE decodes from latents and input: decode(latents, x)")
+        if x is not None and self.W_skip is not None:
+            out = out + x.to(out.dtype) @ self.W_skip
+        if x is not None and self.normalisation != "none" and self.d_out == self.d_in:
+            mean, scale = self._mean_and_scale(x.to(out.dtype))
+            out = out * scale + mean
+        return out
+
+    def to(self, device: str) -> SparseAutoencoder:
+        """Return the same autoencoder on another device."""
+        return replace(self, **{name: t.to(device) for name, t in self._tensors().items()})
+
+    def save(self, path: Path, half: bool = False) -> None:
+        """Write a safetensors file in SAELens' names, in float16 if `half`."""
+        state = {
+            name: (tensor.half() if half else tensor.float()).contiguous()
+            for name, tensor in self._tensors().items()
+        }
+        metadata = {
+            "architecture": "standard" if self.activation == "relu" else self.activation,
+            "apply_b_dec_to_input": str(self.subtract_b_dec),
+            "normalisation": self.normalisation,
+        }
+        if self.k is not None:
+            metadata["k"] = str(self.k)
+        save_file(state, path, metadata=metadata)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+    def _columns(self, columns: Tensor) -> SparseAutoencoder:
+        """Return the SAE that has only the chosen latents (not meaningful for TopK)."""
+        columns = columns.to(self.W_enc.device)
+        per_latent = ("b_enc", "threshold", "b_gate", "r_mag")
+        chosen = {
+            name: tensor[columns] if tensor.dim() else tensor
+            for name, tensor in self._tensors().items()
+            if name in per_latent
+        }
+        return replace(
+            self, W_enc=self.W_enc[:, columns].contiguous(), W_dec=self.W_dec[columns], **chosen
+        )
+
+    def _mean_and_scale(self, x: Tensor) -> tuple[Tensor | float, Tensor]:
+        if self.normalisation == "layer_norm":
+            return x.mean(-1, keepdim=True), x.std(-1, keepdim=True)
+        return 0.0, x.norm(dim=-1, keepdim=True) / self.d_in**0.5
+
+    def _prepared(self, x: Tensor) -> Tensor:
+        """Return what the encoder matrix is applied to: x normalised, less the decoder bias."""
+        x = x.to(self.W_enc.dtype)
+        if self.normalisation != "none":
+            mean, scale = self._mean_and_scale(x)
+            # SAELens adds 1e-5 to the standard deviation, and nothing to the norm.
+            x = (x - mean) / (scale + (1e-5 if self.normalisation == "layer_norm" else 0.0))
+        return x - self.b_dec if self.subtract_b_dec else x
+
+    def _columnwise(self, x: Tensor) -> Tensor:
+        if self.activation == "gated":
+            assert self.r_mag is not None
+            assert self.b_gate is not None
+            pre = x @ self.W_enc
+            magnitude = functional.relu(pre * self.r_mag.exp() + self.b_enc)
+            return magnitude * (pre + self.b_gate > 0)
+        pre = _affine(x, self.W_enc, self.b_enc)
+        if self.threshold is None:
+            return pre.relu_()
+        return functional.relu(pre) * (pre > self.threshold)
+
+    def _group_max(self, x: Tensor) -> Tensor:
+        assert self.k is not None
+        pre = _affine(x, self.W_enc, self.b_enc).relu_()
+        grouped = pre.unflatten(-1, (self.k, -1))
+        return (grouped * (grouped == grouped.amax(-1, keepdim=True))).flatten(-2)
+
+    def _top_k(self, x: Tensor, columns: Tensor | None) -> Tensor:
+        """Return the latents, all or chosen, that reach their token's k-th largest value.
+
+        The latent axis is taken in chunks and the per-token largest are merged, so memory does not
+        grow with the width. Values equal to the k-th are all kept, so that the result depends on
+        neither batch nor chunk.
+        """
+        assert self.k is not None
+        flat = x.reshape(-1, self.d_in)
+        width = self.d_sae if columns is None else len(columns)
+        out = flat.new_empty(len(flat), width)
+        chunk = max(CHUNK, self.k)
+        rows = max(1, BLOCK // min(self.d_sae, chunk))
+        if columns is not None:
+            columns = columns.to(flat.device)
+        for first in range(0, len(flat), rows):
+            part, chosen = flat[first : first + rows], out[first : first + rows]
+            largest = []
+            for start in range(0, self.d_sae, chunk):
+                reach = slice(start, start + chunk)
+                latents = _affine(part, self.W_enc[:, reach], self.b_enc[reach])
+                # The values are taken from this very product: another could differ in the last
+                # bit from the k-th that they are compared with.
+                if columns is None:
+                    chosen[:, reach] = latents
+                else:
+                    inside = (columns >= start) & (columns < start + chunk)
+                    chosen[:, inside] = latents[:, columns[inside] - start]
+                if self.d_sae <= chunk:
+                    largest = [_kth_where_needed(latents, self.k, chosen)]
+                else:
+                    largest.append(_largest(latents, min(self.k, latents.shape[1])))
+            kth = torch.cat(largest, 1).topk(self.k).values[:, -1:] if len(largest) > 1 else largest[0]
+            chosen *= (chosen >= kth) & (chosen > 0)
+        return out.reshape(*x.shape[:-1], width)
+
+
+def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return x @ weight + bias, [..., d_sae], a fresh tensor."""
+    flat = torch.addmm(bias, x.reshape(-1, x.shape[-1]), weight)
+    return flat.view(*x.shape[:-1], weight.shape[1])
+
+
+def _group_maxima(values: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
+    """Return [rows, size, groups] of `values` and the groups' maxima; None if too few for k.
+
+    Values left over by the division are not in it.
+    """
+    width = values.shape[1]
+    size = 1 << max(0, round(math.log2(max(1.0, width / k)) / 2))  # √(width/k): least work
+    if size < 4:
+        return None
+    groups = width // size
+    grouped = values[:, : size * groups].unflatten(1, (size, groups))
+    return grouped, grouped.amax(1)
+
+
+def _largest(values: Tensor, k: int) -> Tensor:
+    """Return the k largest of each row of `values` [rows, width], descending: [rows, k].
+
+    The k largest lie in the k groups with the largest maxima, so only those are searched.
+    """
+    found = _group_maxima(values, k)
+    if found is None:
+        return values.topk(k).values
+    grouped, maxima = found
+    best = maxima.topk(k, sorted=False).indices
+    members = grouped.gather(2, best[:, None].expand(-1, grouped.shape[1], -1)).flatten(1)
+    rest = values[:, grouped.shape[1] * grouped.shape[2] :]
+    return torch.cat([members, rest], 1).topk(k).values
+
+
+def _kth_where_needed(values: Tensor, k: int, chosen: Tensor) -> Tensor:
+    """Return the k-th largest [rows, 1] of each row, or a value over all its `chosen` ones.
+
+    The k-th largest of the groups' maxima is at most the k-th largest value: a row none of whose
+    chosen latents reaches it needs no exact answer.
+    """
+    found = _group_maxima(values, k)
+    if found is None:
+        return values.topk(k).values[:, -1:]
+    bound = found[1].topk(k, sorted=False).values.amin(1)
+    peak = chosen.amax(1)
+    needed = ((peak >= bound) & (peak > 0)).nonzero().flatten()
+    kth = torch.full_like(values[:, :1], torch.inf)
+    if len(needed):
+        kth[needed] = _largest(values[needed], k)[:, -1:]
+    return kth
+
+
+def load_autoencoder(path: Path, device: str = "cpu") -> SparseAutoencoder:
+    """Return the autoencoder written by `SparseAutoencoder.save`, in float32.
+
+    Raises SubjectError if the file is missing, truncated or lacks a tensor.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise SubjectError(f"no SAE at {path}; train one with `autointerp train sae`") from None
+    except (SafetensorError, OSError) as error:
+        raise SubjectError(
+            f"{path} is not a whole safetensors file of an SAE ({error}); fetch or train it again"
+        ) from None
+    for name in ("W_enc", "b_enc", "W_dec", "b_dec"):
+        if name not in tensors:
+            raise SubjectError(f"{path} has no tensor {name}; fetch or train it again")
+    architecture = metadata.get("architecture", "standard")
+    activation = "relu" if architecture == "standard" else architecture
+    normalisation = metadata.get("normalisation", "none")
+    if activation not in get_args(Activation) or normalisation not in get_args(Normalisation):
+        raise SubjectError(f"{path} is a {architecture} SAE ({normalisation}), which is not known")
+    known = {name: t for name, t in tensors.items() if name in SparseAutoencoder.__annotations__}
+    return SparseAutoencoder(
+        **known,
+        subtract_b_dec=metadata.get("apply_b_dec_to_input", "True") == "True",
+        activation=cast(Activation, activation),
+        k=int(metadata["k"]) if "k" in metadata else None,
+        normalisation=cast(Normalisation, normalisation),
+    ).to(device)

@@ -1,0 +1,60 @@
+"""Token ids as text a person can read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from autointerp.errors import SubjectError
+
+
+def byte_level_alphabet() -> dict[str, int]:
+    """Return the byte that each character of a byte-level BPE's vocabulary stands for.
+
+    Source: Radford et al. 2019, GPT-2, `bytes_to_unicode`.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
+
+
+@dataclass(frozen=True)
+class ReadableTokenizer:
+    """A `tokenizers.Tokenizer` and the text of each of its tokens."""
+
+    backend: Any
+
+    @property
+    def size(self) -> int:
+        return int(self.backend.get_vocab_size())
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The text of every token id; bytes that are not UTF-8 by themselves are `\\xNN`."""
+        alphabet = byte_level_alphabet()
+        texts = [""] * self.size
+        special = {token.content for token in self.backend.get_added_tokens_decoder().values()}
+        for token, index in self.backend.get_vocab().items():
+            if token in special or any(character not in alphabet for character in token):
+                texts[index] = token
+            else:
+                raw = bytes(alphabet[character] for character in token)
+                texts[index] = raw.decode("utf-8", errors="backslashreplace")
+        return texts
+
+
+def load_tokenizer(path: Path) -> ReadableTokenizer:
+    """Return the tokenizer in a `tokenizer.json`.
+
+    Raises SubjectError if the file is missing or malformed.
+    """
+    from tokenizers import Tokenizer
+
+    if not path.exists():
+        raise SubjectError(f"no tokenizer at {path}; train one with `autointerp train tokenizer`")
+    try:
+        return ReadableTokenizer(Tokenizer.from_file(str(path)))
+    except Exception as error:  # the library raises nothing narrower
+        raise SubjectError(f"{path} is not a tokenizer.json ({error})") from None

@@ -1,0 +1,105 @@
+"""Documents cut into the windows that a model reads: one document a window, never two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autointerp.errors import CorpusError
+
+
+@dataclass(frozen=True)
+class TokenisedDocuments:
+    """Documents as token ids, end to end.
+
+    Attributes:
+        tokens: [total] ids without special tokens.
+        starts: [documents + 1] offset of each document, and the total.
+    """
+
+    tokens: NDArray[np.integer]
+    starts: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, document: int) -> NDArray[np.integer]:
+        return self.tokens[self.starts[document] : self.starts[document + 1]]
+
+    def save(self, path: Path) -> None:
+        """Write a compressed npz file."""
+        np.savez_compressed(path, tokens=self.tokens, starts=self.starts)
+
+
+def load_documents(path: Path) -> TokenisedDocuments:
+    """Return the documents saved at `path`.
+
+    Raises CorpusError if the file is missing, truncated or not of this form.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            documents = TokenisedDocuments(file["tokens"], file["starts"])
+    except FileNotFoundError:
+        raise CorpusError(f"no corpus at {path}") from None
+    except (BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
+        raise CorpusError(
+            f"{path} is not a whole npz of `tokens` and `starts` ({error}); fetch it again"
+        ) from None
+    if documents.starts[-1] != len(documents.tokens) or (np.diff(documents.starts) < 0).any():
+        raise CorpusError(f"{path}: `starts` does not fit its {len(documents.tokens)} tokens")
+    return documents
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A batch of windows, ready for a model.
+
+    Attributes:
+        ids: [rows, length] token ids; each row is BOS, then tokens of one document, then padding.
+        attention: [rows, length] False on padding.
+        document: [rows] index of the row's document.
+        offset: [rows] index in the document of the row's first token after BOS.
+    """
+
+    ids: NDArray[np.int64]
+    attention: NDArray[np.bool_]
+    document: NDArray[np.int64]
+    offset: NDArray[np.int64]
+
+
+def cut_windows(
+    documents: TokenisedDocuments,
+    length: int,
+    bos: int,
+    pad: int,
+    rows: int,
+    first: int = 0,
+    last: int | None = None,
+) -> Iterator[Windows]:
+    """Yield batches of at most `rows` windows over documents `first` to `last`, in order.
+
+    A window holds BOS and up to `length` - 1 tokens, so windows of a document do not overlap.
+    """
+    last = len(documents) if last is None else last
+    stride = length - 1
+    sizes = np.diff(documents.starts[first : last + 1])
+    counts = -(-sizes // stride)
+    document = np.repeat(np.arange(first, last), counts)
+    offset = (np.arange(len(document)) - np.repeat(np.cumsum(counts) - counts, counts)) * stride
+    starts = documents.starts[document] + offset
+    sizes_here = np.minimum(documents.starts[document + 1] - starts, stride)
+    reach = np.arange(stride)
+    for batch in range(0, len(document), rows):
+        part = slice(batch, batch + rows)
+        inside = reach < sizes_here[part, None]
+        where = np.where(inside, starts[part, None] + reach, 0)
+        ids = np.full((len(where), length), bos, dtype=np.int64)
+        ids[:, 1:] = np.where(inside, documents.tokens[where], pad)
+        attention = np.ones(ids.shape, dtype=bool)
+        attention[:, 1:] = inside
+        yield Windows(ids, attention, document[part], offset[part])
