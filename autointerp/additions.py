@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
+from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 
 from autointerp.errors import UnknownName
@@ -14,8 +17,7 @@ def names_in(package: ModuleType) -> list[str]:
 
     Modules whose name starts with an underscore are not additions.
     """
-    found = (module.name for module in pkgutil.iter_modules(package.__path__))
-    return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
+    return _names(package.__path__)
 
 
 def addition(package: ModuleType, kind: str, name: str) -> ModuleType:
@@ -26,3 +28,25 @@ def addition(package: ModuleType, kind: str, name: str) -> ModuleType:
     if name not in names_in(package):
         raise UnknownName(kind, name, names_in(package))
     return importlib.import_module(f"{package.__name__}.{name.replace('-', '_')}")
+
+
+def described(room: str) -> list[tuple[str, str]]:
+    """Return the name and the docstring's first line of each addition in a room of the package.
+
+    The files are read, not imported: a list of raters must not load every rater's libraries.
+    """
+    folder = Path(__file__).parent / room
+    return [(name, _first_line(folder, name.replace("-", "_"))) for name in _names([str(folder)])]
+
+
+def _names(path: Iterable[str]) -> list[str]:
+    found = (module.name for module in pkgutil.iter_modules(path))
+    return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
+
+
+def _first_line(folder: Path, module: str) -> str:
+    file = folder / f"{module}.py"
+    if not file.exists():
+        file = folder / module / "__init__.py"
+    text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    return text.partition("\n")[0]

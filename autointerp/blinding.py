@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from autointerp.probes import is_probed, load_probes
 from autointerp.records import Context, Item, ItemContext
 from autointerp.rubrics import Rubric
 from autointerp.store import KeyedItem, Run, StoredUnit
@@ -128,6 +129,8 @@ def load_items(run: Run, item_ids: Sequence[str], rubric: Rubric) -> list[Item]:
 
     The key is read here only to find the contexts; nothing of it goes into an item.
     """
+    if is_probed(rubric):
+        return load_probes(run, item_ids, rubric)
     rows = {
         row[0]: row[1:]
         for row in run.rows(

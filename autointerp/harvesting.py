@@ -7,9 +7,12 @@ everywhere costs what a sparse feature costs.
 from __future__ import annotations
 
 import contextlib
+import itertools
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autointerp.errors import CorpusError
-from autointerp.records import Context, Draw, Split, UnitSummary
-from autointerp.reservoirs import Entries, Levelled, Lowest, Strongest
+from autointerp.records import Context, Draw, Outcome, Split, UnitSummary
+from autointerp.reservoirs import Entries, Levelled, Lowest, Strongest, interval_of, joined
 from autointerp.settings import HarvestSettings
 from autointerp.sources import Block, Calibration, SiteBatch, Source, unit_hash
 from autointerp.subjects import Subject
@@ -27,6 +30,8 @@ from autointerp.subjects.windows import Windows
 CALIBRATION_TOKENS = 50_000
 LEAST_TOKENS = 2_000
 COLUMNS_AT_ONCE = 1024
+DRAWS: tuple[Draw, ...] = ("top", "interval", "random")
+LOW_32 = np.uint64(0xFFFFFFFF)
 SPLITS: tuple[Split, Split] = ("explain", "score")
 
 
@@ -63,6 +68,12 @@ def split_of(seed: int, document: NDArray[np.int64], explain_share: float) -> ND
     return (uniform >= explain_share).astype(np.int64)
 
 
+def unit_salts(source: str, numbers: NDArray[np.int64], seed: int) -> NDArray[np.uint64]:
+    """Return 64 random bits of each unit: half turn the priorities of its interval draws."""
+    name = int.from_bytes(source.encode()[:7], "little")
+    return unit_hash(numbers.astype(np.uint64), name + seed)
+
+
 def window_length(subject: Subject, settings: HarvestSettings) -> int:
     """Return the tokens in a model window."""
     return min(settings.window or min(subject.longest, 1024), subject.longest)
@@ -85,33 +96,22 @@ def site_batches(
     `settings.tokens` kept tokens, cutting the last window short where need be, so that the tokens
     read do not depend on the batch size.
     """
-    special = torch.tensor(sorted(subject.special), dtype=torch.int64)
+    is_text = np.ones(max(len(subject.token_texts), *subject.special, 0) + 1, dtype=bool)
+    is_text[sorted(subject.special)] = False
     left = settings.tokens or None
     for windows in subject.cut(window_length(subject, settings), settings.rows):
         ids = torch.from_numpy(windows.ids)
         attention = torch.from_numpy(windows.attention)
-        kept = attention & ~torch.isin(ids, special)
-        if left is not None:
-            running = kept.flatten().cumsum(0).reshape(kept.shape)
-            kept &= running <= left
-            left -= int(kept.sum())
+        text = windows.attention & is_text[windows.ids]
         # A window's first token after BOS stands at `offset`; specials do not count as places.
-        order = np.cumsum(windows.attention & ~np.isin(windows.ids, sorted(subject.special)), 1) - 1
-        position = windows.offset[:, None] + order
+        position = windows.offset[:, None] + np.cumsum(text, 1, dtype=np.int64) - 1
+        if left is not None:
+            text &= np.cumsum(text, dtype=np.int64).reshape(text.shape) <= left
+            left -= int(text.sum())
+        kept = torch.from_numpy(text)
         x = subject.model.activations(ids.to(subject.device), attention.to(subject.device))
-        on_device = kept.to(x.device)
-        if not bool(on_device.all()):
-            x = x * on_device[..., None]
-        yield (
-            SiteBatch(
-                x,
-                ids.to(x.device),
-                on_device,
-                place_hash(seed, windows.document[:, None], position),
-            ),
-            windows,
-            position,
-        )
+        hashes = place_hash(seed, windows.document[:, None], position)
+        yield SiteBatch(x, ids.to(x.device), kept.to(x.device), hashes), windows, position
         if left == 0:
             return
 
@@ -142,37 +142,40 @@ def calibrate(subject: Subject, settings: HarvestSettings, seed: int) -> Calibra
 class Columns:
     """Reservoirs of some columns of the matrix; two streams, one a split, for each column."""
 
-    def __init__(self, columns: int, salts: NDArray[np.uint64], settings: HarvestSettings) -> None:
-        self.count = columns
+    def __init__(self, salts: NDArray[np.uint64], settings: HarvestSettings) -> None:
+        self.count = columns = len(salts)
         self.settings = settings
         window = 2 * settings.each_side + 1
         keys = 2 * columns
         # A unit's priorities are the place's bits turned by an offset of its own: uniform for
         # every unit, and a batch's sorted bits serve all units.
-        self.offset = salts & np.uint64(0xFFFFFFFF)
+        self.offset = salts & LOW_32
         self.random_offset = salts >> np.uint64(32)
         self.top = Strongest(keys, settings.top, window)
-        # Twice as many as wanted: an interval overlaps levels only in part.
-        self.levels = Levelled(keys, max(4, 2 * settings.per_interval), window)
+        # More than wanted: an interval overlaps levels only in part.
+        self.levels = Levelled(keys, max(4, math.ceil(1.6 * settings.per_interval)), window)
         self.random = Lowest(keys, settings.random, window)
         self.fired = torch.zeros(columns, dtype=torch.int64)
 
     def add(self, block: Tensor, batch: Chunk) -> None:
-        """Take in a block [rows, tokens, columns] of activations, zero where not kept."""
+        """Take in a block [rows, tokens, columns] of activations; it is overwritten."""
+        # From here on a unit fires where its activation is over 0.
+        block = torch.threshold_(block.contiguous(), self.settings.fires, 0.0)
+        if batch.some_left_out is not None:
+            block *= batch.some_left_out
         flat = block.flatten(0, 1)
-        fires = self.settings.fires
-        self.fired += batch.count_over(flat, fires)
+        self.fired += flat.sign().sum(0).long().cpu()
         self._add_strongest(block, batch)
         self._add_levels(block, flat, batch)
-        self._add_random(block, flat, batch)
+        self._add_random(block, batch)
 
-    def _pair(self, values: NDArray[np.generic], reduce: Callable[..., NDArray[np.generic]]) -> NDArray[np.generic]:
+    def _pair(self, values: NDArray[Any], reduce: Callable[..., NDArray[Any]]) -> NDArray[Any]:
         """Return per column the reduction of its two streams' `values` [keys]."""
         return reduce(values.reshape(self.count, 2), axis=1)
 
     def _add_strongest(self, block: Tensor, batch: Chunk) -> None:
         peaks = block.amax(1)
-        least = np.maximum(self._pair(self.top.least, np.min), self.settings.fires)
+        least = self._pair(self.top.least, np.min)
         rows, columns = _where(peaks > torch.from_numpy(least).to(peaks.device))
         if not len(rows):
             return
@@ -185,32 +188,60 @@ class Columns:
         self.top.add(batch.entries(block, places, columns, self.offset))
 
     def _add_levels(self, block: Tensor, flat: Tensor, batch: Chunk) -> None:
-        cut = np.maximum(self._pair(self.levels.cut, np.min), self.settings.fires).astype(np.float32)
+        cut = self._pair(self.levels.cut, np.min)
         places, columns = _where(flat > torch.from_numpy(cut).to(flat.device))
         below, below_columns = batch.under(self.offset, self._pair(self.levels.widest, np.max))
         if len(below):
-            values = flat[below, below_columns].cpu().numpy()
-            fires = (values > self.settings.fires) & (values <= cut[below_columns])
+            values = batch.at(flat, below, below_columns)
+            fires = (values > 0) & (values <= cut[below_columns])
             places = np.concatenate([places, below[fires]])
             columns = np.concatenate([columns, below_columns[fires]])
         if not len(places):
             return
-        values = flat[places, columns].cpu().numpy()
+        values = batch.at(flat, places, columns)
         priority = batch.priority(places, columns, self.offset)
         passes = self.levels.passes(2 * columns + batch.place_split[places], values, priority)
         self.levels.add(batch.entries(block, places[passes], columns[passes], self.offset))
 
-    def _add_random(self, block: Tensor, flat: Tensor, batch: Chunk) -> None:
+    def _add_random(self, block: Tensor, batch: Chunk) -> None:
         places, columns = batch.under(self.random_offset, self._pair(self.random.bound, np.max))
-        keep = batch.kept[places]
-        self.random.add(batch.entries(block, places[keep], columns[keep], self.random_offset))
+        passes = self.random.passes(
+            2 * columns + batch.place_split[places],
+            batch.priority(places, columns, self.random_offset),
+        )
+        self.random.add(batch.entries(block, places[passes], columns[passes], self.random_offset))
 
-    def finish(self) -> None:
+    def contexts(
+        self, texts: NDArray[np.object_]
+    ) -> tuple[list[list[Context]], NDArray[np.float64], NDArray[np.float64]]:
+        """Return each unit's contexts, interval sizes [units, intervals] and peaks [units].
+
+        Contexts stand by split, then top (strongest first), intervals (weakest first), random.
+        """
         for reservoir in (self.top, self.levels, self.random):
             reservoir.compact()
+        intervals = self.settings.intervals
+        peaks = np.zeros(self.count)
+        np.maximum.at(peaks, self.top.kept.key // 2, self.top.kept.value.astype(np.float64))
+        by_key = np.repeat(peaks, 2)
+        drawn, _, sizes = self.levels.draw_intervals(by_key, intervals, self.settings.per_interval)
+        everything = joined([self.top.kept, drawn, self.random.kept])
+        sizes_of_draws = [len(self.top.kept), len(drawn), len(self.random.kept)]
+        draw = np.repeat(np.arange(3), sizes_of_draws)
+        order = np.argsort(everything.key * 3 + draw, kind="stable")
+        everything, draw = everything.take(order), draw[order]
+        interval = 1 + interval_of(
+            everything.value, np.where(by_key > 0, by_key, 1.0)[everything.key], intervals
+        )
+        made = _as_contexts(everything, draw, interval, self.settings.each_side, texts)
+        edges = np.searchsorted(everything.key, 2 * np.arange(self.count + 1))
+        split = [made[a:b] for a, b in itertools.pairwise(edges)]
+        return split, sizes.reshape(self.count, 2, intervals).sum(1), peaks
 
 
 def _where(mask: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    if mask.device.type == "cpu":  # numpy finds them five times as fast as torch
+        return np.divmod(np.flatnonzero(mask.numpy()), mask.shape[1])
     rows, columns = mask.nonzero(as_tuple=True)
     return rows.cpu().numpy(), columns.cpu().numpy()
 
@@ -220,29 +251,39 @@ class Chunk:
 
     def __init__(
         self,
-        batch: SiteBatch,
+        kept: NDArray[np.bool_],
         windows: Windows,
         position: NDArray[np.int64],
+        hashes: NDArray[np.uint64],
         split: NDArray[np.int64],
         each_side: int,
+        device: torch.device,
     ) -> None:
-        self.rows, self.length = windows.ids.shape
-        self.kept = batch.kept.cpu().numpy().ravel()
+        self.rows, self.length = kept.shape
+        self.kept = kept.ravel()
         self.split = split
         self.place_split = np.repeat(split, self.length)
         self.document = np.repeat(windows.document, self.length)
         self.position = position.ravel()
-        self.bits = (batch.place_hash >> np.uint64(16)).ravel() & np.uint64(0xFFFFFFFF)
-        order = np.argsort(self.bits, kind="stable")
+        self.bits = (hashes.ravel() >> np.uint64(16)) & LOW_32
+        order = np.argsort(self.bits)
         order = order[self.kept[order]]
         self.sorted_bits, self.sorted_places = self.bits[order], order
+        self.each_side = each_side
         self.reach = np.arange(-each_side, each_side + 1)
-        self.ids = np.where(self.kept, windows.ids.ravel(), -1).astype(np.int32)
-        self.ones = torch.ones(self.rows * self.length, device=batch.activations.device)
+        padded = np.full((self.rows, self.length + 2 * each_side), -1, dtype=np.int32)
+        padded[:, each_side : each_side + self.length] = np.where(kept, windows.ids, -1)
+        self.ids = np.lib.stride_tricks.sliding_window_view(padded, 2 * each_side + 1, axis=1)
+        self.some_left_out = (
+            None if kept.all() else torch.from_numpy(kept[..., None]).to(device, torch.float32)
+        )
 
-    def count_over(self, flat: Tensor, threshold: float) -> Tensor:
-        """Return how many of each column's activations are over `threshold`."""
-        return (self.ones @ (flat > threshold).float()).long().cpu()
+    def at(
+        self, flat: Tensor, places: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Return the activations [n] at places of columns."""
+        where = torch.from_numpy(places * flat.shape[1] + columns).to(flat.device)
+        return flat.reshape(-1).take(where).cpu().numpy()
 
     def priority(
         self,
@@ -251,7 +292,7 @@ class Chunk:
         offset: NDArray[np.uint64],
     ) -> NDArray[np.uint64]:
         """Return the 32-bit priorities of places for columns."""
-        return (self.bits[places] + offset[columns]) & np.uint64(0xFFFFFFFF)
+        return (self.bits[places] + offset[columns]) & LOW_32
 
     def under(
         self, offset: NDArray[np.uint64], bound: NDArray[np.uint64]
@@ -260,15 +301,14 @@ class Chunk:
 
         Those are one or two runs of the sorted bits, so no column looks at every place.
         """
-        low = (np.uint64(2**32) - offset) & np.uint64(0xFFFFFFFF)
+        ceiling = np.uint64(2**32)
+        low = (ceiling - offset) & LOW_32
         high = low + bound
-        n = len(self.sorted_bits)
         first = np.searchsorted(self.sorted_bits, low)
-        last = np.searchsorted(self.sorted_bits, np.minimum(high, np.uint64(2**32)))
-        over = np.where(high > np.uint64(2**32), high - np.minimum(high, np.uint64(2**32)), np.uint64(0))
-        wrapped = np.searchsorted(self.sorted_bits, over)
+        last = np.searchsorted(self.sorted_bits, np.minimum(high, ceiling))
+        wrapped = np.searchsorted(self.sorted_bits, np.maximum(high, ceiling) - ceiling)
         begins = np.concatenate([first, np.zeros_like(wrapped)])
-        counts = np.concatenate([last - first, np.minimum(wrapped, n)])
+        counts = np.concatenate([last - first, wrapped])
         columns = np.tile(np.arange(len(offset)), 2)
         ranks = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         return self.sorted_places[np.repeat(begins, counts) + ranks], np.repeat(columns, counts)
@@ -280,24 +320,58 @@ class Chunk:
         columns: NDArray[np.int64],
         offset: NDArray[np.uint64],
     ) -> Entries:
-        """Return the table rows of places [n] in columns [n], with their windows."""
+        """Return the table rows of places [n] in columns [n], with their windows.
+
+        Activations outside the model's window are whatever stands there; their ids are -1.
+        """
         row, column_in_row = np.divmod(places, self.length)
-        reach = column_in_row[:, None] + self.reach
-        inside = (reach >= 0) & (reach < self.length)
-        around = row[:, None] * self.length + np.where(inside, reach, 0)
-        ids = np.where(inside, self.ids[around], -1)
-        flat = block.flatten(0, 1)
-        activations = flat[torch.from_numpy(around), torch.from_numpy(columns)[:, None]].cpu().numpy()
-        focus = len(self.reach) // 2
+        width = block.shape[2]
+        around = ((places * width + columns)[:, None]) + self.reach * width
+        np.clip(around, 0, block.numel() - 1, out=around)
+        activations = block.reshape(-1).take(torch.from_numpy(around).to(block.device))
+        activations = activations.cpu().numpy()
         return Entries(
             key=2 * columns + self.place_split[places],
-            value=activations[:, focus].copy(),
+            value=activations[:, self.each_side].copy(),
             priority=self.priority(places, columns, offset),
             document=self.document[places],
             position=self.position[places],
-            ids=ids,
-            activations=np.where(ids >= 0, activations, np.float32(0)),
+            ids=self.ids[row, column_in_row],
+            activations=activations,
         )
+
+
+def warmed_up(
+    stream: Iterator[tuple[SiteBatch, Windows, NDArray[np.int64]]],
+) -> Iterator[tuple[SiteBatch, Windows, NDArray[np.int64]]]:
+    """Yield the batches, the first one cut into growing slices.
+
+    While reservoirs are empty everything passes; after a few windows little does. The result is
+    the same, the cost is not.
+    """
+    for number, (batch, windows, position) in enumerate(stream):
+        if number:
+            yield batch, windows, position
+            continue
+        first, size = 0, 2
+        while first < len(windows.ids):
+            rows = slice(first, first + size)
+            yield (
+                SiteBatch(
+                    batch.activations[rows],
+                    batch.ids[rows],
+                    batch.kept[rows],
+                    batch.place_hash[rows],
+                ),
+                Windows(
+                    windows.ids[rows],
+                    windows.attention[rows],
+                    windows.document[rows],
+                    windows.offset[rows],
+                ),
+                position[rows],
+            )
+            first, size = first + size, 2 * size
 
 
 Progress = Callable[[int], None]
@@ -322,21 +396,19 @@ def harvest(
         for begin in range(0, len(want.numbers), COLUMNS_AT_ONCE):
             part = slice(begin, begin + COLUMNS_AT_ONCE)
             numbers = want.numbers[part]
-            salt = sum(ord(letter) << (8 * (place % 6)) for place, letter in enumerate(want.name))
-            salts = unit_hash(numbers.astype(np.uint64), salt + seed)
-            parts.append(
-                (want, part, want.source.block(numbers), Columns(len(numbers), salts, settings))
-            )
+            columns = Columns(unit_salts(want.name, numbers, seed), settings)
+            parts.append((want, part, want.source.block(numbers), columns))
     tokens = 0
     with quiet_torch():
-        for batch, windows, position in site_batches(subject, settings, seed):
+        for batch, windows, position in warmed_up(site_batches(subject, settings, seed)):
             split = split_of(seed, windows.document, settings.explain_share)
-            chunk = Chunk(batch, windows, position, split, settings.each_side)
+            kept = batch.kept.cpu().numpy()
+            device = batch.activations.device
+            chunk = Chunk(
+                kept, windows, position, batch.place_hash, split, settings.each_side, device
+            )
             for _, _, compute, columns in parts:
-                block = compute(batch)
-                if not chunk.kept.all():
-                    block = block * batch.kept[..., None]
-                columns.add(block, chunk)
+                columns.add(compute(batch), chunk)
             tokens += int(chunk.kept.sum())
             progress(tokens)
     if tokens < LEAST_TOKENS:
@@ -344,112 +416,79 @@ def harvest(
             f"the corpus of subject '{subject.name}' has {tokens} tokens; "
             f"at least {LEAST_TOKENS} are needed"
         )
+    texts = np.array([*subject.token_texts, ""], dtype=object)  # the last is id -1
     harvested = []
     for want, part, _, columns in parts:
-        columns.finish()
-        finder = {
-            name: _rows_by_key(reservoir.kept, 2 * columns.count)
-            for name, reservoir in (
-                ("top", columns.top),
-                ("levels", columns.levels),
-                ("random", columns.random),
-            )
-        }
+        contexts, sizes, peaks = columns.contexts(texts)
         for place, (number, order) in enumerate(
             zip(want.numbers[part], want.orders[part], strict=True)
         ):
             fired = int(columns.fired[place])
-            density = fired / tokens
-            keys = (2 * place, 2 * place + 1)
-            peak = max((finder["top"][key].value.max(initial=0.0) for key in keys), default=0.0)
-            outcome = (
-                "dead"
-                if fired == 0
-                else "eligible"
-                if min_density <= density <= max_density
-                else "ultralow"
-                if density < min_density
-                else "dense"
-            )
-            contexts, counts = _contexts(columns, finder, keys, float(peak), settings, subject)
+            fate = outcome_of(fired, fired / tokens, min_density, max_density)
             summary = UnitSummary(
                 unit=want.source.unit(int(number)),
-                density=density,
+                density=fired / tokens,
                 tokens=tokens,
-                peak=float(peak),
+                peak=float(peaks[place]),
                 order=int(order),
-                outcome=outcome,
-                interval_tokens=tuple(counts),
+                outcome=fate,
+                interval_tokens=tuple(sizes[place].tolist()),
                 note=want.source.note(int(number)),
             )
-            harvested.append(HarvestedUnit(summary, contexts if outcome == "eligible" else []))
+            harvested.append(HarvestedUnit(summary, contexts[place] if fate == "eligible" else []))
     return harvested
 
 
-def _rows_by_key(entries: Entries, keys: int) -> list[Entries]:
-    """Return the entries of each key; they stand sorted by key."""
-    edges = np.searchsorted(entries.key, np.arange(keys + 1))
-    return [
-        entries.take(np.arange(low, high)) for low, high in zip(edges[:-1], edges[1:], strict=True)
-    ]
+def outcome_of(fired: int, density: float, least: float, most: float) -> Outcome:
+    """Return what becomes of a unit that fires on `fired` tokens."""
+    if not fired:
+        return "dead"
+    if density < least:
+        return "ultralow"
+    return "dense" if density > most else "eligible"
 
 
-def _contexts(
-    columns: Columns,
-    finder: dict[str, list[Entries]],
-    keys: tuple[int, int],
-    peak: float,
-    settings: HarvestSettings,
-    subject: Subject,
-) -> tuple[list[Context], list[float]]:
-    """Return a unit's contexts and, by interval, the tokens on which it fires."""
-    contexts: list[Context] = []
-    counts = [0.0] * settings.intervals
-    if peak <= 0:
-        return contexts, counts
-    edges = np.linspace(0, peak, settings.intervals + 1)
-    low_edges, high_edges = [settings.fires, *edges[1:-1]], [*edges[1:-1], np.inf]
-    for key, split in zip(keys, SPLITS, strict=True):
-
-        def add(entries: Entries, draw: Draw, split: Split = split) -> None:
-            contexts.extend(
-                _as_context(entries, row, draw, split, peak, settings, subject)
-                for row in range(len(entries))
-            )
-
-        add(finder["top"][key], "top")
-        for interval, (low, high) in enumerate(zip(low_edges, high_edges, strict=True)):
-            drawn, count = columns.levels.draw_interval(
-                key, finder["levels"][key], low, high, settings.per_interval
-            )
-            counts[interval] += count
-            add(drawn, "interval")
-        add(finder["random"][key], "random")
-    return contexts, counts
-
-
-def _as_context(
+def _as_contexts(
     entries: Entries,
-    row: int,
-    draw: Draw,
-    split: Split,
-    peak: float,
-    settings: HarvestSettings,
-    subject: Subject,
-) -> Context:
-    inside = entries.ids[row] >= 0
-    activations = entries.activations[row][inside]
-    value = float(entries.value[row])
-    fires = value > settings.fires
-    interval = min(settings.intervals, int(value / peak * settings.intervals) + 1)
-    return Context(
-        tokens=tuple(subject.token_texts[index] for index in entries.ids[row][inside]),
-        activations=tuple(float(a) for a in activations),
-        focus=int(inside[: settings.each_side].sum()),
-        draw=draw,
-        interval=interval if fires else None,
-        split=split,
-        silent=bool((activations <= settings.fires).all()),
-        document=int(entries.document[row]),
-        position=int(entries.position[row]),
+    draw: NDArray[np.int64],
+    interval: NDArray[np.int64],
+    each_side: int,
+    texts: NDArray[np.object_],
+) -> list[Context]:
+    """Return the entries as contexts; a few microseconds each, since there are many."""
+    inside = entries.ids >= 0
+    activations = np.where(inside, entries.activations, np.float32(0))
+    rows = zip(
+        texts[entries.ids].tolist(),
+        activations.tolist(),
+        inside.tolist(),
+        inside.all(1).tolist(),
+        inside[:, :each_side].sum(1).tolist(),
+        draw.tolist(),
+        interval.tolist(),
+        (entries.value > 0).tolist(),
+        (entries.key % 2).tolist(),
+        (activations == 0).all(1).tolist(),
+        entries.document.tolist(),
+        entries.position.tolist(),
+        strict=True,
     )
+    contexts = []
+    for tokens, values, within, whole, focus, kind, level, fires, split, silent, doc, pos in rows:
+        if not whole:
+            tokens = list(itertools.compress(tokens, within))
+            values = list(itertools.compress(values, within))
+        contexts.append(
+            Context(
+                tuple(tokens),
+                tuple(values),
+                focus,
+                DRAWS[kind],
+                level if fires else None,
+                SPLITS[split],
+                silent,
+                doc,
+                pos,
+            )
+        )
+    return contexts

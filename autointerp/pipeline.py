@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -12,10 +13,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from autointerp import raters as raters_folder
 from autointerp import sources as sources_folder
 from autointerp.additions import addition, names_in
-from autointerp.blinding import make_items
+from autointerp.batching import BatchCounts, collect_batches, submit_batches
+from autointerp.blinding import load_items, make_items
 from autointerp.errors import BadInput, UnknownName
-from autointerp.raters import Rater, RaterOptions
-from autointerp.rating import RatingCounts, pending_items, rate_items
+from autointerp.estimating import LOOKED_AT, estimate_work
+from autointerp.raters import Rater, RaterOptions, ServedRater
+from autointerp.rating import (
+    RatingCounts,
+    RatingPolicy,
+    pending_items,
+    pending_work,
+    rate_items,
+)
+from autointerp.rating_bar import rating_bar
 from autointerp.rubrics import Rubric, load_rubric
 from autointerp.sampling import draw_units, sampled
 from autointerp.settings import load_settings
@@ -32,6 +42,8 @@ class Wish:
         controls: Units of each control source that is not in `sources`.
         seed: None for the settings' own.
         runs: Folder of the runs.
+        policy: How a model is asked: concurrency, budget, retries.
+        batch: Hand the calls to the provider's batch API.
     """
 
     sources: tuple[str, ...]
@@ -43,8 +55,10 @@ class Wish:
     seed: int | None = None
     controls: int = 50
     repeats: int = 1
-    options: RaterOptions = RaterOptions()
+    options: RaterOptions = field(default_factory=RaterOptions)
     runs: Path = RUNS
+    policy: RatingPolicy = field(default_factory=RatingPolicy)
+    batch: bool = False
 
 
 def load_rater(name: str, options: RaterOptions) -> Rater:
@@ -104,23 +118,80 @@ def rate(wish: Wish, console: Console, dry_run: bool = False) -> RatingCounts:
             for units in drawn.values()
             for identifier in make_items(run, units, rubric, rater.evidence)
         ]
-        with _progress(console, "items") as bar:
-            task = bar.add_task(f"rate by {rater.name}", total=None)
-            counts = rate_items(
-                run,
-                sorted(ids),
-                rubric,
-                rater,
-                wish.repeats,
-                lambda done, total: bar.update(task, completed=done, total=total),
-            )
+        counts = _ask(run, sorted(ids), rubric, rater, wish, console)
         run.log("rated", rater=rater.name, rubric=rubric.id, statuses=dict(counts.statuses))
     units = ", ".join(f"{n} {name}" for name, n in wanted.items())
-    told = ", ".join(f"{n} {status}" for status, n in sorted(counts.statuses.items())) or "nothing new"
+    told = ", ".join(f"{n} {status}" for status, n in sorted(counts.statuses.items()))
     console.print(
-        f"run '{wish.run}': {units}; {rater.name} on {rubric.id}: {told}"
+        f"run '{wish.run}': {units}; {rater.name} on {rubric.id}: {told or 'nothing new'}"
         + (f", {counts.before} rated before" if counts.before else "")
+        + (f", {counts.reused} replies found in the store" if counts.reused else "")
+        + (f", ${counts.spent_usd:.4f}" if counts.spent_usd else "")
     )
+    if counts.stopped == "budget":
+        console.print(
+            f"stopped: the next call could pass the budget of ${wish.policy.budget_usd:.2f}; "
+            "give a larger --budget-usd to go on"
+        )
+    return counts
+
+
+def _ask(
+    run: Run, ids: Sequence[str], rubric: Rubric, rater: Rater, wish: Wish, console: Console
+) -> RatingCounts:
+    """Rate what is pending, or hand it to the batch API."""
+    work = pending_work(run, ids, rater.name, wish.repeats)
+    waiting = len(run.work_in_batches(rater.name))
+    if waiting:
+        console.print(f"{waiting} calls are in open batches: `autointerp rate --resume` collects")
+    policy = wish.policy
+    if isinstance(rater, ServedRater):
+        if policy.budget_usd is not None and rater.price is None:
+            raise BadInput(
+                f"--budget-usd: no price is known for {rater.name}; "
+                "give --price-in and --price-out, in US dollars per million tokens"
+            )
+        if work:
+            looked_at = load_items(run, sorted({item for item, _ in work[:LOOKED_AT]}), rubric)
+            estimate = estimate_work(rater, rubric, len(work), looked_at, run, wish.batch)
+            console.print(f"{rater.name}: {estimate}")
+    if wish.batch:
+        return _hand_over(run, ids, rubric, rater, wish, console)
+    with rating_bar(console, f"rate by {rater.name}") as show:
+        return rate_items(run, ids, rubric, rater, wish.repeats, show, policy)
+
+
+def _hand_over(
+    run: Run, ids: Sequence[str], rubric: Rubric, rater: Rater, wish: Wish, console: Console
+) -> RatingCounts:
+    is_file = wish.rubric.endswith(".md") or "/" in wish.rubric
+    counts = submit_batches(
+        run,
+        ids,
+        rubric,
+        rater,
+        asked=wish.rater,
+        rubric_name=str(Path(wish.rubric).resolve()) if is_file else wish.rubric,
+        options=wish.options,
+        repeats=wish.repeats,
+        budget_usd=wish.policy.budget_usd,
+    )
+    console.print(
+        f"handed over {counts.calls} calls in {counts.batches} batches; "
+        f"`autointerp rate --resume --run {wish.run}` collects them, within a day"
+    )
+    return RatingCounts(len(ids) * wish.repeats - counts.calls, Counter(), stopped=counts.stopped)
+
+
+def resume(run_name: str, console: Console, runs: Path = RUNS) -> BatchCounts:
+    """Collect what the run's batches have brought."""
+    with open_run(run_name, folder=runs) as run:
+        counts = collect_batches(run, load_rater)
+        run.log("collected", calls=counts.calls, statuses=dict(counts.statuses))
+    told = ", ".join(f"{n} {status}" for status, n in sorted(counts.statuses.items()))
+    console.print(f"run '{run_name}': collected {counts.batches} batches: {told or 'nothing new'}")
+    for one in counts.open:
+        console.print(f"still open: {one}")
     return counts
 
 
@@ -150,9 +221,10 @@ def _dry_run(
     lacking = {name: n - there[name] for name, n in wanted.items() if n > there[name]}
     harvest = ", ".join(f"{n} {name}" for name, n in lacking.items()) or "nothing"
     calls = sum(wanted.values()) * wish.repeats
+    left = max(0, calls - rated)
     console.print(
-        f"would harvest {harvest}; would ask {rater.name} about {max(0, calls - rated)} of {calls} "
-        f"items on {rubric.id}"
+        f"would harvest {harvest}; would ask {rater.name} about {left} of {calls} items on "
+        f"{rubric.id}: {estimate_work(rater, rubric, left, batch=wish.batch)}"
     )
     return RatingCounts(rated, Counter())
 

@@ -8,6 +8,8 @@ disjoint by document.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,8 +18,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from autointerp.errors import CorpusError
-from autointerp.records import Context, Draw, Item, ItemContext, Split
+from autointerp.errors import CorpusError, TooFewRatings
+from autointerp.raters import Rater
+from autointerp.records import Context, Draw, Item, ItemContext, Reply, Split
+from autointerp.rubrics import Rubric, read_reply
 from autointerp.subjects.windows import TokenisedDocuments
 
 Grade = Literal["clean", "mostly clean", "mixture", "noise"]
@@ -32,6 +36,7 @@ HEARD = 0.9  # a rule's places on which the unit fires: no real unit is perfect
 NOISE_SHARE = 0.2  # of a mostly clean unit's firings
 LARGEST_DENSITY = 0.02  # of a unit that is not dense
 DENSE_DENSITY = 0.3  # neurons are dense
+WEAK = 0.3  # peak of the diffuse part of a dense mixture, the rules' peak being 1
 LEAST_PLACES = 120  # of a rule in each split, so that intervals can be filled
 LEXICON = 20  # words of a topic
 TRIES = 200
@@ -133,7 +138,10 @@ class Planter:
         """[vocabulary] begins a word of four letters or more that is not among the commonest."""
         common = np.argsort(-self._counts, kind="stable")[: max(10, len(self.texts) // 20)]
         content = np.array(
-            [len(word) >= 4 and text[:1] == " " for word, text in zip(self._words, self.texts, strict=True)]
+            [
+                len(word) >= 4 and text[:1] == " "
+                for word, text in zip(self._words, self.texts, strict=True)
+            ]
         )
         content[common] = False
         return content
@@ -249,8 +257,8 @@ class Planter:
     ) -> PlantedUnit:
         """Return a unit of this grade whose rules are of random `kinds`.
 
-        A dense mixture follows three rules and fires besides at random until it fires on 30 %
-        of tokens; a dense clean unit is not to be had. Raises CorpusError if the corpus is too
+        A dense mixture follows three rules and fires besides, weakly and at random, on 30 % of
+        tokens; a dense clean unit is not to be had. Raises CorpusError if the corpus is too
         short, ValueError if a clean unit is to be dense.
         """
         if dense and grade in ("clean", "mostly clean"):
@@ -279,6 +287,10 @@ class Planter:
         activations = np.zeros(total, dtype=np.float32)
         # Weak activations are the commonest, as in real units, and every interval is filled.
         activations[fires] = 1e-3 + rng.random(len(fires), dtype=np.float32) ** 2
+        if dense and ruled:
+            # As in real neurons the diffuse firing is weak, and the rules show at the top.
+            weak = np.setdiff1d(places[-1], np.concatenate(places[:-1]))
+            activations[weak] *= WEAK
         return PlantedUnit(
             grade=grade,
             kinds=tuple(rule.kind for rule in rules),
@@ -310,7 +322,9 @@ class Planter:
                 drawn = mine[level == interval][: self.draws.per_interval]
                 chosen += [("interval", int(place)) for place in drawn]
             everywhere = np.flatnonzero(split[self._document] == part)
-            anywhere = rng.choice(everywhere, min(self.draws.random, len(everywhere)), replace=False)
+            anywhere = rng.choice(
+                everywhere, min(self.draws.random, len(everywhere)), replace=False
+            )
             chosen += [("random", int(place)) for place in anywhere]
             contexts += [self._context(activations, peak, p, draw, name) for draw, p in chosen]
         return contexts
@@ -374,4 +388,69 @@ def planted_item(unit: PlantedUnit, identifier: str, rubric: str) -> Item:
             )
             for context in unit.contexts
         ),
+    )
+
+
+@dataclass(frozen=True)
+class PlantedFigures:
+    """How a rater does on planted units.
+
+    Attributes:
+        rater: Its name.
+        units: How many were rated; `failed` more got no score.
+        auc: P(a clean unit scores above a mixture or noise) + ½ P(equal).
+        means: Mean score of each grade.
+        clean_means: Mean score of the clean units of each kind.
+        ms_per_unit: Milliseconds of CPU for request and reply together.
+    """
+
+    rater: str
+    units: int
+    failed: int
+    auc: float
+    means: dict[Grade, float]
+    clean_means: dict[Kind, float]
+    ms_per_unit: float
+
+
+def planted_figures(rater: Rater, rubric: Rubric, units: Sequence[PlantedUnit]) -> PlantedFigures:
+    """Rate `units` one after the other and return the figures.
+
+    Raises TooFewRatings if a grade or a kind got no score at all.
+    """
+    items = [planted_item(unit, f"planted-{i}", rubric.id) for i, unit in enumerate(units)]
+
+    async def rate_all() -> list[Reply]:
+        return [await rater.send(rater.request(item, rubric)) for item in items]
+
+    began = time.process_time()
+    replies = asyncio.run(rate_all())
+    spent_s = time.process_time() - began
+    scored: list[tuple[PlantedUnit, int]] = []
+    for unit, reply in zip(units, replies, strict=True):
+        read = read_reply(rubric, reply)
+        if read.score is not None:
+            scored.append((unit, read.score))
+
+    def mean(name: str, scores: list[int]) -> float:
+        if not scores:
+            raise TooFewRatings(f"{rater.name} gave no score to any planted unit: {name}")
+        return float(np.mean(scores))
+
+    by_grade = {g: [score for unit, score in scored if unit.grade == g] for g in GRADES}
+    means = {grade: mean(grade, scores) for grade, scores in by_grade.items()}
+    clean_means = {
+        kind: mean(kind, [s for u, s in scored if u.grade == "clean" and u.kinds == (kind,)])
+        for kind in KINDS
+    }
+    clean = np.array(by_grade["clean"])[:, None]
+    rest = np.array(by_grade["mixture"] + by_grade["noise"])
+    return PlantedFigures(
+        rater=rater.name,
+        units=len(scored),
+        failed=len(units) - len(scored),
+        auc=float(((clean > rest) + 0.5 * (clean == rest)).mean()),
+        means=means,
+        clean_means=clean_means,
+        ms_per_unit=1000 * spent_s / len(units),
     )

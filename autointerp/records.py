@@ -13,6 +13,8 @@ Split = Literal["explain", "score"]
 Draw = Literal["top", "interval", "random"]
 Status = Literal["ok", "unparsed", "refused", "failed", "skipped"]
 
+Outcome = Literal["eligible", "dead", "ultralow", "dense"]
+
 STATUSES: tuple[Status, ...] = ("ok", "unparsed", "refused", "failed", "skipped")
 
 
@@ -49,7 +51,7 @@ class UnitSummary:
     tokens: int
     peak: float
     order: int
-    outcome: Literal["eligible", "dead", "ultralow", "dense"]
+    outcome: Outcome
     interval_tokens: tuple[float, ...] = ()
     note: str = ""
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-OCTAVES, PER_OCTAVE = 4, 8
-BINS = OCTAVES * PER_OCTAVE + 1  # the lowest bin holds all that is more than 4 octaves down
+OCTAVES, MANTISSA_BITS = 4, 2
+BINS = OCTAVES * 2**MANTISSA_BITS + 1  # the lowest bin holds all that is more than 4 octaves down
+WELL_FILLED = np.uint64(128)  # a level that keeps under 1 in 32 of its places
 NEVER_FULL = np.uint64(2**32)  # a threshold that every 32-bit priority passes
 
 
@@ -81,7 +82,7 @@ def rank_within(groups: tuple[NDArray[np.int64], ...]) -> NDArray[np.int64]:
 class Buffered:
     """Entries kept so far and entries that wait; subclasses say which are kept."""
 
-    def __init__(self, window: int, patience: int = 50_000) -> None:
+    def __init__(self, window: int, patience: int = 5_000) -> None:
         self.kept = no_entries(window)
         self.waiting: list[Entries] = []
         self.patience = patience
@@ -132,6 +133,10 @@ class Lowest(Buffered):
         self.size = size
         self.bound = np.full(keys, NEVER_FULL)  # a new priority must be under this
 
+    def passes(self, key: NDArray[np.int64], priority: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Return which entries would be kept, as far as is known."""
+        return priority < self.bound[key]
+
     def chosen(self, entries: Entries) -> Entries:
         order = np.lexsort((entries.position, entries.document, entries.priority, entries.key))
         ranks = rank_within((entries.key[order],))
@@ -142,29 +147,29 @@ class Lowest(Buffered):
 
 
 def value_bins(value: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return the bin of each positive value: its binary exponent and 3 bits of its mantissa."""
+    """Return the bin of each positive value: its binary exponent and 2 bits of its mantissa."""
     bits = np.ascontiguousarray(value, dtype=np.float32).view(np.uint32)
-    return (bits >> np.uint32(20)).astype(np.int64)
+    return (bits >> np.uint32(23 - MANTISSA_BITS)).astype(np.int64)
 
 
 def bin_edge(number: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return the least value of each bin."""
-    return (number.astype(np.uint32) << np.uint32(20)).view(np.float32)
+    return (number.astype(np.uint32) << np.uint32(23 - MANTISSA_BITS)).view(np.float32)
 
 
 class Levelled(Buffered):
     """A uniform draw of at least `size` places for each key and level of value.
 
-    Levels are eighths of an octave, down to 4 octaves under the key's maximum, and one below. They
-    do not depend on the maximum, so it may grow while we read; when all is read, intervals of
-    equal width are drawn from the levels that they overlap (`draw_interval`).
+    Levels are quarters of an octave, equally wide within it, down to 4 octaves under the key's
+    maximum, and one below. They do not depend on the maximum, so it may grow while we read; when
+    all is read, intervals of equal width are drawn from the levels that they overlap.
 
     Attributes:
         top: [keys] bin of the largest value so far; 0 before any.
         bounds: [keys, BINS + 1] a new priority must be under this, by level from the lowest; the
             last column, for values over the maximum, always lets pass.
-        cut: [keys] values over this stand in a level that is not full, or above one.
-        widest: [keys] largest bound among the full levels under `cut`.
+        cut: [keys] values over this stand in a level that is not well filled, or above one.
+        widest: [keys] largest bound among the levels under `cut`.
     """
 
     def __init__(self, keys: int, size: int, window: int) -> None:
@@ -199,33 +204,57 @@ class Levelled(Buffered):
         self.bounds[:] = NEVER_FULL
         last = ranks == self.size - 1
         self.bounds[key[last], level[last]] = entries.priority[order][last]
-        # Full levels from the lowest upward need no look at the value, only at the priority.
-        full = self.bounds[:, :BINS] < NEVER_FULL
-        lowest_open = np.where(full.all(axis=1), BINS, np.argmin(full, axis=1))
+        # Well-filled levels from the lowest upward are looked into by priority alone: few places
+        # pass. What stands above them is looked at by value: few places stand there.
+        filled = self.bounds[:, :BINS] < NEVER_FULL // WELL_FILLED
+        lowest_open = np.where(filled.all(axis=1), BINS, np.argmin(filled, axis=1))
         edge = bin_edge(np.maximum(self.top + lowest_open - (BINS - 1), 0))
         self.cut = np.where(lowest_open == 0, np.float32(0), edge).astype(np.float32)
         below = np.arange(BINS) < lowest_open[:, None]
         self.widest = np.where(below, self.bounds[:, :BINS], np.uint64(0)).max(axis=1)
         return entries.take(order[ranks < self.size])
 
-    def draw_interval(
-        self, key: int, entries: Entries, low: float, high: float, most: int
-    ) -> tuple[Entries, float]:
-        """Return a uniform draw of the key's places with low ≤ value < high, and their number.
+    def draw_intervals(
+        self, peaks: NDArray[np.float64], intervals: int, most: int
+    ) -> tuple[Entries, NDArray[np.int64], NDArray[np.float64]]:
+        """Return a uniform draw of places in each key's intervals, and the intervals' sizes.
 
-        `entries` are those kept for this key. At most `most` are drawn, lowest priority first.
-        All places of the interval with a priority under the least bound of its levels are known,
-        so they are a uniform draw; the number is exact where no level is full, else an estimate
-        that has no bias (Cohen and Kaplan 2007, §3).
+        Intervals are of equal width from 0 to `peaks` [keys]. Returned are at most `most` entries
+        for each key and interval, lowest priority first, sorted by key and interval; the interval
+        of each, from 0; and the places in each interval [keys, intervals].
+
+        All places of an interval with a priority under the least bound of the levels that it
+        overlaps are known, so they are a uniform draw. The size is exact where none of them is
+        full, else an estimate without bias (Cohen and Kaplan 2007, §3).
         """
-        inside = entries.take((entries.value >= low) & (entries.value < high))
-        if not len(inside):  # levels that are full, but with places outside, tell nothing
-            return inside, 0.0
-        limits = np.finfo(np.float32)
-        ends = np.array([low, np.nextafter(high, 0)]).clip(limits.tiny, limits.max)
-        first, last = self.level(np.array([key, key]), ends.astype(np.float32))
-        bound = self.bounds[key, first : min(last, BINS - 1) + 1].min()
-        drawn = inside.take(inside.priority < bound)
-        count = len(drawn) * (2**32 / float(bound)) if bound < NEVER_FULL else float(len(drawn))
-        order = np.lexsort((drawn.position, drawn.document, drawn.priority))
-        return drawn.take(order[:most]), count
+        keys = len(peaks)
+        entries = self.kept
+        safe = np.where(peaks > 0, peaks, 1.0)
+        place = interval_of(entries.value, safe[entries.key], intervals)
+        number = np.arange(keys)
+        bound = np.empty((keys, intervals), np.uint64)
+        for interval in range(intervals):
+            low, high = (
+                (safe * edge / intervals).astype(np.float32) for edge in (interval, interval + 1)
+            )
+            first = self.level(number, np.maximum(low, np.finfo(np.float32).tiny))
+            last = np.minimum(self.level(number, high), BINS - 1)
+            levels = np.arange(BINS)
+            overlaps = (levels >= first[:, None]) & (levels <= last[:, None])
+            bound[:, interval] = np.where(overlaps, self.bounds[:, :BINS], NEVER_FULL).min(1)
+        known = entries.priority < bound[entries.key, place]
+        counts = np.zeros((keys, intervals))
+        np.add.at(counts, (entries.key[known], place[known]), 1)
+        sizes = counts * np.where(bound < NEVER_FULL, 2.0**32 / bound, 1.0)
+        drawn, place = entries.take(known), place[known]
+        order = np.lexsort((drawn.position, drawn.document, drawn.priority, place, drawn.key))
+        ranks = rank_within((drawn.key[order], place[order]))
+        order = order[ranks < most]
+        return drawn.take(order), place[order], sizes
+
+
+def interval_of(
+    value: NDArray[np.float32], peak: NDArray[np.float64], intervals: int
+) -> NDArray[np.int64]:
+    """Return which of the equal intervals from 0 to `peak` a value is in, from 0."""
+    return np.minimum((value / peak * intervals).astype(np.int64), intervals - 1)

@@ -118,3 +118,136 @@ SELECT * EXCLUDE (place) FROM (
         PARTITION BY item_id, rater, repeat ORDER BY version DESC
     ) AS place FROM rating
 ) WHERE place = 1;
+
+-- ------------------------------------------------------------------------------------ people
+
+-- Sessions and packs that this run gave out; answers to any other are refused.
+CREATE TABLE IF NOT EXISTS human_session (
+    session_id VARCHAR PRIMARY KEY,       -- digest of all that it holds
+    is_pack BOOLEAN NOT NULL,
+    rater VARCHAR,                        -- NULL for a pack
+    rubric VARCHAR NOT NULL,
+    rubric_digest VARCHAR NOT NULL,
+    contexts INTEGER NOT NULL,            -- that every item shows
+    to_rate INTEGER NOT NULL,
+    gold INTEGER NOT NULL,                -- of those, control units
+    left_out JSON NOT NULL,               -- items with fewer contexts, by source
+    made_at TIMESTAMP NOT NULL
+);
+
+-- Packs call items by random names: an item's own name could be guessed back to its unit.
+CREATE TABLE IF NOT EXISTS pack_item (
+    session_id VARCHAR NOT NULL,
+    name VARCHAR NOT NULL,
+    item_id VARCHAR NOT NULL,
+    PRIMARY KEY (session_id, name)
+);
+
+-- Every entry of every journal, practice and times included.
+CREATE TABLE IF NOT EXISTS human_answer (
+    session_id VARCHAR NOT NULL,
+    rater VARCHAR NOT NULL,
+    seq INTEGER NOT NULL,
+    kind VARCHAR NOT NULL,                -- training, rating, guess
+    verb VARCHAR NOT NULL,                -- score, skip, guess, describe, undo
+    item_id VARCHAR NOT NULL,
+    repeat INTEGER NOT NULL,
+    score INTEGER,
+    text VARCHAR,
+    seconds DOUBLE NOT NULL,              -- without pauses
+    answered_at VARCHAR NOT NULL,         -- by the rater's clock
+    chain VARCHAR NOT NULL,
+    PRIMARY KEY (session_id, rater, seq)
+);
+
+-- The blinding check: what a rater took an item for.
+CREATE TABLE IF NOT EXISTS guess (
+    item_id VARCHAR NOT NULL,
+    rater VARCHAR NOT NULL,
+    version INTEGER NOT NULL,             -- a later one supersedes
+    guess VARCHAR,                        -- feature, neuron, control, unknown; NULL if taken back
+    made_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (item_id, rater, version)
+);
+
+CREATE OR REPLACE VIEW current_guess AS
+SELECT item_id, rater, guess, made_at FROM guess
+QUALIFY row_number() OVER (PARTITION BY item_id, rater ORDER BY version DESC) = 1
+AND guess IS NOT NULL;
+
+-- What people should rate next to calibrate a rater: a stratified random subset.
+CREATE TABLE IF NOT EXISTS human_plan (
+    plan INTEGER NOT NULL,                -- the last one counts
+    item_id VARCHAR NOT NULL,
+    rubric VARCHAR NOT NULL,
+    rubric_digest VARCHAR NOT NULL,
+    rater VARCHAR NOT NULL,               -- that is to be calibrated
+    source VARCHAR NOT NULL,              -- the stratum is source and score
+    score INTEGER NOT NULL,
+    stratum_size INTEGER NOT NULL,
+    stratum_drawn INTEGER NOT NULL,
+    inclusion DOUBLE NOT NULL,            -- probability: drawn / size
+    made_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (plan, item_id)
+);
+
+-- ------------------------------------------------------------------------------------ batches
+
+-- Work handed to a provider's batch API; written before it is sent, so that none is sent twice.
+CREATE TABLE IF NOT EXISTS batch (
+    label VARCHAR NOT NULL,               -- ours; OpenAI keeps it as metadata
+    version INTEGER NOT NULL,             -- a later one supersedes
+    state VARCHAR NOT NULL,               -- intended, submitted, collected, abandoned
+    provider_id VARCHAR,                  -- NULL until it is known to have arrived
+    rater VARCHAR NOT NULL,               -- as in ratings
+    asked VARCHAR NOT NULL,               -- as on the command line
+    options JSON NOT NULL,
+    rubric VARCHAR NOT NULL,              -- id, or path of the file
+    rubric_digest VARCHAR NOT NULL,
+    calls INTEGER NOT NULL,
+    most_usd DOUBLE,                      -- the most it can cost; NULL where no price is known
+    made_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (label, version)
+);
+
+CREATE TABLE IF NOT EXISTS batch_call (
+    label VARCHAR NOT NULL,
+    call_key VARCHAR NOT NULL,
+    item_id VARCHAR NOT NULL,
+    repeat INTEGER NOT NULL,
+    PRIMARY KEY (label, call_key)
+);
+
+CREATE OR REPLACE VIEW current_batch AS
+SELECT * FROM batch QUALIFY row_number() OVER (PARTITION BY label ORDER BY version DESC) = 1;
+
+-- -------------------------------------------------- explanations and what they are worth (#7)
+
+-- What raters are asked of one unit beside its rating: to describe it, or whether a description
+-- holds. Kept out of `item` and `key`: an answer to it is no rating of the unit.
+CREATE TABLE IF NOT EXISTS probe (
+    item_id VARCHAR PRIMARY KEY,          -- opaque; digest of all that follows
+    task VARCHAR NOT NULL,                -- explain, a scorer, or a rubric about a description
+    task_digest VARCHAR NOT NULL,
+    design VARCHAR NOT NULL,              -- how contexts were chosen; results are kept apart by it
+    unit_id INTEGER NOT NULL,             -- whose firing is asked about
+    explainer VARCHAR,                    -- who wrote the description; NULL if none is shown
+    described INTEGER,                    -- the unit it was written for; another one: permuted
+    description VARCHAR,
+    permuted BOOLEAN NOT NULL,            -- a control: right answers are chance
+    scale FLOAT NOT NULL,                 -- the activation that is 10
+    contexts BIGINT[] NOT NULL,           -- in the order shown
+    firsts SMALLINT[] NOT NULL,           -- first token shown of each
+    lasts SMALLINT[] NOT NULL,            -- one past the last
+    marks SMALLINT[] NOT NULL,            -- token that is marked, in the whole window; -1 for none
+    truths BOOLEAN[] NOT NULL,            -- the right answer for each; NULL where it is a number
+    kinds VARCHAR[] NOT NULL,             -- firing, silent, other, same token, neighbour, …
+    made_at TIMESTAMP NOT NULL
+);
+
+CREATE OR REPLACE VIEW explanation AS
+SELECT p.unit_id, r.rater AS explainer, r.status, r.description, r.rationale, p.contexts,
+    r.call_key, r.made_at
+FROM probe p JOIN current_rating r USING (item_id)
+WHERE p.task = 'explain' AND r.repeat = 0
+QUALIFY row_number() OVER (PARTITION BY p.unit_id, r.rater ORDER BY r.made_at DESC) = 1;

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 import tomllib
 import types
 import typing
@@ -29,7 +31,7 @@ class SubjectSettings:
         sae: File or folder of the autoencoder on that site; empty for none.
         tokenizer: A tokenizer.json; empty for the model's own.
         corpus: Text, JSONL, Parquet, tokens or a dataset's hub id.
-        device: cpu, cuda or cuda:N.
+        device: cpu, cuda, cuda:N or mps.
     """
 
     model: str = "embedded"
@@ -100,10 +102,13 @@ class RunSettings:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-POSITIVE = {
-    ("harvest", name) for name in ("rows", "top", "intervals", "per_interval", "random")
+KINDS = {int: "a whole number", float: "a number", str: "text in quotes"}
+DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
+POSITIVE = {("harvest", name) for name in ("rows", "top", "intervals", "per_interval", "random")}
+AT_LEAST_ZERO = {
+    ("", "seed"),
+    *(("harvest", name) for name in ("tokens", "window", "each_side", "fires")),
 }
-AT_LEAST_ZERO = {("harvest", name) for name in ("tokens", "window", "each_side", "fires")}
 SHARES = {("sample", "min_density"), ("sample", "max_density"), ("harvest", "explain_share")}
 
 Settings = TypeVar("Settings")
@@ -119,11 +124,12 @@ def load_settings(subject: str, seed: int | None = None) -> RunSettings:
     else:
         path = Path(subject)
         if not path.is_file():
-            raise UnknownName(
-                "subject", subject, ["embedded"], "or the path of an autointerp.toml"
-            )
+            raise UnknownName("subject", subject, ["embedded"], "or the path of an autointerp.toml")
         settings = read_settings(path)
-    return settings if seed is None else replace(settings, seed=seed)
+    if seed is None:
+        return settings
+    _check_range(f"--seed {seed}", "", "seed", seed)
+    return replace(settings, seed=seed)
 
 
 def read_settings(path: Path) -> RunSettings:
@@ -174,20 +180,26 @@ def from_mapping(kind: type[Settings], content: Any, where: str, section: str = 
         if wanted is float and type(value) is int:
             value = float(value)
         if isinstance(wanted, types.UnionType) or type(value) is not wanted:
-            raise SettingsError(f"{where}: {label} = {value!r} must be a {wanted.__name__}")
-        _check_range(where, section, key, value)
+            raise SettingsError(f"{where}: {label} = {value!r} must be {KINDS[wanted]}")
+        _check_range(f"{where}: {label} = {value!r}", section, key, value)
         values[key] = value
     return kind(**values)
 
 
-def _check_range(where: str, section: str, key: str, value: Any) -> None:
+def _check_range(told: str, section: str, key: str, value: Any) -> None:
     place = (section, key)
     if place in POSITIVE and value < 1:
-        raise SettingsError(f"{where}: {section}.{key} = {value} must be at least 1")
-    if place in AT_LEAST_ZERO and value < 0:
-        raise SettingsError(f"{where}: {section}.{key} = {value} must not be negative")
+        raise SettingsError(f"{told} must be at least 1")
+    if place in AT_LEAST_ZERO and not 0 <= value < math.inf:
+        raise SettingsError(f"{told} must {'not be negative' if value < 0 else 'be finite'}")
     if place in SHARES and not 0 <= value <= 1:
-        raise SettingsError(f"{where}: {section}.{key} = {value} must be a share from 0 to 1")
+        raise SettingsError(f"{told} must be a share from 0 to 1")
+    if place == ("harvest", "window") and value == 1:
+        raise SettingsError(f"{told} must be 0 or at least 2: BOS and one token")
+    if place in {("subject", "model"), ("subject", "site")} and not value:
+        raise SettingsError(f"{told} must not be empty")
+    if place == ("subject", "device") and not DEVICE.fullmatch(value):
+        raise SettingsError(f"{told} must be cpu, cuda, cuda:N or mps")
 
 
 def first_difference(one: RunSettings, other: RunSettings) -> str | None:

@@ -69,11 +69,13 @@ def runs_in(folder: Path = RUNS) -> list[str]:
 class Run:
     """An open run. Made by `open_run`; close it, or use it in a `with` statement."""
 
-    def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(
+        self, path: Path, about: dict[str, Any], connection: duckdb.DuckDBPyConnection
+    ) -> None:
         self.path = path
         self.name = path.name
         self.connection = connection
-        self.about: dict[str, Any] = tomllib.loads((path / "run.toml").read_text("utf-8"))
+        self.about = about
 
     @property
     def settings(self) -> RunSettings:
@@ -102,7 +104,15 @@ class Run:
             self.connection.execute("BEGIN")
             yield
             self.connection.execute("COMMIT")
-        except (duckdb.IOException, duckdb.FatalException, OSError) as error:
+        # A COMMIT that cannot be written is a TransactionException.
+        except (
+            duckdb.IOException,
+            duckdb.TransactionException,
+            duckdb.FatalException,
+            OSError,
+        ) as error:
+            with contextlib.suppress(duckdb.Error):
+                self.connection.execute("ROLLBACK")
             raise StorageError(
                 f"cannot write {self.path / 'run.duckdb'} ({_first_line(error)}); "
                 "free some space or choose another folder, then give the same command again"
@@ -138,7 +148,8 @@ class Run:
         """Store units and their contexts, all or nothing; `sources` gives size and is_control."""
         next_unit = self._next("unit", "unit_id")
         next_context = self._next("context", "context_id")
-        units, contexts = [], []
+        units: list[dict[str, Any]] = []
+        contexts: list[dict[str, Any]] = []
         for unit_id, one in enumerate(harvested, next_unit):
             units.append(_unit_row(unit_id, one.summary))
             for context in one.contexts:
@@ -165,7 +176,10 @@ class Run:
             )
             self.insert(
                 "key",
-                [{n: list(v) if n == "contexts" else v for n, v in row.items() if n in key} for row in rows],
+                [
+                    {n: list(v) if n == "contexts" else v for n, v in row.items() if n in key}
+                    for row in rows
+                ],
                 ignore=True,
             )
 
@@ -214,6 +228,91 @@ class Run:
                     rows.append({"item_id": item, **row, "version": versions[place], "made_at": at})
                 self.insert("rating", rows)
 
+    def remember(self, name: str, value: str) -> None:
+        """Keep a fact about the world outside, such as what a server can do."""
+        with self.transaction():
+            self.connection.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", [name, value])
+
+    def recall(self, name: str) -> str | None:
+        """Return what was remembered under `name`, or None."""
+        found = self.rows("SELECT value FROM about WHERE name = ?", [name])
+        return str(found[0][0]) if found else None
+
+    def stored_calls(self, keys: Sequence[str]) -> dict[str, list[tuple[int, Reply]]]:
+        """Return the attempts of calls, first to last, by the call's key."""
+        found: dict[str, list[tuple[int, Reply]]] = {}
+        names = ("stop", "model", "tokens_in", "tokens_out", "cost_usd", "latency_s", "error")
+        for key, attempt, details, text, *values in self.rows(
+            f"SELECT call_key, attempt, details, reply, {', '.join(names)} FROM call"
+            " WHERE call_key IN (SELECT unnest(?::VARCHAR[])) ORDER BY attempt",
+            [list(keys)],
+        ):
+            known = json.loads(details) if details else {}
+            reply = Reply(text, details=known, **dict(zip(names, values, strict=True)))
+            found.setdefault(key, []).append((attempt, reply))
+        return found
+
+    def spent_usd(self) -> float:
+        """Return what the run's calls have cost, as far as prices are known."""
+        return float(self.rows("SELECT coalesce(sum(cost_usd), 0) FROM call")[0][0])
+
+    def mean_tokens(self, rater: str) -> tuple[float, float] | None:
+        """Return the mean tokens in and out of a rater's replies, or None if it gave none."""
+        found = self.rows(
+            "SELECT avg(tokens_in), avg(tokens_out) FROM call"
+            " WHERE rater = ? AND tokens_in IS NOT NULL AND tokens_out IS NOT NULL",
+            [rater],
+        )[0]
+        return None if found[0] is None else (float(found[0]), float(found[1]))
+
+    def add_batch(self, batch: dict[str, Any], calls: Sequence[Request] = ()) -> None:
+        """Store a batch's new state, and with its first one the calls in it."""
+        version = self.rows(
+            "SELECT coalesce(max(version) + 1, 0) FROM batch WHERE label = ?", [batch["label"]]
+        )[0][0]
+        with self.transaction():
+            self.insert("batch", [{**batch, "version": version, "made_at": now()}])
+            self.insert(
+                "batch_call",
+                [
+                    {
+                        "label": batch["label"],
+                        "call_key": request.key,
+                        "item_id": request.item,
+                        "repeat": request.repeat,
+                    }
+                    for request in calls
+                ],
+            )
+
+    def open_batches(self) -> list[dict[str, Any]]:
+        """Return the batches that are neither collected nor abandoned, oldest first."""
+        found = self.connection.execute(
+            "SELECT * FROM current_batch WHERE state IN ('intended', 'submitted') ORDER BY made_at"
+        )
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+    def batch_calls(self, label: str) -> list[Request]:
+        """Return the calls in a batch, without their bodies."""
+        return [
+            Request(key, item, {}, repeat)
+            for key, item, repeat in self.rows(
+                "SELECT call_key, item_id, repeat FROM batch_call WHERE label = ?", [label]
+            )
+        ]
+
+    def work_in_batches(self, rater: str) -> set[tuple[str, int]]:
+        """Return item and repeat of the calls that a provider has in an open batch."""
+        return {
+            (item, repeat)
+            for item, repeat in self.rows(
+                "SELECT item_id, repeat FROM batch_call JOIN current_batch USING (label)"
+                " WHERE rater = ? AND state IN ('intended', 'submitted')",
+                [rater],
+            )
+        }
+
     def replace_estimates(self, rows: Sequence[dict[str, Any]]) -> None:
         """Store the estimates of a comparison in place of the earlier ones."""
         with self.transaction():
@@ -227,7 +326,9 @@ class Run:
             with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
         except OSError as error:
-            raise StorageError(f"cannot write {self.path / 'log.jsonl'} ({error.strerror})") from None
+            raise StorageError(
+                f"cannot write {self.path / 'log.jsonl'} ({error.strerror})"
+            ) from None
 
     # -------------------------------------------------------------------------- reading
 
@@ -276,6 +377,18 @@ class Run:
             found[row[0]][row[1]] = Context(tokens, activations, *row[4:])
         return found
 
+    def contexts_numbered(self, numbers: Sequence[int]) -> dict[int, Context]:
+        """Return contexts by their own numbers, whatever units they were drawn for."""
+        return {
+            row[0]: Context(tuple(row[1]), tuple(row[2]), *row[3:])
+            for row in self.rows(
+                "SELECT context_id, tokens, activations, focus, draw, interval, split, silent,"
+                " document, position FROM context"
+                " WHERE context_id IN (SELECT unnest(?::BIGINT[]))",
+                [list(numbers)],
+            )
+        }
+
     def _next(self, table: str, column: str) -> int:
         return int(self.rows(f"SELECT coalesce(max({column}) + 1, 0) FROM {table}")[0][0])
 
@@ -286,6 +399,15 @@ class Run:
             [list(items)],
         )
         return {(item, rater, repeat): version for item, rater, repeat, version in found}
+
+
+def save_table(frame: pandas.DataFrame, path: Path) -> None:
+    """Write a data frame to `path`.csv and `path`.parquet."""
+    with duckdb.connect() as connection:
+        connection.register("saved", frame)
+        for suffix, options in (("csv", "FORMAT csv, HEADER"), ("parquet", "FORMAT parquet")):
+            target = str(path.with_name(f"{path.name}.{suffix}")).replace("'", "''")
+            connection.execute(f"COPY saved TO '{target}' ({options})")
 
 
 def _unit_row(unit_id: int, summary: UnitSummary) -> dict[str, Any]:
@@ -346,14 +468,13 @@ def open_run(
         _create(path, settings, subject)
     elif settings is not None:
         _check_same(path, settings, subject)
-    return Run(path, _connect(path / "run.duckdb", read_only))
+    return Run(path, read_about(path), _connect(path / "run.duckdb", read_only))
 
 
 def _connect(file: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
     try:
-        fresh = not file.exists()
-        if read_only and fresh:
-            duckdb.connect(str(file)).close()
+        if read_only and not file.exists():  # a kill came before it was made
+            _connect(file, read_only=False).close()
         connection = duckdb.connect(str(file), read_only=read_only)
         if not read_only:
             connection.execute((Path(__file__).parent / "schema.sql").read_text("utf-8"))
@@ -389,7 +510,15 @@ def _create(path: Path, settings: RunSettings, subject: Subject | None) -> None:
             "python": platform.python_version(),
             **{
                 name: importlib.metadata.version(name)
-                for name in ("autointerp", "torch", "numpy", "scipy", "duckdb", "openai", "anthropic")
+                for name in (
+                    "autointerp",
+                    "torch",
+                    "numpy",
+                    "scipy",
+                    "duckdb",
+                    "openai",
+                    "anthropic",
+                )
             },
         },
         "settings": dataclasses.asdict(settings),
@@ -429,7 +558,7 @@ def read_about(path: Path) -> dict[str, Any]:
     """Return what a run's run.toml holds."""
     try:
         return tomllib.loads((path / "run.toml").read_text("utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StorageError(f"{path / 'run.toml'} cannot be read ({error}); restore it") from None
 
 

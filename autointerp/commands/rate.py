@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import typer
 
@@ -21,7 +22,52 @@ def command(
         50, min=0, help="Units of each control rated beside them; 0 for none."
     ),
     repeats: int = typer.Option(1, min=1, help="Times each item is rated."),
+    base_url: str = typer.Option(
+        None, help="Of a server that speaks the rater's protocol.", show_default="the provider's"
+    ),
+    batch: bool = typer.Option(
+        False, "--batch", help="Hand the work to the provider's batch API, at half the price."
+    ),
+    resume: bool = typer.Option(
+        False, "--resume", help="Collect what the run's batches have brought, and stop."
+    ),
+    budget_usd: float = typer.Option(
+        None, min=0, help="What the run may cost in all.", show_default="no limit"
+    ),
+    price_in: float = typer.Option(
+        None, help="US dollars per million tokens read.", show_default="from the list"
+    ),
+    price_out: float = typer.Option(
+        None, help="US dollars per million tokens written.", show_default="from the list"
+    ),
+    concurrency: int = typer.Option(
+        None, min=1, help="Calls in flight at most.", show_default="the rater's own"
+    ),
+    retries: int = typer.Option(8, min=0, help="Times a call that brought no reply is made again."),
+    timeout: float = typer.Option(120.0, min=0.1, help="Seconds for one attempt."),
+    max_output_tokens: int = typer.Option(1024, min=16, help="Of a reply."),
+    structured: str = typer.Option(
+        None,
+        help="How a reply's form is asked for: json_schema, tool or text.",
+        show_default="what the server can do",
+    ),
+    effort: str = typer.Option(
+        None, help="Of a reasoning model, in its provider's words.", show_default="its own"
+    ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Say what would be done, and stop."),
+    overlap: int = typer.Option(
+        None, min=1, help="People: each item is rated by so many.", show_default="by everybody"
+    ),
+    repeat_share: float = typer.Option(
+        0.1, min=0, max=1, help="People: share of the items that come up once more, unannounced."
+    ),
+    plain: bool = typer.Option(False, "--plain", help="People: lines instead of a screen."),
+    planned: bool = typer.Option(
+        False, "--planned", help="People: rate what `autointerp plan-humans` drew last."
+    ),
+    pack: Path = typer.Option(
+        None, help="People: rate this file of `autointerp pack`.", show_default=False
+    ),
 ) -> None:
     """Rate units of one or several sources, blind, controls among them.
 
@@ -31,20 +77,48 @@ def command(
     """
     from rich.console import Console
 
-    from autointerp.pipeline import Wish, rate
+    console = Console(stderr=True)
+    if pack is not None:
+        from autointerp.terminal.sitting import rate_pack
 
-    rate(
-        Wish(
-            sources=tuple(dict.fromkeys(source)),
-            n=n,
-            rubric=rubric,
-            rater=rater,
-            run=run,
-            subject=subject,
-            seed=seed,
-            controls=controls,
-            repeats=repeats,
+        return rate_pack(pack, rater, plain, console)
+
+    from autointerp.pipeline import Wish, rate
+    from autointerp.pipeline import resume as collect
+    from autointerp.raters import RaterOptions
+    from autointerp.rating import RatingPolicy
+    from autointerp.retrying import RetryPolicy
+
+    if resume:
+        collect(run, console)
+        return None
+    wish = Wish(
+        sources=tuple(dict.fromkeys(source)),
+        n=n,
+        rubric=rubric,
+        rater=rater,
+        run=run,
+        subject=subject,
+        seed=seed,
+        controls=controls,
+        repeats=repeats,
+        options=RaterOptions(
+            base_url=base_url,
+            timeout_s=timeout,
+            max_output_tokens=max_output_tokens,
+            price_in=price_in,
+            price_out=price_out,
+            seed=seed or 0,
+            structured=cast(Any, structured),
+            effort=effort,
         ),
-        Console(stderr=True),
-        dry_run=dry_run,
+        policy=RatingPolicy(RetryPolicy(retries=retries), concurrency, budget_usd),
+        batch=batch,
     )
+    if rater.partition(":")[0] == "human" and not dry_run:  # nothing is open while people rate
+        from autointerp.sessions import Sitting
+        from autointerp.terminal.sitting import rate_by_person
+
+        return rate_by_person(wish, Sitting(overlap, plain, repeat_share, planned), console)
+    rate(wish, console, dry_run=dry_run)
+    return None

@@ -1,36 +1,82 @@
-"""For tests: gives the score that it is told, `scripted:4`."""
+"""For tests: gives the score that it is told, `scripted:4`, or plays the lines of a file."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
 
-from autointerp.errors import BadInput
-from autointerp.raters import RaterOptions
+from autointerp.errors import BadInput, RaterError
+from autointerp.raters import AttemptFailed, RaterOptions, call_key
 from autointerp.records import Item, Reply, Request
 from autointerp.rubrics import Rubric
 
+KEYS = ("score", "text", "stop", "tokens_in", "tokens_out", "cost_usd", "fail", "retry_after_s")
+KINDS = ("busy", "server", "timeout", "connection", "rejected", "fatal")
 
-@dataclass(frozen=True)
+
 class Scripted:
-    score: int
-    name: str
+    """Replies by a script: its lines in the order of the calls, the last one ever after.
+
+    A line is a JSON object. `{"score": 4}` is a proper reply; `{"text": …, "stop": "refusal"}`
+    is that reply; `{"fail": "busy", "retry_after_s": 1}` is no reply.
+    """
+
     evidence: Literal["shown", "all"] = "shown"
-    is_llm: bool = False
+    is_llm = False
+
+    def __init__(self, name: str, lines: list[dict[str, Any]]) -> None:
+        self.name = name
+        self.lines = lines
+        self.sent = 0
 
     def request(self, item: Item, rubric: Rubric, repeat: int = 0) -> Request:
-        body = {"rater": self.name, "rubric": rubric.digest, "item": asdict(item)}
-        canonical = json.dumps({**body, "repeat": repeat}, sort_keys=True)
-        return Request(hashlib.sha256(canonical.encode()).hexdigest(), item.id, body, repeat)
+        body = {"item": asdict(item)}
+        return Request(call_key("scripted", self.name, body, rubric, repeat), item.id, body, repeat)
 
     async def send(self, request: Request) -> Reply:
-        reply = {"rationale": "told so", "description": "scripted", "score": self.score}
-        return Reply(json.dumps(reply))
+        line = self.lines[min(self.sent, len(self.lines) - 1)]
+        self.sent += 1
+        kind = line.get("fail")
+        if kind == "fatal":
+            raise RaterError(f"{self.name}: told to give up")
+        if kind is not None:
+            raise AttemptFailed("told to fail", kind, kind != "rejected", line.get("retry_after_s"))
+        told = {"rationale": "told so", "description": "scripted", "score": line.get("score")}
+        return Reply(
+            line.get("text", json.dumps(told)),
+            line.get("stop", "end"),
+            tokens_in=line.get("tokens_in"),
+            tokens_out=line.get("tokens_out"),
+            cost_usd=line.get("cost_usd"),
+        )
 
 
 def create(model: str | None, options: RaterOptions) -> Scripted:
-    if model is None or not model.lstrip("-").isdigit():
-        raise BadInput(f"rater 'scripted:{model or ''}': say the score to give, as in scripted:4")
-    return Scripted(int(model), f"scripted:{model}")
+    """Return the rater that gives one score, or plays a file of JSON lines.
+
+    Raises BadInput if it is neither, naming the line that is none.
+    """
+    if model is not None and model.lstrip("-").isdigit():
+        return Scripted(f"scripted:{model}", [{"score": int(model)}])
+    path = Path(model or "")
+    if not path.is_file():
+        raise BadInput(
+            f"rater 'scripted:{model or ''}': say the score to give, as in scripted:4, "
+            "or name a file of JSON lines"
+        )
+    lines = []
+    for number, text in enumerate(path.read_text("utf-8").splitlines(), 1):
+        try:
+            line = json.loads(text)
+        except ValueError:
+            line = None
+        if not isinstance(line, dict) or not set(line) <= set(KEYS):
+            raise BadInput(f"{path}, line {number}: no object of {', '.join(KEYS)}")
+        if line.get("fail") not in (None, *KINDS):
+            raise BadInput(f"{path}, line {number}: `fail` is one of {', '.join(KINDS)}")
+        lines.append(line)
+    if not lines:
+        raise BadInput(f"{path} has no lines")
+    return Scripted(f"scripted:{path.name}", lines)

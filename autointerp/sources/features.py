@@ -33,10 +33,10 @@ class Features:
         return ""
 
     def block(self, numbers: NDArray[np.int64]) -> Block:
-        columns = torch.from_numpy(numbers).to(self.sae.W_enc.device)
+        encode = self.sae.column_encoder(torch.from_numpy(numbers))
 
         def compute(batch: SiteBatch) -> Tensor:
-            return self.sae.encode(batch.activations, columns)
+            return encode(batch.activations)
 
         return compute
 

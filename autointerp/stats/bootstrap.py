@@ -1,28 +1,21 @@
 """Intervals by resampling units, and raters with them where there are repeats.
 
 The unit is what is drawn, never the single rating: all ratings of a unit come and go with it.
-Units that look alike to a statistic share a cell, and a resample is a count a cell, so that ten
-thousand units on a five-point scale cost no more than five numbers a resample.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats  # type: ignore[import-untyped]
 
 from autointerp.errors import TooFewRatings
-from autointerp.stats.results import Floats, Integers, Statistic, as_level
+from autointerp.stats.resampling import Ends, interval_of, resample, resample_both
+from autointerp.stats.results import Floats, Integers, Statistic, as_ratings
 from autointerp.stats.superiority import count_levels, superiority_of_counts
 
-Ends = Literal["percentile", "bca"]
-
-CELLS_AT_ONCE = 4_000_000  # bounds memory: about 32 MB an array
 GRID = 1 << 14
-MIN_RESAMPLES = 100
 
 
 def bootstrap_mean(
@@ -69,7 +62,7 @@ def bootstrap_mean(
             each = (raters @ filled.T) / np.maximum(rating_count, 1)
             return _ratio((drawn * each).sum(axis=1), drawn.sum(axis=1))
 
-        values = _pigeonhole(of_both, [len(scores)], scores.shape[1], 1, rng, resamples)
+        values = resample_both(of_both, [len(scores)], scores.shape[1], 1, rng, resamples)
         return _statistic(values, value, (len(unit),), "units and raters", ends, level, None)
 
     cells, counts = np.unique(np.stack([unit, weight], axis=1), axis=0, return_counts=True)
@@ -185,83 +178,6 @@ def bootstrap_superiority(
     return _statistic(values, value, n, "units", ends, level, influence)
 
 
-def resample(
-    statistic: Callable[[Sequence[Integers]], Floats],
-    counts: Sequence[Integers],
-    rng: np.random.Generator,
-    resamples: int,
-) -> Floats:
-    """Return `statistic` of each bootstrap resample, [resamples].
-
-    Args:
-        statistic: Takes, for each group, how often each cell was drawn, [chunk, cells], and
-            returns [chunk]; NaN where a resample leaves it undefined.
-        counts: Units in each cell of each group, [cells]; groups are resampled separately.
-
-    Raises ValueError if `resamples` is under 100.
-    """
-    if resamples < MIN_RESAMPLES:
-        raise ValueError(f"{resamples} resamples; at least {MIN_RESAMPLES} are needed")
-    widest = max(max(len(group), _indexed(group)) for group in counts)
-    chunk = max(1, CELLS_AT_ONCE // widest)
-    parts = []
-    for start in range(0, resamples, chunk):
-        size = min(chunk, resamples - start)
-        parts.append(statistic([_draw(group, rng, size) for group in counts]))
-    return np.concatenate(parts)
-
-
-def interval_of(
-    values: Floats,
-    estimate: float,
-    ends: Ends,
-    level: float,
-    influence: Sequence[Floats] | None = None,
-) -> tuple[float, float] | None:
-    """Return the ends of the interval from bootstrap `values`, [resamples], stretched to hold
-    the estimate; None if fewer than half are defined, or all are equal.
-
-    Args:
-        influence: Empirical influence of each unit of each group, for `bca`.
-
-    Source: Efron 1987, JASA 82:171; Davison & Hinkley 1997, section 5.3 (several groups).
-    """
-    as_level(level)
-    defined = values[np.isfinite(values)]
-    if 2 * len(defined) < len(values) or np.ptp(defined) < 1e-12:
-        return None
-    tail = (1 - level) / 2
-    shares = np.array([tail, 1 - tail])
-    if ends == "bca":
-        if influence is None:
-            raise ValueError("BCa needs the units' influence values")
-        # Ties with the estimate count half: the statistic is discrete.
-        tied = np.abs(defined - estimate) < 1e-12
-        under = ((defined < estimate) & ~tied).mean() + tied.mean() / 2
-        under = np.clip(under, 0.5 / len(defined), 1 - 0.5 / len(defined))
-        bias = float(stats.norm.ppf(under))
-        squares = sum(float((group**2).sum()) / len(group) ** 2 for group in influence)
-        cubes = sum(float((group**3).sum()) / len(group) ** 3 for group in influence)
-        skew = cubes / (6 * squares**1.5) if squares > 0 else 0.0
-        z = bias + stats.norm.ppf(shares)
-        shares = stats.norm.cdf(bias + z / (1 - skew * z))
-    low, high = np.quantile(defined, shares)
-    return min(float(low), estimate), max(float(high), estimate)
-
-
-def as_ratings(ratings: npt.ArrayLike) -> Floats:
-    """Return `ratings` as float64 [units, raters], NaN where missing; [units] becomes one rater.
-
-    Raises ValueError for another shape or an infinite rating.
-    """
-    array = np.asarray(ratings, dtype=np.float64)
-    if array.ndim == 1:
-        array = array[:, None]
-    if array.ndim != 2 or np.isinf(array).any():
-        raise ValueError(f"ratings of shape {array.shape}: expected finite [units, raters] or NaN")
-    return array
-
-
 def _some(scores: Floats) -> Floats:
     if len(scores) == 0:
         raise TooFewRatings("no unit has a rating; rate some first")
@@ -283,48 +199,6 @@ def _ratio(above: Floats, below: Floats) -> Floats:
         return np.asarray(above / below)
 
 
-def _indexed(counts: Integers) -> int:
-    """Return the units to be drawn one by one: 0 where a multinomial draw is cheaper."""
-    units = int(counts.sum())
-    return units if len(counts) > units / 8 else 0
-
-
-def _draw(counts: Integers, rng: np.random.Generator, resamples: int) -> Integers:
-    """Return how often each cell is drawn, [resamples, cells]."""
-    units, cells = int(counts.sum()), len(counts)
-    if not _indexed(counts):
-        return rng.multinomial(units, counts / units, size=resamples)
-    cell = np.repeat(np.arange(cells), counts)
-    drawn = cell[rng.integers(0, units, size=(resamples, units))]
-    drawn += cells * np.arange(resamples)[:, None]
-    return np.bincount(drawn.ravel(), minlength=resamples * cells).reshape(resamples, cells)
-
-
-def _pigeonhole(
-    statistic: Callable[[Sequence[Integers], Integers], Floats],
-    units: Sequence[int],
-    raters: int,
-    least: int,
-    rng: np.random.Generator,
-    resamples: int,
-) -> Floats:
-    """Return `statistic` of resampled units of each group and resampled raters, [resamples].
-
-    `least` is the number of cells a resample that the statistic itself needs, for chunking.
-    """
-    if raters < 2:
-        raise TooFewRatings("one rater cannot be resampled; add a rater or resample units alone")
-    if resamples < MIN_RESAMPLES:
-        raise ValueError(f"{resamples} resamples; at least {MIN_RESAMPLES} are needed")
-    chunk = max(1, CELLS_AT_ONCE // max(*units, least))
-    parts = []
-    for start in range(0, resamples, chunk):
-        size = min(chunk, resamples - start)
-        drawn = [_draw(np.ones(group, dtype=np.int64), rng, size) for group in units]
-        parts.append(statistic(drawn, _draw(np.ones(raters, dtype=np.int64), rng, size)))
-    return np.concatenate(parts)
-
-
 def _shared_raters(
     statistic: Callable[[Sequence[Floats], Sequence[Floats]], Floats],
     first: Floats,
@@ -337,7 +211,7 @@ def _shared_raters(
     if first.shape[1] != second.shape[1]:
         raise ValueError(f"{first.shape[1]} raters and {second.shape[1]}: columns must be shared")
     present = [~np.isnan(group) for group in (first, second)]
-    filled = [np.where(seen, group, 0.0) for seen, group in zip(present, (first, second))]
+    filled = [np.where(np.isnan(group), 0.0, group) for group in (first, second)]
     floor = min(np.nanmin(first), np.nanmin(second))  # for units that no drawn rater rated
 
     def of_both(units: Sequence[Integers], raters: Integers) -> Floats:
@@ -350,7 +224,7 @@ def _shared_raters(
         return statistic(scores, weights)
 
     sizes = [len(first), len(second)]
-    return _pigeonhole(of_both, sizes, first.shape[1], GRID, rng, resamples)
+    return resample_both(of_both, sizes, first.shape[1], GRID, rng, resamples)
 
 
 def _statistic(

@@ -3,6 +3,14 @@
 The truth is the founding experiments': human ratings fall on 1 to 5 as the human table says, the
 judge's as GPT-4's does (so the judge is biased, and differently so for features and neurons),
 tied to each other by a Gaussian copula of a given correlation of the ratings themselves.
+
+Measured with 20,000 replications, 1,000 units that the judge alone rates, correlation 0.7,
+nominal 95 %; human-only coverage in brackets:
+
+    n     features       neurons        difference     width ratio
+    20    95.0 (93.3)    96.1 (94.2)    95.9 (94.6)    0.80
+    50    95.0 (94.1)    95.4 (94.4)    95.2 (94.6)    0.76
+    100   95.3 (94.8)    95.1 (94.6)    95.0 (94.9)    0.76
 """
 
 from __future__ import annotations
@@ -12,12 +20,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats  # type: ignore[import-untyped]
 
-from autointerp.stats.ppi import Powered, power_mean
+from autointerp.stats.ppi import power_mean
 from autointerp.stats.results import Floats
 
 HUMAN = {"features": (4, 4, 6, 4, 30), "neurons": (28, 7, 3, 7, 7)}
 JUDGE = {"features": (11, 16, 22, 21, 29), "neurons": (11, 35, 23, 17, 7)}
 SCORES = np.arange(1.0, 6.0)
+CHUNK = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,59 +65,76 @@ def simulate_coverage(
         correlation: Pearson's, of human and judge ratings within a group.
         replications: The standard error of a coverage of 95 % is 0.5 points at 2,000.
     """
-    found, powered, alone, truths = {}, [], [], []
+    tallies = [
+        _simulate(n, rng, others, correlation, min(CHUNK, replications - start), level)
+        for start in range(0, replications, CHUNK)
+    ]
+    found = {}
+    for target in ("features", "neurons", "difference"):
+        held, held_alone, width, width_alone = (
+            float(part) for part in np.concatenate([t[target] for t in tallies], axis=1).mean(1)
+        )
+        found[target] = Coverage(target, n, replications, held, held_alone, width / width_alone)
+    return found
+
+
+def _simulate(
+    n: int,
+    rng: np.random.Generator,
+    others: int,
+    correlation: float,
+    replications: int,
+    level: float,
+) -> dict[str, Floats]:
+    """Return, for each target, whether the interval held the truth, whether the human-only one
+    did, and both half widths: [4, replications]."""
+    tally: dict[str, Floats] = {}
+    estimates: list[_Estimates] = []
     for group in HUMAN:
-        human_shares = np.array(HUMAN[group]) / sum(HUMAN[group])
-        judge_shares = np.array(JUDGE[group]) / sum(JUDGE[group])
+        human_shares = np.asarray(np.array(HUMAN[group]) / sum(HUMAN[group]), np.float64)
+        judge_shares = np.asarray(np.array(JUDGE[group]) / sum(JUDGE[group]), np.float64)
         latent = _latent_correlation(human_shares, judge_shares, correlation)
         shared = rng.standard_normal((replications, n))
         own = rng.standard_normal((replications, n))
         human = _scores(shared, human_shares)
         judge = _scores(latent * shared + np.sqrt(1 - latent**2) * own, judge_shares)
-        rest = 1.0 + rng.choice(5, size=(replications, others), p=judge_shares)
-        powered.append(power_mean(human, judge, rest))
-        alone.append(Powered(human.mean(1), human.var(1, ddof=1) / n, np.zeros(1), n - 1))
-        truths.append(float(human_shares @ SCORES))
-        found[group] = _compare(group, n, powered[-1], alone[-1], truths[-1], level)
-    found["difference"] = _compare(
-        "difference", n, _less(powered), _less(alone), truths[0] - truths[1], level
-    )
-    return found
+        powered = power_mean(
+            human, judge, _scores(rng.standard_normal((replications, others)), judge_shares)
+        )
+        estimates.append(
+            _Estimates(
+                np.stack([powered.value, human.mean(axis=1)]),
+                np.stack([powered.variance, human.var(axis=1, ddof=1) / n]),
+                np.array([[float(powered.freedom)], [n - 1.0]]),
+                float(human_shares @ SCORES),
+            )
+        )
+        tally[group] = estimates[-1].tally(level)
+    a, b = estimates
+    variance = a.variance + b.variance
+    freedom = variance**2 / (a.variance**2 / a.freedom + b.variance**2 / b.freedom)
+    both = _Estimates(a.value - b.value, variance, freedom, a.truth - b.truth)
+    tally["difference"] = both.tally(level)
+    return tally
 
 
 @dataclass(frozen=True, slots=True)
-class _Contrast:
+class _Estimates:
+    """Prediction-powered first, then human-only; arrays are [2, replications]."""
+
     value: Floats
     variance: Floats
     freedom: Floats
+    truth: float
 
-
-def _less(groups: list[Powered]) -> _Contrast:
-    a, b = groups
-    variance = a.variance + b.variance
-    freedom = variance**2 / (a.variance**2 / a.freedom + b.variance**2 / b.freedom)
-    return _Contrast(a.value - b.value, variance, freedom)
-
-
-def _compare(
-    target: str,
-    n: int,
-    powered: Powered | _Contrast,
-    alone: Powered | _Contrast,
-    truth: float,
-    level: float,
-) -> Coverage:
-    shares, widths = [], []
-    for estimate in (powered, alone):
-        half = stats.t.ppf((1 + level) / 2, estimate.freedom) * np.sqrt(estimate.variance)
-        shares.append(float((np.abs(estimate.value - truth) <= half).mean()))
-        widths.append(float(half.mean()))
-    return Coverage(target, n, len(powered.value), shares[0], shares[1], widths[0] / widths[1])
+    def tally(self, level: float) -> Floats:
+        half = stats.t.ppf((1 + level) / 2, self.freedom) * np.sqrt(self.variance)
+        return np.concatenate([np.abs(self.value - self.truth) <= half, half])
 
 
 def _scores(latent: Floats, shares: Floats) -> Floats:
     cuts = stats.norm.ppf(np.cumsum(shares)[:-1])
-    return 1.0 + np.searchsorted(cuts, latent)
+    return np.asarray(1 + np.searchsorted(cuts, latent), np.float64)
 
 
 def _latent_correlation(human: Floats, judge: Floats, correlation: float) -> float:

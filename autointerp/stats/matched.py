@@ -164,8 +164,8 @@ def matched_contrast(
     p_spread = _combined(weight, p_parts, size)
     gap_spread = _combined(weight, gap_parts, size)
 
-    note = "the groups do not overlap in spread within strata, or every stratum has one unit"
     if p_spread is None or p in (0.0, 1.0):
+        note = "within strata the groups are completely separated, all equal, or single units"
         odds = Statistic(p, None, None, n, method + " on the logit scale", level, note)
         test = HypothesisTest(None, None, test_method, note)
     else:

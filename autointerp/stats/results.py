@@ -86,6 +86,19 @@ def as_scores(scores: npt.ArrayLike, least: int = 1) -> Floats:
     return array
 
 
+def as_ratings(ratings: npt.ArrayLike) -> Floats:
+    """Return `ratings` as float64 [units, raters], NaN where missing; [units] becomes one rater.
+
+    Raises ValueError for another shape or an infinite rating.
+    """
+    array = np.asarray(ratings, dtype=np.float64)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or np.isinf(array).any():
+        raise ValueError(f"ratings of shape {array.shape}: expected finite [units, raters] or NaN")
+    return array
+
+
 def as_level(level: float) -> float:
     """Return `level`; raises ValueError if it is not between 0 and 1."""
     if not 0 < level < 1:

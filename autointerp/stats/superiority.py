@@ -116,7 +116,7 @@ def superiority(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95
     DeLong (Brunner-Munzel) variance and Satterthwaite's t in place of z. p and v of that size
     are taken after adding half a unit to each group, spread like the mean of both groups; so the
     interval has a width at complete separation too, stays within 0 to 1 and always holds the
-    estimate. Measured coverage at nominal 95 %: 94 to 98 % for 5 to 100 units a group and P up to
+    estimate. Measured coverage at nominal 95 %: 93 to 99 % for 5 to 100 units a group and P up to
     0.99 (the logit interval falls to 79 % there). With 10 units or fewer and nine in ten scores
     on one value no interval holds, as the group may show that value alone.
 
@@ -224,7 +224,8 @@ def permutation_test(
     The statistic is studentised, so the test holds its level under unequal spread too, as one
     that permutes a difference of means does not. Exact over all divisions where there are at
     most `resamples` of them; otherwise over that many drawn at random, the observed one counted
-    among them. Undefined where every rating is the same value.
+    among them. Time and memory grow with the number of distinct scores. Undefined where every
+    rating is the same value.
 
     Raises TooFewRatings if a group has fewer than two scores.
     Source: Neubert & Brunner 2007, Comput. Stat. Data Anal. 51:5192; Phipson & Smyth 2010.
@@ -289,4 +290,4 @@ def _every_division(pooled: Integers, size: int) -> Integers:
     """Return the first group's counts, [divisions, levels], for all ways to choose its units."""
     levels = np.repeat(np.arange(len(pooled)), pooled)
     chosen = levels[list(itertools.combinations(range(len(levels)), size))]
-    return (chosen[:, :, None] == np.arange(len(pooled))).sum(axis=1)
+    return np.asarray((chosen[:, :, None] == np.arange(len(pooled))).sum(axis=1), np.int64)

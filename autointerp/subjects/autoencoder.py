@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol, cast, get_args
+from typing import Any, Literal, Protocol, cast, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,13 +15,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from autointerp.errors import SubjectError
+from autointerp.subjects.top_k import affine, top_k
 
 Activation = Literal["relu", "jumprelu", "batchtopk", "gated", "topk", "groupmax"]
 Normalisation = Literal["none", "layer_norm", "constant_norm"]
 
 COLUMNWISE: frozenset[Activation] = frozenset({"relu", "jumprelu", "batchtopk", "gated"})
-BLOCK = 1 << 24  # pre-activations in flight at once where the full width is needed: 64 MB
-CHUNK = 1 << 17  # latents in one matrix product of a TopK
 
 
 class Encoder(Protocol):
@@ -70,6 +68,7 @@ class SparseAutoencoder:
         W_skip: [d_in, d_out] of a transcoder with a linear path past the latents.
         normalisation: What is done to each input vector first: `layer_norm` (mean 0, standard
             deviation 1) or `constant_norm` (norm √d_in); undone by `decode`.
+        transcodes: It writes another site than it reads.
     """
 
     W_enc: Tensor
@@ -84,6 +83,7 @@ class SparseAutoencoder:
     r_mag: Tensor | None = None
     W_skip: Tensor | None = None
     normalisation: Normalisation = "none"
+    transcodes: bool = False
 
     def __post_init__(self) -> None:
         """Raise SubjectError if the parts do not fit together."""
@@ -101,7 +101,9 @@ class SparseAutoencoder:
             if tensor is not None and tuple(tensor.shape) != shape:
                 raise SubjectError(f"SAE: {name} is {tuple(tensor.shape)}, expected {shape}")
         if self.threshold is not None and self.threshold.shape not in {(), (self.d_sae,)}:
-            raise SubjectError(f"SAE: threshold is {tuple(self.threshold.shape)}, not ({self.d_sae},)")
+            raise SubjectError(
+                f"SAE: threshold is {tuple(self.threshold.shape)}, not ({self.d_sae},)"
+            )
         needed = {
             "jumprelu": ("threshold",),
             "batchtopk": ("threshold",),
@@ -155,7 +157,8 @@ class SparseAutoencoder:
             return self.encoder(columns)(x)
         x = self._prepared(x)
         if self.activation == "topk":
-            return self._top_k(x, None)
+            assert self.k is not None
+            return top_k(x, self.W_enc, self.b_enc, self.k)
         if self.activation == "groupmax":
             return self._group_max(x)
         return self._columnwise(x)
@@ -167,13 +170,15 @@ class SparseAutoencoder:
         up to rounding. TopK compares with all latents all the same.
         """
         if self.activation == "topk":
-            return lambda x: self._top_k(self._prepared(x), columns)
+            k = self.k
+            assert k is not None
+            return lambda x: top_k(self._prepared(x), self.W_enc, self.b_enc, k, columns)
         if self.activation == "groupmax":
             assert self.k is not None
             size = self.d_sae // self.k
             groups, inverse = torch.unique(columns // size, return_inverse=True)
             members = (groups[:, None] * size + torch.arange(size, device=columns.device)).flatten()
-            part = replace(self._columns(members), k=len(groups))
+            part = self._columns(members, k=len(groups))
             picked = inverse * size + columns % size
             return lambda x: part._group_max(part._prepared(x))[..., picked]
         part = self._columns(columns)
@@ -186,18 +191,22 @@ class SparseAutoencoder:
         skip connection. Raises ValueError if it is missing then.
         """
         out = latents @ self.W_dec + self.b_dec
-        if x is None and (self.W_skip is not None or self.normalisation != "none"):
-            raise ValueError("this SAE decodes from latents and input: decode(latents, x)")
-        if x is not None and self.W_skip is not None:
+        undoes = self.normalisation != "none" and not self.transcodes
+        if x is None:
+            if self.W_skip is not None or undoes:
+                raise ValueError("this SAE decodes from latents and input: decode(latents, x)")
+            return out
+        if self.W_skip is not None:
             out = out + x.to(out.dtype) @ self.W_skip
-        if x is not None and self.normalisation != "none" and self.d_out == self.d_in:
+        if undoes:
             mean, scale = self._mean_and_scale(x.to(out.dtype))
             out = out * scale + mean
         return out
 
     def to(self, device: str) -> SparseAutoencoder:
         """Return the same autoencoder on another device."""
-        return replace(self, **{name: t.to(device) for name, t in self._tensors().items()})
+        moved: dict[str, Any] = {name: t.to(device) for name, t in self._tensors().items()}
+        return replace(self, **moved)
 
     def save(self, path: Path, half: bool = False) -> None:
         """Write a safetensors file in SAELens' names, in float16 if `half`."""
@@ -209,6 +218,7 @@ class SparseAutoencoder:
             "architecture": "standard" if self.activation == "relu" else self.activation,
             "apply_b_dec_to_input": str(self.subtract_b_dec),
             "normalisation": self.normalisation,
+            "transcodes": str(self.transcodes),
         }
         if self.k is not None:
             metadata["k"] = str(self.k)
@@ -218,23 +228,40 @@ class SparseAutoencoder:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
-    def _columns(self, columns: Tensor) -> SparseAutoencoder:
-        """Return the SAE that has only the chosen latents (not meaningful for TopK)."""
+    def _columns(self, columns: Tensor, k: int | None = None) -> SparseAutoencoder:
+        """Return the SAE that has only the chosen latents, and `k` groups of them."""
         columns = columns.to(self.W_enc.device)
         per_latent = ("b_enc", "threshold", "b_gate", "r_mag")
-        chosen = {
+        chosen: dict[str, Any] = {
             name: tensor[columns] if tensor.dim() else tensor
             for name, tensor in self._tensors().items()
             if name in per_latent
         }
         return replace(
-            self, W_enc=self.W_enc[:, columns].contiguous(), W_dec=self.W_dec[columns], **chosen
+            self,
+            W_enc=self.W_enc[:, columns].contiguous(),
+            W_dec=self.W_dec[columns],
+            k=self.k if k is None else k,
+            **chosen,
         )
+
+    def column_encoder(self, columns: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the function from x [..., d_in] to the chosen latents [..., len(columns)].
+
+        What depends on the columns alone is done once: a harvest calls it for every batch.
+        """
+        if not self.encodes_columns_alone:
+            return lambda x: self.encode(x, columns)
+        chosen = self._columns(columns)
+        if self.normalisation == "none" and self.subtract_b_dec and self.activation != "gated":
+            bias = chosen.b_enc - chosen.b_dec @ chosen.W_enc
+            chosen = replace(chosen, b_enc=bias, subtract_b_dec=False)
+        return chosen.encode
 
     def _mean_and_scale(self, x: Tensor) -> tuple[Tensor | float, Tensor]:
         if self.normalisation == "layer_norm":
             return x.mean(-1, keepdim=True), x.std(-1, keepdim=True)
-        return 0.0, x.norm(dim=-1, keepdim=True) / self.d_in**0.5
+        return 0.0, x.norm(dim=-1, keepdim=True).clamp_min(1e-30) / self.d_in**0.5
 
     def _prepared(self, x: Tensor) -> Tensor:
         """Return what the encoder matrix is applied to: x normalised, less the decoder bias."""
@@ -252,105 +279,16 @@ class SparseAutoencoder:
             pre = x @ self.W_enc
             magnitude = functional.relu(pre * self.r_mag.exp() + self.b_enc)
             return magnitude * (pre + self.b_gate > 0)
-        pre = _affine(x, self.W_enc, self.b_enc)
+        pre = affine(x, self.W_enc, self.b_enc)
         if self.threshold is None:
             return pre.relu_()
         return functional.relu(pre) * (pre > self.threshold)
 
     def _group_max(self, x: Tensor) -> Tensor:
         assert self.k is not None
-        pre = _affine(x, self.W_enc, self.b_enc).relu_()
-        grouped = pre.unflatten(-1, (self.k, -1))
-        return (grouped * (grouped == grouped.amax(-1, keepdim=True))).flatten(-2)
-
-    def _top_k(self, x: Tensor, columns: Tensor | None) -> Tensor:
-        """Return the latents, all or chosen, that reach their token's k-th largest value.
-
-        The latent axis is taken in chunks and the per-token largest are merged, so memory does not
-        grow with the width. Values equal to the k-th are all kept, so that the result depends on
-        neither batch nor chunk.
-        """
-        assert self.k is not None
-        flat = x.reshape(-1, self.d_in)
-        width = self.d_sae if columns is None else len(columns)
-        out = flat.new_empty(len(flat), width)
-        chunk = max(CHUNK, self.k)
-        rows = max(1, BLOCK // min(self.d_sae, chunk))
-        if columns is not None:
-            columns = columns.to(flat.device)
-        for first in range(0, len(flat), rows):
-            part, chosen = flat[first : first + rows], out[first : first + rows]
-            largest = []
-            for start in range(0, self.d_sae, chunk):
-                reach = slice(start, start + chunk)
-                latents = _affine(part, self.W_enc[:, reach], self.b_enc[reach])
-                # The values are taken from this very product: another could differ in the last
-                # bit from the k-th that they are compared with.
-                if columns is None:
-                    chosen[:, reach] = latents
-                else:
-                    inside = (columns >= start) & (columns < start + chunk)
-                    chosen[:, inside] = latents[:, columns[inside] - start]
-                if self.d_sae <= chunk:
-                    largest = [_kth_where_needed(latents, self.k, chosen)]
-                else:
-                    largest.append(_largest(latents, min(self.k, latents.shape[1])))
-            kth = torch.cat(largest, 1).topk(self.k).values[:, -1:] if len(largest) > 1 else largest[0]
-            chosen *= (chosen >= kth) & (chosen > 0)
-        return out.reshape(*x.shape[:-1], width)
-
-
-def _affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return x @ weight + bias, [..., d_sae], a fresh tensor."""
-    flat = torch.addmm(bias, x.reshape(-1, x.shape[-1]), weight)
-    return flat.view(*x.shape[:-1], weight.shape[1])
-
-
-def _group_maxima(values: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
-    """Return [rows, size, groups] of `values` and the groups' maxima; None if too few for k.
-
-    Values left over by the division are not in it.
-    """
-    width = values.shape[1]
-    size = 1 << max(0, round(math.log2(max(1.0, width / k)) / 2))  # √(width/k): least work
-    if size < 4:
-        return None
-    groups = width // size
-    grouped = values[:, : size * groups].unflatten(1, (size, groups))
-    return grouped, grouped.amax(1)
-
-
-def _largest(values: Tensor, k: int) -> Tensor:
-    """Return the k largest of each row of `values` [rows, width], descending: [rows, k].
-
-    The k largest lie in the k groups with the largest maxima, so only those are searched.
-    """
-    found = _group_maxima(values, k)
-    if found is None:
-        return values.topk(k).values
-    grouped, maxima = found
-    best = maxima.topk(k, sorted=False).indices
-    members = grouped.gather(2, best[:, None].expand(-1, grouped.shape[1], -1)).flatten(1)
-    rest = values[:, grouped.shape[1] * grouped.shape[2] :]
-    return torch.cat([members, rest], 1).topk(k).values
-
-
-def _kth_where_needed(values: Tensor, k: int, chosen: Tensor) -> Tensor:
-    """Return the k-th largest [rows, 1] of each row, or a value over all its `chosen` ones.
-
-    The k-th largest of the groups' maxima is at most the k-th largest value: a row none of whose
-    chosen latents reaches it needs no exact answer.
-    """
-    found = _group_maxima(values, k)
-    if found is None:
-        return values.topk(k).values[:, -1:]
-    bound = found[1].topk(k, sorted=False).values.amin(1)
-    peak = chosen.amax(1)
-    needed = ((peak >= bound) & (peak > 0)).nonzero().flatten()
-    kth = torch.full_like(values[:, :1], torch.inf)
-    if len(needed):
-        kth[needed] = _largest(values[needed], k)[:, -1:]
-    return kth
+        pre = affine(x, self.W_enc, self.b_enc).relu_()
+        grouped = pre.view(*pre.shape[:-1], self.k, -1)
+        return pre.mul_((grouped == grouped.amax(-1, keepdim=True)).flatten(-2))
 
 
 def load_autoencoder(path: Path, device: str = "cpu") -> SparseAutoencoder:
@@ -383,4 +321,5 @@ def load_autoencoder(path: Path, device: str = "cpu") -> SparseAutoencoder:
         activation=cast(Activation, activation),
         k=int(metadata["k"]) if "k" in metadata else None,
         normalisation=cast(Normalisation, normalisation),
+        transcodes=metadata.get("transcodes") == "True",
     ).to(device)

@@ -120,11 +120,17 @@ def load_one_layer(path: Path, device: str = "cpu") -> OneLayerTransformer:
             metadata = file.metadata() or {}
         state = load_file(path)
     except FileNotFoundError:
-        raise SubjectError(f"no weights at {path}; train them with `autointerp train transformer`") from None
+        raise SubjectError(
+            f"no weights at {path}; train them with `autointerp train transformer`"
+        ) from None
     except (SafetensorError, OSError) as error:
-        raise SubjectError(f"{path} is not a whole safetensors file ({error}); fetch or train it again") from None
+        raise SubjectError(
+            f"{path} is not a whole safetensors file ({error}); fetch or train it again"
+        ) from None
     if metadata.get("architecture") != "one-layer":
-        raise SubjectError(f"{path} does not hold a one-layer transformer; name its folder or hub id as `model`")
+        raise SubjectError(
+            f"{path} does not hold a one-layer transformer; name its folder or hub id as `model`"
+        )
     names = OneLayerConfig.__dataclass_fields__
     config = OneLayerConfig(**{name: int(metadata[name]) for name in names})
     model = OneLayerTransformer(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +43,11 @@ def load_documents(path: Path) -> TokenisedDocuments:
     Raises CorpusError if the file is missing, truncated or not of this form.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             documents = TokenisedDocuments(file["tokens"], file["starts"])
     except FileNotFoundError:
         raise CorpusError(f"no corpus at {path}") from None
-    except (BadZipFile, KeyError, ValueError, OSError, EOFError) as error:
+    except (BadZipFile, zlib.error, KeyError, TypeError, ValueError, OSError, EOFError) as error:
         raise CorpusError(
             f"{path} is not a whole npz of `tokens` and `starts` ({error}); fetch it again"
         ) from None

@@ -146,9 +146,7 @@ def print_measures(measures: TrainingMeasures, console: Console) -> None:
     console.print("\nlog10 density      features                    neurons")
     counts = [_histogram(d, edges) for d in (m.feature_density, m.neuron_density)]
     for row in range(len(edges) - 1):
-        bars = [
-            f"{'█' * round(18 * c[row] / max(1, c.max())):<18} {c[row]:>5}  " for c in counts
-        ]
+        bars = [f"{'█' * round(18 * c[row] / max(1, c.max())):<18} {c[row]:>5}  " for c in counts]
         console.print(f"{edges[row]:>5.1f} to {edges[row + 1]:>4.1f}  {bars[0]}  {bars[1]}")
     never = [int((d == 0).sum()) for d in (m.feature_density, m.neuron_density)]
     console.print(f"never          {'':<18} {never[0]:>5}    {'':<18} {never[1]:>5}")

@@ -24,7 +24,9 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        raise StorageError(f"cannot write {path} ({error.strerror}); free some space and start again") from None
+        raise StorageError(
+            f"cannot write {path} ({error.strerror}); free some space and start again"
+        ) from None
 
 
 def load_checkpoint(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:

@@ -77,7 +77,9 @@ class Dictionary:
         return f @ self.W_dec + self.b_dec
 
 
-def new_dictionary(d_in: int, features: int, mean: Tensor, generator: torch.Generator) -> Dictionary:
+def new_dictionary(
+    d_in: int, features: int, mean: Tensor, generator: torch.Generator
+) -> Dictionary:
     """Return a dictionary of random unit vectors, its encoder the transpose, its bias the mean."""
     W_dec = torch.randn(features, d_in, generator=generator)
     W_dec /= W_dec.norm(dim=1, keepdim=True)
@@ -122,7 +124,9 @@ def resample(
         ]
     )
     weights = losses.double().square().cpu()
-    chosen = torch.multinomial(weights, count, replacement=len(weights) < count, generator=generator)
+    chosen = torch.multinomial(
+        weights, count, replacement=len(weights) < count, generator=generator
+    )
     # The bias is taken off first: what a feature adds, it adds to b_dec.
     directions = inputs[chosen.to(inputs.device)] - dictionary.b_dec
     directions = directions / directions.norm(dim=1, keepdim=True).clamp_min(1e-8)

@@ -180,7 +180,9 @@ def train_transformer(
         optimizer.step()
         if step % 10 == 0:
             value = loss.item()
-            figures["loss"] = value if math.isnan(figures["loss"]) else 0.95 * figures["loss"] + 0.05 * value
+            figures["loss"] = (
+                value if math.isnan(figures["loss"]) else 0.95 * figures["loss"] + 0.05 * value
+            )
             figures["lr"] = rate
     model.save(out / "transformer.safetensors")
     return model.eval().requires_grad_(False)

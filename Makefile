@@ -1,0 +1,48 @@
+# Two commands do everything: `make demo` and `make test`. Both make the environment if it is missing.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SOURCES := autointerp bench tests tools
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench embedded clean
+
+help:  ## List what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
+
+# The stamp is written last, so its existence means that the installation is whole.
+$(INSTALLED): pyproject.toml constraints.txt
+	@for python in "$$PYTHON" python3 python3.13 python3.12 python3.11 python3.14; do \
+	    command -v "$$python" >/dev/null 2>&1 || continue; \
+	    "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	    $(BIN)/python -m pip --version >/dev/null 2>&1 || "$$python" -m venv $(VENV) || exit 1; \
+	    break; \
+	done; \
+	test -x $(BIN)/python || { echo "make: no Python >= 3.11; install one, or name it as PYTHON=..." >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED)  ## Rate 200 features and 200 neurons of the embedded subject; write the report
+	$(BIN)/autointerp rate --source features --n 200
+	$(BIN)/autointerp rate --source neurons --n 200
+	$(BIN)/autointerp report
+
+test: $(INSTALLED)  ## Run the tests
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)  ## Lint, check the format and the types, run the tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: $(INSTALLED)  ## Print one JSON line for each measured figure
+	@$(BIN)/python -m bench
+
+embedded:  ## Say how the embedded subject is made anew
+	@sed -n '/^## Commands/,/^## /{/^## /d;p}' autointerp/subjects/embedded/CARD.md
+
+clean:  ## Remove the environment and what tools left; runs and reports stay
+	rm -rf $(VENV) .ci-venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""What goes out of a run, and what comes in from elsewhere."""

@@ -1,0 +1,111 @@
+"""One row per rating, as CSV, JSON lines or Parquet."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+
+from autointerp.errors import BadInput, StorageError
+from autointerp.store import Run
+
+TableFormat = Literal["csv", "jsonl", "parquet"]
+
+FORMS: dict[TableFormat, str] = {
+    "csv": "FORMAT csv, HEADER",
+    "jsonl": "FORMAT json",
+    "parquet": "FORMAT parquet",
+}
+
+# The latest version of each rating; what its call cost is summed over the attempts.
+QUERY = """
+SELECT
+    {run} AS run,
+    u.source || '/' || u.idx || CASE WHEN u.sign < 0 THEN '-' ELSE '' END AS unit,
+    u.source,
+    u.idx AS index,
+    u.sign,
+    s.is_control,
+    r.item_id AS item,
+    r.rubric,
+    r.rubric_digest,
+    r.rater,
+    r.repeat,
+    r.status,
+    r.score,
+    r.expected_score,
+    r.unassigned_mass,
+    r.description,
+    r.rationale,
+    u.density,
+    u.peak,
+    u.note AS unit_note,
+    c.model,
+    c.attempts,
+    c.tokens_in,
+    c.tokens_out,
+    c.cost_usd,
+    r.made_at
+FROM current_rating r
+JOIN key k USING (item_id)
+JOIN unit u USING (unit_id)
+JOIN source s ON s.source = u.source
+LEFT JOIN (
+    SELECT
+        call_key,
+        count(*) AS attempts,
+        arg_max(model, attempt) AS model,
+        sum(tokens_in)::BIGINT AS tokens_in,
+        sum(tokens_out)::BIGINT AS tokens_out,
+        sum(cost_usd) AS cost_usd
+    FROM call GROUP BY call_key
+) c ON c.call_key = r.call_key
+ORDER BY u.source, u.idx, u.sign DESC, r.rubric, r.rubric_digest, r.rater, r.repeat
+"""
+
+
+def write_ratings(run: Run, to: TableFormat, file: Path) -> int:
+    """Write the run's ratings to `file`, whole or not at all; return the number of rows.
+
+    `index` is a number in its source, `unit` is as in `features/123` (`neurons/5-` for the
+    negative half of a signed neuron). `score` is empty unless `status` is ok; `cost_usd` where no
+    price is known. Raises StorageError if the file cannot be written, BadInput if it is a folder
+    or a device.
+    """
+    if file.exists() and not file.is_file():
+        raise BadInput(f"-o {file} is no file; name one, or leave -o away for stdout")
+    file = file.resolve()  # a link stays one
+    query = QUERY.format(run=_quoted(run.name))
+    with _partial(file) as partial:
+        try:
+            rows = run.rows(f"COPY ({query}) TO {_quoted(str(partial))} ({FORMS[to]})")
+        except duckdb.IOException as error:
+            raise StorageError(
+                f"cannot write {file} ({str(error).splitlines()[0]}); free some space or choose "
+                "another place"
+            ) from None
+    return int(rows[0][0])
+
+
+@contextlib.contextmanager
+def _partial(file: Path) -> Iterator[Path]:
+    """Give a path beside `file` that takes its place if all goes well, and is removed if not."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        os.replace(partial, file)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {file} ({error.strerror}); choose another place"
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,95 @@
+"""The house style of pictures: colours that differ in lightness as well as in hue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+matplotlib.use("agg")
+
+INK, MUTED, RULE, PAPER = "#1d2129", "#5f6773", "#d5d9e0", "#ffffff"
+PRIMARY = {"features": "#1f5fbf", "neurons": "#e08a1e"}
+OTHERS = ("#7a4fb5", "#12877f", "#b8436b", "#6b7d1e")
+CONTROLS = {"planted": "#4a8f5c", "random": "#8b929d", "shuffled": "#aab0ba"}
+
+
+def colour(source: str, sources: Sequence[str] = ()) -> str:
+    """Return a source's colour, the same in every picture of a report."""
+    known = PRIMARY.get(source) or CONTROLS.get(source)
+    if known:
+        return known
+    others = [name for name in sources if name not in PRIMARY and name not in CONTROLS]
+    return OTHERS[others.index(source) % len(OTHERS)] if source in others else "#8b929d"
+
+
+# On coloured cells: these two keep their colour in the dark theme, as the cells do.
+CELL_DARK, CELL_LIGHT = "#1d2128", "#fefefe"
+
+
+@contextmanager
+def house_style(name: str) -> Iterator[None]:
+    """Draw inside in the house style; the same `name` gives the same bytes."""
+    with matplotlib.rc_context(
+        {
+            "font.family": "DejaVu Sans",
+            "font.size": 9.5,
+            "text.color": INK,
+            "text.parse_math": False,
+            "axes.edgecolor": MUTED,
+            "axes.labelcolor": INK,
+            "axes.titlesize": 10.5,
+            "axes.titlelocation": "left",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.axisbelow": True,
+            "axes.unicode_minus": True,
+            "xtick.color": MUTED,
+            "ytick.color": MUTED,
+            "xtick.labelcolor": INK,
+            "ytick.labelcolor": INK,
+            "grid.color": RULE,
+            "grid.linewidth": 0.7,
+            "legend.frameon": False,
+            "figure.facecolor": PAPER,
+            "axes.facecolor": "none",
+            "svg.fonttype": "none",  # text stays text: it can be read, searched and restyled
+            "svg.hashsalt": name,
+            "savefig.dpi": 180,
+        }
+    ):
+        yield
+
+
+def sheet(width: float, height: float) -> Figure:
+    """Return an empty picture of so many inches, laid out so that nothing overlaps."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def headline(figure: Figure, text: str, beneath: str = "") -> None:
+    """Write the finding over the picture, and what it rests on under that."""
+    figure.suptitle(text, x=0.01, ha="left", fontsize=12.5, fontweight="bold")
+    if beneath:
+        figure.supxlabel(beneath, x=0.01, ha="left", fontsize=8.5, color=MUTED)
+
+
+def log_axis(axes: Axes, written: Callable[[float], str]) -> None:
+    """Make the x axis logarithmic, ticks at 1, 2 and 5 (at 1 over many decades)."""
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    subs = (1.0,) if high / low > 300 else (1.0, 2.0, 5.0)
+    axes.xaxis.set_major_locator(LogLocator(subs=subs))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: written(x)))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def plain_axes(axes: Axes, grid: str = "y") -> None:
+    axes.grid(axis=grid)  # type: ignore[arg-type]
+    axes.tick_params(length=0)

@@ -1,0 +1,145 @@
+"""Enough to repeat it: versions, seeds, digests, rubric and prompt verbatim, statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from autointerp.blinding import load_items
+from autointerp.estimates import Judgement
+from autointerp.panels import Block, Heading, Material, Prose, Table, Verbatim
+from autointerp.panels._words import count, listed
+from autointerp.panels.units import visible
+from autointerp.panels.verdict import EDGE, LEAST_CONTROLS
+from autointerp.rubrics import Rubric, system_text, user_text
+from autointerp.store import Run
+
+ORDER = 100
+TITLE = "Method"
+
+
+def show(material: Material) -> list[Block]:
+    blocks: list[Block] = [
+        Prose(
+            "Units were drawn at random, by seed, from those of each source that pass the density "
+            "filter. Raters saw opaque ids in mixed order, activations scaled to each unit's own "
+            "maximum, and nothing of source, index, layer, density or absolute activation."
+        )
+    ]
+    facts = [
+        {"run": comparison.run, "what": name, "value": value}
+        for comparison in material.comparisons
+        for name, value in flattened(comparison.about)
+    ]
+    blocks.append(
+        Table(
+            name="method",
+            caption="run.toml: written before anything was rated",
+            frame=pd.DataFrame(facts),
+            headings=[*(["run"] if material.several_runs else []), "what", "value"],
+            rows=[
+                [*([f["run"]] if material.several_runs else []), f["what"], f["value"] or "(empty)"]
+                for f in facts
+            ],
+        )
+    )
+    blocks += [Heading("Statistics"), *_statistics(material)]
+    blocks.append(Heading("What raters were asked"))
+    shown = set()
+    for comparison, run in zip(material.comparisons, material.runs, strict=True):
+        for judgement in comparison.judgements:
+            if judgement.rubric_digest in shown:
+                continue
+            shown.add(judgement.rubric_digest)
+            blocks.extend(_asked(judgement, run))
+    return blocks
+
+
+def flattened(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield `a.b.c` and the value, as text, of every leaf of nested tables."""
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(value)
+
+
+def _asked(judgement: Judgement, run: Run) -> Iterator[Block]:
+    digest = judgement.rubric_digest
+    rubric = judgement.scale.rubric
+    if rubric is None:
+        yield Prose(
+            f"The text of {judgement.rubric} (digest {digest[:16]}…) is not among the shipped "
+            "rubrics of this version, so it cannot be printed here; its scale is taken from the "
+            "scores that were given.",
+            tone="warning",
+        )
+        return
+    name = f"{rubric.id}, version {rubric.version} (digest {digest[:16]}…)"
+    yield Verbatim(f"The instructions of {name}, verbatim", system_text(rubric))
+    prompt = _prompt(run, rubric)
+    if prompt:
+        yield Verbatim("The first item as it was shown, verbatim but for unseen characters", prompt)
+
+
+def _prompt(run: Run, rubric: Rubric) -> str:
+    first = run.rows(
+        "SELECT item_id FROM item WHERE rubric_digest = ? ORDER BY evidence DESC, ord LIMIT 1",
+        [rubric.digest],
+    )
+    if not first:
+        return ""
+    text = user_text(rubric, load_items(run, [first[0][0]], rubric)[0])
+    return "\n".join(visible(line) for line in text.split("\n"))
+
+
+def _statistics(material: Material) -> Iterator[Block]:
+    used = sorted(
+        {
+            (name, found.method)
+            for judgement in material.judgements
+            for name, found in _methods(judgement)
+            if found.method
+        }
+    )
+    yield Table(
+        name="statistics",
+        caption="How each number was made",
+        frame=pd.DataFrame(used, columns=["number", "method"]),
+        headings=["number", "method"],
+        rows=[list(row) for row in used],
+    )
+    families = [c for j in material.judgements for c in j.contrasts]
+    primary = sum(c.primary for c in families)
+    yield Prose(
+        f"Holm's adjustment (1979) runs over the {count(primary, 'primary test')} of a run "
+        f"(features against neurons, every rubric and rater) and, apart, over the "
+        f"{count(len(families) - primary, 'other pair')}. A rater is held to be broken where the "
+        f"mean of 'shuffled' lies outside the lowest, or that of 'planted' outside the highest, "
+        f"{listed([f'{EDGE:.0%}'])} of the scale's range, with {LEAST_CONTROLS} units or more. A "
+        "unit is explained by a single token where the same one, case and spaces aside, stands at "
+        "the peak of all of its strongest contexts, 20 at most."
+    )
+    yield Prose(
+        "References: Brunner & Munzel 2000, Biometrical J. 42:17; Mann & Whitney 1947, Ann. Math. "
+        "Stat. 18:50; Neubert & Brunner 2007, CSDA 51:5192 (permutation); Cliff 1993, Psychol. "
+        "Bull. 114:494; Holm 1979, Scand. J. Stat. 6:65; van Elteren 1960, Bull. Int. Stat. Inst. "
+        "37:351 (strata); Manski 1990, Am. Econ. Rev. 80:319 (bounds); Krippendorff 2011 (alpha); "
+        "Angelopoulos, Duchi & Zrnic 2023, arXiv 2311.01453 (PPI++)."
+    )
+
+
+def _methods(judgement: Judgement) -> Iterator[tuple[str, Any]]:
+    for group in judgement.groups.values():
+        yield "mean", group.mean
+        yield "median", group.median
+    for contrast in judgement.contrasts:
+        yield "P(superiority)", contrast.superiority
+        yield "difference of means", contrast.difference
+        yield "primary test", contrast.brunner_munzel
+        yield "beside it", contrast.mann_whitney
+        yield "beside it", contrast.permutation
+        if contrast.matched:
+            yield "P within strata of density", contrast.matched.superiority

@@ -1,0 +1,66 @@
+"""The score that a reply nearly gave: expectation over the alternatives at the score's token."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+# In JSON a quotation mark inside a text is escaped, so this matches a key and never a text.
+SCORE = re.compile(r'(?<!\\)"score"\s*:\s*(?=-?\d)')
+
+
+def score_alternatives(text: str, tokens: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the alternatives at the token in which the score's digits begin.
+
+    `tokens` are a chat completion's `logprobs.content`, which spell `text`. The result has
+    `before`, the characters of that token ahead of the digits, and `top`, pairs of text and log
+    probability. None if the token cannot be found.
+    """
+    found = SCORE.search(text)
+    if found is None:
+        return None
+    offset, end = found.end(), 0
+    for token in tokens:
+        spelled = token.get("token")
+        if not isinstance(spelled, str):
+            return None
+        begin, end = end, end + len(spelled)
+        if end > offset:
+            if text[begin:end] != spelled:
+                return None  # tokens that split a character; the offsets do not hold
+            top = token.get("top_logprobs") or [token]
+            return {
+                "before": spelled[: offset - begin],
+                "top": [[str(one["token"]), float(one["logprob"])] for one in top],
+            }
+    return None
+
+
+def expected_score(
+    alternatives: dict[str, Any], scores: Sequence[int]
+) -> tuple[float | None, float]:
+    """Return the mean score by probability, and the probability that went to no score.
+
+    An alternative counts for a score if it spells it, and could not go on to spell another.
+    The mean is None if no alternative counts.
+    """
+    spelled = [str(score) for score in scores]
+    mass: dict[int, float] = {}
+    for text, logprob in alternatives["top"]:
+        before = alternatives["before"] if alternatives["before"].strip() else ""
+        if not text.startswith(before):
+            continue
+        rest = text[len(before) :].lstrip()
+        digits = re.match(r"-?\d+", rest)
+        if digits is None or digits[0] not in spelled:
+            continue
+        open_end = digits.end() == len(rest)
+        if open_end and any(s != digits[0] and s.startswith(digits[0]) for s in spelled):
+            continue
+        mass[int(digits[0])] = mass.get(int(digits[0]), 0.0) + math.exp(logprob)
+    total = sum(mass.values())
+    if total <= 0:
+        return None, 1.0
+    return sum(score * share for score, share in mass.items()) / total, max(0.0, 1.0 - total)

@@ -1,0 +1,178 @@
+"""A model of Anthropic, or of a server that speaks its messages protocol: `anthropic:MODEL`."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+from autointerp.raters import BatchState, Headroom, RaterOptions
+from autointerp.raters._served import ServedRaterBase, seconds_until, whole
+from autointerp.raters.openai import _async_client
+from autointerp.records import Reply, Request
+from autointerp.rubrics import Rubric
+
+CLOCKS_DIFFER = datetime.timedelta(minutes=10)
+
+
+class AnthropicRater(ServedRaterBase):
+    """Asks by messages."""
+
+    provider: ClassVar[str] = "anthropic"
+    custom_headers: ClassVar[str] = "ANTHROPIC_CUSTOM_HEADERS"
+
+    def __init__(self, model: str | None, options: RaterOptions) -> None:
+        super().__init__(model, options)
+        self._client: Any = None
+
+    def body(
+        self, system: str, user: str, schema: dict[str, Any], rubric: Rubric | None, repeat: int
+    ) -> dict[str, Any]:
+        # The mark stands on the system block: on the top level it would cover the item too.
+        instructions = {"type": "text", "text": system, "cache_control": {"type": "ephemeral"}}
+        body: dict[str, Any] = {
+            "model": self.model,
+            "max_tokens": self.most_tokens,
+            "system": [instructions],
+            "messages": [{"role": "user", "content": user}],
+        }
+        output: dict[str, Any] = {}
+        if self.options.effort is not None:
+            output["effort"] = self.options.effort
+        if self.structured == "json_schema":
+            output["format"] = {"type": "json_schema", "schema": schema}
+        elif self.structured == "tool":
+            body["tools"] = [
+                {"name": "rate", "description": "Give the rating.", "input_schema": schema}
+            ]
+            body["tool_choice"] = {"type": "tool", "name": "rate"}
+        if output:
+            body["output_config"] = output
+        return body
+
+    def sdk(self) -> Any:
+        import anthropic
+
+        return anthropic
+
+    def connect(self, key: str) -> None:
+        import anthropic
+        import httpx2
+
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+        http = _async_client(anthropic)(limits=limits)
+        self._client = anthropic.AsyncAnthropic(
+            api_key=key,
+            base_url=self.url,
+            timeout=self.options.timeout_s,
+            max_retries=0,
+            http_client=http,
+        )
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    async def exchange(self, body: dict[str, Any]) -> tuple[Mapping[str, str], str]:
+        import httpx2
+
+        response = await self._client.post("/v1/messages", cast_to=httpx2.Response, body=body)
+        return response.headers, response.text
+
+    def read(self, content: dict[str, Any], latency_s: float | None, batch: bool = False) -> Reply:
+        blocks = content["content"]
+        used = [block["input"] for block in blocks if block.get("type") == "tool_use"]
+        spoken = "".join(block["text"] for block in blocks if block.get("type") == "text")
+        text = json.dumps(used[0], ensure_ascii=False) if used else spoken
+        reason = content.get("stop_reason")
+        stop: Literal["end", "length", "refusal"] = "end"
+        if reason in ("max_tokens", "model_context_window_exceeded", "pause_turn"):
+            stop = "length"
+        elif reason == "refusal":
+            stop = "refusal"
+        # The SDK takes no temperature (2.x): it is the provider's own, and repeats will differ.
+        details: dict[str, Any] = {
+            "sdk": f"anthropic {self.sdk().__version__}",
+            "temperature": "unsupported",
+        }
+        usage = content.get("usage") or {}
+        spent = None
+        if isinstance(usage.get("input_tokens"), int):
+            read = int(usage.get("cache_read_input_tokens") or 0)
+            written = int(usage.get("cache_creation_input_tokens") or 0)
+            out = int(usage.get("output_tokens") or 0)
+            spent = (usage["input_tokens"] + read + written, out, read, written)
+        model = content.get("model")
+        return self.finished(text, stop, model, latency_s, spent, details, batch)
+
+    # ------------------------------------------------------------------------- batches
+
+    batch_calls: ClassVar[int] = 100_000
+    batch_bytes: ClassVar[int] = 256_000_000
+
+    async def submit_batch(self, label: str, requests: Sequence[Request]) -> str:
+        rows = [{"custom_id": request.key, "params": request.body} for request in requests]
+        with self._failures():
+            batch = await self._client.messages.batches.create(requests=rows)
+        return str(batch.id)
+
+    async def find_batch(
+        self, label: str, calls: int, since: datetime.datetime, known: Collection[str]
+    ) -> str | None:
+        """Return a batch of the right size and time that is not known to be another one's.
+
+        Anthropic keeps no label of ours; when the batch is collected, its call keys decide.
+        """
+        earliest = since.replace(tzinfo=datetime.UTC) - CLOCKS_DIFFER
+        with self._failures():
+            async for batch in self._client.messages.batches.list(limit=100):
+                if batch.created_at < earliest:
+                    break  # newest first
+                counts = batch.request_counts
+                held = counts.processing + counts.succeeded + counts.errored
+                held += counts.canceled + counts.expired
+                if held == calls and batch.id not in known:
+                    return str(batch.id)
+        return None
+
+    async def batch_state(self, provider_id: str) -> BatchState:
+        with self._failures():
+            batch = await self._client.messages.batches.retrieve(provider_id)
+        counts = batch.request_counts
+        words = f"{batch.processing_status}, {counts.processing} still to do"
+        return BatchState(batch.processing_status == "ended", words)
+
+    async def batch_results(self, provider_id: str) -> AsyncIterator[tuple[str, Reply]]:
+        with self._failures():
+            async for row in await self._client.messages.batches.results(provider_id):
+                yield row.custom_id, self._batch_row(row.result)
+
+    def _batch_row(self, result: Any) -> Reply:
+        if result.type == "succeeded":
+            try:
+                return self.read(result.message.to_dict(mode="json"), None, batch=True)
+            except (KeyError, TypeError, IndexError, AttributeError) as broken:
+                words = f"no reply of this protocol ({type(broken).__name__})"
+        elif result.type == "errored":
+            words = self._error_text(result.error.to_dict(mode="json"), "errored")
+        else:
+            words = f"the batch {result.type} before this call was made"
+        return Reply("", "error", error=words, details={"tier": "batch"})
+
+    def read_headroom(self, headers: Mapping[str, str]) -> Headroom | None:
+        if "anthropic-ratelimit-requests-remaining" not in headers:
+            return None
+        kind = "input-tokens" if "anthropic-ratelimit-input-tokens-limit" in headers else "tokens"
+        return Headroom(
+            whole(headers.get("anthropic-ratelimit-requests-remaining")),
+            whole(headers.get("anthropic-ratelimit-requests-limit")),
+            seconds_until(headers.get("anthropic-ratelimit-requests-reset")),
+            whole(headers.get(f"anthropic-ratelimit-{kind}-remaining")),
+            whole(headers.get(f"anthropic-ratelimit-{kind}-limit")),
+            seconds_until(headers.get(f"anthropic-ratelimit-{kind}-reset")),
+        )
+
+
+def create(model: str | None, options: RaterOptions) -> AnthropicRater:
+    return AnthropicRater(model, options)

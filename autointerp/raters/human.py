@@ -1,0 +1,31 @@
+"""A person, in the terminal: `human` or `human:NAME`; several people may rate one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NoReturn
+
+from autointerp.errors import BadInput
+from autointerp.raters import RaterOptions
+from autointerp.records import Item, Request
+from autointerp.rubrics import Rubric
+from autointerp.sessions import check_person
+
+
+@dataclass(frozen=True)
+class Person:
+    """Stands for a person where raters are named; people are asked by `terminal.sitting`."""
+
+    name: str
+    evidence: Literal["shown", "all"] = "shown"
+    is_llm: bool = False
+
+    def request(self, item: Item, rubric: Rubric, repeat: int = 0) -> NoReturn:
+        raise BadInput("a person cannot be called; let them sit down: `rate --rater human:NAME`")
+
+    async def send(self, request: Request) -> NoReturn:
+        raise BadInput("a person cannot be called; let them sit down: `rate --rater human:NAME`")
+
+
+def create(model: str | None, options: RaterOptions) -> Person:
+    return Person(check_person("human" if model is None else f"human:{model}"))

@@ -1,0 +1,59 @@
+"""When a call is made again. The one owner of retries: the SDKs make none of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
+
+from autointerp.raters import AttemptFailed
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often a call is made again.
+
+    Attributes:
+        retries: After failed attempts: no connection, a time-out, 429, 5xx. Counted, not timed:
+            a machine that slept for an hour has lost one attempt, not all of them.
+        content_retries: After replies that came whole and could not be read. Asking again only
+            where a reply was bad favours raters that are bad: every attempt is stored.
+        first_wait_s: Before the first retry; doubles each time, with as much again at random.
+        longest_wait_s: Whatever the server asks.
+    """
+
+    retries: int = 8
+    content_retries: int = 1
+    first_wait_s: float = 0.5
+    longest_wait_s: float = 300.0
+
+    def retrying(self, sleep: Callable[[float], Awaitable[None]]) -> AsyncRetrying:
+        """Return tenacity's loop for one call; it raises the last AttemptFailed."""
+        backoff = wait_exponential_jitter(
+            multiplier=self.first_wait_s, max=self.longest_wait_s, jitter=self.first_wait_s
+        )
+
+        def wait_s(state: RetryCallState) -> float:
+            failed = state.outcome.exception() if state.outcome else None
+            asked = failed.retry_after_s if isinstance(failed, AttemptFailed) else None
+            return min(max(asked or 0.0, backoff(state)), self.longest_wait_s)
+
+        return AsyncRetrying(
+            sleep=sleep,
+            wait=wait_s,
+            stop=stop_after_attempt(self.retries + 1),
+            retry=retry_if_exception(is_transient),
+            reraise=True,
+        )
+
+
+def is_transient(error: BaseException) -> bool:
+    """Return whether another attempt may succeed."""
+    return isinstance(error, AttemptFailed) and error.transient

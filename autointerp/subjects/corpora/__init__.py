@@ -1,0 +1,214 @@
+"""Corpora: every file here is a kind, recognised by what it is given; all are streams.
+
+A kind is a module with `recognises(source) -> bool`, `read(source, options)` that yields each
+document's text or token ids, and `digest(source)`. Order, budget and windows are made here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autointerp.additions import addition, names_in
+from autointerp.errors import CorpusError
+from autointerp.subjects import corpora
+from autointerp.subjects.corpora._documents import Document, Options
+from autointerp.subjects.windows import Windows
+
+__all__ = ["Corpus", "Document", "Options", "open_corpus", "stream_windows", "tokenised"]
+
+Tokenise = Callable[[list[str]], list[list[int]]]
+
+AT_ONCE = 64  # texts tokenised together
+SHUFFLED = 10_000  # documents among which the next is drawn
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A stream of documents that can be read again from the start.
+
+    Attributes:
+        source: Path or name.
+        kind: The file in this folder that reads it.
+        seed: Draws the order of documents; None for the order in which they are written.
+        options: What a person had to say of it.
+    """
+
+    source: str
+    kind: str
+    seed: int | None = None
+    options: Options = field(default_factory=Options)
+
+    def documents(self) -> Iterator[Document]:
+        """Yield the documents that are not empty, in an order that depends on the seed alone.
+
+        Memory holds 10,000 documents where the order is drawn, one otherwise.
+        Raises CorpusError if something is malformed, naming where, or if there is no document.
+        """
+        read = addition(corpora, "kind of corpus", self.kind).read(self.source, self.options)
+        found = (Document(i, content) for i, content in enumerate(read) if _holds(content))
+        first = next(found, None)
+        if first is None:
+            raise CorpusError(f"{self.source} holds no document")
+        yield from _drawn(_chain(first, found), self.seed)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of what is read; the order is not part of it."""
+        found: str = addition(corpora, "kind of corpus", self.kind).digest(self.source)
+        return found
+
+    def shuffled(self, seed: int) -> Corpus:
+        """Return the same corpus in an order drawn by `seed`."""
+        return replace(self, seed=seed)
+
+
+def open_corpus(
+    source: str | Path,
+    kind: str | None = None,
+    seed: int | None = None,
+    options: Options = Options(),
+) -> Corpus:
+    """Return the corpus at a path, or of a dataset's name; `kind` forces how it is read.
+
+    Raises CorpusError if there is no such file, or no kind or more than one recognises it;
+    UnknownName if there is no such kind.
+    """
+    source = str(source)
+    if kind is None:
+        known = [
+            name
+            for name in names_in(corpora)
+            if bool(addition(corpora, "kind of corpus", name).recognises(source))
+        ]
+        if len(known) > 1:
+            raise CorpusError(f"{source} could be {' or '.join(known)}; say which with `kind`")
+        if not known and not Path(source).exists():
+            raise CorpusError(f"no corpus at {source}")
+        if not known:
+            raise CorpusError(
+                f"{source} is no corpus that is known (kinds: {', '.join(names_in(corpora))})"
+            )
+        (kind,) = known
+    addition(corpora, "kind of corpus", kind)
+    return Corpus(source, kind, seed, options)
+
+
+def _holds(content: str | NDArray[np.integer]) -> bool:
+    return bool(content.strip()) if isinstance(content, str) else len(content) > 0
+
+
+def _chain(first: Document, rest: Iterator[Document]) -> Iterator[Document]:
+    yield first
+    yield from rest
+
+
+def _drawn(documents: Iterator[Document], seed: int | None) -> Iterator[Document]:
+    """Yield the documents, each drawn from a buffer that the stream refills."""
+    if seed is None:
+        yield from documents
+        return
+    rng = np.random.default_rng(seed)
+    held = list(islice(documents, SHUFFLED))
+    for document in documents:
+        place = int(rng.integers(len(held)))
+        yield held[place]
+        held[place] = document
+    for place in rng.permutation(len(held)):
+        yield held[place]
+
+
+def tokenised(
+    documents: Iterable[Document],
+    tokenise: Tokenise,
+    bos: int | None = None,
+    vocabulary: int | None = None,
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Yield (index, token ids) of each document that has a token, in order.
+
+    A BOS with which stored ids begin is taken off: windows bring their own.
+
+    Raises CorpusError if stored ids are beyond the model's `vocabulary`.
+    """
+    stream = iter(documents)
+    while batch := list(islice(stream, AT_ONCE)):
+        texts = [document.content for document in batch if isinstance(document.content, str)]
+        encoded = iter(tokenise(texts) if texts else [])
+        for document in batch:
+            if isinstance(document.content, str):
+                ids = np.asarray(next(encoded), dtype=np.int64)
+            else:
+                ids = document.content.astype(np.int64)
+                if bos is not None and len(ids) and ids[0] == bos:
+                    ids = ids[1:]
+                if vocabulary is not None and len(ids) and ids.max() >= vocabulary:
+                    raise CorpusError(
+                        f"document {document.index} holds token id {ids.max()}, the model's "
+                        f"vocabulary has {vocabulary}: they were made with another tokenizer"
+                    )
+            if len(ids):
+                yield document.index, ids
+
+
+def stream_windows(
+    documents: Iterable[Document],
+    tokenise: Tokenise,
+    length: int,
+    bos: int | None,
+    pad: int,
+    rows: int,
+    *,
+    tokens: int = 0,
+    padding: Literal["right", "left"] = "right",
+    vocabulary: int | None = None,
+) -> Iterator[Windows]:
+    """Yield batches of at most `rows` windows over the documents, in order.
+
+    A window is BOS, unless `bos` is None, and then the next tokens of one document, so windows of
+    a document do not overlap; what is left of the row is padding. Reading stops after `tokens`
+    tokens, BOS and padding not counted, or goes to the end if 0. Memory holds one batch and the
+    documents tokenised together.
+
+    Raises ValueError if a window has no room for a token, CorpusError if a stored token id is
+    beyond the `vocabulary`.
+    """
+    before = 0 if bos is None else 1
+    stride = length - before
+    if stride < 1:
+        raise ValueError(f"a window of {length} tokens has no room for a token of text")
+    left = tokens if tokens else None
+    ids = np.full((rows, length), pad, dtype=np.int64)
+    attention = np.zeros((rows, length), dtype=bool)
+    document = np.zeros(rows, dtype=np.int64)
+    offset = np.zeros(rows, dtype=np.int64)
+    filled = 0
+    for index, content in tokenised(documents, tokenise, bos, vocabulary):
+        if left == 0:
+            break
+        if left is not None:
+            content = content[:left]
+            left -= len(content)
+        for start in range(0, len(content), stride):
+            piece = content[start : start + stride]
+            size = before + len(piece)
+            first = 0 if padding == "right" else length - size
+            if bos is not None:
+                ids[filled, first] = bos
+            ids[filled, first + before : first + size] = piece
+            attention[filled, first : first + size] = True
+            document[filled], offset[filled] = index, start
+            filled += 1
+            if filled == rows:
+                yield Windows(ids, attention, document, offset)
+                ids = np.full((rows, length), pad, dtype=np.int64)
+                attention = np.zeros((rows, length), dtype=bool)
+                document, offset = np.zeros_like(document), np.zeros_like(offset)
+                filled = 0
+    if filled:
+        yield Windows(ids[:filled], attention[:filled], document[:filled], offset[:filled])

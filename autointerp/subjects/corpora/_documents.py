@@ -1,0 +1,78 @@
+"""A document, and the choices that all kinds of corpus share."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autointerp.errors import CorpusError
+
+Content = str | NDArray[np.integer]
+
+WHOLE = 1 << 28  # files up to 256 MB are hashed whole
+SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may have to say of a corpus because the files do not.
+
+    Attributes:
+        field: Column or key that holds the text or the token ids; empty for the obvious one.
+        separator: Token id that ends a document in a flat array of tokens.
+    """
+
+    field: str = ""
+    separator: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document: its place in the corpus, and its text or its token ids.
+
+    Attributes:
+        index: From 0, as the corpus is written, whatever the order of reading.
+        content: Text, or token ids without special tokens.
+    """
+
+    index: int
+    content: Content
+
+
+def files_digest(paths: list[Path]) -> str:
+    """Return the sha256 of the files' names and bytes; of 64 megabytes spread over a huge file."""
+    found = hashlib.sha256()
+    for path in paths:
+        size = path.stat().st_size
+        found.update(f"{path.name}:{size}\n".encode())
+        with path.open("rb") as file:
+            if size <= WHOLE:
+                found.update(hashlib.file_digest(file, "sha256").digest())
+                continue
+            for sample in range(SAMPLES):
+                file.seek(sample * (size - (1 << 20)) // (SAMPLES - 1))
+                found.update(file.read(1 << 20))
+    return found.hexdigest()
+
+
+def files_with(path: Path, *suffixes: str) -> list[Path]:
+    """Return the file itself, or the files in a folder with such a suffix, sorted by path."""
+    if path.is_file():
+        return [path] if path.name.endswith(suffixes) else []
+    if not path.is_dir():
+        return []
+    return sorted(p for p in path.rglob("*") if p.is_file() and p.name.endswith(suffixes))
+
+
+def token_ids(value: object, where: str) -> NDArray[np.integer]:
+    """Return a list of ints as an array. Raises CorpusError naming `where`."""
+    array = np.asarray(value)
+    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
+        raise CorpusError(f"{where}: token ids must be one list of whole numbers")
+    if array.size and int(array.min()) < 0:
+        raise CorpusError(f"{where}: token id {int(array.min())} is negative")
+    return array.astype(np.int64)

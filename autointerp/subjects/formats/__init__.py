@@ -1,0 +1,139 @@
+"""On-disk forms of SAEs: every file here is a format, recognised by what its files hold.
+
+A format is a module with `recognises(path) -> bool`, cheap and by content, and
+`load(path, flags) -> LoadedAutoencoder`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from autointerp.additions import addition, names_in
+from autointerp.errors import SubjectError
+from autointerp.subjects import formats
+from autointerp.subjects.formats._any_encoder import AdaptedEncoder
+from autointerp.subjects.formats._reading import Flags, LoadedAutoencoder
+
+__all__ = ["AdaptedEncoder", "Flags", "LoadedAutoencoder", "check_l0", "load_sae"]
+
+
+def load_sae(
+    path: str | Path, format: str | None = None, flags: Flags = Flags()
+) -> LoadedAutoencoder:
+    """Return the SAE at a file, a folder or `hub-id[/folder]`, and what its files say of it.
+
+    `format` forces one; otherwise the only one that recognises the content is taken.
+
+    Raises SubjectError, with the remedy, if nothing or more than one does, a tensor is missing, a
+    file is truncated, or the files leave open what `flags` could say; UnknownName if there is no
+    such format.
+    """
+    place = _local(str(path))
+    if format is None:
+        known = [
+            name
+            for name in names_in(formats)
+            if addition(formats, "format", name).recognises(place)
+        ]
+        if len(known) != 1:
+            raise SubjectError(_unrecognised(place, known))
+        (format,) = known
+    loaded = addition(formats, "format", format).load(place, flags)
+    assert isinstance(loaded, LoadedAutoencoder)
+    return loaded
+
+
+def _local(path: str) -> Path:
+    """Return the path if it is there, or the folder that a hub id names, fetched."""
+    if Path(path).exists():
+        return Path(path)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+(/[\w./-]+)?", path):
+        raise SubjectError(f"no SAE at {path}")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    owner, name, *folder = path.split("/", 2)
+    patterns = [f"{folder[0]}/*", folder[0]] if folder else None
+    try:
+        fetched = Path(snapshot_download(f"{owner}/{name}", allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
+        raise SubjectError(
+            f"no SAE at {path}: no such file or folder, and the hub has none ({reason[:150]})"
+        ) from None
+    place = fetched.joinpath(*folder)
+    if not place.exists():
+        raise SubjectError(f"{owner}/{name} on the hub has no {folder[0]}")
+    return place
+
+
+def _unrecognised(path: Path, known: list[str]) -> str:
+    if known:
+        return f"{path} could be {' or '.join(known)}; say which with `format`"
+    if path.is_file():
+        return (
+            f"{path} is no SAE that is known (formats: {', '.join(names_in(formats))}); "
+            "force one with `format`, or pass an object with `.encode` to autointerp.harvest"
+        )
+    configs = ("cfg.json", "config.json", "params.npz")
+    inside = sorted(
+        {str(found.parent.relative_to(path)) for name in configs for found in path.rglob(name)}
+        - {"."}
+    )
+    if inside:
+        listed = ", ".join(inside[:8]) + (", …" if len(inside) > 8 else "")
+        return f"{path} holds {len(inside)} folders that may be SAEs; give one of them: {listed}"
+    files = sorted(entry.name for entry in path.iterdir())
+    listed = ", ".join(files[:8]) + (", …" if len(files) > 8 else "")
+    return (
+        f"{path} is no SAE that is known (it holds: {listed or 'nothing'}; "
+        f"formats: {', '.join(names_in(formats))}); give the weights' file or force a `format`"
+    )
+
+
+@torch.no_grad()
+def check_l0(loaded: LoadedAutoencoder, activations: Tensor) -> str | None:
+    """Return a warning if the latents a token of `activations` [tokens, d_in] are not as promised.
+
+    None if they are, or if nothing is promised and their number is plausible.
+    """
+    sae = loaded.sae
+    x = activations.reshape(-1, sae.d_in)
+    if not len(x):
+        return None
+    parts = (x[first : first + 1024] for first in range(0, len(x), 1024))
+    fired = sum(int((sae.encode(part) > 0).sum()) for part in parts)
+    l0 = fired / len(x)
+    measured = f"{l0:.1f} of {sae.d_sae:,} latents fire on a token"
+    remedy = "check site, layer, model, bias convention and input scale"
+    if not fired:
+        return f"no latent fires on any of {len(x)} tokens: {remedy}"
+    if sae.activation in {"topk", "groupmax"}:
+        assert sae.k is not None
+        if l0 < 0.9 * sae.k:
+            return (
+                f"{measured}, k is {sae.k}: so few are positive that the inputs are probably "
+                f"not those it was trained on; {remedy}"
+            )
+        return None
+    promised = loaded.l0
+    if promised and l0 > 2 * promised:
+        return (
+            f"{measured}, its files say {promised:g}: either a TopK or a threshold was read as "
+            f"plain ReLU, or the inputs are not those it was trained on; {remedy}"
+        )
+    if promised and l0 < 0.5 * promised:
+        return (
+            f"{measured}, its files say {promised:g}: the inputs are probably not those it was "
+            f"trained on; {remedy}"
+        )
+    if not promised and l0 > 0.2 * sae.d_sae:
+        return (
+            f"{measured}, which is not sparse: either the inputs are not those it was trained "
+            f"on, or it is a TopK whose k the files do not say; {remedy}"
+        )
+    return None

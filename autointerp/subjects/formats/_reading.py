@@ -1,0 +1,228 @@
+"""What the format modules share: the loaded SAE, reading of files, orientation, site names."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from autointerp.errors import SubjectError
+from autointerp.subjects.autoencoder import SparseAutoencoder
+
+TORCH_SUFFIXES = {".pt", ".pth", ".bin", ".ckpt"}
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What a person may have to say because the files do not.
+
+    Attributes:
+        subtract_b_dec: The decoder bias is taken from the input before encoding.
+        input_scale: Factor on the input that the SAE was trained with.
+        k: Latents a token: the SAE is a TopK.
+    """
+
+    subtract_b_dec: bool | None = None
+    input_scale: float | None = None
+    k: int | None = None
+
+
+@dataclass(frozen=True)
+class LoadedAutoencoder:
+    """An SAE and what its files say of it; None where they say nothing.
+
+    Attributes:
+        format: Name of the format.
+        path: The file or folder that was read.
+        model: Name of the language model, as written.
+        site: Where it was trained, as this project names sites.
+        hook: The same as the files name it.
+        layer: Index of the layer, from 0.
+        context_size: Tokens in a window in training.
+        prepend_bos: Whether windows began with BOS in training.
+        l0: Latents a token that the files promise: k, or a measured mean.
+        notes: What a person should know before trusting it, a sentence each.
+    """
+
+    sae: SparseAutoencoder
+    format: str
+    path: Path
+    model: str | None = None
+    site: str | None = None
+    hook: str | None = None
+    layer: int | None = None
+    context_size: int | None = None
+    prepend_bos: bool | None = None
+    l0: float | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file. Raises SubjectError if it is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SubjectError(f"no {path.name} in {path.parent}") from None
+    except (OSError, ValueError) as error:
+        raise SubjectError(f"{path} is not valid JSON ({error}); fetch it again") from None
+    if not isinstance(content, dict):
+        raise SubjectError(f"{path} is not a JSON object")
+    return content
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Return a safetensors file's tensors. Raises SubjectError if it is missing or truncated."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise SubjectError(f"no {path.name} in {path.parent}") from None
+    except (SafetensorError, OSError) as error:
+        raise _truncated(path, error) from None
+
+
+def read_torch(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a torch file, looking under `model_state_dict` and the like.
+
+    Raises SubjectError if it is truncated, holds code or holds no tensors.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise SubjectError(f"no {path.name} in {path.parent}") from None
+    except pickle.UnpicklingError as error:
+        if "weights_only" not in str(error).lower() and "global" not in str(error).lower():
+            raise _truncated(path, error) from None
+        raise SubjectError(
+            f"{path} holds Python objects, which are not loaded; save its state_dict() instead"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise _truncated(path, error) from None
+    for key in ("model_state_dict", "state_dict", "model", "sae"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not any(torch.is_tensor(v) for v in content.values()):
+        raise SubjectError(f"{path} holds no state dict; save the SAE's state_dict()")
+    return {str(name): value for name, value in content.items() if torch.is_tensor(value)}
+
+
+def read_npz(path: Path) -> dict[str, Tensor]:
+    """Return the arrays of an npz file. Raises SubjectError if it is missing or truncated."""
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return {name: torch.from_numpy(file[name]) for name in file.files}
+    except FileNotFoundError:
+        raise SubjectError(f"no {path.name} in {path.parent}") from None
+    except (BadZipFile, OSError, ValueError, EOFError, KeyError, TypeError) as error:
+        raise _truncated(path, error) from None
+
+
+def safetensors_header(path: Path) -> tuple[set[str], dict[str, str]]:
+    """Return the tensor names and metadata of a safetensors file; empty if it is none."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return set(file.keys()), file.metadata() or {}
+    except (SafetensorError, OSError):
+        return set(), {}
+
+
+def json_keys(path: Path) -> set[str]:
+    """Return the top-level keys of a JSON object; empty if the file is none."""
+    try:
+        return set(read_json(path))
+    except SubjectError:
+        return set()
+
+
+def _truncated(path: Path, error: Exception) -> SubjectError:
+    reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+    return SubjectError(f"{path} is damaged or not whole ({reason}); fetch it again")
+
+
+def need(tensors: Mapping[str, Tensor], path: Path, *names: str) -> list[Tensor]:
+    """Return the named tensors in float32. Raises SubjectError naming the first that is missing."""
+    for name in names:
+        if name not in tensors:
+            raise SubjectError(
+                f"{path} has no tensor {name} (it has: {', '.join(sorted(tensors))}); "
+                "fetch it again or force another format"
+            )
+    return [tensors[name].float() for name in names]
+
+
+def oriented(
+    matrix: Tensor, name: str, path: Path, d_sae: int, latents_last: bool, written_last: bool
+) -> Tensor:
+    """Return `matrix` with its latent axis last, or first.
+
+    The latent axis is the one as long as `d_sae`; `written_last` says which where both are.
+    Raises SubjectError if none is.
+    """
+    if matrix.dim() != 2 or d_sae not in matrix.shape:
+        raise SubjectError(
+            f"{path}: {name} is {tuple(matrix.shape)}, and no axis has the {d_sae} latents of "
+            "the encoder's bias"
+        )
+    is_square = matrix.shape[0] == matrix.shape[1]
+    is_last = written_last if is_square else matrix.shape[1] == d_sae
+    return matrix if is_last == latents_last else matrix.T
+
+
+def encoder_and_decoder(
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    d_sae: int,
+    encoder: str = "W_enc",
+    decoder: str = "W_dec",
+) -> tuple[Tensor, Tensor]:
+    """Return W_enc [d_in, d_sae] and W_dec [d_sae, d_out], whichever way they were written.
+
+    `encoder` and `decoder` are their names; for square ones, names that end in `.weight` are
+    taken as torch.nn.Linear writes them, [out, in], others as x @ W wants them.
+    """
+    enc, dec = need(tensors, path, encoder, decoder)
+    return (
+        oriented(enc, encoder, path, d_sae, True, not encoder.endswith(".weight")),
+        oriented(dec, decoder, path, d_sae, False, decoder.endswith(".weight")),
+    )
+
+
+def scaled(sae: SparseAutoencoder, scale: float) -> SparseAutoencoder:
+    """Return the SAE for raw inputs of one that was trained on inputs times `scale`."""
+    skip = sae.W_skip  # maps scaled input to scaled output: the factors cancel
+    return replace(
+        sae, W_enc=sae.W_enc * scale, W_dec=sae.W_dec / scale, b_dec=sae.b_dec / scale, W_skip=skip
+    )
+
+
+HOOKS = {
+    r"blocks\.(\d+)\.hook_resid_post": "layers.{}.residual",
+    r"blocks\.(\d+)\.hook_resid_pre": "layers.{}.input",
+    r"blocks\.(\d+)\.hook_mlp_out": "layers.{}.mlp",
+    r"blocks\.(\d+)\.hook_mlp_in": "layers.{}.mlp.input",
+    r"blocks\.(\d+)\.ln2\.hook_normalized": "layers.{}.mlp.input",
+    r"blocks\.(\d+)\.mlp\.hook_in": "layers.{}.mlp.input",
+    r"blocks\.(\d+)\.mlp\.hook_out": "layers.{}.mlp",
+    r"blocks\.(\d+)\.mlp\.hook_post": "layers.{}.mlp.neurons",
+    r"blocks\.(\d+)\.hook_attn_out": "layers.{}.attention",
+    r"blocks\.(\d+)\.attn\.hook_z": "layers.{}.attention.heads",
+}
+
+
+def site_of_hook(hook: str | None) -> tuple[str | None, int | None]:
+    """Return the site and layer that a TransformerLens hook names; None where it is not known."""
+    for pattern, site in HOOKS.items():
+        if hook is not None and (found := re.fullmatch(pattern, hook)):
+            return site.format(found[1]), int(found[1])
+    found = re.search(r"\.(\d+)(\.|$)", hook or "")
+    return None, int(found[1]) if found else None

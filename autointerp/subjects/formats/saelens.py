@@ -1,0 +1,194 @@
+"""SAELens, before and since version 6: cfg.json and sae_weights.safetensors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from autointerp.errors import SubjectError
+from autointerp.subjects.autoencoder import Activation, Normalisation, SparseAutoencoder
+from autointerp.subjects.formats._reading import (
+    Flags,
+    LoadedAutoencoder,
+    encoder_and_decoder,
+    json_keys,
+    need,
+    read_json,
+    read_safetensors,
+    scaled,
+    site_of_hook,
+)
+
+WEIGHTS = "sae_weights.safetensors"
+ARCHITECTURES: dict[str, Activation] = {
+    "standard": "relu",
+    "topk": "topk",
+    "jumprelu": "jumprelu",
+    "gated": "gated",
+    "batchtopk": "batchtopk",
+    "matryoshka_batchtopk": "batchtopk",
+    "transcoder": "relu",
+    "skip_transcoder": "relu",
+    "jumprelu_transcoder": "jumprelu",
+    "jumprelu_skip_transcoder": "jumprelu",
+}
+NORMALISATIONS: dict[str, Normalisation] = {
+    "none": "none",
+    "layer_norm": "layer_norm",
+    "constant_norm_rescale": "constant_norm",
+}
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def recognises(path: Path) -> bool:
+    folder = _folder(path)
+    return (folder / WEIGHTS).is_file() and "d_sae" in json_keys(folder / "cfg.json")
+
+
+def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
+    """Return the SAE or transcoder and what cfg.json says of its training.
+
+    Raises SubjectError if a tensor is missing, a file truncated, or the architecture or
+    normalisation is one that cannot be reproduced.
+    """
+    folder = _folder(path)
+    config = _since_six(read_json(folder / "cfg.json"))
+    where, file = folder / "cfg.json", folder / WEIGHTS
+    architecture = config["architecture"]
+    if architecture not in ARCHITECTURES:
+        raise SubjectError(
+            f"{where}: architecture '{architecture}' is not supported "
+            f"(known: {', '.join(ARCHITECTURES)}); pass the loaded object to autointerp.harvest"
+        )
+    activation = ARCHITECTURES[architecture]
+    tensors = read_safetensors(file)
+    if activation == "batchtopk" and "threshold" not in tensors and "topk_threshold" in tensors:
+        tensors["threshold"] = tensors["topk_threshold"]
+    parts: dict[str, Any] = {}
+    if activation == "gated":
+        parts["b_enc"], parts["b_gate"], parts["r_mag"] = need(
+            tensors, file, "b_mag", "b_gate", "r_mag"
+        )
+    else:
+        (parts["b_enc"],) = need(tensors, file, "b_enc")
+    if activation in {"jumprelu", "batchtopk"}:
+        (parts["threshold"],) = need(tensors, file, "threshold")
+    parts["W_enc"], parts["W_dec"] = encoder_and_decoder(tensors, file, len(parts["b_enc"]))
+    (parts["b_dec"],) = need(tensors, file, "b_dec")
+    transcoder = "transcoder" in architecture
+    if transcoder and "skip" in architecture:
+        parts["W_skip"] = need(tensors, file, "W_skip")[0].T
+    factor = tensors.get("scaling_factor")
+    if factor is not None and not torch.allclose(factor, torch.ones_like(factor)):
+        if not config["finetuning_scaling_factor"]:
+            raise SubjectError(
+                f"{file} has a scaling_factor that {where} does not declare; "
+                "set finetuning_scaling_factor there to true or drop the tensor"
+            )
+        # It multiplies the activations on their way to the decoder.
+        parts["W_dec"] = parts["W_dec"] * factor.float()[:, None]
+    if config["rescale_acts_by_decoder_norm"] and activation in {"topk", "batchtopk"}:
+        norms = parts["W_dec"].norm(dim=1)
+        parts["W_enc"], parts["b_enc"] = parts["W_enc"] * norms, parts["b_enc"] * norms
+        parts["W_dec"] = parts["W_dec"] / norms[:, None]
+    normalisation, scale = _normalisation(config, folder, flags)
+    k = config.get("k")
+    if activation == "topk" and (k is None or float(k) != int(k)):
+        raise SubjectError(f"{where}: a topk SAE needs a whole number k, not {k}")
+    sae = SparseAutoencoder(
+        **parts,
+        subtract_b_dec=bool(config["apply_b_dec_to_input"]) and not transcoder,
+        activation=activation,
+        k=None if k is None else int(k),
+        normalisation=normalisation,
+        transcodes=transcoder,
+    )
+    if scale is not None:
+        sae = scaled(sae, scale)
+    return _described(sae, folder, config)
+
+
+def _since_six(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration in the terms of SAELens 6, defaults put in, metadata flattened."""
+    flat = {**config, **(config.get("metadata") or {})}
+    old_names = {"hook_point": "hook_name", "activation_fn_str": "activation_fn"}
+    flat = {old_names.get(name, name): value for name, value in flat.items()}
+    k = (flat.get("activation_fn_kwargs") or {}).get("k")
+    if flat.get("activation_fn") == "topk" and k is not None:
+        flat["architecture"], flat["k"] = "topk", k
+    elif flat.get("activation_fn") not in {None, "relu", "topk"}:
+        flat["architecture"] = flat["activation_fn"]  # tanh-relu and the like: refused by name
+    if isinstance(flat.get("normalize_activations"), bool):
+        flat["normalize_activations"] = (
+            "expected_average_only_in" if flat["normalize_activations"] else "none"
+        )
+    defaults = {
+        "architecture": "standard",
+        "apply_b_dec_to_input": True,
+        "finetuning_scaling_factor": False,
+        "rescale_acts_by_decoder_norm": False,
+    }
+    flat = {**defaults, **flat}
+    flat["normalize_activations"] = flat.get("normalize_activations") or "none"
+    return flat
+
+
+def _normalisation(
+    config: dict[str, Any], folder: Path, flags: Flags
+) -> tuple[Normalisation, float | None]:
+    """Return what is done to every input, and a constant factor on it."""
+    name = config["normalize_activations"]
+    if name in NORMALISATIONS:
+        return NORMALISATIONS[name], flags.input_scale
+    if name != "expected_average_only_in":
+        raise SubjectError(
+            f"{folder / 'cfg.json'}: normalize_activations '{name}' is not supported unless "
+            "folded; load it with SAELens, fold it and save it again"
+        )
+    scale = flags.input_scale
+    scaler = folder / "activation_scaler.json"
+    if scale is None and scaler.is_file():
+        scale = read_json(scaler).get("scaling_factor")
+    if scale is None:
+        raise SubjectError(
+            f"{folder / 'cfg.json'}: inputs were scaled to a mean norm of √d_in "
+            "(expected_average_only_in), the factor is not in the files and SAELens does not "
+            "apply it; give it as input_scale (1 if it was folded)"
+        )
+    return "none", float(scale)
+
+
+def _described(sae: SparseAutoencoder, folder: Path, config: dict[str, Any]) -> LoadedAutoencoder:
+    site, layer = site_of_hook(config.get("hook_name"))
+    notes = []
+    if config.get("hook_head_index") is not None:
+        notes.append(f"trained on head {config['hook_head_index']} alone, not on the whole site")
+        site = None
+    kwargs = config.get("model_from_pretrained_kwargs") or {}
+    if kwargs.get("center_writing_weights") or kwargs.get("fold_ln"):
+        notes.append(
+            "trained on a model that TransformerLens had processed "
+            "(center_writing_weights/fold_ln): plain Hugging Face activations differ"
+        )
+    if "transcoder" in config["architecture"]:
+        notes.append("a transcoder: it reads one site and writes another")
+    if config.get("hook_name", "").endswith("ln2.hook_normalized"):
+        notes.append("its site is the norm's output before its weight; check L0")
+    context_size = config.get("context_size")
+    return replace(
+        LoadedAutoencoder(sae, "saelens", folder),
+        model=cast("str | None", config.get("model_name")),
+        site=site,
+        hook=config.get("hook_name"),
+        layer=layer,
+        context_size=None if context_size is None else int(context_size),
+        prepend_bos=config.get("prepend_bos"),
+        l0=None if sae.k is None else float(sae.k),
+        notes=tuple(notes),
+    )

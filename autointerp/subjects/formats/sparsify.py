@@ -1,0 +1,80 @@
+"""EleutherAI's sparsify, once sae: cfg.json and sae.safetensors in a folder of a module's name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import cast
+
+from autointerp.errors import SubjectError
+from autointerp.subjects.autoencoder import Activation, SparseAutoencoder
+from autointerp.subjects.formats._reading import (
+    Flags,
+    LoadedAutoencoder,
+    encoder_and_decoder,
+    json_keys,
+    need,
+    read_json,
+    read_safetensors,
+    safetensors_header,
+)
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def recognises(path: Path) -> bool:
+    folder = _folder(path)
+    if not (folder / "sae.safetensors").is_file() or "k" not in json_keys(folder / "cfg.json"):
+        return False
+    names, _ = safetensors_header(folder / "sae.safetensors")
+    return not names or "encoder.weight" in names
+
+
+def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
+    """Return the SAE or transcoder, with the site that the folder's name gives.
+
+    Raises SubjectError if a tensor is missing, a file truncated or the activation unknown.
+    """
+    folder = _folder(path)
+    config = read_json(folder / "cfg.json")
+    file = folder / "sae.safetensors"
+    tensors = read_safetensors(file)
+    b_enc, b_dec = need(tensors, file, "encoder.bias", "b_dec")
+    W_enc, W_dec = encoder_and_decoder(tensors, file, len(b_enc), "encoder.weight", "W_dec")
+    activation = config.get("activation", "topk")
+    if activation not in {"topk", "groupmax"}:
+        raise SubjectError(f"{folder / 'cfg.json'}: activation '{activation}' is not known")
+    transcode = bool(config.get("transcode", False))
+    notes = []
+    if config.get("signed"):
+        raise SubjectError(
+            f"{folder / 'cfg.json'}: signed latents have no units that are silent or firing; "
+            "they are not supported"
+        )
+    W_skip = tensors["W_skip"].float().T if "W_skip" in tensors else None
+    sae = SparseAutoencoder(
+        W_enc=W_enc,
+        b_enc=b_enc,
+        W_dec=W_dec,
+        b_dec=b_dec,
+        subtract_b_dec=not transcode,
+        activation=cast(Activation, activation),
+        k=int(config["k"]),
+        W_skip=W_skip,
+        transcodes=transcode,
+    )
+    found = re.search(r"layers\.(\d+)(\.(mlp|attention|self_attn|attn))?$", folder.name)
+    site, layer = None, None
+    if found:
+        layer = int(found[1])
+        part = {None: "residual", "mlp": "mlp"}.get(found[3], "attention")
+        site = f"layers.{layer}.{part}"
+    if transcode:
+        site = f"{site}.input" if site and site.endswith("mlp") else None
+        notes.append("a transcoder: it reads its module's input and writes its output")
+    return LoadedAutoencoder(
+        sae, "sparsify", folder, site=site, hook=folder.name, layer=layer, l0=float(sae.k or 0),
+        notes=tuple(notes),
+    )  # fmt: skip

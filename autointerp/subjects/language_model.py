@@ -1,0 +1,411 @@
+"""Any Hugging Face causal language model, read and changed at one site through plain hooks.
+
+Sites, for layer N from 0 (`at` in the code is the module that is hooked):
+
+    layers.N.input             the residual stream before the layer
+    layers.N.attention.heads   the heads' outputs side by side, before the output projection
+    layers.N.attention         what attention writes: the output projection's output
+    layers.N.mlp.input         what the MLP reads
+    layers.N.mlp.neurons       post-activation: the input of the MLP's down projection, which in a
+                               gated MLP is act(gate)·up
+    layers.N.mlp               what the MLP writes: the down projection's output, before any norm
+    layers.N.residual          the residual stream after the layer
+    any.module.path            that module's output; with `.input` at the end, its input
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from autointerp.errors import SubjectError
+from autointerp.subjects.token_texts import token_texts
+
+DOWN = ("down_proj", "dense_4h_to_h", "c_proj", "fc2", "fc_out", "w2", "dense_2")
+MLPS = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe")
+ATTENTIONS = ("self_attn", "attn", "attention", "self_attention", "linear_attn", "temporal_block")
+ATTENTION_OUT = ("o_proj", "out_proj", "c_proj", "dense", "wo", "attn_out")
+NOT_NEGATIVE = {"relu", "relu2", "relu6", "relu_squared", "sigmoid"}
+CONTEXTS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
+PARTS = ("input", "attention.heads", "attention", "mlp.input", "mlp.neurons", "mlp", "residual")
+
+Intervention = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in the model: a module, and whether its input or its output is meant."""
+
+    name: str
+    path: str
+    module: nn.Module
+    reads_input: bool
+
+
+class _Reached(Exception):
+    """Raised by the hook: the site is computed, the rest of the model is not needed."""
+
+
+class HookedLanguageModel:
+    """A causal language model and one site in it.
+
+    Attributes:
+        model: The Hugging Face model, in evaluation mode.
+        tokenizer: Its tokenizer.
+        name: Hub id or folder.
+        site: Where it is read.
+        d_site: Width of the site, in activations.
+        signed: Whether the site's activations can be negative.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, site: str, name: str = "") -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.name = name or str(getattr(model.config, "name_or_path", ""))
+        self.config = _text_config(model.config)
+        self.layers_path, self.layers = _layers(model, self.config)
+        self._at = self._find(site)
+        self.site = self._at.name
+        self._inner = _inner(model, self._at.path)
+        self._takes_positions = "position_ids" in inspect.signature(self._inner.forward).parameters
+        probe = torch.zeros(1, 2, dtype=torch.long)
+        self.d_site = self.activations(probe, probe == 0).shape[-1]
+        self.signed = not (self.site.endswith(".mlp.neurons") and self._rectifies())
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids have to be: with the embedding."""
+        weight: Tensor = self.model.get_input_embeddings().weight
+        return weight.device
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the embedding, which may be more than the tokenizer has tokens."""
+        return int(self.model.get_input_embeddings().weight.shape[0])
+
+    @property
+    def context_length(self) -> int:
+        """The longest window in tokens, BOS included; 2048 where the configuration says nothing."""
+        for name in CONTEXTS:
+            value = getattr(self.config, name, None)
+            if isinstance(value, int) and value > 0:
+                return value
+        return 2048
+
+    @property
+    def bos(self) -> int | None:
+        """The id with which windows begin, or None where the model has none (it may be 0)."""
+        found = getattr(self.tokenizer, "bos_token_id", None)
+        return None if found is None else int(found)
+
+    @property
+    def pad(self) -> int:
+        """An id to fill rows up with; what it is does not matter, the attention mask hides it."""
+        for name in ("pad_token_id", "eos_token_id", "bos_token_id"):
+            found = getattr(self.tokenizer, name, None)
+            if isinstance(found, int):
+                return found
+        return 0
+
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """Ids that stand for no text: they are never a firing token. Id 0 may be among them."""
+        found = {int(index) for index in self.tokenizer.all_special_ids}
+        for config in (self.config, getattr(self.model, "generation_config", None)):
+            for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+                value: Any = getattr(config, name, None)
+                several = value if isinstance(value, (list, tuple)) else [value]
+                found.update(index for index in several if isinstance(index, int))
+        return frozenset(index for index in found if 0 <= index < self.vocabulary)
+
+    @cached_property
+    def token_texts(self) -> Sequence[str]:
+        """The text of each token id, as many as the model's vocabulary."""
+        return token_texts(self.tokenizer, self.vocabulary)
+
+    def tokenise(self, texts: list[str]) -> list[list[int]]:
+        """Return the token ids of each text, without special tokens."""
+        encoded = self.tokenizer(texts, add_special_tokens=False, verbose=False)
+        ids: list[list[int]] = encoded["input_ids"]
+        return ids
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of the configuration and of up to 1,024 values of each weight tensor.
+
+        Cheap for any size, and the same wherever the weights are; weights that are not loaded
+        (offloaded to disk) count by name and shape.
+        """
+        config = {k: v for k, v in self.model.config.to_dict().items() if k[0] != "_"}
+        for key in ("transformers_version", "name_or_path"):
+            config.pop(key, None)
+        found = hashlib.sha256(repr(sorted(config.items(), key=lambda p: p[0])).encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            found.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+            if tensor.device.type != "meta":
+                flat = tensor.reshape(-1)
+                some = flat[:: max(1, len(flat) // 1024)][:1024]
+                found.update(some.double().cpu().numpy().tobytes())
+        return found.hexdigest()
+
+    @torch.no_grad()
+    def activations(self, ids: Tensor, attention: Tensor) -> Tensor:
+        """Return the site's activations [rows, tokens, d_site], float32; 0 on padding.
+
+        `attention` [rows, tokens] is False on padding, which may stand on either side. Nothing
+        after the site is computed.
+        """
+        caught: list[Tensor] = []
+
+        def catch(value: Tensor) -> Tensor:
+            caught.append(value)
+            raise _Reached
+
+        handle = self._hook(catch)
+        try:
+            self._inner(**self._arguments(ids, attention))
+        except _Reached:
+            pass
+        finally:
+            handle.remove()
+        if not caught:
+            raise SubjectError(f"site '{self.site}' is not reached by {self.name}'s forward pass")
+        value = caught[0].reshape(*ids.shape, -1).float()
+        return value.masked_fill(~attention.to(value.device)[..., None], 0.0)
+
+    @torch.no_grad()
+    def logits(
+        self, ids: Tensor, attention: Tensor, intervention: Intervention | None = None
+    ) -> Tensor:
+        """Return next-token logits [rows, tokens, vocabulary], float32.
+
+        `intervention` gets the site's activations [rows, tokens, d_site] in float32 and returns
+        what takes their place; add the SAE's error term back in it, if an SAE made it.
+        """
+
+        def change(value: Tensor) -> Tensor:
+            assert intervention is not None
+            changed = intervention(value.reshape(*ids.shape, -1).float())
+            return changed.to(value.dtype).reshape(value.shape)
+
+        handle = self._hook(change) if intervention is not None else None
+        try:
+            arguments = self._arguments(ids, attention)
+            if "position_ids" not in inspect.signature(self.model.forward).parameters:
+                arguments.pop("position_ids", None)
+            out = self.model(**arguments)
+        finally:
+            if handle is not None:
+                handle.remove()
+        logits: Tensor = out.logits
+        return logits.float()
+
+    def check_width(self, d_in: int, what: str = "the SAE") -> None:
+        """Raise SubjectError if an SAE of inputs [d_in] does not fit the site."""
+        if d_in != self.d_site:
+            raise SubjectError(
+                f"{what} reads {d_in} activations, {self.site} of {self.name} has {self.d_site}; "
+                f"its sites are {', '.join(self.sites)}"
+            )
+
+    @property
+    def sites(self) -> list[str]:
+        """The names of sites that there are, one for all layers."""
+        last = len(self.layers) - 1
+        return [f"layers.0–{last}.{part}" for part in PARTS] + ["a module path"]
+
+    def _arguments(self, ids: Tensor, attention: Tensor) -> dict[str, Any]:
+        ids, attention = ids.to(self.device), attention.to(self.device)
+        arguments: dict[str, Any] = {
+            "input_ids": ids,
+            "attention_mask": attention.long(),
+            "use_cache": False,
+        }
+        if self._takes_positions:
+            # Counted from the first token that is not padding, on whichever side padding stands.
+            arguments["position_ids"] = (attention.long().cumsum(1) - 1).clamp_min(0)
+        return arguments
+
+    def _hook(self, act: Callable[[Tensor], Tensor]) -> Any:
+        """Call `act` with the site's tensor; what it returns takes the tensor's place."""
+
+        def changed(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return (act(value[0]), *value[1:])
+            return act(value)
+
+        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if args:
+                return (act(args[0]), *args[1:]), kwargs
+            name = "hidden_states" if "hidden_states" in kwargs else next(iter(kwargs))
+            return args, {**kwargs, name: act(kwargs[name])}
+
+        def after(_: nn.Module, __: Any, output: Any) -> Any:
+            return changed(output)
+
+        if self._at.reads_input:
+            return self._at.module.register_forward_pre_hook(before, with_kwargs=True)
+        return self._at.module.register_forward_hook(after)
+
+    def _find(self, site: str) -> Site:
+        """Return the module that a site names. Raises SubjectError listing what there is."""
+        found = re.fullmatch(rf"layers\.(\d+)\.({'|'.join(map(re.escape, PARTS))})", site)
+        if not found:
+            return self._raw(site)
+        number, part = int(found[1]), found[2]
+        if number >= len(self.layers):
+            raise SubjectError(f"site '{site}': {self.name} has layers 0 to {len(self.layers) - 1}")
+        layer = self.layers[number]
+        prefix = f"{self.layers_path}.{number}"
+        if part in {"input", "residual"}:
+            return Site(site, prefix, layer, part == "input")
+        if part.startswith("attention"):
+            path = _one(layer, ATTENTION_OUT, inside=ATTENTIONS)
+            if path is None:
+                raise SubjectError(self._without(site, layer, "attention output projection"))
+            module = layer.get_submodule(path)
+            return Site(site, f"{prefix}.{path}", module, part == "attention.heads")
+        block = next((name for name in MLPS if hasattr(layer, name)), None)
+        path = _one(layer, DOWN, outside=ATTENTIONS)
+        if _is_mixture(layer):
+            if part == "mlp.neurons" or block is None:
+                raise SubjectError(
+                    f"site '{site}': layer {number} of {self.name} is a mixture of experts, whose "
+                    f"neurons fire only where their expert is chosen; use layers.{number}.mlp, or "
+                    "the module path of one dense part"
+                )
+            return Site(site, f"{prefix}.{block}", getattr(layer, block), part == "mlp.input")
+        if part == "mlp.input":
+            path = block or _one(layer, ("fc1",))
+        if path is None:
+            raise SubjectError(self._without(site, layer, "down projection"))
+        return Site(site, f"{prefix}.{path}", layer.get_submodule(path), part != "mlp")
+
+    def _without(self, site: str, layer: nn.Module, what: str) -> str:
+        inside = [name for name, module in layer.named_modules() if name and not any(
+            True for _ in module.children())]  # fmt: skip
+        return (
+            f"site '{site}': {type(layer).__name__} has no {what} that is known; give a module "
+            f"path, such as {self.layers_path}.0.NAME with NAME of {', '.join(inside[:12])}"
+        )
+
+    def _raw(self, site: str) -> Site:
+        modules = dict(self.model.named_modules())
+        for ending in (".input", ".output", ""):
+            path = site.removesuffix(ending) if ending else site
+            if site.endswith(ending) and path in modules and path:
+                return Site(site, path, modules[path], ending == ".input")
+        named = [f"layers.{n}.{part}" for n in range(len(self.layers)) for part in PARTS]
+        close = difflib.get_close_matches(site, [*named, *modules], n=1)
+        guess = f"; did you mean '{close[0]}'?" if close else ""
+        raise SubjectError(
+            f"no site '{site}' in {self.name}{guess} (sites: {', '.join(self.sites)})"
+        )
+
+    def _rectifies(self) -> bool:
+        """Whether the site's MLP has a rectifying activation and no gate."""
+        names = ("hidden_act", "activation_function", "hidden_activation", "activation")
+        name = next((v for n in names if isinstance(v := getattr(self.config, n, None), str)), "")
+        layer_path = self._at.path.rsplit(".", 1)[0]
+        gated = any(
+            "gate" in child for child, _ in self.model.get_submodule(layer_path).named_modules()
+        )
+        return name in NOT_NEGATIVE and not gated
+
+
+def load_language_model(
+    name: str,
+    site: str,
+    *,
+    device: str = "cpu",
+    dtype: str = "auto",
+    device_map: str | None = None,
+    revision: str | None = None,
+) -> HookedLanguageModel:
+    """Return a model by hub id or folder, ready to be read at `site`.
+
+    `dtype` is a torch dtype's name or `auto` for that of the weights; `device_map` (`auto`, …)
+    spreads a model over several devices and takes `device`'s place.
+
+    Raises SubjectError if transformers is missing, there is no such model, or no such site.
+    """
+    try:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+    except ImportError:
+        raise SubjectError(
+            f"model '{name}' needs transformers: pip install 'autointerp[models]'"
+        ) from None
+    if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise SubjectError(f"dtype '{dtype}': auto, float32, bfloat16 or float16")
+    options: dict[str, Any] = {"revision": revision} if revision else {}
+    placed = {"device_map": device_map} if device_map else {}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, **options)
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **options, **placed)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise SubjectError(f"cannot load model '{name}': {reason}") from None
+    placed_model = model if device_map else cast(Any, model).to(device)
+    return HookedLanguageModel(placed_model, tokenizer, site, name)
+
+
+def _text_config(config: Any) -> Any:
+    return config.get_text_config() if hasattr(config, "get_text_config") else config
+
+
+def _layers(model: nn.Module, config: Any) -> tuple[str, nn.ModuleList]:
+    """Return the path and list of the decoder's layers."""
+    names = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+    count = next((v for n in names if isinstance(v := getattr(config, n, None), int)), None)
+    for path, module in model.named_modules():
+        is_text = not re.search(r"vision|audio|image|encoder\.(?!layers)", path)
+        if isinstance(module, nn.ModuleList) and is_text and len(module) == count:
+            return path, module
+    raise SubjectError(
+        f"{type(model).__name__} has no list of {count} layers: it is no causal language model "
+        "that is known; give a Hugging Face causal LM"
+    )
+
+
+def _inner(model: nn.Module, path: str) -> nn.Module:
+    """Return the part of the model without its head, if the site is in it."""
+    prefix = str(getattr(model, "base_model_prefix", ""))
+    inner = getattr(model, prefix, None) if prefix else None
+    if isinstance(inner, nn.Module) and path.startswith(f"{prefix}."):
+        return inner
+    return model
+
+
+def _one(
+    layer: nn.Module,
+    names: tuple[str, ...],
+    inside: tuple[str, ...] = (),
+    outside: tuple[str, ...] = (),
+) -> str | None:
+    """Return the path in `layer` of the only module so called, or None."""
+    found = []
+    for path, _ in layer.named_modules():
+        *parents, last = path.split(".")
+        if inside and not any(parent in inside for parent in parents):
+            continue
+        if last in names and not any(parent in outside for parent in parents):
+            found.append(path)
+    return found[0] if len(found) == 1 else None
+
+
+def _is_mixture(layer: nn.Module) -> bool:
+    return any(
+        re.search(r"(^|\.)(experts|shared_experts?)(\.|$)", path)
+        or re.search(r"Moe|MoE|Experts", type(module).__name__)
+        for path, module in layer.named_modules()
+        if path
+    )

@@ -1,0 +1,99 @@
+"""The k largest latents of each token, exactly, at little more than the matrix product's cost."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+BLOCK = 1 << 22  # pre-activations in flight at once: 16 MB stay in the cache
+CHUNK = 1 << 17  # latents in one matrix product
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return x @ weight + bias, [..., d_sae], a fresh tensor."""
+    flat = torch.addmm(bias, x.reshape(-1, x.shape[-1]), weight)
+    return flat.view(*x.shape[:-1], weight.shape[1])
+
+
+def top_k(x: Tensor, weight: Tensor, bias: Tensor, k: int, columns: Tensor | None = None) -> Tensor:
+    """Return relu(x @ weight + bias), all or chosen columns, where among a token's k largest.
+
+    The latent axis is taken in chunks and the per-token largest are merged, so memory does not
+    grow with the width. Values equal to the k-th are all kept, so that the result depends on
+    neither batch nor chunk.
+    """
+    d_in, d_sae = weight.shape
+    flat = x.reshape(-1, d_in)
+    width = d_sae if columns is None else len(columns)
+    out = flat.new_empty(len(flat), width)
+    chunk = max(CHUNK, k)
+    rows = max(128, BLOCK // min(d_sae, chunk))
+    if columns is not None:
+        columns = columns.to(flat.device)
+    for first in range(0, len(flat), rows):
+        part, chosen = flat[first : first + rows], out[first : first + rows]
+        largest = []
+        for start in range(0, d_sae, chunk):
+            reach = slice(start, start + chunk)
+            latents = affine(part, weight[:, reach], bias[reach])
+            # The values are taken from this very product: another could differ in the last bit
+            # from the k-th that they are compared with.
+            if columns is None:
+                chosen[:, reach] = latents
+            else:
+                inside = (columns >= start) & (columns < start + chunk)
+                chosen[:, inside] = latents[:, columns[inside] - start]
+            if d_sae > chunk:
+                largest.append(k_largest(latents, min(k, latents.shape[1])))
+        kth = torch.cat(largest, 1).topk(k).values[:, -1:] if largest else _kth(latents, k, chosen)
+        chosen.masked_fill_((chosen < kth) | (chosen <= 0), 0.0)
+    return out.reshape(*x.shape[:-1], width)
+
+
+def k_largest(values: Tensor, k: int) -> Tensor:
+    """Return the k largest of each row of `values` [rows, width], descending: [rows, k].
+
+    The k largest lie in the k groups with the largest maxima, so only those are searched.
+    """
+    found = _group_maxima(values, k)
+    if found is None:
+        return values.topk(k).values
+    grouped, maxima = found
+    best = maxima.topk(k, sorted=False).indices
+    members = grouped.gather(2, best[:, None].expand(-1, grouped.shape[1], -1)).flatten(1)
+    rest = values[:, grouped.shape[1] * grouped.shape[2] :]
+    return torch.cat([members, rest], 1).topk(k).values
+
+
+def _group_maxima(values: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
+    """Return `values` as [rows, size, groups] and the groups' maxima; None if k is too large.
+
+    Values left over by the division are not in it.
+    """
+    rows, width = values.shape
+    size = 1 << max(0, round(math.log2(width / k) / 2))  # about √(width/k): the least work
+    if size < 4:
+        return None
+    groups = width // size
+    grouped = values[:, : size * groups].view(rows, size, groups)
+    return grouped, grouped.amax(1)
+
+
+def _kth(values: Tensor, k: int, chosen: Tensor) -> Tensor:
+    """Return the k-th largest [rows, 1] of each row, or infinity over all its `chosen` ones.
+
+    The k-th largest of the groups' maxima is at most the k-th largest value: a row none of whose
+    chosen latents reaches it needs no exact answer.
+    """
+    found = _group_maxima(values, k)
+    if found is None:
+        return values.topk(k).values[:, -1:]
+    bound = found[1].topk(k, sorted=False).values.amin(1)
+    peak = chosen.amax(1)
+    needed = ((peak >= bound) & (peak > 0)).nonzero().flatten()
+    kth = torch.full_like(values[:, :1], torch.inf)
+    if len(needed):
+        kth[needed] = k_largest(values[needed], k)[:, -1:]
+    return kth

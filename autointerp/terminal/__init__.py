@@ -1,0 +1,1 @@
+"""People rate: a full-screen session, or plain lines, over the same machine."""

@@ -1,0 +1,206 @@
+"""One sitting from the command line: find or make the session, rate, bring the answers home.
+
+The run's database is open before and after, never while somebody rates.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from autointerp import sources as sources_folder
+from autointerp.additions import addition, names_in
+from autointerp.errors import BadInput, RunLocked, SubjectError, TooFewUnits
+from autointerp.journals import OtherJournals, open_journal, write_session
+from autointerp.people import (
+    fewer_contexts_text,
+    ingest_journals,
+    journals_folder,
+    latest_plan,
+    plan_session,
+    register,
+    with_training,
+)
+from autointerp.pipeline import Wish, wanted_units
+from autointerp.rubrics import Rubric, load_rubric
+from autointerp.sampling import draw_units
+from autointerp.sessions import Sitting, check_person, digest_of
+from autointerp.settings import RunSettings, load_settings
+from autointerp.store import Run, open_run
+from autointerp.subjects import Subject, load_subject
+from autointerp.terminal.machine import Machine
+
+PATIENCE_S = 20.0  # for another process to let the run go
+
+
+def rate_by_person(wish: Wish, sitting: Sitting, console: Console) -> None:
+    """Let the person `wish.rater` rate what the wish asks for, mixed with all other sources."""
+    rater = check_person(wish.rater)
+    if wish.repeats > 1:
+        raise BadInput(f"--repeats {wish.repeats}: for people say --repeat-share, from 0 to 1")
+    rubric = load_rubric(wish.rubric)
+    settings = load_settings(wish.subject, wish.seed)
+    folder = wish.runs / wish.run
+    path = journal_path(folder, wish, sitting, rubric, settings)
+    if not path.exists() or sitting.planned:
+        path = _make_session(wish, sitting, rubric, settings, path, console)
+    others = OtherJournals(journals_folder(folder), rater)
+    with open_journal(path, rater) as journal:
+        before = len(journal.entries)
+        machine = Machine(journal, rated_by_others=others.counts)
+        run_sitting(machine, sitting.plain)
+        new = len(journal.entries) - before
+    _bring_home(wish, path, console)
+    _report(machine, new, console)
+
+
+def rate_pack(path: Path, rater: str, plain: bool, console: Console) -> None:
+    """Let a person rate a pack; the answers go into the same file."""
+    with open_journal(path, check_person(rater)) as journal:
+        before = len(journal.entries)
+        machine = Machine(journal)
+        run_sitting(machine, plain)
+        new = len(journal.entries) - before
+    _report(machine, new, console)
+    if machine.step is None:
+        console.print(
+            f"send {path} back; its owner reads it with: autointerp ingest RUN {path.name}",
+            markup=False,
+        )
+
+
+def run_sitting(machine: Machine, plain: bool) -> None:
+    """Ask on the screen; as plain lines if asked for, or where there is no screen."""
+    # All three: Textual writes to stderr, and lines that are piped on are for stdout.
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    screen = all(one.isatty() for one in streams) and os.environ.get("TERM") != "dumb"
+    if plain or not screen:
+        from autointerp.terminal.plain import run_plain
+
+        run_plain(machine, sys.stdin, sys.stdout)
+    else:
+        from autointerp.terminal.screen import run_screen
+
+        run_screen(machine)
+
+
+def journal_path(
+    folder: Path, wish: Wish, sitting: Sitting, rubric: Rubric, settings: RunSettings
+) -> Path:
+    """Return the journal of a wish: the same wish goes on where it stopped, another begins anew."""
+    asked = {
+        "rubric": rubric.digest,
+        "sources": sorted(wish.sources),
+        "n": wish.n,
+        "controls": wish.controls,
+        "settings": settings.digest,
+        "overlap": sitting.overlap,
+        "repeat_share": sitting.repeat_share,
+    }
+    name = wish.rater.replace(":", "-")
+    return journals_folder(folder) / f"{name}.{digest_of(asked)[:12]}.jsonl"
+
+
+def _make_session(
+    wish: Wish,
+    sitting: Sitting,
+    rubric: Rubric,
+    settings: RunSettings,
+    path: Path,
+    console: Console,
+) -> Path:
+    """Draw what is missing, choose the items, write the session; return its path."""
+    subject = load_subject(settings.subject)
+    with open_patiently(wish, settings, subject, console) as run:
+        ingest_journals(run)
+        if sitting.planned:
+            plan = digest_of(sorted(latest_plan(run, rubric)))[:12]
+            path = path.with_name(f"{wish.rater.replace(':', '-')}.plan-{plan}.jsonl")
+            if path.exists():
+                return path
+        wanted = draw_mixed(wish, run, subject, console)
+        planned = plan_session(run, rubric, wanted, sitting, wish.rater, str(settings.seed))
+        register(run, planned, wish.rater)
+        write_session(path, planned.session)
+        run.log("session", rater=wish.rater, rubric=rubric.id, left_out=planned.left_out)
+        note = fewer_contexts_text(planned.left_out)
+        if note:
+            console.print(note, markup=False)
+        if not planned.session.training and not planned.gold:
+            console.print("no gold items: the run has no controls (--controls 0)", markup=False)
+    return path
+
+
+def draw_mixed(wish: Wish, run: Run, subject: Subject, console: Console) -> dict[str, int]:
+    """Draw the units that are missing; return those to rate, by source.
+
+    Every source that is no control takes part, asked for or not: a rater who knows that all units
+    are features is not blind. Where a source cannot be had, those asked for stand alone.
+    """
+    asked = wanted_units(wish)
+    studied = [
+        name
+        for name in names_in(sources_folder)
+        if not addition(sources_folder, "source", name).IS_CONTROL
+    ]
+    mixed = {**dict.fromkeys(studied, wish.n), **asked}
+    with console.status("harvest") as status:
+
+        def harvested(label: str, tokens: int) -> None:
+            status.update(f"harvest {label}: {tokens} tokens")
+
+        try:
+            draw_units(run, subject, with_training(mixed), harvested)
+        except (SubjectError, TooFewUnits) as error:
+            if mixed.keys() == asked.keys():
+                raise
+            console.print(f"sources are not mixed: {error}", markup=False)
+            draw_units(run, subject, with_training(asked), harvested)
+            return asked
+    return mixed
+
+
+def open_patiently(
+    wish: Wish, settings: RunSettings, subject: Subject | None, console: Console
+) -> Run:
+    """Open the run, waiting a while for another process to let it go."""
+    give_up = time.monotonic() + PATIENCE_S
+    told = False
+    while True:
+        try:
+            return open_run(wish.run, settings, subject, wish.runs)
+        except RunLocked as error:
+            if time.monotonic() > give_up:
+                raise
+            if not told:
+                console.print(f"waiting: {error}", markup=False)
+                told = True
+            time.sleep(0.2)
+
+
+def _bring_home(wish: Wish, path: Path, console: Console) -> None:
+    """Read all journals into the run; if that cannot be now, it is done at the next start."""
+    try:
+        with open_run(wish.run, folder=wish.runs) as run:
+            ingest_journals(run)
+    except RunLocked as error:
+        console.print(
+            f"your answers are safe in {path}, and are read into the run next time ({error})",
+            markup=False,
+        )
+
+
+def _report(machine: Machine, new: int, console: Console) -> None:
+    counts = machine.counts
+    told = f"{machine.rater}: {counts['score']} rated, {counts['skip']} skipped"
+    if machine.step is None:
+        console.print(f"{told}; all done", markup=False)
+    else:
+        console.print(
+            f"{told}; {machine.left} questions to go: the same command goes on from here",
+            markup=False,
+        )

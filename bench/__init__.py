@@ -1,0 +1,1 @@
+"""Figures that `make bench` measures. A file here gives some, by a function `figures`."""

@@ -1,0 +1,284 @@
+import asyncio
+import itertools
+import json
+
+import numpy as np
+import pytest
+from small_corpus import small_corpus
+
+from autointerp.errors import BadInput, RaterError
+from autointerp.planted import planted_item
+from autointerp.raters import RaterOptions
+from autointerp.raters._evidence import Condition, Evidence, auroc, shape_of
+from autointerp.raters._rules import alternative_in_words, learn, rule_in_words
+from autointerp.raters.lexical import HIGH, LOW, create, score_of
+from autointerp.records import Item, ItemContext, Reply
+from autointerp.rubrics import load_rubric, parse_rubric, read_reply, rubrics_folder
+
+RUBRIC = load_rubric("interpretability-1-5")
+WORDS = [" the", " of", " cat", " sat", " on", " a", " mat", ",", ".", " in", " red", " tin"]
+
+
+def rated(item: Item, rubric=RUBRIC, model=None) -> Reply:
+    rater = create(model, RaterOptions())
+    return asyncio.run(rater.send(rater.request(item, rubric)))
+
+
+def item_where(fires, contexts=60, length=21, seed=0) -> Item:
+    """Random words; `fires(words, place)` says where the unit fires, at random strength."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for number in range(contexts):
+        words = [str(w) for w in rng.choice(WORDS, length)]
+        activations = [float(fires(words, p)) * (0.1 + 9.9 * rng.random()) for p in range(length)]
+        made.append(
+            ItemContext(
+                tokens=tuple(words),
+                activations=tuple(activations),
+                focus=length // 2,
+                split="explain" if number % 2 else "score",
+                silent=not any(activations),
+            )
+        )
+    return Item("item", RUBRIC.id, tuple(made))
+
+
+def description(item: Item) -> str:
+    return str(json.loads(rated(item).text)["description"])
+
+
+def test_a_unit_on_one_token_gets_the_highest_score_and_its_name():
+    read = read_reply(RUBRIC, rated(item_where(lambda words, p: words[p] == " cat")))
+    assert (read.status, read.score, read.description) == ("ok", 5, "' cat'")
+
+
+def test_a_unit_on_a_token_after_another_is_described_by_both():
+    def fires(words, p):
+        return p > 0 and words[p] == " the" and words[p - 1] == " of"
+
+    assert description(item_where(fires, contexts=200)) == "' the' after ' of'"
+
+
+def test_a_unit_on_whatever_follows_a_token_is_described_by_the_neighbour():
+    item = item_where(lambda words, p: p > 1 and words[p - 2] == " red")
+    assert description(item) == "any token 2 places after ' red'"
+
+
+def test_a_unit_on_an_ending_is_described_by_the_ending():
+    item = item_where(lambda words, p: words[p] in (" cat", " sat", " mat"))
+    assert description(item) == "a piece ending in 'at'"
+
+
+def test_a_unit_on_what_stands_after_a_word_anywhere_before_is_found():
+    item = item_where(lambda words, p: words[p] == " on" and " red" in words[:p])
+    assert description(item) == "' on' with 'red' in any case earlier"
+
+
+def test_a_unit_that_fires_at_random_is_unknown_and_gets_the_lowest_score():
+    rng = np.random.default_rng(1)
+    reply = rated(item_where(lambda words, p: rng.random() < 0.3, contexts=200))
+    read = read_reply(RUBRIC, reply)
+    assert (read.score, read.description) == (1, "Unknown")
+    # Whatever rule was learnt, on held-out text it is worth nothing: AUROC one half.
+    assert reply.details["auroc"] == pytest.approx(0.5, abs=0.04)
+
+
+def test_a_unit_on_three_unrelated_tokens_scores_under_a_unit_on_one():
+    mixed = rated(item_where(lambda words, p: words[p] in (" cat", ",", " in"), contexts=200))
+    # The first alternative covers about 1/3, so AUROC (1 + 1/3)/2 = 2/3; the second 5/6: 3/4.
+    assert mixed.details["auroc"] == pytest.approx(0.75, abs=0.03)
+    assert read_reply(RUBRIC, mixed).score == 3
+
+
+def test_more_alternatives_may_be_asked_for():
+    item = item_where(lambda words, p: words[p] in (" cat", ",", " in"), contexts=200)
+    assert len(rated(item, model="3").details["rule"]) == 3
+    assert len(rated(item, model="1").details["rule"]) == 1
+    for wrong in ("0", "5", "gpt"):
+        with pytest.raises(BadInput, match=f"lexical:{wrong}"):
+            create(wrong, RaterOptions())
+
+
+def test_a_dense_unit_wins_nothing_by_firing_often():
+    sparse, dense = np.random.default_rng(2), np.random.default_rng(3)
+    low = rated(item_where(lambda words, p: sparse.random() < 0.05, contexts=200))
+    high = rated(item_where(lambda words, p: dense.random() < 0.5, contexts=200))
+    assert read_reply(RUBRIC, low).score == read_reply(RUBRIC, high).score == 1
+
+
+def test_the_score_comes_from_the_held_out_contexts_alone():
+    item = item_where(lambda words, p: words[p] == " cat")
+    swapped = [
+        ItemContext(c.tokens, c.activations[::-1], c.focus, c.split, c.silent)
+        if c.split == "score" and c.activations
+        else c
+        for c in item.contexts
+    ]
+    reply = rated(Item("item", RUBRIC.id, tuple(swapped)))
+    assert reply.details["rule"] == rated(item).details["rule"]
+    assert read_reply(RUBRIC, reply).score == 1
+
+
+@pytest.mark.parametrize("split", ["explain", "score"])
+def test_too_few_firing_positions_fail_with_a_reason_instead_of_a_score(split):
+    item = item_where(lambda words, p: words[p] == " cat")
+    quiet = [
+        ItemContext(c.tokens, (0.0,) * len(c.tokens), c.focus, c.split, True)
+        if c.split == split
+        else c
+        for c in item.contexts
+    ]
+    read = read_reply(RUBRIC, rated(Item("item", RUBRIC.id, tuple(quiet))))
+    assert (read.status, read.score) == ("failed", None)
+    assert f"`{split}`: 0 firing positions" in (read.problem or "")
+
+
+def test_a_unit_that_is_never_silent_fails_with_a_reason():
+    read = read_reply(RUBRIC, rated(item_where(lambda words, p: True)))
+    assert read.status == "failed"
+    assert "0 silent positions" in (read.problem or "")
+
+
+def test_an_item_without_contexts_or_activations_fails_with_a_reason():
+    assert read_reply(RUBRIC, rated(Item("item", RUBRIC.id, ()))).status == "failed"
+    hidden = ItemContext((" a",), None, 0, "explain", False)
+    read = read_reply(RUBRIC, rated(Item("item", RUBRIC.id, (hidden,))))
+    assert "hides its activations" in (read.problem or "")
+
+
+def test_a_rubric_about_a_given_description_is_turned_down():
+    text = (rubrics_folder() / "interpretability-0-3.md").read_text()
+    asking = parse_rubric(text.replace("description = false", "description = true"))
+    with pytest.raises(RaterError, match="description"):
+        create(None, RaterOptions()).request(item_where(lambda words, p: True), asking)
+
+
+def test_the_same_item_gives_the_same_key_and_reply_and_the_key_knows_rubric_and_repeat():
+    item = item_where(lambda words, p: words[p] == " cat")
+    rater, other = create(None, RaterOptions()), load_rubric("interpretability-0-3")
+    first, again = rater.request(item, RUBRIC), rater.request(item, RUBRIC)
+    assert first == again
+    assert asyncio.run(rater.send(first)).text == asyncio.run(rater.send(again)).text
+    keys = {
+        first.key,
+        rater.request(item, RUBRIC, repeat=1).key,
+        rater.request(item, other).key,
+        create("3", RaterOptions()).request(item, RUBRIC).key,
+    }
+    assert len(keys) == 4
+
+
+def test_the_order_in_which_contexts_come_decides_nothing():
+    item = item_where(lambda words, p: words[p] in (" cat", ","))
+    rater = create(None, RaterOptions())
+    turned = Item(item.id, item.rubric, item.contexts[::-1])
+    assert rater.request(turned, RUBRIC) == rater.request(item, RUBRIC)
+
+
+def test_a_request_survives_storage_as_json():
+    rater = create(None, RaterOptions())
+    request = rater.request(item_where(lambda words, p: words[p] == " cat"), RUBRIC)
+    assert json.loads(json.dumps(request.body)) == request.body
+
+
+def test_weak_firing_is_not_rounded_to_silence():
+    item = item_where(lambda words, p: words[p] == " cat")
+    weak = [
+        ItemContext(c.tokens, tuple(a / 1e4 for a in c.activations or ()), 0, c.split, c.silent)
+        for c in item.contexts
+    ]
+    assert read_reply(RUBRIC, rated(Item("item", RUBRIC.id, tuple(weak)))).score == 5
+
+
+def test_reply_names_what_it_was_judged_on():
+    reply = rated(item_where(lambda words, p: words[p] == " cat"))
+    assert reply.details["rule"][0]["conditions"] == [
+        {"attribute": "text", "offset": 0, "value": " cat"}
+    ]
+    assert str(reply.details["firing"]) in json.loads(reply.text)["rationale"]
+    assert reply.cost_usd == 0.0
+
+
+@pytest.mark.parametrize("levels", [2, 3, 4, 5, 7, 11])
+def test_a_scale_of_any_length_is_used_from_end_to_end_in_order(levels):
+    scores = list(range(levels))
+    given = [score_of(s, scores) for s in np.linspace(0.4, 1, 500)]
+    assert given == sorted(given)
+    assert set(given) == set(scores)
+    assert score_of(LOW - 1e-9, scores) == 0
+    assert score_of(HIGH, scores) == levels - 1
+
+
+def test_five_levels_split_at_thirds_between_the_anchors():
+    # (0.95 - 0.55)/3 = 0.1333: cuts at 0.6833 and 0.8167.
+    given = [score_of(s, [1, 2, 3, 4, 5]) for s in (0.5, 0.68, 0.69, 0.81, 0.82, 0.94, 0.95)]
+    assert given == [1, 2, 3, 3, 4, 4, 5]
+    # Four levels: the cut between 1 and 2 at 0.75.
+    assert [score_of(s, [0, 1, 2, 3]) for s in (0.74, 0.76)] == [1, 2]
+
+
+def test_weighted_auroc_counts_pairs_and_halves_ties():
+    # Firing 2 and 1, silent 1 and 0: pairs 2>1, 2>0, 1=1, 1>0 give (1 + 1 + ½ + 1)/4.
+    score = np.array([2.0, 1.0, 1.0, 0.0])
+    firing, silent = np.array([0.5, 0.5, 0, 0]), np.array([0, 0, 0.5, 0.5])
+    assert auroc(score, firing, silent) == pytest.approx(0.875)
+
+
+def test_weighted_auroc_equals_the_sum_over_pairs():
+    rng = np.random.default_rng(0)
+    score = rng.integers(0, 4, 30).astype(float)
+    firing, silent = rng.random(30), rng.random(30)
+    firing, silent = firing / firing.sum(), silent / silent.sum()
+    pairs = sum(
+        firing[i] * silent[j] * ((score[i] > score[j]) + 0.5 * (score[i] == score[j]))
+        for i, j in itertools.product(range(30), repeat=2)
+    )
+    assert auroc(score, firing, silent) == pytest.approx(pairs)
+
+
+def test_intervals_of_activation_weigh_alike_however_many_firings_they_hold():
+    # Eight firings in interval 1 (weak), four in interval 10: each interval half the weight.
+    evidence = Evidence([["a"] * 13], [[0.5] * 8 + [9.5] * 4 + [0.0]])
+    firing, silent = evidence.weights()
+    assert firing[:8].sum() == pytest.approx(0.5)
+    assert firing[8:12].sum() == pytest.approx(0.5)
+    assert silent[-1] == 1
+
+
+def test_conditions_hold_inside_their_window_only():
+    evidence = Evidence([["a", "b"], ["c", "a", "a"]], [[1, 0], [0, 0, 0]])
+    assert evidence.holds(Condition("text", -1, "b")).tolist() == [False] * 5
+    assert evidence.holds(Condition("text", -1, "a")).tolist() == [0, 1, 0, 0, 1]
+    assert evidence.holds(Condition("text", 1, "a")).tolist() == [0, 0, 1, 1, 0]
+    assert evidence.holds(Condition("earlier", 0, "a")).tolist() == [0, 1, 0, 0, 1]
+    assert evidence.holds(Condition("text", 0, "not there")).tolist() == [False] * 5
+
+
+def test_a_rule_found_by_summing_agrees_with_where_its_conditions_hold():
+    unit = small_corpus().units(per_grade=1, seed=3)[2]
+    contexts = [c for c in planted_item(unit, "x", "r").contexts if c.split == "explain"]
+    evidence = Evidence([c.tokens for c in contexts], [c.activations or () for c in contexts])
+    firing, silent = evidence.weights()
+    rule = learn(evidence, 1)
+    where = evidence.where(rule[0].conditions)
+    assert rule[0].covers == pytest.approx(firing[where].sum())
+    assert rule[0].alarms == pytest.approx(silent[where].sum())
+
+
+def test_rules_read_as_english():
+    assert rule_in_words(()) == "Unknown"
+    evidence = Evidence([["\n", " x"] * 40], [[0.0, 1.0] * 40])
+    assert alternative_in_words(learn(evidence, 1)[0]) == "' x'"
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        (" the", " lower"), ("ing", "lower"), (" The", " capital"), (" USA", " upper"),
+        ("12", "digits"), ("\n\n", "newline"), ("  ", "spaces"), ("\t", "spaces"),
+        ("),", "punctuation"), ("\\xe2", "bytes"), (" été", " accented"), ("x1", "mixed"),
+        (" I", " capital"), ("_", "punctuation"),
+    ],
+)  # fmt: skip
+def test_shapes_of_tokens(text, shape):
+    assert shape_of(text) == shape

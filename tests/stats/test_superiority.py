@@ -1,0 +1,244 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from autointerp.errors import TooFewRatings
+from autointerp.stats.means import mean
+from autointerp.stats.results import as_scores
+from autointerp.stats.superiority import (
+    brunner_munzel,
+    cliffs_delta,
+    holm,
+    mann_whitney,
+    permutation_test,
+    placements,
+    superiority,
+)
+
+# Brunner & Munzel 2000, shoulder-tip pain; scipy's and lawstat's documented example.
+PAIN_1 = [1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 2, 4, 1, 1]
+PAIN_2 = [3, 3, 4, 3, 1, 2, 3, 1, 1, 5, 4]
+
+scores = st.lists(st.integers(1, 5), min_size=1, max_size=15)
+
+
+def from_counts(*counts):
+    return np.repeat(np.arange(1, 6), counts)
+
+
+HUMAN = from_counts(4, 4, 6, 4, 30), from_counts(28, 7, 3, 7, 7)
+GPT_4 = from_counts(11, 16, 22, 21, 29), from_counts(11, 35, 23, 17, 7)
+
+
+def by_pairs(first, second):
+    wins = [(x > y) + (x == y) / 2 for x, y in itertools.product(first, second)]
+    return sum(wins) / len(wins)
+
+
+@pytest.mark.parametrize(
+    ("table", "means", "p"),
+    [(HUMAN, (4.08, 2.19), 0.81), (GPT_4, (3.41, 2.72), 0.65)],
+    ids=["human", "gpt-4"],
+)
+def test_founding_tables_give_the_published_means_and_superiority(table, means, p):
+    assert tuple(round(mean(group).value, 2) for group in table) == means
+    found = superiority(*table)
+    assert round(found.value, 2) == p
+    assert found.value == pytest.approx(by_pairs(*table))
+    assert 0.5 < found.low < found.value < found.high
+    assert brunner_munzel(*table).p_value < 0.001
+
+
+def test_superiority_interval_is_wilsons_at_the_smoothed_effective_size():
+    # x = 2, 3 and y = 1, 2: pairs 2>1, 2=2, 3>1, 3>2 give P = 3.5/4. Half a unit, spread like
+    # the mean of both groups, adds 1/8, 1/4, 1/8 on levels 1, 2, 3: x = .125, 1.25, 1.125 and
+    # y = 1.125, 1.25, .125 of 2.5. Placements of x: .225, .7, .975, so
+    # P' = (.125·.225 + 1.25·.7 + 1.125·.975)/2.5 = .8; squares .125·.575² + 1.25·.1² +
+    # 1.125·.175² = .08828; by symmetry both groups give v = 2·.08828/1.5/2.5 = .04708;
+    # n' = .8·.2/.04708 = 3.3982, df = 2·1.5 = 3.
+    k = 3.182446**2 / 3.3982
+    centre, half = (0.875 + k / 2) / (1 + k), math.sqrt(k * 0.875 * 0.125 + k * k / 4) / (1 + k)
+    found = superiority([2, 3], [1, 2])
+    assert found.value == 0.875
+    assert (found.low, found.high) == pytest.approx((centre - half, centre + half), abs=1e-4)
+
+
+@given(scores, scores)
+def test_superiority_counts_pairs_and_its_interval_holds_it(first, second):
+    found = superiority(first, second)
+    assert found.value == pytest.approx(by_pairs(first, second))
+    if found.low is None:
+        assert found.note
+    else:
+        assert 0 <= found.low <= found.value <= found.high <= 1
+        assert found.low < found.high
+
+
+@given(scores, scores)
+def test_swapping_the_groups_mirrors_superiority_and_its_interval(first, second):
+    one, other = superiority(first, second), superiority(second, first)
+    assert one.value == pytest.approx(1 - other.value)
+    if one.low is not None:
+        assert (one.low, one.high) == pytest.approx((1 - other.high, 1 - other.low))
+
+
+@given(scores, scores, st.randoms(use_true_random=False))
+def test_order_of_units_and_monotone_scales_leave_superiority_unchanged(first, second, random):
+    found = superiority(first, second)
+    shuffled = random.sample(first, len(first)), random.sample(second, len(second))
+    assert superiority(*shuffled) == found
+    assert superiority(np.exp(first), np.exp(second)) == found
+
+
+@given(scores, scores)
+def test_cliffs_delta_is_wins_less_losses(first, second):
+    found = cliffs_delta(first, second)
+    pairs = list(itertools.product(first, second))
+    expected = sum((x > y) - (x < y) for x, y in pairs) / len(pairs)
+    assert found.value == pytest.approx(expected)
+    if found.low is not None:
+        assert -1 <= found.low <= found.value <= found.high <= 1
+
+
+def test_superiority_interval_keeps_its_level_at_the_extremes():
+    # Near P = 1 the logit interval covers 79 % at 50 units a group. Exact: 0.9856.
+    rng = np.random.default_rng(0)
+    high, low = np.array([1, 1, 4, 10, 84]) / 100, np.array([84, 10, 4, 1, 1]) / 100
+    truth = float(high @ (np.cumsum(low) - low / 2))
+    held = 0
+    for _ in range(400):
+        x, y = from_counts(*rng.multinomial(50, high)), from_counts(*rng.multinomial(50, low))
+        found = superiority(x, y)
+        held += found.low <= truth <= found.high
+    assert held / 400 >= 0.93
+
+
+def test_complete_separation_has_an_interval_with_a_width():
+    found = superiority([4, 4, 5, 5, 5], [1, 1, 2, 2, 3])
+    assert found.value == found.high == 1
+    assert 0.4 < found.low < 0.9
+    assert "above" in found.note
+
+
+def test_equal_ratings_leave_the_interval_and_every_test_undefined():
+    same = [3, 3, 3], [3, 3]
+    assert superiority(*same).value == 0.5
+    assert superiority(*same).low is None
+    rng = np.random.default_rng(0)
+    for test in (brunner_munzel(*same), mann_whitney(*same), permutation_test(*same, rng)):
+        assert test.p_value is None
+        assert test.note == "every rating is the same value"
+
+
+def test_brunner_munzel_equals_scipy_and_the_published_example():
+    found = brunner_munzel(PAIN_1, PAIN_2)
+    # scipy's sign is that of the second sample; ours of the first.
+    assert found.statistic == pytest.approx(-3.1374674823029505)
+    assert found.p_value == pytest.approx(0.0057862086661515377)
+    for first, second in (HUMAN, GPT_4):
+        theirs = stats.brunnermunzel(second, first)
+        found = brunner_munzel(first, second)
+        assert found.statistic == pytest.approx(theirs.statistic)
+        assert found.p_value == pytest.approx(theirs.pvalue)
+
+
+def test_superiority_and_brunner_munzel_equal_statsmodels():
+    nonparametric = pytest.importorskip("statsmodels.stats.nonparametric")
+    theirs = nonparametric.rank_compare_2indep(*HUMAN)
+    table = placements(*[np.bincount(group, minlength=6)[1:] for group in HUMAN])
+    assert superiority(*HUMAN).value == pytest.approx(theirs.prob1)
+    assert brunner_munzel(*HUMAN).p_value == pytest.approx(theirs.pvalue)
+    assert float(table.freedom) == pytest.approx(theirs.df)
+
+
+def test_separated_groups_get_the_permutation_p_value_of_brunner_munzel():
+    # 10 ways to choose 2 of 5; the observed division and its mirror separate: 2/10.
+    found = brunner_munzel([4, 5], [1, 2, 3])
+    assert found.statistic is None
+    assert found.p_value == pytest.approx(0.2)
+    # 1, 2, 2 | 4, 5 mirrored is {1, 2} | {2, 4, 5}: the tie straddles the border, so 1/10.
+    assert brunner_munzel([4, 5], [1, 2, 2]).p_value == pytest.approx(0.1)
+    exact = permutation_test([4, 5], [1, 2, 2], np.random.default_rng(0))
+    assert exact.p_value == pytest.approx(0.1)
+    assert exact.statistic is None
+
+
+def test_separation_of_thousands_of_units_does_not_overflow():
+    assert brunner_munzel(np.full(5000, 2), np.full(5000, 1)).p_value == 0.0
+
+
+def test_mann_whitney_equals_scipy():
+    theirs = stats.mannwhitneyu(*GPT_4)
+    found = mann_whitney(*GPT_4)
+    assert (found.statistic, found.p_value) == pytest.approx((theirs.statistic, theirs.pvalue))
+
+
+def test_exact_permutation_test_equals_scipys_of_the_same_statistic():
+    # Sorted 1, 1, 2, 3, 3, 3, 4, 5, 5: a tie straddles every border, so that no division
+    # separates them and scipy's statistic is always finite.
+    first, second = np.array([3, 5, 4, 3, 5]), np.array([1, 2, 3, 1])
+
+    def statistic(x, y):
+        return -stats.brunnermunzel(x, y).statistic
+
+    # Two-sided by |T|, as ours; scipy's own "two-sided" doubles the smaller tail.
+    theirs = stats.permutation_test(
+        (first, second),
+        lambda x, y: abs(statistic(x, y)),
+        vectorized=False,
+        alternative="greater",
+        n_resamples=np.inf,
+    )
+    found = permutation_test(first, second, np.random.default_rng(0))
+    assert found.statistic == pytest.approx(statistic(first, second))
+    assert found.p_value == pytest.approx(theirs.pvalue)
+
+
+def test_random_divisions_come_near_the_exact_p_value():
+    first, second = [1, 3, 4, 5, 5, 2], [1, 1, 2, 3, 3, 1]
+    exact = permutation_test(first, second, np.random.default_rng(0), resamples=1000)
+    drawn = permutation_test(first, second, np.random.default_rng(0), resamples=900)
+    assert "all 924" in exact.method  # 12 over 6
+    # Standard error of a share near 0.1 of 900 draws: 0.01.
+    assert drawn.p_value == pytest.approx(exact.p_value, abs=0.04)
+
+
+def test_permutation_test_depends_on_the_generator_alone():
+    one = permutation_test(*GPT_4, np.random.default_rng(7), resamples=500)
+    assert one == permutation_test(*GPT_4, np.random.default_rng(7), resamples=500)
+
+
+def test_holm_equals_the_hand_calculation_and_skips_what_is_undefined():
+    # Sorted .01·3 = .03, .02·2 = .04, .03·1 = .03 raised to .04.
+    adjusted = holm({"a": 0.03, "b": None, "c": 0.01, "d": 0.02})
+    assert adjusted == pytest.approx({"a": 0.04, "b": None, "c": 0.03, "d": 0.04})
+    assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
+    assert holm({}) == {}
+    with pytest.raises(ValueError, match=r"1\.5"):
+        holm({"a": 1.5})
+
+
+def test_holm_equals_statsmodels():
+    # One call: each of theirs collects garbage first, seconds in a large process.
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    p_values = [0.3, 0.001, 0.04, 0.04, 1.0, 0.0, 0.011, 0.02]
+    theirs = multitest.multipletests(p_values, method="holm")[1]
+    assert list(holm(dict(enumerate(p_values))).values()) == pytest.approx(list(theirs))
+
+
+def test_too_few_scores_are_refused_and_nan_is_not_a_score():
+    with pytest.raises(TooFewRatings, match="0 scores"):
+        superiority([], [1, 2])
+    with pytest.raises(TooFewRatings, match="1 scores where at least 2"):
+        brunner_munzel([1], [1, 2])
+    with pytest.raises(ValueError, match="NaN"):
+        superiority([1, math.nan], [2])
+    with pytest.raises(ValueError, match="shape"):
+        as_scores([[1, 2]])
+    with pytest.raises(ValueError, match="level"):
+        superiority([1, 2], [1, 2], level=95)

@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+import tracemalloc
+import types
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+import numpy as np
+import pytest
+
+from autointerp.errors import CorpusError, UnknownName
+from autointerp.subjects import corpora
+from autointerp.subjects.corpora import Document, Options, open_corpus, stream_windows
+from autointerp.subjects.windows import TokenisedDocuments, cut_windows
+
+SIDES: tuple[Literal["right", "left"], ...] = ("right", "left")
+
+
+def contents(source: Path | str, **options: Any) -> list[Any]:
+    found = open_corpus(source, options=Options(**options)).documents()
+    return [d.content if isinstance(d.content, str) else d.content.tolist() for d in found]
+
+
+def written(path: Path, *lines: object) -> Path:
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return path
+
+
+def parquet(path: Path, query: str) -> Path:
+    duckdb.sql(f"COPY ({query}) TO '{path}' (FORMAT parquet)")
+    return path
+
+
+def test_a_text_file_is_cut_at_blank_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\nline\n\n\n two é\n")
+    assert contents(tmp_path / "a.txt") == ["one\nline", " two é"]
+
+
+def test_a_text_file_with_end_marks_is_cut_there_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n\nstill one\n<|endoftext|>\ntwo<|endoftext|>three\n")
+    assert contents(tmp_path / "a.txt") == ["one\n\nstill one", "two", "three"]
+
+
+def test_a_folder_of_text_files_has_a_document_a_file(tmp_path: Path) -> None:
+    (tmp_path / "b.txt").write_text("two\n\nparagraphs")
+    (tmp_path / "a.txt").write_text("one")
+    (tmp_path / "README.md").write_text("not a document")
+    assert contents(tmp_path) == ["one", "two\n\nparagraphs"]
+
+
+def test_jsonl_holds_text_or_tokens_and_may_be_gzipped(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", {"text": "one"}, {"tokens": [3, 4]}, {"text": " "})
+    assert contents(path) == ["one", [3, 4]]
+    packed = tmp_path / "b.jsonl.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert contents(packed) == ["one", [3, 4]]
+    assert contents(written(tmp_path / "c.jsonl", {"body": "x"}), field="body") == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2: not valid JSON"),
+        ("[1]", "line 2: not an object"),
+        ('{"body": "x"}', r"line 2: no `text` or .* \(keys: body\)"),
+        ('{"text": 3}', "line 2: `text` is neither"),
+        ('{"tokens": [1.5]}', "line 2: token ids must be"),
+        ('{"tokens": [-1]}', "line 2: token id -1 is negative"),
+    ],
+)
+def test_a_malformed_line_is_named(line: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"text": "one"}}\n{line}\n')
+    with pytest.raises(CorpusError, match=rf"a\.jsonl, {message}"):
+        contents(path)
+
+
+def test_a_cut_gzip_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"text": "one"}\n' * 5000)[:-20])
+    with pytest.raises(CorpusError, match=r"a\.jsonl\.gz, after line \d+: the file is damaged"):
+        contents(path)
+
+
+def test_bytes_that_are_not_utf8_are_named_by_line(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"one\n\ntwo \xff\n")
+    with pytest.raises(CorpusError, match=r"a\.txt, line 3: not UTF-8"):
+        contents(tmp_path / "a.txt")
+
+
+def test_parquet_rows_come_in_order(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "a.parquet", "SELECT i, 'text ' || i AS text FROM range(3000) t(i)")
+    assert contents(path) == [f"text {i}" for i in range(3000)]
+    ids = parquet(tmp_path / "b.parquet", "SELECT [i, 7] AS input_ids FROM range(2) t(i)")
+    assert contents(ids) == [[0, 7], [1, 7]]
+
+
+def test_parquet_without_a_clear_column_lists_the_columns(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "a.parquet", "SELECT 'x' AS title, 'y' AS body")
+    with pytest.raises(CorpusError, match="columns: title VARCHAR, body VARCHAR"):
+        contents(path)
+    assert contents(path, field="body") == ["y"]
+
+
+def test_a_missing_parquet_value_is_named_by_row(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "a.parquet", "SELECT unnest(['x', NULL]) AS text")
+    with pytest.raises(CorpusError, match="row 2: `text` is null"):
+        contents(path)
+
+
+def test_a_damaged_parquet_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"PAR1nothing")
+    with pytest.raises(CorpusError, match=r"a\.parquet") as error:
+        contents(tmp_path / "a.parquet")
+    assert "\n" not in str(error.value)
+
+
+def test_token_arrays_keep_their_documents(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", np.array([[1, 2], [3, 4]], dtype=np.uint16))
+    assert contents(tmp_path / "rows.npy") == [[1, 2], [3, 4]]
+    np.save(tmp_path / "flat.npy", np.array([5, 6, 0, 7, 0], dtype=np.uint16))
+    assert contents(tmp_path / "flat.npy", separator=0) == [[5, 6], [7]]
+    with pytest.raises(CorpusError, match=r"flat\.npy is flat: give the separator"):
+        contents(tmp_path / "flat.npy")
+    TokenisedDocuments(np.arange(5), np.array([0, 2, 2, 5])).save(tmp_path / "ours.npz")
+    assert contents(tmp_path / "ours.npz") == [[0, 1], [2, 3, 4]]
+    np.save(tmp_path / "floats.npy", np.ones((2, 2)))
+    with pytest.raises(CorpusError, match="token ids are whole numbers"):
+        contents(tmp_path / "floats.npy")
+
+
+def test_a_separator_at_the_edge_of_a_block_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autointerp.subjects.corpora.tokens.BLOCK", 3)
+    np.save(tmp_path / "a.npy", np.array([1, 2, 0, 0, 3, 4, 5, 0]))
+    assert contents(tmp_path / "a.npy", separator=0) == [[1, 2], [3, 4, 5]]
+
+
+def test_a_hugging_face_dataset_is_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def load_dataset(*args: Any, **kwargs: Any) -> list[dict[str, Any]]:
+        calls.append((args, kwargs))
+        return [{"text": "one"}, {"text": "two"}]
+
+    fake = types.ModuleType("datasets")
+    fake.load_dataset = load_dataset  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    assert contents("owner/name:part@validation") == ["one", "two"]
+    assert contents("owner/name") == ["one", "two"]
+    assert calls == [
+        (("owner/name", "part"), {"split": "validation", "streaming": True}),
+        (("owner/name", None), {"split": "train", "streaming": True}),
+    ]
+
+
+def test_a_dataset_without_the_library_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(CorpusError, match="pip install datasets"):
+        contents("owner/name")
+
+
+def test_what_is_no_corpus_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="no corpus at"):
+        open_corpus(tmp_path / "none.txt")
+    (tmp_path / "a.xyz").write_text("x")
+    with pytest.raises(CorpusError, match="is no corpus that is known"):
+        open_corpus(tmp_path / "a.xyz")
+    with pytest.raises(UnknownName, match="unknown kind of corpus 'csv'"):
+        open_corpus(tmp_path / "a.xyz", kind="csv")
+    (tmp_path / "empty.txt").write_text("\n\n")
+    with pytest.raises(CorpusError, match="holds no document"):
+        contents(tmp_path / "empty.txt")
+
+
+def test_the_seed_alone_decides_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpora, "SHUFFLED", 4)
+    path = written(tmp_path / "a.jsonl", *({"text": f"{i}"} for i in range(20)))
+    plain = open_corpus(path)
+    one, same, other = (
+        [(d.index, d.content) for d in plain.shuffled(seed).documents()] for seed in (1, 1, 2)
+    )
+    assert one == same != other
+    assert sorted(one) == [(i, f"{i}") for i in range(20)]
+    assert [d.index for d in plain.documents()] == list(range(20))
+
+
+def test_the_digest_tells_other_content(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl", {"text": "one"})
+    before = open_corpus(path).digest
+    assert open_corpus(path, seed=3).digest == before
+    written(path, {"text": "two"})
+    assert open_corpus(path).digest != before
+
+
+def numbers(texts: list[str]) -> list[list[int]]:
+    """Tokenise "7 8 9" as [7, 8, 9]."""
+    return [[int(word) for word in text.split()] for text in texts]
+
+
+def documents(*sizes: int) -> list[Document]:
+    first = 10
+    made = []
+    for index, size in enumerate(sizes):
+        made.append(Document(index, " ".join(str(first + i) for i in range(size))))
+        first += size
+    return made
+
+
+def test_streamed_windows_equal_windows_cut_from_the_whole() -> None:
+    sizes = (1, 7, 3, 8, 4, 90, 2)
+    whole = TokenisedDocuments(
+        np.arange(10, 10 + sum(sizes)), np.cumsum([0, *sizes]).astype(np.int64)
+    )
+    expected = list(cut_windows(whole, 5, bos=0, pad=1, rows=4))
+    found = list(stream_windows(documents(*sizes), numbers, 5, bos=0, pad=1, rows=4))
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        for name in ("ids", "attention", "document", "offset"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_left_padding_moves_the_same_tokens_to_the_right_edge() -> None:
+    right, left = (
+        next(stream_windows(documents(6, 1), numbers, 5, bos=0, pad=1, rows=8, padding=side))
+        for side in SIDES
+    )
+    # 6 tokens in windows of BOS and 4: 10 11 12 13, 14 15; then the next document's only token.
+    assert right.ids.tolist() == [[0, 10, 11, 12, 13], [0, 14, 15, 1, 1], [0, 16, 1, 1, 1]]
+    assert left.ids.tolist() == [[0, 10, 11, 12, 13], [1, 1, 0, 14, 15], [1, 1, 1, 0, 16]]
+    assert left.attention.sum(1).tolist() == right.attention.sum(1).tolist() == [5, 3, 2]
+    assert left.offset.tolist() == right.offset.tolist() == [0, 4, 0]
+
+
+def test_the_budget_counts_text_alone_and_is_met_exactly() -> None:
+    for rows in (1, 3):
+        found = list(stream_windows(documents(6, 6), numbers, 5, bos=0, pad=1, rows=rows, tokens=8))
+        ids = np.concatenate([batch.ids[batch.attention] for batch in found])
+        assert ids[ids > 1].tolist() == list(range(10, 18))
+
+
+def test_without_bos_a_window_is_all_text() -> None:
+    (found,) = stream_windows(documents(5), numbers, 3, bos=None, pad=1, rows=4)
+    assert found.ids.tolist() == [[10, 11, 12], [13, 14, 1]]
+
+
+def test_a_stored_bos_is_not_doubled() -> None:
+    stored = [Document(0, np.array([0, 5, 6]))]
+    (found,) = stream_windows(stored, numbers, 4, bos=0, pad=1, rows=4)
+    assert found.ids.tolist() == [[0, 5, 6, 1]]
+
+
+def test_a_token_beyond_the_vocabulary_is_refused() -> None:
+    stored = [Document(0, np.array([5, 300]))]
+    with pytest.raises(CorpusError, match=r"document 0 holds token id 300.*has 256"):
+        list(stream_windows(stored, numbers, 4, bos=0, pad=1, rows=4, vocabulary=256))
+
+
+def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
+    def peak(lines: int) -> int:
+        path = tmp_path / f"{lines}.jsonl"
+        path.write_text('{"text": "1 2 3 4 5 6 7 8 9"}\n' * lines)
+        stream = stream_windows(open_corpus(path).documents(), numbers, 8, 0, 1, rows=16)
+        tracemalloc.start()
+        for _ in stream:
+            pass
+        (_, most) = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(100)  # imports and caches
+    assert peak(2000) < 1.2 * peak(200)

@@ -1,0 +1,362 @@
+"""Fixtures are written by hand from the published layouts; test_parity_with_libraries.py holds
+what is loaded against the libraries themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn.functional import relu
+
+from autointerp.errors import SubjectError, UnknownName
+from autointerp.subjects.autoencoder import SparseAutoencoder
+from autointerp.subjects.formats import AdaptedEncoder, Flags, check_l0, load_sae
+
+D_IN, D_SAE = 6, 16
+RNG = torch.Generator().manual_seed(0)
+W_ENC = torch.randn(D_IN, D_SAE, generator=RNG)
+W_DEC = torch.randn(D_SAE, D_IN, generator=RNG)
+B_ENC = torch.randn(D_SAE, generator=RNG)
+B_DEC = torch.randn(D_IN, generator=RNG)
+X = torch.randn(50, D_IN, generator=RNG)
+
+PLAIN: dict[str, Any] = {"W_enc": W_ENC, "W_dec": W_DEC, "b_enc": B_ENC, "b_dec": B_DEC}
+LINEAR = {"encoder.weight": W_ENC.T, "encoder.bias": B_ENC, "decoder.weight": W_DEC.T}
+SUBTRACTED = relu((X - B_DEC) @ W_ENC + B_ENC)
+RAW = relu(X @ W_ENC + B_ENC)
+
+
+def top(latents: Tensor, k: int) -> Tensor:
+    kept = latents.topk(k).indices
+    return torch.zeros_like(latents).scatter(1, kept, latents.gather(1, kept))
+
+
+def save(tensors: dict[str, Tensor], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    if path.suffix == ".safetensors":
+        save_file(contiguous, path)
+    elif path.suffix == ".npz":
+        arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
+        np.savez(path, **arrays)
+    else:
+        torch.save(contiguous, path)
+
+
+def saelens(folder: Path, tensors: dict[str, Tensor] = PLAIN, **config: Any) -> Path:
+    save(tensors, folder / "sae_weights.safetensors")
+    (folder / "cfg.json").write_text(json.dumps({"d_in": D_IN, "d_sae": D_SAE, **config}))
+    return folder
+
+
+def sparsify(folder: Path, tensors: dict[str, Tensor] | None = None, **config: Any) -> Path:
+    parts = {**LINEAR, "W_dec": W_DEC, "b_dec": B_DEC}
+    del parts["decoder.weight"]
+    save(tensors or parts, folder / "sae.safetensors")
+    full = {"activation": "topk", "k": 3, "num_latents": D_SAE, "d_in": D_IN, **config}
+    (folder / "cfg.json").write_text(json.dumps(full))
+    return folder
+
+
+def dictionary(folder: Path, name: str, tensors: dict[str, Tensor], **trainer: Any) -> Path:
+    save(tensors, folder / "ae.pt")
+    trainer = {"dict_class": name, "layer": 2, "lm_name": "EleutherAI/pythia-70m", **trainer}
+    buffer = {"ctx_len": 128}
+    (folder / "config.json").write_text(json.dumps({"trainer": trainer, "buffer": buffer}))
+    return folder
+
+
+def gemma(folder: Path, tensors: dict[str, Tensor] | None = None) -> Path:
+    place = folder / "gemma-scope-2b-pt-res/layer_20/width_16k/average_l0_71"
+    save(tensors or {**PLAIN, "threshold": torch.full((D_SAE,), 0.5)}, place / "params.npz")
+    return place
+
+
+def same(path: Path, expected: Tensor, flags: Flags = Flags()) -> Any:
+    loaded = load_sae(path, flags=flags)
+    torch.testing.assert_close(loaded.sae.encode(X), expected, atol=1e-5, rtol=1e-5)
+    return loaded
+
+
+def test_saelens_since_6_says_model_site_and_context(tmp_path: Path) -> None:
+    metadata = {
+        "model_name": "gpt2",
+        "hook_name": "blocks.7.hook_resid_pre",
+        "context_size": 128,
+        "prepend_bos": False,
+        "sae_lens_version": "6.0.0",
+    }
+    saelens(tmp_path, architecture="topk", k=3, metadata=metadata)
+    loaded = same(tmp_path, top(SUBTRACTED, 3))
+    assert loaded.format == "saelens"
+    found = (loaded.model, loaded.site, loaded.layer, loaded.context_size, loaded.prepend_bos)
+    assert found == ("gpt2", "layers.7.input", 7, 128, False)
+    assert loaded.l0 == 3
+    assert load_sae(tmp_path / "cfg.json").format == "saelens"
+
+
+def test_saelens_before_6_is_a_topk_where_its_activation_says_so(tmp_path: Path) -> None:
+    old: dict[str, Any] = {"hook_point": "blocks.3.hook_mlp_out", "activation_fn_str": "topk"}
+    saelens(tmp_path, **old, activation_fn_kwargs={"k": 4}, model_name="gpt2")
+    loaded = same(tmp_path, top(SUBTRACTED, 4))
+    assert (loaded.site, loaded.l0) == ("layers.3.mlp", 4)
+
+
+def test_saelens_keeps_its_bias_convention(tmp_path: Path) -> None:
+    same(saelens(tmp_path, architecture="standard", apply_b_dec_to_input=False), RAW)
+
+
+def test_saelens_jumprelu_is_zero_up_to_its_threshold(tmp_path: Path) -> None:
+    saelens(tmp_path, {**PLAIN, "threshold": torch.ones(D_SAE)}, architecture="jumprelu")
+    same(tmp_path, SUBTRACTED * (SUBTRACTED > 1))
+
+
+def test_scaled_inputs_without_the_scale_are_refused_and_with_it_are_folded(
+    tmp_path: Path,
+) -> None:
+    saelens(tmp_path, normalize_activations="expected_average_only_in")
+    with pytest.raises(SubjectError, match="give it as input_scale"):
+        load_sae(tmp_path)
+    expected = relu((X * 0.5 - B_DEC) @ W_ENC + B_ENC)
+    loaded = same(tmp_path, expected, Flags(input_scale=0.5))
+    # The decoder's answer is on the scale of the raw input.
+    torch.testing.assert_close(loaded.sae.decode(expected), (expected @ W_DEC + B_DEC) / 0.5)
+    (tmp_path / "activation_scaler.json").write_text('{"scaling_factor": 0.5}')
+    same(tmp_path, expected)
+
+
+def test_saelens_matrices_may_be_written_either_way(tmp_path: Path) -> None:
+    turned = {**PLAIN, "W_enc": W_ENC.T, "W_dec": W_DEC.T}
+    same(saelens(tmp_path, turned), SUBTRACTED)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"architecture": "temporal"}, "architecture 'temporal' is not supported"),
+        ({"activation_fn_str": "tanh-relu"}, "'tanh-relu' is not supported"),
+        ({"normalize_activations": "covariance_whitening"}, "fold it and save it again"),
+        ({"architecture": "topk"}, "needs a whole number k, not None"),
+        ({"architecture": "gated"}, "no tensor b_mag"),
+    ],
+)
+def test_saelens_that_cannot_be_reproduced_is_refused(
+    config: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SubjectError, match=message):
+        load_sae(saelens(tmp_path, **config))
+
+
+def test_sparsify_takes_its_site_from_the_folder(tmp_path: Path) -> None:
+    loaded = same(sparsify(tmp_path / "layers.3.mlp"), top(SUBTRACTED, 3))
+    assert (loaded.format, loaded.site, loaded.l0) == ("sparsify", "layers.3.mlp", 3)
+    assert load_sae(sparsify(tmp_path / "layers.5")).site == "layers.5.residual"
+
+
+def test_a_sparsify_transcoder_reads_the_plain_input_and_skips(tmp_path: Path) -> None:
+    skip = torch.randn(D_IN, D_IN)
+    parts = {**LINEAR, "W_dec": W_DEC, "b_dec": B_DEC, "W_skip": skip}
+    folder = sparsify(tmp_path / "layers.3.mlp", parts, transcode=True, skip_connection=True)
+    loaded = same(folder, top(RAW, 3))
+    assert loaded.site == "layers.3.mlp.input"
+    decoded = top(RAW, 3) @ W_DEC + B_DEC + X @ skip.T
+    torch.testing.assert_close(loaded.sae.decode(top(RAW, 3), X), decoded, atol=1e-5, rtol=1e-5)
+
+
+def test_groupmax_keeps_the_largest_of_each_group(tmp_path: Path) -> None:
+    grouped = SUBTRACTED.view(-1, 4, 4)
+    expected = (grouped * (grouped == grouped.amax(2, keepdim=True))).flatten(1)
+    same(sparsify(tmp_path, activation="groupmax", k=4), expected)
+
+
+DICTIONARIES: list[tuple[str, dict[str, Tensor], Tensor]] = [
+    ("AutoEncoder", {**LINEAR, "bias": B_DEC}, SUBTRACTED),
+    ("AutoEncoderNew", {**LINEAR, "decoder.bias": B_DEC}, RAW),
+    ("AutoEncoderTopK", {**LINEAR, "b_dec": B_DEC, "k": torch.tensor(3)}, top(SUBTRACTED, 3)),
+    (
+        "BatchTopKSAE",
+        {**LINEAR, "b_dec": B_DEC, "k": torch.tensor(3), "threshold": torch.tensor(0.9)},
+        SUBTRACTED * (SUBTRACTED > 0.9),
+    ),
+    ("JumpReluAutoEncoder", {**PLAIN, "threshold": torch.ones(D_SAE)}, RAW * (RAW > 1)),
+]
+
+
+@pytest.mark.parametrize(("name", "tensors", "expected"), DICTIONARIES)
+def test_each_dictionary_learning_class_keeps_its_bias_convention(
+    name: str, tensors: dict[str, Tensor], expected: Tensor, tmp_path: Path
+) -> None:
+    loaded = same(dictionary(tmp_path, name, tensors), expected)
+    found = (loaded.format, loaded.model, loaded.layer, loaded.context_size)
+    assert found == ("dictionary_learning", "EleutherAI/pythia-70m", 2, 128)
+
+
+def test_a_batchtopk_that_was_never_calibrated_is_a_topk_with_a_note(tmp_path: Path) -> None:
+    tensors = {**LINEAR, "b_dec": B_DEC, "k": torch.tensor(3), "threshold": torch.tensor(-1.0)}
+    loaded = same(dictionary(tmp_path, "BatchTopKSAE", tensors), top(SUBTRACTED, 3))
+    assert "never calibrated" in loaded.notes[0]
+
+
+def test_an_unknown_dictionary_class_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SubjectError, match="dict_class 'CrossCoder' is not supported"):
+        load_sae(dictionary(tmp_path, "CrossCoder", LINEAR))
+
+
+def test_gemma_scope_reads_model_layer_site_and_l0_from_its_path(tmp_path: Path) -> None:
+    loaded = same(gemma(tmp_path), RAW * (RAW > 0.5))
+    found = (loaded.format, loaded.model, loaded.site, loaded.l0)
+    assert found == ("gemma_scope", "google/gemma-2-2b", "layers.20.residual", 71)
+
+
+def test_gemma_scope_2_has_small_letters_and_a_skip(tmp_path: Path) -> None:
+    skip = torch.randn(D_IN, D_IN)
+    lower = {"w_enc": W_ENC, "w_dec": W_DEC, "b_enc": B_ENC, "b_dec": B_DEC}
+    place = tmp_path / "gemma-scope-2-1b-pt/transcoder/layer_7_width_16k"
+    extra = {"threshold": torch.full((D_SAE,), 0.5), "affine_skip_connection": skip}
+    save({**lower, **extra}, place / "params.safetensors")
+    loaded = same(place, RAW * (RAW > 0.5))
+    assert (loaded.model, loaded.site) == ("google/gemma-3-1b-pt", "layers.7.mlp.input")
+    latents = RAW * (RAW > 0.5)
+    decoded = latents @ W_DEC + B_DEC + X @ skip
+    torch.testing.assert_close(loaded.sae.decode(latents, X), decoded, atol=1e-5, rtol=1e-5)
+
+
+def test_a_bare_state_dict_asks_for_its_bias_convention(tmp_path: Path) -> None:
+    state = {**LINEAR, "decoder.bias": B_DEC}
+    torch.save({"model_state_dict": state, "step": 5}, tmp_path / "sae.pt")
+    with pytest.raises(SubjectError, match=r"does not say whether decoder\.bias .*subtract_b_dec"):
+        load_sae(tmp_path / "sae.pt")
+    same(tmp_path / "sae.pt", SUBTRACTED, Flags(subtract_b_dec=True))
+    same(tmp_path / "sae.pt", RAW, Flags(subtract_b_dec=False))
+    same(tmp_path / "sae.pt", top(RAW, 3), Flags(subtract_b_dec=False, k=3))
+    save(LINEAR, tmp_path / "unbiased.pt")
+    loaded = same(tmp_path / "unbiased.pt", RAW)
+    assert "names no activation" in loaded.notes[0]
+
+
+def test_our_own_file_is_recognised(tmp_path: Path) -> None:
+    SparseAutoencoder(**PLAIN).save(tmp_path / "sae.safetensors")
+    assert same(tmp_path / "sae.safetensors", SUBTRACTED).format == "autointerp"
+    assert same(tmp_path, SUBTRACTED).format == "autointerp"
+
+
+def test_code_in_a_torch_file_is_not_run(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "sae.pt")
+    with pytest.raises(SubjectError, match="holds Python objects, which are not loaded"):
+        load_sae(tmp_path / "sae.pt", format="raw-state-dict")
+
+
+WRITERS: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "saelens": (saelens, "sae_weights.safetensors"),
+    "sparsify": (sparsify, "sae.safetensors"),
+    "dictionary-learning": (
+        lambda folder: dictionary(folder, "AutoEncoder", {**LINEAR, "bias": B_DEC}), "ae.pt",
+    ),
+    "gemma-scope": (gemma, "params.npz"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(WRITERS))
+def test_a_cut_off_file_is_one_line(name: str, tmp_path: Path) -> None:
+    write, file = WRITERS[name]
+    folder = write(tmp_path)
+    (folder / file).write_bytes((folder / file).read_bytes()[:-300])
+    with pytest.raises(SubjectError, match="damaged or not whole") as error:
+        load_sae(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_tensor_is_named_with_those_there_are(tmp_path: Path) -> None:
+    parts = {name: tensor for name, tensor in PLAIN.items() if name != "b_dec"}
+    with pytest.raises(SubjectError, match=r"no tensor b_dec \(it has: W_dec, W_enc, b_enc\)"):
+        load_sae(saelens(tmp_path, parts))
+
+
+def test_matrices_that_fit_no_width_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SubjectError, match="no axis has the 16 latents"):
+        load_sae(saelens(tmp_path, {**PLAIN, "W_enc": W_ENC[:, :5]}))
+
+
+def test_a_folder_of_saes_lists_them(tmp_path: Path) -> None:
+    for layer in (0, 1):
+        sparsify(tmp_path / f"layers.{layer}.mlp")
+    with pytest.raises(SubjectError, match=r"give one of them: layers\.0\.mlp, layers\.1\.mlp"):
+        load_sae(tmp_path)
+
+
+def test_what_is_no_sae_says_what_is_there(tmp_path: Path) -> None:
+    with pytest.raises(SubjectError, match="no SAE at"):
+        load_sae(tmp_path / "none")
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(SubjectError, match=r"it holds: notes\.txt; formats: autointerp"):
+        load_sae(tmp_path)
+    with pytest.raises(UnknownName, match="unknown format 'saelenz'; did you mean 'saelens'"):
+        load_sae(tmp_path, format="saelenz")
+
+
+def test_a_hub_id_with_a_folder_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sparsify(tmp_path / "layers.3")
+    asked = []
+
+    def snapshot_download(repo: str, allow_patterns: list[str]) -> str:
+        asked.append((repo, allow_patterns))
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    assert load_sae("EleutherAI/sae-pythia-70m-32k/layers.3").format == "sparsify"
+    assert asked == [("EleutherAI/sae-pythia-70m-32k", ["layers.3/*", "layers.3"])]
+
+
+def test_the_measured_l0_is_held_against_what_is_promised(tmp_path: Path) -> None:
+    topk = load_sae(sparsify(tmp_path / "a", k=3))
+    assert check_l0(topk, X) is None
+    wrong = load_sae(saelens(tmp_path / "b", architecture="standard", k=1))
+    assert wrong.l0 == 1
+    assert "was read as plain ReLU" in str(check_l0(wrong, X))
+    dense = load_sae(saelens(tmp_path / "c"))
+    assert "not sparse" in str(check_l0(dense, X))
+    promised = load_sae(gemma(tmp_path / "d"))
+    assert "its files say 71" in str(check_l0(promised, X))
+    silent = load_sae(saelens(tmp_path / "e", {**PLAIN, "b_enc": torch.full((D_SAE,), -1e3)}))
+    assert "no latent fires on any of 50 tokens" in str(check_l0(silent, X))
+    few = load_sae(sparsify(tmp_path / "f", k=15))
+    assert "so few are positive" in str(check_l0(few, X))
+
+
+class Dense:
+    d_in = D_IN
+
+    def encode(self, x: Tensor) -> Tensor:
+        return relu(x @ W_ENC)
+
+
+class Sparse:
+    cfg = SimpleNamespace(d_in=D_IN, num_latents=D_SAE)
+
+    def encode(self, x: Tensor) -> Any:
+        acts, indices = relu(x @ W_ENC).topk(3)
+        return SimpleNamespace(top_acts=acts, top_indices=indices)
+
+
+@pytest.mark.parametrize("wrapped", [Dense(), Sparse()])
+def test_any_object_with_encode_is_an_encoder(wrapped: Any) -> None:
+    adapted = AdaptedEncoder(wrapped)
+    assert (adapted.d_in, adapted.d_sae, adapted.encodes_columns_alone) == (D_IN, D_SAE, False)
+    full = relu(X @ W_ENC)
+    expected = full if isinstance(wrapped, Dense) else top(full, 3)
+    torch.testing.assert_close(adapted.encode(X.view(5, 10, D_IN)), expected.view(5, 10, D_SAE))
+    columns = torch.tensor([4, 1])
+    torch.testing.assert_close(adapted.encoder(columns)(X), expected[:, columns])
+
+
+def test_an_object_that_does_not_encode_is_refused() -> None:
+    with pytest.raises(SubjectError, match="has no method `encode`"):
+        AdaptedEncoder(object())

@@ -1,0 +1,294 @@
+"""Every architecture is built from its configuration with about 20,000 parameters; no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from autointerp.errors import SubjectError
+from autointerp.subjects.language_model import HookedLanguageModel, load_language_model
+
+transformers = pytest.importorskip("transformers")
+
+VOCABULARY, D_MODEL, D_MLP, LAYERS = 300, 16, 40, 3
+
+LLAMA_LIKE: dict[str, Any] = {
+    "hidden_size": D_MODEL,
+    "intermediate_size": D_MLP,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 64,
+}
+GEMMA_LIKE = {**LLAMA_LIKE, "head_dim": 8, "sliding_window": 64}
+MIXTURE = {
+    **LLAMA_LIKE,
+    "num_local_experts": 2,
+    "num_experts": 2,
+    "num_experts_per_tok": 1,
+    "moe_intermediate_size": D_MLP,
+    "shared_expert_intermediate_size": D_MLP,
+    "decoder_sparse_step": 1,
+}
+GPT_LIKE: dict[str, Any] = {
+    "n_embd": D_MODEL, "n_layer": LAYERS, "n_head": 2, "n_inner": D_MLP, "n_positions": 64,
+    "rotary_dim": 4,
+}  # fmt: skip
+
+DENSE: dict[str, dict[str, Any]] = {
+    "gpt2": GPT_LIKE,
+    "gptj": GPT_LIKE,
+    "codegen": {**GPT_LIKE, "n_head": 4},  # its projections are for 4 heads at least
+    "gpt_bigcode": GPT_LIKE,
+    "gpt_neo": {
+        "hidden_size": D_MODEL, "num_layers": LAYERS, "num_heads": 2, "intermediate_size": D_MLP,
+        "attention_types": [[["global", "local", "global"], 1]], "max_position_embeddings": 64,
+    },
+    "gpt_neox": LLAMA_LIKE,
+    "llama": LLAMA_LIKE,
+    "mistral": LLAMA_LIKE,
+    "qwen2": LLAMA_LIKE,
+    "qwen3": {**LLAMA_LIKE, "head_dim": 8},
+    "gemma": {**LLAMA_LIKE, "head_dim": 8},
+    "gemma2": GEMMA_LIKE,
+    "gemma3_text": GEMMA_LIKE,
+    "phi": LLAMA_LIKE,
+    "phi3": {**LLAMA_LIKE, "pad_token_id": 0},
+    "opt": {
+        "hidden_size": D_MODEL, "ffn_dim": D_MLP, "num_hidden_layers": LAYERS,
+        "num_attention_heads": 2, "max_position_embeddings": 64, "word_embed_proj_dim": D_MODEL,
+    },
+    "bloom": {"hidden_size": 10, "n_layer": LAYERS, "n_head": 2},  # its MLP is 4 × as wide
+    "falcon": {
+        "hidden_size": D_MODEL, "num_hidden_layers": LAYERS, "num_attention_heads": 2,
+        "ffn_hidden_size": D_MLP,
+    },
+    "mpt": {"d_model": 10, "n_layers": LAYERS, "n_heads": 2, "max_seq_len": 64},
+    "stablelm": LLAMA_LIKE,
+    "olmo": LLAMA_LIKE,
+    "olmo2": LLAMA_LIKE,
+    "starcoder2": LLAMA_LIKE,
+    "cohere": LLAMA_LIKE,
+    "granite": LLAMA_LIKE,
+    "nemotron": {**LLAMA_LIKE, "hidden_act": "relu2"},
+    "smollm3": LLAMA_LIKE,
+}  # fmt: skip
+MIXTURES = {"mixtral": MIXTURE, "qwen2_moe": MIXTURE, "qwen3_moe": MIXTURE, "olmoe": MIXTURE}
+RECTIFIED = {"opt", "nemotron"}
+
+
+def tokenizer() -> Any:
+    """A byte-level BPE whose BOS, EOS and padding are all id 0, as in Pythia."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY - 4,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    backend.train_from_iterator(["the cat sat on the mat and the dog"] * 3, trainer)
+    special = dict.fromkeys(("bos_token", "eos_token", "pad_token"), "<|endoftext|>")
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **special)
+
+
+def built(kind: str, **extra: Any) -> Any:
+    sizes = {**DENSE, **MIXTURES}[kind]
+    ids = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None, "vocab_size": VOCABULARY}
+    config = transformers.AutoConfig.for_model(kind, **{**ids, **sizes, **extra})
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    for parameter in model.parameters():  # biases and norms must matter, too
+        parameter.data.add_(0.1 * torch.randn(parameter.shape))
+    return model
+
+
+@pytest.fixture(scope="module", params=list(DENSE))
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def dense(kind: str) -> Any:
+    return built(kind)
+
+
+def hooked(model: Any, site: str) -> HookedLanguageModel:
+    return HookedLanguageModel(model, tokenizer(), site, name="tiny")
+
+
+def window(rows: int = 3, length: int = 11) -> tuple[torch.Tensor, torch.Tensor]:
+    ids = torch.randint(
+        1, VOCABULARY - 4, (rows, length), generator=torch.Generator().manual_seed(2)
+    )
+    return ids, torch.ones(rows, length, dtype=torch.bool)
+
+
+def test_the_residual_is_the_hidden_state_that_the_model_itself_reports(dense: Any) -> None:
+    ids, attention = window()
+    with torch.no_grad():
+        states = dense(input_ids=ids, output_hidden_states=True).hidden_states
+    for layer in (0, 1):
+        found = hooked(dense, f"layers.{layer}.residual").activations(ids, attention)
+        torch.testing.assert_close(found, states[layer + 1], atol=1e-5, rtol=1e-5)
+        next_input = hooked(dense, f"layers.{layer + 1}.input").activations(ids, attention)
+        torch.testing.assert_close(next_input, states[layer + 1], atol=1e-5, rtol=1e-5)
+
+
+def test_neurons_are_what_the_down_projection_reads(dense: Any, kind: str) -> None:
+    ids, attention = window()
+    neurons = hooked(dense, "layers.1.mlp.neurons")
+    written = hooked(dense, "layers.1.mlp").activations(ids, attention)
+    values = neurons.activations(ids, attention)
+    assert neurons.d_site == D_MLP
+    down = neurons._at.module
+    torch.testing.assert_close(down(values), written, atol=1e-5, rtol=1e-5)
+    assert neurons.signed == (kind not in RECTIFIED)
+    assert bool((values < 0).any()) == neurons.signed
+
+
+def test_attention_is_the_heads_projected(dense: Any) -> None:
+    ids, attention = window()
+    heads = hooked(dense, "layers.1.attention.heads")
+    written = hooked(dense, "layers.1.attention")
+    projected = heads._at.module(heads.activations(ids, attention))
+    torch.testing.assert_close(projected, written.activations(ids, attention), atol=1e-5, rtol=1e-5)
+    assert heads._at.module is written._at.module
+    assert "mlp" not in heads._at.path
+
+
+def test_padding_on_either_side_leaves_every_token_as_it_was(dense: Any) -> None:
+    ids, attention = window(rows=1, length=7)
+    model = hooked(dense, "layers.2.mlp.neurons")
+    alone = model.activations(ids, attention)
+    filler = torch.zeros(1, 4, dtype=torch.long)
+    for side in ("right", "left"):
+        parts = (ids, filler) if side == "right" else (filler, ids)
+        masks = [torch.ones_like(part, dtype=torch.bool) & (part is ids) for part in parts]
+        found = model.activations(torch.cat(parts, 1), torch.cat(masks, 1))
+        kept = found[:, :7] if side == "right" else found[:, 4:]
+        torch.testing.assert_close(kept, alone, atol=2e-5, rtol=1e-4)
+        padding = found[:, 7:] if side == "right" else found[:, :4]
+        assert not padding.any()
+
+
+def test_intervening_changes_the_logits_as_the_changed_site_would(dense: Any) -> None:
+    ids, attention = window()
+    with torch.no_grad():
+        expected = dense(input_ids=ids).logits.float()
+    for part in ("residual", "mlp", "mlp.neurons", "attention", "attention.heads", "input"):
+        model = hooked(dense, f"layers.1.{part}")
+        same = model.logits(ids, attention, lambda x: x.clone())
+        torch.testing.assert_close(same, expected, atol=1e-5, rtol=1e-5)
+        changed = model.logits(ids, attention, lambda x: x * 0)
+        assert not torch.allclose(changed, expected, atol=1e-4)
+        torch.testing.assert_close(model.logits(ids, attention), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_nothing_after_the_site_is_computed(dense: Any) -> None:
+    model = hooked(dense, "layers.0.mlp.neurons")
+    calls: list[str] = []
+    handles = [
+        module.register_forward_pre_hook(lambda *_, name=name: calls.append(name))
+        for name, module in dense.named_modules()
+        if "lm_head" in name or name.startswith(f"{model.layers_path}.1")
+    ]
+    ids, attention = window()
+    model.activations(ids, attention)
+    for handle in handles:
+        handle.remove()
+    assert len(handles) > 1
+    assert calls == []
+
+
+def test_a_gated_mlp_has_the_product_of_gate_and_up_as_neurons() -> None:
+    model = built("llama")
+    reads = hooked(model, "layers.1.mlp.input")
+    neurons = hooked(model, "layers.1.mlp.neurons")
+    mlp = model.model.layers[1].mlp
+    x = reads.activations(*window())
+    by_hand = torch.nn.functional.silu(mlp.gate_proj(x)) * mlp.up_proj(x)
+    torch.testing.assert_close(neurons.activations(*window()), by_hand)
+
+
+@pytest.mark.parametrize("kind", list(MIXTURES))
+def test_neurons_of_a_mixture_of_experts_are_refused_and_its_output_is_not(kind: str) -> None:
+    model = built(kind)
+    with pytest.raises(SubjectError, match=r"mixture of experts.*use layers\.1\.mlp"):
+        hooked(model, "layers.1.mlp.neurons")
+    assert hooked(model, "layers.1.mlp").activations(*window()).shape == (3, 11, D_MODEL)
+
+
+def test_a_raw_module_path_is_a_site() -> None:
+    model = built("gpt2")
+    norm = hooked(model, "transformer.h.1.ln_2")
+    torch.testing.assert_close(
+        norm.activations(*window()), hooked(model, "layers.1.mlp.input").activations(*window())
+    )
+    before = hooked(model, "transformer.h.1.mlp.c_proj.input")
+    neurons = hooked(model, "layers.1.mlp.neurons")
+    torch.testing.assert_close(before.activations(*window()), neurons.activations(*window()))
+
+
+@pytest.mark.parametrize(
+    ("site", "message"),
+    [
+        ("layers.9.mlp", "tiny has layers 0 to 2"),
+        ("layers.1.mlp.neuron", r"did you mean 'layers\.1\.mlp\.neurons'.*layers\.0–2\.residual"),
+        ("nowhere", "no site 'nowhere' in tiny"),
+    ],
+)
+def test_a_wrong_site_is_refused_with_the_sites_there_are(site: str, message: str) -> None:
+    with pytest.raises(SubjectError, match=message):
+        hooked(built("gpt2"), site)
+
+
+def test_an_sae_of_another_width_is_refused_with_both_numbers() -> None:
+    model = hooked(built("gpt2"), "layers.1.mlp.neurons")
+    model.check_width(D_MLP)
+    with pytest.raises(
+        SubjectError, match=r"reads 16 activations, layers\.1\.mlp\.neurons.* has 40"
+    ):
+        model.check_width(16)
+
+
+def test_bos_of_id_0_is_a_special_id() -> None:
+    model = hooked(built("gpt_neox"), "layers.1.residual")
+    assert model.bos == 0
+    assert model.special_ids == {0}
+
+
+def test_the_digest_tells_other_weights_and_other_configurations() -> None:
+    one, same, other = built("gpt2"), built("gpt2"), built("gpt2", layer_norm_epsilon=1e-3)
+    digests = [hooked(model, "layers.1.residual").digest for model in (one, same, other)]
+    assert digests[0] == digests[1] != digests[2]
+    one.transformer.h[2].mlp.c_fc.weight.data += 1e-3
+    assert hooked(one, "layers.1.residual").digest != digests[0]
+
+
+def test_a_saved_model_loads_from_its_folder_in_the_dtype_asked_for(tmp_path: Path) -> None:
+    model = built("gpt_neox")
+    model.save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    found = load_language_model(str(tmp_path), "layers.1.mlp")
+    ids, attention = window()
+    expected = hooked(model, "layers.1.mlp").activations(ids, attention)
+    torch.testing.assert_close(found.activations(ids, attention), expected)
+    half = load_language_model(str(tmp_path), "layers.1.mlp", dtype="bfloat16")
+    near = half.activations(ids, attention)
+    assert near.dtype == torch.float32
+    torch.testing.assert_close(near, expected, atol=0.05, rtol=0.1)
+    assert found.tokenise(["the cat"]) == [tokenizer()("the cat")["input_ids"]]
+    assert found.context_length == 64
+
+
+def test_a_model_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(SubjectError, match="cannot load model") as error:
+        load_language_model(str(tmp_path / "none"), "layers.1.mlp")
+    assert "\n" not in str(error.value)

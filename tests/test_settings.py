@@ -1,0 +1,177 @@
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autointerp.errors import SettingsError, UnknownName
+from autointerp.settings import (
+    HarvestSettings,
+    RunSettings,
+    SampleSettings,
+    SubjectSettings,
+    first_difference,
+    from_mapping,
+    load_settings,
+    read_settings,
+)
+
+COUNTS = st.integers(1, 1000)
+SHARES = st.floats(0, 1)
+NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
+SOME_NAMES = NAMES.filter(bool)
+
+ANY_SETTINGS = st.builds(
+    RunSettings,
+    subject=st.builds(SubjectSettings, model=SOME_NAMES, site=SOME_NAMES, sae=NAMES, corpus=NAMES),
+    harvest=st.builds(
+        HarvestSettings,
+        tokens=st.integers(0, 10**9),
+        rows=COUNTS,
+        top=COUNTS,
+        per_interval=COUNTS,
+        fires=st.floats(0, 10),
+        explain_share=SHARES,
+    ),
+    sample=st.builds(SampleSettings, min_density=SHARES, max_density=SHARES),
+    seed=st.integers(0, 2**31),
+)
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "autointerp.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@given(settings=ANY_SETTINGS)
+def test_settings_survive_the_way_through_toml(settings: RunSettings):
+    import tomllib
+
+    content = tomllib.loads(tomli_w.dumps(dataclasses.asdict(settings)))
+    assert from_mapping(RunSettings, content, "x.toml") == settings
+
+
+@given(one=ANY_SETTINGS, other=ANY_SETTINGS)
+def test_digests_are_equal_exactly_where_nothing_that_matters_differs(
+    one: RunSettings, other: RunSettings
+):
+    assert (one.digest == other.digest) == (first_difference(one, other) is None)
+
+
+@given(settings=ANY_SETTINGS, rows=COUNTS)
+def test_device_and_batch_size_change_neither_digest_nor_run(settings: RunSettings, rows: int):
+    other = dataclasses.replace(
+        settings,
+        subject=dataclasses.replace(settings.subject, device="cuda"),
+        harvest=dataclasses.replace(settings.harvest, rows=rows),
+    )
+    assert other.digest == settings.digest
+    assert first_difference(other, settings) is None
+
+
+def test_every_other_setting_changes_the_digest_and_is_named_as_the_difference():
+    base = RunSettings()
+    for section in ("subject", "harvest", "sample"):
+        for field in dataclasses.fields(getattr(base, section)):
+            if field.name in ("device", "rows"):
+                continue
+            value = getattr(getattr(base, section), field.name)
+            changed = value + "x" if isinstance(value, str) else value + 1
+            part = dataclasses.replace(getattr(base, section), **{field.name: changed})
+            other = dataclasses.replace(base, **{section: part})
+            assert other.digest != base.digest, field.name
+            assert first_difference(other, base) == (
+                f"{section}.{field.name} is {changed!r}, not {value!r}"
+            )
+    assert first_difference(dataclasses.replace(base, seed=3), base) == "seed is 3, not 0"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("colour = 1", r"unknown key 'colour' \(known: subject, harvest, sample, seed\)"),
+        ("[harvest]\ntopp = 3", r"unknown key 'harvest.topp' \(known: tokens, window"),
+        ('[harvest]\ntop = "3"', "harvest.top = '3' must be a whole number"),
+        ("[harvest]\ntop = 3.0", "harvest.top = 3.0 must be a whole number"),
+        ("[harvest]\ntop = true", "harvest.top = True must be a whole number"),
+        ("[harvest]\ntop = 0", "harvest.top = 0 must be at least 1"),
+        ("[harvest]\ntokens = -1", "harvest.tokens = -1 must not be negative"),
+        ("[harvest]\nexplain_share = 1.5", "harvest.explain_share = 1.5 must be a share from 0"),
+        ("[sample]\nmin_density = -0.1", "sample.min_density = -0.1 must be a share from 0 to 1"),
+        ("[sample]\nmin_density = nan", "sample.min_density = nan must be a share from 0 to 1"),
+        ("[harvest]\nfires = nan", "harvest.fires = nan must"),
+        ("[harvest]\nfires = inf", "harvest.fires = inf must"),
+        ('[subject]\nmodel = ""', "subject.model"),
+        ('[subject]\ndevice = "gpu"', "subject.device = 'gpu' must be"),
+        ("[harvest]\nwindow = 1", "harvest.window = 1 must be 0 or at least 2"),
+        ("[harvest]\ntokens = []", r"harvest.tokens = \[\] must be a whole number"),
+        ("seed = -1", "seed = -1 must not be negative"),
+        ("subject = 3", r"\[subject\] must be a table"),
+        ("seed = 1\nseed = 2", "is not valid TOML"),
+        ("seed = ", "is not valid TOML: .*end of document"),
+    ],
+)
+def test_what_is_wrong_is_named_with_file_key_and_remedy(tmp_path: Path, text: str, told: str):
+    with pytest.raises(SettingsError, match=told) as raised:
+        read_settings(written(tmp_path, text))
+    assert "autointerp.toml" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_not_utf_8_is_named(tmp_path: Path):
+    file = tmp_path / "autointerp.toml"
+    file.write_bytes(b"seed = 1 # \xff")
+    with pytest.raises(SettingsError, match=r"autointerp\.toml"):
+        read_settings(file)
+
+
+def test_a_whole_number_stands_for_a_share(tmp_path: Path):
+    settings = read_settings(written(tmp_path, "[sample]\nmax_density = 1\n"))
+    assert settings.sample.max_density == 1.0
+    assert isinstance(settings.sample.max_density, float)
+
+
+def test_paths_beside_the_file_become_absolute_and_hub_names_stay(tmp_path: Path):
+    (tmp_path / "sae.safetensors").touch()
+    text = '[subject]\nmodel = "gpt2"\nsae = "sae.safetensors"\ncorpus = "not-there.npz"\n'
+    subject = read_settings(written(tmp_path, text)).subject
+    assert subject.model == "gpt2"
+    assert subject.sae == str(tmp_path / "sae.safetensors")
+    assert subject.corpus == "not-there.npz"
+
+
+def test_an_empty_file_gives_the_settings_of_the_embedded_subject(tmp_path: Path):
+    assert read_settings(written(tmp_path, "")) == load_settings("embedded") == RunSettings()
+
+
+def test_a_seed_on_the_command_line_replaces_the_one_in_the_file(tmp_path: Path):
+    file = written(tmp_path, "seed = 4\n")
+    assert load_settings(str(file)).seed == 4
+    assert load_settings(str(file), seed=0).seed == 0
+
+
+def test_a_negative_seed_on_the_command_line_is_refused():
+    with pytest.raises(SettingsError, match="--seed -1 must not be negative"):
+        load_settings("embedded", seed=-1)
+
+
+def test_a_subject_that_is_neither_name_nor_file_is_unknown():
+    with pytest.raises(UnknownName, match=r"unknown subject 'embeded'; did you mean 'embedded'"):
+        load_settings("embeded")
+
+
+@given(value=st.one_of(st.none(), st.integers(), st.text(), st.lists(st.integers()), st.floats()))
+def test_a_table_is_never_taken_from_anything_else(value: Any):
+    with pytest.raises(SettingsError):
+        from_mapping(HarvestSettings, value, "x.toml", "harvest")
+
+
+def test_defaults_are_within_their_own_ranges():
+    settings = RunSettings()
+    assert from_mapping(RunSettings, dataclasses.asdict(settings), "x.toml") == settings
+    assert not math.isnan(settings.harvest.fires)
