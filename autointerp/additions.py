@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import keyword
 import pkgutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,7 +28,7 @@ def addition(package: ModuleType, kind: str, name: str) -> ModuleType:
     """
     if name not in names_in(package):
         raise UnknownName(kind, name, names_in(package))
-    return importlib.import_module(f"{package.__name__}.{name.replace('-', '_')}")
+    return importlib.import_module(f"{package.__name__}.{_module(name)}")
 
 
 def described(room: str) -> list[tuple[str, str]]:
@@ -36,12 +37,20 @@ def described(room: str) -> list[tuple[str, str]]:
     The files are read, not imported: a list of raters must not load every rater's libraries.
     """
     folder = Path(__file__).parent / room
-    return [(name, _first_line(folder, name.replace("-", "_"))) for name in _names([str(folder)])]
+    return [(name, _first_line(folder, _module(name))) for name in _names([str(folder)])]
 
 
 def _names(path: Iterable[str]) -> list[str]:
     found = (module.name for module in pkgutil.iter_modules(path))
-    return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
+    return sorted(
+        name.removesuffix("_").replace("_", "-") for name in found if not name.startswith("_")
+    )
+
+
+def _module(name: str) -> str:
+    """Return the module of a name; one that Python keeps for itself ends in an underscore."""
+    module = name.replace("-", "_")
+    return f"{module}_" if keyword.iskeyword(module) else module
 
 
 def _first_line(folder: Path, module: str) -> str:

@@ -23,7 +23,8 @@ from autointerp.raters import AttemptFailed, BatchRater, Rater, RaterOptions, Se
 from autointerp.rating import pending_work, read_rating
 from autointerp.records import Reply, Request
 from autointerp.retrying import RetryPolicy
-from autointerp.rubrics import Rubric, anchor_order, load_rubric
+from autointerp.rubrics import Rubric, anchor_order
+from autointerp.scorers import load_asked
 from autointerp.store import Run
 
 CHUNK = 200
@@ -76,22 +77,22 @@ def submit_batches(
     collected. Raises BadInput if the rater has no batch API, RaterError if it refuses.
     """
     able = batch_rater(rater)
-    work = pending_work(run, item_ids, rater.name, repeats)
-    if not work:
+    in_doubt = any(batch["state"] == "intended" for batch in run.open_batches())
+    if not in_doubt and not pending_work(run, item_ids, rater.name, repeats):
         return BatchCounts()
-    return asyncio.run(
-        _submit(run, work, rubric, able, asked, rubric_name, options, budget_usd, retry)
-    )
+    settings = (asked, rubric_name, options, repeats, budget_usd, retry)
+    return asyncio.run(_submit(run, item_ids, rubric, able, *settings))
 
 
 async def _submit(
     run: Run,
-    work: Sequence[tuple[str, int]],
+    item_ids: Sequence[str],
     rubric: Rubric,
     rater: Any,
     asked: str,
     rubric_name: str,
     options: RaterOptions,
+    repeats: int,
     budget_usd: float | None,
     retry: RetryPolicy | None,
 ) -> BatchCounts:
@@ -99,8 +100,7 @@ async def _submit(
     await _open(run, rater)
     try:
         await _settle_intended(run, rater, retry)
-        handed_over = run.work_in_batches(rater.name)
-        work = [one for one in work if one not in handed_over]
+        work = pending_work(run, item_ids, rater.name, repeats)
         in_batches = sum(batch["most_usd"] or 0.0 for batch in run.open_batches())
         budget = Budget(budget_usd, run.spent_usd() + in_batches, rater.price)
         for requests, most_usd in _parts(run, work, rubric, rater, budget, counts):
@@ -186,7 +186,7 @@ def collect_batches(
     counts = BatchCounts()
     for batch in run.open_batches():
         rater = batch_rater(load(batch["asked"], RaterOptions(**json.loads(batch["options"]))))
-        rubric = load_rubric(batch["rubric"])
+        rubric = load_asked(batch["rubric"])
         if rubric.digest != batch["rubric_digest"]:
             raise RunMismatch(
                 f"rubric '{batch['rubric']}' has changed since its batch was handed over; "
@@ -308,7 +308,10 @@ async def _steady(
     ask: Callable[[], Awaitable[T]], rater: Any, retry: RetryPolicy | None
 ) -> T:
     """Return what `ask` gives, asked again where that may help. Raises RaterError if it cannot."""
+    async def once() -> T:
+        return await ask()
+
     try:
-        return await (retry or RetryPolicy()).retrying(asyncio.sleep)(ask)
+        return await (retry or RetryPolicy()).retrying(asyncio.sleep)(once)
     except AttemptFailed as failed:
         raise RaterError(f"{rater.name}: {failed}") from None

@@ -193,9 +193,11 @@ def _pooled(
         raters = [r for r in table if first[r].notna().any() and second[r].notna().any()]
         if len(raters) < 2:
             continue
-        pair = [group[raters].dropna(how="all").to_numpy() for group in (first, second)]
-        resamples = 2_000 if max(map(len, pair)) <= 2_000 else 200
-        found = bootstrap_superiority(*pair, rng, raters_too=True, resamples=resamples, level=level)
+        one, other = (group[raters].dropna(how="all").to_numpy() for group in (first, second))
+        resamples = 2_000 if max(len(one), len(other)) <= 2_000 else 200
+        found = bootstrap_superiority(
+            one, other, rng, raters_too=True, resamples=resamples, level=level
+        )
         yield Pooled(rubric, tuple(raters), *PRIMARY, found)
 
 

@@ -7,6 +7,7 @@
     │   ├── RubricError            a rubric file that does not follow the form
     │   ├── SubjectError           weights, tokenizer or site that do not fit together
     │   ├── CorpusError            a corpus that is missing, malformed or too short
+    │   ├── ExchangeError          a file to import that is not of its form
     │   ├── TooFewUnits            more units asked for than exist or pass the filter
     │   ├── TooFewRatings          a statistic asked for on too little data
     │   └── RunMismatch            the run on disk was made with other settings
@@ -58,6 +59,10 @@ class SubjectError(BadInput):
 
 
 class CorpusError(BadInput):
+    pass
+
+
+class ExchangeError(BadInput):
     pass
 
 

@@ -6,56 +6,17 @@ and nothing that shares a document with it is ever used to try it: `check_held_o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from autointerp.errors import BadInput
-from autointerp.probes import (
-    Probe,
-    add_probes,
-    over_intervals,
-    probe_item,
-    unique_places,
-    whole,
-)
-from autointerp.raters import Rater
-from autointerp.rating import RatingCounts, RatingPolicy, Tally, rate_items
-from autointerp.records import Context, Item, Status
+from autointerp.probes import Probe, over_intervals, unique_places, whole
+from autointerp.records import Context, Status
 from autointerp.store import Run
-from autointerp.tasks import UNKNOWN, make_task
+from autointerp.tasks import EXPLAIN, UNKNOWN
 
 TOP, OF_INTERVALS = 10, 10  # contexts that an explainer sees: strongest, and over all intervals
-
-TASK = make_task(
-    "explain",
-    1,
-    "What does this unit respond to?",
-    "describe",
-    """
-You are shown where one unit of a language model fires. A unit is a number that the model computes \
-at every token of a text; it fires where that number is above zero. Say in a few words what the \
-unit responds to.
-
-{shown}
-
-The first contexts are those in which it fires most strongly; the rest are drawn over the whole \
-range of its firing, from strong to weak.
-
-How to describe
-
-- Say what the tokens on which it fires have in common, or what stands round them: form, grammar, \
-meaning, subject, kind of text. A good description tells somebody who has never seen these \
-contexts on which tokens of a new text the unit fires, and on which it does not.
-- Be as specific as the contexts allow and as short as that permits. Name exact tokens where the \
-unit responds to exact tokens.
-- Weak firing may be about something else than strong firing. If one description does not fit \
-both, describe the strong firing.
-- If the contexts share nothing that can be named, the description is "Unknown".
-
-{reply}""",
-    description=False,
-)
 
 
 @dataclass(frozen=True)
@@ -137,33 +98,9 @@ def explain_probes(
                 for number in explained_contexts(contexts, evidence)
             )
             probes.append(
-                Probe(TASK.id, TASK.digest, evidence, unit_id, peaks[unit_id], questions)
+                Probe(EXPLAIN.id, EXPLAIN.digest, evidence, unit_id, peaks[unit_id], questions)
             )
     return probes
-
-
-def explain(
-    run: Run,
-    unit_ids: Iterable[int],
-    rater: Rater,
-    progress: Callable[[Tally], None] = lambda tally: None,
-    policy: RatingPolicy | None = None,
-) -> RatingCounts:
-    """Have `rater` describe the units that it has not described yet.
-
-    The descriptions are in the view `explanation`; see `explanations`. Raises as `rate_items`.
-    """
-    ids = add_probes(run, explain_probes(run, unit_ids, rater.evidence))
-    return rate_items(run, sorted(ids), TASK, rater, 1, progress, policy)
-
-
-def explain_items(run: Run, unit_ids: Iterable[int], rater: Rater) -> list[Item]:
-    """Return what `rater` would be asked, as it would see it; nothing is stored."""
-    probes = explain_probes(run, unit_ids, rater.evidence)
-    numbers = {q.context for probe in probes for q in probe.questions}
-    contexts = run.contexts_numbered(sorted(numbers))
-    seed = run.settings.seed
-    return [probe_item(probe.item_id(seed), probe, contexts, TASK) for probe in probes]
 
 
 def explainers(run: Run) -> list[str]:

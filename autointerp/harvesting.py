@@ -328,8 +328,8 @@ class Chunk:
         width = block.shape[2]
         around = ((places * width + columns)[:, None]) + self.reach * width
         np.clip(around, 0, block.numel() - 1, out=around)
-        activations = block.reshape(-1).take(torch.from_numpy(around).to(block.device))
-        activations = activations.cpu().numpy()
+        taken = block.reshape(-1).take(torch.from_numpy(around).to(block.device))
+        activations = taken.cpu().numpy()
         return Entries(
             key=2 * columns + self.place_split[places],
             value=activations[:, self.each_side].copy(),

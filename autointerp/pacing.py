@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from autointerp.raters import Headroom
 
 FIRST = 16
-COOL_DOWN_S = 1.0
 LONGEST_PAUSE_S = 300.0
 
 
@@ -21,8 +20,7 @@ class ConcurrencyLimit:
     """Slots for calls in flight: few at first, more while all are taken, half on a refusal.
 
     Grows by one for each reply until the first refusal, which doubles it every round; after that
-    by one a round. Refusals within a cool-down of the last one count once: they were all sent
-    before the limit fell.
+    by one a round. A refused call that was sent before the limit last fell says nothing new.
     """
 
     def __init__(self, most: int) -> None:
@@ -36,8 +34,8 @@ class ConcurrencyLimit:
         self._timer: asyncio.TimerHandle | None = None
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Hold a slot; waits for one, and for the end of a pause, first come first served."""
+    async def slot(self) -> AsyncIterator[float]:
+        """Hold a slot, and yield when it was got; first come first served, and after a pause."""
         if self._waiting or not self._free():
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
@@ -51,7 +49,7 @@ class ConcurrencyLimit:
         else:
             self.in_use += 1
         try:
-            yield
+            yield asyncio.get_running_loop().time()
         finally:
             self._release()
 
@@ -61,10 +59,10 @@ class ConcurrencyLimit:
             self.value += 1.0 / self.value if self._ever_refused else 1.0
             self.value = min(self.value, float(self.most))
 
-    def refused(self, retry_after_s: float | None) -> None:
+    def refused(self, sent_at: float, retry_after_s: float | None = None) -> None:
         """The server is too busy: halve, and pause for as long as it says."""
         now = asyncio.get_running_loop().time()
-        if now - self._refused_at > COOL_DOWN_S:
+        if sent_at >= self._refused_at:
             self.value = max(1.0, self.value / 2)
             self._refused_at = now
         self._ever_refused = True

@@ -112,10 +112,11 @@ def plan_session(
     training = [] if trained else _training(run, practice, rubric, seed)
     needed = sorted({*ids, *(one.item for one in training)})
     shown = {item.id: shown_item(item, rubric) for item in load_items(run, needed, rubric)}
-    contexts, _, short = matched(list(shown.values()))
+    contexts, alike, short = matched(list(shown.values()))
+    shown = {item.id: item for item in alike}
     left_out = Counter(ids[item.id] for item in short if item.id in ids)
-    kept = [item for item in ids if len(shown[item].contexts) == contexts]
-    training = [one for one in training if len(shown[one.item].contexts) == contexts]
+    kept = [item for item in ids if item in shown]
+    training = [one for one in training if one.item in shown]
     to_rate = sorted(item for item in kept if item not in rated)
     if sitting.overlap and rater:
         gold = {item for item in to_rate if ids[item] in controls}

@@ -100,6 +100,10 @@ def rate(wish: Wish, console: Console, dry_run: bool = False) -> RatingCounts:
     """Draw, blind and rate what the wish asks for and the run lacks."""
     wanted = wanted_units(wish)
     rubric = load_rubric(wish.rubric)
+    if rubric.shows.description:
+        raise BadInput(
+            f"rubric '{rubric.id}' is about descriptions; call `describing.rate_descriptions`"
+        )
     rater = load_rater(wish.rater, wish.options)
     settings = load_settings(wish.subject, wish.seed)
     if dry_run:
@@ -118,7 +122,7 @@ def rate(wish: Wish, console: Console, dry_run: bool = False) -> RatingCounts:
             for units in drawn.values()
             for identifier in make_items(run, units, rubric, rater.evidence)
         ]
-        counts = _ask(run, sorted(ids), rubric, rater, wish, console)
+        counts = ask(run, sorted(ids), rubric, rater, wish, console)
         run.log("rated", rater=rater.name, rubric=rubric.id, statuses=dict(counts.statuses))
     units = ", ".join(f"{n} {name}" for name, n in wanted.items())
     told = ", ".join(f"{n} {status}" for status, n in sorted(counts.statuses.items()))
@@ -136,7 +140,7 @@ def rate(wish: Wish, console: Console, dry_run: bool = False) -> RatingCounts:
     return counts
 
 
-def _ask(
+def ask(
     run: Run, ids: Sequence[str], rubric: Rubric, rater: Rater, wish: Wish, console: Console
 ) -> RatingCounts:
     """Rate what is pending, or hand it to the batch API."""

@@ -425,7 +425,7 @@ class _Engine:
         cost: float | None = None
         try:
             await self.pacer.take(tokens)
-            async with self.limit.slot():
+            async with self.limit.slot() as sent_at:
                 if self.stopping.is_set():
                     raise _Stopped
                 number, job.attempt = job.attempt, job.attempt + 1
@@ -436,7 +436,7 @@ class _Engine:
                     self.pacer.landed(tokens, self._headroom())
         except AttemptFailed as failed:
             if failed.kind in ("busy", "timeout"):
-                self.limit.refused(failed.retry_after_s)
+                self.limit.refused(sent_at, failed.retry_after_s)
             cost = reserved if failed.perhaps_billed else None
             lost = Reply(failed.text, "error", error=str(failed), details={"kind": failed.kind})
             await self.outbox.put(_Entry((job.request, number, lost), None))

@@ -35,8 +35,9 @@ class UnitSummary:
     """What the harvest knows of a unit beside its contexts.
 
     Attributes:
-        density: Share of unmasked tokens on which the unit fires, 0 to 1.
-        tokens: Unmasked tokens that were read.
+        density: Share of unmasked tokens on which the unit fires, 0 to 1; None where the file
+            that the unit was imported from does not say.
+        tokens: Unmasked tokens that were read; None likewise.
         peak: The largest activation, in the subject's own units; 0 if it never fired.
         order: Place in the seeded random order of its source, from 0; the sample of n units is
             the first n eligible ones.
@@ -47,8 +48,8 @@ class UnitSummary:
     """
 
     unit: Unit
-    density: float
-    tokens: int
+    density: float | None
+    tokens: int | None
     peak: float
     order: int
     outcome: Outcome
@@ -70,7 +71,9 @@ class Context:
             the unit's maximum); None where the unit is silent on the focus token.
         split: Raters that explain see `explain`; what scores an explanation sees `score`.
             No document is in both.
-        silent: The unit is silent on every token of the window, as computed, not assumed.
+        silent: The unit is silent on every token of the window, as computed, not assumed; but
+            where an imported file has no silent contexts, others' stand in, and the unit's note
+            says so.
         document: Index of the document in the corpus.
         position: Index of the focus token in its document.
     """

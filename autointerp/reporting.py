@@ -6,7 +6,6 @@ import base64
 import gzip
 import hashlib
 import importlib.metadata
-import io
 import json
 import os
 import re
@@ -184,17 +183,10 @@ def _blocks(panels: Sequence[Panel]) -> list[Block]:
 
 def _draw(figure: Figure, folder: Path) -> str:
     """Save a picture as PNG and SVG; return the SVG as the page carries it."""
-    from autointerp.panels._style import house_style
+    from autointerp.panels._style import house_style, save
 
     with house_style(figure.name):
-        drawing = figure.draw()
-        drawing.savefig(folder / f"{figure.name}.png", bbox_inches="tight", pad_inches=0.12)
-        buffer = io.StringIO()
-        drawing.savefig(
-            buffer, format="svg", bbox_inches="tight", pad_inches=0.12, metadata={"Date": None}
-        )
-    svg = buffer.getvalue()
-    (folder / f"{figure.name}.svg").write_text(svg, encoding="utf-8")
+        svg = save(figure.draw(), folder / figure.name)
     return themed(svg, figure.name)
 
 
@@ -256,7 +248,7 @@ def page_script() -> str:
 def pack(values: Any) -> str:
     """Return JSON values as gzip in base64: small, and nothing in it can end a script element."""
     text = json.dumps(values, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    packed = gzip.compress(text.encode("utf-8", "backslashreplace"), mtime=0)
+    packed = gzip.compress(text.encode("utf-8", "backslashreplace"), 6, mtime=0)
     return base64.b64encode(packed).decode()
 
 

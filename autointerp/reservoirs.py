@@ -224,8 +224,10 @@ class Levelled(Buffered):
         of each, from 0; and the places in each interval [keys, intervals].
 
         All places of an interval with a priority under the least bound of the levels that it
-        overlaps are known, so they are a uniform draw. The size is exact where none of them is
-        full, else an estimate without bias (Cohen and Kaplan 2007, §3).
+        overlaps are known, so they are a uniform draw, and taken first. Where they are fewer than
+        `most`, which takes a level that is far denser outside the interval than the others are,
+        the rest comes from the other levels, lowest priority first. The size is exact where no
+        level is full, else an estimate without bias (Cohen and Kaplan 2007, §3).
         """
         keys = len(peaks)
         entries = self.kept
@@ -246,11 +248,12 @@ class Levelled(Buffered):
         counts = np.zeros((keys, intervals))
         np.add.at(counts, (entries.key[known], place[known]), 1)
         sizes = counts * np.where(bound < NEVER_FULL, 2.0**32 / bound, 1.0)
-        drawn, place = entries.take(known), place[known]
-        order = np.lexsort((drawn.position, drawn.document, drawn.priority, place, drawn.key))
-        ranks = rank_within((drawn.key[order], place[order]))
+        order = np.lexsort(
+            (entries.position, entries.document, entries.priority, ~known, place, entries.key)
+        )
+        ranks = rank_within((entries.key[order], place[order]))
         order = order[ranks < most]
-        return drawn.take(order), place[order], sizes
+        return entries.take(order), place[order], sizes
 
 
 def interval_of(

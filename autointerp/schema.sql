@@ -13,8 +13,8 @@ CREATE TABLE IF NOT EXISTS unit (
     sign TINYINT NOT NULL,
     ord INTEGER NOT NULL,                 -- place in the random order, from 0
     outcome VARCHAR NOT NULL,             -- eligible, dead, ultralow, dense
-    density DOUBLE NOT NULL,              -- share of tokens on which it fires
-    tokens BIGINT NOT NULL,               -- tokens read
+    density DOUBLE,                       -- share of tokens on which it fires; NULL if unknown
+    tokens BIGINT,                        -- tokens read; NULL if unknown
     peak FLOAT NOT NULL,                  -- largest activation, in the subject's units
     interval_tokens DOUBLE[] NOT NULL,    -- tokens on which it fires, by interval
     note VARCHAR NOT NULL,
@@ -25,6 +25,19 @@ CREATE TABLE IF NOT EXISTS source (
     source VARCHAR PRIMARY KEY,
     size INTEGER NOT NULL,                -- units that there are
     is_control BOOLEAN NOT NULL
+);
+
+-- Files that units came from, where they were not harvested.
+CREATE TABLE IF NOT EXISTS imported (
+    digest VARCHAR PRIMARY KEY,           -- of content, form and options
+    file VARCHAR NOT NULL,
+    sha256 VARCHAR NOT NULL,
+    form VARCHAR NOT NULL,
+    options JSON NOT NULL,
+    units INTEGER NOT NULL,
+    contexts BIGINT NOT NULL,
+    notes VARCHAR[] NOT NULL,             -- what a report is to say of it
+    made_at TIMESTAMP NOT NULL
 );
 
 CREATE TABLE IF NOT EXISTS context (
@@ -251,3 +264,12 @@ SELECT p.unit_id, r.rater AS explainer, r.status, r.description, r.rationale, p.
 FROM probe p JOIN current_rating r USING (item_id)
 WHERE p.task = 'explain' AND r.repeat = 0
 QUALIFY row_number() OVER (PARTITION BY p.unit_id, r.rater ORDER BY r.made_at DESC) = 1;
+
+-- Units that a scorer has no questions about, and why: their own outcome, never dropped.
+CREATE TABLE IF NOT EXISTS unprobed (
+    task VARCHAR NOT NULL,
+    design VARCHAR NOT NULL,
+    unit_id INTEGER NOT NULL,
+    outcome VARCHAR NOT NULL,             -- no silent contexts, no firing contexts, …
+    PRIMARY KEY (task, design, unit_id)
+);

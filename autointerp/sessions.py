@@ -212,15 +212,20 @@ def _shown_context(context: ItemContext, shows: Shows) -> ItemContext:
 
 
 def matched(items: Collection[Item]) -> tuple[int, list[Item], list[Item]]:
-    """Return the number of contexts that items must show, those that do, and those that do not.
+    """Return the number of contexts that all items shall show, those items, and those left out.
 
     A unit that fires rarely may have fewer contexts than the rubric asks for, and features are
-    the rarer: the number would tell the source. Such items are left out, not shortened: people
-    judge the very items that models judge.
+    the rarer: the number would tell the source. So it is one number for all: the largest that
+    nine in ten items have, which is the rubric's wherever the corpus is long enough, so that
+    people judge the very items that models judge. Items with more lose their weakest contexts;
+    those with fewer are left out, and counted.
     """
-    full = max((len(item.contexts) for item in items), default=0)
-    short = [item for item in items if len(item.contexts) < full]
-    return full, [item for item in items if len(item.contexts) == full], short
+    counts = sorted(len(item.contexts) for item in items)
+    if not counts:
+        return 0, [], []
+    number = max(1, counts[len(counts) // 10])
+    kept = [replace(i, contexts=i.contexts[:number]) for i in items if len(i.contexts) >= number]
+    return number, kept, [item for item in items if len(item.contexts) < number]
 
 
 # ----------------------------------------------------------------------------- as JSON values

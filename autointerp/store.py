@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from autointerp.subjects import Subject
 
 RUNS = Path("runs")
+IMPORTED = "imported"  # the subject of runs whose units come from files
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -82,6 +83,11 @@ class Run:
         """The settings that the run was made with."""
         return from_mapping(RunSettings, self.about["settings"], str(self.path / "run.toml"))
 
+    @property
+    def is_imported(self) -> bool:
+        """Whether its units come from files: then there is no subject to harvest more from."""
+        return bool(self.about["settings"]["subject"]["model"] == IMPORTED)
+
     def __enter__(self) -> Run:
         return self
 
@@ -104,23 +110,22 @@ class Run:
             self.connection.execute("BEGIN")
             yield
             self.connection.execute("COMMIT")
-        # A COMMIT that cannot be written is a TransactionException.
-        except (
-            duckdb.IOException,
-            duckdb.TransactionException,
-            duckdb.FatalException,
-            OSError,
-        ) as error:
-            with contextlib.suppress(duckdb.Error):
+        except (duckdb.IOException, duckdb.FatalException, OSError) as error:
+            raise self._unwritten(error) from None
+        except duckdb.TransactionException as error:
+            # So a COMMIT reports what it could not write, but a key that is taken, too.
+            if "constraint" in str(error).lower():
+                raise
+            raise self._unwritten(error) from None
+        finally:
+            with contextlib.suppress(duckdb.Error):  # none is open after a COMMIT
                 self.connection.execute("ROLLBACK")
-            raise StorageError(
-                f"cannot write {self.path / 'run.duckdb'} ({_first_line(error)}); "
-                "free some space or choose another folder, then give the same command again"
-            ) from None
-        except BaseException:
-            with contextlib.suppress(duckdb.Error):
-                self.connection.execute("ROLLBACK")
-            raise
+
+    def _unwritten(self, error: Exception) -> StorageError:
+        return StorageError(
+            f"cannot write {self.path / 'run.duckdb'} ({_first_line(error)}); "
+            "free some space or choose another folder, then give the same command again"
+        )
 
     def insert(self, table: str, rows: Sequence[dict[str, Any]], ignore: bool = False) -> None:
         """Append rows, given as columns by name; with `ignore`, those with a known key are passed.
@@ -140,20 +145,21 @@ class Run:
                 f"INSERT INTO {table} ({columns}) SELECT {columns} FROM incoming{conflict}"
             )
         finally:
-            self.connection.unregister("incoming")
+            with contextlib.suppress(duckdb.Error):  # in a transaction that has failed
+                self.connection.unregister("incoming")
 
     def add_harvest(
         self, sources: dict[str, tuple[int, bool]], harvested: Sequence[HarvestedUnit]
     ) -> None:
         """Store units and their contexts, all or nothing; `sources` gives size and is_control."""
-        next_unit = self._next("unit", "unit_id")
-        next_context = self._next("context", "context_id")
+        next_unit = self.next_id("unit", "unit_id")
+        next_context = self.next_id("context", "context_id")
         units: list[dict[str, Any]] = []
         contexts: list[dict[str, Any]] = []
         for unit_id, one in enumerate(harvested, next_unit):
-            units.append(_unit_row(unit_id, one.summary))
+            units.append(unit_row(unit_id, one.summary))
             for context in one.contexts:
-                contexts.append(_context_row(next_context + len(contexts), unit_id, context))
+                contexts.append(context_row(next_context + len(contexts), unit_id, context))
         with self.transaction():
             self.insert(
                 "source",
@@ -163,6 +169,12 @@ class Run:
             self.insert("unit", units)
             for begin in range(0, len(contexts), 20_000):
                 self.insert("context", contexts[begin : begin + 20_000])
+
+    def replace_source(self, name: str, size: int, is_control: bool) -> None:
+        """Store a source, in place of what was known of it."""
+        self.connection.execute(
+            "INSERT OR REPLACE INTO source VALUES (?, ?, ?)", [name, size, is_control]
+        )
 
     def add_items(self, items: Sequence[KeyedItem]) -> None:
         """Store items and their keys; those known already are left as they are."""
@@ -389,7 +401,8 @@ class Run:
             )
         }
 
-    def _next(self, table: str, column: str) -> int:
+    def next_id(self, table: str, column: str) -> int:
+        """Return the first number that is free in a column."""
         return int(self.rows(f"SELECT coalesce(max({column}) + 1, 0) FROM {table}")[0][0])
 
     def _versions(self, items: Sequence[str]) -> dict[tuple[str, str, int], int]:
@@ -410,7 +423,8 @@ def save_table(frame: pandas.DataFrame, path: Path) -> None:
             connection.execute(f"COPY saved TO '{target}' ({options})")
 
 
-def _unit_row(unit_id: int, summary: UnitSummary) -> dict[str, Any]:
+def unit_row(unit_id: int, summary: UnitSummary) -> dict[str, Any]:
+    """Return the row of `unit` that a unit is."""
     return {
         "unit_id": unit_id,
         "source": summary.unit.source,
@@ -426,7 +440,8 @@ def _unit_row(unit_id: int, summary: UnitSummary) -> dict[str, Any]:
     }
 
 
-def _context_row(context_id: int, unit_id: int, context: Context) -> dict[str, Any]:
+def context_row(context_id: int, unit_id: int, context: Context) -> dict[str, Any]:
+    """Return the row of `context` that a context is."""
     return {
         "context_id": context_id,
         "unit_id": unit_id,
@@ -471,6 +486,14 @@ def open_run(
     return Run(path, read_about(path), _connect(path / "run.duckdb", read_only))
 
 
+def open_checks(folder: Path = RUNS) -> Run:
+    """Return the store of the raters' checks beside the runs in `folder`; made if not there."""
+    path = folder / ".checks" / "store"
+    if not (path / "run.toml").exists():
+        _create(path, RunSettings(), None)
+    return Run(path, _connect(path / "run.duckdb", read_only=False))
+
+
 def _connect(file: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
     try:
         if read_only and not file.exists():  # a kill came before it was made
@@ -487,7 +510,10 @@ def _connect(file: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
                 f"run '{file.parent.name}' is in use by {who}; wait for it, stop it, "
                 "or give this work another --run"
             ) from None
-        raise StorageError(f"cannot open {file} ({_first_line(error)})") from None
+        raise StorageError(
+            f"cannot open {file} ({_first_line(error)}); free some space, or move the run to a "
+            "folder that can be written"
+        ) from None
     except duckdb.Error as error:
         raise StorageError(
             f"{file} is not a run of this version ({_first_line(error)}); move it away"

@@ -274,3 +274,36 @@ def _objects(fields: dict[str, Any], name: str) -> list[dict[str, Any]]:
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise _Unreadable(f"`{name}` is no list of objects")
     return found
+
+
+# ------------------------------------------------------------------- the task of an explainer
+
+EXPLAIN = make_task(
+    "explain",
+    1,
+    "What does this unit respond to?",
+    "describe",
+    """
+You are shown where one unit of a language model fires. A unit is a number that the model computes \
+at every token of a text; it fires where that number is above zero. Say in a few words what the \
+unit responds to.
+
+{shown}
+
+The first contexts are those in which it fires most strongly; the rest are drawn over the whole \
+range of its firing, from strong to weak.
+
+How to describe
+
+- Say what the tokens on which it fires have in common, or what stands round them: form, grammar, \
+meaning, subject, kind of text. A good description tells somebody who has never seen these \
+contexts on which tokens of a new text the unit fires, and on which it does not.
+- Be as specific as the contexts allow and as short as that permits. Name exact tokens where the \
+unit responds to exact tokens.
+- Weak firing may be about something else than strong firing. If one description does not fit \
+both, describe the strong firing.
+- If the contexts share nothing that can be named, the description is "Unknown".
+
+{reply}""",
+    description=False,
+)

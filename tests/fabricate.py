@@ -15,7 +15,22 @@ from autointerp.settings import RunSettings
 from autointerp.store import Run, open_run
 
 CONTROLS = ("planted", "random", "shuffled")
-WORDS = " the of and to in that it with as for was on are by this from or an be at".split(" ")
+WORDS = (
+    "the",
+    "of",
+    "and",
+    "to",
+    "in",
+    "that",
+    "it",
+    "with",
+    "as",
+    "for",
+    "was",
+    "on",
+    "are",
+    "by",
+)
 SCRIPT = "</script><script>document.title='owned'</script><!--"
 
 
@@ -78,10 +93,10 @@ def fabricate_run(
         middle = (density or {}).get(source, 0.1 if source == "neurons" else 0.005)
         for order, outcome in enumerate(outcomes + ["eligible"] * n):
             peak = float(rng.uniform(0.5, 4))
-            share = float(min(0.9, middle * np.exp(rng.normal())))
+            share = float(np.minimum(0.9, middle * np.exp(rng.normal())))  # NaN stays NaN
             summary = UnitSummary(
                 Unit(source, order),
-                density=share,
+                density=0.0 if np.isnan(share) else share,
                 tokens=0 if np.isnan(share) else 1_000_000,
                 peak=peak,
                 order=order,
@@ -132,11 +147,12 @@ def add_scores(
         )
     )
     drawn = np.random.default_rng(seed).permutation(len(outcomes))
+    before = run.rows("SELECT count(*) FROM call")[0][0]
     ratings, calls = [], []
     for unit, place in zip(units, drawn, strict=True):
         status, score = outcomes[place]
         item = key[unit.unit_id]
-        call = f"{rater}/{asked.digest}/{item}/{repeat}"
+        call = f"{rater}/{item}/{repeat}/{before}"
         ratings.append(
             Rating(
                 item=item,

@@ -51,7 +51,7 @@ def test_scaling_a_units_activations_leaves_its_items_the_same(run: Run) -> None
     everything = replace(RUBRIC, shows=replace(RUBRIC.shows, activations="scaled"))
     before = load_items(run, [item], everything)[0]
     run.connection.execute(
-        "UPDATE context SET activations = list_transform(activations, x -> x * 8)"
+        "UPDATE context SET activations = list_transform(activations, lambda x: x * 8)"
         " WHERE unit_id = ?",
         [unit_id],
     )
@@ -73,7 +73,7 @@ def test_items_of_all_sources_are_mixed(run: Run) -> None:
     sources = [
         row[0]
         for row in run.rows(
-            "SELECT source FROM item JOIN key USING (item_id) JOIN unit USING (unit_id) ORDER BY ord"
+            "SELECT source FROM item JOIN key USING (item_id) JOIN unit USING (unit_id) ORDER BY item.ord"
         )
     ]
     changes = sum(a != b for a, b in zip(sources[:-1], sources[1:], strict=True))
@@ -101,7 +101,9 @@ def test_ids_are_opaque_and_depend_on_seed_unit_rubric_and_evidence() -> None:
     assert all(len(one) == 16 and int(one, 16) >= 0 for one in ids)
 
 
-def context(number: int, draw: str, activation: float, interval: int | None, **more: object) -> Context:
+def context(
+    number: int, draw: str, activation: float, interval: int | None, **more: object
+) -> Context:
     made = Context(
         ("a", "b"), (0.0, activation), 1, draw, interval, "explain", activation == 0, number, 0  # type: ignore[arg-type]
     )  # fmt: skip

@@ -68,6 +68,14 @@ def command(
     pack: Path = typer.Option(
         None, help="People: rate this file of `autointerp pack`.", show_default=False
     ),
+    explainer: str = typer.Option(
+        None,
+        help="Rubrics about a description: whose.",
+        show_default="the only one's; the rater's own where there are none yet",
+    ),
+    contexts: int = typer.Option(
+        30, min=3, max=1000, help="Rubrics about a description: contexts of each unit, at most."
+    ),
 ) -> None:
     """Rate units of one or several sources, blind, controls among them.
 
@@ -79,7 +87,7 @@ def command(
 
     console = Console(stderr=True)
     if pack is not None:
-        from autointerp.terminal.sitting import rate_pack
+        from autointerp.terminal.asking import rate_pack
 
         return rate_pack(pack, rater, plain, console)
 
@@ -120,5 +128,12 @@ def command(
         from autointerp.terminal.sitting import rate_by_person
 
         return rate_by_person(wish, Sitting(overlap, plain, repeat_share, planned), console)
+    from autointerp.rubrics import load_rubric
+
+    if load_rubric(rubric).shows.description:  # of units as they are in the run (see #7)
+        from autointerp.describing import Choice, rate_descriptions
+
+        rate_descriptions(wish, Choice(explainer=explainer), console, contexts, dry_run)
+        return None
     rate(wish, console, dry_run=dry_run)
     return None

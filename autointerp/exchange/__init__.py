@@ -1,1 +1,74 @@
-"""What goes out of a run, and what comes in from elsewhere."""
+"""What goes out of a run, and what comes in from elsewhere.
+
+A file here that has `recognises(path)` and `read(path, options)` is a form in which units come
+in: its name is the name of `import --format`. `read` yields whole units, one at a time, and
+raises ExchangeError, naming the file and the line or row, where the file is not of its form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from autointerp.records import Draw, Split
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignContext:
+    """A window as a file has it. What is None the import decides.
+
+    Attributes:
+        activations: One a token, 0 or more; all 0 where the unit is silent, as the file says.
+        focus: Index in `tokens` of the token that the window is about; None for the strongest.
+        place: Document and position of the focus token; None gives the window a document of
+            its own.
+    """
+
+    tokens: tuple[str, ...]
+    activations: tuple[float, ...]
+    focus: int | None = None
+    split: Split | None = None
+    draw: Draw | None = None
+    interval: int | None = None
+    place: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignUnit:
+    """A unit as a file has it.
+
+    Attributes:
+        name: A number, `source/number`, either with a final `-` for the negative half of a
+            signed activation, or any other name.
+        density, tokens: As in UnitSummary; None where the file does not say.
+        peak: The largest activation, if known to be above all in `contexts`.
+    """
+
+    source: str
+    name: str
+    contexts: tuple[ForeignContext, ...]
+    density: float | None = None
+    tokens: int | None = None
+    peak: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What a person may say of a file that the file does not.
+
+    Attributes:
+        source: Name of the units' source; empty for the file's own.
+        tokenizer: A tokenizer.json, or the folder that holds one.
+        each_side: Tokens kept on either side of the focus; None for 10 where rows are a model's
+            whole windows, and for all where they are contexts already.
+        seed: Of what is drawn from files that hold more than is kept.
+    """
+
+    source: str = ""
+    tokenizer: Path | None = None
+    each_side: int | None = None
+    seed: int = 0
+
+
+EACH_SIDE = 10

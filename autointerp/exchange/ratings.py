@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-import duckdb
-
-from autointerp.errors import BadInput, StorageError
+from autointerp.exchange._files import copy_to_file, quoted
 from autointerp.store import Run
 
 TableFormat = Literal["csv", "jsonl", "parquet"]
@@ -76,36 +71,4 @@ def write_ratings(run: Run, to: TableFormat, file: Path) -> int:
     price is known. Raises StorageError if the file cannot be written, BadInput if it is a folder
     or a device.
     """
-    if file.exists() and not file.is_file():
-        raise BadInput(f"-o {file} is no file; name one, or leave -o away for stdout")
-    file = file.resolve()  # a link stays one
-    query = QUERY.format(run=_quoted(run.name))
-    with _partial(file) as partial:
-        try:
-            rows = run.rows(f"COPY ({query}) TO {_quoted(str(partial))} ({FORMS[to]})")
-        except duckdb.IOException as error:
-            raise StorageError(
-                f"cannot write {file} ({str(error).splitlines()[0]}); free some space or choose "
-                "another place"
-            ) from None
-    return int(rows[0][0])
-
-
-@contextlib.contextmanager
-def _partial(file: Path) -> Iterator[Path]:
-    """Give a path beside `file` that takes its place if all goes well, and is removed if not."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        os.replace(partial, file)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {file} ({error.strerror}); choose another place"
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+    return copy_to_file(run, QUERY.format(run=quoted(run.name)), file, FORMS[to])

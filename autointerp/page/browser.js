@@ -206,8 +206,8 @@
 
     return h("div", null,
       h("div", { class: "controls", role: "search" },
-        h("label", { class: "wide" }, "search names, descriptions and tokens ( / )",
-          h("input", { ref: search, type: "search", value: query, onInput: (e) => setQuery(e.target.value) })),
+        h("label", { class: "wide" }, "search ( / )",
+          h("input", { ref: search, type: "search", placeholder: "name, description or token", value: query, onInput: (e) => setQuery(e.target.value) })),
         h(Select, { label: "source", value: source, onChange: setSource, choices: [["", "all"], ...sources.map((s) => [s, s])] }),
         index.judgements.length > 1 && h(Select, {
           label: "scores by", value: judgement, onChange: (v) => { setJudgement(v); setScore(""); setStatus(""); },

@@ -14,7 +14,12 @@ from autointerp.estimates import Scale, nearest_level
 from autointerp.panels import Block, Figure, Material, Prose, Table
 from autointerp.panels._style import CELL_DARK, CELL_LIGHT, sheet
 from autointerp.panels._words import interval, number
-from autointerp.stats.agreement import Agreement, agreement
+from autointerp.stats.agreement import (
+    Agreement,
+    agreement,
+    intraclass_correlation,
+    krippendorff_alpha,
+)
 from autointerp.stats.results import Floats, Statistic
 from autointerp.store import Run
 
@@ -22,6 +27,7 @@ ORDER = 55
 TITLE = "Agreement"
 
 MANY_UNITS = 3_000
+MOST_REPEATS = 5
 
 
 @dataclass(frozen=True)
@@ -83,22 +89,30 @@ def between_raters(comparison: Comparison) -> Iterator[Agreed]:
 
 
 def within_raters(comparison: Comparison, run: Run) -> Iterator[Agreed]:
-    """Yield the agreement of each rater with itself, where it rated units repeatedly."""
+    """Yield the agreement of each rater with itself over its repeats, all together."""
     for judgement in comparison.judgements:
         if judgement.repeats < 2:
             continue
         rows = run.frame(
             "SELECT unit_id, repeat, score FROM rated WHERE rubric_digest = ? AND rater = ?"
-            " AND score IS NOT NULL AND repeat < 10",
-            [judgement.rubric_digest, judgement.rater],
+            " AND score IS NOT NULL AND repeat < ?",
+            [judgement.rubric_digest, judgement.rater, MOST_REPEATS],
         )
         table = rows.pivot(index="unit_id", columns="repeat", values="score")
-        if table.shape[1] < 2:
+        if table.shape[1] < 2 or (table.notna().sum(axis=1) > 1).sum() < 2:
             continue
+        ratings = table.to_numpy(np.float64)
         names = tuple(f"repeat {place + 1}" for place in table.columns)
         of = f"{judgement.rater} with itself"
-        found = _agreement(table.to_numpy(np.float64), names)
-        yield Agreed(comparison.run, judgement.rubric, of, names, found)
+        resamples = 1_000 if len(ratings) <= MANY_UNITS else 200
+        alpha = krippendorff_alpha(ratings, np.random.default_rng(0), resamples=resamples)
+        complete = ratings[~np.isnan(ratings).any(axis=1)]
+        icc = (
+            intraclass_correlation(complete, np.random.default_rng(0), resamples=resamples)
+            if len(complete) > 1
+            else Statistic(None, None, None, (0,), "", note="no unit has all repeats")
+        )
+        yield Agreed(comparison.run, judgement.rubric, of, names, Agreement(alpha, icc, ()))
 
 
 def _agreement(ratings: Floats, names: Sequence[str]) -> Agreement:
@@ -143,7 +157,8 @@ def draw(one: Agreed) -> Drawing:
 def _table(found: Sequence[Agreed]) -> Table:
     rows, cells = [], []
     for one in found:
-        whole = [("all", one.found.alpha, one.found.icc, None, None)] if len(one.names) > 2 else []
+        alone = len(one.names) == 2 and one.found.pairs
+        whole = [] if alone else [(_all(one), one.found.alpha, one.found.icc, None, None)]
         pairs = [(f"{p.raters[0]}, {p.raters[1]}", p.alpha, p.icc, p.kappa, p.spearman)
                  for p in one.found.pairs]  # fmt: skip
         for who, alpha, icc, kappa, rho in [*whole, *pairs]:
@@ -188,3 +203,7 @@ def _or_undefined(found: Statistic | None) -> str:
     if found is None:
         return ""
     return "undefined" if found.value is None else interval(found)
+
+
+def _all(one: Agreed) -> str:
+    return f"all {len(one.names)} {'raters' if one.of == 'raters' else 'repeats'}"

@@ -22,16 +22,19 @@ TITLE = "Score against density and peak"
 
 VECTOR_POINTS = 1_500
 DRAWN_POINTS = 3_000
+MOST_PICTURES = 6
 
 
 def show(material: Material) -> list[Block]:
     blocks: list[Block] = []
+    left = MOST_PICTURES
     for comparison in material.comparisons:
         peaks = comparison.units.peak
         for judgement in comparison.judgements:
             groups = [g for g in judgement.groups.values() if (np.nan_to_num(g.density) > 0).any()]
-            if not groups:
+            if not groups or not left:
                 continue
+            left -= 1
             name = slug(judgement, material)
             blocks.append(
                 Figure(
@@ -46,6 +49,10 @@ def show(material: Material) -> list[Block]:
             )
             if judgement.primary is not None and judgement.primary.matched is not None:
                 blocks.extend(_strata(judgement, judgement.primary, name, material))
+    if blocks and len(list(material.judgements)) > MOST_PICTURES:
+        blocks.append(
+            Prose(f"Drawn for the first {MOST_PICTURES} only; tables/units.csv holds all scores.")
+        )
     if blocks:
         blocks.insert(
             0,
@@ -121,10 +128,11 @@ def _points(
         mine = stratum == stratum_number
         found = mean(y[mine])
         at = float(np.exp(np.log(x[mine]).mean()))
-        if found.low is not None:
-            axes.plot([at, at], [found.low, found.high], color=ink, linewidth=1.8)
+        if found.low is not None and found.high is not None:
+            axes.vlines(at, found.low, found.high, color=ink, linewidth=1.8)
         middles.append((at, found.value or 0.0))
-    axes.plot(*zip(*middles, strict=True), color=ink, linewidth=1.8, marker="o", markersize=5)
+    places, values = zip(*middles, strict=True)
+    axes.plot(places, values, color=ink, linewidth=1.8, marker="o", markersize=5)
 
 
 def _strata(judgement: Judgement, contrast: Contrast, name: str, material: Material) -> list[Block]:

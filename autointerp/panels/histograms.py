@@ -64,7 +64,8 @@ def draw(judgement: Judgement) -> Drawing:
     main = studied or controls
     beside = controls if studied else []
     figure = sheet(10, 4.1 if beside else 3.8)
-    parts = figure.subfigures(1, 2, width_ratios=[2.5, 1], wspace=0.03) if beside else [figure]
+    widths = [2.5, 1.0] if beside else [1.0]
+    parts = figure.subfigures(1, len(widths), width_ratios=widths, wspace=0.03, squeeze=False)[0]
     everything = {g.source: shares(g, scale.scores) for g in judgement.groups.values()}
     top = 1.12 * max(everything[group.source].max() for group in main) + 0.02
 

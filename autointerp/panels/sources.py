@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from autointerp.estimates import Contrast, Group, Judgement
+from autointerp.estimates import EXCLUDED, UNRATED, Contrast, Group, Judgement
 from autointerp.panels import Block, Material, Prose, Table
 from autointerp.panels._words import interval, label, number, p_value, percent
 from autointerp.stats.results import Statistic
@@ -121,6 +121,7 @@ def _pair_cells(contrast: Contrast) -> list[str]:
 
 def group_row(judgement: Judgement, group: Group) -> dict[str, Any]:
     """Return all numbers of a group under plain column names."""
+    scores = judgement.scale.scores
     return {
         "run": judgement.run,
         "rubric": judgement.rubric,
@@ -132,10 +133,9 @@ def group_row(judgement: Judgement, group: Group) -> dict[str, Any]:
         "n": group.n,
         **_flat("mean", group.mean),
         **_flat("median", group.median),
-        **{
-            (f"score_{s.outcome}" if place < len(judgement.scale.scores) else s.outcome): s.count
-            for place, s in enumerate(group.distribution)
-        },
+        **{f"score_{s.outcome}": s.count for s in group.distribution[: len(scores)]},
+        **{name: group.unrated.get(name, 0) for name in UNRATED},
+        **{name: group.excluded.get(name, 0) for name in EXCLUDED},
         "single_token_share": group.single_token_share,
         "mean_worst": group.bounds.worst.value,
         "mean_best": group.bounds.best.value,

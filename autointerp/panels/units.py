@@ -66,7 +66,10 @@ def show(material: Material) -> list[Block]:
                     "run": _codes(units.run, [c.run for c in material.comparisons]),
                     "source": list(units.source),
                     "outcome": list(units.outcome),
-                    "density": [_rounded(d) for d in units.density],
+                    "density": [
+                        _rounded(d) if tokens else None  # no tokens read: not known
+                        for d, tokens in zip(units.density, units.tokens, strict=True)
+                    ],
                     "peak": [_rounded(p) for p in units.peak],
                     "token": [visible(t) if isinstance(t, str) else "" for t in units.token],
                     "page": units.page.tolist(),
@@ -85,7 +88,7 @@ def choose(units: pd.DataFrame, material: Material) -> np.ndarray[Any, np.dtype[
 
     All eligible ones where they are few enough; else evenly over sources and scores, at random.
     """
-    able = (units.outcome == "eligible").to_numpy()
+    able: np.ndarray[Any, np.dtype[np.bool_]] = (units.outcome == "eligible").to_numpy()
     if able.sum() <= material.units_shown:
         return able
     order = np.random.default_rng(0).permutation(len(units))
@@ -94,7 +97,8 @@ def choose(units: pd.DataFrame, material: Material) -> np.ndarray[Any, np.dtype[
     strata = [shuffled.run, shuffled.source, shuffled.first_score.round()]
     turn = shuffled.groupby(strata, dropna=False).cumcount()
     chosen = turn.sort_values(kind="stable").index[: material.units_shown]
-    return np.asarray(units.index.isin(chosen))
+    kept: np.ndarray[Any, np.dtype[np.bool_]] = units.index.isin(chosen)
+    return kept
 
 
 @functools.lru_cache(maxsize=200_000)

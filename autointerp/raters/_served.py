@@ -260,7 +260,8 @@ class ServedRaterBase:
                 raise AttemptFailed(
                     f"no reply within {self.options.timeout_s:g} s", "timeout", True, None, True
                 ) from None
-            words = self.clean(str(causes[-1]) or type(causes[-1]).__name__)[:LONGEST_ERROR]
+            words = self.clean(str(causes[-1]) or type(causes[-1]).__name__)
+            words = " ".join(words.split())[:LONGEST_ERROR]
             raise AttemptFailed(
                 f"the connection to {self.url} failed ({words})", "connection", True, None, True
             ) from None

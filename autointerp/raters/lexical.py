@@ -5,6 +5,8 @@ fires, and measures on the `score` contexts how well the rule tells firing from 
 The score is the mean of the AUROC with one alternative and with both: what takes a second
 alternative to say is worth half as much, because a long enough list describes anything.
 
+As an explainer it gives the rule in words; asked about a description in such words, it applies it.
+
 Its blind spot is meaning: topics, colour words, parts of the body.
 """
 
@@ -18,8 +20,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from autointerp.errors import BadInput, RaterError
+from autointerp.errors import BadInput
+from autointerp.probes import is_probed
 from autointerp.raters import Rater, RaterOptions
+from autointerp.raters._applying import body_of, reply_to
 from autointerp.raters._evidence import Evidence
 from autointerp.raters._rules import Rule, learn, measure, rule_in_words
 from autointerp.records import Item, Reply, Request
@@ -63,16 +67,11 @@ class Lexical:
         self.name = "lexical" if alternatives == ALTERNATIVES else f"lexical:{alternatives}"
 
     def request(self, item: Item, rubric: Rubric, repeat: int = 0) -> Request:
-        """Return the contexts as the call's body.
-
-        Raises RaterError if the rubric asks about a description: this rater makes its own.
-        """
-        if rubric.shows.description:
-            raise RaterError(
-                f"{self.name} cannot judge a given description, as rubric '{rubric.id}' asks; "
-                "choose another rater"
-            )
-        body: dict[str, Any] = {
+        """Return the contexts as the call's body."""
+        if is_probed(rubric):
+            body = {"rater": self.name, "version": VERSION, "alternatives": self.alternatives}
+            return self._keyed({**body, "probe": body_of(item, rubric)}, item, rubric, repeat)
+        body = {
             "rater": self.name,
             "version": VERSION,
             "alternatives": self.alternatives,
@@ -91,6 +90,9 @@ class Lexical:
                 key=lambda fields: (fields["split"], fields["tokens"], fields["activations"] or []),
             ),
         }
+        return self._keyed(body, item, rubric, repeat)
+
+    def _keyed(self, body: dict[str, Any], item: Item, rubric: Rubric, repeat: int) -> Request:
         content = {"rater": self.name, "body": body, "rubric": rubric.digest, "repeat": repeat}
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return Request(hashlib.sha256(canonical.encode()).hexdigest(), item.id, body, repeat)
@@ -98,7 +100,11 @@ class Lexical:
     async def send(self, request: Request) -> Reply:
         """Return the judgement as a rubric reads it, or a failure if there is too little."""
         began = time.perf_counter()
-        reply = judge(request.body)
+        body = request.body
+        if "probe" in body:
+            reply = reply_to(body["probe"], lambda contexts: describe(contexts, body["alternatives"]))
+        else:
+            reply = judge(body)
         return Reply(
             text=reply.text,
             stop=reply.stop,
@@ -115,6 +121,15 @@ def _rounded(activations: Sequence[float] | None) -> list[float] | None:
     if activations is None:
         return None
     return [max(0.01, round(a, 2)) if a > 0 else 0.0 for a in activations]
+
+
+def describe(contexts: Sequence[dict[str, Any]], alternatives: int) -> str | None:
+    """Return the rule that the contexts teach, in words; None if they are too few to learn from."""
+    evidence = Evidence(
+        [context["tokens"] for context in contexts],
+        [context["activations"] for context in contexts],
+    )
+    return None if _lack(evidence) else rule_in_words(learn(evidence, alternatives))
 
 
 def judge(body: dict[str, Any]) -> Reply:

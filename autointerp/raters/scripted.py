@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from autointerp.errors import BadInput, RaterError
 from autointerp.raters import AttemptFailed, RaterOptions, call_key
+from autointerp.raters._truthful import Truthful
 from autointerp.records import Item, Reply, Request
 from autointerp.rubrics import Rubric
 
@@ -53,13 +54,15 @@ class Scripted:
         )
 
 
-def create(model: str | None, options: RaterOptions) -> Scripted:
-    """Return the rater that gives one score, or plays a file of JSON lines.
+def create(model: str | None, options: RaterOptions) -> Scripted | Truthful:
+    """Return the rater that gives one score, plays a file of JSON lines, or tells the truth.
 
     Raises BadInput if it is neither, naming the line that is none.
     """
     if model is not None and model.lstrip("-").isdigit():
         return Scripted(f"scripted:{model}", [{"score": int(model)}])
+    if model == "truth":
+        return Truthful()
     path = Path(model or "")
     if not path.is_file():
         raise BadInput(

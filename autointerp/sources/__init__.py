@@ -8,7 +8,7 @@ not, is columns of one matrix: given a batch of the site, it returns a block [ro
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from autointerp.errors import CorpusError
 from autointerp.records import Unit
 from autointerp.subjects import Subject
 
@@ -38,6 +39,8 @@ class SiteBatch:
     kept: Tensor
     place_hash: NDArray[np.uint64]
 
+
+LEAST_FIRINGS = 5
 
 Block = Callable[[SiteBatch], Tensor]
 
@@ -71,6 +74,7 @@ class Calibration:
 
     activations: Tensor
     ids: Tensor
+    matched: dict[tuple[int, int], Matched] = field(default_factory=dict, repr=False)
 
     @cached_property
     def token_counts(self) -> NDArray[np.int64]:
@@ -78,27 +82,49 @@ class Calibration:
         return np.bincount(self.ids.cpu().numpy())
 
 
-def matched_features(
-    subject: Subject, calibration: Calibration, seed: int, count: int, min_firings: int = 5
-) -> tuple[NDArray[np.int64], list[NDArray[np.float32]]]:
-    """Return `count` features drawn at random, and each one's sorted firing activations.
+@dataclass(frozen=True)
+class Matched:
+    """Features that controls are matched to.
 
-    Only features that fire at least `min_firings` times in the calibration tokens are drawn.
-    Where the subject has no SAE, its neurons stand in.
+    Attributes:
+        features: [count] their numbers.
+        firings: The sorted activations of each on the calibration tokens on which it fires.
     """
-    rng = np.random.default_rng([seed, 0x6D61])
-    x = calibration.activations
-    if subject.sae is None:
-        encoded = torch.relu(x)
-    else:
-        encoded = torch.cat([subject.sae.encode(part) for part in x.split(8192)])
-    fires = (encoded > 1e-5).sum(0).cpu().numpy()
-    able = np.flatnonzero(fires >= min_firings)
-    if not len(able):
-        raise ValueError("no feature fires often enough in the calibration tokens")
-    chosen = rng.choice(able, size=count, replace=len(able) < count)
-    columns = encoded[:, torch.from_numpy(chosen).to(encoded.device)].cpu().numpy()
-    return chosen, [np.sort(column[column > 1e-5]) for column in columns.T]
+
+    features: NDArray[np.int64]
+    firings: list[NDArray[np.float32]]
+
+
+def matched_features(subject: Subject, calibration: Calibration, seed: int, count: int) -> Matched:
+    """Return `count` features drawn at random among those that fire often enough to match.
+
+    Features are drawn without replacement; only where there are too few do they recur. Without an
+    SAE the site's own columns stand in. Raises CorpusError if none fires often enough.
+    """
+    known = calibration.matched
+    if (seed, count) not in known:
+        x = calibration.activations
+        width = subject.d_site if subject.sae is None else subject.sae.d_sae
+        order = np.random.default_rng([seed, 0x6D61]).permutation(width)
+        features: list[int] = []
+        firings: list[NDArray[np.float32]] = []
+        for begin in range(0, width, 512):
+            numbers = torch.from_numpy(order[begin : begin + 512]).to(x.device)
+            encoded = (
+                x[:, numbers] if subject.sae is None else subject.sae.encode(x, numbers)
+            ).T.cpu()
+            able = np.flatnonzero((encoded > 1e-5).sum(1).numpy() >= LEAST_FIRINGS)
+            for row in able[: count - len(features)]:
+                values = encoded[row].numpy()
+                features.append(int(order[begin + row]))
+                firings.append(np.sort(values[values > 1e-5]))
+            if len(features) == count:
+                break
+        if not features:
+            raise CorpusError("no feature fires often enough in the corpus to match controls to")
+        again = np.resize(np.arange(len(features)), count)
+        known[seed, count] = Matched(np.array(features)[again], [firings[i] for i in again])
+    return known[seed, count]
 
 
 def unit_hash(place_hash: NDArray[np.uint64], salt: int) -> NDArray[np.uint64]:

@@ -33,7 +33,7 @@ class Features:
         return ""
 
     def block(self, numbers: NDArray[np.int64]) -> Block:
-        encode = self.sae.column_encoder(torch.from_numpy(numbers))
+        encode = self.sae.encoder(torch.from_numpy(numbers).to(self.sae.W_enc.device))
 
         def compute(batch: SiteBatch) -> Tensor:
             return encode(batch.activations)
@@ -44,6 +44,7 @@ class Features:
 def create(subject: Subject, calibration: Calibration, seed: int) -> Features:
     if subject.sae is None:
         raise SubjectError(
-            f"subject '{subject.name}' has no SAE, so no features; name one as `sae` in its settings"
+            f"subject '{subject.name}' has no SAE, so no features; name one as `sae` in its "
+            "settings"
         )
     return Features(subject.sae)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autointerp.records import Unit
-from autointerp.sources import Block, Calibration, SiteBatch, matched_features
+from autointerp.sources import Block, Calibration, Matched, SiteBatch, matched_features
 from autointerp.subjects import Subject
 
 IS_CONTROL = True
@@ -23,25 +23,35 @@ class RandomDirections:
 
     Attributes:
         directions: [d_site, SIZE] unit vectors.
-        thresholds: [SIZE] quantiles of the projections in the calibration tokens, so that unit i
-            fires as often there as the feature that it was matched with.
-        features: [SIZE] those features.
+        calibration: Unit i fires there as often as the feature that it is matched with: its
+            threshold is the strongest projection that is not to fire.
     """
 
     directions: Tensor
-    thresholds: Tensor
-    features: NDArray[np.int64]
+    calibration: Calibration
+    matched: Matched
     size: int = SIZE
 
     def unit(self, number: int) -> Unit:
         return Unit("random", number)
 
     def note(self, number: int) -> str:
-        return f"random direction, density matched to features/{self.features[number]}"
+        return f"random direction, density matched to features/{self.matched.features[number]}"
+
+    def thresholds(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the thresholds [len(numbers)]."""
+        x = self.calibration.activations
+        projections = (x @ self.directions[:, torch.from_numpy(numbers)].to(x.device)).T
+        ranked = projections.cpu().numpy()
+        places = [len(x) - 1 - min(len(self.matched.firings[n]), len(x) - 1) for n in numbers]
+        return np.array(
+            [np.partition(row, place)[place] for row, place in zip(ranked, places, strict=True)]
+        )
 
     def block(self, numbers: NDArray[np.int64]) -> Block:
-        columns = torch.from_numpy(numbers).to(self.directions.device)
-        directions, thresholds = self.directions[:, columns], self.thresholds[columns]
+        device = self.calibration.activations.device
+        directions = self.directions[:, torch.from_numpy(numbers)].to(device)
+        thresholds = torch.from_numpy(self.thresholds(numbers)).to(device)
 
         def compute(batch: SiteBatch) -> Tensor:
             return (batch.activations @ directions).sub_(thresholds).relu_()
@@ -53,10 +63,5 @@ def create(subject: Subject, calibration: Calibration, seed: int) -> RandomDirec
     rng = np.random.default_rng([seed, 0x72616E64])
     directions = rng.standard_normal((subject.d_site, SIZE)).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=0)
-    on_device = torch.from_numpy(directions).to(calibration.activations.device)
-    features, firings = matched_features(subject, calibration, seed, SIZE)
-    projections = (calibration.activations @ on_device).sort(dim=0, descending=True).values
-    counts = torch.tensor([len(values) for values in firings], device=projections.device)
-    # The threshold is the strongest projection that is not to fire.
-    thresholds = projections.gather(0, counts.clamp_max(len(projections) - 1)[None])[0]
-    return RandomDirections(on_device, thresholds, features)
+    matched = matched_features(subject, calibration, seed, SIZE)
+    return RandomDirections(torch.from_numpy(directions), calibration, matched)

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 from autointerp.errors import TooFewRatings
 from autointerp.stats.results import Floats, Statistic, as_level

@@ -245,19 +245,6 @@ class SparseAutoencoder:
             **chosen,
         )
 
-    def column_encoder(self, columns: Tensor) -> Callable[[Tensor], Tensor]:
-        """Return the function from x [..., d_in] to the chosen latents [..., len(columns)].
-
-        What depends on the columns alone is done once: a harvest calls it for every batch.
-        """
-        if not self.encodes_columns_alone:
-            return lambda x: self.encode(x, columns)
-        chosen = self._columns(columns)
-        if self.normalisation == "none" and self.subtract_b_dec and self.activation != "gated":
-            bias = chosen.b_enc - chosen.b_dec @ chosen.W_enc
-            chosen = replace(chosen, b_enc=bias, subtract_b_dec=False)
-        return chosen.encode
-
     def _mean_and_scale(self, x: Tensor) -> tuple[Tensor | float, Tensor]:
         if self.normalisation == "layer_norm":
             return x.mean(-1, keepdim=True), x.std(-1, keepdim=True)

@@ -48,8 +48,10 @@ class OneLayerTransformer(nn.Module):
         self.unembedding = nn.Linear(c.d_model, c.vocabulary, bias=False)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Set normal(0, 0.02) weights, with the residual projections scaled by 1/√2."""
+        """Set normal(0, 0.02) weights, the residual projections scaled by 1/√2, and no biases."""
         for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
             if parameter.dim() < 2:
                 continue
             nn.init.normal_(parameter, std=0.02, generator=generator)
@@ -67,7 +69,8 @@ class OneLayerTransformer(nn.Module):
         )
         mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         mixed = mixed.transpose(1, 2).reshape(batch, length, c.d_model)
-        return residual + self.attention_out(mixed)
+        after: Tensor = residual + self.attention_out(mixed)
+        return after
 
     def neurons(self, residual: Tensor) -> Tensor:
         """Return the post-ReLU MLP activations [batch, tokens, d_mlp]."""
@@ -75,7 +78,8 @@ class OneLayerTransformer(nn.Module):
 
     def logits(self, residual: Tensor, neurons: Tensor) -> Tensor:
         """Return next-token logits [batch, tokens, vocabulary] with `neurons` put in place."""
-        return self.unembedding(self.norm_final(residual + self.down(neurons)))
+        logits: Tensor = self.unembedding(self.norm_final(residual + self.down(neurons)))
+        return logits
 
     def forward(self, tokens: Tensor) -> Tensor:
         residual = self.residual_before_mlp(tokens)

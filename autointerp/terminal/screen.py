@@ -139,6 +139,7 @@ class RatingApp(App[None]):
         self.machine = machine
         self.failure: AutointerpError | None = None
         self.theme = "ansi-dark"
+        self._width = 80
         self._phase: str | None = None
         self._shown: object = None
 
@@ -166,6 +167,7 @@ class RatingApp(App[None]):
         self._page(rubric.id, words, self._move_on)
 
     def on_resize(self, event: events.Resize) -> None:
+        self._width = event.size.width
         self._show()
 
     def _part(self, name: str) -> Static:
@@ -179,7 +181,7 @@ class RatingApp(App[None]):
             return
         rubric = machine.session.rubric
         guess = step.kind == "guess"
-        width = max(20, self.size.width)
+        width = max(20, self._width)
         progress = progress_words(machine.progress)
         name = visible(rubric.id)
         gap = max(1, width - len(name) - len(progress) - 2)

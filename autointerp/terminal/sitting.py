@@ -5,8 +5,6 @@ The run's database is open before and after, never while somebody rates.
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from pathlib import Path
 
@@ -32,6 +30,7 @@ from autointerp.sessions import Sitting, check_person, digest_of
 from autointerp.settings import RunSettings, load_settings
 from autointerp.store import Run, open_run
 from autointerp.subjects import Subject, load_subject
+from autointerp.terminal.asking import report, run_sitting
 from autointerp.terminal.machine import Machine
 
 PATIENCE_S = 20.0  # for another process to let the run go
@@ -48,44 +47,21 @@ def rate_by_person(wish: Wish, sitting: Sitting, console: Console) -> None:
     path = journal_path(folder, wish, sitting, rubric, settings)
     if not path.exists() or sitting.planned:
         path = _make_session(wish, sitting, rubric, settings, path, console)
+    else:
+        _bring_home(wish)
     others = OtherJournals(journals_folder(folder), rater)
     with open_journal(path, rater) as journal:
         before = len(journal.entries)
         machine = Machine(journal, rated_by_others=others.counts)
         run_sitting(machine, sitting.plain)
         new = len(journal.entries) - before
-    _bring_home(wish, path, console)
-    _report(machine, new, console)
-
-
-def rate_pack(path: Path, rater: str, plain: bool, console: Console) -> None:
-    """Let a person rate a pack; the answers go into the same file."""
-    with open_journal(path, check_person(rater)) as journal:
-        before = len(journal.entries)
-        machine = Machine(journal)
-        run_sitting(machine, plain)
-        new = len(journal.entries) - before
-    _report(machine, new, console)
-    if machine.step is None:
+    problem = _bring_home(wish)
+    if problem:
         console.print(
-            f"send {path} back; its owner reads it with: autointerp ingest RUN {path.name}",
+            f"your answers are safe in {path}, and are read into the run next time ({problem})",
             markup=False,
         )
-
-
-def run_sitting(machine: Machine, plain: bool) -> None:
-    """Ask on the screen; as plain lines if asked for, or where there is no screen."""
-    # All three: Textual writes to stderr, and lines that are piped on are for stdout.
-    streams = (sys.stdin, sys.stdout, sys.stderr)
-    screen = all(one.isatty() for one in streams) and os.environ.get("TERM") != "dumb"
-    if plain or not screen:
-        from autointerp.terminal.plain import run_plain
-
-        run_plain(machine, sys.stdin, sys.stdout)
-    else:
-        from autointerp.terminal.screen import run_screen
-
-        run_screen(machine)
+    report(machine, new, console)
 
 
 def journal_path(
@@ -182,25 +158,11 @@ def open_patiently(
             time.sleep(0.2)
 
 
-def _bring_home(wish: Wish, path: Path, console: Console) -> None:
-    """Read all journals into the run; if that cannot be now, it is done at the next start."""
+def _bring_home(wish: Wish) -> str:
+    """Read all journals into the run; return why that cannot be now, empty if it could."""
     try:
         with open_run(wish.run, folder=wish.runs) as run:
             ingest_journals(run)
     except RunLocked as error:
-        console.print(
-            f"your answers are safe in {path}, and are read into the run next time ({error})",
-            markup=False,
-        )
-
-
-def _report(machine: Machine, new: int, console: Console) -> None:
-    counts = machine.counts
-    told = f"{machine.rater}: {counts['score']} rated, {counts['skip']} skipped"
-    if machine.step is None:
-        console.print(f"{told}; all done", markup=False)
-    else:
-        console.print(
-            f"{told}; {machine.left} questions to go: the same command goes on from here",
-            markup=False,
-        )
+        return str(error)
+    return ""

@@ -91,7 +91,8 @@ def measure(
         decoded = sae.decode(features)
         reconstructed = neurons.clone()
         reconstructed[kept] = decoded
-        for place, put in enumerate((neurons, reconstructed, torch.zeros_like(neurons))):
+        zeroed = neurons * ~kept[..., None]  # at the same tokens as the reconstruction
+        for place, put in enumerate((neurons, reconstructed, zeroed)):
             losses[place] += _summed_loss(model.logits(residual, put), ids)
         tokens += len(x)
         fired += (features > FIRES).sum(0)

@@ -120,13 +120,12 @@ def resample(
     losses = torch.cat(
         [
             (part - dictionary.decode(dictionary.encode(part))).square().sum(1)
-            for part in inputs.split(4096)
+            for part in torch.split(inputs, 4096)
         ]
     )
     weights = losses.double().square().cpu()
-    chosen = torch.multinomial(
-        weights, count, replacement=len(weights) < count, generator=generator
-    )
+    few = int((weights > 0).sum()) < count
+    chosen = torch.multinomial(weights, count, replacement=few, generator=generator)
     # The bias is taken off first: what a feature adds, it adds to b_dec.
     directions = inputs[chosen.to(inputs.device)] - dictionary.b_dec
     directions = directions / directions.norm(dim=1, keepdim=True).clamp_min(1e-8)
@@ -228,7 +227,7 @@ def train_sae(
         error = (decoded.float() - x).square().mean()
         loss = error + l1 * features.float().sum(1).mean()
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         remove_parallel_gradient(dictionary.W_dec)
         optimizer.step()
         normalise_rows(dictionary.W_dec)

@@ -410,7 +410,7 @@ def completion_reply(
             "message": message,
             "finish_reason": {"end": "stop", "length": "length", "refusal": "stop"}[fault.stop],
         }
-        if body.get("logprobs") and server.logprobs:
+        if body.get("logprobs") and server.logprobs and len(text) < 10_000:
             choice["logprobs"] = {"content": token_logprobs(text)}
         return {
             "id": "chatcmpl-1",

@@ -27,7 +27,7 @@ KEY = "sk-test-0123456789abcdef"
 def make(provider: str, server: LoopbackServer, **options: Any) -> Any:
     module = {"openai": openai_module, "anthropic": anthropic_module}[provider]
     url = {"openai": server.openai_url, "anthropic": server.anthropic_url}[provider]
-    return module.create("m", RaterOptions(**{"base_url": url, "timeout_s": 5.0, **options}))
+    return module.create("m", RaterOptions(**{"base_url": url, "timeout_s": 20.0, **options}))
 
 
 def ask(rater: Any, times: int = 1, remembered: str | None = None) -> list[Reply]:
@@ -187,7 +187,7 @@ def test_a_refusal_and_a_cut_reply_keep_their_text(provider: str) -> None:
 def test_each_failure_has_its_kind(provider: str, fault: Fault, kind: str, transient: bool) -> None:
     with LoopbackServer() as server:
         server.faults.append(fault)
-        rater = make(provider, server, structured="json_schema", timeout_s=0.5)
+        rater = make(provider, server, structured="json_schema", timeout_s=0.5 if fault.delay_s else 20)
         with pytest.raises(AttemptFailed) as failed:
             ask(rater)
     assert (failed.value.kind, failed.value.transient) == (kind, transient)

@@ -15,10 +15,11 @@ from autointerp.records import Item, ItemContext
 from autointerp.rubrics import load_rubric
 from autointerp.sessions import Session, Training
 
-WORDS = (
+SENTENCE = (
     "the quick brown fox jumps over the lazy dog while a small cat sat upon the old grey mat "
     "and looked at all who came"
-).split()
+)
+WORDS = SENTENCE.split()
 
 
 @dataclass
@@ -26,9 +27,7 @@ class SetClock:
     """A clock that a test moves; `wall` is what people set, and may jump."""
 
     seconds: float = 1000.0
-    wall: datetime.datetime = field(
-        default=datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
-    )
+    wall: datetime.datetime = field(default=datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC))
 
     def monotonic(self) -> float:
         return self.seconds

@@ -84,6 +84,7 @@ def test_resampling_resets_dead_features_and_their_moments_only() -> None:
     inputs = torch.zeros(10, 6)
     inputs[3] = torch.tensor([0.0, 0.0, 3.0, 0.0, 4.0, 0.0])  # the only input with a loss
     dictionary.b_dec.data.zero_()
+    dictionary.b_enc.data.zero_()
     assert resample(dictionary, optimizer, dead, inputs, generator) == 2
     expected = torch.tensor([0.0, 0.0, 0.6, 0.0, 0.8, 0.0])
     scale = 0.2 * before[0][:, ~dead].norm(dim=0).mean()
@@ -207,7 +208,9 @@ def test_a_checkpoint_of_other_settings_is_refused(
 
 
 def test_rates_rise_stay_and_fall() -> None:
-    training = SaeTraining(steps=1000, learning_rate=1.0, warmup=100, decay=0.2, l1=4, l1_warmup=0.1)
+    training = SaeTraining(
+        steps=1000, learning_rate=1.0, warmup=100, decay=0.2, l1=4, l1_warmup=0.1
+    )
     # rise: 1/100 at step 0; full at 500; at 900, 100 of the last 200 steps are left: 1/2.
     assert [rates_at(step, training)[0] for step in (0, 500, 900)] == [0.01, 1.0, 0.5]
     assert [rates_at(step, training)[1] for step in (0, 50, 500)] == [0, 2, 4]

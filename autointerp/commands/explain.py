@@ -1,0 +1,41 @@
+"""Describe units: what does each respond to?"""
+
+from __future__ import annotations
+
+import typer
+
+from autointerp.commands import _asking
+
+
+def command(
+    run: str = typer.Argument(..., help="Name of the run: runs/NAME."),
+    rater: str = typer.Option("lexical", help="Who explains: NAME or NAME:MODEL."),
+    source: list[str] = typer.Option(
+        [], "--source", "-s", help="Sources; repeat for several.", show_default="all of the run"
+    ),
+    n: int = typer.Option(
+        None, "--n", "-n", min=1, help="Units of each source.", show_default="all of the run"
+    ),
+    base_url: str = _asking.BASE_URL,
+    batch: bool = _asking.BATCH,
+    budget_usd: float = _asking.BUDGET_USD,
+    price_in: float = _asking.PRICE_IN,
+    price_out: float = _asking.PRICE_OUT,
+    concurrency: int = _asking.CONCURRENCY,
+    dry_run: bool = _asking.DRY_RUN,
+) -> None:
+    """Write a description of each unit of a run, from contexts kept for that alone.
+
+    The explainer sees the strongest contexts and some of each interval of activation; it may
+    answer "Unknown". Then `autointerp score` and `rate --rubric specificity-0-3` try them.
+
+    Example: autointerp explain main --rater lexical
+    """
+    from rich.console import Console
+
+    from autointerp.describing import Choice, explain
+
+    wish = _asking.wish(
+        run, rater, base_url, batch, budget_usd, price_in, price_out, concurrency
+    )
+    explain(wish, Choice(tuple(source), n), Console(stderr=True), dry_run)

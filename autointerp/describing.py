@@ -1,0 +1,259 @@
+"""Explain, rate descriptions, score descriptions: from a wish to what the run lacks of it.
+
+Each does what is missing before it, so a run without descriptions is explained first, by the same
+rater, and a run that is not there is harvested first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rich.console import Console
+
+from autointerp.estimating import BYTES_PER_TOKEN
+from autointerp.errors import BadInput, UnknownName
+from autointerp.explaining import (
+    Explanation,
+    choose_explainer,
+    eligible_units,
+    explain_probes,
+    explainers,
+    explanations,
+)
+from autointerp.hardening import hard_contexts
+from autointerp.pipeline import Wish, ask, load_rater, wanted_units
+from autointerp.probes import Probe, add_probes, probe_item
+from autointerp.raters import Rater, ServedRater
+from autointerp.rating import RatingCounts
+from autointerp.rubrics import Rubric, load_rubric
+from autointerp.sampling import draw_units
+from autointerp.scorers import scorer
+from autointerp.scoring import Design, plan, store_plan
+from autointerp.settings import load_settings
+from autointerp.specifying import description_probes
+from autointerp.store import Run, open_run
+from autointerp.subjects import load_subject
+from autointerp.tasks import EXPLAIN, Form, Task
+
+CONTEXTS = 30  # that a description is rated on
+TOKENS_OUT_EACH: dict[Form, int] = {"describe": 60, "judge": 12, "predict": 30, "choose": 10}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which units of the run, and whose descriptions.
+
+    Attributes:
+        sources: None for all that the run holds.
+        n: Units of each source; None for all.
+        explainer: None for the only one there is, or for the rater itself where there is none.
+    """
+
+    sources: tuple[str, ...] = ()
+    n: int | None = None
+    explainer: str | None = None
+
+
+# --------------------------------------------------------------------------------- explain
+
+
+def explain(
+    wish: Wish, choice: Choice, console: Console, dry_run: bool = False
+) -> RatingCounts:
+    """Have the rater describe the units of the run that it has not described yet."""
+    rater = load_rater(wish.rater, wish.options)
+    with open_run(wish.run, folder=wish.runs) as run:
+        units = eligible_units(run, choice.sources, choice.n)
+        if dry_run:
+            probes = explain_probes(run, units, rater.evidence)
+            console.print(f"explain: {_cost(run, rater, EXPLAIN, probes, len(units))}")
+            return RatingCounts(0, Counter())
+        counts = _explain(run, units, rater, wish, console)
+        known = explanations(run, rater.name, choice.sources, choice.n)
+    told = sum(one.says_something for one in known)
+    unknown = sum(one.status == "ok" for one in known) - told
+    fates = Counter(one.status for one in known if one.status != "ok")
+    console.print(
+        f"run '{wish.run}': {rater.name} describes {told} of {len(units)} units; "
+        f"{unknown} Unknown" + "".join(f", {k} {status}" for status, k in sorted(fates.items()))
+    )
+    return counts
+
+
+def _explain(
+    run: Run, units: Sequence[int] | dict[int, str], rater: Rater, wish: Wish, console: Console
+) -> RatingCounts:
+    ids = add_probes(run, explain_probes(run, units, rater.evidence))
+    asked = replace(wish, rubric=EXPLAIN.id, repeats=1)
+    counts = ask(run, sorted(set(ids)), EXPLAIN, rater, asked, console)
+    run.log("explained", rater=rater.name, statuses=dict(counts.statuses))
+    return counts
+
+
+def _explained(
+    run: Run, rater: Rater, wish: Wish, choice: Choice, console: Console
+) -> list[Explanation]:
+    """Return the descriptions to be tried; the rater writes them where the run has none."""
+    name = choice.explainer
+    if name is None and not explainers(run):
+        console.print(f"run '{run.name}' has no descriptions yet: {rater.name} explains first")
+        _explain(run, eligible_units(run, choice.sources, choice.n), rater, wish, console)
+        name = rater.name
+        if wish.batch:
+            raise BadInput(
+                "the descriptions were handed to the batch API; collect them by "
+                f"`autointerp rate --resume --run {run.name}`, then give this command again"
+            )
+    name = choose_explainer(run, name)
+    return explanations(run, name, choice.sources, choice.n)
+
+
+# ---------------------------------------------------------------------------------- rate
+
+
+def rate_descriptions(
+    wish: Wish,
+    choice: Choice,
+    console: Console,
+    contexts: int = CONTEXTS,
+    dry_run: bool = False,
+) -> RatingCounts:
+    """Rate descriptions under a rubric about them, each on `contexts` held-out contexts.
+
+    A run that is there is taken as it is; one that is not is harvested as the wish says.
+    """
+    rubric = load_rubric(wish.rubric)
+    rater = load_rater(wish.rater, wish.options)
+    with _run(wish, console) as run:
+        if dry_run:
+            name = choose_explainer(run, choice.explainer)
+            known = explanations(run, name, choice.sources, choice.n)
+            probes = description_probes(run, rubric, known, contexts)
+            units = len({probe.unit_id for probe in probes})
+            console.print(f"{rubric.id}: {_cost(run, rater, rubric, probes, units)}")
+            return RatingCounts(0, Counter())
+        known = _explained(run, rater, wish, choice, console)
+        ids = add_probes(run, description_probes(run, rubric, known, contexts))
+        counts = ask(run, sorted(set(ids)), rubric, rater, wish, console)
+        run.log("rated", rater=rater.name, rubric=rubric.id, statuses=dict(counts.statuses))
+    told = ", ".join(f"{n} {status}" for status, n in sorted(counts.statuses.items()))
+    described = sum(one.says_something for one in known)
+    console.print(
+        f"run '{wish.run}': {described} descriptions on {len(set(ids))} contexts; "
+        f"{rater.name} on {rubric.id}: {told or 'nothing new'}"
+        + (f", {counts.before} rated before" if counts.before else "")
+        + (f"; {len(known) - described} units without a description" if described < len(known) else "")
+    )
+    return counts
+
+
+def _run(wish: Wish, console: Console) -> Run:
+    """Return the run, open; harvested as wished for if it is not there."""
+    try:
+        return open_run(wish.run, folder=wish.runs)
+    except UnknownName:
+        if not (wanted := wanted_units(wish)):
+            raise
+    settings = load_settings(wish.subject, wish.seed)
+    subject = load_subject(settings.subject)
+    run = open_run(wish.run, settings, subject, wish.runs)
+    console.print(f"harvesting {', '.join(f'{n} {name}' for name, n in wanted.items())}")
+    draw_units(run, subject, wanted)
+    return run
+
+
+# ---------------------------------------------------------------------------------- score
+
+
+def score(
+    wish: Wish,
+    names: Sequence[str],
+    choice: Choice,
+    design: Design,
+    console: Console,
+    dry_run: bool = False,
+) -> dict[str, RatingCounts]:
+    """Ask the scorers' questions about descriptions; return what became of them by scorer.
+
+    Raises UnknownName for a scorer that is not there.
+    """
+    modules = {name: scorer(name) for name in dict.fromkeys(names)}
+    rater = load_rater(wish.rater, wish.options)
+    found: dict[str, RatingCounts] = {}
+    with open_run(wish.run, folder=wish.runs) as run:
+        units = eligible_units(run, choice.sources, choice.n)
+        if any(module.TASK.shows.description for module in modules.values()):
+            if dry_run:
+                name = choose_explainer(run, choice.explainer)
+                known = explanations(run, name, choice.sources, choice.n)
+            else:
+                known = _explained(run, rater, wish, choice, console)
+        else:
+            known = [Explanation(u, source, "", "ok", None, ()) for u, source in units.items()]
+        hard = hard_contexts(run, [one.unit_id for one in known]) if design.hard else None
+        for name, module in modules.items():
+            planned = plan(run, name, known, design, hard)
+            if dry_run:
+                told = _cost(run, rater, module.TASK, planned.probes, planned.units)
+                console.print(f"{name}: {told}")
+                continue
+            ids = store_plan(run, planned, design)
+            asked = replace(wish, rubric=module.TASK.id, repeats=1)
+            found[name] = ask(run, ids, module.TASK, rater, asked, console)
+            run.log("scored", scorer=name, rater=rater.name, statuses=dict(found[name].statuses))
+            console.print(_told(name, planned.units, planned.unprobed, found[name]))
+            if found[name].stopped:
+                break
+    return found
+
+
+def _told(
+    name: str, units: int, unprobed: dict[int, str], counts: RatingCounts
+) -> str:
+    fates = ", ".join(f"{n} {status}" for status, n in sorted(counts.statuses.items()))
+    text = f"{name}: {units} units, {fates or 'nothing new'}"
+    text += f", {counts.before} answered before" if counts.before else ""
+    for outcome, n in sorted(Counter(unprobed.values()).items()):
+        text += f"; {n} units with {outcome}"
+    return text + (f"; stopped: {counts.stopped}" if counts.stopped else "")
+
+
+# ----------------------------------------------------------------------------------- cost
+
+
+def _cost(run: Run, rater: Rater, task: Rubric, probes: Sequence[Probe], units: int) -> str:
+    """Return what the calls will take, and what 1,000 such units would."""
+    if not probes:
+        return "nothing to ask"
+    calls = len(probes)
+    text = f"{calls:,} calls about {units} units ({1000 * calls / max(1, units):,.0f} per 1,000 units)"
+    if not isinstance(rater, ServedRater):
+        return f"{text}; {rater.name} costs nothing"
+    sample = probes[:: max(1, calls // 50)]
+    contexts = run.contexts_numbered(sorted({q.context for p in sample for q in p.questions}))
+    seed = run.settings.seed
+    size = sum(
+        rater.extent(rater.request(probe_item(p.item_id(seed), p, contexts, task), task)).prompt_bytes
+        for p in sample
+    ) / len(sample)
+    tokens_in = calls * size / BYTES_PER_TOKEN
+    tokens_out = float(sum(_tokens_out(task, probe) for probe in probes))
+    scale = 1000 / max(1, units)
+    text += (
+        f"; per 1,000 units about {scale * tokens_in / 1e6:,.1f}M tokens in, "
+        f"{scale * tokens_out / 1e6:,.2f}M out"
+    )
+    if rater.price is None:
+        return f"{text}; price unknown (--price-in, --price-out)"
+    cost = rater.price.cost_usd(round(tokens_in), round(tokens_out))
+    return f"{text}, ${scale * cost:,.2f} (these {units}: ${cost:,.2f})"
+
+
+def _tokens_out(task: Rubric, probe: Probe) -> int:
+    if not isinstance(task, Task):
+        return 60  # a rationale and a score
+    if task.form in ("describe", "choose"):
+        return 60
+    return 10 + TOKENS_OUT_EACH[task.form] * len(probe.questions)

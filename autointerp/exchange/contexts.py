@@ -1,0 +1,216 @@
+"""The contexts table: Parquet, one row a unit and context, so that anybody's units can be rated."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import duckdb
+
+from autointerp.errors import ExchangeError
+from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
+from autointerp.exchange._files import copy_to_file
+from autointerp.exchange._windows import checked, strongest, window
+from autointerp.records import Draw, Split
+from autointerp.store import Run
+
+NOTES = ()
+
+WHOLE = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
+NUMBER = {"FLOAT", "DOUBLE"}
+REQUIRED = {
+    "unit": ("string", {"VARCHAR"}),
+    "source": ("string", {"VARCHAR"}),
+    "context": ("int", WHOLE),
+    "tokens": ("list<string>", {"VARCHAR[]"}),
+    "activations": ("list<float>", {f"{kind}[]" for kind in NUMBER}),
+}
+# An export writes all of these, so that what comes back is what went out.
+OPTIONAL = {
+    "split": ("string", {"VARCHAR"}),
+    "draw": ("string", {"VARCHAR"}),
+    "focus": ("int", WHOLE),
+    "interval": ("int", WHOLE),
+    "document": ("int", WHOLE),
+    "position": ("int", WHOLE),
+    "density": ("float", NUMBER),
+    "tokens_read": ("int", WHOLE),
+    "peak": ("float", NUMBER),
+    "note": ("string", {"VARCHAR"}),
+}
+COLUMNS = {**REQUIRED, **OPTIONAL}
+TOGETHER = ("document", "position")
+LARGEST = 2**31 - 1
+ROWS = 1024  # read at once
+
+QUERY = """
+WITH placed AS (
+    SELECT source, unit, min(file_row_number) AS place
+    FROM read_parquet($file, file_row_number = true) GROUP BY ALL
+)
+SELECT {columns} FROM read_parquet($file) JOIN placed USING (source, unit)
+ORDER BY place, context
+"""
+
+EXPORT = """
+SELECT
+    u.source || '/' || u.idx || CASE WHEN u.sign < 0 THEN '-' ELSE '' END AS unit,
+    u.source,
+    c.context_id AS context,
+    c.tokens,
+    c.activations,
+    c.split,
+    c.draw,
+    c.focus::INTEGER AS focus,
+    c.interval::INTEGER AS interval,
+    c.document,
+    c.position,
+    u.density,
+    u.tokens AS tokens_read,
+    u.peak::DOUBLE AS peak,
+    u.note
+FROM context c JOIN unit u USING (unit_id)
+ORDER BY u.unit_id, c.context_id
+"""
+
+
+def recognises(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
+    """Yield the units in the order of their first rows; rows of a unit need not be neighbours.
+
+    Raises ExchangeError if a column is missing or of another type, or a row breaks the rules in
+    docs/exchange.md, naming its unit and context.
+    """
+    if options.source:
+        raise ExchangeError(f"--source {options.source}: the rows of {path} name their sources")
+    with tempfile.TemporaryDirectory() as spill:
+        connection = duckdb.connect(":memory:", config={"temp_directory": spill})
+        try:
+            names = _columns(connection, path)
+            rows = _rows(connection, path, names)
+            first = next(rows, None)
+            if first is None:
+                raise ExchangeError(f"{path} has no rows")
+            for (source, unit), group in itertools.groupby(
+                itertools.chain([first], rows), key=lambda row: (row["source"], row["unit"])
+            ):
+                yield _unit(path, source, unit, list(group), options)
+        except duckdb.Error as error:
+            raise ExchangeError(f"{path}: {str(error).splitlines()[0]}") from None
+        finally:
+            connection.close()
+
+
+def write(run: Run, file: Path) -> int:
+    """Write every context that the run holds to `file`; return the number of rows.
+
+    Raises StorageError if the file cannot be written, BadInput if it is a folder or a device.
+    """
+    return copy_to_file(run, EXPORT, file, "FORMAT parquet")
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
+    described = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)])
+    found = {name: str(kind) for name, kind, *_ in described.fetchall()}
+    missing = [name for name in REQUIRED if name not in found]
+    if missing:
+        raise ExchangeError(
+            f"{path} has no column {', '.join(missing)} (columns: {', '.join(found)}); "
+            "docs/exchange.md says what a contexts table holds"
+        )
+    for name, (wanted, kinds) in COLUMNS.items():
+        if name in found and found[name] not in kinds:
+            raise ExchangeError(
+                f"{path}: column {name} is of type {found[name]}; it must be {wanted}"
+            )
+    if len(set(TOGETHER) & found.keys()) == 1:
+        raise ExchangeError(f"{path}: columns {' and '.join(TOGETHER)} go together")
+    return [name for name in COLUMNS if name in found]
+
+
+def _rows(
+    connection: duckdb.DuckDBPyConnection, path: Path, names: list[str]
+) -> Iterator[dict[str, Any]]:
+    nulls = connection.execute(
+        "SELECT file_row_number + 1 FROM read_parquet($file, file_row_number = true)"
+        " WHERE source IS NULL OR unit IS NULL OR context IS NULL LIMIT 1",
+        {"file": str(path)},
+    ).fetchone()
+    if nulls is not None:
+        raise ExchangeError(f"{path}, row {nulls[0]}: unit, source or context is null")
+    reader = connection.execute(QUERY.format(columns=", ".join(names)), {"file": str(path)})
+    while rows := reader.fetchmany(ROWS):
+        for row in rows:
+            yield dict(zip(names, row, strict=True))
+
+
+def _unit(
+    path: Path, source: str, unit: str, rows: list[dict[str, Any]], options: ImportOptions
+) -> ForeignUnit:
+    where = f"{path}, unit '{unit}' of source '{source}'"
+    contexts = []
+    before = None
+    for row in rows:
+        place = f"{where}, context {row['context']}"
+        if row["context"] == before:
+            raise ExchangeError(f"{place} is there twice")
+        before = row["context"]
+        contexts.append(_context(row, options.each_side, place))
+    facts: dict[str, Any] = {}
+    for name in ("density", "tokens_read", "peak", "note"):
+        values = {row.get(name) for row in rows}
+        if len(values) > 1:
+            raise ExchangeError(f"{where}: its rows disagree on {name}")
+        facts[name] = values.pop()
+    density, peak = facts["density"], facts["peak"]
+    if density is not None and not 0 < density <= 1:
+        raise ExchangeError(f"{where}: density {density}; it is a share over 0 and up to 1")
+    if peak is not None and not 0 < peak < float("inf"):
+        raise ExchangeError(f"{where}: peak {peak}; it is over 0")
+    return ForeignUnit(
+        source, unit, tuple(contexts), density, facts["tokens_read"], peak, facts["note"] or ""
+    )
+
+
+def _context(row: dict[str, Any], each_side: int | None, where: str) -> ForeignContext:
+    tokens, activations = checked(row["tokens"], row["activations"], where)
+    if min(activations) < 0:
+        raise ExchangeError(
+            f"{where}: activation {min(activations):g}; give 0 where the unit is silent, and the "
+            "negative half of a signed one as a unit of its own, its name ending in '-'"
+        )
+    for name, allowed in (("split", get_args(Split)), ("draw", get_args(Draw))):
+        if name in row and row[name] not in allowed:
+            raise ExchangeError(f"{where}: {name} {row[name]!r}; it is {' or '.join(allowed)}")
+    focus = row.get("focus")
+    if focus is None:
+        focus = strongest(activations)
+    elif not 0 <= focus < len(tokens):
+        raise ExchangeError(f"{where}: focus {focus} of {len(tokens)} tokens; it counts from 0")
+    place = None
+    if "document" in row:
+        if not all(type(row[name]) is int and 0 <= row[name] <= LARGEST for name in TOGETHER):
+            raise ExchangeError(f"{where}: document and position are whole numbers, 0 or more")
+        place = (row["document"], row["position"])
+    interval = row.get("interval")
+    if interval is not None and not 1 <= interval <= 255:
+        raise ExchangeError(f"{where}: interval {interval}; intervals count from 1 to 255")
+    cut = window(tokens, activations, focus, each_side)
+    return ForeignContext(
+        cut.tokens,
+        cut.activations,
+        cut.focus,
+        cast(Split | None, row.get("split")),
+        cast(Draw | None, row.get("draw")),
+        interval,
+        place,
+    )

@@ -1,0 +1,266 @@
+"""delphi's latent cache: `latents/{hookpoint}/{start}_{end}.safetensors`.
+
+Each file has `locations` [firings, 3] (row, position, latent counted from `start`),
+`activations` [firings] and `tokens` [rows, context], so that contexts are drawn here as a harvest
+draws them: the strongest of a row, some of each interval, and positions at random.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autointerp.errors import ExchangeError, SubjectError
+from autointerp.exchange import EACH_SIDE, ForeignContext, ForeignUnit, ImportOptions
+from autointerp.harvesting import SPLITS, split_of
+from autointerp.records import Draw
+from autointerp.reservoirs import interval_of
+from autointerp.settings import HarvestSettings
+
+NOTES = (
+    "Silent contexts were computed from the cache, for it holds every firing over 1e-5; negative "
+    "activations are left out.",
+    "Latents that never fired are not in the cache, and so not in this run.",
+)
+
+NAME = re.compile(r"(\d+)_(\d+)\.safetensors")
+WANTED = HarvestSettings()
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The rows that the cache was made from.
+
+    Attributes:
+        texts: [rows, context] the text of each token.
+        is_text: [rows, context] False on special tokens: they neither fire nor are shown.
+        split: [rows] 0 for `explain`, 1 for `score`.
+    """
+
+    texts: NDArray[np.object_]
+    is_text: NDArray[np.bool_]
+    split: NDArray[np.int64]
+
+
+def recognises(path: Path) -> bool:
+    return bool(_files(path))
+
+
+def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
+    """Yield every latent that fires, file by file; one file is in memory at a time.
+
+    Raises ExchangeError if a file lacks a tensor, the tensors do not fit together, or no tokenizer
+    is given.
+    """
+    files = _files(path)
+    if not files:
+        raise ExchangeError(f"{path} holds no START_END.safetensors of a latent cache")
+    if options.source and len({file.parent for file in files}) > 1:
+        raise ExchangeError(f"--source {options.source}: {path} holds several hookpoints")
+    if options.tokenizer is None:
+        raise ExchangeError(
+            f"{path} holds token ids, not texts; give the model's tokenizer.json as --tokenizer"
+        )
+    texts, special = _tokenizer(options.tokenizer)
+    for file in files:
+        yield from _units(file, options, texts, special)
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the files of a cache: all hookpoints of `latents`, one of them, or one file."""
+    if path.is_file():
+        return [path] if NAME.fullmatch(path.name) else []
+    found = [p for p in path.rglob("*.safetensors") if NAME.fullmatch(p.name)]
+    return sorted(found, key=lambda p: (str(p.parent), int(p.name.partition("_")[0])))
+
+
+def _tokenizer(path: Path) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+    """Return the text of each token id, and whether it is special."""
+    from autointerp.subjects.token_texts import token_texts
+    from autointerp.subjects.tokenizers import load_tokenizer
+
+    file = path / "tokenizer.json" if path.is_dir() else path
+    try:
+        backend = load_tokenizer(file).backend
+    except SubjectError as error:
+        raise ExchangeError(f"--tokenizer {path}: {error}") from None
+    described = _Described(backend)
+    size = max(described.get_vocab().values(), default=-1) + 1
+    special = np.zeros(size, dtype=bool)
+    special[described.all_special_ids] = True
+    return np.array(token_texts(described, size), dtype=object), special
+
+
+class _Described:
+    """A `tokenizers.Tokenizer` with what `token_texts` asks of a transformers one."""
+
+    def __init__(self, backend: Any) -> None:
+        self.backend_tokenizer = backend
+        self.added_tokens_decoder = backend.get_added_tokens_decoder()
+        self.all_special_ids = [i for i, t in self.added_tokens_decoder.items() if t.special]
+
+    def get_vocab(self) -> dict[str, int]:
+        return dict(self.backend_tokenizer.get_vocab(with_added_tokens=True))
+
+
+def _units(
+    file: Path, options: ImportOptions, texts: NDArray[np.object_], special: NDArray[np.bool_]
+) -> Iterator[ForeignUnit]:
+    start, end = (int(number) for number in file.stem.split("_"))
+    locations, activations, tokens = _tensors(file, end - start + 1)
+    if len(tokens) and int(tokens.max()) >= len(texts):
+        raise ExchangeError(
+            f"{file}: token id {int(tokens.max())} is beyond the {len(texts):,} of "
+            f"{options.tokenizer}: they do not belong together"
+        )
+    document = np.arange(len(tokens))
+    is_text = ~special[tokens]
+    corpus = Corpus(
+        texts[tokens],
+        is_text,
+        split_of(options.seed, document, WANTED.explain_share),
+    )
+    row, position = locations[:, 0], locations[:, 1]
+    fires = (activations > 0) & is_text[row, position]
+    place = (row * tokens.shape[1] + position)[fires]
+    latent, value = locations[fires, 2], activations[fires]
+    order = np.lexsort((place, latent))
+    latent, place, value = latent[order], place[order], value[order]
+    numbers, begins = np.unique(latent, return_index=True)
+    each_side = EACH_SIDE if options.each_side is None else options.each_side
+    for number, begin, stop in zip(numbers, begins, [*begins[1:], len(latent)], strict=True):
+        rng = np.random.default_rng([options.seed, start + int(number)])
+        drawn = Drawn(corpus, place[begin:stop], value[begin:stop], each_side)
+        if len(np.unique(drawn.places)) < stop - begin:
+            raise ExchangeError(f"{file}: latent {start + int(number)} fires twice at one place")
+        yield ForeignUnit(
+            options.source or file.parent.name,
+            str(start + int(number)),
+            tuple(drawn.contexts(rng)),
+            density=float((stop - begin) / is_text.sum()),
+            tokens=int(is_text.sum()),
+            peak=float(value[begin:stop].max()),
+        )
+
+
+def _tensors(
+    file: Path, latents: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+    """Return locations [firings, 3], activations [firings] and tokens [rows, context]."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        tensors = load_file(file)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ExchangeError(f"{file} is not a safetensors file ({error})") from None
+    lacking = [name for name in ("locations", "activations", "tokens") if name not in tensors]
+    if lacking:
+        raise ExchangeError(
+            f"{file} has no {' and no '.join(lacking)} (it has {', '.join(sorted(tensors))}); "
+            "delphi writes tokens where it caches with save_tokens"
+        )
+    locations, activations, tokens = (
+        tensors[name] for name in ("locations", "activations", "tokens")
+    )
+    shapes = f"locations {locations.shape}, activations {activations.shape}, tokens {tokens.shape}"
+    if (
+        locations.ndim != 2
+        or locations.shape[1] != 3
+        or activations.shape != locations.shape[:1]
+        or tokens.ndim != 2
+        or not tokens.size
+    ):
+        raise ExchangeError(
+            f"{file}: {shapes}; they must be [firings, 3], [firings] and [rows, context]"
+        )
+    if not all(np.issubdtype(part.dtype, np.integer) for part in (locations, tokens)):
+        raise ExchangeError(f"{file}: locations and tokens must be whole numbers")
+    locations, tokens = locations.astype(np.int64), tokens.astype(np.int64)
+    activations = activations.astype(np.float32)
+    if not np.isfinite(activations).all():
+        raise ExchangeError(f"{file}: an activation is not finite")
+    limits = (*tokens.shape, latents)
+    if len(locations) and ((locations.max(0) >= limits).any() or locations.min() < 0):
+        raise ExchangeError(
+            f"{file}: a location lies outside rows, context and latents {limits}: "
+            f"the largest is {tuple(locations.max(0).tolist())}"
+        )
+    if tokens.min() < 0:
+        raise ExchangeError(f"{file}: token id {int(tokens.min())} is negative")
+    return locations, activations, tokens
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Where one latent fires.
+
+    Attributes:
+        places: [firings] row times context length plus position, ascending.
+        values: [firings]
+    """
+
+    corpus: Corpus
+    places: NDArray[np.int64]
+    values: NDArray[np.float32]
+    each_side: int
+
+    def contexts(self, rng: np.random.Generator) -> Iterator[ForeignContext]:
+        """Yield by split the strongest of a row, some of each interval, and some at random."""
+        length = self.corpus.is_text.shape[1]
+        rows = self.places // length
+        level = interval_of(self.values, np.array(float(self.values.max())), WANTED.intervals)
+        for split in (0, 1):
+            mine = np.flatnonzero(self.corpus.split[rows] == split)
+            strongest = mine[np.lexsort((self.places[mine], -self.values[mine]))]
+            _, first = np.unique(rows[strongest], return_index=True)
+            for chosen in strongest[np.sort(first)][: WANTED.top]:
+                yield self._context(int(self.places[chosen]), split, "top", int(level[chosen]))
+            for interval in range(WANTED.intervals):
+                able = mine[level[mine] == interval]
+                for chosen in np.sort(rng.permutation(able)[: WANTED.per_interval]):
+                    yield self._context(int(self.places[chosen]), split, "interval", interval)
+            for place in self._at_random(rng, split):
+                at = int(np.searchsorted(self.places, place))
+                fires = at < len(self.places) and self.places[at] == place
+                yield self._context(place, split, "random", int(level[at]) if fires else None)
+
+    def _at_random(self, rng: np.random.Generator, split: int) -> list[int]:
+        """Return places of text in rows of the split."""
+        length = self.corpus.is_text.shape[1]
+        rows = np.flatnonzero(self.corpus.split == split)
+        if not len(rows):
+            return []
+        drawn = rng.choice(rows, 4 * WANTED.random) * length + rng.integers(
+            length, size=4 * WANTED.random
+        )
+        able = dict.fromkeys(drawn[self.corpus.is_text.ravel()[drawn]].tolist())
+        return list(able)[: WANTED.random]
+
+    def _context(self, place: int, split: int, draw: Draw, level: int | None) -> ForeignContext:
+        length = self.corpus.is_text.shape[1]
+        row, position = divmod(place, length)
+        first = max(0, position - self.each_side)
+        last = min(length, position + self.each_side + 1)
+        # A special token is where a text ends: nothing beyond it belongs to the window.
+        ends = np.flatnonzero(~self.corpus.is_text[row, first:last]) + first
+        first = int(max([first, *(ends[ends < position] + 1)]))
+        last = int(min([last, *ends[ends > position]]))
+        activations = np.zeros(last - first, dtype=np.float32)
+        begin, end = np.searchsorted(self.places, [row * length + first, row * length + last])
+        activations[self.places[begin:end] - (row * length + first)] = self.values[begin:end]
+        return ForeignContext(
+            tuple(self.corpus.texts[row, first:last].tolist()),
+            tuple(activations.tolist()),
+            position - first,
+            SPLITS[split],
+            draw,
+            None if level is None else 1 + level,
+            (row, position),
+        )

@@ -1,0 +1,132 @@
+"""Ward's `features.md`: a table of the strongest contexts under each `### Feature ID: N`.
+
+Published with "Monosemanticity at Home" (github.com/jnward/monosemanticity-repro): token and
+context are Python literals in backquotes, padded; the activation is that of the token alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from autointerp.errors import ExchangeError
+from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
+
+NOTES = (
+    "The file gives the activation of one token in each context; the tokens beside it count as "
+    "silent, and are words and punctuation marks, not the model's tokens.",
+    "Its activations are rounded to two places.",
+)
+
+HEADING = re.compile(r"#+\s*Feature ID:\s*(.*?)\s*")
+COLUMNS = ["Token ID", "Activation", "Token", "Context"]
+RULE = re.compile(r"[|:\s-]+")
+LITERAL = r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+ROW = re.compile(
+    rf"\|\s*\d+\s*\|\s*(\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)\s*\|\s*`\s*{LITERAL}\s*`\s*"
+    rf"\|\s*`\s*{LITERAL}\s*`\s*\|\s*"
+)
+WORDS = re.compile(r" ?\w+| ?[^\w\s]+|\s+")
+UNREADABLE = "\N{REPLACEMENT CHARACTER}"  # a token that is a part of a character
+NO_ASCII = r"[^\x00-\x7f]"
+
+
+def recognises(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return re.search(rb"^#+ *Feature ID:", file.read(1 << 16), re.MULTILINE) is not None
+
+
+def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
+    """Yield the features in order.
+
+    Raises ExchangeError if a line of a table is not of the form, a token is not in its context,
+    or a feature comes twice.
+    """
+    source = options.source or "features"
+    name, began, contexts = "", 0, list[ForeignContext]()
+    in_table = False
+    seen = set()
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                where = f"{path}, line {number}"
+                heading = HEADING.fullmatch(line.strip())
+                if heading:
+                    if name:
+                        yield _unit(source, name, contexts, in_table, f"{path}, line {began}")
+                    name, began, contexts, in_table = heading[1], number, [], False
+                    if not re.fullmatch(r"\d+", name):
+                        raise ExchangeError(f"{where}: feature '{name}' has no number")
+                    if name in seen:
+                        raise ExchangeError(f"{where}: feature {name} for the second time")
+                    seen.add(name)
+                elif line.startswith("|") and not name:
+                    raise ExchangeError(f"{where}: a table before any '### Feature ID: N'")
+                elif line.startswith("|") and not in_table:
+                    columns = [cell.strip() for cell in line.strip().strip("|").split("|")]
+                    if columns != COLUMNS:
+                        raise ExchangeError(
+                            f"{where}: the table's columns are {', '.join(columns)}; "
+                            f"they must be {', '.join(COLUMNS)}"
+                        )
+                    in_table = True
+                elif line.startswith("|") and not RULE.fullmatch(line.strip()):
+                    contexts.append(_context(line, options.each_side, where))
+    except UnicodeDecodeError as error:
+        raise ExchangeError(f"{path} is not UTF-8 text ({error.reason})") from None
+    if not name:
+        raise ExchangeError(f"{path} has no '### Feature ID: N'")
+    yield _unit(source, name, contexts, in_table, f"{path}, line {began}")
+
+
+def _unit(
+    source: str, name: str, contexts: list[ForeignContext], has_table: bool, where: str
+) -> ForeignUnit:
+    if not has_table:
+        raise ExchangeError(f"{where}: feature {name} has no table")
+    return ForeignUnit(source, name, tuple(contexts))
+
+
+def _context(line: str, each_side: int | None, where: str) -> ForeignContext:
+    found = ROW.fullmatch(line.strip())
+    if not found:
+        raise ExchangeError(
+            f"{where}: not a row `| token id | activation | `'token'` | `'context'` |`: "
+            f"{line.strip()[:60]}"
+        )
+    activation = float(found[1])
+    try:
+        token, text = (str(ast.literal_eval(literal)) for literal in found.groups()[1:])
+    except (SyntaxError, ValueError):
+        raise ExchangeError(f"{where}: a token or context is not a Python literal") from None
+    if not 0 < activation < float("inf"):
+        raise ExchangeError(f"{where}: activation {found[1]}; a listed token must fire")
+    first, last = _place(token, text, where)
+    before, after = WORDS.findall(text[:first]), WORDS.findall(text[last:])
+    if each_side is not None:
+        before, after = before[max(0, len(before) - each_side) :], after[:each_side]
+    silent_before, silent_after = (0.0,) * len(before), (0.0,) * len(after)
+    return ForeignContext(
+        (*before, text[first:last], *after),
+        (*silent_before, activation, *silent_after),
+        focus=len(before),
+    )
+
+
+def _place(token: str, text: str, where: str) -> tuple[int, int]:
+    """Return where in the text the token is; where it occurs more than once, nearest the middle.
+
+    A token that is a part of a character stands where the text has a whole one.
+    """
+    if not token.strip(UNREADABLE):
+        pattern = NO_ASCII
+    else:
+        pattern = f"{NO_ASCII}*".join(map(re.escape, re.split(f"{UNREADABLE}+", token)))
+    places = [found.span() for found in re.finditer(pattern, text, re.DOTALL) if found[0]]
+    if not token or not places:
+        raise ExchangeError(f"{where}: token {token!r} is not in its context {text!r}")
+    return min(places, key=lambda place: abs(sum(place) - len(text)))

@@ -1,0 +1,41 @@
+"""`scripted:truth`: answers as one who knows: it applies the description, if it is a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from autointerp.errors import RaterError
+from autointerp.probes import is_probed
+from autointerp.raters import call_key
+from autointerp.raters._applying import body_of, common_word, reply_to
+from autointerp.records import Item, Reply, Request
+from autointerp.rubrics import Rubric
+
+
+class Truthful:
+    """Explains units that fire on one word, and answers what is asked about a description.
+
+    Planted units fire on one word, so what it says of them is the truth.
+    """
+
+    name = "scripted:truth"
+    evidence: Literal["shown", "all"] = "shown"
+    is_llm = False
+
+    def request(self, item: Item, rubric: Rubric, repeat: int = 0) -> Request:
+        """Raises RaterError for a rubric that comes without a description."""
+        if not is_probed(rubric):
+            raise RaterError(
+                f"{self.name} judges descriptions, and rubric '{rubric.id}' shows none; "
+                "choose another rater"
+            )
+        body = body_of(item, rubric)
+        return Request(call_key("scripted", self.name, body, rubric, repeat), item.id, body, repeat)
+
+    async def send(self, request: Request) -> Reply:
+        return reply_to(request.body, _describe)
+
+
+def _describe(contexts: Sequence[dict[str, Any]]) -> str | None:
+    return common_word(contexts)

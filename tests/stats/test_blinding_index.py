@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autointerp.errors import TooFewRatings
+from autointerp.stats.blinding_index import bang_index, james_index
+
+# Rows treatment and placebo; guessed treatment, placebo, don't know.
+CRISP = [[82, 25, 170], [27, 29, 83]]  # Bang, Ni & Davis 2004, table 7
+HOUWELING = [[48, 4, 330], [22, 30, 319]]  # Houweling et al. 2014, table 2, investigators
+
+
+def test_james_index_of_published_trials():
+    # CRISP: 0.75 in the paper. Houweling: 0.896 (0.875 to 0.918), standard error 0.011, printed
+    # by BlindingIndex.jl.
+    assert james_index(CRISP).value == pytest.approx(0.75, abs=0.005)
+    found = james_index(HOUWELING)
+    assert found.value == pytest.approx(0.896, abs=5e-4)
+    assert (found.low, found.high) == pytest.approx((0.875, 0.918), abs=5e-4)
+
+
+def test_bang_index_of_published_trials():
+    # Houweling, printed by BlindingIndex.jl: 0.115 (0.08 to 0.15) and 0.022 (-0.016 to 0.06).
+    treatment = bang_index(48, 4, 330)
+    assert treatment.value == pytest.approx(0.115, abs=5e-4)
+    assert (treatment.low, treatment.high) == pytest.approx((0.08, 0.15), abs=5e-4)
+    placebo = bang_index(30, 22, 319)
+    assert placebo.value == pytest.approx(0.022, abs=5e-4)
+    assert (placebo.low, placebo.high) == pytest.approx((-0.016, 0.06), abs=5e-4)
+    # CRISP by hand: (82 - 25) / 277 and (29 - 27) / 139.
+    assert bang_index(82, 25, 170).value == pytest.approx(57 / 277)
+    assert bang_index(29, 27, 83).value == pytest.approx(2 / 139)
+
+
+def test_bang_index_of_three_arms_is_zero_where_guesses_are_chance():
+    # A third right by chance: 10 right, 20 wrong, each wrong one counting half.
+    assert bang_index(10, 20, 5, arms=3).value == pytest.approx(0)
+    assert bang_index(30, 0, 0, arms=3).value == 1
+    assert bang_index(0, 30, 0, arms=3).value == -0.5
+
+
+def test_james_index_at_its_marks():
+    assert james_index([[9, 0, 0], [0, 9, 0]]).value == 0  # all told
+    assert james_index([[5, 5, 0], [5, 5, 0]]).value == pytest.approx(0.5)  # chance
+    assert james_index([[0, 0, 9], [0, 0, 9]]).value == 1  # nobody knows
+    three = np.array([[4, 4, 4, 0], [4, 4, 4, 0], [4, 4, 4, 0]])
+    assert james_index(three).value == pytest.approx(0.5)
+
+
+def test_intervals_of_james_index_hold_the_truth_as_often_as_they_say():
+    rng = np.random.default_rng(3)
+    shares = np.array([[0.2, 0.08, 0.22], [0.12, 0.15, 0.23]])
+    truth = james_index(np.round(shares * 1e9)).value
+    tables = rng.multinomial(200, shares.ravel(), size=1000).reshape(-1, 2, 3)
+    found = [james_index(table) for table in tables]
+    held = np.mean([f.low <= truth <= f.high for f in found])
+    assert 0.93 < held < 0.97  # 0.95, standard error 0.007
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), st.integers(2, 4))
+def test_bang_index_stays_within_its_ends(right, wrong, unknown, arms):
+    if right + wrong + unknown == 0:
+        return
+    found = bang_index(right, wrong, unknown, arms=arms)
+    assert -1 <= found.value <= 1
+    if found.low is not None:
+        assert -1 <= found.low <= found.value <= found.high <= 1
+
+
+def test_what_was_never_asked_has_no_index():
+    with pytest.raises(TooFewRatings):
+        bang_index(0, 0, 0)
+    with pytest.raises(TooFewRatings):
+        james_index([[0, 0, 0], [0, 0, 0]])
+    with pytest.raises(ValueError, match="shape"):
+        james_index([[1, 2], [3, 4]])
+    assert james_index([[9, 0, 3], [0, 0, 0]]).value is None
