@@ -44,11 +44,13 @@ def eligible_units(
 ) -> dict[int, str]:
     """Return unit_id → source of the run's units, the first `n` of each source's random order.
 
-    Raises BadInput if the run has none of them.
+    Where units were rated it is those, else all that were harvested: a harvest draws a few more
+    than it is asked for. Raises BadInput if the run has none of them.
     """
     rows = run.rows(
         "SELECT unit_id, source, row_number() OVER (PARTITION BY source ORDER BY ord) AS place"
-        " FROM unit WHERE outcome = 'eligible' ORDER BY source, ord"
+        " FROM unit WHERE outcome = 'eligible' AND (unit_id IN (SELECT unit_id FROM key)"
+        "  OR NOT EXISTS (SELECT 1 FROM key)) ORDER BY source, ord"
     )
     held = sorted({row[1] for row in rows})
     for source in sources:

@@ -87,33 +87,60 @@ def quiet_torch() -> Iterator[None]:
         yield
 
 
-def site_batches(
-    subject: Subject, settings: HarvestSettings, seed: int
-) -> Iterator[tuple[SiteBatch, Windows, NDArray[np.int64]]]:
-    """Yield the corpus at the site, the windows, and the kept tokens' places in their documents.
+@dataclass(frozen=True)
+class Reading:
+    """Windows that are to be read, and what of them counts.
 
-    Positions are [rows, tokens]; they mean nothing where nothing is kept. Stops after
-    `settings.tokens` kept tokens, cutting the last window short where need be, so that the tokens
-    read do not depend on the batch size.
+    Attributes:
+        kept: [rows, tokens] False on padding and special tokens, and beyond the token budget.
+        position: [rows, tokens] places in their documents; they mean nothing where nothing is kept.
+    """
+
+    windows: Windows
+    kept: NDArray[np.bool_]
+    position: NDArray[np.int64]
+
+
+def readings(subject: Subject, settings: HarvestSettings) -> Iterator[Reading]:
+    """Yield the corpus in batches, before any forward pass.
+
+    Stops after `settings.tokens` kept tokens, cutting the last window short where need be, so that
+    the tokens read do not depend on the batch size.
     """
     is_text = np.ones(max(len(subject.token_texts), *subject.special, 0) + 1, dtype=bool)
     is_text[sorted(subject.special)] = False
+    masks_first = settings.mask_first and not subject.begins_with_bos
     left = settings.tokens or None
     for windows in subject.cut(window_length(subject, settings), settings.rows):
-        ids = torch.from_numpy(windows.ids)
-        attention = torch.from_numpy(windows.attention)
         text = windows.attention & is_text[windows.ids]
         # A window's first token after BOS stands at `offset`; specials do not count as places.
         position = windows.offset[:, None] + np.cumsum(text, 1, dtype=np.int64) - 1
+        if masks_first:
+            text &= np.cumsum(windows.attention, 1) > 1
         if left is not None:
             text &= np.cumsum(text, dtype=np.int64).reshape(text.shape) <= left
             left -= int(text.sum())
-        kept = torch.from_numpy(text)
-        x = subject.model.activations(ids.to(subject.device), attention.to(subject.device))
-        hashes = place_hash(seed, windows.document[:, None], position)
-        yield SiteBatch(x, ids.to(x.device), kept.to(x.device), hashes), windows, position
+        yield Reading(windows, text, position)
         if left == 0:
             return
+
+
+def at_site(subject: Subject, reading: Reading, seed: int) -> SiteBatch:
+    """Return the forward pass of a batch, up to the site."""
+    windows = reading.windows
+    ids = torch.from_numpy(windows.ids)
+    attention = torch.from_numpy(windows.attention)
+    x = subject.model.activations(ids.to(subject.device), attention.to(subject.device))
+    hashes = place_hash(seed, windows.document[:, None], reading.position)
+    return SiteBatch(x, ids.to(x.device), torch.from_numpy(reading.kept).to(x.device), hashes)
+
+
+def site_batches(
+    subject: Subject, settings: HarvestSettings, seed: int
+) -> Iterator[tuple[SiteBatch, Windows, NDArray[np.int64]]]:
+    """Yield the corpus at the site, the windows, and the kept tokens' places in their documents."""
+    for reading in readings(subject, settings):
+        yield at_site(subject, reading, seed), reading.windows, reading.position
 
 
 def calibrate(subject: Subject, settings: HarvestSettings, seed: int) -> Calibration:
@@ -341,37 +368,75 @@ class Chunk:
         )
 
 
-def warmed_up(
-    stream: Iterator[tuple[SiteBatch, Windows, NDArray[np.int64]]],
-) -> Iterator[tuple[SiteBatch, Windows, NDArray[np.int64]]]:
-    """Yield the batches, the first one cut into growing slices.
+@dataclass(frozen=True)
+class Part:
+    """Some units of a source, few enough for one block, and what is kept of them."""
 
-    While reservoirs are empty everything passes; after a few windows little does. The result is
-    the same, the cost is not.
+    want: Wanted
+    numbers: NDArray[np.int64]
+    orders: NDArray[np.int64]
+    block: Block
+    columns: Columns
+
+
+def parts_of(wanted: list[Wanted], settings: HarvestSettings, seed: int) -> list[Part]:
+    """Return the wanted units in parts, nothing kept yet."""
+    parts = []
+    for want in wanted:
+        for begin in range(0, len(want.numbers), COLUMNS_AT_ONCE):
+            reach = slice(begin, begin + COLUMNS_AT_ONCE)
+            numbers = want.numbers[reach]
+            columns = Columns(unit_salts(want.name, numbers, seed), settings)
+            block = want.source.block(numbers)
+            parts.append(Part(want, numbers, want.orders[reach], block, columns))
+    return parts
+
+
+def take_in(
+    parts: list[Part],
+    batch: SiteBatch,
+    reading: Reading,
+    settings: HarvestSettings,
+    seed: int,
+    is_first: bool,
+) -> int:
+    """Take a batch into every part; return how many tokens it has.
+
+    The `is_first` one is taken in growing slices: while reservoirs are empty everything passes,
+    after a few windows little does. The result is the same, the cost is not.
     """
-    for number, (batch, windows, position) in enumerate(stream):
-        if number:
-            yield batch, windows, position
-            continue
-        first, size = 0, 2
-        while first < len(windows.ids):
-            rows = slice(first, first + size)
-            yield (
-                SiteBatch(
-                    batch.activations[rows],
-                    batch.ids[rows],
-                    batch.kept[rows],
-                    batch.place_hash[rows],
-                ),
-                Windows(
-                    windows.ids[rows],
-                    windows.attention[rows],
-                    windows.document[rows],
-                    windows.offset[rows],
-                ),
-                position[rows],
-            )
-            first, size = first + size, 2 * size
+    windows, kept = reading.windows, reading.kept
+    split = split_of(seed, windows.document, settings.explain_share)
+    chunks = []
+    for rows in _growing(len(kept)) if is_first else [slice(0, len(kept))]:
+        some = Windows(
+            windows.ids[rows],
+            windows.attention[rows],
+            windows.document[rows],
+            windows.offset[rows],
+        )
+        chunk = Chunk(
+            kept[rows],
+            some,
+            reading.position[rows],
+            batch.place_hash[rows],
+            split[rows],
+            settings.each_side,
+            batch.activations.device,
+        )
+        chunks.append((rows, chunk))
+    for part in parts:
+        block = part.block(batch)
+        for rows, chunk in chunks:
+            part.columns.add(block[rows], chunk)
+    return int(kept.sum())
+
+
+def _growing(count: int) -> Iterator[slice]:
+    first, size = 0, 2
+    while first < count:
+        yield slice(first, first + size)
+        first, size = first + size, 2 * size
 
 
 Progress = Callable[[int], None]
@@ -391,26 +456,23 @@ def harvest(
     `progress` is called with the tokens read so far. Raises CorpusError if the corpus has fewer
     than 2,000 tokens.
     """
-    parts: list[tuple[Wanted, slice, Block, Columns]] = []
-    for want in wanted:
-        for begin in range(0, len(want.numbers), COLUMNS_AT_ONCE):
-            part = slice(begin, begin + COLUMNS_AT_ONCE)
-            numbers = want.numbers[part]
-            columns = Columns(unit_salts(want.name, numbers, seed), settings)
-            parts.append((want, part, want.source.block(numbers), columns))
+    parts = parts_of(wanted, settings, seed)
     tokens = 0
     with quiet_torch():
-        for batch, windows, position in warmed_up(site_batches(subject, settings, seed)):
-            split = split_of(seed, windows.document, settings.explain_share)
-            kept = batch.kept.cpu().numpy()
-            device = batch.activations.device
-            chunk = Chunk(
-                kept, windows, position, batch.place_hash, split, settings.each_side, device
-            )
-            for _, _, compute, columns in parts:
-                columns.add(compute(batch), chunk)
-            tokens += int(chunk.kept.sum())
+        for number, reading in enumerate(readings(subject, settings)):
+            batch = at_site(subject, reading, seed)
+            tokens += take_in(parts, batch, reading, settings, seed, is_first=number == 0)
             progress(tokens)
+    return harvested_units(subject, parts, tokens, min_density, max_density)
+
+
+def harvested_units(
+    subject: Subject, parts: list[Part], tokens: int, min_density: float, max_density: float
+) -> list[HarvestedUnit]:
+    """Return the parts' units after `tokens` tokens.
+
+    Raises CorpusError if these are fewer than 2,000.
+    """
     if tokens < LEAST_TOKENS:
         raise CorpusError(
             f"the corpus of subject '{subject.name}' has {tokens} tokens; "
@@ -418,22 +480,20 @@ def harvest(
         )
     texts = np.array([*subject.token_texts, ""], dtype=object)  # the last is id -1
     harvested = []
-    for want, part, _, columns in parts:
-        contexts, sizes, peaks = columns.contexts(texts)
-        for place, (number, order) in enumerate(
-            zip(want.numbers[part], want.orders[part], strict=True)
-        ):
-            fired = int(columns.fired[place])
+    for part in parts:
+        contexts, sizes, peaks = part.columns.contexts(texts)
+        for place, (number, order) in enumerate(zip(part.numbers, part.orders, strict=True)):
+            fired = int(part.columns.fired[place])
             fate = outcome_of(fired, fired / tokens, min_density, max_density)
             summary = UnitSummary(
-                unit=want.source.unit(int(number)),
+                unit=part.want.source.unit(int(number)),
                 density=fired / tokens,
                 tokens=tokens,
                 peak=float(peaks[place]),
                 order=int(order),
                 outcome=fate,
                 interval_tokens=tuple(sizes[place].tolist()),
-                note=want.source.note(int(number)),
+                note=part.want.source.note(int(number)),
             )
             harvested.append(HarvestedUnit(summary, contexts[place] if fate == "eligible" else []))
     return harvested

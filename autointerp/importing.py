@@ -243,7 +243,8 @@ class _Arrival:
             contexts = self._decided(unit, peak)
             self._write(unit_id, contexts)
             documents = {context.document for context in contexts}
-            for split in SPLITS:
+            # Where draws are told, random ones were drawn, and that none is silent is a fact.
+            for split in () if any(c.draw for c in unit.contexts) else SPLITS:
                 if not any(c.split == split and c.silent for c in contexts):
                     self.lacking.append((unit_id, split, documents))
 

@@ -61,6 +61,11 @@ def run_identity(run: Run) -> str:
     return digest_of([about["name"], str(about["made"]), about["settings_digest"]])[:32]
 
 
+def most_gold(ordinary: int) -> int:
+    """Return how many units of each control a session has at most beside ordinary ones."""
+    return max(LEAST_GOLD, round(GOLD_SHARE * ordinary))
+
+
 def with_training(wanted: Mapping[str, int]) -> dict[str, int]:
     """Return the units to draw: those wanted, and some more controls to practise on."""
     return {
@@ -101,7 +106,7 @@ def plan_session(
             if name not in controls
         } | {name: units for name, units in drawn.items() if name in controls}
     ordinary = sum(len(units) for name, units in drawn.items() if name not in controls)
-    most = max(LEAST_GOLD, round(GOLD_SHARE * ordinary))
+    most = most_gold(ordinary)
     ids: dict[str, str] = {}  # item → source
     for name, units in drawn.items():
         mine = [_id(run, unit, rubric) for unit in units]

@@ -15,7 +15,7 @@ from autointerp import sources as sources_folder
 from autointerp.additions import addition, names_in
 from autointerp.batching import BatchCounts, collect_batches, submit_batches
 from autointerp.blinding import load_items, make_items
-from autointerp.errors import BadInput, UnknownName
+from autointerp.errors import BadInput, RunMismatch, UnknownName
 from autointerp.estimating import LOOKED_AT, estimate_work
 from autointerp.raters import Rater, RaterOptions, ServedRater
 from autointerp.rating import (
@@ -27,10 +27,12 @@ from autointerp.rating import (
 )
 from autointerp.rating_bar import rating_bar
 from autointerp.rubrics import Rubric, load_rubric
-from autointerp.sampling import draw_units, sampled
-from autointerp.settings import load_settings
-from autointerp.store import RUNS, Run, open_run
-from autointerp.subjects import load_subject
+from autointerp.sampling import draw_units, held_units, sampled
+from autointerp.settings import RunSettings, from_mapping, load_settings
+from autointerp.store import IMPORTED, RUNS, Run, open_run, read_about
+from autointerp.subjects import Subject, load_subject
+
+DEFAULT_N = 200
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Wish:
     """
 
     sources: tuple[str, ...]
-    n: int = 200
+    n: int = DEFAULT_N
     rubric: str = "interpretability-1-5"
     rater: str = "lexical"
     run: str = "main"
@@ -80,13 +82,76 @@ def control_names() -> list[str]:
     ]
 
 
+def asked_for(
+    run: str, sources: Sequence[str], n: int | None, runs: Path = RUNS
+) -> tuple[tuple[str, ...], int]:
+    """Return the sources and the units of each that a command means where it does not say.
+
+    All that an imported run holds; 200 features of another.
+    """
+    held = imported_units(run, runs)
+    if held is None:
+        return tuple(dict.fromkeys(sources)) or ("features",), DEFAULT_N if n is None else n
+    studied = [name for name, (_, is_control) in held.items() if not is_control]
+    most = max((count for count, _ in held.values()), default=1)
+    return tuple(dict.fromkeys(sources)) or tuple(studied), most if n is None else n
+
+
+def imported_units(run: str, runs: Path = RUNS) -> dict[str, tuple[int, bool]] | None:
+    """Return how many units of each source an imported run holds, and which are controls.
+
+    None where the run is not imported, or not there.
+    """
+    if not (runs / run / "run.toml").exists():
+        return None
+    if read_about(runs / run)["settings"]["subject"]["model"] != IMPORTED:
+        return None
+    with open_run(run, folder=runs, read_only=True) as opened:
+        return held_units(opened)
+
+
+def run_settings(wish: Wish) -> RunSettings:
+    """Return the settings of a wish: of its subject, or of the imported run that it names.
+
+    Raises BadInput if a subject is named beside an imported run, RunMismatch for another seed.
+    """
+    folder = wish.runs / wish.run
+    if imported_units(wish.run, wish.runs) is None:
+        return load_settings(wish.subject, wish.seed)
+    if wish.subject != Wish.subject:
+        raise BadInput(f"--subject {wish.subject}: run '{wish.run}' was imported, and has none")
+    settings = from_mapping(RunSettings, read_about(folder)["settings"], str(folder / "run.toml"))
+    if wish.seed not in (None, settings.seed):
+        raise RunMismatch(
+            f"--seed {wish.seed}: run '{wish.run}' was imported with seed {settings.seed}; "
+            "leave --seed away"
+        )
+    return settings
+
+
+def run_subject(settings: RunSettings) -> Subject | None:
+    """Return the subject that the settings name; None for an imported run."""
+    return None if settings.subject.model == IMPORTED else load_subject(settings.subject)
+
+
 def wanted_units(wish: Wish) -> dict[str, int]:
     """Return the number of units of each source, controls included.
 
-    Raises BadInput for an `n` under 1, UnknownName for a source that is not there.
+    Of an imported run as many as it holds, at most. Raises BadInput for an `n` under 1,
+    UnknownName for a source that is not there.
     """
     if wish.n < 1:
         raise BadInput(f"--n {wish.n}: ask for at least 1 unit")
+    held = imported_units(wish.run, wish.runs)
+    if held is not None:
+        for name in wish.sources:
+            if name not in held:
+                raise UnknownName("source", name, held, f"run '{wish.run}' was imported")
+        controls = [name for name, (_, is_control) in held.items() if is_control]
+        wanted = dict.fromkeys(wish.sources, wish.n)
+        for name in controls if wish.controls else ():
+            wanted.setdefault(name, wish.controls)
+        return {name: min(n, held[name][0]) for name, n in wanted.items()}
     for name in wish.sources:
         addition(sources_folder, "source", name)
     wanted = dict.fromkeys(wish.sources, wish.n)
@@ -105,10 +170,10 @@ def rate(wish: Wish, console: Console, dry_run: bool = False) -> RatingCounts:
             f"rubric '{rubric.id}' is about descriptions; call `describing.rate_descriptions`"
         )
     rater = load_rater(wish.rater, wish.options)
-    settings = load_settings(wish.subject, wish.seed)
+    settings = run_settings(wish)
     if dry_run:
         return _dry_run(wish, wanted, rubric, rater, console)
-    subject = load_subject(settings.subject)
+    subject = run_subject(settings)
     with open_run(wish.run, settings, subject, wish.runs) as run:
         with _progress(console, "tokens") as bar:
             task = bar.add_task("harvest", total=None, visible=False)

@@ -390,19 +390,19 @@ class _Engine:
             await self.outbox.put(_Entry(None, rating, reused=True))
             return
         while True:
-            reply, number = await self._ask(job)
+            reply, attempt = await self._ask(job)
             rating = read_rating(self.rubric, self.rater.name, job.request, reply)
             again = rating.status == "unparsed" and unread < self.policy.retry.content_retries
             if again and not self.stopping.is_set():
                 unread += 1
-                await self.outbox.put(_Entry((job.request, number, reply), None))
+                await self.outbox.put(_Entry(attempt, None))
                 continue
-            attempt = None if reply.stop == "error" else (job.request, number, reply)
             await self.outbox.put(_Entry(attempt, None if again else rating))
             return
 
-    async def _ask(self, job: _Job) -> tuple[Reply, int]:
-        """Return a reply and its number; one that says `error` once no retry is left."""
+    async def _ask(self, job: _Job) -> tuple[Reply, tuple[Request, int, Reply] | None]:
+        """Return a reply and the attempt to store; where no retry is left, the reply says `error`
+        and the attempt is stored already."""
         try:
             retrying = self.policy.retry.retrying(self._sleep)
             reply: Reply = await retrying(self._attempt, job)
@@ -413,10 +413,10 @@ class _Engine:
                     f"{self.rater.name}: {self.failed_in_a_row} calls failed in a row, the last "
                     f"with: {failed}; what is rated is kept"
                 ) from None
-            return Reply("", "error", error=str(failed)), job.attempt - 1
+            return Reply("", "error", error=str(failed)), None
         self.failed_in_a_row = 0
         self.replies += 1
-        return reply, job.attempt - 1
+        return reply, (job.request, job.attempt - 1, reply)
 
     async def _attempt(self, job: _Job) -> Reply:
         """Make one attempt; a failed one goes to the store here, for nothing else will see it."""

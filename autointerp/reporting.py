@@ -29,6 +29,7 @@ SCRIPTS = (
     "vendor/preact-hooks-10.29.8.umd.js",
     "browser.js",
 )
+POINT_PX = 1.38
 # Colours of the house style that follow the reader's theme on the page.
 THEMED = {
     "#1d2129": "var(--ink)",
@@ -198,8 +199,12 @@ def themed(svg: str, name: str) -> str:
     prefix = re.sub(r"\W", "_", name)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
     svg = re.sub(r'(xlink:href="#|url\(#)', rf"\1{prefix}-", svg)
-    opening = svg[: svg.index(">")]
-    return re.sub(r' (width|height)="[^"]+"', "", opening) + svg[len(opening) :]
+    opening = re.sub(r' (width|height)="[^"]+"', "", svg[: svg.index(">")])
+    box = re.search(r'viewBox="0 0 ([\d.]+) ', opening)
+    if box:  # as wide as it was drawn, and on a phone no narrower than can be read
+        width = float(box[1]) * POINT_PX
+        opening += f' style="max-width: {width:.0f}px; min-width: {min(640.0, width):.0f}px"'
+    return opening + svg[svg.index(">") :]
 
 
 # ------------------------------------------------------------------------------ the page

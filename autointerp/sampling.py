@@ -35,17 +35,31 @@ def sampled(run: Run, source: str, n: int) -> list[StoredUnit]:
     return [unit for unit in run.units(source) if unit.summary.outcome == "eligible"][:n]
 
 
+def held_units(run: Run) -> dict[str, tuple[int, bool]]:
+    """Return how many eligible units of each source the run holds, and whether it is a control."""
+    return {
+        source: (int(count), bool(is_control))
+        for source, is_control, count in run.rows(
+            "SELECT s.source, s.is_control, count(u.unit_id) FILTER (u.outcome = 'eligible')"
+            " FROM source s LEFT JOIN unit u USING (source) GROUP BY ALL ORDER BY s.source"
+        )
+    }
+
+
 def draw_units(
     run: Run,
-    subject: Subject,
+    subject: Subject | None,
     wanted: dict[str, int],
     progress: Report = lambda label, tokens: None,
 ) -> dict[str, list[StoredUnit]]:
     """Return `wanted[source]` sampled units of each source, harvesting those that are missing.
 
     All sources that miss units share one pass over the corpus. What a pass found is stored at its
-    end, in one transaction. Raises TooFewUnits if a source has fewer than are asked for.
+    end, in one transaction. Raises TooFewUnits if a source has fewer than are asked for; where
+    there is no `subject`, as in an imported run, those that the run holds are all there are.
     """
+    if subject is None:
+        return {name: sampled(run, name, n) for name, n in wanted.items()}
     settings = run.settings
     opened: dict[str, Source] = {}
     missing = {name: n for name, n in wanted.items() if len(sampled(run, name, n)) < n}

@@ -27,19 +27,46 @@ class SubjectSettings:
     Attributes:
         model: `embedded`, a folder or hub id of a Hugging Face causal LM, or a
             `transformer.safetensors` of `autointerp train`.
+        revision: Of a model on the hub; empty for the newest.
         site: Where activations are read, such as `layers.3.mlp.neurons`.
-        sae: File or folder of the autoencoder on that site; empty for none.
-        tokenizer: A tokenizer.json; empty for the model's own.
+        sae: File, folder or hub id of the autoencoder on that site; empty for none.
+        sae_format: A format's name; empty to know it by its content.
+        subtract_b_dec: `yes` or `no`: whether the SAE takes its decoder bias from the input first;
+            empty where its files say so.
+        input_scale: Factor on the input that the SAE was trained with; 0 where its files say so.
+        k: Latents a token of a TopK whose files do not say so; 0 otherwise.
+        check_sae: Whether model and site must be those that the SAE's files record.
+        tokenizer: A tokenizer.json or a tokenizer's folder; empty for the model's own.
+        bos: Whether windows begin with the tokenizer's BOS: `yes`, `no`, or `auto` for what the
+            SAE's files record, else yes where there is a BOS.
         corpus: Text, JSONL, Parquet, tokens or a dataset's hub id.
+        corpus_field: Column or key of the text; empty for the obvious one.
+        corpus_separator: Token id that ends a document in a flat array of tokens; -1 for none.
+        corpus_seed: Draws the order of the documents; -1 for that in which they are written.
         device: cpu, cuda, cuda:N or mps.
+        device_map: `auto` and the like spread a model over several devices, in `device`'s place.
+        dtype: auto, float32, bfloat16 or float16, of the model's weights; what is harvested is
+            float32.
     """
 
     model: str = "embedded"
+    revision: str = ""
     site: str = "layers.0.mlp.neurons"
     sae: str = ""
+    sae_format: str = ""
+    subtract_b_dec: str = ""
+    input_scale: float = 0.0
+    k: int = 0
+    check_sae: bool = True
     tokenizer: str = ""
+    bos: str = "auto"
     corpus: str = ""
+    corpus_field: str = ""
+    corpus_separator: int = -1
+    corpus_seed: int = -1
     device: str = "cpu"
+    device_map: str = ""
+    dtype: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -49,7 +76,8 @@ class HarvestSettings:
     Attributes:
         tokens: Unmasked tokens to read at most; 0 for all there are.
         window: Tokens in a model window, BOS included; 0 for the model's own context, at most 1024.
-        rows: Windows in a forward pass; changes speed and memory, never the result.
+        rows: Windows in a forward pass; changes speed and memory, and the result by rounding at
+            most.
         top: Strongest windows kept per unit and split.
         intervals: Activation intervals of equal width from 0 to the unit's maximum.
         per_interval: Contexts kept per unit, split and interval.
@@ -57,6 +85,8 @@ class HarvestSettings:
         each_side: Tokens of context kept on either side of the focus token.
         fires: A unit fires where its activation is over this (SEEDS §1: 1e-5).
         explain_share: Share of the documents that go to the `explain` split.
+        mask_first: Leave out the first token of a window that does not begin with BOS: models
+            make an attention sink of it, whose huge activations say nothing of the token.
     """
 
     tokens: int = 0
@@ -69,6 +99,7 @@ class HarvestSettings:
     each_side: int = 10
     fires: float = 1e-5
     explain_share: float = 0.5
+    mask_first: bool = True
 
 
 @dataclass(frozen=True)
@@ -97,17 +128,35 @@ class RunSettings:
     @property
     def digest(self) -> str:
         """sha256 of the canonical JSON of what changes results (not device or batch size)."""
-        content = asdict(self)
-        del content["subject"]["device"], content["harvest"]["rows"]
+        content = _that_matter(self)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-KINDS = {int: "a whole number", float: "a number", str: "text in quotes"}
+def _that_matter(settings: RunSettings) -> dict[str, Any]:
+    """Return the settings as a mapping, without those that change no result."""
+    content = asdict(settings)
+    for section, key in (("subject", "device"), ("subject", "device_map"), ("harvest", "rows")):
+        del content[section][key]
+    return content
+
+
+KINDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "text in quotes",
+    bool: "true or false",
+}
+CHOICES = {
+    ("subject", "bos"): ("auto", "yes", "no"),
+    ("subject", "subtract_b_dec"): ("", "yes", "no"),
+    ("subject", "dtype"): ("auto", "float32", "bfloat16", "float16"),
+}
 DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
 POSITIVE = {("harvest", name) for name in ("rows", "top", "intervals", "per_interval", "random")}
 AT_LEAST_ZERO = {
     ("", "seed"),
     *(("harvest", name) for name in ("tokens", "window", "each_side", "fires")),
+    *(("subject", name) for name in ("input_scale", "k")),
 }
 SHARES = {("sample", "min_density"), ("sample", "max_density"), ("harvest", "explain_share")}
 
@@ -145,7 +194,7 @@ def read_settings(path: Path) -> RunSettings:
         raise SettingsError(f"cannot read {path}: {error}") from None
     settings = from_mapping(RunSettings, content, str(path))
     subject = settings.subject
-    placed = {
+    placed: dict[str, Any] = {
         name: _placed(path.parent, getattr(subject, name))
         for name in ("model", "sae", "tokenizer", "corpus")
     }
@@ -198,15 +247,15 @@ def _check_range(told: str, section: str, key: str, value: Any) -> None:
         raise SettingsError(f"{told} must be 0 or at least 2: BOS and one token")
     if place in {("subject", "model"), ("subject", "site")} and not value:
         raise SettingsError(f"{told} must not be empty")
+    if place in CHOICES and value not in CHOICES[place]:
+        raise SettingsError(f"{told} must be {' or '.join(map(repr, CHOICES[place]))}")
     if place == ("subject", "device") and not DEVICE.fullmatch(value):
         raise SettingsError(f"{told} must be cpu, cuda, cuda:N or mps")
 
 
 def first_difference(one: RunSettings, other: RunSettings) -> str | None:
     """Return `key: a, not b` for the first setting that differs and matters, or None."""
-    left, right = asdict(one), asdict(other)
-    for mapping in (left, right):
-        del mapping["subject"]["device"], mapping["harvest"]["rows"]
+    left, right = _that_matter(one), _that_matter(other)
     for section, value in left.items():
         if isinstance(value, dict):
             for key, inner in value.items():

@@ -488,10 +488,9 @@ def open_run(
 
 def open_checks(folder: Path = RUNS) -> Run:
     """Return the store of the raters' checks beside the runs in `folder`; made if not there."""
-    path = folder / ".checks" / "store"
-    if not (path / "run.toml").exists():
-        _create(path, RunSettings(), None)
-    return Run(path, _connect(path / "run.duckdb", read_only=False))
+    checks = folder / ".checks"
+    there = (checks / "store" / "run.toml").exists()
+    return open_run("store", None if there else RunSettings(), folder=checks)
 
 
 def _connect(file: Path, read_only: bool) -> duckdb.DuckDBPyConnection:

@@ -37,7 +37,7 @@ def print_summary(report: Report, console: Console) -> None:
 
 def summary(judgement: Judgement, material: Material, width: int) -> RenderableType:
     """Return one judgement for a terminal of so many columns: the finding, then the histograms."""
-    said = verdict(judgement)
+    said = verdict(judgement, material)
     parts: list[RenderableType] = [
         Text(label(judgement, material), style="bold dim"),
         Text(said[0].lead, style="bold"),

@@ -42,6 +42,14 @@ def test_a_name_that_is_no_addition_is_refused(folder: ModuleType, name: str):
         addition(folder, "thing", name)
 
 
+def test_a_name_that_python_keeps_for_itself_is_the_file_with_an_underscore_behind(
+    folder: ModuleType, tmp_path: Path
+):
+    (tmp_path / "some_additions" / "import_.py").write_text('"""Brings in."""\nVALUE = 4\n')
+    assert "import" in names_in(folder)
+    assert addition(folder, "thing", "import").VALUE == 4
+
+
 def test_descriptions_are_first_docstring_lines_read_without_an_import(
     folder: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -57,5 +65,5 @@ def test_descriptions_are_first_docstring_lines_read_without_an_import(
 @pytest.mark.parametrize("package", [raters, sources, commands], ids=lambda p: p.__name__)
 def test_every_addition_that_ships_says_in_one_line_what_it_is(package: ModuleType):
     for name, line in described(package.__name__.rpartition(".")[2]):
-        assert line.endswith("."), f"{package.__name__}.{name}: {line!r}"
+        assert line.endswith((".", "?")), f"{package.__name__}.{name}: {line!r}"
         assert len(line) <= 100, f"{package.__name__}.{name}: {len(line)} characters"

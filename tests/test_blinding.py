@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,9 +31,12 @@ def prompts(run: Run) -> dict[str, bytes]:
 def test_swapping_the_sources_of_two_units_leaves_every_prompt_byte_the_same(run: Run) -> None:
     before = prompts(run)
     one, other = (
-        run.rows("SELECT unit_id, source, idx FROM unit WHERE source = ? AND outcome = 'eligible'", [s])[0]
-        for s in ("features", "neurons")
-    )  # fmt: skip
+        run.rows(
+            "SELECT unit_id, source, idx FROM unit WHERE source = ? AND outcome = 'eligible'",
+            [name],
+        )[0]
+        for name in ("features", "neurons")
+    )
     for (unit_id, _, _), (_, source, index) in ((one, other), (other, one)):
         run.connection.execute(
             "UPDATE unit SET source = ?, idx = ? WHERE unit_id = ?", [source, index + 1000, unit_id]
@@ -73,10 +77,11 @@ def test_items_of_all_sources_are_mixed(run: Run) -> None:
     sources = [
         row[0]
         for row in run.rows(
-            "SELECT source FROM item JOIN key USING (item_id) JOIN unit USING (unit_id) ORDER BY item.ord"
+            "SELECT source FROM item JOIN key USING (item_id) JOIN unit USING (unit_id)"
+            " ORDER BY item.ord"
         )
     ]
-    changes = sum(a != b for a, b in zip(sources[:-1], sources[1:], strict=True))
+    changes = sum(a != b for a, b in itertools.pairwise(sources))
     # Sorted by source, 28 items would change source 4 times; at random about 22 times.
     assert changes > 12
 

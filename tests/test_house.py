@@ -15,10 +15,10 @@ PACKAGE = Path(__file__).parents[1] / "autointerp"
 ROOMS = """
     records errors additions settings store rubrics tasks sessions prices keys
     subjects training sources reservoirs harvesting sampling probes blinding
-    raters scorers budget pacing retrying rating rating_bar explaining batching estimating pipeline
-    planted
-    stats estimates comparing agreeing guessing human_plans panels reporting summarising
-    exchange journals people packs terminal
+    raters scorers budget pacing retrying rating rating_bar explaining hardening specifying scoring
+    batching estimating pipeline planted checking describing
+    stats estimates comparing agreeing guessing crediting human_plans panels reporting summarising
+    exchange importing journals people packs terminal
     commands cli __main__
 """.split()  # noqa: SIM905
 

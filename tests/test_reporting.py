@@ -156,6 +156,20 @@ def test_a_rater_that_is_no_llm_is_said_to_be_none(tmp_path: Path):
     assert "no language model" in (made.folder / "summary.md").read_text("utf-8")
 
 
+def test_the_latest_check_of_a_rater_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+
+    def found(rater: str, rubric_digest: str, runs: Path) -> str:
+        asked.append((rater, runs))
+        return "AUC 0.97 on 48 planted units"
+
+    monkeypatch.setattr("autointerp.checking.latest_check", found)
+    made = report(["main"], tmp_path / "out", folder=make_runs(tmp_path))
+    told = (made.folder / "summary.md").read_text("utf-8")
+    assert "Its latest check: AUC 0.97 on 48 planted units." in told
+    assert set(asked) == {("model:a", tmp_path / "runs")}
+
+
 def test_several_runs_stand_side_by_side_in_one_page(tmp_path: Path):
     make_runs(tmp_path, "one")
     make_runs(tmp_path, "two")

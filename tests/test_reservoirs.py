@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -38,7 +40,7 @@ def entries(seed: int, count: int) -> Entries:
 def fill(reservoir: Buffered, stream: Entries, cuts: list[int]) -> None:
     """Feed the stream in parts, sorted after each, as a harvest with those batches would."""
     edges = [0, *sorted(cuts), len(stream)]
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in itertools.pairwise(edges):
         part = stream.take(np.arange(min(first, len(stream)), min(last, len(stream))))
         if isinstance(reservoir, Levelled):
             part = part.take(reservoir.passes(part.key, part.value, part.priority))

@@ -68,7 +68,7 @@ def test_drawing_twice_reads_the_corpus_once(run: Run, subject: Subject) -> None
 
 
 def test_more_units_than_there_are_is_refused_with_their_number(run: Run, subject: Subject) -> None:
-    with pytest.raises(TooFewUnits, match="--n 33: source 'neurons' .* has only 32 units"):
+    with pytest.raises(TooFewUnits, match=r"--n 33: source 'neurons' .* has only 32 units"):
         draw_units(run, subject, {"neurons": 33})
     assert run.units("neurons") == []
 

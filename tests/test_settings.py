@@ -67,7 +67,7 @@ def test_digests_are_equal_exactly_where_nothing_that_matters_differs(
 def test_device_and_batch_size_change_neither_digest_nor_run(settings: RunSettings, rows: int):
     other = dataclasses.replace(
         settings,
-        subject=dataclasses.replace(settings.subject, device="cuda"),
+        subject=dataclasses.replace(settings.subject, device="cuda", device_map="auto"),
         harvest=dataclasses.replace(settings.harvest, rows=rows),
     )
     assert other.digest == settings.digest
@@ -78,7 +78,7 @@ def test_every_other_setting_changes_the_digest_and_is_named_as_the_difference()
     base = RunSettings()
     for section in ("subject", "harvest", "sample"):
         for field in dataclasses.fields(getattr(base, section)):
-            if field.name in ("device", "rows"):
+            if field.name in ("device", "device_map", "rows"):
                 continue
             value = getattr(getattr(base, section), field.name)
             changed = value + "x" if isinstance(value, str) else value + 1
@@ -108,6 +108,8 @@ def test_every_other_setting_changes_the_digest_and_is_named_as_the_difference()
         ("[harvest]\nfires = inf", "harvest.fires = inf must"),
         ('[subject]\nmodel = ""', "subject.model"),
         ('[subject]\ndevice = "gpu"', "subject.device = 'gpu' must be"),
+        ('[subject]\nbos = "maybe"', "subject.bos = 'maybe' must be 'auto' or 'yes' or 'no'"),
+        ("[subject]\ncheck_sae = 1", "subject.check_sae = 1 must be true or false"),
         ("[harvest]\nwindow = 1", "harvest.window = 1 must be 0 or at least 2"),
         ("[harvest]\ntokens = []", r"harvest.tokens = \[\] must be a whole number"),
         ("seed = -1", "seed = -1 must not be negative"),

@@ -10,9 +10,19 @@ import typer
 
 def command(
     source: list[str] = typer.Option(
-        ["features"], "--source", "-s", help="Where units come from; repeat for several."
+        [],
+        "--source",
+        "-s",
+        help="Where units come from; repeat for several.",
+        show_default="features; of an imported run, all it holds",
     ),
-    n: int = typer.Option(200, "--n", "-n", help="Units of each source."),
+    n: int = typer.Option(
+        None,
+        "--n",
+        "-n",
+        help="Units of each source.",
+        show_default="200; of an imported run, all it holds",
+    ),
     rubric: str = typer.Option("interpretability-1-5", help="A rubric's id, or the path of one."),
     rater: str = typer.Option("lexical", help="NAME or NAME:MODEL; see `autointerp raters`."),
     run: str = typer.Option("main", help="Name of the run: runs/NAME."),
@@ -91,7 +101,7 @@ def command(
 
         return rate_pack(pack, rater, plain, console)
 
-    from autointerp.pipeline import Wish, rate
+    from autointerp.pipeline import Wish, asked_for, rate
     from autointerp.pipeline import resume as collect
     from autointerp.raters import RaterOptions
     from autointerp.rating import RatingPolicy
@@ -100,8 +110,9 @@ def command(
     if resume:
         collect(run, console)
         return None
+    sources, n = asked_for(run, source, n)
     wish = Wish(
-        sources=tuple(dict.fromkeys(source)),
+        sources=sources,
         n=n,
         rubric=rubric,
         rater=rater,
@@ -123,10 +134,12 @@ def command(
         policy=RatingPolicy(RetryPolicy(retries=retries), concurrency, budget_usd),
         batch=batch,
     )
-    if rater.partition(":")[0] == "human" and not dry_run:  # nothing is open while people rate
+    if rater.partition(":")[0] == "human":  # nothing is open while people rate
         from autointerp.sessions import Sitting
-        from autointerp.terminal.sitting import rate_by_person
+        from autointerp.terminal.sitting import dry_sitting, rate_by_person
 
+        if dry_run:
+            return dry_sitting(wish, console)
         return rate_by_person(wish, Sitting(overlap, plain, repeat_share, planned), console)
     from autointerp.rubrics import load_rubric
 

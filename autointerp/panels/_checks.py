@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from autointerp import checking
+from autointerp.estimates import Judgement
+from autointerp.panels import Material
 
-def latest_check(rater: str) -> str | None:
-    """Return what the latest check of a rater found, in a few words; None if there was none.
 
-    Nothing checks raters yet, so this is always None.
-    """
-    return None
+def latest_check(judgement: Judgement, material: Material) -> str | None:
+    """Return what the rater's latest check on this rubric found, in a few words, or None."""
+    runs = next(run.path.parent for run in material.runs if run.name == judgement.run)
+    found = checking.latest_check(judgement.rater, judgement.rubric_digest, runs)
+    return None if found is None else str(found)

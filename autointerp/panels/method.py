@@ -21,10 +21,16 @@ TITLE = "Method"
 
 
 def show(material: Material) -> list[Block]:
+    drawn = (
+        "Units came from files, and where fewer were asked for than there are, they were drawn at "
+        "random, by seed."
+        if all(run.is_imported for run in material.runs)
+        else "Units were drawn at random, by seed, from those of each source that pass the density "
+        "filter."
+    )
     blocks: list[Block] = [
         Prose(
-            "Units were drawn at random, by seed, from those of each source that pass the density "
-            "filter. Raters saw opaque ids in mixed order, activations scaled to each unit's own "
+            f"{drawn} Raters saw opaque ids in mixed order, activations scaled to each unit's own "
             "maximum, and nothing of source, index, layer, density or absolute activation."
         )
     ]

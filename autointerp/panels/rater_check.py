@@ -26,7 +26,7 @@ def show(material: Material) -> list[Block]:
             "rubric": judgement.rubric,
             "rater": judgement.rater,
             "is": what(judgement.rater),
-            "checked": latest_check(judgement.rater) or "never",
+            "checked": latest_check(judgement, material) or "never",
             "controls": SAID[trust(judgement).state],
             "controls in full": " ".join(trust(judgement).told),
         }
@@ -42,7 +42,7 @@ def show(material: Material) -> list[Block]:
             rows=[[row[heading] for heading in headings] for row in rows],
         )
     ]
-    unchecked = sorted({j.rater for j in material.judgements if latest_check(j.rater) is None})
+    unchecked = sorted({j.rater for j in material.judgements if latest_check(j, material) is None})
     if unchecked:
         blocks.append(
             Prose(

@@ -85,7 +85,7 @@ def show(material: Material) -> list[Block]:
     for judgement in material.judgements:
         if several:
             blocks.append(Heading(label(judgement, material)))
-        blocks.extend(verdict(judgement))
+        blocks.extend(verdict(judgement, material))
     for comparison in material.comparisons:
         for pooled in comparison.pooled:
             blocks.append(
@@ -99,7 +99,7 @@ def show(material: Material) -> list[Block]:
     return blocks
 
 
-def verdict(judgement: Judgement) -> list[Prose]:
+def verdict(judgement: Judgement, material: Material) -> list[Prose]:
     """Return the paragraphs on one judgement: the finding, the rater, controls, conditions."""
     trusted = trust(judgement)
     said: list[Prose] = []
@@ -115,7 +115,7 @@ def verdict(judgement: Judgement) -> list[Prose]:
                 tone="good" if good and contrast.superiority.low != 0.5 else "plain",
             )
         )
-    said.append(Prose(_rater(judgement), lead="The rater."))
+    said.append(Prose(_rater(judgement, material), lead="The rater."))
     if trusted.state != "broken":
         said.append(
             Prose(
@@ -186,13 +186,13 @@ def _equals(p: str) -> str:
     return p if p.startswith("<") else f"= {p}"
 
 
-def _rater(judgement: Judgement) -> str:
+def _rater(judgement: Judgement, material: Material) -> str:
     rater = judgement.rater
     often = "once" if judgement.repeats == 1 else f"up to {judgement.repeats} times"
     said = f"{rater} is {what(rater)}. Each unit was rated {often}, blind, on {judgement.rubric}."
     if rater_kind(rater) in ("human", "scripted"):
         return said
-    found = latest_check(rater)
+    found = latest_check(judgement, material)
     if found is None:
         return said + " It was never checked against known answers."
     return f"{said} Its latest check: {found}."

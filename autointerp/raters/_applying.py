@@ -201,6 +201,7 @@ def odd_one_out(contexts: Sequence[dict[str, Any]]) -> int:
 def body_of(item: Item, rubric: Rubric) -> dict[str, Any]:
     """Return what a rater without a model needs of a task, or of a rubric about a description."""
     return {
+        "item": item.id,  # units may share a description and a context: each call has its own key
         "form": rubric.form if isinstance(rubric, Task) else "rate",
         "scores": list(rubric.scores),
         "description": item.description,

@@ -159,6 +159,10 @@ class ServedRaterBase:
                 return False
             raise RaterError(f"{self.name} cannot be asked: {failed}") from None
         self.probed = reply
+        return self.enforced(reply)
+
+    def enforced(self, reply: Reply) -> bool:
+        """Return whether a reply to the probe has the probe's form, against its words."""
         try:
             fields = json.loads(reply.text)
         except ValueError:

@@ -13,14 +13,14 @@ from autointerp.errors import SubjectError
 from autointerp.records import Unit
 from autointerp.sources import Block, Calibration, SiteBatch
 from autointerp.subjects import Subject
-from autointerp.subjects.autoencoder import SparseAutoencoder
+from autointerp.subjects.autoencoder import Encoder
 
 IS_CONTROL = False
 
 
 @dataclass(frozen=True)
 class Features:
-    sae: SparseAutoencoder
+    sae: Encoder
 
     @property
     def size(self) -> int:
@@ -33,7 +33,7 @@ class Features:
         return ""
 
     def block(self, numbers: NDArray[np.int64]) -> Block:
-        encode = self.sae.encoder(torch.from_numpy(numbers).to(self.sae.W_enc.device))
+        encode = self.sae.encoder(torch.from_numpy(numbers))
 
         def compute(batch: SiteBatch) -> Tensor:
             return encode(batch.activations)

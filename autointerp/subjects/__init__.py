@@ -15,7 +15,8 @@ from autointerp.settings import SubjectSettings
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from autointerp.subjects.autoencoder import SparseAutoencoder
+    from autointerp.subjects.autoencoder import Encoder
+    from autointerp.subjects.formats import LoadedAutoencoder
     from autointerp.subjects.windows import Windows
 
 
@@ -41,6 +42,9 @@ class Subject:
         cut: `cut(length, rows)` yields the corpus in windows of `length` tokens.
         longest: The longest window that the model takes.
         digests: sha256 of model, sae and corpus.
+        begins_with_bos: Whether windows do; where not, their first token is an attention sink.
+        loaded: The SAE with what its files say of it, where it comes from files of any format.
+        notes: What a person should know of the parts before trusting them, a sentence each.
     """
 
     name: str
@@ -48,13 +52,16 @@ class Subject:
     site: str
     d_site: int
     signed: bool
-    sae: SparseAutoencoder | None
+    sae: Encoder | None
     special: frozenset[int]
     token_texts: Sequence[str]
     cut: Callable[[int, int], Iterator[Windows]]
     longest: int
     device: str
     digests: dict[str, str]
+    begins_with_bos: bool = True
+    loaded: LoadedAutoencoder | None = None
+    notes: tuple[str, ...] = ()
 
 
 def file_digest(path: Path) -> str:
@@ -80,9 +87,9 @@ def load_subject(settings: SubjectSettings) -> Subject:
         return _one_layer_subject("embedded", settings)
     if settings.model.endswith("transformer.safetensors"):
         return _one_layer_subject(str(Path(settings.model).parent.name), settings)
-    raise SubjectError(
-        f"model '{settings.model}' is neither `embedded` nor a transformer.safetensors"
-    )
+    from autointerp.subjects.assembled import assemble
+
+    return assemble(settings)
 
 
 def _one_layer_subject(name: str, settings: SubjectSettings) -> Subject:

@@ -43,6 +43,8 @@ class Encoder(Protocol):
         """Return the function x -> latents [..., len(columns)], with its weights gathered once."""
         ...
 
+    def to(self, device: str) -> Encoder: ...
+
 
 @dataclass(frozen=True)
 class SparseAutoencoder:
@@ -182,6 +184,10 @@ class SparseAutoencoder:
             picked = inverse * size + columns % size
             return lambda x: part._group_max(part._prepared(x))[..., picked]
         part = self._columns(columns)
+        if self.normalisation == "none" and self.subtract_b_dec and self.activation != "gated":
+            # A pass over all inputs saved: (x - b_dec) W = x W - b_dec W.
+            bias = part.b_enc - part.b_dec @ part.W_enc
+            part = replace(part, b_enc=bias, subtract_b_dec=False)
         return lambda x: part._columnwise(part._prepared(x))
 
     def decode(self, latents: Tensor, x: Tensor | None = None) -> Tensor:

@@ -209,6 +209,23 @@ class HookedLanguageModel:
         logits: Tensor = out.logits
         return logits.float()
 
+    def is_at(self, site: str) -> bool:
+        """Whether `site` names the place that is read, perhaps by another name.
+
+        What a layer leaves in the residual stream is what the next one finds there.
+        """
+        try:
+            other = self._find(site)
+        except SubjectError:
+            return False
+        return self._place(other) == self._place(self._at)
+
+    def _place(self, at: Site) -> tuple[str, bool]:
+        layers = list(self.layers)
+        if at.reads_input and at.module in layers[1:]:
+            return f"{self.layers_path}.{layers.index(at.module) - 1}", False
+        return at.path, at.reads_input
+
     def check_width(self, d_in: int, what: str = "the SAE") -> None:
         """Raise SubjectError if an SAE of inputs [d_in] does not fit the site."""
         if d_in != self.d_site:

@@ -19,17 +19,18 @@ from autointerp.people import (
     ingest_journals,
     journals_folder,
     latest_plan,
+    most_gold,
     plan_session,
     register,
     with_training,
 )
-from autointerp.pipeline import Wish, wanted_units
+from autointerp.pipeline import Wish, imported_units, run_settings, run_subject, wanted_units
 from autointerp.rubrics import Rubric, load_rubric
-from autointerp.sampling import draw_units
+from autointerp.sampling import draw_units, held_units
 from autointerp.sessions import Sitting, check_person, digest_of
-from autointerp.settings import RunSettings, load_settings
+from autointerp.settings import RunSettings
 from autointerp.store import Run, open_run
-from autointerp.subjects import Subject, load_subject
+from autointerp.subjects import Subject
 from autointerp.terminal.asking import report, run_sitting
 from autointerp.terminal.machine import Machine
 
@@ -42,7 +43,9 @@ def rate_by_person(wish: Wish, sitting: Sitting, console: Console) -> None:
     if wish.repeats > 1:
         raise BadInput(f"--repeats {wish.repeats}: for people say --repeat-share, from 0 to 1")
     rubric = load_rubric(wish.rubric)
-    settings = load_settings(wish.subject, wish.seed)
+    if rubric.shows.description:
+        raise BadInput(f"rubric '{rubric.id}' is about descriptions; people rate units")
+    settings = run_settings(wish)
     folder = wish.runs / wish.run
     path = journal_path(folder, wish, sitting, rubric, settings)
     if not path.exists() or sitting.planned:
@@ -90,7 +93,8 @@ def _make_session(
     console: Console,
 ) -> Path:
     """Draw what is missing, choose the items, write the session; return its path."""
-    subject = load_subject(settings.subject)
+    subject = run_subject(settings)
+    asked = wanted_units(wish)  # before the run is open: of an imported one it asks the run
     with open_patiently(wish, settings, subject, console) as run:
         ingest_journals(run)
         if sitting.planned:
@@ -98,7 +102,7 @@ def _make_session(
             path = path.with_name(f"{wish.rater.replace(':', '-')}.plan-{plan}.jsonl")
             if path.exists():
                 return path
-        wanted = draw_mixed(wish, run, subject, console)
+        wanted = draw_mixed(wish, asked, run, subject, console)
         planned = plan_session(run, rubric, wanted, sitting, wish.rater, str(settings.seed))
         register(run, planned, wish.rater)
         write_session(path, planned.session)
@@ -111,18 +115,42 @@ def _make_session(
     return path
 
 
-def draw_mixed(wish: Wish, run: Run, subject: Subject, console: Console) -> dict[str, int]:
+def studied_sources() -> list[str]:
+    """Return the sources that are no controls."""
+    return [
+        name
+        for name in names_in(sources_folder)
+        if not addition(sources_folder, "source", name).IS_CONTROL
+    ]
+
+
+def dry_sitting(wish: Wish, console: Console) -> None:
+    """Say what a person would be asked; nothing is made."""
+    rater = check_person(wish.rater)
+    asked = wanted_units(wish)
+    imported = imported_units(wish.run, wish.runs) is not None
+    studied = list(asked) if imported else studied_sources()
+    gold = most_gold(len(studied) * wish.n)
+    told = [f"{asked.get(name, wish.n)} {name}" for name in studied]
+    told += [f"{min(n, gold)} {name}" for name, n in asked.items() if name not in studied]
+    console.print(
+        f"would ask {rater} about {', '.join(told)} at most, mixed; then once more about each, "
+        "for the blinding check",
+        markup=False,
+    )
+
+
+def draw_mixed(
+    wish: Wish, asked: dict[str, int], run: Run, subject: Subject | None, console: Console
+) -> dict[str, int]:
     """Draw the units that are missing; return those to rate, by source.
 
     Every source that is no control takes part, asked for or not: a rater who knows that all units
     are features is not blind. Where a source cannot be had, those asked for stand alone.
     """
-    asked = wanted_units(wish)
-    studied = [
-        name
-        for name in names_in(sources_folder)
-        if not addition(sources_folder, "source", name).IS_CONTROL
-    ]
+    studied = studied_sources()
+    if subject is None:
+        studied = [name for name, (_, control) in held_units(run).items() if not control]
     mixed = {**dict.fromkeys(studied, wish.n), **asked}
     with console.status("harvest") as status:
 

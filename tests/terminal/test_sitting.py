@@ -285,12 +285,19 @@ def test_people_rate_what_plan_humans_drew(sit, command_line, own_runs):
     assert 4 <= rated <= 6
 
 
+def test_a_dry_run_says_what_a_person_would_be_asked(sit):
+    told = sit("human:ann", "--dry-run")
+    assert told.code == 0
+    assert "4 features, 4 neurons, 2 planted, 2 random, 2 shuffled at most, mixed" in told.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("--rater", "human:../x"), "letters, digits"),
         (("--rater", "human:ann", "--repeats", "2"), "--repeat-share"),
         (("--rater", "human:ann", "--planned"), "plan-humans"),
+        (("--rater", "human:ann", "--overlap", "0"), "overlap"),
     ],
 )
 def test_wishes_that_cannot_be_are_refused_with_a_remedy(sit, arguments, words):

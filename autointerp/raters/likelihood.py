@@ -1,0 +1,288 @@
+"""A small model that follows no rubric, by what it expects next: `likelihood:PATH.gguf`, or hub id.
+
+After a list of lines in which the unit fires, each with its firing token marked, other lines in
+which it fires become more probable to the model, if they have anything in common that it can see.
+How much more, against a list of lines marked at random, is the line's gain. The AUROC of the
+gains of held-out firing lines against held-out silent ones, mapped to the scale as `lexical`
+maps its own, is the score. There is no prompt, so nothing in the text can be obeyed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autointerp.errors import BadInput, RaterError
+from autointerp.raters import RaterOptions, call_key
+from autointerp.raters._evidence import auroc
+from autointerp.raters.lexical import score_of
+from autointerp.raters.local import file_fingerprint
+from autointerp.records import Item, ItemContext, Reply, Request
+from autointerp.rubrics import Rubric
+
+VERSION = 1
+SHOTS = 8  # lines in a list
+HELD_OUT = 12  # firing lines that are measured, and as many silent ones
+SEEDS = 3  # pairs of lists; the gain of a line is the mean over them
+BEFORE = 5  # tokens of the subject before the marked one
+AFTER = 0
+OPEN, CLOSE = " <<", ">>"
+LEAST = 5  # firing lines in either split, and silent ones
+LEVELS = 10
+LACKING = "likelihood needs transformers and gguf: pip install 'autointerp[local]'"
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A context as a line: text before the marked token, it, and text after."""
+
+    before: str
+    token: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.before}{OPEN}{self.token}{CLOSE}{self.after}"
+
+
+class Likelihood:
+    """Rates by the gain in likelihood of held-out firing lines."""
+
+    evidence: Literal["shown", "all"] = "all"
+    is_llm = True
+    concurrency: ClassVar[int] = 1
+
+    def __init__(self, model: str, options: RaterOptions) -> None:
+        path = Path(model).expanduser()
+        self.model = model
+        self.path = path if path.exists() else None
+        self.name = f"likelihood:{path.stem if self.path else model}"
+        self.seed = options.seed
+        self.place = model
+        if self.path is not None and self.path.is_file():
+            self.place = file_fingerprint(self.path)
+
+    def request(self, item: Item, rubric: Rubric, repeat: int = 0) -> Request:
+        """Return the lines to compare as the call's body; repeats draw other lists."""
+        if rubric.shows.description:
+            raise RaterError(
+                f"{self.name} cannot judge a given description, as rubric '{rubric.id}' asks; "
+                "choose another rater"
+            )
+        content = json.dumps([self.seed, repeat, item.id])
+        rng = np.random.default_rng(int(hashlib.sha256(content.encode()).hexdigest()[:16], 16))
+        body: dict[str, Any] = {"version": VERSION, "scores": list(rubric.scores)}
+        if any(context.activations is None for context in item.contexts):
+            body["lack"] = "the item hides its activations"
+        else:
+            body |= draw_lines(item.contexts, rng)
+        key = call_key("likelihood", self.place, body, rubric, repeat)
+        return Request(key, item.id, body, repeat)
+
+    async def send(self, request: Request) -> Reply:
+        body = request.body
+        if "lack" in body:
+            return Reply("", "error", error=body["lack"])
+        began = time.perf_counter()
+        gains = await asyncio.to_thread(self._gains, body)
+        firing = [gain for gain, fires in gains if fires]
+        silent = [gain for gain, fires in gains if not fires]
+        statistic = auroc_of(firing, silent)
+        answer = {
+            "rationale": (
+                f"AUROC {statistic:.2f}: {len(firing)} held-out firing lines gained "
+                f"{np.mean(firing):+.2f} nats a token after firing lines, {len(silent)} silent "
+                f"ones {np.mean(silent):+.2f}."
+            ),
+            "description": "Unknown",
+            "score": score_of(statistic, body["scores"]),
+        }
+        details = {"auroc": statistic, "firing": firing, "silent": silent}
+        latency_s = time.perf_counter() - began
+        return Reply(
+            json.dumps(answer), model=self.name, cost_usd=0.0, latency_s=latency_s, details=details
+        )
+
+    def _gains(self, body: dict[str, Any]) -> list[tuple[float, bool]]:
+        reader = load_reader(self.model)
+        held = [(Line(*line), True) for line in body["held_firing"]]
+        held += [(Line(*line), False) for line in body["held_silent"]]
+        lines = [line for line, _ in held]
+        total = np.zeros(len(lines))
+        for firing, neutral in zip(body["firing_lists"], body["neutral_lists"], strict=True):
+            after = [
+                reader.line_likelihoods([Line(*line) for line in shots], lines)
+                for shots in (firing, neutral)
+            ]
+            total += after[0] - after[1]
+        mean = total / len(body["firing_lists"])
+        return [(round(float(g), 5), fires) for g, (_, fires) in zip(mean, held, strict=True)]
+
+
+def auroc_of(over: Sequence[float], under: Sequence[float]) -> float:
+    """Return the probability that one of `over` exceeds one of `under`, ties at half."""
+    values = np.array([*over, *under])
+    positive = np.repeat([1 / len(over), 0.0], [len(over), len(under)])
+    negative = np.repeat([0.0, 1 / len(under)], [len(over), len(under)])
+    return auroc(values, positive, negative)
+
+
+# ------------------------------------------------------------------------------------ lines
+
+
+def draw_lines(contexts: Sequence[ItemContext], rng: np.random.Generator) -> dict[str, Any]:
+    """Return the lists and the held-out lines of a unit, or why there are too few (`lack`).
+
+    Lists come from `explain`, held-out lines from `score`. Firing lines are spread over the
+    unit's whole range of activation. A silent line is one marked on a token on which the unit is
+    silent; those in lists teach the form, and nothing of the unit.
+    """
+    # Sorted, so that the order in which contexts come decides nothing.
+    ordered = sorted(contexts, key=lambda context: (context.tokens, context.focus or 0))
+    firing: dict[str, list[ItemContext]] = {"explain": [], "score": []}
+    silent: dict[str, list[ItemContext]] = {"explain": [], "score": []}
+    for context in ordered:
+        if context.focus is None or context.activations is None:
+            continue
+        fires = context.activations[context.focus] > 0
+        (firing if fires else silent)[context.split].append(context)
+    for split in ("explain", "score"):
+        for kind, found in (("firing", firing[split]), ("silent", silent[split])):
+            if len(found) < LEAST:
+                return {"lack": f"{len(found)} {kind} contexts in `{split}`, {LEAST} are needed"}
+    lists: dict[str, Any] = {"firing_lists": [], "neutral_lists": []}
+    for _ in range(SEEDS):
+        for name, found in (("firing_lists", firing), ("neutral_lists", silent)):
+            lists[name].append([_line(c) for c in spread(found["explain"], SHOTS, rng)])
+    lists["held_firing"] = [_line(c) for c in spread(firing["score"], HELD_OUT, rng)]
+    lists["held_silent"] = [_line(c) for c in spread(silent["score"], HELD_OUT, rng)]
+    return lists
+
+
+def spread(
+    contexts: Sequence[ItemContext], count: int, rng: np.random.Generator
+) -> list[ItemContext]:
+    """Return up to `count` contexts in random order, taken in turn from each activation level."""
+    levels: dict[int, list[ItemContext]] = {}
+    for place in rng.permutation(len(contexts)):
+        context = contexts[place]
+        assert context.activations is not None
+        assert context.focus is not None
+        levels.setdefault(int(np.ceil(context.activations[context.focus])), []).append(context)
+    chosen: list[ItemContext] = []
+    while len(chosen) < min(count, len(contexts)):
+        for level in sorted(levels, reverse=True):
+            if levels[level] and len(chosen) < count:
+                chosen.append(levels[level].pop())
+    return [chosen[place] for place in rng.permutation(len(chosen))]
+
+
+def _line(context: ItemContext) -> tuple[str, str, str]:
+    assert context.focus is not None
+    focus = context.focus
+    before = "".join(context.tokens[max(0, focus - BEFORE) : focus])
+    after = "".join(context.tokens[focus + 1 : focus + 1 + AFTER])
+    flat = [
+        text.replace("\n", " ").replace("\r", " ")
+        for text in (before, context.tokens[focus], after)
+    ]
+    return flat[0], flat[1], flat[2]
+
+
+# ------------------------------------------------------------------------------------ model
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A causal language model that says how probable lines are.
+
+    Attributes:
+        model, tokenizer: Of transformers.
+    """
+
+    model: Any
+    tokenizer: Any
+
+    def line_likelihoods(self, shots: Sequence[Line], lines: Sequence[Line]) -> Floats:
+        """Return [lines] the mean log probability (nats) of a line's tokens after the list."""
+        gains = self.token_likelihoods(shots, lines)
+        return np.array([float(np.mean(one)) for one in gains])
+
+    def token_likelihoods(self, shots: Sequence[Line], lines: Sequence[Line]) -> list[Floats]:
+        """Return for each line the log probabilities of its tokens after the list.
+
+        The list is read once; its keys and values serve every line.
+        """
+        import torch
+
+        start = [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
+        prefix = start + self._encode("".join(f"{shot}\n" for shot in shots))
+        encoded = [self._encode(f"{line}\n") for line in lines]
+        longest = max(len(ids) for ids in encoded)
+        with torch.inference_mode():
+            read = self.model(torch.tensor([prefix]), use_cache=True, logits_to_keep=1)
+            cache = read.past_key_values
+            cache.batch_repeat_interleave(len(lines))
+            ids = torch.zeros((len(lines), longest), dtype=torch.int64)
+            for row, line in enumerate(encoded):
+                ids[row, : len(line)] = torch.tensor(line)
+            # Padding stands behind the text, where causal attention does not see it.
+            logits = self.model(ids, past_key_values=cache, use_cache=True).logits
+            first = read.logits[:, -1:].expand(len(lines), 1, -1)
+            logits = torch.cat([first, logits[:, :-1]], 1).float()
+            picked = logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
+        return [picked[row, : len(line)].double().numpy() for row, line in enumerate(encoded)]
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+
+@functools.lru_cache(maxsize=1)
+def load_reader(model: str) -> Reader:
+    """Return the model at a path or hub id, in float32 on the CPU.
+
+    Raises RaterError if the libraries or the model are not there.
+    """
+    try:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
+    except ImportError:
+        raise RaterError(LACKING) from None
+    logging.disable_progress_bar()  # it would cross our own
+    path = Path(model).expanduser()
+    where: dict[str, str] = {}
+    name = model
+    if path.is_file():
+        name, where = str(path.parent), {"gguf_file": path.name}
+    elif os.sep in model and not path.exists() and model.endswith(".gguf"):
+        raise RaterError(f"no model file at {path}")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, **where)
+        loaded = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **where)
+    except ImportError:
+        raise RaterError(LACKING) from None
+    except (OSError, ValueError) as error:
+        raise RaterError(
+            f"likelihood:{model} cannot be loaded ({str(error).splitlines()[0]})"
+        ) from None
+    return Reader(loaded.eval(), tokenizer)
+
+
+def create(model: str | None, options: RaterOptions) -> Likelihood:
+    if not model:
+        raise BadInput("rater 'likelihood': name a model, as in likelihood:PATH.gguf")
+    return Likelihood(model, options)

@@ -1,0 +1,113 @@
+"""A model file on this machine, `local:PATH.gguf`; llama.cpp runs it in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import hashlib
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from autointerp.errors import BadInput, RaterError
+from autointerp.prices import FREE
+from autointerp.raters import RaterOptions
+from autointerp.raters.openai import OpenAIRater
+from autointerp.rubrics import Rubric, reply_schema
+
+SLOTS = 2
+CONTEXT_TOKENS = 4096  # of each slot: a prompt takes 1,300, a reply at most 1,024
+LONGEST_TEXT = (
+    400  # characters of a rationale or description: small models do not stop by themselves
+)
+SAMPLED = 1 << 20
+NO_LIBRARY = (
+    "local models need llama.cpp: pip install 'autointerp[local]', or run a server of your own "
+    "and give openai:MODEL --base-url"
+)
+
+
+def model_path(kind: str, model: str | None) -> Path:
+    """Return the model file. Raises BadInput if there is none."""
+    path = Path(model or "").expanduser()
+    if not model or not path.is_file():
+        raise BadInput(f"rater '{kind}:{model or ''}': no such file; name one, as in {kind}:x.gguf")
+    return path
+
+
+def file_fingerprint(path: Path) -> str:
+    """Return a digest of a file's size, first and last megabyte: the whole may be gigabytes."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        digest.update(file.read(SAMPLED))
+        file.seek(max(0, size - SAMPLED))
+        digest.update(file.read(SAMPLED))
+    return digest.hexdigest()
+
+
+class LocalRater(OpenAIRater):
+    """Asks a llama.cpp server that it starts itself, by the same path as any other."""
+
+    provider: ClassVar[str] = "openai"
+
+    def __init__(self, path: Path, options: RaterOptions) -> None:
+        chosen = options.structured or "json_schema"  # llama.cpp enforces it, nothing to probe
+        options = replace(options, base_url="http://127.0.0.1", structured=chosen)
+        super().__init__(path.stem, options)
+        self.path = path
+        self.name = f"local:{path.stem}"
+        self.place = f"local {file_fingerprint(path)}"
+        self.price = FREE
+        self.concurrency = SLOTS
+        self._server: Any = None
+
+    def schema(self, rubric: Rubric) -> dict[str, Any]:
+        bounded = copy.deepcopy(reply_schema(rubric))
+        for field in bounded["properties"].values():
+            if field["type"] == "string":
+                field["maxLength"] = LONGEST_TEXT
+        return bounded
+
+    async def open(self, remembered: str | None) -> str | None:
+        self._key = secrets.token_urlsafe(24)
+        self.url = await asyncio.to_thread(self._start, self._key) + "/v1"
+        self.connect(self._key)
+        return None
+
+    def _start(self, key: str) -> str:
+        """Start the server; return its address."""
+        try:
+            import xllamacpp
+        except ImportError:
+            raise RaterError(NO_LIBRARY) from None
+        params = xllamacpp.CommonParams()
+        params.model.path = str(self.path)
+        params.model_alias = {self.path.stem}
+        params.hostnames = ["127.0.0.1"]
+        params.port = 0
+        params.api_keys = [key]
+        params.n_parallel = SLOTS
+        params.n_ctx = SLOTS * CONTEXT_TOKENS
+        # One thread a core spins while it waits for the others: leave one core to everybody else.
+        params.cpuparams.n_threads = max(1, (os.cpu_count() or 2) - 1)
+        params.verbosity = -1
+        try:
+            self._server = xllamacpp.Server(params)
+        except (RuntimeError, ValueError) as error:
+            raise RaterError(f"{self.name}: llama.cpp cannot run {self.path} ({error})") from None
+        return str(self._server.listening_address)
+
+    async def close(self) -> None:
+        await super().close()
+        self._server = None
+
+    def recall(self, known: Mapping[str, Any]) -> None:
+        """Nothing is remembered of a server that lives as long as this process."""
+
+
+def create(model: str | None, options: RaterOptions) -> LocalRater:
+    return LocalRater(model_path("local", model), options)

@@ -1,0 +1,193 @@
+"""A Hugging Face model, an SAE and documents, checked against each other and put together."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from autointerp.errors import SettingsError, SubjectError
+from autointerp.settings import SubjectSettings
+from autointerp.subjects import Subject
+from autointerp.subjects.autoencoder import Encoder
+from autointerp.subjects.corpora import Corpus, Document, open_corpus, stream_windows
+from autointerp.subjects.corpora import Options as CorpusOptions
+from autointerp.subjects.corpora._documents import files_digest
+from autointerp.subjects.formats import Flags, LoadedAutoencoder, load_sae
+from autointerp.subjects.language_model import HookedLanguageModel, load_language_model
+from autointerp.subjects.tokenizers import load_tokenizer
+
+# Names that libraries of SAEs use for a model, and the hub's.
+ALIASES = {"gpt2-small": "gpt2"}
+
+
+def assemble(settings: SubjectSettings) -> Subject:
+    """Return the subject of a Hugging Face model.
+
+    Raises SubjectError, SettingsError or CorpusError if a part is missing, broken or does not fit
+    the others; all that can be known before the first batch is.
+    """
+    if not settings.corpus:
+        raise SettingsError(
+            "[subject] names no corpus; give text, JSONL, Parquet, tokens or a dataset's hub id"
+        )
+    corpus = corpus_of(settings)
+    loaded = sae_of(settings)
+    model = load_language_model(
+        settings.model,
+        settings.site,
+        device=settings.device,
+        dtype=settings.dtype,
+        device_map=settings.device_map or None,
+        revision=settings.revision or None,
+    )
+    if settings.tokenizer:
+        model.tokenizer = tokenizer_at(settings.tokenizer)
+    notes: list[str] = []
+    if loaded is not None:
+        notes = check_fit(loaded, model, settings.check_sae)
+    digests = {"model": model.digest, "corpus": corpus.digest}
+    if loaded is not None:
+        digests["sae"] = _sae_digest(loaded.path)
+    subject = subject_of(
+        model,
+        corpus.documents,
+        sae=None if loaded is None else loaded.sae,
+        bos=begins_with_bos(settings.bos, loaded, model),
+        digests=digests,
+    )
+    return dataclasses.replace(subject, loaded=loaded, notes=tuple(notes))
+
+
+def subject_of(
+    model: HookedLanguageModel,
+    documents: Callable[[], Iterable[Document]],
+    *,
+    sae: Encoder | None,
+    bos: bool,
+    digests: dict[str, str],
+) -> Subject:
+    """Return the subject of a loaded model and of documents that can be read again and again."""
+    probe = torch.zeros(1, 2, dtype=torch.long)
+    device = str(model.activations(probe, probe == 0).device)  # under a device map, the site's own
+    special = model.special_ids
+    bos_id = model.bos if bos else None
+    return Subject(
+        name=model.name,
+        model=model,
+        site=model.site,
+        d_site=model.d_site,
+        signed=model.signed,
+        sae=sae.to(device) if sae is not None else None,
+        special=special if bos_id is None else special | {bos_id},
+        token_texts=model.token_texts,
+        cut=lambda length, rows: stream_windows(
+            documents(), model.tokenise, length, bos_id, model.pad, rows,
+            vocabulary=model.vocabulary,
+        ),
+        longest=model.context_length,
+        device=device,
+        digests=digests,
+        begins_with_bos=bos_id is not None,
+    )  # fmt: skip
+
+
+def corpus_of(settings: SubjectSettings) -> Corpus:
+    """Return the corpus that the settings name. Raises CorpusError if there is none."""
+    separator = None if settings.corpus_separator < 0 else settings.corpus_separator
+    return open_corpus(
+        settings.corpus,
+        seed=None if settings.corpus_seed < 0 else settings.corpus_seed,
+        options=CorpusOptions(settings.corpus_field, separator),
+    )
+
+
+def sae_of(settings: SubjectSettings) -> LoadedAutoencoder | None:
+    """Return the SAE that the settings name, or None. Raises SubjectError if it is broken."""
+    if not settings.sae:
+        return None
+    flags = Flags(
+        subtract_b_dec={"yes": True, "no": False}.get(settings.subtract_b_dec),
+        input_scale=settings.input_scale or None,
+        k=settings.k or None,
+    )
+    return load_sae(settings.sae, settings.sae_format or None, flags)
+
+
+def tokenizer_at(place: str) -> Any:
+    """Return the tokenizer in a tokenizer.json or a folder. Raises SubjectError if it is none."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    if place.endswith(".json"):
+        backend = load_tokenizer(Path(place)).backend
+        return cast(Any, PreTrainedTokenizerFast)(tokenizer_object=backend)
+    try:
+        return AutoTokenizer.from_pretrained(place)
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise SubjectError(f"{place} is no tokenizer ({reason})") from None
+
+
+def begins_with_bos(
+    wish: str, loaded: LoadedAutoencoder | None, model: HookedLanguageModel
+) -> bool:
+    """Return whether windows begin with BOS.
+
+    Raises SettingsError if that is wished for and the tokenizer has none.
+    """
+    if wish == "yes" and model.bos is None:
+        raise SettingsError(f"subject.bos = 'yes': the tokenizer of {model.name} has no BOS")
+    if wish == "auto" and loaded is not None and loaded.prepend_bos is not None:
+        return loaded.prepend_bos and model.bos is not None
+    return wish != "no" and model.bos is not None
+
+
+def check_fit(loaded: LoadedAutoencoder, model: HookedLanguageModel, strict: bool) -> list[str]:
+    """Return what a person should know of an SAE on this model, a sentence each.
+
+    Raises SubjectError if its width is not the site's, or, if `strict`, if its files record
+    another site or model.
+    """
+    remedy = "; correct the settings, or set subject.check_sae = false"
+    other = other_site(loaded, model)
+    if other is not None and strict:
+        raise SubjectError(f"{loaded.path} was trained at {other}, not at {model.site}{remedy}")
+    model.check_width(loaded.sae.d_in, str(loaded.path))
+    notes = [*loaded.notes]
+    if other is not None:
+        notes.append(f"it was trained at {other}, and is read at {model.site}")
+    if loaded.model is not None and not same_model(loaded.model, model.name):
+        told = f"{loaded.path} was trained on {loaded.model}, not on {model.name}"
+        if strict and not Path(model.name).exists():
+            raise SubjectError(f"{told}{remedy}")
+        notes.append(told)  # a folder may be called anything
+    return notes
+
+
+def other_site(loaded: LoadedAutoencoder, model: HookedLanguageModel) -> str | None:
+    """Return where the SAE was trained, if its files record that and it is not the model's site."""
+    if loaded.site is None:
+        layer = re.search(r"\.(\d+)(\.|$)", model.site)
+        if loaded.layer is None or layer is None or int(layer[1]) == loaded.layer:
+            return None
+        return f"layer {loaded.layer}"
+    return None if model.is_at(loaded.site) else loaded.site
+
+
+def same_model(one: str, other: str) -> bool:
+    """Return whether two names are of one model, the owner on the hub and the case aside."""
+
+    def short(name: str) -> str:
+        last = name.rstrip("/").rsplit("/", 1)[-1].lower()
+        return ALIASES.get(last, last)
+
+    return short(one) == short(other)
+
+
+def _sae_digest(path: Path) -> str:
+    files: Sequence[Path] = [path] if path.is_file() else sorted(path.iterdir())
+    return files_digest([file for file in files if file.is_file()])

@@ -1,0 +1,152 @@
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from autointerp.errors import ExchangeError
+from autointerp.exchange import ImportOptions
+from autointerp.exchange.contexts import read, recognises
+
+ROWS = """
+    ('7', 'mine', 0, ['the', ' cat'], [0.0, 1.5]),
+    ('3-', 'yours', 0, ['a'], [2.0]),
+    ('7', 'mine', 1, ['the', ' dog', ' ran'], [0.0, 0.0, 0.0])
+"""
+COLUMNS = "unit, source, context, tokens, activations"
+
+
+def write(path: Path, select: str) -> Path:
+    with duckdb.connect() as connection:
+        connection.execute(f"COPY ({select}) TO '{path}' (FORMAT parquet)")
+    return path
+
+
+def table(path: Path, rows: str = ROWS, columns: str = COLUMNS, select: str = "*") -> Path:
+    return write(path, f"SELECT {select} FROM (VALUES {rows}) AS t({columns})")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "contexts.parquet"
+
+
+AS_FLOATS = "* REPLACE (activations::FLOAT[] AS activations)"
+
+
+def test_units_come_in_the_order_of_their_first_rows_each_with_all_its_rows(file: Path):
+    table(file, select=AS_FLOATS)
+    units = list(read(file, ImportOptions()))
+    assert [(unit.source, unit.name) for unit in units] == [("mine", "7"), ("yours", "3-")]
+    assert [context.tokens for context in units[0].contexts] == [
+        ("the", " cat"),
+        ("the", " dog", " ran"),
+    ]
+    assert units[0].contexts[0].focus == 1  # the strongest
+    assert units[0].contexts[1].focus == 1  # the middle one of a silent window
+    assert units[0].contexts[0].split is None
+    assert units[0].density is None
+
+
+def test_windows_are_whole_unless_they_are_to_be_cut(file: Path):
+    table(file, "('1', 's', 0, ['a', 'b', 'c', 'd', 'e'], [0, 0, 0, 4, 0])", select=AS_FLOATS)
+    assert next(read(file, ImportOptions())).contexts[0].tokens == tuple("abcde")
+    assert next(read(file, ImportOptions(each_side=1))).contexts[0].tokens == tuple("cde")
+
+
+def test_optional_columns_are_taken_over(file: Path):
+    table(
+        file,
+        "('1', 's', 0, ['a', 'b'], [1, 2], 'score', 'interval', 0, 4, 9, 5, 0.25::DOUBLE, 100,"
+        " 3.5::DOUBLE, 'called X')",
+        f"{COLUMNS}, split, draw, focus, interval, document, position, density, tokens_read, peak,"
+        " note",
+        AS_FLOATS,
+    )
+    (unit,) = read(file, ImportOptions())
+    (context,) = unit.contexts
+    assert (context.split, context.draw, context.focus) == ("score", "interval", 0)
+    assert (context.interval, context.place) == (4, (9, 5))
+    assert (unit.density, unit.tokens, unit.peak, unit.note) == (0.25, 100, 3.5, "called X")
+
+
+def test_a_parquet_file_is_recognised_by_its_first_bytes(file: Path, tmp_path: Path):
+    assert recognises(table(file))
+    assert not recognises(tmp_path)
+    (tmp_path / "text.parquet").write_text("PAR0")
+    assert not recognises(tmp_path / "text.parquet")
+
+
+def one(tokens: str = "['a', 'b']", activations: str = "[0, 1]::FLOAT[]", more: str = "") -> str:
+    return (
+        f"SELECT '1' AS unit, 's' AS source, 0 AS context, {tokens} AS tokens,"
+        f" {activations} AS activations{more}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("select", "told"),
+    [
+        (
+            "SELECT '1' AS unit, 's' AS source, 0 AS context",
+            "has no column tokens, activations (columns: unit, source, context)",
+        ),
+        (
+            one().replace("'1' AS unit", "1 AS unit"),
+            "column unit is of type INTEGER; it must be string",
+        ),
+        (
+            one("'a b'"),
+            "column tokens is of type VARCHAR; it must be list<string>",
+        ),
+        (
+            one(activations="['0', '1']"),
+            "column activations is of type VARCHAR[]; it must be list<float>",
+        ),
+        (one(more=", 1 AS split"), "column split is of type INTEGER; it must be string"),
+        (one() + " WHERE false", "has no rows"),
+        (one().replace("'s' AS source", "NULL::VARCHAR AS source"), "row 1: unit, source or context is null"),
+        (one("NULL::VARCHAR[]"), "tokens must be a list of texts"),
+        (one("['a', NULL]"), "tokens must be a list of texts, none of them null"),
+        (one(activations="NULL::FLOAT[]"), "activations must be a list of finite numbers"),
+        (one(activations="[0, NULL]::FLOAT[]"), "activations must be a list of finite numbers"),
+        (one(activations="[0, 'nan'::FLOAT]"), "activations must be a list of finite numbers"),
+        (one(activations="[0, 'inf'::FLOAT]"), "activations must be a list of finite numbers"),
+        (one("['a']"), "unit '1' of source 's', context 0: 1 tokens and 2 activations"),
+        (one("[]::VARCHAR[]", "[]::FLOAT[]"), "0 tokens; a window has 1 to 65,535"),
+        (one(activations="[0, -1]::FLOAT[]"), "activation -1; give 0 where the unit is silent"),
+        (f"{one()} UNION ALL {one()}", "context 0 is there twice"),
+        (one(more=", 'test' AS split"), "split 'test'; it is explain or score"),
+        (one(more=", NULL::VARCHAR AS split"), "split None; it is explain or score"),
+        (one(more=", 'best' AS draw"), "draw 'best'; it is top or interval or random"),
+        (one(more=", 2 AS focus"), "focus 2 of 2 tokens; it counts from 0"),
+        (one(more=", 0 AS interval"), "interval 0; intervals count from 1"),
+        (one(more=", 1 AS document"), "columns document and position go together"),
+        (one(more=", -1 AS document, 0 AS position"), "document and position are whole numbers"),
+        (one(more=", 0.0::DOUBLE AS density"), "density 0.0; it is a share over 0"),
+        (one(more=", 'nan'::DOUBLE AS density"), "density nan; it is a share over 0"),
+        (one(more=", 0.0::DOUBLE AS peak"), "peak 0.0; it is over 0"),
+        (
+            f"{one(more=', 0.5::DOUBLE AS density')} UNION ALL "
+            f"{one(more=', 0.1::DOUBLE AS density').replace('0 AS context', '1 AS context')}",
+            "its rows disagree on density",
+        ),
+    ],
+)
+def test_a_table_that_breaks_a_rule_is_refused_in_one_line(file: Path, select: str, told: str):
+    write(file, select)
+    with pytest.raises(ExchangeError) as refused:
+        list(read(file, ImportOptions()))
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_damaged_file_is_refused(file: Path):
+    table(file)
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(ExchangeError, match=r"contexts\.parquet"):
+        list(read(file, ImportOptions()))
+
+
+def test_a_source_cannot_be_named_where_the_rows_name_theirs(file: Path):
+    with pytest.raises(ExchangeError, match="name their sources"):
+        list(read(table(file), ImportOptions(source="other")))
