@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autointerp.comparing import compare
-    from autointerp.harvesting import harvest
+    from autointerp.objects import harvest
     from autointerp.pipeline import Wish, rate
     from autointerp.reporting import report
     from autointerp.rubrics import load_rubric
@@ -38,7 +38,7 @@ __all__ = [
 _HOMES = {
     "Wish": "pipeline",
     "compare": "comparing",
-    "harvest": "harvesting",
+    "harvest": "objects",
     "load_rubric": "rubrics",
     "load_settings": "settings",
     "load_subject": "subjects",

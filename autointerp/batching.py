@@ -304,10 +304,9 @@ async def _settle_intended(run: Run, rater: Any, retry: RetryPolicy | None) -> N
             run.add_batch({**kept, "state": "submitted", "provider_id": found})
 
 
-async def _steady(
-    ask: Callable[[], Awaitable[T]], rater: Any, retry: RetryPolicy | None
-) -> T:
+async def _steady(ask: Callable[[], Awaitable[T]], rater: Any, retry: RetryPolicy | None) -> T:
     """Return what `ask` gives, asked again where that may help. Raises RaterError if it cannot."""
+
     async def once() -> T:
         return await ask()
 

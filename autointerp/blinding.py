@@ -74,9 +74,7 @@ def _unique(contexts: dict[int, Context], numbers: Iterable[int]) -> Iterable[in
             yield number
 
 
-def blind(
-    context: Context, scale: float, activations: bool, mark: bool
-) -> ItemContext:
+def blind(context: Context, scale: float, activations: bool, mark: bool) -> ItemContext:
     """Return the context as a rater may see it, activations scaled so that `scale` becomes 10."""
     return ItemContext(
         tokens=context.tokens,
@@ -113,9 +111,7 @@ def make_items(
                     unit_id=unit.unit_id,
                     scale=unit.summary.peak,
                     contexts=tuple(
-                        choose_contexts(
-                            contexts[unit.unit_id], rubric, evidence, ids[unit.unit_id]
-                        )
+                        choose_contexts(contexts[unit.unit_id], rubric, evidence, ids[unit.unit_id])
                     ),
                 )
                 for unit in part

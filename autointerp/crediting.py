@@ -218,9 +218,7 @@ def specificity_results(
             for source in in_order(controls)
         }
         many = max(len(interval_tokens.get(one.unit_id, ())) for one in mine)
-        results.append(
-            SpecificityResult(rubric, digest, explainer, rater, levels, many, sources)
-        )
+        results.append(SpecificityResult(rubric, digest, explainer, rater, levels, many, sources))
     return results
 
 
@@ -272,12 +270,12 @@ def _column(one: ContextRating) -> str | int:
 
 
 def _sorted(columns: Iterable[str | int]) -> list[str | int]:
-    return sorted(columns, key=lambda c: (isinstance(c, int), c if isinstance(c, int) else 0, str(c)))
+    return sorted(
+        columns, key=lambda c: (isinstance(c, int), c if isinstance(c, int) else 0, str(c))
+    )
 
 
-def _fired(
-    columns: dict[str | int, list[int]], tokens: Sequence[float] | None
-) -> float | None:
+def _fired(columns: dict[str | int, list[int]], tokens: Sequence[float] | None) -> float | None:
     """Return the mean score over intervals, by their tokens if given; None without any.
 
     Intervals of which no context has a score are left out.

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 from rich.console import Console
 
-from autointerp.estimating import BYTES_PER_TOKEN
 from autointerp.errors import BadInput, UnknownName
+from autointerp.estimating import BYTES_PER_TOKEN
 from autointerp.explaining import (
     Explanation,
     choose_explainer,
@@ -59,9 +59,7 @@ class Choice:
 # --------------------------------------------------------------------------------- explain
 
 
-def explain(
-    wish: Wish, choice: Choice, console: Console, dry_run: bool = False
-) -> RatingCounts:
+def explain(wish: Wish, choice: Choice, console: Console, dry_run: bool = False) -> RatingCounts:
     """Have the rater describe the units of the run that it has not described yet."""
     rater = load_rater(wish.rater, wish.options)
     with open_run(wish.run, folder=wish.runs) as run:
@@ -144,7 +142,11 @@ def rate_descriptions(
         f"run '{wish.run}': {described} descriptions on {len(set(ids))} contexts; "
         f"{rater.name} on {rubric.id}: {told or 'nothing new'}"
         + (f", {counts.before} rated before" if counts.before else "")
-        + (f"; {len(known) - described} units without a description" if described < len(known) else "")
+        + (
+            f"; {len(known) - described} units without a description"
+            if described < len(known)
+            else ""
+        )
     )
     return counts
 
@@ -209,9 +211,7 @@ def score(
     return found
 
 
-def _told(
-    name: str, units: int, unprobed: dict[int, str], counts: RatingCounts
-) -> str:
+def _told(name: str, units: int, unprobed: dict[int, str], counts: RatingCounts) -> str:
     fates = ", ".join(f"{n} {status}" for status, n in sorted(counts.statuses.items()))
     text = f"{name}: {units} units, {fates or 'nothing new'}"
     text += f", {counts.before} answered before" if counts.before else ""
@@ -228,14 +228,18 @@ def _cost(run: Run, rater: Rater, task: Rubric, probes: Sequence[Probe], units: 
     if not probes:
         return "nothing to ask"
     calls = len(probes)
-    text = f"{calls:,} calls about {units} units ({1000 * calls / max(1, units):,.0f} per 1,000 units)"
+    text = (
+        f"{calls:,} calls about {units} units ({1000 * calls / max(1, units):,.0f} per 1,000 units)"
+    )
     if not isinstance(rater, ServedRater):
         return f"{text}; {rater.name} costs nothing"
     sample = probes[:: max(1, calls // 50)]
     contexts = run.contexts_numbered(sorted({q.context for p in sample for q in p.questions}))
     seed = run.settings.seed
     size = sum(
-        rater.extent(rater.request(probe_item(p.item_id(seed), p, contexts, task), task)).prompt_bytes
+        rater.extent(
+            rater.request(probe_item(p.item_id(seed), p, contexts, task), task)
+        ).prompt_bytes
         for p in sample
     ) / len(sample)
     tokens_in = calls * size / BYTES_PER_TOKEN

@@ -1,20 +1,20 @@
 """Every error that autointerp raises on purpose.
 
-    AutointerpError                one line for the user: the value, then the remedy
-    ├── BadInput                   what was asked for cannot be done                (exit 2)
-    │   ├── SettingsError          a malformed or contradictory autointerp.toml
-    │   ├── UnknownName            a source, rubric, rater, format or run not there
-    │   ├── RubricError            a rubric file that does not follow the form
-    │   ├── SubjectError           weights, tokenizer or site that do not fit together
-    │   ├── CorpusError            a corpus that is missing, malformed or too short
-    │   ├── ExchangeError          a file to import that is not of its form
-    │   ├── TooFewUnits            more units asked for than exist or pass the filter
-    │   ├── TooFewRatings          a statistic asked for on too little data
-    │   └── RunMismatch            the run on disk was made with other settings
-    ├── RunLocked                  another process has the run open                  (exit 1)
-    ├── StorageError               the disk is full, read-only or gone               (exit 1)
-    └── RaterError                 a rater that cannot go on at all: bad key, spent
-                                   quota; single failures are ratings, not errors    (exit 1)
+AutointerpError                one line for the user: the value, then the remedy
+├── BadInput                   what was asked for cannot be done                (exit 2)
+│   ├── SettingsError          a malformed or contradictory autointerp.toml
+│   ├── UnknownName            a source, rubric, rater, format or run not there
+│   ├── RubricError            a rubric file that does not follow the form
+│   ├── SubjectError           weights, tokenizer or site that do not fit together
+│   ├── CorpusError            a corpus that is missing, malformed or too short
+│   ├── ExchangeError          a file to import that is not of its form
+│   ├── TooFewUnits            more units asked for than exist or pass the filter
+│   ├── TooFewRatings          a statistic asked for on too little data
+│   └── RunMismatch            the run on disk was made with other settings
+├── RunLocked                  another process has the run open                  (exit 1)
+├── StorageError               the disk is full, read-only or gone               (exit 1)
+└── RaterError                 a rater that cannot go on at all: bad key, spent
+                               quota; single failures are ratings, not errors    (exit 1)
 """
 
 from __future__ import annotations

@@ -39,9 +39,7 @@ class Explanation:
         return self.text is not None and self.text != UNKNOWN
 
 
-def eligible_units(
-    run: Run, sources: Sequence[str] = (), n: int | None = None
-) -> dict[int, str]:
+def eligible_units(run: Run, sources: Sequence[str] = (), n: int | None = None) -> dict[int, str]:
     """Return unit_id → source of the run's units, the first `n` of each source's random order.
 
     Where units were rated it is those, else all that were harvested: a harvest draws a few more

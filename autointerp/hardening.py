@@ -47,9 +47,7 @@ class Firing:
     at_focus: Mask
 
 
-def hard_contexts(
-    run: Run, unit_ids: Sequence[int]
-) -> dict[int, dict[int, tuple[Context, str]]]:
+def hard_contexts(run: Run, unit_ids: Sequence[int]) -> dict[int, dict[int, tuple[Context, str]]]:
     """Return, by unit, contexts in which it is silent though they look otherwise, and why.
 
     `same token`: one of its usual firing tokens stands there. `neighbour`: the unit that fires

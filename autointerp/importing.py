@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shutil
 from collections import Counter
@@ -127,7 +128,7 @@ def _import(run: Run, path: Path, form: str, options: ImportOptions) -> ImportCo
     identity = _digest(path, form, options)
     if run.rows("SELECT 1 FROM imported WHERE digest = ?", [identity]):
         return ImportCounts(form, known=True)
-    arrival = _Arrival(run, path, options.seed)
+    arrival = _Arrival(run, path, options)
     with run.transaction():
         for unit in _read(path, form, options):
             arrival.add(unit)
@@ -167,6 +168,7 @@ def _said(options: ImportOptions) -> dict[str, object]:
         "source": options.source,
         "tokenizer": _sha256(options.tokenizer) if options.tokenizer else "",
         "each_side": options.each_side,
+        "explain_share": options.explain_share,
     }
 
 
@@ -204,10 +206,11 @@ class _Pending:
 class _Arrival:
     """Units on their way into the run: contexts are written as they come, units at the end."""
 
-    def __init__(self, run: Run, path: Path, seed: int) -> None:
+    def __init__(self, run: Run, path: Path, options: ImportOptions) -> None:
         self.run = run
         self.path = path
-        self.seed = seed
+        self.seed = options.seed
+        self.explain_share = options.explain_share
         self.first_unit = run.next_id("unit", "unit_id")
         self.first_context = run.next_id("context", "context_id")
         self.document = run.next_id("context", "document")
@@ -253,7 +256,7 @@ class _Arrival:
 
         Raises ExchangeError if a document is in both splits.
         """
-        splits = assigned_splits(unit.contexts)
+        splits = assigned_splits(unit.contexts, self.explain_share)
         draws = assigned_draws(unit.contexts, splits)
         made = []
         where: dict[int, Split] = {}
@@ -413,12 +416,17 @@ class _Arrival:
         return notes
 
 
-def assigned_splits(contexts: Sequence[ForeignContext]) -> list[Split]:
+def assigned_splits(contexts: Sequence[ForeignContext], explain_share: float = 0.5) -> list[Split]:
     """Return the split of each context, by the file or in turn.
 
     From the strongest on they go to `explain` and `score` in turn, so that both have the unit's
     whole range; so do the silent ones. The same text is never in both.
     """
+
+    def nth(place: int) -> Split:
+        before, after = (math.ceil(round(n * explain_share, 9)) for n in (place, place + 1))
+        return "explain" if after > before else "score"
+
     told = [context.split for context in contexts if context.split]
     if len(told) == len(contexts):
         return told
@@ -429,7 +437,7 @@ def assigned_splits(contexts: Sequence[ForeignContext]) -> list[Split]:
     firing = [text for text in strongest_first if texts[text] > 0]
     silent = [text for text in strongest_first if texts[text] <= 0]
     split_of_text: dict[tuple[str, ...], Split] = {
-        text: SPLITS[place % 2] for group in (firing, silent) for place, text in enumerate(group)
+        text: nth(place) for group in (firing, silent) for place, text in enumerate(group)
     }
     return [split_of_text[context.tokens] for context in contexts]
 
@@ -464,9 +472,7 @@ def _numbered(
     if not all(found):
         units = [Unit(source, next_index + place) for place in range(len(pending))]
         return units, [f"called '{one.name}'" for one in pending]
-    units = [
-        Unit(source, int(name[1]), -1 if name[2] == "-" else 1) for name in found if name
-    ]
+    units = [Unit(source, int(name[1]), -1 if name[2] == "-" else 1) for name in found if name]
     if len(set(units)) < len(units):
         twice = next(unit for unit, times in Counter(units).items() if times > 1)
         raise ExchangeError(f"{path}: unit {twice} is there under two names")

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 from autointerp.raters import Headroom
 
-FIRST = 16
+FIRST = 32
 LONGEST_PAUSE_S = 300.0
 
 

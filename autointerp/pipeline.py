@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -27,8 +28,9 @@ from autointerp.rating import (
 )
 from autointerp.rating_bar import rating_bar
 from autointerp.rubrics import Rubric, load_rubric
-from autointerp.sampling import draw_units, held_units, sampled
+from autointerp.sampling import assist, draw_units, held_units, sampled
 from autointerp.settings import RunSettings, from_mapping, load_settings
+from autointerp.sharding import local_device, share_of_environment
 from autointerp.store import IMPORTED, RUNS, Run, open_run, read_about
 from autointerp.subjects import Subject, load_subject
 
@@ -175,13 +177,8 @@ def rate(wish: Wish, console: Console, dry_run: bool = False) -> RatingCounts:
         return _dry_run(wish, wanted, rubric, rater, console)
     subject = run_subject(settings)
     with open_run(wish.run, settings, subject, wish.runs) as run:
-        with _progress(console, "tokens") as bar:
-            task = bar.add_task("harvest", total=None, visible=False)
-
-            def harvested(label: str, tokens: int) -> None:
-                bar.update(task, description=f"harvest {label}", completed=tokens, visible=True)
-
-            drawn = draw_units(run, subject, wanted, harvested)
+        with _harvest_bar(console) as harvested:
+            drawn = draw_units(run, subject, wanted, harvested, _teller(console))
         ids = [
             identifier
             for units in drawn.values()
@@ -203,6 +200,44 @@ def rate(wish: Wish, console: Console, dry_run: bool = False) -> RatingCounts:
             "give a larger --budget-usd to go on"
         )
     return counts
+
+
+def harvest(wish: Wish, console: Console) -> None:
+    """Harvest what the wish asks for and the run lacks, as one process or as one of a group.
+
+    Of a group, only the first process opens the run.
+    """
+    wanted = wanted_units(wish)
+    settings = run_settings(wish)
+    share = share_of_environment()
+    device = local_device(settings.subject.device)
+    placed = replace(settings, subject=replace(settings.subject, device=device))
+    subject = run_subject(placed)
+    if share.rank:
+        assert subject is not None  # an imported run lacks nothing
+        assist(wish.runs / wish.run, subject, settings, wanted, share)
+        return
+    with open_run(wish.run, settings, subject, wish.runs) as run:
+        with _harvest_bar(console) as harvested:
+            drawn = draw_units(run, subject, wanted, harvested, _teller(console), share)
+        told = ", ".join(f"{len(units)} {name}" for name, units in drawn.items())
+        console.print(f"run '{wish.run}' holds {told}")
+
+
+@contextlib.contextmanager
+def _harvest_bar(console: Console) -> Iterator[Callable[[str, int], None]]:
+    """Show, while inside, what is harvested and the tokens read."""
+    with _progress(console, "tokens") as bar:
+        task = bar.add_task("harvest", total=None, visible=False)
+
+        def harvested(label: str, tokens: int) -> None:
+            bar.update(task, description=f"harvest {label}", completed=tokens, visible=True)
+
+        yield harvested
+
+
+def _teller(console: Console) -> Callable[[str], None]:
+    return lambda text: console.print(f"note: {text}", highlight=False, markup=False)
 
 
 def ask(

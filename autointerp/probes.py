@@ -78,9 +78,7 @@ class Probe:
 
 def whole(number: int, context: Context, truth: bool | None, kind: str, mark: bool) -> Question:
     """Return the question about a whole context, its focus token marked if `mark`."""
-    return Question(
-        number, 0, len(context.tokens), context.focus if mark else None, truth, kind
-    )
+    return Question(number, 0, len(context.tokens), context.focus if mark else None, truth, kind)
 
 
 def unique_places(contexts: dict[int, Context], numbers: Sequence[int]) -> list[int]:
@@ -196,9 +194,7 @@ def probe_of(row: Sequence[object]) -> tuple[str, Probe]:
 
 def load_probes(run: Run, item_ids: Sequence[str], task: Rubric) -> list[Item]:
     """Return probes as the rater sees them, in the order of `item_ids`."""
-    rows = run.rows(
-        f"{QUERY} WHERE item_id IN (SELECT unnest(?::VARCHAR[]))", [list(item_ids)]
-    )
+    rows = run.rows(f"{QUERY} WHERE item_id IN (SELECT unnest(?::VARCHAR[]))", [list(item_ids)])
     probes = dict(map(probe_of, rows))
     contexts = run.contexts_numbered(
         sorted({q.context for probe in probes.values() for q in probe.questions})
@@ -206,9 +202,7 @@ def load_probes(run: Run, item_ids: Sequence[str], task: Rubric) -> list[Item]:
     return [probe_item(one, probes[one], contexts, task) for one in item_ids]
 
 
-def probe_item(
-    identifier: str, probe: Probe, contexts: dict[int, Context], task: Rubric
-) -> Item:
+def probe_item(identifier: str, probe: Probe, contexts: dict[int, Context], task: Rubric) -> Item:
     """Return a probe as the rater sees it."""
     activations = task.shows.activations == "scaled"
     return Item(

@@ -264,9 +264,7 @@ class _Engine:
         stopping = asyncio.create_task(self.stopping.wait())
         everything = asyncio.gather(*workers)
         try:
-            await asyncio.wait(
-                (drained, stopping, everything), return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait((drained, stopping, everything), return_when=asyncio.FIRST_COMPLETED)
             if everything.done():
                 everything.result()
             if drained.done():

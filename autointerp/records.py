@@ -37,7 +37,7 @@ class UnitSummary:
     Attributes:
         density: Share of unmasked tokens on which the unit fires, 0 to 1; None where the file
             that the unit was imported from does not say.
-        tokens: Unmasked tokens that were read; None likewise.
+        tokens: Unmasked tokens that were read; 0 likewise.
         peak: The largest activation, in the subject's own units; 0 if it never fired.
         order: Place in the seeded random order of its source, from 0; the sample of n units is
             the first n eligible ones.
@@ -49,7 +49,7 @@ class UnitSummary:
 
     unit: Unit
     density: float | None
-    tokens: int | None
+    tokens: int
     peak: float
     order: int
     outcome: Outcome

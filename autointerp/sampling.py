@@ -6,9 +6,16 @@ that are eligible; asking for more later goes on where it ended. Those passed ov
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
+import os
+import time
+import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +23,28 @@ from numpy.typing import NDArray
 from autointerp import sources as sources_folder
 from autointerp.additions import addition
 from autointerp.errors import TooFewUnits
-from autointerp.harvesting import Wanted, calibrate, harvest
+from autointerp.harvesting import Wanted, calibrate
 from autointerp.settings import RunSettings
-from autointerp.sources import Source
+from autointerp.sharding import (
+    LOOK_AGAIN_S,
+    Share,
+    forget,
+    harvest_shards,
+    job_of_environment,
+)
+from autointerp.sources import Calibration, Source
 from autointerp.store import Run, StoredUnit
 from autointerp.subjects import Subject
 
+CHECKED_TOKENS = 4096  # of the calibration, on which the SAE's latents a token are counted
+
 Report = Callable[[str, int], None]
+Tell = Callable[[str], None]
+
+
+def warn(text: str) -> None:
+    """Tell the user through Python's warnings."""
+    warnings.warn(text, stacklevel=3)
 
 
 def random_order(seed: int, source: str, size: int) -> NDArray[np.int64]:
@@ -51,11 +73,15 @@ def draw_units(
     subject: Subject | None,
     wanted: dict[str, int],
     progress: Report = lambda label, tokens: None,
+    tell: Tell = warn,
+    share: Share = Share(),
 ) -> dict[str, list[StoredUnit]]:
     """Return `wanted[source]` sampled units of each source, harvesting those that are missing.
 
-    All sources that miss units share one pass over the corpus. What a pass found is stored at its
-    end, in one transaction. Raises TooFewUnits if a source has fewer than are asked for; where
+    All sources that miss units share one pass over the corpus, of which this process reads its
+    `share`, the first of as many as call `assist`. What a pass found is stored at its end, in one
+    transaction; stopped before, the next call goes on from the last shard. What casts doubt on
+    the SAE is told. Raises TooFewUnits if a source has fewer than are asked for; where
     there is no `subject`, as in an imported run, those that the run holds are all there are.
     """
     if subject is None:
@@ -65,41 +91,141 @@ def draw_units(
     missing = {name: n for name, n in wanted.items() if len(sampled(run, name, n)) < n}
     if missing:
         calibration = calibrate(subject, settings.harvest, settings.seed)
+        for doubt in doubts(subject, calibration):
+            run.log("doubt", text=doubt)
+            tell(doubt)
         for name in missing:
-            module = addition(sources_folder, "source", name)
-            opened[name] = module.create(subject, calibration, settings.seed)
+            opened[name] = _opened(name, subject, calibration, settings.seed)
             if opened[name].size < wanted[name]:
                 raise TooFewUnits(
                     f"--n {wanted[name]}: source '{name}' of subject '{subject.name}' has only "
                     f"{opened[name].size} units; ask for at most that many"
                 )
-    while missing:
-        passes = [
-            _next_units(run, name, opened[name], n, settings) for name, n in missing.items()
-        ]
+    checkpoints = run.path / "harvest"
+    try:
+        while missing:
+            passes = [
+                _next_units(run, name, opened[name], n, settings) for name, n in missing.items()
+            ]
+            if share.count > 1:
+                _announce(checkpoints, share, settings, wanted, passes)
+            label = ", ".join(f"{len(want.numbers)} {want.name}" for want in passes)
+            harvested = harvest_shards(
+                subject,
+                passes,
+                settings,
+                checkpoints,
+                share,
+                lambda tokens, label=label: progress(label, tokens),  # type: ignore[misc]
+            )
+            assert harvested is not None
+            run.add_harvest(
+                {
+                    want.name: (
+                        want.source.size,
+                        bool(addition(sources_folder, "source", want.name).IS_CONTROL),
+                    )
+                    for want in passes
+                },
+                harvested,
+            )
+            forget(checkpoints)
+            run.log("harvested", units={want.name: len(want.numbers) for want in passes})
+            missing = {name: n for name, n in wanted.items() if len(sampled(run, name, n)) < n}
+    finally:
+        if share.count > 1:
+            _announce(checkpoints, share, settings, wanted, None)  # the others go home
+    return {name: sampled(run, name, n) for name, n in wanted.items()}
+
+
+def doubts(subject: Subject, calibration: Calibration) -> list[str]:
+    """Return what a person should know of the SAE before trusting it, a sentence each."""
+    from autointerp.subjects.formats import check_l0
+
+    if subject.loaded is None:
+        return [*subject.notes]
+    measured = check_l0(subject.loaded, calibration.activations[:CHECKED_TOKENS].cpu())
+    return [*subject.notes, *([measured] if measured else [])]
+
+
+def assist(
+    folder: Path,
+    subject: Subject,
+    settings: RunSettings,
+    wanted: dict[str, int],
+    share: Share,
+    progress: Report = lambda label, tokens: None,
+) -> None:
+    """Do this process's share of what the first one announces in the run's folder.
+
+    Returns when the first one has all that is `wanted`.
+    """
+    calibration = calibrate(subject, settings.harvest, settings.seed)
+    opened: dict[str, Source] = {}
+    done: dict[str, Any] | None = None
+    while True:
+        plan = _announced(folder / "harvest")
+        if plan is None or plan == done or plan["for"] != _group(share, settings, wanted):
+            time.sleep(LOOK_AGAIN_S)
+            continue
+        if plan["passes"] is None:
+            return
+        passes = []
+        for name, (first, last) in plan["passes"].items():
+            if name not in opened:
+                opened[name] = _opened(name, subject, calibration, settings.seed)
+            order = random_order(settings.seed, name, opened[name].size)
+            passes.append(Wanted(name, opened[name], order[first:last], np.arange(first, last)))
+        harvest = dataclasses.replace(settings.harvest, rows=plan["rows"])
         label = ", ".join(f"{len(want.numbers)} {want.name}" for want in passes)
-        harvested = harvest(
+        harvest_shards(
             subject,
             passes,
-            settings.harvest,
-            settings.seed,
-            settings.sample.min_density,
-            settings.sample.max_density,
+            dataclasses.replace(settings, harvest=harvest),
+            folder / "harvest",
+            share,
             lambda tokens, label=label: progress(label, tokens),  # type: ignore[misc]
         )
-        run.add_harvest(
-            {
-                want.name: (
-                    want.source.size,
-                    bool(addition(sources_folder, "source", want.name).IS_CONTROL),
-                )
-                for want in passes
-            },
-            harvested,
-        )
-        run.log("harvested", units={want.name: len(want.numbers) for want in passes})
-        missing = {name: n for name, n in wanted.items() if len(sampled(run, name, n)) < n}
-    return {name: sampled(run, name, n) for name, n in wanted.items()}
+        done = plan
+
+
+def _opened(name: str, subject: Subject, calibration: Calibration, seed: int) -> Source:
+    source: Source = addition(sources_folder, "source", name).create(subject, calibration, seed)
+    return source
+
+
+def _group(share: Share, settings: RunSettings, wanted: Mapping[str, int]) -> list[Any]:
+    """Return what the processes that harvest together have in common."""
+    return [job_of_environment(), share.count, settings.digest, dict(wanted)]
+
+
+def _announce(
+    folder: Path,
+    share: Share,
+    settings: RunSettings,
+    wanted: Mapping[str, int],
+    passes: list[Wanted] | None,
+) -> None:
+    """Write, in one step, which units the next pass is about; None where all is done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ranges = passes and {
+        want.name: [int(want.orders[0]), int(want.orders[-1]) + 1] for want in passes
+    }
+    plan = {
+        "for": _group(share, settings, wanted),
+        "rows": settings.harvest.rows,
+        "passes": ranges,
+    }
+    (folder / "plan.new").write_text(json.dumps(plan), encoding="utf-8")
+    os.replace(folder / "plan.new", folder / "plan.json")
+
+
+def _announced(folder: Path) -> dict[str, Any] | None:
+    try:
+        plan: dict[str, Any] = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return plan
 
 
 def _next_units(run: Run, name: str, source: Source, n: int, settings: RunSettings) -> Wanted:
@@ -111,7 +237,9 @@ def _next_units(run: Run, name: str, source: Source, n: int, settings: RunSettin
     fates = Counter(unit.summary.outcome for unit in drawn)
     first = len(drawn)
     if first == source.size:
-        told = ", ".join(f"{fates[fate]} {fate}" for fate in ("dead", "ultralow", "dense") if fates[fate])
+        told = ", ".join(
+            f"{fates[fate]} {fate}" for fate in ("dead", "ultralow", "dense") if fates[fate]
+        )
         raise TooFewUnits(
             f"--n {n}: only {fates['eligible']} of {source.size} {name} pass the density filter "
             f"({told}); ask for --n {fates['eligible']}, or lower sample.min_density"

@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS unit (
     ord INTEGER NOT NULL,                 -- place in the random order, from 0
     outcome VARCHAR NOT NULL,             -- eligible, dead, ultralow, dense
     density DOUBLE,                       -- share of tokens on which it fires; NULL if unknown
-    tokens BIGINT,                        -- tokens read; NULL if unknown
+    tokens BIGINT NOT NULL,               -- tokens read; 0 if a file does not say
     peak FLOAT NOT NULL,                  -- largest activation, in the subject's units
     interval_tokens DOUBLE[] NOT NULL,    -- tokens on which it fires, by interval
     note VARCHAR NOT NULL,

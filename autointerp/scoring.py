@@ -48,7 +48,9 @@ class Design:
     hard: bool = False
 
     def __str__(self) -> str:
-        return f"{self.count} of each kind" + (", half of the silent ones hard" if self.hard else "")
+        return f"{self.count} of each kind" + (
+            ", half of the silent ones hard" if self.hard else ""
+        )
 
 
 @dataclass(frozen=True)
@@ -144,9 +146,7 @@ def _probes(
         questions: tuple[Question, ...], described: Described | None, permuted: bool
     ) -> Probe:
         task = module.TASK
-        return Probe(
-            task.id, task.digest, design, unit_id, scale, questions, described, permuted
-        )
+        return Probe(task.id, task.digest, design, unit_id, scale, questions, described, permuted)
 
     if not _describes(module):
         yield from (probe(questions, None, False) for questions in chosen.calls)
@@ -363,9 +363,7 @@ def _read(
         )
 
 
-def _without_questions(
-    run: Run, name: str, design: str, explainer: str | None
-) -> dict[int, str]:
+def _without_questions(run: Run, name: str, design: str, explainer: str | None) -> dict[int, str]:
     """Return unit → why it was never asked about."""
     without = dict(
         run.rows(

@@ -161,9 +161,7 @@ SCHEMAS: dict[Form, dict[str, Any]] = {
     "describe": _object(rationale=TEXT, description=TEXT),
     "judge": _object(answers=_list(_object(context=WHOLE, yes=TRUTH))),
     "predict": _object(
-        contexts=_list(
-            _object(context=WHOLE, active=_list(_object(token=WHOLE, activation=WHOLE)))
-        )
+        contexts=_list(_object(context=WHOLE, active=_list(_object(token=WHOLE, activation=WHOLE))))
     ),
     "choose": _object(rationale=TEXT, context=WHOLE),
 }

@@ -45,7 +45,7 @@ def figures() -> Iterator[dict[str, Any]]:
         "figure": "rate_wall_over_ideal_200ms",
         "value": slow["wall_s"] / ideal,
         "unit": "×",
-        "note": f"{REQUESTS} requests of 200 ms over {CONNECTIONS} connections: ideal {ideal:.2f} s",
+        "note": f"{REQUESTS} requests over {CONNECTIONS} connections, ideally {ideal:.2f} s",
     }
     with serving("--permanent", "429") as url:
         told = child(url, 1, retries=1)
@@ -99,7 +99,7 @@ def rate(url: str, requests: int, retries: int) -> dict[str, float]:
     from autointerp.settings import RunSettings
     from autointerp.store import open_run
 
-    words = " the cat sat on a mat and saw the old red house behind".split(" ")[1:]
+    words = ("the", "cat", "sat", "on", "a", "mat", "and", "saw", "the", "old", "red", "house")
     tokens = tuple(f" {words[n % len(words)]}" for n in range(21))
     contexts = (ItemContext(tokens, None, 10, "explain", False),) * RUBRIC.shows.contexts
     names = [f"{number:016x}" for number in range(requests)]
@@ -128,7 +128,7 @@ def rate(url: str, requests: int, retries: int) -> dict[str, float]:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        print(json.dumps(rate(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))  # noqa: T201
+        print(json.dumps(rate(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
     else:
         for figure in figures():
-            print(json.dumps(figure, ensure_ascii=False))  # noqa: T201
+            print(json.dumps(figure, ensure_ascii=False))

@@ -14,11 +14,11 @@ PACKAGE = Path(__file__).parents[1] / "autointerp"
 # A room may import those above it. A new module at the top of the package takes its place here.
 ROOMS = """
     records errors additions settings store rubrics tasks sessions prices keys
-    subjects training sources reservoirs harvesting sampling probes blinding
+    subjects training sources reservoirs harvesting objects sharding sampling probes blinding
     raters scorers budget pacing retrying rating rating_bar explaining hardening specifying scoring
     batching estimating pipeline planted checking describing
     stats estimates comparing agreeing guessing crediting human_plans panels reporting summarising
-    exchange importing journals people packs terminal
+    exchange importing journals people packs terminal initialising
     commands cli __main__
 """.split()  # noqa: SIM905
 

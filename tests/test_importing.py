@@ -70,7 +70,7 @@ def table(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Three units of `probes`, two of `lenses`, one of the control `random`; all have silent rows."""
+    """Three units of `probes`, two of `lenses`, one of the control `random`, with silent rows."""
     named = [("4", "probes"), ("probes/7", "probes"), ("9-", "probes"), ("mean", "lenses")]
     rows = [r for unit, source in [*named, ("top", "lenses"), ("0", "random")]
             for r in rows_of(unit, source)]  # fmt: skip
@@ -78,19 +78,17 @@ def file(tmp_path: Path) -> Path:
 
 
 MARKDOWN = "| Token ID | Activation | Token | Context |\n| :--- | :--- | :--- | :--- |\n" + "".join(
-    f"| {n} | {2 + n / 100:.2f} | `' {{word}}'  ` | `' the old {{word}} saw the {WORDS[n % 8]}s'` |\n"
-    for n in range(16)
+    f"| {n} | {2 + n / 100:.2f} | `' {{word}}' ` | `' an old {{word}} saw the {WORDS[n % 8]}s'` |\n"
+    for n in range(24)
 )
 
 
 @pytest.fixture
 def markdown(tmp_path: Path) -> Path:
-    """A features.md of three features, 16 contexts each."""
+    """A features.md of three features, 24 contexts each."""
     path = tmp_path / "features.md"
     path.write_text(
-        "\n\n".join(
-            f"### Feature ID: {n}\n{MARKDOWN.format(word=WORDS[n])}" for n in (0, 1, 5)
-        )
+        "\n\n".join(f"### Feature ID: {n}\n{MARKDOWN.format(word=WORDS[n])}" for n in (0, 1, 5))
     )
     return path
 
@@ -111,6 +109,14 @@ def test_contexts_explain_and_score_in_turn_from_the_strongest_on():
     made = [context("a", 1), context("b", 4), context("c", 0), context("d", 3), context("e", 0)]
     # b, d, a fire, strongest first; c and e are silent, and are dealt out apart
     assert assigned_splits(made) == ["explain", "explain", "explain", "score", "score"]
+
+
+def test_a_share_other_than_half_is_dealt_out_evenly_too():
+    made = [context(str(n), 9 - n) for n in range(8)]
+    # a quarter of 8 is 2: the first of each four, from the strongest on
+    assert assigned_splits(made, 0.25) == ["explain", "score", "score", "score"] * 2
+    assert assigned_splits(made, 1.0) == ["explain"] * 8
+    assert assigned_splits(made, 0.0) == ["score"] * 8
 
 
 def test_the_same_text_is_never_in_both_splits():
@@ -167,7 +173,7 @@ def test_every_context_keeps_its_activations_and_its_interval_follows_from_the_p
         stored = list(run.contexts([unit.unit_id])[unit.unit_id].values())
     assert unit.summary.peak == 0.5 + 23 / 8
     assert unit.summary.density is None
-    assert unit.summary.tokens is None
+    assert unit.summary.tokens == 0
     assert [c.activation for c in stored[:24]] == [0.5 + n / 8 for n in range(24)]
     # 10 equal widths from 0 to 3.375: 0.5 is 1.48 widths up, 0.625 1.85, 3.375 the last
     assert [c.interval for c in stored[:2]] == [2, 2]
@@ -211,9 +217,7 @@ def test_a_unit_that_the_run_has_from_another_file_is_refused(
         assert run.rows("SELECT count(*) FROM context") == [(6 * 44,)]
 
 
-def test_a_run_that_was_harvested_takes_no_imports(
-    file: Path, own_runs: Path, tiny_run_name: str
-):
+def test_a_run_that_was_harvested_takes_no_imports(file: Path, own_runs: Path, tiny_run_name: str):
     with pytest.raises(RunMismatch, match="import into another --run"):
         import_units(file, tiny_run_name, runs=own_runs)
 
@@ -281,7 +285,7 @@ def test_a_unit_alone_in_its_file_is_lent_nothing(tmp_path: Path, runs: Path):
     assert counts.borrowed_for == 0
 
 
-# ------------------------------------------------------------------------------ from the command line
+# ----------------------------------------------------------------------------- the command line
 
 
 def test_all_that_was_imported_is_rated_without_subject_or_numbers(
@@ -342,8 +346,8 @@ def test_what_an_imported_run_has_not_is_refused_in_one_line(
     ("arguments", "told"),
     [
         (["none.parquet"], "no file or folder none.parquet"),
-        (["notes.md"], "notes.md is of no form that can be imported (contexts, delphi, features-md, "
-         "neuronpedia); say which it is with --format"),
+        (["notes.md"], "notes.md is of no form that can be imported (contexts, delphi, "
+         "features-md, neuronpedia); say which it is with --format"),
         (["notes.md", "--format", "features-md"], "notes.md has no '### Feature ID: N'"),
         (["notes.md", "--format", "contexts"], "notes.md: "),
         (["notes.md", "--format", "neuronpedia"], "notes.md, line 1: not JSON"),
@@ -373,7 +377,7 @@ def test_lexical_rates_what_has_no_silent_contexts_and_the_report_says_on_what_i
     assert "3 of them came without silent contexts" in told.out
     command_line("rate", "--run", "ward", "--rater", "lexical")
     with open_run("ward", folder=runs, read_only=True) as run:
-        assert run.rows("SELECT status, count(*) FROM current_rating GROUP BY status") == [("ok", 3)]
+        assert run.rows("SELECT status, count(*) FROM current_rating GROUP BY ALL") == [("ok", 3)]
         comparison = compare(run)
         assert comparison.units.density.isna().all()
         blocks = imported.show(Material((comparison,), (run,)))
@@ -381,7 +385,7 @@ def test_lexical_rates_what_has_no_silent_contexts_and_the_report_says_on_what_i
     assert any("3 of 3 units came without silent contexts" in text for text in warnings)
     assert any("the tokens beside it count as silent" in text for text in warnings)
     (files,) = (block for block in blocks if isinstance(block, Table))
-    assert files.rows[0][1:4] == ["features-md", "3", str(48 + 3 * 2 * 16)]
+    assert files.rows[0][1:4] == ["features-md", "3", str(3 * 24 + 3 * 2 * BORROWED)]
 
 
 def test_a_report_of_units_of_unknown_density_is_made(file: Path, command_line: Call):
@@ -452,8 +456,8 @@ def test_an_imported_run_goes_out_and_comes_back_with_the_same_units_and_context
     import_units(out, "two", runs=runs)
     for query in (
         "SELECT * FROM unit ORDER BY ALL",
-        "SELECT * EXCLUDE (context_id), row_number() OVER (PARTITION BY unit_id ORDER BY context_id)"
-        " FROM context ORDER BY ALL",
+        "SELECT * EXCLUDE (context_id), row_number() OVER"
+        " (PARTITION BY unit_id ORDER BY context_id) FROM context ORDER BY ALL",
     ):
         with (
             open_run("one", folder=runs, read_only=True) as one,

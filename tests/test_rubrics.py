@@ -36,7 +36,12 @@ def item(*contexts: ItemContext, identifier: str = "item-1", description=None) -
 
 
 def test_shipped_rubrics_are_read_and_carry_the_name_of_their_file():
-    assert [r.id for r in list_rubrics()] == ["interpretability-0-3", "interpretability-1-5"]
+    assert [r.id for r in list_rubrics()] == [
+        "interpretability-0-14",
+        "interpretability-0-3",
+        "interpretability-1-5",
+        "specificity-0-3",
+    ]
     assert sorted(p.stem for p in rubrics_folder().glob("*.md")) == [r.id for r in list_rubrics()]
     assert load_rubric("interpretability-0-3").scores == (0, 1, 2, 3)
     assert RUBRIC.scores == (1, 2, 3, 4, 5)

@@ -35,7 +35,5 @@ def command(
 
     from autointerp.describing import Choice, explain
 
-    wish = _asking.wish(
-        run, rater, base_url, batch, budget_usd, price_in, price_out, concurrency
-    )
+    wish = _asking.wish(run, rater, base_url, batch, budget_usd, price_in, price_out, concurrency)
     explain(wish, Choice(tuple(source), n), Console(stderr=True), dry_run)

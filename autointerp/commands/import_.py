@@ -29,6 +29,12 @@ def command(
         help="Tokens kept on either side of the peak.",
         show_default="10 of a model's whole windows, all of what is contexts already",
     ),
+    explain_share: float = typer.Option(
+        0.5,
+        min=0,
+        max=1,
+        help="Of each unit's contexts, for explaining; the rest scores what was explained.",
+    ),
     seed: int = typer.Option(0, min=0, help="Of all that is drawn."),
 ) -> None:
     """Bring units in from a contexts table, features.md, delphi's cache or a Neuronpedia export.
@@ -41,7 +47,7 @@ def command(
     from autointerp.exchange import ImportOptions
     from autointerp.importing import import_units
 
-    options = ImportOptions(source, tokenizer, each_side, seed)
+    options = ImportOptions(source, tokenizer, each_side, seed, explain_share)
     counts = import_units(file, run, form or "", options)
     if counts.known:
         typer.echo(f"run '{run}': {file} is in it already")

@@ -54,9 +54,7 @@ def command(
     from autointerp.describing import Choice, score
     from autointerp.scoring import Design
 
-    wish = _asking.wish(
-        run, rater, base_url, batch, budget_usd, price_in, price_out, concurrency
-    )
+    wish = _asking.wish(run, rater, base_url, batch, budget_usd, price_in, price_out, concurrency)
     choice = Choice(tuple(source), n, explainer)
     design = Design(contexts, permuted, hard)
     score(wish, scorer, choice, design, Console(stderr=True), dry_run)

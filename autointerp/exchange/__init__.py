@@ -40,7 +40,7 @@ class ForeignUnit:
     Attributes:
         name: A number, `source/number`, either with a final `-` for the negative half of a
             signed activation, or any other name.
-        density, tokens: As in UnitSummary; None where the file does not say.
+        density, tokens: As in UnitSummary; None and 0 where the file does not say.
         peak: The largest activation, if known to be above all in `contexts`.
     """
 
@@ -48,7 +48,7 @@ class ForeignUnit:
     name: str
     contexts: tuple[ForeignContext, ...]
     density: float | None = None
-    tokens: int | None = None
+    tokens: int = 0
     peak: float | None = None
     note: str = ""
 
@@ -63,12 +63,15 @@ class ImportOptions:
         each_side: Tokens kept on either side of the focus; None for 10 where rows are a model's
             whole windows, and for all where they are contexts already.
         seed: Of what is drawn from files that hold more than is kept.
+        explain_share: Share of each unit's contexts that go to the `explain` split, where the
+            file does not say.
     """
 
     source: str = ""
     tokenizer: Path | None = None
     each_side: int | None = None
     seed: int = 0
+    explain_share: float = 0.5
 
 
 EACH_SIDE = 10

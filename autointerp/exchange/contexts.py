@@ -177,7 +177,7 @@ def _unit(
     if peak is not None and not 0 < peak < float("inf"):
         raise ExchangeError(f"{where}: peak {peak}; it is over 0")
     return ForeignUnit(
-        source, unit, tuple(contexts), density, facts["tokens_read"], peak, facts["note"] or ""
+        source, unit, tuple(contexts), density, facts["tokens_read"] or 0, peak, facts["note"] or ""
     )
 
 

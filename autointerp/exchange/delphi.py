@@ -124,7 +124,7 @@ def _units(
     corpus = Corpus(
         texts[tokens],
         is_text,
-        split_of(options.seed, document, WANTED.explain_share),
+        split_of(options.seed, document, options.explain_share),
     )
     row, position = locations[:, 0], locations[:, 1]
     fires = (activations > 0) & is_text[row, position]

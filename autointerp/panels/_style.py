@@ -109,8 +109,8 @@ def save(figure: Figure, path: Path) -> str:
         engine.execute(figure)
         figure.set_layout_engine("none")
     figure.set_dpi(PNG_DPI)
-    FigureCanvasAgg(figure).print_png(path.with_name(f"{path.name}.png"))  # type: ignore[no-untyped-call]
+    FigureCanvasAgg(figure).print_png(path.with_name(f"{path.name}.png"))
     buffer = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
     path.with_name(f"{path.name}.svg").write_text(buffer.getvalue(), encoding="utf-8")
     return buffer.getvalue()

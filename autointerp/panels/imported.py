@@ -32,7 +32,7 @@ def show(material: Material) -> list[Block]:
             name="imported",
             caption="Files that the units came from",
             frame=pd.DataFrame(
-                [{"run": name, **row._asdict(), "notes": " ".join(row.notes)} for name, row in files]
+                [{"run": n, **row._asdict(), "notes": " ".join(row.notes)} for n, row in files]
             ),
             headings=[*(["run"] if material.several_runs else []),
                       "file", "form", "units", "contexts", "sha256"],

@@ -67,7 +67,7 @@ def show(material: Material) -> list[Block]:
                     "source": list(units.source),
                     "outcome": list(units.outcome),
                     "density": [
-                        _rounded(d) if tokens else None  # no tokens read: not known
+                        _rounded(d) if tokens or d > 0 else None  # not known
                         for d, tokens in zip(units.density, units.tokens, strict=True)
                     ],
                     "peak": [_rounded(p) for p in units.peak],

@@ -28,12 +28,13 @@ WORDS = (  # what can be said of one token; the attribute, and the words
     ("ending", rf"a piece ending in {VALUE}"),
     ("beginning", rf"a piece beginning with {VALUE}"),
     ("text", VALUE),
-    ("shape", r"(?P<value>" + "|".join(sorted(map(re.escape, SHAPES.values()), key=len)[::-1]) + ")"),
+    (
+        "shape",
+        r"(?P<value>" + "|".join(sorted(map(re.escape, SHAPES.values()), key=len)[::-1]) + ")",
+    ),
 )
 KIND_WORDS = ("white space", "letters", "digits", "punctuation")
-NEXT = (
-    r"(?=$| and | after | before | with | \d+ places after )"  # what may follow the words
-)
+NEXT = r"(?=$| and | after | before | with | \d+ places after )"  # what may follow the words
 PLACE = re.compile(r" (?:(?P<many>\d+) places )?(?P<side>after|before|with) ")
 
 
@@ -89,9 +90,12 @@ def _one(text: str) -> tuple[str, str, str] | None:
         told, rest = found["value"], text[found.end() :]
         if kind == "shape":
             attribute = "kind" if told in KIND_WORDS else "shape"
-            value = next(v for v, words in SHAPES.items() if words == told and (
-                attribute == "shape" or v in ("space", "letters", "digits", "punctuation")
-            ))
+            value = next(
+                v
+                for v, words in SHAPES.items()
+                if words == told
+                and (attribute == "shape" or v in ("space", "letters", "digits", "punctuation"))
+            )
             return attribute, value, rest
         value = _plain(told)
         if kind in ("ending", "beginning"):
@@ -141,7 +145,8 @@ def answer(form: str, contexts: Sequence[dict[str, Any]], description: str | Non
             {
                 "context": number,
                 "active": [
-                    {"token": int(place) + 1, "activation": LOUDEST} for place in np.flatnonzero(here)
+                    {"token": int(place) + 1, "activation": LOUDEST}
+                    for place in np.flatnonzero(here)
                 ],
             }
             for number, here in enumerate(holds, 1)

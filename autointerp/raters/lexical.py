@@ -102,7 +102,9 @@ class Lexical:
         began = time.perf_counter()
         body = request.body
         if "probe" in body:
-            reply = reply_to(body["probe"], lambda contexts: describe(contexts, body["alternatives"]))
+            reply = reply_to(
+                body["probe"], lambda contexts: describe(contexts, body["alternatives"])
+            )
         else:
             reply = judge(body)
         return Reply(

@@ -26,20 +26,21 @@ from numpy.typing import NDArray
 from autointerp.errors import BadInput, RaterError
 from autointerp.raters import RaterOptions, call_key
 from autointerp.raters._evidence import auroc
-from autointerp.raters.lexical import score_of
 from autointerp.raters.local import file_fingerprint
 from autointerp.records import Item, ItemContext, Reply, Request
 from autointerp.rubrics import Rubric
 
 VERSION = 1
 SHOTS = 8  # lines in a list
-HELD_OUT = 12  # firing lines that are measured, and as many silent ones
-SEEDS = 3  # pairs of lists; the gain of a line is the mean over them
+HELD_OUT = 16  # firing lines that are measured, and as many silent ones
+SEEDS = 2  # pairs of lists; the gain of a line is the mean over them
 BEFORE = 5  # tokens of the subject before the marked one
 AFTER = 0
 OPEN, CLOSE = " <<", ">>"
 LEAST = 5  # firing lines in either split, and silent ones
-LEVELS = 10
+# Fixed with SmolLM2-135M on planted units (`autointerp/planted.py`, seed 7, 32 units), never on a
+# subject: noise lies under LOW, HIGH is midway between the medians of clean and mostly clean.
+LOW, HIGH = 0.66, 0.88
 LACKING = "likelihood needs transformers and gguf: pip install 'autointerp[local]'"
 
 Floats = NDArray[np.float64]
@@ -139,6 +140,19 @@ def auroc_of(over: Sequence[float], under: Sequence[float]) -> float:
     return auroc(values, positive, negative)
 
 
+def score_of(statistic: float, scores: Sequence[int]) -> int:
+    """Return the level for an AUROC: the lowest under LOW, the highest from HIGH, the others in
+    equal parts between; of two levels the middle decides."""
+    if statistic < LOW:
+        return scores[0]
+    if statistic >= HIGH:
+        return scores[-1]
+    share = (statistic - LOW) / (HIGH - LOW)
+    if len(scores) == 2:
+        return scores[int(share >= 0.5)]
+    return scores[1 + min(len(scores) - 3, int(share * (len(scores) - 2)))]
+
+
 # ------------------------------------------------------------------------------------ lines
 
 
@@ -164,8 +178,8 @@ def draw_lines(contexts: Sequence[ItemContext], rng: np.random.Generator) -> dic
                 return {"lack": f"{len(found)} {kind} contexts in `{split}`, {LEAST} are needed"}
     lists: dict[str, Any] = {"firing_lists": [], "neutral_lists": []}
     for _ in range(SEEDS):
-        for name, found in (("firing_lists", firing), ("neutral_lists", silent)):
-            lists[name].append([_line(c) for c in spread(found["explain"], SHOTS, rng)])
+        for name, pool in (("firing_lists", firing), ("neutral_lists", silent)):
+            lists[name].append([_line(c) for c in spread(pool["explain"], SHOTS, rng)])
     lists["held_firing"] = [_line(c) for c in spread(firing["score"], HELD_OUT, rng)]
     lists["held_silent"] = [_line(c) for c in spread(silent["score"], HELD_OUT, rng)]
     return lists
@@ -262,7 +276,8 @@ def load_reader(model: str) -> Reader:
         from transformers.utils import logging
     except ImportError:
         raise RaterError(LACKING) from None
-    logging.disable_progress_bar()  # it would cross our own
+    progress_bars: Any = logging
+    progress_bars.disable_progress_bar()  # it would cross our own
     path = Path(model).expanduser()
     where: dict[str, str] = {}
     name = model
@@ -272,7 +287,7 @@ def load_reader(model: str) -> Reader:
         raise RaterError(f"no model file at {path}")
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **where)
-        loaded = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **where)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **where)
     except ImportError:
         raise RaterError(LACKING) from None
     except (OSError, ValueError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import hashlib
+import importlib
 import os
 import secrets
 from collections.abc import Mapping
@@ -81,7 +82,7 @@ class LocalRater(OpenAIRater):
     def _start(self, key: str) -> str:
         """Start the server; return its address."""
         try:
-            import xllamacpp
+            xllamacpp: Any = importlib.import_module("xllamacpp")
         except ImportError:
             raise RaterError(NO_LIBRARY) from None
         params = xllamacpp.CommonParams()

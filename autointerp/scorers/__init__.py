@@ -177,9 +177,7 @@ def in_calls(
 ) -> tuple[tuple[Question, ...], ...]:
     """Return all questions, shuffled, in calls of at most `per_call`; the last may be shorter."""
     mixed = [questions[place] for place in rng.permutation(len(questions))]
-    return tuple(
-        tuple(mixed[begin : begin + per_call]) for begin in range(0, len(mixed), per_call)
-    )
+    return tuple(tuple(mixed[begin : begin + per_call]) for begin in range(0, len(mixed), per_call))
 
 
 def balanced_accuracy(asked: Sequence[Answered]) -> Figures:
@@ -190,7 +188,9 @@ def balanced_accuracy(asked: Sequence[Answered]) -> Figures:
     """
     shares = {}
     for truth in (True, False):
-        given = [one.answer for one in asked if one.question.truth is truth and one.answer is not None]
+        given = [
+            one.answer for one in asked if one.question.truth is truth and one.answer is not None
+        ]
         if not given:
             return Figures(None, f"no answers where the truth is {'yes' if truth else 'no'}")
         shares[truth] = float(np.mean([answer is truth for answer in given]))

@@ -100,9 +100,7 @@ def true_mark(number: int, context: Context, rng: np.random.Generator) -> Questi
     """Return the context with its focus token marked, at a random place of what is shown."""
     place = int(rng.choice(np.array(offsets(context))))
     first = context.focus - place
-    return Question(
-        number, first, first + shown_length(context), context.focus, True, "right"
-    )
+    return Question(number, first, first + shown_length(context), context.focus, True, "right")
 
 
 def false_mark(

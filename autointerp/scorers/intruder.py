@@ -72,9 +72,7 @@ def _fellow(number: int, context: Context) -> Question:
     return Question(number, 0, len(context.tokens), context.focus, False, "fellow")
 
 
-def _placed(
-    fellows: list[Question], intruder: Question, place: int
-) -> tuple[Question, ...]:
+def _placed(fellows: list[Question], intruder: Question, place: int) -> tuple[Question, ...]:
     return (*fellows[:place], intruder, *fellows[place:])
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata  # type: ignore[import-untyped]
+from scipy.stats import rankdata
 
 from autointerp.probes import over_intervals, unique_places, whole
 from autointerp.scorers import LEAST, Answered, Chosen, Figures, Material, Tried, in_calls
@@ -76,7 +76,9 @@ def measure(tried: Tried) -> Figures:
     true, told = (np.concatenate(parts) for parts in zip(*map(_tokens, answered), strict=True))
     true = true * LOUDEST / tried.scale
     plain = np.ones(len(true))
-    weight = np.concatenate([np.full(len(_tokens(one)[0]), w) for one, w in _weighed(answered, tried)])
+    weight = np.concatenate(
+        [np.full(len(_tokens(one)[0]), w) for one, w in _weighed(answered, tried)]
+    )
     if np.ptp(true) == 0:
         return Figures(None, "the unit is the same on every token")
     rho = weighted_spearman(true, told, plain)

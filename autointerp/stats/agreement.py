@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 from autointerp.errors import TooFewRatings
 from autointerp.stats.resampling import interval_of, resample

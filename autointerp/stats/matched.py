@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats  # type: ignore[import-untyped]
+from scipy import special, stats
 
 from autointerp.stats.means import mean_difference
 from autointerp.stats.results import (

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 from autointerp.errors import TooFewRatings
 from autointerp.stats.results import Floats, Integers, as_level

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats  # type: ignore[import-untyped]
+from scipy import stats
 
 from autointerp.stats.results import Floats, Statistic, as_level, as_scores
 from autointerp.stats.superiority import superiority_of_counts

@@ -375,6 +375,31 @@ def load_language_model(
     return HookedLanguageModel(placed_model, tokenizer, site, name)
 
 
+def look_at_language_model(name: str, site: str) -> HookedLanguageModel:
+    """Return a model by hub id or folder without its weights: enough to know its sites and widths.
+
+    Raises SubjectError as `load_language_model` does.
+    """
+    try:
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    except ImportError:
+        raise SubjectError(
+            f"model '{name}' needs transformers: pip install 'autointerp[models]'"
+        ) from None
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        config = AutoConfig.from_pretrained(name)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise SubjectError(f"cannot load model '{name}': {reason}") from None
+    try:
+        return HookedLanguageModel(model, tokenizer, site, name)
+    except (NotImplementedError, RuntimeError):  # a forward pass that needs values
+        return load_language_model(name, site)
+
+
 def _text_config(config: Any) -> Any:
     return config.get_text_config() if hasattr(config, "get_text_config") else config
 

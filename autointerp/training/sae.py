@@ -227,7 +227,7 @@ def train_sae(
         error = (decoded.float() - x).square().mean()
         loss = error + l1 * features.float().sum(1).mean()
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         remove_parallel_gradient(dictionary.W_dec)
         optimizer.step()
         normalise_rows(dictionary.W_dec)

@@ -109,7 +109,7 @@ def backward_in_chunks(model: OneLayerTransformer, ids: Tensor, chunk: int = 102
             ignore_index=PAD_ID,
             reduction="sum",
         )
-        (loss / counted).backward()  # type: ignore[no-untyped-call]
+        (loss / counted).backward()
         total += loss.detach() / counted
     hidden.backward(cut.grad)
     return total

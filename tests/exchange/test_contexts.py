@@ -104,7 +104,10 @@ def one(tokens: str = "['a', 'b']", activations: str = "[0, 1]::FLOAT[]", more: 
         ),
         (one(more=", 1 AS split"), "column split is of type INTEGER; it must be string"),
         (one() + " WHERE false", "has no rows"),
-        (one().replace("'s' AS source", "NULL::VARCHAR AS source"), "row 1: unit, source or context is null"),
+        (
+            one().replace("'s' AS source", "NULL::VARCHAR AS source"),
+            "row 1: unit, source or context is null",
+        ),
         (one("NULL::VARCHAR[]"), "tokens must be a list of texts"),
         (one("['a', NULL]"), "tokens must be a list of texts, none of them null"),
         (one(activations="NULL::FLOAT[]"), "activations must be a list of finite numbers"),

@@ -29,7 +29,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tokens() -> NDArray[np.int64]:
-    """[ROWS, LENGTH] ids that go round from 1 to 29; the first of a row and number 20 end a text."""
+    """[ROWS, LENGTH] ids that go round from 1 to 29; a text ends at numbers 0 and 20 of a row."""
     ids = 1 + np.arange(ROWS * LENGTH).reshape(ROWS, LENGTH) % 29
     ids[:, 0] = ids[:, 20] = END_OF_TEXT
     return ids
@@ -203,7 +203,7 @@ def test_files_that_are_no_safetensors_folders_without_any_and_no_tokenizer_are_
     with pytest.raises(ExchangeError, match="holds no START_END"):
         list(read(tmp_path, ImportOptions(tokenizer=tokenizer)))
     file = cache(tmp_path)
-    with pytest.raises(ExchangeError, match="give the model's tokenizer.json as --tokenizer"):
+    with pytest.raises(ExchangeError, match=r"give the model's tokenizer\.json as --tokenizer"):
         list(read(tmp_path, ImportOptions()))
     with pytest.raises(ExchangeError, match="no tokenizer at"):
         list(read(tmp_path, ImportOptions(tokenizer=tmp_path)))

@@ -153,9 +153,7 @@ class LoopbackServer:
 
     # ------------------------------------------------------------------------------ http
 
-    async def _connection(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
             while True:
@@ -228,9 +226,7 @@ class LoopbackServer:
         if fault.raw is not None:
             return await self._answer(writer, 200, fault.headers, fault.raw)
         reply = completion_reply(self, path, body, fault)
-        return await self._answer(
-            writer, 200, fault.headers, reply, cut=fault.drop == "middle"
-        )
+        return await self._answer(writer, 200, fault.headers, reply, cut=fault.drop == "middle")
 
     async def _answer(
         self,

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from small_corpus import small_corpus
 
-from autointerp.errors import BadInput, RaterError
+from autointerp.errors import BadInput
 from autointerp.planted import planted_item
 from autointerp.raters import RaterOptions
 from autointerp.raters._evidence import Condition, Evidence, auroc, shape_of
 from autointerp.raters._rules import alternative_in_words, learn, rule_in_words
 from autointerp.raters.lexical import HIGH, LOW, create, score_of
 from autointerp.records import Item, ItemContext, Reply
-from autointerp.rubrics import load_rubric, parse_rubric, read_reply, rubrics_folder
+from autointerp.rubrics import load_rubric, read_reply
 
 RUBRIC = load_rubric("interpretability-1-5")
 WORDS = [" the", " of", " cat", " sat", " on", " a", " mat", ",", ".", " in", " red", " tin"]
@@ -146,11 +146,13 @@ def test_an_item_without_contexts_or_activations_fails_with_a_reason():
     assert "hides its activations" in (read.problem or "")
 
 
-def test_a_rubric_about_a_given_description_is_turned_down():
-    text = (rubrics_folder() / "interpretability-0-3.md").read_text()
-    asking = parse_rubric(text.replace("description = false", "description = true"))
-    with pytest.raises(RaterError, match="description"):
-        create(None, RaterOptions()).request(item_where(lambda words, p: True), asking)
+def test_a_rubric_about_a_given_description_is_answered_by_applying_it():
+    rater, rubric = create(None, RaterOptions()), load_rubric("specificity-0-3")
+    context = ItemContext((" a", " cat"), None, 1, "score", False)
+    for description, score in (("' cat'", 3), ("' a'", 2), ("' dog'", 0)):
+        item = Item("item", rubric.id, (context,), description)
+        reply = asyncio.run(rater.send(rater.request(item, rubric)))
+        assert read_reply(rubric, reply).score == score
 
 
 def test_the_same_item_gives_the_same_key_and_reply_and_the_key_knows_rubric_and_repeat():

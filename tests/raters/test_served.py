@@ -187,7 +187,9 @@ def test_a_refusal_and_a_cut_reply_keep_their_text(provider: str) -> None:
 def test_each_failure_has_its_kind(provider: str, fault: Fault, kind: str, transient: bool) -> None:
     with LoopbackServer() as server:
         server.faults.append(fault)
-        rater = make(provider, server, structured="json_schema", timeout_s=0.5 if fault.delay_s else 20)
+        rater = make(
+            provider, server, structured="json_schema", timeout_s=0.5 if fault.delay_s else 20
+        )
         with pytest.raises(AttemptFailed) as failed:
             ask(rater)
     assert (failed.value.kind, failed.value.transient) == (kind, transient)

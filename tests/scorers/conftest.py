@@ -1,3 +1,3 @@
-from conftest_scorers import make_material
+from scorer_material import make_material
 
 __all__ = ["make_material"]

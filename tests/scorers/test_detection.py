@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest_scorers import answered
+from scorer_material import answered
 
 from autointerp.scorers import Tried
 from autointerp.scorers.detection import PER_CALL, choose, measure

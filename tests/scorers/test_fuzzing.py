@@ -2,7 +2,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from conftest_scorers import answered, make_context
+from scorer_material import answered, make_context
 
 from autointerp.scorers import Tried
 from autointerp.scorers.fuzzing import choose, false_mark, measure, shape_of, true_mark

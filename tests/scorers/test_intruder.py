@@ -1,7 +1,7 @@
 from collections import Counter
 
 import pytest
-from conftest_scorers import answered
+from scorer_material import answered
 
 from autointerp.scorers import Tried
 from autointerp.scorers.intruder import choose, measure

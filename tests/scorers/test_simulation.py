@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from conftest_scorers import answered
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scorer_material import answered
 
 from autointerp.scorers import Tried
 from autointerp.scorers.simulation import (
@@ -40,7 +40,7 @@ def test_the_truth_scores_1_and_explains_everything(make_material):
 
 @pytest.mark.parametrize("level", [0, 1, 10])
 def test_the_same_prediction_everywhere_scores_exactly_a_half(make_material, level):
-    told = {token: level for token in range(1, 22)} if level else {}
+    told = dict.fromkeys(range(1, 22), level) if level else {}
     assert measure(tried(make_material(), lambda q, c: told)).score == 0.5
 
 
@@ -94,7 +94,11 @@ def test_with_equal_weights_it_is_spearmans_rho(pairs):
         assert weighted_spearman(x, y, np.ones(len(x))) == 0
 
 
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(1, 3)), min_size=3, max_size=12))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(1, 3)), min_size=3, max_size=12
+    )
+)
 @settings(deadline=None)
 def test_a_weight_of_k_is_k_copies(rows):
     x, y, w = np.array(rows, dtype=float).T

@@ -105,7 +105,8 @@ def check_l0(loaded: LoadedAutoencoder, activations: Tensor) -> str | None:
     x = activations.reshape(-1, sae.d_in)
     if not len(x):
         return None
-    parts = (x[first : first + 1024] for first in range(0, len(x), 1024))
+    rows = max(1, (1 << 24) // sae.d_sae)  # 64 MB of latents at once
+    parts = (x[first : first + rows] for first in range(0, len(x), rows))
     fired = sum(int((sae.encode(part) > 0).sum()) for part in parts)
     l0 = fired / len(x)
     measured = f"{l0:.1f} of {sae.d_sae:,} latents fire on a token"

@@ -11,7 +11,24 @@ from autointerp.probes import Question
 from autointerp.records import Context
 from autointerp.scorers import Answered, Material
 
-WORDS = " the a dog ran to old red tree , . in it was Paris 12".split(" ")
+WORDS = [
+    "",
+    "the",
+    "a",
+    "dog",
+    "ran",
+    "to",
+    "old",
+    "red",
+    "tree",
+    ",",
+    ".",
+    "in",
+    "it",
+    "was",
+    "Paris",
+    "12",
+]
 
 
 def make_context(
@@ -40,12 +57,8 @@ def make_material() -> Callable[..., Material]:
         contexts = [
             make_context(rng, True, "interval", 1 + n % 10, document=n) for n in range(firing)
         ]
-        contexts += [
-            make_context(rng, False, "random", document=1000 + n) for n in range(silent)
-        ]
-        others = {
-            10_000 + n: make_context(rng, True, document=5000 + n) for n in range(8)
-        }
+        contexts += [make_context(rng, False, "random", document=1000 + n) for n in range(silent)]
+        others = {10_000 + n: make_context(rng, True, document=5000 + n) for n in range(8)}
         return Material(
             contexts=dict(enumerate(contexts)),
             others=others,
@@ -67,7 +80,13 @@ def answered(
     """Return every question of every call with what `answer` says to it."""
     known = {**material.contexts, **material.others}
     return [
-        Answered(question, known[question.context], call, place, answer(question, known[question.context]))
+        Answered(
+            question,
+            known[question.context],
+            call,
+            place,
+            answer(question, known[question.context]),
+        )
         for call, questions in enumerate(calls)
         for place, question in enumerate(questions, 1)
     ]

@@ -1,0 +1,151 @@
+"""What `init` does: look at the parts of a subject, say what they are, write its settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from autointerp.errors import BadInput, SubjectError
+from autointerp.settings import SubjectSettings, from_mapping
+from autointerp.subjects.assembled import begins_with_bos, check_fit, corpus_of, sae_of
+from autointerp.subjects.corpora import tokenised
+from autointerp.subjects.formats import LoadedAutoencoder
+from autointerp.subjects.language_model import HookedLanguageModel, look_at_language_model
+
+Ask = Callable[[str], str]
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the command line says of a subject; empty where it says nothing."""
+
+    model: str = ""
+    site: str = ""
+    sae: str = ""
+    corpus: str = ""
+    sae_format: str = ""
+    subtract_b_dec: str = ""
+    k: int = 0
+    input_scale: float = 0.0
+    corpus_field: str = ""
+    corpus_separator: int = -1
+    check_sae: bool = True
+    device: str = "cpu"
+    dtype: str = "auto"
+
+
+def initialise(given: Given, output: Path, force: bool, ask: Ask | None, tell: Tell) -> None:
+    """Look at what is given, tell what it is, `ask` for what is missing, write the settings.
+
+    Nothing is written unless all fits together. Raises BadInput, naming the option, for what is
+    missing where nobody can be asked; SubjectError or CorpusError for what does not fit.
+    """
+    if output.exists() and not force:
+        raise BadInput(f"{output} is there already; give --force to overwrite it, or another -o")
+    given, loaded = _sae(given, ask, tell)
+    given = _filled(given, "model", loaded.model if loaded else None, ask, tell)
+    recorded = loaded.site if loaded else None
+    if not given.site and not recorded and loaded and loaded.hook:
+        tell(f"note: the SAE was trained at '{loaded.hook}', which is no site that is known")
+    given = _filled(given, "site", recorded, ask, tell)
+    model = look_at_language_model(given.model, given.site)
+    tell(
+        f"model: {type(model.model).__name__}, {len(model.layers)} layers, vocabulary "
+        f"{model.vocabulary:,}, context {model.context_length:,}"
+    )
+    signed = "both signs" if model.signed else "none negative"
+    tell(f"site: {model.site}, {model.d_site:,} activations, {signed}")
+    if loaded is not None:
+        for note in check_fit(loaded, model, given.check_sae):
+            tell(f"note: {note}")
+    has_bos = begins_with_bos("auto", loaded, model)
+    tell(
+        "windows: begin with BOS"
+        if has_bos
+        else "windows: begin without BOS; their first token, an attention sink, is left out"
+    )
+    given = _filled(given, "corpus", None, ask, tell)
+    _look_at_corpus(given, model, tell)
+    write_settings(given, output)
+
+
+def _sae(given: Given, ask: Ask | None, tell: Tell) -> tuple[Given, LoadedAutoencoder | None]:
+    """Return the SAE, if there is one, and what had to be asked to load it."""
+    try:
+        loaded = sae_of(_settings(given))
+    except SubjectError as error:
+        if "subtract_b_dec" not in str(error):
+            raise
+        if ask is None:
+            raise BadInput(f"--subtract-b-dec yes or no: {error}") from None
+        answer = ask(f"{error} (yes/no)")
+        given = replace(given, subtract_b_dec="yes" if answer[:1].lower() in "yt" else "no")
+        loaded = sae_of(_settings(given))
+    if loaded is not None:
+        sae = loaded.sae
+        kind = sae.activation + (f" of k {sae.k}" if sae.k else "")
+        trained = ", ".join(filter(None, [loaded.model, loaded.site or loaded.hook]))
+        tell(
+            f"SAE: {loaded.format}, {kind}, {sae.d_in:,} → {sae.d_sae:,} latents"
+            + (f", trained on {trained}" if trained else "; its files name neither model nor site")
+        )
+    return given, loaded
+
+
+def _filled(given: Given, name: str, recorded: str | None, ask: Ask | None, tell: Tell) -> Given:
+    if getattr(given, name):
+        return given
+    if recorded:
+        tell(f"{name}: {recorded}, as the SAE's files say")
+        return replace(given, **{name: recorded})
+    if ask is None:
+        raise BadInput(f"--{name}: the files do not say it; give it")
+    answer = ask(name)
+    if not answer:
+        raise BadInput(f"--{name} must not be empty")
+    return replace(given, **{name: answer})
+
+
+def _look_at_corpus(given: Given, model: HookedLanguageModel, tell: Tell) -> None:
+    """Tell the corpus's kind and how its first document begins. Raises CorpusError."""
+    corpus = corpus_of(_settings(given))
+    stream = tokenised(corpus.documents(), model.tokenise, model.bos, model.vocabulary)
+    _, ids = next(stream, (0, []))
+    start = "".join(model.token_texts[index] for index in ids[:12])
+    tell(f"corpus: {corpus.kind}; its first document has {len(ids):,} tokens: {start!r} …")
+
+
+def _settings(given: Given) -> SubjectSettings:
+    named = {name: value for name, value in asdict(given).items() if value != ""}
+    return from_mapping(SubjectSettings, named, "the command line", "subject")
+
+
+def write_settings(given: Given, output: Path) -> None:
+    """Write, in one step, a TOML file of what differs from the defaults.
+
+    Paths inside the file's folder are written relative to it, others whole.
+    """
+    blank = asdict(SubjectSettings())
+    told: dict[str, Any] = {
+        name: value
+        for name, value in asdict(_settings(given)).items()
+        if value != blank[name] or name in ("model", "site")
+    }
+    for name in ("model", "sae", "corpus"):
+        if name in told and Path(told[name]).exists():
+            told[name] = _written(Path(told[name]), output.parent)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    new = output.with_name(f".{output.name}.new")
+    new.write_text(tomli_w.dumps({"subject": told}), encoding="utf-8")
+    os.replace(new, output)
+
+
+def _written(path: Path, folder: Path) -> str:
+    whole, home = path.resolve(), folder.resolve()
+    return str(whole.relative_to(home)) if whole.is_relative_to(home) else str(whole)

@@ -1,0 +1,55 @@
+"""Whether scorers tell a true description from another unit's, on units of known rule."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from autointerp.crediting import scorer_results
+from autointerp.describing import Choice, score
+from autointerp.pipeline import Wish
+from autointerp.sampling import draw_units
+from autointerp.scoring import Design, unit_scores
+from autointerp.settings import RunSettings
+from autointerp.store import open_run
+from autointerp.subjects import load_subject
+
+UNITS = 60
+TOKENS = 400_000
+SCORERS = ("detection", "fuzzing", "simulation", "intruder")
+
+
+def figures() -> Iterator[dict[str, Any]]:
+    """Yield each scorer's mean for true descriptions and for permuted ones; chance is 0.5."""
+    settings = RunSettings()
+    settings = replace(settings, harvest=replace(settings.harvest, tokens=TOKENS))
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Path(folder)
+        subject = load_subject(settings.subject)
+        with open_run("planted", settings, subject, runs) as run:
+            draw_units(run, subject, {"planted": UNITS})
+        wish = Wish(sources=(), rater="scripted:truth", run="planted", runs=runs)
+        design = Design(count=20, permuted=UNITS)
+        score(wish, SCORERS, Choice(n=UNITS), design, Console(quiet=True))
+        with open_run("planted", folder=runs, read_only=True) as run:
+            results = scorer_results(unit_scores(run))
+    for result in results:
+        credit = result.credits["planted"]
+        for name, found in (("true", credit.scored), ("permuted", credit.permuted)):
+            yield {
+                "figure": f"{result.scorer}_{name}",
+                "value": None if found.value is None else round(found.value, 4),
+                "unit": "score, 0 to 1, chance 0.5",
+                "note": f"mean of {found.n[0]} planted units of the embedded subject, "
+                f"scripted:truth, {result.design}"
+                + (
+                    f", interval {found.low:.3f} to {found.high:.3f}"
+                    if found.low and found.high
+                    else ""
+                ),
+            }

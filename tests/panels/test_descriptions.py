@@ -1,0 +1,126 @@
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from autointerp.crediting import scorer_results
+from autointerp.describing import Choice, rate_descriptions, score
+from autointerp.panels import Figure, Prose, Table, scores, specificity
+from autointerp.pipeline import Wish
+from autointerp.reporting import report
+from autointerp.scoring import Design, UnitScore
+from autointerp.store import open_run
+
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def tried_run(tiny_run, tmp_path_factory):
+    """A copy of the tiny run, explained, scored and rated by `lexical`; read it only."""
+    import shutil
+
+    runs = shutil.copytree(tiny_run, tmp_path_factory.mktemp("tried") / "runs")
+    wish = Wish(sources=(), rater="lexical", run="tiny", runs=runs, rubric="specificity-0-3")
+    score(wish, ("detection", "simulation"), Choice(), Design(6, 4), QUIET)
+    rate_descriptions(wish, Choice(), QUIET, 20)
+    return runs
+
+
+def material(run):
+    return SimpleNamespace(runs=(run,), several_runs=False)
+
+
+def test_the_founding_figure_has_a_stack_for_every_source(tried_run):
+    with open_run("tiny", folder=tried_run, read_only=True) as run:
+        blocks = specificity.show(material(run))
+        figures = [block for block in blocks if isinstance(block, Figure)]
+        assert [figure.name for figure in figures] == ["specificity"]
+        drawing = figures[0].draw()
+    titles = [axes.get_title(loc="left") or axes.get_title() for axes in drawing.axes]
+    for source in ("features", "neurons", "planted", "random", "shuffled"):
+        assert any(source in title for title in titles)
+        assert source in figures[0].alt
+    for axes in drawing.axes[:5]:  # stacks of 100 %, or nothing where nothing was rated
+        tops = {}
+        for bar in axes.patches:
+            place = round(bar.get_x(), 3)
+            tops[place] = max(tops.get(place, 0), bar.get_y() + bar.get_height())
+        assert all(top == pytest.approx(1) or top == 0 for top in tops.values())
+        assert any(tops.values())
+
+
+def test_tables_hold_plain_and_weighted_means_and_the_shares(tried_run):
+    with open_run("tiny", folder=tried_run, read_only=True) as run:
+        tables = {b.name: b for b in specificity.show(material(run)) if isinstance(b, Table)}
+    frame = tables["specificity"].frame.set_index("source")
+    assert frame.loc["planted", "mean"] == 3
+    assert {"mean_by_density", "silent", "other", "ratings_ok"} <= set(frame)
+    shares = tables["specificity_shares"].frame
+    total = shares[[f"share_{level}" for level in range(4)]].sum(axis=1)
+    assert total.to_numpy() == pytest.approx(1)
+
+
+def test_scores_stand_beside_their_controls(tried_run):
+    with open_run("tiny", folder=tried_run, read_only=True) as run:
+        blocks = scores.show(material(run))
+    table = next(block for block in blocks if isinstance(block, Table))
+    planted = table.frame.set_index(["scorer", "source"]).loc[("detection", "planted")]
+    assert planted["score"] > 0.95
+    assert planted["permuted_units"] == 4
+    assert {"no_score", "calls", "spearman, weighted", "explained variance"} <= set(table.frame)
+    figure = next(block for block in blocks if isinstance(block, Figure))
+    assert "permuted" in figure.alt
+    figure.draw()
+
+
+def unit(number, permuted, value, source="features"):
+    return UnitScore(
+        number, source, False, "fuzzing", "a", "b", "20 of each kind", permuted, value,
+        "ok" if value is not None else "no silent tokens", 10, 9, {"ok": 1, "failed": 1},
+    )  # fmt: skip
+
+
+def test_a_scorer_that_does_not_fall_to_chance_is_called_broken(monkeypatch):
+    found = [unit(n, False, 0.9 + n / 100) for n in range(5)]
+    found += [unit(n, True, 0.7 + n / 100) for n in range(5)]
+    monkeypatch.setattr(scores, "unit_scores", lambda run: found)
+    blocks = scores.show(material(SimpleNamespace(name="main")))
+    (warning,) = [b for b in blocks if isinstance(b, Prose) and b.tone == "warning"]
+    assert "features still score 0.72" in warning.text
+    (lost,) = [b for b in blocks if isinstance(b, Prose) and "10 failed" in b.text]
+    assert "missing from the scores, not wrong" in lost.text
+
+
+def test_a_control_at_chance_and_one_too_uncertain_to_say_are_not():
+    for values in ([0.48, 0.5, 0.52], [0.3, 0.9, 0.95], [0.56, 0.5, 0.57]):
+        found = [unit(n, True, value) for n, value in enumerate(values)]
+        (result,) = scorer_results(found)
+        assert result.broken == []
+    (result,) = scorer_results([unit(1, False, 0.9)])
+    assert result.credits["features"].is_at_chance is None
+    (under,) = scorer_results([unit(n, True, 0.2 + n / 100) for n in range(3)])
+    assert under.broken == ["features"]  # what is reliably wrong knows something
+
+
+def test_features_and_neurons_are_compared_over_units():
+    found = [unit(n, False, 0.9 + n / 100) for n in range(3)]
+    found += [unit(n + 10, False, 0.5 + n / 100, "neurons") for n in range(3)]
+    (result,) = scorer_results([*found, unit(20, False, None, "neurons")])
+    assert result.contrast is not None
+    assert result.contrast.value == 1
+    assert result.credits["neurons"].outcomes == {"no silent tokens": 1}
+
+
+def test_runs_without_descriptions_have_no_such_panels(tiny_run):
+    with open_run("tiny", folder=tiny_run, read_only=True) as run:
+        assert scores.show(material(run)) == []
+        assert specificity.show(material(run)) == []
+
+
+def test_the_report_carries_both(tried_run, tmp_path):
+    made = report(["tiny"], tmp_path / "report", folder=tried_run)
+    names = {panel.name for panel in made.panels}
+    assert {"scores", "specificity"} <= names
+    for name in ("specificity", "scorers"):
+        assert (tmp_path / "report" / "figures" / f"{name}.png").exists()
+        assert (tmp_path / "report" / "tables" / f"{name}.csv").exists()
