@@ -522,7 +522,7 @@ def _as_contexts(
         texts[entries.ids].tolist(),
         activations.tolist(),
         inside.tolist(),
-        inside.all(1).tolist(),
+        np.all(inside, axis=1).tolist(),
         inside[:, :each_side].sum(1).tolist(),
         draw.tolist(),
         interval.tolist(),

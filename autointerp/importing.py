@@ -35,7 +35,7 @@ INTERVALS, TOP = HarvestSettings().intervals, HarvestSettings().top
 BORROWED_NOTE = "silent contexts are other units', assumed silent"
 BORROWED = 20  # contexts of other units, a unit and split, where a file has no silent ones
 POOL = 4096  # that they are drawn from
-ROWS = 20_000  # written at once
+ROWS = 5_000  # written at once
 NUMBERED = re.compile(r"(\d{1,9})([-+]?)")
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
 from autointerp.errors import BadInput, SubjectError
-from autointerp.settings import SubjectSettings, from_mapping
+from autointerp.settings import SubjectSettings
+from autointerp.subjects import load_subject
 from autointerp.subjects.assembled import begins_with_bos, check_fit, corpus_of, sae_of
 from autointerp.subjects.corpora import tokenised
 from autointerp.subjects.formats import LoadedAutoencoder
@@ -21,27 +22,10 @@ Ask = Callable[[str], str]
 Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Given:
-    """What the command line says of a subject; empty where it says nothing."""
-
-    model: str = ""
-    site: str = ""
-    sae: str = ""
-    corpus: str = ""
-    sae_format: str = ""
-    subtract_b_dec: str = ""
-    k: int = 0
-    input_scale: float = 0.0
-    corpus_field: str = ""
-    corpus_separator: int = -1
-    check_sae: bool = True
-    device: str = "cpu"
-    dtype: str = "auto"
-
-
-def initialise(given: Given, output: Path, force: bool, ask: Ask | None, tell: Tell) -> None:
-    """Look at what is given, tell what it is, `ask` for what is missing, write the settings.
+def initialise(
+    given: SubjectSettings, output: Path, force: bool, ask: Ask | None, tell: Tell
+) -> None:
+    """Look at what is `given`, empty where nothing is, tell what it is, `ask` for what is missing, write the settings.
 
     Nothing is written unless all fits together. Raises BadInput, naming the option, for what is
     missing where nobody can be asked; SubjectError or CorpusError for what does not fit.
@@ -50,6 +34,12 @@ def initialise(given: Given, output: Path, force: bool, ask: Ask | None, tell: T
         raise BadInput(f"{output} is there already; give --force to overwrite it, or another -o")
     given, loaded = _sae(given, ask, tell)
     given = _filled(given, "model", loaded.model if loaded else None, ask, tell)
+    if given.model == "embedded" or given.model.endswith("transformer.safetensors"):
+        given = replace(given, site=given.site or SubjectSettings.site)
+        subject = load_subject(given)
+        tell(f"model: the one-layer transformer; site: {subject.site}, {subject.d_site:,} neurons")
+        write_settings(given, output)
+        return
     recorded = loaded.site if loaded else None
     if not given.site and not recorded and loaded and loaded.hook:
         tell(f"note: the SAE was trained at '{loaded.hook}', which is no site that is known")
@@ -75,10 +65,12 @@ def initialise(given: Given, output: Path, force: bool, ask: Ask | None, tell: T
     write_settings(given, output)
 
 
-def _sae(given: Given, ask: Ask | None, tell: Tell) -> tuple[Given, LoadedAutoencoder | None]:
+def _sae(
+    given: SubjectSettings, ask: Ask | None, tell: Tell
+) -> tuple[SubjectSettings, LoadedAutoencoder | None]:
     """Return the SAE, if there is one, and what had to be asked to load it."""
     try:
-        loaded = sae_of(_settings(given))
+        loaded = sae_of(given)
     except SubjectError as error:
         if "subtract_b_dec" not in str(error):
             raise
@@ -86,7 +78,7 @@ def _sae(given: Given, ask: Ask | None, tell: Tell) -> tuple[Given, LoadedAutoen
             raise BadInput(f"--subtract-b-dec yes or no: {error}") from None
         answer = ask(f"{error} (yes/no)")
         given = replace(given, subtract_b_dec="yes" if answer[:1].lower() in "yt" else "no")
-        loaded = sae_of(_settings(given))
+        loaded = sae_of(given)
     if loaded is not None:
         sae = loaded.sae
         kind = sae.activation + (f" of k {sae.k}" if sae.k else "")
@@ -98,35 +90,37 @@ def _sae(given: Given, ask: Ask | None, tell: Tell) -> tuple[Given, LoadedAutoen
     return given, loaded
 
 
-def _filled(given: Given, name: str, recorded: str | None, ask: Ask | None, tell: Tell) -> Given:
+def _filled(
+    given: SubjectSettings, name: str, recorded: str | None, ask: Ask | None, tell: Tell
+) -> SubjectSettings:
     if getattr(given, name):
         return given
     if recorded:
         tell(f"{name}: {recorded}, as the SAE's files say")
-        return replace(given, **{name: recorded})
+        return _with(given, name, recorded)
     if ask is None:
         raise BadInput(f"--{name}: the files do not say it; give it")
     answer = ask(name)
     if not answer:
         raise BadInput(f"--{name} must not be empty")
-    return replace(given, **{name: answer})
+    return _with(given, name, answer)
 
 
-def _look_at_corpus(given: Given, model: HookedLanguageModel, tell: Tell) -> None:
+def _with(given: SubjectSettings, name: str, value: str) -> SubjectSettings:
+    changed: dict[str, Any] = {name: value}
+    return replace(given, **changed)
+
+
+def _look_at_corpus(given: SubjectSettings, model: HookedLanguageModel, tell: Tell) -> None:
     """Tell the corpus's kind and how its first document begins. Raises CorpusError."""
-    corpus = corpus_of(_settings(given))
+    corpus = corpus_of(given)
     stream = tokenised(corpus.documents(), model.tokenise, model.bos, model.vocabulary)
     _, ids = next(stream, (0, []))
     start = "".join(model.token_texts[index] for index in ids[:12])
     tell(f"corpus: {corpus.kind}; its first document has {len(ids):,} tokens: {start!r} …")
 
 
-def _settings(given: Given) -> SubjectSettings:
-    named = {name: value for name, value in asdict(given).items() if value != ""}
-    return from_mapping(SubjectSettings, named, "the command line", "subject")
-
-
-def write_settings(given: Given, output: Path) -> None:
+def write_settings(given: SubjectSettings, output: Path) -> None:
     """Write, in one step, a TOML file of what differs from the defaults.
 
     Paths inside the file's folder are written relative to it, others whole.
@@ -134,7 +128,7 @@ def write_settings(given: Given, output: Path) -> None:
     blank = asdict(SubjectSettings())
     told: dict[str, Any] = {
         name: value
-        for name, value in asdict(_settings(given)).items()
+        for name, value in asdict(given).items()
         if value != blank[name] or name in ("model", "site")
     }
     for name in ("model", "sae", "corpus"):

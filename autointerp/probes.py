@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -172,24 +173,16 @@ QUERY = (
 )
 
 
-def probe_of(row: Sequence[object]) -> tuple[str, Probe]:
+def probe_of(row: Sequence[Any]) -> tuple[str, Probe]:
     """Return the id and the probe in a row of `QUERY`."""
     identifier, task, digest, design, unit_id, scale, *columns = row[:12]
     explainer, described, text, permuted = row[12:16]
     questions = tuple(
         Question(context, first, last, None if mark < 0 else mark, truth, kind)
-        for context, first, last, mark, truth, kind in zip(*columns, strict=True)  # type: ignore[call-overload]
+        for context, first, last, mark, truth, kind in zip(*columns, strict=True)
     )
-    return str(identifier), Probe(
-        task=task,  # type: ignore[arg-type]
-        task_digest=digest,  # type: ignore[arg-type]
-        design=design,  # type: ignore[arg-type]
-        unit_id=unit_id,  # type: ignore[arg-type]
-        scale=scale,  # type: ignore[arg-type]
-        questions=questions,
-        described=None if text is None else Described(explainer, described, text),  # type: ignore[arg-type]
-        permuted=permuted,  # type: ignore[arg-type]
-    )
+    told = None if text is None else Described(explainer, described, text)
+    return identifier, Probe(task, digest, design, unit_id, scale, questions, told, permuted)
 
 
 def load_probes(run: Run, item_ids: Sequence[str], task: Rubric) -> list[Item]:

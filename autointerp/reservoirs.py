@@ -182,7 +182,8 @@ class Levelled(Buffered):
 
     def level(self, key: NDArray[np.int64], value: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return 0 for the lowest level to BINS - 1 for the highest; BINS if over the maximum."""
-        return np.clip(value_bins(value) - self.top[key] + BINS - 1, 0, BINS)
+        levels: NDArray[np.int64] = value_bins(value) - self.top[key] + BINS - 1
+        return np.clip(levels, 0, BINS)
 
     def passes(
         self,

@@ -185,7 +185,7 @@ def _partners(
         place_of = {one.unit_id: place for place, one in enumerate(ring)}
         for one in units[:most]:
             partner = kept.get(one.unit_id)
-            if texts.get(partner, one.text) == one.text:
+            if partner is None or texts.get(partner, one.text) == one.text:
                 place = place_of[one.unit_id]
                 turn = [*ring[place + 1 :], *ring[:place]]
                 partner = next((o.unit_id for o in turn if o.text != one.text), None)

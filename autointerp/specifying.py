@@ -21,7 +21,9 @@ from autointerp.probes import (
 )
 from autointerp.records import Status
 from autointerp.rubrics import Rubric
+from autointerp.scorers import scorer_names
 from autointerp.store import Run
+from autointerp.tasks import EXPLAIN
 
 CONTROLS = 1 / 3  # of the contexts: half of them silent, half of other units
 
@@ -116,7 +118,7 @@ def context_ratings(run: Run) -> list[ContextRating]:
         "  SELECT p.*, p.contexts[1] AS context_id, p.kinds[1] AS kind FROM probe p"
         "  JOIN explanation e ON e.unit_id = p.described AND e.explainer = p.explainer"
         "   AND e.description = p.description"
-        "  WHERE p.design LIKE '% contexts' AND len(p.contexts) = 1"
+        "  WHERE NOT list_contains(?::VARCHAR[], p.task)"
         "), asked AS ("
         "  SELECT DISTINCT one.task_digest, one.explainer, r.rater FROM one"
         "  JOIN current_rating r USING (item_id)"
@@ -130,15 +132,16 @@ def context_ratings(run: Run) -> list[ContextRating]:
         "  AND r.repeat = 0"
         " QUALIFY row_number() OVER (PARTITION BY o.unit_id, o.task_digest, o.explainer, a.rater,"
         "  o.context_id ORDER BY r.status IS NULL, o.item_id) = 1"
-        " ORDER BY u.unit_id, o.item_id"
+        " ORDER BY u.unit_id, o.item_id",
+        [[EXPLAIN.id, *scorer_names()]],
     )
     return [
         ContextRating(
             *row[:8],
-            interval=row[8] if row[7] == "firing" else None,
-            activation=None if row[7] == "other" else row[9],
-            status=row[10],
-            score=row[11],
+            row[8] if row[7] == "firing" else None,
+            None if row[7] == "other" else row[9],
+            row[10],
+            row[11],
         )
         for row in rows
     ]

@@ -7,11 +7,14 @@ from rich.console import Console
 from autointerp.describing import Choice, score
 from autointerp.errors import RunMismatch
 from autointerp.explaining import eligible_units
-from autointerp.hardening import Firing, _chosen, hard_contexts
+from autointerp.hardening import Firing, _chosen, firing_in_candidates, hard_contexts
+from autointerp.harvesting import calibrate, quiet_torch
 from autointerp.pipeline import Wish
 from autointerp.records import Context
 from autointerp.scoring import Design, unit_scores
+from autointerp.sources import features
 from autointerp.store import open_run
+from autointerp.subjects import load_subject
 
 
 def test_hard_contexts_are_other_units_and_silent_though_a_usual_token_stands_there(tiny_run):
@@ -28,22 +31,21 @@ def test_hard_contexts_are_other_units_and_silent_though_a_usual_token_stands_th
             assert why in ("same token", "neighbour")
 
 
-def test_silence_is_what_the_harvest_would_say(tiny_run):
-    # Where two units of a source were drawn at one place, the stored activations are the truth.
+def test_firing_is_what_the_harvest_stored(tiny_run):
     with open_run("tiny", folder=tiny_run, read_only=True) as run:
         units = list(eligible_units(run, ["features"]))
-        found = hard_contexts(run, units)
-        checked = 0
-        for unit in units:
-            own = {(c.document, c.position): c for c in run.contexts([unit])[unit].values()}
-            for context, _ in found[unit].values():
-                same = own.get((context.document, context.position))
-                if same is not None:
-                    checked += 1
-                    assert same.silent
-        own_places = run.rows("SELECT count(*) FROM context WHERE silent")[0][0]
-    assert own_places
-    assert checked >= 0
+        subject = load_subject(run.settings.subject)
+        seed = run.settings.seed
+        with quiet_torch():
+            calibration = calibrate(subject, run.settings.harvest, seed)
+            source = features.create(subject, calibration, seed)
+            firing = firing_in_candidates(run, subject, "features", source, units)
+        contexts = run.contexts_numbered(firing.candidates)
+    assert len(firing.candidates) > 100
+    for row, number in enumerate(firing.candidates):
+        column = firing.units.index(firing.owners[row])
+        assert firing.anywhere[row, column] == any(contexts[number].activations)
+        assert firing.at_focus[row, column] == (contexts[number].activation > 0)
 
 
 def context(number: int, *tokens: str) -> Context:

@@ -16,7 +16,7 @@ ROOMS = """
     records errors additions settings store rubrics tasks sessions prices keys
     subjects training sources reservoirs harvesting objects sharding sampling probes blinding
     raters scorers budget pacing retrying rating rating_bar explaining hardening specifying scoring
-    batching estimating pipeline planted checking describing
+    batching estimating pipeline planted checking health describing
     stats estimates comparing agreeing guessing crediting human_plans panels reporting summarising
     exchange importing journals people packs terminal initialising
     commands cli __main__

@@ -57,7 +57,8 @@ def test_every_source_goes_the_same_way_and_every_unit_has_an_outcome(truth_run,
         rated = Counter(
             dict(
                 run.rows(
-                    "SELECT source, count(DISTINCT unit_id) FROM key JOIN unit USING (unit_id) GROUP BY 1"
+                    "SELECT source, count(DISTINCT unit_id)"
+                    " FROM key JOIN unit USING (unit_id) GROUP BY 1"
                 )
             )
         )

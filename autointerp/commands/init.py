@@ -44,23 +44,25 @@ def command(
 
     Example: autointerp init --model EleutherAI/pythia-70m --sae ./my_sae --corpus text.parquet
     """
-    from autointerp.initialising import Given, initialise
+    from dataclasses import replace
 
-    given = Given(
-        model=model or "",
-        site=site or "",
-        sae=sae,
-        corpus=corpus or "",
-        sae_format=sae_format,
-        subtract_b_dec=subtract_b_dec,
-        k=k,
-        input_scale=input_scale,
-        corpus_field=corpus_field,
-        corpus_separator=corpus_separator,
-        check_sae=check_sae,
-        device=device,
-        dtype=dtype,
-    )
+    from autointerp.initialising import initialise
+    from autointerp.settings import SubjectSettings, from_mapping
+
+    said = {
+        "sae": sae,
+        "sae_format": sae_format,
+        "subtract_b_dec": subtract_b_dec,
+        "k": k,
+        "input_scale": input_scale,
+        "corpus_field": corpus_field,
+        "corpus_separator": corpus_separator,
+        "check_sae": check_sae,
+        "device": device,
+        "dtype": dtype,
+    }
+    checked = from_mapping(SubjectSettings, said, "the command line")
+    given = replace(checked, model=model or "", site=site or "", corpus=corpus or "")
     initialise(given, output, force, ask=_ask if _can_ask() else None, tell=typer.echo)
     typer.echo(f"wrote {output}; next: autointerp rate --subject {output} --source features")
 

@@ -16,9 +16,9 @@ def checked(tokens: object, activations: object, where: str) -> tuple[list[str],
 
     Raises ExchangeError, naming `where`, unless they are as many texts as finite numbers.
     """
-    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+    if not isinstance(tokens, list) or not set(map(type, tokens)) <= {str}:
         raise ExchangeError(f"{where}: tokens must be a list of texts, none of them null")
-    if not isinstance(activations, list) or not all(map(_is_finite, activations)):
+    if not isinstance(activations, list) or not _are_finite(activations):
         raise ExchangeError(f"{where}: activations must be a list of finite numbers")
     if len(tokens) != len(activations):
         raise ExchangeError(
@@ -30,8 +30,13 @@ def checked(tokens: object, activations: object, where: str) -> tuple[list[str],
     return tokens, activations
 
 
-def _is_finite(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _are_finite(values: list[object]) -> bool:
+    if not set(map(type, values)) <= {int, float}:
+        return False
+    try:
+        return all(map(math.isfinite, values))  # type: ignore[arg-type]
+    except OverflowError:  # a whole number too large for a float
+        return False
 
 
 def strongest(activations: Sequence[float]) -> int:

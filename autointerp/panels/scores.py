@@ -48,8 +48,7 @@ def show(material: Material) -> list[Block]:
         lost = result_losses(result)
         if lost:
             blocks.append(Prose(f"{_label(result, run if several else '')}: {lost}"))
-    answers = {(run, r.explainer, r.rater, r.design) for run, r in found if r.explainer}
-    answers |= {(run, None, r.rater, r.design) for run, r in found if not r.explainer}
+    answers = {(run, r.explainer or None, r.rater, r.design) for run, r in found}
     for place, key in enumerate(sorted(answers, key=str)):
         mine = [r for run, r in found if (run, r.explainer, r.rater, r.design) == key]
         suffix = f"-{place + 1}" if len(answers) > 1 else ""

@@ -240,8 +240,11 @@ def _cells(one: Specificity) -> list[str]:
 
 def _row(run: str, result: SpecificityResult, one: Specificity) -> dict[str, object]:
     figures = {
-        "mean": one.plain, "mean_by_density": one.weighted, "silent": one.silent, "other": one.other,
-    }  # fmt: skip
+        "mean": one.plain,
+        "mean_by_density": one.weighted,
+        "silent": one.silent,
+        "other": one.other,
+    }
     return {
         "run": run,
         "rubric": result.rubric,

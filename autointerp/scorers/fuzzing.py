@@ -41,8 +41,8 @@ by the description alone.
 
 How to judge
 
-- Only the marked token counts, in its text. Yes: it fits the description. No: it does not, even if \
-another token of the text would.
+- Only the marked token counts, in its text. Yes: it fits the description. No: it does not, even \
+if another token of the text would.
 - Judge each by itself. Any number of the marks may be right, all or none included.
 
 {reply}""",

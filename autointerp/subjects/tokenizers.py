@@ -56,5 +56,5 @@ def load_tokenizer(path: Path) -> ReadableTokenizer:
         raise SubjectError(f"no tokenizer at {path}; train one with `autointerp train tokenizer`")
     try:
         return ReadableTokenizer(Tokenizer.from_file(str(path)))
-    except Exception as error:  # the library raises nothing narrower
+    except Exception as error:  # noqa: BLE001, the library raises nothing narrower
         raise SubjectError(f"{path} is not a tokenizer.json ({error})") from None

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autointerp.errors import BadInput, RaterError
+from autointerp.raters import RaterOptions, likelihood
+from autointerp.raters.likelihood import Line, Reader, auroc_of, create, draw_lines, score_of
+from autointerp.records import Item, ItemContext, Split
+from autointerp.rubrics import load_rubric
+
+RUBRIC = load_rubric("interpretability-1-5")
+
+
+def context(split: Split, number: int, fires: bool) -> ItemContext:
+    tokens = ("a", f" w{number}", " x" if fires else " y", " b")
+    return ItemContext(
+        tokens, (0.0, 0.0, 1.0 + number % 9 if fires else 0.0, 0.0), 2, split, not fires
+    )
+
+
+def unit(count: int = 30) -> tuple[ItemContext, ...]:
+    splits: tuple[Split, Split] = ("explain", "score")
+    return tuple(context(s, n, f) for s in splits for n in range(count) for f in (True, False))
+
+
+class OneWord:
+    """Finds a line probable if its token stands in the list."""
+
+    def line_likelihoods(self, shots: Sequence[Line], lines: Sequence[Line]) -> Any:
+        seen = {shot.token for shot in shots}
+        return np.array([0.0 if line.token in seen else -1.0 for line in lines])
+
+
+def judged(item: Item, monkeypatch: pytest.MonkeyPatch, reader: Any) -> Any:
+    monkeypatch.setattr(likelihood, "load_reader", lambda model: reader)
+    rater = create("some/model", RaterOptions())
+    return asyncio.run(rater.send(rater.request(item, RUBRIC)))
+
+
+def test_lines_that_fire_on_one_token_score_highest(monkeypatch: pytest.MonkeyPatch) -> None:
+    reply = judged(Item("aa", RUBRIC.id, unit()), monkeypatch, OneWord())
+    assert json.loads(reply.text)["score"] == 5
+    assert reply.details["auroc"] == 1.0
+    assert set(reply.details["firing"]) == {1.0}  # 0 after firing lines, -1 after neutral ones
+
+
+def test_a_model_that_sees_nothing_gives_the_lowest_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Blind:
+        def line_likelihoods(self, shots: Sequence[Line], lines: Sequence[Line]) -> Any:
+            return np.zeros(len(lines))
+
+    reply = judged(Item("aa", RUBRIC.id, unit()), monkeypatch, Blind())
+    assert reply.details["auroc"] == 0.5
+    assert json.loads(reply.text)["score"] == 1
+
+
+def test_too_few_contexts_are_a_failure_and_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    reply = judged(Item("aa", RUBRIC.id, unit(3)), monkeypatch, OneWord())
+    assert reply.stop == "error"
+    assert reply.text == ""
+    assert "3 firing contexts" in reply.error
+
+
+def test_lists_and_held_out_lines_share_no_split_and_spread_over_activation() -> None:
+    contexts = tuple(
+        ItemContext((" p", f" {s}{n}"), (0.0, 0.5 + n % 10 if n < 60 else 0.0), 1, s, n >= 60)
+        for s in ("explain", "score")
+        for n in range(90)
+    )
+    drawn = draw_lines(contexts, np.random.default_rng(0))
+    taught = {
+        line[1]
+        for lists in (drawn["firing_lists"], drawn["neutral_lists"])
+        for one in lists
+        for line in one
+    }
+    held = {line[1] for line in drawn["held_firing"] + drawn["held_silent"]}
+    assert all(text.startswith(" explain") for text in taught)
+    assert all(text.startswith(" score") for text in held)
+    # 8 of 10 levels of activation in each list: as many levels as lines
+    for one in drawn["firing_lists"]:
+        assert len({int(line[1].removeprefix(" explain")) % 10 for line in one}) == len(one)
+
+
+def test_the_order_of_contexts_decides_nothing_and_repeats_draw_anew() -> None:
+    rater = create("some/model", RaterOptions())
+    there = rater.request(Item("aa", RUBRIC.id, unit()), RUBRIC)
+    back = rater.request(Item("aa", RUBRIC.id, unit()[::-1]), RUBRIC)
+    assert there.key == back.key
+    assert rater.request(Item("aa", RUBRIC.id, unit()), RUBRIC, 1).body != there.body
+
+
+def test_a_rubric_that_shows_a_description_is_not_for_this_rater() -> None:
+    shows = RUBRIC.shows.__class__(**{**vars_of(RUBRIC.shows), "description": True})
+    rubric = RUBRIC.__class__(**{**vars_of(RUBRIC), "shows": shows})
+    with pytest.raises(RaterError, match="description"):
+        create("m", RaterOptions()).request(Item("aa", rubric.id, unit()), rubric)
+
+
+def vars_of(record: Any) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
+
+
+@pytest.mark.parametrize(
+    ("statistic", "five", "four", "two"),
+    [
+        (0.3, 1, 0, 0),
+        (0.67, 2, 1, 0),
+        (0.76, 3, 1, 0),
+        (0.80, 3, 2, 1),
+        (0.87, 4, 2, 1),
+        (0.9, 5, 3, 1),
+    ],
+)
+def test_an_auroc_is_mapped_to_a_scale_of_any_length(
+    statistic: float, five: int, four: int, two: int
+) -> None:
+    # between 0.66 and 0.88: thirds end at 0.7333 and 0.8067, halves at 0.77
+    assert score_of(statistic, (1, 2, 3, 4, 5)) == five
+    assert score_of(statistic, (0, 1, 2, 3)) == four
+    assert score_of(statistic, (0, 1)) == two
+
+
+def test_auroc_halves_ties() -> None:
+    assert auroc_of([2.0, 1.0], [1.0, 0.0]) == pytest.approx(3.5 / 4)
+
+
+def test_a_rater_without_a_model_says_how_to_name_one() -> None:
+    with pytest.raises(BadInput, match=r"likelihood:PATH\.gguf"):
+        create(None, RaterOptions())
+
+
+def test_the_cached_list_gives_the_likelihood_of_the_whole_text() -> None:
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=128,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=512,
+    )
+    model = transformers.LlamaForCausalLM(config).eval()
+
+    class Letters:
+        bos_token_id = 1
+
+        def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
+            return {"input_ids": [ord(letter) % 128 for letter in text]}
+
+    reader = Reader(model, Letters())
+    shots, lines = (
+        [Line("a", "b", ""), Line("c", "d", "")],
+        [Line("e", "f", ""), Line("long", "g", "")],
+    )
+    found = reader.line_likelihoods(shots, lines)
+    for line, mean in zip(lines, found, strict=True):
+        prefix = [1, *map(ord, "".join(f"{shot}\n" for shot in shots))]
+        text = [*map(ord, f"{line}\n")]
+        with torch.inference_mode():
+            logits = model(torch.tensor([prefix + text])).logits[0].log_softmax(-1)
+        each = [float(logits[len(prefix) + place - 1, token]) for place, token in enumerate(text)]
+        assert mean == pytest.approx(math.fsum(each) / len(each), abs=1e-4)

