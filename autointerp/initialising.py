@@ -25,9 +25,9 @@ Tell = Callable[[str], None]
 def initialise(
     given: SubjectSettings, output: Path, force: bool, ask: Ask | None, tell: Tell
 ) -> None:
-    """Look at what is `given`, empty where nothing is, tell what it is, `ask` for what is missing, write the settings.
+    """Look at what is `given`, tell what it is, `ask` for what is missing, write the settings.
 
-    Nothing is written unless all fits together. Raises BadInput, naming the option, for what is
+    What nobody said is empty. Nothing is written unless all fits together. Raises BadInput, naming the option, for what is
     missing where nobody can be asked; SubjectError or CorpusError for what does not fit.
     """
     if output.exists() and not force:

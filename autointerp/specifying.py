@@ -123,7 +123,8 @@ def context_ratings(run: Run) -> list[ContextRating]:
         "  SELECT DISTINCT one.task_digest, one.explainer, r.rater FROM one"
         "  JOIN current_rating r USING (item_id)"
         ") SELECT u.unit_id, u.source, s.is_control, o.task, o.task_digest, o.explainer, a.rater,"
-        "  o.kind, c.interval, c.activations[c.focus + 1] * 10 / o.scale,"
+        "  o.kind, CASE WHEN o.kind = 'firing' THEN c.interval END,"
+        "  CASE WHEN o.kind <> 'other' THEN c.activations[c.focus + 1] * 10 / o.scale END,"
         "  coalesce(r.status, 'pending'), r.score"
         " FROM one o JOIN asked a ON a.task_digest = o.task_digest AND a.explainer = o.explainer"
         " JOIN unit u USING (unit_id) JOIN source s ON s.source = u.source"
@@ -135,13 +136,4 @@ def context_ratings(run: Run) -> list[ContextRating]:
         " ORDER BY u.unit_id, o.item_id",
         [[EXPLAIN.id, *scorer_names()]],
     )
-    return [
-        ContextRating(
-            *row[:8],
-            row[8] if row[7] == "firing" else None,
-            None if row[7] == "other" else row[9],
-            row[10],
-            row[11],
-        )
-        for row in rows
-    ]
+    return [ContextRating(*row) for row in rows]

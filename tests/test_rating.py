@@ -374,6 +374,19 @@ def test_ctrl_c_waits_for_the_calls_in_flight_and_keeps_them(
     assert len(server.calls) == 100
 
 
+def test_a_second_ctrl_c_drops_the_calls_in_flight(run: Run, server: LoopbackServer) -> None:
+    server.latency_s = 8
+    for delay in (1.0, 1.3):
+        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        rate(run, openai_rater(server), count=20)
+    assert time.monotonic() - began < 6
+    assert run.rows("SELECT count(*) FROM rating") == [(0,)]
+    server.latency_s = 0
+    assert rate(run, openai_rater(server), count=20).statuses == {"ok": 20}
+
+
 def client(folder: Path, server: LoopbackServer, count: int, **options: Any) -> Any:
     program = Path(__file__).parent / "loopback" / "client.py"
     return subprocess.Popen(

@@ -11,13 +11,11 @@ from tiny_language_models import (
     D_MLP,
     D_MODEL,
     DENSE,
-    LAYERS,
     MIXTURES,
     RECTIFIED,
     VOCABULARY,
     built,
     tokenizer,
-    transformers,
 )
 
 from autointerp.errors import SubjectError
