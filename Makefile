@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 SOURCES := autointerp bench tests tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench embedded clean
+.PHONY: help demo specificity test check bench embedded clean
 
 help:  ## List what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -27,6 +27,11 @@ demo: $(INSTALLED)  ## Rate 200 features and 200 neurons of the embedded subject
 	$(BIN)/autointerp rate --source features --n 200
 	$(BIN)/autointerp rate --source neurons --n 200
 	$(BIN)/autointerp report
+
+specificity: $(INSTALLED)  ## Reproduce the founding figure: specificity by activation level, per source
+	$(BIN)/autointerp rate --run specificity --source features --source neurons --n 100
+	$(BIN)/autointerp rate --run specificity --rubric specificity-0-3
+	$(BIN)/autointerp report specificity
 
 test: $(INSTALLED)  ## Run the tests
 	$(BIN)/python -m pytest

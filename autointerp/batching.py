@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from autointerp.blinding import load_items
-from autointerp.budget import Budget
+from autointerp.budget import Budget, require_price
 from autointerp.errors import BadInput, RaterError, RunMismatch
 from autointerp.raters import AttemptFailed, BatchRater, Rater, RaterOptions, ServedRater
 from autointerp.rating import pending_work, read_rating
@@ -77,6 +77,7 @@ def submit_batches(
     collected. Raises BadInput if the rater has no batch API, RaterError if it refuses.
     """
     able = batch_rater(rater)
+    require_price(rater, budget_usd)
     in_doubt = any(batch["state"] == "intended" for batch in run.open_batches())
     if not in_doubt and not pending_work(run, item_ids, rater.name, repeats):
         return BatchCounts()

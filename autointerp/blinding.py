@@ -92,6 +92,7 @@ def make_items(
 
     Items that exist already are left as they are.
     """
+    run.add_rubric(rubric.digest, rubric.id, rubric.content)
     seed = run.settings.seed
     ids = {unit.unit_id: item_id(seed, unit.unit_id, rubric.digest, evidence) for unit in units}
     known = {row[0] for row in run.rows("SELECT item_id FROM item")}

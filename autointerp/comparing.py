@@ -14,7 +14,7 @@ import pandas as pd
 
 from autointerp.errors import RubricError, TooFewRatings
 from autointerp.estimates import PRIMARY, Judgement, Scale, make_contrasts, make_groups
-from autointerp.rubrics import list_rubrics
+from autointerp.rubrics import list_rubrics, rubric_from
 from autointerp.stats.bootstrap import bootstrap_superiority
 from autointerp.stats.results import Statistic
 from autointerp.stats.superiority import holm
@@ -54,6 +54,16 @@ class Comparison:
     units: pd.DataFrame
     scores: pd.DataFrame
 
+    @property
+    def provenance(self) -> str:
+        """Where ratings came from that autointerp did not take itself; empty for its own."""
+        return str(self.about.get("provenance", {}).get("note", ""))
+
+    @property
+    def declared(self) -> bool:
+        """Whether run.toml named the primary test before anything was rated."""
+        return bool(self.about["analysis"].get("declared_before_rating", True))
+
 
 def compare(run: Run, level: float = 0.95) -> Comparison:
     """Return what the ratings of a run say; nothing is written.
@@ -69,6 +79,7 @@ def compare(run: Run, level: float = 0.95) -> Comparison:
         "SELECT rubric_digest, rater, status, count(*) AS n FROM rated GROUP BY ALL"
     )
     scales = _scales(run)
+    llm_raters = run.llm_raters()
     seed = run.settings.seed
     judgements = []
     for (rubric, digest, rater), part in scores.groupby(["rubric", "rubric_digest", "rater"]):
@@ -83,6 +94,7 @@ def compare(run: Run, level: float = 0.95) -> Comparison:
                 rubric=rubric,
                 rubric_digest=digest,
                 rater=rater,
+                is_llm=llm_raters.get(rater),
                 scale=scale,
                 repeats=int(part.repeats.max()),
                 statuses={row.status: int(row.n) for row in mine.itertuples()},
@@ -104,7 +116,18 @@ def compare(run: Run, level: float = 0.95) -> Comparison:
 
 
 def _open_key(run: Run) -> None:
-    """Put ratings beside their units: temporary tables `rated` and `unit_score`."""
+    """Put ratings and contexts beside their units, for the rest of the run's connection.
+
+    Tables `rated` and `unit_score`; views `said` (ratings whole) and `shown` (contexts seen).
+    """
+    run.connection.execute(
+        "CREATE OR REPLACE TEMP VIEW shown AS"
+        " SELECT unit_id, unnest(contexts) AS context_id FROM key"
+    )
+    run.connection.execute(
+        "CREATE OR REPLACE TEMP VIEW said AS"
+        " SELECT k.unit_id, r.* FROM current_rating r JOIN key k USING (item_id)"
+    )
     run.connection.execute(
         "CREATE OR REPLACE TEMP TABLE rated AS"
         " SELECT k.unit_id, r.rubric, r.rubric_digest, r.rater, r.repeat, r.status, r.score,"
@@ -148,12 +171,13 @@ def _units(run: Run) -> pd.DataFrame:
 
 
 def _scales(run: Run) -> dict[str, Scale]:
-    """Return the scale of each shipped rubric, by digest."""
+    """Return the scale of each rubric that the run holds or that is shipped, by digest."""
     try:
-        shipped = list_rubrics()
+        known = list_rubrics()
     except RubricError:
-        return {}
-    return {rubric.digest: Scale(rubric.scale, rubric) for rubric in shipped}
+        known = []
+    known += map(rubric_from, run.rubric_contents().values())
+    return {rubric.digest: Scale(rubric.scale, rubric) for rubric in known}
 
 
 def _observed_scale(scores: pd.DataFrame) -> Scale:

@@ -23,7 +23,7 @@ from autointerp.errors import RaterError
 from autointerp.pacing import ConcurrencyLimit, Pacer
 from autointerp.raters import AttemptFailed, Extent, Headroom, Rater, ServedRater
 from autointerp.raters._logprobs import expected_score
-from autointerp.records import Item, Rating, Reply, Request
+from autointerp.records import Item, Rating, Reply, Request, storable
 from autointerp.retrying import RetryPolicy
 from autointerp.rubrics import Rubric, anchor_order, read_reply
 from autointerp.store import Run
@@ -429,6 +429,7 @@ def read_rating(rubric: Rubric, rater: str, request: Request, reply: Reply) -> R
     expected, unassigned = None, None
     if read.status == "ok" and "score_token" in reply.details:
         expected, unassigned = expected_score(reply.details["score_token"], rubric.scores)
+    told = read.rationale if read.status == "ok" else read.problem
     return Rating(
         item=request.item,
         rubric=rubric.id,
@@ -437,8 +438,8 @@ def read_rating(rubric: Rubric, rater: str, request: Request, reply: Reply) -> R
         repeat=request.repeat,
         status=read.status,
         score=read.score,
-        description=read.description,
-        rationale=read.rationale if read.status == "ok" else read.problem,
+        description=None if read.description is None else storable(read.description),
+        rationale=None if told is None else storable(told),
         expected_score=expected,
         unassigned_mass=unassigned,
         call_key=request.key,

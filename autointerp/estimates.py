@@ -52,7 +52,7 @@ class Scale:
 
     Attributes:
         levels: (score, label), ascending; labels are empty where the rubric is not at hand.
-        rubric: None where no shipped rubric has the digest.
+        rubric: None where neither the run nor the package holds it.
     """
 
     levels: tuple[tuple[int, str], ...]
@@ -143,6 +143,7 @@ class Judgement:
     """One rater under one rubric in one run: its groups, and the contrasts between them.
 
     Attributes:
+        is_llm: Whether the rater is a language model; None where the run does not say.
         repeats: Ratings of a unit at most.
         statuses: Ratings by status, repeats counted singly.
     """
@@ -151,6 +152,7 @@ class Judgement:
     rubric: str
     rubric_digest: str
     rater: str
+    is_llm: bool | None
     scale: Scale
     repeats: int
     statuses: dict[str, int]

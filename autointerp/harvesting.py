@@ -463,15 +463,16 @@ def harvest(
             batch = at_site(subject, reading, seed)
             tokens += take_in(parts, batch, reading, settings, seed, is_first=number == 0)
             progress(tokens)
-    return harvested_units(subject, parts, tokens, min_density, max_density)
+    return list(harvested_units(subject, parts, tokens, min_density, max_density))
 
 
 def harvested_units(
     subject: Subject, parts: list[Part], tokens: int, min_density: float, max_density: float
-) -> list[HarvestedUnit]:
-    """Return the parts' units after `tokens` tokens.
+) -> Iterator[HarvestedUnit]:
+    """Return the parts' units after `tokens` tokens, made one part at a time; `parts` is emptied.
 
-    Raises CorpusError if these are fewer than 2,000.
+    Contexts as objects take several times the memory of what they are made from. Raises
+    CorpusError if the tokens are fewer than 2,000.
     """
     if tokens < LEAST_TOKENS:
         raise CorpusError(
@@ -479,8 +480,18 @@ def harvested_units(
             f"at least {LEAST_TOKENS} are needed"
         )
     texts = np.array([*subject.token_texts, ""], dtype=object)  # the last is id -1
-    harvested = []
-    for part in parts:
+    return _made(parts, texts, tokens, min_density, max_density)
+
+
+def _made(
+    parts: list[Part],
+    texts: NDArray[np.object_],
+    tokens: int,
+    min_density: float,
+    max_density: float,
+) -> Iterator[HarvestedUnit]:
+    while parts:
+        part = parts.pop(0)
         contexts, sizes, peaks = part.columns.contexts(texts)
         for place, (number, order) in enumerate(zip(part.numbers, part.orders, strict=True)):
             fired = int(part.columns.fired[place])
@@ -495,8 +506,8 @@ def harvested_units(
                 interval_tokens=tuple(sizes[place].tolist()),
                 note=part.want.source.note(int(number)),
             )
-            harvested.append(HarvestedUnit(summary, contexts[place] if fate == "eligible" else []))
-    return harvested
+            yield HarvestedUnit(summary, contexts[place] if fate == "eligible" else [])
+            contexts[place] = []
 
 
 def outcome_of(fired: int, density: float, least: float, most: float) -> Outcome:

@@ -27,8 +27,9 @@ def initialise(
 ) -> None:
     """Look at what is `given`, tell what it is, `ask` for what is missing, write the settings.
 
-    What nobody said is empty. Nothing is written unless all fits together. Raises BadInput, naming the option, for what is
-    missing where nobody can be asked; SubjectError or CorpusError for what does not fit.
+    What nobody said is empty. Nothing is written unless all fits together. Raises BadInput, naming
+    the option, for what is missing where nobody can be asked; SubjectError or CorpusError for what
+    does not fit.
     """
     if output.exists() and not force:
         raise BadInput(f"{output} is there already; give --force to overwrite it, or another -o")

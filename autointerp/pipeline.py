@@ -16,6 +16,7 @@ from autointerp import sources as sources_folder
 from autointerp.additions import addition, names_in
 from autointerp.batching import BatchCounts, collect_batches, submit_batches
 from autointerp.blinding import load_items, make_items
+from autointerp.budget import require_price
 from autointerp.errors import BadInput, RunMismatch, UnknownName
 from autointerp.estimating import LOOKED_AT, estimate_work
 from autointerp.raters import Rater, RaterOptions, ServedRater
@@ -249,16 +250,11 @@ def ask(
     if waiting:
         console.print(f"{waiting} calls are in open batches: `autointerp rate --resume` collects")
     policy = wish.policy
-    if isinstance(rater, ServedRater):
-        if policy.budget_usd is not None and rater.price is None:
-            raise BadInput(
-                f"--budget-usd: no price is known for {rater.name}; "
-                "give --price-in and --price-out, in US dollars per million tokens"
-            )
-        if work:
-            looked_at = load_items(run, sorted({item for item, _ in work[:LOOKED_AT]}), rubric)
-            estimate = estimate_work(rater, rubric, len(work), looked_at, run, wish.batch)
-            console.print(f"{rater.name}: {estimate}")
+    require_price(rater, policy.budget_usd)
+    if work and isinstance(rater, ServedRater):
+        looked_at = load_items(run, sorted({item for item, _ in work[:LOOKED_AT]}), rubric)
+        estimate = estimate_work(rater, rubric, len(work), looked_at, run, wish.batch)
+        console.print(f"{rater.name}: {estimate}")
     if wish.batch:
         return _hand_over(run, ids, rubric, rater, wish, console)
     with rating_bar(console, f"rate by {rater.name}") as show:
@@ -268,6 +264,7 @@ def ask(
 def _hand_over(
     run: Run, ids: Sequence[str], rubric: Rubric, rater: Rater, wish: Wish, console: Console
 ) -> RatingCounts:
+    run.add_rater(rater.name, rater.is_llm)
     is_file = wish.rubric.endswith(".md") or "/" in wish.rubric
     counts = submit_batches(
         run,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from autointerp.blinding import load_items
+from autointerp.budget import require_price
 from autointerp.engine import Engine, ItemLoader, RatingPolicy, Tally, read_rating
 from autointerp.raters import Rater
 from autointerp.rubrics import Rubric
@@ -71,16 +72,19 @@ def rate_items(
 ) -> RatingCounts:
     """Rate what is pending. `load` returns items by id; the run's own if it is not given.
 
-    Raises RaterError if the rater cannot go on, StorageError if the disk cannot,
-    KeyboardInterrupt on Ctrl-C; what was rated until then is kept.
+    Raises BadInput for a budget without a price, RaterError if the rater cannot go on,
+    StorageError if the disk cannot, KeyboardInterrupt on Ctrl-C; what was rated until then is kept.
     """
+    policy = policy or RatingPolicy()
+    require_price(rater, policy.budget_usd)
     work = pending_work(run, item_ids, rater.name, repeats)
     before = len(item_ids) * repeats - len(work)
     if not work:
         return RatingCounts(before, Counter())
     if load is None:
         load = functools.partial(load_items, run, rubric=rubric)
-    engine = Engine(run, load, rubric, rater, policy or RatingPolicy(), progress)
+    run.add_rater(rater.name, rater.is_llm)
+    engine = Engine(run, load, rubric, rater, policy, progress)
     tally = asyncio.run(engine.rate(work))
     return RatingCounts(
         before, tally.statuses, tally.calls, tally.reused, tally.spent_usd, tally.stopped

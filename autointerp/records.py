@@ -205,3 +205,8 @@ class Estimate:
     method: str
     level: float = 0.95
     note: str = ""
+
+
+def storable(text: str) -> str:
+    """Return `text` with lone surrogates, which no file can hold, written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

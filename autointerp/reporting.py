@@ -267,7 +267,10 @@ def title(material: Material) -> str:
 
 def subtitle(material: Material) -> str:
     raters = dict.fromkeys(judgement.rater for judgement in material.judgements)
-    made = ", ".join(f"{c.run} of {c.about['run']['made'][:10]}" for c in material.comparisons)
+    made = ", ".join(
+        c.run if c.provenance else f"{c.run} of {c.about['run']['made'][:10]}"
+        for c in material.comparisons
+    )
     return f"Run {made}. Rated by {', '.join(raters)}."
 
 

@@ -85,8 +85,12 @@ class Rubric:
     @cached_property
     def digest(self) -> str:
         """sha256 of the rubric's content; layout of the front matter does not count."""
-        canonical = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return hashlib.sha256(self.content.encode()).hexdigest()
+
+    @cached_property
+    def content(self) -> str:
+        """All of it as canonical JSON; `rubric_from` reads it back."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,20 @@ def _read(path: Path) -> Rubric:
     except (OSError, UnicodeDecodeError) as error:
         raise RubricError(f"{path} cannot be read as a rubric ({error})") from None
     return parse_rubric(content, str(path))
+
+
+def rubric_from(content: str) -> Rubric:
+    """Return the rubric that `Rubric.content` tells."""
+    fields = json.loads(content)
+    shows = fields["shows"]
+    return Rubric(
+        **{
+            **fields,
+            "scale": tuple((score, label) for score, label in fields["scale"]),
+            "shows": Shows(**{**shows, "draws": tuple(shows["draws"])}),
+            "asks": tuple(fields["asks"]),
+        }
+    )
 
 
 def parse_rubric(content: str, file: str = "rubric") -> Rubric:

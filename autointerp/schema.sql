@@ -64,6 +64,19 @@ CREATE TABLE IF NOT EXISTS item (
     description VARCHAR
 );
 
+-- Rubrics as they were when items were made with them.
+CREATE TABLE IF NOT EXISTS rubric (
+    digest VARCHAR PRIMARY KEY,
+    id VARCHAR NOT NULL,
+    content JSON NOT NULL                 -- all of it: scale, what it shows, text
+);
+
+-- Raters other than people, as they were when they rated.
+CREATE TABLE IF NOT EXISTS rater (
+    rater VARCHAR PRIMARY KEY,            -- as in ratings
+    is_llm BOOLEAN NOT NULL
+);
+
 -- The sealed key.
 CREATE TABLE IF NOT EXISTS key (
     item_id VARCHAR PRIMARY KEY,

@@ -350,17 +350,23 @@ def _read(
         answers = {place: place in answers for place in range(1, len(probe.questions) + 1)}
     elif task.form == "choose":
         answers = {}  # a context that does not exist was chosen
-    expected = {} if reply is None else reply.details.get("expected_activations", {})
+    if task.form == "predict" and reply is not None:
+        answers = _expected(answers, reply.details.get("expected_activations"))
     for place, question in enumerate(probe.questions, 1):
-        told = expected.get(str(place))
-        yield Answered(
-            question,
-            contexts[question.context],
-            call,
-            place,
-            answers.get(place),
-            None if told is None else {int(token): level for token, level in told.items()},
-        )
+        yield Answered(question, contexts[question.context], call, place, answers.get(place))
+
+
+def _expected(
+    answers: dict[int, dict[int, float]], expected: list[float] | None
+) -> dict[int, dict[int, float]]:
+    """Return the answers with activations by probability, where the rater gave as many.
+
+    Both stand in the order of the reply.
+    """
+    if expected is None or len(expected) != sum(map(len, answers.values())):
+        return answers
+    left = iter(expected)
+    return {context: {token: next(left) for token in levels} for context, levels in answers.items()}
 
 
 def _without_questions(run: Run, name: str, design: str, explainer: str | None) -> dict[int, str]:

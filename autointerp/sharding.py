@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -102,8 +102,8 @@ def harvest_shards(
     folder: Path,
     share: Share = Share(),
     progress: Progress = lambda tokens: None,
-) -> list[HarvestedUnit] | None:
-    """Return every wanted unit, as `harvest` does, going on where an earlier call was stopped.
+) -> Iterator[HarvestedUnit] | None:
+    """Return every wanted unit, made one by one, as `harvest` does, going on where an earlier call was stopped.
 
     Checkpoints stand under `folder`, one file a process; `forget` deletes them. Processes other
     than the first do their share and return None; the first waits for the rest.

@@ -12,7 +12,7 @@ import platform
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,26 +149,30 @@ class Run:
                 self.connection.unregister("incoming")
 
     def add_harvest(
-        self, sources: dict[str, tuple[int, bool]], harvested: Sequence[HarvestedUnit]
+        self, sources: dict[str, tuple[int, bool]], harvested: Iterable[HarvestedUnit]
     ) -> None:
         """Store units and their contexts, all or nothing; `sources` gives size and is_control."""
         next_unit = self.next_id("unit", "unit_id")
         next_context = self.next_id("context", "context_id")
         units: list[dict[str, Any]] = []
         contexts: list[dict[str, Any]] = []
-        for unit_id, one in enumerate(harvested, next_unit):
-            units.append(unit_row(unit_id, one.summary))
-            for context in one.contexts:
-                contexts.append(context_row(next_context + len(contexts), unit_id, context))
         with self.transaction():
             self.insert(
                 "source",
                 [{"source": n, "size": s, "is_control": c} for n, (s, c) in sources.items()],
                 ignore=True,
             )
+            for unit_id, one in enumerate(harvested, next_unit):
+                units.append(unit_row(unit_id, one.summary))
+                for context in one.contexts:
+                    contexts.append(context_row(next_context + len(contexts), unit_id, context))
+                if len(contexts) >= 20_000:  # held at once, however many there are
+                    next_context += len(contexts)
+                    self.insert("unit", units)
+                    self.insert("context", contexts)
+                    units, contexts = [], []
             self.insert("unit", units)
-            for begin in range(0, len(contexts), 20_000):
-                self.insert("context", contexts[begin : begin + 20_000])
+            self.insert("context", contexts)
 
     def replace_source(self, name: str, size: int, is_control: bool) -> None:
         """Store a source, in place of what was known of it."""
@@ -194,6 +198,17 @@ class Run:
                 ],
                 ignore=True,
             )
+
+    def add_rubric(self, digest: str, name: str, content: str) -> None:
+        """Keep a rubric's content, as JSON, for whoever reads the run without the rubric's file."""
+        row = {"digest": digest, "id": name, "content": content}
+        with self.transaction():
+            self.insert("rubric", [row], ignore=True)
+
+    def add_rater(self, rater: str, is_llm: bool) -> None:
+        """Keep whether a rater is a language model."""
+        with self.transaction():
+            self.insert("rater", [{"rater": rater, "is_llm": is_llm}], ignore=True)
 
     def add_ratings(
         self,
@@ -400,6 +415,19 @@ class Run:
                 [list(numbers)],
             )
         }
+
+    def rubric_contents(self) -> dict[str, str]:
+        """Return the content of each rubric that items were made with, as JSON, by digest."""
+        return dict(self._rows_if_there("rubric", "digest, content"))
+
+    def llm_raters(self) -> dict[str, bool]:
+        """Return whether each rater is a language model, as far as it was noted down."""
+        return dict(self._rows_if_there("rater", "rater, is_llm"))
+
+    def _rows_if_there(self, table: str, columns: str) -> list[tuple[Any, ...]]:
+        """Return all rows of a table; none where the run is older than the table, and read-only."""
+        there = "SELECT 1 FROM duckdb_tables() WHERE table_name = ?"
+        return self.rows(f"SELECT {columns} FROM {table}") if self.rows(there, [table]) else []
 
     def next_id(self, table: str, column: str) -> int:
         """Return the first number that is free in a column."""

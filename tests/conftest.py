@@ -21,6 +21,8 @@ import os
 
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # before torch and numpy are imported
+# Read once, at import: the Hub is not asked for anything, and draws no bars on stderr.
+os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 import shutil
 import sys
@@ -30,6 +32,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# The same examples each time; for new ones: `pytest --hypothesis-profile=default`.
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
 
 # Dead features, then densities from 0.2 % to 30 %, in no order of their number.
 TINY_FEATURES, TINY_DEAD = 64, 4

@@ -169,4 +169,7 @@ def add_scores(
         )
         reply = Reply("{}", tokens_in=900, tokens_out=60, cost_usd=0.002, latency_s=1.5)
         calls.append((Request(call, item, {}, repeat), 0, reply))
+    kind = rater.partition(":")[0]
+    if kind != "human":
+        run.add_rater(rater, is_llm=kind not in ("lexical", "scripted"))
     run.add_ratings(ratings, calls, rater)

@@ -171,7 +171,7 @@ def test_show_names_an_item_that_is_not_there_or_not_alone(command_line: Call, o
     assert "28 ids start so" in one_line(command_line("show", "tiny", ""))
 
 
-def test_show_asks_for_the_file_of_a_rubric_that_is_no_longer_the_same(
+def test_show_prints_an_item_of_a_user_s_own_rubric_without_its_file(
     command_line: Call, rate: Call, tmp_path: Path
 ):
     from autointerp.rubrics import rubrics_folder
@@ -182,11 +182,13 @@ def test_show_asks_for_the_file_of_a_rubric_that_is_no_longer_the_same(
     assert rate("--rubric", rubric, "--rater", "scripted:3").code == 0
     with open_run("main", folder=tmp_path / "runs", read_only=True) as run:
         item = run.rows("SELECT min(item_id) FROM item")[0][0]
-    assert "give its file as --rubric PATH" in one_line(command_line("show", "main", item))
-    assert command_line("show", "main", item, "--rubric", rubric).code == 0
+    with_file = command_line("show", "main", item, "--rubric", rubric)
+    assert with_file.code == 0
     rubric.write_text(rubric.read_text() + "\nAnd more.\n")
     told = one_line(command_line("show", "main", item, "--rubric", rubric))
     assert f"that is not {rubric}" in told
+    rubric.unlink()
+    assert command_line("show", "main", item) == with_file
 
 
 # ------------------------------------------------------------------------------- rate, again
@@ -490,7 +492,7 @@ def test_ctrl_c_during_the_harvest_leaves_a_run_that_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(sampling, "harvest", interrupted)
+        patched.setattr(sampling, "harvest_shards", interrupted)
         result = rate()
     assert result.code == 130
     assert one_line(result) == "stopped; the same command goes on from here"

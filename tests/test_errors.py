@@ -18,7 +18,7 @@ def drawn_tree() -> dict[str, str]:
     parents: dict[str, str] = {}
     path: list[tuple[int, str]] = []
     for line in (errors.__doc__ or "").splitlines():
-        found = re.match(r"(    [│├└─ ]*)([A-Z]\w+)", line)
+        found = re.match(r"([│├└─ ]*)([A-Z]\w+)", line)
         if found is None:
             continue
         depth, name = len(found[1]), found[2]

@@ -15,8 +15,8 @@ PACKAGE = Path(__file__).parents[1] / "autointerp"
 ROOMS = """
     records errors additions settings store rubrics tasks sessions prices keys
     subjects training sources reservoirs harvesting objects sharding sampling probes blinding
-    raters scorers budget pacing retrying engine rating rating_bar explaining hardening specifying scoring
-    batching estimating pipeline planted checking health describing
+    raters scorers budget pacing retrying engine rating rating_bar explaining hardening specifying
+    scoring batching estimating pipeline planted checking health describing
     stats estimates comparing agreeing guessing crediting human_plans panels reporting summarising
     exchange importing journals people packs terminal initialising
     commands cli __main__

@@ -88,14 +88,12 @@ def test_a_file_that_is_there_is_overwritten_only_by_force(
 def test_what_is_not_said_is_one_line_that_names_the_option(
     parts: Path,
     command_line: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
     given: list[str],
     told: str,
 ):
     arguments = options(parts, *given)
     (parts / "tiny").rename(parts / "moved")  # the recorded name is no folder beside us
     arguments = [word.replace("/tiny", "/moved") for word in arguments]
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     found = command_line("init", *arguments)
     assert found.code == 2
     assert told in found.err

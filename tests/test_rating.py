@@ -16,7 +16,7 @@ import pytest
 from loopback.client import RUBRIC, item_names, items
 from loopback.server import Call, Fault, LoopbackServer
 
-from autointerp.errors import RaterError, RunLocked
+from autointerp.errors import BadInput, RaterError, RunLocked
 from autointerp.raters import RaterOptions
 from autointerp.raters import anthropic as anthropic_module
 from autointerp.raters import openai as openai_module
@@ -510,3 +510,16 @@ def test_progress_counts_only_what_is_committed(run: Run) -> None:
     )
     assert seen[-1][0] == 200
     assert all(done <= stored for done, stored in seen)
+
+
+def test_what_no_database_can_hold_is_stored_as_escapes(run: Run, server: LoopbackServer) -> None:
+    server.faults.append(Fault(text='{"rationale": "\\ud800 \\u0000", "score": 2}'))
+    assert rate(run, openai_rater(server)).statuses == {"ok": 1}
+    ((told,),) = run.rows("SELECT rationale FROM current_rating")
+    assert told.startswith("\\ud800")
+
+
+def test_a_budget_without_a_price_is_refused(run: Run, server: LoopbackServer) -> None:
+    with pytest.raises(BadInput, match="--price-in"):
+        rate(run, openai_rater(server), budget_usd=1.0)
+    assert not server.calls

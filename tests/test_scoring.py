@@ -1,7 +1,9 @@
 import json
+import math
 from collections import Counter
 
 import pytest
+from loopback.server import LoopbackServer
 from rich.console import Console
 
 from autointerp.comparing import compare
@@ -9,8 +11,14 @@ from autointerp.crediting import scorer_results
 from autointerp.describing import Choice, explain, score
 from autointerp.errors import UnknownName
 from autointerp.explaining import explanations
-from autointerp.pipeline import Wish
-from autointerp.scoring import Design, plan, unit_scores
+from autointerp.pipeline import Wish, resume
+from autointerp.probes import QUERY, probe_of
+from autointerp.raters import RaterOptions
+from autointerp.raters._logprobs import expected_activations
+from autointerp.rating import RatingPolicy
+from autointerp.records import Reply
+from autointerp.scorers import scorer
+from autointerp.scoring import Design, _read, plan, unit_scores
 from autointerp.store import open_run
 
 QUIET = Console(quiet=True)
@@ -247,3 +255,73 @@ def test_explain_score_and_rate_on_the_command_line(command_line, own_runs):
     assert "lexical on specificity-0-3" in told.err
     missing = command_line("explain", "nothing")
     assert (missing.code, "Traceback" in missing.err) == (2, False)
+
+
+def test_activations_come_by_log_probabilities_where_the_rater_gives_them(truth_run):
+    # Tokens `7` at 0.75 and `3` at 0.25 give 7·0.75 + 3·0.25 = 6; `10` alone stays 10.
+    def token(text, **top):
+        log = [{"token": t.strip("_"), "logprob": math.log(p)} for t, p in top.items()]
+        return {"token": text, "logprob": 0.0, "top_logprobs": log}
+
+    text = '{"contexts": [{"context": 2, "active": [{"token": 1, "activation": 7}]}, '
+    text += '{"context": 1, "active": [{"token": 4, "activation": 10}]}]}'
+    first, second = text.index("7}"), text.index("10}")
+    spelled = [
+        token(text[:first]), token("7", _7=0.75, _3=0.25), token(text[first + 1 : second]),
+        token("10", _10=1.0), token(text[second + 2 :]),
+    ]  # fmt: skip
+    expected = expected_activations(text, spelled)
+    assert expected == pytest.approx([6, 10])
+    assert expected_activations(text, spelled[1:]) is None
+    assert expected_activations('{"answers": []}', [token('{"answers": []}')]) is None
+    task = scorer("simulation").TASK
+    with open_run("tiny", folder=truth_run, read_only=True) as run:
+        row = run.rows(f"{QUERY} WHERE task = 'simulation' AND len(contexts) > 1 LIMIT 1")[0]
+        _, probe = probe_of(row)
+        contexts = run.contexts_numbered([q.context for q in probe.questions])
+    reply = Reply(text, details={"expected_activations": expected})
+    answers = [one.answer for one in _read(task, probe, 0, "ok", reply, contexts)]
+    assert answers[:2] == [{4: pytest.approx(10)}, {1: pytest.approx(6)}]
+    plain = [one.answer for one in _read(task, probe, 0, "ok", Reply(text), contexts)]
+    assert plain[:2] == [{4: 10}, {1: 7}]
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+@pytest.mark.parametrize("batch", [False, True])
+def test_language_models_explain_and_score_at_once_or_by_batch(own_runs, provider, batch):
+    with LoopbackServer() as server:
+        url = server.openai_url if provider == "openai" else server.anthropic_url
+        options = RaterOptions(base_url=url, structured="json_schema")
+        mine = wish(own_runs, f"{provider}:m", options=options, batch=batch)
+
+        def collected():
+            if batch:
+                resume("tiny", QUIET, own_runs)
+
+        explain(mine, Choice(sources=("planted",)), QUIET)
+        collected()
+        score(mine, ALL, Choice(sources=("planted",)), Design(6, 0), QUIET)
+        collected()
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        (rater,) = {row[0] for row in run.rows("SELECT explainer FROM explanation")}
+        assert {one.text for one in explanations(run, rater)} == {"as told"}
+        scores = [one for one in unit_scores(run) if not one.permuted]
+    for name in ALL:
+        planted = [one for one in scores if one.scorer == name and one.source == "planted"]
+        assert len(planted) == 4
+        assert all(one.outcome == "ok" and one.answered == one.questions for one in planted)
+
+
+def test_a_budget_stops_scoring_before_it_is_passed_and_says_so(own_runs):
+    explain(wish(own_runs), Choice(sources=("planted",)), QUIET)
+    with LoopbackServer() as server:
+        options = RaterOptions(base_url=server.openai_url, price_in=1000.0, price_out=1000.0)
+        policy = RatingPolicy(budget_usd=3.0, concurrency=1)
+        mine = wish(own_runs, "openai:m", options=options, policy=policy)
+        counts = score(mine, ALL, Choice(explainer="scripted:truth"), Design(10, 0), QUIET)
+    assert counts["detection"].stopped == "budget"
+    assert list(counts) == ["detection"]
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        assert run.spent_usd() <= 3.0
+        mine = [one for one in unit_scores(run) if one.rater.startswith("openai")]
+        assert sum(one.statuses.get("pending", 0) for one in mine) > 0 or not mine

@@ -17,7 +17,9 @@ def command(
     run: str = typer.Argument(..., help="Name of the run: runs/NAME."),
     item: str = typer.Argument(..., help="The item's id, or its first letters."),
     rubric: str = typer.Option(
-        None, help="Path of the rubric's file, where it is not a shipped one.", show_default=False
+        None,
+        help="Path of the rubric's file, where an older run does not hold it.",
+        show_default=False,
     ),
 ) -> None:
     """Print an item as its rater sees it: the rubric's text, then the item's own.
@@ -43,7 +45,7 @@ def _find(run: Run, item: str, rubric: str | None) -> tuple[str, str, Rubric]:
     one that the item was made with.
     """
     from autointerp.errors import BadInput, UnknownName
-    from autointerp.rubrics import load_rubric
+    from autointerp.rubrics import load_rubric, rubric_from
 
     rows = run.rows("SELECT item_id, evidence, rubric, rubric_digest FROM item ORDER BY item_id")
     found = [row for row in rows if row[0].startswith(item)]
@@ -55,6 +57,9 @@ def _find(run: Run, item: str, rubric: str | None) -> tuple[str, str, Rubric]:
     if len(found) > 1:
         raise BadInput(f"item '{item}': {len(found)} ids start so; give more letters")
     identifier, evidence, name, digest = found[0]
+    held = run.rubric_contents().get(digest)
+    if rubric is None and held is not None:
+        return identifier, evidence, rubric_from(held)
     try:
         asked = load_rubric(rubric or name)
     except UnknownName:

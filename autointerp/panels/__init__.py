@@ -111,6 +111,10 @@ class Material:
         for comparison in self.comparisons:
             yield from comparison.judgements
 
+    def comparison(self, run: str) -> Comparison:
+        """Return the comparison of the run with this name."""
+        return next(one for one in self.comparisons if one.run == run)
+
     @property
     def several_runs(self) -> bool:
         return len(self.comparisons) > 1

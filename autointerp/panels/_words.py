@@ -61,13 +61,16 @@ def rater_kind(rater: str) -> str:
     return rater.partition(":")[0]
 
 
-def is_llm(rater: str) -> bool:
-    return rater_kind(rater) not in NOT_LLM
-
-
-def what(rater: str) -> str:
-    """Return what a rater is, in a few words."""
-    return "a language model" if is_llm(rater) else NOT_LLM[rater_kind(rater)]
+def what(judgement: Judgement) -> str:
+    """Return what a judgement's rater is, in a few words, as the run says."""
+    if judgement.is_llm:
+        return "a language model"
+    known = NOT_LLM.get(rater_kind(judgement.rater))
+    if known is None:
+        known = "a rater of which the run does not say what it is"
+        if judgement.is_llm is False:
+            known = "no language model"
+    return known
 
 
 def label(judgement: Judgement, material: Material) -> str:

@@ -28,21 +28,28 @@ def show(material: Material) -> list[Block]:
         else "Units were drawn at random, by seed, from those of each source that pass the density "
         "filter."
     )
+    foreign = [comparison for comparison in material.comparisons if comparison.provenance]
     blocks: list[Block] = [
-        Prose(
+        Prose(comparison.provenance, lead=f"{comparison.run}.") for comparison in foreign
+    ]
+    if len(foreign) < len(material.comparisons):
+        told = (
             f"{drawn} Raters saw opaque ids in mixed order, activations scaled to each unit's own "
             "maximum, and nothing of source, index, layer, density or absolute activation."
         )
-    ]
+        blocks.append(Prose(told))
+    all_declared = all(comparison.declared for comparison in material.comparisons)
     facts = [
         {"run": comparison.run, "what": name, "value": value}
         for comparison in material.comparisons
         for name, value in flattened(comparison.about)
+        if not (comparison.provenance and name.startswith("settings."))  # nothing was made by them
     ]
     blocks.append(
         Table(
             name="method",
-            caption="run.toml: written before anything was rated",
+            caption="run.toml"
+            + (": written before anything was rated" if all_declared else ""),
             frame=pd.DataFrame(facts),
             headings=[*(["run"] if material.several_runs else []), "what", "value"],
             rows=[
@@ -59,7 +66,7 @@ def show(material: Material) -> list[Block]:
             if judgement.rubric_digest in shown:
                 continue
             shown.add(judgement.rubric_digest)
-            blocks.extend(_asked(judgement, run))
+            blocks.extend(_published(judgement) if comparison.provenance else _asked(judgement, run))
     return blocks
 
 
@@ -72,14 +79,22 @@ def flattened(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield f"{prefix}{name}", str(value)
 
 
+def _published(judgement: Judgement) -> Iterator[Block]:
+    """Yield what is known of a question that autointerp did not ask."""
+    rubric = judgement.scale.rubric
+    if rubric is not None:
+        scale = "\n".join(f"{score} = {text or '(not told)'}" for score, text in rubric.scale)
+        yield Verbatim(f"What is known of {rubric.id}, not verbatim", f"{rubric.text}\n\n{scale}")
+
+
 def _asked(judgement: Judgement, run: Run) -> Iterator[Block]:
     digest = judgement.rubric_digest
     rubric = judgement.scale.rubric
     if rubric is None:
         yield Prose(
-            f"The text of {judgement.rubric} (digest {digest[:16]}…) is not among the shipped "
-            "rubrics of this version, so it cannot be printed here; its scale is taken from the "
-            "scores that were given.",
+            f"The text of {judgement.rubric} (digest {digest[:16]}…) is neither in the run nor "
+            "among the shipped rubrics of this version, so it cannot be printed here; its scale "
+            "is taken from the scores that were given.",
             tone="warning",
         )
         return

@@ -25,7 +25,7 @@ def show(material: Material) -> list[Block]:
             "run": judgement.run,
             "rubric": judgement.rubric,
             "rater": judgement.rater,
-            "is": what(judgement.rater),
+            "is": what(judgement),
             "checked": latest_check(judgement, material) or "never",
             "controls": SAID[trust(judgement).state],
             "controls in full": " ".join(trust(judgement).told),

@@ -27,6 +27,8 @@ JOINERS = "\u200c\u200d"
 
 
 def show(material: Material) -> list[Block]:
+    if all(comparison.provenance for comparison in material.comparisons):
+        return []  # of published counts there are no units to look at
     frames = [_units_of(comparison) for comparison in material.comparisons]
     units = pd.concat(frames, ignore_index=True)
     carried = choose(units, material)
@@ -174,7 +176,7 @@ def _details(
     peaks = dict(zip(units.unit_id, units.peak, strict=True))
     contexts: dict[int, list[Any]] = {unit_id: [] for unit_id in unit_ids}
     for unit_id, draw, interval, focus, tokens, activations, seen in run.rows(
-        "WITH seen AS (SELECT DISTINCT unnest(contexts) AS context_id FROM key"
+        "WITH seen AS (SELECT DISTINCT context_id FROM shown"
         "  WHERE unit_id IN (SELECT unnest(?::INTEGER[]))),"
         " placed AS (SELECT *, row_number() OVER ("
         "    PARTITION BY unit_id, draw, CASE WHEN draw = 'interval' THEN interval END"
@@ -196,10 +198,9 @@ def _details(
         contexts[unit_id].append([list(map(visible, tokens)), levels, focus, kind, int(seen)])
     ratings: dict[int, list[Any]] = {unit_id: [] for unit_id in unit_ids}
     for unit_id, digest, rater, repeat, status, score, description, rationale in run.rows(
-        "SELECT k.unit_id, r.rubric_digest, r.rater, r.repeat, r.status, r.score, r.description,"
-        " r.rationale FROM current_rating r JOIN key k USING (item_id)"
-        " WHERE k.unit_id IN (SELECT unnest(?::INTEGER[])) AND r.repeat < ?"
-        " ORDER BY k.unit_id, r.rubric, r.rater, r.repeat",
+        "SELECT unit_id, rubric_digest, rater, repeat, status, score, description, rationale"
+        " FROM said WHERE unit_id IN (SELECT unnest(?::INTEGER[])) AND repeat < ?"
+        " ORDER BY unit_id, rubric, rater, repeat",
         [unit_ids, RATINGS],
     ):
         ratings[unit_id].append(

@@ -110,7 +110,7 @@ def verdict(judgement: Judgement, material: Material) -> list[Prose]:
         good = trusted.state == "held" and contrast.superiority.low is not None
         said.append(
             Prose(
-                _tested(contrast),
+                _tested(contrast, material.comparison(judgement.run).declared),
                 lead=finding(contrast) + ".",
                 tone="good" if good and contrast.superiority.low != 0.5 else "plain",
             )
@@ -160,7 +160,7 @@ def _single(judgement: Judgement) -> str:
     return "; ".join(told) + ". Rate a second source to compare with."
 
 
-def _tested(contrast: Contrast) -> str:
+def _tested(contrast: Contrast, declared: bool) -> str:
     one, other = contrast.first, contrast.second
     test = contrast.brunner_munzel
     if test.p_value is None:
@@ -168,6 +168,8 @@ def _tested(contrast: Contrast) -> str:
     else:
         standing = (
             "the primary test, declared before anything was rated"
+            if contrast.primary and declared
+            else "the test named in run.toml, after the ratings were known"
             if contrast.primary
             else "not the declared primary test"
         )
@@ -188,8 +190,13 @@ def _equals(p: str) -> str:
 
 def _rater(judgement: Judgement, material: Material) -> str:
     rater = judgement.rater
+    provenance = material.comparison(judgement.run).provenance
+    if provenance:
+        return f"{rater} is {what(judgement)}. {provenance}"
     often = "once" if judgement.repeats == 1 else f"up to {judgement.repeats} times"
-    said = f"{rater} is {what(rater)}. Each unit was rated {often}, blind, on {judgement.rubric}."
+    said = (
+        f"{rater} is {what(judgement)}. Each unit was rated {often}, blind, on {judgement.rubric}."
+    )
     if rater_kind(rater) in ("human", "scripted"):
         return said
     found = latest_check(judgement, material)

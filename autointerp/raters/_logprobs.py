@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
 # In JSON a quotation mark inside a text is escaped, so this matches a key and never a text.
+ACTIVATION = re.compile(r'(?<!\\)"activation"\s*:\s*(\d+)')
 SCORE = re.compile(r'(?<!\\)"score"\s*:\s*(?=-?\d)')
 
 
@@ -64,3 +66,29 @@ def expected_score(
     if total <= 0:
         return None, 1.0
     return sum(score * share for score, share in mass.items()) / total, max(0.0, 1.0 - total)
+
+
+def expected_activations(text: str, tokens: Sequence[dict[str, Any]]) -> list[float] | None:
+    """Return the mean activation by probability at each `"activation"` of a reply, in its order.
+
+    Where no alternative counts it is the number that was written. None if the reply has none, or
+    its tokens do not spell it.
+    """
+    starts = [0]
+    for token in tokens:
+        starts.append(starts[-1] + len(str(token.get("token", ""))))
+    found = []
+    for match in ACTIVATION.finditer(text):
+        place = bisect.bisect_right(starts, match.start(1)) - 1
+        if place >= len(tokens) or not text.startswith(str(tokens[place]["token"]), starts[place]):
+            return None
+        top = tokens[place].get("top_logprobs") or [tokens[place]]
+        mean, _ = expected_score(
+            {
+                "before": text[starts[place] : match.start(1)],
+                "top": [[str(one["token"]), float(one["logprob"])] for one in top],
+            },
+            range(11),
+        )
+        found.append(float(match[1]) if mean is None else mean)
+    return found or None

@@ -25,7 +25,7 @@ from autointerp.raters import (
     Structured,
     call_key,
 )
-from autointerp.records import Item, Reply, Request
+from autointerp.records import Item, Reply, Request, storable
 from autointerp.rubrics import Rubric, anchor_order, reply_schema, system_text, user_text
 
 LONGEST_REPLY = 200_000  # characters; a reply of any rubric is under a twentieth of it
@@ -40,6 +40,7 @@ PROBE_SCHEMA = {
     "required": ["score"],
     "additionalProperties": False,
 }
+UNREADABLE = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 TIMEOUTS = ("ReadTimeout", "WriteTimeout", "PoolTimeout")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -183,7 +184,7 @@ class ServedRaterBase:
             if not isinstance(content, dict):
                 raise ValueError("not an object")
             reply = self.read(content, latency_s)
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        except UNREADABLE as error:
             raise AttemptFailed(
                 self.clean(f"the body is no reply of this protocol ({type(error).__name__})"),
                 "server",
@@ -242,8 +243,8 @@ class ServedRaterBase:
         )
 
     def clean(self, text: str) -> str:
-        """Return `text` without the key."""
-        return redact(text, self._key)
+        """Return `text` without the key, and such as a database can hold."""
+        return redact(storable(text), self._key)
 
     # ------------------------------------------------------------------------- failures
 
@@ -347,6 +348,12 @@ def seconds_until(told: str | None) -> float | None:
         if until.tzinfo is not None:
             return max(0.0, (until - datetime.datetime.now(datetime.UTC)).total_seconds())
     return None
+
+
+def counted(value: object) -> int | None:
+    """Return a count of tokens, or None if it is none."""
+    right = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**40
+    return value if right and isinstance(value, int) else None
 
 
 def whole(told: str | None) -> int | None:

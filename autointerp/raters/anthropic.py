@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from autointerp.raters import BatchState, Headroom, RaterOptions
-from autointerp.raters._served import ServedRaterBase, seconds_until, whole
+from autointerp.raters._served import UNREADABLE, ServedRaterBase, counted, seconds_until, whole
 from autointerp.raters.openai import _async_client
 from autointerp.records import Reply, Request
 from autointerp.rubrics import Rubric
@@ -98,11 +98,12 @@ class AnthropicRater(ServedRaterBase):
         }
         usage = content.get("usage") or {}
         spent = None
-        if isinstance(usage.get("input_tokens"), int):
-            read = int(usage.get("cache_read_input_tokens") or 0)
-            written = int(usage.get("cache_creation_input_tokens") or 0)
-            out = int(usage.get("output_tokens") or 0)
-            spent = (usage["input_tokens"] + read + written, out, read, written)
+        fresh = counted(usage.get("input_tokens"))
+        if fresh is not None:
+            read = counted(usage.get("cache_read_input_tokens")) or 0
+            written = counted(usage.get("cache_creation_input_tokens")) or 0
+            out = counted(usage.get("output_tokens")) or 0
+            spent = (fresh + read + written, out, read, written)
         model = content.get("model")
         return self.finished(text, stop, model, latency_s, spent, details, batch)
 
@@ -152,7 +153,7 @@ class AnthropicRater(ServedRaterBase):
         if result.type == "succeeded":
             try:
                 return self.read(result.message.to_dict(mode="json"), None, batch=True)
-            except (KeyError, TypeError, IndexError, AttributeError) as broken:
+            except UNREADABLE as broken:
                 words = f"no reply of this protocol ({type(broken).__name__})"
         elif result.type == "errored":
             words = self._error_text(result.error.to_dict(mode="json"), "errored")

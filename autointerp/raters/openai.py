@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from autointerp.raters import BatchState, Headroom, RaterOptions
 from autointerp.raters._logprobs import score_alternatives
-from autointerp.raters._served import ServedRaterBase, seconds_until, whole
+from autointerp.raters._served import UNREADABLE, ServedRaterBase, counted, seconds_until, whole
 from autointerp.records import Reply, Request
 from autointerp.rubrics import Rubric
 
@@ -129,13 +129,17 @@ class OpenAIRater(ServedRaterBase):
         if tokens:
             alternatives = score_alternatives(text, tokens)
             if alternatives is not None:
-                details["score_token"] = alternatives
+                named = [[self.clean(token), logprob] for token, logprob in alternatives["top"]]
+                details["score_token"] = {**alternatives, "top": named}
             details["logprobs"] = True
         usage = content.get("usage") or {}
         spent = None
-        if isinstance(usage.get("prompt_tokens"), int):
-            read = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-            spent = (usage["prompt_tokens"], int(usage.get("completion_tokens") or 0), read, 0)
+        tokens_in, tokens_out = (
+            counted(usage.get(f"{k}_tokens")) for k in ("prompt", "completion")
+        )
+        if tokens_in is not None:
+            known = usage.get("prompt_tokens_details") or {}
+            spent = (tokens_in, tokens_out or 0, counted(known.get("cached_tokens")) or 0, 0)
         model = content.get("model")
         return self.finished(text, stop, model, latency_s, spent, details, batch)
 
@@ -207,7 +211,7 @@ class OpenAIRater(ServedRaterBase):
         if response and response.get("status_code") == 200:
             try:
                 return row["custom_id"], self.read(body, None, batch=True)
-            except (KeyError, TypeError, IndexError, AttributeError) as broken:
+            except UNREADABLE as broken:
                 error = f"no reply of this protocol ({type(broken).__name__})"
         words = self._error_text(error or body, "the batch has no reply to this call")
         return row["custom_id"], Reply("", "error", error=words, details={"tier": "batch"})

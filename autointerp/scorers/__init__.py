@@ -74,8 +74,8 @@ class Answered:
     Attributes:
         call: Which of the calls it was in.
         place: Its number in the call, from 1.
-        answer: As `tasks.answers_in` has it; None if none came.
-        expected: Activations by log probabilities, where the rater gives them; else None.
+        answer: As `tasks.answers_in` has it, activations by log probabilities where the rater
+            gives them; None if none came.
     """
 
     question: Question
@@ -83,7 +83,6 @@ class Answered:
     call: int
     place: int
     answer: Any
-    expected: Mapping[int, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def _tokens(one: Answered) -> tuple[Floats, Floats]:
     if one.question.kind not in ("same token", "neighbour"):  # else verified silent
         true = np.array(one.context.activations[one.question.first : one.question.last])
     told = np.zeros(size)
-    for token, level in (one.expected or one.answer).items():
+    for token, level in one.answer.items():
         if 1 <= token <= size:
             told[token - 1] = level
     return true.astype(np.float64), told

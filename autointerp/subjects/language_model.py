@@ -18,6 +18,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import inspect
+import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from autointerp.errors import SubjectError
 from autointerp.subjects.token_texts import token_texts
@@ -389,15 +391,19 @@ def look_at_language_model(name: str, site: str) -> HookedLanguageModel:
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
         config = AutoConfig.from_pretrained(name)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise SubjectError(f"cannot load model '{name}': {reason}") from None
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    level, log.level = log.level, logging.CRITICAL
     try:
-        return HookedLanguageModel(model, tokenizer, site, name)
-    except (NotImplementedError, RuntimeError):  # a forward pass that needs values
+        with FakeTensorMode():  # shapes without values
+            model = AutoModelForCausalLM.from_config(config)
+            return HookedLanguageModel(model, tokenizer, site, name)
+    except RuntimeError:  # a forward pass that looks at values, as some mixtures of experts do
         return load_language_model(name, site)
+    finally:
+        log.level = level
 
 
 def _text_config(config: Any) -> Any:

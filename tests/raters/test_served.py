@@ -322,3 +322,41 @@ def test_reset_times_are_read_in_both_providers_forms() -> None:
     assert seconds_until("1h2m3.5s") == pytest.approx(3723.5)
     assert seconds_until(later.isoformat().replace("+00:00", "Z")) == pytest.approx(90, abs=3)
     assert seconds_until("soon") is None
+
+
+def chat_body(**message: Any) -> bytes:
+    body = {"choices": [{"message": message, "finish_reason": "stop"}], "usage": {}, "model": "m"}
+    return json.dumps(body).encode()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"null",
+        b"{}",
+        b'{"choices": []}',
+        b'{"choices": [{"message": null}]}',
+        b'{"choices": [{"message": {"content": 5}}]}',
+        b'{"choices": [{"message": {"content": ["a"]}}]}',
+        b'{"choices": [{"message": {"tool_calls": [{}]}}]}',
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+        b"\xff\xfe",
+    ],
+)
+def test_a_body_of_another_shape_is_a_failed_attempt_and_no_crash(raw: bytes) -> None:
+    with LoopbackServer() as server:
+        server.faults.append(Fault(raw=raw))
+        with pytest.raises(AttemptFailed) as failed:
+            ask(make("openai", server, structured="json_schema"))
+    assert failed.value.kind == "server"
+
+
+def test_odd_counts_are_no_counts_and_odd_characters_are_written_out() -> None:
+    content = chat_body(content="\ud800x").replace(
+        b'"usage": {}', b'"usage": {"prompt_tokens": 1e99, "completion_tokens": true}'
+    )
+    with LoopbackServer() as server:
+        server.faults.append(Fault(raw=content))
+        (reply,) = ask(make("openai", server, structured="json_schema"))
+    assert reply.tokens_in is None
+    assert reply.text == "\\ud800x"

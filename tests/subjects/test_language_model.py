@@ -201,8 +201,7 @@ def test_a_saved_model_loads_from_its_folder_in_the_dtype_asked_for(tmp_path: Pa
     assert found.context_length == 64
 
 
-def test_a_model_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_a_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SubjectError, match="cannot load model") as error:
         load_language_model(str(tmp_path / "none"), "layers.1.mlp")
     assert "\n" not in str(error.value)
