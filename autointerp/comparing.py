@@ -45,6 +45,8 @@ class Comparison:
             single_token.
         scores: One row a unit, rubric and rater: score (mean of repeats, NaN without one),
             repeats, ok, outcome (`ok` or what became of it), description (the first given).
+        plans: One row a unit that `plan-humans` drew: unit_id, rubric_digest, plan, rater (the
+            judge), stratum (by the judge's score), stratum_size.
     """
 
     run: str
@@ -53,6 +55,7 @@ class Comparison:
     pooled: tuple[Pooled, ...]
     units: pd.DataFrame
     scores: pd.DataFrame
+    plans: pd.DataFrame
 
     @property
     def provenance(self) -> str:
@@ -109,6 +112,10 @@ def compare(run: Run, level: float = 0.95) -> Comparison:
         pooled=tuple(_pooled(scores, units, np.random.default_rng([seed, 1]), level)),
         units=units,
         scores=scores,
+        plans=run.frame(
+            "SELECT k.unit_id, p.rubric_digest, p.plan, p.rater, p.score AS stratum,"
+            " p.stratum_size FROM human_plan p JOIN key k USING (item_id) ORDER BY plan, unit_id"
+        ),
     )
 
 

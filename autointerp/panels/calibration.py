@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,31 @@ from autointerp.estimates import PRIMARY, Scale, nearest_level
 from autointerp.panels import Block, Figure, Material, Prose, Table
 from autointerp.panels._style import CELL_DARK, CELL_LIGHT, MUTED, headline, sheet
 from autointerp.panels._words import interval, number, rater_kind
-from autointerp.stats.ppi import predict_difference, predict_mean
+from autointerp.stats.ppi import (
+    predict_difference,
+    predict_difference_stratified,
+    predict_mean,
+    predict_mean_stratified,
+)
 from autointerp.stats.results import Floats, Statistic
 
 ORDER = 57
 TITLE = "Calibration: people and judges"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """How the units that people rated were drawn from those that the judge rated.
+
+    Attributes:
+        strata: Of each unit that both rated, [units]; empty if they are a simple random subset.
+        sizes: Units in each stratum, rated or not.
+        why_not: Why no prediction can be made from them; empty if one can.
+    """
+
+    strata: tuple[int, ...] = ()
+    sizes: Mapping[Hashable, int] = field(default_factory=dict)
+    why_not: str = ""
 
 
 @dataclass(frozen=True)
@@ -30,6 +50,7 @@ class Calibrated:
     Attributes:
         both: By source: the human and the judge's score of each unit that both rated, [units].
         judge_only: By source: the judge's scores of the other units, [units].
+        drawn: By source: how the units that both rated were drawn.
     """
 
     run: str
@@ -39,6 +60,7 @@ class Calibrated:
     scale: Scale
     both: dict[str, tuple[Floats, Floats]]
     judge_only: dict[str, Floats]
+    drawn: dict[str, Drawn]
 
 
 def show(material: Material) -> list[Block]:
@@ -51,7 +73,8 @@ def show(material: Material) -> list[Block]:
             "judge on the units that both rated (prediction-powered inference). It holds however "
             "biased the judge is, provided that the units people rated were drawn at random; it "
             "is narrower than people's ratings alone where the judge is any good. λ is the weight "
-            "that the judge gets: 0 leaves it out."
+            "that the judge gets: 0 leaves it out. Where `plan-humans` drew the units by the "
+            "judge's score, each stratum counts by its size, and λ has no part in it."
         )
     ]
     rows = [row for one in found for row in _rows(one)]
@@ -107,17 +130,45 @@ def calibrations(comparison: Comparison) -> Iterator[Calibrated]:
         for judge in (rater for rater in table if rater not in humans):
             scores = table[judge]
             rated = people.notna() & scores.notna()
-            both, alone = {}, {}
+            both, alone, drawn = {}, {}, {}
             for name in dict.fromkeys(source.loc[table.index]):
                 mine = source.loc[table.index] == name
                 pair = (people[mine & rated].to_numpy(), scores[mine & rated].to_numpy())
                 if len(pair[0]):
                     both[name] = pair
                     alone[name] = scores[mine & ~rated].dropna().to_numpy()
+                    ids = table.index[mine & rated]
+                    others = table.index[mine & scores.notna() & ~rated]
+                    drawn[name] = how_drawn(comparison, digest, judge, ids, others)
             if both:
                 yield Calibrated(
-                    comparison.run, rubric, judge, tuple(humans), scales[digest], both, alone
+                    comparison.run, rubric, judge, tuple(humans), scales[digest], both, alone, drawn
                 )
+
+
+def how_drawn(
+    comparison: Comparison, digest: str, judge: str, rated: pd.Index, others: pd.Index
+) -> Drawn:
+    """Return how the `rated` units of a source came to be rated by people.
+
+    Units that no plan drew are the first of a random order, or a random part of these. Where
+    some were planned and some not, or by several plans, the probabilities are not known.
+    """
+    plans = comparison.plans
+    plans = plans[(plans.rubric_digest == digest) & plans.unit_id.isin(rated)]
+    if plans.empty:
+        return Drawn()
+    if plans.plan.nunique() > 1 or set(plans.unit_id) != set(rated):
+        return Drawn(why_not="people rated units of several draws, with no probability known")
+    if set(plans.rater) != {judge}:
+        return Drawn(why_not=f"people rated units that were drawn by the scores of "
+                     f"{plans.rater.iloc[0]}, and no random subset")  # fmt: skip
+    by_unit = plans.set_index("unit_id")
+    sizes: dict[Hashable, int] = dict(by_unit.groupby("stratum").stratum_size.first().items())
+    if sum(sizes.values()) < len(rated) + len(others):
+        return Drawn(why_not="people rated no unit of some of the judge's scores")
+    strata = tuple(int(stratum) for stratum in by_unit.stratum.loc[rated])
+    return Drawn(strata, {int(str(one)): int(size) for one, size in sizes.items()})
 
 
 def draw(one: Calibrated) -> Drawing:
@@ -151,13 +202,22 @@ def _rows(one: Calibrated) -> Iterator[dict[str, object]]:
         alone = one.judge_only[name]
 
         def whole(
-            human: Floats = human, judge: Floats = judge, alone: Floats = alone
+            human: Floats = human,
+            judge: Floats = judge,
+            alone: Floats = alone,
+            drawn: Drawn = one.drawn[name],
         ) -> dict[str, object]:
-            found = predict_mean(human, judge, alone)
+            if drawn.why_not:
+                raise TooFewRatings(drawn.why_not)
+            found = (
+                predict_mean_stratified(human, drawn.strata, drawn.sizes)
+                if drawn.strata
+                else predict_mean(human, judge, alone)
+            )
             return {
                 **_flat("predicted", found.mean),
                 **_flat("human_only", found.human_only),
-                "power": found.power,
+                "power": None if drawn.strata else found.power,
                 "correlation": found.correlation,
                 "effective_n": found.effective_n,
             }
@@ -176,7 +236,19 @@ def _rows(one: Calibrated) -> Iterator[dict[str, object]]:
         groups = [(*one.both[name], one.judge_only[name]) for name in PRIMARY]
 
         def difference() -> dict[str, object]:
-            found = predict_difference(*groups)
+            drawn = [one.drawn[name] for name in PRIMARY]
+            for each in drawn:
+                if each.why_not:
+                    raise TooFewRatings(each.why_not)
+            if all(each.strata for each in drawn):
+                found = predict_difference_stratified(
+                    *((one.both[name][0], one.drawn[name].strata, one.drawn[name].sizes)
+                      for name in PRIMARY)  # type: ignore[arg-type]
+                )  # fmt: skip
+            elif any(each.strata for each in drawn):
+                raise TooFewRatings("people's units of the two sources were drawn in two ways")
+            else:
+                found = predict_difference(*groups)
             return {
                 **_flat("predicted", found.difference),
                 **_flat("human_only", found.human_only),

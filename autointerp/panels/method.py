@@ -48,8 +48,7 @@ def show(material: Material) -> list[Block]:
     blocks.append(
         Table(
             name="method",
-            caption="run.toml"
-            + (": written before anything was rated" if all_declared else ""),
+            caption="run.toml" + (": written before anything was rated" if all_declared else ""),
             frame=pd.DataFrame(facts),
             headings=[*(["run"] if material.several_runs else []), "what", "value"],
             rows=[
@@ -66,7 +65,9 @@ def show(material: Material) -> list[Block]:
             if judgement.rubric_digest in shown:
                 continue
             shown.add(judgement.rubric_digest)
-            blocks.extend(_published(judgement) if comparison.provenance else _asked(judgement, run))
+            blocks.extend(
+                _published(judgement) if comparison.provenance else _asked(judgement, run)
+            )
     return blocks
 
 

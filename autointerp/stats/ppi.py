@@ -8,6 +8,7 @@ were drawn at random, and narrower than the human ratings alone where the judge 
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +18,14 @@ from scipy import stats
 from autointerp.errors import TooFewRatings
 from autointerp.stats.means import mean, mean_difference
 from autointerp.stats.results import Floats, Statistic, as_level, as_scores
+from autointerp.stats.weighted import weighted_mean
 
 METHOD = (
     "PPI++ (Angelopoulos 2023), power-tuned weight, leave-one-out residuals (HC3), t with n - 2"
+)
+STRATIFIED = (
+    "stratified by the judge's score, weighted by stratum sizes (Cochran 1977, 12.2), pooled "
+    "spread counts once a stratum, Satterthwaite's t"
 )
 AGREED = "all human ratings agree, so their spread is unknown"
 
@@ -191,6 +197,134 @@ def predict_difference(
         parts[0],
         parts[1],
     )
+
+
+def predict_mean_stratified(
+    human: npt.ArrayLike,
+    strata: Sequence[Hashable],
+    sizes: Mapping[Hashable, int],
+    *,
+    level: float = 0.95,
+) -> Prediction:
+    """Return the mean human rating of a group whose rated units were drawn by the judge's score.
+
+    The strata are levels of the judge's score, of which people rated more or fewer than their
+    share. Each stratum's human mean counts by the stratum's size: 1/π weighting. As the judge is
+    constant within strata, weighted PPI is the same for every λ, and is this; `power` is 1.
+
+    Args:
+        human: [n].
+        strata: The stratum of each, [n].
+        sizes: Units in each stratum, rated or not; they make up the group.
+
+    The variance is that of double sampling: of the group's own units as a sample, S²/N, and of
+    the rated ones within strata. A stratum's spread counts one pooled deviation beside its own,
+    for two ratings that happen to agree do not show that all would; t has Satterthwaite's degrees
+    of freedom.
+
+    Raises TooFewRatings for fewer than 3 ratings, or a stratum without any.
+    Source: Cochran 1977, Sampling Techniques, 12.2; Fisch et al. 2024, arXiv 2406.04291
+    (stratified PPI).
+    """
+    as_level(level)
+    y = as_scores(human)
+    found = _stratified(y, strata, sizes)
+    total = sum(sizes.values())
+    n = (len(y), total - len(y))
+    pi = [strata.count(one) / sizes[one] for one in strata]
+    only = weighted_mean(y, pi, level=level)
+    if np.ptp(y) == 0:
+        undefined = Statistic(found.value, None, None, n, STRATIFIED, level, AGREED)
+        return Prediction(undefined, 1.0, only, None, None)
+    half = float(stats.t.ppf((1 + level) / 2, found.freedom)) * math.sqrt(found.variance)
+    mean = Statistic(found.value, found.value - half, found.value + half, n, STRATIFIED, level)
+    return Prediction(mean, 1.0, only, found.spread / found.variance, None)
+
+
+def predict_difference_stratified(
+    first: tuple[npt.ArrayLike, Sequence[Hashable], Mapping[Hashable, int]],
+    second: tuple[npt.ArrayLike, Sequence[Hashable], Mapping[Hashable, int]],
+    *,
+    level: float = 0.95,
+) -> PredictionDifference:
+    """Return the difference of two groups' mean human ratings, each drawn by strata.
+
+    Each group is (human, strata, sizes) as in `predict_mean_stratified`. `human_only` is the
+    difference of the weighted means without the strata.
+
+    Raises TooFewRatings as `predict_mean_stratified` does.
+    """
+    parts = [predict_mean_stratified(*group, level=level) for group in (first, second)]
+    found = [_stratified(as_scores(group[0]), *group[1:]) for group in (first, second)]
+    n = tuple(part.mean.n[0] for part in parts) + tuple(part.mean.n[1] for part in parts)
+    value = found[0].value - found[1].value
+    only = _welch([part.human_only for part in parts], level)
+    if any(part.mean.low is None for part in parts):
+        undefined = Statistic(value, None, None, n, STRATIFIED, level, f"in one group: {AGREED}")
+        return PredictionDifference(undefined, only, None, parts[0], parts[1])
+    variance = np.array([part.variance for part in found])
+    freedom = variance.sum() ** 2 / (variance**2 / [part.freedom for part in found]).sum()
+    half = float(stats.t.ppf((1 + level) / 2, freedom) * math.sqrt(variance.sum()))
+    alone = sum(part.spread / count for part, count in zip(found, n, strict=False))
+    return PredictionDifference(
+        Statistic(value, value - half, value + half, n, STRATIFIED, level),
+        only,
+        (n[0] + n[1]) * alone / float(variance.sum()),
+        parts[0],
+        parts[1],
+    )
+
+
+def _welch(means: Sequence[Statistic], level: float) -> Statistic:
+    """Return the difference of two means from their intervals; half-widths add in squares."""
+    one, other = means
+    assert one.value is not None
+    assert other.value is not None
+    value, n = one.value - other.value, (*one.n, *other.n)
+    method = "difference of Hájek means, half-widths added in squares"
+    if one.low is None or other.low is None:
+        return Statistic(value, None, None, n, method, level, AGREED)
+    half = math.hypot(one.value - one.low, other.value - other.low)
+    return Statistic(value, value - half, value + half, n, method, level)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stratified:
+    """`spread` is the variance of single human ratings over the group."""
+
+    value: float
+    variance: float
+    spread: float
+    freedom: float
+
+
+def _stratified(
+    y: Floats, strata: Sequence[Hashable], sizes: Mapping[Hashable, int]
+) -> _Stratified:
+    if len(strata) != len(y):
+        raise ValueError(f"{len(strata)} strata for {len(y)} ratings")
+    if len(y) < 3:
+        raise TooFewRatings(f"{len(y)} human ratings where at least 3 are needed; rate more")
+    groups = {one: y[[label == one for label in strata]] for one in sizes}
+    empty = [str(one) for one, scores in groups.items() if not len(scores)]
+    if empty:
+        raise TooFewRatings(f"people rated no unit that the judge gave {', '.join(empty)}")
+    size = np.array([sizes[one] for one in groups], dtype=np.float64)
+    count = np.array([len(scores) for scores in groups.values()], dtype=np.float64)
+    share = size / size.sum()
+    centre = np.array([scores.mean() for scores in groups.values()])
+    squares = np.array([((scores - scores.mean()) ** 2).sum() for scores in groups.values()])
+    within = len(y) - len(groups)
+    pooled = squares.sum() / within if within else float(y.var(ddof=1))
+    spreads = (squares + pooled) / count  # count - 1 own deviations and a pooled one
+    value = float(share @ centre)
+    part = share**2 * (1 - count / size) * spreads / count
+    whole = float(share @ [((scores - value) ** 2).mean() for scores in groups.values()])
+    whole *= len(y) / (len(y) - 1)
+    variance = float(part.sum()) + whole / size.sum()
+    terms = (part**2 / count).sum() + (whole / size.sum()) ** 2 / (len(y) - 1)
+    freedom = variance**2 / terms if terms > 0 else float(len(y) - 1)
+    return _Stratified(value, variance, whole, min(freedom, float(len(y) - 1)))
 
 
 def _group(

@@ -2,10 +2,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from autointerp.errors import TooFewRatings
+from autointerp.human_plans import draw
 from autointerp.stats.means import mean, mean_difference
-from autointerp.stats.ppi import power_mean, predict_difference, predict_mean
+from autointerp.stats.ppi import (
+    power_mean,
+    predict_difference,
+    predict_difference_stratified,
+    predict_mean,
+    predict_mean_stratified,
+)
 
 
 def rated(n, others, seed=0, noise=0.7):
@@ -171,3 +179,55 @@ def test_a_judges_own_scale_does_not_matter(seed, scale, shift):
     assert (moved.value, moved.low, moved.high) == pytest.approx(
         (found.value, found.low, found.high), rel=1e-6
     )
+
+
+def test_a_stratified_prediction_weighs_each_stratum_by_its_size():
+    # 80 units that the judge gave 1, people 1, 1, 3 (mean 5/3); 20 that it gave 5, people 5, 4.
+    found = predict_mean_stratified([1, 1, 3, 5, 4], [1, 1, 1, 5, 5], {1: 80, 5: 20})
+    assert found.mean.value == pytest.approx(0.8 * 5 / 3 + 0.2 * 4.5)
+    assert found.human_only.value == pytest.approx(found.mean.value)  # both weigh by 1/π
+    assert found.mean.n == (5, 95)
+    assert found.mean.low < found.mean.value < found.mean.high
+
+
+def test_a_stratified_difference_is_that_of_its_means():
+    first = ([1, 1, 3, 5, 4], [1, 1, 1, 5, 5], {1: 80, 5: 20})
+    second = ([1, 2, 2, 5, 3], [1, 1, 1, 5, 5], {1: 20, 5: 80})
+    found = predict_difference_stratified(first, second)
+    assert found.difference.value == pytest.approx(
+        predict_mean_stratified(*first).mean.value - predict_mean_stratified(*second).mean.value
+    )
+    assert found.difference.low < found.difference.value < found.difference.high
+
+
+def test_a_stratum_that_nobody_rated_gives_no_prediction():
+    with pytest.raises(TooFewRatings, match="the judge gave 4"):
+        predict_mean_stratified([1, 2, 5], [1, 1, 5], {1: 9, 4: 3, 5: 9})
+
+
+def test_stratified_predictions_cover_the_mean_and_unweighted_ones_would_not():
+    rng = np.random.default_rng(0)
+    covered = naive = 0
+    truth = float(latent_scores(rng, 400_000)[0].mean())
+    for _ in range(500):
+        human, judge = latent_scores(rng, 200)
+        strata = {f"i{place}": ("features", int(score)) for place, score in enumerate(judge)}
+        drawn = draw(strata, 30, rng)
+        places = [int(one.item[1:]) for one in drawn]
+        sizes = {int(score): int((judge == score).sum()) for score in np.unique(judge)}
+        found = predict_mean_stratified(human[places], [int(judge[p]) for p in places], sizes)
+        covered += found.mean.low <= truth <= found.mean.high
+        plain = stats.t.interval(0.95, 29, human[places].mean(), stats.sem(human[places]))
+        naive += plain[0] <= truth <= plain[1]
+    assert covered / 500 >= 0.93
+    assert naive / 500 < 0.9
+
+
+def latent_scores(rng, n):
+    """Return human and judge scores 1 to 5 of correlation about 0.7; high ones are scarce."""
+    latent = rng.normal(size=n)
+    cuts = [0.2, 0.8, 1.3, 1.8]
+    human, judge = (
+        1.0 + np.digitize(latent + rng.normal(scale=0.5, size=n), cuts) for _ in range(2)
+    )
+    return human, judge
