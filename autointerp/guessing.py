@@ -156,3 +156,13 @@ def _against_others(
 
     rest = np.sum([row(table) for table in others], axis=0) if others else np.zeros(3)
     return np.stack([np.array(row(counts)), rest]).astype(np.int64)
+
+
+def guessers(run: Run, rubric_digest: str) -> list[str]:
+    """Return the raters that were asked what the items of a rubric were."""
+    rows = run.rows(
+        "SELECT DISTINCT g.rater FROM current_guess g JOIN item i USING (item_id)"
+        " WHERE i.rubric_digest = ? ORDER BY g.rater",
+        [rubric_digest],
+    )
+    return [row[0] for row in rows]

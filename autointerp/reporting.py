@@ -20,6 +20,7 @@ from autointerp.additions import addition, names_in
 from autointerp.comparing import compare, estimate_rows
 from autointerp.errors import BadInput, StorageError
 from autointerp.panels import Block, Figure, Heading, Material, Prose, Table, UnitBrowser
+from autointerp.people import ingest_journals
 from autointerp.store import RUNS, Run, now, open_run, save_table
 
 REPORTS = Path("reports")
@@ -97,6 +98,8 @@ def report(
     try:
         comparisons = []
         for run, writable in opened:
+            if writable:
+                ingest_journals(run)  # what people rated since
             comparison = compare(run)
             if writable:
                 run.replace_estimates(estimate_rows(comparison))

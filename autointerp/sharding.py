@@ -103,7 +103,7 @@ def harvest_shards(
     share: Share = Share(),
     progress: Progress = lambda tokens: None,
 ) -> Iterator[HarvestedUnit] | None:
-    """Return every wanted unit, made one by one, as `harvest` does, going on where an earlier call was stopped.
+    """Return every wanted unit, made one by one, going on where an earlier call was stopped.
 
     Checkpoints stand under `folder`, one file a process; `forget` deletes them. Processes other
     than the first do their share and return None; the first waits for the rest.

@@ -9,12 +9,12 @@ does not depend on the layer.
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,9 @@ from autointerp.subjects.language_model import HookedLanguageModel
 
 LATENTS, UNITS, CONTEXT, ROWS = 16_384, 200, 128, 32
 SITE, EMBEDDING = "layers.3.mlp", "gpt_neox.embed_in"
-RATIO_TOKENS, PAIRS = 60_000, 3
+RATIO_TOKENS, PAIRS = 40_000, 2
 ALL_TOKENS = 40_000
-DENSITY = 0.01
+QUANTILE = 2.33  # of a normal distribution: 1 % lies over it
 SETTINGS = HarvestSettings(window=CONTEXT, rows=ROWS)
 
 
@@ -76,16 +76,14 @@ def subject_at(site: str, tokens: int, activation: str) -> Subject:
 
 
 def sae_on(x: Tensor, activation: str) -> SparseAutoencoder:
-    """Return an SAE of random directions, each of which fires on 1 % of `x`."""
+    """Return an SAE of random directions, each of which fires on about 1 % of `x`."""
     W_enc = torch.randn(x.shape[1], LATENTS) / x.shape[1] ** 0.5
-    bias = torch.zeros(LATENTS)
-    k = None
+    bias, k = torch.zeros(LATENTS), None
     if activation == "topk":
         k = 32
     else:
-        for some in range(0, LATENTS, 1024):
-            reach = slice(some, some + 1024)
-            bias[reach] = -torch.quantile((x - x.mean(0)) @ W_enc[:, reach], 1 - DENSITY, dim=0)
+        pre = (x - x.mean(0)) @ W_enc
+        bias = -(pre.mean(0) + QUANTILE * pre.std(0))
     return SparseAutoencoder(
         W_enc, bias, W_enc.T.contiguous(), x.mean(0), activation=activation, k=k
     )
@@ -145,16 +143,21 @@ def least_ratio(activation: str) -> float:
 
 
 def memory(tokens: int, features: int, neurons: int) -> None:
-    """Print this process's peak memory, and how much of that came after the model was there."""
+    """Print the peak memory of a harvest, and how much of it is above model and SAE."""
     torch.set_num_threads(1)
     subject = subject_at(EMBEDDING, tokens, "relu")
-    before = peak_mb()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is that of making the model
+    before = resident_mb("VmRSS")
     run(subject, wanted(subject, features, neurons), tokens)
-    print(json.dumps({"peak": peak_mb(), "above": peak_mb() - before}))
+    peak = resident_mb("VmHWM")
+    print(json.dumps({"peak": peak, "above": peak - before}))
 
 
-def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def resident_mb(name: str) -> float:
+    """Return this process's memory now (VmRSS) or at its peak (VmHWM). Linux only."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    [line] = [line for line in lines if line.startswith(f"{name}:")]
+    return int(line.split()[1]) / 1024
 
 
 def measured(tokens: int, features: int, neurons: int) -> dict[str, float]:

@@ -1,14 +1,18 @@
 """Ratings and key in, estimates out: on runs whose answers are known beforehand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fabricate import add_scores, fabricate_run
 
+from autointerp.blinding import make_items
 from autointerp.comparing import Comparison, compare, estimate_rows
 from autointerp.errors import TooFewRatings
 from autointerp.estimates import Judgement, nearest_level
+from autointerp.records import Rating
+from autointerp.rubrics import load_rubric
 
 # SEEDS §1: scores 1 to 5 of the founding experiments.
 HUMAN = {"features": [4, 4, 6, 4, 30], "neurons": [28, 7, 3, 7, 7]}
@@ -183,3 +187,25 @@ def test_a_run_without_ratings_says_so(tmp_path: Path):
 def test_a_mean_between_two_levels_counts_at_the_nearer_and_a_half_at_the_upper():
     scores = np.array([1.0, 1.4, 1.5, 2.6, 5.0, 7.0])
     assert nearest_level(scores, (1, 2, 3, 5)).tolist() == [1, 1, 2, 3, 5, 5]
+
+
+def test_a_user_s_own_rubric_gives_its_scale_and_text_without_its_file(tmp_path: Path):
+    own = replace(load_rubric("interpretability-1-5"), id="own", text="{shown} {scale} {reply}")
+    with fabricate_run(tmp_path, {"features": 4, "neurons": 4}) as run:
+        make_items(run, run.units("features"), own, "shown")
+        items = run.rows("SELECT item_id FROM item")
+        run.add_rater("mine", is_llm=True)
+        run.add_ratings([Rating(i, own.id, own.digest, "mine", 0, "ok", 3) for (i,) in items])
+        judgement = only(compare(run))
+        assert judgement.scale.rubric == own  # though only the score 3 was given
+        assert judgement.scale.scores == (1, 2, 3, 4, 5)
+        assert judgement.is_llm is True
+
+
+def test_what_a_rater_is_comes_from_the_run_and_not_from_its_name(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 4, "neurons": 4}) as run:
+        add_scores(run, "features", "model:a", [1, 1, 1, 1, 0])
+        run.connection.execute("DELETE FROM rater")
+        assert only(compare(run)).is_llm is None
+        run.add_rater("model:a", is_llm=False)
+        assert only(compare(run)).is_llm is False

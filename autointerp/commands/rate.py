@@ -78,6 +78,11 @@ def command(
     pack: Path = typer.Option(
         None, help="People: rate this file of `autointerp pack`.", show_default=False
     ),
+    guess: bool = typer.Option(
+        False,
+        "--guess",
+        help="Models: ask of each rated item, too, whether it is a feature, a neuron or a control.",
+    ),
     explainer: str = typer.Option(
         None,
         help="Rubrics about a description: whose.",
@@ -149,4 +154,8 @@ def command(
         rate_descriptions(wish, Choice(explainer=explainer), console, contexts, dry_run)
         return None
     rate(wish, console, dry_run=dry_run)
+    if guess and not dry_run:
+        from autointerp.guessing_models import guess_by_model
+
+        guess_by_model(wish, console)
     return None

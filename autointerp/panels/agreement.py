@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
+from autointerp.agreeing import agreements, attention, is_person
 from autointerp.comparing import Comparison
 from autointerp.estimates import Scale, nearest_level
 from autointerp.panels import Block, Figure, Material, Prose, Table
 from autointerp.panels._style import CELL_DARK, CELL_LIGHT, sheet
-from autointerp.panels._words import interval, number
+from autointerp.panels._words import interval, number, percent
+from autointerp.rubrics import Rubric
 from autointerp.stats.agreement import (
     Agreement,
     agreement,
@@ -45,8 +47,9 @@ def show(material: Material) -> list[Block]:
     found = []
     for comparison, run in zip(material.comparisons, material.runs, strict=True):
         found += [*between_raters(comparison), *within_raters(comparison, run)]
+    watched = _attention(material)
     if not found:
-        return []
+        return watched
     blocks: list[Block] = [
         Prose(
             "On units that both rated. Alpha is Krippendorff's for ordinal scores, kappa Cohen's "
@@ -72,7 +75,70 @@ def show(material: Material) -> list[Block]:
                 )
             )
     blocks.append(_table(found))
-    return blocks
+    people = _people(material)
+    return [*blocks, *people, *watched]
+
+
+def _rubrics(comparison: Comparison) -> list[Rubric]:
+    """Return the rubrics that people have rated on, as far as they are at hand."""
+    found = {j.rubric_digest: j.scale.rubric for j in comparison.judgements if is_person(j.rater)}
+    return [rubric for rubric in found.values() if rubric is not None]
+
+
+def _people(material: Material) -> list[Block]:
+    """Return how people agree: with each other, with themselves, and with each model."""
+    rows, cells = [], []
+    for comparison, run in zip(material.comparisons, material.runs, strict=True):
+        for rubric in _rubrics(comparison):
+            for one in agreements(run, rubric, np.random.default_rng(0)):
+                named = {"alpha": one.alpha, "kappa": one.kappa, "spearman": one.spearman}
+                who = one.raters[0] if one.kind == "oneself" else ", ".join(one.raters)
+                rows.append(
+                    {"run": run.name, "rubric": rubric.id, "of": one.kind, "who": who}
+                    | {"units": one.units}
+                    | {
+                        f"{name}{end}": getattr(s, attribute)
+                        for name, s in named.items()
+                        for end, attribute in (("", "value"), ("_low", "low"), ("_high", "high"))
+                    }
+                )
+                cells.append(
+                    [rubric.id, one.kind, who, str(one.units)]
+                    + [_or_undefined(s) for s in named.values()]
+                )
+    if not rows:
+        return []
+    caption = "People: first ratings one by one, controls left out; oneself by hidden repeats"
+    headings = ["rubric", "of", "who", "units", "alpha", "kappa", "Spearman"]
+    return [Table("people", caption, pd.DataFrame(rows), headings, cells)]
+
+
+def _attention(material: Material) -> list[Block]:
+    """Return how each person rated the gold items."""
+    rows, cells = [], []
+    for comparison, run in zip(material.comparisons, material.runs, strict=True):
+        for rubric in _rubrics(comparison):
+            for one in attention(run, rubric):
+                planted, shuffled = one.n
+                rows.append(
+                    {"run": run.name, "rubric": rubric.id, "rater": one.rater}
+                    | {"planted": one.planted, "n_planted": planted}
+                    | {"shuffled": one.shuffled, "n_shuffled": shuffled}
+                    | {"pairs_right": one.pairs_right}
+                )
+                means = [
+                    f"{number(one.planted)} ({planted})",
+                    f"{number(one.shuffled)} ({shuffled})",
+                ]
+                cells.append([rubric.id, one.rater, *means, percent(one.pairs_right)])
+    if not rows:
+        return []
+    caption = (
+        "Attention: people's mean on gold items (their number), and the share of pairs in which "
+        "the planted one got more; inattention gives 50 %"
+    )
+    headings = ["rubric", "rater", "planted", "shuffled", "pairs right"]
+    return [Table("attention", caption, pd.DataFrame(rows), headings, cells)]
 
 
 def between_raters(comparison: Comparison) -> Iterator[Agreed]:

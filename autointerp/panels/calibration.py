@@ -243,7 +243,7 @@ def _rows(one: Calibrated) -> Iterator[dict[str, object]]:
             if all(each.strata for each in drawn):
                 found = predict_difference_stratified(
                     *((one.both[name][0], one.drawn[name].strata, one.drawn[name].sizes)
-                      for name in PRIMARY)  # type: ignore[arg-type]
+                      for name in PRIMARY)
                 )  # fmt: skip
             elif any(each.strata for each in drawn):
                 raise TooFewRatings("people's units of the two sources were drawn in two ways")

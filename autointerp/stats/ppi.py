@@ -220,7 +220,8 @@ def predict_mean_stratified(
     The variance is that of double sampling: of the group's own units as a sample, S²/N, and of
     the rated ones within strata. A stratum's spread counts one pooled deviation beside its own,
     for two ratings that happen to agree do not show that all would; t has Satterthwaite's degrees
-    of freedom.
+    of freedom, units less strata at most. Measured coverage of 95 % intervals is 93 to 94 % at
+    n = 20 to 50 of 200 where most scores are the lowest: the misses lie on one side, by skew.
 
     Raises TooFewRatings for fewer than 3 ratings, or a stratum without any.
     Source: Cochran 1977, Sampling Techniques, 12.2; Fisch et al. 2024, arXiv 2406.04291
@@ -324,7 +325,7 @@ def _stratified(
     variance = float(part.sum()) + whole / size.sum()
     terms = (part**2 / count).sum() + (whole / size.sum()) ** 2 / (len(y) - 1)
     freedom = variance**2 / terms if terms > 0 else float(len(y) - 1)
-    return _Stratified(value, variance, whole, min(freedom, float(len(y) - 1)))
+    return _Stratified(value, variance, whole, min(freedom, float(max(1, within))))
 
 
 def _group(

@@ -209,7 +209,7 @@ def test_stratified_predictions_cover_the_mean_and_unweighted_ones_would_not():
     rng = np.random.default_rng(0)
     covered = naive = 0
     truth = float(latent_scores(rng, 400_000)[0].mean())
-    for _ in range(500):
+    for _ in range(400):
         human, judge = latent_scores(rng, 200)
         strata = {f"i{place}": ("features", int(score)) for place, score in enumerate(judge)}
         drawn = draw(strata, 30, rng)
@@ -219,8 +219,9 @@ def test_stratified_predictions_cover_the_mean_and_unweighted_ones_would_not():
         covered += found.mean.low <= truth <= found.mean.high
         plain = stats.t.interval(0.95, 29, human[places].mean(), stats.sem(human[places]))
         naive += plain[0] <= truth <= plain[1]
-    assert covered / 500 >= 0.93
-    assert naive / 500 < 0.9
+    # 93.7 % over 1,000 draws; the standard error of 400 is 1.2 %.
+    assert covered / 400 >= 0.91
+    assert naive / 400 < 0.85
 
 
 def latent_scores(rng, n):
