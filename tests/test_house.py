@@ -17,7 +17,8 @@ ROOMS = """
     subjects training sources reservoirs harvesting objects sharding sampling probes blinding
     raters scorers budget pacing retrying engine rating rating_bar explaining hardening specifying
     scoring batching estimating pipeline planted checking health describing
-    stats estimates comparing agreeing guessing crediting human_plans journals people guessing_models
+    stats estimates comparing agreeing guessing crediting human_plans journals people
+    guessing_models
     panels reporting summarising
     exchange importing packs terminal initialising
     commands cli __main__

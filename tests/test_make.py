@@ -52,7 +52,12 @@ def test_ci_makes_an_environment_of_its_own_and_ends_with_the_tests():
     file = ROOT / ".ci" / "run"
     assert os.access(file, os.X_OK)
     subprocess.run(["bash", "-n", file], check=True)
-    assert file.read_text().rstrip().endswith("make --no-print-directory test VENV=.ci-venv")
+    install, tests = file.read_text().splitlines()[-2:]
+    assert install == "make --no-print-directory .ci-venv/.installed VENV=.ci-venv"
+    assert tests.startswith("exec .ci-venv/bin/python -m pytest ")
+    assert would_make(".ci-venv/.installed", "VENV=.ci-venv", "--always-make")[-1] == (
+        "touch .ci-venv/.installed"
+    )
 
 
 def test_the_help_names_every_target():
