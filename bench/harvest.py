@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,12 +82,13 @@ def peak_mb(tokens: int) -> float:
 
 def memory(tokens: int) -> None:
     """Print the peak resident size of this process after a harvest."""
-    import resource
-
     settings = limited(RunSettings(), tokens)
     subject = load_subject(settings.subject)
     harvest(subject, opened(subject, 200, settings), settings.harvest, 0, 1e-4, 1.0)
-    print(json.dumps({"mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    # Not ru_maxrss, which a process inherits from the one that started it.
+    status = Path("/proc/self/status").read_text("utf-8")
+    [peak] = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
+    print(json.dumps({"mb": int(peak) / 1024}))
 
 
 def limited(settings: RunSettings, tokens: int) -> RunSettings:
