@@ -8,36 +8,39 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-# In JSON a quotation mark inside a text is escaped, so this matches a key and never a text.
+# In JSON a quotation mark inside a text is escaped, so these match a key and never a text.
+SCORE = re.compile(rb'(?<!\\)"score"\s*:\s*(-?\d+)')
 ACTIVATION = re.compile(r'(?<!\\)"activation"\s*:\s*(\d+)')
-SCORE = re.compile(r'(?<!\\)"score"\s*:\s*(?=-?\d)')
 
 
 def score_alternatives(text: str, tokens: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the alternatives at the token in which the score's digits begin.
 
-    `tokens` are a chat completion's `logprobs.content`, which spell `text`. The result has
+    `tokens` are a chat completion's `logprobs.content`. The place is sought in what they spell,
+    byte by byte: servers trim the text, and split characters over tokens. The result has
     `before`, the characters of that token ahead of the digits, and `top`, pairs of text and log
-    probability. None if the token cannot be found.
+    probability. None if tokens and text do not give the same score.
     """
-    found = SCORE.search(text)
-    if found is None:
+    pieces = [_spelled(token) for token in tokens]
+    found, meant = SCORE.search(b"".join(pieces)), SCORE.search(text.encode("utf-8", "replace"))
+    if found is None or meant is None or found[1] != meant[1]:
         return None
-    offset, end = found.end(), 0
-    for token in tokens:
-        spelled = token.get("token")
-        if not isinstance(spelled, str):
-            return None
-        begin, end = end, end + len(spelled)
+    offset, end = found.start(1), 0
+    for token, piece in zip(tokens, pieces, strict=True):
+        begin, end = end, end + len(piece)
         if end > offset:
-            if text[begin:end] != spelled:
-                return None  # tokens that split a character; the offsets do not hold
             top = token.get("top_logprobs") or [token]
             return {
-                "before": spelled[: offset - begin],
+                "before": piece[: offset - begin].decode("utf-8", "replace"),
                 "top": [[str(one["token"]), float(one["logprob"])] for one in top],
             }
     return None
+
+
+def _spelled(token: dict[str, Any]) -> bytes:
+    """Return a token's bytes; some servers give its text alone."""
+    spelled = token.get("bytes")
+    return bytes(spelled) if spelled is not None else str(token.get("token", "")).encode()
 
 
 def expected_score(

@@ -68,3 +68,23 @@ def test_without_a_score_among_the_alternatives_there_is_no_mean() -> None:
 def test_tokens_that_do_not_spell_the_text_give_nothing() -> None:
     assert score_alternatives('{"score": 2}', [token("something else altogether")]) is None
     assert score_alternatives("no score", [token("no score")]) is None
+
+
+def test_a_text_that_the_server_trimmed_is_aligned_by_its_tokens() -> None:
+    # The tokens spell a newline, and a character in two halves, that the text has otherwise.
+    text = '{"rationale": "é", "score": 4}'
+    first, second = "é".encode()
+    tokens = [
+        token("\n\n"),
+        token('{"rationale": "'),
+        {**token("\ufffd"), "bytes": [first]},
+        {**token("\ufffd"), "bytes": [second]},
+        token('", "score": '),
+        token("4", **{"4": 1.0}),
+        token("}"),
+    ]
+    assert score_alternatives(text, tokens) == {"before": "", "top": [["4", 0.0]]}
+
+
+def test_tokens_that_spell_another_score_give_nothing() -> None:
+    assert score_alternatives('{"score": 4}', [token('{"score": '), token("5"), token("}")]) is None
