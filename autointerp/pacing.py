@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager
 
 from autointerp.raters import Headroom
 
-FIRST = 32
+FIRST = 64
 LONGEST_PAUSE_S = 300.0
 
 
 class ConcurrencyLimit:
-    """Slots for calls in flight: few at first, more while all are taken, half on a refusal.
+    """Slots for calls in flight: 64 at first, more while all are taken, half on a refusal.
 
     Grows by one for each reply until the first refusal, which doubles it every round; after that
     by one a round. A refused call that was sent before the limit last fell says nothing new.

@@ -308,10 +308,10 @@ def test_refusals_lower_the_number_of_calls_at_once(run: Run, server: LoopbackSe
 
     server.fault_for = crowded
     retry = RetryPolicy(retries=20, first_wait_s=0.05, longest_wait_s=0.3)
-    counts = rate(run, openai_rater(server), count=120, retry=retry)
-    assert counts.statuses == {"ok": 120}
+    counts = rate(run, openai_rater(server), count=300, retry=retry)
+    assert counts.statuses == {"ok": 300}
     refused = sum(stop == "error" for _, stop in attempts(run))
-    assert refused < 80
+    assert refused < 350  # about 130; without halving about 900
 
 
 def test_the_headers_limits_are_kept(run: Run, server: LoopbackServer) -> None:
