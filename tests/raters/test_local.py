@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from autointerp.checking import check_rater
+from autointerp.checking import auc, make_kit
 from autointerp.errors import BadInput
 from autointerp.keys import key_variable
 from autointerp.pipeline import load_rater
 from autointerp.raters import RaterOptions, local, openai
 from autointerp.raters.local import file_fingerprint
-from autointerp.rating import RatingPolicy, rate_items
+from autointerp.rating import rate_items
 from autointerp.records import Item, ItemContext
 from autointerp.rubrics import load_rubric
 from autointerp.settings import RunSettings
@@ -105,7 +105,18 @@ def test_a_real_server_is_probed_like_any_other(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.weights
 def test_real_weights_tell_clean_units_from_noise_by_likelihood(tmp_path: Path) -> None:
     rater = load_rater(f"likelihood:{WEIGHTS}", RaterOptions())
-    result = check_rater(rater, RUBRIC, 4, RatingPolicy(), runs=tmp_path)
-    assert set(result.statuses) == {"ok"}
-    assert result.auc_clean_unclean is not None
-    assert result.auc_clean_unclean > 0.75
+    kit = {
+        one.item.id: one
+        for one in make_kit(RUBRIC, rater, 4)
+        if one.part == "plain" and one.grade in ("clean", "noise")
+    }
+    with open_run("r", RunSettings(), folder=tmp_path) as run:
+        counts = rate_items(
+            run, list(kit), RUBRIC, rater, load=lambda ids: [kit[one].item for one in ids]
+        )
+        assert counts.statuses == {"ok": 8}
+        scores: dict[str, list[int]] = {"clean": [], "noise": []}
+        for item, score in run.rows("SELECT item_id, score FROM current_rating"):
+            scores[kit[item].grade].append(score)
+    # Of 12 clean and 12 noise units of the kit, every clean one scored higher than every noise one.
+    assert (auc(scores["clean"], scores["noise"]) or 0) > 0.8
