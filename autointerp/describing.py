@@ -7,7 +7,7 @@ rater, and a run that is not there is harvested first.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rich.console import Console
@@ -19,14 +19,17 @@ from autointerp.explaining import (
     choose_explainer,
     eligible_units,
     explain_probes,
+    explainer_name,
     explainers,
     explanations,
 )
 from autointerp.hardening import hard_contexts
+from autointerp.logit_effects import logit_effects
 from autointerp.pipeline import Wish, ask, load_rater, wanted_units
 from autointerp.probes import Probe, add_probes, probe_item
 from autointerp.raters import Rater, ServedRater
 from autointerp.rating import RatingCounts
+from autointerp.records import LogitEffects
 from autointerp.rubrics import Rubric, load_rubric
 from autointerp.sampling import draw_units
 from autointerp.scorers import scorer
@@ -35,7 +38,7 @@ from autointerp.settings import load_settings
 from autointerp.specifying import description_probes
 from autointerp.store import Run, open_run
 from autointerp.subjects import load_subject
-from autointerp.tasks import EXPLAIN, Form, Task
+from autointerp.tasks import EXPLAIN, EXPLAIN_LOGITS, Form, Task
 
 CONTEXTS = 30  # that a description is rated on
 TOKENS_OUT_EACH: dict[Form, int] = {"describe": 60, "judge": 12, "predict": 30, "choose": 10}
@@ -59,34 +62,67 @@ class Choice:
 # --------------------------------------------------------------------------------- explain
 
 
-def explain(wish: Wish, choice: Choice, console: Console, dry_run: bool = False) -> RatingCounts:
-    """Have the rater describe the units of the run that it has not described yet."""
+def explain(
+    wish: Wish,
+    choice: Choice,
+    console: Console,
+    dry_run: bool = False,
+    with_effects: bool = False,
+) -> RatingCounts:
+    """Have the rater describe the units of the run that it has not described yet.
+
+    `with_effects`: it is shown logit effects, for which the run's subject is loaded. Raises
+    BadInput if the rater is no language model: rules of words make nothing of them.
+    """
     rater = load_rater(wish.rater, wish.options)
+    if with_effects and not rater.is_llm:
+        raise BadInput(
+            f"--logit-effects: {rater.name} reads contexts alone; name a language model, as in "
+            "--rater anthropic:MODEL"
+        )
+    name = explainer_name(rater.name, with_effects)
     with open_run(wish.run, folder=wish.runs) as run:
         units = eligible_units(run, choice.sources, choice.n)
+        effects = _effects(run, units, console) if with_effects else None
         if dry_run:
-            probes = explain_probes(run, units, rater.evidence)
-            console.print(f"explain: {_cost(run, rater, EXPLAIN, probes, len(units))}")
+            task = EXPLAIN if effects is None else EXPLAIN_LOGITS
+            probes = explain_probes(run, units, rater.evidence, effects)
+            console.print(f"explain: {_cost(run, rater, task, probes, len(units))}")
             return RatingCounts(0, Counter())
-        counts = _explain(run, units, rater, wish, console)
-        known = explanations(run, rater.name, choice.sources, choice.n)
+        counts = _explain(run, units, rater, wish, console, effects)
+        known = explanations(run, name, choice.sources, choice.n)
     told = sum(one.says_something for one in known)
     unknown = sum(one.status == "ok" for one in known) - told
     fates = Counter(one.status for one in known if one.status != "ok")
     console.print(
-        f"run '{wish.run}': {rater.name} describes {told} of {len(units)} units; "
+        f"run '{wish.run}': {name} describes {told} of {len(units)} units; "
         f"{unknown} Unknown" + "".join(f", {k} {status}" for status, k in sorted(fates.items()))
     )
     return counts
 
 
+def _effects(run: Run, units: Mapping[int, str], console: Console) -> dict[int, LogitEffects]:
+    """Return the logit effects of units, and say which sources have none."""
+    effects, without = logit_effects(run, list(units))
+    console.print(f"logit effects of {len(effects)} of {len(units)} units")
+    for source, reason in without.items():
+        console.print(f"note: none of {source}: {reason}", highlight=False, markup=False)
+    return effects
+
+
 def _explain(
-    run: Run, units: Sequence[int] | dict[int, str], rater: Rater, wish: Wish, console: Console
+    run: Run,
+    units: Sequence[int] | dict[int, str],
+    rater: Rater,
+    wish: Wish,
+    console: Console,
+    effects: Mapping[int, LogitEffects] | None = None,
 ) -> RatingCounts:
-    ids = add_probes(run, explain_probes(run, units, rater.evidence))
-    asked = replace(wish, rubric=EXPLAIN.id, repeats=1)
-    counts = ask(run, sorted(set(ids)), EXPLAIN, rater, asked, console)
-    run.log("explained", rater=rater.name, statuses=dict(counts.statuses))
+    task = EXPLAIN if effects is None else EXPLAIN_LOGITS
+    ids = add_probes(run, explain_probes(run, units, rater.evidence, effects))
+    asked = replace(wish, rubric=task.id, repeats=1)
+    counts = ask(run, sorted(set(ids)), task, rater, asked, console)
+    run.log("explained", rater=rater.name, task=task.id, statuses=dict(counts.statuses))
     return counts
 
 
