@@ -61,7 +61,8 @@ def show(material: Material) -> list[Block]:
             ],
         )
     )
-    blocks += [Heading("Statistics"), *_statistics(material)]
+    if any(True for _ in material.judgements):
+        blocks += [Heading("Statistics"), *_statistics(material)]
     blocks.append(Heading("What raters were asked"))
     shown: set[str] = set()
     for comparison, run in zip(material.comparisons, material.runs, strict=True):
