@@ -25,7 +25,7 @@ from autointerp.explaining import (
 )
 from autointerp.hardening import hard_contexts
 from autointerp.logit_effects import logit_effects
-from autointerp.pipeline import Wish, ask, load_rater, wanted_units
+from autointerp.pipeline import Wish, ask, load_rater, open_telling, wanted_units
 from autointerp.probes import Probe, add_probes, probe_item
 from autointerp.raters import Rater, ServedRater
 from autointerp.rating import RatingCounts
@@ -156,11 +156,12 @@ def rate_descriptions(
 ) -> RatingCounts:
     """Rate descriptions under a rubric about them, each on `contexts` held-out contexts.
 
-    A run that is there is taken as it is; one that is not is harvested as the wish says.
+    A run that is there is taken as it is; one that is not is harvested as the wish says, but not
+    for a dry run.
     """
     rubric = load_rubric(wish.rubric)
     rater = load_rater(wish.rater, wish.options)
-    with _run(wish, console) as run:
+    with open_run(wish.run, folder=wish.runs) if dry_run else _run(wish, console) as run:
         if dry_run:
             name = choose_explainer(run, choice.explainer)
             known = explanations(run, name, choice.sources, choice.n)
@@ -196,7 +197,7 @@ def _run(wish: Wish, console: Console) -> Run:
             raise
     settings = load_settings(wish.subject, wish.seed)
     subject = load_subject(settings.subject)
-    run = open_run(wish.run, settings, subject, wish.runs)
+    run = open_telling(wish, settings, subject, console)
     console.print(f"harvesting {', '.join(f'{n} {name}' for name, n in wanted.items())}")
     draw_units(run, subject, wanted)
     return run
