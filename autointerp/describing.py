@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 
 from autointerp.errors import BadInput, UnknownName
-from autointerp.estimating import BYTES_PER_TOKEN
+from autointerp.estimating import BYTES_PER_TOKEN, reply_tokens
 from autointerp.explaining import (
     Explanation,
     choose_explainer,
@@ -38,10 +38,9 @@ from autointerp.settings import load_settings
 from autointerp.specifying import description_probes
 from autointerp.store import Run, open_run
 from autointerp.subjects import load_subject
-from autointerp.tasks import EXPLAIN, EXPLAIN_LOGITS, Form, Task
+from autointerp.tasks import EXPLAIN, EXPLAIN_LOGITS
 
 CONTEXTS = 30  # that a description is rated on
-TOKENS_OUT_EACH: dict[Form, int] = {"describe": 60, "judge": 12, "predict": 30, "choose": 10}
 
 
 @dataclass(frozen=True)
@@ -280,7 +279,7 @@ def _cost(run: Run, rater: Rater, task: Rubric, probes: Sequence[Probe], units: 
         for p in sample
     ) / len(sample)
     tokens_in = calls * size / BYTES_PER_TOKEN
-    tokens_out = float(sum(_tokens_out(task, probe) for probe in probes))
+    tokens_out = float(sum(reply_tokens(task, len(probe.questions)) for probe in probes))
     scale = 1000 / max(1, units)
     text += (
         f"; per 1,000 units about {scale * tokens_in / 1e6:,.1f}M tokens in, "
@@ -290,11 +289,3 @@ def _cost(run: Run, rater: Rater, task: Rubric, probes: Sequence[Probe], units: 
         return f"{text}; price unknown (--price-in, --price-out)"
     cost = rater.price.cost_usd(round(tokens_in), round(tokens_out))
     return f"{text}, ${scale * cost:,.2f} (these {units}: ${cost:,.2f})"
-
-
-def _tokens_out(task: Rubric, probe: Probe) -> int:
-    if not isinstance(task, Task):
-        return 60  # a rationale and a score
-    if task.form in ("describe", "choose"):
-        return 60
-    return 10 + TOKENS_OUT_EACH[task.form] * len(probe.questions)

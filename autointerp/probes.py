@@ -104,7 +104,7 @@ def over_intervals(contexts: dict[int, Context], count: int) -> list[int]:
     alike.
 
     Intervals take turns from the strongest; where their draws run out, the strongest contexts of
-    all fill up.
+    all fill up. Of more intervals than `count`, those taken lie evenly from strong to weak.
     """
     groups: dict[int, list[int]] = {}
     for number, context in contexts.items():
@@ -113,6 +113,9 @@ def over_intervals(contexts: dict[int, Context], count: int) -> list[int]:
     ordered = [groups[interval] for interval in sorted(groups, reverse=True)]
     longest = max(map(len, ordered), default=0)
     turns = [group[turn] for turn in range(longest) for group in ordered if turn < len(group)]
+    if 0 < count < len(ordered):  # the first ones would be the strong ones
+        chosen = np.linspace(0, len(ordered) - 1, count).round().astype(int)
+        turns = [*(ordered[place][0] for place in chosen), *turns]
     top = [n for n, c in contexts.items() if c.draw == "top" and c.activation > 0]
     return unique_places(contexts, [*turns, *top])[:count]
 
