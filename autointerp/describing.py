@@ -92,7 +92,9 @@ def explain(
         known = explanations(run, name, choice.sources, choice.n)
     told = sum(one.says_something for one in known)
     unknown = sum(one.status == "ok" for one in known) - told
-    fates = Counter(one.status for one in known if one.status != "ok")
+    fates: Counter[str] = Counter(one.status for one in known if one.status != "ok")
+    if len(units) > len(known):
+        fates["not answered yet"] = len(units) - len(known)
     console.print(
         f"run '{wish.run}': {name} describes {told} of {len(units)} units; "
         f"{unknown} Unknown" + "".join(f", {k} {status}" for status, k in sorted(fates.items()))

@@ -211,4 +211,14 @@ def test_the_command_says_how_many_have_effects_and_which_sources_have_none(
     assert told.code == 0, told.err
     assert "logit effects of 3 of 5 units" in told.err
     assert "note: none of planted: they are no directions in the model" in told.err
-    assert "+logits describes 5 of 5 units" in told.err
+    assert "+logits describes 5 of 5 units; 0 Unknown\n" in told.err
+
+
+def test_what_a_batch_has_yet_to_answer_is_said(command_line, tiny_run, tmp_path):
+    shutil.copytree(tiny_run, tmp_path / "runs")
+    with LoopbackServer() as server:
+        told = command_line(
+            "explain", "tiny", "--rater", "openai:m", "--base-url", server.openai_url,
+            "--n", 1, "--batch",
+        )  # fmt: skip
+    assert "describes 0 of 5 units; 0 Unknown, 5 not answered yet" in told.err
