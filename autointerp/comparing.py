@@ -71,11 +71,12 @@ class Comparison:
 def compare(run: Run, level: float = 0.95) -> Comparison:
     """Return what the ratings of a run say; nothing is written.
 
-    Raises TooFewRatings if the run has no ratings at all.
+    Without judgements where no unit was rated, but units were described or descriptions tried.
+    Raises TooFewRatings if there is nothing of either.
     """
     _open_key(run)
     scores = run.frame("SELECT * FROM unit_score ORDER BY rubric, rubric_digest, rater, unit_id")
-    if scores.empty:
+    if scores.empty and not run.rows("SELECT 1 FROM rating LIMIT 1"):
         raise TooFewRatings(f"run '{run.name}' has no ratings; `autointerp rate` makes some")
     units = _units(run)
     statuses = run.frame(
@@ -130,6 +131,7 @@ def _open_key(run: Run) -> None:
     run.connection.execute(
         "CREATE OR REPLACE TEMP VIEW shown AS"
         " SELECT unit_id, unnest(contexts) AS context_id FROM key"
+        " UNION SELECT unit_id, unnest(contexts) FROM explanation"
     )
     run.connection.execute(
         "CREATE OR REPLACE TEMP VIEW said AS"

@@ -7,26 +7,29 @@ rater, and a run that is not there is harvested first.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rich.console import Console
 
 from autointerp.errors import BadInput, UnknownName
-from autointerp.estimating import BYTES_PER_TOKEN
+from autointerp.estimating import BYTES_PER_TOKEN, reply_tokens
 from autointerp.explaining import (
     Explanation,
     choose_explainer,
     eligible_units,
     explain_probes,
+    explainer_name,
     explainers,
     explanations,
 )
 from autointerp.hardening import hard_contexts
-from autointerp.pipeline import Wish, ask, load_rater, wanted_units
+from autointerp.logit_effects import logit_effects
+from autointerp.pipeline import Wish, ask, load_rater, open_telling, wanted_units
 from autointerp.probes import Probe, add_probes, probe_item
 from autointerp.raters import Rater, ServedRater
 from autointerp.rating import RatingCounts
+from autointerp.records import LogitEffects
 from autointerp.rubrics import Rubric, load_rubric
 from autointerp.sampling import draw_units
 from autointerp.scorers import scorer
@@ -35,10 +38,9 @@ from autointerp.settings import load_settings
 from autointerp.specifying import description_probes
 from autointerp.store import Run, open_run
 from autointerp.subjects import load_subject
-from autointerp.tasks import EXPLAIN, Form, Task
+from autointerp.tasks import EXPLAIN, EXPLAIN_LOGITS
 
 CONTEXTS = 30  # that a description is rated on
-TOKENS_OUT_EACH: dict[Form, int] = {"describe": 60, "judge": 12, "predict": 30, "choose": 10}
 
 
 @dataclass(frozen=True)
@@ -59,34 +61,69 @@ class Choice:
 # --------------------------------------------------------------------------------- explain
 
 
-def explain(wish: Wish, choice: Choice, console: Console, dry_run: bool = False) -> RatingCounts:
-    """Have the rater describe the units of the run that it has not described yet."""
+def explain(
+    wish: Wish,
+    choice: Choice,
+    console: Console,
+    dry_run: bool = False,
+    with_effects: bool = False,
+) -> RatingCounts:
+    """Have the rater describe the units of the run that it has not described yet.
+
+    `with_effects`: it is shown logit effects, for which the run's subject is loaded. Raises
+    BadInput if the rater is no language model: rules of words make nothing of them.
+    """
     rater = load_rater(wish.rater, wish.options)
+    if with_effects and not rater.is_llm:
+        raise BadInput(
+            f"--logit-effects: {rater.name} reads contexts alone; name a language model, as in "
+            "--rater anthropic:MODEL"
+        )
+    name = explainer_name(rater.name, with_effects)
     with open_run(wish.run, folder=wish.runs) as run:
         units = eligible_units(run, choice.sources, choice.n)
+        effects = _effects(run, units, console) if with_effects else None
         if dry_run:
-            probes = explain_probes(run, units, rater.evidence)
-            console.print(f"explain: {_cost(run, rater, EXPLAIN, probes, len(units))}")
+            task = EXPLAIN if effects is None else EXPLAIN_LOGITS
+            probes = explain_probes(run, units, rater.evidence, effects)
+            console.print(f"explain: {_cost(run, rater, task, probes, len(units))}")
             return RatingCounts(0, Counter())
-        counts = _explain(run, units, rater, wish, console)
-        known = explanations(run, rater.name, choice.sources, choice.n)
+        counts = _explain(run, units, rater, wish, console, effects)
+        known = explanations(run, name, choice.sources, choice.n)
     told = sum(one.says_something for one in known)
     unknown = sum(one.status == "ok" for one in known) - told
-    fates = Counter(one.status for one in known if one.status != "ok")
+    fates: Counter[str] = Counter(one.status for one in known if one.status != "ok")
+    if len(units) > len(known):
+        fates["not answered yet"] = len(units) - len(known)
     console.print(
-        f"run '{wish.run}': {rater.name} describes {told} of {len(units)} units; "
+        f"run '{wish.run}': {name} describes {told} of {len(units)} units; "
         f"{unknown} Unknown" + "".join(f", {k} {status}" for status, k in sorted(fates.items()))
     )
     return counts
 
 
+def _effects(run: Run, units: Mapping[int, str], console: Console) -> dict[int, LogitEffects]:
+    """Return the logit effects of units, and say which sources have none."""
+    effects, without = logit_effects(run, list(units))
+    console.print(f"logit effects of {len(effects)} of {len(units)} units")
+    for source, reason in without.items():
+        console.print(f"note: none of {source}: {reason}", highlight=False, markup=False)
+    return effects
+
+
 def _explain(
-    run: Run, units: Sequence[int] | dict[int, str], rater: Rater, wish: Wish, console: Console
+    run: Run,
+    units: Sequence[int] | dict[int, str],
+    rater: Rater,
+    wish: Wish,
+    console: Console,
+    effects: Mapping[int, LogitEffects] | None = None,
 ) -> RatingCounts:
-    ids = add_probes(run, explain_probes(run, units, rater.evidence))
-    asked = replace(wish, rubric=EXPLAIN.id, repeats=1)
-    counts = ask(run, sorted(set(ids)), EXPLAIN, rater, asked, console)
-    run.log("explained", rater=rater.name, statuses=dict(counts.statuses))
+    task = EXPLAIN if effects is None else EXPLAIN_LOGITS
+    ids = add_probes(run, explain_probes(run, units, rater.evidence, effects))
+    asked = replace(wish, rubric=task.id, repeats=1)
+    counts = ask(run, sorted(set(ids)), task, rater, asked, console)
+    run.log("explained", rater=rater.name, task=task.id, statuses=dict(counts.statuses))
     return counts
 
 
@@ -120,11 +157,12 @@ def rate_descriptions(
 ) -> RatingCounts:
     """Rate descriptions under a rubric about them, each on `contexts` held-out contexts.
 
-    A run that is there is taken as it is; one that is not is harvested as the wish says.
+    A run that is there is taken as it is; one that is not is harvested as the wish says, but not
+    for a dry run.
     """
     rubric = load_rubric(wish.rubric)
     rater = load_rater(wish.rater, wish.options)
-    with _run(wish, console) as run:
+    with open_run(wish.run, folder=wish.runs) if dry_run else _run(wish, console) as run:
         if dry_run:
             name = choose_explainer(run, choice.explainer)
             known = explanations(run, name, choice.sources, choice.n)
@@ -160,7 +198,7 @@ def _run(wish: Wish, console: Console) -> Run:
             raise
     settings = load_settings(wish.subject, wish.seed)
     subject = load_subject(settings.subject)
-    run = open_run(wish.run, settings, subject, wish.runs)
+    run = open_telling(wish, settings, subject, console)
     console.print(f"harvesting {', '.join(f'{n} {name}' for name, n in wanted.items())}")
     draw_units(run, subject, wanted)
     return run
@@ -243,7 +281,7 @@ def _cost(run: Run, rater: Rater, task: Rubric, probes: Sequence[Probe], units: 
         for p in sample
     ) / len(sample)
     tokens_in = calls * size / BYTES_PER_TOKEN
-    tokens_out = float(sum(_tokens_out(task, probe) for probe in probes))
+    tokens_out = float(sum(reply_tokens(task, len(probe.questions)) for probe in probes))
     scale = 1000 / max(1, units)
     text += (
         f"; per 1,000 units about {scale * tokens_in / 1e6:,.1f}M tokens in, "
@@ -253,11 +291,3 @@ def _cost(run: Run, rater: Rater, task: Rubric, probes: Sequence[Probe], units: 
         return f"{text}; price unknown (--price-in, --price-out)"
     cost = rater.price.cost_usd(round(tokens_in), round(tokens_out))
     return f"{text}, ${scale * cost:,.2f} (these {units}: ${cost:,.2f})"
-
-
-def _tokens_out(task: Rubric, probe: Probe) -> int:
-    if not isinstance(task, Task):
-        return 60  # a rationale and a score
-    if task.form in ("describe", "choose"):
-        return 60
-    return 10 + TOKENS_OUT_EACH[task.form] * len(probe.questions)

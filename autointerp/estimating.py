@@ -10,10 +10,13 @@ from autointerp.raters import Rater, ServedRater
 from autointerp.records import Item, ItemContext
 from autointerp.rubrics import Rubric
 from autointerp.store import Run
+from autointerp.tasks import Task
 
 BYTES_PER_TOKEN = 3.6  # of English within JSON
 BYTES_PER_CORPUS_TOKEN = 4.5
 TOKENS_OUT = 90  # rationale, description, score
+TOKENS_OUT_ON_DESCRIPTION = 60  # rationale, score; or rationale, description
+TOKENS_OUT_EACH = {"judge": 12, "predict": 30}  # of each context
 LOOKED_AT = 20  # items from which the size of the others is taken
 
 
@@ -61,20 +64,31 @@ def estimate_work(
     """Return what `calls` calls about items like `items` will take.
 
     Without items, one as large as the rubric allows stands for them. Once the rater has replied
-    in `run`, its own replies say how long the next ones will be.
+    to the same question in `run`, its own replies say how long the next ones will be.
     """
     if not isinstance(rater, ServedRater):
         return WorkEstimate(calls)
-    requests = [rater.request(item, rubric) for item in items[:LOOKED_AT] or [largest_item(rubric)]]
+    items = items[:LOOKED_AT] or [largest_item(rubric)]
+    requests = [rater.request(item, rubric) for item in items]
     size = sum(rater.extent(request).prompt_bytes for request in requests) / len(requests)
-    each_in, each_out = size / BYTES_PER_TOKEN, float(TOKENS_OUT)
+    each_in = size / BYTES_PER_TOKEN
+    each_out = sum(reply_tokens(rubric, len(item.contexts)) for item in items) / len(items)
     if run is not None:
-        seen = run.mean_tokens(rater.name)
+        seen = run.mean_tokens(rater.name, rubric.digest)
         each_in, each_out = seen or (each_in, each_out)
     tokens_in, tokens_out = round(calls * each_in), round(calls * each_out)
     price = rater.price
     cost = price.cost_usd(tokens_in, tokens_out, batch=batch) if price else None
     return WorkEstimate(calls, tokens_in, tokens_out, cost, price, batch)
+
+
+def reply_tokens(rubric: Rubric, contexts: int) -> int:
+    """Return the tokens that a reply about so many contexts will probably take."""
+    if isinstance(rubric, Task) and rubric.form in TOKENS_OUT_EACH:
+        return 10 + TOKENS_OUT_EACH[rubric.form] * contexts
+    if isinstance(rubric, Task) or rubric.shows.description:
+        return TOKENS_OUT_ON_DESCRIPTION
+    return TOKENS_OUT
 
 
 def largest_item(rubric: Rubric) -> Item:

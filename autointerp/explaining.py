@@ -6,15 +6,15 @@ and nothing that shares a document with it is ever used to try it: `check_held_o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from autointerp.errors import BadInput
 from autointerp.probes import Probe, over_intervals, unique_places, whole
-from autointerp.records import Context, Status
+from autointerp.records import Context, LogitEffects, Status
 from autointerp.store import Run
-from autointerp.tasks import EXPLAIN, UNKNOWN
+from autointerp.tasks import EXPLAIN, EXPLAIN_LOGITS, UNKNOWN
 
 TOP, OF_INTERVALS = 10, 10  # contexts that an explainer sees: strongest, and over all intervals
 
@@ -24,6 +24,7 @@ class Explanation:
     """What an explainer made of a unit. `text` is None unless `status` is ok.
 
     Attributes:
+        explainer: Its name, and `+logits` where it was asked with logit effects.
         contexts: The contexts' numbers that the explainer saw.
     """
 
@@ -85,10 +86,18 @@ def explained_contexts(
 
 
 def explain_probes(
-    run: Run, unit_ids: Iterable[int], evidence: Literal["shown", "all"]
+    run: Run,
+    unit_ids: Iterable[int],
+    evidence: Literal["shown", "all"],
+    effects: Mapping[int, LogitEffects] | None = None,
 ) -> list[Probe]:
-    """Return the probes that ask for descriptions of units."""
+    """Return the probes that ask for descriptions of units.
+
+    `effects`: logit effects by unit, to be shown; units without any are asked about all the same.
+    None to show none.
+    """
     ids = list(unit_ids)
+    task = EXPLAIN if effects is None else EXPLAIN_LOGITS
     peaks = dict(run.rows("SELECT unit_id, peak FROM unit"))
     probes = []
     for begin in range(0, len(ids), 200):
@@ -97,10 +106,24 @@ def explain_probes(
                 whole(number, contexts[number], None, contexts[number].draw, mark=False)
                 for number in explained_contexts(contexts, evidence)
             )
+            shown = None if effects is None else effects.get(unit_id)
             probes.append(
-                Probe(EXPLAIN.id, EXPLAIN.digest, evidence, unit_id, peaks[unit_id], questions)
+                Probe(
+                    task.id,
+                    task.digest,
+                    evidence,
+                    unit_id,
+                    peaks[unit_id],
+                    questions,
+                    effects=shown,
+                )
             )
     return probes
+
+
+def explainer_name(rater: str, with_effects: bool) -> str:
+    """Return what a rater is called as an explainer, as the view `explanation` does."""
+    return f"{rater}+logits" if with_effects else rater
 
 
 def explainers(run: Run) -> list[str]:

@@ -13,15 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autointerp import sources as sources_folder
-from autointerp.additions import addition
-from autointerp.errors import RunMismatch
-from autointerp.harvesting import calibrate, quiet_torch, site_batches
+from autointerp.harvesting import site_batches
 from autointerp.records import Context
-from autointerp.sampling import random_order
+from autointerp.rereading import numbers_again, sources_again, subject_again
 from autointerp.sources import Block, Source
 from autointerp.store import Run
-from autointerp.subjects import Subject, load_subject
+from autointerp.subjects import Subject
 
 Mask = NDArray[np.bool_]
 
@@ -53,26 +50,11 @@ def hard_contexts(run: Run, unit_ids: Sequence[int]) -> dict[int, dict[int, tupl
     `same token`: one of its usual firing tokens stands there. `neighbour`: the unit that fires
     most often together with it does, there. Raises RunMismatch if the subject is not the run's.
     """
-    subject = load_subject(run.settings.subject)
-    for part, digest in subject.digests.items():
-        if run.about["digests"].get(part) != digest:
-            raise RunMismatch(f"--hard reads the corpus anew, and this {part} is not the run's")
-    by_source: dict[str, list[int]] = {}
-    for source, unit_id in run.rows(
-        "SELECT source, unit_id FROM unit WHERE unit_id IN (SELECT unnest(?::INTEGER[]))"
-        " ORDER BY unit_id",
-        [list(unit_ids)],
-    ):
-        by_source.setdefault(source, []).append(unit_id)
+    subject = subject_again(run, "--hard")
     found: dict[int, dict[int, tuple[Context, str]]] = {}
-    with quiet_torch():
-        calibration = calibrate(subject, run.settings.harvest, run.settings.seed)
-        for name, units in by_source.items():
-            source = addition(sources_folder, "source", name).create(
-                subject, calibration, run.settings.seed
-            )
-            firing = firing_in_candidates(run, subject, name, source, units)
-            found |= _chosen(run, firing)
+    for name, source, units in sources_again(run, subject, unit_ids):
+        firing = firing_in_candidates(run, subject, name, source, units)
+        found |= _chosen(run, firing)
     return found
 
 
@@ -88,9 +70,7 @@ def firing_in_candidates(
         " OVER (PARTITION BY unit_id ORDER BY draw, context_id) <= ? ORDER BY context_id",
         [list(units), PER_UNIT],
     )
-    orders = dict(run.rows("SELECT unit_id, ord FROM unit WHERE source = ?", [name]))
-    numbers = random_order(settings.seed, name, source.size)[[orders[unit] for unit in units]]
-    block: Block = source.block(numbers)
+    block: Block = source.block(numbers_again(run, name, source, units))
     anywhere = np.zeros((len(rows), len(units)), dtype=bool)
     at_focus = np.zeros_like(anywhere)
     in_document: dict[int, list[int]] = {}

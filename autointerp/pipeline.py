@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,7 +33,7 @@ from autointerp.rubrics import Rubric, load_rubric
 from autointerp.sampling import assist, draw_units, held_units, sampled
 from autointerp.settings import RunSettings, from_mapping, load_settings
 from autointerp.sharding import local_device, share_of_environment
-from autointerp.store import IMPORTED, RUNS, Run, open_run, read_about
+from autointerp.store import IMPORTED, RUNS, Run, open_run, read_about, runs_in
 from autointerp.subjects import Subject, load_subject
 
 DEFAULT_N = 200
@@ -177,7 +178,7 @@ def rate(wish: Wish, console: Console, dry_run: bool = False) -> RatingCounts:
     if dry_run:
         return _dry_run(wish, wanted, rubric, rater, console)
     subject = run_subject(settings)
-    with open_run(wish.run, settings, subject, wish.runs) as run:
+    with open_telling(wish, settings, subject, console) as run:
         with _harvest_bar(console) as harvested:
             drawn = draw_units(run, subject, wanted, harvested, _teller(console))
         ids = [
@@ -218,11 +219,24 @@ def harvest(wish: Wish, console: Console) -> None:
         assert subject is not None  # an imported run lacks nothing
         assist(wish.runs / wish.run, subject, settings, wanted, share)
         return
-    with open_run(wish.run, settings, subject, wish.runs) as run:
+    with open_telling(wish, settings, subject, console) as run:
         with _harvest_bar(console) as harvested:
             drawn = draw_units(run, subject, wanted, harvested, _teller(console), share)
         told = ", ".join(f"{len(units)} {name}" for name, units in drawn.items())
         console.print(f"run '{wish.run}' holds {told}")
+
+
+def open_telling(
+    wish: Wish, settings: RunSettings, subject: Subject | None, console: Console
+) -> Run:
+    """Open the wish's run; say so if it begins, and which one may have been meant instead."""
+    there = runs_in(wish.runs)
+    run = open_run(wish.run, settings, subject, wish.runs)
+    if wish.run not in there:
+        close = difflib.get_close_matches(wish.run, there, n=1, cutoff=0.75)
+        meant = f"; or did you mean '{close[0]}', which is there?" if close else ""
+        console.print(f"new run '{wish.run}'{meant}")
+    return run
 
 
 @contextlib.contextmanager

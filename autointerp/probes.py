@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from autointerp.records import Context, Item, ItemContext
+from autointerp.records import Context, Item, ItemContext, LogitEffects
 from autointerp.rubrics import Rubric
 from autointerp.store import Run, now
 from autointerp.tasks import LOUDEST, Task
@@ -59,6 +59,7 @@ class Probe:
         permuted: A control whose right answers are chance: the description is another unit's,
             or the contexts have no unit in common.
         design: How contexts were chosen, in words; results of different designs stay apart.
+        effects: The unit's logit effects, where they are shown.
     """
 
     task: str
@@ -69,11 +70,15 @@ class Probe:
     questions: tuple[Question, ...]
     described: Described | None = None
     permuted: bool = False
+    effects: LogitEffects | None = None
 
     def item_id(self, seed: int) -> str:
         """Return an opaque id: a keyed hash of all that the probe is."""
         key = hashlib.sha256(f"autointerp/{seed}".encode()).digest()
-        text = json.dumps(asdict(self), sort_keys=True)
+        told = asdict(self)
+        if self.effects is None:
+            del told["effects"]
+        text = json.dumps(told, sort_keys=True)
         return hashlib.blake2b(text.encode(), key=key, digest_size=8).hexdigest()
 
 
@@ -99,7 +104,7 @@ def over_intervals(contexts: dict[int, Context], count: int) -> list[int]:
     alike.
 
     Intervals take turns from the strongest; where their draws run out, the strongest contexts of
-    all fill up.
+    all fill up. Of more intervals than `count`, those taken lie evenly from strong to weak.
     """
     groups: dict[int, list[int]] = {}
     for number, context in contexts.items():
@@ -108,6 +113,9 @@ def over_intervals(contexts: dict[int, Context], count: int) -> list[int]:
     ordered = [groups[interval] for interval in sorted(groups, reverse=True)]
     longest = max(map(len, ordered), default=0)
     turns = [group[turn] for turn in range(longest) for group in ordered if turn < len(group)]
+    if 0 < count < len(ordered):  # the first ones would be the strong ones
+        chosen = np.linspace(0, len(ordered) - 1, count).round().astype(int)
+        turns = [*(ordered[place][0] for place in chosen), *turns]
     top = [n for n, c in contexts.items() if c.draw == "top" and c.activation > 0]
     return unique_places(contexts, [*turns, *top])[:count]
 
@@ -164,25 +172,30 @@ def _row(identifier: str, probe: Probe) -> dict[str, object]:
         "marks": [-1 if q.mark is None else q.mark for q in asked],
         "truths": [q.truth for q in asked],
         "kinds": [q.kind for q in asked],
+        "promoted": None if probe.effects is None else list(probe.effects.promoted),
+        "suppressed": None if probe.effects is None else list(probe.effects.suppressed),
     }
 
 
 QUERY = (
     "SELECT item_id, task, task_digest, design, unit_id, scale, contexts, firsts, lasts, marks,"
-    " truths, kinds, explainer, described, description, permuted FROM probe"
+    " truths, kinds, explainer, described, description, permuted, promoted, suppressed FROM probe"
 )
+
+COLUMNS = 18  # of `QUERY`
 
 
 def probe_of(row: Sequence[Any]) -> tuple[str, Probe]:
-    """Return the id and the probe in a row of `QUERY`."""
+    """Return the id and the probe in a row that begins with `QUERY`."""
     identifier, task, digest, design, unit_id, scale, *columns = row[:12]
-    explainer, described, text, permuted = row[12:16]
+    explainer, described, text, permuted, promoted, suppressed = row[12:COLUMNS]
     questions = tuple(
         Question(context, first, last, None if mark < 0 else mark, truth, kind)
         for context, first, last, mark, truth, kind in zip(*columns, strict=True)
     )
     told = None if text is None else Described(explainer, described, text)
-    return identifier, Probe(task, digest, design, unit_id, scale, questions, told, permuted)
+    shown = None if promoted is None else LogitEffects(tuple(promoted), tuple(suppressed))
+    return identifier, Probe(task, digest, design, unit_id, scale, questions, told, permuted, shown)
 
 
 def load_probes(run: Run, item_ids: Sequence[str], task: Rubric) -> list[Item]:
@@ -206,6 +219,7 @@ def probe_item(identifier: str, probe: Probe, contexts: dict[int, Context], task
             for question in probe.questions
         ),
         description=probe.described.text if probe.described else None,
+        effects=probe.effects,
     )
 
 

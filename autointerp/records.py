@@ -112,6 +112,17 @@ class ItemContext:
 
 
 @dataclass(frozen=True, slots=True)
+class LogitEffects:
+    """Tokens that a unit makes likelier next, and less likely, by its direct effect on the logits.
+
+    The strongest first, and no figures: their size would tell sources apart.
+    """
+
+    promoted: tuple[str, ...]
+    suppressed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """What a rater sees, and all that it sees."""
 
@@ -119,6 +130,7 @@ class Item:
     rubric: str
     contexts: tuple[ItemContext, ...]
     description: str | None = None
+    effects: LogitEffects | None = None
 
 
 @dataclass(frozen=True, slots=True)

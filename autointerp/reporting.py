@@ -19,6 +19,7 @@ from autointerp import panels as panels_folder
 from autointerp.additions import addition, names_in
 from autointerp.comparing import compare, estimate_rows
 from autointerp.errors import BadInput, StorageError
+from autointerp.explaining import explainers
 from autointerp.panels import Block, Figure, Heading, Material, Prose, Table, UnitBrowser
 from autointerp.people import ingest_journals
 from autointerp.store import RUNS, Run, now, open_run, save_table
@@ -88,7 +89,7 @@ def report(
         out: Folder to write; None for reports/RUN, or reports/RUN+RUN.
         units_shown: Units at most whose contexts the page carries.
 
-    Raises UnknownName if a run is not there, TooFewRatings if it has no ratings, BadInput if
+    Raises UnknownName if a run is not there, TooFewRatings if nothing was asked in it, BadInput if
     `out` holds something else than a report, StorageError if it cannot be written.
     """
     names = list(dict.fromkeys(runs))
@@ -270,11 +271,14 @@ def title(material: Material) -> str:
 
 def subtitle(material: Material) -> str:
     raters = dict.fromkeys(judgement.rater for judgement in material.judgements)
+    described = sorted({name for run in material.runs for name in explainers(run)})
     made = ", ".join(
         c.run if c.provenance else f"{c.run} of {c.about['run']['made'][:10]}"
         for c in material.comparisons
     )
-    return f"Run {made}. Rated by {', '.join(raters)}."
+    told = f"Run {made}."
+    told += f" Rated by {', '.join(raters)}." if raters else " No unit was rated."
+    return told + (f" Described by {', '.join(described)}." if described else "")
 
 
 # ------------------------------------------------------------------------------ summaries

@@ -253,7 +253,7 @@ SELECT * FROM batch QUALIFY row_number() OVER (PARTITION BY label ORDER BY versi
 -- holds. Kept out of `item` and `key`: an answer to it is no rating of the unit.
 CREATE TABLE IF NOT EXISTS probe (
     item_id VARCHAR PRIMARY KEY,          -- opaque; digest of all that follows
-    task VARCHAR NOT NULL,                -- explain, a scorer, or a rubric about a description
+    task VARCHAR NOT NULL,                -- explain, explain-logits, a scorer, or a rubric about a description
     task_digest VARCHAR NOT NULL,
     design VARCHAR NOT NULL,              -- how contexts were chosen; results are kept apart by it
     unit_id INTEGER NOT NULL,             -- whose firing is asked about
@@ -268,15 +268,21 @@ CREATE TABLE IF NOT EXISTS probe (
     marks SMALLINT[] NOT NULL,            -- token that is marked, in the whole window; -1 for none
     truths BOOLEAN[] NOT NULL,            -- the right answer for each; NULL where it is a number
     kinds VARCHAR[] NOT NULL,             -- firing, silent, other, same token, neighbour, …
-    made_at TIMESTAMP NOT NULL
+    made_at TIMESTAMP NOT NULL,
+    promoted VARCHAR[],                   -- the unit's logit effects; NULL where none are shown
+    suppressed VARCHAR[]
 );
+ALTER TABLE probe ADD COLUMN IF NOT EXISTS promoted VARCHAR[];
+ALTER TABLE probe ADD COLUMN IF NOT EXISTS suppressed VARCHAR[];
 
+-- Who was asked with logit effects is called so, and is another explainer than who was not.
 CREATE OR REPLACE VIEW explanation AS
-SELECT p.unit_id, r.rater AS explainer, r.status, r.description, r.rationale, p.contexts,
-    r.call_key, r.made_at
+SELECT p.unit_id, r.rater || CASE p.task WHEN 'explain-logits' THEN '+logits' ELSE '' END
+    AS explainer, r.status, r.description, r.rationale, p.contexts,
+    r.call_key, r.made_at, p.task, p.promoted, p.suppressed
 FROM probe p JOIN current_rating r USING (item_id)
-WHERE p.task = 'explain' AND r.repeat = 0
-QUALIFY row_number() OVER (PARTITION BY p.unit_id, r.rater ORDER BY r.made_at DESC) = 1;
+WHERE p.task IN ('explain', 'explain-logits') AND r.repeat = 0
+QUALIFY row_number() OVER (PARTITION BY p.unit_id, p.task, r.rater ORDER BY r.made_at DESC) = 1;
 
 -- Units that a scorer has no questions about, and why: their own outcome, never dropped.
 CREATE TABLE IF NOT EXISTS unprobed (

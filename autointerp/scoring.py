@@ -16,7 +16,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from autointerp.explaining import Explanation, check_held_out, eligible_units, explanations
-from autointerp.probes import QUERY, Described, Probe, Question, add_probes, probe_of, probe_rng
+from autointerp.probes import (
+    COLUMNS,
+    QUERY,
+    Described,
+    Probe,
+    Question,
+    add_probes,
+    probe_of,
+    probe_rng,
+)
 from autointerp.records import Context, Reply
 from autointerp.scorers import (
     Answered,
@@ -329,7 +338,7 @@ def _answered(
     found: list[tuple[Probe, str, Reply | None]] = []
     for row in rows:
         _, probe = probe_of(row)
-        status, text, details = row[16:19]
+        status, text, details = row[COLUMNS:]
         reply = None
         if status == "ok":
             reply = Reply(text, details=json.loads(details) if details else {})

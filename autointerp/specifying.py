@@ -23,7 +23,7 @@ from autointerp.records import Status
 from autointerp.rubrics import Rubric
 from autointerp.scorers import scorer_names
 from autointerp.store import Run
-from autointerp.tasks import EXPLAIN
+from autointerp.tasks import EXPLAINING
 
 CONTROLS = 1 / 3  # of the contexts: half of them silent, half of other units
 
@@ -134,6 +134,6 @@ def context_ratings(run: Run) -> list[ContextRating]:
         " QUALIFY row_number() OVER (PARTITION BY o.unit_id, o.task_digest, o.explainer, a.rater,"
         "  o.context_id ORDER BY r.status IS NULL, o.item_id) = 1"
         " ORDER BY u.unit_id, o.item_id",
-        [[EXPLAIN.id, *scorer_names()]],
+        [[*(task.id for task in EXPLAINING), *scorer_names()]],
     )
     return [ContextRating(*row) for row in rows]

@@ -283,12 +283,16 @@ class Run:
         """Return what the run's calls have cost, as far as prices are known."""
         return float(self.rows("SELECT coalesce(sum(cost_usd), 0) FROM call")[0][0])
 
-    def mean_tokens(self, rater: str) -> tuple[float, float] | None:
-        """Return the mean tokens in and out of a rater's replies, or None if it gave none."""
+    def mean_tokens(self, rater: str, rubric_digest: str) -> tuple[float, float] | None:
+        """Return the mean tokens in and out of a rater's replies to what was asked by a rubric.
+
+        None if it gave none.
+        """
         found = self.rows(
-            "SELECT avg(tokens_in), avg(tokens_out) FROM call"
-            " WHERE rater = ? AND tokens_in IS NOT NULL AND tokens_out IS NOT NULL",
-            [rater],
+            "SELECT avg(tokens_in), avg(tokens_out) FROM call WHERE call_key IN"
+            " (SELECT call_key FROM rating WHERE rater = ? AND rubric_digest = ?)"
+            " AND tokens_in IS NOT NULL AND tokens_out IS NOT NULL",
+            [rater, rubric_digest],
         )[0]
         return None if found[0] is None else (float(found[0]), float(found[1]))
 

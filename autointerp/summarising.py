@@ -30,6 +30,9 @@ def print_summary(report: Report, console: Console) -> None:
             console.print(Panel(Text.assemble((one.lead + " ", "bold"), one.text), style="red"))
     for judgement in material.judgements:
         console.print(summary(judgement, material, console.width))
+    if not any(True for _ in material.judgements):
+        for text in report.warnings:
+            console.print(Text(text, style="yellow"))
     page = report.page.resolve()
     where = f"[link={page.as_uri()}]{escape(str(report.page))}[/link]"
     console.print(f"report: {where}", soft_wrap=True)

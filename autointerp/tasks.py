@@ -115,6 +115,9 @@ def _shown(task: Task, item: Item) -> str:
     ]
     if task.shows.description:
         lines.insert(0, {"description": item.description or UNKNOWN})
+    if item.effects is not None:
+        told = {"promotes": item.effects.promoted, "suppresses": item.effects.suppressed}
+        lines.insert(0, told)
     return fenced(item.id, lines)
 
 
@@ -305,3 +308,31 @@ both, describe the strong firing.
 {reply}""",
     description=False,
 )
+
+EXPLAIN_LOGITS = make_task(
+    "explain-logits",
+    1,
+    EXPLAIN.title,
+    "describe",
+    EXPLAIN.text.replace(
+        "\n\nHow to describe\n",
+        """
+
+Where it is known what the unit does to the model's prediction of the next token, a line before \
+the contexts says so: `promotes` lists the tokens that it makes likelier when it fires, \
+`suppresses` those that it makes less likely, each list from the strongest effect on. That is its \
+direct effect; what later parts of the model make of it is not in it.
+
+How to describe
+""",
+    ).replace(
+        "\n- If the contexts share",
+        """
+- The description is of what the unit responds to. What it promotes and suppresses may help to \
+understand that, but these tokens are not those on which it fires.
+- If the contexts share""",
+    ),
+    description=False,
+)
+# The view `explanation` knows them by these ids.
+EXPLAINING = (EXPLAIN, EXPLAIN_LOGITS)

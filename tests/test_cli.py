@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -47,12 +48,18 @@ def rate(command_line: Call, tiny_settings: Path) -> Call:
     return call
 
 
+def after_its_beginning(told: str) -> str:
+    """Return what was printed without the line that says that a run begins, if it does."""
+    return re.sub(r"^new run '.*\n", "", told)
+
+
 def one_line(result: Any) -> str:
     """Return what a failed command printed on stderr, after checking that it is one line."""
-    assert result.err.count("\n") == 1, result.err
-    assert result.err.startswith("autointerp: "), result.err
+    told = after_its_beginning(result.err)
+    assert told.count("\n") == 1, result.err
+    assert told.startswith("autointerp: "), result.err
     assert result.out == ""
-    return str(result.err).removeprefix("autointerp: ").rstrip("\n")
+    return str(told).removeprefix("autointerp: ").rstrip("\n")
 
 
 # ------------------------------------------------------------------------------------- help
@@ -395,7 +402,7 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(
     process = started(LIMITED, 100_000, *arguments, cwd=tmp_path, environment=process_environment)
     _, err = process.communicate()
     assert process.returncode == 1, err
-    assert err.count("\n") == 1, err
+    assert after_its_beginning(err).count("\n") == 1, err
     assert "cannot write" in err
     assert "free some space" in err
     assert rate().code == 0
@@ -472,7 +479,8 @@ def test_a_rating_stopped_in_the_middle_goes_on_where_it_was(
     _, err = process.communicate()
     assert process.returncode == code, err
     if sent is signal.SIGINT:
-        assert err == "autointerp: stopped; the same command goes on from here\n"
+        told = after_its_beginning(err)
+        assert told == "autointerp: stopped; the same command goes on from here\n"
     with open_run("main", folder=tmp_path / "runs") as run:
         (kept,) = run.rows("SELECT count(*) FROM current_rating")[0]
         assert run.rows("SELECT count(*) FROM rating WHERE status <> 'ok'") == [(0,)]

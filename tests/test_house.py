@@ -15,8 +15,9 @@ PACKAGE = Path(__file__).parents[1] / "autointerp"
 ROOMS = """
     records errors additions settings store rubrics tasks sessions prices keys
     subjects training sources reservoirs harvesting objects sharding sampling probes blinding
-    raters scorers budget pacing retrying engine rating rating_bar explaining hardening specifying
-    scoring batching estimating pipeline planted checking health describing
+    raters scorers budget pacing retrying engine rating rating_bar explaining rereading
+    logit_effects hardening specifying scoring batching estimating pipeline planted checking
+    health describing
     stats estimates comparing agreeing guessing crediting human_plans journals people
     guessing_models
     panels reporting summarising

@@ -118,3 +118,21 @@ def test_a_run_in_use_is_one_clear_line(
     assert told.code == 1
     assert f"in use by process {other.pid}" in told.err
     assert "Traceback" not in told.err
+
+
+def test_a_run_that_begins_is_said_and_the_one_that_may_be_meant(
+    command_line: Any, own_runs: Path, tiny_settings: Path
+) -> None:
+    asked = ("-s", "planted", "--n", 2, "--controls", 0, "--subject", tiny_settings)
+    rating = ("--rater", "scripted:truth", "--rubric", "specificity-0-3", "--contexts", 3)
+    planned = command_line("rate", "--run", "tinny", *asked, *rating, "--dry-run")
+    assert planned.code == 2
+    assert "did you mean 'tiny'?" in planned.err
+    assert not (own_runs / "tinny").exists()
+    told = command_line("rate", "--run", "tinny", *asked, *rating)
+    assert told.code == 0, told.err
+    assert told.err.startswith("new run 'tinny'; or did you mean 'tiny', which is there?\n")
+    assert "new run" not in command_line("rate", "--run", "tinny", *asked, *rating).err
+    for verb, name in (("harvest", "first"), ("rate", "other")):
+        begun = command_line(verb, "--run", name, *asked)
+        assert begun.err.startswith(f"new run '{name}'\n")

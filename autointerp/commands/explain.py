@@ -16,6 +16,12 @@ def command(
     n: int = typer.Option(
         None, "--n", "-n", min=1, help="Units of each source.", show_default="all of the run"
     ),
+    logit_effects: bool = typer.Option(
+        False,
+        "--logit-effects",
+        help="Show, too, which tokens a unit promotes and suppresses; loads the run's model. "
+        "Planted and shuffled controls have none, so there an item's form tells what it is.",
+    ),
     base_url: str = _asking.BASE_URL,
     batch: bool = _asking.BATCH,
     budget_usd: float = _asking.BUDGET_USD,
@@ -27,7 +33,8 @@ def command(
     """Write a description of each unit of a run, from contexts kept for that alone.
 
     The explainer sees the strongest contexts and some of each interval of activation; it may
-    answer "Unknown". Then `autointerp score` and `rate --rubric specificity-0-3` try them.
+    answer "Unknown". Then `autointerp score` and `rate --rubric specificity-0-3` try them. What it
+    writes with --logit-effects is kept apart: give those --explainer RATER+logits.
 
     Example: autointerp explain main --rater lexical
     """
@@ -36,4 +43,4 @@ def command(
     from autointerp.describing import Choice, explain
 
     wish = _asking.wish(run, rater, base_url, batch, budget_usd, price_in, price_out, concurrency)
-    explain(wish, Choice(tuple(source), n), Console(stderr=True), dry_run)
+    explain(wish, Choice(tuple(source), n), Console(stderr=True), dry_run, logit_effects)

@@ -8,13 +8,17 @@ from typing import Any
 import pandas as pd
 
 from autointerp.blinding import load_items
+from autointerp.errors import RubricError, UnknownName
 from autointerp.estimates import Judgement
 from autointerp.panels import Block, Heading, Material, Prose, Table, Verbatim
-from autointerp.panels._words import count, listed
+from autointerp.panels._words import count, listed, plural
 from autointerp.panels.units import visible
 from autointerp.panels.verdict import EDGE, LEAST_CONTROLS
+from autointerp.probes import load_probes
 from autointerp.rubrics import Rubric, system_text, user_text
+from autointerp.scorers import load_asked
 from autointerp.store import Run
+from autointerp.tasks import EXPLAIN_LOGITS
 
 ORDER = 100
 TITLE = "Method"
@@ -57,9 +61,10 @@ def show(material: Material) -> list[Block]:
             ],
         )
     )
-    blocks += [Heading("Statistics"), *_statistics(material)]
+    if any(True for _ in material.judgements):
+        blocks += [Heading("Statistics"), *_statistics(material)]
     blocks.append(Heading("What raters were asked"))
-    shown = set()
+    shown: set[str] = set()
     for comparison, run in zip(material.comparisons, material.runs, strict=True):
         for judgement in comparison.judgements:
             if judgement.rubric_digest in shown:
@@ -68,7 +73,10 @@ def show(material: Material) -> list[Block]:
             blocks.extend(
                 _published(judgement) if comparison.provenance else _asked(judgement, run)
             )
-    return blocks
+    for run in material.runs:
+        blocks.extend(_asked_of_descriptions(run, shown))
+    explained = list(_explained(material))
+    return [*blocks, Heading("Who described the units"), *explained] if explained else blocks
 
 
 def flattened(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -115,6 +123,56 @@ def _prompt(run: Run, rubric: Rubric) -> str:
         return ""
     text = user_text(rubric, load_items(run, [first[0][0]], rubric)[0])
     return "\n".join(visible(line) for line in text.split("\n"))
+
+
+def _asked_of_descriptions(run: Run, shown: set[str]) -> Iterator[Block]:
+    """Yield what explainers and scorers were asked, and judges of descriptions; once each."""
+    for name, digest, item in run.rows(
+        "SELECT task, task_digest, min(item_id) FROM probe"
+        " WHERE item_id IN (SELECT item_id FROM rating) GROUP BY ALL ORDER BY ALL"
+    ):
+        try:
+            task = load_asked(name)
+        except (UnknownName, RubricError):
+            continue
+        if digest in shown or task.digest != digest:
+            continue
+        shown.add(digest)
+        yield Verbatim(
+            f"The instructions of {name}, version {task.version} (digest {digest[:16]}…), verbatim",
+            system_text(task),
+        )
+        text = user_text(task, load_probes(run, [item], task)[0])
+        yield Verbatim(
+            f"An item of {name} as it was shown, verbatim but for unseen characters",
+            "\n".join(visible(line) for line in text.split("\n")),
+        )
+
+
+def _explained(material: Material) -> Iterator[Block]:
+    """Yield who described units, and what each explainer saw."""
+    for run in material.runs:
+        rows = run.rows(
+            "SELECT explainer, task, u.source, count(*), count(promoted), max(len(contexts))"
+            " FROM explanation JOIN unit u USING (unit_id) GROUP BY ALL ORDER BY ALL"
+        )
+        for name, task in sorted({(row[0], row[1]) for row in rows}):
+            mine = [row[2:] for row in rows if row[0] == name]
+            units = listed([f"{n:,} {plural(source)[1]}" for source, n, _, _ in mine])
+            most = max(contexts for *_, contexts in mine)
+            told = f"was asked about {units}, each shown by {most} contexts at most, none held out"
+            if task == EXPLAIN_LOGITS.id:
+                able = [plural(source)[1] for source, _, effects, _ in mine if effects]
+                others = [plural(source)[1] for source, _, effects, _ in mine if not effects]
+                told += (
+                    f", and, of {listed(able or ['none'])}, by the tokens that the unit's "
+                    "direction promotes and suppresses most by its direct effect on the logits: "
+                    "through the final norm's weights and the unembedding, the norm's scale and "
+                    "all later layers left out, in order of strength, without figures"
+                )
+                if others:
+                    told += f". {listed(others).capitalize()} have none, so their items look other"
+            yield Prose(f"{told}.", lead=f"{run.name}: {name}" if material.several_runs else name)
 
 
 def _statistics(material: Material) -> Iterator[Block]:

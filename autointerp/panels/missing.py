@@ -13,6 +13,8 @@ TITLE = "Missing data"
 
 
 def show(material: Material) -> list[Block]:
+    if not any(True for _ in material.judgements):
+        return []
     rows = [(j, g) for j in material.judgements for g in j.groups.values()]
     pairs = [(j, j.primary) for j in material.judgements if j.primary]
     statuses = [

@@ -20,6 +20,8 @@ SAID = {
 
 
 def show(material: Material) -> list[Block]:
+    if not any(True for _ in material.judgements):
+        return []
     rows = [
         {
             "run": judgement.run,

@@ -55,8 +55,8 @@ def show(material: Material) -> list[Block]:
         blocks.append(
             Figure(
                 name=f"scorers{suffix}",
-                caption=f"{_label(mine[0], key[0] if several else '', scorer=False)}. Filled: "
-                "the unit's own description. Hollow: another unit's.",
+                caption=f"{_label(mine[0], key[0] if several else '', scorer=False)}. "
+                f"{_marks(mine).capitalize()}.",
                 alt=_alt(mine),
                 draw=lambda mine=mine: draw(mine),  # type: ignore[misc]
             )
@@ -162,8 +162,15 @@ def draw(results: list[ScorerResult]) -> Drawing:
     axes.set_xlim(min(0.3, axes.get_xlim()[0]), 1.02)
     axes.set_xlabel("score; 0.5 is chance")
     plain_axes(axes, "x")
-    headline(figure, finding(results), "filled: own description; hollow: another unit's")
+    headline(figure, finding(results), _marks(results))
     return figure
+
+
+def _marks(results: list[ScorerResult]) -> str:
+    """Return what filled and hollow marks are; results of one picture are alike in it."""
+    if results[0].explainer:
+        return "filled: own description; hollow: another unit's"
+    return "filled: contexts of one unit and an intruder; hollow: of no unit in common"
 
 
 def _why(credit: Credit) -> str:

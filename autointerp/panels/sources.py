@@ -16,6 +16,8 @@ TITLE = "Estimates"
 
 
 def show(material: Material) -> list[Block]:
+    if not any(True for _ in material.judgements):
+        return []
     blocks: list[Block] = [
         Prose(
             "One unit counts once: repeats are averaged within a unit and rater first. Intervals "

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from autointerp.comparing import Comparison
+from autointerp.explaining import explainers
 from autointerp.panels import Block, Material, Prose, Table, UnitBrowser
 from autointerp.panels._words import label
 from autointerp.store import Run
+from autointerp.tasks import UNKNOWN
 
 ORDER = 900
 TITLE = "Units"
@@ -23,19 +25,23 @@ TOP = 10
 RATINGS = 3
 SAID, TEXT = 120, 600
 LEVELS = "0123456789a"
+DESCRIBED = "described"  # in place of a rubric's digest: who described, in the list's columns
 JOINERS = "\u200c\u200d"
 
 
 def show(material: Material) -> list[Block]:
     if all(comparison.provenance for comparison in material.comparisons):
         return []  # of published counts there are no units to look at
-    frames = [_units_of(comparison) for comparison in material.comparisons]
+    frames = list(map(_units_of, material.comparisons, material.runs))
     units = pd.concat(frames, ignore_index=True)
     carried = choose(units, material)
     units["page"] = np.where(carried, (np.cumsum(carried) - 1) // PAGE, -1)
     units["place"] = np.where(carried, (np.cumsum(carried) - 1) % PAGE, -1)
     judgements = list(material.judgements)
-    numbers = {(j.run, j.rubric_digest, j.rater): place for place, j in enumerate(judgements)}
+    described = [(run.name, name) for run in material.runs for name in explainers(run)]
+    columns = [*((j.run, j.rubric_digest, j.rater) for j in judgements),
+               *((run, DESCRIBED, name) for run, name in described)]  # fmt: skip
+    numbers = {column: place for place, column in enumerate(columns)}
     scores = _scores(material, numbers, units)
     details = [
         one
@@ -60,8 +66,19 @@ def show(material: Material) -> list[Block]:
             index={
                 "runs": [comparison.run for comparison in material.comparisons],
                 "judgements": [
-                    {"label": label(j, material), "levels": [list(x) for x in j.scale.levels]}
-                    for j in judgements
+                    *(
+                        {"label": label(j, material), "levels": [list(x) for x in j.scale.levels]}
+                        for j in judgements
+                    ),
+                    *(
+                        {
+                            "label": " · ".join(
+                                [*([run] if material.several_runs else []), f"described by {name}"]
+                            ),
+                            "levels": [],
+                        }
+                        for run, name in described
+                    ),
                 ],
                 "units": {
                     "name": [visible(name) for name in units.unit],
@@ -82,6 +99,11 @@ def show(material: Material) -> list[Block]:
             pages=[details[at : at + PAGE] for at in range(0, len(details), PAGE)],
         ),
         Table(name="units", caption="Units", frame=_unit_table(units, material)),
+        *(
+            [Table(name="descriptions", caption="Descriptions", frame=_descriptions(material))]
+            if described
+            else []
+        ),
     ]
 
 
@@ -125,10 +147,11 @@ def _visible_character(character: str) -> str:
     return character
 
 
-def _units_of(comparison: Comparison) -> pd.DataFrame:
+def _units_of(comparison: Comparison, run: Run) -> pd.DataFrame:
     """Return the units that were asked about, and those passed over to get them."""
     units = comparison.units
-    asked = comparison.scores.unit_id.unique()
+    described = run.rows("SELECT DISTINCT unit_id FROM explanation")
+    asked = sorted({*comparison.scores.unit_id, *(row[0] for row in described)})
     last = units.loc[asked].groupby("source").ord.max()
     beneath = units.ord <= units.source.map(last).fillna(-1)
     kept = units[units.index.isin(asked) | (beneath & (units.outcome != "eligible"))]
@@ -165,6 +188,13 @@ def _scores(
             scores[judgement][at] = None if np.isnan(row[3]) else round(row[3], 2)
             outcomes[judgement][at] = row[4]
             said[judgement][at] = visible(row[5][:SAID]) if isinstance(row[5], str) else ""
+    for run in material.runs:
+        for unit_id, name, status, text in run.rows(
+            "SELECT unit_id, explainer, status, description FROM explanation"
+        ):
+            at, column = place[run.name, unit_id], numbers[run.name, DESCRIBED, name]
+            outcomes[column][at] = _outcome(status, text)
+            said[column][at] = visible((text or "")[:SAID])
     return {"scores": scores, "outcomes": outcomes, "said": said}
 
 
@@ -213,6 +243,21 @@ def _details(
                 visible((rationale or "")[:TEXT]),
             ]
         )
+    for unit_id, name, status, text, rationale in run.rows(
+        "SELECT unit_id, explainer, status, description, rationale FROM explanation"
+        " WHERE unit_id IN (SELECT unnest(?::INTEGER[])) ORDER BY unit_id, explainer",
+        [unit_ids],
+    ):
+        ratings[unit_id].append(
+            [
+                numbers[run.name, DESCRIBED, name],
+                0,
+                _outcome(status, text),
+                None,
+                visible((text or "")[:TEXT]),
+                visible((rationale or "")[:TEXT]),
+            ]
+        )
     return [
         {
             "contexts": contexts[unit.unit_id],
@@ -233,6 +278,29 @@ def _unit_table(units: pd.DataFrame, material: Material) -> pd.DataFrame:
     scores = pd.concat([c.scores.assign(run=c.run) for c in material.comparisons])
     scores = scores.rename(columns={"outcome": "status"})
     return kept.merge(scores, on=["run", "unit_id"], how="left").drop(columns="unit_id")
+
+
+def _outcome(status: str, description: str | None) -> str:
+    """Return what became of a unit that somebody was asked to describe."""
+    if status != "ok":
+        return status
+    return "Unknown" if description == UNKNOWN else "described"
+
+
+def _descriptions(material: Material) -> pd.DataFrame:
+    """Return one row a unit and explainer, for the CSV."""
+    return pd.concat(
+        [
+            run.frame(
+                "SELECT u.source || '/' || u.idx || CASE WHEN u.sign < 0 THEN '-' ELSE '' END"
+                " AS unit, e.explainer, e.status, e.description, e.rationale,"
+                " e.promoted, e.suppressed FROM explanation e JOIN unit u USING (unit_id)"
+                " ORDER BY e.explainer, unit_id"
+            ).assign(run=run.name)
+            for run in material.runs
+        ],
+        ignore_index=True,
+    )
 
 
 def _codes(values: pd.Series, names: Sequence[str]) -> list[int]:

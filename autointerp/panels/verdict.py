@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from autointerp.comparing import Comparison
 from autointerp.estimates import Contrast, Group, Judgement
 from autointerp.panels import Block, Heading, Material, Prose
 from autointerp.panels._checks import latest_check
@@ -81,6 +82,7 @@ def show(material: Material) -> list[Block]:
     blocks: list[Block] = [
         warning for judgement in material.judgements for warning in doubts(judgement)
     ]
+    blocks += [_unrated(one) for one in material.comparisons if not one.judgements]
     several = len(list(material.judgements)) > 1
     for judgement in material.judgements:
         if several:
@@ -97,6 +99,17 @@ def show(material: Material) -> list[Block]:
                 )
             )
     return blocks
+
+
+def _unrated(comparison: Comparison) -> Prose:
+    """Return what is said of a run in which only descriptions were asked for or tried."""
+    return Prose(
+        f"Nobody was asked how interpretable a unit of run '{comparison.run}' is, so nothing is "
+        "compared here. Its descriptions, and what they are worth, are in this report. "
+        f"`autointerp rate --run {comparison.run}` rates units.",
+        lead="No unit was rated.",
+        tone="warning",
+    )
 
 
 def verdict(judgement: Judgement, material: Material) -> list[Prose]:

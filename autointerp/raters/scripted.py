@@ -33,7 +33,10 @@ class Scripted:
         self.sent = 0
 
     def request(self, item: Item, rubric: Rubric, repeat: int = 0) -> Request:
-        body = {"item": asdict(item)}
+        fields = asdict(item)
+        if item.effects is None:
+            del fields["effects"]
+        body = {"item": fields}
         return Request(call_key("scripted", self.name, body, rubric, repeat), item.id, body, repeat)
 
     async def send(self, request: Request) -> Reply:

@@ -22,7 +22,7 @@ from autointerp.additions import addition, names_in
 from autointerp.probes import Question, over_intervals, silent_contexts
 from autointerp.records import Context
 from autointerp.rubrics import Rubric, load_rubric
-from autointerp.tasks import EXPLAIN, Task
+from autointerp.tasks import EXPLAINING, Task
 
 LEAST = 3  # of either kind; fewer are no measurement
 
@@ -139,8 +139,9 @@ def scorer_names() -> list[str]:
 
 def load_asked(name: str) -> Rubric:
     """Return the task or the rubric called `name`: what a batch was handed over with."""
-    if name == EXPLAIN.id:
-        return EXPLAIN
+    tasks = {task.id: task for task in EXPLAINING}
+    if name in tasks:
+        return tasks[name]
     return scorer(name).TASK if name in scorer_names() else load_rubric(name)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -60,6 +60,25 @@ class Source(Protocol):
 
     def note(self, number: int) -> str:
         """Return what is known of the unit beside its number, for the report; may be empty."""
+        ...
+
+
+@runtime_checkable
+class Directed(Protocol):
+    """A source each of whose units is a direction that it adds to the model's activations.
+
+    Attributes:
+        transcodes: The directions are added where a transcoder writes, not where it reads.
+    """
+
+    @property
+    def transcodes(self) -> bool: ...
+
+    def written(self, numbers: NDArray[np.int64]) -> Tensor:
+        """Return the directions [len(numbers), width].
+
+        Raises SubjectError if they are not known.
+        """
         ...
 
 

@@ -13,7 +13,7 @@ from autointerp.errors import SubjectError
 from autointerp.records import Unit
 from autointerp.sources import Block, Calibration, SiteBatch
 from autointerp.subjects import Subject
-from autointerp.subjects.autoencoder import Encoder
+from autointerp.subjects.autoencoder import Encoder, SparseAutoencoder
 
 IS_CONTROL = False
 
@@ -39,6 +39,16 @@ class Features:
             return encode(batch.activations)
 
         return compute
+
+    @property
+    def transcodes(self) -> bool:
+        return isinstance(self.sae, SparseAutoencoder) and self.sae.transcodes
+
+    def written(self, numbers: NDArray[np.int64]) -> Tensor:
+        """Return the dictionary vectors, rows of the decoder."""
+        if not isinstance(self.sae, SparseAutoencoder):
+            raise SubjectError(f"the decoder of {type(self.sae).__name__} is not known")
+        return self.sae.W_dec[torch.from_numpy(numbers).to(self.sae.W_dec.device)]
 
 
 def create(subject: Subject, calibration: Calibration, seed: int) -> Features:

@@ -20,6 +20,7 @@ IS_CONTROL = False
 class Neurons:
     width: int
     signed: bool
+    transcodes: bool = False
 
     @property
     def size(self) -> int:
@@ -44,6 +45,13 @@ class Neurons:
             return (chosen * signs.to(chosen.device)).relu_()
 
         return compute
+
+    def written(self, numbers: NDArray[np.int64]) -> Tensor:
+        """Return each unit's own axis, turned round for the negative half."""
+        axes = torch.zeros(len(numbers), self.width)
+        signs = torch.from_numpy(np.where(numbers < self.width, 1.0, -1.0).astype(np.float32))
+        axes[torch.arange(len(numbers)), torch.from_numpy(numbers % self.width)] = signs
+        return axes
 
 
 def create(subject: Subject, calibration: Calibration, seed: int) -> Neurons:

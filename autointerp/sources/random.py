@@ -31,6 +31,7 @@ class RandomDirections:
     calibration: Calibration
     matched: Matched
     size: int = SIZE
+    transcodes: bool = False
 
     def unit(self, number: int) -> Unit:
         return Unit("random", number)
@@ -57,6 +58,9 @@ class RandomDirections:
             return (batch.activations @ directions).sub_(thresholds).relu_()
 
         return compute
+
+    def written(self, numbers: NDArray[np.int64]) -> Tensor:
+        return self.directions[:, torch.from_numpy(numbers)].T
 
 
 def create(subject: Subject, calibration: Calibration, seed: int) -> RandomDirections:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from autointerp.subjects.autoencoder import Encoder
     from autointerp.subjects.formats import LoadedAutoencoder
+    from autointerp.subjects.readout import Readout
     from autointerp.subjects.windows import Windows
 
 
@@ -25,6 +26,12 @@ class SiteModel(Protocol):
 
     def activations(self, ids: Tensor, attention: Tensor) -> Tensor:
         """Return float32 activations [rows, tokens, d_site] of ids [rows, tokens]."""
+        ...
+
+    def readout(self, transcodes: bool = False) -> Readout:
+        """Return the direct path to the logits from the site, or, if an SAE there `transcodes`,
+        from what it writes. Raises SubjectError if there is none.
+        """
         ...
 
 

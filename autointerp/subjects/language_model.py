@@ -15,6 +15,7 @@ Sites, for layer N from 0 (`at` in the code is the module that is hooked):
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import inspect
@@ -30,12 +31,17 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from autointerp.errors import SubjectError
+from autointerp.subjects.readout import Readout, Step, linear, norm
 from autointerp.subjects.token_texts import token_texts
 
 DOWN = ("down_proj", "dense_4h_to_h", "c_proj", "fc2", "fc_out", "w2", "dense_2")
 MLPS = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe")
 ATTENTIONS = ("self_attn", "attn", "attention", "self_attention", "linear_attn", "temporal_block")
 ATTENTION_OUT = ("o_proj", "out_proj", "c_proj", "dense", "wo", "attn_out")
+FINAL_NORMS = ("norm", "ln_f", "final_layernorm", "final_layer_norm", "norm_f", "final_norm")
+# Norms that stand between what a part writes and the residual stream.
+AFTER_MLP = ("post_feedforward_layernorm", "post_mlp_layernorm")
+AFTER_ATTENTION = ("post_self_attn_layernorm", "post_attention_layernorm")
 NOT_NEGATIVE = {"relu", "relu2", "relu6", "relu_squared", "sigmoid"}
 CONTEXTS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
 PARTS = ("input", "attention.heads", "attention", "mlp.input", "mlp.neurons", "mlp", "residual")
@@ -210,6 +216,77 @@ class HookedLanguageModel:
                 handle.remove()
         logits: Tensor = out.logits
         return logits.float()
+
+    def readout(self, transcodes: bool = False) -> Readout:
+        """Return the direct path to the logits from the site, or from what a transcoder that
+        reads the site writes: what the MLP would.
+
+        Raises SubjectError if the site does not write into the residual stream, or the final norm
+        or the unembedding is not found.
+        """
+        number, part = self._layer_and_part()
+        if transcodes and part != "mlp.input":
+            raise SubjectError(
+                f"a transcoder at {self.site} of {self.name}: only of one that reads "
+                "layers.N.mlp.input is it known what it writes"
+            )
+        if part == "mlp.input" and not transcodes:
+            raise SubjectError(
+                f"{self.site} of {self.name} is what the MLP reads, not written into the residual "
+                "stream: its directions have no direct effect on the logits"
+            )
+        hidden = int(self.config.hidden_size)
+        head = self.model.get_output_embeddings()
+        parent = self.model.get_submodule(self.layers_path.rpartition(".")[0])
+        norms = [m for n in FINAL_NORMS if isinstance(m := getattr(parent, n, None), nn.Module)]
+        if len(norms) != 1 or head is None:
+            lack = "unembedding" if head is None else "final norm"
+            raise SubjectError(f"no {lack} is found in {self.name}, so no effects on its logits")
+        steps: list[Step] = []
+        projects = part in {"mlp.neurons", "attention.heads"}
+        if projects:
+            steps.append(linear(self._at.module))
+        steps += [norm(module, hidden) for module in self._norms_after(number, part)]
+        steps.append(norm(norms[0], hidden))
+        if isinstance(out := getattr(parent, "project_out", None), nn.Module):
+            steps.append(linear(out))
+        return Readout(self.d_site if projects else hidden, (*steps, linear(head)))
+
+    def _layer_and_part(self) -> tuple[int, str]:
+        """Return which layer's which part the site is, by whatever name it was given.
+
+        Raises SubjectError if it is none that writes into the residual stream or is read from it.
+        """
+        inside = re.match(rf"{re.escape(self.layers_path)}\.(\d+)(?:\.(\w+))?", self._at.path)
+        for part in PARTS if inside else ():
+            with contextlib.suppress(SubjectError):
+                assert inside is not None
+                if self.is_at(f"layers.{inside[1]}.{part}"):
+                    return int(inside[1]), part
+        whole = inside is not None and self._at.path == inside[0] and not self._at.reads_input
+        for part, names in (("mlp", MLPS), ("attention", ATTENTIONS)):
+            if inside is not None and whole and inside[2] in names:
+                return int(inside[1]), part
+        raise SubjectError(
+            f"it is not known how {self.site} of {self.name} writes into the residual stream; the "
+            f"logit effects of a site are known for {', '.join(PARTS)} of a layer"
+        )
+
+    def _norms_after(self, number: int, part: str) -> list[nn.Module]:
+        """Return the norm through which a part of a layer writes, where there is one.
+
+        `post_attention_layernorm` is that only beside a norm after the MLP; else it is the norm
+        before the MLP.
+        """
+        layer = self.layers[number]
+        after_mlp = [m for n in AFTER_MLP if isinstance(m := getattr(layer, n, None), nn.Module)]
+        if not after_mlp or part in {"input", "residual"}:
+            return []
+        if part.startswith("mlp"):
+            return after_mlp[:1]
+        return [m for n in AFTER_ATTENTION if isinstance(m := getattr(layer, n, None), nn.Module)][
+            :1
+        ]
 
     def is_at(self, site: str) -> bool:
         """Whether `site` names the place that is read, perhaps by another name.

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autointerp.errors import SubjectError
+from autointerp.subjects.readout import Readout, linear, norm
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,17 @@ class OneLayerSite:
         Padding stands behind the text, where causal attention does not see it.
         """
         return self.transformer.site_activations(ids)
+
+    def readout(self, transcodes: bool = False) -> Readout:
+        """Return the path of the neurons: down projection, final norm, unembedding.
+
+        Raises SubjectError for a transcoder: there is nothing here that it could write.
+        """
+        if transcodes:
+            raise SubjectError("a transcoder at the neurons of a one-layer model writes no site")
+        model, sizes = self.transformer, self.transformer.config
+        final = norm(model.norm_final, sizes.d_model)
+        return Readout(sizes.d_mlp, (linear(model.down), final, linear(model.unembedding)))
 
 
 def load_one_layer(path: Path, device: str = "cpu") -> OneLayerTransformer:

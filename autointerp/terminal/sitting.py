@@ -24,7 +24,14 @@ from autointerp.people import (
     register,
     with_training,
 )
-from autointerp.pipeline import Wish, imported_units, run_settings, run_subject, wanted_units
+from autointerp.pipeline import (
+    Wish,
+    imported_units,
+    open_telling,
+    run_settings,
+    run_subject,
+    wanted_units,
+)
 from autointerp.rubrics import Rubric, load_rubric
 from autointerp.sampling import draw_units, held_units
 from autointerp.sessions import Sitting, check_person, digest_of
@@ -176,7 +183,7 @@ def open_patiently(
     told = False
     while True:
         try:
-            return open_run(wish.run, settings, subject, wish.runs)
+            return open_telling(wish, settings, subject, console)
         except RunLocked as error:
             if time.monotonic() > give_up:
                 raise

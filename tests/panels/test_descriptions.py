@@ -1,17 +1,24 @@
+import json
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
+from fabricate import fabricate_run
+from loopback.server import LoopbackServer
 from rich.console import Console
 
 from autointerp.crediting import scorer_results
-from autointerp.describing import Choice, rate_descriptions, score
-from autointerp.panels import Figure, Prose, Table, scores, specificity
+from autointerp.describing import Choice, explain, rate_descriptions, score
+from autointerp.errors import TooFewRatings
+from autointerp.panels import Figure, Prose, Table, UnitBrowser, Verbatim, scores, specificity
 from autointerp.pipeline import Wish
+from autointerp.raters import RaterOptions
 from autointerp.reporting import report
 from autointerp.scoring import Design, UnitScore
 from autointerp.store import open_run
 
 QUIET = Console(quiet=True)
+WORD = "a </script> word"
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +131,96 @@ def test_the_report_carries_both(tried_run, tmp_path):
     for name in ("specificity", "scorers"):
         assert (tmp_path / "report" / "figures" / f"{name}.png").exists()
         assert (tmp_path / "report" / "tables" / f"{name}.csv").exists()
+
+
+def test_the_method_says_who_described_from_what_and_prints_what_was_asked(own_runs, tmp_path):
+    with LoopbackServer() as server:
+        options = RaterOptions(base_url=server.openai_url, structured="json_schema")
+        for rater, with_effects in (("lexical", False), ("openai:m", True)):
+            wish = Wish((), rater=rater, run="tiny", runs=own_runs, options=options)
+            explain(wish, Choice(n=2), QUIET, with_effects=with_effects)
+    made = report(["tiny"], tmp_path / "out", folder=own_runs)
+    (method,) = [panel for panel in made.panels if panel.name == "method"]
+    told = {b.lead: b.text for b in method.blocks if isinstance(b, Prose) and b.lead}
+    plain, effects = told["lexical"], next(t for name, t in told.items() if "+logits" in name)
+    units = "2 features, 2 neurons, 2 planted units, 2 random directions and 2 shuffled units"
+    assert units in plain
+    assert "logits" not in plain
+    assert "of features, neurons and random directions, by the tokens" in effects
+    assert "Planted units and shuffled units have none, so their items look other." in effects
+    asked = {b.caption.split(",")[0]: b.text for b in method.blocks if isinstance(b, Verbatim)}
+    assert "`promotes` lists the tokens" in asked["The instructions of explain-logits"]
+    assert "`promotes`" not in asked["The instructions of explain"]
+    assert '"fires"' in asked["An item of explain as it was shown"]
+
+
+@pytest.fixture(scope="module")
+def unrated(tmp_path_factory):
+    """The report of a run whose units were described and tried by `lexical`, and not rated."""
+    folder = tmp_path_factory.mktemp("unrated")
+    with fabricate_run(folder / "runs", {"features": 6, "neurons": 6, "planted": 5}, "plain"):
+        pass
+    script = folder / "calls.jsonl"
+    lines = [{"text": json.dumps({"rationale": "r", "description": d})} for d in ("Unknown", WORD)]
+    script.write_text("\n".join(map(json.dumps, lines)))
+    wish = Wish((), rater=f"scripted:{script}", run="plain", runs=folder / "runs")
+    explain(wish, Choice(), QUIET)
+    return report(["plain"], folder / "out", folder=folder / "runs")
+
+
+def test_a_run_with_descriptions_and_no_ratings_has_a_report_that_says_so(unrated):
+    assert [panel.name for panel in unrated.panels] == ["verdict", "cost", "method", "units"]
+    (first,) = unrated.panels[0].blocks
+    assert first.lead == "No unit was rated."
+    assert "`autointerp rate --run plain` rates units" in first.text
+    assert unrated.warnings == (f"{first.lead} {first.text}",)
+    summary = (unrated.folder / "summary.md").read_text("utf-8")
+    assert "No unit was rated. Described by scripted:calls.jsonl." in summary
+
+
+def test_the_list_of_units_shows_what_they_were_described_as(unrated):
+    (browser,) = [b for p in unrated.panels for b in p.blocks if isinstance(b, UnitBrowser)]
+    assert browser.index["judgements"] == [
+        {"label": "described by scripted:calls.jsonl", "levels": []}
+    ]
+    units = browser.index["units"]
+    assert Counter(units["source"]) == {"features": 6, "neurons": 6, "planted": 5}
+    assert Counter(units["outcomes"][0]) == {"described": 16, "Unknown": 1}
+    assert WORD in units["said"][0]
+    assert units["scores"] == [[None] * 17]
+    details = [one for page in browser.pages for one in page]
+    assert len(details) == 17
+    assert all(len(one["ratings"]) == 1 for one in details)
+    # What the explainer saw counts as shown: all 20 contexts of a unit, but for a place that
+    # was drawn twice.
+    assert all(sum(context[-1] for context in one["contexts"]) >= 19 for one in details)
+    table = (unrated.folder / "tables" / "descriptions.csv").read_text("utf-8")
+    assert table.count("scripted:calls.jsonl") == 17
+
+
+def test_a_run_in_which_nothing_was_asked_has_no_report(tmp_path):
+    with fabricate_run(tmp_path / "runs", {"features": 3}, "plain"):
+        pass
+    with pytest.raises(TooFewRatings, match="run 'plain' has no ratings"):
+        report(["plain"], tmp_path / "out", folder=tmp_path / "runs")
+
+
+def test_rated_and_unrated_runs_stand_side_by_side(unrated, tried_run, tmp_path):
+    import shutil
+
+    runs = shutil.copytree(tried_run, tmp_path / "runs")
+    shutil.copytree(unrated.folder.parent / "runs" / "plain", runs / "plain")
+    made = report(["tiny", "plain"], tmp_path / "out", folder=runs)
+    verdict = made.panels[0].blocks
+    assert any(getattr(b, "lead", "") == "No unit was rated." for b in verdict)
+    assert {"histograms", "sources", "scores"} <= {panel.name for panel in made.panels}
+
+
+def test_the_command_says_it_too(unrated, command_line, tmp_path):
+    import shutil
+
+    shutil.copytree(unrated.folder.parent / "runs", tmp_path / "runs")
+    told = command_line("report", "plain")
+    assert told.code == 0, told.err
+    assert "No unit was rated." in told.out
+    assert "reports/plain/index.html" in told.out
