@@ -1,15 +1,17 @@
 # Two commands do everything: `make demo` and `make test`. Both make the environment if it is missing.
 
 VENV ?= .venv
+EXTRAS ?= dev
+PARITY ?= .parity-venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SOURCES := autointerp bench tests tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo specificity test check bench embedded clean
+.PHONY: help demo specificity test test-parity check bench embedded clean
 
 help:  ## List what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
 
 # The stamp is written last, so its existence means that the installation is whole.
 $(INSTALLED): pyproject.toml constraints.txt
@@ -20,7 +22,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	    break; \
 	done; \
 	test -x $(BIN)/python || { echo "make: no Python >= 3.11; install one, or name it as PYTHON=..." >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
 demo: $(INSTALLED)  ## Rate 200 features and 200 neurons of the embedded subject; write the report
@@ -36,6 +38,13 @@ specificity: $(INSTALLED)  ## Reproduce the founding figure: specificity by acti
 test: $(INSTALLED)  ## Run the tests
 	$(BIN)/python -m pytest
 
+# The libraries are heavy, so they have an environment of their own. nnsight asks for torchvision,
+# which nothing here uses and which breaks transformers wherever its build is not torch's own.
+test-parity:  ## Compare our loading of SAEs with SAELens, sparsify and dictionary_learning
+	$(MAKE) --no-print-directory $(PARITY)/.installed VENV=$(PARITY) EXTRAS=dev,parity
+	$(PARITY)/bin/python -m pip uninstall --quiet --yes torchvision
+	$(PARITY)/bin/python -m pytest tests/subjects/test_parity_with_libraries.py
+
 check: $(INSTALLED)  ## Lint, check the format and the types, run the tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -49,5 +58,5 @@ embedded:  ## Say how the embedded subject is made anew
 	@sed -n '/^## Commands/,/^## /{/^## /d;p}' autointerp/subjects/embedded/CARD.md
 
 clean:  ## Remove the environment and what tools left; runs and reports stay
-	rm -rf $(VENV) .ci-venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) .ci-venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

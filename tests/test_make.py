@@ -39,6 +39,18 @@ def test_what_needs_an_environment_makes_it_from_the_tested_versions(target: str
     assert commands.index("touch somewhere/.installed") < len(commands) - 1
 
 
+def test_the_libraries_of_saes_have_an_environment_of_their_own():
+    commands = would_make("test-parity", "PARITY=somewhere")
+    assert (
+        "somewhere/bin/python -m pip install --quiet -c constraints.txt -e '.[dev,parity]'"
+        in commands
+    )
+    assert commands[-1] == (
+        "somewhere/bin/python -m pytest tests/subjects/test_parity_with_libraries.py"
+    )
+    assert any("somewhere" in line for line in would_make("clean", "PARITY=somewhere"))
+
+
 def test_the_check_of_a_change_is_lint_format_types_and_tests():
     assert [line.partition("/bin/")[2] for line in would_make("check")[-4:]] == [
         "ruff check",
@@ -64,7 +76,7 @@ def test_the_help_names_every_target():
     told = subprocess.run(
         ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    for target in ("demo", "test", "check", "bench", "embedded", "clean"):
+    for target in ("demo", "test", "test-parity", "check", "bench", "embedded", "clean"):
         assert f"make {target}\t" in told.stdout
 
 

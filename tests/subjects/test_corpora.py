@@ -163,7 +163,7 @@ def test_a_dataset_without_the_library_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(CorpusError, match="pip install datasets"):
+    with pytest.raises(CorpusError, match="pip install .autointerp.datasets"):
         contents("owner/name")
 
 

@@ -47,7 +47,7 @@ def read(source: str, options: Options) -> Iterator[Content]:
     try:
         datasets = importlib.import_module("datasets")
     except ImportError:
-        raise CorpusError(f"'{source}' needs datasets: pip install datasets") from None
+        raise CorpusError(f"'{source}' needs datasets: pip install 'autointerp[datasets]'") from None
     try:
         rows = _opened(datasets, source)
         for number, row in enumerate(rows):
