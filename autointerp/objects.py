@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from autointerp.settings import HarvestSettings
 from autointerp.subjects import Subject
 from autointerp.subjects.autoencoder import Encoder, SparseAutoencoder
 from autointerp.subjects.corpora import Document
-from autointerp.subjects.formats import AdaptedEncoder, LoadedAutoencoder
+from autointerp.subjects.formats import AdaptedEncoder, LoadedAutoencoder, load_sae
 from autointerp.subjects.language_model import HookedLanguageModel
 
 Tokens = Any  # a tensor or array [rows, tokens], or a sequence of those of one dimension
@@ -48,7 +49,8 @@ def harvest(
     Args:
         model: A Hugging Face causal LM, or a `HookedLanguageModel`.
         tokens: Token ids: [rows, tokens], a row a document, or a sequence of documents.
-        sae: An object with `.encode(x) -> [..., latents]`, or a SparseAutoencoder; None for none.
+        sae: An object with `.encode(x) -> [..., latents]`, a SparseAutoencoder, or the path or hub
+            id of one; None for none.
         site: Where activations are read, such as `layers.3.mlp`; a `HookedLanguageModel` has one.
         units: Of each source, the numbers of the units or how many to draw; by default 200
             features, or 200 neurons where there is no SAE.
@@ -84,7 +86,7 @@ def _hooked(model: Any, tokenizer: Any, site: str) -> HookedLanguageModel:
         return model
     if not site:
         raise SubjectError("no site: give where to read, such as site='layers.3.mlp'")
-    if not isinstance(model, torch.nn.Module):
+    if not isinstance(model, torch.nn.Module) or not hasattr(model, "get_input_embeddings"):
         raise SubjectError(f"{type(model).__name__} is no model: give a Hugging Face causal LM")
     return HookedLanguageModel(model, tokenizer or _Numbers(model), site)
 
@@ -106,6 +108,8 @@ class _Numbers:
 def _encoder(sae: Any, model: HookedLanguageModel) -> Encoder | None:
     if sae is None:
         return None
+    if isinstance(sae, str | Path):
+        sae = load_sae(sae)
     if isinstance(sae, LoadedAutoencoder):
         sae = sae.sae
     own = isinstance(sae, SparseAutoencoder | AdaptedEncoder)

@@ -268,9 +268,22 @@ def test_neurons_and_controls_are_harvested_from_objects_too():
         ({"tokens": [np.array([3, 900])]}, CorpusError, "the model's vocabulary has 300"),
         ({"tokens": [np.array([0.5])]}, CorpusError, "tokens are whole numbers"),
         ({"sae": object()}, SubjectError, "object has no method `encode`"),
+        ({"sae": "no/where/at/all.pt"}, SubjectError, "no no/where/at/all.pt here"),
     ],
 )
 def test_what_does_not_fit_is_one_line(changes: dict[str, Any], error: type, told: str):
     with pytest.raises(error, match=told) as raised:
         harvested("gpt2", **{"sae": sae_of("relu"), **changes})
     assert "\n" not in str(raised.value)
+
+
+def test_a_module_that_is_no_language_model_is_refused():
+    with pytest.raises(SubjectError, match="Linear is no model: give a Hugging Face causal LM"):
+        autointerp.harvest(torch.nn.Linear(2, 2), documents(), site=SITE)
+
+
+def test_an_sae_may_be_named_by_its_path(tmp_path: Any):
+    sae = sae_of("jumprelu")
+    sae.save(tmp_path / "sae.safetensors")
+    by_path = harvested("gpt2", tmp_path / "sae.safetensors")
+    assert told(by_path) == told(harvested("gpt2", sae))
