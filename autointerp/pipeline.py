@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -177,7 +178,7 @@ def rate(wish: Wish, console: Console, dry_run: bool = False) -> RatingCounts:
     if dry_run:
         return _dry_run(wish, wanted, rubric, rater, console)
     subject = run_subject(settings)
-    with open_run(wish.run, settings, subject, wish.runs) as run:
+    with _run_of(wish, settings, subject) as run:
         with _harvest_bar(console) as harvested:
             drawn = draw_units(run, subject, wanted, harvested, _teller(console))
         ids = [
@@ -218,11 +219,34 @@ def harvest(wish: Wish, console: Console) -> None:
         assert subject is not None  # an imported run lacks nothing
         assist(wish.runs / wish.run, subject, settings, wanted, share)
         return
-    with open_run(wish.run, settings, subject, wish.runs) as run:
+    opened = (
+        _run_of(wish, settings, subject)
+        if share.count == 1
+        else open_run(wish.run, settings, subject, wish.runs)  # the others look into its folder
+    )
+    with opened as run:
         with _harvest_bar(console) as harvested:
             drawn = draw_units(run, subject, wanted, harvested, _teller(console), share)
         told = ", ".join(f"{len(units)} {name}" for name, units in drawn.items())
         console.print(f"run '{wish.run}' holds {told}")
+
+
+@contextlib.contextmanager
+def _run_of(wish: Wish, settings: RunSettings, subject: Subject | None) -> Iterator[Run]:
+    """Open the wish's run; what is refused before a unit is stored leaves no new run behind.
+
+    Else the corrected settings would not be those that the run was made with.
+    """
+    folder = wish.runs / wish.run
+    is_new = not (folder / "run.toml").exists()
+    with open_run(wish.run, settings, subject, wish.runs) as run:
+        try:
+            yield run
+        except BadInput:
+            if is_new and not run.rows("SELECT 1 FROM unit LIMIT 1"):
+                run.close()
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 @contextlib.contextmanager

@@ -118,3 +118,15 @@ def test_a_run_in_use_is_one_clear_line(
     assert told.code == 1
     assert f"in use by process {other.pid}" in told.err
     assert "Traceback" not in told.err
+
+
+@pytest.mark.parametrize("command", ["rate", "harvest"])
+def test_a_corpus_that_is_refused_leaves_no_run_behind(
+    command: str, tiny_settings: Path, command_line: Any
+) -> None:
+    short = tiny_settings.with_name("short.toml")
+    short.write_text(tiny_settings.read_text().replace("[harvest]", "[harvest]\ntokens = 100"))
+    told = command_line(command, "-s", "features", "--run", "new", "--subject", short, "--n", 4)
+    assert (told.code, told.err.count("\n")) == (2, 1)
+    assert "at least 2000 are needed" in told.err
+    assert not Path("runs/new").exists()
