@@ -21,6 +21,7 @@ import hashlib
 import inspect
 import logging
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -397,12 +398,18 @@ def _loading(name: str, revision: str | None) -> Iterator[dict[str, Any]]:
     """Give what `from_pretrained` should be told; what it raises becomes one line.
 
     Where the hub is out of reach, only what was fetched before is looked at: transformers would
-    knock for a minute.
+    knock for a minute. Its tables of weights are kept off stderr, its bars where nobody sees them.
     """
+    from transformers.utils import logging as log
+
     options: dict[str, Any] = {"revision": revision} if revision else {}
     unreachable = None if Path(name).is_dir() else out_of_reach()
     if unreachable:
         options["local_files_only"] = True
+    level, has_bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity(logging.CRITICAL)
+    if not sys.stderr.isatty():
+        log.disable_progress_bar()
     try:
         yield options
     except SafetensorError as error:
@@ -417,6 +424,10 @@ def _loading(name: str, revision: str | None) -> Iterator[dict[str, Any]]:
         if "ignore_mismatched_sizes" in reason:
             reason = "its weights are not of the sizes that config.json says; fetch it again"
         raise SubjectError(f"cannot load model '{name}': {reason}") from None
+    finally:
+        log.set_verbosity(level)
+        if has_bars:
+            log.enable_progress_bar()
 
 
 def look_at_language_model(

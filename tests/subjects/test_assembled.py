@@ -194,3 +194,10 @@ def test_activations_that_are_no_numbers_are_refused():
             SubjectError, match=r"at layers\.1\.mlp are not finite on 1 of 4 tokens"
         ):
             check_finite(spoilt, "layers.1.mlp")
+
+
+@pytest.mark.parametrize("changes", [{"k": 4}, {"subtract_b_dec": "no"}, {"corpus_seed": 1}])
+def test_a_setting_that_a_one_layer_model_would_pass_over_is_refused(changes: dict[str, Any]):
+    (name,) = changes
+    with pytest.raises(SettingsError, match=f"subject.{name} = .*: a one-layer model does not"):
+        load_subject(SubjectSettings(**changes))

@@ -202,7 +202,9 @@ def test_a_saved_model_loads_from_its_folder_in_the_dtype_asked_for(tmp_path: Pa
     assert found.context_length == 64
 
 
-def test_a_model_whose_files_are_broken_is_one_line(tmp_path: Path) -> None:
+def test_a_model_whose_files_are_broken_is_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     from safetensors.torch import load_file, save_file
 
     folder = saved(tmp_path / "tiny", "llama")
@@ -213,8 +215,10 @@ def test_a_model_whose_files_are_broken_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(SubjectError, match="cannot load model") as error:
             load_language_model(str(folder), "layers.1.mlp")
         assert "\n" not in str(error.value)
+        assert capfd.readouterr().err == ""  # no table of transformers' beside it
         return str(error.value)
 
+    capfd.readouterr()
     weights.write_bytes(whole[: len(whole) // 2])
     assert "damaged or not whole" in refused()
     weights.write_bytes(whole)
