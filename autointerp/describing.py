@@ -6,13 +6,14 @@ rater, and a run that is not there is harvested first.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rich.console import Console
 
-from autointerp.errors import BadInput, UnknownName
+from autointerp.errors import BadInput
 from autointerp.estimating import BYTES_PER_TOKEN, reply_tokens
 from autointerp.explaining import (
     Explanation,
@@ -25,7 +26,7 @@ from autointerp.explaining import (
 )
 from autointerp.hardening import hard_contexts
 from autointerp.logit_effects import logit_effects
-from autointerp.pipeline import Wish, ask, load_rater, open_telling, wanted_units
+from autointerp.pipeline import Wish, ask, load_rater, run_of, wanted_units
 from autointerp.probes import Probe, add_probes, probe_item
 from autointerp.raters import Rater, ServedRater
 from autointerp.rating import RatingCounts
@@ -36,7 +37,7 @@ from autointerp.scorers import scorer
 from autointerp.scoring import Design, plan, store_plan
 from autointerp.settings import load_settings
 from autointerp.specifying import description_probes
-from autointerp.store import Run, open_run
+from autointerp.store import Run, open_run, runs_in
 from autointerp.subjects import load_subject
 from autointerp.tasks import EXPLAIN, EXPLAIN_LOGITS
 
@@ -189,19 +190,19 @@ def rate_descriptions(
     return counts
 
 
-def _run(wish: Wish, console: Console) -> Run:
-    """Return the run, open; harvested as wished for if it is not there."""
-    try:
-        return open_run(wish.run, folder=wish.runs)
-    except UnknownName:
-        if not (wanted := wanted_units(wish)):
-            raise
+@contextlib.contextmanager
+def _run(wish: Wish, console: Console) -> Iterator[Run]:
+    """Open the run; harvested as wished for if it is not there."""
+    if wish.run in runs_in(wish.runs) or not (wanted := wanted_units(wish)):
+        with open_run(wish.run, folder=wish.runs) as run:
+            yield run
+        return
     settings = load_settings(wish.subject, wish.seed)
     subject = load_subject(settings.subject)
-    run = open_telling(wish, settings, subject, console)
-    console.print(f"harvesting {', '.join(f'{n} {name}' for name, n in wanted.items())}")
-    draw_units(run, subject, wanted)
-    return run
+    with run_of(wish, settings, subject, console) as run:
+        console.print(f"harvesting {', '.join(f'{n} {name}' for name, n in wanted.items())}")
+        draw_units(run, subject, wanted)
+        yield run
 
 
 # ---------------------------------------------------------------------------------- score

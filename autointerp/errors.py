@@ -6,6 +6,7 @@ AutointerpError                one line for the user: the value, then the remedy
 │   ├── UnknownName            a source, rubric, rater, format or run not there
 │   ├── RubricError            a rubric file that does not follow the form
 │   ├── SubjectError           weights, tokenizer or site that do not fit together
+│   │   └── NotSaid            what an SAE's files leave open, and a setting can say
 │   ├── CorpusError            a corpus that is missing, malformed or too short
 │   ├── ExchangeError          a file to import that is not of its form
 │   ├── TooFewUnits            more units asked for than exist or pass the filter
@@ -56,6 +57,14 @@ class RubricError(BadInput):
 
 class SubjectError(BadInput):
     pass
+
+
+class NotSaid(SubjectError):
+    """What an SAE's files leave open; `setting` names the key of [subject] that can say it."""
+
+    def __init__(self, setting: str, text: str) -> None:
+        super().__init__(text)
+        self.setting = setting
 
 
 class CorpusError(BadInput):

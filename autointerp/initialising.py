@@ -10,8 +10,8 @@ from typing import Any
 
 import tomli_w
 
-from autointerp.errors import BadInput, SubjectError
-from autointerp.settings import SubjectSettings
+from autointerp.errors import BadInput, NotSaid
+from autointerp.settings import SubjectSettings, from_mapping
 from autointerp.subjects import load_subject
 from autointerp.subjects.assembled import begins_with_bos, check_fit, corpus_of, sae_of
 from autointerp.subjects.corpora import tokenised
@@ -45,7 +45,7 @@ def initialise(
     if not given.site and not recorded and loaded and loaded.hook:
         tell(f"note: the SAE was trained at '{loaded.hook}', which is no site that is known")
     given = _filled(given, "site", recorded, ask, tell)
-    model = look_at_language_model(given.model, given.site)
+    model = look_at_language_model(given.model, given.site, given.revision or None)
     tell(
         f"model: {type(model.model).__name__}, {len(model.layers)} layers, vocabulary "
         f"{model.vocabulary:,}, context {model.context_length:,}"
@@ -72,14 +72,11 @@ def _sae(
     """Return the SAE, if there is one, and what had to be asked to load it."""
     try:
         loaded = sae_of(given)
-    except SubjectError as error:
-        if "subtract_b_dec" not in str(error):
-            raise
-        if ask is None:
-            raise BadInput(f"--subtract-b-dec yes or no: {error}") from None
-        answer = ask(f"{error} (yes/no)")
-        given = replace(given, subtract_b_dec="yes" if answer[:1].lower() in "yt" else "no")
-        loaded = sae_of(given)
+    except NotSaid as error:
+        option = f"--{error.setting.replace('_', '-')}"
+        if ask is None or getattr(given, error.setting):
+            raise BadInput(f"{option}: {error}") from None
+        return _sae(_answered(given, error.setting, option, ask(str(error))), ask, tell)
     if loaded is not None:
         sae = loaded.sae
         kind = sae.activation + (f" of k {sae.k}" if sae.k else "")
@@ -89,6 +86,19 @@ def _sae(
             + (f", trained on {trained}" if trained else "; its files name neither model nor site")
         )
     return given, loaded
+
+
+def _answered(given: SubjectSettings, setting: str, option: str, answer: str) -> SubjectSettings:
+    """Return the settings with an answer in them. Raises BadInput if it is none to the question."""
+    read = type(getattr(given, setting))
+    try:
+        value = read(answer)
+    except ValueError:
+        value = read()
+    if not value:
+        raise BadInput(f"{option}: '{answer}' is no answer")
+    from_mapping(SubjectSettings, {setting: value}, option, "subject")
+    return _with(given, setting, value)
 
 
 def _filled(
@@ -107,7 +117,7 @@ def _filled(
     return _with(given, name, answer)
 
 
-def _with(given: SubjectSettings, name: str, value: str) -> SubjectSettings:
+def _with(given: SubjectSettings, name: str, value: Any) -> SubjectSettings:
     changed: dict[str, Any] = {name: value}
     return replace(given, **changed)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,10 @@ from autointerp.harvesting import HarvestedUnit, Wanted, calibrate
 from autointerp.harvesting import harvest as harvest_units
 from autointerp.settings import HarvestSettings
 from autointerp.subjects import Subject
+from autointerp.subjects.assembled import check_finite, subject_of
 from autointerp.subjects.autoencoder import Encoder, SparseAutoencoder
 from autointerp.subjects.corpora import Document
-from autointerp.subjects.formats import AdaptedEncoder, LoadedAutoencoder
+from autointerp.subjects.formats import AdaptedEncoder, LoadedAutoencoder, load_sae
 from autointerp.subjects.language_model import HookedLanguageModel
 
 Tokens = Any  # a tensor or array [rows, tokens], or a sequence of those of one dimension
@@ -48,7 +50,8 @@ def harvest(
     Args:
         model: A Hugging Face causal LM, or a `HookedLanguageModel`.
         tokens: Token ids: [rows, tokens], a row a document, or a sequence of documents.
-        sae: An object with `.encode(x) -> [..., latents]`, or a SparseAutoencoder; None for none.
+        sae: An object with `.encode(x) -> [..., latents]`, a SparseAutoencoder, or the path or hub
+            id of one; None for none.
         site: Where activations are read, such as `layers.3.mlp`; a `HookedLanguageModel` has one.
         units: Of each source, the numbers of the units or how many to draw; by default 200
             features, or 200 neurons where there is no SAE.
@@ -69,6 +72,7 @@ def harvest(
         if not settings.window:  # rows are not padded beyond the longest
             settings = replace(settings, window=max(2, min(longest, subject.longest, 1024)))
         calibration = calibrate(subject, settings, seed)
+        check_finite(calibration.activations, subject.site)
         wanted = []
         for name, which in (units or {"neurons" if sae is None else "features": 200}).items():
             module = addition(sources_folder, "source", name)
@@ -84,7 +88,7 @@ def _hooked(model: Any, tokenizer: Any, site: str) -> HookedLanguageModel:
         return model
     if not site:
         raise SubjectError("no site: give where to read, such as site='layers.3.mlp'")
-    if not isinstance(model, torch.nn.Module):
+    if not isinstance(model, torch.nn.Module) or not hasattr(model, "get_input_embeddings"):
         raise SubjectError(f"{type(model).__name__} is no model: give a Hugging Face causal LM")
     return HookedLanguageModel(model, tokenizer or _Numbers(model), site)
 
@@ -106,6 +110,8 @@ class _Numbers:
 def _encoder(sae: Any, model: HookedLanguageModel) -> Encoder | None:
     if sae is None:
         return None
+    if isinstance(sae, str | Path):
+        sae = load_sae(sae)
     if isinstance(sae, LoadedAutoencoder):
         sae = sae.sae
     own = isinstance(sae, SparseAutoencoder | AdaptedEncoder)
@@ -137,8 +143,6 @@ def _subject(
     encoder: Encoder | None,
     bos: bool | None,
 ) -> Subject:
-    from autointerp.subjects.assembled import subject_of
-
     if bos and model.bos is None:
         raise BadInput("bos=True: the model's tokenizer has no BOS")
     return subject_of(

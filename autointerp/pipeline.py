@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -178,7 +179,7 @@ def rate(wish: Wish, console: Console, dry_run: bool = False) -> RatingCounts:
     if dry_run:
         return _dry_run(wish, wanted, rubric, rater, console)
     subject = run_subject(settings)
-    with open_telling(wish, settings, subject, console) as run:
+    with run_of(wish, settings, subject, console) as run:
         with _harvest_bar(console) as harvested:
             drawn = draw_units(run, subject, wanted, harvested, _teller(console))
         ids = [
@@ -219,7 +220,8 @@ def harvest(wish: Wish, console: Console) -> None:
         assert subject is not None  # an imported run lacks nothing
         assist(wish.runs / wish.run, subject, settings, wanted, share)
         return
-    with open_telling(wish, settings, subject, console) as run:
+    # The other processes of one harvest look into its folder, so it stays.
+    with run_of(wish, settings, subject, console, keep=share.count > 1) as run:
         with _harvest_bar(console) as harvested:
             drawn = draw_units(run, subject, wanted, harvested, _teller(console), share)
         told = ", ".join(f"{len(units)} {name}" for name, units in drawn.items())
@@ -237,6 +239,30 @@ def open_telling(
         meant = f"; or did you mean '{close[0]}', which is there?" if close else ""
         console.print(f"new run '{wish.run}'{meant}")
     return run
+
+
+@contextlib.contextmanager
+def run_of(
+    wish: Wish,
+    settings: RunSettings,
+    subject: Subject | None,
+    console: Console,
+    keep: bool = False,
+) -> Iterator[Run]:
+    """Open the wish's run; what is refused before a unit is stored leaves no new run behind.
+
+    Else the corrected settings would not be those that the run was made with. `keep` leaves it.
+    """
+    folder = wish.runs / wish.run
+    is_new = not (folder / "run.toml").exists()
+    with open_telling(wish, settings, subject, console) as run:
+        try:
+            yield run
+        except BadInput:
+            if is_new and not keep and not run.rows("SELECT 1 FROM unit LIMIT 1"):
+                run.close()
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 @contextlib.contextmanager

@@ -98,8 +98,9 @@ def draw_units(
             opened[name] = _opened(name, subject, calibration, settings.seed)
             if opened[name].size < wanted[name]:
                 raise TooFewUnits(
-                    f"--n {wanted[name]}: source '{name}' of subject '{subject.name}' has only "
-                    f"{opened[name].size} units; ask for at most that many"
+                    f"{_option(name)} {wanted[name]}: source '{name}' of subject "
+                    f"'{subject.name}' has only {opened[name].size} units; ask for at most that "
+                    "many"
                 )
     checkpoints = run.path / "harvest"
     try:
@@ -139,8 +140,14 @@ def draw_units(
 
 
 def doubts(subject: Subject, calibration: Calibration) -> list[str]:
-    """Return what a person should know of the SAE before trusting it, a sentence each."""
+    """Return what a person should know of the SAE before trusting it, a sentence each.
+
+    Raises SubjectError if the site's activations are not finite.
+    """
+    from autointerp.subjects.assembled import check_finite
     from autointerp.subjects.formats import check_l0
+
+    check_finite(calibration.activations, subject.site)
 
     if subject.loaded is None:
         return [*subject.notes]
@@ -194,6 +201,12 @@ def _opened(name: str, subject: Subject, calibration: Calibration, seed: int) ->
     return source
 
 
+def _option(source: str) -> str:
+    """Return the option that says how many units of a source: a control is in a run unasked."""
+    is_control = addition(sources_folder, "source", source).IS_CONTROL
+    return "--n or --controls" if is_control else "--n"
+
+
 def _group(share: Share, settings: RunSettings, wanted: Mapping[str, int]) -> list[Any]:
     """Return what the processes that harvest together have in common."""
     return [job_of_environment(), share.count, settings.digest, dict(wanted)]
@@ -240,9 +253,10 @@ def _next_units(run: Run, name: str, source: Source, n: int, settings: RunSettin
         told = ", ".join(
             f"{fates[fate]} {fate}" for fate in ("dead", "ultralow", "dense") if fates[fate]
         )
+        option = _option(name)
         raise TooFewUnits(
-            f"--n {n}: only {fates['eligible']} of {source.size} {name} pass the density filter "
-            f"({told}); ask for --n {fates['eligible']}, or lower sample.min_density"
+            f"{option} {n}: only {fates['eligible']} of {source.size} {name} pass the density "
+            f"filter ({told}); ask for {option} {fates['eligible']}, or lower sample.min_density"
         )
     share = (fates["eligible"] + 8) / (first + 10)
     count = math.ceil(1.1 * (n - fates["eligible"]) / share) + 4

@@ -79,7 +79,7 @@ def test_a_file_that_is_there_is_overwritten_only_by_force(
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (["sae", "corpus"], "cannot load model 'tiny'"),
+        (["sae", "corpus"], "cannot load model: no tiny here"),
         (["model", "sae"], "--corpus: the files do not say it; give it"),
         (["model", "corpus"], "--site: the files do not say it; give it"),
         (["corpus"], "--model: the files do not say it; give it"),
@@ -109,10 +109,11 @@ def test_at_a_terminal_only_what_is_missing_is_asked(
     torch.save(state, parts / "raw.pt")
     answers = {"site": "layers.1.mlp", "corpus": str(parts / "corpus.txt")}
     asked = []
+    said = "yes"
 
     def answer(question: str) -> str:
         asked.append(question)
-        return "yes" if "subtract_b_dec" in question else answers[question]
+        return said if "subtract_b_dec" in question else answers[question]
 
     monkeypatch.setattr(init, "_can_ask", lambda: True)
     monkeypatch.setattr(init, "_ask", answer)
@@ -122,6 +123,45 @@ def test_at_a_terminal_only_what_is_missing_is_asked(
     written = tomllib.loads((parts / "autointerp.toml").read_text())["subject"]
     assert written["subtract_b_dec"] == "yes"
     assert "note: the file names no activation: read as ReLU" in found.out
+    said = "perhaps"
+    found = command_line("init", "--sae", "raw.pt", *options(parts, "model"), "--force")
+    assert found.code == 2
+    assert "--subtract-b-dec: subject.subtract_b_dec = 'perhaps' must be" in found.err
+
+
+def test_what_the_sae_leaves_open_names_the_option_and_is_asked_at_a_terminal(
+    parts: Path, command_line: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
+    file = parts / "sae" / "cfg.json"
+    config = json.loads(file.read_text())
+    del config["k"]
+    file.write_text(json.dumps({**config, "normalize_activations": "expected_average_only_in"}))
+    arguments = options(parts, "model", "sae", "corpus")
+    found = command_line("init", *arguments)
+    assert (found.code, found.err.count("\n")) == (2, 1)
+    assert "--input-scale: " in found.err
+    found = command_line("init", *arguments, "--input-scale", "2")
+    assert (found.code, found.err.count("\n")) == (2, 1)
+    assert "--k: " in found.err
+
+    monkeypatch.setattr(init, "_can_ask", lambda: True)
+    monkeypatch.setattr(init, "_ask", lambda question: "4" if "give k" in question else "0.5")
+    found = command_line("init", *arguments)
+    assert found.code == 0, found.err
+    written = tomllib.loads((parts / "autointerp.toml").read_text())["subject"]
+    assert (written["k"], written["input_scale"]) == (4, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--device", "tpu"), ("--dtype", "int3"), ("--subtract-b-dec", "maybe")]
+)
+def test_a_value_that_no_setting_has_is_refused_before_it_is_written(
+    parts: Path, command_line: Callable[..., Any], option: str, value: str
+):
+    found = command_line("init", *options(parts, "model", "sae", "corpus"), option, value)
+    assert (found.code, found.err.count("\n")) == (2, 1)
+    assert f"'{value}' must be" in found.err
+    assert not (parts / "autointerp.toml").exists()
 
 
 def test_a_site_that_does_not_fit_writes_nothing(parts: Path, command_line: Callable[..., Any]):

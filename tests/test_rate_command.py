@@ -136,3 +136,16 @@ def test_a_run_that_begins_is_said_and_the_one_that_may_be_meant(
     for verb, name in (("harvest", "first"), ("rate", "other")):
         begun = command_line(verb, "--run", name, *asked)
         assert begun.err.startswith(f"new run '{name}'\n")
+
+
+@pytest.mark.parametrize("command", ["rate", "harvest"])
+def test_a_corpus_that_is_refused_leaves_no_run_behind(
+    command: str, tiny_settings: Path, command_line: Any
+) -> None:
+    short = tiny_settings.with_name("short.toml")
+    short.write_text(tiny_settings.read_text().replace("[harvest]", "[harvest]\ntokens = 100"))
+    told = command_line(command, "-s", "features", "--run", "new", "--subject", short, "--n", 4)
+    begun, refused = told.err.splitlines()
+    assert (told.code, begun) == (2, "new run 'new'")
+    assert "at least 2000 are needed" in refused
+    assert not Path("runs/new").exists()

@@ -71,6 +71,8 @@ def test_more_units_than_there_are_is_refused_with_their_number(run: Run, subjec
     with pytest.raises(TooFewUnits, match=r"--n 33: source 'neurons' .* has only 32 units"):
         draw_units(run, subject, {"neurons": 33})
     assert run.units("neurons") == []
+    with pytest.raises(TooFewUnits, match=r"--n or --controls 9999: source 'planted' .* has only"):
+        draw_units(run, subject, {"planted": 9999})
 
 
 def test_more_units_than_pass_the_filter_is_refused_with_the_fate_of_the_rest(

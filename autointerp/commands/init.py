@@ -9,6 +9,7 @@ import typer
 
 def command(
     model: str = typer.Option(None, help="Folder or hub id.", show_default="what the SAE records"),
+    revision: str = typer.Option("", help="Of a model on the hub.", show_default="the newest"),
     site: str = typer.Option(
         None, help="Where to read, such as layers.3.mlp.", show_default="what the SAE records"
     ),
@@ -50,6 +51,7 @@ def command(
     from autointerp.settings import SubjectSettings, from_mapping
 
     said = {
+        "revision": revision,
         "sae": sae,
         "sae_format": sae_format,
         "subtract_b_dec": subtract_b_dec,
@@ -61,7 +63,7 @@ def command(
         "device": device,
         "dtype": dtype,
     }
-    checked = from_mapping(SubjectSettings, said, "the command line")
+    checked = from_mapping(SubjectSettings, said, "the command line", "subject")
     given = replace(checked, model=model or "", site=site or "", corpus=corpus or "")
     initialise(given, output, force, ask=_ask if _can_ask() else None, tell=typer.echo)
     typer.echo(f"wrote {output}; next: autointerp rate --subject {output} --source features")

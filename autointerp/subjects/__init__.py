@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -82,6 +82,8 @@ def load_subject(settings: SubjectSettings) -> Subject:
 
     Raises SubjectError or CorpusError if a part is missing, broken or does not fit the others.
     """
+    if settings.model == "embedded" or settings.model.endswith("transformer.safetensors"):
+        _check_one_layer(settings)
     if settings.model == "embedded":
         folder = Path(str(resources.files("autointerp.subjects") / "embedded"))
         settings = SubjectSettings(
@@ -97,6 +99,17 @@ def load_subject(settings: SubjectSettings) -> Subject:
     from autointerp.subjects.assembled import assemble
 
     return assemble(settings)
+
+
+def _check_one_layer(settings: SubjectSettings) -> None:
+    """Raise SettingsError for a setting that a one-layer model would pass over."""
+    taken = ("model", "site", "sae", "tokenizer", "corpus", "device")
+    for name, usual in asdict(SubjectSettings()).items():
+        value = getattr(settings, name)
+        if name not in taken and value != usual:
+            raise SettingsError(
+                f"subject.{name} = {value!r}: a one-layer model does not take it; leave it away"
+            )
 
 
 def _one_layer_subject(name: str, settings: SubjectSettings) -> Subject:

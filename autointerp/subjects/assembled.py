@@ -18,6 +18,7 @@ from autointerp.subjects.corpora import Corpus, Document, open_corpus, stream_wi
 from autointerp.subjects.corpora import Options as CorpusOptions
 from autointerp.subjects.corpora._documents import files_digest
 from autointerp.subjects.formats import Flags, LoadedAutoencoder, load_sae
+from autointerp.subjects.hub import no_copy, out_of_reach
 from autointerp.subjects.language_model import HookedLanguageModel, load_language_model
 from autointerp.subjects.tokenizers import load_tokenizer
 
@@ -125,9 +126,12 @@ def tokenizer_at(place: str) -> Any:
     if place.endswith(".json"):
         backend = load_tokenizer(Path(place)).backend
         return cast(Any, PreTrainedTokenizerFast)(tokenizer_object=backend)
+    unreachable = None if Path(place).is_dir() else out_of_reach()
     try:
-        return AutoTokenizer.from_pretrained(place)
+        return AutoTokenizer.from_pretrained(place, local_files_only=bool(unreachable))
     except (OSError, ValueError, KeyError) as error:
+        if unreachable:
+            raise SubjectError(f"no tokenizer: {no_copy(place, unreachable)}") from None
         reason = " ".join(str(error).split())[:150]
         raise SubjectError(f"{place} is no tokenizer ({reason})") from None
 
@@ -166,6 +170,19 @@ def check_fit(loaded: LoadedAutoencoder, model: HookedLanguageModel, strict: boo
             raise SubjectError(f"{told}{remedy}")
         notes.append(told)  # a folder may be called anything
     return notes
+
+
+def check_finite(activations: torch.Tensor, site: str) -> None:
+    """Raise SubjectError if activations [tokens, d_site] are infinite or no numbers.
+
+    float16 overflows where models that were trained in bfloat16 have large residual streams.
+    """
+    wrong = int((~activations.isfinite()).any(-1).sum())
+    if wrong:
+        raise SubjectError(
+            f"the activations at {site} are not finite on {wrong:,} of {len(activations):,} "
+            "tokens; give dtype bfloat16 or float32, or fetch the model again"
+        )
 
 
 def other_site(loaded: LoadedAutoencoder, model: HookedLanguageModel) -> str | None:

@@ -21,16 +21,20 @@ import hashlib
 import inspect
 import logging
 import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from autointerp.errors import SubjectError
+from autointerp.subjects.hub import no_copy, out_of_reach
 from autointerp.subjects.readout import Readout, Step, linear, norm
 from autointerp.subjects.token_texts import token_texts
 
@@ -45,6 +49,8 @@ AFTER_ATTENTION = ("post_self_attn_layernorm", "post_attention_layernorm")
 NOT_NEGATIVE = {"relu", "relu2", "relu6", "relu_squared", "sigmoid"}
 CONTEXTS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
 PARTS = ("input", "attention.heads", "attention", "mlp.input", "mlp.neurons", "mlp", "residual")
+
+NEEDS_TRANSFORMERS = "model '{}' needs transformers: pip install 'autointerp[models]'"
 
 Intervention = Callable[[Tensor], Tensor]
 
@@ -76,9 +82,11 @@ class HookedLanguageModel:
     """
 
     def __init__(self, model: Any, tokenizer: Any, site: str, name: str = "") -> None:
+        if not hasattr(model, "config") or not hasattr(model, "get_input_embeddings"):
+            raise SubjectError(f"{type(model).__name__} is no model: give a Hugging Face causal LM")
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
-        self.name = name or str(getattr(model.config, "name_or_path", ""))
+        self.name = name or str(getattr(model.config, "name_or_path", "")) or type(model).__name__
         self.config = _text_config(model.config)
         self.layers_path, self.layers = _layers(model, self.config)
         self._at = self._find(site)
@@ -437,24 +445,70 @@ def load_language_model(
     try:
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError:
-        raise SubjectError(
-            f"model '{name}' needs transformers: pip install 'autointerp[models]'"
-        ) from None
+        raise SubjectError(NEEDS_TRANSFORMERS.format(name)) from None
     if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise SubjectError(f"dtype '{dtype}': auto, float32, bfloat16 or float16")
-    options: dict[str, Any] = {"revision": revision} if revision else {}
+    if device.startswith("cuda") and not device_map and not torch.cuda.is_available():
+        raise SubjectError(f"device '{device}': torch finds no CUDA here; give device cpu")
     placed = {"device_map": device_map} if device_map else {}
-    try:
+    with _loading(name, revision) as options:
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
-        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **options, **placed)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise SubjectError(f"cannot load model '{name}': {reason}") from None
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            name, dtype=dtype, output_loading_info=True, **options, **placed
+        )
+    model, found = loaded
+    # Of what the files lack transformers makes random numbers; a head alone is not used.
+    body = f"{model.base_model_prefix}."
+    lacking = sorted(key for key in found["missing_keys"] if key.startswith(body))
+    if lacking:
+        raise SubjectError(
+            f"cannot load model '{name}': its files lack {len(lacking)} weights, such as "
+            f"{lacking[0]}; fetch it again"
+        )
     placed_model = model if device_map else cast(Any, model).to(device)
     return HookedLanguageModel(placed_model, tokenizer, site, name)
 
 
-def look_at_language_model(name: str, site: str) -> HookedLanguageModel:
+@contextlib.contextmanager
+def _loading(name: str, revision: str | None) -> Iterator[dict[str, Any]]:
+    """Give what `from_pretrained` should be told; what it raises becomes one line.
+
+    Where the hub is out of reach, only what was fetched before is looked at: transformers would
+    knock for a minute. Its tables of weights are kept off stderr, its bars where nobody sees them.
+    """
+    from transformers.utils import logging as log
+
+    options: dict[str, Any] = {"revision": revision} if revision else {}
+    unreachable = None if Path(name).is_dir() else out_of_reach()
+    if unreachable:
+        options["local_files_only"] = True
+    level, has_bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity(logging.CRITICAL)
+    if not sys.stderr.isatty():
+        log.disable_progress_bar()
+    try:
+        yield options
+    except SafetensorError as error:
+        raise SubjectError(
+            f"cannot load model '{name}': its weights are damaged or not whole ({error}); fetch "
+            "them again"
+        ) from None
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        if unreachable:
+            raise SubjectError(f"cannot load model: {no_copy(name, unreachable)}") from None
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if "ignore_mismatched_sizes" in reason:
+            reason = "its weights are not of the sizes that config.json says; fetch it again"
+        raise SubjectError(f"cannot load model '{name}': {reason}") from None
+    finally:
+        log.set_verbosity(level)
+        if has_bars:
+            log.enable_progress_bar()
+
+
+def look_at_language_model(
+    name: str, site: str, revision: str | None = None
+) -> HookedLanguageModel:
     """Return a model by hub id or folder without its weights: enough to know its sites and widths.
 
     Raises SubjectError as `load_language_model` does.
@@ -462,15 +516,10 @@ def look_at_language_model(name: str, site: str) -> HookedLanguageModel:
     try:
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     except ImportError:
-        raise SubjectError(
-            f"model '{name}' needs transformers: pip install 'autointerp[models]'"
-        ) from None
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        config = AutoConfig.from_pretrained(name)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise SubjectError(f"cannot load model '{name}': {reason}") from None
+        raise SubjectError(NEEDS_TRANSFORMERS.format(name)) from None
+    with _loading(name, revision) as options:
+        tokenizer = AutoTokenizer.from_pretrained(name, **options)
+        config = AutoConfig.from_pretrained(name, **options)
     log = logging.getLogger("torch._subclasses.fake_tensor")
     level, log.level = log.level, logging.CRITICAL
     try:
@@ -478,7 +527,7 @@ def look_at_language_model(name: str, site: str) -> HookedLanguageModel:
             model = AutoModelForCausalLM.from_config(config)
             return HookedLanguageModel(model, tokenizer, site, name)
     except RuntimeError:  # a forward pass that looks at values, as some mixtures of experts do
-        return load_language_model(name, site)
+        return load_language_model(name, site, revision=revision)
     finally:
         log.level = level
 

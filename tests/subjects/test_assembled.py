@@ -18,6 +18,7 @@ from autointerp.harvesting import calibrate, site_batches
 from autointerp.sampling import doubts
 from autointerp.settings import HarvestSettings, SubjectSettings
 from autointerp.subjects import load_subject
+from autointerp.subjects.assembled import check_finite
 from autointerp.subjects.windows import TokenisedDocuments
 
 LATENTS = 32
@@ -106,7 +107,7 @@ def test_a_site_by_another_name_is_the_same_site(settings: SubjectSettings, same
         ({"site": "layers.1.mlp.neurons", "check_sae": False}, SubjectError, "reads 16 activation"),
         ({"site": "layers.7.mlp"}, SubjectError, "has layers 0 to 2"),
         ({"sae": "nowhere.pt"}, SubjectError, "no SAE at nowhere.pt"),
-        ({"model": "./nowhere"}, SubjectError, "cannot load model './nowhere'"),
+        ({"model": "./nowhere"}, SubjectError, "cannot load model: no ./nowhere here"),
         ({"corpus": ""}, SettingsError, "names no corpus"),
         ({"corpus": "nowhere.txt"}, CorpusError, "no corpus at nowhere.txt"),
         ({"corpus_field": "body"}, CorpusError, "line 1: no `body`"),
@@ -181,3 +182,22 @@ def test_a_model_without_bos_is_asked_for_bos_in_vain(
     assert not load_subject(without).begins_with_bos
     with pytest.raises(SettingsError, match=r"subject.bos = 'yes': the tokenizer of .* has no BOS"):
         load_subject(replace(without, bos="yes"))
+
+
+def test_activations_that_are_no_numbers_are_refused():
+    fine = torch.ones(4, 3)
+    check_finite(fine, "layers.1.mlp")
+    for wrong in (float("nan"), float("inf")):
+        spoilt = fine.clone()
+        spoilt[2, 1] = wrong
+        with pytest.raises(
+            SubjectError, match=r"at layers\.1\.mlp are not finite on 1 of 4 tokens"
+        ):
+            check_finite(spoilt, "layers.1.mlp")
+
+
+@pytest.mark.parametrize("changes", [{"k": 4}, {"subtract_b_dec": "no"}, {"corpus_seed": 1}])
+def test_a_setting_that_a_one_layer_model_would_pass_over_is_refused(changes: dict[str, Any]):
+    (name,) = changes
+    with pytest.raises(SettingsError, match=f"subject.{name} = .*: a one-layer model does not"):
+        load_subject(SubjectSettings(**changes))

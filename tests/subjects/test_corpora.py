@@ -14,7 +14,14 @@ import pytest
 
 from autointerp.errors import CorpusError, UnknownName
 from autointerp.subjects import corpora
-from autointerp.subjects.corpora import Document, Options, open_corpus, stream_windows
+from autointerp.subjects.corpora import (
+    Document,
+    Options,
+    hugging_face,
+    open_corpus,
+    stream_windows,
+    tokenised,
+)
 from autointerp.subjects.windows import TokenisedDocuments, cut_windows
 
 SIDES: tuple[Literal["right", "left"], ...] = ("right", "left")
@@ -26,6 +33,7 @@ def contents(source: Path | str, **options: Any) -> list[Any]:
 
 
 def written(path: Path, *lines: object) -> Path:
+    path.parent.mkdir(exist_ok=True)
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     return path
 
@@ -124,7 +132,7 @@ def test_token_arrays_keep_their_documents(tmp_path: Path) -> None:
     assert contents(tmp_path / "rows.npy") == [[1, 2], [3, 4]]
     np.save(tmp_path / "flat.npy", np.array([5, 6, 0, 7, 0], dtype=np.uint16))
     assert contents(tmp_path / "flat.npy", separator=0) == [[5, 6], [7]]
-    with pytest.raises(CorpusError, match=r"flat\.npy is flat: give the separator"):
+    with pytest.raises(CorpusError, match=r"flat\.npy is flat: give the token id at which"):
         contents(tmp_path / "flat.npy")
     TokenisedDocuments(np.arange(5), np.array([0, 2, 2, 5])).save(tmp_path / "ours.npz")
     assert contents(tmp_path / "ours.npz") == [[0, 1], [2, 3, 4]]
@@ -151,6 +159,7 @@ def test_a_hugging_face_dataset_is_streamed(monkeypatch: pytest.MonkeyPatch) -> 
     fake = types.ModuleType("datasets")
     fake.load_dataset = load_dataset  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "datasets", fake)
+    monkeypatch.setattr(hugging_face, "out_of_reach", lambda: None)
     assert contents("owner/name:part@validation") == ["one", "two"]
     assert contents("owner/name") == ["one", "two"]
     assert calls == [
@@ -159,11 +168,67 @@ def test_a_hugging_face_dataset_is_streamed(monkeypatch: pytest.MonkeyPatch) -> 
     ]
 
 
+def test_rows_of_a_streamed_and_of_a_saved_dataset_are_read_by_the_library_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets: Any = pytest.importorskip("datasets")
+    rows = [{"text": f"document {number}", "other": number} for number in range(5)]
+    written(tmp_path / "named" / "train.jsonl", *rows)
+    stream = datasets.load_dataset
+
+    def load_dataset(name: str, config: str | None, **options: Any) -> Any:
+        # The library takes a folder where it takes a name of the hub's.
+        streamed = stream(str(tmp_path / "named"), config, **options)
+        assert isinstance(streamed, datasets.IterableDataset)
+        return streamed
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr(hugging_face, "out_of_reach", lambda: None)
+    expected = [row["text"] for row in rows]
+    assert contents("owner/name") == expected
+    assert open_corpus("owner/name", seed=1).kind == "hugging-face"
+    with pytest.raises(CorpusError, match=r"row 0: no column body \(columns: text, other\)"):
+        contents("owner/name", field="body")
+    with pytest.raises(CorpusError, match=r"cannot read the dataset 'owner/name@held': .*held"):
+        contents("owner/name@held")
+
+    tokens = datasets.Dataset.from_list([{"input_ids": [1, 2, 3]}, {"input_ids": [4]}])
+    tokens.save_to_disk(tmp_path / "saved")
+    assert contents(tmp_path / "saved") == [[1, 2, 3], [4]]
+    empty = datasets.Dataset.from_list([{"text": "one"}, {"text": None}])
+    datasets.DatasetDict(train=empty).save_to_disk(tmp_path / "splits")
+    with pytest.raises(CorpusError, match="holds the splits train; give one's folder"):
+        contents(tmp_path / "splits")
+    with pytest.raises(CorpusError, match="row 1: `text` is null"):
+        contents(tmp_path / "splits" / "train")
+
+
+def test_a_dataset_out_of_reach_is_one_line_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = types.ModuleType("datasets")  # whose `load_dataset` nobody calls
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    monkeypatch.setattr(hugging_face, "out_of_reach", lambda: "no network")
+    with pytest.raises(CorpusError, match=r"no owner/name here.* asked now \(no network\)"):
+        contents("owner/name")
+
+
+@pytest.mark.parametrize("name", ["corpora/none.jsonl", "a/b.parquet", "a/b.txt", "a/b.npy"])
+def test_a_mistyped_file_is_not_taken_for_a_dataset(name: str) -> None:
+    with pytest.raises(CorpusError, match=f"no corpus at {name}"):
+        open_corpus(name)
+
+
+def test_a_folder_of_two_kinds_says_what_to_do(tmp_path: Path) -> None:
+    written(tmp_path / "a.jsonl", {"text": "one"})
+    (tmp_path / "b.txt").write_text("two")
+    with pytest.raises(CorpusError, match="could be jsonl or text; keep files of one kind"):
+        open_corpus(tmp_path)
+
+
 def test_a_dataset_without_the_library_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(CorpusError, match="pip install datasets"):
+    with pytest.raises(CorpusError, match="needs datasets: pip install"):
         contents("owner/name")
 
 
@@ -255,6 +320,11 @@ def test_a_stored_bos_is_not_doubled() -> None:
     stored = [Document(0, np.array([0, 5, 6]))]
     (found,) = stream_windows(stored, numbers, 4, bos=0, pad=1, rows=4)
     assert found.ids.tolist() == [[0, 5, 6, 1]]
+
+
+def test_a_tokenizer_beyond_the_vocabulary_is_refused() -> None:
+    with pytest.raises(CorpusError, match="document 0 holds token id 7, the model's vocabulary"):
+        list(tokenised([Document(0, "a b")], lambda texts: [[1, 7] for _ in texts], None, 7))
 
 
 def test_a_token_beyond_the_vocabulary_is_refused() -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import relu
 
-from autointerp.errors import SubjectError, UnknownName
+from autointerp.errors import NotSaid, SubjectError, UnknownName
 from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.formats import AdaptedEncoder, Flags, check_l0, load_sae
 
@@ -144,7 +144,12 @@ def test_saelens_matrices_may_be_written_either_way(tmp_path: Path) -> None:
         ({"architecture": "temporal"}, "architecture 'temporal' is not supported"),
         ({"activation_fn_str": "tanh-relu"}, "'tanh-relu' is not supported"),
         ({"normalize_activations": "covariance_whitening"}, "fold it and save it again"),
-        ({"architecture": "topk"}, "needs a whole number k, not None"),
+        ({"architecture": "topk"}, "does not say the k of its TopK, latents a token; give k"),
+        ({"activation_fn_str": "topk"}, "does not say the k of its TopK"),  # it is no ReLU
+        ({"architecture": "topk", "k": "many"}, "k is 'many', not a whole number over 0"),
+        ({"architecture": "topk", "k": 2.5}, "k is 2.5, not a whole number over 0"),
+        ({"metadata": [1]}, r"metadata is \[1\], not an object"),
+        ({"activation_fn_kwargs": 3}, "activation_fn_kwargs is 3, not an object"),
         ({"architecture": "gated"}, "no tensor b_mag"),
     ],
 )
@@ -153,6 +158,72 @@ def test_saelens_that_cannot_be_reproduced_is_refused(
 ) -> None:
     with pytest.raises(SubjectError, match=message):
         load_sae(saelens(tmp_path, **config))
+
+
+def test_what_cfg_json_leaves_null_is_not_said(tmp_path: Path) -> None:
+    empty = {"hook_name": None, "model_name": None, "context_size": None}
+    loaded = same(saelens(tmp_path, architecture="standard", metadata=empty), SUBTRACTED)
+    assert (loaded.site, loaded.model, loaded.hook, loaded.context_size) == (None,) * 4
+
+
+def test_a_configuration_that_is_damaged_or_missing_is_named(tmp_path: Path) -> None:
+    (saelens(tmp_path / "a") / "cfg.json").write_text("{")
+    with pytest.raises(SubjectError, match=r"cfg\.json is not valid JSON"):
+        load_sae(tmp_path / "a")
+    (saelens(tmp_path / "b") / "cfg.json").unlink()
+    with pytest.raises(SubjectError, match=r"no cfg\.json in "):
+        load_sae(tmp_path / "b")
+
+
+def test_a_k_that_the_files_do_not_say_can_be_given(tmp_path: Path) -> None:
+    flags = Flags(k=4)
+    same(saelens(tmp_path / "a", architecture="topk"), top(SUBTRACTED, 4), flags)
+    same(sparsify(tmp_path / "b", k=None), top(SUBTRACTED, 4), flags)
+    tensors = {**LINEAR, "b_dec": B_DEC}
+    same(dictionary(tmp_path / "c", "AutoEncoderTopK", tensors), top(SUBTRACTED, 4), flags)
+    for name in "abc":
+        with pytest.raises(NotSaid, match="does not say the k of its TopK") as refused:
+            load_sae(tmp_path / name)
+        assert refused.value.setting == "k"
+
+
+def test_a_flag_that_contradicts_the_files_is_refused_and_not_passed_over(tmp_path: Path) -> None:
+    topk, relu_ = sparsify(tmp_path / "a", k=3), saelens(tmp_path / "b", architecture="standard")
+    assert load_sae(topk, flags=Flags(subtract_b_dec=True, k=3)).sae.k == 3
+    with pytest.raises(SubjectError, match="says that its k is 3; leave k away"):
+        load_sae(topk, flags=Flags(k=4))
+    with pytest.raises(SubjectError, match="is relu, not a TopK; leave k away"):
+        load_sae(relu_, flags=Flags(k=4))
+    with pytest.raises(SubjectError, match="says that it takes its decoder bias from the input"):
+        load_sae(relu_, flags=Flags(subtract_b_dec=False))
+    (tmp_path / "cfg.json").write_text("{}")
+    with pytest.raises(SubjectError, match="normalises each input by itself"):
+        load_sae(
+            saelens(tmp_path / "c", normalize_activations="layer_norm"),
+            flags=Flags(input_scale=2.0),
+        )
+
+
+def test_the_input_scale_of_a_training_is_put_into_any_format(tmp_path: Path) -> None:
+    scaled = relu((X * 0.5 - B_DEC) @ W_ENC + B_ENC)
+    same(sparsify(tmp_path / "a"), top(scaled, 3), Flags(input_scale=0.5))
+    dictionary(tmp_path / "b", "AutoEncoder", {**LINEAR, "bias": B_DEC})
+    same(tmp_path / "b", scaled, Flags(input_scale=0.5))
+
+
+def test_a_weights_file_stands_for_its_folder(tmp_path: Path) -> None:
+    assert load_sae(saelens(tmp_path / "a") / "sae_weights.safetensors").format == "saelens"
+    assert load_sae(sparsify(tmp_path / "b") / "sae.safetensors").format == "sparsify"
+    dictionary(tmp_path / "c", "AutoEncoder", {**LINEAR, "bias": B_DEC})
+    assert load_sae(tmp_path / "c" / "ae.pt").format == "dictionary_learning"
+
+
+def test_a_folder_of_two_formats_asks_which(tmp_path: Path) -> None:
+    sparsify(tmp_path)
+    saelens(tmp_path, architecture="topk", k=3)
+    with pytest.raises(SubjectError, match="could be saelens or sparsify; say which with sae_for"):
+        load_sae(tmp_path)
+    assert load_sae(tmp_path, format="saelens").format == "saelens"
 
 
 def test_sparsify_takes_its_site_from_the_folder(tmp_path: Path) -> None:
@@ -214,6 +285,13 @@ def test_gemma_scope_reads_model_layer_site_and_l0_from_its_path(tmp_path: Path)
     loaded = same(gemma(tmp_path), RAW * (RAW > 0.5))
     found = (loaded.format, loaded.model, loaded.site, loaded.l0)
     assert found == ("gemma_scope", "google/gemma-2-2b", "layers.20.residual", 71)
+
+
+def test_gemma_scope_without_its_path_says_what_cannot_be_checked(tmp_path: Path) -> None:
+    save({**PLAIN, "threshold": torch.full((D_SAE,), 0.5)}, tmp_path / "params.npz")
+    loaded = same(tmp_path, RAW * (RAW > 0.5))
+    assert (loaded.model, loaded.site, loaded.layer, loaded.l0) == (None,) * 4
+    assert "names no Gemma Scope repository" in loaded.notes[0]
 
 
 def test_gemma_scope_2_has_small_letters_and_a_skip(tmp_path: Path) -> None:
@@ -280,6 +358,14 @@ def test_a_missing_tensor_is_named_with_those_there_are(tmp_path: Path) -> None:
         load_sae(saelens(tmp_path, parts))
 
 
+@pytest.mark.parametrize("missing", ["W_enc", "W_dec", "b_enc", "b_dec", "threshold"])
+def test_each_tensor_that_gemma_scope_lacks_is_named(missing: str, tmp_path: Path) -> None:
+    whole = {**PLAIN, "threshold": torch.full((D_SAE,), 0.5)}
+    place = gemma(tmp_path, {name: part for name, part in whole.items() if name != missing})
+    with pytest.raises(SubjectError, match=rf"params\.npz has no tensor {missing} \(it has"):
+        load_sae(place)
+
+
 def test_matrices_that_fit_no_width_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SubjectError, match="no axis has the 16 latents"):
         load_sae(saelens(tmp_path, {**PLAIN, "W_enc": W_ENC[:, :5]}))
@@ -306,13 +392,20 @@ def test_a_hub_id_with_a_folder_is_fetched(tmp_path: Path, monkeypatch: pytest.M
     sparsify(tmp_path / "layers.3")
     asked = []
 
-    def snapshot_download(repo: str, allow_patterns: list[str]) -> str:
+    def snapshot_download(repo: str, allow_patterns: list[str], local_files_only: bool) -> str:
         asked.append((repo, allow_patterns))
+        assert not local_files_only
         return str(tmp_path)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    monkeypatch.setattr("autointerp.subjects.formats.out_of_reach", lambda: None)
     assert load_sae("EleutherAI/sae-pythia-70m-32k/layers.3").format == "sparsify"
     assert asked == [("EleutherAI/sae-pythia-70m-32k", ["layers.3/*", "layers.3"])]
+
+
+def test_a_hub_id_out_of_reach_is_one_line() -> None:
+    with pytest.raises(SubjectError, match=r"no nobody/nothing here.*\(HF_HUB_OFFLINE is set\)"):
+        load_sae("nobody/nothing")
 
 
 def test_the_measured_l0_is_held_against_what_is_promised(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tiny_language_models import (
     RECTIFIED,
     VOCABULARY,
     built,
+    saved,
     tokenizer,
 )
 
@@ -199,6 +200,45 @@ def test_a_saved_model_loads_from_its_folder_in_the_dtype_asked_for(tmp_path: Pa
     torch.testing.assert_close(near, expected, atol=0.05, rtol=0.1)
     assert found.tokenise(["the cat"]) == [tokenizer()("the cat")["input_ids"]]
     assert found.context_length == 64
+
+
+def test_a_model_whose_files_are_broken_is_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = saved(tmp_path / "tiny", "llama")
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    whole, told = weights.read_bytes(), config.read_text()
+
+    def refused() -> str:
+        with pytest.raises(SubjectError, match="cannot load model") as error:
+            load_language_model(str(folder), "layers.1.mlp")
+        assert "\n" not in str(error.value)
+        assert capfd.readouterr().err == ""  # no table of transformers' beside it
+        return str(error.value)
+
+    capfd.readouterr()
+    weights.write_bytes(whole[: len(whole) // 2])
+    assert "damaged or not whole" in refused()
+    weights.write_bytes(whole)
+    lacking = load_file(weights)
+    del lacking["model.layers.1.mlp.down_proj.weight"]
+    save_file(lacking, weights, metadata={"format": "pt"})
+    assert "lack 1 weights, such as model.layers.1.mlp.down_proj.weight" in refused()
+    weights.write_bytes(whole)
+    config.write_text(told.replace(f'"hidden_size": {D_MODEL}', '"hidden_size": 32'))
+    assert "not of the sizes that config.json says" in refused()
+    config.write_text("{")
+    assert "not a valid JSON file" in refused()
+
+
+def test_a_device_that_is_not_there_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(SubjectError, match="device 'cuda:0': torch finds no CUDA here"):
+        load_language_model(str(tmp_path), "layers.1.mlp", device="cuda:0")
 
 
 def test_a_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:

@@ -88,7 +88,10 @@ def open_corpus(
             if bool(addition(corpora, "kind of corpus", name).recognises(source))
         ]
         if len(known) > 1:
-            raise CorpusError(f"{source} could be {' or '.join(known)}; say which with `kind`")
+            raise CorpusError(
+                f"{source} could be {' or '.join(known)}; keep files of one kind in a folder, or "
+                "give one file"
+            )
         if not known and not Path(source).exists():
             raise CorpusError(f"no corpus at {source}")
         if not known:
@@ -134,7 +137,7 @@ def tokenised(
 
     A BOS with which stored ids begin is taken off: windows bring their own.
 
-    Raises CorpusError if stored ids are beyond the model's `vocabulary`.
+    Raises CorpusError if an id is beyond the model's `vocabulary`.
     """
     stream = iter(documents)
     while batch := list(islice(stream, AT_ONCE)):
@@ -147,11 +150,12 @@ def tokenised(
                 ids = document.content.astype(np.int64)
                 if bos is not None and len(ids) and ids[0] == bos:
                     ids = ids[1:]
-                if vocabulary is not None and len(ids) and ids.max() >= vocabulary:
-                    raise CorpusError(
-                        f"document {document.index} holds token id {ids.max()}, the model's "
-                        f"vocabulary has {vocabulary}: they were made with another tokenizer"
-                    )
+            if vocabulary is not None and len(ids) and ids.max() >= vocabulary:
+                raise CorpusError(
+                    f"document {document.index} holds token id {ids.max()}, the model's "
+                    f"vocabulary has {vocabulary}: it was made with another model's tokenizer; "
+                    "give this model's tokenizer, or the text"
+                )
             if len(ids):
                 yield document.index, ids
 
@@ -175,8 +179,8 @@ def stream_windows(
     tokens, BOS and padding not counted, or goes to the end if 0. Memory holds one batch and the
     documents tokenised together.
 
-    Raises ValueError if a window has no room for a token, CorpusError if a stored token id is
-    beyond the `vocabulary`.
+    Raises ValueError if a window has no room for a token, CorpusError if a token id is beyond the
+    `vocabulary`.
     """
     before = 0 if bos is None else 1
     stride = length - before

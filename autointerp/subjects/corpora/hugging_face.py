@@ -17,8 +17,10 @@ from autointerp.subjects.corpora._documents import (
     files_with,
     token_ids,
 )
+from autointerp.subjects.hub import no_copy, out_of_reach
 
 NAME = re.compile(r"(?P<name>[\w-][\w.-]*(/[\w.-]+)?)(:(?P<config>[\w.-]+))?(@(?P<split>.+))?")
+FILES = {".txt", ".md", ".text", ".jsonl", ".ndjson", ".json", ".gz", ".parquet", ".npy", ".npz"}
 USUAL = ("text", "content", "tokens", "input_ids")
 
 
@@ -28,7 +30,8 @@ def recognises(source: str) -> bool:
         saved = ("dataset_info.json", "dataset_dict.json")
         return path.is_dir() and any((path / name).is_file() for name in saved)
     # A lone word is more likely a mistyped file; a dataset of one word takes a config or split.
-    return bool(NAME.fullmatch(source)) and bool(re.search(r"[/:@]", source))
+    is_named = bool(NAME.fullmatch(source)) and bool(re.search(r"[/:@]", source))
+    return is_named and path.suffix not in FILES
 
 
 def digest(source: str) -> str:
@@ -47,7 +50,9 @@ def read(source: str, options: Options) -> Iterator[Content]:
     try:
         datasets = importlib.import_module("datasets")
     except ImportError:
-        raise CorpusError(f"'{source}' needs datasets: pip install datasets") from None
+        raise CorpusError(
+            f"'{source}' needs datasets: pip install 'autointerp[datasets]'"
+        ) from None
     try:
         rows = _opened(datasets, source)
         for number, row in enumerate(rows):
@@ -64,6 +69,8 @@ def _opened(datasets: Any, source: str) -> Iterable[dict[str, Any]]:
             raise CorpusError(f"{source} holds the splits {', '.join(saved)}; give one's folder")
         rows: Iterable[dict[str, Any]] = saved
         return rows
+    if unreachable := out_of_reach():  # `datasets` would knock for half a minute
+        raise CorpusError(no_copy(source, unreachable))
     found = NAME.fullmatch(source)
     assert found is not None
     named, split = (found["name"], found["config"]), found["split"] or "train"

@@ -72,4 +72,6 @@ def _column(columns: dict[str, str], path: Path, field: str) -> str:
         return usable[0]
     listed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
     wanted = f"column '{field}'" if field else "one column that is clearly the text"
-    raise CorpusError(f"{path} has not {wanted} (columns: {listed}); give the column as field")
+    raise CorpusError(
+        f"{path} has not {wanted} (columns: {listed}); give the column as corpus_field"
+    )

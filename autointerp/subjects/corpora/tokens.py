@@ -62,7 +62,7 @@ def read(source: str, options: Options) -> Iterator[Content]:
                 yield token_ids(ids, f"{path}, row {row}")
         elif options.separator is None:
             raise CorpusError(
-                f"{path} is flat: give the separator's token id, at which documents end"
+                f"{path} is flat: give the token id at which documents end as corpus_separator"
             )
         else:
             yield from _split(array, options.separator, path)

@@ -7,6 +7,7 @@ A format is a module with `recognises(path) -> bool`, cheap and by content, and
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,7 +17,10 @@ from autointerp.additions import addition, names_in
 from autointerp.errors import SubjectError
 from autointerp.subjects import formats
 from autointerp.subjects.formats._any_encoder import AdaptedEncoder
-from autointerp.subjects.formats._reading import Flags, LoadedAutoencoder
+from autointerp.subjects.formats._reading import Flags, LoadedAutoencoder, scaled
+from autointerp.subjects.hub import no_copy, out_of_reach
+
+TOP_K = ("topk", "groupmax")
 
 __all__ = ["AdaptedEncoder", "Flags", "LoadedAutoencoder", "check_l0", "load_sae"]
 
@@ -44,7 +48,29 @@ def load_sae(
         (format,) = known
     loaded = addition(formats, "format", format).load(place, flags)
     assert isinstance(loaded, LoadedAutoencoder)
-    return loaded
+    return _with_flags(loaded, flags)
+
+
+def _with_flags(loaded: LoadedAutoencoder, flags: Flags) -> LoadedAutoencoder:
+    """Return the SAE for inputs before `flags.input_scale`.
+
+    Raises SubjectError if another flag contradicts the files: to pass over either would be to
+    harvest another SAE than the one that was meant.
+    """
+    sae, path = loaded.sae, loaded.path
+    if flags.subtract_b_dec not in (None, sae.subtract_b_dec):
+        does = "takes" if sae.subtract_b_dec else "does not take"
+        raise SubjectError(
+            f"subtract_b_dec: {path} says that it {does} its decoder bias from the input; leave "
+            "subtract_b_dec away"
+        )
+    if flags.k is not None and sae.activation not in TOP_K:
+        raise SubjectError(f"k {flags.k}: {path} is {sae.activation}, not a TopK; leave k away")
+    if flags.k not in (None, sae.k):
+        raise SubjectError(f"k {flags.k}: {path} says that its k is {sae.k}; leave k away")
+    if flags.input_scale is None:
+        return loaded
+    return replace(loaded, sae=scaled(sae, flags.input_scale))
 
 
 def _local(path: str) -> Path:
@@ -58,9 +84,16 @@ def _local(path: str) -> Path:
 
     owner, name, *folder = path.split("/", 2)
     patterns = [f"{folder[0]}/*", folder[0]] if folder else None
+    unreachable = out_of_reach()
     try:
-        fetched = Path(snapshot_download(f"{owner}/{name}", allow_patterns=patterns))
+        fetched = Path(
+            snapshot_download(
+                f"{owner}/{name}", allow_patterns=patterns, local_files_only=bool(unreachable)
+            )
+        )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        if unreachable:
+            raise SubjectError(no_copy(path, unreachable)) from None
         reason = str(error).strip().splitlines()[0] if str(error) else type(error).__name__
         raise SubjectError(
             f"no SAE at {path}: no such file or folder, and the hub has none ({reason[:150]})"
@@ -73,11 +106,11 @@ def _local(path: str) -> Path:
 
 def _unrecognised(path: Path, known: list[str]) -> str:
     if known:
-        return f"{path} could be {' or '.join(known)}; say which with `format`"
+        return f"{path} could be {' or '.join(known)}; say which with sae_format"
     if path.is_file():
         return (
             f"{path} is no SAE that is known (formats: {', '.join(names_in(formats))}); "
-            "force one with `format`, or pass an object with `.encode` to autointerp.harvest"
+            "force one with sae_format, or pass an object with `.encode` to autointerp.harvest"
         )
     configs = ("cfg.json", "config.json", "params.npz")
     inside = sorted(
@@ -90,8 +123,8 @@ def _unrecognised(path: Path, known: list[str]) -> str:
     files = sorted(entry.name for entry in path.iterdir())
     listed = ", ".join(files[:8]) + (", …" if len(files) > 8 else "")
     return (
-        f"{path} is no SAE that is known (it holds: {listed or 'nothing'}; "
-        f"formats: {', '.join(names_in(formats))}); give the weights' file or force a `format`"
+        f"{path} is no SAE that is known (it holds: {listed or 'nothing'}; formats: "
+        f"{', '.join(names_in(formats))}); give the weights' file or force one with sae_format"
     )
 
 
@@ -113,7 +146,7 @@ def check_l0(loaded: LoadedAutoencoder, activations: Tensor) -> str | None:
     remedy = "check site, layer, model, bias convention and input scale"
     if not fired:
         return f"no latent fires on any of {len(x)} tokens: {remedy}"
-    if sae.activation in {"topk", "groupmax"}:
+    if sae.activation in TOP_K:
         assert sae.k is not None
         if l0 < 0.9 * sae.k:
             return (

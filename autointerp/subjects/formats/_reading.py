@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from autointerp.errors import SubjectError
+from autointerp.errors import NotSaid, SubjectError
 from autointerp.subjects.autoencoder import SparseAutoencoder
 
 TORCH_SUFFIXES = {".pt", ".pth", ".bin", ".ckpt"}
@@ -144,6 +144,32 @@ def json_keys(path: Path) -> set[str]:
         return set()
 
 
+def table(value: Any, what: str, path: Path) -> dict[str, Any]:
+    """Return a JSON object, empty for null. Raises SubjectError, naming it, if it is neither."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise SubjectError(f"{path}: {what} is {value!r}, not an object; correct it")
+    return value
+
+
+def latents_a_token(value: Any, flags: Flags, path: Path) -> int:
+    """Return the k that the files say, or else the flags.
+
+    Raises NotSaid where neither does, SubjectError if it is no whole number over 0.
+    """
+    value = flags.k if value is None else value
+    if value is None:
+        raise NotSaid("k", f"{path} does not say the k of its TopK, latents a token; give k")
+    try:
+        whole = int(value)
+    except (TypeError, ValueError):
+        whole = 0
+    if whole < 1 or whole != float(value):
+        raise SubjectError(f"{path}: k is {value!r}, not a whole number over 0; correct it")
+    return whole
+
+
 def _truncated(path: Path, error: Exception) -> SubjectError:
     reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
     return SubjectError(f"{path} is damaged or not whole ({reason}); fetch it again")
@@ -198,7 +224,15 @@ def encoder_and_decoder(
 
 
 def scaled(sae: SparseAutoencoder, scale: float) -> SparseAutoencoder:
-    """Return the SAE for raw inputs of one that was trained on inputs times `scale`."""
+    """Return the SAE for raw inputs of one that was trained on inputs times `scale`.
+
+    Raises SubjectError if it normalises each input, whatever its scale.
+    """
+    if sae.normalisation != "none":
+        raise SubjectError(
+            f"input_scale {scale:g}: this SAE normalises each input by itself "
+            f"({sae.normalisation}); leave input_scale away"
+        )
     skip = sae.W_skip  # maps scaled input to scaled output: the factors cancel
     return replace(
         sae, W_enc=sae.W_enc * scale, W_dec=sae.W_dec / scale, b_dec=sae.b_dec / scale, W_skip=skip

@@ -12,6 +12,7 @@ from autointerp.subjects.formats._reading import (
     LoadedAutoencoder,
     encoder_and_decoder,
     json_keys,
+    latents_a_token,
     need,
     read_json,
     read_torch,
@@ -81,6 +82,8 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
                 "its BatchTopK threshold was never calibrated (-1): read as TopK with the same k, "
                 "where dictionary_learning itself would read it as ReLU"
             )
+    if activation == "topk":
+        k = latents_a_token(k, flags, where)
     sae = SparseAutoencoder(
         **parts, subtract_b_dec=subtract, activation=activation, k=None if k is None else int(k)
     )

@@ -46,7 +46,8 @@ def recognises(path: Path) -> bool:
     if file.suffix == ".npz" and file.is_file():
         try:
             with ZipFile(file) as archive:
-                return {"W_enc.npy", "threshold.npy"} <= set(archive.namelist())
+                names = set(archive.namelist())
+                return len({"W_enc.npy", "W_dec.npy", "threshold.npy"} & names) > 1
         except BadZipFile:
             return file.name == "params.npz"
     names, _ = safetensors_header(file)
@@ -62,8 +63,8 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     tensors = read_npz(file) if file.suffix == ".npz" else read_safetensors(file)
     renamed = {"w_enc": "W_enc", "w_dec": "W_dec", "affine_skip_connection": "W_skip"}
     tensors = {renamed.get(name, name): tensor for name, tensor in tensors.items()}
-    b_enc, b_dec, threshold = need(tensors, file, "b_enc", "b_dec", "threshold")
-    if tensors["W_dec"].dim() != 2:
+    b_enc, b_dec, threshold, decoder = need(tensors, file, "b_enc", "b_dec", "threshold", "W_dec")
+    if decoder.dim() != 2:
         raise SubjectError(f"{file} is a cross-layer transcoder, which is not supported")
     W_enc, W_dec = encoder_and_decoder(tensors, file, len(b_enc))
     W_skip: Tensor | None = tensors["W_skip"].float() if "W_skip" in tensors else None
@@ -89,7 +90,11 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         model = f"google/gemma-3-{found[1]}-{found[2]}"
         part = re.search(r"/(resid_post|mlp_out|attn_out|transcoder)", written)
         site = part[1] if part else None
-    notes = () if model else ("the path names no Gemma Scope repository: give model and site",)
+    notes = (
+        ()
+        if model
+        else ("its path names no Gemma Scope repository: model, site and layer are unchecked",)
+    )
     return LoadedAutoencoder(
         sae,
         "gemma_scope",

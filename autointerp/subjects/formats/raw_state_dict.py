@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from autointerp.errors import SubjectError
+from autointerp.errors import NotSaid
 from autointerp.subjects.autoencoder import Activation, SparseAutoencoder
 from autointerp.subjects.formats._reading import (
     TORCH_SUFFIXES,
@@ -17,7 +17,6 @@ from autointerp.subjects.formats._reading import (
     read_safetensors,
     read_torch,
     safetensors_header,
-    scaled,
 )
 
 NAMES = ("encoder.weight", "W_enc")
@@ -26,6 +25,11 @@ DECODER_BIASES = ("decoder.bias", "b_dec", "decoder_bias", "bias", "pre_bias")
 
 def recognises(path: Path) -> bool:
     if not path.is_file():
+        return False
+    if (path.parent / "cfg.json").is_file() and path.name in {
+        "sae_weights.safetensors",  # SAELens
+        "sae.safetensors",  # sparsify
+    }:
         return False
     if path.suffix == ".safetensors":
         names, metadata = safetensors_header(path)
@@ -80,17 +84,16 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     subtract = flags.subtract_b_dec
     if subtract is None:
         if bias is not None and bool(parts["b_dec"].any()):
-            raise SubjectError(
+            raise NotSaid(
+                "subtract_b_dec",
                 f"{path} does not say whether {bias} is taken from the input before encoding; "
-                "give subtract_b_dec: true for x - b_dec (Ward's), false for the plain input"
+                "give subtract_b_dec: yes for x - b_dec (Ward's), no for the plain input",
             )
         subtract = False
     notes = []
     if activation == "relu":
         notes.append("the file names no activation: read as ReLU; if it is a TopK, give k")
     sae = SparseAutoencoder(**parts, subtract_b_dec=subtract, activation=activation, k=flags.k)
-    if flags.input_scale is not None:
-        sae = scaled(sae, flags.input_scale)
     return LoadedAutoencoder(
         sae,
         "raw_state_dict",

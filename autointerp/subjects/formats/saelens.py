@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from autointerp.errors import SubjectError
+from autointerp.errors import NotSaid, SubjectError
 from autointerp.subjects.autoencoder import Activation, Normalisation, SparseAutoencoder
 from autointerp.subjects.formats._reading import (
     Flags,
     LoadedAutoencoder,
     encoder_and_decoder,
     json_keys,
+    latents_a_token,
     need,
     read_json,
     read_safetensors,
     scaled,
     site_of_hook,
+    table,
 )
 
 WEIGHTS = "sae_weights.safetensors"
@@ -48,7 +50,8 @@ def _folder(path: Path) -> Path:
 
 def recognises(path: Path) -> bool:
     folder = _folder(path)
-    return (folder / WEIGHTS).is_file() and "d_sae" in json_keys(folder / "cfg.json")
+    keys = json_keys(folder / "cfg.json")  # none where it is missing or damaged: loading says so
+    return (folder / WEIGHTS).is_file() and (not keys or "d_sae" in keys)
 
 
 def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
@@ -58,8 +61,8 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     normalisation is one that cannot be reproduced.
     """
     folder = _folder(path)
-    config = _since_six(read_json(folder / "cfg.json"))
     where, file = folder / "cfg.json", folder / WEIGHTS
+    config = _since_six(read_json(where), where)
     architecture = config["architecture"]
     if architecture not in ARCHITECTURES:
         raise SubjectError(
@@ -99,13 +102,13 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         parts["W_dec"] = parts["W_dec"] / norms[:, None]
     normalisation, scale = _normalisation(config, folder, flags)
     k = config.get("k")
-    if activation == "topk" and (k is None or float(k) != int(k)):
-        raise SubjectError(f"{where}: a topk SAE needs a whole number k, not {k}")
+    if activation == "topk":
+        k = latents_a_token(k, flags, where)
     sae = SparseAutoencoder(
         **parts,
         subtract_b_dec=bool(config["apply_b_dec_to_input"]) and not transcoder,
         activation=activation,
-        k=None if k is None else int(k),
+        k=int(k) if isinstance(k, int | float) else None,
         normalisation=normalisation,
         transcodes=transcoder,
     )
@@ -114,14 +117,14 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     return _described(sae, folder, config)
 
 
-def _since_six(config: dict[str, Any]) -> dict[str, Any]:
+def _since_six(config: dict[str, Any], where: Path) -> dict[str, Any]:
     """Return the configuration in the terms of SAELens 6, defaults put in, metadata flattened."""
-    flat = {**config, **(config.get("metadata") or {})}
+    flat = {**config, **table(config.get("metadata"), "metadata", where)}
     old_names = {"hook_point": "hook_name", "activation_fn_str": "activation_fn"}
     flat = {old_names.get(name, name): value for name, value in flat.items()}
-    k = (flat.get("activation_fn_kwargs") or {}).get("k")
-    if flat.get("activation_fn") == "topk" and k is not None:
-        flat["architecture"], flat["k"] = "topk", k
+    k = table(flat.get("activation_fn_kwargs"), "activation_fn_kwargs", where).get("k")
+    if flat.get("activation_fn") == "topk":  # also without a k: it is no ReLU then
+        flat["architecture"], flat["k"] = "topk", flat.get("k") if k is None else k
     elif flat.get("activation_fn") not in {None, "relu", "topk"}:
         flat["architecture"] = flat["activation_fn"]  # tanh-relu and the like: refused by name
     if isinstance(flat.get("normalize_activations"), bool):
@@ -142,35 +145,40 @@ def _since_six(config: dict[str, Any]) -> dict[str, Any]:
 def _normalisation(
     config: dict[str, Any], folder: Path, flags: Flags
 ) -> tuple[Normalisation, float | None]:
-    """Return what is done to every input, and a constant factor on it."""
+    """Return what is done to every input, and a constant factor on it that the files say."""
     name = config["normalize_activations"]
     if name in NORMALISATIONS:
-        return NORMALISATIONS[name], flags.input_scale
+        return NORMALISATIONS[name], None
     if name != "expected_average_only_in":
         raise SubjectError(
             f"{folder / 'cfg.json'}: normalize_activations '{name}' is not supported unless "
             "folded; load it with SAELens, fold it and save it again"
         )
-    scale = flags.input_scale
+    if flags.input_scale is not None:  # `load_sae` puts it in
+        return "none", None
+    scale = None
     scaler = folder / "activation_scaler.json"
-    if scale is None and scaler.is_file():
+    if scaler.is_file():
         scale = read_json(scaler).get("scaling_factor")
     if scale is None:
-        raise SubjectError(
+        raise NotSaid(
+            "input_scale",
             f"{folder / 'cfg.json'}: inputs were scaled to a mean norm of √d_in "
             "(expected_average_only_in), the factor is not in the files and SAELens does not "
-            "apply it; give it as input_scale (1 if it was folded)"
+            "apply it; give it as input_scale (1 if it was folded)",
         )
     return "none", float(scale)
 
 
 def _described(sae: SparseAutoencoder, folder: Path, config: dict[str, Any]) -> LoadedAutoencoder:
-    site, layer = site_of_hook(config.get("hook_name"))
+    hook, model = _text(config, "hook_name"), _text(config, "model_name")
+    site, layer = site_of_hook(hook)
+    path = folder / "cfg.json"
     notes = []
     if config.get("hook_head_index") is not None:
         notes.append(f"trained on head {config['hook_head_index']} alone, not on the whole site")
         site = None
-    kwargs = config.get("model_from_pretrained_kwargs") or {}
+    kwargs = table(config.get("model_from_pretrained_kwargs"), "model_from_pretrained_kwargs", path)
     if kwargs.get("center_writing_weights") or kwargs.get("fold_ln"):
         notes.append(
             "trained on a model that TransformerLens had processed "
@@ -178,17 +186,22 @@ def _described(sae: SparseAutoencoder, folder: Path, config: dict[str, Any]) -> 
         )
     if "transcoder" in config["architecture"]:
         notes.append("a transcoder: it reads one site and writes another")
-    if config.get("hook_name", "").endswith("ln2.hook_normalized"):
+    if hook is not None and hook.endswith("ln2.hook_normalized"):
         notes.append("its site is the norm's output before its weight; check L0")
     context_size = config.get("context_size")
     return replace(
         LoadedAutoencoder(sae, "saelens", folder),
-        model=cast("str | None", config.get("model_name")),
+        model=model,
         site=site,
-        hook=config.get("hook_name"),
+        hook=hook,
         layer=layer,
-        context_size=None if context_size is None else int(context_size),
+        context_size=context_size if isinstance(context_size, int) else None,
         prepend_bos=config.get("prepend_bos"),
         l0=None if sae.k is None else float(sae.k),
         notes=tuple(notes),
     )
+
+
+def _text(config: dict[str, Any], name: str) -> str | None:
+    value = config.get(name)
+    return value if isinstance(value, str) and value else None

@@ -13,6 +13,7 @@ from autointerp.subjects.formats._reading import (
     LoadedAutoencoder,
     encoder_and_decoder,
     json_keys,
+    latents_a_token,
     need,
     read_json,
     read_safetensors,
@@ -26,10 +27,13 @@ def _folder(path: Path) -> Path:
 
 def recognises(path: Path) -> bool:
     folder = _folder(path)
-    if not (folder / "sae.safetensors").is_file() or "k" not in json_keys(folder / "cfg.json"):
+    file, config = folder / "sae.safetensors", folder / "cfg.json"
+    if not file.is_file() or not config.is_file():
         return False
-    names, _ = safetensors_header(folder / "sae.safetensors")
-    return not names or "encoder.weight" in names
+    names, _ = safetensors_header(file)
+    if names:
+        return {"encoder.weight", "encoder.bias"} & names != set()
+    return bool({"k", "num_latents", "expansion_factor"} & json_keys(config))
 
 
 def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
@@ -61,7 +65,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         b_dec=b_dec,
         subtract_b_dec=not transcode,
         activation=cast(Activation, activation),
-        k=int(config["k"]),
+        k=latents_a_token(config.get("k"), flags, folder / "cfg.json"),
         W_skip=W_skip,
         transcodes=transcode,
     )
