@@ -74,12 +74,15 @@ def test_ci_makes_an_environment_of_its_own_and_ends_with_the_tests():
     file = ROOT / ".ci" / "run"
     assert os.access(file, os.X_OK)
     subprocess.run(["bash", "-n", file], check=True)
-    install, tests = file.read_text().splitlines()[-2:]
-    assert install == "make --no-print-directory .ci-venv/.installed VENV=.ci-venv"
-    assert tests.startswith("exec .ci-venv/bin/python -m pytest ")
-    assert would_make(".ci-venv/.installed", "VENV=.ci-venv", "--always-make")[-1] == (
-        "touch .ci-venv/.installed"
-    )
+    *_, weights, _, tests = file.read_text().splitlines()
+    assert weights == "make --no-print-directory test-weights VENV=.ci-venv"
+    assert tests.startswith("make --no-print-directory test VENV=.ci-venv 2>&1 | grep ")
+    for target in ("test-weights", "test"):
+        commands = would_make(target, "VENV=.ci-venv", "--always-make")
+        assert "touch .ci-venv/.installed" in commands
+        assert commands[-1].endswith(
+            ".ci-venv/bin/python -m pytest" + " -m weights" * (target != "test")
+        )
 
 
 def test_the_help_names_every_target():
