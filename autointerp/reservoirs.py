@@ -43,21 +43,21 @@ class Entries:
     def __len__(self) -> int:
         return len(self.key)
 
-    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Entries:
-        """Return the chosen rows."""
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Entries:
+        """Return the chosen rows: a copy, or a view of a slice."""
         return Entries(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
-def no_entries(window: int) -> Entries:
-    """Return an empty table for windows of this many tokens."""
+def blank_entries(window: int, rows: int = 0) -> Entries:
+    """Return a table for windows of this many tokens, to be written into."""
     return Entries(
-        np.zeros(0, np.int64),
-        np.zeros(0, np.float32),
-        np.zeros(0, np.uint64),
-        np.zeros(0, np.int64),
-        np.zeros(0, np.int64),
-        np.zeros((0, window), np.int32),
-        np.zeros((0, window), np.float32),
+        np.empty(rows, np.int64),
+        np.empty(rows, np.float32),
+        np.empty(rows, np.uint64),
+        np.empty(rows, np.int64),
+        np.empty(rows, np.int64),
+        np.empty((rows, window), np.int32),
+        np.empty((rows, window), np.float32),
     )
 
 
@@ -80,32 +80,57 @@ def rank_within(groups: tuple[NDArray[np.int64], ...]) -> NDArray[np.int64]:
 
 
 class Buffered:
-    """Entries kept so far and entries that wait; subclasses say which are kept."""
+    """Entries kept so far and entries that wait; subclasses say which are kept.
+
+    Both stand in one table, the kept ones first: many small arrays that outlive the large ones
+    round them would keep the freed memory from other use.
+    """
 
     def __init__(self, window: int, patience: int = 5_000) -> None:
-        self.kept = no_entries(window)
-        self.waiting: list[Entries] = []
+        self._table = blank_entries(window)
+        self._kept = 0
+        self._filled = 0
         self.patience = patience
-        self.count = 0
+
+    @property
+    def kept(self) -> Entries:
+        """What is kept, after `compact` of all seen; a view, valid until more is added."""
+        return self._table.take(slice(self._kept))
 
     def add(self, entries: Entries) -> None:
         """Take entries in; the cost of sorting is paid when enough of them wait."""
-        if not len(entries):
-            return
-        self.waiting.append(entries)
-        self.count += len(entries)
-        if self.count > max(self.patience, len(self.kept) // 2):
-            self.compact()
+        filled = self._filled + len(entries)
+        if filled - self._kept > max(self.patience, self._kept // 2):
+            self._keep(joined([self._table.take(slice(self._filled)), entries]))
+        elif len(entries):
+            self._make_room(filled)
+            self._write(entries, self._filled)
 
     def compact(self) -> None:
         """Keep what is to be kept of all seen."""
-        if self.waiting:
-            everything = joined([self.kept, *self.waiting])
-            self.waiting, self.count = [], 0
-            self.kept = self.chosen(everything)
+        if self._filled > self._kept:
+            self._keep(self._table.take(slice(self._filled)))
 
     def chosen(self, entries: Entries) -> Entries:
+        """Return the entries that are kept, as a copy."""
         raise NotImplementedError
+
+    def _keep(self, entries: Entries) -> None:
+        kept = self.chosen(entries)
+        self._make_room(len(kept))
+        self._write(kept, 0)
+        self._kept = self._filled
+
+    def _make_room(self, rows: int) -> None:
+        if rows > len(self._table):
+            filled = self._table.take(slice(self._filled))
+            self._table = blank_entries(self._table.ids.shape[1], rows + rows // 2)
+            self._write(filled, 0)
+
+    def _write(self, entries: Entries, begin: int) -> None:
+        self._filled = begin + len(entries)
+        for field in fields(Entries):
+            getattr(self._table, field.name)[begin : self._filled] = getattr(entries, field.name)
 
 
 class Strongest(Buffered):
@@ -210,9 +235,9 @@ class Levelled(Buffered):
         filled = self.bounds[:, :BINS] < NEVER_FULL // WELL_FILLED
         lowest_open = np.where(filled.all(axis=1), BINS, np.argmin(filled, axis=1))
         edge = bin_edge(np.maximum(self.top + lowest_open - (BINS - 1), 0))
-        self.cut = np.where(lowest_open == 0, np.float32(0), edge).astype(np.float32)
+        self.cut[:] = np.where(lowest_open == 0, np.float32(0), edge)
         below = np.arange(BINS) < lowest_open[:, None]
-        self.widest = np.where(below, self.bounds[:, :BINS], np.uint64(0)).max(axis=1)
+        self.widest[:] = np.where(below, self.bounds[:, :BINS], np.uint64(0)).max(axis=1)
         return entries.take(order[ranks < self.size])
 
     def draw_intervals(

@@ -43,7 +43,7 @@ from autointerp.subjects.language_model import HookedLanguageModel
 
 LATENTS, UNITS, CONTEXT, ROWS = 16_384, 200, 128, 32
 SITE, EMBEDDING = "layers.3.mlp", "gpt_neox.embed_in"
-RATIO_TOKENS, PAIRS = 40_000, 2
+RATIO_TOKENS, PAIRS = 100_000, 2
 ALL_TOKENS = 10_000
 QUANTILE = 2.33  # of a normal distribution: 1 % lies over it
 SETTINGS = HarvestSettings(window=CONTEXT, rows=ROWS)
