@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autointerp.errors import CorpusError
+from autointerp.errors import CorpusError, SubjectError
 from autointerp.records import Context, Draw, Outcome, Split, UnitSummary
 from autointerp.reservoirs import Entries, Levelled, Lowest, Strongest, interval_of, joined
 from autointerp.settings import HarvestSettings
@@ -146,7 +146,8 @@ def site_batches(
 def calibrate(subject: Subject, settings: HarvestSettings, seed: int) -> Calibration:
     """Return the first tokens of the corpus at the site.
 
-    Raises CorpusError if the corpus has fewer than 2,000 tokens.
+    Raises CorpusError if the corpus has fewer than 2,000 tokens, SubjectError if an activation is
+    infinite or no number.
     """
     activations, ids, total = [], [], 0
     with quiet_torch():
@@ -161,15 +162,21 @@ def calibrate(subject: Subject, settings: HarvestSettings, seed: int) -> Calibra
                 f"the corpus of subject '{subject.name}' has {total} tokens; "
                 f"at least {LEAST_TOKENS} are needed"
             )
-        return Calibration(
-            torch.cat(activations)[:CALIBRATION_TOKENS], torch.cat(ids)[:CALIBRATION_TOKENS]
-        )
+        first = torch.cat(activations)[:CALIBRATION_TOKENS]
+        if wrong := int((~first.isfinite()).any(-1).sum()):
+            # float16 overflows where a model trained in bfloat16 has a large residual stream.
+            raise SubjectError(
+                f"the activations at {subject.site} are not finite on {wrong:,} of "
+                f"{len(first):,} tokens; give dtype bfloat16 or float32, or fetch the model again"
+            )
+        return Calibration(first, torch.cat(ids)[:CALIBRATION_TOKENS])
 
 
 class Columns:
     """Reservoirs of some columns of the matrix; two streams, one a split, for each column."""
 
-    def __init__(self, salts: NDArray[np.uint64], settings: HarvestSettings) -> None:
+    def __init__(self, name: str, salts: NDArray[np.uint64], settings: HarvestSettings) -> None:
+        self.name = name
         self.count = columns = len(salts)
         self.settings = settings
         window = 2 * settings.each_side + 1
@@ -185,14 +192,17 @@ class Columns:
         self.fired = torch.zeros(columns, dtype=torch.int64)
 
     def add(self, block: Tensor, batch: Chunk) -> None:
-        """Take in a block [rows, tokens, columns] of activations; it is overwritten."""
+        """Take in a block [rows, tokens, columns] of activations; it is overwritten.
+
+        Raises SubjectError if one is infinite or no number.
+        """
         # From here on a unit fires where its activation is over 0.
         block = torch.threshold_(block.contiguous(), self.settings.fires, 0.0)
         if batch.some_left_out is not None:
             block *= batch.some_left_out
         flat = block.flatten(0, 1)
-        self.fired += flat.sign().sum(0).long().cpu()
         self._add_strongest(block, batch)
+        self.fired += flat.sign().sum(0).long().cpu()
         self._add_levels(block, flat, batch)
         self._add_random(block, batch)
 
@@ -202,6 +212,11 @@ class Columns:
 
     def _add_strongest(self, block: Tensor, batch: Chunk) -> None:
         peaks = block.amax(1)
+        if not peaks.sum().isfinite():
+            raise SubjectError(
+                f"an activation of the {self.name} is not finite, though the site's are; look for "
+                "weights that are not, or that overflow the SAE's dtype"
+            )
         least = self._pair(self.top.least, np.min)
         rows, columns = _where(peaks > torch.from_numpy(least).to(peaks.device))
         if not len(rows):
@@ -386,7 +401,7 @@ def parts_of(wanted: list[Wanted], settings: HarvestSettings, seed: int) -> list
         for begin in range(0, len(want.numbers), COLUMNS_AT_ONCE):
             reach = slice(begin, begin + COLUMNS_AT_ONCE)
             numbers = want.numbers[reach]
-            columns = Columns(unit_salts(want.name, numbers, seed), settings)
+            columns = Columns(want.name, unit_salts(want.name, numbers, seed), settings)
             block = want.source.block(numbers)
             parts.append(Part(want, numbers, want.orders[reach], block, columns))
     return parts

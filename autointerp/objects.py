@@ -19,7 +19,7 @@ from autointerp.harvesting import HarvestedUnit, Wanted, calibrate
 from autointerp.harvesting import harvest as harvest_units
 from autointerp.settings import HarvestSettings
 from autointerp.subjects import Subject
-from autointerp.subjects.assembled import check_finite, subject_of
+from autointerp.subjects.assembled import subject_of
 from autointerp.subjects.autoencoder import Encoder, SparseAutoencoder
 from autointerp.subjects.corpora import Document
 from autointerp.subjects.formats import AdaptedEncoder, LoadedAutoencoder, load_sae
@@ -72,7 +72,6 @@ def harvest(
         if not settings.window:  # rows are not padded beyond the longest
             settings = replace(settings, window=max(2, min(longest, subject.longest, 1024)))
         calibration = calibrate(subject, settings, seed)
-        check_finite(calibration.activations, subject.site)
         wanted = []
         for name, which in (units or {"neurons" if sae is None else "features": 200}).items():
             module = addition(sources_folder, "source", name)

@@ -140,14 +140,8 @@ def draw_units(
 
 
 def doubts(subject: Subject, calibration: Calibration) -> list[str]:
-    """Return what a person should know of the SAE before trusting it, a sentence each.
-
-    Raises SubjectError if the site's activations are not finite.
-    """
-    from autointerp.subjects.assembled import check_finite
+    """Return what a person should know of the SAE before trusting it, a sentence each."""
     from autointerp.subjects.formats import check_l0
-
-    check_finite(calibration.activations, subject.site)
 
     if subject.loaded is None:
         return [*subject.notes]

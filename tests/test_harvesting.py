@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from autointerp import sources
 from autointerp.additions import addition, names_in
-from autointerp.errors import CorpusError
+from autointerp.errors import CorpusError, SubjectError
 from autointerp.harvesting import (
     LOW_32,
     SPLITS,
@@ -31,7 +31,9 @@ from autointerp.records import Context
 from autointerp.reservoirs import interval_of
 from autointerp.settings import HarvestSettings, load_settings
 from autointerp.sources import Source
+from autointerp.sources.features import Features
 from autointerp.subjects import Subject, load_subject
+from autointerp.subjects.autoencoder import SparseAutoencoder
 
 SEED = 3
 SETTINGS = HarvestSettings(top=6, intervals=5, per_interval=3, random=9, each_side=4, rows=16)
@@ -317,3 +319,32 @@ def test_the_density_filter_names_what_it_leaves_out(
     fired: int, density: float, outcome: str
 ) -> None:
     assert outcome_of(fired, density, least=1e-4, most=0.5) == outcome
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_activations_that_are_no_numbers_are_refused(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch, wrong: float
+) -> None:
+    real = subject.model.activations
+
+    def spoilt(_: object, ids: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
+        activations = real(ids, attention).clone()
+        activations[0, 5, 1] = wrong
+        return activations
+
+    monkeypatch.setattr(type(subject.model), "activations", spoilt)
+    with pytest.raises(SubjectError, match=r"are not finite on \d+ of [\d,]+ tokens; give dtype"):
+        calibrate(subject, SETTINGS, SEED)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_an_sae_that_makes_no_numbers_of_finite_activations_is_refused(
+    subject: Subject, wrong: float
+) -> None:
+    assert isinstance(subject.sae, SparseAutoencoder)
+    W_enc = subject.sae.W_enc.clone()
+    W_enc[0, 2] = wrong
+    units = np.arange(4)
+    features = Features(replace(subject.sae, W_enc=W_enc))
+    with pytest.raises(SubjectError, match="an activation of the features is not finite"):
+        harvest(subject, [Wanted("features", features, units, units)], SETTINGS, SEED, 1e-4, 1.0)

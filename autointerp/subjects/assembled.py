@@ -172,19 +172,6 @@ def check_fit(loaded: LoadedAutoencoder, model: HookedLanguageModel, strict: boo
     return notes
 
 
-def check_finite(activations: torch.Tensor, site: str) -> None:
-    """Raise SubjectError if activations [tokens, d_site] are infinite or no numbers.
-
-    float16 overflows where models that were trained in bfloat16 have large residual streams.
-    """
-    wrong = int((~activations.isfinite()).any(-1).sum())
-    if wrong:
-        raise SubjectError(
-            f"the activations at {site} are not finite on {wrong:,} of {len(activations):,} "
-            "tokens; give dtype bfloat16 or float32, or fetch the model again"
-        )
-
-
 def other_site(loaded: LoadedAutoencoder, model: HookedLanguageModel) -> str | None:
     """Return where the SAE was trained, if its files record that and it is not the model's site."""
     if loaded.site is None:
