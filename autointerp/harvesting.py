@@ -149,10 +149,11 @@ def calibrate(subject: Subject, settings: HarvestSettings, seed: int) -> Calibra
     Raises CorpusError if the corpus has fewer than 2,000 tokens, SubjectError if an activation is
     infinite or no number.
     """
-    activations, ids, total = [], [], 0
+    activations, ids, total, wrong = [], [], 0, 0
     with quiet_torch():
         for batch, _, _ in site_batches(subject, settings, seed):
             activations.append(batch.activations[batch.kept])
+            wrong += int((~activations[-1].isfinite()).any(-1).sum())
             ids.append(batch.ids[batch.kept])
             total += len(ids[-1])
             if total >= CALIBRATION_TOKENS:
@@ -162,14 +163,15 @@ def calibrate(subject: Subject, settings: HarvestSettings, seed: int) -> Calibra
                 f"the corpus of subject '{subject.name}' has {total} tokens; "
                 f"at least {LEAST_TOKENS} are needed"
             )
-        first = torch.cat(activations)[:CALIBRATION_TOKENS]
-        if wrong := int((~first.isfinite()).any(-1).sum()):
+        if wrong:
             # float16 overflows where a model trained in bfloat16 has a large residual stream.
             raise SubjectError(
                 f"the activations at {subject.site} are not finite on {wrong:,} of "
-                f"{len(first):,} tokens; give dtype bfloat16 or float32, or fetch the model again"
+                f"{total:,} tokens; give dtype bfloat16 or float32, or fetch the model again"
             )
-        return Calibration(first, torch.cat(ids)[:CALIBRATION_TOKENS])
+        return Calibration(
+            torch.cat(activations)[:CALIBRATION_TOKENS], torch.cat(ids)[:CALIBRATION_TOKENS]
+        )
 
 
 class Columns:

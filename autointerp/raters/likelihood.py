@@ -10,8 +10,10 @@ maps its own, is the score. There is no prompt, so nothing in the text can be ob
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hashlib
+import io
 import json
 import os
 import time
@@ -286,8 +288,9 @@ def load_reader(model: str) -> Reader:
     elif os.sep in model and not path.exists() and model.endswith(".gguf"):
         raise RaterError(f"no model file at {path}")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, **where)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **where)
+        with contextlib.redirect_stderr(io.StringIO()):  # a GGUF's bar heeds no setting
+            tokenizer = AutoTokenizer.from_pretrained(name, **where)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **where)
     except ImportError:
         raise RaterError(LACKING) from None
     except (OSError, ValueError) as error:

@@ -103,7 +103,9 @@ def test_a_real_server_is_probed_like_any_other(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.weights
-def test_real_weights_tell_clean_units_from_noise_by_likelihood(tmp_path: Path) -> None:
+def test_real_weights_tell_clean_units_from_noise_by_likelihood(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     rater = load_rater(f"likelihood:{WEIGHTS}", RaterOptions())
     kit = {
         one.item.id: one
@@ -120,3 +122,4 @@ def test_real_weights_tell_clean_units_from_noise_by_likelihood(tmp_path: Path) 
             scores[kit[item].grade].append(score)
     # Of 12 clean and 12 noise units of the kit, every clean one scored higher than every noise one.
     assert (auc(scores["clean"], scores["noise"]) or 0) > 0.8
+    assert "Converting" not in capfd.readouterr().err  # transformers' bar would cross our own
