@@ -306,6 +306,12 @@ def test_language_models_explain_and_score_at_once_or_by_batch(own_runs, provide
         (rater,) = {row[0] for row in run.rows("SELECT explainer FROM explanation")}
         assert {one.text for one in explanations(run, rater)} == {"as told"}
         scores = [one for one in unit_scores(run) if not one.permuted]
+        told = run.rows("SELECT reply, details FROM call WHERE reply LIKE '%activation%'")
+    # Of the digit 1 at 0.7 and 2 at 0.2, the rest a word: (0.7·1 + 0.2·2) / 0.9 = 1.222. Only
+    # this provider gives log probabilities.
+    expected = {tuple(json.loads(details).get("expected_activations", ())) for _, details in told}
+    lists = {(1.222,) * reply.count('"activation"') for reply, _ in told}
+    assert expected == (lists if provider == "openai" else {()})
     for name in ALL:
         planted = [one for one in scores if one.scorer == name and one.source == "planted"]
         assert len(planted) == 4
