@@ -45,11 +45,6 @@ def percent(share: float | None, digits: int = 0) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
-def count(n: int, one: str, several: str | None = None) -> str:
-    """Return `1 unit`, `2 units`, `1,000 units`."""
-    return f"{n:,} {one if n == 1 else several or one + 's'}"
-
-
 def listed(words: Iterable[str]) -> str:
     """Return `a`, `a and b`, or `a, b and c`."""
     words = list(words)

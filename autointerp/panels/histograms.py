@@ -11,8 +11,9 @@ from matplotlib.ticker import PercentFormatter
 from autointerp.estimates import Contrast, Group, Judgement, nearest_level
 from autointerp.panels import Block, Figure, Material
 from autointerp.panels._style import INK, MUTED, colour, headline, plain_axes, sheet
-from autointerp.panels._words import count, interval, label, listed, percent, plural, slug
+from autointerp.panels._words import interval, label, listed, percent, plural, slug
 from autointerp.stats.results import Floats
+from autointerp.wording import count
 
 ORDER = 20
 TITLE = "Scores by source"
