@@ -21,6 +21,7 @@ from autointerp.stats.superiority import superiority
 CHANCE, TOLERANCE = 0.5, 0.05
 CONTROL_COLUMNS = ("other", "silent")
 LEVEL = 0.95
+FLOOR = "shuffled"  # the control of which nothing true can be said
 
 
 @dataclass(frozen=True)
@@ -51,16 +52,20 @@ class Credit:
 
     @property
     def is_at_chance(self) -> bool | None:
-        """Whether the permuted control is compatible with 0.5 ± 0.05; None without one.
+        """Whether the permuted control is compatible with chance; None without one."""
+        return at_chance(self.permuted)
 
-        It is not if the whole interval lies outside.
-        """
-        found = self.permuted
-        if found.value is None:
-            return None
-        low = found.value if found.low is None else found.low
-        high = found.value if found.high is None else found.high
-        return low <= CHANCE + TOLERANCE and high >= CHANCE - TOLERANCE
+
+def at_chance(found: Statistic) -> bool | None:
+    """Return whether a mean is compatible with 0.5 ± 0.05; None without one.
+
+    It is not if the whole interval lies outside.
+    """
+    if found.value is None:
+        return None
+    low = found.value if found.low is None else found.low
+    high = found.value if found.high is None else found.high
+    return low <= CHANCE + TOLERANCE and high >= CHANCE - TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,14 @@ class ScorerResult:
     def broken(self) -> list[str]:
         """Sources in which the permuted control is not at chance."""
         return [name for name, one in self.credits.items() if one.is_at_chance is False]
+
+    @property
+    def noise(self) -> Statistic | None:
+        """The score of units that fire with no regard to the text, if it is not at chance."""
+        credit = self.credits.get(FLOOR)
+        if credit is None or not credit.is_control or at_chance(credit.scored) is not False:
+            return None
+        return credit.scored
 
 
 def scorer_results(scores: Sequence[UnitScore]) -> list[ScorerResult]:

@@ -84,7 +84,7 @@ class UnitScore:
         permuted: With another unit's description, or contexts of no unit in common.
         score: 0 to 1, chance 0.5; None unless `outcome` is `ok`.
         outcome: `ok`, or why there is no score: `unknown` (the explainer found nothing to say),
-            `not explained`, `no silent contexts`, `no answers …`, …
+            `not explained`, `too few silent contexts`, `no answers …`, …
         questions, answered: Contexts asked about, and those that an answer came for.
         statuses: Of the calls; `pending` were not made yet.
     """

@@ -16,8 +16,8 @@ NOT_LLM = {
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """Return a number with a real minus sign; a dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+    """Return a number with a real minus sign, none before 0.00; a dash where there is none."""
+    return "–" if value is None else f"{value:z.{digits}f}".replace("-", "−")
 
 
 def interval(found: Statistic | None, digits: int = 2) -> str:

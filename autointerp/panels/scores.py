@@ -45,6 +45,17 @@ def show(material: Material) -> list[Block]:
                     tone="warning",
                 )
             )
+        if result.noise is not None:
+            blocks.append(
+                Prose(
+                    f"{_label(result, run if several else '')}: shuffled units fire with no "
+                    f"regard to the text and still score {interval(result.noise)}, not 0.5. The "
+                    "scorer tells the contexts in which units fire from others without the units; "
+                    "its scores must not be taken at their face.",
+                    lead="Not at chance.",
+                    tone="warning",
+                )
+            )
         lost = result_losses(result)
         if lost:
             blocks.append(Prose(f"{_label(result, run if several else '')}: {lost}"))

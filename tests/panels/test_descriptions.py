@@ -82,8 +82,9 @@ def test_scores_stand_beside_their_controls(tried_run):
 
 def unit(number, permuted, value, source="features"):
     return UnitScore(
-        number, source, False, "fuzzing", "a", "b", "20 of each kind", permuted, value,
-        "ok" if value is not None else "no silent tokens", 10, 9, {"ok": 1, "failed": 1},
+        number, source, source == "shuffled", "fuzzing", "a", "b", "20 of each kind", permuted,
+        value,
+        "ok" if value is not None else "too few silent tokens", 10, 9, {"ok": 1, "failed": 1},
     )  # fmt: skip
 
 
@@ -96,6 +97,18 @@ def test_a_scorer_that_does_not_fall_to_chance_is_called_broken(monkeypatch):
     assert "features still score 0.72" in warning.text
     (lost,) = [b for b in blocks if isinstance(b, Prose) and "10 failed" in b.text]
     assert "missing from the scores, not wrong" in lost.text
+
+
+def test_shuffled_units_that_score_above_chance_call_the_scorer_broken(monkeypatch):
+    found = [unit(n, False, 0.6 + n / 100, "shuffled") for n in range(5)]
+    monkeypatch.setattr(scores, "unit_scores", lambda run: found)
+    blocks = scores.show(material(SimpleNamespace(name="main")))
+    (warning,) = [b for b in blocks if isinstance(b, Prose) and b.tone == "warning"]
+    assert "shuffled units fire with no regard to the text and still score 0.62" in warning.text
+    (result,) = scorer_results([unit(n, False, 0.53 + n / 100, "shuffled") for n in range(5)])
+    assert result.noise is None  # the interval reaches 0.5 ± 0.05
+    (result,) = scorer_results([unit(n, False, 0.9, "features") for n in range(5)])
+    assert result.noise is None
 
 
 def test_a_control_at_chance_and_one_too_uncertain_to_say_are_not():
@@ -115,7 +128,7 @@ def test_features_and_neurons_are_compared_over_units():
     (result,) = scorer_results([*found, unit(20, False, None, "neurons")])
     assert result.contrast is not None
     assert result.contrast.value == 1
-    assert result.credits["neurons"].outcomes == {"no silent tokens": 1}
+    assert result.credits["neurons"].outcomes == {"too few silent tokens": 1}
 
 
 def test_runs_without_descriptions_have_no_such_panels(tiny_run):
