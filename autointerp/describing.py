@@ -50,14 +50,16 @@ class Choice:
     """Which units of the run, and whose descriptions.
 
     Attributes:
-        sources: None for all that the run holds.
+        sources: Empty for all that the run holds.
         n: Units of each source; None for all.
         explainer: None for the only one there is, or for the rater itself where there is none.
+        with_controls: Whether the run's controls are among them though `sources` has others.
     """
 
     sources: tuple[str, ...] = ()
     n: int | None = None
     explainer: str | None = None
+    with_controls: bool = False
 
 
 # --------------------------------------------------------------------------------- explain
@@ -165,6 +167,7 @@ def rate_descriptions(
     rubric = load_rubric(wish.rubric)
     rater = load_rater(wish.rater, wish.options)
     with open_run(wish.run, folder=wish.runs) if dry_run else _run(wish, console) as run:
+        choice = _with_controls(run, choice)
         if dry_run:
             name = choose_explainer(run, choice.explainer)
             known = explanations(run, name, choice.sources, choice.n)
@@ -190,6 +193,17 @@ def rate_descriptions(
         )
     )
     return counts
+
+
+def _with_controls(run: Run, choice: Choice) -> Choice:
+    """Return the choice with the run's controls named, if it wants them."""
+    if not (choice.sources and choice.with_controls):
+        return choice
+    held = run.rows(
+        "SELECT DISTINCT source FROM unit JOIN source USING (source)"
+        " WHERE is_control AND outcome = 'eligible' ORDER BY source"
+    )
+    return replace(choice, sources=tuple(dict.fromkeys([*choice.sources, *(s for (s,) in held)])))
 
 
 @contextlib.contextmanager

@@ -240,14 +240,21 @@ def test_a_dry_run_says_what_1000_units_cost_and_stores_nothing(command_line, tr
     assert told.code == 0
     assert told.err.count("per 1,000 units about") == 3
     assert "$" in told.err
+    assert "asked before" not in told.err
     unknown = command_line("score", "tiny", "--rater", "openai:gpt-x", "--dry-run")
     assert "price unknown (--price-in, --price-out)" in unknown.err
+    again = ("score", "tiny", "--rater", "scripted:truth", "--contexts", 10, "--dry-run")
+    told = command_line(*again, "--permuted", 8)  # as the run was scored
+    assert told.err.count("of them were asked before") == 3
     with open_run("tiny", folder=tmp_path / "runs", read_only=True) as run:
         assert run.rows("SELECT count(*) FROM call WHERE rater LIKE 'openai%'") == [(0,)]
 
 
 def test_explain_score_and_rate_on_the_command_line(command_line, own_runs):
     assert command_line("explain", "tiny").code == 0
+    told = command_line("explain", "tiny", "--rater", "openai:x", "--price-in", 1, "--price-out", 1,
+                        "--budget-usd", 0)  # fmt: skip
+    assert "openai:x: 28 calls" in told.err  # and no picture in place of `:x:`
     told = command_line("score", "tiny", "--scorer", "detection", "--contexts", 5)
     assert (told.code, "detection:" in told.err) == (0, True)
     told = command_line("rate", "--run", "tiny", "--rubric", "specificity-0-3", "--contexts", 6)

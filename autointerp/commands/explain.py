@@ -62,4 +62,10 @@ def command(
         structured=structured,
         effort=effort,
     )
-    explain(wish, Choice(tuple(source), n), Console(stderr=True), dry_run, logit_effects)
+    explain(
+        wish,
+        Choice(tuple(source), n),
+        Console(stderr=True, markup=False, emoji=False),
+        dry_run,
+        logit_effects,
+    )

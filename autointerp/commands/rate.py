@@ -84,12 +84,13 @@ def command(
     """
     from rich.console import Console
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False)  # names are shown as they are
     if pack is not None:
         from autointerp.terminal.asking import rate_pack
 
         return rate_pack(pack, rater, plain, console)
 
+    from autointerp.errors import BadInput
     from autointerp.pipeline import Wish, asked_for, rate
     from autointerp.pipeline import resume as collect
     from autointerp.raters import RaterOptions
@@ -99,10 +100,10 @@ def command(
     if resume:
         collect(run, console)
         return None
-    sources, n = asked_for(run, source, n)
+    sources, most = asked_for(run, source, n)
     wish = Wish(
         sources=sources,
-        n=n,
+        n=most,
         rubric=rubric,
         rater=rater,
         run=run,
@@ -135,7 +136,10 @@ def command(
     if load_rubric(rubric).shows.description:  # of units as they are in the run (see #7)
         from autointerp.describing import Choice, rate_descriptions
 
-        rate_descriptions(wish, Choice(explainer=explainer), console, contexts, dry_run)
+        if guess:
+            raise BadInput(f"--guess asks what units are; rubric '{rubric}' is about descriptions")
+        choice = Choice(tuple(source), n, explainer, with_controls=controls > 0)
+        rate_descriptions(wish, choice, console, contexts, dry_run)
         return None
     rate(wish, console, dry_run=dry_run)
     if guess and not dry_run:

@@ -76,4 +76,4 @@ def command(
     )
     choice = Choice(tuple(source), n, explainer)
     design = Design(contexts, permuted, hard)
-    score(wish, scorer, choice, design, Console(stderr=True), dry_run)
+    score(wish, scorer, choice, design, Console(stderr=True, markup=False, emoji=False), dry_run)
