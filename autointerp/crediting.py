@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -146,10 +146,16 @@ def _credit(source: str, is_control: bool, scores: list[UnitScore]) -> Credit:
     )
 
 
-def _mean(values: Sequence[float], otherwise: str) -> Statistic:
+def _mean(
+    values: Sequence[float], otherwise: str, ends: tuple[float, float] = (0.0, 1.0)
+) -> Statistic:
+    """Return the mean; its interval, which knows no scale, ends where the scale does."""
     if not values:
         return Statistic(None, None, None, (0,), "", LEVEL, otherwise)
-    return mean(values, LEVEL)
+    found = mean(values, LEVEL)
+    if found.low is None or found.high is None:
+        return found
+    return replace(found, low=max(ends[0], found.low), high=min(ends[1], found.high))
 
 
 # ------------------------------------------------------------------------------ specificity
@@ -255,6 +261,7 @@ def _specificity(
             [[(scores == level).mean() for level in levels] for scores in each], axis=0
         )
         counts[column] = sum(map(len, each))
+    ends = (levels[0], levels[-1]) if levels else (0, 0)
     asked_silent = {one.unit_id for one in ratings if one.kind == "silent"}
     return Specificity(
         source,
@@ -262,7 +269,7 @@ def _specificity(
         len(units),
         shares,
         counts,
-        plain=_over_units(units.values(), lambda c: _fired(c, None)),
+        plain=_over_units(units.values(), lambda c: _fired(c, None), ends),
         weighted=_mean(
             [
                 value
@@ -270,9 +277,10 @@ def _specificity(
                 if (value := _fired(columns, interval_tokens.get(unit))) is not None
             ],
             "no context in which a unit fires has a score",
+            ends,
         ),
-        silent=_over_units(units.values(), lambda c: _of(c, "silent")),
-        other=_over_units(units.values(), lambda c: _of(c, "other")),
+        silent=_over_units(units.values(), lambda c: _of(c, "silent"), ends),
+        other=_over_units(units.values(), lambda c: _of(c, "other"), ends),
         statuses=dict(sorted(Counter(one.status for one in ratings).items())),
         not_silent=len(set(units) - asked_silent),
     )
@@ -308,6 +316,7 @@ def _of(columns: dict[str | int, list[int]], column: str) -> float | None:
 def _over_units(
     units: Iterable[dict[str | int, list[int]]],
     figure: Callable[[dict[str | int, list[int]]], float | None],
+    ends: tuple[float, float],
 ) -> Statistic:
     values = [value for columns in units if (value := figure(columns)) is not None]
-    return _mean(values, "no unit has such contexts with a score")
+    return _mean(values, "no unit has such contexts with a score", ends)

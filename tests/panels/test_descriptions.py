@@ -122,6 +122,13 @@ def test_a_control_at_chance_and_one_too_uncertain_to_say_are_not():
     assert under.broken == ["features"]  # what is reliably wrong knows something
 
 
+def test_an_interval_ends_where_the_scale_does():
+    # Student's t over 0.7, 0.8, 1 and 1: 0.875 ± 3.182 · 0.15 / 2 = 0.64 to 1.11.
+    (result,) = scorer_results([unit(n, False, v) for n, v in enumerate([0.7, 0.8, 1, 1])])
+    found = result.credits["features"].scored
+    assert (found.low, found.high) == (pytest.approx(0.636, abs=1e-3), 1)
+
+
 def test_features_and_neurons_are_compared_over_units():
     found = [unit(n, False, 0.9 + n / 100) for n in range(3)]
     found += [unit(n + 10, False, 0.5 + n / 100, "neurons") for n in range(3)]
