@@ -14,7 +14,12 @@ def command(
         [], "--source", "-s", help="Sources; repeat for several.", show_default="all of the run"
     ),
     n: int = typer.Option(
-        None, "--n", "-n", min=1, help="Units of each source.", show_default="all of the run"
+        None,
+        "--n",
+        "-n",
+        min=1,
+        help="Units of each source.",
+        show_default="all rated; where none is, all harvested",
     ),
     logit_effects: bool = typer.Option(
         False,
