@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -97,6 +98,27 @@ def test_a_scorer_that_does_not_fall_to_chance_is_called_broken(monkeypatch):
     assert "features still score 0.72" in warning.text
     (lost,) = [b for b in blocks if isinstance(b, Prose) and "10 failed" in b.text]
     assert "missing from the scores, not wrong" in lost.text
+
+
+def test_results_of_several_designs_say_which_is_whose(monkeypatch):
+    few = [replace(unit(n, False, 0.9), design="5 of each kind") for n in range(3)]
+    found = [*few, *(unit(n, False, 0.9) for n in range(3))]
+    monkeypatch.setattr(scores, "unit_scores", lambda run: found)
+    captions = [
+        b.caption for b in scores.show(material(SimpleNamespace(name="main")))
+        if isinstance(b, Figure)
+    ]  # fmt: skip
+    assert [caption.partition(".")[0] for caption in captions] == [
+        f"described by a, judged by b · {n} of each kind" for n in (20, 5)
+    ]
+
+
+def test_a_picture_of_controls_alone_has_their_scores_for_a_headline():
+    both = [unit(n, False, 0.9, "shuffled") for n in range(3)]
+    assert scores.finding(scorer_results(both)) == "Shuffled*: fuzzing 0.90"
+    both += [unit(n + 9, False, 0.7) for n in range(3)]
+    assert scores.finding(scorer_results(both)) == "Features: fuzzing 0.70"
+    assert scores.finding(scorer_results([unit(1, False, None)])) == "No description has a score"
 
 
 def test_shuffled_units_that_score_above_chance_call_the_scorer_broken(monkeypatch):
