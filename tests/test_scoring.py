@@ -325,6 +325,16 @@ def test_language_models_explain_and_score_at_once_or_by_batch(own_runs, provide
         assert all(one.outcome == "ok" and one.answered == one.questions for one in planted)
 
 
+def test_fewer_units_are_asked_nothing_new_of_what_was_asked_of_all(own_runs):
+    explain(wish(own_runs), Choice(sources=("planted",)), QUIET)
+    planted = Choice(sources=("planted",))
+    scored(own_runs, ("detection",), choice=planted)
+    fewer = scored(own_runs, ("detection",), choice=Choice(sources=("planted",), n=2))
+    # The two keep the partners that they had among all four.
+    assert not fewer["detection"].statuses
+    assert fewer["detection"].before > 0
+
+
 def test_a_budget_stops_scoring_before_it_is_passed_and_says_so(own_runs):
     explain(wish(own_runs), Choice(sources=("planted",)), QUIET)
     with LoopbackServer() as server:
