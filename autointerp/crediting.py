@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from autointerp.stats.superiority import superiority
 CHANCE, TOLERANCE = 0.5, 0.05
 CONTROL_COLUMNS = ("other", "silent")
 LEVEL = 0.95
+FLOOR = "shuffled"  # the control of which nothing true can be said
 
 
 @dataclass(frozen=True)
@@ -51,16 +52,20 @@ class Credit:
 
     @property
     def is_at_chance(self) -> bool | None:
-        """Whether the permuted control is compatible with 0.5 ± 0.05; None without one.
+        """Whether the permuted control is compatible with chance; None without one."""
+        return at_chance(self.permuted)
 
-        It is not if the whole interval lies outside.
-        """
-        found = self.permuted
-        if found.value is None:
-            return None
-        low = found.value if found.low is None else found.low
-        high = found.value if found.high is None else found.high
-        return low <= CHANCE + TOLERANCE and high >= CHANCE - TOLERANCE
+
+def at_chance(found: Statistic) -> bool | None:
+    """Return whether a mean is compatible with 0.5 ± 0.05; None without one.
+
+    It is not if the whole interval lies outside.
+    """
+    if found.value is None:
+        return None
+    low = found.value if found.low is None else found.low
+    high = found.value if found.high is None else found.high
+    return low <= CHANCE + TOLERANCE and high >= CHANCE - TOLERANCE
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,14 @@ class ScorerResult:
     def broken(self) -> list[str]:
         """Sources in which the permuted control is not at chance."""
         return [name for name, one in self.credits.items() if one.is_at_chance is False]
+
+    @property
+    def noise(self) -> Statistic | None:
+        """The score of units that fire with no regard to the text, if it is not at chance."""
+        credit = self.credits.get(FLOOR)
+        if credit is None or not credit.is_control or at_chance(credit.scored) is not False:
+            return None
+        return credit.scored
 
 
 def scorer_results(scores: Sequence[UnitScore]) -> list[ScorerResult]:
@@ -133,10 +146,16 @@ def _credit(source: str, is_control: bool, scores: list[UnitScore]) -> Credit:
     )
 
 
-def _mean(values: Sequence[float], otherwise: str) -> Statistic:
+def _mean(
+    values: Sequence[float], otherwise: str, ends: tuple[float, float] = (0.0, 1.0)
+) -> Statistic:
+    """Return the mean; its interval, which knows no scale, ends where the scale does."""
     if not values:
         return Statistic(None, None, None, (0,), "", LEVEL, otherwise)
-    return mean(values, LEVEL)
+    found = mean(values, LEVEL)
+    if found.low is None or found.high is None:
+        return found
+    return replace(found, low=max(ends[0], found.low), high=min(ends[1], found.high))
 
 
 # ------------------------------------------------------------------------------ specificity
@@ -242,6 +261,7 @@ def _specificity(
             [[(scores == level).mean() for level in levels] for scores in each], axis=0
         )
         counts[column] = sum(map(len, each))
+    ends = (levels[0], levels[-1]) if levels else (0, 0)
     asked_silent = {one.unit_id for one in ratings if one.kind == "silent"}
     return Specificity(
         source,
@@ -249,7 +269,7 @@ def _specificity(
         len(units),
         shares,
         counts,
-        plain=_over_units(units.values(), lambda c: _fired(c, None)),
+        plain=_over_units(units.values(), lambda c: _fired(c, None), ends),
         weighted=_mean(
             [
                 value
@@ -257,9 +277,10 @@ def _specificity(
                 if (value := _fired(columns, interval_tokens.get(unit))) is not None
             ],
             "no context in which a unit fires has a score",
+            ends,
         ),
-        silent=_over_units(units.values(), lambda c: _of(c, "silent")),
-        other=_over_units(units.values(), lambda c: _of(c, "other")),
+        silent=_over_units(units.values(), lambda c: _of(c, "silent"), ends),
+        other=_over_units(units.values(), lambda c: _of(c, "other"), ends),
         statuses=dict(sorted(Counter(one.status for one in ratings).items())),
         not_silent=len(set(units) - asked_silent),
     )
@@ -295,6 +316,7 @@ def _of(columns: dict[str | int, list[int]], column: str) -> float | None:
 def _over_units(
     units: Iterable[dict[str | int, list[int]]],
     figure: Callable[[dict[str | int, list[int]]], float | None],
+    ends: tuple[float, float],
 ) -> Statistic:
     values = [value for columns in units if (value := figure(columns)) is not None]
-    return _mean(values, "no unit has such contexts with a score")
+    return _mean(values, "no unit has such contexts with a score", ends)

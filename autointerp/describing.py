@@ -29,7 +29,7 @@ from autointerp.logit_effects import logit_effects
 from autointerp.pipeline import Wish, ask, load_rater, run_of, wanted_units
 from autointerp.probes import Probe, add_probes, probe_item
 from autointerp.raters import Rater, ServedRater
-from autointerp.rating import RatingCounts
+from autointerp.rating import RatingCounts, pending_work
 from autointerp.records import LogitEffects
 from autointerp.rubrics import Rubric, load_rubric
 from autointerp.sampling import draw_units
@@ -40,6 +40,7 @@ from autointerp.specifying import description_probes
 from autointerp.store import Run, open_run, runs_in
 from autointerp.subjects import load_subject
 from autointerp.tasks import EXPLAIN, EXPLAIN_LOGITS
+from autointerp.wording import count
 
 CONTEXTS = 30  # that a description is rated on
 
@@ -49,14 +50,16 @@ class Choice:
     """Which units of the run, and whose descriptions.
 
     Attributes:
-        sources: None for all that the run holds.
+        sources: Empty for all that the run holds.
         n: Units of each source; None for all.
         explainer: None for the only one there is, or for the rater itself where there is none.
+        with_controls: Whether the run's controls are among them though `sources` has others.
     """
 
     sources: tuple[str, ...] = ()
     n: int | None = None
     explainer: str | None = None
+    with_controls: bool = False
 
 
 # --------------------------------------------------------------------------------- explain
@@ -87,7 +90,7 @@ def explain(
         if dry_run:
             task = EXPLAIN if effects is None else EXPLAIN_LOGITS
             probes = explain_probes(run, units, rater.evidence, effects)
-            console.print(f"explain: {_cost(run, rater, task, probes, len(units))}")
+            console.print(f"explain: {_cost(run, rater, task, probes, len(units), wish.batch)}")
             return RatingCounts(0, Counter())
         counts = _explain(run, units, rater, wish, console, effects)
         known = explanations(run, name, choice.sources, choice.n)
@@ -97,7 +100,7 @@ def explain(
     if len(units) > len(known):
         fates["not answered yet"] = len(units) - len(known)
     console.print(
-        f"run '{wish.run}': {name} describes {told} of {len(units)} units; "
+        f"run '{wish.run}': {name} describes {told} of {count(len(units), 'unit')}; "
         f"{unknown} Unknown" + "".join(f", {k} {status}" for status, k in sorted(fates.items()))
     )
     return counts
@@ -106,7 +109,7 @@ def explain(
 def _effects(run: Run, units: Mapping[int, str], console: Console) -> dict[int, LogitEffects]:
     """Return the logit effects of units, and say which sources have none."""
     effects, without = logit_effects(run, list(units))
-    console.print(f"logit effects of {len(effects)} of {len(units)} units")
+    console.print(f"logit effects of {len(effects)} of {count(len(units), 'unit')}")
     for source, reason in without.items():
         console.print(f"note: none of {source}: {reason}", highlight=False, markup=False)
     return effects
@@ -164,12 +167,13 @@ def rate_descriptions(
     rubric = load_rubric(wish.rubric)
     rater = load_rater(wish.rater, wish.options)
     with open_run(wish.run, folder=wish.runs) if dry_run else _run(wish, console) as run:
+        choice = _with_controls(run, choice)
         if dry_run:
             name = choose_explainer(run, choice.explainer)
             known = explanations(run, name, choice.sources, choice.n)
             probes = description_probes(run, rubric, known, contexts)
             units = len({probe.unit_id for probe in probes})
-            console.print(f"{rubric.id}: {_cost(run, rater, rubric, probes, units)}")
+            console.print(f"{rubric.id}: {_cost(run, rater, rubric, probes, units, wish.batch)}")
             return RatingCounts(0, Counter())
         known = _explained(run, rater, wish, choice, console)
         ids = add_probes(run, description_probes(run, rubric, known, contexts))
@@ -178,16 +182,28 @@ def rate_descriptions(
     told = ", ".join(f"{n} {status}" for status, n in sorted(counts.statuses.items()))
     described = sum(one.says_something for one in known)
     console.print(
-        f"run '{wish.run}': {described} descriptions on {len(set(ids))} contexts; "
+        f"run '{wish.run}': {count(described, 'description')} on "
+        f"{count(len(set(ids)), 'context')}; "
         f"{rater.name} on {rubric.id}: {told or 'nothing new'}"
         + (f", {counts.before} rated before" if counts.before else "")
         + (
-            f"; {len(known) - described} units without a description"
+            f"; {count(len(known) - described, 'unit')} without a description"
             if described < len(known)
             else ""
         )
     )
     return counts
+
+
+def _with_controls(run: Run, choice: Choice) -> Choice:
+    """Return the choice with the run's controls named, if it wants them."""
+    if not (choice.sources and choice.with_controls):
+        return choice
+    held = run.rows(
+        "SELECT DISTINCT source FROM unit JOIN source USING (source)"
+        " WHERE is_control AND outcome = 'eligible' ORDER BY source"
+    )
+    return replace(choice, sources=tuple(dict.fromkeys([*choice.sources, *(s for (s,) in held)])))
 
 
 @contextlib.contextmanager
@@ -237,7 +253,7 @@ def score(
         for name, module in modules.items():
             planned = plan(run, name, known, design, hard)
             if dry_run:
-                told = _cost(run, rater, module.TASK, planned.probes, planned.units)
+                told = _cost(run, rater, module.TASK, planned.probes, planned.units, wish.batch)
                 console.print(f"{name}: {told}")
                 continue
             ids = store_plan(run, planned, design)
@@ -252,26 +268,30 @@ def score(
 
 def _told(name: str, units: int, unprobed: dict[int, str], counts: RatingCounts) -> str:
     fates = ", ".join(f"{n} {status}" for status, n in sorted(counts.statuses.items()))
-    text = f"{name}: {units} units, {fates or 'nothing new'}"
+    text = f"{name}: {count(units, 'unit')}, {fates or 'nothing new'}"
     text += f", {counts.before} answered before" if counts.before else ""
     for outcome, n in sorted(Counter(unprobed.values()).items()):
-        text += f"; {n} units with {outcome}"
+        text += f"; {count(n, 'unit')} with {outcome}"
     return text + (f"; stopped: {counts.stopped}" if counts.stopped else "")
 
 
 # ----------------------------------------------------------------------------------- cost
 
 
-def _cost(run: Run, rater: Rater, task: Rubric, probes: Sequence[Probe], units: int) -> str:
-    """Return what the calls will take, and what 1,000 such units would."""
+def _cost(
+    run: Run, rater: Rater, task: Rubric, probes: Sequence[Probe], units: int, batch: bool
+) -> str:
+    """Return what the calls will take, what 1,000 such units would, and how many were made."""
     if not probes:
         return "nothing to ask"
     calls = len(probes)
-    text = (
-        f"{calls:,} calls about {units} units ({1000 * calls / max(1, units):,.0f} per 1,000 units)"
-    )
+    text = f"{count(calls, 'call')} about {count(units, 'unit')}"
+    text += f" ({1000 * calls / max(1, units):,.0f} per 1,000 units)"
+    ids = [probe.item_id(run.settings.seed) for probe in probes]
+    left = len(pending_work(run, sorted(set(ids)), rater.name, 1))
+    made = f"; {calls - left:,} of them were asked before" if left < calls else ""
     if not isinstance(rater, ServedRater):
-        return f"{text}; {rater.name} costs nothing"
+        return f"{text}; {rater.name} costs nothing{made}"
     sample = probes[:: max(1, calls // 50)]
     contexts = run.contexts_numbered(sorted({q.context for p in sample for q in p.questions}))
     seed = run.settings.seed
@@ -289,6 +309,7 @@ def _cost(run: Run, rater: Rater, task: Rubric, probes: Sequence[Probe], units: 
         f"{scale * tokens_out / 1e6:,.2f}M out"
     )
     if rater.price is None:
-        return f"{text}; price unknown (--price-in, --price-out)"
-    cost = rater.price.cost_usd(round(tokens_in), round(tokens_out))
-    return f"{text}, ${scale * cost:,.2f} (these {units}: ${cost:,.2f})"
+        return f"{text}; price unknown (--price-in, --price-out){made}"
+    cost = rater.price.cost_usd(round(tokens_in), round(tokens_out), batch=batch)
+    told = f"{text}, ${scale * cost:,.2f}{' by batch' if batch else ''}"
+    return f"{told} ({'this' if units == 1 else f'these {units}'}: ${cost:,.2f}){made}"

@@ -36,6 +36,7 @@ from autointerp.settings import RunSettings, from_mapping, load_settings
 from autointerp.sharding import local_device, share_of_environment
 from autointerp.store import IMPORTED, RUNS, Run, open_run, read_about, runs_in
 from autointerp.subjects import Subject, load_subject
+from autointerp.wording import count
 
 DEFAULT_N = 200
 
@@ -288,7 +289,10 @@ def ask(
     work = pending_work(run, ids, rater.name, wish.repeats)
     waiting = len(run.work_in_batches(rater.name))
     if waiting:
-        console.print(f"{waiting} calls are in open batches: `autointerp rate --resume` collects")
+        console.print(
+            f"{count(waiting, 'call is', 'calls are')} in open batches: "
+            f"`autointerp rate --resume --run {wish.run}` collects them"
+        )
     policy = wish.policy
     require_price(rater, policy.budget_usd)
     if work and isinstance(rater, ServedRater):
@@ -318,7 +322,8 @@ def _hand_over(
         budget_usd=wish.policy.budget_usd,
     )
     console.print(
-        f"handed over {counts.calls} calls in {counts.batches} batches; "
+        f"handed over {count(counts.calls, 'call')} in "
+        f"{count(counts.batches, 'batch', 'batches')}; "
         f"`autointerp rate --resume --run {wish.run}` collects them, within a day"
     )
     return RatingCounts(len(ids) * wish.repeats - counts.calls, Counter(), stopped=counts.stopped)
@@ -330,7 +335,8 @@ def resume(run_name: str, console: Console, runs: Path = RUNS) -> BatchCounts:
         counts = collect_batches(run, load_rater)
         run.log("collected", calls=counts.calls, statuses=dict(counts.statuses))
     told = ", ".join(f"{n} {status}" for status, n in sorted(counts.statuses.items()))
-    console.print(f"run '{run_name}': collected {counts.batches} batches: {told or 'nothing new'}")
+    batches = count(counts.batches, "batch", "batches")
+    console.print(f"run '{run_name}': collected {batches}: {told or 'nothing new'}")
     for one in counts.open:
         console.print(f"still open: {one}")
     return counts

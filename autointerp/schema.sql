@@ -289,6 +289,6 @@ CREATE TABLE IF NOT EXISTS unprobed (
     task VARCHAR NOT NULL,
     design VARCHAR NOT NULL,
     unit_id INTEGER NOT NULL,
-    outcome VARCHAR NOT NULL,             -- no silent contexts, no firing contexts, …
+    outcome VARCHAR NOT NULL,             -- too few silent contexts, …
     PRIMARY KEY (task, design, unit_id)
 );

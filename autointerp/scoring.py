@@ -84,7 +84,7 @@ class UnitScore:
         permuted: With another unit's description, or contexts of no unit in common.
         score: 0 to 1, chance 0.5; None unless `outcome` is `ok`.
         outcome: `ok`, or why there is no score: `unknown` (the explainer found nothing to say),
-            `not explained`, `no silent contexts`, `no answers …`, …
+            `not explained`, `too few silent contexts`, `no answers …`, …
         questions, answered: Contexts asked about, and those that an answer came for.
         statuses: Of the calls; `pending` were not made yet.
     """
@@ -122,8 +122,12 @@ def plan(
     """
     module = scorer(name)
     asked = [one for one in explained if one.says_something or not _describes(module)]
-    partners = _partners(run, name, str(design), asked, design.permuted)
     by_unit = {one.unit_id: one for one in explained}
+    partners: dict[int, int] = {}
+    if _describes(module):
+        for explainer in sorted({one.explainer for one in asked}):
+            by_unit |= {one.unit_id: one for one in explanations(run, explainer)}
+        partners = _partners(run, name, str(design), asked, by_unit, design.permuted)
     probes: list[Probe] = []
     unprobed: dict[int, str] = {}
     count = 0
@@ -168,12 +172,18 @@ def _probes(
 
 
 def _partners(
-    run: Run, task: str, design: str, asked: Sequence[Explanation], most: int
+    run: Run,
+    task: str,
+    design: str,
+    asked: Sequence[Explanation],
+    known: Mapping[int, Explanation],
+    most: int,
 ) -> dict[int, int]:
     """Return unit → the unit of the same source whose description it is tried with as a control.
 
-    The first `most` units of each source get one; whoever has one keeps it when units are added.
-    Where all units of a source have one description there is none.
+    The first `most` units of each source get one; whoever has one keeps it when units are added
+    or fewer are asked about: `known` are the descriptions of all. Where all units of a source have
+    one description there is none.
     """
     kept = dict(
         run.rows(
@@ -190,11 +200,11 @@ def _partners(
     for source, units in by_source.items():
         rng = np.random.default_rng([run.settings.seed, *source.encode(), 0x7065726D])
         ring = [units[place] for place in rng.permutation(len(units))]
-        texts = {one.unit_id: one.text for one in units}
         place_of = {one.unit_id: place for place, one in enumerate(ring)}
         for one in units[:most]:
             partner = kept.get(one.unit_id)
-            if partner is None or texts.get(partner, one.text) == one.text:
+            other = known.get(partner) if partner is not None else None
+            if other is None or not other.says_something or other.text == one.text:
                 place = place_of[one.unit_id]
                 turn = [*ring[place + 1 :], *ring[:place]]
                 partner = next((o.unit_id for o in turn if o.text != one.text), None)

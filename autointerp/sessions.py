@@ -26,6 +26,7 @@ Guess = Literal["feature", "neuron", "control", "unknown"]
 
 GUESSES: tuple[Guess, ...] = ("feature", "neuron", "control", "unknown")
 LEAST_GAP = 20  # items between an item and its hidden repeat, where there are as many
+MOST_LEVELS = 99  # of a scale, for people: two digits name them
 PERSON = re.compile(r"human(:[A-Za-z0-9][A-Za-z0-9._-]{0,39})?")
 
 
@@ -167,15 +168,23 @@ def with_repeats(order: Sequence[str], share: float, rng: np.random.Generator) -
 
 
 def answer_keys(rubric: Rubric) -> dict[str, int]:
-    """Return the score that each key gives: its digit, or its place where scores are no digits.
+    """Return the score that each answer gives: its number, or its place where scores are negative.
 
-    Raises BadInput for a scale with more levels than there are digits.
+    Where there are answers of two digits, none is complete before Enter: see `typed_in_full`.
+    Raises BadInput for a scale with more levels than two digits can name.
     """
-    if all(0 <= score <= 9 for score in rubric.scores):
+    if len(rubric.scores) > MOST_LEVELS:
+        raise BadInput(
+            f"rubric '{rubric.id}' has {len(rubric.scores)} levels; people can name {MOST_LEVELS}"
+        )
+    if all(0 <= score <= MOST_LEVELS for score in rubric.scores):
         return {str(score): score for score in rubric.scores}
-    if len(rubric.scores) > 9:
-        raise BadInput(f"rubric '{rubric.id}' has {len(rubric.scores)} levels; people get 9 keys")
     return {str(place): score for place, score in enumerate(rubric.scores, 1)}
+
+
+def typed_in_full(keys: Mapping[str, int]) -> bool:
+    """Return whether an answer is typed and then given by Enter; else one key gives it."""
+    return any(len(key) > 1 for key in keys)
 
 
 # ----------------------------------------------------------------------------- what is shown

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "autointerp"
 
 # A room may import those above it. A new module at the top of the package takes its place here.
 ROOMS = """
-    records errors additions settings store rubrics tasks sessions prices keys
+    records errors wording additions settings store rubrics tasks sessions prices keys
     subjects training sources reservoirs harvesting objects sharding sampling probes blinding
     raters scorers budget pacing retrying engine rating rating_bar explaining rereading
     logit_effects hardening specifying scoring batching estimating pipeline planted checking

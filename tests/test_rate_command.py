@@ -74,8 +74,9 @@ def test_a_batch_is_handed_over_waited_for_and_collected(
 ) -> None:
     server.batches_end = False
     asked = ("--rater", "anthropic:m", "--base-url", server.anthropic_url)
-    assert "handed over 28 calls in 1 batches" in rate(*asked, "--batch").err
-    assert "28 calls are in open batches" in rate(*asked).err
+    assert "handed over 28 calls in 1 batch;" in rate(*asked, "--batch").err
+    told = " ".join(rate(*asked).err.split())
+    assert f"28 calls are in open batches: `autointerp rate --resume --run {tiny_run_name}`" in told
     assert not server.completions
     resume = ("rate", "--resume", "--run", tiny_run_name)
     assert "still open" in command_line(*resume).err

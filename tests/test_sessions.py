@@ -23,6 +23,7 @@ from autointerp.sessions import (
     session_from,
     shown_item,
     steps_for,
+    typed_in_full,
     with_repeats,
 )
 
@@ -129,12 +130,16 @@ def test_renamed_items_stand_in_the_order_of_their_new_names():
     assert "i00" not in json.dumps(session_fields(one))
 
 
-def test_keys_are_digits_or_places():
+def test_answers_are_numbers_or_places():
     assert answer_keys(RUBRIC) == {"1": 1, "2": 2, "3": 3, "4": 4, "5": 5}
     signed = replace(RUBRIC, scale=((-1, "less"), (0, "same"), (1, "more")))
     assert answer_keys(signed) == {"1": -1, "2": 0, "3": 1}
-    with pytest.raises(BadInput, match="11 levels"):
-        answer_keys(replace(RUBRIC, scale=tuple((i, "x") for i in range(11))))
+    assert not typed_in_full(answer_keys(RUBRIC))
+    points = answer_keys(load_rubric("interpretability-0-14"))
+    assert points == {str(score): score for score in range(15)}
+    assert typed_in_full(points)
+    with pytest.raises(BadInput, match="100 levels"):
+        answer_keys(replace(RUBRIC, scale=tuple((i, "x") for i in range(100))))
 
 
 @pytest.mark.parametrize("name", ["human", "human:ann", "human:A.b-1_2"])

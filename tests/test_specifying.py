@@ -143,6 +143,29 @@ def test_a_run_that_is_not_there_is_harvested_first(tiny_settings, tmp_path):
     assert counts.statuses == {"ok": 12}
 
 
+def test_the_command_rates_the_descriptions_of_the_sources_and_units_that_it_names(
+    command_line, own_runs
+):
+    def rated_units(*more):
+        asked = ("--run", "tiny", "--rubric", "specificity-0-3", "--contexts", 3, *more)
+        assert command_line("rate", "--rater", "scripted:2", *asked).code == 0
+        with open_run("tiny", folder=own_runs, read_only=True) as run:
+            return Counter(dict.fromkeys((o.unit_id, o.source) for o in context_ratings(run)))
+
+    command_line("explain", "tiny", "--rater", "scripted:2")
+    sources = Counter(source for _, source in rated_units("-s", "features", "-n", 2))
+    # Two of each, controls among them; 8 neurons were neither asked about nor paid for.
+    assert sources == {"features": 2, "planted": 2, "random": 2, "shuffled": 2}
+    sources = Counter(source for _, source in rated_units("-s", "neurons", "--controls", 0))
+    assert sources == {"features": 2, "neurons": 8, "planted": 2, "random": 2, "shuffled": 2}
+
+
+def test_a_guess_about_descriptions_is_refused(command_line, own_runs):
+    told = command_line("rate", "--run", "tiny", "--rubric", "specificity-0-3", "--guess")
+    assert told.code == 2
+    assert "--guess asks what units are" in told.err
+
+
 # ------------------------------------------------------------------------------- figures
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
@@ -27,6 +27,17 @@ PRICE_OUT = typer.Option(
 CONCURRENCY = typer.Option(
     None, min=1, help="Calls in flight at most.", show_default="the rater's own"
 )
+RETRIES = typer.Option(8, min=0, help="Times a call that brought no reply is made again.")
+TIMEOUT = typer.Option(120.0, min=0.1, help="Seconds for one attempt.")
+MAX_OUTPUT_TOKENS = typer.Option(1024, min=16, help="Of a reply.")
+STRUCTURED = typer.Option(
+    None,
+    help="How a reply's form is asked for: json_schema, tool or text.",
+    show_default="what the server can do",
+)
+EFFORT = typer.Option(
+    None, help="Of a reasoning model, in its provider's words.", show_default="its own"
+)
 DRY_RUN = typer.Option(
     False, "--dry-run", help="Say what would be asked and what it would cost, and stop."
 )
@@ -35,23 +46,33 @@ DRY_RUN = typer.Option(
 def wish(
     run: str,
     rater: str,
+    *,
     base_url: str | None,
     batch: bool,
     budget_usd: float | None,
     price_in: float | None,
     price_out: float | None,
     concurrency: int | None,
+    retries: int,
+    timeout: float,
+    max_output_tokens: int,
+    structured: str | None,
+    effort: str | None,
 ) -> Wish:
     """Return the wish that these options make."""
     from autointerp.pipeline import Wish
     from autointerp.raters import RaterOptions
     from autointerp.rating import RatingPolicy
+    from autointerp.retrying import RetryPolicy
 
-    return Wish(
-        sources=(),
-        rater=rater,
-        run=run,
-        options=RaterOptions(base_url=base_url, price_in=price_in, price_out=price_out),
-        policy=RatingPolicy(concurrency=concurrency, budget_usd=budget_usd),
-        batch=batch,
+    options = RaterOptions(
+        base_url=base_url,
+        timeout_s=timeout,
+        max_output_tokens=max_output_tokens,
+        price_in=price_in,
+        price_out=price_out,
+        structured=cast(Any, structured),
+        effort=effort,
     )
+    policy = RatingPolicy(RetryPolicy(retries=retries), concurrency, budget_usd)
+    return Wish(sources=(), rater=rater, run=run, options=options, policy=policy, batch=batch)

@@ -63,7 +63,7 @@ def command(
         ),
     )
     policy = RatingPolicy(concurrency=concurrency, budget_usd=budget_usd)
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False)
     with rating_bar(console, f"check {judge.name}") as show:
         result = check_rater(judge, load_rubric(rubric), per_grade, policy, show)
     if as_json:

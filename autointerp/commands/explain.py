@@ -14,7 +14,12 @@ def command(
         [], "--source", "-s", help="Sources; repeat for several.", show_default="all of the run"
     ),
     n: int = typer.Option(
-        None, "--n", "-n", min=1, help="Units of each source.", show_default="all of the run"
+        None,
+        "--n",
+        "-n",
+        min=1,
+        help="Units of each source.",
+        show_default="all rated; where none is, all harvested",
     ),
     logit_effects: bool = typer.Option(
         False,
@@ -28,6 +33,11 @@ def command(
     price_in: float = _asking.PRICE_IN,
     price_out: float = _asking.PRICE_OUT,
     concurrency: int = _asking.CONCURRENCY,
+    retries: int = _asking.RETRIES,
+    timeout: float = _asking.TIMEOUT,
+    max_output_tokens: int = _asking.MAX_OUTPUT_TOKENS,
+    structured: str = _asking.STRUCTURED,
+    effort: str = _asking.EFFORT,
     dry_run: bool = _asking.DRY_RUN,
 ) -> None:
     """Write a description of each unit of a run, from contexts kept for that alone.
@@ -42,5 +52,25 @@ def command(
 
     from autointerp.describing import Choice, explain
 
-    wish = _asking.wish(run, rater, base_url, batch, budget_usd, price_in, price_out, concurrency)
-    explain(wish, Choice(tuple(source), n), Console(stderr=True), dry_run, logit_effects)
+    wish = _asking.wish(
+        run,
+        rater,
+        base_url=base_url,
+        batch=batch,
+        budget_usd=budget_usd,
+        price_in=price_in,
+        price_out=price_out,
+        concurrency=concurrency,
+        retries=retries,
+        timeout=timeout,
+        max_output_tokens=max_output_tokens,
+        structured=structured,
+        effort=effort,
+    )
+    explain(
+        wish,
+        Choice(tuple(source), n),
+        Console(stderr=True, markup=False, emoji=False),
+        dry_run,
+        logit_effects,
+    )

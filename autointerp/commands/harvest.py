@@ -31,4 +31,4 @@ def command(
 
     wish = Wish(tuple(dict.fromkeys(source)), n, run=run, subject=subject, seed=seed,
                 controls=controls)  # fmt: skip
-    harvest(wish, Console(stderr=True))
+    harvest(wish, Console(stderr=True, markup=False, emoji=False))

@@ -7,6 +7,8 @@ from typing import Any, cast
 
 import typer
 
+from autointerp.commands import _asking
+
 
 def command(
     source: list[str] = typer.Option(
@@ -32,39 +34,21 @@ def command(
         50, min=0, help="Units of each control rated beside them; 0 for none."
     ),
     repeats: int = typer.Option(1, min=1, help="Times each item is rated."),
-    base_url: str = typer.Option(
-        None, help="Of a server that speaks the rater's protocol.", show_default="the provider's"
-    ),
-    batch: bool = typer.Option(
-        False, "--batch", help="Hand the work to the provider's batch API, at half the price."
-    ),
+    base_url: str = _asking.BASE_URL,
+    batch: bool = _asking.BATCH,
     resume: bool = typer.Option(
         False, "--resume", help="Collect what the run's batches have brought, and stop."
     ),
-    budget_usd: float = typer.Option(
-        None, min=0, help="What the run may cost in all.", show_default="no limit"
-    ),
-    price_in: float = typer.Option(
-        None, help="US dollars per million tokens read.", show_default="from the list"
-    ),
-    price_out: float = typer.Option(
-        None, help="US dollars per million tokens written.", show_default="from the list"
-    ),
-    concurrency: int = typer.Option(
-        None, min=1, help="Calls in flight at most.", show_default="the rater's own"
-    ),
-    retries: int = typer.Option(8, min=0, help="Times a call that brought no reply is made again."),
-    timeout: float = typer.Option(120.0, min=0.1, help="Seconds for one attempt."),
-    max_output_tokens: int = typer.Option(1024, min=16, help="Of a reply."),
-    structured: str = typer.Option(
-        None,
-        help="How a reply's form is asked for: json_schema, tool or text.",
-        show_default="what the server can do",
-    ),
-    effort: str = typer.Option(
-        None, help="Of a reasoning model, in its provider's words.", show_default="its own"
-    ),
-    dry_run: bool = typer.Option(False, "--dry-run", help="Say what would be done, and stop."),
+    budget_usd: float = _asking.BUDGET_USD,
+    price_in: float = _asking.PRICE_IN,
+    price_out: float = _asking.PRICE_OUT,
+    concurrency: int = _asking.CONCURRENCY,
+    retries: int = _asking.RETRIES,
+    timeout: float = _asking.TIMEOUT,
+    max_output_tokens: int = _asking.MAX_OUTPUT_TOKENS,
+    structured: str = _asking.STRUCTURED,
+    effort: str = _asking.EFFORT,
+    dry_run: bool = _asking.DRY_RUN,
     overlap: int = typer.Option(
         None, min=1, help="People: each item is rated by so many.", show_default="by everybody"
     ),
@@ -100,12 +84,13 @@ def command(
     """
     from rich.console import Console
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False)  # names are shown as they are
     if pack is not None:
         from autointerp.terminal.asking import rate_pack
 
         return rate_pack(pack, rater, plain, console)
 
+    from autointerp.errors import BadInput
     from autointerp.pipeline import Wish, asked_for, rate
     from autointerp.pipeline import resume as collect
     from autointerp.raters import RaterOptions
@@ -115,10 +100,10 @@ def command(
     if resume:
         collect(run, console)
         return None
-    sources, n = asked_for(run, source, n)
+    sources, most = asked_for(run, source, n)
     wish = Wish(
         sources=sources,
-        n=n,
+        n=most,
         rubric=rubric,
         rater=rater,
         run=run,
@@ -151,7 +136,10 @@ def command(
     if load_rubric(rubric).shows.description:  # of units as they are in the run (see #7)
         from autointerp.describing import Choice, rate_descriptions
 
-        rate_descriptions(wish, Choice(explainer=explainer), console, contexts, dry_run)
+        if guess:
+            raise BadInput(f"--guess asks what units are; rubric '{rubric}' is about descriptions")
+        choice = Choice(tuple(source), n, explainer, with_controls=controls > 0)
+        rate_descriptions(wish, choice, console, contexts, dry_run)
         return None
     rate(wish, console, dry_run=dry_run)
     if guess and not dry_run:

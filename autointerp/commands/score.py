@@ -24,7 +24,12 @@ def command(
         [], "--source", "-s", help="Sources; repeat for several.", show_default="all of the run"
     ),
     n: int = typer.Option(
-        None, "--n", "-n", min=1, help="Units of each source.", show_default="all of the run"
+        None,
+        "--n",
+        "-n",
+        min=1,
+        help="Units of each source.",
+        show_default="all rated; where none is, all harvested",
     ),
     contexts: int = typer.Option(20, min=3, help="Of each kind, firing and silent, at most."),
     permuted: int = typer.Option(
@@ -39,6 +44,11 @@ def command(
     price_in: float = _asking.PRICE_IN,
     price_out: float = _asking.PRICE_OUT,
     concurrency: int = _asking.CONCURRENCY,
+    retries: int = _asking.RETRIES,
+    timeout: float = _asking.TIMEOUT,
+    max_output_tokens: int = _asking.MAX_OUTPUT_TOKENS,
+    structured: str = _asking.STRUCTURED,
+    effort: str = _asking.EFFORT,
     dry_run: bool = _asking.DRY_RUN,
 ) -> None:
     """Try descriptions on contexts that nobody has explained from; 0.5 is chance, 1 perfect.
@@ -54,7 +64,21 @@ def command(
     from autointerp.describing import Choice, score
     from autointerp.scoring import Design
 
-    wish = _asking.wish(run, rater, base_url, batch, budget_usd, price_in, price_out, concurrency)
+    wish = _asking.wish(
+        run,
+        rater,
+        base_url=base_url,
+        batch=batch,
+        budget_usd=budget_usd,
+        price_in=price_in,
+        price_out=price_out,
+        concurrency=concurrency,
+        retries=retries,
+        timeout=timeout,
+        max_output_tokens=max_output_tokens,
+        structured=structured,
+        effort=effort,
+    )
     choice = Choice(tuple(source), n, explainer)
     design = Design(contexts, permuted, hard)
-    score(wish, scorer, choice, design, Console(stderr=True), dry_run)
+    score(wish, scorer, choice, design, Console(stderr=True, markup=False, emoji=False), dry_run)

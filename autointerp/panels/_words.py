@@ -16,8 +16,8 @@ NOT_LLM = {
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """Return a number with a real minus sign; a dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+    """Return a number with a real minus sign, none before 0.00; a dash where there is none."""
+    return "–" if value is None else f"{value:z.{digits}f}".replace("-", "−")
 
 
 def interval(found: Statistic | None, digits: int = 2) -> str:
@@ -43,11 +43,6 @@ def test_p(found: HypothesisTest) -> str:
 
 def percent(share: float | None, digits: int = 0) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f} %"
-
-
-def count(n: int, one: str, several: str | None = None) -> str:
-    """Return `1 unit`, `2 units`, `1,000 units`."""
-    return f"{n:,} {one if n == 1 else several or one + 's'}"
 
 
 def listed(words: Iterable[str]) -> str:

@@ -12,10 +12,11 @@ from matplotlib.figure import Figure as Drawing
 from autointerp.estimates import STRATA, Contrast, Group, Judgement
 from autointerp.panels import Block, Figure, Material, Prose, Table
 from autointerp.panels._style import colour, headline, log_axis, plain_axes, sheet
-from autointerp.panels._words import count, interval, label, number, percent, slug
+from autointerp.panels._words import interval, label, number, percent, slug
 from autointerp.stats.matched import density_edges, density_strata
 from autointerp.stats.means import mean
 from autointerp.stats.results import Floats
+from autointerp.wording import count
 
 ORDER = 40
 TITLE = "Score against density and peak"

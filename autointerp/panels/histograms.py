@@ -11,8 +11,9 @@ from matplotlib.ticker import PercentFormatter
 from autointerp.estimates import Contrast, Group, Judgement, nearest_level
 from autointerp.panels import Block, Figure, Material
 from autointerp.panels._style import INK, MUTED, colour, headline, plain_axes, sheet
-from autointerp.panels._words import count, interval, label, listed, percent, plural, slug
+from autointerp.panels._words import interval, label, listed, percent, plural, slug
 from autointerp.stats.results import Floats
+from autointerp.wording import count
 
 ORDER = 20
 TITLE = "Scores by source"
@@ -37,6 +38,9 @@ def shares(group: Group, levels: tuple[int, ...]) -> Floats:
     return np.asarray(counts / max(1, group.n), dtype=np.float64)
 
 
+TELLS_NOTHING = 0.5  # width of an interval about 0.5 that leaves most of the scale open
+
+
 def finding(contrast: Contrast) -> str:
     """Return the contrast as a sentence, with P(superiority) and its interval."""
     one, ones = plural(contrast.first)
@@ -51,6 +55,8 @@ def finding(contrast: Contrast) -> str:
         start = f"{ones.capitalize()} score higher than {others}"
     elif high < 0.5:
         start = f"{ones.capitalize()} score lower than {others}"
+    elif high - low > TELLS_NOTHING:
+        start = f"Too few units to tell {ones} from {others}, {found.n[0]} and {found.n[1]}"
     else:
         start = f"No clear difference between {ones} and {others}"
     return f"{start}: {beats} {within}"

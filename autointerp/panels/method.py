@@ -11,7 +11,7 @@ from autointerp.blinding import load_items
 from autointerp.errors import RubricError, UnknownName
 from autointerp.estimates import Judgement
 from autointerp.panels import Block, Heading, Material, Prose, Table, Verbatim
-from autointerp.panels._words import count, listed, plural
+from autointerp.panels._words import listed, plural
 from autointerp.panels.units import visible
 from autointerp.panels.verdict import EDGE, LEAST_CONTROLS
 from autointerp.probes import load_probes
@@ -19,6 +19,7 @@ from autointerp.rubrics import Rubric, system_text, user_text
 from autointerp.scorers import load_asked
 from autointerp.store import Run
 from autointerp.tasks import EXPLAIN_LOGITS
+from autointerp.wording import count
 
 ORDER = 100
 TITLE = "Method"

@@ -23,6 +23,11 @@ def show(material: Material) -> list[Block]:
     if not found:
         return []
     several = material.several_runs
+    many = len({result.design for _, result in found}) > 1
+
+    def label(run: str, result: ScorerResult, scorer: bool = True) -> str:
+        return _label(result, run if several else "", scorer, many)
+
     blocks: list[Block] = [
         Prose(
             "A description is tried on contexts that its writer never saw: which texts fire "
@@ -38,16 +43,27 @@ def show(material: Material) -> list[Block]:
             permuted = result.credits[source].permuted
             blocks.append(
                 Prose(
-                    f"{_label(result, run if several else '')}: with {_control(result)} "
+                    f"{label(run, result)}: with {_control(result)} "
                     f"{source} still score {interval(permuted)}, not 0.5. Either the scorer is "
                     f"broken, or {_otherwise(result)}; its scores must not be taken at their face.",
                     lead="Not at chance.",
                     tone="warning",
                 )
             )
+        if result.noise is not None:
+            blocks.append(
+                Prose(
+                    f"{label(run, result)}: shuffled units fire with no "
+                    f"regard to the text and still score {interval(result.noise)}, not 0.5. The "
+                    "scorer tells the contexts in which units fire from others without the units; "
+                    "its scores must not be taken at their face.",
+                    lead="Not at chance.",
+                    tone="warning",
+                )
+            )
         lost = result_losses(result)
         if lost:
-            blocks.append(Prose(f"{_label(result, run if several else '')}: {lost}"))
+            blocks.append(Prose(f"{label(run, result)}: {lost}"))
     answers = {(run, r.explainer or None, r.rater, r.design) for run, r in found}
     for place, key in enumerate(sorted(answers, key=str)):
         mine = [r for run, r in found if (run, r.explainer, r.rater, r.design) == key]
@@ -55,8 +71,7 @@ def show(material: Material) -> list[Block]:
         blocks.append(
             Figure(
                 name=f"scorers{suffix}",
-                caption=f"{_label(mine[0], key[0] if several else '', scorer=False)}. "
-                f"{_marks(mine).capitalize()}.",
+                caption=f"{label(key[0], mine[0], scorer=False)}. {_marks(mine).capitalize()}.",
                 alt=_alt(mine),
                 draw=lambda mine=mine: draw(mine),  # type: ignore[misc]
             )
@@ -73,7 +88,7 @@ def show(material: Material) -> list[Block]:
                 "answered", "beside it",
             ],
             rows=[
-                [_label(r, run if several else ""), *_cells(c)]
+                [label(run, r), *_cells(c)]
                 for run, r in found
                 for c in r.credits.values()
             ],
@@ -84,7 +99,7 @@ def show(material: Material) -> list[Block]:
         if result.contrast is not None:
             blocks.append(
                 Prose(
-                    f"{_label(result, run if several else '')}: P(a feature's description scores "
+                    f"{label(run, result)}: P(a feature's description scores "
                     f"higher than a neuron's) is {interval(result.contrast)}, ties halved."
                 )
             )
@@ -114,13 +129,16 @@ def result_losses(result: ScorerResult) -> str:
     return f"of its calls {counts}; what they asked about is missing from the scores, not wrong."
 
 
-def _label(result: ScorerResult, run: str, scorer: bool = True) -> str:
+def _label(result: ScorerResult, run: str, scorer: bool, design: bool) -> str:
+    """Return what tells a result from others; its design in full if `design`, else where hard."""
     parts = [run, result.scorer if scorer else ""]
     if result.explainer and result.explainer != result.rater:
         parts.append(f"described by {result.explainer}, judged by {result.rater}")
     else:
         parts.append(result.rater)
-    if "hard" in result.design:
+    if design:
+        parts.append(result.design)
+    elif "hard" in result.design:
         parts.append("hard")
     return " · ".join(part for part in parts if part)
 
@@ -152,8 +170,8 @@ def draw(results: list[ScorerResult]) -> Drawing:
                 if found.low is not None and found.high is not None:
                     axes.plot([found.low, found.high], [at, at], color=ink, linewidth=1.6)
                 axes.plot(
-                    [found.value], [at], "o", color=ink, markersize=6.5,
-                    markerfacecolor="white" if hollow else ink,
+                    [found.value], [at], "o", color=ink, markersize=9 if hollow else 6,
+                    markerfacecolor="white" if hollow else ink,  # both are seen in one place
                 )  # fmt: skip
             if credit.scored.value is None:
                 axes.text(CHANCE + 0.01, at, _why(credit), va="center", fontsize=8, color=MUTED)
@@ -178,22 +196,22 @@ def _why(credit: Credit) -> str:
 
 
 def finding(results: list[ScorerResult]) -> str:
-    """Return the picture's headline."""
-    best: list[str] = []
-    names: list[str] = []
-    for result in results:
-        values = {
-            name: credit.scored.value
-            for name, credit in result.credits.items()
-            if not credit.is_control and credit.scored.value is not None
-        }
-        if values:
-            told = " and ".join(f"{number(value)}" for value in values.values())
-            best.append(f"{result.scorer} {told}")
-            names = list(values)
-    if not best:
-        return "No description of what is studied has a score"
-    return f"{listed(names).capitalize()}: {', '.join(best)}"
+    """Return the picture's headline: the scores of what is studied, or else of the controls."""
+    for controls in (False, True):
+        told: list[str] = []
+        names: list[str] = []
+        for result in results:
+            values = {
+                name: credit.scored.value
+                for name, credit in result.credits.items()
+                if credit.is_control is controls and credit.scored.value is not None
+            }
+            if values:
+                told.append(f"{result.scorer} {listed(number(value) for value in values.values())}")
+                names = [f"{name}*" if controls else name for name in values]
+        if told:
+            return f"{listed(names).capitalize()}: {', '.join(told)}"
+    return "No description has a score"
 
 
 def _alt(results: list[ScorerResult]) -> str:

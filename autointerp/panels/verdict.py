@@ -10,7 +10,6 @@ from autointerp.estimates import Contrast, Group, Judgement
 from autointerp.panels import Block, Heading, Material, Prose
 from autointerp.panels._checks import latest_check
 from autointerp.panels._words import (
-    count,
     interval,
     label,
     listed,
@@ -22,6 +21,7 @@ from autointerp.panels._words import (
     what,
 )
 from autointerp.panels.histograms import finding
+from autointerp.wording import count
 
 ORDER = 10
 TITLE = "Verdict"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
+from autointerp.tasks import LOUDEST
+
 # In JSON a quotation mark inside a text is escaped, so these match a key and never a text.
 SCORE = re.compile(rb'(?<!\\)"score"\s*:\s*(-?\d+)')
-ACTIVATION = re.compile(r'(?<!\\)"activation"\s*:\s*(\d+)')
+ACTIVATION = re.compile(rb'(?<!\\)"activation"\s*:\s*(\d+)')
 
 
 def score_alternatives(text: str, tokens: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
@@ -74,24 +77,27 @@ def expected_score(
 def expected_activations(text: str, tokens: Sequence[dict[str, Any]]) -> list[float] | None:
     """Return the mean activation by probability at each `"activation"` of a reply, in its order.
 
-    Where no alternative counts it is the number that was written. None if the reply has none, or
-    its tokens do not spell it.
+    They are sought in what `tokens` spell, as in `score_alternatives`. The token that was chosen
+    stands for the number that was written, of which it may be the first digit. Where half of the
+    probability or more went to no activation it is the number that was written. None if the reply
+    has none, or its tokens do not spell it.
     """
-    starts = [0]
-    for token in tokens:
-        starts.append(starts[-1] + len(str(token.get("token", ""))))
-    found = []
-    for match in ACTIVATION.finditer(text):
+    pieces = [_spelled(token) for token in tokens]
+    found = list(ACTIVATION.finditer(b"".join(pieces)))
+    meant = ACTIVATION.findall(text.encode("utf-8", "replace"))
+    if not found or [match[1] for match in found] != meant:
+        return None
+    starts = [0, *itertools.accumulate(map(len, pieces))]
+    means = []
+    for match in found:
         place = bisect.bisect_right(starts, match.start(1)) - 1
-        if place >= len(tokens) or not text.startswith(str(tokens[place]["token"]), starts[place]):
-            return None
         top = tokens[place].get("top_logprobs") or [tokens[place]]
-        mean, _ = expected_score(
-            {
-                "before": text[starts[place] : match.start(1)],
-                "top": [[str(one["token"]), float(one["logprob"])] for one in top],
-            },
-            range(11),
-        )
-        found.append(float(match[1]) if mean is None else mean)
-    return found or None
+        before = pieces[place][: match.start(1) - starts[place]].decode("utf-8", "replace")
+        written = {str(tokens[place].get("token")): f"{before}{int(match[1])},"}
+        alternatives = [
+            [written.get(str(one["token"]), str(one["token"])), float(one["logprob"])]
+            for one in top
+        ]
+        mean, lost = expected_score({"before": before, "top": alternatives}, range(LOUDEST + 1))
+        means.append(float(match[1]) if mean is None or lost > 0.5 else mean)
+    return means

@@ -15,12 +15,16 @@ from typing import Any, ClassVar
 
 from autointerp.errors import BadInput, RaterError
 from autointerp.prices import FREE
-from autointerp.raters import RaterOptions
+from autointerp.raters import RaterOptions, call_key
+from autointerp.raters._grammar import reply_grammar
 from autointerp.raters.openai import OpenAIRater
+from autointerp.records import Item, Request
 from autointerp.rubrics import Rubric, reply_schema
+from autointerp.tasks import Task
 
 SLOTS = 2
-CONTEXT_TOKENS = 4096  # of each slot: a prompt takes 1,300, a reply at most 1,024
+CONTEXT_TOKENS = 4096  # of each slot: a prompt takes 1,300
+LIST_TOKENS = 2048  # of a reply that its grammar ends: four contexts with every token listed
 LONGEST_TEXT = (
     400  # characters of a rationale or description: small models do not stop by themselves
 )
@@ -72,6 +76,17 @@ class LocalRater(OpenAIRater):
             if field["type"] == "string":
                 field["maxLength"] = LONGEST_TEXT
         return bounded
+
+    def request(self, item: Item, rubric: Rubric, repeat: int = 0) -> Request:
+        request = super().request(item, rubric, repeat)
+        grammar = reply_grammar(rubric, item) if isinstance(rubric, Task) else None
+        if grammar is None:
+            return request
+        body = {k: v for k, v in request.body.items() if k != "response_format"}
+        body |= {"grammar": grammar, "max_tokens": max(self.most_tokens, LIST_TOKENS)}
+        return replace(
+            request, key=call_key(self.provider, self.place, body, rubric, repeat), body=body
+        )
 
     async def open(self, remembered: str | None) -> str | None:
         self._key = secrets.token_urlsafe(24)

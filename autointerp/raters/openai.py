@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from autointerp.raters import BatchState, Headroom, RaterOptions
-from autointerp.raters._logprobs import score_alternatives
+from autointerp.raters._logprobs import expected_activations, score_alternatives
 from autointerp.raters._served import UNREADABLE, ServedRaterBase, counted, seconds_until, whole
 from autointerp.records import Reply, Request
 from autointerp.rubrics import Rubric
@@ -135,6 +135,9 @@ class OpenAIRater(ServedRaterBase):
             if alternatives is not None:
                 named = [[self.clean(token), logprob] for token, logprob in alternatives["top"]]
                 details["score_token"] = {**alternatives, "top": named}
+            expected = expected_activations(text, tokens)
+            if expected is not None:
+                details["expected_activations"] = [round(mean, 3) for mean in expected]
             details["logprobs"] = True
         usage = content.get("usage") or {}
         spent = None

@@ -166,7 +166,7 @@ def firing_and_silent(
     size = min(count, len(firing), len(silent))
     if size < LEAST:
         lack = "silent" if len(silent) < LEAST else "firing"
-        return [], [], f"no {lack} contexts"
+        return [], [], f"too few {lack} contexts"
     # Turns go from strong to weak, so the first ones would be the strong ones.
     kept = np.linspace(0, len(firing) - 1, size).round().astype(int)
     return [firing[place] for place in kept], silent[:size], ""

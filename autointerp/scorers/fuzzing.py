@@ -58,7 +58,7 @@ def choose(material: Material, count: int, hard: bool) -> Chosen:
     rng = material.rng
     firing = over_intervals(dict(material.contexts), 2 * count)
     if len(firing) < 2 * LEAST:
-        return Chosen(outcome="no firing contexts")
+        return Chosen(outcome="too few firing contexts")
     texts = {_focus_text(material.contexts[n]) for n in firing}
     liked = texts | {shape_of(text) for text in texts} if hard else set(map(shape_of, texts))
     # Turns go from strong to weak: every other one keeps both halves over all intervals.
@@ -75,7 +75,7 @@ def choose(material: Material, count: int, hard: bool) -> Chosen:
                 continue  # every token fires, or no other place is like the focus
         right.append(true_mark(number, context, rng))
     if len(wrong) < LEAST:
-        return Chosen(outcome="no silent tokens")
+        return Chosen(outcome="too few silent tokens")
     questions = [*right[: len(wrong)], *wrong]
     return Chosen(in_calls(questions, PER_CALL, rng))
 

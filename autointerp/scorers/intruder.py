@@ -46,9 +46,9 @@ def choose(material: Material, count: int, hard: bool) -> Chosen:
     firing = over_intervals(contexts, (SIZE - 1) * count)
     silent = silent_contexts(contexts)
     if len(firing) < SIZE - 1:
-        return Chosen(outcome="no firing contexts")
+        return Chosen(outcome="too few firing contexts")
     if len(silent) < LEAST:
-        return Chosen(outcome="no silent contexts")
+        return Chosen(outcome="too few silent contexts")
     rng = material.rng
     rounds = max(1, min(count, len(firing) // (SIZE - 1), len(silent)) // SIZE) * SIZE
     shapes = {shape_of(contexts[n].tokens[contexts[n].focus]) for n in firing}

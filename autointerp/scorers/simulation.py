@@ -54,7 +54,8 @@ def choose(material: Material, count: int, hard: bool) -> Chosen:
     able = unique_places(contexts, [n for n, c in contexts.items() if c.draw == "random"])
     random = [able[place] for place in material.rng.permutation(len(able))][:count]
     if min(len(firing), len(random)) < LEAST:
-        return Chosen(outcome=f"no {'firing' if len(firing) < LEAST else 'random'} contexts")
+        lack = "firing" if len(firing) < LEAST else "random"
+        return Chosen(outcome=f"too few {lack} contexts")
     questions = [whole(n, contexts[n], None, "interval", mark=False) for n in firing]
     questions += [whole(n, contexts[n], None, "random", mark=False) for n in random]
     if hard:

@@ -17,6 +17,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from autointerp.errors import AutointerpError
+from autointerp.sessions import typed_in_full
 from autointerp.terminal.layout import Line, Role, item_lines
 from autointerp.terminal.machine import Machine
 from autointerp.terminal.visible import visible, visible_lines
@@ -142,6 +143,8 @@ class RatingApp(App[None]):
         self._width = 80
         self._phase: str | None = None
         self._shown: object = None
+        self._typed = ""  # of an answer that Enter gives
+        self._in_full = typed_in_full(machine.keys)
 
     # ----------------------------------------------------------------------------- look
 
@@ -226,9 +229,12 @@ class RatingApp(App[None]):
             return
         self.machine.touch()
         key = event.character or event.key
+        typed, self._typed = self._typed, ""
         guess = self.machine.step.kind == "guess"
         if guess and key in GUESS_KEYS:
             self._do(lambda: self.machine.guess(GUESS_KEYS[key]))
+        elif not guess and self._in_full and (key.isdecimal() or typed):
+            self._type(typed, event)
         elif not guess and key in self.machine.keys:
             self._rate(self.machine.keys[key])
         elif key == "u":
@@ -258,6 +264,22 @@ class RatingApp(App[None]):
             return
         event.prevent_default()
         event.stop()
+
+    def _type(self, typed: str, event: events.Key) -> None:
+        """Take a key of an answer of several: a digit, Enter to give it, any other to drop it."""
+        if event.key == "enter" and typed in self.machine.keys:
+            self._rate(self.machine.keys[typed])
+            return
+        words = "── nothing is typed ──"
+        if event.key == "enter":
+            words = f"── {typed} is not on the scale ──"
+        elif event.character and event.character.isdecimal():
+            self._typed = (typed + event.character)[-2:]
+            words = f"── {self._typed}, Enter gives it ──"
+        elif event.key == "backspace" and len(typed) > 1:
+            self._typed = typed[:-1]
+            words = f"── {self._typed}, Enter gives it ──"
+        self._part("#below").update(Text(words))
 
     def _do(self, action: Callable[[], object]) -> bool:
         """Do what writes to the journal; stop the session where that fails."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autointerp.rubrics import PLACEHOLDER, Rubric
-from autointerp.sessions import GUESSES, Training, answer_keys
+from autointerp.sessions import GUESSES, Training, answer_keys, typed_in_full
 from autointerp.terminal.layout import CLOSE, OPEN
 from autointerp.terminal.machine import Machine, Progress
 
@@ -48,10 +48,11 @@ def rubric_words(rubric: Rubric) -> str:
     if shows.activations == "scaled":
         shown += " A small digit after a token says how strongly the unit fires on it, up to ₁₀."
     shown += " Line ends are shown as ↵, tabs as ⇥, and what has no shape of its own by its number."
+    answer = "the number and Enter" if typed_in_full(keys) else "the digit"
     parts = {
         "scale": "\n".join(f"{key} = {labels[score]}" for key, score in keys.items()),
         "shown": shown,
-        "reply": "Answer with the digit. With n you may say in a few words what the unit is about.",
+        "reply": f"Answer with {answer}. With n you may say in a few words what the unit is about.",
     }
     return PLACEHOLDER.sub(lambda match: parts[match[1]], rubric.text)
 

@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -82,8 +83,9 @@ def test_scores_stand_beside_their_controls(tried_run):
 
 def unit(number, permuted, value, source="features"):
     return UnitScore(
-        number, source, False, "fuzzing", "a", "b", "20 of each kind", permuted, value,
-        "ok" if value is not None else "no silent tokens", 10, 9, {"ok": 1, "failed": 1},
+        number, source, source == "shuffled", "fuzzing", "a", "b", "20 of each kind", permuted,
+        value,
+        "ok" if value is not None else "too few silent tokens", 10, 9, {"ok": 1, "failed": 1},
     )  # fmt: skip
 
 
@@ -98,6 +100,39 @@ def test_a_scorer_that_does_not_fall_to_chance_is_called_broken(monkeypatch):
     assert "missing from the scores, not wrong" in lost.text
 
 
+def test_results_of_several_designs_say_which_is_whose(monkeypatch):
+    few = [replace(unit(n, False, 0.9), design="5 of each kind") for n in range(3)]
+    found = [*few, *(unit(n, False, 0.9) for n in range(3))]
+    monkeypatch.setattr(scores, "unit_scores", lambda run: found)
+    captions = [
+        b.caption for b in scores.show(material(SimpleNamespace(name="main")))
+        if isinstance(b, Figure)
+    ]  # fmt: skip
+    assert [caption.partition(".")[0] for caption in captions] == [
+        f"described by a, judged by b · {n} of each kind" for n in (20, 5)
+    ]
+
+
+def test_a_picture_of_controls_alone_has_their_scores_for_a_headline():
+    both = [unit(n, False, 0.9, "shuffled") for n in range(3)]
+    assert scores.finding(scorer_results(both)) == "Shuffled*: fuzzing 0.90"
+    both += [unit(n + 9, False, 0.7) for n in range(3)]
+    assert scores.finding(scorer_results(both)) == "Features: fuzzing 0.70"
+    assert scores.finding(scorer_results([unit(1, False, None)])) == "No description has a score"
+
+
+def test_shuffled_units_that_score_above_chance_call_the_scorer_broken(monkeypatch):
+    found = [unit(n, False, 0.6 + n / 100, "shuffled") for n in range(5)]
+    monkeypatch.setattr(scores, "unit_scores", lambda run: found)
+    blocks = scores.show(material(SimpleNamespace(name="main")))
+    (warning,) = [b for b in blocks if isinstance(b, Prose) and b.tone == "warning"]
+    assert "shuffled units fire with no regard to the text and still score 0.62" in warning.text
+    (result,) = scorer_results([unit(n, False, 0.53 + n / 100, "shuffled") for n in range(5)])
+    assert result.noise is None  # the interval reaches 0.5 ± 0.05
+    (result,) = scorer_results([unit(n, False, 0.9, "features") for n in range(5)])
+    assert result.noise is None
+
+
 def test_a_control_at_chance_and_one_too_uncertain_to_say_are_not():
     for values in ([0.48, 0.5, 0.52], [0.3, 0.9, 0.95], [0.56, 0.5, 0.57]):
         found = [unit(n, True, value) for n, value in enumerate(values)]
@@ -109,13 +144,20 @@ def test_a_control_at_chance_and_one_too_uncertain_to_say_are_not():
     assert under.broken == ["features"]  # what is reliably wrong knows something
 
 
+def test_an_interval_ends_where_the_scale_does():
+    # Student's t over 0.7, 0.8, 1 and 1: 0.875 ± 3.182 · 0.15 / 2 = 0.64 to 1.11.
+    (result,) = scorer_results([unit(n, False, v) for n, v in enumerate([0.7, 0.8, 1, 1])])
+    found = result.credits["features"].scored
+    assert (found.low, found.high) == (pytest.approx(0.636, abs=1e-3), 1)
+
+
 def test_features_and_neurons_are_compared_over_units():
     found = [unit(n, False, 0.9 + n / 100) for n in range(3)]
     found += [unit(n + 10, False, 0.5 + n / 100, "neurons") for n in range(3)]
     (result,) = scorer_results([*found, unit(20, False, None, "neurons")])
     assert result.contrast is not None
     assert result.contrast.value == 1
-    assert result.credits["neurons"].outcomes == {"no silent tokens": 1}
+    assert result.credits["neurons"].outcomes == {"too few silent tokens": 1}
 
 
 def test_runs_without_descriptions_have_no_such_panels(tiny_run):

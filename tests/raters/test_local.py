@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ from autointerp.errors import BadInput
 from autointerp.keys import key_variable
 from autointerp.pipeline import load_rater
 from autointerp.raters import RaterOptions, local, openai
+from autointerp.raters._grammar import reply_grammar
 from autointerp.raters.local import file_fingerprint
 from autointerp.rating import rate_items
-from autointerp.records import Item, ItemContext
-from autointerp.rubrics import load_rubric
+from autointerp.records import Item, ItemContext, Reply
+from autointerp.rubrics import load_rubric, read_reply
+from autointerp.scorers import scorer
 from autointerp.settings import RunSettings
 from autointerp.store import open_run
+from autointerp.tasks import answers_in
 
 RUBRIC = load_rubric("interpretability-1-5")
 WEIGHTS = Path(
@@ -61,6 +65,73 @@ def test_texts_are_bounded_for_models_that_do_not_stop(tmp_path: Path) -> None:
     schema = body["response_format"]["json_schema"]["schema"]
     assert schema["properties"]["rationale"]["maxLength"] > 100
     assert schema["properties"]["score"]["enum"] == [1, 2, 3, 4, 5]
+
+
+def listing(kind: str, lengths: Any) -> Item:
+    """Return an item with a context of each of these lengths, for the task of a scorer."""
+    contexts = tuple(ItemContext((" cat",) * n, None, None, "score", False) for n in lengths)
+    return Item("aa", kind, contexts, "the word cat")
+
+
+def test_a_reply_that_lists_can_answer_each_context_once_and_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"GGUF")
+    rater = load_rater(f"local:{path}", RaterOptions())
+    request = rater.request(listing("detection", (3, 3)), scorer("detection").TASK)
+    assert "response_format" not in request.body
+    assert request.body["grammar"].splitlines() == [
+        r'root ::= "{\"answers\":[" "{\"context\":1,\"yes\":" truth "}" ","'
+        r' "{\"context\":2,\"yes\":" truth "}" "]}"',
+        'truth ::= "true" | "false"',
+    ]
+    again = rater.request(listing("detection", (3, 3, 3)), scorer("detection").TASK)
+    assert again.key != request.key
+
+
+def test_a_prediction_can_list_each_token_that_there_is_at_most_once(tmp_path: Path) -> None:
+    task = scorer("simulation").TASK
+    grammar = reply_grammar(task, listing("simulation", (2, 1)))
+    assert grammar is not None
+    texts = spelled(grammar)
+    for text in texts:
+        assert read_reply(task, Reply(text)).status == "ok"
+    # Two tokens: none, either, or both, at 10 levels each: 1 + 10 + 10 + 100. One token: 1 + 10.
+    assert len(texts) == len(set(texts)) == 121 * 11
+    lists = {tuple(answers_in(task, Reply(text))[1]) for text in texts}
+    assert lists == {(), (1,), (2,), (1, 2)}
+    assert reply_grammar(scorer("intruder").TASK, listing("intruder", (2,) * 5)) is None
+
+
+def spelled(grammar: str) -> list[str]:
+    """Return all texts of a grammar of strings, rules, alternatives and `[1-9]`."""
+    rules = dict(line.split(" ::= ") for line in grammar.splitlines())
+
+    def texts_of(rule: str) -> list[str]:
+        return [text for way in rules[rule].split(" | ") for text in sequence(way)]
+
+    def sequence(way: str) -> list[str]:
+        texts = [""]
+        for string, name in re.findall(r'"((?:[^"\\]|\\.)*)"|([^\s"]+)', way):
+            if name == "[1-9]":
+                more = list("123456789")
+            else:
+                more = texts_of(name) if name else [string.replace('\\"', '"')]
+            texts = [text + end for text in texts for end in more]
+        return texts
+
+    return texts_of("root")
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("name", ["detection", "simulation"])
+def test_a_real_small_model_answers_every_question_of_a_scorer(tmp_path: Path, name: str) -> None:
+    task = scorer(name).TASK
+    rater = load_rater(f"local:{WEIGHTS}", RaterOptions(timeout_s=600))
+    item = listing(name, (4, 3, 4))
+    with open_run("r", RunSettings(), folder=tmp_path) as run:
+        assert rate_items(run, ["aa"], task, rater, load=lambda _: [item]).statuses == {"ok": 1}
+        ((text,),) = run.rows("SELECT reply FROM call")
+    assert list(answers_in(task, Reply(text))) == [1, 2, 3]
 
 
 @pytest.mark.weights

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from autointerp.raters._logprobs import expected_score, score_alternatives
+from autointerp.raters._logprobs import expected_activations, expected_score, score_alternatives
 
 
 def token(text: str, **others: float) -> dict[str, object]:
@@ -88,3 +88,34 @@ def test_a_text_that_the_server_trimmed_is_aligned_by_its_tokens() -> None:
 
 def test_tokens_that_spell_another_score_give_nothing() -> None:
     assert score_alternatives('{"score": 4}', [token('{"score": '), token("5"), token("}")]) is None
+
+
+def test_activations_of_a_tokenizer_of_single_digits_keep_what_was_written() -> None:
+    # 10 is written as `1`, `0`. Whether another `1` is 1 or 10 cannot be known; the one that was
+    # chosen is 10: (0.8·10 + 0.2·5) / 1 = 9.
+    text = '{"active": [{"token": 3, "activation": 10}]}'
+    begin = text.index("10")
+    tokens = [token(text[:begin]), token("1", **{"1": 0.8, "5": 0.2}), token(text[begin + 1 :])]
+    assert expected_activations(text, tokens) == pytest.approx([9.0])
+
+
+def test_activations_to_which_little_probability_went_are_those_that_were_written() -> None:
+    # A server that forces the form may choose a digit at 0.1, where 0.7 went to a word.
+    text = '{"active": [{"token": 3, "activation": 2}]}'
+    begin = text.index("2}")
+    tokens = [
+        token(text[:begin]),
+        token("2", **{"no": 0.7, "9": 0.2, "2": 0.1}),
+        token(text[begin + 1 :]),
+    ]
+    assert expected_activations(text, tokens) == [2.0]
+
+
+def test_activations_are_found_though_the_server_trimmed_the_text_and_split_a_character() -> None:
+    text = '{"rationale": "\u00e9", "active": [{"token": 3, "activation": 4}]}'.encode().decode()
+    before, after = text.encode().split(b"4}")
+    accent = before.index("\u00e9".encode()) + 1  # between its two bytes
+    pieces = [b" " + before[:accent], before[accent:], b"4", b"}" + after, b"\n"]
+    tokens = [{"token": "?", "logprob": 0.0, "bytes": list(piece)} for piece in pieces]
+    tokens[2] |= {"token": "4", "top_logprobs": [{"token": "4", "logprob": 0.0}]}
+    assert expected_activations(text, tokens) == [4.0]

@@ -47,8 +47,8 @@ def test_fewer_of_one_kind_shrink_the_other(make_material):
 
 
 def test_a_unit_that_is_never_silent_has_an_outcome_of_its_own(make_material):
-    assert choose(make_material(silent=0), 20, False).outcome == "no silent contexts"
-    assert choose(make_material(firing=2), 20, False).outcome == "no firing contexts"
+    assert choose(make_material(silent=0), 20, False).outcome == "too few silent contexts"
+    assert choose(make_material(firing=2), 20, False).outcome == "too few firing contexts"
 
 
 @pytest.mark.parametrize("answer", [True, False])

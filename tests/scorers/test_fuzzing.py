@@ -69,8 +69,8 @@ def test_a_unit_that_fires_on_every_token_has_an_outcome_of_its_own(make_materia
         for n, c in material.contexts.items()
     }
     object.__setattr__(material, "contexts", dense)
-    assert choose(material, 20, False).outcome == "no silent tokens"
-    assert choose(make_material(firing=3), 20, False).outcome == "no firing contexts"
+    assert choose(material, 20, False).outcome == "too few silent tokens"
+    assert choose(make_material(firing=3), 20, False).outcome == "too few firing contexts"
 
 
 @pytest.mark.parametrize("answer", [True, False])

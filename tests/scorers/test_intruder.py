@@ -45,5 +45,5 @@ def test_the_control_takes_its_four_from_other_units(make_material):
 
 
 def test_a_unit_that_is_never_silent_has_an_outcome_of_its_own(make_material):
-    assert choose(make_material(silent=0), 10, False).outcome == "no silent contexts"
-    assert choose(make_material(firing=3), 10, False).outcome == "no firing contexts"
+    assert choose(make_material(silent=0), 10, False).outcome == "too few silent contexts"
+    assert choose(make_material(firing=3), 10, False).outcome == "too few firing contexts"

@@ -1,5 +1,6 @@
 import io
 
+from autointerp.rubrics import load_rubric
 from autointerp.terminal.machine import Machine
 from autointerp.terminal.plain import run_plain
 
@@ -28,6 +29,14 @@ def test_lines_drive_a_whole_session(make_session, journal_of):
     ]
     assert "The rubric's answer is 5." in out
     assert out.endswith("Thank you.\n")
+
+
+def test_a_rubric_of_fifteen_levels_takes_its_points_as_numbers(make_session, journal_of):
+    session = make_session(3, rubric=load_rubric("interpretability-0-14"))
+    out, entries = say(session, journal_of, "12", "15", "0", "q")
+    assert [entry.score for entry in entries] == [12, 0]
+    assert "'15' is no answer here." in out
+    assert "Answer with the number and Enter." in out
 
 
 def test_the_end_of_the_answers_is_a_way_to_stop(make_session, journal_of):

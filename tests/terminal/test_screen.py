@@ -6,6 +6,7 @@ from textual.pilot import Pilot
 
 from autointerp.errors import StorageError
 from autointerp.records import Item, ItemContext
+from autointerp.rubrics import load_rubric
 from autointerp.terminal.machine import Machine
 from autointerp.terminal.screen import Page, Question, RatingApp
 
@@ -226,3 +227,23 @@ def test_the_screen_looks_as_it_did(name, make_session, journal_of, clock, snap_
     with journal_of(make_session(2, training=1)) as journal:
         app = RatingApp(Machine(journal, clock))
         assert snap_compare(app, press=SCREENS[name], terminal_size=(80, 24))
+
+
+def test_points_of_two_digits_are_typed_and_given_by_enter(make_session, journal_of):
+    async def story(pilot, app):
+        await press(pilot, "enter")
+        assert "13 very clear" in " ".join(screen_text(app).split())
+        await press(pilot, "1")
+        assert "1, Enter gives it" in screen_text(app)
+        await press(pilot, "2", "enter", "9", "enter")
+        await press(pilot, "1", "5", "enter")
+        assert "15 is not on the scale" in screen_text(app)
+        await press(pilot, "1", "4", "backspace", "0", "enter")
+        await press(pilot, "7", "u")  # another key drops what was typed, and does nothing else
+        assert "nothing is typed" in screen_text(app)
+        await press(pilot, "enter", "0", "enter")
+
+    session = make_session(5, rubric=load_rubric("interpretability-0-14"))
+    with journal_of(session) as journal:
+        drive(Machine(journal), story)
+        assert [entry.score for entry in journal.entries] == [12, 9, 10, 0]
