@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from autointerp.additions import addition
 from autointerp.harvesting import Wanted, calibrate, harvest, quiet_torch, window_length
 from autointerp.settings import RunSettings
 from autointerp.subjects import Subject, load_subject
+from bench import resident_mb
 
 TOKENS = 1_000_000
 PAIRS = 3
@@ -85,10 +85,7 @@ def memory(tokens: int) -> None:
     settings = limited(RunSettings(), tokens)
     subject = load_subject(settings.subject)
     harvest(subject, opened(subject, 200, settings), settings.harvest, 0, 1e-4, 1.0)
-    # Not ru_maxrss, which a process inherits from the one that started it.
-    status = Path("/proc/self/status").read_text("utf-8")
-    [peak] = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
-    print(json.dumps({"mb": int(peak) / 1024}))
+    print(json.dumps({"mb": resident_mb()}))
 
 
 def limited(settings: RunSettings, tokens: int) -> RunSettings:

@@ -40,6 +40,7 @@ from autointerp.subjects.assembled import subject_of
 from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.corpora import Document
 from autointerp.subjects.language_model import HookedLanguageModel
+from bench import resident_mb
 
 LATENTS, UNITS, CONTEXT, ROWS = 16_384, 200, 128, 32
 SITE, EMBEDDING = "layers.3.mlp", "gpt_neox.embed_in"
@@ -149,15 +150,8 @@ def memory(tokens: int, features: int, neurons: int) -> None:
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far is that of making the model
     before = resident_mb("VmRSS")
     run(subject, wanted(subject, features, neurons), tokens)
-    peak = resident_mb("VmHWM")
+    peak = resident_mb()
     print(json.dumps({"peak": peak, "above": peak - before}))
-
-
-def resident_mb(name: str) -> float:
-    """Return this process's memory now (VmRSS) or at its peak (VmHWM). Linux only."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    [line] = [line for line in lines if line.startswith(f"{name}:")]
-    return int(line.split()[1]) / 1024
 
 
 def measured(tokens: int, features: int, neurons: int) -> dict[str, float]:
