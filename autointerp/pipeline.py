@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import difflib
 import shutil
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from autointerp import raters as raters_folder
 from autointerp import sources as sources_folder
@@ -28,6 +29,7 @@ from autointerp.rating import (
     pending_items,
     pending_work,
     rate_items,
+    rated_before,
 )
 from autointerp.rating_bar import rating_bar
 from autointerp.rubrics import Rubric, load_rubric
@@ -39,6 +41,7 @@ from autointerp.subjects import Subject, load_subject
 from autointerp.wording import count
 
 DEFAULT_N = 200
+BESIDE_LABEL = 48  # characters of the bar beside what is harvested
 
 
 @dataclass(frozen=True)
@@ -269,11 +272,21 @@ def run_of(
 @contextlib.contextmanager
 def _harvest_bar(console: Console) -> Iterator[Callable[[str, int], None]]:
     """Show, while inside, what is harvested and the tokens read."""
-    with _progress(console, "tokens") as bar:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=10),
+        TextColumn("{task.completed:,.0f} tokens"),
+        TimeElapsedColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task("harvest", total=None, visible=False)
 
         def harvested(label: str, tokens: int) -> None:
-            bar.update(task, description=f"harvest {label}", completed=tokens, visible=True)
+            # Else a narrow terminal would cut the count of tokens.
+            short = textwrap.shorten(label, max(12, console.width - BESIDE_LABEL), placeholder=" …")
+            bar.update(task, description=f"harvest {short}", completed=tokens, visible=True)
 
         yield harvested
 
@@ -321,12 +334,14 @@ def _hand_over(
         repeats=wish.repeats,
         budget_usd=wish.policy.budget_usd,
     )
-    console.print(
-        f"handed over {count(counts.calls, 'call')} in "
-        f"{count(counts.batches, 'batch', 'batches')}; "
-        f"`autointerp rate --resume --run {wish.run}` collects them, within a day"
-    )
-    return RatingCounts(len(ids) * wish.repeats - counts.calls, Counter(), stopped=counts.stopped)
+    if counts.calls:
+        console.print(
+            f"handed over {count(counts.calls, 'call')} in "
+            f"{count(counts.batches, 'batch', 'batches')}; "
+            f"`autointerp rate --resume --run {wish.run}` collects them, within a day"
+        )
+    before = rated_before(run, ids, rater.name, wish.repeats)
+    return RatingCounts(before, Counter(), stopped=counts.stopped)
 
 
 def resume(run_name: str, console: Console, runs: Path = RUNS) -> BatchCounts:
@@ -340,19 +355,6 @@ def resume(run_name: str, console: Console, runs: Path = RUNS) -> BatchCounts:
     for one in counts.open:
         console.print(f"still open: {one}")
     return counts
-
-
-def _progress(console: Console, what: str) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(what),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
 
 
 def _dry_run(

@@ -60,6 +60,14 @@ def pending_work(
     ]
 
 
+def rated_before(run: Run, item_ids: Sequence[str], rater: str, repeats: int) -> int:
+    """Return how many pairs of item and repeat `rater` has answered: not those in a batch."""
+    return sum(
+        len(item_ids) - len(pending_items(run, item_ids, rater, repeat))
+        for repeat in range(repeats)
+    )
+
+
 def rate_items(
     run: Run,
     item_ids: Sequence[str],
@@ -78,7 +86,7 @@ def rate_items(
     policy = policy or RatingPolicy()
     require_price(rater, policy.budget_usd)
     work = pending_work(run, item_ids, rater.name, repeats)
-    before = len(item_ids) * repeats - len(work)
+    before = rated_before(run, item_ids, rater.name, repeats)
     if not work:
         return RatingCounts(before, Counter())
     if load is None:
@@ -98,5 +106,6 @@ __all__ = [
     "pending_items",
     "pending_work",
     "rate_items",
+    "rated_before",
     "read_rating",
 ]

@@ -77,6 +77,8 @@ def test_a_batch_is_handed_over_waited_for_and_collected(
     assert "handed over 28 calls in 1 batch;" in rate(*asked, "--batch").err
     told = " ".join(rate(*asked).err.split())
     assert f"28 calls are in open batches: `autointerp rate --resume --run {tiny_run_name}`" in told
+    assert "rated before" not in told  # nobody has yet
+    assert "handed over" not in rate(*asked, "--batch").err
     assert not server.completions
     resume = ("rate", "--resume", "--run", tiny_run_name)
     assert "still open" in command_line(*resume).err
