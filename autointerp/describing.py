@@ -26,7 +26,7 @@ from autointerp.explaining import (
 )
 from autointerp.hardening import hard_contexts
 from autointerp.logit_effects import logit_effects
-from autointerp.pipeline import Wish, ask, load_rater, run_of, wanted_units
+from autointerp.pipeline import Wish, ask, load_rater, require_means, run_of, wanted_units
 from autointerp.probes import Probe, add_probes, probe_item
 from autointerp.raters import Rater, ServedRater
 from autointerp.rating import RatingCounts, pending_work
@@ -166,7 +166,7 @@ def rate_descriptions(
     """
     rubric = load_rubric(wish.rubric)
     rater = load_rater(wish.rater, wish.options)
-    with open_run(wish.run, folder=wish.runs) if dry_run else _run(wish, console) as run:
+    with open_run(wish.run, folder=wish.runs) if dry_run else _run(wish, rater, console) as run:
         choice = _with_controls(run, choice)
         if dry_run:
             name = choose_explainer(run, choice.explainer)
@@ -207,12 +207,13 @@ def _with_controls(run: Run, choice: Choice) -> Choice:
 
 
 @contextlib.contextmanager
-def _run(wish: Wish, console: Console) -> Iterator[Run]:
+def _run(wish: Wish, rater: Rater, console: Console) -> Iterator[Run]:
     """Open the run; harvested as wished for if it is not there."""
     if wish.run in runs_in(wish.runs) or not (wanted := wanted_units(wish)):
         with open_run(wish.run, folder=wish.runs) as run:
             yield run
         return
+    require_means(wish, rater)
     settings = load_settings(wish.subject, wish.seed)
     subject = load_subject(settings.subject)
     with run_of(wish, settings, subject, console) as run:

@@ -170,6 +170,15 @@ def wanted_units(wish: Wish) -> dict[str, int]:
     return wanted
 
 
+def require_means(wish: Wish, rater: Rater) -> None:
+    """Raise what would stop the rater, before a run is made and harvested for it."""
+    if wish.run in runs_in(wish.runs):
+        return  # perhaps nothing is left to ask
+    require_price(rater, wish.policy.budget_usd)
+    if isinstance(rater, ServedRater):
+        rater.require_key()
+
+
 def rate(wish: Wish, console: Console, dry_run: bool = False) -> RatingCounts:
     """Draw, blind and rate what the wish asks for and the run lacks."""
     wanted = wanted_units(wish)
@@ -182,6 +191,7 @@ def rate(wish: Wish, console: Console, dry_run: bool = False) -> RatingCounts:
     settings = run_settings(wish)
     if dry_run:
         return _dry_run(wish, wanted, rubric, rater, console)
+    require_means(wish, rater)
     subject = run_subject(settings)
     with run_of(wish, settings, subject, console) as run:
         with _harvest_bar(console) as harvested:

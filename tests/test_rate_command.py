@@ -152,3 +152,19 @@ def test_a_corpus_that_is_refused_leaves_no_run_behind(
     assert (told.code, begun) == (2, "new run 'new'")
     assert "at least 2000 are needed" in refused
     assert not Path("runs/new").exists()
+
+
+@pytest.mark.parametrize("rubric", ["interpretability-1-5", "specificity-0-3"])
+def test_what_would_stop_the_rater_is_said_before_anything_is_harvested(
+    rubric: str, tiny_settings: Path, command_line: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    asked = ("rate", "-s", "features", "--run", "new", "--subject", tiny_settings, "--n", 4)
+    asked += ("--rater", "openai:m", "--rubric", rubric)
+    told = command_line(*asked)
+    assert (told.code, told.err.count("\n")) == (1, 1)
+    assert "openai:m needs a key: set OPENAI_API_KEY" in told.err
+    told = command_line(*asked, "--budget-usd", 1)
+    assert (told.code, told.err.count("\n")) == (2, 1)
+    assert "--budget-usd: no price is known for openai:m" in told.err
+    assert not Path("runs/new").exists()

@@ -85,6 +85,10 @@ class ServedRater(Protocol):
     headroom: Headroom | None
     concurrency: int
 
+    def require_key(self) -> None:
+        """Raise RaterError if the rater needs a key that the environment lacks."""
+        ...
+
     async def open(self, remembered: str | None) -> str | None:
         """Connect; return what is to be remembered of the server, or None if there is nothing.
 

@@ -106,13 +106,16 @@ class ServedRaterBase:
 
     # ------------------------------------------------------------------------- opening
 
-    async def open(self, remembered: str | None) -> str | None:
+    def require_key(self) -> None:
         self._key = find_key(self.provider, self.url)
         if self._key is None and self.official:
             raise RaterError(
                 f"{self.name} needs a key: set {key_variable(self.provider, self.url)}; "
                 "`autointerp doctor` shows which keys are there"
             )
+
+    async def open(self, remembered: str | None) -> str | None:
+        self.require_key()
         if not self.official and os.environ.get(self.custom_headers):
             raise RaterError(
                 f"{self.custom_headers} is set, and would travel to {self.url}; unset it"
