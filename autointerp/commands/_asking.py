@@ -58,6 +58,7 @@ def wish(
     max_output_tokens: int,
     structured: str | None,
     effort: str | None,
+    seed: int | None = None,
 ) -> Wish:
     """Return the wish that these options make."""
     from autointerp.pipeline import Wish
@@ -71,8 +72,11 @@ def wish(
         max_output_tokens=max_output_tokens,
         price_in=price_in,
         price_out=price_out,
+        seed=seed or 0,
         structured=cast(Any, structured),
         effort=effort,
     )
     policy = RatingPolicy(RetryPolicy(retries=retries), concurrency, budget_usd)
-    return Wish(sources=(), rater=rater, run=run, options=options, policy=policy, batch=batch)
+    return Wish(
+        sources=(), rater=rater, run=run, seed=seed, options=options, policy=policy, batch=batch
+    )

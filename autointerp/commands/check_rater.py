@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import json
-from typing import Any, cast
+from typing import TYPE_CHECKING
 
 import typer
+
+from autointerp.commands import _asking
+
+if TYPE_CHECKING:
+    from autointerp.checking import CheckResult
 
 
 def command(
     rater: str = typer.Argument(..., help="NAME or NAME:MODEL; see `autointerp raters`."),
     rubric: str = typer.Option("interpretability-1-5", help="A rubric's id, or the path of one."),
     per_grade: int = typer.Option(12, help="Planted units of each grade."),
-    base_url: str = typer.Option(
-        None, help="Of a server that speaks the rater's protocol.", show_default="the provider's"
-    ),
+    base_url: str = _asking.BASE_URL,
     budget_usd: float = typer.Option(
         None, min=0, help="What all checks may cost together.", show_default="no limit"
     ),
-    price_in: float = typer.Option(
-        None, help="US dollars per million tokens read.", show_default="from the list"
-    ),
-    price_out: float = typer.Option(
-        None, help="US dollars per million tokens written.", show_default="from the list"
-    ),
-    concurrency: int = typer.Option(
-        None, min=1, help="Calls in flight at most.", show_default="the rater's own"
-    ),
-    timeout: float = typer.Option(120.0, min=0.1, help="Seconds for one attempt."),
-    max_output_tokens: int = typer.Option(1024, min=16, help="Of a reply."),
-    structured: str = typer.Option(
-        None,
-        help="How a reply's form is asked for: json_schema, tool or text.",
-        show_default="what the server can do",
-    ),
+    price_in: float = _asking.PRICE_IN,
+    price_out: float = _asking.PRICE_OUT,
+    concurrency: int = _asking.CONCURRENCY,
+    retries: int = _asking.RETRIES,
+    timeout: float = _asking.TIMEOUT,
+    max_output_tokens: int = _asking.MAX_OUTPUT_TOKENS,
+    structured: str = _asking.STRUCTURED,
+    effort: str = _asking.EFFORT,
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
 ) -> None:
     """Rate a kit of planted units, whose grades are known, and say how well the rater did.
@@ -46,26 +41,28 @@ def command(
 
     from autointerp.checking import check_rater
     from autointerp.pipeline import load_rater
-    from autointerp.raters import RaterOptions
-    from autointerp.rating import RatingPolicy
     from autointerp.rating_bar import rating_bar
     from autointerp.rubrics import load_rubric
 
-    judge = load_rater(
+    wish = _asking.wish(
+        "",  # checks have a run of their own
         rater,
-        RaterOptions(
-            base_url=base_url,
-            timeout_s=timeout,
-            max_output_tokens=max_output_tokens,
-            price_in=price_in,
-            price_out=price_out,
-            structured=cast(Any, structured),
-        ),
+        base_url=base_url,
+        batch=False,
+        budget_usd=budget_usd,
+        price_in=price_in,
+        price_out=price_out,
+        concurrency=concurrency,
+        retries=retries,
+        timeout=timeout,
+        max_output_tokens=max_output_tokens,
+        structured=structured,
+        effort=effort,
     )
-    policy = RatingPolicy(concurrency=concurrency, budget_usd=budget_usd)
+    judge = load_rater(wish.rater, wish.options)
     console = Console(stderr=True, markup=False, emoji=False)
     with rating_bar(console, f"check {judge.name}") as show:
-        result = check_rater(judge, load_rubric(rubric), per_grade, policy, show)
+        result = check_rater(judge, load_rubric(rubric), per_grade, wish.policy, show)
     if as_json:
         typer.echo(json.dumps(asdict(result), indent=2))
         return
@@ -73,7 +70,7 @@ def command(
         typer.echo(f"{name:34} {value}")
 
 
-def _lines(result: Any) -> list[tuple[str, str]]:
+def _lines(result: CheckResult) -> list[tuple[str, str]]:
     def number(value: float | None, form: str = ".2f") -> str:
         return "too little to tell" if value is None else format(value, form)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 import typer
 
@@ -91,38 +91,37 @@ def command(
         return rate_pack(pack, rater, plain, console)
 
     from autointerp.errors import BadInput
-    from autointerp.pipeline import Wish, asked_for, rate
+    from autointerp.pipeline import asked_for, rate
     from autointerp.pipeline import resume as collect
-    from autointerp.raters import RaterOptions
-    from autointerp.rating import RatingPolicy
-    from autointerp.retrying import RetryPolicy
 
     if resume:
         collect(run, console)
         return None
     sources, most = asked_for(run, source, n)
-    wish = Wish(
+    asking = _asking.wish(
+        run,
+        rater,
+        base_url=base_url,
+        batch=batch,
+        budget_usd=budget_usd,
+        price_in=price_in,
+        price_out=price_out,
+        concurrency=concurrency,
+        retries=retries,
+        timeout=timeout,
+        max_output_tokens=max_output_tokens,
+        structured=structured,
+        effort=effort,
+        seed=seed,
+    )
+    wish = replace(
+        asking,
         sources=sources,
         n=most,
         rubric=rubric,
-        rater=rater,
-        run=run,
         subject=subject,
-        seed=seed,
         controls=controls,
         repeats=repeats,
-        options=RaterOptions(
-            base_url=base_url,
-            timeout_s=timeout,
-            max_output_tokens=max_output_tokens,
-            price_in=price_in,
-            price_out=price_out,
-            seed=seed or 0,
-            structured=cast(Any, structured),
-            effort=effort,
-        ),
-        policy=RatingPolicy(RetryPolicy(retries=retries), concurrency, budget_usd),
-        batch=batch,
     )
     if rater.partition(":")[0] == "human":  # nothing is open while people rate
         from autointerp.sessions import Sitting
@@ -133,7 +132,7 @@ def command(
         return rate_by_person(wish, Sitting(overlap, plain, repeat_share, planned), console)
     from autointerp.rubrics import load_rubric
 
-    if load_rubric(rubric).shows.description:  # of units as they are in the run (see #7)
+    if load_rubric(rubric).shows.description:
         from autointerp.describing import Choice, rate_descriptions
 
         if guess:
