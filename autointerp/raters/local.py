@@ -18,7 +18,7 @@ from autointerp.prices import FREE
 from autointerp.raters import RaterOptions, call_key
 from autointerp.raters._grammar import reply_grammar
 from autointerp.raters.openai import OpenAIRater
-from autointerp.records import Item, Request
+from autointerp.records import Item, Reply, Request
 from autointerp.rubrics import Rubric, reply_schema
 from autointerp.tasks import Task
 
@@ -87,6 +87,12 @@ class LocalRater(OpenAIRater):
         return replace(
             request, key=call_key(self.provider, self.place, body, rubric, repeat), body=body
         )
+
+    async def send(self, request: Request) -> Reply:
+        reply = await super().send(request)
+        if "grammar" in request.body:
+            reply.details["structured"] = "grammar"
+        return reply
 
     async def open(self, remembered: str | None) -> str | None:
         self._key = secrets.token_urlsafe(24)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 from pathlib import Path
@@ -130,7 +131,8 @@ def test_a_real_small_model_answers_every_question_of_a_scorer(tmp_path: Path, n
     item = listing(name, (4, 3, 4))
     with open_run("r", RunSettings(), folder=tmp_path) as run:
         assert rate_items(run, ["aa"], task, rater, load=lambda _: [item]).statuses == {"ok": 1}
-        ((text,),) = run.rows("SELECT reply FROM call")
+        ((text, details),) = run.rows("SELECT reply, details FROM call")
+    assert json.loads(details)["structured"] == "grammar"
     assert list(answers_in(task, Reply(text))) == [1, 2, 3]
 
 
