@@ -79,6 +79,22 @@ def rank_within(groups: tuple[NDArray[np.int64], ...]) -> NDArray[np.int64]:
     return np.arange(n) - np.repeat(starts, np.diff(np.append(starts, n)))
 
 
+def in_order(
+    major: NDArray[np.int64], minor: NDArray[np.unsignedinteger], entries: Entries
+) -> NDArray[np.int64]:
+    """Return the order by `major`, then by the 32 bits of `minor`, then by place.
+
+    One sort of both as one number takes a third of the time of sorting by each; only where
+    numbers are equal does the place decide.
+    """
+    both = (major.astype(np.uint64) << np.uint64(32)) | minor.astype(np.uint64)
+    order = np.argsort(both)
+    in_turn = both[order]
+    if (in_turn[1:] == in_turn[:-1]).any():
+        order = np.lexsort((entries.position, entries.document, both))
+    return order
+
+
 class Buffered:
     """Entries kept so far and entries that wait; subclasses say which are kept.
 
@@ -142,7 +158,8 @@ class Strongest(Buffered):
         self.least = np.zeros(keys, np.float32)  # a new value must be over this
 
     def chosen(self, entries: Entries) -> Entries:
-        order = np.lexsort((entries.position, entries.document, -entries.value, entries.key))
+        descending = ~entries.value.view(np.uint32)  # positive floats are ordered as their bits
+        order = in_order(entries.key, descending, entries)
         ranks = rank_within((entries.key[order],))
         kept = entries.take(order[ranks < self.size])
         last = ranks == self.size - 1
@@ -163,7 +180,7 @@ class Lowest(Buffered):
         return priority < self.bound[key]
 
     def chosen(self, entries: Entries) -> Entries:
-        order = np.lexsort((entries.position, entries.document, entries.priority, entries.key))
+        order = in_order(entries.key, entries.priority, entries)
         ranks = rank_within((entries.key[order],))
         kept = entries.take(order[ranks < self.size])
         last = ranks == self.size - 1
@@ -222,9 +239,7 @@ class Levelled(Buffered):
     def chosen(self, entries: Entries) -> Entries:
         np.maximum.at(self.top, entries.key, value_bins(entries.value))
         level = self.level(entries.key, entries.value)
-        order = np.lexsort(
-            (entries.position, entries.document, entries.priority, level, entries.key)
-        )
+        order = in_order(entries.key * BINS + level, entries.priority, entries)
         key, level = entries.key[order], level[order]
         ranks = rank_within((key, level))
         self.bounds[:] = NEVER_FULL
