@@ -203,6 +203,7 @@ def rate(wish: Wish, console: Console, dry_run: bool = False) -> RatingCounts:
         ]
         counts = ask(run, sorted(ids), rubric, rater, wish, console)
         run.log("rated", rater=rater.name, rubric=rubric.id, statuses=dict(counts.statuses))
+        why = _common_failure(run, rubric, rater) if counts.statuses["failed"] else ""
     units = ", ".join(f"{n} {name}" for name, n in wanted.items())
     told = ", ".join(f"{n} {status}" for status, n in sorted(counts.statuses.items()))
     console.print(
@@ -211,12 +212,24 @@ def rate(wish: Wish, console: Console, dry_run: bool = False) -> RatingCounts:
         + (f", {counts.reused} replies found in the store" if counts.reused else "")
         + (f", ${counts.spent_usd:.4f}" if counts.spent_usd else "")
     )
+    if why:
+        console.print(f"most failed with: {why}", markup=False)
     if counts.stopped == "budget":
         console.print(
             f"stopped: the next call could pass the budget of ${wish.policy.budget_usd:.2f}; "
             "give a larger --budget-usd to go on"
         )
     return counts
+
+
+def _common_failure(run: Run, rubric: Rubric, rater: Rater) -> str:
+    """Return the error that most of the rater's failed ratings have."""
+    rows = run.rows(
+        "SELECT rationale FROM current_rating WHERE rater = ? AND rubric_digest = ?"
+        " AND status = 'failed' GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1",
+        [rater.name, rubric.digest],
+    )
+    return str(rows[0][0] or "") if rows else ""
 
 
 def harvest(wish: Wish, console: Console) -> None:

@@ -69,6 +69,15 @@ def test_a_budget_that_is_reached_is_said(rate: Any, server: LoopbackServer) -> 
     assert 0 < len(server.completions) < 28
 
 
+def test_why_items_failed_is_said(rate: Any, server: LoopbackServer) -> None:
+    server.faults.append(Fault(status=400, body={"error": {"message": "no such thing"}}))
+    told = rate("--rater", "openai:m9", "--base-url", server.openai_url, "--structured", "text")
+    assert told.code == 0
+    assert "1 failed, 27 ok" in " ".join(told.err.split())
+    assert "most failed with: " in told.err
+    assert "no such thing" in " ".join(told.err.split())
+
+
 def test_a_batch_is_handed_over_waited_for_and_collected(
     rate: Any, server: LoopbackServer, command_line: Any, tiny_run_name: str
 ) -> None:

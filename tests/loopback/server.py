@@ -1,7 +1,7 @@
 """A server on loopback that speaks both providers' protocols, and can be told to misbehave.
 
     with LoopbackServer() as server:
-        server.faults = [Fault(status=429, headers={"retry-after": "0.1"})]   # the first call
+        server.faults.append(Fault(status=429, headers={"retry-after": "0.1"}))   # the first call
         ... --base-url server.openai_url ...
         server.calls                                                          # what came in
 
