@@ -10,15 +10,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autointerp.comparing import compare
-    from autointerp.objects import harvest
-    from autointerp.pipeline import Wish, rate
-    from autointerp.reporting import report
-    from autointerp.rubrics import load_rubric
-    from autointerp.sampling import draw_units as sample
+    from autointerp.findings.comparison import compare
+    from autointerp.pipeline.rate import Wish, rate
+    from autointerp.questions.rubric import load_rubric
+    from autointerp.reports.write import report
     from autointerp.settings import load_settings
-    from autointerp.store import open_run
+    from autointerp.store.run import open_run
     from autointerp.subjects import load_subject
+    from autointerp.units.in_memory import harvest
+    from autointerp.units.sample import draw_units as sample
 
 __version__ = "0.1.0"
 
@@ -36,23 +36,23 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Wish": "pipeline",
-    "compare": "comparing",
-    "harvest": "objects",
-    "load_rubric": "rubrics",
+    "Wish": "pipeline.rate",
+    "compare": "findings.comparison",
+    "harvest": "units.in_memory",
+    "load_rubric": "questions.rubric",
     "load_settings": "settings",
     "load_subject": "subjects",
-    "open_run": "store",
-    "rate": "pipeline",
-    "report": "reporting",
-    "sample": "sampling.draw_units",
+    "open_run": "store.run",
+    "rate": "pipeline.rate",
+    "report": "reports.write",
+    "sample": "units.sample:draw_units",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'autointerp' has no attribute '{name}'")
-    module, _, attribute = _HOMES[name].partition(".")
+    module, _, attribute = _HOMES[name].partition(":")
     return getattr(importlib.import_module(f"autointerp.{module}"), attribute or name)
 
 

@@ -1,3 +1,3 @@
-from autointerp.cli import main
+from autointerp.apps.cli._app import main
 
 main()

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from autointerp import sources
-from autointerp.additions import addition
-from autointerp.harvesting import Wanted, calibrate, harvest, quiet_torch, window_length
+from autointerp.extensions import addition
 from autointerp.settings import RunSettings
 from autointerp.subjects import Subject, load_subject
+from autointerp.units import sources
+from autointerp.units.passes import Wanted, calibrate, harvest, quiet_torch, window_length
 from bench import resident_mb
 
 TOKENS = 1_000_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from autointerp.planted import Planter, planted_figures
+from autointerp.questions.planter import Planter, planted_figures
+from autointerp.questions.rubric import load_rubric
 from autointerp.raters import RaterOptions
 from autointerp.raters.lexical import create
-from autointerp.rubrics import load_rubric
 from autointerp.settings import RunSettings
 from autointerp.subjects import load_subject
 from autointerp.subjects.windows import load_documents

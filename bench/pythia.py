@@ -21,7 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autointerp.harvesting import (
+from autointerp.settings import HarvestSettings
+from autointerp.subjects import Subject
+from autointerp.subjects.assembled import subject_of
+from autointerp.subjects.autoencoder import SparseAutoencoder
+from autointerp.subjects.corpora import Document
+from autointerp.subjects.language_model import HookedLanguageModel
+from autointerp.units.in_memory import _Numbers
+from autointerp.units.passes import (
     Wanted,
     at_site,
     calibrate,
@@ -31,15 +38,8 @@ from autointerp.harvesting import (
     readings,
     take_in,
 )
-from autointerp.objects import _Numbers
-from autointerp.settings import HarvestSettings
-from autointerp.sources.features import Features
-from autointerp.sources.neurons import Neurons
-from autointerp.subjects import Subject
-from autointerp.subjects.assembled import subject_of
-from autointerp.subjects.autoencoder import SparseAutoencoder
-from autointerp.subjects.corpora import Document
-from autointerp.subjects.language_model import HookedLanguageModel
+from autointerp.units.sources.features import Features
+from autointerp.units.sources.neurons import Neurons
 from bench import resident_mb
 
 LATENTS, UNITS, CONTEXT, ROWS = 16_384, 200, 128, 32

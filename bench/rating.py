@@ -69,7 +69,7 @@ def measure(latency_s: float, requests: int) -> dict[str, float]:
 def serving(*arguments: str) -> Iterator[str]:
     """Yield the address of a loopback server in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
-    command = [sys.executable, "-m", "loopback.server", *arguments]
+    command = [sys.executable, "-m", "support.loopback.server", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
         assert server.stdout is not None
         try:
@@ -91,15 +91,15 @@ def rate(url: str, requests: int, retries: int) -> dict[str, float]:
     sys.path.insert(0, str(ROOT / "tests"))
     import openai  # noqa: F401  (not part of the work)
     import pandas  # noqa: F401
-    from loopback.client import RUBRIC
+    from support.loopback.client import RUBRIC
 
+    from autointerp.engine.retry import RetryPolicy
+    from autointerp.engine.work import RatingPolicy, rate_items
     from autointerp.raters import RaterOptions
     from autointerp.raters.openai import create
-    from autointerp.rating import RatingPolicy, rate_items
     from autointerp.records import Item, ItemContext
-    from autointerp.retrying import RetryPolicy
     from autointerp.settings import RunSettings
-    from autointerp.store import open_run
+    from autointerp.store.run import open_run
 
     words = ("the", "cat", "sat", "on", "a", "mat", "and", "saw", "the", "old", "red", "house")
     tokens = tuple(f" {words[n % len(words)]}" for n in range(21))

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from autointerp.rubrics import load_rubric
+from autointerp.questions.rubric import load_rubric
 from autointerp.settings import RunSettings
-from autointerp.store import Run, open_run
+from autointerp.store.run import Run, open_run
 
 # Units of each source per unit of size; features and neurons 40 % each, controls the rest.
 SHARES = {"features": 40, "neurons": 40, "planted": 7, "random": 7, "shuffled": 6}

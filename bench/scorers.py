@@ -10,14 +10,14 @@ from typing import Any
 
 from rich.console import Console
 
-from autointerp.crediting import scorer_results
-from autointerp.describing import Choice, score
-from autointerp.pipeline import Wish
-from autointerp.sampling import draw_units
-from autointerp.scoring import Design, unit_scores
+from autointerp.findings.descriptions import scorer_results
+from autointerp.pipeline.describe import Choice, score
+from autointerp.pipeline.rate import Wish
+from autointerp.questions.score import Design, unit_scores
 from autointerp.settings import RunSettings
-from autointerp.store import open_run
+from autointerp.store.run import open_run
 from autointerp.subjects import load_subject
+from autointerp.units.sample import draw_units
 
 UNITS = 60
 TOKENS = 400_000

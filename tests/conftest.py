@@ -93,8 +93,8 @@ def make_tiny_subject(folder: Path) -> Path:
 
     from autointerp.subjects.autoencoder import SparseAutoencoder
     from autointerp.subjects.one_layer import OneLayerConfig, OneLayerTransformer
+    from autointerp.subjects.training.tokenise import tokenise, train_tokenizer
     from autointerp.subjects.windows import cut_windows
-    from autointerp.training.tokenizing import tokenise, train_tokenizer
 
     texts = tiny_texts()
     tokenizer = train_tokenizer(iter(texts), vocabulary=420)
@@ -161,7 +161,7 @@ def tiny_run(tiny_settings: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """A folder of runs that holds one, rated; open it with `open_run(..., read_only=True)`."""
     from rich.console import Console
 
-    from autointerp.pipeline import Wish, rate
+    from autointerp.pipeline.rate import Wish, rate
 
     folder = tmp_path_factory.mktemp("tiny_run") / "runs"
     wish = Wish(
@@ -188,7 +188,7 @@ def command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., CommandResult]:
     """Call the command line in this process; the current folder is the test's `tmp_path`."""
-    from autointerp import cli
+    from autointerp.apps.cli import _app as cli
 
     def call(*arguments: object) -> CommandResult:
         monkeypatch.setattr(sys, "argv", ["autointerp", *map(str, arguments)])

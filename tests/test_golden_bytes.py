@@ -18,12 +18,23 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # when it is run as a script
 
-from fabricate import Harvested
+from support.fabricate import Harvested
 
-from autointerp.blinding import load_items, make_items
-from autointerp.explaining import Explanation, explain_probes
-from autointerp.guessing import guess_rubric
-from autointerp.probes import add_probes
+from autointerp.findings.blinding import guess_rubric
+from autointerp.questions.explain import Explanation, explain_probes
+from autointerp.questions.forms import EXPLAIN, EXPLAIN_LOGITS
+from autointerp.questions.items import load_items, make_items
+from autointerp.questions.rubric import (
+    anchor_order,
+    list_rubrics,
+    reply_schema,
+    system_text,
+    user_text,
+)
+from autointerp.questions.score import Design, plan
+from autointerp.questions.scorers import scorer, scorer_names
+from autointerp.questions.specificity import description_probes
+from autointerp.questions.trials import add_probes
 from autointerp.raters import RaterOptions
 from autointerp.raters import anthropic as anthropic_rater
 from autointerp.raters import lexical as lexical_rater
@@ -32,19 +43,8 @@ from autointerp.raters import local as local_rater
 from autointerp.raters import openai as openai_rater
 from autointerp.raters import scripted as scripted_rater
 from autointerp.records import Context, LogitEffects, Unit, UnitSummary
-from autointerp.rubrics import (
-    anchor_order,
-    list_rubrics,
-    reply_schema,
-    system_text,
-    user_text,
-)
-from autointerp.scorers import scorer, scorer_names
-from autointerp.scoring import Design, plan
 from autointerp.settings import RunSettings
-from autointerp.specifying import description_probes
-from autointerp.store import Run, open_run
-from autointerp.tasks import EXPLAIN, EXPLAIN_LOGITS
+from autointerp.store.run import Run, open_run
 
 GOLDEN = Path(__file__).parent / "golden" / "bytes.json"
 WORDS = [" the", " of", " river", " stone", ",", ".", " saw", " old", " 12", " ran", "ing", "\n"]

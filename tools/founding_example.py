@@ -15,11 +15,11 @@ from pathlib import Path
 
 import tomli_w
 
+from autointerp.questions.rubric import Rubric, Shows
 from autointerp.records import Rating, Unit, UnitSummary
-from autointerp.reporting import Report, report
-from autointerp.rubrics import Rubric, Shows
+from autointerp.reports.write import Report, report
 from autointerp.settings import RunSettings, SubjectSettings
-from autointerp.store import IMPORTED, KeyedItem, Run, open_run, unit_row
+from autointerp.store.run import IMPORTED, KeyedItem, Run, open_run, unit_row
 
 OUT = Path("reports/founding")
 LABELS = ("seemingly random", "", "", "", "clearly interpretable and monosemantic")

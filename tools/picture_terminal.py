@@ -17,10 +17,10 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from autointerp.journals import open_journal
-from autointerp.terminal.layout import item_lines
-from autointerp.terminal.machine import Machine
-from autointerp.terminal.screen import RatingApp
+from autointerp.apps.terminal.layout import item_lines
+from autointerp.apps.terminal.screen import RatingApp
+from autointerp.people.journal import open_journal
+from autointerp.people.machine import Machine
 
 TARGET = Path(__file__).parents[1] / "docs" / "terminal.svg"
 RATER = "human:zoe"

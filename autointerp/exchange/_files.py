@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from autointerp.errors import BadInput, StorageError
-from autointerp.store import Run
+from autointerp.store.run import Run
 
 
 def copy_to_file(run: Run, query: str, file: Path, options: str) -> int:

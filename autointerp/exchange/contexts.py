@@ -15,7 +15,7 @@ from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
 from autointerp.exchange._files import copy_to_file
 from autointerp.exchange._windows import checked, strongest, window
 from autointerp.records import Draw, Split
-from autointerp.store import Run
+from autointerp.store.run import Run
 
 NOTES = ()
 

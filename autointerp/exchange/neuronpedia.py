@@ -18,7 +18,7 @@ from autointerp.errors import BadInput, ExchangeError
 from autointerp.exchange import EACH_SIDE, ForeignContext, ForeignUnit, ImportOptions
 from autointerp.exchange._files import partial_file
 from autointerp.exchange._windows import checked, strongest, window
-from autointerp.store import Run
+from autointerp.store.run import Run
 
 NOTES = (
     "Activations are those that were exported; negative ones count as silent.",

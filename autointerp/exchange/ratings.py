@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from autointerp.exchange._files import copy_to_file, quoted
-from autointerp.store import Run
+from autointerp.store.run import Run
 
 TableFormat = Literal["csv", "jsonl", "parquet"]
 

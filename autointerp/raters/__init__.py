@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from autointerp.prices import Price
+from autointerp.questions.rubric import Rubric
+from autointerp.raters._prices import Price
 from autointerp.records import Item, Reply, Request
-from autointerp.rubrics import Rubric
 
 Structured = Literal["json_schema", "tool", "text"]
 STRUCTURED: tuple[Structured, ...] = ("json_schema", "tool", "text")

@@ -6,8 +6,8 @@ tokens are spent. These grammars have every context once, in order, and no space
 
 from __future__ import annotations
 
+from autointerp.questions.forms import LOUDEST, Task
 from autointerp.records import Item
-from autointerp.tasks import LOUDEST, Task
 
 
 def reply_grammar(task: Task, item: Item) -> str | None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from autointerp.tasks import LOUDEST
+from autointerp.questions.forms import LOUDEST
 
 # In JSON a quotation mark inside a text is escaped, so these match a key and never a text.
 SCORE = re.compile(rb'(?<!\\)"score"\s*:\s*(-?\d+)')

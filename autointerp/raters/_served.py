@@ -14,8 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal, NoReturn
 
 from autointerp.errors import BadInput, RaterError
-from autointerp.keys import NO_KEY, OFFICIAL, find_key, key_variable, normal_url, place_of, redact
-from autointerp.prices import Price, find_price
+from autointerp.questions.rubric import Rubric, anchor_order, reply_schema, system_text, user_text
 from autointerp.raters import (
     STRUCTURED,
     AttemptFailed,
@@ -25,8 +24,17 @@ from autointerp.raters import (
     Structured,
     call_key,
 )
+from autointerp.raters._keys import (
+    NO_KEY,
+    OFFICIAL,
+    find_key,
+    key_variable,
+    normal_url,
+    place_of,
+    redact,
+)
+from autointerp.raters._prices import Price, find_price
 from autointerp.records import Item, Reply, Request, storable
-from autointerp.rubrics import Rubric, anchor_order, reply_schema, system_text, user_text
 
 LONGEST_REPLY = 200_000  # characters; a reply of any rubric is under a twentieth of it
 LONGEST_ERROR = 500

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from autointerp.errors import RaterError
-from autointerp.probes import is_probed
+from autointerp.questions.rubric import Rubric
+from autointerp.questions.trials import is_probed
 from autointerp.raters import call_key
-from autointerp.raters._applying import body_of, common_word, reply_to
+from autointerp.raters._apply import body_of, common_word, reply_to
 from autointerp.records import Item, Reply, Request
-from autointerp.rubrics import Rubric
 
 
 class Truthful:

@@ -7,11 +7,11 @@ import json
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
+from autointerp.questions.rubric import Rubric
 from autointerp.raters import BatchState, Headroom, RaterOptions
 from autointerp.raters._served import UNREADABLE, ServedRaterBase, counted, seconds_until, whole
 from autointerp.raters.openai import _async_client
 from autointerp.records import Reply, Request
-from autointerp.rubrics import Rubric
 
 CLOCKS_DIFFER = datetime.timedelta(minutes=10)
 

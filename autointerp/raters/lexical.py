@@ -21,13 +21,13 @@ from typing import Any, Literal
 import numpy as np
 
 from autointerp.errors import BadInput
-from autointerp.probes import is_probed
+from autointerp.questions.rubric import Rubric
+from autointerp.questions.trials import is_probed
 from autointerp.raters import Rater, RaterOptions
-from autointerp.raters._applying import body_of, reply_to
+from autointerp.raters._apply import body_of, reply_to
 from autointerp.raters._evidence import Evidence
 from autointerp.raters._rules import Rule, learn, measure, rule_in_words
 from autointerp.records import Item, Reply, Request
-from autointerp.rubrics import Rubric
 
 VERSION = 1
 ALTERNATIVES = 2

@@ -26,11 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autointerp.errors import BadInput, RaterError
+from autointerp.questions.rubric import Rubric
 from autointerp.raters import RaterOptions, call_key
 from autointerp.raters._evidence import auroc
 from autointerp.raters.local import file_fingerprint
 from autointerp.records import Item, ItemContext, Reply, Request
-from autointerp.rubrics import Rubric
 
 VERSION = 1
 SHOTS = 8  # lines in a list

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from autointerp.errors import BadInput, RaterError
-from autointerp.prices import FREE
+from autointerp.questions.forms import Task
+from autointerp.questions.rubric import Rubric, reply_schema
 from autointerp.raters import RaterOptions, call_key
 from autointerp.raters._grammar import reply_grammar
+from autointerp.raters._prices import FREE
 from autointerp.raters.openai import OpenAIRater
 from autointerp.records import Item, Reply, Request
-from autointerp.rubrics import Rubric, reply_schema
-from autointerp.tasks import Task
 
 SLOTS = 2
 CONTEXT_TOKENS = 4096  # of each slot: a prompt takes 1,300

@@ -8,11 +8,11 @@ import re
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
+from autointerp.questions.rubric import Rubric
 from autointerp.raters import BatchState, Headroom, RaterOptions
 from autointerp.raters._logprobs import expected_activations, score_alternatives
 from autointerp.raters._served import UNREADABLE, ServedRaterBase, counted, seconds_until, whole
 from autointerp.records import Reply, Request
-from autointerp.rubrics import Rubric
 
 REASONS = re.compile(r"^(o\d|gpt-5|gpt-[6-9])")
 REASONING_TOKENS = 8192  # thoughts count as output

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from autointerp.errors import BadInput, RaterError
+from autointerp.questions.rubric import Rubric
 from autointerp.raters import AttemptFailed, RaterOptions, call_key
 from autointerp.raters._truthful import Truthful
 from autointerp.records import Item, Reply, Request
-from autointerp.rubrics import Rubric
 
 KEYS = ("score", "text", "stop", "tokens_in", "tokens_out", "cost_usd", "fail", "retry_after_s")
 KINDS = ("busy", "server", "timeout", "connection", "rejected", "fatal")

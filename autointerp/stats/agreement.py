@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from autointerp.errors import TooFewRatings
-from autointerp.stats.resampling import interval_of, resample
+from autointerp.stats.resample import interval_of, resample
 from autointerp.stats.results import Floats, Integers, Statistic, as_level, as_ratings, as_scores
 
 AlphaMetric = Literal["nominal", "ordinal", "interval"]

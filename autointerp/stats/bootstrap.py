@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autointerp.errors import TooFewRatings
-from autointerp.stats.resampling import Ends, interval_of, resample, resample_both
+from autointerp.stats.resample import Ends, interval_of, resample, resample_both
 from autointerp.stats.results import Floats, Integers, Statistic, as_ratings
 from autointerp.stats.superiority import count_levels, superiority_of_counts
 

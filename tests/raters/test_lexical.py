@@ -4,16 +4,16 @@ import json
 
 import numpy as np
 import pytest
-from small_corpus import small_corpus
+from support.small_corpus import small_corpus
 
 from autointerp.errors import BadInput
-from autointerp.planted import planted_item
+from autointerp.questions.planter import planted_item
+from autointerp.questions.rubric import load_rubric, read_reply
 from autointerp.raters import RaterOptions
 from autointerp.raters._evidence import Condition, Evidence, auroc, shape_of
 from autointerp.raters._rules import alternative_in_words, learn, rule_in_words
 from autointerp.raters.lexical import HIGH, LOW, create, score_of
 from autointerp.records import Item, ItemContext, Reply
-from autointerp.rubrics import load_rubric, read_reply
 
 RUBRIC = load_rubric("interpretability-1-5")
 WORDS = [" the", " of", " cat", " sat", " on", " a", " mat", ",", ".", " in", " red", " tin"]

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from autointerp.errors import BadInput, RaterError
+from autointerp.questions.rubric import load_rubric
 from autointerp.raters import RaterOptions, likelihood
 from autointerp.raters.likelihood import Line, Reader, auroc_of, create, draw_lines, score_of
 from autointerp.records import Item, ItemContext, Split
-from autointerp.rubrics import load_rubric
 
 RUBRIC = load_rubric("interpretability-1-5")
 

@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from autointerp.checking import auc, make_kit
+from autointerp.engine.work import rate_items
 from autointerp.errors import BadInput
-from autointerp.keys import key_variable
-from autointerp.pipeline import load_rater
+from autointerp.findings.checks import auc, make_kit
+from autointerp.pipeline.rate import load_rater
+from autointerp.questions.forms import answers_in
+from autointerp.questions.rubric import load_rubric, read_reply
+from autointerp.questions.scorers import scorer
 from autointerp.raters import RaterOptions, local, openai
 from autointerp.raters._grammar import reply_grammar
+from autointerp.raters._keys import key_variable
 from autointerp.raters.local import file_fingerprint
-from autointerp.rating import rate_items
 from autointerp.records import Item, ItemContext, Reply
-from autointerp.rubrics import load_rubric, read_reply
-from autointerp.scorers import scorer
 from autointerp.settings import RunSettings
-from autointerp.store import open_run
-from autointerp.tasks import answers_in
+from autointerp.store.run import open_run
 
 RUBRIC = load_rubric("interpretability-1-5")
 WEIGHTS = Path(

@@ -7,15 +7,15 @@ import json
 from typing import Any
 
 import pytest
-from loopback.server import Fault, LoopbackServer
+from support.loopback.server import Fault, LoopbackServer
 
 from autointerp.errors import BadInput, RaterError
+from autointerp.questions.rubric import load_rubric
 from autointerp.raters import AttemptFailed, RaterOptions, ServedRater
 from autointerp.raters import anthropic as anthropic_module
 from autointerp.raters import openai as openai_module
 from autointerp.raters._served import retry_after, seconds_until
 from autointerp.records import Item, ItemContext, Reply
-from autointerp.rubrics import load_rubric
 
 RUBRIC = load_rubric("interpretability-1-5")
 CONTEXT = ItemContext(("a", " cat", " sat"), None, 1, "explain", False)

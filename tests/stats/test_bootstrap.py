@@ -14,7 +14,7 @@ from autointerp.stats.bootstrap import (
     bootstrap_superiority,
 )
 from autointerp.stats.means import mean, mean_difference
-from autointerp.stats.resampling import resample
+from autointerp.stats.resample import resample
 from autointerp.stats.superiority import superiority
 
 NAN = math.nan

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from autointerp.errors import TooFewRatings
-from autointerp.human_plans import draw
+from autointerp.people.plans import draw
 from autointerp.stats.means import mean, mean_difference
 from autointerp.stats.ppi import (
     power_mean,

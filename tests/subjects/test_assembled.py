@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny_language_models import D_MODEL, VOCABULARY, saved
+from support.tiny_language_models import D_MODEL, VOCABULARY, saved
 
 from autointerp.errors import AutointerpError, CorpusError, SettingsError, SubjectError
-from autointerp.harvesting import calibrate, site_batches
-from autointerp.sampling import doubts
 from autointerp.settings import HarvestSettings, SubjectSettings
 from autointerp.subjects import load_subject
 from autointerp.subjects.windows import TokenisedDocuments
+from autointerp.units.passes import calibrate, site_batches
+from autointerp.units.sample import doubts
 
 LATENTS = 32
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_language_models import (
+from support.tiny_language_models import (
     D_MLP,
     D_MODEL,
     DENSE,

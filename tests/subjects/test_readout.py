@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_language_models import D_MLP, D_MODEL, DENSE, MIXTURES, VOCABULARY, built, tokenizer
+from support.tiny_language_models import (
+    D_MLP,
+    D_MODEL,
+    DENSE,
+    MIXTURES,
+    VOCABULARY,
+    built,
+    tokenizer,
+)
 from torch import nn
 
 from autointerp.errors import SubjectError

@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from autointerp.additions import addition, names_in
 from autointerp.errors import CorpusError
+from autointerp.extensions import addition, names_in
 from autointerp.subjects import corpora
 from autointerp.subjects.corpora._documents import Document, Options
 from autointerp.subjects.windows import Windows

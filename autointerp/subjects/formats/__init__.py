@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from autointerp.additions import addition, names_in
 from autointerp.errors import SubjectError
+from autointerp.extensions import addition, names_in
 from autointerp.subjects import formats
 from autointerp.subjects.formats._any_encoder import AdaptedEncoder
-from autointerp.subjects.formats._reading import Flags, LoadedAutoencoder, scaled
+from autointerp.subjects.formats._tensors import Flags, LoadedAutoencoder, scaled
 from autointerp.subjects.hub import no_copy, out_of_reach
 
 TOP_K = ("topk", "groupmax")

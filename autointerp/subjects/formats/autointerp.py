@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from autointerp.subjects.autoencoder import load_autoencoder
-from autointerp.subjects.formats._reading import Flags, LoadedAutoencoder, safetensors_header
+from autointerp.subjects.formats._tensors import Flags, LoadedAutoencoder, safetensors_header
 
 
 def _file(path: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 from autointerp.errors import SubjectError
 from autointerp.subjects.autoencoder import Activation, SparseAutoencoder
-from autointerp.subjects.formats._reading import (
+from autointerp.subjects.formats._tensors import (
     Flags,
     LoadedAutoencoder,
     encoder_and_decoder,

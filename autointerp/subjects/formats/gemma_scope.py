@@ -10,7 +10,7 @@ from torch import Tensor
 
 from autointerp.errors import SubjectError
 from autointerp.subjects.autoencoder import SparseAutoencoder
-from autointerp.subjects.formats._reading import (
+from autointerp.subjects.formats._tensors import (
     Flags,
     LoadedAutoencoder,
     encoder_and_decoder,

@@ -8,7 +8,7 @@ from zipfile import BadZipFile, ZipFile
 
 from autointerp.errors import NotSaid
 from autointerp.subjects.autoencoder import Activation, SparseAutoencoder
-from autointerp.subjects.formats._reading import (
+from autointerp.subjects.formats._tensors import (
     TORCH_SUFFIXES,
     Flags,
     LoadedAutoencoder,

@@ -10,7 +10,7 @@ import torch
 
 from autointerp.errors import NotSaid, SubjectError
 from autointerp.subjects.autoencoder import Activation, Normalisation, SparseAutoencoder
-from autointerp.subjects.formats._reading import (
+from autointerp.subjects.formats._tensors import (
     Flags,
     LoadedAutoencoder,
     encoder_and_decoder,

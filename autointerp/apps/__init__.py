@@ -1,0 +1,1 @@
+"""The faces: command line, terminal; they parse, call one verb, and show."""

@@ -1,0 +1,154 @@
+"""The command line: every file in `commands/` is a command of the same name.
+
+A command module has either a function `command` or, with subcommands, a Typer `app`. It imports
+what is heavy inside its functions, so that `autointerp --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import sys
+from types import ModuleType
+from typing import Any
+
+import typer
+
+from autointerp import __version__
+from autointerp.apps import cli as commands
+from autointerp.errors import AutointerpError
+from autointerp.extensions import addition, names_in
+
+STOPPED = "stopped; the same command goes on from here"
+STORAGE_TROUBLE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+}
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+Version = typer.Option(
+    False, "--version", is_eager=True, callback=_print_version, help="Print the version."
+)
+
+
+def build_app() -> typer.Typer:
+    """Return the application with one command for each module in `commands/`."""
+    app = typer.Typer(
+        name="autointerp",
+        help="Are these units interpretable, and more so than those?",
+        epilog="Example: autointerp rate --source features --n 200",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        rich_markup_mode=None,
+    )
+
+    @app.callback()
+    def main_options(version: bool = Version) -> None: ...
+
+    for name in names_in(commands):
+        module = addition(commands, "command", name)
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name)(module.command)
+    return app
+
+
+def main() -> None:
+    """Run the command line: 0 done, 1 failed, 2 bad input, 130 stopped by Ctrl-C.
+
+    What the user can mend is one line on stderr; any other exception is a defect and keeps its
+    traceback.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # text of a corpus that the terminal cannot write
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _close_stdout()
+        code = 1
+    except OSError as error:
+        if error.errno not in STORAGE_TROUBLE:
+            raise
+        _close_stdout()
+        code = _fail(_storage_text(error), 1)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command that the arguments name; return the exit code."""
+    try:
+        code: int | None = build_app()(prog_name="autointerp", standalone_mode=False)
+    except AutointerpError as error:
+        return _fail(str(error), error.exit_code)
+    except typer.TyperException as error:
+        return _show_usage(error)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail(STOPPED, 130)
+    except Exception as error:
+        if not _was_interrupted(error):
+            raise
+        return _fail(STOPPED, 130)
+    if code == 130:  # Typer has caught the KeyboardInterrupt
+        return _fail(STOPPED, 130)
+    return code or 0
+
+
+def _fail(text: str, code: int) -> int:
+    """Print one line on stderr; return the exit code."""
+    with contextlib.suppress(BrokenPipeError):
+        print("autointerp: " + " ".join(text.split()), file=sys.stderr)
+    return code
+
+
+def _show_usage(error: typer.TyperException) -> int:
+    """Print what is wrong with the arguments, or the help where there were none; return 2."""
+    message = error.format_message()
+    context: typer.Context | None = getattr(error, "ctx", None)
+    if context is not None and message == context.get_help():
+        print(message)
+        return error.exit_code
+    refused: list[Any] = getattr(error.__cause__, "errors", list)()  # pydantic keeps the value
+    value = f" (got {refused[0]['input']!r})" if refused else ""
+    command = context.command_path if context else "autointerp"
+    return _fail(f"{message.rstrip('.')}{value}; see `{command} --help`", error.exit_code)
+
+
+def _storage_text(error: OSError) -> str:
+    what = f"'{error.filename}'" if error.filename else "the output"
+    return (
+        f"cannot write {what} ({error.strerror}); free some space or choose another place, "
+        "then give the same command again"
+    )
+
+
+def _close_stdout() -> None:
+    """Send what stdout cannot take into nothing, where the interpreter flushes it at its end."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _was_interrupted(error: Exception) -> bool:
+    """Whether Ctrl-C came in the middle of a query, which DuckDB reports as its own exception."""
+    duckdb: ModuleType | None = sys.modules.get("duckdb")
+    return duckdb is not None and isinstance(error, duckdb.InterruptException)

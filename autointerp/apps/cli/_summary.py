@@ -1,0 +1,101 @@
+"""A report in the terminal: the doubts, the finding, the histograms side by side."""
+
+from __future__ import annotations
+
+from rich.bar import Bar
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from autointerp.findings.groups import Group as Scored
+from autointerp.findings.groups import Judgement
+from autointerp.reports.panels import Material
+from autointerp.reports.panels.scores import shares
+from autointerp.reports.panels.verdict import doubts, verdict
+from autointerp.reports.words import label, number, percent
+from autointerp.reports.write import Report
+
+COLOURS = {"features": "blue", "neurons": "yellow", "planted": "green"}
+LABEL, CONTROL, GAP = 18, 8, 1
+
+
+def print_summary(report: Report, console: Console) -> None:
+    """Print what the report says in short, and where it is."""
+    material = report.material
+    for judgement in material.judgements:
+        for one in doubts(judgement):
+            console.print(Panel(Text.assemble((one.lead + " ", "bold"), one.text), style="red"))
+    for judgement in material.judgements:
+        console.print(summary(judgement, material, console.width))
+    if not any(True for _ in material.judgements):
+        for text in report.warnings:
+            console.print(Text(text, style="yellow"))
+    page = report.page.resolve()
+    where = f"[link={page.as_uri()}]{escape(str(report.page))}[/link]"
+    console.print(f"report: {where}", soft_wrap=True)
+
+
+def summary(judgement: Judgement, material: Material, width: int) -> RenderableType:
+    """Return one judgement for a terminal of so many columns: the finding, then the histograms."""
+    said = verdict(judgement, material)
+    parts: list[RenderableType] = [
+        Text(label(judgement, material), style="bold dim"),
+        Text(said[0].lead, style="bold"),
+        Text(said[0].text, style="dim"),
+        *(Text(f"{one.lead} {one.text}", style="yellow") for one in said if one.tone == "warning"),
+        Padding(histograms(judgement, width), (1, 0)),
+    ]
+    return Group(*parts)
+
+
+def histograms(judgement: Judgement, width: int) -> Table:
+    """Return the score histograms of all groups, same bins, one beside the other."""
+    groups = list(judgement.groups.values())
+    studied = sum(not group.is_control for group in groups)
+    controls = len(groups) - studied
+    left = width - LABEL - controls * (CONTROL + GAP) - studied * GAP - 1
+    wide = min(34, max(12, left // max(1, studied)))
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    table.add_column("score", no_wrap=True, width=LABEL)
+    for group in groups:
+        source, mean = escape(group.source), _mean(group)
+        table.add_column(
+            f"[dim]{source}\n{mean[5:]}[/dim]"
+            if group.is_control
+            else f"{source}, n {group.n}\n[dim]{mean}[/dim]",
+            width=wide if not group.is_control else CONTROL,
+        )
+    columns = {group.source: shares(group, judgement.scale.scores) for group in groups}
+    for place, (score, text) in enumerate(judgement.scale.levels):
+        cells: list[RenderableType] = [
+            f"{score} [dim]{escape(text.split(':')[0][: LABEL - 3])}[/dim]"
+        ]
+        for group in groups:
+            share = float(columns[group.source][place])
+            cells.append(
+                Text(percent(share).rjust(5), style="dim")
+                if group.is_control
+                else _bar(share, group.source, wide)
+            )
+        table.add_row(*cells)
+    lost = [sum(group.unrated.values()) for group in groups]
+    if any(lost):
+        table.add_row("[dim]no score[/dim]", *(f"[dim]{n}[/dim]" for n in lost))
+    return table
+
+
+def _mean(group: Scored) -> str:
+    return f"mean {number(group.mean.value)}"
+
+
+def _bar(share: float, source: str, width: int) -> RenderableType:
+    """Return a bar of `share` of the width, with the share beside it."""
+    row = Table.grid(padding=(0, 1, 0, 0))
+    row.add_row(
+        Bar(1.0, 0.0, share, width=width - 6, color=COLOURS.get(source, "magenta")),
+        Text(percent(share).rjust(5), style="dim"),
+    )
+    return row

@@ -1,0 +1,101 @@
+"""Show an item as its rater sees it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from autointerp.questions.rubric import Rubric
+    from autointerp.records import Item, ItemContext
+    from autointerp.store.run import Run
+
+
+def command(
+    run: str = typer.Argument(..., help="Name of the run: runs/NAME."),
+    item: str = typer.Argument(..., help="The item's id, or its first letters."),
+    rubric: str = typer.Option(
+        None,
+        help="Path of the rubric's file, where an older run does not hold it.",
+        show_default=False,
+    ),
+) -> None:
+    """Print an item as its rater sees it: the rubric's text, then the item's own.
+
+    Items that carry every context of a unit, as those of the rater `lexical` do, are printed as
+    one line of JSON for each context. The ids are the column `item` of `autointerp export`.
+
+    Example: autointerp show main 3f2a
+    """
+    from autointerp.questions.items import load_items
+    from autointerp.store.run import open_run
+
+    with open_run(run, read_only=True) as opened:
+        identifier, evidence, asked = _find(opened, item, rubric)
+        (found,) = load_items(opened, [identifier], asked)
+    typer.echo(_all_contexts(found) if evidence == "all" else _prompt(asked, found))
+
+
+def _find(run: Run, item: str, rubric: str | None) -> tuple[str, str, Rubric]:
+    """Return the id, the evidence and the rubric of the one item whose id starts with `item`.
+
+    Raises BadInput if there is none, if there are several, or if the rubric at hand is not the
+    one that the item was made with.
+    """
+    from autointerp.errors import BadInput, UnknownName
+    from autointerp.questions.rubric import load_rubric, rubric_from
+
+    rows = run.rows("SELECT item_id, evidence, rubric, rubric_digest FROM item ORDER BY item_id")
+    found = [row for row in rows if row[0].startswith(item)]
+    if not found:
+        raise BadInput(
+            f"no item of run '{run.name}' has an id that starts with '{item}'; "
+            f"`autointerp export {run.name} --to csv` lists the {len(rows)} items"
+        )
+    if len(found) > 1:
+        raise BadInput(f"item '{item}': {len(found)} ids start so; give more letters")
+    identifier, evidence, name, digest = found[0]
+    held = run.rubric_contents().get(digest)
+    if rubric is None and held is not None:
+        return identifier, evidence, rubric_from(held)
+    try:
+        asked = load_rubric(rubric or name)
+    except UnknownName:
+        asked = None
+    if asked is None or asked.digest != digest:
+        raise BadInput(
+            f"item {identifier} was made with a rubric '{name}' (digest {digest[:12]}) that is not "
+            f"{rubric or 'among the shipped ones'}; give its file as --rubric PATH"
+        )
+    return identifier, evidence, asked
+
+
+def _prompt(rubric: Rubric, item: Item) -> str:
+    from autointerp.questions.rubric import system_text, user_text
+
+    return f"{system_text(rubric)}\n\n{user_text(rubric, item)}"
+
+
+def _all_contexts(item: Item) -> str:
+    described = [] if item.description is None else [_json({"description": item.description})]
+    return "\n".join([*described, *(_json(_context(context)) for context in item.contexts)])
+
+
+def _context(context: ItemContext) -> dict[str, object]:
+    focus = context.focus
+    assert focus is not None
+    assert context.activations is not None
+    return {
+        "split": context.split,
+        "silent": context.silent,
+        "before": "".join(context.tokens[:focus]),
+        "token": context.tokens[focus],
+        "after": "".join(context.tokens[focus + 1 :]),
+        "activations": [round(activation, 2) for activation in context.activations],
+    }
+
+
+def _json(fields: dict[str, object]) -> str:
+    return json.dumps(fields, ensure_ascii=False)

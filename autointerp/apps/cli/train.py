@@ -1,0 +1,164 @@
+"""Train a tokenizer, the one-layer transformer and an SAE on its neurons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
+
+Out = typer.Option(Path("training"), "--out", help="Folder for the results and checkpoints.")
+Device = typer.Option("cpu", help="cpu or cuda.")
+Bfloat16 = typer.Option(False, "--bfloat16", help="Matrix products in bfloat16.")
+Seed = typer.Option(0, help="Seed of initial weights and of the order of the text.")
+Text = typer.Argument(..., help="JSONL file with a `text` in each line: one document.")
+
+
+@app.command()
+def tokenizer(
+    text: Path = Text,
+    out: Path = Out,
+    vocabulary: int = typer.Option(4096, min=300, help="Tokens, the two special ones included."),
+) -> None:
+    """Train a byte-level BPE tokenizer.
+
+    Example: autointerp train tokenizer text.jsonl --vocabulary 4096
+    """
+    from rich.console import Console
+
+    from autointerp.subjects.training.tokenise import read_texts, train_tokenizer
+
+    out.mkdir(parents=True, exist_ok=True)
+    trained = train_tokenizer(read_texts(text), vocabulary)
+    trained.save(str(out / "tokenizer.json"))
+    Console().print(f"{out / 'tokenizer.json'}: {trained.get_vocab_size():,} tokens")
+
+
+@app.command()
+def tokens(
+    text: Path = Text,
+    out: Path = Out,
+    name: str = typer.Option("train", help="The result is OUT/NAME.npz."),
+) -> None:
+    """Turn documents into tokens with the tokenizer in OUT.
+
+    Example: autointerp train tokens heldout.jsonl --name heldout
+    """
+    from rich.console import Console
+
+    from autointerp.subjects.tokenizers import load_tokenizer
+    from autointerp.subjects.training.tokenise import read_texts, tokenise
+
+    documents = tokenise(read_texts(text), load_tokenizer(out / "tokenizer.json").backend)
+    documents.save(out / f"{name}.npz")
+    Console().print(
+        f"{out / name}.npz: {len(documents.tokens):,} tokens, {len(documents):,} documents"
+    )
+
+
+@app.command()
+def transformer(
+    out: Path = Out,
+    steps: int = typer.Option(20_000, min=1, help="Optimizer steps."),
+    batch: int = typer.Option(32, min=1, help="Windows in a step."),
+    learning_rate: float = typer.Option(5e-4, help="Peak rate of AdamW."),
+    d_model: int = typer.Option(128, min=8),
+    heads: int = typer.Option(8, min=1),
+    d_mlp: int = typer.Option(512, min=8, help="Neurons."),
+    context: int = typer.Option(128, min=8, help="Tokens in a window."),
+    seed: int = Seed,
+    device: str = Device,
+    bfloat16: bool = Bfloat16,
+) -> None:
+    """Train the one-layer transformer on OUT/train.npz; started again, it resumes.
+
+    Example: autointerp train transformer --steps 12000 --bfloat16
+    """
+    from rich.console import Console
+
+    from autointerp.subjects.one_layer import OneLayerConfig
+    from autointerp.subjects.tokenizers import load_tokenizer
+    from autointerp.subjects.training.transformer import TransformerTraining, train_transformer
+    from autointerp.subjects.windows import load_documents
+
+    vocabulary = load_tokenizer(out / "tokenizer.json").size
+    train_transformer(
+        load_documents(out / "train.npz"),
+        OneLayerConfig(vocabulary, d_model, heads, d_mlp, context),
+        TransformerTraining(
+            batch, steps, learning_rate, learning_rate / 10, seed=seed, bfloat16=bfloat16
+        ),
+        out,
+        device,
+        Console(),
+    )
+
+
+@app.command()
+def sae(
+    out: Path = Out,
+    steps: int = typer.Option(8000, min=1, help="Optimizer steps."),
+    features: int = typer.Option(2048, min=1, help="Width of the dictionary."),
+    l1: float = typer.Option(0.002, help="Weight λ of the L1 penalty."),
+    learning_rate: float = typer.Option(1e-3, help="Peak rate of Adam."),
+    windows: int = typer.Option(32, min=1, help="Windows in a step."),
+    seed: int = Seed,
+    device: str = Device,
+    bfloat16: bool = Bfloat16,
+) -> None:
+    """Train an SAE on the neurons of OUT/transformer.safetensors; started again, it resumes.
+
+    Example: autointerp train sae --features 2048 --l1 0.002 --bfloat16
+    """
+    from rich.console import Console
+
+    from autointerp.subjects.one_layer import load_one_layer
+    from autointerp.subjects.training.measures import measure, print_measures
+    from autointerp.subjects.training.sae import SaeTraining, train_sae
+    from autointerp.subjects.windows import load_documents
+
+    console = Console()
+    model = load_one_layer(out / "transformer.safetensors", device)
+    training = SaeTraining(
+        features=features,
+        l1=l1,
+        learning_rate=learning_rate,
+        windows=windows,
+        steps=steps,
+        dead_steps=max(1, steps // 20),
+        seed=seed,
+        bfloat16=bfloat16,
+    )
+    trained = train_sae(model, load_documents(out / "train.npz"), training, out, device, console)
+    heldout = out / "heldout.npz"
+    if heldout.exists():
+        documents = load_documents(heldout)
+        print_measures(measure(model, trained.to(device), documents, device), console)
+
+
+@app.command()
+def report(
+    out: Path = Out,
+    tokens: int = typer.Option(300_000, min=1, help="Held-out tokens to measure on."),
+    device: str = Device,
+) -> None:
+    """Print loss recovered, L0, dead share and densities on OUT/heldout.npz.
+
+    Example: autointerp train report --tokens 1000000
+    """
+    from rich.console import Console
+
+    from autointerp.subjects.autoencoder import load_autoencoder
+    from autointerp.subjects.one_layer import load_one_layer
+    from autointerp.subjects.training.measures import measure, print_measures
+    from autointerp.subjects.windows import load_documents
+
+    measures = measure(
+        load_one_layer(out / "transformer.safetensors", device),
+        load_autoencoder(out / "sae.safetensors", device),
+        load_documents(out / "heldout.npz"),
+        device,
+        tokens,
+    )
+    print_measures(measures, Console())

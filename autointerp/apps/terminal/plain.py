@@ -1,0 +1,151 @@
+"""A sitting as plain lines: for screen readers, pipes and terminals that can do nothing else."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from autointerp.apps.terminal.layout import token_pieces
+from autointerp.apps.terminal.visible import visible, visible_lines
+from autointerp.apps.terminal.words import (
+    DONE,
+    GUESS_KEYS,
+    GUESS_QUESTION,
+    SKIP_REASONS,
+    feedback_words,
+    guess_intro_words,
+    guess_words,
+    progress_words,
+    rubric_words,
+    scale_words,
+    welcome_words,
+)
+from autointerp.people.machine import Machine
+from autointerp.records import Item
+
+COMMANDS = "u undo, s REASON skip, n TEXT describe, ? rubric, p pause, q quit"
+GUESS_COMMANDS = "u undo, ? rubric, p pause, q quit"
+
+
+def run_plain(machine: Machine, answers: TextIO, out: TextIO) -> None:
+    """Ask until all is done, `q` is said or the answers end. One answer a line."""
+    _PlainSitting(machine, answers, out).run()
+
+
+class _PlainSitting:
+    def __init__(self, machine: Machine, answers: TextIO, out: TextIO) -> None:
+        self.machine = machine
+        self.answers = answers
+        self.out = out
+
+    def run(self) -> None:
+        machine = self.machine
+        rubric = machine.session.rubric
+        if machine.step is not None:
+            if not machine.counts:
+                self._tell(rubric.title, "", *visible_lines(rubric_words(rubric)), "")
+            self._tell(welcome_words(machine), "")
+        phase = None
+        while machine.step is not None and machine.item is not None:
+            if machine.step.kind == "guess" and phase != "guess":
+                self._tell(guess_intro_words(), "")
+            phase = machine.step.kind
+            self._show(machine.item)
+            here = machine.step
+            while machine.step == here:
+                if not self._ask():
+                    return
+        self._tell(DONE)
+
+    def _tell(self, *lines: str) -> None:
+        self.out.write("".join(line + "\n" for line in lines))
+        self.out.flush()
+
+    def _show(self, item: Item) -> None:
+        guess = self.machine.step is not None and self.machine.step.kind == "guess"
+        self._tell(f"--- {progress_words(self.machine.progress)} ---", *plain_lines(item))
+        if self.machine.description:
+            self._tell(f"Your description: {visible(self.machine.description)}")
+        if guess:
+            self._tell(GUESS_QUESTION, guess_words())
+        else:
+            self._tell(self.machine.session.rubric.title, scale_words(self.machine.session.rubric))
+
+    def _ask(self) -> bool:
+        """Read a line and do what it says; False to stop."""
+        machine = self.machine
+        guess = machine.step is not None and machine.step.kind == "guess"
+        self._tell(f"Answer, or {GUESS_COMMANDS if guess else COMMANDS}:")
+        line = self.answers.readline()
+        if not line:
+            return False
+        machine.touch()
+        command, _, rest = line.strip().partition(" ")
+        rest = rest.strip()
+        if command == "q":
+            return False
+        if command == "?":
+            self._tell(*visible_lines(rubric_words(machine.session.rubric)))
+        elif command == "p":
+            return self._pause()
+        elif command == "u":
+            if not machine.undo():
+                self._tell("There is nothing to take back here.")
+        elif guess and command in GUESS_KEYS and not rest:
+            machine.guess(GUESS_KEYS[command])
+        elif not guess and command in machine.keys and not rest:
+            return self._rate(machine.keys[command])
+        elif not guess and command == "n" and rest:
+            machine.describe(rest)
+        elif not guess and command == "s":
+            self._skip(rest)
+        else:
+            self._tell(f"'{visible(line.strip())}' is no answer here.")
+        return True
+
+    def _rate(self, score: int) -> bool:
+        self.machine.rate(score)
+        feedback = self.machine.feedback
+        if feedback is None:
+            return True
+        words = feedback_words(self.machine.session.rubric, feedback, score)
+        self._tell(*visible_lines(words), "Enter to go on:")
+        line = self.answers.readline()
+        self.machine.go_on()
+        return bool(line) and line.strip() != "q"
+
+    def _skip(self, reason: str) -> None:
+        if self.machine.step is not None and self.machine.step.kind == "training":
+            self._tell("Practice items cannot be skipped.")
+        elif reason:
+            numbered = dict(enumerate(SKIP_REASONS, 1))
+            self.machine.skip(numbered.get(int(reason), reason) if reason.isdecimal() else reason)
+        else:
+            self._tell("Say why: s 1, s 2, s 3, or s and words of your own.")
+            self._tell(*(f"{n} {reason}" for n, reason in enumerate(SKIP_REASONS, 1)))
+
+    def _pause(self) -> bool:
+        self.machine.pause()
+        self._tell("Paused; the time is not counted. Enter to go on:")
+        line = self.answers.readline()
+        self.machine.resume()
+        return bool(line)
+
+
+def plain_lines(item: Item) -> list[str]:
+    """Return an item as lines that make sense when read aloud."""
+    lines = []
+    if item.description is not None:
+        lines.append(f"Proposed description: {visible(item.description)}")
+    for number, context in enumerate(item.contexts, 1):
+        label = f"Context {number} of {len(item.contexts)}"
+        if context.focus is not None:
+            label += f", marked token '{visible(context.tokens[context.focus]).strip()}'"
+        lines += [label + ":", "  " + "".join(piece.text for piece in token_pieces(context))]
+        if context.activations is not None:
+            strong = [
+                f"'{visible(token).strip()}' {level:.0f}"
+                for token, level in zip(context.tokens, context.activations, strict=True)
+                if level > 0
+            ]
+            lines.append("  Strength, of 10: " + (", ".join(strong) or "silent"))
+    return lines

@@ -1,0 +1,125 @@
+"""What people are told: the rubric without what is for models, and the session's own words."""
+
+from __future__ import annotations
+
+from autointerp.apps.terminal.layout import CLOSE, OPEN
+from autointerp.people.machine import Machine, Progress
+from autointerp.people.session import GUESSES, Training, answer_keys, typed_in_full
+from autointerp.questions.rubric import PLACEHOLDER, Rubric
+
+SKIP_REASONS = (
+    "a language or notation that I cannot read",
+    "broken or unreadable text",
+    "upsetting content",
+)
+GUESS_QUESTION = "What was this: a feature, a neuron, or a control made to look like one?"
+GUESS_WORDS = {
+    "feature": "a feature of an autoencoder",
+    "neuron": "a neuron",
+    "control": "a control",
+    "unknown": "don't know",
+}
+GUESS_KEYS = {str(place): guess for place, guess in enumerate(GUESSES, 1)}
+DONE = "That was all: every item is rated. Thank you."
+PHASES = {"training": "training", "rating": "item", "guess": "last question"}
+
+
+def scale_words(rubric: Rubric) -> str:
+    """Return the scale on a line: each level up to the colon of its label."""
+    keys = {score: key for key, score in answer_keys(rubric).items()}
+    return "   ".join(
+        f"{keys[score]} {label.partition(':')[0].strip()}" for score, label in rubric.scale
+    )
+
+
+def guess_words() -> str:
+    """Return the answers of the blinding check on a line."""
+    return "   ".join(f"{key} {GUESS_WORDS[guess]}" for key, guess in GUESS_KEYS.items())
+
+
+def rubric_words(rubric: Rubric) -> str:
+    """Return the rubric as people read it: what is shown and how to answer are put their way."""
+    labels = dict(rubric.scale)
+    keys = answer_keys(rubric)
+    shows = rubric.shows
+    shown = f"You see at most {shows.contexts} contexts, strongest first."
+    if shows.mark:
+        shown += f" The token in question stands between {OPEN} and {CLOSE}."
+    if shows.activations == "scaled":
+        shown += " A small digit after a token says how strongly the unit fires on it, up to ₁₀."
+    shown += " Line ends are shown as ↵, tabs as ⇥, and what has no shape of its own by its number."
+    answer = "the number and Enter" if typed_in_full(keys) else "the digit"
+    parts = {
+        "scale": "\n".join(f"{key} = {labels[score]}" for key, score in keys.items()),
+        "shown": shown,
+        "reply": f"Answer with {answer}. With n you may say in a few words what the unit is about.",
+    }
+    return PLACEHOLDER.sub(lambda match: parts[match[1]], rubric.text)
+
+
+def welcome_words(machine: Machine) -> str:
+    """Return what is said before the first item of a sitting."""
+    session = machine.session
+    progress = machine.progress
+    again = "Welcome back. " if machine.counts else ""
+    training = len(session.training) if not machine.counts else 0
+    first = (
+        f"First come {training} items for practice, whose answers are told. " if training else ""
+    )
+    return (
+        f"{again}{first}{_many(machine.left, 'question')} to go, about "
+        f"{duration(progress.left_s)} of work. Stop whenever you like: every answer is safe as "
+        "soon as the next item appears, and the same command goes on from there."
+    )
+
+
+def feedback_words(rubric: Rubric, training: Training, given: int | None) -> str:
+    """Return what is said after a training item."""
+    labels = dict(rubric.scale)
+    keys = {score: key for key, score in answer_keys(rubric).items()}
+    verdict = (
+        "That is the rubric's answer too."
+        if given == training.score
+        else f"The rubric's answer is {keys[training.score]}."
+    )
+    yours = f"You gave {keys[given]}: {labels[given]}.\n\n" if given is not None else ""
+    return (
+        f"{yours}{verdict} {training.why}\n\n"
+        f"{keys[training.score]} = {labels[training.score]}\n\n"
+        "Practice only: this item is not counted."
+    )
+
+
+def guess_intro_words() -> str:
+    """Return what is said before the blinding check."""
+    return (
+        "All items are rated. One last question about each of them, quickly: the units were "
+        "features of an autoencoder, neurons, or controls made to look like one of them. Which "
+        "was it? If you cannot tell, say so: that is the answer we hope for. Your ratings stand "
+        "as they are, whatever you guess."
+    )
+
+
+def progress_words(progress: Progress) -> str:
+    """Return progress, pace and time left, such as `item 12 of 47 · 2.1 a minute · 17 min left`."""
+    if progress.phase is None:
+        return "done"
+    parts = [f"{PHASES[progress.phase]} {progress.done + 1} of {progress.total}"]
+    if progress.per_minute is not None:
+        parts.append(f"{progress.per_minute:.1f} a minute")
+    parts.append(f"{duration(progress.left_s)} left")
+    return " · ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words, to the minute."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "under a minute"
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")

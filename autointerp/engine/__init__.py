@@ -1,0 +1,1 @@
+"""Calls in flight: what is pending, retries, pace, budget, batches."""

@@ -1,0 +1,317 @@
+"""Work handed to a provider's batch API, at half the price, and collected later.
+
+What is to be sent is stored before it is sent. After a crash between the two, the provider's own
+list says whether it arrived: nothing is sent, or paid, twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import functools
+import json
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from autointerp.engine.budget import Budget, require_price
+from autointerp.engine.retry import RetryPolicy
+from autointerp.engine.work import pending_work, read_rating
+from autointerp.errors import BadInput, RaterError, RunMismatch
+from autointerp.questions.items import load_items
+from autointerp.questions.rubric import Rubric, anchor_order
+from autointerp.questions.scorers import load_asked
+from autointerp.raters import AttemptFailed, BatchRater, Rater, RaterOptions, ServedRater
+from autointerp.records import Reply, Request
+from autointerp.store.run import Run
+
+CHUNK = 200
+ROWS_AT_ONCE = 500
+ROOM = 0.9  # of the provider's limits
+
+T = TypeVar("T")
+
+
+@dataclass
+class BatchCounts:
+    """What became of handing over, or of collecting.
+
+    Attributes:
+        calls: Handed over, or collected.
+        batches: So many, new or collected.
+        open: Batches that the provider still works on, in its own words.
+        stopped: Why not all was handed over; empty if it was.
+    """
+
+    calls: int = 0
+    batches: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    open: list[str] = field(default_factory=list)
+    stopped: str = ""
+
+
+def batch_rater(rater: Rater) -> Any:
+    """Return the rater if it has a batch API. Raises BadInput if it has none."""
+    if isinstance(rater, BatchRater) and isinstance(rater, ServedRater):
+        return rater
+    raise BadInput(f"{rater.name} has no batch API; leave out --batch")
+
+
+def submit_batches(
+    run: Run,
+    item_ids: Sequence[str],
+    rubric: Rubric,
+    rater: Rater,
+    asked: str,
+    rubric_name: str,
+    options: RaterOptions,
+    repeats: int = 1,
+    budget_usd: float | None = None,
+    retry: RetryPolicy | None = None,
+) -> BatchCounts:
+    """Hand what is pending to the rater's batch API.
+
+    `asked`, `rubric_name` and `options` are what makes rater and rubric again when the batches are
+    collected. Raises BadInput if the rater has no batch API, RaterError if it refuses.
+    """
+    able = batch_rater(rater)
+    require_price(rater, budget_usd)
+    in_doubt = any(batch["state"] == "intended" for batch in run.open_batches())
+    if not in_doubt and not pending_work(run, item_ids, rater.name, repeats):
+        return BatchCounts()
+    settings = (asked, rubric_name, options, repeats, budget_usd, retry)
+    return asyncio.run(_submit(run, item_ids, rubric, able, *settings))
+
+
+async def _submit(
+    run: Run,
+    item_ids: Sequence[str],
+    rubric: Rubric,
+    rater: Any,
+    asked: str,
+    rubric_name: str,
+    options: RaterOptions,
+    repeats: int,
+    budget_usd: float | None,
+    retry: RetryPolicy | None,
+) -> BatchCounts:
+    counts = BatchCounts()
+    await _open(run, rater)
+    try:
+        await _settle_intended(run, rater, retry)
+        work = pending_work(run, item_ids, rater.name, repeats)
+        in_batches = sum(batch["most_usd"] or 0.0 for batch in run.open_batches())
+        budget = Budget(budget_usd, run.spent_usd() + in_batches, rater.price)
+        for requests, most_usd in _parts(run, work, rubric, rater, budget, counts):
+            batch = {
+                "label": secrets.token_hex(8),
+                "state": "intended",
+                "provider_id": None,
+                "rater": rater.name,
+                "asked": asked,
+                "options": json.dumps(dataclasses.asdict(options)),
+                "rubric": rubric_name,
+                "rubric_digest": rubric.digest,
+                "calls": len(requests),
+                "most_usd": most_usd if rater.price else None,
+            }
+            run.add_batch(batch, requests)
+            label = str(batch["label"])
+            try:
+                provider_id = await rater.submit_batch(label, requests)
+            except AttemptFailed as failed:
+                if not failed.perhaps_billed:
+                    run.add_batch({**batch, "state": "abandoned"})
+                raise RaterError(f"{rater.name}: the batch was not taken: {failed}") from None
+            except RaterError:
+                run.add_batch({**batch, "state": "abandoned"})
+                raise
+            run.add_batch({**batch, "state": "submitted", "provider_id": provider_id})
+            counts.calls += len(requests)
+            counts.batches += 1
+    finally:
+        await rater.close()
+    return counts
+
+
+def _parts(
+    run: Run,
+    work: Sequence[tuple[str, int]],
+    rubric: Rubric,
+    rater: Any,
+    budget: Budget,
+    counts: BatchCounts,
+) -> Iterator[tuple[list[Request], float]]:
+    """Yield calls that fit into one batch each, with the most that they can cost."""
+    requests: list[Request] = []
+    size, most_usd = 0, 0.0
+    for begin in range(0, len(work), CHUNK):
+        chunk = work[begin : begin + CHUNK]
+        ids = sorted({item for item, _ in chunk})
+        items = {item.id: item for item in load_items(run, ids, rubric)}
+        for item, repeat in chunk:
+            request = rater.request(items[item], rubric, repeat)
+            extent = rater.extent(request)
+            cost = budget.most_usd(extent, batch=True)
+            limit = budget.limit_usd
+            if limit is not None and budget.spent_usd + cost > limit:
+                counts.stopped = "budget"
+                if requests:
+                    yield requests, most_usd
+                return
+            bytes_here = extent.prompt_bytes + 300
+            full = len(requests) + 1 > ROOM * rater.batch_calls
+            if requests and (full or size + bytes_here > ROOM * rater.batch_bytes):
+                yield requests, most_usd
+                requests, size, most_usd = [], 0, 0.0
+            requests.append(request)
+            size += bytes_here
+            most_usd += cost
+            budget.spent_usd += cost
+    if requests:
+        yield requests, most_usd
+
+
+def collect_batches(
+    run: Run,
+    load: Callable[[str, RaterOptions], Rater],
+    retry: RetryPolicy | None = None,
+) -> BatchCounts:
+    """Store the replies of the run's batches that have ended; `load` makes a rater of its name.
+
+    Calls that a batch failed, or let expire, become failed ratings: the next `rate` asks again.
+    Raises RunMismatch if a batch's rubric has changed since.
+    """
+    counts = BatchCounts()
+    for batch in run.open_batches():
+        rater = batch_rater(load(batch["asked"], RaterOptions(**json.loads(batch["options"]))))
+        rubric = load_asked(batch["rubric"])
+        if rubric.digest != batch["rubric_digest"]:
+            raise RunMismatch(
+                f"rubric '{batch['rubric']}' has changed since its batch was handed over; "
+                "put the old one back to collect it"
+            )
+        asyncio.run(_collect_one(run, batch, rater, rubric, retry, counts))
+    return counts
+
+
+async def _collect_one(
+    run: Run,
+    batch: dict[str, Any],
+    rater: Any,
+    rubric: Rubric,
+    retry: RetryPolicy | None,
+    counts: BatchCounts,
+) -> None:
+    await _open(run, rater)
+    try:
+        if batch["state"] == "intended":
+            await _settle_intended(run, rater, retry)
+            again = [one for one in run.open_batches() if one["label"] == batch["label"]]
+            if not again:
+                return
+            batch = again[0]
+        provider_id = batch["provider_id"]
+        state = await _steady(lambda: rater.batch_state(provider_id), rater, retry)
+        if not state.ended:
+            counts.open.append(f"{provider_id} ({rater.name}): {state.words}")
+            return
+        await _store_results(run, batch, rater, rubric, counts)
+    finally:
+        await rater.close()
+
+
+async def _store_results(
+    run: Run, batch: dict[str, Any], rater: Any, rubric: Rubric, counts: BatchCounts
+) -> None:
+    provider_id = batch["provider_id"]
+    waiting = {request.key: request for request in run.batch_calls(batch["label"])}
+    kept = {name: value for name, value in batch.items() if name not in ("version", "made_at")}
+    rows: list[tuple[Request, Reply]] = []
+    strangers = 0
+    try:
+        async for key, reply in rater.batch_results(provider_id):
+            if key not in waiting:
+                strangers += 1
+                continue
+            rows.append((waiting.pop(key), reply))
+            if len(rows) >= ROWS_AT_ONCE:
+                _store(run, rows, provider_id, rater, rubric, counts)
+                rows = []
+    except AttemptFailed as failed:
+        raise RaterError(
+            f"{rater.name}: the batch's results broke off ({failed}); "
+            "`autointerp rate --resume` goes on"
+        ) from None
+    if strangers and len(waiting) == batch["calls"]:  # somebody else's, taken for ours by its size
+        run.add_batch({**kept, "state": "abandoned"})
+        return
+    words = "the batch came back without a reply to this call"
+    rows += [(request, Reply("", "error", error=words)) for request in waiting.values()]
+    _store(run, rows, provider_id, rater, rubric, counts)
+    run.add_batch({**kept, "state": "collected"})
+    counts.batches += 1
+
+
+def _store(
+    run: Run,
+    rows: Sequence[tuple[Request, Reply]],
+    provider_id: str,
+    rater: Any,
+    rubric: Rubric,
+    counts: BatchCounts,
+) -> None:
+    """Store replies as attempts and ratings; those that a broken-off collection stored are left."""
+    stored = run.stored_calls([request.key for request, _ in rows])
+    attempts, ratings = [], []
+    for request, reply in rows:
+        before = stored.get(request.key, [])
+        if any(earlier.details.get("batch") == provider_id for _, earlier in before):
+            continue
+        reply.details.update(batch=provider_id, anchors=list(anchor_order(rubric, request.repeat)))
+        attempts.append((request, before[-1][0] + 1 if before else 0, reply))
+        rating = read_rating(rubric, rater.name, request, reply)
+        ratings.append(rating)
+        counts.statuses[rating.status] += 1
+        counts.calls += 1
+    run.add_ratings(ratings, attempts, rater.name)
+
+
+async def _open(run: Run, rater: Any) -> None:
+    memory = f"server {rater.name}"
+    found = await rater.open(run.recall(memory))
+    if found is not None:
+        run.remember(memory, found)
+
+
+async def _settle_intended(run: Run, rater: Any, retry: RetryPolicy | None) -> None:
+    """Find out what became of batches that were about to be sent when the process ended."""
+    batches = [one for one in run.open_batches() if one["rater"] == rater.name]
+    known = {row[0] for row in run.rows("SELECT provider_id FROM batch WHERE provider_id <> ''")}
+    for batch in batches:
+        if batch["state"] != "intended":
+            continue
+        find = functools.partial(
+            rater.find_batch, batch["label"], batch["calls"], batch["made_at"], known
+        )
+        found = await _steady(find, rater, retry)
+        kept = {k: v for k, v in batch.items() if k not in ("version", "made_at")}
+        if found is None:
+            run.add_batch({**kept, "state": "abandoned"})
+        else:
+            known.add(found)
+            run.add_batch({**kept, "state": "submitted", "provider_id": found})
+
+
+async def _steady(ask: Callable[[], Awaitable[T]], rater: Any, retry: RetryPolicy | None) -> T:
+    """Return what `ask` gives, asked again where that may help. Raises RaterError if it cannot."""
+
+    async def once() -> T:
+        return await ask()
+
+    try:
+        return await (retry or RetryPolicy()).retrying(asyncio.sleep)(once)
+    except AttemptFailed as failed:
+        raise RaterError(f"{rater.name}: {failed}") from None

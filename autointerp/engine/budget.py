@@ -1,0 +1,87 @@
+"""What may still be spent: a call is paid for in advance, at the most that it can cost."""
+
+from __future__ import annotations
+
+import asyncio
+
+from autointerp.errors import BadInput
+from autointerp.raters import Extent, Rater, ServedRater
+from autointerp.raters._prices import Price
+
+TOKENS_PER_BYTE = 0.5  # more than any text takes; learned from the first replies on
+MARGIN = 1.2
+
+
+def require_price(rater: Rater, budget_usd: float | None) -> None:
+    """Raise BadInput if there is a budget, and no price by which to keep it."""
+    name = rater.name
+    if budget_usd is not None and isinstance(rater, ServedRater) and rater.price is None:
+        raise BadInput(
+            f"--budget-usd: no price is known for {name}; "
+            "give --price-in and --price-out, in US dollars per million tokens"
+        )
+
+
+class BudgetReached(Exception):
+    """The next call could pass the budget, and nothing in flight can free enough of it."""
+
+
+class Budget:
+    """Money, reserved before a call and settled after it.
+
+    Attributes:
+        limit_usd: None for no limit.
+        spent_usd: What is settled, with calls that may have been billed without a reply.
+    """
+
+    def __init__(self, limit_usd: float | None, spent_usd: float, price: Price | None) -> None:
+        self.limit_usd = limit_usd
+        self.spent_usd = spent_usd
+        self._price = price
+        self._reserved_usd = 0.0
+        self._flying = 0
+        self._tokens_per_byte: float | None = None
+        self._changed = asyncio.Condition()
+
+    def most_usd(self, extent: Extent, batch: bool = False) -> float:
+        """Return the most that a call can cost."""
+        if self._price is None:
+            return 0.0
+        ratio = MARGIN * self._tokens_per_byte if self._tokens_per_byte else TOKENS_PER_BYTE
+        tokens_in = int(extent.prompt_bytes * ratio) + 64
+        written = tokens_in if self._price.write > 1 else 0
+        return self._price.cost_usd(tokens_in, extent.most_tokens_out, 0, written, batch)
+
+    async def reserve(self, extent: Extent) -> float:
+        """Return what was set aside for a call; waits for calls in flight to free it.
+
+        Raises BudgetReached if they cannot.
+        """
+        if self.limit_usd is None:
+            return 0.0
+        async with self._changed:
+            while True:
+                most = self.most_usd(extent)
+                if self.spent_usd + self._reserved_usd + most <= self.limit_usd + 1e-12:
+                    break
+                if not self._flying:
+                    raise BudgetReached
+                await self._changed.wait()
+            self._reserved_usd += most
+            self._flying += 1
+            return most
+
+    async def settle(self, reserved_usd: float, cost_usd: float | None) -> None:
+        """Put the cost of a call in place of what was reserved; None if there is no price."""
+        self.spent_usd += cost_usd or 0.0
+        if self.limit_usd is not None:
+            async with self._changed:
+                self._reserved_usd -= reserved_usd
+                self._flying -= 1
+                self._changed.notify_all()
+
+    def learn(self, extent: Extent, tokens_in: int | None) -> None:
+        """Take in how many tokens a prompt had."""
+        if tokens_in and extent.prompt_bytes:
+            seen = tokens_in / extent.prompt_bytes
+            self._tokens_per_byte = max(self._tokens_per_byte or 0.0, seen)

@@ -1,0 +1,446 @@
+"""Calls in flight: a queue of them, retries, a budget, a pace, and one writer.
+
+    producer → queue → workers (retries, budget, slots) → outbox → writer → the run's database
+
+A fixed pool of workers, larger than the slots for calls in flight, so that one that sleeps before
+a retry holds up nobody. Only the writer's thread touches the database while rating goes on; a
+rating counts as done when it is committed, so `kill -9` costs at most the calls in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from autointerp.engine.budget import Budget, BudgetReached
+from autointerp.engine.pace import ConcurrencyLimit, Pacer
+from autointerp.engine.retry import RetryPolicy
+from autointerp.errors import RaterError
+from autointerp.questions.rubric import Rubric, anchor_order, read_reply
+from autointerp.raters import AttemptFailed, Extent, Headroom, Rater, ServedRater
+from autointerp.raters._logprobs import expected_score
+from autointerp.records import Item, Rating, Reply, Request, storable
+from autointerp.store.run import Run
+
+CHUNK = 64  # items that are loaded at a time
+WORKERS_PER_SLOT = 3
+LOCAL_SLOTS = 8  # of a rater that is not served
+HOPELESS = 3  # items failed, and none rated: the server is not there
+LOST = 20  # items failed in a row: it is there no more
+WRITE_EVERY_S = 0.05
+
+T = TypeVar("T")
+ItemLoader = Callable[[Sequence[str]], list[Item]]
+
+
+@dataclass(frozen=True)
+class RatingPolicy:
+    """How to go about it; nothing here changes what is asked.
+
+    Attributes:
+        concurrency: Calls in flight at most; None for the rater's own.
+        budget_usd: What the run may cost in all, earlier commands included.
+        drain_s: After Ctrl-C, seconds to wait for calls in flight, for they are paid.
+    """
+
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    concurrency: int | None = None
+    budget_usd: float | None = None
+    drain_s: float = 20.0
+
+
+@dataclass
+class Tally:
+    """Where a rating stands. `done` counts what is committed.
+
+    Attributes:
+        reused: Of `done`, those whose reply was in the store.
+        unpriced: Calls whose cost is not known.
+    """
+
+    total: int = 0
+    done: int = 0
+    reused: int = 0
+    calls: int = 0
+    unpriced: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    spent_usd: float = 0.0
+    statuses: Counter[str] = field(default_factory=Counter)
+    stopped: str = ""
+
+
+class _Stopped(Exception):
+    """The work was called off while a call waited for its turn."""
+
+
+@dataclass
+class _Job:
+    request: Request
+    extent: Extent
+    attempt: int
+    stored: list[Reply]  # complete replies that could not be read, in order
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What the writer is to store: an attempt, or what it makes the rating, or both."""
+
+    attempt: tuple[Request, int, Reply] | None
+    rating: Rating | None
+    reused: bool = False
+
+
+class Engine:
+    """One rating of many items; made for one event loop, used once."""
+
+    def __init__(
+        self,
+        run: Run,
+        load: ItemLoader,
+        rubric: Rubric,
+        rater: Rater,
+        policy: RatingPolicy,
+        progress: Callable[[Tally], None],
+    ) -> None:
+        self.run = run
+        self.load = load
+        self.rubric = rubric
+        self.rater = rater
+        self.served = rater if isinstance(rater, ServedRater) else None
+        self.policy = policy
+        self.progress = progress
+        slots: int = getattr(rater, "concurrency", LOCAL_SLOTS)
+        self.limit = ConcurrencyLimit(policy.concurrency or slots)
+        self.pacer = Pacer()
+        price = self.served.price if self.served else None
+        self.budget = Budget(policy.budget_usd, run.spent_usd(), price)
+        self.tally = Tally()
+        self.queue: asyncio.Queue[_Job] = asyncio.Queue(2 * CHUNK)
+        self.outbox: asyncio.Queue[_Entry | None] = asyncio.Queue(1000)
+        self.stopping = asyncio.Event()
+        self.fatal: RaterError | None = None
+        self.interrupts = 0
+        self.replies = 0
+        self.failed_in_a_row = 0
+        self.database = ThreadPoolExecutor(1, "writer")
+
+    # ------------------------------------------------------------------------- the whole
+
+    async def rate(self, work: Sequence[tuple[str, int]]) -> Tally:
+        self.tally.total = len(work)
+        try:
+            with self._ctrl_c():
+                if self.served:
+                    await self._open(self.served)
+                await self._pump(work)
+        finally:
+            if self.served:
+                await self.served.close()
+            self.database.shutdown()
+        if self.interrupts:
+            raise KeyboardInterrupt
+        if self.fatal is not None:
+            raise self.fatal
+        return self.tally
+
+    async def _open(self, served: ServedRater) -> None:
+        memory = f"server {self.rater.name}"
+        known = await self._in_thread(self.run.recall, memory)
+        opening = asyncio.ensure_future(served.open(known))
+        stopping = asyncio.ensure_future(self.stopping.wait())
+        await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not opening.done():
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+            return
+        found = opening.result()
+        if found is not None:
+            await self._in_thread(self.run.remember, memory, found)
+
+    async def _pump(self, work: Sequence[tuple[str, int]]) -> None:
+        writer = asyncio.create_task(self._write())
+        producer = asyncio.create_task(self._produce(work))
+        count = min(len(work), WORKERS_PER_SLOT * self.limit.most)
+        workers = [asyncio.create_task(self._work()) for _ in range(count)]
+        finishing = asyncio.create_task(self._finish(producer, workers))
+        try:
+            await asyncio.wait((writer, finishing), return_when=asyncio.FIRST_COMPLETED)
+            if finishing.done() and not writer.done():
+                await self.outbox.put(None)
+                await writer
+        finally:
+            # The writer ends first only by an error: then the rest is of no use.
+            for task in (finishing, producer, *workers):
+                task.cancel()
+            await asyncio.gather(finishing, producer, *workers, return_exceptions=True)
+        writer.result()
+        finishing.result()
+
+    async def _finish(
+        self, producer: asyncio.Task[None], workers: Sequence[asyncio.Task[None]]
+    ) -> None:
+        """Wait until the queue is empty, or for the calls in flight once the work is called off."""
+        drained = asyncio.create_task(self._drained(producer))
+        stopping = asyncio.create_task(self.stopping.wait())
+        everything = asyncio.gather(*workers)
+        try:
+            await asyncio.wait((drained, stopping, everything), return_when=asyncio.FIRST_COMPLETED)
+            if everything.done():
+                everything.result()
+            if drained.done():
+                drained.result()
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.policy.drain_s):
+                    await everything
+        finally:
+            for task in (drained, stopping, everything):
+                task.cancel()
+            await asyncio.gather(drained, stopping, everything, return_exceptions=True)
+
+    async def _drained(self, producer: asyncio.Task[None]) -> None:
+        await producer
+        await self.queue.join()
+
+    @contextlib.contextmanager
+    def _ctrl_c(self) -> Iterator[None]:
+        """First Ctrl-C: no new calls, those in flight are waited for. Second: they are dropped."""
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+
+        def interrupted() -> None:
+            self.interrupts += 1
+            self._stop("interrupted")
+            if self.interrupts > 1 and task is not None:
+                self.policy = replace(self.policy, drain_s=0.0)
+                task.cancel()
+
+        try:
+            loop.add_signal_handler(signal.SIGINT, interrupted)
+        except (NotImplementedError, ValueError, RuntimeError):  # no main thread, no signals
+            yield
+            return
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self.interrupts:
+                raise
+            raise KeyboardInterrupt from None
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+
+    def _stop(self, reason: str) -> None:
+        self.tally.stopped = self.tally.stopped or reason
+        self.stopping.set()
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.database, function, *arguments)
+
+    # -------------------------------------------------------------------------- producer
+
+    async def _produce(self, work: Sequence[tuple[str, int]]) -> None:
+        for begin in range(0, len(work), CHUNK):
+            if self.stopping.is_set():
+                return
+            for job in await self._in_thread(self._make_jobs, work[begin : begin + CHUNK]):
+                await self.queue.put(job)
+
+    def _make_jobs(self, work: Sequence[tuple[str, int]]) -> list[_Job]:
+        items = {item.id: item for item in self.load(sorted({item for item, _ in work}))}
+        requests = [self.rater.request(items[item], self.rubric, repeat) for item, repeat in work]
+        stored = self.run.stored_calls([request.key for request in requests])
+        jobs = []
+        for request in requests:
+            attempts = stored.get(request.key, [])
+            jobs.append(
+                _Job(
+                    request,
+                    self.served.extent(request) if self.served else Extent(0, 0),
+                    attempt=attempts[-1][0] + 1 if attempts else 0,
+                    stored=[reply for _, reply in attempts if reply.stop in ("end", "length")],
+                )
+            )
+        return jobs
+
+    # --------------------------------------------------------------------------- workers
+
+    async def _work(self) -> None:
+        while not self.stopping.is_set():
+            job = await self._next_job()
+            if job is None:
+                return
+            try:
+                await self._rate_one(job)
+            except _Stopped:
+                return
+            except BudgetReached:
+                self._stop("budget")
+            except RaterError as error:
+                self.fatal = self.fatal or error
+                self._stop("fatal")
+            finally:
+                self.queue.task_done()
+
+    async def _next_job(self) -> _Job | None:
+        """Return the next job, or None once the work is called off."""
+        if not self.queue.empty():
+            return self.queue.get_nowait()
+        getting = asyncio.ensure_future(self.queue.get())
+        stopping = asyncio.ensure_future(self.stopping.wait())
+        try:
+            await asyncio.wait((getting, stopping), return_when=asyncio.FIRST_COMPLETED)
+            return getting.result() if getting.done() else None
+        finally:
+            getting.cancel()
+            stopping.cancel()
+
+    async def _rate_one(self, job: _Job) -> None:
+        """Ask until there is a reply that can be read, or no more is to be tried."""
+        unread = 0
+        for reply in job.stored:
+            rating = read_rating(self.rubric, self.rater.name, job.request, reply)
+            if rating.status == "ok":
+                await self.outbox.put(_Entry(None, rating, reused=True))
+                return
+            unread += 1
+        if unread > self.policy.retry.content_retries:
+            await self.outbox.put(_Entry(None, rating, reused=True))
+            return
+        while True:
+            reply, attempt = await self._ask(job)
+            rating = read_rating(self.rubric, self.rater.name, job.request, reply)
+            again = rating.status == "unparsed" and unread < self.policy.retry.content_retries
+            if again and not self.stopping.is_set():
+                unread += 1
+                await self.outbox.put(_Entry(attempt, None))
+                continue
+            await self.outbox.put(_Entry(attempt, None if again else rating))
+            return
+
+    async def _ask(self, job: _Job) -> tuple[Reply, tuple[Request, int, Reply] | None]:
+        """Return a reply and the attempt to store; where no retry is left, the reply says `error`
+        and the attempt is stored already."""
+        try:
+            retrying = self.policy.retry.retrying(self._sleep)
+            reply: Reply = await retrying(self._attempt, job)
+        except AttemptFailed as failed:
+            self.failed_in_a_row += 1
+            if self.failed_in_a_row >= (LOST if self.replies else HOPELESS):
+                raise RaterError(
+                    f"{self.rater.name}: {self.failed_in_a_row} calls failed in a row, the last "
+                    f"with: {failed}; what is rated is kept"
+                ) from None
+            return Reply("", "error", error=str(failed)), None
+        self.failed_in_a_row = 0
+        self.replies += 1
+        return reply, (job.request, job.attempt - 1, reply)
+
+    async def _attempt(self, job: _Job) -> Reply:
+        """Make one attempt; a failed one goes to the store here, for nothing else will see it."""
+        reserved = await self.budget.reserve(job.extent)
+        tokens = job.extent.prompt_bytes / 4 + job.extent.most_tokens_out
+        cost: float | None = None
+        try:
+            await self.pacer.take(tokens)
+            async with self.limit.slot() as sent_at:
+                if self.stopping.is_set():
+                    raise _Stopped
+                number, job.attempt = job.attempt, job.attempt + 1
+                self.tally.calls += 1
+                try:
+                    reply = await self.rater.send(job.request)
+                finally:
+                    self.pacer.landed(tokens, self._headroom())
+        except AttemptFailed as failed:
+            if failed.kind in ("busy", "timeout"):
+                self.limit.refused(sent_at, failed.retry_after_s)
+            cost = reserved if failed.perhaps_billed else None
+            lost = Reply(failed.text, "error", error=str(failed), details={"kind": failed.kind})
+            await self.outbox.put(_Entry((job.request, number, lost), None))
+            raise
+        else:
+            self.limit.succeeded()
+            self.budget.learn(job.extent, reply.tokens_in)
+            cost = reply.cost_usd
+            self._count(reply)
+        finally:
+            await self.budget.settle(reserved, cost)
+        if self.rater.is_llm:
+            reply.details["anchors"] = list(anchor_order(self.rubric, job.request.repeat))
+        return reply
+
+    def _headroom(self) -> Headroom | None:
+        return self.served.headroom if self.served else None
+
+    def _count(self, reply: Reply) -> None:
+        self.tally.tokens_in += reply.tokens_in or 0
+        self.tally.tokens_out += reply.tokens_out or 0
+        self.tally.spent_usd += reply.cost_usd or 0.0
+        self.tally.unpriced += reply.cost_usd is None
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep before a retry, unless the work is called off."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.stopping.wait()
+                raise _Stopped
+
+    # ---------------------------------------------------------------------------- writer
+
+    async def _write(self) -> None:
+        """Store what comes in, in batches; what is counted as done is on the disk."""
+        last = False
+        while not last:
+            entries = [await self.outbox.get()]
+            if entries[0] is not None:
+                await asyncio.sleep(WRITE_EVERY_S)
+            while not self.outbox.empty():
+                entries.append(self.outbox.get_nowait())
+            last = None in entries
+            batch = [entry for entry in entries if entry is not None]
+            if not batch:
+                continue
+            await self._in_thread(
+                self.run.add_ratings,
+                [entry.rating for entry in batch if entry.rating],
+                [entry.attempt for entry in batch if entry.attempt],
+                self.rater.name,
+            )
+            for entry in batch:
+                if entry.rating:
+                    self.tally.done += 1
+                    self.tally.reused += entry.reused
+                    self.tally.statuses[entry.rating.status] += 1
+            self.progress(self.tally)
+
+
+def read_rating(rubric: Rubric, rater: str, request: Request, reply: Reply) -> Rating:
+    """Return the rating that a reply amounts to under the rubric."""
+    read = read_reply(rubric, reply)
+    expected, unassigned = None, None
+    if read.status == "ok" and "score_token" in reply.details:
+        expected, unassigned = expected_score(reply.details["score_token"], rubric.scores)
+    told = read.rationale if read.status == "ok" else read.problem
+    return Rating(
+        item=request.item,
+        rubric=rubric.id,
+        rubric_digest=rubric.digest,
+        rater=rater,
+        repeat=request.repeat,
+        status=read.status,
+        score=read.score,
+        description=None if read.description is None else storable(read.description),
+        rationale=None if told is None else storable(told),
+        expected_score=expected,
+        unassigned_mass=unassigned,
+        call_key=request.key,
+    )

@@ -1,0 +1,486 @@
+"""Files from elsewhere → units and contexts of a run, so that they can be rated with no model.
+
+What a file does not say is decided here, the same way for every form: which contexts explain and
+which score, what each was drawn for, and where contexts come from in which a unit is silent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from autointerp import exchange
+from autointerp.errors import BadInput, ExchangeError, RunMismatch
+from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
+from autointerp.extensions import addition, names_in
+from autointerp.records import Context, Draw, Outcome, Split, Unit, UnitSummary
+from autointerp.settings import HarvestSettings, RunSettings, SampleSettings, SubjectSettings
+from autointerp.store.run import IMPORTED, RUNS, Run, context_row, now, open_run, unit_row
+from autointerp.units import sources as sources_folder
+from autointerp.units.passes import SPLITS
+from autointerp.units.reservoirs import interval_of
+from autointerp.units.sample import random_order
+
+INTERVALS, TOP = HarvestSettings().intervals, HarvestSettings().top
+BORROWED_NOTE = "silent contexts are other units', assumed silent"
+BORROWED = 20  # contexts of other units, a unit and split, where a file has no silent ones
+POOL = 4096  # that they are drawn from
+ROWS = 5_000  # written at once
+NUMBERED = re.compile(r"(\d{1,9})([-+]?)")
+
+
+@dataclass
+class ImportCounts:
+    """What an import brought; `units` by source and outcome. `known` if it was there before."""
+
+    form: str
+    units: Counter[tuple[str, str]] = field(default_factory=Counter)
+    contexts: int = 0
+    borrowed_for: int = 0
+    known: bool = False
+
+
+def forms() -> list[str]:
+    """Return the names of the forms in which units come in."""
+    return [name for name in names_in(exchange) if hasattr(_form(name), "recognises")]
+
+
+def _form(name: str) -> ModuleType:
+    return addition(exchange, "format", name)
+
+
+def recognised(path: Path) -> str:
+    """Return the form of a file or folder.
+
+    Raises ExchangeError if it is of none of them, naming those there are.
+    """
+    found = [name for name in forms() if _form(name).recognises(path)]
+    if len(found) != 1:
+        raise ExchangeError(
+            f"{path} is {'of several forms' if found else 'of no form'} that can be imported "
+            f"({', '.join(found or forms())}); say which it is with --format"
+        )
+    return found[0]
+
+
+def import_units(
+    path: Path,
+    run_name: str,
+    form: str = "",
+    options: ImportOptions | None = None,
+    runs: Path = RUNS,
+) -> ImportCounts:
+    """Put the units of a file into a run, made if it is not there; whole or not at all.
+
+    The same file again does nothing. Another file adds its units. Raises ExchangeError if the file
+    is not of its form, RunMismatch if the run is not an imported one or holds one of the units.
+    """
+    options = options or ImportOptions()
+    if not path.exists():
+        raise ExchangeError(f"no file or folder {path}")
+    if form and form not in forms():
+        addition(exchange, "format", form)  # says what there is
+        raise BadInput(f"--format {form} is one to export to; known: {', '.join(forms())}")
+    form = form or recognised(path)
+    folder = runs / run_name
+    made = not (folder / "run.toml").exists()
+    if not made:
+        _check_imported(run_name, runs)
+    with open_run(run_name, _settings(options.seed), folder=runs) as run:
+        try:
+            return _import(run, path, form, options)
+        except BaseException:
+            if made:  # a file that is refused leaves nothing behind
+                run.close()
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+def _settings(seed: int) -> RunSettings:
+    """Return the settings of an imported run: no subject, no density filter."""
+    return RunSettings(
+        subject=SubjectSettings(model=IMPORTED, site=IMPORTED),
+        sample=SampleSettings(min_density=0.0),
+        seed=seed,
+    )
+
+
+def _check_imported(name: str, runs: Path) -> None:
+    with open_run(name, folder=runs, read_only=True) as run:
+        if not run.is_imported:
+            raise RunMismatch(
+                f"run '{name}' holds units of subject '{run.settings.subject.model}'; "
+                "import into another --run"
+            )
+
+
+def _import(run: Run, path: Path, form: str, options: ImportOptions) -> ImportCounts:
+    identity = _digest(path, form, options)
+    if run.rows("SELECT 1 FROM imported WHERE digest = ?", [identity]):
+        return ImportCounts(form, known=True)
+    arrival = _Arrival(run, path, options)
+    with run.transaction():
+        for unit in _read(path, form, options):
+            arrival.add(unit)
+        arrival.finish()
+        counts = arrival.counts
+        notes = [*_form(form).NOTES, *arrival.notes()]
+        run.insert(
+            "imported",
+            [
+                {
+                    "digest": identity,
+                    "file": str(path.resolve()),
+                    "sha256": _sha256(path),
+                    "form": form,
+                    "options": json.dumps(_said(options)),
+                    "units": arrival.unit_count,
+                    "contexts": counts.contexts,
+                    "notes": notes,
+                    "made_at": now(),
+                }
+            ],
+        )
+    counts.form = form
+    run.log("imported", file=str(path), form=form, units=arrival.unit_count)
+    return counts
+
+
+def _read(path: Path, form: str, options: ImportOptions) -> Iterator[ForeignUnit]:
+    try:
+        yield from _form(form).read(path, options)
+    except OSError as error:  # of the file, not of the run that is written meanwhile
+        raise ExchangeError(f"cannot read {path} ({error.strerror or error})") from None
+
+
+def _said(options: ImportOptions) -> dict[str, object]:
+    return {
+        "source": options.source,
+        "tokenizer": _sha256(options.tokenizer) if options.tokenizer else "",
+        "each_side": options.each_side,
+        "explain_share": options.explain_share,
+    }
+
+
+def _digest(path: Path, form: str, options: ImportOptions) -> str:
+    """Return the sha256 of all that decides what an import brings."""
+    content = json.dumps([_sha256(path), form, _said(options)])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    """Return the sha256 of a file's bytes; of a folder, of its files' names and bytes."""
+    if not path.exists():
+        raise ExchangeError(f"no file or folder {path}")
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    found = hashlib.sha256()
+    for file_path in sorted(one for one in path.rglob("*") if one.is_file()):
+        found.update(f"{file_path.relative_to(path)}\n{_sha256(file_path)}\n".encode())
+    return found.hexdigest()
+
+
+# ------------------------------------------------------------------------------------ units
+
+
+@dataclass
+class _Pending:
+    """A unit whose contexts are written, but whose number in its source may not be known yet."""
+
+    unit_id: int
+    name: str
+    summary: UnitSummary
+
+
+class _Arrival:
+    """Units on their way into the run: contexts are written as they come, units at the end."""
+
+    def __init__(self, run: Run, path: Path, options: ImportOptions) -> None:
+        self.run = run
+        self.path = path
+        self.seed = options.seed
+        self.explain_share = options.explain_share
+        self.first_unit = run.next_id("unit", "unit_id")
+        self.first_context = run.next_id("context", "context_id")
+        self.document = run.next_id("context", "document")
+        self.unit_count = 0
+        self.counts = ImportCounts("")
+        self.waiting: list[dict[str, object]] = []
+        self.sources: dict[str, list[_Pending]] = {}
+        self.lacking: list[tuple[int, Split, set[int]]] = []
+
+    def add(self, unit: ForeignUnit) -> None:
+        """Write a unit's contexts, and keep the unit."""
+        if not unit.source.strip() or not unit.source.isprintable() or not unit.name.strip():
+            raise ExchangeError(
+                f"{self.path}: unit '{unit.name}' of source '{unit.source}'; both need a name"
+            )
+        unit_id = self.first_unit + self.unit_count
+        peak = max((max(c.activations) for c in unit.contexts), default=0.0)
+        outcome: Outcome = "eligible" if peak > 0 else "dead"
+        peak = max(peak, unit.peak or 0.0)
+        summary = UnitSummary(
+            Unit(unit.source, 0),
+            density=unit.density,
+            tokens=unit.tokens,
+            peak=peak,
+            order=0,
+            outcome=outcome,
+            note=unit.note,
+        )
+        self.sources.setdefault(unit.source, []).append(_Pending(unit_id, unit.name, summary))
+        self.unit_count += 1
+        self.counts.units[unit.source, outcome] += 1
+        if outcome == "eligible":
+            contexts = self._decided(unit, peak)
+            self._write(unit_id, contexts)
+            documents = {context.document for context in contexts}
+            # Where draws are told, random ones were drawn, and that none is silent is a fact.
+            for split in () if any(c.draw for c in unit.contexts) else SPLITS:
+                if not any(c.split == split and c.silent for c in contexts):
+                    self.lacking.append((unit_id, split, documents))
+
+    def _decided(self, unit: ForeignUnit, peak: float) -> list[Context]:
+        """Return the unit's contexts with split, draw, interval and place.
+
+        Raises ExchangeError if a document is in both splits.
+        """
+        splits = assigned_splits(unit.contexts, self.explain_share)
+        draws = assigned_draws(unit.contexts, splits)
+        made = []
+        where: dict[int, Split] = {}
+        for foreign, split, draw in zip(unit.contexts, splits, draws, strict=True):
+            focus = foreign.focus or 0
+            activation = foreign.activations[focus]
+            interval = foreign.interval
+            if interval is None and activation > 0:
+                values = np.array([activation], dtype=np.float32)
+                interval = 1 + int(interval_of(values, np.array(peak), INTERVALS)[0])
+            if foreign.place is None:
+                document, position = self.document, focus
+                self.document += 1
+            else:
+                document, position = foreign.place
+            if where.setdefault(document, split) != split:
+                raise ExchangeError(
+                    f"{self.path}: unit '{unit.name}' of source '{unit.source}' has document "
+                    f"{document} both to explain and to score"
+                )
+            made.append(
+                Context(
+                    foreign.tokens,
+                    foreign.activations,
+                    focus,
+                    draw,
+                    interval if activation > 0 else None,
+                    split,
+                    not any(foreign.activations),
+                    document,
+                    position,
+                )
+            )
+        return made
+
+    def _write(self, unit_id: int, contexts: Sequence[Context]) -> None:
+        for context in contexts:
+            number = self.first_context + self.counts.contexts
+            self.waiting.append(context_row(number, unit_id, context))
+            self.counts.contexts += 1
+        if len(self.waiting) >= ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        self.run.insert("context", self.waiting)
+        self.waiting = []
+
+    def finish(self) -> None:
+        """Lend silent contexts to units that have none, and write the units."""
+        self._flush()
+        borrowers = set(self._borrow())
+        self._flush()
+        self.counts.borrowed_for = len(borrowers)
+        for source, pending in self.sources.items():
+            before = self.run.rows(
+                "SELECT count(*), coalesce(max(idx), -1) FROM unit WHERE source = ?", [source]
+            )[0]
+            units = _numbered(self.path, source, pending, int(before[1]) + 1)
+            self._check_new(source, units)
+            order = random_order(self.seed, source, len(pending))
+            rows = []
+            for place, (one, unit, named) in enumerate(zip(pending, *units, strict=True)):
+                parts = [one.summary.note, named]
+                if one.unit_id in borrowers and BORROWED_NOTE not in one.summary.note:
+                    parts.append(BORROWED_NOTE)
+                summary = replace(
+                    one.summary,
+                    unit=unit,
+                    order=int(before[0]) + int(order[place]),
+                    note="; ".join(filter(None, parts)),
+                )
+                rows.append(unit_row(one.unit_id, summary))
+            for begin in range(0, len(rows), ROWS):
+                self.run.insert("unit", rows[begin : begin + ROWS])
+            self.run.replace_source(source, int(before[0]) + len(pending), _is_control(source))
+
+    def _check_new(self, source: str, units: tuple[list[Unit], list[str]]) -> None:
+        held = {
+            Unit(source, index, sign)
+            for index, sign in self.run.rows(
+                "SELECT idx, sign FROM unit WHERE source = ?", [source]
+            )
+        }
+        both = held.intersection(units[0])
+        if both:
+            raise RunMismatch(
+                f"{self.path}: run '{self.run.name}' holds {min(both)} already, from another "
+                "file; import into another --run, or under another --source"
+            )
+
+    def _borrow(self) -> Iterator[int]:
+        """Write contexts of other units, silent as is assumed, where a unit has none of its own.
+
+        Yields the units that were lent some.
+        """
+        if not self.lacking:
+            return
+        rng = np.random.default_rng([self.seed, 0x6C656E64])
+        pools = {split: self._pool(split, rng) for split in SPLITS}
+        for unit_id, split, documents in self.lacking:
+            pool = pools[split]
+            lent: list[Context] = []
+            for at in rng.permutation(len(pool)):
+                donor, context = pool[int(at)]
+                if donor != unit_id and context.document not in documents:
+                    lent.append(context)
+                if len(lent) == BORROWED:
+                    break
+            self._write(unit_id, lent)
+            if lent:
+                yield unit_id
+
+    def _pool(self, split: Split, rng: np.random.Generator) -> list[tuple[int, Context]]:
+        """Return firing contexts of the import with their units, made silent."""
+        ids = self.run.frame(
+            "SELECT context_id FROM context WHERE context_id >= ? AND split = ? AND NOT silent"
+            " ORDER BY context_id",
+            [self.first_context, split],
+        ).context_id.to_numpy()
+        chosen = np.sort(rng.choice(ids, min(POOL, len(ids)), replace=False))
+        return [
+            (
+                unit_id,
+                Context(
+                    tuple(tokens),
+                    (0.0,) * len(tokens),
+                    focus,
+                    "random",
+                    None,
+                    split,
+                    True,
+                    document,
+                    position,
+                ),
+            )
+            for unit_id, tokens, focus, document, position in self.run.rows(
+                "SELECT unit_id, tokens, focus, document, position FROM context"
+                " WHERE context_id IN (SELECT unnest(?::BIGINT[])) ORDER BY context_id",
+                [chosen.tolist()],
+            )
+        ]
+
+    def notes(self) -> list[str]:
+        """Return what the report is to say of this import, beside the form's own notes."""
+        notes = []
+        if self.counts.borrowed_for:
+            notes.append(
+                f"{self.counts.borrowed_for:,} of {self.unit_count:,} units came without silent "
+                f"contexts: up to {BORROWED} contexts of other units stand in for them in each "
+                "split, and that the unit is silent there is assumed, not computed. Raters that "
+                "look at silent contexts rest on it; a context lent by a unit that fires on the "
+                "same things counts against both."
+            )
+        dead = sum(n for (_, outcome), n in self.counts.units.items() if outcome == "dead")
+        if dead:
+            notes.append(f"{dead:,} units fire in none of their contexts and cannot be rated.")
+        return notes
+
+
+def assigned_splits(contexts: Sequence[ForeignContext], explain_share: float = 0.5) -> list[Split]:
+    """Return the split of each context, by the file or in turn.
+
+    From the strongest on they go to `explain` and `score` in turn, so that both have the unit's
+    whole range; so do the silent ones. The same text is never in both.
+    """
+
+    def nth(place: int) -> Split:
+        before, after = (math.ceil(round(n * explain_share, 9)) for n in (place, place + 1))
+        return "explain" if after > before else "score"
+
+    told = [context.split for context in contexts if context.split]
+    if len(told) == len(contexts):
+        return told
+    texts: dict[tuple[str, ...], float] = {}
+    for context in contexts:
+        texts[context.tokens] = max(max(context.activations), texts.get(context.tokens, 0.0))
+    strongest_first = sorted(texts, key=lambda text: -texts[text])  # stable: ties in file order
+    firing = [text for text in strongest_first if texts[text] > 0]
+    silent = [text for text in strongest_first if texts[text] <= 0]
+    split_of_text: dict[tuple[str, ...], Split] = {
+        text: nth(place) for group in (firing, silent) for place, text in enumerate(group)
+    }
+    return [split_of_text[context.tokens] for context in contexts]
+
+
+def assigned_draws(contexts: Sequence[ForeignContext], splits: Sequence[Split]) -> list[Draw]:
+    """Return what each context counts as drawn for, by the file or by its activations.
+
+    In each split the strongest 20 are `top`, the rest `interval`, the silent ones `random`.
+    """
+    draws: list[Draw] = ["random"] * len(contexts)
+    for split in SPLITS:
+        firing = [
+            place
+            for place, context in enumerate(contexts)
+            if splits[place] == split and any(context.activations)
+        ]
+        firing.sort(key=lambda place: -contexts[place].activations[contexts[place].focus or 0])
+        for rank, place in enumerate(firing):
+            draws[place] = "top" if rank < TOP else "interval"
+    return [context.draw or draw for context, draw in zip(contexts, draws, strict=True)]
+
+
+def _numbered(
+    path: Path, source: str, pending: Sequence[_Pending], next_index: int
+) -> tuple[list[Unit], list[str]]:
+    """Return the units with their numbers, and what is to be noted of their names.
+
+    Where every name of the source is a number, that is the unit's; else they are counted in the
+    order of the file. Raises ExchangeError if two units have one number.
+    """
+    found = [NUMBERED.fullmatch(one.name.removeprefix(f"{source}/")) for one in pending]
+    if not all(found):
+        units = [Unit(source, next_index + place) for place in range(len(pending))]
+        return units, [f"called '{one.name}'" for one in pending]
+    units = [Unit(source, int(name[1]), -1 if name[2] == "-" else 1) for name in found if name]
+    if len(set(units)) < len(units):
+        twice = next(unit for unit, times in Counter(units).items() if times > 1)
+        raise ExchangeError(f"{path}: unit {twice} is there under two names")
+    return units, [""] * len(units)
+
+
+def _is_control(source: str) -> bool:
+    """Whether a source bears the name of one of the controls."""
+    return source in names_in(sources_folder) and bool(
+        addition(sources_folder, "source", source).IS_CONTROL
+    )

@@ -1,0 +1,281 @@
+"""Ratings + key → estimates: which source is scored higher, by how much, and how sure are we?
+
+This is the only room beside `blinding` that opens the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from autointerp.errors import RubricError, TooFewRatings
+from autointerp.findings.groups import PRIMARY, Judgement, Scale, make_contrasts, make_groups
+from autointerp.questions.rubric import list_rubrics, rubric_from
+from autointerp.stats.bootstrap import bootstrap_superiority
+from autointerp.stats.results import Statistic
+from autointerp.stats.superiority import holm
+from autointerp.store.run import Run
+
+ALL_RATERS = "all raters"
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """P(superiority) of a pair over all raters of a rubric, units and raters resampled."""
+
+    rubric: str
+    raters: tuple[str, ...]
+    first: str
+    second: str
+    superiority: Statistic
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that a run's ratings say.
+
+    Attributes:
+        about: The run's run.toml.
+        units: One row a unit: unit_id, source, idx, sign, density, tokens, peak, outcome, note,
+            interval_tokens, token (at the peak of most strongest contexts, with its share),
+            single_token.
+        scores: One row a unit, rubric and rater: score (mean of repeats, NaN without one),
+            repeats, ok, outcome (`ok` or what became of it), description (the first given).
+        plans: One row a unit that `plan-humans` drew: unit_id, rubric_digest, plan, rater (the
+            judge), stratum (by the judge's score), stratum_size.
+    """
+
+    run: str
+    about: dict[str, Any]
+    judgements: tuple[Judgement, ...]
+    pooled: tuple[Pooled, ...]
+    units: pd.DataFrame
+    scores: pd.DataFrame
+    plans: pd.DataFrame
+
+    @property
+    def provenance(self) -> str:
+        """Where ratings came from that autointerp did not take itself; empty for its own."""
+        return str(self.about.get("provenance", {}).get("note", ""))
+
+    @property
+    def declared(self) -> bool:
+        """Whether run.toml named the primary test before anything was rated."""
+        return bool(self.about["analysis"].get("declared_before_rating", True))
+
+
+def compare(run: Run, level: float = 0.95) -> Comparison:
+    """Return what the ratings of a run say; nothing is written.
+
+    Without judgements where no unit was rated, but units were described or descriptions tried.
+    Raises TooFewRatings if there is nothing of either.
+    """
+    _open_key(run)
+    scores = run.frame("SELECT * FROM unit_score ORDER BY rubric, rubric_digest, rater, unit_id")
+    if scores.empty and not run.rows("SELECT 1 FROM rating LIMIT 1"):
+        raise TooFewRatings(f"run '{run.name}' has no ratings; `autointerp rate` makes some")
+    units = _units(run)
+    statuses = run.frame(
+        "SELECT rubric_digest, rater, status, count(*) AS n FROM rated GROUP BY ALL"
+    )
+    scales = _scales(run)
+    llm_raters = run.llm_raters()
+    seed = run.settings.seed
+    judgements = []
+    for (rubric, digest, rater), part in scores.groupby(["rubric", "rubric_digest", "rater"]):
+        scale = scales.get(digest) or _observed_scale(part)
+        mine = statuses[(statuses.rubric_digest == digest) & (statuses.rater == rater)]
+        rng = np.random.default_rng([seed, *rater.encode(), *digest.encode()])
+        groups = dict(make_groups(part, units, scale, rng, level))
+        repeated = bool((part.ok > 1).any())
+        judgements.append(
+            Judgement(
+                run=run.name,
+                rubric=rubric,
+                rubric_digest=digest,
+                rater=rater,
+                is_llm=llm_raters.get(rater),
+                scale=scale,
+                repeats=int(part.repeats.max()),
+                statuses={row.status: int(row.n) for row in mine.itertuples()},
+                groups=groups,
+                contrasts=tuple(make_contrasts(groups, scale, rng, repeated, level)),
+            )
+        )
+    return Comparison(
+        run=run.name,
+        about=run.about,
+        judgements=tuple(_adjusted(judgements)),
+        pooled=tuple(_pooled(scores, units, np.random.default_rng([seed, 1]), level)),
+        units=units,
+        scores=scores,
+        plans=run.frame(
+            "SELECT k.unit_id, p.rubric_digest, p.plan, p.rater, p.score AS stratum,"
+            " p.stratum_size FROM human_plan p JOIN key k USING (item_id) ORDER BY plan, unit_id"
+        ),
+    )
+
+
+# ------------------------------------------------------------------------------ the key
+
+
+def _open_key(run: Run) -> None:
+    """Put ratings and contexts beside their units, for the rest of the run's connection.
+
+    Tables `rated` and `unit_score`; views `said` (ratings whole) and `shown` (contexts seen).
+    """
+    run.connection.execute(
+        "CREATE OR REPLACE TEMP VIEW shown AS"
+        " SELECT unit_id, unnest(contexts) AS context_id FROM key"
+        " UNION SELECT unit_id, unnest(contexts) FROM explanation"
+    )
+    run.connection.execute(
+        "CREATE OR REPLACE TEMP VIEW said AS"
+        " SELECT k.unit_id, r.* FROM current_rating r JOIN key k USING (item_id)"
+    )
+    run.connection.execute(
+        "CREATE OR REPLACE TEMP TABLE rated AS"
+        " SELECT k.unit_id, r.rubric, r.rubric_digest, r.rater, r.repeat, r.status, r.score,"
+        " r.description"
+        " FROM current_rating r JOIN key k USING (item_id)"
+    )
+    run.connection.execute(
+        "CREATE OR REPLACE TEMP TABLE unit_score AS"
+        " SELECT unit_id, rubric, rubric_digest, rater, avg(score)::DOUBLE AS score,"
+        " count(*)::INTEGER AS repeats, count(score)::INTEGER AS ok,"
+        " CASE WHEN count(score) > 0 THEN 'ok' ELSE arg_max(status, repeat) END AS outcome,"
+        " arg_min(description, repeat) AS description"
+        " FROM rated GROUP BY unit_id, rubric, rubric_digest, rater"
+    )
+
+
+def _units(run: Run) -> pd.DataFrame:
+    """Return the units of the run, indexed by unit_id, with the token of their peaks.
+
+    A unit is explained by a single token where the same one, case and spaces round it aside,
+    stands at the peak of all of its strongest contexts, 20 of them if so many are stored
+    (SEEDS §2).
+    """
+    return run.frame(
+        "WITH strongest AS ("
+        "  SELECT unit_id, coalesce(nullif(lower(trim(tokens[focus + 1])), ''), tokens[focus + 1])"
+        "    AS token, row_number() OVER ("
+        "    PARTITION BY unit_id ORDER BY activations[focus + 1] DESC, context_id) AS place"
+        "  FROM context WHERE draw = 'top'"
+        "), told AS ("
+        "  SELECT unit_id, token, count(*) AS times FROM strongest WHERE place <= 20 GROUP BY ALL"
+        "), peak_token AS ("
+        "  SELECT unit_id, arg_max(token, (times, token)) AS token,"
+        "    max(times) / sum(times) AS token_share FROM told GROUP BY unit_id"
+        ") SELECT u.unit_id, u.source, s.is_control, u.idx, u.sign, u.ord, u.outcome, u.density,"
+        " u.tokens, u.peak, u.interval_tokens, u.note, p.token, p.token_share,"
+        " (p.token_share = 1)::DOUBLE AS single_token"
+        " FROM unit u JOIN source s USING (source) LEFT JOIN peak_token p USING (unit_id)"
+        " ORDER BY u.unit_id"
+    ).set_index("unit_id", drop=False)
+
+
+def _scales(run: Run) -> dict[str, Scale]:
+    """Return the scale of each rubric that the run holds or that is shipped, by digest."""
+    try:
+        known = list_rubrics()
+    except RubricError:
+        known = []
+    known += map(rubric_from, run.rubric_contents().values())
+    return {rubric.digest: Scale(rubric.scale, rubric) for rubric in known}
+
+
+def _observed_scale(scores: pd.DataFrame) -> Scale:
+    seen = scores.score.dropna()
+    low, high = (int(np.floor(seen.min())), int(np.ceil(seen.max()))) if len(seen) else (0, 1)
+    return Scale(tuple((score, "") for score in range(low, max(high, low + 1) + 1)), None)
+
+
+# ------------------------------------------------------------------------------ the run
+
+
+def _adjusted(judgements: Sequence[Judgement]) -> Iterator[Judgement]:
+    """Put in Holm's p-values: the primary tests of the run are one family, the others another."""
+    p_values: dict[bool, dict[tuple[int, str, str], float | None]] = {True: {}, False: {}}
+    for place, judgement in enumerate(judgements):
+        for one in judgement.contrasts:
+            p_values[one.primary][place, one.first, one.second] = one.brunner_munzel.p_value
+    adjusted = {primary: holm(family) for primary, family in p_values.items()}
+    for place, judgement in enumerate(judgements):
+        yield replace(
+            judgement,
+            contrasts=tuple(
+                replace(one, holm_p=adjusted[one.primary][place, one.first, one.second])
+                for one in judgement.contrasts
+            ),
+        )
+
+
+def _pooled(
+    scores: pd.DataFrame, units: pd.DataFrame, rng: np.random.Generator, level: float
+) -> Iterator[Pooled]:
+    """Yield the primary pair over all raters of a rubric who rated both sources."""
+    for (rubric, _), part in scores.groupby(["rubric", "rubric_digest"]):
+        table = part.pivot(index="unit_id", columns="rater", values="score")
+        source = units.source.loc[table.index]
+        first, second = (table[source == name] for name in PRIMARY)
+        raters = [r for r in table if first[r].notna().any() and second[r].notna().any()]
+        if len(raters) < 2:
+            continue
+        one, other = (group[raters].dropna(how="all").to_numpy() for group in (first, second))
+        resamples = 2_000 if max(len(one), len(other)) <= 2_000 else 200
+        found = bootstrap_superiority(
+            one, other, rng, raters_too=True, resamples=resamples, level=level
+        )
+        yield Pooled(rubric, tuple(raters), *PRIMARY, found)
+
+
+# ------------------------------------------------------------------------------ storage
+
+
+def estimate_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return the estimates as rows of the table `estimate`."""
+    rows = []
+
+    def add(
+        name: str, groups: Sequence[str], rubric: str, rater: str, found: Statistic | None
+    ) -> None:
+        if found is not None:
+            rows.append(
+                {
+                    "name": name,
+                    "groups": list(groups),
+                    "rubric": rubric,
+                    "rater": rater,
+                    "value": found.value,
+                    "low": found.low,
+                    "high": found.high,
+                    "level": found.level,
+                    "n": list(found.n),
+                    "method": found.method,
+                    "note": found.note,
+                }
+            )
+
+    for one in comparison.judgements:
+        for group in one.groups.values():
+            add("mean", [group.source], one.rubric, one.rater, group.mean)
+            add("median", [group.source], one.rubric, one.rater, group.median)
+        for contrast in one.contrasts:
+            pair = (contrast.first, contrast.second)
+            add("p_superiority", pair, one.rubric, one.rater, contrast.superiority)
+            add("cliffs_delta", pair, one.rubric, one.rater, contrast.delta)
+            add("mean_difference", pair, one.rubric, one.rater, contrast.difference)
+            matched = contrast.matched.superiority if contrast.matched else None
+            add("p_superiority_matched", pair, one.rubric, one.rater, matched)
+            add(
+                "p_superiority_several_tokens", pair, one.rubric, one.rater, contrast.several_tokens
+            )
+    for pooled in comparison.pooled:
+        pair = (pooled.first, pooled.second)
+        add("p_superiority", pair, pooled.rubric, ALL_RATERS, pooled.superiority)
+    return rows

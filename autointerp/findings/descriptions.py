@@ -1,0 +1,322 @@
+"""What descriptions are worth, by source: unit scores and context ratings → figures.
+
+The unit is what is counted: contexts are averaged within a unit before anything else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from autointerp.findings.groups import in_order
+from autointerp.questions.score import UnitScore
+from autointerp.questions.specificity import ContextRating
+from autointerp.stats.means import mean
+from autointerp.stats.results import Floats, Statistic
+from autointerp.stats.superiority import superiority
+
+CHANCE, TOLERANCE = 0.5, 0.05
+CONTROL_COLUMNS = ("other", "silent")
+LEVEL = 0.95
+FLOOR = "shuffled"  # the control of which nothing true can be said
+
+
+@dataclass(frozen=True)
+class Credit:
+    """One source under one scorer.
+
+    Attributes:
+        scored: Mean over the units that have a score.
+        with_unknown: The same with units that the explainer called Unknown at chance.
+        permuted: Mean over the units that were tried with another's description.
+        outcomes: Units without a score, by why.
+        statuses: Of the calls, permuted ones included.
+        questions, answered: Contexts asked about, and those that an answer came for.
+        more: Means of the further figures.
+    """
+
+    source: str
+    is_control: bool
+    values: Floats
+    scored: Statistic
+    with_unknown: Statistic
+    permuted: Statistic
+    outcomes: dict[str, int]
+    statuses: dict[str, int]
+    questions: int
+    answered: int
+    more: dict[str, float]
+
+    @property
+    def is_at_chance(self) -> bool | None:
+        """Whether the permuted control is compatible with chance; None without one."""
+        return at_chance(self.permuted)
+
+
+def at_chance(found: Statistic) -> bool | None:
+    """Return whether a mean is compatible with 0.5 ± 0.05; None without one.
+
+    It is not if the whole interval lies outside.
+    """
+    if found.value is None:
+        return None
+    low = found.value if found.low is None else found.low
+    high = found.value if found.high is None else found.high
+    return low <= CHANCE + TOLERANCE and high >= CHANCE - TOLERANCE
+
+
+@dataclass(frozen=True)
+class ScorerResult:
+    """One scorer, answered by one rater, about one explainer's descriptions.
+
+    Attributes:
+        explainer: None for a scorer that needs no description.
+        contrast: P(features > neurons) in the score; None if one is missing.
+    """
+
+    scorer: str
+    explainer: str | None
+    rater: str
+    design: str
+    credits: dict[str, Credit]
+    contrast: Statistic | None
+
+    @property
+    def broken(self) -> list[str]:
+        """Sources in which the permuted control is not at chance."""
+        return [name for name, one in self.credits.items() if one.is_at_chance is False]
+
+    @property
+    def noise(self) -> Statistic | None:
+        """The score of units that fire with no regard to the text, if it is not at chance."""
+        credit = self.credits.get(FLOOR)
+        if credit is None or not credit.is_control or at_chance(credit.scored) is not False:
+            return None
+        return credit.scored
+
+
+def scorer_results(scores: Sequence[UnitScore]) -> list[ScorerResult]:
+    """Return the results, one for each scorer, explainer, rater and design."""
+    groups: dict[tuple[str, str | None, str, str], list[UnitScore]] = {}
+    for one in scores:
+        groups.setdefault((one.scorer, one.explainer, one.rater, one.design), []).append(one)
+    results = []
+    for (name, explainer, rater, design), mine in groups.items():
+        controls = {one.source: one.is_control for one in mine}
+        credit = {
+            source: _credit(source, controls[source], [o for o in mine if o.source == source])
+            for source in in_order(controls)
+        }
+        pair = [credit[s].values for s in ("features", "neurons") if s in credit]
+        both = len(pair) == 2 and min(map(len, pair)) >= 2
+        contrast = superiority(pair[0], pair[1]) if both else None
+        results.append(ScorerResult(name, explainer, rater, design, credit, contrast))
+    return results
+
+
+def _credit(source: str, is_control: bool, scores: list[UnitScore]) -> Credit:
+    own = [one for one in scores if not one.permuted]
+    values = [one.score for one in own if one.score is not None]
+    outcomes = Counter(one.outcome for one in own if one.score is None)
+    statuses: Counter[str] = Counter()
+    for one in scores:
+        statuses.update(one.statuses)
+    names = list(dict.fromkeys(name for one in own for name in one.more))
+    return Credit(
+        source=source,
+        is_control=is_control,
+        values=np.array(values, dtype=np.float64),
+        scored=_mean(values, "no unit has a score"),
+        with_unknown=_mean(values + [CHANCE] * outcomes["unknown"], "no unit has a score"),
+        permuted=_mean(
+            [one.score for one in scores if one.permuted and one.score is not None],
+            "no unit was tried with another's description",
+        ),
+        outcomes=dict(sorted(outcomes.items())),
+        statuses=dict(sorted(statuses.items())),
+        questions=sum(one.questions for one in scores),
+        answered=sum(one.answered for one in scores),
+        more={
+            name: float(np.mean([one.more[name] for one in own if name in one.more]))
+            for name in names
+        },
+    )
+
+
+def _mean(
+    values: Sequence[float], otherwise: str, ends: tuple[float, float] = (0.0, 1.0)
+) -> Statistic:
+    """Return the mean; its interval, which knows no scale, ends where the scale does."""
+    if not values:
+        return Statistic(None, None, None, (0,), "", LEVEL, otherwise)
+    found = mean(values, LEVEL)
+    if found.low is None or found.high is None:
+        return found
+    return replace(found, low=max(ends[0], found.low), high=min(ends[1], found.high))
+
+
+# ------------------------------------------------------------------------------ specificity
+
+
+@dataclass(frozen=True)
+class Specificity:
+    """One source's ratings of contexts against descriptions.
+
+    Attributes:
+        shares: Column (`other`, `silent`, or an interval) → share of each level, every unit
+            alike; columns without ratings are missing.
+        counts: Column → contexts with a score.
+        plain: Mean score where the unit fires, all intervals alike.
+        weighted: The same, each interval weighing as many tokens as fall into it.
+        silent, other: Mean score of the two controls.
+        statuses: Of all ratings.
+        not_silent: Units that have no silent context to rate.
+    """
+
+    source: str
+    is_control: bool
+    units: int
+    shares: dict[str | int, Floats]
+    counts: dict[str | int, int]
+    plain: Statistic
+    weighted: Statistic
+    silent: Statistic
+    other: Statistic
+    statuses: dict[str, int]
+    not_silent: int
+
+
+@dataclass(frozen=True)
+class SpecificityResult:
+    """One rater's ratings of one explainer's descriptions under one rubric.
+
+    Attributes:
+        levels: The scores there are, ascending.
+        intervals: How many there are.
+    """
+
+    rubric: str
+    rubric_digest: str
+    explainer: str
+    rater: str
+    levels: tuple[int, ...]
+    intervals: int
+    sources: dict[str, Specificity]
+
+
+def specificity_results(
+    ratings: Sequence[ContextRating],
+    interval_tokens: dict[int, tuple[float, ...]],
+    scales: dict[str, tuple[int, ...]],
+) -> list[SpecificityResult]:
+    """Return the results, one for each rubric, explainer and rater.
+
+    `interval_tokens`: of each unit. `scales`: the levels of a rubric, by digest; where it is not
+    there, those that were given.
+    """
+    groups: dict[tuple[str, str, str, str], list[ContextRating]] = {}
+    for one in ratings:
+        key = (one.rubric, one.rubric_digest, one.explainer, one.rater)
+        groups.setdefault(key, []).append(one)
+    results = []
+    for (rubric, digest, explainer, rater), mine in groups.items():
+        given = sorted({one.score for one in mine if one.score is not None})
+        levels = scales.get(digest) or tuple(given)
+        controls = {one.source: one.is_control for one in mine}
+        sources = {
+            source: _specificity(
+                source,
+                controls[source],
+                [one for one in mine if one.source == source],
+                levels,
+                interval_tokens,
+            )
+            for source in in_order(controls)
+        }
+        many = max(len(interval_tokens.get(one.unit_id, ())) for one in mine)
+        results.append(SpecificityResult(rubric, digest, explainer, rater, levels, many, sources))
+    return results
+
+
+def _specificity(
+    source: str,
+    is_control: bool,
+    ratings: list[ContextRating],
+    levels: tuple[int, ...],
+    interval_tokens: dict[int, tuple[float, ...]],
+) -> Specificity:
+    units: dict[int, dict[str | int, list[int]]] = {}
+    for one in ratings:
+        columns = units.setdefault(one.unit_id, {})
+        if one.score is not None:
+            columns.setdefault(_column(one), []).append(one.score)
+    shares: dict[str | int, Floats] = {}
+    counts: dict[str | int, int] = {}
+    for column in _sorted({column for columns in units.values() for column in columns}):
+        each = [np.array(columns[column]) for columns in units.values() if column in columns]
+        shares[column] = np.mean(
+            [[(scores == level).mean() for level in levels] for scores in each], axis=0
+        )
+        counts[column] = sum(map(len, each))
+    ends = (levels[0], levels[-1]) if levels else (0, 0)
+    asked_silent = {one.unit_id for one in ratings if one.kind == "silent"}
+    return Specificity(
+        source,
+        is_control,
+        len(units),
+        shares,
+        counts,
+        plain=_over_units(units.values(), lambda c: _fired(c, None), ends),
+        weighted=_mean(
+            [
+                value
+                for unit, columns in units.items()
+                if (value := _fired(columns, interval_tokens.get(unit))) is not None
+            ],
+            "no context in which a unit fires has a score",
+            ends,
+        ),
+        silent=_over_units(units.values(), lambda c: _of(c, "silent"), ends),
+        other=_over_units(units.values(), lambda c: _of(c, "other"), ends),
+        statuses=dict(sorted(Counter(one.status for one in ratings).items())),
+        not_silent=len(set(units) - asked_silent),
+    )
+
+
+def _column(one: ContextRating) -> str | int:
+    return one.interval if one.kind == "firing" and one.interval is not None else one.kind
+
+
+def _sorted(columns: Iterable[str | int]) -> list[str | int]:
+    return sorted(
+        columns, key=lambda c: (isinstance(c, int), c if isinstance(c, int) else 0, str(c))
+    )
+
+
+def _fired(columns: dict[str | int, list[int]], tokens: Sequence[float] | None) -> float | None:
+    """Return the mean score over intervals, by their tokens if given; None without any.
+
+    Intervals of which no context has a score are left out.
+    """
+    intervals = [column for column in columns if isinstance(column, int)]
+    if not intervals:
+        return None
+    means = [float(np.mean(columns[interval])) for interval in intervals]
+    weights = [1.0 if tokens is None else tokens[interval - 1] for interval in intervals]
+    return float(np.average(means, weights=weights)) if sum(weights) > 0 else None
+
+
+def _of(columns: dict[str | int, list[int]], column: str) -> float | None:
+    return float(np.mean(columns[column])) if column in columns else None
+
+
+def _over_units(
+    units: Iterable[dict[str | int, list[int]]],
+    figure: Callable[[dict[str | int, list[int]]], float | None],
+    ends: tuple[float, float],
+) -> Statistic:
+    values = [value for columns in units if (value := figure(columns)) is not None]
+    return _mean(values, "no unit has such contexts with a score", ends)

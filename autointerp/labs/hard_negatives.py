@@ -1,0 +1,142 @@
+"""Hard negatives: texts that look as if a unit fired in them, where it is silent, as computed.
+
+Candidates are held-out contexts of the other units of the source. The subject reads the corpus
+once more, so that silence in them is known and not assumed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autointerp.records import Context
+from autointerp.store.run import Run
+from autointerp.subjects import Subject
+from autointerp.units.passes import site_batches
+from autointerp.units.reopen import numbers_again, sources_again, subject_again
+from autointerp.units.sources import Block, Source
+
+Mask = NDArray[np.bool_]
+
+PER_UNIT = 30  # contexts that a unit offers as candidates, and hard ones of each kind that it gets
+USUAL_TOKENS = 5  # a unit's commonest firing tokens
+
+
+@dataclass(frozen=True)
+class Firing:
+    """What units of a source do in candidates.
+
+    Attributes:
+        units: Of the columns.
+        candidates: Numbers of the contexts, of the rows; `owners` are the units they are of.
+        anywhere: [candidates, units] fires on some token of the context.
+        at_focus: [candidates, units] fires on the token for which it was drawn.
+    """
+
+    units: tuple[int, ...]
+    candidates: tuple[int, ...]
+    owners: NDArray[np.int64]
+    anywhere: Mask
+    at_focus: Mask
+
+
+def hard_contexts(run: Run, unit_ids: Sequence[int]) -> dict[int, dict[int, tuple[Context, str]]]:
+    """Return, by unit, contexts in which it is silent though they look otherwise, and why.
+
+    `same token`: one of its usual firing tokens stands there. `neighbour`: the unit that fires
+    most often together with it does, there. Raises RunMismatch if the subject is not the run's.
+    """
+    subject = subject_again(run, "--hard")
+    found: dict[int, dict[int, tuple[Context, str]]] = {}
+    for name, source, units in sources_again(run, subject, unit_ids):
+        firing = firing_in_candidates(run, subject, name, source, units)
+        found |= _chosen(run, firing)
+    return found
+
+
+def firing_in_candidates(
+    run: Run, subject: Subject, name: str, source: Source, units: Sequence[int]
+) -> Firing:
+    """Return where units fire in the held-out contexts of one another."""
+    settings = run.settings
+    rows = run.rows(
+        "SELECT context_id, unit_id, document, position, focus, len(tokens) FROM context"
+        " WHERE split = 'score' AND draw <> 'random'"
+        " AND unit_id IN (SELECT unnest(?::INTEGER[])) QUALIFY row_number()"
+        " OVER (PARTITION BY unit_id ORDER BY draw, context_id) <= ? ORDER BY context_id",
+        [list(units), PER_UNIT],
+    )
+    block: Block = source.block(numbers_again(run, name, source, units))
+    anywhere = np.zeros((len(rows), len(units)), dtype=bool)
+    at_focus = np.zeros_like(anywhere)
+    in_document: dict[int, list[int]] = {}
+    for place, row in enumerate(rows):
+        in_document.setdefault(row[2], []).append(place)
+    for batch, windows, position in site_batches(subject, settings.harvest, settings.seed):
+        wanted = [r for r, d in enumerate(windows.document.tolist()) if d in in_document]
+        if not wanted:
+            continue
+        fires = block(batch).cpu().numpy() > settings.harvest.fires
+        kept = batch.kept.cpu().numpy()
+        for r in wanted:
+            at = {int(p): t for t, p in enumerate(position[r]) if kept[r, t]}
+            for place in in_document[int(windows.document[r])]:
+                _, _, _, focus_position, focus, length = rows[place]
+                if focus_position not in at:
+                    continue
+                first = focus_position - focus
+                tokens = [at[p] for p in range(first, first + length) if p in at]
+                anywhere[place] |= fires[r, tokens].any(axis=0)
+                at_focus[place] |= fires[r, at[focus_position]]
+    return Firing(
+        tuple(units),
+        tuple(row[0] for row in rows),
+        np.array([row[1] for row in rows], dtype=np.int64),
+        anywhere,
+        at_focus,
+    )
+
+
+def _chosen(run: Run, firing: Firing) -> dict[int, dict[int, tuple[Context, str]]]:
+    contexts = run.contexts_numbered(firing.candidates)
+    texts = [set(contexts[number].tokens) for number in firing.candidates]
+    usual: dict[int, Counter[str]] = {}
+    for number, owner in zip(firing.candidates, firing.owners.tolist(), strict=True):
+        context = contexts[number]
+        usual.setdefault(owner, Counter())[context.tokens[context.focus]] += 1
+    found: dict[int, dict[int, tuple[Context, str]]] = {}
+    for column, unit in enumerate(firing.units):
+        silent = ~firing.anywhere[:, column] & (firing.owners != unit)
+        tokens = {text for text, _ in usual.get(unit, Counter()).most_common(USUAL_TOKENS)}
+        neighbour = _neighbour(firing, column)
+        chosen: dict[int, tuple[Context, str]] = {}
+        counts: Counter[str] = Counter()
+        for place in np.flatnonzero(silent).tolist():
+            if texts[place] & tokens:
+                why = "same token"
+            elif firing.owners[place] == neighbour:
+                why = "neighbour"
+            else:
+                continue
+            if counts[why] < PER_UNIT:
+                counts[why] += 1
+                number = firing.candidates[place]
+                chosen[number] = (contexts[number], why)
+        found[unit] = chosen
+    return found
+
+
+def _neighbour(firing: Firing, column: int) -> int | None:
+    """Return the other unit in the largest share of whose firing this one fires too."""
+    best, share = None, 0.0
+    for owner in np.unique(firing.owners).tolist():
+        if owner == firing.units[column]:
+            continue
+        together = float(firing.at_focus[firing.owners == owner, column].mean())
+        if together > share:
+            best, share = owner, together
+    return best

@@ -1,0 +1,1 @@
+"""Human raters: sessions out, answers in, packs and plans."""

@@ -1,0 +1,285 @@
+"""Where a sitting stands: a plain state machine that screen and lines both drive.
+
+All that it knows follows from the session and the journal's entries, so that laying a session
+down and taking it up again is no special case. Every answer is in the journal before the machine
+moves on.
+"""
+
+from __future__ import annotations
+
+import datetime
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from autointerp.people.journal import Entry, Journal
+from autointerp.people.session import GUESSES, Step, StepKind, Training, answer_keys, steps_for
+from autointerp.records import Item
+
+IDLE_S = 120.0  # without a key for longer than this, the rest is not counted as work
+RECENT = 20  # answers from which the pace is taken
+TYPICAL_S: dict[StepKind, float] = {"training": 30.0, "rating": 30.0, "guess": 10.0}
+
+
+class Clock(Protocol):
+    """Two clocks: one that only goes forward, for durations; one that people set, for stamps."""
+
+    def monotonic(self) -> float: ...
+
+    def now(self) -> datetime.datetime: ...
+
+
+class SystemClock:
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def now(self) -> datetime.datetime:
+        return datetime.datetime.now(datetime.UTC)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a phase has come.
+
+    Attributes:
+        done, total: Steps of the present phase.
+        per_minute: None before the first answer.
+        left_s: Seconds of work left in the whole session, as answers have gone so far.
+    """
+
+    phase: StepKind | None
+    done: int
+    total: int
+    per_minute: float | None
+    left_s: float
+
+
+@dataclass
+class _Answers:
+    """What the journal amounts to."""
+
+    given: dict[Step, Entry] = field(default_factory=dict)
+    order: list[Step] = field(default_factory=list)
+    descriptions: dict[Step, str] = field(default_factory=dict)
+
+    def add(self, entry: Entry) -> None:
+        step = Step(entry.kind, entry.item, entry.repeat)
+        if entry.verb == "describe":
+            self.descriptions[step] = entry.text or ""
+        elif entry.verb == "undo":
+            self.given.pop(step, None)
+            if step in self.order:
+                self.order.remove(step)
+        else:
+            self.given[step] = entry
+            self.order.append(step)
+
+
+class Machine:
+    """A sitting. `step` is what is asked now; None when all is done."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock | None = None,
+        rated_by_others: Callable[[], Mapping[str, int]] = Counter,
+    ) -> None:
+        self.session = journal.session
+        self.rater = journal.rater
+        self.keys = answer_keys(self.session.rubric)
+        self.paused = False
+        self.feedback: Training | None = None
+        self._journal = journal
+        self._clock = clock or SystemClock()
+        self._others = rated_by_others
+        self._steps = steps_for(self.session, self.rater)
+        self._to_rate = frozenset(self.session.to_rate)
+        self._training = {one.item: one for one in self.session.training}
+        self._answers = _Answers()
+        for entry in journal.entries:
+            self._answers.add(entry)
+        self._spent_s = 0.0
+        self._last_key = self._clock.monotonic()
+        self._advance()
+
+    # --------------------------------------------------------------------------- looking
+
+    @property
+    def step(self) -> Step | None:
+        return self._remaining[0] if self._remaining else None
+
+    @property
+    def item(self) -> Item | None:
+        return self.session.by_id[self.step.item] if self.step else None
+
+    @property
+    def left(self) -> int:
+        """Questions still to be asked."""
+        return len(self._remaining)
+
+    @property
+    def description(self) -> str:
+        """What the rater has written of the present item."""
+        return self._answers.descriptions.get(self.step, "") if self.step else ""
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether the answer before this one may be taken back: not out of another phase."""
+        last = self._last()
+        return last is not None and self.step is not None and self.step.kind == last.kind
+
+    @property
+    def progress(self) -> Progress:
+        phase = self.step.kind if self.step else None
+        done = sum(step.kind == phase for step in self._answers.given)
+        left = Counter(step.kind for step in self._remaining)
+        pace = self._pace_s(phase) if phase else None
+        return Progress(
+            phase=phase,
+            done=done,
+            total=done + (left[phase] if phase else 0),
+            per_minute=60 / pace if pace else None,
+            left_s=sum((self._pace_s(k) or TYPICAL_S[k]) * n for k, n in left.items()),
+        )
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Answers that stand: `score`, `skip`, `guess` and `training`."""
+        return Counter(
+            entry.kind if entry.kind != "rating" else entry.verb
+            for entry in self._answers.given.values()
+        )
+
+    # --------------------------------------------------------------------------- answering
+
+    def touch(self) -> None:
+        """A key was pressed: the time since the last one was work, up to `IDLE_S`."""
+        now = self._clock.monotonic()
+        if not self.paused:
+            self._spent_s += min(max(0.0, now - self._last_key), IDLE_S)
+        self._last_key = now
+
+    def rate(self, score: int) -> None:
+        """Give the present item a score.
+
+        Raises ValueError for a score off the scale or while a guess is asked.
+        """
+        step = self._expect("rating", "training")
+        if score not in self.session.rubric.scores:
+            raise ValueError(f"{score} is not on the scale {self.session.rubric.scores}")
+        self._answer(step, "score", score=score)
+        self.feedback = self._training.get(step.item) if step.kind == "training" else None
+
+    def skip(self, reason: str) -> None:
+        """Pass the present item over, saying why."""
+        step = self._expect("rating")
+        if not reason.strip():
+            raise ValueError("say why it is skipped")
+        self._answer(step, "skip", text=reason.strip())
+
+    def guess(self, guess: str) -> None:
+        """Answer the blinding check."""
+        step = self._expect("guess")
+        if guess not in GUESSES:
+            raise ValueError(f"{guess} is none of {GUESSES}")
+        self._answer(step, "guess", text=guess)
+
+    def describe(self, text: str) -> None:
+        """Write down what the present item is about; it goes with its score."""
+        step = self._expect("rating", "training")
+        self._write(step, "describe", text=" ".join(text.split()))
+
+    def undo(self) -> bool:
+        """Take back the answer before this one and ask it again; False where there is none."""
+        last = self._last()
+        if last is None or not self.can_undo:
+            return False
+        self._write(last, "undo")
+        self._advance()
+        return True
+
+    def go_on(self) -> None:
+        """Leave the explanation of a training item."""
+        self.touch()
+        self.feedback = None
+        self._spent_s = 0.0
+
+    def pause(self) -> None:
+        self.touch()
+        self.paused = True
+
+    def resume(self) -> None:
+        self.touch()
+        self.paused = False
+
+    # ------------------------------------------------------------------------------ inside
+
+    def _expect(self, *kinds: StepKind) -> Step:
+        if self.step is None or self.step.kind not in kinds:
+            raise ValueError(f"nothing to answer with this: {self.step}")
+        return self.step
+
+    def _answer(
+        self, step: Step, verb: str, score: int | None = None, text: str | None = None
+    ) -> None:
+        self.touch()
+        self._write(step, verb, score=score, text=text, seconds=self._spent_s)
+        self._spent_s = 0.0
+        self._advance()
+
+    def _write(
+        self,
+        step: Step,
+        verb: str,
+        score: int | None = None,
+        text: str | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        entry = self._journal.append(
+            step.kind,
+            verb,  # type: ignore[arg-type]
+            step.item,
+            step.repeat,
+            seconds=seconds,
+            score=score,
+            text=text,
+            at=self._clock.now(),
+        )
+        self._answers.add(entry)
+
+    def _last(self) -> Step | None:
+        """Return the step answered last; training is told its answer and cannot be taken back."""
+        last = self._answers.order[-1] if self._answers.order else None
+        return None if last is None or last.kind == "training" else last
+
+    def _advance(self) -> None:
+        counts = self._others() if self.session.overlap else {}
+        self._remaining = [
+            step
+            for step in self._steps
+            if step not in self._answers.given and not self._passed_over(step, counts)
+        ]
+
+    def _passed_over(self, step: Step, counts: Mapping[str, int]) -> bool:
+        """Return whether a step need not be asked: enough others have rated it, or the rating
+        that it repeats or guesses about was not given."""
+        first = Step("rating", step.item)
+        if step.kind == "training":
+            return False
+        if step.kind == "rating" and step.repeat == 0:
+            overlap = self.session.overlap
+            enough = overlap is not None and counts.get(step.item, 0) >= overlap
+            return enough and step.item not in self.session.always
+        if step.item not in self._to_rate:
+            return False  # rated in an earlier session
+        given = self._answers.given.get(first)
+        if given is not None:
+            return given.verb == "skip"
+        return self._passed_over(first, counts)
+
+    def _pace_s(self, kind: StepKind) -> float | None:
+        times = [entry.seconds for step, entry in self._answers.given.items() if step.kind == kind]
+        return statistics.median(times[-RECENT:]) or None if times else None

@@ -1,0 +1,172 @@
+"""Whom should people rate next, so that a model's ratings can be calibrated by theirs?
+
+A random subset, stratified by source and by the model's score: small strata get more than their
+share, so that people see the whole scale; how likely each item was to be drawn is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autointerp.errors import BadInput, TooFewRatings
+from autointerp.questions.rubric import Rubric
+from autointerp.store.run import Run, now
+
+LEAST = 2  # of each stratum, where it has as many: with one there is no spread
+
+Stratum = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An item that people should rate, and how it was drawn."""
+
+    item: str
+    source: str
+    score: int
+    stratum_size: int
+    stratum_drawn: int
+
+    @property
+    def inclusion(self) -> float:
+        """Probability with which it was drawn."""
+        return self.stratum_drawn / self.stratum_size
+
+
+def allocate(sizes: Mapping[Stratum, int], n: int) -> dict[Stratum, int]:
+    """Return how many to draw from each stratum, `n` in all, or all there are.
+
+    Sources share equally. Within a source each stratum gets `LEAST`, and the rest goes by the
+    square root of its size: between equal shares, which serve the calibration curve, and
+    proportional ones, which serve the mean (power allocation). Where `n` is too small for
+    `LEAST`, large strata come first.
+
+    Source: Bankier 1988, Am. Stat. 42:174.
+    """
+    drawn = dict.fromkeys(sizes, 0)
+    sources = sorted({source for source, _ in sizes})
+    for _ in range(min(n, sum(sizes.values()))):
+        totals = {s: sum(k for (source, _), k in drawn.items() if source == s) for s in sources}
+        able = [stratum for stratum in sizes if drawn[stratum] < sizes[stratum]]
+        source = min((s for s, _ in able), key=lambda s: (totals[s], s))
+        # Each next one goes where it is scarcest for what the stratum should have.
+        stratum = min(
+            (stratum for stratum in able if stratum[0] == source),
+            key=lambda one: (
+                drawn[one] >= min(LEAST, sizes[one]),
+                (drawn[one] + 0.5) / sizes[one] ** 0.5,
+                one,
+            ),
+        )
+        drawn[stratum] += 1
+    return drawn
+
+
+def draw(scores: Mapping[str, Stratum], n: int, rng: np.random.Generator) -> list[Drawn]:
+    """Return `n` items drawn at random within strata; `scores` gives each item's stratum."""
+    strata: dict[Stratum, list[str]] = {}
+    for item in sorted(scores):
+        strata.setdefault(scores[item], []).append(item)
+    drawn = []
+    taken = allocate({stratum: len(items) for stratum, items in strata.items()}, n)
+    for stratum in sorted(strata):
+        items, count = strata[stratum], taken[stratum]
+        for place in rng.choice(len(items), size=count, replace=False):
+            drawn.append(Drawn(items[place], *stratum, len(items), count))
+    return drawn
+
+
+def plan_humans(
+    run: Run, rubric: Rubric, n: int, rng: np.random.Generator, rater: str | None = None
+) -> tuple[str, list[Drawn]]:
+    """Draw, store and return what people should rate next, and the rater it calibrates.
+
+    Only units that are no controls and that nobody has rated yet are drawn: the inclusion
+    probabilities speak of those. `rater` None takes the one with the most ratings.
+    Raises TooFewRatings if the rater has rated nothing on the rubric, BadInput for `n` under 1.
+    """
+    if n < 1:
+        raise BadInput(f"--n {n}: ask for at least 1 item")
+    rater = rater or _busiest(run, rubric)
+    rows = run.rows(
+        "SELECT r.item_id, u.unit_id, u.source, r.score FROM current_rating r"
+        " JOIN key k USING (item_id) JOIN unit u USING (unit_id) JOIN source s"
+        " ON s.source = u.source WHERE r.rater = ? AND r.rubric_digest = ? AND r.status = 'ok'"
+        " AND r.repeat = 0 AND NOT s.is_control",
+        [rater, rubric.digest],
+    )
+    if not rows:
+        raise TooFewRatings(f"{rater} has rated nothing on {rubric.id}; let it rate first")
+    # A rater that reads all contexts has items of its own: people get the unit's shown item.
+    shown = _shown_items(run, [row[1] for row in rows], rubric)
+    rated = _rated_by_people(run)
+    strata = {
+        shown[unit]: (source, int(score))
+        for _, unit, source, score in rows
+        if unit in shown and shown[unit] not in rated
+    }
+    if not strata:
+        raise TooFewRatings(f"people have rated all that {rater} has on {rubric.id}")
+    drawn = draw(strata, n, rng)
+    _store(run, rubric, rater, drawn)
+    return rater, drawn
+
+
+def _busiest(run: Run, rubric: Rubric) -> str:
+    rows = run.rows(
+        "SELECT rater FROM current_rating WHERE rubric_digest = ? AND status = 'ok'"
+        " AND rater <> 'human' AND NOT starts_with(rater, 'human:')"
+        " GROUP BY rater ORDER BY count(*) DESC, rater LIMIT 1",
+        [rubric.digest],
+    )
+    if not rows:
+        raise TooFewRatings(f"no model has rated on {rubric.id}; let one rate first")
+    return str(rows[0][0])
+
+
+def _shown_items(run: Run, units: Sequence[int], rubric: Rubric) -> dict[int, str]:
+    """Return the item of each unit that shows what the rubric shows, made if it is not there."""
+    from autointerp.questions.items import item_id, make_items
+
+    wanted = set(units)
+    names = [row[0] for row in run.rows("SELECT source FROM source WHERE NOT is_control")]
+    stored = [unit for name in names for unit in run.units(name) if unit.unit_id in wanted]
+    make_items(run, stored, rubric, "shown")
+    seed = run.settings.seed
+    return {u.unit_id: item_id(seed, u.unit_id, rubric.digest, "shown") for u in stored}
+
+
+def _rated_by_people(run: Run) -> set[str]:
+    rows = run.rows(
+        "SELECT DISTINCT item_id FROM current_rating WHERE status = 'ok'"
+        " AND (rater = 'human' OR starts_with(rater, 'human:'))"
+    )
+    return {row[0] for row in rows}
+
+
+def _store(run: Run, rubric: Rubric, rater: str, drawn: Sequence[Drawn]) -> None:
+    plan = int(run.rows("SELECT coalesce(max(plan) + 1, 0) FROM human_plan")[0][0])
+    at = now()
+    with run.transaction():
+        run.insert(
+            "human_plan",
+            [
+                {
+                    "plan": plan,
+                    "item_id": one.item,
+                    "rubric": rubric.id,
+                    "rubric_digest": rubric.digest,
+                    "rater": rater,
+                    "source": one.source,
+                    "score": one.score,
+                    "stratum_size": one.stratum_size,
+                    "stratum_drawn": one.stratum_drawn,
+                    "inclusion": one.inclusion,
+                    "made_at": at,
+                }
+                for one in drawn
+            ],
+        )

@@ -1,0 +1,1 @@
+"""The verbs: each does what is missing, and says what happens as events."""

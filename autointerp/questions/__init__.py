@@ -1,0 +1,1 @@
+"""What is asked: what a rater is shown, and how its reply is read."""

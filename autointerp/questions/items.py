@@ -1,0 +1,155 @@
+"""Contexts → items that tell nothing of the unit; the key is written apart.
+
+An item shows text and activations scaled to the unit's own maximum. Source, index, layer, density
+and absolute activations stay behind; ids come from a keyed hash, and the order of items mixes all
+sources. Swapping the sources of two units leaves every byte that a rater sees the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+
+from autointerp.questions.rubric import Rubric
+from autointerp.questions.trials import is_probed, load_probes
+from autointerp.records import Context, Item, ItemContext
+from autointerp.store.run import KeyedItem, Run, StoredUnit
+
+Evidence = Literal["shown", "all"]
+
+
+def item_id(seed: int, unit_id: int, rubric_digest: str, evidence: str) -> str:
+    """Return an opaque id; it hides the unit's number behind a keyed hash."""
+    key = hashlib.sha256(f"autointerp/{seed}".encode()).digest()
+    text = f"{unit_id}/{rubric_digest}/{evidence}"
+    return hashlib.blake2b(text.encode(), key=key, digest_size=8).hexdigest()
+
+
+def choose_contexts(
+    contexts: dict[int, Context], rubric: Rubric, evidence: Evidence, opaque: str
+) -> list[int]:
+    """Return the numbers of the contexts that the item shows, in the order shown.
+
+    `shown`: what the rubric asks for, its draws in turn and intervals in turn from the strongest,
+    then sorted strongest first. `all`: every context of both splits, in an order that the item's
+    id decides. No place is shown twice.
+    """
+    if evidence == "all":
+        chosen = list(_unique(contexts, contexts))
+        order = np.random.default_rng(int(opaque, 16)).permutation(len(chosen))
+        return [chosen[place] for place in order]
+    shows = rubric.shows
+    lists = []
+    for draw in shows.draws:
+        able = [c for c, x in contexts.items() if x.draw == draw and x.split == shows.split]
+        if draw == "interval":
+            lists.append(_intervals_in_turn(contexts, able))
+        else:
+            lists.append(able)
+    chosen = list(_unique(contexts, _in_turn(lists)))[: shows.contexts]
+    return sorted(chosen, key=lambda number: (-contexts[number].activation, number))
+
+
+def _intervals_in_turn(contexts: dict[int, Context], numbers: Sequence[int]) -> list[int]:
+    groups: dict[int, list[int]] = {}
+    for number in numbers:
+        groups.setdefault(contexts[number].interval or 0, []).append(number)
+    return _in_turn([groups[interval] for interval in sorted(groups, reverse=True)])
+
+
+def _in_turn(lists: Sequence[Sequence[int]]) -> list[int]:
+    longest = max((len(one) for one in lists), default=0)
+    return [one[place] for place in range(longest) for one in lists if place < len(one)]
+
+
+def _unique(contexts: dict[int, Context], numbers: Iterable[int]) -> Iterable[int]:
+    seen = set()
+    for number in numbers:
+        place = (contexts[number].document, contexts[number].position)
+        if place not in seen:
+            seen.add(place)
+            yield number
+
+
+def blind(context: Context, scale: float, activations: bool, mark: bool) -> ItemContext:
+    """Return the context as a rater may see it, activations scaled so that `scale` becomes 10."""
+    return ItemContext(
+        tokens=context.tokens,
+        activations=tuple(10 * a / scale for a in context.activations) if activations else None,
+        focus=context.focus if mark else None,
+        split=context.split,
+        silent=context.silent,
+    )
+
+
+def make_items(
+    run: Run, units: Sequence[StoredUnit], rubric: Rubric, evidence: Evidence
+) -> list[str]:
+    """Make and store the items of units under a rubric; return their ids in mixed order.
+
+    Items that exist already are left as they are.
+    """
+    run.add_rubric(rubric.digest, rubric.id, rubric.content)
+    seed = run.settings.seed
+    ids = {unit.unit_id: item_id(seed, unit.unit_id, rubric.digest, evidence) for unit in units}
+    known = {row[0] for row in run.rows("SELECT item_id FROM item")}
+    new = [unit for unit in units if ids[unit.unit_id] not in known]
+    for begin in range(0, len(new), 200):
+        part = new[begin : begin + 200]
+        contexts = run.contexts([unit.unit_id for unit in part])
+        run.add_items(
+            [
+                KeyedItem(
+                    item_id=ids[unit.unit_id],
+                    rubric=rubric.id,
+                    rubric_digest=rubric.digest,
+                    evidence=evidence,
+                    ord=int(ids[unit.unit_id], 16) >> 2,
+                    description=None,
+                    unit_id=unit.unit_id,
+                    scale=unit.summary.peak,
+                    contexts=tuple(
+                        choose_contexts(contexts[unit.unit_id], rubric, evidence, ids[unit.unit_id])
+                    ),
+                )
+                for unit in part
+            ]
+        )
+    return sorted(ids.values())
+
+
+def load_items(run: Run, item_ids: Sequence[str], rubric: Rubric) -> list[Item]:
+    """Return items as the rater sees them, in the order of `item_ids`.
+
+    The key is read here only to find the contexts; nothing of it goes into an item.
+    """
+    if is_probed(rubric):
+        return load_probes(run, item_ids, rubric)
+    rows = {
+        row[0]: row[1:]
+        for row in run.rows(
+            "SELECT i.item_id, i.evidence, i.description, k.unit_id, k.scale, k.contexts"
+            " FROM item i JOIN key k USING (item_id)"
+            " WHERE i.item_id IN (SELECT unnest(?::VARCHAR[]))",
+            [list(item_ids)],
+        )
+    }
+    contexts = run.contexts(sorted({row[2] for row in rows.values()}))
+    items = []
+    for identifier in item_ids:
+        evidence, description, unit_id, scale, numbers = rows[identifier]
+        everything = evidence == "all"
+        shown = [
+            blind(
+                contexts[unit_id][number],
+                scale,
+                activations=everything or rubric.shows.activations == "scaled",
+                mark=everything or rubric.shows.mark,
+            )
+            for number in numbers
+        ]
+        items.append(Item(identifier, rubric.id, tuple(shown), description))
+    return items

@@ -1,0 +1,202 @@
+"""How well a description predicts firing. A file here is a scorer: `--scorer NAME`.
+
+A scorer module has a first docstring line that `autointerp score --help` prints, a `TASK`, how
+many questions it puts in a call (`PER_CALL`), and two functions:
+
+    choose(material, count, hard)   → the questions about one unit, or why there are none
+    measure(answered)               → figures from the answers; `score` first
+
+All scores are on one scale: 1 is perfect, 0.5 what one gets without knowing anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from autointerp.extensions import addition, names_in
+from autointerp.questions.forms import EXPLAINING, Task
+from autointerp.questions.rubric import Rubric, load_rubric
+from autointerp.questions.trials import Question, over_intervals, silent_contexts
+from autointerp.records import Context
+
+LEAST = 3  # of either kind; fewer are no measurement
+
+
+@dataclass(frozen=True)
+class Material:
+    """What there is to try a description of one unit on: `score` contexts alone.
+
+    Attributes:
+        contexts: The unit's own, by number.
+        others: Contexts of other units of the same source in which those units fire, by number.
+        hard: Contexts of other units in which this one is silent, as computed, by number; with
+            why they are hard: `same token` or `neighbour`.
+        scale: The unit's largest activation.
+        density: Share of tokens on which it fires.
+        interval_tokens: Tokens on which it fires, by interval.
+        rng: The unit's own.
+    """
+
+    contexts: Mapping[int, Context]
+    others: Mapping[int, Context]
+    hard: Mapping[int, tuple[Context, str]]
+    scale: float
+    density: float
+    interval_tokens: tuple[float, ...]
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The questions about a unit, in the order of the calls, or why there are none.
+
+    Attributes:
+        calls: Questions of each call, where the scorer puts them together itself; else the
+            questions are shuffled and cut into calls.
+        control: Calls whose right answers are chance, for scorers that show no description.
+        outcome: Empty if there are questions.
+    """
+
+    calls: tuple[tuple[Question, ...], ...] = ()
+    control: tuple[tuple[Question, ...], ...] = ()
+    outcome: str = ""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A question with its answer.
+
+    Attributes:
+        call: Which of the calls it was in.
+        place: Its number in the call, from 1.
+        answer: As `tasks.answers_in` has it, activations by log probabilities where the rater
+            gives them; None if none came.
+    """
+
+    question: Question
+    context: Context
+    call: int
+    place: int
+    answer: Any
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A unit's answers, with what weighs them.
+
+    Attributes:
+        asked: Every question, answered or not.
+    """
+
+    asked: Sequence[Answered]
+    scale: float
+    density: float = 0.0
+    interval_tokens: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A unit's score, 0 to 1 with chance at 0.5; None without enough answers, `outcome` says why.
+
+    Attributes:
+        more: Further figures by name.
+    """
+
+    score: float | None
+    outcome: str = "ok"
+    more: Mapping[str, float] = field(default_factory=dict)
+
+
+class Scorer(Protocol):
+    """What a module in this folder has."""
+
+    TASK: Task
+    PER_CALL: int
+
+    choose: Callable[[Material, int, bool], Chosen]
+    measure: Callable[[Tried], Figures]
+
+
+def scorer(name: str) -> Scorer:
+    """Return the scorer called `name`. Raises UnknownName, listing what there is."""
+    import autointerp.questions.scorers as folder
+
+    module: ModuleType = addition(folder, "scorer", name)
+    return cast(Scorer, module)
+
+
+def scorer_names() -> list[str]:
+    """Return the names of the scorers, sorted."""
+    import autointerp.questions.scorers as folder
+
+    return names_in(folder)
+
+
+def load_asked(name: str) -> Rubric:
+    """Return the task or the rubric called `name`: what a batch was handed over with."""
+    tasks = {task.id: task for task in EXPLAINING}
+    if name in tasks:
+        return tasks[name]
+    return scorer(name).TASK if name in scorer_names() else load_rubric(name)
+
+
+# ---------------------------------------------------------------------- what scorers share
+
+
+def firing_and_silent(
+    material: Material, count: int, hard: bool
+) -> tuple[list[int], list[tuple[int, str]], str]:
+    """Return as many firing as silent contexts, at most `count` of each, and why there are none.
+
+    Firing contexts come from all intervals of activation alike. With `hard`, half of the silent
+    ones are hard, where there are so many.
+    """
+    firing = over_intervals(dict(material.contexts), count)
+    silent = [(n, "silent") for n in silent_contexts(dict(material.contexts))]
+    silent = [silent[place] for place in material.rng.permutation(len(silent))]
+    if hard:
+        harder = [(n, why) for n, (_, why) in material.hard.items()]
+        harder = [harder[place] for place in material.rng.permutation(len(harder))]
+        silent = [*harder[: count // 2], *silent]
+    size = min(count, len(firing), len(silent))
+    if size < LEAST:
+        lack = "silent" if len(silent) < LEAST else "firing"
+        return [], [], f"too few {lack} contexts"
+    # Turns go from strong to weak, so the first ones would be the strong ones.
+    kept = np.linspace(0, len(firing) - 1, size).round().astype(int)
+    return [firing[place] for place in kept], silent[:size], ""
+
+
+def in_calls(
+    questions: Sequence[Question], per_call: int, rng: np.random.Generator
+) -> tuple[tuple[Question, ...], ...]:
+    """Return all questions, shuffled, in calls of at most `per_call`; the last may be shorter."""
+    mixed = [questions[place] for place in rng.permutation(len(questions))]
+    return tuple(tuple(mixed[begin : begin + per_call]) for begin in range(0, len(mixed), per_call))
+
+
+def balanced_accuracy(asked: Sequence[Answered]) -> Figures:
+    """Return the mean of the shares answered rightly among true and among false questions.
+
+    Whoever answers `all` or `none`, or at random, gets 0.5, whatever the counts. Questions
+    without an answer count in neither share; without any answer in one of them there is no score.
+    """
+    shares = {}
+    for truth in (True, False):
+        given = [
+            one.answer for one in asked if one.question.truth is truth and one.answer is not None
+        ]
+        if not given:
+            return Figures(None, f"no answers where the truth is {'yes' if truth else 'no'}")
+        shares[truth] = float(np.mean([answer is truth for answer in given]))
+    more = {"sensitivity": shares[True], "specificity": shares[False]}
+    for kind in sorted({one.question.kind for one in asked} - {"firing", "right", "wrong"}):
+        given = [o.answer for o in asked if o.question.kind == kind and o.answer is not None]
+        if given:
+            more[f"specificity, {kind}"] = float(np.mean([answer is False for answer in given]))
+    return Figures((shares[True] + shares[False]) / 2, "ok", more)

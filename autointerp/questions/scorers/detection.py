@@ -1,0 +1,57 @@
+"""Does the unit fire anywhere in this text? As many firing as silent texts, mixed.
+
+Source: EleutherAI, "Open Source Automated Interpretability for Sparse Autoencoder Features".
+"""
+
+from __future__ import annotations
+
+from autointerp.questions.forms import make_task
+from autointerp.questions.scorers import (
+    Chosen,
+    Figures,
+    Material,
+    Tried,
+    balanced_accuracy,
+    firing_and_silent,
+    in_calls,
+)
+from autointerp.questions.trials import whole
+
+PER_CALL = 10
+TASK = make_task(
+    "detection",
+    1,
+    "In which texts does the unit fire?",
+    "judge",
+    """
+A unit of a language model is a number that the model computes at every token of a text; it fires \
+where that number is above zero. You get a description of what one unit responds to, and pieces of \
+text. Say for each of them whether the unit fires on at least one token in it, going by the \
+description alone.
+
+{shown}
+
+How to judge
+
+- Take the description at its word. Yes: something in the text fits it. No: nothing does.
+- Judge each text by itself. Any number of them may be right, all or none included.
+
+{reply}""",
+)
+
+
+def choose(material: Material, count: int, hard: bool) -> Chosen:
+    """Return whole contexts, unmarked: `count` in which the unit fires, `count` silent ones."""
+    firing, silent, lack = firing_and_silent(material, count, hard)
+    if lack:
+        return Chosen(outcome=lack)
+    hard_contexts = {number: context for number, (context, _) in material.hard.items()}
+    known = {**hard_contexts, **material.contexts}
+    questions = [whole(n, known[n], True, "firing", mark=False) for n in firing]
+    questions += [whole(n, known[n], False, why, mark=False) for n, why in silent]
+    return Chosen(in_calls(questions, PER_CALL, material.rng))
+
+
+def measure(tried: Tried) -> Figures:
+    """Return the balanced accuracy."""
+    return balanced_accuracy(tried.asked)

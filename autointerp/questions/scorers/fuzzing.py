@@ -1,0 +1,144 @@
+"""Is the right token marked? The unit fires in every text; half of the marks stand elsewhere.
+
+A false mark stands on a token on which the unit is silent, of the same kind as those on which it
+fires where there is one (a word for a word). What is shown is cut so that right and wrong marks
+stand at the same places: the place tells nothing.
+
+Source: EleutherAI, "Open Source Automated Interpretability for Sparse Autoencoder Features".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autointerp.questions.forms import make_task
+from autointerp.questions.scorers import (
+    LEAST,
+    Chosen,
+    Figures,
+    Material,
+    Tried,
+    balanced_accuracy,
+    in_calls,
+)
+from autointerp.questions.trials import Question, over_intervals
+from autointerp.records import Context
+
+PER_CALL = 10
+SHOWN = 2 / 3  # of a window
+TASK = make_task(
+    "fuzzing",
+    1,
+    "Is the marked token one on which the unit fires?",
+    "judge",
+    """
+A unit of a language model is a number that the model computes at every token of a text; it fires \
+where that number is above zero. You get a description of what one unit responds to, and pieces of \
+text with one token marked in each. Say for each whether the unit fires on the marked token, going \
+by the description alone.
+
+{shown}
+
+How to judge
+
+- Only the marked token counts, in its text. Yes: it fits the description. No: it does not, even \
+if another token of the text would.
+- Judge each by itself. Any number of the marks may be right, all or none included.
+
+{reply}""",
+    mark=True,
+)
+
+
+def choose(material: Material, count: int, hard: bool) -> Chosen:
+    """Return up to `count` rightly and as many wrongly marked contexts; one context has one mark.
+
+    With `hard`, false marks stand on tokens on which the unit fires elsewhere, where there are.
+    """
+    rng = material.rng
+    firing = over_intervals(dict(material.contexts), 2 * count)
+    if len(firing) < 2 * LEAST:
+        return Chosen(outcome="too few firing contexts")
+    texts = {_focus_text(material.contexts[n]) for n in firing}
+    liked = texts | {shape_of(text) for text in texts} if hard else set(map(shape_of, texts))
+    # Turns go from strong to weak: every other one keeps both halves over all intervals.
+    wrong: list[Question] = []
+    right: list[Question] = []
+    for number in firing:
+        context = material.contexts[number]
+        if len(wrong) < len(right):
+            question = false_mark(number, context, liked, rng)
+            if question is not None:
+                wrong.append(question)
+                continue
+            if len(right) > len(wrong):
+                continue  # every token fires, or no other place is like the focus
+        right.append(true_mark(number, context, rng))
+    if len(wrong) < LEAST:
+        return Chosen(outcome="too few silent tokens")
+    questions = [*right[: len(wrong)], *wrong]
+    return Chosen(in_calls(questions, PER_CALL, rng))
+
+
+def _focus_text(context: Context) -> str:
+    return context.tokens[context.focus]
+
+
+def offsets(context: Context) -> range:
+    """Return the places in what is shown at which the focus token may stand."""
+    length = len(context.tokens)
+    shown = shown_length(context)
+    return range(max(0, context.focus - (length - shown)), min(context.focus, shown - 1) + 1)
+
+
+def shown_length(context: Context) -> int:
+    """Return how many tokens of a context are shown."""
+    return min(len(context.tokens), int(np.ceil(SHOWN * len(context.tokens))))
+
+
+def true_mark(number: int, context: Context, rng: np.random.Generator) -> Question:
+    """Return the context with its focus token marked, at a random place of what is shown."""
+    place = int(rng.choice(np.array(offsets(context))))
+    first = context.focus - place
+    return Question(number, first, first + shown_length(context), context.focus, True, "right")
+
+
+def false_mark(
+    number: int, context: Context, liked: set[str], rng: np.random.Generator
+) -> Question | None:
+    """Return the context with a silent token marked, its place drawn as for a right mark.
+
+    `liked` are the kinds of token, or the very tokens, that are taken before others. None if no
+    silent token can stand there.
+    """
+    shown = shown_length(context)
+    starts = len(context.tokens) - shown + 1
+    for place in rng.permutation(np.array(offsets(context))):
+        able = [
+            start + int(place)
+            for start in range(starts)
+            if context.activations[start + int(place)] == 0
+        ]
+        if not able:
+            continue
+        same = [token for token in able if context.tokens[token] in liked]
+        alike = [token for token in able if shape_of(context.tokens[token]) in liked]
+        mark = int(rng.choice(np.array(same or alike or able)))
+        first = mark - int(place)
+        return Question(number, first, first + shown, mark, False, "wrong")
+    return None
+
+
+def shape_of(token: str) -> str:
+    """Return what kind of token it is: a word, a piece of one, a number, a sign."""
+    word = token.strip()
+    if not word:
+        return "space"
+    if word.isalpha():
+        return "word" if token[:1].isspace() else "piece"
+    return "number" if word.isdigit() else "sign"
+
+
+def measure(tried: Tried) -> Figures:
+    """Return the balanced accuracy."""
+    return balanced_accuracy(tried.asked)

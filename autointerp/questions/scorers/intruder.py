@@ -1,0 +1,96 @@
+"""Which context does not belong? Four in which the unit fires and one where it is silent.
+
+No description is needed. The intruder stands at each of the five places equally often, so that
+always choosing one of them is right in one of five: (1 + (share - 1/5) / (4/5)) / 2 is the score,
+0.5 by chance. The control takes the four from four different units: what is then still told apart
+gives the intruder away without the unit.
+"""
+
+from __future__ import annotations
+
+from autointerp.questions.forms import make_task
+from autointerp.questions.scorers import LEAST, Chosen, Figures, Material, Tried
+from autointerp.questions.scorers.fuzzing import shape_of
+from autointerp.questions.trials import Question, over_intervals, silent_contexts
+from autointerp.records import Context
+
+SIZE = 5
+PER_CALL = SIZE
+TASK = make_task(
+    "intruder",
+    1,
+    "Which context does not belong?",
+    "choose",
+    """
+A unit of a language model is a number that the model computes at every token of a text; it fires \
+where that number is above zero. You get five contexts with one token marked in each. In four of \
+them one and the same unit fires on the marked token; in one of them it is silent. Find that one.
+
+{shown}
+
+How to judge
+
+- Look for what four marked tokens, or the texts round them, have in common: form, grammar, \
+meaning, subject, kind of text, what stands just before. The one that lacks it is the intruder.
+- There is exactly one. If you cannot tell, choose the likeliest.
+
+{reply}""",
+    description=False,
+    mark=True,
+)
+
+
+def choose(material: Material, count: int, hard: bool) -> Chosen:
+    """Return up to `count` questions of five contexts, in whole rounds of five; see above."""
+    contexts = dict(material.contexts)
+    firing = over_intervals(contexts, (SIZE - 1) * count)
+    silent = silent_contexts(contexts)
+    if len(firing) < SIZE - 1:
+        return Chosen(outcome="too few firing contexts")
+    if len(silent) < LEAST:
+        return Chosen(outcome="too few silent contexts")
+    rng = material.rng
+    rounds = max(1, min(count, len(firing) // (SIZE - 1), len(silent)) // SIZE) * SIZE
+    shapes = {shape_of(contexts[n].tokens[contexts[n].focus]) for n in firing}
+    others = [n for n, c in material.others.items() if c.draw == "interval"]
+    calls, control = [], []
+    for number in range(rounds):
+        odd = silent[number % len(silent)]
+        mark = _plausible(contexts[odd], shapes)
+        intruder = Question(odd, 0, len(contexts[odd].tokens), mark, True, "intruder")
+        drawn = rng.choice(len(firing), SIZE - 1, replace=False)
+        fellows = [_fellow(firing[place], contexts[firing[place]]) for place in drawn]
+        calls.append(_placed(fellows, intruder, number % SIZE))
+        if len(others) >= SIZE - 1:
+            strange = rng.choice(len(others), SIZE - 1, replace=False)
+            mixed = [_fellow(others[place], material.others[others[place]]) for place in strange]
+            control.append(_placed(mixed, intruder, number % SIZE))
+    return Chosen(tuple(calls), tuple(control))
+
+
+def _fellow(number: int, context: Context) -> Question:
+    return Question(number, 0, len(context.tokens), context.focus, False, "fellow")
+
+
+def _placed(fellows: list[Question], intruder: Question, place: int) -> tuple[Question, ...]:
+    return (*fellows[:place], intruder, *fellows[place:])
+
+
+def _plausible(context: Context, shapes: set[str]) -> int:
+    """Return the token nearest to the focus that is of a kind on which the unit fires."""
+    order = sorted(range(len(context.tokens)), key=lambda place: abs(place - context.focus))
+    alike = [place for place in order if shape_of(context.tokens[place]) in shapes]
+    return (alike or order)[0]
+
+
+def measure(tried: Tried) -> Figures:
+    """Return the share of intruders found, set to 0.5 at chance."""
+    calls: dict[int, list[bool]] = {}
+    for one in tried.asked:
+        if one.answer is not None:
+            calls.setdefault(one.call, []).append(bool(one.answer and one.question.truth))
+    if not calls:
+        return Figures(None, "no answers")
+    share = sum(any(found) for found in calls.values()) / len(calls)
+    chance = 1 / SIZE
+    return Figures((1 + (share - chance) / (1 - chance)) / 2, "ok", {"found": share})

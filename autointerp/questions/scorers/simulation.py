@@ -1,0 +1,149 @@
+"""How strongly does the unit fire on each token, 0 to 10? Predicted against true activations.
+
+The score is (1 + rho) / 2, rho being Spearman's rank correlation over all tokens. A prediction
+that is the same everywhere orders nothing: rho is 0 then, by convention. Beside it stand the share
+of variance explained, and both again with Bricken's weights: a random context weighs 1, one of an
+interval weighs the density times the interval's share of the firing.
+
+Source: Bills et al. 2023, "Language models can explain neurons in language models"; Bricken et
+al. 2023, "Towards Monosemanticity", appendix "Automated Interpretability".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from autointerp.questions.forms import LOUDEST, make_task
+from autointerp.questions.scorers import LEAST, Answered, Chosen, Figures, Material, Tried, in_calls
+from autointerp.questions.trials import over_intervals, unique_places, whole
+
+Floats = NDArray[np.float64]
+
+PER_CALL = 4
+TASK = make_task(
+    "simulation",
+    1,
+    "How strongly does the unit fire on each token?",
+    "predict",
+    f"""
+A unit of a language model is a number that the model computes at every token of a text; it fires \
+where that number is above zero. You get a description of what one unit responds to, and pieces of \
+text as lists of tokens. Predict the unit's activation on each token, going by the description \
+alone: 0 is silent, {LOUDEST} is the strongest firing there is.
+
+{{shown}}
+
+How to predict
+
+- The unit fires on a token, not on a text: choose the very tokens that fit the description. \
+Whether it fires depends on that token and those before it, never on those after it.
+- Most tokens of most texts are silent; many texts have none that fires. List only those above 0.
+
+{{reply}}""",
+)
+
+
+def choose(material: Material, count: int, hard: bool) -> Chosen:
+    """Return `count` contexts over all intervals and `count` at random places."""
+    contexts = dict(material.contexts)
+    firing = over_intervals({n: c for n, c in contexts.items() if c.draw == "interval"}, count)
+    able = unique_places(contexts, [n for n, c in contexts.items() if c.draw == "random"])
+    random = [able[place] for place in material.rng.permutation(len(able))][:count]
+    if min(len(firing), len(random)) < LEAST:
+        lack = "firing" if len(firing) < LEAST else "random"
+        return Chosen(outcome=f"too few {lack} contexts")
+    questions = [whole(n, contexts[n], None, "interval", mark=False) for n in firing]
+    questions += [whole(n, contexts[n], None, "random", mark=False) for n in random]
+    if hard:
+        harder = [(n, c, why) for n, (c, why) in material.hard.items()]
+        drawn = material.rng.permutation(len(harder))[: count // 2]
+        questions += [
+            whole(harder[i][0], harder[i][1], None, harder[i][2], mark=False) for i in drawn
+        ]
+    return Chosen(in_calls(questions, PER_CALL, material.rng))
+
+
+def measure(tried: Tried) -> Figures:
+    """Return the score and the figures beside it; see the top of this file."""
+    answered = [one for one in tried.asked if one.answer is not None]
+    kinds = {one.question.kind for one in answered}
+    if not {"interval", "random"} <= kinds:
+        lacking = sorted({"interval", "random"} - kinds)
+        return Figures(None, f"no answers on {' and '.join(lacking)} contexts")
+    true, told = (np.concatenate(parts) for parts in zip(*map(_tokens, answered), strict=True))
+    true = true * LOUDEST / tried.scale
+    plain = np.ones(len(true))
+    weight = np.concatenate(
+        [np.full(len(_tokens(one)[0]), w) for one, w in _weighed(answered, tried)]
+    )
+    if np.ptp(true) == 0:
+        return Figures(None, "the unit is the same on every token")
+    rho = weighted_spearman(true, told, plain)
+    more = {
+        "spearman": rho,
+        "explained variance": explained_variance(true, told, plain),
+        "spearman, weighted": weighted_spearman(true, told, weight),
+        "explained variance, weighted": explained_variance(true, told, weight),
+    }
+    return Figures((1 + rho) / 2, "ok", {k: v for k, v in more.items() if np.isfinite(v)})
+
+
+def _tokens(one: Answered) -> tuple[Floats, Floats]:
+    """Return true and predicted activations of a context's tokens. What is not listed is 0.
+
+    Tokens that do not exist were no answer about any that does, and are passed over.
+    """
+    size = one.question.last - one.question.first
+    true = np.zeros(size)
+    if one.question.kind not in ("same token", "neighbour"):  # else verified silent
+        true = np.array(one.context.activations[one.question.first : one.question.last])
+    told = np.zeros(size)
+    for token, level in one.answer.items():
+        if 1 <= token <= size:
+            told[token - 1] = level
+    return true.astype(np.float64), told
+
+
+def _weighed(answered: Sequence[Answered], tried: Tried) -> list[tuple[Answered, float]]:
+    total = sum(tried.interval_tokens)
+    weighed = []
+    for one in answered:
+        weight = 1.0
+        interval = one.context.interval
+        if one.question.kind == "interval" and interval is not None and total:
+            weight = tried.density * tried.interval_tokens[interval - 1] / total
+        elif one.question.kind not in ("interval", "random"):
+            weight = 0.0  # hard ones are no sample of anything
+        weighed.append((one, weight))
+    return weighed
+
+
+def weighted_spearman(x: Floats, y: Floats, weight: Floats) -> float:
+    """Return the rank correlation under weights: Pearson's of weighted mid-ranks; 0 if one of
+    them is the same everywhere."""
+    kept = weight > 0
+    ranks = [weighted_ranks(values[kept], weight[kept]) for values in (x, y)]
+    w = weight[kept] / weight[kept].sum()
+    a, b = (rank - (w * rank).sum() for rank in ranks)
+    spread = float((w * a * a).sum() * (w * b * b).sum())
+    return float((w * a * b).sum() / np.sqrt(spread)) if spread > 1e-24 else 0.0
+
+
+def weighted_ranks(values: Floats, weight: Floats) -> Floats:
+    """Return each value's mid-rank: the weight below it and half of the weight that ties."""
+    code = rankdata(values, "dense").astype(np.int64) - 1
+    mass = np.bincount(code, weight)
+    return np.asarray((np.cumsum(mass) - mass / 2)[code] / mass.sum())
+
+
+def explained_variance(true: Floats, told: Floats, weight: Floats) -> float:
+    """Return 1 - (mean square error) / variance; negative where the mean would do better, NaN
+    where nothing varies."""
+    mean = np.average(true, weights=weight)
+    variance = float(np.average((true - mean) ** 2, weights=weight))
+    error = float(np.average((true - told) ** 2, weights=weight))
+    return 1 - error / variance if variance > 0 else float("nan")

@@ -1,0 +1,251 @@
+"""Descriptions that are rules, read back from their words and applied: what needs no model.
+
+`rule_from_words` reads what `_rules.rule_in_words` writes. Whoever can apply a rule to a text can
+answer every form of task about it, and rate a context by it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from autointerp.questions.forms import LOUDEST, UNKNOWN, Task
+from autointerp.questions.rubric import Rubric
+from autointerp.raters._evidence import Condition, Evidence, Mask
+from autointerp.raters._rules import SHAPES, quoted
+from autointerp.records import Item, Reply
+
+Alternatives = tuple[tuple[Condition, ...], ...]
+
+VALUE = r"'(?P<value>.+?)'"
+WORDS = (  # what can be said of one token; the attribute, and the words
+    ("word", r"'(?P<value>[^\W\d_]+)' in any case"),
+    ("ending", rf"a piece ending in {VALUE}"),
+    ("beginning", rf"a piece beginning with {VALUE}"),
+    ("text", VALUE),
+    (
+        "shape",
+        r"(?P<value>" + "|".join(sorted(map(re.escape, SHAPES.values()), key=len)[::-1]) + ")",
+    ),
+)
+KIND_WORDS = ("white space", "letters", "digits", "punctuation")
+NEXT = r"(?=$| and | after | before | with | \d+ places after )"  # what may follow the words
+PLACE = re.compile(r" (?:(?P<many>\d+) places )?(?P<side>after|before|with) ")
+
+
+def rule_from_words(text: str) -> Alternatives | None:
+    """Return the alternatives that the words stand for; None if they are no rule's words."""
+    alternatives = []
+    for part in text.split("; or "):
+        conditions = _conditions(part)
+        if not conditions:
+            return None
+        alternatives.append(conditions)
+    return tuple(alternatives)
+
+
+def _conditions(text: str) -> tuple[Condition, ...] | None:
+    conditions: list[Condition] = []
+    rest = text
+    if rest.startswith("any token"):
+        rest = rest.removeprefix("any token")
+    else:
+        while True:
+            found = _one(rest)
+            if found is None:
+                return None
+            attribute, value, rest = found
+            conditions.append(Condition(attribute, 0, value))
+            if not rest.startswith(" and "):
+                break
+            rest = rest.removeprefix(" and ")
+    while rest:
+        place = PLACE.match(rest)
+        found = _one(rest[place.end() :]) if place else None
+        if place is None or found is None:
+            return None
+        attribute, value, rest = found
+        if place["side"] == "with":
+            if not rest.startswith(" earlier") or attribute != "word":
+                return None
+            rest = rest.removeprefix(" earlier")
+            conditions.append(Condition("earlier", 0, value))
+            continue
+        many = int(place["many"] or 1)
+        conditions.append(Condition(attribute, many if place["side"] == "before" else -many, value))
+    return tuple(conditions)
+
+
+def _one(text: str) -> tuple[str, str, str] | None:
+    """Return attribute, value and what follows, of the words about one token."""
+    for kind, pattern in WORDS:
+        found = re.match(pattern + (NEXT if kind != "word" else "(?=$|[ ])"), text)
+        if found is None:
+            continue
+        told, rest = found["value"], text[found.end() :]
+        if kind == "shape":
+            attribute = "kind" if told in KIND_WORDS else "shape"
+            value = next(
+                v
+                for v, words in SHAPES.items()
+                if words == told
+                and (attribute == "shape" or v in ("space", "letters", "digits", "punctuation"))
+            )
+            return attribute, value, rest
+        value = _plain(told)
+        if kind in ("ending", "beginning"):
+            if len(value) not in (2, 3):
+                return None
+            return f"{kind}{len(value)}", value, rest
+        return kind, value, rest
+    return None
+
+
+def _plain(told: str) -> str:
+    """Return the text that `quoted` wrote so."""
+    plain = re.sub(
+        r"\\(?:n|t|r|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})",
+        lambda m: m[0].encode().decode("unicode_escape"),
+        told,
+    )
+    return plain if quoted(plain) == f"'{told}'" else told
+
+
+def where(alternatives: Alternatives, contexts: Sequence[Sequence[str]]) -> list[Mask]:
+    """Return for each context [tokens] whether the rule holds at each of its tokens."""
+    evidence = Evidence(contexts, [[0.0] * len(tokens) for tokens in contexts])
+    holds = np.zeros(len(evidence.firing), dtype=bool)
+    for conditions in alternatives:
+        holds |= evidence.where(conditions)
+    return np.split(holds, evidence.ends[:-1]) if len(contexts) else []
+
+
+# --------------------------------------------------------------------------------- replies
+
+
+def answer(form: str, contexts: Sequence[dict[str, Any]], description: str | None) -> str | None:
+    """Return the reply to a task of this form, as JSON; None if the description is no rule.
+
+    `contexts` have `tokens` and `focus`. `Unknown` holds nowhere.
+    """
+    tokens = [context["tokens"] for context in contexts]
+    if form == "choose":
+        return json.dumps({"rationale": "it shares least", "context": odd_one_out(contexts)})
+    alternatives = () if description in (None, UNKNOWN) else rule_from_words(description or "")
+    if alternatives is None:
+        return None
+    holds = where(alternatives, tokens)
+    if form == "predict":
+        told: list[dict[str, Any]] = [
+            {
+                "context": number,
+                "active": [
+                    {"token": int(place) + 1, "activation": LOUDEST}
+                    for place in np.flatnonzero(here)
+                ],
+            }
+            for number, here in enumerate(holds, 1)
+        ]
+        return json.dumps({"contexts": told})
+    told = [
+        {"context": number, "yes": bool(here.any() if c["focus"] is None else here[c["focus"]])}
+        for number, (here, c) in enumerate(zip(holds, contexts, strict=True), 1)
+    ]
+    return json.dumps({"answers": told})
+
+
+def specificity(context: dict[str, Any], description: str | None) -> tuple[int, str] | None:
+    """Return 3 where the rule holds on the marked token, 2 for the next token on either side, 1
+    for elsewhere in the context, 0 for nowhere, and why; None if the description is no rule."""
+    alternatives = () if description in (None, UNKNOWN) else rule_from_words(description or "")
+    if alternatives is None:
+        return None
+    (holds,) = where(alternatives, [context["tokens"]])
+    places = np.flatnonzero(holds)
+    if not len(places):
+        return 0, "the rule holds nowhere in the context"
+    away = int(np.abs(places - context["focus"]).min())
+    if away == 0:
+        return 3, "the rule holds on the marked token"
+    if away == 1:
+        return 2, "the rule holds next to the marked token"
+    return 1, f"the rule holds {away} tokens from the marked token"
+
+
+def common_word(contexts: Sequence[dict[str, Any]]) -> str:
+    """Return `'word' in any case` if all contexts fire most strongly on one word, else Unknown."""
+    words = set()
+    for context in contexts:
+        levels = context["activations"]
+        words.add(context["tokens"][int(np.argmax(levels))].strip().lower())
+    word = next(iter(words)) if len(words) == 1 else ""
+    return f"{quoted(word)} in any case" if word.isalpha() else UNKNOWN
+
+
+def odd_one_out(contexts: Sequence[dict[str, Any]]) -> int:
+    """Return the number of the context that shares least with the rest: first of the marked
+    tokens, then of all words; the first of those that tie."""
+    marked = [c["tokens"][c["focus"]].strip().lower() for c in contexts]
+    times = Counter(marked)
+    bags = [{token.strip().lower() for token in c["tokens"]} for c in contexts]
+    shared = [
+        (times[word], sum(len(bag & other) for other in bags))
+        for word, bag in zip(marked, bags, strict=True)
+    ]
+    return 1 + min(range(len(shared)), key=lambda place: shared[place])
+
+
+# ------------------------------------------------------------------------- requests, replies
+
+
+def body_of(item: Item, rubric: Rubric) -> dict[str, Any]:
+    """Return what a rater without a model needs of a task, or of a rubric about a description."""
+    return {
+        "item": item.id,  # units may share a description and a context: each call has its own key
+        "form": rubric.form if isinstance(rubric, Task) else "rate",
+        "scores": list(rubric.scores),
+        "description": item.description,
+        "contexts": [
+            {
+                "tokens": list(context.tokens),
+                "focus": context.focus,
+                "activations": None if context.activations is None else list(context.activations),
+            }
+            for context in item.contexts
+        ],
+    }
+
+
+def reply_to(
+    body: dict[str, Any], describe: Callable[[Sequence[dict[str, Any]]], str | None]
+) -> Reply:
+    """Return the truthful reply to what `body_of` made; `describe` says what contexts share.
+
+    A description that is no rule's words, and contexts that `describe` makes nothing of (None),
+    are failures that say so.
+    """
+    contexts, description = body["contexts"], body["description"]
+    text: str | None
+    if body["form"] == "describe":
+        told = describe(contexts)
+        if told is None:
+            return Reply("", stop="error", error="too little evidence for a rule")
+        text = json.dumps({"rationale": "what the contexts share", "description": told})
+    elif body["form"] == "rate":
+        rated = specificity(contexts[0], description)
+        share = None if rated is None else rated[0] / 3
+        scores = body["scores"]
+        text = None
+        if rated is not None and share is not None:
+            score = scores[round(share * (len(scores) - 1))]
+            text = json.dumps({"rationale": rated[1], "score": score})
+    else:
+        text = answer(body["form"], contexts, description)
+    if text is None:
+        return Reply("", stop="error", error="the description is not in the words of a rule")
+    return Reply(text)

@@ -1,0 +1,120 @@
+"""Pieces of a report. A file here is a panel; it reads comparisons and writes nothing.
+
+A panel module has `ORDER`, its place on the page, `TITLE`, and `show(material)`, which returns
+the blocks that it is made of; none where it has nothing to say of these runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from autointerp.findings.comparison import Comparison
+from autointerp.findings.groups import Judgement
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure as Drawing
+
+    from autointerp.store.run import Run
+
+
+@dataclass(frozen=True)
+class Prose:
+    """A paragraph; `tone` warning stands out, and `lead` is its first, stressed words."""
+
+    text: str
+    lead: str = ""
+    tone: Literal["plain", "warning", "good"] = "plain"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading inside a panel."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture, saved as PNG and SVG under its name.
+
+    Attributes:
+        alt: What one sees in it, for those who do not.
+        draw: Makes it; called once, inside the house style.
+    """
+
+    name: str
+    caption: str
+    alt: str
+    draw: Callable[[], Drawing]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, saved whole as CSV and Parquet under its name.
+
+    Attributes:
+        frame: All of it, numbers as numbers.
+        headings, rows: What the page shows of it, as text; none to save without showing.
+        summary: Whether the Markdown summary carries it.
+    """
+
+    name: str
+    caption: str
+    frame: pd.DataFrame
+    headings: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    summary: bool = False
+
+
+@dataclass(frozen=True)
+class Verbatim:
+    """Text exactly as it was used, folded away under its caption."""
+
+    caption: str
+    text: str
+
+
+@dataclass(frozen=True)
+class UnitBrowser:
+    """The place of the interactive list of units; `index` and `pages` are its content.
+
+    Attributes:
+        index: JSON values: columns of the list, one entry a unit.
+        pages: JSON values by number of page: the units' contexts, ratings and rationales.
+    """
+
+    index: dict[str, object]
+    pages: Sequence[object]
+
+
+Block = Prose | Heading | Figure | Table | Verbatim | UnitBrowser
+
+
+@dataclass(frozen=True)
+class Material:
+    """What panels read: comparisons, and the runs that they were made from, in the same order.
+
+    Attributes:
+        units_shown: Units at most whose contexts the page carries.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    runs: tuple[Run, ...] = field(repr=False)
+    units_shown: int = 2_000
+
+    @property
+    def judgements(self) -> Iterator[Judgement]:
+        """All judgements of all runs, in order."""
+        for comparison in self.comparisons:
+            yield from comparison.judgements
+
+    def comparison(self, run: str) -> Comparison:
+        """Return the comparison of the run with this name."""
+        return next(one for one in self.comparisons if one.run == run)
+
+    @property
+    def several_runs(self) -> bool:
+        return len(self.comparisons) > 1

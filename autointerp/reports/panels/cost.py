@@ -1,0 +1,83 @@
+"""What the ratings cost: calls, tokens, money and time."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from autointerp.reports.panels import Block, Material, Prose, Table
+
+ORDER = 80
+TITLE = "Cost and time"
+
+
+def show(material: Material) -> list[Block]:
+    frames = [
+        run.frame(
+            "SELECT rater, count(*) AS attempts, count(DISTINCT call_key) AS calls,"
+            " count(*) FILTER (stop = 'error') AS errors,"
+            " sum(tokens_in)::BIGINT AS tokens_in, sum(tokens_out)::BIGINT AS tokens_out,"
+            " sum(cost_usd) AS cost_usd, count(cost_usd) AS priced, sum(latency_s) AS waited_s,"
+            " quantile_cont(latency_s, 0.5) AS latency_median_s,"
+            " quantile_cont(latency_s, 0.95) AS latency_p95_s,"
+            " min(made_at) AS first, max(made_at) AS last"
+            " FROM call GROUP BY rater ORDER BY rater"
+        ).assign(run=run.name)
+        for run in material.runs
+    ]
+    cost = pd.concat(frames, ignore_index=True)
+    if cost.empty:
+        return []
+    several = material.several_runs
+    return [
+        Prose(
+            "A call is counted once and its attempts singly. Cost is known only where the rater "
+            "has a price; a dash is not zero."
+        ),
+        Table(
+            name="cost",
+            caption="Calls by rater",
+            frame=cost,
+            headings=[
+                *(["run"] if several else []),
+                "rater", "calls", "attempts", "errors", "tokens in", "tokens out", "US dollars",
+                "latency, median s", "95 % under s", "first to last",
+            ],
+            rows=[
+                [
+                    *([row.run] if several else []),
+                    row.rater,
+                    _whole(row.calls),
+                    _whole(row.attempts),
+                    _whole(row.errors),
+                    _whole(row.tokens_in),
+                    _whole(row.tokens_out),
+                    _money(row.cost_usd, row.priced < row.attempts),
+                    _seconds(row.latency_median_s),
+                    _seconds(row.latency_p95_s),
+                    _span(row.first, row.last),
+                ]
+                for row in cost.itertuples()
+            ],
+        ),
+    ]  # fmt: skip
+
+
+def _whole(value: float) -> str:
+    return "–" if pd.isna(value) else f"{int(value):,}"
+
+
+def _money(value: float, partly: bool) -> str:
+    if pd.isna(value):
+        return "–"
+    return f"{value:,.2f}" + (" or more: some calls have no price" if partly else "")
+
+
+def _seconds(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.1f}"
+
+
+def _span(first: pd.Timestamp, last: pd.Timestamp) -> str:
+    seconds = (last - first).total_seconds()
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"

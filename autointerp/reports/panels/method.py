@@ -1,0 +1,226 @@
+"""Enough to repeat it: versions, seeds, digests, rubric and prompt verbatim, statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from autointerp.errors import RubricError, UnknownName
+from autointerp.findings.groups import Judgement
+from autointerp.questions.forms import EXPLAIN_LOGITS
+from autointerp.questions.items import load_items
+from autointerp.questions.rubric import Rubric, system_text, user_text
+from autointerp.questions.scorers import load_asked
+from autointerp.questions.trials import load_probes
+from autointerp.reports.panels import Block, Heading, Material, Prose, Table, Verbatim
+from autointerp.reports.panels.units import visible
+from autointerp.reports.panels.verdict import EDGE, LEAST_CONTROLS
+from autointerp.reports.words import listed, plural
+from autointerp.store.run import Run
+from autointerp.text import count
+
+ORDER = 100
+TITLE = "Method"
+
+
+def show(material: Material) -> list[Block]:
+    drawn = (
+        "Units came from files, and where fewer were asked for than there are, they were drawn at "
+        "random, by seed."
+        if all(run.is_imported for run in material.runs)
+        else "Units were drawn at random, by seed, from those of each source that pass the density "
+        "filter."
+    )
+    foreign = [comparison for comparison in material.comparisons if comparison.provenance]
+    blocks: list[Block] = [
+        Prose(comparison.provenance, lead=f"{comparison.run}.") for comparison in foreign
+    ]
+    if len(foreign) < len(material.comparisons):
+        told = (
+            f"{drawn} Raters saw opaque ids in mixed order, activations scaled to each unit's own "
+            "maximum, and nothing of source, index, layer, density or absolute activation."
+        )
+        blocks.append(Prose(told))
+    all_declared = all(comparison.declared for comparison in material.comparisons)
+    facts = [
+        {"run": comparison.run, "what": name, "value": value}
+        for comparison in material.comparisons
+        for name, value in flattened(comparison.about)
+        if not (comparison.provenance and name.startswith("settings."))  # nothing was made by them
+    ]
+    blocks.append(
+        Table(
+            name="method",
+            caption="run.toml" + (": written before anything was rated" if all_declared else ""),
+            frame=pd.DataFrame(facts),
+            headings=[*(["run"] if material.several_runs else []), "what", "value"],
+            rows=[
+                [*([f["run"]] if material.several_runs else []), f["what"], f["value"] or "(empty)"]
+                for f in facts
+            ],
+        )
+    )
+    if any(True for _ in material.judgements):
+        blocks += [Heading("Statistics"), *_statistics(material)]
+    blocks.append(Heading("What raters were asked"))
+    shown: set[str] = set()
+    for comparison, run in zip(material.comparisons, material.runs, strict=True):
+        for judgement in comparison.judgements:
+            if judgement.rubric_digest in shown:
+                continue
+            shown.add(judgement.rubric_digest)
+            blocks.extend(
+                _published(judgement) if comparison.provenance else _asked(judgement, run)
+            )
+    for run in material.runs:
+        blocks.extend(_asked_of_descriptions(run, shown))
+    explained = list(_explained(material))
+    return [*blocks, Heading("Who described the units"), *explained] if explained else blocks
+
+
+def flattened(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield `a.b.c` and the value, as text, of every leaf of nested tables."""
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(value)
+
+
+def _published(judgement: Judgement) -> Iterator[Block]:
+    """Yield what is known of a question that autointerp did not ask."""
+    rubric = judgement.scale.rubric
+    if rubric is not None:
+        scale = "\n".join(f"{score} = {text or '(not told)'}" for score, text in rubric.scale)
+        yield Verbatim(f"What is known of {rubric.id}, not verbatim", f"{rubric.text}\n\n{scale}")
+
+
+def _asked(judgement: Judgement, run: Run) -> Iterator[Block]:
+    digest = judgement.rubric_digest
+    rubric = judgement.scale.rubric
+    if rubric is None:
+        yield Prose(
+            f"The text of {judgement.rubric} (digest {digest[:16]}…) is neither in the run nor "
+            "among the shipped rubrics of this version, so it cannot be printed here; its scale "
+            "is taken from the scores that were given.",
+            tone="warning",
+        )
+        return
+    name = f"{rubric.id}, version {rubric.version} (digest {digest[:16]}…)"
+    yield Verbatim(f"The instructions of {name}, verbatim", system_text(rubric))
+    prompt = _prompt(run, rubric)
+    if prompt:
+        yield Verbatim("The first item as it was shown, verbatim but for unseen characters", prompt)
+
+
+def _prompt(run: Run, rubric: Rubric) -> str:
+    first = run.rows(
+        "SELECT item_id FROM item WHERE rubric_digest = ? ORDER BY evidence DESC, ord LIMIT 1",
+        [rubric.digest],
+    )
+    if not first:
+        return ""
+    text = user_text(rubric, load_items(run, [first[0][0]], rubric)[0])
+    return "\n".join(visible(line) for line in text.split("\n"))
+
+
+def _asked_of_descriptions(run: Run, shown: set[str]) -> Iterator[Block]:
+    """Yield what explainers and scorers were asked, and judges of descriptions; once each."""
+    for name, digest, item in run.rows(
+        "SELECT task, task_digest, min(item_id) FROM probe"
+        " WHERE item_id IN (SELECT item_id FROM rating) GROUP BY ALL ORDER BY ALL"
+    ):
+        try:
+            task = load_asked(name)
+        except (UnknownName, RubricError):
+            continue
+        if digest in shown or task.digest != digest:
+            continue
+        shown.add(digest)
+        yield Verbatim(
+            f"The instructions of {name}, version {task.version} (digest {digest[:16]}…), verbatim",
+            system_text(task),
+        )
+        text = user_text(task, load_probes(run, [item], task)[0])
+        yield Verbatim(
+            f"An item of {name} as it was shown, verbatim but for unseen characters",
+            "\n".join(visible(line) for line in text.split("\n")),
+        )
+
+
+def _explained(material: Material) -> Iterator[Block]:
+    """Yield who described units, and what each explainer saw."""
+    for run in material.runs:
+        rows = run.rows(
+            "SELECT explainer, task, u.source, count(*), count(promoted), max(len(contexts))"
+            " FROM explanation JOIN unit u USING (unit_id) GROUP BY ALL ORDER BY ALL"
+        )
+        for name, task in sorted({(row[0], row[1]) for row in rows}):
+            mine = [row[2:] for row in rows if row[0] == name]
+            units = listed([f"{n:,} {plural(source)[1]}" for source, n, _, _ in mine])
+            most = max(contexts for *_, contexts in mine)
+            told = f"was asked about {units}, each shown by {most} contexts at most, none held out"
+            if task == EXPLAIN_LOGITS.id:
+                able = [plural(source)[1] for source, _, effects, _ in mine if effects]
+                others = [plural(source)[1] for source, _, effects, _ in mine if not effects]
+                told += (
+                    f", and, of {listed(able or ['none'])}, by the tokens that the unit's "
+                    "direction promotes and suppresses most by its direct effect on the logits: "
+                    "through the final norm's weights and the unembedding, the norm's scale and "
+                    "all later layers left out, in order of strength, without figures"
+                )
+                if others:
+                    told += f". {listed(others).capitalize()} have none, so their items look other"
+            yield Prose(f"{told}.", lead=f"{run.name}: {name}" if material.several_runs else name)
+
+
+def _statistics(material: Material) -> Iterator[Block]:
+    used = sorted(
+        {
+            (name, found.method)
+            for judgement in material.judgements
+            for name, found in _methods(judgement)
+            if found.method
+        }
+    )
+    yield Table(
+        name="statistics",
+        caption="How each number was made",
+        frame=pd.DataFrame(used, columns=["number", "method"]),
+        headings=["number", "method"],
+        rows=[list(row) for row in used],
+    )
+    families = [c for j in material.judgements for c in j.contrasts]
+    primary = sum(c.primary for c in families)
+    yield Prose(
+        f"Holm's adjustment (1979) runs over the {count(primary, 'primary test')} of a run "
+        f"(features against neurons, every rubric and rater) and, apart, over the "
+        f"{count(len(families) - primary, 'other pair')}. A rater is held to be broken where the "
+        f"mean of 'shuffled' lies outside the lowest, or that of 'planted' outside the highest, "
+        f"{listed([f'{EDGE:.0%}'])} of the scale's range, with {LEAST_CONTROLS} units or more. A "
+        "unit is explained by a single token where the same one, case and spaces aside, stands at "
+        "the peak of all of its strongest contexts, 20 at most."
+    )
+    yield Prose(
+        "References: Brunner & Munzel 2000, Biometrical J. 42:17; Mann & Whitney 1947, Ann. Math. "
+        "Stat. 18:50; Neubert & Brunner 2007, CSDA 51:5192 (permutation); Cliff 1993, Psychol. "
+        "Bull. 114:494; Holm 1979, Scand. J. Stat. 6:65; van Elteren 1960, Bull. Int. Stat. Inst. "
+        "37:351 (strata); Manski 1990, Am. Econ. Rev. 80:319 (bounds); Krippendorff 2011 (alpha); "
+        "Angelopoulos, Duchi & Zrnic 2023, arXiv 2311.01453 (PPI++)."
+    )
+
+
+def _methods(judgement: Judgement) -> Iterator[tuple[str, Any]]:
+    for group in judgement.groups.values():
+        yield "mean", group.mean
+        yield "median", group.median
+    for contrast in judgement.contrasts:
+        yield "P(superiority)", contrast.superiority
+        yield "difference of means", contrast.difference
+        yield "primary test", contrast.brunner_munzel
+        yield "beside it", contrast.mann_whitney
+        yield "beside it", contrast.permutation
+        if contrast.matched:
+            yield "P within strata of density", contrast.matched.superiority

@@ -1,0 +1,184 @@
+"""Every source in a row, every pair of sources in another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from autointerp.findings.groups import EXCLUDED, UNRATED, Contrast, Group, Judgement
+from autointerp.reports.panels import Block, Material, Prose, Table
+from autointerp.reports.words import interval, label, number, p_value, percent
+from autointerp.stats.results import Statistic
+
+ORDER = 30
+TITLE = "Estimates"
+
+
+def show(material: Material) -> list[Block]:
+    if not any(True for _ in material.judgements):
+        return []
+    blocks: list[Block] = [
+        Prose(
+            "One unit counts once: repeats are averaged within a unit and rater first. Intervals "
+            "are at 95 %. P is P(first > second) with ties halved; the primary test is "
+            "Brunner-Munzel's, Mann-Whitney's and a permutation test stand beside it."
+        )
+    ]
+    judgements = list(material.judgements)
+    groups = [(j, g) for j in judgements for g in j.groups.values()]
+    pairs = [(j, c) for j in judgements for c in j.contrasts]
+    several = len(judgements) > 1
+    blocks.append(
+        Table(
+            name="sources",
+            caption="Scores by source, rater and rubric",
+            frame=pd.DataFrame([group_row(j, g) for j, g in groups]),
+            headings=[
+                *(["rating"] if several else []),
+                "source", "n", "mean", "median", "scores", "no score", "left out", "one token",
+            ],
+            rows=[
+                [*([label(j, material)] if several else []), *_group_cells(j, g)] for j, g in groups
+            ],
+            summary=True,
+        )
+    )  # fmt: skip
+    if pairs:
+        blocks.append(
+            Table(
+                name="pairs",
+                caption="Every pair of sources",
+                frame=pd.DataFrame([pair_row(j, c) for j, c in pairs]),
+                headings=[
+                    *(["rating"] if several else []),
+                    "first", "second", "P(first > second)", "Cliff's delta", "means differ by",
+                    "Brunner-Munzel p", "Holm p", "Mann-Whitney p", "permutation p",
+                    "P, like density", "P, several tokens",
+                ],
+                rows=[
+                    [*([label(j, material)] if several else []), *_pair_cells(c)] for j, c in pairs
+                ],
+            )
+        )  # fmt: skip
+    pooled = [p for comparison in material.comparisons for p in comparison.pooled]
+    if pooled:
+        blocks.append(
+            Table(
+                name="all_raters",
+                caption="All raters of a rubric together, units and raters resampled",
+                frame=pd.DataFrame(
+                    [
+                        {
+                            "rubric": p.rubric,
+                            "raters": ", ".join(p.raters),
+                            "first": p.first,
+                            "second": p.second,
+                            **_flat("p_superiority", p.superiority),
+                        }
+                        for p in pooled
+                    ]
+                ),
+                headings=["rubric", "raters", "first", "second", "P(first > second)"],
+                rows=[
+                    [p.rubric, ", ".join(p.raters), p.first, p.second, interval(p.superiority)]
+                    for p in pooled
+                ],
+            )
+        )
+    return blocks
+
+
+def _group_cells(judgement: Judgement, group: Group) -> list[str]:
+    scored = len(judgement.scale.scores)
+    counts = [share.count for share in group.distribution]
+    star = "*" if group.is_control else ""
+    return [
+        group.source + star,
+        str(group.n),
+        interval(group.mean),
+        number(group.median.value, 1),
+        " / ".join(str(k) for k in counts[:scored]),
+        ", ".join(f"{k} {name}" for name, k in group.unrated.items()) or "0",
+        ", ".join(f"{k} {name}" for name, k in group.excluded.items()) or "0",
+        percent(group.single_token_share),
+    ]
+
+
+def _pair_cells(contrast: Contrast) -> list[str]:
+    return [
+        contrast.first,
+        contrast.second,
+        interval(contrast.superiority),
+        interval(contrast.delta),
+        interval(contrast.difference),
+        p_value(contrast.brunner_munzel.p_value) + (" (primary)" if contrast.primary else ""),
+        p_value(contrast.holm_p),
+        p_value(contrast.mann_whitney.p_value),
+        p_value(contrast.permutation.p_value),
+        interval(contrast.matched.superiority if contrast.matched else None),
+        interval(contrast.several_tokens),
+    ]
+
+
+def group_row(judgement: Judgement, group: Group) -> dict[str, Any]:
+    """Return all numbers of a group under plain column names."""
+    scores = judgement.scale.scores
+    return {
+        "run": judgement.run,
+        "rubric": judgement.rubric,
+        "rubric_digest": judgement.rubric_digest,
+        "rater": judgement.rater,
+        "source": group.source,
+        "is_control": group.is_control,
+        "asked": group.asked,
+        "n": group.n,
+        **_flat("mean", group.mean),
+        **_flat("median", group.median),
+        **{f"score_{s.outcome}": s.count for s in group.distribution[: len(scores)]},
+        **{name: group.unrated.get(name, 0) for name in UNRATED},
+        **{name: group.excluded.get(name, 0) for name in EXCLUDED},
+        "single_token_share": group.single_token_share,
+        "mean_worst": group.bounds.worst.value,
+        "mean_best": group.bounds.best.value,
+    }
+
+
+def pair_row(judgement: Judgement, contrast: Contrast) -> dict[str, Any]:
+    """Return all numbers of a contrast under plain column names."""
+    matched = contrast.matched
+    return {
+        "run": judgement.run,
+        "rubric": judgement.rubric,
+        "rubric_digest": judgement.rubric_digest,
+        "rater": judgement.rater,
+        "first": contrast.first,
+        "second": contrast.second,
+        "primary": contrast.primary,
+        "n_first": contrast.superiority.n[0],
+        "n_second": contrast.superiority.n[1],
+        **_flat("p_superiority", contrast.superiority),
+        "p_superiority_method": contrast.superiority.method,
+        **_flat("cliffs_delta", contrast.delta),
+        **_flat("mean_difference", contrast.difference),
+        "brunner_munzel": contrast.brunner_munzel.statistic,
+        "brunner_munzel_p": contrast.brunner_munzel.p_value,
+        "holm_p": contrast.holm_p,
+        "mann_whitney_u": contrast.mann_whitney.statistic,
+        "mann_whitney_p": contrast.mann_whitney.p_value,
+        "permutation_p": contrast.permutation.p_value,
+        **_flat("p_like_density", matched.superiority if matched else None),
+        "unmatched_first": matched.unmatched[0] if matched else None,
+        "unmatched_second": matched.unmatched[1] if matched else None,
+        **_flat("p_several_tokens", contrast.several_tokens),
+        "p_worst": contrast.bounds.worst.value,
+        "p_best": contrast.bounds.best.value,
+    }
+
+
+def _flat(name: str, found: Statistic | None) -> dict[str, float | None]:
+    return {
+        name: found.value if found else None,
+        f"{name}_low": found.low if found else None,
+        f"{name}_high": found.high if found else None,
+    }

@@ -1,0 +1,312 @@
+"""Every unit: searched, filtered and sorted; its contexts, its ratings and what was said of it."""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from autointerp.findings.comparison import Comparison
+from autointerp.questions.explain import explainers
+from autointerp.questions.forms import UNKNOWN
+from autointerp.reports.panels import Block, Material, Prose, Table, UnitBrowser
+from autointerp.reports.words import label
+from autointerp.store.run import Run
+
+ORDER = 900
+TITLE = "Units"
+
+PAGE = 25
+TOP = 10
+RATINGS = 3
+SAID, TEXT = 120, 600
+LEVELS = "0123456789a"
+DESCRIBED = "described"  # in place of a rubric's digest: who described, in the list's columns
+JOINERS = "\u200c\u200d"
+
+
+def show(material: Material) -> list[Block]:
+    if all(comparison.provenance for comparison in material.comparisons):
+        return []  # of published counts there are no units to look at
+    frames = list(map(_units_of, material.comparisons, material.runs))
+    units = pd.concat(frames, ignore_index=True)
+    carried = choose(units, material)
+    units["page"] = np.where(carried, (np.cumsum(carried) - 1) // PAGE, -1)
+    units["place"] = np.where(carried, (np.cumsum(carried) - 1) % PAGE, -1)
+    judgements = list(material.judgements)
+    described = [(run.name, name) for run in material.runs for name in explainers(run)]
+    columns = [*((j.run, j.rubric_digest, j.rater) for j in judgements),
+               *((run, DESCRIBED, name) for run, name in described)]  # fmt: skip
+    numbers = {column: place for place, column in enumerate(columns)}
+    scores = _scores(material, numbers, units)
+    details = [
+        one
+        for comparison, run in zip(material.comparisons, material.runs, strict=True)
+        for one in _details(run, units[(units.run == comparison.run) & carried], numbers)
+    ]
+    lacking = int((units.outcome == "eligible").sum() - carried.sum())
+    sampled = (
+        f" The list holds all of them. To keep this file small the contexts and ratings of only "
+        f"{carried.sum():,} are in it, drawn evenly over sources and scores; "
+        "`autointerp report --units N` takes more, and `autointerp show` shows any of them."
+        if lacking > 0
+        else ""
+    )
+    return [
+        Prose(
+            f"{len(units):,} units, as the raters saw them: the unit's strongest contexts, then "
+            "one of each interval of activation. The thicker the line under a token, the more "
+            f"strongly the unit fires on it; the framed token is the peak.{sampled}"
+        ),
+        UnitBrowser(
+            index={
+                "runs": [comparison.run for comparison in material.comparisons],
+                "judgements": [
+                    *(
+                        {"label": label(j, material), "levels": [list(x) for x in j.scale.levels]}
+                        for j in judgements
+                    ),
+                    *(
+                        {
+                            "label": " · ".join(
+                                [*([run] if material.several_runs else []), f"described by {name}"]
+                            ),
+                            "levels": [],
+                        }
+                        for run, name in described
+                    ),
+                ],
+                "units": {
+                    "name": [visible(name) for name in units.unit],
+                    "run": _codes(units.run, [c.run for c in material.comparisons]),
+                    "source": list(units.source),
+                    "outcome": list(units.outcome),
+                    "density": [
+                        _rounded(d) if tokens or d > 0 else None  # not known
+                        for d, tokens in zip(units.density, units.tokens, strict=True)
+                    ],
+                    "peak": [_rounded(p) for p in units.peak],
+                    "token": [visible(t) if isinstance(t, str) else "" for t in units.token],
+                    "page": units.page.tolist(),
+                    "place": units.place.tolist(),
+                    **scores,
+                },
+            },
+            pages=[details[at : at + PAGE] for at in range(0, len(details), PAGE)],
+        ),
+        Table(name="units", caption="Units", frame=_unit_table(units, material)),
+        *(
+            [Table(name="descriptions", caption="Descriptions", frame=_descriptions(material))]
+            if described
+            else []
+        ),
+    ]
+
+
+def choose(units: pd.DataFrame, material: Material) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return which units' contexts the page carries, [units].
+
+    All eligible ones where they are few enough; else evenly over sources and scores, at random.
+    """
+    able: np.ndarray[Any, np.dtype[np.bool_]] = (units.outcome == "eligible").to_numpy()
+    if able.sum() <= material.units_shown:
+        return able
+    order = np.random.default_rng(0).permutation(len(units))
+    shuffled = units.iloc[order]
+    shuffled = shuffled[shuffled.outcome == "eligible"]
+    strata = [shuffled.run, shuffled.source, shuffled.first_score.round()]
+    turn = shuffled.groupby(strata, dropna=False).cumcount()
+    chosen = turn.sort_values(kind="stable").index[: material.units_shown]
+    kept: np.ndarray[Any, np.dtype[np.bool_]] = units.index.isin(chosen)
+    return kept
+
+
+@functools.lru_cache(maxsize=200_000)
+def visible(text: str) -> str:
+    """Return the text with every control, direction and other unseen character made visible."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_visible_character, text))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _visible_character(character: str) -> str:
+    point = ord(character)
+    if character in "\n\r\t":
+        return {"\n": "⏎", "\r": "␍", "\t": "⇥"}[character]
+    if point < 32:
+        return chr(0x2400 + point)
+    if character in JOINERS:
+        return character
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
+        return f"⟨U+{point:04X}⟩"
+    return character
+
+
+def _units_of(comparison: Comparison, run: Run) -> pd.DataFrame:
+    """Return the units that were asked about, and those passed over to get them."""
+    units = comparison.units
+    described = run.rows("SELECT DISTINCT unit_id FROM explanation")
+    asked = sorted({*comparison.scores.unit_id, *(row[0] for row in described)})
+    last = units.loc[asked].groupby("source").ord.max()
+    beneath = units.ord <= units.source.map(last).fillna(-1)
+    kept = units[units.index.isin(asked) | (beneath & (units.outcome != "eligible"))]
+    sign = np.where(kept.sign < 0, "-", "")
+    first = comparison.scores.drop_duplicates("unit_id").set_index("unit_id").score
+    return kept.assign(
+        run=comparison.run,
+        unit=kept.source + "/" + kept.idx.astype(str) + sign,
+        first_score=kept.unit_id.map(first),
+    ).reset_index(drop=True)
+
+
+def _scores(
+    material: Material, numbers: dict[tuple[str, str, str], int], units: pd.DataFrame
+) -> dict[str, list[Any]]:
+    """Return columns of scores, outcomes and descriptions, [judgements][units] each."""
+    place = {key: at for at, key in enumerate(zip(units.run, units.unit_id, strict=True))}
+    scores: list[list[float | None]] = [[None] * len(units) for _ in numbers]
+    outcomes: list[list[str]] = [[""] * len(units) for _ in numbers]
+    said: list[list[str]] = [[""] * len(units) for _ in numbers]
+    for comparison in material.comparisons:
+        table = comparison.scores
+        for row in zip(
+            table.unit_id,
+            table.rubric_digest,
+            table.rater,
+            table.score,
+            table.outcome,
+            table.description,
+            strict=True,
+        ):
+            at = place[comparison.run, row[0]]
+            judgement = numbers[comparison.run, row[1], row[2]]
+            scores[judgement][at] = None if np.isnan(row[3]) else round(row[3], 2)
+            outcomes[judgement][at] = row[4]
+            said[judgement][at] = visible(row[5][:SAID]) if isinstance(row[5], str) else ""
+    for run in material.runs:
+        for unit_id, name, status, text in run.rows(
+            "SELECT unit_id, explainer, status, description FROM explanation"
+        ):
+            at, column = place[run.name, unit_id], numbers[run.name, DESCRIBED, name]
+            outcomes[column][at] = _outcome(status, text)
+            said[column][at] = visible((text or "")[:SAID])
+    return {"scores": scores, "outcomes": outcomes, "said": said}
+
+
+def _details(
+    run: Run, units: pd.DataFrame, numbers: dict[tuple[str, str, str], int]
+) -> list[dict[str, Any]]:
+    """Return the contexts and ratings of units, in their order."""
+    unit_ids = units.unit_id.tolist()
+    peaks = dict(zip(units.unit_id, units.peak, strict=True))
+    contexts: dict[int, list[Any]] = {unit_id: [] for unit_id in unit_ids}
+    for unit_id, draw, interval, focus, tokens, activations, seen in run.rows(
+        "WITH seen AS (SELECT DISTINCT context_id FROM shown"
+        "  WHERE unit_id IN (SELECT unnest(?::INTEGER[]))),"
+        " placed AS (SELECT *, row_number() OVER ("
+        "    PARTITION BY unit_id, draw, CASE WHEN draw = 'interval' THEN interval END"
+        "    ORDER BY CASE WHEN draw = 'top' THEN -activations[focus + 1] ELSE 0 END, context_id"
+        "  ) AS place FROM context"
+        "  WHERE unit_id IN (SELECT unnest(?::INTEGER[])) AND draw <> 'random'"
+        "  AND split = 'explain')"
+        " SELECT unit_id, draw, interval, focus, tokens, activations, seen.context_id IS NOT NULL"
+        " FROM placed LEFT JOIN seen USING (context_id)"
+        " WHERE place <= CASE draw WHEN 'top' THEN ? ELSE 1 END"
+        " ORDER BY unit_id, draw DESC, activations[focus + 1] DESC, context_id",
+        [unit_ids, unit_ids, TOP],
+    ):
+        scale = 10 / peaks[unit_id] if peaks[unit_id] > 0 else 0.0
+        levels = "".join(
+            LEVELS[min(10, max(1, round(a * scale)))] if a > 0 else "0" for a in activations
+        )
+        kind = 0 if draw == "top" else int(interval or 0)
+        contexts[unit_id].append([list(map(visible, tokens)), levels, focus, kind, int(seen)])
+    ratings: dict[int, list[Any]] = {unit_id: [] for unit_id in unit_ids}
+    for unit_id, digest, rater, repeat, status, score, description, rationale in run.rows(
+        "SELECT unit_id, rubric_digest, rater, repeat, status, score, description, rationale"
+        " FROM said WHERE unit_id IN (SELECT unnest(?::INTEGER[])) AND repeat < ?"
+        " ORDER BY unit_id, rubric, rater, repeat",
+        [unit_ids, RATINGS],
+    ):
+        ratings[unit_id].append(
+            [
+                numbers[run.name, digest, rater],
+                repeat,
+                status,
+                score,
+                visible((description or "")[:TEXT]),
+                visible((rationale or "")[:TEXT]),
+            ]
+        )
+    for unit_id, name, status, text, rationale in run.rows(
+        "SELECT unit_id, explainer, status, description, rationale FROM explanation"
+        " WHERE unit_id IN (SELECT unnest(?::INTEGER[])) ORDER BY unit_id, explainer",
+        [unit_ids],
+    ):
+        ratings[unit_id].append(
+            [
+                numbers[run.name, DESCRIBED, name],
+                0,
+                _outcome(status, text),
+                None,
+                visible((text or "")[:TEXT]),
+                visible((rationale or "")[:TEXT]),
+            ]
+        )
+    return [
+        {
+            "contexts": contexts[unit.unit_id],
+            "ratings": ratings[unit.unit_id],
+            "intervals": [round(float(n), 1) for n in unit.interval_tokens],
+            "note": visible(unit.note),
+        }
+        for unit in units.itertuples()
+    ]
+
+
+def _unit_table(units: pd.DataFrame, material: Material) -> pd.DataFrame:
+    """Return one row a unit and judgement, for the CSV."""
+    kept = units[
+        ["run", "unit_id", "unit", "source", "is_control", "idx", "sign", "outcome", "density",
+         "peak", "token", "token_share", "single_token"]
+    ]  # fmt: skip
+    scores = pd.concat([c.scores.assign(run=c.run) for c in material.comparisons])
+    scores = scores.rename(columns={"outcome": "status"})
+    return kept.merge(scores, on=["run", "unit_id"], how="left").drop(columns="unit_id")
+
+
+def _outcome(status: str, description: str | None) -> str:
+    """Return what became of a unit that somebody was asked to describe."""
+    if status != "ok":
+        return status
+    return "Unknown" if description == UNKNOWN else "described"
+
+
+def _descriptions(material: Material) -> pd.DataFrame:
+    """Return one row a unit and explainer, for the CSV."""
+    return pd.concat(
+        [
+            run.frame(
+                "SELECT u.source || '/' || u.idx || CASE WHEN u.sign < 0 THEN '-' ELSE '' END"
+                " AS unit, e.explainer, e.status, e.description, e.rationale,"
+                " e.promoted, e.suppressed FROM explanation e JOIN unit u USING (unit_id)"
+                " ORDER BY e.explainer, unit_id"
+            ).assign(run=run.name)
+            for run in material.runs
+        ],
+        ignore_index=True,
+    )
+
+
+def _codes(values: pd.Series, names: Sequence[str]) -> list[int]:
+    places = {name: place for place, name in enumerate(names)}
+    return [places[value] for value in values]
+
+
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else float(f"{value:.4g}")

@@ -1,0 +1,1 @@
+"""Where units fire: the corpus in one pass, and which units are drawn."""

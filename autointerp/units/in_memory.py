@@ -1,0 +1,223 @@
+"""A harvest from objects in memory: a model in a training loop, its tokens, its SAE."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from autointerp.errors import BadInput, CorpusError, SubjectError
+from autointerp.extensions import addition
+from autointerp.settings import HarvestSettings
+from autointerp.subjects import Subject
+from autointerp.subjects.assembled import subject_of
+from autointerp.subjects.autoencoder import Encoder, SparseAutoencoder
+from autointerp.subjects.corpora import Document
+from autointerp.subjects.formats import AdaptedEncoder, LoadedAutoencoder, load_sae
+from autointerp.subjects.language_model import HookedLanguageModel
+from autointerp.units import sources as sources_folder
+from autointerp.units.passes import HarvestedUnit, Wanted, calibrate
+from autointerp.units.passes import harvest as harvest_units
+
+Tokens = Any  # a tensor or array [rows, tokens], or a sequence of those of one dimension
+
+
+def harvest(
+    model: Any,
+    tokens: Tokens,
+    *,
+    sae: Any = None,
+    site: str = "",
+    units: Mapping[str, int | Sequence[int]] | None = None,
+    tokenizer: Any = None,
+    attention: Any = None,
+    bos: bool | None = None,
+    settings: HarvestSettings = HarvestSettings(),
+    seed: int = 0,
+    min_density: float = 0.0,
+    max_density: float = 1.0,
+) -> list[HarvestedUnit]:
+    """Return units of a model in memory, each with its density, its fate and its contexts.
+
+    The model and the SAE are left as they were: neither training mode nor gradients change.
+
+    Args:
+        model: A Hugging Face causal LM, or a `HookedLanguageModel`.
+        tokens: Token ids: [rows, tokens], a row a document, or a sequence of documents.
+        sae: An object with `.encode(x) -> [..., latents]`, a SparseAutoencoder, or the path or hub
+            id of one; None for none.
+        site: Where activations are read, such as `layers.3.mlp`; a `HookedLanguageModel` has one.
+        units: Of each source, the numbers of the units or how many to draw; by default 200
+            features, or 200 neurons where there is no SAE.
+        tokenizer: For the tokens' texts; without one they are `<id>`.
+        attention: [rows, tokens] False on padding, on either side; without it, ids at either end
+            of a row that are the tokenizer's padding are taken for that.
+        bos: Whether windows begin with BOS; None for whether there is one.
+
+    Raises SubjectError if site, model and SAE do not fit together, CorpusError if there are fewer
+    than 2,000 tokens or ids beyond the vocabulary, BadInput for units that are not there.
+    """
+    with _left_as_found(getattr(model, "model", model), sae):
+        hooked = _hooked(model, tokenizer, site)
+        documents = _documents(tokens, attention, hooked)
+        encoder = _encoder(sae, hooked)
+        subject = _subject(hooked, documents, encoder, bos)
+        longest = max((len(ids) for ids in documents), default=0) + subject.begins_with_bos
+        if not settings.window:  # rows are not padded beyond the longest
+            settings = replace(settings, window=max(2, min(longest, subject.longest, 1024)))
+        calibration = calibrate(subject, settings, seed)
+        wanted = []
+        for name, which in (units or {"neurons" if sae is None else "features": 200}).items():
+            module = addition(sources_folder, "source", name)
+            source = module.create(subject, calibration, seed)
+            wanted.append(Wanted(name, source, *_numbers(name, which, source.size, seed)))
+        return harvest_units(subject, wanted, settings, seed, min_density, max_density)
+
+
+def _hooked(model: Any, tokenizer: Any, site: str) -> HookedLanguageModel:
+    if isinstance(model, HookedLanguageModel):
+        if site and not model.is_at(site):
+            raise SubjectError(f"site '{site}': the model given is read at {model.site}")
+        return model
+    if not site:
+        raise SubjectError("no site: give where to read, such as site='layers.3.mlp'")
+    if not isinstance(model, torch.nn.Module) or not hasattr(model, "get_input_embeddings"):
+        raise SubjectError(f"{type(model).__name__} is no model: give a Hugging Face causal LM")
+    return HookedLanguageModel(model, tokenizer or _Numbers(model), site)
+
+
+class _Numbers:
+    """Stands for a tokenizer where there is none: tokens are shown as their numbers."""
+
+    def __init__(self, model: Any) -> None:
+        size = int(model.get_input_embeddings().weight.shape[0])
+        found = getattr(model.config, "bos_token_id", None)
+        self.bos_token_id = found if isinstance(found, int) and 0 <= found < size else None
+        self.all_special_ids = [] if self.bos_token_id is None else [self.bos_token_id]
+        self._vocabulary = {f"<{index}>": index for index in range(size)}
+
+    def get_vocab(self) -> dict[str, int]:
+        return self._vocabulary
+
+
+def _encoder(sae: Any, model: HookedLanguageModel) -> Encoder | None:
+    if sae is None:
+        return None
+    if isinstance(sae, str | Path):
+        sae = load_sae(sae)
+    if isinstance(sae, LoadedAutoencoder):
+        sae = sae.sae
+    own = isinstance(sae, SparseAutoencoder | AdaptedEncoder)
+    encoder: Encoder = sae if own else _adapted(sae, model)
+    model.check_width(encoder.d_in)
+    return encoder
+
+
+def _adapted(sae: Any, model: HookedLanguageModel) -> AdaptedEncoder:
+    """Return the object as an encoder, its width taken for the site's where it says none."""
+    try:
+        return AdaptedEncoder(sae)
+    except SubjectError:
+        if not callable(getattr(sae, "encode", None)):
+            raise
+    try:
+        return AdaptedEncoder(sae, d_in=model.d_site)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise SubjectError(
+            f"{type(sae).__name__} cannot encode the {model.d_site} activations of {model.site} "
+            f"({reason})"
+        ) from None
+
+
+def _subject(
+    model: HookedLanguageModel,
+    documents: list[NDArray[np.int64]],
+    encoder: Encoder | None,
+    bos: bool | None,
+) -> Subject:
+    if bos and model.bos is None:
+        raise BadInput("bos=True: the model's tokenizer has no BOS")
+    return subject_of(
+        model,
+        lambda: [Document(index, ids) for index, ids in enumerate(documents)],
+        sae=encoder,
+        bos=model.bos is not None if bos is None else bos,
+        digests={},
+    )
+
+
+def _documents(
+    tokens: Tokens, attention: Any, model: HookedLanguageModel
+) -> list[NDArray[np.int64]]:
+    """Return the documents' ids without padding."""
+    rows = [_array(row) for row in tokens]
+    if attention is not None:
+        masks = [_array(row).astype(bool) for row in attention]
+        if [len(row) for row in rows] != [len(mask) for mask in masks]:
+            raise CorpusError("attention is not of the same shape as tokens")
+        return [row[mask] for row, mask in zip(rows, masks, strict=True)]
+    padding = getattr(model.tokenizer, "pad_token_id", None)
+    if padding is None:
+        return rows
+    kept = [np.flatnonzero(row != padding) for row in rows]
+    return [
+        row[where[0] : where[-1] + 1] if len(where) else row[:0]
+        for row, where in zip(rows, kept, strict=True)
+    ]
+
+
+def _array(row: Any) -> NDArray[np.int64]:
+    array = row.detach().cpu().numpy() if torch.is_tensor(row) else np.asarray(row)
+    is_whole = array.dtype == bool or np.issubdtype(array.dtype, np.integer)
+    if array.ndim != 1 or (array.size and not is_whole):
+        raise CorpusError(
+            f"tokens are whole numbers [rows, tokens] or a list of documents; a row is "
+            f"{array.dtype} of {array.ndim} dimensions"
+        )
+    if array.size and array.min() < 0:
+        raise CorpusError(f"token id {array.min()} is negative")
+    return array.astype(np.int64)
+
+
+def _numbers(
+    name: str, which: int | Sequence[int], size: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return unit numbers and their orders: those given, or as many drawn without replacement."""
+    if isinstance(which, int | np.integer):
+        if which < 1:
+            raise BadInput(f"units: {which} {name}; ask for at least 1")
+        drawn = np.random.default_rng([seed, *name.encode()]).permutation(size)[:which]
+        return drawn, np.arange(len(drawn))
+    numbers = np.asarray(list(which), dtype=np.int64)
+    wrong = numbers[(numbers < 0) | (numbers >= size)]
+    if not len(numbers) or len(wrong):
+        told = f"{wrong[0]} is not from 0 to {size - 1}" if len(wrong) else "none is named"
+        raise BadInput(f"units: of {name}, {told}")
+    return numbers, np.arange(len(numbers))
+
+
+@contextlib.contextmanager
+def _left_as_found(*objects: Any) -> Iterator[None]:
+    """Put back training mode and gradients of the modules among `objects`."""
+    modules = [
+        module for one in objects if isinstance(one, torch.nn.Module) for module in one.modules()
+    ]
+    modes = [(module, module.training) for module in modules]
+    gradients = [(p, p.requires_grad) for module in modules for p in module.parameters(False)]
+    try:
+        for one in objects:
+            if isinstance(one, torch.nn.Module):
+                one.eval()
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for parameter, wants in gradients:
+            parameter.requires_grad_(wants)

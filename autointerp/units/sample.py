@@ -1,0 +1,258 @@
+"""Which units: uniformly at random, seeded, among those that pass the density filter.
+
+A source's units stand in one seeded random order. The sample of n is the first n of that order
+that are eligible; asking for more later goes on where it ended. Those passed over are stored too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autointerp.errors import TooFewUnits
+from autointerp.extensions import addition
+from autointerp.settings import RunSettings
+from autointerp.store.run import Run, StoredUnit
+from autointerp.subjects import Subject
+from autointerp.units import sources as sources_folder
+from autointerp.units.passes import Wanted, calibrate
+from autointerp.units.shards import (
+    LOOK_AGAIN_S,
+    Share,
+    forget,
+    harvest_shards,
+    job_of_environment,
+)
+from autointerp.units.sources import Calibration, Source
+
+CHECKED_TOKENS = 4096  # of the calibration, on which the SAE's latents a token are counted
+
+Report = Callable[[str, int], None]
+Tell = Callable[[str], None]
+
+
+def warn(text: str) -> None:
+    """Tell the user through Python's warnings."""
+    warnings.warn(text, stacklevel=3)
+
+
+def random_order(seed: int, source: str, size: int) -> NDArray[np.int64]:
+    """Return the source's unit numbers in its random order."""
+    return np.random.default_rng([seed, *source.encode()]).permutation(size)
+
+
+def sampled(run: Run, source: str, n: int) -> list[StoredUnit]:
+    """Return the first `n` eligible units of the source's order that the run holds."""
+    return [unit for unit in run.units(source) if unit.summary.outcome == "eligible"][:n]
+
+
+def held_units(run: Run) -> dict[str, tuple[int, bool]]:
+    """Return how many eligible units of each source the run holds, and whether it is a control."""
+    return {
+        source: (int(count), bool(is_control))
+        for source, is_control, count in run.rows(
+            "SELECT s.source, s.is_control, count(u.unit_id) FILTER (u.outcome = 'eligible')"
+            " FROM source s LEFT JOIN unit u USING (source) GROUP BY ALL ORDER BY s.source"
+        )
+    }
+
+
+def draw_units(
+    run: Run,
+    subject: Subject | None,
+    wanted: dict[str, int],
+    progress: Report = lambda label, tokens: None,
+    tell: Tell = warn,
+    share: Share = Share(),
+) -> dict[str, list[StoredUnit]]:
+    """Return `wanted[source]` sampled units of each source, harvesting those that are missing.
+
+    All sources that miss units share one pass over the corpus, of which this process reads its
+    `share`, the first of as many as call `assist`. What a pass found is stored at its end, in one
+    transaction; stopped before, the next call goes on from the last shard. What casts doubt on
+    the SAE is told. Raises TooFewUnits if a source has fewer than are asked for; where
+    there is no `subject`, as in an imported run, those that the run holds are all there are.
+    """
+    if subject is None:
+        return {name: sampled(run, name, n) for name, n in wanted.items()}
+    settings = run.settings
+    opened: dict[str, Source] = {}
+    missing = {name: n for name, n in wanted.items() if len(sampled(run, name, n)) < n}
+    if missing:
+        calibration = calibrate(subject, settings.harvest, settings.seed)
+        for doubt in doubts(subject, calibration):
+            run.log("doubt", text=doubt)
+            tell(doubt)
+        for name in missing:
+            opened[name] = _opened(name, subject, calibration, settings.seed)
+            if opened[name].size < wanted[name]:
+                raise TooFewUnits(
+                    f"{_option(name)} {wanted[name]}: source '{name}' of subject "
+                    f"'{subject.name}' has only {opened[name].size} units; ask for at most that "
+                    "many"
+                )
+    checkpoints = run.path / "harvest"
+    try:
+        while missing:
+            passes = [
+                _next_units(run, name, opened[name], n, settings) for name, n in missing.items()
+            ]
+            if share.count > 1:
+                _announce(checkpoints, share, settings, wanted, passes)
+            label = ", ".join(f"{len(want.numbers)} {want.name}" for want in passes)
+            harvested = harvest_shards(
+                subject,
+                passes,
+                settings,
+                checkpoints,
+                share,
+                lambda tokens, label=label: progress(label, tokens),  # type: ignore[misc]
+            )
+            assert harvested is not None
+            run.add_harvest(
+                {
+                    want.name: (
+                        want.source.size,
+                        bool(addition(sources_folder, "source", want.name).IS_CONTROL),
+                    )
+                    for want in passes
+                },
+                harvested,
+            )
+            forget(checkpoints)
+            run.log("harvested", units={want.name: len(want.numbers) for want in passes})
+            missing = {name: n for name, n in wanted.items() if len(sampled(run, name, n)) < n}
+    finally:
+        if share.count > 1:
+            _announce(checkpoints, share, settings, wanted, None)  # the others go home
+    return {name: sampled(run, name, n) for name, n in wanted.items()}
+
+
+def doubts(subject: Subject, calibration: Calibration) -> list[str]:
+    """Return what a person should know of the SAE before trusting it, a sentence each."""
+    from autointerp.subjects.formats import check_l0
+
+    if subject.loaded is None:
+        return [*subject.notes]
+    measured = check_l0(subject.loaded, calibration.activations[:CHECKED_TOKENS].cpu())
+    return [*subject.notes, *([measured] if measured else [])]
+
+
+def assist(
+    folder: Path,
+    subject: Subject,
+    settings: RunSettings,
+    wanted: dict[str, int],
+    share: Share,
+    progress: Report = lambda label, tokens: None,
+) -> None:
+    """Do this process's share of what the first one announces in the run's folder.
+
+    Returns when the first one has all that is `wanted`.
+    """
+    calibration = calibrate(subject, settings.harvest, settings.seed)
+    opened: dict[str, Source] = {}
+    done: dict[str, Any] | None = None
+    while True:
+        plan = _announced(folder / "harvest")
+        if plan is None or plan == done or plan["for"] != _group(share, settings, wanted):
+            time.sleep(LOOK_AGAIN_S)
+            continue
+        if plan["passes"] is None:
+            return
+        passes = []
+        for name, (first, last) in plan["passes"].items():
+            if name not in opened:
+                opened[name] = _opened(name, subject, calibration, settings.seed)
+            order = random_order(settings.seed, name, opened[name].size)
+            passes.append(Wanted(name, opened[name], order[first:last], np.arange(first, last)))
+        harvest = dataclasses.replace(settings.harvest, rows=plan["rows"])
+        label = ", ".join(f"{len(want.numbers)} {want.name}" for want in passes)
+        harvest_shards(
+            subject,
+            passes,
+            dataclasses.replace(settings, harvest=harvest),
+            folder / "harvest",
+            share,
+            lambda tokens, label=label: progress(label, tokens),  # type: ignore[misc]
+        )
+        done = plan
+
+
+def _opened(name: str, subject: Subject, calibration: Calibration, seed: int) -> Source:
+    source: Source = addition(sources_folder, "source", name).create(subject, calibration, seed)
+    return source
+
+
+def _option(source: str) -> str:
+    """Return the option that says how many units of a source: a control is in a run unasked."""
+    is_control = addition(sources_folder, "source", source).IS_CONTROL
+    return "--n or --controls" if is_control else "--n"
+
+
+def _group(share: Share, settings: RunSettings, wanted: Mapping[str, int]) -> list[Any]:
+    """Return what the processes that harvest together have in common."""
+    return [job_of_environment(), share.count, settings.digest, dict(wanted)]
+
+
+def _announce(
+    folder: Path,
+    share: Share,
+    settings: RunSettings,
+    wanted: Mapping[str, int],
+    passes: list[Wanted] | None,
+) -> None:
+    """Write, in one step, which units the next pass is about; None where all is done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ranges = passes and {
+        want.name: [int(want.orders[0]), int(want.orders[-1]) + 1] for want in passes
+    }
+    plan = {
+        "for": _group(share, settings, wanted),
+        "rows": settings.harvest.rows,
+        "passes": ranges,
+    }
+    (folder / "plan.new").write_text(json.dumps(plan), encoding="utf-8")
+    os.replace(folder / "plan.new", folder / "plan.json")
+
+
+def _announced(folder: Path) -> dict[str, Any] | None:
+    try:
+        plan: dict[str, Any] = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return plan
+
+
+def _next_units(run: Run, name: str, source: Source, n: int, settings: RunSettings) -> Wanted:
+    """Return as many units of the random order as should give the eligible ones that are missing.
+
+    Raises TooFewUnits, with the fate of all units, if the order is exhausted.
+    """
+    drawn = run.units(name)
+    fates = Counter(unit.summary.outcome for unit in drawn)
+    first = len(drawn)
+    if first == source.size:
+        told = ", ".join(
+            f"{fates[fate]} {fate}" for fate in ("dead", "ultralow", "dense") if fates[fate]
+        )
+        option = _option(name)
+        raise TooFewUnits(
+            f"{option} {n}: only {fates['eligible']} of {source.size} {name} pass the density "
+            f"filter ({told}); ask for {option} {fates['eligible']}, or lower sample.min_density"
+        )
+    share = (fates["eligible"] + 8) / (first + 10)
+    count = math.ceil(1.1 * (n - fates["eligible"]) / share) + 4
+    orders = np.arange(first, min(first + count, source.size))
+    return Wanted(name, source, random_order(settings.seed, name, source.size)[orders], orders)

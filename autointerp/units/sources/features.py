@@ -1,0 +1,60 @@
+"""The SAE's latents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from autointerp.errors import SubjectError
+from autointerp.records import Unit
+from autointerp.subjects import Subject
+from autointerp.subjects.autoencoder import Encoder, SparseAutoencoder
+from autointerp.units.sources import Block, Calibration, SiteBatch
+
+IS_CONTROL = False
+
+
+@dataclass(frozen=True)
+class Features:
+    sae: Encoder
+
+    @property
+    def size(self) -> int:
+        return self.sae.d_sae
+
+    def unit(self, number: int) -> Unit:
+        return Unit("features", number)
+
+    def note(self, number: int) -> str:
+        return ""
+
+    def block(self, numbers: NDArray[np.int64]) -> Block:
+        encode = self.sae.encoder(torch.from_numpy(numbers))
+
+        def compute(batch: SiteBatch) -> Tensor:
+            return encode(batch.activations)
+
+        return compute
+
+    @property
+    def transcodes(self) -> bool:
+        return isinstance(self.sae, SparseAutoencoder) and self.sae.transcodes
+
+    def written(self, numbers: NDArray[np.int64]) -> Tensor:
+        """Return the dictionary vectors, rows of the decoder."""
+        if not isinstance(self.sae, SparseAutoencoder):
+            raise SubjectError(f"the decoder of {type(self.sae).__name__} is not known")
+        return self.sae.W_dec[torch.from_numpy(numbers).to(self.sae.W_dec.device)]
+
+
+def create(subject: Subject, calibration: Calibration, seed: int) -> Features:
+    if subject.sae is None:
+        raise SubjectError(
+            f"subject '{subject.name}' has no SAE, so no features; name one as `sae` in its "
+            "settings"
+        )
+    return Features(subject.sae)

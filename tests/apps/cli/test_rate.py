@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.loopback.server import Fault, LoopbackServer
+
+KEY = "sk-0123456789abcdefgh"
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackServer]:
+    with LoopbackServer() as serving:
+        yield serving
+
+
+@pytest.fixture
+def rate(own_runs: Path, command_line: Any, tiny_settings: Path, tiny_run_name: str) -> Any:
+    """Call `rate` on the tiny run, whose 28 items are harvested and rated by scripted:4."""
+
+    def call(*arguments: object) -> Any:
+        of_it = ("--run", tiny_run_name, "--subject", tiny_settings, "--n", 8, "--controls", 4)
+        return command_line("rate", "-s", "features", "-s", "neurons", *of_it, *arguments)
+
+    return call
+
+
+def test_a_dry_run_says_calls_tokens_and_cost_and_asks_nobody(rate: Any) -> None:
+    told = rate("--rater", "openai:gpt-4o-mini", "--dry-run", "--repeats", 2)
+    assert told.code == 0
+    assert "56 calls, about" in told.err
+    assert "tokens in" in told.err
+    assert "$0.0" in told.err
+    assert "list of 2026" in told.err
+
+
+def test_a_dry_run_of_an_unknown_model_says_that_its_price_is(rate: Any) -> None:
+    told = rate("--rater", "openai:my-model", "--base-url", "http://127.0.0.1:9/v1", "--dry-run")
+    assert "price unknown" in told.err
+    assert "$" not in told.err
+
+
+def test_units_are_rated_by_a_server_and_not_twice(rate: Any, server: LoopbackServer) -> None:
+    asked = ("--rater", "openai:m", "--base-url", server.openai_url)
+    told = rate(*asked)
+    assert told.code == 0
+    assert "28 ok" in told.err
+    assert len(server.completions) == 28
+    assert "nothing new, 28 rated before" in rate(*asked).err
+    assert len(server.completions) == 28
+
+
+def test_a_budget_without_a_price_is_refused(rate: Any, server: LoopbackServer) -> None:
+    told = rate("--rater", "openai:m", "--base-url", server.openai_url, "--budget-usd", 1)
+    assert told.code == 2
+    assert "--price-in" in told.err
+    assert not server.calls
+
+
+def test_a_budget_that_is_reached_is_said(rate: Any, server: LoopbackServer) -> None:
+    prices = ("--price-in", 100, "--price-out", 100, "--max-output-tokens", 100)
+    told = rate("--rater", "openai:m", "--base-url", server.openai_url, *prices, "--budget-usd", 1)
+    assert told.code == 0
+    assert "could pass the budget of $1.00" in told.err
+    assert 0 < len(server.completions) < 28
+
+
+def test_why_items_failed_is_said(rate: Any, server: LoopbackServer) -> None:
+    server.faults.append(Fault(status=400, body={"error": {"message": "no such thing"}}))
+    told = rate("--rater", "openai:m9", "--base-url", server.openai_url, "--structured", "text")
+    assert told.code == 0
+    assert "1 failed, 27 ok" in " ".join(told.err.split())
+    assert "most failed with: " in told.err
+    assert "no such thing" in " ".join(told.err.split())
+
+
+def test_a_batch_is_handed_over_waited_for_and_collected(
+    rate: Any, server: LoopbackServer, command_line: Any, tiny_run_name: str
+) -> None:
+    server.batches_end = False
+    asked = ("--rater", "anthropic:m", "--base-url", server.anthropic_url)
+    assert "handed over 28 calls in 1 batch;" in rate(*asked, "--batch").err
+    told = " ".join(rate(*asked).err.split())
+    assert f"28 calls are in open batches: `autointerp rate --resume --run {tiny_run_name}`" in told
+    assert "rated before" not in told  # nobody has yet
+    assert "handed over" not in rate(*asked, "--batch").err
+    assert not server.completions
+    resume = ("rate", "--resume", "--run", tiny_run_name)
+    assert "still open" in command_line(*resume).err
+    server.batches_end = True
+    assert "28 ok" in command_line(*resume).err
+    assert "nothing new, 28 rated before" in rate(*asked).err
+
+
+def test_no_key_is_in_any_file_of_the_run(
+    rate: Any, server: LoopbackServer, own_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"AUTOINTERP_KEY_127_0_0_1_{server.port}", KEY)
+    server.headers = {"x-request-id": KEY}
+    server.fault_for = lambda call: Fault(
+        text=f'{{"rationale": "{KEY}", "description": "{KEY}", "score": 1}}'
+    )
+    told = rate("--rater", "openai:m", "--base-url", server.openai_url)
+    assert told.code == 0
+    assert KEY not in told.out + told.err
+    assert any(KEY in str(call.headers) for call in server.calls)
+    for path in own_runs.rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+
+
+def test_a_run_in_use_is_one_clear_line(
+    rate: Any, own_runs: Path, tiny_run_name: str, tmp_path: Path
+) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from autointerp.store.run import open_run\n"
+        f"with open_run({tiny_run_name!r}, folder=Path({str(own_runs)!r})): \n"
+        "    print('open', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None
+    other.stdout.readline()
+    told = rate("--rater", "scripted:5")
+    other.communicate("")
+    assert told.code == 1
+    assert f"in use by process {other.pid}" in told.err
+    assert "Traceback" not in told.err
+
+
+def test_a_run_that_begins_is_said_and_the_one_that_may_be_meant(
+    command_line: Any, own_runs: Path, tiny_settings: Path
+) -> None:
+    asked = ("-s", "planted", "--n", 2, "--controls", 0, "--subject", tiny_settings)
+    rating = ("--rater", "scripted:truth", "--rubric", "specificity-0-3", "--contexts", 3)
+    planned = command_line("rate", "--run", "tinny", *asked, *rating, "--dry-run")
+    assert planned.code == 2
+    assert "did you mean 'tiny'?" in planned.err
+    assert not (own_runs / "tinny").exists()
+    told = command_line("rate", "--run", "tinny", *asked, *rating)
+    assert told.code == 0, told.err
+    assert told.err.startswith("new run 'tinny'; or did you mean 'tiny', which is there?\n")
+    assert "new run" not in command_line("rate", "--run", "tinny", *asked, *rating).err
+    for verb, name in (("harvest", "first"), ("rate", "other")):
+        begun = command_line(verb, "--run", name, *asked)
+        assert begun.err.startswith(f"new run '{name}'\n")
+
+
+@pytest.mark.parametrize("command", ["rate", "harvest"])
+def test_a_corpus_that_is_refused_leaves_no_run_behind(
+    command: str, tiny_settings: Path, command_line: Any
+) -> None:
+    short = tiny_settings.with_name("short.toml")
+    short.write_text(tiny_settings.read_text().replace("[harvest]", "[harvest]\ntokens = 100"))
+    told = command_line(command, "-s", "features", "--run", "new", "--subject", short, "--n", 4)
+    begun, refused = told.err.splitlines()
+    assert (told.code, begun) == (2, "new run 'new'")
+    assert "at least 2000 are needed" in refused
+    assert not Path("runs/new").exists()
+
+
+@pytest.mark.parametrize("rubric", ["interpretability-1-5", "specificity-0-3"])
+def test_what_would_stop_the_rater_is_said_before_anything_is_harvested(
+    rubric: str, tiny_settings: Path, command_line: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    asked = ("rate", "-s", "features", "--run", "new", "--subject", tiny_settings, "--n", 4)
+    asked += ("--rater", "openai:m", "--rubric", rubric)
+    told = command_line(*asked)
+    assert (told.code, told.err.count("\n")) == (1, 1)
+    assert "openai:m needs a key: set OPENAI_API_KEY" in told.err
+    told = command_line(*asked, "--budget-usd", 1)
+    assert (told.code, told.err.count("\n")) == (2, 1)
+    assert "--budget-usd: no price is known for openai:m" in told.err
+    assert not Path("runs/new").exists()

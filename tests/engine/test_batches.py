@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.loopback.client import RUBRIC, item_names, items
+from support.loopback.server import LoopbackServer
+
+from autointerp.engine import batches as batching
+from autointerp.engine.batches import BatchCounts, collect_batches, submit_batches
+from autointerp.engine.work import pending_work
+from autointerp.errors import BadInput
+from autointerp.pipeline.rate import load_rater
+from autointerp.raters import RaterOptions
+from autointerp.records import Item
+from autointerp.settings import RunSettings
+from autointerp.store.run import Run, open_run
+
+BOTH = pytest.mark.parametrize("provider", ["openai", "anthropic"])
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackServer]:
+    with LoopbackServer() as serving:
+        yield serving
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    def load(run: Run, ids: Sequence[str], rubric: Any) -> list[Item]:
+        return items(ids)
+
+    monkeypatch.setattr(batching, "load_items", load)
+    with open_run("r", RunSettings(), folder=tmp_path) as opened:
+        yield opened
+
+
+def options(provider: str, server: LoopbackServer, **others: Any) -> RaterOptions:
+    url = server.openai_url if provider == "openai" else server.anthropic_url
+    return RaterOptions(**{"base_url": url, "structured": "json_schema", **others})
+
+
+def submit(
+    run: Run, provider: str, server: LoopbackServer, count: int = 5, **others: Any
+) -> BatchCounts:
+    budget = others.pop("budget_usd", None)
+    chosen = options(provider, server, **others)
+    rater = load_rater(f"{provider}:m", chosen)
+    return submit_batches(
+        run,
+        item_names(count),
+        RUBRIC,
+        rater,
+        f"{provider}:m",
+        RUBRIC.id,
+        chosen,
+        budget_usd=budget,
+    )
+
+
+def statuses(run: Run) -> dict[str, str]:
+    return dict(run.rows("SELECT item_id, status FROM current_rating"))
+
+
+@BOTH
+def test_a_batch_is_handed_over_and_collected(
+    run: Run, server: LoopbackServer, provider: str
+) -> None:
+    server.batches_end = False
+    counts = submit(run, provider, server, price_in=2.0, price_out=2.0)
+    assert (counts.calls, counts.batches) == (5, 1)
+    waiting = collect_batches(run, load_rater)
+    assert len(waiting.open) == 1
+    assert not statuses(run)
+    server.batches_end = True
+    collected = collect_batches(run, load_rater)
+    assert collected.statuses == {"ok": 5}
+    assert not run.open_batches()
+    assert collect_batches(run, load_rater) == BatchCounts()
+    tiers = run.rows("SELECT DISTINCT details ->> 'tier', details ->> 'anchors' FROM call")
+    assert tiers == [("batch", "[1,2,3,4,5]")]
+
+
+@BOTH
+def test_what_is_in_a_batch_is_not_asked_again(
+    run: Run, server: LoopbackServer, provider: str
+) -> None:
+    server.batches_end = False
+    submit(run, provider, server)
+    name = load_rater(f"{provider}:m", options(provider, server)).name
+    assert pending_work(run, item_names(7), name, 1) == [(i, 0) for i in item_names(7)[5:]]
+    assert submit(run, provider, server).calls == 0
+    assert len(server.batches) == 1
+
+
+@BOTH
+def test_rows_that_failed_expired_or_are_missing_are_asked_again_later(
+    run: Run, server: LoopbackServer, provider: str
+) -> None:
+    outcomes = iter(["succeeded", "errored", "expired", "missing", "succeeded"])
+    told: dict[str, str] = {}
+    server.batch_row = lambda key, body: told.setdefault(key, next(outcomes, "succeeded"))
+    submit(run, provider, server)
+    assert collect_batches(run, load_rater).statuses == {"ok": 2, "failed": 3}
+    name = load_rater(f"{provider}:m", options(provider, server)).name
+    assert len(pending_work(run, item_names(5), name, 1)) == 3
+    told.clear()
+    submit(run, provider, server)
+    assert collect_batches(run, load_rater).statuses == {"ok": 3}
+    assert set(statuses(run).values()) == {"ok"}
+    assert run.rows("SELECT max(attempt) FROM call") == [(1,)]
+
+
+@BOTH
+def test_a_batch_that_arrived_before_a_crash_is_found_again(
+    run: Run, server: LoopbackServer, provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Run.add_batch
+
+    def crash(self: Run, batch: dict[str, Any], calls: Any = ()) -> None:
+        if batch["state"] == "submitted":
+            raise KeyboardInterrupt  # the process ends just here
+        kept(self, batch, calls)
+
+    monkeypatch.setattr(Run, "add_batch", crash)
+    with pytest.raises(KeyboardInterrupt):
+        submit(run, provider, server)
+    monkeypatch.setattr(Run, "add_batch", kept)
+    assert [batch["state"] for batch in run.open_batches()] == ["intended"]
+    assert submit(run, provider, server).calls == 0
+    assert len(server.batches) == 1
+    assert collect_batches(run, load_rater).statuses == {"ok": 5}
+
+
+@BOTH
+def test_a_batch_that_never_arrived_is_given_up_and_sent_anew(
+    run: Run, server: LoopbackServer, provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rater_class = type(load_rater(f"{provider}:m", options(provider, server)))
+    real = rater_class.submit_batch
+
+    async def crash(self: Any, label: str, requests: Any) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rater_class, "submit_batch", crash)
+    with pytest.raises(KeyboardInterrupt):
+        submit(run, provider, server)
+    monkeypatch.setattr(rater_class, "submit_batch", real)
+    assert submit(run, provider, server).calls == 5
+    assert len(server.batches) == 1
+
+
+def test_anothers_batch_of_the_same_size_is_not_taken_for_ours(
+    run: Run, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Anthropic keeps no label, so a batch of as many calls looks like ours until it is read.
+    with open_run("other", RunSettings(), folder=run.path.parent) as other:
+        submit(other, "anthropic", server, count=5, max_output_tokens=99)
+    rater_class = type(load_rater("anthropic:m", options("anthropic", server)))
+    real = rater_class.submit_batch
+
+    async def crash(self: Any, label: str, requests: Any) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rater_class, "submit_batch", crash)
+    with pytest.raises(KeyboardInterrupt):
+        submit(run, "anthropic", server)
+    monkeypatch.setattr(rater_class, "submit_batch", real)
+    assert not collect_batches(run, load_rater).statuses
+    assert not statuses(run)
+    assert not run.open_batches()
+    assert submit(run, "anthropic", server).calls == 5
+
+
+def test_a_broken_off_collection_is_not_stored_twice(
+    run: Run, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "ROWS_AT_ONCE", 2)
+    submit(run, "openai", server)
+    kept = Run.add_ratings
+    calls: list[int] = []
+
+    def crash(self: Run, *arguments: Any) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        kept(self, *arguments)
+
+    monkeypatch.setattr(Run, "add_ratings", crash)
+    with pytest.raises(KeyboardInterrupt):
+        collect_batches(run, load_rater)
+    monkeypatch.setattr(Run, "add_ratings", kept)
+    assert collect_batches(run, load_rater).statuses == {"ok": 3}
+    assert run.rows("SELECT count(*), max(attempt) FROM call") == [(5, 0)]
+
+
+def test_the_budget_limits_what_is_handed_over(run: Run, server: LoopbackServer) -> None:
+    prices = {"price_in": 1000.0, "price_out": 1000.0, "max_output_tokens": 50}
+    all_of_it = submit(run, "openai", server, count=20, budget_usd=5.0, **prices)
+    assert all_of_it.stopped == "budget"
+    assert 0 < all_of_it.calls < 20
+    most = sum(batch["most_usd"] for batch in run.open_batches())
+    assert most <= 5.0
+    # What is on its way counts, so a second command hands over nothing that could pass it.
+    assert submit(run, "openai", server, count=20, budget_usd=5.0, **prices).calls == 0
+
+
+def test_a_batch_is_charged_at_the_batch_price() -> None:
+    price = load_rater("openai:gpt-4o-mini", RaterOptions()).price  # type: ignore[attr-defined]
+    assert price.cost_usd(1_000_000, 0) == pytest.approx(0.15)
+    assert price.cost_usd(1_000_000, 0, batch=True) == pytest.approx(0.075)
+
+
+def test_the_keys_of_a_batch_are_the_keys_of_its_calls(run: Run, server: LoopbackServer) -> None:
+    submit(run, "anthropic", server, count=2)
+    ((_, batch),) = server.batches.items()
+    keys = [custom_id for custom_id, _ in batch["rows"]]
+    assert {len(key) for key in keys} == {64}
+    assert set(keys) == {key for (key,) in run.rows("SELECT call_key FROM batch_call")}
+    assert "messages" in json.dumps(batch["rows"][0][1])
+
+
+def test_a_rater_without_a_batch_api_says_so(run: Run) -> None:
+    rater = load_rater("scripted:3", RaterOptions())
+    with pytest.raises(BadInput, match="no batch API"):
+        submit_batches(run, item_names(2), RUBRIC, rater, "scripted:3", RUBRIC.id, RaterOptions())

@@ -1,0 +1,525 @@
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from support.loopback.client import RUBRIC, item_names, items
+from support.loopback.server import Call, Fault, LoopbackServer
+
+from autointerp.engine.retry import RetryPolicy
+from autointerp.engine.work import RatingCounts, RatingPolicy, Tally, rate_items
+from autointerp.errors import BadInput, RaterError, RunLocked
+from autointerp.raters import RaterOptions
+from autointerp.raters import anthropic as anthropic_module
+from autointerp.raters import openai as openai_module
+from autointerp.raters.scripted import Scripted
+from autointerp.settings import RunSettings
+from autointerp.store.run import Run, open_run
+
+QUICK = RetryPolicy(retries=3, first_wait_s=0.01)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    with open_run("r", RunSettings(), folder=tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackServer]:
+    with LoopbackServer() as serving:
+        yield serving
+
+
+def openai_rater(server: LoopbackServer, **options: Any) -> Any:
+    chosen = {"base_url": server.openai_url, "structured": "json_schema", "timeout_s": 20.0}
+    return openai_module.create("m", RaterOptions(**{**chosen, **options}))
+
+
+def anthropic_rater(server: LoopbackServer, **options: Any) -> Any:
+    chosen = {"base_url": server.anthropic_url, "structured": "json_schema", "timeout_s": 20.0}
+    return anthropic_module.create("m", RaterOptions(**{**chosen, **options}))
+
+
+def rate(
+    run: Run,
+    rater: Any,
+    count: int = 1,
+    repeats: int = 1,
+    retry: RetryPolicy = QUICK,
+    **policy: Any,
+) -> RatingCounts:
+    chosen = RatingPolicy(retry, **policy)
+    return rate_items(run, item_names(count), RUBRIC, rater, repeats, policy=chosen, load=items)
+
+
+def attempts(run: Run) -> list[tuple[int, str]]:
+    found = run.rows("SELECT attempt, stop FROM call ORDER BY call_key, attempt")
+    return [(number, stop) for number, stop in found]
+
+
+def statuses(run: Run) -> list[str]:
+    return [row[0] for row in run.rows("SELECT status FROM current_rating ORDER BY item_id")]
+
+
+# ------------------------------------------------------------------------------ end to end
+
+
+@pytest.mark.parametrize("make", [openai_rater, anthropic_rater])
+def test_items_are_rated_end_to_end_and_nothing_is_asked_twice(
+    run: Run, server: LoopbackServer, make: Any
+) -> None:
+    counts = rate(run, make(server), count=100, repeats=2)
+    assert counts.statuses == {"ok": 200}
+    assert len(server.completions) == 200
+    again = rate(run, make(server), count=100, repeats=2)
+    assert again.before == 200
+    assert again.calls == 0
+    assert len(server.completions) == 200
+    told = {json.loads(r)["score"] for (r,) in run.rows("SELECT reply FROM call")}
+    assert told <= set(RUBRIC.scores)
+    kept = run.rows(
+        "SELECT count(*) FROM current_rating r JOIN call c USING (call_key)"
+        " WHERE r.score = (c.reply::JSON ->> 'score')::INTEGER"
+    )
+    assert kept == [(200,)]
+
+
+def test_repeats_list_the_levels_in_another_order_and_record_it(
+    run: Run, server: LoopbackServer
+) -> None:
+    rate(run, openai_rater(server), repeats=3)
+    orders = run.rows("SELECT details ->> 'anchors' FROM call ORDER BY repeat")
+    listed = [json.loads(order[0]) for order in orders]
+    assert listed[:2] == [[1, 2, 3, 4, 5], [5, 4, 3, 2, 1]]
+    assert len({tuple(order) for order in listed}) == 3
+
+
+def test_the_expected_score_stands_in_columns_of_its_own(run: Run, server: LoopbackServer) -> None:
+    rate(run, openai_rater(server))
+    ((score, expected, lost),) = run.rows(
+        "SELECT score, expected_score, unassigned_mass FROM current_rating"
+    )
+    near = score - 1 if score > 1 else 2
+    # The server gives 0.7 to the score, 0.2 to a neighbour, 0.1 to a word.
+    assert expected == pytest.approx((0.7 * score + 0.2 * near) / 0.9, abs=1e-5)
+    assert lost == pytest.approx(0.1, abs=1e-5)
+
+
+def test_a_rater_without_log_probabilities_has_no_expected_score(
+    run: Run, server: LoopbackServer
+) -> None:
+    rate(run, anthropic_rater(server))
+    assert run.rows("SELECT expected_score, unassigned_mass FROM current_rating") == [(None, None)]
+
+
+# ---------------------------------------------------------------------------------- retries
+
+
+def test_one_permanent_429_with_one_retry_makes_exactly_two_calls(
+    run: Run, server: LoopbackServer
+) -> None:
+    server.fault_for = lambda call: Fault(status=429)
+    counts = rate(run, openai_rater(server), retry=RetryPolicy(retries=1, first_wait_s=0.01))
+    assert len(server.calls) == 2
+    assert counts.statuses == {"failed": 1}
+    assert attempts(run) == [(0, "error"), (1, "error")]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=429),
+        Fault(status=429, headers={"retry-after": "0"}),
+        Fault(status=500),
+        Fault(status=529),
+        Fault(status=408),
+        Fault(drop="before"),
+        Fault(drop="middle"),
+        Fault(raw=b'{"id": "x", "choi'),
+        Fault(raw=b""),
+    ],
+)
+@pytest.mark.parametrize("make", [openai_rater, anthropic_rater])
+def test_a_passing_failure_is_survived_and_stored(
+    run: Run, server: LoopbackServer, make: Any, fault: Fault
+) -> None:
+    server.faults.append(fault)
+    assert rate(run, make(server)).statuses == {"ok": 1}
+    assert attempts(run) == [(0, "error"), (1, "end")]
+
+
+def test_retry_after_is_honoured(run: Run, server: LoopbackServer) -> None:
+    server.faults.append(Fault(status=429, headers={"retry-after": "0.6"}))
+    rate(run, openai_rater(server))
+    first, second = server.calls
+    assert second.at - first.at >= 0.6
+
+
+def test_a_time_out_is_tried_again(run: Run, server: LoopbackServer) -> None:
+    server.faults.append(Fault(delay_s=30))
+    assert rate(run, openai_rater(server, timeout_s=0.5)).statuses == {"ok": 1}
+
+
+def test_a_call_that_waits_for_its_retry_holds_no_slot(run: Run, server: LoopbackServer) -> None:
+    server.faults.append(Fault(status=500))
+    retry = RetryPolicy(retries=2, first_wait_s=0.8)
+    rate(run, openai_rater(server), count=5, retry=retry, concurrency=1)
+    asked = [call.user for call in server.calls]
+    assert len(asked) == 6
+    assert asked[-1] == asked[0]  # the others went by while the first one slept
+
+
+def test_a_rejected_request_fails_at_once_and_the_others_go_on(
+    run: Run, server: LoopbackServer
+) -> None:
+    server.faults.append(Fault(status=400))
+    counts = rate(run, openai_rater(server), count=4, concurrency=1)
+    assert counts.statuses == {"ok": 3, "failed": 1}
+    assert len(server.calls) == 4
+
+
+def test_a_failed_item_is_asked_again_by_the_next_command_and_attempts_go_on(
+    run: Run, server: LoopbackServer
+) -> None:
+    server.faults.extend([Fault(status=500)] * 2)
+    retry = RetryPolicy(retries=1, first_wait_s=0.01)
+    assert rate(run, openai_rater(server), retry=retry).statuses == {"failed": 1}
+    assert rate(run, openai_rater(server), retry=retry).statuses == {"ok": 1}
+    assert attempts(run) == [(0, "error"), (1, "error"), (2, "end")]
+    assert statuses(run) == ["ok"]
+
+
+def test_a_server_that_is_not_there_ends_the_work_in_one_line(run: Run) -> None:
+    nobody = RaterOptions(base_url="http://127.0.0.1:9/v1", structured="json_schema")
+    with pytest.raises(RaterError) as failed:
+        rate(run, openai_module.create("m", nobody), count=50)
+    assert "\n" not in str(failed.value)
+    assert "127.0.0.1:9" in str(failed.value)
+
+
+def test_a_spent_quota_ends_the_work_and_keeps_what_was_rated(
+    run: Run, server: LoopbackServer
+) -> None:
+    spent = {"error": {"code": "insufficient_quota", "message": "quota"}}
+    server.faults.extend([None] * 10)
+    server.fault_for = lambda call: Fault(status=429, body=spent)
+    with pytest.raises(RaterError, match="quota is spent"):
+        rate(run, openai_rater(server), count=200, concurrency=4)
+    assert statuses(run) == ["ok"] * 10
+    assert len(server.calls) < 30
+
+
+# ---------------------------------------------------------------------------------- content
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "prose", '{"rationale": "r", "score": 9}', '{"score": "4"}', "[4]", "null"]
+)
+def test_a_reply_that_cannot_be_read_is_asked_for_once_more(
+    run: Run, server: LoopbackServer, text: str
+) -> None:
+    server.faults.append(Fault(text=text))
+    assert rate(run, openai_rater(server)).statuses == {"ok": 1}
+    assert run.rows("SELECT attempt, stop, reply FROM call ORDER BY attempt")[0] == (0, "end", text)
+
+
+def test_unread_replies_become_unparsed_and_none_a_number(run: Run, server: LoopbackServer) -> None:
+    server.fault_for = lambda call: Fault(text='{"rationale": "r", "score": 9}')
+    assert rate(run, openai_rater(server)).statuses == {"unparsed": 1}
+    assert len(server.calls) == 2  # one content retry
+    ((score, raw),) = run.rows(
+        "SELECT score, reply FROM current_rating JOIN call USING (call_key) LIMIT 1"
+    )
+    assert score is None
+    assert "9" in raw
+    assert rate(run, openai_rater(server)).calls == 0
+
+
+def test_a_refusal_is_no_content_retry_and_no_number(run: Run, server: LoopbackServer) -> None:
+    server.faults.append(Fault(text="no", stop="refusal"))
+    assert rate(run, openai_rater(server)).statuses == {"refused": 1}
+    assert len(server.calls) == 1
+    assert run.rows("SELECT score, status FROM current_rating") == [(None, "refused")]
+
+
+def test_a_cut_reply_is_unparsed(run: Run, server: LoopbackServer) -> None:
+    server.fault_for = lambda call: Fault(text='{"rationale": "r", "score": 1}', stop="length")
+    assert rate(run, openai_rater(server)).statuses == {"unparsed": 1}
+
+
+def test_a_reply_of_a_megabyte_is_survived(run: Run, server: LoopbackServer) -> None:
+    server.fault_for = lambda call: Fault(text="x" * 1_000_000)
+    assert rate(run, openai_rater(server)).statuses == {"unparsed": 1}
+    assert run.rows("SELECT max(length(reply)) FROM call") == [(200_000,)]
+
+
+def test_a_stored_reply_is_used_again_but_a_refusal_never(run: Run, server: LoopbackServer) -> None:
+    rater = openai_rater(server)
+    server.faults.extend([None, Fault(text="no", stop="refusal")])
+    rate(run, rater, count=2, concurrency=1)
+    run.connection.execute("DELETE FROM rating")  # as if the rubric's ratings had been lost
+    counts = rate(run, openai_rater(server), count=2)
+    assert counts.statuses == {"ok": 2}
+    assert counts.reused == 1
+    assert len(server.calls) == 3
+
+
+# ----------------------------------------------------------------------------------- budget
+
+
+def test_the_budget_stops_before_the_call_that_would_pass_it(
+    run: Run, server: LoopbackServer
+) -> None:
+    prices = {"price_in": 1000.0, "price_out": 1000.0, "max_output_tokens": 100}
+    one = openai_rater(server, **prices)
+    rate(run, one, count=1)
+    each = run.spent_usd()
+    assert each > 0
+    counts = rate(run, openai_rater(server, **prices), count=50, budget_usd=each * 6.5)
+    assert counts.stopped == "budget"
+    assert run.spent_usd() <= each * 6.5
+    assert 2 <= len(statuses(run)) <= 6  # a call is reserved at its most, so some is left over
+    before = len(server.calls)
+    again = rate(run, openai_rater(server, **prices), count=50, budget_usd=each * 6.5)
+    assert again.stopped == "budget"
+    assert len(server.calls) <= before + 4
+    assert run.spent_usd() <= each * 6.5
+
+
+# -------------------------------------------------------------------------- pace and limits
+
+
+def test_refusals_lower_the_number_of_calls_at_once(run: Run, server: LoopbackServer) -> None:
+    server.latency_s = 0.01
+
+    def crowded(call: Call) -> Fault | None:
+        return Fault(status=429) if server.in_flight > 4 else None
+
+    server.fault_for = crowded
+    retry = RetryPolicy(retries=20, first_wait_s=0.05, longest_wait_s=0.3)
+    counts = rate(run, openai_rater(server), count=300, retry=retry)
+    assert counts.statuses == {"ok": 300}
+    refused = sum(stop == "error" for _, stop in attempts(run))
+    assert refused < 350  # about 130; without halving about 900
+
+
+def test_the_headers_limits_are_kept(run: Run, server: LoopbackServer) -> None:
+    # 2 requests are left of 600 a minute, which come back at 10 a second.
+    server.headers = {
+        "x-ratelimit-limit-requests": "600",
+        "x-ratelimit-remaining-requests": "2",
+        "x-ratelimit-reset-requests": "59.8s",
+    }
+    started = time.monotonic()
+    rate(run, openai_rater(server), count=30, concurrency=2)
+    assert time.monotonic() - started > 0.5
+
+
+def test_no_more_calls_than_asked_are_in_flight(run: Run, server: LoopbackServer) -> None:
+    server.latency_s = 0.02
+    rate(run, openai_rater(server), count=40, concurrency=3)
+    assert server.most_in_flight == 3
+
+
+# ------------------------------------------------------------------------ sleep and signals
+
+
+def test_connections_cut_while_the_machine_slept_are_made_anew(
+    run: Run, server: LoopbackServer
+) -> None:
+    server.latency_s = 0.05
+    cut = threading.Timer(0.15, lambda: server._loop.call_soon_threadsafe(server.drop_connections))
+    cut.start()
+    assert rate(run, openai_rater(server), count=60, concurrency=8).statuses == {"ok": 60}
+    cut.join()
+
+
+def test_ctrl_c_waits_for_the_calls_in_flight_and_keeps_them(
+    run: Run, server: LoopbackServer
+) -> None:
+    server.latency_s = 0.2
+
+    def interrupt(tally: Tally) -> None:
+        if tally.done and not sent:
+            sent.append(tally.done)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    sent: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        rate_items(
+            run,
+            item_names(100),
+            RUBRIC,
+            openai_rater(server),
+            progress=interrupt,
+            policy=RatingPolicy(QUICK, concurrency=4),
+            load=items,
+        )
+    assert len(statuses(run)) == len(server.calls)  # every call that was made is kept
+    assert len(server.calls) < 100
+    before = len(server.calls)
+    counts = rate(run, openai_rater(server), count=100)
+    assert counts.before == before
+    assert len(server.calls) == 100
+
+
+def test_a_second_ctrl_c_drops_the_calls_in_flight(run: Run, server: LoopbackServer) -> None:
+    server.latency_s = 8
+    for delay in (1.0, 1.3):
+        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        rate(run, openai_rater(server), count=20)
+    assert time.monotonic() - began < 6
+    assert run.rows("SELECT count(*) FROM rating") == [(0,)]
+    server.latency_s = 0
+    assert rate(run, openai_rater(server), count=20).statuses == {"ok": 20}
+
+
+def client(folder: Path, server: LoopbackServer, count: int, **options: Any) -> Any:
+    program = Path(__file__).parents[1] / "support" / "loopback" / "client.py"
+    return subprocess.Popen(
+        [sys.executable, str(program), str(folder), server.openai_url, str(count)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def test_kill_9_loses_no_acknowledged_rating_and_repeats_only_calls_in_flight(
+    tmp_path: Path, server: LoopbackServer
+) -> None:
+    server.latency_s = 0.02
+    process = client(tmp_path, server, count=300)
+    acknowledged = 0
+    while acknowledged < 60:
+        acknowledged = int(process.stdout.readline().split()[1])
+    process.kill()
+    process.communicate()
+    asked_before = len(server.calls)
+    with open_run("r", folder=tmp_path) as run:
+        kept = len(statuses(run))
+        assert kept >= acknowledged
+        rate(run, openai_rater(server), count=300)
+        assert statuses(run) == ["ok"] * 300
+    # All that is asked again is what was in flight, or had come in since the last commit.
+    asked = [call.user for call in server.calls]
+    assert len(asked) - len(set(asked)) == asked_before - kept
+
+
+def test_a_stopped_and_continued_process_goes_on(tmp_path: Path, server: LoopbackServer) -> None:
+    server.latency_s = 0.02
+    process = client(tmp_path, server, count=150)
+    process.stdout.readline()
+    process.send_signal(signal.SIGSTOP)
+    server._loop.call_soon_threadsafe(server.drop_connections)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGCONT)
+    out, err = process.communicate(timeout=60)
+    assert "finished" in out, err
+    with open_run("r", folder=tmp_path) as run:
+        assert statuses(run) == ["ok"] * 150
+
+
+def test_a_full_disk_is_one_clear_error_and_what_was_acknowledged_stays(
+    tmp_path: Path, server: LoopbackServer
+) -> None:
+    # Files may grow to 2 MB: for the process that is a disk with no room left.
+    long = "x" * 20_000
+    server.fault_for = lambda call: Fault(text=json.dumps({"rationale": long, "score": 1}))
+    limit = 2_000_000
+    process = client(
+        tmp_path,
+        server,
+        count=400,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    out, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "StorageError" in err
+    assert "cannot write" in err
+    acknowledged = [int(line.split()[1]) for line in out.splitlines() if line.startswith("done")]
+    with open_run("r", folder=tmp_path) as run:
+        assert len(statuses(run)) >= max(acknowledged, default=0)
+        server.fault_for = lambda call: None
+        rate(run, openai_rater(server), count=400)
+        assert statuses(run) == ["ok"] * 400
+
+
+def test_a_second_process_on_a_run_is_told_so(run: Run, tmp_path: Path) -> None:
+    code = f"""
+from autointerp.store.run import open_run
+from autointerp.errors import RunLocked
+from pathlib import Path
+try:
+    open_run("r", folder=Path({str(tmp_path)!r}))
+except RunLocked as error:
+    print(error)
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert f"in use by process {os.getpid()}" in told.stdout
+    assert RunLocked.exit_code == 1
+
+
+# ------------------------------------------------------------------------- raters in process
+
+
+class Instant(Scripted):
+    evidence: Literal["shown", "all"] = "shown"
+
+
+def test_a_rater_in_this_process_goes_through_the_same_engine(run: Run) -> None:
+    rater = Instant("scripted:4", [{"score": 4}])
+    started = time.process_time()
+    assert rate(run, rater, count=300).statuses == {"ok": 300}
+    assert time.process_time() - started < 2.0
+    assert rate(run, rater, count=300).before == 300
+
+
+def test_a_scripted_failure_is_retried_like_any_other(run: Run) -> None:
+    rater = Scripted("scripted:f", [{"fail": "busy", "retry_after_s": 0.01}, {"score": 2}])
+    assert rate(run, rater).statuses == {"ok": 1}
+    assert attempts(run) == [(0, "error"), (1, "end")]
+
+
+def test_progress_counts_only_what_is_committed(run: Run) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def look(tally: Tally) -> None:
+        seen.append((tally.done, len(statuses(run))))
+
+    rate_items(
+        run,
+        item_names(200),
+        RUBRIC,
+        Scripted("scripted:1", [{"score": 1}]),
+        progress=look,
+        load=items,
+    )
+    assert seen[-1][0] == 200
+    assert all(done <= stored for done, stored in seen)
+
+
+def test_what_no_database_can_hold_is_stored_as_escapes(run: Run, server: LoopbackServer) -> None:
+    server.faults.append(Fault(text='{"rationale": "\\ud800 \\u0000", "score": 2}'))
+    assert rate(run, openai_rater(server)).statuses == {"ok": 1}
+    ((told,),) = run.rows("SELECT rationale FROM current_rating")
+    assert told.startswith("\\ud800")
+
+
+def test_a_budget_without_a_price_is_refused(run: Run, server: LoopbackServer) -> None:
+    with pytest.raises(BadInput, match="--price-in"):
+        rate(run, openai_rater(server), budget_usd=1.0)
+    assert not server.calls

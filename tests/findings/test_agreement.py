@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+
+from autointerp.errors import TooFewRatings
+from autointerp.findings.agreement import agreements, attention, people_alpha, spearman_by_units
+from autointerp.questions.rubric import load_rubric
+from autointerp.records import Rating
+from autointerp.store.run import open_run
+
+RUBRIC = load_rubric("interpretability-1-5")
+
+
+@pytest.fixture
+def run(own_runs, tiny_run_name):
+    with open_run(tiny_run_name, folder=own_runs) as opened:
+        yield opened
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def items_of(run, *sources: str) -> list[str]:
+    marks = ", ".join("?" * len(sources))
+    rows = run.rows(
+        "SELECT item_id FROM key JOIN unit USING (unit_id)"
+        f" WHERE source IN ({marks}) ORDER BY item_id",
+        list(sources),
+    )
+    return [row[0] for row in rows]
+
+
+def rate(run, rater: str, scores: dict[str, int], repeat: int = 0) -> None:
+    run.add_ratings(
+        [
+            Rating(item, RUBRIC.id, RUBRIC.digest, rater, repeat, "ok", score)
+            for item, score in scores.items()
+        ]
+    )
+
+
+def test_people_agree_with_each_other_themselves_and_models(run, rng):
+    items = items_of(run, "features", "neurons")
+    scores = {item: 1 + place % 5 for place, item in enumerate(items)}
+    rate(run, "human:ann", scores)
+    rate(run, "human:bob", {i: min(5, s + 1) for i, s in scores.items()})
+    rate(run, "human:ann", {i: scores[i] for i in items[:5]}, repeat=1)
+    rate(run, "openai:x", {i: 6 - s for i, s in scores.items()})
+    found = {(one.kind, one.raters): one for one in agreements(run, RUBRIC, rng)}
+    assert ("people", ("human:ann", "human:bob")) in found
+    oneself = found["oneself", ("human:ann", "human:ann")]
+    assert (oneself.units, oneself.alpha.value) == (5, 1.0)
+    assert ("oneself", ("human:bob", "human:bob")) not in found  # nobody asked bob again
+    against = found["person and model", ("human:ann", "openai:x")]
+    assert against.spearman.value == pytest.approx(-1)
+    people = found["people", ("human:ann", "human:bob")]
+    assert people.units == 16
+    assert people.kappa.low is not None
+    assert people.kappa.low <= people.kappa.value <= people.kappa.high
+    # scripted:4 gives one score only: it is in the table, and says why it has no figure.
+    flat = found["person and model", ("human:ann", "scripted:4")]
+    assert flat.spearman.value is None
+    assert "constant" in flat.spearman.note
+
+
+def test_controls_count_only_when_asked_for(run, rng):
+    for name in ("human:ann", "human:bob"):
+        rate(run, name, dict.fromkeys(items_of(run, "planted"), 5))
+        rate(run, name, dict.fromkeys(items_of(run, "features"), 3))
+    units = {
+        controls: next(one.units for one in agreements(run, RUBRIC, rng, controls=controls))
+        for controls in (False, True)
+    }
+    assert units == {False: 8, True: 12}
+
+
+def test_alpha_of_all_people_takes_units_that_two_have_rated(run, rng):
+    items = items_of(run, "features")
+    rate(run, "human:ann", {item: 1 + i % 3 for i, item in enumerate(items)})
+    with pytest.raises(TooFewRatings):
+        people_alpha(run, RUBRIC, rng)
+    rate(run, "human:bob", {item: 1 + i % 3 for i, item in enumerate(items[:6])})
+    found = people_alpha(run, RUBRIC, rng)
+    assert found.value == 1.0
+    assert found.n == (6,)
+
+
+def test_attention_compares_planted_and_shuffled_items(run):
+    rate(run, "human:ann", dict.fromkeys(items_of(run, "planted"), 5))
+    rate(run, "human:ann", dict.fromkeys(items_of(run, "shuffled"), 1))
+    rate(run, "human:bob", dict.fromkeys(items_of(run, "planted", "shuffled"), 3))
+    ann, bob = attention(run, RUBRIC)
+    assert (ann.planted, ann.shuffled, ann.pairs_right, ann.n) == (5, 1, 1, (4, 4))
+    assert bob.pairs_right == 0.5
+
+
+def test_spearman_s_interval_comes_from_resampled_units(rng):
+    x = np.arange(20.0)
+    y = x + rng.normal(0, 4, 20)
+    found = spearman_by_units(x, y, rng)
+    assert found.low < found.value < found.high
+    assert "bootstrap of units" in found.method
+    assert spearman_by_units(x, np.ones(20), rng).value is None
+    with pytest.raises(TooFewRatings):
+        spearman_by_units(x[:1], y[:1], rng)

@@ -1,0 +1,211 @@
+"""Ratings and key in, estimates out: on runs whose answers are known beforehand."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.fabricate import add_scores, fabricate_run
+
+from autointerp.errors import TooFewRatings
+from autointerp.findings.comparison import Comparison, compare, estimate_rows
+from autointerp.findings.groups import Judgement, nearest_level
+from autointerp.questions.items import make_items
+from autointerp.questions.rubric import load_rubric
+from autointerp.records import Rating
+
+# SEEDS §1: scores 1 to 5 of the founding experiments.
+HUMAN = {"features": [4, 4, 6, 4, 30], "neurons": [28, 7, 3, 7, 7]}
+GPT_4 = {"features": [11, 16, 22, 21, 29], "neurons": [11, 35, 23, 17, 7]}
+
+
+def compared(folder: Path, counts: dict[str, list[int]], **more: object) -> Comparison:
+    units = {source: sum(scores) for source, scores in counts.items()}
+    with fabricate_run(folder, units, contexts=0, **more) as run:  # type: ignore[arg-type]
+        for source, scores in counts.items():
+            add_scores(run, source, "model:a", scores)
+        return compare(run)
+
+
+def only(comparison: Comparison) -> Judgement:
+    assert len(comparison.judgements) == 1
+    return comparison.judgements[0]
+
+
+@pytest.mark.parametrize(
+    ("counts", "means", "p"),
+    [(HUMAN, (4.08, 2.19), 0.81), (GPT_4, (3.41, 2.72), 0.65)],
+    ids=["human", "GPT-4"],
+)
+def test_the_founding_tables_give_their_published_means_and_superiority(
+    tmp_path: Path, counts: dict[str, list[int]], means: tuple[float, float], p: float
+):
+    judgement = only(compared(tmp_path, counts))
+    found = [judgement.groups[source].mean.value for source in ("features", "neurons")]
+    assert found == pytest.approx(means, abs=0.005)
+    contrast = judgement.primary
+    assert contrast is not None
+    assert contrast.superiority.value == pytest.approx(p, abs=0.005)
+    assert contrast.superiority.low is not None
+    assert 0.5 < contrast.superiority.low < p
+    assert contrast.brunner_munzel.p_value is not None
+    assert contrast.brunner_munzel.p_value < 0.001
+    assert contrast.holm_p == contrast.brunner_munzel.p_value  # one primary test in the run
+
+
+def test_only_features_against_neurons_is_primary_and_controls_come_last(tmp_path: Path):
+    counts = {name: [1] * 5 for name in ("shuffled", "neurons", "planted", "features")}
+    judgement = only(compared(tmp_path, counts))
+    assert list(judgement.groups) == ["features", "neurons", "planted", "shuffled"]
+    assert judgement.controls == ["planted", "shuffled"]
+    primary = [(c.first, c.second) for c in judgement.contrasts if c.primary]
+    assert primary == [("features", "neurons")]
+    assert len(judgement.contrasts) == 6  # every pair of four
+
+
+def test_units_without_a_score_stay_out_of_the_mean_and_are_counted(tmp_path: Path):
+    with fabricate_run(
+        tmp_path, {"features": 10, "neurons": 4}, contexts=0, excluded={"features": {"dead": 3}}
+    ) as run:
+        add_scores(
+            run, "features", "model:a", [0, 0, 0, 0, 4],
+            missing={"refused": 2, "unparsed": 3, "failed": 1},
+        )  # fmt: skip
+        add_scores(run, "neurons", "model:a", [4, 0, 0, 0, 0])
+        features = only(compare(run)).groups["features"]
+    assert features.n == 4
+    assert features.mean.value == 5
+    assert features.unrated == {"failed": 1, "refused": 2, "unparsed": 3}
+    assert features.excluded == {"dead": 3}
+    # 4 scores of 5 and six missing: (20 + 6) / 10 at worst, (20 + 30) / 10 at best.
+    assert features.bounds.worst.value == pytest.approx(2.6)
+    assert features.bounds.best.value == pytest.approx(5)
+    # Thirteen units were drawn: the dead are in the denominator of the distribution.
+    assert {s.outcome: s.count for s in features.distribution}["dead"] == 3
+    assert features.distribution[-1].share.value == pytest.approx(3 / 13)
+
+
+def test_repeats_are_averaged_within_a_unit_before_anything_is_counted(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 3, "neurons": 3}, contexts=0) as run:
+        for repeat in range(4):
+            add_scores(run, "features", "model:a", [0, 0, 3, 0, 0], repeat=repeat)
+        add_scores(run, "neurons", "model:a", [0, 3, 0, 0, 0])
+        # One unit more often than the others must not weigh more: 5 twice, then 3 + 5 / 2 = 4.
+        add_scores(run, "features", "model:a", [0, 0, 0, 0, 1], repeat=4)
+        judgement = only(compare(run))
+    features = judgement.groups["features"]
+    assert features.n == 3
+    # Unit means 17/5, 3, 3.
+    assert features.mean.value == pytest.approx((3.4 + 3 + 3) / 3)
+    assert judgement.repeats == 5
+
+
+def test_a_later_version_of_a_rating_supersedes_the_earlier(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 2, "neurons": 2}, contexts=0) as run:
+        add_scores(run, "features", "model:a", [2, 0, 0, 0, 0])
+        add_scores(run, "features", "model:a", [0, 0, 0, 0, 2])
+        add_scores(run, "neurons", "model:a", [2, 0, 0, 0, 0])
+        judgement = only(compare(run))
+    assert judgement.groups["features"].mean.value == 5
+    assert judgement.statuses == {"ok": 4}
+
+
+def test_holm_adjusts_over_all_raters_of_the_run(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 100, "neurons": 100}, contexts=0) as run:
+        for rater, shift in (("model:a", 4), ("model:b", 8)):
+            add_scores(run, "features", rater, [20 - shift, 20, 20, 20, 20 + shift])
+            add_scores(run, "neurons", rater, [20, 20, 20, 20, 20])
+        tests = [j.primary for j in compare(run).judgements]
+    p = [one.brunner_munzel.p_value for one in tests if one]
+    adjusted = [one.holm_p for one in tests if one]
+    assert p[0] is not None
+    assert p[1] is not None
+    assert p[1] < p[0]
+    assert adjusted == pytest.approx([p[0], 2 * p[1]])
+
+
+def test_raters_of_one_rubric_are_pooled_and_a_single_one_is_not(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 20, "neurons": 20}, contexts=0) as run:
+        add_scores(run, "features", "model:a", [0, 0, 0, 10, 10])
+        add_scores(run, "neurons", "model:a", [10, 10, 0, 0, 0])
+        assert compare(run).pooled == ()
+        add_scores(run, "features", "model:b", [0, 0, 10, 10, 0])
+        add_scores(run, "neurons", "model:b", [0, 10, 10, 0, 0])
+        (pooled,) = compare(run).pooled
+    assert pooled.raters == ("model:a", "model:b")
+    assert pooled.superiority.value is not None
+    assert pooled.superiority.value > 0.9
+
+
+def test_one_token_at_every_peak_makes_a_unit_single_token_whatever_its_case(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 3, "neurons": 3}, text=["The", "the"]) as run:
+        add_scores(run, "features", "model:a", [1, 1, 1, 0, 0])
+        add_scores(run, "neurons", "model:a", [1, 1, 1, 0, 0])
+        comparison = compare(run)
+    assert set(comparison.units.token) == {"the"}
+    assert only(comparison).groups["features"].single_token_share == 1
+    contrast = only(comparison).primary
+    assert contrast is not None
+    assert contrast.several_tokens is None  # nothing is left to compare
+
+
+def test_no_density_means_no_matched_contrast_rather_than_a_made_up_one(tmp_path: Path):
+    unknown = {"features": float("nan"), "neurons": float("nan")}
+    contrast = only(compared(tmp_path, HUMAN, density=unknown)).primary
+    assert contrast is not None
+    assert contrast.matched is None
+
+
+def test_the_same_run_gives_the_same_numbers_twice(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 30, "neurons": 30}) as run:
+        for repeat in (0, 1):
+            add_scores(run, "features", "model:a", [1, 2, 7, 10, 10], repeat=repeat, seed=repeat)
+            add_scores(run, "neurons", "model:a", [10, 10, 7, 2, 1], repeat=repeat, seed=repeat)
+        assert estimate_rows(compare(run)) == estimate_rows(compare(run))
+
+
+def test_estimates_fit_the_table_of_the_run(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 6, "neurons": 6}) as run:
+        add_scores(run, "features", "model:a", [0, 0, 2, 2, 2])
+        add_scores(run, "neurons", "model:a", [2, 2, 2, 0, 0])
+        run.replace_estimates(estimate_rows(compare(run)))
+        run.replace_estimates(estimate_rows(compare(run)))
+        stored = run.rows("SELECT value, n FROM estimate WHERE name = 'p_superiority'")
+    # 6 by 6 pairs; ties only at 3, two units each: (32 + 4 / 2) / 36
+    assert [row[0] for row in stored] == [pytest.approx(34 / 36)]
+    assert stored[0][1] == [6, 6]
+
+
+def test_a_run_without_ratings_says_so(tmp_path: Path):
+    with (
+        fabricate_run(tmp_path, {"features": 2}) as run,
+        pytest.raises(TooFewRatings, match="no ratings"),
+    ):
+        compare(run)
+
+
+def test_a_mean_between_two_levels_counts_at_the_nearer_and_a_half_at_the_upper():
+    scores = np.array([1.0, 1.4, 1.5, 2.6, 5.0, 7.0])
+    assert nearest_level(scores, (1, 2, 3, 5)).tolist() == [1, 1, 2, 3, 5, 5]
+
+
+def test_a_user_s_own_rubric_gives_its_scale_and_text_without_its_file(tmp_path: Path):
+    own = replace(load_rubric("interpretability-1-5"), id="own", text="{shown} {scale} {reply}")
+    with fabricate_run(tmp_path, {"features": 4, "neurons": 4}) as run:
+        make_items(run, run.units("features"), own, "shown")
+        items = run.rows("SELECT item_id FROM item")
+        run.add_rater("mine", is_llm=True)
+        run.add_ratings([Rating(i, own.id, own.digest, "mine", 0, "ok", 3) for (i,) in items])
+        judgement = only(compare(run))
+        assert judgement.scale.rubric == own  # though only the score 3 was given
+        assert judgement.scale.scores == (1, 2, 3, 4, 5)
+        assert judgement.is_llm is True
+
+
+def test_what_a_rater_is_comes_from_the_run_and_not_from_its_name(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 4, "neurons": 4}) as run:
+        add_scores(run, "features", "model:a", [1, 1, 1, 1, 0])
+        run.connection.execute("DELETE FROM rater")
+        assert only(compare(run)).is_llm is None
+        run.add_rater("model:a", is_llm=False)
+        assert only(compare(run)).is_llm is False

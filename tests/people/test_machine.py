@@ -1,0 +1,211 @@
+import datetime
+import shutil
+
+import pytest
+
+from autointerp.errors import StorageError
+from autointerp.people.journal import open_journal, read_journal
+from autointerp.people.machine import IDLE_S, Machine
+from autointerp.people.session import Step
+
+
+def test_a_session_runs_through_training_ratings_and_guesses(make_session, journal_of):
+    with journal_of(make_session(2, training=1)) as journal:
+        machine = Machine(journal)
+        kinds = []
+        while machine.step is not None:
+            kinds.append(machine.step.kind)
+            if machine.step.kind == "guess":
+                machine.guess("unknown")
+            else:
+                machine.rate(4)
+                machine.go_on()
+    assert kinds == ["training", "rating", "rating", "guess", "guess"]
+    assert machine.counts == {"training": 1, "score": 2, "guess": 2}
+
+
+def test_the_machine_says_the_answer_of_a_practice_item_and_of_no_other(make_session, journal_of):
+    with journal_of(make_session(1, training=1)) as journal:
+        machine = Machine(journal)
+        machine.rate(2)
+        assert machine.feedback is not None
+        assert machine.feedback.score == 5
+        machine.go_on()
+        machine.rate(2)
+        assert machine.feedback is None
+
+
+def test_an_answer_taken_back_is_asked_again_and_nothing_is_erased(make_session, journal_of):
+    with journal_of(make_session(3)) as journal:
+        machine = Machine(journal)
+        first = machine.step
+        machine.rate(1)
+        assert machine.undo()
+        assert machine.step == first
+        machine.rate(5)
+        assert [(e.verb, e.score) for e in journal.entries] == [
+            ("score", 1),
+            ("undo", None),
+            ("score", 5),
+        ]
+        assert machine.counts == {"score": 1}
+
+
+def test_nothing_is_taken_back_out_of_another_phase(make_session, journal_of):
+    with journal_of(make_session(1, training=1)) as journal:
+        machine = Machine(journal)
+        assert not machine.undo()
+        machine.rate(3)
+        machine.go_on()
+        assert not machine.undo()  # practice is told its answer
+        machine.rate(3)
+        assert machine.step is not None
+        assert machine.step.kind == "guess"
+        assert not machine.undo()  # knowing what is asked now might change a rating
+
+
+def test_a_session_goes_on_exactly_where_it_stopped(make_session, journal_of):
+    session = make_session(6, repeat_share=0.5)
+    with journal_of(session) as journal:
+        machine = Machine(journal)
+        machine.rate(2)
+        machine.describe("cats and dogs")
+        left, step = machine.left, machine.step
+    with journal_of(session) as journal:
+        machine = Machine(journal)
+        assert (machine.left, machine.step) == (left, step)
+        assert machine.description == "cats and dogs"
+
+
+def test_what_is_cut_off_anywhere_loses_at_most_the_answer_in_writing(
+    make_session, journal_of, tmp_path
+):
+    session = make_session(3)
+    with journal_of(session) as journal:
+        machine = Machine(journal)
+        for score in (1, 2, 3):
+            machine.rate(score)
+        path = journal.path
+    content = path.read_bytes()
+    head = content.index(b"\n") + 1
+    for end in range(head, len(content) + 1):
+        torn = tmp_path / "torn.jsonl"
+        torn.write_bytes(content[:end])
+        whole = content[head:end].count(b"\n")
+        with open_journal(torn, "human:ann") as journal:
+            machine = Machine(journal)
+            assert machine.counts["score"] == whole
+            if machine.step is not None and machine.step.kind == "rating":
+                machine.rate(5)  # the line after a torn one is whole
+        assert len(read_journal(torn).entries["human:ann"]) == min(whole + 1, 3)
+
+
+def test_a_disk_that_is_full_stops_before_the_next_item(make_session, journal_of, monkeypatch):
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with journal_of(make_session(2)) as journal:
+        machine = Machine(journal)
+        machine.rate(1)
+        step, size = machine.step, journal.path.stat().st_size
+        monkeypatch.setattr("autointerp.people.journal.os.fsync", full)
+        with pytest.raises(StorageError, match="No space left"):
+            machine.rate(2)
+        assert machine.step == step
+        assert journal.path.stat().st_size == size
+        monkeypatch.undo()
+        machine.rate(2)
+        assert machine.counts == {"score": 2}
+
+
+def test_pauses_and_idle_time_are_not_counted(make_session, journal_of, clock):
+    with journal_of(make_session(3)) as journal:
+        machine = Machine(journal, clock)
+        clock.seconds += 10
+        machine.pause()
+        clock.seconds += 5000
+        machine.resume()
+        clock.seconds += 5
+        machine.rate(3)
+        assert journal.entries[-1].seconds == 15
+        clock.seconds += 10 * IDLE_S
+        machine.rate(3)
+        assert journal.entries[-1].seconds == IDLE_S
+
+
+@pytest.mark.parametrize("jump_hours", [-10_000, 10_000])
+def test_a_clock_that_jumps_changes_stamps_and_nothing_else(
+    make_session, journal_of, clock, jump_hours
+):
+    with journal_of(make_session(3)) as journal:
+        machine = Machine(journal, clock)
+        clock.seconds += 7
+        machine.rate(3)
+        clock.wall += datetime.timedelta(hours=jump_hours)
+        clock.seconds += 9
+        machine.rate(4)
+        assert [(e.seq, e.seconds) for e in journal.entries] == [(0, 7), (1, 9)]
+        assert machine.progress.per_minute == pytest.approx(60 / 8)  # the median of 7 and 9
+
+
+def test_progress_tells_pace_and_time_left(make_session, journal_of, clock):
+    with journal_of(make_session(4, to_guess=())) as journal:
+        machine = Machine(journal, clock)
+        assert machine.progress.per_minute is None
+        assert machine.progress.left_s == 4 * 30  # a typical rating takes half a minute
+        clock.seconds += 20
+        machine.rate(3)
+        progress = machine.progress
+        assert (progress.done, progress.total) == (1, 4)
+        assert progress.per_minute == 3
+        assert progress.left_s == 60
+
+
+def test_items_that_enough_others_have_rated_are_passed_over(make_session, journal_of):
+    others = {"item000": 2, "item001": 2, "item002": 1}
+    session = make_session(4, overlap=2, always=("item001",))
+    with journal_of(session) as journal:
+        machine = Machine(journal, rated_by_others=lambda: others)
+        asked = set()
+        while machine.step is not None and machine.step.kind == "rating":
+            asked.add(machine.step.item)
+            machine.rate(3)
+        assert asked == {"item001", "item002", "item003"}  # gold is everybody's
+        others["item003"] = 2  # somebody else comes later: what is given stands
+        assert machine.counts["score"] == 3
+
+
+def test_repeats_and_guesses_of_skipped_items_are_not_asked(make_session, journal_of):
+    with journal_of(make_session(5, repeat_share=1.0)) as journal:
+        machine = Machine(journal)
+        skipped = machine.step.item
+        machine.skip("broken or unreadable text")
+        while machine.step is not None and machine.step.kind == "rating":
+            assert machine.step.item != skipped
+            machine.rate(3)
+        assert machine.left == 4
+        assert Step("guess", skipped) not in machine._remaining
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda machine: machine.rate(6),
+        lambda machine: machine.guess("feature"),
+        lambda machine: machine.skip("  "),
+    ],
+)
+def test_answers_that_do_not_fit_are_refused_and_not_written(make_session, journal_of, wrong):
+    with journal_of(make_session(2)) as journal:
+        machine = Machine(journal)
+        with pytest.raises(ValueError, match=r"\w"):
+            wrong(machine)
+        assert journal.entries == []
+
+
+def test_a_copied_journal_is_a_journal(make_session, journal_of, tmp_path):
+    with journal_of(make_session(2)) as journal:
+        Machine(journal).rate(3)
+        shutil.copy(journal.path, tmp_path / "copy.jsonl")
+    with open_journal(tmp_path / "copy.jsonl", "human:ann") as journal:
+        assert Machine(journal).counts == {"score": 1}

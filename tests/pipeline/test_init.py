@@ -1,0 +1,172 @@
+"""`init` says what it finds, asks only for what is not said, and never overwrites unasked."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from support.tiny_language_models import D_MODEL, saved
+
+from autointerp.apps.cli import init
+from autointerp.settings import load_settings
+from autointerp.subjects import load_subject
+
+SAE = ("W_enc", "b_enc", "W_dec", "b_dec")
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    """In `tmp_path`: a model, a SAELens SAE that records where it was trained, a text."""
+    saved(tmp_path / "tiny", "llama")
+    tensors = [torch.randn(D_MODEL, 24), torch.zeros(24), torch.randn(24, D_MODEL)]
+    weights = dict(zip(SAE, [*tensors, torch.zeros(D_MODEL)], strict=True))
+    (tmp_path / "sae").mkdir()
+    save_file(weights, tmp_path / "sae" / "sae_weights.safetensors")
+    config = {"architecture": "topk", "k": 4, "d_in": D_MODEL, "d_sae": 24,
+              "apply_b_dec_to_input": True, "normalize_activations": "none",
+              "metadata": {"model_name": "tiny", "hook_name": "blocks.1.hook_mlp_out"}}  # fmt: skip
+    (tmp_path / "sae" / "cfg.json").write_text(json.dumps(config))
+    (tmp_path / "corpus.txt").write_text("the cat sat on the mat\n\nand the dog did too\n")
+    return tmp_path
+
+
+def options(parts: Path, *names: str) -> list[str]:
+    places = {"model": "tiny", "sae": "sae", "corpus": "corpus.txt"}
+    return [word for name in names for word in (f"--{name}", str(parts / places[name]))]
+
+
+def test_what_the_files_say_is_told_and_written(parts: Path, command_line: Callable[..., Any]):
+    found = command_line("init", *options(parts, "model", "sae", "corpus"))
+    assert found.code == 0, found.err
+    assert "SAE: saelens, topk of k 4, 16 → 24 latents, trained on tiny, layers.1.mlp" in found.out
+    assert "site: layers.1.mlp, as the SAE's files say" in found.out
+    assert "model: LlamaForCausalLM, 3 layers, vocabulary 300, context 64" in found.out
+    assert "windows: begin with BOS" in found.out
+    assert "corpus: text; its first document has" in found.out
+    assert "'the cat sat" in found.out
+    written = tomllib.loads((parts / "autointerp.toml").read_text())
+    assert written == {
+        "subject": {
+            "model": "tiny", "site": "layers.1.mlp", "sae": "sae", "corpus": "corpus.txt",
+        }
+    }  # fmt: skip
+    subject = load_subject(load_settings(str(parts / "autointerp.toml")).subject)
+    assert subject.site == "layers.1.mlp"
+    assert not list(parts.glob("*.new")) + list(parts.glob(".*.new"))
+
+
+def test_a_file_that_is_there_is_overwritten_only_by_force(
+    parts: Path, command_line: Callable[..., Any]
+):
+    (parts / "autointerp.toml").write_text("seed = 3\n")
+    arguments = options(parts, "model", "sae", "corpus")
+    found = command_line("init", *arguments)
+    assert found.code == 2
+    assert "autointerp.toml is there already; give --force" in found.err
+    assert (parts / "autointerp.toml").read_text() == "seed = 3\n"
+    assert command_line("init", *arguments, "--force").code == 0
+    assert command_line("init", *arguments, "-o", "other/x.toml").code == 0
+    written = tomllib.loads((parts / "other" / "x.toml").read_text())["subject"]
+    assert written["sae"] == str(parts / "sae")  # outside of the file's folder
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["sae", "corpus"], "cannot load model: no tiny here"),
+        (["model", "sae"], "--corpus: the files do not say it; give it"),
+        (["model", "corpus"], "--site: the files do not say it; give it"),
+        (["corpus"], "--model: the files do not say it; give it"),
+    ],
+)
+def test_what_is_not_said_is_one_line_that_names_the_option(
+    parts: Path,
+    command_line: Callable[..., Any],
+    given: list[str],
+    told: str,
+):
+    arguments = options(parts, *given)
+    (parts / "tiny").rename(parts / "moved")  # the recorded name is no folder beside us
+    arguments = [word.replace("/tiny", "/moved") for word in arguments]
+    found = command_line("init", *arguments)
+    assert found.code == 2
+    assert told in found.err
+    assert found.err.count("\n") == 1
+    assert not (parts / "autointerp.toml").exists()
+
+
+def test_at_a_terminal_only_what_is_missing_is_asked(
+    parts: Path, command_line: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
+    state = {"encoder.weight": torch.randn(24, D_MODEL), "encoder.bias": torch.zeros(24)}
+    state |= {"decoder.weight": torch.randn(D_MODEL, 24), "decoder.bias": torch.ones(D_MODEL)}
+    torch.save(state, parts / "raw.pt")
+    answers = {"site": "layers.1.mlp", "corpus": str(parts / "corpus.txt")}
+    asked = []
+    said = "yes"
+
+    def answer(question: str) -> str:
+        asked.append(question)
+        return said if "subtract_b_dec" in question else answers[question]
+
+    monkeypatch.setattr(init, "_can_ask", lambda: True)
+    monkeypatch.setattr(init, "_ask", answer)
+    found = command_line("init", "--sae", "raw.pt", *options(parts, "model"))
+    assert found.code == 0, found.err
+    assert ["decoder.bias is taken" in asked[0], *asked[1:]] == [True, "site", "corpus"]
+    written = tomllib.loads((parts / "autointerp.toml").read_text())["subject"]
+    assert written["subtract_b_dec"] == "yes"
+    assert "note: the file names no activation: read as ReLU" in found.out
+    said = "perhaps"
+    found = command_line("init", "--sae", "raw.pt", *options(parts, "model"), "--force")
+    assert found.code == 2
+    assert "--subtract-b-dec: subject.subtract_b_dec = 'perhaps' must be" in found.err
+
+
+def test_what_the_sae_leaves_open_names_the_option_and_is_asked_at_a_terminal(
+    parts: Path, command_line: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
+    file = parts / "sae" / "cfg.json"
+    config = json.loads(file.read_text())
+    del config["k"]
+    file.write_text(json.dumps({**config, "normalize_activations": "expected_average_only_in"}))
+    arguments = options(parts, "model", "sae", "corpus")
+    found = command_line("init", *arguments)
+    assert (found.code, found.err.count("\n")) == (2, 1)
+    assert "--input-scale: " in found.err
+    found = command_line("init", *arguments, "--input-scale", "2")
+    assert (found.code, found.err.count("\n")) == (2, 1)
+    assert "--k: " in found.err
+
+    monkeypatch.setattr(init, "_can_ask", lambda: True)
+    monkeypatch.setattr(init, "_ask", lambda question: "4" if "give k" in question else "0.5")
+    found = command_line("init", *arguments)
+    assert found.code == 0, found.err
+    written = tomllib.loads((parts / "autointerp.toml").read_text())["subject"]
+    assert (written["k"], written["input_scale"]) == (4, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--device", "tpu"), ("--dtype", "int3"), ("--subtract-b-dec", "maybe")]
+)
+def test_a_value_that_no_setting_has_is_refused_before_it_is_written(
+    parts: Path, command_line: Callable[..., Any], option: str, value: str
+):
+    found = command_line("init", *options(parts, "model", "sae", "corpus"), option, value)
+    assert (found.code, found.err.count("\n")) == (2, 1)
+    assert f"'{value}' must be" in found.err
+    assert not (parts / "autointerp.toml").exists()
+
+
+def test_a_site_that_does_not_fit_writes_nothing(parts: Path, command_line: Callable[..., Any]):
+    arguments = options(parts, "model", "sae", "corpus")
+    found = command_line("init", *arguments, "--site", "layers.2.mlp")
+    assert found.code == 2
+    assert "was trained at layers.1.mlp, not at layers.2.mlp" in found.err
+    assert not (parts / "autointerp.toml").exists()

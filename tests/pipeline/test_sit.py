@@ -1,0 +1,316 @@
+"""The whole way, from the command line to the run: processes, pseudo-terminals and kill -9."""
+
+import errno
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from autointerp.errors import RunLocked
+from autointerp.people.journal import OtherJournals, open_journal, read_journal
+from autointerp.people.machine import Machine
+from autointerp.people.packs import held_units, make_pack
+from autointerp.people.session import Sitting
+from autointerp.questions.rubric import load_rubric
+from autointerp.store.run import open_run
+
+RATE_PACK = "import sys; from autointerp.apps.terminal.sit import rate_pack; from rich.console import Console; from pathlib import Path; rate_pack(Path(sys.argv[1]), sys.argv[2], '--plain' in sys.argv, Console(stderr=True))"  # noqa: E501
+
+
+@pytest.fixture
+def pack(own_runs: Path, tiny_run_name: str, tmp_path: Path) -> Path:
+    """A pack of the tiny run."""
+    path = tmp_path / "ann.pack"
+    with open_run(tiny_run_name, folder=own_runs) as run:
+        make_pack(run, load_rubric("interpretability-1-5"), held_units(run), Sitting(), path)
+    return path
+
+
+def read_until(handle: int, words: str, seconds: float = 60) -> str:
+    """Read from a pseudo-terminal until its screen has said `words`."""
+    seen = ""
+    until = time.monotonic() + seconds
+    while words not in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen):
+        assert time.monotonic() < until, f"no {words!r} in {seen[-2000:]!r}"
+        if select.select([handle], [], [], 0.2)[0]:
+            try:
+                seen += os.read(handle, 65536).decode("utf-8", "replace")
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                break
+    return seen
+
+
+def test_a_session_runs_in_a_real_terminal_and_survives_kill_9(pack: Path):
+    process, handle = pty.fork()
+    if process == 0:
+        os.environ.update(TERM="xterm-256color", NO_COLOR="1")
+        os.environ.pop("COLUMNS", None)
+        os.execv(sys.executable, [sys.executable, "-c", RATE_PACK, str(pack), "human:ann"])
+    try:
+        termios.tcsetwinsize(handle, (24, 80))
+        read_until(handle, "Enter to go on")
+        os.write(handle, b"\r")
+        seen = read_until(handle, "training 1 of 4")
+        os.write(handle, b"2")
+        seen += read_until(handle, "Practice only")
+        os.write(handle, b"\r")
+        seen += read_until(handle, "training 2 of 4")
+        assert not re.search(r"\x1b\[[0-9;]*(3[1-7]|4[1-7]|38;|48;)[0-9;]*m", seen)  # no colour
+    finally:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        os.close(handle)
+    entries = read_journal(pack).entries["human:ann"]
+    assert [(entry.kind, entry.score) for entry in entries] == [("training", 2)]
+
+
+def test_kill_9_after_any_answer_loses_none(pack: Path, process_environment: dict[str, str]):
+    given = 0
+    for answers in (1, 3):
+        command = [sys.executable, "-c", RATE_PACK, str(pack), "human:ann", "--plain"]
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=process_environment,
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            asked = 0
+            for line in process.stdout:
+                if line.startswith("Answer,") and asked == answers:
+                    break  # the next item is shown, so the answer before is safe
+                if line.startswith(("Answer,", "Enter to go on")):
+                    asked += line.startswith("Answer,")
+                    process.stdin.write("3\n" if line.startswith("Answer,") else "\n")
+                    process.stdin.flush()
+            process.kill()
+            process.wait()
+        given += answers
+        assert len(read_journal(pack).entries["human:ann"]) == given
+
+
+def test_a_journal_that_somebody_rates_is_refused_to_a_second_window(pack: Path):
+    with (
+        open_journal(pack, "human:ann"),
+        pytest.raises(RunLocked, match="another window"),
+        open_journal(pack, "human:ann"),
+    ):
+        pass
+    with open_journal(pack, "human:ann"):
+        pass
+
+
+def rate(command_line, tiny_settings, name, *more, answers="", monkeypatch):
+    """Rate as plain lines; `answers` is what is typed."""
+    import io
+
+    monkeypatch.setattr("sys.stdin", io.StringIO(answers))
+    arguments = ["rate", "--rater", name, "--run", "tiny", "--subject", tiny_settings]
+    return command_line(*arguments, "--n", 4, "--controls", 2, "--plain", *more)
+
+
+def journal_in(runs: Path, name: str) -> Path:
+    (path,) = (runs / "tiny" / "journals").glob(f"human-{name}.*.jsonl")
+    return path
+
+
+@pytest.fixture
+def sit(own_runs, command_line, tiny_settings, monkeypatch):
+    """Call `rate --plain` on a copy of the tiny run with answers typed."""
+
+    def call(name: str, *more: object, answers: str = ""):
+        return rate(
+            command_line, tiny_settings, name, *more, answers=answers, monkeypatch=monkeypatch
+        )
+
+    return call
+
+
+def test_people_rate_all_sources_mixed_and_the_answers_are_in_the_run(sit, own_runs):
+    told = sit("human:ann", answers="1\n\n" * 4 + "4\n" * 200)
+    assert told.code == 0, told.err
+    assert "all done" in told.err
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        counts = dict(
+            run.rows(
+                "SELECT source, count(*) FROM current_rating JOIN key USING (item_id)"
+                " JOIN unit USING (unit_id) WHERE rater = 'human:ann' AND repeat = 0 GROUP BY 1"
+            )
+        )
+        guessed = run.rows("SELECT count(*) FROM current_guess WHERE rater = 'human:ann'")[0][0]
+        practised = run.rows(
+            "SELECT count(*) FROM human_answer JOIN current_rating USING (item_id, rater)"
+            " WHERE kind = 'training'"
+        )[0][0]
+        repeats = run.rows(
+            "SELECT count(*) FROM current_rating WHERE rater = 'human:ann' AND repeat = 1"
+        )[0][0]
+        kept, left_out = run.rows("SELECT to_rate, left_out FROM human_session")[0]
+    # --source defaults to features; neurons come too, 4 of each, and 2 of each control, but for
+    # units of the tiny corpus that have fewer contexts than the others and would stand out.
+    wished = {"features": 4, "neurons": 4, "planted": 2, "random": 2, "shuffled": 2}
+    missing = json.loads(left_out)
+    assert counts == {name: n - missing.get(name, 0) for name, n in wished.items()}
+    assert sum(missing.values()) <= 2
+    assert guessed == kept == sum(counts.values())
+    assert practised == 0  # practice is kept, and never a rating
+    assert repeats == 1  # a tenth of 12 to 14
+
+
+def test_a_sitting_goes_on_where_it_stopped_without_the_database(sit, own_runs, monkeypatch):
+    def locked(*_: object, **__: object) -> None:
+        raise RunLocked("run 'tiny' is in use by process 1")
+
+    first = sit("human:ann", answers="1\n\n1\n\n1\n\n1\n\n4\n4\nq\n")
+    assert "2 rated" in first.err
+    with monkeypatch.context() as patch:  # somebody else holds the run
+        patch.setattr("autointerp.pipeline.sit.open_run", locked)
+        second = sit("human:ann", answers="5\nq\n")
+    assert second.code == 0
+    assert "your answers are safe in" in second.err
+    assert "Welcome back." in second.out
+    third = sit("human:ann", answers="q\n")
+    assert third.code == 0
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        scores = run.rows("SELECT score FROM current_rating WHERE rater = 'human:ann'")
+    assert sorted(scores) == [(4,), (4,), (5,)]
+
+
+def test_a_larger_wish_asks_only_what_is_new_and_practises_no_more(sit, own_runs):
+    sit("human:ann", answers="1\n\n" * 4 + "4\n" * 200)
+    told = sit("human:ann", "--n", 6, answers="4\n" * 200)
+    assert told.code == 0, told.err
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        features, repeated = run.rows(
+            "SELECT count(*) FILTER (repeat = 0), count(*) FILTER (version > 0)"
+            " FROM rating JOIN key USING (item_id) JOIN unit USING (unit_id)"
+            " WHERE rater = 'human:ann' AND source = 'features'"
+        )[0]
+    assert 5 <= features <= 6  # one may have too few contexts
+    assert repeated == 0
+    assert "practice" not in told.out
+
+
+def test_two_raters_at_once_do_not_lock_each_other_out(sit, own_runs):
+    for name in ("ann", "bob"):
+        sit(f"human:{name}", "--overlap", 1, answers="q\n")
+    paths = [journal_in(own_runs, name) for name in ("ann", "bob")]
+
+    def rate_all(path: Path, name: str) -> None:
+        others = OtherJournals(path.parent, name)
+        with open_journal(path, name) as journal:
+            machine = Machine(journal, rated_by_others=others.counts)
+            while machine.step is not None:
+                if machine.step.kind == "guess":
+                    machine.guess("unknown")
+                else:
+                    machine.rate(3)
+                    machine.go_on()
+
+    # The run is anybody's meanwhile.
+    with open_run("tiny", folder=own_runs), ThreadPoolExecutor(2) as raters:
+        list(raters.map(rate_all, paths, ["human:ann", "human:bob"]))
+    for name in ("ann", "bob"):
+        assert sit(f"human:{name}", "--overlap", 1, answers="").code == 0
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        rows = run.rows(
+            "SELECT is_control, count(DISTINCT item_id), count(*) FROM current_rating"
+            " JOIN key USING (item_id) JOIN unit USING (unit_id) JOIN source USING (source)"
+            " WHERE starts_with(rater, 'human') AND repeat = 0 GROUP BY 1 ORDER BY 1"
+        )
+    (_, ordinary, ratings), (_, gold, gold_ratings) = rows
+    assert 7 <= ordinary <= 8  # one may have too few contexts
+    assert (
+        ordinary <= ratings <= ordinary + 2
+    )  # one each, but for what both had before them at the same moment
+    assert gold_ratings == 2 * gold  # gold is everybody's
+
+
+def test_each_rater_has_an_order_of_their_own(sit, own_runs):
+    for name in ("ann", "bob"):
+        sit(f"human:{name}", answers="1\n\n" * 4 + "4\n" * 9 + "q\n")
+    orders = []
+    for name in ("ann", "bob"):
+        entries = read_journal(journal_in(own_runs, name)).entries[f"human:{name}"]
+        orders.append([entry.item for entry in entries if entry.kind == "rating"])
+    assert orders[0] != orders[1]
+
+
+def test_a_pack_goes_out_is_rated_and_comes_home(command_line, own_runs, monkeypatch):
+    import io
+
+    told = command_line("pack", "tiny", "-o", "for-ann.pack", "--n", 4)
+    assert told.code == 0, told.err
+    monkeypatch.setattr("sys.stdin", io.StringIO("1\n\n" * 4 + "4\n" * 200))
+    shutil.move(own_runs, own_runs.with_name("elsewhere"))  # no run where it is rated
+    rated = command_line("rate", "--pack", "for-ann.pack", "--rater", "human:ann", "--plain")
+    assert rated.code == 0, rated.err
+    assert "autointerp ingest" in rated.err
+    shutil.move(own_runs.with_name("elsewhere"), own_runs)
+    first = command_line("ingest", "tiny", "for-ann.pack")
+    assert first.code == 0, first.err
+    assert "new answers" in first.out
+    assert "nothing new" in command_line("ingest", "tiny", "for-ann.pack").out
+
+
+def test_people_rate_what_plan_humans_drew(sit, command_line, own_runs):
+    told = command_line("plan-humans", "--n", 6, "--run", "tiny")
+    assert told.code == 0, told.err
+    assert "6 items, to calibrate scripted:4" in told.out
+    assert sit("human:ann", "--planned", answers="1\n\n" * 4 + "4\n" * 200).code == 0
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        rated, planned = run.rows(
+            "SELECT count(*), count(p.item_id) FROM current_rating r"
+            " JOIN key USING (item_id) JOIN unit USING (unit_id) JOIN source USING (source)"
+            " LEFT JOIN human_plan p USING (item_id)"
+            " WHERE r.rater = 'human:ann' AND repeat = 0 AND NOT is_control"
+        )[0]
+    assert rated == planned  # of those, all that show as many contexts as the others
+    assert 4 <= rated <= 6
+
+
+def test_a_dry_run_says_what_a_person_would_be_asked(sit):
+    told = sit("human:ann", "--dry-run")
+    assert told.code == 0
+    assert "4 features, 4 neurons, 2 planted, 2 random, 2 shuffled at most, mixed" in told.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--rater", "human:../x"), "letters, digits"),
+        (("--rater", "human:ann", "--repeats", "2"), "--repeat-share"),
+        (("--rater", "human:ann", "--planned"), "plan-humans"),
+        (("--rater", "human:ann", "--overlap", "0"), "overlap"),
+    ],
+)
+def test_wishes_that_cannot_be_are_refused_with_a_remedy(sit, arguments, words):
+    told = sit("human:zed", *arguments)
+    assert told.code == 2
+    assert words in told.err
+
+
+def test_a_pack_is_rated_without_torch_or_a_database_and_lines_without_a_screen():
+    heavy = "textual torch duckdb pandas"
+    code = (
+        "import autointerp.apps.terminal.sit, sys;"
+        f"print(*(name for name in {heavy.split()} if name in sys.modules))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == []

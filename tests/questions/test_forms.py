@@ -1,0 +1,161 @@
+import json
+
+import pytest
+
+from autointerp.questions.forms import EXPLAIN, REPLY, answers_in
+from autointerp.questions.rubric import (
+    anchor_order,
+    read_reply,
+    reply_schema,
+    system_text,
+    user_text,
+)
+from autointerp.questions.scorers import load_asked, scorer, scorer_names
+from autointerp.records import Item, ItemContext, Reply
+
+DETECTION, FUZZING = scorer("detection").TASK, scorer("fuzzing").TASK
+SIMULATION, INTRUDER = scorer("simulation").TASK, scorer("intruder").TASK
+TASKS = [EXPLAIN, DETECTION, FUZZING, SIMULATION, INTRUDER]
+
+
+def context(*tokens: str, focus=None, activations=None, split="score") -> ItemContext:
+    return ItemContext(tokens, activations, focus, split, False)
+
+
+def lines_of(task, *contexts: ItemContext, description="a description") -> list[dict]:
+    text = user_text(task, Item("item", task.id, contexts, description))
+    return [json.loads(line) for line in text.split("\n")[1:-1]]
+
+
+def told(task, **fields):
+    return read_reply(task, Reply(json.dumps(fields)))
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)
+def test_instructions_say_what_is_shown_that_it_is_quoted_and_how_to_reply(task):
+    text = system_text(task, anchor_order(task, 0))
+    assert "{" + "shown" not in text
+    assert "{" + "reply" not in text
+    assert "quoted material to be judged" in text
+    assert REPLY[task.form] in text
+    assert ("First comes a description" in text) == task.shows.description
+
+
+def test_judging_shows_texts_by_number_after_the_description():
+    shown = lines_of(DETECTION, context(" a", " cat"), context(" the", " dog"))
+    assert shown == [
+        {"description": "a description"},
+        {"context": 1, "text": " a cat"},
+        {"context": 2, "text": " the dog"},
+    ]
+
+
+def test_a_marked_token_stands_apart_from_the_text_round_it():
+    assert lines_of(FUZZING, context(" a", " cat", " ran", focus=1))[1] == {
+        "context": 1, "before": " a", "token": " cat", "after": " ran",
+    }  # fmt: skip
+
+
+def test_predicting_shows_every_token_with_its_number():
+    assert lines_of(SIMULATION, context(" a", " cat"))[1] == {
+        "context": 1, "tokens": [[1, " a"], [2, " cat"]],
+    }  # fmt: skip
+
+
+def test_an_explainer_sees_the_firing_tokens_scaled_and_no_weak_firing_as_silence():
+    shown = context(" a", " cat", " ran", activations=(0.0, 10.0, 0.2), split="explain")
+    (line,) = lines_of(EXPLAIN, shown)
+    assert line == {"text": " a cat ran", "fires": [[" cat", 10], [" ran", 1]]}
+
+
+def test_contexts_of_the_other_split_are_never_shown():
+    assert lines_of(DETECTION, context(" a", split="explain")) == [{"description": "a description"}]
+    assert lines_of(EXPLAIN, context(" a", activations=(1.0,), split="score")) == []
+
+
+def test_a_description_is_kept_and_unknown_is_an_answer():
+    found = told(EXPLAIN, rationale="why", description=" cats,\n mostly ")
+    assert (found.status, found.score, found.description) == ("ok", 1, "cats, mostly")
+    for words in ("Unknown", "unknown.", '"Unknown"'):
+        found = told(EXPLAIN, rationale="", description=words)
+        assert (found.status, found.score, found.description) == ("ok", 0, "Unknown")
+
+
+def test_answers_are_read_by_number_and_what_is_passed_over_is_missing():
+    reply = Reply('{"answers": [{"context": 3, "yes": true}, {"context": 1, "yes": false}]}')
+    assert read_reply(DETECTION, reply).status == "ok"
+    assert answers_in(DETECTION, reply) == {3: True, 1: False}
+
+
+def test_predicted_activations_are_read_by_context_and_token():
+    reply = Reply('{"contexts": [{"context": 2, "active": [{"token": 4, "activation": 7}]}]}')
+    assert read_reply(SIMULATION, reply).score == 1
+    assert answers_in(SIMULATION, reply) == {2: {4: 7.0}}
+
+
+def test_the_chosen_context_is_the_answer_of_a_choice():
+    reply = Reply('{"rationale": "odd", "context": 4}')
+    assert read_reply(INTRUDER, reply).score == 4
+    assert answers_in(INTRUDER, reply) == {4: True}
+
+
+@pytest.mark.parametrize(
+    ("task", "fields", "problem"),
+    [
+        (EXPLAIN, {"rationale": "x"}, "no `description`"),
+        (EXPLAIN, {"description": "  "}, "no `description`"),
+        (EXPLAIN, {"description": "x", "rationale": 3}, "`rationale` is not text"),
+        (DETECTION, {"answers": 3}, "no list of objects"),
+        (DETECTION, {"answers": [3]}, "no list of objects"),
+        (DETECTION, {"answers": [{"context": "1", "yes": True}]}, "no whole number"),
+        (DETECTION, {"answers": [{"context": True, "yes": True}]}, "no whole number"),
+        (DETECTION, {"answers": [{"context": 1, "yes": 1}]}, "neither true nor false"),
+        (DETECTION, {"answers": [{"context": 1, "yes": True}] * 2}, "answered twice"),
+        (SIMULATION, {"contexts": [{"context": 1}]}, "`active` is no list"),
+        (
+            SIMULATION,
+            {"contexts": [{"context": 1, "active": [{"token": 1, "activation": 11}]}]},
+            "not between 0 and 10",
+        ),
+        (
+            SIMULATION,
+            {"contexts": [{"context": 1, "active": [{"token": 1, "activation": 1}] * 2}]},
+            "stands twice",
+        ),
+        (INTRUDER, {"context": 2.5}, "no whole number"),
+    ],
+)
+def test_a_reply_of_another_form_is_unparsed_and_says_why(task, fields, problem):
+    found = told(task, **fields)
+    assert (found.status, found.score) == ("unparsed", None)
+    assert problem in found.problem
+    assert answers_in(task, Reply(json.dumps(fields))) == {} or task is EXPLAIN
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)
+def test_a_refusal_a_failure_and_a_reply_cut_short_keep_their_own_fate(task):
+    assert read_reply(task, Reply("no", stop="refusal")).status == "refused"
+    assert read_reply(task, Reply("", stop="error", error="gone")).status == "failed"
+    assert read_reply(task, Reply("{}", stop="length")).status == "unparsed"
+    assert read_reply(task, Reply("not JSON")).status == "unparsed"
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)
+def test_every_schema_is_closed_as_providers_demand(task):
+    def check(part):
+        if part["type"] == "object":
+            assert part["additionalProperties"] is False
+            assert part["required"] == list(part["properties"])
+            for inner in part["properties"].values():
+                check(inner)
+        elif part["type"] == "array":
+            check(part["items"])
+
+    check(reply_schema(task))
+
+
+def test_tasks_are_found_by_name_as_batches_need_it_and_have_digests_of_their_own():
+    assert scorer_names() == ["detection", "fuzzing", "intruder", "simulation"]
+    assert [load_asked(task.id) for task in TASKS] == TASKS
+    assert load_asked("specificity-0-3").scores == (0, 1, 2, 3)
+    assert len({task.digest for task in TASKS}) == len(TASKS)

@@ -1,0 +1,130 @@
+import asyncio
+
+import numpy as np
+import pytest
+from support.small_corpus import small_corpus
+
+from autointerp.errors import CorpusError, TooFewRatings
+from autointerp.questions.planter import GRADES, KINDS, Planter, planted_figures, planted_item
+from autointerp.questions.rubric import load_rubric
+from autointerp.raters import RaterOptions
+from autointerp.raters.lexical import Lexical, create
+from autointerp.records import Reply
+from autointerp.subjects.windows import TokenisedDocuments
+
+UNITS = small_corpus().units(per_grade=8, seed=5)
+RUBRIC = load_rubric("interpretability-1-5")
+
+
+def test_the_same_seed_plants_the_same_units():
+    again = small_corpus().units(per_grade=1, seed=5)
+    assert again[0] == UNITS[0]
+    assert small_corpus().units(per_grade=1, seed=6)[0] != UNITS[0]
+
+
+def test_every_grade_and_kind_is_planted_and_some_mixtures_and_noise_are_dense():
+    assert {unit.grade for unit in UNITS} == set(GRADES)
+    assert {unit.kinds for unit in UNITS if unit.grade == "clean"} == {(kind,) for kind in KINDS}
+    assert {unit.grade for unit in UNITS if unit.dense} == {"mixture", "noise"}
+    assert all(len(unit.kinds) == 3 for unit in UNITS if unit.grade == "mixture")
+
+
+def test_no_document_serves_both_splits():
+    for unit in UNITS:
+        explain = {c.document for c in unit.contexts if c.split == "explain"}
+        score = {c.document for c in unit.contexts if c.split == "score"}
+        assert explain
+        assert score
+        assert not explain & score
+
+
+def test_contexts_are_windows_of_their_documents_round_their_focus():
+    planter = small_corpus()
+    for context in UNITS[0].contexts:
+        document = [planter.texts[i] for i in planter.documents[context.document]]
+        begin = context.position - context.focus
+        assert list(context.tokens) == document[begin : begin + len(context.tokens)]
+        assert context.focus <= 10
+        assert len(context.tokens) <= 21
+
+
+def test_every_interval_is_filled_and_random_draws_of_sparse_units_are_mostly_silent():
+    unit = UNITS[0]
+    assert {c.interval for c in unit.contexts if c.draw == "interval"} == set(range(1, 11))
+    assert all(c.silent == (max(c.activations) == 0) for c in unit.contexts)
+    random = [c.silent for c in unit.contexts if c.draw == "random"]
+    assert np.mean(random) > 0.5
+
+
+def test_dense_units_fire_on_three_tokens_in_ten():
+    for unit in UNITS:
+        random = [c for c in unit.contexts if c.draw == "random"]
+        share = np.mean([a > 0 for c in random for a in c.activations])
+        assert (0.25 < share < 0.4) if unit.dense else share < 0.15
+
+
+def test_a_clean_token_unit_fires_only_where_its_word_stands():
+    unit = next(u for u in UNITS if u.grade == "clean" and u.kinds == ("token",))
+    fired = {
+        f"'{token.strip().lower()}'"
+        for context in unit.contexts
+        for token, activation in zip(context.tokens, context.activations, strict=True)
+        if activation > 0
+    }
+    assert fired == {unit.rule}
+
+
+def test_an_item_is_scaled_to_ten_and_carries_all_contexts():
+    item = planted_item(UNITS[0], "x", "r")
+    assert len(item.contexts) == len(UNITS[0].contexts)
+    assert max(max(c.activations or ()) for c in item.contexts) == pytest.approx(10)
+
+
+def test_a_corpus_too_short_to_plant_in_is_named():
+    short = TokenisedDocuments(np.arange(50, dtype=np.uint16) % 5, np.array([0, 25, 50]))
+    with pytest.raises(CorpusError, match="50 tokens"):
+        Planter(short, ["ab", "cd", "ef", "gh", "ij"]).unit("clean", np.random.default_rng(0))
+
+
+def test_a_dense_clean_unit_is_not_to_be_had():
+    with pytest.raises(ValueError, match="dense"):
+        small_corpus().unit("clean", np.random.default_rng(0), dense=True)
+
+
+def test_lexical_orders_the_grades_and_tells_clean_from_mixture_and_noise():
+    figures = planted_figures(create(None, RaterOptions()), RUBRIC, UNITS)
+    means = [figures.means[grade] for grade in GRADES]
+    assert means == sorted(means, reverse=True)
+    assert len(set(means)) == 4
+    assert (figures.units, figures.failed) == (len(UNITS), 0)
+    # The blind spot: topics. They draw the whole down to about 0.9.
+    assert figures.auc >= 0.88
+    assert figures.clean_means["topic"] < min(figures.clean_means[k] for k in KINDS[:3])
+
+
+def test_a_kind_that_is_missing_from_the_units_is_an_error_and_not_a_mean():
+    without = [u for u in UNITS if u.grade != "clean" or u.kinds != ("topic",)]
+    with pytest.raises(TooFewRatings, match="topic"):
+        planted_figures(Lexical(), RUBRIC, without)
+
+
+class Mute(Lexical):
+    async def send(self, request):
+        return Reply("", stop="error", error="mute")
+
+
+def test_figures_of_a_rater_that_says_nothing_are_an_error_and_not_zero():
+    with pytest.raises(TooFewRatings, match="no score"):
+        planted_figures(Mute(), RUBRIC, UNITS)
+
+
+class Fixed(Lexical):
+    async def send(self, request):
+        await asyncio.sleep(0)
+        return Reply('{"rationale": "", "description": "", "score": 3}')
+
+
+def test_a_rater_that_gives_everything_the_same_score_is_at_chance():
+    figures = planted_figures(Fixed(), RUBRIC, UNITS)
+    assert figures.auc == 0.5
+    assert set(figures.means.values()) == {3.0}

@@ -1,0 +1,210 @@
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from autointerp.errors import BadInput
+from autointerp.findings.comparison import compare
+from autointerp.findings.descriptions import specificity_results
+from autointerp.pipeline.describe import Choice, rate_descriptions
+from autointerp.pipeline.rate import Wish, rate
+from autointerp.questions.explain import explanations
+from autointerp.questions.items import load_items
+from autointerp.questions.rubric import load_rubric, system_text, user_text
+from autointerp.questions.specificity import ContextRating, context_ratings, description_probes
+from autointerp.store.run import open_run
+
+QUIET = Console(quiet=True)
+RUBRIC = load_rubric("specificity-0-3")
+
+
+def rated(runs, rater="scripted:truth", contexts=30, **choice):
+    wish = Wish(sources=(), rubric="specificity-0-3", rater=rater, run="tiny", runs=runs)
+    return rate_descriptions(wish, Choice(**choice), QUIET, contexts)
+
+
+@pytest.fixture(scope="module")
+def rated_run(tiny_run, tmp_path_factory):
+    """A copy of the tiny run whose planted units were described and rated; read it only."""
+    import shutil
+
+    runs = shutil.copytree(tiny_run, tmp_path_factory.mktemp("rated") / "runs")
+    rated(runs)
+    return runs
+
+
+def test_the_instructions_speak_of_one_context_and_do_not_say_whether_it_fires():
+    text = system_text(RUBRIC)
+    assert "You get one context." in text
+    assert "First comes a description of the unit" in text
+    assert "the token for which the context was drawn" in text
+    assert "the marked token, on which the unit fires" not in text
+
+
+def test_contexts_of_all_intervals_silent_ones_and_other_units_are_mixed_and_blind(rated_run):
+    with open_run("tiny", folder=rated_run, read_only=True) as run:
+        known = explanations(run, "scripted:truth")
+        probes = description_probes(run, RUBRIC, known, 30)
+        kinds = Counter(probe.questions[0].kind for probe in probes)
+        units = len({probe.unit_id for probe in probes})
+        assert (kinds["silent"], kinds["other"]) == (5 * units, 5 * units)
+        assert 15 * units < kinds["firing"] <= 20 * units
+        contexts = run.contexts_numbered([probe.questions[0].context for probe in probes])
+        for unit in {probe.unit_id for probe in probes}:
+            mine = [p.questions[0] for p in probes if p.unit_id == unit]
+            shown = {contexts[q.context].interval for q in mine if q.kind == "firing"}
+            held = run.contexts([unit])[unit].values()
+            there = {c.interval for c in held if c.split == "score" and c.draw == "interval"}
+            assert shown == there
+        ids = [row[0] for row in run.rows("SELECT item_id FROM probe WHERE task = ?", [RUBRIC.id])]
+        for item in load_items(run, ids[:50], RUBRIC):
+            (shown,) = item.contexts
+            assert shown.activations is None
+            assert shown.silent is False
+            lines = user_text(RUBRIC, item).split("\n")[1:-1]
+            fields = [json.loads(line) for line in lines]
+            assert list(fields[0]) == ["description"]
+            assert list(fields[1]) == ["before", "token", "after"]
+
+
+def test_silent_contexts_are_verified_and_those_of_others_are_not_the_units_own(rated_run):
+    with open_run("tiny", folder=rated_run, read_only=True) as run:
+        rows = run.rows(
+            "SELECT p.kinds[1], c.unit_id = p.unit_id, c.silent, c.split FROM probe p"
+            " JOIN context c ON c.context_id = p.contexts[1] WHERE p.task = ?",
+            [RUBRIC.id],
+        )
+    for kind, own, silent, split in rows:
+        assert split == "score"
+        assert own is (kind != "other")
+        assert silent is (kind == "silent")
+
+
+def test_true_descriptions_get_3_where_the_unit_fires_and_0_where_it_is_silent(rated_run):
+    with open_run("tiny", folder=rated_run, read_only=True) as run:
+        ratings = context_ratings(run)
+    scores = {
+        kind: [one.score for one in ratings if one.kind == kind]
+        for kind in ("firing", "silent", "other")
+    }
+    assert set(scores["firing"]) == {3}
+    assert set(scores["silent"]) == {0}
+    assert np.mean(scores["other"]) < 0.5
+    assert {one.interval for one in ratings if one.kind != "firing"} == {None}
+    assert all(0 < one.activation <= 10 for one in ratings if one.kind == "firing")
+
+
+def test_rating_twice_asks_nothing_the_second_time_and_more_contexts_go_on(rated_run, tmp_path):
+    import shutil
+
+    runs = shutil.copytree(rated_run, tmp_path / "runs")
+    counts = rated(runs, explainer="scripted:truth")
+    assert not counts.statuses
+    assert 4 * 20 < counts.before <= 4 * 30
+    rated(runs, contexts=40, explainer="scripted:truth")
+    with open_run("tiny", folder=runs, read_only=True) as run:
+        ratings = context_ratings(run)
+        asked = run.rows("SELECT count(*) FROM probe WHERE task = ?", [RUBRIC.id])[0][0]
+    assert len(ratings) < asked  # a context that both designs chose counts once
+
+
+def test_such_ratings_are_no_ratings_of_units(rated_run):
+    with open_run("tiny", folder=rated_run) as run:
+        assert {one.rubric for one in compare(run).judgements} == {"interpretability-1-5"}
+
+
+def test_failed_ratings_are_counted_beside_the_means(rated_run, tmp_path):
+    import shutil
+
+    runs = shutil.copytree(rated_run, tmp_path / "runs")
+    script = tmp_path / "calls.jsonl"
+    script.write_text('{"fail": "rejected"}\n{"text": "no", "stop": "refusal"}\n{"score": 2}\n')
+    rated(runs, f"scripted:{script}", contexts=6, explainer="scripted:truth")
+    with open_run("tiny", folder=runs, read_only=True) as run:
+        mine = [one for one in context_ratings(run) if one.rater == "scripted:calls.jsonl"]
+    statuses = Counter(one.status for one in mine)
+    assert (statuses["failed"], statuses["refused"], statuses["ok"]) == (1, 1, 4 * 6 - 2)
+
+
+def test_the_python_function_of_ratings_points_to_the_one_for_descriptions(own_runs):
+    wish = Wish(sources=("planted",), rubric="specificity-0-3", run="tiny", runs=own_runs)
+    with pytest.raises(BadInput, match="rate_descriptions"):
+        rate(wish, QUIET)
+
+
+def test_a_run_that_is_not_there_is_harvested_first(tiny_settings, tmp_path):
+    wish = Wish(
+        sources=("planted",), n=2, controls=0, rubric="specificity-0-3", rater="scripted:truth",
+        run="new", subject=str(tiny_settings), runs=tmp_path,
+    )  # fmt: skip
+    counts = rate_descriptions(wish, Choice(n=2), QUIET, 6)
+    assert counts.statuses == {"ok": 12}
+
+
+def test_the_command_rates_the_descriptions_of_the_sources_and_units_that_it_names(
+    command_line, own_runs
+):
+    def rated_units(*more):
+        asked = ("--run", "tiny", "--rubric", "specificity-0-3", "--contexts", 3, *more)
+        assert command_line("rate", "--rater", "scripted:2", *asked).code == 0
+        with open_run("tiny", folder=own_runs, read_only=True) as run:
+            return Counter(dict.fromkeys((o.unit_id, o.source) for o in context_ratings(run)))
+
+    command_line("explain", "tiny", "--rater", "scripted:2")
+    sources = Counter(source for _, source in rated_units("-s", "features", "-n", 2))
+    # Two of each, controls among them; 8 neurons were neither asked about nor paid for.
+    assert sources == {"features": 2, "planted": 2, "random": 2, "shuffled": 2}
+    sources = Counter(source for _, source in rated_units("-s", "neurons", "--controls", 0))
+    assert sources == {"features": 2, "neurons": 8, "planted": 2, "random": 2, "shuffled": 2}
+
+
+def test_a_guess_about_descriptions_is_refused(command_line, own_runs):
+    told = command_line("rate", "--run", "tiny", "--rubric", "specificity-0-3", "--guess")
+    assert told.code == 2
+    assert "--guess asks what units are" in told.err
+
+
+# ------------------------------------------------------------------------------- figures
+
+
+def rating(unit, kind, interval, score, source="features", status="ok"):
+    activation = None if kind == "other" else float(interval or 0)
+    return ContextRating(
+        unit, source, False, "specificity-0-3", "digest", "e", "r", kind, interval, activation,
+        status, score,
+    )  # fmt: skip
+
+
+def test_shares_and_means_by_hand():
+    # Unit 1: interval 1 has 0, 3; interval 2 has 3. Unit 2: interval 1 has 1.
+    ratings = [
+        rating(1, "firing", 1, 0), rating(1, "firing", 1, 3), rating(1, "firing", 2, 3),
+        rating(2, "firing", 1, 1), rating(1, "silent", None, 0), rating(1, "other", None, 1),
+        rating(2, "firing", 2, None, status="failed"),
+    ]  # fmt: skip
+    tokens = {1: (90.0, 10.0), 2: (50.0, 50.0)}
+    (result,) = specificity_results(ratings, tokens, {"digest": (0, 1, 2, 3)})
+    one = result.sources["features"]
+    # Interval 1: unit 1 has shares ½ 0 0 ½, unit 2 has 0 1 0 0; every unit alike.
+    assert one.shares[1] == pytest.approx([0.25, 0.5, 0, 0.25])
+    assert one.shares[2] == pytest.approx([0, 0, 0, 1])
+    assert one.counts == {"other": 1, "silent": 1, 1: 3, 2: 1}
+    # Intervals alike: unit 1 (1.5 + 3)/2 = 2.25, unit 2 has 1. By tokens: 0.9·1.5 + 0.1·3 = 1.65.
+    assert one.plain.value == pytest.approx((2.25 + 1) / 2)
+    assert one.weighted.value == pytest.approx((1.65 + 1) / 2)
+    assert (one.silent.value, one.other.value) == (0, 1)
+    assert one.statuses == {"failed": 1, "ok": 6}
+    assert one.not_silent == 1
+    assert (result.levels, result.intervals) == ((0, 1, 2, 3), 2)
+
+
+def test_without_any_score_a_mean_is_undefined_and_not_zero():
+    (result,) = specificity_results(
+        [rating(1, "firing", 1, None, status="failed")], {1: (1.0,)}, {"digest": (0, 1, 2, 3)}
+    )
+    one = result.sources["features"]
+    assert one.plain.value is None
+    assert one.plain.note
+    assert one.shares == {}

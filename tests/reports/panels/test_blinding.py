@@ -1,0 +1,95 @@
+"""People in a report: agreement, attention, guesses, and ratings that a plan drew."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.fabricate import add_scores, fabricate_run
+
+from autointerp.people.assign import add_guesses
+from autointerp.people.plans import plan_humans
+from autointerp.questions.rubric import load_rubric
+from autointerp.reports.write import Report, report
+
+RUBRIC = load_rubric("interpretability-1-5")
+
+
+def table(made: Report, name: str) -> pd.DataFrame:
+    return pd.read_csv(made.folder / "tables" / f"{name}.csv")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    folder = tmp_path_factory.mktemp("people")
+    units = {"features": 10, "neurons": 10, "planted": 5, "shuffled": 5}
+    with fabricate_run(folder / "runs", units) as run:
+        for rater, seed in (("human:ann", 0), ("human:bob", 0), ("model:a", 1)):
+            add_scores(run, "features", rater, [1, 1, 2, 2, 4], seed=seed)
+            add_scores(run, "neurons", rater, [4, 2, 2, 1, 1], seed=seed)
+            add_scores(run, "planted", rater, [0, 0, 0, 0, 5])
+            add_scores(run, "shuffled", rater, [5, 0, 0, 0, 0])
+        add_scores(run, "features", "human:ann", [1, 1, 2, 2, 4], repeat=1, seed=0)
+        items = run.rows("SELECT k.item_id, u.source FROM key k JOIN unit u USING (unit_id)")
+        arms = {"features": "feature", "neurons": "neuron"}
+        right = {item: arms.get(source, "control") for item, source in items}
+        add_guesses(run, "human:ann", right)
+        add_guesses(run, "human:bob", dict.fromkeys(right, "unknown"))
+    return report(["main"], folder / "out", folder=folder / "runs")
+
+
+def test_a_report_shows_how_people_agree_with_each_other_themselves_and_models(made: Report):
+    found = table(made, "people").set_index(["of", "who"])
+    assert found.loc[("people", "human:ann, human:bob"), "alpha"] == 1  # the same seed
+    assert found.loc[("oneself", "human:ann"), "kappa"] == 1
+    assert found.loc[("person and model", "human:ann, model:a"), "alpha"] < 1
+
+
+def test_a_report_shows_people_s_attention_on_gold_items(made: Report):
+    found = table(made, "attention").set_index("rater")
+    assert found.loc["human:ann", ["planted", "shuffled", "pairs_right"]].tolist() == [5, 1, 1]
+
+
+def test_a_report_shows_the_blinding_indices_and_warns_where_the_blind_is_broken(made: Report):
+    found = table(made, "blinding").set_index(["rater", "source"])
+    assert found.loc[("human:ann", "features"), "bang"] == 1
+    assert found.loc[("human:ann", "all"), "james"] == 0
+    assert found.loc[("human:bob", "neurons"), "bang"] == 0
+    assert found.loc[("human:bob", "all"), "james"] == 1
+    (panel,) = [panel for panel in made.panels if panel.name == "blinding"]
+    assert any("human:ann tells" in getattr(block, "text", "") for block in panel.blocks)
+    assert not any("human:bob tells" in getattr(block, "text", "") for block in panel.blocks)
+
+
+def test_people_s_mean_weighs_the_strata_that_a_plan_drew(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 60, "neurons": 60}) as run:
+        for source in ("features", "neurons"):
+            add_scores(run, source, "model:a", [40, 0, 0, 0, 20])
+        plan_humans(run, RUBRIC, 20, np.random.default_rng(0), "model:a")
+        judged = run.rows("SELECT p.item_id, p.score FROM human_plan p ORDER BY p.item_id")
+        run.insert(
+            "rating",
+            [
+                {"item_id": item, "rubric": RUBRIC.id, "rubric_digest": RUBRIC.digest}
+                | {"rater": "human:ann", "repeat": 0, "version": 0, "status": "ok"}
+                # Where the judge gives 1, people give 1 and 2 in turn; where 5, 4.
+                | {"score": 4 if score == 5 else 1 + place % 2, "made_at": "2026-01-01"}
+                for place, (item, score) in enumerate(judged)
+            ],
+        )
+    made = report(["main"], tmp_path / "out", folder=tmp_path)
+    found = table(made, "calibration").set_index("of").loc["features"]
+    scores = {1: [], 5: []}
+    for place, (item, score) in enumerate(judged):
+        scores[score].append((item, 4 if score == 5 else 1 + place % 2))
+    with_source = dict(_sources(tmp_path))
+    low = [s for item, s in scores[1] if with_source[item] == "features"]
+    assert found.predicted == pytest.approx((40 * np.mean(low) + 20 * 4) / 60)
+    assert np.isnan(found.power)
+
+
+def _sources(folder: Path) -> list[tuple[str, str]]:
+    from autointerp.store.run import open_run
+
+    with open_run("main", folder=folder, read_only=True) as run:
+        return run.rows("SELECT item_id, source FROM human_plan")

@@ -1,0 +1,247 @@
+"""A report as files: what is there, what is said, and that corpus text stays text."""
+
+import base64
+import csv
+import gzip
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.fabricate import SCRIPT, WORDS, add_scores, fabricate_run
+
+from autointerp.errors import BadInput, UnknownName
+from autointerp.extensions import names_in
+from autointerp.reports.panels.units import visible
+from autointerp.reports.write import Report, pack, report, themed
+
+
+def make_runs(folder: Path, name: str = "main", planted: int = 5, floor: int = 1) -> Path:
+    """Make a run with controls at the given scores; return the folder of runs."""
+    sources = {"features": 12, "neurons": 12, "planted": 6, "shuffled": 6}
+    with fabricate_run(folder / "runs", sources, name, text=[*WORDS, SCRIPT, "\u202eevil"]) as run:
+        add_scores(run, "features", "model:a", [0, 1, 2, 4, 4], missing={"refused": 1})
+        add_scores(run, "neurons", "model:a", [4, 4, 2, 1, 0], missing={"unparsed": 1})
+        for source, score in (("planted", planted), ("shuffled", floor)):
+            add_scores(run, source, "model:a", [6 * (score == level) for level in range(1, 6)])
+    return folder / "runs"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    folder = tmp_path_factory.mktemp("report")
+    return report(["main"], folder / "out", folder=make_runs(folder))
+
+
+def unpacked(page: str) -> dict[str, Any]:
+    found = re.findall(r'<script type="text/plain" id="packed-(\w+)">([^<]*)</script>', page)
+    return {name: json.loads(gzip.decompress(base64.b64decode(text))) for name, text in found}
+
+
+def test_a_report_is_a_page_with_its_pictures_tables_and_summary(made: Report):
+    found = {str(path.relative_to(made.folder)) for path in made.folder.rglob("*")}
+    assert {
+        "index.html",
+        "summary.md",
+        "figures/scores.png",
+        "figures/scores.svg",
+        "figures/density.png",
+        "tables/sources.csv",
+        "tables/sources.parquet",
+        "tables/pairs.csv",
+        "tables/units.csv",
+        "tables/missing.csv",
+    } <= found
+    assert not [path for path in found if "partial" in path]
+    pictures = {path.stem for path in (made.folder / "figures").iterdir()}
+    for picture in pictures:
+        assert (made.folder / "figures" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+        assert (made.folder / "figures" / f"{picture}.svg").read_text("utf-8").startswith("<?xml")
+
+
+def test_every_panel_is_found_by_its_file(made: Report):
+    from autointerp.reports import panels
+
+    assert {panel.name for panel in made.panels} <= set(names_in(panels))
+    assert made.panels[0].name == "verdict"
+    assert made.panels[-1].name == "units"
+
+
+def test_the_page_asks_for_nothing_from_outside(made: Report):
+    page = made.page.read_text("utf-8")
+    assert not re.findall(r'(?:src|href|action|data)="(?!#|data:)[^"]+"', page)
+    assert "@import" not in page
+    assert not re.search(r"url\((?!#)", page)
+    assert "sourceMappingURL" not in page
+
+
+def test_only_the_page_s_own_script_may_run(made: Report):
+    page = made.page.read_text("utf-8")
+    assert page.count("<script>") == 1
+    assert "default-src 'none'" in page
+    assert re.search(r"script-src 'sha256-[A-Za-z0-9+/]{43}='", page)
+
+
+def test_corpus_text_is_carried_whole_and_cannot_end_a_script_element(made: Report):
+    page = made.page.read_text("utf-8")
+    assert SCRIPT not in page
+    tokens = {
+        token
+        for name, units in unpacked(page).items()
+        if name != "index"
+        for unit in units
+        for context in unit["contexts"]
+        for token in context[0]
+    }
+    assert " " + SCRIPT in tokens
+    assert " ⟨U+202E⟩evil" in tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("naïve 日本", "naïve 日本"),
+        ("a\nb\tc\r", "a⏎b⇥c␍"),
+        ("\x00\x1b", "␀␛"),
+        ("\u202e\u2066\u200b\ufeff", "⟨U+202E⟩⟨U+2066⟩⟨U+200B⟩⟨U+FEFF⟩"),
+        ("\udc80", "⟨U+DC80⟩"),
+        ("न\u200d", "न\u200d"),  # joiners belong to scripts and to emoji
+    ],
+)
+def test_unseen_characters_are_made_visible_and_others_left(text: str, shown: str):
+    assert visible(text) == shown
+
+
+def test_what_is_packed_comes_back():
+    values = {"a": [1, None, "</script>", "ü"]}
+    assert json.loads(gzip.decompress(base64.b64decode(pack(values)))) == values
+
+
+def test_the_table_of_sources_says_what_the_estimates_say(made: Report):
+    with (made.folder / "tables" / "sources.csv").open(encoding="utf-8") as file:
+        rows = {row["source"]: row for row in csv.DictReader(file)}
+    # (2 + 2·3 + 4·4 + 4·5) / 11
+    assert float(rows["features"]["mean"]) == pytest.approx(44 / 11)
+    assert rows["features"]["n"] == "11"
+    assert rows["features"]["refused"] == "1"
+    assert rows["features"]["score_5"] == "4"
+
+
+def test_a_floor_that_does_not_hold_is_said_before_anything_else(tmp_path: Path):
+    made = report(["main"], tmp_path / "out", folder=make_runs(tmp_path, floor=4))
+    first = made.panels[0].blocks[0]
+    assert "cannot be trusted" in first.lead  # type: ignore[union-attr]
+    assert "not at the floor" in made.warnings[0]
+    summary = (made.folder / "summary.md").read_text("utf-8")
+    assert summary.index("cannot be trusted") < summary.index("score higher")
+
+
+def test_a_ceiling_that_does_not_hold_is_said_too(tmp_path: Path):
+    made = report(["main"], tmp_path / "out", folder=make_runs(tmp_path, planted=2))
+    assert "not at the ceiling" in made.warnings[0]
+
+
+def test_controls_in_their_places_raise_no_warning(made: Report):
+    assert made.warnings == ()
+
+
+def test_a_rater_that_is_no_llm_is_said_to_be_none(tmp_path: Path):
+    with fabricate_run(tmp_path / "runs", {"features": 6, "neurons": 6}) as run:
+        add_scores(run, "features", "lexical", [0, 0, 0, 0, 6])
+        add_scores(run, "neurons", "lexical", [6, 0, 0, 0, 0])
+    made = report(["main"], tmp_path / "out", folder=tmp_path / "runs")
+    assert "no language model" in (made.folder / "summary.md").read_text("utf-8")
+
+
+def test_the_latest_check_of_a_rater_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+
+    def found(rater: str, rubric_digest: str, runs: Path) -> str:
+        asked.append((rater, runs))
+        return "AUC 0.97 on 48 planted units"
+
+    monkeypatch.setattr("autointerp.findings.checks.latest_check", found)
+    made = report(["main"], tmp_path / "out", folder=make_runs(tmp_path))
+    told = (made.folder / "summary.md").read_text("utf-8")
+    assert "Its latest check: AUC 0.97 on 48 planted units." in told
+    assert set(asked) == {("model:a", tmp_path / "runs")}
+
+
+def test_several_runs_stand_side_by_side_in_one_page(tmp_path: Path):
+    make_runs(tmp_path, "one")
+    make_runs(tmp_path, "two")
+    made = report(["one", "two"], tmp_path / "out", folder=tmp_path / "runs")
+    assert {j.run for j in made.material.judgements} == {"one", "two"}
+    index = unpacked(made.page.read_text("utf-8"))["index"]
+    assert index["runs"] == ["one", "two"]
+    assert len(index["units"]["name"]) == 2 * 36
+
+
+def test_over_the_limit_the_list_has_all_units_and_the_page_some_contexts(tmp_path: Path):
+    made = report(["main"], tmp_path / "out", units_shown=8, folder=make_runs(tmp_path))
+    packed = unpacked(made.page.read_text("utf-8"))
+    units = packed["index"]["units"]
+    assert len(units["name"]) == 36
+    assert sum(page >= 0 for page in units["page"]) == 8
+    assert sum(len(page) for name, page in packed.items() if name != "index") == 8
+    carried = {s for s, page in zip(units["source"], units["page"], strict=True) if page >= 0}
+    assert carried == {"features", "neurons", "planted", "shuffled"}
+    assert "only 8" in made.page.read_text("utf-8")
+
+
+def test_a_report_replaces_the_former_one_whole(tmp_path: Path):
+    runs = make_runs(tmp_path)
+    made = report(["main"], tmp_path / "out", folder=runs)
+    stale = made.folder / "figures" / "stale.png"
+    stale.write_bytes(b"")
+    report(["main"], tmp_path / "out", folder=runs)
+    assert not stale.exists()
+    assert not list(tmp_path.glob(".*partial"))
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path):
+    runs = make_runs(tmp_path)
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.tex").write_text("")
+    with pytest.raises(BadInput, match="precious holds other things"):
+        report(["main"], tmp_path / "precious", folder=runs)
+    assert (tmp_path / "precious" / "thesis.tex").exists()
+
+
+def test_an_unknown_run_is_named(tmp_path: Path):
+    with pytest.raises(UnknownName, match="unknown run 'nowhere'"):
+        report(["nowhere"], tmp_path / "out", folder=tmp_path / "runs")
+
+
+def test_ids_of_a_picture_are_its_own_and_its_colours_follow_the_theme():
+    svg = '<?xml?>\n<svg width="9pt" height="9pt"><g id="a" style="fill: #1d2129"/></svg>'
+    assert themed(svg, "x") == '<svg><g id="x-a" style="fill: var(--ink)"/></svg>'
+
+
+def test_the_command_prints_the_finding_the_histograms_and_the_place(
+    command_line: Callable[..., Any], tmp_path: Path
+):
+    make_runs(tmp_path)
+    result = command_line("report")
+    assert result.code == 0, result.err
+    assert "Features score higher than neurons" in result.out
+    assert re.search(r"5 clearly interp.*36 %.*0 %", result.out)  # 4 of 11
+    assert "planted" in result.out
+    assert "reports/main/index.html" in result.out
+    assert (tmp_path / "reports" / "main" / "index.html").exists()
+
+
+def test_plan_says_units_calls_and_cost(command_line: Callable[..., Any]):
+    result = command_line(
+        "plan", "--effect", "0.65", "--power", "0.8", "--lost", "0", "--controls", "10",
+        "--usd-per-call", "0.01", "--rubric", "interpretability-0-3",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    units = int(result.out.split()[0])
+    assert units == pytest.approx(52, abs=4)  # the issue's figure for this scale
+    assert f"{2 * units + 30} calls" in result.out
+    assert f"{0.01 * (2 * units + 30):.2f} US dollars" in result.out
+    assert command_line("plan", "--effect", "0.99").code == 2

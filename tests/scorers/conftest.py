@@ -1,3 +1,0 @@
-from scorer_material import make_material
-
-__all__ = ["make_material"]

@@ -1,0 +1,318 @@
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from autointerp.errors import RunLocked, RunMismatch, StorageError, UnknownName
+from autointerp.records import Rating
+from autointerp.settings import RunSettings, load_settings
+from autointerp.store.run import Run, open_run, runs_in
+
+
+@pytest.fixture
+def run(tmp_path: Path):
+    with open_run("one", RunSettings(), folder=tmp_path) as opened:
+        yield opened
+
+
+def rating(item: str, score: int | None = 3, status: str = "ok", repeat: int = 0) -> Rating:
+    return Rating(item, "rubric", "digest", "rater", repeat, status, score)  # type: ignore[arg-type]
+
+
+def scores(run: Run) -> list[tuple[str, int | None]]:
+    return run.rows("SELECT item_id, score FROM current_rating ORDER BY item_id")
+
+
+def test_a_transaction_that_fails_leaves_nothing_behind(run: Run):
+    row = {"name": "a", "value": "1"}
+
+    def write() -> None:
+        with run.transaction():
+            run.insert("about", [row])
+            run.insert("about", [row])  # the key is taken
+
+    with pytest.raises(duckdb.ConstraintException):
+        write()
+    assert run.rows("SELECT * FROM about") == []
+
+
+def test_after_a_failed_transaction_the_next_one_is_kept(run: Run):
+    with pytest.raises(KeyboardInterrupt), run.transaction():
+        raise KeyboardInterrupt
+    with run.transaction():
+        run.insert("about", [{"name": "a", "value": "1"}])
+    assert run.rows("SELECT * FROM about") == [("a", "1")]
+
+
+def test_with_ignore_a_known_key_keeps_its_first_row(run: Run):
+    run.insert("about", [{"name": "a", "value": "1"}])
+    run.insert("about", [{"name": "a", "value": "2"}, {"name": "b", "value": "3"}], ignore=True)
+    assert run.rows("SELECT * FROM about ORDER BY name") == [("a", "1"), ("b", "3")]
+
+
+def test_inserting_no_rows_does_nothing(run: Run):
+    run.insert("about", [])
+    assert run.rows("SELECT * FROM about") == []
+
+
+def test_a_later_rating_supersedes_an_earlier_one_and_both_are_kept(run: Run):
+    run.add_ratings([rating("a", None, "failed"), rating("b", 2)])
+    run.add_ratings([rating("a", 5)])
+    assert scores(run) == [("a", 5), ("b", 2)]
+    assert run.rows("SELECT status, version FROM rating WHERE item_id = 'a' ORDER BY version") == [
+        ("failed", 0),
+        ("ok", 1),
+    ]
+
+
+def test_repeats_stand_beside_each_other(run: Run):
+    run.add_ratings([rating("a", 1), rating("a", 2, repeat=1)])
+    assert run.rows("SELECT repeat, version, score FROM current_rating ORDER BY repeat") == [
+        (0, 0, 1),
+        (1, 0, 2),
+    ]
+
+
+def test_the_database_itself_refuses_a_score_without_the_status_ok(run: Run):
+    run.add_ratings([rating("a", 1)])
+    with pytest.raises(duckdb.ConstraintException), run.transaction():
+        run.connection.execute("UPDATE rating SET status = 'failed'")
+    assert scores(run) == [("a", 1)]
+
+
+ONE_RATING_AT_A_TIME = """
+import itertools, sys
+from pathlib import Path
+from autointerp.records import Rating
+from autointerp.settings import RunSettings
+from autointerp.store.run import open_run
+with open_run("killed", RunSettings(), folder=Path(sys.argv[1])) as run:
+    for number in itertools.count():
+        run.add_ratings([Rating(f"{number:06}", "rubric", "digest", "rater", 0, "ok", 1)])
+        print(number, flush=True)
+"""
+
+
+def test_kill_9_loses_no_rating_that_was_acknowledged(
+    tmp_path: Path, process_environment: dict[str, str]
+):
+    child = subprocess.Popen(
+        [sys.executable, "-c", ONE_RATING_AT_A_TIME, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=process_environment,
+    )
+    assert child.stdout is not None
+    for line in child.stdout:
+        if int(line) == 40:
+            child.send_signal(signal.SIGKILL)
+            break
+    acknowledged = [int(line), *map(int, child.stdout.read().split())]
+    child.stdout.close()
+    assert child.wait() == -signal.SIGKILL
+    with open_run("killed", folder=tmp_path) as run:
+        kept = [int(item) for item, _ in scores(run)]
+    assert kept[: acknowledged[-1] + 1] == list(range(acknowledged[-1] + 1))
+    assert len(kept) <= acknowledged[-1] + 2  # at most the one in hand
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from autointerp.store.run import open_run
+with open_run("tiny", folder=Path(sys.argv[1]), read_only=sys.argv[2] == "read"):
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(own_runs: Path, process_environment: dict[str, str]):
+    """Another process that holds the run open for writing."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(own_runs), "write"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=process_environment,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"open\n"
+    yield child
+    child.communicate()
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_run_that_another_process_holds_is_named_with_that_process(
+    own_runs: Path, holder: subprocess.Popen[bytes], tiny_run_name: str, read_only: bool
+):
+    with pytest.raises(RunLocked) as raised:
+        open_run(tiny_run_name, folder=own_runs, read_only=read_only)
+    assert str(raised.value) == (
+        f"run 'tiny' is in use by process {holder.pid}; wait for it, stop it, "
+        "or give this work another --run"
+    )
+
+
+def test_two_readers_do_not_hinder_each_other(tiny_run: Path, tiny_run_name: str):
+    with (
+        open_run(tiny_run_name, folder=tiny_run, read_only=True) as one,
+        open_run(tiny_run_name, folder=tiny_run, read_only=True) as other,
+    ):
+        assert one.rows("SELECT count(*) FROM unit") == other.rows("SELECT count(*) FROM unit")
+
+
+def test_a_run_opened_again_with_its_own_settings_is_the_same(run: Run, tmp_path: Path):
+    run.close()
+    settings = dataclasses.replace(
+        RunSettings(), harvest=dataclasses.replace(RunSettings().harvest, rows=3)
+    )
+    with open_run("one", settings, folder=tmp_path) as again:
+        assert again.settings == RunSettings()
+
+
+def test_other_settings_under_the_same_name_name_the_difference(run: Run, tmp_path: Path):
+    run.close()
+    with pytest.raises(RunMismatch) as raised:
+        open_run("one", load_settings("embedded", seed=7), folder=tmp_path)
+    assert str(raised.value) == (
+        "run 'one' was made with other settings: seed is 7, not 0; "
+        f"give this work another --run, or remove {tmp_path / 'one'}"
+    )
+
+
+@pytest.mark.parametrize("part", ["model", "sae", "corpus"])
+def test_another_file_behind_the_same_settings_is_named(
+    own_runs: Path, tiny_settings: Path, tiny_run_name: str, part: str
+):
+    from autointerp.subjects import load_subject
+
+    settings = load_settings(str(tiny_settings))
+    subject = load_subject(settings.subject)
+    other = dataclasses.replace(subject, digests={**subject.digests, part: "0" * 64})
+    with pytest.raises(RunMismatch, match=f"was made with another {part}; give this work another"):
+        open_run(tiny_run_name, settings, other, own_runs)
+
+
+def test_an_unknown_run_lists_the_ones_there_are_and_says_how_to_make_it(tiny_run: Path):
+    with pytest.raises(UnknownName) as raised:
+        open_run("tinny", folder=tiny_run)
+    assert str(raised.value) == (
+        "unknown run 'tinny'; did you mean 'tiny'? (known: tiny); "
+        "`autointerp rate --run tinny` makes one"
+    )
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "/etc", "-x", "a b", "a\n"])
+def test_a_name_that_is_no_plain_folder_name_is_refused_before_anything_is_made(
+    tmp_path: Path, name: str
+):
+    with pytest.raises(UnknownName, match="a name is letters, digits"):
+        open_run(name, RunSettings(), folder=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_in_place_of_the_folder_of_runs_is_named(tmp_path: Path):
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(StorageError, match=r"cannot make the run's folder .*runs/one \("):
+        open_run("one", RunSettings(), folder=tmp_path / "runs")
+
+
+def test_a_kill_before_the_database_was_made_leaves_a_run_that_opens(run: Run, tmp_path: Path):
+    run.close()
+    (tmp_path / "one" / "run.duckdb").unlink()
+    for read_only in (True, False):
+        with open_run("one", folder=tmp_path, read_only=read_only) as again:
+            assert again.rows("SELECT count(*) FROM unit") == [(0,)]
+
+
+def test_a_kill_while_run_toml_was_written_leaves_no_run(tmp_path: Path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "run.toml.partial").write_text("[run")
+    assert runs_in(tmp_path) == []
+    with open_run("one", RunSettings(), folder=tmp_path) as run:
+        assert run.settings == RunSettings()
+    assert runs_in(tmp_path) == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("run.toml", b"[run", "run.toml cannot be read"),
+        ("run.duckdb", b"no database" * 2000, "is not a run of this version|cannot open"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(
+    run: Run, tmp_path: Path, file: str, content: bytes, told: str
+):
+    run.close()
+    (tmp_path / "one" / file).write_bytes(content)
+    with pytest.raises(StorageError, match=told) as raised:
+        open_run("one", folder=tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_what_a_run_was_made_with_is_in_its_toml(tiny_run: Path, tiny_run_name: str):
+    with open_run(tiny_run_name, folder=tiny_run, read_only=True) as run:
+        about = run.about
+    assert about["run"]["name"] == "tiny"
+    assert {"model", "sae", "corpus"} <= set(about["digests"])
+    assert {"python", "autointerp", "torch", "duckdb"} <= set(about["versions"])
+    assert about["run"]["settings_digest"] == run.settings.digest
+
+
+def test_contexts_come_back_as_they_were_stored(tiny_run: Path, tiny_run_name: str):
+    with open_run(tiny_run_name, folder=tiny_run, read_only=True) as run:
+        unit = next(u for u in run.units("features") if u.summary.outcome == "eligible")
+        found = list(run.contexts([unit.unit_id])[unit.unit_id].values())
+    assert {context.draw for context in found} == {"top", "interval", "random"}
+    assert {context.split for context in found} == {"explain", "score"}
+    assert max(context.activation for context in found) == pytest.approx(unit.summary.peak)
+    for context in found:
+        assert len(context.tokens) == len(context.activations)
+        assert context.silent == (max(context.activations) <= 1e-5)
+
+
+FILLED = """
+import resource, sys
+from pathlib import Path
+from autointerp.errors import StorageError
+from autointerp.records import Rating
+from autointerp.settings import RunSettings
+from autointerp.store.run import open_run
+with open_run("full", RunSettings(), folder=Path(sys.argv[1])) as run:
+    run.add_ratings([Rating("first", "rubric", "digest", "rater", 0, "ok", 1)])
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+try:
+    with open_run("full", RunSettings(), folder=Path(sys.argv[1])) as run:
+        for n in range(15):
+            text = "".join(chr(33 + (i * i * 7 + n) % 90) for i in range(20_000))
+            run.add_ratings([Rating(f"{n}", text, "digest", "rater", 0, "ok", 1, text)])
+except StorageError as error:
+    print(error)
+"""
+
+
+def test_a_disk_that_fills_up_is_named_and_what_was_kept_before_is_still_there(
+    tmp_path: Path, process_environment: dict[str, str]
+):
+    # A limit on the size of files stands for the full disk: the same failing write.
+    told = subprocess.run(
+        [sys.executable, "-c", FILLED, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=process_environment,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    assert "cannot write" in told.stdout
+    assert "free some space" in told.stdout
+    assert told.stdout.count("\n") == 1
+    with open_run("full", RunSettings(), folder=tmp_path) as run:
+        assert scores(run)[-1] == ("first", 1)
+        run.add_ratings([rating("after", 2)])
+    assert os.path.getsize(tmp_path / "full" / "run.duckdb") > 0

@@ -1,0 +1,175 @@
+"""Runs without a subject: units, contexts and ratings as told, written as the real stages do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from autointerp.questions.items import make_items
+from autointerp.questions.rubric import load_rubric
+from autointerp.records import Context, Rating, Reply, Request, Status, Unit, UnitSummary
+from autointerp.settings import RunSettings
+from autointerp.store.run import Run, open_run
+
+CONTROLS = ("planted", "random", "shuffled")
+WORDS = (
+    "the",
+    "of",
+    "and",
+    "to",
+    "in",
+    "that",
+    "it",
+    "with",
+    "as",
+    "for",
+    "was",
+    "on",
+    "are",
+    "by",
+)
+SCRIPT = "</script><script>document.title='owned'</script><!--"
+
+
+@dataclass(frozen=True)
+class Harvested:
+    """What `Run.add_harvest` reads of a `HarvestedUnit`; without torch behind it."""
+
+    summary: UnitSummary
+    contexts: list[Context] = field(default_factory=list)
+
+
+def fabricate_contexts(
+    rng: np.random.Generator, peak: float, count: int, text: Sequence[str] = WORDS, length: int = 21
+) -> list[Context]:
+    """Return `count` strongest contexts and one of each of 10 intervals, of random words."""
+    contexts = []
+    for place in range(count + 10):
+        top = place < count
+        interval = 10 if top else place - count + 1
+        level = peak * (1 - 0.01 * place if top else (interval - 0.5) / 10)
+        focus = length // 2
+        activations = np.where(rng.random(length) < 0.1, level / 2, 0.0)
+        activations[focus] = level
+        contexts.append(
+            Context(
+                tokens=tuple(" " + str(word) for word in rng.choice(list(text), length)),
+                activations=tuple(activations.tolist()),
+                focus=focus,
+                draw="top" if top else "interval",
+                interval=interval,
+                split="explain",
+                silent=False,
+                document=int(rng.integers(10_000)),
+                position=focus,
+            )
+        )
+    return contexts
+
+
+def fabricate_run(
+    folder: Path,
+    units: Mapping[str, int],
+    name: str = "main",
+    contexts: int = 10,
+    excluded: Mapping[str, Mapping[str, int]] | None = None,
+    density: Mapping[str, float] | None = None,
+    text: Sequence[str] = WORDS,
+    seed: int = 0,
+) -> Run:
+    """Return an open run with so many eligible units a source, harvested and not yet rated.
+
+    Excluded units (source → outcome → count) stand first in their source's order. `density` is
+    the sources' middle density, NaN for none known.
+    """
+    rng = np.random.default_rng(seed)
+    run = open_run(name, RunSettings(seed=seed), None, folder)
+    harvested = []
+    for source, n in units.items():
+        outcomes = [o for o, k in (excluded or {}).get(source, {}).items() for _ in range(k)]
+        middle = (density or {}).get(source, 0.1 if source == "neurons" else 0.005)
+        for order, outcome in enumerate(outcomes + ["eligible"] * n):
+            peak = float(rng.uniform(0.5, 4))
+            share = float(np.minimum(0.9, middle * np.exp(rng.normal())))  # NaN stays NaN
+            summary = UnitSummary(
+                Unit(source, order),
+                density=0.0 if np.isnan(share) else share,
+                tokens=0 if np.isnan(share) else 1_000_000,
+                peak=peak,
+                order=order,
+                outcome=outcome,  # type: ignore[arg-type]
+                interval_tokens=tuple(1e5 * 0.3**k for k in range(10)),
+            )
+            shown = fabricate_contexts(rng, peak, contexts, text) if contexts else []
+            harvested.append(Harvested(summary, shown if outcome == "eligible" else []))
+    sizes = {source: (4 * n + 100, source in CONTROLS) for source, n in units.items()}
+    run.add_harvest(sizes, harvested)  # type: ignore[arg-type]
+    return run
+
+
+def add_scores(
+    run: Run,
+    source: str,
+    rater: str,
+    counts: Sequence[int],
+    rubric: str = "interpretability-1-5",
+    repeat: int = 0,
+    missing: Mapping[Status, int] | None = None,
+    start: int = 0,
+    seed: int = 0,
+    rationale: str = "They share a word.",
+    description: str = "a word",
+) -> None:
+    """Rate units of a source so that `counts[i]` of them get the scale's i-th score.
+
+    Units are taken in their order from place `start`; which unit gets which score is drawn by
+    `seed`. After the scores come the statuses in `missing`.
+    """
+    asked = load_rubric(rubric)
+    outcomes: list[tuple[Status, int | None]] = [
+        ("ok", score)
+        for score, count in zip(asked.scores, counts, strict=True)
+        for _ in range(count)
+    ]
+    outcomes += [(status, None) for status, count in (missing or {}).items() for _ in range(count)]
+    eligible = [unit for unit in run.units(source) if unit.summary.outcome == "eligible"]
+    units = eligible[start : start + len(outcomes)]
+    assert len(units) == len(outcomes), f"{len(units)} units for {len(outcomes)} ratings"
+    make_items(run, units, asked, "shown")
+    key = dict(
+        run.rows(
+            "SELECT k.unit_id, k.item_id FROM key k JOIN item i USING (item_id)"
+            " WHERE i.rubric_digest = ?",
+            [asked.digest],
+        )
+    )
+    drawn = np.random.default_rng(seed).permutation(len(outcomes))
+    before = run.rows("SELECT count(*) FROM call")[0][0]
+    ratings, calls = [], []
+    for unit, place in zip(units, drawn, strict=True):
+        status, score = outcomes[place]
+        item = key[unit.unit_id]
+        call = f"{rater}/{item}/{repeat}/{before}"
+        ratings.append(
+            Rating(
+                item=item,
+                rubric=asked.id,
+                rubric_digest=asked.digest,
+                rater=rater,
+                repeat=repeat,
+                status=status,
+                score=score,
+                description=description if status == "ok" else None,
+                rationale=rationale if status == "ok" else "no score",
+                call_key=call,
+            )
+        )
+        reply = Reply("{}", tokens_in=900, tokens_out=60, cost_usd=0.002, latency_s=1.5)
+        calls.append((Request(call, item, {}, repeat), 0, reply))
+    kind = rater.partition(":")[0]
+    if kind != "human":
+        run.add_rater(rater, is_llm=kind not in ("lexical", "scripted"))
+    run.add_ratings(ratings, calls, rater)

@@ -1,0 +1,316 @@
+"""A harvest of models in memory against each window run alone, densely, with a plain hook."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support.tiny_language_models import D_MODEL, DENSE, VOCABULARY, built, tokenizer
+from torch import Tensor
+
+import autointerp
+from autointerp.errors import BadInput, CorpusError, SubjectError
+from autointerp.settings import HarvestSettings
+from autointerp.subjects.autoencoder import SparseAutoencoder
+from autointerp.subjects.language_model import HookedLanguageModel
+from autointerp.units.passes import HarvestedUnit
+
+SETTINGS = HarvestSettings(top=4, intervals=4, per_interval=2, random=6, each_side=3, rows=16)
+LATENTS = 48
+SITE = "layers.1.residual"
+SAES = ["relu", "jumprelu", "batchtopk", "gated", "topk", "groupmax"]
+MODELS = ["gpt2", "gpt_neox", "llama", "gemma2", "qwen2", "opt"]
+# Six architectures with every kind of SAE, every other one with two of them.
+PAIRS = [
+    (kind, activation)
+    for number, kind in enumerate(DENSE)
+    for activation in (SAES if kind in MODELS else (SAES[number % 6], SAES[(number + 3) % 6]))
+]
+
+
+@cache
+def model_of(kind: str) -> Any:
+    return built(kind)
+
+
+def width_of(kind: str) -> int:
+    return int(model_of(kind).get_input_embeddings().weight.shape[1])
+
+
+def sae_of(activation: str, d_in: int = D_MODEL) -> SparseAutoencoder:
+    g = torch.Generator().manual_seed(5)
+    W_enc = torch.randn(d_in, LATENTS, generator=g) / d_in**0.5
+    extra: dict[str, Any] = {}
+    if activation in ("jumprelu", "batchtopk"):
+        extra["threshold"] = torch.rand(LATENTS, generator=g)
+    if activation == "gated":
+        extra["b_gate"] = torch.randn(LATENTS, generator=g) / 2 - 0.5
+        extra["r_mag"] = torch.randn(LATENTS, generator=g) / 4
+    if activation in ("topk", "groupmax"):
+        extra["k"] = 6
+    return SparseAutoencoder(
+        W_enc,
+        torch.randn(LATENTS, generator=g) / 4,
+        W_enc.T.contiguous(),
+        torch.randn(d_in, generator=g) / 4,
+        activation=activation,  # type: ignore[arg-type]
+        **extra,
+    )
+
+
+def latents(sae: SparseAutoencoder, x: Tensor) -> Tensor:
+    """The formulas of each architecture, in double precision and written out."""
+    x = x.double() - sae.b_dec.double()
+    pre = x @ sae.W_enc.double()
+    if sae.activation == "gated":
+        assert sae.r_mag is not None
+        assert sae.b_gate is not None
+        magnitude = (pre * sae.r_mag.double().exp() + sae.b_enc.double()).relu()
+        return magnitude * (pre + sae.b_gate.double() > 0)
+    pre = (pre + sae.b_enc.double()).relu()
+    if sae.threshold is not None:
+        return torch.where(pre > sae.threshold.double(), pre, 0.0)
+    if sae.activation == "topk":
+        assert sae.k is not None
+        values, where = pre.topk(sae.k)
+        return torch.zeros_like(pre).scatter(-1, where, values)
+    if sae.activation == "groupmax":
+        grouped = pre.view(len(pre), sae.k, -1)
+        largest = grouped.argmax(-1, keepdim=True)
+        return (
+            torch.zeros_like(grouped).scatter(-1, largest, grouped.gather(-1, largest)).view_as(pre)
+        )
+    return pre
+
+
+def documents() -> list[np.ndarray]:
+    """110 documents of 10 to 40 tokens of text, some with a separator (id 0) in the middle."""
+    rng = np.random.default_rng(3)
+    made = [rng.integers(1, VOCABULARY - 4, int(rng.integers(10, 41))) for _ in range(110)]
+    for ids in made[::5]:
+        ids[len(ids) // 2] = 0
+    return made
+
+
+def padded(rows: list[np.ndarray], side: str) -> tuple[Tensor, Tensor]:
+    width = max(map(len, rows))
+    ids = torch.zeros(len(rows), width, dtype=torch.long)
+    attention = torch.zeros(len(rows), width, dtype=torch.bool)
+    for row, content in enumerate(rows):
+        where = slice(0, len(content)) if side == "right" else slice(width - len(content), width)
+        ids[row, where] = torch.from_numpy(content)
+        attention[row, where] = True
+    return ids, attention
+
+
+def dense(kind: str, sae: SparseAutoencoder, bos: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(ids, latents [tokens, LATENTS]) of each document, run alone and without padding."""
+    model = model_of(kind)
+    hooked = HookedLanguageModel(model, tokenizer(), SITE)
+    found = []
+    for ids in documents():
+        caught: list[Tensor] = []
+        handle = hooked.layers[1].register_forward_hook(
+            lambda _, __, out, caught=caught: caught.append(
+                out[0] if isinstance(out, tuple) else out
+            )
+        )
+        with torch.no_grad():
+            model(torch.from_numpy(np.concatenate([[0], ids] if bos else [ids]))[None])
+        handle.remove()
+        x = caught[0].detach().reshape(-1, sae.d_in)[int(bos) :]
+        found.append((ids, latents(sae, x).numpy()))
+    return found
+
+
+def harvested(kind: str, sae: Any, tokens: Any = None, **options: Any) -> list[HarvestedUnit]:
+    return autointerp.harvest(
+        model_of(kind),
+        documents() if tokens is None else tokens,
+        sae=sae,
+        site=options.pop("site", SITE),
+        tokenizer=tokenizer(),
+        units=options.pop("units", {"features": range(LATENTS)}),
+        settings=options.pop("settings", SETTINGS),
+        **options,
+    )
+
+
+@pytest.mark.parametrize(("kind", "activation"), PAIRS)
+def test_every_model_and_sae_give_what_each_document_run_alone_gives(kind: str, activation: str):
+    sae = sae_of(activation, width_of(kind))
+    bos = kind != "qwen2"  # read here as one without
+    matrix = dense(kind, sae, bos)
+    counts = [ids != 0 for ids, _ in matrix]
+    if not bos:
+        for kept in counts:
+            kept[0] = False
+    total = sum(int(kept.sum()) for kept in counts)
+    units = harvested(kind, sae, bos=bos)
+    for unit in units:
+        number = unit.summary.unit.index
+        columns = [
+            values[:, number] * kept for (_, values), kept in zip(matrix, counts, strict=True)
+        ]
+        assert unit.summary.tokens == total
+        fired = sum(int((column > SETTINGS.fires).sum()) for column in columns)
+        # A value within rounding of a threshold may fall on its other side.
+        assert abs(unit.summary.density * total - fired) <= 1.001
+        assert unit.summary.peak == pytest.approx(max(map(np.max, columns)), rel=1e-4, abs=1e-5)
+        for context in unit.contexts:
+            ids, _ = matrix[context.document]
+            text = np.cumsum(ids != 0) - 1
+            place = int(np.flatnonzero((text == context.position) & (ids != 0))[0])
+            first, last = max(0, place - 3), place + 4
+            inside = [i for i in range(first, min(last, len(ids))) if counts[context.document][i]]
+            assert context.activations == pytest.approx(
+                columns[context.document][inside].tolist(), rel=2e-4, abs=2e-5
+            )
+
+
+def told(units: list[HarvestedUnit]) -> list[Any]:
+    return [(unit.summary, unit.contexts) for unit in units]
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_padding_side_and_batch_size_leave_every_bit_the_same(kind: str):
+    sae = sae_of("topk")
+    plain = told(harvested(kind, sae))
+    for side in ("left", "right"):
+        ids, attention = padded(documents(), side)
+        assert told(harvested(kind, sae, ids, attention=attention)) == plain
+    for rows in (1, 7, 200):
+        assert told(harvested(kind, sae, settings=replace(SETTINGS, rows=rows))) == plain
+
+
+@pytest.mark.parametrize("kind", DENSE)
+def test_padding_side_and_batch_size_change_no_architecture(kind: str):
+    # Up to rounding: torch rounds a tanh at the end of a tensor otherwise than in the middle, and
+    # these MLPs are so narrow that the end falls elsewhere with every number of rows.
+    sae = sae_of("topk", width_of(kind))
+    plain = harvested(kind, sae)
+    ids, attention = padded(documents(), "left")
+    for rows in (1, 7):
+        settings = replace(SETTINGS, rows=rows)
+        others = harvested(kind, sae, ids, attention=attention, settings=settings)
+        for unit, other in zip(plain, others, strict=True):
+            one, two = unit.summary, other.summary
+            assert (two.unit, two.tokens) == (one.unit, one.tokens)
+            assert abs(two.density - one.density) * one.tokens <= 1.001
+            assert two.peak == pytest.approx(one.peak, rel=1e-5)
+            assert len(other.contexts) == pytest.approx(len(unit.contexts), abs=1)
+
+
+def test_without_a_mask_padding_at_either_end_is_known_by_its_id():
+    # BOS = EOS = padding = id 0: a BOS that stands there already is taken for padding, and put
+    # back; the separators inside stay where they are, so that places do not move.
+    sae = sae_of("relu")
+    plain = told(harvested("gpt2", sae))
+    for side in ("left", "right"):
+        ids, _ = padded(documents(), side)
+        assert told(harvested("gpt2", sae, ids.numpy())) == plain
+    with_bos = [np.concatenate([[0], ids]) for ids in documents()]
+    assert told(harvested("gpt2", sae, with_bos)) == plain
+
+
+def test_bos_of_id_0_and_separators_are_never_in_a_context():
+    for unit in harvested("gpt_neox", sae_of("relu")):
+        for context in unit.contexts:
+            assert "<|endoftext|>" not in context.tokens
+
+
+def test_an_attention_sink_at_the_start_is_left_out_unless_asked_for():
+    class Sink(torch.nn.Module):
+        """Blows up the site's first token, as attention sinks do."""
+
+        def forward(self, module: Any, inputs: Any, out: Any) -> Any:
+            value = (out[0] if isinstance(out, tuple) else out).clone()
+            value[:, 0] *= 1000
+            return (value, *out[1:]) if isinstance(out, tuple) else value
+
+    model = model_of("qwen2")
+    handle = model.model.layers[1].register_forward_hook(Sink())
+    sae = sae_of("relu")
+    masked = harvested("qwen2", sae, bos=False)
+    kept = harvested("qwen2", sae, bos=False, settings=replace(SETTINGS, mask_first=False))
+    with_bos = harvested("qwen2", sae)
+    handle.remove()
+    assert max(unit.summary.peak for unit in kept) > 100
+    assert max(unit.summary.peak for unit in masked) < 100
+    assert max(unit.summary.peak for unit in with_bos) < 100  # the sink is BOS
+    assert min(c.position for unit in kept for c in unit.contexts) == 0
+    assert min(c.position for unit in masked for c in unit.contexts) == 1
+
+
+def test_a_model_in_training_and_its_sae_are_left_as_they_were():
+    model = built("gpt2").train()
+    model.lm_head.weight.requires_grad_(False)
+
+    class Encoder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(D_MODEL, 20)
+
+        def encode(self, x: Tensor) -> Tensor:
+            assert not self.training
+            return torch.relu(self.linear(x))
+
+    sae = Encoder().train()
+    before = {name: p.requires_grad for name, p in model.named_parameters()}
+    units = autointerp.harvest(model, documents(), sae=sae, site=SITE, settings=SETTINGS)
+    assert len(units) == 20  # all there are, in a random order
+    assert sorted(unit.summary.unit.index for unit in units) == list(range(20))
+    assert model.training
+    assert sae.training
+    assert {name: p.requires_grad for name, p in model.named_parameters()} == before
+    assert all(p.requires_grad for p in sae.parameters())
+    assert all(t.startswith("<") for u in units for c in u.contexts for t in c.tokens)
+
+
+def test_neurons_and_controls_are_harvested_from_objects_too():
+    units = {"neurons": [0, 5], "random": 3, "shuffled": 3}
+    found = harvested("gpt2", sae_of("relu"), units=units)
+    names = [unit.summary.unit.source for unit in found]
+    assert names == ["neurons"] * 2 + ["random"] * 3 + ["shuffled"] * 3
+    neurons = autointerp.harvest(model_of("gpt2"), documents(), site="layers.1.mlp.neurons",
+                                 settings=SETTINGS)  # fmt: skip
+    assert {unit.summary.unit.source for unit in neurons} == {"neurons"}
+    assert len(neurons) == 80  # 40 neurons, both signs, of the 200 that are asked for
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "told"),
+    [
+        ({"site": "layers.9.mlp"}, SubjectError, "has layers 0 to 2"),
+        ({"site": ""}, SubjectError, "no site: give where to read"),
+        ({"site": "layers.1.mlp.neurons"}, SubjectError, "reads 16 activations, layers.1.mlp.n"),
+        ({"units": {"features": [48]}}, BadInput, "of features, 48 is not from 0 to 47"),
+        ({"units": {"features": 0}}, BadInput, "ask for at least 1"),
+        ({"units": {"feature": 3}}, BadInput, "unknown source 'feature'; did you mean"),
+        ({"tokens": [np.arange(5)]}, CorpusError, "at least 2000 are needed"),
+        ({"tokens": [np.array([3, 900])]}, CorpusError, "the model's vocabulary has 300"),
+        ({"tokens": [np.array([0.5])]}, CorpusError, "tokens are whole numbers"),
+        ({"sae": object()}, SubjectError, "object has no method `encode`"),
+        ({"sae": "no/where/at/all.pt"}, SubjectError, "no no/where/at/all.pt here"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(changes: dict[str, Any], error: type, told: str):
+    with pytest.raises(error, match=told) as raised:
+        harvested("gpt2", **{"sae": sae_of("relu"), **changes})
+    assert "\n" not in str(raised.value)
+
+
+def test_a_module_that_is_no_language_model_is_refused():
+    with pytest.raises(SubjectError, match="Linear is no model: give a Hugging Face causal LM"):
+        autointerp.harvest(torch.nn.Linear(2, 2), documents(), site=SITE)
+
+
+def test_an_sae_may_be_named_by_its_path(tmp_path: Any):
+    sae = sae_of("jumprelu")
+    sae.save(tmp_path / "sae.safetensors")
+    by_path = harvested("gpt2", tmp_path / "sae.safetensors")
+    assert told(by_path) == told(harvested("gpt2", sae))

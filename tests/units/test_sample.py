@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autointerp.errors import TooFewUnits
+from autointerp.settings import load_settings
+from autointerp.store.run import Run, open_run
+from autointerp.subjects import Subject, load_subject
+from autointerp.units.sample import draw_units, random_order, sampled
+
+
+@pytest.fixture(scope="module")
+def subject(tiny_settings: Path) -> Subject:
+    return load_subject(load_settings(str(tiny_settings)).subject)
+
+
+@pytest.fixture
+def run(tiny_settings: Path, subject: Subject, tmp_path: Path) -> Run:
+    return open_run("r", load_settings(str(tiny_settings)), subject, tmp_path)
+
+
+def numbers(run: Run, source: str, n: int) -> list[int]:
+    return [unit.summary.unit.index for unit in sampled(run, source, n)]
+
+
+def test_the_random_order_is_a_permutation_of_seed_and_source_alone() -> None:
+    order = random_order(1, "features", 50)
+    assert sorted(order.tolist()) == list(range(50))
+    assert order.tolist() == random_order(1, "features", 50).tolist()
+    assert order.tolist() != random_order(2, "features", 50).tolist()
+    assert order.tolist() != random_order(1, "neurons", 50).tolist()
+
+
+def test_a_sample_is_the_first_eligible_units_of_the_random_order(
+    run: Run, subject: Subject
+) -> None:
+    draw_units(run, subject, {"features": 20})
+    stored = run.units("features")
+    order = random_order(0, "features", 64)
+    assert [u.summary.unit.index for u in stored] == order[: len(stored)].tolist()
+    eligible = [u for u in stored if u.summary.outcome == "eligible"]
+    assert numbers(run, "features", 20) == [u.summary.unit.index for u in eligible[:20]]
+    assert {u.summary.outcome for u in stored} - {"eligible"}  # the passed over are kept
+
+
+def test_asking_for_more_goes_on_where_the_sample_ended(
+    run: Run, subject: Subject, tiny_settings: Path, tmp_path: Path
+) -> None:
+    draw_units(run, subject, {"features": 5})
+    first = numbers(run, "features", 5)
+    draw_units(run, subject, {"features": 30})
+    assert numbers(run, "features", 30)[:5] == first
+    with open_run("once", load_settings(str(tiny_settings)), subject, tmp_path) as other:
+        draw_units(other, subject, {"features": 30})
+        assert numbers(other, "features", 30) == numbers(run, "features", 30)
+
+
+def test_drawing_twice_reads_the_corpus_once(run: Run, subject: Subject) -> None:
+    passes: list[str] = []
+    draw_units(run, subject, {"neurons": 4}, lambda label, tokens: passes.append(label))
+    assert passes
+    passes.clear()
+    draw_units(run, subject, {"neurons": 4}, lambda label, tokens: passes.append(label))
+    assert not passes
+
+
+def test_more_units_than_there_are_is_refused_with_their_number(run: Run, subject: Subject) -> None:
+    with pytest.raises(TooFewUnits, match=r"--n 33: source 'neurons' .* has only 32 units"):
+        draw_units(run, subject, {"neurons": 33})
+    assert run.units("neurons") == []
+    with pytest.raises(TooFewUnits, match=r"--n or --controls 9999: source 'planted' .* has only"):
+        draw_units(run, subject, {"planted": 9999})
+
+
+def test_more_units_than_pass_the_filter_is_refused_with_the_fate_of_the_rest(
+    run: Run, subject: Subject
+) -> None:
+    with pytest.raises(TooFewUnits, match=r"only 60 of 64 features pass .* \(4 dead\)"):
+        draw_units(run, subject, {"features": 64})
+    assert len(run.units("features")) == 64  # what was found is kept
+    assert len(draw_units(run, subject, {"features": 60})["features"]) == 60
+
+
+def test_every_unit_is_as_likely_to_be_sampled() -> None:
+    # 2,000 orders of 20 units, the first 5 taken: each is expected 500 times, spread 19.4.
+    counts = np.zeros(20)
+    for seed in range(2000):
+        counts[random_order(seed, "features", 20)[:5]] += 1
+    assert abs(counts - 500).max() < 4.5 * 19.4
