@@ -36,8 +36,6 @@ EXCEPTIONS = {
     ("findings/blinding.py", "people"),
     ("findings/checks.py", "raters"),
     ("findings/checks.py", "engine"),
-    ("pipeline/rate.py", "apps"),
-    ("pipeline/sit.py", "apps"),
     ("questions/planter.py", "raters"),
     ("raters/human.py", "people"),
 }
@@ -47,10 +45,6 @@ TALKATIVE = {
     "subjects/training/progress.py",
     "subjects/training/sae.py",
     "subjects/training/transformer.py",
-    "pipeline/describe.py",
-    "pipeline/guess.py",
-    "pipeline/rate.py",
-    "pipeline/sit.py",
 }
 
 NOUNS_IN_ING = {"training", "blinding", "fuzzing", "dictionary_learning"}  # nouns of the field
