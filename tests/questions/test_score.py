@@ -333,7 +333,7 @@ def test_fewer_units_are_asked_nothing_new_of_what_was_asked_of_all(own_runs):
     fewer = scored(own_runs, ("detection",), choice={"sources": ("planted",), "n": 2})
     # The two keep the partners that they had among all four.
     assert not fewer["detection"].counts.statuses
-    assert fewer["detection"].before > 0
+    assert fewer["detection"].counts.before > 0
 
 
 def test_a_budget_stops_scoring_before_it_is_passed_and_says_so(own_runs):
