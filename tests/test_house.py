@@ -18,7 +18,8 @@ PACKAGE = Path(__file__).parents[1] / "autointerp"
 
 # A floor imports from the floors before it; rooms on one floor know nothing of each other.
 FLOORS = (
-    "errors text files",
+    "errors",
+    "text files",
     "records extensions settings",
     "stats subjects",
     "store",

@@ -19,10 +19,9 @@ from types import ModuleType
 
 import numpy as np
 
-from autointerp import exchange
+from autointerp import exchange, extensions
 from autointerp.errors import BadInput, ExchangeError, RunMismatch
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
-from autointerp.extensions import addition, names_in
 from autointerp.records import Context, Draw, Outcome, Split, Unit, UnitSummary
 from autointerp.settings import HarvestSettings, RunSettings, SampleSettings, SubjectSettings
 from autointerp.store.run import IMPORTED, RUNS, Run, context_row, now, open_run, unit_row
@@ -52,11 +51,11 @@ class ImportCounts:
 
 def forms() -> list[str]:
     """Return the names of the forms in which units come in."""
-    return [name for name in names_in(exchange) if hasattr(_form(name), "recognises")]
+    return [name for name in extensions.names(exchange) if hasattr(_form(name), "recognises")]
 
 
 def _form(name: str) -> ModuleType:
-    return addition(exchange, "format", name)
+    return extensions.load(exchange, "format", name)
 
 
 def recognised(path: Path) -> str:
@@ -89,7 +88,7 @@ def import_units(
     if not path.exists():
         raise ExchangeError(f"no file or folder {path}")
     if form and form not in forms():
-        addition(exchange, "format", form)  # says what there is
+        extensions.load(exchange, "format", form)  # says what there is
         raise BadInput(f"--format {form} is one to export to; known: {', '.join(forms())}")
     form = form or recognised(path)
     folder = runs / run_name
@@ -481,6 +480,6 @@ def _numbered(
 
 def _is_control(source: str) -> bool:
     """Whether a source bears the name of one of the controls."""
-    return source in names_in(sources_folder) and bool(
-        addition(sources_folder, "source", source).IS_CONTROL
+    return source in extensions.names(sources_folder) and bool(
+        extensions.load(sources_folder, "source", source).IS_CONTROL
     )

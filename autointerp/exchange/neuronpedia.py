@@ -16,8 +16,9 @@ from typing import Any, TextIO
 
 from autointerp.errors import BadInput, ExchangeError
 from autointerp.exchange import EACH_SIDE, ForeignContext, ForeignUnit, ImportOptions
-from autointerp.exchange._files import partial_file
+from autointerp.exchange._files import check_is_file
 from autointerp.exchange._windows import checked, strongest, window
+from autointerp.files import partial_file
 from autointerp.store.run import Run
 
 NOTES = (
@@ -267,6 +268,7 @@ def _write_batch(
 
 
 def _write_lines(rows: list[dict[str, Any]], file: Path) -> None:
+    check_is_file(file)
     with partial_file(file) as partial:
         partial.parent.mkdir(parents=True, exist_ok=True)
         # No name and no time in the header: the same run gives the same bytes.

@@ -16,6 +16,7 @@ from scipy import stats
 
 from autointerp.errors import TooFewRatings
 from autointerp.questions.rubric import Rubric
+from autointerp.records import is_person
 from autointerp.stats.agreement import krippendorff_alpha, quadratic_kappa
 from autointerp.stats.resample import interval_of
 from autointerp.stats.results import Floats, Statistic
@@ -140,11 +141,6 @@ def attention(run: Run, rubric: Rubric) -> list[Attention]:
         means = [float(one.mean()) if len(one) else None for one in (high, low)]
         found.append(Attention(rater, means[0], means[1], right, (len(high), len(low))))
     return found
-
-
-def is_person(rater: str) -> bool:
-    """Return whether a rater's name is a person's."""
-    return rater.partition(":")[0] == "human"
 
 
 def _scores(run: Run, rubric: Rubric, controls: bool) -> Mapping[tuple[str, int], dict[int, float]]:

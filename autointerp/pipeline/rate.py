@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from autointerp import extensions
 from autointerp import raters as raters_folder
 from autointerp.apps.cli._progress import rating_bar
 from autointerp.engine.batches import BatchCounts, collect_batches, submit_batches
@@ -28,7 +29,6 @@ from autointerp.engine.work import (
     rated_before,
 )
 from autointerp.errors import BadInput, RunMismatch, UnknownName
-from autointerp.extensions import addition, names_in
 from autointerp.questions.items import load_items, make_items
 from autointerp.questions.rubric import Rubric, load_rubric
 from autointerp.raters import Rater, RaterOptions, ServedRater
@@ -78,7 +78,7 @@ def load_rater(name: str, options: RaterOptions) -> Rater:
     Raises UnknownName, listing the raters there are.
     """
     kind, _, model = name.partition(":")
-    rater: Rater = addition(raters_folder, "rater", kind).create(model or None, options)
+    rater: Rater = extensions.load(raters_folder, "rater", kind).create(model or None, options)
     return rater
 
 
@@ -86,8 +86,8 @@ def control_names() -> list[str]:
     """Return the sources that are controls."""
     return [
         name
-        for name in names_in(sources_folder)
-        if addition(sources_folder, "source", name).IS_CONTROL
+        for name in extensions.names(sources_folder)
+        if extensions.load(sources_folder, "source", name).IS_CONTROL
     ]
 
 
@@ -162,7 +162,7 @@ def wanted_units(wish: Wish) -> dict[str, int]:
             wanted.setdefault(name, wish.controls)
         return {name: min(n, held[name][0]) for name, n in wanted.items()}
     for name in wish.sources:
-        addition(sources_folder, "source", name)
+        extensions.load(sources_folder, "source", name)
     wanted = dict.fromkeys(wish.sources, wish.n)
     if wish.controls:
         for name in control_names():

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from autointerp import extensions
 from autointerp.apps.terminal.sit import report, run_sitting
 from autointerp.errors import BadInput, RunLocked, SubjectError, TooFewUnits
-from autointerp.extensions import addition, names_in
 from autointerp.people.assign import (
     fewer_contexts_text,
     ingest_journals,
@@ -25,7 +25,7 @@ from autointerp.people.assign import (
 )
 from autointerp.people.journal import OtherJournals, open_journal, write_session
 from autointerp.people.machine import Machine
-from autointerp.people.session import Sitting, check_person, digest_of
+from autointerp.people.session import Sitting, digest_of
 from autointerp.pipeline.rate import (
     Wish,
     imported_units,
@@ -35,6 +35,7 @@ from autointerp.pipeline.rate import (
     wanted_units,
 )
 from autointerp.questions.rubric import Rubric, load_rubric
+from autointerp.records import check_person
 from autointerp.settings import RunSettings
 from autointerp.store.run import Run, open_run
 from autointerp.subjects import Subject
@@ -126,8 +127,8 @@ def studied_sources() -> list[str]:
     """Return the sources that are no controls."""
     return [
         name
-        for name in names_in(sources_folder)
-        if not addition(sources_folder, "source", name).IS_CONTROL
+        for name in extensions.names(sources_folder)
+        if not extensions.load(sources_folder, "source", name).IS_CONTROL
     ]
 
 

@@ -7,7 +7,6 @@ import dataclasses
 import datetime
 import importlib.metadata
 import json
-import os
 import platform
 import re
 import subprocess
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from autointerp.errors import AutointerpError, RunLocked, RunMismatch, StorageError, UnknownName
+from autointerp.files import write_text
 from autointerp.records import Context, Rating, Reply, Request, Unit, UnitSummary
 from autointerp.settings import RunSettings, first_difference, from_mapping
 
@@ -553,7 +553,7 @@ def _connect(file: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
 
 
 def _create(path: Path, settings: RunSettings, subject: Subject | None) -> None:
-    """Make the run's folder; run.toml is written last, so its existence means it is whole."""
+    """Make the run's folder; run.toml is written last, so its existence means all is there."""
     import tomli_w
 
     about = {
@@ -587,16 +587,11 @@ def _create(path: Path, settings: RunSettings, subject: Subject | None) -> None:
     }
     try:
         path.mkdir(parents=True, exist_ok=True)
-        partial = path / "run.toml.partial"
-        with partial.open("wb") as file:
-            tomli_w.dump(about, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path / "run.toml")
     except OSError as error:
         raise StorageError(
             f"cannot make the run's folder {path} ({error.strerror}); choose another place"
         ) from None
+    write_text(path / "run.toml", tomli_w.dumps(about))
 
 
 def _check_same(path: Path, settings: RunSettings, subject: Subject | None) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from autointerp import extensions
 from autointerp.errors import BadInput, CorpusError, SubjectError
-from autointerp.extensions import addition
 from autointerp.settings import HarvestSettings
 from autointerp.subjects import Subject
 from autointerp.subjects.assembled import subject_of
@@ -74,7 +74,7 @@ def harvest(
         calibration = calibrate(subject, settings, seed)
         wanted = []
         for name, which in (units or {"neurons" if sae is None else "features": 200}).items():
-            module = addition(sources_folder, "source", name)
+            module = extensions.load(sources_folder, "source", name)
             source = module.create(subject, calibration, seed)
             wanted.append(Wanted(name, source, *_numbers(name, which, source.size, seed)))
         return harvest_units(subject, wanted, settings, seed, min_density, max_density)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import time
 import warnings
 from collections import Counter
@@ -20,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autointerp import extensions
 from autointerp.errors import TooFewUnits
-from autointerp.extensions import addition
+from autointerp.files import write_text
 from autointerp.settings import RunSettings
 from autointerp.store.run import Run, StoredUnit
 from autointerp.subjects import Subject
@@ -124,7 +124,7 @@ def draw_units(
                 {
                     want.name: (
                         want.source.size,
-                        bool(addition(sources_folder, "source", want.name).IS_CONTROL),
+                        bool(extensions.load(sources_folder, "source", want.name).IS_CONTROL),
                     )
                     for want in passes
                 },
@@ -191,13 +191,15 @@ def assist(
 
 
 def _opened(name: str, subject: Subject, calibration: Calibration, seed: int) -> Source:
-    source: Source = addition(sources_folder, "source", name).create(subject, calibration, seed)
+    source: Source = extensions.load(sources_folder, "source", name).create(
+        subject, calibration, seed
+    )
     return source
 
 
 def _option(source: str) -> str:
     """Return the option that says how many units of a source: a control is in a run unasked."""
-    is_control = addition(sources_folder, "source", source).IS_CONTROL
+    is_control = extensions.load(sources_folder, "source", source).IS_CONTROL
     return "--n or --controls" if is_control else "--n"
 
 
@@ -223,8 +225,7 @@ def _announce(
         "rows": settings.harvest.rows,
         "passes": ranges,
     }
-    (folder / "plan.new").write_text(json.dumps(plan), encoding="utf-8")
-    os.replace(folder / "plan.new", folder / "plan.json")
+    write_text(folder / "plan.json", json.dumps(plan))
 
 
 def _announced(folder: Path) -> dict[str, Any] | None:

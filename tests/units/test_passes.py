@@ -10,8 +10,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from autointerp import extensions
 from autointerp.errors import CorpusError, SubjectError
-from autointerp.extensions import addition, names_in
 from autointerp.records import Context
 from autointerp.settings import HarvestSettings, load_settings
 from autointerp.subjects import Subject, load_subject
@@ -48,8 +48,8 @@ def subject(tiny_settings: Path) -> Subject:
 def opened(subject: Subject) -> dict[str, Source]:
     calibration = calibrate(subject, SETTINGS, SEED)
     return {
-        name: addition(sources, "source", name).create(subject, calibration, SEED)
-        for name in names_in(sources)
+        name: extensions.load(sources, "source", name).create(subject, calibration, SEED)
+        for name in extensions.names(sources)
     }
 
 
@@ -123,7 +123,7 @@ def by_draw(contexts: list[Context], draw: str, split: int) -> list[Context]:
     return [c for c in contexts if c.draw == draw and c.split == SPLITS[split]]
 
 
-@pytest.mark.parametrize("name", names_in(sources))
+@pytest.mark.parametrize("name", extensions.names(sources))
 def test_top_contexts_are_the_strongest_windows_of_a_dense_computation(
     subject: Subject, opened: dict[str, Source], units: list[HarvestedUnit], name: str
 ) -> None:
@@ -149,7 +149,7 @@ def test_top_contexts_are_the_strongest_windows_of_a_dense_computation(
             assert found == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", names_in(sources))
+@pytest.mark.parametrize("name", extensions.names(sources))
 def test_interval_and_random_contexts_are_the_places_of_lowest_priority(
     subject: Subject, opened: dict[str, Source], name: str
 ) -> None:

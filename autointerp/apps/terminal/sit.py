@@ -10,7 +10,7 @@ from rich.console import Console
 
 from autointerp.people.journal import open_journal
 from autointerp.people.machine import Machine
-from autointerp.people.session import check_person
+from autointerp.records import check_person
 
 
 def rate_pack(path: Path, rater: str, plain: bool, console: Console) -> None:
