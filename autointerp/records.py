@@ -14,6 +14,7 @@ from autointerp.errors import BadInput
 
 Split = Literal["explain", "score"]
 Draw = Literal["top", "interval", "random"]
+Role = Literal["studied", "ceiling", "floor", "control"]
 Status = Literal["ok", "unparsed", "refused", "failed", "skipped"]
 
 Outcome = Literal["eligible", "dead", "ultralow", "dense"]
@@ -33,6 +34,26 @@ class Unit:
 
     def __str__(self) -> str:
         return f"{self.source}/{self.index}{'' if self.sign > 0 else '-'}"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKind:
+    """What a source says of itself.
+
+    Attributes:
+        role: `studied`, or a control: `ceiling` (meant to be rated highest), `floor` (lowest) or
+            `control` (in between, at chance).
+        names: One unit and several in a sentence, such as `("a feature", "features")`.
+        colour: In every picture, as `#rrggbb`; empty for one that the picture chooses.
+    """
+
+    role: Role
+    names: tuple[str, str]
+    colour: str = ""
+
+    @property
+    def is_control(self) -> bool:
+        return self.role != "studied"
 
 
 @dataclass(frozen=True, slots=True)

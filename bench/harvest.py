@@ -21,7 +21,8 @@ from autointerp import extensions
 from autointerp.settings import RunSettings
 from autointerp.subjects import Subject, load_subject
 from autointerp.units import sources
-from autointerp.units.passes import Wanted, calibrate, harvest, quiet_torch, window_length
+from autointerp.units.passes import Wanted, harvest
+from autointerp.units.stream import calibrate, quiet_torch, window_length
 from bench import resident_mb
 
 TOKENS = 1_000_000

@@ -22,13 +22,13 @@ import numpy as np
 from autointerp import exchange, extensions
 from autointerp.errors import BadInput, ExchangeError, RunMismatch
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
-from autointerp.records import Context, Draw, Outcome, Split, Unit, UnitSummary
+from autointerp.records import SPLITS, Context, Draw, Outcome, Split, Unit, UnitSummary
 from autointerp.settings import HarvestSettings, RunSettings, SampleSettings, SubjectSettings
-from autointerp.store.run import IMPORTED, RUNS, Run, context_row, now, open_run, unit_row
-from autointerp.units import sources as sources_folder
-from autointerp.units.passes import SPLITS
-from autointerp.units.reservoirs import interval_of
-from autointerp.units.sample import random_order
+from autointerp.store.run import IMPORTED, RUNS, Run, open_run
+from autointerp.store.tables import now
+from autointerp.store.units import context_row, unit_row
+from autointerp.units.draws import interval_of, random_order
+from autointerp.units.sources import kind_of
 
 INTERVALS, TOP = HarvestSettings().intervals, HarvestSettings().top
 BORROWED_NOTE = "silent contexts are other units', assumed silent"
@@ -330,7 +330,7 @@ class _Arrival:
                 rows.append(unit_row(one.unit_id, summary))
             for begin in range(0, len(rows), ROWS):
                 self.run.insert("unit", rows[begin : begin + ROWS])
-            self.run.replace_source(source, int(before[0]) + len(pending), _is_control(source))
+            self.run.replace_source(source, int(before[0]) + len(pending), kind_of(source))
 
     def _check_new(self, source: str, units: tuple[list[Unit], list[str]]) -> None:
         held = {
@@ -476,10 +476,3 @@ def _numbered(
         twice = next(unit for unit, times in Counter(units).items() if times > 1)
         raise ExchangeError(f"{path}: unit {twice} is there under two names")
     return units, [""] * len(units)
-
-
-def _is_control(source: str) -> bool:
-    """Whether a source bears the name of one of the controls."""
-    return source in extensions.names(sources_folder) and bool(
-        extensions.load(sources_folder, "source", source).IS_CONTROL
-    )

@@ -216,11 +216,10 @@ def _write_batch(
     contexts = run.contexts(unit_ids)
     descriptions: dict[int, list[tuple[Any, ...]]] = {}
     for unit_id, item, repeat, rubric, rater, description in run.rows(
-        "SELECT k.unit_id, r.item_id, r.repeat, r.rubric, r.rater, r.description"
-        " FROM current_rating r JOIN key k USING (item_id)"
-        " WHERE r.description IS NOT NULL AND r.status = 'ok'"
-        " AND k.unit_id IN (SELECT unnest(?::INTEGER[]))"
-        " ORDER BY k.unit_id, r.rater, r.rubric, r.repeat",
+        "SELECT unit_id, item_id, repeat, rubric, rater, description FROM unit_rating"
+        " WHERE description IS NOT NULL AND status = 'ok'"
+        " AND unit_id IN (SELECT unnest(?::INTEGER[]))"
+        " ORDER BY unit_id, rater, rubric, repeat",
         [unit_ids],
     ):
         descriptions.setdefault(unit_id, []).append((item, repeat, rubric, rater, description))

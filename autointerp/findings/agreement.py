@@ -122,9 +122,8 @@ def people_alpha(
 def attention(run: Run, rubric: Rubric) -> list[Attention]:
     """Return how each person rated the planted and shuffled items."""
     rows = run.rows(
-        "SELECT r.rater, u.source, r.score FROM current_rating r JOIN key k USING (item_id)"
-        " JOIN unit u USING (unit_id) WHERE r.rubric_digest = ? AND r.status = 'ok'"
-        " AND u.source IN ('planted', 'shuffled')",
+        "SELECT rater, source, score FROM unit_rating"
+        " WHERE rubric_digest = ? AND status = 'ok' AND source IN ('planted', 'shuffled')",
         [rubric.digest],
     )
     found = []
@@ -146,10 +145,8 @@ def attention(run: Run, rubric: Rubric) -> list[Attention]:
 def _scores(run: Run, rubric: Rubric, controls: bool) -> Mapping[tuple[str, int], dict[int, float]]:
     """Return scores by (rater, repeat) and unit: raters with other evidence have other items."""
     rows = run.rows(
-        "SELECT r.rater, r.repeat, k.unit_id, r.score FROM current_rating r"
-        " JOIN key k USING (item_id) JOIN unit u USING (unit_id)"
-        " JOIN source s ON s.source = u.source"
-        " WHERE r.rubric_digest = ? AND r.status = 'ok' AND (? OR NOT s.is_control)",
+        "SELECT rater, repeat, unit_id, score FROM unit_rating"
+        " WHERE rubric_digest = ? AND status = 'ok' AND (? OR NOT is_control)",
         [rubric.digest, controls],
     )
     scores: dict[tuple[str, int], dict[int, float]] = {}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from autointerp.engine.work import RatingCounts, RatingPolicy, rate_items
 from autointerp.errors import BadInput
 from autointerp.findings.blinding import guess_rubric
-from autointerp.people.assign import add_guesses
+from autointerp.people.ingest import add_guesses
 from autointerp.people.session import GUESSES
 from autointerp.questions.items import load_items
 from autointerp.questions.rubric import Rubric, load_rubric
@@ -40,7 +40,7 @@ def ask_guesses(
     if not rater.is_llm:
         raise BadInput(f"--guess: {rater.name} is no language model and cannot be asked")
     rated = run.rows(
-        "SELECT item_id FROM current_rating JOIN key USING (item_id)"
+        "SELECT item_id FROM unit_rating"
         " WHERE rater = ? AND rubric_digest = ? AND repeat = 0 AND status = 'ok' ORDER BY item_id",
         [rater.name, rubric.digest],
     )

@@ -37,8 +37,9 @@ from autointerp.store.run import IMPORTED, RUNS, Run, open_run, read_about, runs
 from autointerp.subjects import Subject, load_subject
 from autointerp.text import count
 from autointerp.units import sources as sources_folder
-from autointerp.units.sample import assist, draw_units, held_units, sampled
+from autointerp.units.sample import assist, draw_units
 from autointerp.units.shards import local_device, share_of_environment
+from autointerp.units.sources import described_sources
 
 DEFAULT_N = 200
 BESIDE_LABEL = 48  # characters of the bar beside what is harvested
@@ -84,11 +85,7 @@ def load_rater(name: str, options: RaterOptions) -> Rater:
 
 def control_names() -> list[str]:
     """Return the sources that are controls."""
-    return [
-        name
-        for name in extensions.names(sources_folder)
-        if extensions.load(sources_folder, "source", name).IS_CONTROL
-    ]
+    return [name for name, kind in described_sources().items() if kind.is_control]
 
 
 def asked_for(
@@ -116,7 +113,7 @@ def imported_units(run: str, runs: Path = RUNS) -> dict[str, tuple[int, bool]] |
     if read_about(runs / run)["settings"]["subject"]["model"] != IMPORTED:
         return None
     with open_run(run, folder=runs, read_only=True) as opened:
-        return held_units(opened)
+        return opened.held_units()
 
 
 def run_settings(wish: Wish) -> RunSettings:
@@ -386,7 +383,7 @@ def _dry_run(
     """Say what `rate` would do; nothing is made."""
     try:
         with open_run(wish.run, folder=wish.runs, read_only=True) as run:
-            there = {name: len(sampled(run, name, n)) for name, n in wanted.items()}
+            there = {name: len(run.sampled(name, n)) for name, n in wanted.items()}
             rated = _rated_before(run, rubric, rater)
     except UnknownName:
         there, rated = dict.fromkeys(wanted, 0), 0

@@ -10,19 +10,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from autointerp import extensions
 from autointerp.apps.terminal.sit import report, run_sitting
 from autointerp.errors import BadInput, RunLocked, SubjectError, TooFewUnits
 from autointerp.people.assign import (
     fewer_contexts_text,
-    ingest_journals,
-    journals_folder,
     latest_plan,
     most_gold,
     plan_session,
     register,
     with_training,
 )
+from autointerp.people.ingest import ingest_journals, journals_folder
 from autointerp.people.journal import OtherJournals, open_journal, write_session
 from autointerp.people.machine import Machine
 from autointerp.people.session import Sitting, digest_of
@@ -39,8 +37,8 @@ from autointerp.records import check_person
 from autointerp.settings import RunSettings
 from autointerp.store.run import Run, open_run
 from autointerp.subjects import Subject
-from autointerp.units import sources as sources_folder
-from autointerp.units.sample import draw_units, held_units
+from autointerp.units.sample import draw_units
+from autointerp.units.sources import described_sources
 
 PATIENCE_S = 20.0  # for another process to let the run go
 
@@ -125,11 +123,7 @@ def _make_session(
 
 def studied_sources() -> list[str]:
     """Return the sources that are no controls."""
-    return [
-        name
-        for name in extensions.names(sources_folder)
-        if not extensions.load(sources_folder, "source", name).IS_CONTROL
-    ]
+    return [name for name, kind in described_sources().items() if not kind.is_control]
 
 
 def dry_sitting(wish: Wish, console: Console) -> None:
@@ -158,7 +152,7 @@ def draw_mixed(
     """
     studied = studied_sources()
     if subject is None:
-        studied = [name for name, (_, control) in held_units(run).items() if not control]
+        studied = [name for name, (_, control) in run.held_units().items() if not control]
     mixed = {**dict.fromkeys(studied, wish.n), **asked}
     with console.status("harvest") as status:
 

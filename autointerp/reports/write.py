@@ -18,11 +18,12 @@ from autointerp import extensions
 from autointerp.errors import BadInput
 from autointerp.files import partial_folder
 from autointerp.findings.comparison import compare, estimate_rows
-from autointerp.people.assign import ingest_journals
+from autointerp.people.ingest import ingest_journals
 from autointerp.questions.explain import explainers
 from autointerp.reports import panels as panels_folder
 from autointerp.reports.panels import Block, Figure, Heading, Material, Prose, Table, UnitBrowser
-from autointerp.store.run import RUNS, Run, now, open_run, save_table
+from autointerp.store.run import RUNS, Run, open_run
+from autointerp.store.tables import now, save_table
 
 REPORTS = Path("reports")
 PAGE = Path(__file__).parent / "assets"

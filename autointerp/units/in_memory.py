@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from autointerp import extensions
 from autointerp.errors import BadInput, CorpusError, SubjectError
+from autointerp.records import HarvestedUnit
 from autointerp.settings import HarvestSettings
 from autointerp.subjects import Subject
 from autointerp.subjects.assembled import subject_of
@@ -22,8 +23,9 @@ from autointerp.subjects.corpora import Document
 from autointerp.subjects.formats import AdaptedEncoder, LoadedAutoencoder, load_sae
 from autointerp.subjects.language_model import HookedLanguageModel
 from autointerp.units import sources as sources_folder
-from autointerp.units.passes import HarvestedUnit, Wanted, calibrate
+from autointerp.units.passes import Wanted
 from autointerp.units.passes import harvest as harvest_units
+from autointerp.units.stream import calibrate
 
 Tokens = Any  # a tensor or array [rows, tokens], or a sequence of those of one dimension
 

@@ -12,9 +12,9 @@ from autointerp.errors import BadInput, RunMismatch
 from autointerp.store.run import Run
 from autointerp.subjects import Subject, load_subject
 from autointerp.units import sources as sources_folder
-from autointerp.units.passes import calibrate, quiet_torch
-from autointerp.units.sample import random_order
+from autointerp.units.draws import random_order
 from autointerp.units.sources import Source
+from autointerp.units.stream import calibrate, quiet_torch
 
 
 def subject_again(run: Run, option: str) -> Subject:

@@ -26,23 +26,13 @@ from numpy.typing import NDArray
 
 from autointerp import __version__
 from autointerp.files import partial_file
+from autointerp.records import HarvestedUnit
 from autointerp.settings import RunSettings
 from autointerp.subjects import Subject
-from autointerp.units.passes import (
-    Columns,
-    HarvestedUnit,
-    Part,
-    Progress,
-    Wanted,
-    at_site,
-    harvested_units,
-    parts_of,
-    quiet_torch,
-    readings,
-    take_in,
-    window_length,
-)
+from autointerp.units.columns import Columns
+from autointerp.units.passes import Part, Progress, Wanted, harvested_units, parts_of, take_in
 from autointerp.units.reservoirs import Buffered, Entries
+from autointerp.units.stream import at_site, quiet_torch, readings, window_length
 
 SHARD_TOKENS = 1 << 18  # padding included
 WRITING_SHARE = 20  # a checkpoint is written when reading took so many times as long as writing

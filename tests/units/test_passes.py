@@ -12,28 +12,17 @@ from numpy.typing import NDArray
 
 from autointerp import extensions
 from autointerp.errors import CorpusError, SubjectError
-from autointerp.records import Context
+from autointerp.records import SPLITS, Context, HarvestedUnit
 from autointerp.settings import HarvestSettings, load_settings
 from autointerp.subjects import Subject, load_subject
 from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.units import sources
-from autointerp.units.passes import (
-    LOW_32,
-    SPLITS,
-    HarvestedUnit,
-    Wanted,
-    calibrate,
-    harvest,
-    outcome_of,
-    place_hash,
-    quiet_torch,
-    site_batches,
-    split_of,
-    unit_salts,
-)
-from autointerp.units.reservoirs import interval_of
+from autointerp.units.columns import LOW_32
+from autointerp.units.draws import interval_of, place_hash, split_of, unit_salts
+from autointerp.units.passes import Wanted, harvest, outcome_of
 from autointerp.units.sources import Source
 from autointerp.units.sources.features import Features
+from autointerp.units.stream import calibrate, quiet_torch, site_batches
 
 SEED = 3
 SETTINGS = HarvestSettings(top=6, intervals=5, per_interval=3, random=9, each_side=4, rows=16)

@@ -9,7 +9,8 @@ from autointerp.errors import TooFewUnits
 from autointerp.settings import load_settings
 from autointerp.store.run import Run, open_run
 from autointerp.subjects import Subject, load_subject
-from autointerp.units.sample import draw_units, random_order, sampled
+from autointerp.units.draws import random_order
+from autointerp.units.sample import draw_units
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def run(tiny_settings: Path, subject: Subject, tmp_path: Path) -> Run:
 
 
 def numbers(run: Run, source: str, n: int) -> list[int]:
-    return [unit.summary.unit.index for unit in sampled(run, source, n)]
+    return [unit.summary.unit.index for unit in run.sampled(source, n)]
 
 
 def test_the_random_order_is_a_permutation_of_seed_and_source_alone() -> None:

@@ -46,8 +46,7 @@ def _row(name: str) -> tuple[str, str, str, str, str]:
 
 def _units(run: Run) -> str:
     found = run.rows(
-        "SELECT u.source, count(DISTINCT u.unit_id) FROM unit u JOIN key k USING (unit_id)"
-        " GROUP BY u.source ORDER BY u.source"
+        "SELECT source, count(DISTINCT unit_id) FROM unit_item GROUP BY source ORDER BY source"
     )
     return ", ".join(f"{n} {source}" for source, n in found) or "none"
 
