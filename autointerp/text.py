@@ -18,7 +18,7 @@ def count(n: int, one: str, several: str | None = None) -> str:
 
 
 def statuses_text(statuses: Mapping[str, int]) -> str:
-    """Return `1 failed, 20 ok`: how many ratings have each status, by status."""
+    """Return `1 failed, 20 ok`, by status; empty for no statuses."""
     return ", ".join(f"{n} {status}" for status, n in sorted(statuses.items()))
 
 

@@ -34,13 +34,11 @@ class Sitting:
 
     Attributes:
         overlap: Each item is rated by so many people; None for everybody.
-        plain: Lines instead of a screen.
         repeat_share: Share of the items that come up once more, 0 to 1.
         planned: Rate what `plan-humans` drew last.
     """
 
     overlap: int | None = None
-    plain: bool = False
     repeat_share: float = 0.1
     planned: bool = False
 

@@ -25,7 +25,11 @@ from autointerp.people.session import Sitting
 from autointerp.questions.rubric import load_rubric
 from autointerp.store.run import open_run
 
-RATE_PACK = "import sys; from autointerp.apps.terminal.sit import rate_pack; from rich.console import Console; from pathlib import Path; rate_pack(Path(sys.argv[1]), sys.argv[2], '--plain' in sys.argv, Console(stderr=True))"  # noqa: E501
+RATE_PACK = (
+    "import sys; from pathlib import Path; from autointerp.apps.terminal.sit import asker;"
+    "from autointerp.pipeline.sit_pack import rate_pack;"
+    "print(rate_pack(Path(sys.argv[1]), sys.argv[2], asker('--plain' in sys.argv)))"
+)
 
 
 @pytest.fixture
@@ -309,7 +313,7 @@ def test_wishes_that_cannot_be_are_refused_with_a_remedy(sit, arguments, words):
 def test_a_pack_is_rated_without_torch_or_a_database_and_lines_without_a_screen():
     heavy = "textual torch duckdb pandas"
     code = (
-        "import autointerp.apps.terminal.sit, sys;"
+        "import autointerp.apps.terminal.sit, autointerp.pipeline.sit_pack, sys;"
         f"print(*(name for name in {heavy.split()} if name in sys.modules))"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

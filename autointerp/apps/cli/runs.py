@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from autointerp.apps.cli import columns_text
+from autointerp.text import statuses_text
 
 if TYPE_CHECKING:
     from autointerp.store.run import Run
@@ -58,9 +59,6 @@ def _ratings(run: Run) -> str:
     ):
         statuses.setdefault(rater, Counter())[status] = n
     return (
-        "; ".join(
-            f"{rater}: " + ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
-            for rater, counts in statuses.items()
-        )
+        "; ".join(f"{rater}: {statuses_text(counts)}" for rater, counts in statuses.items())
         or "none"
     )
