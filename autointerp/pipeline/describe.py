@@ -20,7 +20,7 @@ from autointerp.labs.logit_effects import logit_effects
 from autointerp.pipeline.events import Note, On, Step, ignore
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, run_for
-from autointerp.pipeline.rate import ask_pending, statuses_text
+from autointerp.pipeline.rate import ask_pending
 from autointerp.questions.explain import (
     Explanation,
     choose_explainer,
@@ -39,7 +39,7 @@ from autointerp.questions.trials import Probe, add_probes, probe_item
 from autointerp.raters import Rater, ServedRater
 from autointerp.records import LogitEffects
 from autointerp.store.run import Run, open_run
-from autointerp.text import count
+from autointerp.text import count, statuses_text
 
 # --------------------------------------------------------------------------------- results
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from autointerp.engine.work import RatingCounts, RatingPolicy, rate_items
 from autointerp.errors import BadInput
 from autointerp.findings.blinding import guess_rubric
-from autointerp.people.assign import add_guesses
+from autointerp.people.ingest import add_guesses
 from autointerp.people.session import GUESSES
 from autointerp.questions.items import load_items
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import Rater
 from autointerp.records import Item
 from autointerp.store.run import Run
+from autointerp.text import statuses_text
 
 ASKED = "guess-"
 
@@ -32,7 +33,7 @@ class GuessResult:
     counts: RatingCounts
 
     def __str__(self) -> str:
-        statuses = ", ".join(f"{n} {status}" for status, n in sorted(self.counts.statuses.items()))
+        statuses = statuses_text(self.counts.statuses)
         return f"run '{self.run}': blinding check of {self.rater}: {statuses or 'nothing new'}"
 
 
@@ -51,7 +52,7 @@ def ask_guesses(
     """
     require_model(rater)
     rated = run.rows(
-        "SELECT item_id FROM current_rating JOIN key USING (item_id)"
+        "SELECT item_id FROM unit_rating"
         " WHERE rater = ? AND rubric_digest = ? AND repeat = 0 AND status = 'ok' ORDER BY item_id",
         [rater.name, rubric.digest],
     )

@@ -10,9 +10,10 @@ from autointerp.pipeline.events import Harvesting, Note, On, ignore
 from autointerp.pipeline.job import Job, Resolved, run_for
 
 if TYPE_CHECKING:
-    from autointerp.store.run import Run, StoredUnit
+    from autointerp.records import HarvestedUnit
+    from autointerp.store.run import Run
+    from autointerp.store.units import StoredUnit
     from autointerp.subjects import Subject
-    from autointerp.units.passes import HarvestedUnit
     from autointerp.units.shards import Share
 
 

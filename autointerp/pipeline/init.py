@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 import tomli_w
 
-from autointerp.errors import BadInput, NotSaid
+from autointerp.errors import BadInput, MissingSetting
+from autointerp.files import write_text
 from autointerp.settings import SubjectSettings, from_mapping
 from autointerp.subjects import load_subject
 from autointerp.subjects.assembled import begins_with_bos, check_fit, corpus_of, sae_of
@@ -73,7 +73,7 @@ def _sae(
     """Return the SAE, if there is one, and what had to be asked to load it."""
     try:
         loaded = sae_of(given)
-    except NotSaid as error:
+    except MissingSetting as error:
         option = f"--{error.setting.replace('_', '-')}"
         if ask is None or getattr(given, error.setting):
             raise BadInput(f"{option}: {error}") from None
@@ -147,9 +147,7 @@ def write_settings(given: SubjectSettings, output: Path) -> None:
         if name in told and Path(told[name]).exists():
             told[name] = _written(Path(told[name]), output.parent)
     output.parent.mkdir(parents=True, exist_ok=True)
-    new = output.with_name(f".{output.name}.new")
-    new.write_text(tomli_w.dumps({"subject": told}), encoding="utf-8")
-    os.replace(new, output)
+    write_text(output, tomli_w.dumps({"subject": told}))
 
 
 def _written(path: Path, folder: Path) -> str:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from autointerp.engine.budget import require_price
 from autointerp.engine.loop import RatingPolicy
 from autointerp.errors import BadInput, RunMismatch, UnknownName
-from autointerp.extensions import addition, names_in
 from autointerp.people.session import Sitting
 from autointerp.pipeline.events import Note, On, RunOpened, ignore
 from autointerp.questions.rubric import Rubric, load_rubric
@@ -27,7 +26,7 @@ from autointerp.settings import (
     load_settings,
 )
 from autointerp.store.run import IMPORTED, RUNS, Run, open_run, read_about, runs_in
-from autointerp.units import sources as sources_folder
+from autointerp.units.sources import described_sources
 
 if TYPE_CHECKING:
     from autointerp.subjects import Subject
@@ -126,10 +125,9 @@ class Resolved:
     @cached_property
     def held(self) -> dict[str, tuple[int, bool]]:
         """Eligible units of each source of an imported run, and whether it is a control."""
-        from autointerp.units.sample import held_units
 
         with open_run(self.job.run, folder=self.job.runs, read_only=True) as run:
-            return held_units(run)
+            return run.held_units()
 
     @cached_property
     def settings(self) -> RunSettings:
@@ -200,7 +198,8 @@ class Resolved:
             controls = [name for name, (_, is_control) in self.held.items() if is_control]
         else:
             for name in self.sources:
-                addition(sources_folder, "source", name)
+                if name not in described_sources():
+                    raise UnknownName("source", name, described_sources())
             controls = sources_by_role(controls=True)
         if self.job.controls:
             for name in controls:
@@ -242,11 +241,7 @@ def subject_name(settings: RunSettings) -> str:
 
 def sources_by_role(controls: bool) -> list[str]:
     """Return the names of the control sources, or of the studied ones."""
-    return [
-        name
-        for name in names_in(sources_folder)
-        if controls == addition(sources_folder, "source", name).IS_CONTROL
-    ]
+    return [name for name, kind in described_sources().items() if kind.is_control == controls]
 
 
 def open_job(resolved: Resolved, subject: Subject | None, on: On = ignore) -> Run:

@@ -21,7 +21,7 @@ from autointerp.questions.items import load_items, make_items
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import Rater, ServedRater, load_rater
 from autointerp.store.run import RUNS, Run, open_run
-from autointerp.text import count
+from autointerp.text import count, statuses_text
 
 if TYPE_CHECKING:
     from autointerp.pipeline.describe import DescriptionsForecast, DescriptionsResult
@@ -117,11 +117,6 @@ class CollectResult:
         text = statuses_text(self.counts.statuses) or "nothing new"
         lines = [f"run '{self.run}': collected {batches}: {text}"]
         return "\n".join([*lines, *(f"still open: {batch}" for batch in self.counts.open)])
-
-
-def statuses_text(statuses: Mapping[str, int]) -> str:
-    """Return `3 failed, 40 ok`; empty for no statuses."""
-    return ", ".join(f"{n} {status}" for status, n in sorted(statuses.items()))
 
 
 def rate(
@@ -221,13 +216,12 @@ def _common_failure(run: Run, rubric: Rubric, rater: Rater) -> str:
 
 
 def _forecast_units(resolved: Resolved) -> RateForecast:
-    from autointerp.units.sample import sampled
 
     job, rater, rubric = resolved.job, resolved.rater, resolved.question
     wanted = resolved.wanted
     try:
         with open_run(job.run, folder=job.runs, read_only=True) as run:
-            drawn = {name: len(sampled(run, name, n)) for name, n in wanted.items()}
+            drawn = {name: len(run.sampled(name, n)) for name, n in wanted.items()}
             rated = run.rows(
                 "SELECT count(*) FROM current_rating WHERE rater = ? AND rubric_digest = ?"
                 " AND status <> 'failed'",

@@ -13,24 +13,23 @@ from pathlib import Path
 from autointerp.errors import BadInput, RunLocked, SubjectError, TooFewUnits
 from autointerp.people.assign import (
     fewer_contexts_text,
-    ingest_journals,
-    journals_folder,
     latest_plan,
     most_gold,
     plan_session,
     register,
     with_training,
 )
+from autointerp.people.ingest import ingest_journals, journals_folder
 from autointerp.people.journal import OtherJournals, open_journal, write_session
 from autointerp.people.machine import Machine
-from autointerp.people.session import check_person, digest_of
+from autointerp.people.session import digest_of
 from autointerp.pipeline.events import Note, On, Waiting, ignore
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Resolved, open_job, sources_by_role
 from autointerp.pipeline.sit_pack import Ask, SitResult, result_of
+from autointerp.records import check_person
 from autointerp.store.run import Run, open_run
 from autointerp.subjects import Subject
-from autointerp.units.sample import held_units
 
 PATIENCE_S = 20.0  # for another process to close the run
 
@@ -144,7 +143,7 @@ def draw_mixed(
     """
     studied = sources_by_role(controls=False)
     if subject is None:
-        studied = [name for name, (_, control) in held_units(run).items() if not control]
+        studied = [name for name, (_, control) in run.held_units().items() if not control]
     mixed = {**dict.fromkeys(studied, resolved.n), **wanted}
     try:
         draw(run, subject, with_training(mixed), on)

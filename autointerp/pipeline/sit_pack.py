@@ -8,7 +8,7 @@ from pathlib import Path
 
 from autointerp.people.journal import open_journal
 from autointerp.people.machine import Machine
-from autointerp.people.session import check_person
+from autointerp.records import check_person
 
 Ask = Callable[[Machine], None]  # shows each question until the person stops
 

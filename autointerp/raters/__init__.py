@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from autointerp.extensions import addition
+from autointerp import extensions
 from autointerp.questions.rubric import Rubric
 from autointerp.raters._prices import Price
 from autointerp.records import Item, Reply, Request
@@ -229,5 +229,7 @@ def load_rater(name: str, options: RaterOptions) -> Rater:
     Raises UnknownName, listing the raters there are.
     """
     kind, _, model = name.partition(":")
-    rater: Rater = addition(sys.modules[__name__], "rater", kind).create(model or None, options)
+    rater: Rater = extensions.load(sys.modules[__name__], "rater", kind).create(
+        model or None, options
+    )
     return rater

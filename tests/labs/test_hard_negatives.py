@@ -12,8 +12,8 @@ from autointerp.questions.score import Design, unit_scores
 from autointerp.records import Context
 from autointerp.store.run import open_run
 from autointerp.subjects import load_subject
-from autointerp.units.passes import calibrate, quiet_torch
 from autointerp.units.sources import features
+from autointerp.units.stream import calibrate, quiet_torch
 
 
 def test_hard_contexts_are_other_units_and_silent_though_a_usual_token_stands_there(tiny_run):

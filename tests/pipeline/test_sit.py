@@ -20,7 +20,7 @@ import pytest
 from autointerp.errors import RunLocked
 from autointerp.people.journal import OtherJournals, open_journal, read_journal
 from autointerp.people.machine import Machine
-from autointerp.people.packs import held_units, make_pack
+from autointerp.people.packs import make_pack, units_to_pack
 from autointerp.people.session import Sitting
 from autointerp.questions.rubric import load_rubric
 from autointerp.store.run import open_run
@@ -37,7 +37,7 @@ def pack(own_runs: Path, tiny_run_name: str, tmp_path: Path) -> Path:
     """A pack of the tiny run."""
     path = tmp_path / "ann.pack"
     with open_run(tiny_run_name, folder=own_runs) as run:
-        make_pack(run, load_rubric("interpretability-1-5"), held_units(run), Sitting(), path)
+        make_pack(run, load_rubric("interpretability-1-5"), units_to_pack(run), Sitting(), path)
     return path
 
 

@@ -16,10 +16,9 @@ from typing import Any
 
 import typer
 
-from autointerp import __version__
+from autointerp import __version__, extensions
 from autointerp.apps import cli as commands
 from autointerp.errors import AutointerpError
-from autointerp.extensions import addition, names_in
 
 STOPPED = "stopped; the same command goes on from here"
 STORAGE_TROUBLE = {
@@ -60,8 +59,8 @@ def build_app() -> typer.Typer:
     @app.callback()
     def main_options(version: bool = Version) -> None: ...
 
-    for name in names_in(commands):
-        module = addition(commands, "command", name)
+    for name in extensions.names(commands):
+        module = extensions.load(commands, "command", name)
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name, short_help=module.__doc__)
         else:

@@ -9,6 +9,7 @@ import typer
 
 from autointerp.apps.cli import _options
 from autointerp.apps.cli._options import Asking, Output, options
+from autointerp.text import statuses_text
 
 if TYPE_CHECKING:
     from autointerp.findings.checks import CheckResult
@@ -80,7 +81,7 @@ def _lines(result: CheckResult) -> list[tuple[str, str]]:
             f"{number(result.injection_shift, '.0%')} of the way, obeyed by "
             f"{number(result.injection_obeyed, '.0%')} of {result.injection_units} units",
         ),
-        ("ratings", ", ".join(f"{n} {status}" for status, n in sorted(result.statuses.items()))),
+        ("ratings", statuses_text(result.statuses)),
         ("cost", "not known" if result.cost_usd is None else f"${result.cost_usd:.4f}"),
         ("seconds a unit", number(result.seconds_per_unit, ".3f")),
     ]

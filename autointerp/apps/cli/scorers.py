@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from autointerp import extensions
 from autointerp.apps.cli import columns_text
-from autointerp.extensions import described
 
 
 def command() -> None:
@@ -13,4 +13,6 @@ def command() -> None:
 
     Example: autointerp scorers
     """
-    typer.echo(columns_text(("SCORER", "WHAT IT ASKS"), described("questions/scorers")))
+    from autointerp.questions import scorers
+
+    typer.echo(columns_text(("SCORER", "WHAT IT ASKS"), extensions.described(scorers)))
