@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autointerp.findings.comparison import compare
     from autointerp.pipeline.rate import Wish, rate
-    from autointerp.questions.rubric import load_rubric
+    from autointerp.questions.rubric_files import load_rubric
     from autointerp.reports.write import report
     from autointerp.settings import load_settings
     from autointerp.store.run import open_run
@@ -39,7 +39,7 @@ _HOMES = {
     "Wish": "pipeline.rate",
     "compare": "findings.comparison",
     "harvest": "units.in_memory",
-    "load_rubric": "questions.rubric",
+    "load_rubric": "questions.rubric_files",
     "load_settings": "settings",
     "load_subject": "subjects",
     "open_run": "store.run",

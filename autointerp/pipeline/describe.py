@@ -13,28 +13,29 @@ from dataclasses import dataclass, replace
 
 from rich.console import Console
 
-from autointerp.engine.forecast import BYTES_PER_TOKEN, reply_tokens
-from autointerp.engine.work import RatingCounts, pending_work
+from autointerp.engine.forecast import forecast_trials
+from autointerp.engine.work import RatingCounts
 from autointerp.errors import BadInput
 from autointerp.labs.hard_negatives import hard_contexts
 from autointerp.labs.logit_effects import logit_effects
-from autointerp.pipeline.rate import Wish, ask, load_rater, require_means, run_of, wanted_units
+from autointerp.pipeline.rate import Wish, ask, require_means, run_of, wanted_units
 from autointerp.questions.explain import (
+    EXPLAIN,
+    EXPLAIN_LOGITS,
     Explanation,
     choose_explainer,
     eligible_units,
-    explain_probes,
+    explain_trials,
     explainer_name,
     explainers,
     explanations,
 )
-from autointerp.questions.forms import EXPLAIN, EXPLAIN_LOGITS
-from autointerp.questions.rubric import Rubric, load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.score import Design, plan, store_plan
 from autointerp.questions.scorers import scorer
-from autointerp.questions.specificity import description_probes
-from autointerp.questions.trials import Probe, add_probes, probe_item
-from autointerp.raters import Rater, ServedRater
+from autointerp.questions.specificity import specificity_trials
+from autointerp.questions.trials import add_trials
+from autointerp.raters import Rater, load_rater
 from autointerp.records import LogitEffects
 from autointerp.settings import load_settings
 from autointerp.store.run import Run, open_run, runs_in
@@ -89,8 +90,10 @@ def explain(
         effects = _effects(run, units, console) if with_effects else None
         if dry_run:
             task = EXPLAIN if effects is None else EXPLAIN_LOGITS
-            probes = explain_probes(run, units, rater.evidence, effects)
-            console.print(f"explain: {_cost(run, rater, task, probes, len(units), wish.batch)}")
+            trials = explain_trials(run, units, rater.evidence, effects)
+            console.print(
+                f"explain: {forecast_trials(run, rater, task, trials, len(units), wish.batch)}"
+            )
             return RatingCounts(0, Counter())
         counts = _explain(run, units, rater, wish, console, effects)
         known = explanations(run, name, choice.sources, choice.n)
@@ -124,7 +127,7 @@ def _explain(
     effects: Mapping[int, LogitEffects] | None = None,
 ) -> RatingCounts:
     task = EXPLAIN if effects is None else EXPLAIN_LOGITS
-    ids = add_probes(run, explain_probes(run, units, rater.evidence, effects))
+    ids = add_trials(run, explain_trials(run, units, rater.evidence, effects))
     asked = replace(wish, rubric=task.id, repeats=1)
     counts = ask(run, sorted(set(ids)), task, rater, asked, console)
     run.log("explained", rater=rater.name, task=task.id, statuses=dict(counts.statuses))
@@ -171,12 +174,13 @@ def rate_descriptions(
         if dry_run:
             name = choose_explainer(run, choice.explainer)
             known = explanations(run, name, choice.sources, choice.n)
-            probes = description_probes(run, rubric, known, contexts)
-            units = len({probe.unit_id for probe in probes})
-            console.print(f"{rubric.id}: {_cost(run, rater, rubric, probes, units, wish.batch)}")
+            trials = specificity_trials(run, rubric, known, contexts)
+            units = len({trial.unit_id for trial in trials})
+            cost = forecast_trials(run, rater, rubric, trials, units, wish.batch)
+            console.print(f"{rubric.id}: {cost}")
             return RatingCounts(0, Counter())
         known = _explained(run, rater, wish, choice, console)
-        ids = add_probes(run, description_probes(run, rubric, known, contexts))
+        ids = add_trials(run, specificity_trials(run, rubric, known, contexts))
         counts = ask(run, sorted(set(ids)), rubric, rater, wish, console)
         run.log("rated", rater=rater.name, rubric=rubric.id, statuses=dict(counts.statuses))
     told = ", ".join(f"{n} {status}" for status, n in sorted(counts.statuses.items()))
@@ -242,7 +246,7 @@ def score(
     found: dict[str, RatingCounts] = {}
     with open_run(wish.run, folder=wish.runs) as run:
         units = eligible_units(run, choice.sources, choice.n)
-        if any(module.TASK.shows.description for module in modules.values()):
+        if any(module.TASK.about == "description" for module in modules.values()):
             if dry_run:
                 name = choose_explainer(run, choice.explainer)
                 known = explanations(run, name, choice.sources, choice.n)
@@ -254,63 +258,25 @@ def score(
         for name, module in modules.items():
             planned = plan(run, name, known, design, hard)
             if dry_run:
-                told = _cost(run, rater, module.TASK, planned.probes, planned.units, wish.batch)
-                console.print(f"{name}: {told}")
+                cost = forecast_trials(
+                    run, rater, module.TASK, planned.trials, planned.units, wish.batch
+                )
+                console.print(f"{name}: {cost}")
                 continue
             ids = store_plan(run, planned, design)
             asked = replace(wish, rubric=module.TASK.id, repeats=1)
             found[name] = ask(run, ids, module.TASK, rater, asked, console)
             run.log("scored", scorer=name, rater=rater.name, statuses=dict(found[name].statuses))
-            console.print(_told(name, planned.units, planned.unprobed, found[name]))
+            console.print(_told(name, planned.units, planned.untried, found[name]))
             if found[name].stopped:
                 break
     return found
 
 
-def _told(name: str, units: int, unprobed: dict[int, str], counts: RatingCounts) -> str:
+def _told(name: str, units: int, untried: dict[int, str], counts: RatingCounts) -> str:
     fates = ", ".join(f"{n} {status}" for status, n in sorted(counts.statuses.items()))
     text = f"{name}: {count(units, 'unit')}, {fates or 'nothing new'}"
     text += f", {counts.before} answered before" if counts.before else ""
-    for outcome, n in sorted(Counter(unprobed.values()).items()):
+    for outcome, n in sorted(Counter(untried.values()).items()):
         text += f"; {count(n, 'unit')} with {outcome}"
     return text + (f"; stopped: {counts.stopped}" if counts.stopped else "")
-
-
-# ----------------------------------------------------------------------------------- cost
-
-
-def _cost(
-    run: Run, rater: Rater, task: Rubric, probes: Sequence[Probe], units: int, batch: bool
-) -> str:
-    """Return what the calls will take, what 1,000 such units would, and how many were made."""
-    if not probes:
-        return "nothing to ask"
-    calls = len(probes)
-    text = f"{count(calls, 'call')} about {count(units, 'unit')}"
-    text += f" ({1000 * calls / max(1, units):,.0f} per 1,000 units)"
-    ids = [probe.item_id(run.settings.seed) for probe in probes]
-    left = len(pending_work(run, sorted(set(ids)), rater.name, 1))
-    made = f"; {calls - left:,} of them were asked before" if left < calls else ""
-    if not isinstance(rater, ServedRater):
-        return f"{text}; {rater.name} costs nothing{made}"
-    sample = probes[:: max(1, calls // 50)]
-    contexts = run.contexts_numbered(sorted({q.context for p in sample for q in p.questions}))
-    seed = run.settings.seed
-    size = sum(
-        rater.extent(
-            rater.request(probe_item(p.item_id(seed), p, contexts, task), task)
-        ).prompt_bytes
-        for p in sample
-    ) / len(sample)
-    tokens_in = calls * size / BYTES_PER_TOKEN
-    tokens_out = float(sum(reply_tokens(task, len(probe.questions)) for probe in probes))
-    scale = 1000 / max(1, units)
-    text += (
-        f"; per 1,000 units about {scale * tokens_in / 1e6:,.1f}M tokens in, "
-        f"{scale * tokens_out / 1e6:,.2f}M out"
-    )
-    if rater.price is None:
-        return f"{text}; price unknown (--price-in, --price-out){made}"
-    cost = rater.price.cost_usd(round(tokens_in), round(tokens_out), batch=batch)
-    told = f"{text}, ${scale * cost:,.2f}{' by batch' if batch else ''}"
-    return f"{told} ({'this' if units == 1 else f'these {units}'}: ${cost:,.2f}){made}"

@@ -17,8 +17,9 @@ from autointerp.findings.blinding import guess_rubric
 from autointerp.people.assign import add_guesses
 from autointerp.people.session import GUESSES
 from autointerp.questions.items import load_items
-from autointerp.questions.rubric import Rubric, load_rubric
-from autointerp.raters import Rater
+from autointerp.questions.rubric import Rubric
+from autointerp.questions.rubric_files import load_rubric
+from autointerp.raters import Rater, load_rater
 from autointerp.records import Item
 from autointerp.store.run import Run, open_run
 
@@ -66,8 +67,6 @@ def ask_guesses(
 
 def guess_by_model(wish: Wish, console: Console) -> None:
     """Ask the rater of a wish what it has rated, and say what became of it."""
-    from autointerp.pipeline.rate import load_rater
-
     rater = load_rater(wish.rater, wish.options)
     with open_run(wish.run, folder=wish.runs) as run:
         counts = ask_guesses(run, load_rubric(wish.rubric), rater, wish.policy)

@@ -14,11 +14,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from autointerp import raters as raters_folder
 from autointerp.apps.cli._progress import rating_bar
 from autointerp.engine.batches import BatchCounts, collect_batches, submit_batches
 from autointerp.engine.budget import require_price
-from autointerp.engine.forecast import LOOKED_AT, estimate_work
+from autointerp.engine.forecast import LOOKED_AT, forecast
 from autointerp.engine.work import (
     RatingCounts,
     RatingPolicy,
@@ -30,8 +29,10 @@ from autointerp.engine.work import (
 from autointerp.errors import BadInput, RunMismatch, UnknownName
 from autointerp.extensions import addition, names_in
 from autointerp.questions.items import load_items, make_items
-from autointerp.questions.rubric import Rubric, load_rubric
-from autointerp.raters import Rater, RaterOptions, ServedRater
+from autointerp.questions.question import Question
+from autointerp.questions.rubric import Rubric
+from autointerp.questions.rubric_files import load_rubric
+from autointerp.raters import Rater, RaterOptions, ServedRater, load_rater
 from autointerp.settings import RunSettings, from_mapping, load_settings
 from autointerp.store.run import IMPORTED, RUNS, Run, open_run, read_about, runs_in
 from autointerp.subjects import Subject, load_subject
@@ -70,16 +71,6 @@ class Wish:
     runs: Path = RUNS
     policy: RatingPolicy = field(default_factory=RatingPolicy)
     batch: bool = False
-
-
-def load_rater(name: str, options: RaterOptions) -> Rater:
-    """Return the rater written NAME or NAME:MODEL.
-
-    Raises UnknownName, listing the raters there are.
-    """
-    kind, _, model = name.partition(":")
-    rater: Rater = addition(raters_folder, "rater", kind).create(model or None, options)
-    return rater
 
 
 def control_names() -> list[str]:
@@ -183,9 +174,9 @@ def rate(wish: Wish, console: Console, dry_run: bool = False) -> RatingCounts:
     """Draw, blind and rate what the wish asks for and the run lacks."""
     wanted = wanted_units(wish)
     rubric = load_rubric(wish.rubric)
-    if rubric.shows.description:
+    if rubric.about == "description":
         raise BadInput(
-            f"rubric '{rubric.id}' is about descriptions; call `describing.rate_descriptions`"
+            f"rubric '{rubric.id}' is about descriptions; call `describe.rate_descriptions`"
         )
     rater = load_rater(wish.rater, wish.options)
     settings = run_settings(wish)
@@ -319,7 +310,7 @@ def _teller(console: Console) -> Callable[[str], None]:
 
 
 def ask(
-    run: Run, ids: Sequence[str], rubric: Rubric, rater: Rater, wish: Wish, console: Console
+    run: Run, ids: Sequence[str], rubric: Question, rater: Rater, wish: Wish, console: Console
 ) -> RatingCounts:
     """Rate what is pending, or hand it to the batch API."""
     work = pending_work(run, ids, rater.name, wish.repeats)
@@ -333,8 +324,8 @@ def ask(
     require_price(rater, policy.budget_usd)
     if work and isinstance(rater, ServedRater):
         looked_at = load_items(run, sorted({item for item, _ in work[:LOOKED_AT]}), rubric)
-        estimate = estimate_work(rater, rubric, len(work), looked_at, run, wish.batch)
-        console.print(f"{rater.name}: {estimate}")
+        expected = forecast(rater, rubric, len(work), looked_at, run, wish.batch)
+        console.print(f"{rater.name}: {expected}")
     if wish.batch:
         return _hand_over(run, ids, rubric, rater, wish, console)
     with rating_bar(console, f"rate by {rater.name}") as show:
@@ -342,7 +333,7 @@ def ask(
 
 
 def _hand_over(
-    run: Run, ids: Sequence[str], rubric: Rubric, rater: Rater, wish: Wish, console: Console
+    run: Run, ids: Sequence[str], rubric: Question, rater: Rater, wish: Wish, console: Console
 ) -> RatingCounts:
     run.add_rater(rater.name, rater.is_llm)
     is_file = wish.rubric.endswith(".md") or "/" in wish.rubric
@@ -396,7 +387,7 @@ def _dry_run(
     left = max(0, calls - rated)
     console.print(
         f"would harvest {harvest}; would ask {rater.name} about {left} of {calls} items on "
-        f"{rubric.id}: {estimate_work(rater, rubric, left, batch=wish.batch)}"
+        f"{rubric.id}: {forecast(rater, rubric, left, batch=wish.batch)}"
     )
     return RatingCounts(rated, Counter())
 
@@ -411,4 +402,4 @@ def _rated_before(run: Run, rubric: Rubric, rater: Rater) -> int:
     )
 
 
-__all__ = ["Wish", "load_rater", "pending_items", "rate"]
+__all__ = ["Wish", "pending_items", "rate"]

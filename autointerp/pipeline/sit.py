@@ -34,7 +34,8 @@ from autointerp.pipeline.rate import (
     run_subject,
     wanted_units,
 )
-from autointerp.questions.rubric import Rubric, load_rubric
+from autointerp.questions.rubric import Rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.settings import RunSettings
 from autointerp.store.run import Run, open_run
 from autointerp.subjects import Subject
@@ -50,7 +51,7 @@ def rate_by_person(wish: Wish, sitting: Sitting, console: Console) -> None:
     if wish.repeats > 1:
         raise BadInput(f"--repeats {wish.repeats}: for people say --repeat-share, from 0 to 1")
     rubric = load_rubric(wish.rubric)
-    if rubric.shows.description:
+    if rubric.about == "description":
         raise BadInput(f"rubric '{rubric.id}' is about descriptions; people rate units")
     settings = run_settings(wish)
     folder = wish.runs / wish.run

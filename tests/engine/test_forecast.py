@@ -1,8 +1,8 @@
 import pytest
 
-from autointerp.engine.forecast import estimate_work, reply_tokens
-from autointerp.questions.forms import EXPLAIN
-from autointerp.questions.rubric import load_rubric
+from autointerp.engine.forecast import forecast, reply_tokens
+from autointerp.questions.explain import EXPLAIN
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.scorers import scorer
 from autointerp.raters import RaterOptions
 from autointerp.raters.openai import create
@@ -26,7 +26,7 @@ def test_replies_to_the_same_question_say_how_long_the_next_are_and_others_do_no
     context = ItemContext((" a", " cat"), None, None, "score", False)
     item = Item("aa", rubric.id, (context,) * 5, "cats")
     with open_run("tiny", folder=own_runs) as run:
-        before = estimate_work(rater, rubric, 100, [item], run)
+        before = forecast(rater, rubric, 100, [item], run)
         assert before.tokens_out == 100 * reply_tokens(rubric, 5)
         for place, asked in enumerate((EXPLAIN, rubric)):
             request = Request(f"key{place}", "aa", {})
@@ -34,7 +34,7 @@ def test_replies_to_the_same_question_say_how_long_the_next_are_and_others_do_no
             rating = Rating("aa", asked.id, asked.digest, rater.name, place, "ok", 1,
                             call_key=request.key)  # fmt: skip
             run.add_ratings([rating], [(request, 0, reply)], rater.name)
-            after = estimate_work(rater, rubric, 100, [item], run)
+            after = forecast(rater, rubric, 100, [item], run)
             # The first reply was to another question; the second has 1001 tokens in and 8 out.
             expected = (before.tokens_in, before.tokens_out) if place == 0 else (100_100, 800)
             assert (after.tokens_in, after.tokens_out) == expected

@@ -22,7 +22,7 @@ from autointerp.people.journal import OtherJournals, open_journal, read_journal
 from autointerp.people.machine import Machine
 from autointerp.people.packs import held_units, make_pack
 from autointerp.people.session import Sitting
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.store.run import open_run
 
 RATE_PACK = "import sys; from autointerp.apps.terminal.sit import rate_pack; from rich.console import Console; from pathlib import Path; rate_pack(Path(sys.argv[1]), sys.argv[2], '--plain' in sys.argv, Console(stderr=True))"  # noqa: E501

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from autointerp.questions.items import make_items
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import Context, Rating, Reply, Request, Status, Unit, UnitSummary
 from autointerp.settings import RunSettings
 from autointerp.store.run import Run, open_run

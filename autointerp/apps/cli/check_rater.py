@@ -41,8 +41,8 @@ def command(
 
     from autointerp.apps.cli._progress import rating_bar
     from autointerp.findings.checks import check_rater
-    from autointerp.pipeline.rate import load_rater
-    from autointerp.questions.rubric import load_rubric
+    from autointerp.questions.rubric_files import load_rubric
+    from autointerp.raters import load_rater
 
     wish = _asking.wish(
         "",  # checks have a run of their own

@@ -130,9 +130,9 @@ def command(
         if dry_run:
             return dry_sitting(wish, console)
         return rate_by_person(wish, Sitting(overlap, plain, repeat_share, planned), console)
-    from autointerp.questions.rubric import load_rubric
+    from autointerp.questions.rubric_files import load_rubric
 
-    if load_rubric(rubric).shows.description:
+    if load_rubric(rubric).about == "description":
         from autointerp.pipeline.describe import Choice, rate_descriptions
 
         if guess:
