@@ -5,6 +5,7 @@ A rater's module has a first docstring line, which `autointerp raters` prints, a
     WHAT                     what kind of judge it is, in words, for reports
     create(model, options)   → a `Rater`; raises BadInput for a model that it does not have
     LIBRARIES                names of distributions that it needs; () if left out
+    EXAMPLE                  a model to try it with, if neither none nor any name or file will do
     URL, VARIABLE            of a provider: its address, the environment variable of its key
 
 A rater is asked a `Question` about an item, and its reply is one JSON object. `question.form`
@@ -105,8 +106,9 @@ def check_keys(base_url: str | None = None) -> list[Finding]:
 
 def _said(name: str, constant: str, otherwise: Any) -> Any:
     """Return a constant of a rater's file, which is read, not imported: its libraries are heavy."""
-    file = Path(__file__).parent / f"{name.replace('-', '_')}.py"
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+    file = f"{name.replace('-', '_')}.py"
+    path = next(Path(folder, file) for folder in __path__ if Path(folder, file).exists())
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == constant:
             return ast.literal_eval(node.value)
     return otherwise

@@ -149,7 +149,7 @@ def test_every_schema_is_closed_as_providers_demand(task):
 
 
 def test_tasks_are_found_by_name_as_batches_need_it_and_have_digests_of_their_own():
-    assert scorer_names() == ["detection", "fuzzing", "intruder", "simulation"]
+    assert {task.id for task in TASKS if task is not EXPLAIN} <= set(scorer_names())
     assert [load_question(task.id) for task in TASKS] == TASKS
     assert load_question("specificity-0-3").scores == (0, 1, 2, 3)
     assert len({task.digest for task in TASKS}) == len(TASKS)
