@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from autointerp import __version__
 from autointerp.errors import AutointerpError, RunLocked, RunMismatch, StorageError, UnknownName
 from autointerp.records import Context, Rating, Reply, Request, Unit, UnitSummary
 from autointerp.settings import RunSettings, first_difference, from_mapping
@@ -565,10 +566,10 @@ def _create(path: Path, settings: RunSettings, subject: Subject | None) -> None:
         },
         "versions": {
             "python": platform.python_version(),
+            "autointerp": __version__,
             **{
                 name: importlib.metadata.version(name)
                 for name in (
-                    "autointerp",
                     "torch",
                     "numpy",
                     "scipy",

@@ -30,7 +30,7 @@ def declared(project: dict[str, Any]) -> set[str]:
     extras = table.get("optional-dependencies", {})
     lines = [*table["dependencies"], *(line for extra in extras.values() for line in extra)]
     return {normal(re.split(r"[\[<>=!~; ]", line, maxsplit=1)[0]) for line in lines} - {
-        "autointerp"
+        table["name"]
     }
 
 
