@@ -43,10 +43,6 @@ EXCEPTIONS = {
 }
 # Modules below `apps` that still talk to a terminal.
 TALKATIVE = {
-    "subjects/training/measures.py",
-    "subjects/training/progress.py",
-    "subjects/training/sae.py",
-    "subjects/training/transformer.py",
     "pipeline/describe.py",
     "pipeline/guess.py",
     "pipeline/rate.py",
