@@ -33,6 +33,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import settings
+from support.lanes import is_slow
 
 # The same examples each time; for new ones: `pytest --hypothesis-profile=default`.
 settings.register_profile("steady", deadline=None, derandomize=True)
@@ -134,6 +135,13 @@ def make_tiny_subject(folder: Path) -> Path:
         "[harvest]\ntop = 8\nper_interval = 2\nrandom = 12\n"
     )
     return settings
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow tests, which `make test-fast` leaves out."""
+    for item in items:
+        if isinstance(item, pytest.Function) and is_slow(item):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
