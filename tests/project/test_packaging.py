@@ -86,7 +86,15 @@ def test_every_library_that_is_imported_is_declared(project: dict[str, Any]):
     homes = metadata.packages_distributions()
     names = declared(project)
     tests = {file.stem for file in (ROOT / "tests").rglob("*")}
-    ours = {"autointerp", "bench", "tests", "some_additions", *tests, *sys.stdlib_module_names}
+    ours = {
+        "autointerp",
+        "bench",
+        "tests",
+        "tools",
+        "some_additions",
+        *tests,
+        *sys.stdlib_module_names,
+    }
     missing = {
         f"{module} ({file.relative_to(ROOT)})"
         for file in [*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
