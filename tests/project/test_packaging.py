@@ -91,7 +91,7 @@ def test_every_library_that_is_imported_is_declared(project: dict[str, Any]):
         "bench",
         "tests",
         "tools",
-        "some_additions",
+        "some_extensions",
         *tests,
         *sys.stdlib_module_names,
     }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from autointerp.errors import BadInput, StorageError
+from autointerp.errors import BadInput
+from autointerp.files import partial_file
 from autointerp.subjects.training.events import OnTrainingEvent, StepsDone
 
 EVERY = 10  # steps between two events
@@ -17,17 +17,8 @@ EVERY = 10  # steps between two events
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write `state`; a kill at any moment leaves the old file or the new one, complete."""
-    partial = path.with_suffix(".partial")
-    try:
-        with partial.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {path} ({error.strerror}); free some space and run the command again"
-        ) from None
+    with partial_file(path, "free some space and run the command again") as partial:
+        torch.save(state, partial)
 
 
 def load_checkpoint(path: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
