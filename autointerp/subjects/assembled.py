@@ -61,7 +61,12 @@ def assemble(settings: SubjectSettings) -> Subject:
         bos=begins_with_bos(settings.bos, loaded, model),
         digests=digests,
     )
-    return dataclasses.replace(subject, loaded=loaded, notes=tuple(notes))
+    return dataclasses.replace(
+        subject,
+        loaded=loaded,
+        notes=tuple(notes),
+        length=lambda: corpus.length(model.tokenise),
+    )
 
 
 def subject_of(

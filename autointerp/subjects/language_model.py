@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from autointerp.errors import SubjectError, install_hint
+from autointerp.subjects.hooks import name_here
 from autointerp.subjects.hub import no_copy, out_of_reach
 from autointerp.subjects.readout import Readout, Step, linear, norm
 from autointerp.subjects.token_texts import token_texts
@@ -406,6 +407,11 @@ class HookedLanguageModel:
             path = site.removesuffix(ending) if ending else site
             if site.endswith(ending) and path in modules and path:
                 return Site(site, path, modules[path], ending == ".input")
+        if here := name_here(site):
+            raise SubjectError(
+                f"site '{site}' is another library's name; here it is probably '{here}', the "
+                "output or input of that module as Hugging Face computes it: give that"
+            )
         named = [f"layers.{n}.{part}" for n in range(len(self.layers)) for part in PARTS]
         close = difflib.get_close_matches(site, [*named, *modules], n=1)
         guess = f"; did you mean '{close[0]}'?" if close else ""

@@ -12,6 +12,7 @@ from typing import Any
 from autointerp.errors import CorpusError, install_hint
 from autointerp.subjects.corpora._documents import (
     Content,
+    Extent,
     Options,
     files_digest,
     files_with,
@@ -39,6 +40,11 @@ def digest(source: str) -> str:
     if Path(source).exists():
         return files_digest(files_with(Path(source), ".arrow", ".json"))
     return hashlib.sha256(source.encode()).hexdigest()
+
+
+def extent(source: str, options: Options) -> Extent | None:
+    """Return None: a stream does not say how long it is."""
+    return None
 
 
 def read(source: str, options: Options) -> Iterator[Content]:

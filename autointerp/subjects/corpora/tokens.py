@@ -11,6 +11,7 @@ import numpy as np
 from autointerp.errors import CorpusError
 from autointerp.subjects.corpora._documents import (
     Content,
+    Extent,
     Options,
     files_digest,
     files_with,
@@ -35,6 +36,20 @@ def recognises(source: str) -> bool:
 
 def digest(source: str) -> str:
     return files_digest(files_with(Path(source), *SUFFIXES))
+
+
+def extent(source: str, options: Options) -> Extent | None:
+    """Return the number of tokens; None where a file is damaged."""
+    tokens = 0
+    for path in files_with(Path(source), *SUFFIXES):
+        try:
+            if path.suffix == ".npz":
+                tokens += len(load_documents(path).tokens)
+            else:
+                tokens += int(np.load(path, mmap_mode="r", allow_pickle=False).size)
+        except (CorpusError, ValueError, OSError, EOFError):
+            return None  # `read` says what is wrong
+    return Extent(tokens, "tokens")
 
 
 def read(source: str, options: Options) -> Iterator[Content]:

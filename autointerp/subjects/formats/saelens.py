@@ -20,9 +20,9 @@ from autointerp.subjects.formats._tensors import (
     read_json,
     read_safetensors,
     scaled,
-    site_of_hook,
     table,
 )
+from autointerp.subjects.hooks import site_of_hook
 
 WEIGHTS = "sae_weights.safetensors"
 ARCHITECTURES: dict[str, Activation] = {
