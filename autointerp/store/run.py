@@ -76,8 +76,8 @@ class Run(Units, Ratings, Batches):
 
     def recall(self, name: str) -> str | None:
         """Return what was remembered under `name`, or None."""
-        found = self.rows("SELECT value FROM about WHERE name = ?", [name])
-        return str(found[0][0]) if found else None
+        rows = self.rows("SELECT value FROM about WHERE name = ?", [name])
+        return str(rows[0][0]) if rows else None
 
     def log(self, event: str, **values: Any) -> None:
         """Append a line to log.jsonl."""
@@ -243,7 +243,7 @@ def _installed(*packages: str) -> Iterator[tuple[str, str]]:
 def _git_commit() -> str:
     """Return the commit of the checkout that runs, or an empty string outside one."""
     try:
-        found = subprocess.run(
+        git = subprocess.run(
             ["git", "rev-parse", "HEAD"],
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -253,4 +253,4 @@ def _git_commit() -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return found.stdout.strip() if found.returncode == 0 else ""
+    return git.stdout.strip() if git.returncode == 0 else ""
