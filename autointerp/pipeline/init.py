@@ -24,12 +24,12 @@ Tell = Callable[[str], None]
 
 def initialise(
     given: SubjectSettings, output: Path, force: bool, ask: Ask | None, tell: Tell
-) -> None:
-    """Look at what is `given`, tell what it is, `ask` for what is missing, write the settings.
+) -> SubjectSettings:
+    """Inspect what is `given`, say what it is, `ask` for what is missing, write the settings.
 
-    What nobody said is empty. Nothing is written unless all fits together. Raises BadInput, naming
-    the option, for what is missing where nobody can be asked; SubjectError or CorpusError for what
-    does not fit.
+    Returns the settings as they were written. A setting that was not given is empty. Nothing is
+    written unless all parts fit together. Raises BadInput, naming the option, for what is missing
+    where nobody can be asked; SubjectError or CorpusError for parts that do not fit.
     """
     if output.exists() and not force:
         raise BadInput(f"{output} is there already; give --force to overwrite it, or another -o")
@@ -40,7 +40,7 @@ def initialise(
         subject = load_subject(given)
         tell(f"model: the one-layer transformer; site: {subject.site}, {subject.d_site:,} neurons")
         write_settings(given, output)
-        return
+        return given
     recorded = loaded.site if loaded else None
     if not given.site and not recorded and loaded and loaded.hook:
         tell(f"note: the SAE was trained at '{loaded.hook}', which is no site that is known")
@@ -64,6 +64,7 @@ def initialise(
     given = _filled(given, "corpus", None, ask, tell)
     _look_at_corpus(given, model, tell)
     write_settings(given, output)
+    return given
 
 
 def _sae(

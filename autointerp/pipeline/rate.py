@@ -16,7 +16,7 @@ from autointerp.errors import BadInput, UnknownName
 from autointerp.pipeline.events import Asking, Forecast, HandedOver, Note, On, Step, ignore
 from autointerp.pipeline.guess import GuessResult, ask_guesses, require_model
 from autointerp.pipeline.harvest import draw
-from autointerp.pipeline.job import Job, Resolved, run_for
+from autointerp.pipeline.job import Job, Resolved, run_for, subject_name
 from autointerp.questions.items import load_items, make_items
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import Rater, ServedRater, load_rater
@@ -233,7 +233,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
     left = max(0, items - rated)
     return RateForecast(
         run=job.run,
-        subject=resolved.settings.subject.model,
+        subject=subject_name(resolved.settings),
         rater=rater.name,
         rubric=rubric.id,
         missing={name: n - drawn[name] for name, n in wanted.items() if n > drawn[name]},

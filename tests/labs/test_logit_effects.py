@@ -139,8 +139,8 @@ def test_units_without_effects_are_asked_all_the_same_under_the_same_task(tiny_r
 @pytest.mark.parametrize("batch", [False, True])
 def test_descriptions_with_and_without_stay_apart_and_what_was_shown_is_kept(own_runs, batch):
     with LoopbackServer() as server:
-        for logit_effects in (False, True):
-            mine = job(own_runs, server, batch=batch, n=2, logit_effects=logit_effects)
+        for with_effects in (False, True):
+            mine = job(own_runs, server, batch=batch, n=2, logit_effects=with_effects)
             explain(mine)
             if batch:
                 collect("tiny", own_runs)

@@ -147,8 +147,8 @@ def test_scoring_twice_asks_nothing_the_second_time(truth_run, tmp_path):
 
     runs = shutil.copytree(truth_run, tmp_path / "runs")
     counts = scored(runs)
-    assert all(not one.statuses for one in counts.values())
-    assert all(one.before for one in counts.values())
+    assert all(not one.counts.statuses for one in counts.values())
+    assert all(one.counts.before for one in counts.values())
 
 
 def test_a_run_without_descriptions_is_explained_first_by_the_same_rater(truth_run):
@@ -165,7 +165,8 @@ def test_every_lost_call_is_counted_and_takes_its_contexts_out_and_no_others(own
     script.write_text("\n".join(map(json.dumps, lines)))
     choice = {"explainer": "scripted:truth"}
     counts = scored(own_runs, ["detection"], f"scripted:{script}", choice, Design(10, 0))
-    assert counts["detection"].statuses["failed"] == counts["detection"].statuses["refused"] == 1
+    statuses = counts["detection"].counts.statuses
+    assert statuses["failed"] == statuses["refused"] == 1
     with open_run("tiny", folder=own_runs, read_only=True) as run:
         found = [one for one in unit_scores(run) if one.rater == "scripted:calls.jsonl"]
         planted = [one for one in found if one.source == "planted"]
@@ -331,8 +332,8 @@ def test_fewer_units_are_asked_nothing_new_of_what_was_asked_of_all(own_runs):
     scored(own_runs, ("detection",), choice=planted)
     fewer = scored(own_runs, ("detection",), choice={"sources": ("planted",), "n": 2})
     # The two keep the partners that they had among all four.
-    assert not fewer["detection"].statuses
-    assert fewer["detection"].before > 0
+    assert not fewer["detection"].counts.statuses
+    assert fewer["detection"].counts.before > 0
 
 
 def test_a_budget_stops_scoring_before_it_is_passed_and_says_so(own_runs):

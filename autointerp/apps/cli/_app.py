@@ -53,7 +53,6 @@ def build_app() -> typer.Typer:
         epilog="Example: autointerp rate --source features --n 200",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        add_completion=False,
         rich_markup_mode=None,
     )
 
@@ -63,9 +62,11 @@ def build_app() -> typer.Typer:
     for name in extensions.names(commands):
         module = extensions.load(commands, "command", name)
         if hasattr(module, "app"):
-            app.add_typer(module.app, name=name)
+            app.add_typer(module.app, name=name, short_help=module.__doc__)
         else:
-            app.command(name)(module.command)
+            # The whole first sentence: left to itself, the list cuts it at 45 characters.
+            summary = (module.command.__doc__ or "").partition("\n")[0]
+            app.command(name, short_help=summary)(module.command)
     return app
 
 

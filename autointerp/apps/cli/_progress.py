@@ -77,7 +77,8 @@ class Show:
     def say(self, text: str) -> None:
         """Print a line, with the time in front if verbose."""
         elapsed = time.monotonic() - self._began
-        self.console.print(f"[{elapsed:6.1f} s] {text}" if self.output.verbose else text)
+        line = f"[{elapsed:6.1f} s] {text}" if self.output.verbose else text
+        self.console.print(line, soft_wrap=True)
         self._spoke = time.monotonic()
 
     # ------------------------------------------------------------------------------ stages
