@@ -90,8 +90,8 @@ def summarise(run: Run) -> RunSummary:
         units=units,
         asked=dict(
             run.rows(
-                "SELECT u.source, count(DISTINCT u.unit_id) FROM unit u"
-                " JOIN key k USING (unit_id) GROUP BY u.source ORDER BY u.source"
+                "SELECT source, count(DISTINCT unit_id) FROM unit_item"
+                " GROUP BY source ORDER BY source"
             )
         ),
         ratings=ratings,
