@@ -89,10 +89,7 @@ def summarise(run: Run) -> RunSummary:
         seed=run.settings.seed,
         units=units,
         asked=dict(
-            run.rows(
-                "SELECT source, count(DISTINCT unit_id) FROM unit_item"
-                " GROUP BY source ORDER BY source"
-            )
+            run.rows("SELECT source, count(DISTINCT unit_id) FROM unit_item GROUP BY 1 ORDER BY 1")
         ),
         ratings=ratings,
         descriptions=dict(
