@@ -10,7 +10,7 @@ from support.fabricate import add_scores, fabricate_run
 
 from autointerp.people.packs import make_pack, units_to_pack
 from autointerp.people.session import Sitting
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 
 PACKAGE = Path(__file__).parents[1] / "autointerp"
 ROOMS = ("store", "questions", "raters", "people", "findings", "reports", "engine")

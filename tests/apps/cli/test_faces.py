@@ -10,6 +10,7 @@ import pytest
 
 from autointerp.apps import cli
 from autointerp.apps.cli._app import build_app
+from autointerp.extensions import names
 
 
 def test_runs_and_what_a_run_holds_as_json(command_line: Any, own_runs: Path, tiny_run_name: str):
