@@ -270,9 +270,9 @@ class HookedLanguageModel:
                 assert inside is not None
                 if self.is_at(f"layers.{inside[1]}.{part}"):
                     return int(inside[1]), part
-        whole = inside is not None and self._at.path == inside[0] and not self._at.reads_input
+        is_module = inside is not None and self._at.path == inside[0] and not self._at.reads_input
         for part, names in (("mlp", MLPS), ("attention", ATTENTIONS)):
-            if inside is not None and whole and inside[2] in names:
+            if inside is not None and is_module and inside[2] in names:
                 return int(inside[1]), part
         raise SubjectError(
             f"it is not known how {self.site} of {self.name} writes into the residual stream; the "
@@ -475,10 +475,10 @@ def load_language_model(
 
 @contextlib.contextmanager
 def _loading(name: str, revision: str | None) -> Iterator[dict[str, Any]]:
-    """Give what `from_pretrained` should be told; what it raises becomes one line.
+    """Give what `from_pretrained` is called with; what it raises becomes one line.
 
     Where the hub is out of reach, only what was fetched before is looked at: transformers would
-    knock for a minute. Its tables of weights are kept off stderr, its bars where nobody sees them.
+    retry for a minute. Its tables of weights are kept off stderr, its bars where nobody sees them.
     """
     from transformers.utils import logging as log
 
@@ -494,7 +494,7 @@ def _loading(name: str, revision: str | None) -> Iterator[dict[str, Any]]:
         yield options
     except SafetensorError as error:
         raise SubjectError(
-            f"cannot load model '{name}': its weights are damaged or not whole ({error}); fetch "
+            f"cannot load model '{name}': its weights are damaged or incomplete ({error}); fetch "
             "them again"
         ) from None
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:

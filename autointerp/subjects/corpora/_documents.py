@@ -14,7 +14,7 @@ from autointerp.errors import CorpusError
 
 Content = str | NDArray[np.integer]
 
-WHOLE = 1 << 28  # files up to 256 MB are hashed whole
+WHOLE = 1 << 28  # files up to 256 MB are hashed completely
 SAMPLES = 64
 
 

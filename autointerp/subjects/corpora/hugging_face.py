@@ -73,7 +73,7 @@ def _opened(datasets: Any, source: str) -> Iterable[dict[str, Any]]:
             raise CorpusError(f"{source} holds the splits {', '.join(saved)}; give one's folder")
         rows: Iterable[dict[str, Any]] = saved
         return rows
-    if unreachable := out_of_reach():  # `datasets` would knock for half a minute
+    if unreachable := out_of_reach():  # `datasets` would retry for half a minute
         raise CorpusError(no_copy(source, unreachable))
     found = NAME.fullmatch(source)
     assert found is not None

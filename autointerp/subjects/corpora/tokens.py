@@ -56,7 +56,7 @@ def read(source: str, options: Options) -> Iterator[Content]:
     """Yield the documents. A .npy is mapped, not loaded.
 
     Raises CorpusError if a file is damaged or holds no whole numbers, or if a flat array comes
-    without a separator: its documents could not be told apart.
+    without a separator: its documents could not be separated.
     """
     for path in files_with(Path(source), *SUFFIXES):
         if path.suffix == ".npz":
@@ -66,7 +66,7 @@ def read(source: str, options: Options) -> Iterator[Content]:
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
-            raise CorpusError(f"{path} is not a whole .npy of numbers ({error})") from None
+            raise CorpusError(f"{path} is not a complete .npy of numbers ({error})") from None
         if not np.issubdtype(array.dtype, np.integer) or array.ndim not in {1, 2}:
             raise CorpusError(
                 f"{path} is {array.dtype} {array.shape}; token ids are whole numbers, "

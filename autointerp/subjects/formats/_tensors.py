@@ -161,17 +161,17 @@ def latents_a_token(value: Any, flags: Flags, path: Path) -> int:
     if value is None:
         raise MissingSetting("k", f"{path} does not say the k of its TopK, latents a token; give k")
     try:
-        whole = int(value)
+        number = int(value)
     except (TypeError, ValueError):
-        whole = 0
-    if whole < 1 or whole != float(value):
+        number = 0
+    if number < 1 or number != float(value):
         raise SubjectError(f"{path}: k is {value!r}, not a whole number over 0; correct it")
-    return whole
+    return number
 
 
 def _truncated(path: Path, error: Exception) -> SubjectError:
     reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-    return SubjectError(f"{path} is damaged or not whole ({reason}); fetch it again")
+    return SubjectError(f"{path} is damaged or incomplete ({reason}); fetch it again")
 
 
 def need(tensors: Mapping[str, Tensor], path: Path, *names: str) -> list[Tensor]:

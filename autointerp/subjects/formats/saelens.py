@@ -176,7 +176,7 @@ def _described(sae: SparseAutoencoder, folder: Path, config: dict[str, Any]) -> 
     path = folder / "cfg.json"
     notes = []
     if config.get("hook_head_index") is not None:
-        notes.append(f"trained on head {config['hook_head_index']} alone, not on the whole site")
+        notes.append(f"trained on head {config['hook_head_index']} alone, not on all of the site")
         site = None
     kwargs = table(config.get("model_from_pretrained_kwargs"), "model_from_pretrained_kwargs", path)
     if kwargs.get("center_writing_weights") or kwargs.get("fold_ln"):
