@@ -23,7 +23,7 @@ TRIALS_LOOKED_AT = 50  # at least, where there are so many
 
 
 @dataclass(frozen=True)
-class Forecast:
+class CallForecast:
     """What `calls` calls will probably take.
 
     Attributes:
@@ -83,7 +83,7 @@ class Forecast:
         return f"{text} ({'this' if units == 1 else f'these {units}'}: ${self.cost_usd:,.2f}){made}"
 
 
-def forecast(
+def forecast_calls(
     rater: Rater,
     question: Question,
     calls: int,
@@ -91,7 +91,7 @@ def forecast(
     run: Run | None = None,
     batch: bool = False,
     contexts: Sequence[int] = (),
-) -> Forecast:
+) -> CallForecast:
     """Return what `calls` calls about items like `items` will take.
 
     Without items, one as large as the question allows stands for them. `contexts` are the numbers
@@ -99,7 +99,7 @@ def forecast(
     replied to the same question in `run`, its own replies say how long the next ones will be.
     """
     if not isinstance(rater, ServedRater):
-        return Forecast(rater.name, calls)
+        return CallForecast(rater.name, calls)
     items = items or [largest_item(question)]
     contexts = contexts or [len(item.contexts) for item in items]
     requests = [rater.request(item, question) for item in items]
@@ -112,7 +112,7 @@ def forecast(
     tokens_in, tokens_out = round(calls * each_in), round(calls * each_out)
     price = rater.price
     cost = price.cost_usd(tokens_in, tokens_out, batch=batch) if price else None
-    return Forecast(rater.name, calls, None, tokens_in, tokens_out, cost, price, batch)
+    return CallForecast(rater.name, calls, None, tokens_in, tokens_out, cost, price, batch)
 
 
 def forecast_trials(
@@ -122,10 +122,10 @@ def forecast_trials(
     trials: Sequence[Trial],
     units: int,
     batch: bool = False,
-) -> Forecast:
+) -> CallForecast:
     """Return what the calls of trials about `units` units will take, those made before included."""
     if not trials:
-        return Forecast(rater.name, 0, units)
+        return CallForecast(rater.name, 0, units)
     seed = run.settings.seed
     ids = {trial.item_id(seed) for trial in trials}
     before = len(trials) - len(pending_work(run, sorted(ids), rater.name, 1))
@@ -135,7 +135,7 @@ def forecast_trials(
     contexts = run.contexts_numbered(sorted({p.context for t in sample for p in t.pieces}))
     items = [trial_item(trial.item_id(seed), trial, contexts, question) for trial in sample]
     sizes = [len(trial.pieces) for trial in trials]
-    expected = forecast(rater, question, len(trials), items, run, batch, sizes)
+    expected = forecast_calls(rater, question, len(trials), items, run, batch, sizes)
     return replace(expected, units=units, made_before=before)
 
 

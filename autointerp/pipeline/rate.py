@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from autointerp.apps.cli._progress import rating_bar
 from autointerp.engine.batches import BatchCounts, collect_batches, submit_batches
 from autointerp.engine.budget import require_price
-from autointerp.engine.forecast import LOOKED_AT, forecast
+from autointerp.engine.forecast import LOOKED_AT, forecast_calls
 from autointerp.engine.work import (
     RatingCounts,
     RatingPolicy,
@@ -324,7 +324,7 @@ def ask(
     require_price(rater, policy.budget_usd)
     if work and isinstance(rater, ServedRater):
         looked_at = load_items(run, sorted({item for item, _ in work[:LOOKED_AT]}), rubric)
-        expected = forecast(rater, rubric, len(work), looked_at, run, wish.batch)
+        expected = forecast_calls(rater, rubric, len(work), looked_at, run, wish.batch)
         console.print(f"{rater.name}: {expected}")
     if wish.batch:
         return _hand_over(run, ids, rubric, rater, wish, console)
@@ -387,7 +387,7 @@ def _dry_run(
     left = max(0, calls - rated)
     console.print(
         f"would harvest {harvest}; would ask {rater.name} about {left} of {calls} items on "
-        f"{rubric.id}: {forecast(rater, rubric, left, batch=wish.batch)}"
+        f"{rubric.id}: {forecast_calls(rater, rubric, left, batch=wish.batch)}"
     )
     return RatingCounts(rated, Counter())
 
