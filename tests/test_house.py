@@ -18,7 +18,8 @@ PACKAGE = Path(__file__).parents[1] / "autointerp"
 
 # A floor imports from the floors before it; rooms on one floor know nothing of each other.
 FLOORS = (
-    "errors text files",
+    "errors",
+    "text files",
     "records extensions settings",
     "stats subjects",
     "store",
@@ -36,10 +37,7 @@ EXCEPTIONS = {
     ("findings/blinding.py", "people"),
     ("findings/checks.py", "raters"),
     ("findings/checks.py", "engine"),
-    ("pipeline/rate.py", "apps"),
-    ("pipeline/sit.py", "apps"),
     ("questions/planter.py", "raters"),
-    ("raters/human.py", "people"),
 }
 # Modules below `apps` that still talk to a terminal.
 TALKATIVE = {
@@ -47,10 +45,6 @@ TALKATIVE = {
     "subjects/training/progress.py",
     "subjects/training/sae.py",
     "subjects/training/transformer.py",
-    "pipeline/describe.py",
-    "pipeline/guess.py",
-    "pipeline/rate.py",
-    "pipeline/sit.py",
 }
 
 NOUNS_IN_ING = {"training", "blinding", "fuzzing", "dictionary_learning"}  # nouns of the field
@@ -187,6 +181,13 @@ def test_only_the_store_opens_the_database_of_a_run():
     on_disk = re.compile(r'duckdb\.connect\((?!\)|":memory:")')
     users = {room_of(file) for file in FILES if on_disk.search(file.read_text(encoding="utf-8"))}
     assert users == {"store"}
+
+
+def test_only_the_store_and_the_findings_open_the_key():
+    """Everybody else asks the views `unit_item`, `unit_rating` and `unit_guess`."""
+    key = re.compile(r"\b(FROM|JOIN|INTO|UPDATE) key\b")
+    users = {room_of(file) for file in FILES if key.search(file.read_text(encoding="utf-8"))}
+    assert users <= {"store", "findings"}
 
 
 @pytest.mark.parametrize(

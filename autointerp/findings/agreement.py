@@ -16,6 +16,7 @@ from scipy import stats
 
 from autointerp.errors import TooFewRatings
 from autointerp.questions.rubric import Rubric
+from autointerp.records import is_person
 from autointerp.stats.agreement import krippendorff_alpha, quadratic_kappa
 from autointerp.stats.resample import interval_of
 from autointerp.stats.results import Floats, Statistic
@@ -121,9 +122,8 @@ def people_alpha(
 def attention(run: Run, rubric: Rubric) -> list[Attention]:
     """Return how each person rated the planted and shuffled items."""
     rows = run.rows(
-        "SELECT r.rater, u.source, r.score FROM current_rating r JOIN key k USING (item_id)"
-        " JOIN unit u USING (unit_id) WHERE r.rubric_digest = ? AND r.status = 'ok'"
-        " AND u.source IN ('planted', 'shuffled')",
+        "SELECT rater, source, score FROM unit_rating"
+        " WHERE rubric_digest = ? AND status = 'ok' AND source IN ('planted', 'shuffled')",
         [rubric.digest],
     )
     found = []
@@ -142,18 +142,11 @@ def attention(run: Run, rubric: Rubric) -> list[Attention]:
     return found
 
 
-def is_person(rater: str) -> bool:
-    """Return whether a rater's name is a person's."""
-    return rater.partition(":")[0] == "human"
-
-
 def _scores(run: Run, rubric: Rubric, controls: bool) -> Mapping[tuple[str, int], dict[int, float]]:
     """Return scores by (rater, repeat) and unit: raters with other evidence have other items."""
     rows = run.rows(
-        "SELECT r.rater, r.repeat, k.unit_id, r.score FROM current_rating r"
-        " JOIN key k USING (item_id) JOIN unit u USING (unit_id)"
-        " JOIN source s ON s.source = u.source"
-        " WHERE r.rubric_digest = ? AND r.status = 'ok' AND (? OR NOT s.is_control)",
+        "SELECT rater, repeat, unit_id, score FROM unit_rating"
+        " WHERE rubric_digest = ? AND status = 'ok' AND (? OR NOT is_control)",
         [rubric.digest, controls],
     )
     scores: dict[tuple[str, int], dict[int, float]] = {}

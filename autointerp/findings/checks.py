@@ -29,7 +29,8 @@ from autointerp.questions.planter import GRADES, Grade, PlantedUnit, Planter
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import Rater
 from autointerp.records import Item
-from autointerp.store.run import RUNS, Run, now, open_checks
+from autointerp.store.run import RUNS, Run, open_checks
+from autointerp.store.tables import now
 from autointerp.subjects.tokenizers import load_tokenizer
 from autointerp.subjects.windows import load_documents
 

@@ -18,7 +18,9 @@ from autointerp.questions.question import Question
 from autointerp.questions.rubric import Rubric
 from autointerp.questions.trials import load_trials
 from autointerp.records import Context, Item, ItemContext
-from autointerp.store.run import KeyedItem, Run, StoredUnit
+from autointerp.store.ratings import KeyedItem
+from autointerp.store.run import Run
+from autointerp.store.units import StoredUnit
 
 Evidence = Literal["shown", "all"]
 
@@ -109,9 +111,8 @@ def load_items(run: Run, item_ids: Sequence[str], question: Question) -> list[It
     rows = {
         row[0]: row[1:]
         for row in run.rows(
-            "SELECT i.item_id, i.evidence, i.description, k.unit_id, k.scale, k.contexts"
-            " FROM item i JOIN key k USING (item_id)"
-            " WHERE i.item_id IN (SELECT unnest(?::VARCHAR[]))",
+            "SELECT item_id, evidence, description, unit_id, scale, contexts FROM unit_item"
+            " WHERE item_id IN (SELECT unnest(?::VARCHAR[]))",
             [list(item_ids)],
         )
     }

@@ -23,12 +23,10 @@ says which; contexts and their tokens are numbered from 1, in the item's order:
 
 from __future__ import annotations
 
-import ast
 import sys
-from pathlib import Path
 from typing import Any
 
-from autointerp.extensions import addition, names_in
+from autointerp import extensions
 from autointerp.raters._keys import find_key, normal_url, own_variable
 from autointerp.raters._logprobs import expected_score
 from autointerp.raters._prices import Price
@@ -51,7 +49,7 @@ from autointerp.raters._protocol import (
 
 def rater_names() -> list[str]:
     """Return the names of the raters, sorted."""
-    return names_in(sys.modules[__name__])
+    return extensions.names(sys.modules[__name__])
 
 
 def load_rater(name: str, options: RaterOptions) -> Rater:
@@ -60,7 +58,7 @@ def load_rater(name: str, options: RaterOptions) -> Rater:
     Raises UnknownName, listing the raters there are.
     """
     kind, _, model = name.partition(":")
-    module = addition(sys.modules[__name__], "rater", kind)
+    module = extensions.load(sys.modules[__name__], "rater", kind)
     rater: Rater = module.create(model or None, options)
     return rater
 
@@ -105,13 +103,8 @@ def check_keys(base_url: str | None = None) -> list[Finding]:
 
 
 def _said(name: str, constant: str, otherwise: Any) -> Any:
-    """Return a constant of a rater's file, which is read, not imported: its libraries are heavy."""
-    file = f"{name.replace('-', '_')}.py"
-    path = next(Path(folder, file) for folder in __path__ if Path(folder, file).exists())
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == constant:
-            return ast.literal_eval(node.value)
-    return otherwise
+    """Return a constant of a rater's file, which is parsed, not imported."""
+    return extensions.constants(sys.modules[__name__], name, [constant]).get(constant, otherwise)
 
 
 __all__ = [

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 from autointerp.errors import BadInput
-from autointerp.people.session import check_person
 from autointerp.questions.question import Question
 from autointerp.raters import RaterOptions
-from autointerp.records import Item, Request
+from autointerp.records import Item, Request, check_person
 
 WHAT = "a person"
 

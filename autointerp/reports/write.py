@@ -9,20 +9,21 @@ import importlib.metadata
 import json
 import os
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autointerp.errors import BadInput, StorageError
-from autointerp.extensions import addition, names_in
+from autointerp import extensions
+from autointerp.errors import BadInput
+from autointerp.files import partial_folder
 from autointerp.findings.comparison import compare, estimate_rows
-from autointerp.people.assign import ingest_journals
+from autointerp.people.ingest import ingest_journals
 from autointerp.questions.explain import explainers
 from autointerp.reports import panels as panels_folder
 from autointerp.reports.panels import Block, Figure, Heading, Material, Prose, Table, UnitBrowser
-from autointerp.store.run import RUNS, Run, now, open_run, save_table
+from autointerp.store.run import RUNS, Run, open_run
+from autointerp.store.tables import now, save_table
 
 REPORTS = Path("reports")
 PAGE = Path(__file__).parent / "assets"
@@ -116,8 +117,8 @@ def report(
 def assemble(material: Material) -> tuple[Panel, ...]:
     """Return the panels that have something to say, in the order of the page."""
     found = []
-    for name in names_in(panels_folder):
-        module = addition(panels_folder, "panel", name)
+    for name in extensions.names(panels_folder):
+        module = extensions.load(panels_folder, "panel", name)
         blocks = tuple(module.show(material))
         if blocks:
             found.append((module.ORDER, Panel(name, module.TITLE, blocks)))
@@ -151,11 +152,9 @@ def _is_report(folder: Path) -> bool:
 
 def _write(out: Path, material: Material, panels: tuple[Panel, ...]) -> Report:
     """Write everything beside the place where it belongs, then put it there in one move."""
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
+    with partial_folder(out, "free some space or give another folder by -o") as partial:
         for part in ("figures", "tables"):
-            (partial / part).mkdir(parents=True)
+            (partial / part).mkdir()
         drawings = {
             block.name: _draw(block, partial / "figures")
             for block in _blocks(panels)
@@ -166,14 +165,6 @@ def _write(out: Path, material: Material, panels: tuple[Panel, ...]) -> Report:
                 save_table(block.frame, partial / "tables" / block.name)
         (partial / "summary.md").write_text(markdown(material, panels), encoding="utf-8")
         (partial / "index.html").write_text(_page(material, panels, drawings), encoding="utf-8")
-        shutil.rmtree(out, ignore_errors=True)
-        partial.replace(out)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise StorageError(
-            f"cannot write the report to {out} ({error.strerror}); "
-            "free some space or give another folder by -o"
-        ) from None
     warnings = tuple(
         f"{block.lead} {block.text}".strip()
         for block in _blocks(panels)

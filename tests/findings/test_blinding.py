@@ -10,7 +10,7 @@ from autointerp.findings.blinding import (
     guess_rubric,
     read_guess,
 )
-from autointerp.people.assign import add_guesses
+from autointerp.people.ingest import add_guesses
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import Reply
 from autointerp.store.run import open_run

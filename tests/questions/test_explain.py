@@ -2,11 +2,10 @@ import json
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
 from autointerp.errors import BadInput
-from autointerp.pipeline.describe import Choice, explain
-from autointerp.pipeline.rate import Wish
+from autointerp.pipeline.describe import explain
+from autointerp.pipeline.job import Job
 from autointerp.questions.explain import (
     EXPLAIN,
     OF_INTERVALS,
@@ -22,11 +21,9 @@ from autointerp.questions.explain import (
 from autointerp.questions.trials import Described, Trial, load_trials, whole_context
 from autointerp.store.run import open_run
 
-QUIET = Console(quiet=True)
 
-
-def explained(runs, rater, **choice):
-    explain(Wish(sources=(), rater=rater, run="tiny", runs=runs), Choice(**choice), QUIET)
+def explained(runs, rater, **more):
+    explain(Job(rater=rater, run="tiny", runs=runs, **more))
 
 
 def test_explainers_see_the_explain_split_alone_strongest_first_no_place_twice(tiny_run):

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from support.fabricate import SCRIPT, WORDS, add_scores, fabricate_run
 
+from autointerp import extensions
 from autointerp.errors import BadInput, UnknownName
-from autointerp.extensions import names_in
-from autointerp.reports.panels.units import visible
 from autointerp.reports.write import Report, pack, report, themed
 
 
@@ -64,7 +63,7 @@ def test_a_report_is_a_page_with_its_pictures_tables_and_summary(made: Report):
 def test_every_panel_is_found_by_its_file(made: Report):
     from autointerp.reports import panels
 
-    assert {panel.name for panel in made.panels} <= set(names_in(panels))
+    assert {panel.name for panel in made.panels} <= set(extensions.names(panels))
     assert made.panels[0].name == "verdict"
     assert made.panels[-1].name == "units"
 
@@ -97,22 +96,6 @@ def test_corpus_text_is_carried_whole_and_cannot_end_a_script_element(made: Repo
     }
     assert " " + SCRIPT in tokens
     assert " ⟨U+202E⟩evil" in tokens
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain", "plain"),
-        ("naïve 日本", "naïve 日本"),
-        ("a\nb\tc\r", "a⏎b⇥c␍"),
-        ("\x00\x1b", "␀␛"),
-        ("\u202e\u2066\u200b\ufeff", "⟨U+202E⟩⟨U+2066⟩⟨U+200B⟩⟨U+FEFF⟩"),
-        ("\udc80", "⟨U+DC80⟩"),
-        ("न\u200d", "न\u200d"),  # joiners belong to scripts and to emoji
-    ],
-)
-def test_unseen_characters_are_made_visible_and_others_left(text: str, shown: str):
-    assert visible(text) == shown
 
 
 def test_what_is_packed_comes_back():

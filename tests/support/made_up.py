@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from autointerp.records import Context, Unit, UnitSummary
+from autointerp.records import Context, HarvestedUnit, Unit, UnitSummary
 from autointerp.settings import RunSettings
 from autointerp.store.run import Run, open_run
-from support.fabricate import Harvested
+from autointerp.units.sources import kind_of
 
 WORDS = [" the", " of", " river", " stone", ",", ".", " saw", " old", " 12", " ran", "ing", "\n"]
 UNITS = {"features": 4, "neurons": 4, "planted": 2}
@@ -54,7 +54,7 @@ def made_up_run(folder: Path) -> Run:
             summary = UnitSummary(
                 Unit(source, order), 0.01, 1_000_000, 8.0, order, "eligible", (100.0,) * 10
             )
-            harvested.append(Harvested(summary, contexts))
-    sizes = {source: (100, source == "planted") for source in UNITS}
-    run.add_harvest(sizes, harvested)  # type: ignore[arg-type]
+            harvested.append(HarvestedUnit(summary, contexts))
+    sizes = {source: (100, kind_of(source)) for source in UNITS}
+    run.add_harvest(sizes, harvested)
     return run

@@ -20,6 +20,10 @@ def command(
 
     Example: autointerp report main
     """
+    if out == Path("-"):
+        from autointerp.errors import BadInput
+
+        raise BadInput("a report is a folder: name it with -o FOLDER")
     from rich.console import Console
 
     from autointerp.apps.cli._summary import print_summary

@@ -21,7 +21,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from autointerp.extensions import addition, names_in
+from autointerp import extensions
 from autointerp.questions.contexts import over_intervals, silent_contexts
 from autointerp.questions.explain import EXPLAINING
 from autointerp.questions.forms import Task
@@ -131,13 +131,13 @@ class Scorer(Protocol):
 
 def scorer(name: str) -> Scorer:
     """Return the scorer called `name`. Raises UnknownName, listing what there is."""
-    module: ModuleType = addition(sys.modules[__name__], "scorer", name)
+    module: ModuleType = extensions.load(sys.modules[__name__], "scorer", name)
     return cast(Scorer, module)
 
 
 def scorer_names() -> list[str]:
     """Return the names of the scorers, sorted."""
-    return names_in(sys.modules[__name__])
+    return extensions.names(sys.modules[__name__])
 
 
 def load_question(name: str) -> Question:

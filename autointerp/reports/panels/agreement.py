@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from autointerp.findings.agreement import agreements, attention, is_person
+from autointerp.findings.agreement import agreements, attention
 from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import Scale, nearest_level
 from autointerp.questions.rubric import Rubric
+from autointerp.records import is_person
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.style import CELL_DARK, CELL_LIGHT, sheet
 from autointerp.reports.words import interval, number, percent

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +14,7 @@ from autointerp.questions.forms import UNKNOWN
 from autointerp.reports.panels import Block, Material, Prose, Table, UnitBrowser
 from autointerp.reports.words import label
 from autointerp.store.run import Run
+from autointerp.text import ON_PAGE, visible
 
 ORDER = 900
 TITLE = "Units"
@@ -26,7 +25,6 @@ RATINGS = 3
 SAID, TEXT = 120, 600
 LEVELS = "0123456789a"
 DESCRIBED = "described"  # in place of a rubric's digest: who described, in the list's columns
-JOINERS = "\u200c\u200d"
 
 
 def show(material: Material) -> list[Block]:
@@ -81,7 +79,7 @@ def show(material: Material) -> list[Block]:
                     ),
                 ],
                 "units": {
-                    "name": [visible(name) for name in units.unit],
+                    "name": [visible(name, ON_PAGE) for name in units.unit],
                     "run": _codes(units.run, [c.run for c in material.comparisons]),
                     "source": list(units.source),
                     "outcome": list(units.outcome),
@@ -90,7 +88,9 @@ def show(material: Material) -> list[Block]:
                         for d, tokens in zip(units.density, units.tokens, strict=True)
                     ],
                     "peak": [_rounded(p) for p in units.peak],
-                    "token": [visible(t) if isinstance(t, str) else "" for t in units.token],
+                    "token": [
+                        visible(t, ON_PAGE) if isinstance(t, str) else "" for t in units.token
+                    ],
                     "page": units.page.tolist(),
                     "place": units.place.tolist(),
                     **scores,
@@ -123,28 +123,6 @@ def choose(units: pd.DataFrame, material: Material) -> np.ndarray[Any, np.dtype[
     chosen = turn.sort_values(kind="stable").index[: material.units_shown]
     kept: np.ndarray[Any, np.dtype[np.bool_]] = units.index.isin(chosen)
     return kept
-
-
-@functools.lru_cache(maxsize=200_000)
-def visible(text: str) -> str:
-    """Return the text with every control, direction and other unseen character made visible."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(map(_visible_character, text))
-
-
-@functools.lru_cache(maxsize=10_000)
-def _visible_character(character: str) -> str:
-    point = ord(character)
-    if character in "\n\r\t":
-        return {"\n": "⏎", "\r": "␍", "\t": "⇥"}[character]
-    if point < 32:
-        return chr(0x2400 + point)
-    if character in JOINERS:
-        return character
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
-        return f"⟨U+{point:04X}⟩"
-    return character
 
 
 def _units_of(comparison: Comparison, run: Run) -> pd.DataFrame:
@@ -187,14 +165,14 @@ def _scores(
             judgement = numbers[comparison.run, row[1], row[2]]
             scores[judgement][at] = None if np.isnan(row[3]) else round(row[3], 2)
             outcomes[judgement][at] = row[4]
-            said[judgement][at] = visible(row[5][:SAID]) if isinstance(row[5], str) else ""
+            said[judgement][at] = visible(row[5][:SAID], ON_PAGE) if isinstance(row[5], str) else ""
     for run in material.runs:
         for unit_id, name, status, text in run.rows(
             "SELECT unit_id, explainer, status, description FROM explanation"
         ):
             at, column = place[run.name, unit_id], numbers[run.name, DESCRIBED, name]
             outcomes[column][at] = _outcome(status, text)
-            said[column][at] = visible((text or "")[:SAID])
+            said[column][at] = visible((text or "")[:SAID], ON_PAGE)
     return {"scores": scores, "outcomes": outcomes, "said": said}
 
 
@@ -225,7 +203,9 @@ def _details(
             LEVELS[min(10, max(1, round(a * scale)))] if a > 0 else "0" for a in activations
         )
         kind = 0 if draw == "top" else int(interval or 0)
-        contexts[unit_id].append([list(map(visible, tokens)), levels, focus, kind, int(seen)])
+        contexts[unit_id].append(
+            [[visible(token, ON_PAGE) for token in tokens], levels, focus, kind, int(seen)]
+        )
     ratings: dict[int, list[Any]] = {unit_id: [] for unit_id in unit_ids}
     for unit_id, digest, rater, repeat, status, score, description, rationale in run.rows(
         "SELECT unit_id, rubric_digest, rater, repeat, status, score, description, rationale"
@@ -239,8 +219,8 @@ def _details(
                 repeat,
                 status,
                 score,
-                visible((description or "")[:TEXT]),
-                visible((rationale or "")[:TEXT]),
+                visible((description or "")[:TEXT], ON_PAGE),
+                visible((rationale or "")[:TEXT], ON_PAGE),
             ]
         )
     for unit_id, name, status, text, rationale in run.rows(
@@ -254,8 +234,8 @@ def _details(
                 0,
                 _outcome(status, text),
                 None,
-                visible((text or "")[:TEXT]),
-                visible((rationale or "")[:TEXT]),
+                visible((text or "")[:TEXT], ON_PAGE),
+                visible((rationale or "")[:TEXT], ON_PAGE),
             ]
         )
     return [
@@ -263,7 +243,7 @@ def _details(
             "contexts": contexts[unit.unit_id],
             "ratings": ratings[unit.unit_id],
             "intervals": [round(float(n), 1) for n in unit.interval_tokens],
-            "note": visible(unit.note),
+            "note": visible(unit.note, ON_PAGE),
         }
         for unit in units.itertuples()
     ]
