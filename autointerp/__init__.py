@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from autointerp.reports.write import report
     from autointerp.settings import load_settings
     from autointerp.store.run import open_run
-    from autointerp.subjects import load_subject
+    from autointerp.subjects.load import load_subject
     from autointerp.units.sample import draw_units as sample
 
 __version__ = "0.1.0"
@@ -46,7 +46,7 @@ _HOMES = {
     "harvest": "pipeline.harvest",
     "load_rubric": "questions.rubric_files",
     "load_settings": "settings",
-    "load_subject": "subjects",
+    "load_subject": "subjects.load",
     "open_run": "store.run",
     "rate": "pipeline.rate",
     "report": "reports.write",

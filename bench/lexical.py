@@ -10,7 +10,7 @@ from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions
 from autointerp.raters.lexical import create
 from autointerp.settings import RunSettings
-from autointerp.subjects import load_subject
+from autointerp.subjects.load import load_subject
 from autointerp.subjects.windows import load_documents
 
 SEED = 3  # the thresholds were fixed on seed 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from autointerp.engine.work import pending_work
 from autointerp.questions.question import Question
@@ -23,7 +24,7 @@ TRIALS_LOOKED_AT = 50  # at least, where there are so many
 
 
 @dataclass(frozen=True)
-class CallForecast:
+class Forecast:
     """What `calls` calls will probably take.
 
     Attributes:
@@ -54,6 +55,10 @@ class CallForecast:
             return calls
         tokens = f"about {self.tokens_in:,} tokens in and {self.tokens_out:,} out"
         return f"{calls}, {tokens}, {self._cost_text()}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the forecast as JSON values."""
+        return asdict(self)
 
     def _cost_text(self) -> str:
         if self.price is None or self.cost_usd is None:
@@ -91,7 +96,7 @@ def forecast_calls(
     run: Run | None = None,
     batch: bool = False,
     contexts: Sequence[int] = (),
-) -> CallForecast:
+) -> Forecast:
     """Return what `calls` calls about items like `items` will take.
 
     Without items, one as large as the question allows stands for them. `contexts` are the numbers
@@ -99,7 +104,7 @@ def forecast_calls(
     replied to the same question in `run`, its own replies say how long the next ones will be.
     """
     if not isinstance(rater, ServedRater):
-        return CallForecast(rater.name, calls)
+        return Forecast(rater.name, calls)
     items = items or [largest_item(question)]
     contexts = contexts or [len(item.contexts) for item in items]
     requests = [rater.request(item, question) for item in items]
@@ -112,7 +117,7 @@ def forecast_calls(
     tokens_in, tokens_out = round(calls * each_in), round(calls * each_out)
     price = rater.price
     cost = price.cost_usd(tokens_in, tokens_out, batch=batch) if price else None
-    return CallForecast(rater.name, calls, None, tokens_in, tokens_out, cost, price, batch)
+    return Forecast(rater.name, calls, None, tokens_in, tokens_out, cost, price, batch)
 
 
 def forecast_trials(
@@ -122,10 +127,10 @@ def forecast_trials(
     trials: Sequence[Trial],
     units: int,
     batch: bool = False,
-) -> CallForecast:
+) -> Forecast:
     """Return what the calls of trials about `units` units will take, those made before included."""
     if not trials:
-        return CallForecast(rater.name, 0, units)
+        return Forecast(rater.name, 0, units)
     seed = run.settings.seed
     ids = {trial.item_id(seed) for trial in trials}
     before = len(trials) - len(pending_work(run, sorted(ids), rater.name, 1))

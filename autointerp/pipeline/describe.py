@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from autointerp.engine.forecast import CallForecast, forecast_trials
+from autointerp.engine.forecast import Forecast, forecast_trials
 from autointerp.engine.work import RatingCounts
 from autointerp.errors import BadInput
 from autointerp.labs.hard_negatives import hard_contexts
@@ -32,11 +32,10 @@ from autointerp.questions.explain import (
     explainers,
     explanations,
 )
-from autointerp.questions.question import Question
 from autointerp.questions.score import plan, store_plan
 from autointerp.questions.scorers import scorer
 from autointerp.questions.specificity import specificity_trials
-from autointerp.questions.trials import Trial, add_trials
+from autointerp.questions.trials import add_trials
 from autointerp.records import LogitEffects
 from autointerp.store.run import Run, open_run
 from autointerp.text import count, statuses_text
@@ -123,26 +122,6 @@ class ScoreResult:
         return text + (f"; stopped: {counts.stopped}" if counts.stopped else "")
 
 
-@dataclass(frozen=True)
-class DescriptionsForecast:
-    """What `explain`, `score` or `rate` on descriptions would ask.
-
-    Attributes:
-        name: What is forecast: `explain`, a scorer or a rubric.
-        calls: All its calls, those that were made before included.
-    """
-
-    name: str
-    calls: CallForecast
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.calls}"
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the forecast as JSON values."""
-        return {"name": self.name, **asdict(self.calls)}
-
-
 # --------------------------------------------------------------------------------- explain
 
 
@@ -167,7 +146,7 @@ def explain(job: Job, on: On = ignore) -> ExplainResult:
     return ExplainResult(job.run, name, len(units), described, unknown, missing, counts)
 
 
-def forecast_explain(job: Job, on: On = ignore) -> DescriptionsForecast:
+def forecast_explain(job: Job, on: On = ignore) -> Forecast:
     """Return what `explain` would ask and what it would cost."""
     resolved = Resolved(job)
     _explainer_of(resolved)
@@ -176,7 +155,7 @@ def forecast_explain(job: Job, on: On = ignore) -> DescriptionsForecast:
         effects = _effects(run, units, on) if job.logit_effects else None
         task = EXPLAIN if effects is None else EXPLAIN_LOGITS
         trials = explain_trials(run, units, resolved.rater.evidence, effects)
-        return _forecast(run, "explain", resolved, task, trials, len(units))
+        return forecast_trials(run, resolved.rater, task, trials, len(units), job.batch)
 
 
 def _explainer_of(resolved: Resolved) -> str:
@@ -257,7 +236,7 @@ def rate_descriptions(resolved: Resolved, on: On = ignore) -> DescriptionsResult
     )
 
 
-def forecast_descriptions(resolved: Resolved) -> DescriptionsForecast:
+def forecast_descriptions(resolved: Resolved) -> Forecast:
     """Return what rating descriptions would ask and cost; the run and descriptions must exist."""
     rubric = resolved.question
     with open_run(resolved.job.run, folder=resolved.job.runs) as run:
@@ -267,7 +246,7 @@ def forecast_descriptions(resolved: Resolved) -> DescriptionsForecast:
         described = explanations(run, name, job.sources, job.n)
         trials = specificity_trials(run, rubric, described, job.contexts)
         units = len({trial.unit_id for trial in trials})
-        return _forecast(run, rubric.id, resolved, rubric, trials, units)
+        return forecast_trials(run, resolved.rater, rubric, trials, units, job.batch)
 
 
 def _with_controls(run: Run, resolved: Resolved) -> Resolved:
@@ -328,7 +307,7 @@ def score(job: Job, on: On = ignore) -> dict[str, ScoreResult]:
     return results
 
 
-def forecast_score(job: Job) -> dict[str, DescriptionsForecast]:
+def forecast_score(job: Job) -> dict[str, Forecast]:
     """Return what each scorer would ask and what it would cost; descriptions must exist."""
     resolved = Resolved(job)
     modules = {name: scorer(name) for name in dict.fromkeys(job.scorers)}
@@ -342,8 +321,8 @@ def forecast_score(job: Job) -> dict[str, DescriptionsForecast]:
         forecasts = {}
         for name, module in modules.items():
             planned = plan(run, name, known, job.design, hard)
-            forecasts[name] = _forecast(
-                run, name, resolved, module.TASK, planned.trials, planned.units
+            forecasts[name] = forecast_trials(
+                run, resolved.rater, module.TASK, planned.trials, planned.units, job.batch
             )
         return forecasts
 
@@ -358,20 +337,3 @@ def _to_score(
         explained: list[Explanation] = described()
         return explained
     return [Explanation(unit, source, "", "ok", None, ()) for unit, source in units.items()]
-
-
-# ----------------------------------------------------------------------------------- cost
-
-
-def _forecast(
-    run: Run,
-    name: str,
-    resolved: Resolved,
-    question: Question,
-    trials: Sequence[Trial],
-    units: int,
-) -> DescriptionsForecast:
-    """Return what the calls of `trials` will take, and how many were made before."""
-    batch = resolved.job.batch
-    calls = forecast_trials(run, resolved.rater, question, trials, units, batch)
-    return DescriptionsForecast(name, calls)

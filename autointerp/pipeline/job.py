@@ -215,7 +215,7 @@ class Resolved:
             return None
         from dataclasses import replace
 
-        from autointerp.subjects import load_subject
+        from autointerp.subjects.load import load_subject
 
         settings = self.settings.subject
         return load_subject(settings if device is None else replace(settings, device=device))

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from autointerp.engine.batches import BatchCounts, collect_batches, submit_batches
 from autointerp.engine.budget import require_price
-from autointerp.engine.forecast import LOOKED_AT, CallForecast, forecast_calls
+from autointerp.engine.forecast import LOOKED_AT, Forecast, forecast_calls
 from autointerp.engine.work import RatingCounts, pending_work, rate_items, rated_before
 from autointerp.errors import BadInput, UnknownName
-from autointerp.pipeline.events import Asking, Forecast, HandedOver, Note, On, Step, ignore
+from autointerp.pipeline.events import Asking, Forecasted, HandedOver, Note, On, Step, ignore
 from autointerp.pipeline.guess import GuessResult, ask_guesses, require_model
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, run_for, subject_name
@@ -25,7 +25,7 @@ from autointerp.store.run import RUNS, Run, open_run
 from autointerp.text import count, statuses_text
 
 if TYPE_CHECKING:
-    from autointerp.pipeline.describe import DescriptionsForecast, DescriptionsResult
+    from autointerp.pipeline.describe import DescriptionsResult
     from autointerp.pipeline.sit import SitForecast
     from autointerp.pipeline.sit_pack import Ask, SitResult
 
@@ -92,7 +92,7 @@ class RateForecast:
     missing: Mapping[str, int]
     items: int
     left: int
-    estimate: CallForecast
+    estimate: Forecast
 
     def __str__(self) -> str:
         missing = ", ".join(f"{n} {name}" for name, n in self.missing.items()) or "nothing"
@@ -153,7 +153,7 @@ def rate(
     return _rate_units(resolved, on)
 
 
-def forecast(job: Job) -> RateForecast | DescriptionsForecast | SitForecast:
+def forecast(job: Job) -> RateForecast | Forecast | SitForecast:
     """Return what `rate` would do and what it would cost; nothing is made or asked."""
     resolved = Resolved(job)
     if job.by_person:
@@ -271,11 +271,8 @@ def ask_pending(
     require_price(rater, job.policy.budget_usd)
     if work and isinstance(rater, ServedRater):
         examples = load_items(run, sorted({item for item, _ in work[:LOOKED_AT]}), question)
-        on(
-            Forecast(
-                rater.name, forecast_calls(rater, question, len(work), examples, run, job.batch)
-            )
-        )
+        expected = forecast_calls(rater, question, len(work), examples, run, job.batch)
+        on(Forecasted(expected))
     if job.batch:
         return _submit(run, ids, question, resolved, repeats, on)
     return rate_items(

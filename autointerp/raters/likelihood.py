@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from autointerp.errors import BadInput, RaterError
+from autointerp.errors import BadInput, RaterError, install_hint
 from autointerp.questions.question import Question
 from autointerp.raters import RaterOptions, call_key
 from autointerp.raters._evidence import auroc, score_of
@@ -46,7 +46,6 @@ LEAST = 5  # firing lines in either split, and silent ones
 # Fixed with SmolLM2-135M on planted units (`questions/planter.py`, seed 7, 32 units), never on a
 # subject: noise lies under LOW, HIGH is midway between the medians of clean and mostly clean.
 LOW, HIGH = 0.66, 0.88
-LACKING = "likelihood needs transformers and gguf: pip install 'autointerp[local]'"
 
 Floats = NDArray[np.float64]
 
@@ -256,6 +255,10 @@ class Reader:
         return ids
 
 
+def _libraries_missing() -> RaterError:
+    return RaterError(f"likelihood needs transformers and gguf: {install_hint('local')}")
+
+
 @functools.lru_cache(maxsize=1)
 def load_reader(model: str) -> Reader:
     """Return the model at a path or hub id, in float32 on the CPU.
@@ -267,7 +270,7 @@ def load_reader(model: str) -> Reader:
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
     except ImportError:
-        raise RaterError(LACKING) from None
+        raise _libraries_missing() from None
     progress_bars: Any = logging
     progress_bars.disable_progress_bar()  # it would cross our own
     path = Path(model).expanduser()
@@ -282,7 +285,7 @@ def load_reader(model: str) -> Reader:
             tokenizer = AutoTokenizer.from_pretrained(name, **where)
             loaded: Any = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **where)
     except ImportError:
-        raise RaterError(LACKING) from None
+        raise _libraries_missing() from None
     except (OSError, ValueError) as error:
         raise RaterError(
             f"likelihood:{model} cannot be loaded ({str(error).splitlines()[0]})"

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from autointerp.errors import BadInput, RaterError
+from autointerp.errors import BadInput, RaterError, install_hint
 from autointerp.questions.question import Question
 from autointerp.raters import RaterOptions, call_key
 from autointerp.raters._grammar import reply_grammar
@@ -31,10 +31,6 @@ LONGEST_TEXT = (
     400  # characters of a rationale or description: small models do not stop by themselves
 )
 SAMPLED = 1 << 20
-NO_LIBRARY = (
-    "local models need llama.cpp: pip install 'autointerp[local]', or run a server of your own "
-    "and give openai:MODEL --base-url"
-)
 
 
 def model_path(kind: str, model: str | None) -> Path:
@@ -107,7 +103,10 @@ class LocalRater(OpenAIRater):
         try:
             xllamacpp: Any = importlib.import_module("xllamacpp")
         except ImportError:
-            raise RaterError(NO_LIBRARY) from None
+            raise RaterError(
+                f"local models need llama.cpp: {install_hint('local')}; or run your own server "
+                "and use openai:MODEL --base-url"
+            ) from None
         params = xllamacpp.CommonParams()
         params.model.path = str(self.path)
         params.model_alias = {self.path.stem}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
-import importlib.metadata
 import json
 import os
 import re
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autointerp import extensions
+from autointerp import __version__, extensions
 from autointerp.errors import BadInput
 from autointerp.files import partial_folder
 from autointerp.findings.comparison import compare, estimate_rows
@@ -221,7 +220,7 @@ def _page(material: Material, panels: Sequence[Panel], drawings: dict[str, str])
     return environment.get_template("page.html").render(
         title=title(material),
         subtitle=subtitle(material),
-        version=importlib.metadata.version("autointerp"),
+        version=__version__,
         made=now().strftime("%-d %B %Y"),
         panels=[
             {

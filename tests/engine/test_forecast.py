@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from autointerp.engine.forecast import CallForecast, forecast_calls, forecast_trials, reply_tokens
+from autointerp.engine.forecast import Forecast, forecast_calls, forecast_trials, reply_tokens
 from autointerp.questions.explain import EXPLAIN, eligible_units, explain_trials
 from autointerp.questions.items import load_items
 from autointerp.questions.rubric_files import load_rubric
@@ -46,18 +46,18 @@ def test_replies_to_the_same_question_say_how_long_the_next_are_and_others_do_no
 
 def test_calls_about_units_are_told_by_1000_units_and_others_by_the_call():
     price = Price(2.0, 10.0)
-    plain = CallForecast("openai:m", 40, None, 80_000, 4_000, price.cost_usd(80_000, 4_000), price)
+    plain = Forecast("openai:m", 40, None, 80_000, 4_000, price.cost_usd(80_000, 4_000), price)
     assert str(plain) == "40 calls, about 80,000 tokens in and 4,000 out, about $0.20 (your price)"
     # Of 20 units: 1,000 units are 50 times as many calls, tokens and dollars.
     assert str(replace(plain, units=20, made_before=3)) == (
         "40 calls about 20 units (2,000 per 1,000 units); per 1,000 units about 4.0M tokens in, "
         "0.20M out, $10.00 (these 20: $0.20); 3 of them were asked before"
     )
-    assert str(CallForecast("lexical", 2, 1)) == (
+    assert str(Forecast("lexical", 2, 1)) == (
         "2 calls about 1 unit (2,000 per 1,000 units); lexical costs nothing"
     )
-    assert str(CallForecast("lexical", 0, 0)) == "nothing to ask"
-    assert str(CallForecast("openai:m", 1, 1, 900, 60)).endswith(
+    assert str(Forecast("lexical", 0, 0)) == "nothing to ask"
+    assert str(Forecast("openai:m", 1, 1, 900, 60)).endswith(
         "price unknown (--price-in, --price-out)"
     )
 

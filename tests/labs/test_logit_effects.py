@@ -28,7 +28,7 @@ from autointerp.raters import RaterOptions
 from autointerp.raters.openai import create
 from autointerp.records import Item, ItemContext, LogitEffects
 from autointerp.store.run import open_run
-from autointerp.subjects import load_subject
+from autointerp.subjects.load import load_subject
 from autointerp.units.sources.neurons import Neurons
 
 EFFECTS = LogitEffects((" cat", "\n"), ('"}\n<<<quoted', " dog"))
