@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from autointerp.pipeline.harvest import harvest
     from autointerp.pipeline.job import Job
     from autointerp.pipeline.rate import rate
-    from autointerp.questions.rubric import load_rubric
+    from autointerp.questions.rubric_files import load_rubric
     from autointerp.reports.write import report
     from autointerp.settings import load_settings
     from autointerp.store.run import open_run
@@ -44,7 +44,7 @@ _HOMES = {
     "compare": "findings.comparison",
     "explain": "pipeline.describe",
     "harvest": "pipeline.harvest",
-    "load_rubric": "questions.rubric",
+    "load_rubric": "questions.rubric_files",
     "load_settings": "settings",
     "load_subject": "subjects.load",
     "open_run": "store.run",

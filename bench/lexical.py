@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from autointerp.questions.planter import Planter, planted_figures
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions
 from autointerp.raters.lexical import create
 from autointerp.settings import RunSettings

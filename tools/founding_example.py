@@ -15,7 +15,8 @@ from pathlib import Path
 
 import tomli_w
 
-from autointerp.questions.rubric import Rubric, Shows
+from autointerp.questions.question import Shows
+from autointerp.questions.rubric import Rubric
 from autointerp.records import Rating, Unit, UnitSummary
 from autointerp.reports.write import Report, report
 from autointerp.settings import RunSettings, SubjectSettings

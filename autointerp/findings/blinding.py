@@ -13,7 +13,7 @@ import numpy as np
 
 from autointerp.errors import TooFewRatings
 from autointerp.people.session import GUESSES, Guess
-from autointerp.questions.rubric import Rubric, read_reply
+from autointerp.questions.rubric import Rubric
 from autointerp.records import Reply
 from autointerp.stats.blinding_index import bang_index, james_index
 from autointerp.stats.results import Integers, Statistic
@@ -86,7 +86,7 @@ def guess_rubric(rubric: Rubric) -> Rubric:
 
 def read_guess(question: Rubric, reply: Reply) -> Guess | None:
     """Return the guess in a reply to `guess_rubric`'s question; None where there is none."""
-    read = read_reply(question, reply)
+    read = question.read(reply)
     return None if read.score is None else GUESSES[read.score - 1]
 
 

@@ -14,7 +14,8 @@ import pandas as pd
 
 from autointerp.errors import RubricError, TooFewRatings
 from autointerp.findings.groups import PRIMARY, Judgement, Scale, make_contrasts, make_groups
-from autointerp.questions.rubric import list_rubrics, rubric_from
+from autointerp.questions.rubric import rubric_from
+from autointerp.questions.rubric_files import list_rubrics
 from autointerp.stats.bootstrap import bootstrap_superiority
 from autointerp.stats.results import Statistic
 from autointerp.stats.superiority import holm

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autointerp.errors import CorpusError, TooFewRatings
-from autointerp.questions.rubric import Rubric, read_reply
+from autointerp.questions.rubric import Rubric
 from autointerp.raters import Rater
 from autointerp.records import Context, Draw, Item, ItemContext, Reply, Split
 from autointerp.subjects.windows import TokenisedDocuments
@@ -428,7 +428,7 @@ def planted_figures(rater: Rater, rubric: Rubric, units: Sequence[PlantedUnit]) 
     spent_s = time.process_time() - began
     scored: list[tuple[PlantedUnit, int]] = []
     for unit, reply in zip(units, replies, strict=True):
-        read = read_reply(rubric, reply)
+        read = rubric.read(reply)
         if read.score is not None:
             scored.append((unit, read.score))
 

@@ -3,7 +3,7 @@ import pytest
 
 from autointerp.errors import TooFewRatings
 from autointerp.findings.agreement import agreements, attention, people_alpha, spearman_by_units
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import Rating
 from autointerp.store.run import open_run
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from autointerp.questions.rubric import list_rubrics, rubrics_folder
+from autointerp.questions.rubric_files import list_rubrics, rubrics_folder
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "autointerp"

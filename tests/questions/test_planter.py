@@ -6,7 +6,7 @@ from support.small_corpus import small_corpus
 
 from autointerp.errors import CorpusError, TooFewRatings
 from autointerp.questions.planter import GRADES, KINDS, Planter, planted_figures, planted_item
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions
 from autointerp.raters.lexical import Lexical, create
 from autointerp.records import Reply

@@ -16,7 +16,7 @@ from autointerp.findings.descriptions import (
     SpecificityResult,
     specificity_results,
 )
-from autointerp.questions.rubric import list_rubrics
+from autointerp.questions.rubric_files import list_rubrics
 from autointerp.questions.specificity import context_ratings
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.style import INK, headline, plain_axes, sheet
