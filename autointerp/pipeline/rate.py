@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from autointerp.engine.batches import BatchCounts, collect_batches, submit_batches
 from autointerp.engine.budget import require_price
-from autointerp.engine.forecast import LOOKED_AT, Forecast
-from autointerp.engine.forecast import forecast as forecast_calls
+from autointerp.engine.forecast import LOOKED_AT, Forecast, forecast_calls
 from autointerp.engine.work import RatingCounts, pending_work, rate_items, rated_before
 from autointerp.errors import BadInput, UnknownName
 from autointerp.pipeline.events import Asking, Forecasted, HandedOver, Note, On, Step, ignore
