@@ -12,12 +12,10 @@ from itertools import combinations
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 from autointerp.errors import TooFewRatings
 from autointerp.questions.rubric import Rubric
-from autointerp.stats.agreement import krippendorff_alpha, quadratic_kappa
-from autointerp.stats.resample import interval_of
+from autointerp.stats.agreement import krippendorff_alpha, quadratic_kappa, spearman_by_units
 from autointerp.stats.results import Floats, Statistic
 from autointerp.store.run import Run
 
@@ -94,30 +92,6 @@ def agreements(
     return found
 
 
-def people_alpha(
-    run: Run,
-    rubric: Rubric,
-    rng: np.random.Generator,
-    controls: bool = False,
-    resamples: int = 1_000,
-    level: float = 0.95,
-) -> Statistic:
-    """Return ordinal alpha of all people together, with an interval by resampling units.
-
-    Raises TooFewRatings if no unit was rated by two people.
-    """
-    scores = _scores(run, rubric, controls)
-    people = sorted({rater for rater, repeat in scores if is_person(rater) and repeat == 0})
-    units = sorted({unit for rater in people for unit in scores[rater, 0]})
-    table = np.full((len(units), max(1, len(people))), np.nan)
-    for column, rater in enumerate(people):
-        for row, unit in enumerate(units):
-            table[row, column] = scores[rater, 0].get(unit, np.nan)
-    if not len(units):
-        raise TooFewRatings(f"no person has rated on {rubric.id}")
-    return krippendorff_alpha(table, rng, resamples=resamples, level=level)
-
-
 def attention(run: Run, rubric: Rubric) -> list[Attention]:
     """Return how each person rated the planted and shuffled items."""
     rows = run.rows(
@@ -178,36 +152,7 @@ def _pair(
     except TooFewRatings as error:
         kappa = none(error)
     try:
-        rho = spearman_by_units(x, y, rng, resamples, level)
+        rho = spearman_by_units(x, y, rng, resamples=resamples, level=level)
     except TooFewRatings as error:
         rho = none(error)
     return alpha, kappa, rho
-
-
-def spearman_by_units(
-    x: Floats, y: Floats, rng: np.random.Generator, resamples: int = 1_000, level: float = 0.95
-) -> Statistic:
-    """Return Spearman's rho of scores [units], with a percentile interval over resampled units.
-
-    Undefined where either is constant. Raises TooFewRatings for fewer than 2 units.
-    """
-    if len(x) < 2:
-        raise TooFewRatings(f"{len(x)} units rated by both; at least 2 are needed")
-    method = f"Spearman's rho; bootstrap of units, percentile, {resamples} resamples"
-    value = _rho(x, y)
-    if value is None:
-        return Statistic(None, None, None, (len(x),), method, level, "one variable is constant")
-    drawn = rng.integers(0, len(x), size=(resamples, len(x)))
-    values = np.array([_rho(x[rows], y[rows]) for rows in drawn], dtype=np.float64)
-    found = interval_of(values, value, "percentile", level)
-    if found is None:
-        return Statistic(value, None, None, (len(x),), method, level, "resamples show no spread")
-    lost = int(np.isnan(values).sum())
-    note = f"undefined in {lost} of {resamples} resamples" if lost else ""
-    return Statistic(value, found[0], found[1], (len(x),), method, level, note)
-
-
-def _rho(x: Floats, y: Floats) -> float | None:
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return None
-    return float(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1])

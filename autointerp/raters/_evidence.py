@@ -149,11 +149,3 @@ class Evidence:
         firing = np.where(self.firing, 1 / np.maximum(counts, least)[level], 0.0)
         silent = (~self.firing).astype(np.float64)
         return firing / firing.sum(), silent / silent.sum()
-
-
-def auroc(score: Floats, firing: Floats, silent: Floats) -> float:
-    """Return P(score where firing > score where silent) + ½ P(equal), by weights that sum to 1."""
-    _, rank = np.unique(score, return_inverse=True)
-    positive = np.bincount(rank.ravel(), weights=firing)
-    negative = np.bincount(rank.ravel(), weights=silent)
-    return float(positive @ (np.cumsum(negative) - negative / 2))

@@ -28,9 +28,9 @@ from numpy.typing import NDArray
 from autointerp.errors import BadInput, RaterError
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import RaterOptions, call_key
-from autointerp.raters._evidence import auroc
 from autointerp.raters.local import file_fingerprint
 from autointerp.records import Item, ItemContext, Reply, Request
+from autointerp.stats.ranks import auc
 
 VERSION = 1
 SHOTS = 8  # lines in a list
@@ -102,7 +102,7 @@ class Likelihood:
         gains = await asyncio.to_thread(self._gains, body)
         firing = [gain for gain, fires in gains if fires]
         silent = [gain for gain, fires in gains if not fires]
-        statistic = auroc_of(firing, silent)
+        statistic = auc(firing, silent)
         answer = {
             "rationale": (
                 f"AUROC {statistic:.2f}: {len(firing)} held-out firing lines gained "
@@ -132,14 +132,6 @@ class Likelihood:
             total += after[0] - after[1]
         mean = total / len(body["firing_lists"])
         return [(round(float(g), 5), fires) for g, (_, fires) in zip(mean, held, strict=True)]
-
-
-def auroc_of(over: Sequence[float], under: Sequence[float]) -> float:
-    """Return the probability that one of `over` exceeds one of `under`, ties at half."""
-    values = np.array([*over, *under])
-    positive = np.repeat([1 / len(over), 0.0], [len(over), len(under)])
-    negative = np.repeat([0.0, 1 / len(under)], [len(over), len(under)])
-    return auroc(values, positive, negative)
 
 
 def score_of(statistic: float, scores: Sequence[int]) -> int:

@@ -1,1 +1,4 @@
-"""Arrays in, numbers out: knows nothing of runs, units or storage."""
+"""Arrays in, numbers out: estimates with intervals, tests, agreement, ranks, power.
+
+Modules `import scipy` alone: `scipy.stats` takes half a second, and loads when it is first used.
+"""

@@ -1,5 +1,4 @@
 import asyncio
-import itertools
 import json
 
 import numpy as np
@@ -10,7 +9,7 @@ from autointerp.errors import BadInput
 from autointerp.questions.planter import planted_item
 from autointerp.questions.rubric import load_rubric, read_reply
 from autointerp.raters import RaterOptions
-from autointerp.raters._evidence import Condition, Evidence, auroc, shape_of
+from autointerp.raters._evidence import Condition, Evidence, shape_of
 from autointerp.raters._rules import alternative_in_words, learn, rule_in_words
 from autointerp.raters.lexical import HIGH, LOW, create, score_of
 from autointerp.records import Item, ItemContext, Reply
@@ -217,25 +216,6 @@ def test_five_levels_split_at_thirds_between_the_anchors():
     assert given == [1, 2, 3, 3, 4, 4, 5]
     # Four levels: the cut between 1 and 2 at 0.75.
     assert [score_of(s, [0, 1, 2, 3]) for s in (0.74, 0.76)] == [1, 2]
-
-
-def test_weighted_auroc_counts_pairs_and_halves_ties():
-    # Firing 2 and 1, silent 1 and 0: pairs 2>1, 2>0, 1=1, 1>0 give (1 + 1 + ½ + 1)/4.
-    score = np.array([2.0, 1.0, 1.0, 0.0])
-    firing, silent = np.array([0.5, 0.5, 0, 0]), np.array([0, 0, 0.5, 0.5])
-    assert auroc(score, firing, silent) == pytest.approx(0.875)
-
-
-def test_weighted_auroc_equals_the_sum_over_pairs():
-    rng = np.random.default_rng(0)
-    score = rng.integers(0, 4, 30).astype(float)
-    firing, silent = rng.random(30), rng.random(30)
-    firing, silent = firing / firing.sum(), silent / silent.sum()
-    pairs = sum(
-        firing[i] * silent[j] * ((score[i] > score[j]) + 0.5 * (score[i] == score[j]))
-        for i, j in itertools.product(range(30), repeat=2)
-    )
-    assert auroc(score, firing, silent) == pytest.approx(pairs)
 
 
 def test_intervals_of_activation_weigh_alike_however_many_firings_they_hold():

@@ -12,7 +12,7 @@ import pytest
 from autointerp.errors import BadInput, RaterError
 from autointerp.questions.rubric import load_rubric
 from autointerp.raters import RaterOptions, likelihood
-from autointerp.raters.likelihood import Line, Reader, auroc_of, create, draw_lines, score_of
+from autointerp.raters.likelihood import Line, Reader, create, draw_lines, score_of
 from autointerp.records import Item, ItemContext, Split
 
 RUBRIC = load_rubric("interpretability-1-5")
@@ -126,10 +126,6 @@ def test_an_auroc_is_mapped_to_a_scale_of_any_length(
     assert score_of(statistic, (1, 2, 3, 4, 5)) == five
     assert score_of(statistic, (0, 1, 2, 3)) == four
     assert score_of(statistic, (0, 1)) == two
-
-
-def test_auroc_halves_ties() -> None:
-    assert auroc_of([2.0, 1.0], [1.0, 0.0]) == pytest.approx(3.5 / 4)
 
 
 def test_a_rater_without_a_model_says_how_to_name_one() -> None:

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from autointerp.questions.forms import LOUDEST, make_task
 from autointerp.questions.scorers import LEAST, Answered, Chosen, Figures, Material, Tried, in_calls
 from autointerp.questions.trials import over_intervals, unique_places, whole
+from autointerp.stats.ranks import spearman
 
 Floats = NDArray[np.float64]
 
@@ -82,11 +82,11 @@ def measure(tried: Tried) -> Figures:
     )
     if np.ptp(true) == 0:
         return Figures(None, "the unit is the same on every token")
-    rho = weighted_spearman(true, told, plain)
+    rho = _order(true, told)
     more = {
         "spearman": rho,
         "explained variance": explained_variance(true, told, plain),
-        "spearman, weighted": weighted_spearman(true, told, weight),
+        "spearman, weighted": _order(true, told, weight),
         "explained variance, weighted": explained_variance(true, told, weight),
     }
     return Figures((1 + rho) / 2, "ok", {k: v for k, v in more.items() if np.isfinite(v)})
@@ -122,22 +122,10 @@ def _weighed(answered: Sequence[Answered], tried: Tried) -> list[tuple[Answered,
     return weighed
 
 
-def weighted_spearman(x: Floats, y: Floats, weight: Floats) -> float:
-    """Return the rank correlation under weights: Pearson's of weighted mid-ranks; 0 if one of
-    them is the same everywhere."""
-    kept = weight > 0
-    ranks = [weighted_ranks(values[kept], weight[kept]) for values in (x, y)]
-    w = weight[kept] / weight[kept].sum()
-    a, b = (rank - (w * rank).sum() for rank in ranks)
-    spread = float((w * a * a).sum() * (w * b * b).sum())
-    return float((w * a * b).sum() / np.sqrt(spread)) if spread > 1e-24 else 0.0
-
-
-def weighted_ranks(values: Floats, weight: Floats) -> Floats:
-    """Return each value's mid-rank: the weight below it and half of the weight that ties."""
-    code = rankdata(values, "dense").astype(np.int64) - 1
-    mass = np.bincount(code, weight)
-    return np.asarray((np.cumsum(mass) - mass / 2)[code] / mass.sum())
+def _order(true: Floats, told: Floats, weight: Floats | None = None) -> float:
+    """Return the rank correlation; 0 where a prediction, the same everywhere, orders nothing."""
+    rho = spearman(true, told, weight)
+    return 0.0 if np.isnan(rho) else rho
 
 
 def explained_variance(true: Floats, told: Floats, weight: Floats) -> float:
