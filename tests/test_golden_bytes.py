@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).parent))  # when it is run as a script
 
 from support.fabricate import Harvested
 
-from autointerp.findings.blinding import guess_rubric
 from autointerp.questions.explain import Explanation, explain_probes
 from autointerp.questions.forms import EXPLAIN, EXPLAIN_LOGITS
+from autointerp.questions.guess import guess_rubric
 from autointerp.questions.items import load_items, make_items
 from autointerp.questions.rubric import (
     anchor_order,

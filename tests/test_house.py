@@ -33,12 +33,8 @@ FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor.s
 
 # Imports against the order that are being taken out, one after the other.
 EXCEPTIONS = {
-    ("findings/blinding.py", "people"),
-    ("findings/checks.py", "raters"),
-    ("findings/checks.py", "engine"),
     ("pipeline/rate.py", "apps"),
     ("pipeline/sit.py", "apps"),
-    ("questions/planter.py", "raters"),
     ("raters/human.py", "people"),
 }
 # Modules below `apps` that still talk to a terminal.

@@ -1,44 +1,20 @@
-"""The blinding check: can raters tell what they rated?
-
-People are asked at the end of a session. For a model, ask `guess_rubric` about the same items and
-store what `read_guess` makes of the replies with `people.add_guesses`.
-"""
+"""The blinding check: can raters tell what they rated?"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from autointerp.errors import TooFewRatings
-from autointerp.people.session import GUESSES, Guess
-from autointerp.questions.rubric import Rubric, read_reply
-from autointerp.records import Reply
+from autointerp.questions.guess import GUESSES, Guess
 from autointerp.stats.blinding_index import bang_index, james_index
 from autointerp.stats.results import Integers, Statistic
 from autointerp.store.run import Run
 
 ARMS: tuple[Guess, ...] = ("feature", "neuron", "control")
 ARM_OF: Mapping[str, Guess] = {"features": "feature", "neurons": "neuron"}
-LABELS: Mapping[Guess, str] = {
-    "feature": "a feature of a sparse autoencoder",
-    "neuron": "a neuron",
-    "control": "a control: made to look like one of the two",
-    "unknown": "cannot be told",
-}
-TEXT = """\
-You are shown where one unit of a language model fires. It is a feature of a sparse autoencoder, \
-a neuron, or a control that was made to look like one of the two. Say which, from the contexts \
-alone. If you cannot tell, say so: a guess without a reason is worth nothing here.
-
-{shown}
-
-The answers
-
-{scale}
-
-{reply}"""
 
 
 @dataclass(frozen=True)
@@ -66,28 +42,6 @@ class Blinding:
     rater: str
     sources: tuple[SourceBlinding, ...]
     james: Statistic
-
-
-def guess_rubric(rubric: Rubric) -> Rubric:
-    """Return the question of the blinding check about what `rubric` shows.
-
-    Its scores are the places of `GUESSES`, from 1. Never store its replies as ratings.
-    """
-    return replace(
-        rubric,
-        id="blinding-check",
-        version=1,
-        title="Feature, neuron or control?",
-        scale=tuple((place, LABELS[guess]) for place, guess in enumerate(GUESSES, 1)),
-        asks=(),
-        text=TEXT,
-    )
-
-
-def read_guess(question: Rubric, reply: Reply) -> Guess | None:
-    """Return the guess in a reply to `guess_rubric`'s question; None where there is none."""
-    read = read_reply(question, reply)
-    return None if read.score is None else GUESSES[read.score - 1]
 
 
 def arm_of(source: str, is_control: bool) -> Guess:

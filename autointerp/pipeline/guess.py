@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 from autointerp.engine.work import RatingCounts, RatingPolicy, rate_items
 from autointerp.errors import BadInput
-from autointerp.findings.blinding import guess_rubric
 from autointerp.people.assign import add_guesses
-from autointerp.people.session import GUESSES
+from autointerp.questions.guess import GUESSES, guess_rubric
 from autointerp.questions.items import load_items
 from autointerp.questions.rubric import Rubric, load_rubric
 from autointerp.raters import Rater

@@ -45,8 +45,8 @@ def _mass(rank: Integers, weights: npt.ArrayLike | None, levels: int) -> tuple[F
     """
     if weights is None:
         return np.bincount(rank, minlength=levels).astype(np.float64), len(rank)
-    mass: Floats = np.bincount(rank, np.asarray(weights, dtype=np.float64), levels)
-    return mass, 1
+    mass = np.bincount(rank, np.asarray(weights, dtype=np.float64), levels)
+    return mass.astype(np.float64), 1
 
 
 def spearman(x: npt.ArrayLike, y: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:

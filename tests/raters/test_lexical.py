@@ -3,16 +3,17 @@ import json
 
 import numpy as np
 import pytest
-from support.small_corpus import small_corpus
+from support.small_corpus import planted_item, small_corpus
 
 from autointerp.errors import BadInput
-from autointerp.questions.planter import planted_item
+from autointerp.questions.planter import GRADES, KINDS
 from autointerp.questions.rubric import load_rubric, read_reply
 from autointerp.raters import RaterOptions
 from autointerp.raters._evidence import Condition, Evidence, shape_of
 from autointerp.raters._rules import alternative_in_words, learn, rule_in_words
 from autointerp.raters.lexical import HIGH, LOW, create, score_of
 from autointerp.records import Item, ItemContext, Reply
+from autointerp.stats.ranks import auc
 
 RUBRIC = load_rubric("interpretability-1-5")
 WORDS = [" the", " of", " cat", " sat", " on", " a", " mat", ",", ".", " in", " red", " tin"]
@@ -245,6 +246,30 @@ def test_a_rule_found_by_summing_agrees_with_where_its_conditions_hold():
     where = evidence.where(rule[0].conditions)
     assert rule[0].covers == pytest.approx(firing[where].sum())
     assert rule[0].alarms == pytest.approx(silent[where].sum())
+
+
+def test_it_orders_the_grades_and_tells_clean_from_mixture_and_noise():
+    units = small_corpus().units(per_grade=8, seed=5)
+    scores = [
+        read_reply(RUBRIC, rated(planted_item(unit, f"planted-{i}", RUBRIC.id))).score
+        for i, unit in enumerate(units)
+    ]
+    assert None not in scores
+
+    def of(grade, kind=None):
+        return [
+            score
+            for unit, score in zip(units, scores, strict=True)
+            if unit.grade == grade and (kind is None or unit.kinds == (kind,))
+        ]
+
+    means = [np.mean(of(grade)) for grade in GRADES]
+    assert means == sorted(means, reverse=True)
+    assert len(set(means)) == 4
+    # The blind spot: topics. They draw the whole down to about 0.9.
+    assert auc(of("clean"), of("mixture") + of("noise")) >= 0.88
+    topic, *others = [np.mean(of("clean", kind)) for kind in ("topic", *KINDS[:3])]
+    assert topic < min(others)
 
 
 def test_rules_read_as_english():

@@ -40,7 +40,7 @@ def command(
     from rich.console import Console
 
     from autointerp.apps.cli._progress import rating_bar
-    from autointerp.findings.checks import check_rater
+    from autointerp.pipeline.check import check_rater
     from autointerp.pipeline.rate import load_rater
     from autointerp.questions.rubric import load_rubric
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from autointerp.findings.blinding import Blinding, blinding_of, guessers
-from autointerp.people.session import GUESSES
+from autointerp.questions.guess import GUESSES
 from autointerp.reports.panels import Block, Material, Prose, Table
 from autointerp.reports.words import interval, listed
 from autointerp.stats.results import Statistic
