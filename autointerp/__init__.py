@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autointerp.findings.comparison import compare
     from autointerp.pipeline.rate import Wish, rate
+    from autointerp.pipeline.report import report
     from autointerp.questions.rubric import load_rubric
-    from autointerp.reports.write import report
     from autointerp.settings import load_settings
     from autointerp.store.run import open_run
     from autointerp.subjects import load_subject
@@ -44,7 +44,7 @@ _HOMES = {
     "load_subject": "subjects",
     "open_run": "store.run",
     "rate": "pipeline.rate",
-    "report": "reports.write",
+    "report": "pipeline.report",
     "sample": "units.sample:draw_units",
 }
 

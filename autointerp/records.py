@@ -15,8 +15,6 @@ Status = Literal["ok", "unparsed", "refused", "failed", "skipped"]
 
 Outcome = Literal["eligible", "dead", "ultralow", "dense"]
 
-STATUSES: tuple[Status, ...] = ("ok", "unparsed", "refused", "failed", "skipped")
-
 
 @dataclass(frozen=True, slots=True, order=True)
 class Unit:
@@ -193,30 +191,6 @@ class Rating:
     def __post_init__(self) -> None:
         if (self.score is None) == (self.status == "ok"):
             raise ValueError(f"status {self.status} does not go with score {self.score}")
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A number with its interval.
-
-    Attributes:
-        name: What is estimated, such as `mean` or `p_superiority`.
-        groups: The sources that it compares or describes, in order.
-        low, high: Ends of the interval; None where it is undefined, and `note` says why.
-        level: Nominal coverage, 0 to 1.
-        n: Units in each group.
-        method: How the interval was made, with its reference.
-    """
-
-    name: str
-    groups: tuple[str, ...]
-    value: float | None
-    low: float | None
-    high: float | None
-    n: tuple[int, ...]
-    method: str
-    level: float = 0.95
-    note: str = ""
 
 
 def storable(text: str) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 
 from rich.console import Console
 
-from autointerp.findings.descriptions import scorer_results
+from autointerp.findings.descriptions import scorer_results_of
 from autointerp.pipeline.describe import Choice, score
 from autointerp.pipeline.rate import Wish
-from autointerp.questions.score import Design, unit_scores
+from autointerp.questions.score import Design
 from autointerp.settings import RunSettings
 from autointerp.store.run import open_run
 from autointerp.subjects import load_subject
@@ -37,10 +37,10 @@ def figures() -> Iterator[dict[str, Any]]:
         design = Design(count=20, permuted=UNITS)
         score(wish, SCORERS, Choice(n=UNITS), design, Console(quiet=True))
         with open_run("planted", folder=runs, read_only=True) as run:
-            results = scorer_results(unit_scores(run))
+            results = scorer_results_of(run)
     for result in results:
-        credit = result.credits["planted"]
-        for name, found in (("true", credit.scored), ("permuted", credit.permuted)):
+        planted = result.sources["planted"]
+        for name, found in (("true", planted.scored), ("permuted", planted.permuted)):
             yield {
                 "figure": f"{result.scorer}_{name}",
                 "value": None if found.value is None else round(found.value, 4),

@@ -200,3 +200,26 @@ def test_nothing_heavy_is_imported_at_start_up(code: str):
         check=True,
     )
     assert printed.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "findings.comparison",
+        "reports.write",
+        pytest.param("pipeline.report", marks=pytest.mark.xfail(reason="people reads units")),
+    ],
+)
+def test_reading_needs_no_torch_and_is_quick_to_import(module: str):
+    """Under a second of CPU: what is read is a database, not a model."""
+    code = (
+        "import sys, time; began = time.process_time()\n"
+        f"import autointerp.{module}\n"
+        "print(time.process_time() - began,"
+        " *({'torch', 'transformers', 'scipy.stats', 'matplotlib'} & set(sys.modules)))"
+    )
+    seconds, *heavy = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert heavy == []
+    assert float(seconds) < 1

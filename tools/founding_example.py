@@ -15,9 +15,10 @@ from pathlib import Path
 
 import tomli_w
 
+from autointerp.pipeline.report import report
 from autointerp.questions.rubric import Rubric, Shows
 from autointerp.records import Rating, Unit, UnitSummary
-from autointerp.reports.write import Report, report
+from autointerp.reports.write import Report
 from autointerp.settings import RunSettings, SubjectSettings
 from autointerp.store.run import IMPORTED, KeyedItem, Run, open_run, unit_row
 

@@ -1,25 +1,54 @@
-"""How far people agree: with each other, with themselves, and with each model.
+"""Would a second rater agree? Raters with one another, and each with itself.
 
-One unit is one item here; what is compared are single ratings, first against first, and for a
-rater with oneself the first against the hidden repeat.
+`between_raters` and `within_raters` take all raters alike, on unit scores and on repeats. Of
+people, `agreements` says more: first ratings one by one, a person with oneself on hidden repeats,
+and each person with each model; and `attention` how they rated the gold items.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from autointerp.errors import TooFewRatings
+from autointerp.findings.groups import Judgement, Scale, nearest_level
 from autointerp.questions.rubric import Rubric
-from autointerp.stats.agreement import krippendorff_alpha, quadratic_kappa, spearman_by_units
+from autointerp.stats.agreement import (
+    Agreement,
+    agreement,
+    intraclass_correlation,
+    krippendorff_alpha,
+    quadratic_kappa,
+    spearman_by_units,
+)
 from autointerp.stats.results import Floats, Statistic
 from autointerp.store.run import Run
 
 Kind = Literal["people", "oneself", "person and model"]
+
+MANY_UNITS = 3_000  # above these, fewer resamples
+MOST_REPEATS = 5
+
+
+@dataclass(frozen=True)
+class TableAgreement:
+    """How the columns of a table of ratings agree; a column is a rater, or a repeat of one.
+
+    Attributes:
+        of: `raters`, or `RATER with itself`.
+        names: Of the columns.
+    """
+
+    run: str
+    rubric: str
+    of: str
+    names: tuple[str, ...]
+    agreement: Agreement
 
 
 @dataclass(frozen=True)
@@ -30,6 +59,7 @@ class RatersAgreement:
         units: Rated by both (or twice).
     """
 
+    rubric: str
     kind: Kind
     raters: tuple[str, str]
     units: int
@@ -49,11 +79,93 @@ class Attention:
         n: Planted and shuffled items rated.
     """
 
+    rubric: str
     rater: str
     planted: float | None
     shuffled: float | None
     pairs_right: float | None
     n: tuple[int, int]
+
+
+# ------------------------------------------------------------------------------ all raters
+
+
+def between_raters(
+    run: str, judgements: Sequence[Judgement], scores: pd.DataFrame
+) -> Iterator[TableAgreement]:
+    """Yield the agreement of the raters of each rubric that several rated, on unit scores.
+
+    Repeats of a unit are averaged and taken to the nearest level first.
+    """
+    scales = {j.rubric_digest: j.scale for j in judgements}
+    for (rubric, digest), part in scores.groupby(["rubric", "rubric_digest"]):
+        table = part.pivot(index="unit_id", columns="rater", values="score")
+        table = table.dropna(axis=1, how="all")
+        if _too_little(table):
+            continue
+        ratings = _on_levels(table.to_numpy(np.float64), scales[digest])
+        names = tuple(map(str, table.columns))
+        found = agreement(
+            ratings, names, np.random.default_rng(0), resamples=_resamples(len(ratings))
+        )
+        yield TableAgreement(run, rubric, "raters", names, found)
+
+
+def within_raters(run: Run, judgements: Sequence[Judgement]) -> Iterator[TableAgreement]:
+    """Yield the agreement of each rater with itself over its repeats, all together.
+
+    Reads the table `rated` that `compare` makes.
+    """
+    for judgement in judgements:
+        if judgement.repeats < 2:
+            continue
+        rows = run.frame(
+            "SELECT unit_id, repeat, score FROM rated WHERE rubric_digest = ? AND rater = ?"
+            " AND score IS NOT NULL AND repeat < ?",
+            [judgement.rubric_digest, judgement.rater, MOST_REPEATS],
+        )
+        table = rows.pivot(index="unit_id", columns="repeat", values="score")
+        if _too_little(table):
+            continue
+        ratings = table.to_numpy(np.float64)
+        resamples = _resamples(len(ratings))
+        alpha = krippendorff_alpha(ratings, np.random.default_rng(0), resamples=resamples)
+        complete = ratings[~np.isnan(ratings).any(axis=1)]
+        icc = (
+            intraclass_correlation(complete, np.random.default_rng(0), resamples=resamples)
+            if len(complete) > 1
+            else Statistic(None, None, None, (0,), "", note="no unit has all repeats")
+        )
+        yield TableAgreement(
+            run=run.name,
+            rubric=judgement.rubric,
+            of=f"{judgement.rater} with itself",
+            names=tuple(f"repeat {place + 1}" for place in table.columns),
+            agreement=Agreement(alpha, icc, ()),
+        )
+
+
+def _too_little(table: pd.DataFrame) -> bool:
+    """Return whether fewer than two units have two ratings."""
+    return table.shape[1] < 2 or int((table.notna().sum(axis=1) > 1).sum()) < 2
+
+
+def _resamples(units: int) -> int:
+    return 1_000 if units <= MANY_UNITS else 200
+
+
+def _on_levels(ratings: Floats, scale: Scale) -> Floats:
+    levels = nearest_level(np.nan_to_num(ratings.ravel()), scale.scores).reshape(ratings.shape)
+    return np.where(np.isnan(ratings), np.nan, levels)
+
+
+# ------------------------------------------------------------------------------ people
+
+
+def people_rubrics(judgements: Sequence[Judgement]) -> list[Rubric]:
+    """Return the rubrics that people have rated on, as far as they are at hand."""
+    rubrics = {j.rubric_digest: j.scale.rubric for j in judgements if is_person(j.rater)}
+    return [rubric for rubric in rubrics.values() if rubric is not None]
 
 
 def agreements(
@@ -86,7 +198,11 @@ def agreements(
         y = np.array([b[unit] for unit in both], dtype=np.float64)
         found.append(
             RatersAgreement(
-                kind, (first[0], second[0]), len(both), *_pair(x, y, rng, resamples, level)
+                rubric.id,
+                kind,
+                (first[0], second[0]),
+                len(both),
+                *_pair(x, y, rng, resamples, level),
             )
         )
     return found
@@ -112,7 +228,7 @@ def attention(run: Run, rubric: Rubric) -> list[Attention]:
             gaps = np.sign(high[:, None] - low[None, :])
             right = float((gaps + 1).mean() / 2)
         means = [float(one.mean()) if len(one) else None for one in (high, low)]
-        found.append(Attention(rater, means[0], means[1], right, (len(high), len(low))))
+        found.append(Attention(rubric.id, rater, means[0], means[1], right, (len(high), len(low))))
     return found
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from autointerp.errors import TooFewRatings
+from autointerp.findings.groups import Judgement
 from autointerp.questions.guess import GUESSES, Guess
 from autointerp.stats.blinding_index import bang_index, james_index
 from autointerp.stats.results import Integers, Statistic
@@ -34,14 +35,36 @@ class SourceBlinding:
     bang: Statistic
     james: Statistic
 
+    @property
+    def above_chance(self) -> bool:
+        """Whether the source is told better than chance: the interval of Bang's index, or where
+        there is none the index, lies above 0."""
+        lower = self.bang.value if self.bang.low is None else self.bang.low
+        return lower is not None and lower > 0
+
 
 @dataclass(frozen=True)
 class Blinding:
-    """How a rater's blind held. `james` is of all sources together, by arm."""
+    """How a rater's blind held on the items of a rubric.
+
+    Attributes:
+        guesses: Count of each answer, over all sources.
+        james: Of all sources together, by arm.
+    """
 
     rater: str
     sources: tuple[SourceBlinding, ...]
+    guesses: Mapping[Guess, int]
     james: Statistic
+    run: str = ""
+    rubric: str = ""
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether all sources together are told: the interval of James' index, or where no answer
+        differs the index itself, lies below 0.5."""
+        upper = self.james.value if self.james.high is None else self.james.high
+        return upper is not None and upper < 0.5
 
 
 def arm_of(source: str, is_control: bool) -> Guess:
@@ -96,7 +119,8 @@ def blinding_from(
                 james_index(_against_others(counts, others, arm), level=level),
             )
         )
-    return Blinding(rater, tuple(found), james_index(by_arm, level=level))
+    guesses = {guess: sum(counts[guess] for counts in tables.values()) for guess in GUESSES}
+    return Blinding(rater, tuple(found), guesses, james_index(by_arm, level=level))
 
 
 def _against_others(
@@ -110,6 +134,13 @@ def _against_others(
 
     rest = np.sum([row(table) for table in others], axis=0) if others else np.zeros(3)
     return np.stack([np.array(row(counts)), rest]).astype(np.int64)
+
+
+def blindings(run: Run, judgements: Sequence[Judgement]) -> Iterator[Blinding]:
+    """Yield how the blind of each rater held that was asked, on each rubric that was rated."""
+    for digest, rubric in {j.rubric_digest: j.rubric for j in judgements}.items():
+        for rater in guessers(run, digest):
+            yield replace(blinding_of(run, digest, rater), run=run.name, rubric=rubric)
 
 
 def guessers(run: Run, rubric_digest: str) -> list[str]:

@@ -5,11 +5,12 @@ import pytest
 from rich.console import Console
 
 from autointerp.errors import RunMismatch
+from autointerp.findings.answers import unit_scores
 from autointerp.labs.hard_negatives import Firing, _chosen, firing_in_candidates, hard_contexts
 from autointerp.pipeline.describe import Choice, score
 from autointerp.pipeline.rate import Wish
 from autointerp.questions.explain import eligible_units
-from autointerp.questions.score import Design, unit_scores
+from autointerp.questions.score import Design
 from autointerp.records import Context
 from autointerp.store.run import open_run
 from autointerp.subjects import load_subject

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from autointerp.errors import BadInput
+from autointerp.findings.answers import ContextRating, context_ratings
 from autointerp.findings.comparison import compare
 from autointerp.findings.descriptions import specificity_results
 from autointerp.pipeline.describe import Choice, rate_descriptions
@@ -13,7 +14,7 @@ from autointerp.pipeline.rate import Wish, rate
 from autointerp.questions.explain import explanations
 from autointerp.questions.items import load_items
 from autointerp.questions.rubric import load_rubric, system_text, user_text
-from autointerp.questions.specificity import ContextRating, context_ratings, description_probes
+from autointerp.questions.specificity import description_probes
 from autointerp.store.run import open_run
 
 QUIET = Console(quiet=True)

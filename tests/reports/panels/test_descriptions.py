@@ -9,14 +9,19 @@ from support.fabricate import fabricate_run
 from support.loopback.server import LoopbackServer
 
 from autointerp.errors import TooFewRatings
-from autointerp.findings.descriptions import scorer_results
+from autointerp.findings.answers import UnitScore
+from autointerp.findings.descriptions import (
+    scorer_results,
+    scorer_results_of,
+    specificity_results_of,
+)
 from autointerp.pipeline.describe import Choice, explain, rate_descriptions, score
 from autointerp.pipeline.rate import Wish
-from autointerp.questions.score import Design, UnitScore
+from autointerp.pipeline.report import report
+from autointerp.questions.score import Design
 from autointerp.raters import RaterOptions
 from autointerp.reports.panels import Figure, Prose, Table, UnitBrowser, Verbatim, specificity
 from autointerp.reports.panels import scorers as scores
-from autointerp.reports.write import report
 from autointerp.store.run import open_run
 
 QUIET = Console(quiet=True)
@@ -35,13 +40,18 @@ def tried_run(tiny_run, tmp_path_factory):
     return runs
 
 
-def material(run):
-    return SimpleNamespace(runs=(run,), several_runs=False)
+def material(scorers=(), specificity=()):
+    comparison = SimpleNamespace(run="main", scorers=scorers, specificity=specificity)
+    return SimpleNamespace(comparisons=(comparison,), several_runs=False)
+
+
+def material_of(run):
+    return material(scorer_results_of(run), specificity_results_of(run))
 
 
 def test_the_founding_figure_has_a_stack_for_every_source(tried_run):
     with open_run("tiny", folder=tried_run, read_only=True) as run:
-        blocks = specificity.show(material(run))
+        blocks = specificity.show(material_of(run))
         figures = [block for block in blocks if isinstance(block, Figure)]
         assert [figure.name for figure in figures] == ["specificity"]
         drawing = figures[0].draw()
@@ -60,7 +70,7 @@ def test_the_founding_figure_has_a_stack_for_every_source(tried_run):
 
 def test_tables_hold_plain_and_weighted_means_and_the_shares(tried_run):
     with open_run("tiny", folder=tried_run, read_only=True) as run:
-        tables = {b.name: b for b in specificity.show(material(run)) if isinstance(b, Table)}
+        tables = {b.name: b for b in specificity.show(material_of(run)) if isinstance(b, Table)}
     frame = tables["specificity"].frame.set_index("source")
     assert frame.loc["planted", "mean"] == 3
     assert {"mean_by_density", "silent", "other", "ratings_ok"} <= set(frame)
@@ -71,7 +81,7 @@ def test_tables_hold_plain_and_weighted_means_and_the_shares(tried_run):
 
 def test_scores_stand_beside_their_controls(tried_run):
     with open_run("tiny", folder=tried_run, read_only=True) as run:
-        blocks = scores.show(material(run))
+        blocks = scores.show(material_of(run))
     table = next(block for block in blocks if isinstance(block, Table))
     planted = table.frame.set_index(["scorer", "source"]).loc[("detection", "planted")]
     assert planted["score"] > 0.95
@@ -90,23 +100,21 @@ def unit(number, permuted, value, source="features"):
     )  # fmt: skip
 
 
-def test_a_scorer_that_does_not_fall_to_chance_is_called_broken(monkeypatch):
+def test_a_scorer_that_does_not_fall_to_chance_is_called_broken():
     found = [unit(n, False, 0.9 + n / 100) for n in range(5)]
     found += [unit(n, True, 0.7 + n / 100) for n in range(5)]
-    monkeypatch.setattr(scores, "unit_scores", lambda run: found)
-    blocks = scores.show(material(SimpleNamespace(name="main")))
+    blocks = scores.show(material(scorer_results(found)))
     (warning,) = [b for b in blocks if isinstance(b, Prose) and b.tone == "warning"]
     assert "features still score 0.72" in warning.text
     (lost,) = [b for b in blocks if isinstance(b, Prose) and "10 failed" in b.text]
     assert "missing from the scores, not wrong" in lost.text
 
 
-def test_results_of_several_designs_say_which_is_whose(monkeypatch):
+def test_results_of_several_designs_say_which_is_whose():
     few = [replace(unit(n, False, 0.9), design="5 of each kind") for n in range(3)]
     found = [*few, *(unit(n, False, 0.9) for n in range(3))]
-    monkeypatch.setattr(scores, "unit_scores", lambda run: found)
     captions = [
-        b.caption for b in scores.show(material(SimpleNamespace(name="main")))
+        b.caption for b in scores.show(material(scorer_results(found)))
         if isinstance(b, Figure)
     ]  # fmt: skip
     assert [caption.partition(".")[0] for caption in captions] == [
@@ -122,10 +130,9 @@ def test_a_picture_of_controls_alone_has_their_scores_for_a_headline():
     assert scores.finding(scorer_results([unit(1, False, None)])) == "No description has a score"
 
 
-def test_shuffled_units_that_score_above_chance_call_the_scorer_broken(monkeypatch):
+def test_shuffled_units_that_score_above_chance_call_the_scorer_broken():
     found = [unit(n, False, 0.6 + n / 100, "shuffled") for n in range(5)]
-    monkeypatch.setattr(scores, "unit_scores", lambda run: found)
-    blocks = scores.show(material(SimpleNamespace(name="main")))
+    blocks = scores.show(material(scorer_results(found)))
     (warning,) = [b for b in blocks if isinstance(b, Prose) and b.tone == "warning"]
     assert "shuffled units fire with no regard to the text and still score 0.62" in warning.text
     (result,) = scorer_results([unit(n, False, 0.53 + n / 100, "shuffled") for n in range(5)])
@@ -140,7 +147,7 @@ def test_a_control_at_chance_and_one_too_uncertain_to_say_are_not():
         (result,) = scorer_results(found)
         assert result.broken == []
     (result,) = scorer_results([unit(1, False, 0.9)])
-    assert result.credits["features"].is_at_chance is None
+    assert result.sources["features"].is_at_chance is None
     (under,) = scorer_results([unit(n, True, 0.2 + n / 100) for n in range(3)])
     assert under.broken == ["features"]  # what is reliably wrong knows something
 
@@ -148,7 +155,7 @@ def test_a_control_at_chance_and_one_too_uncertain_to_say_are_not():
 def test_an_interval_ends_where_the_scale_does():
     # Student's t over 0.7, 0.8, 1 and 1: 0.875 ± 3.182 · 0.15 / 2 = 0.64 to 1.11.
     (result,) = scorer_results([unit(n, False, v) for n, v in enumerate([0.7, 0.8, 1, 1])])
-    found = result.credits["features"].scored
+    found = result.sources["features"].scored
     assert (found.low, found.high) == (pytest.approx(0.636, abs=1e-3), 1)
 
 
@@ -158,13 +165,13 @@ def test_features_and_neurons_are_compared_over_units():
     (result,) = scorer_results([*found, unit(20, False, None, "neurons")])
     assert result.contrast is not None
     assert result.contrast.value == 1
-    assert result.credits["neurons"].outcomes == {"too few silent tokens": 1}
+    assert result.sources["neurons"].outcomes == {"too few silent tokens": 1}
 
 
 def test_runs_without_descriptions_have_no_such_panels(tiny_run):
     with open_run("tiny", folder=tiny_run, read_only=True) as run:
-        assert scores.show(material(run)) == []
-        assert specificity.show(material(run)) == []
+        assert scores.show(material_of(run)) == []
+        assert specificity.show(material_of(run)) == []
 
 
 def test_the_report_carries_both(tried_run, tmp_path):
