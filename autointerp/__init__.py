@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autointerp.findings.comparison import compare
-    from autointerp.pipeline.rate import Wish, rate
+    from autointerp.pipeline.describe import explain, score
+    from autointerp.pipeline.harvest import harvest
+    from autointerp.pipeline.job import Job
+    from autointerp.pipeline.rate import rate
     from autointerp.pipeline.report import report
     from autointerp.questions.rubric import load_rubric
     from autointerp.settings import load_settings
     from autointerp.store.run import open_run
     from autointerp.subjects import load_subject
-    from autointerp.units.in_memory import harvest
     from autointerp.units.sample import draw_units as sample
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Wish",
+    "Job",
     "compare",
+    "explain",
     "harvest",
     "load_rubric",
     "load_settings",
@@ -33,12 +36,14 @@ __all__ = [
     "rate",
     "report",
     "sample",
+    "score",
 ]
 
 _HOMES = {
-    "Wish": "pipeline.rate",
+    "Job": "pipeline.job",
     "compare": "findings.comparison",
-    "harvest": "units.in_memory",
+    "explain": "pipeline.describe",
+    "harvest": "pipeline.harvest",
     "load_rubric": "questions.rubric",
     "load_settings": "settings",
     "load_subject": "subjects",
@@ -46,6 +51,7 @@ _HOMES = {
     "rate": "pipeline.rate",
     "report": "pipeline.report",
     "sample": "units.sample:draw_units",
+    "score": "pipeline.describe",
 }
 
 

@@ -1,12 +1,12 @@
 """Every error that autointerp raises on purpose.
 
 AutointerpError                one line for the user: the value, then the remedy
-├── BadInput                   what was asked for cannot be done                (exit 2)
+├── BadInput                   the request cannot be carried out                (exit 2)
 │   ├── SettingsError          a malformed or contradictory autointerp.toml
-│   ├── UnknownName            a source, rubric, rater, format or run not there
+│   ├── UnknownName            a source, rubric, rater, format or run that does not exist
 │   ├── RubricError            a rubric file that does not follow the form
 │   ├── SubjectError           weights, tokenizer or site that do not fit together
-│   │   └── NotSaid            what an SAE's files leave open, and a setting can say
+│   │   └── MissingSetting     what an SAE's files do not say and a setting can
 │   ├── CorpusError            a corpus that is missing, malformed or too short
 │   ├── ExchangeError          a file to import that is not of its form
 │   ├── TooFewUnits            more units asked for than exist or pass the filter
@@ -25,7 +25,7 @@ from collections.abc import Iterable
 
 
 class AutointerpError(Exception):
-    """The parent of all errors that are the user's to mend; its text is one line."""
+    """The parent of all errors that the user can do something about; its text is one line."""
 
     exit_code = 1
 
@@ -39,7 +39,7 @@ class SettingsError(BadInput):
 
 
 class UnknownName(BadInput):
-    """A name that is not in a folder of additions; the text lists the names that are."""
+    """A name that is not in a folder of extensions; the text lists the names that are."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], remedy: str = "") -> None:
         known = sorted(known)
@@ -59,8 +59,8 @@ class SubjectError(BadInput):
     pass
 
 
-class NotSaid(SubjectError):
-    """What an SAE's files leave open; `setting` names the key of [subject] that can say it."""
+class MissingSetting(SubjectError):
+    """What an SAE's files do not say; `setting` names the key of [subject] that can."""
 
     def __init__(self, setting: str, text: str) -> None:
         super().__init__(text)

@@ -1,4 +1,4 @@
-"""Folders that are added to by adding a file: the file's name is the name on the command line."""
+"""Folders that grow by adding a file: the file's name is the name on the command line."""
 
 from __future__ import annotations
 
@@ -6,56 +6,70 @@ import ast
 import importlib
 import keyword
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from autointerp.errors import UnknownName
 
 
-def names_in(package: ModuleType) -> list[str]:
+def names(package: ModuleType) -> list[str]:
     """Return the names of the modules in `package`, as written on the command line, sorted.
 
-    Modules whose name starts with an underscore are not additions.
+    Modules whose name starts with an underscore are not extensions.
     """
-    return _names(package.__path__)
+    return sorted(
+        module.name.removesuffix("_").replace("_", "-")
+        for module in pkgutil.iter_modules(package.__path__)
+        if not module.name.startswith("_")
+    )
 
 
-def addition(package: ModuleType, kind: str, name: str) -> ModuleType:
+def load(package: ModuleType, kind: str, name: str) -> ModuleType:
     """Return the module called `name` in `package`, imported.
 
-    Raises UnknownName, listing what there is, if there is no such file.
+    Raises UnknownName, which calls it a `kind` and lists what there is, if there is no such file.
     """
-    if name not in names_in(package):
-        raise UnknownName(kind, name, names_in(package))
+    if name not in names(package):
+        raise UnknownName(kind, name, names(package))
     return importlib.import_module(f"{package.__name__}.{_module(name)}")
 
 
-def described(room: str) -> list[tuple[str, str]]:
-    """Return the name and the docstring's first line of each addition in a room of the package.
+def described(package: ModuleType) -> list[tuple[str, str]]:
+    """Return the name and the docstring's first line of each extension in `package`.
 
-    The files are read, not imported: a list of raters must not load every rater's libraries.
+    The files are parsed, not imported: a list of raters must not load every rater's libraries.
     """
-    folder = Path(__file__).parent / room
-    return [(name, _first_line(folder, _module(name))) for name in _names([str(folder)])]
+    return [
+        (name, (ast.get_docstring(_parsed(package, name)) or "").partition("\n")[0])
+        for name in names(package)
+    ]
 
 
-def _names(path: Iterable[str]) -> list[str]:
-    found = (module.name for module in pkgutil.iter_modules(path))
-    return sorted(
-        name.removesuffix("_").replace("_", "-") for name in found if not name.startswith("_")
-    )
+def constants(package: ModuleType, name: str, wanted: Sequence[str]) -> dict[str, Any]:
+    """Return the literal values that the file of an extension gives to the `wanted` names.
+
+    The file is parsed, not imported; what it does not assign at its top level is left out.
+    """
+    return {
+        target.id: ast.literal_eval(statement.value)
+        for statement in _parsed(package, name).body
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+        if isinstance(target, ast.Name) and target.id in wanted
+    }
+
+
+def _parsed(package: ModuleType, name: str) -> ast.Module:
+    folder = Path(package.__path__[0])
+    file = folder / f"{_module(name)}.py"
+    if not file.exists():
+        file = folder / _module(name) / "__init__.py"
+    return ast.parse(file.read_text(encoding="utf-8"))
 
 
 def _module(name: str) -> str:
     """Return the module of a name; one that Python keeps for itself ends in an underscore."""
     module = name.replace("-", "_")
     return f"{module}_" if keyword.iskeyword(module) else module
-
-
-def _first_line(folder: Path, module: str) -> str:
-    file = folder / f"{module}.py"
-    if not file.exists():
-        file = folder / module / "__init__.py"
-    text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-    return text.partition("\n")[0]

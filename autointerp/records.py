@@ -6,14 +6,22 @@ works", for the order in which they arise.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from autointerp.errors import BadInput
+
 Split = Literal["explain", "score"]
 Draw = Literal["top", "interval", "random"]
+Role = Literal["studied", "ceiling", "floor", "control"]
 Status = Literal["ok", "unparsed", "refused", "failed", "skipped"]
 
 Outcome = Literal["eligible", "dead", "ultralow", "dense"]
+
+SPLITS: tuple[Split, Split] = ("explain", "score")
+DRAWS: tuple[Draw, ...] = ("top", "interval", "random")
+PERSON = re.compile(r"human(:[A-Za-z0-9][A-Za-z0-9._-]{0,39})?")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -26,6 +34,26 @@ class Unit:
 
     def __str__(self) -> str:
         return f"{self.source}/{self.index}{'' if self.sign > 0 else '-'}"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKind:
+    """What a source says of itself.
+
+    Attributes:
+        role: `studied`, or a control: `ceiling` (meant to be rated highest), `floor` (lowest) or
+            `control` (in between, at chance).
+        names: One unit and several in a sentence, such as `("a feature", "features")`.
+        colour: In every picture, as `#rrggbb`; empty for one that the picture chooses.
+    """
+
+    role: Role
+    names: tuple[str, str]
+    colour: str = ""
+
+    @property
+    def is_control(self) -> bool:
+        return self.role != "studied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +118,14 @@ class Context:
     def activation(self) -> float:
         """The unit's activation on the focus token."""
         return self.activations[self.focus]
+
+
+@dataclass(frozen=True, slots=True)
+class HarvestedUnit:
+    """A unit with the contexts that were kept of it; none unless it is eligible."""
+
+    summary: UnitSummary
+    contexts: list[Context] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +227,21 @@ class Rating:
     def __post_init__(self) -> None:
         if (self.score is None) == (self.status == "ok"):
             raise ValueError(f"status {self.status} does not go with score {self.score}")
+
+
+def is_person(rater: str) -> bool:
+    """Whether a rater's name is a person's: `human` or `human:NAME`."""
+    return rater == "human" or rater.startswith("human:")
+
+
+def check_person(name: str) -> str:
+    """Return `name`; raises BadInput unless it is `human` or `human:NAME`."""
+    if not PERSON.fullmatch(name):
+        raise BadInput(
+            f"rater '{name}': people are called human or human:NAME, NAME being up to 40 letters, "
+            "digits, '.', '_' and '-'"
+        )
+    return name
 
 
 def storable(text: str) -> str:

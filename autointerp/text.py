@@ -1,8 +1,98 @@
-"""How a count is told."""
+"""Counts in words, and text in which every unseen character is written out."""
 
 from __future__ import annotations
+
+import functools
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# Controls, formats, surrogates, private use, unassigned, line and paragraph separators.
+SHAPELESS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+COMBINING = frozenset({"Mn", "Me", "Mc"})
 
 
 def count(n: int, one: str, several: str | None = None) -> str:
     """Return `1 unit`, `2 units`, `1,000 units`."""
     return f"{n:,} {one if n == 1 else several or one + 's'}"
+
+
+def statuses_text(statuses: Mapping[str, int]) -> str:
+    """Return `1 failed, 20 ok`, by status; empty for no statuses."""
+    return ", ".join(f"{n} {status}" for status, n in sorted(statuses.items()))
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What text is shown on, and so how unseen characters are written there.
+
+    Attributes:
+        newline: Stands for a line feed.
+        code_point: Format of a character that is written by number.
+        kept: Shapeless characters that are left as they are.
+        spaces: Spaces that are left as they are; None for all.
+        most_marks: Combining marks left on one letter, the first of a text on a circle; None for
+            all, as they are.
+    """
+
+    newline: str
+    code_point: str
+    kept: str = ""
+    spaces: str | None = None
+    most_marks: int | None = None
+
+
+# More marks than two would run into other lines.
+ON_TERMINAL = Surface("↵", r"\u{{{:x}}}", spaces=" \u3000", most_marks=2)
+ON_PAGE = Surface("⏎", "⟨U+{:04X}⟩", kept="\u200c\u200d")  # joiners belong to scripts and to emoji
+
+
+@functools.lru_cache(maxsize=200_000)
+def visible(text: str, surface: Surface = ON_TERMINAL, reserved: str = "") -> str:
+    """Return `text` on one line, with nothing in it that a terminal or a page obeys or hides.
+
+    A text can move the cursor, change the colours, reverse the direction of what follows or hide
+    itself, so this is the only way for text of a corpus or a model to get to a reader. Line ends
+    become ↵ or ⏎, tabs ⇥, other controls their pictures (␛), whatever else has no shape of its own
+    `\\u{202e}` or `⟨U+202E⟩`. Characters in `reserved` are written so too: the caller uses them as
+    its own marks, and text must not forge them.
+    """
+    if text.isascii() and text.isprintable() and not any(mark in text for mark in reserved):
+        return text
+    parts = []
+    marks = 0
+    for place, character in enumerate(text):
+        is_mark = surface.most_marks is not None and unicodedata.category(character) in COMBINING
+        marks = marks + 1 if is_mark else 0
+        if not is_mark:
+            parts.append(_shape(character, surface, reserved))
+        elif surface.most_marks is not None and marks > surface.most_marks:
+            parts.append(surface.code_point.format(ord(character)))
+        else:  # what a first mark would sit on is in another token
+            parts.append("◌" + character if place == 0 else character)
+    return "".join(parts)
+
+
+def visible_lines(text: str) -> list[str]:
+    """Return the lines of a longer text, such as a rubric, each made visible for a terminal."""
+    return [visible(line) for line in text.replace("\r\n", "\n").split("\n")]
+
+
+@functools.lru_cache(maxsize=10_000)
+def _shape(character: str, surface: Surface, reserved: str) -> str:
+    if character == "\n":
+        return surface.newline
+    if character == "\t":
+        return "⇥"
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if character in surface.kept:
+        return character
+    category = unicodedata.category(character)
+    is_odd_space = (
+        category == "Zs" and surface.spaces is not None and character not in surface.spaces
+    )
+    if category in SHAPELESS or is_odd_space or character in reserved:
+        return surface.code_point.format(code)
+    return character

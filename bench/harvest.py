@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from autointerp.extensions import addition
+from autointerp import extensions
 from autointerp.settings import RunSettings
 from autointerp.subjects import Subject, load_subject
 from autointerp.units import sources
-from autointerp.units.passes import Wanted, calibrate, harvest, quiet_torch, window_length
+from autointerp.units.passes import Wanted, harvest
+from autointerp.units.stream import calibrate, quiet_torch, window_length
 from bench import resident_mb
 
 TOKENS = 1_000_000
@@ -33,7 +34,9 @@ def opened(subject: Subject, units: int, settings: RunSettings) -> list[Wanted]:
     calibration = calibrate(subject, settings.harvest, settings.seed)
     wanted = []
     for name in ("features", "neurons"):
-        source = addition(sources, "source", name).create(subject, calibration, settings.seed)
+        source = extensions.load(sources, "source", name).create(
+            subject, calibration, settings.seed
+        )
         numbers = np.random.default_rng(0).permutation(source.size)[:units]
         wanted.append(Wanted(name, source, numbers, np.arange(len(numbers))))
     return wanted

@@ -28,18 +28,10 @@ from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.corpora import Document
 from autointerp.subjects.language_model import HookedLanguageModel
 from autointerp.units.in_memory import _Numbers
-from autointerp.units.passes import (
-    Wanted,
-    at_site,
-    calibrate,
-    harvested_units,
-    parts_of,
-    quiet_torch,
-    readings,
-    take_in,
-)
+from autointerp.units.passes import Wanted, harvested_units, parts_of, take_in
 from autointerp.units.sources.features import Features
 from autointerp.units.sources.neurons import Neurons
+from autointerp.units.stream import at_site, calibrate, quiet_torch, readings
 from bench import resident_mb
 
 LATENTS, UNITS, CONTEXT, ROWS = 16_384, 200, 128, 32

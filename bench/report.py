@@ -11,10 +11,10 @@ from typing import Any
 from autointerp.questions.rubric import load_rubric
 from autointerp.settings import RunSettings
 from autointerp.store.run import Run, open_run
+from autointerp.units.sources import kind_of
 
 # Units of each source per unit of size; features and neurons 40 % each, controls the rest.
 SHARES = {"features": 40, "neurons": 40, "planted": 7, "random": 7, "shuffled": 6}
-CONTROLS = ("planted", "random", "shuffled")
 CONTEXTS = 40  # half of them the strongest, half two of each interval
 
 
@@ -83,9 +83,7 @@ def _units(run: Run, units: int) -> None:
     first = 0
     for source, share in SHARES.items():
         n = units * share // 100
-        run.connection.execute(
-            "INSERT INTO source VALUES (?, ?, ?)", [source, 2 * n, source in CONTROLS]
-        )
+        run.replace_source(source, 2 * n, kind_of(source))
         run.connection.execute(
             "INSERT INTO unit SELECT ? + range, ?, range, 1, range, 'eligible',"
             " 0.3 * pow(hash(range, 1) / pow(2, 64), 3) + 1e-4, 1000000,"

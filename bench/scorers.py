@@ -8,11 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from autointerp.findings.descriptions import scorer_results_of
-from autointerp.pipeline.describe import Choice, score
-from autointerp.pipeline.rate import Wish
+from autointerp.pipeline.describe import score
+from autointerp.pipeline.job import Job
 from autointerp.questions.score import Design
 from autointerp.settings import RunSettings
 from autointerp.store.run import open_run
@@ -33,9 +31,16 @@ def figures() -> Iterator[dict[str, Any]]:
         subject = load_subject(settings.subject)
         with open_run("planted", settings, subject, runs) as run:
             draw_units(run, subject, {"planted": UNITS})
-        wish = Wish(sources=(), rater="scripted:truth", run="planted", runs=runs)
-        design = Design(count=20, permuted=UNITS)
-        score(wish, SCORERS, Choice(n=UNITS), design, Console(quiet=True))
+        score(
+            Job(
+                n=UNITS,
+                rater="scripted:truth",
+                run="planted",
+                runs=runs,
+                scorers=SCORERS,
+                design=Design(count=20, permuted=UNITS),
+            )
+        )
         with open_run("planted", folder=runs, read_only=True) as run:
             results = scorer_results_of(run)
     for result in results:

@@ -159,12 +159,10 @@ def tiny_run_name() -> str:
 @pytest.fixture(scope="session")
 def tiny_run(tiny_settings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs that holds one, rated; open it with `open_run(..., read_only=True)`."""
-    from rich.console import Console
-
-    from autointerp.pipeline.rate import Wish, rate
+    from autointerp import Job, rate
 
     folder = tmp_path_factory.mktemp("tiny_run") / "runs"
-    wish = Wish(
+    job = Job(
         sources=("features", "neurons"),
         n=8,
         rater="scripted:4",
@@ -173,7 +171,7 @@ def tiny_run(tiny_settings: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         controls=4,
         runs=folder,
     )
-    rate(wish, Console(quiet=True))
+    rate(job)
     return folder
 
 

@@ -5,18 +5,16 @@ from types import ModuleType
 
 import pytest
 
-from autointerp import extensions as additions
-from autointerp import raters
+from autointerp import extensions, raters
 from autointerp.apps import cli as commands
 from autointerp.errors import UnknownName
-from autointerp.extensions import addition, described, names_in
 from autointerp.units import sources
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """A package of additions: two files, a folder, and a module that is private."""
-    package = tmp_path / "some_additions"
+    """A package of extensions: two files, a folder, and a module that is private."""
+    package = tmp_path / "some_extensions"
     (package / "in_a_folder").mkdir(parents=True)
     (package / "__init__.py").write_text("")
     (package / "plain.py").write_text('"""A plain one.\n\nMore."""\nVALUE = 1\n')
@@ -24,41 +22,40 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
     (package / "in_a_folder" / "__init__.py").write_text('"""One in a folder."""\n')
     (package / "_shared.py").write_text("VALUE = 3\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    import some_additions  # type: ignore[import-not-found]
+    import some_extensions  # type: ignore[import-not-found]
 
-    yield some_additions
-    for name in [name for name in sys.modules if name.startswith("some_additions")]:
+    yield some_extensions
+    for name in [name for name in sys.modules if name.startswith("some_extensions")]:
         del sys.modules[name]
 
 
-def test_files_and_folders_are_additions_under_their_names_with_hyphens(folder: ModuleType):
-    assert names_in(folder) == ["in-a-folder", "plain", "two-words"]
+def test_files_and_folders_are_extensions_under_their_names_with_hyphens(folder: ModuleType):
+    assert extensions.names(folder) == ["in-a-folder", "plain", "two-words"]
 
 
-def test_an_addition_is_imported_by_its_name_on_the_command_line(folder: ModuleType):
-    assert addition(folder, "thing", "two-words").VALUE == 2
+def test_an_extension_is_imported_by_its_name_on_the_command_line(folder: ModuleType):
+    assert extensions.load(folder, "thing", "two-words").VALUE == 2
 
 
 @pytest.mark.parametrize("name", ["two_words", "_shared", "", "plain.py", "../plain"])
-def test_a_name_that_is_no_addition_is_refused(folder: ModuleType, name: str):
+def test_a_name_that_is_no_extension_is_refused(folder: ModuleType, name: str):
     with pytest.raises(UnknownName, match="known: in-a-folder, plain, two-words"):
-        addition(folder, "thing", name)
+        extensions.load(folder, "thing", name)
 
 
 def test_a_name_that_python_keeps_for_itself_is_the_file_with_an_underscore_behind(
     folder: ModuleType, tmp_path: Path
 ):
-    (tmp_path / "some_additions" / "import_.py").write_text('"""Brings in."""\nVALUE = 4\n')
-    assert "import" in names_in(folder)
-    assert addition(folder, "thing", "import").VALUE == 4
+    (tmp_path / "some_extensions" / "import_.py").write_text('"""Brings in."""\nVALUE = 4\n')
+    assert "import" in extensions.names(folder)
+    assert extensions.load(folder, "thing", "import").VALUE == 4
 
 
 def test_descriptions_are_first_docstring_lines_read_without_an_import(
-    folder: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: ModuleType, tmp_path: Path
 ):
-    (tmp_path / "some_additions" / "plain.py").write_text('"""A plain one.\n\nMore."""\nraise 1\n')
-    monkeypatch.setattr(additions, "__file__", str(tmp_path / "additions.py"))
-    assert described("some_additions") == [
+    (tmp_path / "some_extensions" / "plain.py").write_text('"""A plain one.\n\nMore."""\nraise 1\n')
+    assert extensions.described(folder) == [
         ("in-a-folder", "One in a folder."),
         ("plain", "A plain one."),
         ("two-words", ""),
@@ -66,7 +63,12 @@ def test_descriptions_are_first_docstring_lines_read_without_an_import(
 
 
 @pytest.mark.parametrize("package", [raters, sources, commands], ids=lambda p: p.__name__)
-def test_every_addition_that_ships_says_in_one_line_what_it_is(package: ModuleType):
-    for name, line in described(package.__name__.rpartition(".")[2]):
+def test_every_extension_that_ships_says_in_one_line_what_it_is(package: ModuleType):
+    for name, line in extensions.described(package):
         assert line.endswith((".", "?")), f"{package.__name__}.{name}: {line!r}"
         assert len(line) <= 100, f"{package.__name__}.{name}: {len(line)} characters"
+
+
+def test_constants_of_an_extension_are_read_without_an_import(folder: ModuleType, tmp_path: Path):
+    (tmp_path / "some_extensions" / "plain.py").write_text("A = 1\nB = ('x', 2)\nraise A\n")
+    assert extensions.constants(folder, "plain", ("A", "B", "C")) == {"A": 1, "B": ("x", 2)}

@@ -18,7 +18,6 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # when it is run as a script
 
-from support.fabricate import Harvested
 
 from autointerp.questions.explain import Explanation, explain_probes
 from autointerp.questions.forms import EXPLAIN, EXPLAIN_LOGITS
@@ -42,9 +41,10 @@ from autointerp.raters import likelihood as likelihood_rater
 from autointerp.raters import local as local_rater
 from autointerp.raters import openai as openai_rater
 from autointerp.raters import scripted as scripted_rater
-from autointerp.records import Context, LogitEffects, Unit, UnitSummary
+from autointerp.records import Context, HarvestedUnit, LogitEffects, Unit, UnitSummary
 from autointerp.settings import RunSettings
 from autointerp.store.run import Run, open_run
+from autointerp.units.sources import kind_of
 
 GOLDEN = Path(__file__).parent / "golden" / "bytes.json"
 WORDS = [" the", " of", " river", " stone", ",", ".", " saw", " old", " 12", " ran", "ing", "\n"]
@@ -95,9 +95,9 @@ def made_up_run(folder: Path) -> Run:
             summary = UnitSummary(
                 Unit(source, order), 0.01, 1_000_000, 8.0, order, "eligible", (100.0,) * 10
             )
-            harvested.append(Harvested(summary, contexts))
-    sizes = {source: (100, source == "planted") for source in UNITS}
-    run.add_harvest(sizes, harvested)  # type: ignore[arg-type]
+            harvested.append(HarvestedUnit(summary, contexts))
+    sizes = {source: (100, kind_of(source)) for source in UNITS}
+    run.add_harvest(sizes, harvested)
     return run
 
 

@@ -20,7 +20,10 @@ from autointerp.questions.rubric import Rubric, Shows
 from autointerp.records import Rating, Unit, UnitSummary
 from autointerp.reports.write import Report
 from autointerp.settings import RunSettings, SubjectSettings
-from autointerp.store.run import IMPORTED, KeyedItem, Run, open_run, unit_row
+from autointerp.store.ratings import KeyedItem
+from autointerp.store.run import IMPORTED, Run, open_run
+from autointerp.store.units import unit_row
+from autointerp.units.sources import kind_of
 
 OUT = Path("reports/founding")
 LABELS = ("seemingly random", "", "", "", "clearly interpretable and monosemantic")
@@ -110,7 +113,7 @@ def _harvest(run: Run, table: Founding) -> None:
     """Store units of which nothing is known but that they are there."""
     for name, counts in table.counts.items():
         first = run.next_id("unit", "unit_id")
-        run.replace_source(name, sum(counts), is_control=False)
+        run.replace_source(name, sum(counts), kind_of(name))
         summaries = [
             UnitSummary(Unit(name, place), 0.0, 0, 0.0, place, "eligible", ())
             for place in range(sum(counts))

@@ -19,17 +19,16 @@ from types import ModuleType
 
 import numpy as np
 
-from autointerp import exchange
+from autointerp import exchange, extensions
 from autointerp.errors import BadInput, ExchangeError, RunMismatch
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
-from autointerp.extensions import addition, names_in
-from autointerp.records import Context, Draw, Outcome, Split, Unit, UnitSummary
+from autointerp.records import SPLITS, Context, Draw, Outcome, Split, Unit, UnitSummary
 from autointerp.settings import HarvestSettings, RunSettings, SampleSettings, SubjectSettings
-from autointerp.store.run import IMPORTED, RUNS, Run, context_row, now, open_run, unit_row
-from autointerp.units import sources as sources_folder
-from autointerp.units.passes import SPLITS
-from autointerp.units.reservoirs import interval_of
-from autointerp.units.sample import random_order
+from autointerp.store.run import IMPORTED, RUNS, Run, open_run
+from autointerp.store.tables import now
+from autointerp.store.units import context_row, unit_row
+from autointerp.units.draws import interval_of, random_order
+from autointerp.units.sources import kind_of
 
 INTERVALS, TOP = HarvestSettings().intervals, HarvestSettings().top
 BORROWED_NOTE = "silent contexts are other units', assumed silent"
@@ -52,11 +51,11 @@ class ImportCounts:
 
 def forms() -> list[str]:
     """Return the names of the forms in which units come in."""
-    return [name for name in names_in(exchange) if hasattr(_form(name), "recognises")]
+    return [name for name in extensions.names(exchange) if hasattr(_form(name), "recognises")]
 
 
 def _form(name: str) -> ModuleType:
-    return addition(exchange, "format", name)
+    return extensions.load(exchange, "format", name)
 
 
 def recognised(path: Path) -> str:
@@ -89,7 +88,7 @@ def import_units(
     if not path.exists():
         raise ExchangeError(f"no file or folder {path}")
     if form and form not in forms():
-        addition(exchange, "format", form)  # says what there is
+        extensions.load(exchange, "format", form)  # says what there is
         raise BadInput(f"--format {form} is one to export to; known: {', '.join(forms())}")
     form = form or recognised(path)
     folder = runs / run_name
@@ -331,7 +330,7 @@ class _Arrival:
                 rows.append(unit_row(one.unit_id, summary))
             for begin in range(0, len(rows), ROWS):
                 self.run.insert("unit", rows[begin : begin + ROWS])
-            self.run.replace_source(source, int(before[0]) + len(pending), _is_control(source))
+            self.run.replace_source(source, int(before[0]) + len(pending), kind_of(source))
 
     def _check_new(self, source: str, units: tuple[list[Unit], list[str]]) -> None:
         held = {
@@ -477,10 +476,3 @@ def _numbered(
         twice = next(unit for unit, times in Counter(units).items() if times > 1)
         raise ExchangeError(f"{path}: unit {twice} is there under two names")
     return units, [""] * len(units)
-
-
-def _is_control(source: str) -> bool:
-    """Whether a source bears the name of one of the controls."""
-    return source in names_in(sources_folder) and bool(
-        addition(sources_folder, "source", source).IS_CONTROL
-    )

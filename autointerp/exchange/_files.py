@@ -1,15 +1,13 @@
-"""Files that are written whole or not at all."""
+"""The rows of a query, written to a file."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 
 from autointerp.errors import BadInput, StorageError
+from autointerp.files import partial_file
 from autointerp.store.run import Run
 
 
@@ -18,6 +16,7 @@ def copy_to_file(run: Run, query: str, file: Path, options: str) -> int:
 
     Raises StorageError if the file cannot be written, BadInput if it is a folder or a device.
     """
+    check_is_file(file)
     with partial_file(file) as partial:
         try:
             rows = run.rows(f"COPY ({query}) TO {quoted(str(partial))} ({options})")
@@ -29,23 +28,10 @@ def copy_to_file(run: Run, query: str, file: Path, options: str) -> int:
     return int(rows[0][0])
 
 
-@contextlib.contextmanager
-def partial_file(file: Path) -> Iterator[Path]:
-    """Give a path beside `file` that takes its place if all goes well, and is removed if not."""
+def check_is_file(file: Path) -> None:
+    """Raise BadInput where something else than a file has the name."""
     if file.exists() and not file.is_file():
-        raise BadInput(f"-o {file} is no file; name one, or leave -o away for stdout")
-    file = file.resolve()  # a link stays one
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        os.replace(partial, file)
-    except OSError as error:
-        raise StorageError(
-            f"cannot write {file} ({error.strerror}); choose another place"
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+        raise BadInput(f"-o {file} is no file; name one, or leave -o out for stdout")
 
 
 def quoted(text: str) -> str:

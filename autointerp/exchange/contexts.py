@@ -57,7 +57,7 @@ ORDER BY place, context
 
 EXPORT = """
 SELECT
-    u.source || '/' || u.idx || CASE WHEN u.sign < 0 THEN '-' ELSE '' END AS unit,
+    unit_name(u.source, u.idx, u.sign) AS unit,
     u.source,
     c.context_id AS context,
     c.tokens,

@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from autointerp.errors import ExchangeError, SubjectError
 from autointerp.exchange import EACH_SIDE, ForeignContext, ForeignUnit, ImportOptions
-from autointerp.records import Draw
+from autointerp.records import SPLITS, Draw
 from autointerp.settings import HarvestSettings
-from autointerp.units.passes import SPLITS, split_of
-from autointerp.units.reservoirs import interval_of
+from autointerp.units.draws import interval_of, split_of
 
 NOTES = (
     "Silent contexts were computed from the cache, for it holds every firing over 1e-5; negative "

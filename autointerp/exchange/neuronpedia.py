@@ -16,8 +16,9 @@ from typing import Any, TextIO
 
 from autointerp.errors import BadInput, ExchangeError
 from autointerp.exchange import EACH_SIDE, ForeignContext, ForeignUnit, ImportOptions
-from autointerp.exchange._files import partial_file
+from autointerp.exchange._files import check_is_file
 from autointerp.exchange._windows import checked, strongest, window
+from autointerp.files import partial_file
 from autointerp.store.run import Run
 
 NOTES = (
@@ -215,11 +216,10 @@ def _write_batch(
     contexts = run.contexts(unit_ids)
     descriptions: dict[int, list[tuple[Any, ...]]] = {}
     for unit_id, item, repeat, rubric, rater, description in run.rows(
-        "SELECT k.unit_id, r.item_id, r.repeat, r.rubric, r.rater, r.description"
-        " FROM current_rating r JOIN key k USING (item_id)"
-        " WHERE r.description IS NOT NULL AND r.status = 'ok'"
-        " AND k.unit_id IN (SELECT unnest(?::INTEGER[]))"
-        " ORDER BY k.unit_id, r.rater, r.rubric, r.repeat",
+        "SELECT unit_id, item_id, repeat, rubric, rater, description FROM unit_rating"
+        " WHERE description IS NOT NULL AND status = 'ok'"
+        " AND unit_id IN (SELECT unnest(?::INTEGER[]))"
+        " ORDER BY unit_id, rater, rubric, repeat",
         [unit_ids],
     ):
         descriptions.setdefault(unit_id, []).append((item, repeat, rubric, rater, description))
@@ -267,6 +267,7 @@ def _write_batch(
 
 
 def _write_lines(rows: list[dict[str, Any]], file: Path) -> None:
+    check_is_file(file)
     with partial_file(file) as partial:
         partial.parent.mkdir(parents=True, exist_ok=True)
         # No name and no time in the header: the same run gives the same bytes.

@@ -20,11 +20,11 @@ FORMS: dict[TableFormat, str] = {
 QUERY = """
 SELECT
     {run} AS run,
-    u.source || '/' || u.idx || CASE WHEN u.sign < 0 THEN '-' ELSE '' END AS unit,
-    u.source,
-    u.idx AS index,
-    u.sign,
-    s.is_control,
+    r.unit,
+    r.source,
+    r.idx AS index,
+    r.sign,
+    r.is_control,
     r.item_id AS item,
     r.rubric,
     r.rubric_digest,
@@ -45,10 +45,8 @@ SELECT
     c.tokens_out,
     c.cost_usd,
     r.made_at
-FROM current_rating r
-JOIN key k USING (item_id)
+FROM unit_rating r
 JOIN unit u USING (unit_id)
-JOIN source s ON s.source = u.source
 LEFT JOIN (
     SELECT
         call_key,
@@ -59,12 +57,12 @@ LEFT JOIN (
         sum(cost_usd) AS cost_usd
     FROM call GROUP BY call_key
 ) c ON c.call_key = r.call_key
-ORDER BY u.source, u.idx, u.sign DESC, r.rubric, r.rubric_digest, r.rater, r.repeat
+ORDER BY r.source, r.idx, r.sign DESC, r.rubric, r.rubric_digest, r.rater, r.repeat
 """
 
 
 def write_ratings(run: Run, to: TableFormat, file: Path) -> int:
-    """Write the run's ratings to `file`, whole or not at all; return the number of rows.
+    """Write the run's ratings to `file`, completely or not at all; return the number of rows.
 
     `index` is a number in its source, `unit` is as in `features/123` (`neurons/5-` for the
     negative half of a signed neuron). `score` is empty unless `status` is ok; `cost_usd` where no

@@ -18,6 +18,7 @@ import pandas as pd
 from autointerp.errors import TooFewRatings
 from autointerp.findings.groups import Judgement, Scale, nearest_level
 from autointerp.questions.rubric import Rubric
+from autointerp.records import is_person
 from autointerp.stats.agreement import (
     Agreement,
     agreement,
@@ -211,9 +212,8 @@ def agreements(
 def attention(run: Run, rubric: Rubric) -> list[Attention]:
     """Return how each person rated the planted and shuffled items."""
     rows = run.rows(
-        "SELECT r.rater, u.source, r.score FROM current_rating r JOIN key k USING (item_id)"
-        " JOIN unit u USING (unit_id) WHERE r.rubric_digest = ? AND r.status = 'ok'"
-        " AND u.source IN ('planted', 'shuffled')",
+        "SELECT rater, source, score FROM unit_rating"
+        " WHERE rubric_digest = ? AND status = 'ok' AND source IN ('planted', 'shuffled')",
         [rubric.digest],
     )
     found = []
@@ -232,18 +232,11 @@ def attention(run: Run, rubric: Rubric) -> list[Attention]:
     return found
 
 
-def is_person(rater: str) -> bool:
-    """Return whether a rater's name is a person's."""
-    return rater.partition(":")[0] == "human"
-
-
 def _scores(run: Run, rubric: Rubric, controls: bool) -> Mapping[tuple[str, int], dict[int, float]]:
     """Return scores by (rater, repeat) and unit: raters with other evidence have other items."""
     rows = run.rows(
-        "SELECT r.rater, r.repeat, k.unit_id, r.score FROM current_rating r"
-        " JOIN key k USING (item_id) JOIN unit u USING (unit_id)"
-        " JOIN source s ON s.source = u.source"
-        " WHERE r.rubric_digest = ? AND r.status = 'ok' AND (? OR NOT s.is_control)",
+        "SELECT rater, repeat, unit_id, score FROM unit_rating"
+        " WHERE rubric_digest = ? AND status = 'ok' AND (? OR NOT is_control)",
         [rubric.digest, controls],
     )
     scores: dict[tuple[str, int], dict[int, float]] = {}

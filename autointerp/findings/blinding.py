@@ -78,10 +78,8 @@ def blinding_of(run: Run, rubric_digest: str, rater: str, level: float = 0.95) -
     Raises TooFewRatings if the rater was never asked.
     """
     rows = run.rows(
-        "SELECT u.source, s.is_control, g.guess, count(*) FROM current_guess g"
-        " JOIN item i USING (item_id) JOIN key k USING (item_id) JOIN unit u USING (unit_id)"
-        " JOIN source s ON s.source = u.source"
-        " WHERE i.rubric_digest = ? AND g.rater = ? GROUP BY ALL ORDER BY u.source",
+        "SELECT source, is_control, guess, count(*) FROM unit_guess"
+        " WHERE rubric_digest = ? AND rater = ? GROUP BY ALL ORDER BY source",
         [rubric_digest, rater],
     )
     if not rows:

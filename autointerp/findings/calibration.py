@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from autointerp.errors import TooFewRatings
-from autointerp.findings.agreement import is_person
 from autointerp.findings.groups import PRIMARY, Judgement, nearest_level
+from autointerp.records import is_person
 from autointerp.stats.ppi import (
     predict_difference,
     predict_difference_stratified,

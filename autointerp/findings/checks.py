@@ -24,7 +24,8 @@ from autointerp.questions.kit import KIT, VALUE, KitItem
 from autointerp.questions.planter import GRADES
 from autointerp.questions.rubric import Rubric
 from autointerp.stats import ranks
-from autointerp.store.run import RUNS, Run, now
+from autointerp.store.run import RUNS, Run
+from autointerp.store.tables import now
 
 
 @dataclass(frozen=True)

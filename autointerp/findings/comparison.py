@@ -187,8 +187,9 @@ def compare(run: Run, level: float = 0.95) -> Comparison:
         )
     judgements = list(_adjusted(judgements))
     plans = run.frame(
-        "SELECT k.unit_id, p.rubric_digest, p.plan, p.rater, p.score AS stratum,"
-        " p.stratum_size FROM human_plan p JOIN key k USING (item_id) ORDER BY plan, unit_id"
+        "SELECT i.unit_id, p.rubric_digest, p.plan, p.rater, p.score AS stratum,"
+        " p.stratum_size FROM human_plan p JOIN unit_item i USING (item_id)"
+        " ORDER BY plan, unit_id"
     )
     rubrics = people_rubrics(judgements)
     return Comparison(
@@ -227,18 +228,14 @@ def _open_key(run: Run) -> None:
     """
     run.connection.execute(
         "CREATE OR REPLACE TEMP VIEW shown AS"
-        " SELECT unit_id, unnest(contexts) AS context_id FROM key"
+        " SELECT unit_id, unnest(contexts) AS context_id FROM unit_item"
         " UNION SELECT unit_id, unnest(contexts) FROM explanation"
     )
-    run.connection.execute(
-        "CREATE OR REPLACE TEMP VIEW said AS"
-        " SELECT k.unit_id, r.* FROM current_rating r JOIN key k USING (item_id)"
-    )
+    run.connection.execute("CREATE OR REPLACE TEMP VIEW said AS SELECT * FROM unit_rating")
     run.connection.execute(
         "CREATE OR REPLACE TEMP TABLE rated AS"
-        " SELECT k.unit_id, r.rubric, r.rubric_digest, r.rater, r.repeat, r.status, r.score,"
-        " r.description"
-        " FROM current_rating r JOIN key k USING (item_id)"
+        " SELECT unit_id, rubric, rubric_digest, rater, repeat, status, score, description"
+        " FROM unit_rating"
     )
     run.connection.execute(
         "CREATE OR REPLACE TEMP TABLE unit_score AS"

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from autointerp.records import Context
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
-from autointerp.units.passes import site_batches
 from autointerp.units.reopen import numbers_again, sources_again, subject_again
 from autointerp.units.sources import Block, Source
+from autointerp.units.stream import site_batches
 
 Mask = NDArray[np.bool_]
 

@@ -1,24 +1,18 @@
-"""A run's side of people's ratings: sessions go out, answers come in.
+"""Sessions go out: what a person or a pack is asked of the units that a run holds.
 
-Nothing here is open while somebody rates. Answers come in from journals, as often as one likes:
-what is known already is passed over, what does not belong to the run is refused.
+Nothing here is open while somebody rates.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import datetime
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from autointerp.errors import BadInput, TooFewUnits
-from autointerp.people.journal import Entry, Reading, first_link, link, read_journal
 from autointerp.people.session import (
     Session,
     Sitting,
@@ -30,14 +24,16 @@ from autointerp.people.session import (
 )
 from autointerp.questions.items import item_id, load_items, make_items
 from autointerp.questions.rubric import Rubric
-from autointerp.records import Rating
-from autointerp.store.run import Run, StoredUnit, now
-from autointerp.units.sample import sampled
+from autointerp.records import SourceKind
+from autointerp.store.run import Run
+from autointerp.store.tables import now
+from autointerp.store.units import StoredUnit
+from autointerp.units.sources import kind_of, source_kinds
 
 GOLD_SHARE = 0.1  # of each control, of the units that are not controls: people's time is dear
 LEAST_GOLD = 2
-TRAINING_EACH = 2  # of each source below
-TRAINED_ON = ("planted", "shuffled")  # the ceiling and the floor: their answers are known
+TRAINING_EACH = 2  # of each source of a role below
+TRAINED_ON = ("ceiling", "floor")  # roles whose answers are known
 UNDONE = "taken back, and not answered again"
 
 
@@ -68,12 +64,8 @@ def most_gold(ordinary: int) -> int:
 
 def with_training(wanted: Mapping[str, int]) -> dict[str, int]:
     """Return the units to draw: those wanted, and some more controls to practise on."""
-    return {
-        name: n + TRAINING_EACH if name in TRAINED_ON and n else n for name, n in wanted.items()
-    }
-
-
-# ------------------------------------------------------------------------------ sessions out
+    trained = {name for name in wanted if kind_of(name).role in TRAINED_ON}
+    return {name: n + TRAINING_EACH if name in trained and n else n for name, n in wanted.items()}
 
 
 def plan_session(
@@ -88,21 +80,22 @@ def plan_session(
 
     Args:
         wanted: Units of each source. Of control sources fewer are taken, see `GOLD_SHARE`; two
-            more of the planted and shuffled ones, if the run holds them, are for practice.
+            more of the ceiling's and the floor's, if the run holds them, are for practice.
 
     Items that the rater has rated are left out, but come into the blinding check if they were
     never guessed. Raises TooFewUnits if nothing is left to rate.
     """
     answer_keys(rubric)  # a scale that people cannot answer is refused before anything is made
-    controls = {r[0] for r in run.rows("SELECT source FROM source WHERE is_control")}
+    kinds = source_kinds(run)
+    controls = {name for name, kind in kinds.items() if kind.is_control}
     rated = rated_by(run, rater, rubric) if rater else set()
     trained = trained_on(run, rater, rubric) if rater else set()
-    drawn, practice = _units(run, wanted, controls)
+    drawn, practice = _units(run, wanted, kinds)
     if sitting.planned:
         chosen = latest_plan(run, rubric)
         drawn = {
             name: [unit for unit in _all_units(run, name) if _id(run, unit, rubric) in chosen]
-            for name in _sources(run)
+            for name in kinds
             if name not in controls
         } | {name: units for name, units in drawn.items() if name in controls}
     ordinary = sum(len(units) for name, units in drawn.items() if name not in controls)
@@ -114,7 +107,7 @@ def plan_session(
         ids |= dict.fromkeys(mine[:most] if name in controls else mine, name)
     every_unit = [unit for units in (*drawn.values(), *practice.values()) for unit in units]
     make_items(run, every_unit, rubric, "shown")
-    training = [] if trained else _training(run, practice, rubric, seed)
+    training = [] if trained else _training(run, practice, rubric, kinds, seed)
     needed = sorted({*ids, *(one.item for one in training)})
     shown = {item.id: shown_item(item, rubric) for item in load_items(run, needed, rubric)}
     contexts, alike, short = matched(list(shown.values()))
@@ -154,15 +147,15 @@ def plan_session(
 
 
 def _units(
-    run: Run, wanted: Mapping[str, int], controls: Collection[str]
+    run: Run, wanted: Mapping[str, int], kinds: Mapping[str, SourceKind]
 ) -> tuple[dict[str, list[StoredUnit]], dict[str, list[StoredUnit]]]:
     """Return the units to rate and those to practise on, by source."""
-    drawn = {name: sampled(run, name, n) for name, n in wanted.items()}
+    drawn = {name: run.sampled(name, n) for name, n in wanted.items()}
     practice = {}
-    for name in TRAINED_ON:
-        if name not in drawn or name not in controls:
+    for name, kind in kinds.items():
+        if name not in drawn or kind.role not in TRAINED_ON:
             continue
-        beyond = sampled(run, name, len(drawn[name]) + TRAINING_EACH)[len(drawn[name]) :]
+        beyond = run.sampled(name, len(drawn[name]) + TRAINING_EACH)[len(drawn[name]) :]
         if len(beyond) < TRAINING_EACH < len(drawn[name]):  # a run that holds no more than that
             drawn[name], beyond = drawn[name][:-TRAINING_EACH], drawn[name][-TRAINING_EACH:]
         practice[name] = beyond
@@ -170,13 +163,17 @@ def _units(
 
 
 def _training(
-    run: Run, practice: Mapping[str, list[StoredUnit]], rubric: Rubric, seed: str
+    run: Run,
+    practice: Mapping[str, list[StoredUnit]],
+    rubric: Rubric,
+    kinds: Mapping[str, SourceKind],
+    seed: str,
 ) -> list[Training]:
     """Return the practice items, mixed, each with the rubric's answer and the reason for it."""
     training = []
     for name, units in practice.items():
         for unit in units:
-            if name == "planted":
+            if kinds[name].role == "ceiling":
                 score = rubric.scores[-1]
                 why = f"This unit was made to order: it {unit.summary.note}, and on nothing else."
             else:
@@ -193,10 +190,6 @@ def _training(
 
 def _id(run: Run, unit: StoredUnit, rubric: Rubric) -> str:
     return item_id(run.settings.seed, unit.unit_id, rubric.digest, "shown")
-
-
-def _sources(run: Run) -> list[str]:
-    return [row[0] for row in run.rows("SELECT source FROM source ORDER BY source")]
 
 
 def _all_units(run: Run, source: str) -> list[StoredUnit]:
@@ -227,7 +220,7 @@ def _rated_enough(run: Run, rater: str, overlap: int) -> set[str]:
     """Return the items that enough other people have rated, packs included."""
     rows = run.rows(
         "SELECT item_id FROM current_rating WHERE status = 'ok' AND repeat = 0 AND rater <> ?"
-        " AND (rater = 'human' OR starts_with(rater, 'human:'))"
+        " AND is_person(rater)"
         " GROUP BY item_id HAVING count(DISTINCT rater) >= ?",
         [rater, overlap],
     )
@@ -283,170 +276,6 @@ def register(
                 for name, item in (names or {}).items()
             ],
             ignore=True,
-        )
-
-
-# ------------------------------------------------------------------------------- answers in
-
-
-def journals_folder(run_folder: Path) -> Path:
-    """Return where the journals of a run's own raters lie."""
-    return run_folder / "journals"
-
-
-def ingest_journals(run: Run) -> int:
-    """Read the answers in all journals of the run; return how many entries were new."""
-    return sum(ingest(run, path) for path in sorted(journals_folder(run.path).glob("*.jsonl")))
-
-
-def ingest(run: Run, path: Path) -> int:
-    """Read the answers in a journal or pack; return how many entries were new.
-
-    All or nothing. Raises BadInput if the file is of another run, was edited, or tells another
-    story of answers that are known.
-    """
-    reading = read_journal(path)
-    session = reading.session
-    given_out = run.rows("SELECT is_pack FROM human_session WHERE session_id = ?", [session.digest])
-    if session.run != run_identity(run) or not given_out:
-        raise BadInput(
-            f"{path} was not made from run '{run.name}'; name the run that it was made from"
-        )
-    names = dict(
-        run.rows("SELECT name, item_id FROM pack_item WHERE session_id = ?", [session.digest])
-    ) or {item.id: item.id for item in session.items}
-    new: list[tuple[Entry, str]] = []
-    for rater in sorted(reading.entries):
-        new += _unknown(run, path, reading, rater)
-    if new:
-        _store(run, session, names, new)
-    return len(new)
-
-
-def _unknown(run: Run, path: Path, reading: Reading, rater: str) -> list[tuple[Entry, str]]:
-    """Return a rater's entries that the run lacks, each with its link."""
-    session = reading.session
-    known = [
-        row[0]
-        for row in run.rows(
-            "SELECT chain FROM human_answer WHERE session_id = ? AND rater = ? ORDER BY seq",
-            [session.digest, rater],
-        )
-    ]
-    chain = first_link(session, rater)
-    unknown = []
-    for entry in reading.entries[rater]:
-        chain = link(chain, entry)
-        if entry.seq >= len(known):
-            unknown.append((entry, chain))
-        elif known[entry.seq] != chain:
-            raise BadInput(
-                f"{path}: {rater} gave other answers in another copy, which run '{run.name}' has "
-                "already; rate one copy only, or under two names"
-            )
-    return unknown
-
-
-def _store(
-    run: Run, session: Session, names: Mapping[str, str], new: list[tuple[Entry, str]]
-) -> None:
-    rubric = session.rubric
-    descriptions = {
-        (row[0], row[1], row[2], row[3]): row[4]
-        for row in run.rows(
-            "SELECT rater, kind, item_id, repeat, text FROM human_answer"
-            " WHERE session_id = ? AND verb = 'describe' ORDER BY rater, seq",
-            [session.digest],
-        )
-    }
-    answers, ratings, guesses = [], [], []
-    for entry, chain in new:
-        item = names[entry.item]
-        row = dataclasses.asdict(entry)
-        row |= {"session_id": session.digest, "item_id": item, "chain": chain}
-        row["answered_at"] = row.pop("at")
-        del row["item"]
-        answers.append(row)
-        place = (entry.rater, str(entry.kind), item, entry.repeat)
-        if entry.verb == "describe":
-            descriptions[place] = entry.text
-        elif entry.kind == "rating":
-            rating = _rating(entry, item, rubric, descriptions.get(place))
-            ratings.append((rating, _stored_time(entry.at)))
-        elif entry.kind == "guess":
-            guess = entry.text if entry.verb == "guess" else None
-            guesses.append((item, entry.rater, guess, _stored_time(entry.at)))
-    with run.transaction():
-        run.insert("human_answer", answers)
-        run.insert("rating", _versioned_ratings(run, ratings))
-        run.insert("guess", _versioned_guesses(run, guesses))
-
-
-def _rating(entry: Entry, item: str, rubric: Rubric, description: str | None) -> Rating:
-    """Return the rating that an entry amounts to; one taken back is superseded by a skip."""
-    scored = entry.verb == "score"
-    return Rating(
-        item=item,
-        rubric=rubric.id,
-        rubric_digest=rubric.digest,
-        rater=entry.rater,
-        repeat=entry.repeat,
-        status="ok" if scored else "skipped",
-        score=entry.score,
-        description=description,
-        rationale=None if scored else UNDONE if entry.verb == "undo" else entry.text,
-    )
-
-
-def _stored_time(at: str) -> datetime.datetime:
-    return datetime.datetime.fromisoformat(at).astimezone(datetime.UTC).replace(tzinfo=None)
-
-
-def _versioned_ratings(
-    run: Run, ratings: list[tuple[Rating, datetime.datetime]]
-) -> list[dict[str, Any]]:
-    versions = {
-        (row[0], row[1], row[2]): row[3]
-        for row in run.rows("SELECT item_id, rater, repeat, max(version) FROM rating GROUP BY ALL")
-    }
-    rows = []
-    for rating, at in ratings:
-        row = dataclasses.asdict(rating)
-        place = (row.pop("item"), rating.rater, rating.repeat)
-        versions[place] = versions.get(place, -1) + 1
-        rows.append({"item_id": place[0], **row, "version": versions[place], "made_at": at})
-    return rows
-
-
-def _versioned_guesses(
-    run: Run, guesses: list[tuple[str, str, str | None, datetime.datetime]]
-) -> list[dict[str, Any]]:
-    versions = {
-        (row[0], row[1]): row[2]
-        for row in run.rows("SELECT item_id, rater, max(version) FROM guess GROUP BY ALL")
-    }
-    rows = []
-    for item, rater, guess, at in guesses:
-        versions[item, rater] = versions.get((item, rater), -1) + 1
-        rows.append(
-            {
-                "item_id": item,
-                "rater": rater,
-                "version": versions[item, rater],
-                "guess": guess,
-                "made_at": at,
-            }
-        )
-    return rows
-
-
-def add_guesses(run: Run, rater: str, guesses: Mapping[str, str]) -> None:
-    """Store what a rater took items for, item → guess; for raters that keep no journal."""
-    at = now()
-    with run.transaction():
-        run.insert(
-            "guess",
-            _versioned_guesses(run, [(item, rater, g, at) for item, g in guesses.items()]),
         )
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from autointerp.errors import BadInput, RunLocked, StorageError
+from autointerp.files import partial_file
 from autointerp.people.session import Session, StepKind, canonical, session_fields, session_from
 
 try:
@@ -151,7 +152,7 @@ def link(chain: str, entry: Entry) -> str:
 
 
 def write_session(path: Path, session: Session) -> None:
-    """Write a journal without entries; it is there whole or not at all.
+    """Write a journal without entries; a kill leaves all of it or none.
 
     Raises StorageError if it cannot be written.
     """
@@ -160,27 +161,9 @@ def write_session(path: Path, session: Session) -> None:
         "digest": session.digest,
         "session": session_fields(session),
     }
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write((canonical(head) + "\n").encode())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise StorageError(f"cannot write {path} ({error.strerror})") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new name in a folder survive a power cut, where the system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    with partial_file(path) as partial:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes((canonical(head) + "\n").encode())
 
 
 def read_journal(path: Path) -> Reading:

@@ -36,19 +36,15 @@ def make_pack(
     return planned
 
 
-def held_units(run: Run, n: int | None = None) -> dict[str, int]:
-    """Return how many units of each source the run holds, at most `n` where it is no control.
+def units_to_pack(run: Run, n: int | None = None) -> dict[str, int]:
+    """Return how many units of each source a pack can hold, at most `n` where it is no control.
 
-    Raises BadInput if it holds none.
+    Raises BadInput if the run holds none that are studied.
     """
-    rows = run.rows(
-        "SELECT source, count(*), bool_or(is_control) FROM unit JOIN source USING (source)"
-        " WHERE outcome = 'eligible' GROUP BY source ORDER BY source"
-    )
-    held = {
-        name: count if is_control or n is None else min(n, count)
-        for name, count, is_control in rows
-    }
-    if not any(not is_control for _, _, is_control in rows):
+    held = {name: units for name, units in run.held_units().items() if units[0]}
+    if all(is_control for _, is_control in held.values()):
         raise BadInput(f"run '{run.name}' holds no units; rate some first: `autointerp rate`")
-    return held
+    return {
+        name: count if is_control or n is None else min(n, count)
+        for name, (count, is_control) in held.items()
+    }

@@ -13,7 +13,8 @@ import numpy as np
 
 from autointerp.errors import BadInput, TooFewRatings
 from autointerp.questions.rubric import Rubric
-from autointerp.store.run import Run, now
+from autointerp.store.run import Run
+from autointerp.store.tables import now
 
 LEAST = 2  # of each stratum, where it has as many: with one there is no spread
 
@@ -65,7 +66,7 @@ def allocate(sizes: Mapping[Stratum, int], n: int) -> dict[Stratum, int]:
     return drawn
 
 
-def draw(scores: Mapping[str, Stratum], n: int, rng: np.random.Generator) -> list[Drawn]:
+def draw_for_people(scores: Mapping[str, Stratum], n: int, rng: np.random.Generator) -> list[Drawn]:
     """Return `n` items drawn at random within strata; `scores` gives each item's stratum."""
     strata: dict[Stratum, list[str]] = {}
     for item in sorted(scores):
@@ -92,25 +93,23 @@ def plan_humans(
         raise BadInput(f"--n {n}: ask for at least 1 item")
     rater = rater or _busiest(run, rubric)
     rows = run.rows(
-        "SELECT r.item_id, u.unit_id, u.source, r.score FROM current_rating r"
-        " JOIN key k USING (item_id) JOIN unit u USING (unit_id) JOIN source s"
-        " ON s.source = u.source WHERE r.rater = ? AND r.rubric_digest = ? AND r.status = 'ok'"
-        " AND r.repeat = 0 AND NOT s.is_control",
+        "SELECT unit_id, source, score FROM unit_rating WHERE rater = ? AND rubric_digest = ?"
+        " AND status = 'ok' AND repeat = 0 AND NOT is_control",
         [rater, rubric.digest],
     )
     if not rows:
         raise TooFewRatings(f"{rater} has rated nothing on {rubric.id}; let it rate first")
     # A rater that reads all contexts has items of its own: people get the unit's shown item.
-    shown = _shown_items(run, [row[1] for row in rows], rubric)
+    shown = _shown_items(run, [row[0] for row in rows], rubric)
     rated = _rated_by_people(run)
     strata = {
         shown[unit]: (source, int(score))
-        for _, unit, source, score in rows
+        for unit, source, score in rows
         if unit in shown and shown[unit] not in rated
     }
     if not strata:
         raise TooFewRatings(f"people have rated all that {rater} has on {rubric.id}")
-    drawn = draw(strata, n, rng)
+    drawn = draw_for_people(strata, n, rng)
     _store(run, rubric, rater, drawn)
     return rater, drawn
 
@@ -118,7 +117,7 @@ def plan_humans(
 def _busiest(run: Run, rubric: Rubric) -> str:
     rows = run.rows(
         "SELECT rater FROM current_rating WHERE rubric_digest = ? AND status = 'ok'"
-        " AND rater <> 'human' AND NOT starts_with(rater, 'human:')"
+        " AND NOT is_person(rater)"
         " GROUP BY rater ORDER BY count(*) DESC, rater LIMIT 1",
         [rubric.digest],
     )
@@ -141,8 +140,7 @@ def _shown_items(run: Run, units: Sequence[int], rubric: Rubric) -> dict[int, st
 
 def _rated_by_people(run: Run) -> set[str]:
     rows = run.rows(
-        "SELECT DISTINCT item_id FROM current_rating WHERE status = 'ok'"
-        " AND (rater = 'human' OR starts_with(rater, 'human:'))"
+        "SELECT DISTINCT item_id FROM current_rating WHERE status = 'ok' AND is_person(rater)"
     )
     return {row[0] for row in rows}
 

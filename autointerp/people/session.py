@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -25,7 +24,6 @@ StepKind = Literal["training", "rating", "guess"]
 
 LEAST_GAP = 20  # items between an item and its hidden repeat, where there are as many
 MOST_LEVELS = 99  # of a scale, for people: two digits name them
-PERSON = re.compile(r"human(:[A-Za-z0-9][A-Za-z0-9._-]{0,39})?")
 
 
 @dataclass(frozen=True)
@@ -34,13 +32,11 @@ class Sitting:
 
     Attributes:
         overlap: Each item is rated by so many people; None for everybody.
-        plain: Lines instead of a screen.
         repeat_share: Share of the items that come up once more, 0 to 1.
         planned: Rate what `plan-humans` drew last.
     """
 
     overlap: int | None = None
-    plain: bool = False
     repeat_share: float = 0.1
     planned: bool = False
 
@@ -113,16 +109,6 @@ def canonical(fields: Any) -> str:
 def digest_of(fields: Any) -> str:
     """Return the sha256 of JSON values."""
     return hashlib.sha256(canonical(fields).encode()).hexdigest()
-
-
-def check_person(name: str) -> str:
-    """Return `name`; raises BadInput unless it is `human` or `human:NAME`."""
-    if not PERSON.fullmatch(name):
-        raise BadInput(
-            f"rater '{name}': people are called human or human:NAME, NAME being up to 40 letters, "
-            "digits, '.', '_' and '-'"
-        )
-    return name
 
 
 # ------------------------------------------------------------------------------------ order

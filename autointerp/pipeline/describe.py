@@ -1,7 +1,7 @@
-"""Explain, rate descriptions, score descriptions: from a wish to what the run lacks of it.
+"""Explain units, rate descriptions, score descriptions: each makes what is missing before it.
 
-Each does what is missing before it, so a run without descriptions is explained first, by the same
-rater, and a run that is not there is harvested first.
+A run without descriptions is explained first, by the same rater; a run that does not exist is
+harvested first.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-
-from rich.console import Console
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from autointerp.engine.forecast import BYTES_PER_TOKEN, reply_tokens
 from autointerp.engine.work import RatingCounts, pending_work
 from autointerp.errors import BadInput
 from autointerp.labs.hard_negatives import hard_contexts
 from autointerp.labs.logit_effects import logit_effects
-from autointerp.pipeline.rate import Wish, ask, load_rater, require_means, run_of, wanted_units
+from autointerp.pipeline.events import Note, On, Step, ignore
+from autointerp.pipeline.harvest import draw
+from autointerp.pipeline.job import Job, Resolved, run_for
+from autointerp.pipeline.rate import ask_pending
 from autointerp.questions.explain import (
     Explanation,
     choose_explainer,
@@ -29,288 +31,399 @@ from autointerp.questions.explain import (
     explanations,
 )
 from autointerp.questions.forms import EXPLAIN, EXPLAIN_LOGITS
-from autointerp.questions.rubric import Rubric, load_rubric
-from autointerp.questions.score import Design, plan, store_plan
+from autointerp.questions.rubric import Rubric
+from autointerp.questions.score import plan, store_plan
 from autointerp.questions.scorers import scorer
 from autointerp.questions.specificity import description_probes
 from autointerp.questions.trials import Probe, add_probes, probe_item
 from autointerp.raters import Rater, ServedRater
 from autointerp.records import LogitEffects
-from autointerp.settings import load_settings
-from autointerp.store.run import Run, open_run, runs_in
-from autointerp.subjects import load_subject
-from autointerp.text import count
-from autointerp.units.sample import draw_units
+from autointerp.store.run import Run, open_run
+from autointerp.text import count, statuses_text
 
-CONTEXTS = 30  # that a description is rated on
+# --------------------------------------------------------------------------------- results
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Which units of the run, and whose descriptions.
+class ExplainResult:
+    """What a call to `explain` left.
 
     Attributes:
-        sources: Empty for all that the run holds.
-        n: Units of each source; None for all.
-        explainer: None for the only one there is, or for the rater itself where there is none.
-        with_controls: Whether the run's controls are among them though `sources` has others.
+        explainer: Who described: the rater, with `+logits` where it saw logit effects.
+        units: Units that were to be described.
+        described, unknown: Units with a description, and those called Unknown.
+        missing: Units without an answer, by status.
     """
 
-    sources: tuple[str, ...] = ()
-    n: int | None = None
-    explainer: str | None = None
-    with_controls: bool = False
+    run: str
+    explainer: str
+    units: int
+    described: int
+    unknown: int
+    missing: Mapping[str, int]
+    counts: RatingCounts
+
+    def __str__(self) -> str:
+        missing = "".join(f", {n} {status}" for status, n in sorted(self.missing.items()))
+        return (
+            f"run '{self.run}': {self.explainer} describes {self.described} of "
+            f"{count(self.units, 'unit')}; {self.unknown} Unknown{missing}"
+        )
+
+
+@dataclass(frozen=True)
+class DescriptionsResult:
+    """What a call to `rate` under a rubric about descriptions did.
+
+    Attributes:
+        descriptions: Descriptions that were rated, on `contexts` contexts in all.
+        without: Units that have no description.
+    """
+
+    run: str
+    rater: str
+    rubric: str
+    descriptions: int
+    contexts: int
+    without: int
+    counts: RatingCounts
+
+    def __str__(self) -> str:
+        counts = self.counts
+        return (
+            f"run '{self.run}': {count(self.descriptions, 'description')} on "
+            f"{count(self.contexts, 'context')}; {self.rater} on {self.rubric}: "
+            + (statuses_text(counts.statuses) or "nothing new")
+            + (f", {counts.before} rated before" if counts.before else "")
+            + (f"; {count(self.without, 'unit')} without a description" if self.without else "")
+        )
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """What one scorer was asked.
+
+    Attributes:
+        units: Units with questions.
+        without: Units without questions, by reason.
+    """
+
+    scorer: str
+    units: int
+    without: Mapping[str, int]
+    counts: RatingCounts
+
+    def __str__(self) -> str:
+        counts = self.counts
+        text = f"{self.scorer}: {count(self.units, 'unit')}, "
+        text += statuses_text(counts.statuses) or "nothing new"
+        text += f", {counts.before} answered before" if counts.before else ""
+        for reason, n in sorted(self.without.items()):
+            text += f"; {count(n, 'unit')} with {reason}"
+        return text + (f"; stopped: {counts.stopped}" if counts.stopped else "")
+
+
+@dataclass(frozen=True)
+class DescriptionsForecast:
+    """What `explain`, `score` or `rate` on descriptions would ask.
+
+    Attributes:
+        name: What is forecast: `explain`, a scorer or a rubric.
+        calls, units: Calls in all, about so many units; `asked_before` calls are answered already.
+        tokens_in, tokens_out: Of all calls; None for a rater that counts no tokens.
+        cost_usd: Of all calls; None where no price is known.
+    """
+
+    name: str
+    rater: str
+    calls: int
+    units: int
+    asked_before: int = 0
+    tokens_in: float | None = None
+    tokens_out: float | None = None
+    cost_usd: float | None = None
+    batch: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self._text()}"
+
+    def _text(self) -> str:
+        if not self.calls:
+            return "nothing to ask"
+        scale = 1000 / max(1, self.units)
+        text = f"{count(self.calls, 'call')} about {count(self.units, 'unit')}"
+        text += f" ({scale * self.calls:,.0f} per 1,000 units)"
+        before = self.asked_before
+        before_text = f"; {before:,} of them were asked before" if before else ""
+        if self.tokens_in is None or self.tokens_out is None:
+            return f"{text}; {self.rater} costs nothing{before_text}"
+        text += (
+            f"; per 1,000 units about {scale * self.tokens_in / 1e6:,.1f}M tokens in, "
+            f"{scale * self.tokens_out / 1e6:,.2f}M out"
+        )
+        if self.cost_usd is None:
+            return f"{text}; price unknown (--price-in, --price-out){before_text}"
+        these = "this" if self.units == 1 else f"these {self.units}"
+        text += f", ${scale * self.cost_usd:,.2f}{' by batch' if self.batch else ''}"
+        return f"{text} ({these}: ${self.cost_usd:,.2f}){before_text}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the forecast as JSON values."""
+        return asdict(self)
 
 
 # --------------------------------------------------------------------------------- explain
 
 
-def explain(
-    wish: Wish,
-    choice: Choice,
-    console: Console,
-    dry_run: bool = False,
-    with_effects: bool = False,
-) -> RatingCounts:
+def explain(job: Job, on: On = ignore) -> ExplainResult:
     """Have the rater describe the units of the run that it has not described yet.
 
-    `with_effects`: it is shown logit effects, for which the run's subject is loaded. Raises
-    BadInput if the rater is no language model: rules of words make nothing of them.
+    With `job.logit_effects` it is shown logit effects, for which the run's subject is loaded.
+    Raises BadInput for those where the rater is no language model: rules make nothing of them.
     """
-    rater = load_rater(wish.rater, wish.options)
-    if with_effects and not rater.is_llm:
+    resolved = Resolved(job)
+    name = _explainer_of(resolved)
+    with open_run(job.run, folder=job.runs) as run:
+        units = eligible_units(run, resolved.job.sources, job.n)
+        effects = _effects(run, units, on) if job.logit_effects else None
+        counts = _explain(run, units, resolved, on, effects)
+        answers = explanations(run, name, job.sources, job.n)
+    described = sum(answer.says_something for answer in answers)
+    missing = Counter[str](answer.status for answer in answers if answer.status != "ok")
+    if len(units) > len(answers):
+        missing["not answered yet"] = len(units) - len(answers)
+    unknown = sum(answer.status == "ok" for answer in answers) - described
+    return ExplainResult(job.run, name, len(units), described, unknown, missing, counts)
+
+
+def forecast_explain(job: Job, on: On = ignore) -> DescriptionsForecast:
+    """Return what `explain` would ask and what it would cost."""
+    resolved = Resolved(job)
+    _explainer_of(resolved)
+    with open_run(job.run, folder=job.runs) as run:
+        units = eligible_units(run, job.sources, job.n)
+        effects = _effects(run, units, on) if job.logit_effects else None
+        task = EXPLAIN if effects is None else EXPLAIN_LOGITS
+        probes = explain_probes(run, units, resolved.rater.evidence, effects)
+        return _forecast(run, "explain", resolved, task, probes, len(units))
+
+
+def _explainer_of(resolved: Resolved) -> str:
+    """Return what the rater is called as an explainer."""
+    rater = resolved.rater
+    if resolved.job.logit_effects and not rater.is_llm:
         raise BadInput(
             f"--logit-effects: {rater.name} reads contexts alone; name a language model, as in "
             "--rater anthropic:MODEL"
         )
-    name = explainer_name(rater.name, with_effects)
-    with open_run(wish.run, folder=wish.runs) as run:
-        units = eligible_units(run, choice.sources, choice.n)
-        effects = _effects(run, units, console) if with_effects else None
-        if dry_run:
-            task = EXPLAIN if effects is None else EXPLAIN_LOGITS
-            probes = explain_probes(run, units, rater.evidence, effects)
-            console.print(f"explain: {_cost(run, rater, task, probes, len(units), wish.batch)}")
-            return RatingCounts(0, Counter())
-        counts = _explain(run, units, rater, wish, console, effects)
-        known = explanations(run, name, choice.sources, choice.n)
-    told = sum(one.says_something for one in known)
-    unknown = sum(one.status == "ok" for one in known) - told
-    fates: Counter[str] = Counter(one.status for one in known if one.status != "ok")
-    if len(units) > len(known):
-        fates["not answered yet"] = len(units) - len(known)
-    console.print(
-        f"run '{wish.run}': {name} describes {told} of {count(len(units), 'unit')}; "
-        f"{unknown} Unknown" + "".join(f", {k} {status}" for status, k in sorted(fates.items()))
-    )
-    return counts
+    return explainer_name(rater.name, resolved.job.logit_effects)
 
 
-def _effects(run: Run, units: Mapping[int, str], console: Console) -> dict[int, LogitEffects]:
+def _effects(run: Run, units: Mapping[int, str], on: On) -> dict[int, LogitEffects]:
     """Return the logit effects of units, and say which sources have none."""
     effects, without = logit_effects(run, list(units))
-    console.print(f"logit effects of {len(effects)} of {count(len(units), 'unit')}")
+    on(Step(f"logit effects of {len(effects)} of {count(len(units), 'unit')}"))
     for source, reason in without.items():
-        console.print(f"note: none of {source}: {reason}", highlight=False, markup=False)
+        on(Note(f"none of {source}: {reason}"))
     return effects
 
 
 def _explain(
     run: Run,
     units: Sequence[int] | dict[int, str],
-    rater: Rater,
-    wish: Wish,
-    console: Console,
+    resolved: Resolved,
+    on: On,
     effects: Mapping[int, LogitEffects] | None = None,
 ) -> RatingCounts:
     task = EXPLAIN if effects is None else EXPLAIN_LOGITS
+    rater = resolved.rater
     ids = add_probes(run, explain_probes(run, units, rater.evidence, effects))
-    asked = replace(wish, rubric=task.id, repeats=1)
-    counts = ask(run, sorted(set(ids)), task, rater, asked, console)
+    counts = ask_pending(run, sorted(set(ids)), task, resolved, on, "explain", repeats=1)
     run.log("explained", rater=rater.name, task=task.id, statuses=dict(counts.statuses))
     return counts
 
 
-def _explained(
-    run: Run, rater: Rater, wish: Wish, choice: Choice, console: Console
-) -> list[Explanation]:
+def _explained(run: Run, resolved: Resolved, on: On) -> list[Explanation]:
     """Return the descriptions to be tried; the rater writes them where the run has none."""
-    name = choice.explainer
+    job, rater = resolved.job, resolved.rater
+    name = job.explainer
     if name is None and not explainers(run):
-        console.print(f"run '{run.name}' has no descriptions yet: {rater.name} explains first")
-        _explain(run, eligible_units(run, choice.sources, choice.n), rater, wish, console)
+        on(Step(f"run '{run.name}' has no descriptions yet: {rater.name} explains first"))
+        _explain(run, eligible_units(run, job.sources, job.n), resolved, on)
         name = rater.name
-        if wish.batch:
+        if job.batch:
             raise BadInput(
-                "the descriptions were handed to the batch API; collect them by "
+                "the descriptions were submitted to the batch API; collect them by "
                 f"`autointerp rate --resume --run {run.name}`, then give this command again"
             )
-    name = choose_explainer(run, name)
-    return explanations(run, name, choice.sources, choice.n)
+    return explanations(run, choose_explainer(run, name), job.sources, job.n)
 
 
 # ---------------------------------------------------------------------------------- rate
 
 
-def rate_descriptions(
-    wish: Wish,
-    choice: Choice,
-    console: Console,
-    contexts: int = CONTEXTS,
-    dry_run: bool = False,
-) -> RatingCounts:
-    """Rate descriptions under a rubric about them, each on `contexts` held-out contexts.
+def rate_descriptions(resolved: Resolved, on: On = ignore) -> DescriptionsResult:
+    """Rate descriptions under a rubric about them, each on `job.contexts` held-out contexts.
 
-    A run that is there is taken as it is; one that is not is harvested as the wish says, but not
-    for a dry run.
+    A run that exists is taken as it is; one that does not is harvested as the job says.
     """
-    rubric = load_rubric(wish.rubric)
-    rater = load_rater(wish.rater, wish.options)
-    with open_run(wish.run, folder=wish.runs) if dry_run else _run(wish, rater, console) as run:
-        choice = _with_controls(run, choice)
-        if dry_run:
-            name = choose_explainer(run, choice.explainer)
-            known = explanations(run, name, choice.sources, choice.n)
-            probes = description_probes(run, rubric, known, contexts)
-            units = len({probe.unit_id for probe in probes})
-            console.print(f"{rubric.id}: {_cost(run, rater, rubric, probes, units, wish.batch)}")
-            return RatingCounts(0, Counter())
-        known = _explained(run, rater, wish, choice, console)
-        ids = add_probes(run, description_probes(run, rubric, known, contexts))
-        counts = ask(run, sorted(set(ids)), rubric, rater, wish, console)
+    rubric, rater = resolved.question, resolved.rater
+    with _run(resolved, on) as run:
+        resolved = _with_controls(run, resolved)
+        described = _explained(run, resolved, on)
+        ids = add_probes(run, description_probes(run, rubric, described, resolved.job.contexts))
+        counts = ask_pending(run, sorted(set(ids)), rubric, resolved, on)
         run.log("rated", rater=rater.name, rubric=rubric.id, statuses=dict(counts.statuses))
-    told = ", ".join(f"{n} {status}" for status, n in sorted(counts.statuses.items()))
-    described = sum(one.says_something for one in known)
-    console.print(
-        f"run '{wish.run}': {count(described, 'description')} on "
-        f"{count(len(set(ids)), 'context')}; "
-        f"{rater.name} on {rubric.id}: {told or 'nothing new'}"
-        + (f", {counts.before} rated before" if counts.before else "")
-        + (
-            f"; {count(len(known) - described, 'unit')} without a description"
-            if described < len(known)
-            else ""
-        )
+    descriptions = sum(one.says_something for one in described)
+    return DescriptionsResult(
+        run=resolved.job.run,
+        rater=rater.name,
+        rubric=rubric.id,
+        descriptions=descriptions,
+        contexts=len(set(ids)),
+        without=len(described) - descriptions,
+        counts=counts,
     )
-    return counts
 
 
-def _with_controls(run: Run, choice: Choice) -> Choice:
-    """Return the choice with the run's controls named, if it wants them."""
-    if not (choice.sources and choice.with_controls):
-        return choice
-    held = run.rows(
+def forecast_descriptions(resolved: Resolved) -> DescriptionsForecast:
+    """Return what rating descriptions would ask and cost; the run and descriptions must exist."""
+    rubric = resolved.question
+    with open_run(resolved.job.run, folder=resolved.job.runs) as run:
+        resolved = _with_controls(run, resolved)
+        job = resolved.job
+        name = choose_explainer(run, job.explainer)
+        described = explanations(run, name, job.sources, job.n)
+        probes = description_probes(run, rubric, described, job.contexts)
+        units = len({probe.unit_id for probe in probes})
+        return _forecast(run, rubric.id, resolved, rubric, probes, units)
+
+
+def _with_controls(run: Run, resolved: Resolved) -> Resolved:
+    """Return the job with the run's controls among its sources, if it wants them."""
+    job = resolved.job
+    if not (job.sources and job.controls):
+        return resolved
+    controls = run.rows(
         "SELECT DISTINCT source FROM unit JOIN source USING (source)"
         " WHERE is_control AND outcome = 'eligible' ORDER BY source"
     )
-    return replace(choice, sources=tuple(dict.fromkeys([*choice.sources, *(s for (s,) in held)])))
+    return Resolved(replace(job, sources=(*job.sources, *(name for (name,) in controls))))
 
 
 @contextlib.contextmanager
-def _run(wish: Wish, rater: Rater, console: Console) -> Iterator[Run]:
-    """Open the run; harvested as wished for if it is not there."""
-    if wish.run in runs_in(wish.runs) or not (wanted := wanted_units(wish)):
-        with open_run(wish.run, folder=wish.runs) as run:
+def _run(resolved: Resolved, on: On) -> Iterator[Run]:
+    """Open the run; one that does not exist is harvested."""
+    job = resolved.job
+    if resolved.about is not None:
+        with open_run(job.run, folder=job.runs) as run:
             yield run
         return
-    require_means(wish, rater)
-    settings = load_settings(wish.subject, wish.seed)
-    subject = load_subject(settings.subject)
-    with run_of(wish, settings, subject, console) as run:
-        console.print(f"harvesting {', '.join(f'{n} {name}' for name, n in wanted.items())}")
-        draw_units(run, subject, wanted)
+    wanted = resolved.wanted
+    resolved.require_rater()
+    subject = resolved.subject()
+    with run_for(resolved, subject, on) as run:
+        on(Step(f"harvesting {', '.join(f'{n} {name}' for name, n in wanted.items())}"))
+        draw(run, subject, wanted, on)
         yield run
 
 
 # ---------------------------------------------------------------------------------- score
 
 
-def score(
-    wish: Wish,
-    names: Sequence[str],
-    choice: Choice,
-    design: Design,
-    console: Console,
-    dry_run: bool = False,
-) -> dict[str, RatingCounts]:
-    """Ask the scorers' questions about descriptions; return what became of them by scorer.
+def score(job: Job, on: On = ignore) -> dict[str, ScoreResult]:
+    """Ask the questions of `job.scorers` about descriptions; return what came back by scorer.
 
-    Raises UnknownName for a scorer that is not there.
+    Raises UnknownName for a scorer that does not exist.
     """
-    modules = {name: scorer(name) for name in dict.fromkeys(names)}
-    rater = load_rater(wish.rater, wish.options)
-    found: dict[str, RatingCounts] = {}
-    with open_run(wish.run, folder=wish.runs) as run:
-        units = eligible_units(run, choice.sources, choice.n)
-        if any(module.TASK.shows.description for module in modules.values()):
-            if dry_run:
-                name = choose_explainer(run, choice.explainer)
-                known = explanations(run, name, choice.sources, choice.n)
-            else:
-                known = _explained(run, rater, wish, choice, console)
-        else:
-            known = [Explanation(u, source, "", "ok", None, ()) for u, source in units.items()]
-        hard = hard_contexts(run, [one.unit_id for one in known]) if design.hard else None
+    resolved = Resolved(job)
+    modules = {name: scorer(name) for name in dict.fromkeys(job.scorers)}
+    results: dict[str, ScoreResult] = {}
+    with open_run(job.run, folder=job.runs) as run:
+        described = _to_score(run, resolved, modules, lambda: _explained(run, resolved, on))
+        hard = hard_contexts(run, [one.unit_id for one in described]) if job.design.hard else None
         for name, module in modules.items():
-            planned = plan(run, name, known, design, hard)
-            if dry_run:
-                told = _cost(run, rater, module.TASK, planned.probes, planned.units, wish.batch)
-                console.print(f"{name}: {told}")
-                continue
-            ids = store_plan(run, planned, design)
-            asked = replace(wish, rubric=module.TASK.id, repeats=1)
-            found[name] = ask(run, ids, module.TASK, rater, asked, console)
-            run.log("scored", scorer=name, rater=rater.name, statuses=dict(found[name].statuses))
-            console.print(_told(name, planned.units, planned.unprobed, found[name]))
-            if found[name].stopped:
+            planned = plan(run, name, described, job.design, hard)
+            ids = store_plan(run, planned, job.design)
+            counts = ask_pending(run, ids, module.TASK, resolved, on, name, repeats=1)
+            run.log(
+                "scored", scorer=name, rater=resolved.rater.name, statuses=dict(counts.statuses)
+            )
+            without = Counter(planned.unprobed.values())
+            results[name] = ScoreResult(name, planned.units, without, counts)
+            on(Step(str(results[name])))
+            if counts.stopped:
                 break
-    return found
+    return results
 
 
-def _told(name: str, units: int, unprobed: dict[int, str], counts: RatingCounts) -> str:
-    fates = ", ".join(f"{n} {status}" for status, n in sorted(counts.statuses.items()))
-    text = f"{name}: {count(units, 'unit')}, {fates or 'nothing new'}"
-    text += f", {counts.before} answered before" if counts.before else ""
-    for outcome, n in sorted(Counter(unprobed.values()).items()):
-        text += f"; {count(n, 'unit')} with {outcome}"
-    return text + (f"; stopped: {counts.stopped}" if counts.stopped else "")
+def forecast_score(job: Job) -> dict[str, DescriptionsForecast]:
+    """Return what each scorer would ask and what it would cost; descriptions must exist."""
+    resolved = Resolved(job)
+    modules = {name: scorer(name) for name in dict.fromkeys(job.scorers)}
+    with open_run(job.run, folder=job.runs) as run:
+
+        def described() -> list[Explanation]:
+            return explanations(run, choose_explainer(run, job.explainer), job.sources, job.n)
+
+        known = _to_score(run, resolved, modules, described)
+        hard = hard_contexts(run, [one.unit_id for one in known]) if job.design.hard else None
+        forecasts = {}
+        for name, module in modules.items():
+            planned = plan(run, name, known, job.design, hard)
+            forecasts[name] = _forecast(
+                run, name, resolved, module.TASK, planned.probes, planned.units
+            )
+        return forecasts
+
+
+def _to_score(
+    run: Run, resolved: Resolved, modules: Mapping[str, Any], described: Any
+) -> list[Explanation]:
+    """Return the units to score: with their descriptions, if a scorer shows any."""
+    job = resolved.job
+    units = eligible_units(run, job.sources, job.n)
+    if any(module.TASK.shows.description for module in modules.values()):
+        explained: list[Explanation] = described()
+        return explained
+    return [Explanation(unit, source, "", "ok", None, ()) for unit, source in units.items()]
 
 
 # ----------------------------------------------------------------------------------- cost
 
 
-def _cost(
-    run: Run, rater: Rater, task: Rubric, probes: Sequence[Probe], units: int, batch: bool
-) -> str:
-    """Return what the calls will take, what 1,000 such units would, and how many were made."""
-    if not probes:
-        return "nothing to ask"
+def _forecast(
+    run: Run,
+    name: str,
+    resolved: Resolved,
+    question: Rubric,
+    probes: Sequence[Probe],
+    units: int,
+) -> DescriptionsForecast:
+    """Return what the calls of `probes` will take, and how many were made before."""
+    rater: Rater = resolved.rater
+    batch = resolved.job.batch
     calls = len(probes)
-    text = f"{count(calls, 'call')} about {count(units, 'unit')}"
-    text += f" ({1000 * calls / max(1, units):,.0f} per 1,000 units)"
-    ids = [probe.item_id(run.settings.seed) for probe in probes]
-    left = len(pending_work(run, sorted(set(ids)), rater.name, 1))
-    made = f"; {calls - left:,} of them were asked before" if left < calls else ""
+    if not calls:
+        return DescriptionsForecast(name, rater.name, 0, units)
+    seed = run.settings.seed
+    ids = [probe.item_id(seed) for probe in probes]
+    before = calls - len(pending_work(run, sorted(set(ids)), rater.name, 1))
     if not isinstance(rater, ServedRater):
-        return f"{text}; {rater.name} costs nothing{made}"
+        return DescriptionsForecast(name, rater.name, calls, units, before)
     sample = probes[:: max(1, calls // 50)]
     contexts = run.contexts_numbered(sorted({q.context for p in sample for q in p.questions}))
-    seed = run.settings.seed
-    size = sum(
+    sizes = [
         rater.extent(
-            rater.request(probe_item(p.item_id(seed), p, contexts, task), task)
+            rater.request(probe_item(p.item_id(seed), p, contexts, question), question)
         ).prompt_bytes
         for p in sample
-    ) / len(sample)
-    tokens_in = calls * size / BYTES_PER_TOKEN
-    tokens_out = float(sum(reply_tokens(task, len(probe.questions)) for probe in probes))
-    scale = 1000 / max(1, units)
-    text += (
-        f"; per 1,000 units about {scale * tokens_in / 1e6:,.1f}M tokens in, "
-        f"{scale * tokens_out / 1e6:,.2f}M out"
+    ]
+    tokens_in = calls * sum(sizes) / len(sizes) / BYTES_PER_TOKEN
+    tokens_out = float(sum(reply_tokens(question, len(probe.questions)) for probe in probes))
+    cost = None
+    if rater.price is not None:
+        cost = rater.price.cost_usd(round(tokens_in), round(tokens_out), batch=batch)
+    return DescriptionsForecast(
+        name, rater.name, calls, units, before, tokens_in, tokens_out, cost, batch
     )
-    if rater.price is None:
-        return f"{text}; price unknown (--price-in, --price-out){made}"
-    cost = rater.price.cost_usd(round(tokens_in), round(tokens_out), batch=batch)
-    told = f"{text}, ${scale * cost:,.2f}{' by batch' if batch else ''}"
-    return f"{told} ({'this' if units == 1 else f'these {units}'}: ${cost:,.2f}){made}"

@@ -1,32 +1,45 @@
-"""The blinding check of a model: each item that it has rated is asked about once more.
+"""The blinding check of a model: it is asked what each item is that it has rated.
 
-Questions go through the engine like any others: what was asked is not paid twice, and the budget
-holds. Their items have names of their own, which stand in no key, so no reply is a rating of a
-unit.
+The questions go through the engine like all others, so nothing is paid twice and the budget holds.
+Their items have ids of their own, which are not in the key, so no reply counts as a rating.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 from autointerp.engine.work import RatingCounts, RatingPolicy, rate_items
 from autointerp.errors import BadInput
-from autointerp.people.assign import add_guesses
+from autointerp.people.ingest import add_guesses
 from autointerp.questions.guess import GUESSES, guess_rubric
 from autointerp.questions.items import load_items
-from autointerp.questions.rubric import Rubric, load_rubric
+from autointerp.questions.rubric import Rubric
 from autointerp.raters import Rater
 from autointerp.records import Item
-from autointerp.store.run import Run, open_run
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from autointerp.pipeline.rate import Wish
+from autointerp.store.run import Run
+from autointerp.text import statuses_text
 
 ASKED = "guess-"
+
+
+@dataclass(frozen=True)
+class GuessResult:
+    """What a model's blinding check brought: its guesses by status."""
+
+    run: str
+    rater: str
+    counts: RatingCounts
+
+    def __str__(self) -> str:
+        statuses = statuses_text(self.counts.statuses)
+        return f"run '{self.run}': blinding check of {self.rater}: {statuses or 'nothing new'}"
+
+
+def require_model(rater: Rater) -> None:
+    """Raise BadInput for a rater that is no language model: it would not read the question."""
+    if not rater.is_llm:
+        raise BadInput(f"--guess: {rater.name} is no language model and cannot be asked")
 
 
 def ask_guesses(
@@ -34,12 +47,11 @@ def ask_guesses(
 ) -> RatingCounts:
     """Ask what each item is that the rater has rated on the rubric, and store its guesses.
 
-    Raises BadInput for a rater that is no language model: it would not read the question.
+    Raises BadInput for a rater that is no language model.
     """
-    if not rater.is_llm:
-        raise BadInput(f"--guess: {rater.name} is no language model and cannot be asked")
+    require_model(rater)
     rated = run.rows(
-        "SELECT item_id FROM current_rating JOIN key USING (item_id)"
+        "SELECT item_id FROM unit_rating"
         " WHERE rater = ? AND rubric_digest = ? AND repeat = 0 AND status = 'ok' ORDER BY item_id",
         [rater.name, rubric.digest],
     )
@@ -61,14 +73,3 @@ def ask_guesses(
         run, rater.name, {name.removeprefix(ASKED): GUESSES[score - 1] for name, score in found}
     )
     return counts
-
-
-def guess_by_model(wish: Wish, console: Console) -> None:
-    """Ask the rater of a wish what it has rated, and say what became of it."""
-    from autointerp.pipeline.rate import load_rater
-
-    rater = load_rater(wish.rater, wish.options)
-    with open_run(wish.run, folder=wish.runs) as run:
-        counts = ask_guesses(run, load_rubric(wish.rubric), rater, wish.policy)
-    told = ", ".join(f"{n} {status}" for status, n in sorted(counts.statuses.items()))
-    console.print(f"run '{wish.run}': blinding check of {rater.name}: {told or 'nothing new'}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 import tomli_w
 
-from autointerp.errors import BadInput, NotSaid
+from autointerp.errors import BadInput, MissingSetting
+from autointerp.files import write_text
 from autointerp.settings import SubjectSettings, from_mapping
 from autointerp.subjects import load_subject
 from autointerp.subjects.assembled import begins_with_bos, check_fit, corpus_of, sae_of
@@ -24,12 +24,12 @@ Tell = Callable[[str], None]
 
 def initialise(
     given: SubjectSettings, output: Path, force: bool, ask: Ask | None, tell: Tell
-) -> None:
-    """Look at what is `given`, tell what it is, `ask` for what is missing, write the settings.
+) -> SubjectSettings:
+    """Inspect what is `given`, say what it is, `ask` for what is missing, write the settings.
 
-    What nobody said is empty. Nothing is written unless all fits together. Raises BadInput, naming
-    the option, for what is missing where nobody can be asked; SubjectError or CorpusError for what
-    does not fit.
+    Returns the settings as they were written. A setting that was not given is empty. Nothing is
+    written unless all parts fit together. Raises BadInput, naming the option, for what is missing
+    where nobody can be asked; SubjectError or CorpusError for parts that do not fit.
     """
     if output.exists() and not force:
         raise BadInput(f"{output} is there already; give --force to overwrite it, or another -o")
@@ -40,7 +40,7 @@ def initialise(
         subject = load_subject(given)
         tell(f"model: the one-layer transformer; site: {subject.site}, {subject.d_site:,} neurons")
         write_settings(given, output)
-        return
+        return given
     recorded = loaded.site if loaded else None
     if not given.site and not recorded and loaded and loaded.hook:
         tell(f"note: the SAE was trained at '{loaded.hook}', which is no site that is known")
@@ -64,6 +64,7 @@ def initialise(
     given = _filled(given, "corpus", None, ask, tell)
     _look_at_corpus(given, model, tell)
     write_settings(given, output)
+    return given
 
 
 def _sae(
@@ -72,7 +73,7 @@ def _sae(
     """Return the SAE, if there is one, and what had to be asked to load it."""
     try:
         loaded = sae_of(given)
-    except NotSaid as error:
+    except MissingSetting as error:
         option = f"--{error.setting.replace('_', '-')}"
         if ask is None or getattr(given, error.setting):
             raise BadInput(f"{option}: {error}") from None
@@ -146,9 +147,7 @@ def write_settings(given: SubjectSettings, output: Path) -> None:
         if name in told and Path(told[name]).exists():
             told[name] = _written(Path(told[name]), output.parent)
     output.parent.mkdir(parents=True, exist_ok=True)
-    new = output.with_name(f".{output.name}.new")
-    new.write_text(tomli_w.dumps({"subject": told}), encoding="utf-8")
-    os.replace(new, output)
+    write_text(output, tomli_w.dumps({"subject": told}))
 
 
 def _written(path: Path, folder: Path) -> str:

@@ -1,225 +1,208 @@
-"""`rate`, from a wish to ratings: each stage does what is missing, so twice is as good as once."""
+"""Rate: draw, blind and ask whatever the run lacks; running it twice asks nothing twice."""
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import shutil
-import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-from autointerp import raters as raters_folder
-from autointerp.apps.cli._progress import rating_bar
 from autointerp.engine.batches import BatchCounts, collect_batches, submit_batches
 from autointerp.engine.budget import require_price
-from autointerp.engine.forecast import LOOKED_AT, estimate_work
-from autointerp.engine.work import (
-    RatingCounts,
-    RatingPolicy,
-    pending_items,
-    pending_work,
-    rate_items,
-    rated_before,
-)
-from autointerp.errors import BadInput, RunMismatch, UnknownName
-from autointerp.extensions import addition, names_in
+from autointerp.engine.forecast import LOOKED_AT, WorkEstimate, estimate_work
+from autointerp.engine.work import RatingCounts, pending_work, rate_items, rated_before
+from autointerp.errors import BadInput, UnknownName
+from autointerp.pipeline.events import Asking, Forecast, HandedOver, Note, On, Step, ignore
+from autointerp.pipeline.guess import GuessResult, ask_guesses, require_model
+from autointerp.pipeline.harvest import draw
+from autointerp.pipeline.job import Job, Resolved, run_for, subject_name
 from autointerp.questions.items import load_items, make_items
-from autointerp.questions.rubric import Rubric, load_rubric
-from autointerp.raters import Rater, RaterOptions, ServedRater
-from autointerp.settings import RunSettings, from_mapping, load_settings
-from autointerp.store.run import IMPORTED, RUNS, Run, open_run, read_about, runs_in
-from autointerp.subjects import Subject, load_subject
-from autointerp.text import count
-from autointerp.units import sources as sources_folder
-from autointerp.units.sample import assist, draw_units, held_units, sampled
-from autointerp.units.shards import local_device, share_of_environment
+from autointerp.questions.rubric import Rubric
+from autointerp.raters import Rater, ServedRater, load_rater
+from autointerp.store.run import RUNS, Run, open_run
+from autointerp.text import count, statuses_text
 
-DEFAULT_N = 200
-BESIDE_LABEL = 48  # characters of the bar beside what is harvested
+if TYPE_CHECKING:
+    from autointerp.pipeline.describe import DescriptionsForecast, DescriptionsResult
+    from autointerp.pipeline.sit import SitForecast
+    from autointerp.pipeline.sit_pack import Ask, SitResult
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is to be rated.
+class RateResult:
+    """What a call to `rate` did.
 
     Attributes:
-        sources: Names of sources; `n` units of each.
-        controls: Units of each control source that is not in `sources`.
-        seed: None for the settings' own.
-        runs: Folder of the runs.
-        policy: How a model is asked: concurrency, budget, retries.
-        batch: Hand the calls to the provider's batch API.
+        rater: Name of the rater, as in the ratings.
+        rubric: Id of the rubric.
+        units: Units that were asked for, by source.
+        counts: Ratings by status, calls and cost of this call, and what was rated before.
+        failure: The most frequent error where ratings failed; empty if none did.
+        budget_usd: The budget that stopped the work; None if it did not.
+        guesses: What the blinding check brought; None where it was not asked for.
     """
 
-    sources: tuple[str, ...]
-    n: int = DEFAULT_N
-    rubric: str = "interpretability-1-5"
-    rater: str = "lexical"
-    run: str = "main"
-    subject: str = "embedded"
-    seed: int | None = None
-    controls: int = 50
-    repeats: int = 1
-    options: RaterOptions = field(default_factory=RaterOptions)
-    runs: Path = RUNS
-    policy: RatingPolicy = field(default_factory=RatingPolicy)
-    batch: bool = False
+    run: str
+    rater: str
+    rubric: str
+    units: Mapping[str, int]
+    counts: RatingCounts
+    failure: str = ""
+    budget_usd: float | None = None
+    guesses: GuessResult | None = None
+
+    def __str__(self) -> str:
+        units = ", ".join(f"{n} {name}" for name, n in self.units.items())
+        counts = self.counts
+        lines = [
+            f"run '{self.run}': {units}; {self.rater} on {self.rubric}: "
+            + (statuses_text(counts.statuses) or "nothing new")
+            + (f", {counts.before} rated before" if counts.before else "")
+            + (f", {counts.reused} replies found in the store" if counts.reused else "")
+            + (f", ${counts.spent_usd:.4f}" if counts.spent_usd else "")
+        ]
+        if self.failure:
+            lines.append(f"most failed with: {self.failure}")
+        if self.budget_usd is not None:
+            lines.append(
+                f"stopped: the next call could exceed the budget of ${self.budget_usd:.2f}; "
+                "give a larger --budget-usd to continue"
+            )
+        if self.guesses is not None:
+            lines.append(str(self.guesses))
+        return "\n".join(lines)
 
 
-def load_rater(name: str, options: RaterOptions) -> Rater:
-    """Return the rater written NAME or NAME:MODEL.
+@dataclass(frozen=True)
+class RateForecast:
+    """What `rate` would do.
 
-    Raises UnknownName, listing the raters there are.
+    Attributes:
+        missing: Units that would be harvested, by source.
+        items: Items that would be rated, repeats counted; `left` of them have no rating yet.
+        estimate: Calls, tokens and cost of those that are left.
     """
-    kind, _, model = name.partition(":")
-    rater: Rater = addition(raters_folder, "rater", kind).create(model or None, options)
-    return rater
 
+    run: str
+    subject: str
+    rater: str
+    rubric: str
+    missing: Mapping[str, int]
+    items: int
+    left: int
+    estimate: WorkEstimate
 
-def control_names() -> list[str]:
-    """Return the sources that are controls."""
-    return [
-        name
-        for name in names_in(sources_folder)
-        if addition(sources_folder, "source", name).IS_CONTROL
-    ]
-
-
-def asked_for(
-    run: str, sources: Sequence[str], n: int | None, runs: Path = RUNS
-) -> tuple[tuple[str, ...], int]:
-    """Return the sources and the units of each that a command means where it does not say.
-
-    All that an imported run holds; 200 features of another.
-    """
-    held = imported_units(run, runs)
-    if held is None:
-        return tuple(dict.fromkeys(sources)) or ("features",), DEFAULT_N if n is None else n
-    studied = [name for name, (_, is_control) in held.items() if not is_control]
-    most = max((count for count, _ in held.values()), default=1)
-    return tuple(dict.fromkeys(sources)) or tuple(studied), most if n is None else n
-
-
-def imported_units(run: str, runs: Path = RUNS) -> dict[str, tuple[int, bool]] | None:
-    """Return how many units of each source an imported run holds, and which are controls.
-
-    None where the run is not imported, or not there.
-    """
-    if not (runs / run / "run.toml").exists():
-        return None
-    if read_about(runs / run)["settings"]["subject"]["model"] != IMPORTED:
-        return None
-    with open_run(run, folder=runs, read_only=True) as opened:
-        return held_units(opened)
-
-
-def run_settings(wish: Wish) -> RunSettings:
-    """Return the settings of a wish: of its subject, or of the imported run that it names.
-
-    Raises BadInput if a subject is named beside an imported run, RunMismatch for another seed.
-    """
-    folder = wish.runs / wish.run
-    if imported_units(wish.run, wish.runs) is None:
-        return load_settings(wish.subject, wish.seed)
-    if wish.subject != Wish.subject:
-        raise BadInput(f"--subject {wish.subject}: run '{wish.run}' was imported, and has none")
-    settings = from_mapping(RunSettings, read_about(folder)["settings"], str(folder / "run.toml"))
-    if wish.seed not in (None, settings.seed):
-        raise RunMismatch(
-            f"--seed {wish.seed}: run '{wish.run}' was imported with seed {settings.seed}; "
-            "leave --seed away"
+    def __str__(self) -> str:
+        missing = ", ".join(f"{n} {name}" for name, n in self.missing.items()) or "nothing"
+        return (
+            f"would harvest {missing}; would ask {self.rater} about {self.left} of {self.items} "
+            f"items on {self.rubric}: {self.estimate}"
         )
-    return settings
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the forecast as JSON values."""
+        return {**asdict(self), "estimate": asdict(self.estimate)}
 
 
-def run_subject(settings: RunSettings) -> Subject | None:
-    """Return the subject that the settings name; None for an imported run."""
-    return None if settings.subject.model == IMPORTED else load_subject(settings.subject)
+@dataclass(frozen=True)
+class CollectResult:
+    """What the run's batches brought."""
+
+    run: str
+    counts: BatchCounts
+
+    def __str__(self) -> str:
+        batches = count(self.counts.batches, "batch", "batches")
+        text = statuses_text(self.counts.statuses) or "nothing new"
+        lines = [f"run '{self.run}': collected {batches}: {text}"]
+        return "\n".join([*lines, *(f"still open: {batch}" for batch in self.counts.open)])
 
 
-def wanted_units(wish: Wish) -> dict[str, int]:
-    """Return the number of units of each source, controls included.
+def rate(
+    job: Job, on: On = ignore, ask: Ask | None = None
+) -> RateResult | DescriptionsResult | SitResult:
+    """Rate what a job asks for; whatever is missing before it is made first.
 
-    Of an imported run as many as it holds, at most. Raises BadInput for an `n` under 1,
-    UnknownName for a source that is not there.
+    Units under a rubric about units, descriptions under one about descriptions.
+
+    Args:
+        on: Is called with each event, such as `Harvesting` and `Asking`.
+        ask: How a person is asked; needed where the rater is one. It is given the state machine of
+            the session and returns when the person stops.
+
+    Raises BadInput for what cannot be done as asked, RaterError if the rater cannot continue,
+    RunLocked if another process has the run open, StorageError if the disk is full.
     """
-    if wish.n < 1:
-        raise BadInput(f"--n {wish.n}: ask for at least 1 unit")
-    held = imported_units(wish.run, wish.runs)
-    if held is not None:
-        for name in wish.sources:
-            if name not in held:
-                raise UnknownName("source", name, held, f"run '{wish.run}' was imported")
-        controls = [name for name, (_, is_control) in held.items() if is_control]
-        wanted = dict.fromkeys(wish.sources, wish.n)
-        for name in controls if wish.controls else ():
-            wanted.setdefault(name, wish.controls)
-        return {name: min(n, held[name][0]) for name, n in wanted.items()}
-    for name in wish.sources:
-        addition(sources_folder, "source", name)
-    wanted = dict.fromkeys(wish.sources, wish.n)
-    if wish.controls:
-        for name in control_names():
-            wanted.setdefault(name, wish.controls)
-    return wanted
+    resolved = Resolved(job)
+    if job.by_person:
+        from autointerp.pipeline.sit import rate_by_person
+
+        if ask is None:
+            raise BadInput(
+                f"rater '{job.rater}' is a person: rate in a terminal with `autointerp rate "
+                f"--rater {job.rater}`, or pass `ask=`, which shows each question"
+            )
+        return rate_by_person(resolved, ask, on)
+    if resolved.question.shows.description:
+        from autointerp.pipeline.describe import rate_descriptions
+
+        _refuse_guesses(job)
+        return rate_descriptions(resolved, on)
+    return _rate_units(resolved, on)
 
 
-def require_means(wish: Wish, rater: Rater) -> None:
-    """Raise what would stop the rater, before a run is made and harvested for it."""
-    if wish.run in runs_in(wish.runs):
-        return  # perhaps nothing is left to ask
-    require_price(rater, wish.policy.budget_usd)
-    if isinstance(rater, ServedRater):
-        rater.require_key()
+def forecast(job: Job) -> RateForecast | DescriptionsForecast | SitForecast:
+    """Return what `rate` would do and what it would cost; nothing is made or asked."""
+    resolved = Resolved(job)
+    if job.by_person:
+        from autointerp.pipeline.sit import forecast_sitting
+
+        return forecast_sitting(resolved)
+    if resolved.question.shows.description:
+        from autointerp.pipeline.describe import forecast_descriptions
+
+        _refuse_guesses(job)
+        return forecast_descriptions(resolved)
+    return _forecast_units(resolved)
 
 
-def rate(wish: Wish, console: Console, dry_run: bool = False) -> RatingCounts:
-    """Draw, blind and rate what the wish asks for and the run lacks."""
-    wanted = wanted_units(wish)
-    rubric = load_rubric(wish.rubric)
-    if rubric.shows.description:
-        raise BadInput(
-            f"rubric '{rubric.id}' is about descriptions; call `describing.rate_descriptions`"
-        )
-    rater = load_rater(wish.rater, wish.options)
-    settings = run_settings(wish)
-    if dry_run:
-        return _dry_run(wish, wanted, rubric, rater, console)
-    require_means(wish, rater)
-    subject = run_subject(settings)
-    with run_of(wish, settings, subject, console) as run:
-        with _harvest_bar(console) as harvested:
-            drawn = draw_units(run, subject, wanted, harvested, _teller(console))
+def _refuse_guesses(job: Job) -> None:
+    if job.guess:
+        raise BadInput(f"--guess asks what units are; rubric '{job.rubric}' is about descriptions")
+
+
+# ---------------------------------------------------------------------------------- units
+
+
+def _rate_units(resolved: Resolved, on: On) -> RateResult:
+    job, rater, rubric = resolved.job, resolved.rater, resolved.question
+    wanted = resolved.wanted
+    resolved.require_rater()
+    if job.guess:
+        require_model(rater)
+    subject = resolved.subject()
+    with run_for(resolved, subject, on) as run:
+        drawn = draw(run, subject, wanted, on)
         ids = [
             identifier
             for units in drawn.values()
             for identifier in make_items(run, units, rubric, rater.evidence)
         ]
-        counts = ask(run, sorted(ids), rubric, rater, wish, console)
+        counts = ask_pending(run, sorted(ids), rubric, resolved, on)
         run.log("rated", rater=rater.name, rubric=rubric.id, statuses=dict(counts.statuses))
-        why = _common_failure(run, rubric, rater) if counts.statuses["failed"] else ""
-    units = ", ".join(f"{n} {name}" for name, n in wanted.items())
-    told = ", ".join(f"{n} {status}" for status, n in sorted(counts.statuses.items()))
-    console.print(
-        f"run '{wish.run}': {units}; {rater.name} on {rubric.id}: {told or 'nothing new'}"
-        + (f", {counts.before} rated before" if counts.before else "")
-        + (f", {counts.reused} replies found in the store" if counts.reused else "")
-        + (f", ${counts.spent_usd:.4f}" if counts.spent_usd else "")
+        failure = _common_failure(run, rubric, rater) if counts.statuses["failed"] else ""
+        guesses = ask_guesses(run, rubric, rater, job.policy) if job.guess else None
+    return RateResult(
+        run=job.run,
+        rater=rater.name,
+        rubric=rubric.id,
+        units=wanted,
+        counts=counts,
+        failure=failure,
+        budget_usd=job.policy.budget_usd if counts.stopped == "budget" else None,
+        guesses=None if guesses is None else GuessResult(job.run, rater.name, guesses),
     )
-    if why:
-        console.print(f"most failed with: {why}", markup=False)
-    if counts.stopped == "budget":
-        console.print(
-            f"stopped: the next call could pass the budget of ${wish.policy.budget_usd:.2f}; "
-            "give a larger --budget-usd to go on"
-        )
-    return counts
 
 
 def _common_failure(run: Run, rubric: Rubric, rater: Rater) -> str:
@@ -232,183 +215,107 @@ def _common_failure(run: Run, rubric: Rubric, rater: Rater) -> str:
     return str(rows[0][0] or "") if rows else ""
 
 
-def harvest(wish: Wish, console: Console) -> None:
-    """Harvest what the wish asks for and the run lacks, as one process or as one of a group.
+def _forecast_units(resolved: Resolved) -> RateForecast:
 
-    Of a group, only the first process opens the run.
-    """
-    wanted = wanted_units(wish)
-    settings = run_settings(wish)
-    share = share_of_environment()
-    device = local_device(settings.subject.device)
-    placed = replace(settings, subject=replace(settings.subject, device=device))
-    subject = run_subject(placed)
-    if share.rank:
-        assert subject is not None  # an imported run lacks nothing
-        assist(wish.runs / wish.run, subject, settings, wanted, share)
-        return
-    # The other processes of one harvest look into its folder, so it stays.
-    with run_of(wish, settings, subject, console, keep=share.count > 1) as run:
-        with _harvest_bar(console) as harvested:
-            drawn = draw_units(run, subject, wanted, harvested, _teller(console), share)
-        told = ", ".join(f"{len(units)} {name}" for name, units in drawn.items())
-        console.print(f"run '{wish.run}' holds {told}")
-
-
-def open_telling(
-    wish: Wish, settings: RunSettings, subject: Subject | None, console: Console
-) -> Run:
-    """Open the wish's run; say so if it begins, and which one may have been meant instead."""
-    there = runs_in(wish.runs)
-    run = open_run(wish.run, settings, subject, wish.runs)
-    if wish.run not in there:
-        close = difflib.get_close_matches(wish.run, there, n=1, cutoff=0.75)
-        meant = f"; or did you mean '{close[0]}', which is there?" if close else ""
-        console.print(f"new run '{wish.run}'{meant}")
-    return run
-
-
-@contextlib.contextmanager
-def run_of(
-    wish: Wish,
-    settings: RunSettings,
-    subject: Subject | None,
-    console: Console,
-    keep: bool = False,
-) -> Iterator[Run]:
-    """Open the wish's run; what is refused before a unit is stored leaves no new run behind.
-
-    Else the corrected settings would not be those that the run was made with. `keep` leaves it.
-    """
-    folder = wish.runs / wish.run
-    is_new = not (folder / "run.toml").exists()
-    with open_telling(wish, settings, subject, console) as run:
-        try:
-            yield run
-        except BadInput:
-            if is_new and not keep and not run.rows("SELECT 1 FROM unit LIMIT 1"):
-                run.close()
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
-
-
-@contextlib.contextmanager
-def _harvest_bar(console: Console) -> Iterator[Callable[[str, int], None]]:
-    """Show, while inside, what is harvested and the tokens read."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=10),
-        TextColumn("{task.completed:,.0f} tokens"),
-        TimeElapsedColumn(),
+    job, rater, rubric = resolved.job, resolved.rater, resolved.question
+    wanted = resolved.wanted
+    try:
+        with open_run(job.run, folder=job.runs, read_only=True) as run:
+            drawn = {name: len(run.sampled(name, n)) for name, n in wanted.items()}
+            rated = run.rows(
+                "SELECT count(*) FROM current_rating WHERE rater = ? AND rubric_digest = ?"
+                " AND status <> 'failed'",
+                [rater.name, rubric.digest],
+            )[0][0]
+    except UnknownName:
+        drawn, rated = dict.fromkeys(wanted, 0), 0
+    items = sum(wanted.values()) * job.repeats
+    left = max(0, items - rated)
+    return RateForecast(
+        run=job.run,
+        subject=subject_name(resolved.settings),
+        rater=rater.name,
+        rubric=rubric.id,
+        missing={name: n - drawn[name] for name, n in wanted.items() if n > drawn[name]},
+        items=items,
+        left=left,
+        estimate=estimate_work(rater, rubric, left, batch=job.batch),
     )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("harvest", total=None, visible=False)
-
-        def harvested(label: str, tokens: int) -> None:
-            # Else a narrow terminal would cut the count of tokens.
-            short = textwrap.shorten(label, max(12, console.width - BESIDE_LABEL), placeholder=" …")
-            bar.update(task, description=f"harvest {short}", completed=tokens, visible=True)
-
-        yield harvested
 
 
-def _teller(console: Console) -> Callable[[str], None]:
-    return lambda text: console.print(f"note: {text}", highlight=False, markup=False)
+# -------------------------------------------------------------------------------- asking
 
 
-def ask(
-    run: Run, ids: Sequence[str], rubric: Rubric, rater: Rater, wish: Wish, console: Console
+def ask_pending(
+    run: Run,
+    ids: Sequence[str],
+    question: Rubric,
+    resolved: Resolved,
+    on: On,
+    label: str = "rate",
+    repeats: int | None = None,
 ) -> RatingCounts:
-    """Rate what is pending, or hand it to the batch API."""
-    work = pending_work(run, ids, rater.name, wish.repeats)
-    waiting = len(run.work_in_batches(rater.name))
-    if waiting:
-        console.print(
-            f"{count(waiting, 'call is', 'calls are')} in open batches: "
-            f"`autointerp rate --resume --run {wish.run}` collects them"
+    """Ask the rater what it has not answered yet, or submit it to the batch API."""
+    job, rater = resolved.job, resolved.rater
+    repeats = job.repeats if repeats is None else repeats
+    work = pending_work(run, ids, rater.name, repeats)
+    in_batches = len(run.work_in_batches(rater.name))
+    if in_batches:
+        on(
+            Note(
+                f"{count(in_batches, 'call is', 'calls are')} in open batches: "
+                f"`autointerp rate --resume --run {job.run}` collects them"
+            )
         )
-    policy = wish.policy
-    require_price(rater, policy.budget_usd)
+    require_price(rater, job.policy.budget_usd)
     if work and isinstance(rater, ServedRater):
-        looked_at = load_items(run, sorted({item for item, _ in work[:LOOKED_AT]}), rubric)
-        estimate = estimate_work(rater, rubric, len(work), looked_at, run, wish.batch)
-        console.print(f"{rater.name}: {estimate}")
-    if wish.batch:
-        return _hand_over(run, ids, rubric, rater, wish, console)
-    with rating_bar(console, f"rate by {rater.name}") as show:
-        return rate_items(run, ids, rubric, rater, wish.repeats, show, policy)
+        examples = load_items(run, sorted({item for item, _ in work[:LOOKED_AT]}), question)
+        on(
+            Forecast(
+                rater.name, estimate_work(rater, question, len(work), examples, run, job.batch)
+            )
+        )
+    if job.batch:
+        return _submit(run, ids, question, resolved, repeats, on)
+    return rate_items(
+        run,
+        ids,
+        question,
+        rater,
+        repeats,
+        lambda tally: on(Asking(f"{label} by {rater.name}", tally)),
+        job.policy,
+    )
 
 
-def _hand_over(
-    run: Run, ids: Sequence[str], rubric: Rubric, rater: Rater, wish: Wish, console: Console
+def _submit(
+    run: Run, ids: Sequence[str], question: Rubric, resolved: Resolved, repeats: int, on: On
 ) -> RatingCounts:
+    job, rater = resolved.job, resolved.rater
     run.add_rater(rater.name, rater.is_llm)
-    is_file = wish.rubric.endswith(".md") or "/" in wish.rubric
+    name = job.rubric if question.id == resolved.question.id else question.id
+    is_file = name.endswith(".md") or "/" in name
     counts = submit_batches(
         run,
         ids,
-        rubric,
+        question,
         rater,
-        asked=wish.rater,
-        rubric_name=str(Path(wish.rubric).resolve()) if is_file else wish.rubric,
-        options=wish.options,
-        repeats=wish.repeats,
-        budget_usd=wish.policy.budget_usd,
+        asked=job.rater,
+        rubric_name=str(Path(name).resolve()) if is_file else name,
+        options=job.options,
+        repeats=repeats,
+        budget_usd=job.policy.budget_usd,
     )
     if counts.calls:
-        console.print(
-            f"handed over {count(counts.calls, 'call')} in "
-            f"{count(counts.batches, 'batch', 'batches')}; "
-            f"`autointerp rate --resume --run {wish.run}` collects them, within a day"
-        )
-    before = rated_before(run, ids, rater.name, wish.repeats)
+        on(HandedOver(job.run, counts.calls, counts.batches))
+    before = rated_before(run, ids, rater.name, repeats)
     return RatingCounts(before, Counter(), stopped=counts.stopped)
 
 
-def resume(run_name: str, console: Console, runs: Path = RUNS) -> BatchCounts:
-    """Collect what the run's batches have brought."""
+def collect(run_name: str, runs: Path = RUNS, on: On = ignore) -> CollectResult:
+    """Store the replies of the run's batches that have ended."""
     with open_run(run_name, folder=runs) as run:
+        on(Step(f"run '{run_name}': asking for its batches"))
         counts = collect_batches(run, load_rater)
         run.log("collected", calls=counts.calls, statuses=dict(counts.statuses))
-    told = ", ".join(f"{n} {status}" for status, n in sorted(counts.statuses.items()))
-    batches = count(counts.batches, "batch", "batches")
-    console.print(f"run '{run_name}': collected {batches}: {told or 'nothing new'}")
-    for one in counts.open:
-        console.print(f"still open: {one}")
-    return counts
-
-
-def _dry_run(
-    wish: Wish, wanted: dict[str, int], rubric: Rubric, rater: Rater, console: Console
-) -> RatingCounts:
-    """Say what `rate` would do; nothing is made."""
-    try:
-        with open_run(wish.run, folder=wish.runs, read_only=True) as run:
-            there = {name: len(sampled(run, name, n)) for name, n in wanted.items()}
-            rated = _rated_before(run, rubric, rater)
-    except UnknownName:
-        there, rated = dict.fromkeys(wanted, 0), 0
-    lacking = {name: n - there[name] for name, n in wanted.items() if n > there[name]}
-    harvest = ", ".join(f"{n} {name}" for name, n in lacking.items()) or "nothing"
-    calls = sum(wanted.values()) * wish.repeats
-    left = max(0, calls - rated)
-    console.print(
-        f"would harvest {harvest}; would ask {rater.name} about {left} of {calls} items on "
-        f"{rubric.id}: {estimate_work(rater, rubric, left, batch=wish.batch)}"
-    )
-    return RatingCounts(rated, Counter())
-
-
-def _rated_before(run: Run, rubric: Rubric, rater: Rater) -> int:
-    return int(
-        run.rows(
-            "SELECT count(*) FROM current_rating WHERE rater = ? AND rubric_digest = ?"
-            " AND status <> 'failed'",
-            [rater.name, rubric.digest],
-        )[0][0]
-    )
-
-
-__all__ = ["Wish", "load_rater", "pending_items", "rate"]
+    return CollectResult(run_name, counts)

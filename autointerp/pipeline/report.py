@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from autointerp.findings.comparison import compare, estimate_rows
-from autointerp.people.assign import ingest_journals
+from autointerp.people.ingest import ingest_journals
+from autointerp.pipeline.events import On, ignore
 from autointerp.reports.panels import Material
 from autointerp.reports.write import Report, check_folder, write
 from autointerp.store.run import RUNS, Run, open_run
@@ -22,7 +23,7 @@ def report(
     out: Path | None = None,
     units_shown: int = 2_000,
     folder: Path = RUNS,
-    on: Callable[[object], None] = lambda event: None,
+    on: On = ignore,
 ) -> Report:
     """Write the report of one run, or of several side by side, and return it.
 

@@ -1,4 +1,4 @@
-"""One sitting from the command line: find or make the session, rate, bring the answers home.
+"""A person rates: find or make the session, ask, store the answers in the run.
 
 The run's database is open before and after, never while somebody rates.
 """
@@ -6,197 +6,176 @@ The run's database is open before and after, never while somebody rates.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
-from autointerp.apps.terminal.sit import report, run_sitting
 from autointerp.errors import BadInput, RunLocked, SubjectError, TooFewUnits
-from autointerp.extensions import addition, names_in
 from autointerp.people.assign import (
     fewer_contexts_text,
-    ingest_journals,
-    journals_folder,
     latest_plan,
     most_gold,
     plan_session,
     register,
     with_training,
 )
+from autointerp.people.ingest import ingest_journals, journals_folder
 from autointerp.people.journal import OtherJournals, open_journal, write_session
 from autointerp.people.machine import Machine
-from autointerp.people.session import Sitting, check_person, digest_of
-from autointerp.pipeline.rate import (
-    Wish,
-    imported_units,
-    open_telling,
-    run_settings,
-    run_subject,
-    wanted_units,
-)
-from autointerp.questions.rubric import Rubric, load_rubric
-from autointerp.settings import RunSettings
+from autointerp.people.session import digest_of
+from autointerp.pipeline.events import Note, On, Waiting, ignore
+from autointerp.pipeline.harvest import draw
+from autointerp.pipeline.job import Resolved, open_job, sources_by_role
+from autointerp.pipeline.sit_pack import Ask, SitResult, result_of
+from autointerp.records import check_person
 from autointerp.store.run import Run, open_run
 from autointerp.subjects import Subject
-from autointerp.units import sources as sources_folder
-from autointerp.units.sample import draw_units, held_units
 
-PATIENCE_S = 20.0  # for another process to let the run go
+PATIENCE_S = 20.0  # for another process to close the run
 
 
-def rate_by_person(wish: Wish, sitting: Sitting, console: Console) -> None:
-    """Let the person `wish.rater` rate what the wish asks for, mixed with all other sources."""
-    rater = check_person(wish.rater)
-    if wish.repeats > 1:
-        raise BadInput(f"--repeats {wish.repeats}: for people say --repeat-share, from 0 to 1")
-    rubric = load_rubric(wish.rubric)
-    if rubric.shows.description:
-        raise BadInput(f"rubric '{rubric.id}' is about descriptions; people rate units")
-    settings = run_settings(wish)
-    folder = wish.runs / wish.run
-    path = journal_path(folder, wish, sitting, rubric, settings)
-    if not path.exists() or sitting.planned:
-        path = _make_session(wish, sitting, rubric, settings, path, console)
+@dataclass(frozen=True)
+class SitForecast:
+    """What a person would be asked: units of each source at most, mixed."""
+
+    rater: str
+    units: Mapping[str, int]
+
+    def __str__(self) -> str:
+        units = ", ".join(f"{n} {name}" for name, n in self.units.items())
+        return (
+            f"would ask {self.rater} about {units} at most, mixed; then once more about each, for "
+            "the blinding check"
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """Return the forecast as JSON values."""
+        return {"rater": self.rater, "units": dict(self.units)}
+
+
+def rate_by_person(resolved: Resolved, ask: Ask, on: On = ignore) -> SitResult:
+    """Let the person `job.rater` rate what the job asks for, mixed with all other sources."""
+    job = resolved.job
+    rater = check_person(job.rater)
+    if job.repeats > 1:
+        raise BadInput(f"--repeats {job.repeats}: for people say --repeat-share, from 0 to 1")
+    if resolved.question.shows.description:
+        raise BadInput(f"rubric '{resolved.question.id}' is about descriptions; people rate units")
+    path = journal_path(resolved)
+    if not path.exists() or job.sitting.planned:
+        path = _make_session(resolved, path, on)
     else:
-        _bring_home(wish)
-    others = OtherJournals(journals_folder(folder), rater)
+        _ingest(resolved)
+    others = OtherJournals(journals_folder(job.folder), rater)
     with open_journal(path, rater) as journal:
         before = len(journal.entries)
         machine = Machine(journal, rated_by_others=others.counts)
-        run_sitting(machine, sitting.plain)
-        new = len(journal.entries) - before
-    problem = _bring_home(wish)
-    if problem:
-        console.print(
-            f"your answers are safe in {path}, and are read into the run next time ({problem})",
-            markup=False,
-        )
-    report(machine, new, console)
+        ask(machine)
+        answers = len(journal.entries) - before
+    return result_of(machine, answers, _ingest(resolved), path)
 
 
-def journal_path(
-    folder: Path, wish: Wish, sitting: Sitting, rubric: Rubric, settings: RunSettings
-) -> Path:
-    """Return the journal of a wish: the same wish goes on where it stopped, another begins anew."""
+def journal_path(resolved: Resolved) -> Path:
+    """Return the journal of a job: the same job continues it, another one has its own."""
+    job = resolved.job
     asked = {
-        "rubric": rubric.digest,
-        "sources": sorted(wish.sources),
-        "n": wish.n,
-        "controls": wish.controls,
-        "settings": settings.digest,
-        "overlap": sitting.overlap,
-        "repeat_share": sitting.repeat_share,
+        "rubric": resolved.question.digest,
+        "sources": sorted(resolved.sources),
+        "n": resolved.n,
+        "controls": job.controls,
+        "settings": resolved.settings.digest,
+        "overlap": job.sitting.overlap,
+        "repeat_share": job.sitting.repeat_share,
     }
-    name = wish.rater.replace(":", "-")
-    return journals_folder(folder) / f"{name}.{digest_of(asked)[:12]}.jsonl"
+    name = job.rater.replace(":", "-")
+    return journals_folder(job.folder) / f"{name}.{digest_of(asked)[:12]}.jsonl"
 
 
-def _make_session(
-    wish: Wish,
-    sitting: Sitting,
-    rubric: Rubric,
-    settings: RunSettings,
-    path: Path,
-    console: Console,
-) -> Path:
+def _make_session(resolved: Resolved, path: Path, on: On) -> Path:
     """Draw what is missing, choose the items, write the session; return its path."""
-    subject = run_subject(settings)
-    asked = wanted_units(wish)  # before the run is open: of an imported one it asks the run
-    with open_patiently(wish, settings, subject, console) as run:
+    job, rubric = resolved.job, resolved.question
+    subject = resolved.subject()
+    wanted = resolved.wanted  # before the run is open: of an imported one it asks the run
+    with open_patiently(resolved, subject, on) as run:
         ingest_journals(run)
-        if sitting.planned:
+        if job.sitting.planned:
             plan = digest_of(sorted(latest_plan(run, rubric)))[:12]
-            path = path.with_name(f"{wish.rater.replace(':', '-')}.plan-{plan}.jsonl")
+            path = path.with_name(f"{job.rater.replace(':', '-')}.plan-{plan}.jsonl")
             if path.exists():
                 return path
-        wanted = draw_mixed(wish, asked, run, subject, console)
-        planned = plan_session(run, rubric, wanted, sitting, wish.rater, str(settings.seed))
-        register(run, planned, wish.rater)
+        mixed = draw_mixed(resolved, wanted, run, subject, on)
+        planned = plan_session(
+            run, rubric, mixed, job.sitting, job.rater, str(resolved.settings.seed)
+        )
+        register(run, planned, job.rater)
         write_session(path, planned.session)
-        run.log("session", rater=wish.rater, rubric=rubric.id, left_out=planned.left_out)
+        run.log("session", rater=job.rater, rubric=rubric.id, left_out=planned.left_out)
         note = fewer_contexts_text(planned.left_out)
         if note:
-            console.print(note, markup=False)
+            on(Note(note))
         if not planned.session.training and not planned.gold:
-            console.print("no gold items: the run has no controls (--controls 0)", markup=False)
+            on(Note("no gold items: the run has no controls (--controls 0)"))
     return path
 
 
-def studied_sources() -> list[str]:
-    """Return the sources that are no controls."""
-    return [
-        name
-        for name in names_in(sources_folder)
-        if not addition(sources_folder, "source", name).IS_CONTROL
-    ]
-
-
-def dry_sitting(wish: Wish, console: Console) -> None:
-    """Say what a person would be asked; nothing is made."""
-    rater = check_person(wish.rater)
-    asked = wanted_units(wish)
-    imported = imported_units(wish.run, wish.runs) is not None
-    studied = list(asked) if imported else studied_sources()
-    gold = most_gold(len(studied) * wish.n)
-    told = [f"{asked.get(name, wish.n)} {name}" for name in studied]
-    told += [f"{min(n, gold)} {name}" for name, n in asked.items() if name not in studied]
-    console.print(
-        f"would ask {rater} about {', '.join(told)} at most, mixed; then once more about each, "
-        "for the blinding check",
-        markup=False,
-    )
+def forecast_sitting(resolved: Resolved) -> SitForecast:
+    """Return what a person would be asked; nothing is made."""
+    rater = check_person(resolved.job.rater)
+    wanted = resolved.wanted
+    studied = list(wanted) if resolved.is_imported else sources_by_role(controls=False)
+    gold = most_gold(len(studied) * resolved.n)
+    units = {name: wanted.get(name, resolved.n) for name in studied}
+    units |= {name: min(n, gold) for name, n in wanted.items() if name not in studied}
+    return SitForecast(rater, units)
 
 
 def draw_mixed(
-    wish: Wish, asked: dict[str, int], run: Run, subject: Subject | None, console: Console
+    resolved: Resolved,
+    wanted: Mapping[str, int],
+    run: Run,
+    subject: Subject | None,
+    on: On = ignore,
 ) -> dict[str, int]:
     """Draw the units that are missing; return those to rate, by source.
 
-    Every source that is no control takes part, asked for or not: a rater who knows that all units
-    are features is not blind. Where a source cannot be had, those asked for stand alone.
+    Every studied source takes part, asked for or not: a rater who knows that all units are
+    features is not blind. Where a source cannot be had, those asked for stand alone.
     """
-    studied = studied_sources()
+    studied = sources_by_role(controls=False)
     if subject is None:
-        studied = [name for name, (_, control) in held_units(run).items() if not control]
-    mixed = {**dict.fromkeys(studied, wish.n), **asked}
-    with console.status("harvest") as status:
-
-        def harvested(label: str, tokens: int) -> None:
-            status.update(f"harvest {label}: {tokens} tokens")
-
-        try:
-            draw_units(run, subject, with_training(mixed), harvested)
-        except (SubjectError, TooFewUnits) as error:
-            if mixed.keys() == asked.keys():
-                raise
-            console.print(f"sources are not mixed: {error}", markup=False)
-            draw_units(run, subject, with_training(asked), harvested)
-            return asked
+        studied = [name for name, (_, control) in run.held_units().items() if not control]
+    mixed = {**dict.fromkeys(studied, resolved.n), **wanted}
+    try:
+        draw(run, subject, with_training(mixed), on)
+    except (SubjectError, TooFewUnits) as error:
+        if mixed.keys() == wanted.keys():
+            raise
+        on(Note(f"sources are not mixed: {error}"))
+        draw(run, subject, with_training(dict(wanted)), on)
+        return dict(wanted)
     return mixed
 
 
-def open_patiently(
-    wish: Wish, settings: RunSettings, subject: Subject | None, console: Console
-) -> Run:
-    """Open the run, waiting a while for another process to let it go."""
+def open_patiently(resolved: Resolved, subject: Subject | None, on: On = ignore) -> Run:
+    """Open the run, waiting a while for another process to close it."""
     give_up = time.monotonic() + PATIENCE_S
-    told = False
+    waited = False
     while True:
         try:
-            return open_telling(wish, settings, subject, console)
+            return open_job(resolved, subject, on)
         except RunLocked as error:
             if time.monotonic() > give_up:
                 raise
-            if not told:
-                console.print(f"waiting: {error}", markup=False)
-                told = True
+            if not waited:
+                on(Waiting(str(error)))
+                waited = True
             time.sleep(0.2)
 
 
-def _bring_home(wish: Wish) -> str:
-    """Read all journals into the run; return why that cannot be now, empty if it could."""
+def _ingest(resolved: Resolved) -> str:
+    """Read all journals into the run; return why that is not possible now, empty if it was."""
     try:
-        with open_run(wish.run, folder=wish.runs) as run:
+        with open_run(resolved.job.run, folder=resolved.job.runs) as run:
             ingest_journals(run)
     except RunLocked as error:
         return str(error)

@@ -48,8 +48,8 @@ def eligible_units(run: Run, sources: Sequence[str] = (), n: int | None = None) 
     """
     rows = run.rows(
         "SELECT unit_id, source, row_number() OVER (PARTITION BY source ORDER BY ord) AS place"
-        " FROM unit WHERE outcome = 'eligible' AND (unit_id IN (SELECT unit_id FROM key)"
-        "  OR NOT EXISTS (SELECT 1 FROM key)) ORDER BY source, ord"
+        " FROM unit WHERE outcome = 'eligible' AND (unit_id IN (SELECT unit_id FROM unit_item)"
+        "  OR NOT EXISTS (SELECT 1 FROM unit_item)) ORDER BY source, ord"
     )
     held = sorted({row[1] for row in rows})
     for source in sources:

@@ -16,7 +16,9 @@ import numpy as np
 from autointerp.questions.rubric import Rubric
 from autointerp.questions.trials import is_probed, load_probes
 from autointerp.records import Context, Item, ItemContext
-from autointerp.store.run import KeyedItem, Run, StoredUnit
+from autointerp.store.ratings import KeyedItem
+from autointerp.store.run import Run
+from autointerp.store.units import StoredUnit
 
 Evidence = Literal["shown", "all"]
 
@@ -131,9 +133,8 @@ def load_items(run: Run, item_ids: Sequence[str], rubric: Rubric) -> list[Item]:
     rows = {
         row[0]: row[1:]
         for row in run.rows(
-            "SELECT i.item_id, i.evidence, i.description, k.unit_id, k.scale, k.contexts"
-            " FROM item i JOIN key k USING (item_id)"
-            " WHERE i.item_id IN (SELECT unnest(?::VARCHAR[]))",
+            "SELECT item_id, evidence, description, unit_id, scale, contexts FROM unit_item"
+            " WHERE item_id IN (SELECT unnest(?::VARCHAR[]))",
             [list(item_ids)],
         )
     }

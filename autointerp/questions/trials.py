@@ -17,7 +17,8 @@ import numpy as np
 from autointerp.questions.forms import LOUDEST, Task
 from autointerp.questions.rubric import Rubric
 from autointerp.records import Context, Item, ItemContext, LogitEffects
-from autointerp.store.run import Run, now
+from autointerp.store.run import Run
+from autointerp.store.tables import now
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import sys
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from autointerp import extensions
 from autointerp.questions.rubric import Rubric
 from autointerp.raters._prices import Price
 from autointerp.records import Item, Reply, Request
@@ -219,3 +221,15 @@ def call_key(provider: str, place: str, body: dict[str, Any], rubric: Rubric, re
     }
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def load_rater(name: str, options: RaterOptions) -> Rater:
+    """Return the rater written NAME or NAME:MODEL.
+
+    Raises UnknownName, listing the raters there are.
+    """
+    kind, _, model = name.partition(":")
+    rater: Rater = extensions.load(sys.modules[__name__], "rater", kind).create(
+        model or None, options
+    )
+    return rater

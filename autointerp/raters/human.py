@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 from autointerp.errors import BadInput
-from autointerp.people.session import check_person
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import RaterOptions
-from autointerp.records import Item, Request
+from autointerp.records import Item, Request, check_person
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from autointerp.reports.panels import Block, Material, UnitBrowser
-from autointerp.store.run import now
+from autointerp.store.tables import now
 
 PAGE = Path(__file__).parent / "assets"
 SCRIPTS = (

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autointerp.errors import BadInput, StorageError, UnknownName
-from autointerp.extensions import addition, names_in
+from autointerp import extensions
+from autointerp.errors import BadInput, UnknownName
+from autointerp.files import partial_folder
 from autointerp.reports import panels as panels_folder
 from autointerp.reports.page import Panel, all_blocks, html, subtitle, themed, title
 from autointerp.reports.panels import Figure, Heading, Material, Prose, Table
-from autointerp.store.run import save_table
+from autointerp.store.tables import save_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,10 @@ class Report:
 
 def assemble(material: Material) -> tuple[Panel, ...]:
     """Return the panels that have something to say, in the order of the page."""
-    modules = {name: addition(panels_folder, "panel", name) for name in names_in(panels_folder)}
+    modules = {
+        name: extensions.load(panels_folder, "panel", name)
+        for name in extensions.names(panels_folder)
+    }
     panels = []
     for name in in_order({name: module.AFTER for name, module in modules.items()}):
         blocks = tuple(modules[name].show(material))
@@ -115,11 +118,9 @@ def write(material: Material, out: Path) -> Report:
     blocks = all_blocks(panels)
     tables = {block.name: block.frame for block in blocks if isinstance(block, Table)}
     figures, drawings = {}, {}
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
+    with partial_folder(out, "free some space or give another folder by -o") as partial:
         for part in ("figures", "tables"):
-            (partial / part).mkdir(parents=True)
+            (partial / part).mkdir()
         for block in blocks:
             if isinstance(block, Figure):
                 with house_style(block.name):
@@ -130,14 +131,6 @@ def write(material: Material, out: Path) -> Report:
             save_table(frame, partial / "tables" / name)
         (partial / "summary.md").write_text(markdown(material, panels), encoding="utf-8")
         (partial / "index.html").write_text(html(material, panels, drawings), encoding="utf-8")
-        shutil.rmtree(out, ignore_errors=True)
-        partial.replace(out)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise StorageError(
-            f"cannot write the report to {out} ({error.strerror}); "
-            "free some space or give another folder by -o"
-        ) from None
     warnings = tuple(
         f"{block.lead} {block.text}".strip()
         for block in blocks

@@ -24,8 +24,16 @@ CREATE TABLE IF NOT EXISTS unit (
 CREATE TABLE IF NOT EXISTS source (
     source VARCHAR PRIMARY KEY,
     size INTEGER NOT NULL,                -- units that there are
-    is_control BOOLEAN NOT NULL
+    is_control BOOLEAN NOT NULL,
+    role VARCHAR,                         -- studied, ceiling, floor, control; NULL in an old run
+    one VARCHAR,                          -- in a sentence: a feature
+    several VARCHAR,                      -- features
+    colour VARCHAR                        -- in pictures; empty for one that the picture chooses
 );
+ALTER TABLE source ADD COLUMN IF NOT EXISTS role VARCHAR;
+ALTER TABLE source ADD COLUMN IF NOT EXISTS one VARCHAR;
+ALTER TABLE source ADD COLUMN IF NOT EXISTS several VARCHAR;
+ALTER TABLE source ADD COLUMN IF NOT EXISTS colour VARCHAR;
 
 -- Files that units came from, where they were not harvested.
 CREATE TABLE IF NOT EXISTS imported (
@@ -138,13 +146,6 @@ CREATE TABLE IF NOT EXISTS estimate (
     note VARCHAR NOT NULL
 );
 
-CREATE OR REPLACE VIEW current_rating AS
-SELECT * EXCLUDE (place) FROM (
-    SELECT *, row_number() OVER (
-        PARTITION BY item_id, rater, repeat ORDER BY version DESC
-    ) AS place FROM rating
-) WHERE place = 1;
-
 -- ------------------------------------------------------------------------------------ people
 
 -- Sessions and packs that this run gave out; answers to any other are refused.
@@ -196,11 +197,6 @@ CREATE TABLE IF NOT EXISTS guess (
     PRIMARY KEY (item_id, rater, version)
 );
 
-CREATE OR REPLACE VIEW current_guess AS
-SELECT item_id, rater, guess, made_at FROM guess
-QUALIFY row_number() OVER (PARTITION BY item_id, rater ORDER BY version DESC) = 1
-AND guess IS NOT NULL;
-
 -- What people should rate next to calibrate a rater: a stratified random subset.
 CREATE TABLE IF NOT EXISTS human_plan (
     plan INTEGER NOT NULL,                -- the last one counts
@@ -244,9 +240,6 @@ CREATE TABLE IF NOT EXISTS batch_call (
     PRIMARY KEY (label, call_key)
 );
 
-CREATE OR REPLACE VIEW current_batch AS
-SELECT * FROM batch QUALIFY row_number() OVER (PARTITION BY label ORDER BY version DESC) = 1;
-
 -- -------------------------------------------------- explanations and what they are worth (#7)
 
 -- What raters are asked of one unit beside its rating: to describe it, or whether a description
@@ -274,15 +267,6 @@ CREATE TABLE IF NOT EXISTS probe (
 );
 ALTER TABLE probe ADD COLUMN IF NOT EXISTS promoted VARCHAR[];
 ALTER TABLE probe ADD COLUMN IF NOT EXISTS suppressed VARCHAR[];
-
--- Who was asked with logit effects is called so, and is another explainer than who was not.
-CREATE OR REPLACE VIEW explanation AS
-SELECT p.unit_id, r.rater || CASE p.task WHEN 'explain-logits' THEN '+logits' ELSE '' END
-    AS explainer, r.status, r.description, r.rationale, p.contexts,
-    r.call_key, r.made_at, p.task, p.promoted, p.suppressed
-FROM probe p JOIN current_rating r USING (item_id)
-WHERE p.task IN ('explain', 'explain-logits') AND r.repeat = 0
-QUALIFY row_number() OVER (PARTITION BY p.unit_id, p.task, r.rater ORDER BY r.made_at DESC) = 1;
 
 -- Units that a scorer has no questions about, and why: their own outcome, never dropped.
 CREATE TABLE IF NOT EXISTS unprobed (

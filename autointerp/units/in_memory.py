@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from autointerp import extensions
 from autointerp.errors import BadInput, CorpusError, SubjectError
-from autointerp.extensions import addition
+from autointerp.records import HarvestedUnit
 from autointerp.settings import HarvestSettings
 from autointerp.subjects import Subject
 from autointerp.subjects.assembled import subject_of
@@ -22,8 +23,9 @@ from autointerp.subjects.corpora import Document
 from autointerp.subjects.formats import AdaptedEncoder, LoadedAutoencoder, load_sae
 from autointerp.subjects.language_model import HookedLanguageModel
 from autointerp.units import sources as sources_folder
-from autointerp.units.passes import HarvestedUnit, Wanted, calibrate
+from autointerp.units.passes import Wanted
 from autointerp.units.passes import harvest as harvest_units
+from autointerp.units.stream import calibrate
 
 Tokens = Any  # a tensor or array [rows, tokens], or a sequence of those of one dimension
 
@@ -74,7 +76,7 @@ def harvest(
         calibration = calibrate(subject, settings, seed)
         wanted = []
         for name, which in (units or {"neurons" if sae is None else "features": 200}).items():
-            module = addition(sources_folder, "source", name)
+            module = extensions.load(sources_folder, "source", name)
             source = module.create(subject, calibration, seed)
             wanted.append(Wanted(name, source, *_numbers(name, which, source.size, seed)))
         return harvest_units(subject, wanted, settings, seed, min_density, max_density)

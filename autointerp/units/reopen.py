@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from autointerp import extensions
 from autointerp.errors import BadInput, RunMismatch
-from autointerp.extensions import addition
 from autointerp.store.run import Run
 from autointerp.subjects import Subject, load_subject
 from autointerp.units import sources as sources_folder
-from autointerp.units.passes import calibrate, quiet_torch
-from autointerp.units.sample import random_order
+from autointerp.units.draws import random_order
 from autointerp.units.sources import Source
+from autointerp.units.stream import calibrate, quiet_torch
 
 
 def subject_again(run: Run, option: str) -> Subject:
@@ -46,7 +46,7 @@ def sources_again(
     with quiet_torch():
         calibration = calibrate(subject, run.settings.harvest, seed)
         for name, units in by_source.items():
-            module = addition(sources_folder, "source", name)
+            module = extensions.load(sources_folder, "source", name)
             yield name, module.create(subject, calibration, seed), units
 
 

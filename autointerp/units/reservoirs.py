@@ -13,6 +13,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from autointerp.units.draws import interval_of
+
 OCTAVES, MANTISSA_BITS = 4, 2
 BINS = OCTAVES * 2**MANTISSA_BITS + 1  # the lowest bin holds all that is more than 4 octaves down
 WELL_FILLED = np.uint64(128)  # a level that keeps under 1 in 32 of its places
@@ -295,10 +297,3 @@ class Levelled(Buffered):
         ranks = rank_within((entries.key[order], place[order]))
         order = order[ranks < most]
         return entries.take(order), place[order], sizes
-
-
-def interval_of(
-    value: NDArray[np.float32], peak: NDArray[np.float64], intervals: int
-) -> NDArray[np.int64]:
-    """Return which of the equal intervals from 0 to `peak` a value is in, from 0."""
-    return np.minimum((value / peak * intervals).astype(np.int64), intervals - 1)

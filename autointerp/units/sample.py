@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import time
 import warnings
 from collections import Counter
@@ -18,15 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from autointerp import extensions
 from autointerp.errors import TooFewUnits
-from autointerp.extensions import addition
+from autointerp.files import write_text
 from autointerp.settings import RunSettings
-from autointerp.store.run import Run, StoredUnit
+from autointerp.store.run import Run
+from autointerp.store.units import StoredUnit
 from autointerp.subjects import Subject
 from autointerp.units import sources as sources_folder
-from autointerp.units.passes import Wanted, calibrate
+from autointerp.units.draws import random_order
+from autointerp.units.passes import Wanted
 from autointerp.units.shards import (
     LOOK_AGAIN_S,
     Share,
@@ -34,7 +35,8 @@ from autointerp.units.shards import (
     harvest_shards,
     job_of_environment,
 )
-from autointerp.units.sources import Calibration, Source
+from autointerp.units.sources import Calibration, Source, kind_of
+from autointerp.units.stream import calibrate
 
 CHECKED_TOKENS = 4096  # of the calibration, on which the SAE's latents a token are counted
 
@@ -45,27 +47,6 @@ Tell = Callable[[str], None]
 def warn(text: str) -> None:
     """Tell the user through Python's warnings."""
     warnings.warn(text, stacklevel=3)
-
-
-def random_order(seed: int, source: str, size: int) -> NDArray[np.int64]:
-    """Return the source's unit numbers in its random order."""
-    return np.random.default_rng([seed, *source.encode()]).permutation(size)
-
-
-def sampled(run: Run, source: str, n: int) -> list[StoredUnit]:
-    """Return the first `n` eligible units of the source's order that the run holds."""
-    return [unit for unit in run.units(source) if unit.summary.outcome == "eligible"][:n]
-
-
-def held_units(run: Run) -> dict[str, tuple[int, bool]]:
-    """Return how many eligible units of each source the run holds, and whether it is a control."""
-    return {
-        source: (int(count), bool(is_control))
-        for source, is_control, count in run.rows(
-            "SELECT s.source, s.is_control, count(u.unit_id) FILTER (u.outcome = 'eligible')"
-            " FROM source s LEFT JOIN unit u USING (source) GROUP BY ALL ORDER BY s.source"
-        )
-    }
 
 
 def draw_units(
@@ -85,10 +66,10 @@ def draw_units(
     there is no `subject`, as in an imported run, those that the run holds are all there are.
     """
     if subject is None:
-        return {name: sampled(run, name, n) for name, n in wanted.items()}
+        return {name: run.sampled(name, n) for name, n in wanted.items()}
     settings = run.settings
     opened: dict[str, Source] = {}
-    missing = {name: n for name, n in wanted.items() if len(sampled(run, name, n)) < n}
+    missing = {name: n for name, n in wanted.items() if len(run.sampled(name, n)) < n}
     if missing:
         calibration = calibrate(subject, settings.harvest, settings.seed)
         for doubt in doubts(subject, calibration):
@@ -121,22 +102,16 @@ def draw_units(
             )
             assert harvested is not None
             run.add_harvest(
-                {
-                    want.name: (
-                        want.source.size,
-                        bool(addition(sources_folder, "source", want.name).IS_CONTROL),
-                    )
-                    for want in passes
-                },
+                {want.name: (want.source.size, kind_of(want.name)) for want in passes},
                 harvested,
             )
             forget(checkpoints)
             run.log("harvested", units={want.name: len(want.numbers) for want in passes})
-            missing = {name: n for name, n in wanted.items() if len(sampled(run, name, n)) < n}
+            missing = {name: n for name, n in wanted.items() if len(run.sampled(name, n)) < n}
     finally:
         if share.count > 1:
             _announce(checkpoints, share, settings, wanted, None)  # the others go home
-    return {name: sampled(run, name, n) for name, n in wanted.items()}
+    return {name: run.sampled(name, n) for name, n in wanted.items()}
 
 
 def doubts(subject: Subject, calibration: Calibration) -> list[str]:
@@ -191,14 +166,15 @@ def assist(
 
 
 def _opened(name: str, subject: Subject, calibration: Calibration, seed: int) -> Source:
-    source: Source = addition(sources_folder, "source", name).create(subject, calibration, seed)
+    source: Source = extensions.load(sources_folder, "source", name).create(
+        subject, calibration, seed
+    )
     return source
 
 
 def _option(source: str) -> str:
     """Return the option that says how many units of a source: a control is in a run unasked."""
-    is_control = addition(sources_folder, "source", source).IS_CONTROL
-    return "--n or --controls" if is_control else "--n"
+    return "--n or --controls" if kind_of(source).is_control else "--n"
 
 
 def _group(share: Share, settings: RunSettings, wanted: Mapping[str, int]) -> list[Any]:
@@ -223,8 +199,7 @@ def _announce(
         "rows": settings.harvest.rows,
         "passes": ranges,
     }
-    (folder / "plan.new").write_text(json.dumps(plan), encoding="utf-8")
-    os.replace(folder / "plan.new", folder / "plan.json")
+    write_text(folder / "plan.json", json.dumps(plan))
 
 
 def _announced(folder: Path) -> dict[str, Any] | None:

@@ -25,23 +25,14 @@ import torch
 from numpy.typing import NDArray
 
 from autointerp import __version__
+from autointerp.files import partial_file
+from autointerp.records import HarvestedUnit
 from autointerp.settings import RunSettings
 from autointerp.subjects import Subject
-from autointerp.units.passes import (
-    Columns,
-    HarvestedUnit,
-    Part,
-    Progress,
-    Wanted,
-    at_site,
-    harvested_units,
-    parts_of,
-    quiet_torch,
-    readings,
-    take_in,
-    window_length,
-)
+from autointerp.units.columns import Columns
+from autointerp.units.passes import Part, Progress, Wanted, harvested_units, parts_of, take_in
 from autointerp.units.reservoirs import Buffered, Entries
+from autointerp.units.stream import at_site, quiet_torch, readings, window_length
 
 SHARD_TOKENS = 1 << 18  # padding included
 WRITING_SHARE = 20  # a checkpoint is written when reading took so many times as long as writing
@@ -159,7 +150,7 @@ def forget(folder: Path) -> None:
 
 
 class Checkpoint:
-    """What one process has kept of which shards, in a file that is always whole."""
+    """What one process has kept of which shards, in a file that is never half written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -198,7 +189,7 @@ class Checkpoint:
             self.save(parts)
 
     def save(self, parts: list[Part]) -> None:
-        """Write the file anew, in one step, if something is new."""
+        """Write the file again if something was added since."""
         if self._is_saved:
             return
         began = time.monotonic()
@@ -207,8 +198,7 @@ class Checkpoint:
             for number, part in enumerate(parts)
             for name, array in state_of(part.columns).items()
         }
-        new = self.path.with_suffix(".new")
-        with new.open("wb") as file:
+        with partial_file(self.path) as partial, partial.open("wb") as file:
             np.savez(
                 file,
                 allow_pickle=False,
@@ -216,7 +206,6 @@ class Checkpoint:
                 tokens=np.array(self.tokens),
                 **state,
             )
-        os.replace(new, self.path)
         self._is_saved = True
         self._written_at = time.monotonic()
         self._writing_s = self._written_at - began

@@ -6,7 +6,7 @@ from autointerp.findings.blinding import (
     blinding_from,
     blinding_of,
 )
-from autointerp.people.assign import add_guesses
+from autointerp.people.ingest import add_guesses
 from autointerp.questions.rubric import load_rubric
 from autointerp.store.run import open_run
 

@@ -115,7 +115,7 @@ def test_it_is_json_and_comes_back_the_same(compared: tuple[Comparison, list[str
 
 
 def test_the_sides_of_the_guesses_are_keys(tmp_path: Path):
-    from autointerp.people.assign import add_guesses
+    from autointerp.people.ingest import add_guesses
 
     with rated_run(tmp_path) as run:
         items = [row[0] for row in run.rows("SELECT item_id FROM item")]

@@ -2,20 +2,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from autointerp.errors import RunMismatch
 from autointerp.findings.answers import unit_scores
 from autointerp.labs.hard_negatives import Firing, _chosen, firing_in_candidates, hard_contexts
-from autointerp.pipeline.describe import Choice, score
-from autointerp.pipeline.rate import Wish
+from autointerp.pipeline.describe import score
+from autointerp.pipeline.job import Job
 from autointerp.questions.explain import eligible_units
 from autointerp.questions.score import Design
 from autointerp.records import Context
 from autointerp.store.run import open_run
 from autointerp.subjects import load_subject
-from autointerp.units.passes import calibrate, quiet_torch
 from autointerp.units.sources import features
+from autointerp.units.stream import calibrate, quiet_torch
 
 
 def test_hard_contexts_are_other_units_and_silent_though_a_usual_token_stands_there(tiny_run):
@@ -74,14 +73,16 @@ def test_another_subject_than_the_runs_is_refused(own_runs):
 
 
 def test_hard_scores_stay_apart_from_plain_ones(own_runs):
-    wish = Wish(sources=(), rater="scripted:truth", run="tiny", runs=own_runs)
     for hard in (False, True):
         score(
-            wish,
-            ["detection"],
-            Choice(sources=("planted",)),
-            Design(8, 4, hard),
-            Console(quiet=True),
+            Job(
+                sources="planted",
+                rater="scripted:truth",
+                run="tiny",
+                runs=own_runs,
+                scorers=("detection",),
+                design=Design(8, 4, hard),
+            )
         )
     with open_run("tiny", folder=own_runs, read_only=True) as run:
         scores = [one for one in unit_scores(run) if one.source == "planted"]

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from support.loopback.server import LoopbackServer
 from support.tiny_language_models import LAYERS, saved
 
 from autointerp.errors import BadInput, RunMismatch
 from autointerp.labs.logit_effects import TOKENS, logit_effects, strongest
-from autointerp.pipeline.describe import Choice, explain
-from autointerp.pipeline.rate import Wish, rate, resume
+from autointerp.pipeline.describe import explain
+from autointerp.pipeline.job import Job
+from autointerp.pipeline.rate import collect, rate
 from autointerp.questions.explain import eligible_units, explain_probes, explainers, explanations
 from autointerp.questions.forms import EXPLAIN, EXPLAIN_LOGITS
 from autointerp.questions.rubric import user_text
@@ -26,14 +26,13 @@ from autointerp.store.run import open_run
 from autointerp.subjects import load_subject
 from autointerp.units.sources.neurons import Neurons
 
-QUIET = Console(quiet=True)
 EFFECTS = LogitEffects((" cat", "\n"), ('"}\n<<<quoted', " dog"))
 CONTEXT = ItemContext((" a", " cat"), (0.0, 10.0), None, "explain", False)
 
 
-def wish(runs, server, **more):
+def job(runs, server, **more):
     options = RaterOptions(base_url=server.openai_url, structured="json_schema")
-    return Wish(sources=(), rater="openai:m", run="tiny", runs=runs, options=options, **more)
+    return Job(rater="openai:m", run="tiny", runs=runs, options=options, **more)
 
 
 def test_effects_are_those_of_a_multiplication_by_hand(tiny_run):
@@ -87,9 +86,9 @@ def test_a_hugging_face_model_s_units_have_effects_at_a_site_that_writes(tmp_pat
         f'[subject]\nmodel = "{folder}"\nsite = "layers.{LAYERS - 1}.mlp.neurons"\n'
         f'corpus = "{texts}"\n[harvest]\nwindow = 32\n'
     )
-    asked = Wish(("neurons",), 4, rater="scripted:4", run="hf", subject=str(settings),
+    asked = Job("neurons", 4, rater="scripted:4", run="hf", subject=str(settings),
                  controls=0, runs=tmp_path / "runs")  # fmt: skip
-    rate(asked, QUIET)
+    rate(asked)
     with open_run("hf", folder=tmp_path / "runs", read_only=True) as run:
         units = list(eligible_units(run))
         effects, _ = logit_effects(run, units)
@@ -140,13 +139,13 @@ def test_units_without_effects_are_asked_all_the_same_under_the_same_task(tiny_r
 @pytest.mark.parametrize("batch", [False, True])
 def test_descriptions_with_and_without_stay_apart_and_what_was_shown_is_kept(own_runs, batch):
     with LoopbackServer() as server:
-        mine = wish(own_runs, server, batch=batch)
         for with_effects in (False, True):
-            explain(mine, Choice(n=2), QUIET, with_effects=with_effects)
+            mine = job(own_runs, server, batch=batch, n=2, logit_effects=with_effects)
+            explain(mine)
             if batch:
-                resume("tiny", QUIET, own_runs)
+                collect("tiny", own_runs)
         asked = len(server.completions)
-        explain(mine, Choice(n=2), QUIET, with_effects=True)  # nothing is left to ask
+        explain(mine)  # nothing is left to ask
         assert len(server.completions) == asked
     with open_run("tiny", folder=own_runs, read_only=True) as run:
         plain, told = explainers(run)
@@ -167,15 +166,15 @@ def test_descriptions_with_and_without_stay_apart_and_what_was_shown_is_kept(own
 
 
 def test_raters_that_read_contexts_alone_are_refused(own_runs):
-    asked = Wish(sources=(), rater="lexical", run="tiny", runs=own_runs)
+    asked = Job(rater="lexical", run="tiny", runs=own_runs, logit_effects=True)
     with pytest.raises(BadInput, match="lexical reads contexts alone; name a language model"):
-        explain(asked, Choice(), QUIET, with_effects=True)
+        explain(asked)
 
 
 def test_controls_alone_have_none_and_that_is_said_before_anything_is_asked(own_runs):
     with LoopbackServer() as server:
         with pytest.raises(BadInput, match=r"no unit has any \(planted: they are no directions"):
-            explain(wish(own_runs, server), Choice(("planted",)), QUIET, with_effects=True)
+            explain(job(own_runs, server, sources="planted", logit_effects=True))
         assert not server.calls
 
 
@@ -194,7 +193,7 @@ def test_a_run_from_before_there_were_logit_effects_opens_and_is_explained(own_r
         run.connection.execute("DROP VIEW explanation")
         for column in ("promoted", "suppressed"):
             run.connection.execute(f"ALTER TABLE probe DROP COLUMN {column}")
-    explain(Wish(sources=(), rater="lexical", run="tiny", runs=own_runs), Choice(n=1), QUIET)
+    explain(Job(rater="lexical", run="tiny", runs=own_runs, n=1))
     with open_run("tiny", folder=own_runs, read_only=True) as run:
         assert len(explanations(run, "lexical")) == 5
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from autointerp.errors import BadInput
-from autointerp.people.assign import ingest, run_identity
+from autointerp.people.assign import run_identity
+from autointerp.people.ingest import ingest
 from autointerp.people.journal import open_journal, read_journal, write_session
 from autointerp.people.machine import Machine
-from autointerp.people.packs import held_units, make_pack
+from autointerp.people.packs import make_pack, units_to_pack
 from autointerp.people.session import Sitting
 from autointerp.questions.rubric import load_rubric
 from autointerp.store.run import open_run
@@ -29,7 +30,7 @@ def run(own_runs, tiny_run_name):
 @pytest.fixture
 def pack(run, tmp_path) -> Path:
     path = tmp_path / "for-ann.pack"
-    make_pack(run, RUBRIC, held_units(run), Sitting(), path)
+    make_pack(run, RUBRIC, units_to_pack(run), Sitting(), path)
     return path
 
 
@@ -155,7 +156,7 @@ def test_an_edited_pack_is_refused(run, pack, edit):
 
 def test_a_pack_is_never_written_over(run, pack):
     with pytest.raises(BadInput, match="might hold answers"):
-        make_pack(run, RUBRIC, held_units(run), Sitting(), pack)
+        make_pack(run, RUBRIC, units_to_pack(run), Sitting(), pack)
 
 
 def test_taken_back_answers_are_superseded_not_erased(run, pack):

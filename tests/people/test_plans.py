@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from autointerp.errors import BadInput, TooFewRatings
 from autointerp.people.assign import latest_plan
-from autointerp.people.plans import LEAST, allocate, draw, plan_humans
+from autointerp.people.plans import LEAST, allocate, draw_for_people, plan_humans
 from autointerp.questions.rubric import load_rubric
 from autointerp.store.run import open_run
 
@@ -47,7 +47,7 @@ def test_the_draw_is_random_within_strata_with_the_probability_that_it_says():
     rng = np.random.default_rng(0)
     hits = dict.fromkeys(scores, 0)
     for _ in range(2000):
-        for one in draw(scores, 6, rng):
+        for one in draw_for_people(scores, 6, rng):
             hits[one.item] += 1
             assert one.inclusion == one.stratum_drawn / one.stratum_size
     # 6 by roots 2 : 4 is 2 : 4, so 2 of 4 and 4 of 16; the standard error is at most 0.011.

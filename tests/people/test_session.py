@@ -14,7 +14,6 @@ from autointerp.people.session import (
     Sitting,
     Training,
     answer_keys,
-    check_person,
     matched,
     renamed,
     session_fields,
@@ -140,19 +139,6 @@ def test_answers_are_numbers_or_places():
     assert typed_in_full(points)
     with pytest.raises(BadInput, match="100 levels"):
         answer_keys(replace(RUBRIC, scale=tuple((i, "x") for i in range(100))))
-
-
-@pytest.mark.parametrize("name", ["human", "human:ann", "human:A.b-1_2"])
-def test_people_have_names(name: str):
-    assert check_person(name) == name
-
-
-@pytest.mark.parametrize(
-    "name", ["human:", "human:a b", "human:../x", "humans", "human:" + "x" * 41]
-)
-def test_names_that_could_be_paths_are_refused(name: str):
-    with pytest.raises(BadInput, match="human:NAME"):
-        check_person(name)
 
 
 @pytest.mark.parametrize("wrong", [{"overlap": 0}, {"repeat_share": 1.5}, {"repeat_share": -0.1}])

@@ -20,12 +20,16 @@ import pytest
 from autointerp.errors import RunLocked
 from autointerp.people.journal import OtherJournals, open_journal, read_journal
 from autointerp.people.machine import Machine
-from autointerp.people.packs import held_units, make_pack
+from autointerp.people.packs import make_pack, units_to_pack
 from autointerp.people.session import Sitting
 from autointerp.questions.rubric import load_rubric
 from autointerp.store.run import open_run
 
-RATE_PACK = "import sys; from autointerp.apps.terminal.sit import rate_pack; from rich.console import Console; from pathlib import Path; rate_pack(Path(sys.argv[1]), sys.argv[2], '--plain' in sys.argv, Console(stderr=True))"  # noqa: E501
+RATE_PACK = (
+    "import sys; from pathlib import Path; from autointerp.apps.terminal.sit import asker;"
+    "from autointerp.pipeline.sit_pack import rate_pack;"
+    "print(rate_pack(Path(sys.argv[1]), sys.argv[2], asker('--plain' in sys.argv)))"
+)
 
 
 @pytest.fixture
@@ -33,7 +37,7 @@ def pack(own_runs: Path, tiny_run_name: str, tmp_path: Path) -> Path:
     """A pack of the tiny run."""
     path = tmp_path / "ann.pack"
     with open_run(tiny_run_name, folder=own_runs) as run:
-        make_pack(run, load_rubric("interpretability-1-5"), held_units(run), Sitting(), path)
+        make_pack(run, load_rubric("interpretability-1-5"), units_to_pack(run), Sitting(), path)
     return path
 
 
@@ -309,7 +313,7 @@ def test_wishes_that_cannot_be_are_refused_with_a_remedy(sit, arguments, words):
 def test_a_pack_is_rated_without_torch_or_a_database_and_lines_without_a_screen():
     heavy = "textual torch duckdb pandas"
     code = (
-        "import autointerp.apps.terminal.sit, sys;"
+        "import autointerp.apps.terminal.sit, autointerp.pipeline.sit_pack, sys;"
         f"print(*(name for name in {heavy.split()} if name in sys.modules))"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -2,11 +2,10 @@ import json
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
 from autointerp.errors import BadInput
-from autointerp.pipeline.describe import Choice, explain
-from autointerp.pipeline.rate import Wish
+from autointerp.pipeline.describe import explain
+from autointerp.pipeline.job import Job
 from autointerp.questions.explain import (
     OF_INTERVALS,
     TOP,
@@ -23,11 +22,9 @@ from autointerp.questions.rubric import user_text
 from autointerp.questions.trials import Described, Probe, load_probes, whole
 from autointerp.store.run import open_run
 
-QUIET = Console(quiet=True)
 
-
-def explained(runs, rater, **choice):
-    explain(Wish(sources=(), rater=rater, run="tiny", runs=runs), Choice(**choice), QUIET)
+def explained(runs, rater, **more):
+    explain(Job(rater=rater, run="tiny", runs=runs, **more))
 
 
 def test_explainers_see_the_explain_split_alone_strongest_first_no_place_twice(tiny_run):

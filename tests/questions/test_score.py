@@ -3,7 +3,6 @@ import math
 from collections import Counter
 
 import pytest
-from rich.console import Console
 from support.loopback.server import LoopbackServer
 
 from autointerp.engine.work import RatingPolicy
@@ -11,8 +10,9 @@ from autointerp.errors import UnknownName
 from autointerp.findings.answers import _read, unit_scores
 from autointerp.findings.comparison import compare
 from autointerp.findings.descriptions import scorer_results
-from autointerp.pipeline.describe import Choice, explain, score
-from autointerp.pipeline.rate import Wish, resume
+from autointerp.pipeline.describe import explain, score
+from autointerp.pipeline.job import Job
+from autointerp.pipeline.rate import collect
 from autointerp.questions.explain import explanations
 from autointerp.questions.score import Design, plan
 from autointerp.questions.scorers import scorer
@@ -22,17 +22,16 @@ from autointerp.raters._logprobs import expected_activations
 from autointerp.records import Reply
 from autointerp.store.run import open_run
 
-QUIET = Console(quiet=True)
 ALL = ("detection", "fuzzing", "simulation", "intruder")
 DESIGN = Design(count=10, permuted=8)
 
 
-def wish(runs, rater="scripted:truth", **more):
-    return Wish(sources=(), rater=rater, run="tiny", runs=runs, **more)
+def job(runs, rater="scripted:truth", **more):
+    return Job(rater=rater, run="tiny", runs=runs, **more)
 
 
 def scored(runs, names=ALL, rater="scripted:truth", choice=None, design=DESIGN):
-    return score(wish(runs, rater), names, choice or Choice(), design, QUIET)
+    return score(job(runs, rater, scorers=tuple(names), design=design, **(choice or {})))
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +148,8 @@ def test_scoring_twice_asks_nothing_the_second_time(truth_run, tmp_path):
 
     runs = shutil.copytree(truth_run, tmp_path / "runs")
     counts = scored(runs)
-    assert all(not one.statuses for one in counts.values())
-    assert all(one.before for one in counts.values())
+    assert all(not one.counts.statuses for one in counts.values())
+    assert all(one.counts.before for one in counts.values())
 
 
 def test_a_run_without_descriptions_is_explained_first_by_the_same_rater(truth_run):
@@ -159,15 +158,16 @@ def test_a_run_without_descriptions_is_explained_first_by_the_same_rater(truth_r
 
 
 def test_every_lost_call_is_counted_and_takes_its_contexts_out_and_no_others(own_runs, tmp_path):
-    explain(wish(own_runs), Choice(sources=("planted",)), QUIET)
+    explain(job(own_runs, sources=("planted",)))
     # The first two calls bring nothing; every other says that no context fires.
     none = {"text": json.dumps({"answers": [{"context": n, "yes": False} for n in range(1, 11)]})}
     script = tmp_path / "calls.jsonl"
     lines = [{"fail": "rejected"}, {"text": "no", "stop": "refusal"}, none]
     script.write_text("\n".join(map(json.dumps, lines)))
-    choice = Choice(explainer="scripted:truth")
+    choice = {"explainer": "scripted:truth"}
     counts = scored(own_runs, ["detection"], f"scripted:{script}", choice, Design(10, 0))
-    assert counts["detection"].statuses["failed"] == counts["detection"].statuses["refused"] == 1
+    statuses = counts["detection"].counts.statuses
+    assert statuses["failed"] == statuses["refused"] == 1
     with open_run("tiny", folder=own_runs, read_only=True) as run:
         found = [one for one in unit_scores(run) if one.rater == "scripted:calls.jsonl"]
         planted = [one for one in found if one.source == "planted"]
@@ -195,16 +195,16 @@ def test_a_control_that_does_not_fall_to_chance_is_named(results):
 
 
 def test_partners_stay_when_units_are_added(own_runs):
-    explain(wish(own_runs), Choice(sources=("planted",), n=2), QUIET)
-    scored(own_runs, ["detection"], choice=Choice(sources=("planted",), n=2))
+    explain(job(own_runs, sources=("planted",), n=2))
+    scored(own_runs, ["detection"], choice={"sources": ("planted",), "n": 2})
 
     def partners():
         with open_run("tiny", folder=own_runs, read_only=True) as run:
             return dict(run.rows("SELECT DISTINCT unit_id, described FROM probe WHERE permuted"))
 
     before = partners()
-    explain(wish(own_runs), Choice(sources=("planted",)), QUIET)
-    scored(own_runs, ["detection"], choice=Choice(explainer="scripted:truth"))
+    explain(job(own_runs, sources=("planted",)))
+    scored(own_runs, ["detection"], choice={"explainer": "scripted:truth"})
     after = partners()
     assert len(before) == 2
     assert len(after) == 4
@@ -300,15 +300,16 @@ def test_language_models_explain_and_score_at_once_or_by_batch(own_runs, provide
     with LoopbackServer() as server:
         url = server.openai_url if provider == "openai" else server.anthropic_url
         options = RaterOptions(base_url=url, structured="json_schema")
-        mine = wish(own_runs, f"{provider}:m", options=options, batch=batch)
+        asked = {"options": options, "batch": batch, "sources": ("planted",)}
+        mine = job(own_runs, f"{provider}:m", scorers=ALL, design=Design(6, 0), **asked)
 
         def collected():
             if batch:
-                resume("tiny", QUIET, own_runs)
+                collect("tiny", own_runs)
 
-        explain(mine, Choice(sources=("planted",)), QUIET)
+        explain(mine)
         collected()
-        score(mine, ALL, Choice(sources=("planted",)), Design(6, 0), QUIET)
+        score(mine)
         collected()
     with open_run("tiny", folder=own_runs, read_only=True) as run:
         (rater,) = {row[0] for row in run.rows("SELECT explainer FROM explanation")}
@@ -327,24 +328,32 @@ def test_language_models_explain_and_score_at_once_or_by_batch(own_runs, provide
 
 
 def test_fewer_units_are_asked_nothing_new_of_what_was_asked_of_all(own_runs):
-    explain(wish(own_runs), Choice(sources=("planted",)), QUIET)
-    planted = Choice(sources=("planted",))
+    explain(job(own_runs, sources=("planted",)))
+    planted = {"sources": ("planted",)}
     scored(own_runs, ("detection",), choice=planted)
-    fewer = scored(own_runs, ("detection",), choice=Choice(sources=("planted",), n=2))
+    fewer = scored(own_runs, ("detection",), choice={"sources": ("planted",), "n": 2})
     # The two keep the partners that they had among all four.
-    assert not fewer["detection"].statuses
-    assert fewer["detection"].before > 0
+    assert not fewer["detection"].counts.statuses
+    assert fewer["detection"].counts.before > 0
 
 
 def test_a_budget_stops_scoring_before_it_is_passed_and_says_so(own_runs):
-    explain(wish(own_runs), Choice(sources=("planted",)), QUIET)
+    explain(job(own_runs, sources=("planted",)))
     with LoopbackServer() as server:
         options = RaterOptions(base_url=server.openai_url, price_in=1000.0, price_out=1000.0)
         policy = RatingPolicy(budget_usd=3.0, concurrency=1)
-        mine = wish(own_runs, "openai:m", options=options, policy=policy)
-        counts = score(mine, ALL, Choice(explainer="scripted:truth"), Design(10, 0), QUIET)
-    assert counts["detection"].stopped == "budget"
-    assert list(counts) == ["detection"]
+        mine = job(
+            own_runs,
+            "openai:m",
+            options=options,
+            policy=policy,
+            scorers=ALL,
+            explainer="scripted:truth",
+            design=Design(10, 0),
+        )
+        results = score(mine)
+    assert results["detection"].counts.stopped == "budget"
+    assert list(results) == ["detection"]
     with open_run("tiny", folder=own_runs, read_only=True) as run:
         assert run.spent_usd() <= 3.0
         mine = [one for one in unit_scores(run) if one.rater.startswith("openai")]

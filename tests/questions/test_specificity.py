@@ -3,27 +3,27 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from autointerp.errors import BadInput
 from autointerp.findings.answers import ContextRating, context_ratings
 from autointerp.findings.comparison import compare
 from autointerp.findings.descriptions import specificity_results
-from autointerp.pipeline.describe import Choice, rate_descriptions
-from autointerp.pipeline.rate import Wish, rate
+from autointerp.pipeline.job import Job
+from autointerp.pipeline.rate import rate
 from autointerp.questions.explain import explanations
 from autointerp.questions.items import load_items
 from autointerp.questions.rubric import load_rubric, system_text, user_text
 from autointerp.questions.specificity import description_probes
 from autointerp.store.run import open_run
 
-QUIET = Console(quiet=True)
 RUBRIC = load_rubric("specificity-0-3")
 
 
-def rated(runs, rater="scripted:truth", contexts=30, **choice):
-    wish = Wish(sources=(), rubric="specificity-0-3", rater=rater, run="tiny", runs=runs)
-    return rate_descriptions(wish, Choice(**choice), QUIET, contexts)
+def rated(runs, rater="scripted:truth", contexts=30, **more):
+    job = Job(
+        rubric="specificity-0-3", rater=rater, run="tiny", runs=runs, contexts=contexts, **more
+    )
+    return rate(job).counts
 
 
 @pytest.fixture(scope="module")
@@ -129,19 +129,18 @@ def test_failed_ratings_are_counted_beside_the_means(rated_run, tmp_path):
     assert (statuses["failed"], statuses["refused"], statuses["ok"]) == (1, 1, 4 * 6 - 2)
 
 
-def test_the_python_function_of_ratings_points_to_the_one_for_descriptions(own_runs):
-    wish = Wish(sources=("planted",), rubric="specificity-0-3", run="tiny", runs=own_runs)
-    with pytest.raises(BadInput, match="rate_descriptions"):
-        rate(wish, QUIET)
+def test_a_rubric_about_descriptions_refuses_to_ask_what_units_are(own_runs):
+    job = Job(sources="planted", rubric="specificity-0-3", run="tiny", runs=own_runs, guess=True)
+    with pytest.raises(BadInput, match="--guess asks what units are"):
+        rate(job)
 
 
 def test_a_run_that_is_not_there_is_harvested_first(tiny_settings, tmp_path):
-    wish = Wish(
+    job = Job(
         sources=("planted",), n=2, controls=0, rubric="specificity-0-3", rater="scripted:truth",
-        run="new", subject=str(tiny_settings), runs=tmp_path,
+        run="new", subject=str(tiny_settings), runs=tmp_path, contexts=6,
     )  # fmt: skip
-    counts = rate_descriptions(wish, Choice(n=2), QUIET, 6)
-    assert counts.statuses == {"ok": 12}
+    assert rate(job).counts.statuses == {"ok": 12}
 
 
 def test_the_command_rates_the_descriptions_of_the_sources_and_units_that_it_names(

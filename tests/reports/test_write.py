@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from support.fabricate import SCRIPT, WORDS, add_scores, fabricate_run
 
+from autointerp import extensions
 from autointerp.errors import BadInput, UnknownName
-from autointerp.extensions import names_in
 from autointerp.pipeline.report import report
 from autointerp.reports.write import Report, in_order
 
@@ -63,7 +63,7 @@ def test_a_report_is_a_page_with_its_pictures_tables_and_summary(made: Report):
 def test_every_panel_is_found_by_its_file(made: Report):
     from autointerp.reports import panels
 
-    assert {panel.name for panel in made.panels} <= set(names_in(panels))
+    assert {panel.name for panel in made.panels} <= set(extensions.names(panels))
     assert made.panels[0].name == "verdict"
     assert made.panels[-1].name == "units"
 

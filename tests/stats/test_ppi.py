@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from autointerp.errors import TooFewRatings
-from autointerp.people.plans import draw
+from autointerp.people.plans import draw_for_people
 from autointerp.stats.means import mean, mean_difference
 from autointerp.stats.ppi import (
     power_mean,
@@ -212,7 +212,7 @@ def test_stratified_predictions_cover_the_mean_and_unweighted_ones_would_not():
     for _ in range(400):
         human, judge = latent_scores(rng, 200)
         strata = {f"i{place}": ("features", int(score)) for place, score in enumerate(judge)}
-        drawn = draw(strata, 30, rng)
+        drawn = draw_for_people(strata, 30, rng)
         places = [int(one.item[1:]) for one in drawn]
         sizes = {int(score): int((judge == score).sum()) for score in np.unique(judge)}
         found = predict_mean_stratified(human[places], [int(judge[p]) for p in places], sizes)

@@ -7,17 +7,13 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from support.fabricate import add_scores, fabricate_run
 
 from autointerp.errors import RunLocked, RunMismatch, StorageError, UnknownName
 from autointerp.records import Rating
 from autointerp.settings import RunSettings, load_settings
 from autointerp.store.run import Run, open_run, runs_in
-
-
-@pytest.fixture
-def run(tmp_path: Path):
-    with open_run("one", RunSettings(), folder=tmp_path) as opened:
-        yield opened
+from autointerp.units.sources import source_kinds
 
 
 def rating(item: str, score: int | None = 3, status: str = "ok", repeat: int = 0) -> Rating:
@@ -26,63 +22,6 @@ def rating(item: str, score: int | None = 3, status: str = "ok", repeat: int = 0
 
 def scores(run: Run) -> list[tuple[str, int | None]]:
     return run.rows("SELECT item_id, score FROM current_rating ORDER BY item_id")
-
-
-def test_a_transaction_that_fails_leaves_nothing_behind(run: Run):
-    row = {"name": "a", "value": "1"}
-
-    def write() -> None:
-        with run.transaction():
-            run.insert("about", [row])
-            run.insert("about", [row])  # the key is taken
-
-    with pytest.raises(duckdb.ConstraintException):
-        write()
-    assert run.rows("SELECT * FROM about") == []
-
-
-def test_after_a_failed_transaction_the_next_one_is_kept(run: Run):
-    with pytest.raises(KeyboardInterrupt), run.transaction():
-        raise KeyboardInterrupt
-    with run.transaction():
-        run.insert("about", [{"name": "a", "value": "1"}])
-    assert run.rows("SELECT * FROM about") == [("a", "1")]
-
-
-def test_with_ignore_a_known_key_keeps_its_first_row(run: Run):
-    run.insert("about", [{"name": "a", "value": "1"}])
-    run.insert("about", [{"name": "a", "value": "2"}, {"name": "b", "value": "3"}], ignore=True)
-    assert run.rows("SELECT * FROM about ORDER BY name") == [("a", "1"), ("b", "3")]
-
-
-def test_inserting_no_rows_does_nothing(run: Run):
-    run.insert("about", [])
-    assert run.rows("SELECT * FROM about") == []
-
-
-def test_a_later_rating_supersedes_an_earlier_one_and_both_are_kept(run: Run):
-    run.add_ratings([rating("a", None, "failed"), rating("b", 2)])
-    run.add_ratings([rating("a", 5)])
-    assert scores(run) == [("a", 5), ("b", 2)]
-    assert run.rows("SELECT status, version FROM rating WHERE item_id = 'a' ORDER BY version") == [
-        ("failed", 0),
-        ("ok", 1),
-    ]
-
-
-def test_repeats_stand_beside_each_other(run: Run):
-    run.add_ratings([rating("a", 1), rating("a", 2, repeat=1)])
-    assert run.rows("SELECT repeat, version, score FROM current_rating ORDER BY repeat") == [
-        (0, 0, 1),
-        (1, 0, 2),
-    ]
-
-
-def test_the_database_itself_refuses_a_score_without_the_status_ok(run: Run):
-    run.add_ratings([rating("a", 1)])
-    with pytest.raises(duckdb.ConstraintException), run.transaction():
-        run.connection.execute("UPDATE rating SET status = 'failed'")
-    assert scores(run) == [("a", 1)]
 
 
 ONE_RATING_AT_A_TIME = """
@@ -265,18 +204,6 @@ def test_what_a_run_was_made_with_is_in_its_toml(tiny_run: Path, tiny_run_name: 
     assert about["run"]["settings_digest"] == run.settings.digest
 
 
-def test_contexts_come_back_as_they_were_stored(tiny_run: Path, tiny_run_name: str):
-    with open_run(tiny_run_name, folder=tiny_run, read_only=True) as run:
-        unit = next(u for u in run.units("features") if u.summary.outcome == "eligible")
-        found = list(run.contexts([unit.unit_id])[unit.unit_id].values())
-    assert {context.draw for context in found} == {"top", "interval", "random"}
-    assert {context.split for context in found} == {"explain", "score"}
-    assert max(context.activation for context in found) == pytest.approx(unit.summary.peak)
-    for context in found:
-        assert len(context.tokens) == len(context.activations)
-        assert context.silent == (max(context.activations) <= 1e-5)
-
-
 FILLED = """
 import resource, sys
 from pathlib import Path
@@ -316,3 +243,46 @@ def test_a_disk_that_fills_up_is_named_and_what_was_kept_before_is_still_there(
         assert scores(run)[-1] == ("first", 1)
         run.add_ratings([rating("after", 2)])
     assert os.path.getsize(tmp_path / "full" / "run.duckdb") > 0
+
+
+def make_old(file: Path) -> None:
+    """Take out of a run's file what an earlier schema did not have."""
+    with duckdb.connect(str(file)) as connection:
+        for view in ("unit_guess", "unit_rating", "unit_item"):
+            connection.execute(f"DROP VIEW {view}")
+        connection.execute("DROP MACRO is_person; DROP MACRO unit_name")
+        connection.execute("CREATE TABLE old AS SELECT source, size, is_control FROM source")
+        connection.execute("DROP TABLE source; ALTER TABLE old RENAME TO source")
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_run_of_the_earlier_schema_is_read_with_its_views_and_kinds(
+    tmp_path: Path, read_only: bool
+):
+    with fabricate_run(tmp_path, {"features": 4, "planted": 2, "mine": 1}) as run:
+        add_scores(run, "features", "human:ann", [1, 1, 1, 0, 1])
+    make_old(tmp_path / "main" / "run.duckdb")
+    with open_run("main", folder=tmp_path, read_only=read_only) as run:
+        assert run.rows(
+            "SELECT source, count(*) FROM unit_rating WHERE is_person(rater) GROUP BY 1"
+        ) == [("features", 4)]
+        assert run.rows("SELECT count(*) FROM unit_guess") == [(0,)]
+        assert [source.kind for source in run.sources().values()] == [None, None, None]
+        kinds = source_kinds(run)
+    assert {name: kind.role for name, kind in kinds.items()} == {
+        "features": "studied",
+        "mine": "studied",
+        "planted": "ceiling",
+    }
+    assert kinds["mine"].names == ("a unit of mine", "mine")
+    assert kinds["planted"].names == ("a planted unit", "planted units")
+
+
+def test_a_run_older_than_a_view_s_tables_is_read_without_the_view(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 2}):
+        pass
+    make_old(tmp_path / "main" / "run.duckdb")
+    with duckdb.connect(str(tmp_path / "main" / "run.duckdb")) as connection:
+        connection.execute("DROP VIEW current_guess; DROP TABLE guess")
+    with open_run("main", folder=tmp_path, read_only=True) as run:
+        assert run.rows("SELECT count(*) FROM unit_rating") == [(0,)]

@@ -17,8 +17,8 @@ from autointerp.errors import AutointerpError, CorpusError, SettingsError, Subje
 from autointerp.settings import HarvestSettings, SubjectSettings
 from autointerp.subjects import load_subject
 from autointerp.subjects.windows import TokenisedDocuments
-from autointerp.units.passes import calibrate, site_batches
 from autointerp.units.sample import doubts
+from autointerp.units.stream import calibrate, site_batches
 
 LATENTS = 32
 

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import relu
 
-from autointerp.errors import NotSaid, SubjectError, UnknownName
+from autointerp.errors import MissingSetting, SubjectError, UnknownName
 from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.formats import AdaptedEncoder, Flags, check_l0, load_sae
 
@@ -182,7 +182,7 @@ def test_a_k_that_the_files_do_not_say_can_be_given(tmp_path: Path) -> None:
     tensors = {**LINEAR, "b_dec": B_DEC}
     same(dictionary(tmp_path / "c", "AutoEncoderTopK", tensors), top(SUBTRACTED, 4), flags)
     for name in "abc":
-        with pytest.raises(NotSaid, match="does not say the k of its TopK") as refused:
+        with pytest.raises(MissingSetting, match="does not say the k of its TopK") as refused:
             load_sae(tmp_path / name)
         assert refused.value.setting == "k"
 

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from autointerp.questions.items import make_items
 from autointerp.questions.rubric import load_rubric
-from autointerp.records import Context, Rating, Reply, Request, Status, Unit, UnitSummary
+from autointerp.records import (
+    Context,
+    HarvestedUnit,
+    Rating,
+    Reply,
+    Request,
+    Status,
+    Unit,
+    UnitSummary,
+)
 from autointerp.settings import RunSettings
 from autointerp.store.run import Run, open_run
+from autointerp.units.sources import kind_of
 
-CONTROLS = ("planted", "random", "shuffled")
 WORDS = (
     "the",
     "of",
@@ -32,14 +40,6 @@ WORDS = (
     "by",
 )
 SCRIPT = "</script><script>document.title='owned'</script><!--"
-
-
-@dataclass(frozen=True)
-class Harvested:
-    """What `Run.add_harvest` reads of a `HarvestedUnit`; without torch behind it."""
-
-    summary: UnitSummary
-    contexts: list[Context] = field(default_factory=list)
 
 
 def fabricate_contexts(
@@ -104,9 +104,9 @@ def fabricate_run(
                 interval_tokens=tuple(1e5 * 0.3**k for k in range(10)),
             )
             shown = fabricate_contexts(rng, peak, contexts, text) if contexts else []
-            harvested.append(Harvested(summary, shown if outcome == "eligible" else []))
-    sizes = {source: (4 * n + 100, source in CONTROLS) for source, n in units.items()}
-    run.add_harvest(sizes, harvested)  # type: ignore[arg-type]
+            harvested.append(HarvestedUnit(summary, shown if outcome == "eligible" else []))
+    sizes = {source: (4 * n + 100, kind_of(source)) for source, n in units.items()}
+    run.add_harvest(sizes, harvested)
     return run
 
 

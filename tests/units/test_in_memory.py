@@ -14,10 +14,10 @@ from torch import Tensor
 
 import autointerp
 from autointerp.errors import BadInput, CorpusError, SubjectError
+from autointerp.records import HarvestedUnit
 from autointerp.settings import HarvestSettings
 from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.language_model import HookedLanguageModel
-from autointerp.units.passes import HarvestedUnit
 
 SETTINGS = HarvestSettings(top=4, intervals=4, per_interval=2, random=6, each_side=3, rows=16)
 LATENTS = 48

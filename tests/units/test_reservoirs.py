@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from autointerp.units.draws import interval_of
 from autointerp.units.reservoirs import (
     BINS,
     Buffered,
@@ -15,7 +16,6 @@ from autointerp.units.reservoirs import (
     Lowest,
     Strongest,
     bin_edge,
-    interval_of,
     joined,
     rank_within,
     value_bins,

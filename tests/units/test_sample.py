@@ -2,14 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from autointerp.errors import TooFewUnits
 from autointerp.settings import load_settings
 from autointerp.store.run import Run, open_run
 from autointerp.subjects import Subject, load_subject
-from autointerp.units.sample import draw_units, random_order, sampled
+from autointerp.units.draws import random_order
+from autointerp.units.sample import draw_units
 
 
 @pytest.fixture(scope="module")
@@ -23,15 +23,7 @@ def run(tiny_settings: Path, subject: Subject, tmp_path: Path) -> Run:
 
 
 def numbers(run: Run, source: str, n: int) -> list[int]:
-    return [unit.summary.unit.index for unit in sampled(run, source, n)]
-
-
-def test_the_random_order_is_a_permutation_of_seed_and_source_alone() -> None:
-    order = random_order(1, "features", 50)
-    assert sorted(order.tolist()) == list(range(50))
-    assert order.tolist() == random_order(1, "features", 50).tolist()
-    assert order.tolist() != random_order(2, "features", 50).tolist()
-    assert order.tolist() != random_order(1, "neurons", 50).tolist()
+    return [unit.summary.unit.index for unit in run.sampled(source, n)]
 
 
 def test_a_sample_is_the_first_eligible_units_of_the_random_order(
@@ -82,11 +74,3 @@ def test_more_units_than_pass_the_filter_is_refused_with_the_fate_of_the_rest(
         draw_units(run, subject, {"features": 64})
     assert len(run.units("features")) == 64  # what was found is kept
     assert len(draw_units(run, subject, {"features": 60})["features"]) == 60
-
-
-def test_every_unit_is_as_likely_to_be_sampled() -> None:
-    # 2,000 orders of 20 units, the first 5 taken: each is expected 500 times, spread 19.4.
-    counts = np.zeros(20)
-    for seed in range(2000):
-        counts[random_order(seed, "features", 20)[:5]] += 1
-    assert abs(counts - 500).max() < 4.5 * 19.4

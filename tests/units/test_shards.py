@@ -17,15 +17,17 @@ import numpy as np
 import pytest
 
 from autointerp.errors import CorpusError
+from autointerp.records import HarvestedUnit
 from autointerp.settings import RunSettings, load_settings
 from autointerp.store.run import open_run
 from autointerp.subjects import Subject, load_subject
 from autointerp.units import shards as sharding
-from autointerp.units.passes import HarvestedUnit, Wanted, calibrate, harvest
+from autointerp.units.passes import Wanted, harvest
 from autointerp.units.sample import draw_units
 from autointerp.units.shards import Share, harvest_shards, share_of_environment
 from autointerp.units.sources.features import create as features
 from autointerp.units.sources.neurons import create as neurons
+from autointerp.units.stream import calibrate
 
 
 @pytest.fixture(autouse=True)

@@ -16,10 +16,9 @@ from typing import Any
 
 import typer
 
-from autointerp import __version__
+from autointerp import __version__, extensions
 from autointerp.apps import cli as commands
 from autointerp.errors import AutointerpError
-from autointerp.extensions import addition, names_in
 
 STOPPED = "stopped; the same command goes on from here"
 STORAGE_TROUBLE = {
@@ -54,19 +53,20 @@ def build_app() -> typer.Typer:
         epilog="Example: autointerp rate --source features --n 200",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        add_completion=False,
         rich_markup_mode=None,
     )
 
     @app.callback()
     def main_options(version: bool = Version) -> None: ...
 
-    for name in names_in(commands):
-        module = addition(commands, "command", name)
+    for name in extensions.names(commands):
+        module = extensions.load(commands, "command", name)
         if hasattr(module, "app"):
-            app.add_typer(module.app, name=name)
+            app.add_typer(module.app, name=name, short_help=module.__doc__)
         else:
-            app.command(name)(module.command)
+            # The whole first sentence: left to itself, the list cuts it at 45 characters.
+            summary = (module.command.__doc__ or "").partition("\n")[0]
+            app.command(name, short_help=summary)(module.command)
     return app
 
 

@@ -1,82 +1,182 @@
-"""How a rater is asked: options that several commands share."""
+"""Options that several commands share, as dataclasses that a command takes as one argument.
+
+`@options` turns each argument whose type is such a dataclass into one option a field:
+
+    @options
+    def command(run: str = typer.Argument(...), asking: Asking = Asking()) -> None: ...
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
 if TYPE_CHECKING:
-    from autointerp.pipeline.rate import Wish
-
-BASE_URL = typer.Option(
-    None, help="Of a server that speaks the rater's protocol.", show_default="the provider's"
-)
-BATCH = typer.Option(
-    False, "--batch", help="Hand the work to the provider's batch API, at half the price."
-)
-BUDGET_USD = typer.Option(
-    None, min=0, help="What the run may cost in all.", show_default="no limit"
-)
-PRICE_IN = typer.Option(
-    None, help="US dollars per million tokens read.", show_default="from the list"
-)
-PRICE_OUT = typer.Option(
-    None, help="US dollars per million tokens written.", show_default="from the list"
-)
-CONCURRENCY = typer.Option(
-    None, min=1, help="Calls in flight at most.", show_default="the rater's own"
-)
-RETRIES = typer.Option(8, min=0, help="Times a call that brought no reply is made again.")
-TIMEOUT = typer.Option(120.0, min=0.1, help="Seconds for one attempt.")
-MAX_OUTPUT_TOKENS = typer.Option(1024, min=16, help="Of a reply.")
-STRUCTURED = typer.Option(
-    None,
-    help="How a reply's form is asked for: json_schema, tool or text.",
-    show_default="what the server can do",
-)
-EFFORT = typer.Option(
-    None, help="Of a reasoning model, in its provider's words.", show_default="its own"
-)
-DRY_RUN = typer.Option(
-    False, "--dry-run", help="Say what would be asked and what it would cost, and stop."
-)
+    from autointerp.pipeline.job import Job
 
 
-def wish(
-    run: str,
-    rater: str,
-    *,
-    base_url: str | None,
-    batch: bool,
-    budget_usd: float | None,
-    price_in: float | None,
-    price_out: float | None,
-    concurrency: int | None,
-    retries: int,
-    timeout: float,
-    max_output_tokens: int,
-    structured: str | None,
-    effort: str | None,
-    seed: int | None = None,
-) -> Wish:
-    """Return the wish that these options make."""
-    from autointerp.engine.retry import RetryPolicy
-    from autointerp.engine.work import RatingPolicy
-    from autointerp.pipeline.rate import Wish
-    from autointerp.raters import RaterOptions
+def options(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command with the fields of its dataclass arguments as options of their own.
 
-    options = RaterOptions(
-        base_url=base_url,
-        timeout_s=timeout,
-        max_output_tokens=max_output_tokens,
-        price_in=price_in,
-        price_out=price_out,
-        seed=seed or 0,
-        structured=cast(Any, structured),
-        effort=effort,
-    )
-    policy = RatingPolicy(RetryPolicy(retries=retries), concurrency, budget_usd)
-    return Wish(
-        sources=(), rater=rater, run=run, seed=seed, options=options, policy=policy, batch=batch
-    )
+    A field's annotation carries its typer.Option: `Annotated[str, typer.Option(help=…)]`.
+    """
+    hints = typing.get_type_hints(command, include_extras=True)
+    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters: list[inspect.Parameter] = []
+    annotations: dict[str, Any] = {"return": None}
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name not in groups:
+            parameters.append(parameter.replace(annotation=hints[name]))
+            annotations[name] = hints[name]
+            continue
+        inner = typing.get_type_hints(groups[name], include_extras=True)
+        for one in fields(cast(Any, groups[name])):
+            annotations[one.name] = inner[one.name]
+            parameters.append(
+                inspect.Parameter(
+                    one.name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=one.default,
+                    annotation=inner[one.name],
+                )
+            )
+
+    @functools.wraps(command)
+    def flat(**values: Any) -> None:
+        for name, kind in groups.items():
+            own = {one.name: values.pop(one.name) for one in fields(cast(Any, kind))}
+            values[name] = cast(Any, kind)(**own)
+        command(**values)
+
+    kinds = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+    cast(Any, flat).__signature__ = inspect.Signature(kinds)
+    flat.__annotations__ = annotations
+    return flat
+
+
+def _option(*names: str, **settings: Any) -> Any:
+    return typer.Option(*names, **settings)
+
+
+@dataclass(frozen=True)
+class Output:
+    """How much a command says while it works."""
+
+    quiet: typing.Annotated[
+        bool, _option("--quiet", "-q", help="Print results and errors only.")
+    ] = False
+    verbose: typing.Annotated[
+        bool, _option("--verbose", "-v", help="Print every stage, and times.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a rater is reached and asked."""
+
+    base_url: typing.Annotated[
+        str | None,
+        _option(
+            help="Address of a server that speaks the rater's protocol.",
+            show_default="the provider's",
+        ),
+    ] = None
+    budget_usd: typing.Annotated[
+        float | None,
+        _option(min=0, help="Most that the run may cost, in US dollars.", show_default="no limit"),
+    ] = None
+    price_in: typing.Annotated[
+        float | None,
+        _option(help="US dollars per million prompt tokens.", show_default="the price list's"),
+    ] = None
+    price_out: typing.Annotated[
+        float | None,
+        _option(help="US dollars per million reply tokens.", show_default="the price list's"),
+    ] = None
+    concurrency: typing.Annotated[
+        int | None,
+        _option(min=1, help="Calls in flight at most.", show_default="the rater's own"),
+    ] = None
+    retries: typing.Annotated[
+        int, _option(min=0, help="Times that a failed call is made again.")
+    ] = 8
+    timeout: typing.Annotated[float, _option(min=0.1, help="Seconds for one attempt.")] = 120.0
+    max_output_tokens: typing.Annotated[
+        int, _option(min=16, help="Maximum reply length in tokens.")
+    ] = 1024
+    structured: typing.Annotated[
+        str | None,
+        _option(
+            help="How to request a JSON reply: json_schema, tool or text.",
+            show_default="what the server supports",
+        ),
+    ] = None
+    effort: typing.Annotated[
+        str | None,
+        _option(help="Effort of a reasoning model, in its provider's terms."),
+    ] = None
+
+    def job(self, rater: str, **fields: Any) -> Job:
+        """Return a job that asks `rater` in this way."""
+        from autointerp.engine.loop import RatingPolicy
+        from autointerp.engine.retry import RetryPolicy
+        from autointerp.pipeline.job import Job
+        from autointerp.raters import RaterOptions
+
+        asked = RaterOptions(
+            base_url=self.base_url,
+            timeout_s=self.timeout,
+            max_output_tokens=self.max_output_tokens,
+            price_in=self.price_in,
+            price_out=self.price_out,
+            structured=cast(Any, self.structured),
+            effort=self.effort,
+        )
+        if fields.get("seed") is not None:
+            asked = replace(asked, seed=fields["seed"])
+        policy = RatingPolicy(RetryPolicy(retries=self.retries), self.concurrency, self.budget_usd)
+        return Job(rater=rater, options=asked, policy=policy, **fields)
+
+
+Batch = typing.Annotated[
+    bool, _option("--batch", help="Submit the calls to the provider's batch API, at half price.")
+]
+DryRun = typing.Annotated[
+    bool, _option("--dry-run", help="Print what would be asked and what it would cost, then stop.")
+]
+AsJson = typing.Annotated[bool, _option("--json", help="Print JSON on standard output.")]
+RunName = typing.Annotated[str, typer.Argument(help="Name of the run: runs/NAME.")]
+RunOption = typing.Annotated[str, _option("--run", "-r", help="Name of the run: runs/NAME.")]
+RubricName = typing.Annotated[str, _option(help="Id of a shipped rubric, or path of a file.")]
+Subject = typing.Annotated[
+    str | None,
+    _option(
+        help="embedded, or the path of an autointerp.toml.",
+        show_default="the run's; else ./autointerp.toml; else embedded",
+    ),
+]
+SourcesOfRun = typing.Annotated[
+    list[str] | None,
+    _option(
+        "--source",
+        "-s",
+        help="Source of units; repeat it for several.",
+        show_default="all sources of the run",
+    ),
+]
+UnitsOfRun = typing.Annotated[
+    int | None,
+    _option(
+        "--n",
+        "-n",
+        min=1,
+        help="Units of each source.",
+        show_default="all that are rated; all that are harvested where none is",
+    ),
+]

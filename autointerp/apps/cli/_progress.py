@@ -1,35 +1,153 @@
-"""The line that shows a rating under way: how many, how fast, how much, how long; on terminals."""
+"""Events on a terminal: one bar for what is going on, lines for what should stay on the screen."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+import textwrap
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
-    Task,
+    TaskID,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Task as BarTask
 from rich.text import Text
 
 from autointerp.engine.work import Tally
+from autointerp.pipeline.events import Asking, Event, Harvesting, Note, Waiting
+
+if TYPE_CHECKING:
+    from autointerp.apps.cli._options import Output
+
+BESIDE_LABEL = 48  # characters of the bar beside what is harvested
+EVERY_S = 5.0  # between lines where there is no terminal
+
+
+def open_console() -> Console:
+    """Return the console for what a command says: standard error, names shown as they are."""
+    return Console(stderr=True, markup=False, emoji=False, highlight=False)
+
+
+class Show:
+    """Shows events while a verb works: `with Show(output) as on: verb(job, on)`.
+
+    On a terminal there is a bar; elsewhere a line every few seconds. Quiet leaves notes alone;
+    verbose puts the elapsed seconds before each line and says when each stage ends.
+    """
+
+    def __init__(self, output: Output, console: Console | None = None) -> None:
+        self.output = output
+        self.console = console or open_console()
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._label = ""
+        self._last = ""  # of the present stage, for its end
+        self._began = time.monotonic()
+        self._spoke = self._began
+
+    def __enter__(self) -> Show:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end_stage()
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        if isinstance(event, Harvesting):
+            if not self.output.quiet:
+                self._harvesting(event)
+        elif isinstance(event, Asking):
+            if not self.output.quiet:
+                self._asking(event)
+        elif not self.output.quiet or isinstance(event, Note | Waiting):
+            self.say(str(event))
+
+    def say(self, text: str) -> None:
+        """Print a line, with the time in front if verbose."""
+        elapsed = time.monotonic() - self._began
+        line = f"[{elapsed:6.1f} s] {text}" if self.output.verbose else text
+        self.console.print(line, soft_wrap=True)
+        self._spoke = time.monotonic()
+
+    # ------------------------------------------------------------------------------ stages
+
+    def _harvesting(self, event: Harvesting) -> None:
+        # Otherwise a narrow terminal would cut the count of tokens.
+        room = max(12, self.console.width - BESIDE_LABEL)
+        short = textwrap.shorten(event.label, room, placeholder=" …")
+        self._start_stage(f"harvest {short}")
+        of = f" of {event.total:,}" if event.total else ""
+        self._update(event.tokens, event.total, f"{event.tokens:,}{of} tokens", "", str(event))
+
+    def _asking(self, event: Asking) -> None:
+        self._start_stage(event.label)
+        tally = event.tally
+        beside = f"{tally.done}/{tally.total} {spend_text(tally)}".rstrip()
+        trouble = trouble_text(tally)
+        line = ", ".join(filter(None, [str(event), spend_text(tally), trouble]))
+        self._update(tally.done, tally.total, beside, trouble, line)
+
+    def _start_stage(self, label: str) -> None:
+        if label == self._label:
+            return
+        self._end_stage()
+        self._label = label
+        if self.console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=10),
+                TextColumn("{task.fields[beside]}", markup=False),
+                _Rate(),
+                TextColumn("{task.fields[trouble]}", style="red", markup=False),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(elapsed_when_finished=True),
+                console=self.console,
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(label, total=None, beside="", trouble="")
+
+    def _update(self, done: int, total: int | None, beside: str, trouble: str, line: str) -> None:
+        self._last = line
+        if self._bar is not None and self._task is not None:
+            self._bar.update(
+                self._task, completed=done, total=total, beside=beside, trouble=trouble
+            )
+        elif time.monotonic() - self._spoke > EVERY_S:
+            self.say(line)
+
+    def _end_stage(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        if self._last and self.output.verbose:
+            self.say(self._last)
+        self._bar, self._task, self._label, self._last = None, None, "", ""
 
 
 class _Rate(ProgressColumn):
-    """Items a second."""
+    """Steps a second, where they are items."""
 
-    def render(self, task: Task) -> Text:
+    def render(self, task: BarTask) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f}/s")
+        if speed is None or task.fields["beside"].endswith("tokens"):
+            return Text("")
+        return Text(f"{speed:.1f}/s")
 
 
 def spend_text(tally: Tally) -> str:
-    """Return what was spent, and what is not known of it."""
+    """Return what was spent, and how many calls have no known price."""
     if not tally.calls or tally.unpriced == tally.calls:
         return f"{tally.tokens_in + tally.tokens_out:,} tokens" if tally.tokens_in else ""
     unknown = f" and {tally.unpriced} calls of unknown price" if tally.unpriced else ""
@@ -39,32 +157,3 @@ def spend_text(tally: Tally) -> str:
 def trouble_text(tally: Tally) -> str:
     """Return the counts of what is no rating."""
     return ", ".join(f"{n} {status}" for status, n in tally.statuses.items() if status != "ok")
-
-
-@contextlib.contextmanager
-def rating_bar(console: Console, label: str) -> Iterator[Callable[[Tally], None]]:
-    """Yield what `rate_items` is to call as it goes on; says nothing where there is no terminal."""
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TextColumn("{task.fields[spend]}"),
-        TextColumn("{task.fields[trouble]}", style="red"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task(label, total=None, spend="", trouble="")
-
-        def show(tally: Tally) -> None:
-            bar.update(
-                task,
-                completed=tally.done,
-                total=tally.total,
-                spend=spend_text(tally),
-                trouble=trouble_text(tally),
-            )
-
-        yield show

@@ -3,66 +3,53 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autointerp.apps.cli import _options as _asking
+from autointerp.apps.cli import _options
+from autointerp.apps.cli._options import Asking, Output, options
+from autointerp.text import statuses_text
 
 if TYPE_CHECKING:
     from autointerp.findings.checks import CheckResult
 
 
+@options
 def command(
-    rater: str = typer.Argument(..., help="NAME or NAME:MODEL; see `autointerp raters`."),
-    rubric: str = typer.Option("interpretability-1-5", help="A rubric's id, or the path of one."),
-    per_grade: int = typer.Option(12, help="Planted units of each grade."),
-    base_url: str = _asking.BASE_URL,
-    budget_usd: float = typer.Option(
-        None, min=0, help="What all checks may cost together.", show_default="no limit"
-    ),
-    price_in: float = _asking.PRICE_IN,
-    price_out: float = _asking.PRICE_OUT,
-    concurrency: int = _asking.CONCURRENCY,
-    retries: int = _asking.RETRIES,
-    timeout: float = _asking.TIMEOUT,
-    max_output_tokens: int = _asking.MAX_OUTPUT_TOKENS,
-    structured: str = _asking.STRUCTURED,
-    effort: str = _asking.EFFORT,
-    as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
+    rater: Annotated[
+        str, typer.Argument(help="NAME or NAME:MODEL; `autointerp raters` lists them.")
+    ],
+    rubric: _options.RubricName = "interpretability-1-5",
+    per_grade: Annotated[int, typer.Option(help="Planted units of each grade.")] = 12,
+    asking: Asking = Asking(),
+    as_json: _options.AsJson = False,
+    output: Output = Output(),
 ) -> None:
-    """Rate a kit of planted units, whose grades are known, and say how well the rater did.
+    """Rate a kit of planted units, whose grades are known, and print how well the rater did.
+
+    --budget-usd limits what all checks may cost together.
 
     Example: autointerp check-rater lexical
     """
     from dataclasses import asdict
 
-    from rich.console import Console
-
-    from autointerp.apps.cli._progress import rating_bar
+    from autointerp.apps.cli._progress import Show
     from autointerp.pipeline.check import check_rater
-    from autointerp.pipeline.rate import load_rater
+    from autointerp.pipeline.events import Asking as AskingEvent
     from autointerp.questions.rubric import load_rubric
+    from autointerp.raters import load_rater
 
-    wish = _asking.wish(
-        "",  # checks have a run of their own
-        rater,
-        base_url=base_url,
-        batch=False,
-        budget_usd=budget_usd,
-        price_in=price_in,
-        price_out=price_out,
-        concurrency=concurrency,
-        retries=retries,
-        timeout=timeout,
-        max_output_tokens=max_output_tokens,
-        structured=structured,
-        effort=effort,
-    )
-    judge = load_rater(wish.rater, wish.options)
-    console = Console(stderr=True, markup=False, emoji=False)
-    with rating_bar(console, f"check {judge.name}") as show:
-        result = check_rater(judge, load_rubric(rubric), per_grade, wish.policy, show)
+    job = asking.job(rater)
+    judge = load_rater(job.rater, job.options)
+    with Show(output) as show:
+        result = check_rater(
+            judge,
+            load_rubric(rubric),
+            per_grade,
+            job.policy,
+            lambda tally: show(AskingEvent(f"check {judge.name}", tally)),
+        )
     if as_json:
         typer.echo(json.dumps(asdict(result), indent=2))
         return
@@ -94,7 +81,7 @@ def _lines(result: CheckResult) -> list[tuple[str, str]]:
             f"{number(result.injection_shift, '.0%')} of the way, obeyed by "
             f"{number(result.injection_obeyed, '.0%')} of {result.injection_units} units",
         ),
-        ("ratings", ", ".join(f"{n} {status}" for status, n in sorted(result.statuses.items()))),
+        ("ratings", statuses_text(result.statuses)),
         ("cost", "not known" if result.cost_usd is None else f"${result.cost_usd:.4f}"),
         ("seconds a unit", number(result.seconds_per_unit, ".3f")),
     ]

@@ -19,8 +19,7 @@ def command(
     Example: autointerp doctor --rater anthropic:claude-haiku-4-5
     """
     from autointerp.pipeline.doctor import examine
-    from autointerp.pipeline.rate import load_rater
-    from autointerp.raters import RaterOptions
+    from autointerp.raters import RaterOptions, load_rater
 
     options = RaterOptions(base_url=base_url, timeout_s=timeout)
     judge = load_rater(rater, options) if rater else None

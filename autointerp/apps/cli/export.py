@@ -5,23 +5,33 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
+from autointerp.apps.cli import _options
+
+if TYPE_CHECKING:
+    from autointerp.store.run import Run
+
+CONTEXTS = ("contexts", "neuronpedia")
+
 
 def command(
-    run: str = typer.Argument(..., help="Name of the run: runs/NAME."),
-    to: Literal["csv", "parquet", "jsonl", "contexts", "neuronpedia"] = typer.Option(
-        ..., "--to", help="Ratings as csv, parquet or jsonl; or contexts, or neuronpedia."
-    ),
-    out: Path = typer.Option(
-        None,
-        "--out",
-        "-o",
-        help="File to write, or folder for neuronpedia; stdout if none is given.",
-        show_default=False,
-    ),
+    run: _options.RunName,
+    to: Annotated[
+        Literal["csv", "parquet", "jsonl", "contexts", "neuronpedia"],
+        typer.Option("--to", help="Ratings as csv, parquet or jsonl; or contexts, or neuronpedia."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="File to write, or folder for neuronpedia; - means standard output.",
+            show_default="-",
+        ),
+    ] = None,
 ) -> None:
     """Write one row per rating: unit, rubric, rater, status, score, description and more.
 
@@ -30,31 +40,43 @@ def command(
 
     Example: autointerp export main --to csv -o ratings.csv
     """
-    from tempfile import TemporaryDirectory
-
     from autointerp.errors import BadInput
-    from autointerp.exchange.ratings import write_ratings
     from autointerp.store.run import open_run
 
-    if to == "contexts" or to == "neuronpedia":
-        from autointerp.exchange import contexts, neuronpedia
-
-        if out is None:
-            raise BadInput(f"--to {to} is not text; name where it goes with -o PATH")
-        write = contexts.write if to == "contexts" else neuronpedia.write
-        with open_run(run, read_only=True) as opened:
-            rows = write(opened, out)
-        typer.echo(f"{out}: {rows} contexts", err=True)
-        return
-    if out is None and to == "parquet":
-        raise BadInput("--to parquet is not text; name a file with -o FILE")
+    to_stdout = out is None or out == Path("-")
+    if to == "neuronpedia" and to_stdout:
+        raise BadInput("--to neuronpedia writes a folder; name it with -o FOLDER")
+    if out is None and to in ("parquet", "contexts"):
+        raise BadInput(f"--to {to} is not text; name a file with -o FILE, or pipe it with -o -")
     with open_run(run, read_only=True) as opened:
-        if out is not None:
-            rows = write_ratings(opened, to, out)
-            typer.echo(f"{out}: {rows} rows", err=True)
+        if to_stdout:
+            _write_to_stdout(opened, to)
             return
-        with TemporaryDirectory() as folder:
-            file = Path(folder) / "ratings"
-            write_ratings(opened, to, file)
-            with file.open(encoding="utf-8", newline="") as table:
-                shutil.copyfileobj(table, sys.stdout)
+        assert out is not None
+        rows = _write(opened, to, out)
+    typer.echo(f"{out}: {rows} {'contexts' if to in CONTEXTS else 'rows'}", err=True)
+
+
+def _write(run: Run, to: str, out: Path) -> int:
+    """Write the export to a file or folder; return the number of its rows."""
+    if to not in CONTEXTS:
+        from autointerp.exchange.ratings import write_ratings
+
+        return write_ratings(run, cast(Any, to), out)
+    from autointerp.exchange import contexts, neuronpedia
+
+    return (contexts.write if to == "contexts" else neuronpedia.write)(run, out)
+
+
+def _write_to_stdout(run: Run, to: str) -> None:
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "export"
+        _write(run, to, file)
+        if to in ("parquet", "contexts"):
+            with file.open("rb") as table:
+                shutil.copyfileobj(table, sys.stdout.buffer)
+        else:
+            with file.open(encoding="utf-8", newline="") as text:
+                shutil.copyfileobj(text, sys.stdout)

@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from autointerp.apps.cli import _options
+from autointerp.apps.cli._options import Output, options
 
+
+@options
 def command(
-    source: list[str] = typer.Option(
-        ["features"], "--source", "-s", help="Where units come from; repeat for several."
-    ),
-    n: int = typer.Option(200, "--n", "-n", min=1, help="Units of each source."),
-    run: str = typer.Option("main", "--run", "-r", help="Name of the run: runs/NAME."),
-    subject: str = typer.Option("embedded", help="embedded, or the path of an autointerp.toml."),
-    seed: int = typer.Option(None, help="Of all that is drawn.", show_default="0"),
-    controls: int = typer.Option(50, min=0, help="Units of each control; 0 for none."),
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source",
+            "-s",
+            help="Source of units; repeat it for several.",
+            show_default="features",
+        ),
+    ] = None,
+    n: Annotated[
+        int | None,
+        typer.Option("--n", "-n", min=1, help="Units of each source.", show_default="200"),
+    ] = None,
+    run: _options.RunOption = "main",
+    subject: _options.Subject = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every draw.", show_default="0")] = None,
+    controls: Annotated[int, typer.Option(min=0, help="Units of each control; 0 means none.")] = 50,
+    output: Output = Output(),
 ) -> None:
     """Harvest units into a run, where `autointerp rate` finds them.
 
-    Stopped, the same command goes on from the last shard. Started by torchrun or srun, each
-    process reads its share of the corpus; the bytes that come out are the same. There, write -n and
+    If it is stopped, the same command resumes at the last shard. Started by torchrun or srun, each
+    process reads its share of the corpus, and the result has the same bytes. There, write -n and
     -r: torchrun takes --n and --run for its own options.
 
     Example: autointerp harvest --subject autointerp.toml -n 200
 
     On four GPUs: torchrun --nproc-per-node 4 -m autointerp harvest --subject autointerp.toml
     """
-    from rich.console import Console
+    from autointerp.apps.cli._progress import Show
+    from autointerp.pipeline.harvest import harvest
+    from autointerp.pipeline.job import Job
 
-    from autointerp.pipeline.rate import Wish, harvest
-
-    wish = Wish(tuple(dict.fromkeys(source)), n, run=run, subject=subject, seed=seed,
-                controls=controls)  # fmt: skip
-    harvest(wish, Console(stderr=True, markup=False, emoji=False))
+    job = Job(
+        sources=tuple(source or ()), n=n, run=run, subject=subject, seed=seed, controls=controls
+    )
+    with Show(output) as show:
+        result = harvest(job, on=show)
+    show.say(str(result))

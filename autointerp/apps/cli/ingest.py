@@ -17,7 +17,7 @@ def command(
 
     Example: autointerp ingest main for-ann.pack
     """
-    from autointerp.people.assign import ingest
+    from autointerp.people.ingest import ingest
     from autointerp.store.run import open_run
 
     with open_run(run) as opened:

@@ -3,41 +3,77 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 
 def command(
-    model: str = typer.Option(None, help="Folder or hub id.", show_default="what the SAE records"),
-    revision: str = typer.Option("", help="Of a model on the hub.", show_default="the newest"),
-    site: str = typer.Option(
-        None, help="Where to read, such as layers.3.mlp.", show_default="what the SAE records"
-    ),
-    sae: str = typer.Option("", help="File, folder or hub id.", show_default="none"),
-    corpus: str = typer.Option(
-        None, help="Text, JSONL, Parquet, tokens or a dataset's hub id.", show_default=False
-    ),
-    output: Path = typer.Option(Path("autointerp.toml"), "--output", "-o", help="File to write."),
-    force: bool = typer.Option(False, "--force", help="Overwrite the file."),
-    sae_format: str = typer.Option("", help="Force the SAE's format.", show_default=False),
-    subtract_b_dec: str = typer.Option(
-        "",
-        help="yes or no: the SAE takes its decoder bias from the input first.",
-        show_default="what its files say",
-    ),
-    k: int = typer.Option(0, min=0, help="Latents a token of a TopK that does not say so."),
-    input_scale: float = typer.Option(
-        0.0, min=0, help="Factor on the input in the SAE's training.", show_default="as recorded"
-    ),
-    corpus_field: str = typer.Option("", help="Column or key of the text.", show_default=False),
-    corpus_separator: int = typer.Option(
-        -1, help="Token id between the documents of flat tokens.", show_default=False
-    ),
-    check_sae: bool = typer.Option(
-        True, help="Whether model and site must be those that the SAE's files record."
-    ),
-    device: str = typer.Option("cpu", help="cpu, cuda, cuda:N or mps."),
-    dtype: str = typer.Option("auto", help="auto, float32, bfloat16 or float16."),
+    model: Annotated[
+        str, typer.Option(help="Folder or hub id of the model.", show_default="the SAE's record")
+    ] = "",
+    revision: Annotated[
+        str, typer.Option(help="Revision of a model on the hub.", show_default="the newest")
+    ] = "",
+    site: Annotated[
+        str,
+        typer.Option(
+            help="Where to read activations, such as layers.3.mlp.",
+            show_default="the SAE's record",
+        ),
+    ] = "",
+    sae: Annotated[
+        str, typer.Option(help="File, folder or hub id of the SAE.", show_default="none")
+    ] = "",
+    corpus: Annotated[
+        str,
+        typer.Option(
+            help="Text, JSONL, Parquet, tokens or a dataset's hub id.", show_default=False
+        ),
+    ] = "",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write; - means standard output.")
+    ] = Path("autointerp.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    sae_format: Annotated[
+        str, typer.Option(help="Format of the SAE.", show_default="recognised by its files")
+    ] = "",
+    subtract_b_dec: Annotated[
+        str,
+        typer.Option(
+            help="yes or no: the SAE first subtracts its decoder bias from the input.",
+            show_default="the SAE's record",
+        ),
+    ] = "",
+    k: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Active latents per token of a TopK SAE.", show_default="the SAE's record"
+        ),
+    ] = 0,
+    input_scale: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Factor by which the SAE's inputs were scaled in training.",
+            show_default="the SAE's record",
+        ),
+    ] = 0.0,
+    corpus_field: Annotated[
+        str, typer.Option(help="Column or key of the text.", show_default="the obvious one")
+    ] = "",
+    corpus_separator: Annotated[
+        int,
+        typer.Option(help="Token id between documents of a flat token file.", show_default="none"),
+    ] = -1,
+    check_sae: Annotated[
+        bool,
+        typer.Option(help="Whether model and site must be those that the SAE's files record."),
+    ] = True,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.")] = "cpu",
+    dtype: Annotated[
+        str, typer.Option(help="Weights of the model: auto, float32, bfloat16 or float16.")
+    ] = "auto",
 ) -> None:
     """Write autointerp.toml for a model, a site in it, an SAE on that site and a corpus.
 
@@ -46,11 +82,12 @@ def command(
     Example: autointerp init --model EleutherAI/pythia-70m --sae ./my_sae --corpus text.parquet
     """
     from dataclasses import replace
+    from tempfile import TemporaryDirectory
 
     from autointerp.pipeline.init import initialise
     from autointerp.settings import SubjectSettings, from_mapping
 
-    said = {
+    values = {
         "revision": revision,
         "sae": sae,
         "sae_format": sae_format,
@@ -63,10 +100,20 @@ def command(
         "device": device,
         "dtype": dtype,
     }
-    checked = from_mapping(SubjectSettings, said, "the command line", "subject")
-    given = replace(checked, model=model or "", site=site or "", corpus=corpus or "")
-    initialise(given, output, force, ask=_ask if _can_ask() else None, tell=typer.echo)
-    typer.echo(f"wrote {output}; next: autointerp rate --subject {output} --source features")
+    checked = from_mapping(SubjectSettings, values, "the command line", "subject")
+    given = replace(checked, model=model, site=site, corpus=corpus)
+    ask = _ask if _can_ask() else None
+    if output == Path("-"):
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "autointerp.toml"
+            initialise(given, file, force, ask, lambda text: typer.echo(text, err=True))
+            typer.echo(file.read_text(encoding="utf-8"), nl=False)
+        return
+    settings = initialise(given, output, force, ask, typer.echo)
+    # A file of this name in the current folder is found without being named.
+    named = "" if output == Path("autointerp.toml") else f" --subject {output}"
+    source = "features" if settings.sae or settings.model == "embedded" else "neurons"
+    typer.echo(f"wrote {output}; next: autointerp rate{named} --source {source}")
 
 
 def _can_ask() -> bool:

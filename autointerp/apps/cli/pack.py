@@ -27,16 +27,19 @@ def command(
 
     Example: autointerp pack main -o for-ann.pack --n 40
     """
+    from autointerp.errors import BadInput
     from autointerp.people.assign import fewer_contexts_text
-    from autointerp.people.packs import held_units, make_pack
+    from autointerp.people.packs import make_pack, units_to_pack
     from autointerp.people.session import Sitting
     from autointerp.questions.rubric import load_rubric
     from autointerp.store.run import open_run
 
     sitting = Sitting(repeat_share=repeat_share, planned=planned)
+    if output == Path("-"):
+        raise BadInput("a pack stores the answers too, so it is a file: name it with -o FILE")
     with open_run(run) as opened:
         planned_session = make_pack(
-            opened, load_rubric(rubric), held_units(opened, n), sitting, output
+            opened, load_rubric(rubric), units_to_pack(opened, n), sitting, output
         )
     session = planned_session.session
     typer.echo(

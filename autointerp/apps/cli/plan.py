@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
+
+from autointerp.apps.cli import _options
 
 
 def command(
-    effect: float = typer.Option(
-        0.65, help="P(a unit of one source outscores one of the other) to be found."
-    ),
-    power: float = typer.Option(0.8, help="Chance of finding it."),
-    alpha: float = typer.Option(0.05, help="Two-sided level of the test."),
-    rubric: str = typer.Option("interpretability-1-5", help="A rubric's id, or the path of one."),
-    sources: int = typer.Option(2, min=2, help="Sources to be rated with so many units each."),
-    controls: int = typer.Option(50, min=0, help="Units of each of the three controls."),
-    repeats: int = typer.Option(1, min=1, help="Times each unit is rated."),
-    lost: float = typer.Option(0.05, min=0, max=0.9, help="Share expected to give no score."),
-    usd_per_call: float = typer.Option(
-        None, min=0, help="Price of a rating; `rate --dry-run` estimates it.", show_default=False
-    ),
+    effect: Annotated[
+        float,
+        typer.Option(help="P(a unit of one source outscores one of the other) to be detected."),
+    ] = 0.65,
+    power: Annotated[float, typer.Option(help="Chance of detecting it.")] = 0.8,
+    alpha: Annotated[float, typer.Option(help="Two-sided level of the test.")] = 0.05,
+    rubric: _options.RubricName = "interpretability-1-5",
+    sources: Annotated[
+        int, typer.Option(min=2, help="Sources that are rated, with so many units each.")
+    ] = 2,
+    controls: Annotated[int, typer.Option(min=0, help="Units of each of the three controls.")] = 50,
+    repeats: Annotated[int, typer.Option(min=1, help="Times that each unit is rated.")] = 1,
+    lost: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of ratings expected to give no score.")
+    ] = 0.05,
+    usd_per_call: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Price of a rating in US dollars; `rate --dry-run` estimates it.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: _options.AsJson = False,
 ) -> None:
     """Print the units per source, the calls and the cost that an effect takes to be found.
 
     Example: autointerp plan --effect 0.65 --power 0.8
     """
+    import json
     import math
+    from dataclasses import asdict
 
     from autointerp.questions.rubric import load_rubric
     from autointerp.stats.power import plan_units
@@ -33,7 +50,21 @@ def command(
     plan = plan_units(effect, power, alpha, len(scale))
     asked = math.ceil(plan.units / (1 - lost))
     calls = (asked * sources + 3 * controls) * repeats
-    cost = f", about {calls * usd_per_call:,.2f} US dollars" if usd_per_call is not None else ""
+    cost_usd = None if usd_per_call is None else calls * usd_per_call
+    if as_json:
+        fields = {
+            **asdict(plan),
+            "rubric": rubric,
+            "units_to_ask": asked,
+            "sources": sources,
+            "controls": 3 * controls,
+            "repeats": repeats,
+            "calls": calls,
+            "cost_usd": cost_usd,
+        }
+        typer.echo(json.dumps(fields, indent=2))
+        return
+    cost = f", about {cost_usd:,.2f} US dollars" if cost_usd is not None else ""
     typer.echo(
         f"{plan.units} scored units per source find P(superiority) = {effect:g} with power "
         f"{plan.power:.2f} (Brunner-Munzel, two-sided, alpha {alpha:g}, scale of {len(scale)} "

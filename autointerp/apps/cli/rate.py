@@ -2,147 +2,159 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from autointerp.apps.cli import _options as _asking
+from autointerp.apps.cli import _options
+from autointerp.apps.cli._options import Asking, Output, options
 
 
+@options
 def command(
-    source: list[str] = typer.Option(
-        [],
-        "--source",
-        "-s",
-        help="Where units come from; repeat for several.",
-        show_default="features; of an imported run, all it holds",
-    ),
-    n: int = typer.Option(
-        None,
-        "--n",
-        "-n",
-        help="Units of each source.",
-        show_default="200; of an imported run, all it holds",
-    ),
-    rubric: str = typer.Option("interpretability-1-5", help="A rubric's id, or the path of one."),
-    rater: str = typer.Option("lexical", help="NAME or NAME:MODEL; see `autointerp raters`."),
-    run: str = typer.Option("main", help="Name of the run: runs/NAME."),
-    subject: str = typer.Option("embedded", help="embedded, or the path of an autointerp.toml."),
-    seed: int = typer.Option(None, help="Of all that is drawn.", show_default="0"),
-    controls: int = typer.Option(
-        50, min=0, help="Units of each control rated beside them; 0 for none."
-    ),
-    repeats: int = typer.Option(1, min=1, help="Times each item is rated."),
-    base_url: str = _asking.BASE_URL,
-    batch: bool = _asking.BATCH,
-    resume: bool = typer.Option(
-        False, "--resume", help="Collect what the run's batches have brought, and stop."
-    ),
-    budget_usd: float = _asking.BUDGET_USD,
-    price_in: float = _asking.PRICE_IN,
-    price_out: float = _asking.PRICE_OUT,
-    concurrency: int = _asking.CONCURRENCY,
-    retries: int = _asking.RETRIES,
-    timeout: float = _asking.TIMEOUT,
-    max_output_tokens: int = _asking.MAX_OUTPUT_TOKENS,
-    structured: str = _asking.STRUCTURED,
-    effort: str = _asking.EFFORT,
-    dry_run: bool = _asking.DRY_RUN,
-    overlap: int = typer.Option(
-        None, min=1, help="People: each item is rated by so many.", show_default="by everybody"
-    ),
-    repeat_share: float = typer.Option(
-        0.1, min=0, max=1, help="People: share of the items that come up once more, unannounced."
-    ),
-    plain: bool = typer.Option(False, "--plain", help="People: lines instead of a screen."),
-    planned: bool = typer.Option(
-        False, "--planned", help="People: rate what `autointerp plan-humans` drew last."
-    ),
-    pack: Path = typer.Option(
-        None, help="People: rate this file of `autointerp pack`.", show_default=False
-    ),
-    guess: bool = typer.Option(
-        False,
-        "--guess",
-        help="Models: ask of each rated item, too, whether it is a feature, a neuron or a control.",
-    ),
-    explainer: str = typer.Option(
-        None,
-        help="Rubrics about a description: whose.",
-        show_default="the only one's; the rater's own where there are none yet",
-    ),
-    contexts: int = typer.Option(
-        30, min=3, max=1000, help="Rubrics about a description: contexts of each unit, at most."
-    ),
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source",
+            "-s",
+            help="Source of units; repeat it for several.",
+            show_default="features; all sources of an imported run",
+        ),
+    ] = None,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "--n",
+            "-n",
+            help="Units of each source.",
+            show_default="200; all units of an imported run",
+        ),
+    ] = None,
+    rubric: _options.RubricName = "interpretability-1-5",
+    rater: Annotated[
+        str, typer.Option(help="NAME or NAME:MODEL; `autointerp raters` lists them.")
+    ] = "lexical",
+    run: _options.RunOption = "main",
+    subject: _options.Subject = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every draw.", show_default="0")] = None,
+    controls: Annotated[
+        int, typer.Option(min=0, help="Units of each control rated beside them; 0 means none.")
+    ] = 50,
+    repeats: Annotated[int, typer.Option(min=1, help="Times that each item is rated.")] = 1,
+    asking: Asking = Asking(),
+    batch: _options.Batch = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Collect replies of the run's batches, then stop.")
+    ] = False,
+    dry_run: _options.DryRun = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --dry-run: print the forecast as JSON.")
+    ] = False,
+    guess: Annotated[
+        bool,
+        typer.Option(
+            "--guess",
+            help="Models: also ask whether each rated item is a feature, a neuron or a control.",
+        ),
+    ] = False,
+    explainer: Annotated[
+        str | None,
+        typer.Option(
+            help="Rubrics about descriptions: who wrote them.",
+            show_default="the only explainer; the rater where there is none",
+        ),
+    ] = None,
+    contexts: Annotated[
+        int,
+        typer.Option(
+            min=3, max=1000, help="Rubrics about descriptions: contexts of each unit, at most."
+        ),
+    ] = 30,
+    overlap: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="People: raters of each item.", show_default="every person rates all"
+        ),
+    ] = None,
+    repeat_share: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="People: share of the items that are shown again, unannounced."
+        ),
+    ] = 0.1,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="People: lines instead of a full screen.")
+    ] = False,
+    planned: Annotated[
+        bool,
+        typer.Option("--planned", help="People: rate what `autointerp plan-humans` drew last."),
+    ] = False,
+    pack: Annotated[
+        Path | None,
+        typer.Option(help="People: rate this file of `autointerp pack`.", show_default=False),
+    ] = None,
+    output: Output = Output(),
 ) -> None:
-    """Rate units of one or several sources, blind, controls among them.
+    """Rate units of one or several sources, blind, with controls among them.
 
-    Whatever is missing is made first; what is there is not made again.
+    Whatever is missing is made first; what exists is not made again.
 
     Example: autointerp rate --source features --n 200
     """
-    from rich.console import Console
-
-    console = Console(stderr=True, markup=False, emoji=False)  # names are shown as they are
     if pack is not None:
-        from autointerp.apps.terminal.sit import rate_pack
+        return _rate_pack(pack, rater, plain)
 
-        return rate_pack(pack, rater, plain, console)
-
+    from autointerp.apps.cli._progress import Show
+    from autointerp.apps.terminal.sit import asker
     from autointerp.errors import BadInput
-    from autointerp.pipeline.rate import asked_for, rate
-    from autointerp.pipeline.rate import resume as collect
+    from autointerp.people.session import Sitting
+    from autointerp.pipeline.rate import collect, forecast, rate
 
-    if resume:
-        collect(run, console)
-        return None
-    sources, most = asked_for(run, source, n)
-    asking = _asking.wish(
-        run,
-        rater,
-        base_url=base_url,
-        batch=batch,
-        budget_usd=budget_usd,
-        price_in=price_in,
-        price_out=price_out,
-        concurrency=concurrency,
-        retries=retries,
-        timeout=timeout,
-        max_output_tokens=max_output_tokens,
-        structured=structured,
-        effort=effort,
-        seed=seed,
-    )
-    wish = replace(
-        asking,
-        sources=sources,
-        n=most,
-        rubric=rubric,
-        subject=subject,
-        controls=controls,
-        repeats=repeats,
-    )
-    if rater.partition(":")[0] == "human":  # nothing is open while people rate
-        from autointerp.people.session import Sitting
-        from autointerp.pipeline.sit import dry_sitting, rate_by_person
-
+    if as_json and not dry_run:
+        raise BadInput("--json goes with --dry-run; `autointerp show RUN --json` prints results")
+    with Show(output) as show:
+        if resume:
+            show.say(str(collect(run, on=show)))
+            return None
+        job = asking.job(
+            rater,
+            sources=tuple(source or ()),
+            n=n,
+            rubric=rubric,
+            run=run,
+            subject=subject,
+            seed=seed,
+            controls=controls,
+            repeats=repeats,
+            batch=batch,
+            guess=guess,
+            explainer=explainer,
+            contexts=contexts,
+            sitting=Sitting(overlap, repeat_share, planned),
+        )
         if dry_run:
-            return dry_sitting(wish, console)
-        return rate_by_person(wish, Sitting(overlap, plain, repeat_share, planned), console)
-    from autointerp.questions.rubric import load_rubric
-
-    if load_rubric(rubric).shows.description:
-        from autointerp.pipeline.describe import Choice, rate_descriptions
-
-        if guess:
-            raise BadInput(f"--guess asks what units are; rubric '{rubric}' is about descriptions")
-        choice = Choice(tuple(source), n, explainer, with_controls=controls > 0)
-        rate_descriptions(wish, choice, console, contexts, dry_run)
-        return None
-    rate(wish, console, dry_run=dry_run)
-    if guess and not dry_run:
-        from autointerp.pipeline.guess import guess_by_model
-
-        guess_by_model(wish, console)
+            expected = forecast(job)
+            if as_json:
+                typer.echo(json.dumps(expected.as_json(), indent=2))
+            else:
+                show.say(str(expected))
+            return None
+        result = rate(job, show, asker(plain))
+    show.say(str(result))
     return None
+
+
+def _rate_pack(pack: Path, rater: str, plain: bool) -> None:
+    """Let a person rate a pack, with nothing loaded but what that takes."""
+    from autointerp.apps.terminal.sit import asker
+    from autointerp.pipeline.sit_pack import rate_pack
+
+    result = rate_pack(pack, rater, asker(plain))
+    typer.echo(str(result), err=True)
+    if not result.left:
+        typer.echo(
+            f"send {pack} back; its owner reads it with: autointerp ingest RUN {pack.name}",
+            err=True,
+        )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from autointerp import extensions
 from autointerp.apps.cli import columns_text
-from autointerp.extensions import described
 
 
 def command() -> None:
@@ -13,4 +13,6 @@ def command() -> None:
 
     Example: autointerp raters
     """
-    typer.echo(columns_text(("RATER", "WHAT IT IS"), described("raters")))
+    from autointerp import raters
+
+    typer.echo(columns_text(("RATER", "WHAT IT IS"), extensions.described(raters)))

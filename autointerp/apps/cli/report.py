@@ -31,6 +31,10 @@ def command(
     """
     from autointerp.pipeline import report as verb
 
+    if out == Path("-"):
+        from autointerp.errors import BadInput
+
+        raise BadInput("a report is a folder: name it with -o FOLDER")
     names = runs or ["main"]
     if as_json and out is None:
         typer.echo(json.dumps(verb.findings(names), allow_nan=False))

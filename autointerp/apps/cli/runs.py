@@ -2,66 +2,39 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING
+import json
 
 import typer
 
-from autointerp.apps.cli import columns_text
-
-if TYPE_CHECKING:
-    from autointerp.store.run import Run
+from autointerp.apps.cli import _options, columns_text
 
 HEADER = ("RUN", "SUBJECT", "MADE", "UNITS", "RATINGS")
 
 
-def command() -> None:
+def command(as_json: _options.AsJson = False) -> None:
     """List the runs in the folder `runs`: subject, units of each source, ratings by rater.
 
     Example: autointerp runs
     """
-    from autointerp.store.run import RUNS, runs_in
+    from autointerp.pipeline.summary import RunSummary, summarise_runs
+    from autointerp.store.run import RUNS
 
-    names = runs_in()
-    if not names:
+    summaries = summarise_runs()
+    if as_json:
+        typer.echo(json.dumps([summary.as_json() for summary in summaries], indent=2))
+        return
+    if not summaries:
         typer.echo(f"no runs in {RUNS.absolute()}; `autointerp rate` makes one")
         return
-    typer.echo(columns_text(HEADER, [_row(name) for name in names]))
 
-
-def _row(name: str) -> tuple[str, str, str, str, str]:
-    """Return what there is to say of a run; one that cannot be read says why in its place."""
-    from autointerp.errors import AutointerpError
-    from autointerp.store.run import RUNS, open_run, read_about
-
-    subject = made = ""
-    try:
-        about = read_about(RUNS / name)
-        subject, made = about["settings"]["subject"]["model"], about["run"]["made"]
-        with open_run(name, read_only=True) as run:
-            return name, subject, made, _units(run), _ratings(run)
-    except AutointerpError as error:
-        return name, subject, made, "", f"({error})"
-
-
-def _units(run: Run) -> str:
-    found = run.rows(
-        "SELECT u.source, count(DISTINCT u.unit_id) FROM unit u JOIN key k USING (unit_id)"
-        " GROUP BY u.source ORDER BY u.source"
-    )
-    return ", ".join(f"{n} {source}" for source, n in found) or "none"
-
-
-def _ratings(run: Run) -> str:
-    statuses: dict[str, Counter[str]] = {}
-    for rater, status, n in run.rows(
-        "SELECT rater, status, count(*) FROM current_rating GROUP BY ALL ORDER BY ALL"
-    ):
-        statuses.setdefault(rater, Counter())[status] = n
-    return (
-        "; ".join(
-            f"{rater}: " + ", ".join(f"{n} {status}" for status, n in sorted(counts.items()))
-            for rater, counts in statuses.items()
+    def row(summary: RunSummary) -> tuple[str, str, str, str, str]:
+        if summary.problem:
+            return summary.run, summary.subject, summary.made, "", f"({summary.problem})"
+        units = ", ".join(f"{n} {source}" for source, n in summary.asked.items()) or "none"
+        ratings = "; ".join(
+            f"{rater}: " + ", ".join(f"{n} {status}" for status, n in sorted(statuses.items()))
+            for rater, statuses in summary.by_rater.items()
         )
-        or "none"
-    )
+        return summary.run, summary.subject, summary.made, units, ratings or "none"
+
+    typer.echo(columns_text(HEADER, [row(summary) for summary in summaries]))

@@ -2,56 +2,62 @@
 
 from __future__ import annotations
 
+import json
+from typing import Annotated
+
 import typer
 
-from autointerp.apps.cli import _options as _asking
+from autointerp.apps.cli import _options
+from autointerp.apps.cli._options import Asking, Output, options
 
 
+@options
 def command(
-    run: str = typer.Argument(..., help="Name of the run: runs/NAME."),
-    scorer: list[str] = typer.Option(
-        ["detection", "fuzzing", "simulation"],
-        "--scorer",
-        help="detection, fuzzing, simulation or intruder; repeat for several.",
-    ),
-    rater: str = typer.Option("lexical", help="Who answers: NAME or NAME:MODEL."),
-    explainer: str = typer.Option(
-        None,
-        help="Whose descriptions.",
-        show_default="the only ones; the rater's own where there are none yet",
-    ),
-    source: list[str] = typer.Option(
-        [], "--source", "-s", help="Sources; repeat for several.", show_default="all of the run"
-    ),
-    n: int = typer.Option(
-        None,
-        "--n",
-        "-n",
-        min=1,
-        help="Units of each source.",
-        show_default="all rated; where none is, all harvested",
-    ),
-    contexts: int = typer.Option(20, min=3, help="Of each kind, firing and silent, at most."),
-    permuted: int = typer.Option(
-        50, min=0, help="Units of each source tried with another's description too, as a control."
-    ),
-    hard: bool = typer.Option(
-        False, "--hard", help="Half of what is silent looks as if the unit fired; reads the corpus."
-    ),
-    base_url: str = _asking.BASE_URL,
-    batch: bool = _asking.BATCH,
-    budget_usd: float = _asking.BUDGET_USD,
-    price_in: float = _asking.PRICE_IN,
-    price_out: float = _asking.PRICE_OUT,
-    concurrency: int = _asking.CONCURRENCY,
-    retries: int = _asking.RETRIES,
-    timeout: float = _asking.TIMEOUT,
-    max_output_tokens: int = _asking.MAX_OUTPUT_TOKENS,
-    structured: str = _asking.STRUCTURED,
-    effort: str = _asking.EFFORT,
-    dry_run: bool = _asking.DRY_RUN,
+    run: _options.RunName,
+    scorer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scorer",
+            help="Scorer; repeat it for several. `autointerp scorers` lists them.",
+            show_default="detection, fuzzing, simulation",
+        ),
+    ] = None,
+    rater: Annotated[str, typer.Option(help="Who answers: NAME or NAME:MODEL.")] = "lexical",
+    explainer: Annotated[
+        str | None,
+        typer.Option(
+            help="Who wrote the descriptions.",
+            show_default="the only explainer; the rater where there is none",
+        ),
+    ] = None,
+    source: _options.SourcesOfRun = None,
+    n: _options.UnitsOfRun = None,
+    contexts: Annotated[
+        int, typer.Option(min=3, help="Contexts of each kind, firing and silent, at most.")
+    ] = 20,
+    permuted: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Units of each source also tested with another unit's description."
+        ),
+    ] = 50,
+    hard: Annotated[
+        bool,
+        typer.Option(
+            "--hard",
+            help="Choose half of the silent contexts so that they look as if the unit fired; "
+            "reads the corpus.",
+        ),
+    ] = False,
+    asking: Asking = Asking(),
+    batch: _options.Batch = False,
+    dry_run: _options.DryRun = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --dry-run: print the forecast as JSON.")
+    ] = False,
+    output: Output = Output(),
 ) -> None:
-    """Try descriptions on contexts that nobody has explained from; 0.5 is chance, 1 perfect.
+    """Test descriptions on contexts that no explainer has seen; 0.5 is chance, 1 is perfect.
 
     detection: in which texts does the unit fire? fuzzing: is the right token marked? simulation:
     how strongly does it fire on each token? intruder: which context does not belong (needs no
@@ -59,26 +65,29 @@ def command(
 
     Example: autointerp score main --scorer detection --scorer fuzzing
     """
-    from rich.console import Console
-
-    from autointerp.pipeline.describe import Choice, score
+    from autointerp.apps.cli._progress import Show
+    from autointerp.pipeline.describe import forecast_score, score
+    from autointerp.pipeline.job import SCORERS
     from autointerp.questions.score import Design
 
-    wish = _asking.wish(
-        run,
+    job = asking.job(
         rater,
-        base_url=base_url,
+        run=run,
+        sources=tuple(source or ()),
+        n=n,
+        explainer=explainer,
+        scorers=tuple(scorer) if scorer else SCORERS,
+        design=Design(contexts, permuted, hard),
         batch=batch,
-        budget_usd=budget_usd,
-        price_in=price_in,
-        price_out=price_out,
-        concurrency=concurrency,
-        retries=retries,
-        timeout=timeout,
-        max_output_tokens=max_output_tokens,
-        structured=structured,
-        effort=effort,
     )
-    choice = Choice(tuple(source), n, explainer)
-    design = Design(contexts, permuted, hard)
-    score(wish, scorer, choice, design, Console(stderr=True, markup=False, emoji=False), dry_run)
+    with Show(output) as show:
+        if not dry_run:
+            score(job, show)  # each scorer's result is an event
+            return
+        expected = forecast_score(job)
+        if as_json:
+            values = {name: one.as_json() for name, one in expected.items()}
+            typer.echo(json.dumps(values, indent=2))
+            return
+        for one in expected.values():
+            show.say(str(one))

@@ -1,11 +1,13 @@
-"""Show an item as its rater sees it."""
+"""Show a run, or an item as its rater sees it."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from autointerp.apps.cli import _options
 
 if TYPE_CHECKING:
     from autointerp.questions.rubric import Rubric
@@ -14,18 +16,25 @@ if TYPE_CHECKING:
 
 
 def command(
-    run: str = typer.Argument(..., help="Name of the run: runs/NAME."),
-    item: str = typer.Argument(..., help="The item's id, or its first letters."),
-    rubric: str = typer.Option(
-        None,
-        help="Path of the rubric's file, where an older run does not hold it.",
-        show_default=False,
-    ),
+    run: _options.RunName,
+    item: Annotated[
+        str | None,
+        typer.Argument(help="Id of an item, or its first letters.", show_default="the run itself"),
+    ] = None,
+    rubric: Annotated[
+        str | None,
+        typer.Option(
+            help="Path of the rubric's file, where an older run does not hold it.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: _options.AsJson = False,
 ) -> None:
-    """Print an item as its rater sees it: the rubric's text, then the item's own.
+    """Show what a run holds, or one item as its rater sees it.
 
-    Items that carry every context of a unit, as those of the rater `lexical` do, are printed as
-    one line of JSON for each context. The ids are the column `item` of `autointerp export`.
+    Of an item, the rubric's text is printed, then the item's own. Items that carry every context
+    of a unit, as those of the rater `lexical` do, are printed as one line of JSON for each context.
+    The ids are the column `item` of `autointerp export`.
 
     Example: autointerp show main 3f2a
     """
@@ -33,9 +42,21 @@ def command(
     from autointerp.store.run import open_run
 
     with open_run(run, read_only=True) as opened:
+        if item is None:
+            from autointerp.pipeline.summary import summarise
+
+            summary = summarise(opened)
+            typer.echo(json.dumps(summary.as_json(), indent=2) if as_json else str(summary))
+            return
         identifier, evidence, asked = _find(opened, item, rubric)
-        (found,) = load_items(opened, [identifier], asked)
-    typer.echo(_all_contexts(found) if evidence == "all" else _prompt(asked, found))
+        (shown,) = load_items(opened, [identifier], asked)
+    if as_json:
+        from dataclasses import asdict
+
+        fields = {**asdict(shown), "rubric": asked.id, "evidence": evidence}
+        typer.echo(json.dumps(fields, ensure_ascii=False, indent=2))
+        return
+    typer.echo(_all_contexts(shown) if evidence == "all" else _prompt(asked, shown))
 
 
 def _find(run: Run, item: str, rubric: str | None) -> tuple[str, str, Rubric]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from autointerp import extensions
 from autointerp.apps.cli import columns_text
-from autointerp.extensions import described
 
 
 def command() -> None:
@@ -13,4 +13,6 @@ def command() -> None:
 
     Example: autointerp sources
     """
-    typer.echo(columns_text(("SOURCE", "ITS UNITS"), described("units/sources")))
+    from autointerp.units import sources
+
+    typer.echo(columns_text(("SOURCE", "ITS UNITS"), extensions.described(sources)))

@@ -8,8 +8,8 @@ from typing import Literal
 
 from rich.cells import cell_len
 
-from autointerp.apps.terminal.visible import visible
 from autointerp.records import Item, ItemContext
+from autointerp.text import visible
 
 Role = Literal["text", "number", "focus", "weak", "middling", "strong"]
 
@@ -43,7 +43,7 @@ def token_pieces(context: ItemContext) -> list[Piece]:
     """
     pieces = []
     for place, token in enumerate(context.tokens):
-        text = visible(token, RESERVED)
+        text = visible(token, reserved=RESERVED)
         level = 0 if context.activations is None else round(context.activations[place])
         role: Role = strength(level)
         if level:

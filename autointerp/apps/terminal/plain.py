@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TextIO
 
 from autointerp.apps.terminal.layout import token_pieces
-from autointerp.apps.terminal.visible import visible, visible_lines
 from autointerp.apps.terminal.words import (
     DONE,
     GUESS_KEYS,
@@ -21,6 +20,7 @@ from autointerp.apps.terminal.words import (
 )
 from autointerp.people.machine import Machine
 from autointerp.records import Item
+from autointerp.text import visible, visible_lines
 
 COMMANDS = "u undo, s REASON skip, n TEXT describe, ? rubric, p pause, q quit"
 GUESS_COMMANDS = "u undo, ? rubric, p pause, q quit"

@@ -17,7 +17,6 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from autointerp.apps.terminal.layout import Line, Role, item_lines
-from autointerp.apps.terminal.visible import visible, visible_lines
 from autointerp.apps.terminal.words import (
     DONE,
     GUESS_KEYS,
@@ -34,6 +33,7 @@ from autointerp.apps.terminal.words import (
 from autointerp.errors import AutointerpError
 from autointerp.people.machine import Machine
 from autointerp.people.session import typed_in_full
+from autointerp.text import visible, visible_lines
 
 LOOKS: dict[Role, str] = {
     "text": "",

@@ -18,7 +18,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from autointerp.extensions import addition, names_in
+from autointerp import extensions
 from autointerp.questions.forms import EXPLAINING, Task
 from autointerp.questions.rubric import Rubric, load_rubric
 from autointerp.questions.trials import Question, over_intervals, silent_contexts
@@ -126,7 +126,7 @@ def scorer(name: str) -> Scorer:
     """Return the scorer called `name`. Raises UnknownName, listing what there is."""
     import autointerp.questions.scorers as folder
 
-    module: ModuleType = addition(folder, "scorer", name)
+    module: ModuleType = extensions.load(folder, "scorer", name)
     return cast(Scorer, module)
 
 
@@ -134,7 +134,7 @@ def scorer_names() -> list[str]:
     """Return the names of the scorers, sorted."""
     import autointerp.questions.scorers as folder
 
-    return names_in(folder)
+    return extensions.names(folder)
 
 
 def load_asked(name: str) -> Rubric:

@@ -16,10 +16,9 @@ from autointerp.questions.rubric import Rubric, system_text, user_text
 from autointerp.questions.scorers import load_asked
 from autointerp.questions.trials import load_probes
 from autointerp.reports.panels import Block, Heading, Material, Prose, Table, Verbatim
-from autointerp.reports.panels.units import visible
 from autointerp.reports.words import listed, plural
 from autointerp.store.run import Run
-from autointerp.text import count
+from autointerp.text import ON_PAGE, count, visible
 
 AFTER = "cost"
 TITLE = "Method"
@@ -123,7 +122,7 @@ def _prompt(run: Run, rubric: Rubric) -> str:
     if not first:
         return ""
     text = user_text(rubric, load_items(run, [first[0][0]], rubric)[0])
-    return "\n".join(visible(line) for line in text.split("\n"))
+    return "\n".join(visible(line, ON_PAGE) for line in text.split("\n"))
 
 
 def _asked_of_descriptions(run: Run, shown: set[str]) -> Iterator[Block]:
@@ -146,7 +145,7 @@ def _asked_of_descriptions(run: Run, shown: set[str]) -> Iterator[Block]:
         text = user_text(task, load_probes(run, [item], task)[0])
         yield Verbatim(
             f"An item of {name} as it was shown, verbatim but for unseen characters",
-            "\n".join(visible(line) for line in text.split("\n")),
+            "\n".join(visible(line, ON_PAGE) for line in text.split("\n")),
         )
 
 

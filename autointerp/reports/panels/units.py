@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +19,7 @@ from autointerp.questions.forms import UNKNOWN
 from autointerp.reports.panels import Block, Material, Prose, Table, UnitBrowser
 from autointerp.reports.words import label
 from autointerp.store.run import Run
+from autointerp.text import ON_PAGE, visible
 
 AFTER = "method"
 TITLE = "Units"
@@ -31,7 +30,6 @@ RATINGS = 3
 SAID, TEXT = 120, 600
 LEVELS = "0123456789a"
 DESCRIBED = "described"  # in place of a rubric's digest: who described, in the list's columns
-JOINERS = "\u200c\u200d"
 
 
 def show(material: Material) -> list[Block]:
@@ -86,7 +84,7 @@ def show(material: Material) -> list[Block]:
                     ),
                 ],
                 "units": {
-                    "name": [visible(name) for name in units.unit],
+                    "name": [visible(name, ON_PAGE) for name in units.unit],
                     "run": _codes(units.run, [c.run for c in material.comparisons]),
                     "source": list(units.source),
                     "outcome": list(units.outcome),
@@ -95,7 +93,9 @@ def show(material: Material) -> list[Block]:
                         for d, tokens in zip(units.density, units.tokens, strict=True)
                     ],
                     "peak": [_rounded(p) for p in units.peak],
-                    "token": [visible(t) if isinstance(t, str) else "" for t in units.token],
+                    "token": [
+                        visible(t, ON_PAGE) if isinstance(t, str) else "" for t in units.token
+                    ],
                     "page": units.page.tolist(),
                     "place": units.place.tolist(),
                     **scores,
@@ -130,28 +130,6 @@ def choose(units: pd.DataFrame, material: Material) -> np.ndarray[Any, np.dtype[
     return kept
 
 
-@functools.lru_cache(maxsize=200_000)
-def visible(text: str) -> str:
-    """Return the text with every control, direction and other unseen character made visible."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(map(_visible_character, text))
-
-
-@functools.lru_cache(maxsize=10_000)
-def _visible_character(character: str) -> str:
-    point = ord(character)
-    if character in "\n\r\t":
-        return {"\n": "⏎", "\r": "␍", "\t": "⇥"}[character]
-    if point < 32:
-        return chr(0x2400 + point)
-    if character in JOINERS:
-        return character
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
-        return f"⟨U+{point:04X}⟩"
-    return character
-
-
 def _scores(
     material: Material, numbers: dict[tuple[str, str, str], int], units: pd.DataFrame
 ) -> dict[str, list[Any]]:
@@ -175,12 +153,12 @@ def _scores(
             judgement = numbers[comparison.run, row[1], row[2]]
             scores[judgement][at] = None if np.isnan(row[3]) else round(row[3], 2)
             outcomes[judgement][at] = row[4]
-            said[judgement][at] = visible(row[5][:SAID]) if isinstance(row[5], str) else ""
+            said[judgement][at] = visible(row[5][:SAID], ON_PAGE) if isinstance(row[5], str) else ""
     for run in material.runs:
         for one in listed_descriptions(run):
             at, column = place[run.name, one.unit_id], numbers[run.name, DESCRIBED, one.explainer]
             outcomes[column][at] = _outcome(one.status, one.description)
-            said[column][at] = visible((one.description or "")[:SAID])
+            said[column][at] = visible((one.description or "")[:SAID], ON_PAGE)
     return {"scores": scores, "outcomes": outcomes, "said": said}
 
 
@@ -199,7 +177,7 @@ def _details(
         )
         contexts[context.unit_id].append(
             [
-                list(map(visible, context.tokens)),
+                [visible(token, ON_PAGE) for token in context.tokens],
                 levels,
                 context.focus,
                 context.interval,
@@ -214,8 +192,8 @@ def _details(
                 rating.repeat,
                 rating.status,
                 rating.score,
-                visible((rating.description or "")[:TEXT]),
-                visible((rating.rationale or "")[:TEXT]),
+                visible((rating.description or "")[:TEXT], ON_PAGE),
+                visible((rating.rationale or "")[:TEXT], ON_PAGE),
             ]
         )
     for one in listed_descriptions(run):
@@ -226,8 +204,8 @@ def _details(
                     0,
                     _outcome(one.status, one.description),
                     None,
-                    visible((one.description or "")[:TEXT]),
-                    visible((one.rationale or "")[:TEXT]),
+                    visible((one.description or "")[:TEXT], ON_PAGE),
+                    visible((one.rationale or "")[:TEXT], ON_PAGE),
                 ]
             )
     return [
@@ -235,7 +213,7 @@ def _details(
             "contexts": contexts[unit.unit_id],
             "ratings": ratings[unit.unit_id],
             "intervals": [round(float(n), 1) for n in unit.interval_tokens],
-            "note": visible(unit.note),
+            "note": visible(unit.note, ON_PAGE),
         }
         for unit in units.itertuples()
     ]

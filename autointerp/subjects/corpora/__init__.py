@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from autointerp import extensions
 from autointerp.errors import CorpusError
-from autointerp.extensions import addition, names_in
 from autointerp.subjects import corpora
 from autointerp.subjects.corpora._documents import Document, Options
 from autointerp.subjects.windows import Windows
@@ -51,7 +51,7 @@ class Corpus:
         Memory holds 10,000 documents where the order is drawn, one otherwise.
         Raises CorpusError if something is malformed, naming where, or if there is no document.
         """
-        read = addition(corpora, "kind of corpus", self.kind).read(self.source, self.options)
+        read = extensions.load(corpora, "kind of corpus", self.kind).read(self.source, self.options)
         found = (Document(i, content) for i, content in enumerate(read) if _holds(content))
         first = next(found, None)
         if first is None:
@@ -61,7 +61,7 @@ class Corpus:
     @property
     def digest(self) -> str:
         """sha256 of what is read; the order is not part of it."""
-        found: str = addition(corpora, "kind of corpus", self.kind).digest(self.source)
+        found: str = extensions.load(corpora, "kind of corpus", self.kind).digest(self.source)
         return found
 
     def shuffled(self, seed: int) -> Corpus:
@@ -84,8 +84,8 @@ def open_corpus(
     if kind is None:
         known = [
             name
-            for name in names_in(corpora)
-            if bool(addition(corpora, "kind of corpus", name).recognises(source))
+            for name in extensions.names(corpora)
+            if bool(extensions.load(corpora, "kind of corpus", name).recognises(source))
         ]
         if len(known) > 1:
             raise CorpusError(
@@ -96,10 +96,11 @@ def open_corpus(
             raise CorpusError(f"no corpus at {source}")
         if not known:
             raise CorpusError(
-                f"{source} is no corpus that is known (kinds: {', '.join(names_in(corpora))})"
+                f"{source} is no corpus that is known "
+                f"(kinds: {', '.join(extensions.names(corpora))})"
             )
         (kind,) = known
-    addition(corpora, "kind of corpus", kind)
+    extensions.load(corpora, "kind of corpus", kind)
     return Corpus(source, kind, seed, options)
 
 

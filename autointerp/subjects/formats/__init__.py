@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from autointerp import extensions
 from autointerp.errors import SubjectError
-from autointerp.extensions import addition, names_in
 from autointerp.subjects import formats
 from autointerp.subjects.formats._any_encoder import AdaptedEncoder
 from autointerp.subjects.formats._tensors import Flags, LoadedAutoencoder, scaled
@@ -40,13 +40,13 @@ def load_sae(
     if format is None:
         known = [
             name
-            for name in names_in(formats)
-            if addition(formats, "format", name).recognises(place)
+            for name in extensions.names(formats)
+            if extensions.load(formats, "format", name).recognises(place)
         ]
         if len(known) != 1:
             raise SubjectError(_unrecognised(place, known))
         (format,) = known
-    loaded = addition(formats, "format", format).load(place, flags)
+    loaded = extensions.load(formats, "format", format).load(place, flags)
     assert isinstance(loaded, LoadedAutoencoder)
     return _with_flags(loaded, flags)
 
@@ -109,7 +109,7 @@ def _unrecognised(path: Path, known: list[str]) -> str:
         return f"{path} could be {' or '.join(known)}; say which with sae_format"
     if path.is_file():
         return (
-            f"{path} is no SAE that is known (formats: {', '.join(names_in(formats))}); "
+            f"{path} is no SAE that is known (formats: {', '.join(extensions.names(formats))}); "
             "force one with sae_format, or pass an object with `.encode` to autointerp.harvest"
         )
     configs = ("cfg.json", "config.json", "params.npz")
@@ -124,7 +124,8 @@ def _unrecognised(path: Path, known: list[str]) -> str:
     listed = ", ".join(files[:8]) + (", …" if len(files) > 8 else "")
     return (
         f"{path} is no SAE that is known (it holds: {listed or 'nothing'}; formats: "
-        f"{', '.join(names_in(formats))}); give the weights' file or force one with sae_format"
+        f"{', '.join(extensions.names(formats))}); give the weights' file or force one with "
+        "sae_format"
     )
 
 

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from autointerp.errors import NotSaid, SubjectError
+from autointerp.errors import MissingSetting, SubjectError
 from autointerp.subjects.autoencoder import SparseAutoencoder
 
 TORCH_SUFFIXES = {".pt", ".pth", ".bin", ".ckpt"}
@@ -156,11 +156,11 @@ def table(value: Any, what: str, path: Path) -> dict[str, Any]:
 def latents_a_token(value: Any, flags: Flags, path: Path) -> int:
     """Return the k that the files say, or else the flags.
 
-    Raises NotSaid where neither does, SubjectError if it is no whole number over 0.
+    Raises MissingSetting where neither does, SubjectError if it is no whole number over 0.
     """
     value = flags.k if value is None else value
     if value is None:
-        raise NotSaid("k", f"{path} does not say the k of its TopK, latents a token; give k")
+        raise MissingSetting("k", f"{path} does not say the k of its TopK, latents a token; give k")
     try:
         whole = int(value)
     except (TypeError, ValueError):

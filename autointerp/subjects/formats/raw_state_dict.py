@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from autointerp.errors import NotSaid
+from autointerp.errors import MissingSetting
 from autointerp.subjects.autoencoder import Activation, SparseAutoencoder
 from autointerp.subjects.formats._tensors import (
     TORCH_SUFFIXES,
@@ -84,7 +84,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     subtract = flags.subtract_b_dec
     if subtract is None:
         if bias is not None and bool(parts["b_dec"].any()):
-            raise NotSaid(
+            raise MissingSetting(
                 "subtract_b_dec",
                 f"{path} does not say whether {bias} is taken from the input before encoding; "
                 "give subtract_b_dec: yes for x - b_dec (Ward's), no for the plain input",

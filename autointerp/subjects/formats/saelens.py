@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from autointerp.errors import NotSaid, SubjectError
+from autointerp.errors import MissingSetting, SubjectError
 from autointerp.subjects.autoencoder import Activation, Normalisation, SparseAutoencoder
 from autointerp.subjects.formats._tensors import (
     Flags,
@@ -161,7 +161,7 @@ def _normalisation(
     if scaler.is_file():
         scale = read_json(scaler).get("scaling_factor")
     if scale is None:
-        raise NotSaid(
+        raise MissingSetting(
             "input_scale",
             f"{folder / 'cfg.json'}: inputs were scaled to a mean norm of √d_in "
             "(expected_average_only_in), the factor is not in the files and SAELens does not "

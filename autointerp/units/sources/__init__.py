@@ -1,25 +1,30 @@
 """Which units. A file here is a source: `--source NAME`.
 
-A source module has `create(subject, calibration, seed)`, which returns a `Source`, a constant
-`IS_CONTROL`, and a first docstring line that `autointerp sources` prints. Every source, control or
-not, is columns of one matrix: given a batch of the site, it returns a block [rows, tokens, units].
+A source module has `create(subject, calibration, seed)`, which returns a `Source`, and says what it
+is: a first docstring line that `autointerp sources` prints, `ROLE` (studied, ceiling, floor or
+control), `NAMES` (one unit and several in a sentence) and, if it wants one, a `COLOUR`. Every
+source, control or not, is columns of one matrix: given a batch of the site, it returns a block
+[rows, tokens, units].
 """
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from autointerp.errors import CorpusError
-from autointerp.records import Unit
-from autointerp.subjects import Subject
+from autointerp import extensions
+from autointerp.records import Role, SourceKind, Unit
+from autointerp.store.run import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -40,9 +45,7 @@ class SiteBatch:
     place_hash: NDArray[np.uint64]
 
 
-LEAST_FIRINGS = 5
-
-Block = Callable[[SiteBatch], Tensor]
+Block: TypeAlias = "Callable[[SiteBatch], Tensor]"
 
 
 class Source(Protocol):
@@ -114,42 +117,32 @@ class Matched:
     firings: list[NDArray[np.float32]]
 
 
-def matched_features(subject: Subject, calibration: Calibration, seed: int, count: int) -> Matched:
-    """Return `count` features drawn at random among those that fire often enough to match.
+@functools.cache
+def described_sources() -> dict[str, SourceKind]:
+    """Return what each source in this folder says of itself, by name.
 
-    Features are drawn without replacement; only where there are too few do they recur. Without an
-    SAE the site's own columns stand in. Raises CorpusError if none fires often enough.
+    The files are parsed, not imported, so that a report needs none of the libraries behind them.
     """
-    known = calibration.matched
-    if (seed, count) not in known:
-        x = calibration.activations
-        width = subject.d_site if subject.sae is None else subject.sae.d_sae
-        order = np.random.default_rng([seed, 0x6D61]).permutation(width)
-        features: list[int] = []
-        firings: list[NDArray[np.float32]] = []
-        for begin in range(0, width, 512):
-            numbers = torch.from_numpy(order[begin : begin + 512]).to(x.device)
-            encoded = (
-                x[:, numbers] if subject.sae is None else subject.sae.encode(x, numbers)
-            ).T.cpu()
-            able = np.flatnonzero((encoded > 1e-5).sum(1).numpy() >= LEAST_FIRINGS)
-            for row in able[: count - len(features)]:
-                values = encoded[row].numpy()
-                features.append(int(order[begin + row]))
-                firings.append(np.sort(values[values > 1e-5]))
-            if len(features) == count:
-                break
-        if not features:
-            raise CorpusError("no feature fires often enough in the corpus to match controls to")
-        again = np.resize(np.arange(len(features)), count)
-        known[seed, count] = Matched(np.array(features)[again], [firings[i] for i in again])
-    return known[seed, count]
+    folder = sys.modules[__name__]
+    kinds = {}
+    for name in extensions.names(folder):
+        said = extensions.constants(folder, name, ("ROLE", "NAMES", "COLOUR"))
+        kinds[name] = SourceKind(said["ROLE"], said["NAMES"], said.get("COLOUR", ""))
+    return kinds
 
 
-def unit_hash(place_hash: NDArray[np.uint64], salt: int) -> NDArray[np.uint64]:
-    """Return fresh random bits for each place and `salt`, by one round of splitmix64."""
-    with np.errstate(over="ignore"):
-        z = place_hash + np.uint64((salt * 0x9E3779B97F4A7C15) % 2**64)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
+def kind_of(name: str, is_control: bool = False) -> SourceKind:
+    """Return what the source of this name says of itself, or what can be said of any other."""
+    kind = described_sources().get(name)
+    if kind is None:
+        role: Role = "control" if is_control else "studied"
+        kind = SourceKind(role, (f"a unit of {name}", name))
+    return kind
+
+
+def source_kinds(run: Run) -> dict[str, SourceKind]:
+    """Return what each source of a run said of itself, by name; an old run's by their names."""
+    return {
+        name: source.kind or kind_of(name, source.is_control)
+        for name, source in run.sources().items()
+    }

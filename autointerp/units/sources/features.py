@@ -15,7 +15,9 @@ from autointerp.subjects import Subject
 from autointerp.subjects.autoencoder import Encoder, SparseAutoencoder
 from autointerp.units.sources import Block, Calibration, SiteBatch
 
-IS_CONTROL = False
+ROLE = "studied"
+NAMES = ("a feature", "features")
+COLOUR = "#1f5fbf"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ from autointerp.records import Unit
 from autointerp.subjects import Subject
 from autointerp.units.sources import Block, Calibration, SiteBatch
 
-IS_CONTROL = False
+ROLE = "studied"
+NAMES = ("a neuron", "neurons")
+COLOUR = "#e08a1e"
 
 
 @dataclass(frozen=True)

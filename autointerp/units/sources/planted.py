@@ -12,9 +12,12 @@ from torch import Tensor
 from autointerp.errors import CorpusError
 from autointerp.records import Unit
 from autointerp.subjects import Subject
-from autointerp.units.sources import Block, Calibration, SiteBatch, unit_hash
+from autointerp.units.draws import unit_hash
+from autointerp.units.sources import Block, Calibration, SiteBatch
 
-IS_CONTROL = True
+ROLE = "ceiling"
+NAMES = ("a planted unit", "planted units")
+COLOUR = "#4a8f5c"
 SIZE = 512
 LEAST_COUNT, LARGEST_SHARE = 20, 0.02
 

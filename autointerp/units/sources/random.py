@@ -11,9 +11,12 @@ from torch import Tensor
 
 from autointerp.records import Unit
 from autointerp.subjects import Subject
-from autointerp.units.sources import Block, Calibration, Matched, SiteBatch, matched_features
+from autointerp.units.sources import Block, Calibration, Matched, SiteBatch
+from autointerp.units.sources._matched import matched_features
 
-IS_CONTROL = True
+ROLE = "control"
+NAMES = ("a random direction", "random directions")
+COLOUR = "#8b929d"
 SIZE = 512
 
 

@@ -11,16 +11,13 @@ from torch import Tensor
 
 from autointerp.records import Unit
 from autointerp.subjects import Subject
-from autointerp.units.sources import (
-    Block,
-    Calibration,
-    Matched,
-    SiteBatch,
-    matched_features,
-    unit_hash,
-)
+from autointerp.units.draws import unit_hash
+from autointerp.units.sources import Block, Calibration, Matched, SiteBatch
+from autointerp.units.sources._matched import matched_features
 
-IS_CONTROL = True
+ROLE = "floor"
+NAMES = ("a shuffled unit", "shuffled units")
+COLOUR = "#aab0ba"
 SIZE = 512
 SALT = 0x736866  # bits of its own: those that draw contexts must not decide where it fires
 

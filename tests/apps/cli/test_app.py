@@ -154,12 +154,12 @@ def test_show_prints_what_the_rater_was_sent(
 def test_show_prints_every_context_of_an_item_that_carries_them_all(
     command_line: Call, own_runs: Path, tiny_run_name: str
 ):
+
     from autointerp.questions.items import make_items
     from autointerp.questions.rubric import load_rubric
-    from autointerp.units.sample import sampled
 
     with open_run(tiny_run_name, folder=own_runs) as run:
-        units = sampled(run, "features", 1)
+        units = run.sampled("features", 1)
         (item,) = make_items(run, units, load_rubric("interpretability-1-5"), "all")
         places = {
             (context.document, context.position)

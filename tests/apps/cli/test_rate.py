@@ -65,7 +65,7 @@ def test_a_budget_that_is_reached_is_said(rate: Any, server: LoopbackServer) -> 
     prices = ("--price-in", 100, "--price-out", 100, "--max-output-tokens", 100)
     told = rate("--rater", "openai:m", "--base-url", server.openai_url, *prices, "--budget-usd", 1)
     assert told.code == 0
-    assert "could pass the budget of $1.00" in told.err
+    assert "could exceed the budget of $1.00" in told.err
     assert 0 < len(server.completions) < 28
 
 
@@ -83,7 +83,7 @@ def test_a_batch_is_handed_over_waited_for_and_collected(
 ) -> None:
     server.batches_end = False
     asked = ("--rater", "anthropic:m", "--base-url", server.anthropic_url)
-    assert "handed over 28 calls in 1 batch;" in rate(*asked, "--batch").err
+    assert "submitted 28 calls in 1 batch;" in rate(*asked, "--batch").err
     told = " ".join(rate(*asked).err.split())
     assert f"28 calls are in open batches: `autointerp rate --resume --run {tiny_run_name}`" in told
     assert "rated before" not in told  # nobody has yet
@@ -143,11 +143,13 @@ def test_a_run_that_begins_is_said_and_the_one_that_may_be_meant(
     assert not (own_runs / "tinny").exists()
     told = command_line("rate", "--run", "tinny", *asked, *rating)
     assert told.code == 0, told.err
-    assert told.err.startswith("new run 'tinny'; or did you mean 'tiny', which is there?\n")
+    assert told.err.startswith(
+        "new run 'tinny', subject transformer.safetensors; did you mean 'tiny', which exists?\n"
+    )
     assert "new run" not in command_line("rate", "--run", "tinny", *asked, *rating).err
     for verb, name in (("harvest", "first"), ("rate", "other")):
         begun = command_line(verb, "--run", name, *asked)
-        assert begun.err.startswith(f"new run '{name}'\n")
+        assert begun.err.startswith(f"new run '{name}', subject transformer.safetensors\n")
 
 
 @pytest.mark.parametrize("command", ["rate", "harvest"])
@@ -158,7 +160,7 @@ def test_a_corpus_that_is_refused_leaves_no_run_behind(
     short.write_text(tiny_settings.read_text().replace("[harvest]", "[harvest]\ntokens = 100"))
     told = command_line(command, "-s", "features", "--run", "new", "--subject", short, "--n", 4)
     begun, refused = told.err.splitlines()
-    assert (told.code, begun) == (2, "new run 'new'")
+    assert (told.code, begun) == (2, "new run 'new', subject transformer.safetensors")
     assert "at least 2000 are needed" in refused
     assert not Path("runs/new").exists()
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from support.fabricate import add_scores, fabricate_run
 
-from autointerp.people.assign import add_guesses
+from autointerp.people.ingest import add_guesses
 from autointerp.people.plans import plan_humans
 from autointerp.pipeline.report import report
 from autointerp.questions.rubric import load_rubric

@@ -4,7 +4,6 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
 from support.fabricate import fabricate_run
 from support.loopback.server import LoopbackServer
 
@@ -15,8 +14,9 @@ from autointerp.findings.descriptions import (
     scorer_results_of,
     specificity_results_of,
 )
-from autointerp.pipeline.describe import Choice, explain, rate_descriptions, score
-from autointerp.pipeline.rate import Wish
+from autointerp.pipeline.describe import explain, score
+from autointerp.pipeline.job import Job
+from autointerp.pipeline.rate import rate
 from autointerp.pipeline.report import report
 from autointerp.questions.score import Design
 from autointerp.raters import RaterOptions
@@ -24,7 +24,6 @@ from autointerp.reports.panels import Figure, Prose, Table, UnitBrowser, Verbati
 from autointerp.reports.panels import scorers as scores
 from autointerp.store.run import open_run
 
-QUIET = Console(quiet=True)
 WORD = "a </script> word"
 
 
@@ -34,9 +33,8 @@ def tried_run(tiny_run, tmp_path_factory):
     import shutil
 
     runs = shutil.copytree(tiny_run, tmp_path_factory.mktemp("tried") / "runs")
-    wish = Wish(sources=(), rater="lexical", run="tiny", runs=runs, rubric="specificity-0-3")
-    score(wish, ("detection", "simulation"), Choice(), Design(6, 4), QUIET)
-    rate_descriptions(wish, Choice(), QUIET, 20)
+    score(Job(run="tiny", runs=runs, scorers=("detection", "simulation"), design=Design(6, 4)))
+    rate(Job(run="tiny", runs=runs, rubric="specificity-0-3", contexts=20))
     return runs
 
 
@@ -187,8 +185,8 @@ def test_the_method_says_who_described_from_what_and_prints_what_was_asked(own_r
     with LoopbackServer() as server:
         options = RaterOptions(base_url=server.openai_url, structured="json_schema")
         for rater, with_effects in (("lexical", False), ("openai:m", True)):
-            wish = Wish((), rater=rater, run="tiny", runs=own_runs, options=options)
-            explain(wish, Choice(n=2), QUIET, with_effects=with_effects)
+            asked = {"options": options, "n": 2, "logit_effects": with_effects}
+            explain(Job(rater=rater, run="tiny", runs=own_runs, **asked))
     made = report(["tiny"], tmp_path / "out", folder=own_runs)
     (method,) = [panel for panel in made.panels if panel.name == "method"]
     told = {b.lead: b.text for b in method.blocks if isinstance(b, Prose) and b.lead}
@@ -213,8 +211,7 @@ def unrated(tmp_path_factory):
     script = folder / "calls.jsonl"
     lines = [{"text": json.dumps({"rationale": "r", "description": d})} for d in ("Unknown", WORD)]
     script.write_text("\n".join(map(json.dumps, lines)))
-    wish = Wish((), rater=f"scripted:{script}", run="plain", runs=folder / "runs")
-    explain(wish, Choice(), QUIET)
+    explain(Job(rater=f"scripted:{script}", run="plain", runs=folder / "runs"))
     return report(["plain"], folder / "out", folder=folder / "runs")
 
 

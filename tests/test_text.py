@@ -1,10 +1,11 @@
 import sys
 import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autointerp.apps.terminal.visible import visible
+from autointerp.text import ON_PAGE, count, statuses_text, visible, visible_lines
 
 OBEYED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
@@ -41,3 +42,37 @@ def test_text_cannot_forge_the_screen_s_own_marks():
 
 def test_markup_is_text_like_any_other():
     assert visible("[bold]x[/] [@click=app.exit]") == "[bold]x[/] [@click=app.exit]"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("naïve 日本", "naïve 日本"),
+        ("a\nb\tc\r", "a⏎b⇥c␍"),
+        ("\x00\x1b", "␀␛"),
+        ("\u202e\u2066\u200b\ufeff", "⟨U+202E⟩⟨U+2066⟩⟨U+200B⟩⟨U+FEFF⟩"),
+        ("\udc80", "⟨U+DC80⟩"),
+        ("न\u200d", "न\u200d"),  # joiners belong to scripts and to emoji
+    ],
+)
+def test_on_a_page_unseen_characters_are_written_by_number_and_others_left(text: str, shown: str):
+    assert visible(text, ON_PAGE) == shown
+
+
+@given(st.text(st.characters(max_codepoint=sys.maxunicode)))
+def test_a_page_shows_nothing_that_a_browser_obeys(text: str):
+    shown = visible(text, ON_PAGE)
+    joiners = {"\u200c", "\u200d"}
+    assert not {unicodedata.category(character) for character in set(shown) - joiners} & OBEYED
+
+
+def test_lines_of_a_longer_text_stay_lines():
+    assert visible_lines("a\tb\r\nc\n") == ["a⇥b", "c", ""]
+
+
+def test_counts_are_written_with_their_noun():
+    assert count(1, "unit") == "1 unit"
+    assert count(1000, "reply", "replies") == "1,000 replies"
+    assert statuses_text({"ok": 20, "failed": 1}) == "1 failed, 20 ok"
+    assert statuses_text({}) == ""

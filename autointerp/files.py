@@ -1,0 +1,85 @@
+"""Write a file completely or leave what was there: beside it first, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from autointerp.errors import StorageError
+
+REMEDY = "free some space or choose another place"
+
+
+def write_text(path: Path, text: str, remedy: str = REMEDY) -> None:
+    """Write `text` as UTF-8; a kill at any moment leaves the old file or the new one.
+
+    Raises StorageError, which ends in `remedy`, if it cannot be written.
+    """
+    write_bytes(path, text.encode("utf-8"), remedy)
+
+
+def write_bytes(path: Path, content: bytes, remedy: str = REMEDY) -> None:
+    """Write `content`; a kill at any moment leaves the old file or the new one.
+
+    Raises StorageError, which ends in `remedy`, if it cannot be written.
+    """
+    with partial_file(path, remedy) as partial:
+        partial.write_bytes(content)
+
+
+@contextlib.contextmanager
+def partial_file(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
+    """Yield a path beside `path`; the file written there takes its place, or is deleted on error.
+
+    The file is on the disk before it is renamed. A link stays one. Raises StorageError, which ends
+    in `remedy`, for any OSError inside.
+    """
+    target = path.resolve()
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise _unwritten(path, error, remedy) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+@contextlib.contextmanager
+def partial_folder(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; it takes the place of `path`, or is deleted on error.
+
+    Raises StorageError, which ends in `remedy`, for any OSError inside.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        shutil.rmtree(path, ignore_errors=True)
+        partial.replace(path)
+    except OSError as error:
+        raise _unwritten(path, error, remedy) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a new name in a folder survive a power cut, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _unwritten(path: Path, error: OSError, remedy: str) -> StorageError:
+    return StorageError(f"cannot write {path} ({error.strerror or error}); {remedy}")

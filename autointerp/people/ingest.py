@@ -1,0 +1,168 @@
+"""Answers come in: journals and packs → ratings and guesses of a run.
+
+They are read as often as one likes: entries that the run has are skipped, a file that does not
+belong to the run is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autointerp.errors import BadInput
+from autointerp.people.assign import UNDONE, run_identity
+from autointerp.people.journal import Entry, Reading, first_link, link, read_journal
+from autointerp.people.session import Session
+from autointerp.questions.rubric import Rubric
+from autointerp.records import Rating
+from autointerp.store.run import Run
+from autointerp.store.tables import now
+
+
+def journals_folder(run_folder: Path) -> Path:
+    """Return where the journals of a run's own raters lie."""
+    return run_folder / "journals"
+
+
+def ingest_journals(run: Run) -> int:
+    """Read the answers in all journals of the run; return how many entries were new."""
+    return sum(ingest(run, path) for path in sorted(journals_folder(run.path).glob("*.jsonl")))
+
+
+def ingest(run: Run, path: Path) -> int:
+    """Read the answers in a journal or pack; return how many entries were new.
+
+    All or nothing. Raises BadInput if the file is of another run, was edited, or tells another
+    story of answers that are known.
+    """
+    reading = read_journal(path)
+    session = reading.session
+    given_out = run.rows("SELECT is_pack FROM human_session WHERE session_id = ?", [session.digest])
+    if session.run != run_identity(run) or not given_out:
+        raise BadInput(
+            f"{path} was not made from run '{run.name}'; name the run that it was made from"
+        )
+    names = dict(
+        run.rows("SELECT name, item_id FROM pack_item WHERE session_id = ?", [session.digest])
+    ) or {item.id: item.id for item in session.items}
+    new: list[tuple[Entry, str]] = []
+    for rater in sorted(reading.entries):
+        new += _unknown(run, path, reading, rater)
+    if new:
+        _store(run, session, names, new)
+    return len(new)
+
+
+def _unknown(run: Run, path: Path, reading: Reading, rater: str) -> list[tuple[Entry, str]]:
+    """Return a rater's entries that the run lacks, each with its link."""
+    session = reading.session
+    known = [
+        row[0]
+        for row in run.rows(
+            "SELECT chain FROM human_answer WHERE session_id = ? AND rater = ? ORDER BY seq",
+            [session.digest, rater],
+        )
+    ]
+    chain = first_link(session, rater)
+    unknown = []
+    for entry in reading.entries[rater]:
+        chain = link(chain, entry)
+        if entry.seq >= len(known):
+            unknown.append((entry, chain))
+        elif known[entry.seq] != chain:
+            raise BadInput(
+                f"{path}: {rater} gave other answers in another copy, which run '{run.name}' has "
+                "already; rate one copy only, or under two names"
+            )
+    return unknown
+
+
+def _store(
+    run: Run, session: Session, names: Mapping[str, str], new: list[tuple[Entry, str]]
+) -> None:
+    rubric = session.rubric
+    descriptions = {
+        (row[0], row[1], row[2], row[3]): row[4]
+        for row in run.rows(
+            "SELECT rater, kind, item_id, repeat, text FROM human_answer"
+            " WHERE session_id = ? AND verb = 'describe' ORDER BY rater, seq",
+            [session.digest],
+        )
+    }
+    answers, ratings, guesses = [], [], []
+    for entry, chain in new:
+        item = names[entry.item]
+        row = dataclasses.asdict(entry)
+        row |= {"session_id": session.digest, "item_id": item, "chain": chain}
+        row["answered_at"] = row.pop("at")
+        del row["item"]
+        answers.append(row)
+        place = (entry.rater, str(entry.kind), item, entry.repeat)
+        if entry.verb == "describe":
+            descriptions[place] = entry.text
+        elif entry.kind == "rating":
+            rating = _rating(entry, item, rubric, descriptions.get(place))
+            ratings.append((rating, _stored_time(entry.at)))
+        elif entry.kind == "guess":
+            guess = entry.text if entry.verb == "guess" else None
+            guesses.append((item, entry.rater, guess, _stored_time(entry.at)))
+    with run.transaction():
+        run.insert("human_answer", answers)
+        run.insert("rating", run.rating_rows(ratings))
+        run.insert("guess", _guess_rows(run, guesses))
+
+
+def _rating(entry: Entry, item: str, rubric: Rubric, description: str | None) -> Rating:
+    """Return the rating that an entry amounts to; one taken back is superseded by a skip."""
+    scored = entry.verb == "score"
+    return Rating(
+        item=item,
+        rubric=rubric.id,
+        rubric_digest=rubric.digest,
+        rater=entry.rater,
+        repeat=entry.repeat,
+        status="ok" if scored else "skipped",
+        score=entry.score,
+        description=description,
+        rationale=None if scored else UNDONE if entry.verb == "undo" else entry.text,
+    )
+
+
+def _stored_time(at: str) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(at).astimezone(datetime.UTC).replace(tzinfo=None)
+
+
+def _guess_rows(
+    run: Run, guesses: list[tuple[str, str, str | None, datetime.datetime]]
+) -> list[dict[str, Any]]:
+    """Return the rows of guesses (item, rater, guess, time), each with its next version."""
+    versions = {
+        (row[0], row[1]): row[2]
+        for row in run.rows("SELECT item_id, rater, max(version) FROM guess GROUP BY ALL")
+    }
+    rows = []
+    for item, rater, guess, at in guesses:
+        versions[item, rater] = versions.get((item, rater), -1) + 1
+        rows.append(
+            {
+                "item_id": item,
+                "rater": rater,
+                "version": versions[item, rater],
+                "guess": guess,
+                "made_at": at,
+            }
+        )
+    return rows
+
+
+def add_guesses(run: Run, rater: str, guesses: Mapping[str, str]) -> None:
+    """Store what a rater took items for, item → guess; for raters that keep no journal."""
+    at = now()
+    with run.transaction():
+        run.insert(
+            "guess",
+            _guess_rows(run, [(item, rater, g, at) for item, g in guesses.items()]),
+        )

@@ -1,0 +1,132 @@
+"""What happens while a verb works, as objects; terminal, notebook and service show them.
+
+A verb takes `on`, a function that is called with each event. `str(event)` is one line for people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from autointerp.engine.forecast import WorkEstimate
+from autointerp.engine.work import Tally
+from autointerp.text import count
+
+
+@dataclass(frozen=True)
+class Event:
+    """The parent of all events."""
+
+
+On = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Do nothing with an event: the default of every verb."""
+
+
+@dataclass(frozen=True)
+class RunOpened(Event):
+    """A run was opened.
+
+    Attributes:
+        subject: The model's name or path, or `imported`.
+        is_new: Whether this call created it.
+        similar: Name of an existing run with a similar name; empty if there is none.
+    """
+
+    run: str
+    subject: str
+    is_new: bool
+    similar: str = ""
+
+    def __str__(self) -> str:
+        meant = f"; did you mean '{self.similar}', which exists?" if self.similar else ""
+        return f"{'new ' * self.is_new}run '{self.run}', subject {self.subject}{meant}"
+
+
+@dataclass(frozen=True)
+class Note(Event):
+    """Something that the user should know, though the work continues."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return f"note: {self.text}"
+
+
+@dataclass(frozen=True)
+class Step(Event):
+    """A stage began or ended."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Waiting(Event):
+    """The verb waits for something that another process has to release."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"waiting: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Harvesting(Event):
+    """The corpus is being read.
+
+    Attributes:
+        label: The units that are harvested, such as `200 features, 50 random`.
+        tokens: Tokens read so far.
+        total: Tokens that the pass will read; None where the corpus's length is not known.
+    """
+
+    label: str
+    tokens: int
+    total: int | None = None
+
+    def __str__(self) -> str:
+        of = f" of {self.total:,}" if self.total else ""
+        return f"harvest {self.label}: {self.tokens:,}{of} tokens"
+
+
+@dataclass(frozen=True)
+class Forecast(Event):
+    """What the calls that follow will probably take."""
+
+    rater: str
+    estimate: WorkEstimate
+
+    def __str__(self) -> str:
+        return f"{self.rater}: {self.estimate}"
+
+
+@dataclass(frozen=True)
+class Asking(Event):
+    """A rater is being asked; `tally` counts what came back so far."""
+
+    label: str
+    tally: Tally
+
+    def __str__(self) -> str:
+        return f"{self.label}: {self.tally.done:,} of {count(self.tally.total, 'item')}"
+
+
+@dataclass(frozen=True)
+class HandedOver(Event):
+    """Calls were submitted to a provider's batch API."""
+
+    run: str
+    calls: int
+    batches: int
+
+    def __str__(self) -> str:
+        return (
+            f"submitted {count(self.calls, 'call')} in "
+            f"{count(self.batches, 'batch', 'batches')}; "
+            f"`autointerp rate --resume --run {self.run}` collects them, within a day"
+        )

@@ -1,0 +1,96 @@
+"""Harvest: units and their contexts, of a run's subject or of a model in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
+
+from autointerp.pipeline.events import Harvesting, Note, On, ignore
+from autointerp.pipeline.job import Job, Resolved, run_for
+
+if TYPE_CHECKING:
+    from autointerp.records import HarvestedUnit
+    from autointerp.store.run import Run
+    from autointerp.store.units import StoredUnit
+    from autointerp.subjects import Subject
+    from autointerp.units.shards import Share
+
+
+@dataclass(frozen=True)
+class HarvestResult:
+    """The eligible units that a run holds of each source that was asked for."""
+
+    run: str
+    units: Mapping[str, int]
+
+    def __str__(self) -> str:
+        units = ", ".join(f"{n} {name}" for name, n in self.units.items())
+        return f"run '{self.run}' holds {units}"
+
+
+@overload
+def harvest(what: Job, *, on: On = ignore) -> HarvestResult: ...
+
+
+@overload
+def harvest(what: Any, tokens: Any, *, on: On = ignore, **options: Any) -> list[HarvestedUnit]: ...
+
+
+def harvest(
+    what: Any, tokens: Any = None, *, on: On = ignore, **options: Any
+) -> HarvestResult | list[HarvestedUnit]:
+    """Harvest what a job asks for and its run lacks, or units of a model in memory.
+
+    `harvest(Job(...))` stores units in the run and returns a HarvestResult. Started by torchrun or
+    srun, each process reads its share of the corpus, and only the first opens the run.
+
+    `harvest(model, tokens, sae=…, site=…)` returns the units with their contexts and stores
+    nothing; its options are those of `autointerp.units.in_memory.harvest`.
+    """
+    if isinstance(what, Job):
+        if tokens is not None or options:
+            raise TypeError("harvest(job) takes nothing else than `on`")
+        return _harvest_job(what, on)
+    from autointerp.units import in_memory
+
+    return in_memory.harvest(what, tokens, **options)
+
+
+def _harvest_job(job: Job, on: On) -> HarvestResult:
+    from autointerp.units.sample import assist
+    from autointerp.units.shards import local_device, share_of_environment
+
+    resolved = Resolved(job)
+    wanted = resolved.wanted
+    share = share_of_environment()
+    subject = resolved.subject(local_device(resolved.settings.subject.device))
+    if share.rank:
+        assert subject is not None  # an imported run lacks nothing
+        assist(job.folder, subject, resolved.settings, wanted, share)
+        return HarvestResult(job.run, wanted)
+    # The other processes of one harvest look into its folder, so it stays.
+    with run_for(resolved, subject, on, keep=share.count > 1) as run:
+        drawn = draw(run, subject, wanted, on, share)
+    return HarvestResult(job.run, {name: len(units) for name, units in drawn.items()})
+
+
+def draw(
+    run: Run,
+    subject: Subject | None,
+    wanted: Mapping[str, int],
+    on: On = ignore,
+    share: Share | None = None,
+) -> dict[str, list[StoredUnit]]:
+    """Return the sampled units of each source, harvesting those that the run lacks."""
+    from autointerp.units.sample import draw_units
+    from autointerp.units.shards import Share
+
+    return draw_units(
+        run,
+        subject,
+        dict(wanted),
+        lambda label, tokens: on(Harvesting(label, tokens)),
+        lambda text: on(Note(text)),
+        share or Share(),
+    )

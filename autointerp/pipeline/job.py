@@ -1,0 +1,292 @@
+"""What a verb is asked to do, and what follows from it: settings, question, rater, units."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autointerp.engine.budget import require_price
+from autointerp.engine.loop import RatingPolicy
+from autointerp.errors import BadInput, RunMismatch, UnknownName
+from autointerp.people.session import Sitting
+from autointerp.pipeline.events import Note, On, RunOpened, ignore
+from autointerp.questions.rubric import Rubric, load_rubric
+from autointerp.questions.score import Design
+from autointerp.raters import Rater, RaterOptions, ServedRater, load_rater
+from autointerp.settings import (
+    RunSettings,
+    first_difference,
+    from_mapping,
+    load_settings,
+)
+from autointerp.store.run import IMPORTED, RUNS, Run, open_run, read_about, runs_in
+from autointerp.units.sources import described_sources
+
+if TYPE_CHECKING:
+    from autointerp.subjects import Subject
+
+DEFAULT_N = 200
+SETTINGS_FILE = "autointerp.toml"
+EMBEDDED = "embedded"
+SCORERS = ("detection", "fuzzing", "simulation")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What `rate`, `harvest`, `explain` and `score` are asked to do.
+
+    Attributes:
+        sources: Names of sources, a tuple or one name. Empty means features for a new run, and
+            every source that the run holds where `explain`, `score` or an imported run is meant.
+        n: Units of each source; None means 200, and all of an imported or explained run.
+        rubric: Id of a shipped rubric, or the path of a file.
+        rater: NAME or NAME:MODEL; `human:NAME` for a person.
+        run: Name of the run in the folder `runs`.
+        subject: `embedded`, or the path of an autointerp.toml. None means the subject of the run
+            where it exists, else ./autointerp.toml where that exists, else `embedded`.
+        seed: Seed of every draw; None means the settings' own.
+        controls: Units of each control source that is not in `sources`; 0 means none.
+        repeats: Times that each item is rated.
+        options: How the rater is reached: server, reply length, prices.
+        policy: How it is asked: concurrency, budget, retries.
+        batch: Submit the calls to the provider's batch API.
+        guess: Ask a model, too, whether each rated item is a feature, a neuron or a control.
+        sitting: How a person rates.
+        explainer: Whose descriptions are rated or scored; None means the only explainer's, or the
+            rater's own where there are no descriptions yet.
+        contexts: Contexts at most on which a description is rated.
+        logit_effects: Show the explainer which tokens a unit promotes and suppresses.
+        scorers: Names of scorers.
+        design: How scorers choose contexts and controls.
+        runs: Folder of the runs.
+    """
+
+    sources: tuple[str, ...] | str = ()
+    n: int | None = None
+    rubric: str = "interpretability-1-5"
+    rater: str = "lexical"
+    run: str = "main"
+    subject: str | None = None
+    seed: int | None = None
+    controls: int = 50
+    repeats: int = 1
+    options: RaterOptions = field(default_factory=RaterOptions)
+    policy: RatingPolicy = field(default_factory=RatingPolicy)
+    batch: bool = False
+    guess: bool = False
+    sitting: Sitting = field(default_factory=Sitting)
+    explainer: str | None = None
+    contexts: int = 30
+    logit_effects: bool = False
+    scorers: tuple[str, ...] = SCORERS
+    design: Design = field(default_factory=Design)
+    runs: Path = RUNS
+
+    def __post_init__(self) -> None:
+        names = (self.sources,) if isinstance(self.sources, str) else self.sources
+        object.__setattr__(self, "sources", tuple(dict.fromkeys(names)))
+        object.__setattr__(self, "runs", Path(self.runs))
+        if self.n is not None and self.n < 1:
+            raise BadInput(f"--n {self.n}: ask for at least 1 unit")
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.runs / self.run
+
+    @property
+    def by_person(self) -> bool:
+        """Whether a person is to answer."""
+        return self.rater.partition(":")[0] == "human"
+
+
+class Resolved:
+    """A job with everything that follows from it, each read once."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    @cached_property
+    def about(self) -> dict[str, Any] | None:
+        """The run's run.toml; None where the run does not exist."""
+        return read_about(self.job.folder) if (self.job.folder / "run.toml").exists() else None
+
+    @cached_property
+    def is_imported(self) -> bool:
+        """Whether the run's units come from files, so that there is no subject."""
+        return self.about is not None and self.about["settings"]["subject"]["model"] == IMPORTED
+
+    @cached_property
+    def held(self) -> dict[str, tuple[int, bool]]:
+        """Eligible units of each source of an imported run, and whether it is a control."""
+
+        with open_run(self.job.run, folder=self.job.runs, read_only=True) as run:
+            return run.held_units()
+
+    @cached_property
+    def settings(self) -> RunSettings:
+        """Settings of the subject, or of the run that exists.
+
+        Raises BadInput if a subject is named beside an imported run, RunMismatch for another seed.
+        """
+        job = self.job
+        if self.about is None:
+            return load_settings(job.subject or default_subject(), job.seed)
+        stored = from_mapping(RunSettings, self.about["settings"], str(job.folder / "run.toml"))
+        if self.is_imported and job.subject is not None:
+            raise BadInput(
+                f"--subject {job.subject}: run '{job.run}' was imported and has no subject; "
+                "leave --subject out"
+            )
+        if job.subject is not None:
+            return load_settings(job.subject, stored.seed if job.seed is None else job.seed)
+        if job.seed not in (None, stored.seed):
+            raise RunMismatch(
+                f"--seed {job.seed}: run '{job.run}' was made with seed {stored.seed}; "
+                "leave --seed out, or give another --run"
+            )
+        return stored
+
+    @cached_property
+    def question(self) -> Rubric:
+        """The rubric."""
+        return load_rubric(self.job.rubric)
+
+    @cached_property
+    def rater(self) -> Rater:
+        """The rater, not opened."""
+        return load_rater(self.job.rater, self.job.options)
+
+    @cached_property
+    def sources(self) -> tuple[str, ...]:
+        """The studied sources: those named, or features; every one that an imported run holds."""
+        assert isinstance(self.job.sources, tuple)
+        if self.job.sources:
+            return self.job.sources
+        if not self.is_imported:
+            return ("features",)
+        return tuple(name for name, (_, is_control) in self.held.items() if not is_control)
+
+    @cached_property
+    def n(self) -> int:
+        """Units of each source: as asked, or 200, or as many as an imported run holds at most."""
+        if self.job.n is not None:
+            return self.job.n
+        if not self.is_imported:
+            return DEFAULT_N
+        return max((size for size, _ in self.held.values()), default=1)
+
+    @cached_property
+    def wanted(self) -> dict[str, int]:
+        """Units of each source, controls included; of an imported run as many as it holds.
+
+        Raises UnknownName for a source that does not exist.
+        """
+        wanted = dict.fromkeys(self.sources, self.n)
+        if self.is_imported:
+            for name in self.sources:
+                if name not in self.held:
+                    raise UnknownName(
+                        "source", name, self.held, f"run '{self.job.run}' was imported"
+                    )
+            controls = [name for name, (_, is_control) in self.held.items() if is_control]
+        else:
+            for name in self.sources:
+                if name not in described_sources():
+                    raise UnknownName("source", name, described_sources())
+            controls = sources_by_role(controls=True)
+        if self.job.controls:
+            for name in controls:
+                wanted.setdefault(name, self.job.controls)
+        if self.is_imported:
+            return {name: min(n, self.held[name][0]) for name, n in wanted.items()}
+        return wanted
+
+    def subject(self, device: str | None = None) -> Subject | None:
+        """Load the subject, on `device` if it is given; None for an imported run."""
+        if self.is_imported:
+            return None
+        from dataclasses import replace
+
+        from autointerp.subjects import load_subject
+
+        settings = self.settings.subject
+        return load_subject(settings if device is None else replace(settings, device=device))
+
+    def require_rater(self) -> None:
+        """Raise what would stop the rater, before a new run is harvested for it."""
+        if self.about is not None:
+            return  # perhaps nothing is left to ask
+        require_price(self.rater, self.job.policy.budget_usd)
+        if isinstance(self.rater, ServedRater):
+            self.rater.require_key()
+
+
+def default_subject() -> str:
+    """Return ./autointerp.toml where it exists, else `embedded`."""
+    return SETTINGS_FILE if Path(SETTINGS_FILE).is_file() else EMBEDDED
+
+
+def subject_name(settings: RunSettings) -> str:
+    """Return what a run's subject is called in messages: a hub id, or the name of a file."""
+    model = settings.subject.model
+    return Path(model).name if Path(model).is_absolute() else model
+
+
+def sources_by_role(controls: bool) -> list[str]:
+    """Return the names of the control sources, or of the studied ones."""
+    return [name for name, kind in described_sources().items() if kind.is_control == controls]
+
+
+def open_job(resolved: Resolved, subject: Subject | None, on: On = ignore) -> Run:
+    """Open the job's run, creating it if it is missing, and say which run and subject it is."""
+    job = resolved.job
+    existing = runs_in(job.runs)
+    run = open_run(job.run, resolved.settings, subject, job.runs)
+    is_new = job.run not in existing
+    close = difflib.get_close_matches(job.run, existing, n=1, cutoff=0.75) if is_new else []
+    on(RunOpened(job.run, subject_name(run.settings), is_new, close[0] if close else ""))
+    if resolved.about is not None and not resolved.is_imported and job.subject is None:
+        _say_if_settings_changed(resolved, on)
+    return run
+
+
+def _say_if_settings_changed(resolved: Resolved, on: On) -> None:
+    """Say so where ./autointerp.toml differs from what the run was made with."""
+    if not Path(SETTINGS_FILE).is_file():
+        return
+    here = load_settings(SETTINGS_FILE, resolved.settings.seed)
+    if here.subject.model != resolved.settings.subject.model:
+        return  # another subject: the event names the run's own
+    difference = first_difference(here, resolved.settings)
+    if difference:
+        on(
+            Note(
+                f"run '{resolved.job.run}' keeps the settings that it was made with: in "
+                f"{SETTINGS_FILE} {difference}; a new --run takes the new ones"
+            )
+        )
+
+
+@contextlib.contextmanager
+def run_for(
+    resolved: Resolved, subject: Subject | None, on: On = ignore, keep: bool = False
+) -> Iterator[Run]:
+    """Open the job's run; one that is created here and refused before a unit is stored is removed.
+
+    Otherwise corrected settings would not be those of the run. `keep` leaves it.
+    """
+    with open_job(resolved, subject, on) as run:
+        try:
+            yield run
+        except BadInput:
+            if resolved.about is None and not keep and not run.rows("SELECT 1 FROM unit LIMIT 1"):
+                run.close()
+                shutil.rmtree(run.path, ignore_errors=True)
+            raise

@@ -1,0 +1,121 @@
+"""What a run holds, in counts: for `runs`, `show` and the `repr` of an open run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autointerp.errors import AutointerpError
+from autointerp.store.run import RUNS, Run, open_run, read_about, runs_in
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run holds.
+
+    Attributes:
+        subject: Model of the subject: a hub id, a path, `embedded` or `imported`.
+        made: When the run was created, in UTC.
+        units: Units by source and outcome (`eligible`, `dead`, …).
+        asked: Units of each source that a rater was asked about.
+        ratings: Ratings by rater, rubric and status.
+        descriptions: Units that each explainer described.
+        scored: Units by scorer, explainer and rater, as `scorer, explainer, rater`.
+        cost_usd: What the run's calls have cost, as far as prices are known.
+        problem: Why the run cannot be read; empty if it can.
+    """
+
+    run: str
+    subject: str = ""
+    made: str = ""
+    seed: int = 0
+    units: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    asked: Mapping[str, int] = field(default_factory=dict)
+    ratings: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
+    descriptions: Mapping[str, int] = field(default_factory=dict)
+    cost_usd: float = 0.0
+    problem: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the summary as JSON values."""
+        return asdict(self)
+
+    @property
+    def by_rater(self) -> dict[str, dict[str, int]]:
+        """Ratings by rater and status, all rubrics together."""
+        totals: dict[str, dict[str, int]] = {}
+        for rater, rubrics in self.ratings.items():
+            totals[rater] = {}
+            for statuses in rubrics.values():
+                for status, n in statuses.items():
+                    totals[rater][status] = totals[rater].get(status, 0) + n
+        return totals
+
+    def __str__(self) -> str:
+        if self.problem:
+            return f"run '{self.run}': {self.problem}"
+        lines = [f"run '{self.run}', subject {self.subject}, made {self.made}, seed {self.seed}"]
+        for source, outcomes in self.units.items():
+            counts = ", ".join(f"{n:,} {outcome}" for outcome, n in outcomes.items())
+            lines.append(f"  units      {source}: {counts}; {self.asked.get(source, 0):,} asked")
+        for rater, rubrics in self.ratings.items():
+            for rubric, statuses in rubrics.items():
+                counts = ", ".join(f"{n:,} {status}" for status, n in statuses.items())
+                lines.append(f"  ratings    {rater} on {rubric}: {counts}")
+        for explainer, n in self.descriptions.items():
+            lines.append(f"  described  {explainer}: {n:,} units")
+        lines.append(f"  cost       ${self.cost_usd:.4f}")
+        return "\n".join(lines)
+
+
+def summarise(run: Run) -> RunSummary:
+    """Return what an open run holds."""
+    units: dict[str, dict[str, int]] = {}
+    for source, outcome, n in run.rows(
+        "SELECT source, outcome, count(*) FROM unit GROUP BY ALL ORDER BY ALL"
+    ):
+        units.setdefault(source, {})[outcome] = n
+    ratings: dict[str, dict[str, dict[str, int]]] = {}
+    for rater, rubric, status, n in run.rows(
+        "SELECT rater, rubric, status, count(*) FROM current_rating GROUP BY ALL ORDER BY ALL"
+    ):
+        ratings.setdefault(rater, {}).setdefault(rubric, {})[status] = n
+    return RunSummary(
+        run=run.name,
+        subject=run.settings.subject.model,
+        made=str(run.about["run"]["made"]),
+        seed=run.settings.seed,
+        units=units,
+        asked=dict(
+            run.rows(
+                "SELECT u.source, count(DISTINCT u.unit_id) FROM unit u"
+                " JOIN key k USING (unit_id) GROUP BY u.source ORDER BY u.source"
+            )
+        ),
+        ratings=ratings,
+        descriptions=dict(
+            run.rows(
+                "SELECT explainer, count(*) FROM explanation"
+                " WHERE status = 'ok' AND description <> 'Unknown' GROUP BY 1 ORDER BY 1"
+            )
+        ),
+        cost_usd=run.spent_usd(),
+    )
+
+
+def summarise_runs(folder: Path = RUNS) -> list[RunSummary]:
+    """Return what each run in a folder holds; one that cannot be read says why in `problem`."""
+    return [_summary_of(name, folder) for name in runs_in(folder)]
+
+
+def _summary_of(name: str, folder: Path) -> RunSummary:
+    subject = made = ""
+    try:
+        about = read_about(folder / name)
+        subject, made = about["settings"]["subject"]["model"], str(about["run"]["made"])
+        with open_run(name, folder=folder, read_only=True) as run:
+            return summarise(run)
+    except AutointerpError as error:
+        return RunSummary(name, subject, made, problem=str(error))

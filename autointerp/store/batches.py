@@ -1,0 +1,61 @@
+"""Work that a provider's batch API has in hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from autointerp.records import Request
+from autointerp.store.tables import Tables, now
+
+
+class Batches(Tables):
+    """What a run holds of batches."""
+
+    def add_batch(self, batch: dict[str, Any], calls: Sequence[Request] = ()) -> None:
+        """Store a batch's new state, and with its first one the calls in it."""
+        version = self.rows(
+            "SELECT coalesce(max(version) + 1, 0) FROM batch WHERE label = ?", [batch["label"]]
+        )[0][0]
+        with self.transaction():
+            self.insert("batch", [{**batch, "version": version, "made_at": now()}])
+            self.insert(
+                "batch_call",
+                [
+                    {
+                        "label": batch["label"],
+                        "call_key": request.key,
+                        "item_id": request.item,
+                        "repeat": request.repeat,
+                    }
+                    for request in calls
+                ],
+            )
+
+    def open_batches(self) -> list[dict[str, Any]]:
+        """Return the batches that are neither collected nor abandoned, oldest first."""
+        found = self.connection.execute(
+            "SELECT * FROM current_batch WHERE state IN ('intended', 'submitted') ORDER BY made_at"
+        )
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+    def batch_calls(self, label: str) -> list[Request]:
+        """Return the calls in a batch, without their bodies."""
+        return [
+            Request(key, item, {}, repeat)
+            for key, item, repeat in self.rows(
+                "SELECT call_key, item_id, repeat FROM batch_call WHERE label = ?", [label]
+            )
+        ]
+
+    def work_in_batches(self, rater: str) -> set[tuple[str, int]]:
+        """Return item and repeat of the calls that a provider has in an open batch."""
+        return {
+            (item, repeat)
+            for item, repeat in self.rows(
+                "SELECT item_id, repeat FROM batch_call JOIN current_batch USING (label)"
+                " WHERE rater = ? AND state IN ('intended', 'submitted')",
+                [rater],
+            )
+        }

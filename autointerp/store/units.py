@@ -1,0 +1,206 @@
+"""Sources, units and contexts of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autointerp.records import Context, HarvestedUnit, SourceKind, Unit, UnitSummary
+from autointerp.store.tables import Tables
+
+UNIT_COLUMNS = (
+    "unit_id, source, idx, sign, density, tokens, peak, ord, outcome, interval_tokens, note"
+)
+CONTEXT_COLUMNS = (
+    "context_id, tokens, activations, focus, draw, interval, split, silent, document, position"
+)
+
+
+@dataclass(frozen=True)
+class StoredUnit:
+    """A harvested unit with its number in the run."""
+
+    unit_id: int
+    summary: UnitSummary
+
+
+@dataclass(frozen=True)
+class StoredSource:
+    """A source that a run holds units of.
+
+    Attributes:
+        size: Units that there are in it.
+        kind: None where the run was made by a version that did not keep it.
+    """
+
+    name: str
+    size: int
+    is_control: bool
+    kind: SourceKind | None
+
+
+class Units(Tables):
+    """What a run holds of units."""
+
+    def add_harvest(
+        self, sources: Mapping[str, tuple[int, SourceKind]], harvested: Iterable[HarvestedUnit]
+    ) -> None:
+        """Store units and their contexts, all or nothing; `sources` gives sizes and kinds."""
+        next_unit = self.next_id("unit", "unit_id")
+        next_context = self.next_id("context", "context_id")
+        units: list[dict[str, Any]] = []
+        contexts: list[dict[str, Any]] = []
+        with self.transaction():
+            self.insert(
+                "source",
+                [source_row(name, size, kind) for name, (size, kind) in sources.items()],
+                ignore=True,
+            )
+            for unit_id, one in enumerate(harvested, next_unit):
+                units.append(unit_row(unit_id, one.summary))
+                for context in one.contexts:
+                    contexts.append(context_row(next_context + len(contexts), unit_id, context))
+                if len(contexts) >= 20_000:  # held at once, however many there are
+                    next_context += len(contexts)
+                    self.insert("unit", units)
+                    self.insert("context", contexts)
+                    units, contexts = [], []
+            self.insert("unit", units)
+            self.insert("context", contexts)
+
+    def replace_source(self, name: str, size: int, kind: SourceKind) -> None:
+        """Store a source; an earlier row of the same name is replaced."""
+        row = source_row(name, size, kind)
+        self.connection.execute(
+            f"INSERT OR REPLACE INTO source ({', '.join(row)}) VALUES"
+            f" ({', '.join('?' * len(row))})",
+            list(row.values()),
+        )
+
+    def sources(self) -> dict[str, StoredSource]:
+        """Return the run's sources by name, sorted.
+
+        `autointerp.units.sources.source_kinds` fills in the kinds that an old run lacks.
+        """
+        has_kind = self.rows(
+            "SELECT 1 FROM duckdb_columns() WHERE table_name = 'source' AND column_name = 'role'"
+        )
+        kind = "role, one, several, colour" if has_kind else "NULL, NULL, NULL, NULL"
+        return {
+            name: StoredSource(
+                name,
+                size,
+                is_control,
+                None if role is None else SourceKind(role, (one, several), colour),
+            )
+            for name, size, is_control, role, one, several, colour in self.rows(
+                f"SELECT source, size, is_control, {kind} FROM source ORDER BY source"
+            )
+        }
+
+    def units(self, source: str) -> list[StoredUnit]:
+        """Return the harvested units of a source in its random order."""
+        return self._units("source = ? ORDER BY ord", [source])
+
+    def sampled(self, source: str, n: int) -> list[StoredUnit]:
+        """Return the first `n` eligible units of the source's order that the run holds."""
+        return self._units("source = ? AND outcome = 'eligible' ORDER BY ord LIMIT ?", [source, n])
+
+    def held_units(self) -> dict[str, tuple[int, bool]]:
+        """Return, by source, how many eligible units the run holds and whether it is a control."""
+        return {
+            source: (int(count), bool(is_control))
+            for source, is_control, count in self.rows(
+                "SELECT s.source, s.is_control, count(u.unit_id) FILTER (u.outcome = 'eligible')"
+                " FROM source s LEFT JOIN unit u USING (source) GROUP BY ALL ORDER BY s.source"
+            )
+        }
+
+    def _units(self, condition: str, parameters: Sequence[Any]) -> list[StoredUnit]:
+        return [
+            StoredUnit(
+                row[0],
+                UnitSummary(
+                    Unit(row[1], row[2], row[3]),
+                    density=row[4],
+                    tokens=row[5],
+                    peak=row[6],
+                    order=row[7],
+                    outcome=row[8],
+                    interval_tokens=tuple(row[9]),
+                    note=row[10],
+                ),
+            )
+            for row in self.rows(f"SELECT {UNIT_COLUMNS} FROM unit WHERE {condition}", parameters)
+        ]
+
+    def contexts(self, unit_ids: Sequence[int]) -> dict[int, dict[int, Context]]:
+        """Return the contexts of units, by unit and by the contexts' own numbers."""
+        by_unit: dict[int, dict[int, Context]] = {unit_id: {} for unit_id in unit_ids}
+        for unit_id, number, tokens, activations, *rest in self.rows(
+            f"SELECT unit_id, {CONTEXT_COLUMNS} FROM context"
+            " WHERE unit_id IN (SELECT unnest(?::INTEGER[])) ORDER BY context_id",
+            [list(unit_ids)],
+        ):
+            by_unit[unit_id][number] = Context(tuple(tokens), tuple(activations), *rest)
+        return by_unit
+
+    def contexts_numbered(self, numbers: Sequence[int]) -> dict[int, Context]:
+        """Return contexts by their own numbers, whatever units they were drawn for."""
+        return {
+            number: Context(tuple(tokens), tuple(activations), *rest)
+            for number, tokens, activations, *rest in self.rows(
+                f"SELECT {CONTEXT_COLUMNS} FROM context"
+                " WHERE context_id IN (SELECT unnest(?::BIGINT[]))",
+                [list(numbers)],
+            )
+        }
+
+
+def source_row(name: str, size: int, kind: SourceKind) -> dict[str, Any]:
+    """Return the row of `source` that a source is."""
+    one, several = kind.names
+    return {
+        "source": name,
+        "size": size,
+        "is_control": kind.is_control,
+        "role": kind.role,
+        "one": one,
+        "several": several,
+        "colour": kind.colour,
+    }
+
+
+def unit_row(unit_id: int, summary: UnitSummary) -> dict[str, Any]:
+    """Return the row of `unit` that a unit is."""
+    return {
+        "unit_id": unit_id,
+        "source": summary.unit.source,
+        "idx": summary.unit.index,
+        "sign": summary.unit.sign,
+        "ord": summary.order,
+        "outcome": summary.outcome,
+        "density": summary.density,
+        "tokens": summary.tokens,
+        "peak": summary.peak,
+        "interval_tokens": list(summary.interval_tokens),
+        "note": summary.note,
+    }
+
+
+def context_row(context_id: int, unit_id: int, context: Context) -> dict[str, Any]:
+    """Return the row of `context` that a context is."""
+    return {
+        "context_id": context_id,
+        "unit_id": unit_id,
+        "draw": context.draw,
+        "interval": context.interval,
+        "split": context.split,
+        "silent": context.silent,
+        "focus": context.focus,
+        "document": context.document,
+        "position": context.position,
+        "tokens": list(context.tokens),
+        "activations": list(context.activations),
+    }

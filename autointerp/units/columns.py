@@ -1,0 +1,279 @@
+"""What is kept of some columns of the matrix, and the contexts that it makes."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from autointerp.errors import SubjectError
+from autointerp.records import DRAWS, SPLITS, Context
+from autointerp.settings import HarvestSettings
+from autointerp.subjects.windows import Windows
+from autointerp.units.draws import interval_of
+from autointerp.units.reservoirs import Entries, Levelled, Lowest, Strongest, joined
+
+LOW_32 = np.uint64(0xFFFFFFFF)
+
+
+class Columns:
+    """Reservoirs of some columns of the matrix; two streams, one a split, for each column."""
+
+    def __init__(self, name: str, salts: NDArray[np.uint64], settings: HarvestSettings) -> None:
+        self.name = name
+        self.count = columns = len(salts)
+        self.settings = settings
+        window = 2 * settings.each_side + 1
+        keys = 2 * columns
+        # A unit's priorities are the place's bits turned by an offset of its own: uniform for
+        # every unit, and a batch's sorted bits serve all units.
+        self.offset = salts & LOW_32
+        self.random_offset = salts >> np.uint64(32)
+        self.top = Strongest(keys, settings.top, window)
+        # More than wanted: an interval overlaps levels only in part.
+        self.levels = Levelled(keys, max(4, math.ceil(1.6 * settings.per_interval)), window)
+        self.random = Lowest(keys, settings.random, window)
+        self.fired = torch.zeros(columns, dtype=torch.int64)
+
+    def add(self, block: Tensor, batch: Chunk) -> None:
+        """Take in a block [rows, tokens, columns] of activations; it is overwritten.
+
+        Raises SubjectError if one is infinite or no number.
+        """
+        # From here on a unit fires where its activation is over 0.
+        block = torch.threshold_(block.contiguous(), self.settings.fires, 0.0)
+        if batch.some_left_out is not None:
+            block *= batch.some_left_out
+        flat = block.flatten(0, 1)
+        self._add_strongest(block, batch)
+        self.fired += flat.sign().sum(0).long().cpu()
+        self._add_levels(block, flat, batch)
+        self._add_random(block, batch)
+
+    def _pair(self, values: NDArray[Any], reduce: Callable[..., NDArray[Any]]) -> NDArray[Any]:
+        """Return per column the reduction of its two streams' `values` [keys]."""
+        return reduce(values.reshape(self.count, 2), axis=1)
+
+    def _add_strongest(self, block: Tensor, batch: Chunk) -> None:
+        peaks = block.amax(1)
+        if not peaks.sum().isfinite():
+            raise SubjectError(
+                f"an activation of the {self.name} is not finite, though the site's are; look for "
+                "weights that are not, or that overflow the SAE's dtype"
+            )
+        least = self._pair(self.top.least, np.min)
+        rows, columns = _where(peaks > torch.from_numpy(least).to(peaks.device))
+        if not len(rows):
+            return
+        values = peaks[rows, columns].cpu().numpy()
+        keys = 2 * columns + batch.split[rows]
+        passes = values > self.top.least[keys]
+        rows, columns = rows[passes], columns[passes]
+        chosen = block[rows, :, columns]
+        places = rows * block.shape[1] + chosen.argmax(1).cpu().numpy()
+        self.top.add(batch.entries(block, places, columns, self.offset))
+
+    def _add_levels(self, block: Tensor, flat: Tensor, batch: Chunk) -> None:
+        cut = self._pair(self.levels.cut, np.min)
+        places, columns = _where(flat > torch.from_numpy(cut).to(flat.device))
+        below, below_columns = batch.under(self.offset, self._pair(self.levels.widest, np.max))
+        if len(below):
+            values = batch.at(flat, below, below_columns)
+            fires = (values > 0) & (values <= cut[below_columns])
+            places = np.concatenate([places, below[fires]])
+            columns = np.concatenate([columns, below_columns[fires]])
+        if not len(places):
+            return
+        values = batch.at(flat, places, columns)
+        priority = batch.priority(places, columns, self.offset)
+        passes = self.levels.passes(2 * columns + batch.place_split[places], values, priority)
+        self.levels.add(batch.entries(block, places[passes], columns[passes], self.offset))
+
+    def _add_random(self, block: Tensor, batch: Chunk) -> None:
+        places, columns = batch.under(self.random_offset, self._pair(self.random.bound, np.max))
+        passes = self.random.passes(
+            2 * columns + batch.place_split[places],
+            batch.priority(places, columns, self.random_offset),
+        )
+        self.random.add(batch.entries(block, places[passes], columns[passes], self.random_offset))
+
+    def contexts(
+        self, texts: NDArray[np.object_]
+    ) -> tuple[list[list[Context]], NDArray[np.float64], NDArray[np.float64]]:
+        """Return each unit's contexts, interval sizes [units, intervals] and peaks [units].
+
+        Contexts stand by split, then top (strongest first), intervals (weakest first), random.
+        """
+        for reservoir in (self.top, self.levels, self.random):
+            reservoir.compact()
+        intervals = self.settings.intervals
+        peaks = np.zeros(self.count)
+        np.maximum.at(peaks, self.top.kept.key // 2, self.top.kept.value.astype(np.float64))
+        by_key = np.repeat(peaks, 2)
+        drawn, _, sizes = self.levels.draw_intervals(by_key, intervals, self.settings.per_interval)
+        everything = joined([self.top.kept, drawn, self.random.kept])
+        sizes_of_draws = [len(self.top.kept), len(drawn), len(self.random.kept)]
+        draw = np.repeat(np.arange(3), sizes_of_draws)
+        order = np.argsort(everything.key * 3 + draw, kind="stable")
+        everything, draw = everything.take(order), draw[order]
+        interval = 1 + interval_of(
+            everything.value, np.where(by_key > 0, by_key, 1.0)[everything.key], intervals
+        )
+        made = _as_contexts(everything, draw, interval, self.settings.each_side, texts)
+        edges = np.searchsorted(everything.key, 2 * np.arange(self.count + 1))
+        split = [made[a:b] for a, b in itertools.pairwise(edges)]
+        return split, sizes.reshape(self.count, 2, intervals).sum(1), peaks
+
+
+def _where(mask: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    if mask.device.type == "cpu":  # numpy finds them five times as fast as torch
+        return np.divmod(np.flatnonzero(mask.numpy()), mask.shape[1])
+    rows, columns = mask.nonzero(as_tuple=True)
+    return rows.cpu().numpy(), columns.cpu().numpy()
+
+
+class Chunk:
+    """A batch's places, as reservoirs need them."""
+
+    def __init__(
+        self,
+        kept: NDArray[np.bool_],
+        windows: Windows,
+        position: NDArray[np.int64],
+        hashes: NDArray[np.uint64],
+        split: NDArray[np.int64],
+        each_side: int,
+        device: torch.device,
+    ) -> None:
+        self.rows, self.length = kept.shape
+        self.kept = kept.ravel()
+        self.split = split
+        self.place_split = np.repeat(split, self.length)
+        self.document = np.repeat(windows.document, self.length)
+        self.position = position.ravel()
+        self.bits = (hashes.ravel() >> np.uint64(16)) & LOW_32
+        order = np.argsort(self.bits)
+        order = order[self.kept[order]]
+        self.sorted_bits, self.sorted_places = self.bits[order], order
+        self.each_side = each_side
+        self.reach = np.arange(-each_side, each_side + 1)
+        padded = np.full((self.rows, self.length + 2 * each_side), -1, dtype=np.int32)
+        padded[:, each_side : each_side + self.length] = np.where(kept, windows.ids, -1)
+        self.ids = np.lib.stride_tricks.sliding_window_view(padded, 2 * each_side + 1, axis=1)
+        self.some_left_out = (
+            None if kept.all() else torch.from_numpy(kept[..., None]).to(device, torch.float32)
+        )
+
+    def at(
+        self, flat: Tensor, places: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Return the activations [n] at places of columns."""
+        where = torch.from_numpy(places * flat.shape[1] + columns).to(flat.device)
+        return flat.reshape(-1).take(where).cpu().numpy()
+
+    def priority(
+        self,
+        places: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        offset: NDArray[np.uint64],
+    ) -> NDArray[np.uint64]:
+        """Return the 32-bit priorities of places for columns."""
+        return (self.bits[places] + offset[columns]) & LOW_32
+
+    def under(
+        self, offset: NDArray[np.uint64], bound: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the kept places whose priority for a column is under the column's bound.
+
+        Those are one or two runs of the sorted bits, so no column looks at every place.
+        """
+        ceiling = np.uint64(2**32)
+        low = (ceiling - offset) & LOW_32
+        high = low + bound
+        first = np.searchsorted(self.sorted_bits, low)
+        last = np.searchsorted(self.sorted_bits, np.minimum(high, ceiling))
+        wrapped = np.searchsorted(self.sorted_bits, np.maximum(high, ceiling) - ceiling)
+        begins = np.concatenate([first, np.zeros_like(wrapped)])
+        counts = np.concatenate([last - first, wrapped])
+        columns = np.tile(np.arange(len(offset)), 2)
+        ranks = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return self.sorted_places[np.repeat(begins, counts) + ranks], np.repeat(columns, counts)
+
+    def entries(
+        self,
+        block: Tensor,
+        places: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        offset: NDArray[np.uint64],
+    ) -> Entries:
+        """Return the table rows of places [n] in columns [n], with their windows.
+
+        Activations outside the model's window are whatever stands there; their ids are -1.
+        """
+        row, column_in_row = np.divmod(places, self.length)
+        width = block.shape[2]
+        around = ((places * width + columns)[:, None]) + self.reach * width
+        np.clip(around, 0, block.numel() - 1, out=around)
+        taken = block.reshape(-1).take(torch.from_numpy(around).to(block.device))
+        activations = taken.cpu().numpy()
+        return Entries(
+            key=2 * columns + self.place_split[places],
+            value=activations[:, self.each_side].copy(),
+            priority=self.priority(places, columns, offset),
+            document=self.document[places],
+            position=self.position[places],
+            ids=self.ids[row, column_in_row],
+            activations=activations,
+        )
+
+
+def _as_contexts(
+    entries: Entries,
+    draw: NDArray[np.int64],
+    interval: NDArray[np.int64],
+    each_side: int,
+    texts: NDArray[np.object_],
+) -> list[Context]:
+    """Return the entries as contexts; a few microseconds each, since there are many."""
+    inside = entries.ids >= 0
+    activations = np.where(inside, entries.activations, np.float32(0))
+    rows = zip(
+        texts[entries.ids].tolist(),
+        activations.tolist(),
+        inside.tolist(),
+        np.all(inside, axis=1).tolist(),
+        inside[:, :each_side].sum(1).tolist(),
+        draw.tolist(),
+        interval.tolist(),
+        (entries.value > 0).tolist(),
+        (entries.key % 2).tolist(),
+        (activations == 0).all(1).tolist(),
+        entries.document.tolist(),
+        entries.position.tolist(),
+        strict=True,
+    )
+    contexts = []
+    for tokens, values, within, whole, focus, kind, level, fires, split, silent, doc, pos in rows:
+        if not whole:
+            tokens = list(itertools.compress(tokens, within))
+            values = list(itertools.compress(values, within))
+        contexts.append(
+            Context(
+                tuple(tokens),
+                tuple(values),
+                focus,
+                DRAWS[kind],
+                level if fires else None,
+                SPLITS[split],
+                silent,
+                doc,
+                pos,
+            )
+        )
+    return contexts

@@ -1,0 +1,45 @@
+"""Features that controls are matched to."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from autointerp.errors import CorpusError
+from autointerp.subjects import Subject
+from autointerp.units.sources import Calibration, Matched
+
+LEAST_FIRINGS = 5
+
+
+def matched_features(subject: Subject, calibration: Calibration, seed: int, count: int) -> Matched:
+    """Return `count` features drawn at random among those that fire often enough to match.
+
+    Features are drawn without replacement; only where there are too few do they recur. Without an
+    SAE the site's own columns stand in. Raises CorpusError if none fires often enough.
+    """
+    known = calibration.matched
+    if (seed, count) not in known:
+        x = calibration.activations
+        width = subject.d_site if subject.sae is None else subject.sae.d_sae
+        order = np.random.default_rng([seed, 0x6D61]).permutation(width)
+        features: list[int] = []
+        firings: list[NDArray[np.float32]] = []
+        for begin in range(0, width, 512):
+            numbers = torch.from_numpy(order[begin : begin + 512]).to(x.device)
+            encoded = (
+                x[:, numbers] if subject.sae is None else subject.sae.encode(x, numbers)
+            ).T.cpu()
+            able = np.flatnonzero((encoded > 1e-5).sum(1).numpy() >= LEAST_FIRINGS)
+            for row in able[: count - len(features)]:
+                values = encoded[row].numpy()
+                features.append(int(order[begin + row]))
+                firings.append(np.sort(values[values > 1e-5]))
+            if len(features) == count:
+                break
+        if not features:
+            raise CorpusError("no feature fires often enough in the corpus to match controls to")
+        again = np.resize(np.arange(len(features)), count)
+        known[seed, count] = Matched(np.array(features)[again], [firings[i] for i in again])
+    return known[seed, count]

@@ -1,0 +1,122 @@
+"""The corpus as it is read: in batches, then by a forward pass to the site."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from autointerp.errors import CorpusError, SubjectError
+from autointerp.settings import HarvestSettings
+from autointerp.subjects import Subject
+from autointerp.subjects.windows import Windows
+from autointerp.units.draws import place_hash
+from autointerp.units.sources import Calibration, SiteBatch
+
+CALIBRATION_TOKENS = 50_000
+LEAST_TOKENS = 2_000
+
+
+def window_length(subject: Subject, settings: HarvestSettings) -> int:
+    """Return the tokens in a model window."""
+    return min(settings.window or min(subject.longest, 1024), subject.longest)
+
+
+@contextlib.contextmanager
+def quiet_torch() -> Iterator[None]:
+    """Run without autograd, and without torch's warning on arrays that are only read."""
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        yield
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Windows that are to be read, and what of them counts.
+
+    Attributes:
+        kept: [rows, tokens] False on padding and special tokens, and beyond the token budget.
+        position: [rows, tokens] places in their documents; they mean nothing where nothing is kept.
+    """
+
+    windows: Windows
+    kept: NDArray[np.bool_]
+    position: NDArray[np.int64]
+
+
+def readings(subject: Subject, settings: HarvestSettings) -> Iterator[Reading]:
+    """Yield the corpus in batches, before any forward pass.
+
+    Stops after `settings.tokens` kept tokens, cutting the last window short where need be, so that
+    the tokens read do not depend on the batch size.
+    """
+    is_text = np.ones(max(len(subject.token_texts), *subject.special, 0) + 1, dtype=bool)
+    is_text[sorted(subject.special)] = False
+    masks_first = settings.mask_first and not subject.begins_with_bos
+    left = settings.tokens or None
+    for windows in subject.cut(window_length(subject, settings), settings.rows):
+        text = windows.attention & is_text[windows.ids]
+        # A window's first token after BOS stands at `offset`; specials do not count as places.
+        position = windows.offset[:, None] + np.cumsum(text, 1, dtype=np.int64) - 1
+        if masks_first:
+            text &= np.cumsum(windows.attention, 1) > 1
+        if left is not None:
+            text &= np.cumsum(text, dtype=np.int64).reshape(text.shape) <= left
+            left -= int(text.sum())
+        yield Reading(windows, text, position)
+        if left == 0:
+            return
+
+
+def at_site(subject: Subject, reading: Reading, seed: int) -> SiteBatch:
+    """Return the forward pass of a batch, up to the site."""
+    windows = reading.windows
+    ids = torch.from_numpy(windows.ids)
+    attention = torch.from_numpy(windows.attention)
+    x = subject.model.activations(ids.to(subject.device), attention.to(subject.device))
+    hashes = place_hash(seed, windows.document[:, None], reading.position)
+    return SiteBatch(x, ids.to(x.device), torch.from_numpy(reading.kept).to(x.device), hashes)
+
+
+def site_batches(
+    subject: Subject, settings: HarvestSettings, seed: int
+) -> Iterator[tuple[SiteBatch, Windows, NDArray[np.int64]]]:
+    """Yield the corpus at the site, the windows, and the kept tokens' places in their documents."""
+    for reading in readings(subject, settings):
+        yield at_site(subject, reading, seed), reading.windows, reading.position
+
+
+def calibrate(subject: Subject, settings: HarvestSettings, seed: int) -> Calibration:
+    """Return the first tokens of the corpus at the site.
+
+    Raises CorpusError if the corpus has fewer than 2,000 tokens, SubjectError if an activation is
+    infinite or no number.
+    """
+    activations, ids, total, wrong = [], [], 0, 0
+    with quiet_torch():
+        for batch, _, _ in site_batches(subject, settings, seed):
+            activations.append(batch.activations[batch.kept])
+            wrong += int((~activations[-1].isfinite()).any(-1).sum())
+            ids.append(batch.ids[batch.kept])
+            total += len(ids[-1])
+            if total >= CALIBRATION_TOKENS:
+                break
+        if total < LEAST_TOKENS:
+            raise CorpusError(
+                f"the corpus of subject '{subject.name}' has {total} tokens; "
+                f"at least {LEAST_TOKENS} are needed"
+            )
+        if wrong:
+            # float16 overflows where a model trained in bfloat16 has a large residual stream.
+            raise SubjectError(
+                f"the activations at {subject.site} are not finite on {wrong:,} of "
+                f"{total:,} tokens; give dtype bfloat16 or float32, or fetch the model again"
+            )
+        return Calibration(
+            torch.cat(activations)[:CALIBRATION_TOKENS], torch.cat(ids)[:CALIBRATION_TOKENS]
+        )

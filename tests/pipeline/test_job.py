@@ -1,0 +1,91 @@
+"""What follows from a job: the subject, the units, and what is said of them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import autointerp
+from autointerp.errors import BadInput, RunMismatch, UnknownName
+from autointerp.pipeline.events import Event, Harvesting, Note, RunOpened
+from autointerp.pipeline.job import Job, Resolved, default_subject
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    return []
+
+
+def test_sources_may_be_one_name_and_stand_once():
+    assert Job(sources="features").sources == ("features",)
+    assert Job(sources=("features", "neurons", "features")).sources == ("features", "neurons")
+
+
+def test_a_new_run_takes_features_and_200_of_them_with_its_controls(tmp_path: Path):
+    resolved = Resolved(Job(runs=tmp_path))
+    assert (resolved.sources, resolved.n) == (("features",), 200)
+    assert resolved.wanted == {"features": 200, "planted": 50, "random": 50, "shuffled": 50}
+    with pytest.raises(BadInput, match="ask for at least 1 unit"):
+        Job(n=0)
+    with pytest.raises(UnknownName, match="unknown source 'latents'"):
+        _ = Resolved(Job("latents", runs=tmp_path)).wanted
+
+
+def test_the_settings_file_of_the_current_folder_is_the_default_subject(
+    tiny_subject: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert default_subject() == "embedded"
+    shutil.copytree(tiny_subject, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    assert default_subject() == "autointerp.toml"
+    assert Resolved(Job(run="new")).settings.harvest.top == 8  # the tiny subject's
+
+
+def test_a_run_knows_its_subject_and_seed(
+    own_runs: Path, tiny_run_name: str, events: list[Event], tmp_path: Path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # no settings file here
+    job = Job("features", 9, rater="scripted:4", run=tiny_run_name, controls=0, runs=own_runs)
+    result = autointerp.rate(job, events.append)
+    assert result.counts.statuses == {"ok": 1}  # one more than before
+    (opened,) = [event for event in events if isinstance(event, RunOpened)]
+    assert not opened.is_new
+    assert opened.subject == "transformer.safetensors"
+    with pytest.raises(RunMismatch, match="was made with seed 0"):
+        autointerp.rate(Job(run=tiny_run_name, seed=5, runs=own_runs))
+
+
+def test_settings_that_were_changed_since_are_said_and_the_run_keeps_its_own(
+    own_runs: Path,
+    tiny_run_name: str,
+    tiny_subject: Path,
+    events: list[Event],
+    tmp_path,
+    monkeypatch,
+):
+    text = (tiny_subject / "autointerp.toml").read_text().replace("top = 8", "top = 9")
+    for name in ("transformer.safetensors", "sae.safetensors", "tokenizer.json", "corpus.npz"):
+        text = text.replace(f'"{name}"', f'"{tiny_subject / name}"')
+    (tmp_path / "autointerp.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    autointerp.rate(
+        Job("features", 8, rater="scripted:4", run=tiny_run_name, controls=0, runs=own_runs),
+        events.append,
+    )
+    (note,) = [event for event in events if isinstance(event, Note)]
+    assert "harvest.top is 9, not 8; a new --run takes the new ones" in str(note)
+
+
+def test_a_harvest_reports_its_tokens_as_events(tiny_settings, events, tmp_path):
+    job = Job("neurons", 4, run="new", subject=str(tiny_settings), controls=0, runs=tmp_path)
+    result = autointerp.harvest(job, on=events.append)
+    assert str(result) == "run 'new' holds 4 neurons"
+    passes = [event for event in events if isinstance(event, Harvesting)]
+    assert passes
+    assert passes[-1].tokens > 2_000
+
+
+def test_a_person_is_not_asked_without_a_way_to_show_the_questions(tiny_run, tiny_run_name):
+    with pytest.raises(BadInput, match="pass `ask=`"):
+        autointerp.rate(Job(rater="human:ann", run=tiny_run_name, runs=tiny_run))
