@@ -1,0 +1,43 @@
+import pytest
+from support.unit_scores import unit
+
+from autointerp.findings.descriptions import scorer_results
+
+
+def test_a_control_at_chance_and_one_too_uncertain_to_say_are_not():
+    for values in ([0.48, 0.5, 0.52], [0.3, 0.9, 0.95], [0.56, 0.5, 0.57]):
+        found = [unit(n, True, value) for n, value in enumerate(values)]
+        (result,) = scorer_results(found)
+        assert result.broken == []
+    (result,) = scorer_results([unit(1, False, 0.9)])
+    assert result.sources["features"].is_at_chance is None
+    (under,) = scorer_results([unit(n, True, 0.2 + n / 100) for n in range(3)])
+    assert under.broken == ["features"]  # what is reliably wrong knows something
+
+
+def test_an_interval_ends_where_the_scale_does():
+    # Student's t over 0.7, 0.8, 1 and 1: 0.875 ± 3.182 · 0.15 / 2 = 0.64 to 1.11.
+    (result,) = scorer_results([unit(n, False, v) for n, v in enumerate([0.7, 0.8, 1, 1])])
+    found = result.sources["features"].scored
+    assert (found.low, found.high) == (pytest.approx(0.636, abs=1e-3), 1)
+
+
+def test_features_and_neurons_are_compared_over_units():
+    found = [unit(n, False, 0.9 + n / 100) for n in range(3)]
+    found += [unit(n + 10, False, 0.5 + n / 100, "neurons") for n in range(3)]
+    (result,) = scorer_results([*found, unit(20, False, None, "neurons")])
+    assert result.contrast is not None
+    assert result.contrast.value == 1
+    assert result.sources["neurons"].outcomes == {"too few silent tokens": 1}
+
+
+def test_shuffled_units_at_chance_or_of_another_source_make_no_noise():
+    (result,) = scorer_results([unit(n, False, 0.53 + n / 100, "shuffled") for n in range(5)])
+    assert result.noise is None  # the interval reaches 0.5 ± 0.05
+    (result,) = scorer_results([unit(n, False, 0.9, "features") for n in range(5)])
+    assert result.noise is None
+
+
+def test_calls_that_brought_nothing_are_counted_by_status():
+    (result,) = scorer_results([unit(n, False, 0.9) for n in range(3)])
+    assert result.lost == {"failed": 3}
