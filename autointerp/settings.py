@@ -25,28 +25,31 @@ class SubjectSettings:
     """What is studied. Relative paths are relative to the settings file.
 
     Attributes:
-        model: `embedded`, a folder or hub id of a Hugging Face causal LM, or a
+        model: `embedded`, the folder or hub id of a Hugging Face causal LM, or a
             `transformer.safetensors` of `autointerp train`.
-        revision: Of a model on the hub; empty for the newest.
+        revision: Revision of a model on the hub; empty for the newest.
         site: Where activations are read, such as `layers.3.mlp.neurons`.
-        sae: File, folder or hub id of the autoencoder on that site; empty for none.
-        sae_format: A format's name; empty to know it by its content.
-        subtract_b_dec: `yes` or `no`: whether the SAE takes its decoder bias from the input first;
-            empty where its files say so.
-        input_scale: Factor on the input that the SAE was trained with; 0 where its files say so.
-        k: Latents a token of a TopK whose files do not say so; 0 otherwise.
-        check_sae: Whether model and site must be those that the SAE's files record.
+        sae: File, folder or hub id of the SAE trained on that site; empty for none.
+        sae_format: Name of the SAE's format; empty to detect it.
+        subtract_b_dec: Whether the SAE subtracts its decoder bias from its input; empty for what
+            its files say.
+        input_scale (factor): Factor by which the SAE's training multiplied its input; 0 for what
+            its files say.
+        k (latents per token): Active latents of a TopK SAE whose files do not say so; 0 for what
+            its files say.
+        check_sae: Whether to stop where model or site are not those that the SAE's files record.
         tokenizer: A tokenizer.json or a tokenizer's folder; empty for the model's own.
-        bos: Whether windows begin with the tokenizer's BOS: `yes`, `no`, or `auto` for what the
-            SAE's files record, else yes where there is a BOS.
-        corpus: Text, JSONL, Parquet, tokens or a dataset's hub id.
-        corpus_field: Column or key of the text; empty for the obvious one.
-        corpus_separator: Token id that ends a document in a flat array of tokens; -1 for none.
-        corpus_seed: Draws the order of the documents; -1 for that in which they are written.
-        device: cpu, cuda, cuda:N or mps.
-        device_map: `auto` and the like spread a model over several devices, in `device`'s place.
-        dtype: auto, float32, bfloat16 or float16, of the model's weights; what is harvested is
-            float32.
+        bos: Whether windows begin with the tokenizer's BOS token; `auto` for what the SAE's files
+            record, else yes if the tokenizer has one.
+        corpus: Text, JSONL, Parquet or token file, or the hub id of a dataset.
+        corpus_field: Column or key that holds the text; empty to detect it.
+        corpus_separator (token id): Token that ends a document in a flat array of tokens; -1 for
+            none.
+        corpus_seed: Seed of the order in which documents are read; -1 for the order of the file.
+        device: `cpu`, `cuda`, `cuda:N` or `mps`.
+        device_map: Value passed to transformers to spread a model over several devices, such as
+            `auto`; replaces `device`.
+        dtype: Data type of the model's weights; harvested activations are always float32.
     """
 
     model: str = "embedded"
@@ -74,19 +77,21 @@ class HarvestSettings:
     """What is kept of the corpus for each unit.
 
     Attributes:
-        tokens: Unmasked tokens to read at most; 0 for all there are.
-        window: Tokens in a model window, BOS included; 0 for the model's own context, at most 1024.
-        rows: Windows in a forward pass; changes speed and memory, and the result by rounding at
-            most.
-        top: Strongest windows kept per unit and split.
-        intervals: Activation intervals of equal width from 0 to the unit's maximum.
-        per_interval: Contexts kept per unit, split and interval.
-        random: Contexts at random positions kept per unit and split.
-        each_side: Tokens of context kept on either side of the focus token.
-        fires: A unit fires where its activation is over this (SEEDS §1: 1e-5).
-        explain_share: Share of the documents that go to the `explain` split.
-        mask_first: Leave out the first token of a window that does not begin with BOS: models
-            make an attention sink of it, whose huge activations say nothing of the token.
+        tokens (tokens): Most unmasked tokens to read; 0 for all.
+        window (tokens): Length of a model window, BOS included; 0 for the model's context length,
+            at most 1024.
+        rows (windows): Windows in a forward pass. Changes speed and memory; results only by
+            rounding.
+        top (windows): Strongest windows kept per unit and split.
+        intervals: Number of activation intervals of equal width from 0 to the unit's maximum.
+        per_interval (contexts): Contexts kept per unit, split and interval.
+        random (contexts): Contexts at random positions kept per unit and split.
+        each_side (tokens): Context kept on either side of the focus token.
+        fires (activation): A unit fires where its activation exceeds this value.
+        explain_share (share of documents): Documents that go to the `explain` split; the others go
+            to `score`.
+        mask_first: Whether to skip the first token of a window without BOS: models use it as an
+            attention sink, with huge activations that do not depend on the token.
     """
 
     tokens: int = 0
@@ -107,9 +112,8 @@ class SampleSettings:
     """Which units are rated.
 
     Attributes:
-        min_density: Units that fire on a smaller share of tokens are left out, and counted
-            (SEEDS §1: 1 in 10,000).
-        max_density: Likewise for a larger share.
+        min_density (share of tokens): Units that fire on fewer tokens are left out, and counted.
+        max_density (share of tokens): Units that fire on more tokens are left out, and counted.
     """
 
     min_density: float = 1e-4
@@ -118,7 +122,14 @@ class SampleSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """All that decides what a run holds before anybody rates it."""
+    """Everything that determines what a run holds before it is rated.
+
+    Attributes:
+        subject: Table [subject].
+        harvest: Table [harvest].
+        sample: Table [sample].
+        seed: Seed of every random draw: units, contexts, directions and order.
+    """
 
     subject: SubjectSettings = field(default_factory=SubjectSettings)
     harvest: HarvestSettings = field(default_factory=HarvestSettings)

@@ -19,7 +19,8 @@ import numpy as np
 
 from autointerp import extensions
 from autointerp.settings import RunSettings
-from autointerp.subjects import Subject, load_subject
+from autointerp.subjects import Subject
+from autointerp.subjects.load import load_subject
 from autointerp.units import sources
 from autointerp.units.passes import Wanted, harvest
 from autointerp.units.stream import calibrate, quiet_torch, window_length

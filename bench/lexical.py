@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autointerp.pipeline.check import check_rater
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions
 from autointerp.raters.lexical import create
 

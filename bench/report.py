@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.settings import RunSettings
 from autointerp.store.run import Run, open_run
 from autointerp.units.sources import kind_of

@@ -14,7 +14,7 @@ from autointerp.pipeline.job import Job
 from autointerp.questions.score import Design
 from autointerp.settings import RunSettings
 from autointerp.store.run import open_run
-from autointerp.subjects import load_subject
+from autointerp.subjects.load import load_subject
 from autointerp.units.sample import draw_units
 
 UNITS = 60

@@ -30,35 +30,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import settings
+from support.lanes import is_slow
+from support.tiny_subject import make_tiny_subject
 
 # The same examples each time; for new ones: `pytest --hypothesis-profile=default`.
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
 
-# Dead features, then densities from 0.2 % to 30 %, in no order of their number.
-TINY_FEATURES, TINY_DEAD = 64, 4
 TINY_RUN_NAME = "tiny"
-
-NOUNS = [
-    "cat",
-    "river",
-    "stone",
-    "king",
-    "letter",
-    "city",
-    "garden",
-    "engine",
-    "number",
-    "window",
-    "doctor",
-    "winter",
-]
-VERBS = ["saw", "took", "found", "broke", "sold", "carried", "painted", "counted"]
-ADJECTIVES = ["old", "red", "small", "quiet", "golden", "bitter", "seventh"]
-PLACES = ("in the", "under a", "behind the", "without the")
 
 
 @dataclass(frozen=True)
@@ -70,70 +51,11 @@ class CommandResult:
     err: str
 
 
-def tiny_texts(documents: int = 100) -> list[str]:
-    """Return documents of sentences over about 40 words, some much more frequent than others."""
-    rng = np.random.default_rng(7)
-
-    def one(words: list[str]) -> str:
-        return words[min(len(words) - 1, int(rng.exponential(len(words) / 3)))]
-
-    def sentence() -> str:
-        place = PLACES[int(rng.integers(len(PLACES)))]
-        return (
-            f"The {one(ADJECTIVES)} {one(NOUNS)} {one(VERBS)} the {one(NOUNS)} "
-            f"{place} {one(NOUNS)}, {int(rng.integers(1, 30))} times."
-        )
-
-    return [" ".join(sentence() for _ in range(int(rng.integers(2, 8)))) for _ in range(documents)]
-
-
-def make_tiny_subject(folder: Path) -> Path:
-    """Write the subject into `folder`; return the path of its autointerp.toml."""
-    import torch
-
-    from autointerp.subjects.autoencoder import SparseAutoencoder
-    from autointerp.subjects.one_layer import OneLayerConfig, OneLayerTransformer
-    from autointerp.subjects.training.tokenise import tokenise, train_tokenizer
-    from autointerp.subjects.windows import cut_windows
-
-    texts = tiny_texts()
-    tokenizer = train_tokenizer(iter(texts), vocabulary=420)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    documents = tokenise(iter(texts), tokenizer)
-    documents.save(folder / "corpus.npz")
-
-    config = OneLayerConfig(tokenizer.get_vocab_size(), d_model=16, heads=2, d_mlp=32, context=32)
-    generator = torch.Generator().manual_seed(11)
-    model = OneLayerTransformer(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() == 2:
-                width = parameter.shape[1]
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) / width**0.5)
-        model.up.bias.copy_(torch.linspace(-1.5, 0.5, config.d_mlp))
-        windows = next(cut_windows(documents, config.context, bos=0, pad=1, rows=10_000))
-        kept = torch.from_numpy(windows.attention)
-        kept[:, 0] = False
-        x = model.site_activations(torch.from_numpy(windows.ids))[kept]
-        mean = x.mean(0)
-        W_enc = torch.randn(config.d_mlp, TINY_FEATURES, generator=generator) / config.d_mlp**0.5
-        ordered = ((x - mean) @ W_enc).sort(0, descending=True).values
-        density = torch.logspace(np.log10(0.002), np.log10(0.3), TINY_FEATURES - TINY_DEAD)
-        firing = torch.cat([torch.zeros(TINY_DEAD), density * len(x)]).long()
-        firing = firing[torch.randperm(TINY_FEATURES, generator=generator)]
-        # Over this threshold stand exactly `firing` tokens of the corpus; a dead one has margin.
-        threshold = ordered.gather(0, firing[None])[0] + (firing == 0)
-    model.save(folder / "transformer.safetensors")
-    SparseAutoencoder(W_enc, -threshold, W_enc.T.contiguous(), mean).save(
-        folder / "sae.safetensors"
-    )
-    settings = folder / "autointerp.toml"
-    settings.write_text(
-        '[subject]\nmodel = "transformer.safetensors"\nsae = "sae.safetensors"\n'
-        'tokenizer = "tokenizer.json"\ncorpus = "corpus.npz"\n\n'
-        "[harvest]\ntop = 8\nper_interval = 2\nrandom = 12\n"
-    )
-    return settings
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow tests, which `make test-fast` leaves out."""
+    for item in items:
+        if isinstance(item, pytest.Function) and is_slow(item):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

@@ -13,27 +13,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # when it is run as a script
 
+from support.made_up import UNITS, made_up_run
 
-from autointerp.questions.explain import Explanation, explain_probes
-from autointerp.questions.forms import EXPLAIN, EXPLAIN_LOGITS
+from autointerp.questions.explain import EXPLAIN, EXPLAIN_LOGITS, Explanation, explain_trials
 from autointerp.questions.guess import guess_rubric
 from autointerp.questions.items import load_items, make_items
-from autointerp.questions.rubric import (
-    anchor_order,
-    list_rubrics,
-    reply_schema,
-    system_text,
-    user_text,
-)
+from autointerp.questions.rubric_files import list_rubrics
 from autointerp.questions.score import Design, plan
 from autointerp.questions.scorers import scorer, scorer_names
-from autointerp.questions.specificity import description_probes
-from autointerp.questions.trials import add_probes
+from autointerp.questions.specificity import specificity_trials
+from autointerp.questions.trials import add_trials
 from autointerp.raters import RaterOptions
 from autointerp.raters import anthropic as anthropic_rater
 from autointerp.raters import lexical as lexical_rater
@@ -41,64 +34,14 @@ from autointerp.raters import likelihood as likelihood_rater
 from autointerp.raters import local as local_rater
 from autointerp.raters import openai as openai_rater
 from autointerp.raters import scripted as scripted_rater
-from autointerp.records import Context, HarvestedUnit, LogitEffects, Unit, UnitSummary
-from autointerp.settings import RunSettings
-from autointerp.store.run import Run, open_run
-from autointerp.units.sources import kind_of
+from autointerp.records import LogitEffects
 
 GOLDEN = Path(__file__).parent / "golden" / "bytes.json"
-WORDS = [" the", " of", " river", " stone", ",", ".", " saw", " old", " 12", " ran", "ing", "\n"]
-UNITS = {"features": 4, "neurons": 4, "planted": 2}
 
 
 def sha(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def one_context(
-    rng: np.random.Generator, number: int, word: str, kind: str, split: str, length: int = 21
-) -> Context:
-    tokens = [str(token) for token in rng.choice(WORDS, length)]
-    levels = [0.0] * length
-    focus = length // 2
-    if kind != "random":
-        tokens[focus] = word
-        levels[focus] = 8.0 - number / 16 if kind == "top" else (number % 10 + 0.5) * 0.8
-        levels[focus + 2] = levels[focus] / 2
-    return Context(
-        tokens=tuple(tokens),
-        activations=tuple(levels),
-        focus=focus,
-        draw=kind,  # type: ignore[arg-type]
-        interval=None if kind == "random" else 10 if kind == "top" else number % 10 + 1,
-        split=split,  # type: ignore[arg-type]
-        silent=kind == "random",
-        document=number + (1_000 if split == "score" else 0),
-        position=focus,
-    )
-
-
-def made_up_run(folder: Path) -> Run:
-    """Return a run of units that fire on one word each, with contexts of every kind."""
-    rng = np.random.default_rng(5)
-    run = open_run("golden", RunSettings(seed=3), None, folder)
-    harvested, number = [], 0
-    for source, n in UNITS.items():
-        for order in range(n):
-            contexts = []
-            for split in ("explain", "score"):
-                for kind, count in (("top", 12), ("interval", 40), ("random", 30)):
-                    for _ in range(count):
-                        contexts.append(one_context(rng, number, f" w{source}{order}", kind, split))
-                        number += 1
-            summary = UnitSummary(
-                Unit(source, order), 0.01, 1_000_000, 8.0, order, "eligible", (100.0,) * 10
-            )
-            harvested.append(HarvestedUnit(summary, contexts))
-    sizes = {source: (100, kind_of(source)) for source in UNITS}
-    run.add_harvest(sizes, harvested)
-    return run
 
 
 def raters(folder: Path) -> dict[str, Any]:
@@ -130,10 +73,9 @@ def golden(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {
         "digests": {name: question.digest for name, question in questions.items()},
         "systems": {
-            name: [sha(system_text(q, anchor_order(q, repeat))) for repeat in range(3)]
-            for name, q in questions.items()
+            name: [sha(q.system(repeat)) for repeat in range(3)] for name, q in questions.items()
         },
-        "schemas": {name: sha(reply_schema(question)) for name, question in questions.items()},
+        "schemas": {name: sha(question.schema()) for name, question in questions.items()},
         "items": {},
         "requests": {},
     }
@@ -148,10 +90,10 @@ def golden(folder: Path) -> dict[str, Any]:
             found["items"][label] = {
                 "ids": sha(asked[label]),
                 "count": len(asked[label]),
-                "texts": sha([user_text(question, item) for item in items[label]]),
+                "texts": sha([question.user(item) for item in items[label]]),
             }
 
-        plain = [r for r in rubrics.values() if not r.shows.description]
+        plain = [r for r in rubrics.values() if r.about == "unit"]
         for rubric in plain:
             for evidence in ("shown", "all"):
                 ids = make_items(run, units, rubric, evidence)  # type: ignore[arg-type]
@@ -159,25 +101,25 @@ def golden(folder: Path) -> dict[str, Any]:
         unit_ids = [unit.unit_id for unit in units]
         effects = {unit: LogitEffects((" a", " b"), (" c",)) for unit in unit_ids}
         for evidence in ("shown", "all"):
-            probes = explain_probes(run, unit_ids, evidence)  # type: ignore[arg-type]
-            take(f"explain {evidence}", EXPLAIN, add_probes(run, probes))
+            trials = explain_trials(run, unit_ids, evidence)  # type: ignore[arg-type]
+            take(f"explain {evidence}", EXPLAIN, add_trials(run, trials))
         take(
             "explain-logits shown",
             EXPLAIN_LOGITS,
-            add_probes(run, explain_probes(run, unit_ids, "shown", effects)),
+            add_trials(run, explain_trials(run, unit_ids, "shown", effects)),
         )
         described = [
             Explanation(u.unit_id, u.summary.unit.source, "ann", "ok", f"word {u.unit_id}", ())
             for u in units
         ]
         for rubric in rubrics.values():
-            if rubric.shows.description:
-                probes = description_probes(run, rubric, described, 12)
-                take(rubric.id, rubric, add_probes(run, probes))
+            if rubric.about == "description":
+                trials = specificity_trials(run, rubric, described, 12)
+                take(rubric.id, rubric, add_trials(run, trials))
         for name in scorer_names():
             planned = plan(run, name, described, Design(count=10, permuted=2))
-            take(name, scorer(name).TASK, add_probes(run, list(planned.probes)))
-            found["items"][name]["unprobed"] = len(planned.unprobed)
+            take(name, scorer(name).TASK, add_trials(run, list(planned.trials)))
+            found["items"][name]["unprobed"] = len(planned.untried)
         found["items"]["key"] = sha(
             [list(row) for row in run.rows("SELECT * FROM key ORDER BY item_id")]
         )

@@ -7,14 +7,21 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.house import (
+    FILES,
+    PACKAGE,
+    gerunds,
+    import_cycles,
+    imported_rooms,
+    loose_modules,
+    room_of,
+    rooms,
+)
 
 import autointerp
-
-PACKAGE = Path(__file__).parents[1] / "autointerp"
 
 # A floor imports from the floors before it; rooms on one floor know nothing of each other.
 FLOORS = (
@@ -33,17 +40,7 @@ FLOORS = (
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor.split()}
 
 # Imports against the order that are being taken out, one after the other.
-EXCEPTIONS = {}
-# Modules below `apps` that still talk to a terminal.
-TALKATIVE = {
-    "subjects/training/measures.py",
-    "subjects/training/progress.py",
-    "subjects/training/sae.py",
-    "subjects/training/transformer.py",
-}
-
-NOUNS_IN_ING = {"training", "blinding", "fuzzing", "dictionary_learning"}  # nouns of the field
-
+EXCEPTIONS: set[tuple[str, str]] = set()
 HEAVY_AT_START_UP = [
     "torch",
     "pandas",
@@ -63,52 +60,10 @@ HEAVY_AT_START_UP = [
 ]
 
 
-def room_of(file: Path) -> str:
-    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
-def imported_modules(file: Path) -> Iterator[tuple[int, str]]:
-    """Yield line and dotted name of each import from the package made when the program runs."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    for_types = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if id(node) in for_types:
-            continue
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file}:{node.lineno}: write the whole name"
-            if node.module == "autointerp":
-                yield from ((node.lineno, f"autointerp.{name.name}") for name in node.names)
-            elif node.module and node.module.startswith("autointerp."):
-                yield node.lineno, node.module
-        elif isinstance(node, ast.Import):
-            for name in node.names:
-                if name.name.startswith("autointerp."):
-                    yield node.lineno, name.name
-
-
-def imported_rooms(file: Path) -> Iterator[tuple[int, str]]:
-    for line, module in imported_modules(file):
-        yield line, module.split(".")[1]
-
-
-FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
-
-
 def test_there_are_at_most_fourteen_rooms_and_eight_loose_modules():
-    rooms = {room_of(file) for file in FILES if file.parent != PACKAGE}
-    loose = {
-        file.stem
-        for file in FILES
-        if file.parent == PACKAGE and file.name not in ("__init__.py", "__main__.py")
-    }
-    assert rooms | loose <= set(FLOOR)
-    assert len(rooms) <= 14
-    assert len(loose) <= 8
+    assert rooms() | loose_modules() <= set(FLOOR)
+    assert len(rooms()) <= 14
+    assert len(loose_modules()) <= 8
 
 
 def test_every_folder_of_the_package_says_in_its_docstring_what_is_in_it():
@@ -123,9 +78,7 @@ def test_every_folder_of_the_package_says_in_its_docstring_what_is_in_it():
 
 
 def test_no_module_is_named_by_a_gerund():
-    named = {path.stem for path in FILES} | {path.parent.name for path in FILES}
-    gerunds = {name for name in named if re.search(r"(^|_)\w{2,}ing$", name)}
-    assert gerunds - NOUNS_IN_ING == set()
+    assert gerunds() == set()
 
 
 def test_no_room_bears_the_name_of_a_public_function():
@@ -143,6 +96,19 @@ def test_imports_point_only_down_the_floors():
         and (str(file.relative_to(PACKAGE)), other) not in EXCEPTIONS
     ]
     assert wrong == []
+
+
+def test_no_modules_import_each_other():
+    # The one that is left is being taken out.
+    left = [["autointerp.pipeline.describe", "autointerp.pipeline.rate"]]
+    assert [cycle for cycle in import_cycles() if cycle not in left] == []
+
+
+def test_a_cycle_is_seen_through_other_modules():
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}
+    assert import_cycles({name: frozenset(others) for name, others in graph.items()}) == [
+        ["a", "b", "c"]
+    ]
 
 
 def test_the_check_sees_imports_in_functions_and_leaves_those_for_types(tmp_path: Path):
@@ -164,12 +130,12 @@ def test_the_check_sees_imports_in_functions_and_leaves_those_for_types(tmp_path
 def test_only_apps_renders():
     """No console, no printing and no command-line library below `apps`."""
     rendering = re.compile(r"^\s*(from|import) (rich|typer|textual)\b|\bprint\(", re.M)
-    found = {
+    rendered = {
         str(file.relative_to(PACKAGE))
         for file in FILES
         if room_of(file) != "apps" and rendering.search(file.read_text(encoding="utf-8"))
     }
-    assert found - TALKATIVE == set()
+    assert rendered == set()
 
 
 def test_only_the_store_opens_the_database_of_a_run():

@@ -16,7 +16,8 @@ from pathlib import Path
 import tomli_w
 
 from autointerp.pipeline.report import report
-from autointerp.questions.rubric import Rubric, Shows
+from autointerp.questions.question import Shows
+from autointerp.questions.rubric import Rubric
 from autointerp.records import Rating, Unit, UnitSummary
 from autointerp.reports.write import Report
 from autointerp.settings import RunSettings, SubjectSettings

@@ -21,8 +21,8 @@ from autointerp.engine.retry import RetryPolicy
 from autointerp.engine.work import pending_work, read_rating
 from autointerp.errors import BadInput, RaterError, RunMismatch
 from autointerp.questions.items import load_items
-from autointerp.questions.rubric import Rubric, anchor_order
-from autointerp.questions.scorers import load_asked
+from autointerp.questions.question import Question
+from autointerp.questions.scorers import load_question
 from autointerp.raters import AttemptFailed, BatchRater, Rater, RaterOptions, ServedRater
 from autointerp.records import Reply, Request
 from autointerp.store.run import Run
@@ -62,7 +62,7 @@ def batch_rater(rater: Rater) -> Any:
 def submit_batches(
     run: Run,
     item_ids: Sequence[str],
-    rubric: Rubric,
+    question: Question,
     rater: Rater,
     asked: str,
     rubric_name: str,
@@ -82,13 +82,13 @@ def submit_batches(
     if not in_doubt and not pending_work(run, item_ids, rater.name, repeats):
         return BatchCounts()
     settings = (asked, rubric_name, options, repeats, budget_usd, retry)
-    return asyncio.run(_submit(run, item_ids, rubric, able, *settings))
+    return asyncio.run(_submit(run, item_ids, question, able, *settings))
 
 
 async def _submit(
     run: Run,
     item_ids: Sequence[str],
-    rubric: Rubric,
+    question: Question,
     rater: Any,
     asked: str,
     rubric_name: str,
@@ -104,7 +104,7 @@ async def _submit(
         work = pending_work(run, item_ids, rater.name, repeats)
         in_batches = sum(batch["most_usd"] or 0.0 for batch in run.open_batches())
         budget = Budget(budget_usd, run.spent_usd() + in_batches, rater.price)
-        for requests, most_usd in _parts(run, work, rubric, rater, budget, counts):
+        for requests, most_usd in _parts(run, work, question, rater, budget, counts):
             batch = {
                 "label": secrets.token_hex(8),
                 "state": "intended",
@@ -113,7 +113,7 @@ async def _submit(
                 "asked": asked,
                 "options": json.dumps(dataclasses.asdict(options)),
                 "rubric": rubric_name,
-                "rubric_digest": rubric.digest,
+                "rubric_digest": question.digest,
                 "calls": len(requests),
                 "most_usd": most_usd if rater.price else None,
             }
@@ -139,7 +139,7 @@ async def _submit(
 def _parts(
     run: Run,
     work: Sequence[tuple[str, int]],
-    rubric: Rubric,
+    question: Question,
     rater: Any,
     budget: Budget,
     counts: BatchCounts,
@@ -150,9 +150,9 @@ def _parts(
     for begin in range(0, len(work), CHUNK):
         chunk = work[begin : begin + CHUNK]
         ids = sorted({item for item, _ in chunk})
-        items = {item.id: item for item in load_items(run, ids, rubric)}
+        items = {item.id: item for item in load_items(run, ids, question)}
         for item, repeat in chunk:
-            request = rater.request(items[item], rubric, repeat)
+            request = rater.request(items[item], question, repeat)
             extent = rater.extent(request)
             cost = budget.most_usd(extent, batch=True)
             limit = budget.limit_usd
@@ -187,13 +187,13 @@ def collect_batches(
     counts = BatchCounts()
     for batch in run.open_batches():
         rater = batch_rater(load(batch["asked"], RaterOptions(**json.loads(batch["options"]))))
-        rubric = load_asked(batch["rubric"])
-        if rubric.digest != batch["rubric_digest"]:
+        question = load_question(batch["rubric"])
+        if question.digest != batch["rubric_digest"]:
             raise RunMismatch(
                 f"rubric '{batch['rubric']}' has changed since its batch was handed over; "
                 "put the old one back to collect it"
             )
-        asyncio.run(_collect_one(run, batch, rater, rubric, retry, counts))
+        asyncio.run(_collect_one(run, batch, rater, question, retry, counts))
     return counts
 
 
@@ -201,7 +201,7 @@ async def _collect_one(
     run: Run,
     batch: dict[str, Any],
     rater: Any,
-    rubric: Rubric,
+    question: Question,
     retry: RetryPolicy | None,
     counts: BatchCounts,
 ) -> None:
@@ -218,13 +218,13 @@ async def _collect_one(
         if not state.ended:
             counts.open.append(f"{provider_id} ({rater.name}): {state.words}")
             return
-        await _store_results(run, batch, rater, rubric, counts)
+        await _store_results(run, batch, rater, question, counts)
     finally:
         await rater.close()
 
 
 async def _store_results(
-    run: Run, batch: dict[str, Any], rater: Any, rubric: Rubric, counts: BatchCounts
+    run: Run, batch: dict[str, Any], rater: Any, question: Question, counts: BatchCounts
 ) -> None:
     provider_id = batch["provider_id"]
     waiting = {request.key: request for request in run.batch_calls(batch["label"])}
@@ -238,7 +238,7 @@ async def _store_results(
                 continue
             rows.append((waiting.pop(key), reply))
             if len(rows) >= ROWS_AT_ONCE:
-                _store(run, rows, provider_id, rater, rubric, counts)
+                _store(run, rows, provider_id, rater, question, counts)
                 rows = []
     except AttemptFailed as failed:
         raise RaterError(
@@ -250,7 +250,7 @@ async def _store_results(
         return
     words = "the batch came back without a reply to this call"
     rows += [(request, Reply("", "error", error=words)) for request in waiting.values()]
-    _store(run, rows, provider_id, rater, rubric, counts)
+    _store(run, rows, provider_id, rater, question, counts)
     run.add_batch({**kept, "state": "collected"})
     counts.batches += 1
 
@@ -260,7 +260,7 @@ def _store(
     rows: Sequence[tuple[Request, Reply]],
     provider_id: str,
     rater: Any,
-    rubric: Rubric,
+    question: Question,
     counts: BatchCounts,
 ) -> None:
     """Store replies as attempts and ratings; those that a broken-off collection stored are left."""
@@ -270,9 +270,9 @@ def _store(
         before = stored.get(request.key, [])
         if any(earlier.details.get("batch") == provider_id for _, earlier in before):
             continue
-        reply.details.update(batch=provider_id, anchors=list(anchor_order(rubric, request.repeat)))
+        reply.details.update(batch=provider_id, anchors=list(question.anchors(request.repeat)))
         attempts.append((request, before[-1][0] + 1 if before else 0, reply))
-        rating = read_rating(rubric, rater.name, request, reply)
+        rating = read_rating(question, rater.name, request, reply)
         ratings.append(rating)
         counts.statuses[rating.status] += 1
         counts.calls += 1

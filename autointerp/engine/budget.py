@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from autointerp.errors import BadInput
-from autointerp.raters import Extent, Rater, ServedRater
-from autointerp.raters._prices import Price
+from autointerp.raters import Extent, Price, Rater, ServedRater
 
 TOKENS_PER_BYTE = 0.5  # more than any text takes; learned from the first replies on
 MARGIN = 1.2

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from autointerp.questions.forms import Task
-from autointerp.questions.rubric import Rubric
-from autointerp.raters import Rater, ServedRater
-from autointerp.raters._prices import Price
+from autointerp.engine.work import pending_work
+from autointerp.questions.question import Question
+from autointerp.questions.trials import Trial, trial_item
+from autointerp.raters import Price, Rater, ServedRater
 from autointerp.records import Item, ItemContext
 from autointerp.store.run import Run
+from autointerp.text import count
 
 BYTES_PER_TOKEN = 3.6  # of English within JSON
 BYTES_PER_CORPUS_TOKEN = 4.5
@@ -18,31 +20,45 @@ TOKENS_OUT = 90  # rationale, description, score
 TOKENS_OUT_ON_DESCRIPTION = 60  # rationale, score; or rationale, description
 TOKENS_OUT_EACH = {"judge": 12, "predict": 30}  # of each context
 LOOKED_AT = 20  # items from which the size of the others is taken
+TRIALS_LOOKED_AT = 50  # at least, where there are so many
 
 
 @dataclass(frozen=True)
-class WorkEstimate:
+class Forecast:
     """What `calls` calls will probably take.
 
     Attributes:
+        rater: Its name.
+        units: How many units the calls are about; None where only calls are counted.
         tokens_in, tokens_out: None for a rater that counts no tokens.
         cost_usd: None where no price is known.
         price: By which it was reckoned.
+        batch: Whether the price is that of the batch API.
+        made_before: How many of `calls` were made already.
     """
 
+    rater: str
     calls: int
+    units: int | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
     cost_usd: float | None = None
     price: Price | None = None
     batch: bool = False
+    made_before: int = 0
 
     def __str__(self) -> str:
+        if self.units is not None:
+            return self._by_units(self.units)
         calls = f"{self.calls:,} calls"
         if self.tokens_in is None or self.tokens_out is None:
             return calls
         tokens = f"about {self.tokens_in:,} tokens in and {self.tokens_out:,} out"
         return f"{calls}, {tokens}, {self._cost_text()}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the forecast as JSON values."""
+        return asdict(self)
 
     def _cost_text(self) -> str:
         if self.price is None or self.cost_usd is None:
@@ -52,48 +68,94 @@ class WorkEstimate:
         by = f"list of {self.price.as_of}" if self.price.as_of else "your price"
         return f"about ${self.cost_usd:.2f} ({by}{', batch' if self.batch else ''})"
 
+    def _by_units(self, units: int) -> str:
+        """Return what the calls will take, what 1,000 such units would, and how many were made."""
+        if not self.calls:
+            return "nothing to ask"
+        scale = 1000 / max(1, units)
+        text = f"{count(self.calls, 'call')} about {count(units, 'unit')}"
+        text += f" ({scale * self.calls:,.0f} per 1,000 units)"
+        made = f"; {self.made_before:,} of them were asked before" if self.made_before else ""
+        if self.tokens_in is None or self.tokens_out is None:
+            return f"{text}; {self.rater} costs nothing{made}"
+        text += (
+            f"; per 1,000 units about {scale * self.tokens_in / 1e6:,.1f}M tokens in, "
+            f"{scale * self.tokens_out / 1e6:,.2f}M out"
+        )
+        if self.cost_usd is None:
+            return f"{text}; price unknown (--price-in, --price-out){made}"
+        text += f", ${scale * self.cost_usd:,.2f}{' by batch' if self.batch else ''}"
+        return f"{text} ({'this' if units == 1 else f'these {units}'}: ${self.cost_usd:,.2f}){made}"
 
-def estimate_work(
+
+def forecast(
     rater: Rater,
-    rubric: Rubric,
+    question: Question,
     calls: int,
     items: Sequence[Item] = (),
     run: Run | None = None,
     batch: bool = False,
-) -> WorkEstimate:
+    contexts: Sequence[int] = (),
+) -> Forecast:
     """Return what `calls` calls about items like `items` will take.
 
-    Without items, one as large as the rubric allows stands for them. Once the rater has replied
-    to the same question in `run`, its own replies say how long the next ones will be.
+    Without items, one as large as the question allows stands for them. `contexts` are the numbers
+    of contexts that calls are about, those of `items` if none are given. Once the rater has
+    replied to the same question in `run`, its own replies say how long the next ones will be.
     """
     if not isinstance(rater, ServedRater):
-        return WorkEstimate(calls)
-    items = items[:LOOKED_AT] or [largest_item(rubric)]
-    requests = [rater.request(item, rubric) for item in items]
+        return Forecast(rater.name, calls)
+    items = items or [largest_item(question)]
+    contexts = contexts or [len(item.contexts) for item in items]
+    requests = [rater.request(item, question) for item in items]
     size = sum(rater.extent(request).prompt_bytes for request in requests) / len(requests)
     each_in = size / BYTES_PER_TOKEN
-    each_out = sum(reply_tokens(rubric, len(item.contexts)) for item in items) / len(items)
+    each_out = sum(reply_tokens(question, number) for number in contexts) / len(contexts)
     if run is not None:
-        seen = run.mean_tokens(rater.name, rubric.digest)
+        seen = run.mean_tokens(rater.name, question.digest)
         each_in, each_out = seen or (each_in, each_out)
     tokens_in, tokens_out = round(calls * each_in), round(calls * each_out)
     price = rater.price
     cost = price.cost_usd(tokens_in, tokens_out, batch=batch) if price else None
-    return WorkEstimate(calls, tokens_in, tokens_out, cost, price, batch)
+    return Forecast(rater.name, calls, None, tokens_in, tokens_out, cost, price, batch)
 
 
-def reply_tokens(rubric: Rubric, contexts: int) -> int:
+def forecast_trials(
+    run: Run,
+    rater: Rater,
+    question: Question,
+    trials: Sequence[Trial],
+    units: int,
+    batch: bool = False,
+) -> Forecast:
+    """Return what the calls of trials about `units` units will take, those made before included."""
+    if not trials:
+        return Forecast(rater.name, 0, units)
+    seed = run.settings.seed
+    ids = {trial.item_id(seed) for trial in trials}
+    before = len(trials) - len(pending_work(run, sorted(ids), rater.name, 1))
+    sample = trials[:: max(1, len(trials) // TRIALS_LOOKED_AT)]
+    if not isinstance(rater, ServedRater):
+        sample = ()
+    contexts = run.contexts_numbered(sorted({p.context for t in sample for p in t.pieces}))
+    items = [trial_item(trial.item_id(seed), trial, contexts, question) for trial in sample]
+    sizes = [len(trial.pieces) for trial in trials]
+    expected = forecast(rater, question, len(trials), items, run, batch, sizes)
+    return replace(expected, units=units, made_before=before)
+
+
+def reply_tokens(question: Question, contexts: int) -> int:
     """Return the tokens that a reply about so many contexts will probably take."""
-    if isinstance(rubric, Task) and rubric.form in TOKENS_OUT_EACH:
-        return 10 + TOKENS_OUT_EACH[rubric.form] * contexts
-    if isinstance(rubric, Task) or rubric.shows.description:
+    if question.form in TOKENS_OUT_EACH:
+        return 10 + TOKENS_OUT_EACH[question.form] * contexts
+    if question.form != "rate" or question.about == "description":
         return TOKENS_OUT_ON_DESCRIPTION
     return TOKENS_OUT
 
 
-def largest_item(rubric: Rubric) -> Item:
-    """Return an item of as many contexts as the rubric shows, each of full length."""
-    shows = rubric.shows
+def largest_item(question: Question) -> Item:
+    """Return an item of as many contexts as the question shows, each of full length."""
+    shows = question.shows
     length = 2 * shows.each_side + 1
     word = "x" * round(BYTES_PER_CORPUS_TOKEN)
     context = ItemContext(
@@ -103,4 +165,4 @@ def largest_item(rubric: Rubric) -> Item:
         split=shows.split,
         silent=False,
     )
-    return Item("0" * 16, rubric.id, (context,) * shows.contexts)
+    return Item("0" * 16, question.id, (context,) * shows.contexts)

@@ -22,9 +22,15 @@ from autointerp.engine.budget import Budget, BudgetReached
 from autointerp.engine.pace import ConcurrencyLimit, Pacer
 from autointerp.engine.retry import RetryPolicy
 from autointerp.errors import RaterError
-from autointerp.questions.rubric import Rubric, anchor_order, read_reply
-from autointerp.raters import AttemptFailed, Extent, Headroom, Rater, ServedRater
-from autointerp.raters._logprobs import expected_score
+from autointerp.questions.question import Question
+from autointerp.raters import (
+    AttemptFailed,
+    Extent,
+    Headroom,
+    Rater,
+    ServedRater,
+    expected_score,
+)
 from autointerp.records import Item, Rating, Reply, Request, storable
 from autointerp.store.run import Run
 
@@ -104,14 +110,14 @@ class Engine:
         self,
         run: Run,
         load: ItemLoader,
-        rubric: Rubric,
+        question: Question,
         rater: Rater,
         policy: RatingPolicy,
         progress: Callable[[Tally], None],
     ) -> None:
         self.run = run
         self.load = load
-        self.rubric = rubric
+        self.question = question
         self.rater = rater
         self.served = rater if isinstance(rater, ServedRater) else None
         self.policy = policy
@@ -131,7 +137,7 @@ class Engine:
         self.failed_in_a_row = 0
         self.database = ThreadPoolExecutor(1, "writer")
 
-    # ------------------------------------------------------------------------- the whole
+    # ------------------------------------------------------------------------- all of it
 
     async def rate(self, work: Sequence[tuple[str, int]]) -> Tally:
         self.tally.total = len(work)
@@ -256,7 +262,7 @@ class Engine:
 
     def _make_jobs(self, work: Sequence[tuple[str, int]]) -> list[_Job]:
         items = {item.id: item for item in self.load(sorted({item for item, _ in work}))}
-        requests = [self.rater.request(items[item], self.rubric, repeat) for item, repeat in work]
+        requests = [self.rater.request(items[item], self.question, repeat) for item, repeat in work]
         stored = self.run.stored_calls([request.key for request in requests])
         jobs = []
         for request in requests:
@@ -307,7 +313,7 @@ class Engine:
         """Ask until there is a reply that can be read, or no more is to be tried."""
         unread = 0
         for reply in job.stored:
-            rating = read_rating(self.rubric, self.rater.name, job.request, reply)
+            rating = read_rating(self.question, self.rater.name, job.request, reply)
             if rating.status == "ok":
                 await self.outbox.put(_Entry(None, rating, reused=True))
                 return
@@ -317,7 +323,7 @@ class Engine:
             return
         while True:
             reply, attempt = await self._ask(job)
-            rating = read_rating(self.rubric, self.rater.name, job.request, reply)
+            rating = read_rating(self.question, self.rater.name, job.request, reply)
             again = rating.status == "unparsed" and unread < self.policy.retry.content_retries
             if again and not self.stopping.is_set():
                 unread += 1
@@ -375,7 +381,7 @@ class Engine:
         finally:
             await self.budget.settle(reserved, cost)
         if self.rater.is_llm:
-            reply.details["anchors"] = list(anchor_order(self.rubric, job.request.repeat))
+            reply.details["anchors"] = list(self.question.anchors(job.request.repeat))
         return reply
 
     def _headroom(self) -> Headroom | None:
@@ -423,23 +429,23 @@ class Engine:
             self.progress(self.tally)
 
 
-def read_rating(rubric: Rubric, rater: str, request: Request, reply: Reply) -> Rating:
-    """Return the rating that a reply amounts to under the rubric."""
-    read = read_reply(rubric, reply)
+def read_rating(question: Question, rater: str, request: Request, reply: Reply) -> Rating:
+    """Return the rating that a reply amounts to under the question."""
+    read = question.read(reply)
     expected, unassigned = None, None
     if read.status == "ok" and "score_token" in reply.details:
-        expected, unassigned = expected_score(reply.details["score_token"], rubric.scores)
-    told = read.rationale if read.status == "ok" else read.problem
+        expected, unassigned = expected_score(reply.details["score_token"], question.scores)
+    rationale = read.rationale if read.status == "ok" else read.problem
     return Rating(
         item=request.item,
-        rubric=rubric.id,
-        rubric_digest=rubric.digest,
+        rubric=question.id,
+        rubric_digest=question.digest,
         rater=rater,
         repeat=request.repeat,
         status=read.status,
         score=read.score,
         description=None if read.description is None else storable(read.description),
-        rationale=None if told is None else storable(told),
+        rationale=None if rationale is None else storable(rationale),
         expected_score=expected,
         unassigned_mass=unassigned,
         call_key=request.key,

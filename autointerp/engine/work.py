@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from autointerp.engine.budget import require_price
 from autointerp.engine.loop import Engine, ItemLoader, RatingPolicy, Tally, read_rating
 from autointerp.questions.items import load_items
-from autointerp.questions.rubric import Rubric
+from autointerp.questions.question import Question
 from autointerp.raters import Rater
 from autointerp.store.run import Run
 
@@ -71,7 +71,7 @@ def rated_before(run: Run, item_ids: Sequence[str], rater: str, repeats: int) ->
 def rate_items(
     run: Run,
     item_ids: Sequence[str],
-    rubric: Rubric,
+    question: Question,
     rater: Rater,
     repeats: int = 1,
     progress: Callable[[Tally], None] = lambda tally: None,
@@ -90,9 +90,9 @@ def rate_items(
     if not work:
         return RatingCounts(before, Counter())
     if load is None:
-        load = functools.partial(load_items, run, rubric=rubric)
+        load = functools.partial(load_items, run, question=question)
     run.add_rater(rater.name, rater.is_llm)
-    engine = Engine(run, load, rubric, rater, policy, progress)
+    engine = Engine(run, load, question, rater, policy, progress)
     tally = asyncio.run(engine.rate(work))
     return RatingCounts(
         before, tally.statuses, tally.calls, tally.reused, tally.spent_usd, tally.stopped

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from autointerp.questions.explain import explanations
-from autointerp.questions.forms import EXPLAINING, Task, answers_in
+from autointerp.questions.explain import EXPLAINING, explanations
+from autointerp.questions.forms import Task, answers_in
 from autointerp.questions.scorers import Answered, Tried, scorer, scorer_names
-from autointerp.questions.trials import COLUMNS, QUERY, Probe, probe_of
+from autointerp.questions.trials import COLUMNS, QUERY, Trial, trial_of
 from autointerp.records import Context, Reply, Status
 from autointerp.store.run import Run
 
@@ -101,19 +101,19 @@ def _scores(
             " FROM unit JOIN source USING (source) WHERE outcome = 'eligible'"
         )
     }
-    probes = _answered(run, name, design, explainer, rater)
+    trials = _answered(run, name, design, explainer, rater)
     contexts = run.contexts_numbered(
-        sorted({q.context for probe, *_ in probes for q in probe.questions})
+        sorted({p.context for trial, *_ in trials for p in trial.pieces})
     )
-    groups: dict[tuple[int, bool], list[tuple[Probe, str, Reply | None]]] = {}
-    for probe, status, reply in probes:
-        groups.setdefault((probe.unit_id, probe.permuted), []).append((probe, status, reply))
+    groups: dict[tuple[int, bool], list[tuple[Trial, str, Reply | None]]] = {}
+    for trial, status, reply in trials:
+        groups.setdefault((trial.unit_id, trial.permuted), []).append((trial, status, reply))
     for (unit_id, permuted), calls in sorted(groups.items()):
         source, is_control, peak, density, intervals = units[unit_id]
         asked = [
             one
-            for number, (probe, status, reply) in enumerate(calls)
-            for one in _read(module.TASK, probe, number, status, reply, contexts)
+            for number, (trial, status, reply) in enumerate(calls)
+            for one in _read(module.TASK, trial, number, status, reply, contexts)
         ]
         figures = module.measure(Tried(asked, peak, density, tuple(intervals)))
         yield UnitScore(
@@ -133,8 +133,8 @@ def _scores(
 
 def _answered(
     run: Run, name: str, design: str, explainer: str | None, rater: str
-) -> list[tuple[Probe, str, Reply | None]]:
-    """Return the probes about present descriptions, with the calls' fates and replies."""
+) -> list[tuple[Trial, str, Reply | None]]:
+    """Return the trials about present descriptions, with the calls' fates and replies."""
     rows = run.rows(
         f"WITH asked AS ({QUERY}) SELECT a.*, r.status, c.reply, c.details FROM asked a"
         " LEFT JOIN current_rating r ON r.item_id = a.item_id AND r.rater = ? AND r.repeat = 0"
@@ -148,34 +148,34 @@ def _answered(
         " ORDER BY a.unit_id, a.item_id",
         [rater, name, design, explainer],
     )
-    found: list[tuple[Probe, str, Reply | None]] = []
+    found: list[tuple[Trial, str, Reply | None]] = []
     for row in rows:
-        _, probe = probe_of(row)
+        _, trial = trial_of(row)
         status, text, details = row[COLUMNS:]
         reply = None
         if status == "ok":
             reply = Reply(text, details=json.loads(details) if details else {})
-        found.append((probe, status or "pending", reply))
+        found.append((trial, status or "pending", reply))
     return found
 
 
 def _read(
     task: Task,
-    probe: Probe,
+    trial: Trial,
     call: int,
     status: str,
     reply: Reply | None,
     contexts: Mapping[int, Context],
 ) -> Iterator[Answered]:
     answers = {} if reply is None else answers_in(task, reply)
-    if task.form == "choose" and 1 <= next(iter(answers), 0) <= len(probe.questions):
-        answers = {place: place in answers for place in range(1, len(probe.questions) + 1)}
+    if task.form == "choose" and 1 <= next(iter(answers), 0) <= len(trial.pieces):
+        answers = {place: place in answers for place in range(1, len(trial.pieces) + 1)}
     elif task.form == "choose":
         answers = {}  # a context that does not exist was chosen
     if task.form == "predict" and reply is not None:
         answers = _expected(answers, reply.details.get("expected_activations"))
-    for place, question in enumerate(probe.questions, 1):
-        yield Answered(question, contexts[question.context], call, place, answers.get(place))
+    for place, piece in enumerate(trial.pieces, 1):
+        yield Answered(piece, contexts[piece.context], call, place, answers.get(place))
 
 
 def _expected(

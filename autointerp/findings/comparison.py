@@ -36,7 +36,8 @@ from autointerp.findings.descriptions import (
 from autointerp.findings.groups import PRIMARY, Judgement, Scale, make_contrasts, make_groups
 from autointerp.findings.json_values import json_values
 from autointerp.findings.trust import trust, verdict
-from autointerp.questions.rubric import list_rubrics, rubric_from
+from autointerp.questions.rubric import rubric_from
+from autointerp.questions.rubric_files import list_rubrics
 from autointerp.stats.bootstrap import bootstrap_superiority
 from autointerp.stats.results import Statistic
 from autointerp.stats.superiority import holm

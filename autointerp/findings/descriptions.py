@@ -14,7 +14,7 @@ import numpy as np
 from autointerp.errors import RubricError
 from autointerp.findings.answers import ContextRating, UnitScore, context_ratings, unit_scores
 from autointerp.findings.groups import PRIMARY, in_order
-from autointerp.questions.rubric import list_rubrics
+from autointerp.questions.rubric_files import list_rubrics
 from autointerp.stats.means import mean
 from autointerp.stats.results import Floats, Statistic
 from autointerp.stats.superiority import superiority

@@ -17,7 +17,8 @@ from typing import Any, Literal
 import numpy as np
 
 from autointerp.errors import BadInput
-from autointerp.questions.rubric import Rubric, Shows
+from autointerp.questions.question import Shows
+from autointerp.questions.rubric import Rubric
 from autointerp.records import Item, ItemContext
 
 StepKind = Literal["training", "rating", "guess"]

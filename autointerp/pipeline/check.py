@@ -31,7 +31,7 @@ def check_rater(
     """
     if per_grade < 4:
         raise BadInput(f"--per-grade {per_grade}: at least 4, one of each kind")
-    if rubric.shows.description:
+    if rubric.about == "description":
         raise BadInput(
             f"rubric '{rubric.id}' asks about a description, and planted units have none"
         )

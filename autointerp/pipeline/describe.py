@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from autointerp.engine.forecast import BYTES_PER_TOKEN, reply_tokens
-from autointerp.engine.work import RatingCounts, pending_work
+from autointerp.engine.forecast import Forecast, forecast_trials
+from autointerp.engine.work import RatingCounts
 from autointerp.errors import BadInput
 from autointerp.labs.hard_negatives import hard_contexts
 from autointerp.labs.logit_effects import logit_effects
@@ -22,21 +22,20 @@ from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, run_for
 from autointerp.pipeline.rate import ask_pending
 from autointerp.questions.explain import (
+    EXPLAIN,
+    EXPLAIN_LOGITS,
     Explanation,
     choose_explainer,
     eligible_units,
-    explain_probes,
+    explain_trials,
     explainer_name,
     explainers,
     explanations,
 )
-from autointerp.questions.forms import EXPLAIN, EXPLAIN_LOGITS
-from autointerp.questions.rubric import Rubric
 from autointerp.questions.score import plan, store_plan
 from autointerp.questions.scorers import scorer
-from autointerp.questions.specificity import description_probes
-from autointerp.questions.trials import Probe, add_probes, probe_item
-from autointerp.raters import Rater, ServedRater
+from autointerp.questions.specificity import specificity_trials
+from autointerp.questions.trials import add_trials
 from autointerp.records import LogitEffects
 from autointerp.store.run import Run, open_run
 from autointerp.text import count, statuses_text
@@ -123,55 +122,6 @@ class ScoreResult:
         return text + (f"; stopped: {counts.stopped}" if counts.stopped else "")
 
 
-@dataclass(frozen=True)
-class DescriptionsForecast:
-    """What `explain`, `score` or `rate` on descriptions would ask.
-
-    Attributes:
-        name: What is forecast: `explain`, a scorer or a rubric.
-        calls, units: Calls in all, about so many units; `asked_before` calls are answered already.
-        tokens_in, tokens_out: Of all calls; None for a rater that counts no tokens.
-        cost_usd: Of all calls; None where no price is known.
-    """
-
-    name: str
-    rater: str
-    calls: int
-    units: int
-    asked_before: int = 0
-    tokens_in: float | None = None
-    tokens_out: float | None = None
-    cost_usd: float | None = None
-    batch: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self._text()}"
-
-    def _text(self) -> str:
-        if not self.calls:
-            return "nothing to ask"
-        scale = 1000 / max(1, self.units)
-        text = f"{count(self.calls, 'call')} about {count(self.units, 'unit')}"
-        text += f" ({scale * self.calls:,.0f} per 1,000 units)"
-        before = self.asked_before
-        before_text = f"; {before:,} of them were asked before" if before else ""
-        if self.tokens_in is None or self.tokens_out is None:
-            return f"{text}; {self.rater} costs nothing{before_text}"
-        text += (
-            f"; per 1,000 units about {scale * self.tokens_in / 1e6:,.1f}M tokens in, "
-            f"{scale * self.tokens_out / 1e6:,.2f}M out"
-        )
-        if self.cost_usd is None:
-            return f"{text}; price unknown (--price-in, --price-out){before_text}"
-        these = "this" if self.units == 1 else f"these {self.units}"
-        text += f", ${scale * self.cost_usd:,.2f}{' by batch' if self.batch else ''}"
-        return f"{text} ({these}: ${self.cost_usd:,.2f}){before_text}"
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the forecast as JSON values."""
-        return asdict(self)
-
-
 # --------------------------------------------------------------------------------- explain
 
 
@@ -196,7 +146,7 @@ def explain(job: Job, on: On = ignore) -> ExplainResult:
     return ExplainResult(job.run, name, len(units), described, unknown, missing, counts)
 
 
-def forecast_explain(job: Job, on: On = ignore) -> DescriptionsForecast:
+def forecast_explain(job: Job, on: On = ignore) -> Forecast:
     """Return what `explain` would ask and what it would cost."""
     resolved = Resolved(job)
     _explainer_of(resolved)
@@ -204,8 +154,8 @@ def forecast_explain(job: Job, on: On = ignore) -> DescriptionsForecast:
         units = eligible_units(run, job.sources, job.n)
         effects = _effects(run, units, on) if job.logit_effects else None
         task = EXPLAIN if effects is None else EXPLAIN_LOGITS
-        probes = explain_probes(run, units, resolved.rater.evidence, effects)
-        return _forecast(run, "explain", resolved, task, probes, len(units))
+        trials = explain_trials(run, units, resolved.rater.evidence, effects)
+        return forecast_trials(run, resolved.rater, task, trials, len(units), job.batch)
 
 
 def _explainer_of(resolved: Resolved) -> str:
@@ -237,7 +187,7 @@ def _explain(
 ) -> RatingCounts:
     task = EXPLAIN if effects is None else EXPLAIN_LOGITS
     rater = resolved.rater
-    ids = add_probes(run, explain_probes(run, units, rater.evidence, effects))
+    ids = add_trials(run, explain_trials(run, units, rater.evidence, effects))
     counts = ask_pending(run, sorted(set(ids)), task, resolved, on, "explain", repeats=1)
     run.log("explained", rater=rater.name, task=task.id, statuses=dict(counts.statuses))
     return counts
@@ -271,7 +221,7 @@ def rate_descriptions(resolved: Resolved, on: On = ignore) -> DescriptionsResult
     with _run(resolved, on) as run:
         resolved = _with_controls(run, resolved)
         described = _explained(run, resolved, on)
-        ids = add_probes(run, description_probes(run, rubric, described, resolved.job.contexts))
+        ids = add_trials(run, specificity_trials(run, rubric, described, resolved.job.contexts))
         counts = ask_pending(run, sorted(set(ids)), rubric, resolved, on)
         run.log("rated", rater=rater.name, rubric=rubric.id, statuses=dict(counts.statuses))
     descriptions = sum(one.says_something for one in described)
@@ -286,7 +236,7 @@ def rate_descriptions(resolved: Resolved, on: On = ignore) -> DescriptionsResult
     )
 
 
-def forecast_descriptions(resolved: Resolved) -> DescriptionsForecast:
+def forecast_descriptions(resolved: Resolved) -> Forecast:
     """Return what rating descriptions would ask and cost; the run and descriptions must exist."""
     rubric = resolved.question
     with open_run(resolved.job.run, folder=resolved.job.runs) as run:
@@ -294,9 +244,9 @@ def forecast_descriptions(resolved: Resolved) -> DescriptionsForecast:
         job = resolved.job
         name = choose_explainer(run, job.explainer)
         described = explanations(run, name, job.sources, job.n)
-        probes = description_probes(run, rubric, described, job.contexts)
-        units = len({probe.unit_id for probe in probes})
-        return _forecast(run, rubric.id, resolved, rubric, probes, units)
+        trials = specificity_trials(run, rubric, described, job.contexts)
+        units = len({trial.unit_id for trial in trials})
+        return forecast_trials(run, resolved.rater, rubric, trials, units, job.batch)
 
 
 def _with_controls(run: Run, resolved: Resolved) -> Resolved:
@@ -349,7 +299,7 @@ def score(job: Job, on: On = ignore) -> dict[str, ScoreResult]:
             run.log(
                 "scored", scorer=name, rater=resolved.rater.name, statuses=dict(counts.statuses)
             )
-            without = Counter(planned.unprobed.values())
+            without = Counter(planned.untried.values())
             results[name] = ScoreResult(name, planned.units, without, counts)
             on(Step(str(results[name])))
             if counts.stopped:
@@ -357,7 +307,7 @@ def score(job: Job, on: On = ignore) -> dict[str, ScoreResult]:
     return results
 
 
-def forecast_score(job: Job) -> dict[str, DescriptionsForecast]:
+def forecast_score(job: Job) -> dict[str, Forecast]:
     """Return what each scorer would ask and what it would cost; descriptions must exist."""
     resolved = Resolved(job)
     modules = {name: scorer(name) for name in dict.fromkeys(job.scorers)}
@@ -371,8 +321,8 @@ def forecast_score(job: Job) -> dict[str, DescriptionsForecast]:
         forecasts = {}
         for name, module in modules.items():
             planned = plan(run, name, known, job.design, hard)
-            forecasts[name] = _forecast(
-                run, name, resolved, module.TASK, planned.probes, planned.units
+            forecasts[name] = forecast_trials(
+                run, resolved.rater, module.TASK, planned.trials, planned.units, job.batch
             )
         return forecasts
 
@@ -383,47 +333,7 @@ def _to_score(
     """Return the units to score: with their descriptions, if a scorer shows any."""
     job = resolved.job
     units = eligible_units(run, job.sources, job.n)
-    if any(module.TASK.shows.description for module in modules.values()):
+    if any(module.TASK.about == "description" for module in modules.values()):
         explained: list[Explanation] = described()
         return explained
     return [Explanation(unit, source, "", "ok", None, ()) for unit, source in units.items()]
-
-
-# ----------------------------------------------------------------------------------- cost
-
-
-def _forecast(
-    run: Run,
-    name: str,
-    resolved: Resolved,
-    question: Rubric,
-    probes: Sequence[Probe],
-    units: int,
-) -> DescriptionsForecast:
-    """Return what the calls of `probes` will take, and how many were made before."""
-    rater: Rater = resolved.rater
-    batch = resolved.job.batch
-    calls = len(probes)
-    if not calls:
-        return DescriptionsForecast(name, rater.name, 0, units)
-    seed = run.settings.seed
-    ids = [probe.item_id(seed) for probe in probes]
-    before = calls - len(pending_work(run, sorted(set(ids)), rater.name, 1))
-    if not isinstance(rater, ServedRater):
-        return DescriptionsForecast(name, rater.name, calls, units, before)
-    sample = probes[:: max(1, calls // 50)]
-    contexts = run.contexts_numbered(sorted({q.context for p in sample for q in p.questions}))
-    sizes = [
-        rater.extent(
-            rater.request(probe_item(p.item_id(seed), p, contexts, question), question)
-        ).prompt_bytes
-        for p in sample
-    ]
-    tokens_in = calls * sum(sizes) / len(sizes) / BYTES_PER_TOKEN
-    tokens_out = float(sum(reply_tokens(question, len(probe.questions)) for probe in probes))
-    cost = None
-    if rater.price is not None:
-        cost = rater.price.cost_usd(round(tokens_in), round(tokens_out), batch=batch)
-    return DescriptionsForecast(
-        name, rater.name, calls, units, before, tokens_in, tokens_out, cost, batch
-    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from autointerp.engine.forecast import WorkEstimate
+from autointerp.engine.forecast import Forecast
 from autointerp.engine.work import Tally
 from autointerp.text import count
 
@@ -95,14 +95,13 @@ class Harvesting(Event):
 
 
 @dataclass(frozen=True)
-class Forecast(Event):
+class Forecasted(Event):
     """What the calls that follow will probably take."""
 
-    rater: str
-    estimate: WorkEstimate
+    forecast: Forecast
 
     def __str__(self) -> str:
-        return f"{self.rater}: {self.estimate}"
+        return f"{self.forecast.rater}: {self.forecast}"
 
 
 @dataclass(frozen=True)

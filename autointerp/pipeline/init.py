@@ -12,11 +12,11 @@ import tomli_w
 from autointerp.errors import BadInput, MissingSetting
 from autointerp.files import write_text
 from autointerp.settings import SubjectSettings, from_mapping
-from autointerp.subjects import load_subject
 from autointerp.subjects.assembled import begins_with_bos, check_fit, corpus_of, sae_of
 from autointerp.subjects.corpora import tokenised
 from autointerp.subjects.formats import LoadedAutoencoder
 from autointerp.subjects.language_model import HookedLanguageModel, look_at_language_model
+from autointerp.subjects.load import load_subject
 
 Ask = Callable[[str], str]
 Tell = Callable[[str], None]

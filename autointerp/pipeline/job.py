@@ -16,7 +16,8 @@ from autointerp.engine.loop import RatingPolicy
 from autointerp.errors import BadInput, RunMismatch, UnknownName
 from autointerp.people.session import Sitting
 from autointerp.pipeline.events import Note, On, RunOpened, ignore
-from autointerp.questions.rubric import Rubric, load_rubric
+from autointerp.questions.rubric import Rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.score import Design
 from autointerp.raters import Rater, RaterOptions, ServedRater, load_rater
 from autointerp.settings import (
@@ -214,7 +215,7 @@ class Resolved:
             return None
         from dataclasses import replace
 
-        from autointerp.subjects import load_subject
+        from autointerp.subjects.load import load_subject
 
         settings = self.settings.subject
         return load_subject(settings if device is None else replace(settings, device=device))

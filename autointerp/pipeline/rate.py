@@ -10,21 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from autointerp.engine.batches import BatchCounts, collect_batches, submit_batches
 from autointerp.engine.budget import require_price
-from autointerp.engine.forecast import LOOKED_AT, WorkEstimate, estimate_work
+from autointerp.engine.forecast import LOOKED_AT, Forecast
+from autointerp.engine.forecast import forecast as forecast_calls
 from autointerp.engine.work import RatingCounts, pending_work, rate_items, rated_before
 from autointerp.errors import BadInput, UnknownName
-from autointerp.pipeline.events import Asking, Forecast, HandedOver, Note, On, Step, ignore
+from autointerp.pipeline.events import Asking, Forecasted, HandedOver, Note, On, Step, ignore
 from autointerp.pipeline.guess import GuessResult, ask_guesses, require_model
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, run_for, subject_name
 from autointerp.questions.items import load_items, make_items
+from autointerp.questions.question import Question
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import Rater, ServedRater, load_rater
 from autointerp.store.run import RUNS, Run, open_run
 from autointerp.text import count, statuses_text
 
 if TYPE_CHECKING:
-    from autointerp.pipeline.describe import DescriptionsForecast, DescriptionsResult
+    from autointerp.pipeline.describe import DescriptionsResult
     from autointerp.pipeline.sit import SitForecast
     from autointerp.pipeline.sit_pack import Ask, SitResult
 
@@ -91,7 +93,7 @@ class RateForecast:
     missing: Mapping[str, int]
     items: int
     left: int
-    estimate: WorkEstimate
+    estimate: Forecast
 
     def __str__(self) -> str:
         missing = ", ".join(f"{n} {name}" for name, n in self.missing.items()) or "nothing"
@@ -144,7 +146,7 @@ def rate(
                 f"--rater {job.rater}`, or pass `ask=`, which shows each question"
             )
         return rate_by_person(resolved, ask, on)
-    if resolved.question.shows.description:
+    if resolved.question.about == "description":
         from autointerp.pipeline.describe import rate_descriptions
 
         _refuse_guesses(job)
@@ -152,14 +154,14 @@ def rate(
     return _rate_units(resolved, on)
 
 
-def forecast(job: Job) -> RateForecast | DescriptionsForecast | SitForecast:
+def forecast(job: Job) -> RateForecast | Forecast | SitForecast:
     """Return what `rate` would do and what it would cost; nothing is made or asked."""
     resolved = Resolved(job)
     if job.by_person:
         from autointerp.pipeline.sit import forecast_sitting
 
         return forecast_sitting(resolved)
-    if resolved.question.shows.description:
+    if resolved.question.about == "description":
         from autointerp.pipeline.describe import forecast_descriptions
 
         _refuse_guesses(job)
@@ -239,7 +241,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
         missing={name: n - drawn[name] for name, n in wanted.items() if n > drawn[name]},
         items=items,
         left=left,
-        estimate=estimate_work(rater, rubric, left, batch=job.batch),
+        estimate=forecast_calls(rater, rubric, left, batch=job.batch),
     )
 
 
@@ -249,7 +251,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
 def ask_pending(
     run: Run,
     ids: Sequence[str],
-    question: Rubric,
+    question: Question,
     resolved: Resolved,
     on: On,
     label: str = "rate",
@@ -270,11 +272,8 @@ def ask_pending(
     require_price(rater, job.policy.budget_usd)
     if work and isinstance(rater, ServedRater):
         examples = load_items(run, sorted({item for item, _ in work[:LOOKED_AT]}), question)
-        on(
-            Forecast(
-                rater.name, estimate_work(rater, question, len(work), examples, run, job.batch)
-            )
-        )
+        expected = forecast_calls(rater, question, len(work), examples, run, job.batch)
+        on(Forecasted(expected))
     if job.batch:
         return _submit(run, ids, question, resolved, repeats, on)
     return rate_items(
@@ -289,7 +288,7 @@ def ask_pending(
 
 
 def _submit(
-    run: Run, ids: Sequence[str], question: Rubric, resolved: Resolved, repeats: int, on: On
+    run: Run, ids: Sequence[str], question: Question, resolved: Resolved, repeats: int, on: On
 ) -> RatingCounts:
     job, rater = resolved.job, resolved.rater
     run.add_rater(rater.name, rater.is_llm)

@@ -59,7 +59,7 @@ def rate_by_person(resolved: Resolved, ask: Ask, on: On = ignore) -> SitResult:
     rater = check_person(job.rater)
     if job.repeats > 1:
         raise BadInput(f"--repeats {job.repeats}: for people say --repeat-share, from 0 to 1")
-    if resolved.question.shows.description:
+    if resolved.question.about == "description":
         raise BadInput(f"rubric '{resolved.question.id}' is about descriptions; people rate units")
     path = journal_path(resolved)
     if not path.exists() or job.sitting.planned:

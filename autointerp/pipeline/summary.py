@@ -89,10 +89,7 @@ def summarise(run: Run) -> RunSummary:
         seed=run.settings.seed,
         units=units,
         asked=dict(
-            run.rows(
-                "SELECT u.source, count(DISTINCT u.unit_id) FROM unit u"
-                " JOIN key k USING (unit_id) GROUP BY u.source ORDER BY u.source"
-            )
+            run.rows("SELECT source, count(DISTINCT unit_id) FROM unit_item GROUP BY 1 ORDER BY 1")
         ),
         ratings=ratings,
         descriptions=dict(

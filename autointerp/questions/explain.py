@@ -11,12 +11,70 @@ from dataclasses import dataclass
 from typing import Literal
 
 from autointerp.errors import BadInput
-from autointerp.questions.forms import EXPLAIN, EXPLAIN_LOGITS, UNKNOWN
-from autointerp.questions.trials import Probe, over_intervals, unique_places, whole
+from autointerp.questions.contexts import over_intervals, unique_places
+from autointerp.questions.forms import UNKNOWN, make_task
+from autointerp.questions.trials import Trial, whole
 from autointerp.records import Context, LogitEffects, Status
 from autointerp.store.run import Run
 
 TOP, OF_INTERVALS = 10, 10  # contexts that an explainer sees: strongest, and over all intervals
+
+EXPLAIN = make_task(
+    "explain",
+    1,
+    "What does this unit respond to?",
+    "describe",
+    """
+You are shown where one unit of a language model fires. A unit is a number that the model computes \
+at every token of a text; it fires where that number is above zero. Say in a few words what the \
+unit responds to.
+
+{shown}
+
+The first contexts are those in which it fires most strongly; the rest are drawn over the whole \
+range of its firing, from strong to weak.
+
+How to describe
+
+- Say what the tokens on which it fires have in common, or what stands round them: form, grammar, \
+meaning, subject, kind of text. A good description tells somebody who has never seen these \
+contexts on which tokens of a new text the unit fires, and on which it does not.
+- Be as specific as the contexts allow and as short as that permits. Name exact tokens where the \
+unit responds to exact tokens.
+- Weak firing may be about something else than strong firing. If one description does not fit \
+both, describe the strong firing.
+- If the contexts share nothing that can be named, the description is "Unknown".
+
+{reply}""",
+    description=False,
+)
+
+EXPLAIN_LOGITS = make_task(
+    "explain-logits",
+    1,
+    EXPLAIN.title,
+    "describe",
+    EXPLAIN.text.replace(
+        "\n\nHow to describe\n",
+        """
+
+Where it is known what the unit does to the model's prediction of the next token, a line before \
+the contexts says so: `promotes` lists the tokens that it makes likelier when it fires, \
+`suppresses` those that it makes less likely, each list from the strongest effect on. That is its \
+direct effect; what later parts of the model make of it is not in it.
+
+How to describe
+""",
+    ).replace(
+        "\n- If the contexts share",
+        """
+- The description is of what the unit responds to. What it promotes and suppresses may help to \
+understand that, but these tokens are not those on which it fires.
+- If the contexts share""",
+    ),
+    description=False,
+)
+EXPLAINING = (EXPLAIN, EXPLAIN_LOGITS)  # the view `explanation` has their ids
 
 
 @dataclass(frozen=True)
@@ -75,23 +133,23 @@ def explained_contexts(
     `shown`: the strongest, then some of each interval from strong to weak. `all`: every one, for
     raters that learn from silence as well.
     """
-    able = {n: c for n, c in contexts.items() if c.split == "explain"}
+    seen = {n: c for n, c in contexts.items() if c.split == "explain"}
     if evidence == "all":
-        return unique_places(able, list(able))
-    by_strength = sorted(able, key=lambda n: (-able[n].activation, n))
-    top = unique_places(able, [n for n in by_strength if able[n].draw == "top"])[:TOP]
-    spread = over_intervals({n: c for n, c in able.items() if n not in top}, OF_INTERVALS)
-    spread.sort(key=lambda n: (-able[n].activation, n))
-    return unique_places(able, [*top, *spread])
+        return unique_places(seen, seen)
+    by_strength = sorted(seen, key=lambda n: (-seen[n].activation, n))
+    top = unique_places(seen, [n for n in by_strength if seen[n].draw == "top"])[:TOP]
+    spread = over_intervals({n: c for n, c in seen.items() if n not in top}, OF_INTERVALS)
+    spread.sort(key=lambda n: (-seen[n].activation, n))
+    return unique_places(seen, [*top, *spread])
 
 
-def explain_probes(
+def explain_trials(
     run: Run,
     unit_ids: Iterable[int],
     evidence: Literal["shown", "all"],
     effects: Mapping[int, LogitEffects] | None = None,
-) -> list[Probe]:
-    """Return the probes that ask for descriptions of units.
+) -> list[Trial]:
+    """Return the trials that ask for descriptions of units.
 
     `effects`: logit effects by unit, to be shown; units without any are asked about all the same.
     None to show none.
@@ -99,26 +157,26 @@ def explain_probes(
     ids = list(unit_ids)
     task = EXPLAIN if effects is None else EXPLAIN_LOGITS
     peaks = dict(run.rows("SELECT unit_id, peak FROM unit"))
-    probes = []
+    trials = []
     for begin in range(0, len(ids), 200):
         for unit_id, contexts in run.contexts(ids[begin : begin + 200]).items():
-            questions = tuple(
+            pieces = tuple(
                 whole(number, contexts[number], None, contexts[number].draw, mark=False)
                 for number in explained_contexts(contexts, evidence)
             )
             shown = None if effects is None else effects.get(unit_id)
-            probes.append(
-                Probe(
+            trials.append(
+                Trial(
                     task.id,
                     task.digest,
                     evidence,
                     unit_id,
                     peaks[unit_id],
-                    questions,
+                    pieces,
                     effects=shown,
                 )
             )
-    return probes
+    return trials
 
 
 def explainer_name(rater: str, with_effects: bool) -> str:
@@ -169,17 +227,17 @@ def explanations(
     ]
 
 
-def check_held_out(run: Run, probes: Sequence[Probe]) -> None:
-    """Check that no probe shows a document that the description's writer saw of its unit.
+def check_held_out(run: Run, trials: Sequence[Trial]) -> None:
+    """Check that no trial shows a document that the description's writer saw of its unit.
 
     Raises ValueError if one does: that is a defect of this program, or of an import.
     """
     seen: dict[tuple[str, int], set[int]] = {}
-    needed = {(p.described.explainer, p.described.unit_id) for p in probes if p.described}
+    needed = {(t.described.explainer, t.described.unit_id) for t in trials if t.described}
     rows = run.rows("SELECT explainer, unit_id, contexts FROM explanation")
     shown = {(name, unit): contexts for name, unit, contexts in rows if (name, unit) in needed}
     numbers = {n for contexts in shown.values() for n in contexts}
-    numbers |= {q.context for probe in probes for q in probe.questions}
+    numbers |= {p.context for trial in trials for p in trial.pieces}
     place = dict(
         run.rows(
             "SELECT context_id, struct_pack(d := document, s := split) FROM context"
@@ -189,13 +247,13 @@ def check_held_out(run: Run, probes: Sequence[Probe]) -> None:
     )
     for key, contexts in shown.items():
         seen[key] = {place[n]["d"] for n in contexts}
-    for probe in probes:
-        told = probe.described
-        known = seen.get((told.explainer, told.unit_id), set()) if told else set()
-        for question in probe.questions:
-            here = place[question.context]
-            if here["s"] != "score" or here["d"] in known:
+    for trial in trials:
+        written = trial.described
+        explained = seen.get((written.explainer, written.unit_id), set()) if written else set()
+        for piece in trial.pieces:
+            context = place[piece.context]
+            if context["s"] != "score" or context["d"] in explained:
                 raise ValueError(
-                    f"context {question.context} of unit {probe.unit_id} is not held out: its "
+                    f"context {piece.context} of unit {trial.unit_id} is not held out: its "
                     "document served to explain"
                 )

@@ -1,7 +1,7 @@
-"""Tasks: what a rater is asked that is no rating, by one of four forms of reply.
+"""Tasks: questions that are no rating, in four forms of reply.
 
 A task goes wherever a rubric goes (requests, cache, retries, budget, batches), and a file in
-`scorers/` brings one. Whoever can answer a form, can answer every task of that form.
+`scorers/` brings one. A rater that can answer a form can answer every task of that form.
 
     describe   say in words what the contexts have in common
     judge      yes or no, for each context (or for the token that is marked in it)
@@ -11,46 +11,115 @@ A task goes wherever a rubric goes (requests, cache, retries, budget, batches), 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal
 
-from autointerp.questions.rubric import (
-    QUOTED,
-    ReadReply,
-    Rubric,
-    Shows,
-    fenced,
-    fields_of,
-    read_reply,
-    reply_schema,
-    system_text,
-    user_text,
-)
+from autointerp.questions.question import QUOTED, About, ReadReply, Shows, fenced, fields_of
 from autointerp.records import Item, ItemContext, Reply
 
-Form = Literal["describe", "judge", "predict", "choose"]
+TaskForm = Literal["describe", "judge", "predict", "choose"]
 
 UNKNOWN = "Unknown"
 LOUDEST = 10  # the unit's maximum, as raters are shown it and asked for it
 
 
 @dataclass(frozen=True)
-class Task(Rubric):
-    """A question with a form of reply of its own; where a rubric has levels, it has none.
+class Task:
+    """A question without a scale.
 
     Attributes:
+        title: The question in one line, for lists and reports; raters do not see it.
+        shows: Its `draws` and `contexts` bound nothing: what a trial asks about is shown.
+        text: The instructions; `{shown}` and `{reply}` stand for generated parts.
         form: What a reply holds.
     """
 
-    form: Form = "judge"
+    id: str
+    version: int
+    title: str
+    shows: Shows
+    text: str
+    form: TaskForm
+
+    scores: ClassVar[tuple[int, ...]] = ()
+
+    @property
+    def about(self) -> About:
+        return "description" if self.shows.description else "unit"
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of the task's content."""
+        # `scale` and `asks` were fields once; the digests of calls that were paid hold them.
+        content = asdict(self) | {"scale": [], "asks": []}
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def anchors(self, repeat: int) -> tuple[int, ...]:
+        """Return no scores: a task has no levels to list."""
+        return ()
+
+    def system(self, repeat: int = 0) -> str:
+        """Return the instructions: the same for all items and repeats."""
+        first = "First comes a description of the unit. " if self.about == "description" else ""
+        form = MARKED if self.shows.mark else SHOWN[self.form]
+        shown = f"{first}Each context is a JSON object on a line of its own: {form}\n\n{QUOTED}"
+        reply = f"Reply with one JSON object and nothing round it:\n{REPLY[self.form]}"
+        return self.text.replace("{shown}", shown).replace("{reply}", reply)
+
+    def user(self, item: Item) -> str:
+        """Return the item as the rater reads it: its contexts, each a line of JSON, in a fence."""
+        lines = [
+            _fields(self, number, context)
+            for number, context in enumerate(item.contexts, 1)
+            if context.split == self.shows.split
+        ]
+        if self.about == "description":
+            lines.insert(0, {"description": item.description or UNKNOWN})
+        if item.effects is not None:
+            effects = {"promotes": item.effects.promoted, "suppresses": item.effects.suppressed}
+            lines.insert(0, effects)
+        return fenced(item.id, lines)
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON schema of a reply."""
+        return SCHEMAS[self.form]
+
+    def read(self, reply: Reply) -> ReadReply:
+        """Return what the reply says as a rating keeps it.
+
+        The score of a task is a count: 1 for a description, 0 for Unknown; how many contexts were
+        said yes to; on how many tokens the unit is said to fire; the number of the chosen context.
+        The answers themselves stay in the reply, see `answers_in`.
+        """
+        fields = fields_of(reply)
+        if isinstance(fields, ReadReply):
+            return fields
+        rationale = fields.get("rationale")
+        if rationale is not None and not isinstance(rationale, str):
+            return ReadReply("unparsed", problem="`rationale` is not text")
+        try:
+            if self.form == "describe":
+                description = _description(fields)
+                return ReadReply("ok", int(description != UNKNOWN), description, rationale)
+            answers = _answers(self.form, fields)
+        except _Unreadable as error:
+            return ReadReply("unparsed", problem=str(error))
+        if self.form == "judge":
+            return ReadReply("ok", sum(answers.values()))
+        if self.form == "predict":
+            return ReadReply("ok", sum(len(levels) for levels in answers.values()))
+        return ReadReply("ok", next(iter(answers)), rationale=rationale)
 
 
 def make_task(
     identifier: str,
     version: int,
     title: str,
-    form: Form,
+    form: TaskForm,
     text: str,
     description: bool = True,
     mark: bool = False,
@@ -69,7 +138,7 @@ def make_task(
         each_side=0,
         description=description,
     )
-    return Task(identifier, version, title, (), shows, (), text.strip(), form)
+    return Task(identifier, version, title, shows, text.strip(), form)
 
 
 # -------------------------------------------------------------------------------- prompts
@@ -95,30 +164,6 @@ REPLY = {
     "tokens on which you expect the unit to fire; the list may be empty.",
     "choose": '{"rationale": "<one sentence>", "context": <its number>}',
 }
-
-
-@system_text.register(Task)
-def _instructions(task: Task, order: Sequence[int] | None = None) -> str:
-    first = "First comes a description of the unit. " if task.shows.description else ""
-    form = MARKED if task.shows.mark else SHOWN[task.form]
-    shown = f"{first}Each context is a JSON object on a line of its own: {form}\n\n{QUOTED}"
-    reply = f"Reply with one JSON object and nothing round it:\n{REPLY[task.form]}"
-    return task.text.replace("{shown}", shown).replace("{reply}", reply)
-
-
-@user_text.register(Task)
-def _shown(task: Task, item: Item) -> str:
-    lines = [
-        _fields(task, number, context)
-        for number, context in enumerate(item.contexts, 1)
-        if context.split == task.shows.split
-    ]
-    if task.shows.description:
-        lines.insert(0, {"description": item.description or UNKNOWN})
-    if item.effects is not None:
-        told = {"promotes": item.effects.promoted, "suppresses": item.effects.suppressed}
-        lines.insert(0, told)
-    return fenced(item.id, lines)
 
 
 def _fields(task: Task, number: int, context: ItemContext) -> dict[str, Any]:
@@ -160,7 +205,7 @@ def _list(of: dict[str, Any]) -> dict[str, Any]:
 
 
 TEXT, WHOLE, TRUTH = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
-SCHEMAS: dict[Form, dict[str, Any]] = {
+SCHEMAS: dict[TaskForm, dict[str, Any]] = {
     "describe": _object(rationale=TEXT, description=TEXT),
     "judge": _object(answers=_list(_object(context=WHOLE, yes=TRUTH))),
     "predict": _object(
@@ -170,41 +215,8 @@ SCHEMAS: dict[Form, dict[str, Any]] = {
 }
 
 
-@reply_schema.register(Task)
-def _schema(task: Task) -> dict[str, Any]:
-    return SCHEMAS[task.form]
-
-
 class _Unreadable(Exception):
     """What is wrong with a reply, in a few words."""
-
-
-@read_reply.register(Task)
-def _read(task: Task, reply: Reply) -> ReadReply:
-    """Return what the reply says as a rating keeps it.
-
-    The score of a task is a count: 1 for a description, 0 for Unknown; how many contexts were
-    said yes to; on how many tokens the unit is said to fire; the number of the chosen context.
-    The answers themselves stay in the reply, see `answers_in`.
-    """
-    fields = fields_of(reply)
-    if isinstance(fields, ReadReply):
-        return fields
-    rationale = fields.get("rationale")
-    if rationale is not None and not isinstance(rationale, str):
-        return ReadReply("unparsed", problem="`rationale` is not text")
-    try:
-        if task.form == "describe":
-            description = _description(fields)
-            return ReadReply("ok", int(description != UNKNOWN), description, rationale)
-        answers = _answers(task.form, fields)
-    except _Unreadable as error:
-        return ReadReply("unparsed", problem=str(error))
-    if task.form == "judge":
-        return ReadReply("ok", sum(answers.values()))
-    if task.form == "predict":
-        return ReadReply("ok", sum(len(levels) for levels in answers.values()))
-    return ReadReply("ok", next(iter(answers)), rationale=rationale)
 
 
 def _description(fields: dict[str, Any]) -> str:
@@ -231,7 +243,7 @@ def answers_in(task: Task, reply: Reply) -> dict[int, Any]:
         return {}
 
 
-def _answers(form: Form, fields: dict[str, Any]) -> dict[int, Any]:
+def _answers(form: TaskForm, fields: dict[str, Any]) -> dict[int, Any]:
     """Raises _Unreadable if a part has another form, or a context is answered twice."""
     if form == "choose":
         return {_whole(fields, "context"): True}
@@ -275,64 +287,3 @@ def _objects(fields: dict[str, Any], name: str) -> list[dict[str, Any]]:
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise _Unreadable(f"`{name}` is no list of objects")
     return found
-
-
-# ------------------------------------------------------------------- the task of an explainer
-
-EXPLAIN = make_task(
-    "explain",
-    1,
-    "What does this unit respond to?",
-    "describe",
-    """
-You are shown where one unit of a language model fires. A unit is a number that the model computes \
-at every token of a text; it fires where that number is above zero. Say in a few words what the \
-unit responds to.
-
-{shown}
-
-The first contexts are those in which it fires most strongly; the rest are drawn over the whole \
-range of its firing, from strong to weak.
-
-How to describe
-
-- Say what the tokens on which it fires have in common, or what stands round them: form, grammar, \
-meaning, subject, kind of text. A good description tells somebody who has never seen these \
-contexts on which tokens of a new text the unit fires, and on which it does not.
-- Be as specific as the contexts allow and as short as that permits. Name exact tokens where the \
-unit responds to exact tokens.
-- Weak firing may be about something else than strong firing. If one description does not fit \
-both, describe the strong firing.
-- If the contexts share nothing that can be named, the description is "Unknown".
-
-{reply}""",
-    description=False,
-)
-
-EXPLAIN_LOGITS = make_task(
-    "explain-logits",
-    1,
-    EXPLAIN.title,
-    "describe",
-    EXPLAIN.text.replace(
-        "\n\nHow to describe\n",
-        """
-
-Where it is known what the unit does to the model's prediction of the next token, a line before \
-the contexts says so: `promotes` lists the tokens that it makes likelier when it fires, \
-`suppresses` those that it makes less likely, each list from the strongest effect on. That is its \
-direct effect; what later parts of the model make of it is not in it.
-
-How to describe
-""",
-    ).replace(
-        "\n- If the contexts share",
-        """
-- The description is of what the unit responds to. What it promotes and suppresses may help to \
-understand that, but these tokens are not those on which it fires.
-- If the contexts share""",
-    ),
-    description=False,
-)
-# The view `explanation` knows them by these ids.
-EXPLAINING = (EXPLAIN, EXPLAIN_LOGITS)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
-from autointerp.questions.rubric import Rubric, read_reply
+from autointerp.questions.rubric import Rubric
 from autointerp.records import Reply
 
 Guess = Literal["feature", "neuron", "control", "unknown"]
@@ -54,5 +54,5 @@ def guess_rubric(rubric: Rubric) -> Rubric:
 
 def read_guess(question: Rubric, reply: Reply) -> Guess | None:
     """Return the guess in a reply to `guess_rubric`'s question; None where there is none."""
-    read = read_reply(question, reply)
+    read = question.read(reply)
     return None if read.score is None else GUESSES[read.score - 1]

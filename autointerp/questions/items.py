@@ -8,13 +8,15 @@ sources. Swapping the sources of two units leaves every byte that a rater sees t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
+from autointerp.questions.contexts import by_interval, in_turn, unique_places
+from autointerp.questions.question import Question
 from autointerp.questions.rubric import Rubric
-from autointerp.questions.trials import is_probed, load_probes
+from autointerp.questions.trials import load_trials
 from autointerp.records import Context, Item, ItemContext
 from autointerp.store.ratings import KeyedItem
 from autointerp.store.run import Run
@@ -40,40 +42,16 @@ def choose_contexts(
     id decides. No place is shown twice.
     """
     if evidence == "all":
-        chosen = list(_unique(contexts, contexts))
+        chosen = unique_places(contexts, contexts)
         order = np.random.default_rng(int(opaque, 16)).permutation(len(chosen))
         return [chosen[place] for place in order]
     shows = rubric.shows
     lists = []
     for draw in shows.draws:
-        able = [c for c, x in contexts.items() if x.draw == draw and x.split == shows.split]
-        if draw == "interval":
-            lists.append(_intervals_in_turn(contexts, able))
-        else:
-            lists.append(able)
-    chosen = list(_unique(contexts, _in_turn(lists)))[: shows.contexts]
+        drawn = {n: c for n, c in contexts.items() if c.draw == draw and c.split == shows.split}
+        lists.append(in_turn(by_interval(drawn)) if draw == "interval" else list(drawn))
+    chosen = unique_places(contexts, in_turn(lists))[: shows.contexts]
     return sorted(chosen, key=lambda number: (-contexts[number].activation, number))
-
-
-def _intervals_in_turn(contexts: dict[int, Context], numbers: Sequence[int]) -> list[int]:
-    groups: dict[int, list[int]] = {}
-    for number in numbers:
-        groups.setdefault(contexts[number].interval or 0, []).append(number)
-    return _in_turn([groups[interval] for interval in sorted(groups, reverse=True)])
-
-
-def _in_turn(lists: Sequence[Sequence[int]]) -> list[int]:
-    longest = max((len(one) for one in lists), default=0)
-    return [one[place] for place in range(longest) for one in lists if place < len(one)]
-
-
-def _unique(contexts: dict[int, Context], numbers: Iterable[int]) -> Iterable[int]:
-    seen = set()
-    for number in numbers:
-        place = (contexts[number].document, contexts[number].position)
-        if place not in seen:
-            seen.add(place)
-            yield number
 
 
 def blind(context: Context, scale: float, activations: bool, mark: bool) -> ItemContext:
@@ -123,13 +101,13 @@ def make_items(
     return sorted(ids.values())
 
 
-def load_items(run: Run, item_ids: Sequence[str], rubric: Rubric) -> list[Item]:
+def load_items(run: Run, item_ids: Sequence[str], question: Question) -> list[Item]:
     """Return items as the rater sees them, in the order of `item_ids`.
 
     The key is read here only to find the contexts; nothing of it goes into an item.
     """
-    if is_probed(rubric):
-        return load_probes(run, item_ids, rubric)
+    if question.form != "rate" or question.about == "description":
+        return load_trials(run, item_ids, question)
     rows = {
         row[0]: row[1:]
         for row in run.rows(
@@ -147,10 +125,10 @@ def load_items(run: Run, item_ids: Sequence[str], rubric: Rubric) -> list[Item]:
             blind(
                 contexts[unit_id][number],
                 scale,
-                activations=everything or rubric.shows.activations == "scaled",
-                mark=everything or rubric.shows.mark,
+                activations=everything or question.shows.activations == "scaled",
+                mark=everything or question.shows.mark,
             )
             for number in numbers
         ]
-        items.append(Item(identifier, rubric.id, tuple(shown), description))
+        items.append(Item(identifier, question.id, tuple(shown), description))
     return items

@@ -1,6 +1,6 @@
 """Descriptions → how well they predict firing: each scorer's questions, asked and counted.
 
-    explanation + held-out contexts → probes → any rater → answers → a score a unit
+    explanation + held-out contexts → trials → any rater → answers → a score a unit
 
 Every score has its control on the same path: the description of another unit of the source, where
 the right answers are chance. A scorer that does not fall to chance there is broken.
@@ -16,16 +16,16 @@ import numpy as np
 from autointerp.questions.explain import Explanation, check_held_out, eligible_units, explanations
 from autointerp.questions.scorers import (
     Chosen,
-    Material,
+    HeldOut,
     Scorer,
     scorer,
 )
 from autointerp.questions.trials import (
     Described,
-    Probe,
-    Question,
-    add_probes,
-    probe_rng,
+    Piece,
+    Trial,
+    add_trials,
+    trial_rng,
 )
 from autointerp.records import Context
 from autointerp.store.run import Run
@@ -58,13 +58,13 @@ class Plan:
     """What a scorer will ask.
 
     Attributes:
-        units: Units that have questions; those of `unprobed` have none, for the reason given.
+        units: Units that have questions; those of `untried` have none, for the reason given.
     """
 
     scorer: Scorer
-    probes: tuple[Probe, ...]
+    trials: tuple[Trial, ...]
     units: int
-    unprobed: dict[int, str]
+    untried: dict[int, str]
 
 
 # ------------------------------------------------------------------------------- questions
@@ -90,25 +90,25 @@ def plan(
         for explainer in sorted({one.explainer for one in asked}):
             by_unit |= {one.unit_id: one for one in explanations(run, explainer)}
         partners = _partners(run, name, str(design), asked, by_unit, design.permuted)
-    probes: list[Probe] = []
-    unprobed: dict[int, str] = {}
+    trials: list[Trial] = []
+    untried: dict[int, str] = {}
     count = 0
-    for unit_id, material in _materials(run, [one.unit_id for one in asked], name, hard or {}):
-        chosen = module.choose(material, design.count, design.hard)
+    for unit_id, held_out in _held_out(run, module, [one.unit_id for one in asked], hard or {}):
+        chosen = module.choose(held_out, design.count, design.hard)
         if chosen.outcome:
-            unprobed[unit_id] = chosen.outcome
+            untried[unit_id] = chosen.outcome
             continue
         count += 1
-        probes += _probes(module, unit_id, material.scale, chosen, by_unit, partners, str(design))
-    check_held_out(run, probes)
-    return Plan(module, tuple(probes), count, unprobed)
+        trials += _trials(module, unit_id, held_out.scale, chosen, by_unit, partners, str(design))
+    check_held_out(run, trials)
+    return Plan(module, tuple(trials), count, untried)
 
 
 def _describes(module: Scorer) -> bool:
-    return module.TASK.shows.description
+    return module.TASK.about == "description"
 
 
-def _probes(
+def _trials(
     module: Scorer,
     unit_id: int,
     scale: float,
@@ -116,21 +116,19 @@ def _probes(
     by_unit: Mapping[int, Explanation],
     partners: Mapping[int, int],
     design: str,
-) -> Iterator[Probe]:
-    def probe(
-        questions: tuple[Question, ...], described: Described | None, permuted: bool
-    ) -> Probe:
+) -> Iterator[Trial]:
+    def trial(pieces: tuple[Piece, ...], described: Described | None, permuted: bool) -> Trial:
         task = module.TASK
-        return Probe(task.id, task.digest, design, unit_id, scale, questions, described, permuted)
+        return Trial(task.id, task.digest, design, unit_id, scale, pieces, described, permuted)
 
     if not _describes(module):
-        yield from (probe(questions, None, False) for questions in chosen.calls)
-        yield from (probe(questions, None, True) for questions in chosen.control)
+        yield from (trial(pieces, None, False) for pieces in chosen.calls)
+        yield from (trial(pieces, None, True) for pieces in chosen.control)
         return
     for whose in [unit_id, *([partners[unit_id]] if unit_id in partners else [])]:
         one = by_unit[whose]
         told = Described(one.explainer, whose, one.text or "")
-        yield from (probe(questions, told, whose != unit_id) for questions in chosen.calls)
+        yield from (trial(pieces, told, whose != unit_id) for pieces in chosen.calls)
 
 
 def _partners(
@@ -175,14 +173,15 @@ def _partners(
     return partners
 
 
-def _materials(
-    run: Run, unit_ids: Sequence[int], name: str, hard: HardContexts
-) -> Iterator[tuple[int, Material]]:
+def _held_out(
+    run: Run, module: Scorer, unit_ids: Sequence[int], hard: HardContexts
+) -> Iterator[tuple[int, HeldOut]]:
     known = {
         row[0]: row[1:]
         for row in run.rows("SELECT unit_id, source, peak, density, interval_tokens FROM unit")
     }
-    others = _one_of_each(run)
+    needs_others = getattr(module, "NEEDS_OTHERS", False)
+    others = _one_of_each(run) if needs_others else {}
     for begin in range(0, len(unit_ids), 100):
         part = list(unit_ids[begin : begin + 100])
         for unit_id, contexts in run.contexts(part).items():
@@ -190,14 +189,14 @@ def _materials(
             strange = [n for other, n in others.get(source, {}).items() if other != unit_id]
             yield (
                 unit_id,
-                Material(
+                HeldOut(
                     contexts={n: c for n, c in contexts.items() if c.split == "score"},
-                    others=run.contexts_numbered(strange) if name == "intruder" else {},
+                    others=run.contexts_numbered(strange) if needs_others else {},
                     hard=hard.get(unit_id, {}),
                     scale=peak,
                     density=density,
                     interval_tokens=tuple(intervals),
-                    rng=probe_rng(run.settings.seed, unit_id, name),
+                    rng=trial_rng(run.settings.seed, unit_id, module.TASK.id),
                 ),
             )
 
@@ -218,13 +217,13 @@ def _one_of_each(run: Run, most: int = 50) -> dict[str, dict[int, int]]:
 def store_plan(run: Run, planned: Plan, design: Design) -> list[str]:
     """Store what a scorer asks, and which units it has no questions about; return the ids."""
     name = planned.scorer.TASK.id
-    ids = add_probes(run, planned.probes)
+    ids = add_trials(run, planned.trials)
     with run.transaction():
         run.insert(
             "unprobed",
             [
                 {"task": name, "design": str(design), "unit_id": unit, "outcome": outcome}
-                for unit, outcome in planned.unprobed.items()
+                for unit, outcome in planned.untried.items()
             ],
             ignore=True,
         )

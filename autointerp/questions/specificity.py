@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from autointerp.questions.contexts import over_intervals, silent_contexts
 from autointerp.questions.explain import Explanation, check_held_out
 from autointerp.questions.rubric import Rubric
 from autointerp.questions.trials import (
     Described,
-    Probe,
-    over_intervals,
-    probe_rng,
-    silent_contexts,
+    Trial,
+    trial_rng,
     whole,
 )
 from autointerp.store.run import Run
@@ -24,9 +23,9 @@ from autointerp.store.run import Run
 CONTROLS = 1 / 3  # of the contexts: half of them silent, half of other units
 
 
-def description_probes(
+def specificity_trials(
     run: Run, rubric: Rubric, explained: Sequence[Explanation], count: int
-) -> list[Probe]:
+) -> list[Trial]:
     """Return what is asked about each description: `count` contexts at most, one an item.
 
     A unit that is never silent has no silent contexts, and more firing ones instead. Units that
@@ -35,13 +34,13 @@ def description_probes(
     asked = [one for one in explained if one.says_something]
     peaks = dict(run.rows("SELECT unit_id, peak FROM unit"))
     strangers = _contexts_of_others(run)
-    probes: list[Probe] = []
+    trials: list[Trial] = []
     for begin in range(0, len(asked), 100):
         part = asked[begin : begin + 100]
         held = run.contexts([one.unit_id for one in part])
         for one in part:
             contexts = {n: c for n, c in held[one.unit_id].items() if c.split == "score"}
-            rng = probe_rng(run.settings.seed, one.unit_id, rubric.id)
+            rng = trial_rng(run.settings.seed, one.unit_id, rubric.id)
             wanted = max(1, round(count * CONTROLS / 2)) if count > 2 else 0
             silent = silent_contexts(contexts)
             silent = [silent[place] for place in rng.permutation(len(silent))][:wanted]
@@ -52,8 +51,8 @@ def description_probes(
             firing = over_intervals(contexts, count - len(silent) - len(others))
             known = {**contexts, **run.contexts_numbered(others)}
             for kind, numbers in (("firing", firing), ("silent", silent), ("other", others)):
-                probes += [
-                    Probe(
+                trials += [
+                    Trial(
                         rubric.id,
                         rubric.digest,
                         f"{count} contexts",
@@ -64,8 +63,8 @@ def description_probes(
                     )
                     for number in numbers
                 ]
-    check_held_out(run, probes)
-    return probes
+    check_held_out(run, trials)
+    return trials
 
 
 def _contexts_of_others(run: Run) -> dict[str, list[tuple[int, int]]]:

@@ -1,226 +1,57 @@
 """Who judges. A file here is a rater: `--rater NAME[:MODEL]`.
 
-A rater module has `create(model, options)`, which returns a `Rater`, and a first docstring line
-that `autointerp raters` prints.
+A rater's module has a first docstring line, which `autointerp raters` prints, and
+
+    WHAT                     what kind of judge it is, in words, for reports
+    create(model, options)   → a `Rater`; raises BadInput for a model that it does not have
+    LIBRARIES                names of distributions that it needs; () if left out
+    EXAMPLE                  a model to try it with, if neither none nor any name or file will do
+    URL, VARIABLE            of a provider: its address, the environment variable of its key
+
+A rater is asked a `Question` about an item, and its reply is one JSON object. `question.form`
+says which; contexts and their tokens are numbered from 1, in the item's order:
+
+    rate       {"rationale": "…", "score": 4}            one of `question.scores`
+    describe   {"rationale": "…", "description": "…"}    `Unknown` if there is nothing to say
+    judge      {"answers": [{"context": 1, "yes": true}, …]}
+    predict    {"contexts": [{"context": 1, "active": [{"token": 2, "activation": 7}, …]}, …]}
+    choose     {"rationale": "…", "context": 3}
+
+`question.system(repeat)` and `question.user(item)` are the prompt for a language model, and
+`question.schema()` is the JSON schema of its reply.
 """
 
 from __future__ import annotations
 
-import datetime
-import hashlib
-import json
+import ast
 import sys
-from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any
 
 from autointerp import extensions
-from autointerp.questions.rubric import Rubric
+from autointerp.raters._keys import find_key, normal_url, own_variable
+from autointerp.raters._logprobs import expected_score
 from autointerp.raters._prices import Price
-from autointerp.records import Item, Reply, Request
-
-Structured = Literal["json_schema", "tool", "text"]
-STRUCTURED: tuple[Structured, ...] = ("json_schema", "tool", "text")
-
-
-@dataclass(frozen=True)
-class RaterOptions:
-    """What a user may say of a rater beside its name.
-
-    Attributes:
-        base_url: Of a compatible server; None for the provider's own.
-        timeout_s: Seconds for one attempt, from sending to the last byte.
-        max_output_tokens: Upper bound of a reply; a reasoning model's thoughts count.
-        price_in, price_out: US dollars per million tokens; None to look the model up.
-        seed: For raters that draw at random.
-        structured: How to ask for the reply's form; None to find out what the server can do.
-        effort: Of a reasoning model, in the provider's words; None for the provider's default.
-    """
-
-    base_url: str | None = None
-    timeout_s: float = 120.0
-    max_output_tokens: int = 1024
-    price_in: float | None = None
-    price_out: float | None = None
-    seed: int = 0
-    structured: Structured | None = None
-    effort: str | None = None
+from autointerp.raters._protocol import (
+    STRUCTURED,
+    AttemptFailed,
+    BatchRater,
+    BatchState,
+    CheckedRater,
+    Extent,
+    Finding,
+    Headroom,
+    Rater,
+    RaterOptions,
+    ServedRater,
+    Structured,
+    call_key,
+)
 
 
-class Rater(Protocol):
-    """A judge of items.
-
-    Attributes:
-        name: As it stands in the ratings, such as `lexical` or `openai:MODEL`.
-        evidence: `shown` if it judges by what the rubric shows; `all` if its items are to carry
-            every context of both splits, silent ones included.
-        is_llm: Whether a language model judges; reports say so.
-    """
-
-    name: str
-    evidence: Literal["shown", "all"]
-    is_llm: bool
-
-    def request(self, item: Item, rubric: Rubric, repeat: int = 0) -> Request:
-        """Return the call that asks about `item`; pure: the same item gives the same key."""
-        ...
-
-    async def send(self, request: Request) -> Reply:
-        """Make one attempt; never retries by itself.
-
-        Raises AttemptFailed if no reply came, RaterError if none will ever come.
-        """
-        ...
-
-
-@runtime_checkable
-class ServedRater(Protocol):
-    """A rater behind a server: opened before the first call, priced, paced by its headers.
-
-    Attributes:
-        price: None where no price is known.
-        headroom: What the server last said is left of its limits; None if it never did.
-        concurrency: Calls in flight at most, unless the user says otherwise.
-    """
-
-    price: Price | None
-    headroom: Headroom | None
-    concurrency: int
-
-    def require_key(self) -> None:
-        """Raise RaterError if the rater needs a key that the environment lacks."""
-        ...
-
-    async def open(self, remembered: str | None) -> str | None:
-        """Connect; return what is to be remembered of the server, or None if there is nothing.
-
-        `remembered` is what an earlier `open` returned: with it nothing is asked again.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Let connections and servers go."""
-        ...
-
-    def extent(self, request: Request) -> Extent:
-        """Return how large a call is, without making it."""
-        ...
-
-
-@dataclass(frozen=True)
-class BatchState:
-    """Where a provider's batch stands.
-
-    Attributes:
-        ended: Nothing more will come; what there is can be read.
-        words: The provider's own, for people.
-    """
-
-    ended: bool
-    words: str
-
-
-@runtime_checkable
-class BatchRater(Protocol):
-    """A rater whose server takes many calls at once, for an answer within a day.
-
-    Attributes:
-        batch_calls, batch_bytes: The most that a batch may hold.
-    """
-
-    batch_calls: int
-    batch_bytes: int
-
-    async def submit_batch(self, label: str, requests: Sequence[Request]) -> str:
-        """Hand over calls; return the provider's name for them. `label` is ours."""
-        ...
-
-    async def find_batch(
-        self, label: str, calls: int, since: datetime.datetime, known: Collection[str]
-    ) -> str | None:
-        """Return the provider's name of a batch that may have arrived before a crash, or None."""
-        ...
-
-    async def batch_state(self, provider_id: str) -> BatchState:
-        """Return where a batch stands."""
-        ...
-
-    def batch_results(self, provider_id: str) -> AsyncIterator[tuple[str, Reply]]:
-        """Yield call keys and replies of a batch that has ended; failed calls say `error`."""
-        ...
-
-
-@dataclass(frozen=True)
-class Extent:
-    """How large a call may be: bytes of the prompt, tokens of the reply at most."""
-
-    prompt_bytes: int
-    most_tokens_out: int
-
-
-@dataclass(frozen=True)
-class Headroom:
-    """What is left of a server's limits, as its last reply said; None where it said nothing.
-
-    Attributes:
-        requests, tokens: Left now.
-        requests_limit, tokens_limit: When nothing is used.
-        requests_reset_s, tokens_reset_s: Seconds until nothing is used again.
-    """
-
-    requests: int | None = None
-    requests_limit: int | None = None
-    requests_reset_s: float | None = None
-    tokens: int | None = None
-    tokens_limit: int | None = None
-    tokens_reset_s: float | None = None
-
-
-class AttemptFailed(Exception):
-    """An attempt that brought no reply; the text is one line and holds no key.
-
-    Attributes:
-        kind: `busy` (429, 529), `server` (other 5xx, a body that is no JSON), `timeout`,
-            `connection`, or `rejected` (this request will never be taken).
-        transient: Worth another attempt.
-        retry_after_s: Seconds that the server asked to wait.
-        perhaps_billed: The server may have done the work.
-        text: What came of a reply, if anything did.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        kind: Literal["busy", "server", "timeout", "connection", "rejected"],
-        transient: bool,
-        retry_after_s: float | None = None,
-        perhaps_billed: bool = False,
-        status: int | None = None,
-        text: str = "",
-    ) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.transient = transient
-        self.retry_after_s = retry_after_s
-        self.perhaps_billed = perhaps_billed
-        self.status = status
-        self.text = text
-
-
-def call_key(provider: str, place: str, body: dict[str, Any], rubric: Rubric, repeat: int) -> str:
-    """Return the key under which a call's reply is kept: 64 hex digits.
-
-    `place` is the server's URL, or what else decides who answers, such as a model file's digest.
-    """
-    content = {
-        "provider": provider,
-        "base_url": place,
-        "body": body,
-        "rubric": rubric.digest,
-        "repeat": repeat,
-    }
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
+def rater_names() -> list[str]:
+    """Return the names of the raters, sorted."""
+    return extensions.names(sys.modules[__name__])
 
 
 def load_rater(name: str, options: RaterOptions) -> Rater:
@@ -229,7 +60,80 @@ def load_rater(name: str, options: RaterOptions) -> Rater:
     Raises UnknownName, listing the raters there are.
     """
     kind, _, model = name.partition(":")
-    rater: Rater = extensions.load(sys.modules[__name__], "rater", kind).create(
-        model or None, options
-    )
+    module = extensions.load(sys.modules[__name__], "rater", kind)
+    rater: Rater = module.create(model or None, options)
     return rater
+
+
+def kind_of(name: str) -> str:
+    """Return the rater's file of a rater's name: `openai` of `openai:MODEL`."""
+    return name.partition(":")[0]
+
+
+def what(name: str) -> str | None:
+    """Return what kind of judge a rater is, in words; None where its file is not here."""
+    kind = kind_of(name)
+    return str(_said(kind, "WHAT", "")) or None if kind in rater_names() else None
+
+
+def libraries() -> list[str]:
+    """Return the distributions that raters need, each once, in the order of the raters."""
+    needed = [library for name in rater_names() for library in _said(name, "LIBRARIES", ())]
+    return list(dict.fromkeys(needed))
+
+
+def check_keys(base_url: str | None = None) -> list[Finding]:
+    """Return which API keys the environment holds: the providers', and that of `base_url`.
+
+    Raises BadInput if `base_url` is no address.
+    """
+    findings = []
+    for name in rater_names():
+        variable = _said(name, "VARIABLE", None)
+        if variable is not None:
+            there = find_key(variable) is not None
+            findings.append(Finding(True, variable, "set" if there else f"empty: no {name}: rater"))
+    if base_url is not None:
+        url = normal_url(base_url)
+        if url not in [_said(name, "URL", None) for name in rater_names()]:
+            variable = own_variable(url)
+            there = find_key(variable) is not None
+            findings.append(
+                Finding(True, variable, "set" if there else f"empty: {url} is sent no key")
+            )
+    return findings
+
+
+def _said(name: str, constant: str, otherwise: Any) -> Any:
+    """Return a constant of a rater's file, which is read, not imported: its libraries are heavy."""
+    file = f"{name.replace('-', '_')}.py"
+    path = next(Path(folder, file) for folder in __path__ if Path(folder, file).exists())
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == constant:
+            return ast.literal_eval(node.value)
+    return otherwise
+
+
+__all__ = [
+    "STRUCTURED",
+    "AttemptFailed",
+    "BatchRater",
+    "BatchState",
+    "CheckedRater",
+    "Extent",
+    "Finding",
+    "Headroom",
+    "Price",
+    "Rater",
+    "RaterOptions",
+    "ServedRater",
+    "Structured",
+    "call_key",
+    "check_keys",
+    "expected_score",
+    "kind_of",
+    "libraries",
+    "load_rater",
+    "rater_names",
+    "what",
+]

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from autointerp.questions.forms import LOUDEST, UNKNOWN, Task
-from autointerp.questions.rubric import Rubric
+from autointerp.questions.forms import LOUDEST, UNKNOWN
+from autointerp.questions.question import Question
 from autointerp.raters._evidence import Condition, Evidence, Mask
 from autointerp.raters._rules import SHAPES, quoted
 from autointerp.records import Item, Reply
@@ -203,12 +203,12 @@ def odd_one_out(contexts: Sequence[dict[str, Any]]) -> int:
 # ------------------------------------------------------------------------- requests, replies
 
 
-def body_of(item: Item, rubric: Rubric) -> dict[str, Any]:
+def body_of(item: Item, question: Question) -> dict[str, Any]:
     """Return what a rater without a model needs of a task, or of a rubric about a description."""
     return {
         "item": item.id,  # units may share a description and a context: each call has its own key
-        "form": rubric.form if isinstance(rubric, Task) else "rate",
-        "scores": list(rubric.scores),
+        "form": question.form,
+        "scores": list(question.scores),
         "description": item.description,
         "contexts": [
             {

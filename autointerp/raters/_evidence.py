@@ -149,3 +149,19 @@ class Evidence:
         firing = np.where(self.firing, 1 / np.maximum(counts, least)[level], 0.0)
         silent = (~self.firing).astype(np.float64)
         return firing / firing.sum(), silent / silent.sum()
+
+
+def score_of(statistic: float, scores: Sequence[int], low: float, high: float) -> int:
+    """Return the level for an AUROC on a scale of any length, in ascending order.
+
+    The lowest level lies under `low`, the highest from `high`; the k - 2 others split what is
+    between into equal parts. On two levels the middle divides them.
+    """
+    if statistic >= high:
+        return scores[-1]
+    if statistic < low:
+        return scores[0]
+    share = (statistic - low) / (high - low)
+    if len(scores) == 2:
+        return scores[int(share >= 0.5)]
+    return scores[1 + min(len(scores) - 3, int(share * (len(scores) - 2)))]

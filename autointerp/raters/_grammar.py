@@ -6,24 +6,25 @@ tokens are spent. These grammars have every context once, in order, and no space
 
 from __future__ import annotations
 
-from autointerp.questions.forms import LOUDEST, Task
+from autointerp.questions.forms import LOUDEST
+from autointerp.questions.question import Question
 from autointerp.records import Item
 
 
-def reply_grammar(task: Task, item: Item) -> str | None:
+def reply_grammar(question: Question, item: Item) -> str | None:
     """Return, in llama.cpp's GBNF, what a reply about `item` may be.
 
     None for forms of reply that are no list: a schema bounds those.
 
     Source: llama.cpp, `grammars/README.md`.
     """
-    if task.form == "judge":
+    if question.form == "judge":
         answers = [
             f'"{{\\"context\\":{number},\\"yes\\":" truth "}}"'
             for number in range(1, len(item.contexts) + 1)
         ]
         return "\n".join([_root("answers", answers), 'truth ::= "true" | "false"', ""])
-    if task.form == "predict":
+    if question.form == "predict":
         lengths = [len(context.tokens) for context in item.contexts]
         contexts = [
             f'"{{\\"context\\":{number},\\"active\\":[" first-{length}-1 "]}}"'

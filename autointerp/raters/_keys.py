@@ -8,22 +8,16 @@ from urllib.parse import urlsplit
 
 from autointerp.errors import BadInput
 
-OFFICIAL = {
-    "openai": ("https://api.openai.com/v1", "OPENAI_API_KEY"),
-    "anthropic": ("https://api.anthropic.com", "ANTHROPIC_API_KEY"),
-}
 NO_KEY = "none"  # what a local server is sent: the SDKs demand a key
 KEY_LIKE = re.compile(r"\b(?:sk|rk|pk)-[A-Za-z0-9_\-]{12,}")
 REDACTED = "[key]"
 
 
-def normal_url(provider: str, base_url: str | None) -> str:
+def normal_url(base_url: str) -> str:
     """Return the address to call, without a slash at the end.
 
     Raises BadInput if it is no http address, or holds a password or a query.
     """
-    if base_url is None:
-        return OFFICIAL[provider][0]
     try:
         parts = urlsplit(base_url)
         port = parts.port
@@ -46,21 +40,17 @@ def place_of(url: str) -> str:
     return urlsplit(url).netloc
 
 
-def key_variable(provider: str, url: str) -> str:
-    """Return the name of the variable that holds this address's key.
+def own_variable(url: str) -> str:
+    """Return the name of the environment variable that holds the key of a server of one's own.
 
-    The provider's own address has the usual one; another has one of its own, so that an OpenAI
-    key never travels to somebody else's server.
+    Each address has one, so that a provider's key never travels to somebody else's server.
     """
-    official, variable = OFFICIAL[provider]
-    if url == official:
-        return variable
     return "AUTOINTERP_KEY_" + re.sub(r"[^A-Za-z0-9]+", "_", place_of(url)).strip("_").upper()
 
 
-def find_key(provider: str, url: str) -> str | None:
-    """Return this address's key, or None if its variable is empty."""
-    return os.environ.get(key_variable(provider, url), "").strip() or None
+def find_key(variable: str) -> str | None:
+    """Return the key in an environment variable, or None if it is empty."""
+    return os.environ.get(variable, "").strip() or None
 
 
 def redact(text: str, *keys: str | None) -> str:

@@ -14,11 +14,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal, NoReturn
 
 from autointerp.errors import BadInput, RaterError
-from autointerp.questions.rubric import Rubric, anchor_order, reply_schema, system_text, user_text
+from autointerp.questions.question import Question
 from autointerp.raters import (
     STRUCTURED,
     AttemptFailed,
     Extent,
+    Finding,
     Headroom,
     RaterOptions,
     Structured,
@@ -26,10 +27,9 @@ from autointerp.raters import (
 )
 from autointerp.raters._keys import (
     NO_KEY,
-    OFFICIAL,
     find_key,
-    key_variable,
     normal_url,
+    own_variable,
     place_of,
     redact,
 )
@@ -57,11 +57,19 @@ UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 class ServedRaterBase:
     """A rater that asks a server; the providers' modules say how.
 
-    A subclass has `provider`, `custom_headers` and the methods that raise NotImplementedError.
+    A subclass has these four and the methods that raise NotImplementedError.
+
+    Attributes:
+        provider: The rater's name, and that of its table in `prices.toml`.
+        provider_url: Its own address.
+        variable: The environment variable of its key.
+        headers_variable: The one by which the SDK adds headers of the user's.
     """
 
     provider: ClassVar[str]
-    custom_headers: ClassVar[str]  # variable by which the SDK adds headers of the user's
+    provider_url: ClassVar[str]
+    variable: ClassVar[str]
+    headers_variable: ClassVar[str]
     evidence: Literal["shown", "all"] = "shown"
     is_llm = True
 
@@ -72,8 +80,9 @@ class ServedRaterBase:
             raise BadInput(f"--structured {options.structured}: one of {', '.join(STRUCTURED)}")
         self.model = model
         self.options = options
-        self.url = normal_url(self.provider, options.base_url)
-        self.official = self.url == OFFICIAL[self.provider][0]
+        given = options.base_url
+        self.url = self.provider_url if given is None else normal_url(given)
+        self.official = self.url == self.provider_url
         self.name = f"{self.provider}:{model}" + ("" if self.official else f"@{place_of(self.url)}")
         self.place = self.url
         self.price: Price | None = find_price(
@@ -86,26 +95,31 @@ class ServedRaterBase:
         self._systems: dict[tuple[str, int], str] = {}
         self._key: str | None = None
 
+    @property
+    def key_variable(self) -> str:
+        """Name of the environment variable that holds this address's key."""
+        return self.variable if self.official else own_variable(self.url)
+
     # ------------------------------------------------------------------------- requests
 
-    def request(self, item: Item, rubric: Rubric, repeat: int = 0) -> Request:
-        which = (rubric.digest, repeat)
+    def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
+        which = (question.digest, repeat)
         if which not in self._systems:
-            self._systems[which] = system_text(rubric, anchor_order(rubric, repeat))
+            self._systems[which] = question.system(repeat)
         body = self.body(
-            self._systems[which], user_text(rubric, item), self.schema(rubric), rubric, repeat
+            self._systems[which], question.user(item), self.schema(question), question, repeat
         )
-        key = call_key(self.provider, self.place, body, rubric, repeat)
+        key = call_key(self.provider, self.place, body, question, repeat)
         return Request(key, item.id, body, repeat)
 
-    def schema(self, rubric: Rubric) -> dict[str, Any]:
+    def schema(self, question: Question) -> dict[str, Any]:
         """Return the schema of a reply as this server is sent it."""
-        return reply_schema(rubric)
+        return question.schema()
 
     def body(
-        self, system: str, user: str, schema: dict[str, Any], rubric: Rubric | None, repeat: int
+        self, system: str, user: str, schema: dict[str, Any], question: Question | None, repeat: int
     ) -> dict[str, Any]:
-        """Return the full body of a call; `rubric` is None for the probe."""
+        """Return the full body of a call; `question` is None for the probe."""
         raise NotImplementedError
 
     def extent(self, request: Request) -> Extent:
@@ -115,18 +129,18 @@ class ServedRaterBase:
     # ------------------------------------------------------------------------- opening
 
     def require_key(self) -> None:
-        self._key = find_key(self.provider, self.url)
+        self._key = find_key(self.key_variable)
         if self._key is None and self.official:
             raise RaterError(
-                f"{self.name} needs a key: set {key_variable(self.provider, self.url)}; "
+                f"{self.name} needs a key: set {self.key_variable}; "
                 "`autointerp doctor` shows which keys are there"
             )
 
     async def open(self, remembered: str | None) -> str | None:
         self.require_key()
-        if not self.official and os.environ.get(self.custom_headers):
+        if not self.official and os.environ.get(self.headers_variable):
             raise RaterError(
-                f"{self.custom_headers} is set, and would travel to {self.url}; unset it"
+                f"{self.headers_variable} is set, and would travel to {self.url}; unset it"
             )
         self.connect(self._key or NO_KEY)
         if self.options.structured is not None or self.official:
@@ -180,6 +194,32 @@ class ServedRaterBase:
         except ValueError:
             return False
         return isinstance(fields, dict) and fields.get("score") in (0, 1, 2, 3)
+
+    async def check(self) -> list[Finding]:
+        """Ask once for a reply in the form of a schema, and return what came.
+
+        Raises RaterError if the server cannot be asked.
+        """
+        await self.open(json.dumps({"structured": "json_schema", "logprobs": False}))
+        try:
+            body = self.body("You are a helpful assistant.", PROBE_TEXT, PROBE_SCHEMA, None, 0)
+            reply = await self.send(Request("doctor", "doctor", body))
+        except AttemptFailed as failed:
+            rejected = failed.kind == "rejected"
+            remedy = "`rate` will try a forced tool, then plain text"
+            return [
+                Finding(rejected, self.name, str(failed), remedy if rejected else "is it running?")
+            ]
+        finally:
+            await self.close()
+        enforced = self.enforced(reply)
+        words = "enforced by the server" if enforced else "not enforced: replies are checked here"
+        priced = "known" if self.price is not None else "unknown (--price-in, --price-out)"
+        return [
+            Finding(True, self.name, f"answers as {reply.model} in {reply.latency_s or 0:.1f} s"),
+            Finding(True, "structured output", words),
+            Finding(True, "price", priced),
+        ]
 
     # ------------------------------------------------------------------------- sending
 
@@ -297,7 +337,7 @@ class ServedRaterBase:
         return " ".join(self.clean(words).split())[:LONGEST_ERROR]
 
     def _rejected(self, status: int, headers: Mapping[str, str], words: str) -> NoReturn:
-        variable = key_variable(self.provider, self.url)
+        variable = self.key_variable
         if status in (401, 403):
             held = "refused" if self._key else "is empty and the server wants one"
             raise RaterError(f"{self.name}: the key in {variable} {held} ({status} {words})")

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from autointerp.errors import RaterError
-from autointerp.questions.rubric import Rubric
-from autointerp.questions.trials import is_probed
+from autointerp.questions.question import Question
 from autointerp.raters import call_key
 from autointerp.raters._apply import body_of, common_word, reply_to
 from autointerp.records import Item, Reply, Request
@@ -23,15 +22,17 @@ class Truthful:
     evidence: Literal["shown", "all"] = "shown"
     is_llm = False
 
-    def request(self, item: Item, rubric: Rubric, repeat: int = 0) -> Request:
+    def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
         """Raises RaterError for a rubric that comes without a description."""
-        if not is_probed(rubric):
+        if question.form == "rate" and question.about == "unit":
             raise RaterError(
-                f"{self.name} judges descriptions, and rubric '{rubric.id}' shows none; "
+                f"{self.name} judges descriptions, and rubric '{question.id}' shows none; "
                 "choose another rater"
             )
-        body = body_of(item, rubric)
-        return Request(call_key("scripted", self.name, body, rubric, repeat), item.id, body, repeat)
+        body = body_of(item, question)
+        return Request(
+            call_key("scripted", self.name, body, question, repeat), item.id, body, repeat
+        )
 
     async def send(self, request: Request) -> Reply:
         return reply_to(request.body, _describe)

@@ -7,11 +7,17 @@ import json
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from autointerp.questions.rubric import Rubric
+from autointerp.questions.question import Question
 from autointerp.raters import BatchState, Headroom, RaterOptions
 from autointerp.raters._served import UNREADABLE, ServedRaterBase, counted, seconds_until, whole
 from autointerp.raters.openai import _async_client
 from autointerp.records import Reply, Request
+
+WHAT = "a language model"
+URL = "https://api.anthropic.com"
+VARIABLE = "ANTHROPIC_API_KEY"
+HEADERS_VARIABLE = "ANTHROPIC_CUSTOM_HEADERS"
+LIBRARIES = ("anthropic",)
 
 CLOCKS_DIFFER = datetime.timedelta(minutes=10)
 
@@ -20,14 +26,16 @@ class AnthropicRater(ServedRaterBase):
     """Asks by messages."""
 
     provider: ClassVar[str] = "anthropic"
-    custom_headers: ClassVar[str] = "ANTHROPIC_CUSTOM_HEADERS"
+    provider_url: ClassVar[str] = URL
+    variable: ClassVar[str] = VARIABLE
+    headers_variable: ClassVar[str] = HEADERS_VARIABLE
 
     def __init__(self, model: str | None, options: RaterOptions) -> None:
         super().__init__(model, options)
         self._client: Any = None
 
     def body(
-        self, system: str, user: str, schema: dict[str, Any], rubric: Rubric | None, repeat: int
+        self, system: str, user: str, schema: dict[str, Any], question: Question | None, repeat: int
     ) -> dict[str, Any]:
         # The mark stands on the system block: on the top level it would cover the item too.
         instructions = {"type": "text", "text": system, "cache_control": {"type": "ephemeral"}}

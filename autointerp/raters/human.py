@@ -6,20 +6,22 @@ from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 from autointerp.errors import BadInput
-from autointerp.questions.rubric import Rubric
+from autointerp.questions.question import Question
 from autointerp.raters import RaterOptions
 from autointerp.records import Item, Request, check_person
+
+WHAT = "a person"
 
 
 @dataclass(frozen=True)
 class Person:
-    """Stands for a person where raters are named; people are asked by `terminal.sitting`."""
+    """Stands for a person where raters are named; people are asked by `pipeline.sit`."""
 
     name: str
     evidence: Literal["shown", "all"] = "shown"
     is_llm: bool = False
 
-    def request(self, item: Item, rubric: Rubric, repeat: int = 0) -> NoReturn:
+    def request(self, item: Item, question: Question, repeat: int = 0) -> NoReturn:
         raise BadInput("a person cannot be called; let them sit down: `rate --rater human:NAME`")
 
     async def send(self, request: Request) -> NoReturn:

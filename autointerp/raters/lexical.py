@@ -21,18 +21,19 @@ from typing import Any, Literal
 import numpy as np
 
 from autointerp.errors import BadInput
-from autointerp.questions.rubric import Rubric
-from autointerp.questions.trials import is_probed
+from autointerp.questions.question import Question
 from autointerp.raters import Rater, RaterOptions
 from autointerp.raters._apply import body_of, reply_to
-from autointerp.raters._evidence import Evidence
+from autointerp.raters._evidence import Evidence, score_of
 from autointerp.raters._rules import Rule, learn, measure, rule_in_words
 from autointerp.records import Item, Reply, Request
+
+WHAT = "a fixed rule on words and no language model"
 
 VERSION = 1
 ALTERNATIVES = 2
 MOST_ALTERNATIVES = 4
-# Fixed on planted units (`autointerp/planted.py`, seed 1, 160 units), never on a subject. Under
+# Fixed on planted units (`questions/planter.py`, seed 1, 160 units), never on a subject. Under
 # LOW is the scale's lowest level: 19 of 20 noise units are there (their 95th percentile is 0.542
 # with one or two alternatives, 0.543 with three or four). From HIGH is its highest: midway
 # between the medians of clean and mostly clean units, topics left out (0.953). The other levels
@@ -66,17 +67,17 @@ class Lexical:
         self.alternatives = alternatives
         self.name = "lexical" if alternatives == ALTERNATIVES else f"lexical:{alternatives}"
 
-    def request(self, item: Item, rubric: Rubric, repeat: int = 0) -> Request:
+    def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
         """Return the contexts as the call's body."""
-        if is_probed(rubric):
+        if question.form != "rate" or question.about == "description":
             body = {"rater": self.name, "version": VERSION, "alternatives": self.alternatives}
-            return self._keyed({**body, "probe": body_of(item, rubric)}, item, rubric, repeat)
+            return self._keyed({**body, "probe": body_of(item, question)}, item, question, repeat)
         body = {
             "rater": self.name,
             "version": VERSION,
             "alternatives": self.alternatives,
-            "rubric": rubric.digest,
-            "scores": list(rubric.scores),
+            "rubric": question.digest,
+            "scores": list(question.scores),
             # Sorted, so that the order in which contexts come decides nothing.
             "contexts": sorted(
                 (
@@ -90,10 +91,10 @@ class Lexical:
                 key=lambda fields: (fields["split"], fields["tokens"], fields["activations"] or []),
             ),
         }
-        return self._keyed(body, item, rubric, repeat)
+        return self._keyed(body, item, question, repeat)
 
-    def _keyed(self, body: dict[str, Any], item: Item, rubric: Rubric, repeat: int) -> Request:
-        content = {"rater": self.name, "body": body, "rubric": rubric.digest, "repeat": repeat}
+    def _keyed(self, body: dict[str, Any], item: Item, question: Question, repeat: int) -> Request:
+        content = {"rater": self.name, "body": body, "rubric": question.digest, "repeat": repeat}
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return Request(hashlib.sha256(canonical.encode()).hexdigest(), item.id, body, repeat)
 
@@ -169,7 +170,7 @@ def judge(body: dict[str, Any]) -> Reply:
     answer = {
         "rationale": rationale,
         "description": words if statistic >= LOW else "Unknown",
-        "score": score_of(statistic, body["scores"]),
+        "score": score_of(statistic, body["scores"], LOW, HIGH),
     }
     details = {
         "auroc": statistic,
@@ -200,22 +201,6 @@ def _lack(evidence: Evidence) -> str | None:
     if silent < LEAST_SILENT:
         return f"{silent} silent positions, at least {LEAST_SILENT} are needed"
     return None
-
-
-def score_of(statistic: float, scores: Sequence[int]) -> int:
-    """Return the level for a mean AUROC, on a scale of any length, in ascending order.
-
-    The lowest level lies under LOW, the highest from HIGH; the k - 2 others split what is between
-    into equal parts. On two levels the middle divides them.
-    """
-    if statistic >= HIGH:
-        return scores[-1]
-    if statistic < LOW:
-        return scores[0]
-    share = (statistic - LOW) / (HIGH - LOW)
-    if len(scores) == 2:
-        return scores[int(share >= 0.5)]
-    return scores[1 + min(len(scores) - 3, int(share * (len(scores) - 2)))]
 
 
 def rule_as_values(rule: Rule) -> list[dict[str, Any]]:

@@ -25,12 +25,16 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from autointerp.errors import BadInput, RaterError
-from autointerp.questions.rubric import Rubric
+from autointerp.errors import BadInput, RaterError, install_hint
+from autointerp.questions.question import Question
 from autointerp.raters import RaterOptions, call_key
+from autointerp.raters._evidence import score_of
 from autointerp.raters.local import file_fingerprint
 from autointerp.records import Item, ItemContext, Reply, Request
 from autointerp.stats.ranks import auc
+
+WHAT = "a language model"
+LIBRARIES = ("transformers", "gguf")
 
 VERSION = 1
 SHOTS = 8  # lines in a list
@@ -40,10 +44,9 @@ BEFORE = 5  # tokens of the subject before the marked one
 AFTER = 0
 OPEN, CLOSE = " <<", ">>"
 LEAST = 5  # firing lines in either split, and silent ones
-# Fixed with SmolLM2-135M on planted units (`autointerp/planted.py`, seed 7, 32 units), never on a
+# Fixed with SmolLM2-135M on planted units (`questions/planter.py`, seed 7, 32 units), never on a
 # subject: noise lies under LOW, HIGH is midway between the medians of clean and mostly clean.
 LOW, HIGH = 0.66, 0.88
-LACKING = "likelihood needs transformers and gguf: pip install 'autointerp[local]'"
 
 Floats = NDArray[np.float64]
 
@@ -77,21 +80,21 @@ class Likelihood:
         if self.path is not None and self.path.is_file():
             self.place = file_fingerprint(self.path)
 
-    def request(self, item: Item, rubric: Rubric, repeat: int = 0) -> Request:
+    def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
         """Return the lines to compare as the call's body; repeats draw other lists."""
-        if rubric.shows.description:
+        if question.about == "description":
             raise RaterError(
-                f"{self.name} cannot judge a given description, as rubric '{rubric.id}' asks; "
+                f"{self.name} cannot judge a given description, as rubric '{question.id}' asks; "
                 "choose another rater"
             )
         content = json.dumps([self.seed, repeat, item.id])
         rng = np.random.default_rng(int(hashlib.sha256(content.encode()).hexdigest()[:16], 16))
-        body: dict[str, Any] = {"version": VERSION, "scores": list(rubric.scores)}
+        body: dict[str, Any] = {"version": VERSION, "scores": list(question.scores)}
         if any(context.activations is None for context in item.contexts):
             body["lack"] = "the item hides its activations"
         else:
             body |= draw_lines(item.contexts, rng)
-        key = call_key("likelihood", self.place, body, rubric, repeat)
+        key = call_key("likelihood", self.place, body, question, repeat)
         return Request(key, item.id, body, repeat)
 
     async def send(self, request: Request) -> Reply:
@@ -110,7 +113,7 @@ class Likelihood:
                 f"ones {np.mean(silent):+.2f}."
             ),
             "description": "Unknown",
-            "score": score_of(statistic, body["scores"]),
+            "score": score_of(statistic, body["scores"], LOW, HIGH),
         }
         details = {"auroc": statistic, "firing": firing, "silent": silent}
         latency_s = time.perf_counter() - began
@@ -132,19 +135,6 @@ class Likelihood:
             total += after[0] - after[1]
         mean = total / len(body["firing_lists"])
         return [(round(float(g), 5), fires) for g, (_, fires) in zip(mean, held, strict=True)]
-
-
-def score_of(statistic: float, scores: Sequence[int]) -> int:
-    """Return the level for an AUROC: the lowest under LOW, the highest from HIGH, the others in
-    equal parts between; of two levels the middle decides."""
-    if statistic < LOW:
-        return scores[0]
-    if statistic >= HIGH:
-        return scores[-1]
-    share = (statistic - LOW) / (HIGH - LOW)
-    if len(scores) == 2:
-        return scores[int(share >= 0.5)]
-    return scores[1 + min(len(scores) - 3, int(share * (len(scores) - 2)))]
 
 
 # ------------------------------------------------------------------------------------ lines
@@ -258,6 +248,10 @@ class Reader:
         return ids
 
 
+def _libraries_missing() -> RaterError:
+    return RaterError(f"likelihood needs transformers and gguf: {install_hint('local')}")
+
+
 @functools.lru_cache(maxsize=1)
 def load_reader(model: str) -> Reader:
     """Return the model at a path or hub id, in float32 on the CPU.
@@ -269,7 +263,7 @@ def load_reader(model: str) -> Reader:
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
     except ImportError:
-        raise RaterError(LACKING) from None
+        raise _libraries_missing() from None
     progress_bars: Any = logging
     progress_bars.disable_progress_bar()  # it would cross our own
     path = Path(model).expanduser()
@@ -284,7 +278,7 @@ def load_reader(model: str) -> Reader:
             tokenizer = AutoTokenizer.from_pretrained(name, **where)
             loaded: Any = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **where)
     except ImportError:
-        raise RaterError(LACKING) from None
+        raise _libraries_missing() from None
     except (OSError, ValueError) as error:
         raise RaterError(
             f"likelihood:{model} cannot be loaded ({str(error).splitlines()[0]})"

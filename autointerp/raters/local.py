@@ -13,14 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from autointerp.errors import BadInput, RaterError
-from autointerp.questions.forms import Task
-from autointerp.questions.rubric import Rubric, reply_schema
+from autointerp.errors import BadInput, RaterError, install_hint
+from autointerp.questions.question import Question
 from autointerp.raters import RaterOptions, call_key
 from autointerp.raters._grammar import reply_grammar
 from autointerp.raters._prices import FREE
 from autointerp.raters.openai import OpenAIRater
 from autointerp.records import Item, Reply, Request
+
+WHAT = "a language model"
+LIBRARIES = ("xllamacpp",)
 
 SLOTS = 2
 CONTEXT_TOKENS = 4096  # of each slot: a prompt takes 1,300
@@ -29,10 +31,6 @@ LONGEST_TEXT = (
     400  # characters of a rationale or description: small models do not stop by themselves
 )
 SAMPLED = 1 << 20
-NO_LIBRARY = (
-    "local models need llama.cpp: pip install 'autointerp[local]', or run a server of your own "
-    "and give openai:MODEL --base-url"
-)
 
 
 def model_path(kind: str, model: str | None) -> Path:
@@ -70,22 +68,22 @@ class LocalRater(OpenAIRater):
         self.concurrency = SLOTS
         self._server: Any = None
 
-    def schema(self, rubric: Rubric) -> dict[str, Any]:
-        bounded = copy.deepcopy(reply_schema(rubric))
+    def schema(self, question: Question) -> dict[str, Any]:
+        bounded = copy.deepcopy(question.schema())
         for field in bounded["properties"].values():
             if field["type"] == "string":
                 field["maxLength"] = LONGEST_TEXT
         return bounded
 
-    def request(self, item: Item, rubric: Rubric, repeat: int = 0) -> Request:
-        request = super().request(item, rubric, repeat)
-        grammar = reply_grammar(rubric, item) if isinstance(rubric, Task) else None
+    def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
+        request = super().request(item, question, repeat)
+        grammar = reply_grammar(question, item)
         if grammar is None:
             return request
         body = {k: v for k, v in request.body.items() if k != "response_format"}
         body |= {"grammar": grammar, "max_tokens": max(self.most_tokens, LIST_TOKENS)}
         return replace(
-            request, key=call_key(self.provider, self.place, body, rubric, repeat), body=body
+            request, key=call_key(self.provider, self.place, body, question, repeat), body=body
         )
 
     async def send(self, request: Request) -> Reply:
@@ -105,7 +103,10 @@ class LocalRater(OpenAIRater):
         try:
             xllamacpp: Any = importlib.import_module("xllamacpp")
         except ImportError:
-            raise RaterError(NO_LIBRARY) from None
+            raise RaterError(
+                f"local models need llama.cpp: {install_hint('local')}; or run your own server "
+                "and use openai:MODEL --base-url"
+            ) from None
         params = xllamacpp.CommonParams()
         params.model.path = str(self.path)
         params.model_alias = {self.path.stem}

@@ -8,11 +8,17 @@ import re
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from autointerp.questions.rubric import Rubric
+from autointerp.questions.question import Question
 from autointerp.raters import BatchState, Headroom, RaterOptions
 from autointerp.raters._logprobs import expected_activations, score_alternatives
 from autointerp.raters._served import UNREADABLE, ServedRaterBase, counted, seconds_until, whole
 from autointerp.records import Reply, Request
+
+WHAT = "a language model"
+URL = "https://api.openai.com/v1"
+VARIABLE = "OPENAI_API_KEY"
+HEADERS_VARIABLE = "OPENAI_CUSTOM_HEADERS"
+LIBRARIES = ("openai",)
 
 REASONS = re.compile(r"^(o\d|gpt-5|gpt-[6-9])")
 REASONING_TOKENS = 8192  # thoughts count as output
@@ -26,7 +32,9 @@ class OpenAIRater(ServedRaterBase):
     """Asks by chat completions."""
 
     provider: ClassVar[str] = "openai"
-    custom_headers: ClassVar[str] = "OPENAI_CUSTOM_HEADERS"
+    provider_url: ClassVar[str] = URL
+    variable: ClassVar[str] = VARIABLE
+    headers_variable: ClassVar[str] = HEADERS_VARIABLE
 
     def __init__(self, model: str | None, options: RaterOptions) -> None:
         super().__init__(model, options)
@@ -38,7 +46,7 @@ class OpenAIRater(ServedRaterBase):
         self._client: Any = None
 
     def body(
-        self, system: str, user: str, schema: dict[str, Any], rubric: Rubric | None, repeat: int
+        self, system: str, user: str, schema: dict[str, Any], question: Question | None, repeat: int
     ) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self.model,
@@ -55,8 +63,8 @@ class OpenAIRater(ServedRaterBase):
             body.update({"logprobs": True, "top_logprobs": TOP_LOGPROBS})
         if self.options.effort is not None:
             body["reasoning_effort"] = self.options.effort
-        if self.official and rubric is not None:
-            body["prompt_cache_key"] = f"autointerp-{rubric.digest[:16]}-{repeat}"
+        if self.official and question is not None:
+            body["prompt_cache_key"] = f"autointerp-{question.digest[:16]}-{repeat}"
         if self.structured == "json_schema":
             named = {"name": "rating", "schema": schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": named}

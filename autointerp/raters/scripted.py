@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from autointerp.errors import BadInput, RaterError
-from autointerp.questions.rubric import Rubric
+from autointerp.questions.question import Question
 from autointerp.raters import AttemptFailed, RaterOptions, call_key
 from autointerp.raters._truthful import Truthful
 from autointerp.records import Item, Reply, Request
+
+WHAT = "a script that gives the score it is told"
+EXAMPLE = "truth"
 
 KEYS = ("score", "text", "stop", "tokens_in", "tokens_out", "cost_usd", "fail", "retry_after_s")
 KINDS = ("busy", "server", "timeout", "connection", "rejected", "fatal")
@@ -32,12 +35,14 @@ class Scripted:
         self.lines = lines
         self.sent = 0
 
-    def request(self, item: Item, rubric: Rubric, repeat: int = 0) -> Request:
+    def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
         fields = asdict(item)
         if item.effects is None:
             del fields["effects"]
         body = {"item": fields}
-        return Request(call_key("scripted", self.name, body, rubric, repeat), item.id, body, repeat)
+        return Request(
+            call_key("scripted", self.name, body, question, repeat), item.id, body, repeat
+        )
 
     async def send(self, request: Request) -> Reply:
         line = self.lines[min(self.sent, len(self.lines) - 1)]

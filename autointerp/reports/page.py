@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
-import importlib.metadata
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autointerp import __version__
 from autointerp.reports.panels import Block, Material, UnitBrowser
 from autointerp.store.tables import now
 
@@ -72,7 +72,7 @@ def html(material: Material, panels: Sequence[Panel], drawings: Mapping[str, str
     return environment.get_template("page.html").render(
         title=title(material),
         subtitle=subtitle(material),
-        version=importlib.metadata.version("autointerp"),
+        version=__version__,
         made=now().strftime("%-d %B %Y"),
         panels=[
             {

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from autointerp import __version__
 from autointerp.errors import RunLocked, RunMismatch, StorageError, UnknownName
 from autointerp.files import write_text
 from autointerp.settings import RunSettings, first_difference, from_mapping
@@ -193,9 +194,8 @@ def _create(path: Path, settings: RunSettings, subject: Subject | None) -> None:
         },
         "versions": {
             "python": platform.python_version(),
-            **dict(
-                _installed("autointerp", "torch", "numpy", "scipy", "duckdb", "openai", "anthropic")
-            ),
+            "autointerp": __version__,
+            **dict(_installed("torch", "numpy", "scipy", "duckdb", "openai", "anthropic")),
         },
         "settings": dataclasses.asdict(settings),
         "digests": dict(subject.digests) if subject else {},

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from importlib import resources
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-
-from autointerp.errors import CorpusError, SettingsError, SubjectError
-from autointerp.settings import SubjectSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,88 +71,3 @@ def file_digest(path: Path) -> str:
     """Return the sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def load_subject(settings: SubjectSettings) -> Subject:
-    """Return the subject that the settings name.
-
-    Raises SubjectError or CorpusError if a part is missing, broken or does not fit the others.
-    """
-    if settings.model == "embedded" or settings.model.endswith("transformer.safetensors"):
-        _check_one_layer(settings)
-    if settings.model == "embedded":
-        folder = Path(str(resources.files("autointerp.subjects") / "embedded"))
-        settings = SubjectSettings(
-            model=str(folder / "transformer.safetensors"),
-            sae=settings.sae or str(folder / "sae.safetensors"),
-            tokenizer=str(folder / "tokenizer.json"),
-            corpus=settings.corpus or str(folder / "corpus.npz"),
-            device=settings.device,
-        )
-        return _one_layer_subject("embedded", settings)
-    if settings.model.endswith("transformer.safetensors"):
-        return _one_layer_subject(str(Path(settings.model).parent.name), settings)
-    from autointerp.subjects.assembled import assemble
-
-    return assemble(settings)
-
-
-def _check_one_layer(settings: SubjectSettings) -> None:
-    """Raise SettingsError for a setting that a one-layer model would pass over."""
-    taken = ("model", "site", "sae", "tokenizer", "corpus", "device")
-    for name, usual in asdict(SubjectSettings()).items():
-        value = getattr(settings, name)
-        if name not in taken and value != usual:
-            raise SettingsError(
-                f"subject.{name} = {value!r}: a one-layer model does not take it; leave it away"
-            )
-
-
-def _one_layer_subject(name: str, settings: SubjectSettings) -> Subject:
-    from autointerp.subjects.autoencoder import load_autoencoder
-    from autointerp.subjects.one_layer import OneLayerSite, load_one_layer
-    from autointerp.subjects.tokenizers import load_tokenizer
-    from autointerp.subjects.windows import cut_windows, load_documents
-
-    if settings.site != "layers.0.mlp.neurons":
-        raise SubjectError(f"site '{settings.site}': a one-layer model has layers.0.mlp.neurons")
-    model_path = Path(settings.model)
-    paths = {
-        "tokenizer": Path(settings.tokenizer or model_path.parent / "tokenizer.json"),
-        "sae": Path(settings.sae) if settings.sae else None,
-        "corpus": Path(settings.corpus),
-    }
-    if not settings.corpus:
-        raise SettingsError("[subject] names no corpus; give the path of a tokens file")
-    assert paths["tokenizer"] is not None
-    assert paths["corpus"] is not None
-    model = load_one_layer(model_path, settings.device)
-    tokenizer = load_tokenizer(paths["tokenizer"])
-    if tokenizer.size != model.config.vocabulary:
-        raise SubjectError(
-            f"{paths['tokenizer']} has {tokenizer.size} tokens, {model_path} "
-            f"{model.config.vocabulary}: they do not belong together"
-        )
-    sae = load_autoencoder(paths["sae"], settings.device) if paths["sae"] else None
-    if sae is not None and sae.d_in != model.config.d_mlp:
-        raise SubjectError(
-            f"{paths['sae']} reads {sae.d_in} activations, the site has {model.config.d_mlp}"
-        )
-    documents = load_documents(paths["corpus"])
-    if len(documents.tokens) and int(documents.tokens.max()) >= model.config.vocabulary:
-        raise CorpusError(f"{paths['corpus']} holds token ids beyond the model's vocabulary")
-    files = {"model": model_path, "sae": paths["sae"], "corpus": paths["corpus"]}
-    return Subject(
-        name=name,
-        model=OneLayerSite(model),
-        site=settings.site,
-        d_site=model.config.d_mlp,
-        signed=False,
-        sae=sae,
-        special=frozenset({0, 1}),
-        token_texts=tokenizer.texts,
-        cut=lambda length, rows: cut_windows(documents, length, bos=0, pad=1, rows=rows),
-        longest=model.config.context,
-        device=settings.device,
-        digests={part: file_digest(path) for part, path in files.items() if path is not None},
-    )

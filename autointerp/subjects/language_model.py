@@ -33,7 +33,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from autointerp.errors import SubjectError
+from autointerp.errors import SubjectError, install_hint
 from autointerp.subjects.hub import no_copy, out_of_reach
 from autointerp.subjects.readout import Readout, Step, linear, norm
 from autointerp.subjects.token_texts import token_texts
@@ -49,8 +49,6 @@ AFTER_ATTENTION = ("post_self_attn_layernorm", "post_attention_layernorm")
 NOT_NEGATIVE = {"relu", "relu2", "relu6", "relu_squared", "sigmoid"}
 CONTEXTS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
 PARTS = ("input", "attention.heads", "attention", "mlp.input", "mlp.neurons", "mlp", "residual")
-
-NEEDS_TRANSFORMERS = "model '{}' needs transformers: pip install 'autointerp[models]'"
 
 Intervention = Callable[[Tensor], Tensor]
 
@@ -445,7 +443,7 @@ def load_language_model(
     try:
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError:
-        raise SubjectError(NEEDS_TRANSFORMERS.format(name)) from None
+        raise _transformers_missing(name) from None
     if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise SubjectError(f"dtype '{dtype}': auto, float32, bfloat16 or float16")
     if device.startswith("cuda") and not device_map and not torch.cuda.is_available():
@@ -506,6 +504,10 @@ def _loading(name: str, revision: str | None) -> Iterator[dict[str, Any]]:
             log.enable_progress_bar()
 
 
+def _transformers_missing(model: str) -> SubjectError:
+    return SubjectError(f"model '{model}' needs transformers: {install_hint('models')}")
+
+
 def look_at_language_model(
     name: str, site: str, revision: str | None = None
 ) -> HookedLanguageModel:
@@ -516,7 +518,7 @@ def look_at_language_model(
     try:
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     except ImportError:
-        raise SubjectError(NEEDS_TRANSFORMERS.format(name)) from None
+        raise _transformers_missing(name) from None
     with _loading(name, revision) as options:
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
         config = AutoConfig.from_pretrained(name, **options)

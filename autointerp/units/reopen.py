@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from autointerp import extensions
 from autointerp.errors import BadInput, RunMismatch
 from autointerp.store.run import Run
-from autointerp.subjects import Subject, load_subject
+from autointerp.subjects import Subject
+from autointerp.subjects.load import load_subject
 from autointerp.units import sources as sources_folder
 from autointerp.units.draws import random_order
 from autointerp.units.sources import Source

@@ -13,8 +13,7 @@ from autointerp.engine import batches as batching
 from autointerp.engine.batches import BatchCounts, collect_batches, submit_batches
 from autointerp.engine.work import pending_work
 from autointerp.errors import BadInput
-from autointerp.pipeline.rate import load_rater
-from autointerp.raters import RaterOptions
+from autointerp.raters import RaterOptions, load_rater
 from autointerp.records import Item
 from autointerp.settings import RunSettings
 from autointerp.store.run import Run, open_run

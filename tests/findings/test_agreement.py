@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from autointerp.findings.agreement import agreements, attention
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import Rating
 from autointerp.store.run import open_run
 

@@ -7,7 +7,7 @@ from autointerp.findings.blinding import (
     blinding_of,
 )
 from autointerp.people.ingest import add_guesses
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.store.run import open_run
 
 RUBRIC = load_rubric("interpretability-1-5")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from autointerp.findings.checks import injection
 from autointerp.questions.kit import KitItem
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import Item
 
 RUBRIC = load_rubric("interpretability-1-5")

@@ -11,7 +11,7 @@ from autointerp.errors import TooFewRatings
 from autointerp.findings.comparison import Comparison, compare, estimate_rows
 from autointerp.findings.groups import Judgement, nearest_level
 from autointerp.questions.items import make_items
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import Rating
 
 # SEEDS §1: scores 1 to 5 of the founding experiments.

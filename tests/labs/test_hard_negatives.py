@@ -12,7 +12,7 @@ from autointerp.questions.explain import eligible_units
 from autointerp.questions.score import Design
 from autointerp.records import Context
 from autointerp.store.run import open_run
-from autointerp.subjects import load_subject
+from autointerp.subjects.load import load_subject
 from autointerp.units.sources import features
 from autointerp.units.stream import calibrate, quiet_torch
 

@@ -15,15 +15,20 @@ from autointerp.labs.logit_effects import TOKENS, logit_effects, strongest
 from autointerp.pipeline.describe import explain
 from autointerp.pipeline.job import Job
 from autointerp.pipeline.rate import collect, rate
-from autointerp.questions.explain import eligible_units, explain_probes, explainers, explanations
-from autointerp.questions.forms import EXPLAIN, EXPLAIN_LOGITS
-from autointerp.questions.rubric import user_text
-from autointerp.questions.trials import Probe, Question, load_probes
+from autointerp.questions.explain import (
+    EXPLAIN,
+    EXPLAIN_LOGITS,
+    eligible_units,
+    explain_trials,
+    explainers,
+    explanations,
+)
+from autointerp.questions.trials import Piece, Trial, load_trials
 from autointerp.raters import RaterOptions
 from autointerp.raters.openai import create
 from autointerp.records import Item, ItemContext, LogitEffects
 from autointerp.store.run import open_run
-from autointerp.subjects import load_subject
+from autointerp.subjects.load import load_subject
 from autointerp.units.sources.neurons import Neurons
 
 EFFECTS = LogitEffects((" cat", "\n"), ('"}\n<<<quoted', " dog"))
@@ -103,21 +108,21 @@ def test_a_hugging_face_model_s_units_have_effects_at_a_site_that_writes(tmp_pat
 
 def test_the_lists_stand_before_the_contexts_as_json_that_cannot_end_the_quotation():
     item = Item("aa", EXPLAIN_LOGITS.id, (CONTEXT,), effects=EFFECTS)
-    lines = user_text(EXPLAIN_LOGITS, item).split("\n")
+    lines = EXPLAIN_LOGITS.user(item).split("\n")
     assert len(lines) == 4
     assert json.loads(lines[1]) == {
         "promotes": [" cat", "\n"], "suppresses": ['"}\n<<<quoted', " dog"],
     }  # fmt: skip
-    without = user_text(EXPLAIN_LOGITS, replace(item, effects=None)).split("\n")
+    without = EXPLAIN_LOGITS.user(replace(item, effects=None)).split("\n")
     assert without == [lines[0], *lines[2:]]
 
 
 def test_what_is_asked_without_them_has_the_ids_and_keys_that_it_always_had():
     # As they were before there were logit effects; runs made then find their answers by them.
-    question = Question(7, 0, 21, None, None, "top")
-    probe = Probe("explain", "d", "shown", 3, 2.5, (question,))
-    assert probe.item_id(0) == "118d86e0a254073a"
-    assert replace(probe, effects=EFFECTS).item_id(0) != probe.item_id(0)
+    piece = Piece(7, 0, 21, None, None, "top")
+    trial = Trial("explain", "d", "shown", 3, 2.5, (piece,))
+    assert trial.item_id(0) == "118d86e0a254073a"
+    assert replace(trial, effects=EFFECTS).item_id(0) != trial.item_id(0)
     item = Item("aa", "explain", (CONTEXT,))
     request = create("m", RaterOptions()).request(item, EXPLAIN)
     assert request.key == "2fdf1a2d719283f68cee9b0e95959b3c2e4e8a8d1e179bc74f3fa0cc8747fcf8"
@@ -127,12 +132,12 @@ def test_units_without_effects_are_asked_all_the_same_under_the_same_task(tiny_r
     with open_run("tiny", folder=tiny_run, read_only=True) as run:
         units = eligible_units(run, ["features", "planted"])
         effects, _ = logit_effects(run, list(units))
-        probes = explain_probes(run, units, "shown", effects)
-        plain = explain_probes(run, units, "shown")
-    assert {probe.task for probe in probes} == {EXPLAIN_LOGITS.id}
-    shown = {units[probe.unit_id] for probe in probes if probe.effects is not None}
+        trials = explain_trials(run, units, "shown", effects)
+        plain = explain_trials(run, units, "shown")
+    assert {trial.task for trial in trials} == {EXPLAIN_LOGITS.id}
+    shown = {units[trial.unit_id] for trial in trials if trial.effects is not None}
     assert shown == {"features"}
-    ids = {probe.item_id(0) for probe in (*probes, *plain)}
+    ids = {trial.item_id(0) for trial in (*trials, *plain)}
     assert len(ids) == 2 * len(units)
 
 
@@ -156,7 +161,7 @@ def test_descriptions_with_and_without_stay_apart_and_what_was_shown_is_kept(own
             assert {one.text for one in found} == {"as told"}
             rows = run.rows("SELECT item_id FROM probe WHERE task = ? ORDER BY 1", [task.id])
             ids = [row[0] for row in rows]
-            items = load_probes(run, ids, task)
+            items = load_trials(run, ids, task)
             assert sum(item.effects is not None for item in items) == (6 if name == told else 0)
         effects, _ = logit_effects(run, [one.unit_id for one in found])
         kept = run.rows(

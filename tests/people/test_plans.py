@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from autointerp.errors import BadInput, TooFewRatings
 from autointerp.people.assign import latest_plan
 from autointerp.people.plans import LEAST, allocate, draw_for_people, plan_humans
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.store.run import open_run
 
 RUBRIC = load_rubric("interpretability-1-5")

@@ -23,7 +23,7 @@ from autointerp.people.session import (
     typed_in_full,
     with_repeats,
 )
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import Item, ItemContext
 
 RUBRIC = load_rubric("interpretability-1-5")

@@ -10,10 +10,9 @@ from support.loopback.server import Call, Fault, LoopbackServer
 from autointerp.errors import BadInput
 from autointerp.findings.checks import CheckResult, checks_file, latest_check
 from autointerp.pipeline.check import check_rater
-from autointerp.pipeline.rate import load_rater
 from autointerp.questions.kit import KitItem, make_kit
-from autointerp.questions.rubric import load_rubric
-from autointerp.raters import RaterOptions
+from autointerp.questions.rubric_files import load_rubric
+from autointerp.raters import RaterOptions, load_rater
 
 RUBRIC = load_rubric("interpretability-1-5")
 

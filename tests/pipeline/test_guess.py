@@ -9,7 +9,7 @@ from autointerp.errors import BadInput
 from autointerp.findings.blinding import blinding_of
 from autointerp.findings.comparison import compare
 from autointerp.pipeline.guess import ask_guesses
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters.scripted import Scripted
 
 RUBRIC = load_rubric("interpretability-1-5")

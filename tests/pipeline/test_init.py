@@ -15,7 +15,7 @@ from support.tiny_language_models import D_MODEL, saved
 
 from autointerp.apps.cli import init
 from autointerp.settings import load_settings
-from autointerp.subjects import load_subject
+from autointerp.subjects.load import load_subject
 
 SAE = ("W_enc", "b_enc", "W_dec", "b_dec")
 

@@ -22,7 +22,7 @@ from autointerp.people.journal import OtherJournals, open_journal, read_journal
 from autointerp.people.machine import Machine
 from autointerp.people.packs import make_pack, units_to_pack
 from autointerp.people.session import Sitting
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.store.run import open_run
 
 RATE_PACK = (

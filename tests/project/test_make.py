@@ -32,7 +32,7 @@ def test_the_demo_is_two_ratings_and_a_report():
     ]
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "check", "bench"])
+@pytest.mark.parametrize("target", ["demo", "test", "test-fast", "check", "docs", "bench"])
 def test_what_needs_an_environment_makes_it_from_the_tested_versions(target: str):
     commands = would_make(target, "VENV=somewhere")
     assert "somewhere/bin/python -m pip install --quiet -c constraints.txt -e '.[dev]'" in commands
@@ -92,9 +92,11 @@ def test_the_help_names_every_target():
     for target in (
         "demo",
         "test",
+        "test-fast",
         "test-weights",
         "test-parity",
         "check",
+        "docs",
         "bench",
         "weights",
         "clean",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from autointerp.questions.rubric import list_rubrics, rubrics_folder
+from autointerp.questions.rubric_files import list_rubrics, rubrics_folder
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "autointerp"
@@ -30,7 +30,7 @@ def declared(project: dict[str, Any]) -> set[str]:
     extras = table.get("optional-dependencies", {})
     lines = [*table["dependencies"], *(line for extra in extras.values() for line in extra)]
     return {normal(re.split(r"[\[<>=!~; ]", line, maxsplit=1)[0]) for line in lines} - {
-        "autointerp"
+        table["name"]
     }
 
 
@@ -86,7 +86,15 @@ def test_every_library_that_is_imported_is_declared(project: dict[str, Any]):
     homes = metadata.packages_distributions()
     names = declared(project)
     tests = {file.stem for file in (ROOT / "tests").rglob("*")}
-    ours = {"autointerp", "bench", "tests", "some_additions", *tests, *sys.stdlib_module_names}
+    ours = {
+        "autointerp",
+        "bench",
+        "tests",
+        "tools",
+        "some_extensions",
+        *tests,
+        *sys.stdlib_module_names,
+    }
     missing = {
         f"{module} ({file.relative_to(ROOT)})"
         for file in [*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")]

@@ -7,19 +7,18 @@ from autointerp.errors import BadInput
 from autointerp.pipeline.describe import explain
 from autointerp.pipeline.job import Job
 from autointerp.questions.explain import (
+    EXPLAIN,
     OF_INTERVALS,
     TOP,
     check_held_out,
     choose_explainer,
     eligible_units,
-    explain_probes,
+    explain_trials,
     explained_contexts,
     explainers,
     explanations,
 )
-from autointerp.questions.forms import EXPLAIN
-from autointerp.questions.rubric import user_text
-from autointerp.questions.trials import Described, Probe, load_probes, whole
+from autointerp.questions.trials import Described, Trial, load_trials, whole
 from autointerp.store.run import open_run
 
 
@@ -45,12 +44,12 @@ def test_explainers_see_the_explain_split_alone_strongest_first_no_place_twice(t
 def test_the_prompt_of_an_explainer_tells_nothing_of_the_unit(tiny_run):
     with open_run("tiny", folder=tiny_run, read_only=True) as run:
         unit = next(iter(eligible_units(run, ["neurons"])))
-        (probe,) = explain_probes(run, [unit], "shown")
-        (renamed,) = explain_probes(run, [unit], "shown")
-        assert probe == renamed
-        other = replace(probe, unit_id=probe.unit_id + 1)
-        assert other.item_id(0) != probe.item_id(0)
-    text = json.dumps(probe.item_id(0))
+        (trial,) = explain_trials(run, [unit], "shown")
+        (renamed,) = explain_trials(run, [unit], "shown")
+        assert trial == renamed
+        other = replace(trial, unit_id=trial.unit_id + 1)
+        assert other.item_id(0) != trial.item_id(0)
+    text = json.dumps(trial.item_id(0))
     for word in ("neuron", "feature", str(unit) + "-"):
         assert word not in text
 
@@ -146,25 +145,25 @@ def test_a_context_whose_document_the_explainer_saw_is_refused(own_runs):
         told = Described(one.explainer, one.unit_id, one.text or "")
         contexts = run.contexts([one.unit_id])[one.unit_id]
 
-        def probe(number):
-            question = whole(number, contexts[number], True, "firing", mark=False)
-            return Probe("detection", "d", "x", one.unit_id, 1.0, (question,), told)
+        def trial(number):
+            piece = whole(number, contexts[number], True, "firing", mark=False)
+            return Trial("detection", "d", "x", one.unit_id, 1.0, (piece,), told)
 
         held_out = [n for n, c in contexts.items() if c.split == "score"]
-        check_held_out(run, [probe(number) for number in held_out])
+        check_held_out(run, [trial(number) for number in held_out])
         for number in one.contexts:
             with pytest.raises(ValueError, match="is not held out"):
-                check_held_out(run, [probe(held_out[0]), probe(number)])
+                check_held_out(run, [trial(held_out[0]), trial(number)])
 
 
-def test_an_item_shows_what_the_probe_says_and_never_the_key(own_runs):
+def test_an_item_shows_what_the_trial_says_and_never_the_key(own_runs):
     explained(own_runs, "scripted:truth", sources=("planted",))
     with open_run("tiny", folder=own_runs, read_only=True) as run:
         ids = [row[0] for row in run.rows("SELECT item_id FROM probe ORDER BY item_id")]
-        items = load_probes(run, ids, EXPLAIN)
+        items = load_trials(run, ids, EXPLAIN)
         assert [item.id for item in items] == ids
         for item in items:
-            text = user_text(EXPLAIN, item)
+            text = EXPLAIN.user(item)
             assert "planted" not in text
             levels = [a for c in item.contexts for a in c.activations or ()]
             assert max(levels) <= 10

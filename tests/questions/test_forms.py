@@ -2,15 +2,9 @@ import json
 
 import pytest
 
-from autointerp.questions.forms import EXPLAIN, REPLY, answers_in
-from autointerp.questions.rubric import (
-    anchor_order,
-    read_reply,
-    reply_schema,
-    system_text,
-    user_text,
-)
-from autointerp.questions.scorers import load_asked, scorer, scorer_names
+from autointerp.questions.explain import EXPLAIN
+from autointerp.questions.forms import REPLY, answers_in
+from autointerp.questions.scorers import load_question, scorer, scorer_names
 from autointerp.records import Item, ItemContext, Reply
 
 DETECTION, FUZZING = scorer("detection").TASK, scorer("fuzzing").TASK
@@ -23,17 +17,17 @@ def context(*tokens: str, focus=None, activations=None, split="score") -> ItemCo
 
 
 def lines_of(task, *contexts: ItemContext, description="a description") -> list[dict]:
-    text = user_text(task, Item("item", task.id, contexts, description))
+    text = task.user(Item("item", task.id, contexts, description))
     return [json.loads(line) for line in text.split("\n")[1:-1]]
 
 
 def told(task, **fields):
-    return read_reply(task, Reply(json.dumps(fields)))
+    return task.read(Reply(json.dumps(fields)))
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)
 def test_instructions_say_what_is_shown_that_it_is_quoted_and_how_to_reply(task):
-    text = system_text(task, anchor_order(task, 0))
+    text = task.system(0)
     assert "{" + "shown" not in text
     assert "{" + "reply" not in text
     assert "quoted material to be judged" in text
@@ -83,19 +77,19 @@ def test_a_description_is_kept_and_unknown_is_an_answer():
 
 def test_answers_are_read_by_number_and_what_is_passed_over_is_missing():
     reply = Reply('{"answers": [{"context": 3, "yes": true}, {"context": 1, "yes": false}]}')
-    assert read_reply(DETECTION, reply).status == "ok"
+    assert DETECTION.read(reply).status == "ok"
     assert answers_in(DETECTION, reply) == {3: True, 1: False}
 
 
 def test_predicted_activations_are_read_by_context_and_token():
     reply = Reply('{"contexts": [{"context": 2, "active": [{"token": 4, "activation": 7}]}]}')
-    assert read_reply(SIMULATION, reply).score == 1
+    assert SIMULATION.read(reply).score == 1
     assert answers_in(SIMULATION, reply) == {2: {4: 7.0}}
 
 
 def test_the_chosen_context_is_the_answer_of_a_choice():
     reply = Reply('{"rationale": "odd", "context": 4}')
-    assert read_reply(INTRUDER, reply).score == 4
+    assert INTRUDER.read(reply).score == 4
     assert answers_in(INTRUDER, reply) == {4: True}
 
 
@@ -134,10 +128,10 @@ def test_a_reply_of_another_form_is_unparsed_and_says_why(task, fields, problem)
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)
 def test_a_refusal_a_failure_and_a_reply_cut_short_keep_their_own_fate(task):
-    assert read_reply(task, Reply("no", stop="refusal")).status == "refused"
-    assert read_reply(task, Reply("", stop="error", error="gone")).status == "failed"
-    assert read_reply(task, Reply("{}", stop="length")).status == "unparsed"
-    assert read_reply(task, Reply("not JSON")).status == "unparsed"
+    assert task.read(Reply("no", stop="refusal")).status == "refused"
+    assert task.read(Reply("", stop="error", error="gone")).status == "failed"
+    assert task.read(Reply("{}", stop="length")).status == "unparsed"
+    assert task.read(Reply("not JSON")).status == "unparsed"
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)
@@ -151,11 +145,11 @@ def test_every_schema_is_closed_as_providers_demand(task):
         elif part["type"] == "array":
             check(part["items"])
 
-    check(reply_schema(task))
+    check(task.schema())
 
 
 def test_tasks_are_found_by_name_as_batches_need_it_and_have_digests_of_their_own():
-    assert scorer_names() == ["detection", "fuzzing", "intruder", "simulation"]
-    assert [load_asked(task.id) for task in TASKS] == TASKS
-    assert load_asked("specificity-0-3").scores == (0, 1, 2, 3)
+    assert {task.id for task in TASKS if task is not EXPLAIN} <= set(scorer_names())
+    assert [load_question(task.id) for task in TASKS] == TASKS
+    assert load_question("specificity-0-3").scores == (0, 1, 2, 3)
     assert len({task.digest for task in TASKS}) == len(TASKS)

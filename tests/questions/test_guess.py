@@ -3,7 +3,7 @@ import json
 import pytest
 
 from autointerp.questions.guess import guess_rubric, read_guess
-from autointerp.questions.rubric import load_rubric, system_text
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import Reply
 
 RUBRIC = load_rubric("interpretability-1-5")
@@ -13,7 +13,7 @@ def test_the_question_to_models_shows_what_the_rubric_shows():
     question = guess_rubric(RUBRIC)
     assert question.shows == RUBRIC.shows
     assert question.digest != RUBRIC.digest
-    text = system_text(question)
+    text = question.system()
     assert "3 = a control" in text
     assert "4 = cannot be told" in text
 

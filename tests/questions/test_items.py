@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autointerp.questions.items import choose_contexts, item_id, load_items, make_items
-from autointerp.questions.rubric import load_rubric, system_text, user_text
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import Context
 from autointerp.store.run import Run, open_run
 
@@ -23,7 +23,7 @@ def run(own_runs: Path, tiny_run_name: str) -> Run:
 def prompts(run: Run) -> dict[str, bytes]:
     ids = [row[0] for row in run.rows("SELECT item_id FROM item ORDER BY item_id")]
     return {
-        item.id: (system_text(RUBRIC) + user_text(RUBRIC, item)).encode()
+        item.id: (RUBRIC.system() + RUBRIC.user(item)).encode()
         for item in load_items(run, ids, RUBRIC)
     }
 

@@ -16,7 +16,7 @@ from autointerp.pipeline.rate import collect
 from autointerp.questions.explain import explanations
 from autointerp.questions.score import Design, plan
 from autointerp.questions.scorers import scorer
-from autointerp.questions.trials import QUERY, probe_of
+from autointerp.questions.trials import QUERY, trial_of
 from autointerp.raters import RaterOptions
 from autointerp.raters._logprobs import expected_activations
 from autointerp.records import Reply
@@ -226,7 +226,7 @@ def test_a_plan_of_the_same_run_is_the_same(truth_run):
     with open_run("tiny", folder=truth_run, read_only=True) as run:
         known = explanations(run, "scripted:truth")
         assert (
-            plan(run, "fuzzing", known, DESIGN).probes == plan(run, "fuzzing", known, DESIGN).probes
+            plan(run, "fuzzing", known, DESIGN).trials == plan(run, "fuzzing", known, DESIGN).trials
         )
 
 
@@ -285,12 +285,12 @@ def test_activations_come_by_log_probabilities_where_the_rater_gives_them(truth_
     task = scorer("simulation").TASK
     with open_run("tiny", folder=truth_run, read_only=True) as run:
         row = run.rows(f"{QUERY} WHERE task = 'simulation' AND len(contexts) > 1 LIMIT 1")[0]
-        _, probe = probe_of(row)
-        contexts = run.contexts_numbered([q.context for q in probe.questions])
+        _, trial = trial_of(row)
+        contexts = run.contexts_numbered([p.context for p in trial.pieces])
     reply = Reply(text, details={"expected_activations": expected})
-    answers = [one.answer for one in _read(task, probe, 0, "ok", reply, contexts)]
+    answers = [one.answer for one in _read(task, trial, 0, "ok", reply, contexts)]
     assert answers[:2] == [{4: pytest.approx(10)}, {1: pytest.approx(6)}]
-    plain = [one.answer for one in _read(task, probe, 0, "ok", Reply(text), contexts)]
+    plain = [one.answer for one in _read(task, trial, 0, "ok", Reply(text), contexts)]
     assert plain[:2] == [{4: 10}, {1: 7}]
 
 

@@ -12,8 +12,8 @@ from autointerp.pipeline.job import Job
 from autointerp.pipeline.rate import rate
 from autointerp.questions.explain import explanations
 from autointerp.questions.items import load_items
-from autointerp.questions.rubric import load_rubric, system_text, user_text
-from autointerp.questions.specificity import description_probes
+from autointerp.questions.rubric_files import load_rubric
+from autointerp.questions.specificity import specificity_trials
 from autointerp.store.run import open_run
 
 RUBRIC = load_rubric("specificity-0-3")
@@ -37,7 +37,7 @@ def rated_run(tiny_run, tmp_path_factory):
 
 
 def test_the_instructions_speak_of_one_context_and_do_not_say_whether_it_fires():
-    text = system_text(RUBRIC)
+    text = RUBRIC.system()
     assert "You get one context." in text
     assert "First comes a description of the unit" in text
     assert "the token for which the context was drawn" in text
@@ -47,14 +47,14 @@ def test_the_instructions_speak_of_one_context_and_do_not_say_whether_it_fires()
 def test_contexts_of_all_intervals_silent_ones_and_other_units_are_mixed_and_blind(rated_run):
     with open_run("tiny", folder=rated_run, read_only=True) as run:
         known = explanations(run, "scripted:truth")
-        probes = description_probes(run, RUBRIC, known, 30)
-        kinds = Counter(probe.questions[0].kind for probe in probes)
-        units = len({probe.unit_id for probe in probes})
+        trials = specificity_trials(run, RUBRIC, known, 30)
+        kinds = Counter(trial.pieces[0].kind for trial in trials)
+        units = len({trial.unit_id for trial in trials})
         assert (kinds["silent"], kinds["other"]) == (5 * units, 5 * units)
         assert 15 * units < kinds["firing"] <= 20 * units
-        contexts = run.contexts_numbered([probe.questions[0].context for probe in probes])
-        for unit in {probe.unit_id for probe in probes}:
-            mine = [p.questions[0] for p in probes if p.unit_id == unit]
+        contexts = run.contexts_numbered([trial.pieces[0].context for trial in trials])
+        for unit in {trial.unit_id for trial in trials}:
+            mine = [t.pieces[0] for t in trials if t.unit_id == unit]
             shown = {contexts[q.context].interval for q in mine if q.kind == "firing"}
             held = run.contexts([unit])[unit].values()
             there = {c.interval for c in held if c.split == "score" and c.draw == "interval"}
@@ -64,7 +64,7 @@ def test_contexts_of_all_intervals_silent_ones_and_other_units_are_mixed_and_bli
             (shown,) = item.contexts
             assert shown.activations is None
             assert shown.silent is False
-            lines = user_text(RUBRIC, item).split("\n")[1:-1]
+            lines = RUBRIC.user(item).split("\n")[1:-1]
             fields = [json.loads(line) for line in lines]
             assert list(fields[0]) == ["description"]
             assert list(fields[1]) == ["before", "token", "after"]

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from support.scorer_material import make_context
+from support.held_out import make_context
 
-from autointerp.questions.trials import over_intervals
+from autointerp.questions.contexts import over_intervals
 
 
 def contexts_of(*intervals: int) -> dict:

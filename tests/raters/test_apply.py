@@ -6,11 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autointerp.errors import RaterError
-from autointerp.pipeline.rate import load_rater
 from autointerp.questions.forms import answers_in
-from autointerp.questions.rubric import load_rubric, read_reply
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.scorers import scorer
-from autointerp.raters import RaterOptions
+from autointerp.raters import RaterOptions, load_rater
 from autointerp.raters._apply import odd_one_out, rule_from_words, where
 from autointerp.raters._evidence import Condition
 from autointerp.raters._rules import SHAPES, Alternative, rule_in_words
@@ -97,9 +96,9 @@ def test_both_answer_every_form_by_the_description(name):
 def test_specificity_is_3_on_the_mark_2_beside_it_1_in_the_context_and_0_else(name, tokens, score):
     rubric = load_rubric("specificity-0-3")
     one = item(tokens, description="'cat' in any case", focus=2)
-    assert read_reply(rubric, asked(name, rubric, one)).score == score
+    assert rubric.read(asked(name, rubric, one)).score == score
     unknown = item(tokens, description="Unknown", focus=2)
-    assert read_reply(rubric, asked(name, rubric, unknown)).score == 0
+    assert rubric.read(asked(name, rubric, unknown)).score == 0
 
 
 @pytest.mark.parametrize("name", ["lexical", "scripted:truth"])

@@ -3,15 +3,19 @@ from __future__ import annotations
 import pytest
 
 from autointerp.errors import BadInput
-from autointerp.raters._keys import find_key, key_variable, normal_url, redact
+from autointerp.raters import RaterOptions
+from autointerp.raters._keys import find_key, normal_url, own_variable, redact
+from autointerp.raters.anthropic import AnthropicRater
+from autointerp.raters.openai import OpenAIRater
 
 OPENAI = "https://api.openai.com/v1"
 
 
 def test_the_providers_own_address_has_the_usual_variable() -> None:
-    assert key_variable("openai", normal_url("openai", None)) == "OPENAI_API_KEY"
-    assert key_variable("anthropic", normal_url("anthropic", None)) == "ANTHROPIC_API_KEY"
-    assert key_variable("openai", normal_url("openai", OPENAI + "/")) == "OPENAI_API_KEY"
+    assert OpenAIRater("m", RaterOptions()).key_variable == "OPENAI_API_KEY"
+    assert AnthropicRater("m", RaterOptions()).key_variable == "ANTHROPIC_API_KEY"
+    slashed = RaterOptions(base_url=OPENAI + "/")
+    assert OpenAIRater("m", slashed).key_variable == "OPENAI_API_KEY"
 
 
 @pytest.mark.parametrize(
@@ -25,13 +29,15 @@ def test_the_providers_own_address_has_the_usual_variable() -> None:
     ],
 )
 def test_another_address_has_a_variable_of_its_own(url: str, variable: str) -> None:
-    assert key_variable("openai", normal_url("openai", url)) == variable
+    assert own_variable(normal_url(url)) == variable
+    assert OpenAIRater("m", RaterOptions(base_url=url)).key_variable == variable
 
 
 def test_a_key_is_found_under_its_own_address_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", " secret ")
-    assert find_key("openai", OPENAI) == "secret"
-    assert find_key("openai", "http://127.0.0.1:1/v1") is None
+    elsewhere = OpenAIRater("m", RaterOptions(base_url="http://127.0.0.1:1/v1"))
+    assert find_key(OpenAIRater("m", RaterOptions()).key_variable) == "secret"
+    assert find_key(elsewhere.key_variable) is None
 
 
 @pytest.mark.parametrize(
@@ -47,7 +53,7 @@ def test_a_key_is_found_under_its_own_address_only(monkeypatch: pytest.MonkeyPat
 )
 def test_an_address_that_is_none_or_holds_a_key_is_refused(url: str) -> None:
     with pytest.raises(BadInput) as refused:
-        normal_url("openai", url)
+        normal_url(url)
     assert "u:p" not in str(refused.value)
 
 

@@ -7,11 +7,11 @@ from support.small_corpus import planted_item, small_corpus
 
 from autointerp.errors import BadInput
 from autointerp.questions.planter import GRADES, KINDS
-from autointerp.questions.rubric import load_rubric, read_reply
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions
-from autointerp.raters._evidence import Condition, Evidence, shape_of
+from autointerp.raters._evidence import Condition, Evidence, score_of, shape_of
 from autointerp.raters._rules import alternative_in_words, learn, rule_in_words
-from autointerp.raters.lexical import HIGH, LOW, create, score_of
+from autointerp.raters.lexical import HIGH, LOW, create
 from autointerp.records import Item, ItemContext, Reply
 from autointerp.stats.ranks import auc
 
@@ -48,7 +48,7 @@ def description(item: Item) -> str:
 
 
 def test_a_unit_on_one_token_gets_the_highest_score_and_its_name():
-    read = read_reply(RUBRIC, rated(item_where(lambda words, p: words[p] == " cat")))
+    read = RUBRIC.read(rated(item_where(lambda words, p: words[p] == " cat")))
     assert (read.status, read.score, read.description) == ("ok", 5, "' cat'")
 
 
@@ -77,7 +77,7 @@ def test_a_unit_on_what_stands_after_a_word_anywhere_before_is_found():
 def test_a_unit_that_fires_at_random_is_unknown_and_gets_the_lowest_score():
     rng = np.random.default_rng(1)
     reply = rated(item_where(lambda words, p: rng.random() < 0.3, contexts=200))
-    read = read_reply(RUBRIC, reply)
+    read = RUBRIC.read(reply)
     assert (read.score, read.description) == (1, "Unknown")
     # Whatever rule was learnt, on held-out text it is worth nothing: AUROC one half.
     assert reply.details["auroc"] == pytest.approx(0.5, abs=0.04)
@@ -87,7 +87,7 @@ def test_a_unit_on_three_unrelated_tokens_scores_under_a_unit_on_one():
     mixed = rated(item_where(lambda words, p: words[p] in (" cat", ",", " in"), contexts=200))
     # The first alternative covers about 1/3, so AUROC (1 + 1/3)/2 = 2/3; the second 5/6: 3/4.
     assert mixed.details["auroc"] == pytest.approx(0.75, abs=0.03)
-    assert read_reply(RUBRIC, mixed).score == 3
+    assert RUBRIC.read(mixed).score == 3
 
 
 def test_more_alternatives_may_be_asked_for():
@@ -103,7 +103,7 @@ def test_a_dense_unit_wins_nothing_by_firing_often():
     sparse, dense = np.random.default_rng(2), np.random.default_rng(3)
     low = rated(item_where(lambda words, p: sparse.random() < 0.05, contexts=200))
     high = rated(item_where(lambda words, p: dense.random() < 0.5, contexts=200))
-    assert read_reply(RUBRIC, low).score == read_reply(RUBRIC, high).score == 1
+    assert RUBRIC.read(low).score == RUBRIC.read(high).score == 1
 
 
 def test_the_score_comes_from_the_held_out_contexts_alone():
@@ -116,7 +116,7 @@ def test_the_score_comes_from_the_held_out_contexts_alone():
     ]
     reply = rated(Item("item", RUBRIC.id, tuple(swapped)))
     assert reply.details["rule"] == rated(item).details["rule"]
-    assert read_reply(RUBRIC, reply).score == 1
+    assert RUBRIC.read(reply).score == 1
 
 
 @pytest.mark.parametrize("split", ["explain", "score"])
@@ -128,21 +128,21 @@ def test_too_few_firing_positions_fail_with_a_reason_instead_of_a_score(split):
         else c
         for c in item.contexts
     ]
-    read = read_reply(RUBRIC, rated(Item("item", RUBRIC.id, tuple(quiet))))
+    read = RUBRIC.read(rated(Item("item", RUBRIC.id, tuple(quiet))))
     assert (read.status, read.score) == ("failed", None)
     assert f"`{split}`: 0 firing positions" in (read.problem or "")
 
 
 def test_a_unit_that_is_never_silent_fails_with_a_reason():
-    read = read_reply(RUBRIC, rated(item_where(lambda words, p: True)))
+    read = RUBRIC.read(rated(item_where(lambda words, p: True)))
     assert read.status == "failed"
     assert "0 silent positions" in (read.problem or "")
 
 
 def test_an_item_without_contexts_or_activations_fails_with_a_reason():
-    assert read_reply(RUBRIC, rated(Item("item", RUBRIC.id, ()))).status == "failed"
+    assert RUBRIC.read(rated(Item("item", RUBRIC.id, ()))).status == "failed"
     hidden = ItemContext((" a",), None, 0, "explain", False)
-    read = read_reply(RUBRIC, rated(Item("item", RUBRIC.id, (hidden,))))
+    read = RUBRIC.read(rated(Item("item", RUBRIC.id, (hidden,))))
     assert "hides its activations" in (read.problem or "")
 
 
@@ -152,7 +152,7 @@ def test_a_rubric_about_a_given_description_is_answered_by_applying_it():
     for description, score in (("' cat'", 3), ("' a'", 2), ("' dog'", 0)):
         item = Item("item", rubric.id, (context,), description)
         reply = asyncio.run(rater.send(rater.request(item, rubric)))
-        assert read_reply(rubric, reply).score == score
+        assert rubric.read(reply).score == score
 
 
 def test_the_same_item_gives_the_same_key_and_reply_and_the_key_knows_rubric_and_repeat():
@@ -189,7 +189,7 @@ def test_weak_firing_is_not_rounded_to_silence():
         ItemContext(c.tokens, tuple(a / 1e4 for a in c.activations or ()), 0, c.split, c.silent)
         for c in item.contexts
     ]
-    assert read_reply(RUBRIC, rated(Item("item", RUBRIC.id, tuple(weak)))).score == 5
+    assert RUBRIC.read(rated(Item("item", RUBRIC.id, tuple(weak)))).score == 5
 
 
 def test_reply_names_what_it_was_judged_on():
@@ -204,19 +204,21 @@ def test_reply_names_what_it_was_judged_on():
 @pytest.mark.parametrize("levels", [2, 3, 4, 5, 7, 11])
 def test_a_scale_of_any_length_is_used_from_end_to_end_in_order(levels):
     scores = list(range(levels))
-    given = [score_of(s, scores) for s in np.linspace(0.4, 1, 500)]
+    given = [score_of(s, scores, LOW, HIGH) for s in np.linspace(0.4, 1, 500)]
     assert given == sorted(given)
     assert set(given) == set(scores)
-    assert score_of(LOW - 1e-9, scores) == 0
-    assert score_of(HIGH, scores) == levels - 1
+    assert score_of(LOW - 1e-9, scores, LOW, HIGH) == 0
+    assert score_of(HIGH, scores, LOW, HIGH) == levels - 1
 
 
 def test_five_levels_split_at_thirds_between_the_anchors():
     # (0.95 - 0.55)/3 = 0.1333: cuts at 0.6833 and 0.8167.
-    given = [score_of(s, [1, 2, 3, 4, 5]) for s in (0.5, 0.68, 0.69, 0.81, 0.82, 0.94, 0.95)]
+    given = [
+        score_of(s, [1, 2, 3, 4, 5], LOW, HIGH) for s in (0.5, 0.68, 0.69, 0.81, 0.82, 0.94, 0.95)
+    ]
     assert given == [1, 2, 3, 3, 4, 4, 5]
     # Four levels: the cut between 1 and 2 at 0.75.
-    assert [score_of(s, [0, 1, 2, 3]) for s in (0.74, 0.76)] == [1, 2]
+    assert [score_of(s, [0, 1, 2, 3], LOW, HIGH) for s in (0.74, 0.76)] == [1, 2]
 
 
 def test_intervals_of_activation_weigh_alike_however_many_firings_they_hold():
@@ -251,7 +253,7 @@ def test_a_rule_found_by_summing_agrees_with_where_its_conditions_hold():
 def test_it_orders_the_grades_and_tells_clean_from_mixture_and_noise():
     units = small_corpus().units(per_grade=8, seed=5)
     scores = [
-        read_reply(RUBRIC, rated(planted_item(unit, f"planted-{i}", RUBRIC.id))).score
+        RUBRIC.read(rated(planted_item(unit, f"planted-{i}", RUBRIC.id))).score
         for i, unit in enumerate(units)
     ]
     assert None not in scores

@@ -4,15 +4,17 @@ import asyncio
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from autointerp.errors import BadInput, RaterError
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions, likelihood
-from autointerp.raters.likelihood import Line, Reader, create, draw_lines, score_of
+from autointerp.raters._evidence import score_of
+from autointerp.raters.likelihood import HIGH, LOW, Line, Reader, create, draw_lines
 from autointerp.records import Item, ItemContext, Split
 
 RUBRIC = load_rubric("interpretability-1-5")
@@ -98,14 +100,9 @@ def test_the_order_of_contexts_decides_nothing_and_repeats_draw_anew() -> None:
 
 
 def test_a_rubric_that_shows_a_description_is_not_for_this_rater() -> None:
-    shows = RUBRIC.shows.__class__(**{**vars_of(RUBRIC.shows), "description": True})
-    rubric = RUBRIC.__class__(**{**vars_of(RUBRIC), "shows": shows})
+    rubric = replace(RUBRIC, shows=replace(RUBRIC.shows, description=True))
     with pytest.raises(RaterError, match="description"):
         create("m", RaterOptions()).request(Item("aa", rubric.id, unit()), rubric)
-
-
-def vars_of(record: Any) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
 @pytest.mark.parametrize(
@@ -123,9 +120,9 @@ def test_an_auroc_is_mapped_to_a_scale_of_any_length(
     statistic: float, five: int, four: int, two: int
 ) -> None:
     # between 0.66 and 0.88: thirds end at 0.7333 and 0.8067, halves at 0.77
-    assert score_of(statistic, (1, 2, 3, 4, 5)) == five
-    assert score_of(statistic, (0, 1, 2, 3)) == four
-    assert score_of(statistic, (0, 1)) == two
+    assert score_of(statistic, (1, 2, 3, 4, 5), LOW, HIGH) == five
+    assert score_of(statistic, (0, 1, 2, 3), LOW, HIGH) == four
+    assert score_of(statistic, (0, 1), LOW, HIGH) == two
 
 
 def test_a_rater_without_a_model_says_how_to_name_one() -> None:

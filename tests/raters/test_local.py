@@ -11,14 +11,13 @@ import pytest
 
 from autointerp.engine.work import rate_items
 from autointerp.errors import BadInput
-from autointerp.pipeline.rate import load_rater
 from autointerp.questions.forms import answers_in
 from autointerp.questions.kit import make_kit
-from autointerp.questions.rubric import load_rubric, read_reply
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.scorers import scorer
-from autointerp.raters import RaterOptions, local, openai
+from autointerp.raters import RaterOptions, load_rater, local, openai
 from autointerp.raters._grammar import reply_grammar
-from autointerp.raters._keys import key_variable
+from autointerp.raters._keys import own_variable
 from autointerp.raters.local import file_fingerprint
 from autointerp.records import Item, ItemContext, Reply
 from autointerp.settings import RunSettings
@@ -96,7 +95,7 @@ def test_a_prediction_can_list_each_token_that_there_is_at_most_once(tmp_path: P
     assert grammar is not None
     texts = spelled(grammar)
     for text in texts:
-        assert read_reply(task, Reply(text)).status == "ok"
+        assert task.read(Reply(text)).status == "ok"
     # Two tokens: none, either, or both, at 10 levels each: 1 + 10 + 10 + 100. One token: 1 + 10.
     assert len(texts) == len(set(texts)) == 121 * 11
     lists = {tuple(answers_in(task, Reply(text))[1]) for text in texts}
@@ -163,7 +162,7 @@ def test_a_real_server_is_probed_like_any_other(monkeypatch: pytest.MonkeyPatch)
         serving = local.create(str(WEIGHTS), RaterOptions())
         await serving.open(None)
         rater = openai.create("m", RaterOptions(base_url=serving.url, timeout_s=300))
-        monkeypatch.setenv(key_variable("openai", serving.url), serving._key or "")
+        monkeypatch.setenv(own_variable(serving.url), serving._key or "")
         try:
             await rater.open(None)
             return rater

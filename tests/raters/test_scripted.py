@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from autointerp.errors import BadInput
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import AttemptFailed, RaterOptions
 from autointerp.raters.scripted import create
 from autointerp.records import Item, Request

@@ -10,7 +10,7 @@ import pytest
 from support.loopback.server import Fault, LoopbackServer
 
 from autointerp.errors import BadInput, RaterError
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import AttemptFailed, RaterOptions, ServedRater
 from autointerp.raters import anthropic as anthropic_module
 from autointerp.raters import openai as openai_module

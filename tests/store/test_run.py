@@ -128,7 +128,7 @@ def test_other_settings_under_the_same_name_name_the_difference(run: Run, tmp_pa
 def test_another_file_behind_the_same_settings_is_named(
     own_runs: Path, tiny_settings: Path, tiny_run_name: str, part: str
 ):
-    from autointerp.subjects import load_subject
+    from autointerp.subjects.load import load_subject
 
     settings = load_settings(str(tiny_settings))
     subject = load_subject(settings.subject)

@@ -15,7 +15,7 @@ from support.tiny_language_models import D_MODEL, VOCABULARY, saved
 
 from autointerp.errors import AutointerpError, CorpusError, SettingsError, SubjectError
 from autointerp.settings import HarvestSettings, SubjectSettings
-from autointerp.subjects import load_subject
+from autointerp.subjects.load import load_subject
 from autointerp.subjects.windows import TokenisedDocuments
 from autointerp.units.sample import doubts
 from autointerp.units.stream import calibrate, site_batches

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from autointerp.questions.items import make_items
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import (
     Context,
     HarvestedUnit,

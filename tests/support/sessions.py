@@ -12,7 +12,7 @@ import pytest
 
 from autointerp.people.journal import Journal, open_journal, write_session
 from autointerp.people.session import Session, Training
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import Item, ItemContext
 
 SENTENCE = (

@@ -14,8 +14,9 @@ from autointerp import extensions
 from autointerp.errors import SubjectError
 from autointerp.records import SPLITS, Context, HarvestedUnit
 from autointerp.settings import HarvestSettings, load_settings
-from autointerp.subjects import Subject, load_subject
+from autointerp.subjects import Subject
 from autointerp.subjects.autoencoder import SparseAutoencoder
+from autointerp.subjects.load import load_subject
 from autointerp.units import sources
 from autointerp.units.columns import LOW_32
 from autointerp.units.draws import interval_of, place_hash, split_of, unit_salts

@@ -7,7 +7,8 @@ import pytest
 from autointerp.errors import TooFewUnits
 from autointerp.settings import load_settings
 from autointerp.store.run import Run, open_run
-from autointerp.subjects import Subject, load_subject
+from autointerp.subjects import Subject
+from autointerp.subjects.load import load_subject
 from autointerp.units.draws import random_order
 from autointerp.units.sample import draw_units
 

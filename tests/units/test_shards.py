@@ -20,7 +20,8 @@ from autointerp.errors import CorpusError
 from autointerp.records import HarvestedUnit
 from autointerp.settings import RunSettings, load_settings
 from autointerp.store.run import open_run
-from autointerp.subjects import Subject, load_subject
+from autointerp.subjects import Subject
+from autointerp.subjects.load import load_subject
 from autointerp.units import shards as sharding
 from autointerp.units.passes import Wanted, harvest
 from autointerp.units.sample import draw_units

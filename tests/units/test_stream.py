@@ -9,7 +9,8 @@ import torch
 
 from autointerp.errors import CorpusError, SubjectError
 from autointerp.settings import HarvestSettings, load_settings
-from autointerp.subjects import Subject, load_subject
+from autointerp.subjects import Subject
+from autointerp.subjects.load import load_subject
 from autointerp.units.stream import CALIBRATION_TOKENS, calibrate, readings, window_length
 
 SEED = 0

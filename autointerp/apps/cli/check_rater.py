@@ -37,7 +37,7 @@ def command(
     from autointerp.apps.cli._progress import Show
     from autointerp.pipeline.check import check_rater
     from autointerp.pipeline.events import Asking as AskingEvent
-    from autointerp.questions.rubric import load_rubric
+    from autointerp.questions.rubric_files import load_rubric
     from autointerp.raters import load_rater
 
     job = asking.job(rater)

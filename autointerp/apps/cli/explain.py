@@ -59,7 +59,7 @@ def command(
             if as_json:
                 typer.echo(json.dumps(expected.as_json(), indent=2))
             else:
-                show.say(str(expected))
+                show.say(f"explain: {expected}")
             return
         result = explain(job, show)
     show.say(str(result))

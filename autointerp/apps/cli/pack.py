@@ -31,7 +31,7 @@ def command(
     from autointerp.people.assign import fewer_contexts_text
     from autointerp.people.packs import make_pack, units_to_pack
     from autointerp.people.session import Sitting
-    from autointerp.questions.rubric import load_rubric
+    from autointerp.questions.rubric_files import load_rubric
     from autointerp.store.run import open_run
 
     sitting = Sitting(repeat_share=repeat_share, planned=planned)

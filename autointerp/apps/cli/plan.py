@@ -43,7 +43,7 @@ def command(
     import math
     from dataclasses import asdict
 
-    from autointerp.questions.rubric import load_rubric
+    from autointerp.questions.rubric_files import load_rubric
     from autointerp.stats.power import plan_units
 
     scale = load_rubric(rubric).scores

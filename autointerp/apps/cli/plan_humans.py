@@ -25,7 +25,7 @@ def command(
 
     from autointerp.apps.cli import columns_text
     from autointerp.people.plans import plan_humans
-    from autointerp.questions.rubric import load_rubric
+    from autointerp.questions.rubric_files import load_rubric
     from autointerp.store.run import open_run
 
     with open_run(run) as opened:

@@ -108,6 +108,7 @@ def command(
 
     from autointerp.apps.cli._progress import Show
     from autointerp.apps.terminal.sit import asker
+    from autointerp.engine.forecast import Forecast
     from autointerp.errors import BadInput
     from autointerp.people.session import Sitting
     from autointerp.pipeline.rate import collect, forecast, rate
@@ -139,7 +140,8 @@ def command(
             if as_json:
                 typer.echo(json.dumps(expected.as_json(), indent=2))
             else:
-                show.say(str(expected))
+                of_descriptions = isinstance(expected, Forecast)
+                show.say(f"{rubric}: {expected}" if of_descriptions else str(expected))
             return None
         result = rate(job, show, asker(plain))
     show.say(str(result))

@@ -14,7 +14,7 @@ def command() -> None:
 
     Example: autointerp rubrics
     """
-    from autointerp.questions.rubric import list_rubrics, rubrics_folder
+    from autointerp.questions.rubric_files import list_rubrics, rubrics_folder
 
     rows = [
         (rubric.id, str(rubric.version), f"{rubric.scores[0]} to {rubric.scores[-1]}", rubric.title)

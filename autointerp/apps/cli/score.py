@@ -89,5 +89,5 @@ def command(
             values = {name: one.as_json() for name, one in expected.items()}
             typer.echo(json.dumps(values, indent=2))
             return
-        for one in expected.values():
-            show.say(str(one))
+        for name, one in expected.items():
+            show.say(f"{name}: {one}")

@@ -66,7 +66,8 @@ def _find(run: Run, item: str, rubric: str | None) -> tuple[str, str, Rubric]:
     one that the item was made with.
     """
     from autointerp.errors import BadInput, UnknownName
-    from autointerp.questions.rubric import load_rubric, rubric_from
+    from autointerp.questions.rubric import rubric_from
+    from autointerp.questions.rubric_files import load_rubric
 
     rows = run.rows("SELECT item_id, evidence, rubric, rubric_digest FROM item ORDER BY item_id")
     found = [row for row in rows if row[0].startswith(item)]
@@ -94,9 +95,8 @@ def _find(run: Run, item: str, rubric: str | None) -> tuple[str, str, Rubric]:
 
 
 def _prompt(rubric: Rubric, item: Item) -> str:
-    from autointerp.questions.rubric import system_text, user_text
 
-    return f"{system_text(rubric)}\n\n{user_text(rubric, item)}"
+    return f"{rubric.system()}\n\n{rubric.user(item)}"
 
 
 def _all_contexts(item: Item) -> str:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+    from autointerp.subjects.training.events import OnTrainingEvent
+    from autointerp.subjects.training.measures import TrainingMeasures
+
+LINE_EVERY = 500  # optimizer steps between two lines where the output is no terminal
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 
@@ -63,15 +76,15 @@ def transformer(
     steps: int = typer.Option(20_000, min=1, help="Optimizer steps."),
     batch: int = typer.Option(32, min=1, help="Windows in a step."),
     learning_rate: float = typer.Option(5e-4, help="Peak rate of AdamW."),
-    d_model: int = typer.Option(128, min=8),
-    heads: int = typer.Option(8, min=1),
+    d_model: int = typer.Option(128, min=8, help="Width of the residual stream."),
+    heads: int = typer.Option(8, min=1, help="Attention heads."),
     d_mlp: int = typer.Option(512, min=8, help="Neurons."),
     context: int = typer.Option(128, min=8, help="Tokens in a window."),
     seed: int = Seed,
     device: str = Device,
     bfloat16: bool = Bfloat16,
 ) -> None:
-    """Train the one-layer transformer on OUT/train.npz; started again, it resumes.
+    """Train the one-layer transformer on OUT/train.npz; run it again to resume.
 
     Example: autointerp train transformer --steps 12000 --bfloat16
     """
@@ -83,16 +96,12 @@ def transformer(
     from autointerp.subjects.windows import load_documents
 
     vocabulary = load_tokenizer(out / "tokenizer.json").size
-    train_transformer(
-        load_documents(out / "train.npz"),
-        OneLayerConfig(vocabulary, d_model, heads, d_mlp, context),
-        TransformerTraining(
-            batch, steps, learning_rate, learning_rate / 10, seed=seed, bfloat16=bfloat16
-        ),
-        out,
-        device,
-        Console(),
+    config = OneLayerConfig(vocabulary, d_model, heads, d_mlp, context)
+    training = TransformerTraining(
+        batch, steps, learning_rate, learning_rate / 10, seed=seed, bfloat16=bfloat16
     )
+    with shown_on(Console()) as on:
+        train_transformer(load_documents(out / "train.npz"), config, training, out, device, on)
 
 
 @app.command()
@@ -107,14 +116,14 @@ def sae(
     device: str = Device,
     bfloat16: bool = Bfloat16,
 ) -> None:
-    """Train an SAE on the neurons of OUT/transformer.safetensors; started again, it resumes.
+    """Train an SAE on the neurons of OUT/transformer.safetensors; run it again to resume.
 
     Example: autointerp train sae --features 2048 --l1 0.002 --bfloat16
     """
     from rich.console import Console
 
     from autointerp.subjects.one_layer import load_one_layer
-    from autointerp.subjects.training.measures import measure, print_measures
+    from autointerp.subjects.training.measures import measure
     from autointerp.subjects.training.sae import SaeTraining, train_sae
     from autointerp.subjects.windows import load_documents
 
@@ -130,11 +139,12 @@ def sae(
         seed=seed,
         bfloat16=bfloat16,
     )
-    trained = train_sae(model, load_documents(out / "train.npz"), training, out, device, console)
+    with shown_on(console) as on:
+        trained = train_sae(model, load_documents(out / "train.npz"), training, out, device, on)
     heldout = out / "heldout.npz"
     if heldout.exists():
         documents = load_documents(heldout)
-        print_measures(measure(model, trained.to(device), documents, device), console)
+        console.print(measures_text(measure(model, trained.to(device), documents, device)))
 
 
 @app.command()
@@ -151,7 +161,7 @@ def report(
 
     from autointerp.subjects.autoencoder import load_autoencoder
     from autointerp.subjects.one_layer import load_one_layer
-    from autointerp.subjects.training.measures import measure, print_measures
+    from autointerp.subjects.training.measures import measure
     from autointerp.subjects.windows import load_documents
 
     measures = measure(
@@ -161,4 +171,79 @@ def report(
         device,
         tokens,
     )
-    print_measures(measures, Console())
+    Console().print(measures_text(measures))
+
+
+@contextlib.contextmanager
+def shown_on(console: Console) -> Iterator[OnTrainingEvent]:
+    """Yield what prints training events: a bar on a terminal, else a line every 500 steps."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from autointerp.subjects.training.events import StepsDone, TrainingEvent
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    task = None
+
+    def on(event: TrainingEvent) -> None:
+        nonlocal task
+        if not isinstance(event, StepsDone):
+            console.print(str(event))
+        elif console.is_terminal:
+            if task is None:
+                task = bar.add_task(event.part, total=event.total, figures="")
+            bar.update(task, completed=event.done, figures=event.figures_text)
+        elif event.done % LINE_EVERY == 0 or event.done == event.total:
+            console.print(str(event))
+
+    with bar:
+        yield on
+
+
+def measures_text(measures: TrainingMeasures) -> str:
+    """Return the figures, and under them the histogram of densities of features and neurons."""
+    import numpy as np
+
+    m = measures
+    over = int((m.feature_density >= 1e-4).sum())
+    lines = [
+        f"over {m.tokens:,} held-out tokens:",
+        f"  loss                 {m.loss:.3f} nats a token",
+        f"  with the SAE         {m.loss_reconstructed:.3f}",
+        f"  with the MLP zeroed  {m.loss_zero:.3f}",
+        f"  loss recovered       {m.loss_recovered:.3f}",
+        f"  variance explained   {m.explained:.3f}",
+        f"  L0                   {m.l0:.1f} features a token",
+        f"  dead                 {m.dead:.1%} of {len(m.feature_density):,} features",
+        f"  density >= 1e-4      {over:,} features",
+        "",
+        "log10 density      features                    neurons",
+    ]
+    edges = np.arange(-6.0, 0.01, 0.5)
+    counts = [_histogram(d, edges) for d in (m.feature_density, m.neuron_density)]
+    for row in range(len(edges) - 1):
+        bars = [f"{'█' * round(18 * c[row] / max(1, c.max())):<18} {c[row]:>5}  " for c in counts]
+        lines.append(f"{edges[row]:>5.1f} to {edges[row + 1]:>4.1f}  {bars[0]}  {bars[1]}")
+    never = [int((d == 0).sum()) for d in (m.feature_density, m.neuron_density)]
+    lines.append(f"never          {'':<18} {never[0]:>5}    {'':<18} {never[1]:>5}")
+    return "\n".join(lines)
+
+
+def _histogram(density: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    import numpy as np
+
+    logs = np.log10(density[density > 0]).clip(edges[0], edges[-1])
+    return np.histogram(logs, edges)[0]

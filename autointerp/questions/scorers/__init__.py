@@ -1,10 +1,12 @@
 """How well a description predicts firing. A file here is a scorer: `--scorer NAME`.
 
-A scorer module has a first docstring line that `autointerp score --help` prints, a `TASK`, how
-many questions it puts in a call (`PER_CALL`), and two functions:
+A scorer module has a first docstring line that `autointerp score --help` prints, and
 
-    choose(material, count, hard)   → the questions about one unit, or why there are none
-    measure(answered)               → figures from the answers; `score` first
+    TASK                            its question, made by `forms.make_task`; `TASK.id` is its name
+    PER_CALL                        how many pieces of text it asks about in a call
+    NEEDS_OTHERS = True             if it asks about contexts of other units; False if left out
+    choose(held_out, count, hard)   → the pieces to ask about of one unit, or why there are none
+    measure(tried)                  → figures from the answers; `score` first
 
 All scores are on one scale: 1 is perfect, 0.5 what one gets without knowing anything.
 """
@@ -19,21 +21,25 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from autointerp import extensions
-from autointerp.questions.forms import EXPLAINING, Task
-from autointerp.questions.rubric import Rubric, load_rubric
-from autointerp.questions.trials import Question, over_intervals, silent_contexts
+from autointerp.questions.contexts import over_intervals, silent_contexts
+from autointerp.questions.explain import EXPLAINING
+from autointerp.questions.forms import Task
+from autointerp.questions.question import Question
+from autointerp.questions.rubric_files import load_rubric
+from autointerp.questions.trials import Piece
 from autointerp.records import Context
 
 LEAST = 3  # of either kind; fewer are no measurement
 
 
 @dataclass(frozen=True)
-class Material:
+class HeldOut:
     """What there is to try a description of one unit on: `score` contexts alone.
 
     Attributes:
         contexts: The unit's own, by number.
-        others: Contexts of other units of the same source in which those units fire, by number.
+        others: Contexts of other units of the same source in which those units fire, by number;
+            empty unless the scorer says `NEEDS_OTHERS`.
         hard: Contexts of other units in which this one is silent, as computed, by number; with
             why they are hard: `same token` or `neighbour`.
         scale: The unit's largest activation.
@@ -62,8 +68,8 @@ class Chosen:
         outcome: Empty if there are questions.
     """
 
-    calls: tuple[tuple[Question, ...], ...] = ()
-    control: tuple[tuple[Question, ...], ...] = ()
+    calls: tuple[tuple[Piece, ...], ...] = ()
+    control: tuple[tuple[Piece, ...], ...] = ()
     outcome: str = ""
 
 
@@ -74,11 +80,11 @@ class Answered:
     Attributes:
         call: Which of the calls it was in.
         place: Its number in the call, from 1.
-        answer: As `tasks.answers_in` has it, activations by log probabilities where the rater
+        answer: As `forms.answers_in` has it, activations by log probabilities where the rater
             gives them; None if none came.
     """
 
-    question: Question
+    piece: Piece
     context: Context
     call: int
     place: int
@@ -118,7 +124,7 @@ class Scorer(Protocol):
     TASK: Task
     PER_CALL: int
 
-    choose: Callable[[Material, int, bool], Chosen]
+    choose: Callable[[HeldOut, int, bool], Chosen]
     measure: Callable[[Tried], Figures]
 
 
@@ -137,8 +143,11 @@ def scorer_names() -> list[str]:
     return extensions.names(folder)
 
 
-def load_asked(name: str) -> Rubric:
-    """Return the task or the rubric called `name`: what a batch was handed over with."""
+def load_question(name: str) -> Question:
+    """Return the task or the rubric called `name`; a rubric may be the path of its file.
+
+    Raises UnknownName if there is none.
+    """
     tasks = {task.id: task for task in EXPLAINING}
     if name in tasks:
         return tasks[name]
@@ -149,19 +158,19 @@ def load_asked(name: str) -> Rubric:
 
 
 def firing_and_silent(
-    material: Material, count: int, hard: bool
+    held_out: HeldOut, count: int, hard: bool
 ) -> tuple[list[int], list[tuple[int, str]], str]:
     """Return as many firing as silent contexts, at most `count` of each, and why there are none.
 
     Firing contexts come from all intervals of activation alike. With `hard`, half of the silent
     ones are hard, where there are so many.
     """
-    firing = over_intervals(dict(material.contexts), count)
-    silent = [(n, "silent") for n in silent_contexts(dict(material.contexts))]
-    silent = [silent[place] for place in material.rng.permutation(len(silent))]
+    firing = over_intervals(held_out.contexts, count)
+    silent = [(n, "silent") for n in silent_contexts(held_out.contexts)]
+    silent = [silent[place] for place in held_out.rng.permutation(len(silent))]
     if hard:
-        harder = [(n, why) for n, (_, why) in material.hard.items()]
-        harder = [harder[place] for place in material.rng.permutation(len(harder))]
+        harder = [(n, why) for n, (_, why) in held_out.hard.items()]
+        harder = [harder[place] for place in held_out.rng.permutation(len(harder))]
         silent = [*harder[: count // 2], *silent]
     size = min(count, len(firing), len(silent))
     if size < LEAST:
@@ -173,10 +182,10 @@ def firing_and_silent(
 
 
 def in_calls(
-    questions: Sequence[Question], per_call: int, rng: np.random.Generator
-) -> tuple[tuple[Question, ...], ...]:
-    """Return all questions, shuffled, in calls of at most `per_call`; the last may be shorter."""
-    mixed = [questions[place] for place in rng.permutation(len(questions))]
+    pieces: Sequence[Piece], per_call: int, rng: np.random.Generator
+) -> tuple[tuple[Piece, ...], ...]:
+    """Return all pieces, shuffled, in calls of at most `per_call`; the last may be shorter."""
+    mixed = [pieces[place] for place in rng.permutation(len(pieces))]
     return tuple(tuple(mixed[begin : begin + per_call]) for begin in range(0, len(mixed), per_call))
 
 
@@ -188,15 +197,13 @@ def balanced_accuracy(asked: Sequence[Answered]) -> Figures:
     """
     shares = {}
     for truth in (True, False):
-        given = [
-            one.answer for one in asked if one.question.truth is truth and one.answer is not None
-        ]
+        given = [one.answer for one in asked if one.piece.truth is truth and one.answer is not None]
         if not given:
             return Figures(None, f"no answers where the truth is {'yes' if truth else 'no'}")
         shares[truth] = float(np.mean([answer is truth for answer in given]))
     more = {"sensitivity": shares[True], "specificity": shares[False]}
-    for kind in sorted({one.question.kind for one in asked} - {"firing", "right", "wrong"}):
-        given = [o.answer for o in asked if o.question.kind == kind and o.answer is not None]
+    for kind in sorted({one.piece.kind for one in asked} - {"firing", "right", "wrong"}):
+        given = [o.answer for o in asked if o.piece.kind == kind and o.answer is not None]
         if given:
             more[f"specificity, {kind}"] = float(np.mean([answer is False for answer in given]))
     return Figures((shares[True] + shares[False]) / 2, "ok", more)

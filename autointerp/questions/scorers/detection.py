@@ -9,7 +9,7 @@ from autointerp.questions.forms import make_task
 from autointerp.questions.scorers import (
     Chosen,
     Figures,
-    Material,
+    HeldOut,
     Tried,
     balanced_accuracy,
     firing_and_silent,
@@ -40,16 +40,16 @@ How to judge
 )
 
 
-def choose(material: Material, count: int, hard: bool) -> Chosen:
+def choose(held_out: HeldOut, count: int, hard: bool) -> Chosen:
     """Return whole contexts, unmarked: `count` in which the unit fires, `count` silent ones."""
-    firing, silent, lack = firing_and_silent(material, count, hard)
+    firing, silent, lack = firing_and_silent(held_out, count, hard)
     if lack:
         return Chosen(outcome=lack)
-    hard_contexts = {number: context for number, (context, _) in material.hard.items()}
-    known = {**hard_contexts, **material.contexts}
-    questions = [whole(n, known[n], True, "firing", mark=False) for n in firing]
-    questions += [whole(n, known[n], False, why, mark=False) for n, why in silent]
-    return Chosen(in_calls(questions, PER_CALL, material.rng))
+    hard_contexts = {number: context for number, (context, _) in held_out.hard.items()}
+    known = {**hard_contexts, **held_out.contexts}
+    pieces = [whole(n, known[n], True, "firing", mark=False) for n in firing]
+    pieces += [whole(n, known[n], False, why, mark=False) for n, why in silent]
+    return Chosen(in_calls(pieces, PER_CALL, held_out.rng))
 
 
 def measure(tried: Tried) -> Figures:

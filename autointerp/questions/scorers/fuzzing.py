@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from autointerp.questions.contexts import over_intervals
 from autointerp.questions.forms import make_task
 from autointerp.questions.scorers import (
     LEAST,
     Chosen,
     Figures,
-    Material,
+    HeldOut,
     Tried,
     balanced_accuracy,
     in_calls,
 )
-from autointerp.questions.trials import Question, over_intervals
+from autointerp.questions.trials import Piece
 from autointerp.records import Context
 
 PER_CALL = 10
@@ -50,34 +51,34 @@ if another token of the text would.
 )
 
 
-def choose(material: Material, count: int, hard: bool) -> Chosen:
+def choose(held_out: HeldOut, count: int, hard: bool) -> Chosen:
     """Return up to `count` rightly and as many wrongly marked contexts; one context has one mark.
 
     With `hard`, false marks stand on tokens on which the unit fires elsewhere, where there are.
     """
-    rng = material.rng
-    firing = over_intervals(dict(material.contexts), 2 * count)
+    rng = held_out.rng
+    firing = over_intervals(held_out.contexts, 2 * count)
     if len(firing) < 2 * LEAST:
         return Chosen(outcome="too few firing contexts")
-    texts = {_focus_text(material.contexts[n]) for n in firing}
+    texts = {_focus_text(held_out.contexts[n]) for n in firing}
     liked = texts | {shape_of(text) for text in texts} if hard else set(map(shape_of, texts))
     # Turns go from strong to weak: every other one keeps both halves over all intervals.
-    wrong: list[Question] = []
-    right: list[Question] = []
+    wrong: list[Piece] = []
+    right: list[Piece] = []
     for number in firing:
-        context = material.contexts[number]
+        context = held_out.contexts[number]
         if len(wrong) < len(right):
-            question = false_mark(number, context, liked, rng)
-            if question is not None:
-                wrong.append(question)
+            piece = false_mark(number, context, liked, rng)
+            if piece is not None:
+                wrong.append(piece)
                 continue
             if len(right) > len(wrong):
                 continue  # every token fires, or no other place is like the focus
         right.append(true_mark(number, context, rng))
     if len(wrong) < LEAST:
         return Chosen(outcome="too few silent tokens")
-    questions = [*right[: len(wrong)], *wrong]
-    return Chosen(in_calls(questions, PER_CALL, rng))
+    pieces = [*right[: len(wrong)], *wrong]
+    return Chosen(in_calls(pieces, PER_CALL, rng))
 
 
 def _focus_text(context: Context) -> str:
@@ -96,16 +97,16 @@ def shown_length(context: Context) -> int:
     return min(len(context.tokens), int(np.ceil(SHOWN * len(context.tokens))))
 
 
-def true_mark(number: int, context: Context, rng: np.random.Generator) -> Question:
+def true_mark(number: int, context: Context, rng: np.random.Generator) -> Piece:
     """Return the context with its focus token marked, at a random place of what is shown."""
     place = int(rng.choice(np.array(offsets(context))))
     first = context.focus - place
-    return Question(number, first, first + shown_length(context), context.focus, True, "right")
+    return Piece(number, first, first + shown_length(context), context.focus, True, "right")
 
 
 def false_mark(
     number: int, context: Context, liked: set[str], rng: np.random.Generator
-) -> Question | None:
+) -> Piece | None:
     """Return the context with a silent token marked, its place drawn as for a right mark.
 
     `liked` are the kinds of token, or the very tokens, that are taken before others. None if no
@@ -125,7 +126,7 @@ def false_mark(
         alike = [token for token in able if shape_of(context.tokens[token]) in liked]
         mark = int(rng.choice(np.array(same or alike or able)))
         first = mark - int(place)
-        return Question(number, first, first + shown, mark, False, "wrong")
+        return Piece(number, first, first + shown, mark, False, "wrong")
     return None
 
 

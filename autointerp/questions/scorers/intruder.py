@@ -8,14 +8,16 @@ gives the intruder away without the unit.
 
 from __future__ import annotations
 
+from autointerp.questions.contexts import over_intervals, silent_contexts
 from autointerp.questions.forms import make_task
-from autointerp.questions.scorers import LEAST, Chosen, Figures, Material, Tried
+from autointerp.questions.scorers import LEAST, Chosen, Figures, HeldOut, Tried
 from autointerp.questions.scorers.fuzzing import shape_of
-from autointerp.questions.trials import Question, over_intervals, silent_contexts
+from autointerp.questions.trials import Piece
 from autointerp.records import Context
 
 SIZE = 5
 PER_CALL = SIZE
+NEEDS_OTHERS = True  # for the control
 TASK = make_task(
     "intruder",
     1,
@@ -40,39 +42,39 @@ meaning, subject, kind of text, what stands just before. The one that lacks it i
 )
 
 
-def choose(material: Material, count: int, hard: bool) -> Chosen:
+def choose(held_out: HeldOut, count: int, hard: bool) -> Chosen:
     """Return up to `count` questions of five contexts, in whole rounds of five; see above."""
-    contexts = dict(material.contexts)
+    contexts = held_out.contexts
     firing = over_intervals(contexts, (SIZE - 1) * count)
     silent = silent_contexts(contexts)
     if len(firing) < SIZE - 1:
         return Chosen(outcome="too few firing contexts")
     if len(silent) < LEAST:
         return Chosen(outcome="too few silent contexts")
-    rng = material.rng
+    rng = held_out.rng
     rounds = max(1, min(count, len(firing) // (SIZE - 1), len(silent)) // SIZE) * SIZE
     shapes = {shape_of(contexts[n].tokens[contexts[n].focus]) for n in firing}
-    others = [n for n, c in material.others.items() if c.draw == "interval"]
+    others = [n for n, c in held_out.others.items() if c.draw == "interval"]
     calls, control = [], []
     for number in range(rounds):
         odd = silent[number % len(silent)]
         mark = _plausible(contexts[odd], shapes)
-        intruder = Question(odd, 0, len(contexts[odd].tokens), mark, True, "intruder")
+        intruder = Piece(odd, 0, len(contexts[odd].tokens), mark, True, "intruder")
         drawn = rng.choice(len(firing), SIZE - 1, replace=False)
         fellows = [_fellow(firing[place], contexts[firing[place]]) for place in drawn]
         calls.append(_placed(fellows, intruder, number % SIZE))
         if len(others) >= SIZE - 1:
             strange = rng.choice(len(others), SIZE - 1, replace=False)
-            mixed = [_fellow(others[place], material.others[others[place]]) for place in strange]
+            mixed = [_fellow(others[place], held_out.others[others[place]]) for place in strange]
             control.append(_placed(mixed, intruder, number % SIZE))
     return Chosen(tuple(calls), tuple(control))
 
 
-def _fellow(number: int, context: Context) -> Question:
-    return Question(number, 0, len(context.tokens), context.focus, False, "fellow")
+def _fellow(number: int, context: Context) -> Piece:
+    return Piece(number, 0, len(context.tokens), context.focus, False, "fellow")
 
 
-def _placed(fellows: list[Question], intruder: Question, place: int) -> tuple[Question, ...]:
+def _placed(fellows: list[Piece], intruder: Piece, place: int) -> tuple[Piece, ...]:
     return (*fellows[:place], intruder, *fellows[place:])
 
 
@@ -88,7 +90,7 @@ def measure(tried: Tried) -> Figures:
     calls: dict[int, list[bool]] = {}
     for one in tried.asked:
         if one.answer is not None:
-            calls.setdefault(one.call, []).append(bool(one.answer and one.question.truth))
+            calls.setdefault(one.call, []).append(bool(one.answer and one.piece.truth))
     if not calls:
         return Figures(None, "no answers")
     share = sum(any(found) for found in calls.values()) / len(calls)

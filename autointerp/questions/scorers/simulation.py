@@ -16,9 +16,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from autointerp.questions.contexts import over_intervals, unique_places
 from autointerp.questions.forms import LOUDEST, make_task
-from autointerp.questions.scorers import LEAST, Answered, Chosen, Figures, Material, Tried, in_calls
-from autointerp.questions.trials import over_intervals, unique_places, whole
+from autointerp.questions.scorers import LEAST, Answered, Chosen, Figures, HeldOut, Tried, in_calls
+from autointerp.questions.trials import whole
 from autointerp.stats.ranks import spearman
 
 Floats = NDArray[np.float64]
@@ -47,30 +48,28 @@ Whether it fires depends on that token and those before it, never on those after
 )
 
 
-def choose(material: Material, count: int, hard: bool) -> Chosen:
+def choose(held_out: HeldOut, count: int, hard: bool) -> Chosen:
     """Return `count` contexts over all intervals and `count` at random places."""
-    contexts = dict(material.contexts)
+    contexts = held_out.contexts
     firing = over_intervals({n: c for n, c in contexts.items() if c.draw == "interval"}, count)
     able = unique_places(contexts, [n for n, c in contexts.items() if c.draw == "random"])
-    random = [able[place] for place in material.rng.permutation(len(able))][:count]
+    random = [able[place] for place in held_out.rng.permutation(len(able))][:count]
     if min(len(firing), len(random)) < LEAST:
         lack = "firing" if len(firing) < LEAST else "random"
         return Chosen(outcome=f"too few {lack} contexts")
-    questions = [whole(n, contexts[n], None, "interval", mark=False) for n in firing]
-    questions += [whole(n, contexts[n], None, "random", mark=False) for n in random]
+    pieces = [whole(n, contexts[n], None, "interval", mark=False) for n in firing]
+    pieces += [whole(n, contexts[n], None, "random", mark=False) for n in random]
     if hard:
-        harder = [(n, c, why) for n, (c, why) in material.hard.items()]
-        drawn = material.rng.permutation(len(harder))[: count // 2]
-        questions += [
-            whole(harder[i][0], harder[i][1], None, harder[i][2], mark=False) for i in drawn
-        ]
-    return Chosen(in_calls(questions, PER_CALL, material.rng))
+        harder = [(n, c, why) for n, (c, why) in held_out.hard.items()]
+        drawn = held_out.rng.permutation(len(harder))[: count // 2]
+        pieces += [whole(harder[i][0], harder[i][1], None, harder[i][2], mark=False) for i in drawn]
+    return Chosen(in_calls(pieces, PER_CALL, held_out.rng))
 
 
 def measure(tried: Tried) -> Figures:
     """Return the score and the figures beside it; see the top of this file."""
     answered = [one for one in tried.asked if one.answer is not None]
-    kinds = {one.question.kind for one in answered}
+    kinds = {one.piece.kind for one in answered}
     if not {"interval", "random"} <= kinds:
         lacking = sorted({"interval", "random"} - kinds)
         return Figures(None, f"no answers on {' and '.join(lacking)} contexts")
@@ -97,10 +96,10 @@ def _tokens(one: Answered) -> tuple[Floats, Floats]:
 
     Tokens that do not exist were no answer about any that does, and are passed over.
     """
-    size = one.question.last - one.question.first
+    size = one.piece.last - one.piece.first
     true = np.zeros(size)
-    if one.question.kind not in ("same token", "neighbour"):  # else verified silent
-        true = np.array(one.context.activations[one.question.first : one.question.last])
+    if one.piece.kind not in ("same token", "neighbour"):  # else verified silent
+        true = np.array(one.context.activations[one.piece.first : one.piece.last])
     told = np.zeros(size)
     for token, level in one.answer.items():
         if 1 <= token <= size:
@@ -114,9 +113,9 @@ def _weighed(answered: Sequence[Answered], tried: Tried) -> list[tuple[Answered,
     for one in answered:
         weight = 1.0
         interval = one.context.interval
-        if one.question.kind == "interval" and interval is not None and total:
+        if one.piece.kind == "interval" and interval is not None and total:
             weight = tried.density * tried.interval_tokens[interval - 1] / total
-        elif one.question.kind not in ("interval", "random"):
+        elif one.piece.kind not in ("interval", "random"):
             weight = 0.0  # hard ones are no sample of anything
         weighed.append((one, weight))
     return weighed

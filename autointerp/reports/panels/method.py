@@ -10,11 +10,11 @@ import pandas as pd
 from autointerp.errors import RubricError, UnknownName
 from autointerp.findings.groups import Judgement
 from autointerp.findings.trust import EDGE, LEAST_CONTROLS
-from autointerp.questions.forms import EXPLAIN_LOGITS
+from autointerp.questions.explain import EXPLAIN_LOGITS
 from autointerp.questions.items import load_items
-from autointerp.questions.rubric import Rubric, system_text, user_text
-from autointerp.questions.scorers import load_asked
-from autointerp.questions.trials import load_probes
+from autointerp.questions.rubric import Rubric
+from autointerp.questions.scorers import load_question
+from autointerp.questions.trials import load_trials
 from autointerp.reports.panels import Block, Heading, Material, Prose, Table, Verbatim
 from autointerp.reports.words import listed, plural
 from autointerp.store.run import Run
@@ -108,7 +108,7 @@ def _asked(judgement: Judgement, run: Run) -> Iterator[Block]:
         )
         return
     name = f"{rubric.id}, version {rubric.version} (digest {digest[:16]}…)"
-    yield Verbatim(f"The instructions of {name}, verbatim", system_text(rubric))
+    yield Verbatim(f"The instructions of {name}, verbatim", rubric.system())
     prompt = _prompt(run, rubric)
     if prompt:
         yield Verbatim("The first item as it was shown, verbatim but for unseen characters", prompt)
@@ -121,7 +121,7 @@ def _prompt(run: Run, rubric: Rubric) -> str:
     )
     if not first:
         return ""
-    text = user_text(rubric, load_items(run, [first[0][0]], rubric)[0])
+    text = rubric.user(load_items(run, [first[0][0]], rubric)[0])
     return "\n".join(visible(line, ON_PAGE) for line in text.split("\n"))
 
 
@@ -132,7 +132,7 @@ def _asked_of_descriptions(run: Run, shown: set[str]) -> Iterator[Block]:
         " WHERE item_id IN (SELECT item_id FROM rating) GROUP BY ALL ORDER BY ALL"
     ):
         try:
-            task = load_asked(name)
+            task = load_question(name)
         except (UnknownName, RubricError):
             continue
         if digest in shown or task.digest != digest:
@@ -140,9 +140,9 @@ def _asked_of_descriptions(run: Run, shown: set[str]) -> Iterator[Block]:
         shown.add(digest)
         yield Verbatim(
             f"The instructions of {name}, version {task.version} (digest {digest[:16]}…), verbatim",
-            system_text(task),
+            task.system(),
         )
-        text = user_text(task, load_probes(run, [item], task)[0])
+        text = task.user(load_trials(run, [item], task)[0])
         yield Verbatim(
             f"An item of {name} as it was shown, verbatim but for unseen characters",
             "\n".join(visible(line, ON_PAGE) for line in text.split("\n")),

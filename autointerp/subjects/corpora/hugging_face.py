@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from autointerp.errors import CorpusError
+from autointerp.errors import CorpusError, install_hint
 from autointerp.subjects.corpora._documents import (
     Content,
     Options,
@@ -50,9 +50,7 @@ def read(source: str, options: Options) -> Iterator[Content]:
     try:
         datasets = importlib.import_module("datasets")
     except ImportError:
-        raise CorpusError(
-            f"'{source}' needs datasets: pip install 'autointerp[datasets]'"
-        ) from None
+        raise CorpusError(f"'{source}' needs datasets: {install_hint('datasets')}") from None
     try:
         rows = _opened(datasets, source)
         for number, row in enumerate(rows):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from torch import Tensor
 from torch.nn import functional
 
@@ -126,33 +125,3 @@ def _summed_loss(logits: Tensor, ids: Tensor) -> float:
             logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), ignore_index=PAD_ID, reduction="sum"
         )
     )
-
-
-def print_measures(measures: TrainingMeasures, console: Console) -> None:
-    """Print the figures and the density histogram of features and neurons side by side."""
-    m = measures
-    over = int((m.feature_density >= 1e-4).sum())
-    console.print(
-        f"over {m.tokens:,} held-out tokens:\n"
-        f"  loss                 {m.loss:.3f} nats a token\n"
-        f"  with the SAE         {m.loss_reconstructed:.3f}\n"
-        f"  with the MLP zeroed  {m.loss_zero:.3f}\n"
-        f"  loss recovered       {m.loss_recovered:.3f}\n"
-        f"  variance explained   {m.explained:.3f}\n"
-        f"  L0                   {m.l0:.1f} features a token\n"
-        f"  dead                 {m.dead:.1%} of {len(m.feature_density):,} features\n"
-        f"  density >= 1e-4      {over:,} features"
-    )
-    edges = np.arange(-6.0, 0.01, 0.5)
-    console.print("\nlog10 density      features                    neurons")
-    counts = [_histogram(d, edges) for d in (m.feature_density, m.neuron_density)]
-    for row in range(len(edges) - 1):
-        bars = [f"{'█' * round(18 * c[row] / max(1, c.max())):<18} {c[row]:>5}  " for c in counts]
-        console.print(f"{edges[row]:>5.1f} to {edges[row + 1]:>4.1f}  {bars[0]}  {bars[1]}")
-    never = [int((d == 0).sum()) for d in (m.feature_density, m.neuron_density)]
-    console.print(f"never          {'':<18} {never[0]:>5}    {'':<18} {never[1]:>5}")
-
-
-def _histogram(density: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
-    logs = np.log10(density[density > 0]).clip(edges[0], edges[-1])
-    return np.histogram(logs, edges)[0]

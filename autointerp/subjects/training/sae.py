@@ -13,17 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import Tensor
 from torch.nn import functional
 
 from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.one_layer import OneLayerTransformer
-from autointerp.subjects.training.progress import (
+from autointerp.subjects.training.checkpoints import (
     load_checkpoint,
     save_checkpoint,
-    steps_with_progress,
+    steps_with_checkpoints,
 )
+from autointerp.subjects.training.events import FeaturesReset, OnTrainingEvent, Resumed, ignore
 from autointerp.subjects.training.transformer import PAD_ID, EpochOrder, training_windows
 from autointerp.subjects.windows import TokenisedDocuments
 
@@ -163,9 +163,9 @@ def train_sae(
     training: SaeTraining,
     out: Path,
     device: str,
-    console: Console,
+    on: OnTrainingEvent = ignore,
 ) -> SparseAutoencoder:
-    """Train, and write `out`/sae.safetensors; resumes from `out`/sae.ckpt."""
+    """Train an SAE, write `out`/sae.safetensors and return it; resume from `out`/sae.ckpt."""
     out.mkdir(parents=True, exist_ok=True)
     windows = training_windows(documents, model.config.context)
     order = EpochOrder(len(windows), training.windows, training.seed)
@@ -201,7 +201,7 @@ def train_sae(
         generator.set_state(state["generator"])
         last_fired = state["last_fired"].to(device)
         first = state["step"]
-        console.print(f"resuming {checkpoint} at step {first}")
+        on(Resumed(checkpoint, first))
 
     def save(step: int) -> None:
         save_checkpoint(
@@ -218,8 +218,8 @@ def train_sae(
 
     resample_steps = {round(share * training.steps) for share in training.resample_at}
     figures = {"loss": math.nan, "mse": math.nan, "L0": math.nan, "dead %": math.nan}
-    for step in steps_with_progress(
-        "sae", first, training.steps, figures, save, save_every=500, console=console
+    for step in steps_with_checkpoints(
+        "sae", first, training.steps, figures, save, save_every=500, on=on
     ):
         rate, l1 = rates_at(step, training)
         for group in optimizer.param_groups:
@@ -245,7 +245,7 @@ def train_sae(
             dead = last_fired < step - training.dead_steps
             reset = resample(dictionary, optimizer, dead, torch.cat(candidates), generator)
             last_fired[dead] = step  # a reset feature has a whole period to prove itself
-            console.print(f"step {step + 1}: {reset} dead features reset")
+            on(FeaturesReset(step + 1, reset))
         if step % 10 == 0:
             figures["loss"], figures["mse"] = loss.item(), error.item()
             figures["L0"] = float(fires.sum(1).float().mean())

@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from torch import Tensor
 from torch.nn import functional
 
 from autointerp.errors import CorpusError
 from autointerp.subjects.one_layer import OneLayerConfig, OneLayerTransformer
-from autointerp.subjects.training.progress import (
+from autointerp.subjects.training.checkpoints import (
     load_checkpoint,
     save_checkpoint,
-    steps_with_progress,
+    steps_with_checkpoints,
 )
+from autointerp.subjects.training.events import CorpusCut, OnTrainingEvent, Resumed, ignore
 from autointerp.subjects.windows import TokenisedDocuments, cut_windows
 
 BOS_ID, PAD_ID = 0, 1
@@ -95,8 +95,8 @@ class EpochOrder:
 def backward_in_chunks(model: OneLayerTransformer, ids: Tensor, chunk: int = 1024) -> Tensor:
     """Accumulate gradients of the mean next-token loss (nats, padding left out); return the loss.
 
-    The logits of `chunk` tokens at a time are made and dropped: at 4,096 tokens of vocabulary the
-    whole of them passes through memory instead of the cache, which costs half of the speed.
+    The logits of `chunk` tokens at a time are made and dropped: at 4,096 tokens of vocabulary all
+    logits at once overflow the cache, which halves the speed.
     """
     residual = model.residual_before_mlp(ids)
     hidden = model.norm_final(residual + model.down(model.neurons(residual)))
@@ -125,9 +125,12 @@ def train_transformer(
     training: TransformerTraining,
     out: Path,
     device: str,
-    console: Console,
+    on: OnTrainingEvent = ignore,
 ) -> OneLayerTransformer:
-    """Train, and write `out`/transformer.safetensors; resumes from `out`/transformer.ckpt."""
+    """Train, write `out`/transformer.safetensors and return the model.
+
+    Resumes from `out`/transformer.ckpt.
+    """
     out.mkdir(parents=True, exist_ok=True)
     windows = training_windows(documents, config.context)
     order = EpochOrder(len(windows), training.batch, training.seed)
@@ -152,7 +155,7 @@ def train_transformer(
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
-        console.print(f"resuming {checkpoint} at step {first}")
+        on(Resumed(checkpoint, first))
 
     def save(step: int) -> None:
         save_checkpoint(
@@ -165,13 +168,11 @@ def train_transformer(
             },
         )
 
-    console.print(
-        f"{len(windows):,} windows of {config.context} tokens, {order.per_epoch:,} steps an epoch, "
-        f"{sum(p.numel() for p in model.parameters()):,} parameters"
-    )
+    parameters = sum(p.numel() for p in model.parameters())
+    on(CorpusCut(len(windows), config.context, order.per_epoch, parameters))
     figures = {"loss": math.nan, "lr": 0.0}
-    for step in steps_with_progress(
-        "transformer", first, training.steps, figures, save, save_every=1000, console=console
+    for step in steps_with_checkpoints(
+        "transformer", first, training.steps, figures, save, save_every=1000, on=on
     ):
         rate = learning_rate_at(step, training)
         for group in optimizer.param_groups:

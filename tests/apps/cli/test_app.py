@@ -139,14 +139,14 @@ def test_show_prints_what_the_rater_was_sent(
     command_line: Call, own_runs: Path, tiny_run_name: str
 ):
     from autointerp.questions.items import load_items
-    from autointerp.questions.rubric import load_rubric, system_text, user_text
+    from autointerp.questions.rubric_files import load_rubric
 
     with open_run(tiny_run_name, folder=own_runs, read_only=True) as run:
         identifier = run.rows("SELECT min(item_id) FROM item")[0][0]
         rubric = load_rubric("interpretability-1-5")
         (item,) = load_items(run, [identifier], rubric)
     told = command_line("show", tiny_run_name, identifier[:8])
-    assert told.out == f"{system_text(rubric)}\n\n{user_text(rubric, item)}\n"
+    assert told.out == f"{rubric.system()}\n\n{rubric.user(item)}\n"
     for word in ("features", "neurons", "planted", "random/"):
         assert word not in told.out
 
@@ -156,7 +156,7 @@ def test_show_prints_every_context_of_an_item_that_carries_them_all(
 ):
 
     from autointerp.questions.items import make_items
-    from autointerp.questions.rubric import load_rubric
+    from autointerp.questions.rubric_files import load_rubric
 
     with open_run(tiny_run_name, folder=own_runs) as run:
         units = run.sampled("features", 1)
@@ -181,7 +181,7 @@ def test_show_names_an_item_that_is_not_there_or_not_alone(command_line: Call, o
 def test_show_prints_an_item_of_a_user_s_own_rubric_without_its_file(
     command_line: Call, rate: Call, tmp_path: Path
 ):
-    from autointerp.questions.rubric import rubrics_folder
+    from autointerp.questions.rubric_files import rubrics_folder
 
     text = (rubrics_folder() / "interpretability-0-3.md").read_text()
     rubric = tmp_path / "mine.md"

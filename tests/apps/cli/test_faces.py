@@ -10,7 +10,7 @@ import pytest
 
 from autointerp.apps import cli
 from autointerp.apps.cli._app import build_app
-from autointerp.extensions import names_in
+from autointerp.extensions import names
 
 
 def test_runs_and_what_a_run_holds_as_json(command_line: Any, own_runs: Path, tiny_run_name: str):
@@ -103,7 +103,7 @@ def test_the_step_that_init_names_works_when_it_is_typed(
         assert rated.code == 0, rated.err
 
 
-@pytest.mark.parametrize("name", names_in(cli))
+@pytest.mark.parametrize("name", names(cli))
 def test_help_is_whole_at_80_columns(name: str, command_line: Any, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     _, _, listed = command_line("--help").out.partition("\n")

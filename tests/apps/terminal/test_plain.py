@@ -2,7 +2,7 @@ import io
 
 from autointerp.apps.terminal.plain import run_plain
 from autointerp.people.machine import Machine
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 
 
 def say(session, journal_of, *lines: str) -> tuple[str, list]:

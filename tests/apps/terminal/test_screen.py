@@ -7,7 +7,7 @@ from textual.pilot import Pilot
 from autointerp.apps.terminal.screen import Page, Question, RatingApp
 from autointerp.errors import StorageError
 from autointerp.people.machine import Machine
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import Item, ItemContext
 
 

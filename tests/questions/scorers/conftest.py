@@ -1,3 +1,3 @@
-from support.scorer_material import make_material
+from support.held_out import make_held_out
 
-__all__ = ["make_material"]
+__all__ = ["make_held_out"]

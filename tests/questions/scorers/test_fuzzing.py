@@ -2,7 +2,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from support.scorer_material import answered, make_context
+from support.held_out import answered, make_context
 
 from autointerp.questions.scorers import Tried
 from autointerp.questions.scorers.fuzzing import choose, false_mark, measure, shape_of, true_mark
@@ -12,18 +12,18 @@ def questions_of(chosen):
     return [question for call in chosen.calls for question in call]
 
 
-def test_right_marks_stand_where_the_unit_fires_and_wrong_ones_where_it_is_silent(make_material):
-    material = make_material()
-    asked = questions_of(choose(material, 20, False))
+def test_right_marks_stand_where_the_unit_fires_and_wrong_ones_where_it_is_silent(make_held_out):
+    held_out = make_held_out()
+    asked = questions_of(choose(held_out, 20, False))
     assert Counter(q.truth for q in asked) == {True: 20, False: 20}
     for question in asked:
-        activation = material.contexts[question.context].activations[question.mark]
+        activation = held_out.contexts[question.context].activations[question.mark]
         assert (activation > 0) is question.truth
         assert question.first <= question.mark < question.last
     assert len({q.context for q in asked}) == 40
 
 
-def test_the_place_of_a_mark_tells_nothing(make_material):
+def test_the_place_of_a_mark_tells_nothing(make_held_out):
     # 21 tokens, 14 shown, the focus at 10: right marks stand at 3 to 10 of what is shown.
     rng = np.random.default_rng(0)
     places = {True: Counter(), False: Counter()}
@@ -62,21 +62,21 @@ def test_hard_wrong_marks_stand_on_the_very_token_where_it_is_silent():
     assert marks[6] > 2 * plain[6]
 
 
-def test_a_unit_that_fires_on_every_token_has_an_outcome_of_its_own(make_material):
-    material = make_material()
+def test_a_unit_that_fires_on_every_token_has_an_outcome_of_its_own(make_held_out):
+    held_out = make_held_out()
     dense = {
         n: type(c)(c.tokens, (1.0,) * 21, *(getattr(c, name) for name in c.__slots__[2:]))
-        for n, c in material.contexts.items()
+        for n, c in held_out.contexts.items()
     }
-    object.__setattr__(material, "contexts", dense)
-    assert choose(material, 20, False).outcome == "too few silent tokens"
-    assert choose(make_material(firing=3), 20, False).outcome == "too few firing contexts"
+    object.__setattr__(held_out, "contexts", dense)
+    assert choose(held_out, 20, False).outcome == "too few silent tokens"
+    assert choose(make_held_out(firing=3), 20, False).outcome == "too few firing contexts"
 
 
 @pytest.mark.parametrize("answer", [True, False])
-def test_the_trivial_answers_score_exactly_a_half(make_material, answer):
-    material = make_material(firing=13)
-    asked = answered(material, choose(material, 20, False).calls, lambda q, c: answer)
+def test_the_trivial_answers_score_exactly_a_half(make_held_out, answer):
+    held_out = make_held_out(firing=13)
+    asked = answered(held_out, choose(held_out, 20, False).calls, lambda q, c: answer)
     assert measure(Tried(asked, 1.0)).score == 0.5
 
 

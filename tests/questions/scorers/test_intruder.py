@@ -1,19 +1,19 @@
 from collections import Counter
 
 import pytest
-from support.scorer_material import answered
+from support.held_out import answered
 
 from autointerp.questions.scorers import Tried
 from autointerp.questions.scorers.intruder import choose, measure
 
 
-def test_four_contexts_fire_and_one_is_silent_at_each_place_equally_often(make_material):
-    material = make_material()
-    chosen = choose(material, 10, False)
+def test_four_contexts_fire_and_one_is_silent_at_each_place_equally_often(make_held_out):
+    held_out = make_held_out()
+    chosen = choose(held_out, 10, False)
     assert len(chosen.calls) == 10
     places = Counter()
     for call in chosen.calls:
-        fires = [any(material.contexts[q.context].activations) for q in call]
+        fires = [any(held_out.contexts[q.context].activations) for q in call]
         assert fires == [not q.truth for q in call]
         assert sum(fires) == 4
         places[[q.truth for q in call].index(True)] += 1
@@ -21,29 +21,29 @@ def test_four_contexts_fire_and_one_is_silent_at_each_place_equally_often(make_m
 
 
 @pytest.mark.parametrize("place", [1, 2, 3, 4, 5])
-def test_always_choosing_one_place_scores_exactly_a_half(make_material, place):
-    material = make_material()
-    calls = choose(material, 10, False).calls
-    asked = answered(material, calls, lambda q, c: None)
-    asked = [type(o)(o.question, o.context, o.call, o.place, o.place == place) for o in asked]
+def test_always_choosing_one_place_scores_exactly_a_half(make_held_out, place):
+    held_out = make_held_out()
+    calls = choose(held_out, 10, False).calls
+    asked = answered(held_out, calls, lambda q, c: None)
+    asked = [type(o)(o.piece, o.context, o.call, o.place, o.place == place) for o in asked]
     assert measure(Tried(asked, 1.0)).score == 0.5
 
 
-def test_always_finding_it_scores_1(make_material):
-    material = make_material()
-    asked = answered(material, choose(material, 10, False).calls, lambda q, c: q.truth)
+def test_always_finding_it_scores_1(make_held_out):
+    held_out = make_held_out()
+    asked = answered(held_out, choose(held_out, 10, False).calls, lambda q, c: q.truth)
     figures = measure(Tried(asked, 1.0))
     assert (figures.score, figures.more["found"]) == (1, 1)
 
 
-def test_the_control_takes_its_four_from_other_units(make_material):
-    material = make_material()
-    chosen = choose(material, 10, False)
+def test_the_control_takes_its_four_from_other_units(make_held_out):
+    held_out = make_held_out()
+    chosen = choose(held_out, 10, False)
     assert len(chosen.control) == 10
     for call in chosen.control:
         assert all((q.context >= 10_000) is not q.truth for q in call)
 
 
-def test_a_unit_that_is_never_silent_has_an_outcome_of_its_own(make_material):
-    assert choose(make_material(silent=0), 10, False).outcome == "too few silent contexts"
-    assert choose(make_material(firing=3), 10, False).outcome == "too few firing contexts"
+def test_a_unit_that_is_never_silent_has_an_outcome_of_its_own(make_held_out):
+    assert choose(make_held_out(silent=0), 10, False).outcome == "too few silent contexts"
+    assert choose(make_held_out(firing=3), 10, False).outcome == "too few firing contexts"

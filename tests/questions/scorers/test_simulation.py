@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.scorer_material import answered
+from support.held_out import answered
 
 from autointerp.questions.scorers import Tried
 from autointerp.questions.scorers.simulation import (
@@ -12,57 +12,57 @@ from autointerp.questions.scorers.simulation import (
 )
 
 
-def tried(material, answer, **more) -> Tried:
-    asked = answered(material, choose(material, 20, False).calls, answer)
-    return Tried(asked, 1.0, material.density, material.interval_tokens, **more)
+def tried(held_out, answer, **more) -> Tried:
+    asked = answered(held_out, choose(held_out, 20, False).calls, answer)
+    return Tried(asked, 1.0, held_out.density, held_out.interval_tokens, **more)
 
 
 def truth(question, context):
     return {n: 10 * a for n, a in enumerate(context.activations, 1) if a}
 
 
-def test_contexts_of_intervals_and_random_ones_come_in_calls_that_lose_nothing(make_material):
-    chosen = choose(make_material(), 5, False)
+def test_contexts_of_intervals_and_random_ones_come_in_calls_that_lose_nothing(make_held_out):
+    chosen = choose(make_held_out(), 5, False)
     kinds = [q.kind for call in chosen.calls for q in call]
     assert (kinds.count("interval"), kinds.count("random")) == (5, 5)
     assert [len(call) for call in chosen.calls] == [4, 4, 2]
 
 
-def test_the_truth_scores_1_and_explains_everything(make_material):
-    figures = measure(tried(make_material(), truth))
+def test_the_truth_scores_1_and_explains_everything(make_held_out):
+    figures = measure(tried(make_held_out(), truth))
     assert figures.score == pytest.approx(1)
     assert figures.more["explained variance"] == pytest.approx(1)
     assert figures.more["explained variance, weighted"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("level", [0, 1, 10])
-def test_the_same_prediction_everywhere_scores_exactly_a_half(make_material, level):
+def test_the_same_prediction_everywhere_scores_exactly_a_half(make_held_out, level):
     told = dict.fromkeys(range(1, 22), level) if level else {}
-    assert measure(tried(make_material(), lambda q, c: told)).score == 0.5
+    assert measure(tried(make_held_out(), lambda q, c: told)).score == 0.5
 
 
-def test_the_reverse_of_the_truth_is_under_a_half(make_material):
+def test_the_reverse_of_the_truth_is_under_a_half(make_held_out):
     def reverse(question, context):
         return {n: 10 * (1 - a) for n, a in enumerate(context.activations, 1)}
 
-    assert measure(tried(make_material(), reverse)).score == pytest.approx(0)
+    assert measure(tried(make_held_out(), reverse)).score == pytest.approx(0)
 
 
-def test_where_the_unit_is_silent_throughout_what_came_there_is_no_score(make_material):
+def test_where_the_unit_is_silent_throughout_what_came_there_is_no_score(make_held_out):
     def half(question, context):
         return truth(question, context) if question.kind == "random" else None
 
-    figures = measure(tried(make_material(), half))
+    figures = measure(tried(make_held_out(), half))
     assert (figures.score, figures.outcome) == (None, "no answers on interval contexts")
 
 
-def test_tokens_that_do_not_exist_change_nothing(make_material):
-    material = make_material()
-    odd = measure(tried(make_material(), lambda q, c: {**truth(q, c), 99: 10, 0: 10}))
-    assert odd == measure(tried(material, truth))
+def test_tokens_that_do_not_exist_change_nothing(make_held_out):
+    held_out = make_held_out()
+    odd = measure(tried(make_held_out(), lambda q, c: {**truth(q, c), 99: 10, 0: 10}))
+    assert odd == measure(tried(held_out, truth))
 
 
-def test_bricken_weights_count_random_contexts_1_and_intervals_by_their_tokens(make_material):
+def test_bricken_weights_count_random_contexts_1_and_intervals_by_their_tokens(make_held_out):
     # Predicted well on intervals and 10 everywhere on random contexts: the weighted figures,
     # where random contexts weigh 1 and interval contexts 0.01 × 1/10, must be far lower.
     def answer(question, context):
@@ -70,7 +70,7 @@ def test_bricken_weights_count_random_contexts_1_and_intervals_by_their_tokens(m
             return truth(question, context)
         return dict.fromkeys(range(1, 22), 10)
 
-    more = measure(tried(make_material(), answer)).more
+    more = measure(tried(make_held_out(), answer)).more
     assert more["explained variance, weighted"] < 10 * min(-1, more["explained variance"])
 
 

@@ -10,7 +10,7 @@ from support.fabricate import add_scores, fabricate_run
 from autointerp.people.ingest import add_guesses
 from autointerp.people.plans import plan_humans
 from autointerp.pipeline.report import report
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.reports.write import Report
 
 RUBRIC = load_rubric("interpretability-1-5")

@@ -6,12 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from autointerp.errors import BadInput, CorpusError
 from autointerp.subjects.autoencoder import SparseAutoencoder, load_autoencoder
 from autointerp.subjects.one_layer import OneLayerConfig, load_one_layer
-from autointerp.subjects.training.measures import loss_recovered, measure, print_measures
+from autointerp.subjects.training.events import (
+    CorpusCut,
+    FeaturesReset,
+    Resumed,
+    StepsDone,
+    TrainingEvent,
+)
+from autointerp.subjects.training.measures import loss_recovered, measure
 from autointerp.subjects.training.sae import (
     SaeTraining,
     new_dictionary,
@@ -32,7 +38,6 @@ from autointerp.subjects.training.transformer import (
 )
 from autointerp.subjects.windows import TokenisedDocuments
 
-QUIET = Console(quiet=True)
 CONFIG = OneLayerConfig(vocabulary=40, d_model=16, heads=2, d_mlp=24, context=16)
 TRAINING = TransformerTraining(batch=8, steps=30, learning_rate=3e-3, warmup=5)
 SAE = SaeTraining(features=48, steps=40, windows=8, dead_steps=5, scored_windows=16)
@@ -53,8 +58,8 @@ def documents() -> TokenisedDocuments:
 @pytest.fixture(scope="module")
 def trained(documents: TokenisedDocuments, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("training")
-    model = train_transformer(documents, CONFIG, TRAINING, out, "cpu", QUIET)
-    train_sae(model, documents, SAE, out, "cpu", QUIET)
+    model = train_transformer(documents, CONFIG, TRAINING, out, "cpu")
+    train_sae(model, documents, SAE, out, "cpu")
     return out
 
 
@@ -124,17 +129,13 @@ def test_loss_recovered_is_the_share_of_what_zeroing_loses() -> None:
 
 
 def test_measures_count_densities_over_tokens_without_bos_and_padding(
-    trained: Path, documents: TokenisedDocuments, capsys: pytest.CaptureFixture[str]
+    trained: Path, documents: TokenisedDocuments
 ) -> None:
     model = load_one_layer(trained / "transformer.safetensors")
     sae = load_autoencoder(trained / "sae.safetensors")
     measures = measure(model, sae, documents, "cpu", max_tokens=10**9)
     assert measures.tokens == len(documents.tokens)
     assert measures.l0 == pytest.approx(measures.feature_density.sum())
-    print_measures(measures, Console())
-    printed = capsys.readouterr().out
-    for name in ("loss recovered", "L0", "dead", "log10 density"):
-        assert name in printed
 
 
 def test_training_learns_the_pattern(trained: Path, documents: TokenisedDocuments) -> None:
@@ -170,10 +171,10 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_weights(
     from autointerp.subjects.training import sae, transformer
 
     module = {"transformer": transformer, "sae": sae}[part]
-    plain = module.steps_with_progress
+    plain = module.steps_with_checkpoints
 
-    def stopping(label, first, last, figures, save, save_every, console):  # type: ignore[no-untyped-def]
-        for step in plain(label, first, last, figures, save, save_every, console):
+    def stopping(label, first, last, figures, save, save_every, on):  # type: ignore[no-untyped-def]
+        for step in plain(label, first, last, figures, save, save_every, on):
             if step == 17:
                 save(17)
                 raise Interrupt
@@ -181,13 +182,13 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_weights(
 
     def train() -> torch.Tensor:
         if part == "transformer":
-            model = train_transformer(documents, CONFIG, TRAINING, tmp_path, "cpu", QUIET)
+            model = train_transformer(documents, CONFIG, TRAINING, tmp_path, "cpu")
             return model.up.weight
         model = load_one_layer(trained / "transformer.safetensors")
-        return train_sae(model, documents, SAE, tmp_path, "cpu", QUIET).W_enc
+        return train_sae(model, documents, SAE, tmp_path, "cpu").W_enc
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "steps_with_progress", stopping)
+        patch.setattr(module, "steps_with_checkpoints", stopping)
         with pytest.raises(Interrupt):
             train()
     assert (tmp_path / f"{part}.ckpt").exists()
@@ -199,12 +200,32 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_weights(
     torch.testing.assert_close(train(), whole)
 
 
+def test_training_reports_what_it_does_as_events(
+    trained: Path, documents: TokenisedDocuments, tmp_path: Path
+) -> None:
+    events: list[TrainingEvent] = []
+    train_transformer(documents, CONFIG, TRAINING, tmp_path, "cpu", events.append)
+    assert isinstance(events[0], CorpusCut)
+    # 30 steps, an event every 10
+    steps = [(e.part, e.done, e.total) for e in events[1:] if isinstance(e, StepsDone)]
+    assert steps == [("transformer", done, 30) for done in (10, 20, 30)]
+    assert str(events[-1]).startswith("transformer 30/30  loss ")
+    events.clear()
+    train_transformer(documents, CONFIG, TRAINING, tmp_path, "cpu", events.append)
+    assert events[0] == Resumed(tmp_path / "transformer.ckpt", 30)
+    model = load_one_layer(trained / "transformer.safetensors")
+    events.clear()
+    train_sae(model, documents, SAE, tmp_path, "cpu", events.append)
+    # features are reset after 1/8, 1/4, 3/8 and 1/2 of the 40 steps
+    assert [e.step for e in events if isinstance(e, FeaturesReset)] == [5, 10, 15, 20]
+
+
 def test_a_checkpoint_of_other_settings_is_refused(
     trained: Path, documents: TokenisedDocuments
 ) -> None:
     model = load_one_layer(trained / "transformer.safetensors")
     with pytest.raises(BadInput, match=r"sae\.ckpt was made with l1 = 0.002, not 0.1"):
-        train_sae(model, documents, replace(SAE, l1=0.1), trained, "cpu", QUIET)
+        train_sae(model, documents, replace(SAE, l1=0.1), trained, "cpu")
 
 
 def test_rates_rise_stay_and_fall() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from autointerp.engine.retry import RetryPolicy
 from autointerp.engine.work import RatingPolicy, rate_items
-from autointerp.questions.rubric import load_rubric
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions
 from autointerp.raters.openai import create
 from autointerp.records import Item, ItemContext

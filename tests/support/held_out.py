@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from autointerp.questions.scorers import Answered, Material
-from autointerp.questions.trials import Question
+from autointerp.questions.scorers import Answered, HeldOut
+from autointerp.questions.trials import Piece
 from autointerp.records import Context
 
 WORDS = [
@@ -51,15 +51,15 @@ def make_context(
 
 
 @pytest.fixture
-def make_material() -> Callable[..., Material]:
-    def make(firing: int = 50, silent: int = 40, seed: int = 0) -> Material:
+def make_held_out() -> Callable[..., HeldOut]:
+    def make(firing: int = 50, silent: int = 40, seed: int = 0) -> HeldOut:
         rng = np.random.default_rng(seed)
         contexts = [
             make_context(rng, True, "interval", 1 + n % 10, document=n) for n in range(firing)
         ]
         contexts += [make_context(rng, False, "random", document=1000 + n) for n in range(silent)]
         others = {10_000 + n: make_context(rng, True, document=5000 + n) for n in range(8)}
-        return Material(
+        return HeldOut(
             contexts=dict(enumerate(contexts)),
             others=others,
             hard={},
@@ -73,20 +73,20 @@ def make_material() -> Callable[..., Material]:
 
 
 def answered(
-    material: Material,
-    calls: Sequence[Sequence[Question]],
-    answer: Callable[[Question, Context], object],
+    held_out: HeldOut,
+    calls: Sequence[Sequence[Piece]],
+    answer: Callable[[Piece, Context], object],
 ) -> list[Answered]:
-    """Return every question of every call with what `answer` says to it."""
-    known = {**material.contexts, **material.others}
+    """Return every piece of every call with what `answer` says to it."""
+    known = {**held_out.contexts, **held_out.others}
     return [
         Answered(
-            question,
-            known[question.context],
+            piece,
+            known[piece.context],
             call,
             place,
-            answer(question, known[question.context]),
+            answer(piece, known[piece.context]),
         )
-        for call, questions in enumerate(calls)
-        for place, question in enumerate(questions, 1)
+        for call, pieces in enumerate(calls)
+        for place, piece in enumerate(pieces, 1)
     ]

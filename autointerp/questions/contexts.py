@@ -1,0 +1,62 @@
+"""Which of a unit's contexts are shown: no place of the corpus twice, all intervals alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from autointerp.records import Context
+
+
+def unique_places(contexts: Mapping[int, Context], numbers: Iterable[int]) -> list[int]:
+    """Return the numbers without those whose place in the corpus came before."""
+    seen: set[tuple[int, int]] = set()
+    kept = []
+    for number in numbers:
+        place = (contexts[number].document, contexts[number].position)
+        if place not in seen:
+            seen.add(place)
+            kept.append(number)
+    return kept
+
+
+def by_interval(contexts: Mapping[int, Context]) -> list[list[int]]:
+    """Return the numbers of the contexts drawn within each interval, the strongest first."""
+    groups: dict[int, list[int]] = {}
+    for number, context in contexts.items():
+        if context.draw == "interval" and context.interval is not None:
+            groups.setdefault(context.interval, []).append(number)
+    return [groups[interval] for interval in sorted(groups, reverse=True)]
+
+
+def in_turn(lists: Sequence[Sequence[int]]) -> list[int]:
+    """Return the first of each list, then the second of each, and so on."""
+    longest = max(map(len, lists), default=0)
+    return [one[place] for place in range(longest) for one in lists if place < len(one)]
+
+
+def over_intervals(contexts: Mapping[int, Context], count: int) -> list[int]:
+    """Return up to `count` contexts in which the unit fires on the focus token, all intervals
+    alike.
+
+    Intervals take turns from the strongest; where their draws run out, the strongest contexts of
+    all fill up. Of more intervals than `count`, those taken lie evenly from strong to weak.
+    """
+    intervals = by_interval(contexts)
+    turns = in_turn(intervals)
+    if 0 < count < len(intervals):  # the first ones would be the strong ones
+        chosen = np.linspace(0, len(intervals) - 1, count).round().astype(int)
+        turns = [*(intervals[place][0] for place in chosen), *turns]
+    top = [n for n, c in contexts.items() if c.draw == "top" and c.activation > 0]
+    return unique_places(contexts, [*turns, *top])[:count]
+
+
+def silent_contexts(contexts: Mapping[int, Context]) -> list[int]:
+    """Return the random contexts in which the unit is silent on every token, as computed."""
+    silent = [
+        number
+        for number, context in contexts.items()
+        if context.draw == "random" and context.silent and not any(context.activations)
+    ]
+    return unique_places(contexts, silent)

@@ -1,0 +1,244 @@
+"""What a rater is, and what it and the engine say to each other."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from autointerp.questions.question import Question
+from autointerp.raters._prices import Price
+from autointerp.records import Item, Reply, Request
+
+Structured = Literal["json_schema", "tool", "text"]
+STRUCTURED: tuple[Structured, ...] = ("json_schema", "tool", "text")
+
+
+@dataclass(frozen=True)
+class RaterOptions:
+    """What a user may say of a rater beside its name.
+
+    Attributes:
+        base_url: Of a compatible server; None for the provider's own.
+        timeout_s: Seconds for one attempt, from sending to the last byte.
+        max_output_tokens: Upper bound of a reply; a reasoning model's thoughts count.
+        price_in, price_out: US dollars per million tokens; None to look the model up.
+        seed: For raters that draw at random.
+        structured: How to ask for the reply's form; None to find out what the server can do.
+        effort: Of a reasoning model, in the provider's words; None for the provider's default.
+    """
+
+    base_url: str | None = None
+    timeout_s: float = 120.0
+    max_output_tokens: int = 1024
+    price_in: float | None = None
+    price_out: float | None = None
+    seed: int = 0
+    structured: Structured | None = None
+    effort: str | None = None
+
+
+class Rater(Protocol):
+    """A judge of items.
+
+    Attributes:
+        name: As it stands in the ratings, such as `lexical` or `openai:MODEL`.
+        evidence: `shown` if it judges by what the question shows; `all` if its items are to carry
+            every context of both splits, silent ones included.
+        is_llm: Whether a language model judges; reports say so.
+    """
+
+    name: str
+    evidence: Literal["shown", "all"]
+    is_llm: bool
+
+    def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
+        """Return the call that asks about `item`; pure: the same item gives the same key.
+
+        Raises RaterError for a form of reply that the rater does not give.
+        """
+        ...
+
+    async def send(self, request: Request) -> Reply:
+        """Make one attempt; never retries by itself. `Reply.text` has the question's form.
+
+        Raises AttemptFailed if no reply came, RaterError if none will ever come.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `remedy` is empty where nothing is to be done."""
+
+    ok: bool
+    about: str
+    words: str
+    remedy: str = ""
+
+
+@runtime_checkable
+class CheckedRater(Protocol):
+    """A rater that `autointerp doctor` can try."""
+
+    async def check(self) -> list[Finding]:
+        """Return what is in order and what is not, found by at most one paid call.
+
+        Raises RaterError if it cannot be asked at all.
+        """
+        ...
+
+
+@runtime_checkable
+class ServedRater(Protocol):
+    """A rater behind a server: opened before the first call, priced, paced by its headers.
+
+    Attributes:
+        price: None where no price is known.
+        headroom: What the server last said is left of its limits; None if it never did.
+        concurrency: Calls in flight at most, unless the user says otherwise.
+    """
+
+    price: Price | None
+    headroom: Headroom | None
+    concurrency: int
+
+    def require_key(self) -> None:
+        """Raise RaterError if the rater needs a key that the environment lacks."""
+        ...
+
+    async def open(self, remembered: str | None) -> str | None:
+        """Connect; return what is to be remembered of the server, or None if there is nothing.
+
+        `remembered` is what an earlier `open` returned: with it nothing is asked again.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let connections and servers go."""
+        ...
+
+    def extent(self, request: Request) -> Extent:
+        """Return how large a call is, without making it."""
+        ...
+
+
+@dataclass(frozen=True)
+class BatchState:
+    """Where a provider's batch stands.
+
+    Attributes:
+        ended: Nothing more will come; what there is can be read.
+        words: The provider's own, for people.
+    """
+
+    ended: bool
+    words: str
+
+
+@runtime_checkable
+class BatchRater(Protocol):
+    """A rater whose server takes many calls at once, for an answer within a day.
+
+    Attributes:
+        batch_calls, batch_bytes: The most that a batch may hold.
+    """
+
+    batch_calls: int
+    batch_bytes: int
+
+    async def submit_batch(self, label: str, requests: Sequence[Request]) -> str:
+        """Hand over calls; return the provider's name for them. `label` is ours."""
+        ...
+
+    async def find_batch(
+        self, label: str, calls: int, since: datetime.datetime, known: Collection[str]
+    ) -> str | None:
+        """Return the provider's name of a batch that may have arrived before a crash, or None."""
+        ...
+
+    async def batch_state(self, provider_id: str) -> BatchState:
+        """Return where a batch stands."""
+        ...
+
+    def batch_results(self, provider_id: str) -> AsyncIterator[tuple[str, Reply]]:
+        """Yield call keys and replies of a batch that has ended; failed calls say `error`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How large a call may be: bytes of the prompt, tokens of the reply at most."""
+
+    prompt_bytes: int
+    most_tokens_out: int
+
+
+@dataclass(frozen=True)
+class Headroom:
+    """What is left of a server's limits, as its last reply said; None where it said nothing.
+
+    Attributes:
+        requests, tokens: Left now.
+        requests_limit, tokens_limit: When nothing is used.
+        requests_reset_s, tokens_reset_s: Seconds until nothing is used again.
+    """
+
+    requests: int | None = None
+    requests_limit: int | None = None
+    requests_reset_s: float | None = None
+    tokens: int | None = None
+    tokens_limit: int | None = None
+    tokens_reset_s: float | None = None
+
+
+class AttemptFailed(Exception):
+    """An attempt that brought no reply; the text is one line and holds no key.
+
+    Attributes:
+        kind: `busy` (429, 529), `server` (other 5xx, a body that is no JSON), `timeout`,
+            `connection`, or `rejected` (this request will never be taken).
+        transient: Worth another attempt.
+        retry_after_s: Seconds that the server asked to wait.
+        perhaps_billed: The server may have done the work.
+        text: What came of a reply, if anything did.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        kind: Literal["busy", "server", "timeout", "connection", "rejected"],
+        transient: bool,
+        retry_after_s: float | None = None,
+        perhaps_billed: bool = False,
+        status: int | None = None,
+        text: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.transient = transient
+        self.retry_after_s = retry_after_s
+        self.perhaps_billed = perhaps_billed
+        self.status = status
+        self.text = text
+
+
+def call_key(
+    provider: str, place: str, body: dict[str, Any], question: Question, repeat: int
+) -> str:
+    """Return the key under which a call's reply is kept: 64 hex digits.
+
+    `place` is the server's URL, or what else decides who answers, such as a model file's digest.
+    """
+    content = {
+        "provider": provider,
+        "base_url": place,
+        "body": body,
+        "rubric": question.digest,
+        "repeat": repeat,
+    }
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

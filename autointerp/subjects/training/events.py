@@ -1,0 +1,77 @@
+"""Events of a training run; the `str` of each is one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """Training continues from a checkpoint, after `step` optimizer steps."""
+
+    checkpoint: Path
+    step: int
+
+    def __str__(self) -> str:
+        return f"resuming {self.checkpoint} at step {self.step}"
+
+
+@dataclass(frozen=True)
+class CorpusCut:
+    """The corpus was cut into windows of `context` tokens, and the model was made."""
+
+    windows: int
+    context: int
+    steps_per_epoch: int
+    parameters: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.windows:,} windows of {self.context} tokens, {self.steps_per_epoch:,} steps "
+            f"an epoch, {self.parameters:,} parameters"
+        )
+
+
+@dataclass(frozen=True)
+class FeaturesReset:
+    """`count` dead features were resampled after `step` optimizer steps."""
+
+    step: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"step {self.step}: {self.count} dead features reset"
+
+
+@dataclass(frozen=True)
+class StepsDone:
+    """`done` of `total` optimizer steps of `part` are done; sent every 10 steps and at the end.
+
+    Attributes:
+        part: `transformer` or `sae`.
+        figures: Running figures by name, such as the loss.
+    """
+
+    part: str
+    done: int
+    total: int
+    figures: Mapping[str, float]
+
+    def __str__(self) -> str:
+        return f"{self.part} {self.done}/{self.total}  {self.figures_text}"
+
+    @property
+    def figures_text(self) -> str:
+        """The figures as `loss 2.31  lr 0.0005`."""
+        return "  ".join(f"{name} {value:.4g}" for name, value in self.figures.items())
+
+
+TrainingEvent: TypeAlias = Resumed | CorpusCut | FeaturesReset | StepsDone
+OnTrainingEvent: TypeAlias = Callable[[TrainingEvent], None]
+
+
+def ignore(event: TrainingEvent) -> None:
+    """Do nothing with an event."""

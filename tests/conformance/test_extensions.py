@@ -1,0 +1,55 @@
+"""Every folder that grows by adding a file: what each file in it must have.
+
+No test says which files there are.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+from support.conformance import modules_in
+
+from autointerp import exchange, raters
+from autointerp.apps import cli
+from autointerp.questions import scorers
+from autointerp.reports import panels
+from autointerp.subjects import corpora, formats
+from autointerp.units import sources
+
+# What a module of each folder has; the folder's docstring says what it is for.
+FOLDERS = {
+    cli: ("command",),
+    corpora: ("recognises", "read", "digest"),
+    exchange: (),
+    formats: ("recognises", "load"),
+    panels: ("TITLE", "show"),
+    raters: ("WHAT", "create"),
+    scorers: ("TASK", "PER_CALL", "choose", "measure"),
+    sources: ("create",),
+}
+MODULES = [
+    pytest.param(package, name, id=f"{package.__name__.removeprefix('autointerp.')}.{name}")
+    for package in FOLDERS
+    for name in modules_in(package)
+]
+
+
+@pytest.mark.parametrize(("package", "name"), MODULES)
+def test_each_file_says_in_one_line_what_it_is(package, name):
+    folder = Path(package.__file__).parent
+    file = folder / f"{name}.py"
+    text = (file if file.exists() else folder / name / "__init__.py").read_text(encoding="utf-8")
+    line = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+    assert line.endswith((".", "?"))
+    assert len(line) <= 100
+
+
+@pytest.mark.parametrize(("package", "name"), MODULES)
+def test_each_file_has_what_its_folder_asks_for(package, name):
+    module = importlib.import_module(f"{package.__name__}.{name}")
+    if package is cli and hasattr(module, "app"):  # a command with commands of its own
+        return
+    assert [wanted for wanted in FOLDERS[package] if not hasattr(module, wanted)] == []

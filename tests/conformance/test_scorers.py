@@ -1,0 +1,133 @@
+"""Every scorer: what it asks about is held out and blind, and knowing nothing scores one half."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from support.conformance import modules_in
+from support.held_out import answered, make_held_out
+
+from autointerp.questions import scorers
+from autointerp.questions.scorers import Tried, scorer
+
+__all__ = ["make_held_out"]
+
+NAMES = [name.replace("_", "-") for name in modules_in(scorers)]
+# Answers of one who knows nothing, by form of reply: `n` is the piece's number in its call.
+BLIND = {
+    "judge": [lambda piece, n: True, lambda piece, n: False],
+    "predict": [lambda piece, n: {}, lambda piece, n: dict.fromkeys(range(1, 100), 5.0)],
+    "choose": [lambda piece, n, k=k: n == k for k in range(1, 6)],
+}
+
+
+def right_answer(form, held_out, piece, context):
+    """Return the answer of one who knows where the unit fires."""
+    if form != "predict":
+        return piece.truth
+    shown = context.activations[piece.first : piece.last]
+    return {place: 10 * level for place, level in enumerate(shown, 1) if level > 0}
+
+
+def tried(held_out, asked):
+    return Tried(asked, held_out.scale, held_out.density, held_out.interval_tokens)
+
+
+def answers(held_out, calls, answer):
+    """Return the pieces with what `answer` says to each piece and its number in its call."""
+    asked = answered(held_out, calls, lambda piece, context: None)
+    return [
+        type(one)(one.piece, one.context, one.call, one.place, answer(one.piece, one.place))
+        for one in asked
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_scorer_has_a_task_of_its_name_and_says_what_it_needs(name):
+    module = scorer(name)
+    assert module.TASK.id == name
+    assert module.TASK.form in BLIND
+    assert module.TASK.shows.split == "score"
+    assert module.PER_CALL >= 1
+    assert getattr(module, "NEEDS_OTHERS", False) in (True, False)
+
+
+@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_it_chooses_the_same_of_the_same_and_no_more_than_fits_a_call(name, hard, make_held_out):
+    module = scorer(name)
+    held_out = make_held_out()
+    chosen = module.choose(held_out, 10, hard)
+    assert chosen.outcome == ""
+    assert chosen == module.choose(make_held_out(), 10, hard)
+    for call in chosen.calls:
+        assert 1 <= len(call) <= module.PER_CALL
+        for piece in call:
+            context = held_out.contexts[piece.context]
+            assert 0 <= piece.first < piece.last <= len(context.tokens)
+            assert (piece.mark is not None) == module.TASK.shows.mark
+            assert piece.mark is None or piece.first <= piece.mark < piece.last
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_shows_a_description_or_brings_a_control_of_its_own(name, make_held_out):
+    module = scorer(name)
+    chosen = module.choose(make_held_out(), 10, False)
+    assert (module.TASK.about == "unit") == bool(chosen.control)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_others_contexts_are_asked_about_only_where_it_says_so(name, make_held_out):
+    module = scorer(name)
+    held_out = make_held_out()
+    chosen = module.choose(held_out, 10, False)
+    numbers = {p.context for call in (*chosen.calls, *chosen.control) for p in call}
+    assert bool(numbers & set(held_out.others)) == getattr(module, "NEEDS_OTHERS", False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_too_little_to_try_it_on_is_an_outcome_and_no_question(name, make_held_out):
+    for few in ({"firing": 2}, {"silent": 0}, {"firing": 0, "silent": 0}):
+        chosen = scorer(name).choose(make_held_out(**few), 10, False)
+        if not chosen.calls:
+            assert chosen.outcome.startswith("too few")
+        else:
+            assert few == {"silent": 0}  # a scorer that marks needs no silent text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_knowing_nothing_scores_one_half_whatever_is_always_answered(name, make_held_out):
+    module = scorer(name)
+    held_out = make_held_out()
+    calls = module.choose(held_out, 10, False).calls
+    for blind in BLIND[module.TASK.form]:
+        figures = module.measure(tried(held_out, answers(held_out, calls, blind)))
+        assert figures.outcome == "ok"
+        assert figures.score == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_knowing_everything_scores_one_and_no_answers_score_nothing(name, make_held_out):
+    module = scorer(name)
+    held_out = make_held_out()
+    calls = module.choose(held_out, 10, False).calls
+    asked = answered(held_out, calls, lambda p, c: right_answer(module.TASK.form, held_out, p, c))
+    assert module.measure(tried(held_out, asked)).score == pytest.approx(1)
+    lost = module.measure(tried(held_out, answers(held_out, calls, lambda piece, n: None)))
+    assert lost.score is None
+    assert lost.outcome.startswith("no answers")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_place_in_a_call_tells_nothing(name, make_held_out):
+    """Over many units, right answers stand at every place."""
+    module = scorer(name)
+    if module.TASK.form == "predict":
+        pytest.skip("a prediction is right or wrong by token")
+    at: Counter[int] = Counter()
+    for seed in range(60):
+        for call in module.choose(make_held_out(seed=seed), 10, False).calls:
+            at.update(place for place, piece in enumerate(call) if piece.truth)
+    assert len(at) == module.PER_CALL
+    assert max(at.values()) < 2 * min(at.values())
