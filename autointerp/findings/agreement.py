@@ -29,6 +29,7 @@ from autointerp.stats.agreement import (
 )
 from autointerp.stats.results import Floats, Statistic
 from autointerp.store.run import Run
+from autointerp.units.sources import source_kinds
 
 Kind = Literal["people", "oneself", "person and model"]
 
@@ -74,7 +75,8 @@ class Attention:
     """How a person rated the gold items.
 
     Attributes:
-        planted, shuffled: Mean score of each; None where none was rated.
+        planted, shuffled: Mean score of the ceiling's and of the floor's items; None where none
+            was rated.
         pairs_right: Share of pairs (planted, shuffled) where the planted one got more, ties
             counting half; 0.5 is what inattention gives. None without pairs.
         n: Planted and shuffled items rated.
@@ -210,19 +212,24 @@ def agreements(
 
 
 def attention(run: Run, rubric: Rubric) -> list[Attention]:
-    """Return how each person rated the planted and shuffled items."""
+    """Return how each person rated the gold items: those of the ceiling and of the floor."""
+    roles = {name: kind.role for name, kind in source_kinds(run).items()}
     rows = run.rows(
         "SELECT rater, source, score FROM unit_rating"
-        " WHERE rubric_digest = ? AND status = 'ok' AND source IN ('planted', 'shuffled')",
+        " WHERE rubric_digest = ? AND status = 'ok' AND is_control",
         [rubric.digest],
     )
     found = []
     for rater in sorted({row[0] for row in rows if is_person(row[0])}):
-        gold = {
-            name: np.array([row[2] for row in rows if row[:2] == (rater, name)], dtype=np.float64)
-            for name in ("planted", "shuffled")
-        }
-        high, low = gold["planted"], gold["shuffled"]
+        high, low = (
+            np.array(
+                [s for r, source, s in rows if r == rater and roles[source] == role],
+                dtype=np.float64,
+            )
+            for role in ("ceiling", "floor")
+        )
+        if not len(high) and not len(low):
+            continue
         right = None
         if len(high) and len(low):
             gaps = np.sign(high[:, None] - low[None, :])

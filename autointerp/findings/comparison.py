@@ -38,10 +38,12 @@ from autointerp.findings.json_values import json_values
 from autointerp.findings.trust import trust, verdict
 from autointerp.questions.rubric import rubric_from
 from autointerp.questions.rubric_files import list_rubrics
+from autointerp.records import SourceKind
 from autointerp.stats.bootstrap import bootstrap_superiority
 from autointerp.stats.results import Statistic
 from autointerp.stats.superiority import holm
 from autointerp.store.run import Run
+from autointerp.units.sources import source_kinds
 
 ALL_RATERS = "all raters"
 
@@ -81,6 +83,7 @@ class Comparison:
 
     Attributes:
         about: The run's run.toml.
+        sources: What each source of units says of itself: role, names, colour.
         judgements: One a rubric and rater: its groups, contrasts, controls, check and verdict.
         pooled: The primary pair over all raters of a rubric.
         agreement: Of the raters of each rubric with one another, and of each with its repeats.
@@ -106,6 +109,7 @@ class Comparison:
 
     run: str
     about: dict[str, Any]
+    sources: dict[str, SourceKind]
     judgements: tuple[Judgement, ...]
     pooled: tuple[Pooled, ...]
     agreement: tuple[TableAgreement, ...]
@@ -196,6 +200,7 @@ def compare(run: Run, level: float = 0.95) -> Comparison:
     return Comparison(
         run=run.name,
         about=run.about,
+        sources=source_kinds(run),
         judgements=tuple(judgements),
         pooled=tuple(_pooled(scores, units, np.random.default_rng([seed, 1]), level)),
         agreement=(

@@ -19,11 +19,11 @@ from autointerp.stats.means import mean
 from autointerp.stats.results import Floats, Statistic
 from autointerp.stats.superiority import superiority
 from autointerp.store.run import Run
+from autointerp.units.sources import kind_of
 
 CHANCE, TOLERANCE = 0.5, 0.05
 CONTROL_COLUMNS = ("other", "silent")
 LEVEL = 0.95
-FLOOR = "shuffled"  # the control of which nothing true can be said
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,10 @@ class ScorerResult:
     @property
     def noise(self) -> Statistic | None:
         """The score of units that fire with no regard to the text, if it is not at chance."""
-        floor = self.sources.get(FLOOR)
-        if floor is None or not floor.is_control or at_chance(floor.scored) is not False:
-            return None
-        return floor.scored
+        for name, one in self.sources.items():
+            if kind_of(name, one.is_control).role == "floor" and at_chance(one.scored) is False:
+                return one.scored
+        return None
 
 
 def scorer_results_of(run: Run) -> list[ScorerResult]:

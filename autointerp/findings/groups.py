@@ -39,6 +39,7 @@ from autointerp.stats.superiority import (
     permutation_test,
     superiority,
 )
+from autointerp.units.sources import kind_of
 
 if TYPE_CHECKING:
     from autointerp.findings.checks import CheckResult
@@ -230,8 +231,13 @@ class Judgement:
 def in_order(sources: Mapping[str, bool]) -> list[str]:
     """Return sources (name → is it a control) in the order of reports: the primary pair, the
     other sources, then the controls from ceiling to floor."""
-    places = {"features": 0, "neurons": 1, "planted": 0, "random": 1, "shuffled": 9}
-    return sorted(sources, key=lambda name: (sources[name], places.get(name, 5), name))
+
+    def place(name: str) -> int:
+        if not sources[name]:
+            return PRIMARY.index(name) if name in PRIMARY else len(PRIMARY)
+        return ("ceiling", "control", "floor").index(kind_of(name, is_control=True).role)
+
+    return sorted(sources, key=lambda name: (sources[name], place(name), name))
 
 
 def make_groups(

@@ -5,6 +5,7 @@ number of this form. Its keys:
 
     schema       1; a new number wherever a key is taken away or changes its meaning
     run, about   name, and the content of run.toml
+    sources      by name: role (studied, ceiling, floor, control), names, colour
     judgements   one a rubric and rater: scale, repeats, statuses, groups (by source: mean, median,
                  shares, unrated, …), contrasts (superiority, delta, difference, tests, bounds,
                  matched, outcome, …), trust (the controls), verdict, check

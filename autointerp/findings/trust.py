@@ -8,13 +8,14 @@ from typing import Literal
 
 from autointerp.findings.groups import Contrast, Group, Outcome, Scale
 from autointerp.stats.results import Statistic
+from autointerp.units.sources import described_sources, kind_of
 
 EDGE = 0.25  # of the scale's range, at either end
 LEAST_CONTROLS = 5
 
 State = Literal["held", "broken", "unknown"]
 End = Literal["floor", "ceiling"]
-ENDS: tuple[tuple[str, End], ...] = (("shuffled", "floor"), ("planted", "ceiling"))
+ENDS: tuple[End, ...] = ("floor", "ceiling")
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,28 @@ class Trust:
 
 
 def trust(groups: Mapping[str, Group], scale: Scale) -> Trust:
-    """Return whether the rater puts `shuffled` at the floor and `planted` at the ceiling.
+    """Return whether the rater puts the controls that are a floor or a ceiling in their places.
 
     At the floor means a mean in the lowest quarter of the scale's range, at the ceiling in the
     highest quarter; fewer than five scored units cannot say.
     """
     span = scale.highest - scale.lowest
     limits = {"floor": scale.lowest + EDGE * span, "ceiling": scale.highest - EDGE * span}
-    checks = tuple(_check(name, end, limits[end], groups.get(name)) for name, end in ENDS)
+    checks = tuple(
+        _check(name, end, limits[end], groups.get(name))
+        for end in ENDS
+        for name in _controls(groups, end)
+    )
     states = {check.state for check in checks}
     order: tuple[State, ...] = ("broken", "unknown", "held")
     return Trust(next(state for state in order if state in states), checks)
+
+
+def _controls(groups: Mapping[str, Group], end: End) -> list[str]:
+    """Return the controls that were rated of this end of the scale, else those that there are."""
+    kinds = {name: kind_of(name, group.is_control) for name, group in groups.items()}
+    rated = [name for name, kind in kinds.items() if kind.role == end]
+    return rated or [name for name, kind in described_sources().items() if kind.role == end]
 
 
 def _check(control: str, end: End, limit: float, group: Group | None) -> ControlCheck:

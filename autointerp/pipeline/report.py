@@ -10,10 +10,11 @@ from typing import Any
 
 from autointerp.findings.comparison import compare, estimate_rows
 from autointerp.people.ingest import ingest_journals
-from autointerp.pipeline.events import On, ignore
+from autointerp.pipeline.events import Note, On, ignore
 from autointerp.reports.panels import Material
 from autointerp.reports.write import Report, check_folder, write
 from autointerp.store.run import RUNS, Run, open_run
+from autointerp.text import count
 
 REPORTS = Path("reports")
 
@@ -33,7 +34,7 @@ def report(
     Args:
         out: Folder to write; None for reports/RUN, or reports/RUN+RUN.
         units_shown: Units at most whose contexts the page carries.
-        on: Hears of events.
+        on: Called with each event: a note of answers that came in.
 
     Raises UnknownName if a run is not there, TooFewRatings if nothing was asked in it, BadInput if
     `out` holds something else than a report, StorageError if it cannot be written.
@@ -41,17 +42,17 @@ def report(
     names = list(dict.fromkeys(runs))
     out = out or REPORTS / "+".join(names)
     check_folder(out)
-    with _compared(names, units_shown, folder) as material:
+    with _compared(names, units_shown, folder, on) as material:
         return write(material, out)
 
 
-def findings(runs: Sequence[str], folder: Path = RUNS) -> dict[str, Any]:
+def findings(runs: Sequence[str], folder: Path = RUNS, on: On = ignore) -> dict[str, Any]:
     """Return what `report` would say as JSON values, and write no page.
 
     An object with one key: `comparisons`, one a run, in the form of `findings.json_values`.
     Raises as `report` does.
     """
-    with _compared(list(dict.fromkeys(runs)), 0, folder) as material:
+    with _compared(list(dict.fromkeys(runs)), 0, folder, on) as material:
         return as_json(material)
 
 
@@ -61,7 +62,7 @@ def as_json(material: Material) -> dict[str, Any]:
 
 
 @contextmanager
-def _compared(names: Sequence[str], units_shown: int, folder: Path) -> Iterator[Material]:
+def _compared(names: Sequence[str], units_shown: int, folder: Path, on: On) -> Iterator[Material]:
     """Open runs, take in what people have rated since, compare, and store the estimates."""
     opened: list[Run] = []
     try:
@@ -70,7 +71,9 @@ def _compared(names: Sequence[str], units_shown: int, folder: Path) -> Iterator[
             run, writable = _open(name, folder)
             opened.append(run)
             if writable:
-                ingest_journals(run)
+                new = ingest_journals(run)
+                if new:
+                    on(Note(f"run '{name}': {count(new, 'new answer')} of people taken in"))
             comparison = compare(run)
             if writable:
                 run.replace_estimates(estimate_rows(comparison))

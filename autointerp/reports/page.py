@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autointerp import __version__
+from autointerp.findings.groups import PRIMARY
 from autointerp.reports.panels import Block, Material, UnitBrowser
 from autointerp.store.tables import now
 
@@ -107,7 +108,7 @@ def title(material: Material) -> str:
     """Return the heading of the page: the question that it answers."""
     runs = [comparison.run for comparison in material.comparisons]
     sources = list(dict.fromkeys(s for j in material.judgements for s in j.sources))
-    if sources[:2] == ["features", "neurons"]:
+    if sources[:2] == list(PRIMARY):
         return f"Are the features more interpretable than the neurons? {' + '.join(runs)}"
     return f"How interpretable are these units? {' + '.join(runs)}"
 

@@ -9,6 +9,7 @@ from autointerp.findings.trust import ControlCheck, Trust
 from autointerp.reports.panels import Material
 from autointerp.stats.results import Statistic
 from autointerp.text import count
+from autointerp.units.sources import kind_of
 
 NOT_LLM = {
     "lexical": "a fixed rule on words and no language model",
@@ -93,19 +94,12 @@ def slug(judgement: Judgement, material: Material) -> str:
 
 def plural(source: str) -> tuple[str, str]:
     """Return how one unit and several of a source are called in a sentence."""
-    known = {
-        "features": ("a feature", "features"),
-        "neurons": ("a neuron", "neurons"),
-        "planted": ("a planted unit", "planted units"),
-        "random": ("a random direction", "random directions"),
-        "shuffled": ("a shuffled unit", "shuffled units"),
-    }
-    return known.get(source, (f"a unit of {source}", source))
+    return kind_of(source).names
 
 
 CONTROL = {
-    "shuffled": "units that fire with no regard to the text",
-    "planted": "units that fire on one known word",
+    "floor": "units that fire with no regard to the text",
+    "ceiling": "units that fire on one known word",
 }
 
 
@@ -120,7 +114,7 @@ def _control(check: ControlCheck) -> str:
         return f"The control '{check.control}' {have}, so nothing shows where the {check.end} lies."
     side = "or less" if check.end == "floor" else "or more"
     return (
-        f"'{check.control}' ({CONTROL[check.control]}) has mean {interval(check.mean)} of "
+        f"'{check.control}' ({CONTROL[check.end]}) has mean {interval(check.mean)} of "
         f"{check.n}: "
         + (
             f"at the {check.end}."

@@ -16,8 +16,8 @@ from autointerp.reports.panels import Material
 from autointerp.reports.panels.verdict import doubts, verdict
 from autointerp.reports.words import label, number, percent
 from autointerp.reports.write import Report
+from autointerp.units.sources import kind_of
 
-COLOURS = {"features": "blue", "neurons": "yellow", "planted": "green"}
 LABEL, CONTROL, GAP = 18, 8, 1
 
 
@@ -93,7 +93,7 @@ def _bar(share: float, source: str, width: int) -> RenderableType:
     """Return a bar of `share` of the width, with the share beside it."""
     row = Table.grid(padding=(0, 1, 0, 0))
     row.add_row(
-        Bar(1.0, 0.0, share, width=width - 6, color=COLOURS.get(source, "magenta")),
+        Bar(1.0, 0.0, share, width=width - 6, color=kind_of(source).colour or "magenta"),
         Text(percent(share).rjust(5), style="dim"),
     )
     return row

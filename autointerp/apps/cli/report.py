@@ -20,9 +20,9 @@ def command(
         False,
         "--json",
         help="Print all figures as JSON and, without -o, write no page: `comparisons`, one a run, "
-        "each with schema, run, about, judgements (groups, contrasts, trust, verdict, check), "
-        "pooled, agreement, people, attention, calibration, blinding, scorers, specificity, "
-        "explained, cost, imported, units, scores, plans.",
+        "each with schema, run, about, sources, judgements (groups, contrasts, trust, verdict, "
+        "check), pooled, agreement, people, attention, calibration, blinding, scorers, "
+        "specificity, explained, cost, imported, units, scores, plans.",
     ),
 ) -> None:
     """Write the report of one run, or of several side by side, and print its summary.

@@ -18,6 +18,7 @@ from autointerp.reports.words import (
     trust_text,
     what,
 )
+from autointerp.units.sources import kind_of
 
 AFTER = ""
 TITLE = "Verdict"
@@ -150,10 +151,10 @@ def _rater(judgement: Judgement, material: Material) -> str:
 def _random(judgement: Judgement) -> list[str]:
     told = []
     for one in judgement.contrasts:
-        if one.second == "random" and one.first in judgement.sources:
-            ones = plural(one.first)[1]
+        if kind_of(one.second).role == "control" and one.first in judgement.sources:
+            ones, controls = plural(one.first)[1], plural(one.second)[1]
             told.append(
-                f"Against random directions of like density, P({ones} higher) = "
+                f"Against {controls} of like density, P({ones} higher) = "
                 f"{interval(one.superiority)}."
             )
     return told
