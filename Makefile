@@ -3,6 +3,7 @@
 VENV ?= .venv
 EXTRAS ?= dev
 PARITY ?= .parity-venv
+WORKERS ?= 2
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LOCAL := $(VENV)/.installed-local
@@ -47,8 +48,9 @@ specificity: $(INSTALLED)  ## Reproduce the founding figure: specificity by acti
 	$(BIN)/autointerp rate --run specificity --rubric specificity-0-3
 	$(BIN)/autointerp report specificity
 
-test: $(INSTALLED)  ## Run the tests
-	$(BIN)/python -m pytest
+# A worker runs whole files, so fixtures of a module are made once.
+test: $(INSTALLED)  ## Run all tests, in WORKERS processes (2)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-fast: $(INSTALLED)  ## Run the tests that start no process, harvest nothing and build no model
 	$(BIN)/python -m pytest -m "not slow and not weights"
@@ -67,7 +69,7 @@ check: $(INSTALLED)  ## Lint, check the format and the types, run the tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 docs: $(INSTALLED)  ## Write docs/commands.md and docs/settings.md from the code
 	$(BIN)/python -m tools.pages

@@ -62,10 +62,13 @@ def constants(package: ModuleType, name: str, wanted: Sequence[str]) -> dict[str
 
 
 def _parsed(package: ModuleType, name: str) -> ast.Module:
-    folder = Path(package.__path__[0])
-    file = folder / f"{_module(name)}.py"
-    if not file.exists():
-        file = folder / _module(name) / "__init__.py"
+    module = _module(name)
+    files = [
+        Path(folder, *parts)
+        for folder in package.__path__
+        for parts in ((f"{module}.py",), (module, "__init__.py"))
+    ]
+    file = next(file for file in files if file.exists())
     return ast.parse(file.read_text(encoding="utf-8"))
 
 

@@ -246,22 +246,22 @@ def from_mapping(kind: type[Settings], content: Any, where: str, section: str = 
     return kind(**values)
 
 
-def _check_range(told: str, section: str, key: str, value: Any) -> None:
+def _check_range(where: str, section: str, key: str, value: Any) -> None:
     place = (section, key)
     if place in POSITIVE and value < 1:
-        raise SettingsError(f"{told} must be at least 1")
+        raise SettingsError(f"{where} must be at least 1")
     if place in AT_LEAST_ZERO and not 0 <= value < math.inf:
-        raise SettingsError(f"{told} must {'not be negative' if value < 0 else 'be finite'}")
+        raise SettingsError(f"{where} must {'not be negative' if value < 0 else 'be finite'}")
     if place in SHARES and not 0 <= value <= 1:
-        raise SettingsError(f"{told} must be a share from 0 to 1")
+        raise SettingsError(f"{where} must be a share from 0 to 1")
     if place == ("harvest", "window") and value == 1:
-        raise SettingsError(f"{told} must be 0 or at least 2: BOS and one token")
+        raise SettingsError(f"{where} must be 0 or at least 2: BOS and one token")
     if place in {("subject", "model"), ("subject", "site")} and not value:
-        raise SettingsError(f"{told} must not be empty")
+        raise SettingsError(f"{where} must not be empty")
     if place in CHOICES and value not in CHOICES[place]:
-        raise SettingsError(f"{told} must be {' or '.join(map(repr, CHOICES[place]))}")
+        raise SettingsError(f"{where} must be {' or '.join(map(repr, CHOICES[place]))}")
     if place == ("subject", "device") and not DEVICE.fullmatch(value):
-        raise SettingsError(f"{told} must be cpu, cuda, cuda:N or mps")
+        raise SettingsError(f"{where} must be cpu, cuda, cuda:N or mps")
 
 
 def first_difference(one: RunSettings, other: RunSettings) -> str | None:

@@ -1,1 +1,10 @@
-"""Calls in flight: what is pending, retries, pace, budget, batches."""
+"""Calls in flight: what is pending, retries, pace, budget, batches.
+
+work      what is still to be rated, and rating it
+loop      the queue of calls, its workers and its one writer
+pace      calls at once and calls a minute, learned from the server
+retry     when a call is made again
+budget    money, reserved before a call
+forecast  what calls will probably take, before they are made
+batches   calls handed to a provider's batch API
+"""

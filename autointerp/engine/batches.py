@@ -76,13 +76,13 @@ def submit_batches(
     `asked`, `rubric_name` and `options` are what makes rater and rubric again when the batches are
     collected. Raises BadInput if the rater has no batch API, RaterError if it refuses.
     """
-    able = batch_rater(rater)
+    taker = batch_rater(rater)
     require_price(rater, budget_usd)
     in_doubt = any(batch["state"] == "intended" for batch in run.open_batches())
     if not in_doubt and not pending_work(run, item_ids, rater.name, repeats):
         return BatchCounts()
     settings = (asked, rubric_name, options, repeats, budget_usd, retry)
-    return asyncio.run(_submit(run, item_ids, question, able, *settings))
+    return asyncio.run(_submit(run, item_ids, question, taker, *settings))
 
 
 async def _submit(
@@ -281,28 +281,28 @@ def _store(
 
 async def _open(run: Run, rater: Any) -> None:
     memory = f"server {rater.name}"
-    found = await rater.open(run.recall(memory))
-    if found is not None:
-        run.remember(memory, found)
+    learned = await rater.open(run.recall(memory))
+    if learned is not None:
+        run.remember(memory, learned)
 
 
 async def _settle_intended(run: Run, rater: Any, retry: RetryPolicy | None) -> None:
     """Find out what became of batches that were about to be sent when the process ended."""
     batches = [one for one in run.open_batches() if one["rater"] == rater.name]
-    known = {row[0] for row in run.rows("SELECT provider_id FROM batch WHERE provider_id <> ''")}
+    seen = {row[0] for row in run.rows("SELECT provider_id FROM batch WHERE provider_id <> ''")}
     for batch in batches:
         if batch["state"] != "intended":
             continue
         find = functools.partial(
-            rater.find_batch, batch["label"], batch["calls"], batch["made_at"], known
+            rater.find_batch, batch["label"], batch["calls"], batch["made_at"], seen
         )
-        found = await _steady(find, rater, retry)
+        provider_id = await _steady(find, rater, retry)
         kept = {k: v for k, v in batch.items() if k not in ("version", "made_at")}
-        if found is None:
+        if provider_id is None:
             run.add_batch({**kept, "state": "abandoned"})
         else:
-            known.add(found)
-            run.add_batch({**kept, "state": "submitted", "provider_id": found})
+            seen.add(provider_id)
+            run.add_batch({**kept, "state": "submitted", "provider_id": provider_id})
 
 
 async def _steady(ask: Callable[[], Awaitable[T]], rater: Any, retry: RetryPolicy | None) -> T:

@@ -88,7 +88,7 @@ class Forecast:
         return f"{text} ({'this' if units == 1 else f'these {units}'}: ${self.cost_usd:,.2f}){made}"
 
 
-def forecast(
+def forecast_calls(
     rater: Rater,
     question: Question,
     calls: int,
@@ -140,7 +140,7 @@ def forecast_trials(
     contexts = run.contexts_numbered(sorted({p.context for t in sample for p in t.pieces}))
     items = [trial_item(trial.item_id(seed), trial, contexts, question) for trial in sample]
     sizes = [len(trial.pieces) for trial in trials]
-    expected = forecast(rater, question, len(trials), items, run, batch, sizes)
+    expected = forecast_calls(rater, question, len(trials), items, run, batch, sizes)
     return replace(expected, units=units, made_before=before)
 
 

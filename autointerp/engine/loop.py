@@ -47,7 +47,7 @@ ItemLoader = Callable[[Sequence[str]], list[Item]]
 
 @dataclass(frozen=True)
 class RatingPolicy:
-    """How to go about it; nothing here changes what is asked.
+    """How calls are made; no field changes what is asked.
 
     Attributes:
         concurrency: Calls in flight at most; None for the rater's own.
@@ -158,8 +158,8 @@ class Engine:
 
     async def _open(self, served: ServedRater) -> None:
         memory = f"server {self.rater.name}"
-        known = await self._in_thread(self.run.recall, memory)
-        opening = asyncio.ensure_future(served.open(known))
+        remembered = await self._in_thread(self.run.recall, memory)
+        opening = asyncio.ensure_future(served.open(remembered))
         stopping = asyncio.ensure_future(self.stopping.wait())
         await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -167,9 +167,9 @@ class Engine:
             opening.cancel()
             await asyncio.gather(opening, return_exceptions=True)
             return
-        found = opening.result()
-        if found is not None:
-            await self._in_thread(self.run.remember, memory, found)
+        learned = opening.result()
+        if learned is not None:
+            await self._in_thread(self.run.remember, memory, learned)
 
     async def _pump(self, work: Sequence[tuple[str, int]]) -> None:
         writer = asyncio.create_task(self._write())
@@ -351,7 +351,7 @@ class Engine:
         return reply, (job.request, job.attempt - 1, reply)
 
     async def _attempt(self, job: _Job) -> Reply:
-        """Make one attempt; a failed one goes to the store here, for nothing else will see it."""
+        """Make one attempt; store a failed one, for nothing else will see it."""
         reserved = await self.budget.reserve(job.extent)
         tokens = job.extent.prompt_bytes / 4 + job.extent.most_tokens_out
         cost: float | None = None

@@ -106,7 +106,7 @@ class Allowance:
         self._seen_at = 0.0
         self._in_flight = 0.0
 
-    def told(self, left: int | None, limit: int | None, reset_s: float | None) -> None:
+    def update(self, left: int | None, limit: int | None, reset_s: float | None) -> None:
         """Take in what a reply's headers said."""
         if left is None or not limit:
             return
@@ -160,7 +160,7 @@ class Pacer:
         self._tokens.landed(tokens)
         if headroom is not None and headroom is not self._last:
             self._last = headroom
-            self._requests.told(
+            self._requests.update(
                 headroom.requests, headroom.requests_limit, headroom.requests_reset_s
             )
-            self._tokens.told(headroom.tokens, headroom.tokens_limit, headroom.tokens_reset_s)
+            self._tokens.update(headroom.tokens, headroom.tokens_limit, headroom.tokens_reset_s)

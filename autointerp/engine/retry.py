@@ -23,10 +23,10 @@ class RetryPolicy:
     Attributes:
         retries: After failed attempts: no connection, a time-out, 429, 5xx. Counted, not timed:
             a machine that slept for an hour has lost one attempt, not all of them.
-        content_retries: After replies that came whole and could not be read. Asking again only
+        content_retries: After complete replies that could not be read. Asking again only
             where a reply was bad favours raters that are bad: every attempt is stored.
         first_wait_s: Before the first retry; doubles each time, with as much again at random.
-        longest_wait_s: Whatever the server asks.
+        longest_wait_s: Even if the server asks for more.
     """
 
     retries: int = 8

@@ -1,8 +1,9 @@
 """What goes out of a run, and what comes in from elsewhere.
 
 A file here that has `recognises(path)` and `read(path, options)` is a form in which units come
-in: its name is the name of `import --format`. `read` yields whole units, one at a time, and
-raises ExchangeError, naming the file and the line or row, where the file is not of its form.
+in: its name is the name of `import --format`. `read` yields units one at a time, with all of their
+contexts, and raises ExchangeError, naming the file and the line or row, where the file is not of
+its form.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class ImportOptions:
         source: Name of the units' source; empty for the file's own.
         tokenizer: A tokenizer.json, or the folder that holds one.
         each_side: Tokens kept on either side of the focus; None for 10 where rows are a model's
-            whole windows, and for all where they are contexts already.
+            full windows, and for all where they are contexts already.
         seed: Of what is drawn from files that hold more than is kept.
         explain_share: Share of each unit's contexts that go to the `explain` split, where the
             file does not say.

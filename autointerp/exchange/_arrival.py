@@ -40,7 +40,7 @@ NUMBERED = re.compile(r"(\d{1,9})([-+]?)")
 
 @dataclass
 class ImportCounts:
-    """What an import brought; `units` by source and outcome. `known` if it was there before."""
+    """What an import brought; `units` by source and outcome. `known` if the run had it before."""
 
     form: str
     units: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -63,13 +63,13 @@ def recognised(path: Path) -> str:
 
     Raises ExchangeError if it is of none of them, naming those there are.
     """
-    found = [name for name in forms() if _form(name).recognises(path)]
-    if len(found) != 1:
+    fitting = [name for name in forms() if _form(name).recognises(path)]
+    if len(fitting) != 1:
         raise ExchangeError(
-            f"{path} is {'of several forms' if found else 'of no form'} that can be imported "
-            f"({', '.join(found or forms())}); say which it is with --format"
+            f"{path} is {'of several forms' if fitting else 'of no form'} that can be imported "
+            f"({', '.join(fitting or forms())}); say which it is with --format"
         )
-    return found[0]
+    return fitting[0]
 
 
 def import_units(
@@ -79,7 +79,7 @@ def import_units(
     options: ImportOptions | None = None,
     runs: Path = RUNS,
 ) -> ImportCounts:
-    """Put the units of a file into a run, made if it is not there; whole or not at all.
+    """Put the units of a file into a run, made if it is not there; all or nothing.
 
     The same file again does nothing. Another file adds its units. Raises ExchangeError if the file
     is not of its form, RunMismatch if the run is not an imported one or holds one of the units.
@@ -184,10 +184,10 @@ def _sha256(path: Path) -> str:
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for file_path in sorted(one for one in path.rglob("*") if one.is_file()):
-        found.update(f"{file_path.relative_to(path)}\n{_sha256(file_path)}\n".encode())
-    return found.hexdigest()
+        digest.update(f"{file_path.relative_to(path)}\n{_sha256(file_path)}\n".encode())
+    return digest.hexdigest()
 
 
 # ------------------------------------------------------------------------------------ units
@@ -245,7 +245,7 @@ class _Arrival:
             contexts = self._decided(unit, peak)
             self._write(unit_id, contexts)
             documents = {context.document for context in contexts}
-            # Where draws are told, random ones were drawn, and that none is silent is a fact.
+            # A file that says its draws has random ones: that none is silent is a fact.
             for split in () if any(c.draw for c in unit.contexts) else SPLITS:
                 if not any(c.split == split and c.silent for c in contexts):
                     self.lacking.append((unit_id, split, documents))
@@ -419,16 +419,16 @@ def assigned_splits(contexts: Sequence[ForeignContext], explain_share: float = 0
     """Return the split of each context, by the file or in turn.
 
     From the strongest on they go to `explain` and `score` in turn, so that both have the unit's
-    whole range; so do the silent ones. The same text is never in both.
+    full range; so do the silent ones. The same text is never in both.
     """
 
     def nth(place: int) -> Split:
         before, after = (math.ceil(round(n * explain_share, 9)) for n in (place, place + 1))
         return "explain" if after > before else "score"
 
-    told = [context.split for context in contexts if context.split]
-    if len(told) == len(contexts):
-        return told
+    given = [context.split for context in contexts if context.split]
+    if len(given) == len(contexts):
+        return given
     texts: dict[tuple[str, ...], float] = {}
     for context in contexts:
         texts[context.tokens] = max(max(context.activations), texts.get(context.tokens, 0.0))
@@ -467,11 +467,11 @@ def _numbered(
     Where every name of the source is a number, that is the unit's; else they are counted in the
     order of the file. Raises ExchangeError if two units have one number.
     """
-    found = [NUMBERED.fullmatch(one.name.removeprefix(f"{source}/")) for one in pending]
-    if not all(found):
+    matches = [NUMBERED.fullmatch(one.name.removeprefix(f"{source}/")) for one in pending]
+    if not all(matches):
         units = [Unit(source, next_index + place) for place in range(len(pending))]
         return units, [f"called '{one.name}'" for one in pending]
-    units = [Unit(source, int(name[1]), -1 if name[2] == "-" else 1) for name in found if name]
+    units = [Unit(source, int(name[1]), -1 if name[2] == "-" else 1) for name in matches if name]
     if len(set(units)) < len(units):
         twice = next(unit for unit, times in Counter(units).items() if times > 1)
         raise ExchangeError(f"{path}: unit {twice} is there under two names")

@@ -120,21 +120,21 @@ def write(run: Run, file: Path) -> int:
 
 def _columns(connection: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
     described = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)])
-    found = {name: str(kind) for name, kind, *_ in described.fetchall()}
-    missing = [name for name in REQUIRED if name not in found]
+    columns = {name: str(kind) for name, kind, *_ in described.fetchall()}
+    missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise ExchangeError(
-            f"{path} has no column {', '.join(missing)} (columns: {', '.join(found)}); "
+            f"{path} has no column {', '.join(missing)} (columns: {', '.join(columns)}); "
             "docs/exchange.md says what a contexts table holds"
         )
     for name, (wanted, kinds) in COLUMNS.items():
-        if name in found and found[name] not in kinds:
+        if name in columns and columns[name] not in kinds:
             raise ExchangeError(
-                f"{path}: column {name} is of type {found[name]}; it must be {wanted}"
+                f"{path}: column {name} is of type {columns[name]}; it must be {wanted}"
             )
-    if len(set(TOGETHER) & found.keys()) == 1:
+    if len(set(TOGETHER) & columns.keys()) == 1:
         raise ExchangeError(f"{path}: columns {' and '.join(TOGETHER)} go together")
-    return [name for name in COLUMNS if name in found]
+    return [name for name in COLUMNS if name in columns]
 
 
 def _rows(

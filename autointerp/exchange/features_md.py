@@ -120,7 +120,7 @@ def _context(line: str, each_side: int | None, where: str) -> ForeignContext:
 def _place(token: str, text: str, where: str) -> tuple[int, int]:
     """Return where in the text the token is; where it occurs more than once, nearest the middle.
 
-    A token that is a part of a character stands where the text has a whole one.
+    A token that is a part of a character stands where the text has a complete one.
     """
     if not token.strip(UNREADABLE):
         pattern = NO_ASCII

@@ -16,48 +16,9 @@ FORMS: dict[TableFormat, str] = {
     "parquet": "FORMAT parquet",
 }
 
-# The latest version of each rating; what its call cost is summed over the attempts.
 QUERY = """
-SELECT
-    {run} AS run,
-    r.unit,
-    r.source,
-    r.idx AS index,
-    r.sign,
-    r.is_control,
-    r.item_id AS item,
-    r.rubric,
-    r.rubric_digest,
-    r.rater,
-    r.repeat,
-    r.status,
-    r.score,
-    r.expected_score,
-    r.unassigned_mass,
-    r.description,
-    r.rationale,
-    u.density,
-    u.peak,
-    u.note AS unit_note,
-    c.model,
-    c.attempts,
-    c.tokens_in,
-    c.tokens_out,
-    c.cost_usd,
-    r.made_at
-FROM unit_rating r
-JOIN unit u USING (unit_id)
-LEFT JOIN (
-    SELECT
-        call_key,
-        count(*) AS attempts,
-        arg_max(model, attempt) AS model,
-        sum(tokens_in)::BIGINT AS tokens_in,
-        sum(tokens_out)::BIGINT AS tokens_out,
-        sum(cost_usd) AS cost_usd
-    FROM call GROUP BY call_key
-) c ON c.call_key = r.call_key
-ORDER BY r.source, r.idx, r.sign DESC, r.rubric, r.rubric_digest, r.rater, r.repeat
+SELECT {run} AS run, * FROM rating_table
+ORDER BY source, index, sign DESC, rubric, rubric_digest, rater, repeat
 """
 
 

@@ -1,7 +1,7 @@
 """Hard negatives: texts that look as if a unit fired in them, where it is silent, as computed.
 
 Candidates are held-out contexts of the other units of the source. The subject reads the corpus
-once more, so that silence in them is known and not assumed.
+once more, so that silence in them is computed and not assumed.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def hard_contexts(run: Run, unit_ids: Sequence[int]) -> dict[int, dict[int, tupl
     most often together with it does, there. Raises RunMismatch if the subject is not the run's.
     """
     subject = subject_again(run, "--hard")
-    found: dict[int, dict[int, tuple[Context, str]]] = {}
+    chosen_by_unit: dict[int, dict[int, tuple[Context, str]]] = {}
     for name, source, units in sources_again(run, subject, unit_ids):
         firing = firing_in_candidates(run, subject, name, source, units)
-        found |= _chosen(run, firing)
-    return found
+        chosen_by_unit |= _chosen(run, firing)
+    return chosen_by_unit
 
 
 def firing_in_candidates(
@@ -108,7 +108,7 @@ def _chosen(run: Run, firing: Firing) -> dict[int, dict[int, tuple[Context, str]
     for number, owner in zip(firing.candidates, firing.owners.tolist(), strict=True):
         context = contexts[number]
         usual.setdefault(owner, Counter())[context.tokens[context.focus]] += 1
-    found: dict[int, dict[int, tuple[Context, str]]] = {}
+    chosen_by_unit: dict[int, dict[int, tuple[Context, str]]] = {}
     for column, unit in enumerate(firing.units):
         silent = ~firing.anywhere[:, column] & (firing.owners != unit)
         tokens = {text for text, _ in usual.get(unit, Counter()).most_common(USUAL_TOKENS)}
@@ -126,8 +126,8 @@ def _chosen(run: Run, firing: Firing) -> dict[int, dict[int, tuple[Context, str]
                 counts[why] += 1
                 number = firing.candidates[place]
                 chosen[number] = (contexts[number], why)
-        found[unit] = chosen
-    return found
+        chosen_by_unit[unit] = chosen
+    return chosen_by_unit
 
 
 def _neighbour(firing: Firing, column: int) -> int | None:

@@ -19,7 +19,7 @@ from autointerp.units.reopen import numbers_again, sources_again, subject_again
 from autointerp.units.sources import Directed
 
 TOKENS = 10  # promoted, and as many suppressed
-UNITS = 32  # of which the whole vocabulary is held at a time
+UNITS = 32  # whose effects on the full vocabulary are held at a time
 
 
 def logit_effects(
@@ -31,7 +31,7 @@ def logit_effects(
     subject is not the run's.
     """
     subject = subject_again(run, option)
-    found: dict[int, LogitEffects] = {}
+    effects_of: dict[int, LogitEffects] = {}
     without: dict[str, str] = {}
     for name, source, units in sources_again(run, subject, unit_ids):
         if not isinstance(source, Directed):
@@ -43,13 +43,13 @@ def logit_effects(
             for begin in range(0, len(units), UNITS):
                 part = slice(begin, begin + UNITS)
                 effects = readout.effects(source.written(numbers[part]))
-                found |= zip(units[part], strongest(effects, subject), strict=True)
+                effects_of |= zip(units[part], strongest(effects, subject), strict=True)
         except SubjectError as error:
             without[name] = str(error)
-    if not found:
-        told = "; ".join(f"{name}: {reason}" for name, reason in without.items())
-        raise BadInput(f"{option}: no unit has any ({told})")
-    return found, without
+    if not effects_of:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in without.items())
+        raise BadInput(f"{option}: no unit has any ({reasons})")
+    return effects_of, without
 
 
 def strongest(effects: Tensor, subject: Subject, count: int = TOKENS) -> list[LogitEffects]:
@@ -58,14 +58,15 @@ def strongest(effects: Tensor, subject: Subject, count: int = TOKENS) -> list[Lo
     No token is in both lists, however small the vocabulary.
     """
     texts = subject.token_texts
-    able = torch.tensor(
+    texts_only = torch.tensor(
         [index for index, text in enumerate(texts) if text and index not in subject.special],
         device=effects.device,
     )
-    count = min(count, len(able) // 2)
-    values = effects[:, able]
+    count = min(count, len(texts_only) // 2)
+    values = effects[:, texts_only]
     sides = [
-        able[values.topk(count, largest=largest).indices].tolist() for largest in (True, False)
+        texts_only[values.topk(count, largest=largest).indices].tolist()
+        for largest in (True, False)
     ]
     return [
         LogitEffects(tuple(texts[i] for i in promoted), tuple(texts[i] for i in suppressed))

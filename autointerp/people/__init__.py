@@ -1,1 +1,10 @@
-"""Human raters: sessions out, answers in, packs and plans."""
+"""Human raters: sessions go out, answers come in.
+
+session     what a person is asked, in which order, with repeats and practice
+assign      a session of the units that a run holds
+packs       a session as a file that is rated elsewhere
+machine     where a sitting stands, for any screen
+journal     answers on disk, one line each, before the next question appears
+ingest      journals and packs → ratings and guesses of a run
+plans       what people should rate next to calibrate a model
+"""

@@ -281,5 +281,5 @@ def register(
 
 def fewer_contexts_text(left_out: Mapping[str, int]) -> str:
     """Return how many items were left out for having fewer contexts; empty if none."""
-    told = ", ".join(f"{n} {name}" for name, n in sorted(left_out.items()))
-    return f"left out, with fewer contexts than the others: {told}" if told else ""
+    counts = ", ".join(f"{n} {name}" for name, n in sorted(left_out.items()))
+    return f"left out, with fewer contexts than the others: {counts}" if counts else ""

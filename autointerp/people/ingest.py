@@ -35,8 +35,8 @@ def ingest_journals(run: Run) -> int:
 def ingest(run: Run, path: Path) -> int:
     """Read the answers in a journal or pack; return how many entries were new.
 
-    All or nothing. Raises BadInput if the file is of another run, was edited, or tells another
-    story of answers that are known.
+    All or nothing. Raises BadInput if the file is of another run, was edited, or contradicts
+    answers that the run has.
     """
     reading = read_journal(path)
     session = reading.session
@@ -59,7 +59,7 @@ def ingest(run: Run, path: Path) -> int:
 def _unknown(run: Run, path: Path, reading: Reading, rater: str) -> list[tuple[Entry, str]]:
     """Return a rater's entries that the run lacks, each with its link."""
     session = reading.session
-    known = [
+    links = [
         row[0]
         for row in run.rows(
             "SELECT chain FROM human_answer WHERE session_id = ? AND rater = ? ORDER BY seq",
@@ -70,9 +70,9 @@ def _unknown(run: Run, path: Path, reading: Reading, rater: str) -> list[tuple[E
     unknown = []
     for entry in reading.entries[rater]:
         chain = link(chain, entry)
-        if entry.seq >= len(known):
+        if entry.seq >= len(links):
             unknown.append((entry, chain))
-        elif known[entry.seq] != chain:
+        elif links[entry.seq] != chain:
             raise BadInput(
                 f"{path}: {rater} gave other answers in another copy, which run '{run.name}' has "
                 "already; rate one copy only, or under two names"

@@ -117,7 +117,7 @@ class Journal:
                 os.ftruncate(self._file.fileno(), end)
             raise StorageError(
                 f"cannot write {self.path} ({error.strerror}); all answers before this one are "
-                "safe: free some space and give the same command again"
+                "safe: free some space and run the same command again"
             ) from None
         self._chain = chain
         self.entries.append(entry)
@@ -131,7 +131,7 @@ class Reading:
     Attributes:
         entries: Of each rater.
         chains: The last link of each rater.
-        size: Bytes up to the end of the last whole line.
+        size: Bytes up to the end of the last complete line.
     """
 
     session: Session
@@ -205,7 +205,9 @@ def _read_head(path: Path, line: bytes) -> Session:
     except (ValueError, KeyError, TypeError):
         raise BadInput(f"{path} is not a session or pack of autointerp, or was edited") from None
     if session.digest != digest:
-        raise BadInput(f"{path} was edited: its content does not fit its digest; ask for it anew")
+        raise BadInput(
+            f"{path} was edited: its content does not fit its digest; ask for the file again"
+        )
     return session
 
 
@@ -263,15 +265,15 @@ class OtherJournals:
         )
 
     def _catch_up(self, path: Path) -> None:
-        """Read the whole lines that were added since the last look."""
+        """Read the complete lines that were added since the last look."""
         with contextlib.suppress(OSError), path.open("rb") as file:
             if path not in self._read_to:
                 self._read_to[path] = len(file.readline())  # the session
             file.seek(self._read_to[path])
             new = file.read()
-            whole = new[: new.rfind(b"\n") + 1]
-            self._read_to[path] += len(whole)
-            for number, line in enumerate(whole.splitlines(), 2):
+            lines = new[: new.rfind(b"\n") + 1]
+            self._read_to[path] += len(lines)
+            for number, line in enumerate(lines.splitlines(), 2):
                 entry, _ = _read_line(path, number, line)
                 if entry.rater != self._rater and entry.kind == "rating" and entry.repeat == 0:
                     rated = self._rated.setdefault(entry.rater, {})

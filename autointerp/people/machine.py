@@ -1,7 +1,7 @@
 """Where a sitting stands: a plain state machine that screen and lines both drive.
 
-All that it knows follows from the session and the journal's entries, so that laying a session
-down and taking it up again is no special case. Every answer is in the journal before the machine
+All that it knows follows from the session and the journal's entries, so that pausing and
+resuming a session is no special case. Every answer is in the journal before the machine
 moves on.
 """
 
@@ -48,7 +48,7 @@ class Progress:
     Attributes:
         done, total: Steps of the present phase.
         per_minute: None before the first answer.
-        left_s: Seconds of work left in the whole session, as answers have gone so far.
+        left_s: Seconds of work left in the session, as answers have gone so far.
     """
 
     phase: StepKind | None
@@ -252,7 +252,7 @@ class Machine:
         self._answers.add(entry)
 
     def _last(self) -> Step | None:
-        """Return the step answered last; training is told its answer and cannot be taken back."""
+        """Return the step answered last; training shows its answer and cannot be taken back."""
         last = self._answers.order[-1] if self._answers.order else None
         return None if last is None or last.kind == "training" else last
 

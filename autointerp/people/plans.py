@@ -1,7 +1,7 @@
-"""Whom should people rate next, so that a model's ratings can be calibrated by theirs?
+"""What people should rate next, so that a model's ratings can be calibrated by theirs.
 
 A random subset, stratified by source and by the model's score: small strata get more than their
-share, so that people see the whole scale; how likely each item was to be drawn is kept.
+share, so that people see all of the scale; how likely each item was to be drawn is kept.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def allocate(sizes: Mapping[Stratum, int], n: int) -> dict[Stratum, int]:
     sources = sorted({source for source, _ in sizes})
     for _ in range(min(n, sum(sizes.values()))):
         totals = {s: sum(k for (source, _), k in drawn.items() if source == s) for s in sources}
-        able = [stratum for stratum in sizes if drawn[stratum] < sizes[stratum]]
-        source = min((s for s, _ in able), key=lambda s: (totals[s], s))
+        open_strata = [stratum for stratum in sizes if drawn[stratum] < sizes[stratum]]
+        source = min((s for s, _ in open_strata), key=lambda s: (totals[s], s))
         # Each next one goes where it is scarcest for what the stratum should have.
         stratum = min(
-            (stratum for stratum in able if stratum[0] == source),
+            (stratum for stratum in open_strata if stratum[0] == source),
             key=lambda one: (
                 drawn[one] >= min(LEAST, sizes[one]),
                 (drawn[one] + 0.5) / sizes[one] ** 0.5,

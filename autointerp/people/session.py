@@ -1,7 +1,7 @@
 """What a person is to rate, in which order, and what is hidden among it.
 
 A session holds items as they are shown, and nothing that tells what they are. Its order follows
-from it and the rater's name, so that it can be laid down and taken up at any point, and a pack
+from it and the rater's name, so that it can be paused and resumed at any point, and a pack
 can be rated by people whose names nobody knew when it was made.
 """
 
@@ -29,7 +29,7 @@ MOST_LEVELS = 99  # of a scale, for people: two digits name them
 
 @dataclass(frozen=True)
 class Sitting:
-    """How a person wishes to rate.
+    """How a person chooses to rate.
 
     Attributes:
         overlap: Each item is rated by so many people; None for everybody.
@@ -50,7 +50,7 @@ class Sitting:
 
 @dataclass(frozen=True)
 class Training:
-    """A gold item to begin with: its answer is told, and never counted."""
+    """A gold item to begin with: its answer is shown, and never counted."""
 
     item: str
     score: int
@@ -140,8 +140,8 @@ def with_repeats(order: Sequence[str], share: float, rng: np.random.Generator) -
     """
     n = len(order)
     gap = min(LEAST_GAP, n // 3)
-    able = np.arange(max(0, n - gap))
-    chosen = rng.permutation(able)[: int(n * share + 0.5)]
+    candidates = np.arange(max(0, n - gap))
+    chosen = rng.permutation(candidates)[: int(n * share + 0.5)]
     after: dict[int, list[str]] = {}
     for place in sorted(int(one) for one in chosen):
         after.setdefault(int(rng.integers(place + gap, n)), []).append(order[place])

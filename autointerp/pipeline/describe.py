@@ -17,10 +17,10 @@ from autointerp.engine.work import RatingCounts
 from autointerp.errors import BadInput
 from autointerp.labs.hard_negatives import hard_contexts
 from autointerp.labs.logit_effects import logit_effects
+from autointerp.pipeline.ask import ask_pending
 from autointerp.pipeline.events import Note, On, Step, ignore
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, run_for
-from autointerp.pipeline.rate import ask_pending
 from autointerp.questions.explain import (
     EXPLAIN,
     EXPLAIN_LOGITS,

@@ -83,15 +83,22 @@ class Harvesting(Event):
         label: The units that are harvested, such as `200 features, 50 random`.
         tokens: Tokens read so far.
         total: Tokens that the pass will read; None where the corpus's length is not known.
+        exact: Whether `total` was counted; else it is an estimate from the first documents.
     """
 
     label: str
     tokens: int
     total: int | None = None
+    exact: bool = False
+
+    @property
+    def amount(self) -> str:
+        """`1,000 of 5,000 tokens`; `of about` where the total is an estimate."""
+        of = "" if self.total is None else f" of {'' if self.exact else 'about '}{self.total:,}"
+        return f"{self.tokens:,}{of} tokens"
 
     def __str__(self) -> str:
-        of = f" of {self.total:,}" if self.total else ""
-        return f"harvest {self.label}: {self.tokens:,}{of} tokens"
+        return f"harvest {self.label}: {self.amount}"
 
 
 @dataclass(frozen=True)

@@ -86,11 +86,29 @@ def draw(
     from autointerp.units.sample import draw_units
     from autointerp.units.shards import Share
 
-    return draw_units(
-        run,
-        subject,
-        dict(wanted),
-        lambda label, tokens: on(Harvesting(label, tokens)),
-        lambda text: on(Note(text)),
-        share or Share(),
-    )
+    share = share or Share()
+    expected: list[tuple[int | None, bool]] = []  # once a pass begins: the corpus may be large
+
+    def progress(label: str, tokens: int) -> None:
+        if not expected:
+            expected.append(tokens_of_pass(run, subject, share.count))
+        total, exact = expected[0]
+        on(Harvesting(label, tokens, total, exact))
+
+    return draw_units(run, subject, dict(wanted), progress, lambda text: on(Note(text)), share)
+
+
+def tokens_of_pass(
+    run: Run, subject: Subject | None, processes: int = 1
+) -> tuple[int | None, bool]:
+    """Return the tokens that one process reads in a pass, and whether that is exact.
+
+    None where the length of the corpus cannot be known and the settings do not limit it.
+    """
+    most = run.settings.harvest.tokens
+    length = None if subject is None else subject.length()
+    if length is None:
+        return (most // processes, True) if most else (None, False)
+    if most and most <= length.tokens:
+        return most // processes, True
+    return length.tokens // processes, length.exact and processes == 1

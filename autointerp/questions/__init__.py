@@ -1,1 +1,17 @@
-"""What is asked: what a rater is shown, and how its reply is read."""
+"""What is asked: what a rater is shown, and how its reply is read.
+
+question      what every question has: prompts, a form of reply, a reader of replies
+rubric        questions answered by one score of a scale
+rubric_files  rubrics as Markdown files, read and checked
+forms         tasks: questions answered in words, yes and no, activations, or a choice
+contexts      which of a unit's contexts are shown
+items         a unit's contexts, blind, for a rubric about units
+trials        pieces of contexts, blind, that try a description or ask for one
+explain       the questions that ask for descriptions, and the descriptions that came back
+specificity   which contexts a rubric about a description is rated on
+score         which pieces a scorer asks about, with its control
+scorers/      a file here is a scorer
+planter       contexts of units whose grade is known
+kit           planted units as items, some with orders in the text, to check raters with
+guess         the question of the blinding check
+"""

@@ -13,7 +13,7 @@ from typing import Literal
 from autointerp.errors import BadInput
 from autointerp.questions.contexts import over_intervals, unique_places
 from autointerp.questions.forms import UNKNOWN, make_task
-from autointerp.questions.trials import Trial, whole
+from autointerp.questions.trials import Trial, whole_context
 from autointerp.records import Context, LogitEffects, Status
 from autointerp.store.run import Run
 
@@ -161,7 +161,7 @@ def explain_trials(
     for begin in range(0, len(ids), 200):
         for unit_id, contexts in run.contexts(ids[begin : begin + 200]).items():
             pieces = tuple(
-                whole(number, contexts[number], None, contexts[number].draw, mark=False)
+                whole_context(number, contexts[number], None, contexts[number].draw, mark=False)
                 for number in explained_contexts(contexts, evidence)
             )
             shown = None if effects is None else effects.get(unit_id)
@@ -194,18 +194,18 @@ def choose_explainer(run: Run, name: str | None) -> str:
 
     Raises BadInput if it described nothing, or if there are several and none is named.
     """
-    known = explainers(run)
-    if name is None and len(known) == 1:
-        return known[0]
-    if name is None and known:
+    names = explainers(run)
+    if name is None and len(names) == 1:
+        return names[0]
+    if name is None and names:
         raise BadInput(
-            f"run '{run.name}' was explained by {', '.join(known)}; choose one by --explainer"
+            f"run '{run.name}' was explained by {', '.join(names)}; choose one by --explainer"
         )
-    if name is None or name not in known:
+    if name is None or name not in names:
         who = f"by {name} " if name else ""
-        told = f" (there are: {', '.join(known)})" if known else ""
+        there = f" (there are: {', '.join(names)})" if names else ""
         raise BadInput(
-            f"run '{run.name}' has no explanations {who}yet{told}; "
+            f"run '{run.name}' has no explanations {who}yet{there}; "
             f"`autointerp explain {run.name}` writes them"
         )
     return name
@@ -214,7 +214,7 @@ def choose_explainer(run: Run, name: str | None) -> str:
 def explanations(
     run: Run, explainer: str, sources: Sequence[str] = (), n: int | None = None
 ) -> list[Explanation]:
-    """Return what an explainer made of units, whatever became of it, in order of unit_id."""
+    """Return what an explainer made of units, failed attempts included, in order of unit_id."""
     units = eligible_units(run, sources, n)
     return [
         Explanation(unit_id, units[unit_id], name, status, text, tuple(contexts))

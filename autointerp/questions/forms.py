@@ -220,11 +220,11 @@ class _Unreadable(Exception):
 
 
 def _description(fields: dict[str, Any]) -> str:
-    told = fields.get("description")
-    if not isinstance(told, str) or not told.strip():
+    text = fields.get("description")
+    if not isinstance(text, str) or not text.strip():
         raise _Unreadable("no `description`")
-    told = " ".join(told.split())
-    return UNKNOWN if told.strip(" .'\"").lower() == "unknown" else told
+    text = " ".join(text.split())
+    return UNKNOWN if text.strip(" .'\"").lower() == "unknown" else text
 
 
 def answers_in(task: Task, reply: Reply) -> dict[int, Any]:
@@ -283,7 +283,7 @@ def _whole(fields: dict[str, Any], name: str) -> int:
 
 
 def _objects(fields: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    found = fields.get(name)
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+    objects = fields.get(name)
+    if not isinstance(objects, list) or not all(isinstance(one, dict) for one in objects):
         raise _Unreadable(f"`{name}` is no list of objects")
-    return found
+    return objects

@@ -75,8 +75,8 @@ def make_items(
     run.add_rubric(rubric.digest, rubric.id, rubric.content)
     seed = run.settings.seed
     ids = {unit.unit_id: item_id(seed, unit.unit_id, rubric.digest, evidence) for unit in units}
-    known = {row[0] for row in run.rows("SELECT item_id FROM item")}
-    new = [unit for unit in units if ids[unit.unit_id] not in known]
+    stored = {row[0] for row in run.rows("SELECT item_id FROM item")}
+    new = [unit for unit in units if ids[unit.unit_id] not in stored]
     for begin in range(0, len(new), 200):
         part = new[begin : begin + 200]
         contexts = run.contexts([unit.unit_id for unit in part])

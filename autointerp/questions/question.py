@@ -1,4 +1,4 @@
-"""What every question has in common, whatever is asked and in whatever form it is answered.
+"""What every question has in common: a prompt, a form of reply, and a reader of replies.
 
 Two kinds of question come with the package: a `Rubric` asks for a score (`rubric.py`), a `Task`
 for anything else (`forms.py`). Raters, the engine and batches know only `Question`.

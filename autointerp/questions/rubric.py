@@ -215,11 +215,11 @@ def context_fields(shows: Shows, context: ItemContext) -> dict[str, Any]:
         first, last = max(0, focus - shows.each_side), focus + shows.each_side + 1
     tokens = context.tokens[first:last]
     if shows.mark and focus is not None:
-        here = focus - first
+        place = focus - first
         fields: dict[str, Any] = {
-            "before": "".join(tokens[:here]),
-            "token": tokens[here],
-            "after": "".join(tokens[here + 1 :]),
+            "before": "".join(tokens[:place]),
+            "token": tokens[place],
+            "after": "".join(tokens[place + 1 :]),
         }
     else:
         fields = {"text": "".join(tokens)}

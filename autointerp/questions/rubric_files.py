@@ -38,17 +38,18 @@ def list_rubrics() -> list[Rubric]:
 def load_rubric(name_or_path: str | Path) -> Rubric:
     """Return the shipped rubric with this id, or the rubric in this file.
 
-    Whatever ends in `.md` or holds a slash is a path.
+    A name that ends in `.md` or has a slash in it is a path.
+
     Raises RubricError if the file is missing or does not follow the form, UnknownName if no
     shipped rubric has the id.
     """
     name = str(name_or_path)
     if isinstance(name_or_path, Path) or name.endswith(".md") or "/" in name or "\\" in name:
         return _read(Path(name_or_path))
-    known = {path.stem: path for path in rubrics_folder().glob("*.md")}
-    if name not in known:
-        raise UnknownName("rubric", name, known, "or give the path of a .md file")
-    return _read(known[name])
+    shipped = {path.stem: path for path in rubrics_folder().glob("*.md")}
+    if name not in shipped:
+        raise UnknownName("rubric", name, shipped, "or give the path of a .md file")
+    return _read(shipped[name])
 
 
 def _read(path: Path) -> Rubric:
@@ -93,12 +94,12 @@ def parse_rubric(content: str, file: str = "rubric") -> Rubric:
     )
 
 
-def _check_keys(file: str, prefix: str, table: dict[str, Any], known: Collection[str]) -> None:
+def _check_keys(file: str, prefix: str, table: dict[str, Any], allowed: Collection[str]) -> None:
     for key in table:
-        if key not in known:
-            listed = ", ".join(prefix + name for name in known)
+        if key not in allowed:
+            listed = ", ".join(prefix + name for name in allowed)
             raise RubricError(f"{file}: unknown key '{prefix}{key}' (known: {listed})")
-    for key in known:
+    for key in allowed:
         if key not in table:
             raise RubricError(f"{file}: key '{prefix}{key}' is missing")
 
@@ -112,11 +113,11 @@ def _is_count(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _subset(file: str, key: str, value: object, known: Collection[str]) -> tuple[str, ...]:
-    """Return the names in `value` once each, in the order of `known`."""
-    valid = isinstance(value, list) and all(isinstance(v, str) and v in known for v in value)
-    _expect(file, key, valid, f"a list with names from: {', '.join(known)}")
-    return tuple(name for name in known if name in cast(list[str], value))
+def _subset(file: str, key: str, value: object, allowed: Collection[str]) -> tuple[str, ...]:
+    """Return the names in `value` once each, in the order of `allowed`."""
+    valid = isinstance(value, list) and all(isinstance(v, str) and v in allowed for v in value)
+    _expect(file, key, valid, f"a list with names from: {', '.join(allowed)}")
+    return tuple(name for name in allowed if name in cast(list[str], value))
 
 
 def _scale(file: str, table: object) -> tuple[tuple[int, str], ...]:
@@ -135,8 +136,8 @@ def _scale(file: str, table: object) -> tuple[tuple[int, str], ...]:
 def _shows(file: str, table: dict[str, Any]) -> Shows:
     for key in ("mark", "description"):
         _expect(file, f"shows.{key}", isinstance(table[key], bool), "true or false")
-    for key, known in (("split", get_args(Split)), ("activations", ("hidden", "scaled"))):
-        _expect(file, f"shows.{key}", table[key] in known, f"one of: {', '.join(known)}")
+    for key, allowed in (("split", get_args(Split)), ("activations", ("hidden", "scaled"))):
+        _expect(file, f"shows.{key}", table[key] in allowed, f"one of: {', '.join(allowed)}")
     _expect(file, "shows.contexts", _is_count(table["contexts"], 1), "a whole number from 1")
     _expect(file, "shows.each_side", _is_count(table["each_side"], 0), "a whole number from 0")
     draws = _subset(file, "shows.draws", table["draws"], get_args(Draw))

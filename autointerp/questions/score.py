@@ -127,8 +127,8 @@ def _trials(
         return
     for whose in [unit_id, *([partners[unit_id]] if unit_id in partners else [])]:
         one = by_unit[whose]
-        told = Described(one.explainer, whose, one.text or "")
-        yield from (trial(pieces, told, whose != unit_id) for pieces in chosen.calls)
+        described = Described(one.explainer, whose, one.text or "")
+        yield from (trial(pieces, described, whose != unit_id) for pieces in chosen.calls)
 
 
 def _partners(
@@ -136,14 +136,14 @@ def _partners(
     task: str,
     design: str,
     asked: Sequence[Explanation],
-    known: Mapping[int, Explanation],
+    explained: Mapping[int, Explanation],
     most: int,
 ) -> dict[int, int]:
     """Return unit → the unit of the same source whose description it is tried with as a control.
 
-    The first `most` units of each source get one; whoever has one keeps it when units are added
-    or fewer are asked about: `known` are the descriptions of all. Where all units of a source have
-    one description there is none.
+    The first `most` units of each source get one; a unit keeps its own when others are added or
+    fewer are asked about: `explained` are the descriptions of all. Where all units of a source
+    have one description there is none.
     """
     kept = dict(
         run.rows(
@@ -163,7 +163,7 @@ def _partners(
         place_of = {one.unit_id: place for place, one in enumerate(ring)}
         for one in units[:most]:
             partner = kept.get(one.unit_id)
-            other = known.get(partner) if partner is not None else None
+            other = explained.get(partner) if partner is not None else None
             if other is None or not other.says_something or other.text == one.text:
                 place = place_of[one.unit_id]
                 turn = [*ring[place + 1 :], *ring[:place]]
@@ -176,7 +176,7 @@ def _partners(
 def _held_out(
     run: Run, module: Scorer, unit_ids: Sequence[int], hard: HardContexts
 ) -> Iterator[tuple[int, HeldOut]]:
-    known = {
+    columns = {
         row[0]: row[1:]
         for row in run.rows("SELECT unit_id, source, peak, density, interval_tokens FROM unit")
     }
@@ -185,7 +185,7 @@ def _held_out(
     for begin in range(0, len(unit_ids), 100):
         part = list(unit_ids[begin : begin + 100])
         for unit_id, contexts in run.contexts(part).items():
-            source, peak, density, intervals = known[unit_id]
+            source, peak, density, intervals = columns[unit_id]
             strange = [n for other, n in others.get(source, {}).items() if other != unit_id]
             yield (
                 unit_id,
@@ -203,15 +203,15 @@ def _held_out(
 
 def _one_of_each(run: Run, most: int = 50) -> dict[str, dict[int, int]]:
     """Return source → unit → one held-out context in which it fires, of up to `most` units."""
-    found: dict[str, dict[int, int]] = {}
+    by_source: dict[str, dict[int, int]] = {}
     for source, unit_id, number in run.rows(
         "SELECT source, unit_id, min(context_id) FROM context JOIN unit USING (unit_id)"
         " WHERE split = 'score' AND draw = 'interval' GROUP BY ALL ORDER BY ALL"
     ):
-        units = found.setdefault(source, {})
+        units = by_source.setdefault(source, {})
         if len(units) < most:
             units[unit_id] = number
-    return found
+    return by_source
 
 
 def store_plan(run: Run, planned: Plan, design: Design) -> list[str]:

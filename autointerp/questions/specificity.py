@@ -16,7 +16,7 @@ from autointerp.questions.trials import (
     Described,
     Trial,
     trial_rng,
-    whole,
+    whole_context,
 )
 from autointerp.store.run import Run
 
@@ -49,7 +49,7 @@ def specificity_trials(
             ]
             others = [others[place] for place in rng.permutation(len(others))][:wanted]
             firing = over_intervals(contexts, count - len(silent) - len(others))
-            known = {**contexts, **run.contexts_numbered(others)}
+            candidates = {**contexts, **run.contexts_numbered(others)}
             for kind, numbers in (("firing", firing), ("silent", silent), ("other", others)):
                 trials += [
                     Trial(
@@ -58,7 +58,7 @@ def specificity_trials(
                         f"{count} contexts",
                         one.unit_id,
                         peaks[one.unit_id],
-                        (whole(number, known[number], None, kind, rubric.shows.mark),),
+                        (whole_context(number, candidates[number], None, kind, rubric.shows.mark),),
                         Described(one.explainer, one.unit_id, one.text or ""),
                     )
                     for number in numbers
@@ -69,10 +69,10 @@ def specificity_trials(
 
 def _contexts_of_others(run: Run) -> dict[str, list[tuple[int, int]]]:
     """Return source → pairs of unit and held-out context in which it fires, of all intervals."""
-    found: dict[str, list[tuple[int, int]]] = {}
+    by_source: dict[str, list[tuple[int, int]]] = {}
     for source, unit_id, number in run.rows(
         "SELECT source, unit_id, context_id FROM context JOIN unit USING (unit_id)"
         " WHERE split = 'score' AND draw = 'interval' ORDER BY context_id"
     ):
-        found.setdefault(source, []).append((unit_id, number))
-    return found
+        by_source.setdefault(source, []).append((unit_id, number))
+    return by_source

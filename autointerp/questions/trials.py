@@ -30,7 +30,7 @@ class Piece:
         first, last: Tokens shown: from `first` up to, without, `last`.
         mark: Index in the whole context of the token that is marked; None for none.
         truth: The right answer; None where it is the activations themselves.
-        kind: Why it is here, such as `firing` or `silent`.
+        kind: Why it is asked about, such as `firing` or `silent`.
     """
 
     context: int
@@ -84,13 +84,15 @@ class Trial:
         return hashlib.blake2b(text.encode(), key=key, digest_size=8).hexdigest()
 
 
-def whole(number: int, context: Context, truth: bool | None, kind: str, mark: bool) -> Piece:
+def whole_context(
+    number: int, context: Context, truth: bool | None, kind: str, mark: bool
+) -> Piece:
     """Return a whole context as a piece, its focus token marked if `mark`."""
     return Piece(number, 0, len(context.tokens), context.focus if mark else None, truth, kind)
 
 
 def trial_rng(seed: int, unit_id: int, task: str) -> np.random.Generator:
-    """Return the randomness of a unit's trials: the same whoever described or judges it."""
+    """Return the randomness of a unit's trials: the same for every explainer and rater."""
     return np.random.default_rng([seed, unit_id, *task.encode()])
 
 
@@ -153,9 +155,11 @@ def trial_of(row: Sequence[Any]) -> tuple[str, Trial]:
         Piece(context, first, last, None if mark < 0 else mark, truth, kind)
         for context, first, last, mark, truth, kind in zip(*columns, strict=True)
     )
-    told = None if text is None else Described(explainer, described, text)
-    shown = None if promoted is None else LogitEffects(tuple(promoted), tuple(suppressed))
-    return identifier, Trial(task, digest, design, unit_id, scale, pieces, told, permuted, shown)
+    written = None if text is None else Described(explainer, described, text)
+    effects = None if promoted is None else LogitEffects(tuple(promoted), tuple(suppressed))
+    return identifier, Trial(
+        task, digest, design, unit_id, scale, pieces, written, permuted, effects
+    )
 
 
 def load_trials(run: Run, item_ids: Sequence[str], question: Question) -> list[Item]:

@@ -23,9 +23,7 @@ says which; contexts and their tokens are numbered from 1, in the item's order:
 
 from __future__ import annotations
 
-import ast
 import sys
-from pathlib import Path
 from typing import Any
 
 from autointerp import extensions
@@ -105,13 +103,8 @@ def check_keys(base_url: str | None = None) -> list[Finding]:
 
 
 def _said(name: str, constant: str, otherwise: Any) -> Any:
-    """Return a constant of a rater's file, which is read, not imported: its libraries are heavy."""
-    file = f"{name.replace('-', '_')}.py"
-    path = next(Path(folder, file) for folder in __path__ if Path(folder, file).exists())
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == constant:
-            return ast.literal_eval(node.value)
-    return otherwise
+    """Return a constant of a rater's file, which is parsed, not imported."""
+    return extensions.constants(sys.modules[__name__], name, [constant]).get(constant, otherwise)
 
 
 __all__ = [

@@ -1,7 +1,7 @@
 """Descriptions that are rules, read back from their words and applied: what needs no model.
 
-`rule_from_words` reads what `_rules.rule_in_words` writes. Whoever can apply a rule to a text can
-answer every form of task about it, and rate a context by it.
+`rule_from_words` reads what `_rules.rule_in_words` writes. A rater that can apply a rule to a text
+can answer every form of task about it, and rate a context by it.
 """
 
 from __future__ import annotations
@@ -56,20 +56,20 @@ def _conditions(text: str) -> tuple[Condition, ...] | None:
         rest = rest.removeprefix("any token")
     else:
         while True:
-            found = _one(rest)
-            if found is None:
+            condition = _one(rest)
+            if condition is None:
                 return None
-            attribute, value, rest = found
+            attribute, value, rest = condition
             conditions.append(Condition(attribute, 0, value))
             if not rest.startswith(" and "):
                 break
             rest = rest.removeprefix(" and ")
     while rest:
         place = PLACE.match(rest)
-        found = _one(rest[place.end() :]) if place else None
-        if place is None or found is None:
+        condition = _one(rest[place.end() :]) if place else None
+        if place is None or condition is None:
             return None
-        attribute, value, rest = found
+        attribute, value, rest = condition
         if place["side"] == "with":
             if not rest.startswith(" earlier") or attribute != "word":
                 return None
@@ -84,20 +84,20 @@ def _conditions(text: str) -> tuple[Condition, ...] | None:
 def _one(text: str) -> tuple[str, str, str] | None:
     """Return attribute, value and what follows, of the words about one token."""
     for kind, pattern in WORDS:
-        found = re.match(pattern + (NEXT if kind != "word" else "(?=$|[ ])"), text)
-        if found is None:
+        match = re.match(pattern + (NEXT if kind != "word" else "(?=$|[ ])"), text)
+        if match is None:
             continue
-        told, rest = found["value"], text[found.end() :]
+        words, rest = match["value"], text[match.end() :]
         if kind == "shape":
-            attribute = "kind" if told in KIND_WORDS else "shape"
+            attribute = "kind" if words in KIND_WORDS else "shape"
             value = next(
                 v
-                for v, words in SHAPES.items()
-                if words == told
+                for v, shape in SHAPES.items()
+                if shape == words
                 and (attribute == "shape" or v in ("space", "letters", "digits", "punctuation"))
             )
             return attribute, value, rest
-        value = _plain(told)
+        value = _plain(words)
         if kind in ("ending", "beginning"):
             if len(value) not in (2, 3):
                 return None
@@ -106,14 +106,14 @@ def _one(text: str) -> tuple[str, str, str] | None:
     return None
 
 
-def _plain(told: str) -> str:
+def _plain(words: str) -> str:
     """Return the text that `quoted` wrote so."""
     plain = re.sub(
         r"\\(?:n|t|r|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})",
         lambda m: m[0].encode().decode("unicode_escape"),
-        told,
+        words,
     )
-    return plain if quoted(plain) == f"'{told}'" else told
+    return plain if quoted(plain) == f"'{words}'" else words
 
 
 def where(alternatives: Alternatives, contexts: Sequence[Sequence[str]]) -> list[Mask]:
@@ -141,22 +141,22 @@ def answer(form: str, contexts: Sequence[dict[str, Any]], description: str | Non
         return None
     holds = where(alternatives, tokens)
     if form == "predict":
-        told: list[dict[str, Any]] = [
+        predictions: list[dict[str, Any]] = [
             {
                 "context": number,
                 "active": [
                     {"token": int(place) + 1, "activation": LOUDEST}
-                    for place in np.flatnonzero(here)
+                    for place in np.flatnonzero(mask)
                 ],
             }
-            for number, here in enumerate(holds, 1)
+            for number, mask in enumerate(holds, 1)
         ]
-        return json.dumps({"contexts": told})
-    told = [
-        {"context": number, "yes": bool(here.any() if c["focus"] is None else here[c["focus"]])}
-        for number, (here, c) in enumerate(zip(holds, contexts, strict=True), 1)
+        return json.dumps({"contexts": predictions})
+    answers = [
+        {"context": number, "yes": bool(mask.any() if c["focus"] is None else mask[c["focus"]])}
+        for number, (mask, c) in enumerate(zip(holds, contexts, strict=True), 1)
     ]
-    return json.dumps({"answers": told})
+    return json.dumps({"answers": answers})
 
 
 def specificity(context: dict[str, Any], description: str | None) -> tuple[int, str] | None:
@@ -232,10 +232,10 @@ def reply_to(
     contexts, description = body["contexts"], body["description"]
     text: str | None
     if body["form"] == "describe":
-        told = describe(contexts)
-        if told is None:
+        rule = describe(contexts)
+        if rule is None:
             return Reply("", stop="error", error="too little evidence for a rule")
-        text = json.dumps({"rationale": "what the contexts share", "description": told})
+        text = json.dumps({"rationale": "what the contexts share", "description": rule})
     elif body["form"] == "rate":
         rated = specificity(contexts[0], description)
         share = None if rated is None else rated[0] / 3

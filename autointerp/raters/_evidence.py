@@ -126,8 +126,8 @@ class Evidence:
             return np.zeros(len(self.firing), dtype=bool)
         code = values.index(condition.value)
         if condition.attribute != "earlier":
-            here: Mask = codes[self.at(condition.offset)] == code
-            return here
+            mask: Mask = codes[self.at(condition.offset)] == code
+            return mask
         named = codes[self.grid[:, REACH - 1 : REACH - 1 + self.width]] == code
         earlier: Mask = np.logical_or.accumulate(named, axis=1)[self.valid]
         return earlier

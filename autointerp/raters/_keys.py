@@ -54,7 +54,7 @@ def find_key(variable: str) -> str | None:
 
 
 def redact(text: str, *keys: str | None) -> str:
-    """Return `text` without the keys, whatever looks like one included."""
+    """Return `text` without the keys and without words that look like one."""
     for key in keys:
         if key and key != NO_KEY and len(key) >= 4:
             text = text.replace(key, REDACTED)

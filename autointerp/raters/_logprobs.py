@@ -25,10 +25,10 @@ def score_alternatives(text: str, tokens: Sequence[dict[str, Any]]) -> dict[str,
     probability. None if tokens and text do not give the same score.
     """
     pieces = [_spelled(token) for token in tokens]
-    found, meant = SCORE.search(b"".join(pieces)), SCORE.search(text.encode("utf-8", "replace"))
-    if found is None or meant is None or found[1] != meant[1]:
+    spelled, meant = SCORE.search(b"".join(pieces)), SCORE.search(text.encode("utf-8", "replace"))
+    if spelled is None or meant is None or spelled[1] != meant[1]:
         return None
-    offset, end = found.start(1), 0
+    offset, end = spelled.start(1), 0
     for token, piece in zip(tokens, pieces, strict=True):
         begin, end = end, end + len(piece)
         if end > offset:
@@ -83,13 +83,13 @@ def expected_activations(text: str, tokens: Sequence[dict[str, Any]]) -> list[fl
     has none, or its tokens do not spell it.
     """
     pieces = [_spelled(token) for token in tokens]
-    found = list(ACTIVATION.finditer(b"".join(pieces)))
+    matches = list(ACTIVATION.finditer(b"".join(pieces)))
     meant = ACTIVATION.findall(text.encode("utf-8", "replace"))
-    if not found or [match[1] for match in found] != meant:
+    if not matches or [match[1] for match in matches] != meant:
         return None
     starts = [0, *itertools.accumulate(map(len, pieces))]
     means = []
-    for match in found:
+    for match in matches:
         place = bisect.bisect_right(starts, match.start(1)) - 1
         top = tokens[place].get("top_logprobs") or [tokens[place]]
         before = pieces[place][: match.start(1) - starts[place]].decode("utf-8", "replace")

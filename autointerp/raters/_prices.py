@@ -45,8 +45,8 @@ class Price:
         provider's cache."""
         plain = tokens_in - read - written
         weighted = plain + read * self.cached + written * self.write
-        whole = (weighted * self.tokens_in + tokens_out * self.tokens_out) / 1e6
-        return whole * self.batch if batch else whole
+        cost = (weighted * self.tokens_in + tokens_out * self.tokens_out) / 1e6
+        return cost * self.batch if batch else cost
 
 
 FREE = Price(0.0, 0.0)
@@ -70,7 +70,7 @@ def find_price(
         raise BadInput("give both --price-in and --price-out, in US dollars per million tokens")
     listed = price_list()
     entry = listed["providers"].get(provider, {}).get(DATED.sub("", model))
-    known = entry and Price(
+    listed_price = entry and Price(
         entry["in"],
         entry["out"],
         entry.get("cached", 1.0),
@@ -79,9 +79,9 @@ def find_price(
         listed["as_of"],
     )
     if price_in is None or price_out is None:
-        return known or None
+        return listed_price or None
     if min(price_in, price_out) < 0:
         raise BadInput(f"--price-in {price_in} --price-out {price_out}: a price is not negative")
-    if known:
-        return replace(known, tokens_in=price_in, tokens_out=price_out, as_of=None)
+    if listed_price:
+        return replace(listed_price, tokens_in=price_in, tokens_out=price_out, as_of=None)
     return Price(price_in, price_out)

@@ -155,9 +155,12 @@ class BatchRater(Protocol):
         ...
 
     async def find_batch(
-        self, label: str, calls: int, since: datetime.datetime, known: Collection[str]
+        self, label: str, calls: int, since: datetime.datetime, others: Collection[str]
     ) -> str | None:
-        """Return the provider's name of a batch that may have arrived before a crash, or None."""
+        """Return the provider's name of a batch that may have arrived before a crash, or None.
+
+        `others` are the names of batches that are none of it.
+        """
         ...
 
     async def batch_state(self, provider_id: str) -> BatchState:

@@ -117,8 +117,8 @@ class Search:
         same are, as a rule, the same in other words: only the plainest of them is returned.
         """
         slots = self.slots if among is None else self.slots[:, among]
-        here = weights if among is None else weights[among]
-        sums = np.bincount(slots.ravel(), np.tile(here, len(slots)), self.size)
+        weight = weights if among is None else weights[among]
+        sums = np.bincount(slots.ravel(), np.tile(weight, len(slots)), self.size)
         running = np.concatenate([[0.0], np.cumsum(weights)])
         gained = running[self.stops] - running[self.begins]
         sums = np.concatenate([sums, np.bincount(self.word, gained, self.words)])
@@ -254,10 +254,10 @@ def described(condition: Condition) -> str:
 
 def alternative_in_words(alternative: Alternative) -> str:
     """Return one line such as `' the' after ' of'`."""
-    here = [
+    focus = [
         described(c) for c in alternative.conditions if c.offset == 0 and c.attribute != "earlier"
     ]
-    words = [" and ".join(here) or "any token"]
+    words = [" and ".join(focus) or "any token"]
     for condition in sorted(alternative.conditions, key=lambda c: -c.offset):
         what = described(condition)
         if condition.attribute == "earlier":

@@ -158,9 +158,9 @@ class ServedRaterBase:
         """Close the connections."""
         raise NotImplementedError
 
-    def recall(self, known: Mapping[str, Any]) -> None:
+    def recall(self, remembered: Mapping[str, Any]) -> None:
         """Set what an earlier probe found."""
-        self.structured = known["structured"]
+        self.structured = remembered["structured"]
 
     async def probe(self) -> dict[str, Any]:
         """Return what the server can do, found by at most three small calls.
@@ -346,9 +346,9 @@ class ServedRaterBase:
         if status == 404:
             raise RaterError(f"{self.name}: no such model or address at {self.url} ({words})")
         transient = status in (408, 409, 429) or status >= 500
-        told = headers.get("x-should-retry", "").lower()
-        if told in ("true", "false"):
-            transient = told == "true"
+        advice = headers.get("x-should-retry", "").lower()
+        if advice in ("true", "false"):
+            transient = advice == "true"
         kind: Literal["busy", "server", "timeout", "rejected"] = (
             "busy"
             if status in (429, 529)
@@ -365,37 +365,37 @@ class ServedRaterBase:
 
 def chain(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and what it came of, the first cause last."""
-    found: BaseException | None = error
-    while found is not None:
-        yield found
-        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that the server asks to wait, whatever form it says them in."""
+    """Return the seconds that the server asks to wait, from any of the three forms of header."""
     exact = headers.get("retry-after-ms", "")
     with contextlib.suppress(ValueError):
         return max(0.0, float(exact) / 1000)
-    told = headers.get("retry-after", "").strip()
+    value = headers.get("retry-after", "").strip()
     with contextlib.suppress(ValueError):
-        return max(0.0, float(told))
+        return max(0.0, float(value))
     with contextlib.suppress(ValueError, TypeError):
-        until = email.utils.parsedate_to_datetime(told)
+        until = email.utils.parsedate_to_datetime(value)
         return max(0.0, (until - datetime.datetime.now(datetime.UTC)).total_seconds())
     return None
 
 
-def seconds_until(told: str | None) -> float | None:
+def seconds_until(value: str | None) -> float | None:
     """Return seconds from `6m0s`, `12ms`, a number, or a moment in RFC 3339."""
-    if not told:
+    if not value:
         return None
-    parts = DURATION.findall(told)
-    if parts and "".join(a + b for a, b in parts) == told:
+    parts = DURATION.findall(value)
+    if parts and "".join(a + b for a, b in parts) == value:
         return sum(float(amount) * UNIT_S[unit] for amount, unit in parts)
     with contextlib.suppress(ValueError):
-        return max(0.0, float(told))
+        return max(0.0, float(value))
     with contextlib.suppress(ValueError):
-        until = datetime.datetime.fromisoformat(told)
+        until = datetime.datetime.fromisoformat(value)
         if until.tzinfo is not None:
             return max(0.0, (until - datetime.datetime.now(datetime.UTC)).total_seconds())
     return None
@@ -407,6 +407,6 @@ def counted(value: object) -> int | None:
     return value if right and isinstance(value, int) else None
 
 
-def whole(told: str | None) -> int | None:
+def whole_number(value: str | None) -> int | None:
     """Return a header's whole number, or None."""
-    return int(told) if told and told.strip().isdigit() else None
+    return int(value) if value and value.strip().isdigit() else None

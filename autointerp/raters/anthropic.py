@@ -9,7 +9,13 @@ from typing import Any, ClassVar, Literal
 
 from autointerp.questions.question import Question
 from autointerp.raters import BatchState, Headroom, RaterOptions
-from autointerp.raters._served import UNREADABLE, ServedRaterBase, counted, seconds_until, whole
+from autointerp.raters._served import (
+    UNREADABLE,
+    ServedRaterBase,
+    counted,
+    seconds_until,
+    whole_number,
+)
 from autointerp.raters.openai import _async_client
 from autointerp.records import Reply, Request
 
@@ -127,9 +133,9 @@ class AnthropicRater(ServedRaterBase):
         return str(batch.id)
 
     async def find_batch(
-        self, label: str, calls: int, since: datetime.datetime, known: Collection[str]
+        self, label: str, calls: int, since: datetime.datetime, others: Collection[str]
     ) -> str | None:
-        """Return a batch of the right size and time that is not known to be another one's.
+        """Return a batch of the right size and time that is none of `others`.
 
         Anthropic keeps no label of ours; when the batch is collected, its call keys decide.
         """
@@ -141,7 +147,7 @@ class AnthropicRater(ServedRaterBase):
                 counts = batch.request_counts
                 held = counts.processing + counts.succeeded + counts.errored
                 held += counts.canceled + counts.expired
-                if held == calls and batch.id not in known:
+                if held == calls and batch.id not in others:
                     return str(batch.id)
         return None
 
@@ -174,11 +180,11 @@ class AnthropicRater(ServedRaterBase):
             return None
         kind = "input-tokens" if "anthropic-ratelimit-input-tokens-limit" in headers else "tokens"
         return Headroom(
-            whole(headers.get("anthropic-ratelimit-requests-remaining")),
-            whole(headers.get("anthropic-ratelimit-requests-limit")),
+            whole_number(headers.get("anthropic-ratelimit-requests-remaining")),
+            whole_number(headers.get("anthropic-ratelimit-requests-limit")),
             seconds_until(headers.get("anthropic-ratelimit-requests-reset")),
-            whole(headers.get(f"anthropic-ratelimit-{kind}-remaining")),
-            whole(headers.get(f"anthropic-ratelimit-{kind}-limit")),
+            whole_number(headers.get(f"anthropic-ratelimit-{kind}-remaining")),
+            whole_number(headers.get(f"anthropic-ratelimit-{kind}-limit")),
             seconds_until(headers.get(f"anthropic-ratelimit-{kind}-reset")),
         )
 

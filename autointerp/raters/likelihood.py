@@ -157,9 +157,9 @@ def draw_lines(contexts: Sequence[ItemContext], rng: np.random.Generator) -> dic
         fires = context.activations[context.focus] > 0
         (firing if fires else silent)[context.split].append(context)
     for split in ("explain", "score"):
-        for kind, found in (("firing", firing[split]), ("silent", silent[split])):
-            if len(found) < LEAST:
-                return {"lack": f"{len(found)} {kind} contexts in `{split}`, {LEAST} are needed"}
+        for kind, drawn in (("firing", firing[split]), ("silent", silent[split])):
+            if len(drawn) < LEAST:
+                return {"lack": f"{len(drawn)} {kind} contexts in `{split}`, {LEAST} are needed"}
     lists: dict[str, Any] = {"firing_lists": [], "neutral_lists": []}
     for _ in range(SEEDS):
         for name, pool in (("firing_lists", firing), ("neutral_lists", silent)):

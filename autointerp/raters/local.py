@@ -42,7 +42,7 @@ def model_path(kind: str, model: str | None) -> Path:
 
 
 def file_fingerprint(path: Path) -> str:
-    """Return a digest of a file's size, first and last megabyte: the whole may be gigabytes."""
+    """Return a digest of a file's size, first and last megabyte: all of it may be gigabytes."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
@@ -128,7 +128,7 @@ class LocalRater(OpenAIRater):
         await super().close()
         self._server = None
 
-    def recall(self, known: Mapping[str, Any]) -> None:
+    def recall(self, remembered: Mapping[str, Any]) -> None:
         """Nothing is remembered of a server that lives as long as this process."""
 
 

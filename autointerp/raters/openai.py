@@ -11,7 +11,13 @@ from typing import Any, ClassVar, Literal
 from autointerp.questions.question import Question
 from autointerp.raters import BatchState, Headroom, RaterOptions
 from autointerp.raters._logprobs import expected_activations, score_alternatives
-from autointerp.raters._served import UNREADABLE, ServedRaterBase, counted, seconds_until, whole
+from autointerp.raters._served import (
+    UNREADABLE,
+    ServedRaterBase,
+    counted,
+    seconds_until,
+    whole_number,
+)
 from autointerp.records import Reply, Request
 
 WHAT = "a language model"
@@ -83,9 +89,9 @@ class OpenAIRater(ServedRaterBase):
         self.logprobs = False
         return {**await super().probe(), "logprobs": False}
 
-    def recall(self, known: Mapping[str, Any]) -> None:
-        super().recall(known)
-        self.logprobs = bool(known["logprobs"])
+    def recall(self, remembered: Mapping[str, Any]) -> None:
+        super().recall(remembered)
+        self.logprobs = bool(remembered["logprobs"])
 
     def sdk(self) -> Any:
         import openai
@@ -116,7 +122,7 @@ class OpenAIRater(ServedRaterBase):
     async def exchange(self, body: dict[str, Any]) -> tuple[Mapping[str, str], str]:
         import httpx2
 
-        # Not `.create()`: half of its time goes into models that nothing here reads.
+        # Not `.create()`: half of its time goes into models that we never read.
         response = await self._client.post(
             "/chat/completions", cast_to=httpx2.Response, body=body, options=UNDRAWN
         )
@@ -153,8 +159,8 @@ class OpenAIRater(ServedRaterBase):
             counted(usage.get(f"{k}_tokens")) for k in ("prompt", "completion")
         )
         if tokens_in is not None:
-            known = usage.get("prompt_tokens_details") or {}
-            spent = (tokens_in, tokens_out or 0, counted(known.get("cached_tokens")) or 0, 0)
+            details_in = usage.get("prompt_tokens_details") or {}
+            spent = (tokens_in, tokens_out or 0, counted(details_in.get("cached_tokens")) or 0, 0)
         model = content.get("model")
         return self.finished(text, stop, model, latency_s, spent, details, batch)
 
@@ -189,7 +195,7 @@ class OpenAIRater(ServedRaterBase):
         return str(batch.id)
 
     async def find_batch(
-        self, label: str, calls: int, since: datetime.datetime, known: Collection[str]
+        self, label: str, calls: int, since: datetime.datetime, others: Collection[str]
     ) -> str | None:
         with self._failures():
             async for batch in self._client.batches.list(limit=100):
@@ -235,11 +241,11 @@ class OpenAIRater(ServedRaterBase):
         if "x-ratelimit-remaining-requests" not in headers:
             return None
         return Headroom(
-            whole(headers.get("x-ratelimit-remaining-requests")),
-            whole(headers.get("x-ratelimit-limit-requests")),
+            whole_number(headers.get("x-ratelimit-remaining-requests")),
+            whole_number(headers.get("x-ratelimit-limit-requests")),
             seconds_until(headers.get("x-ratelimit-reset-requests")),
-            whole(headers.get("x-ratelimit-remaining-tokens")),
-            whole(headers.get("x-ratelimit-limit-tokens")),
+            whole_number(headers.get("x-ratelimit-remaining-tokens")),
+            whole_number(headers.get("x-ratelimit-limit-tokens")),
             seconds_until(headers.get("x-ratelimit-reset-tokens")),
         )
 

@@ -52,9 +52,9 @@ class Scripted:
             raise RaterError(f"{self.name}: told to give up")
         if kind is not None:
             raise AttemptFailed("told to fail", kind, kind != "rejected", line.get("retry_after_s"))
-        told = {"rationale": "told so", "description": "scripted", "score": line.get("score")}
+        proper = {"rationale": "told so", "description": "scripted", "score": line.get("score")}
         return Reply(
-            line.get("text", json.dumps(told)),
+            line.get("text", json.dumps(proper)),
             line.get("stop", "end"),
             tokens_in=line.get("tokens_in"),
             tokens_out=line.get("tokens_out"),

@@ -34,11 +34,11 @@ class Batches(Tables):
 
     def open_batches(self) -> list[dict[str, Any]]:
         """Return the batches that are neither collected nor abandoned, oldest first."""
-        found = self.connection.execute(
+        result = self.connection.execute(
             "SELECT * FROM current_batch WHERE state IN ('intended', 'submitted') ORDER BY made_at"
         )
-        names = [column[0] for column in found.description]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        names = [column[0] for column in result.description]
+        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
     def batch_calls(self, label: str) -> list[Request]:
         """Return the calls in a batch, without their bodies."""

@@ -32,7 +32,7 @@ class Ratings(Tables):
     """What a run holds of questions and answers."""
 
     def add_items(self, items: Sequence[KeyedItem]) -> None:
-        """Store items and their keys; those known already are left as they are."""
+        """Store items and their keys; those that are stored already are skipped."""
         key = ("item_id", "unit_id", "scale", "contexts")
         rows = [dataclasses.asdict(item) for item in items]
         with self.transaction():
@@ -124,17 +124,17 @@ class Ratings(Tables):
 
     def stored_calls(self, keys: Sequence[str]) -> dict[str, list[tuple[int, Reply]]]:
         """Return the attempts of calls, first to last, by the call's key."""
-        found: dict[str, list[tuple[int, Reply]]] = {}
+        calls: dict[str, list[tuple[int, Reply]]] = {}
         names = ("stop", "model", "tokens_in", "tokens_out", "cost_usd", "latency_s", "error")
         for key, attempt, details, text, *values in self.rows(
             f"SELECT call_key, attempt, details, reply, {', '.join(names)} FROM call"
             " WHERE call_key IN (SELECT unnest(?::VARCHAR[])) ORDER BY attempt",
             [list(keys)],
         ):
-            known = json.loads(details) if details else {}
-            reply = Reply(text, details=known, **dict(zip(names, values, strict=True)))
-            found.setdefault(key, []).append((attempt, reply))
-        return found
+            more = json.loads(details) if details else {}
+            reply = Reply(text, details=more, **dict(zip(names, values, strict=True)))
+            calls.setdefault(key, []).append((attempt, reply))
+        return calls
 
     def spent_usd(self) -> float:
         """Return what the run's calls have cost, as far as prices are known."""
@@ -145,13 +145,13 @@ class Ratings(Tables):
 
         None if it gave none.
         """
-        found = self.rows(
+        mean_in, mean_out = self.rows(
             "SELECT avg(tokens_in), avg(tokens_out) FROM call WHERE call_key IN"
             " (SELECT call_key FROM rating WHERE rater = ? AND rubric_digest = ?)"
             " AND tokens_in IS NOT NULL AND tokens_out IS NOT NULL",
             [rater, rubric_digest],
         )[0]
-        return None if found[0] is None else (float(found[0]), float(found[1]))
+        return None if mean_in is None else (float(mean_in), float(mean_out))
 
     def replace_estimates(self, rows: Sequence[dict[str, Any]]) -> None:
         """Store the estimates of a comparison in place of the earlier ones."""
@@ -160,9 +160,9 @@ class Ratings(Tables):
             self.insert("estimate", rows)
 
     def _versions(self, items: Sequence[str]) -> dict[tuple[str, str, int], int]:
-        found = self.rows(
+        rows = self.rows(
             "SELECT item_id, rater, repeat, max(version) FROM rating"
             " WHERE item_id IN (SELECT unnest(?::VARCHAR[])) GROUP BY ALL",
             [list(items)],
         )
-        return {(item, rater, repeat): version for item, rater, repeat, version in found}
+        return {(item, rater, repeat): version for item, rater, repeat, version in rows}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import html
 import importlib.metadata
 import json
 import platform
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,11 @@ from autointerp.errors import RunLocked, RunMismatch, StorageError, UnknownName
 from autointerp.files import write_text
 from autointerp.settings import RunSettings, first_difference, from_mapping
 from autointerp.store.batches import Batches
+from autointerp.store.frames import Frames
 from autointerp.store.ratings import Ratings
 from autointerp.store.tables import first_line, now
 from autointerp.store.units import Units
+from autointerp.text import statuses_text
 
 if TYPE_CHECKING:
     from autointerp.subjects import Subject
@@ -39,7 +42,7 @@ def runs_in(folder: Path = RUNS) -> list[str]:
     return sorted(path.parent.name for path in folder.glob("*/run.toml"))
 
 
-class Run(Units, Ratings, Batches):
+class Run(Units, Ratings, Batches, Frames):
     """An open run. Made by `open_run`; close it, or use it in a `with` statement."""
 
     def __init__(
@@ -70,6 +73,46 @@ class Run(Units, Ratings, Batches):
         """Write everything out and release the file."""
         self.connection.close()
 
+    def __repr__(self) -> str:
+        try:
+            held, raters = self._contents()
+        except duckdb.Error:  # closed
+            return f"<run '{self.name}' in {self.path}, closed>"
+        units = ", ".join(
+            f"{n:,} {source}{' (control)' if is_control else ''}"
+            for source, (n, is_control) in held.items()
+        )
+        ratings = "; ".join(f"{rater}: {statuses_text(n)}" for rater, n in raters.items())
+        return (
+            f"<run '{self.name}' in {self.path}: {units or 'no units'}; {ratings or 'no ratings'}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the same as two small tables, for a notebook."""
+        try:
+            held, raters = self._contents()
+        except duckdb.Error:
+            return html.escape(repr(self))
+        units = [
+            (source, f"{n:,}", "control" if is_control else "studied")
+            for source, (n, is_control) in held.items()
+        ]
+        ratings = [(rater, statuses_text(statuses)) for rater, statuses in raters.items()]
+        return (
+            f"<b>run {html.escape(self.name)}</b> in {html.escape(str(self.path))}"
+            + _html_table(("source", "units", ""), units)
+            + _html_table(("rater", "ratings"), ratings)
+        )
+
+    def _contents(self) -> tuple[dict[str, tuple[int, bool]], dict[str, dict[str, int]]]:
+        """Return eligible units by source, and ratings by rater and status."""
+        raters: dict[str, dict[str, int]] = {}
+        for rater, status, n in self.rows(
+            "SELECT rater, status, count(*) FROM unit_rating GROUP BY ALL ORDER BY ALL"
+        ):
+            raters.setdefault(rater, {})[status] = n
+        return self.held_units(), raters
+
     def remember(self, name: str, value: str) -> None:
         """Keep a fact about the world outside, such as what a server can do."""
         with self.transaction():
@@ -77,8 +120,8 @@ class Run(Units, Ratings, Batches):
 
     def recall(self, name: str) -> str | None:
         """Return what was remembered under `name`, or None."""
-        found = self.rows("SELECT value FROM about WHERE name = ?", [name])
-        return str(found[0][0]) if found else None
+        rows = self.rows("SELECT value FROM about WHERE name = ?", [name])
+        return str(rows[0][0]) if rows else None
 
     def log(self, event: str, **values: Any) -> None:
         """Append a line to log.jsonl."""
@@ -90,6 +133,14 @@ class Run(Units, Ratings, Batches):
             raise StorageError(
                 f"cannot write {self.path / 'log.jsonl'} ({error.strerror})"
             ) from None
+
+
+def _html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [
+        "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
+        for tag, row in [("th", heads), *(("td", row) for row in rows)]
+    ]
+    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>" if rows else ""
 
 
 def open_run(
@@ -243,7 +294,7 @@ def _installed(*packages: str) -> Iterator[tuple[str, str]]:
 def _git_commit() -> str:
     """Return the commit of the checkout that runs, or an empty string outside one."""
     try:
-        found = subprocess.run(
+        git = subprocess.run(
             ["git", "rev-parse", "HEAD"],
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -253,4 +304,4 @@ def _git_commit() -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return found.stdout.strip() if found.returncode == 0 else ""
+    return git.stdout.strip() if git.returncode == 0 else ""

@@ -258,7 +258,7 @@ CREATE TABLE IF NOT EXISTS probe (
     contexts BIGINT[] NOT NULL,           -- in the order shown
     firsts SMALLINT[] NOT NULL,           -- first token shown of each
     lasts SMALLINT[] NOT NULL,            -- one past the last
-    marks SMALLINT[] NOT NULL,            -- token that is marked, in the whole window; -1 for none
+    marks SMALLINT[] NOT NULL,            -- token that is marked, counted in the window as stored; -1 for none
     truths BOOLEAN[] NOT NULL,            -- the right answer for each; NULL where it is a number
     kinds VARCHAR[] NOT NULL,             -- firing, silent, other, same token, neighbour, …
     made_at TIMESTAMP NOT NULL,

@@ -51,11 +51,11 @@ class Tables:
     def _unwritten(self, error: Exception) -> StorageError:
         return StorageError(
             f"cannot write {self.path / 'run.duckdb'} ({first_line(error)}); "
-            "free some space or choose another folder, then give the same command again"
+            "free some space or choose another folder, then run the same command again"
         )
 
     def insert(self, table: str, rows: Sequence[dict[str, Any]], ignore: bool = False) -> None:
-        """Append rows, given as columns by name; with `ignore`, those with a known key are passed.
+        """Append rows, columns by name; with `ignore`, rows whose key is taken are skipped.
 
         One statement from a data frame: 200 times the speed of one row at a time (SDKS).
         """

@@ -34,6 +34,47 @@ CREATE OR REPLACE VIEW unit_rating AS
 SELECT r.*, i.unit_id, i.unit, i.source, i.idx, i.sign, i.is_control
 FROM current_rating r JOIN unit_item i USING (item_id);
 
+-- One row per rating for people and other tools; what its call cost is summed over the attempts.
+CREATE OR REPLACE VIEW rating_table AS
+SELECT
+    r.unit,
+    r.source,
+    r.idx AS index,
+    r.sign,
+    r.is_control,
+    r.item_id AS item,
+    r.rubric,
+    r.rubric_digest,
+    r.rater,
+    r.repeat,
+    r.status,
+    r.score,
+    r.expected_score,
+    r.unassigned_mass,
+    r.description,
+    r.rationale,
+    u.density,
+    u.peak,
+    u.note AS unit_note,
+    c.model,
+    c.attempts,
+    c.tokens_in,
+    c.tokens_out,
+    c.cost_usd,
+    r.made_at
+FROM unit_rating r
+JOIN unit u USING (unit_id)
+LEFT JOIN (
+    SELECT
+        call_key,
+        count(*) AS attempts,
+        arg_max(model, attempt) AS model,
+        sum(tokens_in)::BIGINT AS tokens_in,
+        sum(tokens_out)::BIGINT AS tokens_out,
+        sum(cost_usd) AS cost_usd
+    FROM call GROUP BY call_key
+) c ON c.call_key = r.call_key;
+
 -- What each rater took each item for, with its unit.
 CREATE OR REPLACE VIEW unit_guess AS
 SELECT g.*, i.rubric, i.rubric_digest, i.unit_id, i.unit, i.source, i.idx, i.sign, i.is_control

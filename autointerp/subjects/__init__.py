@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from autointerp.subjects.autoencoder import Encoder
+    from autointerp.subjects.corpora._documents import Length
     from autointerp.subjects.formats import LoadedAutoencoder
     from autointerp.subjects.readout import Readout
     from autointerp.subjects.windows import Windows
@@ -47,6 +48,7 @@ class Subject:
         digests: sha256 of model, sae and corpus.
         begins_with_bos: Whether windows do; where not, their first token is an attention sink.
         loaded: The SAE with what its files say of it, where it comes from files of any format.
+        length: Returns how many tokens the corpus has; None where that cannot be known.
         notes: What a person should know of the parts before trusting them, a sentence each.
     """
 
@@ -64,6 +66,7 @@ class Subject:
     digests: dict[str, str]
     begins_with_bos: bool = True
     loaded: LoadedAutoencoder | None = None
+    length: Callable[[], Length | None] = lambda: None
     notes: tuple[str, ...] = ()
 
 

@@ -61,7 +61,12 @@ def assemble(settings: SubjectSettings) -> Subject:
         bos=begins_with_bos(settings.bos, loaded, model),
         digests=digests,
     )
-    return dataclasses.replace(subject, loaded=loaded, notes=tuple(notes))
+    return dataclasses.replace(
+        subject,
+        loaded=loaded,
+        notes=tuple(notes),
+        length=lambda: corpus.length(model.tokenise),
+    )
 
 
 def subject_of(
@@ -136,18 +141,16 @@ def tokenizer_at(place: str) -> Any:
         raise SubjectError(f"{place} is no tokenizer ({reason})") from None
 
 
-def begins_with_bos(
-    wish: str, loaded: LoadedAutoencoder | None, model: HookedLanguageModel
-) -> bool:
+def begins_with_bos(bos: str, loaded: LoadedAutoencoder | None, model: HookedLanguageModel) -> bool:
     """Return whether windows begin with BOS.
 
     Raises SettingsError if that is wished for and the tokenizer has none.
     """
-    if wish == "yes" and model.bos is None:
+    if bos == "yes" and model.bos is None:
         raise SettingsError(f"subject.bos = 'yes': the tokenizer of {model.name} has no BOS")
-    if wish == "auto" and loaded is not None and loaded.prepend_bos is not None:
+    if bos == "auto" and loaded is not None and loaded.prepend_bos is not None:
         return loaded.prepend_bos and model.bos is not None
-    return wish != "no" and model.bos is not None
+    return bos != "no" and model.bos is not None
 
 
 def check_fit(loaded: LoadedAutoencoder, model: HookedLanguageModel, strict: bool) -> list[str]:
@@ -165,10 +168,10 @@ def check_fit(loaded: LoadedAutoencoder, model: HookedLanguageModel, strict: boo
     if other is not None:
         notes.append(f"it was trained at {other}, and is read at {model.site}")
     if loaded.model is not None and not same_model(loaded.model, model.name):
-        told = f"{loaded.path} was trained on {loaded.model}, not on {model.name}"
+        mismatch = f"{loaded.path} was trained on {loaded.model}, not on {model.name}"
         if strict and not Path(model.name).exists():
-            raise SubjectError(f"{told}{remedy}")
-        notes.append(told)  # a folder may be called anything
+            raise SubjectError(f"{mismatch}{remedy}")
+        notes.append(mismatch)  # a folder may be called anything
     return notes
 
 

@@ -297,7 +297,8 @@ def load_autoencoder(path: Path, device: str = "cpu") -> SparseAutoencoder:
         raise SubjectError(f"no SAE at {path}; train one with `autointerp train sae`") from None
     except (SafetensorError, OSError) as error:
         raise SubjectError(
-            f"{path} is not a whole safetensors file of an SAE ({error}); fetch or train it again"
+            f"{path} is not a complete safetensors file of an SAE ({error}); fetch or "
+            "train it again"
         ) from None
     for name in ("W_enc", "b_enc", "W_dec", "b_dec"):
         if name not in tensors:

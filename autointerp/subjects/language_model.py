@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from autointerp.errors import SubjectError, install_hint
+from autointerp.subjects.hooks import name_here
 from autointerp.subjects.hub import no_copy, out_of_reach
 from autointerp.subjects.readout import Readout, Step, linear, norm
 from autointerp.subjects.token_texts import token_texts
@@ -269,9 +270,9 @@ class HookedLanguageModel:
                 assert inside is not None
                 if self.is_at(f"layers.{inside[1]}.{part}"):
                     return int(inside[1]), part
-        whole = inside is not None and self._at.path == inside[0] and not self._at.reads_input
+        is_module = inside is not None and self._at.path == inside[0] and not self._at.reads_input
         for part, names in (("mlp", MLPS), ("attention", ATTENTIONS)):
-            if inside is not None and whole and inside[2] in names:
+            if inside is not None and is_module and inside[2] in names:
                 return int(inside[1]), part
         raise SubjectError(
             f"it is not known how {self.site} of {self.name} writes into the residual stream; the "
@@ -406,6 +407,11 @@ class HookedLanguageModel:
             path = site.removesuffix(ending) if ending else site
             if site.endswith(ending) and path in modules and path:
                 return Site(site, path, modules[path], ending == ".input")
+        if here := name_here(site):
+            raise SubjectError(
+                f"site '{site}' is another library's name; here it is probably '{here}', the "
+                "output or input of that module as Hugging Face computes it: give that"
+            )
         named = [f"layers.{n}.{part}" for n in range(len(self.layers)) for part in PARTS]
         close = difflib.get_close_matches(site, [*named, *modules], n=1)
         guess = f"; did you mean '{close[0]}'?" if close else ""
@@ -469,10 +475,10 @@ def load_language_model(
 
 @contextlib.contextmanager
 def _loading(name: str, revision: str | None) -> Iterator[dict[str, Any]]:
-    """Give what `from_pretrained` should be told; what it raises becomes one line.
+    """Give what `from_pretrained` is called with; what it raises becomes one line.
 
     Where the hub is out of reach, only what was fetched before is looked at: transformers would
-    knock for a minute. Its tables of weights are kept off stderr, its bars where nobody sees them.
+    retry for a minute. Its tables of weights are kept off stderr, its bars where nobody sees them.
     """
     from transformers.utils import logging as log
 
@@ -488,7 +494,7 @@ def _loading(name: str, revision: str | None) -> Iterator[dict[str, Any]]:
         yield options
     except SafetensorError as error:
         raise SubjectError(
-            f"cannot load model '{name}': its weights are damaged or not whole ({error}); fetch "
+            f"cannot load model '{name}': its weights are damaged or incomplete ({error}); fetch "
             "them again"
         ) from None
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from autointerp.errors import CorpusError, SettingsError, SubjectError
 from autointerp.settings import SubjectSettings
 from autointerp.subjects import Subject, file_digest
+from autointerp.subjects.corpora._documents import Length
 
 
 def load_subject(settings: SubjectSettings) -> Subject:
@@ -53,7 +54,9 @@ def _one_layer_subject(name: str, settings: SubjectSettings) -> Subject:
     from autointerp.subjects.windows import cut_windows, load_documents
 
     if settings.site != "layers.0.mlp.neurons":
-        raise SubjectError(f"site '{settings.site}': a one-layer model has layers.0.mlp.neurons")
+        raise SubjectError(
+            f"site '{settings.site}': a one-layer model has one site; write layers.0.mlp.neurons"
+        )
     model_path = Path(settings.model)
     paths = {
         "tokenizer": Path(settings.tokenizer or model_path.parent / "tokenizer.json"),
@@ -93,4 +96,5 @@ def _one_layer_subject(name: str, settings: SubjectSettings) -> Subject:
         longest=model.config.context,
         device=settings.device,
         digests={part: file_digest(path) for part, path in files.items() if path is not None},
+        length=lambda: Length(len(documents.tokens), exact=True),
     )

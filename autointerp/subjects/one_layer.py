@@ -141,7 +141,7 @@ def load_one_layer(path: Path, device: str = "cpu") -> OneLayerTransformer:
         ) from None
     except (SafetensorError, OSError) as error:
         raise SubjectError(
-            f"{path} is not a whole safetensors file ({error}); fetch or train it again"
+            f"{path} is not a complete safetensors file ({error}); fetch or train it again"
         ) from None
     if metadata.get("architecture") != "one-layer":
         raise SubjectError(

@@ -49,7 +49,7 @@ def load_documents(path: Path) -> TokenisedDocuments:
         raise CorpusError(f"no corpus at {path}") from None
     except (BadZipFile, zlib.error, KeyError, TypeError, ValueError, OSError, EOFError) as error:
         raise CorpusError(
-            f"{path} is not a whole npz of `tokens` and `starts` ({error}); fetch it again"
+            f"{path} is not a complete npz of `tokens` and `starts` ({error}); fetch it again"
         ) from None
     if documents.starts[-1] != len(documents.tokens) or (np.diff(documents.starts) < 0).any():
         raise CorpusError(f"{path}: `starts` does not fit its {len(documents.tokens)} tokens")

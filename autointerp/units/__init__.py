@@ -1,1 +1,13 @@
-"""Where units fire: the corpus in one pass, and which units are drawn."""
+"""Which units are drawn, and where they fire: the corpus in one pass.
+
+sources     a file here is a source of units, studied or a control
+draws       seeded orders, salts and splits: functions of seed and name or place alone
+sample      the units that are asked for, harvested where the run lacks them
+stream      the corpus in batches, and the forward pass to the site
+passes      one pass: every wanted unit's columns, batch by batch
+columns     what is kept of some columns, and the contexts it makes
+reservoirs  strongest entries and uniform draws of a stream, by key
+shards      the same pass by several processes, each of which may be killed
+in_memory   a harvest of objects in memory: `autointerp.harvest`
+reopen      a run's subject and columns, opened again for the labs
+"""

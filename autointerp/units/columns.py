@@ -259,8 +259,8 @@ def _as_contexts(
         strict=True,
     )
     contexts = []
-    for tokens, values, within, whole, focus, kind, level, fires, split, silent, doc, pos in rows:
-        if not whole:
+    for tokens, values, within, full, focus, kind, level, fires, split, silent, doc, pos in rows:
+        if not full:
             tokens = list(itertools.compress(tokens, within))
             values = list(itertools.compress(values, within))
         contexts.append(

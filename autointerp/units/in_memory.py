@@ -45,7 +45,7 @@ def harvest(
     min_density: float = 0.0,
     max_density: float = 1.0,
 ) -> list[HarvestedUnit]:
-    """Return units of a model in memory, each with its density, its fate and its contexts.
+    """Return units of a model in memory, each with its density, outcome and contexts.
 
     The model and the SAE are left as they were: neither training mode nor gradients change.
 
@@ -99,8 +99,8 @@ class _Numbers:
 
     def __init__(self, model: Any) -> None:
         size = int(model.get_input_embeddings().weight.shape[0])
-        found = getattr(model.config, "bos_token_id", None)
-        self.bos_token_id = found if isinstance(found, int) and 0 <= found < size else None
+        bos = getattr(model.config, "bos_token_id", None)
+        self.bos_token_id = bos if isinstance(bos, int) and 0 <= bos < size else None
         self.all_special_ids = [] if self.bos_token_id is None else [self.bos_token_id]
         self._vocabulary = {f"<{index}>": index for index in range(size)}
 
@@ -200,8 +200,8 @@ def _numbers(
     numbers = np.asarray(list(which), dtype=np.int64)
     wrong = numbers[(numbers < 0) | (numbers >= size)]
     if not len(numbers) or len(wrong):
-        told = f"{wrong[0]} is not from 0 to {size - 1}" if len(wrong) else "none is named"
-        raise BadInput(f"units: of {name}, {told}")
+        problem = f"{wrong[0]} is not from 0 to {size - 1}" if len(wrong) else "none is named"
+        raise BadInput(f"units: of {name}, {problem}")
     return numbers, np.arange(len(numbers))
 
 

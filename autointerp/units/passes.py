@@ -118,7 +118,7 @@ def harvest(
     max_density: float,
     progress: Progress = lambda tokens: None,
 ) -> list[HarvestedUnit]:
-    """Return every wanted unit with its density, its fate and, if eligible, its contexts.
+    """Return every wanted unit with its density, its outcome and, if eligible, its contexts.
 
     `progress` is called with the tokens read so far. Raises CorpusError if the corpus has fewer
     than 2,000 tokens.
@@ -162,18 +162,18 @@ def _made(
         contexts, sizes, peaks = part.columns.contexts(texts)
         for place, (number, order) in enumerate(zip(part.numbers, part.orders, strict=True)):
             fired = int(part.columns.fired[place])
-            fate = outcome_of(fired, fired / tokens, min_density, max_density)
+            outcome = outcome_of(fired, fired / tokens, min_density, max_density)
             summary = UnitSummary(
                 unit=part.want.source.unit(int(number)),
                 density=fired / tokens,
                 tokens=tokens,
                 peak=float(peaks[place]),
                 order=int(order),
-                outcome=fate,
+                outcome=outcome,
                 interval_tokens=tuple(sizes[place].tolist()),
                 note=part.want.source.note(int(number)),
             )
-            yield HarvestedUnit(summary, contexts[place] if fate == "eligible" else [])
+            yield HarvestedUnit(summary, contexts[place] if outcome == "eligible" else [])
             contexts[place] = []
 
 

@@ -28,7 +28,7 @@ def subject_again(run: Run, option: str) -> Subject:
     subject = load_subject(run.settings.subject)
     for part, digest in subject.digests.items():
         if run.about["digests"].get(part) != digest:
-            raise RunMismatch(f"{option} reads the subject anew, and this {part} is not the run's")
+            raise RunMismatch(f"{option} reads the subject again, and this {part} is not the run's")
     return subject
 
 

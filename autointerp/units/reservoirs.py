@@ -178,7 +178,7 @@ class Lowest(Buffered):
         self.bound = np.full(keys, NEVER_FULL)  # a new priority must be under this
 
     def passes(self, key: NDArray[np.int64], priority: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Return which entries would be kept, as far as is known."""
+        """Return which entries would be kept; an entry that is not is never needed."""
         return priority < self.bound[key]
 
     def chosen(self, entries: Entries) -> Entries:
@@ -235,7 +235,7 @@ class Levelled(Buffered):
         value: NDArray[np.float32],
         priority: NDArray[np.uint64],
     ) -> NDArray[np.bool_]:
-        """Return which entries would be kept, as far as is known."""
+        """Return which entries would be kept; an entry that is not is never needed."""
         return priority < self.bounds[key, self.level(key, value)]
 
     def chosen(self, entries: Entries) -> Entries:
@@ -287,12 +287,12 @@ class Levelled(Buffered):
             levels = np.arange(BINS)
             overlaps = (levels >= first[:, None]) & (levels <= last[:, None])
             bound[:, interval] = np.where(overlaps, self.bounds[:, :BINS], NEVER_FULL).min(1)
-        known = entries.priority < bound[entries.key, place]
+        certain = entries.priority < bound[entries.key, place]
         counts = np.zeros((keys, intervals))
-        np.add.at(counts, (entries.key[known], place[known]), 1)
+        np.add.at(counts, (entries.key[certain], place[certain]), 1)
         sizes = counts * np.where(bound < NEVER_FULL, 2.0**32 / bound, 1.0)
         order = np.lexsort(
-            (entries.position, entries.document, entries.priority, ~known, place, entries.key)
+            (entries.position, entries.document, entries.priority, ~certain, place, entries.key)
         )
         ranks = rank_within((entries.key[order], place[order]))
         order = order[ranks < most]

@@ -60,9 +60,9 @@ def draw_units(
     """Return `wanted[source]` sampled units of each source, harvesting those that are missing.
 
     All sources that miss units share one pass over the corpus, of which this process reads its
-    `share`, the first of as many as call `assist`. What a pass found is stored at its end, in one
+    `share`, the first of as many as call `assist`. What a pass kept is stored at its end, in one
     transaction; stopped before, the next call goes on from the last shard. What casts doubt on
-    the SAE is told. Raises TooFewUnits if a source has fewer than are asked for; where
+    the SAE goes to `tell`. Raises TooFewUnits if a source has fewer than are asked for; where
     there is no `subject`, as in an imported run, those that the run holds are all there are.
     """
     if subject is None:
@@ -110,7 +110,7 @@ def draw_units(
             missing = {name: n for name, n in wanted.items() if len(run.sampled(name, n)) < n}
     finally:
         if share.count > 1:
-            _announce(checkpoints, share, settings, wanted, None)  # the others go home
+            _announce(checkpoints, share, settings, wanted, None)  # the others stop
     return {name: run.sampled(name, n) for name, n in wanted.items()}
 
 
@@ -213,21 +213,21 @@ def _announced(folder: Path) -> dict[str, Any] | None:
 def _next_units(run: Run, name: str, source: Source, n: int, settings: RunSettings) -> Wanted:
     """Return as many units of the random order as should give the eligible ones that are missing.
 
-    Raises TooFewUnits, with the fate of all units, if the order is exhausted.
+    Raises TooFewUnits, with the outcomes of all units, if the order is exhausted.
     """
     drawn = run.units(name)
-    fates = Counter(unit.summary.outcome for unit in drawn)
+    outcomes = Counter(unit.summary.outcome for unit in drawn)
     first = len(drawn)
     if first == source.size:
-        told = ", ".join(
-            f"{fates[fate]} {fate}" for fate in ("dead", "ultralow", "dense") if fates[fate]
+        rest = ", ".join(
+            f"{outcomes[name]} {name}" for name in ("dead", "ultralow", "dense") if outcomes[name]
         )
         option = _option(name)
         raise TooFewUnits(
-            f"{option} {n}: only {fates['eligible']} of {source.size} {name} pass the density "
-            f"filter ({told}); ask for {option} {fates['eligible']}, or lower sample.min_density"
+            f"{option} {n}: only {outcomes['eligible']} of {source.size} {name} pass the density "
+            f"filter ({rest}); ask for {option} {outcomes['eligible']}, or lower sample.min_density"
         )
-    share = (fates["eligible"] + 8) / (first + 10)
-    count = math.ceil(1.1 * (n - fates["eligible"]) / share) + 4
+    share = (outcomes["eligible"] + 8) / (first + 10)
+    count = math.ceil(1.1 * (n - outcomes["eligible"]) / share) + 4
     orders = np.arange(first, min(first + count, source.size))
     return Wanted(name, source, random_order(settings.seed, name, source.size)[orders], orders)

@@ -3,7 +3,7 @@
 A shard is a run of batches, the same ones however many processes there are: process r of n reads
 the shards r, r + n, r + 2n, … and writes what it keeps of them, with their numbers, into a file of
 its own. Nothing is exchanged while they read. The sketches are bottom-k (see `reservoirs`), so
-putting the files together gives the same bytes whoever read what, in whatever order.
+putting the files together gives the same bytes, whichever process read what.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ def job_of_environment(environment: Mapping[str, str] = os.environ) -> str:
 
 def harvest_key(subject: Subject, wanted: list[Wanted], settings: RunSettings) -> str:
     """Return a name for all that decides what shards hold: checkpoints of another are not used."""
-    told = {
+    content = {
         "version": __version__,
         "settings": settings.digest,
         "rows": settings.harvest.rows,
         "subject": subject.digests,
         "units": {want.name: want.numbers.tolist() for want in wanted},
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def harvest_shards(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import importlib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from support.conformance import modules_in
@@ -15,6 +16,7 @@ from support.conformance import modules_in
 from autointerp import exchange, raters
 from autointerp.apps import cli
 from autointerp.questions import scorers
+from autointerp.records import Role
 from autointerp.reports import panels
 from autointerp.subjects import corpora, formats
 from autointerp.units import sources
@@ -28,7 +30,7 @@ FOLDERS = {
     panels: ("TITLE", "show"),
     raters: ("WHAT", "create"),
     scorers: ("TASK", "PER_CALL", "choose", "measure"),
-    sources: ("create",),
+    sources: ("create", "ROLE", "NAMES"),
 }
 MODULES = [
     pytest.param(package, name, id=f"{package.__name__.removeprefix('autointerp.')}.{name}")
@@ -53,3 +55,23 @@ def test_each_file_has_what_its_folder_asks_for(package, name):
     if package is cli and hasattr(module, "app"):  # a command with commands of its own
         return
     assert [wanted for wanted in FOLDERS[package] if not hasattr(module, wanted)] == []
+
+
+@pytest.mark.parametrize("name", modules_in(sources))
+def test_a_source_has_a_role_and_a_name_for_one_unit_and_for_several(name):
+    module = importlib.import_module(f"{sources.__name__}.{name}")
+    assert module.ROLE in get_args(Role)
+    one, several = module.NAMES
+    assert one.startswith(("a ", "an "))
+    assert not several.startswith(("a ", "an "))
+
+
+@pytest.mark.parametrize("name", modules_in(exchange))
+def test_a_form_that_is_recognised_can_be_read_and_the_other_way_round(name):
+    module = importlib.import_module(f"{exchange.__name__}.{name}")
+    assert hasattr(module, "recognises") == hasattr(module, "read")
+
+
+@pytest.mark.parametrize("package", FOLDERS, ids=lambda package: package.__name__)
+def test_each_folder_says_how_to_add_to_it(package):
+    assert "file here" in " ".join((package.__doc__ or "").split())

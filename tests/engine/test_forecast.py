@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from autointerp.engine.forecast import Forecast, forecast, forecast_trials, reply_tokens
+from autointerp.engine.forecast import Forecast, forecast_calls, forecast_trials, reply_tokens
 from autointerp.questions.explain import EXPLAIN, eligible_units, explain_trials
 from autointerp.questions.items import load_items
 from autointerp.questions.rubric_files import load_rubric
@@ -30,7 +30,7 @@ def test_replies_to_the_same_question_say_how_long_the_next_are_and_others_do_no
     context = ItemContext((" a", " cat"), None, None, "score", False)
     item = Item("aa", rubric.id, (context,) * 5, "cats")
     with open_run("tiny", folder=own_runs) as run:
-        before = forecast(rater, rubric, 100, [item], run)
+        before = forecast_calls(rater, rubric, 100, [item], run)
         assert before.tokens_out == 100 * reply_tokens(rubric, 5)
         for place, asked in enumerate((EXPLAIN, rubric)):
             request = Request(f"key{place}", "aa", {})
@@ -38,7 +38,7 @@ def test_replies_to_the_same_question_say_how_long_the_next_are_and_others_do_no
             rating = Rating("aa", asked.id, asked.digest, rater.name, place, "ok", 1,
                             call_key=request.key)  # fmt: skip
             run.add_ratings([rating], [(request, 0, reply)], rater.name)
-            after = forecast(rater, rubric, 100, [item], run)
+            after = forecast_calls(rater, rubric, 100, [item], run)
             # The first reply was to another question; the second has 1001 tokens in and 8 out.
             expected = (before.tokens_in, before.tokens_out) if place == 0 else (100_100, 800)
             assert (after.tokens_in, after.tokens_out) == expected

@@ -71,7 +71,7 @@ def test_a_bucket_that_is_empty_is_waited_for() -> None:
     async def run() -> float:
         loop = asyncio.get_running_loop()
         bucket = Allowance()
-        bucket.told(left=0, limit=600, reset_s=60.0)  # 10 a second
+        bucket.update(left=0, limit=600, reset_s=60.0)  # 10 a second
         began = loop.time()
         for _ in range(3):
             await bucket.take(1)
@@ -83,7 +83,7 @@ def test_a_bucket_that_is_empty_is_waited_for() -> None:
 def test_a_call_over_the_whole_limit_waits_for_a_full_bucket_and_goes() -> None:
     async def run() -> None:
         bucket = Allowance()
-        bucket.told(left=99, limit=100, reset_s=0.1)
+        bucket.update(left=99, limit=100, reset_s=0.1)
         await asyncio.wait_for(bucket.take(1000), 5)
 
     asyncio.run(run())

@@ -329,7 +329,7 @@ def test_some_of_what_was_imported_is_rated_where_source_and_number_say_so(
         (["--source", "probe"], "unknown source 'probe'; did you mean 'probes'? (known: lenses, "
          "probes, random); run 'mine' was imported"),
         (["--subject", "other.toml"], "--subject other.toml: run 'mine' was imported"),
-        (["--seed", "3"], "--seed 3: run 'mine' was imported with seed 0"),
+        (["--seed", "3"], "--seed 3: run 'mine' was made with seed 0"),
         (["--n", "0"], "--n 0: ask for at least 1 unit"),
     ],
 )  # fmt: skip
@@ -509,10 +509,13 @@ def test_the_same_run_gives_neuronpedia_the_same_bytes(
     assert written[0]
 
 
-@pytest.mark.parametrize("to", ["contexts", "neuronpedia"])
+@pytest.mark.parametrize(
+    ("to", "remedy"),
+    [("contexts", "name a file with -o FILE"), ("neuronpedia", "name it with -o FOLDER")],
+)
 def test_what_is_no_text_needs_a_place_to_go(
-    own_runs: Path, tiny_run_name: str, command_line: Call, to: str
+    own_runs: Path, tiny_run_name: str, command_line: Call, to: str, remedy: str
 ):
     refused = command_line("export", tiny_run_name, "--to", to)
     assert refused.code == 2
-    assert "name where it goes with -o PATH" in refused.err
+    assert remedy in refused.err

@@ -66,7 +66,7 @@ def test_the_check_of_a_change_is_lint_format_types_and_tests():
         "ruff check",
         "ruff format --check",
         "mypy",
-        "python -m pytest",
+        "python -m pytest -n 2 --dist loadfile",
     ]
 
 
@@ -80,9 +80,12 @@ def test_ci_makes_an_environment_of_its_own_and_ends_with_the_tests():
     for target in ("test-weights", "test"):
         commands = would_make(target, "VENV=.ci-venv", "--always-make")
         assert "touch .ci-venv/.installed" in commands
-        assert commands[-1].endswith(
-            ".ci-venv/bin/python -m pytest" + " -m weights" * (target != "test")
-        )
+        options = "-n 2 --dist loadfile" if target == "test" else "-m weights"
+        assert commands[-1].endswith(f".ci-venv/bin/python -m pytest {options}")
+
+
+def test_the_fast_lane_leaves_out_what_is_slow():
+    assert would_make("test-fast")[-1].endswith('/python -m pytest -m "not slow and not weights"')
 
 
 def test_the_help_names_every_target():

@@ -18,7 +18,7 @@ from autointerp.questions.explain import (
     explainers,
     explanations,
 )
-from autointerp.questions.trials import Described, Trial, load_trials, whole
+from autointerp.questions.trials import Described, Trial, load_trials, whole_context
 from autointerp.store.run import open_run
 
 
@@ -146,7 +146,7 @@ def test_a_context_whose_document_the_explainer_saw_is_refused(own_runs):
         contexts = run.contexts([one.unit_id])[one.unit_id]
 
         def trial(number):
-            piece = whole(number, contexts[number], True, "firing", mark=False)
+            piece = whole_context(number, contexts[number], True, "firing", mark=False)
             return Trial("detection", "d", "x", one.unit_id, 1.0, (piece,), told)
 
         held_out = [n for n, c in contexts.items() if c.split == "score"]

@@ -286,3 +286,17 @@ def test_a_run_older_than_a_view_s_tables_is_read_without_the_view(tmp_path: Pat
         connection.execute("DROP VIEW current_guess; DROP TABLE guess")
     with open_run("main", folder=tmp_path, read_only=True) as run:
         assert run.rows("SELECT count(*) FROM unit_rating") == [(0,)]
+
+
+def test_a_run_says_what_it_holds(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 4, "planted": 2}, name="a-b") as run:
+        assert repr(run) == (
+            f"<run 'a-b' in {tmp_path / 'a-b'}: 4 features, 2 planted (control); no ratings>"
+        )
+        add_scores(run, "features", "human:ann", [1, 1, 1, 0, 0], missing={"skipped": 1})
+        assert repr(run).endswith("; human:ann: 3 ok, 1 skipped>")
+        shown = run._repr_html_()
+        assert "<td>features</td><td>4</td><td>studied</td>" in shown
+        assert "<td>human:ann</td><td>3 ok, 1 skipped</td>" in shown
+    assert repr(run) == f"<run 'a-b' in {tmp_path / 'a-b'}, closed>"
+    assert run._repr_html_() == f"&lt;run &#x27;a-b&#x27; in {tmp_path / 'a-b'}, closed&gt;"

@@ -189,7 +189,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "sae.safetensors"
     sae_of("relu").save(path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(SubjectError, match="not a whole safetensors file"):
+    with pytest.raises(SubjectError, match="not a complete safetensors file"):
         load_autoencoder(path)
     with pytest.raises(SubjectError, match="no SAE at"):
         load_autoencoder(tmp_path / "none")

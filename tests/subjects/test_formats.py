@@ -347,7 +347,7 @@ def test_a_cut_off_file_is_one_line(name: str, tmp_path: Path) -> None:
     write, file = WRITERS[name]
     folder = write(tmp_path)
     (folder / file).write_bytes((folder / file).read_bytes()[:-300])
-    with pytest.raises(SubjectError, match="damaged or not whole") as error:
+    with pytest.raises(SubjectError, match="damaged or incomplete") as error:
         load_sae(folder)
     assert "\n" not in str(error.value)
 

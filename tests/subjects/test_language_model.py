@@ -220,7 +220,7 @@ def test_a_model_whose_files_are_broken_is_one_line(
 
     capfd.readouterr()
     weights.write_bytes(whole[: len(whole) // 2])
-    assert "damaged or not whole" in refused()
+    assert "damaged or incomplete" in refused()
     weights.write_bytes(whole)
     lacking = load_file(weights)
     del lacking["model.layers.1.mlp.down_proj.weight"]

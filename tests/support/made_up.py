@@ -56,5 +56,5 @@ def made_up_run(folder: Path) -> Run:
             )
             harvested.append(HarvestedUnit(summary, contexts))
     sizes = {source: (100, kind_of(source)) for source in UNITS}
-    run.add_harvest(sizes, harvested)  # type: ignore[arg-type]
+    run.add_harvest(sizes, harvested)
     return run

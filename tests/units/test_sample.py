@@ -68,7 +68,7 @@ def test_more_units_than_there_are_is_refused_with_their_number(run: Run, subjec
         draw_units(run, subject, {"planted": 9999})
 
 
-def test_more_units_than_pass_the_filter_is_refused_with_the_fate_of_the_rest(
+def test_more_units_than_pass_the_filter_is_refused_with_the_outcomes_of_the_rest(
     run: Run, subject: Subject
 ) -> None:
     with pytest.raises(TooFewUnits, match=r"only 60 of 64 features pass .* \(4 dead\)"):

@@ -49,7 +49,7 @@ class Show:
         self._task: TaskID | None = None
         self._label = ""
         self._last = ""  # of the present stage, for its end
-        self._began = time.monotonic()
+        self._began = self._stage_began = time.monotonic()
         self._spoke = self._began
 
     def __enter__(self) -> Show:
@@ -88,8 +88,17 @@ class Show:
         room = max(12, self.console.width - BESIDE_LABEL)
         short = textwrap.shorten(event.label, room, placeholder=" …")
         self._start_stage(f"harvest {short}")
-        of = f" of {event.total:,}" if event.total else ""
-        self._update(event.tokens, event.total, f"{event.tokens:,}{of} tokens", "", str(event))
+        # An estimate may be too low: the bar then stays full until the pass ends.
+        done = event.tokens if event.total is None else min(event.tokens, event.total)
+        self._update(done, event.total, event.amount, "", str(event) + self._time_left(event))
+
+    def _time_left(self, event: Harvesting) -> str:
+        """Return `, about 12 s left`, where that can be told."""
+        elapsed = time.monotonic() - self._stage_began
+        if event.total is None or not event.tokens or elapsed < 1:
+            return ""
+        left = elapsed * max(0, event.total - event.tokens) / event.tokens
+        return f", about {left:.0f} s left" if left >= 1 else ""
 
     def _asking(self, event: Asking) -> None:
         self._start_stage(event.label)
@@ -104,6 +113,7 @@ class Show:
             return
         self._end_stage()
         self._label = label
+        self._stage_began = time.monotonic()
         if self.console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),

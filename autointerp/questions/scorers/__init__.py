@@ -13,6 +13,7 @@ All scores are on one scale: 1 is perfect, 0.5 what one gets without knowing any
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -130,17 +131,13 @@ class Scorer(Protocol):
 
 def scorer(name: str) -> Scorer:
     """Return the scorer called `name`. Raises UnknownName, listing what there is."""
-    import autointerp.questions.scorers as folder
-
-    module: ModuleType = extensions.load(folder, "scorer", name)
+    module: ModuleType = extensions.load(sys.modules[__name__], "scorer", name)
     return cast(Scorer, module)
 
 
 def scorer_names() -> list[str]:
     """Return the names of the scorers, sorted."""
-    import autointerp.questions.scorers as folder
-
-    return extensions.names(folder)
+    return extensions.names(sys.modules[__name__])
 
 
 def load_question(name: str) -> Question:
@@ -192,7 +189,7 @@ def in_calls(
 def balanced_accuracy(asked: Sequence[Answered]) -> Figures:
     """Return the mean of the shares answered rightly among true and among false questions.
 
-    Whoever answers `all` or `none`, or at random, gets 0.5, whatever the counts. Questions
+    A rater that answers `all` or `none`, or at random, gets 0.5, whatever the counts. Questions
     without an answer count in neither share; without any answer in one of them there is no score.
     """
     shares = {}

@@ -15,7 +15,7 @@ from autointerp.questions.scorers import (
     firing_and_silent,
     in_calls,
 )
-from autointerp.questions.trials import whole
+from autointerp.questions.trials import whole_context
 
 PER_CALL = 10
 TASK = make_task(
@@ -46,9 +46,9 @@ def choose(held_out: HeldOut, count: int, hard: bool) -> Chosen:
     if lack:
         return Chosen(outcome=lack)
     hard_contexts = {number: context for number, (context, _) in held_out.hard.items()}
-    known = {**hard_contexts, **held_out.contexts}
-    pieces = [whole(n, known[n], True, "firing", mark=False) for n in firing]
-    pieces += [whole(n, known[n], False, why, mark=False) for n, why in silent]
+    contexts = {**hard_contexts, **held_out.contexts}
+    pieces = [whole_context(n, contexts[n], True, "firing", mark=False) for n in firing]
+    pieces += [whole_context(n, contexts[n], False, why, mark=False) for n, why in silent]
     return Chosen(in_calls(pieces, PER_CALL, held_out.rng))
 
 

@@ -115,16 +115,16 @@ def false_mark(
     shown = shown_length(context)
     starts = len(context.tokens) - shown + 1
     for place in rng.permutation(np.array(offsets(context))):
-        able = [
+        silent = [
             start + int(place)
             for start in range(starts)
             if context.activations[start + int(place)] == 0
         ]
-        if not able:
+        if not silent:
             continue
-        same = [token for token in able if context.tokens[token] in liked]
-        alike = [token for token in able if shape_of(context.tokens[token]) in liked]
-        mark = int(rng.choice(np.array(same or alike or able)))
+        same = [token for token in silent if context.tokens[token] in liked]
+        alike = [token for token in silent if shape_of(context.tokens[token]) in liked]
+        mark = int(rng.choice(np.array(same or alike or silent)))
         first = mark - int(place)
         return Piece(number, first, first + shown, mark, False, "wrong")
     return None

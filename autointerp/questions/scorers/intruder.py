@@ -2,8 +2,8 @@
 
 No description is needed. The intruder stands at each of the five places equally often, so that
 always choosing one of them is right in one of five: (1 + (share - 1/5) / (4/5)) / 2 is the score,
-0.5 by chance. The control takes the four from four different units: what is then still told apart
-gives the intruder away without the unit.
+0.5 by chance. The control takes the four from four different units: what can be told apart
+then gives the intruder away without the unit.
 """
 
 from __future__ import annotations
@@ -93,6 +93,6 @@ def measure(tried: Tried) -> Figures:
             calls.setdefault(one.call, []).append(bool(one.answer and one.piece.truth))
     if not calls:
         return Figures(None, "no answers")
-    share = sum(any(found) for found in calls.values()) / len(calls)
+    share = sum(any(chosen) for chosen in calls.values()) / len(calls)
     chance = 1 / SIZE
     return Figures((1 + (share - chance) / (1 - chance)) / 2, "ok", {"found": share})

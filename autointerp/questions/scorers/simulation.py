@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from autointerp.questions.contexts import over_intervals, unique_places
 from autointerp.questions.forms import LOUDEST, make_task
 from autointerp.questions.scorers import LEAST, Answered, Chosen, Figures, HeldOut, Tried, in_calls
-from autointerp.questions.trials import whole
+from autointerp.questions.trials import whole_context
 from autointerp.stats.ranks import spearman
 
 Floats = NDArray[np.float64]
@@ -52,17 +52,19 @@ def choose(held_out: HeldOut, count: int, hard: bool) -> Chosen:
     """Return `count` contexts over all intervals and `count` at random places."""
     contexts = held_out.contexts
     firing = over_intervals({n: c for n, c in contexts.items() if c.draw == "interval"}, count)
-    able = unique_places(contexts, [n for n, c in contexts.items() if c.draw == "random"])
-    random = [able[place] for place in held_out.rng.permutation(len(able))][:count]
+    at_random = unique_places(contexts, [n for n, c in contexts.items() if c.draw == "random"])
+    random = [at_random[place] for place in held_out.rng.permutation(len(at_random))][:count]
     if min(len(firing), len(random)) < LEAST:
         lack = "firing" if len(firing) < LEAST else "random"
         return Chosen(outcome=f"too few {lack} contexts")
-    pieces = [whole(n, contexts[n], None, "interval", mark=False) for n in firing]
-    pieces += [whole(n, contexts[n], None, "random", mark=False) for n in random]
+    pieces = [whole_context(n, contexts[n], None, "interval", mark=False) for n in firing]
+    pieces += [whole_context(n, contexts[n], None, "random", mark=False) for n in random]
     if hard:
-        harder = [(n, c, why) for n, (c, why) in held_out.hard.items()]
-        drawn = held_out.rng.permutation(len(harder))[: count // 2]
-        pieces += [whole(harder[i][0], harder[i][1], None, harder[i][2], mark=False) for i in drawn]
+        harder = [
+            whole_context(number, context, None, why, mark=False)
+            for number, (context, why) in held_out.hard.items()
+        ]
+        pieces += [harder[i] for i in held_out.rng.permutation(len(harder))[: count // 2]]
     return Chosen(in_calls(pieces, PER_CALL, held_out.rng))
 
 
@@ -73,7 +75,7 @@ def measure(tried: Tried) -> Figures:
     if not {"interval", "random"} <= kinds:
         lacking = sorted({"interval", "random"} - kinds)
         return Figures(None, f"no answers on {' and '.join(lacking)} contexts")
-    true, told = (np.concatenate(parts) for parts in zip(*map(_tokens, answered), strict=True))
+    true, predicted = (np.concatenate(parts) for parts in zip(*map(_tokens, answered), strict=True))
     true = true * LOUDEST / tried.scale
     plain = np.ones(len(true))
     weight = np.concatenate(
@@ -81,12 +83,12 @@ def measure(tried: Tried) -> Figures:
     )
     if np.ptp(true) == 0:
         return Figures(None, "the unit is the same on every token")
-    rho = _order(true, told)
+    rho = _order(true, predicted)
     more = {
         "spearman": rho,
-        "explained variance": explained_variance(true, told, plain),
-        "spearman, weighted": _order(true, told, weight),
-        "explained variance, weighted": explained_variance(true, told, weight),
+        "explained variance": explained_variance(true, predicted, plain),
+        "spearman, weighted": _order(true, predicted, weight),
+        "explained variance, weighted": explained_variance(true, predicted, weight),
     }
     return Figures((1 + rho) / 2, "ok", {k: v for k, v in more.items() if np.isfinite(v)})
 
@@ -100,11 +102,11 @@ def _tokens(one: Answered) -> tuple[Floats, Floats]:
     true = np.zeros(size)
     if one.piece.kind not in ("same token", "neighbour"):  # else verified silent
         true = np.array(one.context.activations[one.piece.first : one.piece.last])
-    told = np.zeros(size)
+    predicted = np.zeros(size)
     for token, level in one.answer.items():
         if 1 <= token <= size:
-            told[token - 1] = level
-    return true.astype(np.float64), told
+            predicted[token - 1] = level
+    return true.astype(np.float64), predicted
 
 
 def _weighed(answered: Sequence[Answered], tried: Tried) -> list[tuple[Answered, float]]:
@@ -121,16 +123,16 @@ def _weighed(answered: Sequence[Answered], tried: Tried) -> list[tuple[Answered,
     return weighed
 
 
-def _order(true: Floats, told: Floats, weight: Floats | None = None) -> float:
+def _order(true: Floats, predicted: Floats, weight: Floats | None = None) -> float:
     """Return the rank correlation; 0 where a prediction, the same everywhere, orders nothing."""
-    rho = spearman(true, told, weight)
+    rho = spearman(true, predicted, weight)
     return 0.0 if np.isnan(rho) else rho
 
 
-def explained_variance(true: Floats, told: Floats, weight: Floats) -> float:
+def explained_variance(true: Floats, predicted: Floats, weight: Floats) -> float:
     """Return 1 - (mean square error) / variance; negative where the mean would do better, NaN
     where nothing varies."""
     mean = np.average(true, weights=weight)
     variance = float(np.average((true - mean) ** 2, weights=weight))
-    error = float(np.average((true - told) ** 2, weights=weight))
+    error = float(np.average((true - predicted) ** 2, weights=weight))
     return 1 - error / variance if variance > 0 else float("nan")

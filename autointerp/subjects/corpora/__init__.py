@@ -1,7 +1,9 @@
 """Corpora: every file here is a kind, recognised by what it is given; all are streams.
 
 A kind is a module with `recognises(source) -> bool`, `read(source, options)` that yields each
-document's text or token ids, and `digest(source)`. Order, budget and windows are made here, once.
+document's text or token ids, `digest(source)`, and `extent(source, options)`: how much there is,
+as far as that can be known without reading it, else None. Order, budget and windows are made here,
+once.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from autointerp import extensions
 from autointerp.errors import CorpusError
 from autointerp.subjects import corpora
-from autointerp.subjects.corpora._documents import Document, Options
+from autointerp.subjects.corpora._documents import Document, Extent, Length, Options
 from autointerp.subjects.windows import Windows
 
 __all__ = ["Corpus", "Document", "Options", "open_corpus", "stream_windows", "tokenised"]
@@ -26,6 +28,7 @@ __all__ = ["Corpus", "Document", "Options", "open_corpus", "stream_windows", "to
 Tokenise = Callable[[list[str]], list[list[int]]]
 
 AT_ONCE = 64  # texts tokenised together
+SAMPLED = 256  # documents from which the length of a corpus is estimated
 SHUFFLED = 10_000  # documents among which the next is drawn
 
 
@@ -63,6 +66,28 @@ class Corpus:
         """sha256 of what is read; the order is not part of it."""
         found: str = extensions.load(corpora, "kind of corpus", self.kind).digest(self.source)
         return found
+
+    def length(self, tokenise: Tokenise) -> Length | None:
+        """Return how many tokens the corpus has; None where that cannot be known.
+
+        Where only documents or bytes can be counted, the first documents say how many tokens one
+        has.
+        """
+        extent: Extent | None = extensions.load(corpora, "kind of corpus", self.kind).extent(
+            self.source, self.options
+        )
+        if extent is None or extent.unit == "tokens":
+            return None if extent is None else Length(extent.count, exact=True)
+        first = list(islice(replace(self, seed=None).documents(), SAMPLED))
+        tokens = sum(len(ids) for _, ids in tokenised(first, tokenise))
+        size = len(first)
+        if extent.unit == "bytes":
+            if any(not isinstance(document.content, str) for document in first):
+                return None  # bytes of written numbers say little of how many there are
+            size = sum(len(str(document.content).encode()) for document in first)
+        if len(first) < SAMPLED and extent.unit == "documents":
+            return Length(tokens, exact=True)
+        return Length(round(extent.count * tokens / max(1, size)), exact=False)
 
     def shuffled(self, seed: int) -> Corpus:
         """Return the same corpus in an order drawn by `seed`."""

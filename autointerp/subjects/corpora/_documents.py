@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from autointerp.errors import CorpusError
 
 Content = str | NDArray[np.integer]
 
-WHOLE = 1 << 28  # files up to 256 MB are hashed whole
+WHOLE = 1 << 28  # files up to 256 MB are hashed completely
 SAMPLES = 64
 
 
@@ -28,6 +29,26 @@ class Options:
 
     field: str = ""
     separator: int | None = None
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much a corpus holds, in the unit that can be counted without reading it.
+
+    Attributes:
+        unit: `tokens`, `documents`, or `bytes` of the files, what surrounds the text included.
+    """
+
+    count: int
+    unit: Literal["tokens", "documents", "bytes"]
+
+
+@dataclass(frozen=True)
+class Length:
+    """The tokens of a corpus; an estimate from its first documents unless `exact`."""
+
+    tokens: int
+    exact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +78,13 @@ def files_digest(paths: list[Path]) -> str:
                 file.seek(sample * (size - (1 << 20)) // (SAMPLES - 1))
                 found.update(file.read(1 << 20))
     return found.hexdigest()
+
+
+def bytes_of(paths: list[Path]) -> Extent | None:
+    """Return the bytes of files together; None where one is compressed."""
+    if any(path.suffix == ".gz" for path in paths):
+        return None
+    return Extent(sum(path.stat().st_size for path in paths), "bytes")
 
 
 def files_with(path: Path, *suffixes: str) -> list[Path]:

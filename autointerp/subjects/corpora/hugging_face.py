@@ -12,6 +12,7 @@ from typing import Any
 from autointerp.errors import CorpusError, install_hint
 from autointerp.subjects.corpora._documents import (
     Content,
+    Extent,
     Options,
     files_digest,
     files_with,
@@ -41,6 +42,11 @@ def digest(source: str) -> str:
     return hashlib.sha256(source.encode()).hexdigest()
 
 
+def extent(source: str, options: Options) -> Extent | None:
+    """Return None: a stream does not say how long it is."""
+    return None
+
+
 def read(source: str, options: Options) -> Iterator[Content]:
     """Yield a document a row, in order.
 
@@ -67,7 +73,7 @@ def _opened(datasets: Any, source: str) -> Iterable[dict[str, Any]]:
             raise CorpusError(f"{source} holds the splits {', '.join(saved)}; give one's folder")
         rows: Iterable[dict[str, Any]] = saved
         return rows
-    if unreachable := out_of_reach():  # `datasets` would knock for half a minute
+    if unreachable := out_of_reach():  # `datasets` would retry for half a minute
         raise CorpusError(no_copy(source, unreachable))
     found = NAME.fullmatch(source)
     assert found is not None

@@ -12,7 +12,9 @@ from zlib import error as ZlibError
 from autointerp.errors import CorpusError
 from autointerp.subjects.corpora._documents import (
     Content,
+    Extent,
     Options,
+    bytes_of,
     files_digest,
     files_with,
     token_ids,
@@ -29,6 +31,11 @@ def recognises(source: str) -> bool:
 
 def digest(source: str) -> str:
     return files_digest(files_with(Path(source), *SUFFIXES))
+
+
+def extent(source: str, options: Options) -> Extent | None:
+    """Return the bytes of the files; None where they are compressed."""
+    return bytes_of(files_with(Path(source), *SUFFIXES))
 
 
 def read(source: str, options: Options) -> Iterator[Content]:

@@ -10,6 +10,7 @@ import duckdb
 from autointerp.errors import CorpusError
 from autointerp.subjects.corpora._documents import (
     Content,
+    Extent,
     Options,
     files_digest,
     files_with,
@@ -27,6 +28,21 @@ def recognises(source: str) -> bool:
 
 def digest(source: str) -> str:
     return files_digest(files_with(Path(source), *SUFFIXES))
+
+
+def extent(source: str, options: Options) -> Extent | None:
+    """Return the number of rows, from the files' metadata; None where a file is damaged."""
+    try:
+        with duckdb.connect(":memory:", config={"threads": 1}) as connection:
+            rows = sum(
+                connection.execute(
+                    "SELECT num_rows FROM parquet_file_metadata(?)", [str(path)]
+                ).fetchall()[0][0]
+                for path in files_with(Path(source), *SUFFIXES)
+            )
+    except (duckdb.Error, IndexError):
+        return None  # `read` says what is wrong
+    return Extent(int(rows), "documents")
 
 
 def read(source: str, options: Options) -> Iterator[Content]:

@@ -10,7 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autointerp.errors import CorpusError
-from autointerp.subjects.corpora._documents import Content, Options, files_digest, files_with
+from autointerp.subjects.corpora._documents import (
+    Content,
+    Extent,
+    Options,
+    bytes_of,
+    files_digest,
+    files_with,
+)
 
 SUFFIXES = (".txt",)
 END = "<|endoftext|>"
@@ -22,6 +29,11 @@ def recognises(source: str) -> bool:
 
 def digest(source: str) -> str:
     return files_digest(_files(source))
+
+
+def extent(source: str, options: Options) -> Extent | None:
+    """Return the bytes of the files."""
+    return bytes_of(_files(source))
 
 
 def read(source: str, options: Options) -> Iterator[Content]:

@@ -11,6 +11,7 @@ import numpy as np
 from autointerp.errors import CorpusError
 from autointerp.subjects.corpora._documents import (
     Content,
+    Extent,
     Options,
     files_digest,
     files_with,
@@ -37,11 +38,25 @@ def digest(source: str) -> str:
     return files_digest(files_with(Path(source), *SUFFIXES))
 
 
+def extent(source: str, options: Options) -> Extent | None:
+    """Return the number of tokens; None where a file is damaged."""
+    tokens = 0
+    for path in files_with(Path(source), *SUFFIXES):
+        try:
+            if path.suffix == ".npz":
+                tokens += len(load_documents(path).tokens)
+            else:
+                tokens += int(np.load(path, mmap_mode="r", allow_pickle=False).size)
+        except (CorpusError, ValueError, OSError, EOFError):
+            return None  # `read` says what is wrong
+    return Extent(tokens, "tokens")
+
+
 def read(source: str, options: Options) -> Iterator[Content]:
     """Yield the documents. A .npy is mapped, not loaded.
 
     Raises CorpusError if a file is damaged or holds no whole numbers, or if a flat array comes
-    without a separator: its documents could not be told apart.
+    without a separator: its documents could not be separated.
     """
     for path in files_with(Path(source), *SUFFIXES):
         if path.suffix == ".npz":
@@ -51,7 +66,7 @@ def read(source: str, options: Options) -> Iterator[Content]:
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
-            raise CorpusError(f"{path} is not a whole .npy of numbers ({error})") from None
+            raise CorpusError(f"{path} is not a complete .npy of numbers ({error})") from None
         if not np.issubdtype(array.dtype, np.integer) or array.ndim not in {1, 2}:
             raise CorpusError(
                 f"{path} is {array.dtype} {array.shape}; token ids are whole numbers, "

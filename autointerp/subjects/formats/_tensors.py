@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -162,17 +161,17 @@ def latents_a_token(value: Any, flags: Flags, path: Path) -> int:
     if value is None:
         raise MissingSetting("k", f"{path} does not say the k of its TopK, latents a token; give k")
     try:
-        whole = int(value)
+        number = int(value)
     except (TypeError, ValueError):
-        whole = 0
-    if whole < 1 or whole != float(value):
+        number = 0
+    if number < 1 or number != float(value):
         raise SubjectError(f"{path}: k is {value!r}, not a whole number over 0; correct it")
-    return whole
+    return number
 
 
 def _truncated(path: Path, error: Exception) -> SubjectError:
     reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-    return SubjectError(f"{path} is damaged or not whole ({reason}); fetch it again")
+    return SubjectError(f"{path} is damaged or incomplete ({reason}); fetch it again")
 
 
 def need(tensors: Mapping[str, Tensor], path: Path, *names: str) -> list[Tensor]:
@@ -237,26 +236,3 @@ def scaled(sae: SparseAutoencoder, scale: float) -> SparseAutoencoder:
     return replace(
         sae, W_enc=sae.W_enc * scale, W_dec=sae.W_dec / scale, b_dec=sae.b_dec / scale, W_skip=skip
     )
-
-
-HOOKS = {
-    r"blocks\.(\d+)\.hook_resid_post": "layers.{}.residual",
-    r"blocks\.(\d+)\.hook_resid_pre": "layers.{}.input",
-    r"blocks\.(\d+)\.hook_mlp_out": "layers.{}.mlp",
-    r"blocks\.(\d+)\.hook_mlp_in": "layers.{}.mlp.input",
-    r"blocks\.(\d+)\.ln2\.hook_normalized": "layers.{}.mlp.input",
-    r"blocks\.(\d+)\.mlp\.hook_in": "layers.{}.mlp.input",
-    r"blocks\.(\d+)\.mlp\.hook_out": "layers.{}.mlp",
-    r"blocks\.(\d+)\.mlp\.hook_post": "layers.{}.mlp.neurons",
-    r"blocks\.(\d+)\.hook_attn_out": "layers.{}.attention",
-    r"blocks\.(\d+)\.attn\.hook_z": "layers.{}.attention.heads",
-}
-
-
-def site_of_hook(hook: str | None) -> tuple[str | None, int | None]:
-    """Return the site and layer that a TransformerLens hook names; None where it is not known."""
-    for pattern, site in HOOKS.items():
-        if hook is not None and (found := re.fullmatch(pattern, hook)):
-            return site.format(found[1]), int(found[1])
-    found = re.search(r"\.(\d+)(\.|$)", hook or "")
-    return None, int(found[1]) if found else None

@@ -20,9 +20,9 @@ from autointerp.subjects.formats._tensors import (
     read_json,
     read_safetensors,
     scaled,
-    site_of_hook,
     table,
 )
+from autointerp.subjects.hooks import site_of_hook
 
 WEIGHTS = "sae_weights.safetensors"
 ARCHITECTURES: dict[str, Activation] = {
@@ -176,7 +176,7 @@ def _described(sae: SparseAutoencoder, folder: Path, config: dict[str, Any]) -> 
     path = folder / "cfg.json"
     notes = []
     if config.get("hook_head_index") is not None:
-        notes.append(f"trained on head {config['hook_head_index']} alone, not on the whole site")
+        notes.append(f"trained on head {config['hook_head_index']} alone, not on all of the site")
         site = None
     kwargs = table(config.get("model_from_pretrained_kwargs"), "model_from_pretrained_kwargs", path)
     if kwargs.get("center_writing_weights") or kwargs.get("fold_ln"):

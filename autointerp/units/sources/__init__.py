@@ -126,8 +126,8 @@ def described_sources() -> dict[str, SourceKind]:
     folder = sys.modules[__name__]
     kinds = {}
     for name in extensions.names(folder):
-        said = extensions.constants(folder, name, ("ROLE", "NAMES", "COLOUR"))
-        kinds[name] = SourceKind(said["ROLE"], said["NAMES"], said.get("COLOUR", ""))
+        constants = extensions.constants(folder, name, ("ROLE", "NAMES", "COLOUR"))
+        kinds[name] = SourceKind(constants["ROLE"], constants["NAMES"], constants.get("COLOUR", ""))
     return kinds
 
 

@@ -19,8 +19,8 @@ def matched_features(subject: Subject, calibration: Calibration, seed: int, coun
     Features are drawn without replacement; only where there are too few do they recur. Without an
     SAE the site's own columns stand in. Raises CorpusError if none fires often enough.
     """
-    known = calibration.matched
-    if (seed, count) not in known:
+    cache = calibration.matched
+    if (seed, count) not in cache:
         x = calibration.activations
         width = subject.d_site if subject.sae is None else subject.sae.d_sae
         order = np.random.default_rng([seed, 0x6D61]).permutation(width)
@@ -31,8 +31,8 @@ def matched_features(subject: Subject, calibration: Calibration, seed: int, coun
             encoded = (
                 x[:, numbers] if subject.sae is None else subject.sae.encode(x, numbers)
             ).T.cpu()
-            able = np.flatnonzero((encoded > 1e-5).sum(1).numpy() >= LEAST_FIRINGS)
-            for row in able[: count - len(features)]:
+            enough = np.flatnonzero((encoded > 1e-5).sum(1).numpy() >= LEAST_FIRINGS)
+            for row in enough[: count - len(features)]:
                 values = encoded[row].numpy()
                 features.append(int(order[begin + row]))
                 firings.append(np.sort(values[values > 1e-5]))
@@ -41,5 +41,5 @@ def matched_features(subject: Subject, calibration: Calibration, seed: int, coun
         if not features:
             raise CorpusError("no feature fires often enough in the corpus to match controls to")
         again = np.resize(np.arange(len(features)), count)
-        known[seed, count] = Matched(np.array(features)[again], [firings[i] for i in again])
-    return known[seed, count]
+        cache[seed, count] = Matched(np.array(features)[again], [firings[i] for i in again])
+    return cache[seed, count]

@@ -75,10 +75,10 @@ def create(subject: Subject, calibration: Calibration, seed: int) -> Planted:
             groups.setdefault(word, []).append(index)
     share = {word: int(counts[ids].sum()) for word, ids in groups.items()}
     most = LARGEST_SHARE * len(calibration.ids)
-    able = [word for word, count in share.items() if LEAST_COUNT <= count <= most]
-    if not able:
+    frequent = [word for word, count in share.items() if LEAST_COUNT <= count <= most]
+    if not frequent:
         raise CorpusError("no word is frequent enough in the corpus to plant units on")
-    chosen = [able[i] for i in rng.permutation(len(able))[:SIZE]]
+    chosen = [frequent[i] for i in rng.permutation(len(frequent))[:SIZE]]
     membership = torch.full((len(subject.token_texts),), -1, dtype=torch.int64)
     for number, word in enumerate(chosen):
         membership[groups[word]] = number

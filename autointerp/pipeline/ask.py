@@ -1,0 +1,82 @@
+"""Ask what a rater has not answered yet: at once, or through its provider's batch API."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from autointerp.engine.batches import submit_batches
+from autointerp.engine.budget import require_price
+from autointerp.engine.forecast import LOOKED_AT, forecast_calls
+from autointerp.engine.work import RatingCounts, pending_work, rate_items, rated_before
+from autointerp.pipeline.events import Asking, Forecasted, HandedOver, Note, On
+from autointerp.pipeline.job import Resolved
+from autointerp.questions.items import load_items
+from autointerp.questions.question import Question
+from autointerp.raters import ServedRater
+from autointerp.store.run import Run
+from autointerp.text import count
+
+
+def ask_pending(
+    run: Run,
+    ids: Sequence[str],
+    question: Question,
+    resolved: Resolved,
+    on: On,
+    label: str = "rate",
+    repeats: int | None = None,
+) -> RatingCounts:
+    """Ask the rater what it has not answered yet, or submit it to the batch API."""
+    job, rater = resolved.job, resolved.rater
+    repeats = job.repeats if repeats is None else repeats
+    work = pending_work(run, ids, rater.name, repeats)
+    in_batches = len(run.work_in_batches(rater.name))
+    if in_batches:
+        on(
+            Note(
+                f"{count(in_batches, 'call is', 'calls are')} in open batches: "
+                f"`autointerp rate --resume --run {job.run}` collects them"
+            )
+        )
+    require_price(rater, job.policy.budget_usd)
+    if work and isinstance(rater, ServedRater):
+        examples = load_items(run, sorted({item for item, _ in work[:LOOKED_AT]}), question)
+        expected = forecast_calls(rater, question, len(work), examples, run, job.batch)
+        on(Forecasted(expected))
+    if job.batch:
+        return _submit(run, ids, question, resolved, repeats, on)
+    return rate_items(
+        run,
+        ids,
+        question,
+        rater,
+        repeats,
+        lambda tally: on(Asking(f"{label} by {rater.name}", tally)),
+        job.policy,
+    )
+
+
+def _submit(
+    run: Run, ids: Sequence[str], question: Question, resolved: Resolved, repeats: int, on: On
+) -> RatingCounts:
+    job, rater = resolved.job, resolved.rater
+    run.add_rater(rater.name, rater.is_llm)
+    name = job.rubric if question.id == resolved.question.id else question.id
+    is_file = name.endswith(".md") or "/" in name
+    counts = submit_batches(
+        run,
+        ids,
+        question,
+        rater,
+        asked=job.rater,
+        rubric_name=str(Path(name).resolve()) if is_file else name,
+        options=job.options,
+        repeats=repeats,
+        budget_usd=job.policy.budget_usd,
+    )
+    if counts.calls:
+        on(HandedOver(job.run, counts.calls, counts.batches))
+    before = rated_before(run, ids, rater.name, repeats)
+    return RatingCounts(before, Counter(), stopped=counts.stopped)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from autointerp import raters
+from autointerp.errors import BadInput, UnknownName
+from autointerp.raters import (
+    RaterOptions,
+    check_keys,
+    kind_of,
+    libraries,
+    load_rater,
+    rater_names,
+    what,
+)
+
+PROVIDER = '''"""A provider whose library is not installed."""
+
+WHAT = "an oracle"
+LIBRARIES = ("duckdb", "oracle-client")
+URL = "https://oracle.example.org/v1"
+VARIABLE = "ORACLE_API_KEY"
+
+raise ImportError("no oracle-client")
+'''
+
+
+@pytest.fixture
+def oracle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A provider's file among those that ship, which cannot be imported here."""
+    (tmp_path / "oracle.py").write_text(PROVIDER)
+    monkeypatch.setattr(raters, "__path__", [*raters.__path__, str(tmp_path)])
+    yield
+    sys.modules.pop("autointerp.raters.oracle", None)
+
+
+def test_a_rater_is_named_by_its_file_and_perhaps_a_model() -> None:
+    assert load_rater("scripted:4", RaterOptions()).name == "scripted:4"
+    assert load_rater("lexical", RaterOptions()).name == "lexical"
+    assert kind_of("openai:a:b") == "openai"
+    assert kind_of("lexical") == "lexical"
+
+
+def test_an_unknown_rater_lists_those_there_are() -> None:
+    with pytest.raises(UnknownName, match="unknown rater 'lexicon'; did you mean 'lexical'"):
+        load_rater("lexicon:2", RaterOptions())
+
+
+def test_what_a_rater_is_stands_in_its_file_and_is_read_without_an_import(oracle: None) -> None:
+    assert what("oracle:delphi") == "an oracle"
+    assert what("human:ann") == "a person"
+    assert what("a-tool-of-others:m") is None
+    assert "oracle" in rater_names()
+    assert {"duckdb", "oracle-client"} <= set(libraries())
+    assert len(set(libraries())) == len(libraries())
+    assert "autointerp.raters.oracle" not in sys.modules
+
+
+def test_each_providers_key_is_looked_for_and_none_is_shown(
+    oracle: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORACLE_API_KEY", "0123456789abcdef")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    found = {finding.about: finding.words for finding in check_keys()}
+    assert found["ORACLE_API_KEY"] == "set"
+    assert found["OPENAI_API_KEY"] == "empty: no openai: rater"
+    assert "0123456789abcdef" not in "".join(found.values())
+
+
+def test_the_key_of_a_server_of_ones_own_has_its_own_variable(
+    oracle: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOINTERP_KEY_127_0_0_1_80", "secret")
+    (*_, last) = check_keys("http://127.0.0.1:80/v1")
+    assert (last.about, last.words) == ("AUTOINTERP_KEY_127_0_0_1_80", "set")
+    (*_, last) = check_keys("http://127.0.0.1:81/v1")
+    assert last.words == "empty: http://127.0.0.1:81/v1 is sent no key"
+    assert len(check_keys("https://oracle.example.org/v1/")) == len(check_keys())
+    with pytest.raises(BadInput, match="give one such as"):
+        check_keys("nowhere")
