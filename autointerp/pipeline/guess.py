@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 
 from autointerp.engine.work import RatingCounts, RatingPolicy, rate_items
 from autointerp.errors import BadInput
-from autointerp.findings.blinding import guess_rubric
 from autointerp.people.ingest import add_guesses
-from autointerp.people.session import GUESSES
+from autointerp.questions.guess import GUESSES, guess_rubric
 from autointerp.questions.items import load_items
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import Rater

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from autointerp.apps.terminal.layout import CLOSE, OPEN
 from autointerp.people.machine import Machine, Progress
-from autointerp.people.session import GUESSES, Training, answer_keys, typed_in_full
+from autointerp.people.session import Training, answer_keys, typed_in_full
+from autointerp.questions.guess import GUESSES
 from autointerp.questions.rubric import PLACEHOLDER, Rubric
 
 SKIP_REASONS = (
