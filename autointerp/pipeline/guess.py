@@ -63,13 +63,13 @@ def ask_guesses(
 
     question = guess_rubric(rubric)
     counts = rate_items(run, names, question, rater, policy=policy, load=load)
-    found = run.rows(
+    answers = run.rows(
         "SELECT r.item_id, r.score FROM current_rating r LEFT JOIN current_guess g"
         " ON r.item_id = ? || g.item_id AND g.rater = r.rater"
         " WHERE r.rater = ? AND r.rubric_digest = ? AND r.status = 'ok' AND g.guess IS NULL",
         [ASKED, rater.name, question.digest],
     )
     add_guesses(
-        run, rater.name, {name.removeprefix(ASKED): GUESSES[score - 1] for name, score in found}
+        run, rater.name, {name.removeprefix(ASKED): GUESSES[score - 1] for name, score in answers}
     )
     return counts
