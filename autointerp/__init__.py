@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from autointerp.pipeline.harvest import harvest
     from autointerp.pipeline.job import Job
     from autointerp.pipeline.rate import rate
+    from autointerp.pipeline.report import report
     from autointerp.questions.rubric_files import load_rubric
-    from autointerp.reports.write import report
     from autointerp.settings import load_settings
     from autointerp.store.run import open_run
     from autointerp.subjects.load import load_subject
@@ -49,7 +49,7 @@ _HOMES = {
     "load_subject": "subjects.load",
     "open_run": "store.run",
     "rate": "pipeline.rate",
-    "report": "reports.write",
+    "report": "pipeline.report",
     "sample": "units.sample:draw_units",
     "score": "pipeline.describe",
 }

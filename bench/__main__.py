@@ -15,13 +15,13 @@ FIELDS = ["figure", "value", "unit", "note"]
 
 def main(names: list[str]) -> int:
     """Print the figures of the modules; return 1 if one of them failed, and go on with the rest."""
-    known = sorted(m.name for m in pkgutil.iter_modules(bench.__path__) if m.name != "__main__")
-    unknown = [name for name in names if name not in known]
+    modules = sorted(m.name for m in pkgutil.iter_modules(bench.__path__) if m.name != "__main__")
+    unknown = [name for name in names if name not in modules]
     if unknown:
-        print(f"bench: no module '{unknown[0]}' (known: {', '.join(known)})", file=sys.stderr)
+        print(f"bench: no module '{unknown[0]}' (modules: {', '.join(modules)})", file=sys.stderr)
         return 2
     failed = 0
-    for name in names or known:
+    for name in names or modules:
         try:
             for figure in importlib.import_module(f"bench.{name}").figures():
                 if sorted(figure) != sorted(FIELDS):

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autointerp.findings.descriptions import scorer_results
+from autointerp.findings.descriptions import scorer_results_of
 from autointerp.pipeline.describe import score
 from autointerp.pipeline.job import Job
-from autointerp.questions.score import Design, unit_scores
+from autointerp.questions.score import Design
 from autointerp.settings import RunSettings
 from autointerp.store.run import open_run
 from autointerp.subjects.load import load_subject
@@ -42,10 +42,10 @@ def figures() -> Iterator[dict[str, Any]]:
             )
         )
         with open_run("planted", folder=runs, read_only=True) as run:
-            results = scorer_results(unit_scores(run))
+            results = scorer_results_of(run)
     for result in results:
-        credit = result.credits["planted"]
-        for name, found in (("true", credit.scored), ("permuted", credit.permuted)):
+        planted = result.sources["planted"]
+        for name, found in (("true", planted.scored), ("permuted", planted.permuted)):
             yield {
                 "figure": f"{result.scorer}_{name}",
                 "value": None if found.value is None else round(found.value, 4),

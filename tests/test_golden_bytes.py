@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # when it is run as a script
 
 from support.made_up import UNITS, made_up_run
 
-from autointerp.findings.blinding import guess_rubric
 from autointerp.questions.explain import EXPLAIN, EXPLAIN_LOGITS, Explanation, explain_trials
+from autointerp.questions.guess import guess_rubric
 from autointerp.questions.items import load_items, make_items
 from autointerp.questions.rubric_files import list_rubrics
 from autointerp.questions.score import Design, plan

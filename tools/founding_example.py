@@ -15,10 +15,11 @@ from pathlib import Path
 
 import tomli_w
 
+from autointerp.pipeline.report import report
 from autointerp.questions.question import Shows
 from autointerp.questions.rubric import Rubric
 from autointerp.records import Rating, Unit, UnitSummary
-from autointerp.reports.write import Report, report
+from autointerp.reports.write import Report
 from autointerp.settings import RunSettings, SubjectSettings
 from autointerp.store.ratings import KeyedItem
 from autointerp.store.run import IMPORTED, Run, open_run

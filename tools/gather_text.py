@@ -678,7 +678,7 @@ def pieces(text: str) -> list[str]:
     """Return a text cut into documents at blank lines, else at line ends."""
     count = -(-len(text) // MAXIMUM_CHARACTERS)
     target = len(text) / count if count > 1 else MAXIMUM_CHARACTERS
-    found: list[str] = []
+    cut: list[str] = []
     current = ""
     for paragraph in re.split(r"(?<=\n)\n+(?=\S)", text):
         parts = [paragraph]
@@ -686,11 +686,11 @@ def pieces(text: str) -> list[str]:
             parts = list(grouped(paragraph.split("\n"), MAXIMUM_CHARACTERS // 2, "\n"))
         for part in parts:
             if current and len(current) + len(part) > target + MINIMUM_CHARACTERS:
-                found.append(current)
+                cut.append(current)
                 current = ""
             current += ("\n" if current else "") + part
-    found.append(current)
-    fitting = [piece.strip("\n") for piece in found]
+    cut.append(current)
+    fitting = [piece.strip("\n") for piece in cut]
     fitting = [p for p in fitting if MINIMUM_CHARACTERS <= len(p) <= MAXIMUM_CHARACTERS]
     return fitting[:PIECES_PER_FILE]
 
@@ -714,7 +714,7 @@ def split(collected: list[Unit]) -> tuple[list[Document], list[Document]]:
             ]
             for unit in group
         }
-        sizes = {name: sum(len(d.text) for d in found) for name, found in documents.items()}
+        sizes = {name: sum(len(d.text) for d in parts) for name, parts in documents.items()}
         due += HELDOUT_SHARE * sum(sizes.values())
         smallest = min(group, key=lambda unit: sizes[unit.name] or MAXIMUM_CHARACTERS)
         for unit in sorted(group, key=lambda unit: rank("side " + unit.package, unit.name)):
@@ -734,15 +734,15 @@ def split(collected: list[Unit]) -> tuple[list[Document], list[Document]]:
 def version(package: str, folder: Path, archives: Path | None) -> str:
     """Return a package's version from its archive's name, its npm folder or its changelog."""
     if package == "python-stdlib":
-        found = re.search(r"\d+\.\d+\.\d+", folder.as_posix())
-        return found.group() if found else sysconfig.get_python_version()
+        number = re.search(r"\d+\.\d+\.\d+", folder.as_posix())
+        return number.group() if number else sysconfig.get_python_version()
     if package.startswith("npm-"):
         return str(json.loads((folder / "package" / "package.json").read_text())["version"])
     for archive in sorted(archives.glob(f"{package}_*.deb")) if archives else []:
         return archive.name.split("_")[1].replace("%3a", ":")
     for changelog in sorted((folder / "usr/share/doc" / package).glob("changelog*.gz")):
-        if found := re.match(r"\S+ \(([^)]+)\)", read(changelog)):
-            return found.group(1)
+        if number := re.match(r"\S+ \(([^)]+)\)", read(changelog)):
+            return number.group(1)
     return "unknown"
 
 

@@ -193,9 +193,9 @@ def attribute_docs(kind: type) -> dict[str, tuple[str, str]]:
     entries: dict[str, tuple[str, str]] = {}
     name = ""
     for line in listed.splitlines():
-        if found := ENTRY.fullmatch(line):
-            name = found["name"]
-            entries[name] = (found["unit"] or "", found["text"])
+        if entry := ENTRY.fullmatch(line):
+            name = entry["name"]
+            entries[name] = (entry["unit"] or "", entry["text"])
         elif line.strip():
             unit, text = entries[name]
             entries[name] = (unit, f"{text} {line.strip()}")

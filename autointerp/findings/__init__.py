@@ -1,1 +1,15 @@
-"""What the ratings say: estimates with their intervals, and what speaks against them."""
+"""What the answers say, in numbers: what a page shows, `compare(run)` returns.
+
+comparison    everything that a run says; `compare`
+groups        scores by source, and the contrasts between sources
+trust         where the controls lie, and the verdict
+density       mean scores within strata of density and of peak
+agreement     raters with one another, and each with itself
+calibration   people's means, predicted from a judge's ratings
+blinding      what raters took the items for
+answers       replies about descriptions, as scores of units and ratings of contexts
+descriptions  what descriptions are worth, by scorer and by interval of activation
+checks        how a rater did on units of known grade
+browse        single units, for a list to look through
+json_values   all of it as JSON
+"""

@@ -1,28 +1,56 @@
-"""How far people agree: with each other, with themselves, and with each model.
+"""Would a second rater agree? Raters with one another, and each with itself.
 
-One unit is one item here; what is compared are single ratings, first against first, and for a
-rater with oneself the first against the hidden repeat.
+`between_raters` and `within_raters` take all raters alike, on unit scores and on repeats. Of
+people, `agreements` says more: first ratings one by one, a person with oneself on hidden repeats,
+and each person with each model; and `attention` how they rated the gold items.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+import pandas as pd
 
 from autointerp.errors import TooFewRatings
+from autointerp.findings.groups import Judgement, Scale, nearest_level
 from autointerp.questions.rubric import Rubric
 from autointerp.records import is_person
-from autointerp.stats.agreement import krippendorff_alpha, quadratic_kappa
-from autointerp.stats.resample import interval_of
+from autointerp.stats.agreement import (
+    Agreement,
+    agreement,
+    intraclass_correlation,
+    krippendorff_alpha,
+    quadratic_kappa,
+    spearman_by_units,
+)
 from autointerp.stats.results import Floats, Statistic
 from autointerp.store.run import Run
+from autointerp.units.sources import source_kinds
 
 Kind = Literal["people", "oneself", "person and model"]
+
+MANY_UNITS = 3_000  # above these, fewer resamples
+MOST_REPEATS = 5
+
+
+@dataclass(frozen=True)
+class TableAgreement:
+    """How the columns of a table of ratings agree; a column is a rater, or a repeat of one.
+
+    Attributes:
+        of: `raters`, or `RATER with itself`.
+        names: Of the columns.
+    """
+
+    run: str
+    rubric: str
+    of: str
+    names: tuple[str, ...]
+    agreement: Agreement
 
 
 @dataclass(frozen=True)
@@ -33,6 +61,7 @@ class RatersAgreement:
         units: Rated by both (or twice).
     """
 
+    rubric: str
     kind: Kind
     raters: tuple[str, str]
     units: int
@@ -46,17 +75,100 @@ class Attention:
     """How a person rated the gold items.
 
     Attributes:
-        planted, shuffled: Mean score of each; None where none was rated.
+        planted, shuffled: Mean score of the ceiling's and of the floor's items; None where none
+            was rated.
         pairs_right: Share of pairs (planted, shuffled) where the planted one got more, ties
             counting half; 0.5 is what inattention gives. None without pairs.
         n: Planted and shuffled items rated.
     """
 
+    rubric: str
     rater: str
     planted: float | None
     shuffled: float | None
     pairs_right: float | None
     n: tuple[int, int]
+
+
+# ------------------------------------------------------------------------------ all raters
+
+
+def between_raters(
+    run: str, judgements: Sequence[Judgement], scores: pd.DataFrame
+) -> Iterator[TableAgreement]:
+    """Yield the agreement of the raters of each rubric that several rated, on unit scores.
+
+    Repeats of a unit are averaged and taken to the nearest level first.
+    """
+    scales = {j.rubric_digest: j.scale for j in judgements}
+    for (rubric, digest), part in scores.groupby(["rubric", "rubric_digest"]):
+        table = part.pivot(index="unit_id", columns="rater", values="score")
+        table = table.dropna(axis=1, how="all")
+        if _too_little(table):
+            continue
+        ratings = _on_levels(table.to_numpy(np.float64), scales[digest])
+        names = tuple(map(str, table.columns))
+        found = agreement(
+            ratings, names, np.random.default_rng(0), resamples=_resamples(len(ratings))
+        )
+        yield TableAgreement(run, rubric, "raters", names, found)
+
+
+def within_raters(run: Run, judgements: Sequence[Judgement]) -> Iterator[TableAgreement]:
+    """Yield the agreement of each rater with itself over its repeats, all together.
+
+    Reads the table `rated` that `compare` makes.
+    """
+    for judgement in judgements:
+        if judgement.repeats < 2:
+            continue
+        rows = run.frame(
+            "SELECT unit_id, repeat, score FROM rated WHERE rubric_digest = ? AND rater = ?"
+            " AND score IS NOT NULL AND repeat < ?",
+            [judgement.rubric_digest, judgement.rater, MOST_REPEATS],
+        )
+        table = rows.pivot(index="unit_id", columns="repeat", values="score")
+        if _too_little(table):
+            continue
+        ratings = table.to_numpy(np.float64)
+        resamples = _resamples(len(ratings))
+        alpha = krippendorff_alpha(ratings, np.random.default_rng(0), resamples=resamples)
+        complete = ratings[~np.isnan(ratings).any(axis=1)]
+        icc = (
+            intraclass_correlation(complete, np.random.default_rng(0), resamples=resamples)
+            if len(complete) > 1
+            else Statistic(None, None, None, (0,), "", note="no unit has all repeats")
+        )
+        yield TableAgreement(
+            run=run.name,
+            rubric=judgement.rubric,
+            of=f"{judgement.rater} with itself",
+            names=tuple(f"repeat {place + 1}" for place in table.columns),
+            agreement=Agreement(alpha, icc, ()),
+        )
+
+
+def _too_little(table: pd.DataFrame) -> bool:
+    """Return whether fewer than two units have two ratings."""
+    return table.shape[1] < 2 or int((table.notna().sum(axis=1) > 1).sum()) < 2
+
+
+def _resamples(units: int) -> int:
+    return 1_000 if units <= MANY_UNITS else 200
+
+
+def _on_levels(ratings: Floats, scale: Scale) -> Floats:
+    levels = nearest_level(np.nan_to_num(ratings.ravel()), scale.scores).reshape(ratings.shape)
+    return np.where(np.isnan(ratings), np.nan, levels)
+
+
+# ------------------------------------------------------------------------------ people
+
+
+def people_rubrics(judgements: Sequence[Judgement]) -> list[Rubric]:
+    """Return the rubrics that people have rated on, as far as they are at hand."""
+    rubrics = {j.rubric_digest: j.scale.rubric for j in judgements if is_person(j.rater)}
+    return [rubric for rubric in rubrics.values() if rubric is not None]
 
 
 def agreements(
@@ -89,56 +201,41 @@ def agreements(
         y = np.array([b[unit] for unit in both], dtype=np.float64)
         found.append(
             RatersAgreement(
-                kind, (first[0], second[0]), len(both), *_pair(x, y, rng, resamples, level)
+                rubric.id,
+                kind,
+                (first[0], second[0]),
+                len(both),
+                *_pair(x, y, rng, resamples, level),
             )
         )
     return found
 
 
-def people_alpha(
-    run: Run,
-    rubric: Rubric,
-    rng: np.random.Generator,
-    controls: bool = False,
-    resamples: int = 1_000,
-    level: float = 0.95,
-) -> Statistic:
-    """Return ordinal alpha of all people together, with an interval by resampling units.
-
-    Raises TooFewRatings if no unit was rated by two people.
-    """
-    scores = _scores(run, rubric, controls)
-    people = sorted({rater for rater, repeat in scores if is_person(rater) and repeat == 0})
-    units = sorted({unit for rater in people for unit in scores[rater, 0]})
-    table = np.full((len(units), max(1, len(people))), np.nan)
-    for column, rater in enumerate(people):
-        for row, unit in enumerate(units):
-            table[row, column] = scores[rater, 0].get(unit, np.nan)
-    if not len(units):
-        raise TooFewRatings(f"no person has rated on {rubric.id}")
-    return krippendorff_alpha(table, rng, resamples=resamples, level=level)
-
-
 def attention(run: Run, rubric: Rubric) -> list[Attention]:
-    """Return how each person rated the planted and shuffled items."""
+    """Return how each person rated the gold items: those of the ceiling and of the floor."""
+    roles = {name: kind.role for name, kind in source_kinds(run).items()}
     rows = run.rows(
         "SELECT rater, source, score FROM unit_rating"
-        " WHERE rubric_digest = ? AND status = 'ok' AND source IN ('planted', 'shuffled')",
+        " WHERE rubric_digest = ? AND status = 'ok' AND is_control",
         [rubric.digest],
     )
     found = []
     for rater in sorted({row[0] for row in rows if is_person(row[0])}):
-        gold = {
-            name: np.array([row[2] for row in rows if row[:2] == (rater, name)], dtype=np.float64)
-            for name in ("planted", "shuffled")
-        }
-        high, low = gold["planted"], gold["shuffled"]
+        high, low = (
+            np.array(
+                [s for r, source, s in rows if r == rater and roles[source] == role],
+                dtype=np.float64,
+            )
+            for role in ("ceiling", "floor")
+        )
+        if not len(high) and not len(low):
+            continue
         right = None
         if len(high) and len(low):
             gaps = np.sign(high[:, None] - low[None, :])
             right = float((gaps + 1).mean() / 2)
         means = [float(one.mean()) if len(one) else None for one in (high, low)]
-        found.append(Attention(rater, means[0], means[1], right, (len(high), len(low))))
+        found.append(Attention(rubric.id, rater, means[0], means[1], right, (len(high), len(low))))
     return found
 
 
@@ -171,36 +268,7 @@ def _pair(
     except TooFewRatings as error:
         kappa = none(error)
     try:
-        rho = spearman_by_units(x, y, rng, resamples, level)
+        rho = spearman_by_units(x, y, rng, resamples=resamples, level=level)
     except TooFewRatings as error:
         rho = none(error)
     return alpha, kappa, rho
-
-
-def spearman_by_units(
-    x: Floats, y: Floats, rng: np.random.Generator, resamples: int = 1_000, level: float = 0.95
-) -> Statistic:
-    """Return Spearman's rho of scores [units], with a percentile interval over resampled units.
-
-    Undefined where either is constant. Raises TooFewRatings for fewer than 2 units.
-    """
-    if len(x) < 2:
-        raise TooFewRatings(f"{len(x)} units rated by both; at least 2 are needed")
-    method = f"Spearman's rho; bootstrap of units, percentile, {resamples} resamples"
-    value = _rho(x, y)
-    if value is None:
-        return Statistic(None, None, None, (len(x),), method, level, "one variable is constant")
-    drawn = rng.integers(0, len(x), size=(resamples, len(x)))
-    values = np.array([_rho(x[rows], y[rows]) for rows in drawn], dtype=np.float64)
-    found = interval_of(values, value, "percentile", level)
-    if found is None:
-        return Statistic(value, None, None, (len(x),), method, level, "resamples show no spread")
-    lost = int(np.isnan(values).sum())
-    note = f"undefined in {lost} of {resamples} resamples" if lost else ""
-    return Statistic(value, found[0], found[1], (len(x),), method, level, note)
-
-
-def _rho(x: Floats, y: Floats) -> float | None:
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return None
-    return float(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1])

@@ -1,44 +1,21 @@
-"""The blinding check: can raters tell what they rated?
-
-People are asked at the end of a session. For a model, ask `guess_rubric` about the same items and
-store what `read_guess` makes of the replies with `people.add_guesses`.
-"""
+"""The blinding check: can raters tell what they rated?"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from autointerp.errors import TooFewRatings
-from autointerp.people.session import GUESSES, Guess
-from autointerp.questions.rubric import Rubric
-from autointerp.records import Reply
+from autointerp.findings.groups import Judgement
+from autointerp.questions.guess import GUESSES, Guess
 from autointerp.stats.blinding_index import bang_index, james_index
 from autointerp.stats.results import Integers, Statistic
 from autointerp.store.run import Run
 
 ARMS: tuple[Guess, ...] = ("feature", "neuron", "control")
 ARM_OF: Mapping[str, Guess] = {"features": "feature", "neurons": "neuron"}
-LABELS: Mapping[Guess, str] = {
-    "feature": "a feature of a sparse autoencoder",
-    "neuron": "a neuron",
-    "control": "a control: made to look like one of the two",
-    "unknown": "cannot be told",
-}
-TEXT = """\
-You are shown where one unit of a language model fires. It is a feature of a sparse autoencoder, \
-a neuron, or a control that was made to look like one of the two. Say which, from the contexts \
-alone. If you cannot tell, say so: a guess without a reason is worth nothing here.
-
-{shown}
-
-The answers
-
-{scale}
-
-{reply}"""
 
 
 @dataclass(frozen=True)
@@ -58,36 +35,36 @@ class SourceBlinding:
     bang: Statistic
     james: Statistic
 
+    @property
+    def above_chance(self) -> bool:
+        """Whether the source is told better than chance: the interval of Bang's index, or where
+        there is none the index, lies above 0."""
+        lower = self.bang.value if self.bang.low is None else self.bang.low
+        return lower is not None and lower > 0
+
 
 @dataclass(frozen=True)
 class Blinding:
-    """How a rater's blind held. `james` is of all sources together, by arm."""
+    """How a rater's blind held on the items of a rubric.
+
+    Attributes:
+        guesses: Count of each answer, over all sources.
+        james: Of all sources together, by arm.
+    """
 
     rater: str
     sources: tuple[SourceBlinding, ...]
+    guesses: Mapping[Guess, int]
     james: Statistic
+    run: str = ""
+    rubric: str = ""
 
-
-def guess_rubric(rubric: Rubric) -> Rubric:
-    """Return the question of the blinding check about what `rubric` shows.
-
-    Its scores are the places of `GUESSES`, from 1. Never store its replies as ratings.
-    """
-    return replace(
-        rubric,
-        id="blinding-check",
-        version=1,
-        title="Feature, neuron or control?",
-        scale=tuple((place, LABELS[guess]) for place, guess in enumerate(GUESSES, 1)),
-        asks=(),
-        text=TEXT,
-    )
-
-
-def read_guess(question: Rubric, reply: Reply) -> Guess | None:
-    """Return the guess in a reply to `guess_rubric`'s question; None where there is none."""
-    read = question.read(reply)
-    return None if read.score is None else GUESSES[read.score - 1]
+    @property
+    def is_broken(self) -> bool:
+        """Whether all sources together are told: the interval of James' index, or where no answer
+        differs the index itself, lies below 0.5."""
+        upper = self.james.value if self.james.high is None else self.james.high
+        return upper is not None and upper < 0.5
 
 
 def arm_of(source: str, is_control: bool) -> Guess:
@@ -140,7 +117,8 @@ def blinding_from(
                 james_index(_against_others(counts, others, arm), level=level),
             )
         )
-    return Blinding(rater, tuple(found), james_index(by_arm, level=level))
+    guesses = {guess: sum(counts[guess] for counts in tables.values()) for guess in GUESSES}
+    return Blinding(rater, tuple(found), guesses, james_index(by_arm, level=level))
 
 
 def _against_others(
@@ -154,6 +132,13 @@ def _against_others(
 
     rest = np.sum([row(table) for table in others], axis=0) if others else np.zeros(3)
     return np.stack([np.array(row(counts)), rest]).astype(np.int64)
+
+
+def blindings(run: Run, judgements: Sequence[Judgement]) -> Iterator[Blinding]:
+    """Yield how the blind of each rater held that was asked, on each rubric that was rated."""
+    for digest, rubric in {j.rubric_digest: j.rubric for j in judgements}.items():
+        for rater in guessers(run, digest):
+            yield replace(blinding_of(run, digest, rater), run=run.name, rubric=rubric)
 
 
 def guessers(run: Run, rubric_digest: str) -> list[str]:

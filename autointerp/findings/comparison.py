@@ -1,11 +1,12 @@
-"""Ratings + key → estimates: which source is scored higher, by how much, and how sure are we?
+"""Ratings + key → all that a run says, in numbers: `compare` returns it, `as_json` prints it.
 
-This is the only room beside `blinding` that opens the key.
+Which source is scored higher, by how much, and how sure are we? Can the rater be trusted, do
+raters agree, did the blind hold, and what are the descriptions worth?
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,13 +14,36 @@ import numpy as np
 import pandas as pd
 
 from autointerp.errors import RubricError, TooFewRatings
+from autointerp.findings import checks
+from autointerp.findings.agreement import (
+    Attention,
+    RatersAgreement,
+    TableAgreement,
+    agreements,
+    attention,
+    between_raters,
+    people_rubrics,
+    within_raters,
+)
+from autointerp.findings.blinding import Blinding, blindings
+from autointerp.findings.calibration import Calibration, calibrations
+from autointerp.findings.descriptions import (
+    ScorerResult,
+    SpecificityResult,
+    scorer_results_of,
+    specificity_results_of,
+)
 from autointerp.findings.groups import PRIMARY, Judgement, Scale, make_contrasts, make_groups
+from autointerp.findings.json_values import json_values
+from autointerp.findings.trust import trust, verdict
 from autointerp.questions.rubric import rubric_from
 from autointerp.questions.rubric_files import list_rubrics
+from autointerp.records import SourceKind
 from autointerp.stats.bootstrap import bootstrap_superiority
 from autointerp.stats.results import Statistic
 from autointerp.stats.superiority import holm
 from autointerp.store.run import Run
+from autointerp.units.sources import source_kinds
 
 ALL_RATERS = "all raters"
 
@@ -36,11 +60,44 @@ class Pooled:
 
 
 @dataclass(frozen=True)
+class Explained:
+    """Units of one source that an explainer was asked to describe.
+
+    Attributes:
+        task: The question's id.
+        with_effects: Units that were shown by their effects on the logits too.
+        most_contexts: Contexts shown of a unit, at most.
+    """
+
+    explainer: str
+    task: str
+    source: str
+    units: int
+    with_effects: int
+    most_contexts: int
+
+
+@dataclass(frozen=True)
 class Comparison:
     """All that a run's ratings say.
 
     Attributes:
         about: The run's run.toml.
+        sources: What each source of units says of itself: role, names, colour.
+        judgements: One a rubric and rater: its groups, contrasts, controls, check and verdict.
+        pooled: The primary pair over all raters of a rubric.
+        agreement: Of the raters of each rubric with one another, and of each with its repeats.
+        people: How people agree: with each other, with themselves, with each model.
+        attention: How each person rated the gold items.
+        calibration: People's means, predicted from a judge's ratings.
+        blinding: What raters took the items for.
+        scorers: How well descriptions predict firing, by scorer.
+        specificity: How well descriptions fit contexts, by interval of activation.
+        explained: Who described units.
+        cost: One row a rater that was called: attempts, calls, errors, tokens_in, tokens_out,
+            cost_usd, priced (attempts that have a price), waited_s, latency_median_s,
+            latency_p95_s, first, last.
+        imported: One row a file that units came from: file, form, units, contexts, sha256, notes.
         units: One row a unit: unit_id, source, idx, sign, density, tokens, peak, outcome, note,
             interval_tokens, token (at the peak of most strongest contexts, with its share),
             single_token.
@@ -52,8 +109,19 @@ class Comparison:
 
     run: str
     about: dict[str, Any]
+    sources: dict[str, SourceKind]
     judgements: tuple[Judgement, ...]
     pooled: tuple[Pooled, ...]
+    agreement: tuple[TableAgreement, ...]
+    people: tuple[RatersAgreement, ...]
+    attention: tuple[Attention, ...]
+    calibration: tuple[Calibration, ...]
+    blinding: tuple[Blinding, ...]
+    scorers: tuple[ScorerResult, ...]
+    specificity: tuple[SpecificityResult, ...]
+    explained: tuple[Explained, ...]
+    cost: pd.DataFrame
+    imported: pd.DataFrame
     units: pd.DataFrame
     scores: pd.DataFrame
     plans: pd.DataFrame
@@ -66,7 +134,16 @@ class Comparison:
     @property
     def declared(self) -> bool:
         """Whether run.toml named the primary test before anything was rated."""
-        return bool(self.about["analysis"].get("declared_before_rating", True))
+        return _declared(self.about)
+
+    @property
+    def explainers(self) -> list[str]:
+        """Who described units, sorted."""
+        return sorted({one.explainer for one in self.explained})
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as JSON values; see `findings.json_values` for its form."""
+        return json_values(self)
 
 
 def compare(run: Run, level: float = 0.95) -> Comparison:
@@ -86,6 +163,7 @@ def compare(run: Run, level: float = 0.95) -> Comparison:
     scales = _scales(run)
     llm_raters = run.llm_raters()
     seed = run.settings.seed
+    declared = _declared(run.about)
     judgements = []
     for (rubric, digest, rater), part in scores.groupby(["rubric", "rubric_digest", "rater"]):
         scale = scales.get(digest) or _observed_scale(part)
@@ -93,6 +171,8 @@ def compare(run: Run, level: float = 0.95) -> Comparison:
         rng = np.random.default_rng([seed, *rater.encode(), *digest.encode()])
         groups = dict(make_groups(part, units, scale, rng, level))
         repeated = bool((part.ok > 1).any())
+        contrasts = tuple(make_contrasts(groups, scale, rng, repeated, level))
+        trusted = trust(groups, scale)
         judgements.append(
             Judgement(
                 run=run.name,
@@ -104,21 +184,43 @@ def compare(run: Run, level: float = 0.95) -> Comparison:
                 repeats=int(part.repeats.max()),
                 statuses={row.status: int(row.n) for row in mine.itertuples()},
                 groups=groups,
-                contrasts=tuple(make_contrasts(groups, scale, rng, repeated, level)),
+                contrasts=contrasts,
+                trust=trusted,
+                verdict=verdict(groups, contrasts, trusted, declared),
+                check=checks.latest_check(rater, digest, run.path.parent),
             )
         )
+    judgements = list(_adjusted(judgements))
+    plans = run.frame(
+        "SELECT i.unit_id, p.rubric_digest, p.plan, p.rater, p.score AS stratum,"
+        " p.stratum_size FROM human_plan p JOIN unit_item i USING (item_id)"
+        " ORDER BY plan, unit_id"
+    )
+    rubrics = people_rubrics(judgements)
     return Comparison(
         run=run.name,
         about=run.about,
-        judgements=tuple(_adjusted(judgements)),
+        sources=source_kinds(run),
+        judgements=tuple(judgements),
         pooled=tuple(_pooled(scores, units, np.random.default_rng([seed, 1]), level)),
+        agreement=(
+            *between_raters(run.name, judgements, scores),
+            *within_raters(run, judgements),
+        ),
+        people=tuple(
+            pair for rubric in rubrics for pair in agreements(run, rubric, np.random.default_rng(0))
+        ),
+        attention=tuple(one for rubric in rubrics for one in attention(run, rubric)),
+        calibration=tuple(calibrations(run.name, judgements, scores, units, plans)),
+        blinding=tuple(blindings(run, judgements)),
+        scorers=tuple(scorer_results_of(run)),
+        specificity=tuple(specificity_results_of(run)),
+        explained=tuple(_explained(run)),
+        cost=_cost(run),
+        imported=_imported(run),
         units=units,
         scores=scores,
-        plans=run.frame(
-            "SELECT i.unit_id, p.rubric_digest, p.plan, p.rater, p.score AS stratum,"
-            " p.stratum_size FROM human_plan p JOIN unit_item i USING (item_id)"
-            " ORDER BY plan, unit_id"
-        ),
+        plans=plans,
     )
 
 
@@ -193,7 +295,41 @@ def _observed_scale(scores: pd.DataFrame) -> Scale:
     return Scale(tuple((score, "") for score in range(low, max(high, low + 1) + 1)), None)
 
 
+def _explained(run: Run) -> Iterator[Explained]:
+    for row in run.rows(
+        "SELECT explainer, task, u.source, count(*), count(promoted), max(len(contexts))"
+        " FROM explanation JOIN unit u USING (unit_id) GROUP BY ALL ORDER BY ALL"
+    ):
+        yield Explained(*row)
+
+
+def _cost(run: Run) -> pd.DataFrame:
+    return run.frame(
+        "SELECT rater, count(*) AS attempts, count(DISTINCT call_key) AS calls,"
+        " count(*) FILTER (stop = 'error') AS errors,"
+        " sum(tokens_in)::BIGINT AS tokens_in, sum(tokens_out)::BIGINT AS tokens_out,"
+        " sum(cost_usd) AS cost_usd, count(cost_usd) AS priced, sum(latency_s) AS waited_s,"
+        " quantile_cont(latency_s, 0.5) AS latency_median_s,"
+        " quantile_cont(latency_s, 0.95) AS latency_p95_s,"
+        " min(made_at) AS first, max(made_at) AS last"
+        " FROM call GROUP BY rater ORDER BY rater"
+    )
+
+
+def _imported(run: Run) -> pd.DataFrame:
+    """Return the files that units came from; no row where they were harvested."""
+    return run.frame(
+        "SELECT file, form, units, contexts, sha256, notes FROM imported WHERE ?"
+        " ORDER BY made_at, file",
+        [run.is_imported],
+    )
+
+
 # ------------------------------------------------------------------------------ the run
+
+
+def _declared(about: Mapping[str, Any]) -> bool:
+    return bool(about["analysis"].get("declared_before_rating", True))
 
 
 def _adjusted(judgements: Sequence[Judgement]) -> Iterator[Judgement]:

@@ -11,21 +11,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from autointerp.findings.groups import in_order
-from autointerp.questions.score import UnitScore
-from autointerp.questions.specificity import ContextRating
+from autointerp.errors import RubricError
+from autointerp.findings.answers import ContextRating, UnitScore, context_ratings, unit_scores
+from autointerp.findings.groups import PRIMARY, in_order
+from autointerp.questions.rubric_files import list_rubrics
 from autointerp.stats.means import mean
 from autointerp.stats.results import Floats, Statistic
 from autointerp.stats.superiority import superiority
+from autointerp.store.run import Run
+from autointerp.units.sources import kind_of
 
 CHANCE, TOLERANCE = 0.5, 0.05
 CONTROL_COLUMNS = ("other", "silent")
 LEVEL = 0.95
-FLOOR = "shuffled"  # the control of which nothing true can be said
 
 
 @dataclass(frozen=True)
-class Credit:
+class SourceScore:
     """One source under one scorer.
 
     Attributes:
@@ -49,6 +51,11 @@ class Credit:
     questions: int
     answered: int
     more: dict[str, float]
+
+    @property
+    def median(self) -> float | None:
+        """Median over the units that have a score; None without any."""
+        return float(np.median(self.values)) if len(self.values) else None
 
     @property
     def is_at_chance(self) -> bool | None:
@@ -81,21 +88,34 @@ class ScorerResult:
     explainer: str | None
     rater: str
     design: str
-    credits: dict[str, Credit]
+    sources: dict[str, SourceScore]
     contrast: Statistic | None
 
     @property
     def broken(self) -> list[str]:
         """Sources in which the permuted control is not at chance."""
-        return [name for name, one in self.credits.items() if one.is_at_chance is False]
+        return [name for name, one in self.sources.items() if one.is_at_chance is False]
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Calls that brought no answer, by status."""
+        lost: Counter[str] = Counter()
+        for one in self.sources.values():
+            lost.update({status: n for status, n in one.statuses.items() if status != "ok"})
+        return dict(sorted(lost.items()))
 
     @property
     def noise(self) -> Statistic | None:
         """The score of units that fire with no regard to the text, if it is not at chance."""
-        credit = self.credits.get(FLOOR)
-        if credit is None or not credit.is_control or at_chance(credit.scored) is not False:
-            return None
-        return credit.scored
+        for name, one in self.sources.items():
+            if kind_of(name, one.is_control).role == "floor" and at_chance(one.scored) is False:
+                return one.scored
+        return None
+
+
+def scorer_results_of(run: Run) -> list[ScorerResult]:
+    """Return what a run's scorers say of its descriptions."""
+    return scorer_results(unit_scores(run))
 
 
 def scorer_results(scores: Sequence[UnitScore]) -> list[ScorerResult]:
@@ -106,18 +126,18 @@ def scorer_results(scores: Sequence[UnitScore]) -> list[ScorerResult]:
     results = []
     for (name, explainer, rater, design), mine in groups.items():
         controls = {one.source: one.is_control for one in mine}
-        credit = {
-            source: _credit(source, controls[source], [o for o in mine if o.source == source])
+        sources = {
+            source: _source_score(source, controls[source], [o for o in mine if o.source == source])
             for source in in_order(controls)
         }
-        pair = [credit[s].values for s in ("features", "neurons") if s in credit]
+        pair = [sources[s].values for s in PRIMARY if s in sources]
         both = len(pair) == 2 and min(map(len, pair)) >= 2
         contrast = superiority(pair[0], pair[1]) if both else None
-        results.append(ScorerResult(name, explainer, rater, design, credit, contrast))
+        results.append(ScorerResult(name, explainer, rater, design, sources, contrast))
     return results
 
 
-def _credit(source: str, is_control: bool, scores: list[UnitScore]) -> Credit:
+def _source_score(source: str, is_control: bool, scores: list[UnitScore]) -> SourceScore:
     own = [one for one in scores if not one.permuted]
     values = [one.score for one in own if one.score is not None]
     outcomes = Counter(one.outcome for one in own if one.score is None)
@@ -125,7 +145,7 @@ def _credit(source: str, is_control: bool, scores: list[UnitScore]) -> Credit:
     for one in scores:
         statuses.update(one.statuses)
     names = list(dict.fromkeys(name for one in own for name in one.more))
-    return Credit(
+    return SourceScore(
         source=source,
         is_control=is_control,
         values=np.array(values, dtype=np.float64),
@@ -188,6 +208,18 @@ class Specificity:
     statuses: dict[str, int]
     not_silent: int
 
+    @property
+    def fits_others(self) -> bool:
+        """Whether descriptions fit contexts of other units about as well as their own: the
+        intervals of the two means overlap."""
+        own, other = self.plain.low, self.other.high
+        return own is not None and other is not None and other >= own
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Ratings without a score, by status."""
+        return {status: n for status, n in self.statuses.items() if status != "ok"}
+
 
 @dataclass(frozen=True)
 class SpecificityResult:
@@ -205,6 +237,19 @@ class SpecificityResult:
     levels: tuple[int, ...]
     intervals: int
     sources: dict[str, Specificity]
+
+
+def specificity_results_of(run: Run) -> list[SpecificityResult]:
+    """Return what a run's ratings of contexts against descriptions say."""
+    ratings = context_ratings(run)
+    if not ratings:
+        return []
+    tokens = {u: tuple(t) for u, t in run.rows("SELECT unit_id, interval_tokens FROM unit")}
+    try:
+        scales = {rubric.digest: rubric.scores for rubric in list_rubrics()}
+    except RubricError:
+        scales = {}
+    return specificity_results(ratings, tokens, scales)
 
 
 def specificity_results(

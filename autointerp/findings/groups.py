@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
+from autointerp.findings.density import STRATA, StratumMean, means_by_stratum
 from autointerp.questions.rubric import Rubric
 from autointerp.stats.bootstrap import bootstrap_mean, bootstrap_superiority
 from autointerp.stats.matched import (
@@ -37,13 +39,21 @@ from autointerp.stats.superiority import (
     permutation_test,
     superiority,
 )
+from autointerp.units.sources import kind_of
 
-STRATA = 5
+if TYPE_CHECKING:
+    from autointerp.findings.checks import CheckResult
+    from autointerp.findings.trust import Trust, Verdict
+
+TELLS_NOTHING = 0.5  # width of an interval about 0.5 that leaves most of the scale open
 PRIMARY = ("features", "neurons")
 UNRATED = ("failed", "refused", "unparsed", "skipped")
 EXCLUDED = ("dead", "ultralow", "dense")
 PERMUTATIONS = {"primary": 9_999, "other": 999}
 RESAMPLES = 1_000
+
+
+Outcome = Literal["higher", "lower", "unclear", "too few units", "all scores equal"]
 
 
 @dataclass(frozen=True)
@@ -76,14 +86,18 @@ class Group:
     """The units of one source under one rubric by one rater.
 
     Attributes:
-        unit_ids, scores, density, single_token: Of the units that have a score, [units]; a score
-            is the mean of the unit's repeats. `single_token` is 1 where one token stands at the
-            peak of all strongest contexts, 0 where not, NaN where no contexts are stored.
+        unit_ids, scores, density, peak, single_token: Of the units that have a score, [units]; a
+            score is the mean of the unit's repeats. `single_token` is 1 where one token stands at
+            the peak of all strongest contexts, 0 where not, NaN where no contexts are stored.
         asked: Units that the rater was asked about.
         unrated: Asked without a score, by what became of the last attempt.
         excluded: Drawn from the source's random order but not asked about, by why.
+        shares: Share of the scored units at each score of the scale, means of repeats taken to
+            the nearest one, [levels].
         distribution: Shares over all of these: the scores first, then the outcomes.
         bounds: Of the mean, whatever the unrated would have scored.
+        by_density, by_peak: Mean scores within strata of the source's own units, lowest first;
+            empty for controls, and where fewer than 20 units are known.
     """
 
     source: str
@@ -91,24 +105,49 @@ class Group:
     unit_ids: Integers
     scores: Floats
     density: Floats
+    peak: Floats
     single_token: Floats
     asked: int
     unrated: dict[str, int]
     excluded: dict[str, int]
     mean: Statistic
     median: Statistic
+    shares: Floats
     distribution: tuple[Share, ...]
     bounds: Bounds
+    by_density: tuple[StratumMean, ...]
+    by_peak: tuple[StratumMean, ...]
 
     @property
     def n(self) -> int:
         return len(self.scores)
 
     @property
+    def lost(self) -> int:
+        """Units asked about that have no score."""
+        return sum(self.unrated.values())
+
+    @property
+    def drawn(self) -> int:
+        """Units asked about, and those left out before them."""
+        return self.asked + sum(self.excluded.values())
+
+    @property
+    def scored_share(self) -> float:
+        """Share of the units drawn that have a score."""
+        return self.n / self.drawn
+
+    @property
     def single_token_share(self) -> float | None:
         """Share of the scored units that one token explains; None where it is unknown."""
         known = self.single_token[~np.isnan(self.single_token)]
         return float(known.mean()) if len(known) else None
+
+    @property
+    def median_density(self) -> float | None:
+        """Median of the densities that are known; None where none is."""
+        known = self.density[np.nan_to_num(self.density) > 0]
+        return float(np.median(known)) if len(known) else None
 
 
 @dataclass(frozen=True)
@@ -121,6 +160,7 @@ class Contrast:
         matched: Within strata of density; None where no density is known.
         several_tokens: P(superiority) among units that no single token explains; None where
             that leaves one group empty, or contexts are not stored.
+        outcome: What P(superiority) and its interval come to.
     """
 
     first: str
@@ -135,6 +175,7 @@ class Contrast:
     bounds: Bounds
     matched: MatchedContrast | None
     several_tokens: Statistic | None
+    outcome: Outcome
     holm_p: float | None = None
 
 
@@ -146,6 +187,7 @@ class Judgement:
         is_llm: Whether the rater is a language model; None where the run does not say.
         repeats: Ratings of a unit at most.
         statuses: Ratings by status, repeats counted singly.
+        check: The rater's latest check on this rubric; None if it was never checked.
     """
 
     run: str
@@ -158,6 +200,9 @@ class Judgement:
     statuses: dict[str, int]
     groups: dict[str, Group]
     contrasts: tuple[Contrast, ...]
+    trust: Trust
+    verdict: Verdict
+    check: CheckResult | None
 
     @property
     def sources(self) -> list[str]:
@@ -173,6 +218,12 @@ class Judgement:
         """The contrast declared beforehand, if both of its sources were rated."""
         return next((contrast for contrast in self.contrasts if contrast.primary), None)
 
+    @property
+    def decisive(self) -> Contrast | None:
+        """The contrast that the verdict speaks of; None where there is nothing to compare."""
+        pair = (self.verdict.first, self.verdict.second)
+        return next((one for one in self.contrasts if (one.first, one.second) == pair), None)
+
 
 # ------------------------------------------------------------------------------ groups
 
@@ -180,8 +231,13 @@ class Judgement:
 def in_order(sources: Mapping[str, bool]) -> list[str]:
     """Return sources (name → is it a control) in the order of reports: the primary pair, the
     other sources, then the controls from ceiling to floor."""
-    places = {"features": 0, "neurons": 1, "planted": 0, "random": 1, "shuffled": 9}
-    return sorted(sources, key=lambda name: (sources[name], places.get(name, 5), name))
+
+    def place(name: str) -> int:
+        if not sources[name]:
+            return PRIMARY.index(name) if name in PRIMARY else len(PRIMARY)
+        return ("ceiling", "control", "floor").index(kind_of(name, is_control=True).role)
+
+    return sorted(sources, key=lambda name: (sources[name], place(name), name))
 
 
 def make_groups(
@@ -206,6 +262,9 @@ def make_groups(
         passed = units[(units.source == source) & (units.ord < asked.ord.max())]
         excluded = Counter(passed.outcome[passed.outcome != "eligible"])
         values = rated.score.to_numpy(np.float64)
+        levels = nearest_level(values, scale.scores)
+        density, peak = rated.density.to_numpy(np.float64), rated.peak.to_numpy(np.float64)
+        studied = not controls[source]
         missing = {
             name: count
             for kinds, counter in ((UNRATED, unrated), (EXCLUDED, excluded))
@@ -220,19 +279,21 @@ def make_groups(
                 is_control=bool(controls[source]),
                 unit_ids=rated.unit_id.to_numpy(np.int64),
                 scores=values,
-                density=rated.density.to_numpy(np.float64),
+                density=density,
+                peak=peak,
                 single_token=rated.single_token.to_numpy(np.float64),
                 asked=len(asked),
                 unrated={name: unrated[name] for name in UNRATED if unrated[name]},
                 excluded={name: excluded[name] for name in EXCLUDED if excluded[name]},
                 mean=_mean(values, repeated, rng, level) if len(values) else undefined,
                 median=median(values, level) if len(values) else undefined,
-                distribution=score_distribution(
-                    nearest_level(values, scale.scores), scale.scores, missing, level
-                ),
+                shares=np.array([(levels == s).sum() for s in scale.scores]) / max(1, len(values)),
+                distribution=score_distribution(levels, scale.scores, missing, level),
                 bounds=missing_bounds(
                     values, sum(unrated.values()), scale.lowest, scale.highest, level
                 ),
+                by_density=means_by_stratum(density, values) if studied else (),
+                by_peak=means_by_stratum(peak, values) if studied else (),
             ),
         )
 
@@ -274,7 +335,7 @@ def make_contrasts(
         bounds = missing_bounds_superiority(
             x,
             y,
-            (sum(one.unrated.values()), sum(other.unrated.values())),
+            (one.lost, other.lost),
             scale.lowest,
             scale.highest,
             level,
@@ -298,7 +359,22 @@ def make_contrasts(
             bounds=bounds,
             matched=_matched(one, other, level),
             several_tokens=_several_tokens(one, other, level),
+            outcome=outcome_of(found),
         )
+
+
+def outcome_of(p: Statistic) -> Outcome:
+    """Return what a P(superiority) and its interval come to, for the first source.
+
+    An interval about 0.5 that is wider than half of the range tells nothing: too few units.
+    """
+    if p.low is None or p.high is None:
+        return "all scores equal"
+    if p.low > 0.5:
+        return "higher"
+    if p.high < 0.5:
+        return "lower"
+    return "too few units" if p.high - p.low > TELLS_NOTHING else "unclear"
 
 
 def as_delta(p: Statistic) -> Statistic:

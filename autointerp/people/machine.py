@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from autointerp.people.journal import Entry, Journal
-from autointerp.people.session import GUESSES, Step, StepKind, Training, answer_keys, steps_for
+from autointerp.people.session import Step, StepKind, Training, answer_keys, steps_for
+from autointerp.questions.guess import GUESSES
 from autointerp.records import Item
 
 IDLE_S = 120.0  # without a key for longer than this, the rest is not counted as work

@@ -22,9 +22,7 @@ from autointerp.questions.rubric import Rubric
 from autointerp.records import Item, ItemContext
 
 StepKind = Literal["training", "rating", "guess"]
-Guess = Literal["feature", "neuron", "control", "unknown"]
 
-GUESSES: tuple[Guess, ...] = ("feature", "neuron", "control", "unknown")
 LEAST_GAP = 20  # items between an item and its hidden repeat, where there are as many
 MOST_LEVELS = 99  # of a scale, for people: two digits name them
 

@@ -316,11 +316,11 @@ def forecast_score(job: Job) -> dict[str, Forecast]:
         def described() -> list[Explanation]:
             return explanations(run, choose_explainer(run, job.explainer), job.sources, job.n)
 
-        known = _to_score(run, resolved, modules, described)
-        hard = hard_contexts(run, [one.unit_id for one in known]) if job.design.hard else None
+        explained = _to_score(run, resolved, modules, described)
+        hard = hard_contexts(run, [one.unit_id for one in explained]) if job.design.hard else None
         forecasts = {}
         for name, module in modules.items():
-            planned = plan(run, name, known, job.design, hard)
+            planned = plan(run, name, explained, job.design, hard)
             forecasts[name] = forecast_trials(
                 run, resolved.rater, module.TASK, planned.trials, planned.units, job.batch
             )

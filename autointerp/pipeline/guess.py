@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 
 from autointerp.engine.work import RatingCounts, RatingPolicy, rate_items
 from autointerp.errors import BadInput
-from autointerp.findings.blinding import guess_rubric
 from autointerp.people.ingest import add_guesses
-from autointerp.people.session import GUESSES
+from autointerp.questions.guess import GUESSES, guess_rubric
 from autointerp.questions.items import load_items
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import Rater
@@ -64,13 +63,13 @@ def ask_guesses(
 
     question = guess_rubric(rubric)
     counts = rate_items(run, names, question, rater, policy=policy, load=load)
-    found = run.rows(
+    answers = run.rows(
         "SELECT r.item_id, r.score FROM current_rating r LEFT JOIN current_guess g"
         " ON r.item_id = ? || g.item_id AND g.rater = r.rater"
         " WHERE r.rater = ? AND r.rubric_digest = ? AND r.status = 'ok' AND g.guess IS NULL",
         [ASKED, rater.name, question.digest],
     )
     add_guesses(
-        run, rater.name, {name.removeprefix(ASKED): GUESSES[score - 1] for name, score in found}
+        run, rater.name, {name.removeprefix(ASKED): GUESSES[score - 1] for name, score in answers}
     )
     return counts

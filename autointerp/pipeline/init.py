@@ -11,6 +11,7 @@ import tomli_w
 
 from autointerp.errors import BadInput, MissingSetting
 from autointerp.files import write_text
+from autointerp.pipeline.events import Note, On, Step
 from autointerp.settings import SubjectSettings, from_mapping
 from autointerp.subjects.assembled import begins_with_bos, check_fit, corpus_of, sae_of
 from autointerp.subjects.corpora import tokenised
@@ -19,11 +20,10 @@ from autointerp.subjects.language_model import HookedLanguageModel, look_at_lang
 from autointerp.subjects.load import load_subject
 
 Ask = Callable[[str], str]
-Tell = Callable[[str], None]
 
 
 def initialise(
-    given: SubjectSettings, output: Path, force: bool, ask: Ask | None, tell: Tell
+    given: SubjectSettings, output: Path, force: bool, ask: Ask | None, on: On
 ) -> SubjectSettings:
     """Inspect what is `given`, say what it is, `ask` for what is missing, write the settings.
 
@@ -32,43 +32,51 @@ def initialise(
     where nobody can be asked; SubjectError or CorpusError for parts that do not fit.
     """
     if output.exists() and not force:
-        raise BadInput(f"{output} is there already; give --force to overwrite it, or another -o")
-    given, loaded = _sae(given, ask, tell)
-    given = _filled(given, "model", loaded.model if loaded else None, ask, tell)
+        raise BadInput(f"{output} exists; give --force to overwrite it, or another -o")
+    given, loaded = _sae(given, ask, on)
+    given = _filled(given, "model", loaded.model if loaded else None, ask, on)
     if given.model == "embedded" or given.model.endswith("transformer.safetensors"):
         given = replace(given, site=given.site or SubjectSettings.site)
         subject = load_subject(given)
-        tell(f"model: the one-layer transformer; site: {subject.site}, {subject.d_site:,} neurons")
+        on(
+            Step(
+                f"model: the one-layer transformer; site: {subject.site}, {subject.d_site:,} neurons"
+            )
+        )
         write_settings(given, output)
         return given
     recorded = loaded.site if loaded else None
     if not given.site and not recorded and loaded and loaded.hook:
-        tell(f"note: the SAE was trained at '{loaded.hook}', which is no site that is known")
-    given = _filled(given, "site", recorded, ask, tell)
+        on(Note(f"the SAE was trained at '{loaded.hook}', which is not a site of this version"))
+    given = _filled(given, "site", recorded, ask, on)
     model = look_at_language_model(given.model, given.site, given.revision or None)
-    tell(
-        f"model: {type(model.model).__name__}, {len(model.layers)} layers, vocabulary "
-        f"{model.vocabulary:,}, context {model.context_length:,}"
+    on(
+        Step(
+            f"model: {type(model.model).__name__}, {len(model.layers)} layers, vocabulary "
+            f"{model.vocabulary:,}, context {model.context_length:,}"
+        )
     )
     signed = "both signs" if model.signed else "none negative"
-    tell(f"site: {model.site}, {model.d_site:,} activations, {signed}")
+    on(Step(f"site: {model.site}, {model.d_site:,} activations, {signed}"))
     if loaded is not None:
         for note in check_fit(loaded, model, given.check_sae):
-            tell(f"note: {note}")
+            on(Note(f"{note}"))
     has_bos = begins_with_bos("auto", loaded, model)
-    tell(
-        "windows: begin with BOS"
-        if has_bos
-        else "windows: begin without BOS; their first token, an attention sink, is left out"
+    on(
+        Step(
+            "windows: begin with BOS"
+            if has_bos
+            else "windows: begin without BOS; their first token, an attention sink, is left out"
+        )
     )
-    given = _filled(given, "corpus", None, ask, tell)
-    _look_at_corpus(given, model, tell)
+    given = _filled(given, "corpus", None, ask, on)
+    _look_at_corpus(given, model, on)
     write_settings(given, output)
     return given
 
 
 def _sae(
-    given: SubjectSettings, ask: Ask | None, tell: Tell
+    given: SubjectSettings, ask: Ask | None, on: On
 ) -> tuple[SubjectSettings, LoadedAutoencoder | None]:
     """Return the SAE, if there is one, and what had to be asked to load it."""
     try:
@@ -77,14 +85,20 @@ def _sae(
         option = f"--{error.setting.replace('_', '-')}"
         if ask is None or getattr(given, error.setting):
             raise BadInput(f"{option}: {error}") from None
-        return _sae(_answered(given, error.setting, option, ask(str(error))), ask, tell)
+        return _sae(_answered(given, error.setting, option, ask(str(error))), ask, on)
     if loaded is not None:
         sae = loaded.sae
         kind = sae.activation + (f" of k {sae.k}" if sae.k else "")
         trained = ", ".join(filter(None, [loaded.model, loaded.site or loaded.hook]))
-        tell(
-            f"SAE: {loaded.format}, {kind}, {sae.d_in:,} → {sae.d_sae:,} latents"
-            + (f", trained on {trained}" if trained else "; its files name neither model nor site")
+        on(
+            Step(
+                f"SAE: {loaded.format}, {kind}, {sae.d_in:,} → {sae.d_sae:,} latents"
+                + (
+                    f", trained on {trained}"
+                    if trained
+                    else "; its files name neither model nor site"
+                )
+            )
         )
     return given, loaded
 
@@ -97,18 +111,18 @@ def _answered(given: SubjectSettings, setting: str, option: str, answer: str) ->
     except ValueError:
         value = read()
     if not value:
-        raise BadInput(f"{option}: '{answer}' is no answer")
+        raise BadInput(f"{option}: '{answer}' is not a valid answer")
     from_mapping(SubjectSettings, {setting: value}, option, "subject")
     return _with(given, setting, value)
 
 
 def _filled(
-    given: SubjectSettings, name: str, recorded: str | None, ask: Ask | None, tell: Tell
+    given: SubjectSettings, name: str, recorded: str | None, ask: Ask | None, on: On
 ) -> SubjectSettings:
     if getattr(given, name):
         return given
     if recorded:
-        tell(f"{name}: {recorded}, as the SAE's files say")
+        on(Step(f"{name}: {recorded}, as the SAE's files say"))
         return _with(given, name, recorded)
     if ask is None:
         raise BadInput(f"--{name}: the files do not say it; give it")
@@ -123,13 +137,13 @@ def _with(given: SubjectSettings, name: str, value: Any) -> SubjectSettings:
     return replace(given, **changed)
 
 
-def _look_at_corpus(given: SubjectSettings, model: HookedLanguageModel, tell: Tell) -> None:
+def _look_at_corpus(given: SubjectSettings, model: HookedLanguageModel, on: On) -> None:
     """Tell the corpus's kind and how its first document begins. Raises CorpusError."""
     corpus = corpus_of(given)
     stream = tokenised(corpus.documents(), model.tokenise, model.bos, model.vocabulary)
     _, ids = next(stream, (0, []))
     start = "".join(model.token_texts[index] for index in ids[:12])
-    tell(f"corpus: {corpus.kind}; its first document has {len(ids):,} tokens: {start!r} …")
+    on(Step(f"corpus: {corpus.kind}; its first document has {len(ids):,} tokens: {start!r} …"))
 
 
 def write_settings(given: SubjectSettings, output: Path) -> None:
@@ -138,18 +152,18 @@ def write_settings(given: SubjectSettings, output: Path) -> None:
     Paths inside the file's folder are written relative to it, others whole.
     """
     blank = asdict(SubjectSettings())
-    told: dict[str, Any] = {
+    table: dict[str, Any] = {
         name: value
         for name, value in asdict(given).items()
         if value != blank[name] or name in ("model", "site")
     }
     for name in ("model", "sae", "corpus"):
-        if name in told and Path(told[name]).exists():
-            told[name] = _written(Path(told[name]), output.parent)
+        if name in table and Path(table[name]).exists():
+            table[name] = _written(Path(table[name]), output.parent)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_text(output, tomli_w.dumps({"subject": told}))
+    write_text(output, tomli_w.dumps({"subject": table}))
 
 
 def _written(path: Path, folder: Path) -> str:
-    whole, home = path.resolve(), folder.resolve()
-    return str(whole.relative_to(home)) if whole.is_relative_to(home) else str(whole)
+    path, folder = path.resolve(), folder.resolve()
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)

@@ -12,4 +12,6 @@ specificity   which contexts a rubric about a description is rated on
 score         which pieces a scorer asks about, with its control
 scorers/      a file here is a scorer
 planter       contexts of units whose grade is known
+kit           planted units as items, some with orders in the text, to check raters with
+guess         the question of the blinding check
 """

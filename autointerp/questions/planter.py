@@ -8,20 +8,17 @@ disjoint by document.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autointerp.errors import CorpusError, TooFewRatings
-from autointerp.questions.rubric import Rubric
-from autointerp.raters import Rater
-from autointerp.records import Context, Draw, Item, ItemContext, Reply, Split
+from autointerp.errors import CorpusError
+from autointerp.records import Context, Draw, Split
+from autointerp.settings import HarvestSettings
 from autointerp.subjects.windows import TokenisedDocuments
 
 Grade = Literal["clean", "mostly clean", "mixture", "noise"]
@@ -40,6 +37,7 @@ WEAK = 0.3  # peak of the diffuse part of a dense mixture, the rules' peak being
 LEAST_PLACES = 120  # of a rule in each split, so that intervals can be filled
 LEXICON = 20  # words of a topic
 TRIES = 200
+WINDOW = 127  # tokens of a model window: of what is one, one peak is kept
 
 
 @dataclass(frozen=True)
@@ -74,28 +72,17 @@ class PlantedUnit:
 
 
 @dataclass(frozen=True)
-class Draws:
-    """How many contexts a unit gets in each split; the defaults are the harvest's."""
-
-    top: int = 20
-    intervals: int = 10
-    per_interval: int = 5
-    random: int = 40
-    each_side: int = 10
-    window: int = 127
-
-
-@dataclass(frozen=True)
 class Planter:
     """A corpus to plant units in.
 
     Attributes:
         texts: [vocabulary] text of each token id.
+        draws: How many contexts a unit gets in each split, and how wide they are.
     """
 
     documents: TokenisedDocuments
     texts: Sequence[str]
-    draws: Draws = Draws()
+    draws: HarvestSettings = field(default_factory=lambda: HarvestSettings(window=WINDOW))
 
     @cached_property
     def _tokens(self) -> NDArray[np.int64]:
@@ -370,87 +357,3 @@ class Planter:
                 dense = not single and number < round(dense_share * per_grade)
                 units.append(self.unit(grade, rng, kinds, dense))
         return units
-
-
-def planted_item(unit: PlantedUnit, identifier: str, rubric: str) -> Item:
-    """Return the unit as an item that carries all its contexts, scaled to 0–10."""
-    peak = max(max(context.activations) for context in unit.contexts)
-    return Item(
-        id=identifier,
-        rubric=rubric,
-        contexts=tuple(
-            ItemContext(
-                tokens=context.tokens,
-                activations=tuple(10 * a / peak for a in context.activations),
-                focus=context.focus,
-                split=context.split,
-                silent=context.silent,
-            )
-            for context in unit.contexts
-        ),
-    )
-
-
-@dataclass(frozen=True)
-class PlantedFigures:
-    """How a rater does on planted units.
-
-    Attributes:
-        rater: Its name.
-        units: How many were rated; `failed` more got no score.
-        auc: P(a clean unit scores above a mixture or noise) + ½ P(equal).
-        means: Mean score of each grade.
-        clean_means: Mean score of the clean units of each kind.
-        ms_per_unit: Milliseconds of CPU for request and reply together.
-    """
-
-    rater: str
-    units: int
-    failed: int
-    auc: float
-    means: dict[Grade, float]
-    clean_means: dict[Kind, float]
-    ms_per_unit: float
-
-
-def planted_figures(rater: Rater, rubric: Rubric, units: Sequence[PlantedUnit]) -> PlantedFigures:
-    """Rate `units` one after the other and return the figures.
-
-    Raises TooFewRatings if a grade or a kind got no score at all.
-    """
-    items = [planted_item(unit, f"planted-{i}", rubric.id) for i, unit in enumerate(units)]
-
-    async def rate_all() -> list[Reply]:
-        return [await rater.send(rater.request(item, rubric)) for item in items]
-
-    began = time.process_time()
-    replies = asyncio.run(rate_all())
-    spent_s = time.process_time() - began
-    scored: list[tuple[PlantedUnit, int]] = []
-    for unit, reply in zip(units, replies, strict=True):
-        read = rubric.read(reply)
-        if read.score is not None:
-            scored.append((unit, read.score))
-
-    def mean(name: str, scores: list[int]) -> float:
-        if not scores:
-            raise TooFewRatings(f"{rater.name} gave no score to any planted unit: {name}")
-        return float(np.mean(scores))
-
-    by_grade = {g: [score for unit, score in scored if unit.grade == g] for g in GRADES}
-    means = {grade: mean(grade, scores) for grade, scores in by_grade.items()}
-    clean_means = {
-        kind: mean(kind, [s for u, s in scored if u.grade == "clean" and u.kinds == (kind,)])
-        for kind in KINDS
-    }
-    clean = np.array(by_grade["clean"])[:, None]
-    rest = np.array(by_grade["mixture"] + by_grade["noise"])
-    return PlantedFigures(
-        rater=rater.name,
-        units=len(scored),
-        failed=len(units) - len(scored),
-        auc=float(((clean > rest) + 0.5 * (clean == rest)).mean()),
-        means=means,
-        clean_means=clean_means,
-        ms_per_unit=1000 * spent_s / len(units),
-    )

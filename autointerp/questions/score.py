@@ -8,35 +8,26 @@ the right answers are chance. A scorer that does not fall to chance there is bro
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from autointerp.questions.explain import Explanation, check_held_out, eligible_units, explanations
-from autointerp.questions.forms import Task, answers_in
 from autointerp.questions.scorers import (
-    Answered,
     Chosen,
     HeldOut,
     Scorer,
-    Tried,
     scorer,
-    scorer_names,
 )
 from autointerp.questions.trials import (
-    COLUMNS,
-    QUERY,
     Described,
     Piece,
     Trial,
     add_trials,
-    trial_of,
     trial_rng,
 )
-from autointerp.records import Context, Reply
+from autointerp.records import Context
 from autointerp.store.run import Run
 
 HardContexts = Mapping[int, Mapping[int, tuple[Context, str]]]
@@ -74,35 +65,6 @@ class Plan:
     trials: tuple[Trial, ...]
     units: int
     untried: dict[int, str]
-
-
-@dataclass(frozen=True)
-class UnitScore:
-    """What became of one unit under one scorer.
-
-    Attributes:
-        permuted: With another unit's description, or contexts of no unit in common.
-        score: 0 to 1, chance 0.5; None unless `outcome` is `ok`.
-        outcome: `ok`, or why there is no score: `unknown` (the explainer found nothing to say),
-            `not explained`, `too few silent contexts`, `no answers …`, …
-        questions, answered: Contexts asked about, and those that an answer came for.
-        statuses: Of the calls; `pending` were not made yet.
-    """
-
-    unit_id: int
-    source: str
-    is_control: bool
-    scorer: str
-    explainer: str | None
-    rater: str
-    design: str
-    permuted: bool
-    score: float | None
-    outcome: str
-    questions: int = 0
-    answered: int = 0
-    statuses: Mapping[str, int] = field(default_factory=dict)
-    more: Mapping[str, float] = field(default_factory=dict)
 
 
 # ------------------------------------------------------------------------------- questions
@@ -266,138 +228,3 @@ def store_plan(run: Run, planned: Plan, design: Design) -> list[str]:
             ignore=True,
         )
     return sorted(set(ids))
-
-
-# -------------------------------------------------------------------------------- counting
-
-
-def unit_scores(run: Run) -> list[UnitScore]:
-    """Return the scores of all units under all scorers, and what became of those without one."""
-    found: list[UnitScore] = []
-    asked = run.rows(
-        "SELECT DISTINCT p.task, p.design, p.explainer, r.rater FROM probe p"
-        " JOIN current_rating r USING (item_id)"
-        " WHERE p.task <> 'explain' AND r.repeat = 0 ORDER BY ALL"
-    )
-    known = scorer_names()
-    for name, design, explainer, rater in asked:
-        if name in known:
-            found += _scores(run, name, design, explainer, rater)
-    return found
-
-
-def _scores(
-    run: Run, name: str, design: str, explainer: str | None, rater: str
-) -> Iterator[UnitScore]:
-    module = scorer(name)
-    units = {
-        row[0]: row[1:]
-        for row in run.rows(
-            "SELECT unit_id, source, is_control, peak, density, interval_tokens"
-            " FROM unit JOIN source USING (source) WHERE outcome = 'eligible'"
-        )
-    }
-    trials = _answered(run, name, design, explainer, rater)
-    contexts = run.contexts_numbered(
-        sorted({p.context for trial, *_ in trials for p in trial.pieces})
-    )
-    groups: dict[tuple[int, bool], list[tuple[Trial, str, Reply | None]]] = {}
-    for trial, status, reply in trials:
-        groups.setdefault((trial.unit_id, trial.permuted), []).append((trial, status, reply))
-    for (unit_id, permuted), calls in sorted(groups.items()):
-        source, is_control, peak, density, intervals = units[unit_id]
-        asked = [
-            one
-            for number, (trial, status, reply) in enumerate(calls)
-            for one in _read(module.TASK, trial, number, status, reply, contexts)
-        ]
-        figures = module.measure(Tried(asked, peak, density, tuple(intervals)))
-        yield UnitScore(
-            unit_id, source, is_control, name, explainer, rater, design, permuted,
-            figures.score, figures.outcome, len(asked),
-            sum(one.answer is not None for one in asked),
-            dict(Counter(status for _, status, _ in calls)), figures.more,
-        )  # fmt: skip
-    without = _without_questions(run, name, design, explainer)
-    for unit_id, outcome in sorted(without.items()):
-        if (unit_id, False) not in groups and unit_id in units:
-            source, is_control, *_ = units[unit_id]
-            yield UnitScore(
-                unit_id, source, is_control, name, explainer, rater, design, False, None, outcome
-            )
-
-
-def _answered(
-    run: Run, name: str, design: str, explainer: str | None, rater: str
-) -> list[tuple[Trial, str, Reply | None]]:
-    """Return the trials about present descriptions, with the calls' fates and replies."""
-    rows = run.rows(
-        f"WITH asked AS ({QUERY}) SELECT a.*, r.status, c.reply, c.details FROM asked a"
-        " LEFT JOIN current_rating r ON r.item_id = a.item_id AND r.rater = ? AND r.repeat = 0"
-        " LEFT JOIN (SELECT call_key, arg_max(reply, attempt) AS reply,"
-        "  arg_max(details, attempt) AS details FROM call WHERE stop = 'end' GROUP BY call_key"
-        " ) c ON c.call_key = r.call_key"
-        " WHERE a.task = ? AND a.design = ? AND a.explainer IS NOT DISTINCT FROM ?"
-        " AND (a.description IS NULL OR EXISTS (SELECT 1 FROM explanation e WHERE"
-        "  e.unit_id = a.described AND e.explainer = a.explainer"
-        "  AND e.description = a.description))"
-        " ORDER BY a.unit_id, a.item_id",
-        [rater, name, design, explainer],
-    )
-    found: list[tuple[Trial, str, Reply | None]] = []
-    for row in rows:
-        _, trial = trial_of(row)
-        status, text, details = row[COLUMNS:]
-        reply = None
-        if status == "ok":
-            reply = Reply(text, details=json.loads(details) if details else {})
-        found.append((trial, status or "pending", reply))
-    return found
-
-
-def _read(
-    task: Task,
-    trial: Trial,
-    call: int,
-    status: str,
-    reply: Reply | None,
-    contexts: Mapping[int, Context],
-) -> Iterator[Answered]:
-    answers = {} if reply is None else answers_in(task, reply)
-    if task.form == "choose" and 1 <= next(iter(answers), 0) <= len(trial.pieces):
-        answers = {place: place in answers for place in range(1, len(trial.pieces) + 1)}
-    elif task.form == "choose":
-        answers = {}  # a context that does not exist was chosen
-    if task.form == "predict" and reply is not None:
-        answers = _expected(answers, reply.details.get("expected_activations"))
-    for place, piece in enumerate(trial.pieces, 1):
-        yield Answered(piece, contexts[piece.context], call, place, answers.get(place))
-
-
-def _expected(
-    answers: dict[int, dict[int, float]], expected: list[float] | None
-) -> dict[int, dict[int, float]]:
-    """Return the answers with activations by probability, where the rater gave as many.
-
-    Both stand in the order of the reply.
-    """
-    if expected is None or len(expected) != sum(map(len, answers.values())):
-        return answers
-    left = iter(expected)
-    return {context: {token: next(left) for token in levels} for context, levels in answers.items()}
-
-
-def _without_questions(run: Run, name: str, design: str, explainer: str | None) -> dict[int, str]:
-    """Return unit → why it was never asked about."""
-    without = dict(
-        run.rows(
-            "SELECT unit_id, outcome FROM unprobed WHERE task = ? AND design = ?", [name, design]
-        )
-    )
-    if explainer is not None:
-        for one in explanations(run, explainer):
-            if one.status != "ok":
-                without[one.unit_id] = f"not explained: {one.status}"
-            elif not one.says_something:
-                without[one.unit_id] = "unknown"
-    return without

@@ -151,14 +151,6 @@ class Evidence:
         return firing / firing.sum(), silent / silent.sum()
 
 
-def auroc(score: Floats, firing: Floats, silent: Floats) -> float:
-    """Return P(score where firing > score where silent) + ½ P(equal), by weights that sum to 1."""
-    _, rank = np.unique(score, return_inverse=True)
-    positive = np.bincount(rank.ravel(), weights=firing)
-    negative = np.bincount(rank.ravel(), weights=silent)
-    return float(positive @ (np.cumsum(negative) - negative / 2))
-
-
 def score_of(statistic: float, scores: Sequence[int], low: float, high: float) -> int:
     """Return the level for an AUROC on a scale of any length, in ascending order.
 

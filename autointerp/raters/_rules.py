@@ -18,8 +18,8 @@ from autointerp.raters._evidence import (
     Floats,
     Ints,
     Mask,
-    auroc,
 )
+from autointerp.stats.ranks import auc
 
 OFFSETS: dict[str, tuple[int, ...]] = {
     "text": (0, -1, 1, -2, -3, -4),
@@ -198,12 +198,13 @@ def measure(rule: Rule, evidence: Evidence, alternatives: int) -> list[float]:
     0.5 throughout.
     """
     firing, silent = evidence.weights()
+    fires = evidence.firing
     score = np.zeros(len(firing))
     figures = []
     for alternative in rule:
         new = evidence.where(alternative.conditions) & (score == 0)
         score[new] = alternative.confidence
-        figures.append(auroc(score, firing, silent))
+        figures.append(auc(score[fires], score[~fires], firing[fires], silent[~fires]))
     return figures + [figures[-1] if figures else 0.5] * (alternatives - len(figures))
 
 

@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 from autointerp.errors import BadInput, RaterError, install_hint
 from autointerp.questions.question import Question
 from autointerp.raters import RaterOptions, call_key
-from autointerp.raters._evidence import auroc, score_of
+from autointerp.raters._evidence import score_of
 from autointerp.raters.local import file_fingerprint
 from autointerp.records import Item, ItemContext, Reply, Request
+from autointerp.stats.ranks import auc
 
 WHAT = "a language model"
 LIBRARIES = ("transformers", "gguf")
@@ -104,7 +105,7 @@ class Likelihood:
         gains = await asyncio.to_thread(self._gains, body)
         firing = [gain for gain, fires in gains if fires]
         silent = [gain for gain, fires in gains if not fires]
-        statistic = auroc_of(firing, silent)
+        statistic = auc(firing, silent)
         answer = {
             "rationale": (
                 f"AUROC {statistic:.2f}: {len(firing)} held-out firing lines gained "
@@ -134,14 +135,6 @@ class Likelihood:
             total += after[0] - after[1]
         mean = total / len(body["firing_lists"])
         return [(round(float(g), 5), fires) for g, (_, fires) in zip(mean, held, strict=True)]
-
-
-def auroc_of(over: Sequence[float], under: Sequence[float]) -> float:
-    """Return the probability that one of `over` exceeds one of `under`, ties at half."""
-    values = np.array([*over, *under])
-    positive = np.repeat([1 / len(over), 0.0], [len(over), len(under)])
-    negative = np.repeat([0.0, 1 / len(under)], [len(over), len(under)])
-    return auroc(values, positive, negative)
 
 
 # ------------------------------------------------------------------------------------ lines

@@ -1,1 +1,9 @@
-"""Findings on a page."""
+"""Findings on a page: words, pictures and tables; nothing is computed here.
+
+write    panels put together; their files, and a summary in Markdown
+page     the HTML page
+words    how numbers, names and findings are written
+style    how pictures look
+panels/  a file here is a panel
+assets/  the page's template, style sheet and script
+"""

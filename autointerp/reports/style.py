@@ -14,23 +14,28 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from autointerp.units.sources import kind_of
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PNG_DPI = 160
 INK, MUTED, RULE, PAPER = "#1d2129", "#5f6773", "#d5d9e0", "#ffffff"
-PRIMARY = {"features": "#1f5fbf", "neurons": "#e08a1e"}
 OTHERS = ("#7a4fb5", "#12877f", "#b8436b", "#6b7d1e")
-CONTROLS = {"planted": "#4a8f5c", "random": "#8b929d", "shuffled": "#aab0ba"}
+UNKNOWN = "#8b929d"
 
 
 def colour(source: str, sources: Sequence[str] = ()) -> str:
-    """Return a source's colour, the same in every picture of a report."""
-    known = PRIMARY.get(source) or CONTROLS.get(source)
-    if known:
-        return known
-    others = [name for name in sources if name not in PRIMARY and name not in CONTROLS]
-    return OTHERS[others.index(source) % len(OTHERS)] if source in others else "#8b929d"
+    """Return a source's colour, the same in every picture of a report.
+
+    `sources` are those of the report that are studied: those without a colour of their own share
+    out `OTHERS`.
+    """
+    own = kind_of(source).colour
+    if own:
+        return own
+    others = [name for name in sources if not kind_of(name).colour]
+    return OTHERS[others.index(source) % len(OTHERS)] if source in others else UNKNOWN
 
 
 # On coloured cells: these two keep their colour in the dark theme, as the cells do.

@@ -1,12 +1,15 @@
-"""How numbers and names are written in a report."""
+"""How numbers, names and findings are written in a report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from autointerp.findings.groups import Judgement
+from autointerp.findings.groups import Contrast, Judgement
+from autointerp.findings.trust import ControlCheck, Trust
 from autointerp.reports.panels import Material
-from autointerp.stats.results import HypothesisTest, Statistic
+from autointerp.stats.results import Statistic
+from autointerp.text import count
+from autointerp.units.sources import kind_of
 
 NOT_LLM = {
     "lexical": "a fixed rule on words and no language model",
@@ -35,10 +38,6 @@ def p_value(p: float | None) -> str:
     if p is None:
         return "–"
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def test_p(found: HypothesisTest) -> str:
-    return p_value(found.p_value)
 
 
 def percent(share: float | None, digits: int = 0) -> str:
@@ -95,16 +94,59 @@ def slug(judgement: Judgement, material: Material) -> str:
 
 def plural(source: str) -> tuple[str, str]:
     """Return how one unit and several of a source are called in a sentence."""
-    known = {
-        "features": ("a feature", "features"),
-        "neurons": ("a neuron", "neurons"),
-        "planted": ("a planted unit", "planted units"),
-        "random": ("a random direction", "random directions"),
-        "shuffled": ("a shuffled unit", "shuffled units"),
+    return kind_of(source).names
+
+
+CONTROL = {
+    "floor": "units that fire with no regard to the text",
+    "ceiling": "units that fire on one known word",
+}
+
+
+def trust_text(trust: Trust) -> str:
+    """Return what the controls say of a rater, in sentences."""
+    return " ".join(map(_control, trust.controls))
+
+
+def _control(check: ControlCheck) -> str:
+    if check.mean is None:
+        have = "was not rated" if check.n is None else f"has only {count(check.n, 'scored unit')}"
+        return f"The control '{check.control}' {have}, so nothing shows where the {check.end} lies."
+    side = "or less" if check.end == "floor" else "or more"
+    return (
+        f"'{check.control}' ({CONTROL[check.end]}) has mean {interval(check.mean)} of "
+        f"{check.n}: "
+        + (
+            f"at the {check.end}."
+            if check.state == "held"
+            else f"not at the {check.end} ({number(check.limit)} {side})."
+        )
+    )
+
+
+def finding(contrast: Contrast) -> str:
+    """Return the contrast as a sentence, with P(superiority) and its interval."""
+    one, ones = plural(contrast.first)
+    other, others = plural(contrast.second)
+    found = contrast.superiority
+    if contrast.outcome == "all scores equal" or found.low is None or found.high is None:
+        return f"{ones.capitalize()} and {others}: every score is the same"
+    start = {
+        "higher": f"{ones.capitalize()} score higher than {others}",
+        "lower": f"{ones.capitalize()} score lower than {others}",
+        "too few units": (
+            f"Too few units to tell {ones} from {others}, {found.n[0]} and {found.n[1]}"
+        ),
+        "unclear": f"No clear difference between {ones} and {others}",
+    }[contrast.outcome]
+    beats = f"{one} outscores {other} in {percent(found.value)} of pairs"
+    return f"{start}: {beats} [{100 * found.low:.0f}–{100 * found.high:.0f} %]"
+
+
+def flat(name: str, found: Statistic | None) -> dict[str, float | None]:
+    """Return a statistic as columns of a table: its value, and the ends of its interval."""
+    return {
+        name: found.value if found else None,
+        f"{name}_low": found.low if found else None,
+        f"{name}_high": found.high if found else None,
     }
-    return known.get(source, (f"a unit of {source}", source))
-
-
-def columns(rows: Sequence[dict[str, object]]) -> list[str]:
-    """Return the keys of rows in order of first appearance."""
-    return list(dict.fromkeys(key for row in rows for key in row))

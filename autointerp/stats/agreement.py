@@ -15,9 +15,10 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from autointerp.errors import TooFewRatings
+from autointerp.stats import ranks
 from autointerp.stats.resample import interval_of, resample
 from autointerp.stats.results import Floats, Integers, Statistic, as_level, as_ratings, as_scores
 
@@ -196,18 +197,40 @@ def spearman(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95) -
     if len(x) != len(y):
         raise ValueError(f"{len(x)} and {len(y)} values; they must be of the same units")
     n, method = (len(x),), "Spearman's rho; Fisher's z, variance of Bonett & Wright 2000"
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
+    r = ranks.spearman(x, y)
+    if math.isnan(r):
         return Statistic(None, None, None, n, method, level, "one variable is constant")
-    rank_x, rank_y = stats.rankdata(x), stats.rankdata(y)
-    rank_x, rank_y = rank_x - rank_x.mean(), rank_y - rank_y.mean()
-    r = float(rank_x @ rank_y / math.sqrt((rank_x @ rank_x) * (rank_y @ rank_y)))
-    r = max(-1.0, min(1.0, r))
     if len(x) < 4 or abs(r) > 1 - 1e-12:
         note = "too few units" if len(x) < 4 else "perfect correlation shows no spread"
         return Statistic(r, None, None, n, method, level, note)
-    half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt((1 + r * r / 2) / (len(x) - 3))
+    half = float(scipy.stats.norm.ppf((1 + level) / 2)) * math.sqrt((1 + r * r / 2) / (len(x) - 3))
     low, high = math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
     return Statistic(r, low, high, n, method, level)
+
+
+def spearman_by_units(
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+    rng: np.random.Generator,
+    *,
+    resamples: int = 1_000,
+    level: float = 0.95,
+) -> Statistic:
+    """Return Spearman's rank correlation, with a percentile interval over resampled units.
+
+    `first` and `second` are of the same units, [units] each. Undefined where either is constant.
+    Raises TooFewRatings for fewer than 2 units.
+    """
+    x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if len(x) < 2:
+        raise TooFewRatings(f"{len(x)} units rated by both; at least 2 are needed")
+    n, method = (len(x),), f"Spearman's rho; bootstrap of units, percentile, {resamples} resamples"
+    value = ranks.spearman(x, y)
+    if math.isnan(value):
+        return Statistic(None, None, None, n, method, level, "one variable is constant")
+    drawn = rng.integers(0, len(x), size=(resamples, len(x)))
+    values = np.array([ranks.spearman(x[rows], y[rows]) for rows in drawn], dtype=np.float64)
+    return _with_interval(values, value, n, method, level)
 
 
 def agreement(
@@ -306,9 +329,16 @@ def _by_units(
     if rng is None:
         return Statistic(value, None, None, n, name, level, NO_GENERATOR)
     values = resample(lambda drawn: statistic(drawn[0]), [counts], rng, resamples)
-    found = interval_of(values, value, "percentile", level)
-    if found is None:
+    return _with_interval(values, value, n, method, level)
+
+
+def _with_interval(
+    values: Floats, value: float, n: tuple[int, ...], method: str, level: float
+) -> Statistic:
+    """Return the statistic with the percentile interval of its resampled `values`."""
+    ends = interval_of(values, value, "percentile", level)
+    if ends is None:
         return Statistic(value, None, None, n, method, level, "resamples show no spread")
     lost = int(np.isnan(values).sum())
-    note = f"undefined in {lost} of {resamples} resamples" if lost else ""
-    return Statistic(value, found[0], found[1], n, method, level, note)
+    note = f"undefined in {lost} of {len(values)} resamples" if lost else ""
+    return Statistic(value, ends[0], ends[1], n, method, level, note)

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from autointerp.errors import TooFewRatings
 from autointerp.stats.results import Floats, Statistic, as_level
@@ -43,7 +43,7 @@ def bang_index(
     variance = ((right + cost**2 * wrong) / n - value**2) / n
     if variance < 1e-15:
         return Statistic(value, None, None, (n,), BANG, level, "all answers alike: no spread")
-    half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt(variance)
+    half = float(scipy.stats.norm.ppf((1 + level) / 2)) * math.sqrt(variance)
     return Statistic(value, max(-1.0, value - half), min(1.0, value + half), (n,), BANG, level)
 
 
@@ -89,5 +89,5 @@ def james_index(guesses: npt.ArrayLike, *, level: float = 0.95) -> Statistic:
     variance = float((share * slope**2).sum() - (share * slope).sum() ** 2) / n
     if variance < 1e-15:
         return Statistic(value, None, None, (n,), JAMES, level, "all answers alike: no spread")
-    half = float(stats.norm.ppf((1 + level) / 2)) * math.sqrt(variance)
+    half = float(scipy.stats.norm.ppf((1 + level) / 2)) * math.sqrt(variance)
     return Statistic(value, max(0.0, value - half), min(1.0, value + half), (n,), JAMES, level)

@@ -77,48 +77,6 @@ def bootstrap_mean(
     return _statistic(values, value, (len(unit),), "units", ends, level, influence)
 
 
-def bootstrap_mean_difference(
-    first: npt.ArrayLike,
-    second: npt.ArrayLike,
-    rng: np.random.Generator,
-    *,
-    raters_too: bool = False,
-    resamples: int = 2_000,
-    ends: Ends = "percentile",
-    level: float = 0.95,
-) -> Statistic:
-    """Return the difference of two groups' means of unit means, with a bootstrap interval.
-
-    Arguments as in `bootstrap_superiority`. Raises TooFewRatings if a group has no rated unit.
-    """
-    x, y = _both(first, second)
-    x_unit, y_unit = np.nanmean(x, axis=1), np.nanmean(y, axis=1)
-    value = float(x_unit.mean() - y_unit.mean())
-    n = (len(x), len(y))
-
-    def difference(scores: Sequence[Floats], drawn: Sequence[Floats]) -> Floats:
-        means = [
-            _ratio((weight * score).sum(axis=1), weight.sum(axis=1))
-            for score, weight in zip(scores, drawn, strict=True)
-        ]
-        return means[0] - means[1]
-
-    if raters_too:
-        _forbid_bca(ends)
-        values = _shared_raters(difference, x, y, rng, resamples)
-        return _statistic(values, value, n, "units and raters", ends, level, None)
-    x_levels, x_counts = np.unique(x_unit, return_counts=True)
-    y_levels, y_counts = np.unique(y_unit, return_counts=True)
-    values = resample(
-        lambda drawn: drawn[0] @ x_levels / n[0] - drawn[1] @ y_levels / n[1],
-        [x_counts, y_counts],
-        rng,
-        resamples,
-    )
-    influence = [x_unit - x_unit.mean(), y_unit.mean() - y_unit]
-    return _statistic(values, value, n, "units", ends, level, influence)
-
-
 def bootstrap_superiority(
     first: npt.ArrayLike,
     second: npt.ArrayLike,

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+import scipy
 
 from autointerp.stats.ppi import power_mean
 from autointerp.stats.results import Floats
@@ -128,12 +128,12 @@ class _Estimates:
     truth: float
 
     def tally(self, level: float) -> Floats:
-        half = stats.t.ppf((1 + level) / 2, self.freedom) * np.sqrt(self.variance)
+        half = scipy.stats.t.ppf((1 + level) / 2, self.freedom) * np.sqrt(self.variance)
         return np.concatenate([np.abs(self.value - self.truth) <= half, half])
 
 
 def _scores(latent: Floats, shares: Floats) -> Floats:
-    cuts = stats.norm.ppf(np.cumsum(shares)[:-1])
+    cuts = scipy.stats.norm.ppf(np.cumsum(shares)[:-1])
     return np.asarray(1 + np.searchsorted(cuts, latent), np.float64)
 
 
@@ -142,20 +142,20 @@ def _latent_correlation(human: Floats, judge: Floats, correlation: float) -> flo
 
     Raises ValueError if these margins cannot be correlated so well.
     """
-    z = stats.norm.ppf((np.arange(4_000) + 0.5) / 4_000)  # equal weights
+    z = scipy.stats.norm.ppf((np.arange(4_000) + 0.5) / 4_000)  # equal weights
     human_scores = _scores(z, human)
-    cuts = stats.norm.ppf(np.cumsum(judge)[:-1])
+    cuts = scipy.stats.norm.ppf(np.cumsum(judge)[:-1])
     spread = np.sqrt(_variance(human) * _variance(judge))
 
     def excess(latent: float) -> float:
-        above = stats.norm.sf((cuts - latent * z[:, None]) / np.sqrt(1 - latent**2))
+        above = scipy.stats.norm.sf((cuts - latent * z[:, None]) / np.sqrt(1 - latent**2))
         expected = 1 + above.sum(axis=1)  # of the judge's score, given z
         covariance = (human_scores * expected).mean() - (human @ SCORES) * (judge @ SCORES)
         return float(covariance / spread - correlation)
 
     if not correlation >= 0 or excess(0.9999) < 0:
         raise ValueError(f"ratings with these margins cannot have a correlation of {correlation}")
-    return float(optimize.brentq(excess, -1e-3, 0.9999))
+    return float(scipy.optimize.brentq(excess, -1e-3, 0.9999))
 
 
 def _variance(shares: Floats) -> float:

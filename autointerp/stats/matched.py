@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+import scipy
 
 from autointerp.stats.means import mean_difference
 from autointerp.stats.results import (
@@ -170,18 +170,20 @@ def matched_contrast(
         test = HypothesisTest(None, None, test_method, note)
     else:
         error, freedom = p_spread
-        half = float(stats.t.ppf((1 + level) / 2, freedom)) * error / (p * (1 - p))
-        low, high = (float(special.expit(special.logit(p) + side * half)) for side in (-1, 1))
+        half = float(scipy.stats.t.ppf((1 + level) / 2, freedom)) * error / (p * (1 - p))
+        low, high = (
+            float(scipy.special.expit(scipy.special.logit(p) + side * half)) for side in (-1, 1)
+        )
         odds = Statistic(p, low, high, n, method + " on the logit scale", level)
         statistic = (p - 0.5) / error
         test = HypothesisTest(
-            statistic, float(2 * stats.t.sf(abs(statistic), freedom)), test_method
+            statistic, float(2 * scipy.stats.t.sf(abs(statistic), freedom)), test_method
         )
     if gap_spread is None:
         none = "the ratings within each group and stratum agree, or there is one of each"
         difference = Statistic(gap, None, None, n, method, level, none)
     else:
-        half = float(stats.t.ppf((1 + level) / 2, gap_spread[1])) * gap_spread[0]
+        half = float(scipy.stats.t.ppf((1 + level) / 2, gap_spread[1])) * gap_spread[0]
         difference = Statistic(gap, gap - half, gap + half, n, method, level)
     return MatchedContrast(odds, difference, test, strata, unmatched, WEIGHTINGS[weighting])
 

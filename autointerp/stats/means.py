@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from autointerp.errors import TooFewRatings
 from autointerp.stats.results import Bounds, Floats, Statistic, as_level, as_scores
@@ -38,7 +38,7 @@ def mean(scores: npt.ArrayLike, level: float = 0.95) -> Statistic:
         return Statistic(value, None, None, n, method, level, "one unit shows no spread")
     if np.ptp(x) == 0:
         return Statistic(value, None, None, n, method, level, "all ratings agree")
-    half = float(stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
+    half = float(scipy.stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
     return Statistic(value, value - half, value + half, n, method, level)
 
 
@@ -59,7 +59,7 @@ def mean_difference(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 
         note = "the ratings within each group agree"
         return Statistic(value, None, None, n, method, level, note)
     freedom = (a + b) ** 2 / (a**2 / (len(x) - 1) + b**2 / (len(y) - 1))
-    half = float(stats.t.ppf((1 + level) / 2, freedom)) * math.sqrt(a + b)
+    half = float(scipy.stats.t.ppf((1 + level) / 2, freedom)) * math.sqrt(a + b)
     return Statistic(value, value - half, value + half, n, method, level)
 
 
@@ -75,7 +75,9 @@ def median(scores: npt.ArrayLike, level: float = 0.95) -> Statistic:
     as_level(level)
     x = np.sort(as_scores(scores))
     value, n, method = float(np.median(x)), (len(x),), "order statistics (binomial)"
-    below = int(stats.binom.ppf((1 - level) / 2, len(x), 0.5))  # P(B < below) <= (1 - level)/2
+    below = int(
+        scipy.stats.binom.ppf((1 - level) / 2, len(x), 0.5)
+    )  # P(B < below) <= (1 - level)/2
     if below == 0:
         note = f"{len(x)} units are too few for an interval of the median"
         return Statistic(value, None, None, n, method, level, note)
@@ -94,7 +96,7 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Statist
         raise ValueError(f"{successes} successes in {trials} trials")
     if trials == 0:
         raise TooFewRatings("no trials, so no share; rate more")
-    p, z2 = successes / trials, float(stats.norm.ppf((1 + level) / 2)) ** 2
+    p, z2 = successes / trials, float(scipy.stats.norm.ppf((1 + level) / 2)) ** 2
     centre = (p + z2 / (2 * trials)) / (1 + z2 / trials)
     half = math.sqrt(z2 * p * (1 - p) / trials + (z2 / trials) ** 2 / 4) / (1 + z2 / trials)
     low, high = max(0.0, min(centre - half, p)), min(1.0, max(centre + half, p))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+import scipy
 
 from autointerp.errors import BadInput
 from autointerp.stats.results import Floats
@@ -101,14 +101,14 @@ def power_of_units(
 
     def excess(shift: float) -> float:
         found = _sampling(_shifted(lower, shift), lower, sizes)
-        critical = float(stats.t.ppf(1 - alpha / 2, found.freedom))
+        critical = float(scipy.stats.t.ppf(1 - alpha / 2, found.freedom))
         return found.p - 0.5 - critical * found.error
 
     if excess(MAX_SHIFT) < 0:  # not even complete separation would be significant
         return 0.0
-    border = _shifted(lower, float(optimize.brentq(excess, 0, MAX_SHIFT)))
+    border = _shifted(lower, float(scipy.optimize.brentq(excess, 0, MAX_SHIFT)))
     least = float(superiority_of_counts(border, lower))
-    return float(stats.t.cdf((asked.p - least) / asked.error, asked.freedom))
+    return float(scipy.stats.t.cdf((asked.p - least) / asked.error, asked.freedom))
 
 
 def rating_model(
@@ -138,7 +138,7 @@ def rating_model(
     def excess(shift: float) -> float:
         return float(superiority_of_counts(_shifted(lower, shift), lower)) - effect
 
-    return _shifted(lower, float(optimize.brentq(excess, 0, 20))), lower
+    return _shifted(lower, float(scipy.optimize.brentq(excess, 0, 20))), lower
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +160,8 @@ def _sampling(upper: Floats, lower: Floats, sizes: tuple[int, int]) -> _Sampling
 
 def _shifted(lower: Floats, shift: float) -> Floats:
     """Return the shares, [levels], of the lower source's normal variable moved up by `shift`."""
-    cuts = stats.norm.ppf(np.cumsum(lower)[:-1])
-    return np.diff(np.concatenate([[0.0], stats.norm.cdf(cuts - shift), [1.0]]))
+    cuts = scipy.stats.norm.ppf(np.cumsum(lower)[:-1])
+    return np.diff(np.concatenate([[0.0], scipy.stats.norm.cdf(cuts - shift), [1.0]]))
 
 
 def _assumption(levels: int, shares: Sequence[float] | None) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from autointerp.errors import TooFewRatings
 from autointerp.stats.means import mean, mean_difference
@@ -151,7 +151,7 @@ def predict_mean(
         note = AGREED if np.ptp(y) == 0 else "no spread is left once the judge is known"
         undefined = Statistic(value, None, None, n, METHOD, level, note)
         return Prediction(undefined, float(powered.power), only, None, correlation)
-    half = float(stats.t.ppf((1 + level) / 2, powered.freedom)) * math.sqrt(variance)
+    half = float(scipy.stats.t.ppf((1 + level) / 2, powered.freedom)) * math.sqrt(variance)
     return Prediction(
         Statistic(value, value - half, value + half, n, METHOD, level),
         float(powered.power),
@@ -188,7 +188,7 @@ def predict_difference(
         return PredictionDifference(undefined, only, None, parts[0], parts[1])
     variance = np.array([float(part.variance) for part in powered])
     freedom = variance.sum() ** 2 / (variance**2 / [part.freedom for part in powered]).sum()
-    half = float(stats.t.ppf((1 + level) / 2, freedom) * math.sqrt(variance.sum()))
+    half = float(scipy.stats.t.ppf((1 + level) / 2, freedom) * math.sqrt(variance.sum()))
     alone = sum(float(human.var(ddof=1)) / len(human) for human, _, _ in groups)
     return PredictionDifference(
         Statistic(value, value - half, value + half, n, METHOD, level),
@@ -237,7 +237,7 @@ def predict_mean_stratified(
     if np.ptp(y) == 0:
         undefined = Statistic(found.value, None, None, n, STRATIFIED, level, AGREED)
         return Prediction(undefined, 1.0, only, None, None)
-    half = float(stats.t.ppf((1 + level) / 2, found.freedom)) * math.sqrt(found.variance)
+    half = float(scipy.stats.t.ppf((1 + level) / 2, found.freedom)) * math.sqrt(found.variance)
     mean = Statistic(found.value, found.value - half, found.value + half, n, STRATIFIED, level)
     return Prediction(mean, 1.0, only, found.spread / found.variance, None)
 
@@ -265,7 +265,7 @@ def predict_difference_stratified(
         return PredictionDifference(undefined, only, None, parts[0], parts[1])
     variance = np.array([part.variance for part in found])
     freedom = variance.sum() ** 2 / (variance**2 / [part.freedom for part in found]).sum()
-    half = float(stats.t.ppf((1 + level) / 2, freedom) * math.sqrt(variance.sum()))
+    half = float(scipy.stats.t.ppf((1 + level) / 2, freedom) * math.sqrt(variance.sum()))
     alone = sum(part.spread / count for part, count in zip(found, n, strict=False))
     return PredictionDifference(
         Statistic(value, value - half, value + half, n, STRATIFIED, level),

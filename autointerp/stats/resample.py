@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from autointerp.errors import TooFewRatings
 from autointerp.stats.results import Floats, Integers, as_level
@@ -100,12 +100,12 @@ def interval_of(
         tied = np.abs(defined - estimate) < 1e-12
         under = ((defined < estimate) & ~tied).mean() + tied.mean() / 2
         under = np.clip(under, 0.5 / len(defined), 1 - 0.5 / len(defined))
-        bias = float(stats.norm.ppf(under))
+        bias = float(scipy.stats.norm.ppf(under))
         squares = sum(float((group**2).sum()) / len(group) ** 2 for group in influence)
         cubes = sum(float((group**3).sum()) / len(group) ** 3 for group in influence)
         skew = cubes / (6 * squares**1.5) if squares > 0 else 0.0
-        z = bias + stats.norm.ppf(shares)
-        shares = stats.norm.cdf(bias + z / (1 - skew * z))
+        z = bias + scipy.stats.norm.ppf(shares)
+        shares = scipy.stats.norm.cdf(bias + z / (1 - skew * z))
     low, high = np.quantile(defined, shares)
     return min(float(low), estimate), max(float(high), estimate)
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from autointerp.stats.results import (
     Floats,
@@ -137,7 +137,7 @@ def superiority(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95
     shared = (x_counts / len(x) + y_counts / len(y)) / 4  # sums to half a unit
     smooth = placements(x_counts + shared, y_counts + shared)
     effective = float(smooth.p * (1 - smooth.p) / smooth.variance)
-    t = float(stats.t.ppf((1 + level) / 2, float(smooth.freedom)))
+    t = float(scipy.stats.t.ppf((1 + level) / 2, float(smooth.freedom)))
     k = t * t / effective
     centre = (p + k / 2) / (1 + k)
     half = math.sqrt(k * p * (1 - p) + k * k / 4) / (1 + k)
@@ -178,7 +178,7 @@ def brunner_munzel(first: npt.ArrayLike, second: npt.ArrayLike) -> HypothesisTes
     method = "Brunner-Munzel, two-sided, t with Satterthwaite's degrees of freedom"
     if table.variance > 0:
         statistic = float((table.p - 0.5) / np.sqrt(table.variance))
-        p_value = float(2 * stats.t.sf(abs(statistic), float(table.freedom)))
+        p_value = float(2 * scipy.stats.t.sf(abs(statistic), float(table.freedom)))
         few = min(len(x), len(y)) < 10
         note = "fewer than 10 units in a group: prefer the permutation test" if few else ""
         return HypothesisTest(statistic, p_value, method, note)
@@ -209,7 +209,7 @@ def mann_whitney(first: npt.ArrayLike, second: npt.ArrayLike) -> HypothesisTest:
     x, y = as_scores(first), as_scores(second)
     if np.ptp(np.concatenate([x, y])) == 0:
         return HypothesisTest(len(x) * len(y) / 2, None, "Mann-Whitney, two-sided", ALL_EQUAL)
-    result = stats.mannwhitneyu(x, y, alternative="two-sided", method="auto")
+    result = scipy.stats.mannwhitneyu(x, y, alternative="two-sided", method="auto")
     return HypothesisTest(float(result.statistic), float(result.pvalue), "Mann-Whitney, two-sided")
 
 

@@ -7,10 +7,9 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from autointerp.stats.results import Floats, Statistic, as_level, as_scores
-from autointerp.stats.superiority import superiority_of_counts
 
 
 def weighted_mean(
@@ -73,58 +72,8 @@ def weighted_mean(
         rated = finite and not left.any()
         note = "every unit of the population was rated" if rated else "all ratings agree"
         return Statistic(value, None, None, (len(y),), method, level, note)
-    half = float(stats.t.ppf((1 + level) / 2, freedom)) * math.sqrt(variance)
+    half = float(scipy.stats.t.ppf((1 + level) / 2, freedom)) * math.sqrt(variance)
     return Statistic(value, value - half, value + half, (len(y),), method, level)
-
-
-def weighted_superiority(
-    first: npt.ArrayLike,
-    second: npt.ArrayLike,
-    first_probabilities: npt.ArrayLike,
-    second_probabilities: npt.ArrayLike,
-    level: float = 0.95,
-) -> Statistic:
-    """Return P(first > second) + ½ P(equal) over two populations sampled unequally.
-
-    Each unit counts 1/π, [units] each. The interval is Wilson's at the effective sample size
-    p(1-p)/v, with v the variance of the weighted placements by linearisation (units taken as
-    drawn independently) and Satterthwaite's t. With equal probabilities it differs from
-    `superiority` by that one's half unit alone. Undefined at 0 and 1, where the groups do not
-    vary, and for a group of one unit.
-
-    Raises TooFewRatings if a group is empty, ValueError if a probability is out of range.
-    Source: DeLong et al. 1988; Särndal, Swensson & Wretman 1992, section 5.7.
-    """
-    as_level(level)
-    x, y = as_scores(first), as_scores(second)
-    x_weight = 1 / _probabilities(first_probabilities, x)
-    y_weight = 1 / _probabilities(second_probabilities, y)
-    levels, codes = np.unique(np.concatenate([x, y]), return_inverse=True)
-    x_code, y_code = codes[: len(x)], codes[len(x) :]
-    x_share = np.bincount(x_code, x_weight, len(levels)) / x_weight.sum()
-    y_share = np.bincount(y_code, y_weight, len(levels)) / y_weight.sum()
-    p = float(superiority_of_counts(x_share, y_share))
-    n, method = (len(x), len(y)), "weighted placements, Wilson score interval, t"
-    if min(n) == 1:
-        return Statistic(p, None, None, n, method, level, "one unit shows no spread")
-    x_place = (np.cumsum(y_share) - y_share / 2)[x_code] - p
-    y_place = (np.cumsum(x_share) - x_share / 2)[y_code] - (1 - p)
-    a = _linearised(x_weight, x_place)
-    b = _linearised(y_weight, y_place)
-    if a + b < 1e-20:
-        note = "the placements of the units do not vary"
-        return Statistic(p, None, None, n, method, level, note)
-    freedom = (a + b) ** 2 / (a**2 / (len(x) - 1) + b**2 / (len(y) - 1))
-    k = float(stats.t.ppf((1 + level) / 2, freedom)) ** 2 * (a + b) / (p * (1 - p))
-    centre = (p + k / 2) / (1 + k)
-    half = math.sqrt(k * p * (1 - p) + k * k / 4) / (1 + k)
-    return Statistic(p, centre - half, centre + half, n, method, level)
-
-
-def _linearised(weight: Floats, deviation: Floats) -> float:
-    """Return the variance of a weighted mean from each unit's deviation from it."""
-    part = weight * deviation / weight.sum()
-    return float((part**2).sum() * len(part) / (len(part) - 1))
 
 
 def _probabilities(inclusion_probabilities: npt.ArrayLike, scores: Floats) -> Floats:

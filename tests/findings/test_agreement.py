@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from autointerp.errors import TooFewRatings
-from autointerp.findings.agreement import agreements, attention, people_alpha, spearman_by_units
+from autointerp.findings.agreement import agreements, attention
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import Rating
 from autointerp.store.run import open_run
@@ -75,17 +74,6 @@ def test_controls_count_only_when_asked_for(run, rng):
     assert units == {False: 8, True: 12}
 
 
-def test_alpha_of_all_people_takes_units_that_two_have_rated(run, rng):
-    items = items_of(run, "features")
-    rate(run, "human:ann", {item: 1 + i % 3 for i, item in enumerate(items)})
-    with pytest.raises(TooFewRatings):
-        people_alpha(run, RUBRIC, rng)
-    rate(run, "human:bob", {item: 1 + i % 3 for i, item in enumerate(items[:6])})
-    found = people_alpha(run, RUBRIC, rng)
-    assert found.value == 1.0
-    assert found.n == (6,)
-
-
 def test_attention_compares_planted_and_shuffled_items(run):
     rate(run, "human:ann", dict.fromkeys(items_of(run, "planted"), 5))
     rate(run, "human:ann", dict.fromkeys(items_of(run, "shuffled"), 1))
@@ -93,14 +81,3 @@ def test_attention_compares_planted_and_shuffled_items(run):
     ann, bob = attention(run, RUBRIC)
     assert (ann.planted, ann.shuffled, ann.pairs_right, ann.n) == (5, 1, 1, (4, 4))
     assert bob.pairs_right == 0.5
-
-
-def test_spearman_s_interval_comes_from_resampled_units(rng):
-    x = np.arange(20.0)
-    y = x + rng.normal(0, 4, 20)
-    found = spearman_by_units(x, y, rng)
-    assert found.low < found.value < found.high
-    assert "bootstrap of units" in found.method
-    assert spearman_by_units(x, np.ones(20), rng).value is None
-    with pytest.raises(TooFewRatings):
-        spearman_by_units(x[:1], y[:1], rng)

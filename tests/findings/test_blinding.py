@@ -1,5 +1,3 @@
-import json
-
 import pytest
 
 from autointerp.errors import TooFewRatings
@@ -7,12 +5,9 @@ from autointerp.findings.blinding import (
     arm_of,
     blinding_from,
     blinding_of,
-    guess_rubric,
-    read_guess,
 )
 from autointerp.people.ingest import add_guesses
 from autointerp.questions.rubric_files import load_rubric
-from autointerp.records import Reply
 from autointerp.store.run import open_run
 
 RUBRIC = load_rubric("interpretability-1-5")
@@ -20,23 +15,6 @@ RUBRIC = load_rubric("interpretability-1-5")
 
 def counts(feature: int, neuron: int, control: int, unknown: int) -> dict[str, int]:
     return {"feature": feature, "neuron": neuron, "control": control, "unknown": unknown}
-
-
-def test_the_question_to_models_shows_what_the_rubric_shows():
-    question = guess_rubric(RUBRIC)
-    assert question.shows == RUBRIC.shows
-    assert question.digest != RUBRIC.digest
-    text = question.system()
-    assert "3 = a control" in text
-    assert "4 = cannot be told" in text
-
-
-@pytest.mark.parametrize(
-    ("score", "guess"), [(1, "feature"), (2, "neuron"), (3, "control"), (4, "unknown"), (5, None)]
-)
-def test_a_model_s_reply_is_a_guess_or_none(score, guess):
-    reply = Reply(json.dumps({"rationale": "because", "score": score}))
-    assert read_guess(guess_rubric(RUBRIC), reply) == guess
 
 
 def test_indices_of_each_source_match_hand_calculation():

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from autointerp.errors import RunMismatch
+from autointerp.findings.answers import unit_scores
 from autointerp.labs.hard_negatives import Firing, _chosen, firing_in_candidates, hard_contexts
 from autointerp.pipeline.describe import score
 from autointerp.pipeline.job import Job
 from autointerp.questions.explain import eligible_units
-from autointerp.questions.score import Design, unit_scores
+from autointerp.questions.score import Design
 from autointerp.records import Context
 from autointerp.store.run import open_run
 from autointerp.subjects.load import load_subject

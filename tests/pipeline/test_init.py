@@ -68,7 +68,7 @@ def test_a_file_that_is_there_is_overwritten_only_by_force(
     arguments = options(parts, "model", "sae", "corpus")
     found = command_line("init", *arguments)
     assert found.code == 2
-    assert "autointerp.toml is there already; give --force" in found.err
+    assert "autointerp.toml exists; give --force" in found.err
     assert (parts / "autointerp.toml").read_text() == "seed = 3\n"
     assert command_line("init", *arguments, "--force").code == 0
     assert command_line("init", *arguments, "-o", "other/x.toml").code == 0

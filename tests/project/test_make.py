@@ -14,14 +14,14 @@ pytestmark = pytest.mark.skipif(not (ROOT / "Makefile").exists(), reason="not a 
 
 def would_make(target: str, *variables: str) -> list[str]:
     """Return the commands that `make target` would run."""
-    told = subprocess.run(
+    printed = subprocess.run(
         ["make", "--dry-run", "--no-print-directory", target, *variables],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    return told.stdout.splitlines()
+    return printed.stdout.splitlines()
 
 
 def test_the_demo_is_two_ratings_and_a_report():
@@ -89,7 +89,7 @@ def test_the_fast_lane_leaves_out_what_is_slow():
 
 
 def test_the_help_names_every_target():
-    told = subprocess.run(
+    printed = subprocess.run(
         ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     for target in (
@@ -104,30 +104,30 @@ def test_the_help_names_every_target():
         "weights",
         "clean",
     ):
-        assert f"make {target}\t" in told.stdout
+        assert f"make {target}\t" in printed.stdout
 
 
 def test_the_benchmark_prints_one_line_of_json_for_each_figure():
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-m", "bench", "startup"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    (figure,) = map(json.loads, told.stdout.splitlines())
+    (figure,) = map(json.loads, printed.stdout.splitlines())
     assert list(figure) == ["figure", "value", "unit", "note"]
     assert figure["figure"] == "help_cpu_s"
     assert figure["value"] > 0
 
 
 def test_an_unknown_module_of_the_benchmark_is_named():
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-m", "bench", "nonsense"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert told.returncode == 2
-    assert told.stderr.startswith("bench: no module 'nonsense' (known: ")
+    assert printed.returncode == 2
+    assert printed.stderr.startswith("bench: no module 'nonsense' (modules: ")

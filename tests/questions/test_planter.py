@@ -1,19 +1,12 @@
-import asyncio
-
 import numpy as np
 import pytest
 from support.small_corpus import small_corpus
 
-from autointerp.errors import CorpusError, TooFewRatings
-from autointerp.questions.planter import GRADES, KINDS, Planter, planted_figures, planted_item
-from autointerp.questions.rubric_files import load_rubric
-from autointerp.raters import RaterOptions
-from autointerp.raters.lexical import Lexical, create
-from autointerp.records import Reply
+from autointerp.errors import CorpusError
+from autointerp.questions.planter import GRADES, KINDS, Planter
 from autointerp.subjects.windows import TokenisedDocuments
 
 UNITS = small_corpus().units(per_grade=8, seed=5)
-RUBRIC = load_rubric("interpretability-1-5")
 
 
 def test_the_same_seed_plants_the_same_units():
@@ -74,12 +67,6 @@ def test_a_clean_token_unit_fires_only_where_its_word_stands():
     assert fired == {unit.rule}
 
 
-def test_an_item_is_scaled_to_ten_and_carries_all_contexts():
-    item = planted_item(UNITS[0], "x", "r")
-    assert len(item.contexts) == len(UNITS[0].contexts)
-    assert max(max(c.activations or ()) for c in item.contexts) == pytest.approx(10)
-
-
 def test_a_corpus_too_short_to_plant_in_is_named():
     short = TokenisedDocuments(np.arange(50, dtype=np.uint16) % 5, np.array([0, 25, 50]))
     with pytest.raises(CorpusError, match="50 tokens"):
@@ -89,42 +76,3 @@ def test_a_corpus_too_short_to_plant_in_is_named():
 def test_a_dense_clean_unit_is_not_to_be_had():
     with pytest.raises(ValueError, match="dense"):
         small_corpus().unit("clean", np.random.default_rng(0), dense=True)
-
-
-def test_lexical_orders_the_grades_and_tells_clean_from_mixture_and_noise():
-    figures = planted_figures(create(None, RaterOptions()), RUBRIC, UNITS)
-    means = [figures.means[grade] for grade in GRADES]
-    assert means == sorted(means, reverse=True)
-    assert len(set(means)) == 4
-    assert (figures.units, figures.failed) == (len(UNITS), 0)
-    # The blind spot: topics. They draw the whole down to about 0.9.
-    assert figures.auc >= 0.88
-    assert figures.clean_means["topic"] < min(figures.clean_means[k] for k in KINDS[:3])
-
-
-def test_a_kind_that_is_missing_from_the_units_is_an_error_and_not_a_mean():
-    without = [u for u in UNITS if u.grade != "clean" or u.kinds != ("topic",)]
-    with pytest.raises(TooFewRatings, match="topic"):
-        planted_figures(Lexical(), RUBRIC, without)
-
-
-class Mute(Lexical):
-    async def send(self, request):
-        return Reply("", stop="error", error="mute")
-
-
-def test_figures_of_a_rater_that_says_nothing_are_an_error_and_not_zero():
-    with pytest.raises(TooFewRatings, match="no score"):
-        planted_figures(Mute(), RUBRIC, UNITS)
-
-
-class Fixed(Lexical):
-    async def send(self, request):
-        await asyncio.sleep(0)
-        return Reply('{"rationale": "", "description": "", "score": 3}')
-
-
-def test_a_rater_that_gives_everything_the_same_score_is_at_chance():
-    figures = planted_figures(Fixed(), RUBRIC, UNITS)
-    assert figures.auc == 0.5
-    assert set(figures.means.values()) == {3.0}

@@ -7,13 +7,14 @@ from support.loopback.server import LoopbackServer
 
 from autointerp.engine.work import RatingPolicy
 from autointerp.errors import UnknownName
+from autointerp.findings.answers import _read, unit_scores
 from autointerp.findings.comparison import compare
 from autointerp.findings.descriptions import scorer_results
 from autointerp.pipeline.describe import explain, score
 from autointerp.pipeline.job import Job
 from autointerp.pipeline.rate import collect
 from autointerp.questions.explain import explanations
-from autointerp.questions.score import Design, _read, plan, unit_scores
+from autointerp.questions.score import Design, plan
 from autointerp.questions.scorers import scorer
 from autointerp.questions.trials import QUERY, trial_of
 from autointerp.raters import RaterOptions
@@ -52,7 +53,7 @@ def results(truth_run):
 @pytest.mark.parametrize("name", ALL)
 def test_the_truth_about_planted_units_scores_over_95_and_permuted_falls_to_chance(results, name):
     (result,) = [r for r in scorer_results(results) if r.scorer == name]
-    planted = result.credits["planted"]
+    planted = result.sources["planted"]
     assert planted.scored.value > 0.95
     # 4 units of a tiny grammar; `bench/scorers.py` has 60 of real text, and 0.5 ± 0.05.
     assert planted.permuted.value == pytest.approx(0.5, abs=0.13)
@@ -81,7 +82,7 @@ def test_unknown_units_are_counted_and_not_asked_about(results):
     assert {one.outcome for one in mine} == {"unknown"}
     assert not any(one.questions for one in mine)
     (result,) = [r for r in scorer_results(results) if r.scorer == "detection"]
-    credit = result.credits["features"]
+    credit = result.sources["features"]
     assert credit.scored.value is None
     assert credit.with_unknown.value == 0.5
     assert credit.outcomes == {"unknown": 8}
@@ -177,7 +178,7 @@ def test_every_lost_call_is_counted_and_takes_its_contexts_out_and_no_others(own
     for one in planted:  # `none` is worth a half, whatever was lost
         assert one.score == 0.5 or one.outcome.startswith("no answers")
     (result,) = scorer_results(found)
-    assert result.credits["planted"].statuses["failed"] == 1
+    assert result.sources["planted"].statuses["failed"] == 1
 
 
 def test_a_control_that_does_not_fall_to_chance_is_named(results):

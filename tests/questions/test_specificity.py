@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 from autointerp.errors import BadInput
+from autointerp.findings.answers import context_ratings
 from autointerp.findings.comparison import compare
-from autointerp.findings.descriptions import specificity_results
 from autointerp.pipeline.job import Job
 from autointerp.pipeline.rate import rate
 from autointerp.questions.explain import explanations
 from autointerp.questions.items import load_items
 from autointerp.questions.rubric_files import load_rubric
-from autointerp.questions.specificity import ContextRating, context_ratings, specificity_trials
+from autointerp.questions.specificity import specificity_trials
 from autointerp.store.run import open_run
 
 RUBRIC = load_rubric("specificity-0-3")
@@ -163,47 +163,3 @@ def test_a_guess_about_descriptions_is_refused(command_line, own_runs):
     told = command_line("rate", "--run", "tiny", "--rubric", "specificity-0-3", "--guess")
     assert told.code == 2
     assert "--guess asks what units are" in told.err
-
-
-# ------------------------------------------------------------------------------- figures
-
-
-def rating(unit, kind, interval, score, source="features", status="ok"):
-    activation = None if kind == "other" else float(interval or 0)
-    return ContextRating(
-        unit, source, False, "specificity-0-3", "digest", "e", "r", kind, interval, activation,
-        status, score,
-    )  # fmt: skip
-
-
-def test_shares_and_means_by_hand():
-    # Unit 1: interval 1 has 0, 3; interval 2 has 3. Unit 2: interval 1 has 1.
-    ratings = [
-        rating(1, "firing", 1, 0), rating(1, "firing", 1, 3), rating(1, "firing", 2, 3),
-        rating(2, "firing", 1, 1), rating(1, "silent", None, 0), rating(1, "other", None, 1),
-        rating(2, "firing", 2, None, status="failed"),
-    ]  # fmt: skip
-    tokens = {1: (90.0, 10.0), 2: (50.0, 50.0)}
-    (result,) = specificity_results(ratings, tokens, {"digest": (0, 1, 2, 3)})
-    one = result.sources["features"]
-    # Interval 1: unit 1 has shares ½ 0 0 ½, unit 2 has 0 1 0 0; every unit alike.
-    assert one.shares[1] == pytest.approx([0.25, 0.5, 0, 0.25])
-    assert one.shares[2] == pytest.approx([0, 0, 0, 1])
-    assert one.counts == {"other": 1, "silent": 1, 1: 3, 2: 1}
-    # Intervals alike: unit 1 (1.5 + 3)/2 = 2.25, unit 2 has 1. By tokens: 0.9·1.5 + 0.1·3 = 1.65.
-    assert one.plain.value == pytest.approx((2.25 + 1) / 2)
-    assert one.weighted.value == pytest.approx((1.65 + 1) / 2)
-    assert (one.silent.value, one.other.value) == (0, 1)
-    assert one.statuses == {"failed": 1, "ok": 6}
-    assert one.not_silent == 1
-    assert (result.levels, result.intervals) == ((0, 1, 2, 3), 2)
-
-
-def test_without_any_score_a_mean_is_undefined_and_not_zero():
-    (result,) = specificity_results(
-        [rating(1, "firing", 1, None, status="failed")], {1: (1.0,)}, {"digest": (0, 1, 2, 3)}
-    )
-    one = result.sources["features"]
-    assert one.plain.value is None
-    assert one.plain.note
-    assert one.shares == {}

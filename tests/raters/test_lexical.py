@@ -1,19 +1,19 @@
 import asyncio
-import itertools
 import json
 
 import numpy as np
 import pytest
-from support.small_corpus import small_corpus
+from support.small_corpus import planted_item, small_corpus
 
 from autointerp.errors import BadInput
-from autointerp.questions.planter import planted_item
+from autointerp.questions.planter import GRADES, KINDS
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions
-from autointerp.raters._evidence import Condition, Evidence, auroc, score_of, shape_of
+from autointerp.raters._evidence import Condition, Evidence, score_of, shape_of
 from autointerp.raters._rules import alternative_in_words, learn, rule_in_words
 from autointerp.raters.lexical import HIGH, LOW, create
 from autointerp.records import Item, ItemContext, Reply
+from autointerp.stats.ranks import auc
 
 RUBRIC = load_rubric("interpretability-1-5")
 WORDS = [" the", " of", " cat", " sat", " on", " a", " mat", ",", ".", " in", " red", " tin"]
@@ -221,25 +221,6 @@ def test_five_levels_split_at_thirds_between_the_anchors():
     assert [score_of(s, [0, 1, 2, 3], LOW, HIGH) for s in (0.74, 0.76)] == [1, 2]
 
 
-def test_weighted_auroc_counts_pairs_and_halves_ties():
-    # Firing 2 and 1, silent 1 and 0: pairs 2>1, 2>0, 1=1, 1>0 give (1 + 1 + ½ + 1)/4.
-    score = np.array([2.0, 1.0, 1.0, 0.0])
-    firing, silent = np.array([0.5, 0.5, 0, 0]), np.array([0, 0, 0.5, 0.5])
-    assert auroc(score, firing, silent) == pytest.approx(0.875)
-
-
-def test_weighted_auroc_equals_the_sum_over_pairs():
-    rng = np.random.default_rng(0)
-    score = rng.integers(0, 4, 30).astype(float)
-    firing, silent = rng.random(30), rng.random(30)
-    firing, silent = firing / firing.sum(), silent / silent.sum()
-    pairs = sum(
-        firing[i] * silent[j] * ((score[i] > score[j]) + 0.5 * (score[i] == score[j]))
-        for i, j in itertools.product(range(30), repeat=2)
-    )
-    assert auroc(score, firing, silent) == pytest.approx(pairs)
-
-
 def test_intervals_of_activation_weigh_alike_however_many_firings_they_hold():
     # Eight firings in interval 1 (weak), four in interval 10: each interval half the weight.
     evidence = Evidence([["a"] * 13], [[0.5] * 8 + [9.5] * 4 + [0.0]])
@@ -267,6 +248,30 @@ def test_a_rule_found_by_summing_agrees_with_where_its_conditions_hold():
     where = evidence.where(rule[0].conditions)
     assert rule[0].covers == pytest.approx(firing[where].sum())
     assert rule[0].alarms == pytest.approx(silent[where].sum())
+
+
+def test_it_orders_the_grades_and_tells_clean_from_mixture_and_noise():
+    units = small_corpus().units(per_grade=8, seed=5)
+    scores = [
+        RUBRIC.read(rated(planted_item(unit, f"planted-{i}", RUBRIC.id))).score
+        for i, unit in enumerate(units)
+    ]
+    assert None not in scores
+
+    def of(grade, kind=None):
+        return [
+            score
+            for unit, score in zip(units, scores, strict=True)
+            if unit.grade == grade and (kind is None or unit.kinds == (kind,))
+        ]
+
+    means = [np.mean(of(grade)) for grade in GRADES]
+    assert means == sorted(means, reverse=True)
+    assert len(set(means)) == 4
+    # The blind spot: topics. They draw the whole down to about 0.9.
+    assert auc(of("clean"), of("mixture") + of("noise")) >= 0.88
+    topic, *others = [np.mean(of("clean", kind)) for kind in ("topic", *KINDS[:3])]
+    assert topic < min(others)
 
 
 def test_rules_read_as_english():

@@ -14,7 +14,7 @@ from autointerp.errors import BadInput, RaterError
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions, likelihood
 from autointerp.raters._evidence import score_of
-from autointerp.raters.likelihood import HIGH, LOW, Line, Reader, auroc_of, create, draw_lines
+from autointerp.raters.likelihood import HIGH, LOW, Line, Reader, create, draw_lines
 from autointerp.records import Item, ItemContext, Split
 
 RUBRIC = load_rubric("interpretability-1-5")
@@ -123,10 +123,6 @@ def test_an_auroc_is_mapped_to_a_scale_of_any_length(
     assert score_of(statistic, (1, 2, 3, 4, 5), LOW, HIGH) == five
     assert score_of(statistic, (0, 1, 2, 3), LOW, HIGH) == four
     assert score_of(statistic, (0, 1), LOW, HIGH) == two
-
-
-def test_auroc_halves_ties() -> None:
-    assert auroc_of([2.0, 1.0], [1.0, 0.0]) == pytest.approx(3.5 / 4)
 
 
 def test_a_rater_without_a_model_says_how_to_name_one() -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from autointerp.engine.work import rate_items
 from autointerp.errors import BadInput
-from autointerp.findings.checks import auc, make_kit
 from autointerp.questions.forms import answers_in
+from autointerp.questions.kit import make_kit
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.scorers import scorer
 from autointerp.raters import RaterOptions, load_rater, local, openai
@@ -21,6 +21,7 @@ from autointerp.raters._keys import own_variable
 from autointerp.raters.local import file_fingerprint
 from autointerp.records import Item, ItemContext, Reply
 from autointerp.settings import RunSettings
+from autointerp.stats.ranks import auc
 from autointerp.store.run import open_run
 
 RUBRIC = load_rubric("interpretability-1-5")
@@ -181,7 +182,7 @@ def test_real_weights_tell_clean_units_from_noise_by_likelihood(
     rater = load_rater(f"likelihood:{WEIGHTS}", RaterOptions())
     kit = {
         one.item.id: one
-        for one in make_kit(RUBRIC, rater, 4)
+        for one in make_kit(RUBRIC, rater.evidence, 4)
         if one.part == "plain" and one.grade in ("clean", "noise")
     }
     with open_run("r", RunSettings(), folder=tmp_path) as run:
@@ -193,5 +194,5 @@ def test_real_weights_tell_clean_units_from_noise_by_likelihood(
         for item, score in run.rows("SELECT item_id, score FROM current_rating"):
             scores[kit[item].grade].append(score)
     # Of 12 clean and 12 noise units of the kit, every clean one scored higher than every noise one.
-    assert (auc(scores["clean"], scores["noise"]) or 0) > 0.8
+    assert auc(scores["clean"], scores["noise"]) > 0.8
     assert "Converting" not in capfd.readouterr().err  # transformers' bar would cross our own

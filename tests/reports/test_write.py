@@ -5,7 +5,6 @@ import csv
 import gzip
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ from support.fabricate import SCRIPT, WORDS, add_scores, fabricate_run
 
 from autointerp import extensions
 from autointerp.errors import BadInput, UnknownName
-from autointerp.reports.write import Report, pack, report, themed
+from autointerp.pipeline.report import report
+from autointerp.reports.write import Report, in_order
 
 
 def make_runs(folder: Path, name: str = "main", planted: int = 5, floor: int = 1) -> Path:
@@ -96,11 +96,6 @@ def test_corpus_text_is_carried_whole_and_cannot_end_a_script_element(made: Repo
     }
     assert " " + SCRIPT in tokens
     assert " ⟨U+202E⟩evil" in tokens
-
-
-def test_what_is_packed_comes_back():
-    values = {"a": [1, None, "</script>", "ü"]}
-    assert json.loads(gzip.decompress(base64.b64decode(pack(values)))) == values
 
 
 def test_the_table_of_sources_says_what_the_estimates_say(made: Report):
@@ -199,32 +194,30 @@ def test_an_unknown_run_is_named(tmp_path: Path):
         report(["nowhere"], tmp_path / "out", folder=tmp_path / "runs")
 
 
-def test_ids_of_a_picture_are_its_own_and_its_colours_follow_the_theme():
-    svg = '<?xml?>\n<svg width="9pt" height="9pt"><g id="a" style="fill: #1d2129"/></svg>'
-    assert themed(svg, "x") == '<svg><g id="x-a" style="fill: var(--ink)"/></svg>'
+def test_a_panel_stands_right_behind_the_one_that_it_names():
+    after = {"b": "a", "a": "", "d": "c", "c": "b"}
+    assert in_order(after) == ["a", "b", "c", "d"]
+    # One more behind `a`: right behind it, before all that follows on `b`; equals go by name.
+    assert in_order(after | {"z": "a"}) == ["a", "z", "b", "c", "d"]
+    assert in_order(after | {"z": "a", "y": "a"}) == ["a", "y", "z", "b", "c", "d"]
+    shuffled = dict(sorted((after | {"z": "a", "y": "a"}).items(), reverse=True))
+    assert in_order(shuffled) == ["a", "y", "z", "b", "c", "d"]
 
 
-def test_the_command_prints_the_finding_the_histograms_and_the_place(
-    command_line: Callable[..., Any], tmp_path: Path
-):
-    make_runs(tmp_path)
-    result = command_line("report")
-    assert result.code == 0, result.err
-    assert "Features score higher than neurons" in result.out
-    assert re.search(r"5 clearly interp.*36 %.*0 %", result.out)  # 4 of 11
-    assert "planted" in result.out
-    assert "reports/main/index.html" in result.out
-    assert (tmp_path / "reports" / "main" / "index.html").exists()
+def test_a_panel_behind_one_that_is_not_there_is_refused():
+    with pytest.raises(UnknownName, match="unknown panel 'verdit'; did you mean 'verdict'"):
+        in_order({"verdict": "", "mine": "verdit"})
 
 
-def test_plan_says_units_calls_and_cost(command_line: Callable[..., Any]):
-    result = command_line(
-        "plan", "--effect", "0.65", "--power", "0.8", "--lost", "0", "--controls", "10",
-        "--usd-per-call", "0.01", "--rubric", "interpretability-0-3",
-    )  # fmt: skip
-    assert result.code == 0, result.err
-    units = int(result.out.split()[0])
-    assert units == pytest.approx(52, abs=4)  # the figure for this scale
-    assert f"{2 * units + 30} calls" in result.out
-    assert f"{0.01 * (2 * units + 30):.2f} US dollars" in result.out
-    assert command_line("plan", "--effect", "0.99").code == 2
+def test_panels_behind_one_another_in_a_circle_are_refused():
+    with pytest.raises(BadInput, match="circle: 'a' behind 'b', 'b' behind 'a'"):
+        in_order({"verdict": "", "a": "b", "b": "a"})
+    with pytest.raises(BadInput, match="'a' behind 'a'"):
+        in_order({"a": "a"})
+
+
+def test_pictures_and_tables_are_at_hand_beside_the_files(made: Report):
+    assert {path.stem for path in (made.folder / "figures").glob("*.png")} == set(made.figures)
+    assert {path.stem for path in (made.folder / "tables").glob("*.csv")} == set(made.tables)
+    assert made.figures["scores"].axes
+    assert set(made.tables["sources"].source) == {"features", "neurons", "planted", "shuffled"}

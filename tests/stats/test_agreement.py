@@ -13,6 +13,7 @@ from autointerp.stats.agreement import (
     krippendorff_alpha,
     quadratic_kappa,
     spearman,
+    spearman_by_units,
 )
 
 NAN = math.nan
@@ -199,3 +200,15 @@ def test_too_little_to_agree_on_is_refused():
         quadratic_kappa([1, NAN], [NAN, 2])
     with pytest.raises(ValueError, match="at most 64"):
         krippendorff_alpha(np.arange(140.0).reshape(70, 2))
+
+
+def test_spearman_s_interval_comes_from_resampled_units():
+    rng = np.random.default_rng(0)
+    x = np.arange(20.0)
+    y = x + rng.normal(0, 4, 20)
+    found = spearman_by_units(x, y, rng)
+    assert found.low < found.value < found.high
+    assert "bootstrap of units" in found.method
+    assert spearman_by_units(x, np.ones(20), rng).value is None
+    with pytest.raises(TooFewRatings):
+        spearman_by_units(x[:1], y[:1], rng)

@@ -1,12 +1,8 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from autointerp.errors import TooFewRatings
 from autointerp.stats.means import mean
-from autointerp.stats.superiority import placements, superiority
-from autointerp.stats.weighted import weighted_mean, weighted_superiority
+from autointerp.stats.weighted import weighted_mean
 
 
 def test_equal_probabilities_give_the_plain_mean_and_students_interval():
@@ -71,31 +67,3 @@ def test_malformed_samples_are_refused():
         weighted_mean([1, 2], [1])
     with pytest.raises(ValueError, match="1 strata for 2"):
         weighted_mean([1, 2], [1, 1], strata=["a"])
-    with pytest.raises(TooFewRatings):
-        weighted_superiority([], [1], [], [1])
-
-
-scores = st.lists(st.integers(1, 5), min_size=2, max_size=12)
-
-
-@given(scores, scores)
-def test_equal_probabilities_give_plain_superiority_with_delongs_variance(first, second):
-    found = weighted_superiority(first, second, [0.1] * len(first), [0.7] * len(second))
-    assert found.value == pytest.approx(superiority(first, second).value)
-    if found.low is not None:
-        assert found.low <= found.value <= found.high
-        counts = [np.bincount(group, minlength=6) for group in (first, second)]
-        variance = float(placements(*counts).variance)
-        # Wilson's ends e solve (e - p)² = t² v e(1 - e) / (p(1 - p)).
-        p, ends = found.value, np.array([found.low, found.high])
-        t2 = (ends - p) ** 2 * p * (1 - p) / (variance * ends * (1 - ends))
-        assert t2[0] == pytest.approx(t2[1], rel=1e-6)
-
-
-def test_weighted_superiority_is_that_of_the_units_stood_for():
-    # x: one 1 for two units, one 3 for four; y: 2 and 3 for one each. P = (1/3)(0) +
-    # (2/3)·(1 + ½)/2 = ½.
-    found = weighted_superiority([1, 3], [2, 3], [0.5, 0.25], [1, 1])
-    assert found.value == pytest.approx(0.5)
-    assert weighted_superiority([2, 3], [1, 1], [1, 1], [1, 1]).low is None
-    assert weighted_superiority([2], [1, 3], [1], [1, 1]).low is None

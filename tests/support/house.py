@@ -43,8 +43,9 @@ def module_of(file: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imported_names(file: Path) -> Iterator[tuple[int, str, tuple[str, ...]]]:
-    """Yield line, dotted module and names of each import from the package, functions included.
+@cache
+def imported_names(file: Path) -> tuple[tuple[int, str, tuple[str, ...]], ...]:
+    """Return line, dotted module and names of each import from the package, functions included.
 
     Imports for type checking alone are left out. Raises AssertionError for a relative import.
     """
@@ -55,17 +56,19 @@ def imported_names(file: Path) -> Iterator[tuple[int, str, tuple[str, ...]]]:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
+    imports: list[tuple[int, str, tuple[str, ...]]] = []
     for node in ast.walk(tree):
         if id(node) in for_types:
             continue
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}:{node.lineno}: write the whole name"
             if node.module and node.module.partition(".")[0] == "autointerp":
-                yield node.lineno, node.module, tuple(name.name for name in node.names)
+                imports.append((node.lineno, node.module, tuple(n.name for n in node.names)))
         elif isinstance(node, ast.Import):
             for name in node.names:
                 if name.name.startswith("autointerp."):
-                    yield node.lineno, name.name, ()
+                    imports.append((node.lineno, name.name, ()))
+    return tuple(imports)
 
 
 def imported_rooms(file: Path) -> Iterator[tuple[int, str]]:

@@ -13,16 +13,17 @@ from typing import Any
 
 import pytest
 
-# Modules, or fixtures of tests/conftest.py.
+# Modules, fixtures and functions.
 SLOW = (
+    "autointerp.apps.terminal.screen",
     "command_line",
     "make_kit",  # plants units in the embedded corpus
     "playwright",
+    "pytester",
     "subprocess",
     "support.fabricate",  # a run on disk, rated and reported
     "support.loopback",
     "support.tiny_language_models",
-    "textual",
     "tiny_subject",
     "transformers",
 )

@@ -7,7 +7,8 @@ from itertools import chain
 
 import numpy as np
 
-from autointerp.questions.planter import Planter
+from autointerp.questions.planter import PlantedUnit, Planter
+from autointerp.records import Item, ItemContext
 from autointerp.subjects.windows import TokenisedDocuments
 
 ONSETS = ["b", "br", "c", "cl", "d", "fl", "g", "gr", "h", "l", "m", "n", "pl", "r", "s", "tr", "w"]
@@ -49,3 +50,22 @@ def small_corpus() -> Planter:
     tokens = np.array([*chain(*documents)], dtype=np.uint16)
     starts = np.arange(DOCUMENTS + 1, dtype=np.int64) * LENGTH
     return Planter(TokenisedDocuments(tokens, starts), texts)
+
+
+def planted_item(unit: PlantedUnit, identifier: str, rubric: str) -> Item:
+    """Return the unit as an item that carries all its contexts, scaled to 0–10."""
+    peak = max(max(context.activations) for context in unit.contexts)
+    return Item(
+        id=identifier,
+        rubric=rubric,
+        contexts=tuple(
+            ItemContext(
+                tokens=context.tokens,
+                activations=tuple(10 * a / peak for a in context.activations),
+                focus=context.focus,
+                split=context.split,
+                silent=context.silent,
+            )
+            for context in unit.contexts
+        ),
+    )

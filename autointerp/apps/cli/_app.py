@@ -73,7 +73,7 @@ def build_app() -> typer.Typer:
 def main() -> None:
     """Run the command line: 0 done, 1 failed, 2 bad input, 130 stopped by Ctrl-C.
 
-    What the user can mend is one line on stderr; any other exception is a defect and keeps its
+    Errors that the user can fix are one line on stderr; any other exception is a bug and keeps its
     traceback.
     """
     for stream in (sys.stdout, sys.stderr):

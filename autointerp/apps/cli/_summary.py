@@ -13,12 +13,11 @@ from rich.text import Text
 from autointerp.findings.groups import Group as Scored
 from autointerp.findings.groups import Judgement
 from autointerp.reports.panels import Material
-from autointerp.reports.panels.scores import shares
 from autointerp.reports.panels.verdict import doubts, verdict
 from autointerp.reports.words import label, number, percent
 from autointerp.reports.write import Report
+from autointerp.units.sources import kind_of
 
-COLOURS = {"features": "blue", "neurons": "yellow", "planted": "green"}
 LABEL, CONTROL, GAP = 18, 8, 1
 
 
@@ -68,20 +67,19 @@ def histograms(judgement: Judgement, width: int) -> Table:
             else f"{source}, n {group.n}\n[dim]{mean}[/dim]",
             width=wide if not group.is_control else CONTROL,
         )
-    columns = {group.source: shares(group, judgement.scale.scores) for group in groups}
     for place, (score, text) in enumerate(judgement.scale.levels):
         cells: list[RenderableType] = [
             f"{score} [dim]{escape(text.split(':')[0][: LABEL - 3])}[/dim]"
         ]
         for group in groups:
-            share = float(columns[group.source][place])
+            share = float(group.shares[place])
             cells.append(
                 Text(percent(share).rjust(5), style="dim")
                 if group.is_control
                 else _bar(share, group.source, wide)
             )
         table.add_row(*cells)
-    lost = [sum(group.unrated.values()) for group in groups]
+    lost = [group.lost for group in groups]
     if any(lost):
         table.add_row("[dim]no score[/dim]", *(f"[dim]{n}[/dim]" for n in lost))
     return table
@@ -95,7 +93,7 @@ def _bar(share: float, source: str, width: int) -> RenderableType:
     """Return a bar of `share` of the width, with the share beside it."""
     row = Table.grid(padding=(0, 1, 0, 0))
     row.add_row(
-        Bar(1.0, 0.0, share, width=width - 6, color=COLOURS.get(source, "magenta")),
+        Bar(1.0, 0.0, share, width=width - 6, color=kind_of(source).colour or "magenta"),
         Text(percent(share).rjust(5), style="dim"),
     )
     return row

@@ -35,7 +35,7 @@ def command(
     from dataclasses import asdict
 
     from autointerp.apps.cli._progress import Show
-    from autointerp.findings.checks import check_rater
+    from autointerp.pipeline.check import check_rater
     from autointerp.pipeline.events import Asking as AskingEvent
     from autointerp.questions.rubric_files import load_rubric
     from autointerp.raters import load_rater

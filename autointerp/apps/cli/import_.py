@@ -14,7 +14,7 @@ def command(
         None,
         "--format",
         help="contexts, delphi, features-md or neuronpedia.",
-        show_default="told by the content",
+        show_default="recognised by content",
     ),
     source: str = typer.Option(
         "", help="What to call the units' source.", show_default="the file's own name for it"

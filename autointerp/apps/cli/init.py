@@ -106,11 +106,11 @@ def command(
     if output == Path("-"):
         with TemporaryDirectory() as folder:
             file = Path(folder) / "autointerp.toml"
-            initialise(given, file, force, ask, lambda text: typer.echo(text, err=True))
+            initialise(given, file, force, ask, lambda event: typer.echo(str(event), err=True))
             typer.echo(file.read_text(encoding="utf-8"), nl=False)
         return
-    settings = initialise(given, output, force, ask, typer.echo)
-    # A file of this name in the current folder is found without being named.
+    settings = initialise(given, output, force, ask, lambda event: typer.echo(str(event)))
+    # A file of this name in the current folder is the default subject.
     named = "" if output == Path("autointerp.toml") else f" --subject {output}"
     source = "features" if settings.sae or settings.model == "embedded" else "neurons"
     typer.echo(f"wrote {output}; next: autointerp rate{named} --source {source}")

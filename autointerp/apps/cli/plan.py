@@ -35,7 +35,7 @@ def command(
     ] = None,
     as_json: _options.AsJson = False,
 ) -> None:
-    """Print the units per source, the calls and the cost that an effect takes to be found.
+    """Print the units per source, the calls and the cost that it takes to detect an effect.
 
     Example: autointerp plan --effect 0.65 --power 0.8
     """

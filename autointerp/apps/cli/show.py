@@ -70,15 +70,15 @@ def _find(run: Run, item: str, rubric: str | None) -> tuple[str, str, Rubric]:
     from autointerp.questions.rubric_files import load_rubric
 
     rows = run.rows("SELECT item_id, evidence, rubric, rubric_digest FROM item ORDER BY item_id")
-    found = [row for row in rows if row[0].startswith(item)]
-    if not found:
+    matches = [row for row in rows if row[0].startswith(item)]
+    if not matches:
         raise BadInput(
             f"no item of run '{run.name}' has an id that starts with '{item}'; "
             f"`autointerp export {run.name} --to csv` lists the {len(rows)} items"
         )
-    if len(found) > 1:
-        raise BadInput(f"item '{item}': {len(found)} ids start so; give more letters")
-    identifier, evidence, name, digest = found[0]
+    if len(matches) > 1:
+        raise BadInput(f"item '{item}': {len(matches)} ids begin with it; give more letters")
+    identifier, evidence, name, digest = matches[0]
     held = run.rubric_contents().get(digest)
     if rubric is None and held is not None:
         return identifier, evidence, rubric_from(held)

@@ -1,10 +1,11 @@
-"""What people are told: the rubric without what is for models, and the session's own words."""
+"""What people read: the rubric without what is for models, and the session's own words."""
 
 from __future__ import annotations
 
 from autointerp.apps.terminal.layout import CLOSE, OPEN
 from autointerp.people.machine import Machine, Progress
-from autointerp.people.session import GUESSES, Training, answer_keys, typed_in_full
+from autointerp.people.session import Training, answer_keys, typed_in_full
+from autointerp.questions.guess import GUESSES
 from autointerp.questions.rubric import PLACEHOLDER, Rubric
 
 SKIP_REASONS = (
@@ -64,7 +65,7 @@ def welcome_words(machine: Machine) -> str:
     again = "Welcome back. " if machine.counts else ""
     training = len(session.training) if not machine.counts else 0
     first = (
-        f"First come {training} items for practice, whose answers are told. " if training else ""
+        f"First come {training} items for practice, with the answers shown. " if training else ""
     )
     return (
         f"{again}{first}{_many(machine.left, 'question')} to go, about "

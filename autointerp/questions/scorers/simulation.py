@@ -15,12 +15,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from autointerp.questions.contexts import over_intervals, unique_places
 from autointerp.questions.forms import LOUDEST, make_task
 from autointerp.questions.scorers import LEAST, Answered, Chosen, Figures, HeldOut, Tried, in_calls
 from autointerp.questions.trials import whole_context
+from autointerp.stats.ranks import spearman
 
 Floats = NDArray[np.float64]
 
@@ -83,11 +83,11 @@ def measure(tried: Tried) -> Figures:
     )
     if np.ptp(true) == 0:
         return Figures(None, "the unit is the same on every token")
-    rho = weighted_spearman(true, predicted, plain)
+    rho = _order(true, predicted)
     more = {
         "spearman": rho,
         "explained variance": explained_variance(true, predicted, plain),
-        "spearman, weighted": weighted_spearman(true, predicted, weight),
+        "spearman, weighted": _order(true, predicted, weight),
         "explained variance, weighted": explained_variance(true, predicted, weight),
     }
     return Figures((1 + rho) / 2, "ok", {k: v for k, v in more.items() if np.isfinite(v)})
@@ -123,22 +123,10 @@ def _weighed(answered: Sequence[Answered], tried: Tried) -> list[tuple[Answered,
     return weighed
 
 
-def weighted_spearman(x: Floats, y: Floats, weight: Floats) -> float:
-    """Return the rank correlation under weights: Pearson's of weighted mid-ranks; 0 if one of
-    them is the same everywhere."""
-    kept = weight > 0
-    ranks = [weighted_ranks(values[kept], weight[kept]) for values in (x, y)]
-    w = weight[kept] / weight[kept].sum()
-    a, b = (rank - (w * rank).sum() for rank in ranks)
-    spread = float((w * a * a).sum() * (w * b * b).sum())
-    return float((w * a * b).sum() / np.sqrt(spread)) if spread > 1e-24 else 0.0
-
-
-def weighted_ranks(values: Floats, weight: Floats) -> Floats:
-    """Return each value's mid-rank: the weight below it and half of the weight that ties."""
-    code = rankdata(values, "dense").astype(np.int64) - 1
-    mass = np.bincount(code, weight)
-    return np.asarray((np.cumsum(mass) - mass / 2)[code] / mass.sum())
+def _order(true: Floats, predicted: Floats, weight: Floats | None = None) -> float:
+    """Return the rank correlation; 0 where a prediction, the same everywhere, orders nothing."""
+    rho = spearman(true, predicted, weight)
+    return 0.0 if np.isnan(rho) else rho
 
 
 def explained_variance(true: Floats, predicted: Floats, weight: Floats) -> float:

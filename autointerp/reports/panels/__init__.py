@@ -1,7 +1,8 @@
 """Pieces of a report. A file here is a panel; it reads comparisons and writes nothing.
 
-A panel module has `ORDER`, its place on the page, `TITLE`, and `show(material)`, which returns
-the blocks that it is made of; none where it has nothing to say of these runs.
+A panel module has `AFTER`, the name of the panel that it stands behind, empty for the first one;
+`TITLE`; and `show(material)`, which returns the blocks that it is made of, none where it has
+nothing to say of these runs. It computes nothing: what it says is a field of a `Comparison`.
 """
 
 from __future__ import annotations

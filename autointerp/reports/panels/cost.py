@@ -6,24 +6,12 @@ import pandas as pd
 
 from autointerp.reports.panels import Block, Material, Prose, Table
 
-ORDER = 80
+AFTER = "unrated"
 TITLE = "Cost and time"
 
 
 def show(material: Material) -> list[Block]:
-    frames = [
-        run.frame(
-            "SELECT rater, count(*) AS attempts, count(DISTINCT call_key) AS calls,"
-            " count(*) FILTER (stop = 'error') AS errors,"
-            " sum(tokens_in)::BIGINT AS tokens_in, sum(tokens_out)::BIGINT AS tokens_out,"
-            " sum(cost_usd) AS cost_usd, count(cost_usd) AS priced, sum(latency_s) AS waited_s,"
-            " quantile_cont(latency_s, 0.5) AS latency_median_s,"
-            " quantile_cont(latency_s, 0.95) AS latency_p95_s,"
-            " min(made_at) AS first, max(made_at) AS last"
-            " FROM call GROUP BY rater ORDER BY rater"
-        ).assign(run=run.name)
-        for run in material.runs
-    ]
+    frames = [one.cost.assign(run=one.run) for one in material.comparisons]
     cost = pd.concat(frames, ignore_index=True)
     if cost.empty:
         return []

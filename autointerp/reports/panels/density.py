@@ -9,16 +9,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from autointerp.findings.groups import STRATA, Contrast, Group, Judgement
+from autointerp.findings.density import STRATA, StratumMean
+from autointerp.findings.groups import Contrast, Group, Judgement
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.style import colour, headline, log_axis, plain_axes, sheet
 from autointerp.reports.words import interval, label, number, percent, slug
-from autointerp.stats.matched import density_edges, density_strata
-from autointerp.stats.means import mean
 from autointerp.stats.results import Floats
 from autointerp.text import count
 
-ORDER = 40
+AFTER = "sources"
 TITLE = "Score against density and peak"
 
 VECTOR_POINTS = 1_500
@@ -30,9 +29,8 @@ def show(material: Material) -> list[Block]:
     blocks: list[Block] = []
     left = MOST_PICTURES
     for comparison in material.comparisons:
-        peaks = comparison.units.peak
         for judgement in comparison.judgements:
-            groups = [g for g in judgement.groups.values() if (np.nan_to_num(g.density) > 0).any()]
+            groups = [g for g in judgement.groups.values() if g.median_density is not None]
             if not groups or not left:
                 continue
             left -= 1
@@ -45,7 +43,7 @@ def show(material: Material) -> list[Block]:
                     f"{STRATA} strata of each source's own units, bars their 95 % intervals. Peaks "
                     "are in the subject's own units.",
                     alt=_alt(groups),
-                    draw=lambda j=judgement, p=peaks: draw(j, p),  # type: ignore[misc]
+                    draw=lambda judgement=judgement: draw(judgement),  # type: ignore[misc]
                 )
             )
             if judgement.primary is not None and judgement.primary.matched is not None:
@@ -67,16 +65,16 @@ def show(material: Material) -> list[Block]:
     return blocks
 
 
-def draw(judgement: Judgement, peaks: pd.Series) -> Drawing:
+def draw(judgement: Judgement) -> Drawing:
     """Return scores against density, and against peak, of all groups."""
     groups = [g for g in judgement.groups.values() if g.n]
     figure = sheet(10, 4)
     left, right = figure.subplots(1, 2, sharey=True)
     rng = np.random.default_rng(0)
     for group in sorted(groups, key=lambda g: not g.is_control):
-        _points(left, group, group.density, judgement.sources, rng, len(groups))
-        peak = peaks.loc[group.unit_ids].to_numpy(np.float64)
-        _points(right, group, peak, judgement.sources, rng, len(groups))
+        shown = (judgement.sources, rng, len(groups))
+        _points(left, group, group.density, group.by_density, *shown)
+        _points(right, group, group.peak, group.by_peak, *shown)
     left.set_xlabel("density: share of tokens on which the unit fires")
     right.set_xlabel("peak: the unit's largest activation")
     left.set_ylabel("score")
@@ -102,7 +100,7 @@ def draw(judgement: Judgement, peaks: pd.Series) -> Drawing:
 
 
 def _points(
-    axes: Axes, group: Group, x: Floats, sources: Sequence[str],
+    axes: Axes, group: Group, x: Floats, strata: Sequence[StratumMean], sources: Sequence[str],
     rng: np.random.Generator, groups: int,
 ) -> None:  # fmt: skip
     known = np.nan_to_num(x) > 0
@@ -121,19 +119,14 @@ def _points(
         label=group.source,
         rasterized=group.n > VECTOR_POINTS // groups,
     )
-    if group.is_control or len(x) < 4 * STRATA:
+    if not strata:
         return
-    stratum = density_strata(x, density_edges(x, strata=STRATA))
-    middles: list[tuple[float, float]] = []
-    for stratum_number in np.unique(stratum):
-        mine = stratum == stratum_number
-        found = mean(y[mine])
-        at = float(np.exp(np.log(x[mine]).mean()))
-        if found.low is not None and found.high is not None:
-            axes.vlines(at, found.low, found.high, color=ink, linewidth=1.8)
-        middles.append((at, found.value or 0.0))
-    places, values = zip(*middles, strict=True)
-    axes.plot(places, values, color=ink, linewidth=1.8, marker="o", markersize=5)
+    for stratum in strata:
+        if stratum.mean.low is not None and stratum.mean.high is not None:
+            axes.vlines(stratum.at, stratum.mean.low, stratum.mean.high, color=ink, linewidth=1.8)
+    places = [stratum.at for stratum in strata]
+    means = [stratum.mean.value or 0.0 for stratum in strata]
+    axes.plot(places, means, color=ink, linewidth=1.8, marker="o", markersize=5)
 
 
 def _strata(judgement: Judgement, contrast: Contrast, name: str, material: Material) -> list[Block]:
@@ -177,11 +170,9 @@ def _strata(judgement: Judgement, contrast: Contrast, name: str, material: Mater
 
 
 def _alt(groups: Sequence[Group]) -> str:
-    told = []
-    for group in groups:
-        known = group.density[np.nan_to_num(group.density) > 0]
-        told.append(
-            f"{group.source}: median density {number(float(np.median(known)), 4)}, "
-            f"mean score {number(group.mean.value)}"
-        )
-    return "Scatter of score against density and against peak. " + "; ".join(told) + "."
+    medians = [
+        f"{group.source}: median density {number(group.median_density, 4)}, "
+        f"mean score {number(group.mean.value)}"
+        for group in groups
+    ]
+    return "Scatter of score against density and against peak. " + "; ".join(medians) + "."

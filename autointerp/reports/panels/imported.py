@@ -6,18 +6,15 @@ import pandas as pd
 
 from autointerp.reports.panels import Block, Material, Prose, Table
 
-ORDER = 58
+AFTER = "blinding"
 TITLE = "Imported units"
 
 
 def show(material: Material) -> list[Block]:
     files = [
         (comparison.run, row)
-        for comparison, run in zip(material.comparisons, material.runs, strict=True)
-        if run.is_imported
-        for row in run.frame(
-            "SELECT file, form, units, contexts, sha256, notes FROM imported ORDER BY made_at, file"
-        ).itertuples(index=False)
+        for comparison in material.comparisons
+        for row in comparison.imported.itertuples(index=False)
     ]
     if not files:
         return []

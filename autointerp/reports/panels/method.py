@@ -9,18 +9,18 @@ import pandas as pd
 
 from autointerp.errors import RubricError, UnknownName
 from autointerp.findings.groups import Judgement
+from autointerp.findings.trust import EDGE, LEAST_CONTROLS
 from autointerp.questions.explain import EXPLAIN_LOGITS
 from autointerp.questions.items import load_items
 from autointerp.questions.rubric import Rubric
 from autointerp.questions.scorers import load_question
 from autointerp.questions.trials import load_trials
 from autointerp.reports.panels import Block, Heading, Material, Prose, Table, Verbatim
-from autointerp.reports.panels.verdict import EDGE, LEAST_CONTROLS
 from autointerp.reports.words import listed, plural
 from autointerp.store.run import Run
 from autointerp.text import ON_PAGE, count, visible
 
-ORDER = 100
+AFTER = "cost"
 TITLE = "Method"
 
 
@@ -151,19 +151,16 @@ def _asked_of_descriptions(run: Run, shown: set[str]) -> Iterator[Block]:
 
 def _explained(material: Material) -> Iterator[Block]:
     """Yield who described units, and what each explainer saw."""
-    for run in material.runs:
-        rows = run.rows(
-            "SELECT explainer, task, u.source, count(*), count(promoted), max(len(contexts))"
-            " FROM explanation JOIN unit u USING (unit_id) GROUP BY ALL ORDER BY ALL"
-        )
-        for name, task in sorted({(row[0], row[1]) for row in rows}):
-            mine = [row[2:] for row in rows if row[0] == name]
-            units = listed([f"{n:,} {plural(source)[1]}" for source, n, _, _ in mine])
-            most = max(contexts for *_, contexts in mine)
+    for comparison in material.comparisons:
+        of_task = {(one.explainer, one.task) for one in comparison.explained}
+        for name, task in sorted(of_task):
+            by_source = [one for one in comparison.explained if one.explainer == name]
+            units = listed([f"{one.units:,} {plural(one.source)[1]}" for one in by_source])
+            most = max(one.most_contexts for one in by_source)
             told = f"was asked about {units}, each shown by {most} contexts at most, none held out"
             if task == EXPLAIN_LOGITS.id:
-                able = [plural(source)[1] for source, _, effects, _ in mine if effects]
-                others = [plural(source)[1] for source, _, effects, _ in mine if not effects]
+                able = [plural(one.source)[1] for one in by_source if one.with_effects]
+                others = [plural(one.source)[1] for one in by_source if not one.with_effects]
                 told += (
                     f", and, of {listed(able or ['none'])}, by the tokens that the unit's "
                     "direction promotes and suppresses most by its direct effect on the logits: "
@@ -172,7 +169,8 @@ def _explained(material: Material) -> Iterator[Block]:
                 )
                 if others:
                     told += f". {listed(others).capitalize()} have none, so their items look other"
-            yield Prose(f"{told}.", lead=f"{run.name}: {name}" if material.several_runs else name)
+            lead = f"{comparison.run}: {name}" if material.several_runs else name
+            yield Prose(f"{told}.", lead=lead)
 
 
 def _statistics(material: Material) -> Iterator[Block]:

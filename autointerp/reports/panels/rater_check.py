@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from autointerp.reports.checks import latest_check
 from autointerp.reports.panels import Block, Material, Prose, Table
-from autointerp.reports.panels.verdict import trust
-from autointerp.reports.words import listed, what
+from autointerp.reports.words import listed, trust_text, what
 
-ORDER = 50
+AFTER = "scorers"
 TITLE = "Raters and their checks"
 
 SAID = {
@@ -28,9 +26,9 @@ def show(material: Material) -> list[Block]:
             "rubric": judgement.rubric,
             "rater": judgement.rater,
             "is": what(judgement),
-            "checked": latest_check(judgement, material) or "never",
-            "controls": SAID[trust(judgement).state],
-            "controls in full": " ".join(trust(judgement).told),
+            "checked": str(judgement.check or "never"),
+            "controls": SAID[judgement.trust.state],
+            "controls in full": trust_text(judgement.trust),
         }
         for judgement in material.judgements
     ]
@@ -44,7 +42,7 @@ def show(material: Material) -> list[Block]:
             rows=[[row[heading] for heading in headings] for row in rows],
         )
     ]
-    unchecked = sorted({j.rater for j in material.judgements if latest_check(j, material) is None})
+    unchecked = sorted({j.rater for j in material.judgements if j.check is None})
     if unchecked:
         blocks.append(
             Prose(

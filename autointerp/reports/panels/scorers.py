@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from autointerp.findings.descriptions import CHANCE, Credit, ScorerResult, scorer_results
-from autointerp.questions.score import unit_scores
+from autointerp.findings.descriptions import CHANCE, ScorerResult, SourceScore
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.style import INK, MUTED, colour, headline, plain_axes, sheet
-from autointerp.reports.words import interval, listed, number
+from autointerp.reports.words import flat, interval, listed, number
 
-ORDER = 44
+AFTER = "specificity"
 TITLE = "What descriptions predict"
 
 
 def show(material: Material) -> list[Block]:
-    found = [
-        (run.name, result) for run in material.runs for result in scorer_results(unit_scores(run))
-    ]
+    found = [(one.run, result) for one in material.comparisons for result in one.scorers]
     if not found:
         return []
     several = material.several_runs
@@ -40,7 +36,7 @@ def show(material: Material) -> list[Block]:
     ]
     for run, result in found:
         for source in result.broken:
-            permuted = result.credits[source].permuted
+            permuted = result.sources[source].permuted
             blocks.append(
                 Prose(
                     f"{label(run, result)}: with {_control(result)} "
@@ -81,7 +77,7 @@ def show(material: Material) -> list[Block]:
             name="scorers",
             caption="Scores of descriptions",
             frame=pd.DataFrame(
-                [_row(run, r, c) for run, r in found for c in r.credits.values()]
+                [_row(run, r, c) for run, r in found for c in r.sources.values()]
             ),
             headings=[
                 "scorer", "source", "units", "score", "permuted", "Unknown at 0.5", "no score",
@@ -90,7 +86,7 @@ def show(material: Material) -> list[Block]:
             rows=[
                 [label(run, r), *_cells(c)]
                 for run, r in found
-                for c in r.credits.values()
+                for c in r.sources.values()
             ],
             summary=True,
         )
@@ -118,14 +114,9 @@ def _otherwise(result: ScorerResult) -> str:
 
 def result_losses(result: ScorerResult) -> str:
     """Return in a sentence what became of calls that brought nothing; empty if all did."""
-    lost: dict[str, int] = {}
-    for credit in result.credits.values():
-        for status, n in credit.statuses.items():
-            if status != "ok":
-                lost[status] = lost.get(status, 0) + n
-    if not lost:
+    if not result.lost:
         return ""
-    counts = listed(f"{n:,} {status}" for status, n in sorted(lost.items()))
+    counts = listed(f"{n:,} {status}" for status, n in result.lost.items())
     return f"of its calls {counts}; what they asked about is missing from the scores, not wrong."
 
 
@@ -145,7 +136,7 @@ def _label(result: ScorerResult, run: str, scorer: bool, design: bool) -> str:
 
 def draw(results: list[ScorerResult]) -> Drawing:
     """Return the scores by scorer and source, own and permuted."""
-    sources = list(dict.fromkeys(name for r in results for name in r.credits))
+    sources = list(dict.fromkeys(name for r in results for name in r.sources))
     figure = sheet(10, 1.3 + 0.22 * (len(sources) + 1) * len(results))
     axes = figure.subplots()
     axes.axvline(CHANCE, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
@@ -153,18 +144,18 @@ def draw(results: list[ScorerResult]) -> Drawing:
     studied = [
         name
         for name in sources
-        if not any(r.credits[name].is_control for r in results if name in r.credits)
+        if not any(r.sources[name].is_control for r in results if name in r.sources)
     ]
     for place, result in enumerate(results):
         for row, source in enumerate(sources):
             at = place * (len(sources) + 1) + row
             ticks.append(at)
             labels.append(source if row else f"{result.scorer}: {source}")
-            credit = result.credits.get(source)
-            if credit is None:
+            one = result.sources.get(source)
+            if one is None:
                 continue
             ink = colour(source, studied)
-            for found, hollow in ((credit.permuted, True), (credit.scored, False)):
+            for found, hollow in ((one.permuted, True), (one.scored, False)):
                 if found.value is None:
                     continue
                 if found.low is not None and found.high is not None:
@@ -173,8 +164,8 @@ def draw(results: list[ScorerResult]) -> Drawing:
                     [found.value], [at], "o", color=ink, markersize=9 if hollow else 6,
                     markerfacecolor="white" if hollow else ink,  # both are seen in one place
                 )  # fmt: skip
-            if credit.scored.value is None:
-                axes.text(CHANCE + 0.01, at, _why(credit), va="center", fontsize=8, color=MUTED)
+            if one.scored.value is None:
+                axes.text(CHANCE + 0.01, at, _why(one), va="center", fontsize=8, color=MUTED)
     axes.set_yticks(ticks, labels, fontsize=8.5, color=INK)
     axes.set_ylim(len(results) * (len(sources) + 1) - 1.2, -0.8)
     axes.set_xlim(min(0.3, axes.get_xlim()[0]), 1.02)
@@ -191,8 +182,8 @@ def _marks(results: list[ScorerResult]) -> str:
     return "filled: contexts of one unit and an intruder; hollow: of no unit in common"
 
 
-def _why(credit: Credit) -> str:
-    return ", ".join(f"{n} {why}" for why, n in credit.outcomes.items()) or "no score"
+def _why(one: SourceScore) -> str:
+    return ", ".join(f"{n} {why}" for why, n in one.outcomes.items()) or "no score"
 
 
 def finding(results: list[ScorerResult]) -> str:
@@ -202,9 +193,9 @@ def finding(results: list[ScorerResult]) -> str:
         names: list[str] = []
         for result in results:
             values = {
-                name: credit.scored.value
-                for name, credit in result.credits.items()
-                if credit.is_control is controls and credit.scored.value is not None
+                name: one.scored.value
+                for name, one in result.sources.items()
+                if one.is_control is controls and one.scored.value is not None
             }
             if values:
                 told.append(f"{result.scorer} {listed(number(value) for value in values.values())}")
@@ -219,14 +210,14 @@ def _alt(results: list[ScorerResult]) -> str:
         f"{result.scorer}: "
         + "; ".join(
             f"{name} {interval(c.scored)}, permuted {interval(c.permuted)}"
-            for name, c in result.credits.items()
+            for name, c in result.sources.items()
         )
         + "."
         for result in results
     )
 
 
-def _cells(credit: Credit) -> list[str]:
+def _cells(one: SourceScore) -> list[str]:
     shown = {
         "spearman": "Spearman",
         "spearman, weighted": "weighted",
@@ -236,44 +227,38 @@ def _cells(credit: Credit) -> list[str]:
         "found": "found",
     }
     return [
-        credit.source + ("*" if credit.is_control else ""),
-        str(len(credit.values)),
-        interval(credit.scored),
-        interval(credit.permuted),
-        number(credit.with_unknown.value),
-        _why(credit) if credit.outcomes else "0",
-        f"{credit.answered:,} of {credit.questions:,}",
+        one.source + ("*" if one.is_control else ""),
+        str(len(one.values)),
+        interval(one.scored),
+        interval(one.permuted),
+        number(one.with_unknown.value),
+        _why(one) if one.outcomes else "0",
+        f"{one.answered:,} of {one.questions:,}",
         ", ".join(
-            f"{words} {number(credit.more[name])}"
-            for name, words in shown.items()
-            if name in credit.more
+            f"{words} {number(one.more[name])}" for name, words in shown.items() if name in one.more
         ),
     ]
 
 
-def _row(run: str, result: ScorerResult, credit: Credit) -> dict[str, object]:
+def _row(run: str, result: ScorerResult, one: SourceScore) -> dict[str, object]:
     return {
         "run": run,
         "scorer": result.scorer,
         "explainer": result.explainer,
         "rater": result.rater,
         "design": result.design,
-        "source": credit.source,
-        "is_control": credit.is_control,
-        "units": len(credit.values),
-        "score": credit.scored.value,
-        "score_low": credit.scored.low,
-        "score_high": credit.scored.high,
-        "score_median": float(np.median(credit.values)) if len(credit.values) else None,
-        "permuted": credit.permuted.value,
-        "permuted_low": credit.permuted.low,
-        "permuted_high": credit.permuted.high,
-        "permuted_units": credit.permuted.n[0],
-        "permuted_at_chance": credit.is_at_chance,
-        "with_unknown": credit.with_unknown.value,
-        "questions": credit.questions,
-        "answered": credit.answered,
-        "no_score": ", ".join(f"{n} {why}" for why, n in credit.outcomes.items()),
-        "calls": ", ".join(f"{n} {status}" for status, n in credit.statuses.items()),
-        **credit.more,
+        "source": one.source,
+        "is_control": one.is_control,
+        "units": len(one.values),
+        **flat("score", one.scored),
+        "score_median": one.median,
+        **flat("permuted", one.permuted),
+        "permuted_units": one.permuted.n[0],
+        "permuted_at_chance": one.is_at_chance,
+        "with_unknown": one.with_unknown.value,
+        "questions": one.questions,
+        "answered": one.answered,
+        "no_score": ", ".join(f"{n} {why}" for why, n in one.outcomes.items()),
+        "calls": ", ".join(f"{n} {status}" for status, n in one.statuses.items()),
+        **one.more,
     }

@@ -8,14 +8,13 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import PercentFormatter
 
-from autointerp.findings.groups import Contrast, Group, Judgement, nearest_level
+from autointerp.findings.groups import Group, Judgement
 from autointerp.reports.panels import Block, Figure, Material
 from autointerp.reports.style import INK, MUTED, colour, headline, plain_axes, sheet
-from autointerp.reports.words import interval, label, listed, percent, plural, slug
-from autointerp.stats.results import Floats
+from autointerp.reports.words import finding, interval, label, listed, percent, slug
 from autointerp.text import count
 
-ORDER = 20
+AFTER = "verdict"
 TITLE = "Scores by source"
 
 
@@ -32,36 +31,6 @@ def show(material: Material) -> list[Block]:
     ]
 
 
-def shares(group: Group, levels: tuple[int, ...]) -> Floats:
-    """Return the share of the scored units at each level, [levels]."""
-    counts = np.array([(nearest_level(group.scores, levels) == s).sum() for s in levels])
-    return np.asarray(counts / max(1, group.n), dtype=np.float64)
-
-
-TELLS_NOTHING = 0.5  # width of an interval about 0.5 that leaves most of the scale open
-
-
-def finding(contrast: Contrast) -> str:
-    """Return the contrast as a sentence, with P(superiority) and its interval."""
-    one, ones = plural(contrast.first)
-    other, others = plural(contrast.second)
-    found = contrast.superiority
-    low, high = found.low, found.high
-    if low is None or high is None:
-        return f"{ones.capitalize()} and {others}: every score is the same"
-    beats = f"{one} outscores {other} in {percent(found.value)} of pairs"
-    within = f"[{100 * low:.0f}–{100 * high:.0f} %]"
-    if low > 0.5:
-        start = f"{ones.capitalize()} score higher than {others}"
-    elif high < 0.5:
-        start = f"{ones.capitalize()} score lower than {others}"
-    elif high - low > TELLS_NOTHING:
-        start = f"Too few units to tell {ones} from {others}, {found.n[0]} and {found.n[1]}"
-    else:
-        start = f"No clear difference between {ones} and {others}"
-    return f"{start}: {beats} {within}"
-
-
 def draw(judgement: Judgement) -> Drawing:
     """Return the histograms of one judgement, same bins and same height everywhere."""
     scale = judgement.scale
@@ -72,7 +41,7 @@ def draw(judgement: Judgement) -> Drawing:
     figure = sheet(10, 4.1 if beside else 3.8)
     widths = [2.5, 1.0] if beside else [1.0]
     parts = figure.subfigures(1, len(widths), width_ratios=widths, wspace=0.03, squeeze=False)[0]
-    everything = {g.source: shares(g, scale.scores) for g in judgement.groups.values()}
+    everything = {g.source: g.shares for g in judgement.groups.values()}
     top = 1.12 * max(everything[group.source].max() for group in main) + 0.02
 
     axes = parts[0].subplots()
@@ -152,10 +121,9 @@ def _caption(judgement: Judgement, material: Material) -> str:
 def _alt(judgement: Judgement) -> str:
     told = []
     for group in judgement.groups.values():
-        values = shares(group, judgement.scale.scores)
         each = ", ".join(
             f"{score}: {percent(v)}"
-            for score, v in zip(judgement.scale.scores, values, strict=True)
+            for score, v in zip(judgement.scale.scores, group.shares, strict=True)
         )
         told.append(f"{group.source} ({count(group.n, 'unit')}): {each}")
     return f"Histograms of scores of {listed(judgement.groups)}. " + ". ".join(told) + "."

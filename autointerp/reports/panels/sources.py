@@ -8,10 +8,9 @@ import pandas as pd
 
 from autointerp.findings.groups import EXCLUDED, UNRATED, Contrast, Group, Judgement
 from autointerp.reports.panels import Block, Material, Prose, Table
-from autointerp.reports.words import interval, label, number, p_value, percent
-from autointerp.stats.results import Statistic
+from autointerp.reports.words import flat, interval, label, number, p_value, percent
 
-ORDER = 30
+AFTER = "scores"
 TITLE = "Estimates"
 
 
@@ -74,7 +73,7 @@ def show(material: Material) -> list[Block]:
                             "raters": ", ".join(p.raters),
                             "first": p.first,
                             "second": p.second,
-                            **_flat("p_superiority", p.superiority),
+                            **flat("p_superiority", p.superiority),
                         }
                         for p in pooled
                     ]
@@ -133,8 +132,8 @@ def group_row(judgement: Judgement, group: Group) -> dict[str, Any]:
         "is_control": group.is_control,
         "asked": group.asked,
         "n": group.n,
-        **_flat("mean", group.mean),
-        **_flat("median", group.median),
+        **flat("mean", group.mean),
+        **flat("median", group.median),
         **{f"score_{s.outcome}": s.count for s in group.distribution[: len(scores)]},
         **{name: group.unrated.get(name, 0) for name in UNRATED},
         **{name: group.excluded.get(name, 0) for name in EXCLUDED},
@@ -157,28 +156,20 @@ def pair_row(judgement: Judgement, contrast: Contrast) -> dict[str, Any]:
         "primary": contrast.primary,
         "n_first": contrast.superiority.n[0],
         "n_second": contrast.superiority.n[1],
-        **_flat("p_superiority", contrast.superiority),
+        **flat("p_superiority", contrast.superiority),
         "p_superiority_method": contrast.superiority.method,
-        **_flat("cliffs_delta", contrast.delta),
-        **_flat("mean_difference", contrast.difference),
+        **flat("cliffs_delta", contrast.delta),
+        **flat("mean_difference", contrast.difference),
         "brunner_munzel": contrast.brunner_munzel.statistic,
         "brunner_munzel_p": contrast.brunner_munzel.p_value,
         "holm_p": contrast.holm_p,
         "mann_whitney_u": contrast.mann_whitney.statistic,
         "mann_whitney_p": contrast.mann_whitney.p_value,
         "permutation_p": contrast.permutation.p_value,
-        **_flat("p_like_density", matched.superiority if matched else None),
+        **flat("p_like_density", matched.superiority if matched else None),
         "unmatched_first": matched.unmatched[0] if matched else None,
         "unmatched_second": matched.unmatched[1] if matched else None,
-        **_flat("p_several_tokens", contrast.several_tokens),
+        **flat("p_several_tokens", contrast.several_tokens),
         "p_worst": contrast.bounds.worst.value,
         "p_best": contrast.bounds.best.value,
-    }
-
-
-def _flat(name: str, found: Statistic | None) -> dict[str, float | None]:
-    return {
-        name: found.value if found else None,
-        f"{name}_low": found.low if found else None,
-        f"{name}_high": found.high if found else None,
     }

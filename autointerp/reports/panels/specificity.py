@@ -9,27 +9,22 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import PercentFormatter
 
-from autointerp.errors import RubricError
 from autointerp.findings.descriptions import (
     CONTROL_COLUMNS,
     Specificity,
     SpecificityResult,
-    specificity_results,
 )
-from autointerp.questions.rubric_files import list_rubrics
-from autointerp.questions.specificity import context_ratings
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.style import INK, headline, plain_axes, sheet
-from autointerp.reports.words import interval, listed, percent
-from autointerp.store.run import Run
+from autointerp.reports.words import flat, interval, listed, percent
 
-ORDER = 42
+AFTER = "density"
 TITLE = "Specificity by activation"
 SHADES = ("#d9cfc4", "#c3d3e8", "#7ba3d8", "#2a5fa8")  # light for 0 to dark for the highest
 
 
 def show(material: Material) -> list[Block]:
-    found = [(run.name, result) for run in material.runs for result in results_of(run)]
+    found = [(one.run, result) for one in material.comparisons for result in one.specificity]
     blocks: list[Block] = []
     for place, (run, result) in enumerate(found):
         suffix = f"-{place + 1}" if len(found) > 1 else ""
@@ -109,15 +104,7 @@ def show(material: Material) -> list[Block]:
                     "context that was kept, so that they have no silent one to be tried on."
                 )
             )
-        if (
-            one.other.value is not None
-            and one.plain.value is not None
-            and (
-                one.other.high is not None
-                and one.plain.low is not None
-                and one.other.high >= one.plain.low
-            )
-        ):
+        if one.fits_others:
             blocks.append(
                 Prose(
                     f"{label}: descriptions of {one.source} fit contexts of other units "
@@ -127,19 +114,6 @@ def show(material: Material) -> list[Block]:
                 )
             )
     return blocks
-
-
-def results_of(run: Run) -> list[SpecificityResult]:
-    """Return what a run's ratings of descriptions say."""
-    ratings = context_ratings(run)
-    if not ratings:
-        return []
-    tokens = {u: tuple(t) for u, t in run.rows("SELECT unit_id, interval_tokens FROM unit")}
-    try:
-        scales = {rubric.digest: rubric.scores for rubric in list_rubrics()}
-    except RubricError:
-        scales = {}
-    return specificity_results(ratings, tokens, scales)
 
 
 def _label(result: SpecificityResult, run: str) -> str:
@@ -226,7 +200,6 @@ def _alt(result: SpecificityResult) -> str:
 
 
 def _cells(one: Specificity) -> list[str]:
-    lost = {status: n for status, n in one.statuses.items() if status != "ok"}
     return [
         one.source + ("*" if one.is_control else ""),
         str(one.units),
@@ -234,17 +207,11 @@ def _cells(one: Specificity) -> list[str]:
         interval(one.weighted),
         interval(one.silent),
         interval(one.other),
-        ", ".join(f"{n} {status}" for status, n in lost.items()) or "0",
+        ", ".join(f"{n} {status}" for status, n in one.lost.items()) or "0",
     ]
 
 
 def _row(run: str, result: SpecificityResult, one: Specificity) -> dict[str, object]:
-    figures = {
-        "mean": one.plain,
-        "mean_by_density": one.weighted,
-        "silent": one.silent,
-        "other": one.other,
-    }
     return {
         "run": run,
         "rubric": result.rubric,
@@ -254,11 +221,10 @@ def _row(run: str, result: SpecificityResult, one: Specificity) -> dict[str, obj
         "source": one.source,
         "is_control": one.is_control,
         "units": one.units,
-        **{
-            name + end: value
-            for name, found in figures.items()
-            for end, value in (("", found.value), ("_low", found.low), ("_high", found.high))
-        },
+        **flat("mean", one.plain),
+        **flat("mean_by_density", one.weighted),
+        **flat("silent", one.silent),
+        **flat("other", one.other),
         "not_silent": one.not_silent,
         **{f"ratings_{status}": n for status, n in one.statuses.items()},
     }

@@ -8,15 +8,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from autointerp.findings.comparison import Comparison
-from autointerp.questions.explain import explainers
+from autointerp.findings.browse import (
+    descriptions_table,
+    listed_contexts,
+    listed_descriptions,
+    listed_ratings,
+    listed_units,
+)
 from autointerp.questions.forms import UNKNOWN
 from autointerp.reports.panels import Block, Material, Prose, Table, UnitBrowser
 from autointerp.reports.words import label
 from autointerp.store.run import Run
 from autointerp.text import ON_PAGE, visible
 
-ORDER = 900
+AFTER = "method"
 TITLE = "Units"
 
 PAGE = 25
@@ -30,13 +35,13 @@ DESCRIBED = "described"  # in place of a rubric's digest: who described, in the 
 def show(material: Material) -> list[Block]:
     if all(comparison.provenance for comparison in material.comparisons):
         return []  # of published counts there are no units to look at
-    frames = list(map(_units_of, material.comparisons, material.runs))
+    frames = list(map(listed_units, material.comparisons, material.runs))
     units = pd.concat(frames, ignore_index=True)
     carried = choose(units, material)
     units["page"] = np.where(carried, (np.cumsum(carried) - 1) // PAGE, -1)
     units["place"] = np.where(carried, (np.cumsum(carried) - 1) % PAGE, -1)
     judgements = list(material.judgements)
-    described = [(run.name, name) for run in material.runs for name in explainers(run)]
+    described = [(one.run, name) for one in material.comparisons for name in one.explainers]
     columns = [*((j.run, j.rubric_digest, j.rater) for j in judgements),
                *((run, DESCRIBED, name) for run, name in described)]  # fmt: skip
     numbers = {column: place for place, column in enumerate(columns)}
@@ -125,23 +130,6 @@ def choose(units: pd.DataFrame, material: Material) -> np.ndarray[Any, np.dtype[
     return kept
 
 
-def _units_of(comparison: Comparison, run: Run) -> pd.DataFrame:
-    """Return the units that were asked about, and those passed over to get them."""
-    units = comparison.units
-    described = run.rows("SELECT DISTINCT unit_id FROM explanation")
-    asked = sorted({*comparison.scores.unit_id, *(row[0] for row in described)})
-    last = units.loc[asked].groupby("source").ord.max()
-    beneath = units.ord <= units.source.map(last).fillna(-1)
-    kept = units[units.index.isin(asked) | (beneath & (units.outcome != "eligible"))]
-    sign = np.where(kept.sign < 0, "-", "")
-    first = comparison.scores.drop_duplicates("unit_id").set_index("unit_id").score
-    return kept.assign(
-        run=comparison.run,
-        unit=kept.source + "/" + kept.idx.astype(str) + sign,
-        first_score=kept.unit_id.map(first),
-    ).reset_index(drop=True)
-
-
 def _scores(
     material: Material, numbers: dict[tuple[str, str, str], int], units: pd.DataFrame
 ) -> dict[str, list[Any]]:
@@ -167,12 +155,10 @@ def _scores(
             outcomes[judgement][at] = row[4]
             said[judgement][at] = visible(row[5][:SAID], ON_PAGE) if isinstance(row[5], str) else ""
     for run in material.runs:
-        for unit_id, name, status, text in run.rows(
-            "SELECT unit_id, explainer, status, description FROM explanation"
-        ):
-            at, column = place[run.name, unit_id], numbers[run.name, DESCRIBED, name]
-            outcomes[column][at] = _outcome(status, text)
-            said[column][at] = visible((text or "")[:SAID], ON_PAGE)
+        for one in listed_descriptions(run):
+            at, column = place[run.name, one.unit_id], numbers[run.name, DESCRIBED, one.explainer]
+            outcomes[column][at] = _outcome(one.status, one.description)
+            said[column][at] = visible((one.description or "")[:SAID], ON_PAGE)
     return {"scores": scores, "outcomes": outcomes, "said": said}
 
 
@@ -183,61 +169,45 @@ def _details(
     unit_ids = units.unit_id.tolist()
     peaks = dict(zip(units.unit_id, units.peak, strict=True))
     contexts: dict[int, list[Any]] = {unit_id: [] for unit_id in unit_ids}
-    for unit_id, draw, interval, focus, tokens, activations, seen in run.rows(
-        "WITH seen AS (SELECT DISTINCT context_id FROM shown"
-        "  WHERE unit_id IN (SELECT unnest(?::INTEGER[]))),"
-        " placed AS (SELECT *, row_number() OVER ("
-        "    PARTITION BY unit_id, draw, CASE WHEN draw = 'interval' THEN interval END"
-        "    ORDER BY CASE WHEN draw = 'top' THEN -activations[focus + 1] ELSE 0 END, context_id"
-        "  ) AS place FROM context"
-        "  WHERE unit_id IN (SELECT unnest(?::INTEGER[])) AND draw <> 'random'"
-        "  AND split = 'explain')"
-        " SELECT unit_id, draw, interval, focus, tokens, activations, seen.context_id IS NOT NULL"
-        " FROM placed LEFT JOIN seen USING (context_id)"
-        " WHERE place <= CASE draw WHEN 'top' THEN ? ELSE 1 END"
-        " ORDER BY unit_id, draw DESC, activations[focus + 1] DESC, context_id",
-        [unit_ids, unit_ids, TOP],
-    ):
-        scale = 10 / peaks[unit_id] if peaks[unit_id] > 0 else 0.0
+    for context in listed_contexts(run, unit_ids, TOP):
+        peak = peaks[context.unit_id]
+        scale = 10 / peak if peak > 0 else 0.0
         levels = "".join(
-            LEVELS[min(10, max(1, round(a * scale)))] if a > 0 else "0" for a in activations
+            LEVELS[min(10, max(1, round(a * scale)))] if a > 0 else "0" for a in context.activations
         )
-        kind = 0 if draw == "top" else int(interval or 0)
-        contexts[unit_id].append(
-            [[visible(token, ON_PAGE) for token in tokens], levels, focus, kind, int(seen)]
+        contexts[context.unit_id].append(
+            [
+                [visible(token, ON_PAGE) for token in context.tokens],
+                levels,
+                context.focus,
+                context.interval,
+                int(context.was_shown),
+            ]
         )
     ratings: dict[int, list[Any]] = {unit_id: [] for unit_id in unit_ids}
-    for unit_id, digest, rater, repeat, status, score, description, rationale in run.rows(
-        "SELECT unit_id, rubric_digest, rater, repeat, status, score, description, rationale"
-        " FROM said WHERE unit_id IN (SELECT unnest(?::INTEGER[])) AND repeat < ?"
-        " ORDER BY unit_id, rubric, rater, repeat",
-        [unit_ids, RATINGS],
-    ):
-        ratings[unit_id].append(
+    for rating in listed_ratings(run, unit_ids, RATINGS):
+        ratings[rating.unit_id].append(
             [
-                numbers[run.name, digest, rater],
-                repeat,
-                status,
-                score,
-                visible((description or "")[:TEXT], ON_PAGE),
-                visible((rationale or "")[:TEXT], ON_PAGE),
+                numbers[run.name, rating.rubric_digest, rating.rater],
+                rating.repeat,
+                rating.status,
+                rating.score,
+                visible((rating.description or "")[:TEXT], ON_PAGE),
+                visible((rating.rationale or "")[:TEXT], ON_PAGE),
             ]
         )
-    for unit_id, name, status, text, rationale in run.rows(
-        "SELECT unit_id, explainer, status, description, rationale FROM explanation"
-        " WHERE unit_id IN (SELECT unnest(?::INTEGER[])) ORDER BY unit_id, explainer",
-        [unit_ids],
-    ):
-        ratings[unit_id].append(
-            [
-                numbers[run.name, DESCRIBED, name],
-                0,
-                _outcome(status, text),
-                None,
-                visible((text or "")[:TEXT], ON_PAGE),
-                visible((rationale or "")[:TEXT], ON_PAGE),
-            ]
-        )
+    for one in listed_descriptions(run):
+        if one.unit_id in ratings:
+            ratings[one.unit_id].append(
+                [
+                    numbers[run.name, DESCRIBED, one.explainer],
+                    0,
+                    _outcome(one.status, one.description),
+                    None,
+                    visible((one.description or "")[:TEXT], ON_PAGE),
+                    visible((one.rationale or "")[:TEXT], ON_PAGE),
+                ]
+            )
     return [
         {
             "contexts": contexts[unit.unit_id],
@@ -270,16 +240,7 @@ def _outcome(status: str, description: str | None) -> str:
 def _descriptions(material: Material) -> pd.DataFrame:
     """Return one row a unit and explainer, for the CSV."""
     return pd.concat(
-        [
-            run.frame(
-                "SELECT u.source || '/' || u.idx || CASE WHEN u.sign < 0 THEN '-' ELSE '' END"
-                " AS unit, e.explainer, e.status, e.description, e.rationale,"
-                " e.promoted, e.suppressed FROM explanation e JOIN unit u USING (unit_id)"
-                " ORDER BY e.explainer, unit_id"
-            ).assign(run=run.name)
-            for run in material.runs
-        ],
-        ignore_index=True,
+        [descriptions_table(run).assign(run=run.name) for run in material.runs], ignore_index=True
     )
 
 

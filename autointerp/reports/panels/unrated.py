@@ -8,7 +8,7 @@ from autointerp.findings.groups import EXCLUDED, UNRATED, Group, Judgement
 from autointerp.reports.panels import Block, Material, Prose, Table
 from autointerp.reports.words import interval, label, number, percent
 
-ORDER = 60
+AFTER = "imported"
 TITLE = "Missing data"
 
 
@@ -23,7 +23,7 @@ def show(material: Material) -> list[Block]:
         for status, n in sorted(j.statuses.items())
     ]
     several = len(list(material.judgements)) > 1
-    lost = sum(sum(g.unrated.values()) for _, g in rows)
+    lost = any(g.lost for _, g in rows)
     blocks: list[Block] = [
         Prose(
             (
@@ -75,16 +75,11 @@ def show(material: Material) -> list[Block]:
     return blocks
 
 
-def _drawn(group: Group) -> int:
-    return group.asked + sum(group.excluded.values())
-
-
 def _cells(group: Group) -> list[str]:
-    drawn = _drawn(group)
     return [
         group.source,
-        str(drawn),
-        f"{group.n} ({percent(group.n / drawn)})",
+        str(group.drawn),
+        f"{group.n} ({percent(group.scored_share)})",
         *(str(group.unrated.get(name, 0)) for name in UNRATED),
         *(str(group.excluded.get(name, 0)) for name in EXCLUDED),
         number(group.mean.value),
@@ -101,7 +96,7 @@ def _row(judgement: Judgement, group: Group) -> dict[str, object]:
         "rubric": judgement.rubric,
         "rater": judgement.rater,
         "source": group.source,
-        "drawn": _drawn(group),
+        "drawn": group.drawn,
         "scored": group.n,
         **outcomes,
         "mean": group.mean.value,

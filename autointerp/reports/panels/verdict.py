@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import Contrast, Group, Judgement
-from autointerp.reports.checks import latest_check
 from autointerp.reports.panels import Block, Heading, Material, Prose
-from autointerp.reports.panels.scores import finding
 from autointerp.reports.words import (
+    finding,
     interval,
     label,
     listed,
@@ -19,62 +15,13 @@ from autointerp.reports.words import (
     percent,
     plural,
     rater_kind,
+    trust_text,
     what,
 )
-from autointerp.text import count
+from autointerp.units.sources import kind_of
 
-ORDER = 10
+AFTER = ""
 TITLE = "Verdict"
-
-EDGE = 0.25
-LEAST_CONTROLS = 5
-
-
-@dataclass(frozen=True)
-class Trust:
-    """What the controls say of a rater.
-
-    Attributes:
-        state: `broken` if a control is not where it must be, `unknown` if one is lacking,
-            `held` if the floor is at the floor and the ceiling at the ceiling.
-        told: In sentences.
-    """
-
-    state: Literal["held", "broken", "unknown"]
-    told: tuple[str, ...]
-
-
-def trust(judgement: Judgement) -> Trust:
-    """Return whether the rater puts `shuffled` at the floor and `planted` at the ceiling.
-
-    At the floor means a mean in the lowest quarter of the scale's range, at the ceiling in the
-    highest quarter; fewer than five scored units cannot say.
-    """
-    scale = judgement.scale
-    span = scale.highest - scale.lowest
-    told, states = [], []
-    for name, end, limit in (
-        ("shuffled", "floor", scale.lowest + EDGE * span),
-        ("planted", "ceiling", scale.highest - EDGE * span),
-    ):
-        group = judgement.groups.get(name)
-        if group is None or group.n < LEAST_CONTROLS or group.mean.value is None:
-            have = "was not rated" if group is None else f"has only {count(group.n, 'scored unit')}"
-            told.append(f"The control '{name}' {have}, so nothing shows where the {end} lies.")
-            states.append("unknown")
-            continue
-        value = group.mean.value
-        holds = value <= limit if end == "floor" else value >= limit
-        side = "or less" if end == "floor" else "or more"
-        told.append(
-            f"'{name}' ({_what(name)}) has mean {interval(group.mean)} of {group.n}: "
-            + (f"at the {end}." if holds else f"not at the {end} ({number(limit)} {side}).")
-        )
-        states.append("held" if holds else "broken")
-    for state in ("broken", "unknown"):
-        if state in states:
-            return Trust(state, tuple(told))
-    return Trust("held", tuple(told))
 
 
 def show(material: Material) -> list[Block]:
@@ -114,13 +61,13 @@ def _unrated(comparison: Comparison) -> Prose:
 
 def verdict(judgement: Judgement, material: Material) -> list[Prose]:
     """Return the paragraphs on one judgement: the finding, the rater, controls, conditions."""
-    trusted = trust(judgement)
+    trust = judgement.trust
     said: list[Prose] = []
-    contrast = judgement.primary or _first_studied(judgement)
+    contrast = judgement.decisive
     if contrast is None:
         said.append(Prose(_single(judgement), lead="Nothing to compare."))
     else:
-        good = trusted.state == "held" and contrast.superiority.low is not None
+        good = trust.state == "held" and contrast.superiority.low is not None
         said.append(
             Prose(
                 _tested(contrast, material.comparison(judgement.run).declared),
@@ -129,12 +76,12 @@ def verdict(judgement: Judgement, material: Material) -> list[Prose]:
             )
         )
     said.append(Prose(_rater(judgement, material), lead="The rater."))
-    if trusted.state != "broken":
+    if trust.state != "broken":
         said.append(
             Prose(
-                " ".join([*trusted.told, *_random(judgement)]),
+                " ".join([trust_text(trust), *_random(judgement)]),
                 lead="The controls.",
-                tone="warning" if trusted.state == "unknown" else "plain",
+                tone="warning" if trust.state == "unknown" else "plain",
             )
         )
     if contrast is not None:
@@ -144,28 +91,12 @@ def verdict(judgement: Judgement, material: Material) -> list[Prose]:
 
 def doubts(judgement: Judgement) -> list[Prose]:
     """Return the warning that a rater's controls call for, if they do."""
-    trusted = trust(judgement)
-    if trusted.state != "broken":
+    if judgement.trust.state != "broken":
         return []
-    told = f"{' '.join(trusted.told)} Its scores on {judgement.rubric} say nothing of the units."
+    controls = trust_text(judgement.trust)
+    text = f"{controls} Its scores on {judgement.rubric} say nothing of the units."
     lead = f"The rater {judgement.rater} cannot be trusted."
-    return [Prose(told, lead=lead, tone="warning")]
-
-
-def _first_studied(judgement: Judgement) -> Contrast | None:
-    """Return a contrast of what is studied, or else of that with a control."""
-    studied = judgement.sources
-    return next(
-        (c for c in judgement.contrasts if c.first in studied and c.second in studied),
-        next((c for c in judgement.contrasts if c.first in studied), None),
-    )
-
-
-def _what(control: str) -> str:
-    return {
-        "shuffled": "units that fire with no regard to the text",
-        "planted": "units that fire on one known word",
-    }[control]
+    return [Prose(text, lead=lead, tone="warning")]
 
 
 def _single(judgement: Judgement) -> str:
@@ -212,19 +143,18 @@ def _rater(judgement: Judgement, material: Material) -> str:
     )
     if rater_kind(rater) in ("human", "scripted"):
         return said
-    found = latest_check(judgement, material)
-    if found is None:
+    if judgement.check is None:
         return said + " It was never checked against known answers."
-    return f"{said} Its latest check: {found}."
+    return f"{said} Its latest check: {judgement.check}."
 
 
 def _random(judgement: Judgement) -> list[str]:
     told = []
     for one in judgement.contrasts:
-        if one.second == "random" and one.first in judgement.sources:
-            ones = plural(one.first)[1]
+        if kind_of(one.second).role == "control" and one.first in judgement.sources:
+            ones, controls = plural(one.first)[1], plural(one.second)[1]
             told.append(
-                f"Against random directions of like density, P({ones} higher) = "
+                f"Against {controls} of like density, P({ones} higher) = "
                 f"{interval(one.superiority)}."
             )
     return told
@@ -239,8 +169,8 @@ def _conditions(judgement: Judgement, contrast: Contrast) -> list[str]:
     if contrast.matched is not None and contrast.matched.superiority.value is not None:
         told.append(f"Within strata of like density P is {interval(contrast.matched.superiority)}.")
     told.extend(_single_tokens(one, other, contrast))
-    missing = [sum(group.unrated.values()) for group in (one, other)]
-    if sum(missing):
+    missing = contrast.bounds.missing
+    if any(missing):
         worst, best = contrast.bounds.worst.value, contrast.bounds.best.value
         told.append(
             f"{missing[0]} {plural(one.source)[1]} and {missing[1]} {plural(other.source)[1]} "

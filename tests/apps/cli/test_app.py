@@ -175,7 +175,7 @@ def test_show_prints_every_context_of_an_item_that_carries_them_all(
 def test_show_names_an_item_that_is_not_there_or_not_alone(command_line: Call, own_runs: Path):
     told = one_line(command_line("show", "tiny", "zz"))
     assert told.startswith("no item of run 'tiny' has an id that starts with 'zz'")
-    assert "28 ids start so" in one_line(command_line("show", "tiny", ""))
+    assert "28 ids begin with it" in one_line(command_line("show", "tiny", ""))
 
 
 def test_show_prints_an_item_of_a_user_s_own_rubric_without_its_file(

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 from support.held_out import answered
 
 from autointerp.questions.scorers import Tried
@@ -10,8 +9,6 @@ from autointerp.questions.scorers.simulation import (
     choose,
     explained_variance,
     measure,
-    weighted_ranks,
-    weighted_spearman,
 )
 
 
@@ -65,12 +62,6 @@ def test_tokens_that_do_not_exist_change_nothing(make_held_out):
     assert odd == measure(tried(held_out, truth))
 
 
-def test_weights_by_hand_make_silence_win():
-    # Ranks of x: 0 0 0 | 1. Weights 1 1 1 | 0.03: mid-ranks 1.5/3.03 and 3.015/3.03.
-    found = weighted_ranks(np.array([0.0, 0, 0, 1]), np.array([1, 1, 1, 0.03]))
-    assert found == pytest.approx([1.5 / 3.03] * 3 + [3.015 / 3.03])
-
-
 def test_bricken_weights_count_random_contexts_1_and_intervals_by_their_tokens(make_held_out):
     # Predicted well on intervals and 10 everywhere on random contexts: the weighted figures,
     # where random contexts weigh 1 and interval contexts 0.01 × 1/10, must be far lower.
@@ -83,17 +74,6 @@ def test_bricken_weights_count_random_contexts_1_and_intervals_by_their_tokens(m
     assert more["explained variance, weighted"] < 10 * min(-1, more["explained variance"])
 
 
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=3, max_size=30))
-@settings(deadline=None)
-def test_with_equal_weights_it_is_spearmans_rho(pairs):
-    x, y = np.array(pairs, dtype=float).T
-    if np.ptp(x) and np.ptp(y):
-        expected = stats.spearmanr(x, y).statistic
-        assert weighted_spearman(x, y, np.ones(len(x))) == pytest.approx(expected, abs=1e-9)
-    else:
-        assert weighted_spearman(x, y, np.ones(len(x))) == 0
-
-
 @given(
     st.lists(
         st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(1, 3)), min_size=3, max_size=12
@@ -104,9 +84,6 @@ def test_a_weight_of_k_is_k_copies(rows):
     x, y, w = np.array(rows, dtype=float).T
     copies = np.repeat(np.arange(len(x)), w.astype(int))
     ones = np.ones(len(copies))
-    assert weighted_spearman(x, y, w) == pytest.approx(
-        weighted_spearman(x[copies], y[copies], ones), abs=1e-9
-    )
     if np.ptp(x):
         assert explained_variance(x, y, w) == pytest.approx(
             explained_variance(x[copies], y[copies], ones)

@@ -9,8 +9,9 @@ from support.fabricate import add_scores, fabricate_run
 
 from autointerp.people.ingest import add_guesses
 from autointerp.people.plans import plan_humans
+from autointerp.pipeline.report import report
 from autointerp.questions.rubric_files import load_rubric
-from autointerp.reports.write import Report, report
+from autointerp.reports.write import Report
 
 RUBRIC = load_rubric("interpretability-1-5")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.fabricate import SCRIPT, WORDS, add_scores, fabricate_run
 
-from autointerp.reports.write import report
+from autointerp.pipeline.report import report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next(

@@ -1,15 +1,16 @@
 import pytest
 
-from autointerp.reports.panels.scores import finding
-from autointerp.reports.words import number
+from autointerp.findings.groups import outcome_of
+from autointerp.reports.words import finding, number
 from autointerp.stats.superiority import superiority
 
 
 def contrast(first, second):
     from types import SimpleNamespace
 
+    found = superiority(first, second)
     return SimpleNamespace(
-        first="features", second="neurons", superiority=superiority(first, second)
+        first="features", second="neurons", superiority=found, outcome=outcome_of(found)
     )
 
 

@@ -1,0 +1,241 @@
+"""Replies about descriptions → a score a unit under each scorer, a rating a context under a rubric.
+
+Only what was asked about the present descriptions counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from autointerp.questions.explain import EXPLAINING, explanations
+from autointerp.questions.forms import Task, answers_in
+from autointerp.questions.scorers import Answered, Tried, scorer, scorer_names
+from autointerp.questions.trials import COLUMNS, QUERY, Trial, trial_of
+from autointerp.records import Context, Reply, Status
+from autointerp.store.run import Run
+
+
+@dataclass(frozen=True)
+class UnitScore:
+    """What became of one unit under one scorer.
+
+    Attributes:
+        permuted: With another unit's description, or contexts of no unit in common.
+        score: 0 to 1, chance 0.5; None unless `outcome` is `ok`.
+        outcome: `ok`, or why there is no score: `unknown` (the explainer found nothing to say),
+            `not explained`, `too few silent contexts`, `no answers …`, …
+        questions, answered: Contexts asked about, and those that an answer came for.
+        statuses: Of the calls; `pending` were not made yet.
+    """
+
+    unit_id: int
+    source: str
+    is_control: bool
+    scorer: str
+    explainer: str | None
+    rater: str
+    design: str
+    permuted: bool
+    score: float | None
+    outcome: str
+    questions: int = 0
+    answered: int = 0
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    more: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ContextRating:
+    """One context's rating against one description.
+
+    Attributes:
+        kind: `firing`, `silent`, or `other`: a context of another unit of the source.
+        interval: Of the activation, from 1; None unless `kind` is `firing`.
+        activation: On the marked token, 10 being the unit's maximum; None where it is another's.
+        score: None unless `status` is ok; `pending` is not asked yet.
+    """
+
+    unit_id: int
+    source: str
+    is_control: bool
+    rubric: str
+    rubric_digest: str
+    explainer: str
+    rater: str
+    kind: str
+    interval: int | None
+    activation: float | None
+    status: Status | str
+    score: int | None
+
+
+# ------------------------------------------------------------------------------- scorers
+
+
+def unit_scores(run: Run) -> list[UnitScore]:
+    """Return the scores of all units under all scorers, and what became of those without one."""
+    found: list[UnitScore] = []
+    asked = run.rows(
+        "SELECT DISTINCT p.task, p.design, p.explainer, r.rater FROM probe p"
+        " JOIN current_rating r USING (item_id)"
+        " WHERE p.task <> 'explain' AND r.repeat = 0 ORDER BY ALL"
+    )
+    known = scorer_names()
+    for name, design, explainer, rater in asked:
+        if name in known:
+            found += _scores(run, name, design, explainer, rater)
+    return found
+
+
+def _scores(
+    run: Run, name: str, design: str, explainer: str | None, rater: str
+) -> Iterator[UnitScore]:
+    module = scorer(name)
+    units = {
+        row[0]: row[1:]
+        for row in run.rows(
+            "SELECT unit_id, source, is_control, peak, density, interval_tokens"
+            " FROM unit JOIN source USING (source) WHERE outcome = 'eligible'"
+        )
+    }
+    trials = _answered(run, name, design, explainer, rater)
+    contexts = run.contexts_numbered(
+        sorted({p.context for trial, *_ in trials for p in trial.pieces})
+    )
+    groups: dict[tuple[int, bool], list[tuple[Trial, str, Reply | None]]] = {}
+    for trial, status, reply in trials:
+        groups.setdefault((trial.unit_id, trial.permuted), []).append((trial, status, reply))
+    for (unit_id, permuted), calls in sorted(groups.items()):
+        source, is_control, peak, density, intervals = units[unit_id]
+        asked = [
+            one
+            for number, (trial, status, reply) in enumerate(calls)
+            for one in _read(module.TASK, trial, number, status, reply, contexts)
+        ]
+        figures = module.measure(Tried(asked, peak, density, tuple(intervals)))
+        yield UnitScore(
+            unit_id, source, is_control, name, explainer, rater, design, permuted,
+            figures.score, figures.outcome, len(asked),
+            sum(one.answer is not None for one in asked),
+            dict(Counter(status for _, status, _ in calls)), figures.more,
+        )  # fmt: skip
+    without = _without_questions(run, name, design, explainer)
+    for unit_id, outcome in sorted(without.items()):
+        if (unit_id, False) not in groups and unit_id in units:
+            source, is_control, *_ = units[unit_id]
+            yield UnitScore(
+                unit_id, source, is_control, name, explainer, rater, design, False, None, outcome
+            )
+
+
+def _answered(
+    run: Run, name: str, design: str, explainer: str | None, rater: str
+) -> list[tuple[Trial, str, Reply | None]]:
+    """Return the trials about present descriptions, with the calls' fates and replies."""
+    rows = run.rows(
+        f"WITH asked AS ({QUERY}) SELECT a.*, r.status, c.reply, c.details FROM asked a"
+        " LEFT JOIN current_rating r ON r.item_id = a.item_id AND r.rater = ? AND r.repeat = 0"
+        " LEFT JOIN (SELECT call_key, arg_max(reply, attempt) AS reply,"
+        "  arg_max(details, attempt) AS details FROM call WHERE stop = 'end' GROUP BY call_key"
+        " ) c ON c.call_key = r.call_key"
+        " WHERE a.task = ? AND a.design = ? AND a.explainer IS NOT DISTINCT FROM ?"
+        " AND (a.description IS NULL OR EXISTS (SELECT 1 FROM explanation e WHERE"
+        "  e.unit_id = a.described AND e.explainer = a.explainer"
+        "  AND e.description = a.description))"
+        " ORDER BY a.unit_id, a.item_id",
+        [rater, name, design, explainer],
+    )
+    found: list[tuple[Trial, str, Reply | None]] = []
+    for row in rows:
+        _, trial = trial_of(row)
+        status, text, details = row[COLUMNS:]
+        reply = None
+        if status == "ok":
+            reply = Reply(text, details=json.loads(details) if details else {})
+        found.append((trial, status or "pending", reply))
+    return found
+
+
+def _read(
+    task: Task,
+    trial: Trial,
+    call: int,
+    status: str,
+    reply: Reply | None,
+    contexts: Mapping[int, Context],
+) -> Iterator[Answered]:
+    answers = {} if reply is None else answers_in(task, reply)
+    if task.form == "choose" and 1 <= next(iter(answers), 0) <= len(trial.pieces):
+        answers = {place: place in answers for place in range(1, len(trial.pieces) + 1)}
+    elif task.form == "choose":
+        answers = {}  # a context that does not exist was chosen
+    if task.form == "predict" and reply is not None:
+        answers = _expected(answers, reply.details.get("expected_activations"))
+    for place, piece in enumerate(trial.pieces, 1):
+        yield Answered(piece, contexts[piece.context], call, place, answers.get(place))
+
+
+def _expected(
+    answers: dict[int, dict[int, float]], expected: list[float] | None
+) -> dict[int, dict[int, float]]:
+    """Return the answers with activations by probability, where the rater gave as many.
+
+    Both stand in the order of the reply.
+    """
+    if expected is None or len(expected) != sum(map(len, answers.values())):
+        return answers
+    left = iter(expected)
+    return {context: {token: next(left) for token in levels} for context, levels in answers.items()}
+
+
+def _without_questions(run: Run, name: str, design: str, explainer: str | None) -> dict[int, str]:
+    """Return unit → why it was never asked about."""
+    without = dict(
+        run.rows(
+            "SELECT unit_id, outcome FROM unprobed WHERE task = ? AND design = ?", [name, design]
+        )
+    )
+    if explainer is not None:
+        for one in explanations(run, explainer):
+            if one.status != "ok":
+                without[one.unit_id] = f"not explained: {one.status}"
+            elif not one.says_something:
+                without[one.unit_id] = "unknown"
+    return without
+
+
+# --------------------------------------------------------------------------- descriptions
+
+
+def context_ratings(run: Run) -> list[ContextRating]:
+    """Return all ratings of contexts against present descriptions, and what is pending.
+
+    A context that several designs chose counts once.
+    """
+    rows = run.rows(
+        "WITH one AS ("
+        "  SELECT p.*, p.contexts[1] AS context_id, p.kinds[1] AS kind FROM probe p"
+        "  JOIN explanation e ON e.unit_id = p.described AND e.explainer = p.explainer"
+        "   AND e.description = p.description"
+        "  WHERE NOT list_contains(?::VARCHAR[], p.task)"
+        "), asked AS ("
+        "  SELECT DISTINCT one.task_digest, one.explainer, r.rater FROM one"
+        "  JOIN current_rating r USING (item_id)"
+        ") SELECT u.unit_id, u.source, s.is_control, o.task, o.task_digest, o.explainer, a.rater,"
+        "  o.kind, CASE WHEN o.kind = 'firing' THEN c.interval END,"
+        "  CASE WHEN o.kind <> 'other' THEN c.activations[c.focus + 1] * 10 / o.scale END,"
+        "  coalesce(r.status, 'pending'), r.score"
+        " FROM one o JOIN asked a ON a.task_digest = o.task_digest AND a.explainer = o.explainer"
+        " JOIN unit u USING (unit_id) JOIN source s ON s.source = u.source"
+        " JOIN context c USING (context_id)"
+        " LEFT JOIN current_rating r ON r.item_id = o.item_id AND r.rater = a.rater"
+        "  AND r.repeat = 0"
+        " QUALIFY row_number() OVER (PARTITION BY o.unit_id, o.task_digest, o.explainer, a.rater,"
+        "  o.context_id ORDER BY r.status IS NULL, o.item_id) = 1"
+        " ORDER BY u.unit_id, o.item_id",
+        [[*(task.id for task in EXPLAINING), *scorer_names()]],
+    )
+    return [ContextRating(*row) for row in rows]

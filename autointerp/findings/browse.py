@@ -1,0 +1,129 @@
+"""Single units, for a list to look through: where each fires, and what was said of it.
+
+Reads the views that `compare` leaves in a run's connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from autointerp.findings.comparison import Comparison
+from autointerp.store.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class ListedContext:
+    """A context of a unit that explains it.
+
+    Attributes:
+        interval: Of the activation, from 1; 0 for one of the strongest contexts.
+        was_shown: Whether a rater or an explainer saw it.
+    """
+
+    unit_id: int
+    tokens: Sequence[str]
+    activations: Sequence[float]
+    focus: int
+    interval: int
+    was_shown: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRating:
+    """A rating of a unit, whatever became of it."""
+
+    unit_id: int
+    rubric_digest: str
+    rater: str
+    repeat: int
+    status: str
+    score: float | None
+    description: str | None
+    rationale: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedDescription:
+    """What an explainer said of a unit."""
+
+    unit_id: int
+    explainer: str
+    status: str
+    description: str | None
+    rationale: str | None
+
+
+def listed_units(comparison: Comparison, run: Run) -> pd.DataFrame:
+    """Return the units that were asked about, and those passed over to get them.
+
+    Columns of `Comparison.units`, and: run, unit (its name), first_score (by the first rater).
+    """
+    units = comparison.units
+    described = run.rows("SELECT DISTINCT unit_id FROM explanation")
+    asked = sorted({*comparison.scores.unit_id, *(row[0] for row in described)})
+    last = units.loc[asked].groupby("source").ord.max()
+    beneath = units.ord <= units.source.map(last).fillna(-1)
+    kept = units[units.index.isin(asked) | (beneath & (units.outcome != "eligible"))]
+    sign = np.where(kept.sign < 0, "-", "")
+    first = comparison.scores.drop_duplicates("unit_id").set_index("unit_id").score
+    return kept.assign(
+        run=comparison.run,
+        unit=kept.source + "/" + kept.idx.astype(str) + sign,
+        first_score=kept.unit_id.map(first),
+    ).reset_index(drop=True)
+
+
+def listed_contexts(run: Run, unit_ids: Sequence[int], top: int) -> Iterator[ListedContext]:
+    """Yield the `top` strongest contexts of each unit, then one of each interval of activation."""
+    for row in run.rows(
+        "WITH seen AS (SELECT DISTINCT context_id FROM shown"
+        "  WHERE unit_id IN (SELECT unnest(?::INTEGER[]))),"
+        " placed AS (SELECT *, row_number() OVER ("
+        "    PARTITION BY unit_id, draw, CASE WHEN draw = 'interval' THEN interval END"
+        "    ORDER BY CASE WHEN draw = 'top' THEN -activations[focus + 1] ELSE 0 END, context_id"
+        "  ) AS place FROM context"
+        "  WHERE unit_id IN (SELECT unnest(?::INTEGER[])) AND draw <> 'random'"
+        "  AND split = 'explain')"
+        " SELECT unit_id, tokens, activations, focus,"
+        " CASE WHEN draw = 'top' THEN 0 ELSE coalesce(interval, 0) END,"
+        " seen.context_id IS NOT NULL"
+        " FROM placed LEFT JOIN seen USING (context_id)"
+        " WHERE place <= CASE draw WHEN 'top' THEN ? ELSE 1 END"
+        " ORDER BY unit_id, draw DESC, activations[focus + 1] DESC, context_id",
+        [list(unit_ids), list(unit_ids), top],
+    ):
+        yield ListedContext(*row)
+
+
+def listed_ratings(run: Run, unit_ids: Sequence[int], repeats: int) -> Iterator[ListedRating]:
+    """Yield the ratings of units, at most `repeats` by one rater on one rubric."""
+    for row in run.rows(
+        "SELECT unit_id, rubric_digest, rater, repeat, status, score, description, rationale"
+        " FROM said WHERE unit_id IN (SELECT unnest(?::INTEGER[])) AND repeat < ?"
+        " ORDER BY unit_id, rubric, rater, repeat",
+        [list(unit_ids), repeats],
+    ):
+        yield ListedRating(*row)
+
+
+def listed_descriptions(run: Run) -> Iterator[ListedDescription]:
+    """Yield what explainers said of all units."""
+    for row in run.rows(
+        "SELECT unit_id, explainer, status, description, rationale FROM explanation"
+        " ORDER BY unit_id, explainer"
+    ):
+        yield ListedDescription(*row)
+
+
+def descriptions_table(run: Run) -> pd.DataFrame:
+    """Return one row a unit and explainer, with the tokens that were shown beside its contexts."""
+    return run.frame(
+        "SELECT u.source || '/' || u.idx || CASE WHEN u.sign < 0 THEN '-' ELSE '' END"
+        " AS unit, e.explainer, e.status, e.description, e.rationale,"
+        " e.promoted, e.suppressed FROM explanation e JOIN unit u USING (unit_id)"
+        " ORDER BY e.explainer, unit_id"
+    )

@@ -1,0 +1,271 @@
+"""What people would say of all units, from their ratings of some and a judge's of all (PPI++)."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from autointerp.errors import TooFewRatings
+from autointerp.findings.groups import PRIMARY, Judgement, nearest_level
+from autointerp.records import is_person
+from autointerp.stats.ppi import (
+    predict_difference,
+    predict_difference_stratified,
+    predict_mean,
+    predict_mean_stratified,
+)
+from autointerp.stats.results import Floats, Integers, Statistic
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """How the units that people rated were drawn from those that the judge rated.
+
+    Attributes:
+        strata: Of each unit that both rated, [units]; empty if they are a simple random subset.
+        sizes: Units in each stratum, rated or not.
+        why_not: Why no prediction can be made from them; empty if one can.
+    """
+
+    strata: tuple[int, ...] = ()
+    sizes: Mapping[Hashable, int] = field(default_factory=dict)
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
+class PredictedMean:
+    """People's mean over all units of a source, or the difference of two sources, by prediction.
+
+    Attributes:
+        of: A source, or `features less neurons`.
+        n_both, n_judge_only: Units that both rated, and that the judge alone did.
+        judge_mean: Over all of these.
+        predicted: Value None where no prediction can be made; the note says why.
+        human_only: From people's ratings alone; likewise.
+        power: Weight of the judge, 0 to leave it out; None where strata are weighted instead, and
+            for a difference.
+        correlation: Of people's and the judge's ratings; None for a difference.
+        effective_n: Human ratings that would be as sure without a judge.
+    """
+
+    of: str
+    n_both: int
+    n_judge_only: int
+    judge_mean: float
+    predicted: Statistic
+    human_only: Statistic
+    power: float | None = None
+    correlation: float | None = None
+    effective_n: float | None = None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """One judge beside the people who rated some of its units.
+
+    Attributes:
+        humans: Names of these people; their mean stands for them.
+        levels: Scores of the rubric, ascending.
+        counts: By source: units by people's and the judge's score, [levels, levels]; means are
+            taken to the nearest level.
+        predictions: Of each source, and of the primary pair's difference.
+    """
+
+    run: str
+    rubric: str
+    rubric_digest: str
+    judge: str
+    humans: tuple[str, ...]
+    levels: tuple[int, ...]
+    counts: dict[str, Integers]
+    predictions: tuple[PredictedMean, ...]
+
+    @property
+    def alike(self) -> dict[str, int]:
+        """Units scored alike by both, by source."""
+        return {name: int(np.trace(counts)) for name, counts in self.counts.items()}
+
+    @property
+    def both(self) -> dict[str, int]:
+        """Units that both rated, by source."""
+        return {name: int(counts.sum()) for name, counts in self.counts.items()}
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """The scores of one source: people's and the judge's, and the judge's of other units."""
+
+    human: Floats
+    judge: Floats
+    alone: Floats
+    drawn: Drawn
+
+    @property
+    def judge_mean(self) -> float:
+        return float(np.concatenate([self.judge, self.alone]).mean())
+
+
+def calibrations(
+    run: str,
+    judgements: Sequence[Judgement],
+    scores: pd.DataFrame,
+    units: pd.DataFrame,
+    plans: pd.DataFrame,
+) -> Iterator[Calibration]:
+    """Yield each rater that is no person beside the people who rated on the same rubric.
+
+    `scores`, `units` and `plans` are those of a `Comparison`.
+    """
+    scales = {j.rubric_digest: j.scale.scores for j in judgements}
+    for (rubric, digest), part in scores.groupby(["rubric", "rubric_digest"]):
+        table = part.pivot(index="unit_id", columns="rater", values="score")
+        humans = [rater for rater in table if is_person(rater)]
+        if not humans:
+            continue
+        levels = scales[digest]
+        source = units.source.loc[table.index]
+        for judge in (rater for rater in table if rater not in humans):
+            asked = plans[plans.rubric_digest == digest]
+            pairs = dict(_pairs(table, table[humans].mean(axis=1), judge, source, asked))
+            if pairs:
+                yield Calibration(
+                    run=run,
+                    rubric=rubric,
+                    rubric_digest=digest,
+                    judge=judge,
+                    humans=tuple(humans),
+                    levels=levels,
+                    counts={
+                        name: _counts(pair.human, pair.judge, levels)
+                        for name, pair in pairs.items()
+                    },
+                    predictions=tuple(_predictions(pairs)),
+                )
+
+
+def _pairs(
+    table: pd.DataFrame, people: pd.Series, judge: str, source: pd.Series, plans: pd.DataFrame
+) -> Iterator[tuple[str, _Pair]]:
+    scores = table[judge]
+    rated = people.notna() & scores.notna()
+    for name in dict.fromkeys(source):
+        of_source = source == name
+        both = of_source & rated
+        if not both.any():
+            continue
+        others = of_source & scores.notna() & ~rated
+        yield (
+            name,
+            _Pair(
+                people[both].to_numpy(),
+                scores[both].to_numpy(),
+                scores[others].to_numpy(),
+                how_drawn(plans, judge, table.index[both], table.index[others]),
+            ),
+        )
+
+
+def how_drawn(plans: pd.DataFrame, judge: str, rated: pd.Index, others: pd.Index) -> Drawn:
+    """Return how the `rated` units of a source came to be rated by people.
+
+    Units that no plan drew are the first of a random order, or a random part of these. Where
+    some were planned and some not, or by several plans, the probabilities are not known.
+    """
+    plans = plans[plans.unit_id.isin(rated)]
+    if plans.empty:
+        return Drawn()
+    if plans.plan.nunique() > 1 or set(plans.unit_id) != set(rated):
+        return Drawn(why_not="people rated units of several draws, with no probability known")
+    if set(plans.rater) != {judge}:
+        return Drawn(
+            why_not=f"people rated units that were drawn by the scores of {plans.rater.iloc[0]}, "
+            "and no random subset"
+        )
+    by_unit = plans.set_index("unit_id")
+    sizes: dict[Hashable, int] = dict(by_unit.groupby("stratum").stratum_size.first().items())
+    if sum(sizes.values()) < len(rated) + len(others):
+        return Drawn(why_not="people rated no unit of some of the judge's scores")
+    strata = tuple(int(stratum) for stratum in by_unit.stratum.loc[rated])
+    return Drawn(strata, {int(str(one)): int(size) for one, size in sizes.items()})
+
+
+def _counts(human: Floats, judge: Floats, levels: Sequence[int]) -> Integers:
+    human, judge = nearest_level(human, levels), nearest_level(judge, levels)
+    return np.array([[((human == h) & (judge == j)).sum() for j in levels] for h in levels])
+
+
+def _predictions(pairs: Mapping[str, _Pair]) -> Iterator[PredictedMean]:
+    for name, pair in pairs.items():
+        counted = (len(pair.human), len(pair.alone), pair.judge_mean)
+        try:
+            yield _mean(name, pair, *counted)
+        except TooFewRatings as too_few:
+            yield PredictedMean(name, *counted, *_undefined(too_few, [pair]))
+    if all(name in pairs for name in PRIMARY):
+        one, other = (pairs[name] for name in PRIMARY)
+        name = f"{PRIMARY[0]} less {PRIMARY[1]}"
+        counted = (
+            len(one.human) + len(other.human),
+            len(one.alone) + len(other.alone),
+            one.judge_mean - other.judge_mean,
+        )
+        try:
+            yield _difference(name, one, other, *counted)
+        except TooFewRatings as too_few:
+            yield PredictedMean(name, *counted, *_undefined(too_few, [one, other]))
+
+
+def _mean(name: str, pair: _Pair, both: int, alone: int, judge_mean: float) -> PredictedMean:
+    drawn = pair.drawn
+    if drawn.why_not:
+        raise TooFewRatings(drawn.why_not)
+    found = (
+        predict_mean_stratified(pair.human, drawn.strata, drawn.sizes)
+        if drawn.strata
+        else predict_mean(pair.human, pair.judge, pair.alone)
+    )
+    return PredictedMean(
+        name,
+        both,
+        alone,
+        judge_mean,
+        found.mean,
+        found.human_only,
+        None if drawn.strata else found.power,
+        found.correlation,
+        found.effective_n,
+    )
+
+
+def _difference(
+    name: str, one: _Pair, other: _Pair, both: int, alone: int, judge_mean: float
+) -> PredictedMean:
+    for pair in (one, other):
+        if pair.drawn.why_not:
+            raise TooFewRatings(pair.drawn.why_not)
+    if one.drawn.strata and other.drawn.strata:
+        found = predict_difference_stratified(
+            *((pair.human, pair.drawn.strata, pair.drawn.sizes) for pair in (one, other))
+        )
+    elif one.drawn.strata or other.drawn.strata:
+        raise TooFewRatings("people's units of the two sources were drawn in two ways")
+    else:
+        found = predict_difference(*((pair.human, pair.judge, pair.alone) for pair in (one, other)))
+    return PredictedMean(
+        name,
+        both,
+        alone,
+        judge_mean,
+        found.difference,
+        found.human_only,
+        effective_n=found.effective_n,
+    )
+
+
+def _undefined(error: TooFewRatings, pairs: Iterable[_Pair]) -> tuple[Statistic, Statistic]:
+    n = tuple(len(pair.human) for pair in pairs)
+    none = Statistic(None, None, None, n, "", note=str(error))
+    return none, none

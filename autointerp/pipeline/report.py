@@ -1,0 +1,91 @@
+"""The verb `report`: runs → comparisons → a page, or JSON."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from autointerp.findings.comparison import compare, estimate_rows
+from autointerp.people.ingest import ingest_journals
+from autointerp.pipeline.events import Note, On, ignore
+from autointerp.reports.panels import Material
+from autointerp.reports.write import Report, check_folder, write
+from autointerp.store.run import RUNS, Run, open_run
+from autointerp.text import count
+
+REPORTS = Path("reports")
+
+
+def report(
+    runs: Sequence[str],
+    out: Path | None = None,
+    units_shown: int = 2_000,
+    folder: Path = RUNS,
+    on: On = ignore,
+) -> Report:
+    """Write the report of one run, or of several side by side, and return it.
+
+    What people have rated since is taken in first, and the estimates are stored in each run, where
+    it can be written.
+
+    Args:
+        out: Folder to write; None for reports/RUN, or reports/RUN+RUN.
+        units_shown: Units at most whose contexts the page carries.
+        on: Called with each event: a note of answers that came in.
+
+    Raises UnknownName if a run is not there, TooFewRatings if nothing was asked in it, BadInput if
+    `out` holds something else than a report, StorageError if it cannot be written.
+    """
+    names = list(dict.fromkeys(runs))
+    out = out or REPORTS / "+".join(names)
+    check_folder(out)
+    with _compared(names, units_shown, folder, on) as material:
+        return write(material, out)
+
+
+def findings(runs: Sequence[str], folder: Path = RUNS, on: On = ignore) -> dict[str, Any]:
+    """Return what `report` would say as JSON values, and write no page.
+
+    An object with one key: `comparisons`, one a run, in the form of `findings.json_values`.
+    Raises as `report` does.
+    """
+    with _compared(list(dict.fromkeys(runs)), 0, folder, on) as material:
+        return as_json(material)
+
+
+def as_json(material: Material) -> dict[str, Any]:
+    """Return the comparisons behind a report as JSON values."""
+    return {"comparisons": [comparison.as_json() for comparison in material.comparisons]}
+
+
+@contextmanager
+def _compared(names: Sequence[str], units_shown: int, folder: Path, on: On) -> Iterator[Material]:
+    """Open runs, take in what people have rated since, compare, and store the estimates."""
+    opened: list[Run] = []
+    try:
+        comparisons = []
+        for name in names:
+            run, writable = _open(name, folder)
+            opened.append(run)
+            if writable:
+                new = ingest_journals(run)
+                if new:
+                    on(Note(f"run '{name}': {count(new, 'new answer')} of people taken in"))
+            comparison = compare(run)
+            if writable:
+                run.replace_estimates(estimate_rows(comparison))
+            comparisons.append(comparison)
+        yield Material(tuple(comparisons), tuple(opened), units_shown)
+    finally:
+        for run in opened:
+            run.close()
+
+
+def _open(name: str, folder: Path) -> tuple[Run, bool]:
+    """Return a run and whether it can be written; a run on a read-only disk is still read."""
+    file = folder / name / "run.duckdb"
+    writable = not file.exists() or (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
+    return open_run(name, folder=folder, read_only=not writable), writable

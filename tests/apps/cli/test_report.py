@@ -1,0 +1,64 @@
+"""`autointerp report`: the summary in the terminal, or all figures as JSON."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from support.fabricate import add_scores, fabricate_run
+
+from autointerp.pipeline.report import findings
+
+
+def make_runs(folder: Path, name: str = "main") -> Path:
+    """Make a run with controls in their places; return the folder of runs."""
+    sources = {"features": 12, "neurons": 12, "planted": 6, "shuffled": 6}
+    with fabricate_run(folder / "runs", sources, name) as run:
+        add_scores(run, "features", "model:a", [0, 1, 2, 4, 4], missing={"refused": 1})
+        add_scores(run, "neurons", "model:a", [4, 4, 2, 1, 0], missing={"unparsed": 1})
+        add_scores(run, "planted", "model:a", [0, 0, 0, 0, 6])
+        add_scores(run, "shuffled", "model:a", [6, 0, 0, 0, 0])
+    return folder / "runs"
+
+
+def test_the_command_prints_the_finding_the_histograms_and_the_place(
+    command_line: Callable[..., Any], tmp_path: Path
+):
+    make_runs(tmp_path)
+    result = command_line("report")
+    assert result.code == 0, result.err
+    assert "Features score higher than neurons" in result.out
+    assert re.search(r"5 clearly interp.*36 %.*0 %", result.out)  # 4 of 11
+    assert "planted" in result.out
+    assert "reports/main/index.html" in result.out
+    assert (tmp_path / "reports" / "main" / "index.html").exists()
+
+
+def test_as_json_the_figures_are_all_that_is_printed_and_no_page_is_written(
+    command_line: Callable[..., Any], tmp_path: Path
+):
+    runs = make_runs(tmp_path)
+    result = command_line("report", "--json")
+    assert result.code == 0, result.err
+    values = json.loads(result.out)
+    assert values == findings(["main"], runs)
+    (comparison,) = values["comparisons"]
+    assert comparison["run"] == "main"
+    assert comparison["judgements"][0]["groups"]["features"]["mean"]["value"] == 44 / 11
+    assert not (tmp_path / "reports").exists()
+
+
+def test_as_json_with_a_folder_both_are_made(command_line: Callable[..., Any], tmp_path: Path):
+    make_runs(tmp_path, "one")
+    make_runs(tmp_path, "two")
+    result = command_line("report", "one", "two", "--json", "-o", "page")
+    assert [c["run"] for c in json.loads(result.out)["comparisons"]] == ["one", "two"]
+    assert (tmp_path / "page" / "index.html").exists()
+
+
+def test_the_help_names_every_key_of_the_json(command_line: Callable[..., Any], tmp_path: Path):
+    (comparison,) = findings(["main"], make_runs(tmp_path))["comparisons"]
+    told = " ".join(re.sub(r"[│╭╮╰╯─]", " ", command_line("report", "--help").out).split())
+    flags = {"declared", "provenance", "explainers"}  # what follows from `about` and `explained`
+    assert all(re.search(rf"\b{key}\b", told) for key in set(comparison) - flags)

@@ -1,0 +1,47 @@
+from types import SimpleNamespace
+
+import pytest
+
+from autointerp.findings.descriptions import specificity_results_of
+from autointerp.reports.panels import Figure, Table, specificity
+from autointerp.store.run import open_run
+
+
+def material_of(run):
+    comparison = SimpleNamespace(run="main", specificity=specificity_results_of(run))
+    return SimpleNamespace(comparisons=(comparison,), several_runs=False)
+
+
+def test_the_founding_figure_has_a_stack_for_every_source(tried_run):
+    with open_run("tiny", folder=tried_run, read_only=True) as run:
+        blocks = specificity.show(material_of(run))
+        figures = [block for block in blocks if isinstance(block, Figure)]
+        assert [figure.name for figure in figures] == ["specificity"]
+        drawing = figures[0].draw()
+    titles = [axes.get_title(loc="left") or axes.get_title() for axes in drawing.axes]
+    for source in ("features", "neurons", "planted", "random", "shuffled"):
+        assert any(source in title for title in titles)
+        assert source in figures[0].alt
+    for axes in drawing.axes[:5]:  # stacks of 100 %, or nothing where nothing was rated
+        tops = {}
+        for bar in axes.patches:
+            place = round(bar.get_x(), 3)
+            tops[place] = max(tops.get(place, 0), bar.get_y() + bar.get_height())
+        assert all(top == pytest.approx(1) or top == 0 for top in tops.values())
+        assert any(tops.values())
+
+
+def test_tables_hold_plain_and_weighted_means_and_the_shares(tried_run):
+    with open_run("tiny", folder=tried_run, read_only=True) as run:
+        tables = {b.name: b for b in specificity.show(material_of(run)) if isinstance(b, Table)}
+    frame = tables["specificity"].frame.set_index("source")
+    assert frame.loc["planted", "mean"] == 3
+    assert {"mean_by_density", "silent", "other", "ratings_ok"} <= set(frame)
+    shares = tables["specificity_shares"].frame
+    total = shares[[f"share_{level}" for level in range(4)]].sum(axis=1)
+    assert total.to_numpy() == pytest.approx(1)
+
+
+def test_a_run_without_descriptions_has_no_such_panel(tiny_run):
+    with open_run("tiny", folder=tiny_run, read_only=True) as run:
+        assert specificity.show(material_of(run)) == []

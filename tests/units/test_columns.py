@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from autointerp.errors import SubjectError
+from autointerp.settings import HarvestSettings
+from autointerp.subjects.windows import Windows
+from autointerp.units.columns import Chunk, Columns
+from autointerp.units.draws import place_hash, unit_salts
+
+SETTINGS = HarvestSettings(top=2, intervals=2, per_interval=1, random=2, each_side=1)
+TEXTS = np.array(["a", "b", "c", "d", ""], dtype=object)  # the last is no token
+DOCUMENTS = np.array([0, 1, 2])
+IDS = np.array([[0, 1, 2, 3], [1, 2, 3, 0], [2, 3, 0, 1]])
+KEPT = np.array([[True, True, True, True], [True, True, True, False], [True, True, True, True]])
+VALUES = np.array([[0, 4, 0, 1], [0, 0, 3, 9], [2, 0, 0, 0]], dtype=np.float32)
+
+
+def chunk(rows: slice = slice(None)) -> Chunk:
+    document = DOCUMENTS[rows]
+    position = np.tile(np.arange(4), (len(document), 1))
+    return Chunk(
+        KEPT[rows],
+        Windows(IDS[rows], KEPT[rows], document, np.zeros(len(document), np.int64)),
+        position,
+        place_hash(0, document[:, None], position),
+        np.zeros(len(document), np.int64),  # all explain
+        SETTINGS.each_side,
+        torch.device("cpu"),
+    )
+
+
+def columns() -> Columns:
+    return Columns("features", unit_salts("features", np.arange(1), 0), SETTINGS)
+
+
+def block(values: NDArray[np.float32], rows: slice = slice(None)) -> torch.Tensor:
+    return torch.from_numpy(values[rows, :, None].copy())
+
+
+def test_the_strongest_contexts_are_windows_round_their_peaks() -> None:
+    kept = columns()
+    kept.add(block(VALUES), chunk())
+    (contexts,), _, peaks = kept.contexts(TEXTS)
+    top = [context for context in contexts if context.draw == "top"]
+    # The 9 stands on a token that is not kept; the windows' peaks are 4 and 3.
+    assert peaks.tolist() == [4.0]
+    assert [(context.activation, context.tokens, context.focus) for context in top] == [
+        (4.0, ("a", "b", "c"), 1),
+        (3.0, ("c", "d"), 1),  # cut where the token beside it is not kept
+    ]
+
+
+def test_firing_tokens_are_counted_where_they_are_kept() -> None:
+    kept = columns()
+    kept.add(block(VALUES), chunk())
+    assert kept.fired.tolist() == [4]
+    _, sizes, _ = kept.contexts(TEXTS)
+    assert sizes.tolist() == [[1.0, 3.0]]  # 1 is under half of the peak; 2, 3 and 4 are not
+
+
+def test_what_is_kept_does_not_depend_on_how_a_batch_is_cut() -> None:
+    at_once, in_parts = columns(), columns()
+    at_once.add(block(VALUES), chunk())
+    for rows in (slice(2, 3), slice(0, 2)):
+        in_parts.add(block(VALUES, rows), chunk(rows))
+    assert at_once.contexts(TEXTS)[0] == in_parts.contexts(TEXTS)[0]
+
+
+def test_places_under_a_bound_are_those_of_a_look_at_every_place() -> None:
+    part = chunk()
+    offset = np.array([5, 2**31, 2**32 - 3], np.uint64)
+    bound = np.array([2**30, 2**31, 2**32], np.uint64)
+    places, column = part.under(offset, bound)
+    every = [
+        (place, number)
+        for number in range(3)
+        for place in np.flatnonzero(KEPT.ravel())
+        if (int(part.bits[place]) + int(offset[number])) % 2**32 < int(bound[number])
+    ]
+    assert sorted(zip(places.tolist(), column.tolist(), strict=True)) == sorted(every)
+
+
+def test_an_activation_that_is_no_number_is_refused() -> None:
+    wrong = VALUES.copy()
+    wrong[0, 1] = np.inf
+    kept, part = columns(), chunk()
+    with pytest.raises(SubjectError, match="an activation of the features is not finite"):
+        kept.add(block(wrong), part)
