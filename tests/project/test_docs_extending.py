@@ -5,7 +5,6 @@ The copy is what a user would have: the package's folder, `rubrics/`, and one fi
 
 import ast
 import csv
-import os
 import re
 import shutil
 import subprocess
@@ -15,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 from support.loopback.server import LoopbackServer
+from support.tiny_language_models import D_MODEL, saved
 from support.tiny_subject import tiny_texts
 
 ROOT = Path(__file__).parents[2]
@@ -48,18 +47,21 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ask(
-    copy: Path, process_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Ask:
-    """Call the copy's command line, in a folder of its own; return its completed process."""
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The current folder of all commands."""
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="module")
+def ask(copy: Path, work: Path, process_environment: dict[str, str]) -> Ask:
+    """Call the copy's command line in the folder `work`; return the completed process."""
     environment = {**process_environment, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("ACME_API_KEY", None)
-    folder = tmp_path_factory.mktemp("work")
 
     def call(*words: object, code: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
         completed = subprocess.run(
             [sys.executable, "-m", "autointerp", *map(str, words)],
-            cwd=folder,
+            cwd=work,
             env={**environment, **more},
             capture_output=True,
             text=True,
@@ -142,15 +144,13 @@ def test_the_rater_explains_and_the_scorer_tries_its_descriptions(ask: Ask, rate
     ask("rate", "--rater", "majority", "--rubric", "specificity-0-3", "--contexts", 6)
 
 
-def test_the_provider_asks_a_server_and_keeps_its_key_for_its_own_address(
-    ask: Ask, rated, tiny_settings: Path
-):
-    refused = ask("rate", "--rater", "acme:small", code=1)
+def test_the_provider_asks_a_server_and_keeps_its_key_for_its_own_address(ask: Ask, rated):
+    few = ("--n", 6, "--controls", 4, "--source", "features")
+    refused = ask("rate", "--rater", "acme:small", *few, code=1)
     assert "acme:small needs a key: set ACME_API_KEY" in refused.stderr
     with LoopbackServer() as server:
         asked = ask(
-            *("rate", "--rater", "acme:small", "--base-url", server.openai_url),
-            *("--n", 6, "--controls", 4, "--source", "features"),
+            *("rate", "--rater", "acme:small", "--base-url", server.openai_url, *few),
             ACME_API_KEY="for-the-provider-alone",
         )
         assert f"acme:small@127.0.0.1:{server.port} on interpretability-1-5" in asked.stderr
@@ -162,7 +162,7 @@ def test_the_provider_asks_a_server_and_keeps_its_key_for_its_own_address(
 
 
 def test_the_provider_is_sent_its_own_key_at_its_own_address(copy: Path, process_environment):
-    """Its address is on no network here, so the file's own words are looked at in a process."""
+    """Nothing is sent: its address is on no network."""
     code = (
         "from autointerp.raters import RaterOptions, load_rater\n"
         "rater = load_rater('acme:small', RaterOptions(price_in=1, price_out=2))\n"
@@ -173,6 +173,7 @@ def test_the_provider_is_sent_its_own_key_at_its_own_address(copy: Path, process
     )
     completed = subprocess.run(
         [sys.executable, "-c", code],
+        cwd=copy,
         env={**process_environment, "PYTHONPATH": str(copy), "ACME_API_KEY": "x"},
         capture_output=True,
         text=True,
@@ -184,41 +185,42 @@ def test_the_provider_is_sent_its_own_key_at_its_own_address(copy: Path, process
     ]
 
 
-def test_the_format_and_the_corpus_are_recognised_and_read(
-    ask: Ask, tiny_subject: Path, tmp_path: Path
-):
-    sae = load_file(tiny_subject / "sae.safetensors")
-    encoder, b_dec = sae["W_enc"].astype(np.float32), sae["b_dec"].astype(np.float32)
+def test_the_format_and_the_corpus_are_recognised_and_read(ask: Ask, tmp_path: Path):
+    saved(tmp_path / "model", "gpt2")
+    rng = np.random.default_rng(0)
     np.savez(
         tmp_path / "sae.npz",
-        encoder=encoder,
-        bias=sae["b_enc"].astype(np.float32) - b_dec @ encoder,  # this form subtracts nothing
-        decoder=sae["W_dec"],
+        encoder=rng.standard_normal((D_MODEL, 48)).astype(np.float32),
+        bias=np.full(48, -1, np.float32),
+        decoder=rng.standard_normal((48, D_MODEL)).astype(np.float32),
     )
     with (tmp_path / "documents.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([["number", "text"], *enumerate(tiny_texts())])
-    for name in ("transformer.safetensors", "tokenizer.json"):
-        shutil.copy(tiny_subject / name, tmp_path)
-    settings = (tiny_subject / "autointerp.toml").read_text("utf-8")
-    settings = settings.replace('"sae.safetensors"', '"sae.npz"')
+        csv.writer(file).writerows([["number", "text"], *enumerate(tiny_texts(), 1)])
+    # The two keys are written as the page writes them.
+    keys = [
+        re.search(r"```toml\n\[subject\]\n(.*?)```", section(heading), re.S)[1]
+        for heading in ("An SAE format", "A corpus")
+    ]
     (tmp_path / "autointerp.toml").write_text(
-        settings.replace('"corpus.npz"', '"documents.csv"'), "utf-8"
+        '[subject]\nmodel = "model"\nsite = "layers.1.residual"\n' + "".join(keys)
     )
     harvested = ask(
         *("harvest", "--subject", tmp_path / "autointerp.toml", "--run", "read"),
         *("--source", "features", "--n", 6, "--controls", 0),
     )
     assert "run 'read' holds 6 features" in harvested.stderr
-    shown = ask("show", "read").stdout
-    assert "6 eligible" in shown or re.search(r"features: \d+ ", shown)
 
 
-def test_the_panel_follows_the_one_that_it_names(ask: Ask, rated):
+def test_the_panel_follows_the_one_that_it_names(ask: Ask, work: Path, rated):
     ask("report", "main", "-o", "page")
-    # The command's folder is not known here; it prints the page's path.
-    printed = ask("report", "main", "-o", "page")
-    page = next(Path(word) for word in re.findall(r"\S+index\.html", printed.stdout + printed.stderr))
-    assert page.name == "index.html"
+    page = (work / "page" / "index.html").read_text("utf-8")
+    panels = re.findall(r'<section[^>]* id="([^"]+)"', page)
+    (after,) = re.findall(
+        r'^AFTER = "(\w+)"', EXAMPLES["autointerp/reports/panels/versions.py"], re.M
+    )
+    assert panels[panels.index(after) + 1] == "versions"
+    assert "Versions when the run was created." in page
+    assert "duckdb" in (work / "page" / "tables" / "versions.csv").read_text("utf-8")
 
 
 def test_the_command_prints_the_highest_units(ask: Ask, rated):
