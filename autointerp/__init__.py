@@ -10,15 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autointerp.findings.comparison import compare
     from autointerp.pipeline.describe import explain, score
     from autointerp.pipeline.harvest import harvest
     from autointerp.pipeline.job import Job
+    from autointerp.pipeline.opened import compare, open_run
     from autointerp.pipeline.rate import rate
     from autointerp.pipeline.report import report
     from autointerp.questions.rubric_files import load_rubric
     from autointerp.settings import load_settings
-    from autointerp.store.run import open_run
     from autointerp.subjects.load import load_subject
     from autointerp.units.sample import draw_units as sample
 
@@ -41,13 +40,13 @@ __all__ = [
 
 _HOMES = {
     "Job": "pipeline.job",
-    "compare": "findings.comparison",
+    "compare": "pipeline.opened",
     "explain": "pipeline.describe",
     "harvest": "pipeline.harvest",
     "load_rubric": "questions.rubric_files",
     "load_settings": "settings",
     "load_subject": "subjects.load",
-    "open_run": "store.run",
+    "open_run": "pipeline.opened",
     "rate": "pipeline.rate",
     "report": "pipeline.report",
     "sample": "units.sample:draw_units",

@@ -222,7 +222,7 @@ def _mean(name: str, pair: _Pair, both: int, alone: int, judge_mean: float) -> P
     drawn = pair.drawn
     if drawn.why_not:
         raise TooFewRatings(drawn.why_not)
-    found = (
+    prediction = (
         predict_mean_stratified(pair.human, drawn.strata, drawn.sizes)
         if drawn.strata
         else predict_mean(pair.human, pair.judge, pair.alone)
@@ -232,11 +232,11 @@ def _mean(name: str, pair: _Pair, both: int, alone: int, judge_mean: float) -> P
         both,
         alone,
         judge_mean,
-        found.mean,
-        found.human_only,
-        None if drawn.strata else found.power,
-        found.correlation,
-        found.effective_n,
+        prediction.mean,
+        prediction.human_only,
+        None if drawn.strata else prediction.power,
+        prediction.correlation,
+        prediction.effective_n,
     )
 
 
@@ -247,21 +247,23 @@ def _difference(
         if pair.drawn.why_not:
             raise TooFewRatings(pair.drawn.why_not)
     if one.drawn.strata and other.drawn.strata:
-        found = predict_difference_stratified(
+        prediction = predict_difference_stratified(
             *((pair.human, pair.drawn.strata, pair.drawn.sizes) for pair in (one, other))
         )
     elif one.drawn.strata or other.drawn.strata:
         raise TooFewRatings("people's units of the two sources were drawn in two ways")
     else:
-        found = predict_difference(*((pair.human, pair.judge, pair.alone) for pair in (one, other)))
+        prediction = predict_difference(
+            *((pair.human, pair.judge, pair.alone) for pair in (one, other))
+        )
     return PredictedMean(
         name,
         both,
         alone,
         judge_mean,
-        found.difference,
-        found.human_only,
-        effective_n=found.effective_n,
+        prediction.difference,
+        prediction.human_only,
+        effective_n=prediction.effective_n,
     )
 
 

@@ -167,7 +167,7 @@ def compare(run: Run, level: float = 0.95) -> Comparison:
     judgements = []
     for (rubric, digest, rater), part in scores.groupby(["rubric", "rubric_digest", "rater"]):
         scale = scales.get(digest) or _observed_scale(part)
-        mine = statuses[(statuses.rubric_digest == digest) & (statuses.rater == rater)]
+        of_rater = statuses[(statuses.rubric_digest == digest) & (statuses.rater == rater)]
         rng = np.random.default_rng([seed, *rater.encode(), *digest.encode()])
         groups = dict(make_groups(part, units, scale, rng, level))
         repeated = bool((part.ok > 1).any())
@@ -182,7 +182,7 @@ def compare(run: Run, level: float = 0.95) -> Comparison:
                 is_llm=llm_raters.get(rater),
                 scale=scale,
                 repeats=int(part.repeats.max()),
-                statuses={row.status: int(row.n) for row in mine.itertuples()},
+                statuses={row.status: int(row.n) for row in of_rater.itertuples()},
                 groups=groups,
                 contrasts=contrasts,
                 trust=trusted,
@@ -266,11 +266,11 @@ def _units(run: Run) -> pd.DataFrame:
         "    AS token, row_number() OVER ("
         "    PARTITION BY unit_id ORDER BY activations[focus + 1] DESC, context_id) AS place"
         "  FROM context WHERE draw = 'top'"
-        "), told AS ("
+        "), counted AS ("
         "  SELECT unit_id, token, count(*) AS times FROM strongest WHERE place <= 20 GROUP BY ALL"
         "), peak_token AS ("
         "  SELECT unit_id, arg_max(token, (times, token)) AS token,"
-        "    max(times) / sum(times) AS token_share FROM told GROUP BY unit_id"
+        "    max(times) / sum(times) AS token_share FROM counted GROUP BY unit_id"
         ") SELECT u.unit_id, u.source, s.is_control, u.idx, u.sign, u.ord, u.outcome, u.density,"
         " u.tokens, u.peak, u.interval_tokens, u.note, p.token, p.token_share,"
         " (p.token_share = 1)::DOUBLE AS single_token"

@@ -124,10 +124,12 @@ def scorer_results(scores: Sequence[UnitScore]) -> list[ScorerResult]:
     for one in scores:
         groups.setdefault((one.scorer, one.explainer, one.rater, one.design), []).append(one)
     results = []
-    for (name, explainer, rater, design), mine in groups.items():
-        controls = {one.source: one.is_control for one in mine}
+    for (name, explainer, rater, design), members in groups.items():
+        controls = {one.source: one.is_control for one in members}
         sources = {
-            source: _source_score(source, controls[source], [o for o in mine if o.source == source])
+            source: _source_score(
+                source, controls[source], [o for o in members if o.source == source]
+            )
             for source in in_order(controls)
         }
         pair = [sources[s].values for s in PRIMARY if s in sources]
@@ -267,21 +269,21 @@ def specificity_results(
         key = (one.rubric, one.rubric_digest, one.explainer, one.rater)
         groups.setdefault(key, []).append(one)
     results = []
-    for (rubric, digest, explainer, rater), mine in groups.items():
-        given = sorted({one.score for one in mine if one.score is not None})
+    for (rubric, digest, explainer, rater), members in groups.items():
+        given = sorted({one.score for one in members if one.score is not None})
         levels = scales.get(digest) or tuple(given)
-        controls = {one.source: one.is_control for one in mine}
+        controls = {one.source: one.is_control for one in members}
         sources = {
             source: _specificity(
                 source,
                 controls[source],
-                [one for one in mine if one.source == source],
+                [one for one in members if one.source == source],
                 levels,
                 interval_tokens,
             )
             for source in in_order(controls)
         }
-        many = max(len(interval_tokens.get(one.unit_id, ())) for one in mine)
+        many = max(len(interval_tokens.get(one.unit_id, ())) for one in members)
         results.append(SpecificityResult(rubric, digest, explainer, rater, levels, many, sources))
     return results
 

@@ -253,10 +253,10 @@ def make_groups(
     over units, each with all its ratings.
     """
     repeated = bool((scores.ok > 1).any())
-    mine = scores.join(units.drop(columns=["unit_id", "outcome"]), on="unit_id")
-    controls = dict(zip(mine.source, mine.is_control, strict=True))
+    rows = scores.join(units.drop(columns=["unit_id", "outcome"]), on="unit_id")
+    controls = dict(zip(rows.source, rows.is_control, strict=True))
     for source in in_order(controls):
-        asked = mine[mine.source == source]
+        asked = rows[rows.source == source]
         rated = asked[asked.ok > 0]
         unrated = Counter(asked.outcome[asked.ok == 0])
         passed = units[(units.source == source) & (units.ord < asked.ord.max())]

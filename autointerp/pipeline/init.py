@@ -38,11 +38,8 @@ def initialise(
     if given.model == "embedded" or given.model.endswith("transformer.safetensors"):
         given = replace(given, site=given.site or SubjectSettings.site)
         subject = load_subject(given)
-        on(
-            Step(
-                f"model: the one-layer transformer; site: {subject.site}, {subject.d_site:,} neurons"
-            )
-        )
+        width = f"{subject.d_site:,} neurons"
+        on(Step(f"model: the one-layer transformer; site: {subject.site}, {width}"))
         write_settings(given, output)
         return given
     recorded = loaded.site if loaded else None

@@ -20,10 +20,10 @@ REPORTS = Path("reports")
 
 
 def report(
-    runs: Sequence[str],
-    out: Path | None = None,
+    runs: Sequence[str] | str = "main",
+    out: Path | str | None = None,
     units_shown: int = 2_000,
-    folder: Path = RUNS,
+    folder: Path | str = RUNS,
     on: On = ignore,
 ) -> Report:
     """Write the report of one run, or of several side by side, and return it.
@@ -39,26 +39,33 @@ def report(
     Raises UnknownName if a run is not there, TooFewRatings if nothing was asked in it, BadInput if
     `out` holds something else than a report, StorageError if it cannot be written.
     """
-    names = list(dict.fromkeys(runs))
-    out = out or REPORTS / "+".join(names)
-    check_folder(out)
-    with _compared(names, units_shown, folder, on) as material:
-        return write(material, out)
+    names = _names(runs)
+    place = REPORTS / "+".join(names) if out is None else Path(out)
+    check_folder(place)
+    with _compared(names, units_shown, Path(folder), on) as material:
+        return write(material, place)
 
 
-def findings(runs: Sequence[str], folder: Path = RUNS, on: On = ignore) -> dict[str, Any]:
+def findings(
+    runs: Sequence[str] | str = "main", folder: Path | str = RUNS, on: On = ignore
+) -> dict[str, Any]:
     """Return what `report` would say as JSON values, and write no page.
 
     An object with one key: `comparisons`, one a run, in the form of `findings.json_values`.
     Raises as `report` does.
     """
-    with _compared(list(dict.fromkeys(runs)), 0, folder, on) as material:
+    with _compared(_names(runs), 0, Path(folder), on) as material:
         return as_json(material)
 
 
 def as_json(material: Material) -> dict[str, Any]:
     """Return the comparisons behind a report as JSON values."""
     return {"comparisons": [comparison.as_json() for comparison in material.comparisons]}
+
+
+def _names(runs: Sequence[str] | str) -> list[str]:
+    """Return the names of runs, each once; a single name may be given as it is."""
+    return [runs] if isinstance(runs, str) else list(dict.fromkeys(runs))
 
 
 @contextmanager

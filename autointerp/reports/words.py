@@ -23,14 +23,14 @@ def number(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:z.{digits}f}".replace("-", "−")
 
 
-def interval(found: Statistic | None, digits: int = 2) -> str:
+def interval(statistic: Statistic | None, digits: int = 2) -> str:
     """Return `0.81 [0.72, 0.88]`; the value alone where no interval is defined."""
-    if found is None or found.value is None:
+    if statistic is None or statistic.value is None:
         return "–"
-    if found.low is None:
-        return number(found.value, digits)
-    low, high = number(found.low, digits), number(found.high, digits)
-    return f"{number(found.value, digits)} [{low}, {high}]"
+    if statistic.low is None:
+        return number(statistic.value, digits)
+    low, high = number(statistic.low, digits), number(statistic.high, digits)
+    return f"{number(statistic.value, digits)} [{low}, {high}]"
 
 
 def p_value(p: float | None) -> str:
@@ -128,25 +128,25 @@ def finding(contrast: Contrast) -> str:
     """Return the contrast as a sentence, with P(superiority) and its interval."""
     one, ones = plural(contrast.first)
     other, others = plural(contrast.second)
-    found = contrast.superiority
-    if contrast.outcome == "all scores equal" or found.low is None or found.high is None:
+    statistic = contrast.superiority
+    if contrast.outcome == "all scores equal" or statistic.low is None or statistic.high is None:
         return f"{ones.capitalize()} and {others}: every score is the same"
     start = {
         "higher": f"{ones.capitalize()} score higher than {others}",
         "lower": f"{ones.capitalize()} score lower than {others}",
         "too few units": (
-            f"Too few units to tell {ones} from {others}, {found.n[0]} and {found.n[1]}"
+            f"Too few units to tell {ones} from {others}, {statistic.n[0]} and {statistic.n[1]}"
         ),
         "unclear": f"No clear difference between {ones} and {others}",
     }[contrast.outcome]
-    beats = f"{one} outscores {other} in {percent(found.value)} of pairs"
-    return f"{start}: {beats} [{100 * found.low:.0f}–{100 * found.high:.0f} %]"
+    beats = f"{one} outscores {other} in {percent(statistic.value)} of pairs"
+    return f"{start}: {beats} [{100 * statistic.low:.0f}–{100 * statistic.high:.0f} %]"
 
 
-def flat(name: str, found: Statistic | None) -> dict[str, float | None]:
+def flat(name: str, statistic: Statistic | None) -> dict[str, float | None]:
     """Return a statistic as columns of a table: its value, and the ends of its interval."""
     return {
-        name: found.value if found else None,
-        f"{name}_low": found.low if found else None,
-        f"{name}_high": found.high if found else None,
+        name: statistic.value if statistic else None,
+        f"{name}_low": statistic.low if statistic else None,
+        f"{name}_high": statistic.high if statistic else None,
     }

@@ -85,6 +85,18 @@ def in_order(after: Mapping[str, str]) -> list[str]:
     return placed
 
 
+def draw_figures(panels: Sequence[Panel]) -> dict[str, Drawing]:
+    """Return the pictures of panels by name, drawn and not written."""
+    from autointerp.reports.style import house_style
+
+    drawings = {}
+    for block in all_blocks(panels):
+        if isinstance(block, Figure):
+            with house_style(block.name):
+                drawings[block.name] = block.draw()
+    return drawings
+
+
 # ------------------------------------------------------------------------------ files
 
 
@@ -117,16 +129,14 @@ def write(material: Material, out: Path) -> Report:
     panels = assemble(material)
     blocks = all_blocks(panels)
     tables = {block.name: block.frame for block in blocks if isinstance(block, Table)}
-    figures, drawings = {}, {}
+    figures, drawings = draw_figures(panels), {}
     with partial_folder(out, "free some space or give another folder by -o") as partial:
         for part in ("figures", "tables"):
             (partial / part).mkdir()
-        for block in blocks:
-            if isinstance(block, Figure):
-                with house_style(block.name):
-                    figures[block.name] = block.draw()
-                    svg = save(figures[block.name], partial / "figures" / block.name)
-                drawings[block.name] = themed(svg, block.name)
+        for name, figure in figures.items():
+            with house_style(name):
+                svg = save(figure, partial / "figures" / name)
+            drawings[name] = themed(svg, name)
         for name, frame in tables.items():
             save_table(frame, partial / "tables" / name)
         (partial / "summary.md").write_text(markdown(material, panels), encoding="utf-8")

@@ -16,8 +16,8 @@ TITLE = "Blinding check"
 
 
 def show(material: Material) -> list[Block]:
-    found = [one for comparison in material.comparisons for one in comparison.blinding]
-    if not found:
+    blindings = [one for comparison in material.comparisons for one in comparison.blinding]
+    if not blindings:
         return []
     blocks: list[Block] = [
         Prose(
@@ -28,24 +28,24 @@ def show(material: Material) -> list[Block]:
             "told; the blind is held to be broken where its interval lies below 0.5."
         )
     ]
-    for one in found:
-        told = [s.source for s in one.sources if s.above_chance]
-        if told:
+    for one in blindings:
+        recognised = [s.source for s in one.sources if s.above_chance]
+        if recognised:
             blocks.append(
                 Prose(
-                    f"In run '{one.run}' on {one.rubric}, {one.rater} tells {listed(told)} better "
-                    "than chance: what it knows of them may have entered the scores.",
+                    f"In run '{one.run}' on {one.rubric}, {one.rater} tells {listed(recognised)} "
+                    "better than chance: what it knows of them may have entered the scores.",
                     lead="The blind did not hold.",
                     tone="warning" if one.is_broken else "plain",
                 )
             )
-    return [*blocks, _table(found)]
+    return [*blocks, _table(blindings)]
 
 
-def _table(found: Sequence[Blinding]) -> Table:
+def _table(blindings: Sequence[Blinding]) -> Table:
     rows: list[dict[str, object]] = []
     cells = []
-    for one in found:
+    for one in blindings:
         everything = [(s.source, s.guesses, s.bang, s.james) for s in one.sources]
         for source, guesses, bang, james in [*everything, ("all", one.guesses, None, one.james)]:
             rows.append(

@@ -37,11 +37,11 @@ def show(material: Material) -> list[Block]:
         Prose(comparison.provenance, lead=f"{comparison.run}.") for comparison in foreign
     ]
     if len(foreign) < len(material.comparisons):
-        told = (
+        text = (
             f"{drawn} Raters saw opaque ids in mixed order, activations scaled to each unit's own "
             "maximum, and nothing of source, index, layer, density or absolute activation."
         )
-        blocks.append(Prose(told))
+        blocks.append(Prose(text))
     all_declared = all(comparison.declared for comparison in material.comparisons)
     facts = [
         {"run": comparison.run, "what": name, "value": value}
@@ -92,7 +92,7 @@ def _published(judgement: Judgement) -> Iterator[Block]:
     """Yield what is known of a question that autointerp did not ask."""
     rubric = judgement.scale.rubric
     if rubric is not None:
-        scale = "\n".join(f"{score} = {text or '(not told)'}" for score, text in rubric.scale)
+        scale = "\n".join(f"{score} = {text or '(not text)'}" for score, text in rubric.scale)
         yield Verbatim(f"What is known of {rubric.id}, not verbatim", f"{rubric.text}\n\n{scale}")
 
 
@@ -157,20 +157,20 @@ def _explained(material: Material) -> Iterator[Block]:
             by_source = [one for one in comparison.explained if one.explainer == name]
             units = listed([f"{one.units:,} {plural(one.source)[1]}" for one in by_source])
             most = max(one.most_contexts for one in by_source)
-            told = f"was asked about {units}, each shown by {most} contexts at most, none held out"
+            text = f"was asked about {units}, each shown by {most} contexts at most, none held out"
             if task == EXPLAIN_LOGITS.id:
-                able = [plural(one.source)[1] for one in by_source if one.with_effects]
+                shown_effects = [plural(one.source)[1] for one in by_source if one.with_effects]
                 others = [plural(one.source)[1] for one in by_source if not one.with_effects]
-                told += (
-                    f", and, of {listed(able or ['none'])}, by the tokens that the unit's "
+                text += (
+                    f", and, of {listed(shown_effects or ['none'])}, by the tokens that the unit's "
                     "direction promotes and suppresses most by its direct effect on the logits: "
                     "through the final norm's weights and the unembedding, the norm's scale and "
                     "all later layers left out, in order of strength, without figures"
                 )
                 if others:
-                    told += f". {listed(others).capitalize()} have none, so their items look other"
+                    text += f". {listed(others).capitalize()} have none, so their items look other"
             lead = f"{comparison.run}: {name}" if material.several_runs else name
-            yield Prose(f"{told}.", lead=lead)
+            yield Prose(f"{text}.", lead=lead)
 
 
 def _statistics(material: Material) -> Iterator[Block]:

@@ -62,14 +62,14 @@ def show(material: Material) -> list[Block]:
             blocks.append(Prose(f"{label(run, result)}: {lost}"))
     answers = {(run, r.explainer or None, r.rater, r.design) for run, r in found}
     for place, key in enumerate(sorted(answers, key=str)):
-        mine = [r for run, r in found if (run, r.explainer, r.rater, r.design) == key]
+        shown = [r for run, r in found if (run, r.explainer, r.rater, r.design) == key]
         suffix = f"-{place + 1}" if len(answers) > 1 else ""
         blocks.append(
             Figure(
                 name=f"scorers{suffix}",
-                caption=f"{label(key[0], mine[0], scorer=False)}. {_marks(mine).capitalize()}.",
-                alt=_alt(mine),
-                draw=lambda mine=mine: draw(mine),  # type: ignore[misc]
+                caption=f"{label(key[0], shown[0], scorer=False)}. {_marks(shown).capitalize()}.",
+                alt=_alt(shown),
+                draw=lambda shown=shown: draw(shown),  # type: ignore[misc]
             )
         )
     blocks.append(
@@ -189,7 +189,7 @@ def _why(one: SourceScore) -> str:
 def finding(results: list[ScorerResult]) -> str:
     """Return the picture's headline: the scores of what is studied, or else of the controls."""
     for controls in (False, True):
-        told: list[str] = []
+        parts: list[str] = []
         names: list[str] = []
         for result in results:
             values = {
@@ -198,10 +198,12 @@ def finding(results: list[ScorerResult]) -> str:
                 if one.is_control is controls and one.scored.value is not None
             }
             if values:
-                told.append(f"{result.scorer} {listed(number(value) for value in values.values())}")
+                parts.append(
+                    f"{result.scorer} {listed(number(value) for value in values.values())}"
+                )
                 names = [f"{name}*" if controls else name for name in values]
-        if told:
-            return f"{listed(names).capitalize()}: {', '.join(told)}"
+        if parts:
+            return f"{listed(names).capitalize()}: {', '.join(parts)}"
     return "No description has a score"
 
 

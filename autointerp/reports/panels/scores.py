@@ -119,11 +119,11 @@ def _caption(judgement: Judgement, material: Material) -> str:
 
 
 def _alt(judgement: Judgement) -> str:
-    told = []
+    parts = []
     for group in judgement.groups.values():
         each = ", ".join(
             f"{score}: {percent(v)}"
             for score, v in zip(judgement.scale.scores, group.shares, strict=True)
         )
-        told.append(f"{group.source} ({count(group.n, 'unit')}): {each}")
-    return f"Histograms of scores of {listed(judgement.groups)}. " + ". ".join(told) + "."
+        parts.append(f"{group.source} ({count(group.n, 'unit')}): {each}")
+    return f"Histograms of scores of {listed(judgement.groups)}. " + ". ".join(parts) + "."

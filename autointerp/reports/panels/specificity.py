@@ -24,10 +24,10 @@ SHADES = ("#d9cfc4", "#c3d3e8", "#7ba3d8", "#2a5fa8")  # light for 0 to dark for
 
 
 def show(material: Material) -> list[Block]:
-    found = [(one.run, result) for one in material.comparisons for result in one.specificity]
+    results = [(one.run, result) for one in material.comparisons for result in one.specificity]
     blocks: list[Block] = []
-    for place, (run, result) in enumerate(found):
-        suffix = f"-{place + 1}" if len(found) > 1 else ""
+    for place, (run, result) in enumerate(results):
+        suffix = f"-{place + 1}" if len(results) > 1 else ""
         label = _label(result, run if material.several_runs else "")
         blocks.append(
             Figure(
@@ -40,11 +40,11 @@ def show(material: Material) -> list[Block]:
                 draw=lambda result=result: draw(result),  # type: ignore[misc]
             )
         )
-    if not found:
+    if not results:
         return []
     rows = [
         (_label(result, run if material.several_runs else ""), one)
-        for run, result in found
+        for run, result in results
         for one in result.sources.values()
     ]
     blocks.append(
@@ -54,7 +54,7 @@ def show(material: Material) -> list[Block]:
             frame=pd.DataFrame(
                 [
                     _row(run, result, one)
-                    for run, result in found
+                    for run, result in results
                     for one in result.sources.values()
                 ]
             ),
@@ -82,7 +82,7 @@ def show(material: Material) -> list[Block]:
                         "contexts": one.counts[column],
                         **{f"share_{s}": v for s, v in zip(result.levels, shares, strict=True)},
                     }
-                    for run, result in found
+                    for run, result in results
                     for one in result.sources.values()
                     for column, shares in one.shares.items()
                 ]
@@ -175,16 +175,16 @@ def _shades(levels: int) -> list[str]:
 
 def finding(sources: Sequence[Specificity]) -> str:
     """Return the picture's headline: the highest score, in the weakest and strongest interval."""
-    told = []
+    parts = []
     for one in sources:
         intervals = sorted(column for column in one.shares if isinstance(column, int))
         if one.is_control or not intervals:
             continue
         weak, strong = (100 * float(one.shares[i][-1]) for i in (intervals[0], intervals[-1]))
-        told.append(f"{one.source} {weak:.0f} to {strong:.0f} %")
-    if not told:
+        parts.append(f"{one.source} {weak:.0f} to {strong:.0f} %")
+    if not parts:
         return "Specificity of the controls"
-    return f"Exact fits, from weak to strong firing: {', '.join(told)}"
+    return f"Exact fits, from weak to strong firing: {', '.join(parts)}"
 
 
 def _alt(result: SpecificityResult) -> str:

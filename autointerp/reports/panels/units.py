@@ -117,9 +117,9 @@ def choose(units: pd.DataFrame, material: Material) -> np.ndarray[Any, np.dtype[
 
     All eligible ones where they are few enough; else evenly over sources and scores, at random.
     """
-    able: np.ndarray[Any, np.dtype[np.bool_]] = (units.outcome == "eligible").to_numpy()
-    if able.sum() <= material.units_shown:
-        return able
+    eligible: np.ndarray[Any, np.dtype[np.bool_]] = (units.outcome == "eligible").to_numpy()
+    if eligible.sum() <= material.units_shown:
+        return eligible
     order = np.random.default_rng(0).permutation(len(units))
     shuffled = units.iloc[order]
     shuffled = shuffled[shuffled.outcome == "eligible"]

@@ -100,8 +100,10 @@ def doubts(judgement: Judgement) -> list[Prose]:
 
 
 def _single(judgement: Judgement) -> str:
-    told = [f"{g.source}: mean {interval(g.mean)}, n = {g.n}" for g in judgement.groups.values()]
-    return "; ".join(told) + ". Rate a second source to compare with."
+    sentences = [
+        f"{g.source}: mean {interval(g.mean)}, n = {g.n}" for g in judgement.groups.values()
+    ]
+    return "; ".join(sentences) + ". Rate a second source to compare with."
 
 
 def _tested(contrast: Contrast, declared: bool) -> str:
@@ -149,30 +151,32 @@ def _rater(judgement: Judgement, material: Material) -> str:
 
 
 def _random(judgement: Judgement) -> list[str]:
-    told = []
+    sentences = []
     for one in judgement.contrasts:
         if kind_of(one.second).role == "control" and one.first in judgement.sources:
             ones, controls = plural(one.first)[1], plural(one.second)[1]
-            told.append(
+            sentences.append(
                 f"Against {controls} of like density, P({ones} higher) = "
                 f"{interval(one.superiority)}."
             )
-    return told
+    return sentences
 
 
 def _conditions(judgement: Judgement, contrast: Contrast) -> list[str]:
     one, other = (judgement.groups[name] for name in (contrast.first, contrast.second))
-    told = [
+    sentences = [
         f"Compared are {one.n} {plural(one.source)[1]} and {other.n} {plural(other.source)[1]} "
         f"of run '{judgement.run}'."
     ]
     if contrast.matched is not None and contrast.matched.superiority.value is not None:
-        told.append(f"Within strata of like density P is {interval(contrast.matched.superiority)}.")
-    told.extend(_single_tokens(one, other, contrast))
+        sentences.append(
+            f"Within strata of like density P is {interval(contrast.matched.superiority)}."
+        )
+    sentences.extend(_single_tokens(one, other, contrast))
     missing = contrast.bounds.missing
     if any(missing):
         worst, best = contrast.bounds.worst.value, contrast.bounds.best.value
-        told.append(
+        sentences.append(
             f"{missing[0]} {plural(one.source)[1]} and {missing[1]} {plural(other.source)[1]} "
             f"have no score; whatever it would have been, P lies between {number(worst)} and "
             f"{number(best)}."
@@ -183,18 +187,18 @@ def _conditions(judgement: Judgement, contrast: Contrast) -> list[str]:
         for why, k in group.excluded.items()
     ]
     if left_out:
-        told.append(f"Drawn but left out by the density filter: {listed(left_out)}.")
-    return told
+        sentences.append(f"Drawn but left out by the density filter: {listed(left_out)}.")
+    return sentences
 
 
 def _single_tokens(one: Group, other: Group, contrast: Contrast) -> list[str]:
     if one.single_token_share is None or other.single_token_share is None:
         return []
-    told = (
+    sentence = (
         f"One token stands at every peak of {percent(one.single_token_share)} of the "
         f"{plural(one.source)[1]} and {percent(other.single_token_share)} of the "
         f"{plural(other.source)[1]}"
     )
     if contrast.several_tokens is None:
-        return [told + "."]
-    return [f"{told}; without these P is {interval(contrast.several_tokens)}."]
+        return [sentence + "."]
+    return [f"{sentence}; without these P is {interval(contrast.several_tokens)}."]

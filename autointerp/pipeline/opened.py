@@ -1,0 +1,86 @@
+"""An open run as a notebook has it: data frames, findings, figures and the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autointerp.pipeline.events import On, ignore
+from autointerp.store import run as store
+from autointerp.store.run import RUNS, Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from autointerp.findings.comparison import Comparison
+    from autointerp.reports.write import Report
+    from autointerp.settings import RunSettings
+    from autointerp.subjects import Subject
+
+
+class OpenRun(Run):
+    """A run, and what its ratings say. Made by `open_run`; use it in a `with` statement.
+
+    `ratings_frame()`, `units_frame()` and `contexts_frame(source)` are data frames with documented
+    columns; `frame(query)` is any other query as a data frame.
+    """
+
+    def compare(self, level: float = 0.95) -> Comparison:
+        """Return everything that a report says, as numbers. Raises TooFewRatings."""
+        from autointerp.findings.comparison import compare
+
+        return compare(self, level)
+
+    def figures(self) -> dict[str, Figure]:
+        """Return the report's figures by name, as matplotlib figures. Raises TooFewRatings."""
+        from autointerp.reports.panels import Material
+        from autointerp.reports.write import assemble, draw_figures
+
+        return draw_figures(assemble(Material((self.compare(),), (self,), units_shown=0)))
+
+    def report(self, out: Path | str | None = None) -> Report:
+        """Write the report of this run to a folder, reports/RUN by default, and return it."""
+        from autointerp.pipeline.report import REPORTS
+        from autointerp.reports.panels import Material
+        from autointerp.reports.write import write
+
+        folder = REPORTS / self.name if out is None else Path(out)
+        return write(Material((self.compare(),), (self,), units_shown=2_000), folder)
+
+
+def open_run(
+    name: str = "main",
+    settings: RunSettings | None = None,
+    subject: Subject | None = None,
+    folder: Path | str = RUNS,
+    read_only: bool = False,
+) -> OpenRun:
+    """Return the run `name` in `folder`; with `settings` and `subject` it is created if missing.
+
+    One process at a time may write to a run; `read_only` lets several read it. Raises UnknownName
+    if there is no such run and no settings, RunMismatch if it was made with other settings or
+    another subject, RunLocked if another process has it open, StorageError if it cannot be read or
+    written.
+    """
+    opened = store.open_run(name, settings, subject, Path(folder), read_only)
+    return OpenRun(opened.path, opened.about, opened.connection)
+
+
+def compare(
+    run: Run | str = "main", level: float = 0.95, folder: Path | str = RUNS, on: On = ignore
+) -> Comparison:
+    """Return everything that the ratings of a run say, as numbers; a run is named or open.
+
+    Nothing is written. `on` is called with a RunOpened event where the run is opened here. Raises
+    UnknownName if there is no such run, TooFewRatings if it has neither ratings nor descriptions.
+    """
+    from autointerp.findings.comparison import compare as compare_run
+
+    if isinstance(run, Run):
+        return compare_run(run, level)
+    from autointerp.pipeline.events import RunOpened
+    from autointerp.pipeline.job import subject_name
+
+    with open_run(run, folder=folder, read_only=True) as opened:
+        on(RunOpened(run, subject_name(opened.settings), is_new=False))
+        return compare_run(opened, level)

@@ -1,0 +1,45 @@
+"""An open run in a notebook: frames, findings, figures, report."""
+
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+import autointerp
+from autointerp.errors import UnknownName
+
+
+def test_an_open_run_gives_frames_findings_and_figures(tiny_run: Path, tiny_run_name: str):
+    with autointerp.open_run(tiny_run_name, folder=tiny_run, read_only=True) as run:
+        assert "28" in repr(run)
+        assert "<table" in run._repr_html_()
+        ratings = run.ratings_frame()
+        assert len(ratings) == 28
+        assert set(ratings.status) == {"ok"}
+        assert {"features", "neurons"} <= set(run.units_frame().source)
+        contexts = run.contexts_frame("features")
+        assert (contexts.tokens.str.len() == contexts.activations.str.len()).all()
+        figures = run.figures()
+        assert "scores" in figures
+        assert all(isinstance(figure, Figure) for figure in figures.values())
+        (judgement,) = run.compare().judgements
+        assert judgement.rater == "scripted:4"
+
+
+def test_a_comparison_is_of_a_name_or_of_an_open_run(tiny_run: Path, tiny_run_name: str):
+    events: list[object] = []
+    named = autointerp.compare(tiny_run_name, folder=tiny_run, on=events.append)
+    with autointerp.open_run(tiny_run_name, folder=tiny_run, read_only=True) as run:
+        assert autointerp.compare(run).as_json() == named.as_json()
+    assert [str(event) for event in events] == ["run 'tiny', subject transformer.safetensors"]
+    with pytest.raises(UnknownName, match="known: tiny"):
+        autointerp.compare("nothing", folder=tiny_run)
+
+
+def test_a_report_of_one_run_by_name(own_runs: Path, tiny_run_name: str, tmp_path: Path):
+    made = autointerp.report(tiny_run_name, tmp_path / "out", folder=own_runs)
+    assert made.page.read_text().startswith("<!doctype html>")
+    assert set(made.figures) >= {"scores"}
+    with autointerp.open_run(tiny_run_name, folder=own_runs) as run:
+        again = run.report(tmp_path / "again")
+    assert set(again.tables) == set(made.tables)
