@@ -61,7 +61,8 @@ def test_the_comparison_and_the_frames_speak_of_the_same_units(notebook):
 def test_the_report_is_written_and_its_figures_are_matplotlibs(notebook):
     folder = notebook["folder"]
     assert (folder / notebook["report"].page).is_file()
-    assert all(isinstance(figure, Figure) for figure in notebook["report"].figures.values())
+    assert notebook["report"].figures.keys() == notebook["figures"].keys()
+    assert all(isinstance(figure, Figure) for figure in notebook["figures"].values())
     assert (folder / "scores.pdf").read_bytes().startswith(b"%PDF")
 
 
