@@ -36,20 +36,13 @@ def command(
 
     from autointerp.apps.cli._progress import Show
     from autointerp.pipeline.check import check_rater
-    from autointerp.pipeline.events import Asking as AskingEvent
     from autointerp.questions.rubric_files import load_rubric
     from autointerp.raters import load_rater
 
     job = asking.job(rater)
     judge = load_rater(job.rater, job.options)
     with Show(output) as show:
-        result = check_rater(
-            judge,
-            load_rubric(rubric),
-            per_grade,
-            job.policy,
-            lambda tally: show(AskingEvent(f"check {judge.name}", tally)),
-        )
+        result = check_rater(judge, load_rubric(rubric), per_grade, job.policy, on=show)
     if as_json:
         typer.echo(json.dumps(asdict(result), indent=2))
         return
