@@ -187,7 +187,7 @@ def test_every_context_keeps_its_activations_and_its_interval_follows_from_the_p
 def test_a_second_import_of_the_same_file_does_nothing(file: Path, runs: Path):
     first = import_units(file, "r", runs=runs)
     again = import_units(file, "r", runs=runs)
-    assert (first.known, again.known) == (False, True)
+    assert (first.seen_before, again.seen_before) == (False, True)
     with open_run("r", folder=runs, read_only=True) as run:
         assert run.rows("SELECT count(*) FROM unit") == [(6,)]
         assert run.rows("SELECT form, units, contexts FROM imported") == [("contexts", 6, 6 * 44)]

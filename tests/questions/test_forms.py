@@ -105,7 +105,7 @@ def test_the_chosen_context_is_the_answer_of_a_choice():
         (DETECTION, {"answers": [{"context": True, "yes": True}]}, "no whole number"),
         (DETECTION, {"answers": [{"context": 1, "yes": 1}]}, "neither true nor false"),
         (DETECTION, {"answers": [{"context": 1, "yes": True}] * 2}, "answered twice"),
-        (SIMULATION, {"contexts": [{"context": 1}]}, "`active` is no list"),
+        (SIMULATION, {"contexts": [{"context": 1}]}, "`active` is not a list"),
         (
             SIMULATION,
             {"contexts": [{"context": 1, "active": [{"token": 1, "activation": 11}]}]},

@@ -49,7 +49,7 @@ def command(
 
     options = ImportOptions(source, tokenizer, each_side, seed, explain_share)
     counts = import_units(file, run, form or "", options)
-    if counts.known:
+    if counts.seen_before:
         typer.echo(f"run '{run}': {file} is in it already")
         return
     units = ", ".join(
