@@ -124,7 +124,7 @@ def _unrecognised(path: Path, candidates: list[str]) -> str:
     files = sorted(entry.name for entry in path.iterdir())
     listed = ", ".join(files[:8]) + (", …" if len(files) > 8 else "")
     return (
-        f"{path} is no SAE that is known (it holds: {listed or 'nothing'}; formats: "
+        f"{path} is not an SAE of a supported format (it holds: {listed or 'nothing'}; formats: "
         f"{', '.join(extensions.names(formats))}); give the weights' file or force one with "
         "sae_format"
     )
