@@ -241,7 +241,7 @@ def test_a_dry_run_makes_nothing(rate: Call, tmp_path: Path):
         (["rate", "--n", "-3"], "--n -3: ask for at least 1 unit"),
         (["rate", "--source", "featurs"], "unknown source 'featurs'; did you mean 'features'?"),
         (["rate", "--rater", "lexicl"], "unknown rater 'lexicl'"),
-        (["rate", "--rater", "scripted"], "say the score to give, as in scripted:4"),
+        (["rate", "--rater", "scripted"], "give a score, as in scripted:4"),
         (["rate", "--rubric", "interp"], "unknown rubric 'interp'"),
         (["rate", "--rubric", "not-there.md"], "no rubric at not-there.md"),
         (["rate", "--subject", "not-there.toml"], "unknown subject 'not-there.toml'"),
@@ -369,7 +369,7 @@ def test_an_export_that_cannot_be_written_is_one_line_and_leaves_nothing(
     assert f"cannot write {tmp_path / 'not' / 'there'}" in one_line(result)
     result = command_line("export", "tiny", "--to", to, "-o", tmp_path)
     assert result.code == 2
-    assert f"-o {tmp_path} is no file" in one_line(result)
+    assert f"-o {tmp_path} is a folder" in one_line(result)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
 
 

@@ -58,6 +58,28 @@ def test_a_plan_and_a_forecast_as_json(command_line: Any, tiny_settings: Path):
     assert (refused.code, "--dry-run" in refused.err) == (2, True)
 
 
+@pytest.mark.parametrize("command", ["raters", "scorers", "sources"])
+def test_extensions_as_json_are_those_of_the_list(command: str, command_line: Any):
+    listed = [line.split()[0] for line in command_line(command).out.splitlines()[1:]]
+    rows = json.loads(command_line(command, "--json").out)
+    assert [row["name"] for row in rows] == listed
+    assert all(row["description"] for row in rows)
+
+
+def test_rubrics_as_json_name_their_files(command_line: Any):
+    rubrics = {row["rubric"]: row for row in json.loads(command_line("rubrics", "--json").out)}
+    assert rubrics["interpretability-1-5"]["scores"] == [1, 2, 3, 4, 5]
+    assert all(Path(row["file"]).is_file() for row in rubrics.values())
+
+
+def test_a_draw_for_people_as_json(command_line: Any, own_runs: Path, tiny_run_name: str):
+    asked = ("plan-humans", "--n", 6, "--run", tiny_run_name)
+    plan = json.loads(command_line(*asked, "--json").out)
+    assert (plan["run"], plan["rater"], plan["items"]) == (tiny_run_name, "scripted:4", 6)
+    assert sum(row["drawn"] for row in plan["strata"]) == 6
+    assert all(row["probability"] == row["drawn"] / row["of"] for row in plan["strata"])
+
+
 def test_a_dash_is_standard_output_and_never_a_file(
     command_line: Any, own_runs: Path, tiny_run_name: str, tiny_subject: Path
 ):
