@@ -10,6 +10,7 @@ blinding      what raters took the items for
 answers       replies about descriptions, as scores of units and ratings of contexts
 descriptions  what descriptions are worth, by scorer and by interval of activation
 checks        how a rater did on units of known grade
+labs          what labs measured of units
 browse        single units, for a list to look through
 json_values   all of it as JSON
 """

@@ -35,6 +35,7 @@ from autointerp.findings.descriptions import (
 )
 from autointerp.findings.groups import PRIMARY, Judgement, Scale, make_contrasts, make_groups
 from autointerp.findings.json_values import json_values
+from autointerp.findings.labs import LabRows, lab_rows_of
 from autointerp.findings.trust import trust, verdict
 from autointerp.questions.rubric import rubric_from
 from autointerp.questions.rubric_files import list_rubrics
@@ -94,6 +95,7 @@ class Comparison:
         scorers: How well descriptions predict firing, by scorer.
         specificity: How well descriptions fit contexts, by interval of activation.
         explained: Who described units.
+        labs: What labs measured of units, one a lab.
         cost: One row a rater that was called: attempts, calls, errors, tokens_in, tokens_out,
             cost_usd, priced (attempts that have a price), waited_s, latency_median_s,
             latency_p95_s, first, last.
@@ -120,6 +122,7 @@ class Comparison:
     scorers: tuple[ScorerResult, ...]
     specificity: tuple[SpecificityResult, ...]
     explained: tuple[Explained, ...]
+    labs: tuple[LabRows, ...]
     cost: pd.DataFrame
     imported: pd.DataFrame
     units: pd.DataFrame
@@ -216,6 +219,7 @@ def compare(run: Run, level: float = 0.95) -> Comparison:
         scorers=tuple(scorer_results_of(run)),
         specificity=tuple(specificity_results_of(run)),
         explained=tuple(_explained(run)),
+        labs=tuple(lab_rows_of(run)),
         cost=_cost(run),
         imported=_imported(run),
         units=units,

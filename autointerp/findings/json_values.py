@@ -14,6 +14,7 @@ number of this form. Its keys:
     calibration  people's means, predicted from a judge's ratings
     blinding     what raters took the items for
     scorers, specificity, explained what descriptions are worth, and who wrote them
+    labs         one a lab that measured units: title, columns, rows (a record each)
     cost         one record a rater: calls, attempts, tokens, dollars, seconds
     imported     one record a file that units came from
     units, scores, plans            one record a unit; a unit, rubric and rater; a unit planned

@@ -1,5 +1,96 @@
-"""Measurements of a unit that need its model again.
+"""Measurements of units that need their model again. A file here is a lab: `autointerp lab NAME`.
 
-hard_negatives  texts that look as if a unit fired in them, where it is silent
-logit_effects   tokens that a unit makes likelier or less likely by its direct path to the logits
+A lab module has a first docstring line that `autointerp labs` prints, and
+
+    COLUMNS = {"length": "…"}   what a row holds, by name, with units of measurement; a literal
+    run(run, units, options)    → rows of these units: dicts of `unit_id` and all columns, values
+                                as JSON has them; a unit may have none, one or several
+    OPTIONS = {"tokens": 10}    `--option NAME=VALUE` with defaults; none if left out
+
+A lab opens the subject by `autointerp.units.reopen`, which refuses a run that has none. Modules
+that several labs share start with an underscore.
 """
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Protocol, cast
+
+from autointerp import extensions
+from autointerp.errors import BadInput
+from autointerp.store.run import Run
+
+Options = Mapping[str, Any]
+Row = dict[str, Any]
+
+
+class Lab(Protocol):
+    """What a module in this folder has; `OPTIONS` may be left out."""
+
+    COLUMNS: Mapping[str, str]
+
+    @staticmethod
+    def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
+        """Yield the rows of these units. Raises BadInput if the run has no subject."""
+
+
+def load_lab(name: str) -> Lab:
+    """Return the lab called `name`. Raises UnknownName, listing what there is."""
+    return cast(Lab, extensions.load(sys.modules[__name__], "lab", name))
+
+
+def described_lab(name: str) -> tuple[str, dict[str, str]]:
+    """Return a lab's first docstring line and its columns; both empty if there is no such lab.
+
+    Its file is parsed, not imported: who reads a run needs none of its libraries.
+    """
+    package = sys.modules[__name__]
+    if name not in extensions.names(package):
+        return "", {}
+    columns: dict[str, str] = extensions.constants(package, name, ["COLUMNS"])["COLUMNS"]
+    return dict(extensions.described(package))[name], columns
+
+
+def options_of(name: str, given: Mapping[str, str]) -> dict[str, Any]:
+    """Return all options of a lab: those given, as the types of their defaults, and the defaults.
+
+    Raises BadInput for a name that the lab does not have, or a value of another type.
+    """
+    defaults: Mapping[str, Any] = getattr(load_lab(name), "OPTIONS", {})
+    options = dict(defaults)
+    for key, text in given.items():
+        if key not in defaults:
+            raise BadInput(
+                f"--option {key}={text}: lab '{name}' has no option '{key}' "
+                f"(it has: {', '.join(defaults) or 'none'})"
+            )
+        kind = type(defaults[key])
+        try:
+            options[key] = kind(text)
+        except ValueError:
+            raise BadInput(
+                f"--option {key}={text}: give a value like the default, {defaults[key]!r}"
+            ) from None
+    return options
+
+
+def check_row(name: str, columns: Collection[str], units: Collection[int], row: Row) -> None:
+    """Raise BadInput if a row is of another unit, of other columns, or no JSON."""
+    if set(row) != {"unit_id", *columns}:
+        raise BadInput(
+            f"lab '{name}' yields a row of {', '.join(sorted(row))}; give unit_id and the COLUMNS, "
+            f"{', '.join(columns)}"
+        )
+    if row["unit_id"] not in units:
+        raise BadInput(
+            f"lab '{name}' yields a row of unit {row['unit_id']}, which it was not asked for; "
+            "leave it out"
+        )
+    try:
+        json.dumps(row, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise BadInput(
+            f"lab '{name}' yields a row that is no JSON ({error}); use None for what is undefined"
+        ) from None

@@ -1,18 +1,19 @@
-"""Hard negatives: texts that resemble a unit's firing contexts and in which it stays silent.
+"""Texts that resemble a unit's firing contexts and in which it stays silent.
 
-Candidates are held-out contexts of the other units of the source. The subject reads the corpus
-once more, so that silence in them is computed and not assumed.
+Candidates are held-out contexts of the other units that are asked for, of the same source. The
+subject reads the corpus once more, so that silence in them is computed and not assumed.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autointerp.labs import Options, Row
 from autointerp.records import Context
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
@@ -24,6 +25,27 @@ Mask = NDArray[np.bool_]
 
 PER_UNIT = 30  # contexts that a unit offers as candidates, and hard ones of each kind that it gets
 USUAL_TOKENS = 5  # a unit's commonest firing tokens
+
+COLUMNS = {
+    "context": "number of the context in the run",
+    "why": "`same token`: one of the unit's usual firing tokens is in it; `neighbour`: the unit "
+    "that fires most often together with it fires there",
+    "token": "the token on which the unit fires that the context was drawn for",
+    "text": "the context",
+}
+
+
+def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
+    """Yield one row a unit and hard context; a unit without any has none."""
+    for unit_id, contexts in hard_contexts(run, units, "lab hard-negatives").items():
+        for number, (context, why) in contexts.items():
+            yield {
+                "unit_id": unit_id,
+                "context": number,
+                "why": why,
+                "token": context.tokens[context.focus],
+                "text": "".join(context.tokens),
+            }
 
 
 @dataclass(frozen=True)
@@ -44,13 +66,15 @@ class Firing:
     at_focus: Mask
 
 
-def hard_contexts(run: Run, unit_ids: Sequence[int]) -> dict[int, dict[int, tuple[Context, str]]]:
+def hard_contexts(
+    run: Run, unit_ids: Sequence[int], option: str = "--hard"
+) -> dict[int, dict[int, tuple[Context, str]]]:
     """Return, by unit, contexts in which it is silent though they look otherwise, and why.
 
     `same token`: one of its usual firing tokens stands there. `neighbour`: the unit that fires
     most often together with it does, there. Raises RunMismatch if the subject is not the run's.
     """
-    subject = subject_again(run, "--hard")
+    subject = subject_again(run, option)
     chosen_by_unit: dict[int, dict[int, tuple[Context, str]]] = {}
     for name, source, units in sources_again(run, subject, unit_ids):
         firing = firing_in_candidates(run, subject, name, source, units)

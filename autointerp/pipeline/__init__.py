@@ -9,6 +9,7 @@ ask         what all of these do with a rater: at once, or by a provider's batch
 guess       the blinding check of a model
 sit         a person rates a run; sit_pack, a pack
 check       a rater on planted units of known quality
+lab         a lab measures units of a run, with the model that it was harvested from
 report      the page, or the findings as JSON
 opened      a run as a notebook has it
 summary     what a run holds, in counts

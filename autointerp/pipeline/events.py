@@ -126,6 +126,18 @@ class Asking(Event):
 
 
 @dataclass(frozen=True)
+class Measuring(Event):
+    """A lab measures units; `done` of `total` have rows so far."""
+
+    lab: str
+    done: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"{self.lab}: {self.done:,} of {count(self.total, 'unit')}"
+
+
+@dataclass(frozen=True)
 class HandedOver(Event):
     """Calls were submitted to a provider's batch API."""
 

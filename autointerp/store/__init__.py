@@ -1,10 +1,11 @@
 """A run on disk: its folder, its DuckDB, and the rows in it. Nothing else opens the database.
 
 run         the folder: run.toml, run.duckdb, log.jsonl; `open_run`
-tables      transactions, appended rows and queries, for the three below
+tables      transactions, appended rows and queries, for those below
 units       sources, units and contexts
 ratings     items with their key, raters, calls, ratings
 frames      the run as data frames, for a notebook
+labs        what labs measured of units
 batches     work that a provider's batch API has in hand
 schema.sql  the tables
 views.sql   the questions asked again and again: `unit_rating`, `unit_guess`, `is_person`

@@ -1,4 +1,4 @@
--- A run. Every table is append-only but for `schema`; what supersedes stands later.
+-- A run. Every table is append-only but for `schema` and `lab`; what supersedes stands later.
 
 CREATE TABLE IF NOT EXISTS about (
     name VARCHAR PRIMARY KEY,
@@ -275,4 +275,15 @@ CREATE TABLE IF NOT EXISTS unprobed (
     unit_id INTEGER NOT NULL,
     outcome VARCHAR NOT NULL,             -- too few silent contexts, …
     PRIMARY KEY (task, design, unit_id)
+);
+
+-- ------------------------------------------------------------------------------------- labs
+
+-- What labs measured; a lab that runs again replaces its rows of the units that it measures.
+CREATE TABLE IF NOT EXISTS lab (
+    lab VARCHAR NOT NULL,                 -- its name on the command line
+    unit_id INTEGER NOT NULL,
+    place INTEGER NOT NULL,               -- of the row among those that the lab gave
+    row VARCHAR NOT NULL,                 -- JSON: the lab's columns by name
+    made_at TIMESTAMP NOT NULL
 );

@@ -135,6 +135,17 @@ class Units(Tables):
             for row in self.rows(f"SELECT {UNIT_COLUMNS} FROM unit WHERE {condition}", parameters)
         ]
 
+    def by_source(self, unit_ids: Sequence[int]) -> dict[str, list[int]]:
+        """Return these units by source, both in the order of the units' numbers."""
+        by_source: dict[str, list[int]] = {}
+        for name, unit_id in self.rows(
+            "SELECT source, unit_id FROM unit WHERE unit_id IN (SELECT unnest(?::INTEGER[]))"
+            " ORDER BY unit_id",
+            [list(unit_ids)],
+        ):
+            by_source.setdefault(name, []).append(unit_id)
+        return by_source
+
     def contexts(self, unit_ids: Sequence[int]) -> dict[int, dict[int, Context]]:
         """Return the contexts of units, by unit and by the contexts' own numbers."""
         by_unit: dict[int, dict[int, Context]] = {unit_id: {} for unit_id in unit_ids}

@@ -24,7 +24,10 @@ def subject_again(run: Run, option: str) -> Subject:
     Raises RunMismatch if a part of it is not as it was, BadInput if the run has none.
     """
     if run.is_imported:
-        raise BadInput(f"{option} needs the model, and run '{run.name}' was imported without one")
+        raise BadInput(
+            f"{option} needs the model, and run '{run.name}' was imported without one; name a run "
+            "that `autointerp harvest` or `rate` made"
+        )
     subject = load_subject(run.settings.subject)
     for part, digest in subject.digests.items():
         if run.about["digests"].get(part) != digest:
@@ -36,17 +39,10 @@ def sources_again(
     run: Run, subject: Subject, unit_ids: Sequence[int]
 ) -> Iterator[tuple[str, Source, list[int]]]:
     """Yield each source of these units, by name, with those of them that are its own."""
-    by_source: dict[str, list[int]] = {}
-    for name, unit_id in run.rows(
-        "SELECT source, unit_id FROM unit WHERE unit_id IN (SELECT unnest(?::INTEGER[]))"
-        " ORDER BY unit_id",
-        [list(unit_ids)],
-    ):
-        by_source.setdefault(name, []).append(unit_id)
     seed = run.settings.seed
     with quiet_torch():
         calibration = calibrate(subject, run.settings.harvest, seed)
-        for name, units in by_source.items():
+        for name, units in run.by_source(unit_ids).items():
             module = extensions.load(sources_folder, "source", name)
             yield name, module.create(subject, calibration, seed), units
 

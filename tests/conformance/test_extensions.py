@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 from support.conformance import modules_in
 
-from autointerp import exchange, raters
+from autointerp import exchange, labs, raters
 from autointerp.apps import cli
 from autointerp.questions import scorers
 from autointerp.records import Role
@@ -27,6 +27,7 @@ FOLDERS = {
     corpora: ("recognises", "read", "digest"),
     exchange: (),
     formats: ("recognises", "load"),
+    labs: ("COLUMNS", "run"),
     panels: ("TITLE", "show"),
     raters: ("WHAT", "create"),
     scorers: ("TASK", "PER_CALL", "choose", "measure"),

@@ -5,6 +5,7 @@ The copy is what a user would have: the package's folder, `rubrics/`, and one fi
 
 import ast
 import csv
+import json
 import re
 import shutil
 import subprocess
@@ -117,9 +118,12 @@ def test_the_lists_name_the_examples_by_their_first_lines(ask: Ask):
         ("raters", "autointerp/raters/acme.py"),
         ("sources", "autointerp/units/sources/pairs.py"),
         ("scorers", "autointerp/questions/scorers/prefix.py"),
+        ("labs", "autointerp/labs/written_length.py"),
     ):
         line = (ast.get_docstring(ast.parse(EXAMPLES[path])) or "").partition("\n")[0]
-        assert re.search(rf"^{Path(path).stem} .*{re.escape(line)}", ask(listed).stdout, re.M)
+        assert re.search(
+            rf"^{Path(path).stem.replace('_', '-')} .*{re.escape(line)}", ask(listed).stdout, re.M
+        )
     assert re.search(r"^one-token-0-2 ", ask("rubrics").stdout, re.M)
 
 
@@ -209,6 +213,16 @@ def test_the_format_and_the_corpus_are_recognised_and_read(ask: Ask, tmp_path: P
         *("--source", "features", "--n", 6, "--controls", 0),
     )
     assert "run 'read' holds 6 features" in harvested.stderr
+
+
+def test_the_lab_measures_the_units_that_are_directions(ask: Ask, work: Path, rated):
+    shutil.copytree(work / "runs" / "main", work / "runs" / "measured")
+    measured = json.loads(ask("lab", "written-length", "measured", "--json").stdout)
+    assert measured["units"] == 28
+    assert {row["source"] for row in measured["rows"]} == {"features", "neurons", "random"}
+    assert all(row["length"] > 0 for row in measured["rows"])
+    ask("report", "measured", "-o", "measured")
+    assert "per unit of firing" in (work / "measured" / "index.html").read_text("utf-8")
 
 
 def test_the_panel_follows_the_one_that_it_names(ask: Ask, work: Path, rated):

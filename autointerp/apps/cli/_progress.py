@@ -21,7 +21,7 @@ from rich.progress import Task as BarTask
 from rich.text import Text
 
 from autointerp.engine.work import Tally
-from autointerp.pipeline.events import Asking, Event, Harvesting, Note, Waiting
+from autointerp.pipeline.events import Asking, Event, Harvesting, Measuring, Note, Waiting
 
 if TYPE_CHECKING:
     from autointerp.apps.cli._options import Output
@@ -71,6 +71,10 @@ class Show:
         elif isinstance(event, Asking):
             if not self.output.quiet:
                 self._asking(event)
+        elif isinstance(event, Measuring):
+            if not self.output.quiet:
+                self._start_stage(event.lab)
+                self._update(event.done, event.total, f"{event.done}/{event.total}", "", str(event))
         elif not self.output.quiet or isinstance(event, Note | Waiting):
             self.say(str(event))
 

@@ -34,7 +34,8 @@ def command(
             help="Print every finding as JSON and, without -o, write no page: `comparisons`, one "
             "for each run, with schema, run, about, sources, judgements (groups, contrasts, "
             "trust, verdict, check), pooled, agreement, people, attention, calibration, "
-            "blinding, scorers, specificity, explained, cost, imported, units, scores, plans.",
+            "blinding, scorers, specificity, explained, labs, cost, imported, units, scores, "
+            "plans.",
         ),
     ] = False,
     output: Output = Output(),

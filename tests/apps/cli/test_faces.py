@@ -58,7 +58,7 @@ def test_a_plan_and_a_forecast_as_json(command_line: Any, tiny_settings: Path):
     assert (refused.code, "--dry-run" in refused.err) == (2, True)
 
 
-@pytest.mark.parametrize("command", ["raters", "scorers", "sources"])
+@pytest.mark.parametrize("command", ["labs", "raters", "scorers", "sources"])
 def test_extensions_as_json_are_those_of_the_list(command: str, command_line: Any):
     listed = [line.split()[0] for line in command_line(command).out.splitlines()[1:]]
     rows = json.loads(command_line(command, "--json").out)

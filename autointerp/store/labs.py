@@ -1,0 +1,59 @@
+"""What labs measured of a run's units."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autointerp.store.tables import Tables, now
+
+
+class Labs(Tables):
+    """Rows of labs; the values of a row are JSON."""
+
+    def replace_lab_rows(
+        self, lab: str, unit_ids: Sequence[int], rows: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Store a lab's rows of these units in place of those that it had, all or nothing.
+
+        A row holds `unit_id` and the values of the lab's columns.
+        """
+        made_at = now()
+        stored = [
+            {
+                "lab": lab,
+                "unit_id": row["unit_id"],
+                "place": place,
+                "row": json.dumps({name: one for name, one in row.items() if name != "unit_id"}),
+                "made_at": made_at,
+            }
+            for place, row in enumerate(rows)
+        ]
+        with self.transaction():
+            self.connection.execute(
+                "DELETE FROM lab WHERE lab = ? AND unit_id IN (SELECT unnest(?::INTEGER[]))",
+                [lab, list(unit_ids)],
+            )
+            self.insert("lab", stored)
+
+    def lab_names(self) -> list[str]:
+        """Return the labs that have rows, sorted; none where a read-only run has no such table."""
+        return sorted({lab for (lab,) in self.rows_if_there("lab", "lab")})
+
+    def lab_rows(self, lab: str) -> list[dict[str, Any]]:
+        """Return a lab's rows: unit_id, unit (`features/123`), source, and the lab's columns.
+
+        Units stand in the random order of their source, a unit's rows as the lab gave them.
+        """
+        if lab not in self.lab_names():
+            return []
+        return [
+            {"unit_id": unit_id, "unit": unit, "source": source, **json.loads(row)}
+            for unit_id, unit, source, row in self.rows(
+                "SELECT unit_id, unit_name(u.source, u.idx, u.sign), u.source, l.row"
+                " FROM lab l JOIN unit u USING (unit_id) WHERE l.lab = ?"
+                " ORDER BY u.source, u.ord, l.place",
+                [lab],
+            )
+        ]
