@@ -106,7 +106,7 @@ def test_contexts_of_others_in_which_the_unit_is_seen_firing_are_left_out(own_ru
         unit, number = others(run)[0]
         run.connection.execute(  # one of its own windows fires there after all
             "UPDATE context SET document = o.document, position = o.position, focus = o.focus,"
-            " tokens = o.tokens, activations = list_transform(o.activations, x -> 1.0)"
+            " tokens = o.tokens, activations = list_transform(o.activations, lambda x: 1.0)"
             " FROM (SELECT * FROM context WHERE context_id = ?) o WHERE context.context_id ="
             " (SELECT min(context_id) FROM context WHERE unit_id = ? AND split = 'score')",
             [number, unit],
