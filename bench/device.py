@@ -89,10 +89,10 @@ SHAPES = (
         activation="relu",
         batches=((128, (256, 1024)), (1024, (32, 128))),
         units=200,
-        seconds=18.0,
+        seconds=15.0,
         trial=520_192,
         most=16_000_000,
-        all_units_s=60.0,
+        all_units_s=45.0,
     ),
     Shape(
         name="1b",
@@ -102,7 +102,7 @@ SHAPES = (
         activation="topk",
         batches=((1024, (16, 64)),),
         units=200,
-        seconds=30.0,
+        seconds=25.0,
         trial=130_944,
         most=4_000_000,
     ),
@@ -526,6 +526,7 @@ def described(shape: Shape) -> str:
 
 
 def peak_figure(name: str, peak_mb: float, used_mb: float, note: str) -> dict[str, Any]:
+    """Return the figure of the memory on the device."""
     return figure(
         f"{name}_peak_mb",
         round(peak_mb, 1),
@@ -535,6 +536,7 @@ def peak_figure(name: str, peak_mb: float, used_mb: float, note: str) -> dict[st
 
 
 def share_figure(name: str, share: float, note: str) -> dict[str, Any]:
+    """Return the figure of the host's work."""
     cores = os.cpu_count()
     return figure(
         f"{name}_host_cpu_share",
@@ -546,6 +548,7 @@ def share_figure(name: str, share: float, note: str) -> dict[str, Any]:
 
 
 def stages_figure(name: str, spent: dict[str, float], note: str) -> dict[str, Any]:
+    """Return the figure of the stages."""
     return figure(f"{name}_stages", spent, "s", f"one harvest, the device synchronised; {note}")
 
 
