@@ -16,6 +16,7 @@ import pytest
 # Modules, fixtures and functions.
 SLOW = (
     "autointerp.apps.terminal.screen",
+    "bench.device",  # makes language models
     "command_line",
     "make_kit",  # plants units in the embedded corpus
     "playwright",
