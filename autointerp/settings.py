@@ -71,6 +71,11 @@ class SubjectSettings:
     device_map: str = ""
     dtype: str = "auto"
 
+    @property
+    def name(self) -> str:
+        """What messages call the subject: a hub id, or the name of a file or folder."""
+        return Path(self.model).name if Path(self.model).is_absolute() else self.model
+
 
 @dataclass(frozen=True)
 class HarvestSettings:

@@ -1,12 +1,14 @@
-"""What the lexical rater costs a unit, and how well it tells planted units apart."""
+"""CPU time of the lexical rater per unit, and how well it separates planted units."""
 
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from autointerp.findings.checks import CheckResult
 from autointerp.pipeline.check import check_rater
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions
@@ -17,16 +19,18 @@ PER_GRADE = 30
 
 def figures() -> Iterator[dict[str, Any]]:
     """Yield the figures of `lexical` on planted units of the embedded corpus."""
-    rubric = load_rubric("interpretability-1-5")
     with tempfile.TemporaryDirectory() as folder:
-        result = check_rater(create(None, RaterOptions()), rubric, PER_GRADE, runs=Path(folder))
+        result, rating = _timed_check(Path(folder))
+        # The second check finds all ratings stored, so it costs what the kit and the figures cost.
+        _, overhead = _timed_check(Path(folder))
+    ratings = sum(result.statuses.values())
+    auc = result.auc_clean_unclean
     note = f"{4 * PER_GRADE} planted units of four grades, embedded corpus, kit {result.kit}"
-    seconds, auc = result.seconds_per_unit, result.auc_clean_unclean
     yield {
         "figure": "lexical_ms_per_unit",
-        "value": None if seconds is None else round(1000 * seconds, 2),
+        "value": round(1000 * (rating - overhead) / ratings, 2),
         "unit": "ms",
-        "note": f"wall time of a reply; {note}",
+        "note": f"CPU time of a rating, storing it included, over {ratings} ratings; {note}",
     }
     yield {
         "figure": "lexical_auc_clean",
@@ -34,3 +38,11 @@ def figures() -> Iterator[dict[str, Any]]:
         "unit": "AUC",
         "note": f"clean against mixture and noise, 1-5 scores; {note}",
     }
+
+
+def _timed_check(runs: Path) -> tuple[CheckResult, float]:
+    """Return the result of a check of `lexical`, and the CPU seconds that it took."""
+    rubric = load_rubric("interpretability-1-5")
+    begin = time.process_time()
+    result = check_rater(create(None, RaterOptions()), rubric, PER_GRADE, runs=runs)
+    return result, time.process_time() - begin

@@ -1,4 +1,4 @@
-"""What `autointerp --help` costs."""
+"""What a start costs: `autointerp --help`, and the imports of those who only read."""
 
 import os
 import statistics
@@ -8,26 +8,38 @@ from collections.abc import Iterator
 from typing import Any
 
 REPEATS = 7
+READING = {
+    "run": "autointerp.store.run, pandas",
+    "pack": "autointerp.pipeline.sit_pack, autointerp.apps.terminal.sit",
+    "report": "autointerp.pipeline.report",
+}
 
 
 def figures() -> Iterator[dict[str, Any]]:
-    """Yield `help_cpu_s`, CPU of the whole process."""
-    seconds = [help_cpu_s() for _ in range(REPEATS)]
+    """Yield `help_cpu_s` and the `start_*_cpu_s` of reading, CPU of the whole process."""
+    seconds = [cpu_s("-m", "autointerp", "--help") for _ in range(REPEATS)]
     yield {
         "figure": "help_cpu_s",
         "value": round(statistics.median(seconds), 3),
         "unit": "s",
         "note": f"user + system CPU of `autointerp --help`, median of {REPEATS}",
     }
+    for name, module in READING.items():
+        seconds = [cpu_s("-c", f"import {module}") for _ in range(REPEATS)]
+        yield {
+            "figure": f"start_{name}_cpu_s",
+            "value": round(statistics.median(seconds), 3),
+            "unit": "s",
+            "note": f"user + system CPU of `import {module}`, median of {REPEATS}; at most 1; "
+            "drawing and testing import matplotlib and scipy.stats later",
+        }
 
 
-def help_cpu_s() -> float:
-    """Return the CPU seconds, user and system, of one `autointerp --help`."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "autointerp", "--help"], stdout=subprocess.DEVNULL
-    )
+def cpu_s(*arguments: str) -> float:
+    """Return the CPU seconds, user and system, of one Python process."""
+    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise RuntimeError(f"autointerp --help ended with {process.returncode}")
+        raise RuntimeError(f"python {' '.join(arguments)} ended with {process.returncode}")
     return usage.ru_utime + usage.ru_stime

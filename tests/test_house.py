@@ -167,16 +167,11 @@ def test_nothing_heavy_is_imported_at_start_up(code: str):
 
 
 @pytest.mark.parametrize("module", ["findings.comparison", "reports.write", "pipeline.report"])
-def test_reading_needs_no_torch_and_is_quick_to_import(module: str):
-    """Under a second of CPU: what is read is a database, not a model."""
-    code = (
-        "import sys, time; began = time.process_time()\n"
-        f"import autointerp.{module}\n"
-        "print(time.process_time() - began,"
-        " *({'torch', 'transformers', 'scipy.stats', 'matplotlib'} & set(sys.modules)))"
-    )
-    seconds, *heavy = subprocess.run(
+def test_reading_imports_neither_torch_nor_what_only_drawing_and_testing_need(module: str):
+    """What is read is a database, not a model; `bench startup` says what the import costs."""
+    heavy = ["torch", "transformers", "scipy.stats", "matplotlib"]
+    code = f"import sys, autointerp.{module}\nprint(*(m for m in {heavy} if m in sys.modules))"
+    printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert heavy == []
-    assert float(seconds) < 1
+    )
+    assert printed.stdout.split() == []

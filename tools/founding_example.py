@@ -107,11 +107,11 @@ def add_table(folder: Path, table: Founding) -> None:
                 for unit, score in scored
             ]
         )
-    _tell_provenance(folder / table.run / "run.toml", table.note)
+    _state_provenance(folder / table.run / "run.toml", table.note)
 
 
 def _harvest(run: Run, table: Founding) -> None:
-    """Store units of which nothing is known but that they are there."""
+    """Store units without contexts or statistics."""
     for name, counts in table.counts.items():
         first = run.next_id("unit", "unit_id")
         run.replace_source(name, sum(counts), kind_of(name))
@@ -122,7 +122,7 @@ def _harvest(run: Run, table: Founding) -> None:
         run.insert("unit", [{**unit_row(first + s.order, s), "density": None} for s in summaries])
 
 
-def _tell_provenance(file: Path, note: str) -> None:
+def _state_provenance(file: Path, note: str) -> None:
     """Say in run.toml where the counts come from, and that no test was declared before them."""
     about = tomllib.loads(file.read_text("utf-8"))
     about["analysis"]["declared_before_rating"] = False

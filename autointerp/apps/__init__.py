@@ -1,1 +1,5 @@
-"""The faces: command line, terminal; they parse, call one verb, and show."""
+"""The faces: they parse, call one verb and show its events and result; only they render.
+
+cli         a file is a command
+terminal    a person's session: a full screen, or plain lines
+"""

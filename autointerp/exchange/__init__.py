@@ -1,4 +1,4 @@
-"""What goes out of a run, and what comes in from elsewhere.
+"""Import of units from other tools' files, and export of a run's.
 
 A file here that has `recognises(path)` and `read(path, options)` is a form in which units come
 in: its name is the name of `import --format`. `read` yields units one at a time, with all of their
@@ -16,7 +16,7 @@ from autointerp.records import Draw, Split
 
 @dataclass(frozen=True, slots=True)
 class ForeignContext:
-    """A window as a file has it. What is None the import decides.
+    """A window as a file gives it. The import decides what is None.
 
     Attributes:
         activations: One a token, 0 or more; all 0 where the unit is silent, as the file says.
@@ -36,13 +36,13 @@ class ForeignContext:
 
 @dataclass(frozen=True, slots=True)
 class ForeignUnit:
-    """A unit as a file has it.
+    """A unit as a file gives it.
 
     Attributes:
         name: A number, `source/number`, either with a final `-` for the negative half of a
             signed activation, or any other name.
         density, tokens: As in UnitSummary; None and 0 where the file does not say.
-        peak: The largest activation, if known to be above all in `contexts`.
+        peak: The largest activation, if it is above all in `contexts`.
     """
 
     source: str
@@ -56,14 +56,14 @@ class ForeignUnit:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What a person may say of a file that the file does not.
+    """What the user may specify about a file that the file does not say.
 
     Attributes:
         source: Name of the units' source; empty for the file's own.
         tokenizer: A tokenizer.json, or the folder that holds one.
         each_side: Tokens kept on either side of the focus; None for 10 where rows are a model's
             full windows, and for all where they are contexts already.
-        seed: Of what is drawn from files that hold more than is kept.
+        seed: Seed of what is drawn from files that hold more than is kept.
         explain_share: Share of each unit's contexts that go to the `explain` split, where the
             file does not say.
     """

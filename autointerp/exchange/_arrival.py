@@ -1,4 +1,4 @@
-"""Files from elsewhere → units and contexts of a run, so that they can be rated with no model.
+"""Import: files of other tools → units and contexts of a run, rated without a model.
 
 What a file does not say is decided here, the same way for every form: which contexts explain and
 which score, what each was drawn for, and where contexts come from in which a unit is silent.
@@ -40,13 +40,13 @@ NUMBERED = re.compile(r"(\d{1,9})([-+]?)")
 
 @dataclass
 class ImportCounts:
-    """What an import brought; `units` by source and outcome. `known` if the run had it before."""
+    """What an import added: units by source and outcome. `seen_before` if the run had the file."""
 
     form: str
     units: Counter[tuple[str, str]] = field(default_factory=Counter)
     contexts: int = 0
     borrowed_for: int = 0
-    known: bool = False
+    seen_before: bool = False
 
 
 def forms() -> list[str]:
@@ -79,17 +79,17 @@ def import_units(
     options: ImportOptions | None = None,
     runs: Path = RUNS,
 ) -> ImportCounts:
-    """Put the units of a file into a run, made if it is not there; all or nothing.
+    """Add the units of a file to a run, created if it does not exist; all or none of them.
 
     The same file again does nothing. Another file adds its units. Raises ExchangeError if the file
     is not of its form, RunMismatch if the run is not an imported one or holds one of the units.
     """
     options = options or ImportOptions()
     if not path.exists():
-        raise ExchangeError(f"no file or folder {path}")
+        raise ExchangeError(f"no file or folder {path}; give an existing one")
     if form and form not in forms():
         extensions.load(exchange, "format", form)  # says what there is
-        raise BadInput(f"--format {form} is one to export to; known: {', '.join(forms())}")
+        raise BadInput(f"--format {form} can only be exported; give one of {', '.join(forms())}")
     form = form or recognised(path)
     folder = runs / run_name
     made = not (folder / "run.toml").exists()
@@ -126,7 +126,7 @@ def _check_imported(name: str, runs: Path) -> None:
 def _import(run: Run, path: Path, form: str, options: ImportOptions) -> ImportCounts:
     identity = _digest(path, form, options)
     if run.rows("SELECT 1 FROM imported WHERE digest = ?", [identity]):
-        return ImportCounts(form, known=True)
+        return ImportCounts(form, seen_before=True)
     arrival = _Arrival(run, path, options)
     with run.transaction():
         for unit in _read(path, form, options):
@@ -180,12 +180,12 @@ def _digest(path: Path, form: str, options: ImportOptions) -> str:
 def _sha256(path: Path) -> str:
     """Return the sha256 of a file's bytes; of a folder, of its files' names and bytes."""
     if not path.exists():
-        raise ExchangeError(f"no file or folder {path}")
+        raise ExchangeError(f"no file or folder {path}; give an existing one")
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     digest = hashlib.sha256()
-    for file_path in sorted(one for one in path.rglob("*") if one.is_file()):
+    for file_path in sorted(entry for entry in path.rglob("*") if entry.is_file()):
         digest.update(f"{file_path.relative_to(path)}\n{_sha256(file_path)}\n".encode())
     return digest.hexdigest()
 
@@ -195,7 +195,7 @@ def _sha256(path: Path) -> str:
 
 @dataclass
 class _Pending:
-    """A unit whose contexts are written, but whose number in its source may not be known yet."""
+    """A unit whose contexts are written, but whose number in its source may be undecided."""
 
     unit_id: int
     name: str
@@ -203,7 +203,7 @@ class _Pending:
 
 
 class _Arrival:
-    """Units on their way into the run: contexts are written as they come, units at the end."""
+    """Writer of an import: contexts are written as they are read, units at the end."""
 
     def __init__(self, run: Run, path: Path, options: ImportOptions) -> None:
         self.run = run
@@ -317,17 +317,17 @@ class _Arrival:
             self._check_new(source, units)
             order = random_order(self.seed, source, len(pending))
             rows = []
-            for place, (one, unit, named) in enumerate(zip(pending, *units, strict=True)):
-                parts = [one.summary.note, named]
-                if one.unit_id in borrowers and BORROWED_NOTE not in one.summary.note:
+            for place, (unread, unit, named) in enumerate(zip(pending, *units, strict=True)):
+                parts = [unread.summary.note, named]
+                if unread.unit_id in borrowers and BORROWED_NOTE not in unread.summary.note:
                     parts.append(BORROWED_NOTE)
                 summary = replace(
-                    one.summary,
+                    unread.summary,
                     unit=unit,
                     order=int(before[0]) + int(order[place]),
                     note="; ".join(filter(None, parts)),
                 )
-                rows.append(unit_row(one.unit_id, summary))
+                rows.append(unit_row(unread.unit_id, summary))
             for begin in range(0, len(rows), ROWS):
                 self.run.insert("unit", rows[begin : begin + ROWS])
             self.run.replace_source(source, int(before[0]) + len(pending), kind_of(source))
@@ -467,12 +467,12 @@ def _numbered(
     Where every name of the source is a number, that is the unit's; else they are counted in the
     order of the file. Raises ExchangeError if two units have one number.
     """
-    matches = [NUMBERED.fullmatch(one.name.removeprefix(f"{source}/")) for one in pending]
+    matches = [NUMBERED.fullmatch(unread.name.removeprefix(f"{source}/")) for unread in pending]
     if not all(matches):
         units = [Unit(source, next_index + place) for place in range(len(pending))]
-        return units, [f"called '{one.name}'" for one in pending]
+        return units, [f"called '{unread.name}'" for unread in pending]
     units = [Unit(source, int(name[1]), -1 if name[2] == "-" else 1) for name in matches if name]
     if len(set(units)) < len(units):
         twice = next(unit for unit, times in Counter(units).items() if times > 1)
-        raise ExchangeError(f"{path}: unit {twice} is there under two names")
+        raise ExchangeError(f"{path}: unit {twice} is in the file under two names; remove one")
     return units, [""] * len(units)

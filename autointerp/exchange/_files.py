@@ -1,4 +1,4 @@
-"""The rows of a query, written to a file."""
+"""Writing of a query's rows to a file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def copy_to_file(run: Run, query: str, file: Path, options: str) -> int:
 def check_is_file(file: Path) -> None:
     """Raise BadInput where something else than a file has the name."""
     if file.exists() and not file.is_file():
-        raise BadInput(f"-o {file} is no file; name one, or leave -o out for stdout")
+        raise BadInput(f"-o {file} is a folder; name a file, or leave -o out for standard output")
 
 
 def quoted(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Windows of tokens and activations: checked, and cut round their focus."""
+"""Checks of windows of tokens and activations, and the cut around their focus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contexts table: Parquet, one row a unit and context, so that anybody's units can be rated."""
+"""The contexts table: Parquet with one row for each context of each unit."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
             rows = _rows(connection, path, names)
             first = next(rows, None)
             if first is None:
-                raise ExchangeError(f"{path} has no rows")
+                raise ExchangeError(f"{path} has no rows; give a table with contexts")
             for (source, unit), group in itertools.groupby(
                 itertools.chain([first], rows), key=lambda row: (row["source"], row["unit"])
             ):
@@ -133,7 +133,9 @@ def _columns(connection: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
                 f"{path}: column {name} is of type {columns[name]}; it must be {wanted}"
             )
     if len(set(TOGETHER) & columns.keys()) == 1:
-        raise ExchangeError(f"{path}: columns {' and '.join(TOGETHER)} go together")
+        raise ExchangeError(
+            f"{path}: columns {' and '.join(TOGETHER)} go together; give both or neither"
+        )
     return [name for name in COLUMNS if name in columns]
 
 
@@ -162,7 +164,7 @@ def _unit(
     for row in rows:
         place = f"{where}, context {row['context']}"
         if row["context"] == before:
-            raise ExchangeError(f"{place} is there twice")
+            raise ExchangeError(f"{place} is there twice; remove one row")
         before = row["context"]
         contexts.append(_context(row, options.each_side, place))
     facts: dict[str, Any] = {}
@@ -173,9 +175,9 @@ def _unit(
         facts[name] = values.pop()
     density, peak = facts["density"], facts["peak"]
     if density is not None and not 0 < density <= 1:
-        raise ExchangeError(f"{where}: density {density}; it is a share over 0 and up to 1")
+        raise ExchangeError(f"{where}: density {density}; it must be a share above 0 and at most 1")
     if peak is not None and not 0 < peak < float("inf"):
-        raise ExchangeError(f"{where}: peak {peak}; it is over 0")
+        raise ExchangeError(f"{where}: peak {peak}; it must be above 0")
     return ForeignUnit(
         source, unit, tuple(contexts), density, facts["tokens_read"] or 0, peak, facts["note"] or ""
     )
@@ -199,11 +201,11 @@ def _context(row: dict[str, Any], each_side: int | None, where: str) -> ForeignC
     place = None
     if "document" in row:
         if not all(type(row[name]) is int and 0 <= row[name] <= LARGEST for name in TOGETHER):
-            raise ExchangeError(f"{where}: document and position are whole numbers, 0 or more")
+            raise ExchangeError(f"{where}: document and position must be whole numbers, 0 or more")
         place = (row["document"], row["position"])
     interval = row.get("interval")
     if interval is not None and not 1 <= interval <= 255:
-        raise ExchangeError(f"{where}: interval {interval}; intervals count from 1 to 255")
+        raise ExchangeError(f"{where}: interval {interval}; it must be from 1 to 255")
     cut = window(tokens, activations, focus, each_side)
     return ForeignContext(
         cut.tokens,

@@ -1,4 +1,4 @@
-"""delphi's latent cache: `latents/{hookpoint}/{start}_{end}.safetensors`.
+"""Import of delphi's latent cache: `latents/{hookpoint}/{start}_{end}.safetensors`.
 
 Each file has `locations` [firings, 3] (row, position, latent counted from `start`),
 `activations` [firings] and `tokens` [rows, context], so that contexts are drawn here as a harvest
@@ -75,8 +75,8 @@ def _files(path: Path) -> list[Path]:
     """Return the files of a cache: all hookpoints of `latents`, one of them, or one file."""
     if path.is_file():
         return [path] if NAME.fullmatch(path.name) else []
-    found = [p for p in path.rglob("*.safetensors") if NAME.fullmatch(p.name)]
-    return sorted(found, key=lambda p: (str(p.parent), int(p.name.partition("_")[0])))
+    files = [p for p in path.rglob("*.safetensors") if NAME.fullmatch(p.name)]
+    return sorted(files, key=lambda p: (str(p.parent), int(p.name.partition("_")[0])))
 
 
 def _tokenizer(path: Path) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
@@ -97,7 +97,7 @@ def _tokenizer(path: Path) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
 
 
 class _Described:
-    """A `tokenizers.Tokenizer` with what `token_texts` asks of a transformers one."""
+    """A `tokenizers.Tokenizer` with the attributes that `token_texts` reads."""
 
     def __init__(self, backend: Any) -> None:
         self.backend_tokenizer = backend
@@ -116,7 +116,7 @@ def _units(
     if len(tokens) and int(tokens.max()) >= len(texts):
         raise ExchangeError(
             f"{file}: token id {int(tokens.max())} is beyond the {len(texts):,} of "
-            f"{options.tokenizer}: they do not belong together"
+            f"{options.tokenizer}; give the tokenizer of the cached model"
         )
     document = np.arange(len(tokens))
     is_text = ~special[tokens]
@@ -198,7 +198,7 @@ def _tensors(
 
 @dataclass(frozen=True)
 class Drawn:
-    """Where one latent fires.
+    """The places where one latent fires, and its activations there.
 
     Attributes:
         places: [firings] row times context length plus position, ascending.
@@ -216,14 +216,14 @@ class Drawn:
         rows = self.places // length
         level = interval_of(self.values, np.array(float(self.values.max())), WANTED.intervals)
         for split in (0, 1):
-            mine = np.flatnonzero(self.corpus.split[rows] == split)
-            strongest = mine[np.lexsort((self.places[mine], -self.values[mine]))]
+            of_split = np.flatnonzero(self.corpus.split[rows] == split)
+            strongest = of_split[np.lexsort((self.places[of_split], -self.values[of_split]))]
             _, first = np.unique(rows[strongest], return_index=True)
             for chosen in strongest[np.sort(first)][: WANTED.top]:
                 yield self._context(int(self.places[chosen]), split, "top", int(level[chosen]))
             for interval in range(WANTED.intervals):
-                able = mine[level[mine] == interval]
-                for chosen in np.sort(rng.permutation(able)[: WANTED.per_interval]):
+                candidates = of_split[level[of_split] == interval]
+                for chosen in np.sort(rng.permutation(candidates)[: WANTED.per_interval]):
                     yield self._context(int(self.places[chosen]), split, "interval", interval)
             for place in self._at_random(rng, split):
                 at = int(np.searchsorted(self.places, place))
@@ -239,8 +239,8 @@ class Drawn:
         drawn = rng.choice(rows, 4 * WANTED.random) * length + rng.integers(
             length, size=4 * WANTED.random
         )
-        able = dict.fromkeys(drawn[self.corpus.is_text.ravel()[drawn]].tolist())
-        return list(able)[: WANTED.random]
+        candidates = dict.fromkeys(drawn[self.corpus.is_text.ravel()[drawn]].tolist())
+        return list(candidates)[: WANTED.random]
 
     def _context(self, place: int, split: int, draw: Draw, level: int | None) -> ForeignContext:
         length = self.corpus.is_text.shape[1]

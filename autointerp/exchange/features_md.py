@@ -1,4 +1,4 @@
-"""Ward's `features.md`: a table of the strongest contexts under each `### Feature ID: N`.
+"""Import of Ward's `features.md`: a table of the strongest contexts under each `### Feature ID: N`.
 
 Published with "Monosemanticity at Home" (github.com/jnward/monosemanticity-repro): token and
 context are Python literals in backquotes, padded; the activation is that of the token alone.
@@ -92,19 +92,19 @@ def _unit(
 
 
 def _context(line: str, each_side: int | None, where: str) -> ForeignContext:
-    found = ROW.fullmatch(line.strip())
-    if not found:
+    match = ROW.fullmatch(line.strip())
+    if not match:
         raise ExchangeError(
             f"{where}: not a row `| token id | activation | `'token'` | `'context'` |`: "
             f"{line.strip()[:60]}"
         )
-    activation = float(found[1])
+    activation = float(match[1])
     try:
-        token, text = (str(ast.literal_eval(literal)) for literal in found.groups()[1:])
+        token, text = (str(ast.literal_eval(literal)) for literal in match.groups()[1:])
     except (SyntaxError, ValueError):
         raise ExchangeError(f"{where}: a token or context is not a Python literal") from None
     if not 0 < activation < float("inf"):
-        raise ExchangeError(f"{where}: activation {found[1]}; a listed token must fire")
+        raise ExchangeError(f"{where}: activation {match[1]}; a listed token must fire")
     first, last = _place(token, text, where)
     before, after = WORDS.findall(text[:first]), WORDS.findall(text[last:])
     if each_side is not None:
@@ -126,7 +126,7 @@ def _place(token: str, text: str, where: str) -> tuple[int, int]:
         pattern = NO_ASCII
     else:
         pattern = f"{NO_ASCII}*".join(map(re.escape, re.split(f"{UNREADABLE}+", token)))
-    places = [found.span() for found in re.finditer(pattern, text, re.DOTALL) if found[0]]
+    places = [match.span() for match in re.finditer(pattern, text, re.DOTALL) if match[0]]
     if not token or not places:
         raise ExchangeError(f"{where}: token {token!r} is not in its context {text!r}")
     return min(places, key=lambda place: abs(sum(place) - len(text)))

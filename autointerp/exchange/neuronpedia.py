@@ -1,4 +1,4 @@
-"""Neuronpedia's exports: `features|activations|explanations/batch-N.jsonl.gz`.
+"""Import and export of Neuronpedia's layout: `features|activations|explanations/batch-N.jsonl.gz`.
 
 A line of `activations` has `layer` (the source), `index`, `tokens` and `values`; `features` say
 how often a unit fires and how strongly, `explanations` what it was taken for.
@@ -82,12 +82,12 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
 
 
 def _batches(path: Path, kind: str) -> list[Path]:
-    folders = [path, *sorted(one for one in path.iterdir() if one.is_dir())]
+    folders = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())]
     if path.name == kind:
-        found = list(path.iterdir())
+        files = list(path.iterdir())
     else:
-        found = [file for folder in folders for file in folder.glob(f"{kind}/batch-*")]
-    batches = [(BATCH.fullmatch(file.name), file) for file in found]
+        files = [file for folder in folders for file in folder.glob(f"{kind}/batch-*")]
+    batches = [(BATCH.fullmatch(file.name), file) for file in files]
     placed = [(str(file.parent), int(name[1]), file) for name, file in batches if name]
     return [file for _, _, file in sorted(placed)]
 
@@ -145,16 +145,16 @@ def _context(row: dict[str, Any], options: ImportOptions, where: str) -> Foreign
 
 def _beside(file: Path, kind: str) -> Known:
     """Return the first row about each unit in the batch of another kind, where there is one."""
-    known: Known = {}
+    first_rows: Known = {}
     if file.parent.name != "activations":
-        return known
+        return first_rows
     number = BATCH.fullmatch(file.name)
     for suffix in SUFFIXES:
         path = file.parent.parent / kind / f"batch-{number[1] if number else 0}{suffix}"
         if path.exists():
             for line, row in _rows(path):
-                known.setdefault(_key(row, f"{path}, line {line}"), row)
-    return known
+                first_rows.setdefault(_key(row, f"{path}, line {line}"), row)
+    return first_rows
 
 
 def _unit(
@@ -189,7 +189,7 @@ def write(run: Run, folder: Path) -> int:
     a file cannot be written, BadInput if `folder` is a file.
     """
     if folder.exists() and not folder.is_dir():
-        raise BadInput(f"-o {folder} is no folder; name one to be made")
+        raise BadInput(f"-o {folder} is not a folder; name a new one")
     model = run.settings.subject.model
     written = 0
     units = run.rows(

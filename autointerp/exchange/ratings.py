@@ -1,4 +1,4 @@
-"""One row per rating, as CSV, JSON lines or Parquet."""
+"""Export of ratings, one row each, as CSV, JSON lines or Parquet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hard negatives: texts that look as if a unit fired in them, where it is silent, as computed.
+"""Hard negatives: texts that resemble a unit's firing contexts and in which it stays silent.
 
 Candidates are held-out contexts of the other units of the source. The subject reads the corpus
 once more, so that silence in them is computed and not assumed.
@@ -28,7 +28,7 @@ USUAL_TOKENS = 5  # a unit's commonest firing tokens
 
 @dataclass(frozen=True)
 class Firing:
-    """What units of a source do in candidates.
+    """Activations of a source's units in candidate texts.
 
     Attributes:
         units: Of the columns.

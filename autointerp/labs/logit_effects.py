@@ -1,4 +1,4 @@
-"""Units → the tokens that they promote and suppress, by their direct effect on the logits.
+"""Logit effects: the tokens that a unit promotes and suppresses on the direct path.
 
 Only where a unit is a direction that is added to the model's activations: dictionary vectors,
 neurons, random directions. What fires by a rule of the text, or at random, adds nothing.

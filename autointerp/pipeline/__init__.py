@@ -1,1 +1,17 @@
-"""The verbs: each does what is missing, and says what happens as events."""
+"""The verbs: each does what is missing, emits events and returns a typed result.
+
+job         what is asked for, and what follows from it: settings, question, rater, units
+events      what happens meanwhile
+harvest     units and their contexts into a run, or of a model in memory
+rate        units or descriptions, by any rater; batches; the forecast of both
+describe    explain units, rate descriptions, score descriptions
+ask         what all of these do with a rater: at once, or by a provider's batch API
+guess       the blinding check of a model
+sit         a person rates a run; sit_pack, a pack
+check       a rater on planted units of known quality
+report      the page, or the findings as JSON
+opened      a run as a notebook has it
+summary     what a run holds, in counts
+init        the settings file of a subject
+doctor      libraries, disk, keys, servers
+"""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from autointerp.engine.work import RatingPolicy, Tally, rate_items
 from autointerp.errors import BadInput
 from autointerp.findings.checks import CheckResult, check_result, keep
+from autointerp.pipeline.events import Asking, On, ignore
 from autointerp.questions.kit import PER_GRADE, make_kit
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import Rater
@@ -20,13 +21,13 @@ def check_rater(
     rubric: Rubric,
     per_grade: int = PER_GRADE,
     policy: RatingPolicy | None = None,
-    progress: Callable[[Tally], None] = lambda tally: None,
     runs: Path = RUNS,
+    on: On = ignore,
 ) -> CheckResult:
     """Return how the rater does on the kit; what it answered before is not asked again.
 
     Every unit is rated twice, the second time with the levels in another order, so that
-    agreement can be told. Raises BadInput for a kit under 4 units a grade, or a rubric that
+    agreement can be computed. Raises BadInput for a kit under 4 units a grade, or a rubric that
     shows a description, for the kit has none.
     """
     if per_grade < 4:
@@ -42,6 +43,9 @@ def check_rater(
 
     def load(ids: Sequence[str]) -> list[Item]:
         return [items[identifier] for identifier in ids]
+
+    def progress(tally: Tally) -> None:
+        on(Asking(f"check {rater.name}", tally))
 
     with open_checks(runs) as store:
         for ids, repeats in ((plain, 2), (in_text, 1)):

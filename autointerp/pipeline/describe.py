@@ -20,7 +20,7 @@ from autointerp.labs.logit_effects import logit_effects
 from autointerp.pipeline.ask import ask_pending
 from autointerp.pipeline.events import Note, On, Step, ignore
 from autointerp.pipeline.harvest import draw
-from autointerp.pipeline.job import Job, Resolved, run_for
+from autointerp.pipeline.job import Job, Resolved, open_existing, run_for
 from autointerp.questions.explain import (
     EXPLAIN,
     EXPLAIN_LOGITS,
@@ -133,7 +133,7 @@ def explain(job: Job, on: On = ignore) -> ExplainResult:
     """
     resolved = Resolved(job)
     name = _explainer_of(resolved)
-    with open_run(job.run, folder=job.runs) as run:
+    with open_existing(resolved, on) as run:
         units = eligible_units(run, resolved.job.sources, job.n)
         effects = _effects(run, units, on) if job.logit_effects else None
         counts = _explain(run, units, resolved, on, effects)
@@ -150,7 +150,7 @@ def forecast_explain(job: Job, on: On = ignore) -> Forecast:
     """Return what `explain` would ask and what it would cost."""
     resolved = Resolved(job)
     _explainer_of(resolved)
-    with open_run(job.run, folder=job.runs) as run:
+    with open_existing(resolved, on) as run:
         units = eligible_units(run, job.sources, job.n)
         effects = _effects(run, units, on) if job.logit_effects else None
         task = EXPLAIN if effects is None else EXPLAIN_LOGITS
@@ -264,9 +264,8 @@ def _with_controls(run: Run, resolved: Resolved) -> Resolved:
 @contextlib.contextmanager
 def _run(resolved: Resolved, on: On) -> Iterator[Run]:
     """Open the run; one that does not exist is harvested."""
-    job = resolved.job
     if resolved.about is not None:
-        with open_run(job.run, folder=job.runs) as run:
+        with open_existing(resolved, on) as run:
             yield run
         return
     wanted = resolved.wanted
@@ -289,7 +288,7 @@ def score(job: Job, on: On = ignore) -> dict[str, ScoreResult]:
     resolved = Resolved(job)
     modules = {name: scorer(name) for name in dict.fromkeys(job.scorers)}
     results: dict[str, ScoreResult] = {}
-    with open_run(job.run, folder=job.runs) as run:
+    with open_existing(resolved, on) as run:
         described = _to_score(run, resolved, modules, lambda: _explained(run, resolved, on))
         hard = hard_contexts(run, [one.unit_id for one in described]) if job.design.hard else None
         for name, module in modules.items():

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from autointerp.engine.forecast import Forecast
-from autointerp.engine.work import Tally
 from autointerp.text import count
+
+if TYPE_CHECKING:
+    from autointerp.engine.forecast import Forecast
+    from autointerp.engine.work import Tally
 
 
 @dataclass(frozen=True)

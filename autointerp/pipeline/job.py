@@ -234,12 +234,6 @@ def default_subject() -> str:
     return SETTINGS_FILE if Path(SETTINGS_FILE).is_file() else EMBEDDED
 
 
-def subject_name(settings: RunSettings) -> str:
-    """Return what a run's subject is called in messages: a hub id, or the name of a file."""
-    model = settings.subject.model
-    return Path(model).name if Path(model).is_absolute() else model
-
-
 def sources_by_role(controls: bool) -> list[str]:
     """Return the names of the control sources, or of the studied ones."""
     return [name for name, kind in described_sources().items() if kind.is_control == controls]
@@ -252,7 +246,7 @@ def open_job(resolved: Resolved, subject: Subject | None, on: On = ignore) -> Ru
     run = open_run(job.run, resolved.settings, subject, job.runs)
     is_new = job.run not in existing
     close = difflib.get_close_matches(job.run, existing, n=1, cutoff=0.75) if is_new else []
-    on(RunOpened(job.run, subject_name(run.settings), is_new, close[0] if close else ""))
+    on(RunOpened(job.run, run.settings.subject.name, is_new, close[0] if close else ""))
     if resolved.about is not None and not resolved.is_imported and job.subject is None:
         _say_if_settings_changed(resolved, on)
     return run
@@ -273,6 +267,14 @@ def _say_if_settings_changed(resolved: Resolved, on: On) -> None:
                 f"{SETTINGS_FILE} {difference}; a new --run takes the new ones"
             )
         )
+
+
+def open_existing(resolved: Resolved, on: On = ignore, read_only: bool = False) -> Run:
+    """Open the job's run, which must exist, and say which subject it has."""
+    job = resolved.job
+    run = open_run(job.run, folder=job.runs, read_only=read_only)
+    on(RunOpened(job.run, run.settings.subject.name, is_new=False))
+    return run
 
 
 @contextlib.contextmanager

@@ -79,8 +79,7 @@ def compare(
     if isinstance(run, Run):
         return compare_run(run, level)
     from autointerp.pipeline.events import RunOpened
-    from autointerp.pipeline.job import subject_name
 
     with open_run(run, folder=folder, read_only=True) as opened:
-        on(RunOpened(run, subject_name(opened.settings), is_new=False))
+        on(RunOpened(run, opened.settings.subject.name, is_new=False))
         return compare_run(opened, level)

@@ -15,7 +15,7 @@ from autointerp.pipeline.ask import ask_pending
 from autointerp.pipeline.events import On, Step, ignore
 from autointerp.pipeline.guess import GuessResult, ask_guesses, require_model
 from autointerp.pipeline.harvest import draw
-from autointerp.pipeline.job import Job, Resolved, run_for, subject_name
+from autointerp.pipeline.job import Job, Resolved, run_for
 from autointerp.questions.items import make_items
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import Rater, load_rater
@@ -232,7 +232,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
     left = max(0, items - rated)
     return RateForecast(
         run=job.run,
-        subject=subject_name(resolved.settings),
+        subject=resolved.settings.subject.name,
         rater=rater.name,
         rubric=rubric.id,
         missing={name: n - drawn[name] for name, n in wanted.items() if n > drawn[name]},

@@ -10,7 +10,7 @@ from typing import Any
 
 from autointerp.findings.comparison import compare, estimate_rows
 from autointerp.people.ingest import ingest_journals
-from autointerp.pipeline.events import Note, On, ignore
+from autointerp.pipeline.events import Note, On, RunOpened, ignore
 from autointerp.reports.panels import Material
 from autointerp.reports.write import Report, check_folder, write
 from autointerp.store.run import RUNS, Run, open_run
@@ -77,6 +77,7 @@ def _compared(names: Sequence[str], units_shown: int, folder: Path, on: On) -> I
         for name in names:
             run, writable = _open(name, folder)
             opened.append(run)
+            on(RunOpened(name, run.settings.subject.name, is_new=False))
             if writable:
                 new = ingest_journals(run)
                 if new:

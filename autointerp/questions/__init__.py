@@ -1,4 +1,4 @@
-"""What is asked: what a rater is shown, and how its reply is read.
+"""Questions: what a rater is shown and asked, and how its reply is parsed.
 
 question      what every question has: prompts, a form of reply, a reader of replies
 rubric        questions answered by one score of a scale

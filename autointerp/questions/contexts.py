@@ -1,4 +1,4 @@
-"""Which of a unit's contexts are shown: no place of the corpus twice, all intervals alike."""
+"""Choice of the contexts to show: no place of the corpus twice, intervals evenly."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def by_interval(contexts: Mapping[int, Context]) -> list[list[int]]:
 def in_turn(lists: Sequence[Sequence[int]]) -> list[int]:
     """Return the first of each list, then the second of each, and so on."""
     longest = max(map(len, lists), default=0)
-    return [one[place] for place in range(longest) for one in lists if place < len(one)]
+    return [numbers[place] for place in range(longest) for numbers in lists if place < len(numbers)]
 
 
 def over_intervals(contexts: Mapping[int, Context], count: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Contexts → a description of each unit, by any rater; and what a description may be tried on.
+"""Explanations: contexts → a description of each unit by a rater; held-out contexts to score it.
 
 An explainer sees contexts of the `explain` split alone. What it saw is kept with its description,
 and nothing that shares a document with it is ever used to try it: `check_held_out`.
@@ -79,7 +79,7 @@ EXPLAINING = (EXPLAIN, EXPLAIN_LOGITS)  # the view `explanation` has their ids
 
 @dataclass(frozen=True)
 class Explanation:
-    """What an explainer made of a unit. `text` is None unless `status` is ok.
+    """An explainer's description of a unit. `text` is None unless `status` is ok.
 
     Attributes:
         explainer: Its name, and `+logits` where it was asked with logit effects.
@@ -114,10 +114,10 @@ def eligible_units(run: Run, sources: Sequence[str] = (), n: int | None = None) 
         if source not in held:
             raise BadInput(
                 f"run '{run.name}' has no units of source '{source}' "
-                f"(it has: {', '.join(held) or 'none'}); rate some first: `autointerp rate`"
+                f"(it has: {', '.join(held) or 'none'}); add some with `autointerp rate`"
             )
     if not rows:
-        raise BadInput(f"run '{run.name}' holds no units; rate some first: `autointerp rate`")
+        raise BadInput(f"run '{run.name}' holds no units; add some with `autointerp rate`")
     return {
         unit_id: source
         for unit_id, source, place in rows

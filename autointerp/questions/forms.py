@@ -1,4 +1,4 @@
-"""Tasks: questions that are no rating, in four forms of reply.
+"""Tasks: questions without a rating scale, in four forms of reply.
 
 A task goes wherever a rubric goes (requests, cache, retries, budget, batches), and a file in
 `scorers/` brings one. A rater that can answer a form can answer every task of that form.
@@ -52,7 +52,7 @@ class Task:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 of the task's content."""
+        """The sha256 of the task's content."""
         # `scale` and `asks` were fields once; the digests of calls that were paid hold them.
         content = asdict(self) | {"scale": [], "asks": []}
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -216,7 +216,7 @@ SCHEMAS: dict[TaskForm, dict[str, Any]] = {
 
 
 class _Unreadable(Exception):
-    """What is wrong with a reply, in a few words."""
+    """Raised for a reply that cannot be parsed; the text says why in a few words."""
 
 
 def _description(fields: dict[str, Any]) -> str:
@@ -248,42 +248,42 @@ def _answers(form: TaskForm, fields: dict[str, Any]) -> dict[int, Any]:
     if form == "choose":
         return {_whole(fields, "context"): True}
     answers: dict[int, Any] = {}
-    for one in _objects(fields, "answers" if form == "judge" else "contexts"):
-        number = _whole(one, "context")
+    for answer in _objects(fields, "answers" if form == "judge" else "contexts"):
+        number = _whole(answer, "context")
         if number in answers:
             raise _Unreadable(f"context {number} is answered twice")
-        answers[number] = _yes(one) if form == "judge" else _levels(one)
+        answers[number] = _yes(answer) if form == "judge" else _levels(answer)
     return answers
 
 
-def _yes(one: dict[str, Any]) -> bool:
-    if not isinstance(one.get("yes"), bool):
+def _yes(answer: dict[str, Any]) -> bool:
+    if not isinstance(answer.get("yes"), bool):
         raise _Unreadable("`yes` is neither true nor false")
-    return bool(one["yes"])
+    return bool(answer["yes"])
 
 
-def _levels(one: dict[str, Any]) -> dict[int, float]:
+def _levels(answer: dict[str, Any]) -> dict[int, float]:
     levels: dict[int, float] = {}
-    for active in _objects(one, "active"):
+    for active in _objects(answer, "active"):
         token, level = _whole(active, "token"), active.get("activation")
         if isinstance(level, bool) or not isinstance(level, int | float):
-            raise _Unreadable("an `activation` is no number")
+            raise _Unreadable("an `activation` is not a number")
         if not 0 <= level <= LOUDEST:
             raise _Unreadable(f"activation {level} is not between 0 and {LOUDEST}")
         if token in levels:
-            raise _Unreadable(f"token {token} stands twice in a context")
+            raise _Unreadable(f"token {token} is listed twice for a context")
         levels[token] = float(level)
     return levels
 
 
 def _whole(fields: dict[str, Any], name: str) -> int:
     if type(fields.get(name)) is not int:
-        raise _Unreadable(f"`{name}` is no whole number")
+        raise _Unreadable(f"`{name}` is not a whole number")
     return int(fields[name])
 
 
 def _objects(fields: dict[str, Any], name: str) -> list[dict[str, Any]]:
     objects = fields.get(name)
-    if not isinstance(objects, list) or not all(isinstance(one, dict) for one in objects):
-        raise _Unreadable(f"`{name}` is no list of objects")
+    if not isinstance(objects, list) or not all(isinstance(entry, dict) for entry in objects):
+        raise _Unreadable(f"`{name}` is not a list of objects")
     return objects

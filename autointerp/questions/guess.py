@@ -1,4 +1,4 @@
-"""The question of the blinding check: what did a rater take an item for?
+"""The blinding check's question: is this item a feature, a neuron or a control?
 
 People are asked at the end of a session. For a model, ask `guess_rubric` about the same items and
 store what `read_guess` makes of the replies.

@@ -1,4 +1,4 @@
-"""Contexts → items that tell nothing of the unit; the key is written apart.
+"""Blind items from contexts; the key from item to unit is stored apart.
 
 An item shows text and activations scaled to the unit's own maximum. Source, index, layer, density
 and absolute activations stay behind; ids come from a keyed hash, and the order of items mixes all

@@ -1,4 +1,4 @@
-"""Planted units: contexts of units whose grade is known, made from real text to check raters.
+"""Planted units of known grade, made from real text to check raters.
 
 A clean unit follows one rule, a mostly clean one has a fifth of noise, a mixture follows three
 unrelated rules in equal parts, noise follows none. The contexts are drawn as a harvest draws
@@ -37,12 +37,12 @@ WEAK = 0.3  # peak of the diffuse part of a dense mixture, the rules' peak being
 LEAST_PLACES = 120  # of a rule in each split, so that intervals can be filled
 LEXICON = 20  # words of a topic
 TRIES = 200
-WINDOW = 127  # tokens of a model window: of what is one, one peak is kept
+WINDOW = 127  # tokens of a model window: one peak is kept from each
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a unit fires on.
+    """A rule for where a unit fires.
 
     Attributes:
         text: The rule in words.
@@ -73,7 +73,7 @@ class PlantedUnit:
 
 @dataclass(frozen=True)
 class Planter:
-    """A corpus to plant units in.
+    """Maker of planted units in a corpus.
 
     Attributes:
         texts: [vocabulary] text of each token id.
@@ -201,10 +201,10 @@ class Planter:
             offset = int(rng.integers(1, 3))
             text = f"any token {'' if offset == 1 else f'{offset} places '}after '{word}'"
             return Rule("context", text, self._after(before, offset))
-        here = self._tokens[np.flatnonzero(self._after(before))]
-        if not len(here):
+        followers = self._tokens[np.flatnonzero(self._after(before))]
+        if not len(followers):
             return Rule("context", "nothing", np.zeros_like(before))
-        token = int(here[rng.integers(len(here))])
+        token = int(followers[rng.integers(len(followers))])
         text = f"{self.texts[token]!r} after '{word}'"
         return Rule("context", text, self._after(before) & self._among([token]))
 
@@ -228,8 +228,8 @@ class Planter:
             return None
         named = self._among(lexicon)
         total = np.concatenate([[0], np.cumsum(named)])
-        here = np.arange(len(named)) + 1
-        near = total[here] - total[np.maximum(here - 30, here - 1 - self._position)]
+        ends = np.arange(len(named)) + 1
+        near = total[ends] - total[np.maximum(ends - 30, ends - 1 - self._position)]
         names = ", ".join(self.texts[index].strip() for index in lexicon[:4])
         return Rule("topic", f"talk of {names}", (near >= 3) & self._content[self._tokens])
 
@@ -296,9 +296,9 @@ class Planter:
         peak = float(activations.max())
         contexts = []
         for part, name in enumerate(SPLITS):
-            mine = rng.permutation(fires[split[self._document[fires]] == part])
-            value = activations[mine]
-            strongest = mine[np.argsort(-value, kind="stable")]
+            firing = rng.permutation(fires[split[self._document[fires]] == part])
+            value = activations[firing]
+            strongest = firing[np.argsort(-value, kind="stable")]
             # One a window at most, as in the harvest.
             _, first = np.unique(self._window(strongest), return_index=True)
             chosen: list[tuple[Draw, int]] = [
@@ -306,7 +306,7 @@ class Planter:
             ]
             level = np.minimum(self._interval(value, peak), self.draws.intervals)
             for interval in range(1, self.draws.intervals + 1):
-                drawn = mine[level == interval][: self.draws.per_interval]
+                drawn = firing[level == interval][: self.draws.per_interval]
                 chosen += [("interval", int(place)) for place in drawn]
             everywhere = np.flatnonzero(split[self._document] == part)
             anywhere = rng.choice(
@@ -331,17 +331,17 @@ class Planter:
         end = min(begin + self.draws.window, int(self.documents.starts[document + 1]))
         low = max(begin, place - self.draws.each_side)
         high = min(end, place + self.draws.each_side + 1)
-        here = activations[low:high]
+        shown = activations[low:high]
         value = float(activations[place])
         interval = min(self.draws.intervals, int(value / peak * self.draws.intervals) + 1)
         return Context(
             tokens=tuple(self.texts[index] for index in self._tokens[low:high]),
-            activations=tuple(here.tolist()),
+            activations=tuple(shown.tolist()),
             focus=place - low,
             draw=draw,
             interval=interval if value > 0 else None,
             split=split,
-            silent=not here.any(),
+            silent=not shown.any(),
             document=document,
             position=int(self._position[place]),
         )

@@ -1,4 +1,4 @@
-"""What every question has in common: a prompt, a form of reply, and a reader of replies.
+"""The Question protocol: a prompt, a form of reply, and a parser of replies.
 
 Two kinds of question come with the package: a `Rubric` asks for a score (`rubric.py`), a `Task`
 for anything else (`forms.py`). Raters, the engine and batches know only `Question`.
@@ -29,7 +29,7 @@ QUOTED = (
 
 @dataclass(frozen=True)
 class Shows:
-    """What a rater is shown of an item.
+    """The parts of an item that a rater is shown.
 
     Attributes:
         draws: Which draws the contexts come from.
@@ -51,7 +51,7 @@ class Shows:
 
 
 class Question(Protocol):
-    """What a rater is asked about an item.
+    """A question that a rater is asked about an item.
 
     Attributes:
         id, version, title: Its name, its version from 1, and what it asks in one line; raters see
@@ -104,7 +104,7 @@ class Question(Protocol):
 
 @dataclass(frozen=True)
 class ReadReply:
-    """A reply as its question reads it. `score` is None unless `status` is ok.
+    """A parsed reply. `score` is None unless `status` is ok.
 
     `problem` says in a few words why there is no score; None if there is one.
     """

@@ -1,4 +1,4 @@
-"""Rubrics: a question that is answered by one score of a scale; its prompts and its replies."""
+"""Rubrics: questions answered by one score of a scale, with their prompts and replies."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class Rubric:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 of the rubric's content; layout of the front matter does not count."""
+        """The sha256 of the rubric's content; layout of the front matter does not count."""
         return hashlib.sha256(self.content.encode()).hexdigest()
 
     @cached_property
     def content(self) -> str:
-        """All of it as canonical JSON; `rubric_from` reads it back."""
+        """The rubric as canonical JSON; `rubric_from` reads it back."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
 
     # ----------------------------------------------------------------------------- prompts

@@ -1,4 +1,4 @@
-"""Rubrics as files: Markdown with TOML front matter between `+++` lines, read and checked.
+"""Parsing of rubric files: Markdown with TOML front matter between `+++` lines.
 
 `rubrics/*.md` ship with the package; a user's own file is read in the same way.
 """
@@ -56,7 +56,9 @@ def _read(path: Path) -> Rubric:
     try:
         content = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise RubricError(f"no rubric at {path}") from None
+        raise RubricError(
+            f"no rubric at {path}; `autointerp rubrics` lists the shipped ones"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise RubricError(f"{path} cannot be read as a rubric ({error})") from None
     return parse_rubric(content, str(path))
@@ -101,7 +103,7 @@ def _check_keys(file: str, prefix: str, table: dict[str, Any], allowed: Collecti
             raise RubricError(f"{file}: unknown key '{prefix}{key}' (known: {listed})")
     for key in allowed:
         if key not in table:
-            raise RubricError(f"{file}: key '{prefix}{key}' is missing")
+            raise RubricError(f"{file}: key '{prefix}{key}' is missing; add it")
 
 
 def _expect(file: str, key: str, holds: bool, form: str) -> None:

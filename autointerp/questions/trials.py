@@ -1,4 +1,4 @@
-"""Trials: one call about one unit, blind; what is true stays in the run.
+"""Trials: one blind call about one unit each; the true answers stay in the run.
 
 A rater sees a trial as an item: pieces of text and perhaps a description. Whose text it is, where
 the unit fires and whether the description was written for this unit is in the run alone.
@@ -28,7 +28,7 @@ class Piece:
     Attributes:
         context: The context's number in the run.
         first, last: Tokens shown: from `first` up to, without, `last`.
-        mark: Index in the whole context of the token that is marked; None for none.
+        mark: Index in the complete context of the marked token; None for none.
         truth: The right answer; None where it is the activations themselves.
         kind: Why it is asked about, such as `firing` or `silent`.
     """
@@ -169,7 +169,7 @@ def load_trials(run: Run, item_ids: Sequence[str], question: Question) -> list[I
     contexts = run.contexts_numbered(
         sorted({p.context for trial in trials.values() for p in trial.pieces})
     )
-    return [trial_item(one, trials[one], contexts, question) for one in item_ids]
+    return [trial_item(item_id, trials[item_id], contexts, question) for item_id in item_ids]
 
 
 def trial_item(

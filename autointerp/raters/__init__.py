@@ -1,4 +1,4 @@
-"""Who judges. A file here is a rater: `--rater NAME[:MODEL]`.
+"""Raters: what judges items. A file here is a rater: `--rater NAME[:MODEL]`.
 
 A rater's module has a first docstring line, which `autointerp raters` prints, and
 
@@ -69,7 +69,7 @@ def kind_of(name: str) -> str:
 
 
 def what(name: str) -> str | None:
-    """Return what kind of judge a rater is, in words; None where its file is not here."""
+    """Return what kind of judge a rater is, in words; None where it has no file in this folder."""
     kind = kind_of(name)
     return str(_said(kind, "WHAT", "")) or None if kind in rater_names() else None
 

@@ -1,4 +1,4 @@
-"""Descriptions that are rules, read back from their words and applied: what needs no model.
+"""Rules parsed from a description's words and applied to contexts, without a model.
 
 `rule_from_words` reads what `_rules.rule_in_words` writes. A rater that can apply a rule to a text
 can answer every form of task about it, and rate a context by it.

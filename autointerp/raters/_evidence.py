@@ -1,4 +1,4 @@
-"""What a rule is learnt from and measured on: positions, and what may hold of their tokens."""
+"""Evidence for lexical rules: positions, and conditions on the tokens around them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REACH = 4  # the farthest neighbour, in tokens
 
 @dataclass(frozen=True)
 class Condition:
-    """That the token `offset` places on has this attribute.
+    """A test that the token `offset` places on has this attribute.
 
     The attribute `earlier` holds where the word `value` stands anywhere before in the window.
     """

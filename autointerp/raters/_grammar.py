@@ -1,4 +1,4 @@
-"""The grammar of a reply, for raters whose server writes nothing but what a grammar allows.
+"""Grammars of replies, for servers that constrain the output by a grammar.
 
 A schema does not keep a small model from answering about contexts that do not exist until its
 tokens are spent. These grammars have every context once, in order, and no space between.

@@ -1,4 +1,4 @@
-"""API keys: from the environment only, each bound to one address, in no text that is kept."""
+"""API keys: read from the environment, bound to one address each, removed from stored text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def normal_url(base_url: str) -> str:
         parts = urlsplit(base_url)
         port = parts.port
     except ValueError:
-        raise BadInput(f"--base-url {base_url!r} is not an address") from None
+        raise BadInput(
+            f"--base-url {base_url!r} is not an address; give one such as http://127.0.0.1:11434/v1"
+        ) from None
     if parts.username or parts.password or parts.query or parts.fragment:
         raise BadInput(
             "--base-url holds a password or a query; keys come from the environment: "

@@ -1,4 +1,4 @@
-"""The score that a reply nearly gave: expectation over the alternatives at the score's token."""
+"""Expected score of a reply: mean over the alternatives at the score's token."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def score_alternatives(text: str, tokens: Sequence[dict[str, Any]]) -> dict[str,
             top = token.get("top_logprobs") or [token]
             return {
                 "before": piece[: offset - begin].decode("utf-8", "replace"),
-                "top": [[str(one["token"]), float(one["logprob"])] for one in top],
+                "top": [
+                    [str(alternative["token"]), float(alternative["logprob"])]
+                    for alternative in top
+                ],
             }
     return None
 
@@ -95,8 +98,11 @@ def expected_activations(text: str, tokens: Sequence[dict[str, Any]]) -> list[fl
         before = pieces[place][: match.start(1) - starts[place]].decode("utf-8", "replace")
         written = {str(tokens[place].get("token")): f"{before}{int(match[1])},"}
         alternatives = [
-            [written.get(str(one["token"]), str(one["token"])), float(one["logprob"])]
-            for one in top
+            [
+                written.get(str(alternative["token"]), str(alternative["token"])),
+                float(alternative["logprob"]),
+            ]
+            for alternative in top
         ]
         mean, lost = expected_score({"before": before, "top": alternatives}, range(LOUDEST + 1))
         means.append(float(match[1]) if mean is None or lost > 0.5 else mean)

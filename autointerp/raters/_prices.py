@@ -1,4 +1,4 @@
-"""What a call costs, from `prices.toml`; an unknown model has no price, never the price 0."""
+"""Price of a call, from `prices.toml`; None for a model that is not listed, never 0."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def find_price(
     if price_in is None or price_out is None:
         return listed_price or None
     if min(price_in, price_out) < 0:
-        raise BadInput(f"--price-in {price_in} --price-out {price_out}: a price is not negative")
+        raise BadInput(f"--price-in {price_in} --price-out {price_out}: give prices of 0 or more")
     if listed_price:
         return replace(listed_price, tokens_in=price_in, tokens_out=price_out, as_of=None)
     return Price(price_in, price_out)

@@ -1,4 +1,4 @@
-"""What a rater is, and what it and the engine say to each other."""
+"""The Rater protocol, and the types that raters and the engine exchange."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STRUCTURED: tuple[Structured, ...] = ("json_schema", "tool", "text")
 
 @dataclass(frozen=True)
 class RaterOptions:
-    """What a user may say of a rater beside its name.
+    """Options of a rater beside its name.
 
     Attributes:
         base_url: Of a compatible server; None for the provider's own.
@@ -72,7 +72,7 @@ class Rater(Protocol):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. `remedy` is empty where nothing is to be done."""
+    """One check of `autointerp doctor`. `remedy` is empty where nothing has to be done."""
 
     ok: bool
     about: str
@@ -97,7 +97,7 @@ class ServedRater(Protocol):
     """A rater behind a server: opened before the first call, priced, paced by its headers.
 
     Attributes:
-        price: None where no price is known.
+        price: None where the model has no listed price.
         headroom: What the server last said is left of its limits; None if it never did.
         concurrency: Calls in flight at most, unless the user says otherwise.
     """
@@ -128,7 +128,7 @@ class ServedRater(Protocol):
 
 @dataclass(frozen=True)
 class BatchState:
-    """Where a provider's batch stands.
+    """The state of a provider's batch.
 
     Attributes:
         ended: Nothing more will come; what there is can be read.
@@ -182,7 +182,7 @@ class Extent:
 
 @dataclass(frozen=True)
 class Headroom:
-    """What is left of a server's limits, as its last reply said; None where it said nothing.
+    """What is left of a server's rate limits by its last reply; None where it said nothing.
 
     Attributes:
         requests, tokens: Left now.
@@ -199,7 +199,7 @@ class Headroom:
 
 
 class AttemptFailed(Exception):
-    """An attempt that brought no reply; the text is one line and holds no key.
+    """Raised for an attempt without a reply; the text is one line and holds no key.
 
     Attributes:
         kind: `busy` (429, 529), `server` (other 5xx, a body that is no JSON), `timeout`,

@@ -1,4 +1,4 @@
-"""Short readable rules for where a unit fires, learnt from contexts without any model.
+"""Short readable rules for where a unit fires, learnt from contexts without a model.
 
 A rule is a few alternatives; an alternative is one to three conditions that hold together. Each
 alternative is the best single one that can be found for what those before it do not cover, by
@@ -63,7 +63,7 @@ class Alternative:
 
     @property
     def confidence(self) -> float:
-        """Share of firing among what it holds for, were firing and silence equally common."""
+        """Share of firing positions where it holds, were firing and silence equally common."""
         return (self.covers + 0.01) / (self.covers + self.alarms + 0.02)
 
 

@@ -1,4 +1,4 @@
-"""What raters behind an HTTP server share: the key, the errors, the limits, the probe."""
+"""Base of raters behind an HTTP server: key, errors, rate limits, probe."""
 
 from __future__ import annotations
 
@@ -77,7 +77,10 @@ class ServedRaterBase:
         if not model:
             raise BadInput(f"rater '{self.provider}': name a model, as in {self.provider}:MODEL")
         if options.structured is not None and options.structured not in STRUCTURED:
-            raise BadInput(f"--structured {options.structured}: one of {', '.join(STRUCTURED)}")
+            raise BadInput(
+                f"--structured {options.structured} is not supported; "
+                f"give one of {', '.join(STRUCTURED)}"
+            )
         self.model = model
         self.options = options
         given = options.base_url
@@ -97,7 +100,7 @@ class ServedRaterBase:
 
     @property
     def key_variable(self) -> str:
-        """Name of the environment variable that holds this address's key."""
+        """The environment variable that holds this address's key."""
         return self.variable if self.official else own_variable(self.url)
 
     # ------------------------------------------------------------------------- requests
@@ -140,7 +143,7 @@ class ServedRaterBase:
         self.require_key()
         if not self.official and os.environ.get(self.headers_variable):
             raise RaterError(
-                f"{self.headers_variable} is set, and would travel to {self.url}; unset it"
+                f"{self.headers_variable} is set and would be sent to {self.url}; unset it"
             )
         self.connect(self._key or NO_KEY)
         if self.options.structured is not None or self.official:
@@ -159,7 +162,7 @@ class ServedRaterBase:
         raise NotImplementedError
 
     def recall(self, remembered: Mapping[str, Any]) -> None:
-        """Set what an earlier probe found."""
+        """Set the result of an earlier probe."""
         self.structured = remembered["structured"]
 
     async def probe(self) -> dict[str, Any]:

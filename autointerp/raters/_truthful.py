@@ -1,4 +1,4 @@
-"""`scripted:truth`: answers as one who knows: it applies the description, if it is a rule."""
+"""`scripted:truth`: the right answers, by applying the description where it is a rule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from autointerp.records import Item, Reply, Request
 
 
 class Truthful:
-    """Explains units that fire on one word, and answers what is asked about a description.
+    """A rater that explains units that fire on one word, and answers questions on descriptions.
 
     Planted units fire on one word, so what it says of them is the truth.
     """

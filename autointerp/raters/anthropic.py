@@ -29,7 +29,7 @@ CLOCKS_DIFFER = datetime.timedelta(minutes=10)
 
 
 class AnthropicRater(ServedRaterBase):
-    """Asks by messages."""
+    """Calls the messages API."""
 
     provider: ClassVar[str] = "anthropic"
     provider_url: ClassVar[str] = URL

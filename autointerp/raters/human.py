@@ -15,17 +15,17 @@ WHAT = "a person"
 
 @dataclass(frozen=True)
 class Person:
-    """Stands for a person where raters are named; people are asked by `pipeline.sit`."""
+    """A person's name among the raters; `pipeline.sit` runs their session."""
 
     name: str
     evidence: Literal["shown", "all"] = "shown"
     is_llm: bool = False
 
     def request(self, item: Item, question: Question, repeat: int = 0) -> NoReturn:
-        raise BadInput("a person cannot be called; let them sit down: `rate --rater human:NAME`")
+        raise BadInput("a person cannot be called; start a session with `rate --rater human:NAME`")
 
     async def send(self, request: Request) -> NoReturn:
-        raise BadInput("a person cannot be called; let them sit down: `rate --rater human:NAME`")
+        raise BadInput("a person cannot be called; start a session with `rate --rater human:NAME`")
 
 
 def create(model: str | None, options: RaterOptions) -> Person:

@@ -51,14 +51,14 @@ def create(model: str | None, options: RaterOptions) -> Rater:
         return Lexical(ALTERNATIVES)
     if model not in {str(count) for count in range(1, MOST_ALTERNATIVES + 1)}:
         raise BadInput(
-            f"lexical:{model}: say how many alternatives a rule may have, "
+            f"lexical:{model}: give the number of alternatives of a rule, "
             f"lexical:1 to lexical:{MOST_ALTERNATIVES}"
         )
     return Lexical(int(model))
 
 
 class Lexical:
-    """Rates by how well a short lexical rule separates firing from silent positions."""
+    """A rater that measures how well a lexical rule separates firing from silent positions."""
 
     evidence: Literal["shown", "all"] = "all"
     is_llm = False

@@ -1,4 +1,4 @@
-"""A small model that follows no rubric, by what it expects next: `likelihood:PATH.gguf`, or hub id.
+"""A small language model's likelihood of firing lines: `likelihood:PATH.gguf`, or a hub id.
 
 After a list of lines in which the unit fires, each with its firing token marked, other lines in
 which it fires become more probable to the model, if they have anything in common that it can see.
@@ -64,7 +64,7 @@ class Line:
 
 
 class Likelihood:
-    """Rates by the gain in likelihood of held-out firing lines."""
+    """A rater by the gain in likelihood of held-out firing lines."""
 
     evidence: Literal["shown", "all"] = "all"
     is_llm = True
@@ -216,7 +216,7 @@ class Reader:
     def line_likelihoods(self, shots: Sequence[Line], lines: Sequence[Line]) -> Floats:
         """Return [lines] the mean log probability (nats) of a line's tokens after the list."""
         gains = self.token_likelihoods(shots, lines)
-        return np.array([float(np.mean(one)) for one in gains])
+        return np.array([float(np.mean(of_line)) for of_line in gains])
 
     def token_likelihoods(self, shots: Sequence[Line], lines: Sequence[Line]) -> list[Floats]:
         """Return for each line the log probabilities of its tokens after the list.
@@ -272,7 +272,7 @@ def load_reader(model: str) -> Reader:
     if path.is_file():
         name, where = str(path.parent), {"gguf_file": path.name}
     elif os.sep in model and not path.exists() and model.endswith(".gguf"):
-        raise RaterError(f"no model file at {path}")
+        raise RaterError(f"no model file at {path}; give an existing one")
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # a GGUF's bar heeds no setting
             tokenizer = AutoTokenizer.from_pretrained(name, **where)

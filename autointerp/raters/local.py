@@ -1,4 +1,4 @@
-"""A model file on this machine, `local:PATH.gguf`; llama.cpp runs it in this process."""
+"""A local model file, `local:PATH.gguf`; llama.cpp runs it in this process."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def model_path(kind: str, model: str | None) -> Path:
     """Return the model file. Raises BadInput if there is none."""
     path = Path(model or "").expanduser()
     if not model or not path.is_file():
-        raise BadInput(f"rater '{kind}:{model or ''}': no such file; name one, as in {kind}:x.gguf")
+        raise BadInput(f"rater '{kind}:{model or ''}': no such file; give one, as in {kind}:x.gguf")
     return path
 
 
@@ -53,7 +53,7 @@ def file_fingerprint(path: Path) -> str:
 
 
 class LocalRater(OpenAIRater):
-    """Asks a llama.cpp server that it starts itself, by the same path as any other."""
+    """A rater that starts a llama.cpp server and calls it like any other server."""
 
     provider: ClassVar[str] = "openai"
 
@@ -129,7 +129,7 @@ class LocalRater(OpenAIRater):
         self._server = None
 
     def recall(self, remembered: Mapping[str, Any]) -> None:
-        """Nothing is remembered of a server that lives as long as this process."""
+        """Do nothing: the server ends with this process."""
 
 
 def create(model: str | None, options: RaterOptions) -> LocalRater:

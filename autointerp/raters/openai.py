@@ -35,7 +35,7 @@ A_DAY = datetime.timedelta(days=1)
 
 
 class OpenAIRater(ServedRaterBase):
-    """Asks by chat completions."""
+    """Calls the chat completions API."""
 
     provider: ClassVar[str] = "openai"
     provider_url: ClassVar[str] = URL

@@ -1,4 +1,4 @@
-"""For tests: gives the score that it is told, `scripted:4`, or plays the lines of a file."""
+"""For tests: a fixed score, `scripted:4`, or the replies in a file of JSON lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from autointerp.raters import AttemptFailed, RaterOptions, call_key
 from autointerp.raters._truthful import Truthful
 from autointerp.records import Item, Reply, Request
 
-WHAT = "a script that gives the score it is told"
+WHAT = "a script that gives a fixed score"
 EXAMPLE = "truth"
 
 KEYS = ("score", "text", "stop", "tokens_in", "tokens_out", "cost_usd", "fail", "retry_after_s")
@@ -21,7 +21,7 @@ KINDS = ("busy", "server", "timeout", "connection", "rejected", "fatal")
 
 
 class Scripted:
-    """Replies by a script: its lines in the order of the calls, the last one ever after.
+    """A rater that replies by a script: one line for each call, then the last one repeatedly.
 
     A line is a JSON object. `{"score": 4}` is a proper reply; `{"text": …, "stop": "refusal"}`
     is that reply; `{"fail": "busy", "retry_after_s": 1}` is no reply.
@@ -49,10 +49,12 @@ class Scripted:
         self.sent += 1
         kind = line.get("fail")
         if kind == "fatal":
-            raise RaterError(f"{self.name}: told to give up")
+            raise RaterError(f"{self.name}: the script says to give up")
         if kind is not None:
-            raise AttemptFailed("told to fail", kind, kind != "rejected", line.get("retry_after_s"))
-        proper = {"rationale": "told so", "description": "scripted", "score": line.get("score")}
+            raise AttemptFailed(
+                "the script says to fail", kind, kind != "rejected", line.get("retry_after_s")
+            )
+        proper = {"rationale": "by script", "description": "scripted", "score": line.get("score")}
         return Reply(
             line.get("text", json.dumps(proper)),
             line.get("stop", "end"),
@@ -63,9 +65,9 @@ class Scripted:
 
 
 def create(model: str | None, options: RaterOptions) -> Scripted | Truthful:
-    """Return the rater that gives one score, plays a file of JSON lines, or tells the truth.
+    """Return the rater that gives one score, plays a file of JSON lines, or answers truthfully.
 
-    Raises BadInput if it is neither, naming the line that is none.
+    Raises BadInput if `model` is none of these, naming the malformed line.
     """
     if model is not None and model.lstrip("-").isdigit():
         return Scripted(f"scripted:{model}", [{"score": int(model)}])
@@ -74,8 +76,8 @@ def create(model: str | None, options: RaterOptions) -> Scripted | Truthful:
     path = Path(model or "")
     if not path.is_file():
         raise BadInput(
-            f"rater 'scripted:{model or ''}': say the score to give, as in scripted:4, "
-            "or name a file of JSON lines"
+            f"rater 'scripted:{model or ''}': give a score, as in scripted:4, "
+            "or a file of JSON lines"
         )
     lines = []
     for number, text in enumerate(path.read_text("utf-8").splitlines(), 1):
@@ -84,10 +86,12 @@ def create(model: str | None, options: RaterOptions) -> Scripted | Truthful:
         except ValueError:
             line = None
         if not isinstance(line, dict) or not set(line) <= set(KEYS):
-            raise BadInput(f"{path}, line {number}: no object of {', '.join(KEYS)}")
+            raise BadInput(
+                f"{path}, line {number}: not a JSON object with keys among {', '.join(KEYS)}"
+            )
         if line.get("fail") not in (None, *KINDS):
-            raise BadInput(f"{path}, line {number}: `fail` is one of {', '.join(KINDS)}")
+            raise BadInput(f"{path}, line {number}: `fail` must be one of {', '.join(KINDS)}")
         lines.append(line)
     if not lines:
-        raise BadInput(f"{path} has no lines")
+        raise BadInput(f"{path} has no lines; write one JSON object a line")
     return Scripted(f"scripted:{path.name}", lines)

@@ -13,7 +13,7 @@ from autointerp.units.sources import kind_of
 
 NOT_LLM = {
     "lexical": "a fixed rule on words and no language model",
-    "scripted": "a script that gives the score it is told",
+    "scripted": "a script that gives a fixed score",
     "human": "a person",
 }
 

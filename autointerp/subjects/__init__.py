@@ -48,7 +48,7 @@ class Subject:
         digests: sha256 of model, sae and corpus.
         begins_with_bos: Whether windows do; where not, their first token is an attention sink.
         loaded: The SAE with what its files say of it, where it comes from files of any format.
-        length: Returns how many tokens the corpus has; None where that cannot be known.
+        length: Returns how many tokens the corpus has; None where it cannot be counted.
         notes: What a person should know of the parts before trusting them, a sentence each.
     """
 

@@ -30,7 +30,7 @@ def assemble(settings: SubjectSettings) -> Subject:
     """Return the subject of a Hugging Face model.
 
     Raises SubjectError, SettingsError or CorpusError if a part is missing, broken or does not fit
-    the others; all that can be known before the first batch is.
+    the others; every check that needs no batch runs here.
     """
     if not settings.corpus:
         raise SettingsError(
@@ -138,23 +138,27 @@ def tokenizer_at(place: str) -> Any:
         if unreachable:
             raise SubjectError(f"no tokenizer: {no_copy(place, unreachable)}") from None
         reason = " ".join(str(error).split())[:150]
-        raise SubjectError(f"{place} is no tokenizer ({reason})") from None
+        raise SubjectError(
+            f"{place} is not a tokenizer ({reason}); give a tokenizer.json or a tokenizer's folder"
+        ) from None
 
 
 def begins_with_bos(bos: str, loaded: LoadedAutoencoder | None, model: HookedLanguageModel) -> bool:
     """Return whether windows begin with BOS.
 
-    Raises SettingsError if that is wished for and the tokenizer has none.
+    Raises SettingsError if the setting asks for it and the tokenizer has none.
     """
     if bos == "yes" and model.bos is None:
-        raise SettingsError(f"subject.bos = 'yes': the tokenizer of {model.name} has no BOS")
+        raise SettingsError(
+            f"subject.bos = 'yes': the tokenizer of {model.name} has no BOS; use auto or no"
+        )
     if bos == "auto" and loaded is not None and loaded.prepend_bos is not None:
         return loaded.prepend_bos and model.bos is not None
     return bos != "no" and model.bos is not None
 
 
 def check_fit(loaded: LoadedAutoencoder, model: HookedLanguageModel, strict: bool) -> list[str]:
-    """Return what a person should know of an SAE on this model, a sentence each.
+    """Return notes on how an SAE fits this model, a sentence each.
 
     Raises SubjectError if its width is not the site's, or, if `strict`, if its files record
     another site or model.
@@ -185,14 +189,14 @@ def other_site(loaded: LoadedAutoencoder, model: HookedLanguageModel) -> str | N
     return None if model.is_at(loaded.site) else loaded.site
 
 
-def same_model(one: str, other: str) -> bool:
-    """Return whether two names are of one model, the owner on the hub and the case aside."""
+def same_model(name: str, other: str) -> bool:
+    """Return whether two names are of the same model, the owner on the hub and the case aside."""
 
     def short(name: str) -> str:
         last = name.rstrip("/").rsplit("/", 1)[-1].lower()
         return ALIASES.get(last, last)
 
-    return short(one) == short(other)
+    return short(name) == short(other)
 
 
 def _sae_digest(path: Path) -> str:

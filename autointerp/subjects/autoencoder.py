@@ -115,7 +115,7 @@ class SparseAutoencoder:
         }
         for name in needed.get(self.activation, ()):
             if getattr(self, name) is None:
-                raise SubjectError(f"a {self.activation} SAE needs {name}, and there is none")
+                raise SubjectError(f"a {self.activation} SAE needs {name}, which is missing")
         if not self.encodes_columns_alone:
             assert self.k is not None
             if not 0 < self.k <= self.d_sae:
@@ -307,10 +307,13 @@ def load_autoencoder(path: Path, device: str = "cpu") -> SparseAutoencoder:
     activation = "relu" if architecture == "standard" else architecture
     normalisation = metadata.get("normalisation", "none")
     if activation not in get_args(Activation) or normalisation not in get_args(Normalisation):
-        raise SubjectError(f"{path} is a {architecture} SAE ({normalisation}), which is not known")
-    known = {name: t for name, t in tensors.items() if name in SparseAutoencoder.__annotations__}
+        raise SubjectError(
+            f"{path} is a {architecture} SAE ({normalisation}), which is not supported; "
+            "convert it or fetch another"
+        )
+    fields = {name: t for name, t in tensors.items() if name in SparseAutoencoder.__annotations__}
     return SparseAutoencoder(
-        **known,
+        **fields,
         subtract_b_dec=metadata.get("apply_b_dec_to_input", "True") == "True",
         activation=cast(Activation, activation),
         k=int(metadata["k"]) if "k" in metadata else None,

@@ -1,4 +1,4 @@
-"""Names that other libraries give to places in a model, and what they are called here."""
+"""Sites under the names that other libraries give to them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SUBMODULES = {
 
 
 def site_of_hook(hook: str | None) -> tuple[str | None, int | None]:
-    """Return the site and layer that a TransformerLens hook names; None where it is not known."""
+    """Return the site and layer that a TransformerLens hook names; None for an unknown hook."""
     for pattern, site in HOOKS.items():
         if hook is not None and (match := re.fullmatch(pattern, hook)):
             return site.format(match[1]), int(match[1])
@@ -33,9 +33,9 @@ def site_of_hook(hook: str | None) -> tuple[str | None, int | None]:
     return None, int(layer[1]) if layer else None
 
 
-def name_here(site: str) -> str | None:
+def probable_site(site: str) -> str | None:
     """Return the site that another library's name probably means; None for other names."""
-    for pattern, here in {**HOOKS, **SUBMODULES}.items():
+    for pattern, own_name in {**HOOKS, **SUBMODULES}.items():
         if match := re.fullmatch(pattern, site):
-            return here.format(match[1])
+            return own_name.format(match[1])
     return None

@@ -1,4 +1,4 @@
-"""Whether the Hugging Face hub can be asked: known at once, not after minutes of retries."""
+"""A quick check of whether the Hugging Face hub can be reached, without minutes of retries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any Hugging Face causal language model, read and changed at one site through plain hooks.
+"""Hugging Face causal language models, read and changed at one site through plain hooks.
 
 Sites, for layer N from 0 (`at` in the code is the module that is hooked):
 
@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from autointerp.errors import SubjectError, install_hint
-from autointerp.subjects.hooks import name_here
+from autointerp.subjects.hooks import probable_site
 from autointerp.subjects.hub import no_copy, out_of_reach
 from autointerp.subjects.readout import Readout, Step, linear, norm
 from autointerp.subjects.token_texts import token_texts
@@ -56,7 +56,7 @@ Intervention = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Site:
-    """A place in the model: a module, and whether its input or its output is meant."""
+    """A place in the model: a module, and and which of its input and output."""
 
     name: str
     path: str
@@ -82,7 +82,9 @@ class HookedLanguageModel:
 
     def __init__(self, model: Any, tokenizer: Any, site: str, name: str = "") -> None:
         if not hasattr(model, "config") or not hasattr(model, "get_input_embeddings"):
-            raise SubjectError(f"{type(model).__name__} is no model: give a Hugging Face causal LM")
+            raise SubjectError(
+                f"{type(model).__name__} is not a model; give a Hugging Face causal LM"
+            )
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name or str(getattr(model.config, "name_or_path", "")) or type(model).__name__
@@ -98,13 +100,13 @@ class HookedLanguageModel:
 
     @property
     def device(self) -> torch.device:
-        """Where token ids have to be: with the embedding."""
+        """The device of the embedding, where token ids have to be."""
         weight: Tensor = self.model.get_input_embeddings().weight
         return weight.device
 
     @property
     def vocabulary(self) -> int:
-        """Rows of the embedding, which may be more than the tokenizer has tokens."""
+        """The number of rows of the embedding, which may exceed the tokenizer's tokens."""
         return int(self.model.get_input_embeddings().weight.shape[0])
 
     @property
@@ -118,29 +120,29 @@ class HookedLanguageModel:
 
     @property
     def bos(self) -> int | None:
-        """The id with which windows begin, or None where the model has none (it may be 0)."""
-        found = getattr(self.tokenizer, "bos_token_id", None)
-        return None if found is None else int(found)
+        """The id of BOS, with which windows begin (may be 0), or None where the model has none."""
+        bos_id = getattr(self.tokenizer, "bos_token_id", None)
+        return None if bos_id is None else int(bos_id)
 
     @property
     def pad(self) -> int:
-        """An id to fill rows up with; what it is does not matter, the attention mask hides it."""
+        """The id that fills rows up; any id will do, because the attention mask hides it."""
         for name in ("pad_token_id", "eos_token_id", "bos_token_id"):
-            found = getattr(self.tokenizer, name, None)
-            if isinstance(found, int):
-                return found
+            pad_id = getattr(self.tokenizer, name, None)
+            if isinstance(pad_id, int):
+                return pad_id
         return 0
 
     @cached_property
     def special_ids(self) -> frozenset[int]:
-        """Ids that stand for no text: they are never a firing token. Id 0 may be among them."""
-        found = {int(index) for index in self.tokenizer.all_special_ids}
+        """The ids that stand for no text and are never a firing token; may include 0."""
+        ids = {int(index) for index in self.tokenizer.all_special_ids}
         for config in (self.config, getattr(self.model, "generation_config", None)):
             for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
                 value: Any = getattr(config, name, None)
                 several = value if isinstance(value, (list, tuple)) else [value]
-                found.update(index for index in several if isinstance(index, int))
-        return frozenset(index for index in found if 0 <= index < self.vocabulary)
+                ids.update(index for index in several if isinstance(index, int))
+        return frozenset(index for index in ids if 0 <= index < self.vocabulary)
 
     @cached_property
     def token_texts(self) -> Sequence[str]:
@@ -155,7 +157,7 @@ class HookedLanguageModel:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 of the configuration and of up to 1,024 values of each weight tensor.
+        """The sha256 of the configuration and of up to 1,024 values of each weight tensor.
 
         Cheap for any size, and the same wherever the weights are; weights that are not loaded
         (offloaded to disk) count by name and shape.
@@ -163,14 +165,14 @@ class HookedLanguageModel:
         config = {k: v for k, v in self.model.config.to_dict().items() if k[0] != "_"}
         for key in ("transformers_version", "name_or_path"):
             config.pop(key, None)
-        found = hashlib.sha256(repr(sorted(config.items(), key=lambda p: p[0])).encode())
+        digest = hashlib.sha256(repr(sorted(config.items(), key=lambda p: p[0])).encode())
         for name, tensor in sorted(self.model.state_dict().items()):
-            found.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+            digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
             if tensor.device.type != "meta":
                 flat = tensor.reshape(-1)
                 some = flat[:: max(1, len(flat) // 1024)][:1024]
-                found.update(some.double().cpu().numpy().tobytes())
-        return found.hexdigest()
+                digest.update(some.double().cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     @torch.no_grad()
     def activations(self, ids: Tensor, attention: Tensor) -> Tensor:
@@ -193,7 +195,10 @@ class HookedLanguageModel:
         finally:
             handle.remove()
         if not caught:
-            raise SubjectError(f"site '{self.site}' is not reached by {self.name}'s forward pass")
+            raise SubjectError(
+                f"site '{self.site}' is not reached by {self.name}'s forward pass; "
+                "choose another site"
+            )
         value = caught[0].reshape(*ids.shape, -1).float()
         return value.masked_fill(~attention.to(value.device)[..., None], 0.0)
 
@@ -234,8 +239,8 @@ class HookedLanguageModel:
         number, part = self._layer_and_part()
         if transcodes and part != "mlp.input":
             raise SubjectError(
-                f"a transcoder at {self.site} of {self.name}: only of one that reads "
-                "layers.N.mlp.input is it known what it writes"
+                f"a transcoder at {self.site} of {self.name}: what it writes is defined "
+                "only for one that reads layers.N.mlp.input; choose that site"
             )
         if part == "mlp.input" and not transcodes:
             raise SubjectError(
@@ -275,8 +280,8 @@ class HookedLanguageModel:
             if inside is not None and is_module and inside[2] in names:
                 return int(inside[1]), part
         raise SubjectError(
-            f"it is not known how {self.site} of {self.name} writes into the residual stream; the "
-            f"logit effects of a site are known for {', '.join(PARTS)} of a layer"
+            f"no path from {self.site} of {self.name} to the logits is defined; choose one "
+            f"of {', '.join(PARTS)} of a layer"
         )
 
     def _norms_after(self, number: int, part: str) -> list[nn.Module]:
@@ -296,7 +301,7 @@ class HookedLanguageModel:
         ]
 
     def is_at(self, site: str) -> bool:
-        """Whether `site` names the place that is read, perhaps by another name.
+        """Return whether `site` names the place that is read, perhaps by another name.
 
         What a layer leaves in the residual stream is what the next one finds there.
         """
@@ -322,7 +327,7 @@ class HookedLanguageModel:
 
     @property
     def sites(self) -> list[str]:
-        """The names of sites that there are, one for all layers."""
+        """The names of the model's sites, with one name for all layers."""
         last = len(self.layers) - 1
         return [f"layers.0–{last}.{part}" for part in PARTS] + ["a module path"]
 
@@ -361,10 +366,10 @@ class HookedLanguageModel:
 
     def _find(self, site: str) -> Site:
         """Return the module that a site names. Raises SubjectError listing what there is."""
-        found = re.fullmatch(rf"layers\.(\d+)\.({'|'.join(map(re.escape, PARTS))})", site)
-        if not found:
+        match = re.fullmatch(rf"layers\.(\d+)\.({'|'.join(map(re.escape, PARTS))})", site)
+        if not match:
             return self._raw(site)
-        number, part = int(found[1]), found[2]
+        number, part = int(match[1]), match[2]
         if number >= len(self.layers):
             raise SubjectError(f"site '{site}': {self.name} has layers 0 to {len(self.layers) - 1}")
         layer = self.layers[number]
@@ -397,7 +402,7 @@ class HookedLanguageModel:
         inside = [name for name, module in layer.named_modules() if name and not any(
             True for _ in module.children())]  # fmt: skip
         return (
-            f"site '{site}': {type(layer).__name__} has no {what} that is known; give a module "
+            f"site '{site}': {type(layer).__name__} has no {what}; give a module "
             f"path, such as {self.layers_path}.0.NAME with NAME of {', '.join(inside[:12])}"
         )
 
@@ -407,10 +412,10 @@ class HookedLanguageModel:
             path = site.removesuffix(ending) if ending else site
             if site.endswith(ending) and path in modules and path:
                 return Site(site, path, modules[path], ending == ".input")
-        if here := name_here(site):
+        if probable := probable_site(site):
             raise SubjectError(
-                f"site '{site}' is another library's name; here it is probably '{here}', the "
-                "output or input of that module as Hugging Face computes it: give that"
+                f"site '{site}' is another library's name; give autointerp's, probably "
+                f"'{probable}', the output or input of that module as Hugging Face computes it"
             )
         named = [f"layers.{n}.{part}" for n in range(len(self.layers)) for part in PARTS]
         close = difflib.get_close_matches(site, [*named, *modules], n=1)
@@ -420,7 +425,7 @@ class HookedLanguageModel:
         )
 
     def _rectifies(self) -> bool:
-        """Whether the site's MLP has a rectifying activation and no gate."""
+        """Return whether the site's MLP has a rectifying activation and no gate."""
         names = ("hidden_act", "activation_function", "hidden_activation", "activation")
         name = next((v for n in names if isinstance(v := getattr(self.config, n, None), str)), "")
         layer_path = self._at.path.rsplit(".", 1)[0]
@@ -451,19 +456,21 @@ def load_language_model(
     except ImportError:
         raise _transformers_missing(name) from None
     if dtype != "auto" and not isinstance(getattr(torch, dtype, None), torch.dtype):
-        raise SubjectError(f"dtype '{dtype}': auto, float32, bfloat16 or float16")
+        raise SubjectError(
+            f"dtype '{dtype}' is not supported; give auto, float32, bfloat16 or float16"
+        )
     if device.startswith("cuda") and not device_map and not torch.cuda.is_available():
-        raise SubjectError(f"device '{device}': torch finds no CUDA here; give device cpu")
+        raise SubjectError(f"device '{device}': torch finds no CUDA device; give cpu")
     placed = {"device_map": device_map} if device_map else {}
     with _loading(name, revision) as options:
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             name, dtype=dtype, output_loading_info=True, **options, **placed
         )
-    model, found = loaded
+    model, loading_info = loaded
     # Of what the files lack transformers makes random numbers; a head alone is not used.
     body = f"{model.base_model_prefix}."
-    lacking = sorted(key for key in found["missing_keys"] if key.startswith(body))
+    lacking = sorted(key for key in loading_info["missing_keys"] if key.startswith(body))
     if lacking:
         raise SubjectError(
             f"cannot load model '{name}': its files lack {len(lacking)} weights, such as "
@@ -475,7 +482,7 @@ def load_language_model(
 
 @contextlib.contextmanager
 def _loading(name: str, revision: str | None) -> Iterator[dict[str, Any]]:
-    """Give what `from_pretrained` is called with; what it raises becomes one line.
+    """Yield the arguments of `from_pretrained`, and turn what it raises into one line.
 
     Where the hub is out of reach, only what was fetched before is looked at: transformers would
     retry for a minute. Its tables of weights are kept off stderr, its bars where nobody sees them.
@@ -553,8 +560,8 @@ def _layers(model: nn.Module, config: Any) -> tuple[str, nn.ModuleList]:
         if isinstance(module, nn.ModuleList) and is_text and len(module) == count:
             return path, module
     raise SubjectError(
-        f"{type(model).__name__} has no list of {count} layers: it is no causal language model "
-        "that is known; give a Hugging Face causal LM"
+        f"{type(model).__name__} has no list of {count} layers: its architecture is not "
+        "supported; give a Hugging Face causal LM"
     )
 
 
@@ -574,14 +581,14 @@ def _one(
     outside: tuple[str, ...] = (),
 ) -> str | None:
     """Return the path in `layer` of the only module so called, or None."""
-    found = []
+    paths = []
     for path, _ in layer.named_modules():
         *parents, last = path.split(".")
         if inside and not any(parent in inside for parent in parents):
             continue
         if last in names and not any(parent in outside for parent in parents):
-            found.append(path)
-    return found[0] if len(found) == 1 else None
+            paths.append(path)
+    return paths[0] if len(paths) == 1 else None
 
 
 def _is_mixture(layer: nn.Module) -> bool:

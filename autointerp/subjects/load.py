@@ -1,4 +1,4 @@
-"""A subject from its settings."""
+"""Loading of a subject from its settings."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _check_one_layer(settings: SubjectSettings) -> None:
         value = getattr(settings, name)
         if name not in taken and value != usual:
             raise SettingsError(
-                f"subject.{name} = {value!r}: a one-layer model does not take it; leave it away"
+                f"subject.{name} = {value!r}: a one-layer model does not take it; leave it out"
             )
 
 
@@ -72,16 +72,20 @@ def _one_layer_subject(name: str, settings: SubjectSettings) -> Subject:
     if tokenizer.size != model.config.vocabulary:
         raise SubjectError(
             f"{paths['tokenizer']} has {tokenizer.size} tokens, {model_path} "
-            f"{model.config.vocabulary}: they do not belong together"
+            f"{model.config.vocabulary}: give files of one training run"
         )
     sae = load_autoencoder(paths["sae"], settings.device) if paths["sae"] else None
     if sae is not None and sae.d_in != model.config.d_mlp:
         raise SubjectError(
-            f"{paths['sae']} reads {sae.d_in} activations, the site has {model.config.d_mlp}"
+            f"{paths['sae']} reads {sae.d_in} activations, the site has {model.config.d_mlp}; "
+            "give an SAE of this model"
         )
     documents = load_documents(paths["corpus"])
     if len(documents.tokens) and int(documents.tokens.max()) >= model.config.vocabulary:
-        raise CorpusError(f"{paths['corpus']} holds token ids beyond the model's vocabulary")
+        raise CorpusError(
+            f"{paths['corpus']} holds token ids beyond the model's vocabulary; "
+            "tokenise it with this model's tokenizer"
+        )
     files = {"model": model_path, "sae": paths["sae"], "corpus": paths["corpus"]}
     return Subject(
         name=name,

@@ -120,7 +120,9 @@ class OneLayerSite:
         Raises SubjectError for a transcoder: there is nothing here that it could write.
         """
         if transcodes:
-            raise SubjectError("a transcoder at the neurons of a one-layer model writes no site")
+            raise SubjectError(
+                "a transcoder at the neurons of a one-layer model writes no site; give an SAE"
+            )
         model, sizes = self.transformer, self.transformer.config
         final = norm(model.norm_final, sizes.d_model)
         return Readout(sizes.d_mlp, (linear(model.down), final, linear(model.unembedding)))

@@ -1,4 +1,4 @@
-"""From a site to the output logits by the direct path: what a direction there makes likelier.
+"""The direct path from a site to the output logits: which tokens a direction makes likelier.
 
 The path: what the site writes into the residual stream, the final norm's weights, the unembedding.
 Left out are the final norm's scale, one positive number a token, which changes no order, and all

@@ -1,4 +1,4 @@
-"""Any Hugging Face tokenizer's ids as text a person can read."""
+"""Readable text of the token ids of any Hugging Face tokenizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Token ids as text a person can read."""
+"""Readable text of the token ids of a `tokenizers` tokenizer."""
 
 from __future__ import annotations
 
@@ -57,4 +57,6 @@ def load_tokenizer(path: Path) -> ReadableTokenizer:
     try:
         return ReadableTokenizer(Tokenizer.from_file(str(path)))
     except Exception as error:  # noqa: BLE001, the library raises nothing narrower
-        raise SubjectError(f"{path} is not a tokenizer.json ({error})") from None
+        raise SubjectError(
+            f"{path} is not a tokenizer.json ({error}); fetch or train it again"
+        ) from None

@@ -1,4 +1,4 @@
-"""The k largest latents of each token, exactly, at little more than the matrix product's cost."""
+"""Exact top-k latents of each token, at little more than the matrix product's cost."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def k_largest(values: Tensor, k: int) -> Tensor:
 
     The k largest lie in the k groups with the largest maxima, so only those are searched.
     """
-    found = _group_maxima(values, k)
-    if found is None:
+    groups = _group_maxima(values, k)
+    if groups is None:
         return values.topk(k).values
-    grouped, maxima = found
+    grouped, maxima = groups
     best = maxima.topk(k, sorted=False).indices
     members = grouped.gather(2, best[:, None].expand(-1, grouped.shape[1], -1)).flatten(1)
     rest = values[:, grouped.shape[1] * grouped.shape[2] :]
@@ -90,11 +90,12 @@ def _kth(values: Tensor, k: int, chosen: Tensor) -> Tensor:
 
     A row needs no exact answer where k groups have a maximum over all of its chosen latents.
     """
-    found = _group_maxima(values, k)
-    if found is None:
+    groups = _group_maxima(values, k)
+    if groups is None:
         return values.topk(k).values[:, -1:]
     peak = chosen.amax(1, keepdim=True)
-    above = (found[1] > peak).sum(1)
+    _, maxima = groups
+    above = (maxima > peak).sum(1)
     needed = ((above < k) & (peak[:, 0] > 0)).nonzero().flatten()
     kth = torch.full_like(values[:, :1], torch.inf)
     if len(needed):

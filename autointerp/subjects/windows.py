@@ -46,7 +46,7 @@ def load_documents(path: Path) -> TokenisedDocuments:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             documents = TokenisedDocuments(file["tokens"], file["starts"])
     except FileNotFoundError:
-        raise CorpusError(f"no corpus at {path}") from None
+        raise CorpusError(f"no corpus at {path}; make one with `autointerp train tokens`") from None
     except (BadZipFile, zlib.error, KeyError, TypeError, ValueError, OSError, EOFError) as error:
         raise CorpusError(
             f"{path} is not a complete npz of `tokens` and `starts` ({error}); fetch it again"

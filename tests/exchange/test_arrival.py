@@ -101,8 +101,8 @@ def runs(tmp_path: Path) -> Path:
 # --------------------------------------------------------------------------------- the decisions
 
 
-def context(text: str, activation: float, **told: Any) -> ForeignContext:
-    return ForeignContext((text, "."), (activation, 0.0), 0, **told)
+def context(text: str, activation: float, **fields: Any) -> ForeignContext:
+    return ForeignContext((text, "."), (activation, 0.0), 0, **fields)
 
 
 def test_contexts_explain_and_score_in_turn_from_the_strongest_on():
@@ -187,7 +187,7 @@ def test_every_context_keeps_its_activations_and_its_interval_follows_from_the_p
 def test_a_second_import_of_the_same_file_does_nothing(file: Path, runs: Path):
     first = import_units(file, "r", runs=runs)
     again = import_units(file, "r", runs=runs)
-    assert (first.known, again.known) == (False, True)
+    assert (first.seen_before, again.seen_before) == (False, True)
     with open_run("r", folder=runs, read_only=True) as run:
         assert run.rows("SELECT count(*) FROM unit") == [(6,)]
         assert run.rows("SELECT form, units, contexts FROM imported") == [("contexts", 6, 6 * 44)]
@@ -233,7 +233,9 @@ def test_a_file_that_is_refused_leaves_no_run_behind(markdown: Path, runs: Path)
 
 def test_two_names_for_one_unit_are_refused(tmp_path: Path, runs: Path):
     path = table(tmp_path / "t.parquet", rows_of("7", "probes") + rows_of("probes/7", "probes"))
-    with pytest.raises(ExchangeError, match="unit probes/7 is there under two names"):
+    with pytest.raises(
+        ExchangeError, match="unit probes/7 is in the file under two names; remove one"
+    ):
         import_units(path, "r", runs=runs)
 
 
@@ -292,11 +294,11 @@ def test_a_unit_alone_in_its_file_is_lent_nothing(tmp_path: Path, runs: Path):
 def test_all_that_was_imported_is_rated_without_subject_or_numbers(
     file: Path, runs: Path, command_line: Call
 ):
-    told = command_line("import", file, "--run", "mine")
-    assert told.code == 0
-    assert "run 'mine': 2 lenses, 3 probes, 1 random; 264 contexts, read as contexts" in told.out
+    result = command_line("import", file, "--run", "mine")
+    assert result.code == 0
+    assert "run 'mine': 2 lenses, 3 probes, 1 random; 264 contexts, read as contexts" in result.out
     assert command_line("import", file, "--run", "mine").out == (
-        f"run 'mine': {file} is in it already\n"
+        f"run 'mine': {file} was imported before, nothing to do\n"
     )
     assert command_line("rate", "--run", "mine", "--rater", "scripted:4").code == 0
     with open_run("mine", folder=runs, read_only=True) as run:
@@ -314,17 +316,17 @@ def test_some_of_what_was_imported_is_rated_where_source_and_number_say_so(
     file: Path, runs: Path, command_line: Call
 ):
     command_line("import", file, "--run", "mine")
-    told = command_line(
+    result = command_line(
         "rate", "--run", "mine", "--rater", "scripted:4", "-s", "probes", "-n", "2",
         "--controls", "0",
     )  # fmt: skip
-    assert told.code == 0
+    assert result.code == 0
     with open_run("mine", folder=runs, read_only=True) as run:
         assert run.rows("SELECT count(*) FROM current_rating") == [(2,)]
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--source", "probe"], "unknown source 'probe'; did you mean 'probes'? (known: lenses, "
          "probes, random); run 'mine' was imported"),
@@ -334,17 +336,17 @@ def test_some_of_what_was_imported_is_rated_where_source_and_number_say_so(
     ],
 )  # fmt: skip
 def test_what_an_imported_run_has_not_is_refused_in_one_line(
-    file: Path, command_line: Call, options: list[str], told: str
+    file: Path, command_line: Call, options: list[str], message: str
 ):
     command_line("import", file, "--run", "mine")
     refused = command_line("rate", "--run", "mine", "--rater", "scripted:4", *options)
     assert refused.code == 2
-    assert told in refused.err
+    assert message in refused.err
     assert refused.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["none.parquet"], "no file or folder none.parquet"),
         (["notes.md"], "notes.md is of no form that can be imported (contexts, delphi, "
@@ -354,16 +356,16 @@ def test_what_an_imported_run_has_not_is_refused_in_one_line(
         (["notes.md", "--format", "neuronpedia"], "notes.md, line 1: not JSON"),
         (["notes.md", "--format", "delphi"], "notes.md holds no START_END.safetensors"),
         (["notes.md", "--format", "words"], "unknown format 'words'"),
-        (["notes.md", "--format", "ratings"], "--format ratings is one to export to"),
+        (["notes.md", "--format", "ratings"], "--format ratings can only be exported"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_imported_is_refused_in_one_line(
-    tmp_path: Path, runs: Path, command_line: Call, arguments: list[str], told: str
+    tmp_path: Path, runs: Path, command_line: Call, arguments: list[str], message: str
 ):
     (tmp_path / "notes.md").write_text("# Notes\n")
     refused = command_line("import", *arguments, "--run", "mine")
     assert refused.code == 2
-    assert told in refused.err
+    assert message in refused.err
     assert refused.err.count("\n") == 1
     assert not (runs / "mine").exists()
 
@@ -374,8 +376,8 @@ def test_lexical_rates_what_has_no_silent_contexts_and_the_report_says_on_what_i
     from autointerp.findings.comparison import compare
     from autointerp.reports.panels import Material, Prose, Table, imported
 
-    told = command_line("import", markdown, "--run", "ward")
-    assert "3 of them came without silent contexts" in told.out
+    result = command_line("import", markdown, "--run", "ward")
+    assert "3 of them came without silent contexts" in result.out
     command_line("rate", "--run", "ward", "--rater", "lexical")
     with open_run("ward", folder=runs, read_only=True) as run:
         assert run.rows("SELECT status, count(*) FROM current_rating GROUP BY ALL") == [("ok", 3)]
@@ -435,7 +437,7 @@ def test_a_harvested_run_that_goes_out_as_contexts_comes_back_with_the_same_item
         was, now = prompts(before), prompts(after)
         assert len(was) > 16
         assert {unit: now[unit] for unit in was} == was
-        # no context was decided anew, and what was known of the units still is
+        # no context was decided again, and what was known of the units still is
         for query in (
             "SELECT u.source, u.idx, c.* EXCLUDE (context_id, unit_id, tokens, activations),"
             " c.tokens, c.activations FROM context c JOIN unit u USING (unit_id)"

@@ -84,7 +84,7 @@ def one(tokens: str = "['a', 'b']", activations: str = "[0, 1]::FLOAT[]", more: 
 
 
 @pytest.mark.parametrize(
-    ("select", "told"),
+    ("select", "message"),
     [
         (
             "SELECT '1' AS unit, 's' AS source, 0 AS context",
@@ -122,12 +122,15 @@ def one(tokens: str = "['a', 'b']", activations: str = "[0, 1]::FLOAT[]", more: 
         (one(more=", NULL::VARCHAR AS split"), "split None; it is explain or score"),
         (one(more=", 'best' AS draw"), "draw 'best'; it is top or interval or random"),
         (one(more=", 2 AS focus"), "focus 2 of 2 tokens; it counts from 0"),
-        (one(more=", 0 AS interval"), "interval 0; intervals count from 1"),
+        (one(more=", 0 AS interval"), "interval 0; it must be from 1 to 255"),
         (one(more=", 1 AS document"), "columns document and position go together"),
-        (one(more=", -1 AS document, 0 AS position"), "document and position are whole numbers"),
-        (one(more=", 0.0::DOUBLE AS density"), "density 0.0; it is a share over 0"),
-        (one(more=", 'nan'::DOUBLE AS density"), "density nan; it is a share over 0"),
-        (one(more=", 0.0::DOUBLE AS peak"), "peak 0.0; it is over 0"),
+        (
+            one(more=", -1 AS document, 0 AS position"),
+            "document and position must be whole numbers",
+        ),
+        (one(more=", 0.0::DOUBLE AS density"), "density 0.0; it must be a share above 0"),
+        (one(more=", 'nan'::DOUBLE AS density"), "density nan; it must be a share above 0"),
+        (one(more=", 0.0::DOUBLE AS peak"), "peak 0.0; it must be above 0"),
         (
             f"{one(more=', 0.5::DOUBLE AS density')} UNION ALL "
             f"{one(more=', 0.1::DOUBLE AS density').replace('0 AS context', '1 AS context')}",
@@ -135,11 +138,11 @@ def one(tokens: str = "['a', 'b']", activations: str = "[0, 1]::FLOAT[]", more: 
         ),
     ],
 )
-def test_a_table_that_breaks_a_rule_is_refused_in_one_line(file: Path, select: str, told: str):
+def test_a_table_that_breaks_a_rule_is_refused_in_one_line(file: Path, select: str, message: str):
     write(file, select)
     with pytest.raises(ExchangeError) as refused:
         list(read(file, ImportOptions()))
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
 

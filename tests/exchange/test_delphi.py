@@ -163,7 +163,7 @@ def with_location(place: tuple[int, int, int]) -> NDArray[Any]:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (changed(locations=None), "has no locations"),
         (changed(activations=None), "has no activations"),
@@ -188,12 +188,12 @@ def with_location(place: tuple[int, int, int]) -> NDArray[Any]:
     ],
 )
 def test_tensors_that_do_not_fit_are_refused_in_one_line(
-    tmp_path: Path, tokenizer: Path, content: dict[str, NDArray[Any]], told: str
+    tmp_path: Path, tokenizer: Path, content: dict[str, NDArray[Any]], message: str
 ):
     cache(tmp_path, content)
     with pytest.raises(ExchangeError) as refused:
         list(read(tmp_path, ImportOptions(tokenizer=tokenizer)))
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
 

@@ -65,7 +65,7 @@ def test_the_form_is_told_by_its_headings(file: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("# Notes\n", "has no '### Feature ID: N'"),
         (HEAD + CAN, "line 1: a table before any '### Feature ID: N'"),
@@ -98,12 +98,12 @@ def test_the_form_is_told_by_its_headings(file: Path, tmp_path: Path):
         ),
     ],
 )
-def test_what_is_not_of_the_form_is_refused_with_its_line(tmp_path: Path, text: str, told: str):
+def test_what_is_not_of_the_form_is_refused_with_its_line(tmp_path: Path, text: str, message: str):
     path = tmp_path / "features.md"
     path.write_text(text)
     with pytest.raises(ExchangeError) as refused:
         list(read(path, ImportOptions()))
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
 

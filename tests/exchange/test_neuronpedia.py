@@ -92,7 +92,7 @@ def without(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "message"),
     [
         ([ROW, "{"], "line 2: not JSON"),
         ([ROW, "[1]"], "line 2: not a JSON object"),
@@ -112,12 +112,12 @@ def without(name: str) -> dict[str, Any]:
     ],
 )
 def test_what_is_not_of_the_form_is_refused_with_its_line(
-    tmp_path: Path, rows: list[Any], told: str
+    tmp_path: Path, rows: list[Any], message: str
 ):
     batch(tmp_path, "activations", rows)
     with pytest.raises(ExchangeError) as refused:
         list(read(tmp_path, ImportOptions()))
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
 

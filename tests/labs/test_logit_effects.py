@@ -153,16 +153,18 @@ def test_descriptions_with_and_without_stay_apart_and_what_was_shown_is_kept(own
         explain(mine)  # nothing is left to ask
         assert len(server.completions) == asked
     with open_run("tiny", folder=own_runs, read_only=True) as run:
-        plain, told = explainers(run)
-        assert told == f"{plain}+logits"
-        for name, task in ((plain, EXPLAIN), (told, EXPLAIN_LOGITS)):
+        plain, with_logits = explainers(run)
+        assert with_logits == f"{plain}+logits"
+        for name, task in ((plain, EXPLAIN), (with_logits, EXPLAIN_LOGITS)):
             found = explanations(run, name)
             assert len(found) == 10
             assert {one.text for one in found} == {"as told"}
             rows = run.rows("SELECT item_id FROM probe WHERE task = ? ORDER BY 1", [task.id])
             ids = [row[0] for row in rows]
             items = load_trials(run, ids, task)
-            assert sum(item.effects is not None for item in items) == (6 if name == told else 0)
+            assert sum(item.effects is not None for item in items) == (
+                6 if name == with_logits else 0
+            )
         effects, _ = logit_effects(run, [one.unit_id for one in found])
         kept = run.rows(
             "SELECT unit_id, promoted, suppressed FROM explanation WHERE promoted IS NOT NULL"
@@ -208,21 +210,21 @@ def test_the_command_says_how_many_have_effects_and_which_sources_have_none(
 ):
     shutil.copytree(tiny_run, tmp_path / "runs")
     with LoopbackServer() as server:
-        told = command_line(
+        result = command_line(
             "explain", "tiny", "--rater", "openai:m", "--base-url", server.openai_url,
             "--n", 1, "--logit-effects",
         )  # fmt: skip
-    assert told.code == 0, told.err
-    assert "logit effects of 3 of 5 units" in told.err
-    assert "note: none of planted: they are no directions in the model" in told.err
-    assert "+logits describes 5 of 5 units; 0 Unknown\n" in told.err
+    assert result.code == 0, result.err
+    assert "logit effects of 3 of 5 units" in result.err
+    assert "note: none of planted: they are no directions in the model" in result.err
+    assert "+logits describes 5 of 5 units; 0 Unknown\n" in result.err
 
 
 def test_what_a_batch_has_yet_to_answer_is_said(command_line, tiny_run, tmp_path):
     shutil.copytree(tiny_run, tmp_path / "runs")
     with LoopbackServer() as server:
-        told = command_line(
+        result = command_line(
             "explain", "tiny", "--rater", "openai:m", "--base-url", server.openai_url,
             "--n", 1, "--batch",
         )  # fmt: skip
-    assert "describes 0 of 5 units; 0 Unknown, 5 not answered yet" in told.err
+    assert "describes 0 of 5 units; 0 Unknown, 5 not answered yet" in result.err

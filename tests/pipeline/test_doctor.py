@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -11,13 +12,23 @@ def test_doctor_names_the_keys_and_shows_none(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789abcdef")
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
-    told = command_line("doctor")
-    assert told.code == 0
-    assert "sk-0123" not in told.out + told.err
-    lines = {line.split()[1]: line for line in told.out.splitlines()}
+    result = command_line("doctor")
+    assert result.code == 0
+    assert "sk-0123" not in result.out + result.err
+    lines = {line.split()[1]: line for line in result.out.splitlines()}
     assert lines["OPENAI_API_KEY"].endswith("set")
     assert "empty" in lines["ANTHROPIC_API_KEY"]
     assert "durable write" in lines["writing"]
+
+
+def test_doctor_prints_its_checks_as_json(command_line: Any) -> None:
+    nobody = ("--rater", "openai:m", "--base-url", "http://127.0.0.1:9/v1")
+    result = command_line("doctor", *nobody, "--json")
+    assert result.code == 1
+    checks = {check["check"]: check for check in json.loads(result.out)}
+    assert checks["python"]["ok"]
+    assert checks["python"]["remedy"] is None
+    assert not checks["openai:m@127.0.0.1:9"]["ok"]
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])
@@ -26,13 +37,13 @@ def test_doctor_makes_one_call_and_says_whether_the_form_is_enforced(
 ) -> None:
     with LoopbackServer() as server:
         url = server.openai_url if provider == "openai" else server.anthropic_url
-        told = command_line("doctor", "--rater", f"{provider}:m", "--base-url", url)
+        result = command_line("doctor", "--rater", f"{provider}:m", "--base-url", url)
         assert len(server.calls) == 1
-        assert told.code == 0
-        assert "enforced by the server" in told.out
+        assert result.code == 0
+        assert "enforced by the server" in result.out
         server.enforces = ()
-        told = command_line("doctor", "--rater", f"{provider}:m", "--base-url", url)
-        assert "not enforced" in told.out
+        result = command_line("doctor", "--rater", f"{provider}:m", "--base-url", url)
+        assert "not enforced" in result.out
 
 
 def test_doctor_says_what_is_wrong_with_a_server(command_line: Any) -> None:
@@ -49,5 +60,5 @@ def test_doctor_shows_no_key_that_a_server_echoes(
         monkeypatch.setenv(f"AUTOINTERP_KEY_127_0_0_1_{server.port}", key)
         server.rejects = ("messages",)
         server.fault_for = lambda call: Fault(status=401, body={"error": {"message": key}})
-        told = command_line("doctor", "--rater", "openai:m", "--base-url", server.openai_url)
-    assert key not in told.out + told.err
+        result = command_line("doctor", "--rater", "openai:m", "--base-url", server.openai_url)
+    assert key not in result.out + result.err

@@ -8,7 +8,7 @@ import pytest
 import autointerp
 from autointerp.errors import BadInput, RunMismatch, UnknownName
 from autointerp.pipeline.events import Event, Harvesting, Note, RunOpened
-from autointerp.pipeline.job import Job, Resolved, default_subject
+from autointerp.pipeline.job import Job, Resolved, default_subject, sources_by_role
 
 
 @pytest.fixture
@@ -24,7 +24,9 @@ def test_sources_may_be_one_name_and_stand_once():
 def test_a_new_run_takes_features_and_200_of_them_with_its_controls(tmp_path: Path):
     resolved = Resolved(Job(runs=tmp_path))
     assert (resolved.sources, resolved.n) == (("features",), 200)
-    assert resolved.wanted == {"features": 200, "planted": 50, "random": 50, "shuffled": 50}
+    controls = dict.fromkeys(sources_by_role(controls=True), 50)
+    assert {"planted", "random", "shuffled"} <= set(controls)
+    assert resolved.wanted == {"features": 200} | controls
     with pytest.raises(BadInput, match="ask for at least 1 unit"):
         Job(n=0)
     with pytest.raises(UnknownName, match="unknown source 'latents'"):

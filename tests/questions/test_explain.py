@@ -142,12 +142,12 @@ def test_a_context_whose_document_the_explainer_saw_is_refused(own_runs):
     explained(own_runs, "scripted:truth", sources=("planted",))
     with open_run("tiny", folder=own_runs, read_only=True) as run:
         one = explanations(run, "scripted:truth")[0]
-        told = Described(one.explainer, one.unit_id, one.text or "")
+        described = Described(one.explainer, one.unit_id, one.text or "")
         contexts = run.contexts([one.unit_id])[one.unit_id]
 
         def trial(number):
             piece = whole_context(number, contexts[number], True, "firing", mark=False)
-            return Trial("detection", "d", "x", one.unit_id, 1.0, (piece,), told)
+            return Trial("detection", "d", "x", one.unit_id, 1.0, (piece,), described)
 
         held_out = [n for n, c in contexts.items() if c.split == "score"]
         check_held_out(run, [trial(number) for number in held_out])

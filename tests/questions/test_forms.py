@@ -21,7 +21,7 @@ def lines_of(task, *contexts: ItemContext, description="a description") -> list[
     return [json.loads(line) for line in text.split("\n")[1:-1]]
 
 
-def told(task, **fields):
+def reading(task, **fields):
     return task.read(Reply(json.dumps(fields)))
 
 
@@ -68,10 +68,10 @@ def test_contexts_of_the_other_split_are_never_shown():
 
 
 def test_a_description_is_kept_and_unknown_is_an_answer():
-    found = told(EXPLAIN, rationale="why", description=" cats,\n mostly ")
+    found = reading(EXPLAIN, rationale="why", description=" cats,\n mostly ")
     assert (found.status, found.score, found.description) == ("ok", 1, "cats, mostly")
     for words in ("Unknown", "unknown.", '"Unknown"'):
-        found = told(EXPLAIN, rationale="", description=words)
+        found = reading(EXPLAIN, rationale="", description=words)
         assert (found.status, found.score, found.description) == ("ok", 0, "Unknown")
 
 
@@ -99,13 +99,13 @@ def test_the_chosen_context_is_the_answer_of_a_choice():
         (EXPLAIN, {"rationale": "x"}, "no `description`"),
         (EXPLAIN, {"description": "  "}, "no `description`"),
         (EXPLAIN, {"description": "x", "rationale": 3}, "`rationale` is not text"),
-        (DETECTION, {"answers": 3}, "no list of objects"),
-        (DETECTION, {"answers": [3]}, "no list of objects"),
-        (DETECTION, {"answers": [{"context": "1", "yes": True}]}, "no whole number"),
-        (DETECTION, {"answers": [{"context": True, "yes": True}]}, "no whole number"),
+        (DETECTION, {"answers": 3}, "not a list of objects"),
+        (DETECTION, {"answers": [3]}, "not a list of objects"),
+        (DETECTION, {"answers": [{"context": "1", "yes": True}]}, "not a whole number"),
+        (DETECTION, {"answers": [{"context": True, "yes": True}]}, "not a whole number"),
         (DETECTION, {"answers": [{"context": 1, "yes": 1}]}, "neither true nor false"),
         (DETECTION, {"answers": [{"context": 1, "yes": True}] * 2}, "answered twice"),
-        (SIMULATION, {"contexts": [{"context": 1}]}, "`active` is no list"),
+        (SIMULATION, {"contexts": [{"context": 1}]}, "`active` is not a list"),
         (
             SIMULATION,
             {"contexts": [{"context": 1, "active": [{"token": 1, "activation": 11}]}]},
@@ -114,13 +114,13 @@ def test_the_chosen_context_is_the_answer_of_a_choice():
         (
             SIMULATION,
             {"contexts": [{"context": 1, "active": [{"token": 1, "activation": 1}] * 2}]},
-            "stands twice",
+            "listed twice",
         ),
-        (INTRUDER, {"context": 2.5}, "no whole number"),
+        (INTRUDER, {"context": 2.5}, "not a whole number"),
     ],
 )
 def test_a_reply_of_another_form_is_unparsed_and_says_why(task, fields, problem):
-    found = told(task, **fields)
+    found = reading(task, **fields)
     assert (found.status, found.score) == ("unparsed", None)
     assert problem in found.problem
     assert answers_in(task, Reply(json.dumps(fields))) == {} or task is EXPLAIN

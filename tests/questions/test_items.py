@@ -66,9 +66,9 @@ def test_scaling_a_units_activations_leaves_its_items_the_same(run: Run) -> None
 def test_an_item_tells_nothing_of_its_unit(run: Run) -> None:
     units = run.frame("SELECT * FROM unit WHERE outcome = 'eligible'")
     for item in load_items(run, run.frame("SELECT item_id FROM item").item_id.tolist(), RUBRIC):
-        told = json.dumps(asdict(replace(item, contexts=())))
+        shown = json.dumps(asdict(replace(item, contexts=())))
         for source in units.source.unique():
-            assert source not in told
+            assert source not in shown
         for context in item.contexts:
             assert context.activations is None
 

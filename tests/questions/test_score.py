@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 from support.loopback.server import LoopbackServer
+from support.tiny_subject import tiny_run_units
 
 from autointerp.engine.work import RatingPolicy
 from autointerp.errors import UnknownName
@@ -15,7 +16,7 @@ from autointerp.pipeline.job import Job
 from autointerp.pipeline.rate import collect
 from autointerp.questions.explain import explanations
 from autointerp.questions.score import Design, plan
-from autointerp.questions.scorers import scorer
+from autointerp.questions.scorers import scorer, scorer_names
 from autointerp.questions.trials import QUERY, trial_of
 from autointerp.raters import RaterOptions
 from autointerp.raters._logprobs import expected_activations
@@ -230,7 +231,7 @@ def test_scores_do_not_mix_with_the_ratings_of_units(truth_run):
 
 
 def test_a_scorer_that_is_not_there_lists_those_that_are(own_runs):
-    with pytest.raises(UnknownName, match="known: detection, fuzzing, intruder, simulation"):
+    with pytest.raises(UnknownName, match=f"known: {', '.join(scorer_names())}"):
         scored(own_runs, ["detecting"])
 
 
@@ -246,33 +247,34 @@ def test_a_dry_run_says_what_1000_units_cost_and_stores_nothing(command_line, tr
     import shutil
 
     shutil.copytree(truth_run, tmp_path / "runs")
-    told = command_line(
+    result = command_line(
         "score", "tiny", "--rater", "openai:gpt-x", "--price-in", 1, "--price-out", 4,
         "--explainer", "scripted:truth", "--contexts", 10, "--dry-run",
     )  # fmt: skip
-    assert told.code == 0
-    assert told.err.count("per 1,000 units about") == 3
-    assert "$" in told.err
-    assert "asked before" not in told.err
+    assert result.code == 0
+    assert result.err.count("per 1,000 units about") == 3
+    assert "$" in result.err
+    assert "asked before" not in result.err
     unknown = command_line("score", "tiny", "--rater", "openai:gpt-x", "--dry-run")
     assert "price unknown (--price-in, --price-out)" in unknown.err
     again = ("score", "tiny", "--rater", "scripted:truth", "--contexts", 10, "--dry-run")
-    told = command_line(*again, "--permuted", 8)  # as the run was scored
-    assert told.err.count("of them were asked before") == 3
+    result = command_line(*again, "--permuted", 8)  # as the run was scored
+    assert result.err.count("of them were asked before") == 3
     with open_run("tiny", folder=tmp_path / "runs", read_only=True) as run:
         assert run.rows("SELECT count(*) FROM call WHERE rater LIKE 'openai%'") == [(0,)]
 
 
 def test_explain_score_and_rate_on_the_command_line(command_line, own_runs):
     assert command_line("explain", "tiny").code == 0
-    told = command_line("explain", "tiny", "--rater", "openai:x", "--price-in", 1, "--price-out", 1,
-                        "--budget-usd", 0)  # fmt: skip
-    assert "openai:x: 28 calls" in told.err  # and no picture in place of `:x:`
-    told = command_line("score", "tiny", "--scorer", "detection", "--contexts", 5)
-    assert (told.code, "detection:" in told.err) == (0, True)
-    told = command_line("rate", "--run", "tiny", "--rubric", "specificity-0-3", "--contexts", 6)
-    assert told.code == 0
-    assert "lexical on specificity-0-3" in told.err
+    prices = ("--price-in", 1, "--price-out", 1, "--budget-usd", 0)
+    result = command_line("explain", "tiny", "--rater", "openai:x", *prices)
+    calls = sum(tiny_run_units().values())
+    assert f"openai:x: {calls} calls" in result.err  # and no picture in place of `:x:`
+    result = command_line("score", "tiny", "--scorer", "detection", "--contexts", 5)
+    assert (result.code, "detection:" in result.err) == (0, True)
+    result = command_line("rate", "--run", "tiny", "--rubric", "specificity-0-3", "--contexts", 6)
+    assert result.code == 0
+    assert "lexical on specificity-0-3" in result.err
     missing = command_line("explain", "nothing")
     assert (missing.code, "Traceback" in missing.err) == (2, False)
 
@@ -327,11 +329,13 @@ def test_language_models_explain_and_score_at_once_or_by_batch(own_runs, provide
         (rater,) = {row[0] for row in run.rows("SELECT explainer FROM explanation")}
         assert {one.text for one in explanations(run, rater)} == {"as told"}
         scores = [one for one in unit_scores(run) if not one.permuted]
-        told = run.rows("SELECT reply, details FROM call WHERE reply LIKE '%activation%'")
+        replies = run.rows("SELECT reply, details FROM call WHERE reply LIKE '%activation%'")
     # Of the digit 1 at 0.7 and 2 at 0.2, the rest a word: (0.7·1 + 0.2·2) / 0.9 = 1.222. Only
     # this provider gives log probabilities.
-    expected = {tuple(json.loads(details).get("expected_activations", ())) for _, details in told}
-    lists = {(1.222,) * reply.count('"activation"') for reply, _ in told}
+    expected = {
+        tuple(json.loads(details).get("expected_activations", ())) for _, details in replies
+    }
+    lists = {(1.222,) * reply.count('"activation"') for reply, _ in replies}
     assert expected == (lists if provider == "openai" else {()})
     for name in ALL:
         planted = [one for one in scores if one.scorer == name and one.source == "planted"]

@@ -192,6 +192,6 @@ def test_the_command_rates_the_descriptions_of_the_sources_and_units_that_it_nam
 
 
 def test_a_guess_about_descriptions_is_refused(command_line, own_runs):
-    told = command_line("rate", "--run", "tiny", "--rubric", "specificity-0-3", "--guess")
-    assert told.code == 2
-    assert "--guess asks what units are" in told.err
+    result = command_line("rate", "--run", "tiny", "--rubric", "specificity-0-3", "--guess")
+    assert result.code == 2
+    assert "--guess asks what units are" in result.err

@@ -99,7 +99,7 @@ def test_a_site_by_another_name_is_the_same_site(settings: SubjectSettings, same
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "told"),
+    ("changes", "error", "message"),
     [
         ({"site": "layers.2.residual"}, SubjectError, "was trained at layers.1.residual, not at"),
         ({"site": "layers.1.mlp.neurons"}, SubjectError, "was trained at layers.1.residual, not"),
@@ -114,9 +114,9 @@ def test_a_site_by_another_name_is_the_same_site(settings: SubjectSettings, same
     ],
 )
 def test_what_does_not_fit_is_one_line_before_the_first_batch(
-    settings: SubjectSettings, changes: dict[str, Any], error: type[AutointerpError], told: str
+    settings: SubjectSettings, changes: dict[str, Any], error: type[AutointerpError], message: str
 ):
-    with pytest.raises(error, match=told) as raised:
+    with pytest.raises(error, match=message) as raised:
         next(load_subject(replace(settings, **changes)).cut(16, 4))
     assert "\n" not in str(raised.value)
 

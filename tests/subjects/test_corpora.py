@@ -236,7 +236,7 @@ def test_what_is_no_corpus_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no corpus at"):
         open_corpus(tmp_path / "none.txt")
     (tmp_path / "a.xyz").write_text("x")
-    with pytest.raises(CorpusError, match="is no corpus that is known"):
+    with pytest.raises(CorpusError, match="is not a corpus of a supported kind"):
         open_corpus(tmp_path / "a.xyz")
     with pytest.raises(UnknownName, match="unknown kind of corpus 'csv'"):
         open_corpus(tmp_path / "a.xyz", kind="csv")

@@ -190,9 +190,9 @@ def test_a_k_that_the_files_do_not_say_can_be_given(tmp_path: Path) -> None:
 def test_a_flag_that_contradicts_the_files_is_refused_and_not_passed_over(tmp_path: Path) -> None:
     topk, relu_ = sparsify(tmp_path / "a", k=3), saelens(tmp_path / "b", architecture="standard")
     assert load_sae(topk, flags=Flags(subtract_b_dec=True, k=3)).sae.k == 3
-    with pytest.raises(SubjectError, match="says that its k is 3; leave k away"):
+    with pytest.raises(SubjectError, match="says that its k is 3; leave k out"):
         load_sae(topk, flags=Flags(k=4))
-    with pytest.raises(SubjectError, match="is relu, not a TopK; leave k away"):
+    with pytest.raises(SubjectError, match="is relu, not a TopK; leave k out"):
         load_sae(relu_, flags=Flags(k=4))
     with pytest.raises(SubjectError, match="says that it takes its decoder bias from the input"):
         load_sae(relu_, flags=Flags(subtract_b_dec=False))

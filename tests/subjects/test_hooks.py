@@ -1,6 +1,6 @@
 import pytest
 
-from autointerp.subjects.hooks import name_here, site_of_hook
+from autointerp.subjects.hooks import probable_site, site_of_hook
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from autointerp.subjects.hooks import name_here, site_of_hook
     ],
 )
 def test_another_librarys_name_of_a_site_is_translated(name: str, here: str | None):
-    assert name_here(name) == here
+    assert probable_site(name) == here
 
 
 def test_a_hook_that_is_not_known_still_gives_its_layer():

@@ -21,7 +21,7 @@ def _asked_anew() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "message"),
     [
         (httpx2.Response(404), None),
         (httpx2.ConnectError("no such host"), "no such host"),
@@ -29,7 +29,7 @@ def _asked_anew() -> Iterator[None]:
     ],
 )
 def test_the_hub_is_asked_once(
-    answer: Any, told: str | None, monkeypatch: pytest.MonkeyPatch
+    answer: Any, message: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
@@ -41,7 +41,7 @@ def test_the_hub_is_asked_once(
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr(httpx2, "head", head)
-    assert [out_of_reach(), out_of_reach()] == [told, told]
+    assert [out_of_reach(), out_of_reach()] == [message, message]
     assert len(asked) == 1
 
 

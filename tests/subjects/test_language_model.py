@@ -209,7 +209,7 @@ def test_a_model_whose_files_are_broken_is_one_line(
 
     folder = saved(tmp_path / "tiny", "llama")
     weights, config = folder / "model.safetensors", folder / "config.json"
-    whole, told = weights.read_bytes(), config.read_text()
+    weights_bytes, config_text = weights.read_bytes(), config.read_text()
 
     def refused() -> str:
         with pytest.raises(SubjectError, match="cannot load model") as error:
@@ -219,15 +219,15 @@ def test_a_model_whose_files_are_broken_is_one_line(
         return str(error.value)
 
     capfd.readouterr()
-    weights.write_bytes(whole[: len(whole) // 2])
+    weights.write_bytes(weights_bytes[: len(weights_bytes) // 2])
     assert "damaged or incomplete" in refused()
-    weights.write_bytes(whole)
+    weights.write_bytes(weights_bytes)
     lacking = load_file(weights)
     del lacking["model.layers.1.mlp.down_proj.weight"]
     save_file(lacking, weights, metadata={"format": "pt"})
     assert "lack 1 weights, such as model.layers.1.mlp.down_proj.weight" in refused()
-    weights.write_bytes(whole)
-    config.write_text(told.replace(f'"hidden_size": {D_MODEL}', '"hidden_size": 32'))
+    weights.write_bytes(weights_bytes)
+    config.write_text(config_text.replace(f'"hidden_size": {D_MODEL}', '"hidden_size": 32'))
     assert "not of the sizes that config.json says" in refused()
     config.write_text("{")
     assert "not a valid JSON file" in refused()
@@ -237,7 +237,7 @@ def test_a_device_that_is_not_there_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(SubjectError, match="device 'cuda:0': torch finds no CUDA here"):
+    with pytest.raises(SubjectError, match="device 'cuda:0': torch finds no CUDA device; give cpu"):
         load_language_model(str(tmp_path), "layers.1.mlp", device="cuda:0")
 
 

@@ -225,8 +225,11 @@ def test_a_module_s_path_is_read_out_as_the_site_that_it_is(path: str, named: st
 @pytest.mark.parametrize(
     ("site", "reason"),
     [
-        ("model.layers.1.input_layernorm", "not known how .* writes into the residual stream"),
-        ("model.embed_tokens", "not known how .* writes into the residual stream"),
+        (
+            "model.layers.1.input_layernorm",
+            "no path from .* to the logits is defined; choose one of",
+        ),
+        ("model.embed_tokens", "no path from .* to the logits is defined; choose one of"),
         ("layers.1.mlp.input", "is what the MLP reads, not written"),
     ],
 )
@@ -243,7 +246,9 @@ def test_a_transcoder_writes_what_the_mlp_would() -> None:
     torch.testing.assert_close(found, written)
     residual = hooked(model, "layers.1.residual").readout().effects(x)
     assert not torch.allclose(residual, written)
-    with pytest.raises(SubjectError, match=r"only of one that reads layers\.N\.mlp\.input"):
+    with pytest.raises(
+        SubjectError, match=r"defined only for one that reads layers\.N\.mlp\.input"
+    ):
         hooked(model, "layers.1.residual").readout(transcodes=True)
 
 

@@ -44,6 +44,14 @@ def tiny_texts(documents: int = 100) -> list[str]:
     return [" ".join(sentence() for _ in range(int(rng.integers(2, 8)))) for _ in range(documents)]
 
 
+def tiny_run_units() -> dict[str, int]:
+    """Return the units that the run `tiny` was asked about, by source; every control has 4."""
+    from autointerp.pipeline.job import sources_by_role
+
+    controls = dict.fromkeys(sources_by_role(controls=True), 4)
+    return dict(sorted({"features": 8, "neurons": 8, **controls}.items()))
+
+
 def make_tiny_subject(folder: Path) -> Path:
     """Write the subject into `folder`; return the path of its autointerp.toml."""
     import torch

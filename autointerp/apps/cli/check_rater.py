@@ -1,4 +1,4 @@
-"""Check a rater on planted units of known grade, and on contexts that carry orders to it."""
+"""Check a rater on planted units of known grade, and on contexts with injected orders."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def command(
         str, typer.Argument(help="NAME or NAME:MODEL; `autointerp raters` lists them.")
     ],
     rubric: _options.RubricName = "interpretability-1-5",
-    per_grade: Annotated[int, typer.Option(help="Planted units of each grade.")] = 12,
+    per_grade: Annotated[int, typer.Option(help="Planted units of each grade, at least 4.")] = 12,
     asking: Asking = Asking(),
     as_json: _options.AsJson = False,
     output: Output = Output(),
 ) -> None:
-    """Rate a kit of planted units, whose grades are known, and print how well the rater did.
+    """Rate a kit of planted units of known grade, and print how well the rater separates them.
 
-    --budget-usd limits what all checks may cost together.
+    --budget-usd limits the total cost of all checks, including earlier ones.
 
     Example: autointerp check-rater lexical
     """
@@ -36,20 +36,13 @@ def command(
 
     from autointerp.apps.cli._progress import Show
     from autointerp.pipeline.check import check_rater
-    from autointerp.pipeline.events import Asking as AskingEvent
     from autointerp.questions.rubric_files import load_rubric
     from autointerp.raters import load_rater
 
     job = asking.job(rater)
     judge = load_rater(job.rater, job.options)
     with Show(output) as show:
-        result = check_rater(
-            judge,
-            load_rubric(rubric),
-            per_grade,
-            job.policy,
-            lambda tally: show(AskingEvent(f"check {judge.name}", tally)),
-        )
+        result = check_rater(judge, load_rubric(rubric), per_grade, job.policy, on=show)
     if as_json:
         typer.echo(json.dumps(asdict(result), indent=2))
         return
@@ -59,7 +52,7 @@ def command(
 
 def _lines(result: CheckResult) -> list[tuple[str, str]]:
     def number(value: float | None, form: str = ".2f") -> str:
-        return "too little to tell" if value is None else format(value, form)
+        return "too few ratings" if value is None else format(value, form)
 
     means = ", ".join(f"{grade} {number(mean)}" for grade, mean in result.means.items())
     kinds = ", ".join(f"{kind} {number(value)}" for kind, value in result.kinds.items())
@@ -82,7 +75,7 @@ def _lines(result: CheckResult) -> list[tuple[str, str]]:
             f"{number(result.injection_obeyed, '.0%')} of {result.injection_units} units",
         ),
         ("ratings", statuses_text(result.statuses)),
-        ("cost", "not known" if result.cost_usd is None else f"${result.cost_usd:.4f}"),
+        ("cost", "unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}"),
         ("seconds a unit", number(result.seconds_per_unit, ".3f")),
     ]
     return lines

@@ -1,20 +1,38 @@
-"""Say whether libraries, disk, keys and a rater's server are in order."""
+"""Check libraries, disk, keys and a rater's server."""
 
 from __future__ import annotations
 
+import json
+from typing import Annotated
+
 import typer
+
+from autointerp.apps.cli import _options
 
 
 def command(
-    rater: str = typer.Option(
-        None, help="NAME or NAME:MODEL: ask its server once, which may cost a fraction of a cent."
-    ),
-    base_url: str = typer.Option(
-        None, help="Of a server that speaks the rater's protocol.", show_default="the provider's"
-    ),
-    timeout: float = typer.Option(30.0, min=0.1, help="Seconds to wait for the server."),
+    rater: Annotated[
+        str | None,
+        typer.Option(
+            help="NAME or NAME:MODEL of a rater to call once, for a fraction of a cent.",
+            show_default=False,
+        ),
+    ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of a server that speaks the rater's protocol.",
+            show_default="the provider's",
+        ),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds to wait for the server's reply.")
+    ] = 30.0,
+    as_json: _options.AsJson = False,
 ) -> None:
     """Check libraries, disk, keys and, with --rater, one call to its server; keys are not shown.
+
+    The exit code is 1 if a check fails.
 
     Example: autointerp doctor --rater anthropic:claude-haiku-4-5
     """
@@ -23,11 +41,21 @@ def command(
 
     options = RaterOptions(base_url=base_url, timeout_s=timeout)
     judge = load_rater(rater, options) if rater else None
-    ill = False
+    checks = []
     for finding in examine(judge, options):
-        ill = ill or not finding.ok
-        mark = "ok" if finding.ok else "!!"
-        remedy = f"; {finding.remedy}" if finding.remedy else ""
-        typer.echo(f"{mark}  {finding.about:24} {finding.words}{remedy}")
-    if ill:
+        checks.append(
+            {
+                "check": finding.about,
+                "ok": finding.ok,
+                "result": finding.words,
+                "remedy": finding.remedy or None,
+            }
+        )
+        if not as_json:
+            mark = "ok" if finding.ok else "!!"
+            remedy = f"; {finding.remedy}" if finding.remedy else ""
+            typer.echo(f"{mark}  {finding.about:24} {finding.words}{remedy}")
+    if as_json:
+        typer.echo(json.dumps(checks, indent=2))
+    if not all(check["ok"] for check in checks):
         raise typer.Exit(1)

@@ -1,56 +1,71 @@
-"""Bring units from a file into a run, so that they can be rated without a model."""
+"""Import units from a file into a run, so that they can be rated without a model."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from autointerp.apps.cli import _options
+
 
 def command(
-    file: Path = typer.Argument(..., help="A file or folder; docs/exchange.md says which."),
-    run: str = typer.Option(..., "--run", help="Name of the run: runs/NAME."),
-    form: str = typer.Option(
-        None,
-        "--format",
-        help="contexts, delphi, features-md or neuronpedia.",
-        show_default="recognised by content",
-    ),
-    source: str = typer.Option(
-        "", help="What to call the units' source.", show_default="the file's own name for it"
-    ),
-    tokenizer: Path = typer.Option(
-        None, help="A tokenizer.json, where a file holds token ids.", show_default=False
-    ),
-    each_side: int = typer.Option(
-        None,
-        min=0,
-        max=1000,
-        help="Tokens kept on either side of the peak.",
-        show_default="10 of a model's whole windows, all of what is contexts already",
-    ),
-    explain_share: float = typer.Option(
-        0.5,
-        min=0,
-        max=1,
-        help="Of each unit's contexts, for explaining; the rest scores what was explained.",
-    ),
-    seed: int = typer.Option(0, min=0, help="Of all that is drawn."),
+    file: Annotated[
+        Path, typer.Argument(help="File or folder in one of the formats of docs/exchange.md.")
+    ],
+    run: _options.RunOption,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="Format of FILE: contexts, delphi, features-md or neuronpedia.",
+            show_default="recognised by content",
+        ),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(help="Name of the units' source.", show_default="the name in the file"),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            help="tokenizer.json of the model, for files that hold token ids.", show_default=False
+        ),
+    ] = None,
+    each_side: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=1000,
+            help="Maximum tokens kept on either side of the focus token.",
+            show_default="10 for a model's full windows, all for contexts",
+        ),
+    ] = None,
+    explain_share: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of each unit's contexts for explaining; the rest is for scoring.",
+        ),
+    ] = 0.5,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every draw.")] = 0,
 ) -> None:
-    """Bring units in from a contexts table, features.md, delphi's cache or a Neuronpedia export.
+    """Import units from a contexts table, features.md, delphi's cache or a Neuronpedia export.
 
-    Rate them then with `autointerp rate --run NAME`. The same file again does nothing; another
-    file adds its units to the run.
+    Rate them with `autointerp rate --run NAME`. Importing the same file again changes nothing;
+    importing another file adds its units to the run.
 
     Example: autointerp import my_units.parquet --run mine
     """
     from autointerp.exchange import ImportOptions
     from autointerp.exchange._arrival import import_units
 
-    options = ImportOptions(source, tokenizer, each_side, seed, explain_share)
+    options = ImportOptions(source or "", tokenizer, each_side, seed, explain_share)
     counts = import_units(file, run, form or "", options)
-    if counts.known:
-        typer.echo(f"run '{run}': {file} is in it already")
+    if counts.seen_before:
+        typer.echo(f"run '{run}': {file} was imported before, nothing to do")
         return
     units = ", ".join(
         f"{n:,} {source}" + ("" if outcome == "eligible" else f" that never fire ({outcome})")
@@ -59,7 +74,7 @@ def command(
     typer.echo(f"run '{run}': {units}; {counts.contexts:,} contexts, read as {counts.form}")
     if counts.borrowed_for:
         typer.echo(
-            f"{counts.borrowed_for:,} of them came without silent contexts: those of other units "
-            "stand in, and the report says so"
+            f"{counts.borrowed_for:,} of them came without silent contexts: contexts of other "
+            "units are used instead, and the report says so"
         )
     typer.echo(f"rate them: autointerp rate --run {run}")

@@ -1,19 +1,23 @@
-"""Read the answers in a pack that came back."""
+"""Merge the answers of a returned pack into its run."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from autointerp.apps.cli import _options
+
 
 def command(
-    run: str = typer.Argument(..., help="Name of the run: runs/NAME."),
-    file: Path = typer.Argument(..., help="The pack, with answers in it."),
+    run: _options.RunName,
+    file: Annotated[Path, typer.Argument(help="Pack that was rated and returned.")],
 ) -> None:
-    """Merge a pack's answers into the run that it was made from; twice is as good as once.
+    """Merge a pack's answers into the run that it was made from.
 
-    A pack of another run, or one whose items or answers were edited, is refused.
+    Ingesting a pack again adds nothing. A pack of another run, or one whose items or answers were
+    edited, is refused.
 
     Example: autointerp ingest main for-ann.pack
     """

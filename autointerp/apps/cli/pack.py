@@ -1,29 +1,37 @@
-"""Write a file that another person rates elsewhere, without model or key."""
+"""Write a file that a person rates elsewhere, without the model or a key."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from autointerp.apps.cli import _options
+
 
 def command(
-    run: str = typer.Argument(..., help="Name of the run: runs/NAME."),
-    output: Path = typer.Option(..., "--output", "-o", help="File to write."),
-    rubric: str = typer.Option("interpretability-1-5", help="A rubric's id, or the path of one."),
-    n: int = typer.Option(
-        None, "--n", "-n", min=1, help="Units of each source.", show_default="all there are"
-    ),
-    repeat_share: float = typer.Option(
-        0.1, min=0, max=1, help="Share of the items that come up once more, unannounced."
-    ),
-    planned: bool = typer.Option(
-        False, "--planned", help="Pack what `autointerp plan-humans` drew last."
-    ),
+    run: _options.RunName,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")],
+    rubric: _options.RubricName = "interpretability-1-5",
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "--n", "-n", min=1, help="Units of each source.", show_default="all of the run"
+        ),
+    ] = None,
+    repeat_share: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of the items that are shown again, unannounced."),
+    ] = 0.1,
+    planned: Annotated[
+        bool, typer.Option("--planned", help="Pack what `autointerp plan-humans` drew last.")
+    ] = False,
 ) -> None:
-    """Write a pack: the run's items, blind, with gold items and practice, for a person elsewhere.
+    """Write a pack: blind items, gold items and practice, in a file for a person elsewhere.
 
-    They rate it with `autointerp rate --pack FILE --rater human:NAME` and send it back.
+    The person rates it with `autointerp rate --pack FILE --rater human:NAME` and returns the file,
+    which `autointerp ingest` merges into the run.
 
     Example: autointerp pack main -o for-ann.pack --n 40
     """
@@ -36,7 +44,7 @@ def command(
 
     sitting = Sitting(repeat_share=repeat_share, planned=planned)
     if output == Path("-"):
-        raise BadInput("a pack stores the answers too, so it is a file: name it with -o FILE")
+        raise BadInput("-o -: a pack stores the answers too, so it must be a file; give -o FILE")
     with open_run(run) as opened:
         planned_session = make_pack(
             opened, load_rubric(rubric), units_to_pack(opened, n), sitting, output

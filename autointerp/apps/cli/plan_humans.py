@@ -1,23 +1,30 @@
-"""Draw what people should rate next to calibrate a model's ratings."""
+"""Draw items for people to rate, so that a model's ratings can be calibrated."""
 
 from __future__ import annotations
 
+import json
+from typing import Annotated
+
 import typer
+
+from autointerp.apps.cli import _options
 
 
 def command(
-    n: int = typer.Option(40, "--n", "-n", help="Items to draw."),
-    run: str = typer.Option("main", help="Name of the run: runs/NAME."),
-    rubric: str = typer.Option("interpretability-1-5", help="A rubric's id, or the path of one."),
-    rater: str = typer.Option(
-        None, help="The rater to calibrate.", show_default="the one with the most ratings"
-    ),
-    seed: int = typer.Option(0, help="Of the draw."),
+    n: Annotated[int, typer.Option("--n", "-n", help="Number of items to draw.")] = 40,
+    run: _options.RunOption = "main",
+    rubric: _options.RubricName = "interpretability-1-5",
+    rater: Annotated[
+        str | None,
+        typer.Option(help="Rater to calibrate.", show_default="the one with the most ratings"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    as_json: _options.AsJson = False,
 ) -> None:
     """Draw a random subset for people, stratified by source and the model's score, and store it.
 
-    It is rated with `autointerp rate --rater human:NAME --planned`; each item's probability of
-    having been drawn is kept, so that estimates can be weighted by it.
+    People rate it with `autointerp rate --rater human:NAME --planned`. The run keeps each item's
+    inclusion probability, so that estimates can be weighted by it.
 
     Example: autointerp plan-humans --n 40
     """
@@ -33,10 +40,16 @@ def command(
             opened, load_rubric(rubric), n, np.random.default_rng(seed), rater
         )
     strata = sorted({(d.source, d.score, d.stratum_drawn, d.stratum_size) for d in drawn})
+    header = ("source", "score", "drawn", "of", "probability")
+    if as_json:
+        rows = [dict(zip(header, (*row, row[2] / row[3]), strict=True)) for row in strata]
+        plan = {"run": run, "rater": calibrated, "items": len(drawn), "strata": rows}
+        typer.echo(json.dumps(plan, indent=2))
+        return
     typer.echo(f"{len(drawn)} items, to calibrate {calibrated}")
     typer.echo(
         columns_text(
-            ("source", "score", "drawn", "of", "probability"),
+            header,
             [(s, str(score), str(k), str(size), f"{k / size:.3f}") for s, score, k, size in strata],
         )
     )

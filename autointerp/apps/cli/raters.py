@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from autointerp import extensions
-from autointerp.apps.cli import columns_text
+from autointerp.apps.cli import _options, extensions_text
 
 
-def command() -> None:
-    """List the raters: who judges, as --rater NAME or NAME:MODEL.
+def command(as_json: _options.AsJson = False) -> None:
+    """List the raters; give one as --rater NAME or NAME:MODEL.
 
     Example: autointerp raters
     """
     from autointerp import raters
 
-    typer.echo(columns_text(("RATER", "WHAT IT IS"), extensions.described(raters)))
+    typer.echo(extensions_text(raters, ("RATER", "WHAT IT IS"), as_json))

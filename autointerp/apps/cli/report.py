@@ -4,31 +4,46 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from autointerp.apps.cli._options import Output, options
 
+
+@options
 def command(
-    runs: list[str] = typer.Argument(None, metavar="[RUN…]", help="Runs, side by side; main."),
-    out: Path = typer.Option(
-        None, "--out", "-o", help="Folder to write.", show_default="reports/RUN"
-    ),
-    units: int = typer.Option(
-        2_000, min=0, help="Units at most whose contexts the page carries; the list has all."
-    ),
-    as_json: bool = typer.Option(
-        False,
-        "--json",
-        help="Print all figures as JSON and, without -o, write no page: `comparisons`, one a run, "
-        "each with schema, run, about, sources, judgements (groups, contrasts, trust, verdict, "
-        "check), pooled, agreement, people, attention, calibration, blinding, scorers, "
-        "specificity, explained, cost, imported, units, scores, plans.",
-    ),
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN…]", help="Runs, side by side.", show_default="main"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder to write.", show_default="reports/RUN"),
+    ] = None,
+    units: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Maximum number of units with contexts on the page; its list has all."
+        ),
+    ] = 2_000,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print every finding as JSON and, without -o, write no page: `comparisons`, one "
+            "for each run, with schema, run, about, sources, judgements (groups, contrasts, "
+            "trust, verdict, check), pooled, agreement, people, attention, calibration, "
+            "blinding, scorers, specificity, explained, cost, imported, units, scores, plans.",
+        ),
+    ] = False,
+    output: Output = Output(),
 ) -> None:
     """Write the report of one run, or of several side by side, and print its summary.
 
     Example: autointerp report main
     """
+    from autointerp.apps.cli._progress import Show
     from autointerp.pipeline import report as verb
 
     if out == Path("-"):
@@ -36,10 +51,11 @@ def command(
 
         raise BadInput("a report is a folder: name it with -o FOLDER")
     names = runs or ["main"]
-    if as_json and out is None:
-        typer.echo(json.dumps(verb.findings(names), allow_nan=False))
-        return
-    made = verb.report(names, out, units)
+    with Show(output) as show:
+        if as_json and out is None:
+            typer.echo(json.dumps(verb.findings(names, on=show), allow_nan=False))
+            return
+        made = verb.report(names, out, units, on=show)
     if as_json:
         typer.echo(json.dumps(verb.as_json(made.material), allow_nan=False))
         return

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from autointerp import extensions
-from autointerp.apps.cli import columns_text
+from autointerp.apps.cli import _options, extensions_text
 
 
-def command() -> None:
-    """List the scorers of descriptions, as --scorer NAME.
+def command(as_json: _options.AsJson = False) -> None:
+    """List the scorers of descriptions; give one as --scorer NAME.
 
     Example: autointerp scorers
     """
     from autointerp.questions import scorers
 
-    typer.echo(columns_text(("SCORER", "WHAT IT ASKS"), extensions.described(scorers)))
+    typer.echo(extensions_text(scorers, ("SCORER", "WHAT IT ASKS"), as_json))

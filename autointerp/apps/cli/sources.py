@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from autointerp import extensions
-from autointerp.apps.cli import columns_text
+from autointerp.apps.cli import _options, extensions_text
 
 
-def command() -> None:
-    """List the sources of units, controls among them, as --source NAME.
+def command(as_json: _options.AsJson = False) -> None:
+    """List the sources of units, including the controls; give one as --source NAME.
 
     Example: autointerp sources
     """
     from autointerp.units import sources
 
-    typer.echo(columns_text(("SOURCE", "ITS UNITS"), extensions.described(sources)))
+    typer.echo(extensions_text(sources, ("SOURCE", "ITS UNITS"), as_json))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,18 +21,28 @@ LINE_EVERY = 500  # optimizer steps between two lines where the output is no ter
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 
-Out = typer.Option(Path("training"), "--out", help="Folder for the results and checkpoints.")
-Device = typer.Option("cpu", help="cpu or cuda.")
-Bfloat16 = typer.Option(False, "--bfloat16", help="Matrix products in bfloat16.")
-Seed = typer.Option(0, help="Seed of initial weights and of the order of the text.")
-Text = typer.Argument(..., help="JSONL file with a `text` in each line: one document.")
+Out = Annotated[Path, typer.Option("--out", help="Folder of the results and checkpoints.")]
+Device = Annotated[str, typer.Option(help="Device to train on: cpu or cuda.")]
+Bfloat16 = Annotated[
+    bool, typer.Option("--bfloat16", help="Compute the matrix products in bfloat16.")
+]
+Seed = Annotated[
+    int, typer.Option(help="Seed of the initial weights and of the order of the text.")
+]
+Text = Annotated[Path, typer.Argument(help="JSONL file with a document in each line's `text`.")]
+OUT = Path("training")
 
 
 @app.command()
 def tokenizer(
-    text: Path = Text,
-    out: Path = Out,
-    vocabulary: int = typer.Option(4096, min=300, help="Tokens, the two special ones included."),
+    text: Text,
+    out: Out = OUT,
+    vocabulary: Annotated[
+        int,
+        typer.Option(
+            min=300, help="Size of the vocabulary in tokens, including the two special ones."
+        ),
+    ] = 4096,
 ) -> None:
     """Train a byte-level BPE tokenizer.
 
@@ -50,11 +60,11 @@ def tokenizer(
 
 @app.command()
 def tokens(
-    text: Path = Text,
-    out: Path = Out,
-    name: str = typer.Option("train", help="The result is OUT/NAME.npz."),
+    text: Text,
+    out: Out = OUT,
+    name: Annotated[str, typer.Option(help="Name of the result, which is OUT/NAME.npz.")] = "train",
 ) -> None:
-    """Turn documents into tokens with the tokenizer in OUT.
+    """Tokenise documents with the tokenizer in OUT.
 
     Example: autointerp train tokens heldout.jsonl --name heldout
     """
@@ -72,17 +82,17 @@ def tokens(
 
 @app.command()
 def transformer(
-    out: Path = Out,
-    steps: int = typer.Option(20_000, min=1, help="Optimizer steps."),
-    batch: int = typer.Option(32, min=1, help="Windows in a step."),
-    learning_rate: float = typer.Option(5e-4, help="Peak rate of AdamW."),
-    d_model: int = typer.Option(128, min=8, help="Width of the residual stream."),
-    heads: int = typer.Option(8, min=1, help="Attention heads."),
-    d_mlp: int = typer.Option(512, min=8, help="Neurons."),
-    context: int = typer.Option(128, min=8, help="Tokens in a window."),
-    seed: int = Seed,
-    device: str = Device,
-    bfloat16: bool = Bfloat16,
+    out: Out = OUT,
+    steps: Annotated[int, typer.Option(min=1, help="Number of optimizer steps.")] = 20_000,
+    batch: Annotated[int, typer.Option(min=1, help="Windows in one optimizer step.")] = 32,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 5e-4,
+    d_model: Annotated[int, typer.Option(min=8, help="Width of the residual stream.")] = 128,
+    heads: Annotated[int, typer.Option(min=1, help="Number of attention heads.")] = 8,
+    d_mlp: Annotated[int, typer.Option(min=8, help="Number of MLP neurons.")] = 512,
+    context: Annotated[int, typer.Option(min=8, help="Tokens in one window, BOS included.")] = 128,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    bfloat16: Bfloat16 = False,
 ) -> None:
     """Train the one-layer transformer on OUT/train.npz; run it again to resume.
 
@@ -106,15 +116,15 @@ def transformer(
 
 @app.command()
 def sae(
-    out: Path = Out,
-    steps: int = typer.Option(8000, min=1, help="Optimizer steps."),
-    features: int = typer.Option(2048, min=1, help="Width of the dictionary."),
-    l1: float = typer.Option(0.002, help="Weight λ of the L1 penalty."),
-    learning_rate: float = typer.Option(1e-3, help="Peak rate of Adam."),
-    windows: int = typer.Option(32, min=1, help="Windows in a step."),
-    seed: int = Seed,
-    device: str = Device,
-    bfloat16: bool = Bfloat16,
+    out: Out = OUT,
+    steps: Annotated[int, typer.Option(min=1, help="Number of optimizer steps.")] = 8000,
+    features: Annotated[int, typer.Option(min=1, help="Number of features of the SAE.")] = 2048,
+    l1: Annotated[float, typer.Option(help="Weight λ of the L1 penalty.")] = 0.002,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate of Adam.")] = 1e-3,
+    windows: Annotated[int, typer.Option(min=1, help="Windows in one optimizer step.")] = 32,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    bfloat16: Bfloat16 = False,
 ) -> None:
     """Train an SAE on the neurons of OUT/transformer.safetensors; run it again to resume.
 
@@ -149,11 +159,13 @@ def sae(
 
 @app.command()
 def report(
-    out: Path = Out,
-    tokens: int = typer.Option(300_000, min=1, help="Held-out tokens to measure on."),
-    device: str = Device,
+    out: Out = OUT,
+    tokens: Annotated[
+        int, typer.Option(min=1, help="Number of held-out tokens to measure on.")
+    ] = 300_000,
+    device: Device = "cpu",
 ) -> None:
-    """Print loss recovered, L0, dead share and densities on OUT/heldout.npz.
+    """Print loss recovered, L0, share of dead features and densities on OUT/heldout.npz.
 
     Example: autointerp train report --tokens 1000000
     """
@@ -176,7 +188,10 @@ def report(
 
 @contextlib.contextmanager
 def shown_on(console: Console) -> Iterator[OnTrainingEvent]:
-    """Yield what prints training events: a bar on a terminal, else a line every 500 steps."""
+    """Yield a callback that prints training events: a bar on a terminal, else lines.
+
+    Off a terminal it prints one line every 500 optimizer steps.
+    """
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -214,7 +229,7 @@ def shown_on(console: Console) -> Iterator[OnTrainingEvent]:
 
 
 def measures_text(measures: TrainingMeasures) -> str:
-    """Return the figures, and under them the histogram of densities of features and neurons."""
+    """Return the measures as text, and below a histogram of feature and neuron densities."""
     import numpy as np
 
     m = measures

@@ -1,9 +1,9 @@
-"""Corpora: every file here is a kind, recognised by what it is given; all are streams.
+"""Corpora as streams of documents. Every file here reads one kind and recognises it.
 
 A kind is a module with `recognises(source) -> bool`, `read(source, options)` that yields each
 document's text or token ids, `digest(source)`, and `extent(source, options)`: how much there is,
-as far as that can be known without reading it, else None. Order, budget and windows are made here,
-once.
+as far as that can be counted without reading it, else None. Order, budget and windows are
+implemented here, once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Corpus:
         source: Path or name.
         kind: The file in this folder that reads it.
         seed: Draws the order of documents; None for the order in which they are written.
-        options: What a person had to say of it.
+        options: What the user had to specify about it.
     """
 
     source: str
@@ -55,20 +55,20 @@ class Corpus:
         Raises CorpusError if something is malformed, naming where, or if there is no document.
         """
         read = extensions.load(corpora, "kind of corpus", self.kind).read(self.source, self.options)
-        found = (Document(i, content) for i, content in enumerate(read) if _holds(content))
-        first = next(found, None)
+        documents = (Document(i, content) for i, content in enumerate(read) if _holds(content))
+        first = next(documents, None)
         if first is None:
-            raise CorpusError(f"{self.source} holds no document")
-        yield from _drawn(_chain(first, found), self.seed)
+            raise CorpusError(f"{self.source} holds no document; give a corpus with text")
+        yield from _drawn(_chain(first, documents), self.seed)
 
     @property
     def digest(self) -> str:
-        """sha256 of what is read; the order is not part of it."""
-        found: str = extensions.load(corpora, "kind of corpus", self.kind).digest(self.source)
-        return found
+        """The sha256 of what is read; the order is not part of it."""
+        digest: str = extensions.load(corpora, "kind of corpus", self.kind).digest(self.source)
+        return digest
 
     def length(self, tokenise: Tokenise) -> Length | None:
-        """Return how many tokens the corpus has; None where that cannot be known.
+        """Return how many tokens the corpus has; None where they cannot be counted or estimated.
 
         Where only documents or bytes can be counted, the first documents say how many tokens one
         has.
@@ -107,24 +107,24 @@ def open_corpus(
     """
     source = str(source)
     if kind is None:
-        known = [
+        kinds = [
             name
             for name in extensions.names(corpora)
             if bool(extensions.load(corpora, "kind of corpus", name).recognises(source))
         ]
-        if len(known) > 1:
+        if len(kinds) > 1:
             raise CorpusError(
-                f"{source} could be {' or '.join(known)}; keep files of one kind in a folder, or "
+                f"{source} could be {' or '.join(kinds)}; keep files of one kind in a folder, or "
                 "give one file"
             )
-        if not known and not Path(source).exists():
-            raise CorpusError(f"no corpus at {source}")
-        if not known:
+        if not kinds and not Path(source).exists():
+            raise CorpusError(f"no corpus at {source}; give an existing path or a dataset's hub id")
+        if not kinds:
             raise CorpusError(
-                f"{source} is no corpus that is known "
+                f"{source} is not a corpus of a supported kind "
                 f"(kinds: {', '.join(extensions.names(corpora))})"
             )
-        (kind,) = known
+        (kind,) = kinds
     extensions.load(corpora, "kind of corpus", kind)
     return Corpus(source, kind, seed, options)
 

@@ -1,4 +1,4 @@
-"""A document, and the choices that all kinds of corpus share."""
+"""The Document type, and the options that all kinds of corpus share."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SAMPLES = 64
 
 @dataclass(frozen=True)
 class Options:
-    """What a person may have to say of a corpus because the files do not.
+    """What the user may have to specify about a corpus because the files do not say it.
 
     Attributes:
-        field: Column or key that holds the text or the token ids; empty for the obvious one.
+        field: Column or key that holds the text or the token ids; empty for the default one.
         separator: Token id that ends a document in a flat array of tokens.
     """
 
@@ -33,7 +33,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Extent:
-    """How much a corpus holds, in the unit that can be counted without reading it.
+    """The size of a corpus, in the unit that can be counted without reading it.
 
     Attributes:
         unit: `tokens`, `documents`, or `bytes` of the files, what surrounds the text included.
@@ -66,18 +66,18 @@ class Document:
 
 def files_digest(paths: list[Path]) -> str:
     """Return the sha256 of the files' names and bytes; of 64 megabytes spread over a huge file."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in paths:
         size = path.stat().st_size
-        found.update(f"{path.name}:{size}\n".encode())
+        digest.update(f"{path.name}:{size}\n".encode())
         with path.open("rb") as file:
             if size <= WHOLE:
-                found.update(hashlib.file_digest(file, "sha256").digest())
+                digest.update(hashlib.file_digest(file, "sha256").digest())
                 continue
             for sample in range(SAMPLES):
                 file.seek(sample * (size - (1 << 20)) // (SAMPLES - 1))
-                found.update(file.read(1 << 20))
-    return found.hexdigest()
+                digest.update(file.read(1 << 20))
+    return digest.hexdigest()
 
 
 def bytes_of(paths: list[Path]) -> Extent | None:

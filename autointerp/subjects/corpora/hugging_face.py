@@ -75,9 +75,9 @@ def _opened(datasets: Any, source: str) -> Iterable[dict[str, Any]]:
         return rows
     if unreachable := out_of_reach():  # `datasets` would retry for half a minute
         raise CorpusError(no_copy(source, unreachable))
-    found = NAME.fullmatch(source)
-    assert found is not None
-    named, split = (found["name"], found["config"]), found["split"] or "train"
+    match = NAME.fullmatch(source)
+    assert match is not None
+    named, split = (match["name"], match["config"]), match["split"] or "train"
     streamed: Iterable[dict[str, Any]] = datasets.load_dataset(*named, split=split, streaming=True)
     return streamed
 

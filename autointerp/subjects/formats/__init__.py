@@ -1,4 +1,4 @@
-"""On-disk forms of SAEs: every file here is a format, recognised by what its files hold.
+"""Formats of SAEs on disk. Every file here loads one format and recognises it by content.
 
 A format is a module with `recognises(path) -> bool`, cheap and by content, and
 `load(path, flags) -> LoadedAutoencoder`.
@@ -33,19 +33,19 @@ def load_sae(
     `format` forces one; otherwise the only one that recognises the content is taken.
 
     Raises SubjectError, with the remedy, if nothing or more than one does, a tensor is missing, a
-    file is truncated, or the files leave open what `flags` could say; UnknownName if there is no
-    such format.
+    file is truncated, or neither files nor `flags` say something that is needed; UnknownName if
+    there is no such format.
     """
     place = _local(str(path))
     if format is None:
-        known = [
+        candidates = [
             name
             for name in extensions.names(formats)
             if extensions.load(formats, "format", name).recognises(place)
         ]
-        if len(known) != 1:
-            raise SubjectError(_unrecognised(place, known))
-        (format,) = known
+        if len(candidates) != 1:
+            raise SubjectError(_unrecognised(place, candidates))
+        (format,) = candidates
     loaded = extensions.load(formats, "format", format).load(place, flags)
     assert isinstance(loaded, LoadedAutoencoder)
     return _with_flags(loaded, flags)
@@ -54,7 +54,7 @@ def load_sae(
 def _with_flags(loaded: LoadedAutoencoder, flags: Flags) -> LoadedAutoencoder:
     """Return the SAE for inputs before `flags.input_scale`.
 
-    Raises SubjectError if another flag contradicts the files: to pass over either would be to
+    Raises SubjectError if another flag contradicts the files, because ignoring either would
     harvest another SAE than the one that was meant.
     """
     sae, path = loaded.sae, loaded.path
@@ -62,12 +62,12 @@ def _with_flags(loaded: LoadedAutoencoder, flags: Flags) -> LoadedAutoencoder:
         does = "takes" if sae.subtract_b_dec else "does not take"
         raise SubjectError(
             f"subtract_b_dec: {path} says that it {does} its decoder bias from the input; leave "
-            "subtract_b_dec away"
+            "subtract_b_dec out"
         )
     if flags.k is not None and sae.activation not in TOP_K:
-        raise SubjectError(f"k {flags.k}: {path} is {sae.activation}, not a TopK; leave k away")
+        raise SubjectError(f"k {flags.k}: {path} is {sae.activation}, not a TopK; leave k out")
     if flags.k not in (None, sae.k):
-        raise SubjectError(f"k {flags.k}: {path} says that its k is {sae.k}; leave k away")
+        raise SubjectError(f"k {flags.k}: {path} says that its k is {sae.k}; leave k out")
     if flags.input_scale is None:
         return loaded
     return replace(loaded, sae=scaled(sae, flags.input_scale))
@@ -78,7 +78,7 @@ def _local(path: str) -> Path:
     if Path(path).exists():
         return Path(path)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+(/[\w./-]+)?", path):
-        raise SubjectError(f"no SAE at {path}")
+        raise SubjectError(f"no SAE at {path}; give an existing file or folder, or a hub id")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
@@ -104,17 +104,18 @@ def _local(path: str) -> Path:
     return place
 
 
-def _unrecognised(path: Path, known: list[str]) -> str:
-    if known:
-        return f"{path} could be {' or '.join(known)}; say which with sae_format"
+def _unrecognised(path: Path, candidates: list[str]) -> str:
+    if candidates:
+        return f"{path} could be {' or '.join(candidates)}; say which with sae_format"
     if path.is_file():
         return (
-            f"{path} is no SAE that is known (formats: {', '.join(extensions.names(formats))}); "
+            f"{path} is not an SAE of a supported format "
+            f"(formats: {', '.join(extensions.names(formats))}); "
             "force one with sae_format, or pass an object with `.encode` to autointerp.harvest"
         )
     configs = ("cfg.json", "config.json", "params.npz")
     inside = sorted(
-        {str(found.parent.relative_to(path)) for name in configs for found in path.rglob(name)}
+        {str(config.parent.relative_to(path)) for name in configs for config in path.rglob(name)}
         - {"."}
     )
     if inside:
@@ -123,7 +124,7 @@ def _unrecognised(path: Path, known: list[str]) -> str:
     files = sorted(entry.name for entry in path.iterdir())
     listed = ", ".join(files[:8]) + (", …" if len(files) > 8 else "")
     return (
-        f"{path} is no SAE that is known (it holds: {listed or 'nothing'}; formats: "
+        f"{path} is not an SAE of a supported format (it holds: {listed or 'nothing'}; formats: "
         f"{', '.join(extensions.names(formats))}); give the weights' file or force one with "
         "sae_format"
     )

@@ -1,4 +1,4 @@
-"""Any object with `.encode` as an SAE: another library's, or one still in a training loop."""
+"""Adapter for any object with `.encode`: another library's SAE, or one still in training."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ class AdaptedEncoder:
 
     def __init__(self, wrapped: Any, d_in: int | None = None, d_sae: int | None = None) -> None:
         if not callable(getattr(wrapped, "encode", None)):
-            raise SubjectError(f"{type(wrapped).__name__} has no method `encode`")
+            raise SubjectError(
+                f"{type(wrapped).__name__} has no method `encode`; pass an object that has one"
+            )
         self.wrapped = wrapped
-        found = d_in or _size(wrapped, "d_in", "activation_dim", "input_dim")
-        if found is None:
+        width = d_in or _size(wrapped, "d_in", "activation_dim", "input_dim")
+        if width is None:
             raise SubjectError(
                 f"{type(wrapped).__name__} does not say how wide its input is; give d_in"
             )
-        self.d_in = found
+        self.d_in = width
         self._latents = d_sae or _size(wrapped, "d_sae", "num_latents", "dict_size")
         self.d_sae = self.encode(torch.zeros(1, self.d_in)).shape[-1]
 
@@ -44,7 +46,10 @@ class AdaptedEncoder:
             out = self.wrapped.encode(flat)
         if hasattr(out, "top_acts") and hasattr(out, "top_indices"):
             if self._latents is None:
-                raise SubjectError(f"{type(self.wrapped).__name__}: give d_sae")
+                raise SubjectError(
+                    f"{type(self.wrapped).__name__} returns sparse latents and does not say its "
+                    "width; give d_sae"
+                )
             dense = out.top_acts.new_zeros(len(flat), self._latents)
             latents = dense.scatter_(1, out.top_indices, out.top_acts)
         else:

@@ -1,4 +1,4 @@
-"""What the format modules share: the loaded SAE, reading of files, orientation, site names."""
+"""Shared by the formats: the loaded SAE, reading of files, orientation, site names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TORCH_SUFFIXES = {".pt", ".pth", ".bin", ".ckpt"}
 
 @dataclass(frozen=True)
 class Flags:
-    """What a person may have to say because the files do not.
+    """What the user may have to specify because the files do not say it.
 
     Attributes:
         subtract_b_dec: The decoder bias is taken from the input before encoding.
@@ -38,7 +38,7 @@ class Flags:
 
 @dataclass(frozen=True)
 class LoadedAutoencoder:
-    """An SAE and what its files say of it; None where they say nothing.
+    """An SAE and what its files say about it; None where they say nothing.
 
     Attributes:
         format: Name of the format.
@@ -71,11 +71,13 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise SubjectError(f"no {path.name} in {path.parent}") from None
+        raise SubjectError(
+            f"no {path.name} in {path.parent}; fetch it or give another folder"
+        ) from None
     except (OSError, ValueError) as error:
         raise SubjectError(f"{path} is not valid JSON ({error}); fetch it again") from None
     if not isinstance(content, dict):
-        raise SubjectError(f"{path} is not a JSON object")
+        raise SubjectError(f"{path} is not a JSON object; fetch it again")
     return content
 
 
@@ -85,7 +87,9 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
-        raise SubjectError(f"no {path.name} in {path.parent}") from None
+        raise SubjectError(
+            f"no {path.name} in {path.parent}; fetch it or give another folder"
+        ) from None
     except (SafetensorError, OSError) as error:
         raise _truncated(path, error) from None
 
@@ -98,7 +102,9 @@ def read_torch(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise SubjectError(f"no {path.name} in {path.parent}") from None
+        raise SubjectError(
+            f"no {path.name} in {path.parent}; fetch it or give another folder"
+        ) from None
     except pickle.UnpicklingError as error:
         if "weights_only" not in str(error).lower() and "global" not in str(error).lower():
             raise _truncated(path, error) from None
@@ -121,7 +127,9 @@ def read_npz(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: torch.from_numpy(file[name]) for name in file.files}
     except FileNotFoundError:
-        raise SubjectError(f"no {path.name} in {path.parent}") from None
+        raise SubjectError(
+            f"no {path.name} in {path.parent}; fetch it or give another folder"
+        ) from None
     except (BadZipFile, OSError, ValueError, EOFError, KeyError, TypeError) as error:
         raise _truncated(path, error) from None
 
@@ -230,7 +238,7 @@ def scaled(sae: SparseAutoencoder, scale: float) -> SparseAutoencoder:
     if sae.normalisation != "none":
         raise SubjectError(
             f"input_scale {scale:g}: this SAE normalises each input by itself "
-            f"({sae.normalisation}); leave input_scale away"
+            f"({sae.normalisation}); leave input_scale out"
         )
     skip = sae.W_skip  # maps scaled input to scaled output: the factors cancel
     return replace(

@@ -1,4 +1,4 @@
-"""autointerp's own: one safetensors file, as `autointerp train sae` writes it."""
+"""autointerp's own format: one safetensors file, as `autointerp train sae` writes it."""
 
 from __future__ import annotations
 

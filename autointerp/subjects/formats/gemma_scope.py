@@ -65,7 +65,10 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     tensors = {renamed.get(name, name): tensor for name, tensor in tensors.items()}
     b_enc, b_dec, threshold, decoder = need(tensors, file, "b_enc", "b_dec", "threshold", "W_dec")
     if decoder.dim() != 2:
-        raise SubjectError(f"{file} is a cross-layer transcoder, which is not supported")
+        raise SubjectError(
+            f"{file} is a cross-layer transcoder, which is not supported; "
+            "give an SAE or a single-layer transcoder"
+        )
     W_enc, W_dec = encoder_and_decoder(tensors, file, len(b_enc))
     W_skip: Tensor | None = tensors["W_skip"].float() if "W_skip" in tensors else None
     written = "/".join(path.absolute().parts)
@@ -83,11 +86,11 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     layer = _find(r"layer_(\d+)", written)
     l0 = _find(r"average_l0_(\d+)", written)
     model, site = None, None
-    if found := re.search(r"gemma-scope-(\d+b)-(pt|it)-(res|mlp|att|transcoders)", written):
-        model = f"google/gemma-2-{found[1]}" + ("-it" if found[2] == "it" else "")
-        site = found[3]
-    elif found := re.search(r"gemma-scope-2-(\d+[bm])-(pt|it)", written):
-        model = f"google/gemma-3-{found[1]}-{found[2]}"
+    if match := re.search(r"gemma-scope-(\d+b)-(pt|it)-(res|mlp|att|transcoders)", written):
+        model = f"google/gemma-2-{match[1]}" + ("-it" if match[2] == "it" else "")
+        site = match[3]
+    elif match := re.search(r"gemma-scope-2-(\d+[bm])-(pt|it)", written):
+        model = f"google/gemma-3-{match[1]}-{match[2]}"
         part = re.search(r"/(resid_post|mlp_out|attn_out|transcoder)", written)
         site = part[1] if part else None
     notes = (
@@ -110,5 +113,5 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
 
 
 def _find(pattern: str, text: str) -> int | None:
-    found = re.search(pattern, text)
-    return int(found[1]) if found else None
+    match = re.search(pattern, text)
+    return int(match[1]) if match else None

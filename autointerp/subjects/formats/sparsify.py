@@ -49,13 +49,16 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     W_enc, W_dec = encoder_and_decoder(tensors, file, len(b_enc), "encoder.weight", "W_dec")
     activation = config.get("activation", "topk")
     if activation not in {"topk", "groupmax"}:
-        raise SubjectError(f"{folder / 'cfg.json'}: activation '{activation}' is not known")
+        raise SubjectError(
+            f"{folder / 'cfg.json'}: activation '{activation}' is not supported; "
+            "load it with sparsify and pass the object to autointerp.harvest"
+        )
     transcode = bool(config.get("transcode", False))
     notes = []
     if config.get("signed"):
         raise SubjectError(
-            f"{folder / 'cfg.json'}: signed latents have no units that are silent or firing; "
-            "they are not supported"
+            f"{folder / 'cfg.json'}: signed latents are not supported, because none is "
+            "ever silent; choose an SAE without them"
         )
     W_skip = tensors["W_skip"].float().T if "W_skip" in tensors else None
     sae = SparseAutoencoder(
@@ -69,11 +72,11 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         W_skip=W_skip,
         transcodes=transcode,
     )
-    found = re.search(r"layers\.(\d+)(\.(mlp|attention|self_attn|attn))?$", folder.name)
+    match = re.search(r"layers\.(\d+)(\.(mlp|attention|self_attn|attn))?$", folder.name)
     site, layer = None, None
-    if found:
-        layer = int(found[1])
-        part = {None: "residual", "mlp": "mlp"}.get(found[3], "attention")
+    if match:
+        layer = int(match[1])
+        part = {None: "residual", "mlp": "mlp"}.get(match[3], "attention")
         site = f"layers.{layer}.{part}"
     if transcode:
         site = f"{site}.input" if site and site.endswith("mlp") else None

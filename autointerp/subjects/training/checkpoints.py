@@ -16,7 +16,7 @@ EVERY = 10  # steps between two events
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write `state`; a kill at any moment leaves the old file or the new one, complete."""
+    """Write `state` atomically: after a kill the file is the complete old or new one."""
     with partial_file(path, "free some space and run the command again") as partial:
         torch.save(state, partial)
 

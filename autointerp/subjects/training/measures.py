@@ -1,4 +1,4 @@
-"""How good an SAE is: loss recovered, L0, dead share, and the density of features and neurons."""
+"""Measures of an SAE: loss recovered, L0, dead share, densities of features and neurons."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TrainingMeasures:
 
     @property
     def loss_recovered(self) -> float:
-        """(L_zero - L_reconstructed) / (L_zero - L); 1 for an identity, 0 for a zero SAE.
+        """Loss recovered, (L_zero - L_reconstructed) / (L_zero - L): 1 for identity, 0 for zeros.
 
         Source: Bricken et al. 2023, "Towards Monosemanticity", §Evaluating.
         """
@@ -102,7 +102,7 @@ def measure(
         if tokens >= max_tokens:
             break
     if not tokens:
-        raise CorpusError("no tokens to measure on")
+        raise CorpusError("no tokens to measure on; give a held-out corpus with text")
     variance = squares - float((total**2).sum()) / tokens
     predicted = losses / tokens
     feature_density = (fired / tokens).cpu().numpy()

@@ -30,7 +30,7 @@ from autointerp.subjects.windows import TokenisedDocuments
 
 @dataclass(frozen=True)
 class SaeTraining:
-    """How to train.
+    """Settings of the training.
 
     Inputs are scaled so that their mean squared norm is the number of neurons (folded back into
     the biases at the end), so `l1` means the same for every subject.

@@ -79,6 +79,8 @@ def tokenise(texts: Iterator[str], tokenizer: Tokenizer, batch: int = 256) -> To
             flush()
     flush()
     if not parts:
-        raise CorpusError("the corpus holds no text")
+        raise CorpusError(
+            "the corpus holds no text; give JSON lines with a `text` that is not empty"
+        )
     starts = np.cumsum([0] + [len(part) for part in parts]).astype(np.int64)
     return TokenisedDocuments(np.concatenate(parts), starts)

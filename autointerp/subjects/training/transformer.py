@@ -30,7 +30,7 @@ BOS_ID, PAD_ID = 0, 1
 
 @dataclass(frozen=True)
 class TransformerTraining:
-    """How to train.
+    """Settings of the training.
 
     Attributes:
         batch: Windows in a step.
@@ -71,7 +71,9 @@ def training_windows(documents: TokenisedDocuments, length: int) -> NDArray[np.u
     ]
     windows = np.concatenate(parts)
     if len(windows) < 100:
-        raise CorpusError(f"{len(windows)} windows of {length} tokens are too few to train on")
+        raise CorpusError(
+            f"{len(windows)} windows of {length} tokens are too few to train on; give 100 or more"
+        )
     return windows
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.tiny_subject import tiny_run_units
 
 from autointerp.apps.cli import _app as cli
 from autointerp.errors import AutointerpError, StorageError
@@ -115,8 +116,8 @@ def test_runs_are_listed_with_units_and_ratings(
     header, line = command_line("runs").out.splitlines()
     assert header.split() == ["RUN", "SUBJECT", "MADE", "UNITS", "RATINGS"]
     assert line.startswith(f"{tiny_run_name}  ")
-    assert "8 features, 8 neurons, 4 planted, 4 random, 4 shuffled" in line
-    assert line.endswith("scripted:4: 28 ok")
+    assert ", ".join(f"{n} {name}" for name, n in tiny_run_units().items()) in line
+    assert line.endswith(f"scripted:4: {sum(tiny_run_units().values())} ok")
 
 
 def test_a_damaged_run_does_not_hide_the_others(command_line: Call, own_runs: Path):
@@ -125,7 +126,7 @@ def test_a_damaged_run_does_not_hide_the_others(command_line: Call, own_runs: Pa
     told = command_line("runs")
     assert told.code == 0
     assert "run.toml cannot be read" in told.out
-    assert "scripted:4: 28 ok" in told.out
+    assert f"scripted:4: {sum(tiny_run_units().values())} ok" in told.out
 
 
 def test_where_there_is_no_run_the_list_says_how_to_make_one(command_line: Call):
@@ -175,7 +176,8 @@ def test_show_prints_every_context_of_an_item_that_carries_them_all(
 def test_show_names_an_item_that_is_not_there_or_not_alone(command_line: Call, own_runs: Path):
     told = one_line(command_line("show", "tiny", "zz"))
     assert told.startswith("no item of run 'tiny' has an id that starts with 'zz'")
-    assert "28 ids begin with it" in one_line(command_line("show", "tiny", ""))
+    units = sum(tiny_run_units().values())
+    assert f"{units} ids begin with it" in one_line(command_line("show", "tiny", ""))
 
 
 def test_show_prints_an_item_of_a_user_s_own_rubric_without_its_file(
@@ -239,7 +241,7 @@ def test_a_dry_run_makes_nothing(rate: Call, tmp_path: Path):
         (["rate", "--n", "-3"], "--n -3: ask for at least 1 unit"),
         (["rate", "--source", "featurs"], "unknown source 'featurs'; did you mean 'features'?"),
         (["rate", "--rater", "lexicl"], "unknown rater 'lexicl'"),
-        (["rate", "--rater", "scripted"], "say the score to give, as in scripted:4"),
+        (["rate", "--rater", "scripted"], "give a score, as in scripted:4"),
         (["rate", "--rubric", "interp"], "unknown rubric 'interp'"),
         (["rate", "--rubric", "not-there.md"], "no rubric at not-there.md"),
         (["rate", "--subject", "not-there.toml"], "unknown subject 'not-there.toml'"),
@@ -367,7 +369,7 @@ def test_an_export_that_cannot_be_written_is_one_line_and_leaves_nothing(
     assert f"cannot write {tmp_path / 'not' / 'there'}" in one_line(result)
     result = command_line("export", "tiny", "--to", to, "-o", tmp_path)
     assert result.code == 2
-    assert f"-o {tmp_path} is no file" in one_line(result)
+    assert f"-o {tmp_path} is a folder" in one_line(result)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runs"]
 
 

@@ -7,20 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.tiny_subject import tiny_run_units
 
 from autointerp.apps import cli
 from autointerp.apps.cli._app import build_app
 from autointerp.extensions import names
+from autointerp.pipeline.job import sources_by_role
 
 
 def test_runs_and_what_a_run_holds_as_json(command_line: Any, own_runs: Path, tiny_run_name: str):
+    units = sum(tiny_run_units().values())
     (listed,) = json.loads(command_line("runs", "--json").out)
     assert listed["run"] == tiny_run_name
     assert listed["asked"]["features"] == 8
     shown = json.loads(command_line("show", tiny_run_name, "--json").out)
     assert shown == listed
-    assert shown["ratings"]["scripted:4"]["interpretability-1-5"] == {"ok": 28}
-    assert "ratings    scripted:4 on interpretability-1-5: 28 ok" in (
+    assert shown["ratings"]["scripted:4"]["interpretability-1-5"] == {"ok": units}
+    assert f"ratings    scripted:4 on interpretability-1-5: {units} ok" in (
         command_line("show", tiny_run_name).out
     )
 
@@ -47,11 +50,34 @@ def test_a_plan_and_a_forecast_as_json(command_line: Any, tiny_settings: Path):
     assert plan["units"] <= plan["units_to_ask"]
     asked = ("rate", "--subject", tiny_settings, "--n", 5, "--controls", 2, "--dry-run")
     forecast = json.loads(command_line(*asked, "--json").out)
-    assert forecast["missing"] == {"features": 5, "planted": 2, "random": 2, "shuffled": 2}
-    assert forecast["left"] == forecast["items"] == 11
+    controls = dict.fromkeys(sources_by_role(controls=True), 2)
+    assert forecast["missing"] == {"features": 5} | controls
+    assert forecast["left"] == forecast["items"] == 5 + 2 * len(controls)
     assert "would harvest 5 features" in command_line(*asked).err
     refused = command_line("rate", "--json")
     assert (refused.code, "--dry-run" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["raters", "scorers", "sources"])
+def test_extensions_as_json_are_those_of_the_list(command: str, command_line: Any):
+    listed = [line.split()[0] for line in command_line(command).out.splitlines()[1:]]
+    rows = json.loads(command_line(command, "--json").out)
+    assert [row["name"] for row in rows] == listed
+    assert all(row["description"] for row in rows)
+
+
+def test_rubrics_as_json_name_their_files(command_line: Any):
+    rubrics = {row["rubric"]: row for row in json.loads(command_line("rubrics", "--json").out)}
+    assert rubrics["interpretability-1-5"]["scores"] == [1, 2, 3, 4, 5]
+    assert all(Path(row["file"]).is_file() for row in rubrics.values())
+
+
+def test_a_draw_for_people_as_json(command_line: Any, own_runs: Path, tiny_run_name: str):
+    asked = ("plan-humans", "--n", 6, "--run", tiny_run_name)
+    plan = json.loads(command_line(*asked, "--json").out)
+    assert (plan["run"], plan["rater"], plan["items"]) == (tiny_run_name, "scripted:4", 6)
+    assert sum(row["drawn"] for row in plan["strata"]) == 6
+    assert all(row["probability"] == row["drawn"] / row["of"] for row in plan["strata"])
 
 
 def test_a_dash_is_standard_output_and_never_a_file(

@@ -38,8 +38,8 @@ def test_the_truth_scores_1_and_explains_everything(make_held_out):
 
 @pytest.mark.parametrize("level", [0, 1, 10])
 def test_the_same_prediction_everywhere_scores_exactly_a_half(make_held_out, level):
-    told = dict.fromkeys(range(1, 22), level) if level else {}
-    assert measure(tried(make_held_out(), lambda q, c: told)).score == 0.5
+    levels = dict.fromkeys(range(1, 22), level) if level else {}
+    assert measure(tried(make_held_out(), lambda q, c: levels)).score == 0.5
 
 
 def test_the_reverse_of_the_truth_is_under_a_half(make_held_out):

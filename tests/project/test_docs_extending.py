@@ -1,0 +1,252 @@
+"""docs/extending.md: every example, put into a copy of the package and used.
+
+The copy is what a user would have: the package's folder, `rubrics/`, and one file more.
+"""
+
+import ast
+import csv
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.loopback.server import LoopbackServer
+from support.tiny_language_models import D_MODEL, saved
+from support.tiny_subject import tiny_texts
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "extending.md").read_text("utf-8")
+EXAMPLE = re.compile(
+    r"^`(?P<path>(?:autointerp|rubrics)/\S+)`:\n\n```(?:python|markdown)\n(?P<text>.*?)^```$",
+    re.M | re.S,
+)
+EXAMPLES = {match["path"]: match["text"] for match in EXAMPLE.finditer(PAGE)}
+NOT_COPIED = shutil.ignore_patterns("__pycache__", ".*")
+# What looks at the files of the package and knows no list of them.
+TESTS = ("conformance", "test_house.py", "test_extensions.py", "units/test_sources.py")
+TIMEOUT_S = 600
+
+Ask = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a copy of the package in which all examples of the page are in place."""
+    folder = tmp_path_factory.mktemp("extended")
+    for name in ("autointerp", "rubrics", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=NOT_COPIED)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    for path, text in EXAMPLES.items():
+        assert not (folder / path).exists(), f"{path} is there: nothing may be overwritten"
+        (folder / path).write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The current folder of all commands."""
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="module")
+def ask(copy: Path, work: Path, process_environment: dict[str, str]) -> Ask:
+    """Call the copy's command line in the folder `work`; return the completed process."""
+    environment = {**process_environment, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("ACME_API_KEY", None)
+
+    def call(*words: object, code: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
+        completed = subprocess.run(
+            [sys.executable, "-m", "autointerp", *map(str, words)],
+            cwd=work,
+            env={**environment, **more},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        assert completed.returncode == code, completed.stderr
+        return completed
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def rated(ask: Ask, tiny_settings: Path) -> subprocess.CompletedProcess[str]:
+    """What was printed as the run `main` was made, by the example rater, source and rubric."""
+    return ask(
+        *("rate", "--subject", tiny_settings, "--rater", "majority", "--n", 6, "--controls", 4),
+        *("--source", "features", "--source", "neurons", "--rubric", "one-token-0-2"),
+    )
+
+
+def section(heading: str) -> str:
+    """Return the text of the page under a heading."""
+    return PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def test_every_heading_has_one_complete_example_and_a_few_sentences():
+    headings = re.findall(r"^## (.+)$", PAGE, re.M)
+    assert len(headings) == len(EXAMPLES) > 8
+    for heading in headings:
+        (path,) = (match["path"] for match in EXAMPLE.finditer(section(heading)))
+        prose = section(heading).partition(f"`{path}`:")[0]
+        assert 2 <= len(re.findall(r"[.:](?=\s|$)", prose)) <= 6, heading
+        assert f"| `{Path(path).parent}/` |" in PAGE
+
+
+@pytest.mark.parametrize("path", [path for path in EXAMPLES if path.endswith(".py")])
+def test_an_example_imports_nothing_that_it_does_not_use(path: str):
+    tree = ast.parse(EXAMPLES[path])
+    bound = {
+        alias.asname or alias.name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    assert bound <= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert max(map(len, EXAMPLES[path].splitlines())) <= 100
+
+
+def test_the_lists_name_the_examples_by_their_first_lines(ask: Ask):
+    for listed, path in (
+        ("raters", "autointerp/raters/majority.py"),
+        ("raters", "autointerp/raters/acme.py"),
+        ("sources", "autointerp/units/sources/pairs.py"),
+        ("scorers", "autointerp/questions/scorers/prefix.py"),
+    ):
+        line = (ast.get_docstring(ast.parse(EXAMPLES[path])) or "").partition("\n")[0]
+        assert re.search(rf"^{Path(path).stem} .*{re.escape(line)}", ask(listed).stdout, re.M)
+    assert re.search(r"^one-token-0-2 ", ask("rubrics").stdout, re.M)
+
+
+def test_the_rater_rates_by_the_rubric_and_the_control_is_harvested_beside_the_others(rated):
+    assert "6 features, 6 neurons" in rated.stderr
+    assert "4 pairs" in rated.stderr
+    # 6 + 6, and 4 of each of the controls pairs, planted, random and shuffled.
+    assert "majority on one-token-0-2: 28 ok" in rated.stderr
+
+
+def test_the_rater_explains_and_the_scorer_tries_its_descriptions(ask: Ask, rated):
+    explained = ask("explain", "main", "--rater", "majority")
+    assert re.search(r"majority describes \d+ of 28 units", explained.stderr)
+    scored = ask(
+        *("score", "main", "--rater", "majority", "--contexts", 5),
+        *("--scorer", "prefix", "--scorer", "detection", "--scorer", "simulation"),
+        *("--scorer", "intruder"),
+    )
+    for name in ("prefix", "detection", "simulation", "intruder"):
+        assert re.search(rf"{name}: \d+ units?, \d+ ok", scored.stderr), name
+    assert "unparsed" not in explained.stderr + scored.stderr
+    ask("rate", "--rater", "majority", "--rubric", "specificity-0-3", "--contexts", 6)
+
+
+def test_the_provider_asks_a_server_and_keeps_its_key_for_its_own_address(ask: Ask, rated):
+    few = ("--n", 6, "--controls", 4, "--source", "features")
+    refused = ask("rate", "--rater", "acme:small", *few, code=1)
+    assert "acme:small needs a key: set ACME_API_KEY" in refused.stderr
+    with LoopbackServer() as server:
+        asked = ask(
+            *("rate", "--rater", "acme:small", "--base-url", server.openai_url, *few),
+            ACME_API_KEY="for-the-provider-alone",
+        )
+        assert f"acme:small@127.0.0.1:{server.port} on interpretability-1-5" in asked.stderr
+        assert len(server.completions) >= 22  # 6 features, 4 of each of 4 controls
+        for call in server.completions:
+            assert call.body["model"] == "small"
+            assert "prompt_cache_key" not in call.body
+            assert "for-the-provider-alone" not in str(call.headers)
+
+
+def test_the_provider_is_sent_its_own_key_at_its_own_address(copy: Path, process_environment):
+    """Nothing is sent: its address is on no network."""
+    code = (
+        "from autointerp.raters import RaterOptions, load_rater\n"
+        "rater = load_rater('acme:small', RaterOptions(price_in=1, price_out=2))\n"
+        "rater.require_key()\n"
+        "print(rater.name, rater.url, rater.key_variable, rater.price.tokens_out)\n"
+        "body = rater.body('s', 'u', {}, None, 0)\n"
+        "print(body['model'], 'prompt_cache_key' in body)\n"
+    )
+    completed = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=copy,
+        env={**process_environment, "PYTHONPATH": str(copy), "ACME_API_KEY": "x"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert completed.stdout.splitlines() == [
+        "acme:small https://api.acme.example/v1 ACME_API_KEY 2",
+        "small False",
+    ]
+
+
+def test_the_format_and_the_corpus_are_recognised_and_read(ask: Ask, tmp_path: Path):
+    saved(tmp_path / "model", "gpt2")
+    rng = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "sae.npz",
+        encoder=rng.standard_normal((D_MODEL, 48)).astype(np.float32),
+        bias=np.full(48, -1, np.float32),
+        decoder=rng.standard_normal((48, D_MODEL)).astype(np.float32),
+    )
+    with (tmp_path / "documents.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["number", "text"], *enumerate(tiny_texts(), 1)])
+    # The two keys are written as the page writes them.
+    keys = [
+        re.search(r"```toml\n\[subject\]\n(.*?)```", section(heading), re.S)[1]
+        for heading in ("An SAE format", "A corpus")
+    ]
+    (tmp_path / "autointerp.toml").write_text(
+        '[subject]\nmodel = "model"\nsite = "layers.1.residual"\n' + "".join(keys)
+    )
+    harvested = ask(
+        *("harvest", "--subject", tmp_path / "autointerp.toml", "--run", "read"),
+        *("--source", "features", "--n", 6, "--controls", 0),
+    )
+    assert "run 'read' holds 6 features" in harvested.stderr
+
+
+def test_the_panel_follows_the_one_that_it_names(ask: Ask, work: Path, rated):
+    ask("report", "main", "-o", "page")
+    page = (work / "page" / "index.html").read_text("utf-8")
+    panels = re.findall(r'<section[^>]* id="([^"]+)"', page)
+    (after,) = re.findall(
+        r'^AFTER = "(\w+)"', EXAMPLES["autointerp/reports/panels/versions.py"], re.M
+    )
+    assert panels[panels.index(after) + 1] == "versions"
+    assert "Versions when the run was created." in page
+    assert "duckdb" in (work / "page" / "tables" / "versions.csv").read_text("utf-8")
+
+
+def test_the_command_prints_the_highest_units(ask: Ask, rated):
+    printed = ask("top", "main", "--n", "3").stdout.splitlines()
+    assert printed[0].split() == ["UNIT", "SCORE", "RATER", "RUBRIC"]
+    scores = [float(line.split()[1]) for line in printed[1:]]
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
+    assert "Print the units of a run with the highest scores" in ask("--help").stdout
+
+
+def test_no_other_test_needs_an_edit_for_the_examples(
+    copy: Path, process_environment: dict[str, str]
+):
+    """The conformance tests find the examples and pass; so does what looks at all files."""
+    completed = subprocess.run(
+        [
+            sys.executable,
+            *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-rN"),
+            *(str(copy / "tests" / name) for name in TESTS),
+        ],
+        cwd=copy,
+        env={**process_environment, "PYTHONPATH": str(copy)},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert completed.returncode == 0, completed.stdout[-3000:]
