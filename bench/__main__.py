@@ -1,6 +1,7 @@
 """Print one JSON line for each figure: `python -m bench [MODULE ...]`, all modules by default.
 
-A module of this folder has `figures()`, which yields {"figure", "value", "unit", "note"}.
+A module of this folder has `figures()`, which yields {"figure", "value", "unit", "note"}; those
+with a leading underscore are what several of them use.
 """
 
 import importlib
@@ -15,7 +16,7 @@ FIELDS = ["figure", "value", "unit", "note"]
 
 def main(names: list[str]) -> int:
     """Print the figures of the modules; return 1 if one of them failed, and go on with the rest."""
-    modules = sorted(m.name for m in pkgutil.iter_modules(bench.__path__) if m.name != "__main__")
+    modules = sorted(m.name for m in pkgutil.iter_modules(bench.__path__) if m.name[0] != "_")
     unknown = [name for name in names if name not in modules]
     if unknown:
         print(f"bench: no module '{unknown[0]}' (modules: {', '.join(modules)})", file=sys.stderr)

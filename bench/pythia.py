@@ -19,44 +19,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from autointerp.settings import HarvestSettings
 from autointerp.subjects import Subject
 from autointerp.subjects.assembled import subject_of
-from autointerp.subjects.autoencoder import SparseAutoencoder
+from autointerp.subjects.autoencoder import Activation, SparseAutoencoder
 from autointerp.subjects.corpora import Document
-from autointerp.subjects.language_model import HookedLanguageModel
-from autointerp.units.in_memory import _Numbers
-from autointerp.units.passes import Wanted, harvested_units, parts_of, take_in
-from autointerp.units.sources.features import Features
-from autointerp.units.sources.neurons import Neurons
-from autointerp.units.stream import at_site, calibrate, quiet_torch, readings
+from autointerp.units.stream import calibrate, quiet_torch, readings
 from bench import resident_mb
+from bench._shapes import PYTHIA_70M, figure, harvest, random_model, sae_on, wanted
 
 LATENTS, UNITS, CONTEXT, ROWS = 16_384, 200, 128, 32
 SITE, EMBEDDING = "layers.3.mlp", "gpt_neox.embed_in"
 RATIO_TOKENS, PAIRS = 100_000, 2
 ALL_TOKENS = 10_000
-QUANTILE = 2.33  # of a normal distribution: 1 % lies over it
 SETTINGS = HarvestSettings(window=CONTEXT, rows=ROWS)
 
 
-def subject_at(site: str, tokens: int, activation: str) -> Subject:
+def subject_at(site: str, tokens: int, activation: Activation) -> Subject:
     """Return a Pythia-70m shape with an SAE on `site`, and documents of random tokens."""
-    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
-
-    torch.manual_seed(0)
-    config = GPTNeoXConfig(
-        vocab_size=50_304,
-        hidden_size=512,
-        num_hidden_layers=6,
-        num_attention_heads=8,
-        intermediate_size=2048,
-        max_position_embeddings=2048,
-    )
-    model = GPTNeoXForCausalLM(config)
-    hooked = HookedLanguageModel(model, _Numbers(model), site, "a Pythia-70m shape")
+    hooked = random_model(PYTHIA_70M, site, "a Pythia-70m shape")
 
     def documents() -> Iterator[Document]:
         for number in range(tokens // 1000 + 1):
@@ -65,45 +47,7 @@ def subject_at(site: str, tokens: int, activation: str) -> Subject:
 
     bare = subject_of(hooked, documents, sae=None, bos=True, digests={})
     x = calibrate(bare, replace(SETTINGS, tokens=4000), 0).activations
-    return replace(bare, sae=sae_on(x, activation))
-
-
-def sae_on(x: Tensor, activation: str) -> SparseAutoencoder:
-    """Return an SAE of random directions, each of which fires on about 1 % of `x`."""
-    W_enc = torch.randn(x.shape[1], LATENTS) / x.shape[1] ** 0.5
-    bias, k = torch.zeros(LATENTS), None
-    if activation == "topk":
-        k = 32
-    else:
-        pre = (x - x.mean(0)) @ W_enc
-        bias = -(pre.mean(0) + QUANTILE * pre.std(0))
-    return SparseAutoencoder(
-        W_enc, bias, W_enc.T.contiguous(), x.mean(0), activation=activation, k=k
-    )
-
-
-def wanted(subject: Subject, features: int, neurons: int) -> list[Wanted]:
-    assert subject.sae is not None
-    sources = (("features", Features(subject.sae), features),
-               ("neurons", Neurons(subject.d_site, True), neurons))  # fmt: skip
-    return [
-        Wanted(name, source, np.arange(count), np.arange(count))
-        for name, source, count in sources
-        if count
-    ]
-
-
-def run(subject: Subject, wants: list[Wanted], tokens: int) -> None:
-    """Harvest, and let each unit go when it is made, as storing them does."""
-    settings = replace(SETTINGS, tokens=tokens)
-    parts = parts_of(wants, settings, 0)
-    total = 0
-    with quiet_torch():
-        for number, reading in enumerate(readings(subject, settings)):
-            batch = at_site(subject, reading, 0)
-            total += take_in(parts, batch, reading, settings, 0, number == 0)
-    for _ in harvested_units(subject, parts, total, 1e-4, 1.0):
-        pass
+    return replace(bare, sae=sae_on(x, LATENTS, activation))
 
 
 def bare_cpu_s(subject: Subject, tokens: int, with_encoder: bool) -> float:
@@ -122,7 +66,7 @@ def bare_cpu_s(subject: Subject, tokens: int, with_encoder: bool) -> float:
     return time.process_time() - began
 
 
-def least_ratio(activation: str) -> float:
+def least_ratio(activation: Activation) -> float:
     """Return the least CPU ratio of a harvest to what cannot be spared, over pairs."""
     subject = subject_at(SITE, RATIO_TOKENS, activation)
     wants = wanted(subject, UNITS, UNITS)
@@ -130,7 +74,7 @@ def least_ratio(activation: str) -> float:
     for _ in range(PAIRS):
         bare = bare_cpu_s(subject, RATIO_TOKENS, with_encoder=activation == "topk")
         began = time.process_time()
-        run(subject, wants, RATIO_TOKENS)
+        harvest(subject, wants, replace(SETTINGS, tokens=RATIO_TOKENS))
         found.append((time.process_time() - began) / bare)
     return min(found)
 
@@ -141,7 +85,7 @@ def memory(tokens: int, features: int, neurons: int) -> None:
     subject = subject_at(EMBEDDING, tokens, "relu")
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far is that of making the model
     before = resident_mb("VmRSS")
-    run(subject, wanted(subject, features, neurons), tokens)
+    harvest(subject, wanted(subject, features, neurons), replace(SETTINGS, tokens=tokens))
     peak = resident_mb()
     print(json.dumps({"peak": peak, "above": peak - before}))
 
@@ -153,10 +97,6 @@ def measured(tokens: int, features: int, neurons: int) -> dict[str, float]:
     return found
 
 
-def figure(name: str, value: float, unit: str, note: str) -> dict[str, Any]:
-    return {"figure": f"harvest_pythia_{name}", "value": value, "unit": unit, "note": note}
-
-
 def figures() -> Iterator[dict[str, Any]]:
     """Yield the figures of a Pythia-70m shape."""
     threads = torch.get_num_threads()
@@ -166,16 +106,21 @@ def figures() -> Iterator[dict[str, Any]]:
         f"neurons, {RATIO_TOKENS:,} tokens, one thread, least of {PAIRS} pairs"
     )
     relu = least_ratio("relu")
-    yield figure("relu_ratio", round(relu, 3), "ratio", f"CPU over the bare forward; {shape}")
+    yield figure(
+        "harvest_pythia_relu_ratio", round(relu, 3), "ratio", f"CPU over the bare forward; {shape}"
+    )
     topk = least_ratio("topk")
     yield figure(
-        "topk_over_encoder", round(topk, 3), "ratio", f"CPU over forward and x @ W_enc; {shape}"
+        "harvest_pythia_topk_over_encoder",
+        round(topk, 3),
+        "ratio",
+        f"CPU over forward and x @ W_enc; {shape}",
     )
     torch.set_num_threads(threads)
     for tokens, name in ((200_000, "200k"), (2_000_000, "2m")):
         note = f"peak of the process, {UNITS} features and {UNITS} neurons, at the embedding"
         peak = measured(tokens, UNITS, UNITS)["peak"]
-        yield figure(f"peak_mb_{name}", round(peak, 1), "MB", note)
+        yield figure(f"harvest_pythia_peak_mb_{name}", round(peak, 1), "MB", note)
     above = measured(ALL_TOKENS, LATENTS, 0)["above"]
     note = f"peak above model and SAE, all {LATENTS:,} features at once, {ALL_TOKENS:,} tokens"
-    yield figure("all_units_mb", round(above, 1), "MB", note)
+    yield figure("harvest_pythia_all_units_mb", round(above, 1), "MB", note)

@@ -1,29 +1,44 @@
-"""Whether scorers tell a true description from another unit's, on units of known rule."""
+"""Whether scorers tell a true description from another unit's, and what they give the blind.
+
+Units of known rule, answered by a rater that applies the rule, with true and permuted
+descriptions; and units of every source, answered by rules that read no description.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from dataclasses import replace
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from autointerp.findings.descriptions import scorer_results_of
 from autointerp.pipeline.describe import score
 from autointerp.pipeline.job import Job
-from autointerp.questions.score import Design
+from autointerp.questions.explain import Explanation
+from autointerp.questions.forms import LOUDEST, Task
+from autointerp.questions.score import Design, plan
+from autointerp.questions.scorers import Answered, HeldOut, Scorer, Tried, scorer
+from autointerp.questions.trials import Piece
+from autointerp.records import Context
 from autointerp.settings import RunSettings
-from autointerp.store.run import open_run
+from autointerp.store.run import Run, open_run
 from autointerp.subjects.load import load_subject
 from autointerp.units.sample import draw_units
 
 UNITS = 60
+BLIND_UNITS = 120  # of each source
 TOKENS = 400_000
 SCORERS = ("detection", "fuzzing", "simulation", "intruder")
+SOURCES = ("features", "neurons", "planted", "random", "shuffled")
 
 
 def figures() -> Iterator[dict[str, Any]]:
-    """Yield each scorer's mean for true descriptions and for permuted ones; chance is 0.5."""
+    """Yield each scorer's mean for true descriptions, for permuted ones, and for the blind."""
     settings = RunSettings()
     settings = replace(settings, harvest=replace(settings.harvest, tokens=TOKENS))
     with tempfile.TemporaryDirectory() as folder:
@@ -43,6 +58,9 @@ def figures() -> Iterator[dict[str, Any]]:
         )
         with open_run("planted", folder=runs, read_only=True) as run:
             results = scorer_results_of(run)
+        with open_run("blind", settings, subject, runs) as run:
+            draw_units(run, subject, dict.fromkeys(SOURCES, BLIND_UNITS))
+            blind = {name: blind_scores(run, name) for name in SCORERS}
     for result in results:
         planted = result.sources["planted"]
         for name, found in (("true", planted.scored), ("permuted", planted.permuted)):
@@ -58,3 +76,309 @@ def figures() -> Iterator[dict[str, Any]]:
                     else ""
                 ),
             }
+    artificial = {name: artificial_scores(name, BLIND_UNITS) for name in SCORERS}
+    yield _worst("blind_strategies", "artificial units", artificial, comparing=False)
+    yield _worst("blind_strategies_embedded", "the embedded subject", blind, comparing=False)
+    yield _worst("comparing_strategies_embedded", "the embedded subject", blind, comparing=True)
+
+
+def _worst(
+    figure: str,
+    subject: str,
+    scores: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]],
+    comparing: bool,
+) -> dict[str, Any]:
+    """Return the largest distance of a mean from chance, over scorers, strategies and sources."""
+    cells = {
+        (name, rule, source): np.array(values)
+        for name, by_rule in scores.items()
+        for rule, by_source in by_rule.items()
+        for source, values in by_source.items()
+        if (rule in COMPARING) is comparing
+    }
+    name, rule, source = worst = max(cells, key=lambda cell: abs(cells[cell].mean() - 0.5))
+    mean, error = cells[worst].mean(), cells[worst].std() / len(cells[worst]) ** 0.5
+    units = [len(values) for values in cells.values()]
+    over = sum(abs(values.mean() - 0.5) > 0.03 for values in cells.values())
+    sources = dict.fromkeys(source for *_, source in cells)
+    rules = sorted({f"{scorer}: {rule}" for scorer, rule, _ in cells})
+    return {
+        "figure": f"{figure}_max_deviation",
+        "value": round(abs(mean - 0.5), 4),
+        "unit": "of a mean score from 0.5",
+        "note": f"{name}, '{rule}', {source}: {mean:.3f}, standard error {error:.3f}; the largest "
+        f"of {len(cells)} means, {over} of them more than 0.03 off, over {min(units)} to "
+        f"{max(units)} units a source of {subject} ({', '.join(sources)}); rules that read no "
+        f"description{' but compare the texts of a call' if comparing else ''}: "
+        f"{'; '.join(rules)}",
+    }
+
+
+# ------------------------------------------------------------------------------ strategies
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a rater sees of a piece: its tokens, and which of them is marked."""
+
+    tokens: tuple[str, ...]
+    mark: int | None
+
+    @property
+    def text(self) -> str:
+        return "".join(self.tokens)
+
+    @property
+    def middle(self) -> int:
+        return len(self.tokens) // 2
+
+    @property
+    def longest(self) -> list[int]:
+        """Places of the longest tokens."""
+        lengths = [len(token.strip()) for token in self.tokens]
+        return [place for place, length in enumerate(lengths) if length == max(lengths)]
+
+    @property
+    def commonest(self) -> list[int]:
+        """Places of the tokens that occur most often."""
+        counts = Counter(self.tokens)
+        return [p for p, token in enumerate(self.tokens) if counts[token] == max(counts.values())]
+
+
+Strategy = Callable[[Sequence[Seen]], list[Any]]
+
+
+def _by_text(answer: Callable[[Seen], Any]) -> Strategy:
+    return lambda call: [answer(seen) for seen in call]
+
+
+def _only(place: int) -> Strategy:
+    """Return yes to one place of a call; -1 is the last."""
+    return lambda call: [number == place % len(call) for number in range(len(call))]
+
+
+def _most(value: Callable[[Seen], float]) -> Strategy:
+    return lambda call: _only(int(np.argmax([value(seen) for seen in call])))(call)
+
+
+def _predicted(places: Callable[[Seen], Sequence[int]]) -> Strategy:
+    return _by_text(lambda seen: {place + 1: float(LOUDEST) for place in places(seen)})
+
+
+def _is_word(token: str) -> bool:
+    return token.strip().isalpha()
+
+
+def _off_middle(seen: Seen) -> float:
+    return abs((seen.mark or 0) - seen.middle)
+
+
+def _usual_mark(call: Sequence[Seen]) -> list[Any]:
+    """Return yes where the mark is on the token that is marked most often in the call."""
+    marks = [seen.tokens[seen.mark or 0] for seen in call]
+    usual, _ = Counter(marks).most_common(1)[0]
+    return [mark == usual for mark in marks]
+
+
+COMPARING = ("on the token marked most often",)
+YES_OR_NO: dict[str, Strategy] = {
+    "always": _by_text(lambda seen: True),
+    "never": _by_text(lambda seen: False),
+    "first": _only(0),
+    "last": _only(-1),
+}
+TEXTS = YES_OR_NO | {
+    "a word in the middle": _by_text(lambda seen: _is_word(seen.tokens[seen.middle])),
+    "longest token in the middle": _by_text(lambda seen: seen.middle in seen.longest),
+    "most frequent token in the middle": _by_text(lambda seen: seen.middle in seen.commonest),
+    "a token of ten letters": _by_text(lambda s: len(s.tokens[s.longest[0]].strip()) >= 10),
+    "a token three times": _by_text(lambda seen: max(Counter(seen.tokens).values()) >= 3),
+    "a long text": _by_text(lambda seen: len(seen.text) >= 4 * len(seen.tokens)),
+}
+MARKS = YES_OR_NO | {
+    "near the middle": _by_text(lambda seen: _off_middle(seen) <= 2),
+    "in the second half": _by_text(lambda seen: (seen.mark or 0) >= seen.middle),
+    "on a word": _by_text(lambda seen: _is_word(seen.tokens[seen.mark or 0])),
+    "on the longest token": _by_text(lambda seen: seen.mark in seen.longest),
+    "on the most frequent token": _by_text(lambda seen: seen.mark in seen.commonest),
+    "on the token marked most often": _usual_mark,
+}
+ACTIVATIONS = {
+    "always": _predicted(lambda seen: range(len(seen.tokens))),
+    "never": _predicted(lambda seen: ()),
+    "first": _predicted(lambda seen: (0,)),
+    "last": _predicted(lambda seen: (len(seen.tokens) - 1,)),
+    "middle token": _predicted(lambda seen: (seen.middle,)),
+    "second half": _predicted(lambda seen: range(seen.middle, len(seen.tokens))),
+    "round the middle": _by_text(
+        lambda seen: {
+            place + 1: float(max(0, LOUDEST - 2 * abs(place - seen.middle)))
+            for place in range(len(seen.tokens))
+        }
+    ),
+    "longest token": _predicted(lambda seen: seen.longest),
+    "most frequent token": _predicted(lambda seen: seen.commonest),
+}
+ONE = {f"number {place + 1}": _only(place) for place in range(5)} | {
+    "longest text": _most(lambda seen: len(seen.text)),
+    "most distinct words": _most(lambda seen: len(set(seen.tokens))),
+    "mark nearest the middle": _most(lambda seen: -_off_middle(seen)),
+    "mark farthest from the middle": _most(_off_middle),
+    "first mark": _most(lambda seen: -(seen.mark or 0)),
+    "last mark": _most(lambda seen: seen.mark or 0),
+}
+
+
+def strategies(task: Task) -> Mapping[str, Strategy]:
+    """Return the rules by name: what is seen of a call's pieces → their answers."""
+    if task.form == "predict":
+        return ACTIVATIONS
+    if task.form == "choose":
+        return ONE
+    return MARKS if task.shows.mark else TEXTS
+
+
+def blind_score(
+    module: Scorer,
+    strategy: Strategy,
+    calls: Sequence[Sequence[tuple[Piece, Context]]],
+    scale: float,
+    density: float,
+    interval_tokens: tuple[float, ...],
+) -> float | None:
+    """Return what a strategy scores on one unit's calls; None without a score."""
+    asked = []
+    for number, call in enumerate(calls):
+        seen = [
+            Seen(
+                context.tokens[piece.first : piece.last],
+                None if piece.mark is None else piece.mark - piece.first,
+            )
+            for piece, context in call
+        ]
+        for place, ((piece, context), answer) in enumerate(
+            zip(call, strategy(seen), strict=True), 1
+        ):
+            asked.append(Answered(piece, context, number, place, answer))
+    return module.measure(Tried(asked, scale, density, interval_tokens)).score
+
+
+# ------------------------------------------------------------------------- artificial units
+
+ARTIFICIAL = ("features", "neurons", "planted", "shuffled, sparse", "shuffled, dense")
+ARTIFICIAL_TOKENS = 20_000  # of text a unit
+WINDOW, EACH_SIDE = 127, 10
+
+
+def artificial_unit(source: str, number: int) -> HeldOut:
+    """Return the held-out contexts of a unit that fires with no regard to a token's length.
+
+    Words come in random order, so that nothing but the way in which pieces are chosen, cut and
+    marked can give an answer away. Features fire on four words and often on the next token;
+    neurons on words that make up 5 to 8 % of the text; planted units on one word; shuffled ones
+    anywhere, on 1 % or 8 % of tokens. Contexts are cut at the edges of windows of 127 tokens.
+    """
+    rng = np.random.default_rng([*source.encode(), number])
+    words = [" " + "".join(rng.choice(list("abcdefgh"), rng.integers(1, 13))) for _ in range(300)]
+    words[::5] = ["".join(rng.choice(list(".,;:-!?"), rng.integers(1, 4))) for _ in words[::5]]
+    shares = 1 / (np.arange(len(words)) + 10)
+    text = rng.choice(len(words), ARTIFICIAL_TOKENS, p=shares / shares.sum())
+    contexts = dict(enumerate(_artificial_contexts(rng, source, words, text)))
+    others = {
+        1_000 + other: next(iter(_artificial_contexts(rng, source, words, text)))
+        for other in range(8)
+    }
+    return HeldOut(contexts, others, {}, 1.0, 0.02, (100.0,) * 10, rng)
+
+
+def _artificial_contexts(
+    rng: np.random.Generator, source: str, words: Sequence[str], text: NDArray[np.int64]
+) -> Iterator[Context]:
+    """Yield 40 contexts, four of each interval, then 80 at random places."""
+    level = (0.01 + 0.99 * rng.random(len(text))) * _fires(rng, source, words, text)
+    interval = np.minimum(10, (level * 10).astype(int) + 1) * (level > 0)
+    drawn = [
+        ("interval", int(place))
+        for wanted in range(1, 11)
+        for place in rng.permutation(np.flatnonzero(interval == wanted))[:4]
+    ]
+    drawn += [("random", int(place)) for place in rng.choice(len(text), 80, replace=False)]
+    for draw, place in drawn:
+        window = place - place % WINDOW
+        begin = max(window, place - EACH_SIDE)
+        end = min(window + WINDOW, place + EACH_SIDE + 1, len(text))
+        levels = tuple(level[begin:end].tolist())
+        yield Context(
+            tuple(words[word] for word in text[begin:end]), levels, place - begin,
+            draw, int(interval[place]) or None, "score", not any(levels), 0, place,
+        )  # fmt: skip
+
+
+def _fires(
+    rng: np.random.Generator, source: str, words: Sequence[str], text: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    if source.startswith("shuffled"):
+        return rng.random(len(text)) < (0.08 if source.endswith("dense") else 0.01)
+    mixed = rng.permutation(len(words))
+    if source == "neurons":
+        shares = np.cumsum(np.bincount(text, minlength=len(words))[mixed]) / len(text)
+        return np.isin(text, mixed[: 1 + int(np.searchsorted(shares, rng.uniform(0.05, 0.08)))])
+    fires = np.isin(text, mixed[: 1 if source == "planted" else 4])
+    if source == "features":
+        fires[1:] |= fires[:-1] & (rng.random(len(text) - 1) < 0.4)
+    return fires
+
+
+def artificial_scores(name: str, units: int, count: int = 20) -> dict[str, dict[str, list[float]]]:
+    """Return strategy → source → scores of artificial units, as `blind_scores` does."""
+    module = scorer(name)
+    scores: dict[str, dict[str, list[float]]] = {}
+    for source in ARTIFICIAL:
+        for number in range(units):
+            held_out = artificial_unit(source, number)
+            chosen = module.choose(held_out, count, False)
+            contexts = {**held_out.contexts, **held_out.others}
+            for label, calls in ((source, chosen.calls), (f"{source} control", chosen.control)):
+                if not calls:
+                    continue
+                asked = [[(piece, contexts[piece.context]) for piece in call] for call in calls]
+                for rule, strategy in strategies(module.TASK).items():
+                    by_source = scores.setdefault(rule, defaultdict(list))
+                    value = blind_score(
+                        module, strategy, asked,
+                        held_out.scale, held_out.density, held_out.interval_tokens,
+                    )  # fmt: skip
+                    if value is not None:
+                        by_source[label].append(value)
+    return scores
+
+
+def blind_scores(run: Run, name: str, count: int = 20) -> dict[str, dict[str, list[float]]]:
+    """Return strategy → source → scores of units; of a control, the source is `… control`."""
+    units = {
+        row[0]: row[1:]
+        for row in run.rows(
+            "SELECT unit_id, source, peak, density, interval_tokens FROM unit"
+            " WHERE outcome = 'eligible'"
+        )
+    }
+    explained = [
+        Explanation(unit, row[0], "nobody", "ok", f"unit {unit}", ()) for unit, row in units.items()
+    ]
+    planned = plan(run, name, explained, Design(count=count, permuted=0))
+    contexts = run.contexts_numbered(
+        sorted({piece.context for trial in planned.trials for piece in trial.pieces})
+    )
+    calls: dict[tuple[int, bool], list[list[tuple[Piece, Context]]]] = defaultdict(list)
+    for trial in planned.trials:
+        pairs = [(piece, contexts[piece.context]) for piece in trial.pieces]
+        calls[trial.unit_id, trial.permuted].append(pairs)
+    scores: dict[str, dict[str, list[float]]] = {}
+    for rule, strategy in strategies(planned.scorer.TASK).items():
+        by_source = scores.setdefault(rule, defaultdict(list))
+        for (unit, is_control), asked in calls.items():
+            source, peak, density, intervals = units[unit]
+            value = blind_score(planned.scorer, strategy, asked, peak, density, tuple(intervals))
+            if value is not None:
+                by_source[f"{source} control" if is_control else source].append(value)
+    return scores

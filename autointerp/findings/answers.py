@@ -76,16 +76,19 @@ class ContextRating:
 
 
 def unit_scores(run: Run) -> list[UnitScore]:
-    """Return the scores of all units under all scorers, and what became of those without one."""
+    """Return the scores of all units under all scorers, and what became of those without one.
+
+    Answers to an earlier version of a scorer, which asked otherwise, are left out.
+    """
     found: list[UnitScore] = []
     asked = run.rows(
-        "SELECT DISTINCT p.task, p.design, p.explainer, r.rater FROM probe p"
+        "SELECT DISTINCT p.task, p.task_digest, p.design, p.explainer, r.rater FROM probe p"
         " JOIN current_rating r USING (item_id)"
         " WHERE p.task <> 'explain' AND r.repeat = 0 ORDER BY ALL"
     )
-    known = scorer_names()
-    for name, design, explainer, rater in asked:
-        if name in known:
+    digests = {name: scorer(name).TASK.digest for name in scorer_names()}
+    for name, digest, design, explainer, rater in asked:
+        if digests.get(name) == digest:
             found += _scores(run, name, design, explainer, rater)
     return found
 
@@ -141,12 +144,13 @@ def _answered(
         " LEFT JOIN (SELECT call_key, arg_max(reply, attempt) AS reply,"
         "  arg_max(details, attempt) AS details FROM call WHERE stop = 'end' GROUP BY call_key"
         " ) c ON c.call_key = r.call_key"
-        " WHERE a.task = ? AND a.design = ? AND a.explainer IS NOT DISTINCT FROM ?"
+        " WHERE a.task = ? AND a.task_digest = ? AND a.design = ?"
+        " AND a.explainer IS NOT DISTINCT FROM ?"
         " AND (a.description IS NULL OR EXISTS (SELECT 1 FROM explanation e WHERE"
         "  e.unit_id = a.described AND e.explainer = a.explainer"
         "  AND e.description = a.description))"
         " ORDER BY a.unit_id, a.item_id",
-        [rater, name, design, explainer],
+        [rater, name, scorer(name).TASK.digest, design, explainer],
     )
     found: list[tuple[Trial, str, Reply | None]] = []
     for row in rows:

@@ -5,6 +5,7 @@ rubric        questions answered by one score of a scale
 rubric_files  rubrics as Markdown files, read and checked
 forms         tasks: questions answered in words, yes and no, activations, or a choice
 contexts      which of a unit's contexts are shown
+cuts          which part of a context is shown, and which token is marked
 items         a unit's contexts, blind, for a rubric about units
 trials        pieces of contexts, blind, that try a description or ask for one
 explain       the questions that ask for descriptions, and the descriptions that came back

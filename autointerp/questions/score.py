@@ -8,11 +8,12 @@ the right answers are chance. A scorer that does not fall to chance there is bro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from autointerp.questions.contexts import fires_within
 from autointerp.questions.explain import Explanation, check_held_out, eligible_units, explanations
 from autointerp.questions.scorers import (
     Chosen,
@@ -191,7 +192,11 @@ def _held_out(
                 unit_id,
                 HeldOut(
                     contexts={n: c for n, c in contexts.items() if c.split == "score"},
-                    others=run.contexts_numbered(strange) if needs_others else {},
+                    others={
+                        n: c
+                        for n, c in (run.contexts_numbered(strange) if strange else {}).items()
+                        if not _fires_in(contexts.values(), c)
+                    },
                     hard=hard.get(unit_id, {}),
                     scale=peak,
                     density=density,
@@ -199,6 +204,11 @@ def _held_out(
                     rng=trial_rng(run.settings.seed, unit_id, module.TASK.id),
                 ),
             )
+
+
+def _fires_in(own: Iterable[Context], context: Context) -> bool:
+    first = context.position - context.focus
+    return fires_within(own, context.document, first, len(context.tokens))
 
 
 def _one_of_each(run: Run, most: int = 50) -> dict[str, dict[int, int]]:

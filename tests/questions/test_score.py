@@ -158,6 +158,18 @@ def test_a_run_without_descriptions_is_explained_first_by_the_same_rater(truth_r
         assert run.rows("SELECT DISTINCT explainer FROM explanation") == [("scripted:truth",)]
 
 
+def test_answers_to_an_earlier_version_of_a_scorer_are_kept_and_not_read(truth_run, tmp_path):
+    import shutil
+
+    runs = shutil.copytree(truth_run, tmp_path / "runs")
+    with open_run("tiny", folder=runs) as run:
+        run.connection.execute(
+            "UPDATE probe SET task_digest = 'version 1' WHERE task = 'simulation'"
+        )
+        assert {one.scorer for one in unit_scores(run)} == {*ALL} - {"simulation"}
+        assert run.rows("SELECT count(*) > 0 FROM probe WHERE task = 'simulation'") == [(True,)]
+
+
 def test_every_lost_call_is_counted_and_takes_its_contexts_out_and_no_others(own_runs, tmp_path):
     explain(job(own_runs, sources=("planted",)))
     # The first two calls bring nothing; every other says that no context fires.

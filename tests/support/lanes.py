@@ -16,6 +16,8 @@ import pytest
 # Modules, fixtures and functions.
 SLOW = (
     "autointerp.apps.terminal.screen",
+    "bench.device",  # makes language models
+    "bench.scorers",  # hundreds of units
     "command_line",
     "make_kit",  # plants units in the embedded corpus
     "playwright",

@@ -271,6 +271,18 @@ def test_a_model_in_training_and_its_sae_are_left_as_they_were():
     assert all(t.startswith("<") for u in units for c in u.contexts for t in c.tokens)
 
 
+@pytest.mark.parametrize("activation", SAES)
+def test_an_sae_in_bfloat16_is_harvested_as_it_computes(activation: str):
+    sae = sae_of(activation)
+    half = replace(sae, **{name: tensor.bfloat16() for name, tensor in sae._tensors().items()})
+    units, exact = (harvested("gpt2", one) for one in (half, sae))
+    assert [u.summary.density for u in units] == pytest.approx(
+        [u.summary.density for u in exact], abs=0.05
+    )
+    assert sum(len(u.contexts) for u in units) > 0
+    assert all(isinstance(v, float) for u in units for c in u.contexts for v in c.activations)
+
+
 def test_neurons_and_controls_are_harvested_from_objects_too():
     units = {"neurons": [0, 5], "random": 3, "shuffled": 3}
     found = harvested("gpt2", sae_of("relu"), units=units)

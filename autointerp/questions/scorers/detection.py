@@ -5,6 +5,7 @@ Source: EleutherAI, "Open Source Automated Interpretability for Sparse Autoencod
 
 from __future__ import annotations
 
+from autointerp.questions.cuts import cut
 from autointerp.questions.forms import make_task
 from autointerp.questions.scorers import (
     Chosen,
@@ -15,12 +16,11 @@ from autointerp.questions.scorers import (
     firing_and_silent,
     in_calls,
 )
-from autointerp.questions.trials import whole_context
 
 PER_CALL = 10
 TASK = make_task(
     "detection",
-    1,
+    2,
     "In which texts does the unit fire?",
     "judge",
     """
@@ -41,14 +41,18 @@ How to judge
 
 
 def choose(held_out: HeldOut, count: int, hard: bool) -> Chosen:
-    """Return whole contexts, unmarked: `count` in which the unit fires, `count` silent ones."""
+    """Return unmarked pieces: `count` in which the unit fires, `count` silent ones.
+
+    The token on which it fires may stand anywhere, as does the one that a silent text is cut
+    round: in the middle, what kind of token stands there would tell.
+    """
     firing, silent, lack = firing_and_silent(held_out, count, hard)
     if lack:
         return Chosen(outcome=lack)
     hard_contexts = {number: context for number, (context, _) in held_out.hard.items()}
     contexts = {**hard_contexts, **held_out.contexts}
-    pieces = [whole_context(n, contexts[n], True, "firing", mark=False) for n in firing]
-    pieces += [whole_context(n, contexts[n], False, why, mark=False) for n, why in silent]
+    pieces = [cut(n, contexts[n], held_out.rng, True, "firing", mark=False) for n in firing]
+    pieces += [cut(n, contexts[n], held_out.rng, False, why, mark=False) for n, why in silent]
     return Chosen(in_calls(pieces, PER_CALL, held_out.rng))
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from autointerp.questions.contexts import over_intervals
+from autointerp.questions.cuts import cut, focus_text, offsets, shape_of, shown_length
 from autointerp.questions.forms import make_task
 from autointerp.questions.scorers import (
     LEAST,
@@ -26,7 +27,6 @@ from autointerp.questions.trials import Piece
 from autointerp.records import Context
 
 PER_CALL = 10
-SHOWN = 2 / 3  # of a window
 TASK = make_task(
     "fuzzing",
     1,
@@ -60,7 +60,7 @@ def choose(held_out: HeldOut, count: int, hard: bool) -> Chosen:
     firing = over_intervals(held_out.contexts, 2 * count)
     if len(firing) < 2 * LEAST:
         return Chosen(outcome="too few firing contexts")
-    texts = {_focus_text(held_out.contexts[n]) for n in firing}
+    texts = {focus_text(held_out.contexts[n]) for n in firing}
     liked = texts | {shape_of(text) for text in texts} if hard else set(map(shape_of, texts))
     # Turns go from strong to weak: every other one keeps both halves over all intervals.
     wrong: list[Piece] = []
@@ -74,34 +74,11 @@ def choose(held_out: HeldOut, count: int, hard: bool) -> Chosen:
                 continue
             if len(right) > len(wrong):
                 continue  # every token fires, or no other place is like the focus
-        right.append(true_mark(number, context, rng))
+        right.append(cut(number, context, rng, True, "right", mark=True))
     if len(wrong) < LEAST:
         return Chosen(outcome="too few silent tokens")
     pieces = [*right[: len(wrong)], *wrong]
     return Chosen(in_calls(pieces, PER_CALL, rng))
-
-
-def _focus_text(context: Context) -> str:
-    return context.tokens[context.focus]
-
-
-def offsets(context: Context) -> range:
-    """Return the places in what is shown at which the focus token may stand."""
-    length = len(context.tokens)
-    shown = shown_length(context)
-    return range(max(0, context.focus - (length - shown)), min(context.focus, shown - 1) + 1)
-
-
-def shown_length(context: Context) -> int:
-    """Return how many tokens of a context are shown."""
-    return min(len(context.tokens), int(np.ceil(SHOWN * len(context.tokens))))
-
-
-def true_mark(number: int, context: Context, rng: np.random.Generator) -> Piece:
-    """Return the context with its focus token marked, at a random place of what is shown."""
-    place = int(rng.choice(np.array(offsets(context))))
-    first = context.focus - place
-    return Piece(number, first, first + shown_length(context), context.focus, True, "right")
 
 
 def false_mark(
@@ -128,16 +105,6 @@ def false_mark(
         first = mark - int(place)
         return Piece(number, first, first + shown, mark, False, "wrong")
     return None
-
-
-def shape_of(token: str) -> str:
-    """Return what kind of token it is: a word, a piece of one, a number, a sign."""
-    word = token.strip()
-    if not word:
-        return "space"
-    if word.isalpha():
-        return "word" if token[:1].isspace() else "piece"
-    return "number" if word.isdigit() else "sign"
 
 
 def measure(tried: Tried) -> Figures:

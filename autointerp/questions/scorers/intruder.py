@@ -2,25 +2,26 @@
 
 No description is needed. The intruder stands at each of the five places equally often, so that
 always choosing one of them is right in one of five: (1 + (share - 1/5) / (4/5)) / 2 is the score,
-0.5 by chance. The control takes the four from four different units: what can be told apart
-then gives the intruder away without the unit.
+0.5 by chance. Marks stand at random places of what is shown; the intruder's on a token like those
+on which the unit fires, in kind, length and frequency. The control takes the four from four
+different units: what can be told apart then gives the intruder away without the unit. Whether
+the unit fires in those is not known, hence their kind.
 """
 
 from __future__ import annotations
 
 from autointerp.questions.contexts import over_intervals, silent_contexts
+from autointerp.questions.cuts import cut, decoys_like
 from autointerp.questions.forms import make_task
 from autointerp.questions.scorers import LEAST, Chosen, Figures, HeldOut, Tried
-from autointerp.questions.scorers.fuzzing import shape_of
 from autointerp.questions.trials import Piece
-from autointerp.records import Context
 
 SIZE = 5
 PER_CALL = SIZE
 NEEDS_OTHERS = True  # for the control
 TASK = make_task(
     "intruder",
-    1,
+    2,
     "Which context does not belong?",
     "choose",
     """
@@ -53,36 +54,26 @@ def choose(held_out: HeldOut, count: int, hard: bool) -> Chosen:
         return Chosen(outcome="too few silent contexts")
     rng = held_out.rng
     rounds = max(1, min(count, len(firing) // (SIZE - 1), len(silent)) // SIZE) * SIZE
-    shapes = {shape_of(contexts[n].tokens[contexts[n].focus]) for n in firing}
+    decoys = decoys_like([contexts[n] for n in firing], contexts.values())
     others = [n for n, c in held_out.others.items() if c.draw == "interval"]
     calls, control = [], []
     for number in range(rounds):
         odd = silent[number % len(silent)]
-        mark = _plausible(contexts[odd], shapes)
-        intruder = Piece(odd, 0, len(contexts[odd].tokens), mark, True, "intruder")
+        intruder = decoys.mark(odd, contexts[odd], rng, True, "intruder")
         drawn = rng.choice(len(firing), SIZE - 1, replace=False)
-        fellows = [_fellow(firing[place], contexts[firing[place]]) for place in drawn]
+        own = [(firing[place], contexts[firing[place]]) for place in drawn]
+        fellows = [cut(n, c, rng, False, "fellow", mark=True) for n, c in own]
         calls.append(_placed(fellows, intruder, number % SIZE))
         if len(others) >= SIZE - 1:
             strange = rng.choice(len(others), SIZE - 1, replace=False)
-            mixed = [_fellow(others[place], held_out.others[others[place]]) for place in strange]
-            control.append(_placed(mixed, intruder, number % SIZE))
+            mixed = [(others[place], held_out.others[others[place]]) for place in strange]
+            strangers = [cut(n, c, rng, False, "other", mark=True) for n, c in mixed]
+            control.append(_placed(strangers, intruder, number % SIZE))
     return Chosen(tuple(calls), tuple(control))
-
-
-def _fellow(number: int, context: Context) -> Piece:
-    return Piece(number, 0, len(context.tokens), context.focus, False, "fellow")
 
 
 def _placed(fellows: list[Piece], intruder: Piece, place: int) -> tuple[Piece, ...]:
     return (*fellows[:place], intruder, *fellows[place:])
-
-
-def _plausible(context: Context, shapes: set[str]) -> int:
-    """Return the token nearest to the focus that is of a kind on which the unit fires."""
-    order = sorted(range(len(context.tokens)), key=lambda place: abs(place - context.focus))
-    alike = [place for place in order if shape_of(context.tokens[place]) in shapes]
-    return (alike or order)[0]
 
 
 def measure(tried: Tried) -> Figures:

@@ -11,15 +11,16 @@ al. 2023, "Towards Monosemanticity", appendix "Automated Interpretability".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autointerp.questions.contexts import over_intervals, unique_places
+from autointerp.questions.cuts import cut, offsets
 from autointerp.questions.forms import LOUDEST, make_task
 from autointerp.questions.scorers import LEAST, Answered, Chosen, Figures, HeldOut, Tried, in_calls
-from autointerp.questions.trials import whole_context
+from autointerp.records import Context
 from autointerp.stats.ranks import spearman
 
 Floats = NDArray[np.float64]
@@ -27,7 +28,7 @@ Floats = NDArray[np.float64]
 PER_CALL = 4
 TASK = make_task(
     "simulation",
-    1,
+    2,
     "How strongly does the unit fire on each token?",
     "predict",
     f"""
@@ -49,23 +50,38 @@ Whether it fires depends on that token and those before it, never on those after
 
 
 def choose(held_out: HeldOut, count: int, hard: bool) -> Chosen:
-    """Return `count` contexts over all intervals and `count` at random places."""
-    contexts = held_out.contexts
+    """Return pieces of `count` contexts over all intervals and of `count` at random places.
+
+    The token for which a context was drawn may stand anywhere in its piece.
+    """
+    contexts = _uncut(held_out.contexts)
     firing = over_intervals({n: c for n, c in contexts.items() if c.draw == "interval"}, count)
     at_random = unique_places(contexts, [n for n, c in contexts.items() if c.draw == "random"])
     random = [at_random[place] for place in held_out.rng.permutation(len(at_random))][:count]
     if min(len(firing), len(random)) < LEAST:
         lack = "firing" if len(firing) < LEAST else "random"
         return Chosen(outcome=f"too few {lack} contexts")
-    pieces = [whole_context(n, contexts[n], None, "interval", mark=False) for n in firing]
-    pieces += [whole_context(n, contexts[n], None, "random", mark=False) for n in random]
+    pieces = [cut(n, contexts[n], held_out.rng, None, "interval", mark=False) for n in firing]
+    pieces += [cut(n, contexts[n], held_out.rng, None, "random", mark=False) for n in random]
     if hard:
         harder = [
-            whole_context(number, context, None, why, mark=False)
+            cut(number, context, held_out.rng, None, why, mark=False)
             for number, (context, why) in held_out.hard.items()
         ]
         pieces += [harder[i] for i in held_out.rng.permutation(len(harder))[: count // 2]]
     return Chosen(in_calls(pieces, PER_CALL, held_out.rng))
+
+
+def _uncut(contexts: Mapping[int, Context]) -> Mapping[int, Context]:
+    """Return the contexts whose focus may stand at every place of a piece at which others may.
+
+    At an edge of a window or document a context is short, and a piece of it shows that the focus
+    is near its beginning or end. Returns all contexts where too few of a draw are without edge.
+    """
+    places = max((len(offsets(context)) for context in contexts.values()), default=0)
+    uncut = {n: c for n, c in contexts.items() if len(offsets(c)) == places}
+    draws = [sum(c.draw == draw for c in uncut.values()) for draw in ("interval", "random")]
+    return uncut if min(draws) >= LEAST else contexts
 
 
 def measure(tried: Tried) -> Figures:
@@ -94,9 +110,12 @@ def measure(tried: Tried) -> Figures:
 
 
 def _tokens(one: Answered) -> tuple[Floats, Floats]:
-    """Return true and predicted activations of a context's tokens. What is not listed is 0.
+    """Return true and predicted activations of the tokens that count. What is not listed is 0.
 
-    Tokens that do not exist were no answer about any that does, and are passed over.
+    Those count at whose place the strongest token may stand: where it never stands firing is
+    rarer, and whoever guesses the other places would be right too often. The first ones are
+    there for what comes before. Tokens that do not exist were no answer about any that does, and
+    are passed over.
     """
     size = one.piece.last - one.piece.first
     true = np.zeros(size)
@@ -106,7 +125,9 @@ def _tokens(one: Answered) -> tuple[Floats, Floats]:
     for token, level in one.answer.items():
         if 1 <= token <= size:
             predicted[token - 1] = level
-    return true.astype(np.float64), predicted
+    places = offsets(one.context)
+    counted = slice(places.start, places.stop)
+    return true.astype(np.float64)[counted], predicted[counted]
 
 
 def _weighed(answered: Sequence[Answered], tried: Tried) -> list[tuple[Answered, float]]:

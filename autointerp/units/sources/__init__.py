@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from autointerp import extensions
 from autointerp.records import Role, SourceKind, Unit
-from autointerp.store.run import Run
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from autointerp.store.run import Run
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Features:
         encode = self.sae.encoder(torch.from_numpy(numbers))
 
         def compute(batch: SiteBatch) -> Tensor:
-            return encode(batch.activations)
+            return encode(batch.activations).float()  # an SAE may compute in less
 
         return compute
 

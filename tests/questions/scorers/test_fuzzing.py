@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from support.held_out import answered, make_context
 
+from autointerp.questions.cuts import cut, shape_of
 from autointerp.questions.scorers import Tried
-from autointerp.questions.scorers.fuzzing import choose, false_mark, measure, shape_of, true_mark
+from autointerp.questions.scorers.fuzzing import choose, false_mark, measure
 
 
 def questions_of(chosen):
@@ -29,7 +30,10 @@ def test_the_place_of_a_mark_tells_nothing(make_held_out):
     places = {True: Counter(), False: Counter()}
     for number in range(2_000):
         context = make_context(rng, True, document=number)
-        for question in (true_mark(0, context, rng), false_mark(0, context, {"word"}, rng)):
+        for question in (
+            cut(0, context, rng, True, "right", mark=True),
+            false_mark(0, context, {"word"}, rng),
+        ):
             assert question.last - question.first == 14
             places[question.truth][question.mark - question.first] += 1
     assert set(places[True]) == set(places[False]) == set(range(3, 11))
@@ -88,5 +92,8 @@ def test_windows_at_the_edge_of_a_document_are_cut_too():
             whole.tokens[10 - focus : 15], whole.activations[10 - focus : 15], focus,
             *(getattr(whole, name) for name in whole.__slots__[3:]),
         )  # fmt: skip
-        for question in (true_mark(0, short, rng), false_mark(0, short, {"word"}, rng)):
+        for question in (
+            cut(0, short, rng, True, "right", mark=True),
+            false_mark(0, short, {"word"}, rng),
+        ):
             assert 0 <= question.first <= question.mark < question.last <= len(short.tokens)

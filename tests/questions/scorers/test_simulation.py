@@ -18,7 +18,8 @@ def tried(held_out, answer, **more) -> Tried:
 
 
 def truth(question, context):
-    return {n: 10 * a for n, a in enumerate(context.activations, 1) if a}
+    shown = context.activations[question.first : question.last]
+    return {n: 10 * a for n, a in enumerate(shown, 1) if a}
 
 
 def test_contexts_of_intervals_and_random_ones_come_in_calls_that_lose_nothing(make_held_out):
@@ -43,7 +44,8 @@ def test_the_same_prediction_everywhere_scores_exactly_a_half(make_held_out, lev
 
 def test_the_reverse_of_the_truth_is_under_a_half(make_held_out):
     def reverse(question, context):
-        return {n: 10 * (1 - a) for n, a in enumerate(context.activations, 1)}
+        shown = context.activations[question.first : question.last]
+        return {n: 10 * (1 - a) for n, a in enumerate(shown, 1)}
 
     assert measure(tried(make_held_out(), reverse)).score == pytest.approx(0)
 
