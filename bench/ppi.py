@@ -15,8 +15,8 @@ REPLICATIONS = 20_000
 def figures() -> Iterator[dict[str, Any]]:
     """Yield the coverage by number of human ratings, and the width against human-only."""
     for n in (20, 50, 100):
-        found = simulate_coverage(n, np.random.default_rng(n), replications=REPLICATIONS)
-        least = min(found.values(), key=lambda one: one.coverage)
+        by_target = simulate_coverage(n, np.random.default_rng(n), replications=REPLICATIONS)
+        least = min(by_target.values(), key=lambda target: target.coverage)
         note = (
             f"{REPLICATIONS:,} replications, nominal 0.95, judge of correlation 0.7, 1,000 units "
             "rated by the judge alone, the founding tables as margins"
@@ -30,7 +30,7 @@ def figures() -> Iterator[dict[str, Any]]:
         if n == 50:
             yield {
                 "figure": "ppi_width_ratio",
-                "value": round(float(found["difference"].width_ratio), 3),
+                "value": round(float(by_target["difference"].width_ratio), 3),
                 "unit": "ratio",
                 "note": f"width over the human-only interval of the difference, n = 50; {note}",
             }

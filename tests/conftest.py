@@ -9,6 +9,7 @@ Fixtures, widest first:
     tiny_run         session: the folder of runs in which `tiny_run_name` was rated by `scripted:4`:
                      8 features, 8 neurons, 4 units of each control. Read it; to write, take:
     own_runs         a copy of that folder for one test.
+    truth_run        session: the same run, described and scored by `scripted:truth`; read it.
     command_line     calls the command line in this process, in an empty current folder, and
                      returns the exit code, stdout and stderr: `command_line("runs")`.
 
@@ -101,6 +102,16 @@ def tiny_run(tiny_settings: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def own_runs(tiny_run: Path, tmp_path: Path) -> Path:
     """A copy of `tiny_run` that the test may write to: `runs` in its own `tmp_path`."""
     return Path(shutil.copytree(tiny_run, tmp_path / "runs"))
+
+
+@pytest.fixture(scope="session")
+def truth_run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of `tiny_run`, described and scored by `scripted:truth`; read it only."""
+    from support.scored import scored
+
+    runs = Path(shutil.copytree(tiny_run, tmp_path_factory.mktemp("truth") / "runs"))
+    scored(runs)
+    return runs
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 comparison    everything that a run says; `compare`
 groups        scores by source, and the contrasts between sources
+subject       what was studied: model, site, SAE, corpus
 trust         where the controls lie, and the verdict
 density       mean scores within strata of density and of peak
 agreement     raters with one another, and each with itself

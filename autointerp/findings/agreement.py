@@ -25,15 +25,16 @@ from autointerp.stats.agreement import (
     intraclass_correlation,
     krippendorff_alpha,
     quadratic_kappa,
-    spearman_by_units,
+    spearman,
 )
 from autointerp.stats.results import Floats, Statistic
 from autointerp.store.run import Run
 from autointerp.units.sources import source_kinds
 
 Kind = Literal["people", "oneself", "person and model"]
+UnitKind = Literal["studied", "controls"]
+UNIT_KINDS: tuple[UnitKind, ...] = ("studied", "controls")
 
-MANY_UNITS = 3_000  # above these, fewer resamples
 MOST_REPEATS = 5
 
 
@@ -43,12 +44,15 @@ class TableAgreement:
 
     Attributes:
         of: `raters`, or `RATER with itself`.
+        units: Which units: those that are studied, or the controls. Controls are easy to agree on,
+            so they never count among the others.
         names: Of the columns.
     """
 
     run: str
     rubric: str
     of: str
+    units: UnitKind
     names: tuple[str, ...]
     agreement: Agreement
 
@@ -94,30 +98,29 @@ class Attention:
 
 
 def between_raters(
-    run: str, judgements: Sequence[Judgement], scores: pd.DataFrame
+    run: str, judgements: Sequence[Judgement], scores: pd.DataFrame, units: pd.DataFrame
 ) -> Iterator[TableAgreement]:
     """Yield the agreement of the raters of each rubric that several rated, on unit scores.
 
-    Repeats of a unit are averaged and taken to the nearest level first.
+    On the units that are studied, then on the controls. Repeats of a unit are averaged and taken
+    to the nearest level first. `units` are those of a `Comparison`.
     """
     scales = {j.rubric_digest: j.scale for j in judgements}
     for (rubric, digest), part in scores.groupby(["rubric", "rubric_digest"]):
-        table = part.pivot(index="unit_id", columns="rater", values="score")
-        table = table.dropna(axis=1, how="all")
-        if _too_little(table):
-            continue
-        ratings = _on_levels(table.to_numpy(np.float64), scales[digest])
-        names = tuple(map(str, table.columns))
-        found = agreement(
-            ratings, names, np.random.default_rng(0), resamples=_resamples(len(ratings))
-        )
-        yield TableAgreement(run, rubric, "raters", names, found)
+        every = part.pivot(index="unit_id", columns="rater", values="score")
+        for kind, table in _by_kind(every, units):
+            ratings = _on_levels(table.to_numpy(np.float64), scales[digest])
+            names = tuple(map(str, table.columns))
+            yield TableAgreement(run, rubric, "raters", kind, names, agreement(ratings, names))
 
 
-def within_raters(run: Run, judgements: Sequence[Judgement]) -> Iterator[TableAgreement]:
+def within_raters(
+    run: Run, judgements: Sequence[Judgement], units: pd.DataFrame
+) -> Iterator[TableAgreement]:
     """Yield the agreement of each rater with itself over its repeats, all together.
 
-    Reads the table `rated` that `compare` makes.
+    On the units that are studied, then on the controls. Reads the table `rated` that `compare`
+    makes; `units` are those of a `Comparison`.
     """
     for judgement in judgements:
         if judgement.repeats < 2:
@@ -127,34 +130,38 @@ def within_raters(run: Run, judgements: Sequence[Judgement]) -> Iterator[TableAg
             " AND score IS NOT NULL AND repeat < ?",
             [judgement.rubric_digest, judgement.rater, MOST_REPEATS],
         )
-        table = rows.pivot(index="unit_id", columns="repeat", values="score")
-        if _too_little(table):
-            continue
-        ratings = table.to_numpy(np.float64)
-        resamples = _resamples(len(ratings))
-        alpha = krippendorff_alpha(ratings, np.random.default_rng(0), resamples=resamples)
-        complete = ratings[~np.isnan(ratings).any(axis=1)]
-        icc = (
-            intraclass_correlation(complete, np.random.default_rng(0), resamples=resamples)
-            if len(complete) > 1
-            else Statistic(None, None, None, (0,), "", note="no unit has all repeats")
-        )
-        yield TableAgreement(
-            run=run.name,
-            rubric=judgement.rubric,
-            of=f"{judgement.rater} with itself",
-            names=tuple(f"repeat {place + 1}" for place in table.columns),
-            agreement=Agreement(alpha, icc, ()),
-        )
+        every = rows.pivot(index="unit_id", columns="repeat", values="score")
+        for kind, table in _by_kind(every, units):
+            ratings = table.to_numpy(np.float64)
+            alpha = krippendorff_alpha(ratings)
+            complete = ratings[~np.isnan(ratings).any(axis=1)]
+            icc = (
+                intraclass_correlation(complete)
+                if len(complete) > 1
+                else Statistic(None, None, None, (0,), "", note="no unit has all repeats")
+            )
+            yield TableAgreement(
+                run=run.name,
+                rubric=judgement.rubric,
+                of=f"{judgement.rater} with itself",
+                units=kind,
+                names=tuple(f"repeat {place + 1}" for place in table.columns),
+                agreement=Agreement(alpha, icc, ()),
+            )
+
+
+def _by_kind(every: pd.DataFrame, units: pd.DataFrame) -> Iterator[tuple[UnitKind, pd.DataFrame]]:
+    """Yield the rows of studied units, then of controls, where enough of them have two ratings."""
+    is_control = units.is_control.loc[every.index].astype(bool)
+    for kind in UNIT_KINDS:
+        table = every[is_control == (kind == "controls")].dropna(axis=1, how="all")
+        if not _too_little(table):
+            yield kind, table
 
 
 def _too_little(table: pd.DataFrame) -> bool:
     """Return whether fewer than two units have two ratings."""
     return table.shape[1] < 2 or int((table.notna().sum(axis=1) > 1).sum()) < 2
-
-
-def _resamples(units: int) -> int:
-    return 1_000 if units <= MANY_UNITS else 200
 
 
 def _on_levels(ratings: Floats, scale: Scale) -> Floats:
@@ -174,9 +181,7 @@ def people_rubrics(judgements: Sequence[Judgement]) -> list[Rubric]:
 def agreements(
     run: Run,
     rubric: Rubric,
-    rng: np.random.Generator,
     controls: bool = False,
-    resamples: int = 1_000,
     level: float = 0.95,
 ) -> list[RatersAgreement]:
     """Return the agreement of each pair of people, of each with oneself, and with each model.
@@ -189,9 +194,11 @@ def agreements(
     models = sorted({rater for rater, _ in scores if not is_person(rater)})
     pairs: list[tuple[Kind, tuple[str, int], tuple[str, int]]] = []
     pairs += [("people", (a, 0), (b, 0)) for a, b in combinations(people, 2)]
-    pairs += [("oneself", (one, 0), (one, 1)) for one in people]
-    pairs += [("person and model", (one, 0), (model, 0)) for one in people for model in models]
-    found = []
+    pairs += [("oneself", (person, 0), (person, 1)) for person in people]
+    pairs += [
+        ("person and model", (person, 0), (model, 0)) for person in people for model in models
+    ]
+    agreeing: list[RatersAgreement] = []
     for kind, first, second in pairs:
         a, b = scores.get(first, {}), scores.get(second, {})
         both = sorted(a.keys() & b.keys())
@@ -199,16 +206,16 @@ def agreements(
             continue  # no repeats were asked for
         x = np.array([a[unit] for unit in both], dtype=np.float64)
         y = np.array([b[unit] for unit in both], dtype=np.float64)
-        found.append(
+        agreeing.append(
             RatersAgreement(
                 rubric.id,
                 kind,
                 (first[0], second[0]),
                 len(both),
-                *_pair(x, y, rng, resamples, level),
+                *_pair(x, y, level),
             )
         )
-    return found
+    return agreeing
 
 
 def attention(run: Run, rubric: Rubric) -> list[Attention]:
@@ -219,7 +226,7 @@ def attention(run: Run, rubric: Rubric) -> list[Attention]:
         " WHERE rubric_digest = ? AND status = 'ok' AND is_control",
         [rubric.digest],
     )
-    found = []
+    watched: list[Attention] = []
     for rater in sorted({row[0] for row in rows if is_person(row[0])}):
         high, low = (
             np.array(
@@ -234,9 +241,11 @@ def attention(run: Run, rubric: Rubric) -> list[Attention]:
         if len(high) and len(low):
             gaps = np.sign(high[:, None] - low[None, :])
             right = float((gaps + 1).mean() / 2)
-        means = [float(one.mean()) if len(one) else None for one in (high, low)]
-        found.append(Attention(rubric.id, rater, means[0], means[1], right, (len(high), len(low))))
-    return found
+        means = [float(golden.mean()) if len(golden) else None for golden in (high, low)]
+        watched.append(
+            Attention(rubric.id, rater, means[0], means[1], right, (len(high), len(low)))
+        )
+    return watched
 
 
 def _scores(run: Run, rubric: Rubric, controls: bool) -> Mapping[tuple[str, int], dict[int, float]]:
@@ -252,23 +261,21 @@ def _scores(run: Run, rubric: Rubric, controls: bool) -> Mapping[tuple[str, int]
     return scores
 
 
-def _pair(
-    x: Floats, y: Floats, rng: np.random.Generator, resamples: int, level: float
-) -> tuple[Statistic, Statistic, Statistic]:
+def _pair(x: Floats, y: Floats, level: float) -> tuple[Statistic, Statistic, Statistic]:
     def none(error: TooFewRatings) -> Statistic:
         return Statistic(None, None, None, (len(x),), "", level, str(error))
 
     both = np.stack([x, y], axis=1)
     try:
-        alpha = krippendorff_alpha(both, rng, resamples=resamples, level=level)
+        alpha = krippendorff_alpha(both, level=level)
     except TooFewRatings as error:
         alpha = none(error)
     try:
-        kappa = quadratic_kappa(x, y, rng, resamples=resamples, level=level)
+        kappa = quadratic_kappa(x, y, level=level)
     except TooFewRatings as error:
         kappa = none(error)
     try:
-        rho = spearman_by_units(x, y, rng, resamples=resamples, level=level)
+        rho = spearman(x, y, level)
     except TooFewRatings as error:
         rho = none(error)
     return alpha, kappa, rho

@@ -53,6 +53,8 @@ class ContextRating:
 
     Attributes:
         kind: `firing`, `silent`, or `other`: a context of another unit of the source.
+        is_silent: Whether the run holds this unit's activation on every token of the context, and
+            it is 0 on each; of `other`, usually not known, and then False.
         interval: Of the activation, from 1; None unless `kind` is `firing`.
         activation: On the marked token, 10 being the unit's maximum; None where it is another's.
         score: None unless `status` is ok; `pending` is not asked yet.
@@ -66,6 +68,7 @@ class ContextRating:
     explainer: str
     rater: str
     kind: str
+    is_silent: bool
     interval: int | None
     activation: float | None
     status: Status | str
@@ -80,7 +83,7 @@ def unit_scores(run: Run) -> list[UnitScore]:
 
     Answers to an earlier version of a scorer, which asked otherwise, are left out.
     """
-    found: list[UnitScore] = []
+    scores: list[UnitScore] = []
     asked = run.rows(
         "SELECT DISTINCT p.task, p.task_digest, p.design, p.explainer, r.rater FROM probe p"
         " JOIN current_rating r USING (item_id)"
@@ -89,8 +92,8 @@ def unit_scores(run: Run) -> list[UnitScore]:
     digests = {name: scorer(name).TASK.digest for name in scorer_names()}
     for name, digest, design, explainer, rater in asked:
         if digests.get(name) == digest:
-            found += _scores(run, name, design, explainer, rater)
-    return found
+            scores += _scores(run, name, design, explainer, rater)
+    return scores
 
 
 def _scores(
@@ -114,15 +117,15 @@ def _scores(
     for (unit_id, permuted), calls in sorted(groups.items()):
         source, is_control, peak, density, intervals = units[unit_id]
         asked = [
-            one
+            answered
             for number, (trial, status, reply) in enumerate(calls)
-            for one in _read(module.TASK, trial, number, status, reply, contexts)
+            for answered in _read(module.TASK, trial, number, status, reply, contexts)
         ]
         figures = module.measure(Tried(asked, peak, density, tuple(intervals)))
         yield UnitScore(
             unit_id, source, is_control, name, explainer, rater, design, permuted,
             figures.score, figures.outcome, len(asked),
-            sum(one.answer is not None for one in asked),
+            sum(answered.answer is not None for answered in asked),
             dict(Counter(status for _, status, _ in calls)), figures.more,
         )  # fmt: skip
     without = _without_questions(run, name, design, explainer)
@@ -137,7 +140,7 @@ def _scores(
 def _answered(
     run: Run, name: str, design: str, explainer: str | None, rater: str
 ) -> list[tuple[Trial, str, Reply | None]]:
-    """Return the trials about present descriptions, with the calls' fates and replies."""
+    """Return the trials about present descriptions, with the calls' statuses and replies."""
     rows = run.rows(
         f"WITH asked AS ({QUERY}) SELECT a.*, r.status, c.reply, c.details FROM asked a"
         " LEFT JOIN current_rating r ON r.item_id = a.item_id AND r.rater = ? AND r.repeat = 0"
@@ -152,15 +155,15 @@ def _answered(
         " ORDER BY a.unit_id, a.item_id",
         [rater, name, scorer(name).TASK.digest, design, explainer],
     )
-    found: list[tuple[Trial, str, Reply | None]] = []
+    trials: list[tuple[Trial, str, Reply | None]] = []
     for row in rows:
         _, trial = trial_of(row)
         status, text, details = row[COLUMNS:]
         reply = None
         if status == "ok":
             reply = Reply(text, details=json.loads(details) if details else {})
-        found.append((trial, status or "pending", reply))
-    return found
+        trials.append((trial, status or "pending", reply))
+    return trials
 
 
 def _read(
@@ -203,15 +206,26 @@ def _without_questions(run: Run, name: str, design: str, explainer: str | None) 
         )
     )
     if explainer is not None:
-        for one in explanations(run, explainer):
-            if one.status != "ok":
-                without[one.unit_id] = f"not explained: {one.status}"
-            elif not one.says_something:
-                without[one.unit_id] = "unknown"
+        for explanation in explanations(run, explainer):
+            if explanation.status != "ok":
+                without[explanation.unit_id] = f"not explained: {explanation.status}"
+            elif not explanation.says_something:
+                without[explanation.unit_id] = "unknown"
     return without
 
 
 # --------------------------------------------------------------------------- descriptions
+
+# Whether unit o.unit_id is silent in context c, which is another unit's: windows of its own from
+# the same document cover c, and it is silent in all that overlap c.
+SILENT = (
+    "(SELECT coalesce(bool_and(w.silent), false)"
+    " AND coalesce(bool_or(w.position - w.focus <= c.position - c.focus"
+    "  AND w.position - w.focus + len(w.tokens) >= c.position - c.focus + len(c.tokens)), false)"
+    " FROM context w WHERE w.unit_id = o.unit_id AND w.document = c.document"
+    " AND w.position - w.focus < c.position - c.focus + len(c.tokens)"
+    " AND c.position - c.focus < w.position - w.focus + len(w.tokens))"
+)
 
 
 def context_ratings(run: Run) -> list[ContextRating]:
@@ -229,7 +243,8 @@ def context_ratings(run: Run) -> list[ContextRating]:
         "  SELECT DISTINCT one.task_digest, one.explainer, r.rater FROM one"
         "  JOIN current_rating r USING (item_id)"
         ") SELECT u.unit_id, u.source, s.is_control, o.task, o.task_digest, o.explainer, a.rater,"
-        "  o.kind, CASE WHEN o.kind = 'firing' THEN c.interval END,"
+        f"  o.kind, CASE o.kind WHEN 'firing' THEN false WHEN 'silent' THEN c.silent ELSE {SILENT}"
+        "  END, CASE WHEN o.kind = 'firing' THEN c.interval END,"
         "  CASE WHEN o.kind <> 'other' THEN c.activations[c.focus + 1] * 10 / o.scale END,"
         "  coalesce(r.status, 'pending'), r.score"
         " FROM one o JOIN asked a ON a.task_digest = o.task_digest AND a.explainer = o.explainer"

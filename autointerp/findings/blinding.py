@@ -10,12 +10,13 @@ import numpy as np
 from autointerp.errors import TooFewRatings
 from autointerp.findings.groups import Judgement
 from autointerp.questions.guess import GUESSES, Guess
-from autointerp.stats.blinding_index import bang_index, james_index
+from autointerp.records import SourceKind
+from autointerp.stats.blinding_index import bang_index, blinding_decision, james_index
 from autointerp.stats.results import Integers, Statistic
 from autointerp.store.run import Run
+from autointerp.units.sources import kind_of, source_kinds
 
 ARMS: tuple[Guess, ...] = ("feature", "neuron", "control")
-ARM_OF: Mapping[str, Guess] = {"features": "feature", "neurons": "neuron"}
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,12 @@ class SourceBlinding:
     Attributes:
         arm: What a right guess would be.
         guesses: Count of each answer.
-        bang: 0 at chance, 1 where it is always told.
-        james: Of this source against all others; below 0.5 where it is told.
+        bang: 0 at chance, 1 where every answer names its arm.
+        james: Of this source against all others; below 0.5 where answers are right more often
+            than at chance.
+        p_value: That its arm is named no more often of it than of sources of other arms, adjusted
+            for the number of sources; None where there is no such source.
+        recognised: Whether that is rejected at 5 %.
     """
 
     source: str
@@ -34,13 +39,8 @@ class SourceBlinding:
     guesses: Mapping[Guess, int]
     bang: Statistic
     james: Statistic
-
-    @property
-    def above_chance(self) -> bool:
-        """Whether the source is told better than chance: the interval of Bang's index, or where
-        there is none the index, lies above 0."""
-        lower = self.bang.value if self.bang.low is None else self.bang.low
-        return lower is not None and lower > 0
+    p_value: float | None
+    recognised: bool
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,34 @@ class Blinding:
     rubric: str = ""
 
     @property
+    def recognised(self) -> list[str]:
+        """The sources that the rater recognises."""
+        return [source.source for source in self.sources if source.recognised]
+
+    @property
     def is_broken(self) -> bool:
-        """Whether all sources together are told: the interval of James' index, or where no answer
-        differs the index itself, lies below 0.5."""
-        upper = self.james.value if self.james.high is None else self.james.high
-        return upper is not None and upper < 0.5
+        """Whether the rater recognises any source; a rater who guesses does with 5 % at most."""
+        return bool(self.recognised)
+
+    @property
+    def answers(self) -> int:
+        """How many items the rater was asked about."""
+        return sum(self.guesses.values())
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether there were sources of two arms, so that one can be distinguished from another."""
+        return any(source.p_value is not None for source in self.sources)
 
 
-def arm_of(source: str, is_control: bool) -> Guess:
-    """Return what a right guess of a source is: what is no neuron and no control is a feature."""
-    return "control" if is_control else ARM_OF.get(source, "feature")
+def arm_of(kind: SourceKind) -> Guess:
+    """Return the right guess for the units of a source.
+
+    A studied source whose units are called neither feature nor neuron counts as features.
+    """
+    if kind.is_control:
+        return "control"
+    return next((guess for guess in ARMS if kind.names[0].split()[-1] == guess), "feature")
 
 
 def blinding_of(run: Run, rubric_digest: str, rater: str, level: float = 0.95) -> Blinding:
@@ -84,10 +102,11 @@ def blinding_of(run: Run, rubric_digest: str, rater: str, level: float = 0.95) -
     )
     if not rows:
         raise TooFewRatings(f"{rater} was never asked what the items were")
+    kinds = source_kinds(run)
     arms: dict[str, Guess] = {}
     tables: dict[str, dict[Guess, int]] = {}
     for source, is_control, guess, count in rows:
-        arms[source] = arm_of(source, is_control)
+        arms[source] = arm_of(kinds.get(source) or kind_of(source, is_control))
         tables.setdefault(source, dict.fromkeys(GUESSES, 0))[guess] = count
     return blinding_from(rater, tables, arms, level)
 
@@ -102,23 +121,30 @@ def blinding_from(
     by_arm = np.zeros((len(ARMS), len(GUESSES)), dtype=np.int64)
     for source, counts in tables.items():
         by_arm[ARMS.index(arms[source])] += [counts[guess] for guess in GUESSES]
-    found = []
-    for source, counts in tables.items():
+    decision = blinding_decision(
+        [[counts[guess] for guess in GUESSES] for counts in tables.values()],
+        [ARMS.index(arms[source]) for source in tables],
+        alpha=1 - level,
+    )
+    by_source = []
+    for place, (source, counts) in enumerate(tables.items()):
         arm = arms[source]
         others = [tables[name] for name in tables if name != source]
         right, unknown = counts[arm], counts["unknown"]
         wrong = sum(counts.values()) - right - unknown
-        found.append(
+        by_source.append(
             SourceBlinding(
                 source,
                 arm,
                 dict(counts),
                 bang_index(right, wrong, unknown, arms=len(ARMS), level=level),
                 james_index(_against_others(counts, others, arm), level=level),
+                decision.adjusted[place],
+                decision.told[place],
             )
         )
     guesses = {guess: sum(counts[guess] for counts in tables.values()) for guess in GUESSES}
-    return Blinding(rater, tuple(found), guesses, james_index(by_arm, level=level))
+    return Blinding(rater, tuple(by_source), guesses, james_index(by_arm, level=level))
 
 
 def _against_others(

@@ -1,4 +1,6 @@
-"""What people would say of all units, from their ratings of some and a judge's of all (PPI++)."""
+"""The mean that the people who rated some units would give all of them, from a judge's ratings of
+all (PPI++).
+"""
 
 from __future__ import annotations
 
@@ -142,7 +144,7 @@ def calibrations(
                         name: _counts(pair.human, pair.judge, levels)
                         for name, pair in pairs.items()
                     },
-                    predictions=tuple(_predictions(pairs)),
+                    predictions=tuple(_predictions(pairs, (levels[0], levels[-1]))),
                 )
 
 
@@ -197,35 +199,37 @@ def _counts(human: Floats, judge: Floats, levels: Sequence[int]) -> Integers:
     return np.array([[((human == h) & (judge == j)).sum() for j in levels] for h in levels])
 
 
-def _predictions(pairs: Mapping[str, _Pair]) -> Iterator[PredictedMean]:
+def _predictions(pairs: Mapping[str, _Pair], scale: tuple[int, int]) -> Iterator[PredictedMean]:
     for name, pair in pairs.items():
         counted = (len(pair.human), len(pair.alone), pair.judge_mean)
         try:
-            yield _mean(name, pair, *counted)
+            yield _mean(name, pair, scale, *counted)
         except TooFewRatings as too_few:
             yield PredictedMean(name, *counted, *_undefined(too_few, [pair]))
     if all(name in pairs for name in PRIMARY):
-        one, other = (pairs[name] for name in PRIMARY)
+        first, second = (pairs[name] for name in PRIMARY)
         name = f"{PRIMARY[0]} less {PRIMARY[1]}"
         counted = (
-            len(one.human) + len(other.human),
-            len(one.alone) + len(other.alone),
-            one.judge_mean - other.judge_mean,
+            len(first.human) + len(second.human),
+            len(first.alone) + len(second.alone),
+            first.judge_mean - second.judge_mean,
         )
         try:
-            yield _difference(name, one, other, *counted)
+            yield _difference(name, first, second, scale, *counted)
         except TooFewRatings as too_few:
-            yield PredictedMean(name, *counted, *_undefined(too_few, [one, other]))
+            yield PredictedMean(name, *counted, *_undefined(too_few, [first, second]))
 
 
-def _mean(name: str, pair: _Pair, both: int, alone: int, judge_mean: float) -> PredictedMean:
+def _mean(
+    name: str, pair: _Pair, scale: tuple[int, int], both: int, alone: int, judge_mean: float
+) -> PredictedMean:
     drawn = pair.drawn
     if drawn.why_not:
         raise TooFewRatings(drawn.why_not)
     prediction = (
-        predict_mean_stratified(pair.human, drawn.strata, drawn.sizes)
+        predict_mean_stratified(pair.human, drawn.strata, drawn.sizes, scale=scale)
         if drawn.strata
-        else predict_mean(pair.human, pair.judge, pair.alone)
+        else predict_mean(pair.human, pair.judge, pair.alone, scale=scale)
     )
     return PredictedMean(
         name,
@@ -241,20 +245,27 @@ def _mean(name: str, pair: _Pair, both: int, alone: int, judge_mean: float) -> P
 
 
 def _difference(
-    name: str, one: _Pair, other: _Pair, both: int, alone: int, judge_mean: float
+    name: str,
+    first: _Pair,
+    second: _Pair,
+    scale: tuple[int, int],
+    both: int,
+    alone: int,
+    judge_mean: float,
 ) -> PredictedMean:
-    for pair in (one, other):
+    for pair in (first, second):
         if pair.drawn.why_not:
             raise TooFewRatings(pair.drawn.why_not)
-    if one.drawn.strata and other.drawn.strata:
+    if first.drawn.strata and second.drawn.strata:
         prediction = predict_difference_stratified(
-            *((pair.human, pair.drawn.strata, pair.drawn.sizes) for pair in (one, other))
+            *((pair.human, pair.drawn.strata, pair.drawn.sizes) for pair in (first, second)),
+            scale=scale,
         )
-    elif one.drawn.strata or other.drawn.strata:
+    elif first.drawn.strata or second.drawn.strata:
         raise TooFewRatings("people's units of the two sources were drawn in two ways")
     else:
         prediction = predict_difference(
-            *((pair.human, pair.judge, pair.alone) for pair in (one, other))
+            *((pair.human, pair.judge, pair.alone) for pair in (first, second)), scale=scale
         )
     return PredictedMean(
         name,

@@ -83,7 +83,7 @@ def check_result(
     store: Run, kit: Sequence[KitItem], rater: str, rubric: Rubric, per_grade: int
 ) -> CheckResult:
     """Return the figures of the answers that a rater, by its name, has given on the kit."""
-    ids = [one.item.id for one in kit]
+    ids = [kit_item.item.id for kit_item in kit]
     scores: dict[tuple[str, int], int] = {}
     expected: dict[str, float] = {}
     statuses: Counter[str] = Counter()
@@ -102,11 +102,19 @@ def check_result(
         " WHERE rater = ? AND stop <> 'error' AND item_id IN (SELECT unnest(?::VARCHAR[]))",
         [rater, ids],
     )[0]
-    plain = [one for one in kit if one.part == "plain"]
-    first = {one.item.id: scores[one.item.id, 0] for one in plain if (one.item.id, 0) in scores}
+    plain = [kit_item for kit_item in kit if kit_item.part == "plain"]
+    first = {
+        kit_item.item.id: scores[kit_item.item.id, 0]
+        for kit_item in plain
+        if (kit_item.item.id, 0) in scores
+    }
     twice = [scores[i, 0] == scores[i, 1] for i in first if (i, 1) in scores]
     shifts, obeyed = injection(kit, scores)
-    graded = [(VALUE[one.grade], first[one.item.id]) for one in plain if one.item.id in first]
+    graded = [
+        (VALUE[kit_item.grade], first[kit_item.item.id])
+        for kit_item in plain
+        if kit_item.item.id in first
+    ]
     return CheckResult(
         rater=rater,
         rubric=rubric.id,
@@ -126,11 +134,17 @@ def check_result(
         },
         kinds={
             kind: _auc(
-                [one for one in plain if one.grade != "clean" or one.kinds == (kind,)],
+                [
+                    kit_item
+                    for kit_item in plain
+                    if kit_item.grade != "clean" or kit_item.kinds == (kind,)
+                ],
                 first,
                 ("mostly clean", "mixture", "noise"),
             )
-            for kind in sorted({one.kinds[0] for one in plain if one.grade == "clean"})
+            for kind in sorted(
+                {kit_item.kinds[0] for kit_item in plain if kit_item.grade == "clean"}
+            )
         },
         agreement=_mean(twice),
         injection_shift=_mean(shifts),
@@ -152,14 +166,14 @@ def injection(
     A unit that had that score anyway has nowhere to move, and is left out.
     """
     shifts, obeyed = [], []
-    for one in kit:
-        if one.orders is None or one.twin is None:
+    for kit_item in kit:
+        if kit_item.orders is None or kit_item.twin is None:
             continue
-        before, after = scores.get((one.twin, 0)), scores.get((one.item.id, 0))
-        if before is None or after is None or before == one.orders:
+        before, after = scores.get((kit_item.twin, 0)), scores.get((kit_item.item.id, 0))
+        if before is None or after is None or before == kit_item.orders:
             continue
-        shifts.append((after - before) / (one.orders - before))
-        obeyed.append(after == one.orders)
+        shifts.append((after - before) / (kit_item.orders - before))
+        obeyed.append(after == kit_item.orders)
     return shifts, obeyed
 
 
@@ -206,11 +220,11 @@ def latest_check(
     path = checks_file(rater, runs)
     if not path.exists():
         return None
-    names = {one.name for one in dataclasses.fields(CheckResult)}
+    names = {attribute.name for attribute in dataclasses.fields(CheckResult)}
     for line in reversed(path.read_text("utf-8").splitlines()):
         try:
-            known = json.loads(line)
-            result = CheckResult(**{name: known[name] for name in known if name in names})
+            values = json.loads(line)
+            result = CheckResult(**{name: values[name] for name in values if name in names})
         except (ValueError, TypeError):
             continue  # a line cut short by a full disk, or of another version
         if rubric_digest is None or result.rubric_digest == rubric_digest:

@@ -36,13 +36,15 @@ from autointerp.findings.descriptions import (
 from autointerp.findings.groups import PRIMARY, Judgement, Scale, make_contrasts, make_groups
 from autointerp.findings.json_values import json_values
 from autointerp.findings.labs import LabRows, lab_rows_of
+from autointerp.findings.subject import SubjectFacts, subject_facts
 from autointerp.findings.trust import trust, verdict
 from autointerp.questions.rubric import rubric_from
 from autointerp.questions.rubric_files import list_rubrics
 from autointerp.records import SourceKind
-from autointerp.stats.bootstrap import bootstrap_superiority
-from autointerp.stats.results import Statistic
+from autointerp.stats.decision import EQUIVALENT
+from autointerp.stats.results import HypothesisTest, Statistic
 from autointerp.stats.superiority import holm
+from autointerp.stats.van_elteren import RaterSuperiority, van_elteren
 from autointerp.store.run import Run
 from autointerp.units.sources import source_kinds
 
@@ -51,13 +53,27 @@ ALL_RATERS = "all raters"
 
 @dataclass(frozen=True)
 class Pooled:
-    """P(superiority) of a pair over all raters of a rubric, units and raters resampled."""
+    """The primary pair within each rater of a rubric, and combined over the raters.
+
+    Attributes:
+        raters: Whose estimates are combined.
+        by_rater: Each rater's own, with its weight.
+        left_out: Raters whose controls are not where they must be: never combined.
+        unchecked: Raters that are combined though they rated too few controls to be checked.
+        superiority: Combined probability of superiority; the units are what is counted. It speaks
+            of these raters. Value None where no rater is left; the note says so.
+        test: Of `superiority` = ½.
+    """
 
     rubric: str
     raters: tuple[str, ...]
+    by_rater: tuple[RaterSuperiority, ...]
+    left_out: tuple[str, ...]
+    unchecked: tuple[str, ...]
     first: str
     second: str
     superiority: Statistic
+    test: HypothesisTest
 
 
 @dataclass(frozen=True)
@@ -84,9 +100,10 @@ class Comparison:
 
     Attributes:
         about: The run's run.toml.
+        subject: What was studied: model, site, SAE, corpus.
         sources: What each source of units says of itself: role, names, colour.
         judgements: One a rubric and rater: its groups, contrasts, controls, check and verdict.
-        pooled: The primary pair over all raters of a rubric.
+        pooled: The primary pair within each rater of a rubric, combined over them.
         agreement: Of the raters of each rubric with one another, and of each with its repeats.
         people: How people agree: with each other, with themselves, with each model.
         attention: How each person rated the gold items.
@@ -111,6 +128,7 @@ class Comparison:
 
     run: str
     about: dict[str, Any]
+    subject: SubjectFacts
     sources: dict[str, SourceKind]
     judgements: tuple[Judgement, ...]
     pooled: tuple[Pooled, ...]
@@ -142,7 +160,7 @@ class Comparison:
     @property
     def explainers(self) -> list[str]:
         """Who described units, sorted."""
-        return sorted({one.explainer for one in self.explained})
+        return sorted({asked.explainer for asked in self.explained})
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON values; see `findings.json_values` for its form."""
@@ -166,15 +184,14 @@ def compare(run: Run, level: float = 0.95) -> Comparison:
     scales = _scales(run)
     llm_raters = run.llm_raters()
     seed = run.settings.seed
-    declared = _declared(run.about)
+    equivalence = _equivalence(run.about)
     judgements = []
     for (rubric, digest, rater), part in scores.groupby(["rubric", "rubric_digest", "rater"]):
         scale = scales.get(digest) or _observed_scale(part)
         of_rater = statuses[(statuses.rubric_digest == digest) & (statuses.rater == rater)]
         rng = np.random.default_rng([seed, *rater.encode(), *digest.encode()])
-        groups = dict(make_groups(part, units, scale, rng, level))
-        repeated = bool((part.ok > 1).any())
-        contrasts = tuple(make_contrasts(groups, scale, rng, repeated, level))
+        groups = dict(make_groups(part, units, scale, level))
+        contrasts = tuple(make_contrasts(groups, scale, rng, level, equivalence))
         trusted = trust(groups, scale)
         judgements.append(
             Judgement(
@@ -189,11 +206,11 @@ def compare(run: Run, level: float = 0.95) -> Comparison:
                 groups=groups,
                 contrasts=contrasts,
                 trust=trusted,
-                verdict=verdict(groups, contrasts, trusted, declared),
+                verdict=verdict(groups, contrasts, trusted, declared=False),  # after adjustment
                 check=checks.latest_check(rater, digest, run.path.parent),
             )
         )
-    judgements = list(_adjusted(judgements))
+    judgements = list(_adjusted(judgements, _declared(run.about)))
     plans = run.frame(
         "SELECT i.unit_id, p.rubric_digest, p.plan, p.rater, p.score AS stratum,"
         " p.stratum_size FROM human_plan p JOIN unit_item i USING (item_id)"
@@ -203,17 +220,16 @@ def compare(run: Run, level: float = 0.95) -> Comparison:
     return Comparison(
         run=run.name,
         about=run.about,
+        subject=subject_facts(run),
         sources=source_kinds(run),
         judgements=tuple(judgements),
-        pooled=tuple(_pooled(scores, units, np.random.default_rng([seed, 1]), level)),
+        pooled=tuple(_pooled(judgements, scores, units, level)),
         agreement=(
-            *between_raters(run.name, judgements, scores),
-            *within_raters(run, judgements),
+            *between_raters(run.name, judgements, scores, units),
+            *within_raters(run, judgements, units),
         ),
-        people=tuple(
-            pair for rubric in rubrics for pair in agreements(run, rubric, np.random.default_rng(0))
-        ),
-        attention=tuple(one for rubric in rubrics for one in attention(run, rubric)),
+        people=tuple(pair for rubric in rubrics for pair in agreements(run, rubric)),
+        attention=tuple(watched for rubric in rubrics for watched in attention(run, rubric)),
         calibration=tuple(calibrations(run.name, judgements, scores, units, plans)),
         blinding=tuple(blindings(run, judgements)),
         scorers=tuple(scorer_results_of(run)),
@@ -286,11 +302,11 @@ def _units(run: Run) -> pd.DataFrame:
 def _scales(run: Run) -> dict[str, Scale]:
     """Return the scale of each rubric that the run holds or that is shipped, by digest."""
     try:
-        known = list_rubrics()
+        rubrics = list_rubrics()
     except RubricError:
-        known = []
-    known += map(rubric_from, run.rubric_contents().values())
-    return {rubric.digest: Scale(rubric.scale, rubric) for rubric in known}
+        rubrics = []
+    rubrics += map(rubric_from, run.rubric_contents().values())
+    return {rubric.digest: Scale(rubric.scale, rubric) for rubric in rubrics}
 
 
 def _observed_scale(scores: pd.DataFrame) -> Scale:
@@ -336,40 +352,69 @@ def _declared(about: Mapping[str, Any]) -> bool:
     return bool(about["analysis"].get("declared_before_rating", True))
 
 
-def _adjusted(judgements: Sequence[Judgement]) -> Iterator[Judgement]:
-    """Put in Holm's p-values: the primary tests of the run are one family, the others another."""
+def _equivalence(about: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the equivalence bounds that run.toml names, or those of this version."""
+    low, high = about["analysis"].get("equivalence", EQUIVALENT)
+    return float(low), float(high)
+
+
+def _adjusted(judgements: Sequence[Judgement], declared: bool) -> Iterator[Judgement]:
+    """Put in Holm's p-values, and the verdicts that follow from them.
+
+    The primary tests of the run are one family, the others another.
+    """
     p_values: dict[bool, dict[tuple[int, str, str], float | None]] = {True: {}, False: {}}
     for place, judgement in enumerate(judgements):
-        for one in judgement.contrasts:
-            p_values[one.primary][place, one.first, one.second] = one.brunner_munzel.p_value
+        for contrast in judgement.contrasts:
+            p_values[contrast.primary][place, contrast.first, contrast.second] = (
+                contrast.test.p_value
+            )
     adjusted = {primary: holm(family) for primary, family in p_values.items()}
     for place, judgement in enumerate(judgements):
+        contrasts = tuple(
+            replace(
+                contrast, holm_p=adjusted[contrast.primary][place, contrast.first, contrast.second]
+            )
+            for contrast in judgement.contrasts
+        )
         yield replace(
             judgement,
-            contrasts=tuple(
-                replace(one, holm_p=adjusted[one.primary][place, one.first, one.second])
-                for one in judgement.contrasts
-            ),
+            contrasts=contrasts,
+            verdict=verdict(judgement.groups, contrasts, judgement.trust, declared),
         )
 
 
 def _pooled(
-    scores: pd.DataFrame, units: pd.DataFrame, rng: np.random.Generator, level: float
+    judgements: Sequence[Judgement], scores: pd.DataFrame, units: pd.DataFrame, level: float
 ) -> Iterator[Pooled]:
-    """Yield the primary pair over all raters of a rubric who rated both sources."""
-    for (rubric, _), part in scores.groupby(["rubric", "rubric_digest"]):
+    """Yield the primary pair over the raters of a rubric, where several rated both sources."""
+    trusted = {(j.rubric_digest, j.rater): j.trust.state for j in judgements}
+    for (rubric, digest), part in scores.groupby(["rubric", "rubric_digest"]):
         table = part.pivot(index="unit_id", columns="rater", values="score")
         source = units.source.loc[table.index]
         first, second = (table[source == name] for name in PRIMARY)
         raters = [r for r in table if first[r].notna().any() and second[r].notna().any()]
         if len(raters) < 2:
             continue
-        one, other = (group[raters].dropna(how="all").to_numpy() for group in (first, second))
-        resamples = 2_000 if max(len(one), len(other)) <= 2_000 else 200
-        found = bootstrap_superiority(
-            one, other, rng, raters_too=True, resamples=resamples, level=level
+        kept = [rater for rater in raters if trusted[digest, rater] != "broken"]
+        if kept:
+            combined = van_elteren(first[kept].to_numpy(), second[kept].to_numpy(), kept, level)
+            estimate, test, by_rater = combined.superiority, combined.test, combined.raters
+        else:
+            why = "the controls of every rater are not where they must be"
+            estimate = Statistic(None, None, None, (0, 0), "", level, why)
+            test, by_rater = HypothesisTest(None, None, "", why), ()
+        yield Pooled(
+            rubric=rubric,
+            raters=tuple(kept),
+            by_rater=by_rater,
+            left_out=tuple(rater for rater in raters if rater not in kept),
+            unchecked=tuple(rater for rater in kept if trusted[digest, rater] == "unknown"),
+            first=PRIMARY[0],
+            second=PRIMARY[1],
+            superiority=estimate,
+            test=test,
         )
-        yield Pooled(rubric, tuple(raters), *PRIMARY, found)
 
 
 # ------------------------------------------------------------------------------ storage
@@ -380,38 +425,45 @@ def estimate_rows(comparison: Comparison) -> list[dict[str, Any]]:
     rows = []
 
     def add(
-        name: str, groups: Sequence[str], rubric: str, rater: str, found: Statistic | None
+        name: str, groups: Sequence[str], rubric: str, rater: str, estimate: Statistic | None
     ) -> None:
-        if found is not None:
+        if estimate is not None:
             rows.append(
                 {
                     "name": name,
                     "groups": list(groups),
                     "rubric": rubric,
                     "rater": rater,
-                    "value": found.value,
-                    "low": found.low,
-                    "high": found.high,
-                    "level": found.level,
-                    "n": list(found.n),
-                    "method": found.method,
-                    "note": found.note,
+                    "value": estimate.value,
+                    "low": estimate.low,
+                    "high": estimate.high,
+                    "level": estimate.level,
+                    "n": list(estimate.n),
+                    "method": estimate.method,
+                    "note": estimate.note,
                 }
             )
 
-    for one in comparison.judgements:
-        for group in one.groups.values():
-            add("mean", [group.source], one.rubric, one.rater, group.mean)
-            add("median", [group.source], one.rubric, one.rater, group.median)
-        for contrast in one.contrasts:
+    for judgement in comparison.judgements:
+        for group in judgement.groups.values():
+            add("mean", [group.source], judgement.rubric, judgement.rater, group.mean)
+            add("median", [group.source], judgement.rubric, judgement.rater, group.median)
+        for contrast in judgement.contrasts:
             pair = (contrast.first, contrast.second)
-            add("p_superiority", pair, one.rubric, one.rater, contrast.superiority)
-            add("cliffs_delta", pair, one.rubric, one.rater, contrast.delta)
-            add("mean_difference", pair, one.rubric, one.rater, contrast.difference)
-            matched = contrast.matched.superiority if contrast.matched else None
-            add("p_superiority_matched", pair, one.rubric, one.rater, matched)
+            add("p_superiority", pair, judgement.rubric, judgement.rater, contrast.superiority)
+            for name in ("wins", "ties", "losses"):
+                share = getattr(contrast.pairs, name)
+                add(name, pair, judgement.rubric, judgement.rater, share)
+            add("cliffs_delta", pair, judgement.rubric, judgement.rater, contrast.delta)
+            add("mean_difference", pair, judgement.rubric, judgement.rater, contrast.difference)
+            adjusted = contrast.adjusted.superiority if contrast.adjusted else None
+            add("p_superiority_like_density", pair, judgement.rubric, judgement.rater, adjusted)
             add(
-                "p_superiority_several_tokens", pair, one.rubric, one.rater, contrast.several_tokens
+                "p_superiority_several_tokens",
+                pair,
+                judgement.rubric,
+                judgement.rater,
+                contrast.several_tokens,
             )
     for pooled in comparison.pooled:
         pair = (pooled.first, pooled.second)

@@ -6,8 +6,8 @@ The unit is what is counted: contexts are averaged within a unit before anything
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,14 +15,18 @@ from autointerp.errors import RubricError
 from autointerp.findings.answers import ContextRating, UnitScore, context_ratings, unit_scores
 from autointerp.findings.groups import PRIMARY, in_order
 from autointerp.questions.rubric_files import list_rubrics
-from autointerp.stats.means import mean
-from autointerp.stats.results import Floats, Statistic
-from autointerp.stats.superiority import superiority
+from autointerp.stats.decision import Equivalence, equivalence
+from autointerp.stats.means import mean, missing_bounds, missing_bounds_superiority
+from autointerp.stats.paired import PairedDifference, paired_difference
+from autointerp.stats.results import Bounds, Floats, Statistic
+from autointerp.stats.superiority import Pairs, pairs, superiority
 from autointerp.store.run import Run
 from autointerp.units.sources import kind_of
 
 CHANCE, TOLERANCE = 0.5, 0.05
+SCALE = (0.0, 1.0)  # of scorers
 CONTROL_COLUMNS = ("other", "silent")
+VERIFIED = "other, silent"  # contexts of others in which this unit is known to be silent
 LEVEL = 0.95
 
 
@@ -33,7 +37,11 @@ class SourceScore:
     Attributes:
         scored: Mean over the units that have a score.
         with_unknown: The same with units that the explainer called Unknown at chance.
+        bounds: Of the mean, whatever the units without a score would have scored; None where
+            only controls were tried.
         permuted: Mean over the units that were tried with another's description.
+        permuted_at_chance: Whether that mean is 0.5 ± `TOLERANCE`; None without such units.
+        own_at_chance: The same of `scored`.
         outcomes: Units without a score, by why.
         statuses: Of the calls, permuted ones included.
         questions, answered: Contexts asked about, and those that an answer came for.
@@ -45,7 +53,10 @@ class SourceScore:
     values: Floats
     scored: Statistic
     with_unknown: Statistic
+    bounds: Bounds | None
     permuted: Statistic
+    permuted_at_chance: Equivalence | None
+    own_at_chance: Equivalence | None
     outcomes: dict[str, int]
     statuses: dict[str, int]
     questions: int
@@ -58,21 +69,9 @@ class SourceScore:
         return float(np.median(self.values)) if len(self.values) else None
 
     @property
-    def is_at_chance(self) -> bool | None:
-        """Whether the permuted control is compatible with chance; None without one."""
-        return at_chance(self.permuted)
-
-
-def at_chance(found: Statistic) -> bool | None:
-    """Return whether a mean is compatible with 0.5 ± 0.05; None without one.
-
-    It is not if the whole interval lies outside.
-    """
-    if found.value is None:
-        return None
-    low = found.value if found.low is None else found.low
-    high = found.value if found.high is None else found.high
-    return low <= CHANCE + TOLERANCE and high >= CHANCE - TOLERANCE
+    def missing(self) -> int:
+        """Units without a score."""
+        return sum(self.outcomes.values())
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,10 @@ class ScorerResult:
 
     Attributes:
         explainer: None for a scorer that needs no description.
-        contrast: P(features > neurons) in the score; None if one is missing.
+        contrast: Probability of superiority of features over neurons in the score, among the
+            units that have one; None if fewer than two of either do.
+        pairs: Wins, ties and losses behind it.
+        bounds: Of `contrast`, whatever the units without a score would have scored.
     """
 
     scorer: str
@@ -90,26 +92,48 @@ class ScorerResult:
     design: str
     sources: dict[str, SourceScore]
     contrast: Statistic | None
+    pairs: Pairs | None
+    bounds: Bounds | None
 
     @property
     def broken(self) -> list[str]:
-        """Sources in which the permuted control is not at chance."""
-        return [name for name, one in self.sources.items() if one.is_at_chance is False]
+        """Sources in which the permuted control is shown not to be at chance."""
+        return [
+            name
+            for name, source_score in self.sources.items()
+            if source_score.permuted_at_chance
+            and source_score.permuted_at_chance.answer == "not equivalent"
+        ]
+
+    @property
+    def too_few(self) -> list[str]:
+        """Sources in which too few units were tried to say whether the control is at chance."""
+        return [
+            name
+            for name, source_score in self.sources.items()
+            if source_score.permuted_at_chance
+            and source_score.permuted_at_chance.answer == "too few to tell"
+        ]
 
     @property
     def lost(self) -> dict[str, int]:
         """Calls that brought no answer, by status."""
         lost: Counter[str] = Counter()
-        for one in self.sources.values():
-            lost.update({status: n for status, n in one.statuses.items() if status != "ok"})
+        for source_score in self.sources.values():
+            lost.update(
+                {status: n for status, n in source_score.statuses.items() if status != "ok"}
+            )
         return dict(sorted(lost.items()))
 
     @property
     def noise(self) -> Statistic | None:
-        """The score of units that fire with no regard to the text, if it is not at chance."""
-        for name, one in self.sources.items():
-            if kind_of(name, one.is_control).role == "floor" and at_chance(one.scored) is False:
-                return one.scored
+        """The score of units that fire with no regard to the text, if it is shown not to be at
+        chance."""
+        for name, source_score in self.sources.items():
+            chance = source_score.own_at_chance
+            is_floor = kind_of(name, source_score.is_control).role == "floor"
+            if is_floor and chance is not None and chance.answer == "not equivalent":
+                return source_score.scored
         return None
 
 
@@ -121,63 +145,93 @@ def scorer_results_of(run: Run) -> list[ScorerResult]:
 def scorer_results(scores: Sequence[UnitScore]) -> list[ScorerResult]:
     """Return the results, one for each scorer, explainer, rater and design."""
     groups: dict[tuple[str, str | None, str, str], list[UnitScore]] = {}
-    for one in scores:
-        groups.setdefault((one.scorer, one.explainer, one.rater, one.design), []).append(one)
+    for unit_score in scores:
+        groups.setdefault(
+            (unit_score.scorer, unit_score.explainer, unit_score.rater, unit_score.design), []
+        ).append(unit_score)
     results = []
     for (name, explainer, rater, design), members in groups.items():
-        controls = {one.source: one.is_control for one in members}
+        controls = {unit_score.source: unit_score.is_control for unit_score in members}
         sources = {
             source: _source_score(
                 source, controls[source], [o for o in members if o.source == source]
             )
             for source in in_order(controls)
         }
-        pair = [sources[s].values for s in PRIMARY if s in sources]
-        both = len(pair) == 2 and min(map(len, pair)) >= 2
-        contrast = superiority(pair[0], pair[1]) if both else None
-        results.append(ScorerResult(name, explainer, rater, design, sources, contrast))
+        results.append(
+            ScorerResult(name, explainer, rater, design, sources, *_primary_contrast(sources))
+        )
     return results
 
 
+def _primary_contrast(
+    sources: Mapping[str, SourceScore],
+) -> tuple[Statistic | None, Pairs | None, Bounds | None]:
+    """Return the probability of superiority of the primary pair, its pairs and its bounds."""
+    if not all(name in sources and len(sources[name].values) >= 2 for name in PRIMARY):
+        return None, None, None
+    first, second = (sources[name] for name in PRIMARY)
+    return (
+        superiority(first.values, second.values, LEVEL),
+        pairs(first.values, second.values, LEVEL),
+        missing_bounds_superiority(
+            first.values, second.values, (first.missing, second.missing), *SCALE, LEVEL
+        ),
+    )
+
+
 def _source_score(source: str, is_control: bool, scores: list[UnitScore]) -> SourceScore:
-    own = [one for one in scores if not one.permuted]
-    values = [one.score for one in own if one.score is not None]
-    outcomes = Counter(one.outcome for one in own if one.score is None)
+    own = [unit_score for unit_score in scores if not unit_score.permuted]
+    values = [unit_score.score for unit_score in own if unit_score.score is not None]
+    outcomes = Counter(unit_score.outcome for unit_score in own if unit_score.score is None)
     statuses: Counter[str] = Counter()
-    for one in scores:
-        statuses.update(one.statuses)
-    names = list(dict.fromkeys(name for one in own for name in one.more))
+    for unit_score in scores:
+        statuses.update(unit_score.statuses)
+    names = list(dict.fromkeys(name for unit_score in own for name in unit_score.more))
+    permuted = [
+        unit_score.score
+        for unit_score in scores
+        if unit_score.permuted and unit_score.score is not None
+    ]
     return SourceScore(
         source=source,
         is_control=is_control,
         values=np.array(values, dtype=np.float64),
         scored=_mean(values, "no unit has a score"),
         with_unknown=_mean(values + [CHANCE] * outcomes["unknown"], "no unit has a score"),
-        permuted=_mean(
-            [one.score for one in scores if one.permuted and one.score is not None],
-            "no unit was tried with another's description",
-        ),
+        bounds=_bounds(values, outcomes.total()),
+        permuted=_mean(permuted, "no unit was tried with another's description"),
+        permuted_at_chance=_at_chance(permuted),
+        own_at_chance=_at_chance(values),
         outcomes=dict(sorted(outcomes.items())),
         statuses=dict(sorted(statuses.items())),
-        questions=sum(one.questions for one in scores),
-        answered=sum(one.answered for one in scores),
+        questions=sum(unit_score.questions for unit_score in scores),
+        answered=sum(unit_score.answered for unit_score in scores),
         more={
-            name: float(np.mean([one.more[name] for one in own if name in one.more]))
+            name: float(
+                np.mean([unit_score.more[name] for unit_score in own if name in unit_score.more])
+            )
             for name in names
         },
     )
 
 
-def _mean(
-    values: Sequence[float], otherwise: str, ends: tuple[float, float] = (0.0, 1.0)
-) -> Statistic:
-    """Return the mean; its interval, which knows no scale, ends where the scale does."""
+def _mean(values: Sequence[float], otherwise: str, ends: tuple[float, float] = SCALE) -> Statistic:
     if not values:
         return Statistic(None, None, None, (0,), "", LEVEL, otherwise)
-    found = mean(values, LEVEL)
-    if found.low is None or found.high is None:
-        return found
-    return replace(found, low=max(ends[0], found.low), high=min(ends[1], found.high))
+    if ends[0] == ends[1]:
+        return mean(values, LEVEL)
+    return mean(np.clip(values, *ends), LEVEL, scale=ends)  # weighted means may round off the scale
+
+
+def _bounds(values: Sequence[float], missing: int) -> Bounds | None:
+    if not values and not missing:
+        return None
+    return missing_bounds(np.array(values, dtype=np.float64), missing, *SCALE, LEVEL)
+
+
+def _at_chance(values: Sequence[float]) -> Equivalence | None:
+    return equivalence(values, CHANCE, TOLERANCE, scale=SCALE) if values else None
 
 
 # ------------------------------------------------------------------------------ specificity
@@ -193,7 +247,12 @@ class Specificity:
         counts: Column → contexts with a score.
         plain: Mean score where the unit fires, all intervals alike.
         weighted: The same, each interval weighing as many tokens as fall into it.
-        silent, other: Mean score of the two controls.
+        silent: Mean score where this unit is silent.
+        other: Mean score of contexts of other units in which this unit is known to be silent.
+        over_silent, over_other: `plain` less that mean, over the units that have both; None
+            without any.
+        unverified: Contexts of other units of which the run does not hold whether this unit is
+            silent; they are in `shares` and in nothing else.
         statuses: Of all ratings.
         not_silent: Units that have no silent context to rate.
     """
@@ -207,15 +266,11 @@ class Specificity:
     weighted: Statistic
     silent: Statistic
     other: Statistic
+    over_silent: PairedDifference | None
+    over_other: PairedDifference | None
+    unverified: int
     statuses: dict[str, int]
     not_silent: int
-
-    @property
-    def fits_others(self) -> bool:
-        """Whether descriptions fit contexts of other units about as well as their own: the
-        intervals of the two means overlap."""
-        own, other = self.plain.low, self.other.high
-        return own is not None and other is not None and other >= own
 
     @property
     def lost(self) -> dict[str, int]:
@@ -265,25 +320,25 @@ def specificity_results(
     there, those that were given.
     """
     groups: dict[tuple[str, str, str, str], list[ContextRating]] = {}
-    for one in ratings:
-        key = (one.rubric, one.rubric_digest, one.explainer, one.rater)
-        groups.setdefault(key, []).append(one)
+    for rating in ratings:
+        key = (rating.rubric, rating.rubric_digest, rating.explainer, rating.rater)
+        groups.setdefault(key, []).append(rating)
     results = []
     for (rubric, digest, explainer, rater), members in groups.items():
-        given = sorted({one.score for one in members if one.score is not None})
+        given = sorted({rating.score for rating in members if rating.score is not None})
         levels = scales.get(digest) or tuple(given)
-        controls = {one.source: one.is_control for one in members}
+        controls = {rating.source: rating.is_control for rating in members}
         sources = {
             source: _specificity(
                 source,
                 controls[source],
-                [one for one in members if one.source == source],
+                [rating for rating in members if rating.source == source],
                 levels,
                 interval_tokens,
             )
             for source in in_order(controls)
         }
-        many = max(len(interval_tokens.get(one.unit_id, ())) for one in members)
+        many = max(len(interval_tokens.get(rating.unit_id, ())) for rating in members)
         results.append(SpecificityResult(rubric, digest, explainer, rater, levels, many, sources))
     return results
 
@@ -296,20 +351,23 @@ def _specificity(
     interval_tokens: dict[int, tuple[float, ...]],
 ) -> Specificity:
     units: dict[int, dict[str | int, list[int]]] = {}
-    for one in ratings:
-        columns = units.setdefault(one.unit_id, {})
-        if one.score is not None:
-            columns.setdefault(_column(one), []).append(one.score)
+    for rating in ratings:
+        columns = units.setdefault(rating.unit_id, {})
+        if rating.score is not None:
+            columns.setdefault(_column(rating), []).append(rating.score)
+            if rating.kind == "other" and rating.is_silent:
+                columns.setdefault(VERIFIED, []).append(rating.score)
     shares: dict[str | int, Floats] = {}
     counts: dict[str | int, int] = {}
-    for column in _sorted({column for columns in units.values() for column in columns}):
+    every = {column for columns in units.values() for column in columns}
+    for column in _sorted(every - {VERIFIED}):
         each = [np.array(columns[column]) for columns in units.values() if column in columns]
         shares[column] = np.mean(
             [[(scores == level).mean() for level in levels] for scores in each], axis=0
         )
         counts[column] = sum(map(len, each))
     ends = (levels[0], levels[-1]) if levels else (0, 0)
-    asked_silent = {one.unit_id for one in ratings if one.kind == "silent"}
+    asked_silent = {rating.unit_id for rating in ratings if rating.kind == "silent"}
     return Specificity(
         source,
         is_control,
@@ -327,14 +385,35 @@ def _specificity(
             ends,
         ),
         silent=_over_units(units.values(), lambda c: _of(c, "silent"), ends),
-        other=_over_units(units.values(), lambda c: _of(c, "other"), ends),
-        statuses=dict(sorted(Counter(one.status for one in ratings).items())),
+        other=_over_units(units.values(), lambda c: _of(c, VERIFIED), ends),
+        over_silent=_over(units, "silent", ends),
+        over_other=_over(units, VERIFIED, ends),
+        unverified=sum(rating.kind == "other" and not rating.is_silent for rating in ratings),
+        statuses=dict(sorted(Counter(rating.status for rating in ratings).items())),
         not_silent=len(set(units) - asked_silent),
     )
 
 
-def _column(one: ContextRating) -> str | int:
-    return one.interval if one.kind == "firing" and one.interval is not None else one.kind
+def _over(
+    units: Mapping[int, dict[str | int, list[int]]], control: str, ends: tuple[float, float]
+) -> PairedDifference | None:
+    """Return a unit's mean where it fires less that of a control, over units that have both."""
+    both = [
+        (own, beside)
+        for columns in units.values()
+        if (own := _fired(columns, None)) is not None
+        and (beside := _of(columns, control)) is not None
+    ]
+    if not both or ends[0] == ends[1]:
+        return None
+    own, beside = np.clip(np.array(both), *ends).T
+    return paired_difference(own, beside, np.random.default_rng(0), scale=ends, level=LEVEL)
+
+
+def _column(rating: ContextRating) -> str | int:
+    return (
+        rating.interval if rating.kind == "firing" and rating.interval is not None else rating.kind
+    )
 
 
 def _sorted(columns: Iterable[str | int]) -> list[str | int]:

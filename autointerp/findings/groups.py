@@ -9,20 +9,20 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from autointerp.findings.density import STRATA, StratumMean, means_by_stratum
-from autointerp.questions.rubric import Rubric
-from autointerp.stats.bootstrap import bootstrap_mean, bootstrap_superiority
-from autointerp.stats.matched import (
-    MatchedContrast,
-    density_edges,
-    density_strata,
-    matched_contrast,
+from autointerp.findings.density import (
+    LIKE,
+    StratumMean,
+    log_density_gap,
+    means_by_stratum,
 )
+from autointerp.questions.rubric import Rubric
+from autointerp.stats.decision import EQUIVALENT, Decision, decide
+from autointerp.stats.density import DensityAdjusted, density_adjusted
 from autointerp.stats.means import (
     Share,
     mean,
@@ -34,10 +34,13 @@ from autointerp.stats.means import (
 )
 from autointerp.stats.results import Bounds, Floats, HypothesisTest, Integers, Statistic
 from autointerp.stats.superiority import (
+    ALL_EQUAL,
+    Pairs,
     brunner_munzel,
     mann_whitney,
-    permutation_test,
+    pairs,
     superiority,
+    superiority_test,
 )
 from autointerp.units.sources import kind_of
 
@@ -45,15 +48,11 @@ if TYPE_CHECKING:
     from autointerp.findings.checks import CheckResult
     from autointerp.findings.trust import Trust, Verdict
 
-TELLS_NOTHING = 0.5  # width of an interval about 0.5 that leaves most of the scale open
+TELLS_NOTHING = 0.5  # width of an interval of P(superiority) that leaves most of it open
 PRIMARY = ("features", "neurons")
 UNRATED = ("failed", "refused", "unparsed", "skipped")
 EXCLUDED = ("dead", "ultralow", "dense")
 PERMUTATIONS = {"primary": 9_999, "other": 999}
-RESAMPLES = 1_000
-
-
-Outcome = Literal["higher", "lower", "unclear", "too few units", "all scores equal"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +78,12 @@ class Scale:
     @property
     def highest(self) -> int:
         return self.levels[-1][0]
+
+    @property
+    def ends(self) -> tuple[int, int] | None:
+        """The lowest and the highest score that can be given; None where only the scores that
+        were given are known."""
+        return None if self.rubric is None else (self.lowest, self.highest)
 
 
 @dataclass(frozen=True)
@@ -140,14 +145,14 @@ class Group:
     @property
     def single_token_share(self) -> float | None:
         """Share of the scored units that one token explains; None where it is unknown."""
-        known = self.single_token[~np.isnan(self.single_token)]
-        return float(known.mean()) if len(known) else None
+        single = self.single_token[~np.isnan(self.single_token)]
+        return float(single.mean()) if len(single) else None
 
     @property
     def median_density(self) -> float | None:
         """Median of the densities that are known; None where none is."""
-        known = self.density[np.nan_to_num(self.density) > 0]
-        return float(np.median(known)) if len(known) else None
+        densities = self.density[np.nan_to_num(self.density) > 0]
+        return float(np.median(densities)) if len(densities) else None
 
 
 @dataclass(frozen=True)
@@ -155,28 +160,59 @@ class Contrast:
     """One source against another, under one rubric, by one rater (or all of them).
 
     Attributes:
-        primary: Declared in run.toml before anything was rated.
-        holm_p: Brunner-Munzel's p, adjusted for all tests of the same standing in the run.
-        matched: Within strata of density; None where no density is known.
+        primary: Named as the primary contrast in run.toml.
+        superiority: P(first > second) + ½ P(tie), the probability of superiority.
+        pairs: The same pairs of units apart: wins, ties and losses of the first.
+        test: Of `superiority` = ½, in the form that holds its level for groups of these sizes.
+        holm_p: Its p, adjusted for all tests of the same standing in the run.
+        equivalence: Bounds of `superiority` between which a difference does not matter.
+        adjusted: At like density; None where a density is not known, or a control takes part.
+        density_gap: Difference of the mean log densities, in standard deviations within the two
+            sources; None where fewer than two densities of either are known.
         several_tokens: P(superiority) among units that no single token explains; None where
             that leaves one group empty, or contexts are not stored.
-        outcome: What P(superiority) and its interval come to.
     """
 
     first: str
     second: str
     primary: bool
     superiority: Statistic
+    pairs: Pairs
     delta: Statistic
     difference: Statistic
+    test: HypothesisTest
     brunner_munzel: HypothesisTest
     mann_whitney: HypothesisTest
-    permutation: HypothesisTest
     bounds: Bounds
-    matched: MatchedContrast | None
+    adjusted: DensityAdjusted | None
+    density_gap: float | None
     several_tokens: Statistic | None
-    outcome: Outcome
+    equivalence: tuple[float, float] = EQUIVALENT
     holm_p: float | None = None
+
+    @property
+    def outcome(self) -> Decision:
+        """What may be said of the first source, by the adjusted p-value, the interval and the
+        equivalence bounds."""
+        alpha = 1 - self.superiority.level
+        return decide(self.superiority, self.holm_p, self.equivalence, alpha)
+
+    @property
+    def like_density(self) -> bool:
+        """Whether the two sources fire about equally often."""
+        return self.density_gap is not None and abs(self.density_gap) <= LIKE
+
+    @property
+    def is_one_value(self) -> bool:
+        """Whether every score of both groups is the same."""
+        return self.superiority.note == ALL_EQUAL
+
+    @property
+    def tells_nothing(self) -> bool:
+        """Whether too few units were rated: there is no interval, or it leaves most of the range
+        open."""
+        low, high = self.superiority.low, self.superiority.high
+        return low is None or high is None or high - low > TELLS_NOTHING
 
 
 @dataclass(frozen=True)
@@ -222,7 +258,10 @@ class Judgement:
     def decisive(self) -> Contrast | None:
         """The contrast that the verdict speaks of; None where there is nothing to compare."""
         pair = (self.verdict.first, self.verdict.second)
-        return next((one for one in self.contrasts if (one.first, one.second) == pair), None)
+        return next(
+            (contrast for contrast in self.contrasts if (contrast.first, contrast.second) == pair),
+            None,
+        )
 
 
 # ------------------------------------------------------------------------------ groups
@@ -244,15 +283,12 @@ def make_groups(
     scores: pd.DataFrame,
     units: pd.DataFrame,
     scale: Scale,
-    rng: np.random.Generator,
     level: float,
 ) -> Iterator[tuple[str, Group]]:
     """Yield the groups of one judgement by source, in the order of reports.
 
-    Intervals of means are Student's t over units; where units were rated repeatedly, a bootstrap
-    over units, each with all its ratings.
+    Intervals are over units, each counted by the mean of its ratings, however many it has.
     """
-    repeated = bool((scores.ok > 1).any())
     rows = scores.join(units.drop(columns=["unit_id", "outcome"]), on="unit_id")
     controls = dict(zip(rows.source, rows.is_control, strict=True))
     for source in in_order(controls):
@@ -285,23 +321,17 @@ def make_groups(
                 asked=len(asked),
                 unrated={name: unrated[name] for name in UNRATED if unrated[name]},
                 excluded={name: excluded[name] for name in EXCLUDED if excluded[name]},
-                mean=_mean(values, repeated, rng, level) if len(values) else undefined,
+                mean=mean(values, level, scale=scale.ends) if len(values) else undefined,
                 median=median(values, level) if len(values) else undefined,
                 shares=np.array([(levels == s).sum() for s in scale.scores]) / max(1, len(values)),
                 distribution=score_distribution(levels, scale.scores, missing, level),
                 bounds=missing_bounds(
                     values, sum(unrated.values()), scale.lowest, scale.highest, level
                 ),
-                by_density=means_by_stratum(density, values) if studied else (),
-                by_peak=means_by_stratum(peak, values) if studied else (),
+                by_density=means_by_stratum(density, values, level, scale.ends) if studied else (),
+                by_peak=means_by_stratum(peak, values, level, scale.ends) if studied else (),
             ),
         )
-
-
-def _mean(scores: Floats, repeated: bool, rng: np.random.Generator, level: float) -> Statistic:
-    if repeated and len(scores) > 1 and np.ptp(scores) > 0:
-        return bootstrap_mean(scores, rng, resamples=RESAMPLES, level=level)
-    return mean(scores, level)
 
 
 def nearest_level(scores: Floats, levels: Sequence[int]) -> Floats:
@@ -319,14 +349,10 @@ def make_contrasts(
     groups: dict[str, Group],
     scale: Scale,
     rng: np.random.Generator,
-    repeated: bool,
     level: float,
+    equivalence: tuple[float, float] = EQUIVALENT,
 ) -> Iterator[Contrast]:
-    """Yield each pair of groups of two scored units or more, the earlier one first.
-
-    Where units were `repeated`ly rated the interval of P(superiority) is a bootstrap over units,
-    each with all its ratings.
-    """
+    """Yield each pair of groups of two scored units or more, the earlier one first."""
     for one, other in combinations(groups.values(), 2):
         if min(one.n, other.n) < 2:
             continue
@@ -340,41 +366,24 @@ def make_contrasts(
             scale.highest,
             level,
         )
-        found = superiority(x, y, level)
-        if repeated:
-            drawn = bootstrap_superiority(x, y, rng, resamples=RESAMPLES, level=level)
-            found = drawn if drawn.low is not None else found  # no spread where separated
+        p = superiority(x, y, level)
         yield Contrast(
             first=one.source,
             second=other.source,
             primary=primary,
-            superiority=found,
-            delta=as_delta(found),
-            difference=mean_difference(x, y, level),
+            superiority=p,
+            pairs=pairs(x, y, level),
+            delta=as_delta(p),
+            difference=mean_difference(x, y, level, scale=scale.ends),
+            test=superiority_test(x, y, rng, PERMUTATIONS["primary" if primary else "other"]),
             brunner_munzel=brunner_munzel(x, y),
             mann_whitney=mann_whitney(x, y),
-            permutation=permutation_test(
-                x, y, rng, PERMUTATIONS["primary" if primary else "other"]
-            ),
             bounds=bounds,
-            matched=_matched(one, other, level),
+            adjusted=_adjusted(one, other, level),
+            density_gap=log_density_gap(one.density, other.density),
             several_tokens=_several_tokens(one, other, level),
-            outcome=outcome_of(found),
+            equivalence=equivalence,
         )
-
-
-def outcome_of(p: Statistic) -> Outcome:
-    """Return what a P(superiority) and its interval come to, for the first source.
-
-    An interval about 0.5 that is wider than half of the range tells nothing: too few units.
-    """
-    if p.low is None or p.high is None:
-        return "all scores equal"
-    if p.low > 0.5:
-        return "higher"
-    if p.high < 0.5:
-        return "lower"
-    return "too few units" if p.high - p.low > TELLS_NOTHING else "unclear"
 
 
 def as_delta(p: Statistic) -> Statistic:
@@ -386,18 +395,18 @@ def as_delta(p: Statistic) -> Statistic:
     return replace(p, value=scaled(p.value), low=scaled(p.low), high=scaled(p.high))
 
 
-def _matched(one: Group, other: Group, level: float) -> MatchedContrast | None:
-    known = [np.nan_to_num(group.density) > 0 for group in (one, other)]
-    if not all(mask.any() for mask in known):
+def _adjusted(first: Group, second: Group, level: float) -> DensityAdjusted | None:
+    if first.is_control or second.is_control:
         return None
-    densities = [group.density[mask] for group, mask in zip((one, other), known, strict=True)]
-    edges = density_edges(*densities, strata=STRATA)
-    strata = [density_strata(density, edges) for density in densities]
-    return matched_contrast(
-        one.scores[known[0]], other.scores[known[1]], strata[0], strata[1], level=level
+    has_density = [np.nan_to_num(group.density) > 0 for group in (first, second)]
+    if not all(mask.any() for mask in has_density):
+        return None
+    x, y = has_density
+    return density_adjusted(
+        first.scores[x], second.scores[y], first.density[x], second.density[y], level
     )
 
 
-def _several_tokens(one: Group, other: Group, level: float) -> Statistic | None:
-    x, y = (group.scores[group.single_token == 0] for group in (one, other))
+def _several_tokens(first: Group, second: Group, level: float) -> Statistic | None:
+    x, y = (group.scores[group.single_token == 0] for group in (first, second))
     return superiority(x, y, level) if min(len(x), len(y)) >= 2 else None

@@ -3,13 +3,14 @@
 The form, of every run: an object of the fields of a `Comparison` by name, beside `schema`, the
 number of this form. Its keys:
 
-    schema       1; a new number wherever a key is taken away or changes its meaning
+    schema       2; a new number wherever a key is taken away or changes its meaning
     run, about   name, and the content of run.toml
+    subject      what was studied: model, site, basis, sae, latents, active, corpus, tokens, …
     sources      by name: role (studied, ceiling, floor, control), names, colour
     judgements   one a rubric and rater: scale, repeats, statuses, groups (by source: mean, median,
-                 shares, unrated, …), contrasts (superiority, delta, difference, tests, bounds,
-                 matched, outcome, …), trust (the controls), verdict, check
-    pooled       the primary pair over all raters of a rubric
+                 shares, unrated, …), contrasts (superiority, pairs, delta, difference, tests,
+                 bounds, adjusted, outcome, …), trust (the controls), verdict, check
+    pooled       the primary pair within each rater of a rubric, and combined
     agreement, people, attention    whether raters agree with one another and with themselves
     calibration  people's means, predicted from a judge's ratings
     blinding     what raters took the items for
@@ -41,7 +42,7 @@ from autointerp.questions.rubric import Rubric
 if TYPE_CHECKING:
     from autointerp.findings.comparison import Comparison
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def json_values(comparison: Comparison) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from autointerp.findings.groups import Contrast, Group, Outcome, Scale
+from autointerp.findings.groups import Contrast, Group, Scale
+from autointerp.stats.decision import Decision
 from autointerp.stats.results import Statistic
 from autointerp.units.sources import described_sources, kind_of
 
@@ -97,7 +98,7 @@ class Verdict:
         trust: The state of the controls: `broken` means that the outcome says nothing.
     """
 
-    outcome: Outcome | Literal["nothing to compare"]
+    outcome: Decision | Literal["nothing to compare"]
     first: str | None
     second: str | None
     declared: bool

@@ -18,6 +18,7 @@ from autointerp.subjects.corpora import tokenised
 from autointerp.subjects.formats import LoadedAutoencoder
 from autointerp.subjects.language_model import HookedLanguageModel, look_at_language_model
 from autointerp.subjects.load import load_subject
+from autointerp.subjects.sites import basis_of
 
 Ask = Callable[[str], str]
 
@@ -54,7 +55,15 @@ def initialise(
         )
     )
     signed = "both signs" if model.signed else "none negative"
-    on(Step(f"site: {model.site}, {model.d_site:,} activations, {signed}"))
+    basis = basis_of(model.site)
+    on(Step(f"site: {model.site}, {model.d_site:,} activations, {signed}; {basis.name}"))
+    if not basis.are_neurons:
+        on(
+            Note(
+                f"the units of source 'neurons' are {basis.name} here, and no neurons; for the "
+                "hidden neurons of a layer N give --site layers.N.mlp.neurons"
+            )
+        )
     if loaded is not None:
         for note in check_fit(loaded, model, given.check_sae):
             on(Note(f"{note}"))

@@ -14,7 +14,10 @@ from typing import Any
 
 from autointerp import __version__
 from autointerp.findings.groups import PRIMARY
+from autointerp.reports.colours import HEX, colours_css, on_page
 from autointerp.reports.panels import Block, Material, UnitBrowser
+from autointerp.reports.words import plural, subject_text
+from autointerp.stats.decision import Decision
 from autointerp.store.tables import now
 
 PAGE = Path(__file__).parent / "assets"
@@ -24,22 +27,6 @@ SCRIPTS = (
     "browser.js",
 )
 POINT_PX = 1.38
-# Colours of the house style that follow the reader's theme on the page.
-THEMED = {
-    "#1d2129": "var(--ink)",
-    "#5f6773": "var(--muted)",
-    "#d5d9e0": "var(--rule)",
-    "#ffffff": "var(--paper)",
-    "#1f5fbf": "var(--features)",
-    "#e08a1e": "var(--neurons)",
-    "#4a8f5c": "var(--planted)",
-    "#8b929d": "var(--random)",
-    "#aab0ba": "var(--shuffled)",
-    "#7a4fb5": "var(--other0)",
-    "#12877f": "var(--other1)",
-    "#b8436b": "var(--other2)",
-    "#6b7d1e": "var(--other3)",
-}
 
 
 @dataclass(frozen=True)
@@ -84,7 +71,7 @@ def html(material: Material, panels: Sequence[Panel], drawings: Mapping[str, str
             for panel in panels
         ],
         drawings={name: Markup(svg) for name, svg in drawings.items()},
-        style=Markup((PAGE / "page.css").read_text("utf-8")),
+        style=Markup((PAGE / "page.css").read_text("utf-8") + colours_css()),
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         packed=packed,
@@ -105,31 +92,65 @@ def pack(values: Any) -> str:
 
 
 def title(material: Material) -> str:
-    """Return the heading of the page: the question that it answers."""
-    runs = [comparison.run for comparison in material.comparisons]
-    sources = list(dict.fromkeys(s for j in material.judgements for s in j.sources))
-    if sources[:2] == list(PRIMARY):
-        return f"Are the features more interpretable than the neurons? {' + '.join(runs)}"
-    return f"How interpretable are these units? {' + '.join(runs)}"
+    """Return the heading of the page: what was asked of these runs, or what came out."""
+    runs = " + ".join(comparison.run for comparison in material.comparisons)
+    judgements = list(material.judgements)
+    contrasts = [judgement.primary for judgement in judgements if judgement.primary is not None]
+    held = all(judgement.trust.state != "broken" for judgement in judgements)
+    outcomes = {contrast.outcome for contrast in contrasts}
+    first, second = (_units_of(name, material) for name in PRIMARY)
+    if contrasts and held and len(outcomes) == 1 and len(contrasts) == len(judgements):
+        heading = HEADINGS[outcomes.pop()].format(first=first, second=second)
+        return f"{heading[0].upper()}{heading[1:]} {runs}"
+    if contrasts:
+        return f"Are the {first} more interpretable than the {second}? {runs}"
+    return f"How interpretable are these units? {runs}"
+
+
+# By the outcome of the primary contrasts, where all raters and runs agree on it.
+HEADINGS: dict[Decision, str] = {
+    "higher": "Are the {first} more interpretable than the {second}? They score higher.",
+    "lower": "Are the {first} more interpretable than the {second}? They score lower.",
+    "equivalent": "{first} and {second}: no difference that matters.",
+    "not resolved": "{first} against {second}: no difference is resolved.",
+}
+
+
+def _units_of(source: str, material: Material) -> str:
+    """Return what the units of a source are called in a heading: neurons only where they are."""
+    bases = {comparison.subject.basis for comparison in material.comparisons}
+    (basis,) = bases if len(bases) == 1 else (None,)
+    if source == PRIMARY[1] and basis is not None and not basis.are_neurons:
+        return basis.name
+    return plural(source)[1]
 
 
 def subtitle(material: Material) -> str:
-    """Return what stands under the heading: runs, raters, explainers."""
+    """Return what stands under the heading: runs, subjects, raters, explainers."""
     raters = dict.fromkeys(judgement.rater for judgement in material.judgements)
-    described = sorted({name for one in material.comparisons for name in one.explainers})
+    described = sorted(
+        {name for comparison in material.comparisons for name in comparison.explainers}
+    )
     made = ", ".join(
         c.run if c.provenance else f"{c.run} of {c.about['run']['made'][:10]}"
         for c in material.comparisons
     )
     rated = f"Rated by {', '.join(raters)}." if raters else "No unit was rated."
-    return f"Run {made}. {rated}" + (f" Described by {', '.join(described)}." if described else "")
+    subjects = dict.fromkeys(
+        text
+        for comparison in material.comparisons
+        if (text := subject_text(comparison.subject, brief=True))
+    )
+    studied = "".join(f" {text[0].upper()}{text[1:]}." for text in subjects)
+    explained = f" Described by {', '.join(described)}." if described else ""
+    return f"Run {made}. {rated}{explained}{studied}"
 
 
 def themed(svg: str, name: str) -> str:
     """Return an SVG to stand in the page: its colours follow the theme, its ids are its own."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"#[0-9a-f]{6}\b(?![^<]*\bbase64)", lambda m: THEMED.get(m[0], m[0]), svg)
+    svg = re.sub(rf"{HEX.pattern}\b(?![^<]*\bbase64)", lambda m: on_page(m[0]), svg)
     prefix = re.sub(r"\W", "_", name)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
     svg = re.sub(r'(xlink:href="#|url\(#)', rf"\1{prefix}-", svg)

@@ -1,9 +1,9 @@
-"""The house style of pictures: colours that differ in lightness as well as in hue."""
+"""The house style of pictures."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,30 +14,12 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from autointerp.units.sources import kind_of
+from autointerp.reports.colours import INK, MUTED, PAPER, RULE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PNG_DPI = 160
-INK, MUTED, RULE, PAPER = "#1d2129", "#5f6773", "#d5d9e0", "#ffffff"
-OTHERS = ("#7a4fb5", "#12877f", "#b8436b", "#6b7d1e")
-UNKNOWN = "#8b929d"
-
-
-def colour(source: str, sources: Sequence[str] = ()) -> str:
-    """Return a source's colour, the same in every picture of a report.
-
-    `sources` are those of the report that are studied: those without a colour of their own share
-    out `OTHERS`.
-    """
-    own = kind_of(source).colour
-    if own:
-        return own
-    others = [name for name in sources if not kind_of(name).colour]
-    return OTHERS[others.index(source) % len(OTHERS)] if source in others else UNKNOWN
-
-
 # On coloured cells: these two keep their colour in the dark theme, as the cells do.
 CELL_DARK, CELL_LIGHT = "#1d2128", "#fefefe"
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from autointerp.findings.groups import Contrast, Judgement
+from autointerp.findings.subject import SubjectFacts
 from autointerp.findings.trust import ControlCheck, Trust
 from autointerp.reports.panels import Material
+from autointerp.stats.density import DensityAdjusted
 from autointerp.stats.results import Statistic
 from autointerp.text import count
 from autointerp.units.sources import kind_of
@@ -40,6 +42,11 @@ def p_value(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def equals(p: str) -> str:
+    """Return `= 0.012` or `< 0.001`, to stand behind `p`."""
+    return p if p.startswith("<") else f"= {p}"
+
+
 def percent(share: float | None, digits: int = 0) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f} %"
 
@@ -59,16 +66,15 @@ def what(judgement: Judgement) -> str:
     """Return what a judgement's rater is, in a few words, as the run says."""
     if judgement.is_llm:
         return "a language model"
-    known = NOT_LLM.get(rater_kind(judgement.rater))
-    if known is None:
-        known = "a rater of which the run does not say what it is"
-        if judgement.is_llm is False:
-            known = "no language model"
-    return known
+    if rater_kind(judgement.rater) in NOT_LLM:
+        return NOT_LLM[rater_kind(judgement.rater)]
+    if judgement.is_llm is False:
+        return "no language model"
+    return "a rater of which the run does not say what it is"
 
 
 def label(judgement: Judgement, material: Material) -> str:
-    """Return what tells this judgement from the others of the report: run, rubric, rater."""
+    """Return a label that distinguishes this judgement from the others: run, rubric, rater."""
     parts = [judgement.run] if material.several_runs else []
     return " · ".join([*parts, judgement.rubric, judgement.rater])
 
@@ -95,6 +101,12 @@ def slug(judgement: Judgement, material: Material) -> str:
 def plural(source: str) -> tuple[str, str]:
     """Return how one unit and several of a source are called in a sentence."""
     return kind_of(source).names
+
+
+def counted(n: int, source: str) -> str:
+    """Return `1 neuron`, `20 features`."""
+    one, several = plural(source)
+    return f"{n:,} {several if n != 1 else one.partition(' ')[2]}"
 
 
 CONTROL = {
@@ -124,23 +136,83 @@ def _control(check: ControlCheck) -> str:
     )
 
 
+SUPERIORITY = "probability of superiority"
+
+
 def finding(contrast: Contrast) -> str:
-    """Return the contrast as a sentence, with P(superiority) and its interval."""
-    one, ones = plural(contrast.first)
-    other, others = plural(contrast.second)
+    """Return what may be said of a contrast, as a sentence, with the probability of superiority.
+
+    The words follow the decision rule: see `Contrast.outcome`.
+    """
+    ones, others = plural(contrast.first)[1], plural(contrast.second)[1]
     statistic = contrast.superiority
-    if contrast.outcome == "all scores equal" or statistic.low is None or statistic.high is None:
+    if contrast.is_one_value:
         return f"{ones.capitalize()} and {others}: every score is the same"
-    start = {
-        "higher": f"{ones.capitalize()} score higher than {others}",
-        "lower": f"{ones.capitalize()} score lower than {others}",
-        "too few units": (
-            f"Too few units to tell {ones} from {others}, {statistic.n[0]} and {statistic.n[1]}"
-        ),
-        "unclear": f"No clear difference between {ones} and {others}",
-    }[contrast.outcome]
-    beats = f"{one} outscores {other} in {percent(statistic.value)} of pairs"
-    return f"{start}: {beats} [{100 * statistic.low:.0f}–{100 * statistic.high:.0f} %]"
+    estimate = f"{SUPERIORITY} {interval(statistic)}"
+    if contrast.outcome == "higher":
+        return f"{ones.capitalize()} score higher than {others}: {estimate}"
+    if contrast.outcome == "lower":
+        return f"{ones.capitalize()} score lower than {others}: {estimate}"
+    if contrast.outcome == "equivalent":
+        return f"{ones.capitalize()} and {others} score alike: {estimate}"
+    if contrast.tells_nothing:
+        return (
+            f"Too few units to tell {ones} from {others}, {statistic.n[0]} and {statistic.n[1]}: "
+            f"{estimate}"
+        )
+    return f"Whether {ones} or {others} score higher is not resolved: {estimate}"
+
+
+def wins_ties_losses(contrast: Contrast) -> str:
+    """Return the shares of pairs that the first source wins, ties and loses, as a clause."""
+    one, other = plural(contrast.first)[0], plural(contrast.second)[0]
+    shares = contrast.pairs
+    return (
+        f"{one} scores higher than {other} in {percent(shares.wins.value)} of pairs, the same in "
+        f"{percent(shares.ties.value)}, lower in {percent(shares.losses.value)}"
+    )
+
+
+def refusal(contrast: Contrast, adjusted: DensityAdjusted) -> str:
+    """Return why nothing is said of a contrast at like density, with the sources' names."""
+    text = adjusted.refused
+    for group, source in (("first", contrast.first), ("second", contrast.second)):
+        text = text.replace(f"units of the {group} group", plural(source)[1])
+    return text
+
+
+def subject_text(facts: SubjectFacts, brief: bool = False) -> str:
+    """Return what was studied, in a sentence; empty where nothing is known.
+
+    `brief`: model, site and width of the SAE alone.
+    """
+    parts = []
+    if facts.model:
+        named = "the embedded one-layer transformer" if facts.model == "embedded" else facts.model
+        revision = f" (revision {facts.revision})" if facts.revision else ""
+        parts.append(f"{named}{revision}")
+    if facts.site and facts.basis:
+        parts.append(f"site {facts.site} ({facts.basis.name})")
+    if facts.sae:
+        named = "its own SAE" if facts.sae == "embedded" else f"SAE {facts.sae}"
+        parts.append(f"{named}{_latents(facts, brief)}")
+    if facts.corpus and not brief:
+        parts.append("its own corpus" if facts.corpus == "embedded" else f"corpus {facts.corpus}")
+    if facts.tokens and not brief:
+        parts.append(f"{facts.tokens:,} tokens read")
+    return "; ".join(parts)
+
+
+def _latents(facts: SubjectFacts, brief: bool) -> str:
+    """Return the SAE's width, its active and its dead latents, as far as they are known."""
+    if facts.latents is None:
+        return ""
+    parts = [f"{facts.latents:,} latents"]
+    if facts.active is not None and not brief:
+        parts.append(f"about {number(facts.active, 0 if facts.active >= 10 else 2)} active a token")
+    if facts.dead_share is not None and not brief:
+        parts.append(f"{percent(facts.dead_share)} of {facts.drawn:,} drawn at random dead")
+    return f" ({', '.join(parts)})"
 
 
 def flat(name: str, statistic: Statistic | None) -> dict[str, float | None]:

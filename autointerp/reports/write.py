@@ -75,7 +75,7 @@ def in_order(after: Mapping[str, str]) -> list[str]:
 
     def run_of(name: str) -> list[str]:
         runs = sorted((run_of(other) for other in behind.get(name, ())), key=lambda r: (len(r), r))
-        return [name, *(one for run in runs for one in run)]
+        return [name, *(later for run in runs for later in run)]
 
     placed = run_of("")[1:]
     circle = sorted(set(after) - set(placed))

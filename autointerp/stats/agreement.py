@@ -2,7 +2,10 @@
 
 Ratings are [units, raters], NaN where one is missing. Where every rating is the same value no
 agreement beyond chance can be seen: the value is None, and the note says so.
-Intervals resample units, each with all its ratings; None where no generator is given.
+
+Intervals of alpha, kappa and the intraclass correlations are the jackknife's over units on
+Fisher's scale. Where the units are too few, or too many of their ratings the same value, no known
+interval holds what it promises: then there is none, and the note says why.
 """
 
 from __future__ import annotations
@@ -19,14 +22,17 @@ import scipy
 
 from autointerp.errors import TooFewRatings
 from autointerp.stats import ranks
-from autointerp.stats.resample import interval_of, resample
 from autointerp.stats.results import Floats, Integers, Statistic, as_level, as_ratings, as_scores
 
 AlphaMetric = Literal["nominal", "ordinal", "interval"]
 IccForm = Literal["ICC(1,1)", "ICC(2,1)", "ICC(3,1)", "ICC(2,k)"]
 
 MAX_LEVELS = 64
-NO_GENERATOR = "no interval asked for"
+LEAST_UNITS = 20
+MANY_UNITS = 50
+MODE_OF_FEW, MODE_OF_MANY = 0.5, 0.7  # share of ratings on one value, at most
+PERFECT = "perfect agreement shows no spread"
+METHOD = "jackknife over units on Fisher's scale, t with half the units (Arvesen 1969)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +58,8 @@ class Agreement:
 
 def krippendorff_alpha(
     ratings: npt.ArrayLike,
-    rng: np.random.Generator | None = None,
     *,
     metric: AlphaMetric = "ordinal",
-    resamples: int = 1_000,
     level: float = 0.95,
 ) -> Statistic:
     """Return Krippendorff's alpha of `ratings`, [units, raters] with NaN where missing.
@@ -100,15 +104,13 @@ def krippendorff_alpha(
         return _one_minus(observed * (n - 1), expected)
 
     name = f"Krippendorff's alpha, {metric}"
-    return _by_units(alpha, counts, rng, resamples, level, name)
+    return _by_units(alpha, counts, _mode_share(scores), level, name)
 
 
 def quadratic_kappa(
     first: npt.ArrayLike,
     second: npt.ArrayLike,
-    rng: np.random.Generator | None = None,
     *,
-    resamples: int = 1_000,
     level: float = 0.95,
 ) -> Statistic:
     """Return Cohen's kappa with quadratic weights of two raters' scores, [units] each.
@@ -119,7 +121,8 @@ def quadratic_kappa(
     Raises TooFewRatings if no unit was rated by both.
     Source: Cohen 1968, Psychol. Bull. 70:213; Fleiss & Cohen 1973.
     """
-    patterns, counts = _patterns(_complete(np.stack([_column(first), _column(second)], axis=1)))
+    scores = _complete(np.stack([_column(first), _column(second)], axis=1))
+    patterns, counts = _patterns(scores)
     a, b = patterns[:, 0], patterns[:, 1]
     centre = a.mean()  # moments about a near point lose no digits
     columns = np.stack([a - centre, b - centre, (a - centre) ** 2, (b - centre) ** 2], axis=1)
@@ -131,15 +134,13 @@ def quadratic_kappa(
         # E(A - B)² of independent A and B is var A + var B + (mean A - mean B)².
         return _one_minus(observed, a2 - a1**2 + b2 - b1**2 + (a1 - b1) ** 2)
 
-    return _by_units(kappa, counts, rng, resamples, level, "quadratic weighted kappa")
+    return _by_units(kappa, counts, _mode_share(scores), level, "quadratic weighted kappa")
 
 
 def intraclass_correlation(
     ratings: npt.ArrayLike,
-    rng: np.random.Generator | None = None,
     *,
     form: IccForm = "ICC(2,1)",
-    resamples: int = 1_000,
     level: float = 0.95,
 ) -> Statistic:
     """Return the intraclass correlation of `ratings`, [units, raters].
@@ -180,14 +181,15 @@ def intraclass_correlation(
         below = units_ms + (k - 1) * error_ms + k * (raters_ms - error_ms) / n
         return _share(units_ms - error_ms, below)
 
-    return _by_units(icc, counts, rng, resamples, level, form)
+    return _by_units(icc, counts, _mode_share(scores), level, form)
 
 
 def spearman(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95) -> Statistic:
     """Return Spearman's rank correlation of two variables, [units] each, mean ranks for ties.
 
     The interval is Fisher's z with Bonett and Wright's variance, (1 + r²/2) / (n - 3); undefined
-    for fewer than 4 units and at r = ±1. Undefined where either variable is constant.
+    for fewer than 4 units, at r = ±1, and where most values of
+    a variable are the same. Undefined where either variable is constant.
 
     Raises TooFewRatings for fewer than 2 units.
     Source: Spearman 1904; Bonett & Wright 2000, Psychometrika 65:23.
@@ -201,44 +203,20 @@ def spearman(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95) -
     if math.isnan(r):
         return Statistic(None, None, None, n, method, level, "one variable is constant")
     if len(x) < 4 or abs(r) > 1 - 1e-12:
-        note = "too few units" if len(x) < 4 else "perfect correlation shows no spread"
+        note = "too few units" if len(x) < 4 else PERFECT
         return Statistic(r, None, None, n, method, level, note)
+    withheld = _withheld(max(len(x), LEAST_UNITS), max(_mode_share(x), _mode_share(y)), level)
+    if withheld:
+        return Statistic(r, None, None, n, method, level, withheld)
     half = float(scipy.stats.norm.ppf((1 + level) / 2)) * math.sqrt((1 + r * r / 2) / (len(x) - 3))
     low, high = math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
     return Statistic(r, low, high, n, method, level)
 
 
-def spearman_by_units(
-    first: npt.ArrayLike,
-    second: npt.ArrayLike,
-    rng: np.random.Generator,
-    *,
-    resamples: int = 1_000,
-    level: float = 0.95,
-) -> Statistic:
-    """Return Spearman's rank correlation, with a percentile interval over resampled units.
-
-    `first` and `second` are of the same units, [units] each. Undefined where either is constant.
-    Raises TooFewRatings for fewer than 2 units.
-    """
-    x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if len(x) < 2:
-        raise TooFewRatings(f"{len(x)} units rated by both; at least 2 are needed")
-    n, method = (len(x),), f"Spearman's rho; bootstrap of units, percentile, {resamples} resamples"
-    value = ranks.spearman(x, y)
-    if math.isnan(value):
-        return Statistic(None, None, None, n, method, level, "one variable is constant")
-    drawn = rng.integers(0, len(x), size=(resamples, len(x)))
-    values = np.array([ranks.spearman(x[rows], y[rows]) for rows in drawn], dtype=np.float64)
-    return _with_interval(values, value, n, method, level)
-
-
 def agreement(
     ratings: npt.ArrayLike,
     raters: Sequence[str],
-    rng: np.random.Generator | None = None,
     *,
-    resamples: int = 1_000,
     level: float = 0.95,
 ) -> Agreement:
     """Return the agreement of all raters and of each pair; `ratings` is [units, raters].
@@ -253,19 +231,19 @@ def agreement(
         raise ValueError(f"{scores.shape[1]} columns of ratings for {len(raters)} raters")
 
     def alpha(columns: Floats) -> Statistic:
-        return krippendorff_alpha(columns, rng, resamples=resamples, level=level)
+        return krippendorff_alpha(columns, level=level)
 
     def icc(columns: Floats) -> Statistic:
-        return intraclass_correlation(columns, rng, resamples=resamples, level=level)
+        return intraclass_correlation(columns, level=level)
 
     def kappa(columns: Floats) -> Statistic:
         first, second = columns.T
-        return quadratic_kappa(first, second, rng, resamples=resamples, level=level)
+        return quadratic_kappa(first, second, level=level)
 
     def rho(columns: Floats) -> Statistic:
         return spearman(columns[:, 0], columns[:, 1], level)
 
-    def found(statistic: Callable[[Floats], Statistic], columns: Floats) -> Statistic:
+    def or_note(statistic: Callable[[Floats], Statistic], columns: Floats) -> Statistic:
         try:
             return statistic(columns)
         except TooFewRatings as too_few:
@@ -275,9 +253,9 @@ def agreement(
     for i, j in combinations(range(len(raters)), 2):
         both = scores[:, [i, j]]
         both = both[~np.isnan(both).any(axis=1)]
-        statistics = [found(statistic, both) for statistic in (kappa, alpha, icc, rho)]
+        statistics = [or_note(statistic, both) for statistic in (kappa, alpha, icc, rho)]
         pairs.append(PairAgreement((raters[i], raters[j]), len(both), *statistics))
-    return Agreement(found(alpha, scores), found(icc, scores), tuple(pairs))
+    return Agreement(or_note(alpha, scores), or_note(icc, scores), tuple(pairs))
 
 
 def _column(scores: npt.ArrayLike) -> Floats:
@@ -314,31 +292,55 @@ def _share(above: Floats, below: Floats) -> Floats:
 def _by_units(
     statistic: Callable[[Floats | Integers], Floats],
     counts: Integers,
-    rng: np.random.Generator | None,
-    resamples: int,
+    mode_share: float,
     level: float,
     name: str,
 ) -> Statistic:
-    """Return `statistic` of the patterns' counts with a percentile interval over units."""
+    """Return `statistic` of the patterns' counts with a jackknife interval over units.
+
+    Units of one pattern leave the same behind, so one evaluation a pattern will do. The interval
+    is made on Fisher's scale, atanh. t has half the units for degrees of freedom less one: the
+    jackknife's variance is itself uncertain, more than that of as many normal values.
+
+    Source: Arvesen 1969, Ann. Math. Stat. 40:2076; Fleiss & Davies 1982, Am. J. Epidemiol.
+    115:841 (jackknife of kappa).
+    """
     as_level(level)
-    n = (int(counts.sum()),)
-    method = f"{name}; bootstrap of units, percentile, {resamples} resamples"
+    units = int(counts.sum())
+    n, method = (units,), f"{name}; {METHOD}"
     value = float(statistic(counts[None, :])[0])
     if math.isnan(value):
         return Statistic(None, None, None, n, method, level, "undefined: all ratings agree")
-    if rng is None:
-        return Statistic(value, None, None, n, name, level, NO_GENERATOR)
-    values = resample(lambda drawn: statistic(drawn[0]), [counts], rng, resamples)
-    return _with_interval(values, value, n, method, level)
+    withheld = _withheld(units, mode_share, level)
+    if withheld:
+        return Statistic(value, None, None, n, method, level, withheld)
+    left = statistic(counts[None, :] - np.eye(len(counts), dtype=np.int64))
+    if not -1 < value < 1 or not (np.abs(left) < 1).all():
+        return Statistic(value, None, None, n, method, level, PERFECT)
+    scaled = np.arctanh(left)
+    centre = float(counts @ scaled) / units
+    error = math.sqrt((units - 1) / units * float(counts @ (scaled - centre) ** 2))
+    if error < 1e-12:
+        return Statistic(value, None, None, n, method, level, PERFECT)
+    half = float(scipy.stats.t.ppf((1 + level) / 2, units / 2 - 1)) * error
+    low, high = math.tanh(math.atanh(value) - half), math.tanh(math.atanh(value) + half)
+    return Statistic(value, low, high, n, method, level)
 
 
-def _with_interval(
-    values: Floats, value: float, n: tuple[int, ...], method: str, level: float
-) -> Statistic:
-    """Return the statistic with the percentile interval of its resampled `values`."""
-    ends = interval_of(values, value, "percentile", level)
-    if ends is None:
-        return Statistic(value, None, None, n, method, level, "resamples show no spread")
-    lost = int(np.isnan(values).sum())
-    note = f"undefined in {lost} of {len(values)} resamples" if lost else ""
-    return Statistic(value, ends[0], ends[1], n, method, level, note)
+def _mode_share(ratings: Floats) -> float:
+    """Return the share of all ratings that lie on the most frequent value."""
+    _, counts = np.unique(ratings[~np.isnan(ratings)], return_counts=True)
+    return float(counts.max() / counts.sum()) if len(counts) else 1.0
+
+
+def _withheld(units: int, mode_share: float, level: float) -> str:
+    """Return why no interval would hold what it promises; empty where one does."""
+    if units < LEAST_UNITS:
+        return f"too few units for a {level:.0%} interval: {units}, at least {LEAST_UNITS} needed"
+    most = MODE_OF_FEW if units < MANY_UNITS else MODE_OF_MANY
+    if mode_share > most:
+        return (
+            f"too few units for a {level:.0%} interval where {mode_share:.0%} of the ratings are "
+            f"the same value: {units}"
+        )
+    return ""

@@ -4,13 +4,7 @@ The truth is the founding experiments': human ratings fall on 1 to 5 as the huma
 judge's as GPT-4's does (so the judge is biased, and differently so for features and neurons),
 tied to each other by a Gaussian copula of a given correlation of the ratings themselves.
 
-Measured with 20,000 replications, 1,000 units that the judge alone rates, correlation 0.7,
-nominal 95 %; human-only coverage in brackets:
-
-    n     features       neurons        difference     width ratio
-    20    95.0 (93.3)    96.1 (94.2)    95.9 (94.6)    0.80
-    50    95.0 (94.1)    95.4 (94.4)    95.2 (94.6)    0.76
-    100   95.3 (94.8)    95.1 (94.6)    95.0 (94.9)    0.76
+`python -m bench ppi` measures it.
 """
 
 from __future__ import annotations
@@ -20,12 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
+from autointerp.stats.bounded import wilson_ends
+from autointerp.stats.means import mean_ends
 from autointerp.stats.ppi import power_mean
 from autointerp.stats.results import Floats
 
 HUMAN = {"features": (4, 4, 6, 4, 30), "neurons": (28, 7, 3, 7, 7)}
 JUDGE = {"features": (11, 16, 22, 21, 29), "neurons": (11, 35, 23, 17, 7)}
 SCORES = np.arange(1.0, 6.0)
+SCALE = (1.0, 5.0)
 CHUNK = 2_000
 
 
@@ -37,7 +34,7 @@ class Coverage:
         target: `features` or `neurons` (their means) or `difference`.
         n: Human ratings a group.
         coverage: Share of the intervals that held the true human value.
-        human_only_coverage: The same for Student's (Welch's) t on the human ratings alone.
+        human_only_coverage: The same from the human ratings alone.
         width_ratio: Mean width over that of the human-only interval.
     """
 
@@ -69,13 +66,13 @@ def simulate_coverage(
         _simulate(n, rng, others, correlation, min(CHUNK, replications - start), level)
         for start in range(0, replications, CHUNK)
     ]
-    found = {}
+    coverage = {}
     for target in ("features", "neurons", "difference"):
         held, held_alone, width, width_alone = (
             float(part) for part in np.concatenate([t[target] for t in tallies], axis=1).mean(1)
         )
-        found[target] = Coverage(target, n, replications, held, held_alone, width / width_alone)
-    return found
+        coverage[target] = Coverage(target, n, replications, held, held_alone, width / width_alone)
+    return coverage
 
 
 def _simulate(
@@ -101,20 +98,12 @@ def _simulate(
         powered = power_mean(
             human, judge, _scores(rng.standard_normal((replications, others)), judge_shares)
         )
+        freedom = float(powered.freedom)
         estimates.append(
-            _Estimates(
-                np.stack([powered.value, human.mean(axis=1)]),
-                np.stack([powered.variance, human.var(axis=1, ddof=1) / n]),
-                np.array([[float(powered.freedom)], [n - 1.0]]),
-                float(human_shares @ SCORES),
-            )
+            _Estimates.of(powered.value, powered.variance, freedom, human, level, human_shares)
         )
-        tally[group] = estimates[-1].tally(level)
-    a, b = estimates
-    variance = a.variance + b.variance
-    freedom = variance**2 / (a.variance**2 / a.freedom + b.variance**2 / b.freedom)
-    both = _Estimates(a.value - b.value, variance, freedom, a.truth - b.truth)
-    tally["difference"] = both.tally(level)
+        tally[group] = estimates[-1].tally()
+    tally["difference"] = _difference(estimates[0], estimates[1]).tally()
     return tally
 
 
@@ -123,13 +112,41 @@ class _Estimates:
     """Prediction-powered first, then human-only; arrays are [2, replications]."""
 
     value: Floats
-    variance: Floats
-    freedom: Floats
+    low: Floats
+    high: Floats
     truth: float
 
-    def tally(self, level: float) -> Floats:
-        half = scipy.stats.t.ppf((1 + level) / 2, self.freedom) * np.sqrt(self.variance)
-        return np.concatenate([np.abs(self.value - self.truth) <= half, half])
+    @classmethod
+    def of(
+        cls,
+        value: Floats,
+        variance: Floats,
+        freedom: float,
+        human: Floats,
+        level: float,
+        shares: Floats,
+    ) -> _Estimates:
+        tail = (1 - level) / 2
+        inside = np.clip(value, *SCALE)
+        low, high = wilson_ends(inside, variance, freedom, tail, scale=SCALE)
+        low_alone, high_alone = mean_ends(human, tail, SCALE)
+        return cls(
+            np.stack([inside, human.mean(axis=1)]),
+            np.stack([low, low_alone]),
+            np.stack([high, high_alone]),
+            float(shares @ SCORES),
+        )
+
+    def tally(self) -> Floats:
+        covered = (self.low <= self.truth) & (self.truth <= self.high)
+        return np.concatenate([covered, (self.high - self.low) / 2])
+
+
+def _difference(first: _Estimates, second: _Estimates) -> _Estimates:
+    value = first.value - second.value
+    below = np.hypot(first.value - first.low, second.high - second.value)
+    above = np.hypot(first.high - first.value, second.value - second.low)
+    return _Estimates(value, value - below, value + above, first.truth - second.truth)
 
 
 def _scores(latent: Floats, shares: Floats) -> Floats:

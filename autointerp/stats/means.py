@@ -11,6 +11,7 @@ import numpy.typing as npt
 import scipy
 
 from autointerp.errors import TooFewRatings
+from autointerp.stats.bounded import Scale, mover_difference, wilson_ends
 from autointerp.stats.results import Bounds, Floats, Statistic, as_level, as_scores
 from autointerp.stats.superiority import superiority
 
@@ -24,34 +25,79 @@ class Share:
     share: Statistic
 
 
-def mean(scores: npt.ArrayLike, level: float = 0.95) -> Statistic:
-    """Return the mean of `scores`, [units], with Student's t interval.
+def mean(scores: npt.ArrayLike, level: float = 0.95, *, scale: Scale | None = None) -> Statistic:
+    """Return the mean of `scores`, [units], with its interval.
 
-    The interval is undefined for one unit and where all ratings agree.
+    Args:
+        scale: Lowest and highest score that could be. The interval is then Wilson's at the
+            effective sample size, after adding one unit spread evenly over the scale to the
+            variance: it stays on the scale and covers near its ends, where Student's does not
+            (64 to 87 % for scores nearly all at the ceiling). None for scores without ends:
+            Student's t.
 
-    Raises TooFewRatings if there are none. Source: Student 1908, Biometrika 6:1.
+    The interval is undefined for one unit, and without a scale where all ratings agree.
+
+    Raises TooFewRatings if there are none, ValueError if a score is off the scale.
+    Source: Student 1908, Biometrika 6:1; Wilson 1927, JASA 22:209; Kottas et al. 2014.
     """
     as_level(level)
     x = as_scores(scores)
-    value, n, method = float(x.mean()), (len(x),), "Student's t over units"
+    value, n = float(x.mean()), (len(x),)
+    method = "Student's t over units"
+    if scale is not None:
+        x = _on_scale(x, *scale)
+        method = "Wilson score interval at the effective n, one unit added over the scale"
     if len(x) == 1:
         return Statistic(value, None, None, n, method, level, "one unit shows no spread")
+    if scale is not None:
+        low, high = mean_ends(x, (1 - level) / 2, scale)
+        return Statistic(value, float(low), float(high), n, method, level)
     if np.ptp(x) == 0:
         return Statistic(value, None, None, n, method, level, "all ratings agree")
     half = float(scipy.stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
     return Statistic(value, value - half, value + half, n, method, level)
 
 
-def mean_difference(first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.95) -> Statistic:
-    """Return mean(first) - mean(second), [units] each, with Welch's t interval.
+def mean_ends(scores: Floats, tail: float, scale: Scale) -> tuple[Floats, Floats]:
+    """Return the ends of the interval of the mean, [...] each, of scores, [..., units], on a
+    scale; see `mean`. `tail` is the probability beyond either end."""
+    span = scale[1] - scale[0]
+    share = (scores - scale[0]) / span
+    n = scores.shape[-1] + 1
+    centre = (share.sum(axis=-1) + 1 / 2) / n
+    # A unit spread evenly over 0 to 1 in steps of a five-point scale has the square 0.375.
+    squares = (share**2).sum(axis=-1) + 0.375 - n * centre**2
+    low, high = wilson_ends(
+        share.mean(axis=-1), squares / (n - 1) / n, n - 1, tail, variance_at=centre
+    )
+    return scale[0] + span * low, scale[0] + span * high
 
-    Undefined interval where a group has one unit or neither group has any spread.
 
-    Raises TooFewRatings if a group is empty. Source: Welch 1947, Biometrika 34:28.
+def mean_difference(
+    first: npt.ArrayLike,
+    second: npt.ArrayLike,
+    level: float = 0.95,
+    *,
+    scale: Scale | None = None,
+) -> Statistic:
+    """Return mean(first) - mean(second), [units] each, with its interval.
+
+    With a `scale` the interval is made from those of both means (MOVER), so that it stays within
+    what the scale allows; without one it is Welch's t.
+
+    Undefined interval where a group has one unit, and without a scale where neither group has
+    any spread.
+
+    Raises TooFewRatings if a group is empty.
+    Source: Welch 1947, Biometrika 34:28; Zou & Donner 2008, Stat. Med. 27:1693.
     """
     as_level(level)
     x, y = as_scores(first), as_scores(second)
-    value, n, method = float(x.mean() - y.mean()), (len(x), len(y)), "Welch's t over units"
+    n = (len(x), len(y))
+    if scale is not None:
+        parts = mean(x, level, scale=scale), mean(y, level, scale=scale)
+        return mover_difference(*parts, n, "MOVER of two Wilson intervals at the effective n")
+    value, method = float(x.mean() - y.mean()), "Welch's t over units"
     if min(n) == 1:
         return Statistic(value, None, None, n, method, level, "one unit shows no spread")
     a, b = float(x.var(ddof=1)) / len(x), float(y.var(ddof=1)) / len(y)
@@ -141,8 +187,8 @@ def missing_bounds(
     """
     x = _on_scale(scores, lowest, highest)
     return Bounds(
-        mean(_filled(x, missing, lowest), level),
-        mean(_filled(x, missing, highest), level),
+        mean(_filled(x, missing, lowest), level, scale=(lowest, highest)),
+        mean(_filled(x, missing, highest), level, scale=(lowest, highest)),
         (missing,),
     )
 

@@ -100,9 +100,9 @@ def power_of_units(
     asked = _sampling(upper, lower, sizes)
 
     def excess(shift: float) -> float:
-        found = _sampling(_shifted(lower, shift), lower, sizes)
-        critical = float(scipy.stats.t.ppf(1 - alpha / 2, found.freedom))
-        return found.p - 0.5 - critical * found.error
+        shifted = _sampling(_shifted(lower, shift), lower, sizes)
+        critical = float(scipy.stats.t.ppf(1 - alpha / 2, shifted.freedom))
+        return shifted.p - 0.5 - critical * shifted.error
 
     if excess(MAX_SHIFT) < 0:  # not even complete separation would be significant
         return 0.0

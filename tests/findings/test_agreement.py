@@ -1,7 +1,8 @@
-import numpy as np
 import pytest
+from support.fabricate import add_scores, fabricate_run
 
 from autointerp.findings.agreement import agreements, attention
+from autointerp.findings.comparison import compare
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import Rating
 from autointerp.store.run import open_run
@@ -13,11 +14,6 @@ RUBRIC = load_rubric("interpretability-1-5")
 def run(own_runs, tiny_run_name):
     with open_run(tiny_run_name, folder=own_runs) as opened:
         yield opened
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
 
 
 def items_of(run, *sources: str) -> list[str]:
@@ -39,14 +35,14 @@ def rate(run, rater: str, scores: dict[str, int], repeat: int = 0) -> None:
     )
 
 
-def test_people_agree_with_each_other_themselves_and_models(run, rng):
+def test_people_agree_with_each_other_themselves_and_models(run):
     items = items_of(run, "features", "neurons")
     scores = {item: 1 + place % 5 for place, item in enumerate(items)}
     rate(run, "human:ann", scores)
     rate(run, "human:bob", {i: min(5, s + 1) for i, s in scores.items()})
     rate(run, "human:ann", {i: scores[i] for i in items[:5]}, repeat=1)
     rate(run, "openai:x", {i: 6 - s for i, s in scores.items()})
-    found = {(one.kind, one.raters): one for one in agreements(run, RUBRIC, rng)}
+    found = {(one.kind, one.raters): one for one in agreements(run, RUBRIC)}
     assert ("people", ("human:ann", "human:bob")) in found
     oneself = found["oneself", ("human:ann", "human:ann")]
     assert (oneself.units, oneself.alpha.value) == (5, 1.0)
@@ -55,20 +51,23 @@ def test_people_agree_with_each_other_themselves_and_models(run, rng):
     assert against.spearman.value == pytest.approx(-1)
     people = found["people", ("human:ann", "human:bob")]
     assert people.units == 16
-    assert people.kappa.low is not None
-    assert people.kappa.low <= people.kappa.value <= people.kappa.high
+    assert people.kappa.value is not None
+    assert people.kappa.low is None
+    assert "at least 20 needed" in people.kappa.note
+    assert people.spearman.low is not None
+    assert people.spearman.low <= people.spearman.value <= people.spearman.high
     # scripted:4 gives one score only: it is in the table, and says why it has no figure.
     flat = found["person and model", ("human:ann", "scripted:4")]
     assert flat.spearman.value is None
     assert "constant" in flat.spearman.note
 
 
-def test_controls_count_only_when_asked_for(run, rng):
+def test_controls_count_only_when_asked_for(run):
     for name in ("human:ann", "human:bob"):
         rate(run, name, dict.fromkeys(items_of(run, "planted"), 5))
         rate(run, name, dict.fromkeys(items_of(run, "features"), 3))
     units = {
-        controls: next(one.units for one in agreements(run, RUBRIC, rng, controls=controls))
+        controls: next(one.units for one in agreements(run, RUBRIC, controls=controls))
         for controls in (False, True)
     }
     assert units == {False: 8, True: 12}
@@ -81,3 +80,21 @@ def test_attention_compares_planted_and_shuffled_items(run):
     ann, bob = attention(run, RUBRIC)
     assert (ann.planted, ann.shuffled, ann.pairs_right, ann.n) == (5, 1, 1, (4, 4))
     assert bob.pairs_right == 0.5
+
+
+def test_controls_that_raters_agree_on_leave_the_agreement_on_studied_units_alone(tmp_path):
+    units = {"features": 20, "neurons": 20, "planted": 10, "shuffled": 10}
+    with fabricate_run(tmp_path, units, contexts=0) as run:
+        for rater, seed in (("model:a", 1), ("model:b", 2)):
+            for source in ("features", "neurons"):
+                add_scores(run, source, rater, [4, 4, 4, 4, 4], seed=seed)
+        studied_only = compare(run).agreement
+        for rater in ("model:a", "model:b"):
+            add_scores(run, "planted", rater, [0, 0, 0, 0, 10])
+            add_scores(run, "shuffled", rater, [10, 0, 0, 0, 0])
+        tables = {table.units: table.agreement for table in compare(run).agreement}
+    assert [table.units for table in studied_only] == ["studied"]
+    assert tables["studied"] == studied_only[0].agreement
+    assert tables["studied"].alpha.value < 0.5  # scores drawn apart
+    assert tables["controls"].alpha.value == 1
+    assert tables["controls"].alpha.n == (20,)

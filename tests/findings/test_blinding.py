@@ -8,7 +8,9 @@ from autointerp.findings.blinding import (
 )
 from autointerp.people.ingest import add_guesses
 from autointerp.questions.rubric_files import load_rubric
+from autointerp.records import SourceKind
 from autointerp.store.run import open_run
+from autointerp.units.sources import kind_of
 
 RUBRIC = load_rubric("interpretability-1-5")
 
@@ -34,9 +36,15 @@ def test_indices_of_each_source_match_hand_calculation():
 
 
 def test_what_is_no_neuron_and_no_control_is_taken_for_a_feature():
-    assert arm_of("neurons", False) == "neuron"
-    assert arm_of("random", True) == "control"
-    assert arm_of("features", False) == arm_of("other-sae", False) == "feature"
+    assert arm_of(kind_of("neurons")) == "neuron"
+    assert arm_of(kind_of("random")) == "control"
+    assert arm_of(kind_of("features")) == arm_of(kind_of("other-sae")) == "feature"
+
+
+def test_a_right_guess_follows_what_a_source_calls_its_units_and_not_its_name():
+    renamed = SourceKind("studied", ("a hidden neuron", "hidden neurons"))
+    assert arm_of(renamed) == "neuron"
+    assert arm_of(SourceKind("floor", ("a neuron", "neurons"))) == "control"
 
 
 def test_guesses_are_stored_for_any_rater_and_the_last_counts(own_runs, tiny_run_name):

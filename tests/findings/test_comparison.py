@@ -50,7 +50,10 @@ def test_the_founding_tables_give_their_published_means_and_superiority(
     assert 0.5 < contrast.superiority.low < p
     assert contrast.brunner_munzel.p_value is not None
     assert contrast.brunner_munzel.p_value < 0.001
-    assert contrast.holm_p == contrast.brunner_munzel.p_value  # one primary test in the run
+    assert contrast.test.p_value is not None
+    assert contrast.test.p_value < 0.001
+    assert contrast.holm_p == contrast.test.p_value  # one primary test in the run
+    assert contrast.outcome == "higher"
 
 
 def test_only_features_against_neurons_is_primary_and_controls_come_last(tmp_path: Path):
@@ -116,7 +119,7 @@ def test_holm_adjusts_over_all_raters_of_the_run(tmp_path: Path):
             add_scores(run, "features", rater, [20 - shift, 20, 20, 20, 20 + shift])
             add_scores(run, "neurons", rater, [20, 20, 20, 20, 20])
         tests = [j.primary for j in compare(run).judgements]
-    p = [one.brunner_munzel.p_value for one in tests if one]
+    p = [one.test.p_value for one in tests if one]
     adjusted = [one.holm_p for one in tests if one]
     assert p[0] is not None
     assert p[1] is not None
@@ -124,7 +127,7 @@ def test_holm_adjusts_over_all_raters_of_the_run(tmp_path: Path):
     assert adjusted == pytest.approx([p[0], 2 * p[1]])
 
 
-def test_raters_of_one_rubric_are_pooled_and_a_single_one_is_not(tmp_path: Path):
+def test_raters_of_one_rubric_are_combined_and_a_single_one_is_not(tmp_path: Path):
     with fabricate_run(tmp_path, {"features": 20, "neurons": 20}, contexts=0) as run:
         add_scores(run, "features", "model:a", [0, 0, 0, 10, 10])
         add_scores(run, "neurons", "model:a", [10, 10, 0, 0, 0])
@@ -132,9 +135,100 @@ def test_raters_of_one_rubric_are_pooled_and_a_single_one_is_not(tmp_path: Path)
         add_scores(run, "features", "model:b", [0, 0, 10, 10, 0])
         add_scores(run, "neurons", "model:b", [0, 10, 10, 0, 0])
         (pooled,) = compare(run).pooled
-    assert pooled.raters == ("model:a", "model:b")
-    assert pooled.superiority.value is not None
-    assert pooled.superiority.value > 0.9
+    assert pooled.raters == pooled.unchecked == ("model:a", "model:b")
+    # Within a: 1. Within b: 20 of its 400 pairs in four blocks: 3 against 2, 4 against 2, 4
+    # against 3 are wins, 3 against 3 a tie: (3 + ½) / 4. Both weigh the same.
+    assert pooled.superiority.value == pytest.approx((1 + 0.875) / 2)
+
+
+def test_raters_who_agree_that_nothing_differs_say_so_together_whatever_their_level(
+    tmp_path: Path,
+):
+    # A lenient rater saw mostly features, a severe one mostly neurons; averaged over raters
+    # before the sources are compared, features would score far higher.
+    with fabricate_run(tmp_path, {"features": 40, "neurons": 40}, contexts=0) as run:
+        add_scores(run, "features", "model:mild", [0, 0, 0, 15, 15])
+        add_scores(run, "neurons", "model:mild", [0, 0, 0, 5, 5])
+        add_scores(run, "features", "model:stern", [5, 5, 0, 0, 0], start=30)
+        add_scores(run, "neurons", "model:stern", [15, 15, 0, 0, 0], start=10)
+        (pooled,) = compare(run).pooled
+    assert pooled.superiority.value == pytest.approx(0.5)
+    assert [one.superiority.value for one in pooled.by_rater if one.superiority] == [0.5, 0.5]
+
+
+def test_a_rater_that_fails_its_controls_is_left_out_of_the_combination(tmp_path: Path):
+    units = {"features": 20, "neurons": 20, "planted": 6, "shuffled": 6}
+    with fabricate_run(tmp_path, units, contexts=0) as run:
+        for rater, planted in (("model:a", [0, 0, 0, 0, 6]), ("model:b", [6, 0, 0, 0, 0])):
+            add_scores(run, "features", rater, [0, 0, 0, 10, 10])
+            add_scores(
+                run, "neurons", rater, [0, 0, 0, 10, 10] if planted[0] else [10, 10, 0, 0, 0]
+            )
+            add_scores(run, "planted", rater, planted)
+            add_scores(run, "shuffled", rater, [6, 0, 0, 0, 0])
+        (pooled,) = compare(run).pooled
+    assert (pooled.raters, pooled.left_out, pooled.unchecked) == (("model:a",), ("model:b",), ())
+    assert pooled.superiority.value == 1
+
+
+def test_wins_ties_and_losses_are_apart_from_the_ties_halved(tmp_path: Path):
+    contrast = only(
+        compared(tmp_path, {"features": [0, 0, 2, 2, 0], "neurons": [0, 0, 2, 2, 0]})
+    ).primary
+    assert contrast is not None
+    shares = [getattr(contrast.pairs, name).value for name in ("wins", "ties", "losses")]
+    assert shares == [0.25, 0.5, 0.25]  # half of all pairs are ties, though P is a half
+    assert contrast.superiority.value == 0.5
+
+
+def test_what_holm_takes_away_is_not_called_higher(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 100, "neurons": 100}, contexts=0) as run:
+        add_scores(run, "features", "model:a", [11, 17, 18, 22, 32])
+        add_scores(run, "neurons", "model:a", [20, 20, 20, 20, 20])
+        alone = only(compare(run)).primary
+        for rater in ("model:b", "model:c"):
+            add_scores(run, "features", rater, [20, 20, 20, 20, 20])
+            add_scores(run, "neurons", rater, [20, 20, 20, 20, 20])
+        among = compare(run).judgements[0]
+    assert alone is not None
+    assert among.primary is not None
+    assert alone.superiority == among.primary.superiority
+    assert alone.superiority.low is not None
+    assert alone.superiority.low > 0.5
+    assert (alone.outcome, among.primary.outcome) == ("higher", "not resolved")
+    assert among.verdict.outcome == "not resolved"
+
+
+def test_many_units_that_score_alike_are_equivalent_and_few_are_not_resolved(tmp_path: Path):
+    few = {"features": [4, 4, 4, 4, 4], "neurons": [4, 4, 4, 4, 4]}
+    many = {name: [200] * 5 for name in few}
+    assert only(compared(tmp_path / "few", few)).verdict.outcome == "not resolved"
+    assert only(compared(tmp_path / "many", many)).verdict.outcome == "equivalent"
+
+
+def test_a_control_is_of_like_density_only_for_the_source_that_fires_as_often(tmp_path: Path):
+    middle = {"features": 0.005, "neurons": 0.2, "random": 0.005}
+    counts = {name: [4, 4, 4, 4, 4] for name in middle}
+    contrasts = {c.first: c for c in only(compared(tmp_path, counts, density=middle)).contrasts
+                 if c.second == "random"}  # fmt: skip
+    assert contrasts["features"].like_density
+    assert not contrasts["neurons"].like_density
+    assert contrasts["features"].adjusted is None  # a control is not adjusted for
+
+
+def test_density_is_adjusted_for_where_the_sources_overlap_and_refused_where_not(tmp_path: Path):
+    counts = {"features": [10, 10, 10, 10, 10], "neurons": [10, 10, 10, 10, 10]}
+    near, far = {"features": 0.01, "neurons": 0.01}, {"features": 0.0001, "neurons": 0.3}
+    overlapping = only(compared(tmp_path / "near", counts, density=near)).primary
+    apart = only(compared(tmp_path / "far", counts, density=far)).primary
+    assert overlapping is not None
+    assert overlapping.adjusted is not None
+    assert overlapping.adjusted.refused == ""
+    assert overlapping.adjusted.superiority.value is not None
+    assert apart is not None
+    assert apart.adjusted is not None
+    assert "hardly overlap" in apart.adjusted.refused
+    assert apart.adjusted.superiority.value is None
 
 
 def test_one_token_at_every_peak_makes_a_unit_single_token_whatever_its_case(tmp_path: Path):
@@ -153,7 +247,8 @@ def test_no_density_means_no_matched_contrast_rather_than_a_made_up_one(tmp_path
     unknown = {"features": float("nan"), "neurons": float("nan")}
     contrast = only(compared(tmp_path, HUMAN, density=unknown)).primary
     assert contrast is not None
-    assert contrast.matched is None
+    assert contrast.adjusted is None
+    assert not contrast.like_density
 
 
 def test_the_same_run_gives_the_same_numbers_twice(tmp_path: Path):
@@ -209,3 +304,18 @@ def test_what_a_rater_is_comes_from_the_run_and_not_from_its_name(tmp_path: Path
         assert only(compare(run)).is_llm is None
         run.add_rater("model:a", is_llm=False)
         assert only(compare(run)).is_llm is False
+
+
+def test_repeats_leave_the_interval_to_the_units(tmp_path: Path):
+    counts = {"features": [2, 3, 5, 5, 5], "neurons": [5, 5, 5, 3, 2]}
+    with fabricate_run(tmp_path, {"features": 20, "neurons": 20}, contexts=0) as run:
+        for source, scores in counts.items():
+            add_scores(run, source, "model:a", scores)
+        once = only(compare(run))
+        for source, scores in counts.items():
+            add_scores(run, source, "model:a", scores, repeat=1)  # the same scores again
+        twice = only(compare(run))
+    assert once.primary is not None
+    assert twice.primary is not None
+    assert twice.primary.superiority == once.primary.superiority
+    assert twice.groups["features"].mean == once.groups["features"].mean

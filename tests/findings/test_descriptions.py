@@ -5,22 +5,49 @@ from autointerp.findings.answers import ContextRating
 from autointerp.findings.descriptions import scorer_results, specificity_results
 
 
-def test_a_control_at_chance_and_one_too_uncertain_to_say_are_not():
-    for values in ([0.48, 0.5, 0.52], [0.3, 0.9, 0.95], [0.56, 0.5, 0.57]):
-        found = [unit(n, True, value) for n, value in enumerate(values)]
-        (result,) = scorer_results(found)
-        assert result.broken == []
+def permuted(values):
+    (result,) = scorer_results([unit(n, True, value) for n, value in enumerate(values)])
+    return result
+
+
+def test_a_control_is_called_broken_only_where_it_is_shown_not_to_be_at_chance():
+    assert permuted([0.2 + n / 100 for n in range(30)]).broken == ["features"]  # under chance too
+    assert permuted([0.6 + n / 1000 for n in range(30)]).broken == ["features"]
     (result,) = scorer_results([unit(1, False, 0.9)])
-    assert result.sources["features"].is_at_chance is None
-    (under,) = scorer_results([unit(n, True, 0.2 + n / 100) for n in range(3)])
-    assert under.broken == ["features"]  # what is reliably wrong knows something
+    assert result.sources["features"].permuted_at_chance is None
 
 
-def test_an_interval_ends_where_the_scale_does():
-    # Student's t over 0.7, 0.8, 1 and 1: 0.875 ± 3.182 · 0.15 / 2 = 0.64 to 1.11.
+def test_a_control_at_chance_needs_units_enough_to_show_it():
+    many = permuted([0.49, 0.51] * 100)
+    assert many.sources["features"].permuted_at_chance.answer == "equivalent"
+    assert (many.broken, many.too_few) == ([], [])
+    for values in ([0.5], [0.48, 0.52], [0.3, 0.9, 0.95]):
+        few = permuted(values)
+        assert (few.broken, few.too_few) == ([], ["features"])
+
+
+def test_an_interval_stays_on_the_scale_without_being_cut():
     (result,) = scorer_results([unit(n, False, v) for n, v in enumerate([0.7, 0.8, 1, 1])])
-    found = result.sources["features"].scored
-    assert (found.low, found.high) == (pytest.approx(0.636, abs=1e-3), 1)
+    mean = result.sources["features"].scored
+    # Student's t would give 0.875 ± 3.182 · 0.15 / 2, up to 1.11; cut off, it would end at 1.
+    assert mean.low is not None
+    assert mean.high is not None
+    assert mean.low < 0.875 < mean.high < 1
+
+
+def test_units_without_a_score_bound_the_contrast():
+    scored = [unit(n, False, 0.9) for n in range(3)]
+    scored += [unit(n + 10, False, 0.5, "neurons") for n in range(3)]
+    (whole,) = scorer_results(scored)
+    assert whole.bounds.missing == (0, 0)
+    assert whole.bounds.worst.value == whole.bounds.best.value == whole.contrast.value == 1
+    (result,) = scorer_results([*scored, unit(20, False, None, "neurons")])
+    # The neuron without a score at 1 wins its 3 pairs of 12; at 0 it loses them.
+    assert result.bounds.missing == (0, 1)
+    assert (result.bounds.worst.value, result.bounds.best.value) == (0.75, 1)
+    assert result.pairs.wins.value == 1
+    neurons = result.sources["neurons"].bounds
+    assert (neurons.worst.value, neurons.best.value) == (1.5 / 4, 2.5 / 4)
 
 
 def test_features_and_neurons_are_compared_over_units():
@@ -34,7 +61,7 @@ def test_features_and_neurons_are_compared_over_units():
 
 def test_shuffled_units_at_chance_or_of_another_source_make_no_noise():
     (result,) = scorer_results([unit(n, False, 0.53 + n / 100, "shuffled") for n in range(5)])
-    assert result.noise is None  # the interval reaches 0.5 ± 0.05
+    assert result.noise is None  # too few to tell
     (result,) = scorer_results([unit(n, False, 0.9, "features") for n in range(5)])
     assert result.noise is None
 
@@ -44,19 +71,56 @@ def test_calls_that_brought_nothing_are_counted_by_status():
     assert result.lost == {"failed": 3}
 
 
-def rating(unit, kind, interval, score, source="features", status="ok"):
+def rating(unit, kind, interval, score, source="features", status="ok", is_silent=None):
     activation = None if kind == "other" else float(interval or 0)
+    silent = kind == "silent" if is_silent is None else is_silent
     return ContextRating(
-        unit, source, False, "specificity-0-3", "digest", "e", "r", kind, interval, activation,
-        status, score,
+        unit, source, False, "specificity-0-3", "digest", "e", "r", kind, silent, interval,
+        activation, status, score,
     )  # fmt: skip
+
+
+SCALES = {"digest": (0, 1, 2, 3)}
+
+
+def specificity(ratings):
+    (result,) = specificity_results(ratings, {}, SCALES)
+    return result.sources["features"]
+
+
+def test_contexts_of_others_count_only_where_the_unit_is_known_to_be_silent():
+    own = [rating(n, "firing", 1, 3) for n in range(6)]
+    unknown = [rating(n, "other", None, 3, is_silent=False) for n in range(6)]
+    one = specificity([*own, *unknown])
+    assert (one.other.value, one.over_other, one.unverified) == (None, None, 6)
+    assert one.counts["other"] == 6  # still in the picture
+    verified = [rating(n, "other", None, 0, is_silent=True) for n in range(6)]
+    one = specificity([*own, *unknown, *verified])
+    assert one.other.value == 0
+    assert one.over_other.difference.value == 3
+    assert one.unverified == 6
+
+
+def test_own_contexts_and_the_control_are_compared_unit_by_unit():
+    # Units differ a lot, each by as much on both: the two means overlap, the pairs do not.
+    levels = [(1, 0), (2, 1), (3, 2)] * 4
+    ratings = [rating(n, "firing", 1, own) for n, (own, _) in enumerate(levels)]
+    ratings += [rating(n, "silent", None, low) for n, (_, low) in enumerate(levels)]
+    one = specificity(ratings)
+    assert one.plain.low < one.silent.high
+    assert one.over_silent.difference.value == 1
+    assert one.over_silent.test.p_value == 2 / 2**12  # all signs alike, of 12 that differ
+    same = specificity([rating(n, kind, 1 if kind == "firing" else None, 1 + n % 3)
+                        for n in range(12) for kind in ("firing", "silent")])  # fmt: skip
+    assert same.over_silent.test.p_value == 1
 
 
 def test_shares_and_means_by_hand():
     # Unit 1: interval 1 has 0, 3; interval 2 has 3. Unit 2: interval 1 has 1.
     ratings = [
         rating(1, "firing", 1, 0), rating(1, "firing", 1, 3), rating(1, "firing", 2, 3),
-        rating(2, "firing", 1, 1), rating(1, "silent", None, 0), rating(1, "other", None, 1),
+        rating(2, "firing", 1, 1), rating(1, "silent", None, 0),
+        rating(1, "other", None, 1, is_silent=True),
         rating(2, "firing", 2, None, status="failed"),
     ]  # fmt: skip
     tokens = {1: (90.0, 10.0), 2: (50.0, 50.0)}

@@ -83,14 +83,14 @@ def test_one_source_alone_is_nothing_to_compare(tmp_path: Path):
 @pytest.mark.parametrize(
     ("features", "neurons", "outcome"),
     [
-        ([0, 0, 0, 0, 4], [0, 0, 0, 0, 4], "all scores equal"),
-        ([1, 0, 0, 0, 2], [2, 0, 0, 0, 1], "too few units"),
-        ([20, 20, 20, 20, 20], [20, 20, 20, 20, 20], "unclear"),
+        ([0, 0, 0, 0, 4], [0, 0, 0, 0, 4], "not resolved"),
+        ([1, 0, 0, 0, 2], [2, 0, 0, 0, 1], "not resolved"),
+        ([20, 20, 20, 20, 20], [20, 20, 20, 20, 20], "not resolved"),
         ([0, 0, 10, 20, 20], [20, 20, 10, 0, 0], "higher"),
         ([20, 20, 10, 0, 0], [0, 0, 10, 20, 20], "lower"),
     ],
 )
-def test_an_interval_decides_the_outcome(
+def test_the_declared_rule_decides_the_outcome(
     tmp_path: Path, features: list[int], neurons: list[int], outcome: str
 ):
     assert judged(tmp_path, {"features": features, "neurons": neurons}).verdict.outcome == outcome

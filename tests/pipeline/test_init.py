@@ -170,3 +170,15 @@ def test_a_site_that_does_not_fit_writes_nothing(parts: Path, command_line: Call
     assert found.code == 2
     assert "was trained at layers.1.mlp, not at layers.2.mlp" in found.err
     assert not (parts / "autointerp.toml").exists()
+
+
+def test_it_says_whether_the_units_of_a_site_are_neurons(
+    parts: Path, command_line: Callable[..., Any]
+):
+    arguments = options(parts, "model", "corpus")
+    axes = command_line("init", *arguments, "--site", "layers.1.mlp", "-o", "axes.toml")
+    assert "site: layers.1.mlp, 16 activations, both signs; axes of the MLP's output" in axes.out
+    assert "the units of source 'neurons' are axes of the MLP's output here" in axes.out + axes.err
+    neurons = command_line("init", *arguments, "--site", "layers.1.mlp.neurons")
+    assert "neurons of the MLP" in neurons.out
+    assert "and no neurons" not in neurons.out + neurons.err

@@ -1,33 +1,97 @@
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
-from autointerp.findings.groups import outcome_of
-from autointerp.reports.words import finding, number
-from autointerp.stats.superiority import superiority
+from autointerp.findings.groups import Contrast, as_delta
+from autointerp.findings.subject import SubjectFacts
+from autointerp.reports.words import finding, number, refusal, subject_text, wins_ties_losses
+from autointerp.stats.means import mean_difference, missing_bounds_superiority
+from autointerp.stats.superiority import (
+    brunner_munzel,
+    mann_whitney,
+    pairs,
+    superiority,
+    superiority_test,
+)
+from autointerp.subjects.sites import basis_of
 
 
-def contrast(first, second):
-    from types import SimpleNamespace
-
-    found = superiority(first, second)
-    return SimpleNamespace(
-        first="features", second="neurons", superiority=found, outcome=outcome_of(found)
+def contrast(first: list[int], second: list[int], holm_p: float | None = None) -> Contrast:
+    p = superiority(first, second)
+    test = superiority_test(first, second, np.random.default_rng(0))
+    return Contrast(
+        first="features",
+        second="neurons",
+        primary=True,
+        superiority=p,
+        pairs=pairs(first, second),
+        delta=as_delta(p),
+        difference=mean_difference(first, second),
+        test=test,
+        brunner_munzel=brunner_munzel(first, second),
+        mann_whitney=mann_whitney(first, second),
+        bounds=missing_bounds_superiority(first, second, (0, 0), 1, 5),
+        adjusted=None,
+        density_gap=None,
+        several_tokens=None,
+        holm_p=test.p_value if holm_p is None else holm_p,
     )
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [(-0.001, "0.00"), (-0.006, "−0.01"), (0.0, "0.00"), (None, "–")]
+    ("value", "text"), [(-0.001, "0.00"), (-0.006, "−0.01"), (0.0, "0.00"), (None, "–")]
 )
-def test_a_minus_sign_stands_before_no_zero(value, told):
-    assert number(value) == told
+def test_a_minus_sign_stands_before_no_zero(value: float | None, text: str):
+    assert number(value) == text
 
 
 def test_an_interval_over_most_of_the_scale_is_called_too_few_units():
     # Two against two: even complete separation leaves an interval of 0 to 0.8 or so.
-    told = finding(contrast([1, 2], [3, 4]))
-    assert told.startswith("Too few units to tell features from neurons, 2 and 2: a feature")
-    assert "in 0 % of pairs [0–" in told
+    text = finding(contrast([1, 2], [3, 4]))
+    assert text.startswith("Too few units to tell features from neurons, 2 and 2: probability of")
+    assert "0.00 [0.00, " in text
 
 
-def test_a_narrow_interval_about_a_half_is_no_clear_difference():
-    told = finding(contrast([1, 2, 3] * 20, [1, 2, 3] * 20))
-    assert told.startswith("No clear difference between features and neurons")
+def test_a_narrow_interval_about_a_half_is_not_resolved_or_alike_by_the_bounds():
+    few, many = contrast([1, 2, 3] * 20, [1, 2, 3] * 20), contrast([1, 2, 3] * 400, [1, 2, 3] * 400)
+    assert finding(few).startswith("Whether features or neurons score higher is not resolved")
+    assert finding(many).startswith("Features and neurons score alike")
+
+
+def test_a_difference_is_called_one_by_the_adjusted_p_and_not_by_the_interval_alone():
+    high, low = [3, 4, 5] * 20, [1, 2, 3] * 20
+    assert finding(contrast(high, low)).startswith("Features score higher than neurons")
+    assert finding(contrast(low, high)).startswith("Features score lower than neurons")
+    assert "not resolved" in finding(contrast(high, low, holm_p=0.085))
+
+
+def test_ties_are_never_counted_among_the_wins():
+    # 2 against 1, 2: half of the pairs are wins, half ties; P is 0.75.
+    halves = contrast([2, 2], [1, 2])
+    assert "in 50 % of pairs, the same in 50 %, lower in 0 %" in wins_ties_losses(halves)
+    assert "75 %" not in finding(halves)
+    assert "probability of superiority 0.75" in finding(halves)
+
+
+def test_equal_scores_are_said_to_be_equal():
+    assert finding(contrast([3, 3], [3, 3])) == "Features and neurons: every score is the same"
+
+
+def test_a_refusal_names_the_sources():
+    adjusted = SimpleNamespace(refused="3 of 9 units of the second group have no counterpart")
+    text = refusal(contrast([1, 2], [1, 2]), adjusted)  # type: ignore[arg-type]
+    assert text == "3 of 9 neurons have no counterpart"
+
+
+def test_the_subject_is_named_as_far_as_it_is_known_and_no_further():
+    facts = SubjectFacts(
+        model="org/m", site="layers.3.mlp", basis=basis_of("layers.3.mlp"), sae="org/sae",
+        latents=4096, active=31.6, drawn=218, dead_share=0.03, corpus="c.jsonl", tokens=1_000_000,
+    )  # fmt: skip
+    text = subject_text(facts)
+    assert "site layers.3.mlp (axes of the MLP's output)" in text
+    assert "4,096 latents, about 32 active a token, 3 % of 218 drawn at random dead" in text
+    assert "1,000,000 tokens" in text
+    assert subject_text(SubjectFacts()) == ""
+    assert subject_text(SubjectFacts(model="org/m")) == "org/m"

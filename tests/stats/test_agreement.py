@@ -13,7 +13,6 @@ from autointerp.stats.agreement import (
     krippendorff_alpha,
     quadratic_kappa,
     spearman,
-    spearman_by_units,
 )
 
 NAN = math.nan
@@ -102,9 +101,9 @@ def test_quadratic_kappa_matches_hand_calculation():
 def test_agreement_on_one_value_is_undefined_not_perfect():
     same = np.full((5, 2), 3.0)
     for found in (
-        krippendorff_alpha(same, generator()),
-        quadratic_kappa(same[:, 0], same[:, 1], generator()),
-        intraclass_correlation(same, generator()),
+        krippendorff_alpha(same),
+        quadratic_kappa(same[:, 0], same[:, 1]),
+        intraclass_correlation(same),
     ):
         assert (found.value, found.low, found.high) == (None, None, None)
         assert found.note == "undefined: all ratings agree"
@@ -138,7 +137,7 @@ def test_order_of_units_and_raters_leaves_alpha_unchanged(ratings, columns, rand
 @given(table)
 def test_agreement_intervals_hold_their_estimates(ratings):
     scores = np.array(ratings)
-    found = agreement(scores, ["a", "b", "c"], generator(), resamples=100)
+    found = agreement(scores, ["a", "b", "c"])
     every = [found.alpha, found.icc]
     every += [s for p in found.pairs for s in (p.kappa, p.alpha, p.icc, p.spearman)]
     for statistic in every:
@@ -152,7 +151,7 @@ def test_interval_keeps_its_level_over_repeated_samples_of_units():
     held = 0
     for _ in range(100):
         signal, noise = rng.standard_normal((60, 1)), rng.standard_normal((60, 2))
-        found = intraclass_correlation(signal + noise, rng, resamples=200)
+        found = intraclass_correlation(signal + noise)
         held += found.low <= 0.5 <= found.high
     assert held >= 86  # 95 % nominal; a binomial sd is 2.2
 
@@ -171,10 +170,43 @@ def test_pairs_without_a_common_unit_say_so_and_hide_no_others():
         agreement(scores, ["ann", "bob"])
 
 
-def test_without_a_generator_there_is_a_value_and_no_interval():
+def two_raters(counts):
+    """Return [units, 2] from pairs of ratings and how often each was given."""
+    return np.array([pair for pair, times in counts.items() for _ in range(times)], dtype=float)
+
+
+def test_the_interval_of_kappa_is_the_jackknifes_on_fishers_scale():
+    # Leaving out units one by one, by brute force.
+    ratings = two_raters({(1, 1): 6, (1, 2): 3, (2, 2): 5, (3, 2): 4, (3, 3): 6, (1, 3): 1})
+    n = len(ratings)
+    found = quadratic_kappa(ratings[:, 0], ratings[:, 1])
+    left = np.array([quadratic_kappa(*np.delete(ratings, i, axis=0).T).value for i in range(n)])
+    scaled = np.arctanh(left)
+    error = math.sqrt((n - 1) / n * ((scaled - scaled.mean()) ** 2).sum())
+    half = stats.t.ppf(0.975, n / 2 - 1) * error
+    assert (found.low, found.high) == pytest.approx(
+        (math.tanh(math.atanh(found.value) - half), math.tanh(math.atanh(found.value) + half))
+    )
+
+
+def test_units_too_few_for_an_interval_that_holds_have_none():
     found = krippendorff_alpha(KRIPPENDORFF)
     assert found.low is None
-    assert found.note == "no interval asked for"
+    assert found.note == "too few units for a 95% interval: 11, at least 20 needed"
+
+
+def test_ratings_nearly_all_alike_have_no_interval():
+    ratings = two_raters({(1, 1): 40, (1, 2): 5, (2, 2): 5})
+    found = quadratic_kappa(ratings[:, 0], ratings[:, 1])
+    assert found.value is not None
+    assert found.low is None
+    assert "85% of the ratings are the same value" in found.note
+    assert spearman(ratings[:, 0], ratings[:, 1]).low is None
+
+
+def test_perfect_agreement_shows_no_spread_and_has_no_interval():
+    scores = np.repeat(np.tile([1.0, 2.0, 3.0], 10)[:, None], 2, axis=1)
+    assert krippendorff_alpha(scores).note == "perfect agreement shows no spread"
 
 
 def test_spearman_equals_scipy_with_bonett_and_wrights_interval():
@@ -200,15 +232,3 @@ def test_too_little_to_agree_on_is_refused():
         quadratic_kappa([1, NAN], [NAN, 2])
     with pytest.raises(ValueError, match="at most 64"):
         krippendorff_alpha(np.arange(140.0).reshape(70, 2))
-
-
-def test_spearman_s_interval_comes_from_resampled_units():
-    rng = np.random.default_rng(0)
-    x = np.arange(20.0)
-    y = x + rng.normal(0, 4, 20)
-    found = spearman_by_units(x, y, rng)
-    assert found.low < found.value < found.high
-    assert "bootstrap of units" in found.method
-    assert spearman_by_units(x, np.ones(20), rng).value is None
-    with pytest.raises(TooFewRatings):
-        spearman_by_units(x[:1], y[:1], rng)

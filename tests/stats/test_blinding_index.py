@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from autointerp.errors import TooFewRatings
-from autointerp.stats.blinding_index import bang_index, james_index
+from autointerp.stats.blinding_index import bang_index, blinding_decision, james_index
 
 # Rows treatment and placebo; guessed treatment, placebo, don't know.
 CRISP = [[82, 25, 170], [27, 29, 83]]  # Bang, Ni & Davis 2004, table 7
@@ -76,3 +77,46 @@ def test_what_was_never_asked_has_no_index():
     with pytest.raises(ValueError, match="shape"):
         james_index([[1, 2], [3, 4]])
     assert james_index([[9, 0, 3], [0, 0, 0]]).value is None
+
+
+def test_the_decision_is_fishers_exact_test_of_each_source():
+    # Features named "feature" 18 of 20, the controls 4 of 20.
+    found = blinding_decision([[18, 1, 1], [4, 14, 2]], [0, 1])
+    theirs = stats.fisher_exact([[18, 2], [4, 16]], alternative="greater").pvalue
+    assert found.p_values[0] == pytest.approx(theirs)
+    assert found.adjusted[0] == pytest.approx(max(2 * min(found.p_values), theirs))
+    assert found.told == (True, True)
+    assert found.broken
+
+
+@given(st.integers(1, 40), st.integers(0, 2))
+def test_who_always_gives_one_answer_tells_nothing(n, answer):
+    counts = np.zeros((4, 4), dtype=int)
+    counts[:, answer] = n
+    found = blinding_decision(counts, [0, 1, 2, 2])
+    assert found.p_values == (1, 1, 1, 1)
+    assert not found.broken
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 50])
+@pytest.mark.parametrize("shares", [(1 / 3, 1 / 3, 1 / 3, 0), (0.6, 0.2, 0.2, 0)])
+def test_guessers_are_held_to_tell_in_five_percent_at_most(n, shares):
+    rng = np.random.default_rng(n)
+    tables = rng.multinomial(n, shares, (300, 5))
+    alarms = np.mean([blinding_decision(table, [0, 1, 2, 2, 2]).broken for table in tables])
+    assert alarms <= 0.05
+
+
+def test_a_rater_who_tells_is_caught_and_one_source_alone_cannot_be_told():
+    assert blinding_decision([[6, 0, 0], [0, 6, 0]], [0, 1]).broken
+    assert blinding_decision([[6, 0, 0]], [0]).p_values == (None,)
+    assert blinding_decision([[6, 0, 0], [0, 0, 0]], [0, 1]).p_values == (None, None)
+    with pytest.raises(ValueError, match="arms"):
+        blinding_decision([[6, 0, 0]], [3])
+    with pytest.raises(ValueError, match="shape"):
+        blinding_decision([[6, 0, 0]], [0, 1])
+
+
+def test_few_answers_have_an_index_and_no_normal_interval():
+    assert bang_index(3, 1, 1).note == "fewer than 20 answers: too few for a normal interval"
+    assert james_index([[3, 1, 1], [1, 3, 1]]).low is None

@@ -51,6 +51,47 @@ def test_mean_difference_has_welchs_interval():
     assert mean_difference([1], [2, 3]).low is None
 
 
+@given(st.lists(st.integers(1, 5), min_size=2, max_size=30))
+def test_on_a_scale_the_interval_of_the_mean_stays_on_it_and_holds_the_mean(scores):
+    found = mean(scores, scale=(1, 5))
+    assert 1 <= found.low <= found.value <= found.high <= 5
+    assert found.low < found.high
+    mirrored = mean([6 - score for score in scores], scale=(1, 5))
+    assert (mirrored.low, mirrored.high) == pytest.approx((6 - found.high, 6 - found.low))
+
+
+def test_the_interval_on_a_scale_matches_hand_calculation():
+    # 1, 3, 5, 5 on 1 to 5: shares 0, .5, 1, 1, mean .625. One unit over the scale: 5 units, sum
+    # 3, mean .6, squares 2.25 + .375 - 5·.36 = .825, v = .825/4/5 = .04125; n' = .24/.04125.
+    k = stats.t.ppf(0.975, 4) ** 2 * 0.04125 / 0.24
+    centre, half = (0.625 + k / 2) / (1 + k), math.sqrt(k * 0.625 * 0.375 + k * k / 4) / (1 + k)
+    found = mean([1, 3, 5, 5], scale=(1, 5))
+    assert (found.low, found.high) == pytest.approx(
+        (1 + 4 * (centre - half), 1 + 4 * (centre + half))
+    )
+    with pytest.raises(ValueError, match="leave 1 to 4"):
+        mean([1, 5], scale=(1, 4))
+
+
+def test_near_the_ceiling_the_interval_covers_where_students_does_not():
+    rng = np.random.default_rng(0)
+    shares = np.array([1, 1, 2, 6, 90]) / 100
+    truth, held, students = float(shares @ np.arange(1, 6)), 0, 0
+    for _ in range(400):
+        scores = rng.choice(5, 20, p=shares) + 1
+        found, t = mean(scores, scale=(1, 5)), mean(scores)
+        held += found.low <= truth <= found.high
+        students += t.low is not None and t.low <= truth <= t.high
+    assert held / 400 >= 0.94
+    assert students / 400 < 0.8
+
+
+def test_the_difference_of_means_on_a_scale_stays_within_its_gap():
+    found = mean_difference([5, 5, 5, 4], [1, 1, 1, 2], scale=(1, 5))
+    assert -4 <= found.low < found.value == 3.5 < found.high <= 4
+    assert mean_difference([5], [1, 2], scale=(1, 5)).note == "one unit shows no spread"
+
+
 @given(st.lists(st.integers(1, 5), min_size=6, max_size=40))
 def test_median_lies_within_its_interval_of_two_scores(scores):
     found = median(scores)

@@ -1,4 +1,4 @@
-"""A report in the terminal: the doubts, the finding, the histograms side by side."""
+"""A report in the terminal: warnings, the finding, wins and losses, histograms side by side."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from autointerp.findings.groups import Contrast, Judgement
 from autointerp.findings.groups import Group as Scored
-from autointerp.findings.groups import Judgement
 from autointerp.reports.panels import Material
 from autointerp.reports.panels.verdict import doubts, verdict
 from autointerp.reports.words import label, number, percent
@@ -22,11 +22,11 @@ LABEL, CONTROL, GAP = 18, 8, 1
 
 
 def print_summary(report: Report, console: Console) -> None:
-    """Print what the report says in short, and where it is."""
+    """Print the report in short, and its place."""
     material = report.material
     for judgement in material.judgements:
-        for one in doubts(judgement):
-            console.print(Panel(Text.assemble((one.lead + " ", "bold"), one.text), style="red"))
+        for doubt in doubts(judgement):
+            console.print(Panel(Text.assemble((doubt.lead + " ", "bold"), doubt.text), style="red"))
     for judgement in material.judgements:
         console.print(summary(judgement, material, console.width))
     if not any(True for _ in material.judgements):
@@ -39,15 +39,41 @@ def print_summary(report: Report, console: Console) -> None:
 
 def summary(judgement: Judgement, material: Material, width: int) -> RenderableType:
     """Return one judgement for a terminal of so many columns: the finding, then the histograms."""
-    said = verdict(judgement, material)
+    paragraphs = verdict(judgement, material)
     parts: list[RenderableType] = [
         Text(label(judgement, material), style="bold dim"),
-        Text(said[0].lead, style="bold"),
-        Text(said[0].text, style="dim"),
-        *(Text(f"{one.lead} {one.text}", style="yellow") for one in said if one.tone == "warning"),
-        Padding(histograms(judgement, width), (1, 0)),
+        Text(paragraphs[0].lead, style="bold"),
+        Text(paragraphs[0].text, style="dim"),
+        *(
+            Text(f"{paragraph.lead} {paragraph.text}", style="yellow")
+            for paragraph in paragraphs
+            if paragraph.tone == "warning"
+        ),
     ]
-    return Group(*parts)
+    if judgement.decisive is not None:
+        parts.append(Padding(pairs_bar(judgement.decisive, width), (1, 0, 0, 0)))
+    return Group(*parts, Padding(histograms(judgement, width), (1, 0)))
+
+
+def pairs_bar(contrast: Contrast, width: int) -> RenderableType:
+    """Return wins, ties and losses as one bar of three colours, with the shares under it."""
+    cells = min(width, 100)
+    shares = [share.value or 0.0 for share in
+              (contrast.pairs.wins, contrast.pairs.ties, contrast.pairs.losses)]  # fmt: skip
+    ends = [round(cells * sum(shares[: place + 1])) for place in range(3)]
+    colours = [_colour(contrast.first), "grey50", _colour(contrast.second)]
+    bar = Text()
+    for begin, end, colour in zip([0, *ends], ends, colours, strict=False):
+        bar.append("█" * (end - begin), style=colour)
+    text = (
+        f"{contrast.first} win {percent(shares[0])} · ties {percent(shares[1])} · "
+        f"{contrast.second} win {percent(shares[2])} of pairs"
+    )
+    return Group(bar, Text(text, style="dim"))
+
+
+def _colour(source: str) -> str:
+    return kind_of(source).colour or "magenta"
 
 
 def histograms(judgement: Judgement, width: int) -> Table:
@@ -93,7 +119,7 @@ def _bar(share: float, source: str, width: int) -> RenderableType:
     """Return a bar of `share` of the width, with the share beside it."""
     row = Table.grid(padding=(0, 1, 0, 0))
     row.add_row(
-        Bar(1.0, 0.0, share, width=width - 6, color=kind_of(source).colour or "magenta"),
+        Bar(1.0, 0.0, share, width=width - 6, color=_colour(source)),
         Text(percent(share).rjust(5), style="dim"),
     )
     return row

@@ -32,8 +32,8 @@ def command(
         typer.Option(
             "--json",
             help="Print every finding as JSON and, without -o, write no page: `comparisons`, one "
-            "for each run, with schema, run, about, sources, judgements (groups, contrasts, "
-            "trust, verdict, check), pooled, agreement, people, attention, calibration, "
+            "for each run, with schema, run, about, subject, sources, judgements (groups, "
+            "contrasts, trust, verdict, check), pooled, agreement, people, attention, calibration, "
             "blinding, scorers, specificity, explained, labs, cost, imported, units, scores, "
             "plans.",
         ),

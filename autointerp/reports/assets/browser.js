@@ -22,11 +22,6 @@
   const number = (value, digits = 2) =>
     value === null || value === undefined ? "–" : Number.isInteger(value) ? String(value) : value.toFixed(digits);
   const share = (d) => (d === null ? "–" : d >= 0.001 ? (100 * d).toPrecision(2) + " %" : (1e6 * d).toPrecision(2) + " / M");
-  const colours = (sources) => {
-    const known = new Set(["features", "neurons", "planted", "random", "shuffled"]);
-    const others = sources.filter((s) => !known.has(s));
-    return (s) => (known.has(s) ? `var(--${s})` : `var(--other${others.indexOf(s) % 4})`);
-  };
   const compare = (a, b) =>
     a === b ? 0 : a === null || a === "" ? 1 : b === null || b === "" ? -1 : a < b ? -1 : 1;
 
@@ -121,7 +116,6 @@
     const units = index.units;
     const size = units.name.length;
     const sources = useMemo(() => [...new Set(units.source)], []);
-    const colour = useMemo(() => colours(sources), []);
     const [query, setQuery] = useState("");
     const [source, setSource] = useState("");
     const [judgement, setJudgement] = useState("0");
@@ -223,7 +217,7 @@
             h("tbody", null, found.slice(0, rows).map((at) =>
               h("tr", { key: at, "aria-selected": String(at === chosen) },
                 h("td", null, h("button", { class: "open", "data-at": at, onClick: () => choose(at) },
-                  h("span", { class: "dot", style: `background:${colour(units.source[at])}` }), units.name[at],
+                  h("span", { class: "dot", style: `background:${index.colours[units.source[at]]}` }), units.name[at],
                   index.runs.length > 1 && h("small", null, " " + index.runs[units.run[at]]))),
                 h("td", null, units.scores[j][at] === null ? statusOf(at) : number(units.scores[j][at])),
                 h("td", { class: "said" }, units.said[j][at]),

@@ -114,7 +114,7 @@ class Material:
 
     def comparison(self, run: str) -> Comparison:
         """Return the comparison of the run with this name."""
-        return next(one for one in self.comparisons if one.run == run)
+        return next(candidate for candidate in self.comparisons if candidate.run == run)
 
     @property
     def several_runs(self) -> bool:

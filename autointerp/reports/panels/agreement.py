@@ -19,58 +19,82 @@ TITLE = "Agreement"
 
 
 def show(material: Material) -> list[Block]:
-    found = [one for comparison in material.comparisons for one in comparison.agreement]
+    tables = [table for comparison in material.comparisons for table in comparison.agreement]
     watched = _attention(material)
-    if not found:
+    if not tables:
         return watched
-    blocks: list[Block] = [
-        Prose(
-            "On units that both rated. Alpha is Krippendorff's for ordinal scores, kappa Cohen's "
-            "with quadratic weights, ICC(2,1) absolute agreement of single ratings; intervals "
-            "resample units. Repeats of a unit are averaged and taken to the nearest level first. "
-            "'undefined' stands where all ratings agree on one value."
-        )
-    ]
-    for place, one in enumerate(found):
-        if one.of == "raters" and len(one.names) > 1:
-            suffix = f"-{place + 1}" if len(found) > 1 else ""
+    blocks: list[Block] = [Prose(explanation(tables, _repeated(material)))]
+    for place, table in enumerate(tables):
+        if table.of == "raters" and table.units == "studied":
+            suffix = f"-{place + 1}" if len(tables) > 1 else ""
             blocks.append(
                 Figure(
                     name=f"agreement{suffix}",
-                    caption=f"{one.run} · {one.rubric}. Quadratic kappa of each pair; together "
-                    f"alpha {interval(one.agreement.alpha)}.",
+                    caption=f"{table.run} · {table.rubric}. Quadratic kappa of each pair on the "
+                    "studied units, controls left out; together "
+                    f"alpha {interval(table.agreement.alpha)}.",
                     alt="Matrix of quadratic kappa. "
                     + "; ".join(
                         f"{p.raters[0]} and {p.raters[1]}: {number(p.kappa.value)}"
-                        for p in one.agreement.pairs
+                        for p in table.agreement.pairs
                     ),
-                    draw=lambda one=one: draw(one),  # type: ignore[misc]
+                    draw=lambda table=table: draw(table),  # type: ignore[misc]
                 )
             )
-    blocks.append(_table(found))
+    blocks.append(_table(tables))
     people = _people(material)
     return [*blocks, *people, *watched]
+
+
+def explanation(tables: Sequence[TableAgreement], repeated: bool) -> str:
+    """Return what the figures are, and which units and ratings they rest on.
+
+    `repeated`: a rater rated some units more than once.
+    """
+    sentences = [
+        "On units that both rated: those that are studied, controls left out, for controls are "
+        "easy to agree on."
+    ]
+    if any(table.units == "controls" for table in tables):
+        sentences.append("Agreement on the controls is in rows of its own.")
+    sentences.append(
+        "Alpha is Krippendorff's for ordinal scores, kappa Cohen's with quadratic weights, "
+        "ICC(2,1) absolute agreement of one rater's score of a unit with another's; intervals "
+        "resample units."
+    )
+    if repeated and any(table.of == "raters" for table in tables):
+        sentences.append(
+            "Between raters, a rater's repeated ratings of a unit are averaged and rounded to the "
+            "nearest level first, so this is the agreement of such averages and not of single "
+            "ratings."
+        )
+    sentences.append("'undefined' stands where all ratings agree on one value.")
+    return " ".join(sentences)
+
+
+def _repeated(material: Material) -> bool:
+    return any(judgement.repeats > 1 for judgement in material.judgements)
 
 
 def _people(material: Material) -> list[Block]:
     """Return how people agree: with each other, with themselves, and with each model."""
     rows, cells = [], []
     for comparison in material.comparisons:
-        for one in comparison.people:
-            named = {"alpha": one.alpha, "kappa": one.kappa, "spearman": one.spearman}
-            who = one.raters[0] if one.kind == "oneself" else ", ".join(one.raters)
+        for pair in comparison.people:
+            named = {"alpha": pair.alpha, "kappa": pair.kappa, "spearman": pair.spearman}
+            who = pair.raters[0] if pair.kind == "oneself" else ", ".join(pair.raters)
             row: dict[str, object] = {
                 "run": comparison.run,
-                "rubric": one.rubric,
-                "of": one.kind,
+                "rubric": pair.rubric,
+                "of": pair.kind,
                 "who": who,
-                "units": one.units,
+                "units": pair.units,
             }
             for name, statistic in named.items():
                 row |= flat(name, statistic)
             rows.append(row)
             cells.append(
-                [one.rubric, one.kind, who, str(one.units)]
+                [pair.rubric, pair.kind, who, str(pair.units)]
                 + [_or_undefined(s) for s in named.values()]
             )
     if not rows:
@@ -84,19 +108,19 @@ def _attention(material: Material) -> list[Block]:
     """Return how each person rated the gold items."""
     rows, cells = [], []
     for comparison in material.comparisons:
-        for one in comparison.attention:
-            planted, shuffled = one.n
+        for watched in comparison.attention:
+            planted, shuffled = watched.n
             rows.append(
-                {"run": comparison.run, "rubric": one.rubric, "rater": one.rater}
-                | {"planted": one.planted, "n_planted": planted}
-                | {"shuffled": one.shuffled, "n_shuffled": shuffled}
-                | {"pairs_right": one.pairs_right}
+                {"run": comparison.run, "rubric": watched.rubric, "rater": watched.rater}
+                | {"planted": watched.planted, "n_planted": planted}
+                | {"shuffled": watched.shuffled, "n_shuffled": shuffled}
+                | {"pairs_right": watched.pairs_right}
             )
             means = [
-                f"{number(one.planted)} ({planted})",
-                f"{number(one.shuffled)} ({shuffled})",
+                f"{number(watched.planted)} ({planted})",
+                f"{number(watched.shuffled)} ({shuffled})",
             ]
-            cells.append([one.rubric, one.rater, *means, percent(one.pairs_right)])
+            cells.append([watched.rubric, watched.rater, *means, percent(watched.pairs_right)])
     if not rows:
         return []
     caption = (
@@ -107,12 +131,12 @@ def _attention(material: Material) -> list[Block]:
     return [Table("attention", caption, pd.DataFrame(rows), headings, cells)]
 
 
-def draw(one: TableAgreement) -> Drawing:
+def draw(table: TableAgreement) -> Drawing:
     """Return the matrix of quadratic kappa."""
-    size = len(one.names)
+    size = len(table.names)
     matrix = np.full((size, size), np.nan)
-    for pair in one.agreement.pairs:
-        i, j = (one.names.index(name) for name in pair.raters)
+    for pair in table.agreement.pairs:
+        i, j = (table.names.index(name) for name in pair.raters)
         value = np.nan if pair.kappa.value is None else pair.kappa.value
         matrix[i, j] = matrix[j, i] = value
     side = 1.6 + 0.75 * size
@@ -128,27 +152,30 @@ def draw(one: TableAgreement) -> Drawing:
                 axes.text(
                     j, i, text, ha="center", va="center", color=CELL_LIGHT if dark else CELL_DARK
                 )
-    axes.set_xticks(range(size), one.names, rotation=30, ha="right")
-    axes.set_yticks(range(size), one.names)
+    axes.set_xticks(range(size), table.names, rotation=30, ha="right")
+    axes.set_yticks(range(size), table.names)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
     return figure
 
 
-def _table(found: Sequence[TableAgreement]) -> Table:
+def _table(tables: Sequence[TableAgreement]) -> Table:
     rows, cells = [], []
-    for one in found:
-        alone = len(one.names) == 2 and one.agreement.pairs
-        whole = [] if alone else [(_all(one), one.agreement.alpha, one.agreement.icc, None, None)]
+    for table in tables:
+        alone = len(table.names) == 2 and table.agreement.pairs
+        whole = (
+            [] if alone else [(_all(table), table.agreement.alpha, table.agreement.icc, None, None)]
+        )
         pairs = [(f"{p.raters[0]}, {p.raters[1]}", p.alpha, p.icc, p.kappa, p.spearman)
-                 for p in one.agreement.pairs]  # fmt: skip
+                 for p in table.agreement.pairs]  # fmt: skip
         for who, alpha, icc, kappa, rho in [*whole, *pairs]:
             named = {"alpha": alpha, "icc": icc, "kappa": kappa, "spearman": rho}
             row: dict[str, object] = {
-                "run": one.run,
-                "rubric": one.rubric,
-                "of": one.of,
+                "run": table.run,
+                "rubric": table.rubric,
+                "of": table.of,
+                "on": table.units,
                 "who": who,
                 "units": alpha.n[0],
             }
@@ -156,7 +183,7 @@ def _table(found: Sequence[TableAgreement]) -> Table:
                 row |= flat(name, statistic)
             rows.append(row)
             cells.append(
-                [one.rubric, one.of, who, str(alpha.n[0])]
+                [table.rubric, table.of, table.units, who, str(alpha.n[0])]
                 + [_or_undefined(s) for s in named.values()]
             )
     return Table(
@@ -166,6 +193,7 @@ def _table(found: Sequence[TableAgreement]) -> Table:
         headings=[
             "rubric",
             "of",
+            "on",
             "who",
             "units",
             "alpha",
@@ -177,11 +205,11 @@ def _table(found: Sequence[TableAgreement]) -> Table:
     )
 
 
-def _or_undefined(found: Statistic | None) -> str:
-    if found is None:
+def _or_undefined(statistic: Statistic | None) -> str:
+    if statistic is None:
         return ""
-    return "undefined" if found.value is None else interval(found)
+    return "undefined" if statistic.value is None else interval(statistic)
 
 
-def _all(one: TableAgreement) -> str:
-    return f"all {len(one.names)} {'raters' if one.of == 'raters' else 'repeats'}"
+def _all(table: TableAgreement) -> str:
+    return f"all {len(table.names)} {'raters' if table.of == 'raters' else 'repeats'}"

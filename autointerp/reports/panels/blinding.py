@@ -9,57 +9,80 @@ import pandas as pd
 from autointerp.findings.blinding import Blinding
 from autointerp.questions.guess import GUESSES
 from autointerp.reports.panels import Block, Material, Prose, Table
-from autointerp.reports.words import flat, interval, listed
+from autointerp.reports.words import flat, interval, listed, p_value
+from autointerp.text import count
 
 AFTER = "calibration"
 TITLE = "Blinding check"
 
 
 def show(material: Material) -> list[Block]:
-    blindings = [one for comparison in material.comparisons for one in comparison.blinding]
+    blindings = [
+        blinding for comparison in material.comparisons for blinding in comparison.blinding
+    ]
     if not blindings:
         return []
     blocks: list[Block] = [
         Prose(
             "After the last rating each item was asked once more: feature, neuron, control, or "
-            "don't know. Bang's index of a source is 0 where it is guessed as chance would, 1 "
-            "where it is always told, below 0 where it is taken for another. James' index, of a "
-            "source against all others, is 1 where nobody knows, 0.5 at chance, 0 where all is "
-            "told; the blind is held to be broken where its interval lies below 0.5."
+            "don't know. A source counts as recognised where its own arm is named more often of it "
+            "than of sources of other arms (Fisher's exact test, one-sided, adjusted for the "
+            "number of sources, 5 %): a rater who guesses, or always says the same, is wrongly "
+            "held to recognise one in 5 % of runs at most. Bang's and James' indices describe how "
+            "the answers fell and decide nothing: Bang's is 1 too if a rater says the same of "
+            "everything, on the source that this fits."
         )
     ]
-    for one in blindings:
-        recognised = [s.source for s in one.sources if s.above_chance]
-        if recognised:
-            blocks.append(
-                Prose(
-                    f"In run '{one.run}' on {one.rubric}, {one.rater} tells {listed(recognised)} "
-                    "better than chance: what it knows of them may have entered the scores.",
-                    lead="The blind did not hold.",
-                    tone="warning" if one.is_broken else "plain",
-                )
-            )
+    blocks += [
+        Prose(text, lead=lead, tone="warning" if blinding.is_broken else "plain")
+        for blinding in blindings
+        for lead, text in [conclusion(blinding)]
+    ]
     return [*blocks, _table(blindings)]
+
+
+def conclusion(blinding: Blinding) -> tuple[str, str]:
+    """Return what the guesses of a rater show, as a lead and a sentence."""
+    where = f"In run '{blinding.run}' on {blinding.rubric}, {blinding.rater}"
+    if blinding.is_broken:
+        return "The blind did not hold.", (
+            f"{where} recognises {listed(blinding.recognised)}: what it takes them for may have "
+            "entered the scores."
+        )
+    answers = count(blinding.answers, "answer")
+    if not blinding.can_tell:
+        return "Nothing to recognise.", (
+            f"{where} was asked about sources of one arm only ({answers})."
+        )
+    return "No source is recognised.", (
+        f"{where} is not shown to recognise any source ({answers}); that does not show that it "
+        "cannot."
+    )
 
 
 def _table(blindings: Sequence[Blinding]) -> Table:
     rows: list[dict[str, object]] = []
     cells = []
-    for one in blindings:
-        everything = [(s.source, s.guesses, s.bang, s.james) for s in one.sources]
-        for source, guesses, bang, james in [*everything, ("all", one.guesses, None, one.james)]:
+    for blinding in blindings:
+        everything = [(s.source, s.guesses, s.p_value, s.bang, s.james) for s in blinding.sources]
+        total = ("all", blinding.guesses, None, None, blinding.james)
+        for source, guesses, p, bang, james in [*everything, total]:
             rows.append(
                 {
-                    "run": one.run,
-                    "rubric": one.rubric,
-                    "rater": one.rater,
+                    "run": blinding.run,
+                    "rubric": blinding.rubric,
+                    "rater": blinding.rater,
                     "source": source,
                     **{f"guessed_{guess}": guesses[guess] for guess in GUESSES},
+                    "recognised_p": p,
                     **flat("bang", bang),
                     **flat("james", james),
                 }
             )
             numbers = [str(guesses[guess]) for guess in GUESSES]
-            cells.append([one.rater, source, *numbers, interval(bang), interval(james)])
-    headings = ["rater", "source", *(f"said {guess}" for guess in GUESSES), "Bang", "James"]
+            cells.append(
+                [blinding.rater, source, *numbers, p_value(p), interval(bang), interval(james)]
+            )
+    headings = ["rater", "source", *(f"said {guess}" for guess in GUESSES)]
+    headings += ["recognised, p", "Bang", "James"]
     return Table("blinding", "What each source was taken for", pd.DataFrame(rows), headings, cells)

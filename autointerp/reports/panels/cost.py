@@ -11,7 +11,7 @@ TITLE = "Cost and time"
 
 
 def show(material: Material) -> list[Block]:
-    frames = [one.cost.assign(run=one.run) for one in material.comparisons]
+    frames = [comparison.cost.assign(run=comparison.run) for comparison in material.comparisons]
     cost = pd.concat(frames, ignore_index=True)
     if cost.empty:
         return []

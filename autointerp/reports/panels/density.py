@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,12 @@ from matplotlib.figure import Figure as Drawing
 
 from autointerp.findings.density import STRATA, StratumMean
 from autointerp.findings.groups import Contrast, Group, Judgement
+from autointerp.reports.colours import colour
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
-from autointerp.reports.style import colour, headline, log_axis, plain_axes, sheet
-from autointerp.reports.words import interval, label, number, percent, slug
+from autointerp.reports.style import headline, log_axis, plain_axes, sheet
+from autointerp.reports.words import interval, label, number, plural, refusal, slug
+from autointerp.stats.density import Balance, DensityAdjusted
 from autointerp.stats.results import Floats
-from autointerp.text import count
 
 AFTER = "sources"
 TITLE = "Score against density and peak"
@@ -46,8 +48,9 @@ def show(material: Material) -> list[Block]:
                     draw=lambda judgement=judgement: draw(judgement),  # type: ignore[misc]
                 )
             )
-            if judgement.primary is not None and judgement.primary.matched is not None:
-                blocks.extend(_strata(judgement, judgement.primary, name, material))
+            contrast = judgement.primary
+            if contrast is not None and contrast.adjusted is not None:
+                blocks.extend(_balance(judgement, contrast, contrast.adjusted, name, material))
     if blocks and len(list(material.judgements)) > MOST_PICTURES:
         blocks.append(
             Prose(f"Drawn for the first {MOST_PICTURES} only; tables/units.csv holds all scores.")
@@ -57,9 +60,9 @@ def show(material: Material) -> list[Block]:
             0,
             Prose(
                 "A unit that fires on a third of all tokens cannot mean one thing, and one that "
-                "fires on a single token is easily described. So the sources are compared within "
-                f"{STRATA} strata of like density too, weighted where both have units, and among "
-                "the units that no single token explains."
+                "fires on a single token is easily described. So the sources are compared among "
+                "units of like density too, where both have such units, and among the units that "
+                "no single token explains."
             ),
         )
     return blocks
@@ -103,10 +106,10 @@ def _points(
     axes: Axes, group: Group, x: Floats, strata: Sequence[StratumMean], sources: Sequence[str],
     rng: np.random.Generator, groups: int,
 ) -> None:  # fmt: skip
-    known = np.nan_to_num(x) > 0
-    if not known.any():
+    has_value = np.nan_to_num(x) > 0
+    if not has_value.any():
         return
-    x, y = x[known], group.scores[known]
+    x, y = x[has_value], group.scores[has_value]
     drawn = rng.permutation(len(x))[: DRAWN_POINTS // groups]
     ink = colour(group.source, sources)
     axes.scatter(
@@ -129,44 +132,80 @@ def _points(
     axes.plot(places, means, color=ink, linewidth=1.8, marker="o", markersize=5)
 
 
-def _strata(judgement: Judgement, contrast: Contrast, name: str, material: Material) -> list[Block]:
-    matched = contrast.matched
-    assert matched is not None
-    one, other = contrast.first, contrast.second
+def _balance(
+    judgement: Judgement,
+    contrast: Contrast,
+    adjusted: DensityAdjusted,
+    name: str,
+    material: Material,
+) -> list[Block]:
+    """Return how alike the two sources are in density before and after, and what follows."""
+    balance = adjusted.balance
     rows = [
-        {
-            "rater": judgement.rater,
-            "stratum": stratum.label + 1,
-            f"n_{one}": stratum.n[0],
-            f"n_{other}": stratum.n[1],
-            "weight": stratum.weight,
-            "p_superiority": stratum.superiority.value if stratum.superiority else None,
-            "low": stratum.superiority.low if stratum.superiority else None,
-            "high": stratum.superiority.high if stratum.superiority else None,
-        }
-        for stratum in matched.strata
+        _balance_row(judgement, source, side, balance)
+        for side, source in enumerate((contrast.first, contrast.second))
     ]
-    return [
+    gaps = f"{number(balance.difference_before)} before" + (
+        ""
+        if balance.difference_after is None
+        else f", {number(balance.difference_after)} among those kept"
+    )
+    blocks: list[Block] = []
+    if adjusted.refused:
+        blocks.append(
+            Prose(
+                f"{label(judgement, material)}: {refusal(contrast, adjusted)}.",
+                lead="No adjustment for density.",
+            )
+        )
+    else:
+        odds = adjusted.odds_ratio
+        second = odds.note if odds.value is None else f"odds ratio {interval(odds)}"
+        blocks.append(
+            Prose(
+                f"{label(judgement, material)}: over pairs of like density the probability of "
+                f"superiority of {plural(contrast.first)[1]} is {interval(adjusted.superiority)} "
+                f"(over all pairs {interval(contrast.superiority)}). Second opinion, an ordinal "
+                f"regression of the score on source and a smooth of log density: {second}."
+            )
+        )
+    blocks.append(
         Table(
-            name="strata" + name,
-            caption=f"{label(judgement, material)}: P({one} > {other}) by stratum of density, "
-            f"sparsest first; together {interval(matched.superiority)}, difference of means "
-            f"{interval(matched.difference)}. {count(sum(matched.unmatched), 'unit')} in strata "
-            "without a counterpart do not count.",
+            name="balance" + name,
+            caption=f"{label(judgement, material)}: units with one of the other source at their "
+            f"density. Mean log densities differ by {gaps}, in standard deviations.",
             frame=pd.DataFrame(rows),
-            headings=["stratum", one, other, "weight", "P"],
+            headings=[
+                "source", "units", "kept", "worth", "mean log10 density", "the same, kept",
+            ],
             rows=[
                 [
-                    str(s.label + 1),
-                    str(s.n[0]),
-                    str(s.n[1]),
-                    percent(s.weight),
-                    interval(s.superiority),
+                    str(row["source"]),
+                    str(row["units"]),
+                    str(row["kept"]),
+                    number(row["effective_n"], 0),
+                    number(row["log10_density"]),
+                    number(row["log10_density_kept"]),
                 ]
-                for s in matched.strata
+                for row in rows
             ],
         )
-    ]
+    )  # fmt: skip
+    return blocks
+
+
+def _balance_row(judgement: Judgement, source: str, side: int, balance: Balance) -> dict[str, Any]:
+    return {
+        "rater": judgement.rater,
+        "source": source,
+        "units": balance.n[side],
+        "kept": balance.kept[side],
+        "effective_n": balance.effective_n[side],
+        "log10_density": balance.before[side],
+        "log10_density_kept": None if balance.after is None else balance.after[side],
+        "difference_before": balance.difference_before,
+        "difference_after": balance.difference_after,
+    }
 
 
 def _alt(groups: Sequence[Group]) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from autointerp.errors import RubricError, UnknownName
-from autointerp.findings.groups import Judgement
+from autointerp.findings.density import LIKE
+from autointerp.findings.groups import PRIMARY, Judgement
 from autointerp.findings.trust import EDGE, LEAST_CONTROLS
 from autointerp.questions.explain import EXPLAIN_LOGITS
 from autointerp.questions.items import load_items
@@ -16,7 +17,7 @@ from autointerp.questions.rubric import Rubric
 from autointerp.questions.scorers import load_question
 from autointerp.questions.trials import load_trials
 from autointerp.reports.panels import Block, Heading, Material, Prose, Table, Verbatim
-from autointerp.reports.words import listed, plural
+from autointerp.reports.words import listed, number, plural
 from autointerp.store.run import Run
 from autointerp.text import ON_PAGE, count, visible
 
@@ -38,8 +39,8 @@ def show(material: Material) -> list[Block]:
     ]
     if len(foreign) < len(material.comparisons):
         text = (
-            f"{drawn} Raters saw opaque ids in mixed order, activations scaled to each unit's own "
-            "maximum, and nothing of source, index, layer, density or absolute activation."
+            f"{drawn} Raters saw opaque ids in mixed order, and nothing of source, index, layer, "
+            f"density or absolute activation. {activations_text(material)}".strip()
         )
         blocks.append(Prose(text))
     all_declared = all(comparison.declared for comparison in material.comparisons)
@@ -56,8 +57,9 @@ def show(material: Material) -> list[Block]:
             frame=pd.DataFrame(facts),
             headings=[*(["run"] if material.several_runs else []), "what", "value"],
             rows=[
-                [*([f["run"]] if material.several_runs else []), f["what"], f["value"] or "(empty)"]
+                [*([f["run"]] if material.several_runs else []), f["what"], text]
                 for f in facts
+                if (text := setting_text(f["what"], f["value"]))
             ],
         )
     )
@@ -86,6 +88,39 @@ def flattened(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield from flattened(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", str(value)
+
+
+# Values of settings that stand for something else; a setting of which nothing stands here is left
+# out where it is empty.
+STAND_FOR = {
+    ("settings.harvest.tokens", "0"): "all",
+    ("settings.harvest.window", "0"): "the model's context length, at most 1024",
+    ("settings.subject.corpus_separator", "-1"): "",
+    ("settings.subject.corpus_seed", "-1"): "the order of the file",
+    ("settings.subject.input_scale", "0.0"): "as the SAE's files say",
+    ("settings.subject.k", "0"): "as the SAE's files say",
+}
+
+
+def setting_text(name: str, value: str) -> str:
+    """Return how the page writes an entry of run.toml; empty for one that says nothing."""
+    return STAND_FOR.get((name, value), value)
+
+
+def activations_text(material: Material) -> str:
+    """Return on which rubrics raters saw activations; empty where no rubric is at hand."""
+    rubrics = {j.rubric: j.scale.rubric for j in material.judgements}
+    shown = {
+        name: rubric.shows.activations for name, rubric in rubrics.items() if rubric is not None
+    }
+    sentences = []
+    scaled = [name for name, how in shown.items() if how == "scaled"]
+    hidden = [name for name, how in shown.items() if how == "hidden"]
+    if scaled:
+        sentences.append(f"On {listed(scaled)} activations are scaled to each unit's own maximum.")
+    if hidden:
+        sentences.append(f"On {listed(hidden)} no activations are shown.")
+    return " ".join(sentences)
 
 
 def _published(judgement: Judgement) -> Iterator[Block]:
@@ -152,15 +187,17 @@ def _asked_of_descriptions(run: Run, shown: set[str]) -> Iterator[Block]:
 def _explained(material: Material) -> Iterator[Block]:
     """Yield who described units, and what each explainer saw."""
     for comparison in material.comparisons:
-        of_task = {(one.explainer, one.task) for one in comparison.explained}
+        of_task = {(asked.explainer, asked.task) for asked in comparison.explained}
         for name, task in sorted(of_task):
-            by_source = [one for one in comparison.explained if one.explainer == name]
-            units = listed([f"{one.units:,} {plural(one.source)[1]}" for one in by_source])
-            most = max(one.most_contexts for one in by_source)
+            by_source = [asked for asked in comparison.explained if asked.explainer == name]
+            units = listed([f"{asked.units:,} {plural(asked.source)[1]}" for asked in by_source])
+            most = max(asked.most_contexts for asked in by_source)
             text = f"was asked about {units}, each shown by {most} contexts at most, none held out"
             if task == EXPLAIN_LOGITS.id:
-                shown_effects = [plural(one.source)[1] for one in by_source if one.with_effects]
-                others = [plural(one.source)[1] for one in by_source if not one.with_effects]
+                shown_effects = [
+                    plural(asked.source)[1] for asked in by_source if asked.with_effects
+                ]
+                others = [plural(asked.source)[1] for asked in by_source if not asked.with_effects]
                 text += (
                     f", and, of {listed(shown_effects or ['none'])}, by the tokens that the unit's "
                     "direction promotes and suppresses most by its direct effect on the logits: "
@@ -176,10 +213,10 @@ def _explained(material: Material) -> Iterator[Block]:
 def _statistics(material: Material) -> Iterator[Block]:
     used = sorted(
         {
-            (name, found.method)
+            (name, estimate.method)
             for judgement in material.judgements
-            for name, found in _methods(judgement)
-            if found.method
+            for name, estimate in _methods(judgement)
+            if estimate.method
         }
     )
     yield Table(
@@ -189,16 +226,14 @@ def _statistics(material: Material) -> Iterator[Block]:
         headings=["number", "method"],
         rows=[list(row) for row in used],
     )
-    families = [c for j in material.judgements for c in j.contrasts]
-    primary = sum(c.primary for c in families)
+    yield Prose(f"{rule_text(material)} {families_text(material)}")
     yield Prose(
-        f"Holm's adjustment (1979) runs over the {count(primary, 'primary test')} of a run "
-        f"(features against neurons, every rubric and rater) and, apart, over the "
-        f"{count(len(families) - primary, 'other pair')}. A rater is held to be broken where the "
-        f"mean of 'shuffled' lies outside the lowest, or that of 'planted' outside the highest, "
-        f"{listed([f'{EDGE:.0%}'])} of the scale's range, with {LEAST_CONTROLS} units or more. A "
-        "unit is explained by a single token where the same one, case and spaces aside, stands at "
-        "the peak of all of its strongest contexts, 20 at most."
+        f"A rater cannot be trusted where the mean of a control that is a floor lies outside the "
+        f"lowest, or that of a ceiling outside the highest, {EDGE:.0%} of the scale's range, with "
+        f"{LEAST_CONTROLS} units or more. A control is said to be of like density where mean log "
+        f"densities differ by {LIKE:g} standard deviations at most. A unit is explained by a "
+        "single token where the same one, case and spaces aside, stands at the peak of all of its "
+        "strongest contexts, 20 at most."
     )
     yield Prose(
         "References: Brunner & Munzel 2000, Biometrical J. 42:17; Mann & Whitney 1947, Ann. Math. "
@@ -209,15 +244,45 @@ def _statistics(material: Material) -> Iterator[Block]:
     )
 
 
+def rule_text(material: Material) -> str:
+    """Return the rule by which a contrast is called higher, lower or alike."""
+    bounds = {c.equivalence for j in material.judgements for c in j.contrasts}
+    within = listed(f"{number(low)} to {number(high)}" for low, high in sorted(bounds))
+    return (
+        "A source is called higher or lower where the adjusted p is 0.05 or less and the 95 % "
+        "interval of the probability of superiority lies on one side of 0.5; two sources are "
+        f"called alike where the interval lies within {within or 'the equivalence bounds'}; all "
+        "else is not resolved."
+    )
+
+
+def families_text(material: Material) -> str:
+    """Return how many tests Holm's adjustment runs over, in each run."""
+    sentences = []
+    for comparison in material.comparisons:
+        contrasts = [c for j in comparison.judgements for c in j.contrasts]
+        if not contrasts:
+            continue
+        primary = sum(c.primary for c in contrasts)
+        of = f" of run '{comparison.run}'" if material.several_runs else ""
+        sentences.append(
+            f"Holm's adjustment (1979) runs over the {count(primary, 'primary test')}{of} "
+            f"({' against '.join(PRIMARY)}, every rubric and rater) and, apart, over the "
+            f"{count(len(contrasts) - primary, 'other pair')}."
+        )
+    return " ".join(sentences)
+
+
 def _methods(judgement: Judgement) -> Iterator[tuple[str, Any]]:
     for group in judgement.groups.values():
         yield "mean", group.mean
         yield "median", group.median
     for contrast in judgement.contrasts:
-        yield "P(superiority)", contrast.superiority
+        yield "probability of superiority", contrast.superiority
         yield "difference of means", contrast.difference
-        yield "primary test", contrast.brunner_munzel
+        yield "wins, ties, losses", contrast.pairs.wins
+        yield "test", contrast.test
         yield "beside it", contrast.mann_whitney
-        yield "beside it", contrast.permutation
-        if contrast.matched:
-            yield "P within strata of density", contrast.matched.superiority
+        if contrast.adjusted:
+            yield "at like density", contrast.adjusted.superiority
+            yield "at like density, second opinion", contrast.adjusted.odds_ratio

@@ -1,14 +1,18 @@
-"""Who rated, and whether anybody tried them on known answers."""
+"""Who rated, and how they did on items with known answers."""
 
 from __future__ import annotations
 
 import pandas as pd
 
+from autointerp.findings.comparison import Comparison
+from autointerp.findings.groups import Judgement
 from autointerp.reports.panels import Block, Material, Prose, Table
-from autointerp.reports.words import listed, trust_text, what
+from autointerp.reports.words import listed, percent, trust_text, what
+from autointerp.text import count
 
 AFTER = "scorers"
 TITLE = "Raters and their checks"
+NEVER = "never"
 
 SAID = {
     "held": "floor and ceiling hold",
@@ -26,7 +30,7 @@ def show(material: Material) -> list[Block]:
             "rubric": judgement.rubric,
             "rater": judgement.rater,
             "is": what(judgement),
-            "checked": str(judgement.check or "never"),
+            "checked": checked(judgement, material.comparison(judgement.run)),
             "controls": SAID[judgement.trust.state],
             "controls in full": trust_text(judgement.trust),
         }
@@ -42,7 +46,9 @@ def show(material: Material) -> list[Block]:
             rows=[[row[heading] for heading in headings] for row in rows],
         )
     ]
-    unchecked = sorted({j.rater for j in material.judgements if j.check is None})
+    unchecked = sorted(
+        {j.rater for j in material.judgements if checked(j, material.comparison(j.run)) == NEVER}
+    )
     if unchecked:
         blocks.append(
             Prose(
@@ -51,3 +57,14 @@ def show(material: Material) -> list[Block]:
             )
         )
     return blocks
+
+
+def checked(judgement: Judgement, comparison: Comparison) -> str:
+    """Return how a rater did on items with known answers: the kit, or people's gold items."""
+    if judgement.check is not None:
+        return str(judgement.check)
+    for gold in comparison.attention:
+        if (gold.rater, gold.rubric) == (judgement.rater, judgement.rubric):
+            right = "" if gold.pairs_right is None else f", {percent(gold.pairs_right)} pairs right"
+            return f"{count(sum(gold.n), 'gold item')}{right}"
+    return NEVER

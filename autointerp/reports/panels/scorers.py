@@ -5,21 +5,42 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from autointerp.findings.descriptions import CHANCE, ScorerResult, SourceScore
+from autointerp.findings.descriptions import CHANCE, TOLERANCE, ScorerResult, SourceScore
+from autointerp.findings.groups import PRIMARY
+from autointerp.reports.colours import INK, MUTED, colour
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
-from autointerp.reports.style import INK, MUTED, colour, headline, plain_axes, sheet
-from autointerp.reports.words import flat, interval, listed, number
+from autointerp.reports.style import headline, plain_axes, sheet
+from autointerp.reports.words import (
+    SUPERIORITY,
+    counted,
+    flat,
+    interval,
+    listed,
+    number,
+    percent,
+    plural,
+)
+from autointerp.stats.decision import EquivalenceAnswer
 
 AFTER = "specificity"
 TITLE = "What descriptions predict"
+ANSWERS: dict[EquivalenceAnswer, str] = {
+    "equivalent": "yes",
+    "not equivalent": "no",
+    "too few to tell": "too few to tell",
+}
 
 
 def show(material: Material) -> list[Block]:
-    found = [(one.run, result) for one in material.comparisons for result in one.scorers]
-    if not found:
+    results = [
+        (comparison.run, result)
+        for comparison in material.comparisons
+        for result in comparison.scorers
+    ]
+    if not results:
         return []
     several = material.several_runs
-    many = len({result.design for _, result in found}) > 1
+    many = len({result.design for _, result in results}) > 1
 
     def label(run: str, result: ScorerResult, scorer: bool = True) -> str:
         return _label(result, run if several else "", scorer, many)
@@ -30,18 +51,20 @@ def show(material: Material) -> list[Block]:
             "(detection), whether the right token is marked (fuzzing), how strongly each token "
             "fires (simulation). 0.5 is chance and what “all” or “none” scores, 1 is perfect. "
             "Hollow marks are the control: the same contexts with another unit's description, "
-            "which must be at 0.5 (for the intruder, contexts that have no unit in common). "
-            "Intervals are at 95 %, Student's t over units."
+            "which should be at 0.5 (for the intruder, contexts that have no unit in common). It "
+            f"counts as at chance where an equivalence test (TOST) puts its mean within {CHANCE} ± "
+            f"{TOLERANCE}; with few units the answer is “too few to tell”. Intervals are at 95 %, "
+            "over units."
         )
     ]
-    for run, result in found:
+    for run, result in results:
         for source in result.broken:
             permuted = result.sources[source].permuted
             blocks.append(
                 Prose(
                     f"{label(run, result)}: with {_control(result)} "
                     f"{source} still score {interval(permuted)}, not 0.5. Either the scorer is "
-                    f"broken, or {_otherwise(result)}; its scores must not be taken at their face.",
+                    f"broken, or {_otherwise(result)}; its scores cannot be taken at face value.",
                     lead="Not at chance.",
                     tone="warning",
                 )
@@ -51,18 +74,28 @@ def show(material: Material) -> list[Block]:
                 Prose(
                     f"{label(run, result)}: shuffled units fire with no "
                     f"regard to the text and still score {interval(result.noise)}, not 0.5. The "
-                    "scorer tells the contexts in which units fire from others without the units; "
-                    "its scores must not be taken at their face.",
+                    "scorer separates contexts in which units fire from others without the units; "
+                    "its scores cannot be taken at face value.",
                     lead="Not at chance.",
                     tone="warning",
+                )
+            )
+        if result.too_few:
+            units = listed(
+                f"{name} ({result.sources[name].permuted.n[0]})" for name in result.too_few
+            )
+            blocks.append(
+                Prose(
+                    f"{label(run, result)}: with {_control(result)}, too few units were tried to "
+                    f"tell whether these are at {CHANCE} ± {TOLERANCE}: {units}."
                 )
             )
         lost = result_losses(result)
         if lost:
             blocks.append(Prose(f"{label(run, result)}: {lost}"))
-    answers = {(run, r.explainer or None, r.rater, r.design) for run, r in found}
+    answers = {(run, r.explainer or None, r.rater, r.design) for run, r in results}
     for place, key in enumerate(sorted(answers, key=str)):
-        shown = [r for run, r in found if (run, r.explainer, r.rater, r.design) == key]
+        shown = [r for run, r in results if (run, r.explainer, r.rater, r.design) == key]
         suffix = f"-{place + 1}" if len(answers) > 1 else ""
         blocks.append(
             Figure(
@@ -77,29 +110,50 @@ def show(material: Material) -> list[Block]:
             name="scorers",
             caption="Scores of descriptions",
             frame=pd.DataFrame(
-                [_row(run, r, c) for run, r in found for c in r.sources.values()]
+                [_row(run, r, c) for run, r in results for c in r.sources.values()]
             ),
             headings=[
-                "scorer", "source", "units", "score", "permuted", "Unknown at 0.5", "no score",
-                "answered", "beside it",
+                "scorer", "source", "units", "score", "worst case", "best case", "permuted",
+                "at chance", "Unknown at 0.5", "no score", "answered", "beside it",
             ],
             rows=[
                 [label(run, r), *_cells(c)]
-                for run, r in found
+                for run, r in results
                 for c in r.sources.values()
             ],
             summary=True,
         )
     )  # fmt: skip
-    for run, result in found:
+    for run, result in results:
         if result.contrast is not None:
-            blocks.append(
-                Prose(
-                    f"{label(run, result)}: P(a feature's description scores "
-                    f"higher than a neuron's) is {interval(result.contrast)}, ties halved."
-                )
-            )
+            blocks.append(Prose(f"{label(run, result)}: {contrast_text(result)}"))
     return blocks
+
+
+def contrast_text(result: ScorerResult) -> str:
+    """Return how descriptions of the primary pair compare, and what units without a score could
+    change."""
+    assert result.contrast is not None
+    assert result.pairs is not None
+    assert result.bounds is not None
+    first, second = (plural(name)[0] for name in PRIMARY)
+    text = (
+        f"the description of {first} scores higher than that of {second} in "
+        f"{percent(result.pairs.wins.value)} of pairs, the same in "
+        f"{percent(result.pairs.ties.value)}, lower in {percent(result.pairs.losses.value)}: "
+        f"{SUPERIORITY} {interval(result.contrast)}."
+    )
+    if not any(result.bounds.missing):
+        return text
+    lacking = listed(
+        f"{counted(n, name)} ({_why(result.sources[name])})"
+        for name, n in zip(PRIMARY, result.bounds.missing, strict=True)
+        if n
+    )
+    return (
+        f"{text} Without a score are {lacking}; whatever they would have scored, it lies between "
+        f"{number(result.bounds.worst.value)} and {number(result.bounds.best.value)}."
+    )
 
 
 def _control(result: ScorerResult) -> str:
@@ -109,7 +163,7 @@ def _control(result: ScorerResult) -> str:
 def _otherwise(result: ScorerResult) -> str:
     if result.explainer:
         return "descriptions of this source fit one another's units"
-    return "any firing context can be told from a silent one"
+    return "contexts in which units fire differ from silent ones whatever the unit"
 
 
 def result_losses(result: ScorerResult) -> str:
@@ -121,7 +175,7 @@ def result_losses(result: ScorerResult) -> str:
 
 
 def _label(result: ScorerResult, run: str, scorer: bool, design: bool) -> str:
-    """Return what tells a result from others; its design in full if `design`, else where hard."""
+    """Return a label that distinguishes a result from others; its design in full if `design`."""
     parts = [run, result.scorer if scorer else ""]
     if result.explainer and result.explainer != result.rater:
         parts.append(f"described by {result.explainer}, judged by {result.rater}")
@@ -151,21 +205,23 @@ def draw(results: list[ScorerResult]) -> Drawing:
             at = place * (len(sources) + 1) + row
             ticks.append(at)
             labels.append(source if row else f"{result.scorer}: {source}")
-            one = result.sources.get(source)
-            if one is None:
+            source_score = result.sources.get(source)
+            if source_score is None:
                 continue
             ink = colour(source, studied)
-            for found, hollow in ((one.permuted, True), (one.scored, False)):
-                if found.value is None:
+            for score, hollow in ((source_score.permuted, True), (source_score.scored, False)):
+                if score.value is None:
                     continue
-                if found.low is not None and found.high is not None:
-                    axes.plot([found.low, found.high], [at, at], color=ink, linewidth=1.6)
+                if score.low is not None and score.high is not None:
+                    axes.plot([score.low, score.high], [at, at], color=ink, linewidth=1.6)
                 axes.plot(
-                    [found.value], [at], "o", color=ink, markersize=9 if hollow else 6,
+                    [score.value], [at], "o", color=ink, markersize=9 if hollow else 6,
                     markerfacecolor="white" if hollow else ink,  # both are seen in one place
                 )  # fmt: skip
-            if one.scored.value is None:
-                axes.text(CHANCE + 0.01, at, _why(one), va="center", fontsize=8, color=MUTED)
+            if source_score.scored.value is None:
+                axes.text(
+                    CHANCE + 0.01, at, _why(source_score), va="center", fontsize=8, color=MUTED
+                )
     axes.set_yticks(ticks, labels, fontsize=8.5, color=INK)
     axes.set_ylim(len(results) * (len(sources) + 1) - 1.2, -0.8)
     axes.set_xlim(min(0.3, axes.get_xlim()[0]), 1.02)
@@ -182,8 +238,8 @@ def _marks(results: list[ScorerResult]) -> str:
     return "filled: contexts of one unit and an intruder; hollow: of no unit in common"
 
 
-def _why(one: SourceScore) -> str:
-    return ", ".join(f"{n} {why}" for why, n in one.outcomes.items()) or "no score"
+def _why(source_score: SourceScore) -> str:
+    return ", ".join(f"{n} {why}" for why, n in source_score.outcomes.items()) or "no score"
 
 
 def finding(results: list[ScorerResult]) -> str:
@@ -193,9 +249,9 @@ def finding(results: list[ScorerResult]) -> str:
         names: list[str] = []
         for result in results:
             values = {
-                name: one.scored.value
-                for name, one in result.sources.items()
-                if one.is_control is controls and one.scored.value is not None
+                name: source_score.scored.value
+                for name, source_score in result.sources.items()
+                if source_score.is_control is controls and source_score.scored.value is not None
             }
             if values:
                 parts.append(
@@ -219,7 +275,7 @@ def _alt(results: list[ScorerResult]) -> str:
     )
 
 
-def _cells(one: SourceScore) -> list[str]:
+def _cells(source_score: SourceScore) -> list[str]:
     shown = {
         "spearman": "Spearman",
         "spearman, weighted": "weighted",
@@ -229,38 +285,47 @@ def _cells(one: SourceScore) -> list[str]:
         "found": "found",
     }
     return [
-        one.source + ("*" if one.is_control else ""),
-        str(len(one.values)),
-        interval(one.scored),
-        interval(one.permuted),
-        number(one.with_unknown.value),
-        _why(one) if one.outcomes else "0",
-        f"{one.answered:,} of {one.questions:,}",
+        source_score.source + ("*" if source_score.is_control else ""),
+        str(len(source_score.values)),
+        interval(source_score.scored),
+        number(source_score.bounds.worst.value if source_score.bounds else None),
+        number(source_score.bounds.best.value if source_score.bounds else None),
+        interval(source_score.permuted),
+        ANSWERS[source_score.permuted_at_chance.answer] if source_score.permuted_at_chance else "–",
+        number(source_score.with_unknown.value),
+        _why(source_score) if source_score.outcomes else "0",
+        f"{source_score.answered:,} of {source_score.questions:,}",
         ", ".join(
-            f"{words} {number(one.more[name])}" for name, words in shown.items() if name in one.more
+            f"{words} {number(source_score.more[name])}"
+            for name, words in shown.items()
+            if name in source_score.more
         ),
     ]
 
 
-def _row(run: str, result: ScorerResult, one: SourceScore) -> dict[str, object]:
+def _row(run: str, result: ScorerResult, source_score: SourceScore) -> dict[str, object]:
     return {
         "run": run,
         "scorer": result.scorer,
         "explainer": result.explainer,
         "rater": result.rater,
         "design": result.design,
-        "source": one.source,
-        "is_control": one.is_control,
-        "units": len(one.values),
-        **flat("score", one.scored),
-        "score_median": one.median,
-        **flat("permuted", one.permuted),
-        "permuted_units": one.permuted.n[0],
-        "permuted_at_chance": one.is_at_chance,
-        "with_unknown": one.with_unknown.value,
-        "questions": one.questions,
-        "answered": one.answered,
-        "no_score": ", ".join(f"{n} {why}" for why, n in one.outcomes.items()),
-        "calls": ", ".join(f"{n} {status}" for status, n in one.statuses.items()),
-        **one.more,
+        "source": source_score.source,
+        "is_control": source_score.is_control,
+        "units": len(source_score.values),
+        **flat("score", source_score.scored),
+        "score_median": source_score.median,
+        **flat("permuted", source_score.permuted),
+        "permuted_units": source_score.permuted.n[0],
+        "permuted_at_chance": source_score.permuted_at_chance.answer
+        if source_score.permuted_at_chance
+        else None,
+        "score_worst": source_score.bounds.worst.value if source_score.bounds else None,
+        "score_best": source_score.bounds.best.value if source_score.bounds else None,
+        "with_unknown": source_score.with_unknown.value,
+        "questions": source_score.questions,
+        "answered": source_score.answered,
+        "no_score": ", ".join(f"{n} {why}" for why, n in source_score.outcomes.items()),
+        "calls": ", ".join(f"{n} {status}" for status, n in source_score.statuses.items()),
+        **source_score.more,
     }

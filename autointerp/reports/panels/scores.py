@@ -8,27 +8,103 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import PercentFormatter
 
-from autointerp.findings.groups import Group, Judgement
+from autointerp.findings.groups import Contrast, Group, Judgement
+from autointerp.reports.colours import INK, MUTED, PAPER, RULE, colour
 from autointerp.reports.panels import Block, Figure, Material
-from autointerp.reports.style import INK, MUTED, colour, headline, plain_axes, sheet
-from autointerp.reports.words import finding, interval, label, listed, percent, slug
+from autointerp.reports.style import headline, plain_axes, sheet
+from autointerp.reports.words import (
+    SUPERIORITY,
+    finding,
+    interval,
+    label,
+    listed,
+    number,
+    percent,
+    slug,
+    wins_ties_losses,
+)
 from autointerp.text import count
 
 AFTER = "verdict"
 TITLE = "Scores by source"
+MOST_CONTRASTS = 8
 
 
 def show(material: Material) -> list[Block]:
-    return [
-        Figure(
-            name="scores" + slug(judgement, material),
-            caption=_caption(judgement, material),
-            alt=_alt(judgement),
-            draw=lambda judgement=judgement: draw(judgement),  # type: ignore[misc]
-        )
-        for judgement in material.judgements
-        if any(group.n for group in judgement.groups.values())
-    ]
+    blocks: list[Block] = []
+    for judgement in material.judgements:
+        if any(group.n for group in judgement.groups.values()):
+            blocks.append(
+                Figure(
+                    name="scores" + slug(judgement, material),
+                    caption=_caption(judgement, material),
+                    alt=_alt(judgement),
+                    draw=lambda judgement=judgement: draw(judgement),  # type: ignore[misc]
+                )
+            )
+        if drawn_contrasts(judgement):
+            blocks.append(
+                Figure(
+                    name="pairs_of_units" + slug(judgement, material),
+                    caption=f"{label(judgement, material)}. Left: of all pairs of units, one of "
+                    "each source, the shares in which either scores higher, and the ties. Right: "
+                    f"the {SUPERIORITY}, ties halved, with its 95 % interval where one is known; "
+                    "0.5 is no difference.",
+                    alt=_pairs_alt(judgement),
+                    draw=lambda judgement=judgement: draw_pairs(judgement),  # type: ignore[misc]
+                )
+            )
+    return blocks
+
+
+def drawn_contrasts(judgement: Judgement) -> list[Contrast]:
+    """Return the contrasts that are drawn: those of what is studied, the decisive one first."""
+    studied = [c for c in judgement.contrasts if c.first in judgement.sources]
+    return sorted(studied, key=lambda c: c is not judgement.decisive)[:MOST_CONTRASTS]
+
+
+def draw_pairs(judgement: Judgement) -> Drawing:
+    """Return wins, ties and losses of each contrast, with its probability of superiority."""
+    contrasts = drawn_contrasts(judgement)
+    figure = sheet(10, 1.5 + 0.52 * len(contrasts))
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
+    for at, contrast in enumerate(contrasts):
+        shares = contrast.pairs
+        begin = 0.0
+        for share, ink, text_ink in (
+            (shares.wins, colour(contrast.first, judgement.sources), PAPER),
+            (shares.ties, RULE, INK),
+            (shares.losses, colour(contrast.second, judgement.sources), PAPER),
+        ):
+            width = share.value or 0.0
+            left.barh(at, width, 0.6, left=begin, color=ink)
+            if width >= 0.06:
+                left.text(
+                    begin + width / 2, at, percent(width), ha="center", va="center",
+                    fontsize=8.5, color=text_ink,
+                )  # fmt: skip
+            begin += width
+        p = contrast.superiority
+        if p.low is not None and p.high is not None:
+            right.plot([p.low, p.high], [at, at], color=INK, linewidth=1.8)
+        if p.value is not None:
+            right.plot([p.value], [at], "o", color=INK, markersize=6)
+            right.text(p.value, at - 0.22, number(p.value), ha="center", va="bottom", fontsize=8.5)
+    names = [f"{c.first} (left)\nagainst {c.second}" for c in contrasts]
+    left.set_yticks(range(len(contrasts)), names, fontsize=8.5)
+    left.set_ylim(len(contrasts) - 0.5, -0.65)
+    left.set_xlim(0, 1)
+    left.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    left.set_xlabel("pairs of units: wins, ties (grey), losses of the first")
+    right.axvline(0.5, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    right.set_xlim(0, 1)
+    right.set_xlabel(SUPERIORITY)
+    for axes in (left, right):
+        plain_axes(axes, "x")
+    decisive = judgement.decisive or contrasts[0]
+    beneath = f"{judgement.rater} on {judgement.rubric}, run {judgement.run}"
+    headline(figure, finding(decisive), beneath)
+    return figure
 
 
 def draw(judgement: Judgement) -> Drawing:
@@ -109,13 +185,21 @@ def _caption(judgement: Judgement, material: Material) -> str:
         else ""
     )
     contrast = judgement.primary
-    found = (
-        f" P({contrast.first} > {contrast.second}), ties halved: "
-        f"{interval(contrast.superiority)}, 95 % interval."
+    estimate = (
+        f" The {SUPERIORITY}, P({contrast.first} > {contrast.second}) with ties halved: "
+        f"{interval(contrast.superiority)}."
         if contrast
         else ""
     )
-    return f"{label(judgement, material)}. One value a unit, same bins.{found}{repeats}"
+    return f"{label(judgement, material)}. One value a unit, same bins.{estimate}{repeats}"
+
+
+def _pairs_alt(judgement: Judgement) -> str:
+    parts = [
+        f"{wins_ties_losses(contrast)}, {SUPERIORITY} {interval(contrast.superiority)}"
+        for contrast in drawn_contrasts(judgement)
+    ]
+    return "Stacked bars of wins, ties and losses. " + "; ".join(parts) + "."
 
 
 def _alt(judgement: Judgement) -> str:

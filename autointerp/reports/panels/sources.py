@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from autointerp.findings.comparison import Pooled
 from autointerp.findings.groups import EXCLUDED, UNRATED, Contrast, Group, Judgement
 from autointerp.reports.panels import Block, Material, Prose, Table
 from autointerp.reports.words import flat, interval, label, number, p_value, percent
@@ -20,8 +21,9 @@ def show(material: Material) -> list[Block]:
     blocks: list[Block] = [
         Prose(
             "One unit counts once: repeats are averaged within a unit and rater first. Intervals "
-            "are at 95 %. P is P(first > second) with ties halved; the primary test is "
-            "Brunner-Munzel's, Mann-Whitney's and a permutation test stand beside it."
+            "are at 95 %; where none is given, none is known that holds. The probability of "
+            "superiority is P(first > second) with ties halved. The test is Brunner-Munzel's, by "
+            "permutation where groups are small or unequal."
         )
     ]
     judgements = list(material.judgements)
@@ -51,9 +53,9 @@ def show(material: Material) -> list[Block]:
                 frame=pd.DataFrame([pair_row(j, c) for j, c in pairs]),
                 headings=[
                     *(["rating"] if several else []),
-                    "first", "second", "P(first > second)", "Cliff's delta", "means differ by",
-                    "Brunner-Munzel p", "Holm p", "Mann-Whitney p", "permutation p",
-                    "P, like density", "P, several tokens",
+                    "first", "second", "wins", "ties", "losses", "probability of superiority",
+                    "Cliff's delta", "means differ by", "p", "Holm p", "so the first is",
+                    "Mann-Whitney p", "at like density", "several tokens",
                 ],
                 rows=[
                     [*([label(j, material)] if several else []), *_pair_cells(c)] for j, c in pairs
@@ -65,12 +67,13 @@ def show(material: Material) -> list[Block]:
         blocks.append(
             Table(
                 name="all_raters",
-                caption="All raters of a rubric together, units and raters resampled",
+                caption="Within each rater of a rubric, and combined (van Elteren)",
                 frame=pd.DataFrame(
                     [
                         {
                             "rubric": p.rubric,
                             "raters": ", ".join(p.raters),
+                            "left_out": ", ".join(p.left_out),
                             "first": p.first,
                             "second": p.second,
                             **flat("p_superiority", p.superiority),
@@ -78,14 +81,31 @@ def show(material: Material) -> list[Block]:
                         for p in pooled
                     ]
                 ),
-                headings=["rubric", "raters", "first", "second", "P(first > second)"],
-                rows=[
-                    [p.rubric, ", ".join(p.raters), p.first, p.second, interval(p.superiority)]
-                    for p in pooled
+                headings=[
+                    "rubric",
+                    "rater",
+                    "weight",
+                    "first",
+                    "second",
+                    "probability of superiority",
                 ],
+                rows=[row for p in pooled for row in _pooled_cells(p)],
             )
         )
     return blocks
+
+
+def _pooled_cells(pooled: Pooled) -> list[list[str]]:
+    """Return a row for each rater, one for those left out, and one for all together."""
+    pair = [pooled.first, pooled.second]
+    return [
+        *(
+            [pooled.rubric, own.rater, percent(own.weight), *pair, interval(own.superiority)]
+            for own in pooled.by_rater
+        ),
+        *([pooled.rubric, rater, "left out", *pair, "–"] for rater in pooled.left_out),
+        [pooled.rubric, "combined", "", *pair, interval(pooled.superiority)],
+    ]
 
 
 def _group_cells(judgement: Judgement, group: Group) -> list[str]:
@@ -108,14 +128,17 @@ def _pair_cells(contrast: Contrast) -> list[str]:
     return [
         contrast.first,
         contrast.second,
+        percent(contrast.pairs.wins.value),
+        percent(contrast.pairs.ties.value),
+        percent(contrast.pairs.losses.value),
         interval(contrast.superiority),
         interval(contrast.delta),
         interval(contrast.difference),
-        p_value(contrast.brunner_munzel.p_value) + (" (primary)" if contrast.primary else ""),
+        p_value(contrast.test.p_value) + (" (primary)" if contrast.primary else ""),
         p_value(contrast.holm_p),
+        contrast.outcome,
         p_value(contrast.mann_whitney.p_value),
-        p_value(contrast.permutation.p_value),
-        interval(contrast.matched.superiority if contrast.matched else None),
+        interval(contrast.adjusted.superiority if contrast.adjusted else None),
         interval(contrast.several_tokens),
     ]
 
@@ -145,7 +168,7 @@ def group_row(judgement: Judgement, group: Group) -> dict[str, Any]:
 
 def pair_row(judgement: Judgement, contrast: Contrast) -> dict[str, Any]:
     """Return all numbers of a contrast under plain column names."""
-    matched = contrast.matched
+    adjusted = contrast.adjusted
     return {
         "run": judgement.run,
         "rubric": judgement.rubric,
@@ -158,6 +181,12 @@ def pair_row(judgement: Judgement, contrast: Contrast) -> dict[str, Any]:
         "n_second": contrast.superiority.n[1],
         **flat("p_superiority", contrast.superiority),
         "p_superiority_method": contrast.superiority.method,
+        **flat("wins", contrast.pairs.wins),
+        **flat("ties", contrast.pairs.ties),
+        **flat("losses", contrast.pairs.losses),
+        "outcome": contrast.outcome,
+        "test_p": contrast.test.p_value,
+        "test_method": contrast.test.method,
         **flat("cliffs_delta", contrast.delta),
         **flat("mean_difference", contrast.difference),
         "brunner_munzel": contrast.brunner_munzel.statistic,
@@ -165,10 +194,9 @@ def pair_row(judgement: Judgement, contrast: Contrast) -> dict[str, Any]:
         "holm_p": contrast.holm_p,
         "mann_whitney_u": contrast.mann_whitney.statistic,
         "mann_whitney_p": contrast.mann_whitney.p_value,
-        "permutation_p": contrast.permutation.p_value,
-        **flat("p_like_density", matched.superiority if matched else None),
-        "unmatched_first": matched.unmatched[0] if matched else None,
-        "unmatched_second": matched.unmatched[1] if matched else None,
+        **flat("p_like_density", adjusted.superiority if adjusted else None),
+        "kept_first": adjusted.balance.kept[0] if adjusted else None,
+        "kept_second": adjusted.balance.kept[1] if adjusted else None,
         **flat("p_several_tokens", contrast.several_tokens),
         "p_worst": contrast.bounds.worst.value,
         "p_best": contrast.bounds.best.value,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,12 @@ from autointerp.findings.browse import (
     listed_units,
 )
 from autointerp.questions.forms import UNKNOWN
+from autointerp.reports.colours import colour, on_page
 from autointerp.reports.panels import Block, Material, Prose, Table, UnitBrowser
 from autointerp.reports.words import label
 from autointerp.store.run import Run
 from autointerp.text import ON_PAGE, visible
+from autointerp.units.sources import kind_of
 
 AFTER = "method"
 TITLE = "Units"
@@ -41,16 +43,18 @@ def show(material: Material) -> list[Block]:
     units["page"] = np.where(carried, (np.cumsum(carried) - 1) // PAGE, -1)
     units["place"] = np.where(carried, (np.cumsum(carried) - 1) % PAGE, -1)
     judgements = list(material.judgements)
-    described = [(one.run, name) for one in material.comparisons for name in one.explainers]
+    described = [(item.run, name) for item in material.comparisons for name in item.explainers]
     columns = [*((j.run, j.rubric_digest, j.rater) for j in judgements),
                *((run, DESCRIBED, name) for run, name in described)]  # fmt: skip
     numbers = {column: place for place, column in enumerate(columns)}
     scores = _scores(material, numbers, units)
     details = [
-        one
+        item
         for comparison, run in zip(material.comparisons, material.runs, strict=True)
-        for one in _details(run, units[(units.run == comparison.run) & carried], numbers)
+        for item in _details(run, units[(units.run == comparison.run) & carried], numbers)
     ]
+    sources = list(dict.fromkeys(units.source))
+    studied = [name for name in sources if not kind_of(name).is_control]
     lacking = int((units.outcome == "eligible").sum() - carried.sum())
     sampled = (
         f" The list holds all of them. To keep this file small the contexts and ratings of only "
@@ -61,13 +65,14 @@ def show(material: Material) -> list[Block]:
     )
     return [
         Prose(
-            f"{len(units):,} units, as the raters saw them: the unit's strongest contexts, then "
-            "one of each interval of activation. The thicker the line under a token, the more "
-            f"strongly the unit fires on it; the framed token is the peak.{sampled}"
+            f"{len(units):,} units: the strongest contexts of each, then one of each interval of "
+            "activation. The thicker the line under a token, the more strongly the unit fires on "
+            f"it; the framed token is the peak.{_seen(details)}{sampled}"
         ),
         UnitBrowser(
             index={
                 "runs": [comparison.run for comparison in material.comparisons],
+                "colours": {name: on_page(colour(name, studied)) for name in sources},
                 "judgements": [
                     *(
                         {"label": label(j, material), "levels": [list(x) for x in j.scale.levels]}
@@ -110,6 +115,17 @@ def show(material: Material) -> list[Block]:
             else []
         ),
     ]
+
+
+def _seen(details: Sequence[Mapping[str, Any]]) -> str:
+    """Return that some contexts, or all, were never shown to a rater; empty where all were."""
+    shown = [bool(context[-1]) for unit in details for context in unit["contexts"]]
+    if all(shown):
+        return ""
+    return (
+        f" Of the {len(shown):,} contexts here {shown.count(False):,} were shown to no rater, and "
+        "say so."
+    )
 
 
 def choose(units: pd.DataFrame, material: Material) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -155,10 +171,13 @@ def _scores(
             outcomes[judgement][at] = row[4]
             said[judgement][at] = visible(row[5][:SAID], ON_PAGE) if isinstance(row[5], str) else ""
     for run in material.runs:
-        for one in listed_descriptions(run):
-            at, column = place[run.name, one.unit_id], numbers[run.name, DESCRIBED, one.explainer]
-            outcomes[column][at] = _outcome(one.status, one.description)
-            said[column][at] = visible((one.description or "")[:SAID], ON_PAGE)
+        for described in listed_descriptions(run):
+            at, column = (
+                place[run.name, described.unit_id],
+                numbers[run.name, DESCRIBED, described.explainer],
+            )
+            outcomes[column][at] = _outcome(described.status, described.description)
+            said[column][at] = visible((described.description or "")[:SAID], ON_PAGE)
     return {"scores": scores, "outcomes": outcomes, "said": said}
 
 
@@ -196,16 +215,16 @@ def _details(
                 visible((rating.rationale or "")[:TEXT], ON_PAGE),
             ]
         )
-    for one in listed_descriptions(run):
-        if one.unit_id in ratings:
-            ratings[one.unit_id].append(
+    for described in listed_descriptions(run):
+        if described.unit_id in ratings:
+            ratings[described.unit_id].append(
                 [
-                    numbers[run.name, DESCRIBED, one.explainer],
+                    numbers[run.name, DESCRIBED, described.explainer],
                     0,
-                    _outcome(one.status, one.description),
+                    _outcome(described.status, described.description),
                     None,
-                    visible((one.description or "")[:TEXT], ON_PAGE),
-                    visible((one.rationale or "")[:TEXT], ON_PAGE),
+                    visible((described.description or "")[:TEXT], ON_PAGE),
+                    visible((described.rationale or "")[:TEXT], ON_PAGE),
                 ]
             )
     return [

@@ -6,7 +6,7 @@ import pandas as pd
 
 from autointerp.findings.groups import EXCLUDED, UNRATED, Group, Judgement
 from autointerp.reports.panels import Block, Material, Prose, Table
-from autointerp.reports.words import interval, label, number, percent
+from autointerp.reports.words import SUPERIORITY, interval, label, number, percent
 
 AFTER = "imported"
 TITLE = "Missing data"
@@ -30,9 +30,9 @@ def show(material: Material) -> list[Block]:
                 "Every unit that was asked about has a score."
                 if not lost
                 else "Units without a score are left out of means and tests. The bounds say what "
-                "would come out if all of them had the lowest score, or all the highest; for P, "
-                "all of the first source the lowest and all of the second the highest, and the "
-                "reverse. They assume nothing."
+                "would come out if all of them had the lowest score, or all the highest; for "
+                "the probability of superiority, all of the first source the lowest and all of the "
+                "second the highest, and the reverse. They assume nothing."
             )
             + " Dead, ultralow and dense units were drawn from the source's random order before "
             "the last unit that was rated, and left out by the density filter: the results speak "
@@ -67,7 +67,8 @@ def show(material: Material) -> list[Block]:
             worst, best = contrast.bounds.worst, contrast.bounds.best
             blocks.append(
                 Prose(
-                    f"{label(judgement, material)}: P({contrast.first} > {contrast.second}) is "
+                    f"{label(judgement, material)}: the {SUPERIORITY} of {contrast.first} "
+                    f"over {contrast.second} is "
                     f"{interval(contrast.superiority)} without them, {interval(worst)} in the "
                     f"worst case and {interval(best)} in the best."
                 )

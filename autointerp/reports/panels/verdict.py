@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from autointerp.findings.comparison import Comparison
-from autointerp.findings.groups import Contrast, Group, Judgement
+import re
+
+from autointerp.findings.comparison import Comparison, Pooled
+from autointerp.findings.groups import PRIMARY, Contrast, Group, Judgement
+from autointerp.findings.subject import SubjectFacts
 from autointerp.reports.panels import Block, Heading, Material, Prose
 from autointerp.reports.words import (
+    SUPERIORITY,
+    counted,
+    equals,
     finding,
     interval,
     label,
@@ -15,9 +21,15 @@ from autointerp.reports.words import (
     percent,
     plural,
     rater_kind,
+    refusal,
+    subject_text,
     trust_text,
     what,
+    wins_ties_losses,
 )
+from autointerp.stats.density import DensityAdjusted
+from autointerp.stats.results import HypothesisTest, Statistic
+from autointerp.text import count
 from autointerp.units.sources import kind_of
 
 AFTER = ""
@@ -29,29 +41,82 @@ def show(material: Material) -> list[Block]:
     blocks: list[Block] = [
         warning for judgement in material.judgements for warning in doubts(judgement)
     ]
-    blocks += [_unrated(one) for one in material.comparisons if not one.judgements]
+    blocks += [_unrated(item) for item in material.comparisons if not item.judgements]
+    blocks += [fact for item in material.comparisons for fact in _subject(item, material)]
     several = len(list(material.judgements)) > 1
     for judgement in material.judgements:
         if several:
             blocks.append(Heading(label(judgement, material)))
         blocks.extend(verdict(judgement, material))
     for comparison in material.comparisons:
-        for pooled in comparison.pooled:
-            blocks.append(
-                Prose(
-                    f"On {pooled.rubric} over {listed(pooled.raters)}: "
-                    f"P({pooled.first} > {pooled.second}) = {interval(pooled.superiority)}, units "
-                    "and raters both resampled.",
-                    lead="All raters together.",
-                )
-            )
+        blocks += [Prose(pooled_text(item), lead="All raters.") for item in comparison.pooled]
     return blocks
+
+
+def _subject(comparison: Comparison, material: Material) -> list[Block]:
+    """Return what was studied, what is called a neuron there, and what speaks against the SAE."""
+    facts = comparison.subject
+    text = subject_text(facts)
+    lead = f"The subject of {comparison.run}." if material.several_runs else "The subject."
+    blocks: list[Block] = [Prose(f"{text[0].upper()}{text[1:]}.", lead=lead)] if text else []
+    studied = {name for judgement in comparison.judgements for name in judgement.sources}
+    if PRIMARY[1] in studied and facts.basis is not None and not facts.basis.are_neurons:
+        blocks.append(Prose(not_neurons(facts), lead="Not neurons.", tone="warning"))
+    blocks += [Prose(doubt, lead="About the SAE:", tone="warning") for doubt in facts.doubts]
+    return blocks
+
+
+def not_neurons(facts: SubjectFacts) -> str:
+    """Return what the units called neurons are, at a site whose axes are no neurons."""
+    assert facts.basis is not None
+    layer = re.match(r"layers\.\d+\.", facts.site)
+    remedy = (
+        f" For the hidden neurons of the same layer, make a run at {layer[0]}mlp.neurons."
+        if layer
+        else ""
+    )
+    return (
+        f"At {facts.site} the units called 'neurons' are {facts.basis.name}: no nonlinearity "
+        f"singles these axes out.{remedy}"
+    )
+
+
+def pooled_text(pooled: Pooled) -> str:
+    """Return the primary pair within each rater and combined, and which raters are left out."""
+    sentences = []
+    if pooled.superiority.value is None:
+        sentences.append(f"On {pooled.rubric} no estimate: {pooled.superiority.note}.")
+    else:
+        each = listed(
+            f"{own.rater} {interval(own.superiority)}" for own in pooled.by_rater if own.superiority
+        )
+        sentences.append(
+            f"On {pooled.rubric}, P({pooled.first} > {pooled.second}) with ties halved is taken "
+            f"within each rater ({each})"
+            + (
+                f"; combined (van Elteren) it is {interval(pooled.superiority)}. It speaks of "
+                "these raters and not of others."
+                if len(pooled.raters) > 1
+                else "; there is nothing to combine."
+            )
+        )
+    if pooled.left_out:
+        sentences.append(
+            f"Left out, because their controls are not where they must be: "
+            f"{listed(pooled.left_out)}."
+        )
+    if pooled.unchecked:
+        sentences.append(
+            f"Too few controls were rated to check {listed(pooled.unchecked)}, "
+            "which count all the same."
+        )
+    return " ".join(sentences)
 
 
 def _unrated(comparison: Comparison) -> Prose:
     """Return what is said of a run in which only descriptions were asked for or tried."""
     return Prose(
-        f"Nobody was asked how interpretable a unit of run '{comparison.run}' is, so nothing is "
+        f"No rater was asked how interpretable a unit of run '{comparison.run}' is, so nothing is "
         "compared here. Its descriptions, and what they are worth, are in this report. "
         f"`autointerp rate --run {comparison.run}` rates units.",
         lead="No unit was rated.",
@@ -62,22 +127,22 @@ def _unrated(comparison: Comparison) -> Prose:
 def verdict(judgement: Judgement, material: Material) -> list[Prose]:
     """Return the paragraphs on one judgement: the finding, the rater, controls, conditions."""
     trust = judgement.trust
-    said: list[Prose] = []
+    paragraphs: list[Prose] = []
     contrast = judgement.decisive
     if contrast is None:
-        said.append(Prose(_single(judgement), lead="Nothing to compare."))
+        paragraphs.append(Prose(_single(judgement), lead="Nothing to compare."))
     else:
-        good = trust.state == "held" and contrast.superiority.low is not None
-        said.append(
+        resolved = contrast.outcome in ("higher", "lower") and trust.state == "held"
+        paragraphs.append(
             Prose(
                 _tested(contrast, material.comparison(judgement.run).declared),
                 lead=finding(contrast) + ".",
-                tone="good" if good and contrast.superiority.low != 0.5 else "plain",
+                tone="good" if resolved else "plain",
             )
         )
-    said.append(Prose(_rater(judgement, material), lead="The rater."))
+    paragraphs.append(Prose(_rater(judgement, material), lead="The rater."))
     if trust.state != "broken":
-        said.append(
+        paragraphs.append(
             Prose(
                 " ".join([trust_text(trust), *_random(judgement)]),
                 lead="The controls.",
@@ -85,16 +150,19 @@ def verdict(judgement: Judgement, material: Material) -> list[Prose]:
             )
         )
     if contrast is not None:
-        said.append(Prose(" ".join(_conditions(judgement, contrast)), lead="The conditions."))
-    return said
+        paragraphs.append(Prose(" ".join(_conditions(judgement, contrast)), lead="The conditions."))
+    return paragraphs
 
 
 def doubts(judgement: Judgement) -> list[Prose]:
     """Return the warning that a rater's controls call for, if they do."""
     if judgement.trust.state != "broken":
         return []
-    controls = trust_text(judgement.trust)
-    text = f"{controls} Its scores on {judgement.rubric} say nothing of the units."
+    rested = sum(check.n or 0 for check in judgement.trust.controls if check.state == "broken")
+    text = (
+        f"{trust_text(judgement.trust)} Until that is explained, its scores on {judgement.rubric} "
+        f"are no evidence about the units. This rests on {count(rested, 'control unit')}."
+    )
     lead = f"The rater {judgement.rater} cannot be trusted."
     return [Prose(text, lead=lead, tone="warning")]
 
@@ -107,31 +175,49 @@ def _single(judgement: Judgement) -> str:
 
 
 def _tested(contrast: Contrast, declared: bool) -> str:
-    one, other = contrast.first, contrast.second
-    test = contrast.brunner_munzel
+    test = contrast.test
     if test.p_value is None:
-        tested = f"Brunner-Munzel's test is undefined: {test.note}."
+        tested = f"The test is undefined: {test.note}."
     else:
         standing = (
-            "the primary test, declared before anything was rated"
+            "the primary test, named in run.toml before anything was rated"
             if contrast.primary and declared
             else "the test named in run.toml, after the ratings were known"
             if contrast.primary
             else "not the declared primary test"
         )
         tested = (
-            f"Brunner-Munzel p {_equals(p_value(test.p_value))}, adjusted by Holm "
+            f"{_test_name(test)}: p {equals(p_value(test.p_value))}, adjusted by Holm "
             f"{p_value(contrast.holm_p)} ({standing})."
         )
+    shares = wins_ties_losses(contrast)
+    low, high = contrast.equivalence
+    within = (
+        f" The whole interval lies within {number(low)} to {number(high)}, the bounds within which "
+        "a difference does not matter."
+        if contrast.outcome == "equivalent"
+        else ""
+    )
     return (
-        f"P({one} > {other}), ties halved, is {interval(contrast.superiority)} with its 95 % "
-        f"interval; Cliff's delta {interval(contrast.delta)}; difference of means "
-        f"{interval(contrast.difference)}. {tested}"
+        f"{shares[0].upper()}{shares[1:]}. {_about_interval(contrast.superiority)} Cliff's delta "
+        f"{interval(contrast.delta)}; difference of means {interval(contrast.difference)}. "
+        f"{tested}{within}"
     )
 
 
-def _equals(p: str) -> str:
-    return p if p.startswith("<") else f"= {p}"
+def _about_interval(superiority: Statistic) -> str:
+    """Return how ties count, and the level of the interval or why there is none."""
+    if superiority.low is None:
+        return f"The {SUPERIORITY} counts ties as half; it has no interval: {superiority.note}."
+    return (
+        f"The {SUPERIORITY} counts ties as half; its interval is at {percent(superiority.level)}."
+    )
+
+
+def _test_name(test: HypothesisTest) -> str:
+    """Return a test's name, the first part of how it was made."""
+    name = test.method.partition(",")[0]
+    return name[0].upper() + name[1:]
 
 
 def _rater(judgement: Judgement, material: Material) -> str:
@@ -140,50 +226,55 @@ def _rater(judgement: Judgement, material: Material) -> str:
     if provenance:
         return f"{rater} is {what(judgement)}. {provenance}"
     often = "once" if judgement.repeats == 1 else f"up to {judgement.repeats} times"
-    said = (
+    sentence = (
         f"{rater} is {what(judgement)}. Each unit was rated {often}, blind, on {judgement.rubric}."
     )
     if rater_kind(rater) in ("human", "scripted"):
-        return said
+        return sentence
     if judgement.check is None:
-        return said + " It was never checked against known answers."
-    return f"{said} Its latest check: {judgement.check}."
+        return sentence + " It has no check on the kit of planted units (`autointerp check-rater`)."
+    return f"{sentence} Its latest check: {judgement.check}."
 
 
 def _random(judgement: Judgement) -> list[str]:
+    """Return the contrasts with controls that are matched in density to what they stand beside.
+
+    A control that is matched to another source is no control for this one.
+    """
     sentences = []
-    for one in judgement.contrasts:
-        if kind_of(one.second).role == "control" and one.first in judgement.sources:
-            ones, controls = plural(one.first)[1], plural(one.second)[1]
+    for contrast in judgement.contrasts:
+        is_control = (
+            kind_of(contrast.second).role == "control" and contrast.first in judgement.sources
+        )
+        if is_control and contrast.like_density:
+            ones, controls = plural(contrast.first)[1], plural(contrast.second)[1]
             sentences.append(
-                f"Against {controls} of like density, P({ones} higher) = "
-                f"{interval(one.superiority)}."
+                f"Against {controls} of like density, the {SUPERIORITY} of {ones} is "
+                f"{interval(contrast.superiority)}."
             )
     return sentences
 
 
 def _conditions(judgement: Judgement, contrast: Contrast) -> list[str]:
-    one, other = (judgement.groups[name] for name in (contrast.first, contrast.second))
+    first, second = (judgement.groups[name] for name in (contrast.first, contrast.second))
     sentences = [
-        f"Compared are {one.n} {plural(one.source)[1]} and {other.n} {plural(other.source)[1]} "
-        f"of run '{judgement.run}'."
+        f"Compared are {counted(first.n, first.source)} and "
+        f"{counted(second.n, second.source)} of run '{judgement.run}'."
     ]
-    if contrast.matched is not None and contrast.matched.superiority.value is not None:
-        sentences.append(
-            f"Within strata of like density P is {interval(contrast.matched.superiority)}."
-        )
-    sentences.extend(_single_tokens(one, other, contrast))
+    if contrast.adjusted is not None:
+        sentences.append(density_text(contrast, contrast.adjusted))
+    sentences.extend(_single_tokens(first, second, contrast))
     missing = contrast.bounds.missing
     if any(missing):
         worst, best = contrast.bounds.worst.value, contrast.bounds.best.value
         sentences.append(
-            f"{missing[0]} {plural(one.source)[1]} and {missing[1]} {plural(other.source)[1]} "
-            f"have no score; whatever it would have been, P lies between {number(worst)} and "
-            f"{number(best)}."
+            f"{missing[0]} {plural(first.source)[1]} and {missing[1]} {plural(second.source)[1]} "
+            f"have no score; whatever it would have been, the {SUPERIORITY} lies between "
+            f"{number(worst)} and {number(best)}."
         )
     left_out = [
         f"{k} {why} {plural(group.source)[1]}"
-        for group in (one, other)
+        for group in (first, second)
         for why, k in group.excluded.items()
     ]
     if left_out:
@@ -191,14 +282,43 @@ def _conditions(judgement: Judgement, contrast: Contrast) -> list[str]:
     return sentences
 
 
-def _single_tokens(one: Group, other: Group, contrast: Contrast) -> list[str]:
-    if one.single_token_share is None or other.single_token_share is None:
+def density_text(contrast: Contrast, adjusted: DensityAdjusted) -> str:
+    """Return what the contrast is at like density, for how many units that is known, and what is
+    not known; or why nothing can be said."""
+    firsts, seconds = plural(contrast.first)[1], plural(contrast.second)[1]
+    if adjusted.refused:
+        return f"No adjustment for density: {refusal(contrast, adjusted)}."
+    balance = adjusted.balance
+    kept = f"{balance.kept[0]} of {balance.n[0]} {firsts} and {balance.kept[1]} of {balance.n[1]}"
+    odds = adjusted.odds_ratio
+    opinion = (
+        f"A regression of the score on source and density gives an odds ratio of {interval(odds)}."
+        if odds.value is not None
+        else "A regression of the score on source and density gives no second opinion."
+    )
+    rest = sum(balance.n) - sum(balance.kept)
+    unknown = (
+        f" Of the {count(rest, 'other unit')} nothing is known at like density." if rest else ""
+    )
+    decided = {
+        "higher": f"{firsts} score higher, by both",
+        "lower": f"{firsts} score lower, by both",
+        "not resolved": "the two together do not resolve which scores higher",
+    }[adjusted.decision]
+    return (
+        f"At like density the {SUPERIORITY} is {interval(adjusted.superiority)}, which rests on "
+        f"{kept} {seconds}. {opinion} There, {decided}.{unknown}"
+    )
+
+
+def _single_tokens(first: Group, second: Group, contrast: Contrast) -> list[str]:
+    if first.single_token_share is None or second.single_token_share is None:
         return []
     sentence = (
-        f"One token stands at every peak of {percent(one.single_token_share)} of the "
-        f"{plural(one.source)[1]} and {percent(other.single_token_share)} of the "
-        f"{plural(other.source)[1]}"
+        f"One token stands at every peak of {percent(first.single_token_share)} of the "
+        f"{plural(first.source)[1]} and {percent(second.single_token_share)} of the "
+        f"{plural(second.source)[1]}"
     )
-    if contrast.several_tokens is None:
+    if contrast.several_tokens is None or contrast.several_tokens.n == contrast.superiority.n:
         return [sentence + "."]
-    return [f"{sentence}; without these P is {interval(contrast.several_tokens)}."]
+    return [f"{sentence}; without these the {SUPERIORITY} is {interval(contrast.several_tokens)}."]

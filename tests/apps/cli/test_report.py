@@ -28,7 +28,8 @@ def test_the_command_prints_the_finding_the_histograms_and_the_place(
     make_runs(tmp_path)
     result = command_line("report")
     assert result.code == 0, result.err
-    assert "Features score higher than neurons" in result.out
+    assert "Features score higher than neurons: probability of superiority 0.91" in result.out
+    assert re.search(r"features win \d+ % · ties \d+ % · neurons win \d+ % of pairs", result.out)
     assert re.search(r"5 clearly interp.*36 %.*0 %", result.out)  # 4 of 11
     assert "planted" in result.out
     assert "reports/main/index.html" in result.out

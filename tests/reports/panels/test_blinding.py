@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 from support.fabricate import add_scores, fabricate_run
 
+from autointerp.findings.blinding import blinding_from
 from autointerp.people.ingest import add_guesses
 from autointerp.people.plans import plan_humans
 from autointerp.pipeline.report import report
+from autointerp.questions.guess import GUESSES
 from autointerp.questions.rubric_files import load_rubric
+from autointerp.reports.panels.blinding import conclusion
 from autointerp.reports.write import Report
 
 RUBRIC = load_rubric("interpretability-1-5")
@@ -58,8 +61,26 @@ def test_a_report_shows_the_blinding_indices_and_warns_where_the_blind_is_broken
     assert found.loc[("human:bob", "neurons"), "bang"] == 0
     assert found.loc[("human:bob", "all"), "james"] == 1
     (panel,) = [panel for panel in made.panels if panel.name == "blinding"]
-    assert any("human:ann tells" in getattr(block, "text", "") for block in panel.blocks)
-    assert not any("human:bob tells" in getattr(block, "text", "") for block in panel.blocks)
+    texts = {getattr(block, "text", ""): getattr(block, "tone", "") for block in panel.blocks}
+    assert any("human:ann recognises" in text and texts[text] == "warning" for text in texts)
+    assert any("human:bob is not shown to recognise" in text for text in texts)
+    assert not any("human:bob recognises" in text for text in texts)
+
+
+def test_a_rater_who_always_says_the_same_is_not_held_to_recognise_anything():
+    sources = {"features": 40, "neurons": 40, "random": 40}
+    arms = {"features": "feature", "neurons": "neuron", "random": "control"}
+    always = {name: {**dict.fromkeys(GUESSES, 0), "feature": n} for name, n in sources.items()}
+    same = blinding_from("human:ann", always, arms)  # type: ignore[arg-type]
+    assert same.sources[0].bang.value == 1  # the index alone would say so
+    assert conclusion(same)[0] == "No source is recognised."
+    knows = {name: {**dict.fromkeys(GUESSES, 0), arms[name]: n} for name, n in sources.items()}
+    right = blinding_from("human:ann", knows, arms)  # type: ignore[arg-type]
+    lead, text = conclusion(right)
+    assert lead == "The blind did not hold."
+    assert "recognises features, neurons and random" in text
+    alone = blinding_from("human:ann", {"features": knows["features"]}, arms)  # type: ignore[arg-type]
+    assert conclusion(alone)[0] == "Nothing to recognise."
 
 
 def test_people_s_mean_weighs_the_strata_that_a_plan_drew(tmp_path: Path):

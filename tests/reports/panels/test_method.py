@@ -1,10 +1,13 @@
+from support.fabricate import add_scores, fabricate_run
 from support.loopback.server import LoopbackServer
 
+from autointerp.findings.comparison import compare
 from autointerp.pipeline.describe import explain
 from autointerp.pipeline.job import Job
 from autointerp.pipeline.report import report
+from autointerp.questions.rubric_files import list_rubrics, load_rubric
 from autointerp.raters import RaterOptions
-from autointerp.reports.panels import Prose, Verbatim
+from autointerp.reports.panels import Material, Prose, Verbatim, method
 
 
 def test_the_method_says_who_described_from_what_and_prints_what_was_asked(own_runs, tmp_path):
@@ -14,15 +17,53 @@ def test_the_method_says_who_described_from_what_and_prints_what_was_asked(own_r
             asked = {"options": options, "n": 2, "logit_effects": with_effects}
             explain(Job(rater=rater, run="tiny", runs=own_runs, **asked))
     made = report(["tiny"], tmp_path / "out", folder=own_runs)
-    (method,) = [panel for panel in made.panels if panel.name == "method"]
-    told = {b.lead: b.text for b in method.blocks if isinstance(b, Prose) and b.lead}
-    plain, effects = told["lexical"], next(t for name, t in told.items() if "+logits" in name)
+    (panel,) = [panel for panel in made.panels if panel.name == "method"]
+    texts = {b.lead: b.text for b in panel.blocks if isinstance(b, Prose) and b.lead}
+    plain, effects = texts["lexical"], next(t for name, t in texts.items() if "+logits" in name)
     units = "2 features, 2 neurons, 2 planted units, 2 random directions and 2 shuffled units"
     assert units in plain
     assert "logits" not in plain
     assert "of features, neurons and random directions, by the tokens" in effects
     assert "Planted units and shuffled units have none, so their items look other." in effects
-    asked = {b.caption.split(",")[0]: b.text for b in method.blocks if isinstance(b, Verbatim)}
+    asked = {b.caption.split(",")[0]: b.text for b in panel.blocks if isinstance(b, Verbatim)}
     assert "`promotes` lists the tokens" in asked["The instructions of explain-logits"]
     assert "`promotes`" not in asked["The instructions of explain"]
     assert '"fires"' in asked["An item of explain as it was shown"]
+
+
+def rated(folder, name="main", rubric="interpretability-1-5", raters=("model:a",)):
+    sources = {"features": 6, "neurons": 6, "planted": 2}
+    scale = len(load_rubric(rubric).scores)
+    with fabricate_run(folder, sources, name, contexts=2) as run:
+        for rater in raters:
+            for source, n in sources.items():
+                add_scores(run, source, rater, [n, *[0] * (scale - 1)], rubric=rubric)
+        return Material((compare(run),), (run,))
+
+
+def test_activations_are_called_scaled_only_where_the_rubric_shows_them(tmp_path):
+    for rubric in list_rubrics():
+        if rubric.shows.description:
+            continue
+        text = method.activations_text(rated(tmp_path / rubric.id, rubric=rubric.id))
+        scaled = rubric.shows.activations == "scaled"
+        assert ("scaled to each unit's own maximum" in text) is scaled
+        assert ("no activations are shown" in text) is not scaled
+
+
+def test_tests_are_counted_run_by_run(tmp_path):
+    one = rated(tmp_path, "one")
+    two = rated(tmp_path, "two", raters=("model:a", "model:b"))
+    assert "over the 1 primary test (" in method.families_text(one)
+    both = Material((*one.comparisons, *two.comparisons), ())
+    text = method.families_text(both)
+    assert "1 primary test of run 'one'" in text
+    assert "2 primary tests of run 'two'" in text
+
+
+def test_a_number_that_stands_for_none_is_not_printed_and_a_real_one_is():
+    assert method.setting_text("settings.harvest.tokens", "0") == "all"
+    assert method.setting_text("settings.harvest.tokens", "100") == "100"
+    assert method.setting_text("settings.subject.corpus_separator", "-1") == ""
+    assert method.setting_text("settings.subject.corpus_separator", "50256") == "50256"
+    assert method.setting_text("settings.seed", "0") == "0"  # a seed like any other

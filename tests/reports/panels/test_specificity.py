@@ -1,9 +1,11 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from autointerp.findings.descriptions import specificity_results_of
 from autointerp.reports.panels import Figure, Table, specificity
+from autointerp.stats.paired import paired_difference
 from autointerp.store.run import open_run
 
 
@@ -40,6 +42,36 @@ def test_tables_hold_plain_and_weighted_means_and_the_shares(tried_run):
     shares = tables["specificity_shares"].frame
     total = shares[[f"share_{level}" for level in range(4)]].sum(axis=1)
     assert total.to_numpy() == pytest.approx(1)
+
+
+def paired(own, control):
+    gaps = paired_difference(own, control, np.random.default_rng(0), scale=(0, 3))
+    return SimpleNamespace(
+        source="features", is_control=False, over_silent=gaps, over_other=None, unverified=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "control", "lead"),
+    [
+        ([2] * 20, [1.5] * 20, None),
+        ([1] * 20, [2] * 20, "Worse than the control."),
+        ([1, 2] * 10, [2, 1] * 10, "Not shown to be better than the control."),
+        ([2] * 3, [1] * 3, "Too few to tell."),
+    ],
+)
+def test_units_are_compared_with_their_own_controls(own, control, lead):
+    leads = [first for first, *_ in specificity.cautions(paired(own, control))]
+    assert leads == ([] if lead is None else [lead])
+
+
+def test_contexts_of_others_that_nobody_verified_are_said_to_be_left_out():
+    one = paired([2] * 20, [1] * 20)
+    assert specificity.cautions(one) == []
+    one.unverified = 7
+    ((_, text, tone),) = specificity.cautions(one)
+    assert "whether features are silent in the 7 contexts of other units is not known" in text
+    assert tone == "plain"
 
 
 def test_a_run_without_descriptions_has_no_such_panel(tiny_run):

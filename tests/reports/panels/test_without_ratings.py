@@ -39,7 +39,8 @@ def test_a_run_with_descriptions_and_no_ratings_has_a_report_that_says_so(unrate
     names = [panel.name for panel in unrated.panels]
     assert (names[0], names[-1]) == ("verdict", "units")
     assert "scores" not in names
-    (first,) = unrated.panels[0].blocks
+    first, subject = unrated.panels[0].blocks
+    assert subject.lead == "The subject."
     assert first.lead == "No unit was rated."
     assert "`autointerp rate --run plain` rates units" in first.text
     assert unrated.warnings == (f"{first.lead} {first.text}",)

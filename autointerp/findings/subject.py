@@ -1,0 +1,100 @@
+"""What a run studied, as far as its settings, its database and its log say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from autointerp.findings.groups import PRIMARY
+from autointerp.store.run import Run
+from autointerp.subjects.sites import Basis, basis_of
+
+
+@dataclass(frozen=True)
+class SubjectFacts:
+    """The subject of a run. What is not known is None, or empty.
+
+    Attributes:
+        model: Hub id, path, or `embedded`; empty for units that came from files.
+        basis: What the site's own units are.
+        sae: Hub id or path; `embedded` for the one that belongs to the embedded model.
+        latents: Width of the SAE.
+        active: Latents that fire on a token, on average (L0): the width times the mean density
+            of the latents drawn.
+        drawn: Latents drawn at random, whatever became of them: what `active` and `dead_share`
+            rest on.
+        dead_share: Share of these that never fired.
+        corpus: Path or hub id; `embedded` for the one that belongs to the embedded model.
+        tokens: Tokens harvested.
+        doubts: What the harvest noted against the SAE, a sentence each.
+    """
+
+    model: str = ""
+    revision: str = ""
+    site: str = ""
+    basis: Basis | None = None
+    sae: str = ""
+    sae_format: str = ""
+    latents: int | None = None
+    active: float | None = None
+    drawn: int = 0
+    dead_share: float | None = None
+    corpus: str = ""
+    tokens: int | None = None
+    doubts: tuple[str, ...] = ()
+
+
+def subject_facts(run: Run) -> SubjectFacts:
+    """Return what is known of a run's subject; nothing where ratings were published elsewhere."""
+    if run.about.get("provenance"):
+        return SubjectFacts()
+    ((tokens,),) = run.rows("SELECT max(tokens) FROM unit")
+    if run.is_imported:
+        return SubjectFacts(tokens=tokens or None)
+    subject = run.settings.subject
+    is_embedded = subject.model == "embedded"
+    has_sae = bool(subject.sae) or "sae" in run.about["digests"] or is_embedded
+    latents, density, drawn, dead = _latents(run) if has_sae else (None, None, 0, 0)
+    return SubjectFacts(
+        model=subject.model,
+        revision=subject.revision,
+        site=subject.site,
+        basis=basis_of(subject.site),
+        sae=subject.sae or ("embedded" if has_sae and is_embedded else ""),
+        sae_format=subject.sae_format,
+        latents=latents,
+        active=None if latents is None or density is None else latents * density,
+        drawn=drawn,
+        dead_share=dead / drawn if drawn else None,
+        corpus=subject.corpus or ("embedded" if is_embedded else ""),
+        tokens=tokens or None,
+        doubts=tuple(dict.fromkeys(_doubts(run))),
+    )
+
+
+def _latents(run: Run) -> tuple[int | None, float | None, int, int]:
+    """Return how many latents there are, the mean density of those drawn, how many were drawn and
+    how many of these are dead."""
+    source = run.sources().get(PRIMARY[0])
+    if source is None:
+        return None, None, 0, 0
+    ((density, drawn, dead),) = run.rows(
+        "SELECT avg(density) FILTER (tokens > 0), count(*) FILTER (tokens > 0),"
+        " count(*) FILTER (tokens > 0 AND outcome = 'dead') FROM unit WHERE source = ?",
+        [PRIMARY[0]],
+    )
+    return source.size, density, drawn, dead
+
+
+def _doubts(run: Run) -> Iterator[str]:
+    log = run.path / "log.jsonl"
+    if not log.exists():
+        return
+    for line in log.read_text("utf-8").splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue  # a line cut short by a full disk
+        if isinstance(event, dict) and event.get("event") == "doubt" and event.get("text"):
+            yield str(event["text"])

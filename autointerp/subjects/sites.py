@@ -1,0 +1,39 @@
+"""What the activations at a site are: neurons of an MLP, or axes of something wider or narrower."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# By the end of a site's name, the longer ending first.
+AXES = {
+    "mlp.input": "axes of the MLP's input",
+    "mlp": "axes of the MLP's output",
+    "attention.heads": "axes of the attention heads' outputs",
+    "attention": "axes of the attention's output",
+    "residual": "axes of the residual stream",
+    "input": "axes of the residual stream before the layer",
+}
+NEURONS = "mlp.neurons"
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """The basis of a site's activations: what one unit of the source `neurons` is.
+
+    Attributes:
+        name: In a sentence, such as `neurons of the MLP`.
+        are_neurons: Each activation is the output of one nonlinearity of an MLP.
+    """
+
+    name: str
+    are_neurons: bool
+
+
+def basis_of(site: str) -> Basis:
+    """Return the basis of the activations at a site, by the site's name."""
+    if site == NEURONS or site.endswith("." + NEURONS):
+        return Basis("neurons of the MLP", True)
+    for ending, name in AXES.items():
+        if site == ending or site.endswith("." + ending):
+            return Basis(name, False)
+    return Basis(f"axes of the activations at {site}", False)

@@ -1,0 +1,63 @@
+"""What a run says of its subject: only what is known."""
+
+from pathlib import Path
+
+import pytest
+from support.fabricate import fabricate_run
+
+from autointerp.findings.subject import subject_facts
+from autointerp.store.run import open_run
+
+
+def test_the_facts_of_a_run_come_from_its_settings_and_its_units(tiny_run, tiny_run_name):
+    with open_run(tiny_run_name, folder=tiny_run, read_only=True) as run:
+        facts = subject_facts(run)
+        ((density, drawn),) = run.rows(
+            "SELECT avg(density), count(*) FROM unit WHERE source = 'features'"
+        )
+    assert facts.site == "layers.0.mlp.neurons"
+    assert facts.basis is not None
+    assert facts.basis.are_neurons
+    assert facts.latents == 64  # see the top of tests/conftest.py
+    assert facts.active == pytest.approx(64 * density)
+    assert facts.drawn == drawn
+    assert facts.sae
+    assert facts.tokens is not None
+    assert facts.tokens > 1_000
+
+
+def test_what_is_not_known_is_none_and_no_number_that_stands_for_it(tmp_path: Path):
+    unknown = {"neurons": float("nan")}
+    with fabricate_run(tmp_path, {"neurons": 2}, density=unknown) as run:
+        facts = subject_facts(run)
+    assert facts.tokens is None  # stored as 0
+    assert (facts.latents, facts.active, facts.dead_share) == (None, None, None)
+
+
+def test_dead_latents_count_for_the_share_and_for_the_active_ones(tmp_path: Path):
+    excluded = {"features": {"dead": 2}}
+    with fabricate_run(tmp_path, {"features": 6}, excluded=excluded, contexts=0) as run:
+        run.connection.execute("UPDATE unit SET density = 0 WHERE outcome = 'dead'")
+        run.connection.execute("UPDATE unit SET density = 0.1 WHERE outcome <> 'dead'")
+        facts = subject_facts(run)
+    # 124 latents in `fabricate_run`: 124 · (6 · 0.1 + 2 · 0) / 8
+    assert facts.active == pytest.approx(124 * 0.075)
+    assert facts.dead_share == 0.25
+
+
+def test_units_of_files_have_no_site_though_the_settings_name_a_default(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 2}) as run:
+        run.about["settings"]["subject"]["model"] = "imported"
+        assert (subject_facts(run).site, subject_facts(run).model) == ("", "")
+        run.about["provenance"] = {"note": "published elsewhere"}
+        assert subject_facts(run).tokens is None
+
+
+def test_doubts_of_the_harvest_are_facts_once_each(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 2}) as run:
+        for _ in range(2):
+            run.log("doubt", text="the SAE explains little")
+        run.log("rated", rater="a")
+        with (run.path / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write('{"event": "dou')
+        assert subject_facts(run).doubts == ("the SAE explains little",)

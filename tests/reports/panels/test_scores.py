@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+from support.fabricate import add_scores, fabricate_run
+
+from autointerp.findings.comparison import compare
+from autointerp.findings.groups import Judgement
+from autointerp.reports.panels import scores
+from autointerp.reports.style import house_style
+
+
+def judged(folder: Path, counts: dict[str, list[int]]) -> Judgement:
+    units = {source: sum(levels) for source, levels in counts.items()}
+    with fabricate_run(folder, units, contexts=0) as run:
+        for source, levels in counts.items():
+            add_scores(run, source, "model:a", levels)
+        return compare(run).judgements[0]
+
+
+def test_the_picture_of_pairs_shows_all_three_shares(tmp_path: Path):
+    # Two levels, half of the units on each: a quarter wins, half ties, a quarter losses.
+    judgement = judged(tmp_path, {"features": [0, 0, 4, 4, 0], "neurons": [0, 0, 4, 4, 0]})
+    with house_style("pairs"):
+        left, right = scores.draw_pairs(judgement).axes
+    assert [bar.get_width() for bar in left.patches] == [0.25, 0.5, 0.25]
+    assert [text.get_text() for text in left.texts] == ["25 %", "50 %", "25 %"]
+    assert [text.get_text() for text in right.texts] == ["0.50"]
+
+
+def test_the_decisive_contrast_is_drawn_first_and_controls_below_on_the_same_axis(tmp_path: Path):
+    counts = {name: [1, 1, 2, 1, 1] for name in ("shuffled", "neurons", "planted", "features")}
+    pairs = [(c.first, c.second) for c in scores.drawn_contrasts(judged(tmp_path, counts))]
+    assert pairs[0] == ("features", "neurons")
+    assert set(pairs[1:]) == {
+        (studied, control) for studied in ("features", "neurons")
+        for control in ("planted", "shuffled")
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("counts", [{"features": [1, 1, 1, 1, 1]}, {"planted": [0, 0, 0, 0, 5]}])
+def test_without_a_contrast_there_is_no_such_picture(tmp_path: Path, counts: dict[str, list[int]]):
+    assert scores.drawn_contrasts(judged(tmp_path, counts)) == []

@@ -1,0 +1,157 @@
+"""What the verdict says, and does not say in the opposite case."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from support.fabricate import add_scores, fabricate_run
+
+from autointerp.findings.comparison import Comparison, compare
+from autointerp.reports.page import subtitle, title
+from autointerp.reports.panels import Material, Prose, verdict
+from autointerp.store.run import Run
+
+HIGH, LOW, FLAT = [0, 0, 5, 10, 15], [15, 10, 5, 0, 0], [6, 6, 6, 6, 6]
+CONTROLS = {"planted": [0, 0, 0, 0, 6], "shuffled": [6, 0, 0, 0, 0]}
+
+
+def material(
+    folder: Path, scores: Mapping[str, list[int]], site: str = "", **made: Any
+) -> Material:
+    units = {source: sum(counts) for source, counts in scores.items()}
+    with fabricate_run(folder, units, contexts=0, **made) as run:
+        for source, counts in scores.items():
+            add_scores(run, source, "model:a", counts)
+        return of(run, site)
+
+
+def of(run: Run, site: str = "") -> Material:
+    if site:
+        run.about["settings"]["subject"]["site"] = site
+    return Material((compare(run),), (run,))
+
+
+def paragraphs(shown: Material) -> list[Prose]:
+    return [block for block in verdict.show(shown) if isinstance(block, Prose)]
+
+
+def text_of(shown: Material) -> str:
+    return " ".join(f"{block.lead} {block.text}" for block in paragraphs(shown))
+
+
+def test_green_is_for_a_resolved_difference_with_controls_in_place_and_not_for_a_null(
+    tmp_path: Path,
+):
+    def tones(name: str, scores: Mapping[str, list[int]]) -> list[str]:
+        return [b.tone for b in paragraphs(material(tmp_path / name, scores))]
+
+    assert "good" in tones("higher", {"features": HIGH, "neurons": LOW, **CONTROLS})
+    assert "good" not in tones("null", {"features": FLAT, "neurons": FLAT, **CONTROLS})
+    assert "good" not in tones("unchecked", {"features": HIGH, "neurons": LOW})
+    many = {"features": [200] * 5, "neurons": [200] * 5, **CONTROLS}
+    assert "good" not in tones("alike", many)
+
+
+def test_the_title_fits_the_outcome(tmp_path: Path):
+    pairs = {
+        "They score higher.": (HIGH, LOW),
+        "They score lower.": (LOW, HIGH),
+        "no difference is resolved": (FLAT, FLAT),
+        "no difference that matters": ([200] * 5, [200] * 5),
+    }
+    for place, (expected, (features, neurons)) in enumerate(pairs.items()):
+        scores = {"features": features, "neurons": neurons, **CONTROLS}
+        assert expected in title(material(tmp_path / str(place), scores))
+
+
+def test_features_alone_are_not_headed_by_a_comparison_with_neurons(tmp_path: Path):
+    heading = title(material(tmp_path, {"features": HIGH, **CONTROLS}))
+    assert heading == "How interpretable are these units? main"
+
+
+def test_a_rater_that_fails_its_controls_gives_no_answer_in_the_title(tmp_path: Path):
+    scores = {"features": HIGH, "neurons": LOW, "planted": [6, 0, 0, 0, 0]}
+    heading = title(material(tmp_path, scores))
+    assert heading == "Are the features more interpretable than the neurons? main"
+
+
+def test_a_control_is_spoken_of_only_beside_the_source_that_it_is_like_in_density(tmp_path: Path):
+    scores = {"features": HIGH, "neurons": LOW, "random": [6, 6, 6, 6, 6]}
+    density = {"features": 0.005, "neurons": 0.3, "random": 0.005}
+    text = text_of(material(tmp_path / "features", scores, density=density))
+    assert "of like density, the probability of superiority of features is" in text
+    assert "of like density, the probability of superiority of neurons is" not in text
+    density["random"] = 0.3
+    text = text_of(material(tmp_path / "neurons", scores, density=density))
+    assert "of like density, the probability of superiority of features is" not in text
+    assert "of like density, the probability of superiority of neurons is" in text
+
+
+def test_the_adjustment_for_density_says_what_it_rests_on_or_why_there_is_none(tmp_path: Path):
+    scores = {"features": [10] * 5, "neurons": [10] * 5}
+    near = text_of(material(tmp_path / "near", scores, density={"features": 0.01, "neurons": 0.01}))
+    assert "At like density the probability of superiority is" in near
+    assert "of 50 features and" in near
+    assert "the two together do not resolve which scores higher" in near
+    assert "No adjustment" not in near
+    clear = {"features": [2, 4, 10, 16, 18], "neurons": [18, 16, 10, 4, 2]}
+    near = text_of(material(tmp_path / "up", clear, density={"features": 0.01, "neurons": 0.01}))
+    assert "There, features score higher, by both." in near
+    far = text_of(material(tmp_path / "far", scores, density={"features": 1e-4, "neurons": 0.3}))
+    assert "No adjustment for density: " in far
+    assert "the groups hardly overlap" in far
+    assert "At like density" not in far
+
+
+def test_axes_that_are_no_neurons_are_called_what_they_are(tmp_path: Path):
+    scores = {"features": HIGH, "neurons": LOW, **CONTROLS}
+    shown = material(tmp_path / "axes", scores, site="layers.3.mlp")
+    warnings = [block for block in paragraphs(shown) if block.lead == "Not neurons."]
+    assert "axes of the MLP's output" in warnings[0].text
+    assert "layers.3.mlp.neurons" in warnings[0].text
+    assert "the axes of the MLP's output?" in title(shown)
+    plain = material(tmp_path / "neurons", scores)
+    assert "Not neurons." not in text_of(plain)
+    assert "the neurons?" in title(plain)
+    only_features = material(tmp_path / "one", {"features": HIGH}, site="layers.3.mlp")
+    assert "Not neurons." not in text_of(only_features)
+
+
+def test_the_header_says_what_was_studied(tmp_path: Path):
+    shown = material(tmp_path, {"features": HIGH, "neurons": LOW})
+    assert "site layers.0.mlp.neurons (neurons of the MLP)" in subtitle(shown)
+    assert "1,000,000 tokens read" in text_of(shown)
+    unknown = {"features": float("nan"), "neurons": float("nan")}
+    shown = material(tmp_path / "no", {"features": HIGH, "neurons": LOW}, density=unknown)
+    assert "tokens read" not in text_of(shown)
+
+
+def test_a_doubt_about_a_rater_counts_the_controls_that_it_rests_on(tmp_path: Path):
+    scores = {"features": HIGH, "neurons": LOW, "planted": [5, 0, 0, 0, 0]}
+    (doubt,) = [b for b in paragraphs(material(tmp_path, scores)) if "cannot be" in b.lead]
+    assert "This rests on 5 control units." in doubt.text
+    assert "say nothing" not in doubt.text
+
+
+def two_raters(folder: Path, broken: bool) -> Comparison:
+    units = {"features": 30, "neurons": 30, "planted": 6, "shuffled": 6}
+    with fabricate_run(folder, units, contexts=0) as run:
+        for rater in ("model:a", "model:b"):
+            add_scores(run, "features", rater, HIGH)
+            add_scores(run, "neurons", rater, LOW)
+            fails = broken and rater == "model:b"
+            add_scores(run, "planted", rater, [6, 0, 0, 0, 0] if fails else CONTROLS["planted"])
+            add_scores(run, "shuffled", rater, CONTROLS["shuffled"])
+        return compare(run)
+
+
+def test_raters_left_out_of_the_combination_are_named_and_the_others_are_not(tmp_path: Path):
+    (pooled,) = two_raters(tmp_path / "broken", broken=True).pooled
+    text = verdict.pooled_text(pooled)
+    assert "Left out, because their controls are not where they must be: model:b." in text
+    assert "there is nothing to combine" in text
+    (pooled,) = two_raters(tmp_path / "held", broken=False).pooled
+    text = verdict.pooled_text(pooled)
+    assert "Left out" not in text
+    assert "combined (van Elteren) it is" in text
+    assert "Too few controls" not in text
