@@ -44,17 +44,18 @@ def command(
     from autointerp.store.run import open_run
 
     to_stdout = out is None or out == Path("-")
-    if to == "neuronpedia" and to_stdout:
+    if to_stdout and to == "neuronpedia":
         raise BadInput("--to neuronpedia writes a folder; name it with -o FOLDER")
     if out is None and to in ("parquet", "contexts"):
         raise BadInput(f"--to {to} is not text; name a file with -o FILE, or pipe it with -o -")
+    if to_stdout:
+        out = None
     with open_run(run, read_only=True) as opened:
-        if to_stdout:
-            _write_to_stdout(opened, to)
-            return
-        assert out is not None
-        rows = _write(opened, to, out)
-    typer.echo(f"{out}: {rows} {'contexts' if to in CONTEXTS else 'rows'}", err=True)
+        subject = opened.settings.subject.name
+        rows = _write_to_stdout(opened, to) if out is None else _write(opened, to, out)
+    place = "standard output" if out is None else out
+    amount = f"{rows} {'contexts' if to in CONTEXTS else 'rows'}"
+    typer.echo(f"{place}: {amount} of run '{run}', subject {subject}", err=True)
 
 
 def _write(run: Run, to: str, out: Path) -> int:
@@ -68,15 +69,17 @@ def _write(run: Run, to: str, out: Path) -> int:
     return (contexts.write if to == "contexts" else neuronpedia.write)(run, out)
 
 
-def _write_to_stdout(run: Run, to: str) -> None:
+def _write_to_stdout(run: Run, to: str) -> int:
+    """Write the export to standard output; return the number of its rows."""
     from tempfile import TemporaryDirectory
 
     with TemporaryDirectory() as folder:
         file = Path(folder) / "export"
-        _write(run, to, file)
+        rows = _write(run, to, file)
         if to in ("parquet", "contexts"):
             with file.open("rb") as table:
                 shutil.copyfileobj(table, sys.stdout.buffer)
         else:
             with file.open(encoding="utf-8", newline="") as text:
                 shutil.copyfileobj(text, sys.stdout)
+    return rows

@@ -27,4 +27,6 @@ def command(
     with open_run(run) as opened:
         new = ingest(opened, file)
         opened.log("ingested", file=str(file), new=new)
+        subject = opened.settings.subject.name
     typer.echo(f"{file}: {new} new answers" if new else f"{file}: nothing new")
+    typer.echo(f"run '{run}', subject {subject}", err=True)

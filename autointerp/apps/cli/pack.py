@@ -49,7 +49,9 @@ def command(
         planned_session = make_pack(
             opened, load_rubric(rubric), units_to_pack(opened, n), sitting, output
         )
+        subject = opened.settings.subject.name
     session = planned_session.session
+    typer.echo(f"run '{run}', subject {subject}", err=True)
     typer.echo(
         f"{output}: {len(session.to_rate)} items on {session.rubric.id}, "
         f"{planned_session.gold} of them gold, {len(session.training)} more for practice"

@@ -36,6 +36,7 @@ def command(
     from autointerp.store.run import open_run
 
     with open_run(run) as opened:
+        subject = opened.settings.subject.name
         calibrated, drawn = plan_humans(
             opened, load_rubric(rubric), n, np.random.default_rng(seed), rater
         )
@@ -46,6 +47,7 @@ def command(
         plan = {"run": run, "rater": calibrated, "items": len(drawn), "strata": rows}
         typer.echo(json.dumps(plan, indent=2))
         return
+    typer.echo(f"run '{run}', subject {subject}", err=True)
     typer.echo(f"{len(drawn)} items, to calibrate {calibrated}")
     typer.echo(
         columns_text(
