@@ -39,6 +39,14 @@ class Statistic:
         if (self.value is None or self.low is None) and not self.note:
             raise ValueError("what is undefined needs a note that says why")
 
+    def __str__(self) -> str:
+        """`0.83 [0.79, 0.86]`, or what there is of it and why the rest is not."""
+        if self.value is None:
+            return f"undefined ({self.note})"
+        if self.low is None or self.high is None:
+            return f"{self.value:.2f}, no interval ({self.note})"
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
 
 @dataclass(frozen=True, slots=True)
 class HypothesisTest:

@@ -631,7 +631,8 @@ def test_the_three_formats_hold_the_same_rows(command_line: Call, own_runs: Path
     ):
         file = tmp_path / f"ratings.{to}"
         told = command_line("export", "tiny", "--to", to, "-o", file)
-        assert told.err == f"{file}: 28 rows\n"
+        rows = f"{file}: 28 rows of run 'tiny', subject transformer.safetensors\n"
+        assert told.err == rows
         columns = "unit, rater, status, score::VARCHAR, description, rubric_digest"
         tables[to] = duckdb.sql(f"SELECT {columns} FROM {reader.format(file)}").fetchall()
     assert tables["csv"] == tables["jsonl"] == tables["parquet"]
