@@ -176,7 +176,9 @@ def compare(run: Run, level: float = 0.95) -> Comparison:
     _open_key(run)
     scores = run.frame("SELECT * FROM unit_score ORDER BY rubric, rubric_digest, rater, unit_id")
     if scores.empty and not run.rows("SELECT 1 FROM rating LIMIT 1"):
-        raise TooFewRatings(f"run '{run.name}' has no ratings; `autointerp rate` makes some")
+        raise TooFewRatings(
+            f"run '{run.name}' has no ratings; `autointerp rate --run {run.name}` makes some"
+        )
     units = _units(run)
     statuses = run.frame(
         "SELECT rubric_digest, rater, status, count(*) AS n FROM rated GROUP BY ALL"

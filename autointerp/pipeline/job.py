@@ -221,9 +221,7 @@ class Resolved:
         return load_subject(settings if device is None else replace(settings, device=device))
 
     def require_rater(self) -> None:
-        """Raise what would stop the rater, before a new run is harvested for it."""
-        if self.about is not None:
-            return  # perhaps nothing is left to ask
+        """Raise what would stop the rater, before units are harvested for it."""
         require_price(self.rater, self.job.policy.budget_usd)
         if isinstance(self.rater, ServedRater):
             self.rater.require_key()

@@ -177,11 +177,14 @@ def _refuse_guesses(job: Job) -> None:
 def _rate_units(resolved: Resolved, on: On) -> RateResult:
     job, rater, rubric = resolved.job, resolved.rater, resolved.question
     wanted = resolved.wanted
-    resolved.require_rater()
+    if resolved.about is None:
+        resolved.require_rater()
     if job.guess:
         require_model(rater)
     subject = resolved.subject()
     with run_for(resolved, subject, on) as run:
+        if any(len(run.sampled(name, n)) < n for name, n in wanted.items()):
+            resolved.require_rater()  # before a harvest; perhaps nothing is left to ask else
         drawn = draw(run, subject, wanted, on)
         ids = [
             identifier

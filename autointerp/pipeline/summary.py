@@ -21,8 +21,9 @@ class RunSummary:
         units: Units by source and outcome (`eligible`, `dead`, …).
         asked: Units of each source that a rater was asked about.
         ratings: Ratings by rater, rubric and status.
+        answers: Answers to other questions than a unit's rating, likewise: explanations, scorers,
+            rubrics about descriptions.
         descriptions: Units that each explainer described.
-        scored: Units by scorer, explainer and rater, as `scorer, explainer, rater`.
         cost_usd: What the run's calls have cost, as far as prices are known.
         problem: Why the run cannot be read; empty if it can.
     """
@@ -34,6 +35,7 @@ class RunSummary:
     units: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     asked: Mapping[str, int] = field(default_factory=dict)
     ratings: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
+    answers: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
     descriptions: Mapping[str, int] = field(default_factory=dict)
     cost_usd: float = 0.0
     problem: str = ""
@@ -60,10 +62,11 @@ class RunSummary:
         for source, outcomes in self.units.items():
             counts = ", ".join(f"{n:,} {outcome}" for outcome, n in outcomes.items())
             lines.append(f"  units      {source}: {counts}; {self.asked.get(source, 0):,} asked")
-        for rater, rubrics in self.ratings.items():
-            for rubric, statuses in rubrics.items():
-                counts = ", ".join(f"{n:,} {status}" for status, n in statuses.items())
-                lines.append(f"  ratings    {rater} on {rubric}: {counts}")
+        for label, answers in (("ratings  ", self.ratings), ("answers  ", self.answers)):
+            for rater, rubrics in answers.items():
+                for rubric, statuses in rubrics.items():
+                    counts = ", ".join(f"{n:,} {status}" for status, n in statuses.items())
+                    lines.append(f"  {label}  {rater} on {rubric}: {counts}")
         for explainer, n in self.descriptions.items():
             lines.append(f"  described  {explainer}: {n:,} units")
         lines.append(f"  cost       ${self.cost_usd:.4f}")
@@ -77,11 +80,14 @@ def summarise(run: Run) -> RunSummary:
         "SELECT source, outcome, count(*) FROM unit GROUP BY ALL ORDER BY ALL"
     ):
         units.setdefault(source, {})[outcome] = n
-    ratings: dict[str, dict[str, dict[str, int]]] = {}
-    for rater, rubric, status, n in run.rows(
-        "SELECT rater, rubric, status, count(*) FROM current_rating GROUP BY ALL ORDER BY ALL"
-    ):
-        ratings.setdefault(rater, {}).setdefault(rubric, {})[status] = n
+    ratings = _by_rater(
+        run, "SELECT rater, rubric, status, count(*) FROM unit_rating GROUP BY ALL ORDER BY ALL"
+    )
+    answers = _by_rater(
+        run,
+        "SELECT rater, rubric, status, count(*) FROM current_rating"
+        " WHERE item_id NOT IN (SELECT item_id FROM unit_item) GROUP BY ALL ORDER BY ALL",
+    )
     return RunSummary(
         run=run.name,
         subject=run.settings.subject.model,
@@ -92,6 +98,7 @@ def summarise(run: Run) -> RunSummary:
             run.rows("SELECT source, count(DISTINCT unit_id) FROM unit_item GROUP BY 1 ORDER BY 1")
         ),
         ratings=ratings,
+        answers=answers,
         descriptions=dict(
             run.rows(
                 "SELECT explainer, count(*) FROM explanation"
@@ -100,6 +107,14 @@ def summarise(run: Run) -> RunSummary:
         ),
         cost_usd=run.spent_usd(),
     )
+
+
+def _by_rater(run: Run, query: str) -> dict[str, dict[str, dict[str, int]]]:
+    """Return counts by rater, rubric and status."""
+    counts: dict[str, dict[str, dict[str, int]]] = {}
+    for rater, rubric, status, n in run.rows(query):
+        counts.setdefault(rater, {}).setdefault(rubric, {})[status] = n
+    return counts
 
 
 def summarise_runs(folder: Path = RUNS) -> list[RunSummary]:

@@ -101,13 +101,17 @@ class Explanation:
 def eligible_units(run: Run, sources: Sequence[str] = (), n: int | None = None) -> dict[int, str]:
     """Return unit_id → source of the run's units, the first `n` of each source's random order.
 
-    Where units were rated it is those, else all that were harvested: a harvest draws a few more
-    than it is asked for. Raises BadInput if the run has none of them.
+    Those that were rated; where none was, those that a rater was to be asked about; where there
+    are none of those either, all that were harvested: a harvest draws more than it is asked for.
+    Raises BadInput if the run has none of them.
     """
     rows = run.rows(
         "SELECT unit_id, source, row_number() OVER (PARTITION BY source ORDER BY ord) AS place"
-        " FROM unit WHERE outcome = 'eligible' AND (unit_id IN (SELECT unit_id FROM unit_item)"
-        "  OR NOT EXISTS (SELECT 1 FROM unit_item)) ORDER BY source, ord"
+        " FROM unit WHERE outcome = 'eligible' AND CASE"
+        "  WHEN EXISTS (SELECT 1 FROM unit_rating)"
+        "  THEN unit_id IN (SELECT unit_id FROM unit_rating)"
+        "  WHEN EXISTS (SELECT 1 FROM unit_item) THEN unit_id IN (SELECT unit_id FROM unit_item)"
+        "  ELSE true END ORDER BY source, ord"
     )
     held = sorted({row[1] for row in rows})
     for source in sources:

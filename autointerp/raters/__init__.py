@@ -90,7 +90,9 @@ def check_keys(base_url: str | None = None) -> list[Finding]:
         variable = _said(name, "VARIABLE", None)
         if variable is not None:
             there = find_key(variable) is not None
-            findings.append(Finding(True, variable, "set" if there else f"empty: no {name}: rater"))
+            findings.append(
+                Finding(True, variable, "set" if there else f"not set: raters {name}:MODEL need it")
+            )
     if base_url is not None:
         url = normal_url(base_url)
         if url not in [_said(name, "URL", None) for name in rater_names()]:

@@ -93,7 +93,8 @@ def pack(values: Any) -> str:
 
 def title(material: Material) -> str:
     """Return the heading of the page: what was asked of these runs, or what came out."""
-    runs = " + ".join(comparison.run for comparison in material.comparisons)
+    several = [comparison.run for comparison in material.comparisons]
+    runs = f" {' + '.join(several)}" if len(several) > 1 else ""  # one is in the subtitle
     judgements = list(material.judgements)
     contrasts = [judgement.primary for judgement in judgements if judgement.primary is not None]
     held = all(judgement.trust.state != "broken" for judgement in judgements)
@@ -101,10 +102,10 @@ def title(material: Material) -> str:
     first, second = (_units_of(name, material) for name in PRIMARY)
     if contrasts and held and len(outcomes) == 1 and len(contrasts) == len(judgements):
         heading = HEADINGS[outcomes.pop()].format(first=first, second=second)
-        return f"{heading[0].upper()}{heading[1:]} {runs}"
+        return f"{heading[0].upper()}{heading[1:]}{runs}"
     if contrasts:
-        return f"Are the {first} more interpretable than the {second}? {runs}"
-    return f"How interpretable are these units? {runs}"
+        return f"Are the {first} more interpretable than the {second}?{runs}"
+    return f"How interpretable are these units?{runs}"
 
 
 # By the outcome of the primary contrasts, where all raters and runs agree on it.

@@ -126,8 +126,8 @@ def _control(check: ControlCheck) -> str:
         return f"The control '{check.control}' {have}, so nothing shows where the {check.end} lies."
     side = "or less" if check.end == "floor" else "or more"
     return (
-        f"'{check.control}' ({CONTROL[check.end]}) has mean {interval(check.mean)} of "
-        f"{check.n}: "
+        f"'{check.control}' ({CONTROL[check.end]}) has mean {interval(check.mean)} over "
+        f"{count(check.n or 0, 'unit')}: "
         + (
             f"at the {check.end}."
             if check.state == "held"

@@ -67,7 +67,7 @@ def test_each_providers_key_is_looked_for_and_none_is_shown(
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     found = {finding.about: finding.words for finding in check_keys()}
     assert found["ORACLE_API_KEY"] == "set"
-    assert found["OPENAI_API_KEY"] == "empty: no openai: rater"
+    assert found["OPENAI_API_KEY"] == "not set: raters openai:MODEL need it"
     assert "0123456789abcdef" not in "".join(found.values())
 
 

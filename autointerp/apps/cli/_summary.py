@@ -94,9 +94,7 @@ def histograms(judgement: Judgement, width: int) -> Table:
             width=wide if not group.is_control else CONTROL,
         )
     for place, (score, text) in enumerate(judgement.scale.levels):
-        cells: list[RenderableType] = [
-            f"{score} [dim]{escape(text.split(':')[0][: LABEL - 3])}[/dim]"
-        ]
+        cells: list[RenderableType] = [f"{score} [dim]{escape(_short(text.split(':')[0]))}[/dim]"]
         for group in groups:
             share = float(group.shares[place])
             cells.append(
@@ -123,3 +121,8 @@ def _bar(share: float, source: str, width: int) -> RenderableType:
         Text(percent(share).rjust(5), style="dim"),
     )
     return row
+
+
+def _short(text: str, most: int = LABEL - 3) -> str:
+    """Return the text, cut with an ellipsis where it is longer than `most` characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"

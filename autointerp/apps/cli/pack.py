@@ -59,3 +59,4 @@ def command(
     note = fewer_contexts_text(planned_session.left_out)
     if note:
         typer.echo(note)
+    typer.echo(f"they rate it with: autointerp rate --pack {output.name} --rater human:NAME")

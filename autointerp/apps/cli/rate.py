@@ -99,7 +99,8 @@ def command(
 ) -> None:
     """Rate units of one or several sources, blind, with controls among them.
 
-    Whatever is missing is made first; what exists is not made again.
+    Whatever is missing is made first; what exists is not made again. A person rates all sources,
+    mixed, whatever --source says: knowing that all units are features would not be blind.
 
     Example: autointerp rate --source features --n 200
     """

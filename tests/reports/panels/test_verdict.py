@@ -66,13 +66,13 @@ def test_the_title_fits_the_outcome(tmp_path: Path):
 
 def test_features_alone_are_not_headed_by_a_comparison_with_neurons(tmp_path: Path):
     heading = title(material(tmp_path, {"features": HIGH, **CONTROLS}))
-    assert heading == "How interpretable are these units? main"
+    assert heading == "How interpretable are these units?"
 
 
 def test_a_rater_that_fails_its_controls_gives_no_answer_in_the_title(tmp_path: Path):
     scores = {"features": HIGH, "neurons": LOW, "planted": [6, 0, 0, 0, 0]}
     heading = title(material(tmp_path, scores))
-    assert heading == "Are the features more interpretable than the neurons? main"
+    assert heading == "Are the features more interpretable than the neurons?"
 
 
 def test_a_control_is_spoken_of_only_beside_the_source_that_it_is_like_in_density(tmp_path: Path):
