@@ -40,8 +40,6 @@ FLOORS = (
 )
 FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor.split()}
 
-# Imports against the order that are being taken out, one after the other.
-EXCEPTIONS: set[tuple[str, str]] = set()
 HEAVY_AT_START_UP = [
     "torch",
     "pandas",
@@ -94,7 +92,6 @@ def test_imports_point_only_down_the_floors():
         if other in FLOOR  # else a name of the package itself, such as __version__
         and other != room_of(file)
         and FLOOR[other] >= FLOOR[room_of(file)]
-        and (str(file.relative_to(PACKAGE)), other) not in EXCEPTIONS
     ]
     assert wrong == []
 
