@@ -17,7 +17,7 @@ def test_doctor_names_the_keys_and_shows_none(
     assert "sk-0123" not in result.out + result.err
     lines = {line.split()[1]: line for line in result.out.splitlines()}
     assert lines["OPENAI_API_KEY"].endswith("set")
-    assert "empty" in lines["ANTHROPIC_API_KEY"]
+    assert "not set" in lines["ANTHROPIC_API_KEY"]
     assert "durable write" in lines["writing"]
 
 
