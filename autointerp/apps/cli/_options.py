@@ -151,6 +151,9 @@ DryRun = typing.Annotated[
     bool, _option("--dry-run", help="Print what would be asked and what it would cost, then stop.")
 ]
 AsJson = typing.Annotated[bool, _option("--json", help="Print JSON on standard output.")]
+ForecastAsJson = typing.Annotated[
+    bool, _option("--json", help="With --dry-run: print the forecast as JSON.")
+]
 RunName = typing.Annotated[str, typer.Argument(help="Name of the run: runs/NAME.")]
 RunOption = typing.Annotated[str, _option("--run", "-r", help="Name of the run: runs/NAME.")]
 RubricName = typing.Annotated[str, _option(help="Id of a shipped rubric, or path of a file.")]
@@ -180,3 +183,11 @@ UnitsOfRun = typing.Annotated[
         show_default="all that are rated; all that are harvested where none is",
     ),
 ]
+
+
+def check_forecast_json(as_json: bool, dry_run: bool) -> None:
+    """Raise BadInput where `--json` is given without the `--dry-run` that it belongs to."""
+    from autointerp.errors import BadInput
+
+    if as_json and not dry_run:
+        raise BadInput("--json goes with --dry-run; `autointerp show RUN --json` prints results")

@@ -28,9 +28,7 @@ def command(
     asking: Asking = Asking(),
     batch: _options.Batch = False,
     dry_run: _options.DryRun = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="With --dry-run: print the forecast as JSON.")
-    ] = False,
+    as_json: _options.ForecastAsJson = False,
     output: Output = Output(),
 ) -> None:
     """Write a description of each unit of a run, from contexts kept for that alone.
@@ -45,6 +43,7 @@ def command(
     from autointerp.apps.cli._progress import Show
     from autointerp.pipeline.describe import explain, forecast_explain
 
+    _options.check_forecast_json(as_json, dry_run)
     job = asking.job(
         rater,
         run=run,

@@ -49,9 +49,7 @@ def command(
         bool, typer.Option("--resume", help="Collect replies of the run's batches, then stop.")
     ] = False,
     dry_run: _options.DryRun = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="With --dry-run: print the forecast as JSON.")
-    ] = False,
+    as_json: _options.ForecastAsJson = False,
     guess: Annotated[
         bool,
         typer.Option(
@@ -110,12 +108,10 @@ def command(
     from autointerp.apps.cli._progress import Show
     from autointerp.apps.terminal.sit import asker
     from autointerp.engine.forecast import Forecast
-    from autointerp.errors import BadInput
     from autointerp.people.session import Sitting
     from autointerp.pipeline.rate import collect, forecast, rate
 
-    if as_json and not dry_run:
-        raise BadInput("--json goes with --dry-run; `autointerp show RUN --json` prints results")
+    _options.check_forecast_json(as_json, dry_run)
     with Show(output) as show:
         if resume:
             show.say(str(collect(run, on=show)))

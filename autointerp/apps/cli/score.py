@@ -52,9 +52,7 @@ def command(
     asking: Asking = Asking(),
     batch: _options.Batch = False,
     dry_run: _options.DryRun = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="With --dry-run: print the forecast as JSON.")
-    ] = False,
+    as_json: _options.ForecastAsJson = False,
     output: Output = Output(),
 ) -> None:
     """Test descriptions on contexts that no explainer has seen; 0.5 is chance, 1 is perfect.
@@ -70,6 +68,7 @@ def command(
     from autointerp.pipeline.job import SCORERS
     from autointerp.questions.score import Design
 
+    _options.check_forecast_json(as_json, dry_run)
     job = asking.job(
         rater,
         run=run,

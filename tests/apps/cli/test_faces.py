@@ -54,8 +54,9 @@ def test_a_plan_and_a_forecast_as_json(command_line: Any, tiny_settings: Path):
     assert forecast["missing"] == {"features": 5} | controls
     assert forecast["left"] == forecast["items"] == 5 + 2 * len(controls)
     assert "would harvest 5 features" in command_line(*asked).err
-    refused = command_line("rate", "--json")
-    assert (refused.code, "--dry-run" in refused.err) == (2, True)
+    for command in (("rate",), ("explain", "main"), ("score", "main")):
+        refused = command_line(*command, "--json")
+        assert (refused.code, "--dry-run" in refused.err) == (2, True)
 
 
 @pytest.mark.parametrize("command", ["labs", "raters", "scorers", "sources"])
