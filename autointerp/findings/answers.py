@@ -228,6 +228,17 @@ SILENT = (
 )
 
 
+def _silence(run: Run) -> str:
+    """Return the SQL of whether the unit is silent: as computed, else as its own windows show."""
+    if not run.has_table("silence"):
+        return SILENT
+    computed = (
+        "(SELECT v.silent FROM silence v WHERE v.unit_id = o.unit_id"
+        " AND v.context_id = c.context_id)"
+    )
+    return f"coalesce({computed}, {SILENT})"
+
+
 def context_ratings(run: Run) -> list[ContextRating]:
     """Return all ratings of contexts against present descriptions, and what is pending.
 
@@ -243,7 +254,8 @@ def context_ratings(run: Run) -> list[ContextRating]:
         "  SELECT DISTINCT one.task_digest, one.explainer, r.rater FROM one"
         "  JOIN current_rating r USING (item_id)"
         ") SELECT u.unit_id, u.source, s.is_control, o.task, o.task_digest, o.explainer, a.rater,"
-        f"  o.kind, CASE o.kind WHEN 'firing' THEN false WHEN 'silent' THEN c.silent ELSE {SILENT}"
+        f"  o.kind, CASE o.kind WHEN 'firing' THEN false WHEN 'silent' THEN c.silent"
+        f"  ELSE {_silence(run)}"
         "  END, CASE WHEN o.kind = 'firing' THEN c.interval END,"
         "  CASE WHEN o.kind <> 'other' THEN c.activations[c.focus + 1] * 10 / o.scale END,"
         "  coalesce(r.status, 'pending'), r.score"

@@ -221,7 +221,12 @@ def rate_descriptions(resolved: Resolved, on: On = ignore) -> DescriptionsResult
     with _run(resolved, on) as run:
         resolved = _with_controls(run, resolved)
         described = _explained(run, resolved, on)
-        ids = add_trials(run, specificity_trials(run, rubric, described, resolved.job.contexts))
+        trials = specificity_trials(run, rubric, described, resolved.job.contexts)
+        lacking = {trial.unit_id for trial in trials}
+        lacking -= {trial.unit_id for trial in trials if trial.pieces[0].kind == "other"}
+        if lacking and resolved.job.contexts > 2:
+            on(Note(f"{_unknown_silence(run, len(lacking))} none of these contexts"))
+        ids = add_trials(run, trials)
         counts = ask_pending(run, sorted(set(ids)), rubric, resolved, on)
         run.log("rated", rater=rater.name, rubric=rubric.id, statuses=dict(counts.statuses))
     descriptions = sum(one.says_something for one in described)
@@ -233,6 +238,14 @@ def rate_descriptions(resolved: Resolved, on: On = ignore) -> DescriptionsResult
         contexts=len(set(ids)),
         without=len(described) - descriptions,
         counts=counts,
+    )
+
+
+def _unknown_silence(run: Run, units: int) -> str:
+    """Return why units get no contexts of others, up to what they lack."""
+    return (
+        f"run '{run.name}' holds no context of another unit in which "
+        f"{count(units, 'unit')} would be known to be silent, so they have"
     )
 
 
@@ -293,6 +306,8 @@ def score(job: Job, on: On = ignore) -> dict[str, ScoreResult]:
         hard = hard_contexts(run, [one.unit_id for one in described]) if job.design.hard else None
         for name, module in modules.items():
             planned = plan(run, name, described, job.design, hard)
+            if planned.without_control:
+                on(Note(f"{name}: {_unknown_silence(run, planned.without_control)} no control"))
             ids = store_plan(run, planned, job.design)
             counts = ask_pending(run, ids, module.TASK, resolved, on, name, repeats=1)
             run.log(

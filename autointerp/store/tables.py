@@ -85,8 +85,11 @@ class Tables:
 
     def rows_if_there(self, table: str, columns: str) -> list[tuple[Any, ...]]:
         """Return all rows of a table; none where the run is older than the table, and read-only."""
-        there = "SELECT 1 FROM duckdb_tables() WHERE table_name = ?"
-        return self.rows(f"SELECT {columns} FROM {table}") if self.rows(there, [table]) else []
+        return self.rows(f"SELECT {columns} FROM {table}") if self.has_table(table) else []
+
+    def has_table(self, table: str) -> bool:
+        """Return whether the run has a table; one that is older than it, and read-only, has not."""
+        return bool(self.rows("SELECT 1 FROM duckdb_tables() WHERE table_name = ?", [table]))
 
     def next_id(self, table: str, column: str) -> int:
         """Return the first number that is free in a column."""

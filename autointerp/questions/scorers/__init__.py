@@ -39,9 +39,9 @@ class HeldOut:
 
     Attributes:
         contexts: The unit's own, by number.
-        others: Contexts of other units of the same source in which those units fire, by number,
-            but for those in which this one is known to fire; that it is silent in the rest is
-            not known. Empty unless the scorer says `NEEDS_OTHERS`.
+        others: Contexts of other units of the same source in which those units fire and this one
+            is silent, as computed, by number, one a unit. Empty unless the scorer says
+            `NEEDS_OTHERS`, and where a run does not hold what is silent.
         hard: Contexts of other units in which this one is silent, as computed, by number; with
             why they are hard: `same token` or `neighbour`.
         scale: The unit's largest activation.
