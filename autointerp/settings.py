@@ -29,6 +29,8 @@ class SubjectSettings:
             `transformer.safetensors` of `autointerp train`.
         revision: Revision of a model on the hub; empty for the newest.
         site: Where activations are read, such as `layers.3.mlp.neurons`.
+        neurons: What the source `neurons` is: empty for the axes of the site, `hidden` for the
+            hidden neurons of the MLP in the site's layer, read in the same forward pass.
         sae: File, folder or hub id of the SAE trained on that site; empty for none.
         sae_format: Name of the SAE's format; empty to detect it.
         subtract_b_dec: Whether the SAE subtracts its decoder bias from its input; empty for what
@@ -55,6 +57,7 @@ class SubjectSettings:
     model: str = "embedded"
     revision: str = ""
     site: str = "layers.0.mlp.neurons"
+    neurons: str = ""
     sae: str = ""
     sae_format: str = ""
     subtract_b_dec: str = ""
@@ -163,6 +166,7 @@ KINDS = {
     bool: "true or false",
 }
 CHOICES = {
+    ("subject", "neurons"): ("", "hidden"),
     ("subject", "bos"): ("auto", "yes", "no"),
     ("subject", "subtract_b_dec"): ("", "yes", "no"),
     ("subject", "dtype"): ("auto", "float32", "bfloat16", "float16"),

@@ -4,8 +4,8 @@ Each item is one held-out context with one description. Contexts of all interval
 silent ones, and contexts of other units come mixed; the rater is told neither which is which nor
 how strongly the unit fires.
 
-In a silent context, the unit's own, and in one of another unit it is silent, as computed. A run that
-does not hold that of the contexts of others, such as an imported one, has none of these.
+In a silent context, the unit's own, and in one of another unit it is silent, as computed. A run
+that does not hold that of the contexts of others, such as an imported one, has none of these.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ def _some_rows(reading: Reading, rows: list[int]) -> Reading:
 
 
 def unverified(run: Run, sources: Sequence[str]) -> dict[str, tuple[list[int], list[Place]]]:
-    """Return source → its units and the contexts that serve others, where some pair is not stored."""
+    """Return source → units and contexts that serve others, where a pair of them is not stored."""
     pending = {}
     for name in sources:
         units = [

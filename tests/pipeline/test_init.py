@@ -113,15 +113,22 @@ def test_at_a_terminal_only_what_is_missing_is_asked(
 
     def answer(question: str) -> str:
         asked.append(question)
+        if question.startswith("neurons: "):
+            return "hidden"
         return said if "subtract_b_dec" in question else answers[question]
 
     monkeypatch.setattr(init, "_can_ask", lambda: True)
     monkeypatch.setattr(init, "_ask", answer)
     found = command_line("init", "--sae", "raw.pt", *options(parts, "model"))
     assert found.code == 0, found.err
-    assert ["decoder.bias is taken" in asked[0], *asked[1:]] == [True, "site", "corpus"]
+    assert ["decoder.bias is taken" in asked[0], *asked[1:]] == [
+        True,
+        "site",
+        "neurons: hidden for the 40 of layers.1.mlp.neurons, or site for axes of the MLP's output",
+        "corpus",
+    ]
     written = tomllib.loads((parts / "autointerp.toml").read_text())["subject"]
-    assert written["subtract_b_dec"] == "yes"
+    assert (written["subtract_b_dec"], written["neurons"]) == ("yes", "hidden")
     assert "note: the file names no activation: read as ReLU" in found.out
     said = "perhaps"
     found = command_line("init", "--sae", "raw.pt", *options(parts, "model"), "--force")
@@ -145,7 +152,11 @@ def test_what_the_sae_leaves_open_names_the_option_and_is_asked_at_a_terminal(
     assert "--k: " in found.err
 
     monkeypatch.setattr(init, "_can_ask", lambda: True)
-    monkeypatch.setattr(init, "_ask", lambda question: "4" if "give k" in question else "0.5")
+
+    def answer(question: str) -> str:
+        return "4" if "give k" in question else "site" if "neurons" in question else "0.5"
+
+    monkeypatch.setattr(init, "_ask", answer)
     found = command_line("init", *arguments)
     assert found.code == 0, found.err
     written = tomllib.loads((parts / "autointerp.toml").read_text())["subject"]
@@ -182,3 +193,35 @@ def test_it_says_whether_the_units_of_a_site_are_neurons(
     neurons = command_line("init", *arguments, "--site", "layers.1.mlp.neurons")
     assert "neurons of the MLP" in neurons.out
     assert "and no neurons" not in neurons.out + neurons.err
+
+
+def test_hidden_neurons_are_offered_written_and_loaded(
+    parts: Path, command_line: Callable[..., Any]
+):
+    arguments = options(parts, "model", "sae", "corpus")
+    found = command_line("init", *arguments)
+    assert "for the 40 of layers.1.mlp.neurons give --neurons hidden" in found.out
+    found = command_line("init", *arguments, "--neurons", "hidden", "--force")
+    assert "neurons: the 40 of layers.1.mlp.neurons, read in the same pass" in found.out
+    subject = load_subject(load_settings(str(parts / "autointerp.toml")).subject)
+    assert subject.hidden is not None
+    assert (subject.hidden.site, subject.hidden.d_site) == ("layers.1.mlp.neurons", 40)
+    assert set(subject.digests) == {"model", "sae", "corpus", "neurons"}
+
+
+@pytest.mark.parametrize(
+    ("site", "neurons", "told"),
+    [
+        ("layers.1.mlp.neurons", "hidden", "is the hidden neurons already"),
+        ("lm_head", "hidden", "is in none of the layers"),
+        ("layers.1.mlp", "both", "subject.neurons = 'both' must be '' or 'hidden'"),
+    ],
+)
+def test_hidden_neurons_that_there_are_none_of_are_refused_in_one_line(
+    parts: Path, command_line: Callable[..., Any], site: str, neurons: str, told: str
+):
+    arguments = options(parts, "model", "corpus")
+    found = command_line("init", *arguments, "--site", site, "--neurons", neurons)
+    assert (found.code, found.err.count("\n")) == (2, 1)
+    assert told in found.err
+    assert not (parts / "autointerp.toml").exists()

@@ -74,7 +74,7 @@ def test_a_run_that_lacks_it_is_looked_at_again_and_one_that_has_it_is_not(own_r
     with open_run("tiny", folder=own_runs) as run:
         names = list(run.sources())
         subject = load_subject(run.settings.subject)
-        wanted = {name: 1 for name in names}
+        wanted = dict.fromkeys(names, 1)
         before = run.rows("SELECT * FROM silence ORDER BY ALL")
         assert unverified(run, names) == {}
         run.connection.execute("DROP TABLE silence")

@@ -22,6 +22,13 @@ def command(
             show_default="the SAE's record",
         ),
     ] = "",
+    neurons: Annotated[
+        str,
+        typer.Option(
+            help="hidden: the source neurons is the hidden neurons of the site's layer.",
+            show_default="the site's axes",
+        ),
+    ] = "",
     sae: Annotated[
         str, typer.Option(help="File, folder or hub id of the SAE.", show_default="none")
     ] = "",
@@ -89,6 +96,7 @@ def command(
 
     values = {
         "revision": revision,
+        "neurons": neurons,
         "sae": sae,
         "sae_format": sae_format,
         "subtract_b_dec": subtract_b_dec,
