@@ -1,4 +1,4 @@
-"""Proportional odds: an ordinal regression, P(score at most level j) = 1 / (1 + exp(x·slope - cut_j)).
+"""Proportional odds: an ordinal regression, logit P(score at most level j) = cut_j - x·slope.
 
 Fitted by Newton's method with the exact Hessian, which takes a few passes over the scores.
 """

@@ -142,13 +142,19 @@ def test_a_dry_run_says_what_1000_units_cost_and_stores_nothing(command_line, tr
 
 
 def test_explain_score_and_rate_on_the_command_line(command_line, own_runs):
-    assert command_line("explain", "tiny").code == 0
+    result = command_line("explain", "tiny")
+    assert (result.code, "next: autointerp score tiny" in result.err) == (0, True)
     prices = ("--price-in", 1, "--price-out", 1, "--budget-usd", 0)
     result = command_line("explain", "tiny", "--rater", "openai:x", *prices)
     calls = sum(tiny_run_units().values())
     assert f"openai:x: {calls} calls" in result.err  # and no picture in place of `:x:`
     result = command_line("score", "tiny", "--scorer", "detection", "--contexts", 5)
     assert (result.code, "detection:" in result.err) == (0, True)
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        (found,) = scorer_results(unit_scores(run))
+    for name, figures in found.sources.items():
+        assert f"detection, {name}: {figures.scored.value:.2f}" in result.err
+    assert "next: autointerp report tiny" in result.err
     result = command_line("rate", "--run", "tiny", "--rubric", "specificity-0-3", "--contexts", 6)
     assert result.code == 0
     assert "lexical on specificity-0-3" in result.err
