@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import pandas as pd
 
 from autointerp.questions.explain import EXPLAINING, explanations
 from autointerp.questions.forms import Task, answers_in
@@ -270,3 +273,25 @@ def context_ratings(run: Run) -> list[ContextRating]:
         [[*(task.id for task in EXPLAINING), *scorer_names()]],
     )
     return [ContextRating(*row) for row in rows]
+
+
+# -------------------------------------------------------------------------------- tables
+
+
+def scores_table(run: Run) -> pd.DataFrame:
+    """Return the units' scores under scorers, one row each; `more` is JSON."""
+    return _table(UnitScore, unit_scores(run))
+
+
+def specificity_table(run: Run) -> pd.DataFrame:
+    """Return the ratings of contexts against descriptions, one row each."""
+    return _table(ContextRating, context_ratings(run))
+
+
+def _table(kind: type[UnitScore] | type[ContextRating], rows: Sequence[Any]) -> pd.DataFrame:
+    """Return dataclasses as a frame without what the unit itself says; mappings are JSON."""
+    names = [one.name for one in fields(kind) if one.name not in ("source", "is_control")]
+    columns = {name: [getattr(row, name) for row in rows] for name in names}
+    for name in {"statuses", "more"} & set(names):
+        columns[name] = [json.dumps(dict(value), sort_keys=True) for value in columns[name]]
+    return pd.DataFrame(columns)

@@ -228,3 +228,29 @@ def test_a_budget_stops_scoring_before_it_is_passed_and_says_so(own_runs):
         assert run.spent_usd() <= 3.0
         mine = [one for one in unit_scores(run) if one.rater.startswith("openai")]
         assert sum(one.statuses.get("pending", 0) for one in mine) > 0 or not mine
+
+
+def test_scores_and_ratings_of_contexts_are_exported_a_row_each(command_line, truth_run, tmp_path):
+    import csv
+    import shutil
+
+    shutil.copytree(truth_run, tmp_path / "runs")
+    result = command_line("export", "tiny", "--to", "csv", "--what", "scores", "-o", "s.csv")
+    assert result.code == 0, result.err
+    with open_run("tiny", folder=truth_run, read_only=True) as run:
+        expected = unit_scores(run)
+        unit = dict(run.rows("SELECT unit_id, source || '/' || idx FROM unit"))
+    with (tmp_path / "s.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert sorted((f"{r['source']}/{r['index']}", r["scorer"], r["permuted"]) for r in rows) == (
+        sorted((unit[one.unit_id], one.scorer, str(one.permuted).lower()) for one in expected)
+    )
+    assert {row["run"] for row in rows} == {"tiny"}
+    by_score = sorted(float(row["score"]) for row in rows if row["score"])
+    assert by_score == pytest.approx(sorted(one.score for one in expected if one.score is not None))
+    empty = command_line(
+        "export", "tiny", "--to", "jsonl", "--what", "specificity", "-o", "c.jsonl"
+    )
+    assert (empty.code, "0 rows" in empty.err) == (0, True)
+    wrong = command_line("export", "tiny", "--to", "contexts", "--what", "scores", "-o", "x")
+    assert (wrong.code, "--what scores is a table" in wrong.err) == (2, True)
