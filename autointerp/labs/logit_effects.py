@@ -68,8 +68,8 @@ def logit_effects(
             without[name] = "they are no directions in the model"
             continue
         try:
-            are_hidden = subject.hidden is not None and getattr(source, "are_hidden", False)
-            model = subject.hidden if are_hidden else subject.model
+            are_hidden = getattr(source, "are_hidden", False)
+            model = (subject.hidden if are_hidden else None) or subject.model
             readout = model.readout(source.transcodes)
             numbers = numbers_again(run, name, source, units)
             for begin in range(0, len(units), UNITS):

@@ -166,7 +166,7 @@ def _distances(
 
     def apart(of: Callable[[Look], float]) -> NDArray[np.float64]:
         left, right = (np.array([of(one) for one in some], float) for some in (models, looks))
-        return np.abs(np.subtract.outer(left, right))
+        return np.asarray(np.abs(np.subtract.outer(left, right)))
 
     kinds = {kind: place for place, kind in enumerate(("word", "piece", "number", "sign", "space"))}
     return (

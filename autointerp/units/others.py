@@ -81,8 +81,8 @@ def firing_in(
                 for row, of, number, tokens, focus in found:
                     if of == name:
                         shown = np.concatenate([f[rows.index(row)] for f in fires], axis=1)
-                        anywhere[name][number] = shown[tokens].any(axis=0)
-                        at_focus[name][number] = shown[focus]
+                        anywhere[name][number] = np.any(shown[tokens], axis=0)
+                        at_focus[name][number] = np.asarray(shown[focus], dtype=bool)
     firing = {}
     for name, of_source in places.items():
         is_read = np.array([number in anywhere[name] for number in range(len(of_source))], bool)

@@ -83,9 +83,9 @@ def command(
     with Show(output) as show:
         if not dry_run:
             for result in score(job, show).values():  # what was asked is an event of each
-                for name, (own, permuted) in result.means.items():
+                for name, (own, others) in result.means.items():
                     if own.value is not None:
-                        control = f", control {interval(permuted)}" if permuted.value else ""
+                        control = f", control {interval(others)}" if others.value else ""
                         show.say(f"{result.scorer}, {name}: {interval(own)}{control}")
             if not batch:
                 show.say(f"next: autointerp report {run}")
