@@ -153,7 +153,8 @@ def test_an_object_is_read_bare_or_in_a_fence(text):
     "text",
     [
         "", "4", "[4]", "null", "score: 4", f"My answer: {GOOD}", f"{GOOD} as asked", GOOD[:-1],
-        '{"score": 6}', '{"score": 0}', '{"score": "4"}', '{"score": 4.0}', '{"score": true}',
+        '{"score": 6}', '{"score": 0}', '{"score": "4/5"}', '{"score": 4.5}', '{"score": true}',
+        '{"score": "four"}', '{"score": "true"}', '{"score": 1e400}', '{"score": "4 or 5"}',
         '{"score": null}', '{"score": NaN}', '{"score": [4]}', '{"score": 4, "score": 5}', "{}",
         '{"Score": 4}', '{"score": 4, "description": 7}', '{"score": 4, "rationale": ["x"]}',
         "[" * 100_000, '{"score": ' + "9" * 5000 + "}", f"```json\n{GOOD}\n```\nor\n{GOOD}",
@@ -163,6 +164,11 @@ def test_whatever_is_not_one_object_with_a_whole_score_on_the_scale_is_unparsed(
     read = RUBRIC.read(Reply(text))
     assert (read.status, read.score) == ("unparsed", None)
     assert read.problem
+
+
+@pytest.mark.parametrize("score", ["4", "4.0", '"4"', '" 4 "', '"4.0"', "4e0"])
+def test_a_whole_score_is_read_in_whatever_way_it_is_written(score):
+    assert RUBRIC.read(Reply(f'{{"score": {score}}}')).score == 4
 
 
 def test_a_refusal_an_error_and_a_cut_reply_have_no_score_whatever_they_say():
@@ -186,7 +192,10 @@ def holds_a_score(text: str) -> bool:
         fields = json.loads(text)
     except ValueError:
         return False
-    return isinstance(fields, dict) and any(fields.get("score") is n for n in range(1, 6))
+    score = fields.get("score") if isinstance(fields, dict) else None
+    return not isinstance(score, bool) and any(
+        score == n or (isinstance(score, str) and score.strip() == str(n)) for n in range(1, 6)
+    )
 
 
 values = st.recursive(
