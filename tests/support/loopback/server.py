@@ -76,7 +76,7 @@ class LoopbackServer:
         latency_s: Of every completion.
         enforces: What it obeys: `json_schema`, `tool`; without either it answers in prose.
         logprobs: Whether it gives them.
-        rejects: Body keys on which it answers 400.
+        rejects: Body keys on which it answers `rejects_with`.
         headers: With every reply.
         in_flight, most_in_flight: Completions being served.
         batches: By id.
@@ -89,6 +89,7 @@ class LoopbackServer:
         self.enforces: tuple[str, ...] = ("json_schema", "tool")
         self.logprobs = True
         self.rejects: tuple[str, ...] = ()
+        self.rejects_with = 400
         self.headers: dict[str, str] = {}
         self.calls: list[Call] = []
         self.keep_calls = True
@@ -220,7 +221,7 @@ class LoopbackServer:
         rejected = [key for key in self.rejects if key in body]
         if rejected:
             words = {"type": "invalid_request_error", "message": f"unknown field {rejected[0]}"}
-            return await self._answer(writer, 400, {}, {"error": words})
+            return await self._answer(writer, self.rejects_with, {}, {"error": words})
         if fault.status != 200:
             default = {"error": {"type": "error", "message": f"told to answer {fault.status}"}}
             return await self._answer(writer, fault.status, fault.headers, fault.body or default)
