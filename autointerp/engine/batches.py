@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from autointerp.engine.budget import Budget, require_price
-from autointerp.engine.retry import RetryPolicy
+from autointerp.engine.retry import RetryPolicy, open_served
 from autointerp.engine.work import pending_work, read_rating
 from autointerp.errors import BadInput, RaterError, RunMismatch
 from autointerp.questions.items import load_items
@@ -98,7 +98,7 @@ async def _submit(
     retry: RetryPolicy | None,
 ) -> BatchCounts:
     counts = BatchCounts()
-    await _open(run, rater)
+    await _open(run, rater, retry)
     try:
         await _settle_intended(run, rater, retry)
         work = pending_work(run, item_ids, rater.name, repeats)
@@ -205,7 +205,7 @@ async def _collect_one(
     retry: RetryPolicy | None,
     counts: BatchCounts,
 ) -> None:
-    await _open(run, rater)
+    await _open(run, rater, retry)
     try:
         if batch["state"] == "intended":
             await _settle_intended(run, rater, retry)
@@ -279,9 +279,11 @@ def _store(
     run.add_ratings(ratings, attempts, rater.name)
 
 
-async def _open(run: Run, rater: Any) -> None:
+async def _open(run: Run, rater: Any, retry: RetryPolicy | None) -> None:
     memory = f"server {rater.name}"
-    learned = await rater.open(run.recall(memory))
+    remembered = run.recall(memory)
+    policy = retry or RetryPolicy()
+    learned = await open_served(rater, rater.name, remembered, policy, asyncio.sleep)
     if learned is not None:
         run.remember(memory, learned)
 

@@ -74,7 +74,7 @@ def object_in(text: str) -> dict[str, Any]:
 
 
 def answer_start(text: bytes) -> int:
-    """Return where the answer begins in what a model wrote: after its reasoning, if it closed it."""
+    """Return where the answer begins in a text: after the reasoning, if the model closed it."""
     spoken = text.decode("utf-8", "replace")
     cut = _after_thoughts(spoken)
     return len(text) - len(cut.encode("utf-8", "replace")) if cut != spoken else 0

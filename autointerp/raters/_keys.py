@@ -14,7 +14,9 @@ NO_KEY = "none"  # what a local server is sent: the SDKs demand a key
 KEY_LIKE = re.compile(r"\b(?:sk|rk|pk)-[A-Za-z0-9_\-]{12,}")
 REDACTED = "[key]"
 UNWRITTEN = re.compile(r"[^!-~]|[<>\"{}|\\^`]")  # in an address: blanks, controls, beyond ASCII
-HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.%]*")
+HOST = re.compile(
+    r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.%]*"
+)
 LONGEST_URL = 2_000
 SHORTEST_KEY = 4  # a shorter one is a word like others
 

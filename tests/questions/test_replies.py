@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -118,12 +119,10 @@ def test_any_object_is_read_as_it_is_after_any_closed_reasoning(
 
 
 @settings(deadline=None)
-@given(st.text())
+@given(st.text() | st.text('<>{}[]`~\\/|" :,0think').map("".join))
 def test_reading_a_text_raises_nothing_else(text: str) -> None:
-    try:
+    with contextlib.suppress(Unreadable):
         assert isinstance(object_in(text), dict)
-    except Unreadable as refused:
-        assert str(refused)
 
 
 def test_the_answer_begins_after_closed_reasoning() -> None:

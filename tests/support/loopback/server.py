@@ -72,6 +72,7 @@ class LoopbackServer:
 
     Attributes:
         faults: Taken one a completion call, in order; None is no fault.
+        probe_faults: Likewise for the calls that find out what the server can do.
         fault_for: Asked for each completion call once `faults` are used up.
         latency_s: Of every completion.
         enforces: What it obeys: `json_schema`, `tool`; without either it answers in prose.
@@ -85,6 +86,7 @@ class LoopbackServer:
     def __init__(self, latency_s: float = 0.0) -> None:
         self.latency_s = latency_s
         self.faults: deque[Fault | None] = deque()
+        self.probe_faults: deque[Fault | None] = deque()
         self.fault_for: Callable[[Call], Fault | None] = lambda call: None
         self.enforces: tuple[str, ...] = ("json_schema", "tool")
         self.logprobs = True
@@ -207,7 +209,10 @@ class LoopbackServer:
             status, reply = self._side(method, path, headers, content, body)
             return await self._answer(writer, status, {}, reply)
         probe = "sky" in json.dumps(body["messages"]) and "Answer in one short" in call.user
-        fault = None if probe else self.faults.popleft() if self.faults else self.fault_for(call)
+        if probe:
+            fault = self.probe_faults.popleft() if self.probe_faults else None
+        else:
+            fault = self.faults.popleft() if self.faults else self.fault_for(call)
         fault = fault or Fault()
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
