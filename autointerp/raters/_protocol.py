@@ -134,10 +134,12 @@ class BatchState:
     Attributes:
         ended: Nothing more will come; what there is can be read.
         words: The provider's own, for people.
+        failure: Why calls without a reply of their own have none; empty if it does not say.
     """
 
     ended: bool
     words: str
+    failure: str = ""
 
 
 @runtime_checkable

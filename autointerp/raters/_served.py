@@ -399,7 +399,7 @@ class ServedRaterBase:
             self.headroom = self.read_headroom(headers) or self.headroom
             told = server_error(error.body, error.message, error.status_code)
             self._rejected(told, headers)
-        except (module.APIConnectionError, TimeoutError, *transport_errors()) as error:
+        except (module.APIError.__base__, TimeoutError, *transport_errors()) as error:
             self._unconnected(error)
 
     def _unconnected(self, error: BaseException) -> NoReturn:

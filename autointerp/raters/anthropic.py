@@ -150,10 +150,21 @@ class AnthropicRater(ServedRaterBase):
             batch = await self._client.messages.batches.retrieve(provider_id)
         counts = batch.request_counts
         words = f"{batch.processing_status}, {counts.processing} still to do"
-        return BatchState(batch.processing_status == "ended", words)
+        ended = batch.processing_status == "ended"
+        failure = ""
+        if ended and batch.archived_at is not None:
+            failure = f"the batch's results were archived on {batch.archived_at:%Y-%m-%d}"
+        elif ended and batch.cancel_initiated_at is not None:
+            failure = "the batch was cancelled before this call was made"
+        elif ended and batch.results_url is None:
+            failure = "the batch ended without results"
+        return BatchState(ended, words, failure)
 
     async def batch_results(self, provider_id: str) -> AsyncIterator[tuple[str, Reply]]:
         with self._failures():
+            batch = await self._client.messages.batches.retrieve(provider_id)
+            if batch.results_url is None:
+                return
             async for row in await self._client.messages.batches.results(provider_id):
                 yield row.custom_id, self._batch_row(row.result)
 

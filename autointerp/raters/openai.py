@@ -12,7 +12,7 @@ from autointerp.questions.question import Question
 from autointerp.raters import BatchState, Headroom, RaterOptions
 from autointerp.raters._faults import counted, seconds_until, server_error, whole_number
 from autointerp.raters._logprobs import expected_activations, score_alternatives, tokens_of
-from autointerp.raters._served import UNREADABLE, ServedRaterBase
+from autointerp.raters._served import LONGEST_ERROR, UNREADABLE, ServedRaterBase
 from autointerp.records import Reply, Request
 
 WHAT = "a language model"
@@ -39,6 +39,7 @@ FILTERED = (
     "refusal",
     "guardrail_intervened",
 )
+BATCH_REASONS = 3  # of why a batch failed, that are shown
 A_DAY = datetime.timedelta(days=1)
 
 
@@ -226,7 +227,22 @@ class OpenAIRater(ServedRaterBase):
         ended = batch.status in ("completed", "failed", "expired", "cancelled")
         counts = batch.request_counts
         done = f", {counts.completed} of {counts.total} done" if counts else ""
-        return BatchState(ended, f"{batch.status}{done}")
+        return BatchState(ended, f"{batch.status}{done}", self._batch_reason(batch))
+
+    def _batch_reason(self, batch: Any) -> str:
+        """Return why a batch as a whole has no replies, in the provider's words."""
+        if batch.status == "completed":
+            return ""
+        told = (batch.errors.data if batch.errors else None) or []
+        reasons = [
+            ": ".join(filter(None, (error.code, error.message)))
+            + (f" (line {error.line})" if error.line is not None else "")
+            for error in told[:BATCH_REASONS]
+        ]
+        more = f" and {len(told) - BATCH_REASONS} more" if len(told) > BATCH_REASONS else ""
+        words = "; ".join(filter(None, reasons)) + more
+        said = f"the batch {batch.status}" + (f": {words}" if words else "")
+        return " ".join(self.clean(said).split())[:LONGEST_ERROR]
 
     async def batch_results(self, provider_id: str) -> AsyncIterator[tuple[str, Reply]]:
         with self._failures():
@@ -237,8 +253,9 @@ class OpenAIRater(ServedRaterBase):
                 streaming = self._client.files.with_streaming_response.content(name)
                 async with streaming as response:
                     async for line in response.iter_lines():
-                        if line.strip():
-                            yield self._batch_row(json.loads(line))
+                        row = batch_line(line)
+                        if row is not None:
+                            yield self._batch_row(row)
 
     def _batch_row(self, row: dict[str, Any]) -> tuple[str, Reply]:
         response, error = mapping(row.get("response")), row.get("error")
@@ -264,6 +281,16 @@ class OpenAIRater(ServedRaterBase):
             whole_number(headers.get("x-ratelimit-limit-tokens")),
             seconds_until(headers.get("x-ratelimit-reset-tokens")),
         )
+
+
+def batch_line(line: str) -> dict[str, Any] | None:
+    """Return a line of a batch's results, or None for what is none: its call has no reply then."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    named = isinstance(row, dict) and isinstance(row.get("custom_id"), str)
+    return row if named else None
 
 
 def spoken(message: Mapping[str, Any]) -> tuple[str, str]:

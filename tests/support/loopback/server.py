@@ -81,6 +81,7 @@ class LoopbackServer:
         headers: With every reply.
         in_flight, most_in_flight: Completions being served.
         batches: By id.
+        batch_fields: Of every batch, in place of what it would have.
     """
 
     def __init__(self, latency_s: float = 0.0) -> None:
@@ -99,6 +100,7 @@ class LoopbackServer:
         self.batches: dict[str, dict[str, Any]] = {}
         self.files: dict[str, bytes] = {}
         self.batches_end = True
+        self.batch_fields: dict[str, Any] = {}
         self.batch_row: Callable[[str, dict[str, Any]], str] = lambda custom_id, body: "succeeded"
         self.port = 0
         self._loop = asyncio.new_event_loop()
@@ -306,6 +308,7 @@ class LoopbackServer:
             counts = dict.fromkeys(("processing", "errored", "canceled", "expired"), 0)
             counts["succeeded"] = len(rows) if ended else 0
             counts["processing"] = 0 if ended else len(rows)
+            results = f"{self.anthropic_url}/v1/messages/batches/{name}/results"
             return {
                 "id": name,
                 "type": "message_batch",
@@ -316,9 +319,8 @@ class LoopbackServer:
                 "ended_at": "2999-01-01T01:00:00Z" if ended else None,
                 "cancel_initiated_at": None,
                 "archived_at": None,
-                "results_url": f"{self.anthropic_url}/v1/messages/batches/{name}/results"
-                if ended
-                else None,
+                "results_url": results if ended else None,
+                **self.batch_fields,
             }
         output, errors = [], []
         for custom_id, body in rows:
@@ -345,6 +347,7 @@ class LoopbackServer:
             "output_file_id": f"output-{name}" if ended and output else None,
             "error_file_id": f"errors-{name}" if ended and errors else None,
             "request_counts": {"total": len(rows), "completed": len(output), "failed": len(errors)},
+            **self.batch_fields,
         }
 
     def _anthropic_results(self, name: str) -> bytes:
