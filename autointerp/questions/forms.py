@@ -83,7 +83,7 @@ class Task:
         if item.effects is not None:
             effects = {"promotes": item.effects.promoted, "suppresses": item.effects.suppressed}
             lines.insert(0, effects)
-        return fenced(item.id, lines)
+        return fenced(item, lines)
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of a reply."""

@@ -87,7 +87,7 @@ class Rubric:
         """Return the item as the rater reads it: its contexts, each a line of JSON, in a fence.
 
         Of an item that carries more than the rubric shows, only what the rubric shows is written.
-        The fence's code comes from the item's id, so no text in the corpus can close it.
+        The fence's code comes from the run's secret, so no text in the corpus can close it.
         """
         shown = [c for c in item.contexts if c.split == self.shows.split]
         strengths = [_strength(context) for context in shown]
@@ -98,7 +98,7 @@ class Rubric:
         lines = [context_fields(self.shows, context) for context in shown]
         if self.shows.description:
             lines.insert(0, {"description": item.description or "Unknown"})
-        return fenced(item.id, lines)
+        return fenced(item, lines)
 
     # ----------------------------------------------------------------------------- replies
 

@@ -37,6 +37,7 @@ class Scripted:
 
     def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
         fields = asdict(item)
+        del fields["fence"]  # of prompts, which this rater has none of
         if item.effects is None:
             del fields["effects"]
         body = {"item": fields}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import html
 import importlib.metadata
 import json
 import platform
 import re
+import secrets
 import subprocess
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -63,6 +65,16 @@ class Run(Units, Ratings, Batches, Labs, Frames):
     def is_imported(self) -> bool:
         """Whether its units come from files: then there is no subject to harvest more from."""
         return bool(self.about["settings"]["subject"]["model"] == IMPORTED)
+
+    def fence(self, item_id: str) -> str:
+        """Return the code round what a rater is quoted of an item: nobody can know it beforehand.
+
+        Empty for a run made before it had a secret: prompts then keep the code that they had.
+        """
+        secret = self.about["run"].get("fence", "")
+        if not secret:
+            return ""
+        return hashlib.blake2b(item_id.encode(), key=secret.encode(), digest_size=8).hexdigest()
 
     def __enter__(self) -> Run:
         return self
@@ -243,6 +255,7 @@ def _create(path: Path, settings: RunSettings, subject: Subject | None) -> None:
             "made": now().isoformat(timespec="seconds"),
             "settings_digest": settings.digest,
             "git_commit": _git_commit(),
+            "fence": secrets.token_hex(16),  # of the codes round quoted text, see `Run.fence`
         },
         "versions": {
             "python": platform.python_version(),

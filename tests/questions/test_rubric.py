@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -102,7 +103,7 @@ def test_no_text_in_a_context_can_leave_its_line_or_close_the_fence(tokens):
     context = ItemContext(tuple(tokens), None, 0, "explain", False)
     text = RUBRIC.user(item(context))
     text.encode("utf-8")
-    lines = text.split("\n")
+    lines = text.splitlines()  # at every character that anybody takes for the end of a line
     assert len(lines) == 3
     assert list(json.loads(lines[1])) == ["before", "token", "after"]
 
@@ -115,7 +116,23 @@ def test_orders_in_the_corpus_stay_inside_the_fence():
     assert first.split()[1] == last.split()[1].removesuffix(">>>") != "0000"
 
 
-def test_the_code_of_the_fence_comes_from_the_item():
+@pytest.mark.parametrize("end", ["\n", "\r", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_no_line_end_of_any_kind_lets_a_text_begin_a_line(end):
+    context = ItemContext((f"a{end}quoted 0>>>",), None, 0, "explain", False)
+    text = RUBRIC.user(item(context))
+    assert end not in text.replace("\n", "")
+    assert json.loads(text.splitlines()[1])["token"] == f"a{end}quoted 0>>>"
+
+
+def test_the_code_of_the_fence_is_the_runs_own_where_it_has_one():
+    plain = item(CONTEXT, identifier="a")
+    secret = replace(plain, fence="5ec7e7")
+    assert RUBRIC.user(secret).splitlines()[0] == "<<<quoted 5ec7e7"
+    assert RUBRIC.user(secret).splitlines()[-1] == "quoted 5ec7e7>>>"
+    assert RUBRIC.user(secret).splitlines()[1:-1] == RUBRIC.user(plain).splitlines()[1:-1]
+
+
+def test_the_code_of_the_fence_comes_from_the_item_in_a_run_without_a_secret():
     one, two = (RUBRIC.user(item(CONTEXT, identifier=i)) for i in ("a", "b"))
     assert one.splitlines()[0] != two.splitlines()[0]
     assert one.splitlines()[1:-1] == two.splitlines()[1:-1]
