@@ -55,16 +55,20 @@ class Silence:
             await asyncio.sleep(EVERY_S)
             silent_s = loop.time() - self._heard_at
             if silent_s >= self._wait_s:
-                self._say(self.words(silent_s))
+                words = self.words(silent_s)
+                if words:
+                    self._say(words)
                 self._wait_s = silent_s + min(2 * self._wait_s, LONGEST_S)
 
     def words(self, silent_s: float) -> str:
-        """Return why nothing was heard for `silent_s` seconds."""
+        """Return why nothing was heard for `silent_s` seconds; empty if no server is to blame."""
         pause_s = self._pause_s()
         left_s = self._wakes_at - asyncio.get_running_loop().time()
         if self._failure and left_s > 0:
             return f"{self._failure}; next attempt in {max(1, round(left_s))} s"
         if pause_s >= 1:
             return f"the server's rate limit allows the next call in {round(pause_s)} s"
+        if not self._in_flight():
+            return ""
         failure = f"; before: {self._failure}" if self._failure else ""
         return f"no reply for {round(silent_s)} s, {self._in_flight()} in flight{failure}"

@@ -60,6 +60,8 @@ def object_in(text: str) -> dict[str, Any]:
     Raises Unreadable with a few words if it is none, or if its meaning is in doubt.
     """
     text = text.strip().strip(MARKS).strip()
+    if not text:
+        raise Unreadable("the reply is empty")
     try:
         return _parsed(text)
     except Unreadable as error:

@@ -148,7 +148,8 @@ def server_error(body: object, otherwise: str, status: int | None = None) -> Ser
         part for part in (*map(_text, (error.get("code"), error.get("type"))), message) if part
     ]
     codes = frozenset(name.lower() for name in names)
-    words = ": ".join(dict.fromkeys(parts)) or otherwise
+    number = str(status or _status_of(names, codes))
+    words = ": ".join(part for part in dict.fromkeys(parts) if part != number) or otherwise
     return ServerError(status or _status_of(names, codes), words, codes, message or words)
 
 

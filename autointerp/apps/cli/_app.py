@@ -19,6 +19,7 @@ import typer
 from autointerp import __version__, extensions
 from autointerp.apps import cli as commands
 from autointerp.errors import AutointerpError
+from autointerp.text import visible
 
 STOPPED = "stopped; the same command goes on from here"
 STORAGE_TROUBLE = {
@@ -115,7 +116,7 @@ def _run() -> int:
 def _fail(text: str, code: int) -> int:
     """Print one line on stderr; return the exit code."""
     with contextlib.suppress(BrokenPipeError):
-        print("autointerp: " + " ".join(text.split()), file=sys.stderr)
+        print("autointerp: " + visible(" ".join(text.split())), file=sys.stderr)
     return code
 
 
