@@ -21,7 +21,7 @@ import duckdb
 
 from autointerp import __version__
 from autointerp.errors import RunLocked, RunMismatch, StorageError, UnknownName
-from autointerp.files import write_text
+from autointerp.files import toml_table, write_text
 from autointerp.settings import RunSettings, first_difference, from_mapping
 from autointerp.store.batches import Batches
 from autointerp.store.frames import Frames
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 RUNS = Path("runs")
 IMPORTED = "imported"  # the subject of runs whose units come from files
 VIEW = re.compile(r"CREATE OR REPLACE (?P<kind>VIEW|MACRO) (?P<name>\w+)")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def runs_in(folder: Path = RUNS) -> list[str]:
@@ -171,7 +171,7 @@ def open_run(
     """
     if not NAME.fullmatch(name):
         raise UnknownName(
-            "run", name, runs_in(folder), "a name is letters, digits, '.', '_' and '-'"
+            "run", name, runs_in(folder), "a name is up to 100 letters, digits, '.', '_' and '-'"
         )
     path = folder / name
     if not (path / "run.toml").exists():
@@ -293,7 +293,7 @@ def _check_same(path: Path, settings: RunSettings, subject: Subject | None) -> N
 def read_about(path: Path) -> dict[str, Any]:
     """Return what a run's run.toml holds."""
     try:
-        return tomllib.loads((path / "run.toml").read_text("utf-8"))
+        return toml_table((path / "run.toml").read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StorageError(f"{path / 'run.toml'} cannot be read ({error}); restore it") from None
 

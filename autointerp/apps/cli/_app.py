@@ -32,6 +32,11 @@ STORAGE_TROUBLE = {
     errno.ENOTDIR,
     errno.EISDIR,
     errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.ENXIO,
+    errno.ENODEV,
+    errno.EINVAL,
 }
 
 
@@ -134,7 +139,9 @@ def _show_usage(error: typer.TyperException) -> int:
 
 
 def _storage_text(error: OSError) -> str:
-    what = f"'{error.filename}'" if error.filename else "the output"
+    what = f"'{str(error.filename)[:200]}'" if error.filename else "the output"
+    if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        return f"{what} is no path that can be used ({error.strerror}); choose another"
     return (
         f"cannot write {what} ({error.strerror}); free some space or choose another place, "
         "then give the same command again"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 from zlib import error as ZlibError
 
 from autointerp.errors import CorpusError
+from autointerp.files import json_value
 from autointerp.subjects.corpora._documents import (
     Content,
     Extent,
@@ -59,7 +59,7 @@ def _opened(path: Path) -> IO[bytes]:
 
 def _document(line: bytes, where: str, field: str) -> Content:
     try:
-        row = json.loads(line)
+        row = json_value(line)
     except ValueError as error:
         raise CorpusError(f"{where}: not valid JSON ({error})") from None
     if not isinstance(row, dict):
