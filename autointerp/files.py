@@ -9,7 +9,7 @@ import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, AnyStr
 
 from autointerp.errors import StorageError
 
@@ -37,6 +37,17 @@ def toml_table(text: str) -> dict[str, Any]:
         raise tomllib.TOMLDecodeError("brackets or keys nested too deep") from None
     except ValueError as error:  # of Python's numbers and dates
         raise tomllib.TOMLDecodeError(str(error).partition(";")[0]) from None
+
+
+LONGEST_LINE = 2**26  # characters or bytes: a document, or all contexts of a unit
+
+
+def bounded_lines(file: IO[AnyStr]) -> Iterator[AnyStr]:
+    """Yield the lines of a file; raises ValueError for one that memory might not hold."""
+    while line := file.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE:
+            raise ValueError(f"a line is longer than {LONGEST_LINE:,} characters")
+        yield line
 
 
 def write_text(path: Path, text: str, remedy: str = REMEDY) -> None:

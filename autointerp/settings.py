@@ -51,6 +51,8 @@ class SubjectSettings:
         device_map: Value passed to transformers to spread a model over several devices, such as
             `auto`; replaces `device`.
         dtype: Data type of the model's weights; harvested activations are always float32.
+        trust_remote_code: Whether Python code in the model's folder or repository may be run; it is
+            never run where this does not say so.
     """
 
     model: str = "embedded"
@@ -71,6 +73,7 @@ class SubjectSettings:
     device: str = "cpu"
     device_map: str = ""
     dtype: str = "auto"
+    trust_remote_code: bool = False
 
     @property
     def name(self) -> str:
@@ -149,10 +152,18 @@ class RunSettings:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+UNIMPORTANT = (
+    ("subject", "device"),
+    ("subject", "device_map"),
+    ("subject", "trust_remote_code"),
+    ("harvest", "rows"),
+)
+
+
 def _that_matter(settings: RunSettings) -> dict[str, Any]:
     """Return the settings as a mapping, without those that change no result."""
     content = asdict(settings)
-    for section, key in (("subject", "device"), ("subject", "device_map"), ("harvest", "rows")):
+    for section, key in UNIMPORTANT:
         del content[section][key]
     return content
 

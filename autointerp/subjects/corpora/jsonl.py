@@ -9,7 +9,7 @@ from typing import IO, cast
 from zlib import error as ZlibError
 
 from autointerp.errors import CorpusError
-from autointerp.files import json_value
+from autointerp.files import bounded_lines, json_value
 from autointerp.subjects.corpora._documents import (
     Content,
     Extent,
@@ -44,10 +44,10 @@ def read(source: str, options: Options) -> Iterator[Content]:
         with _opened(path) as lines:
             number = 0
             try:
-                for number, line in enumerate(lines, 1):
+                for number, line in enumerate(bounded_lines(lines), 1):
                     if line.strip():
                         yield _document(line, f"{path}, line {number}", options.field)
-            except (EOFError, OSError, ZlibError) as error:
+            except (EOFError, OSError, ZlibError, ValueError) as error:
                 raise CorpusError(
                     f"{path}, after line {number}: the file is damaged ({error})"
                 ) from None
