@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from autointerp.files import json_value
 from autointerp.findings.groups import PRIMARY
 from autointerp.store.run import Run
 from autointerp.subjects.sites import Basis, basis_of, hidden_site
@@ -101,7 +101,7 @@ def _doubts(run: Run) -> Iterator[str]:
         return
     for line in log.read_text("utf-8").splitlines():
         try:
-            event = json.loads(line)
+            event = json_value(line)
         except ValueError:
             continue  # a line cut short by a full disk
         if isinstance(event, dict) and event.get("event") == "doubt" and event.get("text"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import tomli_w
 
-from autointerp.errors import BadInput, MissingSetting
+from autointerp.errors import BadInput, MissingSetting, SubjectError
 from autointerp.files import write_text
 from autointerp.pipeline.events import Note, On, Step
 from autointerp.settings import SubjectSettings, from_mapping
@@ -172,6 +172,11 @@ def _look_at_corpus(given: SubjectSettings, model: HookedLanguageModel, on: On) 
     corpus = corpus_of(given)
     stream = tokenised(corpus.documents(), model.tokenise, model.bos, model.vocabulary)
     _, ids = next(stream, (0, []))
+    if not len(ids):
+        raise SubjectError(
+            f"the tokenizer of '{given.model}' makes no token of any document in {corpus.source}: "
+            "its files are missing or another model's; put tokenizer.json into the model's folder"
+        )
     start = "".join(model.token_texts[index] for index in ids[:12])
     on(Step(f"corpus: {corpus.kind}; its first document has {len(ids):,} tokens: {start!r} …"))
 

@@ -15,6 +15,8 @@ from autointerp.errors import StorageError
 if TYPE_CHECKING:
     import pandas
 
+FORMULA = r"^[=+\-@\t\r\n]"  # the beginning of a cell that a spreadsheet runs
+
 
 def now() -> datetime.datetime:
     """Return the time in UTC, without a zone, as it is stored."""
@@ -101,8 +103,27 @@ def save_table(frame: pandas.DataFrame, path: Path) -> None:
     with duckdb.connect() as connection:
         connection.register("saved", frame)
         for suffix, options in (("csv", "FORMAT csv, HEADER"), ("parquet", "FORMAT parquet")):
+            query = "SELECT * FROM saved"
+            query = neutral_cells(connection, query) if suffix == "csv" else query
             target = str(path.with_name(f"{path.name}.{suffix}")).replace("'", "''")
-            connection.execute(f"COPY saved TO '{target}' ({options})")
+            connection.execute(f"COPY ({query}) TO '{target}' ({options})")
+
+
+def neutral_cells(connection: duckdb.DuckDBPyConnection, query: str) -> str:
+    """Return the query with an apostrophe before texts that a spreadsheet would run as a formula.
+
+    Those begin with = + - @, a tab or a line break, and are no numbers.
+    """
+    replaced = []
+    for name, kind, *_ in connection.execute(f"DESCRIBE {query}").fetchall():
+        if kind == "VARCHAR":
+            cell = '"' + str(name).replace('"', '""') + '"'
+            replaced.append(
+                f"CASE WHEN regexp_matches({cell}, '{FORMULA}')"
+                f" AND try_cast({cell} AS DOUBLE) IS NULL"
+                f" THEN chr(39) || {cell} ELSE {cell} END AS {cell}"
+            )
+    return f"SELECT * REPLACE ({', '.join(replaced)}) FROM ({query})" if replaced else query
 
 
 def first_line(error: BaseException) -> str:

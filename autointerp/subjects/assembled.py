@@ -47,6 +47,7 @@ def assemble(settings: SubjectSettings) -> Subject:
         device_map=settings.device_map or None,
         revision=settings.revision or None,
         hidden=settings.neurons == "hidden",
+        trust_remote_code=settings.trust_remote_code,
     )
     if settings.tokenizer:
         model.tokenizer = tokenizer_at(settings.tokenizer)
@@ -140,8 +141,10 @@ def tokenizer_at(place: str) -> Any:
         return cast(Any, PreTrainedTokenizerFast)(tokenizer_object=backend)
     unreachable = None if Path(place).is_dir() else out_of_reach()
     try:
-        return AutoTokenizer.from_pretrained(place, local_files_only=bool(unreachable))
-    except (OSError, ValueError, KeyError) as error:
+        return AutoTokenizer.from_pretrained(
+            place, local_files_only=bool(unreachable), trust_remote_code=False
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         if unreachable:
             raise SubjectError(f"no tokenizer: {no_copy(place, unreachable)}") from None
         reason = " ".join(str(error).split())[:150]

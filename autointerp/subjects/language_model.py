@@ -499,6 +499,7 @@ def load_language_model(
     device_map: str | None = None,
     revision: str | None = None,
     hidden: bool | None = False,
+    trust_remote_code: bool = False,
 ) -> HookedLanguageModel:
     """Return a model by hub id or folder, ready to be read at `site`, with `hidden` at the hidden
     neurons of its layer too.
@@ -519,7 +520,7 @@ def load_language_model(
     if device.startswith("cuda") and not device_map and not torch.cuda.is_available():
         raise SubjectError(f"device '{device}': torch finds no CUDA device; give cpu")
     placed = {"device_map": device_map} if device_map else {}
-    with _loading(name, revision) as options:
+    with _loading(name, revision, trust_remote_code) as options:
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             name, dtype=dtype, output_loading_info=True, **options, **placed
@@ -537,8 +538,25 @@ def load_language_model(
     return HookedLanguageModel(placed_model, tokenizer, site, name, hidden)
 
 
+# What transformers raises of files that are none of its own.
+UNLOADABLE = (
+    OSError,
+    ValueError,
+    LookupError,
+    ImportError,
+    RuntimeError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    MemoryError,
+)
+
+
 @contextlib.contextmanager
-def _loading(name: str, revision: str | None) -> Iterator[dict[str, Any]]:
+def _loading(
+    name: str, revision: str | None, trust_remote_code: bool = False
+) -> Iterator[dict[str, Any]]:
     """Yield the arguments of `from_pretrained`, and turn what it raises into one line.
 
     Where the hub is out of reach, only what was fetched before is looked at: transformers would
@@ -546,7 +564,10 @@ def _loading(name: str, revision: str | None) -> Iterator[dict[str, Any]]:
     """
     from transformers.utils import logging as log
 
-    options: dict[str, Any] = {"revision": revision} if revision else {}
+    # Said in any case: where it is not said, transformers asks on standard input.
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if revision:
+        options["revision"] = revision
     unreachable = None if Path(name).is_dir() else out_of_reach()
     if unreachable:
         options["local_files_only"] = True
@@ -561,7 +582,12 @@ def _loading(name: str, revision: str | None) -> Iterator[dict[str, Any]]:
             f"cannot load model '{name}': its weights are damaged or incomplete ({error}); fetch "
             "them again"
         ) from None
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except UNLOADABLE as error:
+        if "trust_remote_code" in str(error) and not trust_remote_code:
+            raise SubjectError(
+                f"model '{name}' comes with Python code of its own, which is not run; if you trust "
+                "it, write trust_remote_code = true under [subject] of the settings"
+            ) from None
         if unreachable:
             raise SubjectError(f"cannot load model: {no_copy(name, unreachable)}") from None
         reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -598,7 +624,14 @@ def look_at_language_model(
     level, log.level = log.level, logging.CRITICAL
     try:
         with FakeTensorMode():  # shapes without values
-            model = AutoModelForCausalLM.from_config(config)
+            try:
+                model = AutoModelForCausalLM.from_config(config)
+            except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+                kind = getattr(config, "model_type", "unknown")
+                raise SubjectError(
+                    f"model '{name}' of type '{kind}' is no causal language model of transformers "
+                    f"({' '.join(str(error).split())[:120]}); give another --model"
+                ) from None
             return HookedLanguageModel(model, tokenizer, site, name, hidden)
     except RuntimeError:  # a forward pass that looks at values, as some mixtures of experts do
         return load_language_model(name, site, revision=revision, hidden=hidden)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tomllib
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from support.tiny_language_models import D_MODEL, saved
 
 from autointerp.apps.cli import init
+from autointerp.errors import SubjectError
 from autointerp.settings import load_settings
 from autointerp.subjects.load import load_subject
 
@@ -225,3 +227,69 @@ def test_hidden_neurons_that_there_are_none_of_are_refused_in_one_line(
     assert (found.code, found.err.count("\n")) == (2, 1)
     assert told in found.err
     assert not (parts / "autointerp.toml").exists()
+def test_a_model_that_is_no_causal_language_model_is_one_line(
+    parts: Path, command_line: Callable[..., Any]
+):
+    config = {"model_type": "t5", "d_model": 16, "d_kv": 4, "num_layers": 1, "vocab_size": 300}
+    (parts / "tiny" / "config.json").write_text(json.dumps(config))
+    asked = (*options(parts, "model", "corpus"), "--site", "layers.0.mlp")
+    found = command_line("init", *asked)
+    assert (found.code, found.err.count("\n")) == (2, 1)
+    assert "t5" in found.err
+    assert not (parts / "autointerp.toml").exists()
+
+
+def test_a_tokenizer_that_makes_no_token_is_said_and_nothing_is_written(
+    parts: Path, command_line: Callable[..., Any]
+):
+    empty = {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [],
+        "normalizer": None, "pre_tokenizer": None, "post_processor": None, "decoder": None,
+        "model": {"type": "BPE", "vocab": {}, "merges": []},
+    }  # fmt: skip
+    (parts / "tiny" / "tokenizer.json").write_text(json.dumps(empty))
+    found = command_line("init", *options(parts, "model", "corpus"), "--site", "layers.0.mlp")
+    assert found.code == 2
+    assert "tokenizer" in found.err
+    assert not (parts / "autointerp.toml").exists()
+
+
+OWN_CODE = """
+open({marker!r}, "w").write("it ran")
+from transformers import LlamaConfig, LlamaForCausalLM
+class Own(LlamaConfig):
+    model_type = "own"
+class OwnModel(LlamaForCausalLM):
+    config_class = Own
+"""
+
+
+@pytest.fixture
+def own_code(parts: Path) -> Path:
+    """A model folder with code of its own; the file `ran` is there once that was run."""
+    config = json.loads((parts / "tiny" / "config.json").read_text())
+    classes = {"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.OwnModel"}
+    config |= {"model_type": "own", "auto_map": classes}
+    (parts / "tiny" / "config.json").write_text(json.dumps(config))
+    (parts / "tiny" / "own.py").write_text(OWN_CODE.format(marker=str(parts / "ran")))
+    return parts
+
+
+def test_a_models_own_code_is_never_run_unless_the_settings_say_so(
+    own_code: Path, command_line: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
+    def agree(*_: object) -> str:
+        return "y"
+
+    monkeypatch.setattr("builtins.input", agree)  # as whoever answers everything with y
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\ny\n"))
+    monkeypatch.setenv("HF_HOME", str(own_code / "home"))
+    found = command_line("init", *options(own_code, "model", "corpus"), "--site", "layers.0.mlp")
+    assert found.code == 2
+    assert "trust_remote_code = true" in found.err
+    (own_code / "s.toml").write_text(
+        '[subject]\nmodel = "tiny"\nsite = "layers.0.mlp"\ncorpus = "corpus.txt"\n'
+    )
+    with pytest.raises(SubjectError, match="trust_remote_code = true"):
+        load_subject(load_settings(str(own_code / "s.toml")).subject)
+    assert not (own_code / "ran").exists()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from autointerp.apps.cli import _options
+from autointerp.apps.cli import _options, say
 
 if TYPE_CHECKING:
     from autointerp.store.run import Run
@@ -67,7 +67,7 @@ def command(
         rows = _write_to_stdout(opened, to, what) if out is None else _write(opened, to, what, out)
     place = "standard output" if out is None else out
     amount = f"{rows} {'contexts' if to in CONTEXTS else 'rows'}"
-    typer.echo(f"{place}: {amount} of run '{run}', subject {subject}", err=True)
+    say(f"{place}: {amount} of run '{run}', subject {subject}", err=True)
 
 
 def _write(run: Run, to: str, what: str, out: Path) -> int:
