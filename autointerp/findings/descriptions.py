@@ -13,7 +13,7 @@ import numpy as np
 
 from autointerp.errors import RubricError
 from autointerp.findings.answers import ContextRating, UnitScore, context_ratings, unit_scores
-from autointerp.findings.groups import PRIMARY, in_order
+from autointerp.findings.plan import PRIMARY, in_order
 from autointerp.questions.rubric_files import list_rubrics
 from autointerp.stats.decision import Equivalence, equivalence
 from autointerp.stats.means import mean, missing_bounds, missing_bounds_superiority

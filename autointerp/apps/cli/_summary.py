@@ -10,8 +10,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import Contrast, Judgement
 from autointerp.findings.groups import Group as Scored
+from autointerp.reports.look_words import LOOK_HEADINGS, look_row, when
 from autointerp.reports.panels import Material
 from autointerp.reports.panels.verdict import doubts, verdict
 from autointerp.reports.words import label, number, percent
@@ -19,6 +21,7 @@ from autointerp.reports.write import Report
 from autointerp.units.sources import kind_of
 
 LABEL, CONTROL, GAP = 18, 8, 1
+NOT_IN_TERMINAL = {"rubric", "sources"}  # of the looks: the page has them
 
 
 def print_summary(report: Report, console: Console) -> None:
@@ -32,6 +35,9 @@ def print_summary(report: Report, console: Console) -> None:
     if not any(True for _ in material.judgements):
         for text in report.warnings:
             console.print(Text(text, style="yellow"))
+    for comparison in material.comparisons:
+        if comparison.looks or comparison.plan is not None:
+            console.print(looks(comparison, material))
     page = report.page.resolve()
     where = f"[link={page.as_uri()}]{escape(str(report.page))}[/link]"
     console.print(f"report: {where}", soft_wrap=True)
@@ -53,6 +59,25 @@ def summary(judgement: Judgement, material: Material, width: int) -> RenderableT
     if judgement.decisive is not None:
         parts.append(Padding(pairs_bar(judgement.decisive, width), (1, 0, 0, 0)))
     return Group(*parts, Padding(histograms(judgement, width), (1, 0)))
+
+
+def looks(comparison: Comparison, material: Material) -> RenderableType:
+    """Return a run's plan in a line, and its ledger of looks as a table."""
+    plan = comparison.plan
+    of = f" of {comparison.run}" if material.several_runs else ""
+    line = (
+        f"plan{of}: none, undeclared"
+        if plan is None
+        else f"plan{of}: sha256 {plan.digest}, {when(plan.made_at)}; {plan.stopping}"
+    )
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold dim")
+    shown = [place for place, name in enumerate(LOOK_HEADINGS) if name not in NOT_IN_TERMINAL]
+    for place in shown:
+        table.add_column(LOOK_HEADINGS[place], style="dim")
+    for look in comparison.looks:
+        cells = look_row(look)
+        table.add_row(*(escape(cells[place]) for place in shown))
+    return Padding(Group(Text(line, style="dim"), table), (0, 0, 1, 0))
 
 
 def pairs_bar(contrast: Contrast, width: int) -> RenderableType:

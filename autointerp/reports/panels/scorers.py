@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from autointerp.findings.descriptions import CHANCE, TOLERANCE, ScorerResult, SourceScore
-from autointerp.findings.groups import PRIMARY
+from autointerp.findings.plan import PRIMARY
 from autointerp.reports.colours import INK, MUTED, colour
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.style import headline, plain_axes, sheet
