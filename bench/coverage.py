@@ -334,6 +334,8 @@ def _of_looks(rng: np.random.Generator) -> tuple[list[Cell], str]:
     looks = np.arange(LEAST_A_SOURCE, 401, step)
     spent = scipy.stats.norm.sf(boundaries(list(looks / looks[-1])))
     sequence = scipy.stats.norm.sf(confidence_sequence_multiplier(looks))
+    first_ordinary = np.r_[0.025, sequence[1:]]
+    beside = []
     for name, shares in SHARES.items():
         x, y = (
             np.cumsum(rng.multinomial(step, shares, (replications, looks[-1] // step)), axis=1)[
@@ -344,6 +346,10 @@ def _of_looks(rng: np.random.Generator) -> tuple[list[Cell], str]:
         for rule, tail in (("until clear", spent), ("undeclared looks", sequence)):
             _, low, high = superiority_ends(x, y, tail)
             cells.append((float(((low > 0.5) | (high < 0.5)).any(1).mean()), f"{rule}, {name}"))
+        _, low, high = superiority_ends(x, y, first_ordinary)
+        beside.append(float(((low > 0.5) | (high < 0.5)).any(1).mean()))
+        _, low, high = superiority_ends(x[:, -1], y[:, -1], 0.025)  # looks before n decide nothing
+        cells.append((float(((low > 0.5) | (high < 0.5)).mean()), f"fixed n, {name}"))
         _, low, high = superiority_ends(x, y, float(scipy.stats.norm.sf(NARROW)))
         for target in (0.1, 0.075):
             narrow = (high - low) / 2 * np.sqrt(1 + 1 / looks) <= target
@@ -353,10 +359,14 @@ def _of_looks(rng: np.random.Generator) -> tuple[list[Cell], str]:
             cells.append((float(wrong.mean()), f"until narrower than {target}, {name}"))
     by_rule = {
         rule: max(share for share, setting in cells if setting.startswith(rule))
-        for rule in ("until clear", "until narrow", "undeclared")
+        for rule in ("fixed n", "until clear", "until narrow", "undeclared")
     }
     each = ", ".join(f"{rule} {share:.4f}" for rule, share in by_rule.items())
-    return cells, f"{len(looks)} looks from 20 to 400, {replications:,} replications; {each}"
+    return cells, (
+        f"{len(looks)} looks from 20 to 400, {replications:,} replications; {each}; the first of "
+        f"undeclared looks taken as the only one and the later ones by the sequence, together "
+        f"{max(beside):.4f}"
+    )
 
 
 # ------------------------------------------------------------------------------ blinding

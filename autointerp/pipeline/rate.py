@@ -87,6 +87,7 @@ class RateForecast:
         missing: Units that would be harvested, by source.
         items: Items that would be rated, repeats counted; `left` of them have no rating yet.
         estimate: Calls, tokens and cost of those that are left.
+        until: The stopping rule, by which fewer may be rated; empty for a fixed n.
     """
 
     run: str
@@ -97,13 +98,15 @@ class RateForecast:
     items: int
     left: int
     estimate: Forecast
+    until: str = ""
 
     def __str__(self) -> str:
         missing = ", ".join(f"{n} {name}" for name, n in self.missing.items()) or "nothing"
-        return (
+        text = (
             f"would harvest {missing}; would ask {self.rater} about {self.left} of {self.items} "
             f"items on {self.rubric}: {self.estimate}"
         )
+        return f"{text}; fewer where the rule stops before: {self.until}" if self.until else text
 
     def as_json(self) -> dict[str, Any]:
         """Return the forecast as JSON values."""
@@ -273,6 +276,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
         items=items,
         left=left,
         estimate=forecast_calls(rater, rubric, left, batch=job.batch),
+        until="" if resolved.stopping is None else str(resolved.stopping),
     )
 
 

@@ -17,6 +17,7 @@ from autointerp.findings.looks import (
     take_look,
 )
 from autointerp.findings.plan import Plan, Stopping, declare, is_rated, plan_of
+from autointerp.people.ingest import ingest_journals
 from autointerp.pipeline.ask import ask_pending
 from autointerp.pipeline.events import Looked, Note, On
 from autointerp.pipeline.job import Resolved
@@ -109,6 +110,7 @@ def declared_plan(run: Run, resolved: Resolved, on: On) -> Plan | None:
         return plan
     stopping, question = resolved.stopping, resolved.question
     assert stopping is not None
+    ingest_journals(run)  # what people have rated may not be in the run yet
     if is_rated(run):
         on(
             Note(

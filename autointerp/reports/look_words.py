@@ -56,7 +56,7 @@ def when(made_at: str) -> str:
 def _looks(reading: Reading, judgement: Judgement) -> list[str]:
     """Return which look it is, what its interval allows for, and whether the rule has stopped."""
     nth = "the first look" if reading.number == 1 else f"look {reading.number}"
-    sentences = [f"This is {nth} at these two sources."]
+    sentences = [f"In the run's ledger this is {nth} at these two sources."]
     if reading.rule == "undeclared" and reading.multiplier is not None:
         sentences.append(
             f"No plan says when to stop, and whoever stops at the answer that pleases errs more "
