@@ -60,6 +60,7 @@ from autointerp.units.sources import source_kinds
 
 ALL_RATERS = "all raters"
 LEVEL = 0.95
+NO_TEST = HypothesisTest(None, None, "", "scorers are compared by the interval alone")
 NO_POOLED_TEST = "after several looks, see whether the interval leaves ½ out"
 
 
@@ -254,6 +255,15 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         " p.stratum_size FROM human_plan p JOIN unit_item i USING (item_id)"
         " ORDER BY plan, unit_id"
     )
+    scorers = []
+    for result in scorer_results_of(run):
+        if result.contrast is not None:
+            compared = _compared_scores(result)
+            reading, look = take_look(run, compared, None, LEVEL, verb, NO_TEST)
+            looks.append(look)
+            contrast = reading.interval(*compared.scores)
+            result = replace(result, contrast=contrast, reading=reading)
+        scorers.append(result)
     rubrics = people_rubrics(judgements)
     return Comparison(
         run=run.name,
@@ -273,7 +283,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         attention=tuple(watched for rubric in rubrics for watched in attention(run, rubric)),
         calibration=tuple(calibrations(run.name, judgements, scores, units, plans)),
         blinding=tuple(blindings(run, judgements)),
-        scorers=tuple(scorer_results_of(run)),
+        scorers=tuple(scorers),
         specificity=tuple(specificity_results_of(run)),
         explained=tuple(_explained(run)),
         labs=tuple(lab_rows_of(run)),
@@ -402,6 +412,23 @@ def _compared(judgement: Judgement, contrast: Contrast) -> Compared:
         scores=(first.scores, second.scores),
         asked=(first.asked, second.asked),
         repeats=judgement.repeats,
+    )
+
+
+def _compared_scores(result: ScorerResult) -> Compared:
+    """Return what a scorer's contrast compares: the scores of descriptions, in their order."""
+    first, second = (result.sources[name] for name in PRIMARY)
+    of = "" if result.explainer is None else f" of {result.explainer}'s descriptions"
+    return Compared(
+        rubric=f"{result.scorer}{of}",
+        rubric_digest=f"{result.scorer}/{result.explainer or ''}/{result.design}",
+        rater=result.rater,
+        first=first.source,
+        second=second.source,
+        unit_ids=(np.arange(len(first.values)), np.arange(len(second.values))),
+        scores=(first.values, second.values),
+        asked=(len(first.values) + first.missing, len(second.values) + second.missing),
+        repeats=1,
     )
 
 

@@ -6,11 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.fabricate import add_scores, fabricate_run
+from support.unit_scores import unit
 
+import autointerp.findings.comparison as comparison_module
+from autointerp.findings.answers import UnitScore
 from autointerp.findings.comparison import compare
+from autointerp.findings.descriptions import scorer_results
 from autointerp.findings.looks import Compared, Look, compared_in, looks_of, read, stopped_at
 from autointerp.findings.plan import Plan, Stopping, declare
 from autointerp.questions.rubric_files import load_rubric
+from autointerp.reports.panels.scorers import contrast_text
 from autointerp.stats.sequential import (
     STOPPED_EARLY,
     boundaries,
@@ -346,3 +351,33 @@ def test_null_looks_by_each_rule_rarely_leave_out_one_half(stopping: Stopping | 
             if reading.stopped and reading.stopped.stop:
                 break
     assert wrong <= 18
+
+
+def test_the_comparison_of_scored_descriptions_is_a_look_too(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+):
+    rate_ten(run, 0)
+    scores: list[UnitScore] = []
+    monkeypatch.setattr(comparison_module, "scorer_results_of", lambda run: scorer_results(scores))
+
+    def score(n: int) -> None:
+        scores.extend(unit(k, False, 0.6 + k / 100, "features") for k in range(n))
+        scores.extend(unit(100 + k, False, 0.5 + k / 100, "neurons") for k in range(n))
+
+    score(8)
+    (first,) = compare(run).scorers
+    assert (first.reading.number, first.reading.multiplier) == (1, None)
+    assert compare(run).scorers[0].reading == first.reading
+    scores.clear()
+    score(12)
+    comparison = compare(run)
+    (second,) = comparison.scorers
+    assert second.reading.number == 2
+    assert second.contrast.method.startswith("asymptotic confidence sequence")
+    assert contrast_text(second).count("look 2, undeclared") == 1
+    assert "look" not in contrast_text(first)
+    assert [(look.rater == "model:a", look.number) for look in comparison.looks] == [
+        (True, 1),
+        (False, 1),
+        (False, 2),
+    ]
