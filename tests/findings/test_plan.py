@@ -91,8 +91,8 @@ def test_what_differs_from_the_plan_is_said_clause_by_clause():
 
 def test_options_make_a_rule_or_are_refused():
     assert until() is None
-    # (2 / 0.1)² / 4 = 100 units whatever the scores, and a tenth more.
-    assert until(0.1) == Stopping("width", 110, 0.1)
+    # (2 / 0.1)² / 4 = 100 units whatever the scores, and a quarter more for those without one.
+    assert until(0.1) == Stopping("width", 125, 0.1)
     assert until(0.1, max_n=60) == Stopping("width", 60, 0.1)
     assert until(clear=True, max_n=400) == Stopping("clear", 400)
     for options, words in (

@@ -168,7 +168,7 @@ class Until:
         _option(
             "--max-n",
             help="With either: units of each source at most.",
-            show_default="with --until-width, as many as any ratings can need",
+            show_default="with --until-width, what any scores need and a quarter more",
         ),
     ] = None
 
