@@ -215,7 +215,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
     seed = run.settings.seed
     plan = plan_of(run)
     level = level if level is not None else 1 - plan.alpha if plan else LEVEL
-    equivalence = plan.equivalence if plan else _equivalence(run.about)
+    equivalence = plan.equivalence if plan else EQUIVALENT
     pair = (plan.first, plan.second) if plan else PRIMARY
     judgements = []
     looks: list[Look] = []
@@ -443,12 +443,6 @@ def _as_read(contrast: Contrast, groups: Mapping[str, Group], reading: Reading) 
         test=reading.test(contrast.test, *scores),
         interim=reading.interim,
     )
-
-
-def _equivalence(about: Mapping[str, Any]) -> tuple[float, float]:
-    """Return the equivalence bounds that run.toml names, or those of this version."""
-    low, high = about["analysis"].get("equivalence", EQUIVALENT)
-    return float(low), float(high)
 
 
 def _adjusted(judgements: Sequence[Judgement]) -> Iterator[Judgement]:

@@ -258,7 +258,7 @@ class Judgement:
 
     @property
     def primary(self) -> Contrast | None:
-        """The contrast declared beforehand, if both of its sources were rated."""
+        """The contrast that comes before all others, if both of its sources were rated."""
         return next((contrast for contrast in self.contrasts if contrast.primary), None)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from autointerp.errors import RunLocked
+from autointerp.errors import RunLocked, StorageError
 from autointerp.findings.comparison import Comparison
 from autointerp.pipeline.events import Note, On
 from autointerp.store.run import Run, open_run
@@ -22,7 +22,7 @@ def open_to_look(name: str, folder: Path) -> tuple[Run, bool]:
         return open_run(name, folder=folder, read_only=True), False
     try:
         return open_run(name, folder=folder), True
-    except RunLocked:  # another reader leaves room for this one, a writer does not
+    except (RunLocked, StorageError):  # other readers leave room for one more, in this process too
         return open_run(name, folder=folder, read_only=True), False
 
 
