@@ -246,7 +246,13 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
             test = judgement.decisive.test
             reading, look = take_look(run, compared, plan, level, verb, test)
             looks.append(look)
-            contrasts = tuple(_as_read(contrast, groups, reading) for contrast in contrasts)
+            contrasts = tuple(
+                _as_read(contrast, groups, reading)
+                if contrast is judgement.decisive
+                or not (groups[contrast.first].is_control or groups[contrast.second].is_control)
+                else contrast
+                for contrast in contrasts
+            )
             judgement = replace(judgement, contrasts=contrasts, reading=reading)
         judgements.append(judgement)
     judgements = list(_adjusted(judgements))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import Contrast, Judgement
 from autointerp.findings.looks import Look, Reading
 from autointerp.findings.plan import Plan
 from autointerp.reports.panels import Prose
-from autointerp.reports.words import interval, listed, p_value
+from autointerp.reports.words import interval, listed, p_value, percent
 from autointerp.stats.results import Statistic
 
 DIGEST = 12  # characters of a digest in a sentence
@@ -59,10 +61,10 @@ def _looks(reading: Reading, judgement: Judgement) -> list[str]:
     sentences = [f"In the run's ledger this is {nth} at these two sources."]
     if reading.rule == "undeclared" and reading.multiplier is not None:
         sentences.append(
-            f"No plan says when to stop, and whoever stops at the answer that pleases errs more "
-            f"often than {1 - reading.level:.0%}: shown is the last look, with the interval of an "
-            f"asymptotic confidence sequence ({reading.multiplier:.2f} standard errors in place of "
-            f"1.96), which holds at all looks, and the decision follows it."
+            f"No plan that was followed says when to stop, and whoever stops at the answer that "
+            f"pleases errs in more than {percent(1 - reading.level)}: shown is the last look, with "
+            f"the interval of an asymptotic confidence sequence ({reading.multiplier:.2f} standard "
+            f"errors in place of 1.96), which holds at all looks, and the decision follows it."
         )
     if reading.rule == "width" and reading.multiplier is not None:
         sentences.append(
@@ -84,7 +86,7 @@ def _looks(reading: Reading, judgement: Judgement) -> list[str]:
     if reading.multiplier is not None and len(judgement.groups) > 1:
         sentences.append(
             "Intervals and p-values of other figures than the probability of superiority, Cliff's "
-            "delta and the test are those of one look."
+            "delta and the test, and all of comparisons with controls, are those of one look."
         )
     return sentences
 
@@ -111,9 +113,29 @@ def plan_rows(plan: Plan) -> list[list[str]]:
 
 
 LOOK_HEADINGS = (
-    "look", "when", "by", "rater", "rubric", "sources", "n", "probability of superiority", "p",
-    "read as",
+    "look", "when", "by", "rater", "rubric", "sources", "n", "P(first > second)", "p", "read as",
 )  # fmt: skip
+COMMON = ("rater", "rubric", "sources")
+
+
+def look_table(looks: Sequence[Look]) -> tuple[str, list[str], list[list[str]]]:
+    """Return looks as a caption, headings and rows; what they have in common is in the caption."""
+    cells = [look_row(look) for look in looks]
+    said = []
+    kept = []
+    for place, name in enumerate(LOOK_HEADINGS):
+        values = {row[place] for row in cells}
+        if name in COMMON and len(values) == 1:
+            said.append(values.pop())
+        else:
+            kept.append(place)
+    of = f" ({', '.join(said)})" if said else ""
+    caption = f"Looks: each comparison of two sources, when its ratings were new{of}"
+    return (
+        caption,
+        [LOOK_HEADINGS[place] for place in kept],
+        [[row[place] for place in kept] for row in cells],
+    )
 
 
 def look_row(look: Look) -> list[str]:

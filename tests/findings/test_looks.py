@@ -187,6 +187,22 @@ def test_the_decision_follows_the_interval_of_the_look_it_is_made_at(tmp_path: P
     assert outcomes == {1: "higher", 2: "not resolved"}
 
 
+def test_comparisons_with_controls_are_read_as_one_look(tmp_path: Path):
+    units = {"features": 40, "neurons": 40, "other": 40, "planted": 6}
+    with fabricate_run(tmp_path, units, contexts=0) as run:
+        add_scores(run, "planted", "model:a", [0, 0, 0, 0, 6])
+        for start in (0, 10):
+            rate_ten(run, start)
+            add_scores(run, "other", "model:a", LOW, start=start)
+            (judgement,) = compare(run).judgements
+    several = {
+        (contrast.first, contrast.second)
+        for contrast in judgement.contrasts
+        if contrast.superiority.method.startswith("asymptotic")
+    }
+    assert several == {("features", "neurons"), ("features", "other"), ("neurons", "other")}
+
+
 # ------------------------------------------------------------------------------ by a plan
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import Contrast, Judgement
 from autointerp.findings.groups import Group as Scored
-from autointerp.reports.look_words import LOOK_HEADINGS, look_row, when
+from autointerp.reports.look_words import look_table, when
 from autointerp.reports.panels import Material
 from autointerp.reports.panels.verdict import doubts, verdict
 from autointerp.reports.words import label, number, percent
@@ -21,7 +21,6 @@ from autointerp.reports.write import Report
 from autointerp.units.sources import kind_of
 
 LABEL, CONTROL, GAP = 18, 8, 1
-NOT_IN_TERMINAL = {"rubric", "sources"}  # of the looks: the page has them
 
 
 def print_summary(report: Report, console: Console) -> None:
@@ -70,14 +69,14 @@ def looks(comparison: Comparison, material: Material) -> RenderableType:
         if plan is None
         else f"plan{of}: sha256 {plan.digest}, {when(plan.made_at)}; {plan.stopping}"
     )
+    caption, headings, rows = look_table(comparison.looks)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold dim")
-    shown = [place for place, name in enumerate(LOOK_HEADINGS) if name not in NOT_IN_TERMINAL]
-    for place in shown:
-        table.add_column(LOOK_HEADINGS[place], style="dim")
-    for look in comparison.looks:
-        cells = look_row(look)
-        table.add_row(*(escape(cells[place]) for place in shown))
-    return Padding(Group(Text(line, style="dim"), table), (0, 0, 1, 0))
+    for heading in headings:
+        table.add_column(heading, style="dim")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    told = [Text(line, style="dim"), *([Text(caption, style="dim"), table] if rows else [])]
+    return Padding(Group(*told), (0, 0, 1, 0))
 
 
 def pairs_bar(contrast: Contrast, width: int) -> RenderableType:

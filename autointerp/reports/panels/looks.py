@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pandas as pd
 
 from autointerp.findings.comparison import Comparison
-from autointerp.reports.look_words import LOOK_HEADINGS, look_row, plan_rows
+from autointerp.reports.look_words import look_table, plan_rows
 from autointerp.reports.panels import Block, Material, Prose, Table
 
 AFTER = "sources"
@@ -20,19 +20,23 @@ def show(material: Material) -> list[Block]:
     if not looks:
         return [block for block in blocks if isinstance(block, Table)]
     several = material.several_runs
+    caption, headings, rows = look_table([look for _, look in looks])
     return [
         *blocks,
         Table(
             name="looks",
-            caption="Looks: each comparison of two sources, when its ratings were new",
+            caption=caption,
             frame=pd.DataFrame(
                 [
                     {"run": run, **asdict(look), "n": _pair(look.n), "asked": _pair(look.asked)}
                     for run, look in looks
                 ]
             ),
-            headings=[*(["run"] if several else []), *LOOK_HEADINGS],
-            rows=[[*([run] if several else []), *look_row(look)] for run, look in looks],
+            headings=[*(["run"] if several else []), *headings],
+            rows=[
+                [*([run] if several else []), *row]
+                for (run, _), row in zip(looks, rows, strict=True)
+            ],
             summary=True,
         ),
     ]

@@ -112,6 +112,8 @@ def test_plan_and_ledger_are_tables_of_the_page_and_of_the_summary(tmp_path: Pat
     assert list(ledger.frame.n) == ["20+20", "40+40"]
     summary = markdown(material, [Panel("looks", looks.TITLE, tuple(blocks))])
     assert ledger.caption in summary
+    assert ledger.caption.endswith("(model:a, interpretability-1-5, features – neurons)")
+    assert not {"rater", "rubric", "sources"} & set(ledger.headings)
     if plan:
         assert material.comparisons[0].plan.digest in summary
 
