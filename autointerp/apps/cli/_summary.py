@@ -75,7 +75,9 @@ def looks(comparison: Comparison, material: Material) -> RenderableType:
         table.add_column(heading, style="dim")
     for row in rows:
         table.add_row(*map(escape, row))
-    told = [Text(line, style="dim"), *([Text(caption, style="dim"), table] if rows else [])]
+    told: list[RenderableType] = [Text(line, style="dim")]
+    if rows:
+        told += [Text(caption, style="dim"), table]
     return Padding(Group(*told), (0, 0, 1, 0))
 
 
