@@ -94,11 +94,11 @@ def _of_run(comparison: Comparison, several: bool) -> Iterator[Objection]:
         yield Objection(
             10, "Not declared.", f"{where}The test was named after the ratings were known."
         )
-    if facts.model and facts.site:
+    if facts.model and facts.site and not several:
         yield Objection(
             13,
             "One site.",
-            f"{where}{facts.site} of one model: other layers and models may differ.",
+            f"{facts.site} of one model: other layers and models may differ.",
         )
 
 

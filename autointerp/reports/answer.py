@@ -33,6 +33,7 @@ from autointerp.stats.results import Statistic
 
 MOST = 4  # judgements in the picture, and in the list of what each found
 MARKS = ("o", "s", "^", "D")
+NAME_LETTERS, LEGEND_LETTERS = 44, 56  # that fit into a row
 WIDTH = 5.4  # inches: narrow, so that it can be read on a phone too
 
 
@@ -219,30 +220,37 @@ def draw(judgements: Sequence[Judgement], material: Material) -> Drawing:
     """Return wins, ties, losses and their interval, over the means of all sources on one axis."""
     shown = list(judgements[:MOST])
     rows = [
-        _Row(brief_label(judgement, material), pair, pair.superiority, judgement.sources)
+        _Row(shortened(brief_label(judgement, material)), pair, pair.superiority, judgement.sources)
         for judgement in shown
         if (pair := studied_pair(judgement)) is not None
     ]
     if len(rows) > 1:
         rows += [
-            _Row(f"{len(pooled.raters)} raters combined", None, pooled.superiority)
+            _Row(
+                f"{comparison.run}: " * material.several_runs
+                + f"{len(pooled.raters)} raters combined",
+                None,
+                pooled.superiority,
+            )
             for comparison in material.comparisons
             for pooled in comparison.pooled
             if len(pooled.raters) > 1 and pooled.superiority.value is not None
         ]
     alike = [j for j in shown if j.rubric_digest == shown[0].rubric_digest]
     sources = list(dict.fromkeys(name for j in alike for name, g in j.groups.items() if g.n))
-    below = 0.85 + 0.3 * len(sources) * (1 if len(alike) == 1 else 1.15)
+    below = 0.85 + 0.3 * len(sources)
+    if len(alike) > 1:
+        below += 0.09 * len(sources) * (len(alike) - 1) + 0.19 * _legend_rows(alike, material)
     if not rows:
         figure = sheet(WIDTH, below + 0.2)
-        _means(figure.subplots(), alike, sources)
+        _means(figure.subplots(), alike, sources, material)
         return figure
     above = 0.8 + (0.75 if len(rows) == 1 else 0.52) * sum(row.pair is not None for row in rows)
     above += 0.26 * sum(row.pair is None for row in rows)
     figure = sheet(WIDTH, above + below)
     upper, lower = figure.subfigures(2, 1, height_ratios=[above, below])
     _pairs(upper.subplots(), rows)
-    _means(lower.subplots(), alike, sources)
+    _means(lower.subplots(), alike, sources, material)
     return figure
 
 
@@ -267,7 +275,10 @@ def _pairs(axes: Axes, rows: Sequence[_Row]) -> None:
             middle = min(0.66, max(0.42, shares[0] + shares[1] / 2))
             for x, side, text in zip((0, middle, 1), ("left", "center", "right"), texts,
                                      strict=True):  # fmt: skip
-                axes.text(x, at - 0.42, text, fontsize=9 if alone else 8.5, ha=side, va="bottom")
+                axes.text(
+                    x, at - 0.42, text, fontsize=9 if alone else 8.5, ha=side, va="bottom",
+                    bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.6} if text else None,
+                )  # fmt: skip
             _estimate(axes, at + 0.6, row.superiority, alone)
             at += 1.9
         else:
@@ -313,7 +324,9 @@ def _estimate(axes: Axes, at: float, p: Statistic, large: bool) -> None:
     )  # fmt: skip
 
 
-def _means(axes: Axes, judgements: Sequence[Judgement], sources: Sequence[str]) -> None:
+def _means(
+    axes: Axes, judgements: Sequence[Judgement], sources: Sequence[str], material: Material
+) -> None:
     """Draw each source's mean; the ratings of several raters lie one under the other."""
     scale = judgements[0].scale
     several = len(judgements) > 1
@@ -355,7 +368,21 @@ def _means(axes: Axes, judgements: Sequence[Judgement], sources: Sequence[str]) 
                    linewidth=0)
             for nth in range(len(judgements))
         ]  # fmt: skip
+        names = [shortened(brief_label(judgement, material)) for judgement in judgements]
+        across = len(names) // _legend_rows(judgements, material)
         axes.legend(
-            handles, [judgement.rater for judgement in judgements], loc="upper center",
-            bbox_to_anchor=(0.5, 1.17), ncols=len(judgements), fontsize=8.5,
-        )  # fmt: skip
+            handles, names, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=across, fontsize=8.5
+        )
+
+
+def _legend_rows(judgements: Sequence[Judgement], material: Material) -> int:
+    names = [shortened(brief_label(judgement, material)) for judgement in judgements]
+    return 1 if sum(map(len, names)) <= LEGEND_LETTERS else len(names)
+
+
+def shortened(name: str) -> str:
+    """Return a name that fits into the picture: both ends are kept, for names differ there."""
+    if len(name) <= NAME_LETTERS:
+        return name
+    end = NAME_LETTERS // 2
+    return f"{name[: NAME_LETTERS - end - 1]}…{name[-end:]}"
