@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import PRIMARY, Contrast, Judgement
@@ -42,22 +43,26 @@ class Objection:
 def objections(material: Material) -> list[Objection]:
     """Return what speaks against the answer, each reason once, the gravest first."""
     judgements = list(material.judgements)
-    found: dict[tuple[str, str], Objection] = {}
-    for comparison in material.comparisons:
-        for one in _of_run(comparison, material.several_runs):
-            found.setdefault((one.lead, one.text), one)
+    found = [
+        one
+        for comparison in material.comparisons
+        for one in _of_run(comparison, material.several_runs)
+    ]
+    raised: dict[Objection, list[Judgement]] = {}
     for judgement in judgements:
-        name = brief_label(judgement, material) if len(judgements) > 1 else ""
         for one in _of_judgement(judgement, material.comparison(judgement.run)):
-            is_named = not name or one.text.startswith(judgement.rater)
-            named = one.text if is_named else f"{name}: {one.text}"
-            found.setdefault((one.lead, named), Objection(one.rank, one.lead, named))
+            raised.setdefault(one, []).append(judgement)
+    for one, by in raised.items():
+        is_named = len(by) == len(judgements) or one.text.startswith(by[0].rater)
+        names = listed(brief_label(judgement, material) for judgement in by)
+        found.append(one if is_named else replace(one, text=f"{names}: {one.text}"))
+    found = list(dict.fromkeys(found))
     # The same kind of reason once before any comes twice: three lines are all that is read.
-    seen: dict[int, int] = {}
+    seen: Counter[str] = Counter()
     turns = []
-    for one in sorted(found.values(), key=lambda one: one.rank):
-        turns.append((seen.get(one.rank, 0), one))
-        seen[one.rank] = seen.get(one.rank, 0) + 1
+    for one in sorted(found, key=lambda one: one.rank):
+        turns.append((seen[one.lead], one))
+        seen[one.lead] += 1
     return [one for _, one in sorted(turns, key=lambda pair: (pair[0], pair[1].rank))]
 
 
@@ -90,10 +95,6 @@ def _of_run(comparison: Comparison, several: bool) -> Iterator[Objection]:
                 f"{where}Alpha {interval(alpha)} on {table.rubric}; under 0.67 not even tentative "
                 "conclusions are advised (Krippendorff).",
             )
-    if comparison.judgements and not comparison.declared:
-        yield Objection(
-            10, "Not declared.", f"{where}The test was named after the ratings were known."
-        )
     if facts.model and facts.site and not several:
         yield Objection(
             13,
@@ -157,6 +158,10 @@ def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection
     if contrast.tells_nothing:
         first, second = contrast.superiority.n
         yield Objection(4, "Few units.", f"{first} {firsts} and {second} {seconds} were rated.")
+    if not judgement.verdict.declared:
+        yield Objection(
+            10, "Not declared.", "This comparison was not declared before the first rating."
+        )
     if adjusted is None:
         yield Objection(
             6, "Density.", "How often these units fire is not known, and may explain the scores."

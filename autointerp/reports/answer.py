@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -172,12 +172,14 @@ def _caption(
     if pairs:
         parts.append(
             f"Bars: of all pairs of units, one of each source, how often either scores higher; "
-            f"grey: the same. Dots: {SUPERIORITY}, ties halved, with its 95 % interval where one "
-            "is known; shaded: differences too small to matter."
+            f"grey: the same. Dots: {SUPERIORITY}, ties halved, with its "
+            f"{_levels(pair.superiority for pair in pairs.values())} interval where one is known; "
+            "shaded: differences too small to matter."
         )
+    means = _levels(group.mean for one in judgements for group in one.groups.values())
     parts.append(
-        f"{'Below: mean' if pairs else 'Mean'} scores with 95 % intervals, controls (*) on the "
-        "same axis"
+        f"{'Below: mean' if pairs else 'Mean'} scores with {means} intervals"
+        + (", controls (*) on the same axis" if any(one.controls for one in judgements) else "")
         + ("; a circle's area is the share of units at a score." if len(judgements) == 1 else ".")
     )
     if len(judgements) > MOST:
@@ -185,6 +187,10 @@ def _caption(
     if len(judgements) == 1:
         parts.append(f"{label(judgements[0], material)}.")
     return " ".join(parts)
+
+
+def _levels(statistics: Iterable[Statistic]) -> str:
+    return listed(percent(level) for level in sorted({one.level for one in statistics}))
 
 
 def _alt(judgements: Sequence[Judgement], pairs: Mapping[int, Contrast]) -> str:
@@ -248,7 +254,7 @@ def draw(judgements: Sequence[Judgement], material: Material) -> Drawing:
     above = 0.8 + (0.75 if len(rows) == 1 else 0.52) * sum(row.pair is not None for row in rows)
     above += 0.26 * sum(row.pair is None for row in rows)
     figure = sheet(WIDTH, above + below)
-    upper, lower = figure.subfigures(2, 1, height_ratios=[above, below])
+    upper, lower = figure.subfigures(2, 1, height_ratios=[above, below], squeeze=False)[:, 0]
     _pairs(upper.subplots(), rows)
     _means(lower.subplots(), alike, sources, material)
     return figure
@@ -360,7 +366,8 @@ def _means(
     axes.set_xticks(scale.scores)
     ends = [text.split(":")[0] for _, text in (scale.levels[0], scale.levels[-1])]
     words = f"\n{scale.lowest}: {ends[0]}; {scale.highest}: {ends[1]}" if all(ends) else ""
-    axes.set_xlabel(f"mean score; * control{words}", fontsize=8.5)
+    star = "; * control" if any(judgement.controls for judgement in judgements) else ""
+    axes.set_xlabel(f"mean score{star}{words}", fontsize=8.5)
     plain_axes(axes, "x")
     if several:
         handles = [

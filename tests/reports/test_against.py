@@ -104,6 +104,14 @@ def test_units_left_out_by_the_filter_are_counted_where_there_are_any(tmp_path: 
     assert "Some units are left out." not in against(tmp_path / "none", BOTH)
 
 
+def test_a_comparison_that_nobody_declared_is_said_to_be_undeclared(tmp_path: Path):
+    pair = {"features": HIGH, "random": LOW, **CONTROLS}
+    assert "Not declared." not in against(tmp_path / "alone", pair)  # nothing is compared
+    other = {"features": HIGH, "untrained": LOW, **CONTROLS}
+    found = against(tmp_path / "other", other)
+    assert "before the first rating" in found["Not declared."]
+
+
 def test_few_units_are_named_as_such(tmp_path: Path):
     found = against(tmp_path, {"features": [0, 0, 1, 1, 1], "neurons": [1, 1, 1, 0, 0]})
     assert found["Few units."] == "3 features and 3 neurons were rated."
@@ -119,6 +127,20 @@ def test_a_reason_is_not_given_twice_before_another_is_given_once(tmp_path: Path
                 add_scores(run, source, rater, counts)
         found = objections(Material((compare(run),), (run,)))
     leads = [one.lead for one in found]
-    assert leads.count("Density.") == 2
     first = leads[: len(set(leads))]
     assert len(first) == len(set(first))
+    # What holds for every rater is said once, and of none in particular.
+    (density,) = [one.text for one in found if one.lead == "Density."]
+    assert density.startswith("No comparison at like density")
+
+
+def test_a_reason_against_one_rater_of_two_names_it(tmp_path: Path):
+    units = {source: sum(counts) for source, counts in BOTH.items()}
+    with fabricate_run(tmp_path, units, contexts=0) as run:
+        for rater in ("model:a", "model:b"):
+            for source, counts in BOTH.items():
+                if (rater, source) != ("model:b", "planted"):
+                    add_scores(run, source, rater, counts)
+        found = objections(Material((compare(run),), (run,)))
+    (lacking,) = [one.text for one in found if one.lead == "The controls say too little."]
+    assert lacking.startswith("model:b: ")
