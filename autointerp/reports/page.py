@@ -14,10 +14,9 @@ from typing import Any
 
 from autointerp import __version__
 from autointerp.findings.groups import PRIMARY, Judgement
-from autointerp.reports.answer import studied_pair
 from autointerp.reports.colours import HEX, colours_css, on_page
 from autointerp.reports.panels import Answer, Block, Material, UnitBrowser
-from autointerp.reports.words import plural, subject_text
+from autointerp.reports.words import plural, studied_pair, subject_text
 from autointerp.stats.decision import Decision
 from autointerp.store.tables import now
 

@@ -189,6 +189,17 @@ def finding(contrast: Contrast) -> str:
     return f"{claim(contrast)}: {SUPERIORITY} {interval(contrast.superiority)}"
 
 
+def studied_pair(judgement: Judgement) -> Contrast | None:
+    """Return the contrast that answers a report's question, of two sources that are studied.
+
+    None where only one was rated: a control is nothing that its units are compared with.
+    """
+    contrast = judgement.decisive
+    if contrast is None or contrast.second not in judgement.sources:
+        return None
+    return contrast
+
+
 def wins_ties_losses(contrast: Contrast) -> str:
     """Return the shares of pairs that the first source wins, ties and loses, as a clause."""
     one, other = plural(contrast.first)[0], plural(contrast.second)[0]

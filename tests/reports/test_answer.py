@@ -7,7 +7,8 @@ import pytest
 from support.fabricate import add_scores, fabricate_run
 
 from autointerp.findings.comparison import compare
-from autointerp.reports.answer import answer, draw
+from autointerp.reports.answer import answer
+from autointerp.reports.answer_picture import draw, shortened
 from autointerp.reports.panels import Answer, Material
 from autointerp.reports.style import house_style
 
@@ -118,6 +119,16 @@ def test_the_picture_of_several_raters_holds_them_apart_and_combined(tmp_path: P
     legend = lower.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["model:a", "model:b"]
+
+
+def test_a_long_name_keeps_both_ends_and_a_short_one_all_of_it():
+    assert shortened("human:ann") == "human:ann"
+    name = "layer-3 · local:/home/user/models/instruct-q4_k_m.gguf"
+    short = shortened(name)
+    assert len(short) == 44
+    assert short.startswith("layer-3 · local:")
+    assert short.endswith("q4_k_m.gguf")
+    assert "…" in short
 
 
 def test_without_a_rating_there_is_no_first_screen(tmp_path: Path):

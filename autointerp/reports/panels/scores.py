@@ -9,7 +9,6 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import PercentFormatter
 
 from autointerp.findings.groups import Contrast, Group, Judgement
-from autointerp.reports.answer import studied_pair
 from autointerp.reports.colours import INK, MUTED, RULE, colour, ink_on
 from autointerp.reports.panels import Block, Figure, Material
 from autointerp.reports.style import headline, plain_axes, sheet
@@ -22,6 +21,7 @@ from autointerp.reports.words import (
     number,
     percent,
     slug,
+    studied_pair,
     wins_ties_losses,
 )
 from autointerp.text import count
