@@ -31,7 +31,7 @@ POINT_PX = 1.38
 READABLE_PX = 640  # a wide picture is never shown narrower: its letters would be too small
 UNBROKEN = re.compile(
     r"(?:\d+ / )+\d+(?: %)?|\[[^\[\]]{1,24}\]|[\d.,−]*\d (?:%|s|min|h)(?!\w)|&lt; [\d.]*\d"
-    r"|\b[\w.]+/\d+-?(?![\w/.])"
+    r"|\b[\w.]+/\d+-?(?![\w/.])|\b1 in \d[\d,]*"
 )
 
 

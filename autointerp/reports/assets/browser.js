@@ -339,6 +339,8 @@
       h("th", { scope: "col", class: name, "aria-sort": sort.by === by ? (sort.down ? "descending" : "ascending") : "none" },
         h("button", { type: "button", title, onClick: () => setSort({ by, down: sort.by === by ? !sort.down : by !== "unit" && by !== "said" }) },
           text, sort.by === by ? (sort.down ? " ↓" : " ↑") : ""));
+    const shown = found.slice(0, rows);
+    const stop = shown.includes(chosen) ? chosen : shown[0]; // Tab stops at one row, arrows go on
     const changed = query || source || low || high || density || status;
     const clear = () => { setQuery(""); setSource(""); setLow(""); setHigh(""); setDensity(""); setStatus(""); };
     const scored = levels.map(([s, text]) => [String(s), text ? `${s} ${text.split(":")[0]}` : String(s)]);
@@ -366,10 +368,10 @@
             h("thead", null, h("tr", null, header("unit", "unit", "unit"), header("score", "score", "score"),
               others.length > 0 && header("others", "others", "others", "Scores by " + others.map((k) => index.judgements[k].label).join("; ") + ". Sorts by how far all scores lie apart."),
               header("density", "fires on", "optional"), header("said", "description", "said"))),
-            h("tbody", null, found.slice(0, rows).map((at) =>
+            h("tbody", null, shown.map((at) =>
               h("tr", { key: at, class: at === chosen ? "chosen" : undefined,
                 onClick: (event) => { if (!event.target.closest("button")) choose(at, false); } },
-                h("td", null, h("button", { type: "button", class: "open", "data-at": at, "aria-current": at === chosen ? "true" : undefined,
+                h("td", null, h("button", { type: "button", class: "open", "data-at": at, tabIndex: at === stop ? 0 : -1, "aria-current": at === chosen ? "true" : undefined,
                   onClick: (event) => choose(at, event.detail === 0) },
                   h("span", { class: "dot", style: `background:${index.colours[units.source[at]]}` }), units.name[at],
                   index.runs.length > 1 && h("small", null, " " + index.runs[units.run[at]]))),

@@ -263,6 +263,9 @@ def test_the_keyboard_goes_into_a_unit_and_back(opened: Watched):
     page.keyboard.press("Escape")
     playwright.expect(page.locator(".detail")).to_contain_text("Choose a unit")
     assert page.evaluate("location.hash") == "#units"
+    # Tab passes the list by, and does not stop at each of its hundred rows.
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent").startswith("Show 100 more")
 
 
 def test_the_unit_s_link_is_its_address(opened: Watched):
