@@ -97,7 +97,10 @@ def save(figure: Figure, path: Path, title: str = "", alt: str = "") -> str:
         engine.execute(figure)
         figure.set_layout_engine("none")
     figure.set_dpi(PNG_DPI)
-    FigureCanvasAgg(figure).print_png(path.with_name(f"{path.name}.png"))
+    # Half of the time of the usual level of compression, for a tenth more bytes.
+    FigureCanvasAgg(figure).print_png(
+        path.with_name(f"{path.name}.png"), pil_kwargs={"compress_level": 3}
+    )
     FigureCanvasPdf(figure).print_pdf(
         path.with_name(f"{path.name}.pdf"), metadata={"CreationDate": None}
     )
