@@ -68,8 +68,7 @@
   }
 
   function Context({ context: [tokens, levels, focus, kind, seen], words, all }) {
-    const [own, setOwn] = useState(false);
-    useEffect(() => setOwn(all), [all]);
+    const [own, setOwn] = useState(all);
     const from = own ? 0 : Math.max(0, focus - BESIDE);
     const to = own ? tokens.length : Math.min(tokens.length, focus + BESIDE + 1);
     const hit = touched(tokens, words);
@@ -190,7 +189,7 @@
               h("span", { class: "scale" }, "weak", [1, 4, 7, 10].map((level) => h("i", { key: level, style: `--level:${level}` })), "strong"),
               h("button", { type: "button", "aria-pressed": String(numbers), onClick: () => setNumbers(!numbers) }, "Numbers"),
               h("button", { type: "button", "aria-pressed": String(all), onClick: () => setAll(!all) }, "Whole windows")),
-            h("ol", { class: "contexts" }, detail.contexts.map((context, i) => h(Context, { key: at + "/" + i, context, words, all }))),
+            h("ol", { class: "contexts" }, detail.contexts.map((context, i) => h(Context, { key: at + "/" + i + "/" + all, context, words, all }))),
           ],
           h(Intervals, { counts: detail.intervals, peak: units.peak[at] || 0 }),
         ]);

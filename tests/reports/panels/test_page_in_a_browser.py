@@ -203,10 +203,11 @@ def test_a_window_is_cut_to_the_peak_s_neighbours_until_it_is_opened(opened: Wat
     button = context.get_by_role("button")
     assert button.get_attribute("aria-expanded") == "false"
     button.click()
-    assert context.locator(".token").count() == 21
+    playwright.expect(context.locator(".token")).to_have_count(21)
     assert button.get_attribute("aria-expanded") == "true"
     opened.page.get_by_role("button", name="Whole windows").click()
-    assert opened.page.locator(".contexts li").last.locator(".token").count() == 21
+    last = opened.page.locator(".contexts li").last
+    playwright.expect(last.locator(".token")).to_have_count(21)
 
 
 def test_search_takes_words_of_contexts_and_marks_them(opened: Watched):
@@ -217,6 +218,7 @@ def test_search_takes_words_of_contexts_and_marks_them(opened: Watched):
     opened.page.locator("button.open").first.click()
     opened.page.get_by_role("button", name="Whole windows").click()
     hits = opened.page.locator(".contexts .token.hit")
+    playwright.expect(hits.first).to_be_visible()
     assert hits.count() % 3 == 0
     assert [text.strip() for text in hits.all_inner_texts()][:3] == ["the", "of", "and"]
     opened.page.fill("input[type=search]", '"no phrase of this kind"')
