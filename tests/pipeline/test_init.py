@@ -227,6 +227,8 @@ def test_hidden_neurons_that_there_are_none_of_are_refused_in_one_line(
     assert (found.code, found.err.count("\n")) == (2, 1)
     assert told in found.err
     assert not (parts / "autointerp.toml").exists()
+
+
 def test_a_model_that_is_no_causal_language_model_is_one_line(
     parts: Path, command_line: Callable[..., Any]
 ):

@@ -39,7 +39,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture, saved as PNG and SVG under its name.
+    """A picture, saved as PNG, SVG and PDF under its name.
 
     Attributes:
         alt: What one sees in it, for those who do not.
@@ -71,6 +71,25 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """The first screen: what came out, the picture beside it, and what speaks against it.
+
+    Attributes:
+        claim: What may be said, in a sentence.
+        support: What it rests on, a sentence or two each.
+        heading, against: Up to three pairs of a lead and a sentence under a heading.
+        tone: `good` where a difference is resolved by raters whose controls are in their places.
+    """
+
+    claim: str
+    support: Sequence[str]
+    heading: str
+    against: Sequence[tuple[str, str]]
+    figure: Figure
+    tone: Literal["plain", "warning", "good"] = "plain"
+
+
+@dataclass(frozen=True)
 class Verbatim:
     """Text exactly as it was used, folded away under its caption."""
 
@@ -85,13 +104,15 @@ class UnitBrowser:
     Attributes:
         index: JSON values: columns of the list, one entry a unit.
         pages: JSON values by number of page: the units' contexts, ratings and rationales.
+        excerpt: A few units, for paper and for readers without scripts.
     """
 
     index: dict[str, object]
     pages: Sequence[object]
+    excerpt: Table
 
 
-Block = Prose | Heading | Figure | Table | Verbatim | UnitBrowser
+Block = Prose | Heading | Answer | Figure | Table | Verbatim | UnitBrowser
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from matplotlib.patches import Rectangle
 
 from autointerp.findings.calibration import Calibration, PredictedMean
 from autointerp.findings.plan import PRIMARY
-from autointerp.reports.colours import MUTED
+from autointerp.reports.colours import CELL_DARK, CELL_LIGHT, MUTED
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
-from autointerp.reports.style import CELL_DARK, CELL_LIGHT, headline, sheet
+from autointerp.reports.style import headline, sheet
 from autointerp.reports.words import flat, interval, listed, number
 from autointerp.stats.results import Statistic
 

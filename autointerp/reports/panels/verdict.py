@@ -6,6 +6,7 @@ from autointerp.findings.comparison import Comparison, Pooled
 from autointerp.findings.groups import Contrast, Group, Judgement
 from autointerp.findings.plan import PRIMARY
 from autointerp.findings.subject import SubjectFacts
+from autointerp.reports.answer import answer
 from autointerp.reports.look_words import plan_prose, standing
 from autointerp.reports.panels import Block, Heading, Material, Prose
 from autointerp.reports.words import (
@@ -43,6 +44,8 @@ def show(material: Material) -> list[Block]:
         warning for judgement in material.judgements for warning in doubts(judgement)
     ]
     blocks += [_unrated(item) for item in material.comparisons if not item.judgements]
+    first_screen = answer(material)
+    blocks += [first_screen] if first_screen else []
     blocks += [fact for item in material.comparisons for fact in _subject(item, material)]
     several = len(list(material.judgements)) > 1
     for judgement in material.judgements:
