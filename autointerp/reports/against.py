@@ -71,8 +71,8 @@ def _of_run(comparison: Comparison, several: bool) -> Iterator[Objection]:
     facts = comparison.subject
     studied = {name for judgement in comparison.judgements for name in judgement.sources}
     where = f"{comparison.run}: " if several else ""
-    if PRIMARY[1] in studied and facts.basis is not None and not facts.basis.are_neurons:
-        yield Objection(2, "Not neurons.", f"{where}At {facts.site} they are {facts.basis.name}.")
+    if PRIMARY[1] in studied and facts.neurons is not None and not facts.neurons.are_neurons:
+        yield Objection(2, "Not neurons.", f"{where}At {facts.site} they are {facts.neurons.name}.")
     for doubt in facts.doubts:
         yield Objection(3, "The SAE.", f"{where}{doubt}")
     for blinding in comparison.blinding:
@@ -123,6 +123,7 @@ def _of_judgement(judgement: Judgement, comparison: Comparison) -> Iterator[Obje
         )
     else:
         yield from _of_contrast(judgement, contrast)
+    yield from _of_looks(judgement)
     for control in judgement.contrasts:
         is_control = kind_of(control.second).role == "control"
         if (
@@ -151,6 +152,25 @@ def _of_judgement(judgement: Judgement, comparison: Comparison) -> Iterator[Obje
             "Some units are left out.",
             f"{left_out:,} of {count(drawn, 'unit')} drawn are dead or outside the density filter.",
         )
+
+
+def _of_looks(judgement: Judgement) -> Iterator[Objection]:
+    reading = judgement.reading
+    if reading is None:
+        return
+    if reading.interim:
+        yield Objection(1, "Not at its end yet.", f"{reading.interim}.")
+    if reading.deviations:
+        yield Objection(3, "Deviates from the plan.", f"{listed(reading.deviations)}.")
+    elif not reading.declared and reading.multiplier is not None:
+        yield Objection(
+            3,
+            "Looked at more than once.",
+            f"Without a plan this is look {reading.number}; the interval is wide enough for "
+            "stopping at any of them.",
+        )
+    elif not reading.declared:
+        yield Objection(9, "Undeclared.", "No plan was written before the first rating.")
 
 
 def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection]:

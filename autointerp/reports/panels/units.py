@@ -18,7 +18,7 @@ from autointerp.findings.browse import (
     window_tokens,
 )
 from autointerp.findings.comparison import Comparison
-from autointerp.findings.groups import in_order
+from autointerp.findings.plan import in_order
 from autointerp.questions.forms import UNKNOWN
 from autointerp.reports.colours import colour, on_page
 from autointerp.reports.panels import Block, Material, Prose, Table, UnitBrowser
