@@ -1,6 +1,7 @@
 """What the answers say, in numbers: what a page shows, `compare(run)` returns.
 
 comparison    everything that a run says; `compare`
+across        what several runs say of one another
 groups        scores by source, and the contrasts between sources
 subject       what was studied: model, site, SAE, corpus
 trust         where the controls lie, and the verdict

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autointerp import __version__
+from autointerp.findings.across import AcrossRuns
 from autointerp.findings.groups import PRIMARY
 from autointerp.reports.colours import HEX, colours_css, on_page
 from autointerp.reports.panels import Block, Material, UnitBrowser
@@ -105,7 +106,26 @@ def title(material: Material) -> str:
         return f"{heading[0].upper()}{heading[1:]}{runs}"
     if contrasts:
         return f"Are the {first} more interpretable than the {second}?{runs}"
-    return f"How interpretable are these units?{runs}"
+    if material.across is not None and material.across.family:
+        return _title_across(material.across, held)
+    studied = {name for judgement in judgements for name in judgement.sources}
+    units = f"the {_units_of(studied.pop(), material)}" if len(studied) == 1 else "these units"
+    return f"How interpretable are {units}?{runs}"
+
+
+def _title_across(across: AcrossRuns, held: bool) -> str:
+    """Return the heading of runs that hold the two sides of a contrast between them."""
+    contrasts = [contrast for judged in across.judged for contrast in judged.contrasts]
+    if len({(c.first.label, c.second.label) for c in contrasts}) > 1:
+        return f"Which of these units are more interpretable? {' + '.join(across.runs)}"
+    first, second = contrasts[0].first.label, contrasts[0].second.label
+    outcomes = {contrast.outcome for contrast in contrasts}
+    if held and len(outcomes) == 1:
+        heading = HEADINGS[outcomes.pop()].format(first=first, second=second)
+        return f"{heading[0].upper()}{heading[1:]}".replace("Are the ", "Are ").replace(
+            " than the ", " than "
+        )
+    return f"Are {first} more interpretable than {second}?"
 
 
 # By the outcome of the primary contrasts, where all raters and runs agree on it.

@@ -5,6 +5,7 @@ bounded                intervals that stay on a scale
 means                  means, medians, shares, and bounds for missing scores
 superiority            P(one > another); wins, ties and losses; their tests
 van_elteren            P(superiority) within each rater, combined
+nested                 P(superiority) of units nested in runs
 density                the same at like density, or why not
 paired                 two scores of the same units
 decision               higher, lower, equivalent or not resolved; equivalence to a value

@@ -101,10 +101,19 @@ def draw_pairs(judgement: Judgement) -> Drawing:
     right.set_xlabel(SUPERIORITY)
     for axes in (left, right):
         plain_axes(axes, "x")
-    decisive = judgement.decisive or contrasts[0]
     beneath = f"{judgement.rater} on {judgement.rubric}, run {judgement.run}"
-    headline(figure, finding(decisive), beneath)
+    headline(figure, heading(judgement), beneath)
     return figure
+
+
+def heading(judgement: Judgement) -> str:
+    """Return the finding on what is studied; of a source alone its mean, for a control is no
+    answer."""
+    if judgement.decisive is not None:
+        return finding(judgement.decisive)
+    names = judgement.sources or judgement.controls
+    means = [f"{name}: mean score {interval(judgement.groups[name].mean)}" for name in names]
+    return "; ".join(means)
 
 
 def draw(judgement: Judgement) -> Drawing:
@@ -154,13 +163,9 @@ def draw(judgement: Judgement) -> Drawing:
                 transform=small.transAxes, va="top", fontsize=8.5, color=INK,
             )  # fmt: skip
         stack[-1].set_xticks(at, [str(score) for score in scale.scores])
-    contrast = judgement.primary or next(iter(judgement.contrasts), None)
-    if contrast is not None:
-        headline(
-            figure,
-            finding(contrast),
-            f"{judgement.rater} on {judgement.rubric}, run {judgement.run}",
-        )
+    headline(
+        figure, heading(judgement), f"{judgement.rater} on {judgement.rubric}, run {judgement.run}"
+    )
     return figure
 
 
