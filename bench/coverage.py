@@ -36,6 +36,7 @@ from autointerp.stats.sequential import (
 )
 from autointerp.stats.superiority import hides_spread, superiority_ends, superiority_of_counts
 from autointerp.stats.van_elteren import van_elteren
+from bench import _drawn
 
 TABLES = {
     "GPT-4, features": (11, 16, 22, 21, 29),
@@ -282,9 +283,16 @@ def _of_predictions(rng: np.random.Generator) -> tuple[list[Cell], list[float], 
         share, undefined = _of_strata(rng, n, correlation, people[name], judge[name], by_strata)
         cells.append((share, f"{name} drawn by the judge's score, n = {n} of 200, {correlation}"))
         withheld.append(undefined)
+    by_uncertainty = 1_500
+    for n, tells in product((10, 20, 40), (True, False)):
+        by_draw = _drawn.measure(n, rng, by_uncertainty, tells=tells)
+        for name in ("uncertainty", "superiority"):
+            setting = f"n = {n} of {_drawn.UNITS}, judge {'unsure of some' if tells else 'even'}"
+            cells.append((by_draw[name].coverage, f"{name} draw, {setting}"))
+            withheld.append(1 - by_draw[name].said)
     note = (
         f"PPI++ of means {replications:,} replications, of P(superiority) {of_superiority:,}, "
-        f"stratified {by_strata:,}; "
+        f"stratified {by_strata:,}, drawn by the judge's uncertainty {by_uncertainty:,}; "
         "P(superiority) withheld below 10 human ratings"
     )
     return cells, withheld, note

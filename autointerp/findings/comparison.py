@@ -107,7 +107,8 @@ class Comparison:
         agreement: Of the raters of each rubric with one another, and of each with its repeats.
         people: How people agree: with each other, with themselves, with each model.
         attention: How each person rated the gold items.
-        calibration: People's means, predicted from a judge's ratings.
+        calibration: People's means and P(superiority), predicted from a judge's ratings, and
+            whether the judge may stand in for them.
         blinding: What raters took the items for.
         scorers: How well descriptions predict firing, by scorer.
         specificity: How well descriptions fit contexts, by interval of activation.
@@ -123,7 +124,9 @@ class Comparison:
         scores: One row a unit, rubric and rater: score (mean of repeats, NaN without one),
             repeats, ok, outcome (`ok` or what became of it), description (the first given).
         plans: One row a unit that `plan-humans` drew: unit_id, rubric_digest, plan, rater (the
-            judge), stratum (by the judge's score), stratum_size.
+            judge), drawn_by (`score` or `uncertainty` of the judge), stratum (the judge's score),
+            stratum_size (units of that score; of the source where drawn by uncertainty),
+            stratum_drawn, inclusion (probability of the draw), uncertainty.
     """
 
     run: str
@@ -213,11 +216,7 @@ def compare(run: Run, level: float = 0.95) -> Comparison:
             )
         )
     judgements = list(_adjusted(judgements, _declared(run.about)))
-    plans = run.frame(
-        "SELECT i.unit_id, p.rubric_digest, p.plan, p.rater, p.score AS stratum,"
-        " p.stratum_size FROM human_plan p JOIN unit_item i USING (item_id)"
-        " ORDER BY plan, unit_id"
-    )
+    plans = _plans(run)
     rubrics = people_rubrics(judgements)
     return Comparison(
         run=run.name,
@@ -336,6 +335,21 @@ def _cost(run: Run) -> pd.DataFrame:
         " min(made_at) AS first, max(made_at) AS last"
         " FROM call GROUP BY rater ORDER BY rater"
     )
+
+
+def _plans(run: Run) -> pd.DataFrame:
+    """Return the units that `plan-humans` drew; a run of before drew all by the judge's score."""
+    plans = run.frame(
+        "SELECT i.unit_id, p.* FROM human_plan p JOIN unit_item i USING (item_id)"
+        " ORDER BY plan, unit_id"
+    )
+    if "drawn_by" not in plans:  # a file that could not be brought up to date
+        plans = plans.assign(drawn_by=None, uncertainty=np.nan)
+    plans = plans.assign(drawn_by=plans.drawn_by.fillna("score"), stratum=plans.score)
+    return plans[
+        ["unit_id", "rubric_digest", "plan", "rater", "drawn_by", "stratum", "stratum_size",
+         "stratum_drawn", "inclusion", "uncertainty"]
+    ]  # fmt: skip
 
 
 def _imported(run: Run) -> pd.DataFrame:

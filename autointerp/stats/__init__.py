@@ -16,6 +16,7 @@ ranks                  the area under the ROC curve, and rank correlation
 blinding_index         Bang's and James' indices, and whether a rater can tell sources
 ppi                    people's means from a judge's ratings of everything
 ppi_superiority        people's P(superiority) from the same
+ppi_drawn              both, where people's units were drawn with unequal probabilities
 weighted               means of units that were drawn with unequal probability
 power                  how many units a comparison needs
 calibration            coverage of ppi's intervals, by simulation
