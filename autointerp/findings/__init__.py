@@ -7,7 +7,8 @@ subject       what was studied: model, site, SAE, corpus
 trust         where the controls lie, and the verdict
 density       mean scores within strata of density and of peak
 agreement     raters with one another, and each with itself
-calibration   people's means, predicted from a judge's ratings
+rater_effects severity and spread of raters, drift of people
+calibration   people's means and superiority, predicted from a judge's ratings
 blinding      what raters took the items for
 answers       replies about descriptions, as scores of units and ratings of contexts
 descriptions  what descriptions are worth, by scorer and by interval of activation

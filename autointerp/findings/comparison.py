@@ -36,6 +36,7 @@ from autointerp.findings.descriptions import (
 from autointerp.findings.groups import PRIMARY, Judgement, Scale, make_contrasts, make_groups
 from autointerp.findings.json_values import json_values
 from autointerp.findings.labs import LabRows, lab_rows_of
+from autointerp.findings.rater_effects import RaterModel, rater_models
 from autointerp.findings.subject import SubjectFacts, subject_facts
 from autointerp.findings.trust import trust, verdict
 from autointerp.questions.rubric import rubric_from
@@ -107,6 +108,7 @@ class Comparison:
         agreement: Of the raters of each rubric with one another, and of each with its repeats.
         people: How people agree: with each other, with themselves, with each model.
         attention: How each person rated the gold items.
+        rater_effects: Severity and spread of raters, and drift of people, one a rubric.
         calibration: People's means and P(superiority), predicted from a judge's ratings, and
             whether the judge may stand in for them.
         blinding: What raters took the items for.
@@ -138,6 +140,7 @@ class Comparison:
     agreement: tuple[TableAgreement, ...]
     people: tuple[RatersAgreement, ...]
     attention: tuple[Attention, ...]
+    rater_effects: tuple[RaterModel, ...]
     calibration: tuple[Calibration, ...]
     blinding: tuple[Blinding, ...]
     scorers: tuple[ScorerResult, ...]
@@ -231,6 +234,7 @@ def compare(run: Run, level: float = 0.95) -> Comparison:
         ),
         people=tuple(pair for rubric in rubrics for pair in agreements(run, rubric)),
         attention=tuple(watched for rubric in rubrics for watched in attention(run, rubric)),
+        rater_effects=tuple(rater_models(run, judgements, units)),
         calibration=tuple(calibrations(run.name, judgements, scores, units, plans)),
         blinding=tuple(blindings(run, judgements)),
         scorers=tuple(scorer_results_of(run)),

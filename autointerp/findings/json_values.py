@@ -12,6 +12,7 @@ number of this form. Its keys:
                  bounds, adjusted, outcome, …), trust (the controls), verdict, check
     pooled       the primary pair within each rater of a rubric, and combined
     agreement, people, attention    whether raters agree with one another and with themselves
+    rater_effects one a rubric: effects (raters: severity, spread, mean; odds_ratio; unit_sd), drift
     calibration  one a judge beside people: predictions (means), superiority (of the primary pair),
                  stand_in (answer, winning_rate, advantage, epsilon, people, note)
     blinding     what raters took the items for

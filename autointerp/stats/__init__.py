@@ -10,6 +10,7 @@ density                the same at like density, or why not
 paired                 two scores of the same units
 decision               higher, lower, equivalent or not resolved; equivalence to a value
 sequential             looking twice: boundaries, repeated intervals, stopping rules
+rater_effects          severity and spread of raters, drift: a cumulative logit model
 agreement              Krippendorff's alpha, kappa, intraclass correlation, Spearman's rho
 alternative_annotator  may a judge stand in for people?
 ranks                  the area under the ROC curve, and rank correlation
