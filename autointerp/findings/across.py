@@ -47,7 +47,7 @@ from autointerp.store.run import Run
 
 Weight = Literal["subject", "caution", "refusal"]
 
-ENOUGH_ALIKE = 0.1  # relative difference of how many contexts a rater reads that reads them all
+ENOUGH_ALIKE = 0.1  # relative difference in contexts shown that is no difference in evidence
 CORPUS = ("corpus", "corpus_field", "corpus_separator", "corpus_seed")
 
 
@@ -220,13 +220,14 @@ class _Shown:
 
     Attributes:
         kind: `shown` for what the rubric shows, `all` for every context.
-        contexts: Of an item, at most.
+        contexts, usual_contexts: Of an item, at most and in the median.
         tokens: Of a context, at most.
         models: As the provider returned them.
     """
 
     kind: str
     contexts: int
+    usual_contexts: float
     tokens: int
     models: tuple[str, ...]
 
@@ -548,8 +549,9 @@ def _shown(run: Run, judgement: Judgement) -> _Shown:
     """Return what a rater was shown, as the run holds it."""
     where = "r.rubric_digest = ? AND r.rater = ? AND r.status = 'ok' AND NOT i.is_control"
     asked = [judgement.rubric_digest, judgement.rater]
-    ((kinds, contexts),) = run.rows(
-        "SELECT list(DISTINCT i.evidence ORDER BY i.evidence), max(len(i.contexts))"
+    ((kinds, contexts, usual),) = run.rows(
+        "SELECT list(DISTINCT i.evidence ORDER BY i.evidence), max(len(i.contexts)),"
+        " median(len(i.contexts))"
         f" FROM current_rating r JOIN unit_item i USING (item_id) WHERE {where}",
         asked,
     )
@@ -569,7 +571,8 @@ def _shown(run: Run, judgement: Judgement) -> _Shown:
     shown = int(tokens or 0)
     if rubric is not None and kind == "shown":
         shown = min(shown, 2 * rubric.shows.each_side + 1)
-    return _Shown(kind, int(contexts or 0), shown, tuple(row[0] for row in models))
+    usual = float(usual or 0)
+    return _Shown(kind, int(contexts or 0), usual, shown, tuple(row[0] for row in models))
 
 
 def _refusal(rater: str, pair: tuple[str, str], held: Mapping[str, _Held]) -> str:
@@ -652,5 +655,9 @@ def _compared_values(
         yield "caution", f"sample.{name}", setting("sample", name)
     for name in ("bos", "dtype", "tokenizer"):
         yield "caution", f"subject.{name}", setting("subject", name)
+    usual = {run: one.shown.usual_contexts for run, one in held.items()}
+    if min(usual.values(), default=0) < (1 - ENOUGH_ALIKE) * max(usual.values(), default=0):
+        shown = {run: f"{contexts:g}" for run, contexts in usual.items()}
+        yield "caution", "the contexts shown of a unit, in the median", shown
     repeats = {run: str(one.judgement.repeats) for run, one in held.items()}
     yield "caution", "how often a unit was rated", repeats

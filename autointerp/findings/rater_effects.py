@@ -17,7 +17,7 @@ from autointerp.records import is_person
 from autointerp.stats.rater_effects import Drift, RaterEffects, drift, rater_effects
 from autointerp.store.run import Run
 
-MOST_UNITS = 4_000
+MOST_RATINGS = 4_000
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,9 @@ class RaterModel:
 
     Attributes:
         raters: That rated on it.
-        units: Studied units that were rated; the model rests on `MOST_UNITS` of them at most.
+        units: Studied units that were rated.
+        is_part: Whether the model rests on a random part of them, for they have more than
+            `MOST_RATINGS` first ratings.
         effects: Severity and spread of each; None where one alone rated.
         drift: Of each person who rated in sessions, all sources and controls, by name.
     """
@@ -36,6 +38,7 @@ class RaterModel:
     rubric_digest: str
     raters: tuple[str, ...]
     units: int
+    is_part: bool
     effects: RaterEffects | None
     drift: dict[str, Drift]
 
@@ -54,9 +57,13 @@ def rater_models(
         raters = tuple(sorted(judgement.rater for judgement in own))
         drifts = dict(_drifts(run, digest, [rater for rater in raters if is_person(rater)]))
         table = _first_ratings(run, digest, units)
-        effects = _effects(table, units) if len(raters) > 1 else None
+        part = _part(table)
+        effects = _effects(part, units) if len(raters) > 1 else None
         if effects is not None or drifts:
-            yield RaterModel(run.name, own[0].rubric, digest, raters, len(table), effects, drifts)
+            is_part = len(part) < len(table)
+            yield RaterModel(
+                run.name, own[0].rubric, digest, raters, len(table), is_part, effects, drifts
+            )
 
 
 def _first_ratings(run: Run, digest: str, units: pd.DataFrame) -> pd.DataFrame:
@@ -70,9 +77,16 @@ def _first_ratings(run: Run, digest: str, units: pd.DataFrame) -> pd.DataFrame:
     return table[~units.is_control.loc[table.index].astype(bool)]
 
 
+def _part(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a random part of the units where there are more ratings than the model needs."""
+    share = MOST_RATINGS / max(1, int(table.notna().sum().sum()))
+    if share >= 1:
+        return table
+    # Units stand in the random order of their sources.
+    return table.iloc[np.linspace(0, len(table) - 1, round(share * len(table))).astype(int)]
+
+
 def _effects(table: pd.DataFrame, units: pd.DataFrame) -> RaterEffects:
-    if len(table) > MOST_UNITS:  # units stand in the random order of their sources
-        table = table.iloc[np.linspace(0, len(table) - 1, MOST_UNITS).astype(int)]
     sources = list(units.source.loc[table.index])
     return rater_effects(table.to_numpy(np.float64), sources, list(map(str, table)), PRIMARY)
 

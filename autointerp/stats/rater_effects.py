@@ -331,7 +331,7 @@ def fit_ordered(
     )
     free = np.asarray(found.x, dtype=np.float64)
     parts = problem.parts(free)
-    severity, log_spread, beta = problem.maps()
+    severity, log_spread, beta = problem.maps
     return OrderedFit(
         thresholds=parts.thresholds,
         severity=severity @ free,
@@ -365,9 +365,9 @@ class _Problem:
         unit_effect: bool,
         levels: int,
     ) -> None:
-        self.y, self.rater, self.design = y, rater, design
-        self.unit = np.unique(unit, return_inverse=True)[1]
-        self.units = int(self.unit.max()) + 1
+        order = np.argsort(unit, kind="stable")  # a unit's ratings stand together
+        self.y, self.rater, self.design = y[order], rater[order], design[order]
+        _, self.begins, self.unit = np.unique(unit[order], return_index=True, return_inverse=True)
         self.raters, self.levels = raters, levels
         self.cuts = levels - 1
         self.free_spread = raters - 1 if spread else 0
@@ -380,8 +380,9 @@ class _Problem:
             self.nodes, self.log_weights = nodes, np.log(weights / weights.sum())
         else:
             self.nodes, self.log_weights = np.zeros(1), np.zeros(1)
+        self.maps = self._maps()
 
-    def maps(self) -> tuple[Floats, Floats, Floats]:
+    def _maps(self) -> tuple[Floats, Floats, Floats]:
         """Return severity, log spread and beta as matrices on the free parameters."""
         to_zero = np.vstack([np.eye(self.raters - 1), -np.ones((1, self.raters - 1))])
         severity = np.zeros((self.raters, self.size))
@@ -410,7 +411,7 @@ class _Problem:
     def loss(self, free: Floats) -> tuple[float, Floats]:
         """Return minus the log likelihood, and its gradient."""
         parts = self.parts(free)
-        severity, log_spread, beta = (m @ free for m in self.maps())
+        severity, log_spread, beta = (m @ free for m in self.maps)
         centre = parts.thresholds.mean()
         apart = parts.thresholds - centre
         stretch = np.exp(-log_spread)[self.rater]
@@ -425,9 +426,7 @@ class _Problem:
         # Where both lie above the middle, the difference of the other tails is exact.
         p = np.where(low > 0, scipy.special.expit(-low) - scipy.special.expit(-u), above - below)
         p = np.maximum(p, 1e-300)
-        joint = np.zeros((self.units, len(self.nodes)))
-        np.add.at(joint, self.unit, np.log(p))
-        joint += self.log_weights
+        joint = np.add.reduceat(np.log(p), self.begins, axis=0) + self.log_weights
         total = scipy.special.logsumexp(joint, axis=1)
         posterior = np.exp(joint - total[:, None])[self.unit]
         du = posterior * above * (1 - above) / p

@@ -156,6 +156,23 @@ def test_a_rater_who_was_shown_more_of_one_run_is_not_compared(tmp_path: Path):
     assert "different evidence" in judged.left_out[0].why
 
 
+def test_fewer_contexts_of_most_units_are_a_caution(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
+    with made(tmp_path, runs, contexts={"a": 12, "b": 12}) as (comparisons, opened):
+        assert across_runs(comparisons, opened).judged[0].differences == ()
+        # All but one of b's items show 4 contexts of the 10 that the rubric asks for.
+        opened[1].connection.execute(
+            "UPDATE key SET contexts = contexts[1:4]"
+            " WHERE unit_id <> (SELECT min(unit_id) FROM key)"
+        )
+        (judged,) = across_runs(comparisons, opened).judged
+    assert judged.contrasts
+    (difference,) = judged.differences
+    assert difference.weight == "caution"
+    assert "contexts shown" in difference.what
+    assert difference.by_run["b"] == "4"
+
+
 def test_a_rater_whose_controls_fail_in_a_run_is_left_out_there(tmp_path: Path):
     runs = {name: {"features": HIGH} for name in "abc"}
     (judged,) = across(tmp_path, runs, flipped="b").judged

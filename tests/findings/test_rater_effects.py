@@ -124,8 +124,7 @@ def test_raters_of_different_units_are_not_compared(tmp_path: Path):
 def test_of_many_units_a_random_part_is_modelled_and_the_page_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    for module in ("autointerp.findings.rater_effects", "autointerp.reports.panels.rater_effects"):
-        monkeypatch.setattr(f"{module}.MOST_UNITS", 60)
+    monkeypatch.setattr("autointerp.findings.rater_effects.MOST_RATINGS", 120)  # of 160
     with rated(tmp_path, {"human:mild": LENIENT, "human:hard": SEVERE}) as run:
         comparison = compare(run)
         blocks = rater_effects.show(Material((comparison,), (run,)))

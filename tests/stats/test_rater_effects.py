@@ -99,7 +99,7 @@ def test_severity_spread_and_quality_are_those_that_were_simulated():
 def test_the_intervals_hold_the_truth_as_often_as_they_say():
     rng = np.random.default_rng(2)
     held = {"severity": [], "spread": [], "odds": []}
-    for _ in range(100):
+    for _ in range(80):
         made = rater_effects(*simulated(rng, 60, missing=0.2), NAMES, PAIR)
         for effect, severity, spread in zip(made.raters, SEVERITY, SPREAD, strict=True):
             held["severity"].append(effect.severity.low <= severity <= effect.severity.high)
@@ -164,7 +164,7 @@ def test_drift_is_found_and_its_size_is_that_which_was_simulated():
 
 def test_a_steady_person_is_called_drifting_in_one_session_of_twenty():
     rng = np.random.default_rng(6)
-    p = [drift(*session(rng, 50, 0.0)).test.p_value for _ in range(200)]
+    p = [drift(*session(rng, 50, 0.0)).test.p_value for _ in range(150)]
     assert 0.02 <= np.mean(np.array(p) < 0.05) <= 0.085
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from autointerp.findings.groups import PRIMARY
-from autointerp.findings.rater_effects import MOST_UNITS, RaterModel
+from autointerp.findings.rater_effects import RaterModel
 from autointerp.reports.colours import INK, MUTED
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.style import headline, plain_axes, sheet
@@ -70,22 +70,19 @@ def effects_text(model: RaterModel) -> str:
     return (
         f"A cumulative logit model of {count(effects.ratings, 'first rating')} of "
         f"{count(effects.units, 'studied unit')}{_of(model)}: thresholds that all raters share, a "
-        "severity and a spread of each, and an effect of each unit, normal about its source (standard deviation "
-        f"{number(effects.unit_sd)} in log odds). Severity moves all of a rater's scores down; "
-        "spread above 1 pulls them to the ends of the scale, below 1 to its middle. The mean is "
-        "that of the scores that it would give all of these units. Units that one rater alone saw "
-        "count as far as they went to raters at random. It speaks of these raters."
+        "severity and a spread of each, and an effect of each unit, normal about its source "
+        f"(standard deviation {number(effects.unit_sd)} in log odds). Severity moves all of a "
+        "rater's scores down; spread above 1 pulls them to the ends of the scale, below 1 to its "
+        "middle. The mean is that of the scores that it would give all of these units. Units that "
+        "one rater alone saw count as far as they went to raters at random. It speaks of these "
+        "raters."
         f"{taken_out}{left_out}"
     )
 
 
 def _of(model: RaterModel) -> str:
     assert model.effects is not None
-    return (
-        f" (a random part of {model.units:,})"
-        if model.effects.units == MOST_UNITS < model.units
-        else ""
-    )
+    return f" (a random part of {model.units:,})" if model.is_part else ""
 
 
 def _table(model: RaterModel, suffix: str) -> Table:
