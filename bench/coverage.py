@@ -348,7 +348,9 @@ def _of_runs(rng: np.random.Generator) -> tuple[list[Cell], list[float], str]:
     for gap, between, (runs, others), n in product(
         (0.0, 1.0), (0.0, 0.3), ((3, 3), (5, 5), (3, 1), (2, 2)), (20, 50)
     ):
-        spread = between if runs >= LEAST_RUNS else 0.0  # fewer speak of these runs
+        if between and runs < LEAST_RUNS:
+            continue  # fewer speak of these runs, however far apart they are
+        spread = between if runs >= LEAST_RUNS else 0.0
         other_spread = between if others >= LEAST_RUNS else 0.0
         setting = f"{runs} and {others} runs of {n}, {between} between runs, gap {gap}"
         large = [
@@ -391,7 +393,7 @@ def _of_raters(rng: np.random.Generator) -> tuple[list[Cell], list[float], str]:
     """Severity and spread of raters, and the sources' odds ratio, by the cumulative logit model."""
     cells: list[Cell] = []
     withheld: list[float] = []
-    replications, cuts, gap = 400, np.array([-2.0, -0.7, 0.6, 1.9]), 0.8
+    replications, cuts, gap = 1_000, np.array([-2.0, -0.7, 0.6, 1.9]), 0.8
     for units, raters, missing, deviation in (
         (40, 2, 0.0, 1.5), (60, 3, 0.2, 1.5), (60, 3, 0.0, 0.3), (200, 3, 0.3, 2.5)
     ):  # fmt: skip

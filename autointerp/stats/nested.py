@@ -132,6 +132,8 @@ def compare_arms(first: Arm, second: Arm, level: float = 0.95) -> ArmsCompared:
         variance = one[0] + other[0]
         spread = one[0] ** 2 / one[1] + other[0] ** 2 / other[1]
         freedom = variance**2 / spread if spread > 0 else 1.0
+        if over == ("units", "units"):  # as in `superiority`: few units show too little spread
+            freedom = min(freedom, one[1], other[1])
         inside = min(max(value, 0.0), 1.0)
         note = ALL_EQUAL if len(levels) == 1 else ""
         if of == "superiority" and inside in (0.0, 1.0):

@@ -23,8 +23,8 @@ LEAST_SHARED = 20  # units that a rater shares with another
 LEAST_DRIFT = 30  # ratings of a person
 LEAST_SIGMA = 1e-3
 LARGEST_ERROR = 10.0  # of a log odds: beyond it the scores separate, and no error is known
-METHOD = "cumulative logit, normal unit effect by Gauss-Hermite quadrature, Wald"
-DRIFT = "cumulative logit (proportional odds) of the score on position and source, Wald"
+METHOD = "cumulative logit, normal unit effect by Gauss-Hermite quadrature, Wald with t"
+DRIFT = "cumulative logit (proportional odds) of the score on position and source, Wald with t"
 SEPARATE = "the scores separate what is compared, so the error is not known"
 
 
@@ -163,7 +163,7 @@ def rater_effects(
     design = design.reshape(len(labels), len(names_of_groups) - 1)
     levels, y = np.unique(table[unit, rater], return_inverse=True)
     fit = fit_ordered(y, unit, rater, design[unit], len(who), spread=len(levels) > 3)
-    z = float(scipy.special.ndtri((1 + level) / 2))
+    z = _multiplier(counted[0], level)
     severity, log_spread = fit.error(0), fit.error(1)
     means = _expected_means(fit, levels, design)
     effects = []
@@ -219,14 +219,19 @@ def drift(
     design = np.column_stack([at, np.array(sources, np.float64).reshape(n, len(others))])
     one = np.zeros(n, dtype=np.int64)
     fit = fit_ordered(codes, np.arange(n), one, design, 1, spread=False, unit_effect=False)
-    z = float(scipy.special.ndtri((1 + level) / 2))
+    z = _multiplier(n, level)
     error = fit.error(2)
     ratio = _wald(fit.beta[0], error, 0, z, (n,), level, odds=True, method=DRIFT)
     if ratio.low is None or error is None:
         return Drift(n, ratio, HypothesisTest(None, None, DRIFT, ratio.note))
     statistic = float(fit.beta[0] / error[0])
-    p = float(2 * scipy.special.ndtr(-abs(statistic)))
+    p = float(2 * scipy.special.stdtr(n - 1, -abs(statistic)))
     return Drift(n, ratio, HypothesisTest(statistic, p, DRIFT))
+
+
+def _multiplier(n: int, level: float) -> float:
+    """Return how many standard errors an interval reaches: t on as many units, less one."""
+    return float(scipy.special.stdtrit(n - 1, (1 + level) / 2))
 
 
 def _comparable(table: Floats) -> npt.NDArray[np.bool_]:
