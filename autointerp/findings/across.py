@@ -48,6 +48,7 @@ from autointerp.store.run import Run
 Weight = Literal["subject", "caution", "refusal"]
 
 ENOUGH_ALIKE = 0.1  # relative difference in contexts shown that is no difference in evidence
+NOBODY = "human"  # a person without a name
 CORPUS = ("corpus", "corpus_field", "corpus_separator", "corpus_seed")
 
 
@@ -579,6 +580,11 @@ def _refusal(rater: str, pair: tuple[str, str], held: Mapping[str, _Held]) -> st
     """Return why scores of two runs are not compared; empty if they are."""
     a, b = (held[run].shown for run in pair)
     names = f"'{pair[0]}' and '{pair[1]}'"
+    if rater == NOBODY:
+        return (
+            f"'{rater}' names nobody, so whether one person rated {names} is not known; rate as "
+            f"{rater}:NAME"
+        )
     if a.models and b.models and a.models != b.models:
         return (
             f"{rater} was {', '.join(a.models)} in '{pair[0]}' and {', '.join(b.models)} in "

@@ -20,6 +20,7 @@ from autointerp.reports.panels import Block, Material, UnitBrowser
 from autointerp.reports.words import plural, subject_text
 from autointerp.stats.decision import Decision
 from autointerp.store.tables import now
+from autointerp.units.sources import described_sources
 
 PAGE = Path(__file__).parent / "assets"
 SCRIPTS = (
@@ -109,8 +110,12 @@ def title(material: Material) -> str:
     if material.across is not None and material.across.family:
         return _title_across(material.across, held)
     studied = {name for judgement in judgements for name in judgement.sources}
-    units = f"the {_units_of(studied.pop(), material)}" if len(studied) == 1 else "these units"
-    return f"How interpretable are {units}?{runs}"
+    (only,) = studied if len(studied) == 1 else (None,)
+    if only is None:
+        return f"How interpretable are these units?{runs}"
+    if only not in described_sources():  # named by whoever made it: `mine` is no plural
+        return f"How interpretable are the units of '{only}'?{runs}"
+    return f"How interpretable are the {_units_of(only, material)}?{runs}"
 
 
 def _title_across(across: AcrossRuns, held: bool) -> str:

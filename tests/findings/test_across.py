@@ -156,6 +156,15 @@ def test_a_rater_who_was_shown_more_of_one_run_is_not_compared(tmp_path: Path):
     assert "different evidence" in judged.left_out[0].why
 
 
+def test_a_person_without_a_name_may_be_two(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
+    (judged,) = across(tmp_path, runs, raters={"a": "human", "b": "human"}).judged
+    assert judged.contrasts == ()
+    assert "rate as human:NAME" in judged.left_out[0].why
+    named = {"a": "human:ann", "b": "human:ann"}
+    assert across(tmp_path / "named", runs, raters=named).judged[0].contrasts
+
+
 def test_fewer_contexts_of_most_units_are_a_caution(tmp_path: Path):
     runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
     with made(tmp_path, runs, contexts={"a": 12, "b": 12}) as (comparisons, opened):
