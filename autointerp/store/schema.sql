@@ -62,6 +62,15 @@ CREATE TABLE IF NOT EXISTS context (
     activations FLOAT[] NOT NULL
 );
 
+-- Whether a unit is silent on every token of a context of another unit, as computed; false, too,
+-- where the context could not be read again.
+CREATE TABLE IF NOT EXISTS silence (
+    context_id BIGINT NOT NULL,
+    unit_id INTEGER NOT NULL,
+    silent BOOLEAN NOT NULL,
+    PRIMARY KEY (context_id, unit_id)
+);
+
 -- What raters are asked about; nothing here tells what unit it is.
 CREATE TABLE IF NOT EXISTS item (
     item_id VARCHAR PRIMARY KEY,

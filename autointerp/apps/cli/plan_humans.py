@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from autointerp.apps.cli import _options
+from autointerp.apps.cli import _options, say
 
 
 class By(StrEnum):
@@ -84,11 +84,11 @@ def command(
         }
         typer.echo(json.dumps(values, indent=2))
         return
-    typer.echo(f"run '{run}', subject {subject}", err=True)
-    typer.echo(f"{len(drawn)} items, to calibrate {plan.rater}")
+    say(f"run '{run}', subject {subject}", err=True)
+    say(f"{len(drawn)} items, to calibrate {plan.rater}")
     if unsure is not None:
-        typer.echo(f"drawn by its uncertainty: {MEASURES[unsure.measure]}")
-    typer.echo(
+        say(f"drawn by its uncertainty: {MEASURES[unsure.measure]}")
+    say(
         columns_text(
             header,
             [
@@ -97,4 +97,4 @@ def command(
             ],
         )
     )
-    typer.echo(f"next: autointerp rate --rater human:NAME --planned --run {run}")
+    say(f"next: autointerp rate --rater human:NAME --planned --run {run}")
