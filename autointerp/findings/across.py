@@ -17,12 +17,12 @@ from autointerp.errors import BadInput, TooFewRatings, UnknownName
 from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import (
     PERMUTATIONS,
-    PRIMARY,
     Judgement,
     Scale,
     at_like_density,
 )
 from autointerp.findings.json_values import plain
+from autointerp.findings.plan import PRIMARY
 from autointerp.stats.decision import EQUIVALENT, Decision, decide
 from autointerp.stats.density import DensityAdjusted
 from autointerp.stats.means import missing_bounds_superiority
@@ -471,10 +471,8 @@ def _contrast(
     level: float,
 ) -> RunContrast:
     (first, one), (second, other) = left, right
-    bounds = [
-        tuple(held[run].comparison.about["analysis"].get("equivalence", EQUIVALENT))
-        for run in (*first.runs, *second.runs)
-    ]
+    plans = [held[run].comparison.plan for run in (*first.runs, *second.runs)]
+    bounds = [plan.equivalence if plan else EQUIVALENT for plan in plans]
     # Where runs declared different bounds, a difference matters that matters to any of them.
     equivalence = (max(low for low, _ in bounds), min(high for _, high in bounds))
     bounded = adjusted = None

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from autointerp.findings.groups import PRIMARY, Judgement
+from autointerp.findings.groups import Judgement
+from autointerp.findings.plan import PRIMARY
 from autointerp.records import is_person
 from autointerp.stats.rater_effects import Drift, RaterEffects, drift, rater_effects
 from autointerp.store.run import Run

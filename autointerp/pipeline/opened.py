@@ -28,8 +28,9 @@ class OpenRun(Run):
     columns; `frame(query)` is any other query as a data frame.
     """
 
-    def compare(self, level: float = 0.95) -> Comparison:
-        """Return everything that a report says, as numbers. Raises TooFewRatings."""
+    def compare(self, level: float | None = None) -> Comparison:
+        """Return everything that a report says, as numbers, and leave a line in the run's ledger of
+        looks. `level` is that of intervals, the plan's or 0.95 by default. Raises TooFewRatings."""
         from autointerp.findings.comparison import compare
 
         return compare(self, level)
@@ -39,7 +40,7 @@ class OpenRun(Run):
         from autointerp.reports.panels import Material
         from autointerp.reports.write import assemble, draw_figures
 
-        return draw_figures(assemble(Material((self.compare(),), (self,), units_shown=0)))
+        return draw_figures(assemble(Material((self._look("figures"),), (self,), units_shown=0)))
 
     def report(self, out: Path | str | None = None) -> Report:
         """Write the report of this run to a folder, reports/RUN by default, and return it."""
@@ -48,7 +49,12 @@ class OpenRun(Run):
         from autointerp.reports.write import write
 
         folder = REPORTS / self.name if out is None else Path(out)
-        return write(Material((self.compare(),), (self,), units_shown=2_000), folder)
+        return write(Material((self._look("report"),), (self,), units_shown=2_000), folder)
+
+    def _look(self, verb: str) -> Comparison:
+        from autointerp.findings.comparison import compare
+
+        return compare(self, verb=verb)
 
 
 def open_run(
@@ -70,22 +76,35 @@ def open_run(
 
 
 def compare(
-    run: Run | str = "main", level: float = 0.95, folder: Path | str = RUNS, on: On = ignore
+    run: Run | str = "main",
+    level: float | None = None,
+    folder: Path | str = RUNS,
+    on: On = ignore,
 ) -> Comparison:
     """Return everything that the ratings of a run say, as numbers; a run is named or open.
 
-    Nothing is written. `on` is called with a RunOpened event where the run is opened here. Raises
-    UnknownName if there is no such run, TooFewRatings if it has neither ratings nor descriptions.
+    A line is left in the run's ledger of looks, and nothing else is written; where that cannot
+    be, `on` is told. It is called with a RunOpened event, too, where the run is opened here.
+
+    Args:
+        level: Nominal coverage of intervals; None for the plan's, else 0.95.
+
+    Raises UnknownName if there is no such run, TooFewRatings if it has neither ratings nor
+    descriptions.
     """
     from autointerp.findings.comparison import compare as compare_run
+    from autointerp.pipeline.events import RunOpened
+    from autointerp.pipeline.looks import open_to_look, say_unrecorded
 
     if isinstance(run, Run):
-        return compare_run(run, level)
-    from autointerp.pipeline.events import RunOpened
-
-    with open_run(run, folder=folder, read_only=True) as opened:
-        on(RunOpened(run, opened.settings.subject.name, is_new=False))
-        return compare_run(opened, level)
+        comparison = compare_run(run, level)
+    else:
+        opened, _ = open_to_look(run, Path(folder))
+        with opened:
+            on(RunOpened(run, opened.settings.subject.name, is_new=False))
+            comparison = compare_run(opened, level)
+    say_unrecorded(comparison, on)
+    return comparison
 
 
 def compare_runs(
@@ -97,10 +116,10 @@ def compare_runs(
 ) -> AcrossRuns:
     """Return the contrasts of every source of one run with every source of the others.
 
-    Runs are named or open; nothing is written. Compared are runs that the same rater rated on the
-    same rubric; what differs between them, and what is left out, is in the result. `groups` are
-    runs that are seeds of one recipe, by a name for it: `{"topk": ["a", "b", "c"]}`. For what each
-    run says of itself there is `compare`.
+    Runs are named or open; a line is left in the ledger of each. Compared are runs that the same
+    rater rated on the same rubric; what differs between them, and what is left out, is in the
+    result. `groups` are runs that are seeds of one recipe, by a name for it:
+    `{"topk": ["a", "b", "c"]}`. For what each run says of itself there is `compare`.
 
     Raises BadInput for fewer than two runs or groups that do not fit them, UnknownName if there is
     no such run, TooFewRatings if one has neither ratings nor descriptions.
@@ -108,6 +127,7 @@ def compare_runs(
     from autointerp.findings.across import across_runs
     from autointerp.findings.comparison import compare as compare_run
     from autointerp.pipeline.events import RunOpened
+    from autointerp.pipeline.looks import open_to_look, say_unrecorded
 
     with ExitStack() as stack:
         opened: list[Run] = []
@@ -116,7 +136,10 @@ def compare_runs(
             if name in [other.name for other in opened]:
                 continue
             if not isinstance(run, Run):
-                run = stack.enter_context(open_run(name, folder=folder, read_only=True))
+                run = stack.enter_context(open_to_look(name, Path(folder))[0])
                 on(RunOpened(name, run.settings.subject.name, is_new=False))
             opened.append(run)
-        return across_runs([compare_run(run, level) for run in opened], opened, groups, level)
+        comparisons = [compare_run(run, level) for run in opened]
+        for comparison in comparisons:
+            say_unrecorded(comparison, on)
+        return across_runs(comparisons, opened, groups, level)

@@ -26,6 +26,7 @@ from autointerp.settings import RunSettings, first_difference, from_mapping
 from autointerp.store.batches import Batches
 from autointerp.store.frames import Frames
 from autointerp.store.labs import Labs
+from autointerp.store.looks import Looks
 from autointerp.store.ratings import Ratings
 from autointerp.store.tables import first_line, now
 from autointerp.store.units import Units
@@ -45,7 +46,7 @@ def runs_in(folder: Path = RUNS) -> list[str]:
     return sorted(path.parent.name for path in folder.glob("*/run.toml"))
 
 
-class Run(Units, Ratings, Batches, Labs, Frames):
+class Run(Units, Ratings, Batches, Labs, Looks, Frames):
     """An open run. Made by `open_run`; close it, or use it in a `with` statement."""
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from autointerp.findings.groups import PRIMARY
+from autointerp.findings.plan import PRIMARY
 from autointerp.findings.rater_effects import RaterModel
 from autointerp.reports.colours import INK, MUTED
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
