@@ -50,8 +50,9 @@ def objections(material: Material) -> list[Objection]:
         for one in _of_run(comparison, material.several_runs)
     ]
     raised: dict[Objection, list[Judgement]] = {}
+    across = material.across is not None and material.across.family > 0
     for judgement in judgements:
-        for one in _of_judgement(judgement, material.comparison(judgement.run)):
+        for one in _of_judgement(judgement, material.comparison(judgement.run), across):
             raised.setdefault(one, []).append(judgement)
     for one, by in raised.items():
         is_named = len(by) == len(judgements) or one.text.startswith(by[0].rater)
@@ -104,7 +105,9 @@ def _of_run(comparison: Comparison, several: bool) -> Iterator[Objection]:
         )
 
 
-def _of_judgement(judgement: Judgement, comparison: Comparison) -> Iterator[Objection]:
+def _of_judgement(
+    judgement: Judgement, comparison: Comparison, across: bool
+) -> Iterator[Objection]:
     trust = judgement.trust
     if trust.state == "broken":
         failed = Trust("broken", tuple(c for c in trust.controls if c.state == "broken"))
@@ -114,15 +117,15 @@ def _of_judgement(judgement: Judgement, comparison: Comparison) -> Iterator[Obje
     if rater_kind(judgement.rater) != "human" and judgement.is_llm is False:
         yield Objection(5, "The rater.", f"{judgement.rater} is {what(judgement)}.")
     contrast = judgement.decisive
-    if contrast is None or contrast.second not in judgement.sources:
+    if contrast is not None and contrast.second in judgement.sources:
+        yield from _of_contrast(judgement, contrast)
+    elif not across:  # else the other side is in another run
         yield Objection(
             4,
             "Nothing to compare with.",
             f"Only {listed(plural(name)[1] for name in judgement.sources or judgement.controls)} "
             "were rated; a second source would show what is high or low.",
         )
-    else:
-        yield from _of_contrast(judgement, contrast)
     yield from _of_looks(judgement)
     for control in judgement.contrasts:
         is_control = kind_of(control.second).role == "control"

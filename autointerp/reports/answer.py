@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from autointerp.findings.across import RunContrast
 from autointerp.findings.groups import Contrast, Judgement
 from autointerp.reports.against import NOTHING_KNOWN, objections
 from autointerp.reports.panels import Answer, Figure, Material
@@ -20,6 +21,7 @@ from autointerp.reports.words import (
     percent,
     plural,
     rater_kind,
+    run_finding,
     studied_pair,
     what,
     wins_ties_losses,
@@ -40,8 +42,15 @@ def answer(material: Material) -> Answer | None:
     pairs = {place: pair for place, j in enumerate(judgements) if (pair := studied_pair(j))}
     held = {place for place, j in enumerate(judgements) if j.trust.state != "broken"}
     against = objections(material)
-    unresolved = not pairs or any(pair.outcome == "not resolved" for pair in pairs.values())
-    claimed, tone = _claim(judgements, pairs, held)
+    contrasts = (
+        [contrast for judged in material.across.judged for contrast in judged.contrasts]
+        if material.across is not None and not pairs
+        else []
+    )
+    outcomes = [pair.outcome for pair in pairs.values()]
+    outcomes += [contrast.outcome for contrast in contrasts]
+    unresolved = not outcomes or "not resolved" in outcomes
+    claimed, tone = _claim(judgements, pairs, held, contrasts)
     return Answer(
         claim=claimed,
         support=_support(judgements, pairs, material),
@@ -64,14 +73,27 @@ def _drawn(judgements: Sequence[Judgement], material: Material) -> Drawing:
 
 
 def _claim(
-    judgements: Sequence[Judgement], pairs: Mapping[int, Contrast], held: set[int]
+    judgements: Sequence[Judgement],
+    pairs: Mapping[int, Contrast],
+    held: set[int],
+    contrasts: Sequence[RunContrast],
 ) -> tuple[str, str]:
-    """Return what may be said, and its tone: by the raters whose controls are in their places."""
+    """Return what may be said, and its tone: by the raters whose controls are in their places.
+
+    `contrasts` are those across runs, which speak where no run holds both sides.
+    """
     if not held:
         raters = list(dict.fromkeys(judgement.rater for judgement in judgements))
         whose = f"of {raters[0]} are" if len(raters) == 1 else "of every rater are"
         return f"No answer: the controls {whose} not where they must be.", "warning"
     counted = {place: pair for place, pair in pairs.items() if place in held}
+    if not counted and contrasts:
+        said = list(dict.fromkeys(run_finding(contrast) for contrast in contrasts))
+        resolved = len(said) == 1 and contrasts[0].outcome in ("higher", "lower")
+        if len(said) > MOST:
+            return f"{len(said)} contrasts across runs: see the forest below.", "plain"
+        good = resolved and len(held) == len(judgements)
+        return f"{'; '.join(said)}.", "good" if good else "plain"
     if not counted:
         return f"{_alone(judgements[min(held)])}.", "plain"
     claims = list(dict.fromkeys(claim(pair) for pair in counted.values()))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autointerp import __version__
+from autointerp.findings.across import AcrossRuns
 from autointerp.findings.groups import Judgement
 from autointerp.findings.plan import PRIMARY
 from autointerp.reports.colours import HEX, colours_css, on_page
@@ -20,6 +21,7 @@ from autointerp.reports.panels import Answer, Block, Material, UnitBrowser
 from autointerp.reports.words import plural, studied_pair, subject_text
 from autointerp.stats.decision import Decision
 from autointerp.store.tables import now
+from autointerp.units.sources import described_sources
 
 PAGE = Path(__file__).parent / "assets"
 SCRIPTS = (
@@ -128,9 +130,11 @@ def title(material: Material) -> str:
     judgements = list(material.judgements)
     contrasts = [pair for j in judgements if (pair := studied_pair(j)) is not None]
     pairs = {(contrast.first, contrast.second) for contrast in contrasts}
+    held = all(judgement.trust.state != "broken" for judgement in judgements)
+    if not pairs and material.across is not None and material.across.family:
+        return _title_across(material.across, held)
     if len(pairs) != 1:
         return f"How interpretable are {_studied(judgements, material)}?{runs}"
-    held = all(judgement.trust.state != "broken" for judgement in judgements)
     held = held and not any(contrast.interim for contrast in contrasts)
     outcomes = {contrast.outcome for contrast in contrasts}
     first, second = (_units_of(name, material) for name in pairs.pop())
@@ -140,10 +144,30 @@ def title(material: Material) -> str:
     return f"Are the {first} more interpretable than the {second}?{runs}"
 
 
+def _title_across(across: AcrossRuns, held: bool) -> str:
+    """Return the heading of runs that hold the two sides of a contrast between them."""
+    contrasts = [contrast for judged in across.judged for contrast in judged.contrasts]
+    if len({(c.first.label, c.second.label) for c in contrasts}) > 1:
+        return f"Which of these units are more interpretable? {' + '.join(across.runs)}"
+    first, second = contrasts[0].first.label, contrasts[0].second.label
+    outcomes = {contrast.outcome for contrast in contrasts}
+    if held and len(outcomes) == 1:
+        heading = HEADINGS[outcomes.pop()].format(first=first, second=second)
+        return f"{heading[0].upper()}{heading[1:]}".replace("Are the ", "Are ").replace(
+            " than the ", " than "
+        )
+    return f"Are {first} more interpretable than {second}?"
+
+
 def _studied(judgements: Sequence[Judgement], material: Material) -> str:
     """Return what the units of a report are called: by their source where there is only one."""
     sources = {name for judgement in judgements for name in judgement.sources}
-    return f"the {_units_of(sources.pop(), material)}" if len(sources) == 1 else "these units"
+    if len(sources) != 1:
+        return "these units"
+    (only,) = sources
+    if only not in described_sources():  # named by whoever made it: `mine` is no plural
+        return f"the units of '{only}'"
+    return f"the {_units_of(only, material)}"
 
 
 # By the outcome of the contrasts, where all raters and runs agree on it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from autointerp.findings.across import RunContrast
 from autointerp.findings.groups import Contrast, Judgement
 from autointerp.findings.subject import SubjectFacts
 from autointerp.findings.trust import ControlCheck, Trust
@@ -206,6 +207,20 @@ def studied_pair(judgement: Judgement) -> Contrast | None:
     if contrast is None or contrast.second not in judgement.sources:
         return None
     return contrast
+
+
+def run_finding(contrast: RunContrast) -> str:
+    """Return what may be said of sources of two runs, as a sentence, like `finding`."""
+    first, second = contrast.first.label, contrast.second.label
+    if contrast.is_one_value:
+        return f"{first} and {second}: every score is the same"
+    said = {
+        "higher": f"{first} score higher than {second}",
+        "lower": f"{first} score lower than {second}",
+        "equivalent": f"{first} and {second} score alike",
+        "not resolved": f"Whether {first} or {second} score higher is not resolved",
+    }[contrast.outcome]
+    return f"{said[0].upper()}{said[1:]}: {SUPERIORITY} {interval(contrast.superiority)}"
 
 
 def wins_ties_losses(contrast: Contrast) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from autointerp.findings.across import AcrossRuns
 from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import Judgement
 
@@ -121,11 +122,13 @@ class Material:
 
     Attributes:
         units_shown: Units at most whose contexts the page carries.
+        across: What several runs say of one another; None for one run.
     """
 
     comparisons: tuple[Comparison, ...]
     runs: tuple[Run, ...] = field(repr=False)
     units_shown: int = 2_000
+    across: AcrossRuns | None = None
 
     @property
     def judgements(self) -> Iterator[Judgement]:

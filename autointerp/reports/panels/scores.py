@@ -106,8 +106,19 @@ def draw_pairs(judgement: Judgement) -> Drawing:
     right.set_xlabel(SUPERIORITY)
     for axes in (left, right):
         plain_axes(axes, "x")
-    headline(figure, _finding(judgement), _beneath(judgement))
+    headline(figure, heading(judgement), _beneath(judgement))
     return figure
+
+
+def heading(judgement: Judgement) -> str:
+    """Return the finding on what is studied; of a source alone its mean, for a control is no
+    answer."""
+    pair = studied_pair(judgement)
+    if pair is not None:
+        return finding(pair)
+    names = judgement.sources or judgement.controls
+    means = [f"{name}: mean score {interval(judgement.groups[name].mean)}" for name in names]
+    return "; ".join(means)
 
 
 def draw(judgement: Judgement) -> Drawing:
@@ -157,14 +168,8 @@ def draw(judgement: Judgement) -> Drawing:
                 transform=small.transAxes, va="top", fontsize=8.5, color=INK,
             )  # fmt: skip
         stack[-1].set_xticks(at, [str(score) for score in scale.scores])
-    headline(figure, _finding(judgement), _beneath(judgement))
+    headline(figure, heading(judgement), _beneath(judgement))
     return figure
-
-
-def _finding(judgement: Judgement) -> str:
-    """Return what came out; nothing where a source was rated alone."""
-    pair = studied_pair(judgement)
-    return "" if pair is None else finding(pair)
 
 
 def _beneath(judgement: Judgement) -> str:
