@@ -26,6 +26,7 @@ from autointerp.subjects.formats import (
     check_activations,
     load_sae,
 )
+from autointerp.subjects.hooks import site_of_hook
 from autointerp.subjects.language_model import HookedLanguageModel
 from autointerp.units import sources as sources_folder
 from autointerp.units.passes import Wanted
@@ -131,10 +132,24 @@ def _loaded(sae: Any, model: HookedLanguageModel) -> LoadedAutoencoder | None:
 def _encoder(sae: Any, model: HookedLanguageModel) -> Encoder | None:
     if sae is None:
         return None
+    _check_hook(sae, model)
     own = isinstance(sae, SparseAutoencoder | AdaptedEncoder)
     encoder: Encoder = sae if own else _adapted(sae, model)
     model.check_width(encoder.d_in)
     return encoder
+
+
+def _check_hook(sae: Any, model: HookedLanguageModel) -> None:
+    """Raise SubjectError if an object of SAELens says that it belongs to another site."""
+    config = getattr(sae, "cfg", None)
+    for holder in (getattr(config, "metadata", None), config):
+        hook = getattr(holder, "hook_name", None)
+        site = site_of_hook(hook)[0] if isinstance(hook, str) else None
+        if site is not None and not model.is_at(site):
+            raise SubjectError(
+                f"{type(sae).__name__} was trained at {model.name_of(site)} ({hook}), not at "
+                f"{model.site}; give that site"
+            )
 
 
 def _adapted(sae: Any, model: HookedLanguageModel) -> AdaptedEncoder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -404,6 +405,18 @@ def test_a_hub_id_with_a_folder_is_fetched(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("autointerp.subjects.formats.out_of_reach", lambda: None)
     assert load_sae("EleutherAI/sae-pythia-70m-32k/layers.3").format == "sparsify"
     assert asked == [("EleutherAI/sae-pythia-70m-32k", ["layers.3/*", "layers.3"])]
+
+
+def test_with_a_file_of_the_hub_comes_what_is_said_of_it() -> None:
+    from autointerp.subjects.formats import _fetched
+
+    asked = _fetched("a/checkpoints/final.safetensors")
+    assert {"a/checkpoints/final.safetensors", "a/checkpoints/*.json", "a/*.json"} <= {*asked}
+    assert {"config.yaml", "W_dec_3.safetensors", "W_enc_3.safetensors"} <= {
+        name
+        for name in ("config.yaml", "W_dec_3.safetensors", "W_enc_3.safetensors", "W_dec_4.x")
+        if any(fnmatch(name, pattern) for pattern in _fetched("W_enc_3.safetensors"))
+    }
 
 
 def test_a_hub_id_out_of_reach_is_one_line() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -19,7 +19,12 @@ from autointerp.errors import SubjectError
 from autointerp.subjects import formats
 from autointerp.subjects.formats._any_encoder import AdaptedEncoder
 from autointerp.subjects.formats._checks import TOP_K, check_activations, check_l0
-from autointerp.subjects.formats._tensors import Flags, LoadedAutoencoder, scaled
+from autointerp.subjects.formats._tensors import (
+    TORCH_SUFFIXES,
+    Flags,
+    LoadedAutoencoder,
+    scaled,
+)
 from autointerp.subjects.hub import no_copy, out_of_reach
 
 SILENT = -1e30  # the bias of a latent that never fires, below any other pre-activation
@@ -142,7 +147,7 @@ def _local(path: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     owner, name, *folder = path.split("/", 2)
-    patterns = [f"{folder[0]}/*", folder[0]] if folder else None
+    patterns = _fetched(folder[0]) if folder else None
     unreachable = out_of_reach()
     try:
         fetched = Path(
@@ -161,6 +166,24 @@ def _local(path: str) -> Path:
     if not place.exists():
         raise SubjectError(f"{owner}/{name} on the hub has no {folder[0]}")
     return place
+
+
+def _fetched(inside: str) -> list[str]:
+    """Return patterns of what is fetched for a folder or a file inside a repository of the hub.
+
+    With a file, what is said of it beside it, and the decoders of an encoder in a file of its own.
+    """
+    patterns = [f"{inside}/*", inside]
+    folder, _, name = inside.rpartition("/")
+    if PurePosixPath(name).suffix not in {*TORCH_SUFFIXES, ".safetensors", ".npz"}:
+        return patterns
+    folders = [folder] if folder.rpartition("/")[2] != "checkpoints" else [folder, folder[:-12]]
+    for place in folders:
+        beside = f"{place}/" if place else ""
+        patterns += [f"{beside}*.json", f"{beside}*.yaml", f"{beside}*.yml"]
+    if name.startswith("W_enc_"):
+        patterns.append(f"{folder}/".lstrip("/") + name.replace("W_enc_", "W_dec_", 1))
+    return patterns
 
 
 def _unrecognised(path: Path, candidates: list[str]) -> str:

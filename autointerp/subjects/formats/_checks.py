@@ -140,8 +140,8 @@ def _of_reconstruction(
     worse = (
         f"it explains {explained:.0%} of the variance, worse than the mean does"
         if explained > -1
-        else f"its reconstruction misses by {1 - explained:.3g} times the variance, where the mean "
-        "misses by 1"
+        else f"its reconstruction misses by {1 - explained:,.0f} times the variance, where the "
+        "mean misses by 1"
     )
     other = _better_reading(sae, x[:TRIED_TOKENS])
     if other is not None:

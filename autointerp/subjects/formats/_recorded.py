@@ -124,6 +124,8 @@ class Recorded:
     def whole(self, *names: str) -> int | None:
         """Return a whole number, None where there is none."""
         value = self.take(*names)
+        if isinstance(value, str) and value.isdecimal():  # as safetensors keeps all it says
+            return int(value)
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
     def flag(self, *names: str) -> bool | None:
@@ -164,7 +166,7 @@ class Recorded:
     def has_training(self) -> bool:
         """Whether it records how the SAE was trained: on what, how long, how fast."""
         telling = re.compile(
-            r"(^|_)(lr|steps|training_tokens|dataset(_path)?|n_tokens|context_size|optimizer"
+            r"(^|_)(lr|steps|training_tokens|dataset(_path)?|n_tokens|optimizer"
             r"|total_training_tokens|batch_size|l1_coefficient|sae_lens_training_version)$"
         )
         return any(telling.search(name) and not is_off(v) for name, v in self.values.items())

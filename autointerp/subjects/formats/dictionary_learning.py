@@ -53,6 +53,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     folder = _folder(path)
     where, file = folder / "config.json", folder / "ae.pt"
     config = read_json(where)
+    whole = Recorded({k: v for k, v in config.items() if k not in ("trainer", "buffer")}, where)
     trainer = Recorded(table(config["trainer"], "trainer", where), where)
     name = trainer.text("dict_class")
     if name in CROSSCODERS:
@@ -122,7 +123,8 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
             "transcoder, which this format does not tell apart; pass the object to "
             "autointerp.harvest"
         )
-    left = [*trainer.left_over(), *buffer.left_over(), *beside.left_over(), *tensors.left_over()]
+    kept = (whole, trainer, buffer, beside, tensors)
+    left = [said for part in kept for said in part.left_over()]
     return LoadedAutoencoder(
         sae,
         "dictionary_learning",

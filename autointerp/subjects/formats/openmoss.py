@@ -106,6 +106,11 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         raise SubjectError(f"{where} says d_sae {d_sae}, {file.name} has {W_enc.shape[1]}")
     normalisation, norms = _normalisation(config, tensors, flags)
     in_scale = flags.input_scale or 1.0
+    if norms is not None and flags.input_scale is not None:
+        raise SubjectError(
+            f"input_scale {flags.input_scale:g}: {where} records the norms by which inputs were "
+            "scaled; leave input_scale out"
+        )
     if norms is not None:  # inputs, and what is reconstructed, times these in training
         in_scale, out_scale = (W_enc.shape[0] ** 0.5 / norm for norm in norms)
         b_enc, b_dec = b_enc / in_scale, b_dec / out_scale

@@ -138,6 +138,8 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
                 "plain ReLUs"
             )
         parts["threshold"] = threshold
+    if threshold is not None and activation == "topk" and float(threshold.max()) > 0:
+        notes.append("its files have a threshold too, which a TopK does not use")
     sae = SparseAutoencoder(
         **parts,
         subtract_b_dec=subtract,
@@ -319,6 +321,8 @@ def _activation(
         if named not in (None, own) and not (named == "relu" and key == "architecture"):
             raise SubjectError(f"{config.path} says {named} and {key} {value}; correct one of them")
         named = own
+    if is_gated and threshold is not None:
+        raise SubjectError(f"{path} has a gate and a threshold, and no such SAE is known here")
     if is_gated:
         implied: Activation | None = "gated"
     elif flags.k is not None:

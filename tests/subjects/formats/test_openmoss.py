@@ -148,3 +148,8 @@ def test_a_tensor_that_is_not_known_is_refused(tmp_path: Path) -> None:
     place = later(tmp_path, {**NEW, "W_E_glu": W_ENC}, act_fn="relu")
     with pytest.raises(SubjectError, match="says tensor W_E_glu"):
         load_sae(place)
+
+
+def test_a_scale_that_the_files_record_is_not_given_twice(tmp_path: Path) -> None:
+    with pytest.raises(SubjectError, match=r"records the norms .*leave input_scale out"):
+        load_sae(llama(tmp_path), flags=Flags(input_scale=0.5))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from support.sae_files import (
     B_DEC,
     B_ENC,
@@ -234,3 +235,18 @@ def test_two_state_dicts_in_one_file_are_not_chosen_between(tmp_path: Path) -> N
     path = written(tmp_path / "two.pt", {"model": LINEAR, "sae": LINEAR})
     with pytest.raises(SubjectError, match=r"holds 2 state dicts \(model, sae\)"):
         load_sae(path, format="raw-state-dict")
+
+
+def test_what_a_safetensors_file_says_of_itself_is_read(tmp_path: Path) -> None:
+    metadata = {"k": "3", "activation": "topk", "apply_decoder_bias_to_pre_encoder": "False"}
+    save_file(PLAIN, tmp_path / "sae.safetensors", metadata={**metadata, "format": "pt"})
+    encodes(tmp_path / "sae.safetensors", top(RAW, 3))
+    save_file(PLAIN, tmp_path / "odd.safetensors", metadata={**metadata, "input_gain": "3"})
+    with pytest.raises(SubjectError, match='says input_gain = "3"'):
+        load_sae(tmp_path / "odd.safetensors")
+
+
+def test_a_threshold_beside_a_topk_that_is_said_to_be_one_is_noted(tmp_path: Path) -> None:
+    said = {"activation": "topk", "k": 3, "threshold": torch.tensor(0.5)}
+    loaded = encodes(written(tmp_path / "a.pt", {**LINEAR, **said}), top(RAW, 3), PLAIN_INPUT)
+    assert "a threshold too, which a TopK does not use" in loaded.notes[0]
