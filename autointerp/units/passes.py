@@ -73,7 +73,8 @@ def take_in(
     after a few windows little does. The result is the same, the cost is not.
     """
     windows, kept = reading.windows, reading.kept
-    split = split_of(seed, windows.document, settings.explain_share)
+    split = split_of(seed, windows.content, settings.explain_share)
+    contents = reading.contents(seed)
     chunks = []
     for rows in _growing(len(kept)) if is_first else [slice(0, len(kept))]:
         some = Windows(
@@ -81,12 +82,13 @@ def take_in(
             windows.attention[rows],
             windows.document[rows],
             windows.offset[rows],
+            windows.content[rows],
         )
         chunk = Chunk(
             kept[rows],
             some,
             reading.position[rows],
-            batch.place_hash[rows],
+            contents[rows],
             split[rows],
             settings.each_side,
             batch.activations.device,

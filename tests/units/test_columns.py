@@ -24,7 +24,13 @@ def chunk(rows: slice = slice(None)) -> Chunk:
     position = np.tile(np.arange(4), (len(document), 1))
     return Chunk(
         KEPT[rows],
-        Windows(IDS[rows], KEPT[rows], document, np.zeros(len(document), np.int64)),
+        Windows(
+            IDS[rows],
+            KEPT[rows],
+            document,
+            np.zeros(len(document), np.int64),
+            document.astype(np.uint64),
+        ),
         position,
         place_hash(0, document[:, None], position),
         np.zeros(len(document), np.int64),  # all explain

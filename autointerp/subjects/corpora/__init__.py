@@ -21,7 +21,7 @@ from autointerp import extensions
 from autointerp.errors import CorpusError
 from autointerp.subjects import corpora
 from autointerp.subjects.corpora._documents import Document, Extent, Length, Options
-from autointerp.subjects.windows import Windows
+from autointerp.subjects.windows import Windows, content_hash
 
 __all__ = ["Corpus", "Document", "Options", "open_corpus", "stream_windows", "tokenised"]
 
@@ -161,7 +161,8 @@ def tokenised(
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """Yield (index, token ids) of each document that has a token, in order.
 
-    A BOS with which stored ids begin is taken off: windows bring their own.
+    A BOS with which a document begins, stored or written out in its text, is taken off: windows
+    bring their own.
 
     Raises CorpusError if an id is beyond the model's `vocabulary`.
     """
@@ -174,8 +175,8 @@ def tokenised(
                 ids = np.asarray(next(encoded), dtype=np.int64)
             else:
                 ids = document.content.astype(np.int64)
-                if bos is not None and len(ids) and ids[0] == bos:
-                    ids = ids[1:]
+            while bos is not None and len(ids) and ids[0] == bos:
+                ids = ids[1:]
             if vocabulary is not None and len(ids) and ids.max() >= vocabulary:
                 raise CorpusError(
                     f"document {document.index} holds token id {ids.max()}, the model's "
@@ -217,10 +218,12 @@ def stream_windows(
     attention = np.zeros((rows, length), dtype=bool)
     document = np.zeros(rows, dtype=np.int64)
     offset = np.zeros(rows, dtype=np.int64)
+    hashes = np.zeros(rows, dtype=np.uint64)
     filled = 0
     for index, content in tokenised(documents, tokenise, bos, vocabulary):
         if left == 0:
             break
+        hashed = content_hash(content)  # of all of it, though the budget may end inside
         if left is not None:
             content = content[:left]
             left -= len(content)
@@ -232,13 +235,16 @@ def stream_windows(
                 ids[filled, first] = bos
             ids[filled, first + before : first + size] = piece
             attention[filled, first : first + size] = True
-            document[filled], offset[filled] = index, start
+            document[filled], offset[filled], hashes[filled] = index, start, hashed
             filled += 1
             if filled == rows:
-                yield Windows(ids, attention, document, offset)
+                yield Windows(ids, attention, document, offset, hashes)
                 ids = np.full((rows, length), pad, dtype=np.int64)
                 attention = np.zeros((rows, length), dtype=bool)
                 document, offset = np.zeros_like(document), np.zeros_like(offset)
+                hashes = np.zeros_like(hashes)
                 filled = 0
     if filled:
-        yield Windows(ids[:filled], attention[:filled], document[:filled], offset[:filled])
+        yield Windows(
+            ids[:filled], attention[:filled], document[:filled], offset[:filled], hashes[:filled]
+        )
