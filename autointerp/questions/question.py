@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from autointerp.records import Draw, Item, Reply, Split, Status
+from autointerp.text import CONTROL
 
 Form = Literal["rate", "describe", "judge", "predict", "choose"]
 About = Literal["unit", "description"]
@@ -123,8 +124,13 @@ def fenced(item_id: str, lines: Sequence[dict[str, Any]]) -> str:
 
 
 def _json(fields: dict[str, Any]) -> str:
-    text = json.dumps(fields, ensure_ascii=False)
+    # What a server would take for a control token of its own is written so that it reads as text.
+    text = CONTROL.sub(_unparsed, json.dumps(fields, ensure_ascii=False))
     return text.encode("utf-8", "backslashreplace").decode("utf-8")  # lone surrogates
+
+
+def _unparsed(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0][0]):04x}{match[0][1:]}"
 
 
 def fields_of(reply: Reply) -> dict[str, Any] | ReadReply:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autointerp.questions.contexts import fires_within
+from autointerp.questions.contexts import fires_within, text_of, texts_to_explain
 from autointerp.questions.explain import Explanation, check_held_out, eligible_units, explanations
 from autointerp.questions.scorers import (
     Chosen,
@@ -187,17 +187,26 @@ def _held_out(
         part = list(unit_ids[begin : begin + 100])
         for unit_id, contexts in run.contexts(part).items():
             source, peak, density, intervals = columns[unit_id]
+            explained = texts_to_explain(contexts.values())
             strange = [n for other, n in others.get(source, {}).items() if other != unit_id]
             yield (
                 unit_id,
                 HeldOut(
-                    contexts={n: c for n, c in contexts.items() if c.split == "score"},
+                    contexts={
+                        n: c
+                        for n, c in contexts.items()
+                        if c.split == "score" and text_of(c) not in explained
+                    },
                     others={
                         n: c
                         for n, c in (run.contexts_numbered(strange) if strange else {}).items()
-                        if not _fires_in(contexts.values(), c)
+                        if not _fires_in(contexts.values(), c) and text_of(c) not in explained
                     },
-                    hard=hard.get(unit_id, {}),
+                    hard={
+                        n: (c, why)
+                        for n, (c, why) in hard.get(unit_id, {}).items()
+                        if text_of(c) not in explained
+                    },
                     scale=peak,
                     density=density,
                     interval_tokens=tuple(intervals),

@@ -15,7 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from autointerp.questions.contexts import fires_within, over_intervals, silent_contexts
+from autointerp.questions.contexts import (
+    fires_within,
+    over_intervals,
+    silent_contexts,
+    text_of,
+    texts_to_explain,
+)
 from autointerp.questions.explain import Explanation, check_held_out
 from autointerp.questions.rubric import Rubric
 from autointerp.questions.trials import (
@@ -45,7 +51,12 @@ def specificity_trials(
         part = asked[begin : begin + 100]
         held = run.contexts([one.unit_id for one in part])
         for one in part:
-            contexts = {n: c for n, c in held[one.unit_id].items() if c.split == "score"}
+            explained = texts_to_explain(held[one.unit_id].values())
+            contexts = {
+                n: c
+                for n, c in held[one.unit_id].items()
+                if c.split == "score" and text_of(c) not in explained
+            }
             rng = trial_rng(run.settings.seed, one.unit_id, rubric.id)
             wanted = max(1, round(count * CONTROLS / 2)) if count > 2 else 0
             silent = silent_contexts(contexts)
@@ -56,6 +67,7 @@ def specificity_trials(
                 o.number
                 for o in mixed
                 if not fires_within(contexts.values(), o.document, o.first, o.length)
+                and o.text not in explained
             )
             others = list(islice(apart, wanted))
             firing = over_intervals(contexts, count - len(silent) - len(others))
@@ -86,13 +98,15 @@ class _Stranger:
     document: int
     first: int
     length: int
+    text: str
 
 
 def _contexts_of_others(run: Run) -> dict[str, list[_Stranger]]:
     """Return source → held-out contexts in which its units fire, of all intervals."""
     by_source: dict[str, list[_Stranger]] = {}
     for source, *place in run.rows(
-        "SELECT source, unit_id, context_id, document, position - focus, len(context.tokens)"
+        "SELECT source, unit_id, context_id, document, position - focus, len(context.tokens),"
+        " array_to_string(context.tokens, '')"
         " FROM context JOIN unit USING (unit_id)"
         " WHERE split = 'score' AND draw = 'interval' ORDER BY context_id"
     ):

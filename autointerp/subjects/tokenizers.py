@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autointerp.errors import SubjectError
+
+if TYPE_CHECKING:
+    from autointerp.subjects.token_texts import TokenTexts
 
 
 def byte_level_alphabet() -> dict[str, int]:
@@ -31,18 +34,15 @@ class ReadableTokenizer:
         return int(self.backend.get_vocab_size())
 
     @cached_property
-    def texts(self) -> list[str]:
+    def texts(self) -> TokenTexts:
         """The text of every token id; bytes that are not UTF-8 by themselves are `\\xNN`."""
-        alphabet = byte_level_alphabet()
-        texts = [""] * self.size
+        from autointerp.subjects.token_texts import TokenTexts, vocabulary_text
+
+        texts: list[str | bytes] = [""] * self.size
         special = {token.content for token in self.backend.get_added_tokens_decoder().values()}
         for token, index in self.backend.get_vocab().items():
-            if token in special or any(character not in alphabet for character in token):
-                texts[index] = token
-            else:
-                raw = bytes(alphabet[character] for character in token)
-                texts[index] = raw.decode("utf-8", errors="backslashreplace")
-        return texts
+            texts[index] = token if token in special else vocabulary_text(token, "byte-level")
+        return TokenTexts(texts)
 
 
 def load_tokenizer(path: Path) -> ReadableTokenizer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from autointerp.errors import SubjectError
 from autointerp.records import DRAWS, SPLITS, Context
 from autointerp.settings import HarvestSettings
+from autointerp.subjects.token_texts import TokenTexts
 from autointerp.subjects.windows import Windows
 from autointerp.units.draws import interval_of
 from autointerp.units.reservoirs import (
@@ -33,8 +34,15 @@ LOW_32 = np.uint64(0xFFFFFFFF)
 class Columns:
     """Reservoirs of some columns of the matrix; two streams, one a split, for each column."""
 
-    def __init__(self, name: str, salts: NDArray[np.uint64], settings: HarvestSettings) -> None:
+    def __init__(
+        self,
+        name: str,
+        salts: NDArray[np.uint64],
+        settings: HarvestSettings,
+        label: Callable[[int], str] = str,
+    ) -> None:
         self.name = name
+        self.label = label  # of a column, for errors
         self.count = columns = len(salts)
         self.settings = settings
         window = 2 * settings.each_side + 1
@@ -72,10 +80,7 @@ class Columns:
     def _add_strongest(self, block: Tensor, batch: Chunk) -> None:
         peaks = block.amax(1)
         if not peaks.sum().isfinite():
-            raise SubjectError(
-                f"an activation of the {self.name} is not finite, though the site's are; look for "
-                "weights that are not, or that overflow the SAE's dtype"
-            )
+            raise self._not_finite(block, batch)
         least = self._pair(self.top.least, np.min)
         rows, columns = _where(peaks > torch.from_numpy(least).to(peaks.device))
         if not len(rows):
@@ -87,6 +92,15 @@ class Columns:
         chosen = block[rows, :, columns]
         places = rows * block.shape[1] + chosen.argmax(1).cpu().numpy()
         self.top.add(batch.entries(block, places, columns, self.offset))
+
+    def _not_finite(self, block: Tensor, batch: Chunk) -> SubjectError:
+        place, column = next(zip(*_where(~block.flatten(0, 1).isfinite()), strict=True))
+        return SubjectError(
+            f"an activation of the {self.name} is not finite, though the site's are: that of "
+            f"{self.label(int(column))} in document {batch.document[place]} at its token "
+            f"{batch.position[place]}; look for weights that are not, or that overflow the SAE's "
+            "dtype"
+        )
 
     def _add_levels(self, block: Tensor, flat: Tensor, batch: Chunk) -> None:
         cut = self._pair(self.levels.cut, np.min)
@@ -113,7 +127,7 @@ class Columns:
         self.random.add(batch.entries(block, places[passes], columns[passes], self.random_offset))
 
     def contexts(
-        self, texts: NDArray[np.object_]
+        self, texts: WindowTexts
     ) -> tuple[list[list[Context]], NDArray[np.float64], NDArray[np.float64]]:
         """Return each unit's contexts, interval sizes [units, intervals] and peaks [units].
 
@@ -306,18 +320,39 @@ class Chunk:
         )
 
 
+class WindowTexts:
+    """The texts of tokens, alone and in windows.
+
+    Attributes:
+        alone: [vocabulary + 1] the text of each token id; the last is that of id -1.
+        is_broken: [vocabulary + 1] whether an id is a part of a character.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.alone = np.array([*texts, ""], dtype=object)
+        self.is_broken = np.zeros(len(texts) + 1, dtype=bool)
+        self._texts = texts
+        if isinstance(texts, TokenTexts):
+            self.is_broken[list(texts.broken)] = True
+
+    def joined(self, ids: Sequence[int], focus: int) -> list[str]:
+        """Return the texts of tokens that stand side by side, characters made whole."""
+        assert isinstance(self._texts, TokenTexts)  # no other has parts of characters
+        return self._texts.joined(ids, focus)
+
+
 def _as_contexts(
     entries: Entries,
     draw: NDArray[np.int64],
     interval: NDArray[np.int64],
     each_side: int,
-    texts: NDArray[np.object_],
+    texts: WindowTexts,
 ) -> list[Context]:
     """Return the entries as contexts; a few microseconds each, since there are many."""
     inside = entries.ids >= 0
     activations = np.where(inside, entries.activations, np.float32(0))
     rows = zip(
-        texts[entries.ids].tolist(),
+        texts.alone[entries.ids].tolist(),
         activations.tolist(),
         inside.tolist(),
         np.all(inside, axis=1).tolist(),
@@ -329,13 +364,18 @@ def _as_contexts(
         (activations == 0).all(1).tolist(),
         entries.document.tolist(),
         entries.position.tolist(),
+        texts.is_broken[entries.ids].any(1).tolist(),
         strict=True,
     )
     contexts = []
-    for tokens, values, within, full, focus, kind, level, fires, split, silent, doc, pos in rows:
+    for row, (tokens, values, within, full, focus, kind, level, fires, split, silent, doc, pos,
+              broken) in enumerate(rows):  # fmt: skip
         if not full:
             tokens = list(itertools.compress(tokens, within))
             values = list(itertools.compress(values, within))
+        if broken:
+            ids = entries.ids[row]
+            tokens = texts.joined(ids[ids >= 0].tolist(), focus)
         contexts.append(
             Context(
                 tuple(tokens),

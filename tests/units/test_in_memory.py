@@ -370,8 +370,8 @@ def corpus_with_a_notice() -> list[np.ndarray]:
 @pytest.mark.parametrize("corpus", [corpus_of_copies, corpus_with_a_notice])
 def test_equal_texts_count_once_and_lie_on_one_side(corpus: Any):
     units = harvested("llama", sae_of("relu"), corpus())
-    firing = [unit for unit in units if unit.summary.density > 0.01]
-    assert len(firing) > LATENTS / 2
+    firing = [unit for unit in units if unit.summary.density > 0.3]
+    assert len(firing) > 10
     for unit in firing:
         texts = texts_by_split(unit)
         assert not set(texts["explain"]) & set(texts["score"])

@@ -12,7 +12,15 @@ from __future__ import annotations
 import numpy as np
 
 from autointerp.questions.contexts import over_intervals
-from autointerp.questions.cuts import cut, focus_text, offsets, shape_of, shown_length
+from autointerp.questions.cuts import (
+    cut,
+    focus_text,
+    offsets,
+    shape_of,
+    shown_length,
+    silent_tokens,
+    whole_first,
+)
 from autointerp.questions.forms import make_task
 from autointerp.questions.scorers import (
     LEAST,
@@ -91,19 +99,17 @@ def false_mark(
     """
     shown = shown_length(context)
     starts = len(context.tokens) - shown + 1
+    is_silent = silent_tokens(context)
     for place in rng.permutation(np.array(offsets(context))):
-        silent = [
-            start + int(place)
-            for start in range(starts)
-            if context.activations[start + int(place)] == 0
-        ]
+        silent = [start + int(place) for start in range(starts) if is_silent[start + int(place)]]
         if not silent:
             continue
         same = [token for token in silent if context.tokens[token] in liked]
         alike = [token for token in silent if shape_of(context.tokens[token]) in liked]
         mark = int(rng.choice(np.array(same or alike or silent)))
         first = mark - int(place)
-        return Piece(number, first, first + shown, mark, False, "wrong")
+        begins = whole_first(context, first)
+        return Piece(number, begins, first + shown, mark, False, "wrong")
     return None
 
 
