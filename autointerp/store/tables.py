@@ -98,7 +98,7 @@ def save_table(frame: pandas.DataFrame, path: Path) -> None:
     with duckdb.connect() as connection:
         connection.register("saved", frame)
         for suffix, options in (("csv", "FORMAT csv, HEADER"), ("parquet", "FORMAT parquet")):
-            target = str(path.with_name(f"{path.name}.{suffix}")).replace("'", "''")
+            target = str(path.resolve().with_name(f"{path.name}.{suffix}")).replace("'", "''")
             connection.execute(f"COPY saved TO '{target}' ({options})")
 
 
