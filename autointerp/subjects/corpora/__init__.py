@@ -22,6 +22,7 @@ from autointerp.errors import CorpusError
 from autointerp.subjects import corpora
 from autointerp.subjects.corpora._documents import Document, Extent, Length, Options
 from autointerp.subjects.windows import Windows, content_hash
+from autointerp.text import without_surrogates
 
 __all__ = ["Corpus", "Document", "Options", "open_corpus", "stream_windows", "tokenised"]
 
@@ -51,11 +52,15 @@ class Corpus:
     def documents(self) -> Iterator[Document]:
         """Yield the documents that are not empty, in an order that depends on the seed alone.
 
+        U+FFFD stands in for lone surrogates, which scraped text has and no tokenizer takes.
+
         Memory holds 10,000 documents where the order is drawn, one otherwise.
         Raises CorpusError if something is malformed, naming where, or if there is no document.
         """
         read = extensions.load(corpora, "kind of corpus", self.kind).read(self.source, self.options)
-        documents = (Document(i, content) for i, content in enumerate(read) if _holds(content))
+        cleaned = (without_surrogates(c) if isinstance(c, str) else c for c in read)
+        parts = (part for content in cleaned for part in _parted(content, self.options.separator))
+        documents = (Document(i, content) for i, content in enumerate(parts) if _holds(content))
         first = next(documents, None)
         if first is None:
             raise CorpusError(f"{self.source} holds no document; give a corpus with text")
@@ -127,6 +132,20 @@ def open_corpus(
         (kind,) = kinds
     extensions.load(corpora, "kind of corpus", kind)
     return Corpus(source, kind, seed, options)
+
+
+def _parted(
+    content: str | NDArray[np.integer], separator: int | None
+) -> Iterator[str | NDArray[np.integer]]:
+    """Yield the documents in stored ids, which end at the separator."""
+    if separator is None or isinstance(content, str):
+        yield content
+        return
+    first = 0
+    for end in np.flatnonzero(content == separator).tolist():
+        yield content[first:end]
+        first = end + 1
+    yield content[first:]
 
 
 def _holds(content: str | NDArray[np.integer]) -> bool:
