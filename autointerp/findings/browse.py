@@ -97,8 +97,8 @@ def listed_contexts(run: Run, unit_ids: Sequence[int], top: int) -> Iterator[Lis
         [list(unit_ids), list(unit_ids), top],
     ):
         unit_id, tokens, activations, focus, *rest = row
-        tokens, activations, focus = whole_characters(tokens, activations, focus)
-        yield ListedContext(unit_id, tokens, activations, focus, *rest)
+        whole, levels, marked = whole_characters(tokens, activations, focus)
+        yield ListedContext(unit_id, whole, levels or (), marked, *rest)
 
 
 def listed_ratings(run: Run, unit_ids: Sequence[int], repeats: int) -> Iterator[ListedRating]:

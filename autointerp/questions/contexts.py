@@ -20,7 +20,10 @@ def unique_texts(contexts: Mapping[int, Context], numbers: Iterable[int]) -> lis
     kept = []
     for number in numbers:
         context = contexts[number]
-        marks = {text_of(context), (context.document, context.position)}
+        marks: set[str | tuple[int, int]] = {
+            text_of(context),
+            (context.document, context.position),
+        }
         if not seen & marks:
             seen |= marks
             kept.append(number)

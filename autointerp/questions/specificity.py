@@ -51,11 +51,11 @@ def specificity_trials(
         part = asked[begin : begin + 100]
         held = run.contexts([one.unit_id for one in part])
         for one in part:
-            explained = texts_to_explain(held[one.unit_id].values())
+            seen = texts_to_explain(held[one.unit_id].values())
             contexts = {
                 n: c
                 for n, c in held[one.unit_id].items()
-                if c.split == "score" and text_of(c) not in explained
+                if c.split == "score" and text_of(c) not in seen
             }
             rng = trial_rng(run.settings.seed, one.unit_id, rubric.id)
             wanted = max(1, round(count * CONTROLS / 2)) if count > 2 else 0
@@ -67,7 +67,7 @@ def specificity_trials(
                 o.number
                 for o in mixed
                 if not fires_within(contexts.values(), o.document, o.first, o.length)
-                and o.text not in explained
+                and o.text not in seen
             )
             others = list(islice(apart, wanted))
             firing = over_intervals(contexts, count - len(silent) - len(others))

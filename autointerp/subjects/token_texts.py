@@ -30,13 +30,14 @@ class TokenTexts(Sequence[str]):
         self.broken: dict[int, bytes] = {}
         self._texts: list[str] = []
         for index, text in enumerate(texts):
-            if isinstance(text, bytes):
-                try:
-                    text = text.decode("utf-8")
-                except UnicodeDecodeError:
-                    self.broken[index] = text
-                    text = text.decode("utf-8", errors="backslashreplace")
-            self._texts.append(text)
+            if isinstance(text, str):
+                self._texts.append(text)
+                continue
+            try:
+                self._texts.append(text.decode("utf-8"))
+            except UnicodeDecodeError:
+                self.broken[index] = text
+                self._texts.append(_escaped(text))
 
     def __len__(self) -> int:
         return len(self._texts)

@@ -364,7 +364,7 @@ def _as_contexts(
         (activations == 0).all(1).tolist(),
         entries.document.tolist(),
         entries.position.tolist(),
-        texts.is_broken[entries.ids].any(1).tolist(),
+        np.any(texts.is_broken[entries.ids], axis=1).tolist(),
         strict=True,
     )
     contexts = []

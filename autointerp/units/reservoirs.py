@@ -232,7 +232,8 @@ class Grid:
     def cell(self, key: NDArray[np.int64], value: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the cell of each value, from 0."""
         number = np.floor(value / self.width[key]).astype(np.int64) - self.first[key] + 1
-        return np.clip(number, 0, self.count - 1)
+        cells: NDArray[np.int64] = np.clip(number, 0, self.count - 1)
+        return cells
 
     def edge(self, cell: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the least value of a cell [keys] of each key."""
@@ -559,7 +560,9 @@ def _beside(
 
 
 def running_lowest(
-    priority: NDArray[np.uint64], group: NDArray[np.int64], before: NDArray[np.uint64]
+    priority: NDArray[np.uint64],
+    group: NDArray[np.int64] | NDArray[np.int32],
+    before: NDArray[np.uint64],
 ) -> NDArray[np.uint64]:
     """Return, at each row, the k-th lowest of `before` [groups, k] and of its group up to the row.
 
