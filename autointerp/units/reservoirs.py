@@ -282,7 +282,7 @@ class Levelled(Buffered):
     range that is at least as wide as an interval is now. Such a range ends inside a cell and
     holds the cell beside it, or holds the cell; so an entry is dropped once `size` texts of lower
     priority stand in its cell, and `size` between it and the far end of the cell below, and of the
-    cell above. That is about 8 × `size` × `intervals` / 3 entries, whatever the values are.
+    cell above. That is 2 to 4 × `size` × `intervals` entries, whatever the values are (measured).
 
     Of one text in one cell two places are kept, the weakest and the strongest: a range that ends
     inside the cell holds one of them if it holds any.

@@ -15,6 +15,7 @@ from torch import Tensor
 
 import autointerp
 from autointerp.errors import BadInput, CorpusError, SubjectError
+from autointerp.questions.cuts import focus_text
 from autointerp.records import HarvestedUnit
 from autointerp.settings import HarvestSettings
 from autointerp.subjects.autoencoder import SparseAutoencoder
@@ -412,3 +413,32 @@ def test_packed_rows_give_contexts_of_one_document_each():
     assert not any(set(texts) & set(context.tokens) for context in contexts)
     assert all(c.activations[c.focus] == c.activation for c in contexts)
     assert all(c.silent == (max(c.activations) == 0) for c in contexts)
+
+
+SCRIPTS = {
+    "Chinese": "猫坐在垫子上河流过石头人们从青山看今天天气很好我爱你",
+    "Arabic": "السلام عليكم ورحمة الله وبركاته يا صديقي العزيز",
+    "emoji": "😀👩\u200d👩\u200d👧🏳️\u200d🌈é नमस्ते “yes” — it’s 5 €",
+}
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS))
+def test_contexts_are_text_whatever_a_tokenizer_cuts(script: str):
+    rng = np.random.default_rng(8)
+    letters = list(SCRIPTS[script])
+    texts = ["".join(rng.choice(letters, 25)) for _ in range(60)]
+    tokens = [np.array(tokenizer()(text)["input_ids"]) for text in texts]
+    units = harvested("llama", sae_of("relu"), tokens)
+    contexts = [context for unit in units for context in unit.contexts]
+    assert len(contexts) > 500
+    assert any("" in context.tokens for context in contexts)
+    for context in contexts:
+        text = "".join(context.tokens)
+        marked = focus_text(context)
+        assert marked
+        if "\\x" not in text:
+            assert text in texts[context.document]
+            continue
+        # Only a mark on a character that the window's edge cuts is bytes.
+        assert marked.startswith("\\x")
+        assert text.replace(marked, "", 1) in texts[context.document]
