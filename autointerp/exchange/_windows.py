@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 from autointerp.errors import ExchangeError
 from autointerp.exchange import ForeignContext
-from autointerp.subjects.token_texts import BYTE, joined_texts, vocabulary_text
-from autointerp.subjects.tokenizers import byte_level_alphabet
+from autointerp.subjects.token_texts import BYTE, byte_level_alphabet, joined_texts, vocabulary_text
 from autointerp.text import is_control_token
 
 LONGEST = 65_535

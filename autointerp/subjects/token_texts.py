@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, overload
 
-from autointerp.subjects.tokenizers import byte_level_alphabet
 from autointerp.text import is_control_token
 
 BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -163,7 +162,7 @@ def token_texts(tokenizer: Any, size: int) -> TokenTexts:
 
 def vocabulary_text(token: str, kind: str) -> str | bytes:
     """Return what a token of a vocabulary of this kind stands for; see `token_texts`."""
-    alphabet = _alphabet()
+    alphabet = byte_level_alphabet()
     if kind == "byte-level" and token and all(character in alphabet for character in token):
         return bytes(alphabet[character] for character in token)
     if kind == "wordpiece":
@@ -174,8 +173,14 @@ def vocabulary_text(token: str, kind: str) -> str | bytes:
 
 
 @functools.cache
-def _alphabet() -> Mapping[str, int]:
-    return byte_level_alphabet()
+def byte_level_alphabet() -> Mapping[str, int]:
+    """Return the byte that each character of a byte-level BPE's vocabulary stands for.
+
+    Source: Radford et al. 2019, GPT-2, `bytes_to_unicode`.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
 
 
 def _kind(tokenizer: Any, vocabulary: dict[Any, int]) -> str:

@@ -5,22 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from autointerp.errors import SubjectError
-
-if TYPE_CHECKING:
-    from autointerp.subjects.token_texts import TokenTexts
-
-
-def byte_level_alphabet() -> dict[str, int]:
-    """Return the byte that each character of a byte-level BPE's vocabulary stands for.
-
-    Source: Radford et al. 2019, GPT-2, `bytes_to_unicode`.
-    """
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
+from autointerp.subjects.token_texts import TokenTexts, vocabulary_text
 
 
 @dataclass(frozen=True)
@@ -36,8 +24,6 @@ class ReadableTokenizer:
     @cached_property
     def texts(self) -> TokenTexts:
         """The text of every token id; bytes that are not UTF-8 by themselves are `\\xNN`."""
-        from autointerp.subjects.token_texts import TokenTexts, vocabulary_text
-
         texts: list[str | bytes] = [""] * self.size
         special = {token.content for token in self.backend.get_added_tokens_decoder().values()}
         for token, index in self.backend.get_vocab().items():
