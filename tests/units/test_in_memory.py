@@ -400,7 +400,7 @@ def test_packed_rows_give_contexts_of_one_document_each():
     # Documents of one token each, packed; 0 stands between them, or 3 zeros.
     rng = np.random.default_rng(7)
     stream = [
-        np.append(np.full(int(rng.integers(2, 9)), 1 + number % 200), [0] * int(rng.choice([1, 3])))
+        np.append(np.full(int(rng.integers(2, 9)), 1 + number % 90), [0] * int(rng.choice([1, 3])))
         for number in range(900)
     ]
     flat = np.concatenate(stream)
