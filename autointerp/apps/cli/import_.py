@@ -53,7 +53,7 @@ def command(
     ] = 0.5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every draw.")] = 0,
 ) -> None:
-    """Import units from another tool's files: Neuronpedia, delphi, SAEBench, a contexts table, …
+    """Import units from Neuronpedia, delphi, SAEBench, neuron-explainer or a table of contexts.
 
     Rate them with `autointerp rate --run NAME`. Importing the same file again changes nothing;
     importing another file adds its units to the run.
