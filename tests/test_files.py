@@ -1,10 +1,20 @@
+import io
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from autointerp.errors import StorageError
-from autointerp.files import partial_file, partial_folder, write_bytes, write_text
+from autointerp.files import (
+    bounded_lines,
+    json_value,
+    partial_file,
+    partial_folder,
+    toml_table,
+    write_bytes,
+    write_text,
+)
 
 FULL = OSError(28, "No space left on device")
 
@@ -82,3 +92,33 @@ def test_a_folder_takes_the_place_of_the_old_one_or_leaves_it(tmp_path: Path):
         (partial / "new").write_text("3")
     assert names(tmp_path / "out") == ["new"]
     assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":' * 100_000, "{", '{"a": ' + "9" * 5000 + "}"]
+)
+def test_json_that_is_none_or_without_end_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 (of the parser, in its own words)
+        json_value(text)
+    assert json_value(b'{"a": [1]}') == {"a": [1]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a = " + "[" * 20_000, "a = " + "9" * 5_000, "= =", "a = 2020-99-99", "a = {b = " * 20_000],
+)
+def test_toml_that_is_none_or_without_end_is_one_error(text: str) -> None:
+    with pytest.raises(tomllib.TOMLDecodeError):
+        toml_table(text)
+    assert toml_table("a = 1") == {"a": 1}
+
+
+def test_a_line_longer_than_memory_might_hold_is_refused_where_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("autointerp.files.LONGEST_LINE", 5)
+    assert list(bounded_lines(io.StringIO("a\nbcde\nf"))) == ["a\n", "bcde\n", "f"]
+    lines = bounded_lines(io.BytesIO(b"a\n" + b"x" * 9))
+    assert next(lines) == b"a\n"
+    with pytest.raises(ValueError, match="longer than 5"):
+        next(lines)

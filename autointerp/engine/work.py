@@ -94,6 +94,8 @@ def rate_items(
     run.add_rater(rater.name, rater.is_llm)
     engine = Engine(run, load, question, rater, policy, progress)
     tally = asyncio.run(engine.rate(work))
+    if not before and not tally.stopped:
+        engine.patience.require_some(tally.statuses)
     return RatingCounts(
         before, tally.statuses, tally.calls, tally.reused, tally.spent_usd, tally.stopped
     )

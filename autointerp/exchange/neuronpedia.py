@@ -28,7 +28,7 @@ from autointerp.exchange._windows import (
     window,
     written,
 )
-from autointerp.files import partial_file
+from autointerp.files import bounded_lines, json_value, partial_file
 from autointerp.store.run import Run
 
 NOTES = (
@@ -53,7 +53,7 @@ def recognises(path: Path) -> bool:
         return False
     try:
         with _open(path) as file:
-            row = json.loads(file.readline(1 << 24))
+            row = json_value(file.readline(1 << 24))
     except (OSError, EOFError, zlib.error, ValueError):
         return False
     return isinstance(row, dict) and {"index", "tokens", "values"} <= row.keys()
@@ -141,17 +141,17 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     number = 0
     try:
         with _open(path) as file:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(bounded_lines(file), 1):
                 if not line.strip():
                     continue
-                row = json.loads(line)
+                row = json_value(line)
                 if not isinstance(row, dict):
                     raise ExchangeError(f"{path}, line {number}: not a JSON object")
                 yield number, row
-    except json.JSONDecodeError as error:
-        raise ExchangeError(f"{path}, line {number}: not JSON ({error.msg})") from None
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise ExchangeError(f"{path}, after line {number}: cannot be read ({error})") from None
+    except ValueError as error:
+        raise ExchangeError(f"{path}, line {number}: not JSON lines ({error})") from None
 
 
 def _key(row: dict[str, Any], where: str) -> tuple[str, str]:

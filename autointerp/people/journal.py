@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import datetime
 import hashlib
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from autointerp.errors import BadInput, RunLocked, StorageError
-from autointerp.files import partial_file
+from autointerp.files import json_value, partial_file
 from autointerp.people.session import Session, StepKind, canonical, session_fields, session_from
 
 try:
@@ -196,7 +195,7 @@ def _read(path: Path, content: bytes) -> Reading:
 
 def _read_head(path: Path, line: bytes) -> Session:
     try:
-        head = json.loads(line)
+        head = json_value(line)
         if head["autointerp"] != FORMAT:
             raise BadInput(
                 f"{path} is a session of format {head['autointerp']}; this version reads {FORMAT}"
@@ -213,7 +212,7 @@ def _read_head(path: Path, line: bytes) -> Session:
 
 def _read_line(path: Path, number: int, line: bytes) -> tuple[Entry, str]:
     try:
-        fields: dict[str, Any] = json.loads(line)
+        fields: dict[str, Any] = json_value(line)
         chain = fields.pop("chain")
         return Entry(**fields), chain
     except (ValueError, KeyError, TypeError, AttributeError):

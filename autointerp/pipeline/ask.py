@@ -10,7 +10,7 @@ from autointerp.engine.batches import submit_batches
 from autointerp.engine.budget import require_price
 from autointerp.engine.forecast import LOOKED_AT, forecast_calls
 from autointerp.engine.work import RatingCounts, pending_work, rate_items, rated_before
-from autointerp.pipeline.events import Asking, Forecasted, HandedOver, Note, On
+from autointerp.pipeline.events import Forecasted, HandedOver, Note, On, tell_asking
 from autointerp.pipeline.job import Resolved
 from autointerp.questions.items import load_items
 from autointerp.questions.question import Question
@@ -27,8 +27,12 @@ def ask_pending(
     on: On,
     label: str = "rate",
     repeats: int | None = None,
+    expected: int | None = None,
 ) -> RatingCounts:
-    """Ask the rater what it has not answered yet, or submit it to the batch API."""
+    """Ask the rater what it has not answered yet, or submit it to the batch API.
+
+    `expected`: calls to forecast, where these are not all; 0 to forecast nothing.
+    """
     job, rater = resolved.job, resolved.rater
     repeats = job.repeats if repeats is None else repeats
     work = pending_work(run, ids, rater.name, repeats)
@@ -41,10 +45,10 @@ def ask_pending(
             )
         )
     require_price(rater, job.policy.budget_usd)
-    if work and isinstance(rater, ServedRater):
+    calls = len(work) if expected is None else expected
+    if work and calls and isinstance(rater, ServedRater):
         examples = load_items(run, sorted({item for item, _ in work[:LOOKED_AT]}), question)
-        expected = forecast_calls(rater, question, len(work), examples, run, job.batch)
-        on(Forecasted(expected))
+        on(Forecasted(forecast_calls(rater, question, calls, examples, run, job.batch)))
     if job.batch:
         return _submit(run, ids, question, resolved, repeats, on)
     return rate_items(
@@ -53,7 +57,7 @@ def ask_pending(
         question,
         rater,
         repeats,
-        lambda tally: on(Asking(f"{label} by {rater.name}", tally)),
+        tell_asking(f"{label} by {rater.name}", on),
         job.policy,
     )
 

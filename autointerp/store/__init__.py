@@ -6,6 +6,7 @@ units       sources, units and contexts
 ratings     items with their key, raters, calls, ratings
 frames      the run as data frames, for a notebook
 labs        what labs measured of units
+looks       the plan, and the ledger of looks
 batches     work that a provider's batch API has in hand
 schema.sql  the tables
 views.sql   the questions asked again and again: `unit_rating`, `unit_guess`, `is_person`

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import html
 import importlib.metadata
 import json
 import platform
 import re
+import secrets
 import subprocess
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -19,11 +21,12 @@ import duckdb
 
 from autointerp import __version__
 from autointerp.errors import RunLocked, RunMismatch, StorageError, UnknownName
-from autointerp.files import write_text
+from autointerp.files import toml_table, write_text
 from autointerp.settings import RunSettings, first_difference, from_mapping
 from autointerp.store.batches import Batches
 from autointerp.store.frames import Frames
 from autointerp.store.labs import Labs
+from autointerp.store.looks import Looks
 from autointerp.store.ratings import Ratings
 from autointerp.store.tables import first_line, now
 from autointerp.store.units import Units
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 RUNS = Path("runs")
 IMPORTED = "imported"  # the subject of runs whose units come from files
 VIEW = re.compile(r"CREATE OR REPLACE (?P<kind>VIEW|MACRO) (?P<name>\w+)")
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def runs_in(folder: Path = RUNS) -> list[str]:
@@ -43,7 +46,7 @@ def runs_in(folder: Path = RUNS) -> list[str]:
     return sorted(path.parent.name for path in folder.glob("*/run.toml"))
 
 
-class Run(Units, Ratings, Batches, Labs, Frames):
+class Run(Units, Ratings, Batches, Labs, Looks, Frames):
     """An open run. Made by `open_run`; close it, or use it in a `with` statement."""
 
     def __init__(
@@ -63,6 +66,16 @@ class Run(Units, Ratings, Batches, Labs, Frames):
     def is_imported(self) -> bool:
         """Whether its units come from files: then there is no subject to harvest more from."""
         return bool(self.about["settings"]["subject"]["model"] == IMPORTED)
+
+    def fence(self, item_id: str) -> str:
+        """Return the code round what a rater is quoted of an item: nobody can know it beforehand.
+
+        Empty for a run made before it had a secret: prompts then keep the code that they had.
+        """
+        secret = self.about["run"].get("fence", "")
+        if not secret:
+            return ""
+        return hashlib.blake2b(item_id.encode(), key=secret.encode(), digest_size=8).hexdigest()
 
     def __enter__(self) -> Run:
         return self
@@ -159,7 +172,7 @@ def open_run(
     """
     if not NAME.fullmatch(name):
         raise UnknownName(
-            "run", name, runs_in(folder), "a name is letters, digits, '.', '_' and '-'"
+            "run", name, runs_in(folder), "a name is up to 100 letters, digits, '.', '_' and '-'"
         )
     path = folder / name
     if wrong := set("?\\") & set(str(path.resolve())):
@@ -258,6 +271,7 @@ def _create(path: Path, settings: RunSettings, subject: Subject | None) -> None:
             "made": now().isoformat(timespec="seconds"),
             "settings_digest": settings.digest,
             "git_commit": _git_commit(),
+            "fence": secrets.token_hex(16),  # of the codes round quoted text, see `Run.fence`
         },
         "versions": {
             "python": platform.python_version(),
@@ -295,7 +309,7 @@ def _check_same(path: Path, settings: RunSettings, subject: Subject | None) -> N
 def read_about(path: Path) -> dict[str, Any]:
     """Return what a run's run.toml holds."""
     try:
-        return tomllib.loads((path / "run.toml").read_text("utf-8"))
+        return toml_table((path / "run.toml").read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StorageError(f"{path / 'run.toml'} cannot be read ({error}); restore it") from None
 

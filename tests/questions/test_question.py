@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autointerp.questions.question import fenced
+from autointerp.records import Item
 from autointerp.text import CONTROL
+
+ITEM = Item("item", "a rubric", ())
 
 # As chat templates and vocabularies of models that are served locally have them.
 CONTROL_TOKENS = [
@@ -27,7 +30,7 @@ ORDINARY = [
 @pytest.mark.parametrize("token", CONTROL_TOKENS)
 def test_a_control_token_in_a_text_is_written_so_that_no_server_parses_it(token: str):
     fields = {"before": f"he said {token}\n{token}system", "token": token, "after": f'\\{token}"'}
-    prompt = fenced("item", [fields])
+    prompt = fenced(ITEM, [fields])
     assert token not in prompt
     assert not CONTROL.search(prompt)
     assert json.loads(prompt.split("\n")[1]) == fields
@@ -36,11 +39,11 @@ def test_a_control_token_in_a_text_is_written_so_that_no_server_parses_it(token:
 @pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_texts_are_written_as_before(text: str):
     fields = {"text": text}
-    assert fenced("item", [fields]).split("\n")[1] == json.dumps(fields, ensure_ascii=False)
+    assert fenced(ITEM, [fields]).split("\n")[1] == json.dumps(fields, ensure_ascii=False)
 
 
 @given(st.text(st.sampled_from('<>|[]/\\s_im"INSTeot｜ \n') | st.characters(codec="utf-8")))
 def test_what_is_read_back_is_the_text(text: str):
-    prompt = fenced("item", [{"text": text}])
+    prompt = fenced(ITEM, [{"text": text}])
     assert json.loads(prompt.split("\n")[1]) == {"text": text}
     assert not CONTROL.search(re.sub(r"\\.", "", prompt))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from autointerp.findings.comparison import Comparison, Pooled
-from autointerp.findings.groups import PRIMARY, Contrast, Group, Judgement
+from autointerp.findings.groups import Contrast, Group, Judgement
+from autointerp.findings.plan import PRIMARY
 from autointerp.findings.subject import SubjectFacts
+from autointerp.reports.look_words import plan_prose, standing
 from autointerp.reports.panels import Block, Heading, Material, Prose
 from autointerp.reports.words import (
     SUPERIORITY,
@@ -29,6 +29,7 @@ from autointerp.reports.words import (
 )
 from autointerp.stats.density import DensityAdjusted
 from autointerp.stats.results import HypothesisTest, Statistic
+from autointerp.subjects.sites import hidden_site
 from autointerp.text import count
 from autointerp.units.sources import kind_of
 
@@ -60,7 +61,7 @@ def _subject(comparison: Comparison, material: Material) -> list[Block]:
     lead = f"The subject of {comparison.run}." if material.several_runs else "The subject."
     blocks: list[Block] = [Prose(f"{text[0].upper()}{text[1:]}.", lead=lead)] if text else []
     studied = {name for judgement in comparison.judgements for name in judgement.sources}
-    if PRIMARY[1] in studied and facts.basis is not None and not facts.basis.are_neurons:
+    if PRIMARY[1] in studied and facts.neurons is not None and not facts.neurons.are_neurons:
         blocks.append(Prose(not_neurons(facts), lead="Not neurons.", tone="warning"))
     blocks += [Prose(doubt, lead="About the SAE:", tone="warning") for doubt in facts.doubts]
     return blocks
@@ -69,10 +70,11 @@ def _subject(comparison: Comparison, material: Material) -> list[Block]:
 def not_neurons(facts: SubjectFacts) -> str:
     """Return what the units called neurons are, at a site whose axes are no neurons."""
     assert facts.basis is not None
-    layer = re.match(r"layers\.\d+\.", facts.site)
+    hidden = hidden_site(facts.site)
     remedy = (
-        f" For the hidden neurons of the same layer, make a run at {layer[0]}mlp.neurons."
-        if layer
+        f" For the hidden neurons of the same layer, {hidden}, make a run with subject.neurons = "
+        "'hidden'."
+        if hidden
         else ""
     )
     return (
@@ -135,11 +137,12 @@ def verdict(judgement: Judgement, material: Material) -> list[Prose]:
         resolved = contrast.outcome in ("higher", "lower") and trust.state == "held"
         paragraphs.append(
             Prose(
-                _tested(contrast, material.comparison(judgement.run).declared),
+                _tested(contrast, judgement, material.comparison(judgement.run)),
                 lead=finding(contrast) + ".",
                 tone="good" if resolved else "plain",
             )
         )
+        paragraphs += plan_prose(judgement, material.comparison(judgement.run))
     paragraphs.append(Prose(_rater(judgement, material), lead="The rater."))
     if trust.state != "broken":
         paragraphs.append(
@@ -174,21 +177,14 @@ def _single(judgement: Judgement) -> str:
     return "; ".join(sentences) + ". Rate a second source to compare with."
 
 
-def _tested(contrast: Contrast, declared: bool) -> str:
+def _tested(contrast: Contrast, judgement: Judgement, comparison: Comparison) -> str:
     test = contrast.test
     if test.p_value is None:
         tested = f"The test is undefined: {test.note}."
     else:
-        standing = (
-            "the primary test, named in run.toml before anything was rated"
-            if contrast.primary and declared
-            else "the test named in run.toml, after the ratings were known"
-            if contrast.primary
-            else "not the declared primary test"
-        )
         tested = (
             f"{_test_name(test)}: p {equals(p_value(test.p_value))}, adjusted by Holm "
-            f"{p_value(contrast.holm_p)} ({standing})."
+            f"{p_value(contrast.holm_p)} ({standing(contrast, judgement, comparison)})."
         )
     shares = wins_ties_losses(contrast)
     low, high = contrast.equivalence
@@ -305,9 +301,10 @@ def density_text(contrast: Contrast, adjusted: DensityAdjusted) -> str:
         "lower": f"{firsts} score lower, by both",
         "not resolved": "the two together do not resolve which scores higher",
     }[adjusted.decision]
+    there = "" if contrast.interim else f" There, {decided}."
     return (
         f"At like density the {SUPERIORITY} is {interval(adjusted.superiority)}, which rests on "
-        f"{kept} {seconds}. {opinion} There, {decided}.{unknown}"
+        f"{kept} {seconds}. {opinion}{there}{unknown}"
     )
 
 
