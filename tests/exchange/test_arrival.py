@@ -417,8 +417,8 @@ def prompts(run: Run) -> dict[tuple[Any, ...], str]:
     )
     items = {item.id: item for item in load_items(run, [key[0] for key in keys], RUBRIC)}
     return {
-        # the id stands round quoted text, and each run has its own
-        key[1:]: RUBRIC.system() + RUBRIC.user(replace(items[key[0]], id="one"))
+        # id or secret stand round quoted text, and each run has its own
+        key[1:]: RUBRIC.system() + RUBRIC.user(replace(items[key[0]], id="one", fence=""))
         for key in keys
     }
 
