@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +107,18 @@ def partial_folder(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
         raise _unwritten(path, error, remedy) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def plain_name(path: Path) -> Iterator[str]:
+    """Yield another name of a file, for libraries that see patterns and columns in names.
+
+    DuckDB expands `*` and `?`, and makes a column of a folder called `source=x`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / f"file{path.suffix if path.suffix.isalnum() else ''}"
+        link.symlink_to(path.resolve())
+        yield str(link)
 
 
 def sync_folder(folder: Path) -> None:

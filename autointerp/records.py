@@ -88,7 +88,8 @@ class Context:
     """A window of one document round one token, and the unit's activation on each token.
 
     Attributes:
-        tokens: The window's tokens as text; bytes that are not UTF-8 are written `\\xNN`.
+        tokens: The window's tokens as text. A character that is cut over tokens stands at the
+            first of them, the others are ""; bytes that are not UTF-8 are written `\\xNN`.
         activations: One a token, in the subject's own units; 0 where the unit is silent.
         focus: Index in `tokens` of the token for which the window was drawn.
         draw: Why it is here: among the strongest, drawn at random within an interval of
@@ -133,6 +134,7 @@ class ItemContext:
     """A context as a rater may see it: nothing of the unit but its activations scaled 0–10.
 
     Attributes:
+        tokens: Of the context, those of one character as one: see `text.whole_characters`.
         activations: Scaled so that the unit's maximum is 10; None where the rubric hides them.
         focus: Index of the token that is marked; None if the rubric marks none.
         split: Which part it serves; prompts show only what their rubric asks for.

@@ -49,8 +49,8 @@ class SubjectSettings:
             record, else yes if the tokenizer has one.
         corpus: Text, JSONL, Parquet or token file, or the hub id of a dataset.
         corpus_field: Column or key that holds the text; empty to detect it.
-        corpus_separator (token id): Token that ends a document in a flat array of tokens; -1 for
-            none.
+        corpus_separator (token id): Token that ends a document in stored tokens, flat or in rows;
+            -1 for none.
         corpus_seed: Seed of the order in which documents are read; -1 for the order of the file.
         device: `cpu`, `cuda`, `cuda:N` or `mps`.
         device_map: Value passed to transformers to spread a model over several devices, such as
@@ -105,7 +105,7 @@ class HarvestSettings:
         each_side (tokens): Context kept on either side of the focus token.
         fires (activation): A unit fires where its activation exceeds this value.
         explain_share (share of documents): Documents that go to the `explain` split; the others go
-            to `score`.
+            to `score`. Copies of a document go to one split.
         mask_first: Whether to skip the first token of a window without BOS: models use it as an
             attention sink, with huge activations that do not depend on the token.
     """

@@ -1,15 +1,71 @@
-"""Counts in words, and text in which every unseen character is written out."""
+"""Counts in words, text in which every unseen character is written out, and whole characters."""
 
 from __future__ import annotations
 
 import functools
+import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 # Controls, formats, surrogates, private use, unassigned, line and paragraph separators.
 SHAPELESS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 COMBINING = frozenset({"Mn", "Me", "Mc"})
+
+
+# Tokens by which a model's input is given its parts. A server that finds one in a prompt takes it
+# for its own, and a text that holds one says that here another text begins.
+NAMED = (
+    r"bos|eos|pad|unk|mask|cls|sep|s|image|audio|video|eot|eod|bot|eom|think|tool_call|"
+    r"tool_response|tools|start_of_turn|end_of_turn|start_of_image|end_of_image|image_soft_token|"
+    r"start_of_audio|end_of_audio|start_function_call|end_function_call|fim_prefix|fim_middle|"
+    r"fim_suffix|fim_pad|file_sep|repo_name|file_separator|endoftext|end_of_text|begin_of_text|"
+    r"im_start|im_end|end_of_utterance|start_of_role|end_of_role|fake_token_around_image|"
+    r"unused\d+|extra_id_\d+|sentinel_\d+|reserved_\d+"
+)
+CONTROL = re.compile(
+    r"<\|[^\s<>|]{1,60}\|>|<｜[^\s<>｜]{1,60}｜>|<\|[^\s<>|]{1,60}>"
+    rf"|</?(?:{NAMED})>|<</?SYS>>"
+    r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|TOOL_CALLS|TOOL_CONTENT|CALL_ID|"
+    r"ARGS|THINK|IMG|IMG_BREAK|IMG_END|PREFIX|SUFFIX|MIDDLE|CLS|SEP|PAD|MASK|UNK|BOS|EOS|gMASK|"
+    r"sMASK|sop|unused\d+)\]",
+    re.IGNORECASE,
+)
+
+
+def is_control_token(text: str) -> bool:
+    """Return whether a token's text is a control token's: `<bos>`, `<|im_end|>`, `[INST]`, …"""
+    return len(text) > 2 and CONTROL.fullmatch(text) is not None
+
+
+def without_surrogates(text: str) -> str:
+    """Return the text with U+FFFD for lone surrogates, which neither files nor tokenizers take."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def whole_characters(
+    tokens: Sequence[str], activations: Sequence[float] | None, focus: int | None
+) -> tuple[tuple[str, ...], tuple[float, ...] | None, int | None]:
+    """Return tokens, activations and focus with the tokens of one character as one token.
+
+    A character that is cut over tokens stands at the first of them, and the others are empty; its
+    activation is the largest of theirs. What is left of one that began before the first token is
+    left out.
+    """
+    if "" not in tokens:
+        return tuple(tokens), None if activations is None else tuple(activations), focus
+    begins = [place for place, token in enumerate(tokens) if token]
+    if focus is not None and not any(tokens[: focus + 1]):
+        begins.insert(0, 0)
+    ends = [*begins[1:], len(tokens)]
+    levels = None
+    if activations is not None:
+        levels = tuple(max(activations[a:b]) for a, b in zip(begins, ends, strict=True))
+    if focus is not None:
+        focus = sum(begin <= focus for begin in begins) - 1
+    return tuple(tokens[begin] for begin in begins), levels, focus
 
 
 def count(n: int, one: str, several: str | None = None) -> str:

@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autointerp.text import ON_PAGE, count, statuses_text, visible, visible_lines
+from autointerp.text import (
+    ON_PAGE,
+    count,
+    is_control_token,
+    statuses_text,
+    visible,
+    visible_lines,
+    whole_characters,
+    without_surrogates,
+)
 
 OBEYED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
@@ -76,3 +85,43 @@ def test_counts_are_written_with_their_noun():
     assert count(1000, "reply", "replies") == "1,000 replies"
     assert statuses_text({"ok": 20, "failed": 1}) == "1 failed, 20 ok"
     assert statuses_text({}) == ""
+
+
+# ------------------------------------------------------------------------------- tokens as text
+
+
+@pytest.mark.parametrize("text", ["<bos>", "<|endoftext|>", "</s>", "[INST]", "<|im_end|>"])
+def test_control_tokens_are_known_by_their_names(text: str):
+    assert is_control_token(text)
+    assert not is_control_token(f"{text} ")
+    assert not is_control_token(f"a{text}")
+
+
+@given(st.text(st.characters(max_codepoint=sys.maxunicode)))
+def test_text_without_lone_surrogates_can_be_written(text: str):
+    clean = without_surrogates(text)
+    clean.encode("utf-8")
+    if not any(unicodedata.category(character) == "Cs" for character in text):
+        assert clean == text
+    assert without_surrogates(clean) == clean
+
+
+def test_the_halves_of_a_character_are_joined_and_one_alone_is_replaced():
+    assert without_surrogates("\ud83d\ude00 \ud83d") == "😀 \N{REPLACEMENT CHARACTER}"
+
+
+def test_tokens_of_one_character_are_shown_as_one_with_the_mark_and_the_largest_activation():
+    tokens, levels = [" a", "今", "", "", "b", "é", ""], [0.0, 1.0, 4.0, 2.0, 0.0, 0.0, 3.0]
+    for focus, shown in enumerate([0, 1, 1, 1, 2, 3, 3]):
+        assert whole_characters(tokens, levels, focus) == (
+            (" a", "今", "b", "é"), (0.0, 4.0, 0.0, 3.0), shown,
+        )  # fmt: skip
+    assert whole_characters(tokens, None, None) == ((" a", "今", "b", "é"), None, None)
+
+
+def test_what_is_left_of_a_character_before_the_first_token_is_left_out():
+    assert whole_characters(["", "", "b"], [5.0, 0.0, 1.0], 2) == (("b",), (1.0,), 0)
+
+
+def test_tokens_without_cut_characters_stay_as_they_are():
+    assert whole_characters([" a", " b"], [0.0, 1.0], 1) == ((" a", " b"), (0.0, 1.0), 1)

@@ -27,6 +27,7 @@ from autointerp.settings import HarvestSettings, RunSettings, SampleSettings, Su
 from autointerp.store.run import IMPORTED, RUNS, Run, open_run
 from autointerp.store.tables import now
 from autointerp.store.units import context_row, unit_row
+from autointerp.text import without_surrogates
 from autointerp.units.draws import interval_of, random_order
 from autointerp.units.sources import kind_of
 
@@ -217,10 +218,16 @@ class _Arrival:
         self.counts = ImportCounts("")
         self.waiting: list[dict[str, object]] = []
         self.sources: dict[str, list[_Pending]] = {}
-        self.lacking: list[tuple[int, Split, set[int]]] = []
+        self.lacking: list[tuple[int, Split, set[int], set[str]]] = []
 
     def add(self, unit: ForeignUnit) -> None:
         """Write a unit's contexts, and keep the unit."""
+        unit = replace(
+            unit,
+            source=without_surrogates(unit.source),
+            name=without_surrogates(unit.name),
+            note=without_surrogates(unit.note),
+        )
         if not unit.source.strip() or not unit.source.isprintable() or not unit.name.strip():
             raise ExchangeError(
                 f"{self.path}: unit '{unit.name}' of source '{unit.source}'; both need a name"
@@ -244,11 +251,12 @@ class _Arrival:
         if outcome == "eligible":
             contexts = self._decided(unit, peak)
             self._write(unit_id, contexts)
+            own = {"".join(context.tokens) for context in contexts}
             documents = {context.document for context in contexts}
             # A file that says its draws has random ones: that none is silent is a fact.
             for split in () if any(c.draw for c in unit.contexts) else SPLITS:
                 if not any(c.split == split and c.silent for c in contexts):
-                    self.lacking.append((unit_id, split, documents))
+                    self.lacking.append((unit_id, split, documents, own))
 
     def _decided(self, unit: ForeignUnit, peak: float) -> list[Context]:
         """Return the unit's contexts with split, draw, interval and place.
@@ -278,7 +286,7 @@ class _Arrival:
                 )
             made.append(
                 Context(
-                    foreign.tokens,
+                    tuple(map(without_surrogates, foreign.tokens)),
                     foreign.activations,
                     focus,
                     draw,
@@ -318,7 +326,8 @@ class _Arrival:
             order = random_order(self.seed, source, len(pending))
             rows = []
             for place, (unread, unit, named) in enumerate(zip(pending, *units, strict=True)):
-                parts = [unread.summary.note, named]
+                note = unread.summary.note
+                parts = [note] if named and note.startswith(named) else [named, note]
                 if unread.unit_id in borrowers and BORROWED_NOTE not in unread.summary.note:
                     parts.append(BORROWED_NOTE)
                 summary = replace(
@@ -333,6 +342,17 @@ class _Arrival:
             self.run.replace_source(source, int(before[0]) + len(pending), kind_of(source))
 
     def _check_new(self, source: str, units: tuple[list[Unit], list[str]]) -> None:
+        names = {note for (note,) in self.run.rows(
+            "SELECT note FROM unit WHERE source = ? AND starts_with(note, 'called ')", [source]
+        )}  # fmt: skip
+        again = [named for named in units[1] if named and any(
+            note == named or note.startswith(f"{named}; ") for note in names)]  # fmt: skip
+        twice = [named for named, times in Counter(filter(None, units[1])).items() if times > 1]
+        if again or twice:
+            raise RunMismatch(
+                f"{self.path}: source '{source}' has a unit {(again or twice)[0]} already; "
+                "import into another --run, or under another --source"
+            )
         held = {
             Unit(source, index, sign)
             for index, sign in self.run.rows(
@@ -355,12 +375,17 @@ class _Arrival:
             return
         rng = np.random.default_rng([self.seed, 0x6C656E64])
         pools = {split: self._pool(split, rng) for split in SPLITS}
-        for unit_id, split, documents in self.lacking:
+        lent_texts: dict[int, set[str]] = {}
+        for unit_id, split, documents, own in self.lacking:
             pool = pools[split]
             lent: list[Context] = []
+            # No text twice, nor one that the unit has itself, in either split.
+            texts = lent_texts.setdefault(unit_id, own)
             for at in rng.permutation(len(pool)):
                 donor, context = pool[int(at)]
-                if donor != unit_id and context.document not in documents:
+                text = "".join(context.tokens)
+                if donor != unit_id and context.document not in documents and text not in texts:
+                    texts.add(text)
                     lent.append(context)
                 if len(lent) == BORROWED:
                     break
@@ -470,7 +495,7 @@ def _numbered(
     matches = [NUMBERED.fullmatch(unread.name.removeprefix(f"{source}/")) for unread in pending]
     if not all(matches):
         units = [Unit(source, next_index + place) for place in range(len(pending))]
-        return units, [f"called '{unread.name}'" for unread in pending]
+        return units, [f"called '{unread.name.removeprefix(f'{source}/')}'" for unread in pending]
     units = [Unit(source, int(name[1]), -1 if name[2] == "-" else 1) for name in matches if name]
     if len(set(units)) < len(units):
         twice = next(unit for unit, times in Counter(units).items() if times > 1)

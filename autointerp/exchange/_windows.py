@@ -1,12 +1,15 @@
-"""Checks of windows of tokens and activations, and the cut around their focus."""
+"""Checks of windows of tokens and activations, their spelling, and the cut round their focus."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from autointerp.errors import ExchangeError
 from autointerp.exchange import ForeignContext
+from autointerp.subjects.token_texts import BYTE, byte_level_alphabet, joined_texts, vocabulary_text
+from autointerp.text import is_control_token
 
 LONGEST = 65_535
 
@@ -46,9 +49,91 @@ def strongest(activations: Sequence[float]) -> int:
 
 
 def window(
-    tokens: Sequence[str], activations: Sequence[float], focus: int, each_side: int | None
-) -> ForeignContext:
-    """Return the tokens round `focus`, all of them where `each_side` is None."""
-    first = 0 if each_side is None else max(0, focus - each_side)
-    last = len(tokens) if each_side is None else focus + each_side + 1
-    return ForeignContext(tuple(tokens[first:last]), tuple(activations[first:last]), focus - first)
+    tokens: Sequence[str],
+    activations: Sequence[float],
+    focus: int | None,
+    each_side: int | None,
+) -> ForeignContext | None:
+    """Return the tokens round `focus`, all of them where `each_side` is None; None for no text.
+
+    A control token neither fires nor is shown: a text ends there. Where `focus` is one, or None,
+    the strongest other token takes its place.
+    """
+    is_text = [not is_control_token(token.strip()) for token in tokens]
+    if not any(is_text):
+        return None
+    if not all(is_text):
+        activations = [a if text else 0.0 for a, text in zip(activations, is_text, strict=True)]
+    if focus is None or not is_text[focus]:
+        focus = strongest(activations)
+        if not is_text[focus]:
+            middle = focus
+            places = [place for place, text in enumerate(is_text) if text]
+            focus = min(places, key=lambda place: abs(place - middle))
+    reach = len(tokens) if each_side is None else each_side
+    first = last = focus
+    while first > max(0, focus - reach) and is_text[first - 1]:
+        first -= 1
+    while last < min(len(tokens) - 1, focus + reach) and is_text[last + 1]:
+        last += 1
+    shown = slice(first, last + 1)
+    return ForeignContext(tuple(tokens[shown]), tuple(activations[shown]), focus - first)
+
+
+def strongest_control(tokens: Sequence[str], activations: Sequence[float]) -> float:
+    """Return the largest activation on control tokens; 0 where none fires."""
+    firing = [a for token, a in zip(tokens, activations, strict=True)
+              if a > 0 and is_control_token(token.strip())]  # fmt: skip
+    return max(firing, default=0.0)
+
+
+def spelling(rows: Sequence[Sequence[str]], strict: bool = False) -> str:
+    """Return how tokens are written: as a vocabulary of a kind has them, or "" as texts.
+
+    `byte-level` (Ġ, Ċ, âĢĻ) and `sentencepiece` (▁) are told by their marks for a space at the
+    beginning of tokens, which texts have as a space; the first also by letters that stand for
+    bytes, if all tokens are made of those and are UTF-8. With `strict`, no token begins with a
+    space.
+    """
+    tokens = [token for row in rows for token in row if not is_control_token(token)]
+    spaces = sum(token.startswith(" ") for token in tokens)
+    if strict and spaces:
+        return ""
+    if sum(token.startswith("▁") for token in tokens) > spaces:
+        return "sentencepiece"
+    alphabet = byte_level_alphabet()
+    spelt = [token for token in tokens if token and all(c in alphabet for c in token)]
+    marked = [token for token in spelt if any("\u0100" <= c <= "\u0143" for c in token)]
+    if not marked or sum(token[0] in "ĠĊ" for token in spelt) < spaces:
+        return ""
+    if len(spelt) < 0.9 * len(tokens):  # added tokens are written as they are
+        return ""
+    for row in rows:
+        text = "".join(written(row, "byte-level", len(row) // 2))
+        if any(c < " " and c not in "\t\n\r\f\x0b" for c in text) or ESCAPE.search(text):
+            return ""
+    return "byte-level"
+
+
+ESCAPE = re.compile(r"(?<!\\)\\x[89a-f][0-9a-f]")
+
+
+def written(tokens: Sequence[str], kind: str, focus: int) -> list[str]:
+    """Return the texts of tokens that are written as a vocabulary of a kind has them."""
+    pieces = [
+        token
+        if is_control_token(token)
+        else vocabulary_text(token, "" if BYTE.fullmatch(token) else kind)
+        for token in tokens
+    ]
+    return joined_texts(
+        [piece if isinstance(piece, str) else readable(piece) for piece in pieces], focus
+    )
+
+
+def readable(raw: bytes) -> str | bytes:
+    """Return bytes as text where they are one alone."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -13,9 +14,11 @@ import duckdb
 from autointerp.errors import ExchangeError
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
 from autointerp.exchange._files import copy_to_file
-from autointerp.exchange._windows import checked, strongest, window
+from autointerp.exchange._windows import checked, spelling, strongest_control, window, written
+from autointerp.files import plain_name
 from autointerp.records import Draw, Split
 from autointerp.store.run import Run
+from autointerp.text import is_control_token
 
 NOTES = ()
 
@@ -46,18 +49,20 @@ TOGETHER = ("document", "position")
 LARGEST = 2**31 - 1
 ROWS = 1024  # read at once
 
-QUERY = """
+# The path's folders are no columns.
+READ = "read_parquet($file, file_row_number = true, hive_partitioning = false)"
+QUERY = f"""
 WITH placed AS (
     SELECT source, unit, min(file_row_number) AS place
-    FROM read_parquet($file, file_row_number = true) GROUP BY ALL
+    FROM {READ} GROUP BY ALL
 )
-SELECT {columns} FROM read_parquet($file) JOIN placed USING (source, unit)
+SELECT {{columns}} FROM {READ} JOIN placed USING (source, unit)
 ORDER BY place, context
 """
 
 EXPORT = """
 SELECT
-    unit_name(u.source, u.idx, u.sign) AS unit,
+    unit_label(u.source, u.idx, u.sign, u.note) AS unit,
     u.source,
     c.context_id AS context,
     c.tokens,
@@ -92,11 +97,11 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
     """
     if options.source:
         raise ExchangeError(f"--source {options.source}: the rows of {path} name their sources")
-    with tempfile.TemporaryDirectory() as spill:
+    with tempfile.TemporaryDirectory() as spill, plain_name(path) as file:
         connection = duckdb.connect(":memory:", config={"temp_directory": spill})
         try:
-            names = _columns(connection, path)
-            rows = _rows(connection, path, names)
+            names = _columns(connection, path, file)
+            rows = _rows(connection, path, file, names)
             first = next(rows, None)
             if first is None:
                 raise ExchangeError(f"{path} has no rows; give a table with contexts")
@@ -118,9 +123,10 @@ def write(run: Run, file: Path) -> int:
     return copy_to_file(run, EXPORT, file, "FORMAT parquet")
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
-    described = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)])
+def _columns(connection: duckdb.DuckDBPyConnection, path: Path, file: str) -> list[str]:
+    described = connection.execute(f"DESCRIBE SELECT * FROM {READ}", {"file": file})
     columns = {name: str(kind) for name, kind, *_ in described.fetchall()}
+    del columns["file_row_number"]
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise ExchangeError(
@@ -140,16 +146,16 @@ def _columns(connection: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
 
 
 def _rows(
-    connection: duckdb.DuckDBPyConnection, path: Path, names: list[str]
+    connection: duckdb.DuckDBPyConnection, path: Path, file: str, names: list[str]
 ) -> Iterator[dict[str, Any]]:
     nulls = connection.execute(
-        "SELECT file_row_number + 1 FROM read_parquet($file, file_row_number = true)"
+        f"SELECT file_row_number + 1 FROM {READ}"
         " WHERE source IS NULL OR unit IS NULL OR context IS NULL LIMIT 1",
-        {"file": str(path)},
+        {"file": file},
     ).fetchone()
     if nulls is not None:
         raise ExchangeError(f"{path}, row {nulls[0]}: unit, source or context is null")
-    reader = connection.execute(QUERY.format(columns=", ".join(names)), {"file": str(path)})
+    reader = connection.execute(QUERY.format(columns=", ".join(names)), {"file": file})
     while rows := reader.fetchmany(ROWS):
         for row in rows:
             yield dict(zip(names, row, strict=True))
@@ -160,13 +166,17 @@ def _unit(
 ) -> ForeignUnit:
     where = f"{path}, unit '{unit}' of source '{source}'"
     contexts = []
-    before = None
+    before, control = None, 0.0
+    kind = spelling([row["tokens"] for row in rows if _is_texts(row["tokens"])], strict=True)
     for row in rows:
         place = f"{where}, context {row['context']}"
         if row["context"] == before:
             raise ExchangeError(f"{place} is there twice; remove one row")
         before = row["context"]
-        contexts.append(_context(row, options.each_side, place))
+        context = _context(row, options.each_side, kind, place)
+        control = max(control, strongest_control(row["tokens"], row["activations"]))
+        if context is not None:
+            contexts.append(context)
     facts: dict[str, Any] = {}
     for name in ("density", "tokens_read", "peak", "note"):
         values = {row.get(name) for row in rows}
@@ -178,12 +188,21 @@ def _unit(
         raise ExchangeError(f"{where}: density {density}; it must be a share above 0 and at most 1")
     if peak is not None and not 0 < peak < float("inf"):
         raise ExchangeError(f"{where}: peak {peak}; it must be above 0")
+    if control and control >= max((max(c.activations) for c in contexts), default=0.0):
+        peak = None  # it is a control token's
     return ForeignUnit(
         source, unit, tuple(contexts), density, facts["tokens_read"] or 0, peak, facts["note"] or ""
     )
 
 
-def _context(row: dict[str, Any], each_side: int | None, where: str) -> ForeignContext:
+def _is_texts(tokens: object) -> bool:
+    return isinstance(tokens, list) and all(isinstance(token, str) for token in tokens)
+
+
+def _context(
+    row: dict[str, Any], each_side: int | None, kind: str, where: str
+) -> ForeignContext | None:
+    """Return a row as a context; None if what it is about is a control token."""
     tokens, activations = checked(row["tokens"], row["activations"], where)
     if min(activations) < 0:
         raise ExchangeError(
@@ -194,9 +213,7 @@ def _context(row: dict[str, Any], each_side: int | None, where: str) -> ForeignC
         if name in row and row[name] not in allowed:
             raise ExchangeError(f"{where}: {name} {row[name]!r}; it is {' or '.join(allowed)}")
     focus = row.get("focus")
-    if focus is None:
-        focus = strongest(activations)
-    elif not 0 <= focus < len(tokens):
+    if focus is not None and not 0 <= focus < len(tokens):
         raise ExchangeError(f"{where}: focus {focus} of {len(tokens)} tokens; it counts from 0")
     place = None
     if "document" in row:
@@ -206,7 +223,13 @@ def _context(row: dict[str, Any], each_side: int | None, where: str) -> ForeignC
     interval = row.get("interval")
     if interval is not None and not 1 <= interval <= 255:
         raise ExchangeError(f"{where}: interval {interval}; it must be from 1 to 255")
+    if focus is not None and is_control_token(tokens[focus].strip()):
+        return None
     cut = window(tokens, activations, focus, each_side)
+    if cut is None:
+        return None
+    if kind:
+        cut = replace(cut, tokens=tuple(written(cut.tokens, kind, cut.focus or 0)))
     return ForeignContext(
         cut.tokens,
         cut.activations,

@@ -7,6 +7,7 @@ draws them: the strongest of a row, some of each interval, and positions at rand
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,12 +21,16 @@ from autointerp.errors import ExchangeError, SubjectError
 from autointerp.exchange import EACH_SIDE, ForeignContext, ForeignUnit, ImportOptions
 from autointerp.records import SPLITS, Draw
 from autointerp.settings import HarvestSettings
+from autointerp.subjects.token_texts import TokenTexts, token_texts
+from autointerp.subjects.windows import content_hash
+from autointerp.text import is_control_token
+from autointerp.units.contents import TokenHashes, token_hashes, window_hashes
 from autointerp.units.draws import interval_of, split_of
 
 NOTES = (
     "Silent contexts were computed from the cache, for it holds every firing over 1e-5; negative "
     "activations are left out.",
-    "Latents that never fired are not in the cache, and so not in this run.",
+    "Latents that never fired, or on special tokens alone, are not in this run.",
 )
 
 NAME = re.compile(r"(\d+)_(\d+)\.safetensors")
@@ -37,13 +42,17 @@ class Corpus:
     """The rows that the cache was made from.
 
     Attributes:
-        texts: [rows, context] the text of each token.
+        texts: Of the vocabulary.
+        ids: [rows, context] token ids.
         is_text: [rows, context] False on special tokens: they neither fire nor are shown.
-        split: [rows] 0 for `explain`, 1 for `score`.
+        content: [rows, context] hash of the text of the window round each token.
+        split: [rows] 0 for `explain`, 1 for `score`; copies of a row have the same.
     """
 
-    texts: NDArray[np.object_]
+    texts: TokenTexts
+    ids: NDArray[np.int64]
     is_text: NDArray[np.bool_]
+    content: NDArray[np.uint64]
     split: NDArray[np.int64]
 
 
@@ -67,8 +76,14 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
             f"{path} holds token ids, not texts; give the model's tokenizer.json as --tokenizer"
         )
     texts, special = _tokenizer(options.tokenizer)
+    hashes = token_hashes(texts)
+    found = False
     for file in files:
-        yield from _units(file, options, texts, special)
+        for unit in _units(file, options, texts, special, hashes):
+            found = True
+            yield unit
+    if not found:
+        raise ExchangeError(f"{path}: no latent fires on a token that is text; look at its cache")
 
 
 def _files(path: Path) -> list[Path]:
@@ -79,9 +94,8 @@ def _files(path: Path) -> list[Path]:
     return sorted(files, key=lambda p: (str(p.parent), int(p.name.partition("_")[0])))
 
 
-def _tokenizer(path: Path) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+def _tokenizer(path: Path) -> tuple[TokenTexts, NDArray[np.bool_]]:
     """Return the text of each token id, and whether it is special."""
-    from autointerp.subjects.token_texts import token_texts
     from autointerp.subjects.tokenizers import load_tokenizer
 
     file = path / "tokenizer.json" if path.is_dir() else path
@@ -91,9 +105,10 @@ def _tokenizer(path: Path) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
         raise ExchangeError(f"--tokenizer {path}: {error}") from None
     described = _Described(backend)
     size = max(described.get_vocab().values(), default=-1) + 1
-    special = np.zeros(size, dtype=bool)
+    texts = token_texts(described, size)
+    special = np.array([is_control_token(text) for text in texts], dtype=bool)
     special[described.all_special_ids] = True
-    return np.array(token_texts(described, size), dtype=object), special
+    return texts, special
 
 
 class _Described:
@@ -109,7 +124,11 @@ class _Described:
 
 
 def _units(
-    file: Path, options: ImportOptions, texts: NDArray[np.object_], special: NDArray[np.bool_]
+    file: Path,
+    options: ImportOptions,
+    texts: TokenTexts,
+    special: NDArray[np.bool_],
+    hashes: TokenHashes,
 ) -> Iterator[ForeignUnit]:
     start, end = (int(number) for number in file.stem.split("_"))
     locations, activations, tokens = _tensors(file, end - start + 1)
@@ -118,21 +137,33 @@ def _units(
             f"{file}: token id {int(tokens.max())} is beyond the {len(texts):,} of "
             f"{options.tokenizer}; give the tokenizer of the cached model"
         )
-    document = np.arange(len(tokens))
+    each_side = EACH_SIDE if options.each_side is None else options.each_side
     is_text = ~special[tokens]
+    content = np.array([content_hash(row) for row in tokens], dtype=np.uint64)
     corpus = Corpus(
-        texts[tokens],
+        texts,
+        tokens,
         is_text,
-        split_of(options.seed, document, options.explain_share),
+        window_hashes(hashes, tokens, is_text, each_side, options.seed),
+        split_of(options.seed, content, options.explain_share),
     )
     row, position = locations[:, 0], locations[:, 1]
-    fires = (activations > 0) & is_text[row, position]
+    in_text = is_text[row, position]
+    wrong = np.flatnonzero(in_text & ~np.isfinite(activations))
+    if len(wrong):  # half precision overflows on special tokens first, where nothing is read
+        raise ExchangeError(
+            f"{file}: an activation is not finite, that of latent "
+            f"{start + int(locations[wrong[0], 2])} at row {int(row[wrong[0]])}, position "
+            f"{int(position[wrong[0]])}; cache in bfloat16 or float32"
+        )
+    fires = in_text & (activations > 0)
+    if not fires.any():
+        return
     place = (row * tokens.shape[1] + position)[fires]
     latent, value = locations[fires, 2], activations[fires]
     order = np.lexsort((place, latent))
     latent, place, value = latent[order], place[order], value[order]
     numbers, begins = np.unique(latent, return_index=True)
-    each_side = EACH_SIDE if options.each_side is None else options.each_side
     for number, begin, stop in zip(numbers, begins, [*begins[1:], len(latent)], strict=True):
         rng = np.random.default_rng([options.seed, start + int(number)])
         drawn = Drawn(corpus, place[begin:stop], value[begin:stop], each_side)
@@ -152,13 +183,7 @@ def _tensors(
     file: Path, latents: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
     """Return locations [firings, 3], activations [firings] and tokens [rows, context]."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        tensors = load_file(file)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ExchangeError(f"{file} is not a safetensors file ({error})") from None
+    tensors = _loaded(file)
     lacking = [name for name in ("locations", "activations", "tokens") if name not in tensors]
     if lacking:
         raise ExchangeError(
@@ -183,8 +208,6 @@ def _tensors(
         raise ExchangeError(f"{file}: locations and tokens must be whole numbers")
     locations, tokens = locations.astype(np.int64), tokens.astype(np.int64)
     activations = activations.astype(np.float32)
-    if not np.isfinite(activations).all():
-        raise ExchangeError(f"{file}: an activation is not finite")
     limits = (*tokens.shape, latents)
     if len(locations) and ((locations.max(0) >= limits).any() or locations.min() < 0):
         raise ExchangeError(
@@ -194,6 +217,32 @@ def _tensors(
     if tokens.min() < 0:
         raise ExchangeError(f"{file}: token id {int(tokens.min())} is negative")
     return locations, activations, tokens
+
+
+def _loaded(file: Path) -> dict[str, NDArray[Any]]:
+    """Return the tensors of a file; numpy has no bfloat16, which is the upper half of a float32."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="np") as tensors:
+            kinds = {name: tensors.get_slice(name).get_dtype() for name in tensors.keys()}  # noqa: SIM118
+            loaded = {
+                name: tensors.get_tensor(name) for name, kind in kinds.items() if kind != "BF16"
+            }
+        if len(loaded) == len(kinds):
+            return loaded
+        with file.open("rb") as raw:
+            size = int.from_bytes(raw.read(8), "little")
+            header = json.loads(raw.read(size))
+            for name in kinds.keys() - loaded.keys():
+                begin, end = header[name]["data_offsets"]
+                raw.seek(8 + size + begin)
+                upper = np.frombuffer(raw.read(end - begin), dtype="<u2").astype(np.uint32)
+                values = (upper << np.uint32(16)).view(np.float32)
+                loaded[name] = values.reshape(header[name]["shape"])
+        return loaded
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise ExchangeError(f"{file} is not a safetensors file ({error})") from None
 
 
 @dataclass(frozen=True)
@@ -219,16 +268,23 @@ class Drawn:
             of_split = np.flatnonzero(self.corpus.split[rows] == split)
             strongest = of_split[np.lexsort((self.places[of_split], -self.values[of_split]))]
             _, first = np.unique(rows[strongest], return_index=True)
-            for chosen in strongest[np.sort(first)][: WANTED.top]:
+            strongest = self._once(strongest[np.sort(first)])
+            for chosen in strongest[: WANTED.top]:
                 yield self._context(int(self.places[chosen]), split, "top", int(level[chosen]))
             for interval in range(WANTED.intervals):
-                candidates = of_split[level[of_split] == interval]
+                candidates = self._once(of_split[level[of_split] == interval])
                 for chosen in np.sort(rng.permutation(candidates)[: WANTED.per_interval]):
                     yield self._context(int(self.places[chosen]), split, "interval", interval)
             for place in self._at_random(rng, split):
                 at = int(np.searchsorted(self.places, place))
                 fires = at < len(self.places) and self.places[at] == place
                 yield self._context(place, split, "random", int(level[at]) if fires else None)
+
+    def _once(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the firings without those whose window's text came before."""
+        content = self.corpus.content.ravel()[self.places[chosen]]
+        _, first = np.unique(content, return_index=True)
+        return chosen[np.sort(first)]
 
     def _at_random(self, rng: np.random.Generator, split: int) -> list[int]:
         """Return places of text in rows of the split."""
@@ -239,8 +295,10 @@ class Drawn:
         drawn = rng.choice(rows, 4 * WANTED.random) * length + rng.integers(
             length, size=4 * WANTED.random
         )
-        candidates = dict.fromkeys(drawn[self.corpus.is_text.ravel()[drawn]].tolist())
-        return list(candidates)[: WANTED.random]
+        drawn = drawn[self.corpus.is_text.ravel()[drawn]]
+        _, first = np.unique(self.corpus.content.ravel()[drawn], return_index=True)
+        places: list[int] = drawn[np.sort(first)].tolist()
+        return places[: WANTED.random]
 
     def _context(self, place: int, split: int, draw: Draw, level: int | None) -> ForeignContext:
         length = self.corpus.is_text.shape[1]
@@ -255,7 +313,11 @@ class Drawn:
         begin, end = np.searchsorted(self.places, [row * length + first, row * length + last])
         activations[self.places[begin:end] - (row * length + first)] = self.values[begin:end]
         return ForeignContext(
-            tuple(self.corpus.texts[row, first:last].tolist()),
+            tuple(
+                self.corpus.texts.joined(
+                    self.corpus.ids[row, first:last].tolist(), position - first
+                )
+            ),
             tuple(activations.tolist()),
             position - first,
             SPLITS[split],

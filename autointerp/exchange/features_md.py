@@ -14,6 +14,7 @@ from pathlib import Path
 from autointerp.errors import ExchangeError
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
 from autointerp.files import bounded_lines
+from autointerp.text import CONTROL, is_control_token
 
 NOTES = (
     "The file gives the activation of one token in each context; the tokens beside it count as "
@@ -77,7 +78,8 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
                         )
                     in_table = True
                 elif line.startswith("|") and not RULE.fullmatch(line.strip()):
-                    contexts.append(_context(line, options.each_side, where))
+                    context = _context(line, options.each_side, where)
+                    contexts += [context] if context else []
     except UnicodeDecodeError as error:
         raise ExchangeError(f"{path} is not UTF-8 text ({error.reason})") from None
     except ValueError as error:
@@ -95,7 +97,8 @@ def _unit(
     return ForeignUnit(source, name, tuple(contexts))
 
 
-def _context(line: str, each_side: int | None, where: str) -> ForeignContext:
+def _context(line: str, each_side: int | None, where: str) -> ForeignContext | None:
+    """Return a row as a context; None if it is about a control token."""
     match = ROW.fullmatch(line.strip())
     if not match:
         raise ExchangeError(
@@ -109,7 +112,13 @@ def _context(line: str, each_side: int | None, where: str) -> ForeignContext:
         raise ExchangeError(f"{where}: a token or context is not a Python literal") from None
     if not 0 < activation < float("inf"):
         raise ExchangeError(f"{where}: activation {match[1]}; a listed token must fire")
+    if is_control_token(token.strip()):
+        return None
     first, last = _place(token, text, where)
+    # A control token is where a text ends.
+    begin = max((m.end() for m in CONTROL.finditer(text) if m.end() <= first), default=0)
+    end = min((m.start() for m in CONTROL.finditer(text) if m.start() >= last), default=len(text))
+    first, last, text = first - begin, last - begin, text[begin:end]
     before, after = WORDS.findall(text[:first]), WORDS.findall(text[last:])
     if each_side is not None:
         before, after = before[max(0, len(before) - each_side) :], after[:each_side]

@@ -7,27 +7,39 @@ how often a unit fires and how strongly, `explanations` what it was taken for.
 from __future__ import annotations
 
 import gzip
+import hashlib
+import itertools
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from autointerp.errors import BadInput, ExchangeError
 from autointerp.exchange import EACH_SIDE, ForeignContext, ForeignUnit, ImportOptions
 from autointerp.exchange._files import check_is_file
-from autointerp.exchange._windows import checked, strongest, window
+from autointerp.exchange._windows import (
+    checked,
+    spelling,
+    strongest,
+    strongest_control,
+    window,
+    written,
+)
 from autointerp.files import bounded_lines, json_value, partial_file
 from autointerp.store.run import Run
 
 NOTES = (
-    "Activations are those that were exported; negative ones count as silent.",
+    "Activations are those that were exported; negative ones count as silent, and so do those of "
+    "control tokens such as <bos>, which its density includes.",
     "Texts are cut round the token that each was chosen for, the strongest where none is named.",
 )
 
 BATCH = re.compile(r"batch-(\d+)\.jsonl(\.gz)?")
-SUFFIXES = (".jsonl", ".jsonl.gz")
+LOOKED_AT = 256  # rows that tell how tokens are written
+WANTED = ("frac_nonzero", "maxActApprox", "description", "explanationModelName")
 UNITS = 1024  # in a batch, as Neuronpedia writes them
 KINDS = ("features", "activations", "explanations")
 
@@ -58,9 +70,14 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
         raise ExchangeError(f"{path} holds no activations/batch-N.jsonl.gz")
     seen: set[tuple[str, str]] = set()
     sources: set[str] = set()
+    spellings: dict[str, str] = {}
+    beside: dict[Path, tuple[Known, Known]] = {}
     for file in files:
-        units: dict[tuple[str, str], list[ForeignContext]] = {}
-        for number, row in _rows(file):
+        units: dict[tuple[str, str], list[_Row]] = {}
+        rows = _rows(file)
+        first = list(itertools.islice(rows, LOOKED_AT))
+        _spell(first, spellings)
+        for number, row in itertools.chain(first, rows):
             where = f"{file}, line {number}"
             key = _key(row, where)
             sources.add(key[0])
@@ -68,28 +85,49 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
                 raise ExchangeError(
                     f"--source {options.source}: {path} has {' and '.join(sorted(sources))}"
                 )
-            units.setdefault(key, []).append(_context(row, options, where))
+            kind = spellings.get(key[0], "")
+            units.setdefault(key, []).append(_context(row, options, kind, where))
         again = seen & units.keys()
         if again:
             raise ExchangeError(f"{file}: unit {'/'.join(min(again))} was in an earlier batch")
         seen.update(units)
-        facts = _beside(file, "features")
-        said = _beside(file, "explanations")
+        folder = file.parent.parent
+        if folder not in beside:
+            beside = {folder: (_beside(file, "features"), _beside(file, "explanations"))}
+        facts, said = beside[folder]
         for key, contexts in units.items():
             yield _unit(key, contexts, facts.get(key, {}), said.get(key, {}), options)
     if not seen:
         raise ExchangeError(f"{path} has no activations")
 
 
+def _spell(rows: Sequence[tuple[int, dict[str, Any]]], spellings: dict[str, str]) -> None:
+    """Note how the tokens of each source are written that is new in `rows`."""
+    by_source: dict[str, list[list[str]]] = {}
+    for _, row in rows:
+        tokens, layer = row.get("tokens"), row.get("layer")
+        if isinstance(tokens, list) and isinstance(layer, str) and layer not in spellings:
+            by_source.setdefault(layer, []).append([t for t in tokens if isinstance(t, str)])
+    for layer, lists in by_source.items():
+        spellings[layer] = spelling(lists)
+
+
 def _batches(path: Path, kind: str) -> list[Path]:
-    folders = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())]
     if path.name == kind:
-        files = list(path.iterdir())
-    else:
-        files = [file for folder in folders for file in folder.glob(f"{kind}/batch-*")]
+        return _in_order(path.iterdir())
+    folders = [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())]
+    return [
+        file
+        for folder in folders
+        if (folder / kind).is_dir()
+        for file in _in_order((folder / kind).iterdir())
+    ]
+
+
+def _in_order(files: Iterable[Path]) -> list[Path]:
+    """Return the batches among files of a folder, by number."""
     batches = [(BATCH.fullmatch(file.name), file) for file in files]
-    placed = [(str(file.parent), int(name[1]), file) for name, file in batches if name]
-    return [file for _, _, file in sorted(placed)]
+    return [file for _, file in sorted((int(name[1]), file) for name, file in batches if name)]
 
 
 def _open(path: Path) -> TextIO:
@@ -128,38 +166,50 @@ def _key(row: dict[str, Any], where: str) -> tuple[str, str]:
     return layer, index
 
 
-def _context(row: dict[str, Any], options: ImportOptions, where: str) -> ForeignContext:
+@dataclass(frozen=True)
+class _Row:
+    """A row of activations as a context; `control` is the strongest firing on a control token."""
+
+    context: ForeignContext | None
+    control: float
+
+
+def _context(row: dict[str, Any], options: ImportOptions, kind: str, where: str) -> _Row:
     lacking = [name for name in ("tokens", "values") if name not in row]
     if lacking:
         raise ExchangeError(f"{where}: no {' and no '.join(lacking)}")
     tokens, values = checked(row["tokens"], row["values"], where)
     values = [max(0.0, float(value)) for value in values]
     focus = row.get("qualifyingTokenIndex")
-    if focus is None:
-        focus = strongest(values)
-    elif type(focus) is not int or not 0 <= focus < len(tokens):
+    if focus is not None and (type(focus) is not int or not 0 <= focus < len(tokens)):
         raise ExchangeError(f"{where}: qualifyingTokenIndex {focus!r} of {len(tokens)} tokens")
     each_side = EACH_SIDE if options.each_side is None else options.each_side
-    return window([token.replace("▁", " ") for token in tokens], values, focus, each_side)
+    cut = window(tokens, values, focus, each_side)
+    if cut is not None:
+        cut = replace(cut, tokens=tuple(written(cut.tokens, kind, cut.focus or 0)))
+    return _Row(cut, strongest_control(tokens, values))
 
 
 def _beside(file: Path, kind: str) -> Known:
-    """Return the first row about each unit in the batch of another kind, where there is one."""
-    first_rows: Known = {}
+    """Return what the batches of another kind say of each unit, joined by layer and index.
+
+    Their numbers are not those of the batches of activations: the exporter sorts features and
+    explanations as text, and fills files by count.
+    """
+    known: Known = {}
     if file.parent.name != "activations":
-        return first_rows
-    number = BATCH.fullmatch(file.name)
-    for suffix in SUFFIXES:
-        path = file.parent.parent / kind / f"batch-{number[1] if number else 0}{suffix}"
-        if path.exists():
-            for line, row in _rows(path):
-                first_rows.setdefault(_key(row, f"{path}, line {line}"), row)
-    return first_rows
+        return known
+    folder = file.parent.parent / kind
+    for path in _in_order(folder.iterdir()) if folder.is_dir() else []:
+        for line, row in _rows(path):
+            key = _key(row, f"{path}, line {line}")
+            known.setdefault(key, {name: row[name] for name in WANTED if name in row})
+    return known
 
 
 def _unit(
     key: tuple[str, str],
-    contexts: list[ForeignContext],
+    rows: list[_Row],
     facts: dict[str, Any],
     said: dict[str, Any],
     options: ImportOptions,
@@ -167,10 +217,15 @@ def _unit(
     density, peak = facts.get("frac_nonzero"), facts.get("maxActApprox")
     description = said.get("description")
     author = said.get("explanationModelName") or "unknown author"
+    contexts = tuple(row.context for row in rows if row.context is not None)
+    control = max(row.control for row in rows)
+    strongest_text = max((max(c.activations) for c in contexts), default=0.0)
+    if control >= strongest_text:  # so the peak that the file gives is a control token's
+        peak = None
     return ForeignUnit(
         options.source or key[0],
         key[1],
-        tuple(contexts),
+        contexts,
         # 0 is what the exporter writes where it does not know.
         density=float(density) if isinstance(density, (int, float)) and density > 0 else None,
         peak=float(peak) if isinstance(peak, (int, float)) and peak > 0 else None,
@@ -181,16 +236,22 @@ def _unit(
 # -------------------------------------------------------------------------------------- export
 
 
+# The user that Neuronpedia's own seed makes: in an instance of one's own it is always there.
+ACCOUNT = "clkht01d40000jv08hvalcvly"
+AUTHOR = "autointerp"
+
+
 def write(run: Run, folder: Path) -> int:
     """Write the run's units, contexts and the descriptions raters gave; return the contexts.
 
-    One folder a source: `folder/SOURCE/{features,activations,explanations}/batch-N.jsonl.gz`.
-    The negative half of a signed unit is in the source `SOURCE-negative`. Raises StorageError if
-    a file cannot be written, BadInput if `folder` is a file.
+    One folder a source, as Neuronpedia's importer reads them: `folder/SOURCE/` with release, model,
+    sourceset and source.jsonl and `{features,activations,explanations}/batch-N.jsonl.gz`, and
+    `folder/config/` with what kinds of explanation there are. The negative half of a signed unit
+    is in the source `SOURCE-negative`. Raises StorageError if a file cannot be written, BadInput
+    if `folder` is a file.
     """
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"-o {folder} is not a folder; name a new one")
-    model = run.settings.subject.model
     written = 0
     units = run.rows(
         "SELECT unit_id, source || CASE WHEN sign < 0 THEN '-negative' ELSE '' END AS layer, idx,"
@@ -199,19 +260,99 @@ def write(run: Run, folder: Path) -> int:
     by_batch: dict[tuple[str, int], list[tuple[Any, ...]]] = {}
     for unit in units:
         by_batch.setdefault((unit[1], unit[2] // UNITS), []).append(unit)
+    names = _folder_names(sorted({layer for layer, _ in by_batch}))
+    for layer, name in names.items():
+        for file, rows in _about(run, layer).items():
+            _write_lines(rows, folder / name / file)
     for (layer, number), batch in by_batch.items():
-        name = f"batch-{number}.jsonl.gz"
-        written += _write_batch(run, model, batch, folder / _file_name(layer), name)
+        written += _write_batch(run, batch, folder / names[layer], f"batch-{number}.jsonl.gz")
+    for file, rows in _config(run).items():
+        if rows:
+            _write_lines(rows, folder / "config" / file)
     return written
 
 
-def _file_name(layer: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", layer).strip(".") or "_"
+def _folder_names(layers: Sequence[str]) -> dict[str, str]:
+    """Return a folder's name for each source, no two alike whatever the case of letters counts."""
+    names: dict[str, str] = {}
+    for layer in layers:
+        name = re.sub(r"[^\w.-]+", "_", layer, flags=re.ASCII).strip(".") or "_"
+        is_taken = name.lower() in {taken.lower() for taken in names.values()}
+        if name != layer or is_taken or name.lower() == "config":
+            name = f"{name[:80]}-{hashlib.sha256(layer.encode()).hexdigest()[:8]}"
+        names[layer] = name
+    return names
 
 
-def _write_batch(
-    run: Run, model: str, batch: list[tuple[Any, ...]], folder: Path, name: str
-) -> int:
+def model_id(run: Run) -> str:
+    """Return the model's name as Neuronpedia allows one: letters, digits, `-` and `_`."""
+    last = run.settings.subject.model.rstrip("/").rsplit("/", 1)[-1].lower()
+    return re.sub(r"[^a-z0-9_-]+", "-", last).strip("-")[:128] or "model"
+
+
+def _about(run: Run, layer: str) -> dict[str, list[dict[str, Any]]]:
+    """Return what stands beside a source's batches, with all columns that have no default."""
+    model, release = model_id(run), f"autointerp-{run.name}"
+    described = f"Units of autointerp's run '{run.name}', source '{layer}'"
+    by = {"creatorId": ACCOUNT, "visibility": "PUBLIC"}
+    return {
+        "release.jsonl": [
+            {
+                "name": release, "description": f"autointerp run {run.name}",
+                "descriptionShort": run.name, "urls": [], "creatorName": AUTHOR,
+                "creatorNameShort": AUTHOR, **by,
+            }
+        ],
+        "model.jsonl": [
+            {
+                "id": model, "displayNameShort": model, "displayName": model,
+                "layers": 0, "neuronsPerLayer": 0, "owner": "", "instruct": False,
+                "inferenceEnabled": False, **by,
+            }
+        ],
+        "sourceset.jsonl": [
+            {
+                "modelId": model, "name": layer, "description": described, "type": "",
+                "creatorName": AUTHOR, "urls": [], "releaseName": release, "hasDashboards": True,
+                **by,
+            }
+        ],
+        "source.jsonl": [
+            {
+                "id": layer, "modelId": model, "setName": layer, "hasDashboards": True,
+                "inferenceEnabled": False, "dataset": run.settings.subject.corpus or None,
+                "notes": f"read at {run.settings.subject.site}", **by,
+            }
+        ],
+    }  # fmt: skip
+
+
+def _config(run: Run) -> dict[str, list[dict[str, Any]]]:
+    """Return the kinds of explanation and their models, to which the explanations refer."""
+    rows = run.rows(
+        "SELECT DISTINCT rubric, rater FROM unit_rating"
+        " WHERE description IS NOT NULL AND status = 'ok' ORDER BY ALL"
+    )
+    rubrics, raters = sorted({row[0] for row in rows}), sorted({row[1] for row in rows})
+    return {
+        "explanation_type.jsonl": [
+            {
+                "name": name, "displayName": name, "description": f"autointerp's rubric {name}",
+                "creatorName": AUTHOR, "creatorId": ACCOUNT,
+            }
+            for name in rubrics
+        ],
+        "explanation_model_type.jsonl": [
+            {
+                "name": name, "displayName": name, "description": f"rater {name} of autointerp",
+                "creatorName": AUTHOR,
+            }
+            for name in raters
+        ],
+    }  # fmt: skip
+
+
+def _write_batch(run: Run, batch: list[tuple[Any, ...]], folder: Path, name: str) -> int:
     unit_ids = [unit[0] for unit in batch]
     contexts = run.contexts(unit_ids)
     descriptions: dict[int, list[tuple[Any, ...]]] = {}
@@ -224,18 +365,29 @@ def _write_batch(
     ):
         descriptions.setdefault(unit_id, []).append((item, repeat, rubric, rater, description))
     lines: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    # Ids are keys of one table for all runs of all people, and a key that is taken is passed over.
+    about = run.about["run"]
+    own = hashlib.sha256(f"{about['made']}/{about['settings_digest']}".encode()).hexdigest()[:12]
     for unit_id, layer, index, density, peak in batch:
-        named = {"modelId": model, "layer": layer, "index": str(index)}
+        named = {"modelId": model_id(run), "layer": layer, "index": str(index)}
         lines["features"].append(
-            {**named, "sourceSetName": layer, "maxActApprox": peak, "frac_nonzero": density or 0}
+            {
+                **named,
+                "creatorId": ACCOUNT,
+                "sourceSetName": layer,
+                "maxActApprox": peak,
+                "frac_nonzero": density or 0,
+            }
         )
         for number, context in contexts[unit_id].items():
             values = context.activations
             lines["activations"].append(
                 {
-                    "id": f"{run.name}-{number}",
+                    "id": f"{run.name}-{own}-{number}",
                     **named,
+                    "creatorId": ACCOUNT,
                     "dataSource": f"autointerp run {run.name}, {context.draw}",
+                    "dataIndex": None,
                     "tokens": list(context.tokens),
                     "values": list(values),
                     "maxValue": max(values),
@@ -245,6 +397,8 @@ def _write_batch(
                     "dfaValues": [],
                     "dfaMaxValue": None,
                     "dfaTargetIndex": None,
+                    "lossValues": [],
+                    "logitContributions": None,
                     "binMin": None,
                     "binMax": None,
                     "binContains": None,
@@ -253,8 +407,9 @@ def _write_batch(
         for item, repeat, rubric, rater, description in descriptions.get(unit_id, []):
             lines["explanations"].append(
                 {
-                    "id": f"{item}-{rater}-{repeat}",
+                    "id": f"{item}-{own}-{rater}-{repeat}",
                     **named,
+                    "authorId": ACCOUNT,
                     "description": description,
                     "typeName": rubric,
                     "explanationModelName": rater,
@@ -268,9 +423,12 @@ def _write_batch(
 
 def _write_lines(rows: list[dict[str, Any]], file: Path) -> None:
     check_is_file(file)
+    lines = b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
     with partial_file(file) as partial:
         partial.parent.mkdir(parents=True, exist_ok=True)
+        if file.suffix != ".gz":
+            partial.write_bytes(lines)
+            return
         # No name and no time in the header: the same run gives the same bytes.
         with partial.open("wb") as raw, gzip.GzipFile("", "wb", 5, raw, mtime=0) as zipped:
-            for row in rows:
-                zipped.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            zipped.write(lines)

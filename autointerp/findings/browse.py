@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from autointerp.findings.comparison import Comparison
 from autointerp.store.run import Run
+from autointerp.text import whole_characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class ListedContext:
     unit_id: int
     tokens: Sequence[str]
     activations: Sequence[float]
-    focus: int
+    focus: int | None
     interval: int
     was_shown: bool
 
@@ -70,16 +70,16 @@ def listed_units(comparison: Comparison, run: Run) -> pd.DataFrame:
     Columns of `Comparison.units`, and: run, unit (its name), first_score (by the first rater).
     """
     units = comparison.units
+    names = dict(run.rows("SELECT unit_id, unit_label(source, idx, sign, note) FROM unit"))
     described = run.rows("SELECT DISTINCT unit_id FROM explanation")
     asked = sorted({*comparison.scores.unit_id, *(row[0] for row in described)})
     last = units.loc[asked].groupby("source").ord.max()
     beneath = units.ord <= units.source.map(last).fillna(-1)
     kept = units[units.index.isin(asked) | (beneath & (units.outcome != "eligible"))]
-    sign = np.where(kept.sign < 0, "-", "")
     first = comparison.scores.drop_duplicates("unit_id").set_index("unit_id").score
     return kept.assign(
         run=comparison.run,
-        unit=kept.source + "/" + kept.idx.astype(str) + sign,
+        unit=[names[unit_id] for unit_id in kept.unit_id],
         first_score=kept.unit_id.map(first),
     ).reset_index(drop=True)
 
@@ -103,7 +103,9 @@ def listed_contexts(run: Run, unit_ids: Sequence[int], top: int) -> Iterator[Lis
         " ORDER BY unit_id, draw DESC, activations[focus + 1] DESC, context_id",
         [list(unit_ids), list(unit_ids), top],
     ):
-        yield ListedContext(*row)
+        unit_id, tokens, activations, focus, *rest = row
+        whole, levels, marked = whole_characters(tokens, activations, focus)
+        yield ListedContext(unit_id, whole, levels or (), marked, *rest)
 
 
 def listed_ratings(run: Run, unit_ids: Sequence[int], repeats: int) -> Iterator[ListedRating]:
@@ -156,8 +158,8 @@ def window_tokens(run: Run) -> int:
 def descriptions_table(run: Run) -> pd.DataFrame:
     """Return one row a unit and explainer, with the tokens that were shown beside its contexts."""
     return run.frame(
-        "SELECT u.source || '/' || u.idx || CASE WHEN u.sign < 0 THEN '-' ELSE '' END"
-        " AS unit, e.explainer, e.status, e.description, e.rationale,"
-        " e.promoted, e.suppressed FROM explanation e JOIN unit u USING (unit_id)"
+        "SELECT unit_label(u.source, u.idx, u.sign, u.note) AS unit, e.explainer, e.status,"
+        " e.description, e.rationale, e.promoted, e.suppressed"
+        " FROM explanation e JOIN unit u USING (unit_id)"
         " ORDER BY e.explainer, unit_id"
     )

@@ -342,10 +342,13 @@ def _units(run: Run) -> pd.DataFrame:
     """
     return run.frame(
         "WITH strongest AS ("
-        "  SELECT unit_id, coalesce(nullif(lower(trim(tokens[focus + 1])), ''), tokens[focus + 1])"
+        "  SELECT unit_id, coalesce(nullif(lower(trim(shown)), ''), shown)"
         "    AS token, row_number() OVER ("
         "    PARTITION BY unit_id ORDER BY activations[focus + 1] DESC, context_id) AS place"
-        "  FROM context WHERE draw = 'top'"
+        "  FROM (SELECT unit_id, context_id, activations, focus,"
+        "    CASE WHEN tokens[focus + 1] <> '' THEN tokens[focus + 1]"  # else within a character
+        "    ELSE coalesce([t for t in tokens[1:focus + 1] if t <> ''][-1], '') END AS shown"
+        "    FROM context WHERE draw = 'top')"
         "), counted AS ("
         "  SELECT unit_id, token, count(*) AS times FROM strongest WHERE place <= 20 GROUP BY ALL"
         "), peak_token AS ("

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autointerp.labs import Options, Row
+from autointerp.questions.cuts import focus_text
 from autointerp.records import Context
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
@@ -43,7 +44,7 @@ def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
                 "unit_id": unit_id,
                 "context": number,
                 "why": why,
-                "token": context.tokens[context.focus],
+                "token": focus_text(context),
                 "text": "".join(context.tokens),
             }
 
@@ -119,7 +120,7 @@ def _chosen(run: Run, firing: Firing) -> dict[int, dict[int, tuple[Context, str]
     usual: dict[int, Counter[str]] = {}
     for number, owner in zip(firing.candidates, firing.owners.tolist(), strict=True):
         context = contexts[number]
-        usual.setdefault(owner, Counter())[context.tokens[context.focus]] += 1
+        usual.setdefault(owner, Counter())[focus_text(context)] += 1
     chosen_by_unit: dict[int, dict[int, tuple[Context, str]]] = {}
     for column, unit in enumerate(firing.units):
         silent = ~firing.anywhere[:, column] & (firing.owners != unit)

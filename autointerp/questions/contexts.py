@@ -1,4 +1,4 @@
-"""Choice of the contexts to show: no place of the corpus twice, intervals evenly."""
+"""Choice of the contexts to show: no text twice, intervals evenly."""
 
 from __future__ import annotations
 
@@ -9,16 +9,30 @@ import numpy as np
 from autointerp.records import Context
 
 
-def unique_places(contexts: Mapping[int, Context], numbers: Iterable[int]) -> list[int]:
-    """Return the numbers without those whose place in the corpus came before."""
-    seen: set[tuple[int, int]] = set()
+def text_of(context: Context) -> str:
+    """Return what a reader would see of a context."""
+    return "".join(context.tokens)
+
+
+def unique_texts(contexts: Mapping[int, Context], numbers: Iterable[int]) -> list[int]:
+    """Return the numbers without those whose text or place in the corpus came before."""
+    seen: set[str | tuple[int, int]] = set()
     kept = []
     for number in numbers:
-        place = (contexts[number].document, contexts[number].position)
-        if place not in seen:
-            seen.add(place)
+        context = contexts[number]
+        marks: set[str | tuple[int, int]] = {
+            text_of(context),
+            (context.document, context.position),
+        }
+        if not seen & marks:
+            seen |= marks
             kept.append(number)
     return kept
+
+
+def texts_to_explain(contexts: Iterable[Context]) -> set[str]:
+    """Return the texts that may have served to describe a unit: they cannot try a description."""
+    return {text_of(context) for context in contexts if context.split == "explain"}
 
 
 def by_interval(contexts: Mapping[int, Context]) -> list[list[int]]:
@@ -49,7 +63,7 @@ def over_intervals(contexts: Mapping[int, Context], count: int) -> list[int]:
         chosen = np.linspace(0, len(intervals) - 1, count).round().astype(int)
         turns = [*(intervals[place][0] for place in chosen), *turns]
     top = [n for n, c in contexts.items() if c.draw == "top" and c.activation > 0]
-    return unique_places(contexts, [*turns, *top])[:count]
+    return unique_texts(contexts, [*turns, *top])[:count]
 
 
 def silent_contexts(contexts: Mapping[int, Context]) -> list[int]:
@@ -59,4 +73,4 @@ def silent_contexts(contexts: Mapping[int, Context]) -> list[int]:
         for number, context in contexts.items()
         if context.draw == "random" and context.silent and not any(context.activations)
     ]
-    return unique_places(contexts, silent)
+    return unique_texts(contexts, silent)

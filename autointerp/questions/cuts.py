@@ -18,13 +18,34 @@ from numpy.typing import NDArray
 
 from autointerp.questions.trials import Piece
 from autointerp.records import Context
+from autointerp.text import whole_characters
 
 SHOWN = 2 / 3  # of a context
 
 
 def focus_text(context: Context) -> str:
-    """Return the text of the token for which the context was drawn."""
-    return context.tokens[context.focus]
+    """Return the text of the token for which the context was drawn: the whole character."""
+    tokens, _, focus = whole_characters(context.tokens, None, context.focus)
+    assert focus is not None
+    return tokens[focus]
+
+
+def whole_first(context: Context, first: int) -> int:
+    """Return `first`, or where the character begins that it would cut."""
+    while first > 0 and not context.tokens[first]:
+        first -= 1
+    return first
+
+
+def silent_tokens(context: Context) -> list[bool]:
+    """Return whether the unit is silent on each token: on all of its character, and it is one."""
+    silent = [activation == 0 for activation in context.activations]
+    if "" in context.tokens:
+        begins = [place for place, token in enumerate(context.tokens) if token]
+        for begin, end in zip(begins, [*begins[1:], len(silent)], strict=True):
+            is_silent = all(silent[begin:end])
+            silent[begin:end] = [is_silent] + [False] * (end - begin - 1)
+    return silent
 
 
 def shown_length(context: Context) -> int:
@@ -51,7 +72,8 @@ def cut(
     place = int(rng.choice(np.array(offsets(context))))
     first = context.focus - place
     marked = context.focus if mark else None
-    return Piece(number, first, first + shown_length(context), marked, truth, kind)
+    last = first + shown_length(context)
+    return Piece(number, whole_first(context, first), last, marked, truth, kind)
 
 
 def shape_of(token: str) -> str:
@@ -149,12 +171,14 @@ def _silent_marks(
 ) -> list[tuple[Look, Piece]]:
     """Return the pieces of a context with a silent token at a place of a focus, in random order."""
     shown = shown_length(context)
+    is_silent = silent_tokens(context)
     marks = []
     for first in rng.permutation(len(context.tokens) - shown + 1).tolist():
         looks = _looks(context, first)
+        begins = whole_first(context, first)
         for place in offsets(context):
-            if context.activations[first + place] == 0:
-                piece = Piece(number, first, first + shown, first + place, False, kind)
+            if is_silent[first + place]:
+                piece = Piece(number, begins, first + shown, first + place, False, kind)
                 marks.append((looks[place], piece))
     return marks
 
@@ -200,7 +224,8 @@ class Decoys:
         place = int(rng.choice(np.array(offsets(context))))
         firsts = rng.permutation(len(context.tokens) - shown + 1).tolist()
         first = min(firsts, key=lambda first: self._unlike(context.tokens[first + place], model))
-        return Piece(number, first, first + shown, first + place, truth, kind)
+        begins = whole_first(context, first)
+        return Piece(number, begins, first + shown, first + place, truth, kind)
 
     def _unlike(self, token: str, model: str) -> tuple[bool, float]:
         """Return how far a token is from a model: in kind, then in length and frequency."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from autointerp.errors import BadInput
-from autointerp.questions.contexts import over_intervals, unique_places
+from autointerp.questions.contexts import over_intervals, unique_texts
 from autointerp.questions.forms import UNKNOWN, make_task
 from autointerp.questions.trials import Trial, whole_context
 from autointerp.records import Context, LogitEffects, Status
@@ -139,12 +139,12 @@ def explained_contexts(
     """
     seen = {n: c for n, c in contexts.items() if c.split == "explain"}
     if evidence == "all":
-        return unique_places(seen, seen)
+        return unique_texts(seen, seen)
     by_strength = sorted(seen, key=lambda n: (-seen[n].activation, n))
-    top = unique_places(seen, [n for n in by_strength if seen[n].draw == "top"])[:TOP]
+    top = unique_texts(seen, [n for n in by_strength if seen[n].draw == "top"])[:TOP]
     spread = over_intervals({n: c for n, c in seen.items() if n not in top}, OF_INTERVALS)
     spread.sort(key=lambda n: (-seen[n].activation, n))
-    return unique_places(seen, [*top, *spread])
+    return unique_texts(seen, [*top, *spread])
 
 
 def explain_trials(

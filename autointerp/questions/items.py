@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from autointerp.questions.contexts import by_interval, in_turn, unique_places
+from autointerp.questions.contexts import by_interval, in_turn, unique_texts
 from autointerp.questions.question import Question
 from autointerp.questions.rubric import Rubric
 from autointerp.questions.trials import load_trials
@@ -21,6 +21,7 @@ from autointerp.records import Context, Item, ItemContext
 from autointerp.store.ratings import KeyedItem
 from autointerp.store.run import Run
 from autointerp.store.units import StoredUnit
+from autointerp.text import whole_characters
 
 Evidence = Literal["shown", "all"]
 
@@ -39,10 +40,10 @@ def choose_contexts(
 
     `shown`: what the rubric asks for, its draws in turn and intervals in turn from the strongest,
     then sorted strongest first. `all`: every context of both splits, in an order that the item's
-    id decides. No place is shown twice.
+    id decides. No text is shown twice.
     """
     if evidence == "all":
-        chosen = unique_places(contexts, contexts)
+        chosen = unique_texts(contexts, contexts)
         order = np.random.default_rng(int(opaque, 16)).permutation(len(chosen))
         return [chosen[place] for place in order]
     shows = rubric.shows
@@ -50,16 +51,21 @@ def choose_contexts(
     for draw in shows.draws:
         drawn = {n: c for n, c in contexts.items() if c.draw == draw and c.split == shows.split}
         lists.append(in_turn(by_interval(drawn)) if draw == "interval" else list(drawn))
-    chosen = unique_places(contexts, in_turn(lists))[: shows.contexts]
+    chosen = unique_texts(contexts, in_turn(lists))[: shows.contexts]
     return sorted(chosen, key=lambda number: (-contexts[number].activation, number))
 
 
 def blind(context: Context, scale: float, activations: bool, mark: bool) -> ItemContext:
     """Return the context as a rater may see it, activations scaled so that `scale` becomes 10."""
+    tokens, levels, focus = whole_characters(
+        context.tokens,
+        tuple(10 * a / scale for a in context.activations) if activations else None,
+        context.focus if mark else None,
+    )
     return ItemContext(
-        tokens=context.tokens,
-        activations=tuple(10 * a / scale for a in context.activations) if activations else None,
-        focus=context.focus if mark else None,
+        tokens=tokens,
+        activations=levels,
+        focus=focus,
         split=context.split,
         silent=context.silent,
     )

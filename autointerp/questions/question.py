@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from autointerp.questions.replies import Unreadable, object_in
 from autointerp.records import Draw, Item, Reply, Split, Status
+from autointerp.text import CONTROL
 
 Form = Literal["rate", "describe", "judge", "predict", "choose"]
 About = Literal["unit", "description"]
@@ -128,8 +130,13 @@ def fenced(item: Item, lines: Sequence[dict[str, Any]]) -> str:
 
 
 def _json(fields: dict[str, Any]) -> str:
-    text = json.dumps(fields, ensure_ascii=False).translate(LINE_ENDS)
+    # What a server would take for a control token of its own is written so that it reads as text.
+    text = CONTROL.sub(_unparsed, json.dumps(fields, ensure_ascii=False)).translate(LINE_ENDS)
     return text.encode("utf-8", "backslashreplace").decode("utf-8")  # lone surrogates
+
+
+def _unparsed(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0][0]):04x}{match[0][1:]}"
 
 
 def fields_of(reply: Reply) -> dict[str, Any] | ReadReply:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autointerp.questions.contexts import text_of, texts_to_explain
 from autointerp.questions.explain import Explanation, check_held_out, eligible_units, explanations
 from autointerp.questions.scorers import (
     Chosen,
@@ -190,13 +191,26 @@ def _held_out(
         elsewhere = run.silent_elsewhere(part) if needs_others else {}
         for unit_id, contexts in run.contexts(part).items():
             peak, density, intervals = columns[unit_id]
+            explained = texts_to_explain(contexts.values())
             one_of_each = dict(reversed(elsewhere.get(unit_id, [])))  # the first of each owner
             yield (
                 unit_id,
                 HeldOut(
-                    contexts={n: c for n, c in contexts.items() if c.split == "score"},
-                    others=run.contexts_numbered(sorted(one_of_each.values())),
-                    hard=hard.get(unit_id, {}),
+                    contexts={
+                        n: c
+                        for n, c in contexts.items()
+                        if c.split == "score" and text_of(c) not in explained
+                    },
+                    others={
+                        n: c
+                        for n, c in run.contexts_numbered(sorted(one_of_each.values())).items()
+                        if text_of(c) not in explained
+                    },
+                    hard={
+                        n: (c, why)
+                        for n, (c, why) in hard.get(unit_id, {}).items()
+                        if text_of(c) not in explained
+                    },
                     scale=peak,
                     density=density,
                     interval_tokens=tuple(intervals),

@@ -12,7 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autointerp.questions.contexts import over_intervals, silent_contexts
+from autointerp.questions.contexts import (
+    over_intervals,
+    silent_contexts,
+    text_of,
+    texts_to_explain,
+)
 from autointerp.questions.explain import Explanation, check_held_out
 from autointerp.questions.rubric import Rubric
 from autointerp.questions.trials import (
@@ -42,13 +47,21 @@ def specificity_trials(
         held = run.contexts([one.unit_id for one in part])
         elsewhere = run.silent_elsewhere(list(held))
         for one in part:
-            contexts = {n: c for n, c in held[one.unit_id].items() if c.split == "score"}
+            seen = texts_to_explain(held[one.unit_id].values())
+            contexts = {
+                n: c
+                for n, c in held[one.unit_id].items()
+                if c.split == "score" and text_of(c) not in seen
+            }
             rng = trial_rng(run.settings.seed, one.unit_id, rubric.id)
             wanted = max(1, round(count * CONTROLS / 2)) if count > 2 else 0
             silent = silent_contexts(contexts)
             silent = [silent[place] for place in rng.permutation(len(silent))][:wanted]
             foreign = [number for _, number in elsewhere[one.unit_id]]
-            others = [foreign[place] for place in rng.permutation(len(foreign))][:wanted]
+            # More than wanted: a text that may have served to describe the unit is passed over.
+            mixed = [foreign[place] for place in rng.permutation(len(foreign))][: 2 * wanted]
+            texts = {n: text_of(c) for n, c in run.contexts_numbered(mixed).items()}
+            others = [n for n in mixed if texts[n] not in seen][:wanted]
             firing = over_intervals(contexts, count - len(silent) - len(others))
             candidates = {**contexts, **run.contexts_numbered(others)}
             for kind, numbers in (("firing", firing), ("silent", silent), ("other", others)):

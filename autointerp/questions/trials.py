@@ -19,6 +19,7 @@ from autointerp.questions.question import Question
 from autointerp.records import Context, Item, ItemContext, LogitEffects
 from autointerp.store.run import Run
 from autointerp.store.tables import now
+from autointerp.text import whole_characters
 
 
 @dataclass(frozen=True)
@@ -197,10 +198,12 @@ def _shown(piece: Piece, context: Context, scale: float | None) -> ItemContext:
     levels = None
     if scale is not None:
         levels = tuple(LOUDEST * a / scale for a in context.activations[shown])
+    mark = None if piece.mark is None else piece.mark - piece.first
+    tokens, levels, mark = whole_characters(context.tokens[shown], levels, mark)
     return ItemContext(
-        tokens=context.tokens[shown],
+        tokens=tokens,
         activations=levels,
-        focus=None if piece.mark is None else piece.mark - piece.first,
+        focus=mark,
         split=context.split,
         silent=False,  # what is true is not the rater's to know
     )

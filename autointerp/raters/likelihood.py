@@ -32,6 +32,7 @@ from autointerp.raters._evidence import score_of
 from autointerp.raters.local import file_fingerprint
 from autointerp.records import Item, ItemContext, Reply, Request
 from autointerp.stats.ranks import auc
+from autointerp.text import CONTROL
 
 WHAT = "a language model"
 LIBRARIES = ("transformers", "gguf")
@@ -244,7 +245,9 @@ class Reader:
         return [picked[row, : len(line)].double().numpy() for row, line in enumerate(encoded)]
 
     def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        # A control token in the text is text: it does not end the list for the model.
+        options = {"split_special_tokens": True} if CONTROL.search(text) else {}
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, **options)["input_ids"]
         return ids
 
 

@@ -57,8 +57,9 @@ class Frames(Tables):
             note: What the source says of it.
         """
         return self.frame(
-            "SELECT unit_name(u.source, u.idx, u.sign) AS unit, u.source, u.idx AS index, u.sign,"
-            ' s.is_control, u.ord AS "order", u.outcome, u.density, u.tokens, u.peak, u.note'
+            "SELECT unit_label(u.source, u.idx, u.sign, u.note) AS unit, u.source, u.idx AS index,"
+            ' u.sign, s.is_control, u.ord AS "order", u.outcome, u.density, u.tokens, u.peak,'
+            " u.note"
             " FROM unit u JOIN source s ON s.source = u.source ORDER BY u.source, u.ord"
         )
 
@@ -78,9 +79,10 @@ class Frames(Tables):
             tokens, activations: One each for every token of the window.
         """
         return self.frame(
-            "SELECT unit_name(u.source, u.idx, u.sign) AS unit, c.context_id AS context, c.draw,"
-            " c.interval, c.split, c.silent, c.focus, c.activations[c.focus + 1] AS activation,"
-            " c.document, c.position, c.tokens, c.activations"
+            "SELECT unit_label(u.source, u.idx, u.sign, u.note) AS unit, c.context_id AS context,"
+            " c.draw, c.interval, c.split, c.silent, c.focus,"
+            " c.activations[c.focus + 1] AS activation, c.document, c.position, c.tokens,"
+            " c.activations"
             " FROM context c JOIN unit u USING (unit_id) WHERE u.source = ?"
             " ORDER BY u.ord, c.context_id",
             [source],

@@ -51,7 +51,7 @@ class Labs(Tables):
         return [
             {"unit_id": unit_id, "unit": unit, "source": source, **json.loads(row)}
             for unit_id, unit, source, row in self.rows(
-                "SELECT unit_id, unit_name(u.source, u.idx, u.sign), u.source, l.row"
+                "SELECT unit_id, unit_label(u.source, u.idx, u.sign, u.note), u.source, l.row"
                 " FROM lab l JOIN unit u USING (unit_id) WHERE l.lab = ?"
                 " ORDER BY u.source, u.ord, l.place",
                 [lab],

@@ -175,6 +175,11 @@ def open_run(
             "run", name, runs_in(folder), "a name is up to 100 letters, digits, '.', '_' and '-'"
         )
     path = folder / name
+    if wrong := set("?\\") & set(str(path.resolve())):
+        raise StorageError(
+            f"runs in {folder.resolve()}: DuckDB takes no {' and no '.join(sorted(wrong))} in the "
+            "path of a database; choose another folder"
+        )
     if not (path / "run.toml").exists():
         if settings is None:
             raise UnknownName(
@@ -197,7 +202,7 @@ def _connect(file: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
     try:
         if read_only and not file.exists():  # a kill came before it was made
             _connect(file, read_only=False).close()
-        connection = duckdb.connect(str(file), read_only=read_only)
+        connection = duckdb.connect(str(file.resolve()), read_only=read_only)
         _bring_up_to_date(connection, read_only)
         connection.execute("SET enable_progress_bar = false")
     except duckdb.IOException as error:
@@ -229,6 +234,7 @@ def _bring_up_to_date(connection: duckdb.DuckDBPyConnection, read_only: bool) ->
     views = (folder / "views.sql").read_text("utf-8")
     if not read_only:
         connection.execute((folder / "schema.sql").read_text("utf-8") + views)
+        _widen(connection)
         return
     there = {
         name
@@ -244,6 +250,15 @@ def _bring_up_to_date(connection: duckdb.DuckDBPyConnection, read_only: bool) ->
                 connection.execute(
                     VIEW.sub(r"CREATE OR REPLACE TEMP \g<kind> \g<name>", statement.query)
                 )
+
+
+def _widen(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let trials of a run of an earlier version point to tokens beyond the 32,767th."""
+    for (column,) in connection.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE table_name = 'probe'"
+        " AND data_type = 'SMALLINT[]'"
+    ).fetchall():
+        connection.execute(f"ALTER TABLE probe ALTER COLUMN {column} SET DATA TYPE INTEGER[]")
 
 
 def _create(path: Path, settings: RunSettings, subject: Subject | None) -> None:

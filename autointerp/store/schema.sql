@@ -269,9 +269,9 @@ CREATE TABLE IF NOT EXISTS probe (
     permuted BOOLEAN NOT NULL,            -- a control: right answers are chance
     scale FLOAT NOT NULL,                 -- the activation that is 10
     contexts BIGINT[] NOT NULL,           -- in the order shown
-    firsts SMALLINT[] NOT NULL,           -- first token shown of each
-    lasts SMALLINT[] NOT NULL,            -- one past the last
-    marks SMALLINT[] NOT NULL,            -- token that is marked, counted in the window as stored; -1 for none
+    firsts INTEGER[] NOT NULL,           -- first token shown of each
+    lasts INTEGER[] NOT NULL,            -- one past the last
+    marks INTEGER[] NOT NULL,            -- token that is marked, counted in the window as stored; -1 for none
     truths BOOLEAN[] NOT NULL,            -- the right answer for each; NULL where it is a number
     kinds VARCHAR[] NOT NULL,             -- firing, silent, other, same token, neighbour, …
     made_at TIMESTAMP NOT NULL,

@@ -105,7 +105,7 @@ def save_table(frame: pandas.DataFrame, path: Path) -> None:
         for suffix, options in (("csv", "FORMAT csv, HEADER"), ("parquet", "FORMAT parquet")):
             query = "SELECT * FROM saved"
             query = neutral_cells(connection, query) if suffix == "csv" else query
-            target = str(path.with_name(f"{path.name}.{suffix}")).replace("'", "''")
+            target = str(path.resolve().with_name(f"{path.name}.{suffix}")).replace("'", "''")
             connection.execute(f"COPY ({query}) TO '{target}' ({options})")
 
 

@@ -7,6 +7,13 @@ CREATE OR REPLACE MACRO is_person(rater) AS rater = 'human' OR starts_with(rater
 CREATE OR REPLACE MACRO unit_name(source, idx, sign) AS
     source || '/' || idx || CASE WHEN sign < 0 THEN '-' ELSE '' END;
 
+-- The same, but an imported unit that has a name keeps it; its note begins with that: called 'mean'.
+CREATE OR REPLACE MACRO unit_label(source, idx, sign, note) AS
+    source || '/' || coalesce(
+        nullif(regexp_extract(note, '^called ''(.+?)''(?:; |$)', 1), ''),
+        idx || CASE WHEN sign < 0 THEN '-' ELSE '' END
+    );
+
 CREATE OR REPLACE VIEW current_rating AS
 SELECT * EXCLUDE (place) FROM (
     SELECT *, row_number() OVER (
@@ -24,7 +31,7 @@ SELECT * FROM batch QUALIFY row_number() OVER (PARTITION BY label ORDER BY versi
 
 -- Items with the unit that they show: the key, opened.
 CREATE OR REPLACE VIEW unit_item AS
-SELECT i.*, k.unit_id, k.scale, k.contexts, unit_name(u.source, u.idx, u.sign) AS unit,
+SELECT i.*, k.unit_id, k.scale, k.contexts, unit_label(u.source, u.idx, u.sign, u.note) AS unit,
     u.source, u.idx, u.sign, s.is_control
 FROM item i JOIN key k USING (item_id) JOIN unit u USING (unit_id)
 JOIN source s ON s.source = u.source;

@@ -49,7 +49,8 @@ from autointerp.subjects.flow import LayerFlow, fake_mode, layer_flow, normalise
 from autointerp.subjects.hooks import probable_site
 from autointerp.subjects.hub import no_copy, out_of_reach
 from autointerp.subjects.readout import Readout, Step, linear, norm
-from autointerp.subjects.token_texts import token_texts
+from autointerp.subjects.token_texts import TokenTexts, token_texts
+from autointerp.text import is_control_token, without_surrogates
 
 DOWN = ("down_proj", "dense_4h_to_h", "c_proj", "fc2", "fc_out", "w2", "dense_2")
 MLPS = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe")
@@ -206,15 +207,21 @@ class HookedLanguageModel:
                 value: Any = getattr(config, name, None)
                 several = value if isinstance(value, (list, tuple)) else [value]
                 ids.update(index for index in several if isinstance(index, int))
+        # Some vocabularies hold control tokens that they do not call special.
+        ids.update(i for i, text in enumerate(self.token_texts) if is_control_token(text))
         return frozenset(index for index in ids if 0 <= index < self.vocabulary)
 
     @cached_property
-    def token_texts(self) -> Sequence[str]:
+    def token_texts(self) -> TokenTexts:
         """The text of each token id, as many as the model's vocabulary."""
         return token_texts(self.tokenizer, self.vocabulary)
 
     def tokenise(self, texts: list[str]) -> list[list[int]]:
-        """Return the token ids of each text, without special tokens."""
+        """Return the token ids of each text, without special tokens.
+
+        U+FFFD stands in for lone surrogates, as scraped text has them.
+        """
+        texts = [without_surrogates(text) for text in texts]
         encoded = self.tokenizer(texts, add_special_tokens=False, verbose=False)
         ids: list[list[int]] = encoded["input_ids"]
         return ids

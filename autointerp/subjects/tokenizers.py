@@ -8,16 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autointerp.errors import SubjectError
-
-
-def byte_level_alphabet() -> dict[str, int]:
-    """Return the byte that each character of a byte-level BPE's vocabulary stands for.
-
-    Source: Radford et al. 2019, GPT-2, `bytes_to_unicode`.
-    """
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
+from autointerp.subjects.token_texts import TokenTexts, vocabulary_text
 
 
 @dataclass(frozen=True)
@@ -31,18 +22,13 @@ class ReadableTokenizer:
         return int(self.backend.get_vocab_size())
 
     @cached_property
-    def texts(self) -> list[str]:
+    def texts(self) -> TokenTexts:
         """The text of every token id; bytes that are not UTF-8 by themselves are `\\xNN`."""
-        alphabet = byte_level_alphabet()
-        texts = [""] * self.size
+        texts: list[str | bytes] = [""] * self.size
         special = {token.content for token in self.backend.get_added_tokens_decoder().values()}
         for token, index in self.backend.get_vocab().items():
-            if token in special or any(character not in alphabet for character in token):
-                texts[index] = token
-            else:
-                raw = bytes(alphabet[character] for character in token)
-                texts[index] = raw.decode("utf-8", errors="backslashreplace")
-        return texts
+            texts[index] = token if token in special else vocabulary_text(token, "byte-level")
+        return TokenTexts(texts)
 
 
 def load_tokenizer(path: Path) -> ReadableTokenizer:

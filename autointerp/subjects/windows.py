@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,12 +66,20 @@ class Windows:
         attention: [rows, length] False on padding.
         document: [rows] index of the row's document.
         offset: [rows] index in the document of the row's first token after BOS.
+        content: [rows] hash of the row's document: copies of a document have the same.
     """
 
     ids: NDArray[np.int64]
     attention: NDArray[np.bool_]
     document: NDArray[np.int64]
     offset: NDArray[np.int64]
+    content: NDArray[np.uint64]
+
+
+def content_hash(ids: NDArray[np.integer]) -> int:
+    """Return a 64-bit hash of a document's token ids, which does not depend on their dtype."""
+    raw = np.ascontiguousarray(ids, dtype="<i8").tobytes()
+    return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "little")
 
 
 def cut_windows(
@@ -103,4 +112,6 @@ def cut_windows(
         ids[:, 1:] = np.where(inside, documents.tokens[where], pad)
         attention = np.ones(ids.shape, dtype=bool)
         attention[:, 1:] = inside
-        yield Windows(ids, attention, document[part], offset[part])
+        here, row_of = np.unique(document[part], return_inverse=True)
+        content = np.array([content_hash(documents[number]) for number in here], dtype=np.uint64)
+        yield Windows(ids, attention, document[part], offset[part], content[row_of])

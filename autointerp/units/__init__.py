@@ -3,6 +3,7 @@
 sources     a file here is a source of units, studied or a control
 draws       seeded orders, salts and splits: functions of seed and name or place alone
 sample      the units that are asked for, harvested where the run lacks them
+contents    hashes of the texts round tokens: equal texts have equal ones
 stream      the corpus in batches, and the forward pass to the site
 passes      one pass: every wanted unit's columns, batch by batch
 columns     what is kept of some columns, and the contexts it makes

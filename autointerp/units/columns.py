@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,18 @@ from torch import Tensor
 from autointerp.errors import SubjectError
 from autointerp.records import DRAWS, SPLITS, Context
 from autointerp.settings import HarvestSettings
+from autointerp.subjects.token_texts import TokenTexts
 from autointerp.subjects.windows import Windows
 from autointerp.units.draws import interval_of
-from autointerp.units.reservoirs import Entries, Levelled, Lowest, Strongest, joined
+from autointerp.units.reservoirs import (
+    Entries,
+    Levelled,
+    Lowest,
+    Strongest,
+    identities,
+    joined,
+    rank_within,
+)
 
 LOW_32 = np.uint64(0xFFFFFFFF)
 
@@ -25,20 +34,28 @@ LOW_32 = np.uint64(0xFFFFFFFF)
 class Columns:
     """Reservoirs of some columns of the matrix; two streams, one a split, for each column."""
 
-    def __init__(self, name: str, salts: NDArray[np.uint64], settings: HarvestSettings) -> None:
+    def __init__(
+        self,
+        name: str,
+        salts: NDArray[np.uint64],
+        settings: HarvestSettings,
+        label: Callable[[int], str] = str,
+    ) -> None:
         self.name = name
+        self.label = label  # of a column, for errors
         self.count = columns = len(salts)
         self.settings = settings
         window = 2 * settings.each_side + 1
         keys = 2 * columns
-        # A unit's priorities are the place's bits turned by an offset of its own: uniform for
+        # A unit's priorities are the text's bits turned by an offset of its own: uniform for
         # every unit, and a batch's sorted bits serve all units.
         self.offset = salts & LOW_32
         self.random_offset = salts >> np.uint64(32)
-        self.top = Strongest(keys, settings.top, window)
-        # More than wanted: an interval overlaps levels only in part.
-        self.levels = Levelled(keys, max(4, math.ceil(1.6 * settings.per_interval)), window)
-        self.random = Lowest(keys, settings.random, window)
+        # More than wanted: some are drawn in another interval or in the other split.
+        self.top = Strongest(keys, with_spare(settings.top), window)
+        size = max(4, math.ceil(1.4 * settings.per_interval))
+        self.levels = Levelled(keys, size, window, settings.intervals)
+        self.random = Lowest(keys, with_spare(settings.random), window)
         self.fired = torch.zeros(columns, dtype=torch.int64)
 
     def add(self, block: Tensor, batch: Chunk) -> None:
@@ -63,10 +80,7 @@ class Columns:
     def _add_strongest(self, block: Tensor, batch: Chunk) -> None:
         peaks = block.amax(1)
         if not peaks.sum().isfinite():
-            raise SubjectError(
-                f"an activation of the {self.name} is not finite, though the site's are; look for "
-                "weights that are not, or that overflow the SAE's dtype"
-            )
+            raise self._not_finite(block, batch)
         least = self._pair(self.top.least, np.min)
         rows, columns = _where(peaks > torch.from_numpy(least).to(peaks.device))
         if not len(rows):
@@ -78,6 +92,15 @@ class Columns:
         chosen = block[rows, :, columns]
         places = rows * block.shape[1] + chosen.argmax(1).cpu().numpy()
         self.top.add(batch.entries(block, places, columns, self.offset))
+
+    def _not_finite(self, block: Tensor, batch: Chunk) -> SubjectError:
+        place, column = next(zip(*_where(~block.flatten(0, 1).isfinite()), strict=True))
+        return SubjectError(
+            f"an activation of the {self.name} is not finite, though the site's are: that of "
+            f"{self.label(int(column))} in document {batch.document[place]} at its token "
+            f"{batch.position[place]}; look for weights that are not, or that overflow the SAE's "
+            "dtype"
+        )
 
     def _add_levels(self, block: Tensor, flat: Tensor, batch: Chunk) -> None:
         cut = self._pair(self.levels.cut, np.min)
@@ -104,7 +127,7 @@ class Columns:
         self.random.add(batch.entries(block, places[passes], columns[passes], self.random_offset))
 
     def contexts(
-        self, texts: NDArray[np.object_]
+        self, texts: WindowTexts
     ) -> tuple[list[list[Context]], NDArray[np.float64], NDArray[np.float64]]:
         """Return each unit's contexts, interval sizes [units, intervals] and peaks [units].
 
@@ -116,10 +139,9 @@ class Columns:
         peaks = np.zeros(self.count)
         np.maximum.at(peaks, self.top.kept.key // 2, self.top.kept.value.astype(np.float64))
         by_key = np.repeat(peaks, 2)
-        drawn, _, sizes = self.levels.draw_intervals(by_key, intervals, self.settings.per_interval)
-        everything = joined([self.top.kept, drawn, self.random.kept])
-        sizes_of_draws = [len(self.top.kept), len(drawn), len(self.random.kept)]
-        draw = np.repeat(np.arange(3), sizes_of_draws)
+        drawn, sizes = self._drawn(by_key)
+        everything = joined(drawn)
+        draw = np.repeat(np.arange(3), [len(entries) for entries in drawn])
         order = np.argsort(everything.key * 3 + draw, kind="stable")
         everything, draw = everything.take(order), draw[order]
         interval = 1 + interval_of(
@@ -129,6 +151,62 @@ class Columns:
         edges = np.searchsorted(everything.key, 2 * np.arange(self.count + 1))
         split = [made[a:b] for a, b in itertools.pairwise(edges)]
         return split, sizes.reshape(self.count, 2, intervals).sum(1), peaks
+
+    def _drawn(self, peaks: NDArray[np.float64]) -> tuple[list[Entries], NDArray[np.float64]]:
+        """Return the strongest, of intervals and at random, and the intervals' sizes by key.
+
+        No text is drawn for both splits of a unit: where it stands in documents of both, its own
+        bits say which of them has it, and other texts take its place in the intervals of the
+        other.
+        """
+        settings = self.settings
+        drawn, _, sizes = self.levels.draw_intervals(
+            peaks, settings.intervals, settings.per_interval
+        )
+        parts = [first(self.top.kept, settings.top), drawn,
+                 first(self.random.kept, settings.random)]  # fmt: skip
+        key = np.concatenate([part.key for part in parts])
+        content = np.concatenate([part.content for part in parts])
+        unit, in_score = identities(key // 2, content), key % 2 == 1
+        both = np.intersect1d(unit[~in_score], unit[in_score])
+        if not len(both):
+            return parts, sizes
+        goes_to_score = content % 2 == 1
+        lost = np.isin(unit, both) & (in_score != goes_to_score)
+        left_out = identities(key[lost], content[lost])
+        explain = self._without(left_out, peaks, split=0)
+        # What now took a place in `explain` is not for `score` either.
+        seen = [identities(part.key + 1, part.content) for part in explain]
+        score = self._without(np.concatenate([left_out, *seen]), peaks, split=1)
+        return [joined([one, other]) for one, other in zip(explain, score, strict=True)], sizes
+
+    def _without(
+        self, left_out: NDArray[np.uint64], peaks: NDArray[np.float64], split: int
+    ) -> list[Entries]:
+        """Return the draws of one split without texts whose identities are left out."""
+        settings = self.settings
+        drawn, _, _ = self.levels.draw_intervals(
+            peaks, settings.intervals, settings.per_interval, left_out
+        )
+        parts = []
+        for part, most in (
+            (self.top.kept, settings.top),
+            (drawn, len(drawn)),
+            (self.random.kept, settings.random),
+        ):
+            stays = ~np.isin(identities(part.key, part.content), left_out)
+            parts.append(first(part.take((part.key % 2 == split) & stays), most))
+        return parts
+
+
+def with_spare(size: int) -> int:
+    """Return how many texts are kept so that `size` are left where some go to the other split."""
+    return size + math.ceil(size / 4)
+
+
+def first(entries: Entries, most: int) -> Entries:
+    """Return the first `most` rows of each key; rows are sorted by key."""
+    return entries.take(np.flatnonzero(rank_within((entries.key,)) < most))
 
 
 def _where(mask: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -146,7 +224,7 @@ class Chunk:
         kept: NDArray[np.bool_],
         windows: Windows,
         position: NDArray[np.int64],
-        hashes: NDArray[np.uint64],
+        contents: NDArray[np.uint64],
         split: NDArray[np.int64],
         each_side: int,
         device: torch.device,
@@ -157,7 +235,8 @@ class Chunk:
         self.place_split = np.repeat(split, self.length)
         self.document = np.repeat(windows.document, self.length)
         self.position = position.ravel()
-        self.bits = (hashes.ravel() >> np.uint64(16)) & LOW_32
+        self.content = contents.ravel()
+        self.bits = (self.content >> np.uint64(16)) & LOW_32
         order = np.argsort(self.bits)
         order = order[self.kept[order]]
         self.sorted_bits, self.sorted_places = self.bits[order], order
@@ -214,9 +293,15 @@ class Chunk:
     ) -> Entries:
         """Return the table rows of places [n] in columns [n], with their windows.
 
-        Activations outside the model's window are whatever stands there; their ids are -1.
+        A window ends where a token is not kept, such as the one between two documents. Activations
+        outside are whatever stands there; their ids are -1.
         """
         row, column_in_row = np.divmod(places, self.length)
+        ids = self.ids[row, column_in_row]
+        side, inside = self.each_side, ids >= 0
+        before = np.logical_and.accumulate(inside[:, side::-1], axis=1)[:, ::-1]
+        after = np.logical_and.accumulate(inside[:, side:], axis=1)
+        ids = np.where(np.concatenate([before[:, :-1], after], axis=1), ids, np.int32(-1))
         width = block.shape[2]
         around = ((places * width + columns)[:, None]) + self.reach * width
         np.clip(around, 0, block.numel() - 1, out=around)
@@ -226,11 +311,34 @@ class Chunk:
             key=2 * columns + self.place_split[places],
             value=activations[:, self.each_side].copy(),
             priority=self.priority(places, columns, offset),
+            content=self.content[places],
+            times=np.ones(len(places), np.int64),
             document=self.document[places],
             position=self.position[places],
-            ids=self.ids[row, column_in_row],
+            ids=ids,
             activations=activations,
         )
+
+
+class WindowTexts:
+    """The texts of tokens, alone and in windows.
+
+    Attributes:
+        alone: [vocabulary + 1] the text of each token id; the last is that of id -1.
+        is_broken: [vocabulary + 1] whether an id is a part of a character.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.alone = np.array([*texts, ""], dtype=object)
+        self.is_broken = np.zeros(len(texts) + 1, dtype=bool)
+        self._texts = texts
+        if isinstance(texts, TokenTexts):
+            self.is_broken[list(texts.broken)] = True
+
+    def joined(self, ids: Sequence[int], focus: int) -> list[str]:
+        """Return the texts of tokens that stand side by side, characters made whole."""
+        assert isinstance(self._texts, TokenTexts)  # no other has parts of characters
+        return self._texts.joined(ids, focus)
 
 
 def _as_contexts(
@@ -238,13 +346,13 @@ def _as_contexts(
     draw: NDArray[np.int64],
     interval: NDArray[np.int64],
     each_side: int,
-    texts: NDArray[np.object_],
+    texts: WindowTexts,
 ) -> list[Context]:
     """Return the entries as contexts; a few microseconds each, since there are many."""
     inside = entries.ids >= 0
     activations = np.where(inside, entries.activations, np.float32(0))
     rows = zip(
-        texts[entries.ids].tolist(),
+        texts.alone[entries.ids].tolist(),
         activations.tolist(),
         inside.tolist(),
         np.all(inside, axis=1).tolist(),
@@ -256,13 +364,18 @@ def _as_contexts(
         (activations == 0).all(1).tolist(),
         entries.document.tolist(),
         entries.position.tolist(),
+        np.any(texts.is_broken[entries.ids], axis=1).tolist(),
         strict=True,
     )
     contexts = []
-    for tokens, values, within, full, focus, kind, level, fires, split, silent, doc, pos in rows:
+    for row, (tokens, values, within, full, focus, kind, level, fires, split, silent, doc, pos,
+              broken) in enumerate(rows):  # fmt: skip
         if not full:
             tokens = list(itertools.compress(tokens, within))
             values = list(itertools.compress(values, within))
+        if broken:
+            ids = entries.ids[row]
+            tokens = texts.joined(ids[ids >= 0].tolist(), focus)
         contexts.append(
             Context(
                 tuple(tokens),

@@ -1,7 +1,8 @@
 """Seeded draws: which units come first, which places count, which split a document is in.
 
-Every draw is a function of seed and name or place alone, so no batch size, process or order of
-reading changes it.
+Every draw is a function of the seed and of a name, a place or a text alone, so no batch size,
+process or order of reading changes it. What is drawn for evidence follows the text and not its
+place: equal texts have equal bits, so they count once and lie on one side.
 """
 
 from __future__ import annotations
@@ -33,9 +34,12 @@ def place_hash(
         return unit_hash(mixed + position.astype(np.uint64), 0)
 
 
-def split_of(seed: int, document: NDArray[np.int64], explain_share: float) -> NDArray[np.int64]:
-    """Return 0 (`explain`) or 1 (`score`) for each document: disjoint by construction."""
-    uniform = unit_hash(document.astype(np.uint64), seed * 2 + 2) / 2.0**64
+def split_of(seed: int, content: NDArray[np.uint64], explain_share: float) -> NDArray[np.int64]:
+    """Return 0 (`explain`) or 1 (`score`) for each document, by the hash of what it holds.
+
+    Documents are disjoint by construction, and so are copies of one, wherever they stand.
+    """
+    uniform = unit_hash(content.astype(np.uint64), seed * 2 + 2) / 2.0**64
     return (uniform >= explain_share).astype(np.int64)
 
 

@@ -7,7 +7,7 @@ the corpus is read once more where such contexts stand: a few dozen windows for 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,12 +123,17 @@ def _places_in(
 
 def _some_rows(reading: Reading, rows: list[int]) -> Reading:
     windows = reading.windows
-    return Reading(
-        Windows(
-            windows.ids[rows], windows.attention[rows], windows.document[rows], windows.offset[rows]
+    return replace(
+        reading,
+        windows=Windows(
+            windows.ids[rows],
+            windows.attention[rows],
+            windows.document[rows],
+            windows.offset[rows],
+            windows.content[rows],
         ),
-        reading.kept[rows],
-        reading.position[rows],
+        kept=reading.kept[rows],
+        position=reading.position[rows],
     )
 
 

@@ -17,7 +17,7 @@ from autointerp.records import HarvestedUnit, Outcome, UnitSummary
 from autointerp.settings import HarvestSettings
 from autointerp.subjects import Subject
 from autointerp.subjects.windows import Windows
-from autointerp.units.columns import Chunk, Columns
+from autointerp.units.columns import Chunk, Columns, WindowTexts
 from autointerp.units.draws import split_of, unit_salts
 from autointerp.units.sources import Block, SiteBatch, Source
 from autointerp.units.stream import LEAST_TOKENS, Reading, at_site, quiet_torch, readings
@@ -53,10 +53,15 @@ def parts_of(wanted: list[Wanted], settings: HarvestSettings, seed: int) -> list
         for begin in range(0, len(want.numbers), COLUMNS_AT_ONCE):
             reach = slice(begin, begin + COLUMNS_AT_ONCE)
             numbers = want.numbers[reach]
-            columns = Columns(want.name, unit_salts(want.name, numbers, seed), settings)
+            salts = unit_salts(want.name, numbers, seed)
+            columns = Columns(want.name, salts, settings, _labels(want, numbers))
             block = want.source.block(numbers)
             parts.append(Part(want, numbers, want.orders[reach], block, columns))
     return parts
+
+
+def _labels(want: Wanted, numbers: NDArray[np.int64]) -> Callable[[int], str]:
+    return lambda column: str(want.source.unit(int(numbers[column])))
 
 
 def take_in(
@@ -73,7 +78,8 @@ def take_in(
     after a few windows little does. The result is the same, the cost is not.
     """
     windows, kept = reading.windows, reading.kept
-    split = split_of(seed, windows.document, settings.explain_share)
+    split = split_of(seed, windows.content, settings.explain_share)
+    contents = reading.contents(seed)
     chunks = []
     for rows in _growing(len(kept)) if is_first else [slice(0, len(kept))]:
         some = Windows(
@@ -81,12 +87,13 @@ def take_in(
             windows.attention[rows],
             windows.document[rows],
             windows.offset[rows],
+            windows.content[rows],
         )
         chunk = Chunk(
             kept[rows],
             some,
             reading.position[rows],
-            batch.place_hash[rows],
+            contents[rows],
             split[rows],
             settings.each_side,
             batch.activations.device,
@@ -146,13 +153,12 @@ def harvested_units(
             f"the corpus of subject '{subject.name}' has {tokens} tokens; "
             f"at least {LEAST_TOKENS} are needed"
         )
-    texts = np.array([*subject.token_texts, ""], dtype=object)  # the last is id -1
-    return _made(parts, texts, tokens, min_density, max_density)
+    return _made(parts, WindowTexts(subject.token_texts), tokens, min_density, max_density)
 
 
 def _made(
     parts: list[Part],
-    texts: NDArray[np.object_],
+    texts: WindowTexts,
     tokens: int,
     min_density: float,
     max_density: float,

@@ -1,23 +1,21 @@
 """What a harvest keeps of a stream: strongest entries and uniform draws, by key.
 
-Everything here is a bottom-k sketch: an entry carries a priority that depends on its place in the
-corpus alone, and a bin keeps the entries of lowest priority. So the result depends neither on the
-order of the stream nor on how it is cut, two parts merge exactly, and memory does not grow.
+An entry carries a priority that depends on its text alone, and a draw is the entries of lowest
+priority: a uniform draw of different texts. So the result depends neither on the order of the
+stream nor on how it is cut, two parts merge exactly, and a text that comes again counts once.
 Source: Cohen and Kaplan 2007, "Summarizing data using bottom-k sketches", PODC, §2.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autointerp.units.draws import interval_of
 
-OCTAVES, MANTISSA_BITS = 4, 2
-BINS = OCTAVES * 2**MANTISSA_BITS + 1  # the lowest bin holds all that is more than 4 octaves down
-WELL_FILLED = np.uint64(128)  # a level that keeps under 1 in 32 of its places
+WELL_FILLED = np.uint64(128)  # a cell that keeps under 1 in 128 of its texts
 NEVER_FULL = np.uint64(2**32)  # a threshold that every 32-bit priority passes
 
 
@@ -28,7 +26,9 @@ class Entries:
     Attributes:
         key: [n] which stream (unit and split).
         value: [n] float32 activation at the place.
-        priority: [n] 32 random bits of the place for this key, as uint64.
+        priority: [n] 32 random bits of the text for this key, as uint64.
+        content: [n] 64 random bits of the text: equal texts, and only they, have the same.
+        times: [n] places that the entry stands for, all of the same text.
         document, position: [n] the place.
         ids: [n, window] token ids round the place; -1 outside the model's window or not kept.
         activations: [n, window] the unit's activations on them.
@@ -37,6 +37,8 @@ class Entries:
     key: NDArray[np.int64]
     value: NDArray[np.float32]
     priority: NDArray[np.uint64]
+    content: NDArray[np.uint64]
+    times: NDArray[np.int64]
     document: NDArray[np.int64]
     position: NDArray[np.int64]
     ids: NDArray[np.int32]
@@ -56,6 +58,8 @@ def blank_entries(window: int, rows: int = 0) -> Entries:
         np.empty(rows, np.int64),
         np.empty(rows, np.float32),
         np.empty(rows, np.uint64),
+        np.empty(rows, np.uint64),
+        np.empty(rows, np.int64),
         np.empty(rows, np.int64),
         np.empty(rows, np.int64),
         np.empty((rows, window), np.int32),
@@ -92,9 +96,25 @@ def in_order(
     both = (major.astype(np.uint64) << np.uint64(32)) | minor.astype(np.uint64)
     order = np.argsort(both)
     in_turn = both[order]
-    if (in_turn[1:] == in_turn[:-1]).any():
-        order = np.lexsort((entries.position, entries.document, both))
+    equal = in_turn[1:] == in_turn[:-1]
+    if equal.any():
+        tied = np.append(equal, False) | np.append(False, equal)
+        rows = order[tied]
+        order[tied] = rows[np.lexsort((entries.position[rows], entries.document[rows], both[rows]))]
     return order
+
+
+def identities(key: NDArray[np.int64], content: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return 64 bits of each text of a key: the same where both are."""
+    with np.errstate(over="ignore"):
+        return content + key.astype(np.uint64) * np.uint64(0xBF58476D1CE4E5B9)
+
+
+def firsts(identity: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return which rows are the first of their identity."""
+    first = np.zeros(len(identity), dtype=bool)
+    first[np.unique(identity, return_index=True)[1]] = True
+    return first
 
 
 class Buffered:
@@ -152,7 +172,7 @@ class Buffered:
 
 
 class Strongest(Buffered):
-    """The `size` entries of largest value for each key; equal ones by place."""
+    """The `size` texts of largest value for each key, each where it is strongest; ties by place."""
 
     def __init__(self, keys: int, size: int, window: int) -> None:
         super().__init__(window)
@@ -162,15 +182,16 @@ class Strongest(Buffered):
     def chosen(self, entries: Entries) -> Entries:
         descending = ~entries.value.view(np.uint32)  # positive floats are ordered as their bits
         order = in_order(entries.key, descending, entries)
+        order = order[firsts(identities(entries.key, entries.content)[order])]
         ranks = rank_within((entries.key[order],))
-        kept = entries.take(order[ranks < self.size])
-        last = ranks == self.size - 1
-        self.least[entries.key[order][last]] = entries.value[order][last]
-        return kept
+        last = order[ranks == self.size - 1]
+        # The last one may come again at an earlier place.
+        self.least[entries.key[last]] = np.nextafter(entries.value[last], np.float32(0))
+        return entries.take(order[ranks < self.size])
 
 
 class Lowest(Buffered):
-    """The `size` entries of lowest priority for each key: a uniform draw of its places."""
+    """The `size` texts of lowest priority for each key, each at its first place: a uniform draw."""
 
     def __init__(self, keys: int, size: int, window: int) -> None:
         super().__init__(window)
@@ -183,51 +204,104 @@ class Lowest(Buffered):
 
     def chosen(self, entries: Entries) -> Entries:
         order = in_order(entries.key, entries.priority, entries)
+        order = order[firsts(identities(entries.key, entries.content)[order])]
         ranks = rank_within((entries.key[order],))
-        kept = entries.take(order[ranks < self.size])
-        last = ranks == self.size - 1
-        self.bound[entries.key[order][last]] = entries.priority[order][last]
-        return kept
+        last = order[ranks == self.size - 1]
+        self.bound[entries.key[last]] = entries.priority[last] + np.uint64(1)  # it may come again
+        return entries.take(order[ranks < self.size])
 
 
-def value_bins(value: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return the bin of each positive value: its binary exponent and 2 bits of its mantissa."""
-    bits = np.ascontiguousarray(value, dtype=np.float32).view(np.uint32)
-    return (bits >> np.uint32(23 - MANTISSA_BITS)).astype(np.int64)
+@dataclass(frozen=True)
+class Grid:
+    """The values of each key in cells of equal width.
+
+    An interval is at least `most / intervals` wide. A cell is at most half as wide, so that an
+    interval holds a whole cell wherever it begins, and its width is a power of two: as `most`
+    grows, cells only join. The lowest cell is what the first interval is sure to hold.
+
+    Attributes:
+        width: [keys] of a cell.
+        first: [keys] cells of that width that make up the lowest cell.
+        count: Cells of a key, at most.
+    """
+
+    width: NDArray[np.float64]
+    first: NDArray[np.int64]
+    count: int
+
+    def cell(self, key: NDArray[np.int64], value: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return the cell of each value, from 0."""
+        number = np.floor(value / self.width[key]).astype(np.int64) - self.first[key] + 1
+        cells: NDArray[np.int64] = np.clip(number, 0, self.count - 1)
+        return cells
+
+    def edge(self, cell: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the least value of a cell [keys] of each key."""
+        return np.where(cell > 0, (self.first + cell - 1) * self.width, 0.0)
 
 
-def bin_edge(number: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the least value of each bin."""
-    return (number.astype(np.uint32) << np.uint32(23 - MANTISSA_BITS)).view(np.float32)
+def grid_under(most: NDArray[np.float32], intervals: int) -> Grid:
+    """Return the grid of keys whose largest values so far are `most`; 0 for none yet."""
+    least = np.where(most > 0, most, 1.0).astype(np.float64) / intervals
+    least *= 1 - 1e-6  # whatever the rounding of an interval's edges
+    width = np.ldexp(0.5, np.frexp(least / 2)[1])
+    return Grid(width, (least / width).astype(np.int64), 4 * intervals + 2)
+
+
+@dataclass(frozen=True)
+class _Sorted:
+    """Entries by key, cell and value, and up to which priority a text there is wanted.
+
+    Attributes:
+        at: [n] key, cell and value of each as one number.
+        of: [n] the segment, that is the key's cell, of each.
+        segments: [segments] key and cell as one number, ascending.
+        place: [keys × cells] where a segment is among those; -1 for one without entries.
+        cell: [segments] priority of the `size`-th lowest text of the cell.
+        below, above: [segments] the same of the cells beside it.
+        upward: [n] the `size`-th lowest priority of the cell below and of this cell up to the
+            entry, itself included; `downward` [n]: from above down to it.
+    """
+
+    at: NDArray[np.uint64]
+    of: NDArray[np.int32]
+    segments: NDArray[np.int64]
+    place: NDArray[np.int32]
+    cell: NDArray[np.uint64]
+    below: NDArray[np.uint64]
+    above: NDArray[np.uint64]
+    upward: NDArray[np.uint64]
+    downward: NDArray[np.uint64]
 
 
 class Levelled(Buffered):
-    """A uniform draw of at least `size` places for each key and level of value.
+    """A uniform draw of at least `size` texts of every interval of value, for each key.
 
-    Levels are quarters of an octave, equally wide within it, down to 4 octaves under the key's
-    maximum, and one below. They do not depend on the maximum, so it may grow while we read; when
-    all is read, intervals of equal width are drawn from the levels that they overlap.
+    Intervals are of equal width from 0 to the key's maximum, which is known at the end alone. So
+    kept is what is among the `size` lowest priorities of *any* interval that there may be: of any
+    range that is at least as wide as an interval is now. Such a range ends inside a cell and
+    holds the cell beside it, or holds the cell; so an entry is dropped once `size` texts of lower
+    priority stand in its cell, and `size` between it and the far end of the cell below, and of the
+    cell above. That is 2 to 4 × `size` × `intervals` entries, whatever the values are (measured).
+
+    Of one text in one cell two places are kept, the weakest and the strongest: a range that ends
+    inside the cell holds one of them if it holds any.
 
     Attributes:
-        top: [keys] bin of the largest value so far; 0 before any.
-        bounds: [keys, BINS + 1] a new priority must be under this, by level from the lowest; the
-            last column, for values over the maximum, always lets pass.
-        cut: [keys] values over this stand in a level that is not well filled, or above one.
-        widest: [keys] largest bound among the levels under `cut`.
+        most: [keys] the largest value so far.
+        cut: [keys] values over this stand in a cell that is not well filled, or above one.
+        widest: [keys] a new priority must be under this to be kept among the values under `cut`.
     """
 
-    def __init__(self, keys: int, size: int, window: int) -> None:
+    def __init__(self, keys: int, size: int, window: int, intervals: int) -> None:
         super().__init__(window)
         self.size = size
-        self.top = np.zeros(keys, np.int64)
-        self.bounds = np.full((keys, BINS + 1), NEVER_FULL)
+        self.intervals = intervals
+        self.most = np.zeros(keys, np.float32)
         self.cut = np.zeros(keys, np.float32)
         self.widest = np.zeros(keys, np.uint64)
-
-    def level(self, key: NDArray[np.int64], value: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Return 0 for the lowest level to BINS - 1 for the highest; BINS if over the maximum."""
-        levels: NDArray[np.int64] = value_bins(value) - self.top[key] + BINS - 1
-        return np.clip(levels, 0, BINS)
+        self._grid = grid_under(self.most, intervals)
+        self._sorted: _Sorted | None = None
 
     def passes(
         self,
@@ -236,64 +310,275 @@ class Levelled(Buffered):
         priority: NDArray[np.uint64],
     ) -> NDArray[np.bool_]:
         """Return which entries would be kept; an entry that is not is never needed."""
-        return priority < self.bounds[key, self.level(key, value)]
+        kept = self._sorted
+        if kept is None or not len(kept.at):
+            return np.ones(len(key), dtype=bool)
+        segment = self._segment(key, value)
+        of = kept.place[segment]
+        wanted = (of < 0) | (value > self.most[key])
+        # Most are over every bound of their cell; the others are looked at by their value.
+        wanted |= priority <= kept.cell[of]
+        unsure = ~wanted & (segment % self._grid.count > 0)
+        unsure &= priority <= np.maximum(kept.below, kept.above)[of]
+        rows = np.flatnonzero(unsure)
+        of = of[rows]
+        after = np.searchsorted(kept.at, self._at(segment[rows], value[rows]))
+        inside = np.minimum(after, len(kept.at) - 1)
+        upward = np.where(
+            (after > 0) & (kept.of[after - 1] == of), kept.upward[after - 1], kept.below[of]
+        )
+        downward = np.where(
+            (after < len(kept.at)) & (kept.of[inside] == of), kept.downward[inside], kept.above[of]
+        )
+        wanted[rows] = priority[rows] <= np.maximum(upward, downward)
+        return wanted
+
+    def _segment(self, key: NDArray[np.int64], value: NDArray[np.float32]) -> NDArray[np.int64]:
+        return key * self._grid.count + self._grid.cell(key, value)
+
+    def _at(self, segment: NDArray[np.int64], value: NDArray[np.float32]) -> NDArray[np.uint64]:
+        bits = np.ascontiguousarray(value, dtype=np.float32).view(np.uint32)
+        return (segment.astype(np.uint64) << np.uint64(32)) | bits.astype(np.uint64)
 
     def chosen(self, entries: Entries) -> Entries:
-        np.maximum.at(self.top, entries.key, value_bins(entries.value))
-        level = self.level(entries.key, entries.value)
-        order = in_order(entries.key * BINS + level, entries.priority, entries)
-        key, level = entries.key[order], level[order]
-        ranks = rank_within((key, level))
-        self.bounds[:] = NEVER_FULL
-        last = ranks == self.size - 1
-        self.bounds[key[last], level[last]] = entries.priority[order][last]
-        # Well-filled levels from the lowest upward are looked into by priority alone: few places
-        # pass. What stands above them is looked at by value: few places stand there.
-        filled = self.bounds[:, :BINS] < NEVER_FULL // WELL_FILLED
-        lowest_open = np.where(filled.all(axis=1), BINS, np.argmin(filled, axis=1))
-        edge = bin_edge(np.maximum(self.top + lowest_open - (BINS - 1), 0))
-        self.cut[:] = np.where(lowest_open == 0, np.float32(0), edge)
-        below = np.arange(BINS) < lowest_open[:, None]
-        self.widest[:] = np.where(below, self.bounds[:, :BINS], np.uint64(0)).max(axis=1)
-        return entries.take(order[ranks < self.size])
+        np.maximum.at(self.most, entries.key, entries.value)
+        self._grid = grid_under(self.most, self.intervals)
+        entries, is_again = self._once(entries)
+        segment = self._segment(entries.key, entries.value)
+        by_priority = np.argsort((segment.astype(np.uint64) << np.uint64(32)) | entries.priority)
+        segments, lowest, in_cell = self._lowest(segment, entries.priority, by_priority)
+        at = self._at(segment, entries.value)
+        order = np.argsort(at)
+        place = np.full(len(self.most) * self._grid.count, -1, dtype=np.int32)
+        place[segments] = np.arange(len(segments))
+        kept = _beside(
+            at[order],
+            place[segment[order]],
+            entries.priority[order],
+            is_again[order],
+            segments,
+            place,
+            lowest,
+        )
+        wanted = in_cell.copy()
+        not_lowest = segments[kept.of] % self._grid.count > 0
+        priority = entries.priority[order]
+        wanted[order] |= not_lowest & ((priority <= kept.upward) | (priority <= kept.downward))
+        some = wanted[order]
+        self._sorted = replace(
+            kept,
+            at=kept.at[some],
+            of=kept.of[some],
+            upward=kept.upward[some],
+            downward=kept.downward[some],
+        )
+        self._look_by_value(kept)
+        return entries.take(np.flatnonzero(wanted))
+
+    def _once(self, entries: Entries) -> tuple[Entries, NDArray[np.int64]]:
+        """Return the weakest and the strongest place of each text in each cell, and which is it.
+
+        0: the only one; 1: the strongest of two; -1: the weakest of two. Equal ones by place.
+        """
+        segment = self._segment(entries.key, entries.value)
+        identity = identities(segment, entries.content)
+        order = np.argsort(identity)
+        in_turn = identity[order]
+        equal = in_turn[1:] == in_turn[:-1]
+        which = np.zeros(len(entries), np.int64)
+        if not equal.any():
+            return entries, which
+        rows = order[np.append(equal, False) | np.append(False, equal)]
+        group = np.unique(identity[rows], return_inverse=True)[1]
+        value, places = entries.value[rows], (entries.position[rows], entries.document[rows])
+        begins = np.searchsorted(np.sort(group), np.arange(int(group.max()) + 1))
+        weakest = rows[np.lexsort((*places, value, group))[begins]]
+        strongest = rows[np.lexsort((*places, -value, group))[begins]]
+        two = weakest != strongest
+        all_times = np.bincount(group, entries.times[rows]).astype(np.int64)
+        times = entries.times.copy()
+        times[strongest] = all_times - two
+        times[weakest[two]] = 1
+        which[strongest], which[weakest[two]] = two, -1
+        stays = np.ones(len(entries), dtype=bool)
+        stays[rows] = False
+        stays[strongest] = stays[weakest] = True
+        return replace(entries, times=times).take(stays), which[stays]
+
+    def _lowest(
+        self,
+        segment: NDArray[np.int64],
+        priority: NDArray[np.uint64],
+        order: NDArray[np.int64],
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.bool_]]:
+        """Return the segments, the `size` lowest priorities of each, and which rows are of them.
+
+        Lowest priorities are [segments, size], of different texts, never full where fewer.
+        """
+        of, at = segment[order], priority[order]
+        begins = np.append(True, of[1:] != of[:-1])
+        other = begins | np.append(True, at[1:] != at[:-1])
+        number = np.cumsum(other) - 1
+        rank = number - np.repeat(
+            number[begins], np.diff(np.append(np.flatnonzero(begins), len(of)))
+        )
+        segments = of[begins]
+        place = np.cumsum(begins) - 1
+        lowest = np.full((len(segments), self.size), NEVER_FULL)
+        low = rank < self.size
+        lowest[place[low], rank[low]] = at[low]
+        in_cell = np.zeros(len(segment), dtype=bool)
+        in_cell[order] = low
+        return segments, lowest, in_cell
+
+    def _look_by_value(self, kept: _Sorted) -> None:
+        """Well-filled cells from the lowest upward are looked into by priority alone: few places
+        pass. What stands above them is looked at by value: few places stand there.
+        """
+        keys, cells = len(self.most), self._grid.count
+        bound = np.full((keys, cells), NEVER_FULL)
+        beside = np.maximum(np.maximum(kept.below, kept.above), kept.cell)
+        key, cell = np.divmod(kept.segments, cells)
+        bound[key, cell] = np.where(cell > 0, beside, kept.cell)
+        filled = bound < NEVER_FULL // WELL_FILLED
+        lowest_open = np.where(filled.all(axis=1), cells, np.argmin(filled, axis=1))
+        edge = np.minimum(self._grid.edge(lowest_open), self.most).astype(np.float32)
+        self.cut[:] = np.nextafter(edge, np.float32(0))
+        under = np.arange(cells) < lowest_open[:, None]
+        self.widest[:] = np.where(under, bound + np.uint64(1), np.uint64(0)).max(axis=1)
 
     def draw_intervals(
-        self, peaks: NDArray[np.float64], intervals: int, most: int
+        self,
+        peaks: NDArray[np.float64],
+        intervals: int,
+        most: int,
+        left_out: NDArray[np.uint64] | None = None,
     ) -> tuple[Entries, NDArray[np.int64], NDArray[np.float64]]:
-        """Return a uniform draw of places in each key's intervals, and the intervals' sizes.
+        """Return a uniform draw of texts in each key's intervals, and the intervals' sizes.
 
-        Intervals are of equal width from 0 to `peaks` [keys]. Returned are at most `most` entries
-        for each key and interval, lowest priority first, sorted by key and interval; the interval
-        of each, from 0; and the places in each interval [keys, intervals].
+        Intervals are of equal width from 0 to `peaks` [keys], each at least as large as any value
+        seen of the key. Returned are at most `most` entries for each key and interval, lowest
+        priority first, sorted by key and interval; the interval of each, from 0; and the places
+        in each interval [keys, intervals]. A text that stands in several intervals is drawn in
+        the strongest of them. Those whose `identities` are `left_out` are not drawn; the draw is
+        exact as long as those that are missing for either reason are at most `size` - `most`.
 
-        All places of an interval with a priority under the least bound of the levels that it
-        overlaps are known, so they are a uniform draw, and taken first. Where they are fewer than
-        `most`, which takes a level that is far denser outside the interval than the others are,
-        the rest comes from the other levels, lowest priority first. The size is exact where no
-        level is full, else an estimate without bias (Cohen and Kaplan 2007, §3).
+        The size is exact where no cell is full, else an estimate without bias (Cohen and Kaplan
+        2007, §3).
         """
-        keys = len(peaks)
         entries = self.kept
         safe = np.where(peaks > 0, peaks, 1.0)
-        place = interval_of(entries.value, safe[entries.key], intervals)
-        number = np.arange(keys)
-        bound = np.empty((keys, intervals), np.uint64)
-        for interval in range(intervals):
-            low, high = (
-                (safe * edge / intervals).astype(np.float32) for edge in (interval, interval + 1)
-            )
-            first = self.level(number, np.maximum(low, np.finfo(np.float32).tiny))
-            last = np.minimum(self.level(number, high), BINS - 1)
-            levels = np.arange(BINS)
-            overlaps = (levels >= first[:, None]) & (levels <= last[:, None])
-            bound[:, interval] = np.where(overlaps, self.bounds[:, :BINS], NEVER_FULL).min(1)
-        certain = entries.priority < bound[entries.key, place]
-        counts = np.zeros((keys, intervals))
-        np.add.at(counts, (entries.key[certain], place[certain]), 1)
-        sizes = counts * np.where(bound < NEVER_FULL, 2.0**32 / bound, 1.0)
+        interval = interval_of(entries.value, safe[entries.key], intervals)
+        sizes = self._sizes(entries, interval, len(peaks), intervals)
+        identity = identities(entries.key, entries.content)
+        may = np.ones(len(entries), dtype=bool)
+        if left_out is not None:
+            may = ~np.isin(identity, left_out)
+        # The strongest place of a text in an interval stands for it.
+        order = np.lexsort((entries.position, entries.document, -entries.value, interval, identity))
+        again = np.append(False, identity[order][1:] == identity[order][:-1])
+        same_interval = np.append(False, interval[order][1:] == interval[order][:-1])
+        may[order[again & same_interval]] = False
+        several = np.unique(identity[order[again & ~same_interval]])
+        is_several = np.isin(identity, several) if len(several) else np.zeros(len(may), dtype=bool)
         order = np.lexsort(
-            (entries.position, entries.document, entries.priority, ~certain, place, entries.key)
-        )
-        ranks = rank_within((entries.key[order], place[order]))
+            (
+                entries.position, entries.document, entries.priority, intervals - interval,
+                entries.key,
+            )
+        )  # fmt: skip
+        order = order[may[order]]
+        if is_several.any():
+            order = _drawn_once(order, entries.key, interval, identity, is_several, most)
+        ranks = rank_within((entries.key[order], interval[order]))
         order = order[ranks < most]
-        return entries.take(order), place[order], sizes
+        order = order[np.lexsort((np.arange(len(order)), interval[order], entries.key[order]))]
+        return entries.take(order), interval[order], sizes
+
+    def _sizes(
+        self, entries: Entries, interval: NDArray[np.int64], keys: int, intervals: int
+    ) -> NDArray[np.float64]:
+        """Return the places in each interval [keys, intervals], cell by cell."""
+        sizes = np.zeros((keys, intervals))
+        kept = self._sorted
+        if kept is None:
+            return sizes
+        segment = self._segment(entries.key, entries.value)
+        bound = kept.cell[kept.place[segment]]
+        known = np.flatnonzero(entries.priority < bound)
+        # In one order, so that the sum is the same to the last bit however the stream was cut.
+        known = known[np.lexsort((entries.value[known], entries.content[known]))]
+        weight = np.where(bound < NEVER_FULL, 2.0**32 / bound, 1.0) * entries.times
+        np.add.at(sizes, (entries.key[known], interval[known]), weight[known])
+        return sizes
+
+
+def _drawn_once(
+    order: NDArray[np.int64],
+    key: NDArray[np.int64],
+    interval: NDArray[np.int64],
+    identity: NDArray[np.uint64],
+    is_several: NDArray[np.bool_],
+    most: int,
+) -> NDArray[np.int64]:
+    """Return `order` without texts that a stronger interval has drawn.
+
+    `order` is by key, then from the strongest interval, then by priority.
+    """
+    left = order
+    for number in np.unique(interval[order])[::-1]:
+        here = left[interval[left] == number]
+        drawn = here[rank_within((key[here],)) < most]
+        gone = np.isin(identity[left], identity[drawn[is_several[drawn]]])
+        left = left[~(gone & (interval[left] < number))]
+    return left
+
+
+def _beside(
+    at: NDArray[np.uint64],
+    of: NDArray[np.int32],
+    priority: NDArray[np.uint64],
+    is_again: NDArray[np.int64],
+    segments: NDArray[np.int64],
+    place: NDArray[np.int32],
+    lowest: NDArray[np.uint64],
+) -> _Sorted:
+    """Return entries by key, cell and value, with what stands between them and other cells."""
+    nothing = np.full((1, lowest.shape[1]), NEVER_FULL)
+    adjoins = (segments[1:] == segments[:-1] + 1)[:, None]
+    below = np.concatenate([nothing, np.where(adjoins, lowest[:-1], NEVER_FULL)])
+    above = np.concatenate([np.where(adjoins, lowest[1:], NEVER_FULL), nothing])
+    # Of two places of a text the first one that comes counts, from either side.
+    upward = running_lowest(np.where(is_again == 1, NEVER_FULL, priority), of, below)
+    downward = running_lowest(
+        np.where(is_again == -1, NEVER_FULL, priority)[::-1], len(segments) - 1 - of[::-1],
+        above[::-1],
+    )[::-1]  # fmt: skip
+    return _Sorted(
+        at, of, segments, place, lowest[:, -1], below[:, -1], above[:, -1], upward, downward
+    )
+
+
+def running_lowest(
+    priority: NDArray[np.uint64],
+    group: NDArray[np.int64] | NDArray[np.int32],
+    before: NDArray[np.uint64],
+) -> NDArray[np.uint64]:
+    """Return, at each row, the k-th lowest of `before` [groups, k] and of its group up to the row.
+
+    Groups ascend. A priority that is in `before` already does not count again.
+    """
+    # Later groups get lower numbers, so that a minimum over all rows begins anew with each.
+    base = (len(before) - 1 - group.astype(np.int64)) << 33
+    current = priority.astype(np.int64)
+    first = before[group].astype(np.int64)
+    for place in range(before.shape[1]):
+        current = np.where(current == first[:, place], np.int64(NEVER_FULL), current)
+    begins = np.append(True, group[1:] != group[:-1])
+    lowest = current
+    for place in range(before.shape[1]):
+        running = np.minimum.accumulate(current + base) - base
+        lowest = np.minimum(running, first[:, place])
+        earlier = np.where(begins, first[:, place], np.append(np.int64(0), lowest[:-1]))
+        current = np.maximum(earlier, current)  # what an entry pushes out, or itself
+    return lowest.astype(np.uint64)

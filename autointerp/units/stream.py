@@ -15,6 +15,7 @@ from autointerp.errors import CorpusError, SubjectError
 from autointerp.settings import HarvestSettings
 from autointerp.subjects import Subject
 from autointerp.subjects.windows import Windows
+from autointerp.units.contents import TokenHashes, token_hashes, window_hashes
 from autointerp.units.draws import place_hash
 from autointerp.units.sources import Calibration, SiteBatch
 
@@ -42,11 +43,19 @@ class Reading:
     Attributes:
         kept: [rows, tokens] False on padding and special tokens, and beyond the token budget.
         position: [rows, tokens] places in their documents; they mean nothing where nothing is kept.
+        token_hashes: Of the vocabulary's texts.
+        each_side: Tokens of a context on either side of its focus.
     """
 
     windows: Windows
     kept: NDArray[np.bool_]
     position: NDArray[np.int64]
+    token_hashes: TokenHashes
+    each_side: int
+
+    def contents(self, seed: int) -> NDArray[np.uint64]:
+        """Return 64 random bits [rows, tokens] of the text of each token's context."""
+        return window_hashes(self.token_hashes, self.windows.ids, self.kept, self.each_side, seed)
 
 
 def readings(subject: Subject, settings: HarvestSettings) -> Iterator[Reading]:
@@ -58,6 +67,8 @@ def readings(subject: Subject, settings: HarvestSettings) -> Iterator[Reading]:
     is_text = np.ones(max(len(subject.token_texts), *subject.special, 0) + 1, dtype=bool)
     is_text[sorted(subject.special)] = False
     masks_first = settings.mask_first and not subject.begins_with_bos
+    texts = [*subject.token_texts, *[""] * (len(is_text) - len(subject.token_texts))]
+    hashes = token_hashes(texts)
     left = settings.tokens or None
     for windows in subject.cut(window_length(subject, settings), settings.rows):
         text = windows.attention & is_text[windows.ids]
@@ -68,7 +79,7 @@ def readings(subject: Subject, settings: HarvestSettings) -> Iterator[Reading]:
         if left is not None:
             text &= np.cumsum(text, dtype=np.int64).reshape(text.shape) <= left
             left -= int(text.sum())
-        yield Reading(windows, text, position)
+        yield Reading(windows, text, position, hashes, settings.each_side)
         if left == 0:
             return
 

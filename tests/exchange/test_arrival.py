@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from autointerp.errors import ExchangeError, RunMismatch
+from autointerp.errors import ExchangeError, RunMismatch, StorageError
 from autointerp.exchange import ForeignContext, ImportOptions, contexts
 from autointerp.exchange._arrival import (
     BORROWED,
@@ -78,7 +78,7 @@ def file(tmp_path: Path) -> Path:
 
 
 MARKDOWN = "| Token ID | Activation | Token | Context |\n| :--- | :--- | :--- | :--- |\n" + "".join(
-    f"| {n} | {2 + n / 100:.2f} | `' {{word}}' ` | `' an old {{word}} saw the {WORDS[n % 8]}s'` |\n"
+    f"| {n} | {2 + n / 100:.2f} | `' {{word}}' ` | `' an old {{word}} saw {n} {WORDS[n % 8]}s'` |\n"
     for n in range(24)
 )
 
@@ -350,7 +350,7 @@ def test_what_an_imported_run_has_not_is_refused_in_one_line(
     [
         (["none.parquet"], "no file or folder none.parquet"),
         (["notes.md"], "notes.md is of no form that can be imported (contexts, delphi, "
-         "features-md, neuronpedia); say which it is with --format"),
+         "features-md, neuron-explainer, neuronpedia, saebench); say which it is with --format"),
         (["notes.md", "--format", "features-md"], "notes.md has no '### Feature ID: N'"),
         (["notes.md", "--format", "contexts"], "notes.md: "),
         (["notes.md", "--format", "neuronpedia"], "notes.md, line 1: not JSON"),
@@ -417,8 +417,8 @@ def prompts(run: Run) -> dict[tuple[Any, ...], str]:
     )
     items = {item.id: item for item in load_items(run, [key[0] for key in keys], RUBRIC)}
     return {
-        # the id stands round quoted text, and each run has its own
-        key[1:]: RUBRIC.system() + RUBRIC.user(replace(items[key[0]], id="one"))
+        # id or secret stand round quoted text, and each run has its own
+        key[1:]: RUBRIC.system() + RUBRIC.user(replace(items[key[0]], id="one", fence=""))
         for key in keys
     }
 
@@ -521,3 +521,109 @@ def test_what_is_no_text_needs_a_place_to_go(
     refused = command_line("export", tiny_run_name, "--to", to)
     assert refused.code == 2
     assert remedy in refused.err
+
+
+# ----------------------------------------------------------------------- names, texts and paths
+
+
+def test_units_keep_their_names_in_tables_exports_and_the_report(
+    file: Path, runs: Path, tmp_path: Path, command_line: Call
+):
+    import_units(file, "mine", runs=runs)
+    with open_run("mine", folder=runs, read_only=True) as run:
+        assert set(run.units_frame().unit) == {
+            "lenses/mean", "lenses/top", "probes/4", "probes/7", "probes/9-", "random/0",
+        }  # fmt: skip
+    assert command_line("export", "mine", "--to", "contexts", "-o", "out.parquet").code == 0
+    import_units(tmp_path / "out.parquet", "back", runs=runs)
+    query = "SELECT source, idx, sign, note FROM unit ORDER BY ALL"
+    with (
+        open_run("mine", folder=runs, read_only=True) as one,
+        open_run("back", folder=runs, read_only=True) as two,
+    ):
+        assert one.rows(query) == two.rows(query)
+        assert set(two.units_frame().unit) == set(one.units_frame().unit)
+
+
+def test_a_name_that_the_run_holds_is_refused(tmp_path: Path, runs: Path):
+    import_units(table(tmp_path / "one.parquet", rows_of("mean", "s")), "mine", runs=runs)
+    again = table(tmp_path / "two.parquet", rows_of("mean", "s", firing=30))
+    with pytest.raises(RunMismatch, match="source 's' has a unit called 'mean' already"):
+        import_units(again, "mine", runs=runs)
+
+
+def test_lent_contexts_are_of_no_text_that_the_unit_has(markdown: Path, runs: Path):
+    import_units(markdown, "mine", runs=runs)
+    with open_run("mine", folder=runs, read_only=True) as run:
+        for contexts in run.contexts([0, 1, 2]).values():
+            own = ["".join(c.tokens) for c in contexts.values() if not c.silent]
+            lent = ["".join(c.tokens) for c in contexts.values() if c.silent]
+            assert lent
+            assert not set(own) & set(lent)
+            assert len(set(lent)) == len(lent)
+
+
+def test_lone_surrogates_are_replaced_wherever_text_comes_in(tmp_path: Path, runs: Path):
+    half = "\\ud83d"
+    rows = [
+        f'{{"layer": "s{half}", "index": "{n}", "tokens": [" a{half}"], "values": [1.0]}}'
+        for n in range(2)
+    ]
+    folder = tmp_path / "activations"
+    folder.mkdir()
+    (folder / "batch-0.jsonl").write_text("\n".join(rows) + "\n")
+    import_units(tmp_path, "mine", runs=runs)
+    with open_run("mine", folder=runs, read_only=True) as run:
+        assert run.rows("SELECT DISTINCT source FROM unit") == [("s\N{REPLACEMENT CHARACTER}",)]
+        assert run.rows("SELECT DISTINCT tokens[1] FROM context WHERE NOT silent") == [
+            (" a\N{REPLACEMENT CHARACTER}",)
+        ]
+
+
+@pytest.mark.parametrize("name", ["a[b]", "a*", "it's", "source=x", "~", "-x", "%d", "new\nline"])
+def test_imports_exports_and_runs_may_have_any_path(
+    name: str, file: Path, tmp_path: Path, command_line: Call
+):
+    folder = tmp_path / name
+    folder.mkdir()
+    file.rename(folder / "units.parquet")
+    runs = Path(name) / "runs"
+    import_units(Path(name) / "units.parquet", "mine", runs=runs)
+    with open_run("mine", folder=runs) as run:
+        assert run.rows("SELECT count(*) FROM unit") == [(6,)]
+        assert contexts.write(run, Path(name) / f"{name}.parquet") == 6 * 44
+    assert {p.name for p in folder.iterdir()} == {"runs", "units.parquet", f"{name}.parquet"}
+    assert (folder / "runs" / "mine" / "run.duckdb").is_file()
+    assert len(list(contexts.read(Path(name) / f"{name}.parquet", ImportOptions()))) == 6
+
+
+@pytest.mark.parametrize("name", ["q?", "a\\b"])
+def test_a_folder_that_duckdb_cannot_name_is_refused_in_one_line_and_left_as_it_was(
+    name: str, file: Path, tmp_path: Path
+):
+    with pytest.raises(StorageError, match="in the path of a database; choose another folder"):
+        import_units(file, "mine", runs=tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def test_windows_beyond_32_767_tokens_are_explained(tmp_path: Path, runs: Path):
+    from autointerp.questions.explain import explain_trials
+    from autointerp.questions.trials import add_trials
+
+    rows = [
+        {
+            "unit": str(unit), "source": "s", "context": n,
+            "tokens": [f" {n}", *["x"] * 40_000],
+            "activations": [*[0.0] * 40_000, 1.0 + n + unit],
+        }
+        for unit in range(2)
+        for n in range(3)
+    ]  # fmt: skip
+    import_units(table(tmp_path / "long.parquet", rows), "mine", runs=runs)
+    with open_run("mine", folder=runs) as run:
+        # An earlier version's table held 16 bits.
+        run.connection.execute("ALTER TABLE probe ALTER COLUMN lasts SET DATA TYPE SMALLINT[]")
+    with open_run("mine", folder=runs) as run:
+        trials = explain_trials(run, [0, 1], "shown")
+        add_trials(run, trials)
+        assert run.rows("SELECT max(list_max(lasts)) FROM probe") == [(40_001,)]

@@ -156,3 +156,35 @@ def test_a_damaged_file_is_refused(file: Path):
 def test_a_source_cannot_be_named_where_the_rows_name_theirs(file: Path):
     with pytest.raises(ExchangeError, match="name their sources"):
         list(read(table(file), ImportOptions(source="other")))
+
+
+def test_control_tokens_neither_fire_nor_are_shown(file: Path):
+    rows = """
+        ('1', 's', 0, ['<bos>', ' a', ' cat', '<|endoftext|>', ' b'], [5000.0, 0.0, 2.0, 9.0, 1.0]),
+        ('1', 's', 1, ['<s>', '</s>'], [3.0, 0.0])
+    """
+    table(file, rows, select=AS_FLOATS)
+    (unit,) = read(file, ImportOptions())
+    (context,) = unit.contexts
+    assert (context.tokens, context.activations) == ((" a", " cat"), (0.0, 2.0))
+    assert context.focus == 1
+
+
+def test_tokens_in_a_vocabulary_s_spelling_become_texts(file: Path):
+    rows = "('1', 's', 0, ['Ġthe', 'Ġcat', 'âĢĻ', 's', 'Ċ'], [0.0, 2.0, 0, 0, 0])"
+    table(file, rows, select=AS_FLOATS)
+    assert next(read(file, ImportOptions())).contexts[0].tokens == (" the", " cat", "’", "s", "\n")
+
+
+@pytest.mark.parametrize("name", ["a[b]", "a*", "q?", "it's", "source=x", "new\nline", "a\\b"])
+def test_a_path_is_a_path_whatever_its_characters(tmp_path: Path, name: str):
+    folder = tmp_path / name
+    folder.mkdir()
+    (tmp_path / "ab").mkdir()
+    table(tmp_path / "ab" / "c.parquet", "('9', 'wrong', 0, ['x'], [2.0])", select=AS_FLOATS)
+    table(tmp_path / "c.parquet", select=AS_FLOATS)
+    (tmp_path / "c.parquet").rename(folder / "c.parquet")
+    assert {unit.source for unit in read(folder / "c.parquet", ImportOptions())} == {
+        "mine",
+        "yours",
+    }

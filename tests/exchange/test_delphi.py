@@ -210,3 +210,85 @@ def test_files_that_are_no_safetensors_folders_without_any_and_no_tokenizer_are_
     file.write_bytes(b"not tensors")
     with pytest.raises(ExchangeError, match="is not a safetensors file"):
         list(read(tmp_path, ImportOptions(tokenizer=tokenizer)))
+
+
+# ------------------------------------------------------------------------ what caches are like
+
+
+def test_a_file_whose_latents_fire_on_special_tokens_alone_has_no_units(
+    tmp_path: Path, tokenizer: Path
+):
+    ends = np.argwhere(tokens() == END_OF_TEXT)
+    only = {
+        "locations": np.pad(ends, ((0, 0), (0, 1))).astype(np.uint16, order="C"),
+        "activations": np.full(len(ends), 9.0, np.float16),
+        "tokens": tokens(),
+    }
+    folder = cache(tmp_path).parent
+    save_file(only, folder / "200_209.safetensors")
+    named = [unit.name for unit in read(tmp_path, ImportOptions(tokenizer=tokenizer))]
+    assert named == ["100", "102"]
+    (folder / f"{START}_{START + 2}.safetensors").unlink()
+    with pytest.raises(ExchangeError, match="no latent fires on a token that is text"):
+        list(read(tmp_path, ImportOptions(tokenizer=tokenizer)))
+
+
+def test_half_precision_that_overflows_on_special_tokens_is_read(
+    tmp_path: Path, tokenizer: Path, units: list[ForeignUnit]
+):
+    content = tensors()
+    row, position = content["locations"][:, 0], content["locations"][:, 1]
+    special = tokens()[row, position] == END_OF_TEXT
+    assert special.any()
+    content["activations"] = np.where(special, np.float16(np.inf), content["activations"])
+    cache(tmp_path / "half", content)
+    assert list(read(tmp_path / "half", ImportOptions(tokenizer=tokenizer))) == units
+    content["activations"][np.flatnonzero(~special)[3]] = np.inf
+    cache(tmp_path / "half", content)
+    wanted = r"not finite, that of latent 10\d at row \d+, position \d+"
+    with pytest.raises(ExchangeError, match=wanted):
+        list(read(tmp_path / "half", ImportOptions(tokenizer=tokenizer)))
+
+
+def test_bfloat16_is_read(tmp_path: Path, tokenizer: Path):
+    import torch
+    from safetensors.torch import save_file as save_tensors
+
+    content = {name: torch.from_numpy(part.copy()) for name, part in tensors().items()
+               if name != "locations"}  # fmt: skip
+    content["locations"] = torch.from_numpy(tensors()["locations"].astype(np.int64))
+    content["activations"] = content["activations"].bfloat16()
+    path = tmp_path / "layers.3.mlp" / f"{START}_{START + 2}.safetensors"
+    path.parent.mkdir()
+    save_tensors(content, path)
+    first, second = read(tmp_path, ImportOptions(tokenizer=tokenizer))
+    at_seven = content["activations"].float()[content["locations"][:, 2] == 0]
+    assert first.peak == float(at_seven.max())
+    assert second.peak == 2
+
+
+def test_rows_that_come_again_are_of_one_split_and_give_a_text_once(
+    tmp_path: Path, tokenizer: Path
+):
+    twice = np.concatenate([tokens(), tokens()])
+    locations = np.argwhere(np.concatenate([dense(), dense()]) > 0)
+    values = np.concatenate([dense(), dense()])[tuple(locations.T)]
+    content = {
+        "locations": np.ascontiguousarray(locations).astype(np.uint16),
+        "activations": values.astype(np.float16),
+        "tokens": twice,
+    }
+    cache(tmp_path, content)
+    for unit in read(tmp_path, ImportOptions(tokenizer=tokenizer)):
+        where: dict[int, set[Any]] = {}
+        drawn: dict[Any, list[tuple[str, ...]]] = {}
+        for context in unit.contexts:
+            assert context.place is not None
+            where.setdefault(context.place[0] % ROWS, set()).add(context.split)
+            drawn.setdefault((context.split, context.draw, context.interval), []).append(
+                context.tokens
+            )
+        assert all(len(splits) == 1 for splits in where.values())
+        for (_, draw, _), texts in drawn.items():
+            if draw != "random":
+                assert len(set(texts)) == len(texts)

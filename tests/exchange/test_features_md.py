@@ -114,6 +114,17 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path):
         list(read(path, ImportOptions()))
 
 
+def test_a_control_token_is_no_part_of_a_context_and_no_place_of_firing(tmp_path: Path):
+    ends = "| 1 | 2.0 | `' cat'` | `'the end<|endoftext|>a cat sat<|endoftext|>then'` |\n"
+    about = "| 0 | 9.0 | `'<|endoftext|>'` | `'the end<|endoftext|>a cat'` |\n"
+    path = tmp_path / "features.md"
+    path.write_text(f"### Feature ID: 3\n{HEAD}{ends}{about}")
+    (unit,) = read(path, ImportOptions())
+    (context,) = unit.contexts
+    assert "".join(context.tokens) == "a cat sat"
+    assert context.tokens[context.focus or 0] == " cat"
+
+
 @pytest.mark.parametrize(
     "text",
     [

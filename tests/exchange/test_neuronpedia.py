@@ -138,3 +138,176 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path: Path):
 def test_a_folder_without_batches_is_refused(tmp_path: Path):
     with pytest.raises(ExchangeError, match="holds no activations/batch-N"):
         list(read(tmp_path, ImportOptions()))
+
+
+# ------------------------------------------------------------------- as others write their exports
+
+
+def numbered(index: int, **fields: Any) -> dict[str, Any]:
+    return {**ROW, "index": str(index), **fields}
+
+
+def test_features_and_explanations_are_joined_by_index_and_not_by_batch(tmp_path: Path):
+    # The official exporter sorts activations by number, features as text, and fills files of
+    # explanations by count: "10" stands before "2", and in another batch.
+    count, per_file = 12, 4
+    for number in range(0, count, per_file):
+        rows = [numbered(index) for index in range(number, number + per_file)]
+        batch(tmp_path, "activations", rows, number // per_file)
+    as_text = sorted(range(count), key=str)
+    for number in range(0, count, per_file):
+        facts = [
+            {"layer": "6-res-jb", "index": str(i), "frac_nonzero": (i + 1) / 100, "maxActApprox": 9}
+            for i in as_text[number : number + per_file]
+        ]
+        batch(tmp_path, "features", facts, number // per_file)
+    said = [
+        {"layer": "6-res-jb", "index": str(i), "description": f"d{i}", "explanationModelName": "m"}
+        for i in as_text
+        for _ in range(2)
+    ]
+    for number in range(0, len(said), per_file):
+        batch(tmp_path, "explanations", said[number : number + per_file], number // per_file)
+    units = list(read(tmp_path, ImportOptions()))
+    assert [unit.density for unit in units] == [(i + 1) / 100 for i in range(count)]
+    assert [unit.note for unit in units] == [f"Neuronpedia: 'd{i}' (m)" for i in range(count)]
+    assert {unit.peak for unit in units} == {9.0}
+
+
+def test_tokens_are_read_as_their_vocabulary_writes_them(tmp_path: Path):
+    raw = ["Ġthe", "Ġcat", "Ċ", "âĢĻ", "s", "Ġä»", "Ĭ", "<0x0A>"]
+    batch(tmp_path, "activations", [{**ROW, "tokens": raw, "values": [0, 2, 0, 0, 0, 0, 1, 0]}])
+    (unit,) = read(tmp_path, ImportOptions())
+    (context,) = unit.contexts
+    assert context.tokens == (" the", " cat", "\n", "’", "s", " 今", "", "\n")
+    assert context.activations[6] == 1
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        [" the", " café", " Ġ", "'s"],  # texts, of which one names the mark
+        ["są", "ł", "ę", "?"],  # Polish without a space; its letters stand for no UTF-8
+        ["今", "天", "Ġ", "x"],
+    ],
+)
+def test_texts_that_only_look_so_stay(tmp_path: Path, tokens: list[str]):
+    batch(tmp_path, "activations", [{**ROW, "tokens": tokens, "values": [0, 1, 0, 0]}])
+    (unit,) = read(tmp_path, ImportOptions())
+    assert list(unit.contexts[0].tokens) == tokens
+
+
+def test_control_tokens_neither_fire_nor_are_shown_and_end_a_text(tmp_path: Path):
+    words = [f" w{n}" for n in range(20)]
+    tokens = ["<bos>", *words[:8], "<|endoftext|>", *words[8:]]
+    values = [5000.0, *[0.0] * 5, 1.5, 0.0, 0.0, 700.0, *[0.0] * 12]
+    row = {**ROW, "tokens": tokens, "values": values, "qualifyingTokenIndex": 0}
+    batch(tmp_path, "activations", [row])
+    fact = {"layer": "6-res-jb", "index": "12", "frac_nonzero": 0.5, "maxActApprox": 5000.0}
+    batch(tmp_path, "features", [fact])
+    (unit,) = read(tmp_path, ImportOptions())
+    (context,) = unit.contexts
+    assert context.tokens == tuple(words[:8])
+    assert (context.focus, max(context.activations)) == (5, 1.5)
+    assert unit.peak is None  # the file's is that of <bos>
+
+
+def test_texts_of_control_tokens_alone_are_left_out(tmp_path: Path):
+    row = {**ROW, "tokens": ["<bos>", "<eos>"], "values": [9.0, 0.0]}
+    batch(tmp_path, "activations", [row, ROW])
+    (unit,) = read(tmp_path, ImportOptions())
+    assert len(unit.contexts) == 1
+
+
+# --------------------------------------------------------------------------------------- export
+
+# Columns of apps/webapp/prisma/schema.prisma in hijohnnylin/neuronpedia that are neither optional
+# nor have a default, and others that it has: the importer writes what a line says, or fails.
+REQUIRED = {
+    "release.jsonl": {"name", "description", "urls", "creatorName", "creatorId"},
+    "model.jsonl": {"id", "creatorId", "layers", "neuronsPerLayer", "owner"},
+    "sourceset.jsonl": {"modelId", "name", "description", "creatorName", "urls", "creatorId"},
+    "source.jsonl": {"id", "modelId", "setName", "creatorId"},
+    "features": {"modelId", "layer", "index"},
+    "activations": {
+        "id", "tokens", "index", "layer", "modelId", "maxValue", "maxValueTokenIndex", "minValue",
+        "values", "creatorId",
+    },
+    "explanations": {"id", "modelId", "layer", "index", "description", "authorId"},
+    "explanation_type.jsonl": {"name", "displayName", "description", "creatorName", "creatorId"},
+    "explanation_model_type.jsonl": {"name", "displayName", "description", "creatorName"},
+}  # fmt: skip
+OPTIONAL = {
+    "release.jsonl": {"visibility", "isNewUi", "featured", "descriptionShort", "creatorNameShort"},
+    "model.jsonl": {
+        "displayNameShort", "displayName", "visibility", "instruct", "inferenceEnabled", "website",
+    },
+    "sourceset.jsonl": {"visibility", "type", "releaseName", "hasDashboards"},
+    "source.jsonl": {"visibility", "hasDashboards", "inferenceEnabled", "dataset", "notes"},
+    "features": {"sourceSetName", "creatorId", "maxActApprox", "frac_nonzero"},
+    "activations": {
+        "dataIndex", "dataSource", "dfaValues", "dfaTargetIndex", "dfaMaxValue", "lossValues",
+        "logitContributions", "binMin", "binMax", "binContains", "qualifyingTokenIndex",
+    },
+    "explanations": {"typeName", "explanationModelName", "notes"},
+    "explanation_type.jsonl": set(),
+    "explanation_model_type.jsonl": set(),
+}  # fmt: skip
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    raw = path.read_bytes()
+    raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
+    return [json.loads(line) for line in raw.split(b"\n") if line]
+
+
+def test_an_export_has_every_file_and_column_of_neuronpedia_s_importer(
+    truth_run: Path, tiny_run_name: str, tmp_path: Path
+):
+    from autointerp.exchange import neuronpedia
+    from autointerp.store.run import open_run
+
+    with open_run(tiny_run_name, folder=truth_run, read_only=True) as run:
+        neuronpedia.write(run, tmp_path)
+    kinds = {"features", "activations", "explanations"}
+    checked = set()
+    for path in sorted(tmp_path.rglob("*.jsonl*")):
+        kind = path.parent.name if path.suffix == ".gz" else path.name
+        for line in lines(path):
+            assert REQUIRED[kind] <= line.keys() <= REQUIRED[kind] | OPTIONAL[kind]
+            assert all(line[name] is not None for name in REQUIRED[kind])
+        # The importer takes the first line's columns for all.
+        assert len({tuple(line) for line in lines(path)}) == 1
+        checked.add(kind)
+    assert checked >= {"release.jsonl", "model.jsonl", "sourceset.jsonl", "source.jsonl", *kinds}
+    # What a line refers to is there: models, sources, sets and kinds of explanation.
+    config = tmp_path / "config"
+    types = {line["name"] for line in lines(config / "explanation_type.jsonl")}
+    models = {line["name"] for line in lines(config / "explanation_model_type.jsonl")}
+    for source in tmp_path.iterdir():
+        if source == config:
+            continue
+        (model,), (described,) = lines(source / "model.jsonl"), lines(source / "source.jsonl")
+        (group,) = lines(source / "sourceset.jsonl")
+        assert described["setName"] == group["name"]
+        assert group["releaseName"] == lines(source / "release.jsonl")[0]["name"]
+        for kind in kinds:
+            for path in sorted((source / kind).glob("*.gz")):
+                for line in lines(path):
+                    assert line["modelId"] == model["id"] == described["modelId"]
+                    assert line["layer"] == described["id"]
+                    if kind == "explanations":
+                        assert line["typeName"] in types
+                        assert line["explanationModelName"] in models
+                    if kind == "features":
+                        assert line["sourceSetName"] == group["name"]
+
+
+def test_folders_of_two_sources_never_are_the_same():
+    from autointerp.exchange.neuronpedia import _folder_names
+
+    layers = ["a b", "a/b", "a_b", "A_B", "config", "é", "..", "features"]
+    names = _folder_names(layers)
+    assert len({name.lower() for name in names.values()} | {"config"}) == len(layers) + 1
+    assert names["features"] == "features"
+    assert all("/" not in name and name not in ("", ".", "..") for name in names.values())

@@ -7,13 +7,16 @@ from support.held_out import make_context
 from autointerp.questions.cuts import (
     cut,
     decoys_like,
+    focus_text,
     look_of,
     matched_decoys,
     offsets,
     shape_of,
     shown_length,
+    silent_tokens,
     token_counts,
 )
+from autointerp.records import Context
 
 
 def test_the_focus_stands_at_every_place_equally_often():
@@ -48,6 +51,24 @@ def test_decoys_are_of_the_kind_and_length_of_tokens_that_fire():
         lengths.append(len(context.tokens[piece.mark].strip()))
     assert set(places) == set(range(3, 11))
     assert abs(np.mean(lengths) - len("cat")) < 0.5
+
+
+CUT = Context(
+    (" a", "今", "", "", "b", "c", "d", "e", "f"), (0.0, 0.0, 3.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0), 2,
+    "interval", 1, "score", False, 0, 2,
+)  # fmt: skip
+
+
+def test_a_piece_begins_with_a_whole_character():
+    assert focus_text(CUT) == "今"
+    for seed in range(20):
+        piece = cut(0, CUT, np.random.default_rng(seed), True, "firing", mark=True)
+        assert CUT.tokens[piece.first]
+        assert piece.first <= 2 < piece.last
+
+
+def test_a_token_is_silent_where_its_whole_character_is():
+    assert silent_tokens(CUT) == [True, False, False, False, True, False, True, True, True]
 
 
 def test_matched_decoys_stand_at_their_models_places_one_in_each_context():

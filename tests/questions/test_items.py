@@ -110,7 +110,8 @@ def context(
     number: int, draw: str, activation: float, interval: int | None, **more: object
 ) -> Context:
     made = Context(
-        ("a", "b"), (0.0, activation), 1, draw, interval, "explain", activation == 0, number, 0  # type: ignore[arg-type]
+        ("a", f" {number}"), (0.0, activation), 1, draw, interval,  # type: ignore[arg-type]
+        "explain", activation == 0, number, 0,
     )  # fmt: skip
     return replace(made, **more)  # type: ignore[arg-type]
 
@@ -132,6 +133,14 @@ def test_interval_draws_are_taken_from_all_intervals_in_turn() -> None:
     rubric = replace(RUBRIC, shows=replace(RUBRIC.shows, draws=("interval",)))
     chosen = choose_contexts(contexts, rubric, "shown", "00")
     assert sorted(contexts[n].interval or 0 for n in chosen) == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+
+
+def test_no_text_is_shown_twice_though_it_stands_in_two_documents() -> None:
+    copies = {n: context(n, "top", 9.0 - n, 5, tokens=("a", " b")) for n in range(3)}
+    others = {n: context(n, "top", 5.0 - n, 5) for n in range(3, 5)}
+    for evidence in ("shown", "all"):
+        chosen = choose_contexts({**copies, **others}, RUBRIC, evidence, "0a")  # type: ignore[arg-type]
+        assert sorted(chosen) == [0, 3, 4]
 
 
 def test_no_place_is_shown_twice() -> None:

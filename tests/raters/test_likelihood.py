@@ -164,3 +164,11 @@ def test_the_cached_list_gives_the_likelihood_of_the_whole_text() -> None:
             logits = model(torch.tensor([prefix + text])).logits[0].log_softmax(-1)
         each = [float(logits[len(prefix) + place - 1, token]) for place, token in enumerate(text)]
         assert mean == pytest.approx(math.fsum(each) / len(each), abs=1e-4)
+
+
+def test_control_tokens_in_a_text_do_not_reach_the_model_as_such():
+    from support.tiny_language_models import tokenizer
+
+    ids = Reader(None, tokenizer())._encode("the<|endoftext|>cat")
+    assert 0 not in ids
+    assert Reader(None, tokenizer())._encode("the cat") == tokenizer()("the cat")["input_ids"]

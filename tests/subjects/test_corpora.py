@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
+import shutil
 import sys
 import tracemalloc
 import types
@@ -347,3 +349,70 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
 
     peak(100)  # imports and caches
     assert peak(2000) < 1.2 * peak(200)
+
+
+# --------------------------------------------------------------------- text and paths as they come
+
+
+def test_a_bos_written_in_the_text_is_not_doubled() -> None:
+    read = [Document(0, "<s> a b"), Document(1, "a <s> b"), Document(2, "<s><s> a")]
+
+    def ids(texts: list[str]) -> list[list[int]]:
+        return [[0 if t == "<s>" else 5 for t in re.findall(r"<s>|\w", text)] for text in texts]
+
+    found = [ids.tolist() for _, ids in tokenised(read, ids, bos=0)]
+    assert found == [[5, 5], [5, 0, 5], [5]]
+    assert [i.tolist() for _, i in tokenised(read, ids)] == [[0, 5, 5], [5, 0, 5], [0, 0, 5]]
+
+
+def test_lone_surrogates_become_replacement_characters(tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    path.write_text('{"text": "a \\ud83d b"}\n{"text": "\\ud83d\\ude00"}\n')
+    assert contents(path) == ["a \N{REPLACEMENT CHARACTER} b", "😀"]
+    length = open_corpus(path).length(lambda texts: [list(t.encode()) for t in texts])
+    assert length is not None
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "c.txt").write_bytes(b"\xef\xbb\xbfone\n\ntwo")
+    assert contents(tmp_path / "c.txt") == ["one", "two"]
+    (tmp_path / "c.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "one"}')
+    assert contents(tmp_path / "c.jsonl") == ["one"]
+
+
+ODD = [
+    "a[b]", "a*", "q?", "it's", "new\nline", "~", "-x", "%41", "{a,b}", "text=other", "a b", "ü猫",
+    "$HOME", "a;b", 'a"b', "a\\b", "#", "s3:", "file:", "..x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_path_is_a_path_whatever_its_characters(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path(name)  # relative, as it is given on a command line
+    folder.mkdir()
+    other = tmp_path / "ab"  # what a pattern would find
+    other.mkdir(exist_ok=True)
+    plain = parquet(tmp_path / "plain.parquet", "SELECT 'mine' AS text")
+    wrong = parquet(tmp_path / "wrong.parquet", "SELECT 'wrong' AS text")
+    for place in (other, tmp_path / "a1"):
+        place.mkdir(exist_ok=True)
+        shutil.copy(wrong, place / "c.parquet")
+    shutil.copy(plain, folder / "c.parquet")
+    assert contents(folder / "c.parquet") == ["mine"]
+    assert contents(folder) == ["mine"]
+    assert open_corpus(folder).length(lambda texts: [[1] for _ in texts]) is not None
+    (folder / "c.parquet").unlink()
+    (folder / f"{name}.jsonl").write_text('{"text": "mine"}')
+    assert contents(folder / f"{name}.jsonl") == ["mine"]
+
+
+def test_rows_of_tokens_are_cut_at_the_separator_too(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", np.array([[1, 2, 9, 3], [4, 9, 9, 5]]))
+    found = contents(tmp_path / "rows.npy", separator=9)
+    assert found == [[1, 2], [3], [4], [5]]
+    (tmp_path / "t.jsonl").write_text('{"tokens": [1, 9, 2]}\n{"text": "9 stays"}')
+    found = contents(tmp_path / "t.jsonl", separator=9)
+    assert found == [[1], [2], "9 stays"]

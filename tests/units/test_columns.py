@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from autointerp.errors import SubjectError
 from autointerp.settings import HarvestSettings
 from autointerp.subjects.windows import Windows
-from autointerp.units.columns import Chunk, Columns
+from autointerp.units.columns import Chunk, Columns, WindowTexts
 from autointerp.units.draws import place_hash, unit_salts
 
 SETTINGS = HarvestSettings(top=2, intervals=2, per_interval=1, random=2, each_side=1)
-TEXTS = np.array(["a", "b", "c", "d", ""], dtype=object)  # the last is no token
+TEXTS = WindowTexts(["a", "b", "c", "d"])
 DOCUMENTS = np.array([0, 1, 2])
 IDS = np.array([[0, 1, 2, 3], [1, 2, 3, 0], [2, 3, 0, 1]])
 KEPT = np.array([[True, True, True, True], [True, True, True, False], [True, True, True, True]])
@@ -24,7 +24,13 @@ def chunk(rows: slice = slice(None)) -> Chunk:
     position = np.tile(np.arange(4), (len(document), 1))
     return Chunk(
         KEPT[rows],
-        Windows(IDS[rows], KEPT[rows], document, np.zeros(len(document), np.int64)),
+        Windows(
+            IDS[rows],
+            KEPT[rows],
+            document,
+            np.zeros(len(document), np.int64),
+            document.astype(np.uint64),
+        ),
         position,
         place_hash(0, document[:, None], position),
         np.zeros(len(document), np.int64),  # all explain

@@ -45,7 +45,7 @@ def test_one_round_of_splitmix64_gives_the_generator_s_first_number() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_documents_are_explained_in_the_share_that_was_asked_for(share: float) -> None:
-    split = split_of(3, np.arange(20_000), share)
+    split = split_of(3, np.arange(20_000, dtype=np.uint64), share)
     # Bernoulli: standard deviation of the mean is at most 0.5 / sqrt(20,000) = 0.0035
     assert abs((split == 0).mean() - share) < 0.015
 

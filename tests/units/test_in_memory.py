@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from support.tiny_language_models import D_MODEL, DENSE, VOCABULARY, built, tokenizer
 from torch import Tensor
 
 import autointerp
 from autointerp.errors import BadInput, CorpusError, SubjectError
+from autointerp.questions.cuts import focus_text
 from autointerp.records import HarvestedUnit
 from autointerp.settings import HarvestSettings
 from autointerp.subjects.autoencoder import SparseAutoencoder
@@ -140,6 +142,16 @@ def harvested(kind: str, sae: Any, tokens: Any = None, **options: Any) -> list[H
     )
 
 
+def window_round(place: int, kept: NDArray[np.bool_], each_side: int) -> list[int]:
+    """The places up to `each_side` on either side, up to the next one that is not kept."""
+    first = last = place
+    while first > max(0, place - each_side) and kept[first - 1]:
+        first -= 1
+    while last < min(len(kept) - 1, place + each_side) and kept[last + 1]:
+        last += 1
+    return list(range(first, last + 1))
+
+
 @pytest.mark.parametrize(("kind", "activation"), PAIRS)
 def test_every_model_and_sae_give_what_each_document_run_alone_gives(kind: str, activation: str):
     sae = sae_of(activation, width_of(kind))
@@ -165,8 +177,7 @@ def test_every_model_and_sae_give_what_each_document_run_alone_gives(kind: str, 
             ids, _ = matrix[context.document]
             text = np.cumsum(ids != 0) - 1
             place = int(np.flatnonzero((text == context.position) & (ids != 0))[0])
-            first, last = max(0, place - 3), place + 4
-            inside = [i for i in range(first, min(last, len(ids))) if counts[context.document][i]]
+            inside = window_round(place, counts[context.document], each_side=3)
             assert context.activations == pytest.approx(
                 columns[context.document][inside].tolist(), rel=2e-4, abs=2e-5
             )
@@ -326,3 +337,108 @@ def test_an_sae_may_be_named_by_its_path(tmp_path: Any):
     sae.save(tmp_path / "sae.safetensors")
     by_path = harvested("gpt2", tmp_path / "sae.safetensors")
     assert told(by_path) == told(harvested("gpt2", sae))
+
+
+# -------------------------------------------------------------------------- what corpora are like
+
+
+def texts_by_split(unit: HarvestedUnit) -> dict[str, list[str]]:
+    return {
+        split: ["|".join(c.tokens) for c in unit.contexts if c.split == split]
+        for split in ("explain", "score")
+    }
+
+
+def of_draw(unit: HarvestedUnit, draw: str) -> list[tuple[str, str]]:
+    return [(c.split, "|".join(c.tokens)) for c in unit.contexts if c.draw == draw]
+
+
+def corpus_of_copies() -> list[np.ndarray]:
+    """40 documents, each of them ten times, mixed."""
+    rng = np.random.default_rng(5)
+    few = [rng.integers(1, VOCABULARY - 4, int(rng.integers(10, 41))) for _ in range(40)]
+    return [few[number] for number in rng.permutation(np.repeat(np.arange(40), 10))]
+
+
+def corpus_with_a_notice() -> list[np.ndarray]:
+    """400 documents that differ, and behind 15 in 100 of them the same notice."""
+    rng = np.random.default_rng(6)
+    notice = rng.integers(1, VOCABULARY - 4, 20)
+    rows = [rng.integers(1, VOCABULARY - 4, 25) for _ in range(400)]
+    return [np.concatenate([row, notice]) if rng.random() < 0.15 else row for row in rows]
+
+
+@pytest.mark.parametrize("corpus", [corpus_of_copies, corpus_with_a_notice])
+def test_equal_texts_count_once_and_lie_on_one_side(corpus: Any):
+    units = harvested("llama", sae_of("relu"), corpus())
+    firing = [unit for unit in units if unit.summary.density > 0.3]
+    assert len(firing) > 10
+    for unit in firing:
+        texts = texts_by_split(unit)
+        assert not set(texts["explain"]) & set(texts["score"])
+        for draw in ("top", "interval", "random"):
+            drawn = of_draw(unit, draw)
+            assert len(set(drawn)) == len(drawn)
+        for split in ("explain", "score"):  # others took the place of what came again
+            wanted = {"top": SETTINGS.top, "random": SETTINGS.random}
+            for draw, count in wanted.items():
+                found = [one for one in of_draw(unit, draw) if one[0] == split]
+                assert len(found) == count
+
+
+def test_copies_of_documents_are_one_split():
+    where: dict[bytes, set[str]] = {}
+    corpus = corpus_of_copies()
+    for unit in harvested("llama", sae_of("relu"), corpus):
+        for context in unit.contexts:
+            where.setdefault(corpus[context.document].tobytes(), set()).add(context.split)
+    assert len(where) == 40
+    assert all(len(splits) == 1 for splits in where.values())
+
+
+def test_packed_rows_give_contexts_of_one_document_each():
+    # Documents of one token each, packed; 0 stands between them, or 3 zeros.
+    rng = np.random.default_rng(7)
+    stream = [
+        np.append(np.full(int(rng.integers(2, 9)), 1 + number % 90), [0] * int(rng.choice([1, 3])))
+        for number in range(900)
+    ]
+    flat = np.concatenate(stream)
+    rows = flat[: len(flat) // 50 * 50].reshape(-1, 50)
+    texts = tokenizer().convert_ids_to_tokens([0])
+    units = harvested("llama", sae_of("relu"), rows)
+    contexts = [context for unit in units for context in unit.contexts]
+    assert len(contexts) > 500
+    assert {len(set(context.tokens)) for context in contexts} == {1}
+    assert not any(set(texts) & set(context.tokens) for context in contexts)
+    assert all(c.activations[c.focus] == c.activation for c in contexts)
+    assert all(c.silent == (max(c.activations) == 0) for c in contexts)
+
+
+SCRIPTS = {
+    "Chinese": "猫坐在垫子上河流过石头人们从青山看今天天气很好我爱你",
+    "Arabic": "السلام عليكم ورحمة الله وبركاته يا صديقي العزيز",
+    "emoji": "😀👩\u200d👩\u200d👧🏳️\u200d🌈é नमस्ते “yes” — it’s 5 €",
+}
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS))
+def test_contexts_are_text_whatever_a_tokenizer_cuts(script: str):
+    rng = np.random.default_rng(8)
+    letters = list(SCRIPTS[script])
+    texts = ["".join(rng.choice(letters, 25)) for _ in range(60)]
+    tokens = [np.array(tokenizer()(text)["input_ids"]) for text in texts]
+    units = harvested("llama", sae_of("relu"), tokens)
+    contexts = [context for unit in units for context in unit.contexts]
+    assert len(contexts) > 500
+    assert any("" in context.tokens for context in contexts)
+    for context in contexts:
+        text = "".join(context.tokens)
+        marked = focus_text(context)
+        assert marked
+        if "\\x" not in text:
+            assert text in texts[context.document]
+            continue
+        # Only a mark on a character that the window's edge cuts is bytes.
+        assert marked.startswith("\\x")
+        assert text.replace(marked, "", 1) in texts[context.document]

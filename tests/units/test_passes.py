@@ -18,8 +18,7 @@ from autointerp.subjects import Subject
 from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.load import load_subject
 from autointerp.units import sources
-from autointerp.units.columns import LOW_32
-from autointerp.units.draws import interval_of, place_hash, split_of, unit_salts
+from autointerp.units.draws import interval_of, split_of
 from autointerp.units.passes import Wanted, harvest, outcome_of
 from autointerp.units.sources import Source
 from autointerp.units.sources.features import Features
@@ -72,6 +71,17 @@ class Dense:
     document: NDArray[np.int64]
     position: NDArray[np.int64]
     split: NDArray[np.int64]
+    texts: tuple[str, ...]
+
+    def window(self, row: int, token: int) -> tuple[str, ...]:
+        """The tokens round a place, up to the next one that is not kept."""
+        first, last = token, token
+        while first > max(0, token - SETTINGS.each_side) and self.kept[row, first - 1]:
+            first -= 1
+        end = min(self.kept.shape[1] - 1, token + SETTINGS.each_side)
+        while last < end and self.kept[row, last + 1]:
+            last += 1
+        return tuple(self.texts[index] for index in self.ids[row, first : last + 1])
 
     def places(self, column: int, split: int) -> list[tuple[float, int, int, int, int]]:
         """(value, document, position, row, token) of all kept places of a split."""
@@ -91,22 +101,17 @@ def dense(subject: Subject, want: Wanted) -> Dense:
     kept = batch.kept.numpy()
     block[~kept] = 0
     block[block <= SETTINGS.fires] = 0
-    split = split_of(SEED, windows.document, SETTINGS.explain_share)
-    return Dense(block, kept, windows.ids, windows.document, position, split)
+    split = split_of(SEED, windows.content, SETTINGS.explain_share)
+    texts = tuple(subject.token_texts)
+    return Dense(block, kept, windows.ids, windows.document, position, split, texts)
 
 
-def ranked(
-    matrix: Dense, want: Wanted, unit: int, split: int, draws: str
-) -> list[tuple[int, tuple[int, int], float]]:
-    """(priority, (document, position), value) of all places of a split, lowest priority first."""
-    salt = int(unit_salts(want.name, want.numbers, SEED)[unit])
-    offset = salt & 0xFFFFFFFF if draws == "interval" else salt >> 32
-    hashes = place_hash(SEED, matrix.document[:, None], matrix.position)
-    bits = (hashes >> np.uint64(16)) & LOW_32
-    return sorted(
-        ((int(bits[row, token]) + offset) % 2**32, (document, position), value)
-        for value, document, position, row, token in matrix.places(unit, split)
-    )
+def in_both(matrix: Dense) -> set[str]:
+    """Texts of windows that stand in documents of both splits: who draws them is not told here."""
+    texts: list[set[str]] = [set(), set()]
+    for row, token in zip(*np.nonzero(matrix.kept), strict=True):
+        texts[matrix.split[row]].add("".join(matrix.window(row, token)))
+    return texts[0] & texts[1]
 
 
 def by_draw(contexts: list[Context], draw: str, split: int) -> list[Context]:
@@ -121,6 +126,7 @@ def test_top_contexts_are_the_strongest_windows_of_a_dense_computation(
     matrix = dense(subject, want)
     mine = [one for one in units if one.summary.unit.source == name]
     assert len(mine) == len(want.numbers)
+    shared = in_both(matrix)
     for column, unit in enumerate(mine):
         assert unit.summary.density == pytest.approx(
             (matrix.block[..., column] > 0).sum() / matrix.kept.sum()
@@ -130,47 +136,65 @@ def test_top_contexts_are_the_strongest_windows_of_a_dense_computation(
             assert unit.contexts == []
             continue
         for split in (0, 1):
-            best: dict[int, float] = {}
-            for value, _, _, row, _ in matrix.places(column, split):
-                if value > 0:
-                    best[row] = max(best.get(row, 0.0), value)
-            expected = sorted(best.values(), reverse=True)[: SETTINGS.top]
-            found = [c.activation for c in by_draw(unit.contexts, "top", split)]
-            assert found == pytest.approx(expected, rel=1e-5)
+            peaks: dict[int, tuple[float, str]] = {}
+            for value, _, _, row, token in matrix.places(column, split):
+                if value > peaks.get(row, (0.0, ""))[0]:
+                    peaks[row] = (value, "".join(matrix.window(row, token)))
+            best: dict[str, float] = {}  # a text that comes again counts once
+            for value, text in peaks.values():
+                best[text] = max(best.get(text, 0.0), value)
+            expected = sorted(best.items(), key=lambda pair: -pair[1])[: SETTINGS.top]
+            found = {"".join(c.tokens): c.activation for c in by_draw(unit.contexts, "top", split)}
+            missing = [text for text, _ in expected if text not in found]
+            assert set(missing) <= shared
+            for text, value in found.items():
+                assert value == pytest.approx(best[text], rel=1e-5)
 
 
 @pytest.mark.parametrize("name", extensions.names(sources))
-def test_interval_and_random_contexts_are_the_places_of_lowest_priority(
+def test_interval_and_random_contexts_are_windows_of_the_split_each_text_once(
     subject: Subject, opened: dict[str, Source], name: str
 ) -> None:
     [want] = [one for one in all_of(opened, 10) if one.name == name]
     units = harvest(subject, [want], SETTINGS, SEED, 1e-4, 1.0)
     matrix = dense(subject, want)
-    exact = there = 0
+    shared = in_both(matrix)
     for column, unit in enumerate(units):
         if unit.summary.outcome != "eligible":
             continue
         peak = np.array(unit.summary.peak)
         for split in (0, 1):
-            expected = ranked(matrix, want, column, split, "random")[: SETTINGS.random]
-            found = by_draw(unit.contexts, "random", split)
-            assert [(c.document, c.position) for c in found] == [place for _, place, _ in expected]
-            inside: dict[int, list[tuple[int, int]]] = {n: [] for n in range(SETTINGS.intervals)}
-            for _, place, value in ranked(matrix, want, column, split, "interval"):
+            there: dict[int | None, set[str]] = {}  # by interval, and all
+            for value, _, _, row, token in matrix.places(column, split):
+                text = "".join(matrix.window(row, token))
+                there.setdefault(None, set()).add(text)
                 if value > 0:
-                    number = interval_of(np.float32(value), peak, SETTINGS.intervals)
-                    inside[int(number)].append(place)
-            for interval, places in inside.items():
-                drawn = [
-                    (c.document, c.position)
-                    for c in by_draw(unit.contexts, "interval", split)
-                    if c.interval == interval + 1
-                ]
-                assert set(drawn) <= set(places)
-                there += bool(places)
-                exact += drawn == places[: SETTINGS.per_interval]
-    # Where the levels that an interval overlaps were full, a few others may stand in.
-    assert exact >= 0.9 * there > 0
+                    number = int(interval_of(np.float32(value), peak, SETTINGS.intervals))
+                    there.setdefault(number + 1, set()).add(text)
+            drawn = by_draw(unit.contexts, "random", split)
+            texts = {"".join(c.tokens) for c in drawn}
+            assert len(texts) == len(drawn)
+            assert len(drawn) >= min(SETTINGS.random, len(there[None] - shared))
+            assert texts <= there[None]
+            in_intervals = by_draw(unit.contexts, "interval", split)
+            assert len({"".join(c.tokens) for c in in_intervals}) == len(in_intervals)
+            stronger: set[str] = set()
+            for interval in range(SETTINGS.intervals, 0, -1):
+                possible = there.get(interval, set())
+                found = {"".join(c.tokens) for c in in_intervals if c.interval == interval}
+                assert found <= possible
+                least = min(SETTINGS.per_interval, len(possible - shared - stronger))
+                assert least <= len(found) <= SETTINGS.per_interval
+                stronger |= found
+
+
+def test_no_text_is_in_both_splits_of_a_unit(units: list[HarvestedUnit]) -> None:
+    for unit in units:
+        texts = {
+            split: {"".join(c.tokens) for c in unit.contexts if c.split == split}
+            for split in SPLITS
+        }
+        assert not texts["explain"] & texts["score"]
 
 
 def test_contexts_hold_what_the_document_holds_and_nothing_else(
@@ -188,11 +212,11 @@ def test_contexts_hold_what_the_document_holds_and_nothing_else(
     for column, unit in enumerate(harvest(subject, [want], SETTINGS, SEED, 1e-4, 1.0)):
         for context in unit.contexts:
             row, token = rows[context.document, context.position]
-            near = range(token - SETTINGS.each_side, token + SETTINGS.each_side + 1)
-            inside = [t for t in near if 0 <= t < matrix.ids.shape[1] and matrix.kept[row, t]]
-            texts = tuple(subject.token_texts[matrix.ids[row, t]] for t in inside)
+            texts = matrix.window(row, token)
             assert context.tokens == texts
-            assert context.focus == inside.index(token)
+            first = token - context.focus
+            inside = range(first, first + len(texts))
+            assert first == token or matrix.kept[row, first:token].all()
             assert context.activations == pytest.approx(
                 tuple(matrix.block[row, inside, column]), rel=1e-4, abs=1e-6
             )

@@ -19,7 +19,8 @@ def command(
         str | None,
         typer.Option(
             "--format",
-            help="Format of FILE: contexts, delphi, features-md or neuronpedia.",
+            help="Format of FILE: contexts, delphi, features-md, neuron-explainer, neuronpedia "
+            "or saebench.",
             show_default="recognised by content",
         ),
     ] = None,
@@ -52,7 +53,7 @@ def command(
     ] = 0.5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every draw.")] = 0,
 ) -> None:
-    """Import units from a contexts table, features.md, delphi's cache or a Neuronpedia export.
+    """Import units from Neuronpedia, delphi, SAEBench, neuron-explainer or a table of contexts.
 
     Rate them with `autointerp rate --run NAME`. Importing the same file again changes nothing;
     importing another file adds its units to the run.

@@ -19,12 +19,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from autointerp.questions.contexts import over_intervals, unique_places
+from autointerp.questions.contexts import over_intervals, unique_texts
 from autointerp.questions.cuts import cut, offsets
 from autointerp.questions.forms import LOUDEST, make_task
 from autointerp.questions.scorers import LEAST, Answered, Chosen, Figures, HeldOut, Tried, in_pairs
 from autointerp.records import Context
 from autointerp.stats.ranks import spearman
+from autointerp.text import whole_characters
 
 Floats = NDArray[np.float64]
 
@@ -59,7 +60,7 @@ def choose(held_out: HeldOut, count: int, hard: bool) -> Chosen:
     """
     contexts = _uncut(held_out.contexts)
     firing = over_intervals({n: c for n, c in contexts.items() if c.draw == "interval"}, count)
-    at_random = unique_places(contexts, [n for n, c in contexts.items() if c.draw == "random"])
+    at_random = unique_texts(contexts, [n for n, c in contexts.items() if c.draw == "random"])
     random = [at_random[place] for place in held_out.rng.permutation(len(at_random))][:count]
     if min(len(firing), len(random)) < LEAST:
         lack = "firing" if len(firing) < LEAST else "random"
@@ -121,17 +122,24 @@ def _tokens(one: Answered) -> tuple[Floats, Floats]:
     there for what comes before. Tokens that do not exist were no answer about any that does, and
     are passed over.
     """
-    size = one.piece.last - one.piece.first
-    true = np.zeros(size)
+    shown = slice(one.piece.first, one.piece.last)
+    tokens = one.context.tokens[shown]
+    # Raters see, and are asked about, whole characters.
+    _, levels, _ = whole_characters(tokens, one.context.activations[shown], None)
+    assert levels is not None
+    true = np.zeros(len(levels))
     if one.piece.kind not in ("same token", "neighbour"):  # else verified silent
-        true = np.array(one.context.activations[one.piece.first : one.piece.last])
-    predicted = np.zeros(size)
+        true = np.array(levels, dtype=np.float64)
+    predicted = np.zeros(len(levels))
     for token, level in one.answer.items():
-        if 1 <= token <= size:
+        if 1 <= token <= len(levels):
             predicted[token - 1] = level
     places = offsets(one.context)
-    counted = slice(places.start, places.stop)
-    return true.astype(np.float64)[counted], predicted[counted]
+    begins = [place for place, token in enumerate(tokens) if token]
+    counted = np.array([places.start <= place < places.stop for place in begins], dtype=bool)
+    if len(begins) < len(levels):  # all that is shown is inside one character
+        counted = np.ones(len(levels), dtype=bool)
+    return true[counted], predicted[counted]
 
 
 def _weighed(answered: Sequence[Answered], tried: Tried) -> list[tuple[Answered, float]]:

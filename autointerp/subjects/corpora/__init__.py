@@ -21,7 +21,8 @@ from autointerp import extensions
 from autointerp.errors import CorpusError
 from autointerp.subjects import corpora
 from autointerp.subjects.corpora._documents import Document, Extent, Length, Options
-from autointerp.subjects.windows import Windows
+from autointerp.subjects.windows import Windows, content_hash
+from autointerp.text import without_surrogates
 
 __all__ = ["Corpus", "Document", "Options", "open_corpus", "stream_windows", "tokenised"]
 
@@ -51,11 +52,15 @@ class Corpus:
     def documents(self) -> Iterator[Document]:
         """Yield the documents that are not empty, in an order that depends on the seed alone.
 
+        U+FFFD stands in for lone surrogates, which scraped text has and no tokenizer takes.
+
         Memory holds 10,000 documents where the order is drawn, one otherwise.
         Raises CorpusError if something is malformed, naming where, or if there is no document.
         """
         read = extensions.load(corpora, "kind of corpus", self.kind).read(self.source, self.options)
-        documents = (Document(i, content) for i, content in enumerate(read) if _holds(content))
+        cleaned = (without_surrogates(c) if isinstance(c, str) else c for c in read)
+        parts = (part for content in cleaned for part in _parted(content, self.options.separator))
+        documents = (Document(i, content) for i, content in enumerate(parts) if _holds(content))
         first = next(documents, None)
         if first is None:
             raise CorpusError(f"{self.source} holds no document; give a corpus with text")
@@ -132,6 +137,20 @@ def open_corpus(
     return Corpus(source, kind, seed, options)
 
 
+def _parted(
+    content: str | NDArray[np.integer], separator: int | None
+) -> Iterator[str | NDArray[np.integer]]:
+    """Yield the documents in stored ids, which end at the separator."""
+    if separator is None or isinstance(content, str):
+        yield content
+        return
+    first = 0
+    for end in np.flatnonzero(content == separator).tolist():
+        yield content[first:end]
+        first = end + 1
+    yield content[first:]
+
+
 def _holds(content: str | NDArray[np.integer]) -> bool:
     return bool(content.strip()) if isinstance(content, str) else len(content) > 0
 
@@ -164,7 +183,8 @@ def tokenised(
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """Yield (index, token ids) of each document that has a token, in order.
 
-    A BOS with which stored ids begin is taken off: windows bring their own.
+    A BOS with which a document begins, stored or written out in its text, is taken off: windows
+    bring their own.
 
     Raises CorpusError if an id is beyond the model's `vocabulary`.
     """
@@ -177,8 +197,8 @@ def tokenised(
                 ids = np.asarray(next(encoded), dtype=np.int64)
             else:
                 ids = document.content.astype(np.int64)
-                if bos is not None and len(ids) and ids[0] == bos:
-                    ids = ids[1:]
+            while bos is not None and len(ids) and ids[0] == bos:
+                ids = ids[1:]
             if vocabulary is not None and len(ids) and ids.max() >= vocabulary:
                 raise CorpusError(
                     f"document {document.index} holds token id {ids.max()}, the model's "
@@ -220,10 +240,12 @@ def stream_windows(
     attention = np.zeros((rows, length), dtype=bool)
     document = np.zeros(rows, dtype=np.int64)
     offset = np.zeros(rows, dtype=np.int64)
+    hashes = np.zeros(rows, dtype=np.uint64)
     filled = 0
     for index, content in tokenised(documents, tokenise, bos, vocabulary):
         if left == 0:
             break
+        hashed = content_hash(content)  # of all of it, though the budget may end inside
         if left is not None:
             content = content[:left]
             left -= len(content)
@@ -235,13 +257,16 @@ def stream_windows(
                 ids[filled, first] = bos
             ids[filled, first + before : first + size] = piece
             attention[filled, first : first + size] = True
-            document[filled], offset[filled] = index, start
+            document[filled], offset[filled], hashes[filled] = index, start, hashed
             filled += 1
             if filled == rows:
-                yield Windows(ids, attention, document, offset)
+                yield Windows(ids, attention, document, offset, hashes)
                 ids = np.full((rows, length), pad, dtype=np.int64)
                 attention = np.zeros((rows, length), dtype=bool)
                 document, offset = np.zeros_like(document), np.zeros_like(offset)
+                hashes = np.zeros_like(hashes)
                 filled = 0
     if filled:
-        yield Windows(ids[:filled], attention[:filled], document[:filled], offset[:filled])
+        yield Windows(
+            ids[:filled], attention[:filled], document[:filled], offset[:filled], hashes[:filled]
+        )

@@ -24,7 +24,7 @@ class Options:
 
     Attributes:
         field: Column or key that holds the text or the token ids; empty for the default one.
-        separator: Token id that ends a document in a flat array of tokens.
+        separator: Token id that ends a document in stored tokens.
     """
 
     field: str = ""

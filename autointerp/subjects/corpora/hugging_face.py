@@ -68,7 +68,7 @@ def read(source: str, options: Options) -> Iterator[Content]:
 
 def _opened(datasets: Any, source: str) -> Iterable[dict[str, Any]]:
     if Path(source).exists():
-        saved = datasets.load_from_disk(source)
+        saved = datasets.load_from_disk(str(Path(source).resolve()))
         if hasattr(saved, "keys"):
             raise CorpusError(f"{source} holds the splits {', '.join(saved)}; give one's folder")
         rows: Iterable[dict[str, Any]] = saved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +46,8 @@ def read(source: str, options: Options) -> Iterator[Content]:
             number = 0
             try:
                 for number, line in enumerate(bounded_lines(lines), 1):
+                    if number == 1:
+                        line = line.removeprefix(codecs.BOM_UTF8)
                     if line.strip():
                         yield _document(line, f"{path}, line {number}", options.field)
             except (EOFError, OSError, ZlibError, ValueError) as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 
 from autointerp.errors import CorpusError
+from autointerp.files import plain_name
 from autointerp.subjects.corpora._documents import (
     Content,
     Extent,
@@ -20,6 +21,7 @@ from autointerp.subjects.corpora._documents import (
 SUFFIXES = (".parquet",)
 USUAL = ("text", "content", "tokens", "input_ids")
 ROWS = 1024  # read at once
+READ = "read_parquet(?, hive_partitioning = false)"  # the path's folders are no columns
 
 
 def recognises(source: str) -> bool:
@@ -34,12 +36,12 @@ def extent(source: str, options: Options) -> Extent | None:
     """Return the number of rows, from the files' metadata; None where a file is damaged."""
     try:
         with duckdb.connect(":memory:", config={"threads": 1}) as connection:
-            rows = sum(
-                connection.execute(
-                    "SELECT num_rows FROM parquet_file_metadata(?)", [str(path)]
-                ).fetchall()[0][0]
-                for path in files_with(Path(source), *SUFFIXES)
-            )
+            rows = 0
+            for path in files_with(Path(source), *SUFFIXES):
+                with plain_name(path) as name:
+                    rows += connection.execute(
+                        "SELECT num_rows FROM parquet_file_metadata(?)", [name]
+                    ).fetchall()[0][0]
     except (duckdb.Error, IndexError):
         return None  # `read` says what is wrong
     return Extent(int(rows), "documents")
@@ -53,19 +55,22 @@ def read(source: str, options: Options) -> Iterator[Content]:
     connection = duckdb.connect(":memory:", config={"threads": 1})
     try:
         for path in files_with(Path(source), *SUFFIXES):
-            yield from _rows(connection, path, options.field)
+            with plain_name(path) as name:
+                yield from _rows(connection, path, name, options.field)
     except duckdb.Error as error:
         raise CorpusError(f"{source}: {str(error).splitlines()[0]}") from None
     finally:
         connection.close()
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, path: Path, field: str) -> Iterator[Content]:
-    described = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)])
+def _rows(
+    connection: duckdb.DuckDBPyConnection, path: Path, name: str, field: str
+) -> Iterator[Content]:
+    described = connection.execute(f"DESCRIBE SELECT * FROM {READ}", [name])
     columns = {name: str(kind) for name, kind, *_ in described.fetchall()}
     column = _column(columns, path, field)
     quoted = column.replace('"', '""')
-    reader = connection.execute(f'SELECT "{quoted}" FROM read_parquet(?)', [str(path)])
+    reader = connection.execute(f'SELECT "{quoted}" FROM {READ}', [name])
     number = 0
     while rows := reader.fetchmany(ROWS):
         for (value,) in rows:

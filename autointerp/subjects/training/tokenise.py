@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from autointerp.errors import CorpusError
 from autointerp.files import json_value
 from autointerp.subjects.windows import TokenisedDocuments
+from autointerp.text import without_surrogates
 
 BOS = "<|bos|>"
 PAD = "<|pad|>"
@@ -30,7 +31,7 @@ def read_texts(path: Path) -> Iterator[str]:
                     text = None
                 if not isinstance(text, str):
                     raise CorpusError(f"{path}, line {number}: not an object with a string `text`")
-                yield text
+                yield without_surrogates(text)
     except (FileNotFoundError, IsADirectoryError):
         raise CorpusError(f"no JSONL file at {path}") from None
 
