@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autointerp.text import ON_PAGE, count, statuses_text, visible, visible_lines
+from autointerp.text import (
+    ON_PAGE,
+    count,
+    distinct_names,
+    statuses_text,
+    visible,
+    visible_lines,
+)
 
 OBEYED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
@@ -76,3 +83,19 @@ def test_counts_are_written_with_their_noun():
     assert count(1000, "reply", "replies") == "1,000 replies"
     assert statuses_text({"ok": 20, "failed": 1}) == "1 failed, 20 ok"
     assert statuses_text({}) == ""
+
+
+@given(st.sets(st.text("aA-_ /", min_size=1, max_size=3) | st.text(max_size=200)))
+def test_no_two_names_of_files_are_alike_even_where_case_does_not_count(names: set[str]):
+    cleaned = {name: "".join(c if c.isalnum() else "_" for c in name) for name in names}
+    files = distinct_names(cleaned)
+    assert files.keys() == names
+    assert len({file.casefold() for file in files.values()}) == len(names)
+    assert max((len(file) for file in files.values()), default=0) <= 129  # 120, a dash, 8 digits
+
+
+def test_a_name_of_a_file_changes_only_where_another_is_alike():
+    files = distinct_names({"a-b": "a_b", "a_b": "a_b", "c:d": "c_d"})
+    assert files["c:d"] == "c_d"
+    assert files["a-b"].startswith("a_b-")
+    assert files["a-b"] != files["a_b"]

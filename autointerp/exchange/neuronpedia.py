@@ -20,6 +20,7 @@ from autointerp.exchange._files import check_is_file
 from autointerp.exchange._windows import checked, strongest, window
 from autointerp.files import partial_file
 from autointerp.store.run import Run
+from autointerp.text import distinct_names
 
 NOTES = (
     "Activations are those that were exported; negative ones count as silent.",
@@ -192,21 +193,36 @@ def write(run: Run, folder: Path) -> int:
         raise BadInput(f"-o {folder} is not a folder; name a new one")
     model = run.settings.subject.model
     written = 0
-    units = run.rows(
-        "SELECT unit_id, source || CASE WHEN sign < 0 THEN '-negative' ELSE '' END AS layer, idx,"
-        " density, peak FROM unit WHERE outcome = 'eligible' ORDER BY layer, idx"
+    layers = _layers(run)
+    folders = distinct_names(
+        {layer: re.sub(r"[^\w.-]+", "_", layer).strip(".") or "_" for layer in layers.values()}
     )
     by_batch: dict[tuple[str, int], list[tuple[Any, ...]]] = {}
-    for unit in units:
-        by_batch.setdefault((unit[1], unit[2] // UNITS), []).append(unit)
+    for unit_id, source, sign, *rest in run.rows(
+        "SELECT unit_id, source, sign, idx, density, peak FROM unit WHERE outcome = 'eligible'"
+        " ORDER BY source, sign DESC, idx"
+    ):
+        layer = layers[source, sign]
+        by_batch.setdefault((layer, rest[0] // UNITS), []).append((unit_id, layer, *rest))
     for (layer, number), batch in by_batch.items():
         name = f"batch-{number}.jsonl.gz"
-        written += _write_batch(run, model, batch, folder / _file_name(layer), name)
+        written += _write_batch(run, model, batch, folder / folders[layer], name)
     return written
 
 
-def _file_name(layer: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", layer).strip(".") or "_"
+def _layers(run: Run) -> dict[tuple[str, int], str]:
+    """Return what each source is called in the files, and its negative half; all are distinct."""
+    halves = run.rows(
+        "SELECT DISTINCT source, sign FROM unit WHERE outcome = 'eligible'"
+        " ORDER BY sign DESC, source"
+    )
+    layers: dict[tuple[str, int], str] = {}
+    for source, sign in halves:
+        layer = source if sign > 0 else f"{source}-negative"
+        while layer in layers.values():  # a source may be called so
+            layer += "-half"
+        layers[source, sign] = layer
+    return layers
 
 
 def _write_batch(

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.fabricate import fabricate_run
 
 from autointerp.errors import ExchangeError
 from autointerp.exchange import ImportOptions
-from autointerp.exchange.neuronpedia import read, recognises
+from autointerp.exchange.neuronpedia import read, recognises, write
 
 ROW: dict[str, Any] = {
     "id": "x",
@@ -138,3 +139,19 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path: Path):
 def test_a_folder_without_batches_is_refused(tmp_path: Path):
     with pytest.raises(ExchangeError, match="holds no activations/batch-N"):
         list(read(tmp_path, ImportOptions()))
+
+
+@pytest.mark.parametrize("others", [("a b", "a/b", "A_b"), ("x", "x-negative")])
+def test_sources_whose_names_look_alike_go_out_and_come_back_whole(
+    tmp_path: Path, others: tuple[str, ...]
+):
+    with fabricate_run(tmp_path, dict.fromkeys(others, 3)) as run:
+        if others[0] == "x":  # the negative half of x must not be taken for x-negative
+            run.execute("UPDATE unit SET sign = -1 WHERE source = 'x'")
+        written = write(run, tmp_path / "out")
+        held = run.rows("SELECT count(*) FROM context")[0][0]
+    came = [
+        unit for folder in (tmp_path / "out").iterdir() for unit in read(folder, ImportOptions())
+    ]
+    assert written == held == sum(len(unit.contexts) for unit in came)
+    assert len({(unit.source, unit.name) for unit in came}) == 3 * len(others)
