@@ -58,8 +58,8 @@ def partial_file(path: Path, remedy: str = REMEDY, mode: int | None = None) -> I
             partial.unlink()
 
 
-def write_all(handle: int, content: bytes) -> None:
-    """Write every byte at the file's position, and have it on the disk when this returns.
+def write_all(handle: int, content: bytes, sync: bool = True) -> None:
+    """Write every byte at the file's position, and with `sync` have it on the disk after that.
 
     A disk that takes a part takes the rest or raises OSError: a write may be short without one.
     """
@@ -69,7 +69,8 @@ def write_all(handle: int, content: bytes) -> None:
         if not written:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         rest = rest[written:]
-    os.fsync(handle)
+    if sync:
+        os.fsync(handle)
 
 
 @contextlib.contextmanager

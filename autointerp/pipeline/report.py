@@ -10,7 +10,8 @@ from typing import Any
 
 from autointerp.findings.comparison import compare, estimate_rows
 from autointerp.people.ingest import ingest_journals
-from autointerp.pipeline.events import Note, On, RunOpened, ignore
+from autointerp.pipeline.events import Note, On, ignore
+from autointerp.pipeline.job import say_opened
 from autointerp.reports.panels import Material
 from autointerp.reports.write import Report, check_folder, write
 from autointerp.store.run import RUNS, Run, open_run
@@ -77,9 +78,9 @@ def _compared(names: Sequence[str], units_shown: int, folder: Path, on: On) -> I
         for name in names:
             run, writable = _open(name, folder)
             opened.append(run)
-            on(RunOpened(name, run.settings.subject.name, is_new=False))
+            say_opened(run, on)
             if writable:
-                new = ingest_journals(run)
+                new = ingest_journals(run, lambda text: on(Note(text)))
                 if new:
                     on(Note(f"run '{name}': {count(new, 'new answer')} of people taken in"))
             comparison = compare(run)
