@@ -4,6 +4,7 @@ work      what is still to be rated, and rating it
 loop      the queue of calls, its workers and its one writer
 pace      calls at once and calls a minute, learned from the server
 retry     when a call is made again
+signals   Ctrl-C and its like, held while calls are in flight
 budget    money, reserved before a call
 forecast  what calls will probably take, before they are made
 batches   calls handed to a provider's batch API

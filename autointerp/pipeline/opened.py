@@ -62,8 +62,7 @@ def open_run(
     another subject, RunLocked if another process has it open, StorageError if it cannot be read or
     written.
     """
-    opened = store.open_run(name, settings, subject, Path(folder), read_only)
-    return OpenRun(opened.path, opened.about, opened.connection)
+    return store.open_run(name, settings, subject, Path(folder), read_only, OpenRun)
 
 
 def compare(
@@ -78,8 +77,8 @@ def compare(
 
     if isinstance(run, Run):
         return compare_run(run, level)
-    from autointerp.pipeline.events import RunOpened
+    from autointerp.pipeline.job import say_opened
 
     with open_run(run, folder=folder, read_only=True) as opened:
-        on(RunOpened(run, opened.settings.subject.name, is_new=False))
+        say_opened(opened, on)
         return compare_run(opened, level)

@@ -113,6 +113,17 @@ CREATE TABLE IF NOT EXISTS call (
     PRIMARY KEY (call_key, attempt)
 );
 
+-- What calls without a reply may have cost at most: cut off, timed out, or sent before a kill.
+CREATE TABLE IF NOT EXISTS charge (
+    journal VARCHAR NOT NULL,             -- of replies, in which it was reserved
+    seq BIGINT NOT NULL,                  -- record of the sending
+    rater VARCHAR NOT NULL,
+    call_key VARCHAR NOT NULL,
+    usd DOUBLE NOT NULL,
+    made_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (journal, seq)
+);
+
 CREATE TABLE IF NOT EXISTS rating (
     item_id VARCHAR NOT NULL,
     rubric VARCHAR NOT NULL,
