@@ -5,6 +5,7 @@ tables      transactions, appended rows and queries, for those below
 units       sources, units and contexts
 ratings     items with their key, raters, calls, ratings
 replies     replies on the disk at once, before the tables have them
+repair      what is wrong with a run's files, put in order where it can be
 frames      the run as data frames, for a notebook
 labs        what labs measured of units
 batches     work that a provider's batch API has in hand

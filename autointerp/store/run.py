@@ -352,7 +352,7 @@ def _recover(run: Run) -> tuple[str, ...]:
     try:
         run.execute("CHECKPOINT")  # so that the database alone has all of it
     except duckdb.Error as error:
-        raise _unopened(run.path, error) from None
+        raise unopened(run.path, error) from None
     if not recovered.damaged:
         file.unlink()
         return ()
@@ -395,10 +395,10 @@ def _connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(str(file), read_only=read_only)
         if is_new:
             file.chmod(PRIVATE_FILE)
-        _bring_up_to_date(path, connection, read_only)
+        bring_up_to_date(path, connection, read_only)
         connection.execute("SET enable_progress_bar = false")
     except (duckdb.Error, OSError) as error:
-        raise _unopened(path, error) from None
+        raise unopened(path, error) from None
     return connection
 
 
@@ -414,7 +414,7 @@ def _require_unused(path: Path) -> None:
         )
 
 
-def _unopened(path: Path, error: Exception) -> RunLocked | StorageError:
+def unopened(path: Path, error: Exception) -> RunLocked | StorageError:
     """Return the error of a database that could not be opened."""
     file, text = path / DATABASE, str(error)
     if isinstance(error, duckdb.IOException) and "lock" in text.lower():
@@ -439,7 +439,7 @@ def _unopened(path: Path, error: Exception) -> RunLocked | StorageError:
     return StorageError(f"{file} is not a run of this version ({first_line(error)}); move it away")
 
 
-def _bring_up_to_date(path: Path, connection: duckdb.DuckDBPyConnection, read_only: bool) -> None:
+def bring_up_to_date(path: Path, connection: duckdb.DuckDBPyConnection, read_only: bool) -> None:
     """Make the tables and views that a run of another version lacks.
 
     A file that cannot be written gets them for this connection only, the tables without rows.
@@ -459,8 +459,10 @@ def _bring_up_to_date(path: Path, connection: duckdb.DuckDBPyConnection, read_on
         return
     connection.execute("BEGIN")
     connection.execute(views)
-    text = (path / SETTINGS).read_text("utf-8")  # so that a lost file can be restored
-    for name, value in ((SCHEMA, digest), (SETTINGS, made.get(SETTINGS, text))):
+    remembered = {SCHEMA: digest}
+    if SETTINGS not in made and (path / SETTINGS).exists():  # so that it can be restored if lost
+        remembered[SETTINGS] = (path / SETTINGS).read_text("utf-8")
+    for name, value in remembered.items():
         connection.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", [name, value])
     connection.execute("COMMIT")
 
