@@ -117,7 +117,8 @@ def restore_folder(path: Path) -> None:
     if not path.parent.is_dir():
         return
     ours = re.compile(re.escape(f".{path.name}.") + r"(\d+)\.(partial|former)")
-    former, left = [], []
+    former: list[Path] = []
+    left: list[Path] = []
     for place in path.parent.iterdir():
         made = ours.fullmatch(place.name)
         if made is not None and not _is_alive(int(made[1])):

@@ -100,10 +100,18 @@ def prepare(folder: Path) -> Path:
     from support.fabricate import fabricate_run
 
     folder.mkdir(parents=True)
+    file = folder / "contexts.parquet"
     with fabricate_run(folder / "made", UNITS, contexts=30) as made:
-        contexts.write(made, folder / "contexts.parquet")
+        contexts.write(made, folder / "firing.parquet")
+        # Backwards and silent, for scorers that ask where a unit fires.
+        made.connection.execute(
+            "COPY (SELECT unit, source, context, tokens, activations FROM read_parquet($firing)"
+            " UNION ALL SELECT unit, source, context + 1000000, list_reverse(tokens),"
+            f" [0.0 FOR _ IN tokens]::FLOAT[] FROM read_parquet($firing)) TO '{file}'",
+            {"firing": str(folder / "firing.parquet")},
+        )
     shutil.rmtree(folder / "made")
-    import_units(folder / "contexts.parquet", "main", runs=folder / "runs")
+    import_units(file, "main", runs=folder / "runs")
     return folder
 
 
@@ -166,7 +174,10 @@ def _until_done(
             process, lambda: len(calls), int(rng.integers(1, 30)), rng.uniform(0, 2 * LATENCY_S)
         )
         process.wait()
-        outcome.overrun_usd = max(outcome.overrun_usd, billed - BUDGET_USD)
+        if "--budget-usd" in arguments:
+            outcome.overrun_usd = max(outcome.overrun_usd, billed - BUDGET_USD)
+        if not calls:
+            raise RuntimeError(f"{arguments[0]} asked nothing: there is nothing to kill")
         if not killed:
             outcome.blocked += process.returncode != 0
             break

@@ -188,8 +188,7 @@ def _digests(run: Run) -> Finding:
     wrong = [
         f"item {item}"
         for item, unit, digest, evidence in run.rows(
-            "SELECT item_id, unit_id, rubric_digest, evidence FROM item JOIN key USING (item_id)"
-            " ORDER BY item_id"
+            "SELECT item_id, unit_id, rubric_digest, evidence FROM unit_item ORDER BY item_id"
         )
         if item_id(seed, unit, digest, evidence) != item
     ]
