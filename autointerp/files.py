@@ -1,19 +1,56 @@
-"""Write a file completely or leave what was there: beside it first, then renamed."""
+"""Files written completely or not at all, and JSON and TOML of others, parsed within bounds."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import shutil
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, Any, AnyStr
 
 from autointerp.errors import StorageError
 
 REMEDY = "free some space or choose another place"
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700  # of runs and journals: their owner's alone
+
+
+def json_value(text: str | bytes) -> Any:
+    """Return what a JSON text holds; raises ValueError, for brackets nested too deep as well."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("brackets nested too deep") from None
+
+
+def toml_table(text: str) -> dict[str, Any]:
+    """Return what a TOML text holds.
+
+    Raises TOMLDecodeError, for nesting too deep and numbers of thousands of digits as well.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise tomllib.TOMLDecodeError("brackets or keys nested too deep") from None
+    except ValueError as error:  # of Python's numbers and dates
+        raise tomllib.TOMLDecodeError(str(error).partition(";")[0]) from None
+
+
+LONGEST_LINE = 2**26  # characters or bytes: a document, or all contexts of a unit
+
+
+def bounded_lines(file: IO[AnyStr]) -> Iterator[AnyStr]:
+    """Yield the lines of a file; raises ValueError for one that memory might not hold."""
+    while line := file.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE:
+            raise ValueError(f"a line is longer than {LONGEST_LINE:,} characters")
+        yield line
 
 
 def write_text(path: Path, text: str, remedy: str = REMEDY, mode: int | None = None) -> None:

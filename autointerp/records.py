@@ -158,13 +158,18 @@ class LogitEffects:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What a rater sees, and all that it sees."""
+    """What a rater sees, and all that it sees.
+
+    Attributes:
+        fence: Code round what is quoted, from the run's secret; empty for one that comes of the id.
+    """
 
     id: str
     rubric: str
     contexts: tuple[ItemContext, ...]
     description: str | None = None
     effects: LogitEffects | None = None
+    fence: str = ""
 
 
 @dataclass(frozen=True, slots=True)

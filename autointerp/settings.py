@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from autointerp.errors import SettingsError, UnknownName
+from autointerp.files import toml_table
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class SubjectSettings:
             `transformer.safetensors` of `autointerp train`.
         revision: Revision of a model on the hub; empty for the newest.
         site: Where activations are read, such as `layers.3.mlp.neurons`.
+        neurons: What the source `neurons` is: empty for the axes of the site, `hidden` for the
+            hidden neurons of the MLP in the site's layer, read in the same forward pass.
         sae: File, folder or hub id of the SAE trained on that site; empty for none.
         sae_format: Name of the SAE's format; empty to detect it.
         subtract_b_dec: Whether the SAE subtracts its decoder bias from its input; empty for what
@@ -50,11 +53,14 @@ class SubjectSettings:
         device_map: Value passed to transformers to spread a model over several devices, such as
             `auto`; replaces `device`.
         dtype: Data type of the model's weights; harvested activations are always float32.
+        trust_remote_code: Whether Python code in the model's folder or repository may be run; it is
+            never run where this does not say so.
     """
 
     model: str = "embedded"
     revision: str = ""
     site: str = "layers.0.mlp.neurons"
+    neurons: str = ""
     sae: str = ""
     sae_format: str = ""
     subtract_b_dec: str = ""
@@ -70,6 +76,7 @@ class SubjectSettings:
     device: str = "cpu"
     device_map: str = ""
     dtype: str = "auto"
+    trust_remote_code: bool = False
 
     @property
     def name(self) -> str:
@@ -148,10 +155,18 @@ class RunSettings:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+UNIMPORTANT = (
+    ("subject", "device"),
+    ("subject", "device_map"),
+    ("subject", "trust_remote_code"),
+    ("harvest", "rows"),
+)
+
+
 def _that_matter(settings: RunSettings) -> dict[str, Any]:
     """Return the settings as a mapping, without those that change no result."""
     content = asdict(settings)
-    for section, key in (("subject", "device"), ("subject", "device_map"), ("harvest", "rows")):
+    for section, key in UNIMPORTANT:
         del content[section][key]
     return content
 
@@ -163,6 +178,7 @@ KINDS = {
     bool: "true or false",
 }
 CHOICES = {
+    ("subject", "neurons"): ("", "hidden"),
     ("subject", "bos"): ("auto", "yes", "no"),
     ("subject", "subtract_b_dec"): ("", "yes", "no"),
     ("subject", "dtype"): ("auto", "float32", "bfloat16", "float16"),
@@ -174,6 +190,23 @@ AT_LEAST_ZERO = {
     *(("harvest", name) for name in ("tokens", "window", "each_side", "fires")),
     *(("subject", name) for name in ("input_scale", "k")),
 }
+LARGEST = 2**63 - 1  # that a TOML file and a database can hold
+MOST = {
+    ("", "seed"): LARGEST,
+    ("subject", "k"): 10_000_000,
+    ("subject", "corpus_separator"): 2**31 - 1,
+    ("subject", "corpus_seed"): LARGEST,
+    ("harvest", "tokens"): LARGEST,
+    ("harvest", "window"): 65_535,
+    ("harvest", "rows"): 65_536,
+    ("harvest", "top"): 10_000,
+    ("harvest", "intervals"): 255,
+    ("harvest", "per_interval"): 10_000,
+    ("harvest", "random"): 100_000,
+    ("harvest", "each_side"): 32_767,
+}
+LONGEST_NAME, LONGEST_PATH = 255, 4_000  # bytes of a file's name, characters of a path
+LONGEST_SHOWN = 80  # characters of a value in an error
 SHARES = {("sample", "min_density"), ("sample", "max_density"), ("harvest", "explain_share")}
 
 Settings = TypeVar("Settings")
@@ -203,7 +236,7 @@ def read_settings(path: Path) -> RunSettings:
     Raises SettingsError, naming the line or the key.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = toml_table(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -237,7 +270,9 @@ def from_mapping(kind: type[Settings], content: Any, where: str, section: str = 
     for key, value in content.items():
         label = f"{section}.{key}" if section else key
         if key not in names:
-            raise SettingsError(f"{where}: unknown key '{label}' (known: {', '.join(names)})")
+            raise SettingsError(
+                f"{where}: unknown key '{label[:LONGEST_SHOWN]}' (known: {', '.join(names)})"
+            )
         wanted = hints[key]
         if is_dataclass(wanted):
             values[key] = from_mapping(typing.cast(Any, wanted), value, where, key)
@@ -245,10 +280,19 @@ def from_mapping(kind: type[Settings], content: Any, where: str, section: str = 
         if wanted is float and type(value) is int:
             value = float(value)
         if isinstance(wanted, types.UnionType) or type(value) is not wanted:
-            raise SettingsError(f"{where}: {label} = {value!r} must be {KINDS[wanted]}")
-        _check_range(f"{where}: {label} = {value!r}", section, key, value)
+            raise SettingsError(f"{where}: {label} = {_shown(value)} must be {KINDS[wanted]}")
+        _check_range(f"{where}: {label} = {_shown(value)}", section, key, value)
         values[key] = value
     return kind(**values)
+
+
+def _shown(value: Any) -> str:
+    """Return a value as an error shows it: cut, and whatever it is."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or nested without end
+        text = f"a {type(value).__name__} without end"
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "…"
 
 
 def _check_range(where: str, section: str, key: str, value: Any) -> None:
@@ -257,6 +301,10 @@ def _check_range(where: str, section: str, key: str, value: Any) -> None:
         raise SettingsError(f"{where} must be at least 1")
     if place in AT_LEAST_ZERO and not 0 <= value < math.inf:
         raise SettingsError(f"{where} must {'not be negative' if value < 0 else 'be finite'}")
+    if isinstance(value, str):
+        _check_text(where, value)
+    if place in MOST and value > MOST[place]:
+        raise SettingsError(f"{where} must be at most {MOST[place]:,}")
     if place in SHARES and not 0 <= value <= 1:
         raise SettingsError(f"{where} must be a share from 0 to 1")
     if place == ("harvest", "window") and value == 1:
@@ -267,6 +315,14 @@ def _check_range(where: str, section: str, key: str, value: Any) -> None:
         raise SettingsError(f"{where} must be {' or '.join(map(repr, CHOICES[place]))}")
     if place == ("subject", "device") and not DEVICE.fullmatch(value):
         raise SettingsError(f"{where} must be cpu, cuda, cuda:N or mps")
+
+
+def _check_text(where: str, value: str) -> None:
+    """Raise SettingsError for a text that can name nothing, neither a file nor anything else."""
+    if any(len(part.encode("utf-8", "replace")) > LONGEST_NAME for part in value.split("/")):
+        raise SettingsError(f"{where} is longer than any name can be ({LONGEST_NAME} bytes)")
+    if len(value) > LONGEST_PATH or "\0" in value:
+        raise SettingsError(f"{where} is no path or name that can be")
 
 
 def first_difference(one: RunSettings, other: RunSettings) -> str | None:

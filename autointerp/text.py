@@ -25,7 +25,7 @@ def statuses_text(statuses: Mapping[str, int]) -> str:
     return ", ".join(f"{n} {status}" for status, n in sorted(statuses.items()))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # hashed by identity: `visible` looks up each token
 class Surface:
     """What text is shown on, and so how unseen characters are written there.
 

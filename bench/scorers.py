@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from autointerp.findings.descriptions import scorer_results_of
 from autointerp.pipeline.describe import score
 from autointerp.pipeline.job import Job
+from autointerp.questions.cuts import shape_of
 from autointerp.questions.explain import Explanation
 from autointerp.questions.forms import LOUDEST, Task
 from autointerp.questions.score import Design, plan
@@ -77,16 +78,14 @@ def figures() -> Iterator[dict[str, Any]]:
                 ),
             }
     artificial = {name: artificial_scores(name, BLIND_UNITS) for name in SCORERS}
-    yield _worst("blind_strategies", "artificial units", artificial, comparing=False)
-    yield _worst("blind_strategies_embedded", "the embedded subject", blind, comparing=False)
-    yield _worst("comparing_strategies_embedded", "the embedded subject", blind, comparing=True)
+    yield _worst("blind_strategies", "artificial units", artificial)
+    yield _worst("blind_strategies_embedded", "the embedded subject", blind)
 
 
 def _worst(
     figure: str,
     subject: str,
     scores: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]],
-    comparing: bool,
 ) -> dict[str, Any]:
     """Return the largest distance of a mean from chance, over scorers, strategies and sources."""
     cells = {
@@ -94,7 +93,7 @@ def _worst(
         for name, by_rule in scores.items()
         for rule, by_source in by_rule.items()
         for source, values in by_source.items()
-        if (rule in COMPARING) is comparing
+        if is_blind(name, rule, source)
     }
     name, rule, source = worst = max(cells, key=lambda cell: abs(cells[cell].mean() - 0.5))
     mean, error = cells[worst].mean(), cells[worst].std() / len(cells[worst]) ** 0.5
@@ -109,8 +108,7 @@ def _worst(
         "note": f"{name}, '{rule}', {source}: {mean:.3f}, standard error {error:.3f}; the largest "
         f"of {len(cells)} means, {over} of them more than 0.03 off, over {min(units)} to "
         f"{max(units)} units a source of {subject} ({', '.join(sources)}); rules that read no "
-        f"description{' but compare the texts of a call' if comparing else ''}: "
-        f"{'; '.join(rules)}",
+        f"description, alone or comparing the texts of a call: {'; '.join(rules)}",
     }
 
 
@@ -180,7 +178,72 @@ def _usual_mark(call: Sequence[Seen]) -> list[Any]:
     return [mark == usual for mark in marks]
 
 
-COMPARING = ("on the token marked most often",)
+def _is_long(token: str) -> bool:
+    return len(token.strip()) >= 3  # short tokens stand in most texts
+
+
+def _elsewhere(call: Sequence[Seen], least: int = 1) -> list[set[str]]:
+    """Return for each text its longer tokens that stand in `least` other texts of the call."""
+    texts = Counter(token for seen in call for token in set(filter(_is_long, seen.tokens)))
+    return [{token for token in seen.tokens if texts[token] > least} for seen in call]
+
+
+def _shared_words(call: Sequence[Seen]) -> list[Any]:
+    """Return yes where a text has a token that stands in another text of the call."""
+    return [bool(shared) for shared in _elsewhere(call)]
+
+
+def _theme(call: Sequence[Seen]) -> list[Any]:
+    """Return yes where a text has the longer token that stands in most texts of the call."""
+    texts = Counter(token for seen in call for token in set(filter(_is_long, seen.tokens)))
+    usual, _ = max(texts.items(), key=lambda pair: (pair[1], len(pair[0])), default=("", 0))
+    return [usual in seen.tokens for seen in call]
+
+
+def _marked_elsewhere(call: Sequence[Seen]) -> list[Any]:
+    """Return yes where the marked token stands in another text of the call, marked or not."""
+    texts = Counter(token for seen in call for token in set(seen.tokens))
+    return [texts[seen.tokens[seen.mark or 0]] > 1 for seen in call]
+
+
+def _predict_shared(call: Sequence[Seen]) -> list[Any]:
+    """Return the strongest firing on tokens that stand in another text of the call."""
+    return [
+        {place: float(LOUDEST) for place, token in enumerate(seen.tokens, 1) if token in shared}
+        for seen, shared in zip(call, _elsewhere(call), strict=True)
+    ]
+
+
+def _predict_theme(call: Sequence[Seen]) -> list[Any]:
+    """Return the strongest firing on the longer token that stands in most texts of the call."""
+    texts = Counter(token for seen in call for token in set(filter(_is_long, seen.tokens)))
+    usual, _ = max(texts.items(), key=lambda pair: (pair[1], len(pair[0])), default=("", 0))
+    return [
+        {place: float(LOUDEST) for place, token in enumerate(seen.tokens, 1) if token == usual}
+        for seen in call
+    ]
+
+
+def _unlike_others(difference: Callable[[Seen, Seen], float]) -> Strategy:
+    """Return yes to the one text of a call that differs most from the others."""
+
+    def answer(call: Sequence[Seen]) -> list[Any]:
+        sums = [sum(difference(seen, other) for other in call) for seen in call]
+        return _only(int(np.argmax(sums)))(call)
+
+    return answer
+
+
+def _marked(seen: Seen) -> str:
+    return seen.tokens[seen.mark or 0].strip()
+
+
+def _apart(one: Seen, other: Seen) -> float:
+    """Return how far two texts are apart: the share of tokens that they do not share."""
+    tokens, others = set(one.tokens), set(other.tokens)
+    return 1 - len(tokens & others) / len(tokens | others)
+
+
 YES_OR_NO: dict[str, Strategy] = {
     "always": _by_text(lambda seen: True),
     "never": _by_text(lambda seen: False),
@@ -194,6 +257,8 @@ TEXTS = YES_OR_NO | {
     "a token of ten letters": _by_text(lambda s: len(s.tokens[s.longest[0]].strip()) >= 10),
     "a token three times": _by_text(lambda seen: max(Counter(seen.tokens).values()) >= 3),
     "a long text": _by_text(lambda seen: len(seen.text) >= 4 * len(seen.tokens)),
+    "shares a word with another text": _shared_words,
+    "has the word of most texts": _theme,
 }
 MARKS = YES_OR_NO | {
     "near the middle": _by_text(lambda seen: _off_middle(seen) <= 2),
@@ -202,6 +267,7 @@ MARKS = YES_OR_NO | {
     "on the longest token": _by_text(lambda seen: seen.mark in seen.longest),
     "on the most frequent token": _by_text(lambda seen: seen.mark in seen.commonest),
     "on the token marked most often": _usual_mark,
+    "on a token of another text": _marked_elsewhere,
 }
 ACTIVATIONS = {
     "always": _predicted(lambda seen: range(len(seen.tokens))),
@@ -218,15 +284,39 @@ ACTIVATIONS = {
     ),
     "longest token": _predicted(lambda seen: seen.longest),
     "most frequent token": _predicted(lambda seen: seen.commonest),
+    "tokens of another text": _predict_shared,
+    "the token of most texts": _predict_theme,
 }
-ONE = {f"number {place + 1}": _only(place) for place in range(5)} | {
-    "longest text": _most(lambda seen: len(seen.text)),
-    "most distinct words": _most(lambda seen: len(set(seen.tokens))),
-    "mark nearest the middle": _most(lambda seen: -_off_middle(seen)),
-    "mark farthest from the middle": _most(_off_middle),
-    "first mark": _most(lambda seen: -(seen.mark or 0)),
-    "last mark": _most(lambda seen: seen.mark or 0),
-}
+ONE = (
+    {f"number {place + 1}": _only(place) for place in range(5)}
+    | {
+        "longest text": _most(lambda seen: len(seen.text)),
+        "most distinct words": _most(lambda seen: len(set(seen.tokens))),
+        "mark nearest the middle": _most(lambda seen: -_off_middle(seen)),
+        "mark farthest from the middle": _most(_off_middle),
+        "first mark": _most(lambda seen: -(seen.mark or 0)),
+        "last mark": _most(lambda seen: seen.mark or 0),
+    }
+    | {
+        "mark unlike the other marks": _unlike_others(lambda a, b: float(_marked(a) != _marked(b))),
+        "mark of another length": _unlike_others(
+            lambda a, b: abs(len(_marked(a)) - len(_marked(b)))
+        ),
+        "mark of another kind": _unlike_others(
+            lambda a, b: shape_of(_marked(a)) != shape_of(_marked(b))
+        ),
+        "text unlike the other texts": _unlike_others(_apart),
+    }
+)
+COMPARED = {name for name in ONE if "other" in name}  # to compare texts is what is asked for
+
+
+def is_blind(name: str, rule: str, source: str) -> bool:
+    """Return whether a rule knows nothing that scorer `name` asks for: then it is to score 0.5.
+
+    The intruder is found by comparing texts, except in its control, where they share nothing.
+    """
+    return name != "intruder" or rule not in COMPARED or source.endswith("control")
 
 
 def strategies(task: Task) -> Mapping[str, Strategy]:

@@ -1,5 +1,7 @@
+import io
 import os
 import shutil
+import tomllib
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,9 +11,12 @@ import pytest
 
 from autointerp.errors import StorageError
 from autointerp.files import (
+    bounded_lines,
+    json_value,
     partial_file,
     partial_folder,
     restore_folder,
+    toml_table,
     write_all,
     write_bytes,
     write_text,
@@ -192,3 +197,33 @@ def test_what_a_dead_process_left_is_cleared_away_and_nothing_else(tmp_path: Pat
             f".out.{os.getppid()}.partial",
         ]
     )
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":' * 100_000, "{", '{"a": ' + "9" * 5000 + "}"]
+)
+def test_json_that_is_none_or_without_end_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 (of the parser, in its own words)
+        json_value(text)
+    assert json_value(b'{"a": [1]}') == {"a": [1]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a = " + "[" * 20_000, "a = " + "9" * 5_000, "= =", "a = 2020-99-99", "a = {b = " * 20_000],
+)
+def test_toml_that_is_none_or_without_end_is_one_error(text: str) -> None:
+    with pytest.raises(tomllib.TOMLDecodeError):
+        toml_table(text)
+    assert toml_table("a = 1") == {"a": 1}
+
+
+def test_a_line_longer_than_memory_might_hold_is_refused_where_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("autointerp.files.LONGEST_LINE", 5)
+    assert list(bounded_lines(io.StringIO("a\nbcde\nf"))) == ["a\n", "bcde\n", "f"]
+    lines = bounded_lines(io.BytesIO(b"a\n" + b"x" * 9))
+    assert next(lines) == b"a\n"
+    with pytest.raises(ValueError, match="longer than 5"):
+        next(lines)

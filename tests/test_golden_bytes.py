@@ -80,6 +80,7 @@ def golden(folder: Path) -> dict[str, Any]:
         "requests": {},
     }
     with made_up_run(folder) as run:
+        run.about["run"].pop("fence")  # as in a run of an earlier version
         units = [unit for source in UNITS for unit in run.units(source)]
         asked: dict[str, list[str]] = {}
         items: dict[str, list[Any]] = {}
@@ -160,6 +161,24 @@ def now(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.mark.parametrize("part", ["digests", "systems", "schemas", "items", "requests"])
 def test_what_was_asked_before_is_asked_in_the_same_bytes(now: dict[str, Any], part: str):
     assert now[part] == json.loads(GOLDEN.read_text(encoding="utf-8"))[part]
+
+
+def test_a_runs_secret_changes_the_lines_of_the_fence_and_nothing_else(tmp_path: Path) -> None:
+    rubric = list_rubrics()[0]
+    with made_up_run(tmp_path) as run:
+        run.about["run"]["fence"] = "00112233445566778899aabbccddeeff"
+        units = [unit for source in UNITS for unit in run.units(source)]
+        (item, *_) = load_items(run, make_items(run, units, rubric, "shown"), rubric)
+        del run.about["run"]["fence"]
+        (old, *_) = load_items(run, [item.id], rubric)
+    new_lines, old_lines = (rubric.user(one).splitlines() for one in (item, old))
+    # blake2b(item's id, key = the secret), 8 bytes
+    expected = hashlib.blake2b(
+        item.id.encode(), key=b"00112233445566778899aabbccddeeff", digest_size=8
+    ).hexdigest()
+    assert (new_lines[0], new_lines[-1]) == (f"<<<quoted {expected}", f"quoted {expected}>>>")
+    assert new_lines[1:-1] == old_lines[1:-1]
+    assert new_lines[0] != old_lines[0]
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@ loop      the queue of calls, its workers and its one writer
 pace      calls at once and calls a minute, learned from the server
 retry     when a call is made again
 signals   Ctrl-C and its like, held while calls are in flight
+patience  when asking is of no use
+twins     calls of equal content, which share one reply
+silence   what is said where nothing happens
 budget    money, reserved before a call
 forecast  what calls will probably take, before they are made
 batches   calls handed to a provider's batch API

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from autointerp.engine.budget import Budget, require_price
-from autointerp.engine.retry import RetryPolicy
+from autointerp.engine.retry import RetryPolicy, open_served
 from autointerp.engine.work import pending_work, read_rating
 from autointerp.errors import BadInput, RaterError, RunMismatch
 from autointerp.questions.items import load_items
@@ -26,6 +26,7 @@ from autointerp.questions.scorers import load_question
 from autointerp.raters import AttemptFailed, BatchRater, Rater, RaterOptions, ServedRater
 from autointerp.records import Reply, Request
 from autointerp.store.run import Run
+from autointerp.text import count
 
 CHUNK = 200
 ROWS_AT_ONCE = 500
@@ -42,6 +43,7 @@ class BatchCounts:
         calls: Handed over, or collected.
         batches: So many, new or collected.
         open: Batches that the provider still works on, in its own words.
+        failures: Why calls of a batch came back without a reply, by batch.
         stopped: Why not all was handed over; empty if it was.
     """
 
@@ -49,6 +51,7 @@ class BatchCounts:
     batches: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     open: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
     stopped: str = ""
 
 
@@ -98,7 +101,7 @@ async def _submit(
     retry: RetryPolicy | None,
 ) -> BatchCounts:
     counts = BatchCounts()
-    await _open(run, rater)
+    await _open(run, rater, retry)
     try:
         await _settle_intended(run, rater, retry)
         work = pending_work(run, item_ids, rater.name, repeats)
@@ -144,15 +147,23 @@ def _parts(
     budget: Budget,
     counts: BatchCounts,
 ) -> Iterator[tuple[list[Request], float]]:
-    """Yield calls that fit into one batch each, with the most that they can cost."""
+    """Yield calls that fit into one batch each, with the most that they can cost.
+
+    Of calls with one key one is sent: the others wait for its reply, and take it from the store.
+    """
     requests: list[Request] = []
+    keys = run.keys_in_batches()
     size, most_usd = 0, 0.0
     for begin in range(0, len(work), CHUNK):
         chunk = work[begin : begin + CHUNK]
         ids = sorted({item for item, _ in chunk})
         items = {item.id: item for item in load_items(run, ids, question)}
-        for item, repeat in chunk:
-            request = rater.request(items[item], question, repeat)
+        asked = [rater.request(items[item], question, repeat) for item, repeat in chunk]
+        answered = _take_stored(run, asked, rater, question)
+        for request in asked:
+            if request.key in keys or request.key in answered:
+                continue
+            keys.add(request.key)
             extent = rater.extent(request)
             cost = budget.most_usd(extent, batch=True)
             limit = budget.limit_usd
@@ -172,6 +183,20 @@ def _parts(
             budget.spent_usd += cost
     if requests:
         yield requests, most_usd
+
+
+def _take_stored(run: Run, requests: Sequence[Request], rater: Any, question: Question) -> set[str]:
+    """Rate what replies in the store can answer; return the keys of those calls."""
+    stored = run.stored_calls([request.key for request in requests])
+    ratings = []
+    for request in requests:
+        for _, reply in stored.get(request.key, []):
+            rating = read_rating(question, rater.name, request, reply)
+            if reply.stop == "end" and rating.status == "ok":
+                ratings.append(rating)
+                break
+    run.add_ratings(ratings, rater=rater.name)
+    return {rating.call_key for rating in ratings if rating.call_key is not None}
 
 
 def collect_batches(
@@ -205,7 +230,7 @@ async def _collect_one(
     retry: RetryPolicy | None,
     counts: BatchCounts,
 ) -> None:
-    await _open(run, rater)
+    await _open(run, rater, retry)
     try:
         if batch["state"] == "intended":
             await _settle_intended(run, rater, retry)
@@ -218,14 +243,20 @@ async def _collect_one(
         if not state.ended:
             counts.open.append(f"{provider_id} ({rater.name}): {state.words}")
             return
-        await _store_results(run, batch, rater, question, counts)
+        await _store_results(run, batch, rater, question, counts, state.failure)
     finally:
         await rater.close()
 
 
 async def _store_results(
-    run: Run, batch: dict[str, Any], rater: Any, question: Question, counts: BatchCounts
+    run: Run,
+    batch: dict[str, Any],
+    rater: Any,
+    question: Question,
+    counts: BatchCounts,
+    failure: str,
 ) -> None:
+    """Store what came back; calls without a reply fail with `failure`, where the provider says."""
     provider_id = batch["provider_id"]
     waiting = {request.key: request for request in run.batch_calls(batch["label"])}
     kept = {name: value for name, value in batch.items() if name not in ("version", "made_at")}
@@ -248,7 +279,11 @@ async def _store_results(
     if strangers and len(waiting) == batch["calls"]:  # somebody else's, taken for ours by its size
         run.add_batch({**kept, "state": "abandoned"})
         return
-    words = "the batch came back without a reply to this call"
+    words = failure or "the batch came back without a reply to this call"
+    if waiting:
+        counts.failures.append(
+            f"{provider_id} ({rater.name}): {count(len(waiting), 'call')} without a reply: {words}"
+        )
     rows += [(request, Reply("", "error", error=words)) for request in waiting.values()]
     _store(run, rows, provider_id, rater, question, counts)
     run.add_batch({**kept, "state": "collected"})
@@ -279,9 +314,11 @@ def _store(
     run.add_ratings(ratings, attempts, rater.name)
 
 
-async def _open(run: Run, rater: Any) -> None:
+async def _open(run: Run, rater: Any, retry: RetryPolicy | None) -> None:
     memory = f"server {rater.name}"
-    learned = await rater.open(run.recall(memory))
+    remembered = run.recall(memory)
+    policy = retry or RetryPolicy()
+    learned = await open_served(rater, rater.name, remembered, policy, asyncio.sleep)
     if learned is not None:
         run.remember(memory, learned)
 

@@ -21,8 +21,11 @@ from typing import Any, TypeVar
 
 from autointerp.engine.budget import Budget, BudgetReached
 from autointerp.engine.pace import ConcurrencyLimit, Pacer
-from autointerp.engine.retry import RetryPolicy
+from autointerp.engine.patience import FIRST_WORKERS, Patience
+from autointerp.engine.retry import RetryPolicy, open_served
 from autointerp.engine.signals import held_signals
+from autointerp.engine.silence import Silence
+from autointerp.engine.twins import Twins
 from autointerp.errors import RaterError, StorageError
 from autointerp.questions.question import Question
 from autointerp.raters import (
@@ -41,8 +44,6 @@ from autointerp.store.run import Run
 CHUNK = 64  # items that are loaded at a time
 WORKERS_PER_SLOT = 3
 LOCAL_SLOTS = 8  # of a rater that is not served
-HOPELESS = 3  # items failed, and none rated: the server is not there
-LOST = 20  # items failed in a row: it is there no more
 GATHER_S = 0.003  # before records are synced, for others to go with them
 STORE_EVERY_S = 0.5  # what is in the journal goes into the database
 TELL_EVERY_S = 0.05
@@ -74,6 +75,7 @@ class Tally:
     Attributes:
         reused: Of `done`, those whose reply was in the store.
         unpriced: Calls whose cost is not known.
+        waiting: Why nothing happens; empty while something does.
     """
 
     total: int = 0
@@ -86,6 +88,7 @@ class Tally:
     spent_usd: float = 0.0
     statuses: Counter[str] = field(default_factory=Counter)
     stopped: str = ""
+    waiting: str = ""
 
 
 class _Stopped(Exception):
@@ -164,8 +167,10 @@ class Engine:
         self.stopping = asyncio.Event()
         self.fatal: RaterError | None = None
         self.signals: list[int] = []  # Ctrl-C and its like, as they came
-        self.replies = 0
-        self.failed_in_a_row = 0
+        self.patience = Patience(rater.name)
+        self.trusted = asyncio.Event()
+        self.twins = Twins()
+        self.silence = Silence(self._say, self._pause_s, lambda: self.limit.in_use)
         self.database = ThreadPoolExecutor(1, "database")
         self.journal = ThreadPoolExecutor(1, "journal")
         self.in_flight: dict[int, Record] = {}  # sent, and nothing came yet, by number
@@ -174,6 +179,7 @@ class Engine:
 
     async def rate(self, work: Sequence[tuple[str, int]]) -> Tally:
         self.tally.total = len(work)
+        watching = asyncio.create_task(self.silence.watch())
         try:
             with self._interruptible():
                 if self.served:
@@ -186,6 +192,7 @@ class Engine:
         else:
             self._store_rest()
         finally:
+            watching.cancel()
             if self.served:
                 await self.served.close()
             self.database.shutdown()
@@ -204,7 +211,9 @@ class Engine:
     async def _open(self, served: ServedRater) -> None:
         memory = f"server {self.rater.name}"
         remembered = await self._in_thread(self.run.recall, memory)
-        opening = asyncio.ensure_future(served.open(remembered))
+        opening = asyncio.ensure_future(
+            open_served(served, self.rater.name, remembered, self.policy.retry, self._sleep)
+        )
         stopping = asyncio.ensure_future(self.stopping.wait())
         await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -220,7 +229,7 @@ class Engine:
         writer = asyncio.create_task(self._write())
         producer = asyncio.create_task(self._produce(work))
         count = min(len(work), WORKERS_PER_SLOT * self.limit.most)
-        workers = [asyncio.create_task(self._work()) for _ in range(count)]
+        workers = [asyncio.create_task(self._work(place)) for place in range(count)]
         finishing = asyncio.create_task(self._finish(producer, workers))
         try:
             await asyncio.wait((writer, finishing), return_when=asyncio.FIRST_COMPLETED)
@@ -317,7 +326,10 @@ class Engine:
 
     # --------------------------------------------------------------------------- workers
 
-    async def _work(self) -> None:
+    async def _work(self, place: int) -> None:
+        """Rate one job after the other; all but the first few workers wait for a readable reply."""
+        if self.served and place >= FIRST_WORKERS:
+            await self._until_trusted()
         while not self.stopping.is_set():
             job = await self._next_job()
             if job is None:
@@ -334,6 +346,14 @@ class Engine:
             finally:
                 self.queue.task_done()
 
+    async def _until_trusted(self) -> None:
+        waiting = [asyncio.ensure_future(e.wait()) for e in (self.trusted, self.stopping)]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waiting:
+                one.cancel()
+
     async def _next_job(self) -> _Job | None:
         """Return the next job, or None once the work is called off."""
         if not self.queue.empty():
@@ -348,11 +368,22 @@ class Engine:
             stopping.cancel()
 
     async def _rate_one(self, job: _Job) -> None:
+        """Rate a job; where another one has the same key, after it and from its replies."""
+        async with self.twins.turn(job.request.key) as shared:
+            job.stored += shared.replies
+            job.attempt = max(job.attempt, shared.next_attempt)
+            try:
+                await self._rate_alone(job, shared.replies)
+            finally:
+                shared.next_attempt = job.attempt
+
+    async def _rate_alone(self, job: _Job, replies: list[Reply]) -> None:
         """Ask until there is a reply that can be read, or no more is to be tried."""
         unread = 0
         for reply in job.stored:
             rating = read_rating(self.question, self.rater.name, job.request, reply)
             if rating.status == "ok":
+                self.trusted.set()
                 await self._keep(None, rating, reused=True)
                 return
             unread += 1
@@ -361,6 +392,8 @@ class Engine:
             return
         while True:
             reply, attempt = await self._ask(job)
+            if reply.stop in ("end", "length"):
+                replies.append(reply)
             rating = read_rating(self.question, self.rater.name, job.request, reply)
             again = rating.status == "unparsed" and unread < self.policy.retry.content_retries
             if again and not self.stopping.is_set():
@@ -368,6 +401,9 @@ class Engine:
                 await self._keep(attempt, None)
                 continue
             await self._keep(attempt, None if again else rating)
+            self.patience.rated(rating, reply)
+            if self.patience.is_trusted:
+                self.trusted.set()
             return
 
     async def _ask(self, job: _Job) -> tuple[Reply, _Attempt | None]:
@@ -377,15 +413,9 @@ class Engine:
             retrying = self.policy.retry.retrying(self._sleep)
             attempt: _Attempt = await retrying(self._attempt, job)
         except AttemptFailed as failed:
-            self.failed_in_a_row += 1
-            if self.failed_in_a_row >= (LOST if self.replies else HOPELESS):
-                raise RaterError(
-                    f"{self.rater.name}: {self.failed_in_a_row} calls failed in a row, the last "
-                    f"with: {failed}; what is rated is kept"
-                ) from None
+            self.patience.failed(failed)
             return Reply("", "error", error=str(failed)), None
-        self.failed_in_a_row = 0
-        self.replies += 1
+        self.patience.replied()
         return attempt.reply, attempt
 
     async def _attempt(self, job: _Job) -> _Attempt:
@@ -405,17 +435,17 @@ class Engine:
                     reply = await self.rater.send(job.request)
                 finally:
                     self.pacer.landed(tokens, self._headroom())
-        except AttemptFailed as failed:
+        except (AttemptFailed, RaterError) as error:
+            failed = error if isinstance(error, AttemptFailed) else fatal_attempt(error)
+            self.silence.failed(failed)
             if failed.kind in ("busy", "timeout"):
                 self.limit.refused(sent_at, failed.retry_after_s)
             cost = reserved if failed.perhaps_billed else None
             lost = Reply(failed.text, "error", error=str(failed), details={"kind": failed.kind})
             await self._keep(_Attempt(job.request, number, lost, sent, cost or 0.0), None)
             raise
-        except RaterError:
-            await self._keep(None, None, sent)  # it was refused: no money
-            raise
         else:
+            self.silence.heard()
             self.limit.succeeded()
             self.budget.learn(job.extent, reply.tokens_in)
             unknown = reply.cost_usd is None
@@ -468,10 +498,20 @@ class Engine:
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep before a retry, unless the work is called off."""
+        self.silence.sleeps(seconds)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.stopping.wait()
                 raise _Stopped
+
+    def _pause_s(self) -> float:
+        """Return the seconds for which the server's limits hold up the next call."""
+        return max(self.pacer.pause_s, self.limit.pause_s)
+
+    def _say(self, words: str) -> None:
+        self.tally.waiting = words
+        self.progress(self.tally)
+        self.tally.waiting = ""
 
     # ---------------------------------------------------------------------------- writer
 
@@ -518,6 +558,11 @@ class Engine:
                 self.tally.done += 1
                 self.tally.reused += entry.reused
                 self.tally.statuses[entry.rating.status] += 1
+
+
+def fatal_attempt(error: RaterError) -> AttemptFailed:
+    """Return the attempt with which a rater gave up, as it is stored."""
+    return AttemptFailed(str(error), "fatal", transient=False)
 
 
 def read_rating(question: Question, rater: str, request: Request, reply: Reply) -> Rating:

@@ -14,6 +14,7 @@ from autointerp.raters import Headroom
 
 FIRST = 64
 LONGEST_PAUSE_S = 300.0
+SHORTEST_RESET_S = 0.05  # a moment that has passed by the time its header is read
 
 
 class ConcurrencyLimit:
@@ -70,6 +71,11 @@ class ConcurrencyLimit:
             until = now + min(retry_after_s, LONGEST_PAUSE_S)
             self._resume_at = max(self._resume_at, until)
 
+    @property
+    def pause_s(self) -> float:
+        """Seconds for which the server asked for no calls."""
+        return max(0.0, self._resume_at - asyncio.get_running_loop().time())
+
     def _free(self) -> bool:
         paused = asyncio.get_running_loop().time() < self._resume_at
         return not paused and self.in_use < int(self.value)
@@ -104,6 +110,7 @@ class Allowance:
         self._capacity = float("inf")
         self._rate = 0.0
         self._seen_at = 0.0
+        self._ready_at = float("-inf")
         self._in_flight = 0.0
 
     def update(self, left: int | None, limit: int | None, reset_s: float | None) -> None:
@@ -113,20 +120,35 @@ class Allowance:
         self._level = left - self._in_flight
         self._capacity = float(limit)
         used = limit - left
-        self._rate = used / reset_s if reset_s and used > 0 else limit / 60
+        if reset_s is None or used <= 0:
+            self._rate = limit / 60
+        else:
+            self._rate = used / max(reset_s, SHORTEST_RESET_S)
         self._seen_at = asyncio.get_running_loop().time()
 
     async def take(self, amount: float) -> None:
-        """Wait until `amount` is there, and take it. A call over the whole limit waits for that."""
+        """Wait until `amount` is there, and take it. A call over the whole limit waits for that.
+
+        After the longest pause a call is made all the same: the server will say if it is too soon.
+        """
+        loop = asyncio.get_running_loop()
+        latest = loop.time() + LONGEST_PAUSE_S
         while True:
             level = self._now()
             need = min(amount, self._capacity)
-            if level is None or level >= need:
+            if level is None or level >= need or loop.time() >= latest:
                 break
-            await asyncio.sleep(min(max((need - level) / self._rate, 0.01), 60.0))
+            ready_at = loop.time() + (need - level) / self._rate
+            self._ready_at = min(ready_at, latest)
+            await asyncio.sleep(min(max(self._ready_at - loop.time(), 0.01), 60.0))
         if self._level is not None:
             self._level -= amount
         self._in_flight += amount
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds until the next call that waits is allowed; 0 if none waits."""
+        return max(0.0, self._ready_at - asyncio.get_running_loop().time())
 
     def landed(self, amount: float) -> None:
         """A call is over, and its reply's headers count it."""
@@ -153,6 +175,11 @@ class Pacer:
         """Wait until one more call of about `tokens` is allowed."""
         await self._requests.take(1)
         await self._tokens.take(tokens)
+
+    @property
+    def pause_s(self) -> float:
+        """Seconds until the next call that waits is allowed; 0 if none waits."""
+        return max(self._requests.pause_s, self._tokens.pause_s)
 
     def landed(self, tokens: float, headroom: Headroom | None) -> None:
         """A call is over; `headroom` is what the server said with it."""

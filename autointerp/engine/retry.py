@@ -13,7 +13,8 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
-from autointerp.raters import AttemptFailed
+from autointerp.errors import RaterError
+from autointerp.raters import AttemptFailed, ServedRater
 
 
 @dataclass(frozen=True)
@@ -57,3 +58,24 @@ class RetryPolicy:
 def is_transient(error: BaseException) -> bool:
     """Return whether another attempt may succeed."""
     return isinstance(error, AttemptFailed) and error.transient
+
+
+async def open_served(
+    served: ServedRater,
+    name: str,
+    remembered: str | None,
+    retry: RetryPolicy,
+    sleep: Callable[[float], Awaitable[None]],
+) -> str | None:
+    """Open a rater, asking again as for any other call: it may load its model, or be busy.
+
+    Return what is to be remembered of the server. Raises RaterError if it cannot be asked.
+    """
+
+    async def once() -> str | None:
+        return await served.open(remembered)
+
+    try:
+        return await retry.retrying(sleep)(once)
+    except AttemptFailed as failed:
+        raise RaterError(f"{name} cannot be asked: {failed}") from None

@@ -101,6 +101,8 @@ def rate_items(
         if engine.signals:
             pass_on(engine.signals[0])
         raise
+    if not before and not tally.stopped:
+        engine.patience.require_some(tally.statuses)
     return RatingCounts(
         before, tally.statuses, tally.calls, tally.reused, tally.spent_usd, tally.stopped
     )

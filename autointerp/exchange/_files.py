@@ -9,14 +9,19 @@ import duckdb
 from autointerp.errors import BadInput, StorageError
 from autointerp.files import partial_file
 from autointerp.store.run import Run
+from autointerp.store.tables import neutral_cells
 
 
 def copy_to_file(run: Run, query: str, file: Path, options: str) -> int:
     """Write the rows of a query to `file` as DuckDB's COPY does; return their number.
 
+    In CSV no cell is one that a spreadsheet runs.
+
     Raises StorageError if the file cannot be written, BadInput if it is a folder or a device.
     """
     check_is_file(file)
+    if "csv" in options:
+        query = neutral_cells(run.connection, query)
     with partial_file(file) as partial:
         try:
             rows = run.rows(f"COPY ({query}) TO {quoted(str(partial))} ({options})")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from autointerp.errors import ExchangeError
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
+from autointerp.files import bounded_lines
 
 NOTES = (
     "The file gives the activation of one token in each context; the tokens beside it count as "
@@ -20,7 +21,7 @@ NOTES = (
     "Its activations are rounded to two places.",
 )
 
-HEADING = re.compile(r"#+\s*Feature ID:\s*(.*?)\s*")
+HEADING = re.compile(r"#{1,9}\s{0,9}Feature ID:(.*)")
 COLUMNS = ["Token ID", "Activation", "Token", "Context"]
 RULE = re.compile(r"[|:\s-]+")
 LITERAL = r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
@@ -31,6 +32,7 @@ ROW = re.compile(
 WORDS = re.compile(r" ?\w+| ?[^\w\s]+|\s+")
 UNREADABLE = "\N{REPLACEMENT CHARACTER}"  # a token that is a part of a character
 NO_ASCII = r"[^\x00-\x7f]"
+MOST_PARTS, LONGEST_GAP = 4, 8  # of a token with pieces of characters in it
 
 
 def recognises(path: Path) -> bool:
@@ -52,15 +54,15 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
     seen = set()
     try:
         with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(bounded_lines(file), 1):
                 where = f"{path}, line {number}"
                 heading = HEADING.fullmatch(line.strip())
                 if heading:
                     if name:
                         yield _unit(source, name, contexts, in_table, f"{path}, line {began}")
-                    name, began, contexts, in_table = heading[1], number, [], False
-                    if not re.fullmatch(r"\d+", name):
-                        raise ExchangeError(f"{where}: feature '{name}' has no number")
+                    name, began, contexts, in_table = heading[1].strip(), number, [], False
+                    if not re.fullmatch(r"\d{1,18}", name):
+                        raise ExchangeError(f"{where}: feature '{name[:60]}' has no number")
                     if name in seen:
                         raise ExchangeError(f"{where}: feature {name} for the second time")
                     seen.add(name)
@@ -78,6 +80,8 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
                     contexts.append(_context(line, options.each_side, where))
     except UnicodeDecodeError as error:
         raise ExchangeError(f"{path} is not UTF-8 text ({error.reason})") from None
+    except ValueError as error:
+        raise ExchangeError(f"{path}: {error}") from None
     if not name:
         raise ExchangeError(f"{path} has no '### Feature ID: N'")
     yield _unit(source, name, contexts, in_table, f"{path}, line {began}")
@@ -101,7 +105,7 @@ def _context(line: str, each_side: int | None, where: str) -> ForeignContext:
     activation = float(match[1])
     try:
         token, text = (str(ast.literal_eval(literal)) for literal in match.groups()[1:])
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ExchangeError(f"{where}: a token or context is not a Python literal") from None
     if not 0 < activation < float("inf"):
         raise ExchangeError(f"{where}: activation {match[1]}; a listed token must fire")
@@ -125,8 +129,11 @@ def _place(token: str, text: str, where: str) -> tuple[int, int]:
     if not token.strip(UNREADABLE):
         pattern = NO_ASCII
     else:
-        pattern = f"{NO_ASCII}*".join(map(re.escape, re.split(f"{UNREADABLE}+", token)))
+        parts = re.split(f"{UNREADABLE}+", token)
+        if len(parts) > MOST_PARTS:  # each gap more multiplies the steps of a search
+            parts = [max(parts, key=len)]
+        pattern = f"{NO_ASCII}{{0,{LONGEST_GAP}}}".join(map(re.escape, parts))
     places = [match.span() for match in re.finditer(pattern, text, re.DOTALL) if match[0]]
     if not token or not places:
-        raise ExchangeError(f"{where}: token {token!r} is not in its context {text!r}")
+        raise ExchangeError(f"{where}: token {token[:60]!r} is not in its context {text[:200]!r}")
     return min(places, key=lambda place: abs(sum(place) - len(text)))

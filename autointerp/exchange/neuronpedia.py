@@ -18,7 +18,7 @@ from autointerp.errors import BadInput, ExchangeError
 from autointerp.exchange import EACH_SIDE, ForeignContext, ForeignUnit, ImportOptions
 from autointerp.exchange._files import check_is_file
 from autointerp.exchange._windows import checked, strongest, window
-from autointerp.files import partial_file
+from autointerp.files import bounded_lines, json_value, partial_file
 from autointerp.store.run import Run
 from autointerp.text import distinct_names
 
@@ -42,7 +42,7 @@ def recognises(path: Path) -> bool:
         return False
     try:
         with _open(path) as file:
-            row = json.loads(file.readline(1 << 24))
+            row = json_value(file.readline(1 << 24))
     except (OSError, EOFError, zlib.error, ValueError):
         return False
     return isinstance(row, dict) and {"index", "tokens", "values"} <= row.keys()
@@ -104,17 +104,17 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     number = 0
     try:
         with _open(path) as file:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(bounded_lines(file), 1):
                 if not line.strip():
                     continue
-                row = json.loads(line)
+                row = json_value(line)
                 if not isinstance(row, dict):
                     raise ExchangeError(f"{path}, line {number}: not a JSON object")
                 yield number, row
-    except json.JSONDecodeError as error:
-        raise ExchangeError(f"{path}, line {number}: not JSON ({error.msg})") from None
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise ExchangeError(f"{path}, after line {number}: cannot be read ({error})") from None
+    except ValueError as error:
+        raise ExchangeError(f"{path}, line {number}: not JSON lines ({error})") from None
 
 
 def _key(row: dict[str, Any], where: str) -> tuple[str, str]:

@@ -1,12 +1,15 @@
-"""Export of ratings, one row each, as CSV, JSON lines or Parquet."""
+"""Export of ratings and of other tables, a row each, as CSV, JSON lines or Parquet."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from autointerp.exchange._files import copy_to_file, quoted
 from autointerp.store.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TableFormat = Literal["csv", "jsonl", "parquet"]
 
@@ -31,3 +34,17 @@ def write_ratings(run: Run, to: TableFormat, file: Path) -> int:
     or a device.
     """
     return copy_to_file(run, QUERY.format(run=quoted(run.name)), file, FORMS[to])
+
+
+def write_table(run: Run, rows: pd.DataFrame, to: TableFormat, file: Path) -> int:
+    """Write rows about units, such as scores, with the run's name and the units'; as
+    `write_ratings` does. `rows` has a column `unit_id`."""
+    run.connection.register("exported", rows)
+    try:
+        query = (
+            f"SELECT {quoted(run.name)} AS run, u.source, u.idx AS index, u.sign,"
+            " e.* EXCLUDE (unit_id) FROM exported e JOIN unit u USING (unit_id)"
+        )
+        return copy_to_file(run, query, file, FORMS[to])
+    finally:
+        run.connection.unregister("exported")

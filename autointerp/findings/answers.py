@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import pandas as pd
 
 from autointerp.questions.explain import EXPLAINING, explanations
 from autointerp.questions.forms import Task, answers_in
@@ -228,6 +231,17 @@ SILENT = (
 )
 
 
+def _silence(run: Run) -> str:
+    """Return the SQL of whether the unit is silent: as computed, else as its own windows show."""
+    if not run.has_table("silence"):
+        return SILENT
+    computed = (
+        "(SELECT v.silent FROM silence v WHERE v.unit_id = o.unit_id"
+        " AND v.context_id = c.context_id)"
+    )
+    return f"coalesce({computed}, {SILENT})"
+
+
 def context_ratings(run: Run) -> list[ContextRating]:
     """Return all ratings of contexts against present descriptions, and what is pending.
 
@@ -243,7 +257,8 @@ def context_ratings(run: Run) -> list[ContextRating]:
         "  SELECT DISTINCT one.task_digest, one.explainer, r.rater FROM one"
         "  JOIN current_rating r USING (item_id)"
         ") SELECT u.unit_id, u.source, s.is_control, o.task, o.task_digest, o.explainer, a.rater,"
-        f"  o.kind, CASE o.kind WHEN 'firing' THEN false WHEN 'silent' THEN c.silent ELSE {SILENT}"
+        f"  o.kind, CASE o.kind WHEN 'firing' THEN false WHEN 'silent' THEN c.silent"
+        f"  ELSE {_silence(run)}"
         "  END, CASE WHEN o.kind = 'firing' THEN c.interval END,"
         "  CASE WHEN o.kind <> 'other' THEN c.activations[c.focus + 1] * 10 / o.scale END,"
         "  coalesce(r.status, 'pending'), r.score"
@@ -258,3 +273,25 @@ def context_ratings(run: Run) -> list[ContextRating]:
         [[*(task.id for task in EXPLAINING), *scorer_names()]],
     )
     return [ContextRating(*row) for row in rows]
+
+
+# -------------------------------------------------------------------------------- tables
+
+
+def scores_table(run: Run) -> pd.DataFrame:
+    """Return the units' scores under scorers, one row each; `more` is JSON."""
+    return _table(UnitScore, unit_scores(run))
+
+
+def specificity_table(run: Run) -> pd.DataFrame:
+    """Return the ratings of contexts against descriptions, one row each."""
+    return _table(ContextRating, context_ratings(run))
+
+
+def _table(kind: type[UnitScore] | type[ContextRating], rows: Sequence[Any]) -> pd.DataFrame:
+    """Return dataclasses as a frame without what the unit itself says; mappings are JSON."""
+    names = [one.name for one in fields(kind) if one.name not in ("source", "is_control")]
+    columns = {name: [getattr(row, name) for row in rows] for name in names}
+    for name in {"statuses", "more"} & set(names):
+        columns[name] = [json.dumps(dict(value), sort_keys=True) for value in columns[name]]
+    return pd.DataFrame(columns)

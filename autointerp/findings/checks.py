@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from autointerp.errors import StorageError
-from autointerp.files import write_all
+from autointerp.files import json_value, write_all
 from autointerp.questions.kit import KIT, VALUE, KitItem
 from autointerp.questions.planter import GRADES
 from autointerp.questions.rubric import Rubric
@@ -229,7 +229,7 @@ def latest_check(
     names = {attribute.name for attribute in dataclasses.fields(CheckResult)}
     for line in reversed(path.read_text("utf-8").splitlines()):
         try:
-            values = json.loads(line)
+            values = json_value(line)
             result = CheckResult(**{name: values[name] for name in values if name in names})
         except (ValueError, TypeError):
             continue  # a line cut short by a full disk, or of another version

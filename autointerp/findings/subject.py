@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from autointerp.files import json_value
 from autointerp.findings.groups import PRIMARY
 from autointerp.store.run import Run
-from autointerp.subjects.sites import Basis, basis_of
+from autointerp.subjects.sites import Basis, basis_of, hidden_site
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class SubjectFacts:
     Attributes:
         model: Hub id, path, or `embedded`; empty for units that came from files.
         basis: What the site's own units are.
+        hidden: Where the source `neurons` was read, if not at the site.
         sae: Hub id or path; `embedded` for the one that belongs to the embedded model.
         latents: Width of the SAE.
         active: Latents that fire on a token, on average (L0): the width times the mean density
@@ -34,6 +35,7 @@ class SubjectFacts:
     revision: str = ""
     site: str = ""
     basis: Basis | None = None
+    hidden: str = ""
     sae: str = ""
     sae_format: str = ""
     latents: int | None = None
@@ -43,6 +45,11 @@ class SubjectFacts:
     corpus: str = ""
     tokens: int | None = None
     doubts: tuple[str, ...] = ()
+
+    @property
+    def neurons(self) -> Basis | None:
+        """What the units of the source `neurons` are."""
+        return basis_of(self.hidden) if self.hidden else self.basis
 
 
 def subject_facts(run: Run) -> SubjectFacts:
@@ -61,6 +68,7 @@ def subject_facts(run: Run) -> SubjectFacts:
         revision=subject.revision,
         site=subject.site,
         basis=basis_of(subject.site),
+        hidden=(hidden_site(subject.site) or "") if subject.neurons == "hidden" else "",
         sae=subject.sae or ("embedded" if has_sae and is_embedded else ""),
         sae_format=subject.sae_format,
         latents=latents,
@@ -93,7 +101,7 @@ def _doubts(run: Run) -> Iterator[str]:
         return
     for line in log.read_text("utf-8").splitlines():
         try:
-            event = json.loads(line)
+            event = json_value(line)
         except ValueError:
             continue  # a line cut short by a full disk
         if isinstance(event, dict) and event.get("event") == "doubt" and event.get("text"):

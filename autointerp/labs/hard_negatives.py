@@ -17,9 +17,9 @@ from autointerp.labs import Options, Row
 from autointerp.records import Context
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
+from autointerp.units.others import Place, firing_in
 from autointerp.units.reopen import numbers_again, sources_again, subject_again
 from autointerp.units.sources import Block, Source
-from autointerp.units.stream import site_batches
 
 Mask = NDArray[np.bool_]
 
@@ -86,7 +86,6 @@ def firing_in_candidates(
     run: Run, subject: Subject, name: str, source: Source, units: Sequence[int]
 ) -> Firing:
     """Return where units fire in the held-out contexts of one another."""
-    settings = run.settings
     rows = run.rows(
         "SELECT context_id, unit_id, document, position, focus, len(tokens) FROM context"
         " WHERE split = 'score' AND draw <> 'random'"
@@ -94,34 +93,23 @@ def firing_in_candidates(
         " OVER (PARTITION BY unit_id ORDER BY draw, context_id) <= ? ORDER BY context_id",
         [list(units), PER_UNIT],
     )
+    places = [
+        Place(number, document, position, position - focus, length)
+        for number, _, document, position, focus, length in rows
+    ]
     block: Block = source.block(numbers_again(run, name, source, units))
-    anywhere = np.zeros((len(rows), len(units)), dtype=bool)
-    at_focus = np.zeros_like(anywhere)
-    in_document: dict[int, list[int]] = {}
-    for place, row in enumerate(rows):
-        in_document.setdefault(row[2], []).append(place)
-    for batch, windows, position in site_batches(subject, settings.harvest, settings.seed):
-        wanted = [r for r, d in enumerate(windows.document.tolist()) if d in in_document]
-        if not wanted:
-            continue
-        fires = block(batch).cpu().numpy() > settings.harvest.fires
-        kept = batch.kept.cpu().numpy()
-        for r in wanted:
-            at = {int(p): t for t, p in enumerate(position[r]) if kept[r, t]}
-            for place in in_document[int(windows.document[r])]:
-                _, _, _, focus_position, focus, length = rows[place]
-                if focus_position not in at:
-                    continue
-                first = focus_position - focus
-                tokens = [at[p] for p in range(first, first + length) if p in at]
-                anywhere[place] |= fires[r, tokens].any(axis=0)
-                at_focus[place] |= fires[r, at[focus_position]]
+    if not places:
+        nothing = np.zeros((0, len(units)), dtype=bool)
+        return Firing(tuple(units), (), np.zeros(0, dtype=np.int64), nothing, nothing)
+    firing = firing_in(subject, run.settings, {name: [block]}, {name: places}, {name: len(units)})[
+        name
+    ]
     return Firing(
         tuple(units),
         tuple(row[0] for row in rows),
         np.array([row[1] for row in rows], dtype=np.int64),
-        anywhere,
-        at_focus,
+        firing.anywhere | ~firing.is_read[:, None],  # what was not read is not called silent
+        firing.at_focus,
     )
 
 

@@ -68,7 +68,9 @@ def logit_effects(
             without[name] = "they are no directions in the model"
             continue
         try:
-            readout = subject.model.readout(source.transcodes)
+            are_hidden = getattr(source, "are_hidden", False)
+            model = (subject.hidden if are_hidden else None) or subject.model
+            readout = model.readout(source.transcodes)
             numbers = numbers_again(run, name, source, units)
             for begin in range(0, len(units), UNITS):
                 part = slice(begin, begin + UNITS)

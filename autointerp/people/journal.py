@@ -14,7 +14,6 @@ import contextlib
 import dataclasses
 import datetime
 import hashlib
-import json
 import os
 import re
 from collections import Counter
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from autointerp.errors import BadInput, RunLocked, StorageError
-from autointerp.files import unwritten, write_all, write_bytes
+from autointerp.files import json_value, unwritten, write_all, write_bytes
 from autointerp.people.session import Session, StepKind, canonical, session_fields, session_from
 from autointerp.text import count
 
@@ -286,13 +285,13 @@ def _read_head(path: Path, line: bytes, known: Collection[str]) -> tuple[Session
     session: Session | None = None
     claimed = ""
     try:
-        head = json.loads(line)
+        head = json_value(line)
         if head["autointerp"] != FORMAT:
             raise BadInput(
                 f"{path} is a session of format {head['autointerp']}; this version reads {FORMAT}"
             )
         session, claimed = session_from(head["session"]), head["digest"]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         digest = DIGEST.search(line)
         claimed = digest[1].decode() if digest else ""
     if session is not None and session.digest in (claimed, *known):
@@ -318,8 +317,8 @@ class _Line:
 def _read_line(line: bytes) -> _Line:
     """Return the entry in a line; where one was cut off, of the line that was written behind it."""
     try:
-        fields: Any = json.loads(line)
-    except (ValueError, RecursionError):
+        fields: Any = json_value(line)
+    except ValueError:
         behind = line.rfind(BEGIN)  # text in an entry has its quotes escaped
         if behind <= 0:
             return _Line(None, cut=True)

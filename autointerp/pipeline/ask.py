@@ -10,7 +10,7 @@ from autointerp.engine.batches import submit_batches
 from autointerp.engine.budget import require_price
 from autointerp.engine.forecast import LOOKED_AT, forecast_calls
 from autointerp.engine.work import RatingCounts, pending_work, rate_items, rated_before
-from autointerp.pipeline.events import Asking, Forecasted, HandedOver, Note, On
+from autointerp.pipeline.events import Forecasted, HandedOver, Note, On, tell_asking
 from autointerp.pipeline.job import Resolved
 from autointerp.questions.items import load_items
 from autointerp.questions.question import Question
@@ -53,7 +53,7 @@ def ask_pending(
         question,
         rater,
         repeats,
-        lambda tally: on(Asking(f"{label} by {rater.name}", tally)),
+        tell_asking(f"{label} by {rater.name}", on),
         job.policy,
     )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from autointerp.engine.work import RatingPolicy, Tally, rate_items
+from autointerp.engine.work import RatingPolicy, rate_items
 from autointerp.errors import BadInput
 from autointerp.findings.checks import CheckResult, check_result, keep
-from autointerp.pipeline.events import Asking, On, ignore
+from autointerp.pipeline.events import On, ignore, tell_asking
 from autointerp.questions.kit import PER_GRADE, make_kit
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import Rater
@@ -44,9 +44,7 @@ def check_rater(
     def load(ids: Sequence[str]) -> list[Item]:
         return [items[identifier] for identifier in ids]
 
-    def progress(tally: Tally) -> None:
-        on(Asking(f"check {rater.name}", tally))
-
+    progress = tell_asking(f"check {rater.name}", on)
     with open_checks(runs) as store:
         for ids, repeats in ((plain, 2), (in_text, 1)):
             rate_items(store, ids, rubric, rater, repeats, progress, policy, load)

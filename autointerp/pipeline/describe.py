@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autointerp.engine.forecast import Forecast, forecast_trials
 from autointerp.engine.work import RatingCounts
 from autointerp.errors import BadInput
+from autointerp.findings.answers import unit_scores
+from autointerp.findings.descriptions import scorer_results
 from autointerp.labs.hard_negatives import hard_contexts
 from autointerp.labs.logit_effects import logit_effects
 from autointerp.pipeline.ask import ask_pending
@@ -37,6 +39,7 @@ from autointerp.questions.scorers import scorer
 from autointerp.questions.specificity import specificity_trials
 from autointerp.questions.trials import add_trials
 from autointerp.records import LogitEffects
+from autointerp.stats.results import Statistic
 from autointerp.store.run import Run, open_run
 from autointerp.text import count, statuses_text
 
@@ -105,12 +108,14 @@ class ScoreResult:
     Attributes:
         units: Units with questions.
         without: Units without questions, by reason.
+        means: By source, the mean score with own descriptions and with another unit's.
     """
 
     scorer: str
     units: int
     without: Mapping[str, int]
     counts: RatingCounts
+    means: Mapping[str, tuple[Statistic, Statistic]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         counts = self.counts
@@ -221,7 +226,12 @@ def rate_descriptions(resolved: Resolved, on: On = ignore) -> DescriptionsResult
     with _run(resolved, on) as run:
         resolved = _with_controls(run, resolved)
         described = _explained(run, resolved, on)
-        ids = add_trials(run, specificity_trials(run, rubric, described, resolved.job.contexts))
+        trials = specificity_trials(run, rubric, described, resolved.job.contexts)
+        lacking = {trial.unit_id for trial in trials}
+        lacking -= {trial.unit_id for trial in trials if trial.pieces[0].kind == "other"}
+        if lacking and resolved.job.contexts > 2:
+            on(Note(f"{_unknown_silence(run, len(lacking))} none of these contexts"))
+        ids = add_trials(run, trials)
         counts = ask_pending(run, sorted(set(ids)), rubric, resolved, on)
         run.log("rated", rater=rater.name, rubric=rubric.id, statuses=dict(counts.statuses))
     descriptions = sum(one.says_something for one in described)
@@ -233,6 +243,14 @@ def rate_descriptions(resolved: Resolved, on: On = ignore) -> DescriptionsResult
         contexts=len(set(ids)),
         without=len(described) - descriptions,
         counts=counts,
+    )
+
+
+def _unknown_silence(run: Run, units: int) -> str:
+    """Return why units get no contexts of others, up to what they lack."""
+    return (
+        f"run '{run.name}' holds no context of another unit in which "
+        f"{count(units, 'unit')} would be known to be silent, so they have"
     )
 
 
@@ -290,9 +308,12 @@ def score(job: Job, on: On = ignore) -> dict[str, ScoreResult]:
     results: dict[str, ScoreResult] = {}
     with open_existing(resolved, on) as run:
         described = _to_score(run, resolved, modules, lambda: _explained(run, resolved, on))
+        explainers_asked = {one.explainer or None for one in described} | {None}
         hard = hard_contexts(run, [one.unit_id for one in described]) if job.design.hard else None
         for name, module in modules.items():
             planned = plan(run, name, described, job.design, hard)
+            if planned.without_control:
+                on(Note(f"{name}: {_unknown_silence(run, planned.without_control)} no control"))
             ids = store_plan(run, planned, job.design)
             counts = ask_pending(run, ids, module.TASK, resolved, on, name, repeats=1)
             run.log(
@@ -303,6 +324,11 @@ def score(job: Job, on: On = ignore) -> dict[str, ScoreResult]:
             on(Step(str(results[name])))
             if counts.stopped:
                 break
+        for result in scorer_results(unit_scores(run)):
+            mine = (result.rater, result.design) == (resolved.rater.name, str(job.design))
+            if mine and result.scorer in results and result.explainer in explainers_asked:
+                means = {name: (one.scored, one.permuted) for name, one in result.sources.items()}
+                results[result.scorer] = replace(results[result.scorer], means=means)
     return results
 
 

@@ -70,7 +70,7 @@ class Step(Event):
 
 @dataclass(frozen=True)
 class Waiting(Event):
-    """The verb waits for something that another process has to release."""
+    """The verb waits: for what another process has to release, or for a server."""
 
     reason: str
 
@@ -123,6 +123,15 @@ class Asking(Event):
 
     def __str__(self) -> str:
         return f"{self.label}: {self.tally.done:,} of {count(self.tally.total, 'item')}"
+
+
+def tell_asking(label: str, on: On) -> Callable[[Tally], None]:
+    """Return what an engine calls with its tally: it becomes events for `on`."""
+
+    def tell(tally: Tally) -> None:
+        on(Waiting(tally.waiting) if tally.waiting else Asking(label, tally))
+
+    return tell
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from autointerp.engine.work import RatingCounts, RatingPolicy, rate_items
 from autointerp.errors import BadInput
 from autointerp.people.ingest import add_guesses
+from autointerp.pipeline.events import On, ignore, tell_asking
 from autointerp.questions.guess import GUESSES, guess_rubric
 from autointerp.questions.items import load_items
 from autointerp.questions.rubric import Rubric
@@ -43,7 +44,11 @@ def require_model(rater: Rater) -> None:
 
 
 def ask_guesses(
-    run: Run, rubric: Rubric, rater: Rater, policy: RatingPolicy | None = None
+    run: Run,
+    rubric: Rubric,
+    rater: Rater,
+    policy: RatingPolicy | None = None,
+    on: On = ignore,
 ) -> RatingCounts:
     """Ask what each item is that the rater has rated on the rubric, and store its guesses.
 
@@ -62,7 +67,8 @@ def ask_guesses(
         return [replace(item, id=ASKED + item.id) for item in items]
 
     question = guess_rubric(rubric)
-    counts = rate_items(run, names, question, rater, policy=policy, load=load)
+    progress = tell_asking(f"guess by {rater.name}", on)
+    counts = rate_items(run, names, question, rater, 1, progress, policy, load)
     answers = run.rows(
         "SELECT r.item_id, r.score FROM current_rating r LEFT JOIN current_guess g"
         " ON r.item_id = ? || g.item_id AND g.rater = r.rater"

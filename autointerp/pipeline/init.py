@@ -9,7 +9,7 @@ from typing import Any
 
 import tomli_w
 
-from autointerp.errors import BadInput, MissingSetting
+from autointerp.errors import BadInput, MissingSetting, SubjectError
 from autointerp.files import write_text
 from autointerp.pipeline.events import Note, On, Step
 from autointerp.settings import SubjectSettings, from_mapping
@@ -18,7 +18,7 @@ from autointerp.subjects.corpora import tokenised
 from autointerp.subjects.formats import LoadedAutoencoder
 from autointerp.subjects.language_model import HookedLanguageModel, look_at_language_model
 from autointerp.subjects.load import load_subject
-from autointerp.subjects.sites import basis_of
+from autointerp.subjects.sites import Basis, basis_of
 
 Ask = Callable[[str], str]
 
@@ -47,7 +47,9 @@ def initialise(
     if not given.site and not recorded and loaded and loaded.hook:
         on(Note(f"the SAE was trained at '{loaded.hook}', which is not a site of this version"))
     given = _filled(given, "site", recorded, ask, on)
-    model = look_at_language_model(given.model, given.site, given.revision or None)
+    model = look_at_language_model(
+        given.model, given.site, given.revision or None, hidden=bool(given.neurons) or None
+    )
     on(
         Step(
             f"model: {type(model.model).__name__}, {len(model.layers)} layers, vocabulary "
@@ -57,13 +59,7 @@ def initialise(
     signed = "both signs" if model.signed else "none negative"
     basis = basis_of(model.site)
     on(Step(f"site: {model.site}, {model.d_site:,} activations, {signed}; {basis.name}"))
-    if not basis.are_neurons:
-        on(
-            Note(
-                f"the units of source 'neurons' are {basis.name} here, and no neurons; for the "
-                "hidden neurons of a layer N give --site layers.N.mlp.neurons"
-            )
-        )
+    given = _with_neurons(given, model, basis, ask, on)
     if loaded is not None:
         for note in check_fit(loaded, model, given.check_sae):
             on(Note(f"{note}"))
@@ -78,6 +74,34 @@ def initialise(
     given = _filled(given, "corpus", None, ask, on)
     _look_at_corpus(given, model, on)
     write_settings(given, output)
+    return given
+
+
+def _with_neurons(
+    given: SubjectSettings, model: HookedLanguageModel, basis: Basis, ask: Ask | None, on: On
+) -> SubjectSettings:
+    """Say what the source `neurons` is; at axes that are no neurons, ask which are meant."""
+    hidden = model.hidden
+    if basis.are_neurons:
+        return given
+    if hidden is None:
+        on(Note(f"the units of source 'neurons' are {basis.name} here, and no neurons"))
+        return given
+    which = f"{hidden.d_site:,} of {hidden.site}"
+    if not given.neurons and ask is not None:
+        answer = ask(f"neurons: hidden for the {which}, or site for {basis.name}")
+        if answer not in ("hidden", "site"):
+            raise BadInput(f"--neurons: '{answer}' is not a valid answer; give hidden or site")
+        given = replace(given, neurons="" if answer == "site" else answer)
+    if given.neurons:
+        on(Step(f"neurons: the {which}, read in the same pass as the site"))
+    else:
+        on(
+            Note(
+                f"the units of source 'neurons' are {basis.name} here, and no neurons; for the "
+                f"{which} give --neurons hidden"
+            )
+        )
     return given
 
 
@@ -148,6 +172,11 @@ def _look_at_corpus(given: SubjectSettings, model: HookedLanguageModel, on: On) 
     corpus = corpus_of(given)
     stream = tokenised(corpus.documents(), model.tokenise, model.bos, model.vocabulary)
     _, ids = next(stream, (0, []))
+    if not len(ids):
+        raise SubjectError(
+            f"the tokenizer of '{given.model}' makes no token of any document in {corpus.source}: "
+            "its files are missing or another model's; put tokenizer.json into the model's folder"
+        )
     start = "".join(model.token_texts[index] for index in ids[:12])
     on(Step(f"corpus: {corpus.kind}; its first document has {len(ids):,} tokens: {start!r} …"))
 

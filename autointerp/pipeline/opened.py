@@ -62,7 +62,7 @@ def open_run(
     another subject, RunLocked if another process has it open, StorageError if it cannot be read or
     written.
     """
-    return store.open_run(name, settings, subject, Path(folder), read_only, OpenRun)
+    return store.open_as(OpenRun, name, settings, subject, Path(folder), read_only)
 
 
 def compare(

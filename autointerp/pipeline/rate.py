@@ -38,6 +38,7 @@ class RateResult:
         units: Units that were asked for, by source.
         counts: Ratings by status, calls and cost of this call, and what was rated before.
         failure: The most frequent error where ratings failed; empty if none did.
+        unread: The most frequent reason where replies could not be read; empty if all could.
         budget_usd: The budget that stopped the work; None if it did not.
         guesses: What the blinding check brought; None where it was not asked for.
     """
@@ -48,6 +49,7 @@ class RateResult:
     units: Mapping[str, int]
     counts: RatingCounts
     failure: str = ""
+    unread: str = ""
     budget_usd: float | None = None
     guesses: GuessResult | None = None
 
@@ -63,6 +65,8 @@ class RateResult:
         ]
         if self.failure:
             lines.append(f"most failed with: {self.failure}")
+        if self.unread:
+            lines.append(f"most replies that are unparsed: {self.unread}")
         if self.budget_usd is not None:
             lines.append(
                 f"stopped: the next call could exceed the budget of ${self.budget_usd:.2f}; "
@@ -115,6 +119,7 @@ class CollectResult:
         batches = count(self.counts.batches, "batch", "batches")
         text = statuses_text(self.counts.statuses) or "nothing new"
         lines = [f"run '{self.run}': collected {batches}: {text}"]
+        lines += [f"failed: {reason}" for reason in self.counts.failures]
         return "\n".join([*lines, *(f"still open: {batch}" for batch in self.counts.open)])
 
 
@@ -193,26 +198,30 @@ def _rate_units(resolved: Resolved, on: On) -> RateResult:
         ]
         counts = ask_pending(run, sorted(ids), rubric, resolved, on)
         run.log("rated", rater=rater.name, rubric=rubric.id, statuses=dict(counts.statuses))
-        failure = _common_failure(run, rubric, rater) if counts.statuses["failed"] else ""
-        guesses = ask_guesses(run, rubric, rater, job.policy) if job.guess else None
+        reasons = {
+            status: _common_reason(run, rubric, rater, status) if counts.statuses[status] else ""
+            for status in ("failed", "unparsed")
+        }
+        guesses = ask_guesses(run, rubric, rater, job.policy, on) if job.guess else None
     return RateResult(
         run=job.run,
         rater=rater.name,
         rubric=rubric.id,
         units=wanted,
         counts=counts,
-        failure=failure,
+        failure=reasons["failed"],
+        unread=reasons["unparsed"],
         budget_usd=job.policy.budget_usd if counts.stopped == "budget" else None,
         guesses=None if guesses is None else GuessResult(job.run, rater.name, guesses),
     )
 
 
-def _common_failure(run: Run, rubric: Rubric, rater: Rater) -> str:
-    """Return the error that most of the rater's failed ratings have."""
+def _common_reason(run: Run, rubric: Rubric, rater: Rater, status: str) -> str:
+    """Return the reason that most of the rater's ratings of this status have."""
     rows = run.rows(
         "SELECT rationale FROM current_rating WHERE rater = ? AND rubric_digest = ?"
-        " AND status = 'failed' GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1",
-        [rater.name, rubric.digest],
+        " AND status = ? GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1",
+        [rater.name, rubric.digest, status],
     )
     return str(rows[0][0] or "") if rows else ""
 

@@ -1,6 +1,7 @@
 """Questions: what a rater is shown and asked, and how its reply is parsed.
 
 question      what every question has: prompts, a form of reply, a reader of replies
+replies       the one JSON object in a model's text
 rubric        questions answered by one score of a scale
 rubric_files  rubrics as Markdown files, read and checked
 forms         tasks: questions answered in words, yes and no, activations, or a choice

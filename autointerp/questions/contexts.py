@@ -60,21 +60,3 @@ def silent_contexts(contexts: Mapping[int, Context]) -> list[int]:
         if context.draw == "random" and context.silent and not any(context.activations)
     ]
     return unique_places(contexts, silent)
-
-
-def fires_within(contexts: Iterable[Context], document: int, first: int, length: int) -> bool:
-    """Return whether one of a unit's contexts shows it firing at one of these places.
-
-    `first` is a position in the document. False says only that no firing there is recorded: most
-    of a document stands in none of the unit's contexts.
-    """
-    return any(
-        context.document == document
-        and any(
-            activation > 0 and first <= position < first + length
-            for position, activation in enumerate(
-                context.activations, context.position - context.focus
-            )
-        )
-        for context in contexts
-    )

@@ -8,11 +8,13 @@ stands at a place drawn in the same way, and on a token like those on which the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log2
 
 import numpy as np
+import scipy.optimize
+from numpy.typing import NDArray
 
 from autointerp.questions.trials import Piece
 from autointerp.records import Context
@@ -62,6 +64,121 @@ def shape_of(token: str) -> str:
     return "number" if word.isdigit() else "sign"
 
 
+def token_counts(contexts: Iterable[Context]) -> Counter[str]:
+    """Return how often tokens stand in those contexts that were drawn at random."""
+    counts: Counter[str] = Counter()
+    for context in contexts:
+        if context.draw == "random":
+            counts.update(context.tokens)
+    return counts
+
+
+# -------------------------------------------------------------------------- matched decoys
+
+# How much a difference weighs, in letters of length; another place is the last resort.
+KIND, IN_TEXT, PLACE, LIKED = 8.0, 10.0, 1e3, 1e4
+
+
+@dataclass(frozen=True)
+class Look:
+    """What can be told of a token in what is shown of a context, whatever the unit.
+
+    Attributes:
+        place: Of the token in what is shown.
+        longest, repeated: Whether no other token that is shown is longer, or occurs more often.
+    """
+
+    text: str
+    place: int
+    longest: bool
+    repeated: bool
+
+
+def look_of(context: Context, piece: Piece) -> Look:
+    """Return what can be told of the focus token of a piece."""
+    return _looks(context, piece.first)[context.focus - piece.first]
+
+
+def _looks(context: Context, first: int) -> list[Look]:
+    """Return what can be told of each token where the part shown begins at `first`."""
+    shown = context.tokens[first : first + shown_length(context)]
+    counts = Counter(shown)
+    longest, most = max(len(token.strip()) for token in shown), max(counts.values())
+    return [
+        Look(token, place, len(token.strip()) == longest, counts[token] == most)
+        for place, token in enumerate(shown)
+    ]
+
+
+def matched_decoys(
+    models: Sequence[Look],
+    contexts: Mapping[int, Context],
+    counts: Counter[str],
+    rng: np.random.Generator,
+    kind: str,
+    liked: frozenset[str] = frozenset(),
+) -> list[Piece | None]:
+    """Return for each model a piece with a silent token marked that looks like it, at its place.
+
+    Each context serves one model; all together they are as alike as can be (an assignment of
+    least cost), so that no rule on what a token looks like tells models from decoys. Tokens of
+    `liked` are taken before others. None for a model that no silent token is left for.
+    """
+    candidates: list[tuple[Look, Piece]] = []
+    begins, numbers = [], []
+    for number, context in contexts.items():
+        silent = _silent_marks(number, context, rng, kind)
+        if silent:
+            begins.append(len(candidates))
+            numbers.append(number)
+            candidates += silent
+    chosen: list[Piece | None] = [None] * len(models)
+    if not candidates or not models:
+        return chosen
+    cost = _distances(models, [look for look, _ in candidates], counts)
+    cost -= LIKED * np.array([look.text in liked for look, _ in candidates])
+    best = np.minimum.reduceat(cost, begins, axis=1)
+    for row, column in zip(*scipy.optimize.linear_sum_assignment(best), strict=True):
+        of_context = slice(begins[column], [*begins, len(candidates)][column + 1])
+        chosen[row] = candidates[begins[column] + int(cost[row, of_context].argmin())][1]
+    return chosen
+
+
+def _silent_marks(
+    number: int, context: Context, rng: np.random.Generator, kind: str
+) -> list[tuple[Look, Piece]]:
+    """Return the pieces of a context with a silent token at a place of a focus, in random order."""
+    shown = shown_length(context)
+    marks = []
+    for first in rng.permutation(len(context.tokens) - shown + 1).tolist():
+        looks = _looks(context, first)
+        for place in offsets(context):
+            if context.activations[first + place] == 0:
+                piece = Piece(number, first, first + shown, first + place, False, kind)
+                marks.append((looks[place], piece))
+    return marks
+
+
+def _distances(
+    models: Sequence[Look], looks: Sequence[Look], counts: Counter[str]
+) -> NDArray[np.float64]:
+    """Return [models, looks] how far they are apart, in letters of length."""
+
+    def apart(of: Callable[[Look], float]) -> NDArray[np.float64]:
+        left, right = (np.array([of(one) for one in some], float) for some in (models, looks))
+        return np.asarray(np.abs(np.subtract.outer(left, right)))
+
+    kinds = {kind: place for place, kind in enumerate(("word", "piece", "number", "sign", "space"))}
+    return (
+        apart(lambda look: len(look.text.strip()))
+        + apart(lambda look: log2(1 + counts[look.text])) / 2
+        + KIND * (apart(lambda look: kinds[shape_of(look.text)]) > 0)
+        + IN_TEXT * apart(lambda look: look.longest)
+        + IN_TEXT * apart(lambda look: look.repeated)
+        + PLACE * (apart(lambda look: look.place) > 0)
+    )
+
+
 @dataclass(frozen=True)
 class Decoys:
     """Silent tokens to mark that look, one by one, like tokens on which the unit fires.
@@ -97,8 +214,4 @@ def decoys_like(firing: Iterable[Context], everywhere: Iterable[Context]) -> Dec
 
     `everywhere` are contexts of any kind; those drawn at random tell what is frequent.
     """
-    counts: Counter[str] = Counter()
-    for context in everywhere:
-        if context.draw == "random":
-            counts.update(context.tokens)
-    return Decoys([focus_text(context) for context in firing], counts)
+    return Decoys([focus_text(context) for context in firing], token_counts(everywhere))

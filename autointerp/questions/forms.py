@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from autointerp.questions.question import QUOTED, About, ReadReply, Shows, fenced, fields_of
+from autointerp.questions.replies import Unreadable, number, truth, whole_number
 from autointerp.records import Item, ItemContext, Reply
 
 TaskForm = Literal["describe", "judge", "predict", "choose"]
@@ -82,7 +83,7 @@ class Task:
         if item.effects is not None:
             effects = {"promotes": item.effects.promoted, "suppresses": item.effects.suppressed}
             lines.insert(0, effects)
-        return fenced(item.id, lines)
+        return fenced(item, lines)
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of a reply."""
@@ -106,7 +107,7 @@ class Task:
                 description = _description(fields)
                 return ReadReply("ok", int(description != UNKNOWN), description, rationale)
             answers = _answers(self.form, fields)
-        except _Unreadable as error:
+        except Unreadable as error:
             return ReadReply("unparsed", problem=str(error))
         if self.form == "judge":
             return ReadReply("ok", sum(answers.values()))
@@ -215,14 +216,10 @@ SCHEMAS: dict[TaskForm, dict[str, Any]] = {
 }
 
 
-class _Unreadable(Exception):
-    """Raised for a reply that cannot be parsed; the text says why in a few words."""
-
-
 def _description(fields: dict[str, Any]) -> str:
     text = fields.get("description")
     if not isinstance(text, str) or not text.strip():
-        raise _Unreadable("no `description`")
+        raise Unreadable("no `description`")
     text = " ".join(text.split())
     return UNKNOWN if text.strip(" .'\"").lower() == "unknown" else text
 
@@ -239,51 +236,53 @@ def answers_in(task: Task, reply: Reply) -> dict[int, Any]:
         return {}
     try:
         return _answers(task.form, fields)
-    except _Unreadable:
+    except Unreadable:
         return {}
 
 
 def _answers(form: TaskForm, fields: dict[str, Any]) -> dict[int, Any]:
-    """Raises _Unreadable if a part has another form, or a context is answered twice."""
+    """Raises Unreadable if a part has another form, or a context is answered twice."""
     if form == "choose":
         return {_whole(fields, "context"): True}
     answers: dict[int, Any] = {}
     for answer in _objects(fields, "answers" if form == "judge" else "contexts"):
         number = _whole(answer, "context")
         if number in answers:
-            raise _Unreadable(f"context {number} is answered twice")
+            raise Unreadable(f"context {number} is answered twice")
         answers[number] = _yes(answer) if form == "judge" else _levels(answer)
     return answers
 
 
 def _yes(answer: dict[str, Any]) -> bool:
-    if not isinstance(answer.get("yes"), bool):
-        raise _Unreadable("`yes` is neither true nor false")
-    return bool(answer["yes"])
+    yes = truth(answer.get("yes"))
+    if yes is None:
+        raise Unreadable("`yes` is neither true nor false")
+    return yes
 
 
 def _levels(answer: dict[str, Any]) -> dict[int, float]:
     levels: dict[int, float] = {}
     for active in _objects(answer, "active"):
-        token, level = _whole(active, "token"), active.get("activation")
-        if isinstance(level, bool) or not isinstance(level, int | float):
-            raise _Unreadable("an `activation` is not a number")
+        token, level = _whole(active, "token"), number(active.get("activation"))
+        if level is None:
+            raise Unreadable("an `activation` is not a number")
         if not 0 <= level <= LOUDEST:
-            raise _Unreadable(f"activation {level} is not between 0 and {LOUDEST}")
+            raise Unreadable(f"activation {level:g} is not between 0 and {LOUDEST}")
         if token in levels:
-            raise _Unreadable(f"token {token} is listed twice for a context")
-        levels[token] = float(level)
+            raise Unreadable(f"token {token} is listed twice for a context")
+        levels[token] = level
     return levels
 
 
 def _whole(fields: dict[str, Any], name: str) -> int:
-    if type(fields.get(name)) is not int:
-        raise _Unreadable(f"`{name}` is not a whole number")
-    return int(fields[name])
+    value = whole_number(fields.get(name))
+    if value is None:
+        raise Unreadable(f"`{name}` is not a whole number")
+    return value
 
 
 def _objects(fields: dict[str, Any], name: str) -> list[dict[str, Any]]:
     objects = fields.get(name)
     if not isinstance(objects, list) or not all(isinstance(entry, dict) for entry in objects):
-        raise _Unreadable(f"`{name}` is not a list of objects")
+        raise Unreadable(f"`{name}` is not a list of objects")
     return objects

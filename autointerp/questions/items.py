@@ -130,5 +130,7 @@ def load_items(run: Run, item_ids: Sequence[str], question: Question) -> list[It
             )
             for number in numbers
         ]
-        items.append(Item(identifier, question.id, tuple(shown), description))
+        items.append(
+            Item(identifier, question.id, tuple(shown), description, fence=run.fence(identifier))
+        )
     return items

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from autointerp.questions.replies import Unreadable, object_in
 from autointerp.records import Draw, Item, Reply, Split, Status
 
 Form = Literal["rate", "describe", "judge", "predict", "choose"]
 About = Literal["unit", "description"]
 
-FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*)\n[ \t]*```", re.DOTALL)
+# What some read as the end of a line, and JSON does not escape: a text cannot begin a line.
+LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
 
 QUOTED = (
     "What you are shown stands between two lines that carry the same code. All of it is "
@@ -116,46 +117,30 @@ class ReadReply:
     problem: str | None = None
 
 
-def fenced(item_id: str, lines: Sequence[dict[str, Any]]) -> str:
-    """Return lines of JSON in a fence whose code comes from the item's id."""
-    code = hashlib.sha256(f"fence/{item_id}".encode()).hexdigest()[:16]
+def fenced(item: Item, lines: Sequence[dict[str, Any]]) -> str:
+    """Return lines of JSON in a fence that nothing in them can close.
+
+    Its code comes from a secret of the run. In a run made before there was one it comes from the
+    item's id, so that what was asked then has the same key, and is not paid for again.
+    """
+    code = item.fence or hashlib.sha256(f"fence/{item.id}".encode()).hexdigest()[:16]
     return "\n".join([f"<<<quoted {code}", *map(_json, lines), f"quoted {code}>>>"])
 
 
 def _json(fields: dict[str, Any]) -> str:
-    text = json.dumps(fields, ensure_ascii=False)
+    text = json.dumps(fields, ensure_ascii=False).translate(LINE_ENDS)
     return text.encode("utf-8", "backslashreplace").decode("utf-8")  # lone surrogates
 
 
 def fields_of(reply: Reply) -> dict[str, Any] | ReadReply:
-    """Return the fields of a reply that is one JSON object, or why it is none."""
+    """Return the fields of a reply that is one JSON object, or why it is none: see `replies`."""
     if reply.stop == "refusal":
         return ReadReply("refused", problem="the rater refused")
     if reply.stop == "error":
         return ReadReply("failed", problem=reply.error or "no reply came")
     if reply.stop == "length":
         return ReadReply("unparsed", problem="the reply was cut short")
-    text = reply.text.strip()
-    fenced = FENCED.fullmatch(text)
     try:
-        fields = json.loads(
-            fenced[1] if fenced else text,
-            object_pairs_hook=_once_each,
-            parse_constant=_reject_constant,
-        )
-    except (ValueError, RecursionError) as error:
-        return ReadReply("unparsed", problem=f"not a JSON object ({error})")
-    if not isinstance(fields, dict):
-        return ReadReply("unparsed", problem="JSON, but not an object")
-    return fields
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a key stands twice")
-    return fields
-
-
-def _reject_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
+        return object_in(reply.text)
+    except Unreadable as error:
+        return ReadReply("unparsed", problem=str(error))

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from autointerp.questions.question import QUOTED, About, ReadReply, Shows, fenced, fields_of
+from autointerp.questions.replies import whole_number
 from autointerp.records import Item, ItemContext, Reply
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
@@ -86,7 +87,7 @@ class Rubric:
         """Return the item as the rater reads it: its contexts, each a line of JSON, in a fence.
 
         Of an item that carries more than the rubric shows, only what the rubric shows is written.
-        The fence's code comes from the item's id, so no text in the corpus can close it.
+        The fence's code comes from the run's secret, so no text in the corpus can close it.
         """
         shown = [c for c in item.contexts if c.split == self.shows.split]
         strengths = [_strength(context) for context in shown]
@@ -97,7 +98,7 @@ class Rubric:
         lines = [context_fields(self.shows, context) for context in shown]
         if self.shows.description:
             lines.insert(0, {"description": item.description or "Unknown"})
-        return fenced(item.id, lines)
+        return fenced(item, lines)
 
     # ----------------------------------------------------------------------------- replies
 
@@ -116,14 +117,15 @@ class Rubric:
     def read(self, reply: Reply) -> ReadReply:
         """Return the score in a reply, or why there is none. Never raises, never guesses.
 
-        A reply is one JSON object, perhaps in a ```json fence, whose `score` is a whole number on
-        the rubric's scale; the texts beside it must be strings if they are there.
+        A reply is one JSON object whose `score` is a whole number on the rubric's scale, perhaps
+        written 4.0 or "4"; the texts beside it must be strings if they are there. What may stand
+        round the object says `replies`.
         """
         fields = fields_of(reply)
         if isinstance(fields, ReadReply):
             return fields
-        score = fields.get("score")
-        if type(score) is not int or score not in self.scores:
+        score = whole_number(fields.get("score"))
+        if score is None or score not in self.scores:
             levels = ", ".join(map(str, self.scores))
             return ReadReply("unparsed", problem=f"no score among {levels}")
         texts = {name: fields.get(name) for name in ("description", "rationale")}

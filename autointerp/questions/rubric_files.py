@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from autointerp.errors import RubricError, UnknownName
+from autointerp.files import toml_table
 from autointerp.questions.question import Shows
 from autointerp.questions.rubric import PLACEHOLDER, Rubric
 from autointerp.records import Draw, Split
@@ -73,7 +74,7 @@ def parse_rubric(content: str, file: str = "rubric") -> Rubric:
     if parts is None:
         raise RubricError(f"{file}: no front matter; begin with TOML between two lines of +++")
     try:
-        front = tomllib.loads(parts[1])
+        front = toml_table(parts[1])
     except tomllib.TOMLDecodeError as error:
         raise RubricError(f"{file}: the front matter is not TOML ({error})") from None
     _check_keys(file, "", front, KEYS)

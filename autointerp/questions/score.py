@@ -8,12 +8,11 @@ the right answers are chance. A scorer that does not fall to chance there is bro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from autointerp.questions.contexts import fires_within
 from autointerp.questions.explain import Explanation, check_held_out, eligible_units, explanations
 from autointerp.questions.scorers import (
     Chosen,
@@ -60,12 +59,15 @@ class Plan:
 
     Attributes:
         units: Units that have questions; those of `untried` have none, for the reason given.
+        without_control: Units of a scorer that brings a control of its own, for which there are
+            too few contexts of other units in which they are known to be silent.
     """
 
     scorer: Scorer
     trials: tuple[Trial, ...]
     units: int
     untried: dict[int, str]
+    without_control: int = 0
 
 
 # ------------------------------------------------------------------------------- questions
@@ -93,16 +95,17 @@ def plan(
         partners = _partners(run, name, str(design), asked, by_unit, design.permuted)
     trials: list[Trial] = []
     untried: dict[int, str] = {}
-    count = 0
+    count = without_control = 0
     for unit_id, held_out in _held_out(run, module, [one.unit_id for one in asked], hard or {}):
         chosen = module.choose(held_out, design.count, design.hard)
         if chosen.outcome:
             untried[unit_id] = chosen.outcome
             continue
         count += 1
+        without_control += not _describes(module) and not chosen.control
         trials += _trials(module, unit_id, held_out.scale, chosen, by_unit, partners, str(design))
     check_held_out(run, trials)
-    return Plan(module, tuple(trials), count, untried)
+    return Plan(module, tuple(trials), count, untried, without_control)
 
 
 def _describes(module: Scorer) -> bool:
@@ -179,24 +182,20 @@ def _held_out(
 ) -> Iterator[tuple[int, HeldOut]]:
     columns = {
         row[0]: row[1:]
-        for row in run.rows("SELECT unit_id, source, peak, density, interval_tokens FROM unit")
+        for row in run.rows("SELECT unit_id, peak, density, interval_tokens FROM unit")
     }
     needs_others = getattr(module, "NEEDS_OTHERS", False)
-    others = _one_of_each(run) if needs_others else {}
     for begin in range(0, len(unit_ids), 100):
         part = list(unit_ids[begin : begin + 100])
+        elsewhere = run.silent_elsewhere(part) if needs_others else {}
         for unit_id, contexts in run.contexts(part).items():
-            source, peak, density, intervals = columns[unit_id]
-            strange = [n for other, n in others.get(source, {}).items() if other != unit_id]
+            peak, density, intervals = columns[unit_id]
+            one_of_each = dict(reversed(elsewhere.get(unit_id, [])))  # the first of each owner
             yield (
                 unit_id,
                 HeldOut(
                     contexts={n: c for n, c in contexts.items() if c.split == "score"},
-                    others={
-                        n: c
-                        for n, c in (run.contexts_numbered(strange) if strange else {}).items()
-                        if not _fires_in(contexts.values(), c)
-                    },
+                    others=run.contexts_numbered(sorted(one_of_each.values())),
                     hard=hard.get(unit_id, {}),
                     scale=peak,
                     density=density,
@@ -204,24 +203,6 @@ def _held_out(
                     rng=trial_rng(run.settings.seed, unit_id, module.TASK.id),
                 ),
             )
-
-
-def _fires_in(own: Iterable[Context], context: Context) -> bool:
-    first = context.position - context.focus
-    return fires_within(own, context.document, first, len(context.tokens))
-
-
-def _one_of_each(run: Run, most: int = 50) -> dict[str, dict[int, int]]:
-    """Return source → unit → one held-out context in which it fires, of up to `most` units."""
-    by_source: dict[str, dict[int, int]] = {}
-    for source, unit_id, number in run.rows(
-        "SELECT source, unit_id, min(context_id) FROM context JOIN unit USING (unit_id)"
-        " WHERE split = 'score' AND draw = 'interval' GROUP BY ALL ORDER BY ALL"
-    ):
-        units = by_source.setdefault(source, {})
-        if len(units) < most:
-            units[unit_id] = number
-    return by_source
 
 
 def store_plan(run: Run, planned: Plan, design: Design) -> list[str]:

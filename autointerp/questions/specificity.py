@@ -4,18 +4,15 @@ Each item is one held-out context with one description. Contexts of all interval
 silent ones, and contexts of other units come mixed; the rater is told neither which is which nor
 how strongly the unit fires.
 
-A silent context is one of the unit's own, in which the harvest computed that it is silent. Of a
-context of another unit that is not known in general: left out are those in which this unit's own
-contexts show it firing, and `findings.answers` tells which of the rest are verified silent.
+In a silent context, the unit's own, and in one of another unit it is silent, as computed. A run
+that does not hold that of the contexts of others, such as an imported one, has none of these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import islice
 
-from autointerp.questions.contexts import fires_within, over_intervals, silent_contexts
+from autointerp.questions.contexts import over_intervals, silent_contexts
 from autointerp.questions.explain import Explanation, check_held_out
 from autointerp.questions.rubric import Rubric
 from autointerp.questions.trials import (
@@ -39,25 +36,19 @@ def specificity_trials(
     """
     asked = [one for one in explained if one.says_something]
     peaks = dict(run.rows("SELECT unit_id, peak FROM unit"))
-    strangers = _contexts_of_others(run)
     trials: list[Trial] = []
     for begin in range(0, len(asked), 100):
         part = asked[begin : begin + 100]
         held = run.contexts([one.unit_id for one in part])
+        elsewhere = run.silent_elsewhere(list(held))
         for one in part:
             contexts = {n: c for n, c in held[one.unit_id].items() if c.split == "score"}
             rng = trial_rng(run.settings.seed, one.unit_id, rubric.id)
             wanted = max(1, round(count * CONTROLS / 2)) if count > 2 else 0
             silent = silent_contexts(contexts)
             silent = [silent[place] for place in rng.permutation(len(silent))][:wanted]
-            foreign = [o for o in strangers.get(one.source, ()) if o.unit_id != one.unit_id]
-            mixed = (foreign[place] for place in rng.permutation(len(foreign)))
-            apart = (
-                o.number
-                for o in mixed
-                if not fires_within(contexts.values(), o.document, o.first, o.length)
-            )
-            others = list(islice(apart, wanted))
+            foreign = [number for _, number in elsewhere[one.unit_id]]
+            others = [foreign[place] for place in rng.permutation(len(foreign))][:wanted]
             firing = over_intervals(contexts, count - len(silent) - len(others))
             candidates = {**contexts, **run.contexts_numbered(others)}
             for kind, numbers in (("firing", firing), ("silent", silent), ("other", others)):
@@ -75,26 +66,3 @@ def specificity_trials(
                 ]
     check_held_out(run, trials)
     return trials
-
-
-@dataclass(frozen=True)
-class _Stranger:
-    """A held-out context in which another unit fires: its number, and where it stands."""
-
-    unit_id: int
-    number: int
-    document: int
-    first: int
-    length: int
-
-
-def _contexts_of_others(run: Run) -> dict[str, list[_Stranger]]:
-    """Return source → held-out contexts in which its units fire, of all intervals."""
-    by_source: dict[str, list[_Stranger]] = {}
-    for source, *place in run.rows(
-        "SELECT source, unit_id, context_id, document, position - focus, len(context.tokens)"
-        " FROM context JOIN unit USING (unit_id)"
-        " WHERE split = 'score' AND draw = 'interval' ORDER BY context_id"
-    ):
-        by_source.setdefault(source, []).append(_Stranger(*place))
-    return by_source

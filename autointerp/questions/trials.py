@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -169,7 +169,10 @@ def load_trials(run: Run, item_ids: Sequence[str], question: Question) -> list[I
     contexts = run.contexts_numbered(
         sorted({p.context for trial in trials.values() for p in trial.pieces})
     )
-    return [trial_item(item_id, trials[item_id], contexts, question) for item_id in item_ids]
+    return [
+        replace(trial_item(one, trials[one], contexts, question), fence=run.fence(one))
+        for one in item_ids
+    ]
 
 
 def trial_item(

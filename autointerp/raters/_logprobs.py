@@ -10,43 +10,104 @@ from collections.abc import Sequence
 from typing import Any
 
 from autointerp.questions.forms import LOUDEST
+from autointerp.questions.replies import answer_start
+
+ROUNDED_UP = 1e-3  # a log probability over 0 by rounding
 
 # In JSON a quotation mark inside a text is escaped, so these match a key and never a text.
-SCORE = re.compile(rb'(?<!\\)"score"\s*:\s*(-?\d+)')
-ACTIVATION = re.compile(rb'(?<!\\)"activation"\s*:\s*(\d+)')
+SCORE = re.compile(rb'(?<!\\)"score"\s*:\s*"?(-?\d+)')
+ACTIVATION = re.compile(rb'(?<!\\)"activation"\s*:\s*"?(\d+)')
+
+
+def tokens_of(logprobs: object) -> list[dict[str, Any]] | None:
+    """Return the tokens in a choice's `logprobs`, or None where they are not all there.
+
+    A token has `token` (text), perhaps `bytes`, and `alternatives`: pairs of text and log
+    probability. Alternatives that are null, or of another form, are left out and cost nothing else.
+    """
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    if not isinstance(content, list) or not content:
+        return None
+    tokens = []
+    for given in content:
+        text = given.get("token") if isinstance(given, dict) else None
+        if not isinstance(text, str):
+            return None
+        spelled = given.get("bytes")
+        is_bytes = isinstance(spelled, list) and all(
+            type(byte) is int and 0 <= byte < 256 for byte in spelled
+        )
+        alternatives, is_whole = _alternatives(given.get("top_logprobs"))
+        if not is_whole and text not in [alternative for alternative, _ in alternatives]:
+            alternatives = []  # a mean without the one that was chosen says nothing of the reply
+        tokens.append(
+            {
+                "token": text,
+                "bytes": spelled if is_bytes else None,
+                "alternatives": alternatives or _alternatives([given])[0],
+            }
+        )
+    return tokens
+
+
+def _alternatives(top: object) -> tuple[list[tuple[str, float]], bool]:
+    """Return pairs of text and log probability, and whether none had to be left out.
+
+    `top` is a list of objects, or a mapping from text to log probability.
+    """
+    if isinstance(top, dict):
+        pairs = list(top.items())
+    elif isinstance(top, list):
+        pairs = [
+            (one.get("token"), one.get("logprob")) if isinstance(one, dict) else (None, None)
+            for one in top
+        ]
+    else:
+        return [], True
+    kept = [
+        (text, float(logprob))
+        for text, logprob in pairs
+        if isinstance(text, str)
+        and isinstance(logprob, int | float)
+        and not isinstance(logprob, bool)
+        and -math.inf < logprob <= ROUNDED_UP
+    ]
+    return kept, len(kept) == len(pairs)
 
 
 def score_alternatives(text: str, tokens: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the alternatives at the token in which the score's digits begin.
 
-    `tokens` are a chat completion's `logprobs.content`. The place is sought in what they spell,
-    byte by byte: servers trim the text, and split characters over tokens. The result has
+    `tokens` are those of `tokens_of`. The place is sought in what they spell after the model's
+    reasoning, byte by byte: servers trim the text, and split characters over tokens. The result has
     `before`, the characters of that token ahead of the digits, and `top`, pairs of text and log
     probability. None if tokens and text do not give the same score.
     """
     pieces = [_spelled(token) for token in tokens]
-    spelled, meant = SCORE.search(b"".join(pieces)), SCORE.search(text.encode("utf-8", "replace"))
+    spelled, meant = _first(SCORE, b"".join(pieces)), _first(SCORE, text.encode("utf-8", "replace"))
     if spelled is None or meant is None or spelled[1] != meant[1]:
         return None
     offset, end = spelled.start(1), 0
     for token, piece in zip(tokens, pieces, strict=True):
         begin, end = end, end + len(piece)
         if end > offset:
-            top = token.get("top_logprobs") or [token]
+            if not token["alternatives"]:
+                return None
             return {
                 "before": piece[: offset - begin].decode("utf-8", "replace"),
-                "top": [
-                    [str(alternative["token"]), float(alternative["logprob"])]
-                    for alternative in top
-                ],
+                "top": [list(alternative) for alternative in token["alternatives"]],
             }
     return None
 
 
 def _spelled(token: dict[str, Any]) -> bytes:
     """Return a token's bytes; some servers give its text alone."""
-    spelled = token.get("bytes")
-    return bytes(spelled) if spelled is not None else str(token.get("token", "")).encode()
+    spelled = token["bytes"]
+    return bytes(spelled) if spelled is not None else token["token"].encode("utf-8", "replace")
+
+
+def _first(pattern: re.Pattern[bytes], text: bytes) -> re.Match[bytes] | None:
+    return pattern.search(text, answer_start(text))
 
 
 def expected_score(
@@ -86,23 +147,19 @@ def expected_activations(text: str, tokens: Sequence[dict[str, Any]]) -> list[fl
     has none, or its tokens do not spell it.
     """
     pieces = [_spelled(token) for token in tokens]
-    matches = list(ACTIVATION.finditer(b"".join(pieces)))
-    meant = ACTIVATION.findall(text.encode("utf-8", "replace"))
+    spelled, written_text = b"".join(pieces), text.encode("utf-8", "replace")
+    matches = list(ACTIVATION.finditer(spelled, answer_start(spelled)))
+    meant = ACTIVATION.findall(written_text, answer_start(written_text))
     if not matches or [match[1] for match in matches] != meant:
         return None
     starts = [0, *itertools.accumulate(map(len, pieces))]
     means = []
     for match in matches:
         place = bisect.bisect_right(starts, match.start(1)) - 1
-        top = tokens[place].get("top_logprobs") or [tokens[place]]
         before = pieces[place][: match.start(1) - starts[place]].decode("utf-8", "replace")
-        written = {str(tokens[place].get("token")): f"{before}{int(match[1])},"}
+        written = {tokens[place]["token"]: f"{before}{int(match[1])},"}
         alternatives = [
-            [
-                written.get(str(alternative["token"]), str(alternative["token"])),
-                float(alternative["logprob"]),
-            ]
-            for alternative in top
+            [written.get(text, text), logprob] for text, logprob in tokens[place]["alternatives"]
         ]
         mean, lost = expected_score({"before": before, "top": alternatives}, range(LOUDEST + 1))
         means.append(float(match[1]) if mean is None or lost > 0.5 else mean)

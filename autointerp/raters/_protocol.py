@@ -113,7 +113,8 @@ class ServedRater(Protocol):
     async def open(self, remembered: str | None) -> str | None:
         """Connect; return what is to be remembered of the server, or None if there is nothing.
 
-        `remembered` is what an earlier `open` returned: with it nothing is asked again.
+        `remembered` is what an earlier `open` returned: with it nothing is asked again. Raises
+        AttemptFailed where another `open` may succeed, RaterError where none will.
         """
         ...
 
@@ -133,10 +134,12 @@ class BatchState:
     Attributes:
         ended: Nothing more will come; what there is can be read.
         words: The provider's own, for people.
+        failure: Why calls without a reply of their own have none; empty if it does not say.
     """
 
     ended: bool
     words: str
+    failure: str = ""
 
 
 @runtime_checkable
@@ -203,7 +206,7 @@ class AttemptFailed(Exception):
 
     Attributes:
         kind: `busy` (429, 529), `server` (other 5xx, a body that is no JSON), `timeout`,
-            `connection`, or `rejected` (this request will never be taken).
+            `connection`, `rejected` (this request will never be taken) or `fatal` (none will).
         transient: Worth another attempt.
         retry_after_s: Seconds that the server asked to wait.
         perhaps_billed: The server may have done the work.
@@ -213,7 +216,7 @@ class AttemptFailed(Exception):
     def __init__(
         self,
         message: str,
-        kind: Literal["busy", "server", "timeout", "connection", "rejected"],
+        kind: Literal["busy", "server", "timeout", "connection", "rejected", "fatal"],
         transient: bool,
         retry_after_s: float | None = None,
         perhaps_billed: bool = False,

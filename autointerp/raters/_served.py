@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
-import email.utils
 import json
+import math
 import os
-import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal, NoReturn
@@ -25,6 +23,16 @@ from autointerp.raters import (
     Structured,
     call_key,
 )
+from autointerp.raters._faults import (
+    ServerError,
+    chain,
+    is_bad_body,
+    is_hopeless,
+    is_timeout,
+    retry_after,
+    server_error,
+    transport_errors,
+)
 from autointerp.raters._keys import (
     NO_KEY,
     find_key,
@@ -38,9 +46,6 @@ from autointerp.records import Item, Reply, Request, storable
 
 LONGEST_REPLY = 200_000  # characters; a reply of any rubric is under a twentieth of it
 LONGEST_ERROR = 500
-SPENT = re.compile(
-    r"insufficient_quota|exceeded your current quota|credit balance is too low|billing", re.I
-)
 PROBE_TEXT = "What colour is the sky? Answer in one short English sentence, not in JSON."
 PROBE_SCHEMA = {
     "type": "object",
@@ -49,9 +54,17 @@ PROBE_SCHEMA = {
     "additionalProperties": False,
 }
 UNREADABLE = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
-TIMEOUTS = ("ReadTimeout", "WriteTimeout", "PoolTimeout")
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+NOT_SPOKEN = (TypeError, AttributeError, LookupError)  # of the SDK, on what a server sent
+LONGEST_TIMEOUT_S = 24 * 3600.0
+HEAD = 160  # characters of a body that is no reply, in an error
+
+
+class Declined(Exception):
+    """Raised where a filter kept an item from the model; the text is the server's own."""
+
+    def __init__(self, error: ServerError, words: str) -> None:
+        super().__init__(words)
+        self.status = error.status
 
 
 class ServedRaterBase:
@@ -81,6 +94,14 @@ class ServedRaterBase:
                 f"--structured {options.structured} is not supported; "
                 f"give one of {', '.join(STRUCTURED)}"
             )
+        if not 0 < options.timeout_s <= LONGEST_TIMEOUT_S:
+            raise BadInput(
+                f"--timeout {options.timeout_s:g} must be over 0 and at most "
+                f"{LONGEST_TIMEOUT_S:.0f} seconds"
+            )
+        for name, price in (("in", options.price_in), ("out", options.price_out)):
+            if price is not None and not 0 <= price < math.inf:
+                raise BadInput(f"--price-{name} {price:g} must be 0 or more US dollars")
         self.model = model
         self.options = options
         given = options.base_url
@@ -95,6 +116,7 @@ class ServedRaterBase:
         self.concurrency = 64
         self.structured: Structured = options.structured or "json_schema"
         self.most_tokens = options.max_output_tokens
+        self.broke = False  # the server answered 500 to a probe
         self._systems: dict[tuple[str, int], str] = {}
         self._key: str | None = None
 
@@ -151,7 +173,11 @@ class ServedRaterBase:
         if remembered is not None:
             self.recall(json.loads(remembered))
             return None
-        return json.dumps(await self.probe())
+        try:
+            return json.dumps(await self.probe())
+        except BaseException:
+            await self.close()
+            raise
 
     def connect(self, key: str) -> None:
         """Make the SDK's client; nothing is sent."""
@@ -176,19 +202,34 @@ class ServedRaterBase:
                 break
         else:
             self.structured = "text"
+            if self.broke:  # or is it the server that is broken, whatever it is asked?
+                await self.send(self._probe_request())
         return {"structured": self.structured}
 
-    async def obeys(self) -> bool:
-        """Return whether the server enforces a reply's form in the present mode."""
+    def _probe_request(self) -> Request:
         body = self.body("You are a helpful assistant.", PROBE_TEXT, PROBE_SCHEMA, None, 0)
-        try:
-            reply = await self.send(Request("probe", "probe", body))
-        except AttemptFailed as failed:
-            if failed.kind == "rejected":
-                return False
-            raise RaterError(f"{self.name} cannot be asked: {failed}") from None
-        self.probed = reply
-        return self.enforced(reply)
+        return Request("probe", "probe", body)
+
+    async def obeys(self) -> bool:
+        """Return whether the server enforces a reply's form in the present mode.
+
+        A server that breaks (500) on the form, twice, does not have it. Raises AttemptFailed where
+        nothing can be found out now, RaterError where it never can.
+        """
+        for is_last in (False, True):
+            try:
+                self.probed = await self.send(self._probe_request())
+            except AttemptFailed as failed:
+                if failed.kind == "rejected":
+                    return False
+                if failed.status != 500:
+                    raise
+                self.broke = True
+                if is_last:
+                    return False
+            else:
+                return self.enforced(self.probed)
+        return False
 
     def enforced(self, reply: Reply) -> bool:
         """Return whether a reply to the probe has the probe's form, against its words."""
@@ -205,8 +246,7 @@ class ServedRaterBase:
         """
         await self.open(json.dumps({"structured": "json_schema", "logprobs": False}))
         try:
-            body = self.body("You are a helpful assistant.", PROBE_TEXT, PROBE_SCHEMA, None, 0)
-            reply = await self.send(Request("doctor", "doctor", body))
+            reply = await self.send(self._probe_request())
         except AttemptFailed as failed:
             rejected = failed.kind == "rejected"
             remedy = "`rate` will try a forced tool, then plain text"
@@ -228,28 +268,67 @@ class ServedRaterBase:
 
     async def send(self, request: Request) -> Reply:
         started = time.perf_counter()
-        with self._failures():
-            async with asyncio.timeout(self.options.timeout_s):
-                status_headers, text = await self.exchange(request.body)
-        latency_s = time.perf_counter() - started
-        self.headroom = self.read_headroom(status_headers) or self.headroom
         try:
-            content = json.loads(text)
-            if not isinstance(content, dict):
-                raise ValueError("not an object")
-            reply = self.read(content, latency_s)
-        except UNREADABLE as error:
-            raise AttemptFailed(
-                self.clean(f"the body is no reply of this protocol ({type(error).__name__})"),
-                "server",
-                transient=True,
-                perhaps_billed=True,
-                text=self.clean(text[:LONGEST_REPLY]),
-            ) from None
-        request_id = status_headers.get("x-request-id") or status_headers.get("request-id")
+            with self._failures():
+                async with asyncio.timeout(self.options.timeout_s):
+                    headers, text = await self.exchange(request.body)
+            latency_s = time.perf_counter() - started
+            self.headroom = self.read_headroom(headers) or self.headroom
+            reply = self._read_body(headers, text, latency_s)
+        except Declined as declined:
+            return self.refusal(declined)
+        request_id = headers.get("x-request-id") or headers.get("request-id")
         if request_id:
             reply.details["request_id"] = self.clean(request_id)
         return reply
+
+    def _read_body(self, headers: Mapping[str, str], text: str, latency_s: float) -> Reply:
+        """Return the reply in the body of a response with status 200.
+
+        What has another form has it the next time, too: only a body that was cut short passes.
+        """
+        kind = headers.get("content-type", "").partition(";")[0].strip() or "no type"
+        is_cut = False
+        try:
+            content = json.loads(text)
+        except json.JSONDecodeError as error:
+            is_cut = not text.strip() or (
+                text.lstrip().startswith(("{", "["))
+                and (error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated"))
+            )
+            problem = "is cut short" if is_cut else f"is no JSON but {kind}"
+        except (ValueError, RecursionError) as error:  # figures, or brackets, without end
+            problem = f"is no JSON of this protocol ({type(error).__name__})"
+        else:
+            if not isinstance(content, dict):
+                problem = "is JSON, but no object"
+            else:
+                error_in_body = self.error_in(content)
+                if error_in_body:
+                    told = server_error(error_in_body, "an error without words")
+                    self._rejected(told, headers, in_body=True, text=text)
+                try:
+                    return self.read(content, latency_s)
+                except UNREADABLE as error:
+                    problem = f"is no reply of this protocol ({type(error).__name__})"
+        head = " ".join(self.clean(text[: 4 * HEAD]).split())[:HEAD]
+        raise AttemptFailed(
+            self.clean(f"the body {problem}" + (f": {head}" if head else "")),
+            "server",
+            transient=is_cut,
+            perhaps_billed=True,
+            text=self.clean(text[:LONGEST_REPLY]),
+        ) from None
+
+    def error_in(self, content: Mapping[str, Any]) -> object:
+        """Return what a body with status 200 holds in place of a reply; false if nothing."""
+        return content.get("error")
+
+    def refusal(self, declined: Declined) -> Reply:
+        """Return the reply that a filter's refusal amounts to."""
+        words = str(declined)
+        details = {"status": declined.status, "declined": True}
+        return Reply(words, "refusal", cost_usd=0.0, details=details)
 
     async def exchange(self, body: dict[str, Any]) -> tuple[Mapping[str, str], str]:
         """Send a body; return the reply's headers and text."""
@@ -296,6 +375,13 @@ class ServedRaterBase:
             details=details,
         )
 
+    def batch_failure(self, error: ServerError) -> Reply:
+        """Return the reply that an error of one call of a batch amounts to."""
+        details = {"tier": "batch"}
+        if error.is_refusal:
+            return Reply(self._words(error), "refusal", details=details)
+        return Reply("", "error", error=self._words(error), details=details)
+
     def clean(self, text: str) -> str:
         """Return `text` without the key, and such as a database can hold."""
         return redact(storable(text), self._key)
@@ -311,105 +397,82 @@ class ServedRaterBase:
         except module.APIStatusError as error:
             headers = error.response.headers
             self.headroom = self.read_headroom(headers) or self.headroom
-            self._rejected(error.status_code, headers, self._error_text(error.body, error.message))
-        except (module.APIConnectionError, TimeoutError) as error:
-            causes = list(chain(error))
-            # The SDKs' aiohttp transport calls every lost connection a time-out.
-            if any(isinstance(c, TimeoutError) or type(c).__name__ in TIMEOUTS for c in causes):
-                raise AttemptFailed(
-                    f"no reply within {self.options.timeout_s:g} s", "timeout", True, None, True
-                ) from None
-            words = self.clean(str(causes[-1]) or type(causes[-1]).__name__)
-            words = " ".join(words.split())[:LONGEST_ERROR]
+            told = server_error(error.body, error.message, error.status_code)
+            self._rejected(told, headers)
+        except (module.APIError.__base__, TimeoutError, *transport_errors()) as error:
+            self._unconnected(error)
+
+    def _unconnected(self, error: BaseException) -> NoReturn:
+        """Raise what an error means that is no answer of the server's."""
+        causes = list(chain(error))
+        if is_timeout(causes):
             raise AttemptFailed(
-                f"the connection to {self.url} failed ({words})", "connection", True, None, True
+                f"no reply within {self.options.timeout_s:g} s", "timeout", True, None, True
             ) from None
+        words = self.clean(str(causes[-1]) or type(causes[-1]).__name__)
+        words = " ".join(words.split())[:LONGEST_ERROR]
+        if is_bad_body(causes) or isinstance(error, NOT_SPOKEN):
+            raise AttemptFailed(
+                f"{self.url} gives no reply of this protocol: {words}",
+                "server",
+                transient=False,
+                perhaps_billed=True,
+            ) from None
+        if is_hopeless(causes):
+            raise RaterError(
+                f"{self.name}: no connection to {self.url} ({words}); check http or https, the "
+                "certificate and the address"
+            ) from None
+        raise AttemptFailed(
+            f"the connection to {self.url} failed ({words})", "connection", True, None, True
+        ) from None
 
     def sdk(self) -> Any:
         """Return the SDK's module."""
         raise NotImplementedError
 
-    def _error_text(self, body: object, otherwise: str) -> str:
-        """Return the server's own words, in one line."""
-        error = body.get("error", body) if isinstance(body, dict) else body
-        if isinstance(error, dict):
-            parts = [str(error[k]) for k in ("code", "type", "message") if error.get(k)]
-            words = ": ".join(dict.fromkeys(parts))
-        else:
-            words = str(error or otherwise)
-        return " ".join(self.clean(words).split())[:LONGEST_ERROR]
+    def _words(self, error: ServerError) -> str:
+        """Return the server's own words, in one line and rid of keys."""
+        return " ".join(self.clean(error.words).split())[:LONGEST_ERROR]
 
-    def _rejected(self, status: int, headers: Mapping[str, str], words: str) -> NoReturn:
+    def _rejected(
+        self,
+        error: ServerError,
+        headers: Mapping[str, str],
+        in_body: bool = False,
+        text: str = "",
+    ) -> NoReturn:
+        """Raise what an error amounts to: for this item, for now, or for good.
+
+        `in_body`: the error came with status 200; `text` is that body.
+        """
+        status, words = error.status, self._words(error)
         variable = self.key_variable
+        if error.is_refusal:
+            raise Declined(error, f"{status} {words}")
+        if error.is_spent:
+            raise RaterError(f"{self.name}: the quota is spent ({status} {words})")
         if status in (401, 403):
             held = "refused" if self._key else "is empty and the server wants one"
             raise RaterError(f"{self.name}: the key in {variable} {held} ({status} {words})")
-        if status == 402 or (status in (400, 429) and SPENT.search(words)):
-            raise RaterError(f"{self.name}: the quota is spent ({status} {words})")
         if status == 404:
             raise RaterError(f"{self.name}: no such model or address at {self.url} ({words})")
-        transient = status in (408, 409, 429) or status >= 500
+        if 300 <= status < 400:
+            place = " ".join(self.clean(headers.get("location", "elsewhere")).split())[:200]
+            raise RaterError(
+                f"{self.name}: {self.url} sends calls on to {place} ({status}), where the key is "
+                "not to go; give the final address as --base-url"
+            )
+        transient = error.is_transient
         advice = headers.get("x-should-retry", "").lower()
         if advice in ("true", "false"):
             transient = advice == "true"
-        kind: Literal["busy", "server", "timeout", "rejected"] = (
-            "busy"
-            if status in (429, 529)
-            else "timeout"
-            if status == 408
-            else "server"
-            if status >= 500
-            else "rejected"
-        )
         raise AttemptFailed(
-            f"{status} {words}", kind, transient, retry_after(headers), False, status
+            f"{status} {words}",
+            error.kind,
+            transient,
+            retry_after(headers),
+            in_body,
+            status,
+            self.clean(text[:LONGEST_REPLY]),
         )
-
-
-def chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it came of, the first cause last."""
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that the server asks to wait, from any of the three forms of header."""
-    exact = headers.get("retry-after-ms", "")
-    with contextlib.suppress(ValueError):
-        return max(0.0, float(exact) / 1000)
-    value = headers.get("retry-after", "").strip()
-    with contextlib.suppress(ValueError):
-        return max(0.0, float(value))
-    with contextlib.suppress(ValueError, TypeError):
-        until = email.utils.parsedate_to_datetime(value)
-        return max(0.0, (until - datetime.datetime.now(datetime.UTC)).total_seconds())
-    return None
-
-
-def seconds_until(value: str | None) -> float | None:
-    """Return seconds from `6m0s`, `12ms`, a number, or a moment in RFC 3339."""
-    if not value:
-        return None
-    parts = DURATION.findall(value)
-    if parts and "".join(a + b for a, b in parts) == value:
-        return sum(float(amount) * UNIT_S[unit] for amount, unit in parts)
-    with contextlib.suppress(ValueError):
-        return max(0.0, float(value))
-    with contextlib.suppress(ValueError):
-        until = datetime.datetime.fromisoformat(value)
-        if until.tzinfo is not None:
-            return max(0.0, (until - datetime.datetime.now(datetime.UTC)).total_seconds())
-    return None
-
-
-def counted(value: object) -> int | None:
-    """Return a count of tokens, or None if it is none."""
-    right = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**40
-    return value if right and isinstance(value, int) else None
-
-
-def whole_number(value: str | None) -> int | None:
-    """Return a header's whole number, or None."""
-    return int(value) if value and value.strip().isdigit() else None

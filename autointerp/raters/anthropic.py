@@ -9,14 +9,9 @@ from typing import Any, ClassVar, Literal
 
 from autointerp.questions.question import Question
 from autointerp.raters import BatchState, Headroom, RaterOptions
-from autointerp.raters._served import (
-    UNREADABLE,
-    ServedRaterBase,
-    counted,
-    seconds_until,
-    whole_number,
-)
-from autointerp.raters.openai import _async_client
+from autointerp.raters._faults import counted, seconds_until, server_error, whole_number
+from autointerp.raters._served import UNREADABLE, ServedRaterBase
+from autointerp.raters.openai import http_client, mapping
 from autointerp.records import Reply, Request
 
 WHAT = "a language model"
@@ -72,10 +67,8 @@ class AnthropicRater(ServedRaterBase):
 
     def connect(self, key: str) -> None:
         import anthropic
-        import httpx2
 
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-        http = _async_client(anthropic)(limits=limits)
+        http = http_client(anthropic, self.most_tokens)
         self._client = anthropic.AsyncAnthropic(
             api_key=key,
             base_url=self.url,
@@ -92,10 +85,11 @@ class AnthropicRater(ServedRaterBase):
         import httpx2
 
         response = await self._client.post("/v1/messages", cast_to=httpx2.Response, body=body)
-        return response.headers, response.text
+        return response.headers, response.content.decode("utf-8-sig", "replace")
 
     def read(self, content: dict[str, Any], latency_s: float | None, batch: bool = False) -> Reply:
-        blocks = content["content"]
+        given = content["content"]
+        blocks = [{"type": "text", "text": given}] if isinstance(given, str) else given
         used = [block["input"] for block in blocks if block.get("type") == "tool_use"]
         spoken = "".join(block["text"] for block in blocks if block.get("type") == "text")
         text = json.dumps(used[0], ensure_ascii=False) if used else spoken
@@ -110,7 +104,7 @@ class AnthropicRater(ServedRaterBase):
             "sdk": f"anthropic {self.sdk().__version__}",
             "temperature": "unsupported",
         }
-        usage = content.get("usage") or {}
+        usage = mapping(content.get("usage"))
         spent = None
         fresh = counted(usage.get("input_tokens"))
         if fresh is not None:
@@ -156,10 +150,21 @@ class AnthropicRater(ServedRaterBase):
             batch = await self._client.messages.batches.retrieve(provider_id)
         counts = batch.request_counts
         words = f"{batch.processing_status}, {counts.processing} still to do"
-        return BatchState(batch.processing_status == "ended", words)
+        ended = batch.processing_status == "ended"
+        failure = ""
+        if ended and batch.archived_at is not None:
+            failure = f"the batch's results were archived on {batch.archived_at:%Y-%m-%d}"
+        elif ended and batch.cancel_initiated_at is not None:
+            failure = "the batch was cancelled before this call was made"
+        elif ended and batch.results_url is None:
+            failure = "the batch ended without results"
+        return BatchState(ended, words, failure)
 
     async def batch_results(self, provider_id: str) -> AsyncIterator[tuple[str, Reply]]:
         with self._failures():
+            batch = await self._client.messages.batches.retrieve(provider_id)
+            if batch.results_url is None:
+                return
             async for row in await self._client.messages.batches.results(provider_id):
                 yield row.custom_id, self._batch_row(row.result)
 
@@ -170,7 +175,7 @@ class AnthropicRater(ServedRaterBase):
             except UNREADABLE as broken:
                 words = f"no reply of this protocol ({type(broken).__name__})"
         elif result.type == "errored":
-            words = self._error_text(result.error.to_dict(mode="json"), "errored")
+            return self.batch_failure(server_error(result.error.to_dict(mode="json"), "errored"))
         else:
             words = f"the batch {result.type} before this call was made"
         return Reply("", "error", error=words, details={"tier": "batch"})

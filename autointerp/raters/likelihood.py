@@ -275,8 +275,10 @@ def load_reader(model: str) -> Reader:
         raise RaterError(f"no model file at {path}; give an existing one")
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # a GGUF's bar heeds no setting
-            tokenizer = AutoTokenizer.from_pretrained(name, **where)
-            loaded: Any = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **where)
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                name, dtype=torch.float32, trust_remote_code=False, **where
+            )
     except ImportError:
         raise _libraries_missing() from None
     except (OSError, ValueError) as error:

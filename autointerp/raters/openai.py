@@ -10,14 +10,9 @@ from typing import Any, ClassVar, Literal
 
 from autointerp.questions.question import Question
 from autointerp.raters import BatchState, Headroom, RaterOptions
-from autointerp.raters._logprobs import expected_activations, score_alternatives
-from autointerp.raters._served import (
-    UNREADABLE,
-    ServedRaterBase,
-    counted,
-    seconds_until,
-    whole_number,
-)
+from autointerp.raters._faults import counted, seconds_until, server_error, whole_number
+from autointerp.raters._logprobs import expected_activations, score_alternatives, tokens_of
+from autointerp.raters._served import LONGEST_ERROR, UNREADABLE, ServedRaterBase
 from autointerp.records import Reply, Request
 
 WHAT = "a language model"
@@ -31,6 +26,20 @@ REASONING_TOKENS = 8192  # thoughts count as output
 # The SDK draws a random key for each call, and sends it nowhere: a quarter of a millisecond saved.
 UNDRAWN = {"idempotency_key": ""}
 TOP_LOGPROBS = 20
+SPOKEN = ("text", "output_text")  # parts of a message that are its answer
+CUT = ("length", "max_tokens", "max_output_tokens", "model_length")
+FILTERED = (
+    "content_filter",
+    "content_filtered",
+    "safety",
+    "prohibited_content",
+    "blocklist",
+    "recitation",
+    "spii",
+    "refusal",
+    "guardrail_intervened",
+)
+BATCH_REASONS = 3  # of why a batch failed, that are shown
 A_DAY = datetime.timedelta(days=1)
 
 
@@ -99,11 +108,9 @@ class OpenAIRater(ServedRaterBase):
         return openai
 
     def connect(self, key: str) -> None:
-        import httpx2
         import openai
 
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-        http = _async_client(openai)(limits=limits)
+        http = http_client(openai, self.most_tokens)
         self._client = openai.AsyncOpenAI(
             api_key=key,
             base_url=self.url,
@@ -126,25 +133,23 @@ class OpenAIRater(ServedRaterBase):
         response = await self._client.post(
             "/chat/completions", cast_to=httpx2.Response, body=body, options=UNDRAWN
         )
-        return response.headers, response.text
+        return response.headers, response.content.decode("utf-8-sig", "replace")
 
     def read(self, content: dict[str, Any], latency_s: float | None, batch: bool = False) -> Reply:
         choice = content["choices"][0]
-        message = choice["message"]
-        calls = message.get("tool_calls")
-        text = calls[0]["function"]["arguments"] if calls else message.get("content") or ""
-        finish = choice.get("finish_reason")
-        stop: Literal["end", "length", "refusal"] = "length" if finish == "length" else "end"
-        if message.get("refusal"):
-            text, stop = message["refusal"], "refusal"
-        elif finish == "content_filter":
+        text, refusal = spoken(choice["message"])
+        finish = str(choice.get("finish_reason")).lower()
+        stop: Literal["end", "length", "refusal"] = "length" if finish in CUT else "end"
+        if refusal:
+            text, stop = refusal, "refusal"
+        elif finish in FILTERED:
             stop = "refusal"
         details: dict[str, Any] = {"sdk": f"openai {self.sdk().__version__}"}
         details["temperature"] = 0 if self.samples else "unsupported"
         if content.get("system_fingerprint"):
             details["fingerprint"] = self.clean(str(content["system_fingerprint"]))
-        tokens = (choice.get("logprobs") or {}).get("content")
-        if tokens:
+        tokens = tokens_of(choice.get("logprobs"))
+        if tokens is not None:
             alternatives = score_alternatives(text, tokens)
             if alternatives is not None:
                 named = [[self.clean(token), logprob] for token, logprob in alternatives["top"]]
@@ -153,16 +158,26 @@ class OpenAIRater(ServedRaterBase):
             if expected is not None:
                 details["expected_activations"] = [round(mean, 3) for mean in expected]
             details["logprobs"] = True
-        usage = content.get("usage") or {}
+        usage = mapping(content.get("usage"))
         spent = None
         tokens_in, tokens_out = (
             counted(usage.get(f"{k}_tokens")) for k in ("prompt", "completion")
         )
         if tokens_in is not None:
-            details_in = usage.get("prompt_tokens_details") or {}
+            details_in = mapping(usage.get("prompt_tokens_details"))
             spent = (tokens_in, tokens_out or 0, counted(details_in.get("cached_tokens")) or 0, 0)
         model = content.get("model")
         return self.finished(text, stop, model, latency_s, spent, details, batch)
+
+    def error_in(self, content: Mapping[str, Any]) -> object:
+        """Return an error in place of a reply, or of its one choice."""
+        blocked = mapping(content.get("promptFeedback") or content.get("prompt_feedback"))
+        reason = blocked.get("blockReason") or blocked.get("block_reason")
+        if reason and not content.get("choices"):
+            return {"code": "safety", "message": f"the prompt was blocked: {reason}"}
+        choices = content.get("choices")
+        choice = mapping(choices[0]) if isinstance(choices, list) and choices else {}
+        return content.get("error") or choice.get("error")
 
     # ------------------------------------------------------------------------- batches
 
@@ -212,7 +227,22 @@ class OpenAIRater(ServedRaterBase):
         ended = batch.status in ("completed", "failed", "expired", "cancelled")
         counts = batch.request_counts
         done = f", {counts.completed} of {counts.total} done" if counts else ""
-        return BatchState(ended, f"{batch.status}{done}")
+        return BatchState(ended, f"{batch.status}{done}", self._batch_reason(batch))
+
+    def _batch_reason(self, batch: Any) -> str:
+        """Return why a batch as a whole has no replies, in the provider's words."""
+        if batch.status == "completed":
+            return ""
+        told = (batch.errors.data if batch.errors else None) or []
+        reasons = [
+            ": ".join(filter(None, (error.code, error.message)))
+            + (f" (line {error.line})" if error.line is not None else "")
+            for error in told[:BATCH_REASONS]
+        ]
+        more = f" and {len(told) - BATCH_REASONS} more" if len(told) > BATCH_REASONS else ""
+        words = "; ".join(filter(None, reasons)) + more
+        said = f"the batch {batch.status}" + (f": {words}" if words else "")
+        return " ".join(self.clean(said).split())[:LONGEST_ERROR]
 
     async def batch_results(self, provider_id: str) -> AsyncIterator[tuple[str, Reply]]:
         with self._failures():
@@ -223,19 +253,22 @@ class OpenAIRater(ServedRaterBase):
                 streaming = self._client.files.with_streaming_response.content(name)
                 async with streaming as response:
                     async for line in response.iter_lines():
-                        if line.strip():
-                            yield self._batch_row(json.loads(line))
+                        row = batch_line(line)
+                        if row is not None:
+                            yield self._batch_row(row)
 
     def _batch_row(self, row: dict[str, Any]) -> tuple[str, Reply]:
-        response, error = row.get("response"), row.get("error")
-        body = (response or {}).get("body") or {}
-        if response and response.get("status_code") == 200:
+        response, error = mapping(row.get("response")), row.get("error")
+        body, status = mapping(response.get("body")), counted(response.get("status_code"))
+        if status == 200:
+            status = None
             try:
-                return row["custom_id"], self.read(body, None, batch=True)
+                if not self.error_in(body):
+                    return row["custom_id"], self.read(body, None, batch=True)
             except UNREADABLE as broken:
                 error = f"no reply of this protocol ({type(broken).__name__})"
-        words = self._error_text(error or body, "the batch has no reply to this call")
-        return row["custom_id"], Reply("", "error", error=words, details={"tier": "batch"})
+        told = server_error(error or body, "the batch has no reply to this call", status)
+        return row["custom_id"], self.batch_failure(told)
 
     def read_headroom(self, headers: Mapping[str, str]) -> Headroom | None:
         if "x-ratelimit-remaining-requests" not in headers:
@@ -250,13 +283,75 @@ class OpenAIRater(ServedRaterBase):
         )
 
 
-def _async_client(sdk: Any) -> Any:
-    """Return the SDK's client over aiohttp, which takes half the time; its plain one without."""
+def batch_line(line: str) -> dict[str, Any] | None:
+    """Return a line of a batch's results, or None for what is none: its call has no reply then."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    named = isinstance(row, dict) and isinstance(row.get("custom_id"), str)
+    return row if named else None
+
+
+def spoken(message: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what a message says, and its refusal; each may be empty.
+
+    Content is a text, or a list of parts of which the texts count: what the model thought is not
+    its answer. A forced tool's arguments are the answer, as a text or as the object itself.
+    """
+    refusals = [_said(message.get("refusal"))]
+    calls = message.get("tool_calls")
+    if calls:
+        return _said(calls[0]["function"]["arguments"]), "".join(refusals)
+    content = message.get("content")
+    if content is None or isinstance(content, str):
+        return content or "", "".join(refusals)
+    if isinstance(content, dict) and "type" not in content:
+        return json.dumps(content, ensure_ascii=False), "".join(refusals)  # parsed by the server
+    texts = []
+    for part in [content] if isinstance(content, dict) else list(content):
+        if isinstance(part, str) or part.get("type", "text") in SPOKEN:
+            texts.append(part if isinstance(part, str) else _said(part["text"]))
+        elif part.get("type") == "refusal":
+            refusals.append(_said(part.get("refusal") or part.get("text")))
+    return "".join(texts), "".join(refusals)
+
+
+def _said(value: object) -> str:
+    """Return a text; an object or a list as JSON. Raises TypeError for anything else but None."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    raise TypeError(f"{type(value).__name__} is no text")
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """Return an object's fields; none where a server sent something else in its place."""
+    return value if isinstance(value, dict) else {}
+
+
+def http_client(sdk: Any, most_tokens: int) -> Any:
+    """Return the SDK's client over aiohttp, which takes half the time; its plain one without.
+
+    Replies are bounded, and no call follows a redirect: its key is for one address.
+    """
+    import httpx2
+
+    from autointerp.raters._bounds import ACCEPTED, bound_replies
+
     try:
         import aiohttp  # noqa: F401
     except ImportError:
-        return sdk.DefaultAsyncHttpxClient
-    return sdk.DefaultAioHttpClient
+        kind = sdk.DefaultAsyncHttpxClient
+    else:
+        kind = sdk.DefaultAioHttpClient
+    return kind(
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
+        headers=ACCEPTED,
+        follow_redirects=False,
+        event_hooks={"response": [bound_replies(most_tokens)]},
+    )
 
 
 def create(model: str | None, options: RaterOptions) -> OpenAIRater:

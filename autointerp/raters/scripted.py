@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from autointerp.errors import BadInput, RaterError
+from autointerp.files import json_value
 from autointerp.questions.question import Question
 from autointerp.raters import AttemptFailed, RaterOptions, call_key
 from autointerp.raters._truthful import Truthful
@@ -37,6 +38,7 @@ class Scripted:
 
     def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
         fields = asdict(item)
+        del fields["fence"]  # of prompts, which this rater has none of
         if item.effects is None:
             del fields["effects"]
         body = {"item": fields}
@@ -80,9 +82,13 @@ def create(model: str | None, options: RaterOptions) -> Scripted | Truthful:
             "or a file of JSON lines"
         )
     lines = []
-    for number, text in enumerate(path.read_text("utf-8").splitlines(), 1):
+    try:
+        texts = path.read_text("utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise BadInput(f"{path} is not UTF-8 text; give a file of JSON lines") from None
+    for number, text in enumerate(texts, 1):
         try:
-            line = json.loads(text)
+            line = json_value(text)
         except ValueError:
             line = None
         if not isinstance(line, dict) or not set(line) <= set(KEYS):

@@ -119,7 +119,7 @@ HEADINGS: dict[Decision, str] = {
 
 def _units_of(source: str, material: Material) -> str:
     """Return what the units of a source are called in a heading: neurons only where they are."""
-    bases = {comparison.subject.basis for comparison in material.comparisons}
+    bases = {comparison.subject.neurons for comparison in material.comparisons}
     (basis,) = bases if len(bases) == 1 else (None,)
     if source == PRIMARY[1] and basis is not None and not basis.are_neurons:
         return basis.name

@@ -96,7 +96,10 @@ def save(figure: Figure, path: Path) -> str:
         engine.execute(figure)
         figure.set_layout_engine("none")
     figure.set_dpi(PNG_DPI)
-    FigureCanvasAgg(figure).print_png(path.with_name(f"{path.name}.png"))
+    # Half of the time of the usual level of compression, for a tenth more bytes.
+    FigureCanvasAgg(figure).print_png(
+        path.with_name(f"{path.name}.png"), pil_kwargs={"compress_level": 3}
+    )
     buffer = io.StringIO()
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
     path.with_name(f"{path.name}.svg").write_text(buffer.getvalue(), encoding="utf-8")

@@ -205,6 +205,8 @@ def subject_text(facts: SubjectFacts, brief: bool = False) -> str:
         parts.append(f"{named}{revision}")
     if facts.site and facts.basis:
         parts.append(f"site {facts.site} ({facts.basis.name})")
+        if facts.hidden:
+            parts.append(f"neurons of {facts.hidden}, read in the same pass")
     if facts.sae:
         named = "its own SAE" if facts.sae == "embedded" else f"SAE {facts.sae}"
         parts.append(f"{named}{_latents(facts, brief)}")

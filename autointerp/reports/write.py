@@ -15,6 +15,7 @@ from autointerp.reports import panels as panels_folder
 from autointerp.reports.page import Panel, all_blocks, html, subtitle, themed, title
 from autointerp.reports.panels import Figure, Heading, Material, Prose, Table
 from autointerp.store.tables import save_table
+from autointerp.text import ON_PAGE, visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -169,7 +170,7 @@ def write(material: Material, out: Path) -> Report:
 
 def markdown(material: Material, panels: Sequence[Panel]) -> str:
     """Return the summary to paste: the verdict and the main tables."""
-    lines = [f"# {title(material)}", "", subtitle(material), ""]
+    lines = [f"# {_escaped(title(material))}", "", _escaped(subtitle(material)), ""]
     for panel in panels:
         for block in panel.blocks:
             if panel.name == "verdict" and isinstance(block, Heading):
@@ -188,4 +189,7 @@ def _markdown_table(table: Table) -> list[str]:
 
 
 def _escaped(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>|])", r"\\\1", text) if text != "---" else text
+    if text == "---":
+        return text
+    text = visible(text.replace("\n", " "), ON_PAGE).replace("&", "&amp;")
+    return re.sub(r"([\\`*_{}\[\]<>|~#])", r"\\\1", text)

@@ -32,6 +32,7 @@ LEAST_UNITS = 20
 MANY_UNITS = 50
 MODE_OF_FEW, MODE_OF_MANY = 0.5, 0.7  # share of ratings on one value, at most
 PERFECT = "perfect agreement shows no spread"
+LOOKED_AT = 1_000  # scores, for the values that they take
 METHOD = "jackknife over units on Fisher's scale, t with half the units (Arvesen 1969)"
 
 
@@ -273,9 +274,20 @@ def _complete(scores: Floats, least: int = 1) -> Floats:
 
 
 def _patterns(scores: Floats) -> tuple[Floats, Integers]:
-    """Return the distinct rows of `scores`, [patterns, raters], and the units of each."""
-    patterns, counts = np.unique(scores, axis=0, return_counts=True, equal_nan=True)
-    return patterns, counts
+    """Return the distinct rows of `scores`, [patterns, raters], and the units of each.
+
+    Scores take few values as a rule, so that a row is a number.
+    """
+    levels = np.append(np.unique(scores[np.isfinite(scores)][:LOOKED_AT]), np.nan)
+    codes = np.searchsorted(levels[:-1], scores)  # a missing score is the last level
+    strange = (levels[codes] != scores) & ~np.isnan(scores)
+    raters = scores.shape[1]
+    if strange.any() or len(levels) ** raters >= 2**63:
+        patterns, counts = np.unique(scores, axis=0, return_counts=True, equal_nan=True)
+        return patterns, counts
+    places = len(levels) ** np.arange(raters, dtype=np.int64)[::-1]
+    rows, counts = np.unique(codes @ places, return_counts=True)
+    return levels[rows[:, None] // places % len(levels)], counts
 
 
 def _one_minus(observed: Floats, expected: Floats) -> Floats:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import scipy
+import scipy.special
 
 from autointerp.stats.results import Floats, Statistic
 
@@ -45,7 +45,8 @@ def wilson_ends(
     p = np.clip((np.asarray(value, np.float64) - scale[0]) / span, 0.0, 1.0)
     at = p if variance_at is None else (np.asarray(variance_at, np.float64) - scale[0]) / span
     v = np.asarray(variance, dtype=np.float64) / span**2
-    t = scipy.stats.t.isf(np.asarray(tail, dtype=np.float64), freedom)
+    # As `scipy.stats.t.isf`, in a tenth of the time.
+    t = -scipy.special.stdtrit(np.asarray(freedom, np.float64), np.asarray(tail, np.float64))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         k = t * t * v / (at * (1 - at))
         k = np.where(np.isfinite(k), np.minimum(k, 1e12), 1e12)

@@ -6,7 +6,6 @@ that have units of the other group at their own density can show which.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +14,7 @@ import numpy.typing as npt
 import scipy
 
 from autointerp.stats.bounded import wilson_ends
+from autointerp.stats.proportional_odds import proportional_odds
 from autointerp.stats.results import (
     Floats,
     HypothesisTest,
@@ -303,21 +303,10 @@ def _proportional_odds(
         return _no_odds(n, level, f"{len(levels)} distinct scores: no ordinal scale")
     group = np.concatenate([np.ones(n[0]), np.zeros(n[1])])
     design = np.column_stack([group, _spline(np.concatenate(log_density))])
-    # A quarter of a second, and pandas: nothing else needs it.
-    from statsmodels.miscmodels.ordinal_model import OrderedModel
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            fit = OrderedModel(code, design, distr="logit").fit(
-                method="bfgs", maxiter=200, disp=False
-            )
-            slope, error = float(fit.params[0]), float(fit.bse[0])
-            converged = bool(fit.mle_retvals["converged"])
-        except (np.linalg.LinAlgError, ValueError):
-            return _no_odds(n, level, "the regression has no solution")
-    if not converged or not np.isfinite(error) or abs(slope) > 10:
+    fit = proportional_odds(code, design)
+    if fit is None or abs(fit.slopes[0]) > 10:
         return _no_odds(n, level, "the regression did not converge: scores separate the groups")
+    slope, error = float(fit.slopes[0]), float(fit.errors[0])
     z = float(scipy.stats.norm.ppf((1 + level) / 2))
     ends = (float(np.exp(slope - z * error)), float(np.exp(slope + z * error)))
     p_value = float(2 * scipy.stats.norm.sf(abs(slope / error)))

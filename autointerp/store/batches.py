@@ -49,6 +49,16 @@ class Batches(Tables):
             )
         ]
 
+    def keys_in_batches(self) -> set[str]:
+        """Return the keys of the calls that a provider has in an open batch."""
+        return {
+            str(key)
+            for (key,) in self.rows(
+                "SELECT call_key FROM batch_call JOIN current_batch USING (label)"
+                " WHERE state IN ('intended', 'submitted')"
+            )
+        }
+
     def work_in_batches(self, rater: str) -> set[tuple[str, int]]:
         """Return item and repeat of the calls that a provider has in an open batch."""
         return {

@@ -13,7 +13,7 @@ from autointerp.records import Rating, Reply, Request
 from autointerp.store.replies import Record, Recovered
 from autointerp.store.tables import Tables, now
 
-TAKEN_IN = "replies"  # in `about`: journal of replies, and the last record of it that is stored
+TAKEN_IN = "replies"  # in `state`: journal of replies, and the last record of it that is stored
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Ratings(Tables):
             )
             if records:
                 self.connection.execute(
-                    "INSERT OR REPLACE INTO about VALUES (?, ?)",
+                    "INSERT OR REPLACE INTO state VALUES (?, ?)",
                     [TAKEN_IN, f"{journal} {records[-1]['seq']}"],
                 )
 
@@ -130,7 +130,7 @@ class Ratings(Tables):
 
         A record that is in the tables is left, even where the journal does not say which it is.
         """
-        about = self.rows("SELECT value FROM about WHERE name = ?", [TAKEN_IN])
+        about = self.rows("SELECT value FROM state WHERE name = ?", [TAKEN_IN])
         journal, _, last = str(about[0][0]).partition(" ") if about else ("", "", "")
         first = int(last) + 1 if journal and journal == recovered.journal else 0
         new = [record for record in recovered.records if record["seq"] >= first]

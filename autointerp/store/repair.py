@@ -92,7 +92,7 @@ def diagnose(path: Path) -> Diagnosis:
 
 def _missing_commits(path: Path, connection: duckdb.DuckDBPyConnection) -> Diagnosis | None:
     try:
-        rows = connection.execute("SELECT value FROM about WHERE name = ?", [COMMITS]).fetchall()
+        rows = connection.execute("SELECT value FROM state WHERE name = ?", [COMMITS]).fetchall()
     except duckdb.CatalogException:
         rows = []
     except duckdb.Error as error:
@@ -134,7 +134,7 @@ def restore_settings(path: Path, copies: Copies) -> bool:
     try:
         with contextlib.closing(duckdb.connect(str(path / DATABASE), read_only=True)) as connection:
             rows = connection.execute(
-                "SELECT value FROM about WHERE name = ?", [SETTINGS]
+                "SELECT value FROM state WHERE name = ?", [SETTINGS]
             ).fetchall()
     except duckdb.Error:
         return False
@@ -170,10 +170,10 @@ def _salvage(path: Path) -> dict[str, int]:
             bring_up_to_date(path, connection, read_only=False)
             quoted = str(old).replace("'", "''")
             connection.execute(f"ATTACH '{quoted}' AS old (READ_ONLY)")
-            connection.execute("DELETE FROM about")
+            connection.execute("DELETE FROM state")
             for table in _tables_of_old(connection):
                 lost[table] = _copy_rows(connection, table)
-            connection.execute("DELETE FROM about WHERE name = ?", [COMMITS])
+            connection.execute("DELETE FROM state WHERE name = ?", [COMMITS])
             connection.execute("DETACH old")
         new.chmod(PRIVATE_FILE)
         new.replace(old)

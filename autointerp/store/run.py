@@ -9,18 +9,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import hashlib
 import html
 import importlib.metadata
 import json
 import os
 import platform
 import re
+import secrets
 import shutil
 import subprocess
 import threading
-import tomllib
-from collections.abc import Callable, Iterator, Sequence
-from hashlib import sha256
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,7 +28,7 @@ import duckdb
 
 from autointerp import __version__
 from autointerp.errors import RunLocked, RunMismatch, StorageError, UnknownName
-from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER, write_text
+from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER, toml_table, write_text
 from autointerp.settings import RunSettings, first_difference, from_mapping
 from autointerp.store.batches import Batches
 from autointerp.store.frames import Frames
@@ -55,7 +55,7 @@ RUNS = Path("runs")
 IMPORTED = "imported"  # the subject of runs whose units come from files
 DATABASE, SETTINGS, LOG = "run.duckdb", "run.toml", "log.jsonl"
 WAL = f"{DATABASE}.wal"  # DuckDB's, of what is not in the database file yet
-SCHEMA = "schema"  # in `about`: digest of the tables and views that the file has
+SCHEMA = "schema"  # in `state`: digest of the tables and views that the file has
 TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (?P<name>\w+)")
 COLUMN = re.compile(
     r"ALTER TABLE (?P<table>\w+) ADD COLUMN IF NOT EXISTS (?P<column>\w+) (?P<type>\w+(\[\])?)"
@@ -127,6 +127,16 @@ class Run(Units, Ratings, Batches, Labs, Frames):
     def is_imported(self) -> bool:
         """Whether its units come from files: then there is no subject to harvest more from."""
         return bool(self.about["settings"]["subject"]["model"] == IMPORTED)
+
+    def fence(self, item_id: str) -> str:
+        """Return the code round what a rater is quoted of an item: nobody can know it beforehand.
+
+        Empty for a run made before it had a secret: prompts then keep the code that they had.
+        """
+        secret = self.about["run"].get("fence", "")
+        if not secret:
+            return ""
+        return hashlib.blake2b(item_id.encode(), key=secret.encode(), digest_size=8).hexdigest()
 
     def __enter__(self) -> Run:
         return self
@@ -267,22 +277,30 @@ def open_run(
     subject: Subject | None = None,
     folder: Path = RUNS,
     read_only: bool = False,
-    make: Callable[[Path, dict[str, Any], duckdb.DuckDBPyConnection], R] = Run,  # type: ignore[assignment]
-) -> R:
+) -> Run:
     """Return the run `name`; with `settings` and `subject` it is made if it is not there.
 
-    What a killed process had received is taken in first. `make` is the class of what is returned.
+    What a killed process had received is taken in first.
 
     Raises UnknownName if there is no such run and no settings, RunMismatch if it was made with
     other settings or another subject, RunLocked if another process has it open, StorageError if
     it is damaged or cannot be read or written.
     """
+    return open_as(Run, name, settings, subject, folder, read_only)
+
+
+def open_as(
+    kind: type[R],
+    name: str,
+    settings: RunSettings | None = None,
+    subject: Subject | None = None,
+    folder: Path = RUNS,
+    read_only: bool = False,
+) -> R:
+    """Return a run as `open_run` does, as an object of a class of its own."""
     if not NAME.fullmatch(name):
         raise UnknownName(
-            "run",
-            name,
-            runs_in(folder),
-            "a name is letters, digits, '.', '_' and '-', at most 100 of them",
+            "run", name, runs_in(folder), "a name is up to 100 letters, digits, '.', '_' and '-'"
         )
     path = folder / name
     new = _lacking(path)
@@ -298,7 +316,7 @@ def open_run(
     notes: tuple[str, ...] = ()
     if read_only and (path / REPLIES).exists():
         notes = _take_in_first(path)
-    run = make(path, about, _connect(path, read_only))
+    run = kind(path, about, _connect(path, read_only))
     run.new, run.notes = new, notes
     try:
         run.commits = _checked_commits(run)
@@ -333,7 +351,7 @@ def _checked_commits(run: Run) -> int:
     Raises StorageError where the database lacks the last ones: its log was lost, or an older copy
     stands in its place.
     """
-    rows = run.rows("SELECT value FROM about WHERE name = ?", [COMMITS])
+    rows = run.rows("SELECT value FROM state WHERE name = ?", [COMMITS])
     commits, expected = int(rows[0][0]) if rows else 0, read_commits(run.path)
     if commits < expected:
         raise StorageError(
@@ -414,7 +432,7 @@ def _require_unused(path: Path) -> None:
         )
 
 
-def unopened(path: Path, error: Exception) -> RunLocked | StorageError:
+def unopened(path: Path, error: duckdb.Error | OSError) -> RunLocked | StorageError:
     """Return the error of a database that could not be opened."""
     file, text = path / DATABASE, str(error)
     if isinstance(error, duckdb.IOException) and "lock" in text.lower():
@@ -446,9 +464,9 @@ def bring_up_to_date(path: Path, connection: duckdb.DuckDBPyConnection, read_onl
     """
     folder = Path(__file__).parent
     schema, views = ((folder / f"{name}.sql").read_text("utf-8") for name in ("schema", "views"))
-    digest = sha256((schema + views).encode()).hexdigest()
+    digest = hashlib.sha256((schema + views).encode()).hexdigest()
     try:
-        made = dict(connection.execute("SELECT name, value FROM about").fetchall())
+        made = dict(connection.execute("SELECT name, value FROM state").fetchall())
     except duckdb.CatalogException:
         made = {}
     if read_only:
@@ -463,7 +481,7 @@ def bring_up_to_date(path: Path, connection: duckdb.DuckDBPyConnection, read_onl
     if SETTINGS not in made and (path / SETTINGS).exists():  # so that it can be restored if lost
         remembered[SETTINGS] = (path / SETTINGS).read_text("utf-8")
     for name, value in remembered.items():
-        connection.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", [name, value])
+        connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", [name, value])
     connection.execute("COMMIT")
 
 
@@ -518,6 +536,7 @@ def _create(path: Path, settings: RunSettings, subject: Subject | None) -> None:
             "made": now().isoformat(timespec="seconds"),
             "settings_digest": settings.digest,
             "git_commit": _git_commit(),
+            "fence": secrets.token_hex(16),  # of the codes round quoted text, see `Run.fence`
         },
         "versions": {
             "python": platform.python_version(),
@@ -557,8 +576,8 @@ def read_about(path: Path) -> dict[str, Any]:
     """Return what a run's run.toml holds. Raises StorageError if it is not that of a run."""
     file = path / SETTINGS
     try:
-        about = tomllib.loads(file.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        about = toml_table(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
         raise StorageError(
             f"{file} cannot be read ({first_line(error)}); {_restore(path)}"
         ) from None

@@ -1,6 +1,12 @@
--- A run. Every table is append-only but for `schema` and `lab`; what supersedes stands later.
+-- A run. Every table is append-only but for `about`, `state` and `lab`; what supersedes stands later.
 
 CREATE TABLE IF NOT EXISTS about (
+    name VARCHAR PRIMARY KEY,
+    value VARCHAR NOT NULL
+);
+
+-- What the store keeps of itself: transactions made, replies taken in, schema, a copy of run.toml.
+CREATE TABLE IF NOT EXISTS state (
     name VARCHAR PRIMARY KEY,
     value VARCHAR NOT NULL
 );
@@ -60,6 +66,15 @@ CREATE TABLE IF NOT EXISTS context (
     position INTEGER NOT NULL,
     tokens VARCHAR[] NOT NULL,
     activations FLOAT[] NOT NULL
+);
+
+-- Whether a unit is silent on every token of a context of another unit, as computed; false, too,
+-- where the context could not be read again.
+CREATE TABLE IF NOT EXISTS silence (
+    context_id BIGINT NOT NULL,
+    unit_id INTEGER NOT NULL,
+    silent BOOLEAN NOT NULL,
+    PRIMARY KEY (context_id, unit_id)
 );
 
 -- What raters are asked about; nothing here tells what unit it is.

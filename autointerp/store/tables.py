@@ -18,8 +18,10 @@ from autointerp.files import PRIVATE_FILE
 if TYPE_CHECKING:
     import pandas
 
+FORMULA = r"^[=+\-@\t\r\n]"  # the beginning of a cell that a spreadsheet runs
 
-COMMITS = "commits"  # beside the database, and in its table `about`
+
+COMMITS = "commits"  # beside the database, and in its table `state`
 DAMAGED = re.compile(
     r"corrupt|checksum|could not read enough bytes|replaying WAL|not a valid DuckDB|"
     r"has been invalidated|metadata pointer|serializ",
@@ -55,7 +57,7 @@ class Tables:
             self.connection.execute("BEGIN")
             yield
             self.connection.execute(
-                "INSERT OR REPLACE INTO about VALUES (?, ?)", [COMMITS, str(self.commits + 1)]
+                "INSERT OR REPLACE INTO state VALUES (?, ?)", [COMMITS, str(self.commits + 1)]
             )
             self.connection.execute("COMMIT")
             self.commits += 1
@@ -133,8 +135,11 @@ class Tables:
 
     def rows_if_there(self, table: str, columns: str) -> list[tuple[Any, ...]]:
         """Return all rows of a table; none where the run is older than the table, and read-only."""
-        there = "SELECT 1 FROM duckdb_tables() WHERE table_name = ?"
-        return self.rows(f"SELECT {columns} FROM {table}") if self.rows(there, [table]) else []
+        return self.rows(f"SELECT {columns} FROM {table}") if self.has_table(table) else []
+
+    def has_table(self, table: str) -> bool:
+        """Return whether the run has a table; one that is older than it, and read-only, has not."""
+        return bool(self.rows("SELECT 1 FROM duckdb_tables() WHERE table_name = ?", [table]))
 
     def next_id(self, table: str, column: str) -> int:
         """Return the first number that is free in a column."""
@@ -146,8 +151,27 @@ def save_table(frame: pandas.DataFrame, path: Path) -> None:
     with duckdb.connect() as connection:
         connection.register("saved", frame)
         for suffix, options in (("csv", "FORMAT csv, HEADER"), ("parquet", "FORMAT parquet")):
+            query = "SELECT * FROM saved"
+            query = neutral_cells(connection, query) if suffix == "csv" else query
             target = str(path.with_name(f"{path.name}.{suffix}")).replace("'", "''")
-            connection.execute(f"COPY saved TO '{target}' ({options})")
+            connection.execute(f"COPY ({query}) TO '{target}' ({options})")
+
+
+def neutral_cells(connection: duckdb.DuckDBPyConnection, query: str) -> str:
+    """Return the query with an apostrophe before texts that a spreadsheet would run as a formula.
+
+    Those begin with = + - @, a tab or a line break, and are no numbers.
+    """
+    replaced = []
+    for name, kind, *_ in connection.execute(f"DESCRIBE {query}").fetchall():
+        if kind == "VARCHAR":
+            cell = '"' + str(name).replace('"', '""') + '"'
+            replaced.append(
+                f"CASE WHEN regexp_matches({cell}, '{FORMULA}')"
+                f" AND try_cast({cell} AS DOUBLE) IS NULL"
+                f" THEN chr(39) || {cell} ELSE {cell} END AS {cell}"
+            )
+    return f"SELECT * REPLACE ({', '.join(replaced)}) FROM ({query})" if replaced else query
 
 
 def is_damage(error: duckdb.Error) -> bool:

@@ -157,6 +157,22 @@ class Units(Tables):
             by_unit[unit_id][number] = Context(tuple(tokens), tuple(activations), *rest)
         return by_unit
 
+    def silent_elsewhere(self, unit_ids: Sequence[int]) -> dict[int, list[tuple[int, int]]]:
+        """Return by unit the contexts of others in which it is silent, as computed: owner, number.
+
+        Empty where the run does not hold that, such as an imported one.
+        """
+        elsewhere: dict[int, list[tuple[int, int]]] = {unit_id: [] for unit_id in unit_ids}
+        if self.has_table("silence"):
+            for unit_id, owner, number in self.rows(
+                "SELECT s.unit_id, c.unit_id, c.context_id FROM silence s JOIN context c"
+                " USING (context_id) WHERE s.silent AND c.unit_id <> s.unit_id"
+                " AND s.unit_id IN (SELECT unnest(?::INTEGER[])) ORDER BY ALL",
+                [list(unit_ids)],
+            ):
+                elsewhere[unit_id].append((owner, number))
+        return elsewhere
+
     def contexts_numbered(self, numbers: Sequence[int]) -> dict[int, Context]:
         """Return contexts by their own numbers, whatever units they were drawn for."""
         return {

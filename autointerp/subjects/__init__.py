@@ -32,6 +32,14 @@ class SiteModel(Protocol):
         ...
 
 
+class HiddenSite(SiteModel, Protocol):
+    """A model that is read at hidden neurons."""
+
+    site: str
+    d_site: int
+    signed: bool
+
+
 @dataclass(frozen=True)
 class Subject:
     """One experiment's subject.
@@ -50,6 +58,9 @@ class Subject:
         loaded: The SAE with what its files say of it, where it comes from files of any format.
         length: Returns how many tokens the corpus has; None where it cannot be counted.
         notes: What a person should know of the parts before trusting them, a sentence each.
+        hidden: The model read at the hidden neurons of the site's layer, where the source
+            `neurons` is these; None where it is the site's own axes.
+        read_both: Returns the activations of the site and of the hidden neurons.
     """
 
     name: str
@@ -68,6 +79,8 @@ class Subject:
     loaded: LoadedAutoencoder | None = None
     length: Callable[[], Length | None] = lambda: None
     notes: tuple[str, ...] = ()
+    hidden: HiddenSite | None = None
+    read_both: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
 
 def file_digest(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -45,6 +46,8 @@ def assemble(settings: SubjectSettings) -> Subject:
         dtype=settings.dtype,
         device_map=settings.device_map or None,
         revision=settings.revision or None,
+        hidden=settings.neurons == "hidden",
+        trust_remote_code=settings.trust_remote_code,
     )
     if settings.tokenizer:
         model.tokenizer = tokenizer_at(settings.tokenizer)
@@ -54,6 +57,9 @@ def assemble(settings: SubjectSettings) -> Subject:
     digests = {"model": model.digest, "corpus": corpus.digest}
     if loaded is not None:
         digests["sae"] = _sae_digest(loaded.path)
+    if model.hidden is not None:
+        where = f"{model.digest}/{model.hidden.site}"
+        digests["neurons"] = hashlib.sha256(where.encode()).hexdigest()
     subject = subject_of(
         model,
         corpus.documents,
@@ -99,6 +105,8 @@ def subject_of(
         device=device,
         digests=digests,
         begins_with_bos=bos_id is not None,
+        hidden=model.hidden,
+        read_both=None if model.hidden is None else model.with_hidden,
     )  # fmt: skip
 
 
@@ -133,8 +141,10 @@ def tokenizer_at(place: str) -> Any:
         return cast(Any, PreTrainedTokenizerFast)(tokenizer_object=backend)
     unreachable = None if Path(place).is_dir() else out_of_reach()
     try:
-        return AutoTokenizer.from_pretrained(place, local_files_only=bool(unreachable))
-    except (OSError, ValueError, KeyError) as error:
+        return AutoTokenizer.from_pretrained(
+            place, local_files_only=bool(unreachable), trust_remote_code=False
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         if unreachable:
             raise SubjectError(f"no tokenizer: {no_copy(place, unreachable)}") from None
         reason = " ".join(str(error).split())[:150]

@@ -89,6 +89,10 @@ class SparseAutoencoder:
 
     def __post_init__(self) -> None:
         """Raise SubjectError if the parts do not fit together."""
+        for name in ("W_enc", "W_dec"):
+            if getattr(self, name).ndim != 2:
+                shape = tuple(getattr(self, name).shape)
+                raise SubjectError(f"SAE: {name} is {shape}, expected two axes")
         shapes = {
             "W_enc": (self.d_in, self.d_sae),
             "b_enc": (self.d_sae,),
@@ -292,7 +296,7 @@ def load_autoencoder(path: Path, device: str = "cpu") -> SparseAutoencoder:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise SubjectError(f"no SAE at {path}; train one with `autointerp train sae`") from None
     except (SafetensorError, OSError) as error:
@@ -300,6 +304,13 @@ def load_autoencoder(path: Path, device: str = "cpu") -> SparseAutoencoder:
             f"{path} is not a complete safetensors file of an SAE ({error}); fetch or "
             "train it again"
         ) from None
+    for name, tensor in stored.items():
+        if not tensor.is_floating_point():
+            raise SubjectError(
+                f"{path}: {name} is of {tensor.dtype}, and weights are real numbers; fetch or "
+                "train it again"
+            )
+    tensors = {name: tensor.float() for name, tensor in stored.items()}
     for name in ("W_enc", "b_enc", "W_dec", "b_dec"):
         if name not in tensors:
             raise SubjectError(f"{path} has no tensor {name}; fetch or train it again")

@@ -16,6 +16,7 @@ Sites, for layer N from 0 (`at` in the code is the module that is hooked):
 from __future__ import annotations
 
 import contextlib
+import copy
 import difflib
 import hashlib
 import inspect
@@ -78,9 +79,13 @@ class HookedLanguageModel:
         site: Where it is read.
         d_site: Width of the site, in activations.
         signed: Whether the site's activations can be negative.
+        hidden: The same model read at the hidden neurons of the site's layer, where they are
+            wanted beside it (`None`: where there are any); `with_hidden` then gives both.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, site: str, name: str = "") -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, site: str, name: str = "", hidden: bool | None = False
+    ) -> None:
         if not hasattr(model, "config") or not hasattr(model, "get_input_embeddings"):
             raise SubjectError(
                 f"{type(model).__name__} is not a model; give a Hugging Face causal LM"
@@ -94,9 +99,40 @@ class HookedLanguageModel:
         self.site = self._at.name
         self._inner = _inner(model, self._at.path)
         self._takes_positions = "position_ids" in inspect.signature(self._inner.forward).parameters
+        self._measure()
+        self.hidden: HookedLanguageModel | None = None
+        if hidden:
+            self.hidden = self._hidden()
+        elif hidden is None:
+            with contextlib.suppress(SubjectError):
+                self.hidden = self._hidden()
+
+    def _measure(self) -> None:
         probe = torch.zeros(1, 2, dtype=torch.long)
         self.d_site = self.activations(probe, probe == 0).shape[-1]
         self.signed = not (self.site.endswith(".mlp.neurons") and self._rectifies())
+
+    def _hidden(self) -> HookedLanguageModel:
+        """Return this model read at the hidden neurons of the site's layer.
+
+        Raises SubjectError if the site is in no layer, or is these neurons, or they are not found.
+        """
+        layer = re.match(rf"{re.escape(self.layers_path)}\.(\d+)", self._at.path)
+        if layer is None:
+            raise SubjectError(
+                f"site '{self.site}' is in none of the layers of {self.name}, so it has no hidden "
+                "neurons; leave subject.neurons out"
+            )
+        hidden = copy.copy(self)
+        hidden.hidden = None
+        hidden._at = self._find(f"layers.{layer[1]}.mlp.neurons")
+        hidden.site = hidden._at.name
+        if hidden._place(hidden._at) == self._place(self._at):
+            raise SubjectError(
+                f"site '{self.site}' is the hidden neurons already; leave subject.neurons out"
+            )
+        hidden._measure()
+        return hidden
 
     @property
     def device(self) -> torch.device:
@@ -181,26 +217,45 @@ class HookedLanguageModel:
         `attention` [rows, tokens] is False on padding, which may stand on either side. Nothing
         after the site is computed.
         """
-        caught: list[Tensor] = []
+        (at_site,) = self._read(ids, attention, [self._at])
+        return at_site
 
-        def catch(value: Tensor) -> Tensor:
-            caught.append(value)
-            raise _Reached
+    @torch.no_grad()
+    def with_hidden(self, ids: Tensor, attention: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the activations of the site and of the hidden neurons, from one forward pass."""
+        assert self.hidden is not None
+        at_site, hidden = self._read(ids, attention, [self._at, self.hidden._at])
+        return at_site, hidden
 
-        handle = self._hook(catch)
+    def _read(self, ids: Tensor, attention: Tensor, sites: Sequence[Site]) -> list[Tensor]:
+        """Return the activations of sites; what comes after the last of them is not computed."""
+        caught: dict[int, Tensor] = {}
+
+        def catcher(number: int) -> Intervention:
+            def catch(value: Tensor) -> Tensor:
+                caught.setdefault(number, value)
+                if len(caught) == len(sites):
+                    raise _Reached
+                return value
+
+            return catch
+
+        handles = [self._hook(catcher(number), at) for number, at in enumerate(sites)]
         try:
             self._inner(**self._arguments(ids, attention))
         except _Reached:
             pass
         finally:
-            handle.remove()
-        if not caught:
-            raise SubjectError(
-                f"site '{self.site}' is not reached by {self.name}'s forward pass; "
-                "choose another site"
-            )
-        value = caught[0].reshape(*ids.shape, -1).float()
-        return value.masked_fill(~attention.to(value.device)[..., None], 0.0)
+            for handle in handles:
+                handle.remove()
+        for number, at in enumerate(sites):
+            if number not in caught:
+                raise SubjectError(
+                    f"site '{at.name}' is not reached by {self.name}'s forward pass; "
+                    "choose another site"
+                )
+        values = [caught[number].reshape(*ids.shape, -1).float() for number in range(len(sites))]
+        return [v.masked_fill(~attention.to(v.device)[..., None], 0.0) for v in values]
 
     @torch.no_grad()
     def logits(
@@ -217,7 +272,7 @@ class HookedLanguageModel:
             changed = intervention(value.reshape(*ids.shape, -1).float())
             return changed.to(value.dtype).reshape(value.shape)
 
-        handle = self._hook(change) if intervention is not None else None
+        handle = self._hook(change, self._at) if intervention is not None else None
         try:
             arguments = self._arguments(ids, attention)
             if "position_ids" not in inspect.signature(self.model.forward).parameters:
@@ -343,8 +398,8 @@ class HookedLanguageModel:
             arguments["position_ids"] = (attention.long().cumsum(1) - 1).clamp_min(0)
         return arguments
 
-    def _hook(self, act: Callable[[Tensor], Tensor]) -> Any:
-        """Call `act` with the site's tensor; what it returns takes the tensor's place."""
+    def _hook(self, act: Callable[[Tensor], Tensor], at: Site) -> Any:
+        """Call `act` with a site's tensor; what it returns takes the tensor's place."""
 
         def changed(value: Any) -> Any:
             if isinstance(value, tuple):
@@ -360,9 +415,9 @@ class HookedLanguageModel:
         def after(_: nn.Module, __: Any, output: Any) -> Any:
             return changed(output)
 
-        if self._at.reads_input:
-            return self._at.module.register_forward_pre_hook(before, with_kwargs=True)
-        return self._at.module.register_forward_hook(after)
+        if at.reads_input:
+            return at.module.register_forward_pre_hook(before, with_kwargs=True)
+        return at.module.register_forward_hook(after)
 
     def _find(self, site: str) -> Site:
         """Return the module that a site names. Raises SubjectError listing what there is."""
@@ -443,8 +498,11 @@ def load_language_model(
     dtype: str = "auto",
     device_map: str | None = None,
     revision: str | None = None,
+    hidden: bool | None = False,
+    trust_remote_code: bool = False,
 ) -> HookedLanguageModel:
-    """Return a model by hub id or folder, ready to be read at `site`.
+    """Return a model by hub id or folder, ready to be read at `site`, with `hidden` at the hidden
+    neurons of its layer too.
 
     `dtype` is a torch dtype's name or `auto` for that of the weights; `device_map` (`auto`, …)
     spreads a model over several devices and takes `device`'s place.
@@ -462,7 +520,7 @@ def load_language_model(
     if device.startswith("cuda") and not device_map and not torch.cuda.is_available():
         raise SubjectError(f"device '{device}': torch finds no CUDA device; give cpu")
     placed = {"device_map": device_map} if device_map else {}
-    with _loading(name, revision) as options:
+    with _loading(name, revision, trust_remote_code) as options:
         tokenizer = AutoTokenizer.from_pretrained(name, **options)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             name, dtype=dtype, output_loading_info=True, **options, **placed
@@ -477,11 +535,28 @@ def load_language_model(
             f"{lacking[0]}; fetch it again"
         )
     placed_model = model if device_map else cast(Any, model).to(device)
-    return HookedLanguageModel(placed_model, tokenizer, site, name)
+    return HookedLanguageModel(placed_model, tokenizer, site, name, hidden)
+
+
+# What transformers raises of files that are none of its own.
+UNLOADABLE = (
+    OSError,
+    ValueError,
+    LookupError,
+    ImportError,
+    RuntimeError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    MemoryError,
+)
 
 
 @contextlib.contextmanager
-def _loading(name: str, revision: str | None) -> Iterator[dict[str, Any]]:
+def _loading(
+    name: str, revision: str | None, trust_remote_code: bool = False
+) -> Iterator[dict[str, Any]]:
     """Yield the arguments of `from_pretrained`, and turn what it raises into one line.
 
     Where the hub is out of reach, only what was fetched before is looked at: transformers would
@@ -489,7 +564,10 @@ def _loading(name: str, revision: str | None) -> Iterator[dict[str, Any]]:
     """
     from transformers.utils import logging as log
 
-    options: dict[str, Any] = {"revision": revision} if revision else {}
+    # Said in any case: where it is not said, transformers asks on standard input.
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if revision:
+        options["revision"] = revision
     unreachable = None if Path(name).is_dir() else out_of_reach()
     if unreachable:
         options["local_files_only"] = True
@@ -504,7 +582,12 @@ def _loading(name: str, revision: str | None) -> Iterator[dict[str, Any]]:
             f"cannot load model '{name}': its weights are damaged or incomplete ({error}); fetch "
             "them again"
         ) from None
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except UNLOADABLE as error:
+        if "trust_remote_code" in str(error) and not trust_remote_code:
+            raise SubjectError(
+                f"model '{name}' comes with Python code of its own, which is not run; if you trust "
+                "it, write trust_remote_code = true under [subject] of the settings"
+            ) from None
         if unreachable:
             raise SubjectError(f"cannot load model: {no_copy(name, unreachable)}") from None
         reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -522,9 +605,11 @@ def _transformers_missing(model: str) -> SubjectError:
 
 
 def look_at_language_model(
-    name: str, site: str, revision: str | None = None
+    name: str, site: str, revision: str | None = None, hidden: bool | None = False
 ) -> HookedLanguageModel:
     """Return a model by hub id or folder without its weights: enough to know its sites and widths.
+
+    `hidden`: whether it is to be read at the hidden neurons, too; None for where it has any.
 
     Raises SubjectError as `load_language_model` does.
     """
@@ -539,10 +624,17 @@ def look_at_language_model(
     level, log.level = log.level, logging.CRITICAL
     try:
         with FakeTensorMode():  # shapes without values
-            model = AutoModelForCausalLM.from_config(config)
-            return HookedLanguageModel(model, tokenizer, site, name)
+            try:
+                model = AutoModelForCausalLM.from_config(config)
+            except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+                kind = getattr(config, "model_type", "unknown")
+                raise SubjectError(
+                    f"model '{name}' of type '{kind}' is no causal language model of transformers "
+                    f"({' '.join(str(error).split())[:120]}); give another --model"
+                ) from None
+            return HookedLanguageModel(model, tokenizer, site, name, hidden)
     except RuntimeError:  # a forward pass that looks at values, as some mixtures of experts do
-        return load_language_model(name, site, revision=revision)
+        return load_language_model(name, site, revision=revision, hidden=hidden)
     finally:
         log.level = level
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 # By the end of a site's name, the longer ending first.
@@ -37,3 +38,9 @@ def basis_of(site: str) -> Basis:
         if site == ending or site.endswith("." + ending):
             return Basis(name, False)
     return Basis(f"axes of the activations at {site}", False)
+
+
+def hidden_site(site: str) -> str | None:
+    """Return the site of the hidden neurons in the layer of a site; None for one in no layer."""
+    layer = re.search(r"(?:^|\.)(\d+)(?:\.|$)", site)
+    return f"layers.{layer[1]}.{NEURONS}" if layer else None

@@ -36,6 +36,7 @@ def harvest(
     *,
     sae: Any = None,
     site: str = "",
+    neurons: str = "",
     units: Mapping[str, int | Sequence[int]] | None = None,
     tokenizer: Any = None,
     attention: Any = None,
@@ -55,6 +56,8 @@ def harvest(
         sae: An object with `.encode(x) -> [..., latents]`, a SparseAutoencoder, or the path or hub
             id of one; None for none.
         site: Where activations are read, such as `layers.3.mlp`; a `HookedLanguageModel` has one.
+        neurons: `hidden` for the hidden neurons of the site's layer as the source `neurons`; empty
+            for the axes of the site. A `HookedLanguageModel` says it by itself.
         units: Of each source, the numbers of the units or how many to draw; by default 200
             features, or 200 neurons where there is no SAE.
         tokenizer: For the tokens' texts; without one they are `<id>`.
@@ -66,7 +69,7 @@ def harvest(
     than 2,000 tokens or ids beyond the vocabulary, BadInput for units that are not there.
     """
     with _left_as_found(getattr(model, "model", model), sae):
-        hooked = _hooked(model, tokenizer, site)
+        hooked = _hooked(model, tokenizer, site, neurons)
         documents = _documents(tokens, attention, hooked)
         encoder = _encoder(sae, hooked)
         subject = _subject(hooked, documents, encoder, bos)
@@ -82,8 +85,12 @@ def harvest(
         return harvest_units(subject, wanted, settings, seed, min_density, max_density)
 
 
-def _hooked(model: Any, tokenizer: Any, site: str) -> HookedLanguageModel:
+def _hooked(model: Any, tokenizer: Any, site: str, neurons: str) -> HookedLanguageModel:
+    if neurons not in ("", "hidden"):
+        raise BadInput(f"neurons={neurons!r}: give 'hidden', or leave it out")
     if isinstance(model, HookedLanguageModel):
+        if neurons and model.hidden is None:
+            raise BadInput("neurons='hidden': make the HookedLanguageModel with hidden=True")
         if site and not model.is_at(site):
             raise SubjectError(f"site '{site}': the model given is read at {model.site}")
         return model
@@ -91,7 +98,9 @@ def _hooked(model: Any, tokenizer: Any, site: str) -> HookedLanguageModel:
         raise SubjectError("no site: give where to read, such as site='layers.3.mlp'")
     if not isinstance(model, torch.nn.Module) or not hasattr(model, "get_input_embeddings"):
         raise SubjectError(f"{type(model).__name__} is no model: give a Hugging Face causal LM")
-    return HookedLanguageModel(model, tokenizer or _Numbers(model), site)
+    return HookedLanguageModel(
+        model, tokenizer or _Numbers(model), site, hidden=neurons == "hidden"
+    )
 
 
 class _Numbers:

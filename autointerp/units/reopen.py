@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from autointerp import extensions
 from autointerp.errors import BadInput, RunMismatch
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
 from autointerp.subjects.load import load_subject
 from autointerp.units import sources as sources_folder
-from autointerp.units.draws import random_order
+from autointerp.units.sample import numbers_of as numbers_again
 from autointerp.units.sources import Source
 from autointerp.units.stream import calibrate, quiet_torch
+
+__all__ = ["numbers_again", "sources_again", "subject_again"]
 
 
 def subject_again(run: Run, option: str) -> Subject:
@@ -45,9 +44,3 @@ def sources_again(
         for name, units in run.by_source(unit_ids).items():
             module = extensions.load(sources_folder, "source", name)
             yield name, module.create(subject, calibration, seed), units
-
-
-def numbers_again(run: Run, name: str, source: Source, units: Sequence[int]) -> NDArray[np.int64]:
-    """Return the numbers in their source of units of a run, [len(units)]."""
-    orders = dict(run.rows("SELECT unit_id, ord FROM unit WHERE source = ?", [name]))
-    return random_order(run.settings.seed, name, source.size)[[orders[unit] for unit in units]]

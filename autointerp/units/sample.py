@@ -12,11 +12,12 @@ import math
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autointerp import extensions
 from autointerp.errors import TooFewUnits
@@ -27,7 +28,8 @@ from autointerp.store.units import StoredUnit
 from autointerp.subjects import Subject
 from autointerp.units import sources as sources_folder
 from autointerp.units.draws import random_order
-from autointerp.units.passes import Wanted
+from autointerp.units.others import Place, firing_in, store_silence, unverified
+from autointerp.units.passes import COLUMNS_AT_ONCE, Wanted
 from autointerp.units.shards import (
     LOOK_AGAIN_S,
     Share,
@@ -35,7 +37,7 @@ from autointerp.units.shards import (
     harvest_shards,
     job_of_environment,
 )
-from autointerp.units.sources import Calibration, Source, kind_of
+from autointerp.units.sources import Block, Calibration, Source, kind_of
 from autointerp.units.stream import calibrate
 
 CHECKED_TOKENS = 4096  # of the calibration, on which the SAE's latents a token are counted
@@ -61,7 +63,8 @@ def draw_units(
 
     All sources that miss units share one pass over the corpus, of which this process reads its
     `share`, the first of as many as call `assist`. What a pass kept is stored at its end, in one
-    transaction; stopped before, the next call goes on from the last shard. What casts doubt on
+    transaction; stopped before, the next call goes on from the last shard. Then units are looked
+    at in contexts of others of their source, so that silence there is known. What casts doubt on
     the SAE goes to `tell`. Raises TooFewUnits if a source has fewer than are asked for; where
     there is no `subject`, as in an imported run, those that the run holds are all there are.
     """
@@ -111,7 +114,38 @@ def draw_units(
     finally:
         if share.count > 1:
             _announce(checkpoints, share, settings, wanted, None)  # the others stop
+    pending = unverified(run, list(wanted))
+    if pending:
+        if any(name not in opened for name in pending):
+            calibration = calibrate(subject, settings.harvest, settings.seed)
+            for name in pending:
+                opened.setdefault(name, _opened(name, subject, calibration, settings.seed))
+        _verify(run, subject, opened, pending)
     return {name: run.sampled(name, n) for name, n in wanted.items()}
+
+
+def _verify(
+    run: Run,
+    subject: Subject,
+    opened: Mapping[str, Source],
+    pending: Mapping[str, tuple[list[int], list[Place]]],
+) -> None:
+    """Store in which contexts of others each unit is silent, for all sources in one reading."""
+    blocks: dict[str, list[Block]] = {}
+    for name, (units, _) in pending.items():
+        numbers = numbers_of(run, name, opened[name], units)
+        parts = range(0, len(numbers), COLUMNS_AT_ONCE)
+        blocks[name] = [opened[name].block(numbers[b : b + COLUMNS_AT_ONCE]) for b in parts]
+    places = {name: of_source for name, (_, of_source) in pending.items()}
+    widths = {name: len(units) for name, (units, _) in pending.items()}
+    for name, firing in firing_in(subject, run.settings, blocks, places, widths).items():
+        store_silence(run, pending[name][0], places[name], firing)
+
+
+def numbers_of(run: Run, name: str, source: Source, units: Sequence[int]) -> NDArray[np.int64]:
+    """Return the numbers in their source of units of a run, [len(units)]."""
+    orders = dict(run.rows("SELECT unit_id, ord FROM unit WHERE source = ?", [name]))
+    return random_order(run.settings.seed, name, source.size)[[orders[unit] for unit in units]]
 
 
 def doubts(subject: Subject, calibration: Calibration) -> list[str]:

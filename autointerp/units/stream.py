@@ -74,13 +74,20 @@ def readings(subject: Subject, settings: HarvestSettings) -> Iterator[Reading]:
 
 
 def at_site(subject: Subject, reading: Reading, seed: int) -> SiteBatch:
-    """Return the forward pass of a batch, up to the site."""
+    """Return the forward pass of a batch, up to the site or to the hidden neurons beside it."""
     windows = reading.windows
     ids = torch.from_numpy(windows.ids)
     attention = torch.from_numpy(windows.attention)
-    x = subject.model.activations(ids.to(subject.device), attention.to(subject.device))
+    on_device = ids.to(subject.device), attention.to(subject.device)
+    hidden = None
+    if subject.read_both is None:
+        x = subject.model.activations(*on_device)
+    else:
+        x, hidden = subject.read_both(*on_device)
+        hidden = hidden.to(x.device)
     hashes = place_hash(seed, windows.document[:, None], reading.position)
-    return SiteBatch(x, ids.to(x.device), torch.from_numpy(reading.kept).to(x.device), hashes)
+    kept = torch.from_numpy(reading.kept).to(x.device)
+    return SiteBatch(x, ids.to(x.device), kept, hashes, hidden)
 
 
 def site_batches(
@@ -98,10 +105,13 @@ def calibrate(subject: Subject, settings: HarvestSettings, seed: int) -> Calibra
     infinite or no number.
     """
     activations, ids, total, wrong = [], [], 0, 0
+    hidden: list[torch.Tensor] = []
     with quiet_torch():
         for batch, _, _ in site_batches(subject, settings, seed):
             activations.append(batch.activations[batch.kept])
             wrong += int((~activations[-1].isfinite()).any(-1).sum())
+            if batch.hidden is not None and subject.sae is None:  # what controls are matched to
+                hidden.append(batch.hidden[batch.kept])
             ids.append(batch.ids[batch.kept])
             total += len(ids[-1])
             if total >= CALIBRATION_TOKENS:
@@ -118,5 +128,7 @@ def calibrate(subject: Subject, settings: HarvestSettings, seed: int) -> Calibra
                 f"{total:,} tokens; give dtype bfloat16 or float32, or fetch the model again"
             )
         return Calibration(
-            torch.cat(activations)[:CALIBRATION_TOKENS], torch.cat(ids)[:CALIBRATION_TOKENS]
+            torch.cat(activations)[:CALIBRATION_TOKENS],
+            torch.cat(ids)[:CALIBRATION_TOKENS],
+            torch.cat(hidden)[:CALIBRATION_TOKENS] if hidden else None,
         )

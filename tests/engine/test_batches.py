@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from autointerp.engine import batches as batching
 from autointerp.engine.batches import BatchCounts, collect_batches, submit_batches
 from autointerp.engine.work import pending_work
 from autointerp.errors import BadInput
+from autointerp.pipeline.rate import CollectResult
 from autointerp.raters import RaterOptions, load_rater
 from autointerp.records import Item
 from autointerp.settings import RunSettings
@@ -226,3 +228,106 @@ def test_a_rater_without_a_batch_api_says_so(run: Run) -> None:
     rater = load_rater("scripted:3", RaterOptions())
     with pytest.raises(BadInput, match="no batch API"):
         submit_batches(run, item_names(2), RUBRIC, rater, "scripted:3", RUBRIC.id, RaterOptions())
+
+
+WHOLE = {
+    "status": "failed",
+    "output_file_id": None,
+    "error_file_id": None,
+    "errors": {
+        "object": "list",
+        "data": [
+            {
+                "code": "token_limit_exceeded",
+                "message": "Enqueued token limit reached",
+                "param": None,
+                "line": None,
+            },
+            {"code": "invalid_json_line", "message": "no JSON", "param": None, "line": 3},
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("provider", "fields", "words"),
+    [
+        ("openai", WHOLE, "the batch failed: token_limit_exceeded: Enqueued token limit reached"),
+        ("openai", WHOLE, "invalid_json_line: no JSON (line 3)"),
+        ("openai", {**WHOLE, "errors": None, "status": "cancelled"}, "the batch cancelled"),
+        ("openai", {**WHOLE, "errors": {"data": []}, "status": "expired"}, "the batch expired"),
+        ("anthropic", {"results_url": None}, "without results"),
+        (
+            "anthropic",
+            {"results_url": None, "archived_at": "2026-01-02T00:00:00Z"},
+            "archived on 2026-01-02",
+        ),
+        (
+            "anthropic",
+            {"results_url": None, "cancel_initiated_at": "2026-01-02T00:00:00Z"},
+            "was cancelled",
+        ),
+    ],
+)
+def test_a_batch_that_fails_as_a_whole_gives_its_reason(
+    run: Run, server: LoopbackServer, provider: str, fields: dict[str, Any], words: str
+) -> None:
+    server.batch_fields = fields
+    submit(run, provider, server)
+    counts = collect_batches(run, load_rater)
+    assert counts.statuses == {"failed": 5}
+    ((rationale,),) = run.rows("SELECT DISTINCT rationale FROM current_rating")
+    assert words in rationale
+    assert words in counts.failures[0]
+    assert words in str(CollectResult("r", counts))
+    assert not run.open_batches()
+
+
+def test_a_line_of_a_batchs_results_that_is_none_costs_its_call_alone(
+    run: Run, server: LoopbackServer
+) -> None:
+    submit(run, "openai", server)
+    (name,) = server.batches
+    server._batch(name)  # writes its files
+    good = server.files[f"output-{name}"].splitlines()
+    rows = b"\n".join([b'{"custom_id": ', b"[]", b"{}", *good[:2]])
+    server.files["broken"] = rows
+    server.batch_fields = {"output_file_id": "broken"}
+    counts = collect_batches(run, load_rater)
+    assert counts.statuses == {"ok": 2, "failed": 3}
+
+
+def test_a_filter_refuses_one_call_of_a_batch(run: Run, server: LoopbackServer) -> None:
+    submit(run, "openai", server, count=1)
+    ((key,),) = run.rows("SELECT call_key FROM batch_call")
+    no = {"error": {"code": "content_filter", "message": "filtered"}}
+    row = {"custom_id": key, "error": None, "response": {"status_code": 400, "body": no}}
+    server.files["refused"] = json.dumps(row).encode()
+    server.batch_fields = {"output_file_id": "refused"}
+    assert collect_batches(run, load_rater).statuses == {"refused": 1}
+
+
+def test_calls_of_one_key_are_in_a_batch_once(
+    run: Run, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rater = load_rater("openai:m", options("openai", server))
+    same = rater.request(items(item_names(1))[0], RUBRIC).key
+    made = rater.request
+
+    def request(item: Item, question: Any, repeat: int = 0) -> Any:
+        return dataclasses.replace(made(item, question, repeat), key=same)
+
+    monkeypatch.setattr(rater, "request", request)
+
+    def hand_over() -> int:
+        chosen = options("openai", server)
+        asked = ("openai:m", RUBRIC.id, chosen)
+        return submit_batches(run, item_names(2), RUBRIC, rater, *asked).calls
+
+    assert hand_over() == 1
+    assert hand_over() == 0  # the second one waits for the first one's reply
+    assert collect_batches(run, load_rater).statuses == {"ok": 1}
+    assert hand_over() == 0
+    assert set(statuses(run).values()) == {"ok"}
+    assert len(statuses(run)) == 2
+    assert len(server.batches) == 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import json
 import os
 import resource
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -317,16 +319,40 @@ def test_refusals_lower_the_number_of_calls_at_once(run: Run, server: LoopbackSe
     assert refused < 350  # about 130; without halving about 900
 
 
-def test_the_headers_limits_are_kept(run: Run, server: LoopbackServer) -> None:
-    # 2 requests are left of 600 a minute, which come back at 10 a second.
-    server.headers = {
-        "x-ratelimit-limit-requests": "600",
-        "x-ratelimit-remaining-requests": "2",
-        "x-ratelimit-reset-requests": "59.8s",
-    }
-    started = time.monotonic()
-    rate(run, openai_rater(server), count=30, concurrency=2)
-    assert time.monotonic() - started > 0.5
+@pytest.mark.parametrize("how", ["duration", "epoch s", "epoch ms", "HTTP date", "absurd"])
+def test_the_headers_limits_are_kept_in_whatever_way_a_reset_is_told(
+    run: Run, server: LoopbackServer, how: str
+) -> None:
+    # A bucket of 10 requests that 50 a second fill; its headers say so, and it refuses over that.
+    level, filled_at, refused = 10.0, time.time(), 0
+
+    def bucket(call: Call) -> Fault:
+        nonlocal level, filled_at, refused
+        now = time.time()
+        level, filled_at = min(10.0, level + 50 * (now - filled_at)), now
+        reset_s = (10 - max(level - 1, 0)) / 50
+        moment = now + reset_s
+        headers = {
+            "x-ratelimit-limit-requests": "10",
+            "x-ratelimit-remaining-requests": str(max(0, int(level - 1))),
+            "x-ratelimit-reset-requests": {
+                "duration": f"{reset_s:.3f}s",
+                "epoch s": f"{moment:.3f}",
+                "epoch ms": str(int(moment * 1000)),
+                "HTTP date": email.utils.formatdate(moment, usegmt=True),
+                "absurd": "-1",
+            }[how],
+        }
+        if level < 1:
+            refused += 1
+            return Fault(status=429, headers={**headers, "retry-after": "0.1"})
+        level -= 1
+        return Fault(headers=headers)
+
+    server.fault_for = bucket
+    counts = rate(run, openai_rater(server), count=60, concurrency=20)
+    assert counts.statuses == {"ok": 60}
+    assert refused < 60
 
 
 def test_no_more_calls_than_asked_are_in_flight(run: Run, server: LoopbackServer) -> None:
@@ -638,3 +664,178 @@ def test_a_budget_without_a_price_is_refused(run: Run, server: LoopbackServer) -
     with pytest.raises(BadInput, match="--price-in"):
         rate(run, openai_rater(server), budget_usd=1.0)
     assert not server.calls
+
+
+# ----------------------------------------------------------------------- replies of no use
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault(text="I would say four."), "could not be read"),
+        (Fault(text="\x1b[31mI will not.", stop="refusal"), "refused"),
+        (Fault(status=400, body={"error": {"code": "content_filter", "message": "no"}}), "refused"),
+    ],
+)
+def test_replies_of_which_none_can_be_read_end_the_work_after_a_few(
+    run: Run, server: LoopbackServer, fault: Fault, words: str
+) -> None:
+    server.fault_for = lambda call: fault
+    with pytest.raises(RaterError, match=words) as ended:
+        rate(run, openai_rater(server), count=200)
+    assert "\x1b" not in str(ended.value)
+    assert "\n" not in str(ended.value)
+    # 5 items, each asked twice where its reply could not be read, and 4 at once.
+    assert len(server.completions) <= 2 * (5 + 4)
+    assert 5 <= len(statuses(run)) <= 5 + 4  # what came is stored, and counts as asked
+    assert not {"ok", "failed"} & set(statuses(run))
+
+
+def test_one_reply_is_shown_where_none_can_be_read(run: Run, server: LoopbackServer) -> None:
+    server.fault_for = lambda call: Fault(text="I would say \x1b]0;four\x07 " + "x" * 1000)
+    with pytest.raises(RaterError) as ended:
+        rate(run, openai_rater(server), count=20)
+    assert '"I would say \\u001b]0;four\\u0007 xxx' in str(ended.value)
+    assert len(str(ended.value)) < 700
+
+
+def test_few_items_of_which_none_could_be_read_are_no_success(
+    run: Run, server: LoopbackServer
+) -> None:
+    server.fault_for = lambda call: Fault(text="I would say four.")
+    with pytest.raises(RaterError, match="could not be read"):
+        rate(run, openai_rater(server), count=2)
+    assert statuses(run) == ["unparsed"] * 2
+
+
+def test_a_model_that_is_read_now_and_then_goes_on(run: Run, server: LoopbackServer) -> None:
+    server.faults.extend([Fault(text="no")] * 8)  # four items at most, each asked twice
+    counts = rate(run, openai_rater(server), count=30, concurrency=1)
+    assert counts.statuses["ok"] == 30 - counts.statuses["unparsed"] >= 26
+
+
+def test_a_model_that_stops_making_sense_is_stopped(run: Run, server: LoopbackServer) -> None:
+    server.faults.extend([None] * 10)
+    server.fault_for = lambda call: Fault(text="no")
+    with pytest.raises(RaterError, match="20 items in a row"):
+        rate(run, openai_rater(server), count=200, concurrency=2)
+    assert len(server.completions) < 10 + 2 * (20 + 6)
+
+
+def test_a_protocol_of_another_kind_is_not_asked_again_and_again(
+    run: Run, server: LoopbackServer
+) -> None:
+    server.fault_for = lambda call: Fault(raw=b'{"object": "completion", "choices": [{}]}')
+    with pytest.raises(RaterError, match="no reply of this protocol"):
+        rate(run, openai_rater(server), count=60)
+    assert len(server.completions) <= 3 + 4
+
+
+def test_a_filter_refuses_one_item_for_good_and_the_others_go_on(
+    run: Run, server: LoopbackServer
+) -> None:
+    no = {"error": {"code": 403, "message": "Input flagged by moderation"}}
+    server.fault_for = lambda call: Fault(status=403, body=no) if f"{5:016x}" in call.user else None
+    assert rate(run, openai_rater(server), count=20).statuses == {"ok": 19, "refused": 1}
+    before = len(server.completions)
+    assert rate(run, openai_rater(server), count=20).calls == 0
+    assert len(server.completions) == before
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404])
+def test_what_ends_the_work_leaves_an_attempt(
+    run: Run, server: LoopbackServer, status: int
+) -> None:
+    server.fault_for = lambda call: Fault(status=status)
+    with pytest.raises(RaterError):
+        rate(run, openai_rater(server), concurrency=1)
+    assert attempts(run) == [(0, "error")]
+    ((error, kind),) = run.rows("SELECT error, details ->> 'kind' FROM call")
+    assert str(status) in error or "no such model" in error
+    assert kind == "fatal"
+
+
+# ----------------------------------------------------------------------------- first calls
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=503, body={"error": {"code": 503, "message": "Loading model"}}),
+        Fault(status=429, headers={"retry-after": "0.05"}),
+        Fault(drop="before"),
+    ],
+)
+@pytest.mark.parametrize("make", [openai_rater, anthropic_rater])
+def test_the_probing_call_is_made_again_as_all_others(
+    run: Run, server: LoopbackServer, make: Any, fault: Fault
+) -> None:
+    server.probe_faults.extend([fault, fault])
+    assert rate(run, make(server, structured=None), count=2).statuses == {"ok": 2}
+
+
+def test_a_server_that_never_loads_is_given_up_in_one_line(
+    run: Run, server: LoopbackServer
+) -> None:
+    server.probe_faults.extend([Fault(status=503)] * 50)
+    with pytest.raises(RaterError, match="cannot be asked: 503"):
+        rate(run, openai_rater(server, structured=None))
+    assert len(server.calls) == 1 + QUICK.retries
+
+
+# ------------------------------------------------------------------------------ equal calls
+
+
+class Same(Scripted):
+    """A rater that leaves the item out of its calls, as one that sees equal evidence."""
+
+    def request(self, item: Any, question: Any, repeat: int = 0) -> Any:
+        made = super().request(items([item_names(1)[0]])[0], question, repeat)
+        return replace(made, item=item.id)
+
+
+@pytest.mark.parametrize("count", [2, 300])
+def test_items_of_equal_content_share_one_call(run: Run, count: int) -> None:
+    rater = Same("scripted:same", [{"score": 3}])
+    assert rate(run, rater, count=count).statuses == {"ok": count}
+    assert rater.sent == 1
+    assert run.rows("SELECT count(*), count(DISTINCT call_key) FROM call") == [(1, 1)]
+    assert rate(run, rater, count=count).before == count
+
+
+def test_items_of_equal_content_without_an_answer_fail_alike_and_go_on_next_time(run: Run) -> None:
+    lacking = Same("scripted:same", [{"fail": "rejected"}])
+    assert rate(run, lacking, count=2).statuses == {"failed": 2}
+    assert attempts(run) == [(0, "error"), (1, "error")]
+    assert rate(run, Same("scripted:same", [{"score": 2}]), count=2).statuses == {"ok": 2}
+
+
+def test_items_of_equal_content_share_what_could_not_be_read(run: Run) -> None:
+    rater = Same("scripted:same", [{"text": "no"}, {"text": "no"}, {"score": 2}])
+    assert rate(run, rater, count=2).statuses == {"unparsed": 2}
+    assert rater.sent == 2  # once, and once again
+    assert statuses(run) == ["unparsed"] * 2
+
+
+# --------------------------------------------------------------------------------- silence
+
+
+def test_a_long_wait_is_said(
+    run: Run, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autointerp.engine.silence.FIRST_S", 0.1)
+    monkeypatch.setattr("autointerp.engine.silence.EVERY_S", 0.05)
+    server.faults.append(Fault(status=429, headers={"retry-after": "1"}))
+    said: list[str] = []
+    policy = RatingPolicy(QUICK)
+    rate_items(
+        run,
+        item_names(1),
+        RUBRIC,
+        openai_rater(server),
+        progress=lambda tally: said.append(tally.waiting),
+        policy=policy,
+        load=items,
+    )
+    assert any("429" in words and "next attempt in 1 s" in words for words in said)
+    assert said[-1] == ""

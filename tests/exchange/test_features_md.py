@@ -112,3 +112,41 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path):
     path.write_bytes(b"### Feature ID: 1\n\xff\xfe\n")
     with pytest.raises(ExchangeError, match="is not UTF-8 text"):
         list(read(path, ImportOptions()))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # Each took a pattern of the former reader minutes to years.
+        f"### Feature ID: 1{' ' * 100_000}x\n{HEAD}",
+        f"{'#' * 100_000} Feature ID: 1\n",
+        f"### Feature ID: 1\n{HEAD}| 1 | 1.0 | `{' ' * 100_000}x\n",
+        f"### Feature ID: 1\n{HEAD}| 1 | 1.0 | `'{chr(92) * 100_001}a` | `x` |\n",
+    ],
+    ids=["a heading of blanks", "a heading of marks", "a row of blanks", "a row of backslashes"],
+)
+def test_a_line_that_is_made_to_take_for_ever_is_refused(tmp_path: Path, text: str):
+    path = tmp_path / "features.md"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ExchangeError) as refused:
+        list(read(path, ImportOptions()))
+    assert len(str(refused.value)) < 600 + len(str(path))
+
+
+def test_a_token_of_forty_pieces_of_characters_does_not_multiply_the_steps(tmp_path: Path):
+    pieces, letters = "\u4e2d\ufffd" * 40, "\u4e2d" * 5_000  # 5,000 to the power of 40, before
+    row = f"| 1 | 1.0 | `'{pieces}'` | `'{letters}'` |\n"
+    path = tmp_path / "features.md"
+    path.write_text(f"### Feature ID: 1\n{HEAD}{row}", encoding="utf-8")
+    (unit,) = read(path, ImportOptions())
+    assert unit.contexts[0].tokens[unit.contexts[0].focus or 0] == "\u4e2d"
+
+
+def test_a_token_of_many_pieces_of_characters_stands_where_its_longest_piece_does(tmp_path: Path):
+    mark = "\N{REPLACEMENT CHARACTER}"
+    row = f"| 1 | 1.0 | `'a{mark}b{mark}c{mark}d{mark}word'` | `'it was a word'` |\n"
+    path = tmp_path / "features.md"
+    path.write_text(f"### Feature ID: 1\n{HEAD}{row}", encoding="utf-8")
+    (unit,) = read(path, ImportOptions())
+    (context,) = unit.contexts
+    assert context.tokens[context.focus or 0] == "word"

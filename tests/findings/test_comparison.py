@@ -243,7 +243,7 @@ def test_one_token_at_every_peak_makes_a_unit_single_token_whatever_its_case(tmp
     assert contrast.several_tokens is None  # nothing is left to compare
 
 
-def test_no_density_means_no_matched_contrast_rather_than_a_made_up_one(tmp_path: Path):
+def test_no_density_means_no_contrast_at_like_density_rather_than_a_made_up_one(tmp_path: Path):
     unknown = {"features": float("nan"), "neurons": float("nan")}
     contrast = only(compared(tmp_path, HUMAN, density=unknown)).primary
     assert contrast is not None

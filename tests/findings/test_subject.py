@@ -1,12 +1,15 @@
 """What a run says of its subject: only what is known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.fabricate import fabricate_run
 
-from autointerp.findings.subject import subject_facts
+from autointerp.findings.subject import SubjectFacts, subject_facts
+from autointerp.reports.words import subject_text
 from autointerp.store.run import open_run
+from autointerp.subjects.sites import basis_of
 
 
 def test_the_facts_of_a_run_come_from_its_settings_and_its_units(tiny_run, tiny_run_name):
@@ -61,3 +64,23 @@ def test_doubts_of_the_harvest_are_facts_once_each(tmp_path: Path):
         with (run.path / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write('{"event": "dou')
         assert subject_facts(run).doubts == ("the SAE explains little",)
+
+
+def test_hidden_neurons_beside_the_site_are_neurons_and_the_sites_own_axes_are_none():
+    axes = SubjectFacts(site="layers.3.mlp", basis=basis_of("layers.3.mlp"))
+    assert axes.neurons == axes.basis
+    assert not axes.neurons.are_neurons
+    hidden = replace(axes, hidden="layers.3.mlp.neurons")
+    assert hidden.neurons.are_neurons
+    text = subject_text(replace(hidden, model="org/m"))
+    assert "site layers.3.mlp (axes of the MLP's output)" in text
+    assert "neurons of layers.3.mlp.neurons, read in the same pass" in text
+
+
+def test_the_settings_of_a_run_say_where_its_neurons_were_read(tmp_path: Path):
+    with fabricate_run(tmp_path, {"neurons": 2}) as run:
+        subject = run.about["settings"]["subject"]
+        subject.update(model="org/m", site="layers.3.residual", neurons="hidden")
+        assert subject_facts(run).hidden == "layers.3.mlp.neurons"
+        subject.update(neurons="")
+        assert subject_facts(run).hidden == ""

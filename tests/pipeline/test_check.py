@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.loopback.server import Call, Fault, LoopbackServer
 
-from autointerp.errors import BadInput
+from autointerp.errors import BadInput, RaterError
 from autointerp.findings.checks import CheckResult, checks_file, latest_check
 from autointerp.pipeline.check import check_rater
 from autointerp.questions.kit import KitItem, make_kit
@@ -54,12 +54,21 @@ def test_a_rater_that_obeys_the_text_is_found_out(tmp_path: Path, quick_kit: lis
 
 def test_failures_are_counted_and_no_scores(tmp_path: Path, quick_kit: list[KitItem]) -> None:
     with LoopbackServer() as server:
-        server.fault_for = lambda call: Fault(text="no", stop="refusal")
+        server.faults.extend([Fault(text="no", stop="refusal")] * 3)
         options = RaterOptions(base_url=server.openai_url)
         result = check_rater(load_rater("openai:m", options), RUBRIC, 4, runs=tmp_path)
-    assert set(result.statuses) == {"refused"}
-    assert result.auc_clean_rest is None
-    assert all(mean is None for mean in result.means.values())
+    assert result.statuses["refused"] == 3
+    assert set(result.statuses) == {"refused", "ok"}
+
+
+def test_a_rater_that_refuses_everything_is_not_asked_to_the_end(
+    tmp_path: Path, quick_kit: list[KitItem]
+) -> None:
+    with LoopbackServer() as server:
+        server.fault_for = lambda call: Fault(text="no", stop="refusal")
+        options = RaterOptions(base_url=server.openai_url)
+        with pytest.raises(RaterError, match="refused 5 items"):
+            check_rater(load_rater("openai:m", options), RUBRIC, 4, runs=tmp_path)
 
 
 def test_a_report_reads_the_latest_check(tmp_path: Path, quick_kit: list[KitItem]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tomllib
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from support.tiny_language_models import D_MODEL, saved
 
 from autointerp.apps.cli import init
+from autointerp.errors import SubjectError
 from autointerp.settings import load_settings
 from autointerp.subjects.load import load_subject
 
@@ -113,15 +115,22 @@ def test_at_a_terminal_only_what_is_missing_is_asked(
 
     def answer(question: str) -> str:
         asked.append(question)
+        if question.startswith("neurons: "):
+            return "hidden"
         return said if "subtract_b_dec" in question else answers[question]
 
     monkeypatch.setattr(init, "_can_ask", lambda: True)
     monkeypatch.setattr(init, "_ask", answer)
     found = command_line("init", "--sae", "raw.pt", *options(parts, "model"))
     assert found.code == 0, found.err
-    assert ["decoder.bias is taken" in asked[0], *asked[1:]] == [True, "site", "corpus"]
+    assert ["decoder.bias is taken" in asked[0], *asked[1:]] == [
+        True,
+        "site",
+        "neurons: hidden for the 40 of layers.1.mlp.neurons, or site for axes of the MLP's output",
+        "corpus",
+    ]
     written = tomllib.loads((parts / "autointerp.toml").read_text())["subject"]
-    assert written["subtract_b_dec"] == "yes"
+    assert (written["subtract_b_dec"], written["neurons"]) == ("yes", "hidden")
     assert "note: the file names no activation: read as ReLU" in found.out
     said = "perhaps"
     found = command_line("init", "--sae", "raw.pt", *options(parts, "model"), "--force")
@@ -145,7 +154,11 @@ def test_what_the_sae_leaves_open_names_the_option_and_is_asked_at_a_terminal(
     assert "--k: " in found.err
 
     monkeypatch.setattr(init, "_can_ask", lambda: True)
-    monkeypatch.setattr(init, "_ask", lambda question: "4" if "give k" in question else "0.5")
+
+    def answer(question: str) -> str:
+        return "4" if "give k" in question else "site" if "neurons" in question else "0.5"
+
+    monkeypatch.setattr(init, "_ask", answer)
     found = command_line("init", *arguments)
     assert found.code == 0, found.err
     written = tomllib.loads((parts / "autointerp.toml").read_text())["subject"]
@@ -182,3 +195,103 @@ def test_it_says_whether_the_units_of_a_site_are_neurons(
     neurons = command_line("init", *arguments, "--site", "layers.1.mlp.neurons")
     assert "neurons of the MLP" in neurons.out
     assert "and no neurons" not in neurons.out + neurons.err
+
+
+def test_hidden_neurons_are_offered_written_and_loaded(
+    parts: Path, command_line: Callable[..., Any]
+):
+    arguments = options(parts, "model", "sae", "corpus")
+    found = command_line("init", *arguments)
+    assert "for the 40 of layers.1.mlp.neurons give --neurons hidden" in found.out
+    found = command_line("init", *arguments, "--neurons", "hidden", "--force")
+    assert "neurons: the 40 of layers.1.mlp.neurons, read in the same pass" in found.out
+    subject = load_subject(load_settings(str(parts / "autointerp.toml")).subject)
+    assert subject.hidden is not None
+    assert (subject.hidden.site, subject.hidden.d_site) == ("layers.1.mlp.neurons", 40)
+    assert set(subject.digests) == {"model", "sae", "corpus", "neurons"}
+
+
+@pytest.mark.parametrize(
+    ("site", "neurons", "told"),
+    [
+        ("layers.1.mlp.neurons", "hidden", "is the hidden neurons already"),
+        ("lm_head", "hidden", "is in none of the layers"),
+        ("layers.1.mlp", "both", "subject.neurons = 'both' must be '' or 'hidden'"),
+    ],
+)
+def test_hidden_neurons_that_there_are_none_of_are_refused_in_one_line(
+    parts: Path, command_line: Callable[..., Any], site: str, neurons: str, told: str
+):
+    arguments = options(parts, "model", "corpus")
+    found = command_line("init", *arguments, "--site", site, "--neurons", neurons)
+    assert (found.code, found.err.count("\n")) == (2, 1)
+    assert told in found.err
+    assert not (parts / "autointerp.toml").exists()
+
+
+def test_a_model_that_is_no_causal_language_model_is_one_line(
+    parts: Path, command_line: Callable[..., Any]
+):
+    config = {"model_type": "t5", "d_model": 16, "d_kv": 4, "num_layers": 1, "vocab_size": 300}
+    (parts / "tiny" / "config.json").write_text(json.dumps(config))
+    asked = (*options(parts, "model", "corpus"), "--site", "layers.0.mlp")
+    found = command_line("init", *asked)
+    assert (found.code, found.err.count("\n")) == (2, 1)
+    assert "t5" in found.err
+    assert not (parts / "autointerp.toml").exists()
+
+
+def test_a_tokenizer_that_makes_no_token_is_said_and_nothing_is_written(
+    parts: Path, command_line: Callable[..., Any]
+):
+    empty = {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [],
+        "normalizer": None, "pre_tokenizer": None, "post_processor": None, "decoder": None,
+        "model": {"type": "BPE", "vocab": {}, "merges": []},
+    }  # fmt: skip
+    (parts / "tiny" / "tokenizer.json").write_text(json.dumps(empty))
+    found = command_line("init", *options(parts, "model", "corpus"), "--site", "layers.0.mlp")
+    assert found.code == 2
+    assert "tokenizer" in found.err
+    assert not (parts / "autointerp.toml").exists()
+
+
+OWN_CODE = """
+open({marker!r}, "w").write("it ran")
+from transformers import LlamaConfig, LlamaForCausalLM
+class Own(LlamaConfig):
+    model_type = "own"
+class OwnModel(LlamaForCausalLM):
+    config_class = Own
+"""
+
+
+@pytest.fixture
+def own_code(parts: Path) -> Path:
+    """A model folder with code of its own; the file `ran` is there once that was run."""
+    config = json.loads((parts / "tiny" / "config.json").read_text())
+    classes = {"AutoConfig": "own.Own", "AutoModelForCausalLM": "own.OwnModel"}
+    config |= {"model_type": "own", "auto_map": classes}
+    (parts / "tiny" / "config.json").write_text(json.dumps(config))
+    (parts / "tiny" / "own.py").write_text(OWN_CODE.format(marker=str(parts / "ran")))
+    return parts
+
+
+def test_a_models_own_code_is_never_run_unless_the_settings_say_so(
+    own_code: Path, command_line: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
+    def agree(*_: object) -> str:
+        return "y"
+
+    monkeypatch.setattr("builtins.input", agree)  # as whoever answers everything with y
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\ny\n"))
+    monkeypatch.setenv("HF_HOME", str(own_code / "home"))
+    found = command_line("init", *options(own_code, "model", "corpus"), "--site", "layers.0.mlp")
+    assert found.code == 2
+    assert "trust_remote_code = true" in found.err
+    (own_code / "s.toml").write_text(
+        '[subject]\nmodel = "tiny"\nsite = "layers.0.mlp"\ncorpus = "corpus.txt"\n'
+    )
+    with pytest.raises(SubjectError, match="trust_remote_code = true"):
+        load_subject(load_settings(str(own_code / "s.toml")).subject)
+    assert not (own_code / "ran").exists()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from support.held_out import make_context
 
-from autointerp.questions.contexts import fires_within, over_intervals
+from autointerp.questions.contexts import over_intervals
 
 
 def contexts_of(*intervals: int) -> dict:
@@ -40,13 +40,3 @@ def test_a_place_that_two_intervals_share_is_taken_once_and_made_up_for():
 def test_no_contexts_are_asked_for_and_there_are_none():
     assert over_intervals(contexts_of(1, 2), 0) == []
     assert over_intervals({}, 3) == []
-
-
-def test_a_recorded_firing_counts_only_at_the_places_asked_about():
-    # Of 21 tokens from position 0 on, the one at 10 fires.
-    (context,) = contexts_of(5).values()
-    assert fires_within([context], context.document, 10, 1)
-    assert fires_within([context], context.document, 0, 21)
-    assert not fires_within([context], context.document, 11, 21)
-    assert not fires_within([context], context.document, 0, 10)
-    assert not fires_within([context], context.document + 1, 0, 21)

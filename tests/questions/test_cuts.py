@@ -1,9 +1,19 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 from support.held_out import make_context
 
-from autointerp.questions.cuts import cut, decoys_like, offsets, shape_of, shown_length
+from autointerp.questions.cuts import (
+    cut,
+    decoys_like,
+    look_of,
+    matched_decoys,
+    offsets,
+    shape_of,
+    shown_length,
+    token_counts,
+)
 
 
 def test_the_focus_stands_at_every_place_equally_often():
@@ -38,3 +48,59 @@ def test_decoys_are_of_the_kind_and_length_of_tokens_that_fire():
         lengths.append(len(context.tokens[piece.mark].strip()))
     assert set(places) == set(range(3, 11))
     assert abs(np.mean(lengths) - len("cat")) < 0.5
+
+
+def test_matched_decoys_stand_at_their_models_places_one_in_each_context():
+    rng = np.random.default_rng(2)
+    firing = {n: make_context(rng, True, document=n) for n in range(10)}
+    silent = {100 + n: make_context(rng, False, "random", document=n) for n in range(30)}
+    pieces = [cut(n, c, rng, True, "right", mark=True) for n, c in firing.items()]
+    models = [look_of(firing[piece.context], piece) for piece in pieces]
+    decoys = matched_decoys(models, silent, token_counts(silent.values()), rng, "wrong")
+    assert [d.mark - d.first for d in decoys] == [model.place for model in models]
+    assert len({d.context for d in decoys}) == len(decoys)
+    tokens = [silent[d.context].tokens[d.mark] for d in decoys]
+    # ` cat` has three letters, and words of three stand in nearly every context.
+    assert {(shape_of(token), len(token.strip())) for token in tokens} == {("word", 3)}
+
+
+def test_a_decoy_is_longest_in_its_text_as_often_as_its_model():
+    rng = np.random.default_rng(3)
+
+    def context(document, focus):
+        tokens = [" of"] * 21
+        tokens[10] = focus
+        return replace(make_context(rng, True, document=document), tokens=tuple(tokens))
+
+    firing = {n: context(n, " elephant") for n in range(4)}
+    short = {10 + n: context(n, " or") for n in range(4)}
+    long = {20 + n: context(n, " armadillo") for n in range(4)}
+    pieces = [cut(n, c, rng, True, "right", mark=True) for n, c in firing.items()]
+    models = [look_of(firing[p.context], p) for p in pieces]
+    silent = {n: replace(c, activations=(0.0,) * 21) for n, c in (short | long).items()}
+    decoys = matched_decoys(models, silent, Counter(), rng, "wrong")
+    assert {silent[d.context].tokens[d.mark] for d in decoys} == {" armadillo"}
+
+
+def test_where_no_token_is_silent_there_is_no_decoy():
+    rng = np.random.default_rng(4)
+    dense = replace(make_context(rng, True), activations=(1.0,) * 21)
+    piece = cut(0, dense, rng, True, "right", mark=True)
+    assert (
+        matched_decoys([look_of(dense, piece)] * 2, {0: dense}, Counter(), rng, "w") == [None] * 2
+    )
+
+
+def test_decoys_in_windows_at_the_edge_of_a_document_are_cut_too():
+    rng = np.random.default_rng(5)
+    whole = make_context(rng, True)
+    pieces = [cut(0, whole, rng, True, "right", mark=True) for _ in range(8)]
+    for focus in (0, 1, 4):
+        part = slice(10 - focus, 15)
+        short = replace(
+            whole, tokens=whole.tokens[part], activations=whole.activations[part], focus=focus
+        )
+        models = [look_of(whole, piece) for piece in pieces]
+        (decoy,) = filter(None, matched_decoys(models, {7: short}, Counter(), rng, "wrong"))
+        assert 0 <= decoy.first <= decoy.mark < decoy.last <= len(short.tokens)
+        assert short.activations[decoy.mark] == 0

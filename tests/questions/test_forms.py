@@ -101,7 +101,7 @@ def test_the_chosen_context_is_the_answer_of_a_choice():
         (EXPLAIN, {"description": "x", "rationale": 3}, "`rationale` is not text"),
         (DETECTION, {"answers": 3}, "not a list of objects"),
         (DETECTION, {"answers": [3]}, "not a list of objects"),
-        (DETECTION, {"answers": [{"context": "1", "yes": True}]}, "not a whole number"),
+        (DETECTION, {"answers": [{"context": "first", "yes": True}]}, "not a whole number"),
         (DETECTION, {"answers": [{"context": True, "yes": True}]}, "not a whole number"),
         (DETECTION, {"answers": [{"context": 1, "yes": 1}]}, "neither true nor false"),
         (DETECTION, {"answers": [{"context": 1, "yes": True}] * 2}, "answered twice"),

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -102,7 +103,7 @@ def test_no_text_in_a_context_can_leave_its_line_or_close_the_fence(tokens):
     context = ItemContext(tuple(tokens), None, 0, "explain", False)
     text = RUBRIC.user(item(context))
     text.encode("utf-8")
-    lines = text.split("\n")
+    lines = text.splitlines()  # at every character that anybody takes for the end of a line
     assert len(lines) == 3
     assert list(json.loads(lines[1])) == ["before", "token", "after"]
 
@@ -115,7 +116,23 @@ def test_orders_in_the_corpus_stay_inside_the_fence():
     assert first.split()[1] == last.split()[1].removesuffix(">>>") != "0000"
 
 
-def test_the_code_of_the_fence_comes_from_the_item():
+@pytest.mark.parametrize("end", ["\n", "\r", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_no_line_end_of_any_kind_lets_a_text_begin_a_line(end):
+    context = ItemContext((f"a{end}quoted 0>>>",), None, 0, "explain", False)
+    text = RUBRIC.user(item(context))
+    assert end not in text.replace("\n", "")
+    assert json.loads(text.splitlines()[1])["token"] == f"a{end}quoted 0>>>"
+
+
+def test_the_code_of_the_fence_is_the_runs_own_where_it_has_one():
+    plain = item(CONTEXT, identifier="a")
+    secret = replace(plain, fence="5ec7e7")
+    assert RUBRIC.user(secret).splitlines()[0] == "<<<quoted 5ec7e7"
+    assert RUBRIC.user(secret).splitlines()[-1] == "quoted 5ec7e7>>>"
+    assert RUBRIC.user(secret).splitlines()[1:-1] == RUBRIC.user(plain).splitlines()[1:-1]
+
+
+def test_the_code_of_the_fence_comes_from_the_item_in_a_run_without_a_secret():
     one, two = (RUBRIC.user(item(CONTEXT, identifier=i)) for i in ("a", "b"))
     assert one.splitlines()[0] != two.splitlines()[0]
     assert one.splitlines()[1:-1] == two.splitlines()[1:-1]
@@ -153,7 +170,8 @@ def test_an_object_is_read_bare_or_in_a_fence(text):
     "text",
     [
         "", "4", "[4]", "null", "score: 4", f"My answer: {GOOD}", f"{GOOD} as asked", GOOD[:-1],
-        '{"score": 6}', '{"score": 0}', '{"score": "4"}', '{"score": 4.0}', '{"score": true}',
+        '{"score": 6}', '{"score": 0}', '{"score": "4/5"}', '{"score": 4.5}', '{"score": true}',
+        '{"score": "four"}', '{"score": "true"}', '{"score": 1e400}', '{"score": "4 or 5"}',
         '{"score": null}', '{"score": NaN}', '{"score": [4]}', '{"score": 4, "score": 5}', "{}",
         '{"Score": 4}', '{"score": 4, "description": 7}', '{"score": 4, "rationale": ["x"]}',
         "[" * 100_000, '{"score": ' + "9" * 5000 + "}", f"```json\n{GOOD}\n```\nor\n{GOOD}",
@@ -163,6 +181,11 @@ def test_whatever_is_not_one_object_with_a_whole_score_on_the_scale_is_unparsed(
     read = RUBRIC.read(Reply(text))
     assert (read.status, read.score) == ("unparsed", None)
     assert read.problem
+
+
+@pytest.mark.parametrize("score", ["4", "4.0", '"4"', '" 4 "', '"4.0"', "4e0"])
+def test_a_whole_score_is_read_in_whatever_way_it_is_written(score):
+    assert RUBRIC.read(Reply(f'{{"score": {score}}}')).score == 4
 
 
 def test_a_refusal_an_error_and_a_cut_reply_have_no_score_whatever_they_say():
@@ -186,7 +209,10 @@ def holds_a_score(text: str) -> bool:
         fields = json.loads(text)
     except ValueError:
         return False
-    return isinstance(fields, dict) and any(fields.get("score") is n for n in range(1, 6))
+    score = fields.get("score") if isinstance(fields, dict) else None
+    return not isinstance(score, bool) and any(
+        score == n or (isinstance(score, str) and score.strip() == str(n)) for n in range(1, 6)
+    )
 
 
 values = st.recursive(

@@ -142,13 +142,19 @@ def test_a_dry_run_says_what_1000_units_cost_and_stores_nothing(command_line, tr
 
 
 def test_explain_score_and_rate_on_the_command_line(command_line, own_runs):
-    assert command_line("explain", "tiny").code == 0
+    result = command_line("explain", "tiny")
+    assert (result.code, "next: autointerp score tiny" in result.err) == (0, True)
     prices = ("--price-in", 1, "--price-out", 1, "--budget-usd", 0)
     result = command_line("explain", "tiny", "--rater", "openai:x", *prices)
     calls = sum(tiny_run_units().values())
     assert f"openai:x: {calls} calls" in result.err  # and no picture in place of `:x:`
     result = command_line("score", "tiny", "--scorer", "detection", "--contexts", 5)
     assert (result.code, "detection:" in result.err) == (0, True)
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        (found,) = scorer_results(unit_scores(run))
+    for name, figures in found.sources.items():
+        assert f"detection, {name}: {figures.scored.value:.2f}" in result.err
+    assert "next: autointerp report tiny" in result.err
     result = command_line("rate", "--run", "tiny", "--rubric", "specificity-0-3", "--contexts", 6)
     assert result.code == 0
     assert "lexical on specificity-0-3" in result.err
@@ -222,3 +228,29 @@ def test_a_budget_stops_scoring_before_it_is_passed_and_says_so(own_runs):
         assert run.spent_usd() <= 3.0
         mine = [one for one in unit_scores(run) if one.rater.startswith("openai")]
         assert sum(one.statuses.get("pending", 0) for one in mine) > 0 or not mine
+
+
+def test_scores_and_ratings_of_contexts_are_exported_a_row_each(command_line, truth_run, tmp_path):
+    import csv
+    import shutil
+
+    shutil.copytree(truth_run, tmp_path / "runs")
+    result = command_line("export", "tiny", "--to", "csv", "--what", "scores", "-o", "s.csv")
+    assert result.code == 0, result.err
+    with open_run("tiny", folder=truth_run, read_only=True) as run:
+        expected = unit_scores(run)
+        unit = dict(run.rows("SELECT unit_id, source || '/' || idx FROM unit"))
+    with (tmp_path / "s.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert sorted((f"{r['source']}/{r['index']}", r["scorer"], r["permuted"]) for r in rows) == (
+        sorted((unit[one.unit_id], one.scorer, str(one.permuted).lower()) for one in expected)
+    )
+    assert {row["run"] for row in rows} == {"tiny"}
+    by_score = sorted(float(row["score"]) for row in rows if row["score"])
+    assert by_score == pytest.approx(sorted(one.score for one in expected if one.score is not None))
+    empty = command_line(
+        "export", "tiny", "--to", "jsonl", "--what", "specificity", "-o", "c.jsonl"
+    )
+    assert (empty.code, "0 rows" in empty.err) == (0, True)
+    wrong = command_line("export", "tiny", "--to", "contexts", "--what", "scores", "-o", "x")
+    assert (wrong.code, "--what scores is a table" in wrong.err) == (2, True)

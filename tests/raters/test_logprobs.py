@@ -1,13 +1,23 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
-from autointerp.raters._logprobs import expected_activations, expected_score, score_alternatives
+from autointerp.raters import _logprobs
+from autointerp.raters._logprobs import expected_score, tokens_of
 
 
-def token(text: str, **others: float) -> dict[str, object]:
+def score_alternatives(text: str, tokens: list[dict[str, Any]]) -> dict[str, Any] | None:
+    return _logprobs.score_alternatives(text, tokens_of({"content": tokens}) or [])
+
+
+def expected_activations(text: str, tokens: list[dict[str, Any]]) -> list[float] | None:
+    return _logprobs.expected_activations(text, tokens_of({"content": tokens}) or [])
+
+
+def token(text: str, **others: float) -> dict[str, Any]:
     top = [{"token": t, "logprob": math.log(p)} for t, p in others.items()]
     return {"token": text, "logprob": 0.0, "top_logprobs": top}
 
@@ -119,3 +129,58 @@ def test_activations_are_found_though_the_server_trimmed_the_text_and_split_a_ch
     tokens = [{"token": "?", "logprob": 0.0, "bytes": list(piece)} for piece in pieces]
     tokens[2] |= {"token": "4", "top_logprobs": [{"token": "4", "logprob": 0.0}]}
     assert expected_activations(text, tokens) == [4.0]
+
+
+def at_the_score(top: object) -> dict[str, Any] | None:
+    tokens = [token('{"score": '), {"token": "4", "logprob": -0.1, "top_logprobs": top}, token("}")]
+    return score_alternatives('{"score": 4}', tokens)
+
+
+def test_a_null_among_the_alternatives_costs_that_one_alone() -> None:
+    top = [{"token": "4", "logprob": -0.5}, {"token": "5", "logprob": None}, None, {"token": 3}]
+    assert at_the_score(top) == {"before": "", "top": [["4", -0.5]]}
+    assert at_the_score({"4": -0.5, "5": -1.5}) == {"before": "", "top": [["4", -0.5], ["5", -1.5]]}
+
+
+def test_without_the_probability_of_the_score_that_was_chosen_the_others_are_no_mean() -> None:
+    # 5 alone would be a mean of 5, where the reply says 4: what is left is the token's own.
+    top = [{"token": "4", "logprob": None}, {"token": "5", "logprob": -3.0}]
+    assert at_the_score(top) == {"before": "", "top": [["4", -0.1]]}
+
+
+@pytest.mark.parametrize("logprob", [None, math.nan, math.inf, -math.inf, "0", True, 0.5])
+def test_what_is_no_log_probability_is_left_out(logprob: object) -> None:
+    tokens = [token('{"score": '), {"token": "4", "logprob": logprob}, token("}")]
+    assert score_alternatives('{"score": 4}', tokens) is None
+
+
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        None,
+        [],
+        {},
+        {"content": None},
+        {"content": []},
+        {"content": {}},
+        {"content": [None]},
+        {"content": [{"token": None}]},
+        {"content": ["4"]},
+    ],
+)
+def test_log_probabilities_of_another_form_are_none(logprobs: object) -> None:
+    assert tokens_of(logprobs) is None
+
+
+def test_the_score_is_sought_after_the_models_reasoning() -> None:
+    text = '<think>{"score": 1}</think>{"score": 4}'
+    tokens = [token('<think>{"score": '), token("1", **{"1": 1.0}), token('}</think>{"score": ')]
+    tokens += [token("4", **{"4": 1.0}), token("}")]
+    assert score_alternatives(text, tokens) == {"before": "", "top": [["4", 0.0]]}
+
+
+def test_a_score_in_quotation_marks_has_its_alternatives() -> None:
+    tokens = [token('{"score": "'), token("4", **{"4": 0.5, "5": 0.5}), token('"}')]
+    found = score_alternatives('{"score": "4"}', tokens)
+    assert found is not None
+    assert expected_score(found, (1, 2, 3, 4, 5)) == (4.5, 0.0)

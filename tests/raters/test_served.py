@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import email.utils
+import gzip
 import json
+import resource
+import zlib
 from typing import Any
 
 import pytest
+from support.loopback.raw import raw_server
 from support.loopback.server import Fault, LoopbackServer
 
 from autointerp.errors import BadInput, RaterError
@@ -14,7 +16,6 @@ from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import AttemptFailed, RaterOptions, ServedRater
 from autointerp.raters import anthropic as anthropic_module
 from autointerp.raters import openai as openai_module
-from autointerp.raters._served import retry_after, seconds_until
 from autointerp.records import Item, ItemContext, Reply
 
 RUBRIC = load_rubric("interpretability-1-5")
@@ -180,7 +181,10 @@ def test_a_refusal_and_a_cut_reply_keep_their_text(provider: str) -> None:
         (Fault(drop="before"), "connection", True),
         (Fault(drop="middle"), "connection", True),
         (Fault(raw=b'{"choices": [{"mess'), "server", True),
-        (Fault(raw=b"[]"), "server", True),
+        (Fault(raw=b"[]"), "server", False),
+        (Fault(raw=b"<html>please log in</html>"), "server", False),
+        (Fault(raw=b"{}"), "server", False),
+        (Fault(status=501), "rejected", False),
         (Fault(delay_s=3.0), "timeout", True),
     ],
 )
@@ -239,6 +243,26 @@ def test_a_key_that_the_server_echoes_is_shown_to_nobody(
     assert KEY not in repr(reply)
     assert KEY not in str(failed.value)
     assert "[key]" in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "".join(f"\\u{ord(character):04x}" for character in KEY),
+        KEY[:5] + f"\\u{ord(KEY[5]):04X}" + KEY[6:],
+        "".join(f"%{ord(character):02x}" for character in KEY),
+    ],
+)
+def test_a_key_that_comes_back_as_escapes_is_stored_in_no_form(
+    written: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LoopbackServer() as server:
+        monkeypatch.setenv(f"AUTOINTERP_KEY_127_0_0_1_{server.port}", KEY)
+        server.faults.append(Fault(text=f'{{"score": 1, "rationale": "{written}"}}'))
+        (reply,) = ask(make("openai", server, structured="json_schema"))
+    read = RUBRIC.read(reply)
+    assert read.score == 1
+    assert read.rationale == "[key]"
 
 
 @BOTH
@@ -304,26 +328,6 @@ def test_a_rater_without_a_model_says_how_to_name_one() -> None:
         openai_module.create(None, RaterOptions())
 
 
-def test_retry_after_is_read_in_all_its_forms() -> None:
-    soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=60)
-    assert retry_after({"retry-after": "7"}) == 7
-    assert retry_after({"retry-after-ms": "250"}) == 0.25
-    assert retry_after({"retry-after": email.utils.format_datetime(soon)}) == pytest.approx(
-        60, abs=3
-    )
-    assert retry_after({"retry-after": "soon"}) is None
-    assert retry_after({}) is None
-
-
-def test_reset_times_are_read_in_both_providers_forms() -> None:
-    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=90)
-    assert seconds_until("6m0s") == 360
-    assert seconds_until("12ms") == pytest.approx(0.012)
-    assert seconds_until("1h2m3.5s") == pytest.approx(3723.5)
-    assert seconds_until(later.isoformat().replace("+00:00", "Z")) == pytest.approx(90, abs=3)
-    assert seconds_until("soon") is None
-
-
 def chat_body(**message: Any) -> bytes:
     body = {"choices": [{"message": message, "finish_reason": "stop"}], "usage": {}, "model": "m"}
     return json.dumps(body).encode()
@@ -337,7 +341,9 @@ def chat_body(**message: Any) -> bytes:
         b'{"choices": []}',
         b'{"choices": [{"message": null}]}',
         b'{"choices": [{"message": {"content": 5}}]}',
-        b'{"choices": [{"message": {"content": ["a"]}}]}',
+        b'{"choices": [{"message": {"content": [5]}}]}',
+        b'{"choices": [{"message": {"content": [{"type": "text"}]}}]}',
+        b'{"choices": [{"message": {"content": true}}]}',
         b'{"choices": [{"message": {"tool_calls": [{}]}}]}',
         b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
         b"\xff\xfe",
@@ -360,3 +366,295 @@ def test_odd_counts_are_no_counts_and_odd_characters_are_written_out() -> None:
         (reply,) = ask(make("openai", server, structured="json_schema"))
     assert reply.tokens_in is None
     assert reply.text == "\\ud800x"
+
+
+# --------------------------------------------------------------------------- forms of a reply
+
+GOOD = '{"rationale": "cats", "score": 4}'
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": [{"type": "text", "text": GOOD}]},
+        {"content": [{"type": "text", "text": GOOD[:9]}, {"type": "text", "text": GOOD[9:]}]},
+        {"content": [{"type": "thinking", "thinking": [{"text": "5?"}]}, {"text": GOOD}]},
+        {"content": [{"type": "reasoning", "text": "5?"}, {"type": "output_text", "text": GOOD}]},
+        {"content": {"type": "text", "text": GOOD}},
+        {"content": [GOOD]},
+        {"content": json.loads(GOOD)},
+        {"content": GOOD, "refusal": None, "tool_calls": []},
+        {"content": GOOD, "reasoning_content": '{"score": 1}'},
+        {"content": None, "tool_calls": [{"function": {"arguments": GOOD}}]},
+        {"content": "", "tool_calls": [{"function": {"arguments": json.loads(GOOD)}}]},
+    ],
+)
+def test_the_answer_is_found_in_whatever_parts_a_message_has(message: dict[str, Any]) -> None:
+    with LoopbackServer() as server:
+        server.faults.append(Fault(raw=chat_body(**message)))
+        (reply,) = ask(make("openai", server, structured="text"))
+    assert RUBRIC.read(reply).score == 4
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"type": "thinking", "thinking": "5?"}, {"type": "text", "text": GOOD}],
+        [{"type": "redacted_thinking", "data": "x"}, {"type": "text", "text": GOOD}],
+        [{"type": "text", "text": GOOD[:9]}, {"type": "text", "text": GOOD[9:]}],
+        [{"type": "tool_use", "input": json.loads(GOOD)}],
+        GOOD,
+    ],
+)
+def test_the_answer_is_found_in_whatever_blocks_anthropic_sends(content: Any) -> None:
+    body = {"content": content, "stop_reason": "end_turn", "model": "m", "usage": None}
+    with LoopbackServer() as server:
+        server.faults.append(Fault(raw=json.dumps(body).encode()))
+        (reply,) = ask(make("anthropic", server, structured="text"))
+    assert RUBRIC.read(reply).score == 4
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": [{"type": "refusal", "refusal": "I will not."}]},
+        {"content": None, "refusal": "I will not."},
+    ],
+)
+def test_a_refusal_among_the_parts_is_a_refusal(message: dict[str, Any]) -> None:
+    with LoopbackServer() as server:
+        server.faults.append(Fault(raw=chat_body(**message)))
+        (reply,) = ask(make("openai", server, structured="text"))
+    assert (reply.stop, reply.text) == ("refusal", "I will not.")
+
+
+@pytest.mark.parametrize("usage", [None, [], 5, {"prompt_tokens": "x"}])
+def test_a_usage_of_another_form_costs_the_count_and_not_the_reply(usage: Any) -> None:
+    body = json.loads(chat_body(content=GOOD)) | {"usage": usage}
+    body["choices"][0]["logprobs"] = {"content": [{"token": "x", "top_logprobs": [None]}]}
+    with LoopbackServer() as server:
+        server.faults.append(Fault(raw=json.dumps(body).encode()))
+        (reply,) = ask(make("openai", server, structured="text"))
+    assert RUBRIC.read(reply).score == 4
+    assert reply.tokens_in is None
+
+
+@BOTH
+def test_an_error_with_status_200_keeps_its_words_and_its_code_decides(provider: str) -> None:
+    passing = {"error": {"code": 502, "message": "Provider returned error"}}
+    lasting = {"error": {"code": 400, "message": "no such form"}}
+    with LoopbackServer() as server:
+        for body, transient in ((passing, True), (lasting, False)):
+            server.faults.append(Fault(raw=json.dumps(body).encode()))
+            with pytest.raises(AttemptFailed, match=body["error"]["message"]) as failed:
+                ask(make(provider, server, structured="json_schema"))
+            assert failed.value.transient is transient
+        server.faults.append(Fault(raw=b'{"error": {"code": 401, "message": "bad key"}}'))
+        with pytest.raises(RaterError, match="bad key"):
+            ask(make(provider, server, structured="json_schema"))
+
+
+def test_an_error_in_the_choice_is_an_error() -> None:
+    body = json.loads(chat_body(content=""))
+    body["choices"][0] |= {"finish_reason": "error", "error": {"code": 502, "message": "upstream"}}
+    with LoopbackServer() as server:
+        server.faults.append(Fault(raw=json.dumps(body).encode()))
+        with pytest.raises(AttemptFailed, match="upstream") as failed:
+            ask(make("openai", server, structured="json_schema"))
+    assert failed.value.transient
+
+
+# --------------------------------------------------------------------------------- refusals
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, {"code": "content_filter", "message": "filtered"}),
+        (403, {"code": 403, "message": "Input flagged by moderation"}),
+        (200, {"code": "content_filter", "message": "filtered"}),
+    ],
+)
+def test_a_filter_refuses_one_item_and_its_words_are_kept(
+    provider: str, status: int, error: dict[str, Any]
+) -> None:
+    raw = json.dumps({"error": error}).encode() if status == 200 else None
+    with LoopbackServer() as server:
+        server.faults.append(Fault(status=status, body={"error": error}, raw=raw))
+        (reply,) = ask(make(provider, server, structured="json_schema"))
+    assert reply.stop == "refusal"
+    assert error["message"] in reply.text
+    assert RUBRIC.read(reply).status == "refused"
+
+
+@pytest.mark.parametrize("reason", ["content_filter", "SAFETY", "PROHIBITED_CONTENT"])
+def test_a_filters_reason_to_stop_is_a_refusal(reason: str) -> None:
+    body = json.loads(chat_body(content=None))
+    body["choices"][0]["finish_reason"] = reason
+    with LoopbackServer() as server:
+        server.faults.append(Fault(raw=json.dumps(body).encode()))
+        (reply,) = ask(make("openai", server, structured="text"))
+    assert reply.stop == "refusal"
+
+
+def test_a_blocked_prompt_without_choices_is_a_refusal() -> None:
+    with LoopbackServer() as server:
+        server.faults.append(Fault(raw=b'{"promptFeedback": {"blockReason": "SAFETY"}}'))
+        (reply,) = ask(make("openai", server, structured="text"))
+    assert reply.stop == "refusal"
+
+
+# ------------------------------------------------------------------------------------- probe
+
+
+@BOTH
+def test_a_server_that_breaks_on_a_form_is_asked_in_another_way(provider: str) -> None:
+    with LoopbackServer() as server:
+        server.rejects = ("response_format", "output_config", "logprobs")
+        server.rejects_with = 500
+        rater = make(provider, server)
+        ask(rater)
+        assert rater.structured == "tool"
+
+
+@BOTH
+def test_a_server_that_breaks_on_everything_is_not_taken_for_one_of_plain_text(
+    provider: str,
+) -> None:
+    with LoopbackServer() as server:
+        server.rejects = ("messages",)
+        server.rejects_with = 500
+        with pytest.raises(AttemptFailed) as failed:
+            ask(make(provider, server))
+    assert failed.value.transient
+
+
+# ------------------------------------------------------------------ servers that are none
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+
+
+def fails(provider: str, url: str, **options: Any) -> AttemptFailed | RaterError:
+    """Return what a call of this server raises: one line, and never anything else."""
+    module = {"openai": openai_module, "anthropic": anthropic_module}[provider]
+    chosen = {"base_url": url, "timeout_s": 20.0, "structured": "json_schema", **options}
+    with pytest.raises((AttemptFailed, RaterError)) as failed:
+        ask(module.create("m", RaterOptions(**chosen)))
+    assert "\n" not in str(failed.value)
+    return failed.value
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"220 mail.example.org ESMTP\r\n",
+        b"\x00\x01\x02\x03" * 20,
+        b"",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/9.9 200 OK\r\n\r\n",
+        HEAD + b"transfer-encoding: chunked\r\n\r\n5\r\nab",
+        HEAD + b"transfer-encoding: chunked\r\n\r\nzz\r\nab",
+        HEAD + b'content-length: 999\r\n\r\n{"a":',
+        HEAD + b"content-length: -1\r\n\r\n",
+        HEAD + b"content-encoding: gzip\r\ncontent-length: 4\r\n\r\nabcd",
+        HEAD + b"content-encoding: br\r\ncontent-length: 4\r\n\r\nabcd",
+        HEAD + b"x: " + b"y" * 100_000 + b"\r\n\r\n",
+        HEAD.replace(b"json", b"json; charset=rot13") + b"content-length: 4\r\n\r\nabcd",
+        HEAD + b"content-length: 4\r\n\r\n\xff\xfe\x80\x81",
+    ],
+)
+def test_a_server_of_another_protocol_is_a_failure_in_one_line(
+    provider: str, answer: bytes
+) -> None:
+    with raw_server(answer) as place:
+        fails(provider, f"http://{place}/v1")
+
+
+@BOTH
+def test_a_server_without_tls_is_said_at_once(provider: str) -> None:
+    with raw_server(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n") as place:
+        failed = fails(provider, f"https://{place}/v1")
+    assert isinstance(failed, RaterError)
+    assert "check http or https" in str(failed)
+
+
+@BOTH
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed_for_the_key_would_go_with_it(
+    provider: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LoopbackServer() as elsewhere:
+        told = f"HTTP/1.1 {status} Moved\r\nlocation: {elsewhere.openai_url}\r\n"
+        with raw_server(told.encode() + b"content-length: 0\r\n\r\n") as place:
+            variable = "AUTOINTERP_KEY_" + place.replace(".", "_").replace(":", "_")
+            monkeypatch.setenv(variable, KEY)
+            failed = fails(provider, f"http://{place}/v1")
+        assert isinstance(failed, RaterError)
+        assert elsewhere.openai_url in str(failed)
+        assert not elsewhere.calls
+
+
+# --------------------------------------------------------------------------------- bounds
+
+
+def grown_mb(before_kb: int) -> float:
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) / 1024
+
+
+@BOTH
+def test_a_reply_without_end_is_refused_while_it_comes(provider: str) -> None:
+    def endless() -> Any:
+        for _ in range(2_000):  # 125 MB, if it were read
+            yield b"x" * 2**16
+
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with raw_server(HEAD + b"\r\n", repeats=endless()) as place:
+        failed = fails(provider, f"http://{place}/v1")
+    assert "longer than" in str(failed)
+    assert isinstance(failed, AttemptFailed)
+    assert not failed.transient
+    assert grown_mb(before_kb) < 60
+
+
+@BOTH
+@pytest.mark.parametrize("packing", ["gzip", "deflate"])
+def test_a_small_reply_that_unpacks_to_gigabytes_is_refused(provider: str, packing: str) -> None:
+    # 128 MB of spaces, in a seventh of a megabyte.
+    packer = zlib.compressobj(6, wbits=31 if packing == "gzip" else 15)
+    bomb = b"".join(packer.compress(b" " * 2**20) for _ in range(128)) + packer.flush()
+    assert len(bomb) < 2**20
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    head = f"content-encoding: {packing}\r\ncontent-length: {len(bomb)}\r\n\r\n".encode()
+    with raw_server(HEAD + head, bomb) as place:
+        failed = fails(provider, f"http://{place}/v1")
+    assert "longer than" in str(failed)
+    assert grown_mb(before_kb) < 60
+
+
+@pytest.mark.parametrize("packing", ["gzip", "deflate", "identity"])
+def test_a_packed_reply_is_unpacked(packing: str) -> None:
+    plain = chat_body(content=GOOD)
+    body = {"gzip": gzip.compress(plain), "deflate": zlib.compress(plain), "identity": plain}[
+        packing
+    ]
+    head = f"content-encoding: {packing}\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+    with raw_server(HEAD + head + body) as place:
+        rater = openai_module.create(
+            "m", RaterOptions(base_url=f"http://{place}/v1", structured="text")
+        )
+        (reply,) = ask(rater)
+    assert RUBRIC.read(reply).score == 4
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, float("inf"), float("nan"), 1e9])
+def test_a_time_out_that_is_none_is_refused(timeout_s: float) -> None:
+    with pytest.raises(BadInput, match="--timeout"):
+        openai_module.create("m", RaterOptions(timeout_s=timeout_s))
+
+
+@pytest.mark.parametrize("price", [-1, float("inf"), float("nan")])
+def test_a_price_that_is_none_is_refused(price: float) -> None:
+    with pytest.raises(BadInput, match="--price-in"):
+        openai_module.create("m", RaterOptions(price_in=price, price_out=1.0))

@@ -14,7 +14,7 @@ from support.fabricate import SCRIPT, WORDS, add_scores, fabricate_run
 from autointerp import extensions
 from autointerp.errors import BadInput, UnknownName
 from autointerp.pipeline.report import report
-from autointerp.reports.write import Report, in_order
+from autointerp.reports.write import Report, _escaped, in_order
 
 
 def make_runs(folder: Path, name: str = "main", planted: int = 5, floor: int = 1) -> Path:
@@ -265,3 +265,12 @@ def test_pictures_and_tables_are_at_hand_beside_the_files(made: Report):
     assert {path.stem for path in (made.folder / "tables").glob("*.csv")} == set(made.tables)
     assert made.figures["scores"].axes
     assert set(made.tables["sources"].source) == {"features", "neurons", "planted", "shuffled"}
+
+
+def test_the_summary_shows_text_as_text() -> None:
+    spoof = "[x](http://evil)<img src=y> **b** | `c` \x1b[31m &lt; ~~d~~"
+    written = _escaped(spoof)
+    assert "\x1b" not in written
+    for mark in "[]<>*|`~":
+        assert all(written[place - 1] == "\\" for place, c in enumerate(written) if c == mark)
+    assert "&amp;lt;" in written

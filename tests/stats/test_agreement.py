@@ -1,4 +1,5 @@
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from scipy import stats
 
 from autointerp.errors import TooFewRatings
 from autointerp.stats.agreement import (
+    _patterns,
     agreement,
     intraclass_correlation,
     krippendorff_alpha,
@@ -232,3 +234,20 @@ def test_too_little_to_agree_on_is_refused():
         quadratic_kappa([1, NAN], [NAN, 2])
     with pytest.raises(ValueError, match="at most 64"):
         krippendorff_alpha(np.arange(140.0).reshape(70, 2))
+
+
+@given(
+    values=st.sampled_from([(1.0, 2.0, 3.0), (0.0, 0.5, 4.25, np.nan), tuple(np.arange(60) / 7)]),
+    raters=st.integers(2, 5),
+    units=st.integers(1, 60),
+    seed=st.integers(0, 1000),
+)
+def test_rows_are_counted_as_sorting_them_would(values, raters, units, seed):
+    scores = np.random.default_rng(seed).choice(values, (units, raters))
+    patterns, counts = _patterns(scores)
+    rows = Counter(tuple(row) for row in np.nan_to_num(scores, nan=-1.0).tolist())
+    found = np.nan_to_num(patterns, nan=-1.0).tolist()
+    tallied = Counter()
+    for row, n in zip(found, counts.tolist(), strict=True):
+        tallied[tuple(row)] += n
+    assert tallied == rows

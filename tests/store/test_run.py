@@ -152,7 +152,7 @@ def test_an_unknown_run_lists_the_ones_there_are_and_says_how_to_make_it(tiny_ru
 def test_a_name_that_is_no_plain_folder_name_is_refused_before_anything_is_made(
     tmp_path: Path, name: str
 ):
-    with pytest.raises(UnknownName, match="a name is letters, digits"):
+    with pytest.raises(UnknownName, match="a name is up to 100 letters, digits"):
         open_run(name, RunSettings(), folder=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
@@ -520,3 +520,16 @@ def test_a_run_says_what_it_holds(tmp_path: Path):
         assert "<td>human:ann</td><td>3 ok, 1 skipped</td>" in shown
     assert repr(run) == f"<run 'a-b' in {tmp_path / 'a-b'}, closed>"
     assert run._repr_html_() == f"&lt;run &#x27;a-b&#x27; in {tmp_path / 'a-b'}, closed&gt;"
+
+
+def test_each_run_has_a_secret_from_which_the_codes_of_its_fences_come(tmp_path: Path) -> None:
+    codes = []
+    for name in ("one", "other"):
+        with open_run(name, RunSettings(), folder=tmp_path) as run:
+            codes.append([run.fence(item) for item in ("a", "b")])
+        with open_run(name, folder=tmp_path, read_only=True) as again:
+            assert [again.fence(item) for item in ("a", "b")] == codes[-1]
+    assert len({code for both in codes for code in both}) == 4
+    with open_run("one", folder=tmp_path) as old:
+        del old.about["run"]["fence"]  # as a run of an earlier version has it
+        assert old.fence("a") == ""

@@ -1,7 +1,12 @@
+import csv
+from pathlib import Path
+
 import duckdb
+import pandas as pd
 import pytest
 
 from autointerp.store.run import Run
+from autointerp.store.tables import save_table
 
 
 def test_a_transaction_that_fails_leaves_nothing_behind(run: Run):
@@ -46,3 +51,14 @@ def test_a_table_that_an_old_run_lacks_has_no_rows(run: Run):
     run.connection.execute("DROP TABLE rubric")
     assert run.rows_if_there("rubric", "digest") == []
     assert run.rubric_contents() == {}
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1"])
+def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path, cell: str) -> None:
+    frame = pd.DataFrame({"text": [cell, "plain", "-0.5", None], "number": [-1.5, 2.0, 3.0, 4.0]})
+    save_table(frame, tmp_path / "cells")
+    with (tmp_path / "cells.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["text"] for row in rows] == ["'" + cell, "plain", "-0.5", ""]
+    assert [float(row["number"]) for row in rows] == [-1.5, 2.0, 3.0, 4.0]
+    assert pd.read_parquet(tmp_path / "cells.parquet")["text"][0] == cell  # as it is

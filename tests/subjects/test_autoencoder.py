@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from autointerp.errors import SubjectError
@@ -193,3 +194,24 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
         load_autoencoder(path)
     with pytest.raises(SubjectError, match="no SAE at"):
         load_autoencoder(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong"),
+    [("W_enc", torch.tensor(0.5)), ("W_dec", torch.zeros(2, 2, 2)), ("W_enc", torch.zeros(0))],
+)
+def test_weights_without_two_axes_are_refused(part: str, wrong: Tensor) -> None:
+    with pytest.raises(SubjectError, match="expected two axes"):
+        sae_of("relu", **{part: wrong})
+
+
+def test_weights_that_are_no_real_numbers_are_refused(tmp_path: Path) -> None:
+    whole = {
+        "W_enc": torch.ones(4, 6, dtype=torch.int8),
+        "b_enc": torch.zeros(6, dtype=torch.int8),
+        "W_dec": torch.ones(6, 4, dtype=torch.int8),
+        "b_dec": torch.zeros(4, dtype=torch.int8),
+    }
+    save_file(whole, tmp_path / "sae.safetensors")
+    with pytest.raises(SubjectError, match="int8"):
+        load_autoencoder(tmp_path / "sae.safetensors")

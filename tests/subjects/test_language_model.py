@@ -245,3 +245,54 @@ def test_a_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SubjectError, match="cannot load model") as error:
         load_language_model(str(tmp_path / "none"), "layers.1.mlp")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("part", ["residual", "mlp", "mlp.input", "attention", "input"])
+def test_hidden_neurons_and_the_site_come_from_one_pass_as_from_two(dense: Any, part: str) -> None:
+    ids, attention = window()
+    attention[0, :3] = False  # padding
+    both = HookedLanguageModel(dense, tokenizer(), f"layers.1.{part}", hidden=True)
+    assert both.hidden is not None
+    passes = 0
+
+    def count(*_: Any) -> None:
+        nonlocal passes
+        passes += 1
+
+    handle = both._inner.register_forward_pre_hook(count)
+    at_site, neurons = both.with_hidden(ids, attention)
+    handle.remove()
+    assert passes == 1
+    alone = hooked(dense, "layers.1.mlp.neurons")
+    assert (both.hidden.site, both.hidden.d_site) == ("layers.1.mlp.neurons", alone.d_site)
+    assert both.hidden.signed == alone.signed
+    assert torch.equal(neurons, alone.activations(ids, attention))
+    assert torch.equal(at_site, hooked(dense, f"layers.1.{part}").activations(ids, attention))
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "gpt_neox", "llama"])
+def test_hidden_neurons_are_the_nonlinearity_computed_by_hand(kind: str) -> None:
+    model = built(kind)
+    ids, attention = window()
+    both = HookedLanguageModel(model, tokenizer(), "layers.1.residual", hidden=True)
+    read = HookedLanguageModel(model, tokenizer(), "layers.1.mlp.input")
+    x = read.activations(ids, attention)
+    layer = both.layers[1]
+    with torch.no_grad():
+        if kind == "gpt2":
+            expected = torch.nn.functional.gelu(layer.mlp.c_fc(x), approximate="tanh")
+        elif kind == "gpt_neox":
+            expected = torch.nn.functional.gelu(layer.mlp.dense_h_to_4h(x))
+        else:  # act(gate) · up
+            expected = torch.nn.functional.silu(layer.mlp.gate_proj(x)) * layer.mlp.up_proj(x)
+    torch.testing.assert_close(both.with_hidden(ids, attention)[1], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_hidden_neurons_path_to_the_logits_is_that_of_a_neuron() -> None:
+    model = built("llama")
+    both = HookedLanguageModel(model, tokenizer(), "layers.1.residual", hidden=True)
+    assert both.hidden is not None
+    axes = torch.eye(D_MLP)[:3]
+    expected = hooked(model, "layers.1.mlp.neurons").readout().effects(axes)
+    assert torch.equal(both.hidden.readout().effects(axes), expected)
+    assert both.readout().width == D_MODEL

@@ -57,4 +57,12 @@ def made_up_run(folder: Path) -> Run:
             harvested.append(HarvestedUnit(summary, contexts))
     sizes = {source: (100, kind_of(source)) for source in UNITS}
     run.add_harvest(sizes, harvested)
+    pairs = run.rows(  # each word stands in its own unit's contexts alone
+        "SELECT c.context_id, u.unit_id, c.unit_id <> u.unit_id FROM context c JOIN unit o"
+        " ON o.unit_id = c.unit_id JOIN unit u ON u.source = o.source WHERE c.split = 'score'"
+        " AND c.draw = 'interval' QUALIFY row_number() OVER"
+        " (PARTITION BY c.unit_id, u.unit_id ORDER BY c.context_id) <= 12"
+    )
+    names = ("context_id", "unit_id", "silent")
+    run.insert("silence", [dict(zip(names, pair, strict=True)) for pair in pairs])
     return run

@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 from autointerp import extensions
+from autointerp.text import visible_lines
+
+# Controls, marks of direction and line ends that JSON leaves as they are.
+UNSEEN = re.compile("[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print text for people, with nothing in it that a terminal obeys.
+
+    What servers, rubrics, files and names hold may carry escape sequences; JSON escapes its own.
+    """
+    import typer
+
+    typer.echo("\n".join(visible_lines(text)), err=err)
+
+
+def readable_json(fields: Any) -> str:
+    """Return JSON with letters of every script as themselves, and what is unseen escaped."""
+    text = json.dumps(fields, ensure_ascii=False, indent=2)
+    return UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def columns_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

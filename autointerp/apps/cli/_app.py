@@ -21,6 +21,7 @@ import typer
 from autointerp import __version__, extensions
 from autointerp.apps import cli as commands
 from autointerp.errors import AutointerpError
+from autointerp.text import visible
 
 STOPPED = "stopped; the same command goes on from here"
 STOPPED_CODE = 128 + signal.SIGINT
@@ -34,6 +35,11 @@ STORAGE_TROUBLE = {
     errno.ENOTDIR,
     errno.EISDIR,
     errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.ENXIO,
+    errno.ENODEV,
+    errno.EINVAL,
 }
 
 
@@ -150,7 +156,7 @@ def _run() -> int:
 def _fail(text: str, code: int) -> int:
     """Print one line on stderr; return the exit code."""
     with contextlib.suppress(OSError):  # nobody listens any more
-        print("autointerp: " + " ".join(text.split()), file=sys.stderr)
+        print("autointerp: " + visible(" ".join(text.split())), file=sys.stderr)
     return code
 
 
@@ -168,7 +174,9 @@ def _show_usage(error: typer.TyperException) -> int:
 
 
 def _storage_text(error: OSError) -> str:
-    what = f"'{error.filename}'" if error.filename else "the output"
+    what = f"'{str(error.filename)[:200]}'" if error.filename else "the output"
+    if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        return f"{what} is no path that can be used ({error.strerror}); choose another"
     return (
         f"cannot write {what} ({error.strerror}); free some space or choose another place, "
         "then give the same command again"

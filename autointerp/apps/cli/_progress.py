@@ -22,6 +22,7 @@ from rich.text import Text
 
 from autointerp.engine.work import Tally
 from autointerp.pipeline.events import Asking, Event, Harvesting, Measuring, Note, Waiting
+from autointerp.text import visible, visible_lines
 
 if TYPE_CHECKING:
     from autointerp.apps.cli._options import Output
@@ -81,6 +82,7 @@ class Show:
     def say(self, text: str) -> None:
         """Print a line, with the time in front if verbose."""
         elapsed = time.monotonic() - self._began
+        text = "\n".join(visible_lines(text))
         line = f"[{elapsed:6.1f} s] {text}" if self.output.verbose else text
         self.console.print(line, soft_wrap=True)
         self._spoke = time.monotonic()
@@ -117,6 +119,7 @@ class Show:
             return
         self._end_stage()
         self._label = label
+        label = visible(label)
         self._stage_began = time.monotonic()
         if self.console.is_terminal:
             self._bar = Progress(

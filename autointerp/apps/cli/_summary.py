@@ -16,6 +16,7 @@ from autointerp.reports.panels import Material
 from autointerp.reports.panels.verdict import doubts, verdict
 from autointerp.reports.words import label, number, percent
 from autointerp.reports.write import Report
+from autointerp.text import visible
 from autointerp.units.sources import kind_of
 
 LABEL, CONTROL, GAP = 18, 8, 1
@@ -26,14 +27,19 @@ def print_summary(report: Report, console: Console) -> None:
     material = report.material
     for judgement in material.judgements:
         for doubt in doubts(judgement):
-            console.print(Panel(Text.assemble((doubt.lead + " ", "bold"), doubt.text), style="red"))
+            console.print(
+                Panel(
+                    Text.assemble((visible(doubt.lead) + " ", "bold"), visible(doubt.text)),
+                    style="red",
+                )
+            )
     for judgement in material.judgements:
         console.print(summary(judgement, material, console.width))
     if not any(True for _ in material.judgements):
         for text in report.warnings:
-            console.print(Text(text, style="yellow"))
+            console.print(Text(visible(text), style="yellow"))
     page = report.page.resolve()
-    where = f"[link={page.as_uri()}]{escape(str(report.page))}[/link]"
+    where = f"[link={page.as_uri()}]{escape(visible(str(report.page)))}[/link]"
     console.print(f"report: {where}", soft_wrap=True)
 
 
@@ -41,11 +47,11 @@ def summary(judgement: Judgement, material: Material, width: int) -> RenderableT
     """Return one judgement for a terminal of so many columns: the finding, then the histograms."""
     paragraphs = verdict(judgement, material)
     parts: list[RenderableType] = [
-        Text(label(judgement, material), style="bold dim"),
-        Text(paragraphs[0].lead, style="bold"),
-        Text(paragraphs[0].text, style="dim"),
+        Text(visible(label(judgement, material)), style="bold dim"),
+        Text(visible(paragraphs[0].lead), style="bold"),
+        Text(visible(paragraphs[0].text), style="dim"),
         *(
-            Text(f"{paragraph.lead} {paragraph.text}", style="yellow")
+            Text(visible(f"{paragraph.lead} {paragraph.text}"), style="yellow")
             for paragraph in paragraphs
             if paragraph.tone == "warning"
         ),
@@ -69,7 +75,7 @@ def pairs_bar(contrast: Contrast, width: int) -> RenderableType:
         f"{contrast.first} win {percent(shares[0])} · ties {percent(shares[1])} · "
         f"{contrast.second} win {percent(shares[2])} of pairs"
     )
-    return Group(bar, Text(text, style="dim"))
+    return Group(bar, Text(visible(text), style="dim"))
 
 
 def _colour(source: str) -> str:
@@ -86,7 +92,7 @@ def histograms(judgement: Judgement, width: int) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     table.add_column("score", no_wrap=True, width=LABEL)
     for group in groups:
-        source, mean = escape(group.source), _mean(group)
+        source, mean = escape(visible(group.source)), _mean(group)
         table.add_column(
             f"[dim]{source}\n{mean[5:]}[/dim]"
             if group.is_control
@@ -94,7 +100,9 @@ def histograms(judgement: Judgement, width: int) -> Table:
             width=wide if not group.is_control else CONTROL,
         )
     for place, (score, text) in enumerate(judgement.scale.levels):
-        cells: list[RenderableType] = [f"{score} [dim]{escape(_short(text.split(':')[0]))}[/dim]"]
+        cells: list[RenderableType] = [
+            f"{score} [dim]{escape(visible(_short(text.split(':')[0])))}[/dim]"
+        ]
         for group in groups:
             share = float(group.shares[place])
             cells.append(

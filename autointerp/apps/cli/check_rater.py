@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autointerp.apps.cli import _options
+from autointerp.apps.cli import _options, say
 from autointerp.apps.cli._options import Asking, Output, options
 from autointerp.text import statuses_text
 
@@ -47,7 +47,7 @@ def command(
         typer.echo(json.dumps(asdict(result), indent=2))
         return
     for name, value in _lines(result):
-        typer.echo(f"{name:34} {value}")
+        say(f"{name:34} {value}")
 
 
 def _lines(result: CheckResult) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autointerp.apps.cli import _options
+from autointerp.apps.cli import _options, say
 
 
 def command(
@@ -69,7 +69,7 @@ def command(
         if not as_json:
             mark = "ok" if finding.ok else "!!"
             remedy = f"; {finding.remedy}" if finding.remedy else ""
-            typer.echo(f"{mark}  {finding.about:24} {finding.words}{remedy}")
+            say(f"{mark}  {finding.about:24} {finding.words}{remedy}")
     if as_json:
         typer.echo(json.dumps(checks, indent=2))
     if not all(check["ok"] for check in checks):

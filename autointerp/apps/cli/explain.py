@@ -62,3 +62,6 @@ def command(
             return
         result = explain(job, show)
     show.say(str(result))
+    if result.described:
+        who = f" --explainer '{result.explainer}'" if logit_effects else ""
+        show.say(f"next: autointerp score {run}{who}")

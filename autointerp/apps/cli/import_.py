@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autointerp.apps.cli import _options
+from autointerp.apps.cli import _options, say
 
 
 def command(
@@ -65,16 +65,16 @@ def command(
     options = ImportOptions(source or "", tokenizer, each_side, seed, explain_share)
     counts = import_units(file, run, form or "", options)
     if counts.seen_before:
-        typer.echo(f"run '{run}': {file} was imported before, nothing to do")
+        say(f"run '{run}': {file} was imported before, nothing to do")
         return
     units = ", ".join(
         f"{n:,} {source}" + ("" if outcome == "eligible" else f" that never fire ({outcome})")
         for (source, outcome), n in sorted(counts.units.items())
     )
-    typer.echo(f"run '{run}': {units}; {counts.contexts:,} contexts, read as {counts.form}")
+    say(f"run '{run}': {units}; {counts.contexts:,} contexts, read as {counts.form}")
     if counts.borrowed_for:
-        typer.echo(
+        say(
             f"{counts.borrowed_for:,} of them came without silent contexts: contexts of other "
             "units are used instead, and the report says so"
         )
-    typer.echo(f"rate them: autointerp rate --run {run}")
+    say(f"rate them: autointerp rate --run {run}")

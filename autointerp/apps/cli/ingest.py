@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autointerp.apps.cli import _options
+from autointerp.apps.cli import _options, say
 
 
 def command(
@@ -28,5 +28,5 @@ def command(
         new = ingest(opened, file, lambda text: typer.echo(f"note: {text}", err=True))
         opened.log("ingested", file=str(file), new=new)
         subject = opened.settings.subject.name
-    typer.echo(f"{file}: {new} new answers" if new else f"{file}: nothing new")
-    typer.echo(f"run '{run}', subject {subject}", err=True)
+    say(f"{file}: {new} new answers" if new else f"{file}: nothing new")
+    say(f"run '{run}', subject {subject}", err=True)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from autointerp.apps.cli import say
+
 
 def command(
     model: Annotated[
@@ -20,6 +22,13 @@ def command(
         typer.Option(
             help="Where to read activations, such as layers.3.mlp.",
             show_default="the SAE's record",
+        ),
+    ] = "",
+    neurons: Annotated[
+        str,
+        typer.Option(
+            help="hidden: the source neurons is the hidden neurons of the site's layer.",
+            show_default="the site's axes",
         ),
     ] = "",
     sae: Annotated[
@@ -89,6 +98,7 @@ def command(
 
     values = {
         "revision": revision,
+        "neurons": neurons,
         "sae": sae,
         "sae_format": sae_format,
         "subtract_b_dec": subtract_b_dec,
@@ -106,14 +116,14 @@ def command(
     if output == Path("-"):
         with TemporaryDirectory() as folder:
             file = Path(folder) / "autointerp.toml"
-            initialise(given, file, force, ask, lambda event: typer.echo(str(event), err=True))
+            initialise(given, file, force, ask, lambda event: say(str(event), err=True))
             typer.echo(file.read_text(encoding="utf-8"), nl=False)
         return
-    settings = initialise(given, output, force, ask, lambda event: typer.echo(str(event)))
+    settings = initialise(given, output, force, ask, lambda event: say(str(event)))
     # A file of this name in the current folder is the default subject.
     named = "" if output == Path("autointerp.toml") else f" --subject {output}"
     source = "features" if settings.sae or settings.model == "embedded" else "neurons"
-    typer.echo(f"wrote {output}; next: autointerp rate{named} --source {source}")
+    say(f"wrote {output}; next: autointerp rate{named} --source {source}")
 
 
 def _can_ask() -> bool:

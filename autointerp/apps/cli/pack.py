@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autointerp.apps.cli import _options
+from autointerp.apps.cli import _options, say
 
 
 def command(
@@ -51,12 +51,12 @@ def command(
         )
         subject = opened.settings.subject.name
     session = planned_session.session
-    typer.echo(f"run '{run}', subject {subject}", err=True)
-    typer.echo(
+    say(f"run '{run}', subject {subject}", err=True)
+    say(
         f"{output}: {len(session.to_rate)} items on {session.rubric.id}, "
         f"{planned_session.gold} of them gold, {len(session.training)} more for practice"
     )
     note = fewer_contexts_text(planned_session.left_out)
     if note:
-        typer.echo(note)
-    typer.echo(f"they rate it with: autointerp rate --pack {output.name} --rater human:NAME")
+        say(note)
+    say(f"they rate it with: autointerp rate --pack {output.name} --rater human:NAME")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from autointerp.apps.cli import _options
+from autointerp.apps.cli import _options, say
 
 
 def command(
@@ -65,7 +65,7 @@ def command(
         typer.echo(json.dumps(fields, indent=2))
         return
     cost = f", about {cost_usd:,.2f} US dollars" if cost_usd is not None else ""
-    typer.echo(
+    say(
         f"{plan.units} scored units per source find P(superiority) = {effect:g} with power "
         f"{plan.power:.2f} (Brunner-Munzel, two-sided, alpha {alpha:g}, scale of {len(scale)} "
         f"levels).\n"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autointerp.apps.cli import _options
+from autointerp.apps.cli import _options, say
 
 
 def command(
@@ -47,12 +47,12 @@ def command(
         plan = {"run": run, "rater": calibrated, "items": len(drawn), "strata": rows}
         typer.echo(json.dumps(plan, indent=2))
         return
-    typer.echo(f"run '{run}', subject {subject}", err=True)
-    typer.echo(f"{len(drawn)} items, to calibrate {calibrated}")
-    typer.echo(
+    say(f"run '{run}', subject {subject}", err=True)
+    say(f"{len(drawn)} items, to calibrate {calibrated}")
+    say(
         columns_text(
             header,
             [(s, str(score), str(k), str(size), f"{k / size:.3f}") for s, score, k, size in strata],
         )
     )
-    typer.echo(f"next: autointerp rate --rater human:NAME --planned --run {run}")
+    say(f"next: autointerp rate --rater human:NAME --planned --run {run}")

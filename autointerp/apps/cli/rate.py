@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from autointerp.apps.cli import _options
+from autointerp.apps.cli import _options, say
 from autointerp.apps.cli._options import Asking, Output, options
 
 
@@ -151,9 +151,9 @@ def _rate_pack(pack: Path, rater: str, plain: bool) -> None:
     from autointerp.pipeline.sit_pack import rate_pack
 
     result = rate_pack(pack, rater, asker(plain))
-    typer.echo(str(result), err=True)
+    say(str(result), err=True)
     if not result.left:
-        typer.echo(
+        say(
             f"send {pack} back; its owner reads it with: autointerp ingest RUN {pack.name}",
             err=True,
         )

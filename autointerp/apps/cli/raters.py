@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import typer
-
-from autointerp.apps.cli import _options, extensions_text
+from autointerp.apps.cli import _options, extensions_text, say
 
 
 def command(as_json: _options.AsJson = False) -> None:
@@ -14,4 +12,4 @@ def command(as_json: _options.AsJson = False) -> None:
     """
     from autointerp import raters
 
-    typer.echo(extensions_text(raters, ("RATER", "WHAT IT IS"), as_json))
+    say(extensions_text(raters, ("RATER", "WHAT IT IS"), as_json))

@@ -6,7 +6,7 @@ import json
 
 import typer
 
-from autointerp.apps.cli import _options, columns_text
+from autointerp.apps.cli import _options, columns_text, say
 
 
 def command(as_json: _options.AsJson = False) -> None:
@@ -37,5 +37,5 @@ def command(as_json: _options.AsJson = False) -> None:
         (rubric.id, str(rubric.version), f"{rubric.scores[0]} to {rubric.scores[-1]}", rubric.title)
         for rubric in shipped
     ]
-    typer.echo(columns_text(("RUBRIC", "VERSION", "SCALE", "QUESTION"), rows))
-    typer.echo(f"\nThe files are in {rubrics_folder()}")
+    say(columns_text(("RUBRIC", "VERSION", "SCALE", "QUESTION"), rows))
+    say(f"\nThe files are in {rubrics_folder()}")

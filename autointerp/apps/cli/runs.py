@@ -6,7 +6,7 @@ import json
 
 import typer
 
-from autointerp.apps.cli import _options, columns_text
+from autointerp.apps.cli import _options, columns_text, say
 
 HEADER = ("RUN", "SUBJECT", "MADE", "UNITS", "RATINGS")
 
@@ -24,7 +24,7 @@ def command(as_json: _options.AsJson = False) -> None:
         typer.echo(json.dumps([summary.as_json() for summary in summaries], indent=2))
         return
     if not summaries:
-        typer.echo(f"no runs in {RUNS.absolute()}; `autointerp rate` makes one")
+        say(f"no runs in {RUNS.absolute()}; `autointerp rate` makes one")
         return
 
     def row(summary: RunSummary) -> tuple[str, str, str, str, str]:
@@ -37,4 +37,4 @@ def command(as_json: _options.AsJson = False) -> None:
         )
         return summary.run, summary.subject, summary.made, units, ratings or "none"
 
-    typer.echo(columns_text(HEADER, [row(summary) for summary in summaries]))
+    say(columns_text(HEADER, [row(summary) for summary in summaries]))

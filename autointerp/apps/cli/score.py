@@ -67,6 +67,7 @@ def command(
     from autointerp.pipeline.describe import forecast_score, score
     from autointerp.pipeline.job import SCORERS
     from autointerp.questions.score import Design
+    from autointerp.reports.words import interval
 
     _options.check_forecast_json(as_json, dry_run)
     job = asking.job(
@@ -81,7 +82,13 @@ def command(
     )
     with Show(output) as show:
         if not dry_run:
-            score(job, show)  # each scorer's result is an event
+            for result in score(job, show).values():  # what was asked is an event of each
+                for name, (own, others) in result.means.items():
+                    if own.value is not None:
+                        control = f", control {interval(others)}" if others.value else ""
+                        show.say(f"{result.scorer}, {name}: {interval(own)}{control}")
+            if not batch:
+                show.say(f"next: autointerp report {run}")
             return
         expected = forecast_score(job)
         if as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autointerp.apps.cli import _options
+from autointerp.apps.cli import _options, readable_json, say
 
 if TYPE_CHECKING:
     from autointerp.questions.rubric import Rubric
@@ -46,7 +46,10 @@ def command(
             from autointerp.pipeline.summary import summarise
 
             summary = summarise(opened)
-            typer.echo(json.dumps(summary.as_json(), indent=2) if as_json else str(summary))
+            if as_json:
+                typer.echo(json.dumps(summary.as_json(), indent=2))
+            else:
+                say(str(summary))
             return
         identifier, evidence, asked = _find(opened, item, rubric)
         (shown,) = load_items(opened, [identifier], asked)
@@ -54,9 +57,9 @@ def command(
         from dataclasses import asdict
 
         fields = {**asdict(shown), "rubric": asked.id, "evidence": evidence}
-        typer.echo(json.dumps(fields, ensure_ascii=False, indent=2))
+        typer.echo(readable_json(fields))
         return
-    typer.echo(_all_contexts(shown) if evidence == "all" else _prompt(asked, shown))
+    say(_all_contexts(shown) if evidence == "all" else _prompt(asked, shown))
 
 
 def _find(run: Run, item: str, rubric: str | None) -> tuple[str, str, Rubric]:

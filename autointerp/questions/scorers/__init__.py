@@ -39,9 +39,9 @@ class HeldOut:
 
     Attributes:
         contexts: The unit's own, by number.
-        others: Contexts of other units of the same source in which those units fire, by number,
-            but for those in which this one is known to fire; that it is silent in the rest is
-            not known. Empty unless the scorer says `NEEDS_OTHERS`.
+        others: Contexts of other units of the same source in which those units fire and this one
+            is silent, as computed, by number, one a unit. Empty unless the scorer says
+            `NEEDS_OTHERS`, and where a run does not hold what is silent.
         hard: Contexts of other units in which this one is silent, as computed, by number; with
             why they are hard: `same token` or `neighbour`.
         scale: The unit's largest activation.
@@ -64,8 +64,7 @@ class Chosen:
     """The questions about a unit, in the order of the calls, or why there are none.
 
     Attributes:
-        calls: Questions of each call, where the scorer puts them together itself; else the
-            questions are shuffled and cut into calls.
+        calls: Questions of each call; see `alone` and `in_pairs`.
         control: Calls whose right answers are chance, for scorers that show no description.
         outcome: Empty if there are questions.
     """
@@ -179,12 +178,33 @@ def firing_and_silent(
     return [firing[place] for place in kept], silent[:size], ""
 
 
-def in_calls(
-    pieces: Sequence[Piece], per_call: int, rng: np.random.Generator
+# What texts of a call have in common must not give the unit away: a rater that compares them would
+# find what repeats without reading the description.
+
+
+def alone(pieces: Sequence[Piece], rng: np.random.Generator) -> tuple[tuple[Piece, ...], ...]:
+    """Return all pieces, shuffled, one a call."""
+    return tuple((pieces[place],) for place in rng.permutation(len(pieces)))
+
+
+def in_pairs(
+    firing: Sequence[Piece], silent: Sequence[Piece], rng: np.random.Generator
 ) -> tuple[tuple[Piece, ...], ...]:
-    """Return all pieces, shuffled, in calls of at most `per_call`; the last may be shorter."""
-    mixed = [pieces[place] for place in rng.permutation(len(pieces))]
-    return tuple(tuple(mixed[begin : begin + per_call]) for begin in range(0, len(mixed), per_call))
+    """Return calls of one piece of each kind, in random order; pieces left over stand alone.
+
+    No call has two texts that were drawn because the unit fires in them.
+    """
+    paired = min(len(firing), len(silent))
+    one, other = (
+        [pieces[place] for place in rng.permutation(len(pieces))] for pieces in (firing, silent)
+    )
+    comes_first = rng.permutation(paired) % 2  # each kind in half of the calls
+    calls: list[tuple[Piece, ...]] = [
+        (a, b) if is_first else (b, a)
+        for a, b, is_first in zip(one, other, comes_first, strict=False)
+    ]
+    calls += [(piece,) for piece in (*one[paired:], *other[paired:])]
+    return tuple(calls[place] for place in rng.permutation(len(calls)))
 
 
 def balanced_accuracy(asked: Sequence[Answered]) -> Figures:

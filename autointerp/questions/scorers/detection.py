@@ -1,11 +1,17 @@
-"""Does the unit fire anywhere in this text? As many firing as silent texts, mixed.
+"""Does the unit fire anywhere in this text? As many firing as silent texts.
+
+A call has one text of each kind: among several in which the unit fires, what they share would give
+it away to a rater that does not read the description.
 
 Source: EleutherAI, "Open Source Automated Interpretability for Sparse Autoencoder Features".
 """
 
 from __future__ import annotations
 
-from autointerp.questions.cuts import cut
+from dataclasses import replace
+
+from autointerp.questions.contexts import silent_contexts
+from autointerp.questions.cuts import cut, look_of, matched_decoys, token_counts
 from autointerp.questions.forms import make_task
 from autointerp.questions.scorers import (
     Chosen,
@@ -14,13 +20,13 @@ from autointerp.questions.scorers import (
     Tried,
     balanced_accuracy,
     firing_and_silent,
-    in_calls,
+    in_pairs,
 )
 
-PER_CALL = 10
+PER_CALL = 2
 TASK = make_task(
     "detection",
-    2,
+    3,
     "In which texts does the unit fire?",
     "judge",
     """
@@ -44,16 +50,29 @@ def choose(held_out: HeldOut, count: int, hard: bool) -> Chosen:
     """Return unmarked pieces: `count` in which the unit fires, `count` silent ones.
 
     The token on which it fires may stand anywhere, as does the one that a silent text is cut
-    round: in the middle, what kind of token stands there would tell.
+    round, which is like it in kind, length and frequency: else what stands near the middle would
+    tell.
     """
     firing, silent, lack = firing_and_silent(held_out, count, hard)
     if lack:
         return Chosen(outcome=lack)
-    hard_contexts = {number: context for number, (context, _) in held_out.hard.items()}
-    contexts = {**hard_contexts, **held_out.contexts}
-    pieces = [cut(n, contexts[n], held_out.rng, True, "firing", mark=False) for n in firing]
-    pieces += [cut(n, contexts[n], held_out.rng, False, why, mark=False) for n, why in silent]
-    return Chosen(in_calls(pieces, PER_CALL, held_out.rng))
+    rng = held_out.rng
+    own = held_out.contexts
+    shown = [cut(n, own[n], rng, True, "firing", mark=False) for n in firing]
+    hidden = [
+        cut(n, held_out.hard[n][0], rng, False, why, mark=False)
+        for n, why in silent
+        if why != "silent"
+    ]
+    decoys = matched_decoys(
+        [look_of(own[p.context], p) for p in shown[len(hidden) :]],
+        {n: own[n] for n in silent_contexts(own)},
+        token_counts(own.values()),
+        rng,
+        "silent",
+    )
+    hidden += [replace(decoy, mark=None) for decoy in decoys if decoy is not None]
+    return Chosen(in_pairs(shown, hidden, rng))
 
 
 def measure(tried: Tried) -> Figures:

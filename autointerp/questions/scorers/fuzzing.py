@@ -1,18 +1,19 @@
 """Is the right token marked? The unit fires in every text; half of the marks stand elsewhere.
 
-A false mark stands on a token on which the unit is silent, of the same kind as those on which it
-fires where there is one (a word for a word). What is shown is cut so that right and wrong marks
-stand at the same places: the place tells nothing.
+A false mark stands on a token on which the unit is silent, as like as can be to a token on which it
+fires: of the same kind, length and frequency, and as often the longest or the commonest of what is
+shown. That is cut so that right and wrong marks stand at the same places: the place tells nothing.
+
+A call has one text. Among several, right marks repeat a token, and a token that repeats is right
+even where another is marked: a rater would need no description.
 
 Source: EleutherAI, "Open Source Automated Interpretability for Sparse Autoencoder Features".
 """
 
 from __future__ import annotations
 
-import numpy as np
-
 from autointerp.questions.contexts import over_intervals
-from autointerp.questions.cuts import cut, focus_text, offsets, shape_of, shown_length
+from autointerp.questions.cuts import cut, focus_text, look_of, matched_decoys, token_counts
 from autointerp.questions.forms import make_task
 from autointerp.questions.scorers import (
     LEAST,
@@ -20,23 +21,21 @@ from autointerp.questions.scorers import (
     Figures,
     HeldOut,
     Tried,
+    alone,
     balanced_accuracy,
-    in_calls,
 )
-from autointerp.questions.trials import Piece
-from autointerp.records import Context
 
-PER_CALL = 10
+PER_CALL = 1
 TASK = make_task(
     "fuzzing",
-    1,
+    2,
     "Is the marked token one on which the unit fires?",
     "judge",
     """
 A unit of a language model is a number that the model computes at every token of a text; it fires \
-where that number is above zero. You get a description of what one unit responds to, and pieces of \
-text with one token marked in each. Say for each whether the unit fires on the marked token, going \
-by the description alone.
+where that number is above zero. You get a description of what one unit responds to, and a piece \
+of text with one token marked in it. Say whether the unit fires on the marked token, going by the \
+description alone.
 
 {shown}
 
@@ -44,7 +43,6 @@ How to judge
 
 - Only the marked token counts, in its text. Yes: it fits the description. No: it does not, even \
 if another token of the text would.
-- Judge each by itself. Any number of the marks may be right, all or none included.
 
 {reply}""",
     mark=True,
@@ -57,54 +55,24 @@ def choose(held_out: HeldOut, count: int, hard: bool) -> Chosen:
     With `hard`, false marks stand on tokens on which the unit fires elsewhere, where there are.
     """
     rng = held_out.rng
-    firing = over_intervals(held_out.contexts, 2 * count)
+    contexts = held_out.contexts
+    firing = over_intervals(contexts, 2 * count)
     if len(firing) < 2 * LEAST:
         return Chosen(outcome="too few firing contexts")
-    texts = {focus_text(held_out.contexts[n]) for n in firing}
-    liked = texts | {shape_of(text) for text in texts} if hard else set(map(shape_of, texts))
     # Turns go from strong to weak: every other one keeps both halves over all intervals.
-    wrong: list[Piece] = []
-    right: list[Piece] = []
-    for number in firing:
-        context = held_out.contexts[number]
-        if len(wrong) < len(right):
-            piece = false_mark(number, context, liked, rng)
-            if piece is not None:
-                wrong.append(piece)
-                continue
-            if len(right) > len(wrong):
-                continue  # every token fires, or no other place is like the focus
-        right.append(cut(number, context, rng, True, "right", mark=True))
-    if len(wrong) < LEAST:
+    right = [cut(n, contexts[n], rng, True, "right", mark=True) for n in firing[::2]]
+    wrong = matched_decoys(
+        [look_of(contexts[p.context], p) for p in right],
+        {n: contexts[n] for n in firing[1::2]},
+        token_counts(contexts.values()),
+        rng,
+        "wrong",
+        frozenset(focus_text(contexts[n]) for n in firing) if hard else frozenset(),
+    )
+    pairs = [(mark, decoy) for mark, decoy in zip(right, wrong, strict=True) if decoy is not None]
+    if len(pairs) < LEAST:
         return Chosen(outcome="too few silent tokens")
-    pieces = [*right[: len(wrong)], *wrong]
-    return Chosen(in_calls(pieces, PER_CALL, rng))
-
-
-def false_mark(
-    number: int, context: Context, liked: set[str], rng: np.random.Generator
-) -> Piece | None:
-    """Return the context with a silent token marked, its place drawn as for a right mark.
-
-    `liked` are the kinds of token, or the very tokens, that are taken before others. None if no
-    silent token can stand there.
-    """
-    shown = shown_length(context)
-    starts = len(context.tokens) - shown + 1
-    for place in rng.permutation(np.array(offsets(context))):
-        silent = [
-            start + int(place)
-            for start in range(starts)
-            if context.activations[start + int(place)] == 0
-        ]
-        if not silent:
-            continue
-        same = [token for token in silent if context.tokens[token] in liked]
-        alike = [token for token in silent if shape_of(context.tokens[token]) in liked]
-        mark = int(rng.choice(np.array(same or alike or silent)))
-        first = mark - int(place)
-        return Piece(number, first, first + shown, mark, False, "wrong")
-    return None
+    return Chosen(alone([piece for pair in pairs for piece in pair], rng))
 
 
 def measure(tried: Tried) -> Figures:

@@ -4,8 +4,8 @@ No description is needed. The intruder stands at each of the five places equally
 always choosing one of them is right in one of five: (1 + (share - 1/5) / (4/5)) / 2 is the score,
 0.5 by chance. Marks stand at random places of what is shown; the intruder's on a token like those
 on which the unit fires, in kind, length and frequency. The control takes the four from four
-different units: what can be told apart then gives the intruder away without the unit. Whether
-the unit fires in those is not known, hence their kind.
+different units, in which this one is silent: what can be told apart then gives the intruder away
+without the unit.
 """
 
 from __future__ import annotations

@@ -5,6 +5,9 @@ that is the same everywhere orders nothing: rho is 0 then, by convention. Beside
 of variance explained, and both again with Bricken's weights: a random context weighs 1, one of an
 interval weighs the density times the interval's share of the firing.
 
+A call has one text of an interval and one drawn at random: among several of an interval, what they
+share would give the unit away to a rater that does not read the description.
+
 Source: Bills et al. 2023, "Language models can explain neurons in language models"; Bricken et
 al. 2023, "Towards Monosemanticity", appendix "Automated Interpretability".
 """
@@ -19,16 +22,16 @@ from numpy.typing import NDArray
 from autointerp.questions.contexts import over_intervals, unique_places
 from autointerp.questions.cuts import cut, offsets
 from autointerp.questions.forms import LOUDEST, make_task
-from autointerp.questions.scorers import LEAST, Answered, Chosen, Figures, HeldOut, Tried, in_calls
+from autointerp.questions.scorers import LEAST, Answered, Chosen, Figures, HeldOut, Tried, in_pairs
 from autointerp.records import Context
 from autointerp.stats.ranks import spearman
 
 Floats = NDArray[np.float64]
 
-PER_CALL = 4
+PER_CALL = 2
 TASK = make_task(
     "simulation",
-    2,
+    3,
     "How strongly does the unit fire on each token?",
     "predict",
     f"""
@@ -61,15 +64,16 @@ def choose(held_out: HeldOut, count: int, hard: bool) -> Chosen:
     if min(len(firing), len(random)) < LEAST:
         lack = "firing" if len(firing) < LEAST else "random"
         return Chosen(outcome=f"too few {lack} contexts")
-    pieces = [cut(n, contexts[n], held_out.rng, None, "interval", mark=False) for n in firing]
-    pieces += [cut(n, contexts[n], held_out.rng, None, "random", mark=False) for n in random]
+    rng = held_out.rng
+    pieces = [cut(n, contexts[n], rng, None, "interval", mark=False) for n in firing]
+    others = [cut(n, contexts[n], rng, None, "random", mark=False) for n in random]
     if hard:
         harder = [
-            cut(number, context, held_out.rng, None, why, mark=False)
+            cut(number, context, rng, None, why, mark=False)
             for number, (context, why) in held_out.hard.items()
         ]
-        pieces += [harder[i] for i in held_out.rng.permutation(len(harder))[: count // 2]]
-    return Chosen(in_calls(pieces, PER_CALL, held_out.rng))
+        others += [harder[i] for i in rng.permutation(len(harder))[: count // 2]]
+    return Chosen(in_pairs(pieces, others, rng))
 
 
 def _uncut(contexts: Mapping[int, Context]) -> Mapping[int, Context]:

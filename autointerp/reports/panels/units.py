@@ -156,15 +156,9 @@ def _scores(
     said: list[list[str]] = [[""] * len(units) for _ in numbers]
     for comparison in material.comparisons:
         table = comparison.scores
-        for row in zip(
-            table.unit_id,
-            table.rubric_digest,
-            table.rater,
-            table.score,
-            table.outcome,
-            table.description,
-            strict=True,
-        ):
+        names = ("unit_id", "rubric_digest", "rater", "score", "outcome", "description")
+        columns = [table[name].to_numpy(dtype=object).tolist() for name in names]
+        for row in zip(*columns, strict=True):
             at = place[comparison.run, row[0]]
             judgement = numbers[comparison.run, row[1], row[2]]
             scores[judgement][at] = None if np.isnan(row[3]) else round(row[3], 2)

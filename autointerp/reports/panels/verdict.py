@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from autointerp.findings.comparison import Comparison, Pooled
 from autointerp.findings.groups import PRIMARY, Contrast, Group, Judgement
 from autointerp.findings.subject import SubjectFacts
@@ -29,6 +27,7 @@ from autointerp.reports.words import (
 )
 from autointerp.stats.density import DensityAdjusted
 from autointerp.stats.results import HypothesisTest, Statistic
+from autointerp.subjects.sites import hidden_site
 from autointerp.text import count
 from autointerp.units.sources import kind_of
 
@@ -60,7 +59,7 @@ def _subject(comparison: Comparison, material: Material) -> list[Block]:
     lead = f"The subject of {comparison.run}." if material.several_runs else "The subject."
     blocks: list[Block] = [Prose(f"{text[0].upper()}{text[1:]}.", lead=lead)] if text else []
     studied = {name for judgement in comparison.judgements for name in judgement.sources}
-    if PRIMARY[1] in studied and facts.basis is not None and not facts.basis.are_neurons:
+    if PRIMARY[1] in studied and facts.neurons is not None and not facts.neurons.are_neurons:
         blocks.append(Prose(not_neurons(facts), lead="Not neurons.", tone="warning"))
     blocks += [Prose(doubt, lead="About the SAE:", tone="warning") for doubt in facts.doubts]
     return blocks
@@ -69,10 +68,11 @@ def _subject(comparison: Comparison, material: Material) -> list[Block]:
 def not_neurons(facts: SubjectFacts) -> str:
     """Return what the units called neurons are, at a site whose axes are no neurons."""
     assert facts.basis is not None
-    layer = re.match(r"layers\.\d+\.", facts.site)
+    hidden = hidden_site(facts.site)
     remedy = (
-        f" For the hidden neurons of the same layer, make a run at {layer[0]}mlp.neurons."
-        if layer
+        f" For the hidden neurons of the same layer, {hidden}, make a run with subject.neurons = "
+        "'hidden'."
+        if hidden
         else ""
     )
     return (

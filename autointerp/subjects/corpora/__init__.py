@@ -106,6 +106,9 @@ def open_corpus(
     UnknownName if there is no such kind.
     """
     source = str(source)
+    path = Path(source)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise CorpusError(f"{source} is neither a file nor a folder; copy it into a file first")
     if kind is None:
         kinds = [
             name

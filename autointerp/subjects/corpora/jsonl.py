@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 from zlib import error as ZlibError
 
 from autointerp.errors import CorpusError
+from autointerp.files import bounded_lines, json_value
 from autointerp.subjects.corpora._documents import (
     Content,
     Extent,
@@ -44,10 +44,10 @@ def read(source: str, options: Options) -> Iterator[Content]:
         with _opened(path) as lines:
             number = 0
             try:
-                for number, line in enumerate(lines, 1):
+                for number, line in enumerate(bounded_lines(lines), 1):
                     if line.strip():
                         yield _document(line, f"{path}, line {number}", options.field)
-            except (EOFError, OSError, ZlibError) as error:
+            except (EOFError, OSError, ZlibError, ValueError) as error:
                 raise CorpusError(
                     f"{path}, after line {number}: the file is damaged ({error})"
                 ) from None
@@ -59,7 +59,7 @@ def _opened(path: Path) -> IO[bytes]:
 
 def _document(line: bytes, where: str, field: str) -> Content:
     try:
-        row = json.loads(line)
+        row = json_value(line)
     except ValueError as error:
         raise CorpusError(f"{where}: not valid JSON ({error})") from None
     if not isinstance(row, dict):

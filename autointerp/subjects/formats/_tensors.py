@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from autointerp.errors import MissingSetting, SubjectError
+from autointerp.files import json_value
 from autointerp.subjects.autoencoder import SparseAutoencoder
 
 TORCH_SUFFIXES = {".pt", ".pth", ".bin", ".ckpt"}
@@ -69,7 +69,7 @@ class LoadedAutoencoder:
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file. Raises SubjectError if it is none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json_value(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SubjectError(
             f"no {path.name} in {path.parent}; fetch it or give another folder"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from autointerp.errors import CorpusError
+from autointerp.files import json_value
 from autointerp.subjects.windows import TokenisedDocuments
 
 BOS = "<|bos|>"
@@ -25,8 +25,8 @@ def read_texts(path: Path) -> Iterator[str]:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
                 try:
-                    text = json.loads(line)["text"]
-                except (json.JSONDecodeError, KeyError, TypeError):
+                    text = json_value(line)["text"]
+                except (ValueError, KeyError, TypeError):
                     text = None
                 if not isinstance(text, str):
                     raise CorpusError(f"{path}, line {number}: not an object with a string `text`")

@@ -38,12 +38,15 @@ class SiteBatch:
         kept: [rows, tokens] False on padding and special tokens.
         place_hash: [rows, tokens] 64 random bits that depend on seed, document and position
             alone, so that what is drawn with them does not depend on batches.
+        hidden: [rows, tokens, neurons] the hidden neurons of the site's layer, likewise; None
+            where the source `neurons` is the site's own axes.
     """
 
     activations: Tensor
     ids: Tensor
     kept: Tensor
     place_hash: NDArray[np.uint64]
+    hidden: Tensor | None = None
 
 
 Block: TypeAlias = "Callable[[SiteBatch], Tensor]"
@@ -73,6 +76,8 @@ class Directed(Protocol):
 
     Attributes:
         transcodes: The directions are added where a transcoder writes, not where it reads.
+
+    A source whose directions are axes of the hidden neurons says so by `are_hidden = True`.
     """
 
     @property
@@ -93,10 +98,12 @@ class Calibration:
     Attributes:
         activations: [tokens, d_site] at kept tokens.
         ids: [tokens] token ids.
+        hidden: [tokens, neurons] the hidden neurons, where controls are matched to these.
     """
 
     activations: Tensor
     ids: Tensor
+    hidden: Tensor | None = None
     matched: dict[tuple[int, int], Matched] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -107,14 +114,16 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Matched:
-    """Features that controls are matched to.
+    """Units that controls are matched to.
 
     Attributes:
-        features: [count] their numbers.
+        source: `features`, or `neurons` where there is no SAE.
+        numbers: [count] of the units.
         firings: The sorted activations of each on the calibration tokens on which it fires.
     """
 
-    features: NDArray[np.int64]
+    source: str
+    numbers: NDArray[np.int64]
     firings: list[NDArray[np.float32]]
 
 

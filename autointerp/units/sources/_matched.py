@@ -17,12 +17,15 @@ def matched_features(subject: Subject, calibration: Calibration, seed: int, coun
     """Return `count` features drawn at random among those that fire often enough to match.
 
     Features are drawn without replacement; only where there are too few do they recur. Without an
-    SAE the site's own columns stand in. Raises CorpusError if none fires often enough.
+    SAE neurons stand in, as the source `neurons` has them. Raises CorpusError if none fires often
+    enough.
     """
     cache = calibration.matched
     if (seed, count) not in cache:
         x = calibration.activations
-        width = subject.d_site if subject.sae is None else subject.sae.d_sae
+        if subject.sae is None and calibration.hidden is not None:
+            x = calibration.hidden
+        width = x.shape[-1] if subject.sae is None else subject.sae.d_sae
         order = np.random.default_rng([seed, 0x6D61]).permutation(width)
         features: list[int] = []
         firings: list[NDArray[np.float32]] = []
@@ -41,5 +44,9 @@ def matched_features(subject: Subject, calibration: Calibration, seed: int, coun
         if not features:
             raise CorpusError("no feature fires often enough in the corpus to match controls to")
         again = np.resize(np.arange(len(features)), count)
-        cache[seed, count] = Matched(np.array(features)[again], [firings[i] for i in again])
+        cache[seed, count] = Matched(
+            "neurons" if subject.sae is None else "features",
+            np.array(features)[again],
+            [firings[i] for i in again],
+        )
     return cache[seed, count]

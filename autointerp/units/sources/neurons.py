@@ -1,4 +1,4 @@
-"""The site's own neurons; two units each, + and −, where activations are signed."""
+"""Neurons, or the site's own axes; two units each, + and −, where activations are signed."""
 
 from __future__ import annotations
 
@@ -20,8 +20,15 @@ COLOUR = "#e08a1e"
 
 @dataclass(frozen=True)
 class Neurons:
+    """Columns of the site, or of the hidden neurons of its layer.
+
+    Attributes:
+        are_hidden: Whether they are those of the layer's MLP, at a site that is another.
+    """
+
     width: int
     signed: bool
+    are_hidden: bool = False
     transcodes: bool = False
 
     @property
@@ -39,9 +46,11 @@ class Neurons:
         signs = torch.from_numpy(np.where(numbers < self.width, 1.0, -1.0).astype(np.float32))
 
         def compute(batch: SiteBatch) -> Tensor:
-            flat = batch.activations.flatten(0, -2)  # five times as fast in two dimensions
+            at = batch.hidden if self.are_hidden else batch.activations
+            assert at is not None
+            flat = at.flatten(0, -2)  # five times as fast in two dimensions
             chosen = flat.index_select(1, columns.to(flat.device))
-            chosen = chosen.view(*batch.activations.shape[:-1], -1)
+            chosen = chosen.view(*at.shape[:-1], -1)
             if not self.signed:
                 return chosen
             return (chosen * signs.to(chosen.device)).relu_()
@@ -57,4 +66,6 @@ class Neurons:
 
 
 def create(subject: Subject, calibration: Calibration, seed: int) -> Neurons:
-    return Neurons(subject.d_site, subject.signed)
+    if subject.hidden is None:
+        return Neurons(subject.d_site, subject.signed)
+    return Neurons(subject.hidden.d_site, subject.hidden.signed, are_hidden=True)

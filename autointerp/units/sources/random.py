@@ -26,7 +26,7 @@ class RandomDirections:
 
     Attributes:
         directions: [d_site, SIZE] unit vectors.
-        calibration: Unit i fires there as often as the feature that it is matched with: its
+        calibration: Unit i fires there as often as the unit that it is matched with: its
             threshold is the strongest projection that is not to fire.
     """
 
@@ -40,7 +40,10 @@ class RandomDirections:
         return Unit("random", number)
 
     def note(self, number: int) -> str:
-        return f"random direction, density matched to features/{self.matched.features[number]}"
+        return f"random direction, density matched to {self._model(number)}"
+
+    def _model(self, number: int) -> str:
+        return f"{self.matched.source}/{self.matched.numbers[number]}"
 
     def thresholds(self, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the thresholds [len(numbers)]."""

@@ -40,7 +40,8 @@ class Shuffled:
         return Unit("shuffled", number)
 
     def note(self, number: int) -> str:
-        return f"activations of features/{self.matched.features[number]}, dealt to random places"
+        model = f"{self.matched.source}/{self.matched.numbers[number]}"
+        return f"activations of {model}, dealt to random places"
 
     def block(self, numbers: NDArray[np.int64]) -> Block:
         def compute(batch: SiteBatch) -> Tensor:

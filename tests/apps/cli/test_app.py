@@ -10,15 +10,21 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
+from rich.console import Console
 from support.tiny_subject import tiny_run_units
 
 from autointerp.apps.cli import _app as cli
-from autointerp.errors import AutointerpError, StorageError
+from autointerp.apps.cli import readable_json, say
+from autointerp.apps.cli._options import Output
+from autointerp.apps.cli._progress import Show
+from autointerp.errors import AutointerpError, RaterError, StorageError
+from autointerp.pipeline.events import Note, Waiting
 from autointerp.store.run import open_run
 
 Call = Callable[..., Any]
@@ -709,3 +715,46 @@ def test_awkward_text_survives_every_text_format(command_line: Call, own_runs: P
     told = {row["rater"]: row for row in map(json.loads, lines)}
     assert told["awkward"]["description"] == awkward
     assert told["silent"]["score"] is None
+
+
+# ------------------------------------------------------------------------- escape sequences
+
+SPOOF = "\x1b[2J\x1b]0;title\x07 red \x9b31m \u202e back"
+
+
+def obeyed(text: str) -> set[str]:
+    """Return the characters in a text that a terminal obeys."""
+    return {c for c in text if (unicodedata.category(c) == "Cc" and c != "\n") or c == "\u202e"}
+
+
+def test_an_error_reaches_the_terminal_without_escape_sequences(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails() -> NoReturn:
+        raise RaterError(f"the server says {SPOOF}")
+
+    monkeypatch.setattr(cli, "build_app", lambda: lambda **_: fails())
+    with pytest.raises(SystemExit):
+        cli.main()
+    told = capsys.readouterr().err
+    assert "the server says" in told
+    assert not obeyed(told)
+
+
+def test_what_commands_say_holds_no_escape_sequences(capsys: pytest.CaptureFixture[str]) -> None:
+    say(f"label {SPOOF}\nnext line")
+    said = capsys.readouterr().out
+    assert said.count("\n") == 2
+    assert not obeyed(said)
+    shown = readable_json({"text": SPOOF + " caf\u00e9 \u4eca"})
+    assert not obeyed(shown)
+    assert "caf\u00e9 \u4eca" in shown
+    assert json.loads(shown)["text"] == SPOOF + " caf\u00e9 \u4eca"
+
+
+def test_events_reach_the_terminal_without_escape_sequences() -> None:
+    screen = io.StringIO()
+    with Show(Output(), Console(file=screen, markup=False)) as show:
+        show(Note(SPOOF))
+        show(Waiting(SPOOF))
+    assert not obeyed(screen.getvalue())

@@ -1,9 +1,12 @@
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support.held_out import answered
 
 from autointerp.questions.scorers import Tried
-from autointerp.questions.scorers.detection import PER_CALL, choose, measure
+from autointerp.questions.scorers.detection import choose, measure
 
 
 def questions_of(chosen):
@@ -28,17 +31,28 @@ def test_silent_texts_are_verified_and_no_place_is_asked_twice(make_held_out):
     assert len({q.context for q in asked}) == len(asked)
 
 
-def test_nothing_is_marked_and_kinds_are_mixed(make_held_out):
-    chosen = choose(make_held_out(), 20, False)
-    assert {q.mark for q in questions_of(chosen)} == {None}
-    assert all(0 < sum(bool(q.truth) for q in call) < len(call) for call in chosen.calls)
-
-
-def test_a_short_last_call_loses_nothing(make_held_out):
-    # 7 + 7 questions in calls of 10: one of 10, one of 4.
+def test_nothing_is_marked_and_a_call_has_one_text_of_each_kind(make_held_out):
+    # Among several in which the unit fires, what they share would give it away.
     chosen = choose(make_held_out(), 7, False)
-    assert [len(call) for call in chosen.calls] == [PER_CALL, 4]
+    assert {q.mark for q in questions_of(chosen)} == {None}
+    assert [sorted(q.truth for q in call) for call in chosen.calls] == [[False, True]] * 7
     assert len({q.context for q in questions_of(chosen)}) == 14
+    assert {call[0].truth for call in choose(make_held_out(), 20, False).calls} == {False, True}
+
+
+def test_silent_texts_are_cut_round_tokens_like_those_on_which_the_unit_fires(make_held_out):
+    held_out = make_held_out()
+    pairs = Counter()
+    for number, context in list(held_out.contexts.items()):
+        if context.silent:  # one ` sun` in each, at the focus or four places from it
+            tokens = list(context.tokens)
+            tokens[10 - 4 * (number % 2)] = " sun"
+            held_out.contexts[number] = replace(context, tokens=tuple(tokens))
+    for q in questions_of(choose(held_out, 20, False)):
+        if not q.truth:
+            tokens = held_out.contexts[q.context].tokens
+            pairs[" sun" in tokens[q.first + 3 : q.first + 11]] += 1
+    assert pairs[True] >= 18
 
 
 def test_fewer_of_one_kind_shrink_the_other(make_held_out):

@@ -22,11 +22,16 @@ def truth(question, context):
     return {n: 10 * a for n, a in enumerate(shown, 1) if a}
 
 
-def test_contexts_of_intervals_and_random_ones_come_in_calls_that_lose_nothing(make_held_out):
+def test_a_call_has_one_context_of_an_interval_and_a_random_one(make_held_out):
     chosen = choose(make_held_out(), 5, False)
-    kinds = [q.kind for call in chosen.calls for q in call]
-    assert (kinds.count("interval"), kinds.count("random")) == (5, 5)
-    assert [len(call) for call in chosen.calls] == [4, 4, 2]
+    assert [sorted(q.kind for q in call) for call in chosen.calls] == [["interval", "random"]] * 5
+    assert len({q.context for call in chosen.calls for q in call}) == 10
+
+
+def test_contexts_without_a_partner_are_asked_about_alone(make_held_out):
+    chosen = choose(make_held_out(silent=4), 6, False)
+    assert sorted(len(call) for call in chosen.calls) == [1, 1, 2, 2, 2, 2]
+    assert [call[0].kind for call in chosen.calls if len(call) == 1] == ["interval"] * 2
 
 
 def test_the_truth_scores_1_and_explains_everything(make_held_out):

@@ -72,23 +72,27 @@ class LoopbackServer:
 
     Attributes:
         faults: Taken one a completion call, in order; None is no fault.
+        probe_faults: Likewise for the calls that find out what the server can do.
         fault_for: Asked for each completion call once `faults` are used up.
         latency_s: Of every completion.
         enforces: What it obeys: `json_schema`, `tool`; without either it answers in prose.
         logprobs: Whether it gives them.
-        rejects: Body keys on which it answers 400.
+        rejects: Body keys on which it answers `rejects_with`.
         headers: With every reply.
         in_flight, most_in_flight: Completions being served.
         batches: By id.
+        batch_fields: Of every batch, in place of what it would have.
     """
 
     def __init__(self, latency_s: float = 0.0) -> None:
         self.latency_s = latency_s
         self.faults: deque[Fault | None] = deque()
+        self.probe_faults: deque[Fault | None] = deque()
         self.fault_for: Callable[[Call], Fault | None] = lambda call: None
         self.enforces: tuple[str, ...] = ("json_schema", "tool")
         self.logprobs = True
         self.rejects: tuple[str, ...] = ()
+        self.rejects_with = 400
         self.headers: dict[str, str] = {}
         self.calls: list[Call] = []
         self.keep_calls = True
@@ -96,6 +100,7 @@ class LoopbackServer:
         self.batches: dict[str, dict[str, Any]] = {}
         self.files: dict[str, bytes] = {}
         self.batches_end = True
+        self.batch_fields: dict[str, Any] = {}
         self.batch_row: Callable[[str, dict[str, Any]], str] = lambda custom_id, body: "succeeded"
         self.port = 0
         self._loop = asyncio.new_event_loop()
@@ -206,7 +211,10 @@ class LoopbackServer:
             status, reply = self._side(method, path, headers, content, body)
             return await self._answer(writer, status, {}, reply)
         probe = "sky" in json.dumps(body["messages"]) and "Answer in one short" in call.user
-        fault = None if probe else self.faults.popleft() if self.faults else self.fault_for(call)
+        if probe:
+            fault = self.probe_faults.popleft() if self.probe_faults else None
+        else:
+            fault = self.faults.popleft() if self.faults else self.fault_for(call)
         fault = fault or Fault()
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -220,7 +228,7 @@ class LoopbackServer:
         rejected = [key for key in self.rejects if key in body]
         if rejected:
             words = {"type": "invalid_request_error", "message": f"unknown field {rejected[0]}"}
-            return await self._answer(writer, 400, {}, {"error": words})
+            return await self._answer(writer, self.rejects_with, {}, {"error": words})
         if fault.status != 200:
             default = {"error": {"type": "error", "message": f"told to answer {fault.status}"}}
             return await self._answer(writer, fault.status, fault.headers, fault.body or default)
@@ -300,6 +308,7 @@ class LoopbackServer:
             counts = dict.fromkeys(("processing", "errored", "canceled", "expired"), 0)
             counts["succeeded"] = len(rows) if ended else 0
             counts["processing"] = 0 if ended else len(rows)
+            results = f"{self.anthropic_url}/v1/messages/batches/{name}/results"
             return {
                 "id": name,
                 "type": "message_batch",
@@ -310,9 +319,8 @@ class LoopbackServer:
                 "ended_at": "2999-01-01T01:00:00Z" if ended else None,
                 "cancel_initiated_at": None,
                 "archived_at": None,
-                "results_url": f"{self.anthropic_url}/v1/messages/batches/{name}/results"
-                if ended
-                else None,
+                "results_url": results if ended else None,
+                **self.batch_fields,
             }
         output, errors = [], []
         for custom_id, body in rows:
@@ -339,6 +347,7 @@ class LoopbackServer:
             "output_file_id": f"output-{name}" if ended and output else None,
             "error_file_id": f"errors-{name}" if ended and errors else None,
             "request_counts": {"total": len(rows), "completed": len(output), "failed": len(errors)},
+            **self.batch_fields,
         }
 
     def _anthropic_results(self, name: str) -> bytes:

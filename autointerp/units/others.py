@@ -1,0 +1,197 @@
+"""Whether units are silent in contexts of other units of their source, as computed.
+
+A context of another unit serves as evidence of silence. The unit's own contexts rarely cover it, so
+the corpus is read once more where such contexts stand: a few dozen windows for each source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autointerp.settings import RunSettings
+from autointerp.store.run import Run
+from autointerp.subjects import Subject
+from autointerp.subjects.windows import Windows
+from autointerp.units.sources import Block
+from autointerp.units.stream import Reading, at_site, quiet_torch, readings
+
+Mask = NDArray[np.bool_]
+
+PER_SOURCE = 48  # contexts that serve the other units of a source
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a context stands: its number in the run, and its tokens' places in their document."""
+
+    context: int
+    document: int
+    focus: int
+    first: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Firing:
+    """Where units fire in contexts, whosever they are.
+
+    Attributes:
+        anywhere: [contexts, units] fires on some token of the context.
+        at_focus: [contexts, units] fires on the token for which it was drawn.
+        is_read: [contexts] whether all of it was found in the corpus.
+    """
+
+    anywhere: Mask
+    at_focus: Mask
+    is_read: Mask
+
+
+def firing_in(
+    subject: Subject,
+    settings: RunSettings,
+    blocks: Mapping[str, Sequence[Block]],
+    places: Mapping[str, Sequence[Place]],
+    units: Mapping[str, int],
+) -> dict[str, Firing]:
+    """Return by source where its `units`, the columns of `blocks`, fire in `places`.
+
+    Of the corpus only the windows in which places stand go through the model.
+    """
+    in_document: dict[int, list[tuple[str, int, Place]]] = {}
+    for name, of_source in places.items():
+        for row, place in enumerate(of_source):
+            in_document.setdefault(place.document, []).append((name, row, place))
+    anywhere: dict[str, dict[int, Mask]] = {name: {} for name in places}
+    at_focus: dict[str, dict[int, Mask]] = {name: {} for name in places}
+    with quiet_torch():
+        for reading in readings(subject, settings.harvest):
+            found = _places_in(reading, in_document)
+            if not found:
+                continue
+            rows = sorted({row for row, *_ in found})
+            batch = at_site(subject, _some_rows(reading, rows), settings.seed)
+            for name in {name for _, name, *_ in found}:
+                fires = [
+                    (block(batch) > settings.harvest.fires).cpu().numpy() for block in blocks[name]
+                ]
+                for row, of, number, tokens, focus in found:
+                    if of == name:
+                        shown = np.concatenate([f[rows.index(row)] for f in fires], axis=1)
+                        anywhere[name][number] = np.any(shown[tokens], axis=0)
+                        at_focus[name][number] = np.asarray(shown[focus], dtype=bool)
+    firing = {}
+    for name, of_source in places.items():
+        is_read = np.array([number in anywhere[name] for number in range(len(of_source))], bool)
+        nowhere = np.zeros(units[name], dtype=bool)
+        firing[name] = Firing(
+            np.array([anywhere[name].get(n, nowhere) for n in range(len(of_source))], bool),
+            np.array([at_focus[name].get(n, nowhere) for n in range(len(of_source))], bool),
+            is_read,
+        )
+    return firing
+
+
+def _places_in(
+    reading: Reading, in_document: Mapping[int, Sequence[tuple[str, int, Place]]]
+) -> list[tuple[int, str, int, list[int], int]]:
+    """Return row, source, number, tokens and focus token of each place that a batch holds whole."""
+    found = []
+    for row, document in enumerate(reading.windows.document.tolist()):
+        if document not in in_document:
+            continue
+        token_at = {
+            position: token
+            for token, (position, is_kept) in enumerate(
+                zip(reading.position[row].tolist(), reading.kept[row].tolist(), strict=True)
+            )
+            if is_kept
+        }
+        for name, number, place in in_document[document]:
+            tokens = [
+                token_at[position]
+                for position in range(place.first, place.first + place.length)
+                if position in token_at
+            ]
+            if len(tokens) == place.length:
+                found.append((row, name, number, tokens, token_at[place.focus]))
+    return found
+
+
+def _some_rows(reading: Reading, rows: list[int]) -> Reading:
+    windows = reading.windows
+    return Reading(
+        Windows(
+            windows.ids[rows], windows.attention[rows], windows.document[rows], windows.offset[rows]
+        ),
+        reading.kept[rows],
+        reading.position[rows],
+    )
+
+
+# ------------------------------------------------------------------------------ of a run
+
+
+def unverified(run: Run, sources: Sequence[str]) -> dict[str, tuple[list[int], list[Place]]]:
+    """Return source → units and contexts that serve others, where a pair of them is not stored."""
+    pending = {}
+    for name in sources:
+        units = [
+            unit
+            for (unit,) in run.rows(
+                "SELECT unit_id FROM unit WHERE source = ? AND outcome = 'eligible' ORDER BY ord",
+                [name],
+            )
+        ]
+        places = _that_serve(run, units)
+        ((known,),) = run.rows(
+            "SELECT count(*) FROM silence WHERE unit_id IN (SELECT unnest(?::INTEGER[]))"
+            " AND context_id IN (SELECT unnest(?::BIGINT[]))",
+            [units, [place.context for place in places]],
+        )
+        if known < len(units) * len(places):
+            pending[name] = (units, places)
+    return pending
+
+
+def _that_serve(run: Run, units: Sequence[int]) -> list[Place]:
+    """Return up to `PER_SOURCE` held-out contexts of the first units, over all intervals.
+
+    Units take turns, so that as many as can be have one.
+    """
+    of_unit: dict[int, list[tuple[int, Place]]] = {unit: [] for unit in units[:PER_SOURCE]}
+    for unit, interval, number, document, position, focus, length in run.rows(
+        "SELECT unit_id, interval, context_id, document, position, focus, len(tokens) FROM context"
+        " WHERE split = 'score' AND draw = 'interval' AND unit_id IN (SELECT unnest(?::INTEGER[]))"
+        " ORDER BY context_id",
+        [list(of_unit)],
+    ):
+        place = Place(number, document, position, position - focus, length)
+        of_unit[unit].append((interval, place))
+    intervals = 1 + max((i for held in of_unit.values() for i, _ in held), default=0)
+    chosen: list[Place] = []
+    turn = 0
+    while len(chosen) < PER_SOURCE and any(of_unit.values()):
+        for held in of_unit.values():
+            if held and len(chosen) < PER_SOURCE:
+                wanted = (7 * turn) % intervals  # 7 is prime to 10, and to most numbers
+                nearest = min(held, key=lambda one: (abs(one[0] - wanted), one[1].context))
+                held.remove(nearest)
+                chosen.append(nearest[1])
+                turn += 1
+    return chosen
+
+
+def store_silence(run: Run, units: Sequence[int], places: Sequence[Place], firing: Firing) -> None:
+    """Store in which of the places each unit is silent; what was not read is not called silent."""
+    silent = ~firing.anywhere & firing.is_read[:, None]
+    rows = [
+        {"context_id": place.context, "unit_id": unit, "silent": is_silent}
+        for place, of_units in zip(places, silent.tolist(), strict=True)
+        for unit, is_silent in zip(units, of_units, strict=True)
+    ]
+    with run.transaction():
+        run.insert("silence", rows, ignore=True)
