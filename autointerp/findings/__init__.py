@@ -3,6 +3,8 @@
 comparison    everything that a run says; `compare`
 groups        scores by source, and the contrasts between sources
 subject       what was studied: model, site, SAE, corpus
+plan          what was declared before the first rating, and when one stops
+looks         the ledger of looks, and how each may be read
 trust         where the controls lie, and the verdict
 density       mean scores within strata of density and of peak
 agreement     raters with one another, and each with itself

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from autointerp.errors import TooFewRatings
-from autointerp.findings.groups import PRIMARY, Judgement, nearest_level
+from autointerp.findings.groups import Judgement, nearest_level
+from autointerp.findings.plan import PRIMARY
 from autointerp.records import is_person
 from autointerp.stats.ppi import (
     predict_difference,

@@ -33,9 +33,19 @@ from autointerp.findings.descriptions import (
     scorer_results_of,
     specificity_results_of,
 )
-from autointerp.findings.groups import PRIMARY, Judgement, Scale, make_contrasts, make_groups
+from autointerp.findings.groups import (
+    Contrast,
+    Group,
+    Judgement,
+    Scale,
+    as_delta,
+    make_contrasts,
+    make_groups,
+)
 from autointerp.findings.json_values import json_values
 from autointerp.findings.labs import LabRows, lab_rows_of
+from autointerp.findings.looks import Compared, Look, Reading, looks_of, take_look
+from autointerp.findings.plan import PRIMARY, Plan, plan_of
 from autointerp.findings.subject import SubjectFacts, subject_facts
 from autointerp.findings.trust import trust, verdict
 from autointerp.questions.rubric import rubric_from
@@ -49,6 +59,9 @@ from autointerp.store.run import Run
 from autointerp.units.sources import source_kinds
 
 ALL_RATERS = "all raters"
+LEVEL = 0.95
+NO_TEST = HypothesisTest(None, None, "", "scorers are compared by the interval alone")
+NO_POOLED_TEST = "after several looks, see whether the interval leaves ½ out"
 
 
 @dataclass(frozen=True)
@@ -101,6 +114,10 @@ class Comparison:
     Attributes:
         about: The run's run.toml.
         subject: What was studied: model, site, SAE, corpus.
+        plan: What was declared before the first rating; None where nothing was.
+        level: Nominal coverage of the intervals about ratings.
+        looks: The ledger: every comparison of two sources on ratings that were new to it, the
+            present ones included.
         sources: What each source of units says of itself: role, names, colour.
         judgements: One a rubric and rater: its groups, contrasts, controls, check and verdict.
         pooled: The primary pair within each rater of a rubric, combined over them.
@@ -129,6 +146,9 @@ class Comparison:
     run: str
     about: dict[str, Any]
     subject: SubjectFacts
+    plan: Plan | None
+    level: float
+    looks: tuple[Look, ...]
     sources: dict[str, SourceKind]
     judgements: tuple[Judgement, ...]
     pooled: tuple[Pooled, ...]
@@ -153,9 +173,9 @@ class Comparison:
         return str(self.about.get("provenance", {}).get("note", ""))
 
     @property
-    def declared(self) -> bool:
-        """Whether run.toml named the primary test before anything was rated."""
-        return _declared(self.about)
+    def primary(self) -> tuple[str, str]:
+        """The two sources that are compared before all others: the plan's, else run.toml's."""
+        return (self.plan.first, self.plan.second) if self.plan else PRIMARY
 
     @property
     def explainers(self) -> list[str]:
@@ -167,11 +187,18 @@ class Comparison:
         return json_values(self)
 
 
-def compare(run: Run, level: float = 0.95) -> Comparison:
-    """Return what the ratings of a run say; nothing is written.
+def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comparison:
+    """Return what the ratings of a run say, and leave a line in its ledger of looks.
 
     Without judgements where no unit was rated, but units were described or descriptions tried.
-    Raises TooFewRatings if there is nothing of either.
+    Nothing else is written; a run that cannot be written to is compared all the same, and its
+    looks say that they are not recorded.
+
+    Args:
+        level: Nominal coverage of intervals; None for the plan's, else 95 %.
+        verb: Who looks, for the ledger.
+
+    Raises TooFewRatings if there is neither a rating nor a description.
     """
     _open_key(run)
     scores = run.frame("SELECT * FROM unit_score ORDER BY rubric, rubric_digest, rater, unit_id")
@@ -186,46 +213,74 @@ def compare(run: Run, level: float = 0.95) -> Comparison:
     scales = _scales(run)
     llm_raters = run.llm_raters()
     seed = run.settings.seed
-    equivalence = _equivalence(run.about)
+    plan = plan_of(run)
+    level = level if level is not None else 1 - plan.alpha if plan else LEVEL
+    equivalence = plan.equivalence if plan else EQUIVALENT
+    pair = (plan.first, plan.second) if plan else PRIMARY
     judgements = []
+    looks: list[Look] = []
     for (rubric, digest, rater), part in scores.groupby(["rubric", "rubric_digest", "rater"]):
         scale = scales.get(digest) or _observed_scale(part)
         of_rater = statuses[(statuses.rubric_digest == digest) & (statuses.rater == rater)]
         rng = np.random.default_rng([seed, *rater.encode(), *digest.encode()])
         groups = dict(make_groups(part, units, scale, level))
-        contrasts = tuple(make_contrasts(groups, scale, rng, level, equivalence))
+        contrasts = tuple(make_contrasts(groups, scale, rng, level, equivalence, pair))
         trusted = trust(groups, scale)
-        judgements.append(
-            Judgement(
-                run=run.name,
-                rubric=rubric,
-                rubric_digest=digest,
-                rater=rater,
-                is_llm=llm_raters.get(rater),
-                scale=scale,
-                repeats=int(part.repeats.max()),
-                statuses={row.status: int(row.n) for row in of_rater.itertuples()},
-                groups=groups,
-                contrasts=contrasts,
-                trust=trusted,
-                verdict=verdict(groups, contrasts, trusted, declared=False),  # after adjustment
-                check=checks.latest_check(rater, digest, run.path.parent),
-            )
+        judgement = Judgement(
+            run=run.name,
+            rubric=rubric,
+            rubric_digest=digest,
+            rater=rater,
+            is_llm=llm_raters.get(rater),
+            scale=scale,
+            repeats=int(part.repeats.max()),
+            statuses={row.status: int(row.n) for row in of_rater.itertuples()},
+            groups=groups,
+            contrasts=contrasts,
+            trust=trusted,
+            verdict=verdict(groups, contrasts, trusted, declared=False),  # after adjustment
+            check=checks.latest_check(rater, digest, run.path.parent),
         )
-    judgements = list(_adjusted(judgements, _declared(run.about)))
+        if judgement.decisive is not None:
+            compared = _compared(judgement, judgement.decisive)
+            test = judgement.decisive.test
+            reading, look = take_look(run, compared, plan, level, verb, test)
+            looks.append(look)
+            contrasts = tuple(
+                _as_read(contrast, groups, reading)
+                if contrast is judgement.decisive
+                or not (groups[contrast.first].is_control or groups[contrast.second].is_control)
+                else contrast
+                for contrast in contrasts
+            )
+            judgement = replace(judgement, contrasts=contrasts, reading=reading)
+        judgements.append(judgement)
+    judgements = list(_adjusted(judgements))
     plans = run.frame(
         "SELECT i.unit_id, p.rubric_digest, p.plan, p.rater, p.score AS stratum,"
         " p.stratum_size FROM human_plan p JOIN unit_item i USING (item_id)"
         " ORDER BY plan, unit_id"
     )
+    scorers = []
+    for result in scorer_results_of(run):
+        if result.contrast is not None:
+            compared = _compared_scores(result)
+            reading, look = take_look(run, compared, None, LEVEL, verb, NO_TEST)
+            looks.append(look)
+            contrast = reading.interval(*compared.scores)
+            result = replace(result, contrast=contrast, reading=reading)
+        scorers.append(result)
     rubrics = people_rubrics(judgements)
     return Comparison(
         run=run.name,
         about=run.about,
         subject=subject_facts(run),
+        plan=plan,
+        level=level,
+        looks=(*looks_of(run), *(look for look in looks if not look.recorded)),
         sources=source_kinds(run),
         judgements=tuple(judgements),
-        pooled=tuple(_pooled(judgements, scores, units, level)),
+        pooled=tuple(_pooled(judgements, scores, units, level, pair)),
         agreement=(
             *between_raters(run.name, judgements, scores, units),
             *within_raters(run, judgements, units),
@@ -234,7 +289,7 @@ def compare(run: Run, level: float = 0.95) -> Comparison:
         attention=tuple(watched for rubric in rubrics for watched in attention(run, rubric)),
         calibration=tuple(calibrations(run.name, judgements, scores, units, plans)),
         blinding=tuple(blindings(run, judgements)),
-        scorers=tuple(scorer_results_of(run)),
+        scorers=tuple(scorers),
         specificity=tuple(specificity_results_of(run)),
         explained=tuple(_explained(run)),
         labs=tuple(lab_rows_of(run)),
@@ -350,17 +405,53 @@ def _imported(run: Run) -> pd.DataFrame:
 # ------------------------------------------------------------------------------ the run
 
 
-def _declared(about: Mapping[str, Any]) -> bool:
-    return bool(about["analysis"].get("declared_before_rating", True))
+def _compared(judgement: Judgement, contrast: Contrast) -> Compared:
+    """Return the scores of a contrast's two sources."""
+    first, second = (judgement.groups[name] for name in (contrast.first, contrast.second))
+    return Compared(
+        rubric=judgement.rubric,
+        rubric_digest=judgement.rubric_digest,
+        rater=judgement.rater,
+        first=first.source,
+        second=second.source,
+        unit_ids=(first.unit_ids, second.unit_ids),
+        scores=(first.scores, second.scores),
+        asked=(first.asked, second.asked),
+        repeats=judgement.repeats,
+    )
 
 
-def _equivalence(about: Mapping[str, Any]) -> tuple[float, float]:
-    """Return the equivalence bounds that run.toml names, or those of this version."""
-    low, high = about["analysis"].get("equivalence", EQUIVALENT)
-    return float(low), float(high)
+def _compared_scores(result: ScorerResult) -> Compared:
+    """Return what a scorer's contrast compares: the scores of descriptions, in their order."""
+    first, second = (result.sources[name] for name in PRIMARY)
+    of = "" if result.explainer is None else f" of {result.explainer}'s descriptions"
+    return Compared(
+        rubric=f"{result.scorer}{of}",
+        rubric_digest=f"{result.scorer}/{result.explainer or ''}/{result.design}",
+        rater=result.rater,
+        first=first.source,
+        second=second.source,
+        unit_ids=(np.arange(len(first.values)), np.arange(len(second.values))),
+        scores=(first.values, second.values),
+        asked=(len(first.values) + first.missing, len(second.values) + second.missing),
+        repeats=1,
+    )
 
 
-def _adjusted(judgements: Sequence[Judgement], declared: bool) -> Iterator[Judgement]:
+def _as_read(contrast: Contrast, groups: Mapping[str, Group], reading: Reading) -> Contrast:
+    """Return the contrast with the interval and the p-value that hold at this look."""
+    scores = groups[contrast.first].scores, groups[contrast.second].scores
+    p = reading.interval(*scores)
+    return replace(
+        contrast,
+        superiority=p,
+        delta=as_delta(p),
+        test=reading.test(contrast.test, *scores),
+        interim=reading.interim,
+    )
+
+
+def _adjusted(judgements: Sequence[Judgement]) -> Iterator[Judgement]:
     """Put in Holm's p-values, and the verdicts that follow from them.
 
     The primary tests of the run are one family, the others another.
@@ -379,6 +470,7 @@ def _adjusted(judgements: Sequence[Judgement], declared: bool) -> Iterator[Judge
             )
             for contrast in judgement.contrasts
         )
+        declared = judgement.reading is not None and judgement.reading.declared
         yield replace(
             judgement,
             contrasts=contrasts,
@@ -387,21 +479,42 @@ def _adjusted(judgements: Sequence[Judgement], declared: bool) -> Iterator[Judge
 
 
 def _pooled(
-    judgements: Sequence[Judgement], scores: pd.DataFrame, units: pd.DataFrame, level: float
+    judgements: Sequence[Judgement],
+    scores: pd.DataFrame,
+    units: pd.DataFrame,
+    level: float,
+    pair: tuple[str, str],
 ) -> Iterator[Pooled]:
-    """Yield the primary pair over the raters of a rubric, where several rated both sources."""
+    """Yield the primary pair over the raters of a rubric, where several rated both sources.
+
+    Its interval is as wide, and its p as large, as the looks at the raters' own make them.
+    """
+    readings = {(j.rubric_digest, j.rater): j.reading for j in judgements}
     trusted = {(j.rubric_digest, j.rater): j.trust.state for j in judgements}
     for (rubric, digest), part in scores.groupby(["rubric", "rubric_digest"]):
         table = part.pivot(index="unit_id", columns="rater", values="score")
         source = units.source.loc[table.index]
-        first, second = (table[source == name] for name in PRIMARY)
+        first, second = (table[source == name] for name in pair)
         raters = [r for r in table if first[r].notna().any() and second[r].notna().any()]
         if len(raters) < 2:
             continue
         kept = [rater for rater in raters if trusted[digest, rater] != "broken"]
         if kept:
-            combined = van_elteren(first[kept].to_numpy(), second[kept].to_numpy(), kept, level)
+            own = [reading for rater in kept if (reading := readings[digest, rater]) is not None]
+            widest = max(own, key=lambda reading: reading.tail_level, default=None)
+            wide = widest.tail_level if widest is not None else level
+            combined = van_elteren(first[kept].to_numpy(), second[kept].to_numpy(), kept, wide)
             estimate, test, by_rater = combined.superiority, combined.test, combined.raters
+            if widest is not None and widest.multiplier is not None:
+                method = f"{estimate.method}; {widest.method}"
+                estimate = replace(estimate, level=level, method=method)
+                test = replace(test, p_value=None, note=NO_POOLED_TEST)
+                by_rater = tuple(
+                    replace(
+                        one, superiority=one.superiority and replace(one.superiority, level=level)
+                    )
+                    for one in by_rater
+                )
         else:
             why = "the controls of every rater are not where they must be"
             estimate = Statistic(None, None, None, (0, 0), "", level, why)
@@ -412,8 +525,8 @@ def _pooled(
             by_rater=by_rater,
             left_out=tuple(rater for rater in raters if rater not in kept),
             unchecked=tuple(rater for rater in kept if trusted[digest, rater] == "unknown"),
-            first=PRIMARY[0],
-            second=PRIMARY[1],
+            first=pair[0],
+            second=pair[1],
             superiority=estimate,
             test=test,
         )

@@ -13,7 +13,8 @@ import numpy as np
 
 from autointerp.errors import RubricError
 from autointerp.findings.answers import ContextRating, UnitScore, context_ratings, unit_scores
-from autointerp.findings.groups import PRIMARY, in_order
+from autointerp.findings.looks import Reading
+from autointerp.findings.plan import PRIMARY, in_order
 from autointerp.questions.rubric_files import list_rubrics
 from autointerp.stats.decision import Equivalence, equivalence
 from autointerp.stats.means import mean, missing_bounds, missing_bounds_superiority
@@ -84,6 +85,8 @@ class ScorerResult:
             units that have one; None if fewer than two of either do.
         pairs: Wins, ties and losses behind it.
         bounds: Of `contrast`, whatever the units without a score would have scored.
+        reading: Which look at `contrast` this is; its interval is that of this look. None where
+            nobody kept count, or there is no contrast.
     """
 
     scorer: str
@@ -94,6 +97,7 @@ class ScorerResult:
     contrast: Statistic | None
     pairs: Pairs | None
     bounds: Bounds | None
+    reading: Reading | None = None
 
     @property
     def broken(self) -> list[str]:

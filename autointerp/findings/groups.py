@@ -6,7 +6,7 @@ The unit is what is counted: repeats are averaged within a unit and rater before
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from autointerp.findings.density import (
     log_density_gap,
     means_by_stratum,
 )
+from autointerp.findings.plan import PRIMARY, in_order
 from autointerp.questions.rubric import Rubric
 from autointerp.stats.decision import EQUIVALENT, Decision, decide
 from autointerp.stats.density import DensityAdjusted, density_adjusted
@@ -42,14 +43,13 @@ from autointerp.stats.superiority import (
     superiority,
     superiority_test,
 )
-from autointerp.units.sources import kind_of
 
 if TYPE_CHECKING:
     from autointerp.findings.checks import CheckResult
+    from autointerp.findings.looks import Reading
     from autointerp.findings.trust import Trust, Verdict
 
 TELLS_NOTHING = 0.5  # width of an interval of P(superiority) that leaves most of it open
-PRIMARY = ("features", "neurons")
 UNRATED = ("failed", "refused", "unparsed", "skipped")
 EXCLUDED = ("dead", "ultralow", "dense")
 PERMUTATIONS = {"primary": 9_999, "other": 999}
@@ -160,8 +160,9 @@ class Contrast:
     """One source against another, under one rubric, by one rater (or all of them).
 
     Attributes:
-        primary: Named as the primary contrast in run.toml.
-        superiority: P(first > second) + ½ P(tie), the probability of superiority.
+        primary: Named as the primary contrast: by the run's plan, else in run.toml.
+        superiority: P(first > second) + ½ P(tie), the probability of superiority; its `method`
+            says for how many looks the interval holds.
         pairs: The same pairs of units apart: wins, ties and losses of the first.
         test: Of `superiority` = ½, in the form that holds its level for groups of these sizes.
         holm_p: Its p, adjusted for all tests of the same standing in the run.
@@ -171,6 +172,7 @@ class Contrast:
             sources; None where fewer than two densities of either are known.
         several_tokens: P(superiority) among units that no single token explains; None where
             that leaves one group empty, or contexts are not stored.
+        interim: Why nothing is decided yet; empty where something may be.
     """
 
     first: str
@@ -189,11 +191,14 @@ class Contrast:
     several_tokens: Statistic | None
     equivalence: tuple[float, float] = EQUIVALENT
     holm_p: float | None = None
+    interim: str = ""
 
     @property
     def outcome(self) -> Decision:
         """What may be said of the first source, by the adjusted p-value, the interval and the
-        equivalence bounds."""
+        equivalence bounds; nothing at an interim look."""
+        if self.interim:
+            return "not resolved"
         alpha = 1 - self.superiority.level
         return decide(self.superiority, self.holm_p, self.equivalence, alpha)
 
@@ -224,6 +229,7 @@ class Judgement:
         repeats: Ratings of a unit at most.
         statuses: Ratings by status, repeats counted singly.
         check: The rater's latest check on this rubric; None if it was never checked.
+        reading: Which look this is and how it may be read; None without a contrast.
     """
 
     run: str
@@ -239,6 +245,7 @@ class Judgement:
     trust: Trust
     verdict: Verdict
     check: CheckResult | None
+    reading: Reading | None = None
 
     @property
     def sources(self) -> list[str]:
@@ -251,7 +258,7 @@ class Judgement:
 
     @property
     def primary(self) -> Contrast | None:
-        """The contrast declared beforehand, if both of its sources were rated."""
+        """The contrast that comes before all others, if both of its sources were rated."""
         return next((contrast for contrast in self.contrasts if contrast.primary), None)
 
     @property
@@ -265,18 +272,6 @@ class Judgement:
 
 
 # ------------------------------------------------------------------------------ groups
-
-
-def in_order(sources: Mapping[str, bool]) -> list[str]:
-    """Return sources (name → is it a control) in the order of reports: the primary pair, the
-    other sources, then the controls from ceiling to floor."""
-
-    def place(name: str) -> int:
-        if not sources[name]:
-            return PRIMARY.index(name) if name in PRIMARY else len(PRIMARY)
-        return ("ceiling", "control", "floor").index(kind_of(name, is_control=True).role)
-
-    return sorted(sources, key=lambda name: (sources[name], place(name), name))
 
 
 def make_groups(
@@ -351,13 +346,15 @@ def make_contrasts(
     rng: np.random.Generator,
     level: float,
     equivalence: tuple[float, float] = EQUIVALENT,
+    declared: tuple[str, str] = PRIMARY,
 ) -> Iterator[Contrast]:
-    """Yield each pair of groups of two scored units or more, the earlier one first."""
+    """Yield each pair of groups of two scored units or more, the earlier one first; `declared`
+    is the primary one."""
     for one, other in combinations(groups.values(), 2):
         if min(one.n, other.n) < 2:
             continue
         x, y = one.scores, other.scores
-        primary = (one.source, other.source) == PRIMARY
+        primary = (one.source, other.source) == declared
         bounds = missing_bounds_superiority(
             x,
             y,

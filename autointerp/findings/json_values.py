@@ -3,13 +3,19 @@
 The form, of every run: an object of the fields of a `Comparison` by name, beside `schema`, the
 number of this form. Its keys:
 
-    schema       2; a new number wherever a key is taken away or changes its meaning
+    schema       3; a new number wherever a key is taken away or changes its meaning
     run, about   name, and the content of run.toml
     subject      what was studied: model, site, basis, sae, latents, active, corpus, tokens, …
+    plan         what was declared before the first rating: raters, rubric, first, second, stopping
+                 (rule, n, half_width), alpha, equivalence, test, made_at, digest; null without one
+    level        nominal coverage of the intervals about ratings
+    looks        the ledger, one record a look: number, made_at, verb, rubric, rater, first, second,
+                 n, asked, value, low, high, p, method, rule, stopped, digest, plan, recorded
     sources      by name: role (studied, ceiling, floor, control), names, colour
     judgements   one a rubric and rater: scale, repeats, statuses, groups (by source: mean, median,
                  shares, unrated, …), contrasts (superiority, pairs, delta, difference, tests,
-                 bounds, adjusted, outcome, …), trust (the controls), verdict, check
+                 bounds, adjusted, outcome, interim, …), trust (the controls), verdict, check,
+                 reading (which look this is: rule, number, multiplier, deviations, interim, …)
     pooled       the primary pair within each rater of a rubric, and combined
     agreement, people, attention    whether raters agree with one another and with themselves
     calibration  people's means, predicted from a judge's ratings
@@ -42,7 +48,7 @@ from autointerp.questions.rubric import Rubric
 if TYPE_CHECKING:
     from autointerp.findings.comparison import Comparison
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 def json_values(comparison: Comparison) -> dict[str, Any]:

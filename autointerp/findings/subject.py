@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from autointerp.files import json_value
-from autointerp.findings.groups import PRIMARY
+from autointerp.findings.plan import PRIMARY
 from autointerp.store.run import Run
 from autointerp.subjects.sites import Basis, basis_of, hidden_site
 

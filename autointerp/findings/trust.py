@@ -94,7 +94,7 @@ class Verdict:
     Attributes:
         outcome: Of the contrast that the verdict speaks of; `nothing to compare` without one.
         first, second: The sources of that contrast; None without one.
-        declared: Whether it is the contrast that was declared before anything was rated.
+        declared: Whether a plan named the contrast before anything was rated, and was followed.
         trust: The state of the controls: `broken` means that the outcome says nothing.
     """
 
@@ -111,7 +111,7 @@ def verdict(
     """Return the verdict: on the primary contrast, else on the first contrast of two sources that
     are studied, else on the first of such a source with a control.
 
-    `declared`: whether run.toml named the primary contrast before anything was rated.
+    `declared`: whether the run has a plan, and it was followed.
     """
     studied = [name for name, group in groups.items() if not group.is_control]
     candidates = [

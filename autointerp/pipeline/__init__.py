@@ -5,11 +5,14 @@ events      what happens meanwhile
 harvest     units and their contexts into a run, or of a model in memory
 rate        units or descriptions, by any rater; batches; the forecast of both
 describe    explain units, rate descriptions, score descriptions
+until       units in batches, with a look after each, until a stopping rule says enough
+plan        what is declared before the first rating
 ask         what all of these do with a rater: at once, or by a provider's batch API
 guess       the blinding check of a model
 sit         a person rates a run; sit_pack, a pack
 check       a rater on planted units of known quality
 lab         a lab measures units of a run, with the model that it was harvested from
+looks       a run opened so that a look can be written into it
 report      the page, or the findings as JSON
 opened      a run as a notebook has it
 summary     what a run holds, in counts

@@ -27,8 +27,12 @@ def ask_pending(
     on: On,
     label: str = "rate",
     repeats: int | None = None,
+    expected: int | None = None,
 ) -> RatingCounts:
-    """Ask the rater what it has not answered yet, or submit it to the batch API."""
+    """Ask the rater what it has not answered yet, or submit it to the batch API.
+
+    `expected`: calls to forecast, where these are not all; 0 to forecast nothing.
+    """
     job, rater = resolved.job, resolved.rater
     repeats = job.repeats if repeats is None else repeats
     work = pending_work(run, ids, rater.name, repeats)
@@ -41,10 +45,10 @@ def ask_pending(
             )
         )
     require_price(rater, job.policy.budget_usd)
-    if work and isinstance(rater, ServedRater):
+    calls = len(work) if expected is None else expected
+    if work and calls and isinstance(rater, ServedRater):
         examples = load_items(run, sorted({item for item, _ in work[:LOOKED_AT]}), question)
-        expected = forecast_calls(rater, question, len(work), examples, run, job.batch)
-        on(Forecasted(expected))
+        on(Forecasted(forecast_calls(rater, question, calls, examples, run, job.batch)))
     if job.batch:
         return _submit(run, ids, question, resolved, repeats, on)
     return rate_items(

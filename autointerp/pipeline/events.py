@@ -14,6 +14,8 @@ from autointerp.text import count
 if TYPE_CHECKING:
     from autointerp.engine.forecast import Forecast
     from autointerp.engine.work import Tally
+    from autointerp.stats.results import Statistic
+    from autointerp.stats.sequential import Stop
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,29 @@ def tell_asking(label: str, on: On) -> Callable[[Tally], None]:
         on(Waiting(tally.waiting) if tally.waiting else Asking(label, tally))
 
     return tell
+
+
+@dataclass(frozen=True)
+class Looked(Event):
+    """Two sources were compared while rating goes on, by a stopping rule.
+
+    Attributes:
+        number: Of this rater's looks at them.
+        n: Units of each source that were asked about.
+        interval: Of P(first > second), ties halved, as the look may read it.
+        stop: Whether the rule stops here, and why or why not.
+    """
+
+    number: int
+    first: str
+    second: str
+    n: int
+    interval: Statistic
+    stop: Stop
+
+    def __str__(self) -> str:
+        estimate = f"P({self.first} > {self.second}) {self.interval}"
+        return f"look {self.number} at {self.n} a source: {estimate}; {self.stop.why}"
 
 
 @dataclass(frozen=True)

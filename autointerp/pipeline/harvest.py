@@ -61,7 +61,7 @@ def _harvest_job(job: Job, on: On) -> HarvestResult:
     from autointerp.units.sample import assist
     from autointerp.units.shards import local_device, share_of_environment
 
-    resolved = Resolved(job)
+    resolved = Resolved(job, planned=False)
     wanted = resolved.wanted
     share = share_of_environment()
     subject = resolved.subject(local_device(resolved.settings.subject.device))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from autointerp.engine.budget import require_price
 from autointerp.engine.loop import RatingPolicy
 from autointerp.errors import BadInput, RunMismatch, UnknownName
+from autointerp.findings.plan import PRIMARY, Plan, Stopping, in_order, plan_of, until
 from autointerp.people.session import Sitting
 from autointerp.pipeline.events import Note, On, RunOpened, ignore
 from autointerp.questions.rubric import Rubric
@@ -26,7 +27,7 @@ from autointerp.settings import (
     load_settings,
 )
 from autointerp.store.run import IMPORTED, RUNS, Run, open_run, read_about, run_exists, runs_in
-from autointerp.units.sources import described_sources
+from autointerp.units.sources import described_sources, kind_of
 
 if TYPE_CHECKING:
     from autointerp.subjects import Subject
@@ -64,6 +65,10 @@ class Job:
         logit_effects: Show the explainer which tokens a unit promotes and suppresses.
         scorers: Names of scorers.
         design: How scorers choose contexts and controls.
+        until_width: Rate two sources in batches until the half-width of the interval of
+            P(superiority) is this at most; None for a fixed n.
+        until_clear: Rate two sources in batches until that interval leaves ½ out.
+        max_n: With either, units of each source at most; `until_width` can do without.
         runs: Folder of the runs.
     """
 
@@ -86,6 +91,9 @@ class Job:
     logit_effects: bool = False
     scorers: tuple[str, ...] = SCORERS
     design: Design = field(default_factory=Design)
+    until_width: float | None = None
+    until_clear: bool = False
+    max_n: int | None = None
     runs: Path = RUNS
 
     def __post_init__(self) -> None:
@@ -94,6 +102,16 @@ class Job:
         object.__setattr__(self, "runs", Path(self.runs))
         if self.n is not None and self.n < 1:
             raise BadInput(f"--n {self.n}: ask for at least 1 unit")
+        if self.until is not None and self.n is not None:
+            raise BadInput(
+                f"--n {self.n}: with --until-width or --until-clear the rule says how many; "
+                "--max-n limits it"
+            )
+
+    @property
+    def until(self) -> Stopping | None:
+        """The stopping rule that is asked for; None for a fixed n."""
+        return until(self.until_width, self.until_clear, self.max_n)
 
     @property
     def folder(self) -> Path:
@@ -107,15 +125,76 @@ class Job:
 
 
 class Resolved:
-    """A job with everything that follows from it, each read once."""
+    """A job with everything that follows from it, each read once.
 
-    def __init__(self, job: Job) -> None:
+    `planned`: whether the run's plan says what the job leaves open. Not where several processes
+    work on one run, or a person does beside others: reading the plan opens the run.
+    """
+
+    def __init__(self, job: Job, planned: bool = True) -> None:
         self.job = job
+        self._reads_plan = planned and not job.by_person
 
     @cached_property
     def about(self) -> dict[str, Any] | None:
         """The run's run.toml; None where the run does not exist."""
         return read_about(self.job.folder) if run_exists(self.job.folder) else None
+
+    @cached_property
+    def plan(self) -> Plan | None:
+        """The run's plan; None where it has none, or where it is not to be read."""
+        if self.about is None or not self._reads_plan:
+            return None
+        with open_run(self.job.run, folder=self.job.runs, read_only=True) as run:
+            return plan_of(run)
+
+    @cached_property
+    def pair(self) -> tuple[str, str]:
+        """The two sources that are compared before all others: the plan's, else the first two that
+        are named, else features and neurons."""
+        if self.plan is not None:
+            return self.plan.first, self.plan.second
+        named = self._named
+        if len(named) < 2:
+            return PRIMARY
+        first, second = in_order({name: kind_of(name).is_control for name in named})[:2]
+        return first, second
+
+    @cached_property
+    def stopping(self) -> Stopping | None:
+        """The rule by which units are rated in batches, so that one looks and goes on; None to
+        rate as many as are asked for. Of the plan where the job asks for nothing in particular.
+
+        Raises BadInput where the sources are not those that a rule compares.
+        """
+        job, asked = self.job, self.job.until
+        if asked is None and (self._named or job.n or job.batch):
+            return None
+        plan = self.plan
+        if asked is None:
+            follows = plan is not None and plan.stopping.rule != "fixed"
+            return plan.stopping if plan is not None and follows else None
+        if (
+            plan is not None
+            and job.max_n is None
+            and (asked.rule, asked.half_width) == (plan.stopping.rule, plan.stopping.half_width)
+        ):
+            asked = plan.stopping
+        if len(self._named) > 2 or not set(self._named) <= set(self.pair):
+            raise BadInput(
+                f"--source {' --source '.join(self._named)}: a stopping rule compares two sources, "
+                f"here {' and '.join(self.pair)}; leave --source out"
+                + ("" if plan is not None else ", or name two")
+            )
+        if self.is_imported:  # what it holds is all there is
+            held = [self.held[name][0] for name in self.pair if name in self.held]
+            asked = replace(asked, n=min(asked.n, *held)) if held else asked
+        return asked
+
+    @property
+    def _named(self) -> tuple[str, ...]:
+        assert isinstance(self.job.sources, tuple)
+        return self.job.sources
 
     @cached_property
     def is_imported(self) -> bool:
@@ -165,19 +244,28 @@ class Resolved:
 
     @cached_property
     def sources(self) -> tuple[str, ...]:
-        """The studied sources: those named, or features; every one that an imported run holds."""
-        assert isinstance(self.job.sources, tuple)
-        if self.job.sources:
-            return self.job.sources
+        """The studied sources: those named, the pair of the plan or of the stopping rule, or
+        features; every one that an imported run holds."""
+        if self.stopping is not None:
+            return self.pair
+        if self._named:
+            return self._named
+        if self.plan is not None:
+            return self.pair
         if not self.is_imported:
             return ("features",)
         return tuple(name for name, (_, is_control) in self.held.items() if not is_control)
 
     @cached_property
     def n(self) -> int:
-        """Units of each source: as asked, or 200, or as many as an imported run holds at most."""
+        """Units of each source: as asked or planned, at most where a rule stops before, or 200, or
+        as many as an imported run holds at most."""
         if self.job.n is not None:
             return self.job.n
+        if self.stopping is not None:
+            return self.stopping.n
+        if self.plan is not None and self.plan.stopping.rule == "fixed":
+            return self.plan.stopping.n
         if not self.is_imported:
             return DEFAULT_N
         return max((size for size, _ in self.held.values()), default=1)
@@ -208,12 +296,23 @@ class Resolved:
             return {name: min(n, self.held[name][0]) for name, n in wanted.items()}
         return wanted
 
+    def deviations(self, plan: Plan) -> tuple[str, ...]:
+        """Return in what the job differs from the run's plan, a clause each."""
+        question = self.question
+        units = dict.fromkeys(self.sources, self.n)
+        return plan.deviations(
+            self.rater.name,
+            question.id,
+            question.digest,
+            units,
+            self.job.repeats,
+            self.stopping,
+        )
+
     def subject(self, device: str | None = None) -> Subject | None:
         """Load the subject, on `device` if it is given; None for an imported run."""
         if self.is_imported:
             return None
-        from dataclasses import replace
-
         from autointerp.subjects.load import load_subject
 
         settings = self.settings.subject

@@ -25,8 +25,9 @@ class OpenRun(Run):
     columns; `frame(query)` is any other query as a data frame.
     """
 
-    def compare(self, level: float = 0.95) -> Comparison:
-        """Return everything that a report says, as numbers. Raises TooFewRatings."""
+    def compare(self, level: float | None = None) -> Comparison:
+        """Return everything that a report says, as numbers, and leave a line in the run's ledger of
+        looks. `level` is that of intervals, the plan's or 0.95 by default. Raises TooFewRatings."""
         from autointerp.findings.comparison import compare
 
         return compare(self, level)
@@ -36,7 +37,7 @@ class OpenRun(Run):
         from autointerp.reports.panels import Material
         from autointerp.reports.write import assemble, draw_figures
 
-        return draw_figures(assemble(Material((self.compare(),), (self,), units_shown=0)))
+        return draw_figures(assemble(Material((self._look("figures"),), (self,), units_shown=0)))
 
     def report(self, out: Path | str | None = None) -> Report:
         """Write the report of this run to a folder, reports/RUN by default, and return it."""
@@ -45,7 +46,12 @@ class OpenRun(Run):
         from autointerp.reports.write import write
 
         folder = REPORTS / self.name if out is None else Path(out)
-        return write(Material((self.compare(),), (self,), units_shown=2_000), folder)
+        return write(Material((self._look("report"),), (self,), units_shown=2_000), folder)
+
+    def _look(self, verb: str) -> Comparison:
+        from autointerp.findings.comparison import compare
+
+        return compare(self, verb=verb)
 
 
 def open_run(
@@ -66,19 +72,32 @@ def open_run(
 
 
 def compare(
-    run: Run | str = "main", level: float = 0.95, folder: Path | str = RUNS, on: On = ignore
+    run: Run | str = "main",
+    level: float | None = None,
+    folder: Path | str = RUNS,
+    on: On = ignore,
 ) -> Comparison:
     """Return everything that the ratings of a run say, as numbers; a run is named or open.
 
-    Nothing is written. `on` is called with a RunOpened event where the run is opened here. Raises
-    UnknownName if there is no such run, TooFewRatings if it has neither ratings nor descriptions.
+    A line is left in the run's ledger of looks, and nothing else is written; where that cannot
+    be, `on` is told. It is called with a RunOpened event, too, where the run is opened here.
+
+    Args:
+        level: Nominal coverage of intervals; None for the plan's, else 0.95.
+
+    Raises UnknownName if there is no such run, TooFewRatings if it has neither ratings nor
+    descriptions.
     """
     from autointerp.findings.comparison import compare as compare_run
+    from autointerp.pipeline.job import say_opened
+    from autointerp.pipeline.looks import open_to_look, say_unrecorded
 
     if isinstance(run, Run):
-        return compare_run(run, level)
-    from autointerp.pipeline.job import say_opened
-
-    with open_run(run, folder=folder, read_only=True) as opened:
-        say_opened(opened, on)
-        return compare_run(opened, level)
+        comparison = compare_run(run, level)
+    else:
+        opened, _ = open_to_look(run, Path(folder))
+        with opened:
+            say_opened(opened, on)
+            comparison = compare_run(opened, level)
+    say_unrecorded(comparison, on)
+    return comparison

@@ -11,11 +11,13 @@ from autointerp.engine.batches import BatchCounts, collect_batches
 from autointerp.engine.forecast import Forecast, forecast_calls
 from autointerp.engine.work import RatingCounts
 from autointerp.errors import BadInput, UnknownName
+from autointerp.findings.plan import plan_of
 from autointerp.pipeline.ask import ask_pending
 from autointerp.pipeline.events import On, Step, ignore
 from autointerp.pipeline.guess import GuessResult, ask_guesses, require_model
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, run_for
+from autointerp.pipeline.until import UntilResult, rate_until, say_deviations
 from autointerp.questions.items import make_items
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import Rater, load_rater
@@ -41,6 +43,7 @@ class RateResult:
         unread: The most frequent reason where replies could not be read; empty if all could.
         budget_usd: The budget that stopped the work; None if it did not.
         guesses: What the blinding check brought; None where it was not asked for.
+        until: Where the stopping rule ended; None for a fixed n.
     """
 
     run: str
@@ -52,6 +55,7 @@ class RateResult:
     unread: str = ""
     budget_usd: float | None = None
     guesses: GuessResult | None = None
+    until: UntilResult | None = None
 
     def __str__(self) -> str:
         units = ", ".join(f"{n} {name}" for name, n in self.units.items())
@@ -63,6 +67,8 @@ class RateResult:
             + (f", {counts.reused} replies found in the store" if counts.reused else "")
             + (f", ${counts.spent_usd:.4f}" if counts.spent_usd else "")
         ]
+        if self.until is not None:
+            lines.append(str(self.until))
         if self.failure:
             lines.append(f"most failed with: {self.failure}")
         if self.unread:
@@ -85,6 +91,7 @@ class RateForecast:
         missing: Units that would be harvested, by source.
         items: Items that would be rated, repeats counted; `left` of them have no rating yet.
         estimate: Calls, tokens and cost of those that are left.
+        until: The stopping rule, by which fewer may be rated; empty for a fixed n.
     """
 
     run: str
@@ -95,13 +102,15 @@ class RateForecast:
     items: int
     left: int
     estimate: Forecast
+    until: str = ""
 
     def __str__(self) -> str:
         missing = ", ".join(f"{n} {name}" for name, n in self.missing.items()) or "nothing"
-        return (
+        text = (
             f"would harvest {missing}; would ask {self.rater} about {self.left} of {self.items} "
             f"items on {self.rubric}: {self.estimate}"
         )
+        return f"{text}; fewer where the rule stops before: {self.until}" if self.until else text
 
     def as_json(self) -> dict[str, Any]:
         """Return the forecast as JSON values."""
@@ -139,6 +148,7 @@ def rate(
     RunLocked if another process has the run open, StorageError if the disk is full.
     """
     resolved = Resolved(job)
+    _refuse_rule(resolved)
     if job.by_person:
         from autointerp.pipeline.sit import rate_by_person
 
@@ -159,6 +169,7 @@ def rate(
 def forecast(job: Job) -> RateForecast | Forecast | SitForecast:
     """Return what `rate` would do and what it would cost; nothing is made or asked."""
     resolved = Resolved(job)
+    _refuse_rule(resolved)
     if job.by_person:
         from autointerp.pipeline.sit import forecast_sitting
 
@@ -176,6 +187,20 @@ def _refuse_guesses(job: Job) -> None:
         raise BadInput(f"--guess asks what units are; rubric '{job.rubric}' is about descriptions")
 
 
+def _refuse_rule(resolved: Resolved) -> None:
+    """Raise BadInput for a stopping rule where nobody can look between batches."""
+    job = resolved.job
+    if job.until is None:
+        return
+    option = "--until-clear" if job.until_clear else "--until-width"
+    if job.by_person:
+        raise BadInput(f"{option}: a person's ratings are looked at by `report`; give --n instead")
+    if job.batch:
+        raise BadInput(f"{option} looks after every few units; --batch answers within a day")
+    if resolved.question.about == "description":
+        raise BadInput(f"{option} compares units; rubric '{job.rubric}' is about descriptions")
+
+
 # ---------------------------------------------------------------------------------- units
 
 
@@ -191,12 +216,20 @@ def _rate_units(resolved: Resolved, on: On) -> RateResult:
         if any(len(run.sampled(name, n)) < n for name, n in wanted.items()):
             resolved.require_rater()  # before a harvest; perhaps nothing is left to ask else
         drawn = draw(run, subject, wanted, on)
-        ids = [
-            identifier
-            for units in drawn.values()
-            for identifier in make_items(run, units, rubric, rater.evidence)
-        ]
-        counts = ask_pending(run, sorted(ids), rubric, resolved, on)
+        until = None
+        if resolved.stopping is not None:
+            counts, until = rate_until(run, resolved, drawn, on)
+            wanted = {**wanted, **dict.fromkeys(resolved.pair, until.n)}
+        else:
+            plan = plan_of(run)
+            if plan is not None:
+                say_deviations(run, plan, resolved, on)
+            ids = [
+                identifier
+                for units in drawn.values()
+                for identifier in make_items(run, units, rubric, rater.evidence)
+            ]
+            counts = ask_pending(run, sorted(ids), rubric, resolved, on)
         run.log("rated", rater=rater.name, rubric=rubric.id, statuses=dict(counts.statuses))
         reasons = {
             status: _common_reason(run, rubric, rater, status) if counts.statuses[status] else ""
@@ -213,6 +246,7 @@ def _rate_units(resolved: Resolved, on: On) -> RateResult:
         unread=reasons["unparsed"],
         budget_usd=job.policy.budget_usd if counts.stopped == "budget" else None,
         guesses=None if guesses is None else GuessResult(job.run, rater.name, guesses),
+        until=until,
     )
 
 
@@ -251,6 +285,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
         items=items,
         left=left,
         estimate=forecast_calls(rater, rubric, left, batch=job.batch),
+        until="" if resolved.stopping is None else str(resolved.stopping),
     )
 
 

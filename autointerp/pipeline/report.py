@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +11,10 @@ from autointerp.findings.comparison import compare, estimate_rows
 from autointerp.people.ingest import ingest_journals
 from autointerp.pipeline.events import Note, On, ignore
 from autointerp.pipeline.job import say_opened
+from autointerp.pipeline.looks import open_to_look, say_unrecorded
 from autointerp.reports.panels import Material
 from autointerp.reports.write import Report, check_folder, write
-from autointerp.store.run import RUNS, Run, open_run
+from autointerp.store.run import RUNS, Run
 from autointerp.text import count
 
 REPORTS = Path("reports")
@@ -29,8 +29,8 @@ def report(
 ) -> Report:
     """Write the report of one run, or of several side by side, and return it.
 
-    What people have rated since is taken in first, and the estimates are stored in each run, where
-    it can be written.
+    What people have rated since is taken in first; the estimates, and a line in the ledger of
+    looks, are stored in each run, where it can be written.
 
     Args:
         out: Folder to write; None for reports/RUN, or reports/RUN+RUN.
@@ -76,14 +76,15 @@ def _compared(names: Sequence[str], units_shown: int, folder: Path, on: On) -> I
     try:
         comparisons = []
         for name in names:
-            run, writable = _open(name, folder)
+            run, writable = open_to_look(name, folder)
             opened.append(run)
             say_opened(run, on)
             if writable:
                 new = ingest_journals(run, lambda text: on(Note(text)))
                 if new:
                     on(Note(f"run '{name}': {count(new, 'new answer')} of people taken in"))
-            comparison = compare(run)
+            comparison = compare(run, verb="report")
+            say_unrecorded(comparison, on)
             if writable:
                 run.replace_estimates(estimate_rows(comparison))
             comparisons.append(comparison)
@@ -91,10 +92,3 @@ def _compared(names: Sequence[str], units_shown: int, folder: Path, on: On) -> I
     finally:
         for run in opened:
             run.close()
-
-
-def _open(name: str, folder: Path) -> tuple[Run, bool]:
-    """Return a run and whether it can be written; a run on a read-only disk is still read."""
-    file = folder / name / "run.duckdb"
-    writable = not file.exists() or (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
-    return open_run(name, folder=folder, read_only=not writable), writable

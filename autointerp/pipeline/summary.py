@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autointerp.errors import AutointerpError
+from autointerp.findings.plan import plan_of
 from autointerp.store.run import RUNS, Run, open_run, read_about, runs_in
 
 
@@ -24,6 +25,8 @@ class RunSummary:
         answers: Answers to other questions than a unit's rating, likewise: explanations, scorers,
             rubrics about descriptions.
         descriptions: Units that each explainer described.
+        plan: Digest and words of what was declared before the first rating; empty without a plan.
+        looks: Comparisons of two sources on new ratings, so far.
         cost_usd: What the run's calls have cost, as far as prices are known.
         problem: Why the run cannot be read; empty if it can.
     """
@@ -37,6 +40,8 @@ class RunSummary:
     ratings: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
     answers: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
     descriptions: Mapping[str, int] = field(default_factory=dict)
+    plan: str = ""
+    looks: int = 0
     cost_usd: float = 0.0
     problem: str = ""
 
@@ -69,6 +74,9 @@ class RunSummary:
                     lines.append(f"  {label}  {rater} on {rubric}: {counts}")
         for explainer, n in self.descriptions.items():
             lines.append(f"  described  {explainer}: {n:,} units")
+        if self.plan:
+            lines.append(f"  plan       {self.plan}")
+        lines.append(f"  looks      {self.looks}{'' if self.plan else ', undeclared'}")
         lines.append(f"  cost       ${self.cost_usd:.4f}")
         return "\n".join(lines)
 
@@ -88,6 +96,7 @@ def summarise(run: Run) -> RunSummary:
         "SELECT rater, rubric, status, count(*) FROM current_rating"
         " WHERE item_id NOT IN (SELECT item_id FROM unit_item) GROUP BY ALL ORDER BY ALL",
     )
+    plan = plan_of(run)
     return RunSummary(
         run=run.name,
         subject=run.settings.subject.model,
@@ -105,6 +114,8 @@ def summarise(run: Run) -> RunSummary:
                 " WHERE status = 'ok' AND description <> 'Unknown' GROUP BY 1 ORDER BY 1"
             )
         ),
+        plan="" if plan is None else f"{plan.digest[:12]} of {plan.made_at} UTC: {plan}",
+        looks=len(run.stored_looks()),
         cost_usd=run.spent_usd(),
     )
 

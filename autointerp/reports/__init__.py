@@ -3,6 +3,7 @@
 write    panels put together; their files, and a summary in Markdown
 page     the HTML page
 words    how numbers, names and findings are written
+look_words  how a plan and looks are written
 style    how pictures look
 colours  of sources, in pictures and on the page
 panels/  a file here is a panel

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autointerp import __version__
-from autointerp.findings.groups import PRIMARY
+from autointerp.findings.plan import PRIMARY
 from autointerp.reports.colours import HEX, colours_css, on_page
 from autointerp.reports.panels import Block, Material, UnitBrowser
 from autointerp.reports.words import plural, subject_text
@@ -98,9 +98,17 @@ def title(material: Material) -> str:
     judgements = list(material.judgements)
     contrasts = [judgement.primary for judgement in judgements if judgement.primary is not None]
     held = all(judgement.trust.state != "broken" for judgement in judgements)
+    held = held and not any(contrast.interim for contrast in contrasts)
     outcomes = {contrast.outcome for contrast in contrasts}
-    first, second = (_units_of(name, material) for name in PRIMARY)
-    if contrasts and held and len(outcomes) == 1 and len(contrasts) == len(judgements):
+    pairs = dict.fromkeys(comparison.primary for comparison in material.comparisons)
+    first, second = (_units_of(name, material) for name in next(iter(pairs), PRIMARY))
+    if (
+        len(pairs) == 1
+        and contrasts
+        and held
+        and len(outcomes) == 1
+        and len(contrasts) == len(judgements)
+    ):
         heading = HEADINGS[outcomes.pop()].format(first=first, second=second)
         return f"{heading[0].upper()}{heading[1:]}{runs}"
     if contrasts:

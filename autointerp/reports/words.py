@@ -57,6 +57,12 @@ def listed(words: Iterable[str]) -> str:
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
 
 
+def level_text(material: Material) -> str:
+    """Return the level of the intervals about ratings: `95 %`."""
+    levels = {comparison.level for comparison in material.comparisons} or {0.95}
+    return listed(percent(level) for level in sorted(levels))
+
+
 def rater_kind(rater: str) -> str:
     """Return the part of a rater's name before the colon."""
     return rater.partition(":")[0]
@@ -161,6 +167,8 @@ def finding(contrast: Contrast) -> str:
     if contrast.is_one_value:
         return f"{ones.capitalize()} and {others}: every score is the same"
     estimate = f"{SUPERIORITY} {interval(statistic)}"
+    if contrast.interim:
+        return f"{ones.capitalize()} and {others}, {contrast.interim}: {estimate}"
     if contrast.outcome == "higher":
         return f"{ones.capitalize()} score higher than {others}: {estimate}"
     if contrast.outcome == "lower":

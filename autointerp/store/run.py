@@ -33,6 +33,7 @@ from autointerp.settings import RunSettings, first_difference, from_mapping
 from autointerp.store.batches import Batches
 from autointerp.store.frames import Frames
 from autointerp.store.labs import Labs
+from autointerp.store.looks import Looks
 from autointerp.store.ratings import Ratings
 from autointerp.store.replies import FILE as REPLIES
 from autointerp.store.replies import Record, ReplyJournal, read_replies
@@ -96,7 +97,7 @@ def run_exists(path: Path) -> bool:
     return False
 
 
-class Run(Units, Ratings, Batches, Labs, Frames):
+class Run(Units, Ratings, Batches, Labs, Looks, Frames):
     """An open run. Made by `open_run`; close it, or use it in a `with` statement.
 
     Attributes:

@@ -313,3 +313,39 @@ CREATE TABLE IF NOT EXISTS lab (
     row VARCHAR NOT NULL,                 -- JSON: the lab's columns by name
     made_at TIMESTAMP NOT NULL
 );
+
+-- ------------------------------------------------------------------------------------ looks
+
+-- What was declared before the first rating; the last one counts.
+CREATE TABLE IF NOT EXISTS plan (
+    plan INTEGER PRIMARY KEY,
+    digest VARCHAR NOT NULL,              -- sha256 of the canonical JSON of content and made_at
+    made_at VARCHAR NOT NULL,             -- UTC, as in the digest
+    content JSON NOT NULL
+);
+
+-- Each time that two sources were compared on ratings that nobody had compared before.
+CREATE TABLE IF NOT EXISTS look (
+    look BIGINT PRIMARY KEY,
+    made_at TIMESTAMP NOT NULL,
+    verb VARCHAR NOT NULL,                -- report, compare, rate, …
+    rubric VARCHAR NOT NULL,
+    rubric_digest VARCHAR NOT NULL,
+    rater VARCHAR NOT NULL,
+    first VARCHAR NOT NULL,
+    second VARCHAR NOT NULL,
+    number INTEGER NOT NULL,              -- of this rater's looks at this pair, from 1
+    n INTEGER[] NOT NULL,                 -- scored units of each
+    asked INTEGER[] NOT NULL,             -- units of each that the rater was asked about
+    value DOUBLE NOT NULL,                -- P(first > second), ties halved
+    low DOUBLE,
+    high DOUBLE,
+    p DOUBLE,                             -- as this look may read it, before Holm
+    level DOUBLE NOT NULL,
+    method VARCHAR NOT NULL,              -- of the interval
+    rule VARCHAR NOT NULL,                -- fixed, width, clear, undeclared
+    stopped BOOLEAN NOT NULL,             -- whether the rule let this look be the last
+    stopping VARCHAR,                     -- the rule that `rate` followed, in words; else NULL
+    digest VARCHAR NOT NULL,              -- of the scores that were compared
+    plan VARCHAR                          -- digest of the plan; NULL where there was none
+);

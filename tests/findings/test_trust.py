@@ -58,10 +58,10 @@ def test_four_units_of_a_control_cannot_say_and_a_broken_one_weighs_more(tmp_pat
     assert (trust.state, trust.controls[0].n) == ("broken", None)
 
 
-def test_the_verdict_speaks_of_the_declared_contrast(tmp_path: Path):
+def test_the_verdict_speaks_of_the_primary_contrast_undeclared_without_a_plan(tmp_path: Path):
     verdict = judged(tmp_path, PAIR | {"other": [3, 3, 0, 0, 0]}).verdict
     assert (verdict.outcome, verdict.first, verdict.second) == ("higher", "features", "neurons")
-    assert verdict.declared
+    assert not verdict.declared
 
 
 def test_without_the_declared_pair_it_speaks_of_what_is_studied_before_controls(tmp_path: Path):

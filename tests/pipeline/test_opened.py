@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
+from support.fabricate import add_scores, fabricate_run
 
 import autointerp
 from autointerp.errors import UnknownName
@@ -26,14 +27,14 @@ def test_an_open_run_gives_frames_findings_and_figures(tiny_run: Path, tiny_run_
         assert judgement.rater == "scripted:4"
 
 
-def test_a_comparison_is_of_a_name_or_of_an_open_run(tiny_run: Path, tiny_run_name: str):
+def test_a_comparison_is_of_a_name_or_of_an_open_run(own_runs: Path, tiny_run_name: str):
     events: list[object] = []
-    named = autointerp.compare(tiny_run_name, folder=tiny_run, on=events.append)
-    with autointerp.open_run(tiny_run_name, folder=tiny_run, read_only=True) as run:
+    named = autointerp.compare(tiny_run_name, folder=own_runs, on=events.append)
+    with autointerp.open_run(tiny_run_name, folder=own_runs, read_only=True) as run:
         assert autointerp.compare(run).as_json() == named.as_json()
     assert [str(event) for event in events] == ["run 'tiny', subject transformer.safetensors"]
     with pytest.raises(UnknownName, match="known: tiny"):
-        autointerp.compare("nothing", folder=tiny_run)
+        autointerp.compare("nothing", folder=own_runs)
 
 
 def test_a_report_of_one_run_by_name(own_runs: Path, tiny_run_name: str, tmp_path: Path):
@@ -43,3 +44,20 @@ def test_a_report_of_one_run_by_name(own_runs: Path, tiny_run_name: str, tmp_pat
     with autointerp.open_run(tiny_run_name, folder=own_runs) as run:
         again = run.report(tmp_path / "again")
     assert set(again.tables) == set(made.tables)
+
+
+def test_beside_a_reader_a_comparison_is_made_and_says_that_the_look_is_not_recorded(
+    tmp_path: Path,
+):
+    with fabricate_run(tmp_path, {"features": 5, "neurons": 5}, contexts=0) as run:
+        add_scores(run, "features", "model:a", [0, 1, 1, 1, 2])
+        add_scores(run, "neurons", "model:a", [2, 1, 1, 1, 0])
+    events: list[object] = []
+    with autointerp.open_run("main", folder=tmp_path, read_only=True):
+        comparison = autointerp.compare("main", folder=tmp_path, on=events.append)
+    assert [look.recorded for look in comparison.looks] == [False]
+    assert "is not in its ledger" in str(events[-1])
+    events.clear()
+    comparison = autointerp.compare("main", folder=tmp_path, on=events.append)
+    assert [look.recorded for look in comparison.looks] == [True]
+    assert len(events) == 1  # that the run was opened

@@ -11,10 +11,16 @@ from autointerp.stats.sequential import (
     boundaries,
     confidence_sequence_multiplier,
     crossing_probability,
+    fixed_share,
     narrow_enough,
+    narrow_multiplier,
     repeated_interval,
+    repeated_p_value,
+    sequence_p_value,
     sign_is_clear,
+    size_of,
     spent,
+    units_for_width,
 )
 from autointerp.stats.superiority import superiority
 
@@ -132,3 +138,73 @@ def test_what_is_no_plan_is_refused():
         repeated_interval([1, 2], [1, 2], 0)
     with pytest.raises(BadInput, match="half-width"):
         narrow_enough(an_interval(0.4, 0.6, 50), 0.6)
+
+
+# ------------------------------------------------------------------------------ p, and savings
+
+
+def test_a_repeated_p_value_is_alpha_just_at_the_boundary():
+    looks = [0.2, 0.5, 0.8]
+    for alpha in (0.01, 0.05, 0.2):
+        edge = float(boundaries(looks, alpha)[-1])
+        assert repeated_p_value(edge, looks) == pytest.approx(alpha, rel=1e-3)
+        assert repeated_p_value(-edge, looks) == pytest.approx(alpha, rel=1e-3)
+    # One look that has all the information: the ordinary two-sided p of 1.96.
+    assert repeated_p_value(1.959964, [1.0]) == pytest.approx(0.05, rel=1e-3)
+    assert repeated_p_value(0.0, looks) == 1
+    assert 0 < repeated_p_value(40.0, looks) <= 1.001e-9
+
+
+def test_a_sequences_p_value_is_alpha_just_where_its_multiplier_is():
+    for n in (20, 100, 1_000):
+        c = float(confidence_sequence_multiplier(n))
+        assert sequence_p_value(c, n) == pytest.approx(0.05)
+        assert sequence_p_value(-c, n) == pytest.approx(0.05)
+    assert sequence_p_value(0.0, 50) == 1
+    assert sequence_p_value(4.0, 50) < sequence_p_value(3.5, 50)
+    with pytest.raises(BadInput, match="above 0"):
+        sequence_p_value(1.0, 0)
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10_000))
+def test_the_size_of_a_difference_is_the_multiplier_that_reaches_one_half(seed):
+    rng = np.random.default_rng(seed)
+    x, y = rng.integers(1, 6, 30), rng.integers(1, 5, 25)
+    size = size_of(x, y)
+    interval = repeated_interval(x, y, max(size, 1e-3))
+    if size > 0:
+        near = interval.low if interval.value > 0.5 else interval.high
+        assert near == pytest.approx(0.5, abs=1e-4)
+    assert size_of(y, x) == pytest.approx(size, abs=1e-4)
+    assert size_of([3, 3], [3, 3]) == 0
+
+
+@pytest.mark.parametrize(("looks", "published"), [(2, 1.110), (5, 1.229)])
+def test_looks_by_pocock_need_more_units_by_the_published_factor(looks, published):
+    # Jennison & Turnbull 2000, table 2.2, alpha 0.05, power 0.8.
+    multipliers = [{2: 2.178, 5: 2.413}[looks]] * looks
+    assert 1 / fixed_share(even(looks), multipliers) == pytest.approx(published, abs=2e-3)
+
+
+@pytest.mark.parametrize(("looks", "published"), [(2, 1.008), (5, 1.028)])
+def test_looks_by_obrien_and_fleming_need_more_units_by_the_published_factor(looks, published):
+    # Jennison & Turnbull 2000, table 2.4, alpha 0.05, power 0.8.
+    constant = {2: 1.977, 5: 2.040}[looks]
+    multipliers = [constant * math.sqrt(looks / look) for look in range(1, looks + 1)]
+    assert 1 / fixed_share(even(looks), multipliers) == pytest.approx(published, abs=2e-3)
+    assert fixed_share([1.0], [1.959964]) == pytest.approx(1, abs=1e-4)
+    with pytest.raises(BadInput, match="power"):
+        fixed_share([1.0], [1.96], power=0.01)
+
+
+def test_no_scores_make_an_interval_wider_than_the_units_for_a_width_allow():
+    # Of all scores, P = ½ of a two-point scale one source of which does not vary is worst.
+    assert units_for_width(0.1) == 100  # (2 / 0.1)² / 4
+    assert narrow_multiplier(0.05) == 2
+    assert narrow_multiplier(0.01) == pytest.approx(2 * 2.575829 / 1.959964)
+    x, y = np.repeat([0, 2], 50), np.ones(100)
+    worst = repeated_interval(x, y, 2.0)
+    assert (worst.high - worst.low) / 2 == pytest.approx(0.1, abs=0.004)
+    with pytest.raises(BadInput, match="half-width"):
+        units_for_width(0.5)

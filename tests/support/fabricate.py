@@ -19,8 +19,8 @@ from autointerp.records import (
     Unit,
     UnitSummary,
 )
-from autointerp.settings import RunSettings
-from autointerp.store.run import Run, open_run
+from autointerp.settings import RunSettings, SubjectSettings
+from autointerp.store.run import IMPORTED, Run, open_run
 from autointerp.units.sources import kind_of
 
 WORDS = (
@@ -79,14 +79,17 @@ def fabricate_run(
     density: Mapping[str, float] | None = None,
     text: Sequence[str] = WORDS,
     seed: int = 0,
+    imported: bool = False,
 ) -> Run:
     """Return an open run with so many eligible units a source, harvested and not yet rated.
 
     Excluded units (source → outcome → count) stand first in their source's order. `density` is
-    the sources' middle density, NaN for none known.
+    the sources' middle density, NaN for none known. An `imported` run has no subject, so it can be
+    rated as it is. A run that exists gets more units.
     """
     rng = np.random.default_rng(seed)
-    run = open_run(name, RunSettings(seed=seed), None, folder)
+    subject = SubjectSettings(model=IMPORTED) if imported else SubjectSettings()
+    run = open_run(name, RunSettings(subject=subject, seed=seed), None, folder)
     harvested = []
     for source, n in units.items():
         outcomes = [o for o, k in (excluded or {}).get(source, {}).items() for _ in range(k)]

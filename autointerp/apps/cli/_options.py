@@ -144,6 +144,43 @@ class Asking:
         return Job(rater=rater, options=asked, policy=policy, **fields)
 
 
+@dataclass(frozen=True)
+class Until:
+    """When to stop, where that depends on the ratings."""
+
+    until_width: typing.Annotated[
+        float | None,
+        _option(
+            help="Rate in batches until the interval of P(superiority) has this half-width at "
+            "most, such as 0.1.",
+            show_default="a fixed n",
+        ),
+    ] = None
+    until_clear: typing.Annotated[
+        bool,
+        _option(
+            "--until-clear",
+            help="Rate in batches until that interval, made for looking again, leaves 0.5 out.",
+        ),
+    ] = False
+    max_n: typing.Annotated[
+        int | None,
+        _option(
+            "--max-n",
+            help="With either: units of each source at most.",
+            show_default="with --until-width, what any scores need and a quarter more",
+        ),
+    ] = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of a job."""
+        return {
+            "until_width": self.until_width,
+            "until_clear": self.until_clear,
+            "max_n": self.max_n,
+        }
+
+
 Batch = typing.Annotated[
     bool, _option("--batch", help="Submit the calls to the provider's batch API, at half price.")
 ]

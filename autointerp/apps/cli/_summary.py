@@ -10,8 +10,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import Contrast, Judgement
 from autointerp.findings.groups import Group as Scored
+from autointerp.reports.look_words import look_table, when
 from autointerp.reports.panels import Material
 from autointerp.reports.panels.verdict import doubts, verdict
 from autointerp.reports.words import label, number, percent
@@ -38,6 +40,9 @@ def print_summary(report: Report, console: Console) -> None:
     if not any(True for _ in material.judgements):
         for text in report.warnings:
             console.print(Text(visible(text), style="yellow"))
+    for comparison in material.comparisons:
+        if comparison.looks or comparison.plan is not None:
+            console.print(looks(comparison, material))
     page = report.page.resolve()
     where = f"[link={page.as_uri()}]{escape(visible(str(report.page)))}[/link]"
     console.print(f"report: {where}", soft_wrap=True)
@@ -59,6 +64,27 @@ def summary(judgement: Judgement, material: Material, width: int) -> RenderableT
     if judgement.decisive is not None:
         parts.append(Padding(pairs_bar(judgement.decisive, width), (1, 0, 0, 0)))
     return Group(*parts, Padding(histograms(judgement, width), (1, 0)))
+
+
+def looks(comparison: Comparison, material: Material) -> RenderableType:
+    """Return a run's plan in a line, and its ledger of looks as a table."""
+    plan = comparison.plan
+    of = f" of {comparison.run}" if material.several_runs else ""
+    line = (
+        f"plan{of}: none, undeclared"
+        if plan is None
+        else f"plan{of}: sha256 {plan.digest}, {when(plan.made_at)}; {plan.stopping}"
+    )
+    caption, headings, rows = look_table(comparison.looks)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold dim")
+    for heading in headings:
+        table.add_column(heading, style="dim")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    told: list[RenderableType] = [Text(line, style="dim")]
+    if rows:
+        told += [Text(caption, style="dim"), table]
+    return Padding(Group(*told), (0, 0, 1, 0))
 
 
 def pairs_bar(contrast: Contrast, width: int) -> RenderableType:

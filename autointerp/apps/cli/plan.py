@@ -1,14 +1,19 @@
-"""Say how many units are needed, and what rating them takes."""
+"""Say how many units are needed, and what rating them takes; write a plan before the first one."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autointerp.apps.cli import _options, say
+from autointerp.apps.cli._options import Output, Until, options
+
+if TYPE_CHECKING:
+    from autointerp.stats.power import Plan
 
 
+@options
 def command(
     effect: Annotated[
         float,
@@ -33,21 +38,146 @@ def command(
             show_default=False,
         ),
     ] = None,
+    write: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Write a plan into this run, before its first rating: what follows, --rubric, "
+            "--alpha and --repeats.",
+            show_default=False,
+        ),
+    ] = None,
+    rater: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --write: who will rate; repeat it for several.", show_default="lexical"
+        ),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source",
+            "-s",
+            help="With --write: the two sources that are compared; give it twice.",
+            show_default="features and neurons",
+        ),
+    ] = None,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "--n",
+            "-n",
+            help="With --write: units of each source, as many as are asked about.",
+            show_default="what --effect and --power need",
+        ),
+    ] = None,
+    until: Until = Until(),
+    equivalence: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            metavar="LOW HIGH",
+            help="With --write: bounds of P(superiority) within which a difference does not "
+            "matter.",
+            show_default="0.45 0.55",
+        ),
+    ] = None,
+    subject: _options.Subject = None,
+    seed: Annotated[
+        int | None, typer.Option(help="With --write: seed of a new run.", show_default="0")
+    ] = None,
     as_json: _options.AsJson = False,
+    output: Output = Output(),
 ) -> None:
     """Print the units per source, the calls and the cost that it takes to detect an effect.
+
+    With --write, declare instead: who rates which two sources on which rubric, how many units or
+    until when, and by which test it is decided. The plan is hashed and kept in the run; reports
+    print it, and say where it was not followed.
 
     Example: autointerp plan --effect 0.65 --power 0.8
     """
     import json
     import math
-    from dataclasses import asdict
 
+    from autointerp.errors import BadInput
     from autointerp.questions.rubric_files import load_rubric
     from autointerp.stats.power import plan_units
 
+    only_written = {
+        "--rater": rater,
+        "--source": source,
+        "--n": n,
+        "--equivalence": equivalence,
+        "--subject": subject,
+        "--seed": seed,
+        "--until-width": until.until_width,
+        "--until-clear": until.until_clear or None,
+        "--max-n": until.max_n,
+    }
+    if write is None:
+        for name, value in only_written.items():
+            if value not in (None, []):
+                raise BadInput(f"{name} belongs to a plan that is kept: add --write RUN")
     scale = load_rubric(rubric).scores
-    plan = plan_units(effect, power, alpha, len(scale))
+    if write is not None:
+        from autointerp.apps.cli._progress import Show
+        from autointerp.pipeline.job import Job
+        from autointerp.pipeline.plan import write_plan
+        from autointerp.stats.decision import EQUIVALENT
+
+        by_rule = until.until_width is not None or until.until_clear
+        if n is None and not by_rule:
+            needed = plan_units(effect, power, alpha, len(scale))
+            n = math.ceil(needed.units / (1 - lost))
+        job = Job(
+            sources=tuple(source or ()),
+            n=n,
+            rubric=rubric,
+            run=write,
+            subject=subject,
+            seed=seed,
+            repeats=repeats,
+            **until.fields(),
+        )
+        with Show(output) as show:
+            written = write_plan(job, rater or (), alpha, equivalence or EQUIVALENT, show)
+        if as_json:
+            fields = {**written.content(), "made_at": written.made_at, "digest": written.digest}
+            say(json.dumps({"run": write, **fields}, indent=2))
+            return
+        say(f"run '{write}' has this plan since {written.made_at} UTC: {written}")
+        say(f"sha256 {written.digest}")
+        asked = "" if rubric == "interpretability-1-5" else f" --rubric {rubric}"
+        say(f"next: autointerp rate --run {write} --rater {written.raters[0]}{asked}")
+        return
+    _print_power(
+        plan_units(effect, power, alpha, len(scale)),
+        rubric,
+        lost=lost,
+        sources=sources,
+        controls=controls,
+        repeats=repeats,
+        usd_per_call=usd_per_call,
+        as_json=as_json,
+    )
+
+
+def _print_power(
+    plan: Plan,
+    rubric: str,
+    *,
+    lost: float,
+    sources: int,
+    controls: int,
+    repeats: int,
+    usd_per_call: float | None,
+    as_json: bool,
+) -> None:
+    """Print how many units a test needs, and what it takes to rate them."""
+    import json
+    import math
+    from dataclasses import asdict
+
     asked = math.ceil(plan.units / (1 - lost))
     calls = (asked * sources + 3 * controls) * repeats
     cost_usd = None if usd_per_call is None else calls * usd_per_call
@@ -62,13 +192,13 @@ def command(
             "calls": calls,
             "cost_usd": cost_usd,
         }
-        typer.echo(json.dumps(fields, indent=2))
+        say(json.dumps(fields, indent=2))
         return
     cost = f", about {cost_usd:,.2f} US dollars" if cost_usd is not None else ""
     say(
-        f"{plan.units} scored units per source find P(superiority) = {effect:g} with power "
-        f"{plan.power:.2f} (Brunner-Munzel, two-sided, alpha {alpha:g}, scale of {len(scale)} "
-        f"levels).\n"
+        f"{plan.units} scored units per source find P(superiority) = {plan.effect:g} with power "
+        f"{plan.power:.2f} (Brunner-Munzel, two-sided, alpha {plan.alpha:g}, scale of "
+        f"{plan.levels} levels).\n"
         f"Ask about {asked} per source, as {100 * lost:g} % may give no score: "
         f"{calls:,} calls for {sources} sources and {controls} units of each control"
         f"{f', {repeats} times each' if repeats > 1 else ''}{cost}.\n"

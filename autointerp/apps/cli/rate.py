@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from autointerp.apps.cli import _options, say
-from autointerp.apps.cli._options import Asking, Output, options
+from autointerp.apps.cli._options import Asking, Output, Until, options
 
 
 @options
@@ -20,7 +20,7 @@ def command(
             "--source",
             "-s",
             help="Source of units; repeat it for several.",
-            show_default="features; all sources of an imported run",
+            show_default="the plan's; else features; all sources of an imported run",
         ),
     ] = None,
     n: Annotated[
@@ -29,9 +29,10 @@ def command(
             "--n",
             "-n",
             help="Units of each source.",
-            show_default="200; all units of an imported run",
+            show_default="the plan's; else 200; all units of an imported run",
         ),
     ] = None,
+    until: Until = Until(),
     rubric: _options.RubricName = "interpretability-1-5",
     rater: Annotated[
         str, typer.Option(help="NAME or NAME:MODEL; `autointerp raters` lists them.")
@@ -100,6 +101,9 @@ def command(
     Whatever is missing is made first; what exists is not made again. A person rates all sources,
     mixed, whatever --source says: knowing that all units are features would not be blind.
 
+    With --until-width or --until-clear two sources are rated in batches, features and neurons
+    unless two others are named, with a look at the comparison after each, until the rule stops.
+
     Example: autointerp rate --source features --n 200
     """
     if pack is not None:
@@ -131,11 +135,12 @@ def command(
             explainer=explainer,
             contexts=contexts,
             sitting=Sitting(overlap, repeat_share, planned),
+            **until.fields(),
         )
         if dry_run:
             expected = forecast(job)
             if as_json:
-                typer.echo(json.dumps(expected.as_json(), indent=2))
+                say(json.dumps(expected.as_json(), indent=2))
             else:
                 of_descriptions = isinstance(expected, Forecast)
                 show.say(f"{rubric}: {expected}" if of_descriptions else str(expected))

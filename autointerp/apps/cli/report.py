@@ -32,10 +32,10 @@ def command(
         typer.Option(
             "--json",
             help="Print every finding as JSON and, without -o, write no page: `comparisons`, one "
-            "for each run, with schema, run, about, subject, sources, judgements (groups, "
-            "contrasts, trust, verdict, check), pooled, agreement, people, attention, calibration, "
-            "blinding, scorers, specificity, explained, labs, cost, imported, units, scores, "
-            "plans.",
+            "for each run, with schema, run, about, subject, plan, level, looks, sources, "
+            "judgements (groups, contrasts, trust, verdict, check, reading), pooled, agreement, "
+            "people, attention, calibration, blinding, scorers, specificity, explained, labs, "
+            "cost, imported, units, scores, plans.",
         ),
     ] = False,
     output: Output = Output(),

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.patches import Rectangle
 
 from autointerp.findings.calibration import Calibration, PredictedMean
-from autointerp.findings.groups import PRIMARY
+from autointerp.findings.plan import PRIMARY
 from autointerp.reports.colours import MUTED
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.style import CELL_DARK, CELL_LIGHT, headline, sheet

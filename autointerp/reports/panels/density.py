@@ -15,7 +15,7 @@ from autointerp.findings.groups import Contrast, Group, Judgement
 from autointerp.reports.colours import colour
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.style import headline, log_axis, plain_axes, sheet
-from autointerp.reports.words import interval, label, number, plural, refusal, slug
+from autointerp.reports.words import interval, label, level_text, number, plural, refusal, slug
 from autointerp.stats.density import Balance, DensityAdjusted
 from autointerp.stats.results import Floats
 
@@ -42,8 +42,8 @@ def show(material: Material) -> list[Block]:
                     name="density" + name,
                     caption=f"{label(judgement, material)}. A point is a unit, moved a little up "
                     "or down so that points do not hide one another; lines join the means within "
-                    f"{STRATA} strata of each source's own units, bars their 95 % intervals. Peaks "
-                    "are in the subject's own units.",
+                    f"{STRATA} strata of each source's own units, bars their "
+                    f"{level_text(material)} intervals. Peaks are in the subject's own units.",
                     alt=_alt(groups),
                     draw=lambda judgement=judgement: draw(judgement),  # type: ignore[misc]
                 )

@@ -9,7 +9,7 @@ import pandas as pd
 
 from autointerp.errors import RubricError, UnknownName
 from autointerp.findings.density import LIKE
-from autointerp.findings.groups import PRIMARY, Judgement
+from autointerp.findings.groups import Judgement
 from autointerp.findings.trust import EDGE, LEAST_CONTROLS
 from autointerp.questions.explain import EXPLAIN_LOGITS
 from autointerp.questions.items import load_items
@@ -17,7 +17,7 @@ from autointerp.questions.rubric import Rubric
 from autointerp.questions.scorers import load_question
 from autointerp.questions.trials import load_trials
 from autointerp.reports.panels import Block, Heading, Material, Prose, Table, Verbatim
-from autointerp.reports.words import listed, number, plural
+from autointerp.reports.words import listed, number, percent, plural
 from autointerp.store.run import Run
 from autointerp.text import ON_PAGE, count, visible
 
@@ -43,7 +43,6 @@ def show(material: Material) -> list[Block]:
             f"density or absolute activation. {activations_text(material)}".strip()
         )
         blocks.append(Prose(text))
-    all_declared = all(comparison.declared for comparison in material.comparisons)
     facts = [
         {"run": comparison.run, "what": name, "value": value}
         for comparison in material.comparisons
@@ -53,7 +52,7 @@ def show(material: Material) -> list[Block]:
     blocks.append(
         Table(
             name="method",
-            caption="run.toml" + (": written before anything was rated" if all_declared else ""),
+            caption="run.toml",
             frame=pd.DataFrame(facts),
             headings=[*(["run"] if material.several_runs else []), "what", "value"],
             rows=[
@@ -240,19 +239,25 @@ def _statistics(material: Material) -> Iterator[Block]:
         "Stat. 18:50; Neubert & Brunner 2007, CSDA 51:5192 (permutation); Cliff 1993, Psychol. "
         "Bull. 114:494; Holm 1979, Scand. J. Stat. 6:65; van Elteren 1960, Bull. Int. Stat. Inst. "
         "37:351 (strata); Manski 1990, Am. Econ. Rev. 80:319 (bounds); Krippendorff 2011 (alpha); "
-        "Angelopoulos, Duchi & Zrnic 2023, arXiv 2311.01453 (PPI++)."
+        "Angelopoulos, Duchi & Zrnic 2023, arXiv 2311.01453 (PPI++); Chow & Robbins 1965, Ann. "
+        "Math. Stat. 36:457, Jennison & Turnbull 1989, JRSS B 51:305, and Waudby-Smith et al. "
+        "2024, Ann. Stat. 52:2613 (several looks)."
     )
 
 
 def rule_text(material: Material) -> str:
     """Return the rule by which a contrast is called higher, lower or alike."""
-    bounds = {c.equivalence for j in material.judgements for c in j.contrasts}
+    contrasts = [c for j in material.judgements for c in j.contrasts]
+    bounds = {c.equivalence for c in contrasts}
+    levels = sorted({c.superiority.level for c in contrasts}, reverse=True) or [0.95]
     within = listed(f"{number(low)} to {number(high)}" for low, high in sorted(bounds))
+    alphas = listed(f"{1 - level:.2g}" for level in levels)
     return (
-        "A source is called higher or lower where the adjusted p is 0.05 or less and the 95 % "
-        "interval of the probability of superiority lies on one side of 0.5; two sources are "
-        f"called alike where the interval lies within {within or 'the equivalence bounds'}; all "
-        "else is not resolved."
+        f"A source is called higher or lower where the adjusted p is {alphas} or less and the "
+        f"{listed(percent(level) for level in levels)} interval of the probability of superiority "
+        "lies on one side of 0.5; two sources are called alike where the interval lies within "
+        f"{within or 'the equivalence bounds'}; all else is not resolved, and nothing is decided "
+        "before the plan's stopping rule allows it."
     )
 
 
@@ -267,8 +272,8 @@ def families_text(material: Material) -> str:
         of = f" of run '{comparison.run}'" if material.several_runs else ""
         sentences.append(
             f"Holm's adjustment (1979) runs over the {count(primary, 'primary test')}{of} "
-            f"({' against '.join(PRIMARY)}, every rubric and rater) and, apart, over the "
-            f"{count(len(contrasts) - primary, 'other pair')}."
+            f"({' against '.join(comparison.primary)}, every rubric and rater) and, apart, over "
+            f"the {count(len(contrasts) - primary, 'other pair')}."
         )
     return " ".join(sentences)
 

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from autointerp.findings.descriptions import CHANCE, TOLERANCE, ScorerResult, SourceScore
-from autointerp.findings.groups import PRIMARY
+from autointerp.findings.plan import PRIMARY
 from autointerp.reports.colours import INK, MUTED, colour
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.style import headline, plain_axes, sheet
@@ -141,7 +141,7 @@ def contrast_text(result: ScorerResult) -> str:
         f"the description of {first} scores higher than that of {second} in "
         f"{percent(result.pairs.wins.value)} of pairs, the same in "
         f"{percent(result.pairs.ties.value)}, lower in {percent(result.pairs.losses.value)}: "
-        f"{SUPERIORITY} {interval(result.contrast)}."
+        f"{SUPERIORITY} {interval(result.contrast)}{_look(result)}."
     )
     if not any(result.bounds.missing):
         return text
@@ -153,6 +153,17 @@ def contrast_text(result: ScorerResult) -> str:
     return (
         f"{text} Without a score are {lacking}; whatever they would have scored, it lies between "
         f"{number(result.bounds.worst.value)} and {number(result.bounds.best.value)}."
+    )
+
+
+def _look(result: ScorerResult) -> str:
+    """Return which look it is where the interval allows for several; empty where it does not."""
+    reading = result.reading
+    if reading is None or reading.multiplier is None:
+        return ""
+    return (
+        f" (look {reading.number}, undeclared, so with the interval of a confidence sequence, "
+        f"{reading.multiplier:.2f} standard errors)"
     )
 
 

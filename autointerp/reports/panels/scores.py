@@ -17,6 +17,7 @@ from autointerp.reports.words import (
     finding,
     interval,
     label,
+    level_text,
     listed,
     number,
     percent,
@@ -48,8 +49,8 @@ def show(material: Material) -> list[Block]:
                     name="pairs_of_units" + slug(judgement, material),
                     caption=f"{label(judgement, material)}. Left: of all pairs of units, one of "
                     "each source, the shares in which either scores higher, and the ties. Right: "
-                    f"the {SUPERIORITY}, ties halved, with its 95 % interval where one is known; "
-                    "0.5 is no difference.",
+                    f"the {SUPERIORITY}, ties halved, with its {level_text(material)} interval "
+                    "where one is known; 0.5 is no difference.",
                     alt=_pairs_alt(judgement),
                     draw=lambda judgement=judgement: draw_pairs(judgement),  # type: ignore[misc]
                 )

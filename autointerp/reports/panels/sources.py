@@ -9,7 +9,7 @@ import pandas as pd
 from autointerp.findings.comparison import Pooled
 from autointerp.findings.groups import EXCLUDED, UNRATED, Contrast, Group, Judgement
 from autointerp.reports.panels import Block, Material, Prose, Table
-from autointerp.reports.words import flat, interval, label, number, p_value, percent
+from autointerp.reports.words import flat, interval, label, level_text, number, p_value, percent
 
 AFTER = "scores"
 TITLE = "Estimates"
@@ -21,9 +21,9 @@ def show(material: Material) -> list[Block]:
     blocks: list[Block] = [
         Prose(
             "One unit counts once: repeats are averaged within a unit and rater first. Intervals "
-            "are at 95 %; where none is given, none is known that holds. The probability of "
-            "superiority is P(first > second) with ties halved. The test is Brunner-Munzel's, by "
-            "permutation where groups are small or unequal."
+            f"are at {level_text(material)}; where none is given, none is known that holds. "
+            "The probability of superiority is P(first > second) with ties halved. The test is "
+            "Brunner-Munzel's, by permutation where groups are small or unequal."
         )
     ]
     judgements = list(material.judgements)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from autointerp.findings.comparison import Comparison, Pooled
-from autointerp.findings.groups import PRIMARY, Contrast, Group, Judgement
+from autointerp.findings.groups import Contrast, Group, Judgement
+from autointerp.findings.plan import PRIMARY
 from autointerp.findings.subject import SubjectFacts
+from autointerp.reports.look_words import plan_prose, standing
 from autointerp.reports.panels import Block, Heading, Material, Prose
 from autointerp.reports.words import (
     SUPERIORITY,
@@ -135,11 +137,12 @@ def verdict(judgement: Judgement, material: Material) -> list[Prose]:
         resolved = contrast.outcome in ("higher", "lower") and trust.state == "held"
         paragraphs.append(
             Prose(
-                _tested(contrast, material.comparison(judgement.run).declared),
+                _tested(contrast, judgement, material.comparison(judgement.run)),
                 lead=finding(contrast) + ".",
                 tone="good" if resolved else "plain",
             )
         )
+        paragraphs += plan_prose(judgement, material.comparison(judgement.run))
     paragraphs.append(Prose(_rater(judgement, material), lead="The rater."))
     if trust.state != "broken":
         paragraphs.append(
@@ -174,21 +177,14 @@ def _single(judgement: Judgement) -> str:
     return "; ".join(sentences) + ". Rate a second source to compare with."
 
 
-def _tested(contrast: Contrast, declared: bool) -> str:
+def _tested(contrast: Contrast, judgement: Judgement, comparison: Comparison) -> str:
     test = contrast.test
     if test.p_value is None:
         tested = f"The test is undefined: {test.note}."
     else:
-        standing = (
-            "the primary test, named in run.toml before anything was rated"
-            if contrast.primary and declared
-            else "the test named in run.toml, after the ratings were known"
-            if contrast.primary
-            else "not the declared primary test"
-        )
         tested = (
             f"{_test_name(test)}: p {equals(p_value(test.p_value))}, adjusted by Holm "
-            f"{p_value(contrast.holm_p)} ({standing})."
+            f"{p_value(contrast.holm_p)} ({standing(contrast, judgement, comparison)})."
         )
     shares = wins_ties_losses(contrast)
     low, high = contrast.equivalence
@@ -305,9 +301,10 @@ def density_text(contrast: Contrast, adjusted: DensityAdjusted) -> str:
         "lower": f"{firsts} score lower, by both",
         "not resolved": "the two together do not resolve which scores higher",
     }[adjusted.decision]
+    there = "" if contrast.interim else f" There, {decided}."
     return (
         f"At like density the {SUPERIORITY} is {interval(adjusted.superiority)}, which rests on "
-        f"{kept} {seconds}. {opinion} There, {decided}.{unknown}"
+        f"{kept} {seconds}. {opinion}{there}{unknown}"
     )
 
 

@@ -1,9 +1,17 @@
-"""`autointerp plan`: how many units, calls and dollars."""
+"""`autointerp plan`: how many units, calls and dollars; and plans that are kept."""
 
+import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support.fabricate import add_scores, fabricate_run
+
+from autointerp.findings.plan import Plan, Stopping, declare
+from autointerp.questions.rubric_files import load_rubric
+from autointerp.store.run import open_run
 
 
 def test_plan_says_units_calls_and_cost(command_line: Callable[..., Any]):
@@ -17,3 +25,50 @@ def test_plan_says_units_calls_and_cost(command_line: Callable[..., Any]):
     assert f"{2 * units + 30} calls" in result.out
     assert f"{0.01 * (2 * units + 30):.2f} US dollars" in result.out
     assert command_line("plan", "--effect", "0.99").code == 2
+
+
+def test_a_plan_is_written_printed_and_refused_once_something_was_rated(
+    command_line: Callable[..., Any], tmp_path: Path
+):
+    fabricate_run(
+        tmp_path / "runs", {"features": 30, "neurons": 30}, contexts=0, imported=True
+    ).close()
+    asked = ("plan", "--write", "main", "--rater", "scripted:4", "--until-width", 0.2)
+    written = command_line(*asked, "--equivalence", 0.4, 0.6)
+    assert written.code == 0, written.err
+    digest = re.search(r"^sha256 ([0-9a-f]{64})$", written.out, re.M)[1]
+    assert "until the interval's half-width is 0.2 at most" in written.out
+    assert "alike within 0.4 to 0.6" in written.out
+    as_json = json.loads(command_line(*asked, "--equivalence", 0.4, 0.6, "--json").out)
+    assert (as_json["digest"], as_json["run"]) == (digest, "main")  # the same plan, not a second
+    with open_run("main", folder=tmp_path / "runs") as run:
+        add_scores(run, "features", "scripted:4", [1, 0, 0, 0, 0])
+    refused = command_line(*asked)
+    assert (refused.code, len(refused.err.splitlines())) == (2, 2)
+    assert f"run 'main' has the plan {digest[:12]} and ratings" in refused.err
+    shown = command_line("show", "main")
+    assert digest[:12] in shown.out
+
+
+def test_the_plan_and_the_ledger_are_printed_under_a_report(
+    command_line: Callable[..., Any], tmp_path: Path
+):
+    rubric = load_rubric("interpretability-1-5")
+    with fabricate_run(tmp_path / "runs", {"features": 10, "neurons": 10}, contexts=0) as run:
+        stopping = Stopping("fixed", 10)
+        plan = declare(
+            run, Plan(("model:a",), rubric.id, rubric.digest, "features", "neurons", stopping)
+        )
+        add_scores(run, "features", "model:a", [0, 1, 2, 3, 4])
+        add_scores(run, "neurons", "model:a", [4, 3, 2, 1, 0])
+    printed = command_line("report").out
+    assert f"plan: sha256 {plan.digest}" in printed
+    assert "were new (model:a, interpretability-1-5, features – neurons)" in printed
+    assert re.search(r"1 +2\d{3}-.* UTC +report +10 \+ 10 .* fixed n, stopped", printed)
+
+
+def test_options_of_a_kept_plan_need_the_run_that_keeps_it(command_line: Callable[..., Any]):
+    for option in (("--rater", "lexical"), ("--n", 20), ("--seed", 0), ("--until-clear",)):
+        refused = command_line("plan", *option)
+        assert refused.code == 2
+        assert f"{option[0]} belongs to a plan that is kept: add --write RUN" in refused.err

@@ -61,5 +61,5 @@ def test_as_json_with_a_folder_both_are_made(command_line: Callable[..., Any], t
 def test_the_help_names_every_key_of_the_json(command_line: Callable[..., Any], tmp_path: Path):
     (comparison,) = findings(["main"], make_runs(tmp_path))["comparisons"]
     told = " ".join(re.sub(r"[│╭╮╰╯─]", " ", command_line("report", "--help").out).split())
-    flags = {"declared", "provenance", "explainers"}  # what follows from `about` and `explained`
+    flags = {"primary", "provenance", "explainers"}  # what follows from other keys
     assert all(re.search(rf"\b{key}\b", told) for key in set(comparison) - flags)

@@ -1,0 +1,164 @@
+"""How a plan and the looks at a run are written in a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autointerp.findings.comparison import Comparison
+from autointerp.findings.groups import Contrast, Judgement
+from autointerp.findings.looks import Look, Reading
+from autointerp.findings.plan import Plan
+from autointerp.reports.panels import Prose
+from autointerp.reports.words import interval, listed, p_value, percent
+from autointerp.stats.results import Statistic
+
+DIGEST = 12  # characters of a digest in a sentence
+
+
+def standing(contrast: Contrast, judgement: Judgement, comparison: Comparison) -> str:
+    """Return, in a few words, whether a test was declared before anything was rated."""
+    reading, plan = judgement.reading, comparison.plan
+    if plan is None or reading is None:
+        return "undeclared: no plan was written before the first rating"
+    if not contrast.primary:
+        return "not the declared primary test"
+    if reading.declared:
+        return f"the primary test, declared in plan {plan.digest[:DIGEST]} before the first rating"
+    return f"the primary test, which deviates from plan {plan.digest[:DIGEST]}"
+
+
+def plan_prose(judgement: Judgement, comparison: Comparison) -> list[Prose]:
+    """Return what was declared of a judgement, whether that was followed, and which look it is."""
+    reading, plan = judgement.reading, comparison.plan
+    if reading is None:
+        return []
+    rest = [*_looks(reading, judgement), *_unrecorded(reading)]
+    if plan is None:
+        how = (
+            ""
+            if comparison.provenance
+            else f" (`autointerp plan --write {comparison.run}` declares one before that)"
+        )
+        text = f"No plan of raters, units and stopping was written before the first rating{how}."
+        several = reading.multiplier is not None
+        return [Prose(" ".join([text, *rest]), "Undeclared.", "warning" if several else "plain")]
+    declared = f"Plan {plan.digest[:DIGEST]} was written on {when(plan.made_at)}: {plan}."
+    if reading.deviations:
+        lead = f"Deviates from the plan: {listed(reading.deviations)}."
+        text = f"So it is read as undeclared. {declared}"
+        return [Prose(" ".join([text, *rest]), lead, "warning")]
+    return [Prose(" ".join([declared, *rest]), lead="Declared.")]
+
+
+def when(made_at: str) -> str:
+    """Return `2026-11-28 02:28 UTC` of an ISO time."""
+    return f"{made_at[:16].replace('T', ' ')} UTC" if made_at else "not recorded"
+
+
+def _looks(reading: Reading, judgement: Judgement) -> list[str]:
+    """Return which look it is, what its interval allows for, and whether the rule has stopped."""
+    nth = "the first look" if reading.number == 1 else f"look {reading.number}"
+    sentences = [f"In the run's ledger this is {nth} at these two sources."]
+    if reading.rule == "undeclared" and reading.multiplier is not None:
+        sentences.append(
+            f"No plan that was followed says when to stop, and whoever stops at the answer that "
+            f"pleases errs in more than {percent(1 - reading.level)}: shown is the last look, with "
+            f"the interval of an asymptotic confidence sequence ({reading.multiplier:.2f} standard "
+            f"errors in place of 1.96), which holds at all looks, and the decision follows it."
+        )
+    if reading.rule == "width" and reading.multiplier is not None:
+        sentences.append(
+            f"The interval is {reading.multiplier:.2f} standard errors wide on either side, which "
+            "allows for stopping by its width."
+        )
+    if reading.rule == "clear" and reading.multiplier is not None:
+        sentences.append(
+            f"The interval is a repeated one ({reading.multiplier:.2f} standard errors at look "
+            f"{len(reading.fractions)} that spends error): it holds at all looks."
+        )
+    if reading.interim:
+        sentences.append(f"Nothing is decided: {reading.interim}.")
+    elif reading.stopped is not None:
+        verb = "has stopped" if reading.stopped.stop else "has not stopped"
+        sentences.append(f"The rule {verb}: {reading.stopped.why}.")
+    if reading.bias:
+        sentences.append(f"It {reading.bias}.")
+    if reading.multiplier is not None and len(judgement.groups) > 1:
+        sentences.append(
+            "Intervals and p-values of other figures than the probability of superiority, Cliff's "
+            "delta and the test, and all of comparisons with controls, are those of one look."
+        )
+    return sentences
+
+
+def _unrecorded(reading: Reading) -> list[str]:
+    return [] if reading.recorded else ["The run cannot be written, so this look is not recorded."]
+
+
+def plan_rows(plan: Plan) -> list[list[str]]:
+    """Return a plan as rows of what and value."""
+    low, high = plan.equivalence
+    return [
+        ["sha256", plan.digest],
+        ["written", f"{when(plan.made_at)}, before the first rating"],
+        ["raters", ", ".join(plan.raters)],
+        ["rubric", f"{plan.rubric} (digest {plan.rubric_digest[:DIGEST]})"],
+        ["sources", f"{plan.first} against {plan.second}"],
+        ["ratings of a unit", str(plan.repeats)],
+        ["stopping rule", str(plan.stopping)],
+        ["test", plan.test],
+        ["alpha", f"{plan.alpha:g}"],
+        ["alike within", f"{low:g} to {high:g}"],
+    ]
+
+
+LOOK_HEADINGS = (
+    "look", "when", "by", "rater", "rubric", "sources", "n", "P(first > second)", "p", "read as",
+)  # fmt: skip
+COMMON = ("rater", "rubric", "sources")
+
+
+def look_table(looks: Sequence[Look]) -> tuple[str, list[str], list[list[str]]]:
+    """Return looks as a caption, headings and rows; what they have in common is in the caption."""
+    cells = [look_row(look) for look in looks]
+    said = []
+    kept = []
+    for place, name in enumerate(LOOK_HEADINGS):
+        values = {row[place] for row in cells}
+        if name in COMMON and len(values) == 1:
+            said.append(values.pop())
+        else:
+            kept.append(place)
+    of = f" ({', '.join(said)})" if said else ""
+    caption = f"Looks: each comparison of two sources, when its ratings were new{of}"
+    return (
+        caption,
+        [LOOK_HEADINGS[place] for place in kept],
+        [[row[place] for place in kept] for row in cells],
+    )
+
+
+def look_row(look: Look) -> list[str]:
+    """Return a look as cells under `LOOK_HEADINGS`."""
+    ends = "" if look.low is not None else "no interval"
+    statistic = Statistic(look.value, look.low, look.high, look.n, look.method, look.level, ends)
+    return [
+        str(look.number),
+        when(look.made_at),
+        look.verb,
+        look.rater,
+        look.rubric,
+        f"{look.first} – {look.second}",
+        " + ".join(map(str, look.n)),
+        interval(statistic),
+        p_value(look.p),
+        RULES[look.rule] + (", stopped" if look.stopped else ""),
+    ]
+
+
+RULES = {
+    "fixed": "fixed n",
+    "width": "until narrow",
+    "clear": "until clear",
+    "undeclared": "undeclared",
+}
