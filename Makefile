@@ -60,7 +60,7 @@ test-weights: $(LOCAL) $(WEIGHTS)  ## Run the tests that need llama.cpp and the 
 
 # The libraries are heavy, so they have an environment of their own. nnsight asks for torchvision,
 # which nothing here uses and which breaks transformers wherever its build is not torch's own.
-test-parity:  ## Compare our loading of SAEs with SAELens, sparsify and dictionary_learning
+test-parity:  ## Compare SAEs and hooks with SAELens, sparsify, dictionary_learning, TransformerLens
 	$(MAKE) --no-print-directory $(PARITY)/.installed VENV=$(PARITY) EXTRAS=dev,parity
 	$(PARITY)/bin/python -m pip uninstall --quiet --yes torchvision
 	$(PARITY)/bin/python -m pytest tests/subjects/test_parity_with_libraries.py

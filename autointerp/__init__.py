@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from autointerp.pipeline.describe import explain, score
     from autointerp.pipeline.harvest import harvest
     from autointerp.pipeline.job import Job
-    from autointerp.pipeline.opened import compare, open_run
+    from autointerp.pipeline.opened import compare, compare_runs, open_run
     from autointerp.pipeline.rate import rate
     from autointerp.pipeline.report import report
     from autointerp.questions.rubric_files import load_rubric
@@ -26,6 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Job",
     "compare",
+    "compare_runs",
     "explain",
     "harvest",
     "load_rubric",
@@ -41,6 +42,7 @@ __all__ = [
 _HOMES = {
     "Job": "pipeline.job",
     "compare": "pipeline.opened",
+    "compare_runs": "pipeline.opened",
     "explain": "pipeline.describe",
     "harvest": "pipeline.harvest",
     "load_rubric": "questions.rubric_files",

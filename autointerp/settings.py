@@ -40,7 +40,10 @@ class SubjectSettings:
             its files say.
         k (latents per token): Active latents of a TopK SAE whose files do not say so; 0 for what
             its files say.
-        check_sae: Whether to stop where model or site are not those that the SAE's files record.
+        sae_layout: Of square encoder matrices whose files do not say it: `in_out` where they are
+            inputs × latents, `out_in` where they are latents × inputs.
+        check_sae: Whether to stop where the SAE's files say something that this version does not
+            know, or that model, site or measured activations contradict.
         tokenizer: A tokenizer.json or a tokenizer's folder; empty for the model's own.
         bos: Whether windows begin with the tokenizer's BOS token; `auto` for what the SAE's files
             record, else yes if the tokenizer has one.
@@ -66,6 +69,7 @@ class SubjectSettings:
     subtract_b_dec: str = ""
     input_scale: float = 0.0
     k: int = 0
+    sae_layout: str = ""
     check_sae: bool = True
     tokenizer: str = ""
     bos: str = "auto"
@@ -152,6 +156,8 @@ class RunSettings:
     def digest(self) -> str:
         """sha256 of the canonical JSON of what changes results (not device or batch size)."""
         content = _that_matter(self)
+        if not content["subject"]["sae_layout"]:  # younger than digests that are stored
+            del content["subject"]["sae_layout"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -181,6 +187,7 @@ CHOICES = {
     ("subject", "neurons"): ("", "hidden"),
     ("subject", "bos"): ("auto", "yes", "no"),
     ("subject", "subtract_b_dec"): ("", "yes", "no"),
+    ("subject", "sae_layout"): ("", "in_out", "out_in"),
     ("subject", "dtype"): ("auto", "float32", "bfloat16", "float16"),
 }
 DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")

@@ -25,8 +25,10 @@ from autointerp.stats.bounded import wilson_ends
 from autointerp.stats.calibration import simulate_coverage
 from autointerp.stats.density import density_adjusted
 from autointerp.stats.means import mean_ends
+from autointerp.stats.nested import LEAST_RUNS, Arm, compare_arms
 from autointerp.stats.ppi import predict_mean_stratified
 from autointerp.stats.ppi_superiority import superiority_powered
+from autointerp.stats.rater_effects import rater_effects
 from autointerp.stats.results import Floats
 from autointerp.stats.sequential import (
     LEAST_A_SOURCE,
@@ -36,6 +38,7 @@ from autointerp.stats.sequential import (
 )
 from autointerp.stats.superiority import hides_spread, superiority_ends, superiority_of_counts
 from autointerp.stats.van_elteren import van_elteren
+from bench import _drawn
 
 TABLES = {
     "GPT-4, features": (11, 16, 22, 21, 29),
@@ -58,6 +61,8 @@ def figures() -> Iterator[dict[str, Any]]:
     yield _coverage("coverage_min_mean", *_of_means(np.random.default_rng(2)))
     yield _coverage("coverage_min_agreement", *_of_agreement(np.random.default_rng(3)))
     yield _coverage("coverage_min_ppi", *_of_predictions(np.random.default_rng(4)))
+    yield _coverage("coverage_min_runs", *_of_runs(np.random.default_rng(8)))
+    yield _coverage("coverage_min_rater_effects", *_of_raters(np.random.default_rng(9)))
     yield _false_alarms("false_alarms_looks", *_of_looks(np.random.default_rng(5)))
     yield _coverage("coverage_min_looks", *_of_stops(np.random.default_rng(8)))
     yield _false_alarms("blinding_false_alarms", *_of_blinding(np.random.default_rng(6)))
@@ -283,9 +288,16 @@ def _of_predictions(rng: np.random.Generator) -> tuple[list[Cell], list[float], 
         share, undefined = _of_strata(rng, n, correlation, people[name], judge[name], by_strata)
         cells.append((share, f"{name} drawn by the judge's score, n = {n} of 200, {correlation}"))
         withheld.append(undefined)
+    by_uncertainty = 1_500
+    for n, tells in product((10, 20, 40), (True, False)):
+        by_draw = _drawn.measure(n, rng, by_uncertainty, tells=tells)
+        for name in ("uncertainty", "superiority"):
+            setting = f"n = {n} of {_drawn.UNITS}, judge {'unsure of some' if tells else 'even'}"
+            cells.append((by_draw[name].coverage, f"{name} draw, {setting}"))
+            withheld.append(1 - by_draw[name].said)
     note = (
         f"PPI++ of means {replications:,} replications, of P(superiority) {of_superiority:,}, "
-        f"stratified {by_strata:,}; "
+        f"stratified {by_strata:,}, drawn by the judge's uncertainty {by_uncertainty:,}; "
         "P(superiority) withheld below 10 human ratings"
     )
     return cells, withheld, note
@@ -324,6 +336,94 @@ def _of_strata(
 def _cut(latent: Floats, shares: Floats) -> Floats:
     cuts = scipy.stats.norm.ppf(np.cumsum(shares)[:-1])
     return np.asarray(1 + np.searchsorted(cuts, latent), np.float64)
+
+
+# ------------------------------------------------------------------------------ runs, raters
+
+
+def _of_runs(rng: np.random.Generator) -> tuple[list[Cell], list[float], str]:
+    """P(superiority) of recipes whose runs differ, from units nested in a few runs."""
+    cells: list[Cell] = []
+    withheld: list[float] = []
+    replications = 1_500
+    for gap, between, (runs, others), n in product(
+        (0.0, 1.0), (0.0, 0.3), ((3, 3), (5, 5), (3, 1), (2, 2)), (20, 50)
+    ):
+        if between and runs < LEAST_RUNS:
+            continue  # fewer speak of these runs, however far apart they are
+        spread = between if runs >= LEAST_RUNS else 0.0
+        other_spread = between if others >= LEAST_RUNS else 0.0
+        setting = f"{runs} and {others} runs of {n}, {between} between runs, gap {gap}"
+        large = [
+            np.bincount(_scored(rng, mean + tau * rng.standard_normal(400_000)), minlength=6)
+            for mean, tau in ((gap, spread), (0.0, other_spread))
+        ]
+        truth = float(superiority_of_counts(*large))
+        held = []
+        for _ in range(replications):
+            arms = [
+                _arm(rng, name, count, n, mean, tau)
+                for name, count, mean, tau in (
+                    ("first", runs, gap, spread), ("second", others, 0.0, other_spread)
+                )
+            ]  # fmt: skip
+            made = compare_arms(*arms).superiority
+            if made.low is not None and made.high is not None:
+                held.append(made.low <= truth <= made.high)
+        cells.append((float(np.mean(held)), setting))
+        withheld.append(1 - len(held) / replications)
+    return cells, withheld, f"P(superiority) of units nested in runs, {replications:,} replications"
+
+
+def _arm(
+    rng: np.random.Generator, name: str, runs: int, n: int, mean: float, between: float
+) -> Arm:
+    scores = tuple(
+        _scored(rng, np.full(n, mean + between * rng.standard_normal())).astype(np.float64)
+        for _ in range(runs)
+    )
+    return Arm(scores, tuple([(name, run, unit) for unit in range(n)] for run in range(runs)))
+
+
+def _scored(rng: np.random.Generator, quality: Floats) -> Any:
+    noise = 1.2 * rng.standard_normal(len(quality))
+    return np.clip(np.round(3 + quality + noise), 1, 5).astype(np.int64)
+
+
+def _of_raters(rng: np.random.Generator) -> tuple[list[Cell], list[float], str]:
+    """Severity and spread of raters, and the sources' odds ratio, by the cumulative logit model."""
+    cells: list[Cell] = []
+    withheld: list[float] = []
+    replications, cuts, gap = 1_000, np.array([-2.0, -0.7, 0.6, 1.9]), 0.8
+    for units, raters, missing, deviation in (
+        (40, 2, 0.0, 1.5), (60, 3, 0.2, 1.5), (60, 3, 0.0, 0.3), (200, 3, 0.3, 2.5)
+    ):  # fmt: skip
+        severity, log_spread = np.linspace(-0.8, 0.8, raters), np.linspace(0.25, -0.25, raters)
+        held: dict[str, list[bool]] = {"severity": [], "spread": [], "odds ratio": []}
+        said = 0
+        for _ in range(replications):
+            group = rng.integers(0, 2, units)
+            quality = deviation * rng.standard_normal(units) + gap * group
+            apart = np.exp(-log_spread)[:, None] * (cuts - cuts.mean())
+            read = quality[:, None] + rng.logistic(size=(units, raters))
+            at = cuts.mean() + apart + severity[:, None]
+            scores = 1.0 + (read[..., None] > at).sum(axis=-1)
+            scores[rng.random(scores.shape) < missing] = np.nan
+            made = rater_effects(scores, list(group), list(map(str, range(raters))), (1, 0))
+            odds = made.odds_ratio
+            if odds is None or odds.low is None or odds.high is None:
+                continue
+            said += 1
+            held["odds ratio"].append(odds.low <= np.exp(gap) <= odds.high)
+            for k, effect in enumerate(made.raters):
+                pairs_of = ((effect.severity, severity[k]), (effect.spread, np.exp(log_spread[k])))
+                for name, (statistic, truth) in zip(("severity", "spread"), pairs_of, strict=True):
+                    if statistic.low is not None and statistic.high is not None:
+                        held[name].append(statistic.low <= truth <= statistic.high)
+        setting = f"{units} units, {raters} raters, {missing:.0%} missing, deviation {deviation}"
+        cells += [(float(np.mean(shares)), f"{name}, {setting}") for name, shares in held.items()]
+        withheld.append(1 - said / replications)
+    return cells, withheld, f"severity, spread and odds ratio, {replications:,} replications"
 
 
 # ------------------------------------------------------------------------------ looks

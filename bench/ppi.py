@@ -1,4 +1,5 @@
-"""Whether the intervals of prediction-powered inference hold what they promise, in simulation."""
+"""Whether the intervals of prediction-powered inference hold what they promise, in simulation, and
+what people's time is worth by how their units are drawn."""
 
 from __future__ import annotations
 
@@ -8,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from autointerp.stats.calibration import simulate_coverage
+from bench import _drawn
 
 REPLICATIONS = 20_000
+DRAWS = 1_000
 
 
 def figures() -> Iterator[dict[str, Any]]:
@@ -34,3 +37,24 @@ def figures() -> Iterator[dict[str, Any]]:
                 "unit": "ratio",
                 "note": f"width over the human-only interval of the difference, n = 50; {note}",
             }
+    yield from _by_uncertainty()
+
+
+def _by_uncertainty() -> Iterator[dict[str, Any]]:
+    n = 40
+    for figure, tells, world in (
+        ("ppi_uncertainty_width_ratio", True, f"unsure of {_drawn.UNSURE:.0%} of the units"),
+        ("ppi_uncertainty_width_ratio_even", False, "as sure of each unit as of the others"),
+    ):
+        by_draw = _drawn.measure(n, np.random.default_rng(n), DRAWS, tells=tells)
+        ratio = by_draw["uncertainty"].width / by_draw["score"].width
+        yield {
+            "figure": figure,
+            "value": round(ratio, 3),
+            "unit": "ratio",
+            "note": "width of the interval of people's mean, drawn by the judge's uncertainty over "
+            f"drawn by its score, {n} of {_drawn.UNITS} units; a judge {world}; worth "
+            f"{1 - ratio**2:.0%} of people's ratings; coverage "
+            f"{by_draw['uncertainty'].coverage:.3f} and {by_draw['score'].coverage:.3f}; "
+            f"{DRAWS:,} replications of features and of neurons",
+        }

@@ -1,6 +1,7 @@
 """What the answers say, in numbers: what a page shows, `compare(run)` returns.
 
 comparison    everything that a run says; `compare`
+across        what several runs say of one another
 groups        scores by source, and the contrasts between sources
 subject       what was studied: model, site, SAE, corpus
 plan          what was declared before the first rating, and when one stops
@@ -8,7 +9,8 @@ looks         the ledger of looks, and how each may be read
 trust         where the controls lie, and the verdict
 density       mean scores within strata of density and of peak
 agreement     raters with one another, and each with itself
-calibration   people's means, predicted from a judge's ratings
+rater_effects severity and spread of raters, drift of people
+calibration   people's means and superiority, predicted from a judge's ratings
 blinding      what raters took the items for
 answers       replies about descriptions, as scores of units and ratings of contexts
 descriptions  what descriptions are worth, by scorer and by interval of activation

@@ -48,13 +48,20 @@ class ListedRating:
 
 @dataclass(frozen=True, slots=True)
 class ListedDescription:
-    """What an explainer said of a unit."""
+    """What an explainer said of a unit.
+
+    Attributes:
+        promoted, suppressed: Tokens by the unit's effect on the logits, where they were shown to
+            the explainer; None where not.
+    """
 
     unit_id: int
     explainer: str
     status: str
     description: str | None
     rationale: str | None
+    promoted: Sequence[str] | None
+    suppressed: Sequence[str] | None
 
 
 def listed_units(comparison: Comparison, run: Run) -> pd.DataFrame:
@@ -113,10 +120,37 @@ def listed_ratings(run: Run, unit_ids: Sequence[int], repeats: int) -> Iterator[
 def listed_descriptions(run: Run) -> Iterator[ListedDescription]:
     """Yield what explainers said of all units."""
     for row in run.rows(
-        "SELECT unit_id, explainer, status, description, rationale FROM explanation"
+        "SELECT unit_id, explainer, status, description, rationale, promoted, suppressed"
+        " FROM explanation"
         " ORDER BY unit_id, explainer"
     ):
         yield ListedDescription(*row)
+
+
+def logit_effects(
+    comparison: Comparison, run: Run
+) -> dict[int, tuple[Sequence[str], Sequence[str]]]:
+    """Return the tokens that units promote and suppress, by unit, where they are known: measured
+    by the lab, or else shown to an explainer."""
+    effects = {
+        said.unit_id: (said.promoted, said.suppressed or ())
+        for said in listed_descriptions(run)
+        if said.promoted
+    }
+    for lab in comparison.labs:
+        if lab.lab == "logit-effects" and {"promoted", "suppressed"} <= set(lab.columns):
+            effects |= {
+                row.unit_id: (row.promoted, row.suppressed)
+                for row in lab.rows.itertuples()
+                if isinstance(row.promoted, list) and row.promoted
+            }
+    return effects
+
+
+def window_tokens(run: Run) -> int:
+    """Return the length of the run's longest stored window in tokens; 0 without contexts."""
+    ((longest,),) = run.rows("SELECT coalesce(max(len(tokens)), 0) FROM context")
+    return int(longest)
 
 
 def descriptions_table(run: Run) -> pd.DataFrame:

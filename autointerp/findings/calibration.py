@@ -1,9 +1,10 @@
-"""The mean that the people who rated some units would give all of them, from a judge's ratings of
-all (PPI++).
+"""What the people who rated some units would say of all, from a judge's ratings of all (PPI++):
+means, and the probability of superiority. And whether the judge may stand in for them.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,13 +15,21 @@ from autointerp.errors import TooFewRatings
 from autointerp.findings.groups import Judgement, nearest_level
 from autointerp.findings.plan import PRIMARY
 from autointerp.records import is_person
+from autointerp.stats.alternative_annotator import AlternativeAnnotator, alternative_annotator
 from autointerp.stats.ppi import (
     predict_difference,
     predict_difference_stratified,
     predict_mean,
     predict_mean_stratified,
 )
+from autointerp.stats.ppi_drawn import (
+    predict_difference_drawn,
+    predict_mean_drawn,
+    predict_superiority_drawn,
+)
+from autointerp.stats.ppi_superiority import predict_superiority
 from autointerp.stats.results import Floats, Integers, Statistic
+from autointerp.stats.superiority import superiority
 
 
 @dataclass(frozen=True)
@@ -28,13 +37,17 @@ class Drawn:
     """How the units that people rated were drawn from those that the judge rated.
 
     Attributes:
-        strata: Of each unit that both rated, [units]; empty if they are a simple random subset.
+        strata: Of each unit that both rated, [units]; empty unless drawn within strata.
         sizes: Units in each stratum, rated or not.
+        probability: Of each unit that both rated, where drawn by the judge's uncertainty, [units].
         why_not: Why no prediction can be made from them; empty if one can.
+
+    Without strata and probabilities they are a simple random subset.
     """
 
     strata: tuple[int, ...] = ()
     sizes: Mapping[Hashable, int] = field(default_factory=dict)
+    probability: tuple[float, ...] = ()
     why_not: str = ""
 
 
@@ -66,6 +79,29 @@ class PredictedMean:
 
 
 @dataclass(frozen=True)
+class PredictedPair:
+    """The primary pair as people would rate all units, by prediction.
+
+    Attributes:
+        n_both, n_judge_only: Units that both rated, and that the judge alone did.
+        judge_only: P(first > second) + ½ P(tie) by the judge's ratings of all.
+        predicted: The same by people's, corrected; value None where none can be made, and the note
+            says why.
+        human_only: From people's ratings alone; likewise.
+        power: Weight of the judge in each source, 0 to leave it out; None without a prediction.
+    """
+
+    first: str
+    second: str
+    n_both: tuple[int, int]
+    n_judge_only: tuple[int, int]
+    judge_only: Statistic
+    predicted: Statistic
+    human_only: Statistic
+    power: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
 class Calibration:
     """One judge beside the people who rated some of its units.
 
@@ -75,6 +111,9 @@ class Calibration:
         counts: By source: units by people's and the judge's score, [levels, levels]; means are
             taken to the nearest level.
         predictions: Of each source, and of the primary pair's difference.
+        superiority: Of the primary pair; None where people rated one of its sources alone.
+        stand_in: Whether the judge agrees with these people as well as they do with one another
+            (alternative annotator test), on the studied units.
     """
 
     run: str
@@ -85,6 +124,8 @@ class Calibration:
     levels: tuple[int, ...]
     counts: dict[str, Integers]
     predictions: tuple[PredictedMean, ...]
+    superiority: PredictedPair | None
+    stand_in: AlternativeAnnotator
 
     @property
     def alike(self) -> dict[str, int]:
@@ -108,7 +149,24 @@ class _Pair:
 
     @property
     def judge_mean(self) -> float:
-        return float(np.concatenate([self.judge, self.alone]).mean())
+        return float(self.by_judge.mean())
+
+    @property
+    def by_judge(self) -> Floats:
+        """The judge's scores of all units."""
+        return np.concatenate([self.judge, self.alone])
+
+    @property
+    def weighted(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """People's and the judge's scores, the judge's of all, and the inclusion probabilities."""
+        rated, drawn = len(self.human), self.drawn
+        probability = np.full(rated, rated / len(self.by_judge))
+        if drawn.probability:
+            probability = np.array(drawn.probability)
+        elif drawn.strata:
+            taken = Counter(drawn.strata)
+            probability = np.array([taken[s] / drawn.sizes[s] for s in drawn.strata])
+        return self.human, self.judge, self.by_judge, probability
 
 
 def calibrations(
@@ -130,6 +188,7 @@ def calibrations(
             continue
         levels = scales[digest]
         source = units.source.loc[table.index]
+        studied = ~units.is_control.loc[table.index].astype(bool)
         for judge in (rater for rater in table if rater not in humans):
             asked = plans[plans.rubric_digest == digest]
             pairs = dict(_pairs(table, table[humans].mean(axis=1), judge, source, asked))
@@ -146,6 +205,12 @@ def calibrations(
                         for name, pair in pairs.items()
                     },
                     predictions=tuple(_predictions(pairs, (levels[0], levels[-1]))),
+                    superiority=_superiority(pairs),
+                    stand_in=alternative_annotator(
+                        table.loc[studied, humans].to_numpy(),
+                        table.loc[studied, judge].to_numpy(),
+                        humans,
+                    ),
                 )
 
 
@@ -187,7 +252,13 @@ def how_drawn(plans: pd.DataFrame, judge: str, rated: pd.Index, others: pd.Index
             why_not=f"people rated units that were drawn by the scores of {plans.rater.iloc[0]}, "
             "and no random subset"
         )
-    by_unit = plans.set_index("unit_id")
+    by_unit = plans.set_index("unit_id").loc[rated]
+    if set(plans.drawn_by) == {"uncertainty"}:
+        if int(by_unit.stratum_size.iloc[0]) != len(rated) + len(others):
+            return Drawn(why_not="the judge has rated units since people's were drawn")
+        # Of those drawn, the rated ones are the first of a random order.
+        reached = len(rated) / by_unit.stratum_drawn
+        return Drawn(probability=tuple((by_unit.inclusion * reached).tolist()))
     sizes: dict[Hashable, int] = dict(by_unit.groupby("stratum").stratum_size.first().items())
     if sum(sizes.values()) < len(rated) + len(others):
         return Drawn(why_not="people rated no unit of some of the judge's scores")
@@ -230,6 +301,8 @@ def _mean(
     prediction = (
         predict_mean_stratified(pair.human, drawn.strata, drawn.sizes, scale=scale)
         if drawn.strata
+        else predict_mean_drawn(*pair.weighted, scale=scale)
+        if drawn.probability
         else predict_mean(pair.human, pair.judge, pair.alone, scale=scale)
     )
     return PredictedMean(
@@ -264,6 +337,8 @@ def _difference(
         )
     elif first.drawn.strata or second.drawn.strata:
         raise TooFewRatings("people's units of the two sources were drawn in two ways")
+    elif first.drawn.probability or second.drawn.probability:
+        prediction = predict_difference_drawn(first.weighted, second.weighted, scale=scale)
     else:
         prediction = predict_difference(
             *((pair.human, pair.judge, pair.alone) for pair in (first, second)), scale=scale
@@ -277,6 +352,34 @@ def _difference(
         prediction.human_only,
         effective_n=prediction.effective_n,
     )
+
+
+def _superiority(pairs: Mapping[str, _Pair]) -> PredictedPair | None:
+    """Return the primary pair's probability of superiority as people would rate all units."""
+    if not all(name in pairs for name in PRIMARY):
+        return None
+    first, second = (pairs[name] for name in PRIMARY)
+    counted = (
+        *PRIMARY,
+        (len(first.human), len(second.human)),
+        (len(first.alone), len(second.alone)),
+        superiority(first.by_judge, second.by_judge),
+    )
+    try:
+        for pair in (first, second):
+            if pair.drawn.why_not:
+                raise TooFewRatings(pair.drawn.why_not)
+        at_random = not any(p.drawn.strata or p.drawn.probability for p in (first, second))
+        made = (
+            predict_superiority(
+                (first.human, first.judge, first.alone), (second.human, second.judge, second.alone)
+            )
+            if at_random
+            else predict_superiority_drawn(first.weighted, second.weighted)
+        )
+    except TooFewRatings as too_few:
+        return PredictedPair(*counted, *_undefined(too_few, [first, second]), None)
+    return PredictedPair(*counted, made.superiority, made.human_only, made.power)
 
 
 def _undefined(error: TooFewRatings, pairs: Iterable[_Pair]) -> tuple[Statistic, Statistic]:

@@ -46,6 +46,7 @@ from autointerp.findings.json_values import json_values
 from autointerp.findings.labs import LabRows, lab_rows_of
 from autointerp.findings.looks import Compared, Look, Reading, looks_of, take_look
 from autointerp.findings.plan import PRIMARY, Plan, plan_of
+from autointerp.findings.rater_effects import RaterModel, rater_models
 from autointerp.findings.subject import SubjectFacts, subject_facts
 from autointerp.findings.trust import trust, verdict
 from autointerp.questions.rubric import rubric_from
@@ -124,7 +125,9 @@ class Comparison:
         agreement: Of the raters of each rubric with one another, and of each with its repeats.
         people: How people agree: with each other, with themselves, with each model.
         attention: How each person rated the gold items.
-        calibration: People's means, predicted from a judge's ratings.
+        rater_effects: Severity and spread of raters, and drift of people, one a rubric.
+        calibration: People's means and P(superiority), predicted from a judge's ratings, and
+            whether the judge may stand in for them.
         blinding: What raters took the items for.
         scorers: How well descriptions predict firing, by scorer.
         specificity: How well descriptions fit contexts, by interval of activation.
@@ -140,7 +143,9 @@ class Comparison:
         scores: One row a unit, rubric and rater: score (mean of repeats, NaN without one),
             repeats, ok, outcome (`ok` or what became of it), description (the first given).
         plans: One row a unit that `plan-humans` drew: unit_id, rubric_digest, plan, rater (the
-            judge), stratum (by the judge's score), stratum_size.
+            judge), drawn_by (`score` or `uncertainty` of the judge), stratum (the judge's score),
+            stratum_size (units of that score; of the source where drawn by uncertainty),
+            stratum_drawn, inclusion (probability of the draw), uncertainty.
     """
 
     run: str
@@ -155,6 +160,7 @@ class Comparison:
     agreement: tuple[TableAgreement, ...]
     people: tuple[RatersAgreement, ...]
     attention: tuple[Attention, ...]
+    rater_effects: tuple[RaterModel, ...]
     calibration: tuple[Calibration, ...]
     blinding: tuple[Blinding, ...]
     scorers: tuple[ScorerResult, ...]
@@ -256,11 +262,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
             judgement = replace(judgement, contrasts=contrasts, reading=reading)
         judgements.append(judgement)
     judgements = list(_adjusted(judgements))
-    plans = run.frame(
-        "SELECT i.unit_id, p.rubric_digest, p.plan, p.rater, p.score AS stratum,"
-        " p.stratum_size FROM human_plan p JOIN unit_item i USING (item_id)"
-        " ORDER BY plan, unit_id"
-    )
+    plans = _plans(run)
     scorers = []
     for result in scorer_results_of(run):
         if result.contrast is not None:
@@ -287,6 +289,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         ),
         people=tuple(pair for rubric in rubrics for pair in agreements(run, rubric)),
         attention=tuple(watched for rubric in rubrics for watched in attention(run, rubric)),
+        rater_effects=tuple(rater_models(run, judgements, units)),
         calibration=tuple(calibrations(run.name, judgements, scores, units, plans)),
         blinding=tuple(blindings(run, judgements)),
         scorers=tuple(scorers),
@@ -391,6 +394,21 @@ def _cost(run: Run) -> pd.DataFrame:
         " min(made_at) AS first, max(made_at) AS last"
         " FROM call GROUP BY rater ORDER BY rater"
     )
+
+
+def _plans(run: Run) -> pd.DataFrame:
+    """Return the units that `plan-humans` drew; a run of before drew all by the judge's score."""
+    plans = run.frame(
+        "SELECT i.unit_id, p.* FROM human_plan p JOIN unit_item i USING (item_id)"
+        " ORDER BY plan, unit_id"
+    )
+    if "drawn_by" not in plans:  # a file that could not be brought up to date
+        plans = plans.assign(drawn_by=None, uncertainty=np.nan)
+    plans = plans.assign(drawn_by=plans.drawn_by.fillna("score"), stratum=plans.score)
+    return plans[
+        ["unit_id", "rubric_digest", "plan", "rater", "drawn_by", "stratum", "stratum_size",
+         "stratum_drawn", "inclusion", "uncertainty"]
+    ]  # fmt: skip
 
 
 def _imported(run: Run) -> pd.DataFrame:

@@ -376,7 +376,7 @@ def make_contrasts(
             brunner_munzel=brunner_munzel(x, y),
             mann_whitney=mann_whitney(x, y),
             bounds=bounds,
-            adjusted=_adjusted(one, other, level),
+            adjusted=at_like_density(one, other, level),
             density_gap=log_density_gap(one.density, other.density),
             several_tokens=_several_tokens(one, other, level),
             equivalence=equivalence,
@@ -392,7 +392,8 @@ def as_delta(p: Statistic) -> Statistic:
     return replace(p, value=scaled(p.value), low=scaled(p.low), high=scaled(p.high))
 
 
-def _adjusted(first: Group, second: Group, level: float) -> DensityAdjusted | None:
+def at_like_density(first: Group, second: Group, level: float) -> DensityAdjusted | None:
+    """Return P(superiority) at like density; None for a control, and where none is known."""
     if first.is_control or second.is_control:
         return None
     has_density = [np.nan_to_num(group.density) > 0 for group in (first, second)]

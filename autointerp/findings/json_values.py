@@ -18,7 +18,9 @@ number of this form. Its keys:
                  reading (which look this is: rule, number, multiplier, deviations, interim, …)
     pooled       the primary pair within each rater of a rubric, and combined
     agreement, people, attention    whether raters agree with one another and with themselves
-    calibration  people's means, predicted from a judge's ratings
+    rater_effects one a rubric: effects (raters: severity, spread, mean; odds_ratio; unit_sd), drift
+    calibration  one a judge beside people: predictions (means), superiority (of the primary pair),
+                 stand_in (answer, winning_rate, advantage, epsilon, people, note)
     blinding     what raters took the items for
     scorers, specificity, explained what descriptions are worth, and who wrote them
     labs         one a lab that measured units: title, columns, rows (a record each)

@@ -109,7 +109,7 @@ def verdict(
     groups: Mapping[str, Group], contrasts: Sequence[Contrast], trusted: Trust, declared: bool
 ) -> Verdict:
     """Return the verdict: on the primary contrast, else on the first contrast of two sources that
-    are studied, else on the first of such a source with a control.
+    are studied. A source alone is not compared: controls show what the rater is worth.
 
     `declared`: whether the run has a plan, and it was followed.
     """
@@ -117,7 +117,6 @@ def verdict(
     candidates = [
         *(c for c in contrasts if c.primary),
         *(c for c in contrasts if c.first in studied and c.second in studied),
-        *(c for c in contrasts if c.first in studied),
     ]
     if not candidates:
         return Verdict("nothing to compare", None, None, False, trusted.state)

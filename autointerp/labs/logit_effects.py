@@ -61,6 +61,7 @@ def logit_effects(
     not the run's.
     """
     subject = subject_again(run, option)
+    written = None if subject.loaded is None else subject.loaded.writes
     effects_of: dict[int, LogitEffects] = {}
     without: dict[str, str] = {}
     for name, source, units in sources_again(run, subject, unit_ids):
@@ -70,7 +71,7 @@ def logit_effects(
         try:
             are_hidden = getattr(source, "are_hidden", False)
             model = (subject.hidden if are_hidden else None) or subject.model
-            readout = model.readout(source.transcodes)
+            readout = model.readout(source.transcodes, written)
             numbers = numbers_again(run, name, source, units)
             for begin in range(0, len(units), UNITS):
                 part = slice(begin, begin + UNITS)

@@ -1,7 +1,8 @@
 """What people should rate next, so that a model's ratings can be calibrated by theirs.
 
-A random subset, stratified by source and by the model's score: small strata get more than their
-share, so that people see all of the scale; how likely each item was to be drawn is kept.
+A random subset, by source and by the model's score: small strata get more than their share, so
+that people see all of the scale. Or by its uncertainty: people's time goes where the model does not
+know. How likely each item was to be drawn is kept, for whatever is estimated from them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,11 @@ import numpy as np
 
 from autointerp.errors import BadInput, TooFewRatings
 from autointerp.questions.rubric import Rubric
+from autointerp.stats.ppi_drawn import (
+    draw_with_probabilities,
+    inclusion_probabilities,
+    unsure_sizes,
+)
 from autointerp.store.run import Run
 from autointerp.store.tables import now
 
@@ -23,18 +29,22 @@ Stratum = tuple[str, int]
 
 @dataclass(frozen=True)
 class Drawn:
-    """An item that people should rate, and how it was drawn."""
+    """An item that people should rate, and how it was drawn.
+
+    Attributes:
+        stratum_size, stratum_drawn: Items of the stratum, and drawn from it: of the source and
+            score, or of the source where they were drawn by uncertainty.
+        inclusion: Probability with which it was drawn.
+        uncertainty: The rater's on the unit; None where it had no part in the draw.
+    """
 
     item: str
     source: str
     score: int
     stratum_size: int
     stratum_drawn: int
-
-    @property
-    def inclusion(self) -> float:
-        """Probability with which it was drawn."""
-        return self.stratum_drawn / self.stratum_size
+    inclusion: float
+    uncertainty: float | None = None
 
 
 def allocate(sizes: Mapping[Stratum, int], n: int) -> dict[Stratum, int]:
@@ -76,22 +86,60 @@ def draw_for_people(scores: Mapping[str, Stratum], n: int, rng: np.random.Genera
     for stratum in sorted(strata):
         items, count = strata[stratum], taken[stratum]
         for place in rng.choice(len(items), size=count, replace=False):
-            drawn.append(Drawn(items[place], *stratum, len(items), count))
+            probability = count / len(items)
+            drawn.append(Drawn(items[place], *stratum, len(items), count, probability))
+    return drawn
+
+
+def draw_by_uncertainty(
+    scores: Mapping[str, Stratum],
+    uncertainty: Mapping[str, float],
+    n: int,
+    rng: np.random.Generator,
+) -> list[Drawn]:
+    """Return `n` items, sources alike, those drawn more often on which the rater is less sure.
+
+    `uncertainty` gives each item's. See `stats.ppi_drawn.unsure_sizes` for the probabilities.
+    """
+    of_source: dict[str, list[str]] = {}
+    for item in sorted(scores):
+        of_source.setdefault(scores[item][0], []).append(item)
+    shares = allocate({(source, 0): len(items) for source, items in of_source.items()}, n)
+    drawn = []
+    for source, items in sorted(of_source.items()):
+        count = shares[source, 0]
+        unsure = [uncertainty[item] for item in items]
+        probability = inclusion_probabilities(unsure_sizes(unsure), count)
+        for place in draw_with_probabilities(probability, rng):
+            item = items[place]
+            drawn.append(
+                Drawn(
+                    item, source, scores[item][1], len(items), count, float(probability[place]),
+                    unsure[place],
+                )
+            )  # fmt: skip
     return drawn
 
 
 def plan_humans(
-    run: Run, rubric: Rubric, n: int, rng: np.random.Generator, rater: str | None = None
+    run: Run,
+    rubric: Rubric,
+    n: int,
+    rng: np.random.Generator,
+    rater: str | None = None,
+    uncertainty: Mapping[int, float] | None = None,
 ) -> tuple[str, list[Drawn]]:
     """Draw, store and return what people should rate next, and the rater it calibrates.
 
     Only units that are no controls and that nobody has rated yet are drawn: the inclusion
-    probabilities speak of those. `rater` None takes the one with the most ratings.
-    Raises TooFewRatings if the rater has rated nothing on the rubric, BadInput for `n` under 1.
+    probabilities speak of those. `rater` None takes the one with the most ratings. With
+    `uncertainty`, the rater's by unit, units are drawn by that and not by its score.
+    Raises TooFewRatings if the rater has rated nothing on the rubric, or its uncertainty on a unit
+    is not known, BadInput for `n` under 1.
     """
     if n < 1:
         raise BadInput(f"--n {n}: ask for at least 1 item")
-    rater = rater or _busiest(run, rubric)
+    rater = rater or busiest(run, rubric)
     rows = run.rows(
         "SELECT unit_id, source, score FROM unit_rating WHERE rater = ? AND rubric_digest = ?"
         " AND status = 'ok' AND repeat = 0 AND NOT is_control",
@@ -109,12 +157,24 @@ def plan_humans(
     }
     if not strata:
         raise TooFewRatings(f"people have rated all that {rater} has on {rubric.id}")
-    drawn = draw_for_people(strata, n, rng)
+    if uncertainty is None:
+        drawn = draw_for_people(strata, n, rng)
+    else:
+        by_item = {shown[unit]: uncertainty.get(unit) for unit, *_ in rows if unit in shown}
+        known = {item: spread for item, spread in by_item.items() if spread is not None}
+        unknown = sum(item not in known for item in strata)
+        if unknown:
+            raise TooFewRatings(
+                f"how sure {rater} is of {unknown} of {len(strata)} units is not known; rate them "
+                "as the others were rated, or draw by the score"
+            )
+        drawn = draw_by_uncertainty(strata, known, n, rng)
     _store(run, rubric, rater, drawn)
     return rater, drawn
 
 
-def _busiest(run: Run, rubric: Rubric) -> str:
+def busiest(run: Run, rubric: Rubric) -> str:
+    """Return the rater, no person, with the most ratings on a rubric; raises TooFewRatings."""
     rows = run.rows(
         "SELECT rater FROM current_rating WHERE rubric_digest = ? AND status = 'ok'"
         " AND NOT is_person(rater)"
@@ -164,6 +224,8 @@ def _store(run: Run, rubric: Rubric, rater: str, drawn: Sequence[Drawn]) -> None
                     "stratum_drawn": one.stratum_drawn,
                     "inclusion": one.inclusion,
                     "made_at": at,
+                    "drawn_by": "score" if one.uncertainty is None else "uncertainty",
+                    "uncertainty": one.uncertainty,
                 }
                 for one in drawn
             ],

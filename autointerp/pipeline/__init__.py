@@ -10,6 +10,7 @@ plan        what is declared before the first rating
 ask         what all of these do with a rater: at once, or by a provider's batch API
 guess       the blinding check of a model
 sit         a person rates a run; sit_pack, a pack
+plan_humans what people rate next, and how unsure a judge is
 check       a rater on planted units of known quality
 lab         a lab measures units of a run, with the model that it was harvested from
 looks       a run opened so that a look can be written into it

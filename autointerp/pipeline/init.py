@@ -46,10 +46,17 @@ def initialise(
     recorded = loaded.site if loaded else None
     if not given.site and not recorded and loaded and loaded.hook:
         on(Note(f"the SAE was trained at '{loaded.hook}', which is not a site of this version"))
-    given = _filled(given, "site", recorded, ask, on)
+    is_recorded = bool(recorded and not given.site)
+    if not is_recorded:
+        given = _filled(given, "site", None, ask, on)
     model = look_at_language_model(
-        given.model, given.site, given.revision or None, hidden=bool(given.neurons) or None
+        given.model,
+        given.site or str(recorded),
+        given.revision or None,
+        hidden=bool(given.neurons) or None,
     )
+    if is_recorded:  # by the name that it has in this model
+        given = _filled(given, "site", model.site, ask, on)
     on(
         Step(
             f"model: {type(model.model).__name__}, {len(model.layers)} layers, vocabulary "
@@ -61,7 +68,7 @@ def initialise(
     on(Step(f"site: {model.site}, {model.d_site:,} activations, {signed}; {basis.name}"))
     given = _with_neurons(given, model, basis, ask, on)
     if loaded is not None:
-        for note in check_fit(loaded, model, given.check_sae):
+        for note in check_fit(loaded, model, given.check_sae, given.revision):
             on(Note(f"{note}"))
     has_bos = begins_with_bos("auto", loaded, model)
     on(

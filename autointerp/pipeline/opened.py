@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from autointerp.store.run import RUNS, Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from autointerp.findings.across import AcrossRuns
     from autointerp.findings.comparison import Comparison
     from autointerp.reports.write import Report
     from autointerp.settings import RunSettings
@@ -101,3 +104,41 @@ def compare(
             comparison = compare_run(opened, level)
     say_unrecorded(comparison, on)
     return comparison
+
+
+def compare_runs(
+    runs: Sequence[Run | str],
+    groups: Mapping[str, Sequence[str]] | None = None,
+    level: float = 0.95,
+    folder: Path | str = RUNS,
+    on: On = ignore,
+) -> AcrossRuns:
+    """Return the contrasts of every source of one run with every source of the others.
+
+    Runs are named or open; a line is left in the ledger of each. Compared are runs that the same
+    rater rated on the same rubric; what differs between them, and what is left out, is in the
+    result. `groups` are runs that are seeds of one recipe, by a name for it:
+    `{"topk": ["a", "b", "c"]}`. For what each run says of itself there is `compare`.
+
+    Raises BadInput for fewer than two runs or groups that do not fit them, UnknownName if there is
+    no such run, TooFewRatings if one has neither ratings nor descriptions.
+    """
+    from autointerp.findings.across import across_runs
+    from autointerp.findings.comparison import compare as compare_run
+    from autointerp.pipeline.events import RunOpened
+    from autointerp.pipeline.looks import open_to_look, say_unrecorded
+
+    with ExitStack() as stack:
+        opened: list[Run] = []
+        for run in runs:
+            name = run.name if isinstance(run, Run) else run
+            if name in [other.name for other in opened]:
+                continue
+            if not isinstance(run, Run):
+                run = stack.enter_context(open_to_look(name, Path(folder))[0])
+                on(RunOpened(name, run.settings.subject.name, is_new=False))
+            opened.append(run)
+        comparisons = [compare_run(run, level) for run in opened]
+        for comparison in comparisons:
+            say_unrecorded(comparison, on)
+        return across_runs(comparisons, opened, groups, level)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from autointerp.errors import BadInput
+from autointerp.findings.across import across_runs
 from autointerp.findings.comparison import compare, estimate_rows
 from autointerp.people.ingest import ingest_journals
 from autointerp.pipeline.events import Note, On, ignore
@@ -26,8 +28,9 @@ def report(
     units_shown: int = 2_000,
     folder: Path | str = RUNS,
     on: On = ignore,
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> Report:
-    """Write the report of one run, or of several side by side, and return it.
+    """Write the report of one run, or of several and their contrasts, and return it.
 
     What people have rated since is taken in first; the estimates, and a line in the ledger of
     looks, are stored in each run, where it can be written.
@@ -36,32 +39,41 @@ def report(
         out: Folder to write; None for reports/RUN, or reports/RUN+RUN.
         units_shown: Units at most whose contexts the page carries.
         on: Called with each event: a note of answers that came in.
+        groups: Runs that are seeds of one recipe, by a name for it; see `findings.across`.
 
     Raises UnknownName if a run is not there, TooFewRatings if nothing was asked in it, BadInput if
-    `out` holds something else than a report, StorageError if it cannot be written.
+    `out` holds something else than a report or a group does not fit the runs, StorageError if it
+    cannot be written.
     """
     names = _names(runs)
     place = REPORTS / "+".join(names) if out is None else Path(out)
     check_folder(place)
-    with _compared(names, units_shown, Path(folder), on) as material:
+    with _compared(names, units_shown, Path(folder), on, groups) as material:
         return write(material, place)
 
 
 def findings(
-    runs: Sequence[str] | str = "main", folder: Path | str = RUNS, on: On = ignore
+    runs: Sequence[str] | str = "main",
+    folder: Path | str = RUNS,
+    on: On = ignore,
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
     """Return what `report` would say as JSON values, and write no page.
 
-    An object with one key: `comparisons`, one a run, in the form of `findings.json_values`.
+    An object with two keys: `comparisons`, one a run, in the form of `findings.json_values`, and
+    `across`, what the runs say of one another (null for one run), in that of `findings.across`.
     Raises as `report` does.
     """
-    with _compared(_names(runs), 0, Path(folder), on) as material:
+    with _compared(_names(runs), 0, Path(folder), on, groups) as material:
         return as_json(material)
 
 
 def as_json(material: Material) -> dict[str, Any]:
     """Return the comparisons behind a report as JSON values."""
-    return {"comparisons": [comparison.as_json() for comparison in material.comparisons]}
+    return {
+        "comparisons": [comparison.as_json() for comparison in material.comparisons],
+        "across": None if material.across is None else material.across.as_json(),
+    }
 
 
 def _names(runs: Sequence[str] | str) -> list[str]:
@@ -70,8 +82,16 @@ def _names(runs: Sequence[str] | str) -> list[str]:
 
 
 @contextmanager
-def _compared(names: Sequence[str], units_shown: int, folder: Path, on: On) -> Iterator[Material]:
+def _compared(
+    names: Sequence[str],
+    units_shown: int,
+    folder: Path,
+    on: On,
+    groups: Mapping[str, Sequence[str]] | None,
+) -> Iterator[Material]:
     """Open runs, take in what people have rated since, compare, and store the estimates."""
+    if groups and len(names) < 2:
+        raise BadInput("a group joins several runs, and one is reported; name the others too")
     opened: list[Run] = []
     try:
         comparisons = []
@@ -88,7 +108,8 @@ def _compared(names: Sequence[str], units_shown: int, folder: Path, on: On) -> I
             if writable:
                 run.replace_estimates(estimate_rows(comparison))
             comparisons.append(comparison)
-        yield Material(tuple(comparisons), tuple(opened), units_shown)
+        across = across_runs(comparisons, opened, groups) if len(names) > 1 else None
+        yield Material(tuple(comparisons), tuple(opened), units_shown, across)
     finally:
         for run in opened:
             run.close()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from autointerp.units.sources import described_sources, kind_of
 
 INK, MUTED, RULE, PAPER = "#1d2129", "#5f6773", "#d5d9e0", "#ffffff"
+# On coloured cells: these two keep their colour in the dark theme, as the cells do.
+CELL_DARK, CELL_LIGHT = "#1d2128", "#fefefe"
 OTHERS = ("#7a4fb5", "#12877f", "#b8436b", "#6b7d1e")
 UNKNOWN = "#8b929d"
 # The ink of the house style, which the style sheet sets for each theme.
@@ -29,6 +31,24 @@ def colour(source: str, sources: Sequence[str] = ()) -> str:
     return OTHERS[others.index(source) % len(OTHERS)] if source in others else UNKNOWN
 
 
+def ink_on(colour: str) -> str:
+    """Return the ink that can be read on a source's colour, in either theme: white where it has
+    4.5 times the contrast that WCAG asks of text, else one that stays dark."""
+    return PAPER if _contrast(colour, PAPER) >= 4.5 else CELL_DARK
+
+
+def _contrast(one: str, other: str) -> float:
+    """Return the contrast ratio of two `#rrggbb`, 1 to 21. Source: WCAG 2.2."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted([luminance(one), luminance(other)])
+    return (high + 0.05) / (low + 0.05)
+
+
 def palette() -> list[str]:
     """Return the colours of sources, as `#rrggbb`: their own, and those that pictures choose."""
     own = [kind.colour for kind in described_sources().values() if HEX.fullmatch(kind.colour)]
@@ -43,15 +63,11 @@ def on_page(colour: str) -> str:
 
 
 def colours_css() -> str:
-    """Return the style rules that set the colours of sources, lighter on a dark page."""
-
-    def rules(colours: Mapping[str, str]) -> str:
-        return ":root { " + " ".join(f"--c{c[1:]}: {v};" for c, v in colours.items()) + " }\n"
-
-    plain = {colour: colour for colour in palette()}
-    light = {colour: _lightened(colour) for colour in palette()}
-    dark = f"@media screen and (prefers-color-scheme: dark) {{ {rules(light)}}}\n"
-    return rules(plain) + dark
+    """Return the style rule that sets the colours of sources, lighter on a dark page."""
+    rules = " ".join(
+        f"--c{colour[1:]}: light-dark({colour}, {_lightened(colour)});" for colour in palette()
+    )
+    return f":root {{ {rules} }}\n"
 
 
 def _lightened(colour: str) -> str:

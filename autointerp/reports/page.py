@@ -13,20 +13,29 @@ from pathlib import Path
 from typing import Any
 
 from autointerp import __version__
+from autointerp.findings.across import AcrossRuns
+from autointerp.findings.groups import Judgement
 from autointerp.findings.plan import PRIMARY
 from autointerp.reports.colours import HEX, colours_css, on_page
-from autointerp.reports.panels import Block, Material, UnitBrowser
-from autointerp.reports.words import plural, subject_text
+from autointerp.reports.panels import Answer, Block, Material, UnitBrowser
+from autointerp.reports.words import plural, studied_pair, subject_text
 from autointerp.stats.decision import Decision
 from autointerp.store.tables import now
+from autointerp.units.sources import described_sources
 
 PAGE = Path(__file__).parent / "assets"
 SCRIPTS = (
     "vendor/preact-10.29.8.umd.js",
     "vendor/preact-hooks-10.29.8.umd.js",
+    "page.js",
     "browser.js",
 )
 POINT_PX = 1.38
+READABLE_PX = 640  # a wide picture is never shown narrower: its letters would be too small
+UNBROKEN = re.compile(
+    r"(?:\d+ / )+\d+(?: %)?|\[[^\[\]]{1,24}\]|[\d.,−]*\d (?:%|s|min|h)(?!\w)|&lt; [\d.]*\d"
+    r"|\b[\w.]+/\d+-?(?![\w/.])|\b1 in \d[\d,]*"
+)
 
 
 @dataclass(frozen=True)
@@ -39,8 +48,14 @@ class Panel:
 
 
 def all_blocks(panels: Sequence[Panel]) -> list[Block]:
-    """Return the blocks of all panels, in the order of the page."""
-    return [block for panel in panels for block in panel.blocks]
+    """Return the blocks of all panels, in the order of the page; an answer's figure follows it."""
+    blocks: list[Block] = []
+    for panel in panels:
+        for block in panel.blocks:
+            blocks.append(block)
+            if isinstance(block, Answer):
+                blocks.append(block.figure)
+    return blocks
 
 
 def html(material: Material, panels: Sequence[Panel], drawings: Mapping[str, str]) -> str:
@@ -51,6 +66,8 @@ def html(material: Material, panels: Sequence[Panel], drawings: Mapping[str, str
     environment = Environment(
         loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined
     )
+    environment.filters["unbroken"] = lambda text: Markup(unbroken(text))
+    question, reply = in_two(title(material))
     script = page_script()
     packed: dict[str, str] = {}
     for block in all_blocks(panels):
@@ -59,6 +76,8 @@ def html(material: Material, panels: Sequence[Panel], drawings: Mapping[str, str
             packed.update({str(n): pack(page) for n, page in enumerate(block.pages)})
     return environment.get_template("page.html").render(
         title=title(material),
+        question=question,
+        reply=reply,
         subtitle=subtitle(material),
         version=__version__,
         made=now().strftime("%-d %B %Y"),
@@ -76,6 +95,19 @@ def html(material: Material, panels: Sequence[Panel], drawings: Mapping[str, str
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         packed=packed,
     )
+
+
+def in_two(heading: str) -> tuple[str, str]:
+    """Return a heading's question and its answer; the whole of one that has no such parts."""
+    parts = re.fullmatch(r"(.+?[?:]) (.+\..*)", heading)
+    return (parts[1], parts[2]) if parts else (heading, "")
+
+
+def unbroken(text: str) -> str:
+    """Return text as HTML in which no line breaks inside an interval, or before a unit."""
+    from markupsafe import escape
+
+    return UNBROKEN.sub(r'<span class="nb">\g<0></span>', str(escape(text)))
 
 
 def page_script() -> str:
@@ -96,27 +128,49 @@ def title(material: Material) -> str:
     several = [comparison.run for comparison in material.comparisons]
     runs = f" {' + '.join(several)}" if len(several) > 1 else ""  # one is in the subtitle
     judgements = list(material.judgements)
-    contrasts = [judgement.primary for judgement in judgements if judgement.primary is not None]
+    contrasts = [pair for j in judgements if (pair := studied_pair(j)) is not None]
+    pairs = {(contrast.first, contrast.second) for contrast in contrasts}
     held = all(judgement.trust.state != "broken" for judgement in judgements)
+    if not pairs and material.across is not None and material.across.family:
+        return _title_across(material.across, held)
+    if len(pairs) != 1:
+        return f"How interpretable are {_studied(judgements, material)}?{runs}"
     held = held and not any(contrast.interim for contrast in contrasts)
     outcomes = {contrast.outcome for contrast in contrasts}
-    pairs = dict.fromkeys(comparison.primary for comparison in material.comparisons)
-    first, second = (_units_of(name, material) for name in next(iter(pairs), PRIMARY))
-    if (
-        len(pairs) == 1
-        and contrasts
-        and held
-        and len(outcomes) == 1
-        and len(contrasts) == len(judgements)
-    ):
+    first, second = (_units_of(name, material) for name in pairs.pop())
+    if held and len(outcomes) == 1 and len(contrasts) == len(judgements):
         heading = HEADINGS[outcomes.pop()].format(first=first, second=second)
         return f"{heading[0].upper()}{heading[1:]}{runs}"
-    if contrasts:
-        return f"Are the {first} more interpretable than the {second}?{runs}"
-    return f"How interpretable are these units?{runs}"
+    return f"Are the {first} more interpretable than the {second}?{runs}"
 
 
-# By the outcome of the primary contrasts, where all raters and runs agree on it.
+def _title_across(across: AcrossRuns, held: bool) -> str:
+    """Return the heading of runs that hold the two sides of a contrast between them."""
+    contrasts = [contrast for judged in across.judged for contrast in judged.contrasts]
+    if len({(c.first.label, c.second.label) for c in contrasts}) > 1:
+        return f"Which of these units are more interpretable? {' + '.join(across.runs)}"
+    first, second = contrasts[0].first.label, contrasts[0].second.label
+    outcomes = {contrast.outcome for contrast in contrasts}
+    if held and len(outcomes) == 1:
+        heading = HEADINGS[outcomes.pop()].format(first=first, second=second)
+        return f"{heading[0].upper()}{heading[1:]}".replace("Are the ", "Are ").replace(
+            " than the ", " than "
+        )
+    return f"Are {first} more interpretable than {second}?"
+
+
+def _studied(judgements: Sequence[Judgement], material: Material) -> str:
+    """Return what the units of a report are called: by their source where there is only one."""
+    sources = {name for judgement in judgements for name in judgement.sources}
+    if len(sources) != 1:
+        return "these units"
+    (only,) = sources
+    if only not in described_sources():  # named by whoever made it: `mine` is no plural
+        return f"the units of '{only}'"
+    return f"the {_units_of(only, material)}"
+
+
+# By the outcome of the contrasts, where all raters and runs agree on it.
 HEADINGS: dict[Decision, str] = {
     "higher": "Are the {first} more interpretable than the {second}? They score higher.",
     "lower": "Are the {first} more interpretable than the {second}? They score lower.",
@@ -163,9 +217,11 @@ def themed(svg: str, name: str) -> str:
     prefix = re.sub(r"\W", "_", name)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', svg)
     svg = re.sub(r'(xlink:href="#|url\(#)', rf"\1{prefix}-", svg)
+    svg = svg.replace('"title description"', f'"{prefix}-title {prefix}-description"', 1)
     opening = re.sub(r' (width|height)="[^"]+"', "", svg[: svg.index(">")])
     box = re.search(r'viewBox="0 0 ([\d.]+) ', opening)
     if box:  # as wide as it was drawn, and on a phone no narrower than can be read
         width = float(box[1]) * POINT_PX
-        opening += f' style="max-width: {width:.0f}px; min-width: {min(640.0, width):.0f}px"'
+        least = READABLE_PX if width > READABLE_PX else 0
+        opening += f' style="max-width: {width:.0f}px; min-width: {least}px"'
     return opening + svg[svg.index(">") :]

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib
+from markupsafe import escape
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PNG_DPI = 160
-# On coloured cells: these two keep their colour in the dark theme, as the cells do.
-CELL_DARK, CELL_LIGHT = "#1d2128", "#fefefe"
 
 
 @contextmanager
@@ -86,10 +86,11 @@ def plain_axes(axes: Axes, grid: str = "y") -> None:
     axes.tick_params(length=0)
 
 
-def save(figure: Figure, path: Path) -> str:
-    """Write `path`.png and `path`.svg; return the SVG.
+def save(figure: Figure, path: Path, title: str = "", alt: str = "") -> str:
+    """Write `path`.png, `path`.svg and `path`.pdf; return the SVG.
 
-    `savefig` would lay out and draw a picture five times for the two files; this does so twice.
+    `title` and `alt` become the SVG's own title and description, for those who do not see it.
+    `savefig` would lay out and draw a picture twice for each file; this lays it out once.
     """
     engine = figure.get_layout_engine()
     if engine is not None:
@@ -100,7 +101,24 @@ def save(figure: Figure, path: Path) -> str:
     FigureCanvasAgg(figure).print_png(
         path.with_name(f"{path.name}.png"), pil_kwargs={"compress_level": 3}
     )
+    FigureCanvasPdf(figure).print_pdf(
+        path.with_name(f"{path.name}.pdf"), metadata={"CreationDate": None}
+    )
     buffer = io.StringIO()
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
-    path.with_name(f"{path.name}.svg").write_text(buffer.getvalue(), encoding="utf-8")
-    return buffer.getvalue()
+    svg = described(buffer.getvalue(), title, alt)
+    path.with_name(f"{path.name}.svg").write_text(svg, encoding="utf-8")
+    return svg
+
+
+def described(svg: str, title: str, alt: str) -> str:
+    """Return an SVG that says what it shows, to readers of a screen; `svg` itself without `alt`."""
+    if not alt:
+        return svg
+    begin = svg.index("<svg")
+    end = svg.index(">", begin)
+    return (
+        f'{svg[:end]} role="img" aria-labelledby="title description">'
+        f'<title id="title">{escape(title)}</title>'
+        f'<desc id="description">{escape(alt)}</desc>{svg[end + 1 :]}'
+    )

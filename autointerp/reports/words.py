@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from autointerp.findings.across import RunContrast
 from autointerp.findings.groups import Contrast, Judgement
 from autointerp.findings.subject import SubjectFacts
 from autointerp.findings.trust import ControlCheck, Trust
@@ -51,6 +52,20 @@ def percent(share: float | None, digits: int = 0) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
+def share(value: float | None) -> str:
+    """Return a share of tokens as `12 %` or `1.2 %`, or below 1 % as `1 in 4,300`, two digits each;
+    a dash where it is not known."""
+    if value is None or value != value:
+        return "–"
+    if value <= 0:
+        return "never"
+    if value >= 0.0995:
+        return f"{100 * value:.0f} %"
+    if value >= 0.00995:
+        return f"{100 * value:.1f} %"
+    return f"1 in {float(f'{1 / value:.2g}'):,.0f}"
+
+
 def listed(words: Iterable[str]) -> str:
     """Return `a`, `a and b`, or `a, b and c`."""
     words = list(words)
@@ -83,6 +98,15 @@ def label(judgement: Judgement, material: Material) -> str:
     """Return a label that distinguishes this judgement from the others: run, rubric, rater."""
     parts = [judgement.run] if material.several_runs else []
     return " · ".join([*parts, judgement.rubric, judgement.rater])
+
+
+def brief_label(judgement: Judgement, material: Material) -> str:
+    """Return a judgement's rater, with run and rubric only where these distinguish it too."""
+    everything = list(material.judgements)
+    parts = [judgement.run] if material.several_runs else []
+    if len({one.rubric_digest for one in everything}) > 1:
+        parts.append(judgement.rubric)
+    return " · ".join([*parts, judgement.rater])
 
 
 def slug(judgement: Judgement, material: Material) -> str:
@@ -157,30 +181,58 @@ def _control(check: ControlCheck) -> str:
 SUPERIORITY = "probability of superiority"
 
 
-def finding(contrast: Contrast) -> str:
-    """Return what may be said of a contrast, as a sentence, with the probability of superiority.
+def claim(contrast: Contrast) -> str:
+    """Return what may be said of a contrast, as a sentence without its estimate or full stop.
 
     The words follow the decision rule: see `Contrast.outcome`.
     """
     ones, others = plural(contrast.first)[1], plural(contrast.second)[1]
-    statistic = contrast.superiority
     if contrast.is_one_value:
         return f"{ones.capitalize()} and {others}: every score is the same"
-    estimate = f"{SUPERIORITY} {interval(statistic)}"
     if contrast.interim:
-        return f"{ones.capitalize()} and {others}, {contrast.interim}: {estimate}"
+        return f"{ones.capitalize()} and {others}, {contrast.interim}"
     if contrast.outcome == "higher":
-        return f"{ones.capitalize()} score higher than {others}: {estimate}"
+        return f"{ones.capitalize()} score higher than {others}"
     if contrast.outcome == "lower":
-        return f"{ones.capitalize()} score lower than {others}: {estimate}"
+        return f"{ones.capitalize()} score lower than {others}"
     if contrast.outcome == "equivalent":
-        return f"{ones.capitalize()} and {others} score alike: {estimate}"
+        return f"{ones.capitalize()} and {others} score alike"
     if contrast.tells_nothing:
-        return (
-            f"Too few units to tell {ones} from {others}, {statistic.n[0]} and {statistic.n[1]}: "
-            f"{estimate}"
-        )
-    return f"Whether {ones} or {others} score higher is not resolved: {estimate}"
+        first, second = contrast.superiority.n
+        return f"Too few units to tell {ones} from {others}, {first} and {second}"
+    return f"Whether {ones} or {others} score higher is not resolved"
+
+
+def finding(contrast: Contrast) -> str:
+    """Return `claim`, with the probability of superiority where the scores differ at all."""
+    if contrast.is_one_value:
+        return claim(contrast)
+    return f"{claim(contrast)}: {SUPERIORITY} {interval(contrast.superiority)}"
+
+
+def studied_pair(judgement: Judgement) -> Contrast | None:
+    """Return the contrast that answers a report's question, of two sources that are studied.
+
+    None where only one was rated: a control is nothing that its units are compared with.
+    """
+    contrast = judgement.decisive
+    if contrast is None or contrast.second not in judgement.sources:
+        return None
+    return contrast
+
+
+def run_finding(contrast: RunContrast) -> str:
+    """Return what may be said of sources of two runs, as a sentence, like `finding`."""
+    first, second = contrast.first.label, contrast.second.label
+    if contrast.is_one_value:
+        return f"{first} and {second}: every score is the same"
+    said = {
+        "higher": f"{first} score higher than {second}",
+        "lower": f"{first} score lower than {second}",
+        "equivalent": f"{first} and {second} score alike",
+        "not resolved": f"Whether {first} or {second} score higher is not resolved",
+    }[contrast.outcome]
+    return f"{said[0].upper()}{said[1:]}: {SUPERIORITY} {interval(contrast.superiority)}"
 
 
 def wins_ties_losses(contrast: Contrast) -> str:

@@ -13,7 +13,7 @@ from autointerp.errors import BadInput, UnknownName
 from autointerp.files import partial_folder, restore_folder
 from autointerp.reports import panels as panels_folder
 from autointerp.reports.page import Panel, all_blocks, html, subtitle, themed, title
-from autointerp.reports.panels import Figure, Heading, Material, Prose, Table
+from autointerp.reports.panels import Answer, Figure, Heading, Material, Prose, Table
 from autointerp.store.tables import save_table
 from autointerp.text import ON_PAGE, visible
 
@@ -146,12 +146,14 @@ def write(material: Material, out: Path) -> Report:
     blocks = all_blocks(panels)
     tables = {block.name: block.frame for block in blocks if isinstance(block, Table)}
     figures, drawings = draw_figures(panels), {}
+    shown = {block.name: block for block in blocks if isinstance(block, Figure)}
     with partial_folder(out, _is_own, remedy) as partial:
         for part in ("figures", "tables"):
             (partial / part).mkdir()
         for name, figure in figures.items():
             with house_style(name):
-                svg = save(figure, partial / "figures" / name)
+                picture = shown[name]
+                svg = save(figure, partial / "figures" / name, picture.caption, picture.alt)
             drawings[name] = themed(svg, name)
         for name, frame in tables.items():
             save_table(frame, partial / "tables" / name)
@@ -175,6 +177,12 @@ def markdown(material: Material, panels: Sequence[Panel]) -> str:
         for block in panel.blocks:
             if panel.name == "verdict" and isinstance(block, Heading):
                 lines += [f"## {_escaped(block.text)}", ""]
+            elif isinstance(block, Answer):
+                lines += [f"{_escaped(block.heading)}:", ""]
+                lines += [
+                    f"- **{_escaped(lead)}** {_escaped(text)}" for lead, text in block.against
+                ]
+                lines += [""]
             elif panel.name == "verdict" and isinstance(block, Prose):
                 lead = f"**{_escaped(block.lead)}** " if block.lead else ""
                 lines += [lead + _escaped(block.text), ""]

@@ -5,16 +5,19 @@ bounded                intervals that stay on a scale
 means                  means, medians, shares, and bounds for missing scores
 superiority            P(one > another); wins, ties and losses; their tests
 van_elteren            P(superiority) within each rater, combined
+nested                 P(superiority) of units nested in runs
 density                the same at like density, or why not
 paired                 two scores of the same units
 decision               higher, lower, equivalent or not resolved; equivalence to a value
 sequential             looking twice: boundaries, repeated intervals, stopping rules
+rater_effects          severity and spread of raters, drift: a cumulative logit model
 agreement              Krippendorff's alpha, kappa, intraclass correlation, Spearman's rho
 alternative_annotator  may a judge stand in for people?
 ranks                  the area under the ROC curve, and rank correlation
 blinding_index         Bang's and James' indices, and whether a rater can tell sources
 ppi                    people's means from a judge's ratings of everything
 ppi_superiority        people's P(superiority) from the same
+ppi_drawn              both, where people's units were drawn with unequal probabilities
 weighted               means of units that were drawn with unequal probability
 power                  how many units a comparison needs
 calibration            coverage of ppi's intervals, by simulation

@@ -186,7 +186,7 @@ def predict_difference(
     alone = sum(float(human.var(ddof=1)) / len(human) for human, _, _ in groups)
     n = (*(len(group[0]) for group in groups), *(len(group[2]) for group in groups))
     only = mean_difference(groups[0][0], groups[1][0], level, scale=scale)
-    return _difference(parts[0], parts[1], n, only, alone, variance, DIFFERENCE)
+    return difference_of(parts[0], parts[1], n, only, alone, variance, DIFFERENCE)
 
 
 def predict_mean_stratified(
@@ -254,10 +254,10 @@ def predict_difference_stratified(
     only = _welch([part.human_only for part in parts], level)
     alone = sum(part.spread / count for part, count in zip(estimates, n, strict=False))
     variance = sum(part.variance for part in estimates)
-    return _difference(parts[0], parts[1], n, only, alone, variance, f"MOVER; {STRATIFIED}")
+    return difference_of(parts[0], parts[1], n, only, alone, variance, f"MOVER; {STRATIFIED}")
 
 
-def _difference(
+def difference_of(
     first: Prediction,
     second: Prediction,
     n: tuple[int, ...],

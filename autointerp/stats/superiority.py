@@ -82,6 +82,11 @@ class Pairs:
     ties: Statistic
     losses: Statistic
 
+    @property
+    def shares(self) -> tuple[Statistic, Statistic, Statistic]:
+        """Wins, ties and losses, in this order."""
+        return self.wins, self.ties, self.losses
+
 
 def count_levels(first: Floats, second: Floats) -> tuple[Integers, Integers]:
     """Return how many scores of each group lie on each distinct value, both [levels]."""

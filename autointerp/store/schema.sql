@@ -223,7 +223,7 @@ CREATE TABLE IF NOT EXISTS guess (
     PRIMARY KEY (item_id, rater, version)
 );
 
--- What people should rate next to calibrate a rater: a stratified random subset.
+-- What people should rate next to calibrate a rater: a random subset of known probabilities.
 CREATE TABLE IF NOT EXISTS human_plan (
     plan INTEGER NOT NULL,                -- the last one counts
     item_id VARCHAR NOT NULL,
@@ -234,10 +234,14 @@ CREATE TABLE IF NOT EXISTS human_plan (
     score INTEGER NOT NULL,
     stratum_size INTEGER NOT NULL,
     stratum_drawn INTEGER NOT NULL,
-    inclusion DOUBLE NOT NULL,            -- probability: drawn / size
+    inclusion DOUBLE NOT NULL,            -- probability with which it was drawn
     made_at TIMESTAMP NOT NULL,
+    drawn_by VARCHAR,                     -- score (within strata), uncertainty; NULL in an old run
+    uncertainty DOUBLE,                   -- the rater's on the unit; then the stratum is the source
     PRIMARY KEY (plan, item_id)
 );
+ALTER TABLE human_plan ADD COLUMN IF NOT EXISTS drawn_by VARCHAR;
+ALTER TABLE human_plan ADD COLUMN IF NOT EXISTS uncertainty DOUBLE;
 
 -- ------------------------------------------------------------------------------------ batches
 

@@ -25,9 +25,10 @@ class SiteModel(Protocol):
         """Return float32 activations [rows, tokens, d_site] of ids [rows, tokens]."""
         ...
 
-    def readout(self, transcodes: bool = False) -> Readout:
+    def readout(self, transcodes: bool = False, writes: str | None = None) -> Readout:
         """Return the direct path to the logits from the site, or, if an SAE there `transcodes`,
-        from what it writes. Raises SubjectError if there is none.
+        from what it writes, at the site `writes` if its files say. Raises SubjectError if there is
+        none.
         """
         ...
 

@@ -14,7 +14,7 @@ import torch
 from autointerp.errors import SettingsError, SubjectError
 from autointerp.settings import SubjectSettings
 from autointerp.subjects import Subject
-from autointerp.subjects.autoencoder import Encoder
+from autointerp.subjects.autoencoder import Encoder, SparseAutoencoder
 from autointerp.subjects.corpora import Corpus, Document, open_corpus, stream_windows
 from autointerp.subjects.corpora import Options as CorpusOptions
 from autointerp.subjects.corpora._documents import files_digest
@@ -53,10 +53,12 @@ def assemble(settings: SubjectSettings) -> Subject:
         model.tokenizer = tokenizer_at(settings.tokenizer)
     notes: list[str] = []
     if loaded is not None:
-        notes = check_fit(loaded, model, settings.check_sae)
+        notes = check_fit(loaded, model, settings.check_sae, settings.revision)
+        notes += _of_bos(settings.bos, loaded, model)
+        loaded = dataclasses.replace(loaded, sae=as_trained(loaded, model))
     digests = {"model": model.digest, "corpus": corpus.digest}
     if loaded is not None:
-        digests["sae"] = _sae_digest(loaded.path)
+        digests["sae"] = _sae_digest(loaded)
     if model.hidden is not None:
         where = f"{model.digest}/{model.hidden.site}"
         digests["neurons"] = hashlib.sha256(where.encode()).hexdigest()
@@ -128,6 +130,8 @@ def sae_of(settings: SubjectSettings) -> LoadedAutoencoder | None:
         subtract_b_dec={"yes": True, "no": False}.get(settings.subtract_b_dec),
         input_scale=settings.input_scale or None,
         k=settings.k or None,
+        layout=settings.sae_layout or None,
+        strict=settings.check_sae,
     )
     return load_sae(settings.sae, settings.sae_format or None, flags)
 
@@ -167,36 +171,83 @@ def begins_with_bos(bos: str, loaded: LoadedAutoencoder | None, model: HookedLan
     return bos != "no" and model.bos is not None
 
 
-def check_fit(loaded: LoadedAutoencoder, model: HookedLanguageModel, strict: bool) -> list[str]:
+def _of_bos(bos: str, loaded: LoadedAutoencoder, model: HookedLanguageModel) -> list[str]:
+    """Return a note where windows do not begin as those of the SAE's training did."""
+    if loaded.prepend_bos is None or begins_with_bos(bos, loaded, model) == loaded.prepend_bos:
+        return []
+    trained = "with" if loaded.prepend_bos else "without"
+    why = f"subject.bos is {bos}" if bos != "auto" else f"the tokenizer of {model.name} has none"
+    return [f"it was trained on windows that begin {trained} BOS; {why}"]
+
+
+def as_trained(loaded: LoadedAutoencoder, model: HookedLanguageModel) -> SparseAutoencoder:
+    """Return the SAE for this model's activations, where it was trained on a processed model's.
+
+    TransformerLens can take from all that is written into the residual stream its mean over the
+    axes, which changes nothing for a model of layer norms; then the encoder does so here.
+    """
+    if loaded.centres and model.has_layer_norms and model.is_in_stream:
+        return loaded.sae.centred()
+    return loaded.sae
+
+
+def check_fit(
+    loaded: LoadedAutoencoder, model: HookedLanguageModel, strict: bool, revision: str = ""
+) -> list[str]:
     """Return notes on how an SAE fits this model, a sentence each.
 
     Raises SubjectError if its width is not the site's, or, if `strict`, if its files record
-    another site or model.
+    another site, model or revision, or a model that TransformerLens had changed at this site.
     """
     remedy = "; correct the settings, or set subject.check_sae = false"
-    other = other_site(loaded, model)
-    if other is not None and strict:
-        raise SubjectError(f"{loaded.path} was trained at {other}, not at {model.site}{remedy}")
-    model.check_width(loaded.sae.d_in, str(loaded.path))
     notes = [*loaded.notes]
+
+    def contradicts(text: str, note: str) -> None:
+        if strict:
+            raise SubjectError(f"{loaded.path} was trained {text}{remedy}")
+        notes.append(note)
+
+    other = other_site(loaded, model)
     if other is not None:
-        notes.append(f"it was trained at {other}, and is read at {model.site}")
+        is_hook = loaded.site is not None and str(loaded.hook).startswith("blocks.")
+        said = f" (its files say {loaded.hook})" if is_hook else ""
+        contradicts(
+            f"at {other}, not at {model.site}{said}",
+            f"it was trained at {other}, and is read at {model.site}",
+        )
+    model.check_width(loaded.sae.d_in, str(loaded.path))
     if loaded.model is not None and not same_model(loaded.model, model.name):
-        mismatch = f"{loaded.path} was trained on {loaded.model}, not on {model.name}"
-        if strict and not Path(model.name).exists():
-            raise SubjectError(f"{mismatch}{remedy}")
-        notes.append(mismatch)  # a folder may be called anything
+        mismatch = f"on {loaded.model}, not on {model.name}"
+        if Path(model.name).exists():  # a folder may be called anything
+            notes.append(f"{loaded.path} was trained {mismatch}")
+        else:
+            contradicts(mismatch, f"{loaded.path} was trained {mismatch}")
+    if loaded.revision and loaded.revision != (revision or "main"):
+        mismatch = f"on revision {loaded.revision} of the model, not on {revision or 'the newest'}"
+        if Path(model.name).exists():
+            notes.append(f"{loaded.path} was trained {mismatch}")
+        else:
+            contradicts(mismatch, f"{loaded.path} was trained {mismatch}")
+    if model.site.endswith("attention.heads"):
+        changes = {"fold_value_biases", "refactor_factored_attn_matrices"} & {*loaded.processed}
+        if changes:
+            what = f"on heads that TransformerLens had changed ({', '.join(sorted(changes))})"
+            contradicts(what, f"it was trained {what}")
     return notes
 
 
 def other_site(loaded: LoadedAutoencoder, model: HookedLanguageModel) -> str | None:
     """Return where the SAE was trained, if its files record that and it is not the model's site."""
-    if loaded.site is None:
-        layer = re.search(r"\.(\d+)(\.|$)", model.site)
-        if loaded.layer is None or layer is None or int(layer[1]) == loaded.layer:
+    if loaded.site is not None:
+        if model.is_at(loaded.site):
             return None
-        return f"layer {loaded.layer}"
-    return None if model.is_at(loaded.site) else loaded.site
+        return model.name_of(loaded.site)
+    if loaded.hook is not None:
+        return f"'{loaded.hook}', which is no site of this version"
+    layer = re.search(r"\.(\d+)(\.|$)", model.site)
+    if loaded.layer is None or layer is None or int(layer[1]) == loaded.layer:
+        return None
+    return f"layer {loaded.layer}"
 
 
 def same_model(name: str, other: str) -> bool:
@@ -209,6 +260,7 @@ def same_model(name: str, other: str) -> bool:
     return short(name) == short(other)
 
 
-def _sae_digest(path: Path) -> str:
+def _sae_digest(loaded: LoadedAutoencoder) -> str:
+    path = loaded.path
     files: Sequence[Path] = [path] if path.is_file() else sorted(path.iterdir())
-    return files_digest([file for file in files if file.is_file()])
+    return files_digest([*(file for file in files if file.is_file()), *loaded.beside])

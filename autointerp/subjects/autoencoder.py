@@ -20,6 +20,10 @@ from autointerp.subjects.top_k import affine, top_k
 Activation = Literal["relu", "jumprelu", "batchtopk", "gated", "topk", "groupmax"]
 Normalisation = Literal["none", "layer_norm", "constant_norm"]
 
+# What `save` writes beside the tensors; `format` is of safetensors itself.
+METADATA = frozenset(
+    {"architecture", "apply_b_dec_to_input", "normalisation", "transcodes", "k", "format"}
+)
 COLUMNWISE: frozenset[Activation] = frozenset({"relu", "jumprelu", "batchtopk", "gated"})
 
 
@@ -213,6 +217,23 @@ class SparseAutoencoder:
             out = out * scale + mean
         return out
 
+    def centred(self) -> SparseAutoencoder:
+        """Return the SAE for inputs x of one that was trained on x less its mean over the axes."""
+        if self.normalisation == "layer_norm":  # which takes the mean away by itself
+            return self
+        W_enc = self.W_enc - self.W_enc.mean(0, keepdim=True)
+        b_enc = self.b_enc
+        if self.subtract_b_dec:
+            # (x - mean - b) W = (x - b)(W - mean of W's rows) - (mean of b) (sum of W's rows)
+            shift = self.b_dec.double().mean() * self.W_enc.double().sum(0)
+            if self.r_mag is not None:
+                assert self.b_gate is not None
+                gate = self.b_gate - shift.to(self.b_gate.dtype)
+                shift = shift * self.r_mag.double().exp()
+                return replace(self, W_enc=W_enc, b_enc=b_enc - shift.to(b_enc.dtype), b_gate=gate)
+            b_enc = b_enc - shift.to(b_enc.dtype)
+        return replace(self, W_enc=W_enc, b_enc=b_enc)
+
     def to(self, device: str) -> SparseAutoencoder:
         """Return the same autoencoder on another device."""
         moved: dict[str, Any] = {name: t.to(device) for name, t in self._tensors().items()}
@@ -322,9 +343,15 @@ def load_autoencoder(path: Path, device: str = "cpu") -> SparseAutoencoder:
             f"{path} is a {architecture} SAE ({normalisation}), which is not supported; "
             "convert it or fetch another"
         )
-    fields = {name: t for name, t in tensors.items() if name in SparseAutoencoder.__annotations__}
+    unknown = [*(f"tensor {n}" for n in tensors if n not in SparseAutoencoder.__annotations__)]
+    unknown += [key for key in metadata if key not in METADATA]
+    if unknown:
+        raise SubjectError(
+            f"{path} says {', '.join(sorted(unknown))}, which this version does not know; load it "
+            "with the version that wrote it"
+        )
     return SparseAutoencoder(
-        **fields,
+        **tensors,
         subtract_b_dec=metadata.get("apply_b_dec_to_input", "True") == "True",
         activation=cast(Activation, activation),
         k=int(metadata["k"]) if "k" in metadata else None,

@@ -5,10 +5,20 @@ Sites, for layer N from 0 (`at` in the code is the module that is hooked):
     layers.N.input             the residual stream before the layer
     layers.N.attention.heads   the heads' outputs side by side, before the output projection
     layers.N.attention         what attention writes: the output projection's output
+    layers.N.attention.added   the same behind the norm that follows it in some models (Gemma 2,
+                               OLMo 2): what attention adds to the residual stream
+    layers.N.attention.normalised  the norm before the attention, without its weight
+    layers.N.attention.module  what the attention's module returns: layers.N.attention, except where
+                               it adds the residual stream by itself (BLOOM); likewise mlp.module
+    layers.N.middle            the residual stream between attention and MLP
     layers.N.mlp.input         what the MLP reads
+    layers.N.mlp.normalised    the norm before the MLP, without its weight
+    layers.N.mlp.stream        the residual stream that this norm reads: `layers.N.middle`, or
+                               `layers.N.input` where MLP and attention work side by side
     layers.N.mlp.neurons       post-activation: the input of the MLP's down projection, which in a
                                gated MLP is act(gate)·up
     layers.N.mlp               what the MLP writes: the down projection's output, before any norm
+    layers.N.mlp.added         the same behind the norm that follows it in some models
     layers.N.residual          the residual stream after the layer
     any.module.path            that module's output; with `.input` at the end, its input
 """
@@ -25,7 +35,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +45,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from autointerp.errors import SubjectError, install_hint
+from autointerp.subjects.flow import LayerFlow, fake_mode, layer_flow, normalised
 from autointerp.subjects.hooks import probable_site
 from autointerp.subjects.hub import no_copy, out_of_reach
 from autointerp.subjects.readout import Readout, Step, linear, norm
@@ -50,19 +61,36 @@ AFTER_MLP = ("post_feedforward_layernorm", "post_mlp_layernorm")
 AFTER_ATTENTION = ("post_self_attn_layernorm", "post_attention_layernorm")
 NOT_NEGATIVE = {"relu", "relu2", "relu6", "relu_squared", "sigmoid"}
 CONTEXTS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "seq_length")
-PARTS = ("input", "attention.heads", "attention", "mlp.input", "mlp.neurons", "mlp", "residual")
+PARTS = (
+    "input", "attention.heads", "attention", "attention.added", "middle", "mlp.input",
+    "mlp.neurons", "mlp", "mlp.added", "residual",
+)  # fmt: skip
+# Those that are rarely meant, and so are not proposed.
+MORE_PARTS = (
+    "attention.normalised", "attention.module", "mlp.normalised", "mlp.stream", "mlp.module",
+)  # fmt: skip
+# Of a configuration: what the parts of a layer write is multiplied by it on its way to the stream.
+ADDED_SCALES = ("residual_multiplier", "scale_depth")
+
+ANY_PART = "|".join(map(re.escape, (*PARTS, *MORE_PARTS)))
 
 Intervention = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Site:
-    """A place in the model: a module, and and which of its input and output."""
+    """A place in the model: a module, and which of its input and output.
+
+    Attributes:
+        normalises: The module is a norm, and the place is inside it: its input, normalised, before
+            the weight.
+    """
 
     name: str
     path: str
     module: nn.Module
     reads_input: bool
+    normalises: bool = False
 
 
 class _Reached(Exception):
@@ -95,10 +123,10 @@ class HookedLanguageModel:
         self.name = name or str(getattr(model.config, "name_or_path", "")) or type(model).__name__
         self.config = _text_config(model.config)
         self.layers_path, self.layers = _layers(model, self.config)
+        self._inner = _inner(model, self.layers_path)  # where a layer's norms are looked for
         self._at = self._find(site)
         self.site = self._at.name
         self._inner = _inner(model, self._at.path)
-        self._takes_positions = "position_ids" in inspect.signature(self._inner.forward).parameters
         self._measure()
         self.hidden: HookedLanguageModel | None = None
         if hidden:
@@ -255,6 +283,10 @@ class HookedLanguageModel:
                     "choose another site"
                 )
         values = [caught[number].reshape(*ids.shape, -1).float() for number in range(len(sites))]
+        values = [
+            normalised(at.module)(value) if at.normalises else value
+            for at, value in zip(sites, values, strict=True)
+        ]
         return [v.masked_fill(~attention.to(v.device)[..., None], 0.0) for v in values]
 
     @torch.no_grad()
@@ -265,7 +297,14 @@ class HookedLanguageModel:
 
         `intervention` gets the site's activations [rows, tokens, d_site] in float32 and returns
         what takes their place; add the SAE's error term back in it, if an SAE made it.
+
+        Raises SubjectError for an intervention inside a norm, where nothing can be put in place.
         """
+        if intervention is not None and self._at.normalises:
+            raise SubjectError(
+                f"{self.site} of {self.name} is inside a norm, where nothing can be changed; "
+                "choose the site before or after it"
+            )
 
         def change(value: Tensor) -> Tensor:
             assert intervention is not None
@@ -284,20 +323,27 @@ class HookedLanguageModel:
         logits: Tensor = out.logits
         return logits.float()
 
-    def readout(self, transcodes: bool = False) -> Readout:
+    def readout(self, transcodes: bool = False, writes: str | None = None) -> Readout:
         """Return the direct path to the logits from the site, or from what a transcoder that
-        reads the site writes: what the MLP would.
+        reads the site writes: what the MLP would, or what it adds to the residual stream, behind
+        the norm that follows it, where `writes` is `layers.N.mlp.added`.
 
         Raises SubjectError if the site does not write into the residual stream, or the final norm
         or the unembedding is not found.
         """
         number, part = self._layer_and_part()
-        if transcodes and part != "mlp.input":
+        reads_mlp_in = part in {"mlp.input", "mlp.normalised", "mlp.stream"}
+        if transcodes and not reads_mlp_in:
             raise SubjectError(
                 f"a transcoder at {self.site} of {self.name}: what it writes is defined "
                 "only for one that reads layers.N.mlp.input; choose that site"
             )
-        if part == "mlp.input" and not transcodes:
+        if part == "attention.normalised":
+            raise SubjectError(
+                f"{self.site} of {self.name} is what the attention reads, not written into the "
+                "residual stream: its directions have no direct effect on the logits"
+            )
+        if reads_mlp_in and not transcodes:
             raise SubjectError(
                 f"{self.site} of {self.name} is what the MLP reads, not written into the residual "
                 "stream: its directions have no direct effect on the logits"
@@ -313,7 +359,8 @@ class HookedLanguageModel:
         projects = part in {"mlp.neurons", "attention.heads"}
         if projects:
             steps.append(linear(self._at.module))
-        steps += [norm(module, hidden) for module in self._norms_after(number, part)]
+        written = "mlp.added" if transcodes and str(writes).endswith(".mlp.added") else part
+        steps += [norm(module, hidden) for module in self._norms_after(number, written)]
         steps.append(norm(norms[0], hidden))
         if isinstance(out := getattr(parent, "project_out", None), nn.Module):
             steps.append(linear(out))
@@ -325,7 +372,9 @@ class HookedLanguageModel:
         Raises SubjectError if it is none that writes into the residual stream or is read from it.
         """
         inside = re.match(rf"{re.escape(self.layers_path)}\.(\d+)(?:\.(\w+))?", self._at.path)
-        for part in PARTS if inside else ():
+        if named := re.fullmatch(rf"layers\.(\d+)\.({ANY_PART})", self.site):
+            return int(named[1]), named[2]
+        for part in (*PARTS, *MORE_PARTS) if inside else ():
             with contextlib.suppress(SubjectError):
                 assert inside is not None
                 if self.is_at(f"layers.{inside[1]}.{part}"):
@@ -347,7 +396,7 @@ class HookedLanguageModel:
         """
         layer = self.layers[number]
         after_mlp = [m for n in AFTER_MLP if isinstance(m := getattr(layer, n, None), nn.Module)]
-        if not after_mlp or part in {"input", "residual"}:
+        if not after_mlp or part in {"input", "middle", "residual"} or part.endswith(".added"):
             return []
         if part.startswith("mlp"):
             return after_mlp[:1]
@@ -366,11 +415,99 @@ class HookedLanguageModel:
             return False
         return self._place(other) == self._place(self._at)
 
-    def _place(self, at: Site) -> tuple[str, bool]:
+    def name_of(self, site: str) -> str:
+        """Return the name that a site has in this model, or the one given where it is none."""
+        try:
+            return self._find(site).name
+        except SubjectError:
+            return site
+
+    @property
+    def has_layer_norms(self) -> bool:
+        """Whether the norms that read the residual stream take away its mean over the axes."""
+        flow, layer = self._flow(0), self.layers[0]
+        path = flow.before_mlp or flow.before_attention
+        return path is not None and "rms" not in type(layer.get_submodule(path)).__name__.lower()
+
+    @property
+    def is_in_stream(self) -> bool:
+        """Whether the site is the residual stream, or what a layer's part adds to it."""
+        try:
+            _, part = self._layer_and_part()
+        except SubjectError:
+            return False
+        written = ("input", "middle", "residual", "attention", "mlp", "mlp.stream")
+        return part in written or part.endswith(".added")
+
+    def _place(self, at: Site) -> tuple[str, bool, bool]:
         layers = list(self.layers)
         if at.reads_input and at.module in layers[1:]:
-            return f"{self.layers_path}.{layers.index(at.module) - 1}", False
-        return at.path, at.reads_input
+            return f"{self.layers_path}.{layers.index(at.module) - 1}", False, False
+        for number, layer in enumerate(layers):
+            prefix = f"{self.layers_path}.{number}."
+            if at.path.startswith(prefix) and at.module is not layer and not at.normalises:
+                return self._place_inside(at, number, at.path.removeprefix(prefix))
+        return at.path, at.reads_input, at.normalises
+
+    def _place_inside(self, at: Site, number: int, path: str) -> tuple[str, bool, bool]:
+        """Return one name for what two modules of a layer share: a norm's output, read by another.
+
+        Also for what both MLP and attention read.
+        """
+        layer = f"{self.layers_path}.{number}"
+        flow = self._flow(number)
+        if not at.reads_input:
+            mlp = self._mlp_block(self.layers[number])
+            if mlp is not None and path == flow.before_mlp:
+                return f"{layer}.{mlp}", True, False
+            return at.path, False, False
+        if path == flow.before_mlp and flow.parallel:
+            return self._place(Site("", layer, self.layers[number], True))
+        if path == flow.before_attention:
+            return self._place(Site("", layer, self.layers[number], True))
+        return at.path, True, False
+
+    @lru_cache  # noqa: B019 (as long as the model: one entry a layer that was asked for)
+    def _flow(self, number: int) -> LayerFlow:
+        """Return the norms of a layer, found in a forward pass over two tokens."""
+        layer = self.layers[number]
+        mlp_out = self._down_projection(layer)
+        if _is_mixture(layer):
+            mlp_out = self._mlp_block(layer)
+
+        def run() -> None:
+            def stop(*_: Any) -> None:
+                raise _Reached
+
+            handle = layer.register_forward_hook(stop)
+            probe = torch.zeros(1, 2, dtype=torch.long)
+            try:
+                self._inner(**self._arguments(probe, probe == 0))
+            except _Reached:
+                pass
+            finally:
+                handle.remove()
+
+        with torch.no_grad(), fake_mode(self.model):
+            return layer_flow(
+                run,
+                layer,
+                mlp=self._mlp_block(layer),
+                mlp_out=mlp_out,
+                attention=self._attention(layer),
+                attention_out=_one(layer, ATTENTION_OUT, inside=ATTENTIONS),
+            )
+
+    def _mlp_block(self, layer: nn.Module) -> str | None:
+        """Return the path of the MLP in a layer, or of the first projection where it has none."""
+        block = next((name for name in MLPS if hasattr(layer, name)), None)
+        return block or _one(layer, ("fc1",))
+
+    def _attention(self, layer: nn.Module) -> str | None:
+        return next((name for name in ATTENTIONS if hasattr(layer, name)), None)
+
+    def _down_projection(self, layer: nn.Module) -> str | None:
+        return _one(layer, DOWN, outside=ATTENTIONS)
 
     def check_width(self, d_in: int, what: str = "the SAE") -> None:
         """Raise SubjectError if an SAE of inputs [d_in] does not fit the site."""
@@ -393,7 +530,7 @@ class HookedLanguageModel:
             "attention_mask": attention.long(),
             "use_cache": False,
         }
-        if self._takes_positions:
+        if "position_ids" in inspect.signature(self._inner.forward).parameters:
             # Counted from the first token that is not padding, on whichever side padding stands.
             arguments["position_ids"] = (attention.long().cumsum(1) - 1).clamp_min(0)
         return arguments
@@ -421,7 +558,7 @@ class HookedLanguageModel:
 
     def _find(self, site: str) -> Site:
         """Return the module that a site names. Raises SubjectError listing what there is."""
-        match = re.fullmatch(rf"layers\.(\d+)\.({'|'.join(map(re.escape, PARTS))})", site)
+        match = re.fullmatch(rf"layers\.(\d+)\.({ANY_PART})", site)
         if not match:
             return self._raw(site)
         number, part = int(match[1]), match[2]
@@ -431,6 +568,8 @@ class HookedLanguageModel:
         prefix = f"{self.layers_path}.{number}"
         if part in {"input", "residual"}:
             return Site(site, prefix, layer, part == "input")
+        if part.endswith((".added", ".module", ".normalised", ".stream")) or part == "middle":
+            return self._by_flow(site, number, part)
         if part.startswith("attention"):
             path = _one(layer, ATTENTION_OUT, inside=ATTENTIONS)
             if path is None:
@@ -438,7 +577,7 @@ class HookedLanguageModel:
             module = layer.get_submodule(path)
             return Site(site, f"{prefix}.{path}", module, part == "attention.heads")
         block = next((name for name in MLPS if hasattr(layer, name)), None)
-        path = _one(layer, DOWN, outside=ATTENTIONS)
+        path = self._down_projection(layer)
         if _is_mixture(layer):
             if part == "mlp.neurons" or block is None:
                 raise SubjectError(
@@ -448,10 +587,64 @@ class HookedLanguageModel:
                 )
             return Site(site, f"{prefix}.{block}", getattr(layer, block), part == "mlp.input")
         if part == "mlp.input":
-            path = block or _one(layer, ("fc1",))
+            path = self._mlp_block(layer)
         if path is None:
             raise SubjectError(self._without(site, layer, "down projection"))
         return Site(site, f"{prefix}.{path}", layer.get_submodule(path), part != "mlp")
+
+    def _by_flow(self, site: str, number: int, part: str) -> Site:
+        """Return a place that is defined by where the layer's norms stand.
+
+        It has the plainer name where that is the same: `layers.N.mlp` for `layers.N.mlp.added`
+        where no norm follows the MLP.
+        """
+        flow, layer = self._flow(number), self.layers[number]
+        prefix = f"layers.{number}"
+
+        def at(path: str, name: str, reads_input: bool = False, normalises: bool = False) -> Site:
+            module = layer.get_submodule(path)
+            return Site(
+                name, f"{self.layers_path}.{number}.{path}", module, reads_input, normalises
+            )
+
+        whole, _, what = part.partition(".")
+        if what == "added":
+            scale = next((n for n in ADDED_SCALES if hasattr(self.config, n)), None)
+            if scale and getattr(self.config, scale) != 1:
+                raise SubjectError(
+                    f"site '{site}': {self.name} multiplies what the {whole} writes "
+                    f"({scale} = {getattr(self.config, scale)}) before it adds it, outside of any "
+                    f"module; use {prefix}.{whole}, which is before that"
+                )
+            after = flow.after_mlp if whole == "mlp" else flow.after_attention
+            return at(after, site) if after else self._find(f"{prefix}.{whole}")
+        if what == "module":
+            blocks = MLPS if whole == "mlp" else ATTENTIONS
+            module = next((name for name in blocks if hasattr(layer, name)), None)
+            is_more = flow.mlp_adds if whole == "mlp" else flow.attention_adds
+            if module is None or not is_more:
+                return self._find(f"{prefix}.{whole}")
+            return at(module, f"{self.layers_path}.{number}.{module}")
+        if what == "normalised":
+            before = flow.before_mlp if whole == "mlp" else flow.before_attention
+            if before is None:
+                raise SubjectError(
+                    f"site '{site}': no norm stands before the {whole} of {self.name}: it reads "
+                    "the residual stream itself, or stands behind a norm that is not a module"
+                )
+            normalised(layer.get_submodule(before))
+            return at(before, site, reads_input=True, normalises=True)
+        if flow.parallel:
+            if part == "middle":
+                raise SubjectError(
+                    f"site '{site}': attention and MLP of {self.name} work side by side, so there "
+                    f"is no residual stream between them; use {prefix}.input or {prefix}.residual"
+                )
+            return self._find(f"{prefix}.input")
+        mlp = self._mlp_block(layer)
+        if mlp is None or (flow.before_mlp is None and flow.after_mlp is None):
+            raise SubjectError(self._without(site, layer, "norm before or after its MLP"))
+        return at(flow.before_mlp or mlp, f"{prefix}.middle", reads_input=True)
 
     def _without(self, site: str, layer: nn.Module, what: str) -> str:
         inside = [name for name, module in layer.named_modules() if name and not any(
@@ -464,10 +657,12 @@ class HookedLanguageModel:
     def _raw(self, site: str) -> Site:
         modules = dict(self.model.named_modules())
         for ending in (".input", ".output", ""):
-            path = site.removesuffix(ending) if ending else site
+            path = self._here(site.removesuffix(ending) if ending else site, modules)
             if site.endswith(ending) and path in modules and path:
                 return Site(site, path, modules[path], ending == ".input")
         if probable := probable_site(site):
+            with contextlib.suppress(SubjectError):
+                probable = self._find(probable).name
             raise SubjectError(
                 f"site '{site}' is another library's name; give autointerp's, probably "
                 f"'{probable}', the output or input of that module as Hugging Face computes it"
@@ -478,6 +673,17 @@ class HookedLanguageModel:
         raise SubjectError(
             f"no site '{site}' in {self.name}{guess} (sites: {', '.join(self.sites)})"
         )
+
+    def _here(self, path: str, modules: dict[str, nn.Module]) -> str:
+        """Return a module's path in this model, where its layers stand at another place.
+
+        `model.layers.3.mlp` of a Gemma 3 for text is `model.language_model.layers.3.mlp` in one
+        that sees images, too.
+        """
+        inside = re.fullmatch(r"(?:\w+\.)*layers\.(\d+)(\.[\w.]+)?", path)
+        if path in modules or not inside or path.startswith("layers."):
+            return path
+        return f"{self.layers_path}.{inside[1]}{inside[2] or ''}"
 
     def _rectifies(self) -> bool:
         """Return whether the site's MLP has a rectifying activation and no gate."""

@@ -114,7 +114,7 @@ class OneLayerSite:
         """
         return self.transformer.site_activations(ids)
 
-    def readout(self, transcodes: bool = False) -> Readout:
+    def readout(self, transcodes: bool = False, writes: str | None = None) -> Readout:
         """Return the path of the neurons: down projection, final norm, unembedding.
 
         Raises SubjectError for a transcoder: there is nothing here that it could write.

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 # By the end of a site's name, the longer ending first.
 AXES = {
     "mlp.input": "axes of the MLP's input",
+    "mlp.normalised": "axes of the normalised residual stream before the MLP",
+    "mlp.stream": "axes of the residual stream before the MLP",
+    "mlp.added": "axes of what the MLP adds to the residual stream",
     "mlp": "axes of the MLP's output",
     "attention.heads": "axes of the attention heads' outputs",
+    "attention.normalised": "axes of the normalised residual stream before the attention",
+    "attention.added": "axes of what the attention adds to the residual stream",
     "attention": "axes of the attention's output",
     "residual": "axes of the residual stream",
+    "middle": "axes of the residual stream between attention and MLP",
     "input": "axes of the residual stream before the layer",
 }
 NEURONS = "mlp.neurons"

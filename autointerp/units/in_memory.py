@@ -17,16 +17,23 @@ from autointerp.errors import BadInput, CorpusError, SubjectError
 from autointerp.records import HarvestedUnit
 from autointerp.settings import HarvestSettings
 from autointerp.subjects import Subject
-from autointerp.subjects.assembled import subject_of
+from autointerp.subjects.assembled import as_trained, check_fit, subject_of
 from autointerp.subjects.autoencoder import Encoder, SparseAutoencoder
 from autointerp.subjects.corpora import Document
-from autointerp.subjects.formats import AdaptedEncoder, LoadedAutoencoder, load_sae
+from autointerp.subjects.formats import (
+    AdaptedEncoder,
+    LoadedAutoencoder,
+    check_activations,
+    load_sae,
+)
+from autointerp.subjects.hooks import site_of_hook
 from autointerp.subjects.language_model import HookedLanguageModel
 from autointerp.units import sources as sources_folder
 from autointerp.units.passes import Wanted
 from autointerp.units.passes import harvest as harvest_units
 from autointerp.units.stream import calibrate
 
+CHECKED_TOKENS = 4096  # of the calibration, on which the SAE is held against its files
 Tokens = Any  # a tensor or array [rows, tokens], or a sequence of those of one dimension
 
 
@@ -65,18 +72,22 @@ def harvest(
             of a row that are the tokenizer's padding are taken for that.
         bos: Whether windows begin with BOS; None for whether there is one.
 
-    Raises SubjectError if site, model and SAE do not fit together, CorpusError if there are fewer
-    than 2,000 tokens or ids beyond the vocabulary, BadInput for units that are not there.
+    Raises SubjectError if site, model and SAE do not fit together, or what an SAE's files record is
+    contradicted (load it with `Flags(strict=False)` to read it all the same); CorpusError if there
+    are fewer than 2,000 tokens or ids beyond the vocabulary; BadInput for units that are not there.
     """
     with _left_as_found(getattr(model, "model", model), sae):
         hooked = _hooked(model, tokenizer, site, neurons)
         documents = _documents(tokens, attention, hooked)
-        encoder = _encoder(sae, hooked)
+        loaded = _loaded(sae, hooked)
+        encoder = _encoder(sae if loaded is None else loaded.sae, hooked)
         subject = _subject(hooked, documents, encoder, bos)
         longest = max((len(ids) for ids in documents), default=0) + subject.begins_with_bos
         if not settings.window:  # rows are not padded beyond the longest
             settings = replace(settings, window=max(2, min(longest, subject.longest, 1024)))
         calibration = calibrate(subject, settings, seed)
+        if loaded is not None:
+            check_activations(loaded, calibration.activations[:CHECKED_TOKENS].cpu())
         wanted = []
         for name, which in (units or {"neurons" if sae is None else "features": 200}).items():
             module = extensions.load(sources_folder, "source", name)
@@ -117,17 +128,37 @@ class _Numbers:
         return self._vocabulary
 
 
+def _loaded(sae: Any, model: HookedLanguageModel) -> LoadedAutoencoder | None:
+    """Return an SAE of files, held against the model that is read; None for another object."""
+    if isinstance(sae, str | Path):
+        sae = load_sae(sae)
+    if not isinstance(sae, LoadedAutoencoder):
+        return None
+    check_fit(sae, model, sae.strict)
+    return replace(sae, sae=as_trained(sae, model))
+
+
 def _encoder(sae: Any, model: HookedLanguageModel) -> Encoder | None:
     if sae is None:
         return None
-    if isinstance(sae, str | Path):
-        sae = load_sae(sae)
-    if isinstance(sae, LoadedAutoencoder):
-        sae = sae.sae
+    _check_hook(sae, model)
     own = isinstance(sae, SparseAutoencoder | AdaptedEncoder)
     encoder: Encoder = sae if own else _adapted(sae, model)
     model.check_width(encoder.d_in)
     return encoder
+
+
+def _check_hook(sae: Any, model: HookedLanguageModel) -> None:
+    """Raise SubjectError if an object of SAELens says that it belongs to another site."""
+    config = getattr(sae, "cfg", None)
+    for holder in (getattr(config, "metadata", None), config):
+        hook = getattr(holder, "hook_name", None)
+        site = site_of_hook(hook)[0] if isinstance(hook, str) else None
+        if site is not None and not model.is_at(site):
+            raise SubjectError(
+                f"{type(sae).__name__} was trained at {model.name_of(site)} ({hook}), not at "
+                f"{model.site}; give that site"
+            )
 
 
 def _adapted(sae: Any, model: HookedLanguageModel) -> AdaptedEncoder:

@@ -38,7 +38,7 @@ from autointerp.units.shards import (
     job_of_environment,
 )
 from autointerp.units.sources import Block, Calibration, Source, kind_of
-from autointerp.units.stream import calibrate
+from autointerp.units.stream import calibrate, window_length
 
 CHECKED_TOKENS = 4096  # of the calibration, on which the SAE's latents a token are counted
 
@@ -75,7 +75,7 @@ def draw_units(
     missing = {name: n for name, n in wanted.items() if len(run.sampled(name, n)) < n}
     if missing:
         calibration = calibrate(subject, settings.harvest, settings.seed)
-        for doubt in doubts(subject, calibration):
+        for doubt in doubts(subject, calibration, window_length(subject, settings.harvest)):
             run.log("doubt", text=doubt)
             tell(doubt)
         for name in missing:
@@ -148,14 +148,26 @@ def numbers_of(run: Run, name: str, source: Source, units: Sequence[int]) -> NDA
     return random_order(run.settings.seed, name, source.size)[[orders[unit] for unit in units]]
 
 
-def doubts(subject: Subject, calibration: Calibration) -> list[str]:
-    """Return what a person should know of the SAE before trusting it, a sentence each."""
-    from autointerp.subjects.formats import check_l0
+def doubts(subject: Subject, calibration: Calibration, window: int = 0) -> list[str]:
+    """Return what a person should know of the SAE before trusting it, a sentence each.
 
-    if subject.loaded is None:
+    `window` is the length that is harvested, 0 where that is not decided.
+
+    Raises SubjectError if the activations grossly contradict what its files record.
+    """
+    from autointerp.subjects.formats import check_activations
+
+    loaded = subject.loaded
+    if loaded is None:
         return [*subject.notes]
-    measured = check_l0(subject.loaded, calibration.activations[:CHECKED_TOKENS].cpu())
-    return [*subject.notes, *([measured] if measured else [])]
+    notes = [*subject.notes]
+    if loaded.context_size and window > loaded.context_size:
+        notes.append(
+            f"windows have {window:,} tokens, those of its training had {loaded.context_size:,}: "
+            f"harvest.window = {loaded.context_size} reads it as it was trained"
+        )
+    x = calibration.activations[:CHECKED_TOKENS].cpu()
+    return [*notes, *check_activations(loaded, x)]
 
 
 def assist(

@@ -9,12 +9,14 @@ from support.fabricate import add_scores, fabricate_run
 
 from autointerp.findings.calibration import how_drawn
 from autointerp.findings.comparison import Comparison, compare
+from autointerp.stats.superiority import superiority
 
 JUDGE = "model:a"
 
 
 def plans(rows: list[tuple[int, int, str, int, int]]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=["unit_id", "plan", "rater", "stratum", "stratum_size"])
+    made = pd.DataFrame(rows, columns=["unit_id", "plan", "rater", "stratum", "stratum_size"])
+    return made.assign(drawn_by="score", stratum_drawn=1, inclusion=0.5, uncertainty=np.nan)
 
 
 def index(*units: int) -> pd.Index:
@@ -85,3 +87,49 @@ def test_too_few_ratings_give_a_reason_and_no_number(tmp_path: Path):
         assert predicted.predicted.value is None
         assert predicted.predicted.note
         assert np.isfinite(predicted.judge_mean)
+
+
+def people_and_judge(folder: Path, people: int, judge_agrees: bool = True) -> Comparison:
+    """Return units that so many people and the judge rated alike, or the judge at random."""
+    scores = [8, 8, 8, 8, 8]
+    with fabricate_run(folder, {"features": 40, "neurons": 40, "planted": 40}, contexts=0) as run:
+        for source in ("features", "neurons", "planted"):
+            for person in range(people):
+                add_scores(run, source, f"human:p{person}", scores, seed=0)
+            add_scores(run, source, JUDGE, scores, seed=0 if judge_agrees else 9)
+        return compare(run)
+
+
+@pytest.mark.parametrize(
+    ("people", "agrees", "answer"), [(3, True, "passes"), (3, False, "fails"), (1, True, "too few")]
+)
+def test_whether_the_judge_may_stand_in_for_people(
+    tmp_path: Path, people: int, agrees: bool, answer: str
+):
+    (one,) = people_and_judge(tmp_path, people, agrees).calibration
+    test = one.stand_in
+    assert test.answer == answer
+    assert test.epsilon == 0.15
+    assert {person.units for person in test.people} == {80 if people > 1 else 0}  # no controls
+    assert (test.winning_rate is None) == (answer == "too few") == bool(test.note)
+
+
+def test_superiority_by_people_is_corrected_where_they_rated_some_of_both_sources(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 60, "neurons": 60}, contexts=0) as run:
+        for source, counts in (("features", [0, 0, 12, 24, 24]), ("neurons", [24, 24, 12, 0, 0])):
+            add_scores(run, source, JUDGE, counts)
+        add_scores(run, "features", "human:ann", [3, 3, 3, 3, 4])
+        (one,) = compare(run).calibration
+        assert one.superiority is None  # people saw no neuron
+        add_scores(run, "neurons", "human:ann", [5, 5, 3, 1, 1])
+        (one,) = compare(run).calibration
+    pair = one.superiority
+    assert pair is not None
+    assert (pair.first, pair.second, pair.n_both) == ("features", "neurons", (16, 15))
+    assert pair.n_judge_only == (44, 45)
+    people = [1] * 3 + [2] * 3 + [3] * 3 + [4] * 3 + [5] * 4
+    others = [1] * 5 + [2] * 5 + [3] * 3 + [4] + [5]
+    assert pair.human_only == superiority(people, others)
+    assert pair.judge_only.value == pytest.approx(1 - 12 * 12 / 2 / 3600)  # only ties lose
+    assert pair.predicted.low is not None
+    assert pair.predicted.low < pair.human_only.value < pair.predicted.high

@@ -64,14 +64,19 @@ def test_the_verdict_speaks_of_the_primary_contrast_undeclared_without_a_plan(tm
     assert not verdict.declared
 
 
-def test_without_the_declared_pair_it_speaks_of_what_is_studied_before_controls(tmp_path: Path):
-    judgement = judged(tmp_path / "two", {"neurons": LOW, "other": HIGH, "planted": HIGH})
+def test_without_the_declared_pair_it_speaks_of_what_is_studied(tmp_path: Path):
+    judgement = judged(tmp_path, {"neurons": LOW, "other": HIGH, "planted": HIGH})
     verdict = judgement.verdict
     assert (verdict.outcome, verdict.first, verdict.second) == ("lower", "neurons", "other")
     assert not verdict.declared
     assert judgement.decisive is not None
-    verdict = judged(tmp_path / "one", {"neurons": LOW, "planted": HIGH}).verdict
-    assert (verdict.outcome, verdict.second) == ("lower", "planted")
+
+
+def test_a_source_alone_gets_no_verdict_against_a_control(tmp_path: Path):
+    judgement = judged(tmp_path, {"features": LOW, "planted": HIGH, "random": LOW})
+    assert judgement.verdict.outcome == "nothing to compare"
+    assert (judgement.verdict.first, judgement.decisive) == (None, None)
+    assert judgement.contrasts  # with the controls, in the table of pairs
 
 
 def test_one_source_alone_is_nothing_to_compare(tmp_path: Path):

@@ -1,5 +1,6 @@
 """An open run in a notebook: frames, findings, figures, report."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from matplotlib.figure import Figure
 from support.fabricate import add_scores, fabricate_run
 
 import autointerp
-from autointerp.errors import UnknownName
+from autointerp.errors import BadInput, UnknownName
 
 
 def test_an_open_run_gives_frames_findings_and_figures(tiny_run: Path, tiny_run_name: str):
@@ -44,6 +45,23 @@ def test_a_report_of_one_run_by_name(own_runs: Path, tiny_run_name: str, tmp_pat
     with autointerp.open_run(tiny_run_name, folder=own_runs) as run:
         again = run.report(tmp_path / "again")
     assert set(again.tables) == set(made.tables)
+
+
+def test_runs_are_compared_open_or_by_name_and_each_once(
+    own_runs: Path, tiny_run_name: str, tmp_path: Path
+):
+    shutil.copytree(own_runs / tiny_run_name, own_runs / "again")
+    with autointerp.open_run(tiny_run_name, folder=own_runs, read_only=True) as run:
+        with pytest.raises(BadInput, match="two or more"):
+            autointerp.compare_runs([run, tiny_run_name], folder=own_runs)
+        across = autointerp.compare_runs([run, "again", "again"], folder=own_runs)
+    assert across.runs == (tiny_run_name, "again")
+    (judged,) = across.judged
+    whys = [out.why for out in judged.left_out]
+    assert whys == [
+        f"{source} of {tiny_run_name} and of again are the same units of the same model"
+        for source in ("features", "neurons")
+    ]
 
 
 def test_beside_a_reader_a_comparison_is_made_and_says_that_the_look_is_not_recorded(

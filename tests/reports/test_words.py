@@ -5,7 +5,7 @@ import pytest
 
 from autointerp.findings.groups import Contrast, as_delta
 from autointerp.findings.subject import SubjectFacts
-from autointerp.reports.words import finding, number, refusal, subject_text, wins_ties_losses
+from autointerp.reports.words import finding, number, refusal, share, subject_text, wins_ties_losses
 from autointerp.stats.means import mean_difference, missing_bounds_superiority
 from autointerp.stats.superiority import (
     brunner_munzel,
@@ -44,6 +44,18 @@ def contrast(first: list[int], second: list[int], holm_p: float | None = None) -
 )
 def test_a_minus_sign_stands_before_no_zero(value: float | None, text: str):
     assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.333, "33 %"), (0.0996, "10 %"), (0.0994, "9.9 %"), (0.01, "1.0 %"),
+        (0.00996, "1.0 %"), (0.00994, "1 in 100"), (0.000233, "1 in 4,300"),
+        (4.97e-7, "1 in 2,000,000"), (0.0, "never"), (None, "–"), (float("nan"), "–"),
+    ],
+)  # fmt: skip
+def test_a_share_of_tokens_is_written_so_that_it_can_be_imagined(value: float | None, text: str):
+    assert share(value) == text
 
 
 def test_an_interval_over_most_of_the_scale_is_called_too_few_units():

@@ -46,6 +46,8 @@ def test_a_report_is_a_page_with_its_pictures_tables_and_summary(made: Report):
         "summary.md",
         "figures/scores.png",
         "figures/scores.svg",
+        "figures/answer.png",
+        "figures/answer.pdf",
         "figures/density.png",
         "tables/sources.csv",
         "tables/sources.parquet",
@@ -58,6 +60,7 @@ def test_a_report_is_a_page_with_its_pictures_tables_and_summary(made: Report):
     for picture in pictures:
         assert (made.folder / "figures" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
         assert (made.folder / "figures" / f"{picture}.svg").read_text("utf-8").startswith("<?xml")
+        assert (made.folder / "figures" / f"{picture}.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_every_panel_is_found_by_its_file(made: Report):
@@ -65,7 +68,7 @@ def test_every_panel_is_found_by_its_file(made: Report):
 
     assert {panel.name for panel in made.panels} <= set(extensions.names(panels))
     assert made.panels[0].name == "verdict"
-    assert made.panels[-1].name == "units"
+    assert made.panels[1].name == "units"
 
 
 def test_the_page_asks_for_nothing_from_outside(made: Report):

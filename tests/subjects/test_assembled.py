@@ -170,6 +170,62 @@ def test_a_relu_read_out_of_a_topk_is_doubted_with_its_measured_latents(
     assert "a TopK whose k the files do not say" in doubt
 
 
+def test_a_hook_that_is_no_site_here_is_refused_by_name(settings: SubjectSettings, tmp_path: Path):
+    other = save_sae(tmp_path / "sae", hook="blocks.1.attn.hook_q")
+    with pytest.raises(SubjectError, match=r"at 'blocks.1.attn.hook_q', which is no site of this"):
+        load_subject(replace(settings, sae=str(other)))
+    noted = load_subject(replace(settings, sae=str(other), check_sae=False))
+    assert "trained at 'blocks.1.attn.hook_q'" in noted.notes[0]
+
+
+def test_a_revision_that_is_not_the_one_read_is_told(settings: SubjectSettings, tmp_path: Path):
+    kwargs = {"revision": "step1000"}
+    other = save_sae(tmp_path / "sae", model_from_pretrained_kwargs=kwargs)
+    [note] = load_subject(replace(settings, sae=str(other))).notes  # a folder has no revisions
+    assert "trained on revision step1000 of the model, not on the newest" in note
+
+
+def test_windows_that_begin_otherwise_than_the_trainings_are_told(settings: SubjectSettings):
+    [note] = load_subject(replace(settings, bos="no")).notes
+    assert note == "it was trained on windows that begin with BOS; subject.bos is no"
+
+
+def test_windows_that_are_longer_than_the_trainings_are_told(
+    settings: SubjectSettings, tmp_path: Path
+):
+    other = save_sae(tmp_path / "sae", context_size=16)
+    subject = load_subject(replace(settings, sae=str(other)))
+    calibration = calibrate(subject, HarvestSettings(), seed=0)
+    told = doubts(subject, calibration, window=64)
+    assert "windows have 64 tokens, those of its training had 16: harvest.window = 16" in told[0]
+    assert not any("windows have" in text for text in doubts(subject, calibration, window=16))
+
+
+def test_an_sae_of_a_centred_model_is_read_as_it_was_trained(
+    settings: SubjectSettings, tmp_path: Path
+):
+    kwargs = {"center_writing_weights": True}
+    other = save_sae(tmp_path / "sae", model_from_pretrained_kwargs=kwargs)
+    plain = load_subject(settings).sae
+    centred = load_subject(replace(settings, sae=str(other))).sae
+    assert plain is not None
+    assert centred is not None
+    x = torch.randn(9, D_MODEL, generator=torch.Generator().manual_seed(0)) + 1.0
+    torch.testing.assert_close(centred.encode(x), plain.encode(x - x.mean(1, keepdim=True)))
+
+
+def test_an_sae_that_contradicts_what_its_files_record_stops_the_draw(
+    settings: SubjectSettings, tmp_path: Path
+):
+    other = save_sae(tmp_path / "sae", training_tokens=10_000_000)
+    subject = load_subject(replace(settings, sae=str(other)))
+    calibration = calibrate(subject, HarvestSettings(), seed=0)
+    with pytest.raises(SubjectError, match=r"where the mean misses by 1.*check_sae = false"):
+        doubts(subject, calibration)
+    unchecked = load_subject(replace(settings, sae=str(other), check_sae=False))
+    assert len(doubts(unchecked, calibration)) == 1
+
+
 def test_a_model_without_bos_is_asked_for_bos_in_vain(
     settings: SubjectSettings, parts: Path, tmp_path: Path
 ):

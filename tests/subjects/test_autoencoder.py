@@ -196,6 +196,17 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
         load_autoencoder(tmp_path / "none")
 
 
+@pytest.mark.parametrize("activation", ["relu", "topk", "gated", "jumprelu"])
+@pytest.mark.parametrize("subtract", [True, False])
+def test_an_sae_of_centred_inputs_takes_their_mean_away_by_itself(
+    activation: Any, subtract: bool
+) -> None:
+    sae = sae_of(activation, subtract_b_dec=subtract)
+    x = torch.randn(20, sae.d_in, generator=torch.Generator().manual_seed(4)) + 2.0
+    expected = sae.encode(x - x.mean(1, keepdim=True))
+    torch.testing.assert_close(sae.centred().encode(x), expected, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("part", "wrong"),
     [("W_enc", torch.tensor(0.5)), ("W_dec", torch.zeros(2, 2, 2)), ("W_enc", torch.zeros(0))],

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ def test_saelens_before_6_is_a_topk_where_its_activation_says_so(tmp_path: Path)
     old: dict[str, Any] = {"hook_point": "blocks.3.hook_mlp_out", "activation_fn_str": "topk"}
     saelens(tmp_path, **old, activation_fn_kwargs={"k": 4}, model_name="gpt2")
     loaded = same(tmp_path, top(SUBTRACTED, 4))
-    assert (loaded.site, loaded.l0) == ("layers.3.mlp", 4)
+    assert (loaded.site, loaded.l0) == ("layers.3.mlp.added", 4)
 
 
 def test_saelens_keeps_its_bias_convention(tmp_path: Path) -> None:
@@ -235,6 +236,7 @@ def test_sparsify_takes_its_site_from_the_folder(tmp_path: Path) -> None:
 def test_a_sparsify_transcoder_reads_the_plain_input_and_skips(tmp_path: Path) -> None:
     skip = torch.randn(D_IN, D_IN)
     parts = {**LINEAR, "W_dec": W_DEC, "b_dec": B_DEC, "W_skip": skip}
+    del parts["decoder.weight"]
     folder = sparsify(tmp_path / "layers.3.mlp", parts, transcode=True, skip_connection=True)
     loaded = same(folder, top(RAW, 3))
     assert loaded.site == "layers.3.mlp.input"
@@ -277,8 +279,10 @@ def test_a_batchtopk_that_was_never_calibrated_is_a_topk_with_a_note(tmp_path: P
 
 
 def test_an_unknown_dictionary_class_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SubjectError, match="dict_class 'CrossCoder' is not supported"):
-        load_sae(dictionary(tmp_path, "CrossCoder", LINEAR))
+    with pytest.raises(SubjectError, match="dict_class 'Other' is not supported"):
+        load_sae(dictionary(tmp_path / "a", "Other", LINEAR))
+    with pytest.raises(SubjectError, match=r"is a crosscoder .*reads several layers or models"):
+        load_sae(dictionary(tmp_path / "b", "CrossCoder", LINEAR))
 
 
 def test_gemma_scope_reads_model_layer_site_and_l0_from_its_path(tmp_path: Path) -> None:
@@ -403,6 +407,18 @@ def test_a_hub_id_with_a_folder_is_fetched(tmp_path: Path, monkeypatch: pytest.M
     assert asked == [("EleutherAI/sae-pythia-70m-32k", ["layers.3/*", "layers.3"])]
 
 
+def test_with_a_file_of_the_hub_comes_what_is_said_of_it() -> None:
+    from autointerp.subjects.formats import _fetched
+
+    asked = _fetched("a/checkpoints/final.safetensors")
+    assert {"a/checkpoints/final.safetensors", "a/checkpoints/*.json", "a/*.json"} <= {*asked}
+    assert {"config.yaml", "W_dec_3.safetensors", "W_enc_3.safetensors"} <= {
+        name
+        for name in ("config.yaml", "W_dec_3.safetensors", "W_enc_3.safetensors", "W_dec_4.x")
+        if any(fnmatch(name, pattern) for pattern in _fetched("W_enc_3.safetensors"))
+    }
+
+
 def test_a_hub_id_out_of_reach_is_one_line() -> None:
     with pytest.raises(SubjectError, match=r"no nobody/nothing here.*\(HF_HUB_OFFLINE is set\)"):
         load_sae("nobody/nothing")
@@ -453,3 +469,168 @@ def test_any_object_with_encode_is_an_encoder(wrapped: Any) -> None:
 def test_an_object_that_does_not_encode_is_refused() -> None:
     with pytest.raises(SubjectError, match="has no method `encode`"):
         AdaptedEncoder(object())
+
+
+class Returning:
+    """An encoder that returns what a function makes of its latents."""
+
+    d_in, d_sae = D_IN, D_SAE
+
+    def __init__(self, make: Callable[[Tensor], Any]) -> None:
+        self.make = make
+
+    def encode(self, x: Tensor) -> Any:
+        return self.make(relu(x @ W_ENC))
+
+
+class Named(NamedTuple):
+    mean: Tensor
+    feature_acts: Tensor
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda latents: {"pre": latents - 1, "latents": latents},
+        lambda latents: Named(latents.mean(1), latents),
+        lambda latents: SimpleNamespace(hidden_pre=latents - 1, acts=latents),
+        lambda latents: (latents,),
+        lambda latents: latents.to_sparse(),
+    ],
+)
+def test_latents_are_taken_by_their_name_among_what_encode_returns(make: Any) -> None:
+    torch.testing.assert_close(AdaptedEncoder(Returning(make)).encode(X), relu(X @ W_ENC))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda latents: (latents.mean(1), latents), "a tuple of 2 without names"),
+        (lambda latents: (latents, {"mu": 0}), "a tuple of 2 without names"),
+        (lambda latents: [latents, latents], "a list of 2 without names"),
+        (lambda latents: {"pre": latents, "post": latents}, "dict with pre, post"),
+        (lambda latents: {"acts": latents, "latents": latents}, "both latents and acts"),
+        (lambda latents: latents.numpy(), "returned ndarray"),
+        (lambda latents: None, "returned NoneType"),
+        (lambda latents: latents[:, :4], "returned 4 latents and says that it has 16"),
+        (lambda latents: latents.sum(0), r"returned \(16,\) for \(1, 6\)"),
+    ],
+)
+def test_what_is_not_known_to_be_the_latents_is_refused(make: Any, message: str) -> None:
+    with pytest.raises(SubjectError, match=message) as refused:
+        AdaptedEncoder(Returning(make))
+    assert "\n" not in str(refused.value)
+
+
+def test_an_object_that_does_not_scale_its_own_inputs_is_refused() -> None:
+    wrapped: Any = Dense()
+    wrapped.cfg = SimpleNamespace(normalize_activations="expected_average_only_in")
+    with pytest.raises(SubjectError, match=r"fold it in first"):
+        AdaptedEncoder(wrapped)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"input_gain": 3.0}, "says input_gain = 3.0, which this version does not know"),
+        ({"metadata": {"hook_head_index": 4}}, "trained on attention head 4 alone"),
+        ({"reshape_activations": "hook_q"}, "reshape_activations 'hook_q'"),
+        ({"activation_fn_kwargs": {"signed": True}}, "activation_fn_kwargs.signed = true"),
+        ({"finetuning_scaling_factor": True}, "declares a finetuning_scaling_factor"),
+        ({"d_sae": 99}, "says d_sae 99, the tensors have 16"),
+        (
+            {"hook_name": "blocks.3.hook_resid_pre", "hook_layer": 4},
+            "says hook blocks.3.hook_resid_pre and hook_layer 4",
+        ),
+        (
+            {"hook_name": "blocks.3.ln2.hook_normalized", "hook_name_out": "blocks.3.hook_mlp_out"},
+            "is a transcoder, but its architecture says otherwise",
+        ),
+    ],
+)
+def test_what_saelens_records_of_the_computation_is_used_or_refused(
+    config: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SubjectError, match=message):
+        load_sae(saelens(tmp_path, **config))
+
+
+def test_a_tensor_that_saelens_does_not_know_is_refused(tmp_path: Path) -> None:
+    parts = {**PLAIN, "log_threshold": torch.ones(D_SAE)}
+    with pytest.raises(SubjectError, match="says tensor log_threshold"):
+        load_sae(saelens(tmp_path / "a", parts, architecture="standard"))
+    # Of a JumpReLU in training, it is its threshold.
+    same(
+        saelens(tmp_path / "b", parts, architecture="jumprelu"),
+        SUBTRACTED * (SUBTRACTED > 2.7182818),
+    )
+
+
+def test_a_finetuned_saelens_sae_scales_what_its_decoder_gets(tmp_path: Path) -> None:
+    factor = torch.linspace(0.5, 2, D_SAE)
+    for name in ("scaling_factor", "finetuning_scaling_factor"):
+        folder = tmp_path / name
+        saelens(folder, {**PLAIN, name: factor}, finetuning_scaling_factor=True)
+        loaded = same(folder, SUBTRACTED)
+        torch.testing.assert_close(
+            loaded.sae.decode(SUBTRACTED), (SUBTRACTED * factor) @ W_DEC + B_DEC
+        )
+
+
+def test_saelens_records_how_the_model_was_processed(tmp_path: Path) -> None:
+    kwargs = {"center_writing_weights": True, "fold_ln": False, "revision": "step1000"}
+    saelens(tmp_path, metadata={"model_from_pretrained_kwargs": kwargs, "hook_name": "blocks.1.x"})
+    loaded = load_sae(tmp_path)
+    assert (loaded.centres, loaded.processed, loaded.revision) == (True, (), "step1000")
+    assert (loaded.site, loaded.hook) == (None, "blocks.1.x")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"input_gain": 3.0}, "says input_gain = 3.0"),
+        ({"num_latents": 99}, "says num_latents 99, the tensors have 16"),
+        ({"skip_connection": True}, "declares a skip connection"),
+    ],
+)
+def test_what_sparsify_records_is_used_or_refused(
+    config: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SubjectError, match=message):
+        load_sae(sparsify(tmp_path, **config))
+
+
+@pytest.mark.parametrize(
+    ("trainer", "message"),
+    [
+        ({"input_gain": 3.0}, "says input_gain = 3.0"),
+        ({"dict_size": 99}, "says dict_size 99, the tensors have 16"),
+        ({"k": 5}, "says k 5, ae.pt 3"),
+        ({"apply_b_dec_to_input": False}, "with apply_b_dec_to_input False is unknown"),
+    ],
+)
+def test_what_dictionary_learning_records_is_used_or_refused(
+    trainer: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    tensors = {**LINEAR, "b_dec": B_DEC, "k": torch.tensor(3)}
+    with pytest.raises(SubjectError, match=message):
+        load_sae(dictionary(tmp_path, "AutoEncoderTopK", tensors, **trainer))
+
+
+def test_dictionary_learnings_jumprelu_takes_its_bias_from_the_input_where_it_says_so(
+    tmp_path: Path,
+) -> None:
+    tensors = {**PLAIN, "threshold": torch.ones(D_SAE)}
+    dictionary(tmp_path, "JumpReluAutoEncoder", tensors, apply_b_dec_to_input=True)
+    same(tmp_path, SUBTRACTED * (SUBTRACTED > 1))
+
+
+def test_our_own_file_with_more_in_it_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "sae.safetensors"
+    metadata = {"apply_b_dec_to_input": "True", "architecture": "standard"}
+    save_file({**PLAIN, "gain": torch.ones(D_SAE)}, path, metadata=metadata)
+    with pytest.raises(SubjectError, match="says tensor gain, which this version does not know"):
+        load_sae(path)
+    save_file(PLAIN, path, metadata={**metadata, "input_norm": "unit"})
+    with pytest.raises(SubjectError, match="says input_norm"):
+        load_sae(path)

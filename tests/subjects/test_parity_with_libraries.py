@@ -1,8 +1,10 @@
 """Our loader against the libraries that write the formats; skipped where they are not installed.
 
 They are heavy and not dependencies: `make test-parity` installs them into an environment of their
-own and runs these tests. Last run with sae-lens 6.54.12, eai-sparsify 1.3.3 and
-dictionary-learning 0.1.0, beside torch 2.13.0 and transformers 5.23.0 (constraints.txt pins them).
+own and runs these tests. Last run with sae-lens 6.54.12, transformer-lens 3.9.0, eai-sparsify
+1.3.3 and dictionary-learning 0.1.0, beside torch 2.13.0 and transformers 5.23.0 (constraints.txt
+pins them). `bench/_formats.py` and `bench/_hooks.py` have the cases; `python -m bench parity`
+counts them.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import pytest
 import torch
 
 from autointerp.subjects.formats import load_sae
+from bench._hooks import FAMILIES, hook_checks, hooked_transformer, tiny_model
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -191,3 +194,64 @@ def test_dictionary_learning_saves_what_we_load(name: str, tmp_path: Path) -> No
     (tmp_path / "config.json").write_text(json.dumps({"trainer": trainer, "buffer": {}}))
     latents = dictionary.encode(inputs())
     agrees(tmp_path, latents, dictionary.decode(latents))
+
+
+# TransformerBridge's own logits of it differ from the model's, so nothing is compared.
+NOT_COMPARED = {"cohere"}
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_a_hook_is_read_where_transformer_lens_has_it(family: str) -> None:
+    installed("transformer_lens")
+    checks = list(hook_checks(family))
+    assert not [check for check in checks if check.outcome == "wrong"]
+    right = {check.hook for check in checks if check.outcome == "right"}
+    assert len(right) >= 8 or family in NOT_COMPARED
+    for check in checks:
+        if check.outcome == "refused":
+            assert "\n" not in check.detail
+
+
+def test_no_sae_is_read_otherwise_than_its_own_library_reads_it() -> None:
+    for name in ("sae_lens", "sparsify", "dictionary_learning"):
+        installed(name)
+    from bench._formats import format_checks
+
+    checks = list(format_checks())
+    assert not [check for check in checks if check.outcome == "wrong"]
+    assert sum(check.outcome == "right" for check in checks) >= 190
+    refused = {check.name for check in checks if check.outcome == "refused"}
+    # What is refused cannot be reproduced: other architectures, and scales that no file has.
+    reasons = ("abstopk", "matching_pursuit", "temporal", "expected_average", "whitening")
+    assert not [name for name in refused if not any(reason in name for reason in reasons)]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "opt"])
+def test_what_transformer_lens_centres_is_the_activation_less_its_mean(
+    family: str, tmp_path: Path
+) -> None:
+    installed("transformer_lens")
+    from autointerp.subjects.language_model import HookedLanguageModel
+    from autointerp.units.in_memory import _Numbers
+
+    model = tiny_model(family)
+    model.save_pretrained(tmp_path)
+    other = hooked_transformer(family, model, str(tmp_path), center_writing_weights=True)
+    ids = torch.randint(1, 290, (2, 12), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        _, cache = other.run_with_cache(ids)
+    for hook, site in {
+        "blocks.1.hook_resid_post": "layers.1.residual",
+        "blocks.1.hook_resid_pre": "layers.1.input",
+        "blocks.1.hook_mlp_out": "layers.1.mlp.added",
+        "blocks.1.hook_attn_out": "layers.1.attention.added",
+    }.items():
+        hooked = HookedLanguageModel(tiny_model(family), _Numbers(model), site)
+        assert hooked.has_layer_norms
+        assert hooked.is_in_stream
+        ours = hooked.activations(ids, torch.ones_like(ids, dtype=torch.bool))
+        centred = ours - ours.mean(-1, keepdim=True)
+        torch.testing.assert_close(centred, cache[hook], atol=1e-4, rtol=1e-4)
+    assert not HookedLanguageModel(
+        tiny_model("llama"), _Numbers(model), "layers.1.residual"
+    ).has_layer_norms

@@ -246,6 +246,11 @@ def test_a_transcoder_writes_what_the_mlp_would() -> None:
     torch.testing.assert_close(found, written)
     residual = hooked(model, "layers.1.residual").readout().effects(x)
     assert not torch.allclose(residual, written)
+    added = hooked(model, "layers.1.mlp.added").readout().effects(x)
+    torch.testing.assert_close(added, residual)
+    transcoder = hooked(model, "layers.1.mlp.normalised")
+    found = transcoder.readout(transcodes=True, writes="layers.1.mlp.added").effects(x)
+    torch.testing.assert_close(found, residual)
     with pytest.raises(
         SubjectError, match=r"defined only for one that reads layers\.N\.mlp\.input"
     ):

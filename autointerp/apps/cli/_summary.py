@@ -15,13 +15,15 @@ from autointerp.findings.groups import Contrast, Judgement
 from autointerp.findings.groups import Group as Scored
 from autointerp.reports.look_words import look_table, when
 from autointerp.reports.panels import Material
+from autointerp.reports.panels.across import nested_text
 from autointerp.reports.panels.verdict import doubts, verdict
-from autointerp.reports.words import label, number, percent
+from autointerp.reports.words import label, number, percent, run_finding
 from autointerp.reports.write import Report
-from autointerp.text import visible
+from autointerp.text import count, visible
 from autointerp.units.sources import kind_of
 
 LABEL, CONTROL, GAP = 18, 8, 1
+MOST_CONTRASTS = 12
 
 
 def print_summary(report: Report, console: Console) -> None:
@@ -40,12 +42,34 @@ def print_summary(report: Report, console: Console) -> None:
     if not any(True for _ in material.judgements):
         for text in report.warnings:
             console.print(Text(visible(text), style="yellow"))
+    for line, style in across_lines(material):
+        console.print(Text(visible(line), style=style))
     for comparison in material.comparisons:
         if comparison.looks or comparison.plan is not None:
             console.print(looks(comparison, material))
     page = report.page.resolve()
     where = f"[link={page.as_uri()}]{escape(visible(str(report.page)))}[/link]"
     console.print(f"report: {where}", soft_wrap=True)
+
+
+def across_lines(material: Material) -> list[tuple[str, str]]:
+    """Return what several runs say of one another, a line each with its style."""
+    if material.across is None:
+        return []
+    lines: list[tuple[str, str]] = []
+    for judged in material.across.judged:
+        if judged.contrasts or judged.nested:
+            lines.append((f"across runs · {judged.rubric} · {judged.rater}", "bold dim"))
+        lines += [(run_finding(contrast), "bold") for contrast in judged.contrasts[:MOST_CONTRASTS]]
+        more = len(judged.contrasts) - MOST_CONTRASTS
+        if more > 0:
+            lines.append((f"… and {count(more, 'more contrast')} on the page", "dim"))
+        lines += [(nested_text(nested), "dim") for nested in judged.nested]
+        lines += [(f"not the same in all runs: {d.what}", "yellow")
+                  for d in judged.differences if d.weight == "caution"]  # fmt: skip
+        lines += [(f"not compared: {out.why}", "yellow") for out in judged.left_out]
+    lines += [(f"not compared: {out.why}", "yellow") for out in material.across.left_out]
+    return lines
 
 
 def summary(judgement: Judgement, material: Material, width: int) -> RenderableType:

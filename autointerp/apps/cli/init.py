@@ -68,6 +68,13 @@ def command(
             show_default="the SAE's record",
         ),
     ] = 0.0,
+    sae_layout: Annotated[
+        str,
+        typer.Option(
+            help="in_out or out_in: axes of the SAE's encoder where it is square.",
+            show_default="the SAE's record",
+        ),
+    ] = "",
     corpus_field: Annotated[
         str, typer.Option(help="Column or key of the text.", show_default="the obvious one")
     ] = "",
@@ -77,7 +84,9 @@ def command(
     ] = -1,
     check_sae: Annotated[
         bool,
-        typer.Option(help="Whether model and site must be those that the SAE's files record."),
+        typer.Option(
+            help="Whether what the SAE's files say must be known, and fit model and site."
+        ),
     ] = True,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.")] = "cpu",
     dtype: Annotated[
@@ -104,6 +113,7 @@ def command(
         "subtract_b_dec": subtract_b_dec,
         "k": k,
         "input_scale": input_scale,
+        "sae_layout": sae_layout,
         "corpus_field": corpus_field,
         "corpus_separator": corpus_separator,
         "check_sae": check_sae,

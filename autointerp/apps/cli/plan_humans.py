@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from autointerp.apps.cli import _options, say
+
+
+class By(StrEnum):
+    """What the draw goes by."""
+
+    SCORE = "score"
+    UNCERTAINTY = "uncertainty"
 
 
 def command(
@@ -18,41 +26,75 @@ def command(
         str | None,
         typer.Option(help="Rater to calibrate.", show_default="the one with the most ratings"),
     ] = None,
+    by: Annotated[
+        By,
+        typer.Option(
+            help="score: alike over the rater's scores. uncertainty: more of the units of which "
+            "it is unsure, by its repeats, its token probabilities or the judges' disagreement, "
+            "the first that the run holds."
+        ),
+    ] = By.SCORE,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     as_json: _options.AsJson = False,
 ) -> None:
-    """Draw a random subset for people, stratified by source and the model's score, and store it.
+    """Draw a random subset for people, by the model's score or uncertainty, and store it.
 
     People rate it with `autointerp rate --rater human:NAME --planned`. The run keeps each item's
-    inclusion probability, so that estimates can be weighted by it.
+    inclusion probability, and estimates are weighted by it.
 
     Example: autointerp plan-humans --n 40
     """
     import numpy as np
 
     from autointerp.apps.cli import columns_text
-    from autointerp.people.plans import plan_humans
+    from autointerp.pipeline.plan_humans import MEASURES
+    from autointerp.pipeline.plan_humans import plan_humans as verb
     from autointerp.questions.rubric_files import load_rubric
     from autointerp.store.run import open_run
 
     with open_run(run) as opened:
         subject = opened.settings.subject.name
-        calibrated, drawn = plan_humans(
-            opened, load_rubric(rubric), n, np.random.default_rng(seed), rater
-        )
-    strata = sorted({(d.source, d.score, d.stratum_drawn, d.stratum_size) for d in drawn})
-    header = ("source", "score", "drawn", "of", "probability")
+        plan = verb(opened, load_rubric(rubric), n, np.random.default_rng(seed), rater, by=by.value)
+    drawn, unsure = plan.drawn, plan.uncertainty
+    rows: list[tuple[object, ...]]
+    if unsure is None:
+        header: tuple[str, ...] = ("source", "score", "drawn", "of", "probability")
+        rows = [
+            (*stratum, stratum[2] / stratum[3])
+            for stratum in sorted(
+                {(d.source, d.score, d.stratum_drawn, d.stratum_size) for d in drawn}
+            )
+        ]
+    else:
+        header = ("source", "drawn", "of", "least probability", "largest")
+        rows = []
+        for source, count, size in sorted(
+            {(d.source, d.stratum_drawn, d.stratum_size) for d in drawn}
+        ):
+            own = [d.inclusion for d in drawn if d.source == source]
+            rows.append((source, count, size, min(own), max(own)))
     if as_json:
-        rows = [dict(zip(header, (*row, row[2] / row[3]), strict=True)) for row in strata]
-        plan = {"run": run, "rater": calibrated, "items": len(drawn), "strata": rows}
-        typer.echo(json.dumps(plan, indent=2))
+        values = {
+            "run": run,
+            "rater": plan.rater,
+            "items": len(drawn),
+            "by": by.value,
+            "uncertainty": unsure.measure if unsure else None,
+            "strata": [dict(zip(header, row, strict=True)) for row in rows],
+        }
+        typer.echo(json.dumps(values, indent=2))
         return
     say(f"run '{run}', subject {subject}", err=True)
-    say(f"{len(drawn)} items, to calibrate {calibrated}")
+    say(f"{len(drawn)} items, to calibrate {plan.rater}")
+    if unsure is not None:
+        say(f"drawn by its uncertainty: {MEASURES[unsure.measure]}")
     say(
         columns_text(
             header,
-            [(s, str(score), str(k), str(size), f"{k / size:.3f}") for s, score, k, size in strata],
+            [
+                tuple(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row)
+                for row in rows
+            ],
         )
     )
     say(f"next: autointerp rate --rater human:NAME --planned --run {run}")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from autointerp.findings.across import AcrossRuns
 from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import Judgement
 
@@ -39,7 +40,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture, saved as PNG and SVG under its name.
+    """A picture, saved as PNG, SVG and PDF under its name.
 
     Attributes:
         alt: What one sees in it, for those who do not.
@@ -71,6 +72,25 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """The first screen: what came out, the picture beside it, and what speaks against it.
+
+    Attributes:
+        claim: What may be said, in a sentence.
+        support: What it rests on, a sentence or two each.
+        heading, against: Up to three pairs of a lead and a sentence under a heading.
+        tone: `good` where a difference is resolved by raters whose controls are in their places.
+    """
+
+    claim: str
+    support: Sequence[str]
+    heading: str
+    against: Sequence[tuple[str, str]]
+    figure: Figure
+    tone: Literal["plain", "warning", "good"] = "plain"
+
+
+@dataclass(frozen=True)
 class Verbatim:
     """Text exactly as it was used, folded away under its caption."""
 
@@ -85,13 +105,15 @@ class UnitBrowser:
     Attributes:
         index: JSON values: columns of the list, one entry a unit.
         pages: JSON values by number of page: the units' contexts, ratings and rationales.
+        excerpt: A few units, for paper and for readers without scripts.
     """
 
     index: dict[str, object]
     pages: Sequence[object]
+    excerpt: Table
 
 
-Block = Prose | Heading | Figure | Table | Verbatim | UnitBrowser
+Block = Prose | Heading | Answer | Figure | Table | Verbatim | UnitBrowser
 
 
 @dataclass(frozen=True)
@@ -100,11 +122,13 @@ class Material:
 
     Attributes:
         units_shown: Units at most whose contexts the page carries.
+        across: What several runs say of one another; None for one run.
     """
 
     comparisons: tuple[Comparison, ...]
     runs: tuple[Run, ...] = field(repr=False)
     units_shown: int = 2_000
+    across: AcrossRuns | None = None
 
     @property
     def judgements(self) -> Iterator[Judgement]:

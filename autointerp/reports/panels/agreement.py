@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from autointerp.findings.agreement import TableAgreement
+from autointerp.reports.colours import CELL_DARK, CELL_LIGHT
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
-from autointerp.reports.style import CELL_DARK, CELL_LIGHT, sheet
+from autointerp.reports.style import sheet
 from autointerp.reports.words import flat, interval, number, percent
 from autointerp.stats.results import Statistic
 

@@ -9,10 +9,11 @@ from matplotlib.patches import Rectangle
 
 from autointerp.findings.calibration import Calibration, PredictedMean
 from autointerp.findings.plan import PRIMARY
-from autointerp.reports.colours import MUTED
+from autointerp.reports.colours import CELL_DARK, CELL_LIGHT, MUTED
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
-from autointerp.reports.style import CELL_DARK, CELL_LIGHT, headline, sheet
-from autointerp.reports.words import flat, interval, listed, number
+from autointerp.reports.style import headline, sheet
+from autointerp.reports.words import flat, interval, listed, number, percent
+from autointerp.stats.alternative_annotator import LEAST_UNITS
 from autointerp.stats.results import Statistic
 
 AFTER = "agreement"
@@ -33,7 +34,9 @@ def show(material: Material) -> list[Block]:
             "biased the judge is, provided that the units people rated were drawn at random; it "
             "is narrower than people's ratings alone where the judge is any good. λ is the weight "
             "that the judge gets: 0 leaves it out. Where `plan-humans` drew the units by the "
-            "judge's score, each stratum counts by its size, and λ has no part in it."
+            "judge's score, each stratum counts by its size, and λ has no part in a mean; where it "
+            "drew them by the judge's uncertainty, each unit counts by the inverse of its "
+            "probability."
         )
     ]
     rows = [(judged, predicted) for judged in judges for predicted in judged.predictions]
@@ -74,7 +77,162 @@ def show(material: Material) -> list[Block]:
             ],
         )
     )  # fmt: skip
+    blocks += [Prose(pair_text(judged), lead=_pair_lead(judged)) for judged in judges
+               if judged.superiority is not None]  # fmt: skip
+    pairs = [judged for judged in judges if judged.superiority is not None]
+    if pairs:
+        blocks.append(_pair_table(pairs))
+    blocks += [Prose(stand_in_text(judged), lead=_stand_in_lead(judged)) for judged in judges]
+    blocks.append(_stand_in_table(judges))
     return blocks
+
+
+# --------------------------------------------------------------- superiority, by people
+
+
+def _pair_lead(judged: Calibration) -> str:
+    return f"By people, with {judged.judge}."
+
+
+def pair_text(judged: Calibration) -> str:
+    """Return the primary pair's probability of superiority, corrected by people."""
+    pair = judged.superiority
+    assert pair is not None
+    of = f"P({pair.first} > {pair.second})"
+    if pair.predicted.value is None:
+        return f"No {of} by people is predicted: {pair.predicted.note}."
+    alone = (
+        interval(pair.human_only)
+        if pair.human_only.value is not None
+        else f"none ({pair.human_only.note})"
+    )
+    why = f" It has no interval: {pair.predicted.note}." if pair.predicted.low is None else ""
+    return (
+        f"As {listed(judged.humans)} would rate all units, {of} with ties halved is "
+        f"{interval(pair.predicted)}; by the judge alone {interval(pair.judge_only)}, from "
+        f"people's ratings alone {alone}. It rests on {pair.n_both[0]} and {pair.n_both[1]} units "
+        f"that people rated.{why}"
+    )
+
+
+def _pair_table(judges: list[Calibration]) -> Table:
+    rows: list[dict[str, object]] = []
+    cells = []
+    for judged in judges:
+        pair = judged.superiority
+        assert pair is not None
+        row: dict[str, object] = {
+            "run": judged.run,
+            "rubric": judged.rubric,
+            "judge": judged.judge,
+            "first": pair.first,
+            "second": pair.second,
+            "n_both_first": pair.n_both[0],
+            "n_both_second": pair.n_both[1],
+            "power_first": pair.power[0] if pair.power else None,
+            "power_second": pair.power[1] if pair.power else None,
+            "note": pair.predicted.note,
+        }
+        for name in ("predicted", "human_only", "judge_only"):
+            row |= flat(name, getattr(pair, name))
+        rows.append(row)
+        cells.append(
+            [
+                judged.judge,
+                f"{pair.first}, {pair.second}",
+                f"{pair.n_both[0]}, {pair.n_both[1]}",
+                interval_or_why(pair.predicted),
+                interval(pair.human_only),
+                interval(pair.judge_only),
+            ]
+        )
+    return Table(
+        name="people_pairs",
+        caption="Probability of superiority, as people would rate all units",
+        frame=pd.DataFrame(rows),
+        headings=["judge", "pair", "rated by both", "predicted", "people alone", "judge alone"],
+        rows=cells,
+        summary=True,
+    )
+
+
+# ------------------------------------------------------------------------------ stand in
+
+
+def _stand_in_lead(judged: Calibration) -> str:
+    return {
+        "passes": f"{judged.judge} may stand in for these people.",
+        "fails": f"{judged.judge} may not stand in for these people.",
+        "too few": f"Whether {judged.judge} may stand in for people is not known.",
+    }[judged.stand_in.answer]
+
+
+def stand_in_text(judged: Calibration) -> str:
+    """Return the alternative annotator test in words: passes, fails, or too few."""
+    test = judged.stand_in
+    name = f"Alternative annotator test on {judged.rubric}, ε = {number(test.epsilon)}"
+    if test.winning_rate is None or test.advantage is None:
+        return f"{name}: too few: {test.note}."
+    counted = [person for person in test.people if person.p_value is not None]
+    won = [person.person for person in counted if person.won]
+    left_out = [person.person for person in test.people if person.p_value is None]
+    rest = (
+        f" {listed(left_out)} rated fewer than {LEAST_UNITS} units that another rated too, and "
+        "stay out."
+        if left_out
+        else ""
+    )
+    return (
+        f"{name}: {test.answer}. Each person is set beside the judge, both measured by the other "
+        f"people. Against {len(won)} of {len(counted)} the judge comes as near to the others as "
+        "the person does, less ε, which is what its cost is held to be worth (p ≤ 0.05, "
+        "adjusted); half of them or more is a pass. On average it is as near or nearer on "
+        f"{percent(test.advantage)} of units.{rest}"
+    )
+
+
+def _stand_in_table(judges: list[Calibration]) -> Table:
+    rows, cells = [], []
+    for judged in judges:
+        test = judged.stand_in
+        rows += [
+            {
+                "run": judged.run,
+                "rubric": judged.rubric,
+                "judge": judged.judge,
+                "answer": test.answer,
+                "winning_rate": test.winning_rate,
+                "advantage": test.advantage,
+                "epsilon": test.epsilon,
+                "person": person.person,
+                "units": person.units,
+                "judge_share": person.judge_share,
+                "person_share": person.person_share,
+                "p": person.p_value,
+                "adjusted": person.adjusted,
+                "won": person.won,
+                "note": test.note,
+            }
+            for person in test.people
+        ]
+        cells.append(
+            [
+                judged.judge,
+                judged.rubric,
+                test.answer + (f": {test.note}" if test.note else ""),
+                percent(test.winning_rate),
+                percent(test.advantage),
+                number(test.epsilon),
+            ]
+        )
+    return Table(
+        name="stand_in",
+        caption="May the judge stand in for people? Alternative annotator test",
+        frame=pd.DataFrame(rows),
+        headings=["judge", "rubric", "answer", "winning rate", "as near or nearer", "ε"],
+        rows=cells,
+        summary=True,
+    )
 
 
 def draw(judged: Calibration) -> Drawing:

@@ -12,18 +12,29 @@ from matplotlib.figure import Figure as Drawing
 
 from autointerp.findings.density import STRATA, StratumMean
 from autointerp.findings.groups import Contrast, Group, Judgement
+from autointerp.records import Role
 from autointerp.reports.colours import colour
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.style import headline, log_axis, plain_axes, sheet
-from autointerp.reports.words import interval, label, level_text, number, plural, refusal, slug
+from autointerp.reports.words import (
+    interval,
+    label,
+    level_text,
+    number,
+    plural,
+    refusal,
+    share,
+    slug,
+)
 from autointerp.stats.density import Balance, DensityAdjusted
 from autointerp.stats.results import Floats
+from autointerp.units.sources import kind_of
 
 AFTER = "sources"
 TITLE = "Score against density and peak"
 
-VECTOR_POINTS = 1_500
-DRAWN_POINTS = 3_000
+DRAWN_POINTS = 2_000
+MARKERS: dict[Role, str] = {"studied": "o", "ceiling": "^", "floor": "v", "control": "s"}
 MOST_PICTURES = 6
 
 
@@ -43,7 +54,8 @@ def show(material: Material) -> list[Block]:
                     caption=f"{label(judgement, material)}. A point is a unit, moved a little up "
                     "or down so that points do not hide one another; lines join the means within "
                     f"{STRATA} strata of each source's own units, bars their "
-                    f"{level_text(material)} intervals. Peaks are in the subject's own units.",
+                    f"{level_text(material)} intervals. Peaks are in the subject's own units."
+                    f"{_drawn(groups)}",
                     alt=_alt(groups),
                     draw=lambda judgement=judgement: draw(judgement),  # type: ignore[misc]
                 )
@@ -115,12 +127,12 @@ def _points(
     axes.scatter(
         x[drawn],
         y[drawn] + rng.uniform(-0.18, 0.18, len(drawn)),
-        s=10 if not group.is_control else 5,
+        s=13 if not group.is_control else 9,
+        marker=MARKERS[kind_of(group.source, group.is_control).role],
         color=ink,
-        alpha=0.45 if not group.is_control else 0.3,
+        alpha=0.6,
         linewidths=0,
         label=group.source,
-        rasterized=group.n > VECTOR_POINTS // groups,
     )
     if not strata:
         return
@@ -176,7 +188,7 @@ def _balance(
             f"density. Mean log densities differ by {gaps}, in standard deviations.",
             frame=pd.DataFrame(rows),
             headings=[
-                "source", "units", "kept", "worth", "mean log10 density", "the same, kept",
+                "source", "units", "kept", "worth", "fires on (geometric mean)", "the same, kept",
             ],
             rows=[
                 [
@@ -184,8 +196,9 @@ def _balance(
                     str(row["units"]),
                     str(row["kept"]),
                     number(row["effective_n"], 0),
-                    number(row["log10_density"]),
-                    number(row["log10_density_kept"]),
+                    share(10 ** row["log10_density"]),
+                    share(None if row["log10_density_kept"] is None
+                          else 10 ** row["log10_density_kept"]),
                 ]
                 for row in rows
             ],
@@ -208,9 +221,17 @@ def _balance_row(judgement: Judgement, source: str, side: int, balance: Balance)
     }
 
 
+def _drawn(groups: Sequence[Group]) -> str:
+    """Return that not all units are drawn, where they are too many."""
+    most = DRAWN_POINTS // len(groups)
+    if all(group.n <= most for group in groups):
+        return ""
+    return f" Of each source {most:,} units at most are drawn, at random; the means are of all."
+
+
 def _alt(groups: Sequence[Group]) -> str:
     medians = [
-        f"{group.source}: median density {number(group.median_density, 4)}, "
+        f"{group.source}: median density {share(group.median_density)}, "
         f"mean score {number(group.mean.value)}"
         for group in groups
     ]

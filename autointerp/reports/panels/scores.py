@@ -9,7 +9,7 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import PercentFormatter
 
 from autointerp.findings.groups import Contrast, Group, Judgement
-from autointerp.reports.colours import INK, MUTED, PAPER, RULE, colour
+from autointerp.reports.colours import INK, MUTED, RULE, colour, ink_on
 from autointerp.reports.panels import Block, Figure, Material
 from autointerp.reports.style import headline, plain_axes, sheet
 from autointerp.reports.words import (
@@ -22,6 +22,7 @@ from autointerp.reports.words import (
     number,
     percent,
     slug,
+    studied_pair,
     wins_ties_losses,
 )
 from autointerp.text import count
@@ -72,10 +73,13 @@ def draw_pairs(judgement: Judgement) -> Drawing:
     for at, contrast in enumerate(contrasts):
         shares = contrast.pairs
         begin = 0.0
+        first, second = (
+            colour(name, judgement.sources) for name in (contrast.first, contrast.second)
+        )
         for share, ink, text_ink in (
-            (shares.wins, colour(contrast.first, judgement.sources), PAPER),
+            (shares.wins, first, ink_on(first)),
             (shares.ties, RULE, INK),
-            (shares.losses, colour(contrast.second, judgement.sources), PAPER),
+            (shares.losses, second, ink_on(second)),
         ):
             width = share.value or 0.0
             left.barh(at, width, 0.6, left=begin, color=ink)
@@ -102,10 +106,19 @@ def draw_pairs(judgement: Judgement) -> Drawing:
     right.set_xlabel(SUPERIORITY)
     for axes in (left, right):
         plain_axes(axes, "x")
-    decisive = judgement.decisive or contrasts[0]
-    beneath = f"{judgement.rater} on {judgement.rubric}, run {judgement.run}"
-    headline(figure, finding(decisive), beneath)
+    headline(figure, heading(judgement), _beneath(judgement))
     return figure
+
+
+def heading(judgement: Judgement) -> str:
+    """Return the finding on what is studied; of a source alone its mean, for a control is no
+    answer."""
+    pair = studied_pair(judgement)
+    if pair is not None:
+        return finding(pair)
+    names = judgement.sources or judgement.controls
+    means = [f"{name}: mean score {interval(judgement.groups[name].mean)}" for name in names]
+    return "; ".join(means)
 
 
 def draw(judgement: Judgement) -> Drawing:
@@ -155,14 +168,12 @@ def draw(judgement: Judgement) -> Drawing:
                 transform=small.transAxes, va="top", fontsize=8.5, color=INK,
             )  # fmt: skip
         stack[-1].set_xticks(at, [str(score) for score in scale.scores])
-    contrast = judgement.primary or next(iter(judgement.contrasts), None)
-    if contrast is not None:
-        headline(
-            figure,
-            finding(contrast),
-            f"{judgement.rater} on {judgement.rubric}, run {judgement.run}",
-        )
+    headline(figure, heading(judgement), _beneath(judgement))
     return figure
+
+
+def _beneath(judgement: Judgement) -> str:
+    return f"{judgement.rater} on {judgement.rubric}, run {judgement.run}"
 
 
 def _share(value: float) -> str:

@@ -9,7 +9,15 @@ import pandas as pd
 from autointerp.findings.comparison import Pooled
 from autointerp.findings.groups import EXCLUDED, UNRATED, Contrast, Group, Judgement
 from autointerp.reports.panels import Block, Material, Prose, Table
-from autointerp.reports.words import flat, interval, label, level_text, number, p_value, percent
+from autointerp.reports.words import (
+    brief_label,
+    flat,
+    interval,
+    level_text,
+    number,
+    p_value,
+    percent,
+)
 
 AFTER = "scores"
 TITLE = "Estimates"
@@ -40,7 +48,8 @@ def show(material: Material) -> list[Block]:
                 "source", "n", "mean", "median", "scores", "no score", "left out", "one token",
             ],
             rows=[
-                [*([label(j, material)] if several else []), *_group_cells(j, g)] for j, g in groups
+                [*([brief_label(j, material)] if several else []), *_group_cells(j, g)]
+                for j, g in groups
             ],
             summary=True,
         )
@@ -53,12 +62,13 @@ def show(material: Material) -> list[Block]:
                 frame=pd.DataFrame([pair_row(j, c) for j, c in pairs]),
                 headings=[
                     *(["rating"] if several else []),
-                    "first", "second", "wins", "ties", "losses", "probability of superiority",
+                    "first", "second", "wins / ties / losses", "probability of superiority",
                     "Cliff's delta", "means differ by", "p", "Holm p", "so the first is",
                     "Mann-Whitney p", "at like density", "several tokens",
                 ],
                 rows=[
-                    [*([label(j, material)] if several else []), *_pair_cells(c)] for j, c in pairs
+                    [*([brief_label(j, material)] if several else []), *_pair_cells(c)]
+                    for j, c in pairs
                 ],
             )
         )  # fmt: skip
@@ -128,9 +138,7 @@ def _pair_cells(contrast: Contrast) -> list[str]:
     return [
         contrast.first,
         contrast.second,
-        percent(contrast.pairs.wins.value),
-        percent(contrast.pairs.ties.value),
-        percent(contrast.pairs.losses.value),
+        " / ".join(number(100 * (share.value or 0), 0) for share in contrast.pairs.shares) + " %",
         interval(contrast.superiority),
         interval(contrast.delta),
         interval(contrast.difference),

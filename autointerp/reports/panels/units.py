@@ -14,21 +14,29 @@ from autointerp.findings.browse import (
     listed_descriptions,
     listed_ratings,
     listed_units,
+    logit_effects,
+    window_tokens,
 )
+from autointerp.findings.comparison import Comparison
+from autointerp.findings.plan import in_order
 from autointerp.questions.forms import UNKNOWN
 from autointerp.reports.colours import colour, on_page
 from autointerp.reports.panels import Block, Material, Prose, Table, UnitBrowser
-from autointerp.reports.words import label
+from autointerp.reports.words import brief_label, number, share
 from autointerp.store.run import Run
 from autointerp.text import ON_PAGE, visible
 from autointerp.units.sources import kind_of
 
-AFTER = "method"
+AFTER = "verdict"
 TITLE = "Units"
 
 PAGE = 25
-TOP = 10
+TOP = 10  # strongest contexts of a unit, and as many intervals of activation
+MOST_TOKENS = 1_200_000  # of all contexts on a page: packed, about 3 bytes each
+FEWEST = 3
 RATINGS = 3
+EXCERPT = {"studied": 10, "control": 3}  # units of a source in print
+EXCERPT_SCORES = 3  # ratings beside them
 SAID, TEXT = 120, 600
 LEVELS = "0123456789a"
 DESCRIBED = "described"  # in place of a rubric's digest: who described, in the list's columns
@@ -48,10 +56,13 @@ def show(material: Material) -> list[Block]:
                *((run, DESCRIBED, name) for run, name in described)]  # fmt: skip
     numbers = {column: place for place, column in enumerate(columns)}
     scores = _scores(material, numbers, units)
+    top = contexts_each(int(carried.sum()), max(map(window_tokens, material.runs)))
     details = [
         item
         for comparison, run in zip(material.comparisons, material.runs, strict=True)
-        for item in _details(run, units[(units.run == comparison.run) & carried], numbers)
+        for item in _details(
+            comparison, run, units[(units.run == comparison.run) & carried], numbers, top
+        )
     ]
     sources = list(dict.fromkeys(units.source))
     studied = [name for name in sources if not kind_of(name).is_control]
@@ -65,9 +76,10 @@ def show(material: Material) -> list[Block]:
     )
     return [
         Prose(
-            f"{len(units):,} units: the strongest contexts of each, then one of each interval of "
-            "activation. The thicker the line under a token, the more strongly the unit fires on "
-            f"it; the framed token is the peak.{_seen(details)}{sampled}"
+            f"{len(units):,} units: the {top} strongest contexts of each, then one of "
+            f"{'each interval' if top == TOP else f'{top} intervals'} of activation. The deeper "
+            "the colour behind a token, the more strongly the unit fires on it; the framed token "
+            f"is the peak.{_seen(details)}{sampled}"
         ),
         UnitBrowser(
             index={
@@ -75,7 +87,10 @@ def show(material: Material) -> list[Block]:
                 "colours": {name: on_page(colour(name, studied)) for name in sources},
                 "judgements": [
                     *(
-                        {"label": label(j, material), "levels": [list(x) for x in j.scale.levels]}
+                        {
+                            "label": brief_label(j, material),
+                            "levels": [list(level) for level in j.scale.levels],
+                        }
                         for j in judgements
                     ),
                     *(
@@ -88,6 +103,7 @@ def show(material: Material) -> list[Block]:
                         for run, name in described
                     ),
                 ],
+                "judged_in": [run for run, *_ in columns],
                 "units": {
                     "name": [visible(name, ON_PAGE) for name in units.unit],
                     "run": _codes(units.run, [c.run for c in material.comparisons]),
@@ -107,6 +123,7 @@ def show(material: Material) -> list[Block]:
                 },
             },
             pages=[details[at : at + PAGE] for at in range(0, len(details), PAGE)],
+            excerpt=_excerpt(units, scores, [brief_label(j, material) for j in judgements]),
         ),
         Table(name="units", caption="Units", frame=_unit_table(units, material)),
         *(
@@ -126,6 +143,43 @@ def _seen(details: Sequence[Mapping[str, Any]]) -> str:
         f" Of the {len(shown):,} contexts here {shown.count(False):,} were shown to no rater, and "
         "say so."
     )
+
+
+def contexts_each(units: int, window: int) -> int:
+    """Return how many of the strongest contexts of a unit a page carries, and how many intervals:
+    `TOP`, or fewer where many units with long windows would make the page too large."""
+    if not units or not window:
+        return TOP
+    return max(FEWEST, min(TOP, MOST_TOKENS // (2 * units * window)))
+
+
+def _excerpt(units: pd.DataFrame, scores: Mapping[str, list[Any]], names: Sequence[str]) -> Table:
+    """Return the first units of each source that were asked about, with what was said of them."""
+    kept = units[units.outcome == "eligible"]
+    most = kept.is_control.map({True: EXCERPT["control"], False: EXCERPT["studied"]})
+    kept = kept[kept.groupby(["run", "source"]).cumcount() < most]
+    order = in_order(dict(zip(kept.source, kept.is_control, strict=True)))
+    kept = kept.sort_values("source", key=lambda source: source.map(order.index), kind="stable")
+    shown = names[:EXCERPT_SCORES]
+    rows = [
+        [
+            visible(row.unit, ON_PAGE),
+            *(_score(scores, place, at) for place in range(len(shown))),
+            share(row.density if row.tokens or row.density > 0 else None),
+            next((said[at] for said in scores["said"] if said[at]), ""),
+        ]
+        for at, row in zip(kept.index, kept.itertuples(), strict=True)
+    ]
+    headings = ["unit", *shown, "fires on", "description"]
+    caption = f"The first {len(rows):,} of {len(units):,} units; tables/units.csv holds all"
+    return Table("excerpt", caption, pd.DataFrame(rows, columns=headings), headings, rows)
+
+
+def _score(scores: Mapping[str, list[Any]], judgement: int, at: int) -> str:
+    value = scores["scores"][judgement][at]
+    if value is None:
+        return scores["outcomes"][judgement][at] or "not asked"
+    return number(value, 0 if value == int(value) else 2)
 
 
 def choose(units: pd.DataFrame, material: Material) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -176,13 +230,21 @@ def _scores(
 
 
 def _details(
-    run: Run, units: pd.DataFrame, numbers: dict[tuple[str, str, str], int]
+    comparison: Comparison,
+    run: Run,
+    units: pd.DataFrame,
+    numbers: dict[tuple[str, str, str], int],
+    top: int,
 ) -> list[dict[str, Any]]:
     """Return the contexts and ratings of units, in their order."""
+    effects = logit_effects(comparison, run)
     unit_ids = units.unit_id.tolist()
     peaks = dict(zip(units.unit_id, units.peak, strict=True))
+    intervals = {unit.unit_id: len(unit.interval_tokens) for unit in units.itertuples()}
     contexts: dict[int, list[Any]] = {unit_id: [] for unit_id in unit_ids}
-    for context in listed_contexts(run, unit_ids, TOP):
+    for context in listed_contexts(run, unit_ids, top):
+        if not is_carried(context.interval, intervals[context.unit_id], top):
+            continue
         peak = peaks[context.unit_id]
         scale = 10 / peak if peak > 0 else 0.0
         levels = "".join(
@@ -227,9 +289,24 @@ def _details(
             "ratings": ratings[unit.unit_id],
             "intervals": [round(float(n), 1) for n in unit.interval_tokens],
             "note": visible(unit.note, ON_PAGE),
+            "effects": [
+                [visible(token, ON_PAGE) for token in tokens]
+                for tokens in effects.get(unit.unit_id, ())
+            ],
         }
         for unit in units.itertuples()
     ]
+
+
+def is_carried(interval: int, intervals: int, top: int) -> bool:
+    """Return whether a page carries the context of this interval of activation: all, or where it
+    carries few contexts a unit, `top` of them at even steps and the strongest among them.
+
+    Interval 0 is a strongest context, which `listed_contexts` has counted.
+    """
+    if not interval or top == TOP or intervals <= top:
+        return True
+    return interval * top // intervals > (interval - 1) * top // intervals
 
 
 def _unit_table(units: pd.DataFrame, material: Material) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from autointerp.findings.groups import EXCLUDED, UNRATED, Group, Judgement
 from autointerp.reports.panels import Block, Material, Prose, Table
-from autointerp.reports.words import SUPERIORITY, interval, label, number, percent
+from autointerp.reports.words import SUPERIORITY, brief_label, interval, label, number, percent
 
 AFTER = "imported"
 TITLE = "Missing data"
@@ -47,7 +47,7 @@ def show(material: Material) -> list[Block]:
                 "source", "drawn", "scored", *UNRATED, *EXCLUDED, "mean", "worst case", "best case",
             ],
             rows=[
-                [*([label(j, material)] if several else []), *_cells(g)] for j, g in rows
+                [*([brief_label(j, material)] if several else []), *_cells(g)] for j, g in rows
             ],
         ),
         Table(
@@ -56,7 +56,7 @@ def show(material: Material) -> list[Block]:
             frame=pd.DataFrame(statuses),
             headings=["rating", "status", "ratings"],
             rows=[
-                [label(j, material), status, f"{n:,}"]
+                [brief_label(j, material), status, f"{n:,}"]
                 for j in material.judgements
                 for status, n in sorted(j.statuses.items())
             ],

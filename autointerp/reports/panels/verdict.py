@@ -6,6 +6,7 @@ from autointerp.findings.comparison import Comparison, Pooled
 from autointerp.findings.groups import Contrast, Group, Judgement
 from autointerp.findings.plan import PRIMARY
 from autointerp.findings.subject import SubjectFacts
+from autointerp.reports.answer import answer
 from autointerp.reports.look_words import plan_prose, standing
 from autointerp.reports.panels import Block, Heading, Material, Prose
 from autointerp.reports.words import (
@@ -43,6 +44,8 @@ def show(material: Material) -> list[Block]:
         warning for judgement in material.judgements for warning in doubts(judgement)
     ]
     blocks += [_unrated(item) for item in material.comparisons if not item.judgements]
+    first_screen = answer(material)
+    blocks += [first_screen] if first_screen else []
     blocks += [fact for item in material.comparisons for fact in _subject(item, material)]
     several = len(list(material.judgements)) > 1
     for judgement in material.judgements:
@@ -132,7 +135,7 @@ def verdict(judgement: Judgement, material: Material) -> list[Prose]:
     paragraphs: list[Prose] = []
     contrast = judgement.decisive
     if contrast is None:
-        paragraphs.append(Prose(_single(judgement), lead="Nothing to compare."))
+        paragraphs.append(Prose(_single(judgement, material), lead=_alone(judgement)))
     else:
         resolved = contrast.outcome in ("higher", "lower") and trust.state == "held"
         paragraphs.append(
@@ -170,11 +173,27 @@ def doubts(judgement: Judgement) -> list[Prose]:
     return [Prose(text, lead=lead, tone="warning")]
 
 
-def _single(judgement: Judgement) -> str:
+def _alone(judgement: Judgement) -> str:
+    """Return what a run with a single source says of it."""
+    if len(judgement.sources) != 1:
+        return "Nothing to compare."
+    group = judgement.groups[judgement.sources[0]]
+    return f"{group.source[0].upper()}{group.source[1:]}: mean score {interval(group.mean)}."
+
+
+def _single(judgement: Judgement, material: Material) -> str:
     sentences = [
         f"{g.source}: mean {interval(g.mean)}, n = {g.n}" for g in judgement.groups.values()
     ]
-    return "; ".join(sentences) + ". Rate a second source to compare with."
+    across = material.across
+    compared = {run for judged in across.judged for run in judged.runs} if across else set()
+    rest = (
+        "It is compared with the other runs below."
+        if judgement.run in compared
+        else "There is nothing to compare it with: rate a second source, or report this run beside "
+        "one of other units."
+    )
+    return f"{'; '.join(sentences)}. {rest}"
 
 
 def _tested(contrast: Contrast, judgement: Judgement, comparison: Comparison) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,12 +18,20 @@ from autointerp import extensions
 from autointerp.errors import SubjectError
 from autointerp.subjects import formats
 from autointerp.subjects.formats._any_encoder import AdaptedEncoder
-from autointerp.subjects.formats._tensors import Flags, LoadedAutoencoder, scaled
+from autointerp.subjects.formats._checks import TOP_K, check_activations, check_l0
+from autointerp.subjects.formats._tensors import (
+    TORCH_SUFFIXES,
+    Flags,
+    LoadedAutoencoder,
+    scaled,
+)
 from autointerp.subjects.hub import no_copy, out_of_reach
 
-TOP_K = ("topk", "groupmax")
+SILENT = -1e30  # the bias of a latent that never fires, below any other pre-activation
 
-__all__ = ["AdaptedEncoder", "Flags", "LoadedAutoencoder", "check_l0", "load_sae"]
+__all__ = [
+    "AdaptedEncoder", "Flags", "LoadedAutoencoder", "check_activations", "check_l0", "load_sae",
+]  # fmt: skip
 
 
 def load_sae(
@@ -48,7 +57,62 @@ def load_sae(
         (format,) = candidates
     loaded = extensions.load(formats, "format", format).load(place, flags)
     assert isinstance(loaded, LoadedAutoencoder)
+    loaded = replace(_without_broken_latents(loaded), strict=flags.strict)
     return _with_flags(loaded, flags)
+
+
+def _without_broken_latents(loaded: LoadedAutoencoder) -> LoadedAutoencoder:
+    """Return the SAE with latents of NaN or infinite weights silenced, and a note that names them.
+
+    A silent latent fires nowhere, and takes no place among a TopK's. Raises SubjectError if what
+    all latents share is not finite, or more than half of them are broken.
+    """
+    sae = loaded.sae
+    for name in ("b_dec", "W_skip"):
+        shared = getattr(sae, name)
+        if shared is not None and not bool(torch.isfinite(shared).all()):
+            wrong = int((~torch.isfinite(shared)).sum())
+            raise SubjectError(
+                f"{loaded.path}: {wrong} of {shared.numel():,} values of {name} are NaN or "
+                "infinite, so every latent is; fetch the SAE again or choose another"
+            )
+    per_latent = [sae.W_enc.T, sae.W_dec, sae.b_enc, sae.threshold, sae.b_gate, sae.r_mag]
+    broken = torch.zeros(sae.d_sae, dtype=torch.bool)
+    for tensor in per_latent:
+        if tensor is not None:
+            finite = torch.isfinite(tensor)
+            broken |= ~(finite.all(1) if tensor.dim() == 2 else finite.expand(sae.d_sae))
+    if not bool(broken.any()):
+        return loaded
+    numbers = broken.nonzero().flatten().tolist()
+    listed = ", ".join(map(str, numbers[:8])) + (", …" if len(numbers) > 8 else "")
+    if 2 * len(numbers) > sae.d_sae:
+        raise SubjectError(
+            f"{loaded.path}: {len(numbers):,} of {sae.d_sae:,} latents have NaN or infinite "
+            f"weights ({listed}); fetch the SAE again or choose another"
+        )
+
+    def mended(tensor: Tensor | None, value: float = 0.0) -> Tensor | None:
+        if tensor is None or tensor.dim() == 0:
+            return tensor
+        return tensor.masked_fill(broken[:, None] if tensor.dim() == 2 else broken, value)
+
+    W_enc = mended(sae.W_enc.T)
+    assert W_enc is not None
+    parts: dict[str, Any] = {
+        "W_enc": W_enc.T.contiguous(),
+        "W_dec": mended(sae.W_dec),
+        "b_enc": mended(sae.b_enc, SILENT),
+        "b_gate": mended(sae.b_gate, SILENT),
+        "r_mag": mended(sae.r_mag),
+        "threshold": mended(sae.threshold),
+    }
+    is_one = len(numbers) == 1
+    note = (
+        f"latent{'' if is_one else 's'} {listed} of {sae.d_sae:,} {'has' if is_one else 'have'} "
+        "NaN or infinite weights: left out, as if never firing"
+    )
+    return replace(loaded, sae=replace(sae, **parts), notes=(*loaded.notes, note))
 
 
 def _with_flags(loaded: LoadedAutoencoder, flags: Flags) -> LoadedAutoencoder:
@@ -83,7 +147,7 @@ def _local(path: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     owner, name, *folder = path.split("/", 2)
-    patterns = [f"{folder[0]}/*", folder[0]] if folder else None
+    patterns = _fetched(folder[0]) if folder else None
     unreachable = out_of_reach()
     try:
         fetched = Path(
@@ -102,6 +166,24 @@ def _local(path: str) -> Path:
     if not place.exists():
         raise SubjectError(f"{owner}/{name} on the hub has no {folder[0]}")
     return place
+
+
+def _fetched(inside: str) -> list[str]:
+    """Return patterns of what is fetched for a folder or a file inside a repository of the hub.
+
+    With a file, what is said of it beside it, and the decoders of an encoder in a file of its own.
+    """
+    patterns = [f"{inside}/*", inside]
+    folder, _, name = inside.rpartition("/")
+    if PurePosixPath(name).suffix not in {*TORCH_SUFFIXES, ".safetensors", ".npz"}:
+        return patterns
+    folders = [folder] if folder.rpartition("/")[2] != "checkpoints" else [folder, folder[:-12]]
+    for place in folders:
+        beside = f"{place}/" if place else ""
+        patterns += [f"{beside}*.json", f"{beside}*.yaml", f"{beside}*.yml"]
+    if name.startswith("W_enc_"):
+        patterns.append(f"{folder}/".lstrip("/") + name.replace("W_enc_", "W_dec_", 1))
+    return patterns
 
 
 def _unrecognised(path: Path, candidates: list[str]) -> str:
@@ -128,48 +210,3 @@ def _unrecognised(path: Path, candidates: list[str]) -> str:
         f"{', '.join(extensions.names(formats))}); give the weights' file or force one with "
         "sae_format"
     )
-
-
-@torch.no_grad()
-def check_l0(loaded: LoadedAutoencoder, activations: Tensor) -> str | None:
-    """Return a warning if the latents a token of `activations` [tokens, d_in] are not as promised.
-
-    None if they are, or if nothing is promised and their number is plausible.
-    """
-    sae = loaded.sae
-    x = activations.reshape(-1, sae.d_in)
-    if not len(x):
-        return None
-    rows = max(1, (1 << 24) // sae.d_sae)  # 64 MB of latents at once
-    parts = (x[first : first + rows] for first in range(0, len(x), rows))
-    fired = sum(int((sae.encode(part) > 0).sum()) for part in parts)
-    l0 = fired / len(x)
-    measured = f"{l0:.1f} of {sae.d_sae:,} latents fire on a token"
-    remedy = "check site, layer, model, bias convention and input scale"
-    if not fired:
-        return f"no latent fires on any of {len(x)} tokens: {remedy}"
-    if sae.activation in TOP_K:
-        assert sae.k is not None
-        if l0 < 0.9 * sae.k:
-            return (
-                f"{measured}, k is {sae.k}: so few are positive that the inputs are probably "
-                f"not those it was trained on; {remedy}"
-            )
-        return None
-    promised = loaded.l0
-    if promised and l0 > 2 * promised:
-        return (
-            f"{measured}, its files say {promised:g}: either a TopK or a threshold was read as "
-            f"plain ReLU, or the inputs are not those it was trained on; {remedy}"
-        )
-    if promised and l0 < 0.5 * promised:
-        return (
-            f"{measured}, its files say {promised:g}: the inputs are probably not those it was "
-            f"trained on; {remedy}"
-        )
-    if not promised and l0 > 0.2 * sae.d_sae:
-        return (
-            f"{measured}, which is not sparse: either the inputs are not those it was trained "
-            f"on, or it is a TopK whose k the files do not say; {remedy}"
-        )
-    return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,13 +10,29 @@ from torch import Tensor
 
 from autointerp.errors import SubjectError
 
+# What an `encode` that returns several things calls the latents after their activation, ...
+LATENTS = (
+    "latents", "latent_acts", "feature_acts", "feature_activations", "features", "activations",
+    "acts", "codes", "encoded", "f", "z",
+)  # fmt: skip
+# ... and the largest of a token beside where they are.
+PAIRS = (
+    ("top_acts", "top_indices"),
+    ("latent_acts", "latent_indices"),
+    ("top_values", "top_indices"),
+    ("topk_values", "topk_indices"),
+    ("values", "indices"),
+)
+
 
 class AdaptedEncoder:
     """An object with `.encode(x)`, read through the same methods as our own SAE.
 
-    `encode` may return a dense or sparse [..., d_sae] tensor, a tuple that begins with one, or
-    sparsify's (top_acts, top_indices, …). Sizes are found by encoding one zero vector; `d_in` is
-    needed only where the object does not say it. Its chosen columns cost as much as all of them.
+    `encode` may return a dense or sparse [..., d_sae] tensor; an object, a named tuple or a table
+    that has one under one of the names `LATENTS`; or the largest and where they are, as sparsify's
+    (top_acts, top_indices, …). Of a bare tuple nobody knows which part is meant: it is refused.
+    Sizes are found by encoding one zero vector; `d_in` is needed only where the object does not
+    say it. Its chosen columns cost as much as all of them.
     """
 
     encodes_columns_alone = False
@@ -32,6 +48,7 @@ class AdaptedEncoder:
             raise SubjectError(
                 f"{type(wrapped).__name__} does not say how wide its input is; give d_in"
             )
+        _check_scale(wrapped)
         self.d_in = width
         self._latents = d_sae or _size(wrapped, "d_sae", "num_latents", "dict_size")
         self.d_sae = self.encode(torch.zeros(1, self.d_in)).shape[-1]
@@ -44,24 +61,61 @@ class AdaptedEncoder:
             flat = flat.to(weight.device, weight.dtype)
         with torch.no_grad():
             out = self.wrapped.encode(flat)
-        if hasattr(out, "top_acts") and hasattr(out, "top_indices"):
-            if self._latents is None:
-                raise SubjectError(
-                    f"{type(self.wrapped).__name__} returns sparse latents and does not say its "
-                    "width; give d_sae"
-                )
-            dense = out.top_acts.new_zeros(len(flat), self._latents)
-            latents = dense.scatter_(1, out.top_indices, out.top_acts)
-        else:
-            latents = out[0] if isinstance(out, tuple) else out
-        if not torch.is_tensor(latents):
-            raise SubjectError(
-                f"{type(self.wrapped).__name__}.encode returned {type(latents).__name__}, "
-                "not a tensor [..., d_sae]"
-            )
+        latents = self._latents_of(out, len(flat))
         latents = latents.to_dense() if latents.is_sparse else latents
+        width = getattr(self, "d_sae", None) or self._latents
+        if latents.dim() < 2 or latents.numel() != len(flat) * latents.shape[-1]:
+            raise SubjectError(
+                f"{self._name}.encode returned {tuple(latents.shape)} for {tuple(flat.shape)}, not "
+                "[tokens, latents]: its latents do not belong to one token each"
+            )
+        if width is not None and latents.shape[-1] != width:
+            raise SubjectError(
+                f"{self._name}.encode returned {latents.shape[-1]} latents and says that it has "
+                f"{width}; give an object whose encode returns all latents"
+            )
         latents = latents.float().to(x.device).reshape(*x.shape[:-1], -1)
         return latents if columns is None else latents[..., columns.to(latents.device)]
+
+    @property
+    def _name(self) -> str:
+        return type(self.wrapped).__name__
+
+    def _latents_of(self, out: Any, rows: int) -> Tensor:
+        """Return the latents in what `encode` returned: [rows, d_sae], perhaps sparse.
+
+        Raises SubjectError if they are not told apart from the rest by a name.
+        """
+        if torch.is_tensor(out):
+            return out
+        named = _named(out)
+        if named is None and isinstance(out, tuple | list) and len(out) == 1:
+            return self._latents_of(out[0], rows)
+        for values, indices in PAIRS:
+            if named and torch.is_tensor(named.get(values)) and torch.is_tensor(named.get(indices)):
+                if self._latents is None:
+                    raise SubjectError(
+                        f"{self._name} returns sparse latents and does not say its width; give "
+                        "d_sae"
+                    )
+                dense: Tensor = named[values].new_zeros(rows, self._latents)
+                return dense.scatter_(1, named[indices], named[values])
+        found = [name for name in LATENTS if named and torch.is_tensor(named.get(name))]
+        if named and len(found) == 1:
+            latents: Tensor = named[found[0]]
+            return latents
+        if len(found) > 1:
+            what = f"both {' and '.join(found)}"
+        elif named:
+            what = f"{type(out).__name__} with {', '.join(map(str, named)) or 'nothing'}"
+        elif isinstance(out, tuple | list):
+            what = f"a {type(out).__name__} of {len(out)} without names"
+        else:
+            what = type(out).__name__
+        raise SubjectError(
+            f"{self._name}.encode returned {what}, and which part is the latents is not said; pass "
+            "an object whose `encode` returns the tensor [tokens, latents] alone"
+        )
 
     def encoder(self, columns: Tensor) -> Callable[[Tensor], Tensor]:
         """Return the function x -> latents [..., len(columns)]."""
@@ -77,10 +131,34 @@ class AdaptedEncoder:
         return self
 
 
+def _named(out: Any) -> dict[str, Any] | None:
+    """Return the parts of a returned object by their names, None where it has none."""
+    if isinstance(out, Mapping):
+        return dict(out)
+    if hasattr(out, "_asdict"):
+        return dict(out._asdict())
+    if isinstance(out, tuple | list) or out is None:
+        return None
+    try:
+        return dict(vars(out))
+    except TypeError:
+        return None
+
+
 def _tensors(wrapped: Any) -> list[Tensor]:
     if isinstance(wrapped, torch.nn.Module):
         return [p.data for p in wrapped.parameters() if p.is_floating_point()][:1]
     return []
+
+
+def _check_scale(wrapped: Any) -> None:
+    """Raise SubjectError for a SAELens object whose inputs its own `encode` does not scale."""
+    name = getattr(getattr(wrapped, "cfg", None), "normalize_activations", None)
+    if name in ("expected_average_only_in", "covariance_whitening"):
+        raise SubjectError(
+            f"{type(wrapped).__name__}: its inputs were normalised in training ({name}), and its "
+            "own encode does not do so; fold it in first (fold_activation_norm_scaling_factor)"
+        )
 
 
 def _size(wrapped: Any, *names: str) -> int | None:

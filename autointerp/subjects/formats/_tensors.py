@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,15 @@ class Flags:
         subtract_b_dec: The decoder bias is taken from the input before encoding.
         input_scale: Factor on the input that the SAE was trained with.
         k: Latents a token: the SAE is a TopK.
+        layout: Of square matrices: `in_out` for W_enc as [d_in, d_sae], `out_in` for the other way.
+        strict: What the files say and this version does not know is an error, not a note.
     """
 
     subtract_b_dec: bool | None = None
     input_scale: float | None = None
     k: int | None = None
+    layout: str | None = None
+    strict: bool = True
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,16 @@ class LoadedAutoencoder:
         prepend_bos: Whether windows began with BOS in training.
         l0: Latents a token that the files promise: k, or a measured mean.
         notes: What a person should know before trusting it, a sentence each.
+        revision: Revision of the language model.
+        writes: The site that a transcoder writes, as this project names sites.
+        centres: It was trained on a model that TransformerLens had centred: what is written into
+            the residual stream is less its mean over the axes, where the norms are layer norms.
+        processed: What else TransformerLens had done to the model, as its options are called.
+        has_training: The files say how it was trained, so it should reconstruct its inputs.
+        unit_decoder: Whether the dictionary vectors have norm 1.
+        reconstructs: `decode` gives back what was encoded, for the activations of its site.
+        strict: What contradicts the files is an error, not a note.
+        beside: Files that were read beside `path`.
     """
 
     sae: SparseAutoencoder
@@ -64,6 +79,54 @@ class LoadedAutoencoder:
     prepend_bos: bool | None = None
     l0: float | None = None
     notes: tuple[str, ...] = field(default=())
+    revision: str | None = None
+    writes: str | None = None
+    centres: bool = False
+    processed: tuple[str, ...] = ()
+    has_training: bool = False
+    unit_decoder: bool | None = None
+    reconstructs: bool = True
+    strict: bool = True
+    beside: tuple[Path, ...] = ()
+
+
+# Tensors that count or time something, by their names: no forward pass uses them.
+COUNTERS = re.compile(
+    r"(^|[._])(steps?|num_batches\w*|n_tokens\w*|stats_last_nonzero|n_forward_passes\w*"
+    r"|num_batches_not_active|act_freq\w*|feature_(usage|counts?|density|freq)\w*|log_sparsity"
+    r"|sparsity|dead\w*|last_fired|since_fired|tokens_since_fired|activated_in|fire_count"
+    r"|group_sizes|group_indices)$"
+)
+
+
+class Tensors(Mapping[str, Tensor]):
+    """The tensors of a file by their names. Those that nobody asked for are left over."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._tensors = dict(tensors)
+        self._used: set[str] = set()
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensor = self._tensors[name]
+        self._used.add(name)
+        return tensor
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tensors
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def left_over(self) -> list[str]:
+        """Return the names of those that were not used and are no counters, as `tensor NAME`."""
+        return [
+            f"tensor {name}"
+            for name in self._tensors
+            if name not in self._used and not COUNTERS.search(name)
+        ]
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -81,11 +144,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_safetensors(path: Path) -> dict[str, Tensor]:
+def read_safetensors(path: Path) -> Tensors:
     """Return a safetensors file's tensors. Raises SubjectError if it is missing or truncated."""
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return Tensors({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except FileNotFoundError:
         raise SubjectError(
             f"no {path.name} in {path.parent}; fetch it or give another folder"
@@ -94,8 +157,19 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         raise _truncated(path, error) from None
 
 
-def read_torch(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a torch file, looking under `model_state_dict` and the like.
+# Under these a state dict is looked for, ...
+STATES = ("model_state_dict", "state_dict", "model", "sae", "autoencoder", "params", "weights")
+# ... and under these what else a file says of the SAE.
+CONFIGS = ("config", "cfg", "args", "hparams", "hyperparams", "hyperparameters", "metadata")
+# What a training keeps to go on from, whatever is in it.
+OF_TRAINING = re.compile(r"optim|sched|scaler_state|rng|random|history|loss|metrics|epoch|callback")
+
+
+def read_torch(path: Path) -> tuple[Tensors, dict[str, Any]]:
+    """Return the tensors of a torch file, and all else that it says: {name: value}.
+
+    It looks under `model_state_dict` and the like, and takes the tables called `config` and the
+    like apart; what an optimiser keeps is left out.
 
     Raises SubjectError if it is truncated, holds code or holds no tensors.
     """
@@ -113,19 +187,56 @@ def read_torch(path: Path) -> dict[str, Tensor]:
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise _truncated(path, error) from None
-    for key in ("model_state_dict", "state_dict", "model", "sae"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
+    said: dict[str, Any] = {}
+    while isinstance(content, Mapping):
+        inner = [
+            name
+            for name in STATES
+            if isinstance(content.get(name), Mapping) and _has_tensors(content[name])
+        ]
+        if not inner:
+            break
+        if len(inner) > 1:
+            raise SubjectError(
+                f"{path} holds {len(inner)} state dicts ({', '.join(inner)}); save the one that is "
+                "meant in a file of its own"
+            )
+        said |= {str(k): v for k, v in content.items() if k != inner[0]}
+        content = content[inner[0]]
     if not isinstance(content, Mapping) or not any(torch.is_tensor(v) for v in content.values()):
         raise SubjectError(f"{path} holds no state dict; save the SAE's state_dict()")
-    return {str(name): value for name, value in content.items() if torch.is_tensor(value)}
+    said |= {str(name): value for name, value in content.items() if not torch.is_tensor(value)}
+    tensors = {str(name): value for name, value in content.items() if torch.is_tensor(value)}
+    return Tensors(tensors), _taken_apart(said)
 
 
-def read_npz(path: Path) -> dict[str, Tensor]:
+def _has_tensors(content: Mapping[Any, Any]) -> bool:
+    """Return whether a table is a state dict, or holds one."""
+    if any(torch.is_tensor(value) and value.dim() > 1 for value in content.values()):
+        return True
+    return any(isinstance(content.get(n), Mapping) and _has_tensors(content[n]) for n in STATES)
+
+
+def _taken_apart(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file says with its tables of settings beside the rest."""
+    out: dict[str, Any] = {}
+    for name, value in said.items():
+        if OF_TRAINING.search(name.lower()):
+            continue
+        if name in CONFIGS and isinstance(value, Mapping):
+            out |= _taken_apart({str(key): part for key, part in value.items()})
+        elif isinstance(value, Mapping) and any(torch.is_tensor(v) for v in value.values()):
+            out[name] = sorted(map(str, value))  # named, not shown
+        else:
+            out[name] = value.item() if torch.is_tensor(value) and value.numel() == 1 else value
+    return out
+
+
+def read_npz(path: Path) -> Tensors:
     """Return the arrays of an npz file. Raises SubjectError if it is missing or truncated."""
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: torch.from_numpy(file[name]) for name in file.files}
+            return Tensors({name: torch.from_numpy(file[name]) for name in file.files})
     except FileNotFoundError:
         raise SubjectError(
             f"no {path.name} in {path.parent}; fetch it or give another folder"
@@ -227,6 +338,28 @@ def encoder_and_decoder(
     return (
         oriented(enc, encoder, path, d_sae, True, not encoder.endswith(".weight")),
         oriented(dec, decoder, path, d_sae, False, decoder.endswith(".weight")),
+    )
+
+
+def layout_of_square(dec: Tensor | None, path: Path, flags: Flags) -> bool:
+    """Return whether square W_enc and W_dec are [d_in, d_sae] and [d_sae, d_in].
+
+    Where `flags` do not say it, training often does: dictionary vectors of one length, at least
+    ten times more even than the matrix's other axis. Encoder and decoder beside each other tell
+    nothing: their products are the same both ways. Raises MissingSetting if it stays open.
+    """
+    if flags.layout is not None:
+        return flags.layout == "in_out"
+    if dec is not None:
+        rows, columns = (dec.norm(dim=axis) for axis in (1, 0))
+        of_rows, of_columns = (float(v.std() / v.mean()) for v in (rows, columns))
+        if max(of_rows, of_columns) > 10 * min(of_rows, of_columns):
+            return of_rows < of_columns
+    size = "" if dec is None else f", {tuple(dec.shape)}"
+    raise MissingSetting(
+        "sae_layout",
+        f"{path}: its matrices are square{size}, so which axis has the latents cannot be seen; "
+        "give sae_layout: in_out for W_enc as [d_in, d_sae], out_in for the other way",
     )
 
 

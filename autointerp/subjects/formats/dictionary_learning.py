@@ -7,6 +7,8 @@ from typing import Any
 
 from autointerp.errors import SubjectError
 from autointerp.subjects.autoencoder import Activation, SparseAutoencoder
+from autointerp.subjects.formats._cross_layer import crosscoder
+from autointerp.subjects.formats._recorded import Recorded, refused
 from autointerp.subjects.formats._tensors import (
     Flags,
     LoadedAutoencoder,
@@ -16,8 +18,11 @@ from autointerp.subjects.formats._tensors import (
     need,
     read_json,
     read_torch,
+    table,
 )
+from autointerp.subjects.hooks import probable_site
 
+CROSSCODERS = {"CrossCoder", "BatchTopKCrossCoder", "CrossCoderBatchTopK"}
 # class: activation, whether the decoder bias is taken from the input, and its name
 CLASSES: dict[str, tuple[Activation, bool, str]] = {
     "AutoEncoder": ("relu", True, "bias"),
@@ -42,19 +47,24 @@ def recognises(path: Path) -> bool:
 def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     """Return the SAE and what config.json says of its training.
 
-    Raises SubjectError if a tensor is missing, a file truncated or the class unknown.
+    Raises SubjectError if a tensor is missing, a file truncated, or the class or another recorded
+    setting unknown.
     """
     folder = _folder(path)
     where, file = folder / "config.json", folder / "ae.pt"
     config = read_json(where)
-    trainer = config["trainer"]
-    name = trainer.get("dict_class") if isinstance(trainer, dict) else None
+    whole = Recorded({k: v for k, v in config.items() if k not in ("trainer", "buffer")}, where)
+    trainer = Recorded(table(config["trainer"], "trainer", where), where)
+    name = trainer.text("dict_class")
+    if name in CROSSCODERS:
+        raise SubjectError(crosscoder(where, f"dict_class {name}"))
     if name not in CLASSES:
         raise SubjectError(
             f"{where}: dict_class '{name}' is not supported (known: {', '.join(CLASSES)})"
         )
     activation, subtract, bias = CLASSES[name]
-    tensors = read_torch(file)
+    tensors, said = read_torch(file)
+    beside = Recorded(said, file)
     square = "W_enc" in tensors
     parts: dict[str, Any] = {}
     if activation == "gated":
@@ -68,7 +78,15 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     parts["W_enc"], parts["W_dec"] = encoder_and_decoder(
         tensors, file, len(parts["b_enc"]), *matrices
     )
-    k = tensors["k"] if "k" in tensors else trainer.get("k")
+    own_k, their_k = tensors.get("k"), trainer.take("k")
+    if own_k is not None and their_k is not None and int(own_k) != their_k:
+        raise SubjectError(f"{where} says k {their_k}, {file.name} {int(own_k)}; correct one")
+    k = their_k if own_k is None else own_k
+    subtracts = trainer.flag("apply_b_dec_to_input")
+    if activation == "jumprelu" and subtracts is not None:
+        subtract = subtracts
+    elif subtracts not in (None, subtract):
+        raise SubjectError(f"{where}: a {name} with apply_b_dec_to_input {subtracts} is unknown")
     notes = []
     if activation == "jumprelu":
         (parts["threshold"],) = need(tensors, file, "threshold")
@@ -82,26 +100,51 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
                 "its BatchTopK threshold was never calibrated (-1): read as TopK with the same k, "
                 "where dictionary_learning itself would read it as ReLU"
             )
+    if name == "AutoEncoderTopK" and "threshold" in tensors:
+        tensors["threshold"]  # of another way to encode, which is not the class's own
     if activation == "topk":
         k = latents_a_token(k, flags, where)
     sae = SparseAutoencoder(
         **parts, subtract_b_dec=subtract, activation=activation, k=None if k is None else int(k)
     )
-    site, hook = None, trainer.get("submodule_name")
-    layer = trainer.get("layer")
-    if isinstance(layer, int) and str(hook or "").startswith("resid_post"):
-        site = f"layers.{layer}.residual"
-    buffer = config.get("buffer")
-    context = buffer.get("ctx_len") if isinstance(buffer, dict) else None
+    sizes = {"activation_dim": sae.d_in, "dict_size": sae.d_sae}
+    for key, size in sizes.items():
+        if trainer.whole(key) not in (None, size):
+            raise SubjectError(
+                f"{where} says {key} {trainer.whole(key)}, the tensors have {size}; fetch the "
+                "files of one SAE"
+            )
+    trainer.take("norm_factor")  # folded into the biases when it was saved
+    hook, layer = trainer.text("submodule_name"), trainer.whole("layer")
+    buffer = Recorded(table(config.get("buffer"), "buffer", where), where)
+    if buffer.take("io", default="out") not in ("out", "in"):
+        raise SubjectError(
+            f"{where}: trained to map a module's input to its output (io {buffer.take('io')}), a "
+            "transcoder, which this format does not tell apart; pass the object to "
+            "autointerp.harvest"
+        )
+    kept = (whole, trainer, buffer, beside, tensors)
+    left = [said for part in kept for said in part.left_over()]
     return LoadedAutoencoder(
         sae,
         "dictionary_learning",
         folder,
-        model=trainer.get("lm_name"),
-        site=site,
+        model=trainer.text("lm_name"),
+        site=_site(hook, layer, buffer.take("io")),
         hook=hook,
-        layer=layer if isinstance(layer, int) else None,
-        context_size=context,
+        layer=layer,
+        context_size=buffer.whole("ctx_len"),
         l0=None if sae.k is None else float(sae.k),
-        notes=tuple(notes),
+        notes=(*notes, *refused(left, folder, flags.strict)),
+        has_training=trainer.has_training,
     )
+
+
+def _site(hook: str | None, layer: int | None, io: Any) -> str | None:
+    """Return the site of a submodule's name, such as `resid_post_layer_8` or a module's path."""
+    if hook is None or io == "in":
+        return None
+    probable = probable_site(hook)
+    if probable is None and layer is not None and hook.startswith("resid_post"):
+        return f"layers.{layer}.residual"
+    return probable

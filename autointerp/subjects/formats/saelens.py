@@ -10,6 +10,7 @@ import torch
 
 from autointerp.errors import MissingSetting, SubjectError
 from autointerp.subjects.autoencoder import Activation, Normalisation, SparseAutoencoder
+from autointerp.subjects.formats._recorded import Recorded, refused
 from autointerp.subjects.formats._tensors import (
     Flags,
     LoadedAutoencoder,
@@ -37,6 +38,7 @@ ARCHITECTURES: dict[str, Activation] = {
     "jumprelu_transcoder": "jumprelu",
     "jumprelu_skip_transcoder": "jumprelu",
 }
+SCALING_FACTORS = ("scaling_factor", "finetuning_scaling_factor")
 NORMALISATIONS: dict[str, Normalisation] = {
     "none": "none",
     "layer_norm": "layer_norm",
@@ -51,19 +53,21 @@ def _folder(path: Path) -> Path:
 def recognises(path: Path) -> bool:
     folder = _folder(path)
     keys = json_keys(folder / "cfg.json")  # none where it is missing or damaged: loading says so
+    if not keys and json_keys(folder / "config.json"):
+        return False  # another library's, which calls its weights the same
     return (folder / WEIGHTS).is_file() and (not keys or "d_sae" in keys)
 
 
 def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     """Return the SAE or transcoder and what cfg.json says of its training.
 
-    Raises SubjectError if a tensor is missing, a file truncated, or the architecture or
-    normalisation is one that cannot be reproduced.
+    Raises SubjectError if a tensor is missing, a file truncated, or the architecture, the
+    normalisation or another recorded setting is one that cannot be reproduced.
     """
     folder = _folder(path)
     where, file = folder / "cfg.json", folder / WEIGHTS
     config = _since_six(read_json(where), where)
-    architecture = config["architecture"]
+    architecture = config.take("architecture")
     if architecture not in ARCHITECTURES:
         raise SubjectError(
             f"{where}: architecture '{architecture}' is not supported "
@@ -71,8 +75,6 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         )
     activation = ARCHITECTURES[architecture]
     tensors = read_safetensors(file)
-    if activation == "batchtopk" and "threshold" not in tensors and "topk_threshold" in tensors:
-        tensors["threshold"] = tensors["topk_threshold"]
     parts: dict[str, Any] = {}
     if activation == "gated":
         parts["b_enc"], parts["b_gate"], parts["r_mag"] = need(
@@ -80,73 +82,102 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         )
     else:
         (parts["b_enc"],) = need(tensors, file, "b_enc")
-    if activation in {"jumprelu", "batchtopk"}:
+    if activation == "batchtopk" and "threshold" not in tensors and "topk_threshold" in tensors:
+        parts["threshold"] = tensors["topk_threshold"].float()
+    elif activation == "jumprelu" and "threshold" not in tensors and "log_threshold" in tensors:
+        parts["threshold"] = tensors["log_threshold"].float().exp()  # of a training's checkpoint
+    elif activation in {"jumprelu", "batchtopk"}:
         (parts["threshold"],) = need(tensors, file, "threshold")
     parts["W_enc"], parts["W_dec"] = encoder_and_decoder(tensors, file, len(parts["b_enc"]))
     (parts["b_dec"],) = need(tensors, file, "b_dec")
     transcoder = "transcoder" in architecture
     if transcoder and "skip" in architecture:
         parts["W_skip"] = need(tensors, file, "W_skip")[0].T
-    factor = tensors.get("scaling_factor")
+    # It multiplies the activations on their way to the decoder.
+    name = next((n for n in SCALING_FACTORS if n in tensors), None)
+    factor = None if name is None else tensors[name].float()
+    is_finetuned = config.flag("finetuning_scaling_factor")
     if factor is not None and not torch.allclose(factor, torch.ones_like(factor)):
-        if not config["finetuning_scaling_factor"]:
+        if not is_finetuned:
             raise SubjectError(
-                f"{file} has a scaling_factor that {where} does not declare; "
+                f"{file} has a {name} that {where} does not declare; "
                 "set finetuning_scaling_factor there to true or drop the tensor"
             )
-        # It multiplies the activations on their way to the decoder.
-        parts["W_dec"] = parts["W_dec"] * factor.float()[:, None]
-    if config["rescale_acts_by_decoder_norm"] and activation in {"topk", "batchtopk"}:
+        parts["W_dec"] = parts["W_dec"] * factor[:, None]
+    elif factor is None and is_finetuned:
+        raise SubjectError(
+            f"{where} declares a finetuning_scaling_factor that {file.name} does not have; fetch "
+            "it again"
+        )
+    if config.flag("rescale_acts_by_decoder_norm") and activation in {"topk", "batchtopk"}:
         norms = parts["W_dec"].norm(dim=1)
         parts["W_enc"], parts["b_enc"] = parts["W_enc"] * norms, parts["b_enc"] * norms
         parts["W_dec"] = parts["W_dec"] / norms[:, None]
     normalisation, scale = _normalisation(config, folder, flags)
-    k = config.get("k")
+    k = config.take("k")
     if activation == "topk":
         k = latents_a_token(k, flags, where)
     sae = SparseAutoencoder(
         **parts,
-        subtract_b_dec=bool(config["apply_b_dec_to_input"]) and not transcoder,
+        subtract_b_dec=config.flag("apply_b_dec_to_input") is not False and not transcoder,
         activation=activation,
         k=int(k) if isinstance(k, int | float) else None,
         normalisation=normalisation,
         transcodes=transcoder,
     )
+    _check_sizes(sae, config)
     if scale is not None:
         sae = scaled(sae, scale)
-    return _described(sae, folder, config)
+    loaded = _described(sae, folder, config, transcoder)
+    left = [*config.left_over(), *tensors.left_over()]
+    return replace(loaded, notes=(*loaded.notes, *refused(left, folder, flags.strict)))
 
 
-def _since_six(config: dict[str, Any], where: Path) -> dict[str, Any]:
+def _check_sizes(sae: SparseAutoencoder, config: Recorded) -> None:
+    """Raise SubjectError if cfg.json records other sizes than the tensors have."""
+    sizes = {"d_in": sae.d_in, "d_sae": sae.d_sae, "d_out": sae.d_out}
+    for name, size in sizes.items():
+        recorded = config.whole(name)
+        if recorded not in (None, size) and (name != "d_out" or sae.transcodes):
+            raise SubjectError(
+                f"{config.path} says {name} {recorded}, the tensors have {size}; fetch the files "
+                "of one SAE"
+            )
+
+
+def _since_six(config: dict[str, Any], where: Path) -> Recorded:
     """Return the configuration in the terms of SAELens 6, defaults put in, metadata flattened."""
-    flat = {**config, **table(config.get("metadata"), "metadata", where)}
-    old_names = {"hook_point": "hook_name", "activation_fn_str": "activation_fn"}
+    metadata = table(config.get("metadata"), "metadata", where)
+    flat = {**metadata, **{key: v for key, v in config.items() if key != "metadata"}}
+    old_names = {
+        "hook_point": "hook_name",
+        "hook_point_layer": "hook_layer",
+        "hook_point_head_index": "hook_head_index",
+        "activation_fn_str": "activation_fn",
+    }
     flat = {old_names.get(name, name): value for name, value in flat.items()}
-    k = table(flat.get("activation_fn_kwargs"), "activation_fn_kwargs", where).get("k")
+    kwargs = table(flat.pop("activation_fn_kwargs", None), "activation_fn_kwargs", where)
+    k = kwargs.pop("k", None)
     if flat.get("activation_fn") == "topk":  # also without a k: it is no ReLU then
         flat["architecture"], flat["k"] = "topk", flat.get("k") if k is None else k
     elif flat.get("activation_fn") not in {None, "relu", "topk"}:
         flat["architecture"] = flat["activation_fn"]  # tanh-relu and the like: refused by name
+    flat.pop("activation_fn", None)
+    flat |= {f"activation_fn_kwargs.{name}": value for name, value in kwargs.items()}
     if isinstance(flat.get("normalize_activations"), bool):
         flat["normalize_activations"] = (
             "expected_average_only_in" if flat["normalize_activations"] else "none"
         )
-    defaults = {
-        "architecture": "standard",
-        "apply_b_dec_to_input": True,
-        "finetuning_scaling_factor": False,
-        "rescale_acts_by_decoder_norm": False,
-    }
-    flat = {**defaults, **flat}
+    flat.setdefault("architecture", "standard")
     flat["normalize_activations"] = flat.get("normalize_activations") or "none"
-    return flat
+    return Recorded(flat, where)
 
 
 def _normalisation(
-    config: dict[str, Any], folder: Path, flags: Flags
+    config: Recorded, folder: Path, flags: Flags
 ) -> tuple[Normalisation, float | None]:
     """Return what is done to every input, and a constant factor on it that the files say."""
-    name = config["normalize_activations"]
+    name = config.take("normalize_activations")
     if name in NORMALISATIONS:
         return NORMALISATIONS[name], None
     if name != "expected_average_only_in":
@@ -170,38 +201,72 @@ def _normalisation(
     return "none", float(scale)
 
 
-def _described(sae: SparseAutoencoder, folder: Path, config: dict[str, Any]) -> LoadedAutoencoder:
-    hook, model = _text(config, "hook_name"), _text(config, "model_name")
+def _described(
+    sae: SparseAutoencoder, folder: Path, config: Recorded, transcoder: bool
+) -> LoadedAutoencoder:
+    hook, model = config.text("hook_name"), config.text("model_name")
     site, layer = site_of_hook(hook)
-    path = folder / "cfg.json"
-    notes = []
-    if config.get("hook_head_index") is not None:
-        notes.append(f"trained on head {config['hook_head_index']} alone, not on all of the site")
-        site = None
-    kwargs = table(config.get("model_from_pretrained_kwargs"), "model_from_pretrained_kwargs", path)
-    if kwargs.get("center_writing_weights") or kwargs.get("fold_ln"):
-        notes.append(
-            "trained on a model that TransformerLens had processed "
-            "(center_writing_weights/fold_ln): plain Hugging Face activations differ"
+    their_name = config.text("hf_hook_name")  # a module's path, where no hook is named
+    if hook is None and their_name is not None:
+        hook, site = their_name, their_name
+    recorded_layer = config.whole("hook_layer")
+    if None not in (layer, recorded_layer) and layer != recorded_layer:
+        raise SubjectError(
+            f"{config.path} says hook {hook} and hook_layer {recorded_layer}; correct it"
         )
-    if "transcoder" in config["architecture"]:
+    head = config.take("hook_head_index")
+    if head is not None:
+        raise SubjectError(
+            f"{config.path}: trained on attention head {head} alone, and a site here has all "
+            "heads; choose an SAE of all heads"
+        )
+    reshape = config.take("reshape_activations", default="none")
+    if reshape not in ("none", "hook_z") or (reshape == "hook_z" and "hook_z" not in str(hook)):
+        raise SubjectError(
+            f"{config.path}: reshape_activations '{reshape}' at {hook} is not supported; load it "
+            "with SAELens and pass the object to autointerp.harvest"
+        )
+    notes = []
+    written = config.text("hook_name_out", "hf_hook_name_out")
+    if transcoder:
         notes.append("a transcoder: it reads one site and writes another")
-    if hook is not None and hook.endswith("ln2.hook_normalized"):
-        notes.append("its site is the norm's output before its weight; check L0")
-    context_size = config.get("context_size")
-    return replace(
-        LoadedAutoencoder(sae, "saelens", folder),
+    elif written not in (None, hook):
+        raise SubjectError(
+            f"{config.path}: an SAE of {hook} that writes {written} is a transcoder, but its "
+            f"architecture says otherwise; correct one of them"
+        )
+    context_size = config.whole("context_size")
+    prepend_bos = config.flag("prepend_bos")
+    kwargs = Recorded(
+        table(
+            config.take("model_from_pretrained_kwargs"), "model_from_pretrained_kwargs", config.path
+        ),
+        config.path,
+    )
+    positions = config.take("seqpos_slice")
+    if positions is not None and any(part is not None for part in positions):
+        notes.append(f"trained on the positions {positions} of each window alone")
+    processed = tuple(
+        name for name in ("fold_ln", "fold_value_biases", "refactor_factored_attn_matrices")
+        if kwargs.flag(name)
+    )  # fmt: skip
+    return LoadedAutoencoder(
+        sae,
+        "saelens",
+        folder,
         model=model,
         site=site,
         hook=hook,
-        layer=layer,
-        context_size=context_size if isinstance(context_size, int) else None,
-        prepend_bos=config.get("prepend_bos"),
+        layer=layer if recorded_layer is None else recorded_layer,
+        context_size=context_size,
+        prepend_bos=prepend_bos,
         l0=None if sae.k is None else float(sae.k),
         notes=tuple(notes),
+        revision=kwargs.text("revision"),
+        writes=site_of_hook(written)[0] if transcoder else None,
+        centres=bool(kwargs.flag("center_writing_weights")),
+        processed=processed,
+        has_training=config.has_training,
+        unit_decoder=config.flag("normalize_sae_decoder") or None,
+        reconstructs=not transcoder,
     )
-
-
-def _text(config: dict[str, Any], name: str) -> str | None:
-    value = config.get(name)
-    return value if isinstance(value, str) and value else None

@@ -6,8 +6,11 @@ import re
 from pathlib import Path
 from typing import cast
 
+from torch import Tensor
+
 from autointerp.errors import SubjectError
 from autointerp.subjects.autoencoder import Activation, SparseAutoencoder
+from autointerp.subjects.formats._recorded import Recorded, refused
 from autointerp.subjects.formats._tensors import (
     Flags,
     LoadedAutoencoder,
@@ -20,6 +23,8 @@ from autointerp.subjects.formats._tensors import (
     safetensors_header,
 )
 
+WEIGHTS = "sae.safetensors"
+
 
 def _folder(path: Path) -> Path:
     return path if path.is_dir() else path.parent
@@ -27,7 +32,7 @@ def _folder(path: Path) -> Path:
 
 def recognises(path: Path) -> bool:
     folder = _folder(path)
-    file, config = folder / "sae.safetensors", folder / "cfg.json"
+    file, config = folder / WEIGHTS, folder / "cfg.json"
     if not file.is_file() or not config.is_file():
         return False
     names, _ = safetensors_header(file)
@@ -39,28 +44,35 @@ def recognises(path: Path) -> bool:
 def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     """Return the SAE or transcoder, with the site that the folder's name gives.
 
-    Raises SubjectError if a tensor is missing, a file truncated or the activation unknown.
+    Raises SubjectError if a tensor is missing, a file truncated, or the activation or another
+    recorded setting is unknown.
     """
     folder = _folder(path)
-    config = read_json(folder / "cfg.json")
-    file = folder / "sae.safetensors"
+    where = folder / "cfg.json"
+    config = Recorded(read_json(where), where)
+    file = folder / WEIGHTS
     tensors = read_safetensors(file)
     b_enc, b_dec = need(tensors, file, "encoder.bias", "b_dec")
     W_enc, W_dec = encoder_and_decoder(tensors, file, len(b_enc), "encoder.weight", "W_dec")
-    activation = config.get("activation", "topk")
+    activation = config.take("activation", default="topk")
     if activation not in {"topk", "groupmax"}:
         raise SubjectError(
-            f"{folder / 'cfg.json'}: activation '{activation}' is not supported; "
+            f"{where}: activation '{activation}' is not supported; "
             "load it with sparsify and pass the object to autointerp.harvest"
         )
-    transcode = bool(config.get("transcode", False))
+    transcode = bool(config.flag("transcode"))
     notes = []
-    if config.get("signed"):
+    if config.flag("signed"):
         raise SubjectError(
-            f"{folder / 'cfg.json'}: signed latents are not supported, because none is "
+            f"{where}: signed latents are not supported, because none is "
             "ever silent; choose an SAE without them"
         )
-    W_skip = tensors["W_skip"].float().T if "W_skip" in tensors else None
+    skips = config.flag("skip_connection")
+    W_skip = tensors["W_skip"].float().T if "W_skip" in tensors and skips is not False else None
+    if skips and W_skip is None:
+        raise SubjectError(f"{where} declares a skip connection, {file.name} has no W_skip")
+    k = latents_a_token(config.take("k"), flags, where)
+    _check_sizes(config, W_enc)
     sae = SparseAutoencoder(
         W_enc=W_enc,
         b_enc=b_enc,
@@ -68,20 +80,63 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         b_dec=b_dec,
         subtract_b_dec=not transcode,
         activation=cast(Activation, activation),
-        k=latents_a_token(config.get("k"), flags, folder / "cfg.json"),
+        k=k,
         W_skip=W_skip,
         transcodes=transcode,
     )
-    match = re.search(r"layers\.(\d+)(\.(mlp|attention|self_attn|attn))?$", folder.name)
-    site, layer = None, None
+    match = re.search(
+        r"(layers|h|blocks)\.(\d+)(\.(mlp|ffn|attention|self_attn|self_attention|attn))?$",
+        folder.name,
+    )
+    site, layer, is_mlp = None, None, False
     if match:
-        layer = int(match[1])
-        part = {None: "residual", "mlp": "mlp"}.get(match[3], "attention")
-        site = f"layers.{layer}.{part}"
+        layer, is_mlp = int(match[2]), match[4] in ("mlp", "ffn")
+        part = "residual" if match[4] is None else "mlp" if is_mlp else "attention"
+        # Those that call their layers otherwise may add the residual stream inside the module.
+        module = ".module" if match[1] != "layers" and match[4] else ""
+        site = f"layers.{layer}.{part}{module}"
+    writes = site if transcode else None
     if transcode:
-        site = f"{site}.input" if site and site.endswith("mlp") else None
+        site = f"layers.{layer}.mlp.input" if is_mlp else None
         notes.append("a transcoder: it reads its module's input and writes its output")
+    run = _run(folder)
+    has_unit_norm = config.flag("normalize_decoder")
+    left = [*config.left_over(), *tensors.left_over()]
     return LoadedAutoencoder(
-        sae, "sparsify", folder, site=site, hook=folder.name, layer=layer, l0=float(sae.k or 0),
-        notes=tuple(notes),
-    )  # fmt: skip
+        sae,
+        "sparsify",
+        folder,
+        model=run.text("model"),
+        site=site,
+        hook=folder.name if re.search(r"(layers|h|blocks)[._]\d+|embed", folder.name) else None,
+        layer=layer,
+        context_size=run.whole("ctx_len"),
+        l0=float(k),
+        notes=(*notes, *refused(left, folder, flags.strict)),
+        revision=run.text("revision"),
+        has_training=run.has_training,
+        unit_decoder=None if transcode else has_unit_norm or None,
+        reconstructs=not transcode,
+        writes=writes,
+    )
+
+
+def _run(folder: Path) -> Recorded:
+    """Return what the run's config.json, beside the folders of its SAEs, says."""
+    file = folder.parent / "config.json"
+    values = read_json(file) if {"model", "dataset"} <= json_keys(file) else {}
+    return Recorded(values, file)
+
+
+def _check_sizes(config: Recorded, W_enc: Tensor) -> None:
+    d_in, d_sae = W_enc.shape
+    factor = config.number("expansion_factor")
+    recorded = {"d_in": config.whole("d_in"), "num_latents": config.whole("num_latents") or None}
+    if not recorded["num_latents"] and factor:
+        recorded["num_latents"] = int(d_in * factor)
+    for name, size in {"d_in": d_in, "num_latents": d_sae}.items():
+        if recorded[name] not in (None, size):
+            raise SubjectError(
+                f"{config.path} says {name} {recorded[name]}, the tensors have {size}; fetch the "
+                "files of one SAE"
+            )

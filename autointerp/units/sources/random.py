@@ -16,7 +16,7 @@ from autointerp.units.sources._matched import matched_features
 
 ROLE = "control"
 NAMES = ("a random direction", "random directions")
-COLOUR = "#8b929d"
+COLOUR = "#5b6572"
 SIZE = 512
 
 

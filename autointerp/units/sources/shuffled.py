@@ -17,7 +17,7 @@ from autointerp.units.sources._matched import matched_features
 
 ROLE = "floor"
 NAMES = ("a shuffled unit", "shuffled units")
-COLOUR = "#aab0ba"
+COLOUR = "#8b929d"
 SIZE = 512
 SALT = 0x736866  # bits of its own: those that draw contexts must not decide where it fires
 

@@ -3,7 +3,7 @@ from pathlib import Path
 from support.fabricate import add_scores, fabricate_run
 
 from autointerp.findings.comparison import compare
-from autointerp.reports.panels import Material, Prose, calibration
+from autointerp.reports.panels import Material, Prose, Table, calibration
 
 
 def test_it_speaks_of_the_people_who_rated_and_not_of_people(tmp_path: Path):
@@ -20,3 +20,34 @@ def test_it_speaks_of_the_people_who_rated_and_not_of_people(tmp_path: Path):
         )
     assert "the mean that human:ann and human:bob would give all units" in text
     assert "not what other people would" in text
+
+
+def texts(folder: Path, people: int) -> tuple[str, dict[str, Table]]:
+    with fabricate_run(folder, {"features": 40, "neurons": 40}, contexts=0) as run:
+        for source, counts in (("features", [4, 4, 8, 12, 12]), ("neurons", [12, 12, 8, 4, 4])):
+            add_scores(run, source, "model:a", counts)
+            for person in range(people):
+                add_scores(run, source, f"human:p{person}", [4, 4, 4, 4, 4], seed=person)
+        blocks = calibration.show(Material((compare(run),), (run,)))
+    said = " ".join(f"{b.lead} {b.text}" for b in blocks if isinstance(b, Prose))
+    return said, {block.name: block for block in blocks if isinstance(block, Table)}
+
+
+def test_the_stand_in_test_says_its_answer_its_epsilon_and_why_not(tmp_path: Path):
+    said, tables = texts(tmp_path / "three", 3)
+    assert "model:a may not stand in for these people." in said
+    assert "ε = 0.15: fails." in said
+    assert tables["stand_in"].summary
+    assert tables["stand_in"].rows[0][2] == "fails"
+    said, tables = texts(tmp_path / "one", 1)
+    assert "Whether model:a may stand in for people is not known." in said
+    assert "1 person; at least 2 are needed" in said
+    assert tables["stand_in"].rows[0][2].startswith("too few: 1 person")
+
+
+def test_superiority_by_people_stands_beside_that_of_the_judge(tmp_path: Path):
+    said, tables = texts(tmp_path, 2)
+    assert "As human:p0 and human:p1 would rate all units, P(features > neurons)" in said
+    assert "20 and 20 units that people rated" in said
+    assert tables["people_pairs"].summary
+    assert tables["people_pairs"].rows[0][1] == "features, neurons"

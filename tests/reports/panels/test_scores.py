@@ -37,6 +37,16 @@ def test_the_decisive_contrast_is_drawn_first_and_controls_below_on_the_same_axi
     }  # fmt: skip
 
 
+def test_a_source_alone_has_no_finding_over_its_picture(tmp_path: Path):
+    counts = {"features": [0, 1, 2, 3, 4], "planted": [0, 0, 0, 0, 10]}
+    alone = judged(tmp_path / "alone", counts)
+    both = judged(tmp_path / "both", counts | {"neurons": [4, 3, 2, 1, 0]})
+    with house_style("alone"):
+        assert scores.draw(alone).get_suptitle() == ""
+        assert scores.draw_pairs(alone).get_suptitle() == ""
+        assert scores.draw(both).get_suptitle().startswith("Features score higher than neurons")
+
+
 @pytest.mark.parametrize("counts", [{"features": [1, 1, 1, 1, 1]}, {"planted": [0, 0, 0, 0, 5]}])
 def test_without_a_contrast_there_is_no_such_picture(tmp_path: Path, counts: dict[str, list[int]]):
     assert scores.drawn_contrasts(judged(tmp_path, counts)) == []

@@ -66,7 +66,11 @@ def test_the_title_fits_the_outcome(tmp_path: Path):
 
 def test_features_alone_are_not_headed_by_a_comparison_with_neurons(tmp_path: Path):
     heading = title(material(tmp_path, {"features": HIGH, **CONTROLS}))
-    assert heading == "How interpretable are these units?"
+    assert heading == "How interpretable are the features?"
+    heading = title(material(tmp_path / "neurons", {"neurons": HIGH, **CONTROLS}))
+    assert heading == "How interpretable are the neurons?"
+    heading = title(material(tmp_path / "own", {"mine": HIGH, **CONTROLS}))
+    assert heading == "How interpretable are the units of 'mine'?"
 
 
 def test_a_rater_that_fails_its_controls_gives_no_answer_in_the_title(tmp_path: Path):

@@ -37,7 +37,7 @@ def unrated(tmp_path_factory):
 
 def test_a_run_with_descriptions_and_no_ratings_has_a_report_that_says_so(unrated):
     names = [panel.name for panel in unrated.panels]
-    assert (names[0], names[-1]) == ("verdict", "units")
+    assert names[:2] == ["verdict", "units"]
     assert "scores" not in names
     first, subject = unrated.panels[0].blocks
     assert subject.lead == "The subject."

@@ -1,0 +1,667 @@
+"""Several runs → contrasts of every source of one with every source of the others.
+
+Runs are compared where the same rater rated both on the same rubric and was shown as much; what
+else differs is said. Runs that are seeds of one recipe form a group: its units are nested in runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, product
+from typing import Any, Literal
+
+import numpy as np
+
+from autointerp.errors import BadInput, TooFewRatings, UnknownName
+from autointerp.findings.comparison import Comparison
+from autointerp.findings.groups import (
+    PERMUTATIONS,
+    Judgement,
+    Scale,
+    at_like_density,
+)
+from autointerp.findings.json_values import plain
+from autointerp.findings.plan import PRIMARY
+from autointerp.stats.decision import EQUIVALENT, Decision, decide
+from autointerp.stats.density import DensityAdjusted
+from autointerp.stats.means import missing_bounds_superiority
+from autointerp.stats.nested import (
+    Arm,
+    ArmsCompared,
+    Over,
+    WithinRuns,
+    compare_arms,
+    within_runs,
+)
+from autointerp.stats.results import Bounds, Floats, HypothesisTest, Integers, Statistic
+from autointerp.stats.superiority import (
+    ALL_EQUAL,
+    Pairs,
+    holm,
+    pairs,
+    superiority,
+    superiority_test,
+)
+from autointerp.store.run import Run
+
+Weight = Literal["subject", "caution", "refusal"]
+
+ENOUGH_ALIKE = 0.1  # relative difference in contexts shown that is no difference in evidence
+NOBODY = "human"  # a person without a name
+CORPUS = ("corpus", "corpus_field", "corpus_separator", "corpus_seed")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What is not the same in all runs that are compared.
+
+    Attributes:
+        weight: `subject`: what is studied differs, which may be why one compares; `caution`:
+            scores may differ for it; `refusal`: scores of these runs are not compared.
+        what: In a few words.
+        by_run: Its value in each run.
+    """
+
+    weight: Weight
+    what: str
+    by_run: dict[str, str]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Runs that are not compared, and why, in one line."""
+
+    runs: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True)
+class ArmOfRuns:
+    """A source in one run, or in the runs of a group.
+
+    Attributes:
+        name: The run's or the group's.
+        units: Scored units, each counted once.
+        mean: Of the runs' mean scores.
+    """
+
+    name: str
+    source: str
+    runs: tuple[str, ...]
+    units: int
+    mean: float
+
+    @property
+    def label(self) -> str:
+        """Such as `features of main`."""
+        return f"{self.source} of {self.name}"
+
+
+@dataclass(frozen=True)
+class RunContrast:
+    """A source of one run or group against a source of another.
+
+    Attributes:
+        superiority: P(first > second) + ½ P(tie).
+        over: For each arm: `runs` where the estimate speaks of runs like these, `units` where it
+            speaks of these very runs.
+        holm_p: p, adjusted for all contrasts across runs of the report.
+        bounds: Of `superiority`, whatever units without a score would have scored; None where an
+            arm has several runs.
+        adjusted: At like density; None likewise, and where a density is not known.
+    """
+
+    first: ArmOfRuns
+    second: ArmOfRuns
+    superiority: Statistic
+    pairs: Pairs
+    test: HypothesisTest
+    over: tuple[Over, Over]
+    bounds: Bounds | None = None
+    adjusted: DensityAdjusted | None = None
+    equivalence: tuple[float, float] = EQUIVALENT
+    holm_p: float | None = None
+
+    @property
+    def outcome(self) -> Decision:
+        """What may be said of the first, by adjusted p, interval and equivalence bounds."""
+        alpha = 1 - self.superiority.level
+        return decide(self.superiority, self.holm_p, self.equivalence, alpha)
+
+    @property
+    def is_one_value(self) -> bool:
+        """Whether every score of both is the same."""
+        return self.superiority.note == ALL_EQUAL
+
+
+@dataclass(frozen=True)
+class NestedContrast:
+    """The primary pair within each run, combined over runs: units nested in runs.
+
+    Attributes:
+        name: Of the group; empty for all runs.
+        runs: That hold both sources.
+        within: Of these runs, and of runs such as these.
+    """
+
+    name: str
+    runs: tuple[str, ...]
+    first: str
+    second: str
+    within: WithinRuns
+
+
+@dataclass(frozen=True)
+class Judged:
+    """All that one rater on one rubric says across runs.
+
+    Attributes:
+        runs: That it rated and that are compared, in the order given.
+        contrasts: Every source of a run or group against every source of the others.
+        nested: The primary pair within runs, combined.
+        differences: Between the runs.
+        left_out: Runs or sources that are not compared.
+    """
+
+    rubric: str
+    rubric_digest: str
+    rater: str
+    runs: tuple[str, ...]
+    contrasts: tuple[RunContrast, ...]
+    nested: tuple[NestedContrast, ...]
+    differences: tuple[Difference, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+@dataclass(frozen=True)
+class AcrossRuns:
+    """What several runs say of one another.
+
+    Attributes:
+        runs: In the order given.
+        groups: Runs of one recipe, by the group's name; empty if none were named.
+        judged: One a rater and rubric that two runs or more share.
+        left_out: Runs that share no rater and rubric with another.
+    """
+
+    runs: tuple[str, ...]
+    groups: dict[str, tuple[str, ...]]
+    judged: tuple[Judged, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def contrasts_are_there(self) -> bool:
+        """Whether anything could be compared, across runs or within each."""
+        return any(one.contrasts or one.nested for one in self.judged)
+
+    @property
+    def family(self) -> int:
+        """Contrasts in the family that Holm's adjustment is for."""
+        return sum(len(one.contrasts) for one in self.judged)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as JSON values; fields are those of the dataclasses of this file."""
+        values: dict[str, Any] = plain(self)
+        return values
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A run that the rater rated: its judgement, and what was shown."""
+
+    judgement: Judgement
+    comparison: Comparison
+    shown: _Shown
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What a rater was shown of the studied units of a run.
+
+    Attributes:
+        kind: `shown` for what the rubric shows, `all` for every context.
+        contexts, usual_contexts: Of an item, at most and in the median.
+        tokens: Of a context, at most.
+        models: As the provider returned them.
+    """
+
+    kind: str
+    contexts: int
+    usual_contexts: float
+    tokens: int
+    models: tuple[str, ...]
+
+
+def across_runs(
+    comparisons: Sequence[Comparison],
+    runs: Sequence[Run],
+    groups: Mapping[str, Sequence[str]] | None = None,
+    level: float = 0.95,
+) -> AcrossRuns:
+    """Return the contrasts across runs, from their comparisons and the open runs behind them.
+
+    `groups`: runs that are seeds of one recipe, by a name for it; a run in no group stands for
+    itself. Raises BadInput for fewer than two runs or a run in two groups, UnknownName for a run
+    in a group that is none of `runs`.
+    """
+    names = tuple(comparison.run for comparison in comparisons)
+    if len(names) < 2:
+        raise BadInput(f"{len(names)} run to compare across; name two or more")
+    checked = _groups(names, groups or {})
+    opened = dict(zip(names, runs, strict=True))
+    held: dict[tuple[str, str], dict[str, _Held]] = {}
+    for comparison in comparisons:
+        for judgement in comparison.judgements:
+            shown = _shown(opened[comparison.run], judgement)
+            of_judge = held.setdefault((judgement.rubric_digest, judgement.rater), {})
+            of_judge[comparison.run] = _Held(judgement, comparison, shown)
+    judged = [_judged(of_judge, checked, level) for of_judge in held.values() if len(of_judge) > 1]
+    p_values = {
+        (place, at): contrast.test.p_value
+        for place, one in enumerate(judged)
+        for at, contrast in enumerate(one.contrasts)
+    }
+    adjusted = holm(p_values)
+    return AcrossRuns(
+        names,
+        checked,
+        tuple(
+            replace(
+                one,
+                contrasts=tuple(
+                    replace(contrast, holm_p=adjusted[place, at])
+                    for at, contrast in enumerate(one.contrasts)
+                ),
+            )
+            for place, one in enumerate(judged)
+        ),
+        (*_alone(comparisons, held), *_other_rubrics(held)),
+    )
+
+
+def _groups(
+    names: Sequence[str], groups: Mapping[str, Sequence[str]]
+) -> dict[str, tuple[str, ...]]:
+    seen: dict[str, str] = {}
+    for group, members in groups.items():
+        if not members:
+            raise BadInput(f"group '{group}' names no run; write {group}=RUN,RUN")
+        if group in names and list(members) != [group]:
+            raise BadInput(f"group '{group}' has the name of a run; give it another")
+        for run in members:
+            if run not in names:
+                raise UnknownName("run", run, names, f"group '{group}' names it")
+            if run in seen:
+                raise BadInput(f"run '{run}' is in '{seen[run]}' and '{group}'; leave it in one")
+            seen[run] = group
+    return {group: tuple(members) for group, members in groups.items()}
+
+
+def _alone(
+    comparisons: Sequence[Comparison], held: Mapping[tuple[str, str], Mapping[str, _Held]]
+) -> Iterator[LeftOut]:
+    """Yield the runs that share a rater and rubric with none, each with what stands in the way."""
+    shared = {run for of_judge in held.values() if len(of_judge) > 1 for run in of_judge}
+    for comparison in comparisons:
+        if comparison.run in shared:
+            continue
+        own = comparison.judgements
+        others = [j for other in comparisons if other is not comparison for j in other.judgements]
+        if not own:
+            yield LeftOut((comparison.run,), f"no unit of run '{comparison.run}' was rated")
+            continue
+        same_rater = sorted({j.rater for j in own} & {j.rater for j in others})
+        if not same_rater:
+            raters = ", ".join(sorted({j.rater for j in own}))
+            yield LeftOut(
+                (comparison.run,),
+                f"run '{comparison.run}' was rated by {raters}, and no other run was; scores of "
+                "different raters are not compared: rate it by the other runs' rater",
+            )
+            continue
+        rubrics = sorted({f"{j.rubric} ({j.rubric_digest[:8]})" for j in own})
+        theirs = sorted({f"{j.rubric} ({j.rubric_digest[:8]})" for j in others})
+        yield LeftOut(
+            (comparison.run,),
+            f"run '{comparison.run}' was rated on {', '.join(rubrics)}, the other runs on "
+            f"{', '.join(theirs)}; scores on different rubrics are not compared: rate it on theirs",
+        )
+
+
+def _other_rubrics(held: Mapping[tuple[str, str], Mapping[str, _Held]]) -> Iterator[LeftOut]:
+    """Yield what one rater said on rubrics of one name and different content, and what a rater of
+    several runs said in one alone."""
+    by_name: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {}
+    for (digest, rater), of_judge in held.items():
+        rubric = next(iter(of_judge.values())).judgement.rubric
+        by_name.setdefault((rubric, rater), {})[digest] = tuple(of_judge)
+    for (rubric, rater), by_digest in by_name.items():
+        if len(by_digest) < 2:
+            continue
+        each = "; ".join(f"{digest[:8]} in {', '.join(runs)}" for digest, runs in by_digest.items())
+        everywhere = tuple(dict.fromkeys(run for runs in by_digest.values() for run in runs))
+        yield LeftOut(
+            everywhere,
+            f"rubric {rubric} has different content ({each}): scores by {rater} on one are not "
+            "compared with those on another; rate the runs on the same",
+        )
+
+
+# ------------------------------------------------------------------------------ one judge
+
+
+def _judged(
+    of_judge: Mapping[str, _Held], groups: Mapping[str, tuple[str, ...]], level: float
+) -> Judged:
+    first = next(iter(of_judge.values())).judgement
+    left_out: list[LeftOut] = []
+    used = dict(of_judge)
+    for run, of_run in of_judge.items():
+        if of_run.judgement.trust.state == "broken":
+            why = f"the controls of {first.rater} in run '{run}' are not where they must be"
+            left_out.append(LeftOut((run,), why))
+            del used[run]
+    differences = list(_differences(used))
+    incomparable = {
+        frozenset(pair): why
+        for pair in combinations(used, 2)
+        if (why := _refusal(first.rater, pair, used))
+    }
+    left_out += [LeftOut(tuple(sorted(pair)), why) for pair, why in incomparable.items()]
+    arms = [
+        (name, runs)
+        for name, runs in _by_group(tuple(used), groups).items()
+        if not any(frozenset(pair) in incomparable for pair in combinations(runs, 2))
+    ]
+    contrasts: list[RunContrast] = []
+    for (one, its_runs), (other, their_runs) in combinations(arms, 2):
+        if any(frozenset(pair) in incomparable for pair in product(its_runs, their_runs)):
+            continue
+        for source, against in product(_sources(used, its_runs), _sources(used, their_runs)):
+            left = _arm(one, source, its_runs, used)
+            right = _arm(other, against, their_runs, used)
+            if left is None or right is None:
+                continue
+            if _populations(left[1]) & _populations(right[1]):
+                why = f"{source} of {one} and of {other} are the same units of the same model"
+                left_out.append(LeftOut((*its_runs, *their_runs), why))
+                continue
+            contrasts.append(_contrast(left, right, first.scale, used, level))
+    nested = list(_nested(used, groups, incomparable, level))
+    return Judged(
+        rubric=first.rubric,
+        rubric_digest=first.rubric_digest,
+        rater=first.rater,
+        runs=tuple(used),
+        contrasts=tuple(contrasts),
+        nested=tuple(nested),
+        differences=tuple(differences),
+        left_out=tuple(left_out),
+    )
+
+
+def _by_group(
+    runs: Sequence[str], groups: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """Return the runs of each arm by its name, in the order of the runs."""
+    group_of = {run: name for name, members in groups.items() for run in members}
+    arms: dict[str, list[str]] = {}
+    for run in runs:
+        arms.setdefault(group_of.get(run, run), []).append(run)
+    return {name: tuple(members) for name, members in arms.items()}
+
+
+def _sources(held: Mapping[str, _Held], runs: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(s for run in runs for s in held[run].judgement.sources))
+
+
+def _arm(
+    name: str, source: str, runs: Sequence[str], held: Mapping[str, _Held]
+) -> tuple[ArmOfRuns, Arm] | None:
+    """Return a source in some runs; None where fewer than two units of it were scored in each."""
+    scores: list[Floats] = []
+    units: list[list[Hashable]] = []
+    holding = []
+    for run in runs:
+        group = held[run].judgement.groups.get(source)
+        if group is None or group.n < 2:
+            continue
+        holding.append(run)
+        scores.append(group.scores)
+        units.append(_identities(held[run].comparison, source, group.unit_ids))
+    if not holding:
+        return None
+    arm = Arm(tuple(scores), tuple(units))
+    mean = float(np.mean([part.mean() for part in scores]))
+    return ArmOfRuns(name, source, tuple(holding), arm.distinct, mean), arm
+
+
+def _identities(comparison: Comparison, source: str, unit_ids: Integers) -> list[Hashable]:
+    """Return what each unit is: the same in two runs only where model, site and SAE are."""
+    of = population(comparison, source)
+    rows = comparison.units.loc[list(unit_ids)]
+    return [(of, int(idx), int(sign)) for idx, sign in zip(rows.idx, rows.sign, strict=True)]
+
+
+def population(comparison: Comparison, source: str) -> tuple[str, ...]:
+    """Return the units that a source draws from: equal where two runs draw from the same ones.
+
+    Without the model's digest a run's units are taken to be its own.
+    """
+    digests, settings = comparison.about["digests"], comparison.about["settings"]["subject"]
+    files = sorted(str(digest) for digest in comparison.imported.sha256)
+    if files:
+        return ("imported", *files, source)
+    if not digests.get("model"):
+        return ("run", comparison.run, source)
+    sae = () if source == PRIMARY[1] else (str(digests.get("sae", "")),)
+    return (str(digests["model"]), str(settings["site"]), *sae, source)
+
+
+def _populations(arm: Arm) -> set[Hashable]:
+    return {unit[0] for names in arm.units for unit in names}  # type: ignore[index]
+
+
+def _contrast(
+    left: tuple[ArmOfRuns, Arm],
+    right: tuple[ArmOfRuns, Arm],
+    scale: Scale,
+    held: Mapping[str, _Held],
+    level: float,
+) -> RunContrast:
+    (first, one), (second, other) = left, right
+    plans = [held[run].comparison.plan for run in (*first.runs, *second.runs)]
+    bounds = [plan.equivalence if plan else EQUIVALENT for plan in plans]
+    # Where runs declared different bounds, a difference matters that matters to any of them.
+    equivalence = (max(low for low, _ in bounds), min(high for _, high in bounds))
+    bounded = adjusted = None
+    if len(one.scores) == len(other.scores) == 1:
+        x, y = one.scores[0], other.scores[0]
+        groups = [held[arm.runs[0]].judgement.groups[arm.source] for arm in (first, second)]
+        bounded = missing_bounds_superiority(
+            x, y, (groups[0].lost, groups[1].lost), scale.lowest, scale.highest, level
+        )
+        adjusted = at_like_density(groups[0], groups[1], level)
+        seed = [*first.label.encode(), *second.label.encode(), *bytes(str(scale.scores), "ascii")]
+        rng = np.random.default_rng(seed)
+        made = ArmsCompared(
+            superiority(x, y, level),
+            pairs(x, y, level),
+            superiority_test(x, y, rng, PERMUTATIONS["primary"]),
+            ("units", "units"),
+        )
+    else:
+        made = compare_arms(one, other, level)
+    return RunContrast(
+        first, second, made.superiority, made.pairs, made.test, made.over, bounded, adjusted,
+        equivalence,
+    )  # fmt: skip
+
+
+def _nested(
+    held: Mapping[str, _Held],
+    groups: Mapping[str, tuple[str, ...]],
+    incomparable: Mapping[frozenset[str], str],
+    level: float,
+) -> Iterator[NestedContrast]:
+    """Yield the primary pair within the runs of each group, or of all runs where none is named."""
+    sets = {name: tuple(r for r in runs if r in held) for name, runs in groups.items()}
+    for name, runs in (sets or {"": tuple(held)}).items():
+        holding = tuple(
+            run
+            for run in runs
+            if all(
+                (group := held[run].judgement.groups.get(source)) is not None and group.n >= 2
+                for source in PRIMARY
+            )
+        )
+        if len(holding) < 2 or any(frozenset(p) in incomparable for p in combinations(holding, 2)):
+            continue
+        tables = [_table(held, holding, source) for source in PRIMARY]
+        try:
+            within = within_runs(tables[0], tables[1], holding, level)
+        except TooFewRatings:  # pragma: no cover (each run holds two units of both)
+            continue
+        yield NestedContrast(name, holding, *PRIMARY, within)
+
+
+def _table(held: Mapping[str, _Held], runs: Sequence[str], source: str) -> Floats:
+    """Return scores [units, runs], NaN where a run did not rate a unit."""
+    rows: dict[Hashable, int] = {}
+    cells: list[tuple[int, int, float]] = []
+    for column, run in enumerate(runs):
+        group = held[run].judgement.groups[source]
+        names = _identities(held[run].comparison, source, group.unit_ids)
+        for name, score in zip(names, group.scores, strict=True):
+            cells.append((rows.setdefault(name, len(rows)), column, float(score)))
+    table = np.full((len(rows), len(runs)), np.nan)
+    for row, column, score in cells:
+        table[row, column] = score
+    return table
+
+
+# ------------------------------------------------------------------------------ what differs
+
+
+def _shown(run: Run, judgement: Judgement) -> _Shown:
+    """Return what a rater was shown, as the run holds it."""
+    where = "r.rubric_digest = ? AND r.rater = ? AND r.status = 'ok' AND NOT i.is_control"
+    asked = [judgement.rubric_digest, judgement.rater]
+    ((kinds, contexts, usual),) = run.rows(
+        "SELECT list(DISTINCT i.evidence ORDER BY i.evidence), max(len(i.contexts)),"
+        " median(len(i.contexts))"
+        f" FROM current_rating r JOIN unit_item i USING (item_id) WHERE {where}",
+        asked,
+    )
+    ((tokens,),) = run.rows(
+        "SELECT max(len(tokens)) FROM context WHERE context_id IN (SELECT unnest(i.contexts)"
+        f" FROM current_rating r JOIN unit_item i USING (item_id) WHERE {where})",
+        asked,
+    )
+    models = run.rows(
+        "SELECT DISTINCT c.model FROM current_rating r JOIN call c USING (call_key)"
+        " WHERE r.rubric_digest = ? AND r.rater = ? AND r.status = 'ok' AND c.model IS NOT NULL"
+        " ORDER BY 1",
+        asked,
+    )
+    rubric = judgement.scale.rubric
+    kind = "+".join(kinds or [])
+    shown = int(tokens or 0)
+    if rubric is not None and kind == "shown":
+        shown = min(shown, 2 * rubric.shows.each_side + 1)
+    usual = float(usual or 0)
+    return _Shown(kind, int(contexts or 0), usual, shown, tuple(row[0] for row in models))
+
+
+def _refusal(rater: str, pair: tuple[str, str], held: Mapping[str, _Held]) -> str:
+    """Return why scores of two runs are not compared; empty if they are."""
+    a, b = (held[run].shown for run in pair)
+    names = f"'{pair[0]}' and '{pair[1]}'"
+    if rater == NOBODY:
+        return (
+            f"'{rater}' names nobody, so whether one person rated {names} is not known; rate as "
+            f"{rater}:NAME"
+        )
+    if a.models and b.models and a.models != b.models:
+        return (
+            f"{rater} was {', '.join(a.models)} in '{pair[0]}' and {', '.join(b.models)} in "
+            f"'{pair[1]}': another judge; rate one of them again"
+        )
+    if a.kind != b.kind:
+        return f"{rater} read {a.kind} contexts in '{pair[0]}' and {b.kind} in '{pair[1]}'"
+    most = max(a.contexts, b.contexts, 1)
+    apart = abs(a.contexts - b.contexts) / most
+    if apart > (ENOUGH_ALIKE if a.kind == "all" else 0):
+        return (
+            f"{rater} was shown up to {a.contexts} contexts of a unit in '{pair[0]}' and "
+            f"{b.contexts} in '{pair[1]}'; scores of {names} rest on different evidence"
+        )
+    if a.tokens != b.tokens:
+        return (
+            f"{rater} was shown contexts of up to {a.tokens} tokens in '{pair[0]}' and "
+            f"{b.tokens} in '{pair[1]}'; scores of {names} rest on different evidence"
+        )
+    return ""
+
+
+def _differences(held: Mapping[str, _Held]) -> Iterator[Difference]:
+    """Yield what differs between runs, what is studied first, then what scores may differ for."""
+    for weight, what, values in _compared_values(held):
+        if len(set(values.values())) > 1:
+            yield Difference(weight, what, {run: value or "none" for run, value in values.items()})
+
+
+def _compared_values(
+    held: Mapping[str, _Held],
+) -> Iterator[tuple[Weight, str, dict[str, str]]]:
+    runs = {run: one.comparison for run, one in held.items()}
+    about = {run: comparison.about for run, comparison in runs.items()}
+
+    def setting(section: str, *names: str) -> dict[str, str]:
+        values = {}
+        for run, content in about.items():
+            table = content["settings"][section]
+            values[run] = ", ".join(str(table[name]) for name in names if name in table)
+        return values
+
+    def digest(part: str) -> dict[str, str]:
+        return {run: str(content["digests"].get(part, ""))[:12] for run, content in about.items()}
+
+    def beside(values: dict[str, str], digests: dict[str, str]) -> dict[str, str]:
+        """Name what is called alike by its digest, too, where that differs."""
+        alike = len(set(values.values())) == 1 and len(set(digests.values())) > 1
+        return {r: f"{v} ({digests[r] or 'no digest'})" if alike else v for r, v in values.items()}
+
+    origin = {
+        run: "published elsewhere"
+        if comparison.provenance
+        else "imported from " + ", ".join(map(str, comparison.imported.file))
+        if len(comparison.imported)
+        else "harvested"
+        for run, comparison in runs.items()
+    }
+    yield "caution", "where the units come from", origin
+    yield "subject", "the model", beside(setting("subject", "model", "revision"), digest("model"))
+    yield "subject", "the site", setting("subject", "site")
+    yield "subject", "the SAE", beside(setting("subject", "sae"), digest("sae"))
+    corpora = beside(setting("subject", *CORPUS), digest("corpus"))
+    yield "caution", "the corpus", corpora
+    yield (
+        "caution",
+        "the tokens read",
+        {run: f"{c.subject.tokens or 0:,}" for run, c in runs.items()},
+    )
+    for name in ("window", "fires", "explain_share", "top", "intervals", "per_interval", "random",
+                 "each_side", "mask_first"):  # fmt: skip
+        yield "caution", f"harvest.{name}", setting("harvest", name)
+    for name in ("min_density", "max_density"):
+        yield "caution", f"sample.{name}", setting("sample", name)
+    for name in ("bos", "dtype", "tokenizer"):
+        yield "caution", f"subject.{name}", setting("subject", name)
+    usual = {run: one.shown.usual_contexts for run, one in held.items()}
+    if min(usual.values(), default=0) < (1 - ENOUGH_ALIKE) * max(usual.values(), default=0):
+        shown = {run: f"{contexts:g}" for run, contexts in usual.items()}
+        yield "caution", "the contexts shown of a unit, in the median", shown
+    repeats = {run: str(one.judgement.repeats) for run, one in held.items()}
+    yield "caution", "how often a unit was rated", repeats

@@ -1,0 +1,120 @@
+"""How raters differ: how severe each is, how far it spreads, and whether people drift.
+
+Beside the probability of superiority within each rater, which no severity can move, this says what
+the raters are like, and what the sources differ by once raters are taken out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from autointerp.findings.groups import Judgement
+from autointerp.findings.plan import PRIMARY
+from autointerp.records import is_person
+from autointerp.stats.rater_effects import Drift, RaterEffects, drift, rater_effects
+from autointerp.store.run import Run
+
+MOST_RATINGS = 4_000
+
+
+@dataclass(frozen=True)
+class RaterModel:
+    """The raters of one rubric, on the first rating of each studied unit.
+
+    Attributes:
+        raters: That rated on it.
+        units: Studied units that were rated.
+        is_part: Whether the model rests on a random part of them, for they have more than
+            `MOST_RATINGS` first ratings.
+        effects: Severity and spread of each; None where one alone rated.
+        drift: Of each person who rated in sessions, all sources and controls, by name.
+    """
+
+    run: str
+    rubric: str
+    rubric_digest: str
+    raters: tuple[str, ...]
+    units: int
+    is_part: bool
+    effects: RaterEffects | None
+    drift: dict[str, Drift]
+
+
+def rater_models(
+    run: Run, judgements: Sequence[Judgement], units: pd.DataFrame
+) -> Iterator[RaterModel]:
+    """Yield a model of each rubric that several raters rated on, or a person.
+
+    Reads the table `rated` that `compare` makes; `units` are those of a `Comparison`.
+    """
+    of_rubric: dict[str, list[Judgement]] = {}
+    for judgement in judgements:
+        of_rubric.setdefault(judgement.rubric_digest, []).append(judgement)
+    for digest, own in of_rubric.items():
+        raters = tuple(sorted(judgement.rater for judgement in own))
+        drifts = dict(_drifts(run, digest, [rater for rater in raters if is_person(rater)]))
+        table = _first_ratings(run, digest, units)
+        part = _part(table)
+        effects = _effects(part, units) if len(raters) > 1 else None
+        if effects is not None or drifts:
+            is_part = len(part) < len(table)
+            yield RaterModel(
+                run.name, own[0].rubric, digest, raters, len(table), is_part, effects, drifts
+            )
+
+
+def _first_ratings(run: Run, digest: str, units: pd.DataFrame) -> pd.DataFrame:
+    """Return the first ratings of studied units, [units, raters], NaN where missing."""
+    rows = run.frame(
+        "SELECT unit_id, rater, score FROM rated"
+        " WHERE rubric_digest = ? AND repeat = 0 AND score IS NOT NULL ORDER BY ALL",
+        [digest],
+    )
+    table = rows.pivot(index="unit_id", columns="rater", values="score").sort_index(axis=1)
+    return table[~units.is_control.loc[table.index].astype(bool)]
+
+
+def _part(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a random part of the units where there are more ratings than the model needs."""
+    share = MOST_RATINGS / max(1, int(table.notna().sum().sum()))
+    if share >= 1:
+        return table
+    # Units stand in the random order of their sources.
+    return table.iloc[np.linspace(0, len(table) - 1, round(share * len(table))).astype(int)]
+
+
+def _effects(table: pd.DataFrame, units: pd.DataFrame) -> RaterEffects:
+    sources = list(units.source.loc[table.index])
+    return rater_effects(table.to_numpy(np.float64), sources, list(map(str, table)), PRIMARY)
+
+
+def _drifts(run: Run, digest: str, people: Sequence[str]) -> Iterator[tuple[str, Drift]]:
+    """Yield each person's drift; the order of answers counts, repeats among them, no times."""
+    if not run.rows_if_there("human_answer", "seq"):
+        return
+    rows = run.frame(
+        "WITH answered AS ("
+        "  SELECT rater, session_id, item_id, repeat, max(seq) AS seq FROM human_answer"
+        "  WHERE kind = 'rating' AND verb = 'score' GROUP BY ALL"
+        "), placed AS ("
+        "  SELECT *, row_number() OVER session - 1 AS place,"
+        "   count(*) OVER (PARTITION BY rater, session_id) AS answers"
+        "  FROM answered WINDOW session AS (PARTITION BY rater, session_id ORDER BY seq)"
+        ") SELECT p.rater, p.place / (p.answers - 1) AS position, r.score, r.source"
+        " FROM placed p JOIN said r ON r.item_id = p.item_id AND r.rater = p.rater"
+        "  AND r.repeat = p.repeat"
+        " WHERE p.repeat = 0 AND p.answers > 1 AND r.score IS NOT NULL AND r.rubric_digest = ?"
+        " ORDER BY p.rater, p.session_id, p.place",
+        [digest],
+    )
+    for person in people:
+        own = rows[rows.rater == person]
+        if len(own):
+            yield (
+                person,
+                drift(own.score.to_numpy(), own.position.to_numpy(np.float64), list(own.source)),
+            )

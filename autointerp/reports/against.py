@@ -1,0 +1,229 @@
+"""What speaks against the answer of a report, in single lines, the gravest first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from autointerp.findings.comparison import Comparison
+from autointerp.findings.groups import Contrast, Judgement
+from autointerp.findings.plan import PRIMARY
+from autointerp.findings.trust import Trust
+from autointerp.reports.panels import Material
+from autointerp.reports.words import (
+    SUPERIORITY,
+    brief_label,
+    interval,
+    listed,
+    number,
+    percent,
+    plural,
+    rater_kind,
+    refusal,
+    trust_text,
+    what,
+)
+from autointerp.text import count
+from autointerp.units.sources import kind_of
+
+# Krippendorff 2004, Content Analysis, 11.4: below it not even tentative conclusions.
+LEAST_ALPHA = 0.667
+NOTHING_KNOWN = ("Nothing was found.", "No check of this report speaks against its answer.")
+
+
+@dataclass(frozen=True)
+class Objection:
+    """A reason to doubt an answer; those of a lower `rank` weigh more."""
+
+    rank: int
+    lead: str
+    text: str
+
+
+def objections(material: Material) -> list[Objection]:
+    """Return what speaks against the answer, each reason once, the gravest first."""
+    judgements = list(material.judgements)
+    found = [
+        one
+        for comparison in material.comparisons
+        for one in _of_run(comparison, material.several_runs)
+    ]
+    raised: dict[Objection, list[Judgement]] = {}
+    across = material.across is not None and material.across.family > 0
+    for judgement in judgements:
+        for one in _of_judgement(judgement, material.comparison(judgement.run), across):
+            raised.setdefault(one, []).append(judgement)
+    for one, by in raised.items():
+        is_named = len(by) == len(judgements) or one.text.startswith(by[0].rater)
+        names = listed(brief_label(judgement, material) for judgement in by)
+        found.append(one if is_named else replace(one, text=f"{names}: {one.text}"))
+    found = list(dict.fromkeys(found))
+    # The same kind of reason once before any comes twice: three lines are all that is read.
+    seen: Counter[str] = Counter()
+    turns = []
+    for one in sorted(found, key=lambda one: one.rank):
+        turns.append((seen[one.lead], one))
+        seen[one.lead] += 1
+    return [one for _, one in sorted(turns, key=lambda pair: (pair[0], pair[1].rank))]
+
+
+def _of_run(comparison: Comparison, several: bool) -> Iterator[Objection]:
+    facts = comparison.subject
+    studied = {name for judgement in comparison.judgements for name in judgement.sources}
+    where = f"{comparison.run}: " if several else ""
+    if PRIMARY[1] in studied and facts.neurons is not None and not facts.neurons.are_neurons:
+        yield Objection(2, "Not neurons.", f"{where}At {facts.site} they are {facts.neurons.name}.")
+    for doubt in facts.doubts:
+        yield Objection(3, "The SAE.", f"{where}{doubt}")
+    for blinding in comparison.blinding:
+        if blinding.is_broken:
+            yield Objection(
+                1,
+                "The blind did not hold.",
+                f"{where}{blinding.rater} recognises {listed(blinding.recognised)}.",
+            )
+    for table in comparison.agreement:
+        alpha = table.agreement.alpha
+        if (
+            table.of == "raters"
+            and table.units == "studied"
+            and alpha.value is not None
+            and alpha.value < LEAST_ALPHA
+        ):
+            yield Objection(
+                8,
+                "Raters agree little.",
+                f"{where}Alpha {interval(alpha)} on {table.rubric}; under 0.67 not even tentative "
+                "conclusions are advised (Krippendorff).",
+            )
+    if facts.model and facts.site and not several:
+        yield Objection(
+            13,
+            "One site.",
+            f"{facts.site} of one model: other layers and models may differ.",
+        )
+
+
+def _of_judgement(
+    judgement: Judgement, comparison: Comparison, across: bool
+) -> Iterator[Objection]:
+    trust = judgement.trust
+    if trust.state == "broken":
+        failed = Trust("broken", tuple(c for c in trust.controls if c.state == "broken"))
+        yield Objection(0, "The rater fails its controls.", trust_text(failed))
+    if trust.state == "unknown":
+        yield Objection(4, "The controls say too little.", trust_text(trust))
+    if rater_kind(judgement.rater) != "human" and judgement.is_llm is False:
+        yield Objection(5, "The rater.", f"{judgement.rater} is {what(judgement)}.")
+    contrast = judgement.decisive
+    if contrast is not None and contrast.second in judgement.sources:
+        yield from _of_contrast(judgement, contrast)
+    elif not across:  # else the other side is in another run
+        yield Objection(
+            4,
+            "Nothing to compare with.",
+            f"Only {listed(plural(name)[1] for name in judgement.sources or judgement.controls)} "
+            "were rated; a second source would show what is high or low.",
+        )
+    yield from _of_looks(judgement)
+    for control in judgement.contrasts:
+        is_control = kind_of(control.second).role == "control"
+        if (
+            is_control
+            and control.first in judgement.sources
+            and control.like_density
+            and control.outcome != "higher"
+        ):
+            yield Objection(
+                7,
+                "A control comes as far.",
+                f"{plural(control.first)[1].capitalize()} are not shown to score higher than "
+                f"{plural(control.second)[1]} of like density, {interval(control.superiority)}.",
+            )
+    if judgement.is_llm and judgement.check is None:
+        yield Objection(
+            11,
+            "The rater was never checked.",
+            f"{judgement.rater} was not tried on units of known quality.",
+        )
+    left_out = sum(sum(judgement.groups[name].excluded.values()) for name in judgement.sources)
+    drawn = sum(judgement.groups[name].drawn for name in judgement.sources)
+    if left_out:
+        yield Objection(
+            12,
+            "Some units are left out.",
+            f"{left_out:,} of {count(drawn, 'unit')} drawn are dead or outside the density filter.",
+        )
+
+
+def _of_looks(judgement: Judgement) -> Iterator[Objection]:
+    reading = judgement.reading
+    if reading is None:
+        return
+    if reading.interim:
+        yield Objection(1, "Not at its end yet.", f"{reading.interim}.")
+    if reading.deviations:
+        yield Objection(3, "Deviates from the plan.", f"{listed(reading.deviations)}.")
+    elif not reading.declared and reading.multiplier is not None:
+        yield Objection(
+            3,
+            "Looked at more than once.",
+            f"Without a plan this is look {reading.number}; the interval is wide enough for "
+            "stopping at any of them.",
+        )
+    elif not reading.declared:
+        yield Objection(9, "Undeclared.", "No plan was written before the first rating.")
+
+
+def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection]:
+    firsts, seconds = plural(contrast.first)[1], plural(contrast.second)[1]
+    adjusted = contrast.adjusted
+    if contrast.tells_nothing:
+        first, second = contrast.superiority.n
+        yield Objection(4, "Few units.", f"{first} {firsts} and {second} {seconds} were rated.")
+    if not judgement.verdict.declared:
+        yield Objection(
+            10, "Not declared.", "This comparison was not declared before the first rating."
+        )
+    if adjusted is None:
+        yield Objection(
+            6, "Density.", "How often these units fire is not known, and may explain the scores."
+        )
+    elif adjusted.refused:
+        yield Objection(
+            6, "Density.", f"No comparison at like density: {refusal(contrast, adjusted)}."
+        )
+    elif adjusted.decision != contrast.outcome and contrast.outcome in ("higher", "lower"):
+        kept, n = adjusted.balance.kept, adjusted.balance.n
+        says = {
+            "higher": f"{firsts} score higher",
+            "lower": f"{firsts} score lower",
+            "not resolved": "no difference is resolved",
+        }[adjusted.decision]
+        yield Objection(
+            6,
+            "Density.",
+            f"At like density {says}: {interval(adjusted.superiority)}, on {kept[0]} of {n[0]} "
+            f"{firsts} and {kept[1]} of {n[1]} {seconds}.",
+        )
+    worst, best = contrast.bounds.worst.value, contrast.bounds.best.value
+    if any(contrast.bounds.missing) and worst is not None and best is not None:
+        crosses = worst < 0.5 < best
+        if crosses and contrast.outcome in ("higher", "lower"):
+            yield Objection(
+                6,
+                "Missing scores.",
+                f"{count(sum(contrast.bounds.missing), 'unit')} without one could bring the "
+                f"{SUPERIORITY} anywhere from {number(worst)} to {number(best)}.",
+            )
+    several = contrast.several_tokens
+    groups = [judgement.groups[name] for name in (contrast.first, contrast.second)]
+    shares = [group.single_token_share for group in groups]
+    if several is not None and several.n != contrast.superiority.n and any(shares):
+        yield Objection(
+            9,
+            "Single tokens.",
+            f"One token explains {percent(shares[0])} of {firsts} and {percent(shares[1])} of "
+            f"{seconds}; without them the {SUPERIORITY} is {interval(several)}.",
+        )

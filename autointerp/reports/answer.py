@@ -1,0 +1,218 @@
+"""The first screen: what came out, in words; `answer_picture` draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from autointerp.findings.across import RunContrast
+from autointerp.findings.groups import Contrast, Judgement
+from autointerp.reports.against import NOTHING_KNOWN, objections
+from autointerp.reports.panels import Answer, Figure, Material
+from autointerp.reports.words import (
+    SUPERIORITY,
+    brief_label,
+    claim,
+    interval,
+    label,
+    listed,
+    number,
+    p_value,
+    percent,
+    plural,
+    rater_kind,
+    run_finding,
+    studied_pair,
+    what,
+    wins_ties_losses,
+)
+from autointerp.stats.results import Statistic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+MOST = 4  # judgements in the picture, and in the list of what each found
+
+
+def answer(material: Material) -> Answer | None:
+    """Return the first screen of a report; None where no unit was rated."""
+    judgements = [j for j in material.judgements if any(g.n for g in j.groups.values())]
+    if not judgements:
+        return None
+    pairs = {place: pair for place, j in enumerate(judgements) if (pair := studied_pair(j))}
+    held = {place for place, j in enumerate(judgements) if j.trust.state != "broken"}
+    against = objections(material)
+    contrasts = (
+        [contrast for judged in material.across.judged for contrast in judged.contrasts]
+        if material.across is not None and not pairs
+        else []
+    )
+    outcomes = [pair.outcome for pair in pairs.values()]
+    outcomes += [contrast.outcome for contrast in contrasts]
+    unresolved = not outcomes or "not resolved" in outcomes
+    claimed, tone = _claim(judgements, pairs, held, contrasts)
+    return Answer(
+        claim=claimed,
+        support=_support(judgements, pairs, material),
+        heading="What to keep in mind" if unresolved else "What speaks against it",
+        against=[(one.lead, one.text) for one in against[:3]] or [NOTHING_KNOWN],
+        figure=Figure(
+            name="answer",
+            caption=_caption(judgements, pairs, material),
+            alt=_alt(judgements, pairs),
+            draw=lambda: _drawn(judgements, material),
+        ),
+        tone=tone,  # type: ignore[arg-type]
+    )
+
+
+def _drawn(judgements: Sequence[Judgement], material: Material) -> Drawing:
+    from autointerp.reports.answer_picture import draw  # matplotlib: only where it is drawn
+
+    return draw(judgements[:MOST], material)
+
+
+def _claim(
+    judgements: Sequence[Judgement],
+    pairs: Mapping[int, Contrast],
+    held: set[int],
+    contrasts: Sequence[RunContrast],
+) -> tuple[str, str]:
+    """Return what may be said, and its tone: by the raters whose controls are in their places.
+
+    `contrasts` are those across runs, which speak where no run holds both sides.
+    """
+    if not held:
+        raters = list(dict.fromkeys(judgement.rater for judgement in judgements))
+        whose = f"of {raters[0]} are" if len(raters) == 1 else "of every rater are"
+        return f"No answer: the controls {whose} not where they must be.", "warning"
+    counted = {place: pair for place, pair in pairs.items() if place in held}
+    if not counted and contrasts:
+        said = list(dict.fromkeys(run_finding(contrast) for contrast in contrasts))
+        resolved = len(said) == 1 and contrasts[0].outcome in ("higher", "lower")
+        if len(said) > MOST:
+            return f"{len(said)} contrasts across runs: see the forest below.", "plain"
+        good = resolved and len(held) == len(judgements)
+        return f"{'; '.join(said)}.", "good" if good else "plain"
+    if not counted:
+        return f"{_alone(judgements[min(held)])}.", "plain"
+    claims = list(dict.fromkeys(claim(pair) for pair in counted.values()))
+    outcomes = {pair.outcome for pair in counted.values()}
+    resolved = outcomes in ({"higher"}, {"lower"})
+    checked = all(judgements[place].trust.state == "held" for place in counted)
+    if len(claims) == 1:
+        return f"{claims[0]}.", "good" if resolved and checked else "plain"
+    if {"higher", "lower"} <= outcomes:
+        return "The ratings contradict one another.", "plain"
+    return "The ratings do not agree on an answer.", "plain"
+
+
+def _alone(judgement: Judgement) -> str:
+    """Return the means of what is studied, where there is nothing to compare them with."""
+    names = judgement.sources or judgement.controls
+    means = listed(
+        f"{plural(name)[1]} score {number(judgement.groups[name].mean.value)}" for name in names
+    )
+    low, high = judgement.scale.lowest, judgement.scale.highest
+    return f"{means[0].upper()}{means[1:]} on average, on a scale of {low} to {high}"
+
+
+def _support(
+    judgements: Sequence[Judgement], pairs: Mapping[int, Contrast], material: Material
+) -> list[str]:
+    if len(judgements) > 1:
+        lines = [
+            f"{brief_label(judgement, material)}: {_brief(judgement, pairs.get(place))}."
+            for place, judgement in enumerate(judgements[:MOST])
+        ]
+        rest = len(judgements) - MOST
+        return [*lines, *([f"{rest} more below."] if rest > 0 else [])]
+    (judgement,) = judgements
+    sentences = []
+    pair = pairs.get(0)
+    if pair is not None and not pair.is_one_value:
+        shares = wins_ties_losses(pair)
+        sentences.append(f"{shares[0].upper()}{shares[1:]}.")
+        adjusted = "" if pair.holm_p is None else f"; p {p_value(pair.holm_p)} after Holm"
+        sentences.append(
+            f"{SUPERIORITY.capitalize()}, ties halved: {interval(pair.superiority)}{adjusted}."
+        )
+    controls = [
+        f"{plural(name)[1]} {number(judgement.groups[name].mean.value)}"
+        for name in judgement.controls
+        if judgement.groups[name].n
+    ]
+    means = [
+        f"{plural(name)[1]} {number(judgement.groups[name].mean.value)}"
+        for name in judgement.sources
+        if judgement.groups[name].n
+    ]
+    low, high = judgement.scale.lowest, judgement.scale.highest
+    if pair is None:
+        means = [
+            f"{plural(name)[1]} {interval(judgement.groups[name].mean)}, "
+            f"n = {judgement.groups[name].n:,}"
+            for name in judgement.sources
+            if judgement.groups[name].n
+        ]
+    beside = f"; the controls beside them: {listed(controls)}" if controls else ""
+    if means:
+        sentences.append(f"Means on the scale of {low} to {high}: {listed(means)}{beside}.")
+    if judgement.is_llm is not False or rater_kind(judgement.rater) == "human":  # else an objection
+        sentences.append(f"The rater is {judgement.rater}, {what(judgement)}.")
+    return sentences
+
+
+def _brief(judgement: Judgement, pair: Contrast | None) -> str:
+    if judgement.trust.state == "broken":
+        return "its controls are not where they must be, so it does not count"
+    if pair is None:
+        text = _alone(judgement)
+        return f"{text[0].lower()}{text[1:]}"
+    text = claim(pair)
+    estimate = "" if pair.is_one_value else f", {interval(pair.superiority)}"
+    return f"{text[0].lower()}{text[1:]}{estimate}"
+
+
+def _caption(
+    judgements: Sequence[Judgement], pairs: Mapping[int, Contrast], material: Material
+) -> str:
+    parts = []
+    if pairs:
+        parts.append(
+            f"Bars: of all pairs of units, one of each source, how often either scores higher; "
+            f"grey: the same. Dots: {SUPERIORITY}, ties halved, with its "
+            f"{_levels(pair.superiority for pair in pairs.values())} interval where one is known; "
+            "shaded: differences too small to matter."
+        )
+    means = _levels(group.mean for one in judgements for group in one.groups.values())
+    parts.append(
+        f"{'Below: mean' if pairs else 'Mean'} scores with {means} intervals"
+        + (", controls (*) on the same axis" if any(one.controls for one in judgements) else "")
+        + ("; a circle's area is the share of units at a score." if len(judgements) == 1 else ".")
+    )
+    if len(judgements) > MOST:
+        parts.append(f"Drawn for the first {MOST} of {len(judgements)} ratings.")
+    if len(judgements) == 1:
+        parts.append(f"{label(judgements[0], material)}.")
+    return " ".join(parts)
+
+
+def _levels(statistics: Iterable[Statistic]) -> str:
+    return listed(percent(level) for level in sorted({one.level for one in statistics}))
+
+
+def _alt(judgements: Sequence[Judgement], pairs: Mapping[int, Contrast]) -> str:
+    parts = []
+    for place, judgement in enumerate(judgements[:MOST]):
+        pair = pairs.get(place)
+        if pair is not None:
+            parts.append(
+                f"{judgement.rater}: {wins_ties_losses(pair)}; {SUPERIORITY} "
+                f"{interval(pair.superiority)}"
+            )
+        means = "; ".join(
+            f"{name} {interval(group.mean)}" for name, group in judgement.groups.items() if group.n
+        )
+        parts.append(f"{judgement.rater}, mean scores: {means}")
+    return ". ".join(parts) + "."

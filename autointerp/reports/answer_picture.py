@@ -1,0 +1,207 @@
+"""The picture of the first screen: wins, ties, losses and their interval, over all means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
+from matplotlib.lines import Line2D
+
+from autointerp.findings.groups import Contrast, Judgement
+from autointerp.reports.colours import INK, MUTED, PAPER, RULE, colour
+from autointerp.reports.panels import Material
+from autointerp.reports.style import plain_axes, sheet
+from autointerp.reports.words import SUPERIORITY, brief_label, interval, percent, studied_pair
+from autointerp.stats.results import Statistic
+
+MARKS = ("o", "s", "^", "D")
+NAME_LETTERS, LEGEND_LETTERS = 44, 56  # that fit into a row
+WIDTH = 5.4  # inches: narrow, so that it can be read on a phone too
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of the upper part: one rating's pairs of units, or raters combined (`pair` None)."""
+
+    name: str
+    pair: Contrast | None
+    superiority: Statistic
+    sources: Sequence[str] = ()
+
+
+def draw(judgements: Sequence[Judgement], material: Material) -> Drawing:
+    """Return wins, ties, losses and their interval, over the means of all sources on one axis.
+
+    Of four judgements at most; means are drawn of those that share the first one's rubric.
+    """
+    shown = list(judgements)
+    rows = [
+        _Row(shortened(brief_label(judgement, material)), pair, pair.superiority, judgement.sources)
+        for judgement in shown
+        if (pair := studied_pair(judgement)) is not None
+    ]
+    if len(rows) > 1:
+        rows += [
+            _Row(
+                f"{comparison.run}: " * material.several_runs
+                + f"{len(pooled.raters)} raters combined",
+                None,
+                pooled.superiority,
+            )
+            for comparison in material.comparisons
+            for pooled in comparison.pooled
+            if len(pooled.raters) > 1 and pooled.superiority.value is not None
+        ]
+    alike = [j for j in shown if j.rubric_digest == shown[0].rubric_digest]
+    sources = list(dict.fromkeys(name for j in alike for name, g in j.groups.items() if g.n))
+    below = 0.85 + 0.3 * len(sources)
+    if len(alike) > 1:
+        below += 0.09 * len(sources) * (len(alike) - 1) + 0.19 * _legend_rows(alike, material)
+    if not rows:
+        figure = sheet(WIDTH, below + 0.2)
+        _means(figure.subplots(), alike, sources, material)
+        return figure
+    above = 0.8 + (0.75 if len(rows) == 1 else 0.52) * sum(row.pair is not None for row in rows)
+    above += 0.26 * sum(row.pair is None for row in rows)
+    figure = sheet(WIDTH, above + below)
+    upper, lower = figure.subfigures(2, 1, height_ratios=[above, below], squeeze=False)[:, 0]
+    _pairs(upper.subplots(), rows)
+    _means(lower.subplots(), alike, sources, material)
+    return figure
+
+
+def _pairs(axes: Axes, rows: Sequence[_Row]) -> None:
+    """Draw a bar of wins, ties and losses for each row, and its probability of superiority."""
+    pairs = [row.pair for row in rows if row.pair is not None]
+    axes.axvspan(*pairs[0].equivalence, color=RULE, alpha=0.6, linewidth=0)
+    axes.axvline(0.5, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    alone = len(rows) == 1
+    at = 0.0
+    for row in rows:
+        if row.pair is not None:
+            shares = [share.value or 0.0 for share in row.pair.pairs.shares]
+            _bar(axes, at, shares, row)
+            texts = (
+                (f"{row.pair.first} higher {percent(shares[0])}",
+                 f"same {percent(shares[1])}",
+                 f"{row.pair.second} higher {percent(shares[2])}")
+                if alone
+                else (row.name, "", " / ".join(map(percent, shares)))
+            )  # fmt: skip
+            middle = min(0.66, max(0.42, shares[0] + shares[1] / 2))
+            for x, side, text in zip((0, middle, 1), ("left", "center", "right"), texts,
+                                     strict=True):  # fmt: skip
+                axes.text(
+                    x, at - 0.42, text, fontsize=9 if alone else 8.5, ha=side, va="bottom",
+                    bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 0.6} if text else None,
+                )  # fmt: skip
+            _estimate(axes, at + 0.6, row.superiority, alone)
+            at += 1.9
+        else:
+            axes.text(0, at - 0.3, row.name, fontsize=8.5, va="center")
+            _estimate(axes, at - 0.3, row.superiority, alone)
+            at += 0.9
+    axes.set_ylim(at - (0.75 if rows[-1].pair is None else 0.9), -0.95)
+    axes.set_xlim(-0.005, 1.005)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+    names = {(pair.first, pair.second) for pair in pairs}
+    first, second = names.pop() if len(names) == 1 else ("first", "second")
+    bars = f"share of pairs: {first} higher / same / {second} higher"
+    axes.set_xlabel(f"bars: {bars}\ndots: {SUPERIORITY}, ties halved", fontsize=8.5)
+    axes.tick_params(length=0)
+
+
+def _bar(axes: Axes, at: float, shares: Sequence[float], row: _Row) -> None:
+    assert row.pair is not None
+    inks = [colour(row.pair.first, row.sources), RULE, colour(row.pair.second, row.sources)]
+    begin = 0.0
+    for width, ink in zip(shares, inks, strict=True):
+        axes.barh(at, width, 0.56, left=begin, color=ink)
+        begin += width
+    axes.barh(at, 1, 0.56, color="none", edgecolor=MUTED, linewidth=0.8)
+
+
+def _estimate(axes: Axes, at: float, p: Statistic, large: bool) -> None:
+    """Draw a probability with its interval, and write it where there is room."""
+    if p.value is None:
+        axes.text(0.5, at, f"no estimate: {p.note}", fontsize=8.5, ha="center", va="center")
+        return
+    low, high = (p.value, p.value) if p.low is None or p.high is None else (p.low, p.high)
+    axes.plot([low, high], [at, at], color=INK, linewidth=2.2)
+    axes.plot([p.value], [at], "o", color=INK, markersize=7 if large else 5.5)
+    right = high < (0.66 if large else 0.74)
+    axes.text(
+        high + 0.025 if right else low - 0.025, at, interval(p), va="center",
+        ha="left" if right else "right", fontsize=10.5 if large else 8.5,
+        fontweight="bold" if large else "normal",
+        bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.2},
+    )  # fmt: skip
+
+
+def _means(
+    axes: Axes, judgements: Sequence[Judgement], sources: Sequence[str], material: Material
+) -> None:
+    """Draw each source's mean; the ratings of several raters lie one under the other."""
+    scale = judgements[0].scale
+    several = len(judgements) > 1
+    for place, name in enumerate(sources):
+        for nth, judgement in enumerate(judgements):
+            group = judgement.groups.get(name)
+            if group is None or group.mean.value is None:
+                continue
+            at = place + (nth - (len(judgements) - 1) / 2) * 0.22
+            ink = colour(name, judgement.sources)
+            if not several:
+                axes.scatter(
+                    scale.scores, [at] * len(scale.scores), s=(330 * group.shares).tolist(),
+                    color=ink, alpha=0.32, linewidths=0,
+                )  # fmt: skip
+            if group.mean.low is not None and group.mean.high is not None:
+                axes.plot([group.mean.low, group.mean.high], [at, at], color=INK, linewidth=1.6)
+            axes.plot(
+                [group.mean.value], [at], MARKS[nth], color=ink, markersize=6.5,
+                markeredgecolor=INK, markeredgewidth=0.9,
+            )  # fmt: skip
+    kinds = {name: judgements[0].groups.get(name) for name in sources}
+    axes.set_yticks(
+        range(len(sources)),
+        [f"{name}*" if group is not None and group.is_control else name
+         for name, group in kinds.items()],
+    )  # fmt: skip
+    axes.set_ylim(len(sources) - 0.45, -0.6)
+    margin = 0.06 * (scale.highest - scale.lowest)
+    axes.set_xlim(scale.lowest - margin, scale.highest + margin)
+    axes.set_xticks(scale.scores)
+    ends = [text.split(":")[0] for _, text in (scale.levels[0], scale.levels[-1])]
+    words = f"\n{scale.lowest}: {ends[0]}; {scale.highest}: {ends[1]}" if all(ends) else ""
+    star = "; * control" if any(judgement.controls for judgement in judgements) else ""
+    axes.set_xlabel(f"mean score{star}{words}", fontsize=8.5)
+    plain_axes(axes, "x")
+    if several:
+        handles = [
+            Line2D([], [], color=PAPER, marker=MARKS[nth], markersize=6.5, markeredgecolor=INK,
+                   linewidth=0)
+            for nth in range(len(judgements))
+        ]  # fmt: skip
+        names = [shortened(brief_label(judgement, material)) for judgement in judgements]
+        across = len(names) // _legend_rows(judgements, material)
+        axes.legend(
+            handles, names, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=across, fontsize=8.5
+        )
+
+
+def _legend_rows(judgements: Sequence[Judgement], material: Material) -> int:
+    names = [shortened(brief_label(judgement, material)) for judgement in judgements]
+    return 1 if sum(map(len, names)) <= LEGEND_LETTERS else len(names)
+
+
+def shortened(name: str) -> str:
+    """Return a name that fits into the picture: both ends are kept, for names differ there."""
+    if len(name) <= NAME_LETTERS:
+        return name
+    end = NAME_LETTERS // 2
+    return f"{name[: NAME_LETTERS - end - 1]}…{name[-end:]}"

@@ -1,0 +1,252 @@
+"""Several runs: what is compared with what, what is refused, and what is said of differences."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.fabricate import add_scores, fabricate_run
+
+from autointerp.errors import BadInput, UnknownName
+from autointerp.findings.across import AcrossRuns, across_runs, population
+from autointerp.findings.comparison import Comparison, compare
+from autointerp.stats.superiority import holm, superiority
+from autointerp.store.run import Run
+
+HIGH, LOW = [1, 2, 4, 8, 10], [10, 8, 4, 2, 1]
+CONTROLS = {"planted": [0, 0, 0, 0, 6], "shuffled": [6, 0, 0, 0, 0]}
+
+
+@contextmanager
+def made(folder: Path, runs: Mapping[str, Mapping[str, Sequence[int]]], **more: Any) -> Iterator[
+    tuple[list[Comparison], list[Run]]
+]:  # fmt: skip
+    """Open fabricated runs, each source rated by `model:a`, or what `raters` says of a run."""
+    raters, opened = more.get("raters", {}), []
+    try:
+        for place, (name, counts) in enumerate(runs.items()):
+            every = {**counts, **CONTROLS}
+            sizes = {source: sum(scores) for source, scores in every.items()}
+            run = fabricate_run(
+                folder, sizes, name, contexts=more.get("contexts", {}).get(name, 0), seed=place
+            )
+            opened.append(run)
+            rubric = more.get("rubrics", {}).get(name, "interpretability-1-5")
+            for source, scores in every.items():
+                flipped = more.get("flipped") == name and source in CONTROLS
+                given = list(scores)[::-1] if flipped else scores
+                add_scores(run, source, raters.get(name, "model:a"), given, rubric, seed=place)
+        yield [compare(run) for run in opened], opened
+    finally:
+        for run in opened:
+            run.close()
+
+
+def across(folder: Path, runs: Mapping[str, Any], groups: Any = None, **more: Any) -> AcrossRuns:
+    with made(folder, runs, **more) as (comparisons, opened):
+        return across_runs(comparisons, opened, groups)
+
+
+def test_features_of_one_run_and_neurons_of_another_are_compared(tmp_path: Path):
+    (judged,) = across(tmp_path, {"a": {"features": HIGH}, "b": {"neurons": LOW}}).judged
+    (contrast,) = judged.contrasts
+    assert (contrast.first.label, contrast.second.label) == ("features of a", "neurons of b")
+    x = [s for s, n in enumerate(HIGH, 1) for _ in range(n)]
+    y = [s for s, n in enumerate(LOW, 1) for _ in range(n)]
+    assert contrast.superiority == superiority(x, y)
+    assert contrast.outcome == "higher"
+    assert contrast.holm_p == contrast.test.p_value  # the only one of its family
+    assert judged.nested == ()
+
+
+def test_every_source_of_one_meets_every_source_of_the_others_and_holm_counts_them_all(
+    tmp_path: Path,
+):
+    both = {"features": HIGH, "neurons": LOW}
+    everything = across(tmp_path, {"a": both, "b": both, "c": {"features": HIGH}})
+    (judged,) = everything.judged
+    pairs = {(c.first.label, c.second.label) for c in judged.contrasts}
+    assert len(pairs) == everything.family == 4 + 2 + 2  # a b, a c, b c
+    assert ("features of b", "features of c") in pairs
+    assert not any("planted" in first + second for first, second in pairs)
+    adjusted = holm({i: c.test.p_value for i, c in enumerate(judged.contrasts)})
+    assert [c.holm_p for c in judged.contrasts] == list(adjusted.values())
+
+
+def test_the_pair_within_runs_is_combined_over_runs(tmp_path: Path):
+    both = {"features": HIGH, "neurons": LOW}
+    (judged,) = across(tmp_path, dict.fromkeys("abc", both)).judged
+    (nested,) = judged.nested
+    assert nested.runs == ("a", "b", "c")
+    assert nested.within.these.superiority.n == (75, 75)
+    assert nested.within.such.low is not None
+    own = superiority(*([s for s, n in enumerate(x, 1) for _ in range(n)] for x in (HIGH, LOW)))
+    assert nested.within.such.value == pytest.approx(own.value)
+
+
+def test_runs_of_a_group_are_one_arm_whose_units_are_nested(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"features": HIGH}, "c": {"features": HIGH},
+            "d": {"features": LOW}}  # fmt: skip
+    (judged,) = across(tmp_path, runs, {"topk": ["a", "b", "c"]}).judged
+    (contrast,) = judged.contrasts
+    assert (contrast.first.label, contrast.first.runs) == ("features of topk", ("a", "b", "c"))
+    assert contrast.superiority.n == (75, 25)
+    assert contrast.over == ("runs", "units")
+    assert contrast.bounds is None
+
+
+@pytest.mark.parametrize(
+    ("groups", "error", "says"),
+    [
+        ({"g": ["a", "x"]}, UnknownName, "unknown run 'x'"),
+        ({"g": ["a"], "h": ["a", "b"]}, BadInput, "'g' and 'h'"),
+        ({"g": []}, BadInput, "names no run"),
+        ({"b": ["a"]}, BadInput, "the name of a run"),
+    ],
+)
+def test_groups_that_do_not_fit_are_refused(
+    tmp_path: Path, groups: Any, error: type[Exception], says: str
+):
+    with pytest.raises(error, match=says):
+        across(tmp_path, {"a": {"features": HIGH}, "b": {"features": LOW}}, groups)
+
+
+def test_another_judge_is_not_compared_and_both_are_named(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
+    everything = across(tmp_path, runs, raters={"b": "model:b"})
+    assert everything.judged == ()
+    assert [out.runs for out in everything.left_out] == [("a",), ("b",)]
+    assert "rated by model:a, and no other run was" in everything.left_out[0].why
+
+
+def test_another_rubric_is_not_compared(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": [5, 5, 5, 5]}}
+    everything = across(tmp_path, {"a": runs["a"]} | {"b": {"neurons": HIGH}}, None)
+    assert everything.judged
+    with made(tmp_path / "two", {"a": runs["a"], "b": {"neurons": LOW}}) as (comparisons, opened):
+        (judgement,) = comparisons[1].judgements
+        other = replace(judgement, rubric_digest="f" * 64)
+        changed = [comparisons[0], replace(comparisons[1], judgements=(other,))]
+        everything = across_runs(changed, opened)
+    assert everything.judged == ()
+    whys = " ".join(out.why for out in everything.left_out)
+    assert "scores on different rubrics are not compared" in whys
+    assert "rubric interpretability-1-5 has different content" in whys
+    assert "ffffffff in b" in whys
+
+
+def test_the_same_name_with_another_model_behind_it_is_another_judge(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
+    with made(tmp_path, runs) as (comparisons, opened):
+        for run, model in zip(opened, ("m-2025", "m-2026"), strict=True):
+            run.connection.execute("UPDATE call SET model = ?", [model])
+        (judged,) = across_runs(comparisons, opened).judged
+    assert judged.contrasts == ()
+    (out,) = judged.left_out
+    assert out.runs == ("a", "b")
+    assert "was m-2025 in 'a' and m-2026 in 'b'" in out.why
+
+
+def test_a_rater_who_was_shown_more_of_one_run_is_not_compared(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
+    (judged,) = across(tmp_path, runs, contexts={"a": 12, "b": 3}).judged
+    assert judged.contrasts == ()
+    assert "different evidence" in judged.left_out[0].why
+
+
+def test_a_person_without_a_name_may_be_two(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
+    (judged,) = across(tmp_path, runs, raters={"a": "human", "b": "human"}).judged
+    assert judged.contrasts == ()
+    assert "rate as human:NAME" in judged.left_out[0].why
+    named = {"a": "human:ann", "b": "human:ann"}
+    assert across(tmp_path / "named", runs, raters=named).judged[0].contrasts
+
+
+def test_fewer_contexts_of_most_units_are_a_caution(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
+    with made(tmp_path, runs, contexts={"a": 12, "b": 12}) as (comparisons, opened):
+        assert across_runs(comparisons, opened).judged[0].differences == ()
+        # All but one of b's items show 4 contexts of the 10 that the rubric asks for.
+        opened[1].connection.execute(
+            "UPDATE key SET contexts = contexts[1:4]"
+            " WHERE unit_id <> (SELECT min(unit_id) FROM key)"
+        )
+        (judged,) = across_runs(comparisons, opened).judged
+    assert judged.contrasts
+    (difference,) = judged.differences
+    assert difference.weight == "caution"
+    assert "contexts shown" in difference.what
+    assert difference.by_run["b"] == "4"
+
+
+def test_a_rater_whose_controls_fail_in_a_run_is_left_out_there(tmp_path: Path):
+    runs = {name: {"features": HIGH} for name in "abc"}
+    (judged,) = across(tmp_path, runs, flipped="b").judged
+    assert judged.runs == ("a", "c")
+    assert [(c.first.name, c.second.name) for c in judged.contrasts] == [("a", "c")]
+    assert judged.left_out[0].runs == ("b",)
+    assert "controls" in judged.left_out[0].why
+
+
+def test_another_corpus_is_a_caution_and_another_site_a_subject(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
+    with made(tmp_path, runs) as (comparisons, opened):
+        settings = comparisons[1].about["settings"]
+        settings["subject"] |= {"corpus": "other.txt", "site": "layers.1.residual"}
+        settings["harvest"]["explain_share"] = 0.7
+        (judged,) = across_runs(comparisons, opened).judged
+    assert judged.contrasts
+    said = {d.what: d for d in judged.differences}
+    assert said["the corpus"].weight == "caution"
+    assert said["the corpus"].by_run["b"].startswith("other.txt")
+    assert said["the site"].weight == "subject"
+    assert said["harvest.explain_share"].by_run == {"a": "0.5", "b": "0.7"}
+    assert set(said) == {"the corpus", "the site", "harvest.explain_share"}
+
+
+def test_what_is_called_alike_and_is_not_is_named_by_its_digest(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"features": LOW}}
+    with made(tmp_path, runs) as (comparisons, opened):
+        for comparison, digest in zip(comparisons, ("1" * 64, "2" * 64), strict=True):
+            comparison.about["digests"] |= {"model": "0" * 64, "sae": digest, "corpus": digest}
+        (judged,) = across_runs(comparisons, opened).judged
+    assert {d.what: d.weight for d in judged.differences} == {
+        "the SAE": "subject",
+        "the corpus": "caution",
+    }
+    assert judged.differences[1].by_run["a"].endswith("(111111111111)")
+    assert len(judged.contrasts) == 1
+
+
+def test_the_same_units_in_two_runs_are_no_contrast_and_count_once(tmp_path: Path):
+    both = {"features": HIGH, "neurons": LOW}
+    with made(tmp_path, {"a": both, "b": both}) as (comparisons, opened):
+        for comparison, digest in zip(comparisons, ("1" * 64, "2" * 64), strict=True):
+            comparison.about["digests"] |= {"model": "0" * 64, "sae": digest}
+        (judged,) = across_runs(comparisons, opened).judged
+    assert population(comparisons[0], "neurons") == population(comparisons[1], "neurons")
+    assert population(comparisons[0], "features") != population(comparisons[1], "features")
+    pairs = {(c.first.source, c.second.source) for c in judged.contrasts}
+    assert pairs == {("features", "features"), ("features", "neurons"), ("neurons", "features")}
+    assert "neurons of a and of b are the same units" in judged.left_out[0].why
+    (nested,) = judged.nested
+    assert nested.within.these.superiority.n == (50, 25)  # neurons of both runs are the same 25
+
+
+def test_one_run_is_nothing_to_compare_across(tmp_path: Path):
+    with pytest.raises(BadInput, match="two or more"):
+        across(tmp_path, {"a": {"features": HIGH}})
+
+
+def test_units_without_a_score_are_bounded_and_json_holds_it_all(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
+    with made(tmp_path, runs) as (comparisons, opened):
+        values = across_runs(comparisons, opened).as_json()
+    (contrast,) = values["judged"][0]["contrasts"]
+    assert contrast["bounds"]["missing"] == [0, 0]
+    assert contrast["first"]["label"] == "features of a"
+    assert contrast["outcome"] == "higher"
+    assert values["family"] == 1

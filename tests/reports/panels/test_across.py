@@ -1,0 +1,135 @@
+"""Several runs on a page: the forest, the tables, and what is said where nothing can be."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from support.fabricate import add_scores, fabricate_run
+
+from autointerp.findings.across import across_runs
+from autointerp.findings.comparison import compare
+from autointerp.reports.page import title
+from autointerp.reports.panels import Figure, Material, Prose, Table, across, verdict
+
+HIGH, LOW = [1, 2, 4, 8, 10], [10, 8, 4, 2, 1]
+CONTROLS = {"planted": [0, 0, 0, 0, 6], "shuffled": [6, 0, 0, 0, 0]}
+
+
+def make_run(
+    folder: Path, name: str, counts: Mapping[str, Sequence[int]], rater: str = "model:a"
+) -> None:
+    every = {**counts, **CONTROLS}
+    sizes = {source: sum(scores) for source, scores in every.items()}
+    with fabricate_run(folder, sizes, name, contexts=0) as run:
+        for source, scores in every.items():
+            add_scores(run, source, rater, scores)
+
+
+def material(folder: Path, runs: Mapping[str, Any], groups: Any = None, **raters: str) -> Material:
+    from autointerp.store.run import open_run
+
+    for name, counts in runs.items():
+        make_run(folder, name, counts, raters.get(name, "model:a"))
+    opened = [open_run(name, folder=folder, read_only=True) for name in runs]
+    comparisons = [compare(run) for run in opened]
+    made = Material(
+        tuple(comparisons), tuple(opened), across=across_runs(comparisons, opened, groups)
+    )
+    for run in opened:
+        run.close()
+    return made
+
+
+def text_of(shown: Material) -> str:
+    return " ".join(f"{b.lead} {b.text}" for b in across.show(shown) if isinstance(b, Prose))
+
+
+def test_two_runs_with_a_side_each_are_headed_by_their_contrast(tmp_path: Path):
+    shown = material(tmp_path, {"a": {"features": HIGH}, "b": {"neurons": LOW}})
+    expected = "Are features of a more interpretable than neurons of b? They score higher."
+    assert title(shown) == expected
+    said = " ".join(f"{b.lead} {b.text}" for b in verdict.show(shown) if isinstance(b, Prose))
+    assert "than planted units" not in said
+    assert "It is compared with the other runs below." in said
+    assert "speaks of these runs" in text_of(shown)
+
+
+def test_many_contrasts_are_asked_about_and_not_answered_in_the_title(tmp_path: Path):
+    shown = material(tmp_path, {name: {"features": HIGH} for name in "abc"})
+    assert title(shown) == "Which of these units are more interpretable? a + b + c"
+
+
+def test_the_forest_holds_every_contrast_and_is_drawn(tmp_path: Path):
+    both = {"features": HIGH, "neurons": LOW}
+    groups = {"topk": ["a", "b", "c"]}
+    shown = material(tmp_path, {**dict.fromkeys("abc", both), "d": {"features": LOW}}, groups)
+    blocks = across.show(shown)
+    (figure,) = (block for block in blocks if isinstance(block, Figure))
+    labels = [tick.get_text() for tick in figure.draw().axes[0].get_yticklabels()]
+    assert labels == [
+        "features of topk against features of d",
+        "neurons of topk against features of d",
+        *(f"features against neurons, {run}" for run in "abc"),
+        "features against neurons, combined (topk)",
+        "features against neurons, runs such as these (topk)",
+    ]
+    assert "features of d" in figure.alt
+    tables = {block.name: block for block in blocks if isinstance(block, Table)}
+    assert all(tables[name].summary for name in ("across_runs", "within_runs"))
+    assert list(tables["across_runs"].frame.over_first) == ["runs", "runs"]
+    text = text_of(shown)
+    assert "speaks of runs like these" in text
+    assert "For runs such as these, each counted alike" in text
+
+
+def test_runs_of_different_raters_say_why_they_are_not_compared(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
+    shown = material(tmp_path, runs, b="model:b")
+    assert title(shown) == "How interpretable are these units? a + b"
+    assert "Nothing to compare across runs." in text_of(shown)
+    (table,) = (block for block in across.show(shown) if isinstance(block, Table))
+    assert table.summary
+    assert "scores of different raters are not compared" in table.rows[0][1]
+
+
+def test_one_run_has_no_such_panel(tmp_path: Path):
+    make_run(tmp_path, "a", {"features": HIGH})
+    from autointerp.store.run import open_run
+
+    with open_run("a", folder=tmp_path) as run:
+        assert across.show(Material((compare(run),), (run,))) == []
+
+
+def test_the_command_prints_compares_and_writes_contrasts(
+    command_line: Callable[..., Any], tmp_path: Path
+):
+    for name, counts in (("a", {"features": HIGH}), ("b", {"neurons": LOW})):
+        make_run(tmp_path / "runs", name, counts)
+    result = command_line("report", "a", "b")
+    assert result.code == 0, result.err
+    assert "Features of a score higher than neurons of b: probability of superiority" in result.out
+    folder = tmp_path / "reports" / "a+b"
+    assert (folder / "figures" / "across_runs.svg").exists()
+    summary = (folder / "summary.md").read_text("utf-8")
+    assert "| features of a | neurons of b |" in summary
+    printed = json.loads(command_line("report", "a", "b", "--json").out)
+    assert printed["across"]["judged"][0]["contrasts"][0]["outcome"] == "higher"
+    assert json.loads(command_line("report", "a", "--json").out)["across"] is None
+
+
+def test_groups_that_cannot_be_are_refused_in_a_line(
+    command_line: Callable[..., Any], tmp_path: Path
+):
+    for name in "ab":
+        make_run(tmp_path / "runs", name, {"features": HIGH})
+    for arguments, says in (
+        (["a", "b", "--group", "topk"], "write NAME=RUN,RUN"),
+        (["a", "b", "--group", "g=a,z"], "unknown run 'z'"),
+        (["a", "--group", "g=a"], "name the others too"),
+        (["a", "b", "--group", "g=a", "--group", "g=b"], "given twice"),
+    ):
+        result = command_line("report", *arguments)
+        assert result.code == 2
+        assert says in result.err
+        assert not (tmp_path / "reports").exists()

@@ -1,0 +1,146 @@
+"""What is held against an answer, and what is not in the opposite case."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from support.fabricate import add_scores, fabricate_run
+
+from autointerp.findings.comparison import compare
+from autointerp.reports.against import objections
+from autointerp.reports.panels import Material
+
+HIGH, LOW = [0, 0, 5, 10, 15], [15, 10, 5, 0, 0]
+CONTROLS = {"planted": [0, 0, 0, 0, 6], "shuffled": [6, 0, 0, 0, 0]}
+BOTH = {"features": HIGH, "neurons": LOW, **CONTROLS}
+
+
+def against(
+    folder: Path,
+    scores: Mapping[str, list[int]],
+    rater: str = "model:a",
+    site: str = "",
+    missing: Mapping[str, dict[Any, int]] | None = None,
+    **made: Any,
+) -> dict[str, str]:
+    """Return the objections to a run, lead → text, in their order."""
+    missing = missing or {}
+    units = {
+        source: sum(counts) + sum(missing.get(source, {}).values())
+        for source, counts in scores.items()
+    }
+    with fabricate_run(folder, units, contexts=0, **made) as run:
+        for source, counts in scores.items():
+            add_scores(run, source, rater, counts, missing=missing.get(source))
+        if site:
+            run.about["settings"]["subject"]["site"] = site
+        return {one.lead: one.text for one in objections(Material((compare(run),), (run,)))}
+
+
+def test_a_rater_that_fails_its_controls_comes_before_everything_else(tmp_path: Path):
+    scores = {**BOTH, "planted": [6, 0, 0, 0, 0]}
+    found = against(tmp_path / "failed", scores, site="layers.3.mlp")
+    assert next(iter(found)) == "The rater fails its controls."
+    assert "'planted'" in found["The rater fails its controls."]
+    assert "'shuffled'" not in found["The rater fails its controls."]
+    assert "The rater fails its controls." not in against(tmp_path / "held", BOTH)
+
+
+def test_controls_that_were_not_rated_are_missed_where_they_were_not(tmp_path: Path):
+    few = against(tmp_path / "few", {"features": HIGH, "neurons": LOW})
+    assert "was not rated" in few["The controls say too little."]
+    assert "The controls say too little." not in against(tmp_path / "all", BOTH)
+
+
+def test_a_rule_or_a_script_is_held_against_the_answer_and_a_language_model_is_not(tmp_path: Path):
+    found = against(tmp_path / "rule", BOTH, "lexical")
+    assert found["The rater."] == "lexical is a fixed rule on words and no language model."
+    assert "The rater." not in against(tmp_path / "model", BOTH)
+    assert "The rater." not in against(tmp_path / "person", BOTH, "human:ann")
+
+
+def test_axes_that_are_no_neurons_are_named_where_they_were_rated(tmp_path: Path):
+    found = against(tmp_path / "axes", BOTH, site="layers.3.mlp")
+    assert "axes of the MLP's output" in found["Not neurons."]
+    assert "Not neurons." not in against(tmp_path / "hidden", BOTH, site="layers.3.mlp.neurons")
+    alone = {"features": HIGH, **CONTROLS}
+    assert "Not neurons." not in against(tmp_path / "alone", alone, site="layers.3.mlp")
+
+
+def test_density_is_held_against_it_where_it_is_unlike_unknown_or_changes_the_answer(
+    tmp_path: Path,
+):
+    far = against(tmp_path / "far", BOTH, density={"features": 1e-4, "neurons": 0.3})
+    assert far["Density."].startswith("No comparison at like density")
+    unknown = {"features": float("nan"), "neurons": float("nan")}
+    assert "not known" in against(tmp_path / "unknown", BOTH, density=unknown)["Density."]
+    like = {"features": 0.01, "neurons": 0.01}
+    clear = {"features": [2, 4, 10, 16, 18], "neurons": [18, 16, 10, 4, 2], **CONTROLS}
+    assert "Density." not in against(tmp_path / "like", clear, density=like)
+
+
+def test_missing_scores_count_only_where_they_could_turn_the_answer(tmp_path: Path):
+    lost = {"features": {"refused": 30}, "neurons": {"refused": 30}}
+    assert "anywhere from" in against(tmp_path / "many", BOTH, missing=lost)["Missing scores."]
+    few = {"features": {"refused": 1}}
+    assert "Missing scores." not in against(tmp_path / "few", BOTH, missing=few)
+
+
+def test_a_control_that_scores_as_high_is_held_against_it(tmp_path: Path):
+    like = {"features": 0.005, "neurons": 0.3, "random": 0.005}
+    found = against(tmp_path / "same", {**BOTH, "random": HIGH}, density=like)
+    assert "random directions of like density" in found["A control comes as far."]
+    found = against(tmp_path / "below", {**BOTH, "random": LOW}, density=like)
+    assert "A control comes as far." not in found
+    # A control that fires far more often is no control of these units.
+    found = against(tmp_path / "unlike", {**BOTH, "random": HIGH}, density={**like, "random": 0.3})
+    assert "features are not shown" not in found.get("A control comes as far.", "").lower()
+
+
+def test_units_left_out_by_the_filter_are_counted_where_there_are_any(tmp_path: Path):
+    excluded = {"features": {"dense": 3, "dead": 2}}
+    found = against(tmp_path / "some", BOTH, excluded=excluded)
+    assert "5 of 65 units drawn" in found["Some units are left out."]
+    assert "Some units are left out." not in against(tmp_path / "none", BOTH)
+
+
+def test_a_comparison_that_nobody_declared_is_said_to_be_undeclared(tmp_path: Path):
+    pair = {"features": HIGH, "random": LOW, **CONTROLS}
+    assert "Not declared." not in against(tmp_path / "alone", pair)  # nothing is compared
+    other = {"features": HIGH, "untrained": LOW, **CONTROLS}
+    found = against(tmp_path / "other", other)
+    assert "before the first rating" in found["Not declared."]
+
+
+def test_few_units_are_named_as_such(tmp_path: Path):
+    found = against(tmp_path, {"features": [0, 0, 1, 1, 1], "neurons": [1, 1, 1, 0, 0]})
+    assert found["Few units."] == "3 features and 3 neurons were rated."
+
+
+def test_a_reason_is_not_given_twice_before_another_is_given_once(tmp_path: Path):
+    units = {source: sum(counts) for source, counts in BOTH.items()}
+    with fabricate_run(
+        tmp_path, units, contexts=0, density={"features": 1e-4, "neurons": 0.3}
+    ) as run:
+        for rater in ("model:a", "model:b"):
+            for source, counts in BOTH.items():
+                add_scores(run, source, rater, counts)
+        found = objections(Material((compare(run),), (run,)))
+    leads = [one.lead for one in found]
+    first = leads[: len(set(leads))]
+    assert len(first) == len(set(first))
+    # What holds for every rater is said once, and of none in particular.
+    (density,) = [one.text for one in found if one.lead == "Density."]
+    assert density.startswith("No comparison at like density")
+
+
+def test_a_reason_against_one_rater_of_two_names_it(tmp_path: Path):
+    units = {source: sum(counts) for source, counts in BOTH.items()}
+    with fabricate_run(tmp_path, units, contexts=0) as run:
+        for rater in ("model:a", "model:b"):
+            for source, counts in BOTH.items():
+                if (rater, source) != ("model:b", "planted"):
+                    add_scores(run, source, rater, counts)
+        found = objections(Material((compare(run),), (run,)))
+    (lacking,) = [one.text for one in found if one.lead == "The controls say too little."]
+    assert lacking.startswith("model:b: ")

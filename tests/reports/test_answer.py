@@ -1,0 +1,139 @@
+"""The first screen, in each outcome and in its opposite."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from support.fabricate import add_scores, fabricate_run
+
+from autointerp.findings.comparison import compare
+from autointerp.reports.answer import answer
+from autointerp.reports.answer_picture import draw, shortened
+from autointerp.reports.panels import Answer, Material
+from autointerp.reports.style import house_style
+
+HIGH, LOW, FLAT = [0, 0, 5, 10, 15], [15, 10, 5, 0, 0], [6, 6, 6, 6, 6]
+CONTROLS = {"planted": [0, 0, 0, 0, 6], "shuffled": [6, 0, 0, 0, 0]}
+FAILED = {"planted": [6, 0, 0, 0, 0], "shuffled": [6, 0, 0, 0, 0]}
+Scores = Mapping[str, list[int]]
+
+
+def material(folder: Path, raters: Mapping[str, Scores]) -> Material:
+    """Return the material of a run in which each rater gave its own scores to the same units."""
+    first = next(iter(raters.values()))
+    units = {source: sum(counts) for source, counts in first.items()}
+    with fabricate_run(folder, units, contexts=0) as run:
+        for rater, scores in raters.items():
+            for source, counts in scores.items():
+                add_scores(run, source, rater, counts)
+        return Material((compare(run),), (run,))
+
+
+def screen(folder: Path, *raters: Scores) -> Answer:
+    shown = answer(material(folder, {f"model:{k}": one for k, one in enumerate(raters)}))
+    assert shown is not None
+    return shown
+
+
+def test_the_claim_and_its_tone_follow_the_outcome(tmp_path: Path):
+    higher = screen(tmp_path / "higher", {"features": HIGH, "neurons": LOW, **CONTROLS})
+    assert (higher.claim, higher.tone) == ("Features score higher than neurons.", "good")
+    lower = screen(tmp_path / "lower", {"features": LOW, "neurons": HIGH, **CONTROLS})
+    assert (lower.claim, lower.tone) == ("Features score lower than neurons.", "good")
+    null = screen(tmp_path / "null", {"features": FLAT, "neurons": FLAT, **CONTROLS})
+    assert null.claim == "Whether features or neurons score higher is not resolved."
+    assert null.tone == "plain"
+    assert (higher.heading, null.heading) == ("What speaks against it", "What to keep in mind")
+
+
+def test_a_difference_without_controls_is_claimed_but_not_in_green(tmp_path: Path):
+    shown = screen(tmp_path, {"features": HIGH, "neurons": LOW})
+    assert (shown.claim, shown.tone) == ("Features score higher than neurons.", "plain")
+
+
+def test_a_rater_that_fails_its_controls_gives_no_answer(tmp_path: Path):
+    shown = screen(tmp_path, {"features": HIGH, "neurons": LOW, **FAILED})
+    assert shown.claim == "No answer: the controls of model:0 are not where they must be."
+    assert shown.tone == "warning"
+    assert shown.against[0][0] == "The rater fails its controls."
+
+
+def test_raters_that_differ_are_not_given_one_answer(tmp_path: Path):
+    up = {"features": HIGH, "neurons": LOW, **CONTROLS}
+    down = {"features": LOW, "neurons": HIGH, **CONTROLS}
+    null = {"features": FLAT, "neurons": FLAT, **CONTROLS}
+    broken = {"features": LOW, "neurons": HIGH, **FAILED}
+    assert screen(tmp_path / "a", up, up).claim == "Features score higher than neurons."
+    assert screen(tmp_path / "b", up, down).claim == "The ratings contradict one another."
+    assert screen(tmp_path / "c", up, null).claim == "The ratings do not agree on an answer."
+    # One whose controls fail has no say, and is said to have none.
+    shown = screen(tmp_path / "d", up, broken)
+    assert shown.claim == "Features score higher than neurons."
+    assert "so it does not count" in shown.support[1]
+
+
+def test_a_source_alone_is_compared_with_nothing(tmp_path: Path):
+    shown = screen(tmp_path, {"features": FLAT, **CONTROLS})
+    assert shown.claim == "Features score 3.00 on average, on a scale of 1 to 5."
+    assert "higher" not in " ".join(shown.support)
+    assert ("Nothing to compare with.") in [lead for lead, _ in shown.against]
+    both = screen(tmp_path / "both", {"features": FLAT, "neurons": FLAT, **CONTROLS})
+    assert "Nothing to compare with." not in [lead for lead, _ in both.against]
+
+
+def test_wins_ties_and_losses_are_given_apart_and_controls_beside_the_means(tmp_path: Path):
+    # Two levels, half of the units on each: a quarter wins, half ties, a quarter losses.
+    half = [0, 0, 10, 10, 0]
+    shown = screen(tmp_path, {"features": half, "neurons": half, **CONTROLS})
+    text = " ".join(shown.support)
+    assert "in 25 % of pairs, the same in 50 %, lower in 25 %" in text
+    assert "features 3.50 and neurons 3.50" in text
+    assert "planted units 5.00 and shuffled units 1.00" in text
+
+
+def test_the_picture_draws_shares_interval_and_controls(tmp_path: Path):
+    half = [0, 0, 10, 10, 0]
+    shown = material(tmp_path, {"model:a": {"features": half, "neurons": half, **CONTROLS}})
+    judgements = list(shown.judgements)
+    p = judgements[0].contrasts[0].superiority
+    with house_style("answer"):
+        upper, lower = draw(judgements, shown).axes
+    widths = [bar.get_width() for bar in upper.patches if hasattr(bar, "get_width")]
+    assert [w for w in widths if w != pytest.approx(0.1)] == [0.25, 0.5, 0.25, 1]
+    drawn = [list(line.get_xdata()) for line in upper.lines]
+    assert [p.low, p.high] in drawn
+    assert [p.value] in drawn
+    names = [label.get_text() for label in lower.get_yticklabels()]
+    assert names == ["features", "neurons", "planted*", "shuffled*"]
+    means = [line.get_xdata()[0] for line in lower.lines if len(line.get_xdata()) == 1]
+    assert means == pytest.approx([3.5, 3.5, 5, 1])
+
+
+def test_the_picture_of_several_raters_holds_them_apart_and_combined(tmp_path: Path):
+    one = {"features": HIGH, "neurons": LOW, **CONTROLS}
+    shown = material(tmp_path, {"model:a": one, "model:b": one})
+    with house_style("answer"):
+        upper, lower = draw(list(shown.judgements), shown).axes
+    texts = [text.get_text() for text in upper.texts]
+    assert {"model:a", "model:b", "2 raters combined"} <= set(texts)
+    legend = lower.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["model:a", "model:b"]
+
+
+def test_a_long_name_keeps_both_ends_and_a_short_one_all_of_it():
+    assert shortened("human:ann") == "human:ann"
+    name = "layer-3 · local:/home/user/models/instruct-q4_k_m.gguf"
+    short = shortened(name)
+    assert len(short) == 44
+    assert short.startswith("layer-3 · local:")
+    assert short.endswith("q4_k_m.gguf")
+    assert "…" in short
+
+
+def test_without_a_rating_there_is_no_first_screen(tmp_path: Path):
+    shown = material(tmp_path, {"model:a": {"features": [1, 1, 1, 1, 1]}})
+    (comparison,) = shown.comparisons
+    from dataclasses import replace
+
+    assert answer(Material((replace(comparison, judgements=()),), shown.runs)) is None
