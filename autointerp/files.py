@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import re
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, AnyStr
 
 from autointerp.errors import StorageError
 
 REMEDY = "free some space or choose another place"
+PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700  # of runs and journals: their owner's alone
 
 
 def json_value(text: str | bytes) -> Any:
@@ -51,25 +54,26 @@ def bounded_lines(file: IO[AnyStr]) -> Iterator[AnyStr]:
         yield line
 
 
-def write_text(path: Path, text: str, remedy: str = REMEDY) -> None:
+def write_text(path: Path, text: str, remedy: str = REMEDY, mode: int | None = None) -> None:
     """Write `text` as UTF-8; a kill at any moment leaves the old file or the new one.
 
-    Raises StorageError, which ends in `remedy`, if it cannot be written.
+    `mode` are the file's permissions, the system's default if None. Raises StorageError, which
+    ends in `remedy`, if it cannot be written.
     """
-    write_bytes(path, text.encode("utf-8"), remedy)
+    write_bytes(path, text.encode("utf-8"), remedy, mode)
 
 
-def write_bytes(path: Path, content: bytes, remedy: str = REMEDY) -> None:
+def write_bytes(path: Path, content: bytes, remedy: str = REMEDY, mode: int | None = None) -> None:
     """Write `content`; a kill at any moment leaves the old file or the new one.
 
     Raises StorageError, which ends in `remedy`, if it cannot be written.
     """
-    with partial_file(path, remedy) as partial:
+    with partial_file(path, remedy, mode) as partial:
         partial.write_bytes(content)
 
 
 @contextlib.contextmanager
-def partial_file(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
+def partial_file(path: Path, remedy: str = REMEDY, mode: int | None = None) -> Iterator[Path]:
     """Yield a path beside `path`; the file written there takes its place, or is deleted on error.
 
     The file is on the disk before it is renamed. A link stays one. Raises StorageError, which ends
@@ -78,33 +82,65 @@ def partial_file(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
     target = path.resolve()
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
+        if mode is not None:
+            partial.touch(mode)
         yield partial
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, target)
         sync_folder(target.parent)
     except OSError as error:
-        raise _unwritten(path, error, remedy) from None
+        raise unwritten(path, error, remedy) from None
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
 
 
+def write_all(handle: int, content: bytes, sync: bool = True) -> None:
+    """Write every byte at the file's position, and with `sync` have it on the disk after that.
+
+    A disk that takes a part takes the rest or raises OSError: a write may be short without one.
+    """
+    rest = memoryview(content)
+    while rest:
+        written = os.write(handle, rest)
+        if not written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        rest = rest[written:]
+    if sync:
+        os.fsync(handle)
+
+
 @contextlib.contextmanager
-def partial_folder(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; it takes the place of `path`, or is deleted on error.
+def partial_folder(
+    path: Path, is_own: Callable[[Path], bool], remedy: str = REMEDY
+) -> Iterator[Path]:
+    """Yield an empty folder beside `path`, which takes its place, or is deleted on error.
+
+    The old folder is renamed first, and removed last, so that a kill at any moment leaves one that
+    is whole; `restore_folder` brings it back. Of the old folder's files those that are not
+    `is_own`, given as paths in it, are kept.
 
     Raises StorageError, which ends in `remedy`, for any OSError inside.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    path = path.resolve()
+    partial = _beside(path, "partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        restore_folder(path)
         partial.mkdir(parents=True)
         yield partial
-        shutil.rmtree(path, ignore_errors=True)
-        partial.replace(path)
+        if path.exists():
+            _keep_foreign(path, partial, is_own)
+            former = _beside(path, "former")
+            path.replace(former)
+            partial.replace(path)
+            sync_folder(path.parent)
+            shutil.rmtree(former, ignore_errors=True)
+        else:
+            partial.replace(path)
+            sync_folder(path.parent)
     except OSError as error:
-        raise _unwritten(path, error, remedy) from None
+        raise unwritten(path, error, remedy) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -121,6 +157,65 @@ def plain_name(path: Path) -> Iterator[str]:
         yield str(link)
 
 
+def restore_folder(path: Path) -> None:
+    """Bring back the folder that a kill took from its place, and clear away what kills left.
+
+    What a living process writes at this moment is let alone. Raises StorageError if the folder
+    cannot be brought back.
+    """
+    path = path.resolve()
+    if not path.parent.is_dir():
+        return
+    ours = re.compile(re.escape(f".{path.name}.") + r"(\d+)\.(partial|former)")
+    former: list[Path] = []
+    left: list[Path] = []
+    for place in path.parent.iterdir():
+        made = ours.fullmatch(place.name)
+        if made is not None and not _is_alive(int(made[1])):
+            (former if made[2] == "former" else left).append(place)
+    if former and not path.exists():
+        newest = max(former, key=lambda place: place.stat().st_mtime)
+        try:
+            newest.replace(path)
+        except OSError as error:
+            raise unwritten(path, error) from None
+        former.remove(newest)
+    for place in [*former, *left]:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _beside(path: Path, kind: str) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.{kind}")
+
+
+def _is_alive(process: int) -> bool:
+    if process == os.getpid():
+        return False  # this process writes one folder at a time
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _keep_foreign(old: Path, new: Path, is_own: Callable[[Path], bool]) -> None:
+    """Put into a new folder the files of the old one that are not its own, as links or copies."""
+    for file in sorted(old.rglob("*")):
+        place = file.relative_to(old)
+        if is_own(place) or (new / place).exists():
+            continue
+        if file.is_dir() and not file.is_symlink():
+            (new / place).mkdir(parents=True, exist_ok=True)
+            continue
+        (new / place).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(file, new / place, follow_symlinks=False)
+        except OSError:  # a file system without links
+            shutil.copy2(file, new / place, follow_symlinks=False)
+
+
 def sync_folder(folder: Path) -> None:
     """Make a new name in a folder survive a power cut, where the system can."""
     with contextlib.suppress(OSError):
@@ -131,5 +226,6 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _unwritten(path: Path, error: OSError, remedy: str) -> StorageError:
+def unwritten(path: Path, error: OSError, remedy: str = REMEDY) -> StorageError:
+    """Return the error of a file that cannot be written, which ends in `remedy`."""
     return StorageError(f"cannot write {path} ({error.strerror or error}); {remedy}")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 # Controls, formats, surrogates, private use, unassigned, line and paragraph separators.
 SHAPELESS = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+LONGEST_NAME = 120  # of a file, before a digest
 COMBINING = frozenset({"Mn", "Me", "Mc"})
 
 
@@ -152,3 +155,22 @@ def _shape(character: str, surface: Surface, reserved: str) -> str:
     if category in SHAPELESS or is_odd_space or character in reserved:
         return surface.code_point.format(code)
     return character
+
+
+def distinct_names(cleaned: Mapping[str, str]) -> dict[str, str]:
+    """Return a file's name for each thing, given what its own name becomes without odd characters.
+
+    No two are alike, even where only letters and digits count and case does not; where they would
+    be, or a name would be long, a digest of the thing's own name is added.
+    """
+
+    def key(name: str) -> str:
+        return "".join(c if c.isalnum() else "_" for c in name).casefold()
+
+    alike = Counter(key(name) for name in cleaned.values())
+    return {
+        own: name
+        if alike[key(name)] == 1 and len(name) <= LONGEST_NAME
+        else f"{name[:LONGEST_NAME]}-{hashlib.sha256(own.encode()).hexdigest()[:8]}"
+        for own, name in cleaned.items()
+    }

@@ -1,7 +1,11 @@
 import io
 import os
+import shutil
 import tomllib
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,10 +15,14 @@ from autointerp.files import (
     json_value,
     partial_file,
     partial_folder,
+    restore_folder,
     toml_table,
+    write_all,
     write_bytes,
     write_text,
 )
+
+DEAD = 2**22 + 1  # above the largest number that Linux gives a process
 
 FULL = OSError(28, "No space left on device")
 
@@ -25,8 +33,12 @@ def write_half(path: Path, error: Exception) -> None:
         raise error
 
 
+def is_old(path: Path) -> bool:
+    return path.name != "notes"
+
+
 def make_half(path: Path) -> None:
-    with partial_folder(path) as partial:
+    with partial_folder(path, is_old) as partial:
         (partial / "half").write_text("2")
         raise FULL
 
@@ -83,15 +95,108 @@ def test_the_file_is_on_the_disk_before_it_gets_its_name(
 
 
 def test_a_folder_takes_the_place_of_the_old_one_or_leaves_it(tmp_path: Path):
-    with partial_folder(tmp_path / "out") as partial:
+    with partial_folder(tmp_path / "out", is_old) as partial:
         (partial / "old").write_text("1")
     with pytest.raises(StorageError, match="No space left"):
         make_half(tmp_path / "out")
     assert names(tmp_path / "out") == ["old"]
-    with partial_folder(tmp_path / "out") as partial:
+    with partial_folder(tmp_path / "out", is_old) as partial:
         (partial / "new").write_text("3")
     assert names(tmp_path / "out") == ["new"]
     assert names(tmp_path) == ["out"]
+
+
+def test_a_short_write_is_followed_by_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda handle, content: real(handle, content[:3]))
+    handle = os.open(tmp_path / "a", os.O_WRONLY | os.O_CREAT)
+    write_all(handle, b"0123456789")
+    os.close(handle)
+    assert (tmp_path / "a").read_bytes() == b"0123456789"
+
+
+def test_a_disk_that_takes_nothing_more_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(os, "write", lambda handle, content: 0)
+    handle = os.open(tmp_path / "a", os.O_WRONLY | os.O_CREAT)
+    with pytest.raises(OSError, match="No space left"):
+        write_all(handle, b"0")
+    os.close(handle)
+
+
+def test_a_private_file_is_never_readable_by_others(tmp_path: Path):
+    with partial_file(tmp_path / "a", mode=0o600) as partial:
+        assert partial.stat().st_mode & 0o777 == 0o600
+        partial.write_text("secret")
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+
+
+def test_files_of_others_stay_in_a_folder_that_is_replaced(tmp_path: Path):
+    out = tmp_path / "out"
+    (out / "deep").mkdir(parents=True)
+    (out / "deep" / "notes").write_text("mine")
+    (out / "notes").symlink_to("nowhere")
+    (out / "old").write_text("1")
+    with partial_folder(out, is_old) as partial:
+        (partial / "new").write_text("2")
+    assert names(out) == ["deep", "new", "notes"]
+    assert (out / "deep" / "notes").read_text() == "mine"
+    assert (out / "notes").is_symlink()
+
+
+class Killed(BaseException):
+    """In place of a kill: nothing is cleared away after it."""
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_a_kill_at_any_step_of_a_replacement_leaves_a_folder_that_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+):
+    """Steps: the old one renamed, the new one renamed, the old one removed."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "page").write_text("old")
+    (out / "notes").write_text("mine")
+    done = 0
+
+    def step(real: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **options: Any) -> Any:
+            nonlocal done
+            if done == steps < 3:
+                raise Killed
+            done += 1
+            return real(*arguments, **options)
+
+        return counted
+
+    with (
+        monkeypatch.context() as patched,
+        pytest.raises(Killed) if steps < 3 else nullcontext(),
+        partial_folder(out, is_old) as partial,
+    ):
+        (partial / "page").write_text("new")
+        patched.setattr(Path, "replace", step(Path.replace))
+        patched.setattr(shutil, "rmtree", step(shutil.rmtree))
+    restore_folder(out)
+    assert (out / "page").read_text() == ("old" if steps < 2 else "new")
+    assert names(out) == ["notes", "page"]
+    assert names(tmp_path) == ["out"]
+
+
+def test_what_a_dead_process_left_is_cleared_away_and_nothing_else(tmp_path: Path):
+    for name in (".out.{}.partial", ".out.more.{}.former", ".out.x.partial", "out.{}.partial"):
+        (tmp_path / name.format(DEAD)).mkdir()
+    (tmp_path / f".out.{os.getppid()}.partial").mkdir()  # of a process that lives
+    restore_folder(tmp_path / "out")
+    assert names(tmp_path) == sorted(
+        [
+            f".out.more.{DEAD}.former",
+            ".out.x.partial",
+            f"out.{DEAD}.partial",
+            f".out.{os.getppid()}.partial",
+        ]
+    )
 
 
 @pytest.mark.parametrize(

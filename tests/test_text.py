@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from autointerp.text import (
     ON_PAGE,
     count,
+    distinct_names,
     is_control_token,
     statuses_text,
     visible,
@@ -125,3 +126,19 @@ def test_what_is_left_of_a_character_before_the_first_token_is_left_out():
 
 def test_tokens_without_cut_characters_stay_as_they_are():
     assert whole_characters([" a", " b"], [0.0, 1.0], 1) == ((" a", " b"), (0.0, 1.0), 1)
+
+
+@given(st.sets(st.text("aA-_ /", min_size=1, max_size=3) | st.text(max_size=200)))
+def test_no_two_names_of_files_are_alike_even_where_case_does_not_count(names: set[str]):
+    cleaned = {name: "".join(c if c.isalnum() else "_" for c in name) for name in names}
+    files = distinct_names(cleaned)
+    assert files.keys() == names
+    assert len({file.casefold() for file in files.values()}) == len(names)
+    assert max((len(file) for file in files.values()), default=0) <= 129  # 120, a dash, 8 digits
+
+
+def test_a_name_of_a_file_changes_only_where_another_is_alike():
+    files = distinct_names({"a-b": "a_b", "a_b": "a_b", "c:d": "c_d"})
+    assert files["c:d"] == "c_d"
+    assert files["a-b"].startswith("a_b-")
+    assert files["a-b"] != files["a_b"]

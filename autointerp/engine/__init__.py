@@ -4,6 +4,7 @@ work      what is still to be rated, and rating it
 loop      the queue of calls, its workers and its one writer
 pace      calls at once and calls a minute, learned from the server
 retry     when a call is made again
+signals   Ctrl-C and its like, held while calls are in flight
 patience  when asking is of no use
 twins     calls of equal content, which share one reply
 silence   what is said where nothing happens

@@ -54,10 +54,10 @@ class Budget:
     async def reserve(self, extent: Extent) -> float:
         """Return what was set aside for a call; waits for calls in flight to free it.
 
-        Raises BudgetReached if they cannot.
+        Raises BudgetReached if they cannot. Without a limit it is the most that the call can cost.
         """
         if self.limit_usd is None:
-            return 0.0
+            return self.most_usd(extent)
         async with self._changed:
             while True:
                 most = self.most_usd(extent)

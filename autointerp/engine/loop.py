@@ -1,17 +1,18 @@
 """Calls in flight: a queue of them, retries, a budget, a pace, and one writer.
 
-    producer → queue → workers (retries, budget, slots) → outbox → writer → the run's database
+    producer → queue → workers (retries, budget, slots) → the run's journal of replies, at once
+             → outbox → writer, which syncs the journal → the run's database, now and then
 
 A fixed pool of workers, larger than the slots for calls in flight, so that one that sleeps before
-a retry holds up nobody. Only the writer's thread touches the database while rating goes on; a
-rating counts as done when it is committed, so `kill -9` costs at most the calls in flight.
+a retry holds up nobody. A call with a price is in the journal before it is sent, and what came of
+it at its arrival, so `kill -9` costs at most the calls in flight; it counts as done when it is on
+the disk, milliseconds later. Only one thread touches the database while rating goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +23,10 @@ from autointerp.engine.budget import Budget, BudgetReached
 from autointerp.engine.pace import ConcurrencyLimit, Pacer
 from autointerp.engine.patience import FIRST_WORKERS, Patience
 from autointerp.engine.retry import RetryPolicy, open_served
+from autointerp.engine.signals import held_signals
 from autointerp.engine.silence import Silence
 from autointerp.engine.twins import Twins
-from autointerp.errors import RaterError
+from autointerp.errors import RaterError, StorageError
 from autointerp.questions.question import Question
 from autointerp.raters import (
     AttemptFailed,
@@ -35,12 +37,16 @@ from autointerp.raters import (
     expected_score,
 )
 from autointerp.records import Item, Rating, Reply, Request, storable
+from autointerp.store.ratings import came_record, sent_record
+from autointerp.store.replies import Record
 from autointerp.store.run import Run
 
 CHUNK = 64  # items that are loaded at a time
 WORKERS_PER_SLOT = 3
 LOCAL_SLOTS = 8  # of a rater that is not served
-WRITE_EVERY_S = 0.05
+GATHER_S = 0.003  # before records are synced, for others to go with them
+STORE_EVERY_S = 0.5  # what is in the journal goes into the database
+TELL_EVERY_S = 0.05
 
 T = TypeVar("T")
 ItemLoader = Callable[[Sequence[str]], list[Item]]
@@ -53,7 +59,7 @@ class RatingPolicy:
     Attributes:
         concurrency: Calls in flight at most; None for the rater's own.
         budget_usd: What the run may cost in all, earlier commands included.
-        drain_s: After Ctrl-C, seconds to wait for calls in flight, for they are paid.
+        drain_s: Seconds to wait for calls in flight after Ctrl-C, SIGTERM or SIGHUP: they are paid.
     """
 
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -64,7 +70,7 @@ class RatingPolicy:
 
 @dataclass
 class Tally:
-    """Where a rating stands. `done` counts what is committed.
+    """Where a rating stands. `done` counts what is on the disk.
 
     Attributes:
         reused: Of `done`, those whose reply was in the store.
@@ -98,12 +104,37 @@ class _Job:
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """What the writer is to store: an attempt, or what it makes the rating, or both."""
+class _Sent:
+    """A call that may be billed from now on: the number of its record, None without a price."""
 
-    attempt: tuple[Request, int, Reply] | None
-    rating: Rating | None
+    number: int | None
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """An attempt to be stored, with the record of its sending.
+
+    `charged_usd` counts as spent where what it cost is not known.
+    """
+
+    request: Request
+    number: int
+    reply: Reply
+    sent: _Sent
+    charged_usd: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What is in the journal and to be synced: a rating, or a call that waits to be sent.
+
+    Attributes:
+        synced: Is set when it is on the disk.
+    """
+
+    rating: Rating | None = None
     reused: bool = False
+    synced: asyncio.Future[None] | None = None
 
 
 class Engine:
@@ -135,12 +166,14 @@ class Engine:
         self.outbox: asyncio.Queue[_Entry | None] = asyncio.Queue(1000)
         self.stopping = asyncio.Event()
         self.fatal: RaterError | None = None
-        self.interrupts = 0
+        self.signals: list[int] = []  # Ctrl-C and its like, as they came
         self.patience = Patience(rater.name)
         self.trusted = asyncio.Event()
         self.twins = Twins()
         self.silence = Silence(self._say, self._pause_s, lambda: self.limit.in_use)
-        self.database = ThreadPoolExecutor(1, "writer")
+        self.database = ThreadPoolExecutor(1, "database")
+        self.journal = ThreadPoolExecutor(1, "journal")
+        self.in_flight: dict[int, Record] = {}  # sent, and nothing came yet, by number
 
     # ------------------------------------------------------------------------- all of it
 
@@ -148,20 +181,32 @@ class Engine:
         self.tally.total = len(work)
         watching = asyncio.create_task(self.silence.watch())
         try:
-            with self._ctrl_c():
+            with self._interruptible():
                 if self.served:
                     await self._open(self.served)
                 await self._pump(work)
+        except BaseException:
+            with contextlib.suppress(StorageError):  # the first error says more
+                self._store_rest()
+            raise
+        else:
+            self._store_rest()
         finally:
             watching.cancel()
             if self.served:
                 await self.served.close()
             self.database.shutdown()
-        if self.interrupts:
+        if self.signals:
             raise KeyboardInterrupt
         if self.fatal is not None:
             raise self.fatal
         return self.tally
+
+    def _store_rest(self) -> None:
+        """Bring all that was written into the database; what was dropped in flight is charged."""
+        self.journal.shutdown()
+        lost = list(self.in_flight.values())
+        self.database.submit(self.run.take_in_replies, lost).result()
 
     async def _open(self, served: ServedRater) -> None:
         memory = f"server {self.rater.name}"
@@ -226,31 +271,24 @@ class Engine:
         await self.queue.join()
 
     @contextlib.contextmanager
-    def _ctrl_c(self) -> Iterator[None]:
-        """First Ctrl-C: no new calls, those in flight are waited for. Second: they are dropped."""
-        loop = asyncio.get_running_loop()
+    def _interruptible(self) -> Iterator[None]:
+        """First signal: no new calls, those in flight are waited for. Second: they are dropped."""
         task = asyncio.current_task()
 
-        def interrupted() -> None:
-            self.interrupts += 1
+        def interrupted(number: int) -> None:
+            self.signals.append(number)
             self._stop("interrupted")
-            if self.interrupts > 1 and task is not None:
+            if len(self.signals) > 1 and task is not None:
                 self.policy = replace(self.policy, drain_s=0.0)
                 task.cancel()
 
-        try:
-            loop.add_signal_handler(signal.SIGINT, interrupted)
-        except (NotImplementedError, ValueError, RuntimeError):  # no main thread, no signals
-            yield
-            return
-        try:
-            yield
-        except asyncio.CancelledError:
-            if not self.interrupts:
-                raise
-            raise KeyboardInterrupt from None
-        finally:
-            loop.remove_signal_handler(signal.SIGINT)
+        with held_signals(interrupted):
+            try:
+                yield
+            except asyncio.CancelledError:
+                if not self.signals:
+                    raise
+                raise KeyboardInterrupt from None
 
     def _stop(self, reason: str) -> None:
         self.tally.stopped = self.tally.stopped or reason
@@ -346,11 +384,11 @@ class Engine:
             rating = read_rating(self.question, self.rater.name, job.request, reply)
             if rating.status == "ok":
                 self.trusted.set()
-                await self.outbox.put(_Entry(None, rating, reused=True))
+                await self._keep(None, rating, reused=True)
                 return
             unread += 1
         if unread > self.policy.retry.content_retries:
-            await self.outbox.put(_Entry(None, rating, reused=True))
+            await self._keep(None, rating, reused=True)
             return
         while True:
             reply, attempt = await self._ask(job)
@@ -360,27 +398,27 @@ class Engine:
             again = rating.status == "unparsed" and unread < self.policy.retry.content_retries
             if again and not self.stopping.is_set():
                 unread += 1
-                await self.outbox.put(_Entry(attempt, None))
+                await self._keep(attempt, None)
                 continue
-            await self.outbox.put(_Entry(attempt, None if again else rating))
+            await self._keep(attempt, None if again else rating)
             self.patience.rated(rating, reply)
             if self.patience.is_trusted:
                 self.trusted.set()
             return
 
-    async def _ask(self, job: _Job) -> tuple[Reply, tuple[Request, int, Reply] | None]:
+    async def _ask(self, job: _Job) -> tuple[Reply, _Attempt | None]:
         """Return a reply and the attempt to store; where no retry is left, the reply says `error`
         and the attempt is stored already."""
         try:
             retrying = self.policy.retry.retrying(self._sleep)
-            reply: Reply = await retrying(self._attempt, job)
+            attempt: _Attempt = await retrying(self._attempt, job)
         except AttemptFailed as failed:
             self.patience.failed(failed)
             return Reply("", "error", error=str(failed)), None
         self.patience.replied()
-        return reply, (job.request, job.attempt - 1, reply)
+        return attempt.reply, attempt
 
-    async def _attempt(self, job: _Job) -> Reply:
+    async def _attempt(self, job: _Job) -> _Attempt:
         """Make one attempt; store a failed one, for nothing else will see it."""
         reserved = await self.budget.reserve(job.extent)
         tokens = job.extent.prompt_bytes / 4 + job.extent.most_tokens_out
@@ -391,6 +429,7 @@ class Engine:
                 if self.stopping.is_set():
                     raise _Stopped
                 number, job.attempt = job.attempt, job.attempt + 1
+                sent = await self._note_sending(job.request, reserved)
                 self.tally.calls += 1
                 try:
                     reply = await self.rater.send(job.request)
@@ -403,19 +442,50 @@ class Engine:
                 self.limit.refused(sent_at, failed.retry_after_s)
             cost = reserved if failed.perhaps_billed else None
             lost = Reply(failed.text, "error", error=str(failed), details={"kind": failed.kind})
-            await self.outbox.put(_Entry((job.request, number, lost), None))
+            await self._keep(_Attempt(job.request, number, lost, sent, cost or 0.0), None)
             raise
         else:
             self.silence.heard()
             self.limit.succeeded()
             self.budget.learn(job.extent, reply.tokens_in)
-            cost = reply.cost_usd
+            unknown = reply.cost_usd is None
+            cost = reserved if unknown else reply.cost_usd
             self._count(reply)
         finally:
             await self.budget.settle(reserved, cost)
         if self.rater.is_llm:
             reply.details["anchors"] = list(self.question.anchors(job.request.repeat))
-        return reply
+        return _Attempt(job.request, number, reply, sent, reserved if unknown else 0.0)
+
+    async def _note_sending(self, request: Request, most_usd: float) -> _Sent:
+        """Note that a call may be billed from now on, if it has a price: a budget waits for it."""
+        if not most_usd:
+            return _Sent(None)
+        record = sent_record(self.rater.name, request, most_usd)
+        number = self.run.write_reply(record)
+        self.in_flight[number] = record
+        if self.budget.limit_usd is not None:
+            synced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            await self.outbox.put(_Entry(synced=synced))
+            await synced
+        return _Sent(number)
+
+    async def _keep(
+        self,
+        attempt: _Attempt | None,
+        rating: Rating | None,
+        sent: _Sent | None = None,
+        reused: bool = False,
+    ) -> None:
+        """Store an attempt, a rating or both, or only that a call is settled."""
+        made = (attempt.request, attempt.number, attempt.reply) if attempt else None
+        sent = attempt.sent if attempt else sent
+        charged = attempt.charged_usd if attempt else 0.0
+        number = sent.number if sent else None
+        self.run.write_reply(came_record(self.rater.name, made, rating, number, charged))
+        if number is not None:
+            self.in_flight.pop(number, None)
+        await self.outbox.put(_Entry(rating, reused))
 
     def _headroom(self) -> Headroom | None:
         return self.served.headroom if self.served else None
@@ -446,30 +516,48 @@ class Engine:
     # ---------------------------------------------------------------------------- writer
 
     async def _write(self) -> None:
-        """Store what comes in, in batches; what is counted as done is on the disk."""
+        """Sync what was written, in groups; what is counted as done is on the disk.
+
+        The database takes it in meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        storing: asyncio.Future[None] | None = None
+        stored_at = told_at = loop.time()
         last = False
-        while not last:
-            entries = [await self.outbox.get()]
-            if entries[0] is not None:
-                await asyncio.sleep(WRITE_EVERY_S)
-            while not self.outbox.empty():
-                entries.append(self.outbox.get_nowait())
-            last = None in entries
-            batch = [entry for entry in entries if entry is not None]
-            if not batch:
-                continue
-            await self._in_thread(
-                self.run.add_ratings,
-                [entry.rating for entry in batch if entry.rating],
-                [entry.attempt for entry in batch if entry.attempt],
-                self.rater.name,
-            )
-            for entry in batch:
-                if entry.rating:
-                    self.tally.done += 1
-                    self.tally.reused += entry.reused
-                    self.tally.statuses[entry.rating.status] += 1
-            self.progress(self.tally)
+        try:
+            while not last:
+                entries = [await self.outbox.get()]
+                if entries[0] is not None:
+                    await asyncio.sleep(GATHER_S)
+                while not self.outbox.empty():
+                    entries.append(self.outbox.get_nowait())
+                last = None in entries
+                group = [entry for entry in entries if entry is not None]
+                if group:
+                    await loop.run_in_executor(self.journal, self.run.sync_replies)
+                    self._count_synced(group)
+                    if last or loop.time() - told_at >= TELL_EVERY_S:
+                        told_at = loop.time()
+                        self.progress(self.tally)
+                if storing is not None and storing.done():
+                    storing.result()
+                    storing, stored_at = None, loop.time()
+                if storing is None and loop.time() - stored_at >= STORE_EVERY_S:
+                    storing = loop.run_in_executor(self.database, self.run.take_in_replies)
+        finally:
+            if storing is not None:
+                await storing
+        self.progress(self.tally)
+
+    def _count_synced(self, group: Sequence[_Entry]) -> None:
+        """Count what is on the disk, and let the calls go whose sending is noted there."""
+        for entry in group:
+            if entry.synced is not None and not entry.synced.done():
+                entry.synced.set_result(None)
+            if entry.rating:
+                self.tally.done += 1
+                self.tally.reused += entry.reused
+                self.tally.statuses[entry.rating.status] += 1
 
 
 def fatal_attempt(error: RaterError) -> AttemptFailed:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from autointerp.engine.budget import require_price
 from autointerp.engine.loop import Engine, ItemLoader, RatingPolicy, Tally, read_rating
+from autointerp.engine.signals import pass_on
 from autointerp.questions.items import load_items
 from autointerp.questions.question import Question
 from autointerp.raters import Rater
@@ -82,6 +83,7 @@ def rate_items(
 
     Raises BadInput for a budget without a price, RaterError if the rater cannot go on,
     StorageError if the disk cannot, KeyboardInterrupt on Ctrl-C; what was rated until then is kept.
+    SIGTERM and SIGHUP do what they do once the calls in flight have been waited for.
     """
     policy = policy or RatingPolicy()
     require_price(rater, policy.budget_usd)
@@ -93,7 +95,12 @@ def rate_items(
         load = functools.partial(load_items, run, question=question)
     run.add_rater(rater.name, rater.is_llm)
     engine = Engine(run, load, question, rater, policy, progress)
-    tally = asyncio.run(engine.rate(work))
+    try:
+        tally = asyncio.run(engine.rate(work))
+    except KeyboardInterrupt:
+        if engine.signals:
+            pass_on(engine.signals[0])
+        raise
     if not before and not tally.stopped:
         engine.patience.require_some(tally.statuses)
     return RatingCounts(

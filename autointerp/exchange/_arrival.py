@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +23,7 @@ from autointerp.errors import BadInput, ExchangeError, RunMismatch
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
 from autointerp.records import SPLITS, Context, Draw, Outcome, Split, Unit, UnitSummary
 from autointerp.settings import HarvestSettings, RunSettings, SampleSettings, SubjectSettings
-from autointerp.store.run import IMPORTED, RUNS, Run, open_run
+from autointerp.store.run import IMPORTED, RUNS, Run, open_run, run_exists
 from autointerp.store.tables import now
 from autointerp.store.units import context_row, unit_row
 from autointerp.text import without_surrogates
@@ -92,17 +91,15 @@ def import_units(
         extensions.load(exchange, "format", form)  # says what there is
         raise BadInput(f"--format {form} can only be exported; give one of {', '.join(forms())}")
     form = form or recognised(path)
-    folder = runs / run_name
-    made = not (folder / "run.toml").exists()
-    if not made:
+    is_new = not run_exists(runs / run_name)
+    if not is_new:
         _check_imported(run_name, runs)
     with open_run(run_name, _settings(options.seed), folder=runs) as run:
         try:
             return _import(run, path, form, options)
         except BaseException:
-            if made:  # a file that is refused leaves nothing behind
-                run.close()
-                shutil.rmtree(folder, ignore_errors=True)
+            if is_new:  # a file that is refused leaves nothing behind
+                run.discard()
             raise
 
 

@@ -12,7 +12,7 @@ import itertools
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -30,6 +30,7 @@ from autointerp.exchange._windows import (
 )
 from autointerp.files import bounded_lines, json_value, partial_file
 from autointerp.store.run import Run
+from autointerp.text import distinct_names
 
 NOTES = (
     "Activations are those that were exported; negative ones count as silent, and so do those of "
@@ -253,35 +254,49 @@ def write(run: Run, folder: Path) -> int:
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"-o {folder} is not a folder; name a new one")
     written = 0
-    units = run.rows(
-        "SELECT unit_id, source || CASE WHEN sign < 0 THEN '-negative' ELSE '' END AS layer, idx,"
-        " density, peak FROM unit WHERE outcome = 'eligible' ORDER BY layer, idx"
-    )
+    layers = _layers(run)
+    folders = _folder_names(layers.values())
     by_batch: dict[tuple[str, int], list[tuple[Any, ...]]] = {}
-    for unit in units:
-        by_batch.setdefault((unit[1], unit[2] // UNITS), []).append(unit)
-    names = _folder_names(sorted({layer for layer, _ in by_batch}))
-    for layer, name in names.items():
+    for unit_id, source, sign, *rest in run.rows(
+        "SELECT unit_id, source, sign, idx, density, peak FROM unit WHERE outcome = 'eligible'"
+        " ORDER BY source, sign DESC, idx"
+    ):
+        layer = layers[source, sign]
+        by_batch.setdefault((layer, rest[0] // UNITS), []).append((unit_id, layer, *rest))
+    for layer, name in folders.items():
         for file, rows in _about(run, layer).items():
             _write_lines(rows, folder / name / file)
     for (layer, number), batch in by_batch.items():
-        written += _write_batch(run, batch, folder / names[layer], f"batch-{number}.jsonl.gz")
+        written += _write_batch(run, batch, folder / folders[layer], f"batch-{number}.jsonl.gz")
     for file, rows in _config(run).items():
         if rows:
             _write_lines(rows, folder / "config" / file)
     return written
 
 
-def _folder_names(layers: Sequence[str]) -> dict[str, str]:
-    """Return a folder's name for each source, no two alike whatever the case of letters counts."""
-    names: dict[str, str] = {}
-    for layer in layers:
-        name = re.sub(r"[^\w.-]+", "_", layer, flags=re.ASCII).strip(".") or "_"
-        is_taken = name.lower() in {taken.lower() for taken in names.values()}
-        if name != layer or is_taken or name.lower() == "config":
-            name = f"{name[:80]}-{hashlib.sha256(layer.encode()).hexdigest()[:8]}"
-        names[layer] = name
-    return names
+def _folder_names(layers: Collection[str]) -> dict[str, str]:
+    """Return a folder's name for each source, none of them that of `config`."""
+    cleaned = {
+        layer: re.sub(r"[^\w.-]+", "_", layer, flags=re.ASCII).strip(".") or "_" for layer in layers
+    }
+    return distinct_names(
+        {layer: f"{name}_" if name.lower() == "config" else name for layer, name in cleaned.items()}
+    )
+
+
+def _layers(run: Run) -> dict[tuple[str, int], str]:
+    """Return what each source is called in the files, and its negative half; all are distinct."""
+    halves = run.rows(
+        "SELECT DISTINCT source, sign FROM unit WHERE outcome = 'eligible'"
+        " ORDER BY sign DESC, source"
+    )
+    layers: dict[tuple[str, int], str] = {}
+    for source, sign in halves:
+        layer = source if sign > 0 else f"{source}-negative"
+        while layer in layers.values():  # a source may be called so
+            layer += "-half"
+        layers[source, sign] = layer
+    return layers
 
 
 def model_id(run: Run) -> str:

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from autointerp.errors import StorageError
-from autointerp.files import json_value
+from autointerp.files import json_value, write_all
 from autointerp.questions.kit import KIT, VALUE, KitItem
 from autointerp.questions.planter import GRADES
 from autointerp.questions.rubric import Rubric
@@ -204,9 +205,13 @@ def checks_file(rater: str, runs: Path = RUNS) -> Path:
 def keep(result: CheckResult, runs: Path) -> None:
     """Append a result to the file of its rater's. Raises StorageError if it cannot be written."""
     path = checks_file(result.rater, runs)
+    line = json.dumps(dataclasses.asdict(result)) + "\n"
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dataclasses.asdict(result)) + "\n")
+        with path.open("ab+", buffering=0) as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - 1))
+            whole = not end or file.read(1) == b"\n"  # else a full disk cut the last line short
+            write_all(file.fileno(), (line if whole else "\n" + line).encode())
     except OSError as error:
         raise StorageError(f"cannot write {path} ({error.strerror})") from None
 

@@ -312,18 +312,18 @@ def _open_key(run: Run) -> None:
 
     Tables `rated` and `unit_score`; views `said` (ratings whole) and `shown` (contexts seen).
     """
-    run.connection.execute(
+    run.execute(
         "CREATE OR REPLACE TEMP VIEW shown AS"
         " SELECT unit_id, unnest(contexts) AS context_id FROM unit_item"
         " UNION SELECT unit_id, unnest(contexts) FROM explanation"
     )
-    run.connection.execute("CREATE OR REPLACE TEMP VIEW said AS SELECT * FROM unit_rating")
-    run.connection.execute(
+    run.execute("CREATE OR REPLACE TEMP VIEW said AS SELECT * FROM unit_rating")
+    run.execute(
         "CREATE OR REPLACE TEMP TABLE rated AS"
         " SELECT unit_id, rubric, rubric_digest, rater, repeat, status, score, description"
         " FROM unit_rating"
     )
-    run.connection.execute(
+    run.execute(
         "CREATE OR REPLACE TEMP TABLE unit_score AS"
         " SELECT unit_id, rubric, rubric_digest, rater, avg(score)::DOUBLE AS score,"
         " count(*)::INTEGER AS repeats, count(score)::INTEGER AS ok,"

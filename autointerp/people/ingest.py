@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from autointerp.errors import BadInput
 from autointerp.people.assign import UNDONE, run_identity
-from autointerp.people.journal import Entry, Reading, first_link, link, read_journal
-from autointerp.people.session import Session
-from autointerp.questions.rubric import Rubric
+from autointerp.people.journal import Entry, Reading, damage_text, read_journal
 from autointerp.records import Rating
 from autointerp.store.run import Run
 from autointerp.store.tables import now
+
+Tell = Callable[[str], None]
+
+
+def ignore(text: str) -> None:
+    """Do nothing with a sentence."""
 
 
 def journals_folder(run_folder: Path) -> Path:
@@ -27,52 +31,72 @@ def journals_folder(run_folder: Path) -> Path:
     return run_folder / "journals"
 
 
-def ingest_journals(run: Run) -> int:
-    """Read the answers in all journals of the run; return how many entries were new."""
-    return sum(ingest(run, path) for path in sorted(journals_folder(run.path).glob("*.jsonl")))
+def ingest_journals(run: Run, tell: Tell = ignore) -> int:
+    """Read the answers in all journals of the run; return how many entries were new.
+
+    A journal that is damaged hinders no other: what can be read of it is, and `tell` is given a
+    sentence of the rest.
+    """
+    new = 0
+    for path in sorted(journals_folder(run.path).glob("*.jsonl")):
+        try:
+            new += _take_in(run, path, read_journal(path, _given_out(run)), tell)
+        except BadInput as error:
+            tell(f"not read: {error}")
+    return new
 
 
-def ingest(run: Run, path: Path) -> int:
+def ingest(run: Run, path: Path, tell: Tell = ignore) -> int:
     """Read the answers in a journal or pack; return how many entries were new.
 
     All or nothing. Raises BadInput if the file is of another run, was edited, or contradicts
-    answers that the run has.
+    answers that the run has. `tell` is given a sentence of lines that were cut off.
     """
     reading = read_journal(path)
-    session = reading.session
-    given_out = run.rows("SELECT is_pack FROM human_session WHERE session_id = ?", [session.digest])
-    if session.run != run_identity(run) or not given_out:
+    if reading.edited:
+        raise BadInput(
+            f"{path} was edited: line {reading.edited[0]} does not follow from those before it"
+        )
+    return _take_in(run, path, reading, tell)
+
+
+def _given_out(run: Run) -> dict[str, bool]:
+    """Return the sessions that the run gave out, by digest, and whether each is a pack."""
+    return dict(run.rows("SELECT session_id, is_pack FROM human_session"))
+
+
+def _take_in(run: Run, path: Path, reading: Reading, tell: Tell) -> int:
+    """Store what the run lacks of a journal, and tell what could not be read."""
+    digest, session = reading.digest, reading.session
+    if digest not in _given_out(run) or (session and session.run != run_identity(run)):
         raise BadInput(
             f"{path} was not made from run '{run.name}'; name the run that it was made from"
         )
-    names = dict(
-        run.rows("SELECT name, item_id FROM pack_item WHERE session_id = ?", [session.digest])
-    ) or {item.id: item.id for item in session.items}
+    damage = damage_text(path, reading)
+    if damage:
+        tell(damage)
+    names = dict(run.rows("SELECT name, item_id FROM pack_item WHERE session_id = ?", [digest]))
     new: list[tuple[Entry, str]] = []
     for rater in sorted(reading.entries):
         new += _unknown(run, path, reading, rater)
     if new:
-        _store(run, session, names, new)
+        _store(run, digest, names, new)
     return len(new)
 
 
 def _unknown(run: Run, path: Path, reading: Reading, rater: str) -> list[tuple[Entry, str]]:
     """Return a rater's entries that the run lacks, each with its link."""
-    session = reading.session
-    links = [
-        row[0]
-        for row in run.rows(
-            "SELECT chain FROM human_answer WHERE session_id = ? AND rater = ? ORDER BY seq",
-            [session.digest, rater],
+    stored = dict(
+        run.rows(
+            "SELECT seq, chain FROM human_answer WHERE session_id = ? AND rater = ?",
+            [reading.digest, rater],
         )
-    ]
-    chain = first_link(session, rater)
+    )
     unknown = []
-    for entry in reading.entries[rater]:
-        chain = link(chain, entry)
-        if entry.seq >= len(links):
+    for entry, chain in zip(reading.entries[rater], reading.links[rater], strict=True):
+        if entry.seq not in stored:
             unknown.append((entry, chain))
-        elif links[entry.seq] != chain:
+        elif stored[entry.seq] != chain:
             raise BadInput(
                 f"{path}: {rater} gave other answers in another copy, which run '{run.name}' has "
                 "already; rate one copy only, or under two names"
@@ -80,23 +104,23 @@ def _unknown(run: Run, path: Path, reading: Reading, rater: str) -> list[tuple[E
     return unknown
 
 
-def _store(
-    run: Run, session: Session, names: Mapping[str, str], new: list[tuple[Entry, str]]
-) -> None:
-    rubric = session.rubric
+def _store(run: Run, session: str, names: Mapping[str, str], new: list[tuple[Entry, str]]) -> None:
+    ((rubric, rubric_digest),) = run.rows(
+        "SELECT rubric, rubric_digest FROM human_session WHERE session_id = ?", [session]
+    )
     descriptions = {
         (row[0], row[1], row[2], row[3]): row[4]
         for row in run.rows(
             "SELECT rater, kind, item_id, repeat, text FROM human_answer"
             " WHERE session_id = ? AND verb = 'describe' ORDER BY rater, seq",
-            [session.digest],
+            [session],
         )
     }
     answers, ratings, guesses = [], [], []
     for entry, chain in new:
-        item = names[entry.item]
+        item = names.get(entry.item, entry.item)
         row = dataclasses.asdict(entry)
-        row |= {"session_id": session.digest, "item_id": item, "chain": chain}
+        row |= {"session_id": session, "item_id": item, "chain": chain}
         row["answered_at"] = row.pop("at")
         del row["item"]
         answers.append(row)
@@ -104,7 +128,7 @@ def _store(
         if entry.verb == "describe":
             descriptions[place] = entry.text
         elif entry.kind == "rating":
-            rating = _rating(entry, item, rubric, descriptions.get(place))
+            rating = _rating(entry, item, rubric, rubric_digest, descriptions.get(place))
             ratings.append((rating, _stored_time(entry.at)))
         elif entry.kind == "guess":
             guess = entry.text if entry.verb == "guess" else None
@@ -115,13 +139,15 @@ def _store(
         run.insert("guess", _guess_rows(run, guesses))
 
 
-def _rating(entry: Entry, item: str, rubric: Rubric, description: str | None) -> Rating:
+def _rating(
+    entry: Entry, item: str, rubric: str, rubric_digest: str, description: str | None
+) -> Rating:
     """Return the rating that an entry amounts to; one taken back is superseded by a skip."""
     scored = entry.verb == "score"
     return Rating(
         item=item,
-        rubric=rubric.id,
-        rubric_digest=rubric.digest,
+        rubric=rubric,
+        rubric_digest=rubric_digest,
         rater=entry.rater,
         repeat=entry.repeat,
         status="ok" if scored else "skipped",

@@ -3,6 +3,9 @@
 The first line is the session; each line after it is one entry of one rater, chained to the one
 before by a digest. A journal needs no run and no database, so raters lock nobody out; its lines
 are read into the run later, as often as one likes.
+
+A line that was cut off, as a full disk or a lost power supply leaves it, is passed over: it is no
+JSON. One that is JSON and does not follow from those before it was edited.
 """
 
 from __future__ import annotations
@@ -12,15 +15,17 @@ import dataclasses
 import datetime
 import hashlib
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from autointerp.errors import BadInput, RunLocked, StorageError
-from autointerp.files import json_value, partial_file
+from autointerp.files import json_value, unwritten, write_all, write_bytes
 from autointerp.people.session import Session, StepKind, canonical, session_fields, session_from
+from autointerp.text import count
 
 try:
     import fcntl
@@ -30,6 +35,8 @@ except ImportError:  # Windows: a rater must take care not to sit down twice
 Verb = Literal["score", "skip", "guess", "describe", "undo"]
 
 FORMAT = 1
+BEGIN = b'{"at":"'  # of an entry's line: its first field by name
+DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')  # of the session, in the first line
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ class Entry:
     """One thing that a rater did.
 
     Attributes:
-        seq: From 0, for each rater of a session; times may jump, this does not.
+        seq: From 0, for each rater of a session; only a line that was cut off is passed over.
         at: Time in UTC, for the record; nothing is computed from it.
         seconds: Spent on it, without pauses.
         score: With the verb `score`.
@@ -67,7 +74,9 @@ class Journal:
         self.rater = rater
         self.entries = list(read.entries.get(rater, ()))
         self._file = file
-        self._chain = read.chains.get(rater) or first_link(session, rater)
+        self._end = read.size
+        self._chain, last = read.ends.get(rater, (first_link(session.digest, rater), -1))
+        self._seq = last + 1
 
     def __enter__(self) -> Journal:
         return self
@@ -94,7 +103,7 @@ class Journal:
         at = at or datetime.datetime.now(datetime.UTC)
         entry = Entry(
             rater=self.rater,
-            seq=len(self.entries),
+            seq=self._seq,
             at=at.isoformat(timespec="seconds"),
             seconds=round(seconds, 3),
             kind=kind,
@@ -106,19 +115,21 @@ class Journal:
         )
         chain = link(self._chain, entry)
         line = canonical({**dataclasses.asdict(entry), "chain": chain}) + "\n"
-        end = self._file.seek(0, os.SEEK_END)
+        handle = self._file.fileno()
         try:
-            self._file.write(line.encode())
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            os.ftruncate(handle, self._end)  # what an earlier failure could not take back
+            os.lseek(handle, self._end, os.SEEK_SET)
+            write_all(handle, line.encode())
         except OSError as error:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._file.fileno(), end)
+                os.ftruncate(handle, self._end)
             raise StorageError(
                 f"cannot write {self.path} ({error.strerror}); all answers before this one are "
                 "safe: free some space and run the same command again"
             ) from None
+        self._end += len(line)
         self._chain = chain
+        self._seq += 1
         self.entries.append(entry)
         return entry
 
@@ -128,20 +139,29 @@ class Reading:
     """A journal as read.
 
     Attributes:
-        entries: Of each rater.
-        chains: The last link of each rater.
+        session: None where the first line is damaged, so that nobody can go on with it.
+        digest: Of the session; entries are chained to it.
+        entries: Of each rater; `seq` has a gap where a line was cut off or edited.
+        links: Of each rater, the link of each of them.
+        ends: Of each rater, link and `seq` of the last line.
         size: Bytes up to the end of the last complete line.
+        torn: Numbers of lines that were cut off, from 1, but for the last of the file.
+        edited: Numbers of lines that do not follow from those before, and are not read.
     """
 
-    session: Session
+    session: Session | None
+    digest: str
     entries: dict[str, list[Entry]]
-    chains: dict[str, str]
+    links: dict[str, list[str]]
+    ends: dict[str, tuple[str, int]]
     size: int
+    torn: tuple[int, ...] = ()
+    edited: tuple[int, ...] = ()
 
 
-def first_link(session: Session, rater: str) -> str:
-    """Return what a rater's first entry is chained to."""
-    return hashlib.sha256(f"{session.digest}/{rater}".encode()).hexdigest()[:16]
+def first_link(session: str, rater: str) -> str:
+    """Return what a rater's first entry is chained to; `session` is the session's digest."""
+    return hashlib.sha256(f"{session}/{rater}".encode()).hexdigest()[:16]
 
 
 def link(chain: str, entry: Entry) -> str:
@@ -150,8 +170,10 @@ def link(chain: str, entry: Entry) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def write_session(path: Path, session: Session) -> None:
+def write_session(path: Path, session: Session, mode: int | None = None) -> None:
     """Write a journal without entries; a kill leaves all of it or none.
+
+    `mode` are the file's permissions, the system's default if None: packs are given away.
 
     Raises StorageError if it cannot be written.
     """
@@ -160,67 +182,168 @@ def write_session(path: Path, session: Session) -> None:
         "digest": session.digest,
         "session": session_fields(session),
     }
-    with partial_file(path) as partial:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes((canonical(head) + "\n").encode())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritten(path, error) from None
+    write_bytes(path, (canonical(head) + "\n").encode(), mode=mode)
 
 
-def read_journal(path: Path) -> Reading:
-    """Return what a journal holds; a line that was cut off in writing is no entry.
+def read_journal(path: Path, known: Collection[str] = ()) -> Reading:
+    """Return what a journal holds; lines that were cut off or edited are no entries, and told.
 
-    Raises BadInput if it is not a journal, or was edited.
+    Args:
+        known: Digests of sessions that were given out: by these the answers of one whose own line
+            is damaged can still be told from others.
+
+    Raises BadInput if it cannot be read, is no journal, or its session is damaged and not known.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise BadInput(f"cannot read {path} ({error.strerror})") from None
-    return _read(path, content)
+    return _read(path, content, known)
 
 
-def _read(path: Path, content: bytes) -> Reading:
-    session = _read_head(path, content.partition(b"\n")[0])
+@dataclass
+class _Chain:
+    """A rater's chain while it is read.
+
+    Attributes:
+        claimed: Link that the last line gives.
+        computed: Link that the last line should give, where that is another.
+        doubtful: That line's entry and number, until the next line vouches for it.
+        seq: Of the last line.
+        gap: Whether a line since may have been the rater's, for nobody can tell whose it was.
+    """
+
+    claimed: str
+    computed: str = ""
+    doubtful: tuple[Entry, int] | None = None
+    seq: int = -1
+    gap: bool = False
+
+
+def _read(path: Path, content: bytes, known: Collection[str] = ()) -> Reading:
+    """Return what is in a journal.
+
+    An entry is believed if its link follows from the rater's line before, whatever became of that
+    line itself. Behind lines of which nobody can tell whose they were, an entry with a later number
+    is taken as the first after the gap.
+    """
+    session, digest = _read_head(path, content.partition(b"\n")[0], known)
     size = content.rfind(b"\n") + 1
+    chains: dict[str, _Chain] = {}
     entries: dict[str, list[Entry]] = {}
-    chains: dict[str, str] = {}
+    links: dict[str, list[str]] = {}
+    torn: list[int] = []
+    edited: list[int] = []
+
+    def believe(entry: Entry, chain: str) -> None:
+        entries.setdefault(entry.rater, []).append(entry)
+        links.setdefault(entry.rater, []).append(chain)
+
     for number, line in enumerate(content[:size].split(b"\n")[1:-1], 2):
-        entry, chain = _read_line(path, number, line)
-        done = entries.setdefault(entry.rater, [])
-        before = chains.get(entry.rater) or first_link(session, entry.rater)
-        if entry.seq != len(done) or chain != link(before, entry):
-            raise _edited(path, number)
-        done.append(entry)
-        chains[entry.rater] = chain
-    return Reading(session, entries, chains, size)
+        read = _read_line(line)
+        entry = read.entry
+        if read.cut:
+            torn.append(number)
+        elif entry is None:
+            edited.append(number)
+        if read.cut or entry is None:
+            for chain in chains.values():
+                chain.gap = True
+        if entry is None:
+            continue
+        fresh = _Chain(first_link(digest, entry.rater), gap=bool(torn or edited))
+        state = chains.setdefault(entry.rater, fresh)
+        follows = link(state.claimed, entry)
+        if read.chain == follows:
+            believe(entry, read.chain)
+            state.computed, state.doubtful = "", None
+        elif state.doubtful and read.chain == link(state.computed, entry):
+            believe(state.doubtful[0], state.computed)  # only its own link was damaged
+            edited.remove(state.doubtful[1])
+            believe(entry, read.chain)
+            state.computed, state.doubtful = "", None
+        elif state.gap and entry.seq > state.seq + 1:
+            believe(entry, read.chain)
+            state.computed, state.doubtful = "", None
+        else:
+            edited.append(number)
+            state.computed, state.doubtful = follows, (entry, number)
+            if state is fresh:  # the name may be what was changed
+                for chain in chains.values():
+                    chain.gap = True
+        state.claimed, state.seq, state.gap = read.chain, entry.seq, False
+    ends = {rater: (chain.claimed, chain.seq) for rater, chain in chains.items()}
+    return Reading(session, digest, entries, links, ends, size, tuple(torn), tuple(edited))
 
 
-def _read_head(path: Path, line: bytes) -> Session:
+def _read_head(path: Path, line: bytes, known: Collection[str]) -> tuple[Session | None, str]:
+    """Return the session and its digest; the session is None where it is damaged, but known."""
+    session: Session | None = None
+    claimed = ""
     try:
         head = json_value(line)
         if head["autointerp"] != FORMAT:
             raise BadInput(
                 f"{path} is a session of format {head['autointerp']}; this version reads {FORMAT}"
             )
-        session, digest = session_from(head["session"]), head["digest"]
-    except (ValueError, KeyError, TypeError):
-        raise BadInput(f"{path} is not a session or pack of autointerp, or was edited") from None
-    if session.digest != digest:
-        raise BadInput(
-            f"{path} was edited: its content does not fit its digest; ask for the file again"
-        )
-    return session
-
-
-def _read_line(path: Path, number: int, line: bytes) -> tuple[Entry, str]:
-    try:
-        fields: dict[str, Any] = json_value(line)
-        chain = fields.pop("chain")
-        return Entry(**fields), chain
+        session, claimed = session_from(head["session"]), head["digest"]
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise _edited(path, number) from None
+        digest = DIGEST.search(line)
+        claimed = digest[1].decode() if digest else ""
+    if session is not None and session.digest in (claimed, *known):
+        return session, session.digest
+    if claimed in known:
+        return None, claimed
+    if session is None:
+        raise BadInput(f"{path} is not a session or pack of autointerp, or was edited")
+    raise BadInput(
+        f"{path} was edited: its content does not fit its digest; ask for the file again"
+    )
 
 
-def _edited(path: Path, number: int) -> BadInput:
-    return BadInput(f"{path} was edited: line {number} does not follow from those before it")
+@dataclass(frozen=True)
+class _Line:
+    """A line as read: `cut` if a part is missing; no entry where there is none to be read."""
+
+    entry: Entry | None
+    chain: str = ""
+    cut: bool = False
+
+
+def _read_line(line: bytes) -> _Line:
+    """Return the entry in a line; where one was cut off, of the line that was written behind it."""
+    try:
+        fields: Any = json_value(line)
+    except ValueError:
+        behind = line.rfind(BEGIN)  # text in an entry has its quotes escaped
+        if behind <= 0:
+            return _Line(None, cut=True)
+        return replace(_read_line(line[behind:]), cut=True)
+    try:
+        chain = fields.pop("chain")
+        entry = Entry(**fields)
+    except (KeyError, TypeError, AttributeError):
+        return _Line(None)
+    texts = (entry.rater, entry.at, entry.kind, entry.verb, entry.item, chain)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(entry.seq, int):
+        return _Line(None)
+    return _Line(entry, chain)
+
+
+def damage_text(path: Path, read: Reading) -> str:
+    """Return what of a journal could not be read, as a sentence; empty if nothing."""
+    damage = [
+        f"{count(len(numbers), 'line was', 'lines were')} {what} "
+        f"(line {', '.join(str(number) for number in numbers[:5])})"
+        for numbers, what in ((read.torn, "cut off"), (read.edited, "edited"))
+        if numbers
+    ]
+    damage += ["its session, in line 1, is damaged"] if read.session is None else []
+    return f"{path}: {' and '.join(damage)}; the other answers are read" if damage else ""
 
 
 @contextlib.contextmanager
@@ -242,7 +365,12 @@ def open_journal(path: Path, rater: str) -> Iterator[Journal]:
                     f"{path} is being rated in another window; finish there, or rate a copy"
                 ) from None
         read = _read(path, file.read())
-        os.ftruncate(file.fileno(), read.size)
+        if read.session is None:
+            raise BadInput(f"{path} was edited: its session, in line 1, is damaged")
+        try:
+            os.ftruncate(file.fileno(), read.size)
+        except OSError as error:
+            raise unwritten(path, error) from None
         yield Journal(path, file, read.session, rater, read)
 
 
@@ -272,8 +400,10 @@ class OtherJournals:
             new = file.read()
             lines = new[: new.rfind(b"\n") + 1]
             self._read_to[path] += len(lines)
-            for number, line in enumerate(lines.splitlines(), 2):
-                entry, _ = _read_line(path, number, line)
+            for line in lines.splitlines():
+                entry = _read_line(line).entry
+                if entry is None:
+                    continue
                 if entry.rater != self._rater and entry.kind == "rating" and entry.repeat == 0:
                     rated = self._rated.setdefault(entry.rater, {})
                     if entry.verb in ("score", "skip", "undo"):

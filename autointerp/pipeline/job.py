@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -27,7 +26,7 @@ from autointerp.settings import (
     from_mapping,
     load_settings,
 )
-from autointerp.store.run import IMPORTED, RUNS, Run, open_run, read_about, runs_in
+from autointerp.store.run import IMPORTED, RUNS, Run, open_run, read_about, run_exists, runs_in
 from autointerp.units.sources import described_sources, kind_of
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ class Resolved:
     @cached_property
     def about(self) -> dict[str, Any] | None:
         """The run's run.toml; None where the run does not exist."""
-        return read_about(self.job.folder) if (self.job.folder / "run.toml").exists() else None
+        return read_about(self.job.folder) if run_exists(self.job.folder) else None
 
     @cached_property
     def plan(self) -> Plan | None:
@@ -343,7 +342,7 @@ def open_job(resolved: Resolved, subject: Subject | None, on: On = ignore) -> Ru
     run = open_run(job.run, resolved.settings, subject, job.runs)
     is_new = job.run not in existing
     close = difflib.get_close_matches(job.run, existing, n=1, cutoff=0.75) if is_new else []
-    on(RunOpened(job.run, run.settings.subject.name, is_new, close[0] if close else ""))
+    say_opened(run, on, is_new, close[0] if close else "")
     if resolved.about is not None and not resolved.is_imported and job.subject is None:
         _say_if_settings_changed(resolved, on)
     return run
@@ -370,8 +369,15 @@ def open_existing(resolved: Resolved, on: On = ignore, read_only: bool = False) 
     """Open the job's run, which must exist, and say which subject it has."""
     job = resolved.job
     run = open_run(job.run, folder=job.runs, read_only=read_only)
-    on(RunOpened(job.run, run.settings.subject.name, is_new=False))
+    say_opened(run, on)
     return run
+
+
+def say_opened(run: Run, on: On, is_new: bool = False, similar: str = "") -> None:
+    """Say which run and subject were opened, and what opening it brought to light."""
+    on(RunOpened(run.name, run.settings.subject.name, is_new, similar))
+    for note in run.notes:
+        on(Note(note))
 
 
 @contextlib.contextmanager
@@ -380,13 +386,13 @@ def run_for(
 ) -> Iterator[Run]:
     """Open the job's run; one that is created here and refused before a unit is stored is removed.
 
-    Otherwise corrected settings would not be those of the run. `keep` leaves it.
+    Otherwise corrected settings would not be those of the run. What was in its folder before
+    stays. `keep` leaves all of it.
     """
     with open_job(resolved, subject, on) as run:
         try:
             yield run
         except BadInput:
             if resolved.about is None and not keep and not run.rows("SELECT 1 FROM unit LIMIT 1"):
-                run.close()
-                shutil.rmtree(run.path, ignore_errors=True)
+                run.discard()
             raise

@@ -9,7 +9,8 @@ from typing import Any
 
 from autointerp.errors import BadInput
 from autointerp.labs import Row, check_row, load_lab, options_of
-from autointerp.pipeline.events import Measuring, On, RunOpened, Step, ignore
+from autointerp.pipeline.events import Measuring, On, Step, ignore
+from autointerp.pipeline.job import say_opened
 from autointerp.questions.explain import eligible_units
 from autointerp.store.run import RUNS, open_run
 from autointerp.text import count
@@ -77,7 +78,7 @@ def run_lab(
         raise BadInput(f"--n {n}: ask for at least 1 unit")
     names = (sources,) if isinstance(sources, str) else sources
     with open_run(run, folder=Path(runs)) as opened:
-        on(RunOpened(run, opened.settings.subject.name, is_new=False))
+        say_opened(opened, on)
         units = list(eligible_units(opened, names, n))
         on(Step(f"{lab} measures {count(len(units), 'unit')}"))
         asked, measured = set(units), set[int]()

@@ -71,8 +71,7 @@ def open_run(
     another subject, RunLocked if another process has it open, StorageError if it cannot be read or
     written.
     """
-    opened = store.open_run(name, settings, subject, Path(folder), read_only)
-    return OpenRun(opened.path, opened.about, opened.connection)
+    return store.open_as(OpenRun, name, settings, subject, Path(folder), read_only)
 
 
 def compare(
@@ -93,7 +92,7 @@ def compare(
     descriptions.
     """
     from autointerp.findings.comparison import compare as compare_run
-    from autointerp.pipeline.events import RunOpened
+    from autointerp.pipeline.job import say_opened
     from autointerp.pipeline.looks import open_to_look, say_unrecorded
 
     if isinstance(run, Run):
@@ -101,7 +100,7 @@ def compare(
     else:
         opened, _ = open_to_look(run, Path(folder))
         with opened:
-            on(RunOpened(run, opened.settings.subject.name, is_new=False))
+            say_opened(opened, on)
             comparison = compare_run(opened, level)
     say_unrecorded(comparison, on)
     return comparison

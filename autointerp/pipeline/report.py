@@ -11,7 +11,8 @@ from autointerp.errors import BadInput
 from autointerp.findings.across import across_runs
 from autointerp.findings.comparison import compare, estimate_rows
 from autointerp.people.ingest import ingest_journals
-from autointerp.pipeline.events import Note, On, RunOpened, ignore
+from autointerp.pipeline.events import Note, On, ignore
+from autointerp.pipeline.job import say_opened
 from autointerp.pipeline.looks import open_to_look, say_unrecorded
 from autointerp.reports.panels import Material
 from autointerp.reports.write import Report, check_folder, write
@@ -97,9 +98,9 @@ def _compared(
         for name in names:
             run, writable = open_to_look(name, folder)
             opened.append(run)
-            on(RunOpened(name, run.settings.subject.name, is_new=False))
+            say_opened(run, on)
             if writable:
-                new = ingest_journals(run)
+                new = ingest_journals(run, lambda text: on(Note(text)))
                 if new:
                     on(Note(f"run '{name}': {count(new, 'new answer')} of people taken in"))
             comparison = compare(run, verb="report")

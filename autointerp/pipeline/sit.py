@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from autointerp.errors import BadInput, RunLocked, SubjectError, TooFewUnits
+from autointerp.errors import BadInput, RunLocked, StorageError, SubjectError, TooFewUnits
+from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER
 from autointerp.people.assign import (
     fewer_contexts_text,
     latest_plan,
@@ -65,14 +66,14 @@ def rate_by_person(resolved: Resolved, ask: Ask, on: On = ignore) -> SitResult:
     if not path.exists() or job.sitting.planned:
         path = _make_session(resolved, path, on)
     else:
-        _ingest(resolved)
+        _ingest(resolved, on)
     others = OtherJournals(journals_folder(job.folder), rater)
     with open_journal(path, rater) as journal:
         before = len(journal.entries)
         machine = Machine(journal, rated_by_others=others.counts)
         ask(machine)
         answers = len(journal.entries) - before
-    return result_of(machine, answers, _ingest(resolved), path)
+    return result_of(machine, answers, _ingest(resolved, on), path)
 
 
 def journal_path(resolved: Resolved) -> Path:
@@ -97,7 +98,7 @@ def _make_session(resolved: Resolved, path: Path, on: On) -> Path:
     subject = resolved.subject()
     wanted = resolved.wanted  # before the run is open: of an imported one it asks the run
     with open_patiently(resolved, subject, on) as run:
-        ingest_journals(run)
+        ingest_journals(run, lambda text: on(Note(text)))
         if job.sitting.planned:
             plan = digest_of(sorted(latest_plan(run, rubric)))[:12]
             path = path.with_name(f"{job.rater.replace(':', '-')}.plan-{plan}.jsonl")
@@ -108,7 +109,8 @@ def _make_session(resolved: Resolved, path: Path, on: On) -> Path:
             run, rubric, mixed, job.sitting, job.rater, str(resolved.settings.seed)
         )
         register(run, planned, job.rater)
-        write_session(path, planned.session)
+        journals_folder(run.path).mkdir(PRIVATE_FOLDER, exist_ok=True)
+        write_session(path, planned.session, PRIVATE_FILE)
         run.log("session", rater=job.rater, rubric=rubric.id, left_out=planned.left_out)
         note = fewer_contexts_text(planned.left_out)
         if note:
@@ -172,11 +174,11 @@ def open_patiently(resolved: Resolved, subject: Subject | None, on: On = ignore)
             time.sleep(0.2)
 
 
-def _ingest(resolved: Resolved) -> str:
+def _ingest(resolved: Resolved, on: On) -> str:
     """Read all journals into the run; return why that is not possible now, empty if it was."""
     try:
         with open_run(resolved.job.run, folder=resolved.job.runs) as run:
-            ingest_journals(run)
-    except RunLocked as error:
+            ingest_journals(run, lambda text: on(Note(text)))
+    except (RunLocked, StorageError) as error:
         return str(error)
     return ""

@@ -11,7 +11,7 @@ from autointerp.findings.trust import ControlCheck, Trust
 from autointerp.reports.panels import Material
 from autointerp.stats.density import DensityAdjusted
 from autointerp.stats.results import Statistic
-from autointerp.text import count
+from autointerp.text import count, distinct_names
 from autointerp.units.sources import kind_of
 
 NOT_LLM = {
@@ -110,22 +110,34 @@ def brief_label(judgement: Judgement, material: Material) -> str:
 
 
 def slug(judgement: Judgement, material: Material) -> str:
-    """Return a file name's part for this judgement; empty where the report has only one."""
+    """Return a file name's part for this judgement; empty where the report has only one.
+
+    No two judgements have the same.
+    """
     everything = list(material.judgements)
     if len(everything) == 1:
         return ""
-    runs = [c.run for c in material.comparisons]
-    several = (
-        sum(
-            j.rubric == judgement.rubric and j.rater == judgement.rater and j.run == judgement.run
-            for j in everything
-        )
-        > 1
+    named = [(one.run, one.rubric, one.rater) for one in everything]
+
+    def parts(one: Judgement) -> list[str]:
+        several = named.count((one.run, one.rubric, one.rater)) > 1
+        return [
+            *([one.run] if material.several_runs else []),
+            one.rubric,
+            one.rater,
+            *([one.rubric_digest[:8]] if several else []),
+        ]
+
+    def own(one: Judgement) -> str:
+        return "\0".join((one.run, one.rubric, one.rater, one.rubric_digest))
+
+    names = distinct_names(
+        {
+            own(one): "-".join("".join(c if c.isalnum() else "_" for c in p) for p in parts(one))
+            for one in everything
+        }
     )
-    parts = [judgement.run] if len(runs) > 1 else []
-    parts += [judgement.rubric, judgement.rater]
-    parts += [judgement.rubric_digest[:8]] if several else []
-    return "-" + "-".join("".join(c if c.isalnum() else "_" for c in part) for part in parts)
+    return "-" + names[own(judgement)]
 
 
 def plural(source: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from autointerp import extensions
 from autointerp.errors import BadInput, UnknownName
-from autointerp.files import partial_folder
+from autointerp.files import partial_folder, restore_folder
 from autointerp.reports import panels as panels_folder
 from autointerp.reports.page import Panel, all_blocks, html, subtitle, themed, title
 from autointerp.reports.panels import Answer, Figure, Heading, Material, Prose, Table
@@ -20,6 +20,10 @@ from autointerp.text import ON_PAGE, visible
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure as Drawing
+
+
+PAGE = "index.html"
+OWN = re.compile(r"index\.html|summary\.md|figures/[^/]+\.(svg|png)|tables/[^/]+\.(csv|parquet)")
 
 
 @dataclass(frozen=True)
@@ -110,29 +114,40 @@ def check_folder(out: Path) -> None:
 
 
 def _is_report(folder: Path) -> bool:
+    """Return whether a folder is a report, or what a kill has left of one."""
+    if not (folder / PAGE).exists():
+        files = [path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()]
+        return all(_is_own(file) for file in files)
     try:
-        with (folder / "index.html").open(encoding="utf-8") as page:
+        with (folder / PAGE).open(encoding="utf-8") as page:
             return 'name="generator" content="autointerp' in page.read(2_000)
     except (OSError, UnicodeDecodeError):
         return False
+
+
+def _is_own(path: Path) -> bool:
+    """Return whether a file of a report's folder, named in it, is one that reports write."""
+    return OWN.fullmatch(path.as_posix()) is not None
 
 
 def write(material: Material, out: Path) -> Report:
     """Write the report to the folder `out` and return it.
 
     Everything is written beside the place where it belongs, then put there in one move; a former
-    report is replaced. Raises BadInput if `out` holds something else, StorageError if it cannot be
-    written.
+    report is replaced, and other files that lie in its folder are kept. Raises BadInput if `out`
+    holds something else, StorageError if it cannot be written.
     """
     from autointerp.reports.style import house_style, save
 
+    remedy = "free some space or give another folder by -o"
+    restore_folder(out)
     check_folder(out)
     panels = assemble(material)
     blocks = all_blocks(panels)
     tables = {block.name: block.frame for block in blocks if isinstance(block, Table)}
     figures, drawings = draw_figures(panels), {}
     shown = {block.name: block for block in blocks if isinstance(block, Figure)}
-    with partial_folder(out, "free some space or give another folder by -o") as partial:
+    with partial_folder(out, _is_own, remedy) as partial:
         for part in ("figures", "tables"):
             (partial / part).mkdir()
         for name, figure in figures.items():
@@ -143,13 +158,13 @@ def write(material: Material, out: Path) -> Report:
         for name, frame in tables.items():
             save_table(frame, partial / "tables" / name)
         (partial / "summary.md").write_text(markdown(material, panels), encoding="utf-8")
-        (partial / "index.html").write_text(html(material, panels, drawings), encoding="utf-8")
+        (partial / PAGE).write_text(html(material, panels, drawings), encoding="utf-8")
     warnings = tuple(
         f"{block.lead} {block.text}".strip()
         for block in blocks
         if isinstance(block, Prose) and block.tone == "warning"
     )
-    return Report(out, out / "index.html", material, panels, warnings, figures, tables)
+    return Report(out, out / PAGE, material, panels, warnings, figures, tables)
 
 
 # ------------------------------------------------------------------------------ summaries

@@ -4,6 +4,8 @@ run         the folder: run.toml, run.duckdb, log.jsonl; `open_run`
 tables      transactions, appended rows and queries, for those below
 units       sources, units and contexts
 ratings     items with their key, raters, calls, ratings
+replies     replies on the disk at once, before the tables have them
+repair      what is wrong with a run's files, put in order where it can be
 frames      the run as data frames, for a notebook
 labs        what labs measured of units
 looks       the plan, and the ledger of looks

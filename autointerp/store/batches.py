@@ -34,7 +34,7 @@ class Batches(Tables):
 
     def open_batches(self) -> list[dict[str, Any]]:
         """Return the batches that are neither collected nor abandoned, oldest first."""
-        result = self.connection.execute(
+        result = self.execute(
             "SELECT * FROM current_batch WHERE state IN ('intended', 'submitted') ORDER BY made_at"
         )
         names = [column[0] for column in result.description]

@@ -31,7 +31,7 @@ class Labs(Tables):
             for place, row in enumerate(rows)
         ]
         with self.transaction():
-            self.connection.execute(
+            self.execute(
                 "DELETE FROM lab WHERE lab = ? AND unit_id IN (SELECT unnest(?::INTEGER[]))",
                 [lab, list(unit_ids)],
             )

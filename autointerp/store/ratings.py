@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from autointerp.records import Rating, Reply, Request
+from autointerp.store.replies import Record, Recovered
 from autointerp.store.tables import Tables, now
+
+TAKEN_IN = "replies"  # in `state`: journal of replies, and the last record of it that is stored
 
 
 @dataclass(frozen=True)
@@ -74,28 +77,87 @@ class Ratings(Tables):
         """
         at = now()
         calls = [
-            {
-                "call_key": request.key,
-                "attempt": attempt,
-                "item_id": request.item,
-                "rater": rater,
-                "repeat": request.repeat,
-                "stop": reply.stop,
-                "reply": reply.text,
-                "error": reply.error,
-                "model": reply.model,
-                "tokens_in": reply.tokens_in,
-                "tokens_out": reply.tokens_out,
-                "cost_usd": reply.cost_usd,
-                "latency_s": reply.latency_s,
-                "details": json.dumps(reply.details, ensure_ascii=False),
-                "made_at": at,
-            }
+            {**call_row(rater, request, attempt, reply), "made_at": at}
             for request, attempt, reply in attempts
         ]
         with self.transaction():
             self.insert("call", calls)
             self.insert("rating", self.rating_rows([(rating, at) for rating in ratings]))
+
+    def take_in(self, journal: str, records: Sequence[Record], lost: Sequence[Record] = ()) -> None:
+        """Store what a journal of replies holds, in one transaction; what is stored is left.
+
+        Args:
+            records: Those after the ones taken in before, in order.
+            lost: Calls that were sent and of which nothing will come any more: they may have been
+                billed, and count at the most that they can cost.
+        """
+        came = [record for record in records if record["kind"] == "came"]
+        calls = [
+            {**record["call"], "made_at": _time(record["at"])} for record in came if record["call"]
+        ]
+        ratings = [
+            (Rating(**record["rating"]), _time(record["at"])) for record in came if record["rating"]
+        ]
+        charges = [record for record in came if record["usd"]]
+        charges += [{**record, "sent": record["seq"]} for record in lost]
+        with self.transaction():
+            self.insert("call", calls, ignore=True)
+            self.insert("rating", self.rating_rows(ratings))
+            self.insert(
+                "charge",
+                [
+                    {
+                        "journal": journal,
+                        "seq": record["sent"],
+                        "rater": record["rater"],
+                        "call_key": record["key"],
+                        "usd": record["usd"],
+                        "made_at": _time(record["at"]),
+                    }
+                    for record in charges
+                ],
+                ignore=True,
+            )
+            if records:
+                self.connection.execute(
+                    "INSERT OR REPLACE INTO state VALUES (?, ?)",
+                    [TAKEN_IN, f"{journal} {records[-1]['seq']}"],
+                )
+
+    def recover(self, recovered: Recovered) -> int:
+        """Store what a killed process left in its journal of replies; return the ratings in it.
+
+        A record that is in the tables is left, even where the journal does not say which it is.
+        """
+        about = self.rows("SELECT value FROM state WHERE name = ?", [TAKEN_IN])
+        journal, _, last = str(about[0][0]).partition(" ") if about else ("", "", "")
+        first = int(last) + 1 if journal and journal == recovered.journal else 0
+        new = [record for record in recovered.records if record["seq"] >= first]
+        stored = self.stored_calls(
+            [record["call"]["call_key"] for record in new if record.get("call")]
+        )
+        there = {(key, attempt) for key, calls in stored.items() for attempt, _ in calls}
+        current = set(
+            self.rows("SELECT item_id, rater, repeat, status, call_key FROM current_rating")
+            if any(record.get("rating") for record in new)
+            else []
+        )
+
+        def is_new(record: Record) -> bool:
+            if record["kind"] == "sent":
+                return True
+            call, rating = record["call"], record["rating"]
+            if call:
+                return (call["call_key"], call["attempt"]) not in there
+            names = ("item", "rater", "repeat", "status", "call_key")
+            return not rating or tuple(rating[name] for name in names) not in current
+
+        lacking = [record for record in new if is_new(record)]
+        lost = recovered.unsettled()
+        if lacking or lost:
+            self.take_in(recovered.journal, lacking, lost)
+        return sum(bool(record.get("rating")) for record in lacking)
 
     def rating_rows(
         self, ratings: Sequence[tuple[Rating, datetime.datetime]]
@@ -137,8 +199,16 @@ class Ratings(Tables):
         return calls
 
     def spent_usd(self) -> float:
-        """Return what the run's calls have cost, as far as prices are known."""
-        return float(self.rows("SELECT coalesce(sum(cost_usd), 0) FROM call")[0][0])
+        """Return what the run's calls have cost, as far as prices are known.
+
+        Calls that may have been billed without a reply count at the most that they can cost.
+        """
+        return float(
+            self.rows(
+                "SELECT (SELECT coalesce(sum(cost_usd), 0) FROM call)"
+                " + (SELECT coalesce(sum(usd), 0) FROM charge)"
+            )[0][0]
+        )
 
     def mean_tokens(self, rater: str, rubric_digest: str) -> tuple[float, float] | None:
         """Return the mean tokens in and out of a rater's replies to what was asked by a rubric.
@@ -156,7 +226,7 @@ class Ratings(Tables):
     def replace_estimates(self, rows: Sequence[dict[str, Any]]) -> None:
         """Store the estimates of a comparison in place of the earlier ones."""
         with self.transaction():
-            self.connection.execute("DELETE FROM estimate")
+            self.execute("DELETE FROM estimate")
             self.insert("estimate", rows)
 
     def _versions(self, items: Sequence[str]) -> dict[tuple[str, str, int], int]:
@@ -166,3 +236,67 @@ class Ratings(Tables):
             [list(items)],
         )
         return {(item, rater, repeat): version for item, rater, repeat, version in rows}
+
+
+def call_row(rater: str, request: Request, attempt: int, reply: Reply) -> dict[str, Any]:
+    """Return the row of `call` that an attempt is, without its time."""
+    return {
+        "call_key": request.key,
+        "attempt": attempt,
+        "item_id": request.item,
+        "rater": rater,
+        "repeat": request.repeat,
+        "stop": reply.stop,
+        "reply": reply.text,
+        "error": reply.error,
+        "model": reply.model,
+        "tokens_in": reply.tokens_in,
+        "tokens_out": reply.tokens_out,
+        "cost_usd": reply.cost_usd,
+        "latency_s": reply.latency_s,
+        "details": json.dumps(reply.details, ensure_ascii=False),
+    }
+
+
+def sent_record(rater: str, request: Request, most_usd: float) -> Record:
+    """Return the record of a call that is about to be sent, and may cost so much."""
+    return {
+        "kind": "sent",
+        "at": now().isoformat(),
+        "rater": rater,
+        "key": request.key,
+        "usd": most_usd,
+    }
+
+
+def came_record(
+    rater: str,
+    attempt: tuple[Request, int, Reply] | None,
+    rating: Rating | None,
+    sent: int | None = None,
+    charged_usd: float = 0.0,
+) -> Record:
+    """Return the record of what came of a call: an attempt, the rating that it makes, or both.
+
+    Args:
+        sent: Number of the record of its sending, which is settled by this one.
+        charged_usd: What counts as spent because the attempt, which has no price, may be billed.
+    """
+    return {
+        "kind": "came",
+        "at": now().isoformat(),
+        "rater": rater,
+        "key": attempt[0].key if attempt else rating.call_key if rating else None,
+        "sent": sent,
+        "usd": charged_usd,
+        "call": call_row(rater, *attempt) if attempt else None,
+        "rating": _fields(rating) if rating else None,
+    }
+
+
+def _fields(rating: Rating) -> dict[str, Any]:
+    return {field.name: getattr(rating, field.name) for field in dataclasses.fields(rating)}
+
+
+def _time(at: str) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(at)

@@ -1,34 +1,51 @@
-"""A run on disk: `run.toml`, `run.duckdb`, `log.jsonl`. The only module that opens them."""
+"""A run on disk: `run.toml`, `run.duckdb`, `log.jsonl`. The only module that opens them.
+
+Beside them, while a process has the run open or after it was killed, `replies.jsonl`: see
+`replies`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import hashlib
 import html
 import importlib.metadata
 import json
+import os
 import platform
 import re
 import secrets
+import shutil
 import subprocess
-import tomllib
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
 from autointerp import __version__
 from autointerp.errors import RunLocked, RunMismatch, StorageError, UnknownName
-from autointerp.files import toml_table, write_text
+from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER, toml_table, write_text
 from autointerp.settings import RunSettings, first_difference, from_mapping
 from autointerp.store.batches import Batches
 from autointerp.store.frames import Frames
 from autointerp.store.labs import Labs
 from autointerp.store.looks import Looks
 from autointerp.store.ratings import Ratings
-from autointerp.store.tables import first_line, now
+from autointerp.store.replies import FILE as REPLIES
+from autointerp.store.replies import Record, ReplyJournal, read_replies
+from autointerp.store.tables import (
+    COMMITS,
+    damaged,
+    first_line,
+    is_damage,
+    is_full,
+    now,
+    read_commits,
+)
 from autointerp.store.units import Units
 from autointerp.text import statuses_text
 
@@ -37,17 +54,57 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 IMPORTED = "imported"  # the subject of runs whose units come from files
+DATABASE, SETTINGS, LOG = "run.duckdb", "run.toml", "log.jsonl"
+WAL = f"{DATABASE}.wal"  # DuckDB's, of what is not in the database file yet
+SCHEMA = "schema"  # in `state`: digest of the tables and views that the file has
+TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (?P<name>\w+)")
+COLUMN = re.compile(
+    r"ALTER TABLE (?P<table>\w+) ADD COLUMN IF NOT EXISTS (?P<column>\w+) (?P<type>\w+(\[\])?)"
+)
 VIEW = re.compile(r"CREATE OR REPLACE (?P<kind>VIEW|MACRO) (?P<name>\w+)")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+OWN = (SETTINGS, DATABASE, WAL, COMMITS, LOG, REPLIES, "harvest", "journals")
+
+# What run.toml must hold, by table.
+ABOUT: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "run": {"name": str, "made": (str, datetime.date), "settings_digest": str},
+    "settings": {"subject": dict, "seed": int},
+    "digests": {},
+}
+
+R = TypeVar("R", bound="Run")
 
 
 def runs_in(folder: Path = RUNS) -> list[str]:
-    """Return the names of the runs in a folder, sorted."""
-    return sorted(path.parent.name for path in folder.glob("*/run.toml"))
+    """Return the names of the runs in a folder, sorted; of those, too, that lack their run.toml."""
+    files = (*folder.glob(f"*/{SETTINGS}"), *folder.glob(f"*/{DATABASE}"))
+    return sorted({path.parent.name for path in files})
+
+
+def run_exists(path: Path) -> bool:
+    """Return whether a folder holds a run.
+
+    Raises StorageError where it holds what is left of one: a new one would take its place.
+    """
+    if (path / SETTINGS).exists():
+        return True
+    left = [name for name in (DATABASE, WAL, COMMITS, REPLIES, LOG) if (path / name).exists()]
+    if left:
+        raise StorageError(
+            f"{path / SETTINGS} is missing, but {left[0]} is there; restore it from a copy, or by "
+            f"`autointerp doctor {path.name}`, or move the folder away"
+        )
+    return False
 
 
 class Run(Units, Ratings, Batches, Labs, Looks, Frames):
-    """An open run. Made by `open_run`; close it, or use it in a `with` statement."""
+    """An open run. Made by `open_run`; close it, or use it in a `with` statement.
+
+    Attributes:
+        notes: What opening it brought to light, a sentence each: replies that a kill left, lines
+            that cannot be read.
+        new: Paths that this opening made, the folder last.
+    """
 
     def __init__(
         self, path: Path, about: dict[str, Any], connection: duckdb.DuckDBPyConnection
@@ -56,6 +113,11 @@ class Run(Units, Ratings, Batches, Labs, Looks, Frames):
         self.name = path.name
         self.connection = connection
         self.about = about
+        self.notes: tuple[str, ...] = ()
+        self.new: tuple[Path, ...] = ()
+        self._replies: ReplyJournal | None = None
+        self._untaken: list[Record] = []  # written to it, and not in the tables yet
+        self._lock = threading.Lock()
 
     @property
     def settings(self) -> RunSettings:
@@ -83,9 +145,60 @@ class Run(Units, Ratings, Batches, Labs, Looks, Frames):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def write_reply(self, record: Record) -> int:
+        """Write the record of a call where no kill loses it; return its number.
+
+        The tables get it by `take_in_replies`, which another thread may call meanwhile. Raises
+        StorageError where it cannot be written.
+        """
+        if self._replies is None:
+            self._replies = ReplyJournal(self.path / REPLIES)
+        self._replies.write(record)
+        with self._lock:
+            self._untaken.append(record)
+        return int(record["seq"])
+
+    def sync_replies(self) -> None:
+        """Have all records on the disk that were written; another thread may write meanwhile."""
+        if self._replies is not None:
+            self._replies.sync()
+
+    def take_in_replies(self, lost: Sequence[Record] = ()) -> None:
+        """Store what was written since the last time, and charges of calls that are `lost`.
+
+        Raises StorageError where the database cannot be written; the records are kept.
+        """
+        with self._lock:
+            records, self._untaken = self._untaken, []
+        if self._replies is None or not (records or lost):
+            return
+        try:
+            self.take_in(self._replies.identity, records, lost)
+        except BaseException:
+            with self._lock:
+                self._untaken = records + self._untaken
+            raise
+
     def close(self) -> None:
         """Write everything out and release the file."""
         self.connection.close()
+        if self._replies is not None:
+            # Without a write-ahead log beside it, all that was committed is in the database.
+            whole = not self._untaken and not (self.path / WAL).exists()
+            (self._replies.remove if whole else self._replies.close)()
+            self._replies = None
+
+    def discard(self) -> None:
+        """Close the run and remove what this opening made, and nothing else."""
+        self.close()
+        for path in self.new:
+            with contextlib.suppress(OSError):
+                if not path.is_dir():
+                    path.unlink(missing_ok=True)
+                elif path.name == "harvest":
+                    shutil.rmtree(path)
+                else:
+                    path.rmdir()  # only if nothing else is in it
 
     def __repr__(self) -> str:
         try:
@@ -140,13 +253,15 @@ class Run(Units, Ratings, Batches, Labs, Looks, Frames):
     def log(self, event: str, **values: Any) -> None:
         """Append a line to log.jsonl."""
         line = json.dumps({"at": now().isoformat(), "event": event, **values}, default=str)
+        handle = -1
         try:
-            with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            handle = os.open(self.path / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE_FILE)
+            os.write(handle, line.encode() + b"\n")
         except OSError as error:
-            raise StorageError(
-                f"cannot write {self.path / 'log.jsonl'} ({error.strerror})"
-            ) from None
+            raise StorageError(f"cannot write {self.path / LOG} ({error.strerror})") from None
+        finally:
+            if handle >= 0:
+                os.close(handle)
 
 
 def _html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -166,10 +281,24 @@ def open_run(
 ) -> Run:
     """Return the run `name`; with `settings` and `subject` it is made if it is not there.
 
+    What a killed process had received is taken in first.
+
     Raises UnknownName if there is no such run and no settings, RunMismatch if it was made with
     other settings or another subject, RunLocked if another process has it open, StorageError if
-    it cannot be read or written.
+    it is damaged or cannot be read or written.
     """
+    return open_as(Run, name, settings, subject, folder, read_only)
+
+
+def open_as(
+    kind: type[R],
+    name: str,
+    settings: RunSettings | None = None,
+    subject: Subject | None = None,
+    folder: Path = RUNS,
+    read_only: bool = False,
+) -> R:
+    """Return a run as `open_run` does, as an object of a class of its own."""
     if not NAME.fullmatch(name):
         raise UnknownName(
             "run", name, runs_in(folder), "a name is up to 100 letters, digits, '.', '_' and '-'"
@@ -180,7 +309,8 @@ def open_run(
             f"runs in {folder.resolve()}: DuckDB takes no {' and no '.join(sorted(wrong))} in the "
             "path of a database; choose another folder"
         )
-    if not (path / "run.toml").exists():
+    new = _lacking(path)
+    if not run_exists(path):
         if settings is None:
             raise UnknownName(
                 "run", name, runs_in(folder), f"`autointerp rate --run {name}` makes one"
@@ -188,68 +318,219 @@ def open_run(
         _create(path, settings, subject)
     elif settings is not None:
         _check_same(path, settings, subject)
-    return Run(path, read_about(path), _connect(path / "run.duckdb", read_only))
+    about = read_about(path)
+    notes: tuple[str, ...] = ()
+    if read_only and (path / REPLIES).exists():
+        notes = _take_in_first(path)
+    run = kind(path, about, _connect(path, read_only))
+    run.new, run.notes = new, notes
+    try:
+        run.commits = _checked_commits(run)
+        if not read_only and (path / REPLIES).exists():
+            run.notes = _recover(run)
+    except BaseException:
+        run.connection.close()
+        raise
+    return run
+
+
+def _lacking(path: Path) -> tuple[Path, ...]:
+    """Return what a run has and is not there yet, folders after what is in them."""
+    folders = [folder for folder in (path, *path.parents) if not folder.exists()]
+    return (*(path / name for name in OWN if not (path / name).exists()), *folders)
+
+
+def _take_in_first(path: Path) -> tuple[str, ...]:
+    """Take in the replies of a killed process, before a run is opened for reading alone."""
+    if not os.access(path, os.W_OK) or not os.access(path / DATABASE, os.W_OK):
+        raise StorageError(
+            f"{path / REPLIES} holds replies that a stopped command left, and the run cannot be "
+            "written to take them in; copy the run to a folder that can be written"
+        )
+    with open_run(path.name, folder=path.parent) as run:
+        return run.notes
+
+
+def _checked_commits(run: Run) -> int:
+    """Return the number of the run's transactions.
+
+    Raises StorageError where the database lacks the last ones: its log was lost, or an older copy
+    stands in its place.
+    """
+    rows = run.rows("SELECT value FROM state WHERE name = ?", [COMMITS])
+    commits, expected = int(rows[0][0]) if rows else 0, read_commits(run.path)
+    if commits < expected:
+        raise StorageError(
+            f"{run.path / DATABASE} lacks the last {expected - commits} of {expected} "
+            f"transactions: {WAL} is missing or cut, or the file is an older copy; restore it, or "
+            f"accept what is there with `autointerp doctor {run.name}`"
+        )
+    return commits
+
+
+def _recover(run: Run) -> tuple[str, ...]:
+    """Take in what a killed process had received; return what there is to say of it."""
+    file = run.path / REPLIES
+    recovered = read_replies(file)
+    run.recover(recovered)
+    try:
+        run.execute("CHECKPOINT")  # so that the database alone has all of it
+    except duckdb.Error as error:
+        raise unopened(run.path, error) from None
+    if not recovered.damaged:
+        file.unlink()
+        return ()
+    kept = set_aside(file)
+    lines = ", ".join(str(number) for number in recovered.damaged[:5])
+    return (
+        f"run '{run.name}': {len(recovered.damaged)} lines of {REPLIES} cannot be read "
+        f"(line {lines}), and the replies in them are lost; the rest was taken in, and the file "
+        f"is kept as {kept.name}",
+    )
+
+
+def set_aside(file: Path) -> Path:
+    """Rename a damaged file so that it does no more harm; return its new path."""
+    number = 1
+    while (kept := file.with_name(f"{file.stem}.damaged-{number}{file.suffix}")).exists():
+        number += 1
+    return file.replace(kept)
 
 
 def open_checks(folder: Path = RUNS) -> Run:
     """Return the store of the raters' checks beside the runs in `folder`; made if not there."""
     checks = folder / ".checks"
-    there = (checks / "store" / "run.toml").exists()
+    with contextlib.suppress(OSError):  # said when the run is made
+        checks.parent.mkdir(parents=True, exist_ok=True)
+        checks.mkdir(PRIVATE_FOLDER, exist_ok=True)
+    there = run_exists(checks / "store")
     return open_run("store", None if there else RunSettings(), folder=checks)
 
 
-def _connect(file: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
+def _connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
+    """Open a run's database, made where this is the first time."""
+    file = path / DATABASE
+    is_new = not file.exists() or not file.stat().st_size
+    if is_new:
+        _require_unused(path)
     try:
-        if read_only and not file.exists():  # a kill came before it was made
-            _connect(file, read_only=False).close()
+        if read_only and is_new:  # a kill came before it was made
+            _connect(path, read_only=False).close()
         connection = duckdb.connect(str(file.resolve()), read_only=read_only)
-        _bring_up_to_date(connection, read_only)
+        if is_new:
+            file.chmod(PRIVATE_FILE)
+        bring_up_to_date(path, connection, read_only)
         connection.execute("SET enable_progress_bar = false")
-    except duckdb.IOException as error:
-        if "lock" in str(error).lower():
-            holder = re.search(r"\(PID (\d+)", str(error))
-            who = f"process {holder[1]}" if holder else "another process"
-            raise RunLocked(
-                f"run '{file.parent.name}' is in use by {who}; wait for it, stop it, "
-                "or give this work another --run"
-            ) from None
-        raise StorageError(
-            f"cannot open {file} ({first_line(error)}); free some space, or move the run to a "
-            "folder that can be written"
-        ) from None
-    except duckdb.Error as error:
-        raise StorageError(
-            f"{file} is not a run of this version ({first_line(error)}); move it away"
-        ) from None
+    except (duckdb.Error, OSError) as error:
+        raise unopened(path, error) from None
     return connection
 
 
-def _bring_up_to_date(connection: duckdb.DuckDBPyConnection, read_only: bool) -> None:
-    """Make the tables and views that a run of an earlier version lacks.
+def _require_unused(path: Path) -> None:
+    """Raise StorageError where a run that has no database has been in use."""
+    used = [name for name in (WAL, REPLIES, LOG) if (path / name).exists()]
+    used += [COMMITS] if read_commits(path) else []
+    used += ["journals"] if any((path / "journals").glob("*.jsonl")) else []
+    if used:
+        raise StorageError(
+            f"{path / DATABASE} is missing or empty, but the run has been in use ({used[0]} is "
+            "there); restore it from a copy, or move the folder away to begin again"
+        )
 
-    A file that cannot be written gets the views for this connection only. A view of a table that
-    the file lacks is left out: the run is older than what the view is about.
+
+def unopened(path: Path, error: duckdb.Error | OSError) -> RunLocked | StorageError:
+    """Return the error of a database that could not be opened."""
+    file, text = path / DATABASE, str(error)
+    if isinstance(error, duckdb.IOException) and "lock" in text.lower():
+        holder = re.search(r"\(PID (\d+)", text)
+        who = f"process {holder[1]}" if holder else "another process"
+        return RunLocked(
+            f"run '{path.name}' is in use by {who}; wait for it, stop it, "
+            "or give this work another --run"
+        )
+    if isinstance(error, OSError) or is_full(error):
+        return StorageError(
+            f"cannot write {file} ({first_line(error)}); free some space, then run the same "
+            "command again"
+        )
+    if is_damage(error):
+        return damaged(path, error)
+    if isinstance(error, duckdb.IOException):
+        return StorageError(
+            f"cannot open {file} ({first_line(error)}); free some space, or move the run to a "
+            "folder that can be written"
+        )
+    return StorageError(f"{file} is not a run of this version ({first_line(error)}); move it away")
+
+
+def bring_up_to_date(path: Path, connection: duckdb.DuckDBPyConnection, read_only: bool) -> None:
+    """Make the tables and views that a run of another version lacks.
+
+    A file that cannot be written gets them for this connection only, the tables without rows.
     """
     folder = Path(__file__).parent
-    views = (folder / "views.sql").read_text("utf-8")
-    if not read_only:
-        connection.execute((folder / "schema.sql").read_text("utf-8") + views)
-        _widen(connection)
+    schema, views = ((folder / f"{name}.sql").read_text("utf-8") for name in ("schema", "views"))
+    digest = hashlib.sha256((schema + views).encode()).hexdigest()
+    try:
+        made = dict(connection.execute("SELECT name, value FROM state").fetchall())
+    except duckdb.CatalogException:
+        made = {}
+    if read_only:
+        _add_temporarily(connection, schema, views, made.get(SCHEMA) == digest)
         return
-    there = {
-        name
-        for (name,) in connection.execute(
-            "SELECT view_name FROM duckdb_views() WHERE NOT internal UNION ALL"
-            " SELECT function_name FROM duckdb_functions() WHERE NOT internal"
-        ).fetchall()
-    }
+    connection.execute(schema)  # writes nothing where nothing is missing
+    _widen(connection)
+    if made.get(SCHEMA) == digest and not _missing(connection, views):
+        return
+    connection.execute("BEGIN")
+    connection.execute(views)
+    remembered = {SCHEMA: digest}
+    if SETTINGS not in made and (path / SETTINGS).exists():  # so that it can be restored if lost
+        remembered[SETTINGS] = (path / SETTINGS).read_text("utf-8")
+    for name, value in remembered.items():
+        connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", [name, value])
+    connection.execute("COMMIT")
+
+
+def _missing(connection: duckdb.DuckDBPyConnection, views: str) -> set[str]:
+    """Return the names of views and macros that a database lacks."""
+    there = connection.execute(
+        "SELECT view_name FROM duckdb_views() WHERE NOT internal UNION ALL"
+        " SELECT function_name FROM duckdb_functions() WHERE NOT internal"
+    ).fetchall()
+    return {made["name"] for made in VIEW.finditer(views)} - {name for (name,) in there}
+
+
+def _add_temporarily(
+    connection: duckdb.DuckDBPyConnection, schema: str, views: str, same_views: bool
+) -> None:
+    """Give a connection that only reads what its file lacks: tables, columns and views."""
+    columns: dict[str, set[str]] = {}
+    for table, column in connection.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal"
+    ).fetchall():
+        columns.setdefault(table, set()).add(column)
+    added: dict[str, list[str]] = {}
+    tables = 0
+    for statement in duckdb.extract_statements(schema):
+        if (table := TABLE.search(statement.query)) and table["name"] not in columns:
+            connection.execute(TABLE.sub(r"CREATE TEMP TABLE \g<name>", statement.query))
+            tables += 1
+        elif (
+            (column := COLUMN.search(statement.query.strip().rstrip(";")))
+            and column["table"] in columns
+            and column["column"] not in columns[column["table"]]
+        ):
+            added.setdefault(column["table"], []).append(
+                f"NULL::{column['type']} AS {column['column']}"
+            )
+    database = connection.execute("SELECT current_database()").fetchall()[0][0]
+    for name, more in added.items():
+        connection.execute(
+            f'CREATE TEMP VIEW {name} AS SELECT *, {", ".join(more)} FROM "{database}".{name}'
+        )
     for statement in duckdb.extract_statements(views):
-        made = VIEW.search(statement.query)
-        if made is not None and made["name"] not in there:
-            with contextlib.suppress(duckdb.CatalogException, duckdb.BinderException):
-                connection.execute(
-                    VIEW.sub(r"CREATE OR REPLACE TEMP \g<kind> \g<name>", statement.query)
-                )
+        connection.execute(VIEW.sub(r"CREATE OR REPLACE TEMP \g<kind> \g<name>", statement.query))
 
 
 def _widen(connection: duckdb.DuckDBPyConnection) -> None:
@@ -286,12 +567,13 @@ def _create(path: Path, settings: RunSettings, subject: Subject | None) -> None:
         },
     }
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(PRIVATE_FOLDER, exist_ok=True)
     except OSError as error:
         raise StorageError(
             f"cannot make the run's folder {path} ({error.strerror}); choose another place"
         ) from None
-    write_text(path / "run.toml", tomli_w.dumps(about))
+    write_text(path / SETTINGS, tomli_w.dumps(about), mode=PRIVATE_FILE)
 
 
 def _check_same(path: Path, settings: RunSettings, subject: Subject | None) -> None:
@@ -307,11 +589,27 @@ def _check_same(path: Path, settings: RunSettings, subject: Subject | None) -> N
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """Return what a run's run.toml holds."""
+    """Return what a run's run.toml holds. Raises StorageError if it is not that of a run."""
+    file = path / SETTINGS
     try:
-        return toml_table((path / "run.toml").read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise StorageError(f"{path / 'run.toml'} cannot be read ({error}); restore it") from None
+        about = toml_table(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise StorageError(
+            f"{file} cannot be read ({first_line(error)}); {_restore(path)}"
+        ) from None
+    for table, names in ABOUT.items():
+        if not isinstance(about.get(table), dict):
+            raise StorageError(f"{file} has no table [{table}]; {_restore(path)}")
+        for name, kind in names.items():
+            if not isinstance(about[table].get(name), kind):
+                raise StorageError(f"{file}: [{table}] lacks {name}; {_restore(path)}")
+    if not isinstance(about["settings"]["subject"].get("model"), str):
+        raise StorageError(f"{file}: [settings.subject] lacks model; {_restore(path)}")
+    return about
+
+
+def _restore(path: Path) -> str:
+    return f"restore it from a copy, or by `autointerp doctor {path.name}`"
 
 
 def _installed(*packages: str) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,12 @@
--- A run. Every table is append-only but for `schema` and `lab`; what supersedes stands later.
+-- A run. Every table is append-only but for `about`, `state` and `lab`; what supersedes stands later.
 
 CREATE TABLE IF NOT EXISTS about (
+    name VARCHAR PRIMARY KEY,
+    value VARCHAR NOT NULL
+);
+
+-- What the store keeps of itself: transactions made, replies taken in, schema, a copy of run.toml.
+CREATE TABLE IF NOT EXISTS state (
     name VARCHAR PRIMARY KEY,
     value VARCHAR NOT NULL
 );
@@ -120,6 +126,17 @@ CREATE TABLE IF NOT EXISTS call (
     details JSON,
     made_at TIMESTAMP NOT NULL,
     PRIMARY KEY (call_key, attempt)
+);
+
+-- What calls without a reply may have cost at most: cut off, timed out, or sent before a kill.
+CREATE TABLE IF NOT EXISTS charge (
+    journal VARCHAR NOT NULL,             -- of replies, in which it was reserved
+    seq BIGINT NOT NULL,                  -- record of the sending
+    rater VARCHAR NOT NULL,
+    call_key VARCHAR NOT NULL,
+    usd DOUBLE NOT NULL,
+    made_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (journal, seq)
 );
 
 CREATE TABLE IF NOT EXISTS rating (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +13,21 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from autointerp.errors import StorageError
+from autointerp.files import PRIVATE_FILE
 
 if TYPE_CHECKING:
     import pandas
 
 FORMULA = r"^[=+\-@\t\r\n]"  # the beginning of a cell that a spreadsheet runs
+
+
+COMMITS = "commits"  # beside the database, and in its table `state`
+DAMAGED = re.compile(
+    r"corrupt|checksum|could not read enough bytes|replaying WAL|not a valid DuckDB|"
+    r"has been invalidated|metadata pointer|serializ",
+    re.IGNORECASE,
+)
+FULL = re.compile(r"no space left|disk quota|file too large|could not write|failed to commit", re.I)
 
 
 def now() -> datetime.datetime:
@@ -24,10 +36,16 @@ def now() -> datetime.datetime:
 
 
 class Tables:
-    """A connection to a run's DuckDB: what units, ratings and batches are stored with."""
+    """A connection to a run's DuckDB: what units, ratings and batches are stored with.
+
+    Attributes:
+        commits: Transactions that were committed in the run's life. The number stands in the
+            database and in a file beside it: a database that has fewer has lost some.
+    """
 
     path: Path
     connection: duckdb.DuckDBPyConnection
+    commits: int = 0
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -38,7 +56,12 @@ class Tables:
         try:
             self.connection.execute("BEGIN")
             yield
+            self.connection.execute(
+                "INSERT OR REPLACE INTO state VALUES (?, ?)", [COMMITS, str(self.commits + 1)]
+            )
             self.connection.execute("COMMIT")
+            self.commits += 1
+            write_commits(self.path, self.commits)
         except (duckdb.IOException, duckdb.FatalException, OSError) as error:
             raise self._unwritten(error) from None
         except duckdb.TransactionException as error:
@@ -46,15 +69,38 @@ class Tables:
             if "constraint" in str(error).lower():
                 raise
             raise self._unwritten(error) from None
+        except duckdb.Error as error:
+            if not is_damage(error):
+                raise
+            raise damaged(self.path, error) from None
         finally:
             with contextlib.suppress(duckdb.Error):  # none is open after a COMMIT
                 self.connection.execute("ROLLBACK")
 
     def _unwritten(self, error: Exception) -> StorageError:
+        if isinstance(error, duckdb.Error) and is_damage(error) and not is_full(error):
+            return damaged(self.path, error)
         return StorageError(
             f"cannot write {self.path / 'run.duckdb'} ({first_line(error)}); "
             "free some space or choose another folder, then run the same command again"
         )
+
+    def execute(self, query: str, parameters: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
+        """Execute a statement and return its result.
+
+        Raises StorageError where the database is damaged.
+        """
+        with self._readable():
+            return self.connection.execute(query, list(parameters))
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            if not is_damage(error):
+                raise
+            raise damaged(self.path, error) from None
 
     def insert(self, table: str, rows: Sequence[dict[str, Any]], ignore: bool = False) -> None:
         """Append rows, columns by name; with `ignore`, rows whose key is taken are skipped.
@@ -79,11 +125,13 @@ class Tables:
 
     def frame(self, query: str, parameters: Sequence[Any] = ()) -> pandas.DataFrame:
         """Return the rows of a query as a data frame."""
-        return self.connection.execute(query, list(parameters)).df()
+        with self._readable():
+            return self.connection.execute(query, list(parameters)).df()
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a query as tuples."""
-        return self.connection.execute(query, list(parameters)).fetchall()
+        with self._readable():
+            return self.connection.execute(query, list(parameters)).fetchall()
 
     def rows_if_there(self, table: str, columns: str) -> list[tuple[Any, ...]]:
         """Return all rows of a table; none where the run is older than the table, and read-only."""
@@ -124,6 +172,45 @@ def neutral_cells(connection: duckdb.DuckDBPyConnection, query: str) -> str:
                 f" THEN chr(39) || {cell} ELSE {cell} END AS {cell}"
             )
     return f"SELECT * REPLACE ({', '.join(replaced)}) FROM ({query})" if replaced else query
+
+
+def is_damage(error: duckdb.Error) -> bool:
+    """Return whether an error says that the database file is not as it was written."""
+    broken = duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException
+    return isinstance(error, broken) or DAMAGED.search(str(error)) is not None
+
+
+def is_full(error: duckdb.Error) -> bool:
+    """Return whether an error says that the disk takes no more."""
+    return FULL.search(str(error)) is not None
+
+
+def damaged(path: Path, error: BaseException) -> StorageError:
+    """Return the error of a run whose database cannot be read."""
+    return StorageError(
+        f"{path / 'run.duckdb'} is damaged ({first_line(error)}); restore it from a copy, or save "
+        f"what can be read of it with `autointerp doctor {path.name}`"
+    )
+
+
+def write_commits(path: Path, commits: int) -> None:
+    """Note beside the database how many transactions it has; a number that is too low says
+    nothing, so that a disk that does not take it does no harm."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path / COMMITS, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE)
+        try:
+            os.write(handle, b"%020d\n" % commits)
+        finally:
+            os.close(handle)
+
+
+def read_commits(path: Path) -> int:
+    """Return how many transactions the database beside the file should have; 0 without a file."""
+    try:
+        text = (path / COMMITS).read_bytes()
+    except OSError:
+        return 0
+    return int(text) if len(text) == 21 and text.strip().isdigit() else 0
 
 
 def first_line(error: BaseException) -> str:

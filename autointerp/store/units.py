@@ -72,7 +72,7 @@ class Units(Tables):
     def replace_source(self, name: str, size: int, kind: SourceKind) -> None:
         """Store a source; an earlier row of the same name is replaced."""
         row = source_row(name, size, kind)
-        self.connection.execute(
+        self.execute(
             f"INSERT OR REPLACE INTO source ({', '.join(row)}) VALUES"
             f" ({', '.join('?' * len(row))})",
             list(row.values()),

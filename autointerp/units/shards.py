@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -144,7 +143,10 @@ def harvest_shards(
 def forget(folder: Path) -> None:
     """Delete the checkpoints under `folder`: what they held is stored."""
     for place in folder.glob("*/"):
-        shutil.rmtree(place, ignore_errors=True)
+        for file in (*place.glob("part-*.npz"), *place.glob(".part-*.npz.*.partial")):
+            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something else is in it
+            place.rmdir()
     with contextlib.suppress(OSError):  # not there, or others look there for what is to be done
         folder.rmdir()
 

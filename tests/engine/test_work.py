@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import json
 import os
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from support.loopback.client import RUBRIC, item_names, items
+from support.loopback.client import RUBRIC, SLOTS, item_names, items
 from support.loopback.server import Call, Fault, LoopbackServer
 
+from autointerp.engine.budget import Budget
 from autointerp.engine.retry import RetryPolicy
 from autointerp.engine.work import RatingCounts, RatingPolicy, Tally, rate_items
 from autointerp.errors import BadInput, RaterError, RunLocked
@@ -26,6 +28,7 @@ from autointerp.raters import anthropic as anthropic_module
 from autointerp.raters import openai as openai_module
 from autointerp.raters.scripted import Scripted
 from autointerp.settings import RunSettings
+from autointerp.store.replies import read_replies
 from autointerp.store.run import Run, open_run
 
 QUICK = RetryPolicy(retries=3, first_wait_s=0.01)
@@ -435,14 +438,124 @@ def test_kill_9_loses_no_acknowledged_rating_and_repeats_only_calls_in_flight(
     process.kill()
     process.communicate()
     asked_before = len(server.calls)
+    written = len(read_replies(tmp_path / "r" / "replies.jsonl").records)
     with open_run("r", folder=tmp_path) as run:
         kept = len(statuses(run))
-        assert kept >= acknowledged
+        assert kept == written >= acknowledged
+        assert asked_before - kept <= SLOTS  # a reply is written before the slot's next call
         rate(run, openai_rater(server), count=300)
         assert statuses(run) == ["ok"] * 300
-    # All that is asked again is what was in flight, or had come in since the last commit.
     asked = [call.user for call in server.calls]
     assert len(asked) - len(set(asked)) == asked_before - kept
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_end_waits_for_the_calls_in_flight_and_is_passed_on(
+    run: Run, server: LoopbackServer, number: int
+) -> None:
+    server.latency_s = 0.2
+    passed_on: list[int] = []
+
+    def interrupt(tally: Tally) -> None:
+        if tally.done and not sent:
+            sent.append(tally.done)
+            os.kill(os.getpid(), number)
+
+    sent: list[int] = []
+    former = signal.signal(number, lambda received, _: passed_on.append(received))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            rate_items(
+                run,
+                item_names(100),
+                RUBRIC,
+                openai_rater(server),
+                progress=interrupt,
+                policy=RatingPolicy(QUICK, concurrency=4),
+                load=items,
+            )
+    finally:
+        signal.signal(number, former)
+    assert passed_on == [number]
+    assert 0 < len(statuses(run)) == len(server.calls) < 100
+
+
+def test_an_ignored_signal_stays_ignored(run: Run, server: LoopbackServer) -> None:
+    server.latency_s = 0.1
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    threading.Timer(0.15, os.kill, (os.getpid(), signal.SIGHUP)).start()
+    try:
+        assert rate(run, openai_rater(server), count=40, concurrency=8).statuses == {"ok": 40}
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
+@pytest.mark.parametrize("fault", [None, Fault(delay_s=30.0), Fault(drop="middle")])
+def test_the_budget_holds_over_kills_and_calls_without_a_reply(
+    tmp_path: Path, server: LoopbackServer, fault: Fault | None
+) -> None:
+    """A call that may be billed is charged at the most that it can cost, now and later."""
+    prices = {"price_in": 10.0, "price_out": 10.0, "timeout_s": 0.4, "max_output_tokens": 200}
+    server.fault_for = lambda call: fault
+    with open_run("r", RunSettings(), folder=tmp_path) as run:
+        rater = openai_rater(server, **prices)
+        most = Budget(None, 0, rater.price).most_usd(
+            rater.extent(rater.request(items(item_names(1))[0], RUBRIC, 0))
+        )
+        retry = RetryPolicy(retries=0, first_wait_s=0.01)
+        budget = 5.5 * most
+        for _ in range(3):
+            with contextlib.suppress(RaterError):
+                rate(run, openai_rater(server, **prices), 30, retry=retry, budget_usd=budget)
+            assert run.spent_usd() <= budget
+        if fault is not None:
+            assert len(server.completions) == 5  # each charged at the most
+            assert run.spent_usd() == pytest.approx(5 * most)
+        else:
+            assert len(server.completions) > 5
+
+
+KILLED_IN_FLIGHT = """
+import sys
+from pathlib import Path
+from support.loopback.client import RUBRIC, SLOTS, item_names, items
+from autointerp.engine.work import RatingPolicy, rate_items
+from autointerp.raters import RaterOptions
+from autointerp.raters.openai import create
+from autointerp.settings import RunSettings
+from autointerp.store.run import open_run
+options = RaterOptions(base_url=sys.argv[2], structured="json_schema", price_in=10, price_out=10)
+with open_run("r", RunSettings(), folder=Path(sys.argv[1])) as run:
+    policy = RatingPolicy(concurrency=3, budget_usd=float(sys.argv[3]))
+    rate_items(run, item_names(50), RUBRIC, create("m", options), policy=policy, load=items)
+"""
+
+
+def test_calls_that_a_kill_cut_off_are_charged_and_kill_after_kill_stays_in_the_budget(
+    tmp_path: Path, server: LoopbackServer, process_environment: dict[str, str]
+) -> None:
+    server.latency_s = 30.0  # nothing comes back before the kill
+    rater = openai_rater(server, price_in=10.0, price_out=10.0)
+    extent = rater.extent(rater.request(items(item_names(1))[0], RUBRIC, 0))
+    most = Budget(None, 0, rater.price).most_usd(extent)
+    budget, called = str(7.5 * most), 0
+    for expected in (3, 6, 7, 7):  # three at a time, and seven is all that the budget allows
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED_IN_FLIGHT, str(tmp_path), server.openai_url, budget],
+            env={**process_environment, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stderr=subprocess.DEVNULL,
+        )
+        until = time.monotonic() + 60
+        while len(server.completions) < expected and time.monotonic() < until:
+            time.sleep(0.02)
+        if called == expected:  # the budget is spent: it ends by itself
+            assert process.wait(60) == 0
+        process.kill()
+        process.wait()
+        called = len(server.completions)
+        assert called == expected
+        with open_run("r", folder=tmp_path) as run:
+            assert run.spent_usd() == pytest.approx(called * most)
 
 
 def test_a_stopped_and_continued_process_goes_on(tmp_path: Path, server: LoopbackServer) -> None:
@@ -520,11 +633,12 @@ def test_a_scripted_failure_is_retried_like_any_other(run: Run) -> None:
     assert attempts(run) == [(0, "error"), (1, "end")]
 
 
-def test_progress_counts_only_what_is_committed(run: Run) -> None:
+def test_progress_counts_only_what_is_on_the_disk(run: Run) -> None:
     seen: list[tuple[int, int]] = []
 
     def look(tally: Tally) -> None:
-        seen.append((tally.done, len(statuses(run))))
+        records = read_replies(run.path / "replies.jsonl").records
+        seen.append((tally.done, sum(record["rating"] is not None for record in records)))
 
     rate_items(
         run,
@@ -534,8 +648,9 @@ def test_progress_counts_only_what_is_committed(run: Run) -> None:
         progress=look,
         load=items,
     )
-    assert seen[-1][0] == 200
-    assert all(done <= stored for done, stored in seen)
+    assert seen[-1] == (200, 200)
+    assert all(done <= written for done, written in seen)
+    assert len(statuses(run)) == 200
 
 
 def test_what_no_database_can_hold_is_stored_as_escapes(run: Run, server: LoopbackServer) -> None:

@@ -231,6 +231,29 @@ def test_a_file_that_is_refused_leaves_no_run_behind(markdown: Path, runs: Path)
     assert not (runs / "r").exists()
 
 
+def test_a_file_that_is_refused_takes_nothing_with_it_that_was_there(markdown: Path, runs: Path):
+    with markdown.open("a") as text:
+        text.write("\n### Feature ID: 0\n")
+    (runs / "r").mkdir(parents=True)
+    (runs / "r" / "notes.txt").write_text("somebody's")
+    with pytest.raises(ExchangeError, match="for the second time"):
+        import_units(markdown, "r", runs=runs)
+    assert [path.name for path in (runs / "r").iterdir()] == ["notes.txt"]
+
+
+def test_an_import_into_what_is_left_of_a_run_is_refused_and_takes_nothing(
+    markdown: Path, runs: Path
+):
+    import_units(markdown, "mine", runs=runs)
+    (runs / "mine" / "run.toml").unlink()
+    (runs / "mine" / "journals").mkdir()
+    (runs / "mine" / "journals" / "human-ann.jsonl").write_text("answers")
+    before = sorted(path.name for path in (runs / "mine").rglob("*"))
+    with pytest.raises(StorageError, match=r"run\.toml is missing"):
+        import_units(markdown, "mine", runs=runs)
+    assert sorted(path.name for path in (runs / "mine").rglob("*")) == before
+
+
 def test_two_names_for_one_unit_are_refused(tmp_path: Path, runs: Path):
     path = table(tmp_path / "t.parquet", rows_of("7", "probes") + rows_of("probes/7", "probes"))
     with pytest.raises(

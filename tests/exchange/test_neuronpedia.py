@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.fabricate import fabricate_run
 
 from autointerp.errors import ExchangeError
 from autointerp.exchange import ImportOptions
-from autointerp.exchange.neuronpedia import read, recognises
+from autointerp.exchange.neuronpedia import read, recognises, write
 
 ROW: dict[str, Any] = {
     "id": "x",
@@ -311,3 +312,19 @@ def test_folders_of_two_sources_never_are_the_same():
     assert len({name.lower() for name in names.values()} | {"config"}) == len(layers) + 1
     assert names["features"] == "features"
     assert all("/" not in name and name not in ("", ".", "..") for name in names.values())
+
+
+@pytest.mark.parametrize("others", [("a b", "a/b", "A_b"), ("x", "x-negative")])
+def test_sources_whose_names_look_alike_go_out_and_come_back_whole(
+    tmp_path: Path, others: tuple[str, ...]
+):
+    with fabricate_run(tmp_path, dict.fromkeys(others, 3)) as run:
+        if others[0] == "x":  # the negative half of x must not be taken for x-negative
+            run.execute("UPDATE unit SET sign = -1 WHERE source = 'x'")
+        written = write(run, tmp_path / "out")
+        held = run.rows("SELECT count(*) FROM context")[0][0]
+    came = [
+        unit for folder in (tmp_path / "out").iterdir() for unit in read(folder, ImportOptions())
+    ]
+    assert written == held == sum(len(unit.contexts) for unit in came)
+    assert len({(unit.source, unit.name) for unit in came}) == 3 * len(others)

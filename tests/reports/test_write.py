@@ -183,6 +183,50 @@ def test_a_report_replaces_the_former_one_whole(tmp_path: Path):
     assert not list(tmp_path.glob(".*partial"))
 
 
+def test_files_of_others_in_a_report_s_folder_stay(tmp_path: Path):
+    runs = make_runs(tmp_path)
+    made = report(["main"], tmp_path / "out", folder=runs)
+    (made.folder / "notes.md").write_text("mine")
+    (made.folder / "figures" / "for-the-talk.key").write_text("mine too")
+    report(["main"], tmp_path / "out", folder=runs)
+    assert (made.folder / "notes.md").read_text() == "mine"
+    assert (made.folder / "figures" / "for-the-talk.key").read_text() == "mine too"
+
+
+@pytest.mark.parametrize("left", [["tables/units.csv"], ["figures/scores.svg", "summary.md"], []])
+def test_what_a_kill_left_of_a_report_is_replaced(tmp_path: Path, left: list[str]):
+    for name in left:
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_text("")
+    made = report(["main"], tmp_path / "out", folder=make_runs(tmp_path))
+    assert made.page.stat().st_size > 1000
+
+
+def test_a_kill_between_taking_a_report_away_and_putting_the_new_one_there_loses_none(
+    tmp_path: Path,
+):
+    runs = make_runs(tmp_path)
+    made = report(["main"], tmp_path / "out", folder=runs)
+    (made.folder / "notes.md").write_text("mine")
+    made.folder.rename(tmp_path / f".out.{2**22 + 1}.former")  # no such process
+    report(["main"], tmp_path / "out", folder=runs)
+    assert (tmp_path / "out" / "notes.md").read_text() == "mine"
+    assert not list(tmp_path.glob(".out.*"))
+
+
+def test_raters_whose_names_look_alike_have_pictures_of_their_own(tmp_path: Path):
+    with fabricate_run(tmp_path / "runs", {"features": 4, "neurons": 4}) as run:
+        for rater in ("m:a-b", "m:a_b", "m:A_b"):
+            add_scores(run, "features", rater, [0, 0, 2, 1, 1])
+            add_scores(run, "neurons", rater, [1, 2, 1, 0, 0])
+    made = report(["main"], tmp_path / "out", folder=tmp_path / "runs")
+    drawn = [name for name in made.figures if name.startswith("scores")]
+    assert len(drawn) == 3
+    assert len({name.casefold() for name in drawn}) == 3
+    ids = re.findall(r'<g id="([^"]+)"', made.page.read_text("utf-8"))
+    assert len(ids) == len(set(ids))
+
+
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path):
     runs = make_runs(tmp_path)
     (tmp_path / "precious").mkdir()

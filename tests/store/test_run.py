@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from support.fabricate import add_scores, fabricate_run
 
 from autointerp.errors import RunLocked, RunMismatch, StorageError, UnknownName
+from autointerp.findings.comparison import compare
 from autointerp.records import Rating
 from autointerp.settings import RunSettings, load_settings
 from autointerp.store.run import Run, open_run, runs_in
@@ -150,7 +152,7 @@ def test_an_unknown_run_lists_the_ones_there_are_and_says_how_to_make_it(tiny_ru
 def test_a_name_that_is_no_plain_folder_name_is_refused_before_anything_is_made(
     tmp_path: Path, name: str
 ):
-    with pytest.raises(UnknownName, match="a name is letters, digits"):
+    with pytest.raises(UnknownName, match="a name is up to 100 letters, digits"):
         open_run(name, RunSettings(), folder=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
@@ -182,7 +184,7 @@ def test_a_kill_while_run_toml_was_written_leaves_no_run(tmp_path: Path):
     ("file", "content", "told"),
     [
         ("run.toml", b"[run", "run.toml cannot be read"),
-        ("run.duckdb", b"no database" * 2000, "is not a run of this version|cannot open"),
+        ("run.duckdb", b"no database" * 2000, "run.duckdb is damaged"),
     ],
 )
 def test_a_damaged_file_of_a_run_is_named(
@@ -286,6 +288,224 @@ def test_a_run_older_than_a_view_s_tables_is_read_without_the_view(tmp_path: Pat
         connection.execute("DROP VIEW current_guess; DROP TABLE guess")
     with open_run("main", folder=tmp_path, read_only=True) as run:
         assert run.rows("SELECT count(*) FROM unit_rating") == [(0,)]
+
+
+def test_a_run_that_lacks_tables_of_today_is_read_as_one_without_rows_in_them(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 4}) as run:
+        add_scores(run, "features", "model:a", [1, 1, 1, 0, 1])
+    with duckdb.connect(str(tmp_path / "main" / "run.duckdb")) as connection:
+        connection.execute("DROP VIEW explanation; DROP VIEW current_batch")
+        for table in ("probe", "unprobed", "lab", "batch", "charge", "rater", "human_plan"):
+            connection.execute(f"DROP TABLE {table}")
+    with open_run("main", folder=tmp_path, read_only=True) as run:
+        assert run.spent_usd() >= 0
+        assert (run.open_batches(), run.lab_names(), run.llm_raters()) == ([], [], {})
+        assert run.rows("SELECT count(*) FROM explanation") == [(0,)]
+        assert compare(run).judgements
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Path:
+    """The folder of a run that a kill left with three ratings in its write-ahead log alone."""
+    with open_run("one", RunSettings(), folder=tmp_path):
+        pass
+    with open_run("one", folder=tmp_path) as run:
+        for number in range(3):
+            run.add_ratings([rating(f"item{number}", number + 1)])
+        shutil.copytree(run.path, tmp_path / "killed")
+    return tmp_path / "killed"
+
+
+def test_a_write_ahead_log_is_taken_in_where_it_is_whole(killed: Path):
+    with open_run("killed", folder=killed.parent) as run:
+        assert len(scores(run)) == 3
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.99, None])
+def test_a_write_ahead_log_that_is_cut_or_gone_is_said_and_not_passed_over(
+    killed: Path, share: float | None, read_only: bool
+):
+    log = killed / "run.duckdb.wal"
+    if share is None:
+        log.unlink()
+    else:
+        log.write_bytes(log.read_bytes()[: int(share * log.stat().st_size)])
+    with pytest.raises(StorageError, match=r"lacks the last [1-3] of 3 transactions") as raised:
+        open_run("killed", folder=killed.parent, read_only=read_only)
+    assert "`autointerp doctor killed`" in str(raised.value)
+
+
+def test_a_flipped_bit_in_the_log_is_said(killed: Path):
+    log = killed / "run.duckdb.wal"
+    content = bytearray(log.read_bytes())
+    content[len(content) // 2] ^= 1
+    log.write_bytes(content)
+    with pytest.raises(StorageError, match=r"is damaged|lacks the last"):
+        open_run("killed", folder=killed.parent)
+
+
+@pytest.mark.parametrize("empty", [True, False])
+@pytest.mark.parametrize("with_settings", [True, False])
+def test_a_run_in_use_whose_database_is_missing_or_empty_is_no_new_run(
+    run: Run, tmp_path: Path, empty: bool, with_settings: bool
+):
+    run.add_ratings([rating("a")])
+    run.close()
+    file = tmp_path / "one" / "run.duckdb"
+    file.write_bytes(b"") if empty else file.unlink()
+    for read_only in (True, False):
+        with pytest.raises(StorageError, match=r"run\.duckdb is missing or empty, but the run has"):
+            open_run(
+                "one",
+                RunSettings() if with_settings else None,
+                folder=tmp_path,
+                read_only=read_only,
+            )
+    assert not file.exists() or not file.stat().st_size
+
+
+@pytest.mark.parametrize("used", ["log.jsonl", "journals/human-ann.jsonl", "replies.jsonl"])
+def test_any_trace_of_use_tells_a_damaged_run_from_a_new_one(tmp_path: Path, run: Run, used: str):
+    run.close()
+    for name in ("run.duckdb", "commits"):
+        (run.path / name).unlink(missing_ok=True)
+    (run.path / used).parent.mkdir(exist_ok=True)
+    (run.path / used).write_text("{}\n")
+    with pytest.raises(StorageError, match="is missing or empty"):
+        open_run("one", folder=tmp_path)
+
+
+def test_a_run_without_its_run_toml_is_listed_and_no_new_one_takes_its_place(
+    run: Run, tmp_path: Path
+):
+    run.add_ratings([rating("a")])
+    run.close()
+    (tmp_path / "one" / "run.toml").unlink()
+    size = (tmp_path / "one" / "run.duckdb").stat().st_size
+    assert runs_in(tmp_path) == ["one"]
+    for settings in (None, RunSettings()):
+        with pytest.raises(StorageError, match=r"run\.toml is missing, but run\.duckdb is there"):
+            open_run("one", settings, folder=tmp_path)
+    assert (tmp_path / "one" / "run.duckdb").stat().st_size == size
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (lambda text: text.replace("[settings", "[other"), r"no table \[settings\]"),
+        (lambda text: text.replace("[digests]", ""), r"no table \[digests\]"),
+        (lambda text: text.replace("settings_digest", "x"), r"\[run\] lacks settings_digest"),
+        (lambda text: "run = 3\n", r"no table \[run\]"),
+        (lambda text: "", r"no table \[run\]"),
+        (lambda text: text.replace('model = "embedded"', "model = 3"), "lacks model"),
+        (lambda text: text + "a = " + "[" * 5000, "cannot be read"),
+        (lambda text: text + "a = " + "9" * 5000, "cannot be read"),
+    ],
+)
+def test_a_run_toml_that_is_not_whole_is_one_line(run: Run, tmp_path: Path, edit, told: str):
+    run.close()
+    file = tmp_path / "one" / "run.toml"
+    file.write_text(edit(file.read_text()))
+    with pytest.raises(StorageError, match=told) as raised:
+        open_run("one", RunSettings(), folder=tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_flipped_bit_in_the_database_is_one_line_wherever_it_shows(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 40}):
+        pass
+    file = tmp_path / "main" / "run.duckdb"
+    content = file.read_bytes()
+    told = []
+    for place in range(0, len(content), len(content) // 40):
+        flipped = bytearray(content)
+        flipped[place] ^= 4
+        file.write_bytes(flipped)
+        try:
+            with open_run("main", folder=tmp_path, read_only=True) as run:
+                for table in ("unit", "context", "item", "key", "rating", "source"):
+                    run.rows(f"SELECT * FROM {table}")
+        except StorageError as error:
+            told.append(str(error))
+    assert len(told) > 5  # elsewhere are free blocks
+    assert all("run.duckdb is damaged" in line for line in told)
+
+
+def test_runs_are_their_owner_s_alone(run: Run, tmp_path: Path):
+    run.log("seen")
+    run.add_ratings([rating("a")])
+    run.close()
+    assert (tmp_path / "one").stat().st_mode & 0o777 == 0o700
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "one").iterdir()}
+    assert modes == dict.fromkeys(("run.toml", "run.duckdb", "log.jsonl", "commits"), 0o600)
+
+
+def test_what_is_discarded_is_what_this_opening_made(tmp_path: Path):
+    with open_run("new", RunSettings(), folder=tmp_path / "runs") as run:
+        run.log("seen")
+        run.discard()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "notes.txt").write_text("mine")
+    with open_run("there", RunSettings(), folder=tmp_path) as run:
+        run.discard()
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["notes.txt"]
+    with open_run("kept", RunSettings(), folder=tmp_path):
+        pass
+    with open_run("kept", RunSettings(), folder=tmp_path) as run:
+        run.log("seen")
+        run.discard()
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["run.duckdb", "run.toml"]
+
+
+TINY_DISK = """
+import os, sys
+from pathlib import Path
+from autointerp.errors import AutointerpError
+from autointerp.records import Rating
+from autointerp.settings import RunSettings
+from autointerp.store.run import open_run
+if os.system(f"mount -t tmpfs -o size=4m tmpfs {sys.argv[1]}"):
+    sys.exit(77)
+os.chdir(sys.argv[1])
+assert os.statvfs(".").f_blocks * os.statvfs(".").f_frsize == 4 * 2**20
+def fill():
+    with open("fill", "wb", buffering=0) as file:
+        try:
+            for _ in range(8 * 2**10): file.write(b"0" * 1024)  # twice as much as there is
+        except OSError: pass
+def rate(name):
+    try:
+        with open_run("full", RunSettings(), folder=Path(".")) as run:
+            run.add_ratings([Rating(name, "rubric", "digest", "rater", 0, "ok", 1, "x" * 50000)])
+        print("kept")
+    except AutointerpError as error:
+        print(error)
+rate("first"); fill(); rate("second"); rate("third"); os.unlink("fill"); rate("fourth")
+"""
+
+
+def test_every_start_on_a_full_disk_says_so_and_goes_on_when_there_is_room(
+    tmp_path: Path, process_environment: dict[str, str]
+):
+    if shutil.which("unshare") is None:
+        pytest.skip("no unshare: a small disk cannot be mounted")
+    told = subprocess.run(
+        ["unshare", "-rm", sys.executable, "-c", TINY_DISK, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**process_environment, "PYTHONPATH": str(Path(__file__).parents[2])},
+        check=False,
+    )
+    if told.returncode in (1, 77) and "kept" not in told.stdout:
+        pytest.skip(f"a small disk cannot be mounted here: {told.stderr[-200:]}")
+    first, second, third, fourth = told.stdout.splitlines()
+    assert (first, fourth) == ("kept", "kept")
+    for line in (second, third):
+        assert "cannot write full/run.duckdb" in line
+        assert "No space left on device" in line
+        assert "free some space" in line
 
 
 def test_a_run_says_what_it_holds(tmp_path: Path):

@@ -10,7 +10,9 @@ import contextlib
 import errno
 import io
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +24,7 @@ from autointerp.errors import AutointerpError
 from autointerp.text import visible
 
 STOPPED = "stopped; the same command goes on from here"
+STOPPED_CODE = 128 + signal.SIGINT
 STORAGE_TROUBLE = {
     errno.ENOSPC,
     errno.EDQUOT,
@@ -79,6 +82,8 @@ def build_app() -> typer.Typer:
 def main() -> None:
     """Run the command line: 0 done, 1 failed, 2 bad input, 130 stopped by Ctrl-C.
 
+    SIGTERM and SIGHUP stop it likewise: 143 and 129.
+
     Errors that the user can fix are one line on stderr; any other exception is a bug and keeps its
     traceback.
     """
@@ -86,7 +91,13 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # text of a corpus that the terminal cannot write
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = _run()
+        with _stopped_by_signals() as received:
+            try:
+                code = _run()
+            except KeyboardInterrupt:  # at its very end
+                code = STOPPED_CODE
+        if code == STOPPED_CODE and received:
+            code = 128 + received[0]
         sys.stdout.flush()
     except BrokenPipeError:
         _close_stdout()
@@ -99,6 +110,30 @@ def main() -> None:
     sys.exit(code)
 
 
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[list[int]]:
+    """Have SIGTERM and SIGHUP stop a command as Ctrl-C does; yield those that came."""
+    received: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    taken = []
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        number = getattr(signal, name, None)
+        # What is ignored stays so (nohup), and only the main thread may take a signal.
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            with contextlib.suppress(ValueError):
+                signal.signal(number, stop)
+                taken.append(number)
+    try:
+        yield received
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def _run() -> int:
     """Run the command that the arguments name; return the exit code."""
     try:
@@ -108,19 +143,19 @@ def _run() -> int:
     except typer.TyperException as error:
         return _show_usage(error)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail(STOPPED, 130)
+        return _fail(STOPPED, STOPPED_CODE)
     except Exception as error:
         if not _was_interrupted(error):
             raise
-        return _fail(STOPPED, 130)
-    if code == 130:  # Typer has caught the KeyboardInterrupt
-        return _fail(STOPPED, 130)
+        return _fail(STOPPED, STOPPED_CODE)
+    if code == STOPPED_CODE:  # Typer has caught the KeyboardInterrupt
+        return _fail(STOPPED, STOPPED_CODE)
     return code or 0
 
 
 def _fail(text: str, code: int) -> int:
     """Print one line on stderr; return the exit code."""
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):  # nobody listens any more
         print("autointerp: " + visible(" ".join(text.split())), file=sys.stderr)
     return code
 

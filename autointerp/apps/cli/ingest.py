@@ -17,7 +17,7 @@ def command(
     """Merge a pack's answers into the run that it was made from.
 
     Ingesting a pack again adds nothing. A pack of another run, or one whose items or answers were
-    edited, is refused.
+    edited, is refused; a line that was cut off by a full disk is passed over.
 
     Example: autointerp ingest main for-ann.pack
     """
@@ -25,7 +25,7 @@ def command(
     from autointerp.store.run import open_run
 
     with open_run(run) as opened:
-        new = ingest(opened, file)
+        new = ingest(opened, file, lambda text: typer.echo(f"note: {text}", err=True))
         opened.log("ingested", file=str(file), new=new)
         subject = opened.settings.subject.name
     say(f"{file}: {new} new answers" if new else f"{file}: nothing new")

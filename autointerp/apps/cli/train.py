@@ -50,11 +50,13 @@ def tokenizer(
     """
     from rich.console import Console
 
+    from autointerp.files import partial_file
     from autointerp.subjects.training.tokenise import read_texts, train_tokenizer
 
     out.mkdir(parents=True, exist_ok=True)
     trained = train_tokenizer(read_texts(text), vocabulary)
-    trained.save(str(out / "tokenizer.json"))
+    with partial_file(out / "tokenizer.json") as partial:
+        trained.save(str(partial))
     Console().print(f"{out / 'tokenizer.json'}: {trained.get_vocab_size():,} tokens")
 
 

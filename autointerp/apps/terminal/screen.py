@@ -6,6 +6,7 @@ screen through `visible` and as `rich.text.Text`, never as markup.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -30,6 +31,7 @@ from autointerp.apps.terminal.words import (
     scale_words,
     welcome_words,
 )
+from autointerp.engine.signals import held_signals, pass_on
 from autointerp.errors import AutointerpError
 from autointerp.people.machine import Machine
 from autointerp.people.session import typed_in_full
@@ -119,7 +121,7 @@ class Question(ModalScreen[str]):
 
 
 class RatingApp(App[None]):
-    """A sitting. `failure` is what stopped it, if it was not the rater."""
+    """A sitting. `failure` and `signals` are what stopped it, if it was not the rater."""
 
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar = [("ctrl+c", "quit", "quit")]
@@ -139,6 +141,8 @@ class RatingApp(App[None]):
         super().__init__(ansi_color=True)  # said here, or NO_COLOR paints black on black
         self.machine = machine
         self.failure: AutointerpError | None = None
+        self.signals: list[int] = []
+        self._held = contextlib.ExitStack()
         self.theme = "ansi-dark"
         self._width = 80
         self._phase: str | None = None
@@ -158,6 +162,7 @@ class RatingApp(App[None]):
         yield Static(id="keys", markup=False)
 
     def on_mount(self) -> None:
+        self._held.enter_context(held_signals(self._stop))
         machine = self.machine
         rubric = machine.session.rubric
         self._show()
@@ -168,6 +173,14 @@ class RatingApp(App[None]):
         if not machine.counts:
             words += "\n\n" + rubric_words(rubric)
         self._page(rubric.id, words, self._move_on)
+
+    def on_unmount(self) -> None:
+        self._held.close()
+
+    def _stop(self, number: int) -> None:
+        """Leave the terminal as it was; every answer is in the journal."""
+        self.signals.append(number)
+        self.exit()
 
     def on_resize(self, event: events.Resize) -> None:
         self._width = event.size.width
@@ -369,5 +382,7 @@ def run_screen(machine: Machine) -> None:
     """Run the full-screen session; raises what stopped it, if it was not the rater."""
     app = RatingApp(machine)
     app.run(mouse=False)  # the terminal's own mouse selects text, over SSH too
+    if app.signals:
+        pass_on(app.signals[0])
     if app.failure is not None:
         raise app.failure

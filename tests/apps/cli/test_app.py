@@ -499,6 +499,50 @@ def test_a_rating_stopped_in_the_middle_goes_on_where_it_was(
     assert f"{kept} rated before" in told.err
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_to_end_stops_a_command_as_ctrl_c_does(
+    command_line: Call, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+):
+    def stopped() -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+
+    monkeypatch.setattr("autointerp.pipeline.summary.summarise_runs", stopped)
+    result = command_line("runs")
+    assert (result.code, result.out) == (code, "")
+    assert result.err == "autointerp: stopped; the same command goes on from here\n"
+    assert signal.getsignal(number) == signal.SIG_DFL
+
+
+def test_a_refused_rating_leaves_what_was_in_the_folder_of_its_name(
+    command_line: Call, tmp_path: Path, tiny_settings: Path
+):
+    (tmp_path / "runs" / "n").mkdir(parents=True)
+    (tmp_path / "runs" / "n" / "notes.txt").write_text("somebody's")
+    result = command_line("rate", "-n", "99999", "--run", "n", "--subject", tiny_settings)
+    assert result.code == 2
+    assert [path.name for path in (tmp_path / "runs" / "n").iterdir()] == ["notes.txt"]
+
+
+def test_one_damaged_run_hinders_no_other(command_line: Call, own_runs: Path, tiny_run_name: str):
+    for name in ("torn", "gone", "text"):
+        shutil.copytree(own_runs / tiny_run_name, own_runs / name)
+    file = own_runs / "torn" / "run.duckdb"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 3])
+    (own_runs / "gone" / "run.duckdb").unlink()
+    (own_runs / "text" / "run.toml").write_text("settings = 3\n")
+    for name in ("torn", "gone", "text"):
+        for verb in (("export", name, "--to", "csv"), ("report", name), ("show", name)):
+            result = command_line(*verb)
+            told = [line for line in result.err.splitlines() if not line.startswith("run '")]
+            assert (result.code, len(told)) == (1, 1)
+            assert told[0].startswith("autointerp: runs/")
+    listed = command_line("runs")
+    assert listed.code == 0
+    assert listed.out.count("\n") == 5  # the heads, and four runs
+    assert command_line("show", tiny_run_name).code == 0
+
+
 def test_ctrl_c_during_the_harvest_leaves_a_run_that_goes_on(
     rate: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
