@@ -106,7 +106,7 @@ class LabelledText:
         blank = self.of_vocabulary(not text.strip() for text in self.texts)
         first = (self.position == 0) | self.after(self.breaks)
         indented = first & blank & ~self.breaks
-        return (first & ~blank) | (self.after(indented) & ~blank)
+        return np.asarray((first & ~blank) | (self.after(indented) & ~blank))
 
     # ------------------------------------------------------------------- words and numbers
 
