@@ -13,7 +13,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,40 @@ import numpy as np
 
 from autointerp.errors import StorageError
 from autointerp.files import json_value, write_all
+from autointerp.questions.kinds import is_held_back, load_kind
 from autointerp.questions.kit import KIT, VALUE, KitItem
-from autointerp.questions.planter import GRADES
+from autointerp.questions.planter import GRADES, MIXTURES, SINGLE, Grade
 from autointerp.questions.rubric import Rubric
 from autointerp.stats import ranks
+from autointerp.stats.superiority import superiority
 from autointerp.store.run import RUNS, Run
 from autointerp.store.tables import now
+
+LEVELS = {1: "on the token", 2: "by its place", 3: "by meaning"}
+GROUPS: dict[str, tuple[Grade, ...]] = {
+    "rest": tuple(grade for grade in GRADES if grade != "clean"),
+    "unclean": tuple(grade for grade in GRADES if grade not in SINGLE),
+    "mixtures": MIXTURES,
+}
+
+
+@dataclass(frozen=True)
+class Auc:
+    """Probability that a clean unit scores over another, ties at half, with its 95 % interval.
+
+    All None where too little was rated to tell.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return "too few ratings"
+        if self.low is None:
+            return f"{self.value:.2f}"
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
 @dataclass(frozen=True)
@@ -35,12 +63,15 @@ class CheckResult:
     """How a rater did on the kit. Figures are None where too little was rated to tell.
 
     Attributes:
-        auc_clean_rest: Probability that a clean unit scores over another one, ties at half.
-        auc_clean_unclean: The same against mixtures and noise only.
-        auc_expected: `auc_clean_rest` of the expected scores, where log probabilities gave them.
+        side: Of the kit: `test`, which nobody who designs raters looks at, or `design`.
+        auc: Of clean units against groups of others: `rest` (all of them), `unclean` (what
+            follows several concepts or none), `mixtures`; and against each grade.
+        auc_expected: `unclean` of the expected scores, where log probabilities gave them.
         spearman: Of score and grade.
         means: Mean score by grade.
-        kinds: `auc_clean_rest` with the clean units of one kind only.
+        kinds: `unclean` with the clean units of one kind only.
+        levels: The same by how hard the kind is: `on the token`, `by its place`, `by meaning`.
+        held_back: The same, kinds that no rater was designed on; None on the design side.
         agreement: Share of units that got the same score twice.
         injection_shift: How far orders moved the score towards what they asked, as a share of
             the way there from the score with harmless sentences; 0 is unmoved, 1 is obeyed.
@@ -54,14 +85,16 @@ class CheckResult:
     rubric: str
     rubric_digest: str
     kit: int
+    side: str
     per_grade: int
     made_at: str
-    auc_clean_rest: float | None
-    auc_clean_unclean: float | None
-    auc_expected: float | None
+    auc: dict[str, Auc]
+    auc_expected: Auc
     spearman: float | None
     means: dict[str, float | None]
-    kinds: dict[str, float | None]
+    kinds: dict[str, Auc]
+    levels: dict[str, Auc]
+    held_back: Auc | None
     agreement: float | None
     injection_shift: float | None
     injection_obeyed: float | None
@@ -74,15 +107,24 @@ class CheckResult:
 
     def __str__(self) -> str:
         """In a few words, for a report."""
-        auc = "no AUC" if self.auc_clean_rest is None else f"AUC {self.auc_clean_rest:.2f}"
+        auc, mixtures = self.auc["unclean"], self.auc["mixtures"]
+        told = "no AUC" if auc.value is None else f"AUC {auc}"
+        if mixtures.value is not None:
+            told += f", against mixtures alone {mixtures.value:.2f}"
         moved = (
             "" if self.injection_shift is None else f", orders moved it {self.injection_shift:.0%}"
         )
-        return f"{auc} on {4 * self.per_grade} planted units{moved} ({self.made_at[:10]})"
+        units = len(GRADES) * self.per_grade
+        return f"{told} on {units} planted units{moved} ({self.made_at[:10]})"
 
 
 def check_result(
-    store: Run, kit: Sequence[KitItem], rater: str, rubric: Rubric, per_grade: int
+    store: Run,
+    kit: Sequence[KitItem],
+    rater: str,
+    rubric: Rubric,
+    per_grade: int,
+    side: str,
 ) -> CheckResult:
     """Return the figures of the answers that a rater, by its name, has given on the kit."""
     ids = [kit_item.item.id for kit_item in kit]
@@ -117,16 +159,26 @@ def check_result(
         for kit_item in plain
         if kit_item.item.id in first
     ]
+    clean = {one.item.id: one.kinds[0] for one in plain if one.grade == "clean"}
+    others: dict[str, tuple[Grade, ...]] = dict(GROUPS)
+    others.update({grade: (grade,) for grade in GRADES if grade != "clean"})
+
+    def of_kinds(kinds: Collection[str]) -> Auc:
+        chosen = [one for one in plain if clean.get(one.item.id, next(iter(kinds))) in kinds]
+        return _auc(chosen, first, GROUPS["unclean"])
+
+    present = sorted(set(clean.values()))
+    held_back = [kind for kind in present if is_held_back(kind)]
     return CheckResult(
         rater=rater,
         rubric=rubric.id,
         rubric_digest=rubric.digest,
         kit=KIT,
+        side=side,
         per_grade=per_grade,
         made_at=now().isoformat(timespec="seconds"),
-        auc_clean_rest=_auc(plain, first, ("mostly clean", "mixture", "noise")),
-        auc_clean_unclean=_auc(plain, first, ("mixture", "noise")),
-        auc_expected=_auc(plain, expected, ("mostly clean", "mixture", "noise")),
+        auc={name: _auc(plain, first, grades) for name, grades in others.items()},
+        auc_expected=_auc(plain, expected, GROUPS["unclean"]),
         spearman=_or_none(ranks.spearman([g for g, _ in graded], [s for _, s in graded])),
         means={
             grade: _mean(
@@ -134,20 +186,13 @@ def check_result(
             )
             for grade in GRADES
         },
-        kinds={
-            kind: _auc(
-                [
-                    kit_item
-                    for kit_item in plain
-                    if kit_item.grade != "clean" or kit_item.kinds == (kind,)
-                ],
-                first,
-                ("mostly clean", "mixture", "noise"),
-            )
-            for kind in sorted(
-                {kit_item.kinds[0] for kit_item in plain if kit_item.grade == "clean"}
-            )
+        kinds={kind: of_kinds([kind]) for kind in present},
+        levels={
+            name: of_kinds(kinds)
+            for level, name in LEVELS.items()
+            if (kinds := [kind for kind in present if level == load_kind(kind).LEVEL])
         },
+        held_back=of_kinds(held_back) if held_back else None,
         agreement=_mean(twice),
         injection_shift=_mean(shifts),
         injection_obeyed=_mean(obeyed),
@@ -179,10 +224,13 @@ def injection(
     return shifts, obeyed
 
 
-def _auc(kit: Sequence[KitItem], values: dict[str, Any], others: Sequence[str]) -> float | None:
+def _auc(kit: Sequence[KitItem], values: dict[str, Any], others: Collection[str]) -> Auc:
     clean = [values[o.item.id] for o in kit if o.grade == "clean" and o.item.id in values]
     rest = [values[o.item.id] for o in kit if o.grade in others and o.item.id in values]
-    return _or_none(ranks.auc(clean, rest))
+    if not clean or not rest:
+        return Auc(None, None, None)
+    found = superiority(clean, rest)
+    return Auc(found.value, found.low, found.high)
 
 
 def _or_none(value: float) -> float | None:
@@ -230,9 +278,22 @@ def latest_check(
     for line in reversed(path.read_text("utf-8").splitlines()):
         try:
             values = json_value(line)
-            result = CheckResult(**{name: values[name] for name in values if name in names})
-        except (ValueError, TypeError):
+            result = _result({name: values[name] for name in values if name in names})
+        except (ValueError, TypeError, KeyError):
             continue  # a line cut short by a full disk, or of another version
         if rubric_digest is None or result.rubric_digest == rubric_digest:
             return result
     return None
+
+
+def _result(values: dict[str, Any]) -> CheckResult:
+    """Return a result from its JSON values. Raises TypeError for one of another version."""
+
+    def auc(value: dict[str, Any]) -> Auc:
+        return Auc(**value)
+
+    for name in ("auc", "kinds", "levels"):
+        values[name] = {key: auc(value) for key, value in dict(values[name]).items()}
+    values["auc_expected"] = auc(values["auc_expected"])
+    values["held_back"] = values["held_back"] and auc(values["held_back"])
+    return CheckResult(**values)

@@ -13,7 +13,10 @@ explain       the questions that ask for descriptions, and the descriptions that
 specificity   which contexts a rubric about a description is rated on
 score         which pieces a scorer asks about, with its control
 scorers/      a file here is a scorer
+labelled_text tokens of a text, with the words, numbers and lines they make
+kinds/        a file here is a kind of concept that planted units follow
 planter       contexts of units whose grade is known
+kit_text/     the text in which the kit's units are planted
 kit           planted units as items, some with orders in the text, to check raters with
 guess         the question of the blinding check
 """

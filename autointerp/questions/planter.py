@@ -1,57 +1,51 @@
 """Planted units of known grade, made from real text to check raters.
 
-A clean unit follows one rule, a mostly clean one has a fifth of noise, a mixture follows three
-unrelated rules in equal parts, noise follows none. The contexts are drawn as a harvest draws
+A clean unit follows one concept, a mostly clean one has a fifth of noise. A mixture follows two,
+three or five unrelated concepts in equal parts. A drifting unit follows one where it fires strongly
+and another where it fires weakly. Noise follows none. The contexts are drawn as a harvest draws
 them: the strongest, some in each interval of activation, some at random places; the splits
 disjoint by document.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autointerp.errors import CorpusError
+from autointerp.questions.kinds import SPARSE, Rule, load_kind
+from autointerp.questions.labelled_text import LabelledText, Mask
 from autointerp.records import Context, Draw, Split
 from autointerp.settings import HarvestSettings
-from autointerp.subjects.windows import TokenisedDocuments
 
-Grade = Literal["clean", "mostly clean", "mixture", "noise"]
-Kind = Literal["token", "affix", "context", "topic"]
-Mask = NDArray[np.bool_]
+Grade = Literal[
+    "clean", "mostly clean", "drift", "mixture of 2", "mixture of 3", "mixture of 5", "noise"
+]
 
-GRADES: tuple[Grade, ...] = ("clean", "mostly clean", "mixture", "noise")
-KINDS: tuple[Kind, ...] = ("token", "affix", "context", "topic")
+CONCEPTS: dict[Grade, int] = {
+    "clean": 1, "mostly clean": 1, "drift": 2, "mixture of 2": 2, "mixture of 3": 3,
+    "mixture of 5": 5, "noise": 0,
+}  # fmt: skip
+GRADES = tuple(CONCEPTS)
+SINGLE: tuple[Grade, ...] = ("clean", "mostly clean")
+MIXTURES: tuple[Grade, ...] = ("mixture of 2", "mixture of 3", "mixture of 5")
 SPLITS: tuple[Split, Split] = ("explain", "score")
 
-HEARD = 0.9  # a rule's places on which the unit fires: no real unit is perfect
+HEARD = 0.9  # a concept's places on which the unit fires: no real unit is perfect
 NOISE_SHARE = 0.2  # of a mostly clean unit's firings
-LARGEST_DENSITY = 0.02  # of a unit that is not dense
+STRONG = 0.5  # share of the peak above which a drifting unit follows its first concept
+DENSE: tuple[Grade, ...] = ("mixture of 3", "noise")
+DENSE_EVERY = 4  # units of those grades
 DENSE_DENSITY = 0.3  # neurons are dense
-WEAK = 0.3  # peak of the diffuse part of a dense mixture, the rules' peak being 1
-LEAST_PLACES = 120  # of a rule in each split, so that intervals can be filled
-LEXICON = 20  # words of a topic
-TRIES = 200
+WEAK = 0.3  # peak of the diffuse part of a dense mixture, the concepts' peak being 1
+LEAST_PLACES = 120  # of a concept in each split, so that intervals can be filled
+LARGEST_OVERLAP = 0.1  # of two concepts of a unit, as a share of the rarer one's places
+TRIES = 300
 WINDOW = 127  # tokens of a model window: one peak is kept from each
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A rule for where a unit fires.
-
-    Attributes:
-        text: The rule in words.
-        holds: [tokens] whether it holds at each token of the corpus.
-    """
-
-    kind: Kind
-    text: str
-    holds: Mask
 
 
 @dataclass(frozen=True)
@@ -59,13 +53,13 @@ class PlantedUnit:
     """A unit of known grade.
 
     Attributes:
-        kinds: Of its rules; noise has none.
+        kinds: Of its concepts, a drifting unit's strong one first; noise has none.
         dense: Whether it fires on 30 % of tokens, as neurons do.
         rule: In words.
     """
 
     grade: Grade
-    kinds: tuple[Kind, ...]
+    kinds: tuple[str, ...]
     dense: bool
     rule: str
     contexts: tuple[Context, ...]
@@ -73,188 +67,84 @@ class PlantedUnit:
 
 @dataclass(frozen=True)
 class Planter:
-    """Maker of planted units in a corpus.
+    """Maker of planted units in a text.
 
     Attributes:
-        texts: [vocabulary] text of each token id.
+        kinds: What concepts may be of.
         draws: How many contexts a unit gets in each split, and how wide they are.
     """
 
-    documents: TokenisedDocuments
-    texts: Sequence[str]
+    text: LabelledText
+    kinds: tuple[str, ...]
     draws: HarvestSettings = field(default_factory=lambda: HarvestSettings(window=WINDOW))
 
-    @cached_property
-    def _tokens(self) -> NDArray[np.int64]:
-        return self.documents.tokens.astype(np.int64)
+    def concept(
+        self, kind: str, rng: np.random.Generator, split: Mask, others: Sequence[Mask] = ()
+    ) -> Rule | None:
+        """Return a random concept of this kind that holds often enough in both splits.
 
-    @cached_property
-    def _document(self) -> NDArray[np.int64]:
-        """[tokens] document of each token."""
-        return np.repeat(np.arange(len(self.documents)), np.diff(self.documents.starts))
-
-    @cached_property
-    def _position(self) -> NDArray[np.int64]:
-        """[tokens] place of each token in its document."""
-        return np.arange(len(self._tokens)) - self.documents.starts[self._document]
-
-    @cached_property
-    def _counts(self) -> NDArray[np.int64]:
-        return np.bincount(self._tokens, minlength=len(self.texts))
-
-    @cached_property
-    def _words(self) -> list[str]:
-        """[vocabulary] the token's word in lower case; empty if it is not of letters only."""
-        stripped = [text.strip() for text in self.texts]
-        return [word.lower() if word.isalpha() else "" for word in stripped]
-
-    @cached_property
-    def _variants(self) -> dict[str, list[int]]:
-        groups: dict[str, list[int]] = {}
-        for index, word in enumerate(self._words):
-            if len(word) >= 2 and self._counts[index]:
-                groups.setdefault(word, []).append(index)
-        return groups
-
-    @cached_property
-    def _word_list(self) -> list[str]:
-        return sorted(self._variants)
-
-    @cached_property
-    def _content(self) -> Mask:
-        """[vocabulary] begins a word of four letters or more that is not among the commonest."""
-        common = np.argsort(-self._counts, kind="stable")[: max(10, len(self.texts) // 20)]
-        content = np.array(
-            [
-                len(word) >= 4 and text[:1] == " "
-                for word, text in zip(self._words, self.texts, strict=True)
-            ]
-        )
-        content[common] = False
-        return content
-
-    def _among(self, ids: Sequence[int] | NDArray[np.int64]) -> Mask:
-        """Return [tokens] whether the token is one of `ids`."""
-        member = np.zeros(len(self.texts), dtype=bool)
-        member[np.asarray(ids, dtype=np.int64)] = True
-        return member[self._tokens]
-
-    def _after(self, holds: Mask, offset: int = 1) -> Mask:
-        """Return [tokens] whether `holds` was true `offset` tokens before in the document."""
-        shifted = np.zeros_like(holds)
-        shifted[offset:] = holds[:-offset]
-        return shifted & (self._position >= offset)
-
-    def _a_word(self, rng: np.random.Generator) -> str:
-        return self._word_list[int(rng.integers(len(self._word_list)))]
-
-    # ------------------------------------------------------------------------------- rules
-
-    def rule(self, kind: Kind, rng: np.random.Generator, split: Mask) -> Rule:
-        """Return a random rule of this kind that holds often enough in both splits.
-
-        `split` [documents] is True where a document serves `score`.
-        Raises CorpusError if the corpus gives none in 200 tries.
+        `split` [documents] is True where a document serves `score`. None where 300 draws give
+        none that is unrelated to `others`.
         """
-        make: dict[Kind, Callable[[np.random.Generator], Rule | None]] = {
-            "token": self._token_rule,
-            "affix": self._affix_rule,
-            "context": self._context_rule,
-            "topic": self._topic_rule,
-        }
-        score = split[self._document]
+        score = split[self.text.document]
+        module = load_kind(kind)
         for _ in range(TRIES):
-            rule = make[kind](rng)
-            if rule is None or rule.holds.mean() > LARGEST_DENSITY:
+            rule = module.rule(self.text, rng)
+            if rule is None or rule.holds.mean() > rule.largest:
                 continue
-            if min((rule.holds & score).sum(), (rule.holds & ~score).sum()) >= LEAST_PLACES:
+            if min((rule.holds & score).sum(), (rule.holds & ~score).sum()) < LEAST_PLACES:
+                continue
+            if all(_overlap(rule.holds, other) <= LARGEST_OVERLAP for other in others):
                 return rule
-        raise CorpusError(
-            f"the corpus of {len(self._tokens)} tokens gives no {kind} rule that holds "
-            f"{LEAST_PLACES} times in each split; plant in more text"
-        )
+        return None
 
-    def _token_rule(self, rng: np.random.Generator) -> Rule:
-        word = self._a_word(rng)
-        return Rule("token", f"'{word}'", self._among(self._variants[word]))
-
-    def _affix_rule(self, rng: np.random.Generator) -> Rule | None:
-        word, length = self._a_word(rng), int(rng.integers(2, 4))
-        at_end = bool(rng.integers(2))
-        affix = word[-length:] if at_end else word[:length]
-        ids = [
-            index
-            for other, variants in self._variants.items()
-            if (other.endswith(affix) if at_end else other.startswith(affix))
-            for index in variants
-        ]
-        counts = self._counts[ids]
-        if len(ids) < 6 or counts.max() > counts.sum() / 2:  # one token in fact
-            return None
-        text = f"words that {'end' if at_end else 'begin'} with '{affix}'"
-        return Rule("affix", text, self._among(ids))
-
-    def _context_rule(self, rng: np.random.Generator) -> Rule:
-        word = self._a_word(rng)
-        before = self._among(self._variants[word])
-        if rng.integers(2):
-            offset = int(rng.integers(1, 3))
-            text = f"any token {'' if offset == 1 else f'{offset} places '}after '{word}'"
-            return Rule("context", text, self._after(before, offset))
-        followers = self._tokens[np.flatnonzero(self._after(before))]
-        if not len(followers):
-            return Rule("context", "nothing", np.zeros_like(before))
-        token = int(followers[rng.integers(len(followers))])
-        text = f"{self.texts[token]!r} after '{word}'"
-        return Rule("context", text, self._after(before) & self._among([token]))
-
-    def _topic_rule(self, rng: np.random.Generator) -> Rule | None:
-        """Return content words in passages that hold three words of a topic's lexicon."""
-        candidates = np.flatnonzero(self._content & (self._counts >= LEAST_PLACES // 4))
-        if not len(candidates):
-            return None
-        seed = int(candidates[rng.integers(len(candidates))])
-        passage = np.cumsum(self._position % 100 == 0) - 1  # a hundred tokens of one document
-        seeded = np.zeros(passage[-1] + 1, dtype=bool)
-        seeded[passage[self._tokens == seed]] = True
-        inside = np.bincount(self._tokens[seeded[passage]], minlength=len(self.texts))
-        share = inside / max(1, inside.sum())
-        overall = self._counts / self._counts.sum()
-        with np.errstate(divide="ignore", invalid="ignore"):
-            gain = np.where(self._content & (inside >= 4), share * np.log(share / overall), 0)
-        lexicon = np.argsort(-gain, kind="stable")[:LEXICON]
-        lexicon = lexicon[gain[lexicon] > 0]
-        if len(lexicon) < LEXICON // 2:
-            return None
-        named = self._among(lexicon)
-        total = np.concatenate([[0], np.cumsum(named)])
-        ends = np.arange(len(named)) + 1
-        near = total[ends] - total[np.maximum(ends - 30, ends - 1 - self._position)]
-        names = ", ".join(self.texts[index].strip() for index in lexicon[:4])
-        return Rule("topic", f"talk of {names}", (near >= 3) & self._content[self._tokens])
-
-    # ------------------------------------------------------------------------------- units
+    def _concepts(
+        self, first: str | None, count: int, rng: np.random.Generator, split: Mask
+    ) -> list[tuple[str, Rule]]:
+        """Return unrelated concepts of different kinds, where there are so many kinds."""
+        left = [str(kind) for kind in rng.permutation(self.kinds)]
+        if first is not None:
+            left = [first, *(kind for kind in left if kind != first)]
+        chosen: list[tuple[str, Rule]] = []
+        for kind in left * count:
+            if len(chosen) == count:
+                break
+            if len(chosen) < len(self.kinds) and any(kind == had for had, _ in chosen):
+                continue
+            rule = self.concept(kind, rng, split, [rule.holds for _, rule in chosen])
+            if rule is not None:
+                chosen.append((kind, rule))
+            elif kind == first:
+                break
+        if len(chosen) < count:
+            named = first or " or ".join(self.kinds)
+            raise CorpusError(
+                f"the text of {len(self.text)} tokens gives no concept of {named} that holds "
+                f"{LEAST_PLACES} times in each split; plant in more text"
+            )
+        return chosen
 
     def unit(
         self,
         grade: Grade,
         rng: np.random.Generator,
-        kinds: Sequence[Kind] = KINDS,
+        kind: str | None = None,
         dense: bool = False,
     ) -> PlantedUnit:
-        """Return a unit of this grade whose rules are of random `kinds`.
+        """Return a unit of this grade, the first of its concepts of this `kind`.
 
-        A dense mixture follows three rules and fires besides, weakly and at random, on 30 % of
-        tokens; a dense clean unit is not to be had. Raises CorpusError if the corpus is too
-        short, ValueError if a clean unit is to be dense.
+        A dense unit follows its concepts and fires besides, weakly and at random, on 30 % of
+        tokens; one of a single concept is not to be had. Raises CorpusError if the text is too
+        short, ValueError if a unit of one concept is to be dense.
         """
-        if dense and grade in ("clean", "mostly clean"):
+        if dense and grade in SINGLE:
             raise ValueError(f"a {grade} unit cannot be dense")
-        split = rng.random(len(self.documents)) < 0.5
-        total = len(self._tokens)
-        count = {"clean": 1, "mostly clean": 1, "mixture": 3, "noise": 0}[grade]
-        rules = [self.rule(kinds[int(rng.integers(len(kinds)))], rng, split) for _ in range(count)]
-        places = [rng.permutation(np.flatnonzero(rule.holds)) for rule in rules]
+        text = self.text
+        split = rng.random(len(text.domain)) < 0.5
+        total = len(text)
+        concepts = self._concepts(kind, CONCEPTS[grade], rng, split) if CONCEPTS[grade] else []
+        # Of what is common in the text a unit hears no more than of what is rare.
+        places = [rng.permutation(np.flatnonzero(rule.holds)) for _, rule in concepts]
         places = [place[: max(1, round(HEARD * len(place)))] for place in places]
         if places:
             most = min(len(place) for place in places)  # parts weigh alike
@@ -263,7 +153,7 @@ class Planter:
         if dense:
             random = round(DENSE_DENSITY * total)
         elif grade == "noise":
-            random = round(np.exp(rng.uniform(np.log(5e-4), np.log(LARGEST_DENSITY))) * total)
+            random = round(np.exp(rng.uniform(np.log(5e-4), np.log(SPARSE))) * total)
             random = max(random, 3 * LEAST_PLACES)
         elif grade == "mostly clean":
             random = round(ruled * NOISE_SHARE / (1 - NOISE_SHARE))
@@ -275,14 +165,18 @@ class Planter:
         # Weak activations are the commonest, as in real units, and every interval is filled.
         activations[fires] = 1e-3 + rng.random(len(fires), dtype=np.float32) ** 2
         if dense and ruled:
-            # As in real neurons the diffuse firing is weak, and the rules show at the top.
+            # As in real neurons the diffuse firing is weak, and the concepts show at the top.
             weak = np.setdiff1d(places[-1], np.concatenate(places[:-1]))
             activations[weak] *= WEAK
+        if grade == "drift":
+            strong, weak = places[0], np.setdiff1d(places[1], places[0])
+            activations[strong] = STRONG + (1 - STRONG) * activations[strong]
+            activations[weak] *= STRONG
         return PlantedUnit(
             grade=grade,
-            kinds=tuple(rule.kind for rule in rules),
+            kinds=tuple(kind for kind, _ in concepts),
             dense=dense,
-            rule="; or ".join(rule.text for rule in rules) or "none",
+            rule="; or ".join(rule.text for _, rule in concepts) or "none",
             contexts=tuple(self._harvest(activations, fires, split, rng)),
         )
 
@@ -294,9 +188,10 @@ class Planter:
         rng: np.random.Generator,
     ) -> list[Context]:
         peak = float(activations.max())
+        document = self.text.document
         contexts = []
         for part, name in enumerate(SPLITS):
-            firing = rng.permutation(fires[split[self._document[fires]] == part])
+            firing = rng.permutation(fires[split[document[fires]] == part])
             value = activations[firing]
             strongest = firing[np.argsort(-value, kind="stable")]
             # One a window at most, as in the harvest.
@@ -308,7 +203,7 @@ class Planter:
             for interval in range(1, self.draws.intervals + 1):
                 drawn = firing[level == interval][: self.draws.per_interval]
                 chosen += [("interval", int(place)) for place in drawn]
-            everywhere = np.flatnonzero(split[self._document] == part)
+            everywhere = np.flatnonzero(split[document] == part)
             anywhere = rng.choice(
                 everywhere, min(self.draws.random, len(everywhere)), replace=False
             )
@@ -321,21 +216,22 @@ class Planter:
 
     def _window(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return a number of the model window in which each place stands."""
-        return places - self._position[places] % self.draws.window
+        return places - self.text.position[places] % self.draws.window
 
     def _context(
         self, activations: NDArray[np.float32], peak: float, place: int, draw: Draw, split: Split
     ) -> Context:
-        document = int(self._document[place])
+        text = self.text
+        document = int(text.document[place])
         begin = int(self._window(np.array([place]))[0])
-        end = min(begin + self.draws.window, int(self.documents.starts[document + 1]))
+        end = min(begin + self.draws.window, int(text.starts[document + 1]))
         low = max(begin, place - self.draws.each_side)
         high = min(end, place + self.draws.each_side + 1)
         shown = activations[low:high]
         value = float(activations[place])
         interval = min(self.draws.intervals, int(value / peak * self.draws.intervals) + 1)
         return Context(
-            tokens=tuple(self.texts[index] for index in self._tokens[low:high]),
+            tokens=tuple(text.texts[index] for index in text.tokens[low:high]),
             activations=tuple(shown.tolist()),
             focus=place - low,
             draw=draw,
@@ -343,17 +239,23 @@ class Planter:
             split=split,
             silent=not shown.any(),
             document=document,
-            position=int(self._position[place]),
+            position=int(text.position[place]),
         )
 
-    def units(self, per_grade: int, seed: int, dense_share: float = 0.25) -> list[PlantedUnit]:
-        """Return `per_grade` units of each grade, kinds in turn; some mixtures and noise dense."""
+    def units(self, per_grade: int, seed: int) -> list[PlantedUnit]:
+        """Return `per_grade` units of each grade, the kinds in turn; some are dense.
+
+        Fewer of each grade are the first of more.
+        """
         units = []
         for number in range(per_grade):
+            kind = self.kinds[number % len(self.kinds)]
             for place, grade in enumerate(GRADES):
                 rng = np.random.default_rng([seed, number, place])
-                single = grade in ("clean", "mostly clean")
-                kinds = (KINDS[number % len(KINDS)],) if single else KINDS
-                dense = not single and number < round(dense_share * per_grade)
-                units.append(self.unit(grade, rng, kinds, dense))
+                wide = grade in DENSE and number % DENSE_EVERY == 0
+                units.append(self.unit(grade, rng, kind if CONCEPTS[grade] else None, wide))
         return units
+
+
+def _overlap(one: Mask, other: Mask) -> float:
+    return float((one & other).sum() / max(1, min(one.sum(), other.sum())))

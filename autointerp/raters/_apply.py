@@ -23,8 +23,13 @@ from autointerp.records import Item, Reply
 Alternatives = tuple[tuple[Condition, ...], ...]
 
 VALUE = r"'(?P<value>.+?)'"
+LONG = r"letters, (?P<value>[48]) or more"
+QUOTED = r"'(?:\\.|[^'\\])*'"
+NEARBY = re.compile(rf"(?P<least>\d+) of (?P<words>{QUOTED}(?:, {QUOTED})*) nearby")
+INSIDE = re.compile(r" inside '(?P<mark>[(\[{<\"`])'")
 WORDS = (  # what can be said of one token; the attribute, and the words
     ("word", r"'(?P<value>[^\W\d_]+)' in any case"),
+    ("long", LONG),
     ("ending", rf"a piece ending in {VALUE}"),
     ("beginning", rf"a piece beginning with {VALUE}"),
     ("text", VALUE),
@@ -34,7 +39,9 @@ WORDS = (  # what can be said of one token; the attribute, and the words
     ),
 )
 KIND_WORDS = ("white space", "letters", "digits", "punctuation")
-NEXT = r"(?=$| and | after | before | with | \d+ places after )"  # what may follow the words
+NEXT = (
+    r"(?=$| and | after | before | with | inside | \d+ places after )"  # what may follow the words
+)
 PLACE = re.compile(r" (?:(?P<many>\d+) places )?(?P<side>after|before|with) ")
 
 
@@ -65,7 +72,16 @@ def _conditions(text: str) -> tuple[Condition, ...] | None:
                 break
             rest = rest.removeprefix(" and ")
     while rest:
+        if inside := INSIDE.match(rest):
+            conditions.append(Condition("inside", 0, inside["mark"]))
+            rest = rest[inside.end() :]
+            continue
         place = PLACE.match(rest)
+        if place and place["side"] == "with" and (nearby := NEARBY.match(rest, place.end())):
+            words = " ".join(_plain(w[1:-1]) for w in re.findall(QUOTED, nearby["words"]))
+            conditions.append(Condition("nearby", int(nearby["least"]), words))
+            rest = rest[nearby.end() :]
+            continue
         condition = _one(rest[place.end() :]) if place else None
         if place is None or condition is None:
             return None
@@ -98,6 +114,8 @@ def _one(text: str) -> tuple[str, str, str] | None:
             )
             return attribute, value, rest
         value = _plain(words)
+        if kind == "long":
+            return f"long{value}", value, rest
         if kind in ("ending", "beginning"):
             if len(value) not in (2, 3):
                 return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,16 +14,22 @@ Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 ATTRIBUTES = (
-    "text", "word", "ending3", "ending2", "beginning3", "beginning2", "shape", "kind",
+    "text", "word", "ending3", "ending2", "beginning3", "beginning2", "shape", "kind", "long4",
+    "long8",
 )  # fmt: skip
 REACH = 4  # the farthest neighbour, in tokens
+CLOSING = {"(": ")", "[": "]", "{": "}", "<": ">", '"': '"', "`": "`"}
+NEARBY = 10  # tokens on either side that are nearby
 
 
 @dataclass(frozen=True)
 class Condition:
     """A test that the token `offset` places on has this attribute.
 
-    The attribute `earlier` holds where the word `value` stands anywhere before in the window.
+    The attribute `earlier` holds where the word `value` stands anywhere before in the window;
+    `nearby` where, of the words of `value`, divided by spaces, at least `offset` occurrences
+    stand within ten tokens; `inside` where the bracket or quotation mark `value` was opened
+    before in the window, and not closed.
     """
 
     attribute: str
@@ -70,6 +76,8 @@ def attributes_of(text: str) -> tuple[str | None, ...]:
         word[:2] if letters and len(word) >= 2 else None,
         shape,
         "letters" if letters else KINDS.get(shape),
+        "4" if letters and len(word) >= 4 else None,
+        "8" if letters and len(word) >= 8 else None,
     )
 
 
@@ -120,6 +128,10 @@ class Evidence:
 
     def holds(self, condition: Condition) -> Mask:
         """Return where the condition holds."""
+        if condition.attribute == "nearby":
+            return self.nearby(condition.value.split(" "), condition.offset)
+        if condition.attribute == "inside":
+            return self.inside(condition.value)
         attribute = "word" if condition.attribute == "earlier" else condition.attribute
         codes, values = self.codes(attribute)
         if condition.value not in values:
@@ -131,6 +143,35 @@ class Evidence:
         named = codes[self.grid[:, REACH - 1 : REACH - 1 + self.width]] == code
         earlier: Mask = np.logical_or.accumulate(named, axis=1)[self.valid]
         return earlier
+
+    def nearby(self, words: Collection[str], least: int) -> Mask:
+        """Return where at least so many occurrences of the words stand nearby, on other tokens."""
+        codes, values = self.codes("word")
+        member = np.isin(np.array(values, dtype=object), list(words))
+        named = member[codes[self.grid[:, REACH : REACH + self.width]]]
+        total = np.pad(np.cumsum(named, axis=1), ((0, 0), (1, 0)))
+        place = np.arange(self.width)
+        low, high = np.maximum(place - NEARBY, 0), np.minimum(place + NEARBY + 1, self.width)
+        near = np.asarray(total[:, high] - total[:, low] - named >= least)
+        return np.asarray(near[self.valid])
+
+    def inside(self, mark: str) -> Mask:
+        """Return where the mark was opened before in the window and not closed."""
+        texts = [text or "" for text in self.codes("text")[1]]
+        cells = self.grid[:, REACH : REACH + self.width]
+        # A tab, a word and a bracket may be one token: what it opens and closes is counted.
+        closing = CLOSING[mark]
+        if closing == mark:
+            depth = np.array([text.count(mark) for text in texts])[cells]
+            open_marks = np.cumsum(depth, axis=1) - depth
+            state = open_marks % 2 == 1
+        else:
+            steps = np.array([text.count(mark) - text.count(closing) for text in texts])[cells]
+            total = np.cumsum(steps, axis=1)
+            before = total - steps
+            lowest = np.minimum.accumulate(np.minimum(before, 0), axis=1)
+            state = before - lowest > 0
+        return np.asarray(state)[self.valid]
 
     def where(self, conditions: Sequence[Condition]) -> Mask:
         """Return where all the conditions hold."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from autointerp.raters._evidence import (
     ATTRIBUTES,
+    CLOSING,
     Condition,
     Evidence,
     Floats,
@@ -30,14 +31,22 @@ OFFSETS: dict[str, tuple[int, ...]] = {
     "beginning2": (0, -1),
     "shape": (0, -1, 1, -2),
     "kind": (0, -1, 1),
+    "long4": (0,),
+    "long8": (0,),
 }
 # Among rules that cover about as well, the plainest wins: the token itself before its endings,
 # what stands here before what stands elsewhere. One chance firing is worth about 0.01.
 PRICE = {
     "text": 0.0, "word": 0.001, "ending3": 0.012, "ending2": 0.013, "beginning3": 0.012,
     "beginning2": 0.013, "shape": 0.02, "kind": 0.02, "earlier": 0.03,
+    "long4": 0.02, "long8": 0.02, "nearby": 0.03, "inside": 0.02,
 }  # fmt: skip
 PRICE_OF_DISTANCE = 0.002
+FOLDS = 4
+LEXICON, LEAST_LEXICON = 16, 4  # words of a passage
+LEAST_OFTEN = 3  # contexts that fire, with a word of the lexicon
+LEAST_CONTEXTS = 8  # that fire, and that are silent
+NEARBY_COUNTS = (1, 2, 3, 5)
 CONDITIONS = 3  # in an alternative
 BEAM = 6
 LEAST_GAIN = 0.02  # of a further condition
@@ -101,6 +110,9 @@ class Search:
         prices.append(np.full(len(values), PRICE["earlier"]))
         prices[-1][0] = np.inf
         self.price = np.concatenate(prices)
+        self.passages = passages(evidence)
+        for mark in CLOSING:
+            self.passages[Condition("inside", 0, mark)] = evidence.inside(mark)
         # First place of each word in each context: from the next one on, `earlier` holds.
         pairs, first = np.unique(
             evidence.context * len(values) + codes[evidence.at(0)], return_index=True
@@ -123,14 +135,25 @@ class Search:
         gained = running[self.stops] - running[self.begins]
         sums = np.concatenate([sums, np.bincount(self.word, gained, self.words)])
         worth = sums - self.price
+        found = [
+            (float(weights[holds].sum()), condition) for condition, holds in self.passages.items()
+        ]
         if count == 1:
             slot = int(np.argmax(worth))
-            return [(float(sums[slot]), self._condition(slot))]
+            plain = (float(sums[slot]), self._condition(slot))
+            return [max([plain, *found], key=lambda one: one[0] - price_of(one[1]))]
         pool = np.argpartition(-worth, min(4 * count, len(worth) - 1))[: 4 * count]
         pool = pool[np.lexsort((pool, -worth[pool]))]
         _, first = np.unique(np.round(sums[pool], 9), return_index=True)
         chosen = pool[np.sort(first)][:count]
-        return [(float(sums[slot]), self._condition(int(slot))) for slot in chosen]
+        plainest = [(float(sums[slot]), self._condition(int(slot))) for slot in chosen]
+        return plainest + found
+
+    def holds(self, condition: Condition) -> Mask:
+        """Return where the condition holds; of a passage's words, as the other contexts teach."""
+        if condition in self.passages:
+            return self.passages[condition]
+        return self.evidence.holds(condition)
 
     def _condition(self, slot: int) -> Condition:
         column = int(np.searchsorted(self.bases, slot, side="right")) - 1
@@ -143,14 +166,14 @@ class Search:
         best: tuple[float, tuple[Condition, ...], Mask] = (0.0, (), np.zeros(len(weights), bool))
         best_worth = 0.0
         for gain, condition in self.best(weights, None, BEAM):
-            conditions, holds = [condition], self.evidence.holds(condition)
+            conditions, holds = [condition], self.holds(condition)
             while len(conditions) < CONDITIONS:
                 inside = np.where(holds, weights, 0.0)
                 further, extra = self.best(inside, np.flatnonzero(inside), 1)[0]
                 if further < gain + LEAST_GAIN:
                     break
                 conditions.append(extra)
-                holds = holds & self.evidence.holds(extra)
+                holds = holds & self.holds(extra)
                 gain = further
             worth = gain - sum(map(price_of, conditions))
             if worth > best_worth:
@@ -166,11 +189,59 @@ class Search:
         while len(conditions) < CONDITIONS:
             inside = np.where(holds, strict, 0.0)
             further, extra = self.best(inside, np.flatnonzero(inside), 1)[0]
-            narrower = holds & self.evidence.holds(extra)
+            narrower = holds & self.holds(extra)
             if further < worth + LEAST_GAIN or weights[narrower].sum() < gain - LARGEST_LOSS:
                 break
             conditions, holds, worth = (*conditions, extra), narrower, further
         return conditions, holds
+
+
+def passages(evidence: Evidence) -> dict[Condition, Mask]:
+    """Return conditions on the words nearby, and where each holds.
+
+    The words are those that stand in more contexts that fire than in silent ones. Whether the
+    condition holds in a context is told by the words that the other folds of contexts give, so
+    that a passage is not known by its own words. None where few contexts are silent.
+    """
+    contexts = len(evidence.ends)
+    firing, _ = evidence.weights()
+    weight = np.bincount(evidence.context, weights=firing, minlength=contexts)
+    silent = weight == 0
+    if silent.sum() < LEAST_CONTEXTS or (~silent).sum() < LEAST_CONTEXTS:
+        return {}
+    codes, values = evidence.codes("word")
+    word = codes[evidence.at(0)]
+    table = np.zeros((contexts, len(values)), dtype=bool)
+    table[evidence.context, word] = True
+    table[:, 0] = False
+    fold = np.zeros(contexts, dtype=np.int64)
+    for part in (silent, ~silent):
+        fold[part] = np.arange(part.sum()) % FOLDS
+
+    def lexicon(kept: Mask) -> list[str]:
+        share = weight * kept
+        inside = share @ table / share.sum()
+        outside = (table[silent & kept].sum(axis=0) + 0.5) / ((silent & kept).sum() + 1)
+        often = table[~silent & kept].sum(axis=0) >= LEAST_OFTEN
+        useful = often & (inside > outside)
+        gain = np.zeros(len(values))
+        gain[useful] = inside[useful] * np.log(inside[useful] / outside[useful])
+        best = np.argsort(-gain, kind="stable")[:LEXICON]
+        return [str(values[code]) for code in best if gain[code] > 0]
+
+    words = lexicon(np.ones(contexts, dtype=bool))
+    if len(words) < LEAST_LEXICON:
+        return {}
+    found = {
+        Condition("nearby", least, " ".join(words)): np.zeros(len(word), bool)
+        for least in NEARBY_COUNTS
+    }
+    for number in range(FOLDS):
+        others = lexicon(fold != number)
+        here = (fold == number)[evidence.context]
+        for condition, holds in found.items():
+            holds[here] = evidence.nearby(others, condition.offset)[here]
+    return found
 
 
 def learn(evidence: Evidence, alternatives: int) -> Rule:
@@ -248,6 +319,8 @@ def described(condition: Condition) -> str:
             return f"a piece ending in {value}"
         case "beginning2" | "beginning3":
             return f"a piece beginning with {value}"
+        case "long4" | "long8":
+            return f"letters, {condition.value} or more"
         case _:
             return SHAPES[condition.value]
 
@@ -255,10 +328,19 @@ def described(condition: Condition) -> str:
 def alternative_in_words(alternative: Alternative) -> str:
     """Return one line such as `' the' after ' of'`."""
     focus = [
-        described(c) for c in alternative.conditions if c.offset == 0 and c.attribute != "earlier"
+        described(c)
+        for c in alternative.conditions
+        if c.offset == 0 and c.attribute not in ("earlier", "nearby", "inside")
     ]
     words = [" and ".join(focus) or "any token"]
     for condition in sorted(alternative.conditions, key=lambda c: -c.offset):
+        if condition.attribute == "nearby":
+            listed = ", ".join(map(quoted, condition.value.split(" ")))
+            words.append(f"with {condition.offset} of {listed} nearby")
+            continue
+        if condition.attribute == "inside":
+            words.append(f"inside {quoted(condition.value)}")
+            continue
         what = described(condition)
         if condition.attribute == "earlier":
             words.append(f"with {what} earlier")

@@ -8,7 +8,7 @@ import pytest
 from support.loopback.server import Call, Fault, LoopbackServer
 
 from autointerp.errors import BadInput, RaterError
-from autointerp.findings.checks import CheckResult, checks_file, latest_check
+from autointerp.findings.checks import checks_file, latest_check
 from autointerp.pipeline.check import check_rater
 from autointerp.questions.kit import KitItem, make_kit
 from autointerp.questions.rubric_files import load_rubric
@@ -32,11 +32,11 @@ def test_a_rater_that_gives_one_score_to_all_is_shown_to_know_nothing(
     tmp_path: Path, quick_kit: list[KitItem]
 ) -> None:
     result = check_rater(load_rater("scripted:3", RaterOptions()), RUBRIC, 4, runs=tmp_path)
-    assert result.auc_clean_rest == 0.5
+    assert {auc.value for auc in result.auc.values()} == {0.5}
     assert result.spearman is None
     assert result.agreement == 1.0
     assert result.injection_shift == 0.0
-    assert result.statuses == {"ok": 2 * 16 + 2 * (len(quick_kit) - 16) // 2}
+    assert result.statuses == {"ok": 2 * 28 + (len(quick_kit) - 28)}
 
 
 def test_a_rater_that_obeys_the_text_is_found_out(tmp_path: Path, quick_kit: list[KitItem]) -> None:
@@ -81,7 +81,7 @@ def test_a_report_reads_the_latest_check(tmp_path: Path, quick_kit: list[KitItem
     with checks_file("scripted:3", tmp_path).open("a") as file:
         file.write('{"rater": "scr')  # the disk was full just here
     assert latest_check("scripted:3", runs=tmp_path) == kept
-    assert "AUC 0.50 on 16 planted units" in str(kept)
+    assert "on 28 planted units" in str(kept)
 
 
 def test_a_kit_too_small_is_refused(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_the_command_prints_what_was_found(
 ) -> None:
     told = command_line("check-rater", "scripted:3")
     assert told.code == 0
-    assert "AUC, clean against the rest" in told.out
+    assert "AUC of clean units against" in told.out
     assert "0.50" in told.out
     parsed = json.loads(command_line("check-rater", "scripted:3", "--json").out)
-    assert CheckResult(**parsed).rater == "scripted:3"
+    assert parsed["rater"] == "scripted:3"

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from support.small_corpus import small_corpus
+from support.small_corpus import KINDS, small_corpus
 
 from autointerp.errors import CorpusError
-from autointerp.questions.planter import GRADES, KINDS, Planter
-from autointerp.subjects.windows import TokenisedDocuments
+from autointerp.questions.labelled_text import LabelledText
+from autointerp.questions.planter import CONCEPTS, GRADES, STRONG, Planter
 
 UNITS = small_corpus().units(per_grade=8, seed=5)
 
@@ -15,11 +15,34 @@ def test_the_same_seed_plants_the_same_units():
     assert small_corpus().units(per_grade=1, seed=6)[0] != UNITS[0]
 
 
+def test_fewer_units_are_the_first_of_more():
+    assert UNITS[: len(GRADES)] == small_corpus().units(per_grade=1, seed=5)
+
+
 def test_every_grade_and_kind_is_planted_and_some_mixtures_and_noise_are_dense():
     assert {unit.grade for unit in UNITS} == set(GRADES)
     assert {unit.kinds for unit in UNITS if unit.grade == "clean"} == {(kind,) for kind in KINDS}
-    assert {unit.grade for unit in UNITS if unit.dense} == {"mixture", "noise"}
-    assert all(len(unit.kinds) == 3 for unit in UNITS if unit.grade == "mixture")
+    assert {unit.grade for unit in UNITS if unit.dense} == {"mixture of 3", "noise"}
+    assert all(len(unit.kinds) == CONCEPTS[unit.grade] for unit in UNITS)
+
+
+def test_concepts_of_a_mixture_are_of_different_kinds_while_there_are_such():
+    for unit in UNITS:
+        assert len(set(unit.kinds)) == min(len(unit.kinds), len(KINDS))
+
+
+def test_a_drifting_unit_follows_one_word_strongly_and_the_other_weakly():
+    planter = Planter(small_corpus().text, ("token",))
+    unit = planter.unit("drift", np.random.default_rng(4))
+    strong, weak = (said.removeprefix("the word ") for said in unit.rule.split("; or "))
+    fired = {strong: [], weak: []}
+    peak = max(a for context in unit.contexts for a in context.activations)
+    for context in unit.contexts:
+        for token, activation in zip(context.tokens, context.activations, strict=True):
+            if activation > 0:
+                fired[f"'{token.strip().lower()}'"].append(activation / peak)
+    assert min(fired[strong]) >= STRONG / (1 + 1e-3) - 1e-6
+    assert max(fired[weak]) <= STRONG * 1.01
 
 
 def test_no_document_serves_both_splits():
@@ -34,7 +57,8 @@ def test_no_document_serves_both_splits():
 def test_contexts_are_windows_of_their_documents_round_their_focus():
     planter = small_corpus()
     for context in UNITS[0].contexts:
-        document = [planter.texts[i] for i in planter.documents[context.document]]
+        starts = planter.text.starts[context.document :]
+        document = [planter.text.texts[i] for i in planter.text.tokens[starts[0] : starts[1]]]
         begin = context.position - context.focus
         assert list(context.tokens) == document[begin : begin + len(context.tokens)]
         assert context.focus <= 10
@@ -64,13 +88,13 @@ def test_a_clean_token_unit_fires_only_where_its_word_stands():
         for token, activation in zip(context.tokens, context.activations, strict=True)
         if activation > 0
     }
-    assert fired == {unit.rule}
+    assert fired == {unit.rule.removeprefix("the word ")}
 
 
-def test_a_corpus_too_short_to_plant_in_is_named():
-    short = TokenisedDocuments(np.arange(50, dtype=np.uint16) % 5, np.array([0, 25, 50]))
+def test_a_text_too_short_to_plant_in_is_named():
+    short = LabelledText(np.arange(50) % 5, np.array([0, 25, 50]), tuple("abcde"), ("speech",) * 2)
     with pytest.raises(CorpusError, match="50 tokens"):
-        Planter(short, ["ab", "cd", "ef", "gh", "ij"]).unit("clean", np.random.default_rng(0))
+        Planter(short, ("number",)).unit("clean", np.random.default_rng(0))
 
 
 def test_a_dense_clean_unit_is_not_to_be_had():

@@ -11,7 +11,7 @@ from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.scorers import scorer
 from autointerp.raters import RaterOptions, load_rater
 from autointerp.raters._apply import odd_one_out, rule_from_words, where
-from autointerp.raters._evidence import Condition
+from autointerp.raters._evidence import CLOSING, Condition
 from autointerp.raters._rules import SHAPES, Alternative, rule_in_words
 from autointerp.records import Item, ItemContext
 
@@ -33,6 +33,12 @@ CONDITIONS = st.one_of(
         st.sampled_from(["space", "letters", "digits", "punctuation"]),
     ),
     st.builds(Condition, st.just("earlier"), st.just(0), st.just("dog")),
+    st.builds(Condition, st.just("long4"), st.just(0), st.just("4")),
+    st.builds(Condition, st.just("long8"), st.just(0), st.just("8")),
+    st.builds(Condition, st.just("inside"), st.just(0), st.sampled_from(list(CLOSING))),
+    st.builds(
+        Condition, st.just("nearby"), st.integers(1, 5), st.sampled_from(["de", "de het naïve"])
+    ),
 )  # fmt: skip
 RULES = st.lists(st.lists(CONDITIONS, min_size=1, max_size=3), min_size=1, max_size=3)
 

@@ -7,15 +7,16 @@ from itertools import chain
 
 import numpy as np
 
+from autointerp.questions.labelled_text import LabelledText
 from autointerp.questions.planter import PlantedUnit, Planter
 from autointerp.records import Item, ItemContext
-from autointerp.subjects.windows import TokenisedDocuments
 
 ONSETS = ["b", "br", "c", "cl", "d", "fl", "g", "gr", "h", "l", "m", "n", "pl", "r", "s", "tr", "w"]
 VOWELS = ["a", "e", "i", "o", "u", "ai", "ea", "oo"]
 CODAS = ["b", "ck", "d", "g", "ll", "m", "n", "nd", "p", "r", "rt", "sh", "st", "t", "x"]
 ENDINGS = ["ing", "ed", "ness", "ous", "ment", "ly", "er", "able"]
 COMMON = [" the", " of", " and", " to", " in", " a", " is", " that", " it", " for", " was", " on"]
+KINDS = ("affix", "predecessor", "token", "topic")
 TOPICS, TOPIC_WORDS, DOCUMENTS, LENGTH = 30, 15, 240, 300
 
 
@@ -47,9 +48,10 @@ def small_corpus() -> Planter:
             if rng.random() < 0.25:
                 words[place] = topic[rng.integers(TOPIC_WORDS)]
         documents.append([number[word] for word in words])
-    tokens = np.array([*chain(*documents)], dtype=np.uint16)
+    tokens = np.array([*chain(*documents)], dtype=np.int64)
     starts = np.arange(DOCUMENTS + 1, dtype=np.int64) * LENGTH
-    return Planter(TokenisedDocuments(tokens, starts), texts)
+    domain = ("speech",) * DOCUMENTS
+    return Planter(LabelledText(tokens, starts, tuple(texts), domain), KINDS)
 
 
 def planted_item(unit: PlantedUnit, identifier: str, rubric: str) -> Item:

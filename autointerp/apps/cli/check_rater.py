@@ -9,10 +9,12 @@ import typer
 
 from autointerp.apps.cli import _options, say
 from autointerp.apps.cli._options import Asking, Output, options
+from autointerp.errors import BadInput
 from autointerp.text import statuses_text
 
 if TYPE_CHECKING:
     from autointerp.findings.checks import CheckResult
+    from autointerp.questions.kit import Side
 
 
 @options
@@ -21,7 +23,10 @@ def command(
         str, typer.Argument(help="NAME or NAME:MODEL; `autointerp raters` lists them.")
     ],
     rubric: _options.RubricName = "interpretability-1-5",
-    per_grade: Annotated[int, typer.Option(help="Planted units of each grade, at least 4.")] = 12,
+    per_grade: Annotated[int, typer.Option(help="Planted units of each grade, at least 4.")] = 17,
+    side: Annotated[
+        str, typer.Option(help="`test`, or `design` for whoever designs a rater.")
+    ] = "test",
     asking: Asking = Asking(),
     as_json: _options.AsJson = False,
     output: Output = Output(),
@@ -42,7 +47,9 @@ def command(
     job = asking.job(rater)
     judge = load_rater(job.rater, job.options)
     with Show(output) as show:
-        result = check_rater(judge, load_rubric(rubric), per_grade, job.policy, on=show)
+        result = check_rater(
+            judge, load_rubric(rubric), per_grade, job.policy, _side(side), on=show
+        )
     if as_json:
         typer.echo(json.dumps(asdict(result), indent=2))
         return
@@ -50,21 +57,34 @@ def command(
         say(f"{name:34} {value}")
 
 
+def _side(name: str) -> Side:
+    if name == "design":
+        return "design"
+    if name == "test":
+        return "test"
+    raise BadInput(f"--side {name}: give test or design")
+
+
 def _lines(result: CheckResult) -> list[tuple[str, str]]:
     def number(value: float | None, form: str = ".2f") -> str:
         return "too few ratings" if value is None else format(value, form)
 
     means = ", ".join(f"{grade} {number(mean)}" for grade, mean in result.means.items())
-    kinds = ", ".join(f"{kind} {number(value)}" for kind, value in result.kinds.items())
     lines = [
         ("rater", result.rater + (f" ({result.model})" if result.model else "")),
         ("rubric", result.rubric),
-        ("AUC, clean against the rest", number(result.auc_clean_rest)),
-        ("  by kind of clean unit", kinds),
-        ("AUC, clean against mixture, noise", number(result.auc_clean_unclean)),
+        ("kit", f"{result.kit}, {result.side} side, {result.per_grade} units of each grade"),
+        ("AUC of clean units against", "[95 % interval]"),
     ]
-    if result.auc_expected is not None:
-        lines.append(("AUC of the expected score", number(result.auc_expected)))
+    said = {"rest": "all others", "unclean": "several concepts or none", "mixtures": "mixtures"}
+    lines += [(f"  {said.get(name, name)}", str(auc)) for name, auc in result.auc.items()]
+    lines.append(("  the second of them, by kind", ""))
+    lines += [(f"    {kind}", str(auc)) for kind, auc in result.kinds.items()]
+    lines += [(f"    all {level}", str(auc)) for level, auc in result.levels.items()]
+    if result.held_back is not None:
+        lines.append(("    kinds held back", str(result.held_back)))
+    if result.auc_expected.value is not None:
+        lines.append(("    of the expected score", str(result.auc_expected)))
     lines += [
         ("Spearman with grade", number(result.spearman)),
         ("mean by grade", means),
