@@ -102,7 +102,7 @@ def score_alternatives(text: str, tokens: Sequence[dict[str, Any]]) -> dict[str,
 
 def _spelled(token: dict[str, Any]) -> bytes:
     """Return a token's bytes; some servers give its text alone."""
-    spelled = token.get("bytes")
+    spelled = token["bytes"]
     return bytes(spelled) if spelled is not None else token["token"].encode("utf-8", "replace")
 
 

@@ -14,7 +14,7 @@ from autointerp.pipeline.describe import explain
 from autointerp.questions.score import Design
 from autointerp.questions.scorers import scorer
 from autointerp.questions.trials import QUERY, trial_of
-from autointerp.raters._logprobs import expected_activations
+from autointerp.raters._logprobs import expected_activations, tokens_of
 from autointerp.records import Context, HarvestedUnit, Reply, Unit, UnitSummary
 from autointerp.settings import RunSettings
 from autointerp.store.run import open_run
@@ -125,10 +125,12 @@ def test_activations_come_by_log_probabilities_where_the_rater_gives_them(truth_
         token(text[:first]), token("7", _7=0.75, _3=0.25), token(text[first + 1 : second]),
         token("10", _10=1.0), token(text[second + 2 :]),
     ]  # fmt: skip
-    expected = expected_activations(text, spelled)
+    tokens = tokens_of({"content": spelled})
+    expected = expected_activations(text, tokens)
     assert expected == pytest.approx([6, 10])
-    assert expected_activations(text, spelled[1:]) is None
-    assert expected_activations('{"answers": []}', [token('{"answers": []}')]) is None
+    assert expected_activations(text, tokens[1:]) is None
+    empty = tokens_of({"content": [token('{"answers": []}')]})
+    assert expected_activations('{"answers": []}', empty) is None
     task = scorer("simulation").TASK
     with open_run("tiny", folder=truth_run, read_only=True) as run:
         row = run.rows(f"{QUERY} WHERE task = 'simulation' AND len(contexts) > 1 LIMIT 1")[0]

@@ -269,15 +269,14 @@ def test_the_plans_pair_is_primary_and_its_bounds_decide(tmp_path: Path):
         assert comparison.primary == ("neurons", "random")
 
 
-def test_half_of_the_declared_pair_is_interim_not_a_deviation(tmp_path: Path):
+def test_half_of_the_declared_pair_is_compared_with_nothing(tmp_path: Path):
     with fabricate_run(tmp_path, {"features": 20, "planted": 20}, contexts=0) as run:
         declare(run, PLAN)
         add_scores(run, "features", "model:a", [0, 0, 0, 0, 20])
         add_scores(run, "planted", "model:a", [0, 0, 0, 0, 20])
         (judgement,) = compare(run).judgements
-    assert judgement.reading.deviations == ()
-    assert judgement.reading.interim.startswith("not the declared pair (features and neurons")
-    assert judgement.decisive.outcome == "not resolved"
+    assert judgement.decisive is None
+    assert judgement.reading is None
 
 
 def test_until_clear_spends_by_the_looks_that_were_taken_and_says_that_it_is_biased(run: Run):
