@@ -182,10 +182,6 @@ def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection
     if contrast.tells_nothing:
         first, second = contrast.superiority.n
         yield Objection(4, "Few units.", f"{first} {firsts} and {second} {seconds} were rated.")
-    if not judgement.verdict.declared:
-        yield Objection(
-            10, "Not declared.", "This comparison was not declared before the first rating."
-        )
     if adjusted is None:
         yield Objection(
             6, "Density.", "How often these units fire is not known, and may explain the scores."

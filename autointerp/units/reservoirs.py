@@ -9,6 +9,7 @@ Source: Cohen and Kaplan 2007, "Summarizing data using bottom-k sketches", PODC,
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -476,8 +477,8 @@ class Levelled(Buffered):
             may = ~np.isin(identity, left_out)
         # The strongest place of a text in an interval stands for it.
         order = np.lexsort((entries.position, entries.document, -entries.value, interval, identity))
-        again = np.append(False, identity[order][1:] == identity[order][:-1])
-        same_interval = np.append(False, interval[order][1:] == interval[order][:-1])
+        again = _repeats(identity[order])
+        same_interval = _repeats(interval[order])
         may[order[again & same_interval]] = False
         several = np.unique(identity[order[again & ~same_interval]])
         is_several = np.isin(identity, several) if len(several) else np.zeros(len(may), dtype=bool)
@@ -582,3 +583,10 @@ def running_lowest(
         earlier = np.where(begins, first[:, place], np.append(np.int64(0), lowest[:-1]))
         current = np.maximum(earlier, current)  # what an entry pushes out, or itself
     return lowest.astype(np.uint64)
+
+
+def _repeats(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return whether each value, sorted, is that of the one before it."""
+    repeats = np.zeros(len(values), dtype=bool)
+    repeats[1:] = values[1:] == values[:-1]
+    return repeats

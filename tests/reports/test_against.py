@@ -106,10 +106,10 @@ def test_units_left_out_by_the_filter_are_counted_where_there_are_any(tmp_path: 
 
 def test_a_comparison_that_nobody_declared_is_said_to_be_undeclared(tmp_path: Path):
     pair = {"features": HIGH, "random": LOW, **CONTROLS}
-    assert "Not declared." not in against(tmp_path / "alone", pair)  # nothing is compared
+    assert "Undeclared." not in against(tmp_path / "alone", pair)  # nothing is compared
     other = {"features": HIGH, "untrained": LOW, **CONTROLS}
     found = against(tmp_path / "other", other)
-    assert "before the first rating" in found["Not declared."]
+    assert "before the first rating" in found["Undeclared."]
 
 
 def test_few_units_are_named_as_such(tmp_path: Path):

@@ -155,7 +155,7 @@ def test_nothing_is_left_of_checkpoints_once_their_units_are_stored(
     with open_run("r", settings, subject, tmp_path) as run:
         draw_units(run, subject, {"features": 5})
     assert sorted(path.name for path in (tmp_path / "r").iterdir()) == [
-        "log.jsonl", "run.duckdb", "run.toml",
+        "commits", "log.jsonl", "run.duckdb", "run.toml",
     ]  # fmt: skip
 
 
