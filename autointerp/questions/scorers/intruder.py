@@ -2,26 +2,35 @@
 
 No description is needed. The intruder stands at each of the five places equally often, so that
 always choosing one of them is right in one of five: (1 + (share - 1/5) / (4/5)) / 2 is the score,
-0.5 by chance. Marks stand at random places of what is shown; the intruder's on a token like those
-on which the unit fires, in kind, length and frequency. The control takes the four from four
-different units, in which this one is silent: what can be told apart then gives the intruder away
-without the unit.
+0.5 by chance. Five contexts in which the unit fires are drawn; the intruder takes the place of the
+fifth and looks like it: its text is about as long, and its mark stands at the same place on a token
+of the same kind, length and frequency. The control takes the five from different units, in which
+this one is silent: what can be told apart then gives the intruder away without the unit.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
 from autointerp.questions.contexts import over_intervals, silent_contexts
-from autointerp.questions.cuts import cut, decoys_like
+from autointerp.questions.cuts import cut, look_of, matched_decoys, token_counts
 from autointerp.questions.forms import make_task
 from autointerp.questions.scorers import LEAST, Chosen, Figures, HeldOut, Tried
 from autointerp.questions.trials import Piece
+from autointerp.records import Context
 
 SIZE = 5
 PER_CALL = SIZE
+NEAREST = 3  # silent contexts most like the fifth, of which one is taken
+LETTERS = 4  # that a different token counts for
 NEEDS_OTHERS = True  # for the control
 TASK = make_task(
     "intruder",
-    2,
+    3,
     "Which context does not belong?",
     "choose",
     """
@@ -54,22 +63,55 @@ def choose(held_out: HeldOut, count: int, hard: bool) -> Chosen:
         return Chosen(outcome="too few silent contexts")
     rng = held_out.rng
     rounds = max(1, min(count, len(firing) // (SIZE - 1), len(silent)) // SIZE) * SIZE
-    decoys = decoys_like([contexts[n] for n in firing], contexts.values())
     others = [n for n, c in held_out.others.items() if c.draw == "interval"]
+    pool = {number: contexts[number] for number in silent}
+    counts = token_counts(contexts.values())
     calls, control = [], []
     for number in range(rounds):
-        odd = silent[number % len(silent)]
-        intruder = decoys.mark(odd, contexts[odd], rng, True, "intruder")
-        drawn = rng.choice(len(firing), SIZE - 1, replace=False)
-        own = [(firing[place], contexts[firing[place]]) for place in drawn]
-        fellows = [cut(n, c, rng, False, "fellow", mark=True) for n, c in own]
+        own = _drawn(firing, contexts, rng)
+        intruder = _like(own[-1], pool, counts, rng)
+        fellows = [cut(n, c, rng, False, "fellow", mark=True) for n, c in own[: SIZE - 1]]
         calls.append(_placed(fellows, intruder, number % SIZE))
-        if len(others) >= SIZE - 1:
-            strange = rng.choice(len(others), SIZE - 1, replace=False)
-            mixed = [(others[place], held_out.others[others[place]]) for place in strange]
-            strangers = [cut(n, c, rng, False, "other", mark=True) for n, c in mixed]
+        if len(others) >= SIZE:
+            strange = _drawn(others, held_out.others, rng)
+            intruder = _like(strange[-1], pool, counts, rng)
+            strangers = [cut(n, c, rng, False, "other", mark=True) for n, c in strange[: SIZE - 1]]
             control.append(_placed(strangers, intruder, number % SIZE))
     return Chosen(tuple(calls), tuple(control))
+
+
+def _drawn(
+    numbers: Sequence[int], contexts: Mapping[int, Context], rng: np.random.Generator
+) -> list[tuple[int, Context]]:
+    """Return five contexts in random order; the last is one of the four where there are no more."""
+    places = rng.permutation(len(numbers))[:SIZE]
+    drawn = [(numbers[place], contexts[numbers[place]]) for place in places]
+    return drawn if len(drawn) == SIZE else [*drawn, drawn[int(rng.integers(len(drawn)))]]
+
+
+def _like(
+    model: tuple[int, Context],
+    pool: Mapping[int, Context],
+    counts: Counter[str],
+    rng: np.random.Generator,
+) -> Piece:
+    """Return a silent context of about the model's length, with a mark like the model's."""
+    number, context = model
+    look = look_of(context, cut(number, context, rng, False, "model", mark=True))
+    far = {n: _apart(other, context) for n, other in pool.items()}
+    near = sorted(rng.permutation(np.array(list(pool))).tolist(), key=far.__getitem__)[:NEAREST]
+    # Of one context alone: among several the one with the most different words would be taken.
+    chosen = near[int(rng.integers(len(near)))]
+    (piece,) = matched_decoys([look], {chosen: pool[chosen]}, counts, rng, "intruder")
+    assert piece is not None  # a silent context has a silent token
+    return replace(piece, truth=True)
+
+
+def _apart(one: Context, other: Context) -> float:
+    """Return how different two texts are in length and in the number of their different tokens."""
+    lengths = [sum(map(len, context.tokens)) for context in (one, other)]
+    different = [len(set(context.tokens)) for context in (one, other)]
+    return abs(lengths[0] - lengths[1]) + LETTERS * abs(different[0] - different[1])
 
 
 def _placed(fellows: list[Piece], intruder: Piece, place: int) -> tuple[Piece, ...]:

@@ -1,9 +1,11 @@
 """How strongly does the unit fire on each token, 0 to 10? Predicted against true activations.
 
-The score is (1 + rho) / 2, rho being Spearman's rank correlation over all tokens. A prediction
-that is the same everywhere orders nothing: rho is 0 then, by convention. Beside it stand the share
-of variance explained, and both again with Bricken's weights: a random context weighs 1, one of an
-interval weighs the density times the interval's share of the firing.
+The score is (1 + rho) / 2, rho being Spearman's rank correlation over all tokens, with the length
+of the tokens held constant (partial correlation): most units fire on long words rather than on
+punctuation, and whoever says so of every text would be better than chance. A prediction that is the
+same everywhere orders nothing: rho is 0 then, by convention. Beside it stand the plain correlation,
+as published, the share of variance explained, and both again with Bricken's weights: a random
+context weighs 1, one of an interval weighs the density times the interval's share of the firing.
 
 A call has one text of an interval and one drawn at random: among several of an interval, what they
 share would give the unit away to a rater that does not read the description.
@@ -96,7 +98,9 @@ def measure(tried: Tried) -> Figures:
     if not {"interval", "random"} <= kinds:
         lacking = sorted({"interval", "random"} - kinds)
         return Figures(None, f"no answers on {' and '.join(lacking)} contexts")
-    true, predicted = (np.concatenate(parts) for parts in zip(*map(_tokens, answered), strict=True))
+    true, predicted, lengths = (
+        np.concatenate(parts) for parts in zip(*map(_tokens, answered), strict=True)
+    )
     true = true * LOUDEST / tried.scale
     plain = np.ones(len(true))
     weight = np.concatenate(
@@ -111,11 +115,14 @@ def measure(tried: Tried) -> Figures:
         "spearman, weighted": _order(true, predicted, weight),
         "explained variance, weighted": explained_variance(true, predicted, weight),
     }
-    return Figures((1 + rho) / 2, "ok", {k: v for k, v in more.items() if np.isfinite(v)})
+    partial = partial_correlation(rho, _order(true, lengths), _order(predicted, lengths))
+    return Figures((1 + partial) / 2, "ok", {k: v for k, v in more.items() if np.isfinite(v)})
 
 
-def _tokens(one: Answered) -> tuple[Floats, Floats]:
-    """Return true and predicted activations of the tokens that count. What is not listed is 0.
+def _tokens(one: Answered) -> tuple[Floats, Floats, Floats]:
+    """Return true and predicted activations, and lengths, of the tokens that count.
+
+    What is not listed is 0. A length is that of the token without the spaces round it.
 
     Those count at whose place the strongest token may stand: where it never stands firing is
     rarer, and whoever guesses the other places would be right too often. The first ones are
@@ -125,7 +132,7 @@ def _tokens(one: Answered) -> tuple[Floats, Floats]:
     shown = slice(one.piece.first, one.piece.last)
     tokens = one.context.tokens[shown]
     # Raters see, and are asked about, whole characters.
-    _, levels, _ = whole_characters(tokens, one.context.activations[shown], None)
+    whole, levels, _ = whole_characters(tokens, one.context.activations[shown], None)
     assert levels is not None
     true = np.zeros(len(levels))
     if one.piece.kind not in ("same token", "neighbour"):  # else verified silent
@@ -139,7 +146,19 @@ def _tokens(one: Answered) -> tuple[Floats, Floats]:
     counted = np.array([places.start <= place < places.stop for place in begins], dtype=bool)
     if len(begins) < len(levels):  # all that is shown is inside one character
         counted = np.ones(len(levels), dtype=bool)
-    return true[counted], predicted[counted]
+    lengths = np.array([len(token.strip()) for token in whole], dtype=np.float64)
+    return true[counted], predicted[counted], lengths[counted]
+
+
+def partial_correlation(rho: float, first: float, second: float) -> float:
+    """Return the correlation of two with a third held constant, which correlates so with each.
+
+    0 where the third is all that there is to one of them.
+    """
+    left = (1 - first**2) * (1 - second**2)
+    if left < 1e-12:
+        return 0.0
+    return float(np.clip((rho - first * second) / np.sqrt(left), -1, 1))
 
 
 def _weighed(answered: Sequence[Answered], tried: Tried) -> list[tuple[Answered, float]]:

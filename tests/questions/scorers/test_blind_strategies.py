@@ -26,12 +26,15 @@ CELLS = [(name, rule) for name in SCORERS for rule in strategies(scorer(name).TA
 
 @cache
 def scores(name):
-    return artificial_scores(name, UNITS, COUNT)
+    # A unit has few questions of `intruder`: its means need more units.
+    return artificial_scores(name, 2 * UNITS if name == "intruder" else UNITS, COUNT)
 
 
 # Over 60 units the standard error of a mean is 0.003 to 0.007 in simulation and 0.005 to 0.014 in
 # the others, so 0.03 is two of them at least and four as a rule; but about 0.025 for the longest
-# token of planted units, each of which fires on one word, long or short. Seeds are fixed.
+# token of planted units, each of which fires on one word, long or short. Of some four hundred means
+# a few are two errors off, so three are allowed; `python -m bench scorers` has twice the units.
+# Seeds are fixed.
 @pytest.mark.parametrize(("name", "rule"), CELLS)
 def test_a_rule_that_reads_no_description_scores_one_half_on_every_source(name, rule):
     by_source = scores(name)[rule]
@@ -40,8 +43,9 @@ def test_a_rule_that_reads_no_description_scores_one_half_on_every_source(name, 
     assert blind
     for source, values in blind.items():
         assert len(values) >= UNITS * 0.8, source
-        assert np.std(values) / len(values) ** 0.5 < 0.03, source
-        assert np.mean(values) == pytest.approx(0.5, abs=0.03), source
+        error = np.std(values) / len(values) ** 0.5
+        assert error < 0.03, source
+        assert np.mean(values) == pytest.approx(0.5, abs=max(0.03, 3 * error)), source
 
 
 def test_a_rule_that_compares_texts_would_find_out_a_call_of_several_firing_ones():
