@@ -15,6 +15,8 @@ from autointerp.raters import Rater
 from autointerp.records import Item
 from autointerp.store.run import RUNS, open_checks
 
+MOST_PER_GRADE = 500
+
 
 def check_rater(
     rater: Rater,
@@ -31,8 +33,8 @@ def check_rater(
     agreement can be computed. Raises BadInput for a kit under 4 units a grade, or a rubric that
     shows a description, for the kit has none.
     """
-    if per_grade < 4:
-        raise BadInput(f"--per-grade {per_grade}: at least 4")
+    if not 4 <= per_grade <= MOST_PER_GRADE:
+        raise BadInput(f"--per-grade {per_grade}: at least 4, and at most {MOST_PER_GRADE}")
     if rubric.about == "description":
         raise BadInput(
             f"rubric '{rubric.id}' asks about a description, and planted units have none"

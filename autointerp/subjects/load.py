@@ -15,8 +15,10 @@ from autointerp.subjects.corpora._documents import Length
 def load_subject(settings: SubjectSettings) -> Subject:
     """Return the subject that the settings name.
 
-    Raises SubjectError or CorpusError if a part is missing, broken or does not fit the others.
+    Raises SubjectError or CorpusError if a part is missing, broken or does not fit the others,
+    SettingsError for a device that this machine does not have.
     """
+    _check_device(settings.device)
     if settings.model == "embedded" or settings.model.endswith("transformer.safetensors"):
         _check_one_layer(settings)
     if settings.model == "embedded":
@@ -34,6 +36,18 @@ def load_subject(settings: SubjectSettings) -> Subject:
     from autointerp.subjects.assembled import assemble
 
     return assemble(settings)
+
+
+def _check_device(name: str) -> None:
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = str(error).strip().splitlines()[0][:120] if str(error).strip() else "unknown"
+        raise SettingsError(
+            f"subject.device = '{name}': this machine does not have it ({why}); write 'cpu'"
+        ) from None
 
 
 def _check_one_layer(settings: SubjectSettings) -> None:

@@ -1,0 +1,11 @@
+import pytest
+
+from autointerp.errors import SettingsError
+from autointerp.settings import SubjectSettings
+from autointerp.subjects.load import load_subject
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "no-such-device", "cpu:x"])
+def test_a_device_that_is_not_there_is_named_before_anything_is_loaded(device: str):
+    with pytest.raises(SettingsError, match=f"subject.device = '{device}'.*write 'cpu'"):
+        load_subject(SubjectSettings(device=device))
