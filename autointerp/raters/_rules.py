@@ -110,9 +110,9 @@ class Search:
         prices.append(np.full(len(values), PRICE["earlier"]))
         prices[-1][0] = np.inf
         self.price = np.concatenate(prices)
-        self.passages = passages(evidence)
+        self.masks = passages(evidence)
         for mark in CLOSING:
-            self.passages[Condition("inside", 0, mark)] = evidence.inside(mark)
+            self.masks[Condition("inside", 0, mark)] = evidence.inside(mark)
         # First place of each word in each context: from the next one on, `earlier` holds.
         pairs, first = np.unique(
             evidence.context * len(values) + codes[evidence.at(0)], return_index=True
@@ -136,7 +136,7 @@ class Search:
         sums = np.concatenate([sums, np.bincount(self.word, gained, self.words)])
         worth = sums - self.price
         found = [
-            (float(weights[holds].sum()), condition) for condition, holds in self.passages.items()
+            (float(weights[holds].sum()), condition) for condition, holds in self.masks.items()
         ]
         if count == 1:
             slot = int(np.argmax(worth))
@@ -151,8 +151,8 @@ class Search:
 
     def holds(self, condition: Condition) -> Mask:
         """Return where the condition holds; of a passage's words, as the other contexts teach."""
-        if condition in self.passages:
-            return self.passages[condition]
+        if condition in self.masks:
+            return self.masks[condition]
         return self.evidence.holds(condition)
 
     def _condition(self, slot: int) -> Condition:

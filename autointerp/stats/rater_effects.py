@@ -21,7 +21,6 @@ from autointerp.stats.results import Floats, HypothesisTest, Integers, Statistic
 NODES = 31  # of Gauss-Hermite quadrature over a unit's quality
 LEAST_SHARED = 20  # units that a rater shares with another
 LEAST_DRIFT = 30  # ratings of a person
-LEAST_SIGMA = 1e-3
 LARGEST_ERROR = 10.0  # of a log odds: beyond it the scores separate, and no error is known
 METHOD = "cumulative logit, normal unit effect by Gauss-Hermite quadrature, Wald with t"
 DRIFT = "cumulative logit (proportional odds) of the score on position and source, Wald with t"

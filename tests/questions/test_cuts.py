@@ -6,13 +6,11 @@ from support.held_out import make_context
 
 from autointerp.questions.cuts import (
     cut,
-    decoys_like,
     focus_text,
     look_of,
     matched_decoys,
     offsets,
     shape_of,
-    shown_length,
     silent_tokens,
     token_counts,
 )
@@ -35,22 +33,6 @@ def test_the_focus_stands_at_every_place_equally_often():
 def test_nothing_is_marked_unless_it_is_asked_for():
     rng = np.random.default_rng(0)
     assert cut(0, make_context(rng, False), rng, False, "silent", mark=False).mark is None
-
-
-def test_decoys_are_of_the_kind_and_length_of_tokens_that_fire():
-    rng = np.random.default_rng(1)
-    firing = [make_context(rng, True, document=n) for n in range(5)]
-    silent = [make_context(rng, False, "random", document=n) for n in range(200)]
-    decoys = decoys_like(firing, silent)
-    places, lengths = Counter(), []
-    for context in silent:
-        piece = decoys.mark(0, context, rng, True, "intruder")
-        assert piece.last - piece.first == shown_length(context)
-        assert shape_of(context.tokens[piece.mark]) == "word"
-        places[piece.mark - piece.first] += 1
-        lengths.append(len(context.tokens[piece.mark].strip()))
-    assert set(places) == set(range(3, 11))
-    assert abs(np.mean(lengths) - len("cat")) < 0.5
 
 
 CUT = Context(

@@ -9,7 +9,6 @@ from autointerp.questions.labelled_text import LabelledText
 
 LEVEL = 3
 SPOKEN = ("czech", "dutch", "finnish", "polish", "portuguese", "swedish", "turkish")
-COMMONEST = 40
 
 
 def rule(text: LabelledText, rng: np.random.Generator) -> Rule | None:
