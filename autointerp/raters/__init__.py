@@ -16,9 +16,12 @@ says which; contexts and their tokens are numbered from 1, in the item's order:
     judge      {"answers": [{"context": 1, "yes": true}, …]}
     predict    {"contexts": [{"context": 1, "active": [{"token": 2, "activation": 7}, …]}, …]}
     choose     {"rationale": "…", "context": 3}
+    embed      {"similarities": [{"context": 1, "cosine": 0.31}, …]}
+    expect     {"losses": [{"context": 1, "given": 3.1, "without": 3.4}, …]}    nats a token
 
 `question.system(repeat)` and `question.user(item)` are the prompt for a language model, and
-`question.schema()` is the JSON schema of its reply.
+`question.schema()` is the JSON schema of its reply. A rater refuses a form that it does not give
+by RaterError in `request`; `require_written` does so for the last two, which are computed.
 """
 
 from __future__ import annotations
@@ -44,6 +47,8 @@ from autointerp.raters._protocol import (
     ServedRater,
     Structured,
     call_key,
+    require_form,
+    require_written,
 )
 
 
@@ -130,5 +135,7 @@ __all__ = [
     "libraries",
     "load_rater",
     "rater_names",
+    "require_form",
+    "require_written",
     "what",
 ]

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from autointerp.questions.question import Question
+from autointerp.errors import RaterError
+from autointerp.questions.question import COMPUTED, Form, Question
 from autointerp.raters._prices import Price
 from autointerp.records import Item, Reply, Request
 
@@ -248,3 +249,26 @@ def call_key(
     }
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+# Which raters give the forms that no text answers.
+GIVEN_BY: dict[Form, str] = {
+    "embed": "embeddings: --rater embed:FOLDER or openai-embeddings:MODEL gives them",
+    "expect": "a model's loss on a text: --rater likelihood:PATH or openai-completions:MODEL "
+    "gives it",
+}
+
+
+def require_written(rater: str, question: Question) -> None:
+    """Raise RaterError if the question's form is computed: a rater that writes cannot give it."""
+    if question.form in COMPUTED:
+        raise RaterError(f"{rater}: scorer '{question.id}' needs {GIVEN_BY[question.form]}")
+
+
+def require_form(rater: str, question: Question, form: Form, scorer: str) -> None:
+    """Raise RaterError if the question's form is not the only one that a rater gives."""
+    if question.form != form:
+        raise RaterError(
+            f"{rater} cannot answer '{question.id}'; it answers one scorer: "
+            f"autointerp score RUN --scorer {scorer} --rater {rater}"
+        )

@@ -22,6 +22,7 @@ from autointerp.raters import (
     RaterOptions,
     Structured,
     call_key,
+    require_written,
 )
 from autointerp.raters._faults import (
     ServerError,
@@ -128,6 +129,7 @@ class ServedRaterBase:
     # ------------------------------------------------------------------------- requests
 
     def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
+        require_written(self.name, question)
         which = (question.digest, repeat)
         if which not in self._systems:
             self._systems[which] = question.system(repeat)

@@ -50,6 +50,7 @@ class OpenAIRater(ServedRaterBase):
     provider_url: ClassVar[str] = URL
     variable: ClassVar[str] = VARIABLE
     headers_variable: ClassVar[str] = HEADERS_VARIABLE
+    endpoint: ClassVar[str] = "/chat/completions"
 
     def __init__(self, model: str | None, options: RaterOptions) -> None:
         super().__init__(model, options)
@@ -131,7 +132,7 @@ class OpenAIRater(ServedRaterBase):
 
         # Not `.create()`: half of its time goes into models that we never read.
         response = await self._client.post(
-            "/chat/completions", cast_to=httpx2.Response, body=body, options=UNDRAWN
+            self.endpoint, cast_to=httpx2.Response, body=body, options=UNDRAWN
         )
         return response.headers, response.content.decode("utf-8-sig", "replace")
 
@@ -190,7 +191,7 @@ class OpenAIRater(ServedRaterBase):
                 {
                     "custom_id": request.key,
                     "method": "POST",
-                    "url": "/v1/chat/completions",
+                    "url": f"/v1{self.endpoint}",
                     "body": request.body,
                 }
             )
@@ -203,7 +204,7 @@ class OpenAIRater(ServedRaterBase):
             )
             batch = await self._client.batches.create(
                 input_file_id=file.id,
-                endpoint="/v1/chat/completions",
+                endpoint=f"/v1{self.endpoint}",  # type: ignore[arg-type]
                 completion_window="24h",
                 metadata={"autointerp": label},
             )

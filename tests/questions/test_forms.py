@@ -9,7 +9,9 @@ from autointerp.records import Item, ItemContext, Reply
 
 DETECTION, FUZZING = scorer("detection").TASK, scorer("fuzzing").TASK
 SIMULATION, INTRUDER = scorer("simulation").TASK, scorer("intruder").TASK
-TASKS = [EXPLAIN, DETECTION, FUZZING, SIMULATION, INTRUDER]
+EMBEDDING, SURPRISAL = scorer("embedding").TASK, scorer("surprisal").TASK
+WRITTEN = [EXPLAIN, DETECTION, FUZZING, SIMULATION, INTRUDER]
+TASKS = [*WRITTEN, EMBEDDING, SURPRISAL]
 
 
 def context(*tokens: str, focus=None, activations=None, split="score") -> ItemContext:
@@ -25,7 +27,7 @@ def reading(task, **fields):
     return task.read(Reply(json.dumps(fields)))
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)
+@pytest.mark.parametrize("task", WRITTEN, ids=lambda task: task.id)
 def test_instructions_say_what_is_shown_that_it_is_quoted_and_how_to_reply(task):
     text = task.system(0)
     assert "{" + "shown" not in text
@@ -93,6 +95,17 @@ def test_the_chosen_context_is_the_answer_of_a_choice():
     assert answers_in(INTRUDER, reply) == {4: True}
 
 
+def test_a_cosine_is_its_own_answer_and_a_loss_what_the_description_saves():
+    reply = Reply(
+        '{"similarities": [{"context": 2, "cosine": -0.25}, {"context": 1, "cosine": 1}]}'
+    )
+    assert EMBEDDING.read(reply).score == 2
+    assert answers_in(EMBEDDING, reply) == {2: -0.25, 1: 1.0}
+    reply = Reply('{"losses": [{"context": 1, "given": 2.5, "without": 3.25}]}')
+    assert SURPRISAL.read(reply).score == 1
+    assert answers_in(SURPRISAL, reply) == {1: 0.75}
+
+
 @pytest.mark.parametrize(
     ("task", "fields", "problem"),
     [
@@ -117,6 +130,13 @@ def test_the_chosen_context_is_the_answer_of_a_choice():
             "listed twice",
         ),
         (INTRUDER, {"context": 2.5}, "not a whole number"),
+        (EMBEDDING, {"similarities": [{"context": 1}]}, "`cosine` is not a number"),
+        (EMBEDDING, {"similarities": [{"context": 1, "cosine": True}]}, "is not a number"),
+        (EMBEDDING, {"similarities": [{"context": 1, "cosine": 1.5}]}, "not between -1 and 1"),
+        (EMBEDDING, {"similarities": [{"context": 1, "cosine": 0.1}] * 2}, "answered twice"),
+        (SURPRISAL, {"losses": [{"context": 1, "given": 1.0}]}, "`without` is not a number"),
+        (SURPRISAL, {"losses": [{"context": 1, "given": -1.0, "without": 1.0}]}, "is negative"),
+        (SURPRISAL, {"losses": {}}, "not a list of objects"),
     ],
 )
 def test_a_reply_of_another_form_is_unparsed_and_says_why(task, fields, problem):

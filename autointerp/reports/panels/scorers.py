@@ -49,7 +49,8 @@ def show(material: Material) -> list[Block]:
         Prose(
             "A description is tried on contexts that its writer never saw: which texts fire "
             "(detection), whether the right token is marked (fuzzing), how strongly each token "
-            "fires (simulation). 0.5 is chance and what “all” or “none” scores, 1 is perfect. "
+            "fires (simulation), whether the description is nearer to texts that fire (embedding) "
+            "and makes them less surprising to a model (surprisal). 0.5 is chance and what “all” or “none” scores, 1 is perfect. "
             "Hollow marks are the control: the same contexts with another unit's description, "
             "which should be at 0.5 (for the intruder, contexts that have no unit in common). It "
             f"counts as at chance where an equivalence test (TOST) puts its mean within {CHANCE} ± "
@@ -294,6 +295,8 @@ def _cells(source_score: SourceScore) -> list[str]:
         "sensitivity": "sensitivity",
         "specificity": "specificity",
         "found": "found",
+        "mean, firing": "mean where it fires",
+        "mean, silent": "where silent",
     }
     return [
         source_score.source + ("*" if source_score.is_control else ""),
