@@ -14,8 +14,8 @@ from autointerp.questions.question import COMPUTED, Form, Question
 from autointerp.raters._prices import Price
 from autointerp.records import Item, Reply, Request
 
-Structured = Literal["json_schema", "tool", "text"]
-STRUCTURED: tuple[Structured, ...] = ("json_schema", "tool", "text")
+Structured = Literal["json_schema", "tool", "text", "choice"]
+STRUCTURED: tuple[Structured, ...] = ("json_schema", "tool", "text", "choice")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class RaterOptions:
         price_in, price_out: US dollars per million tokens; None to look the model up.
         seed: For raters that draw at random.
         structured: How to ask for the reply's form; None to find out what the server can do.
+            `choice` is no JSON: one token, and the level that had most probability there.
         effort: Of a reasoning model, in the provider's words; None for the provider's default.
     """
 

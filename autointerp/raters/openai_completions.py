@@ -36,7 +36,7 @@ class OpenAICompletions(OpenAIRater):
     endpoint: ClassVar[str] = "/completions"
 
     def __init__(self, model: str | None, options: RaterOptions) -> None:
-        super().__init__(model, options)
+        super().__init__(model, replace(options, structured=None))  # it writes nothing
         self.most_tokens = 1
 
     # ------------------------------------------------------------------------- requests

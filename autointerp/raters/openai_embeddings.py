@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from autointerp.questions.question import Question
@@ -26,7 +27,7 @@ class OpenAIEmbeddings(OpenAIRater):
     is_llm = False
 
     def __init__(self, model: str | None, options: RaterOptions) -> None:
-        super().__init__(model, options)
+        super().__init__(model, replace(options, structured=None))  # it writes nothing
         self.most_tokens = 0
 
     def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
