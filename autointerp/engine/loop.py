@@ -35,6 +35,7 @@ from autointerp.raters import (
     Rater,
     ServedRater,
     expected_score,
+    version_of,
 )
 from autointerp.records import Item, Rating, Reply, Request, storable
 from autointerp.store.ratings import came_record, sent_record
@@ -381,7 +382,7 @@ class Engine:
         """Ask until there is a reply that can be read, or no more is to be tried."""
         unread = 0
         for reply in job.stored:
-            rating = read_rating(self.question, self.rater.name, job.request, reply)
+            rating = self._read(job.request, reply)
             if rating.status == "ok":
                 self.trusted.set()
                 await self._keep(None, rating, reused=True)
@@ -394,7 +395,7 @@ class Engine:
             reply, attempt = await self._ask(job)
             if reply.stop in ("end", "length"):
                 replies.append(reply)
-            rating = read_rating(self.question, self.rater.name, job.request, reply)
+            rating = self._read(job.request, reply)
             again = rating.status == "unparsed" and unread < self.policy.retry.content_retries
             if again and not self.stopping.is_set():
                 unread += 1
@@ -405,6 +406,9 @@ class Engine:
             if self.patience.is_trusted:
                 self.trusted.set()
             return
+
+    def _read(self, request: Request, reply: Reply) -> Rating:
+        return read_rating(self.question, self.rater, request, reply)
 
     async def _ask(self, job: _Job) -> tuple[Reply, _Attempt | None]:
         """Return a reply and the attempt to store; where no retry is left, the reply says `error`
@@ -565,18 +569,21 @@ def fatal_attempt(error: RaterError) -> AttemptFailed:
     return AttemptFailed(str(error), "fatal", transient=False)
 
 
-def read_rating(question: Question, rater: str, request: Request, reply: Reply) -> Rating:
+def read_rating(question: Question, rater: Rater, request: Request, reply: Reply) -> Rating:
     """Return the rating that a reply amounts to under the question."""
     read = question.read(reply)
     expected, unassigned = None, None
     if read.status == "ok" and "score_token" in reply.details:
         expected, unassigned = expected_score(reply.details["score_token"], question.scores)
+    elif read.status == "ok" and "expected_score" in reply.details:
+        expected = float(reply.details["expected_score"])
     rationale = read.rationale if read.status == "ok" else read.problem
     return Rating(
         item=request.item,
         rubric=question.id,
         rubric_digest=question.digest,
-        rater=rater,
+        rater=rater.name,
+        rater_version=version_of(rater),
         repeat=request.repeat,
         status=read.status,
         score=read.score,
