@@ -13,7 +13,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +26,6 @@ from autointerp.questions.kinds import is_held_back, load_kind
 from autointerp.questions.kit import KIT, VALUE, KitItem
 from autointerp.questions.planter import GRADES, MIXTURES, SINGLE, Grade
 from autointerp.questions.rubric import Rubric
-from autointerp.raters import ComposedRater, Rater, judges, version_of
 from autointerp.stats import ranks
 from autointerp.stats.stacked import auc_gain
 from autointerp.stats.superiority import superiority
@@ -149,14 +148,16 @@ class CheckResult:
 def check_result(
     store: Run,
     kit: Sequence[KitItem],
-    rater: Rater,
+    rater: str,
     rubric: Rubric,
     per_grade: int,
     side: str,
+    version: str = "",
+    members: Sequence[str] = (),
 ) -> CheckResult:
-    """Return the figures of the answers that a rater has given on the kit.
+    """Return the figures of the answers that a rater, by its name, has given on the kit.
 
-    What a panel costs is what its members do.
+    `members`: names of the raters whose calls are this one's cost too.
     """
     ids = [kit_item.item.id for kit_item in kit]
     scores: dict[tuple[str, int], int] = {}
@@ -165,7 +166,7 @@ def check_result(
     for item, repeat, status, score, mean in store.rows(
         "SELECT item_id, repeat, status, score, expected_score FROM current_rating"
         " WHERE rater = ? AND item_id IN (SELECT unnest(?::VARCHAR[]))",
-        [rater.name, ids],
+        [rater, ids],
     ):
         statuses[status] += 1
         if status == "ok":
@@ -177,7 +178,7 @@ def check_result(
         " avg(latency_s) FILTER (rater = ?), max(model) FILTER (rater = ?) FROM call"
         " WHERE rater IN (SELECT unnest(?::VARCHAR[])) AND stop <> 'error'"
         " AND item_id IN (SELECT unnest(?::VARCHAR[]))",
-        [rater.name, rater.name, sorted({rater.name, *(j.name for j in judges(rater))}), ids],
+        [rater, rater, sorted({rater, *members}), ids],
     )[0]
     plain = [kit_item for kit_item in kit if kit_item.part == "plain"]
     first = {
@@ -203,8 +204,8 @@ def check_result(
     present = sorted(set(clean.values()))
     held_back = [kind for kind in present if is_held_back(kind)]
     return CheckResult(
-        rater=rater.name,
-        version=version_of(rater),
+        rater=rater,
+        version=version,
         rubric=rubric.id,
         rubric_digest=rubric.digest,
         kit=KIT,
@@ -268,11 +269,16 @@ def _auc(kit: Sequence[KitItem], values: dict[str, Any], others: Collection[str]
 
 
 def added(
-    rater: ComposedRater, values: Sequence[Sequence[float]], grades: Sequence[Grade]
+    weights: Mapping[str, float],
+    probability: Callable[[Sequence[float], Sequence[int]], float],
+    values: Sequence[Sequence[float]],
+    grades: Sequence[Grade],
 ) -> dict[str, Added]:
-    """Return what each member adds, by its name, from its values of planted units.
+    """Return what each member of a panel adds, by its name, from its values of planted units.
 
     Args:
+        weights: Of each member, in their order.
+        probability: What the panel makes of the members' values, without those of some numbers.
         values: Of each unit, of each member; units that a member has not scored are left out.
     """
     kept = [
@@ -290,12 +296,12 @@ def added(
         found = superiority(over, under)
         return Auc(found.value, found.low, found.high)
 
-    whole = [rater.probability(row) for row, _ in kept]
+    whole = [probability(row, ()) for row, _ in kept]
     told = {}
-    for place, (member, weight) in enumerate(zip(rater.members, rater.weights(), strict=True)):
-        without = [rater.probability(row, without=(place,)) for row, _ in kept]
+    for place, (member, weight) in enumerate(weights.items()):
+        without = [probability(row, (place,)) for row, _ in kept]
         gain = auc_gain(whole, without, clean) if len(set(clean)) == 2 else None
-        told[member.name] = Added(
+        told[member] = Added(
             weight,
             auc_of([row[place] for row, _ in kept]),
             auc_of(without),

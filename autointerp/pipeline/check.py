@@ -17,7 +17,7 @@ from autointerp.questions.items import Evidence
 from autointerp.questions.kit import PER_GRADE, KitItem, Side, make_kit
 from autointerp.questions.planter import SINGLE
 from autointerp.questions.rubric import Rubric
-from autointerp.raters import ComposedRater, Lesson, Rater
+from autointerp.raters import ComposedRater, Lesson, Rater, judges, version_of
 from autointerp.records import Item
 from autointerp.store.run import RUNS, Run, open_checks
 
@@ -58,7 +58,16 @@ def check_rater(
         in_text = [one.item.id for one in own if one.part != "plain"]
         for ids, repeats in ((plain, 2), (in_text, 1)):
             rate_items(store, ids, rubric, rater, repeats, progress, policy, kit.load, kit.beside)
-        result = check_result(store, own, rater, rubric, per_grade, side)
+        result = check_result(
+            store,
+            own,
+            rater.name,
+            rubric,
+            per_grade,
+            side,
+            version_of(rater),
+            [judge.name for judge in judges(rater)],
+        )
         if isinstance(rater, ComposedRater):
             result = replace(result, members=_added(store, rater, kit))
     keep(result, runs)
@@ -142,4 +151,6 @@ def _values(store: Run, rater: ComposedRater, kit: _Kit, ids: Sequence[str]) -> 
 def _added(store: Run, rater: ComposedRater, kit: _Kit) -> dict[str, Added]:
     plain = [one for one in kit.of(cast(Rater, rater).evidence) if one.part == "plain"]
     ids = [one.item.id for one in plain]
-    return added(rater, _values(store, rater, kit, ids), [one.grade for one in plain])
+    weights = {m.name: weight for m, weight in zip(rater.members, rater.weights(), strict=True)}
+    values = _values(store, rater, kit, ids)
+    return added(weights, rater.probability, values, [one.grade for one in plain])

@@ -322,7 +322,7 @@ def _subsets(optional: Sequence[bool]) -> list[tuple[int, ...]]:
     alone to see what it adds, and all of them last."""
     every = tuple(range(len(optional)))
     may_fail = [place for place in every if optional[place]]
-    lacks = {(place,) for place in every}
+    lacks: set[tuple[int, ...]] = {(place,) for place in every}
     for size in range(len(may_fail) + 1):
         lacks.update(itertools.combinations(may_fail, size))
     sets = [tuple(place for place in every if place not in lack) for lack in lacks]

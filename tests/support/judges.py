@@ -1,4 +1,4 @@
-"""Raters that judge as a test says, and panels of them."""
+"""Raters that judge as a test says, panels of them, and checks of raters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import Literal
 
 import numpy as np
 
+from autointerp.findings.checks import Auc, CheckResult
+from autointerp.questions.kit import KIT, PER_GRADE
+from autointerp.questions.planter import GRADES
 from autointerp.questions.question import Question
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import AttemptFailed, Lesson, RaterOptions, call_key
 from autointerp.raters.panel import Panel, create
 from autointerp.records import Item, Reply, Request
@@ -74,3 +78,35 @@ def taught(panel: Panel, folder: Path, question: Question) -> Panel:
     """Return the panel, its weights learned from `lessons` and kept in the folder."""
     panel.learn(folder, question, lessons(len(panel.members)))
     return panel
+
+
+def made_check(
+    rater: str, auc: float, version: str = "", low: float | None = None, side: str = "test"
+) -> CheckResult:
+    """Return the check of a rater with this AUC, its interval 0.05 to 1 round it."""
+    rubric = load_rubric("interpretability-1-5")
+    found = Auc(auc, auc - 0.05 if low is None else low, 1.0)
+    return CheckResult(
+        rater=rater,
+        rubric=rubric.id,
+        rubric_digest=rubric.digest,
+        kit=KIT,
+        side=side,
+        per_grade=PER_GRADE,
+        made_at="2026-01-01T00:00:00",
+        auc=dict.fromkeys(("rest", "unclean", "mixtures", *GRADES[1:]), found),
+        auc_expected=Auc(None, None, None),
+        spearman=0.5,
+        means=dict.fromkeys(GRADES, 3.0),
+        kinds={},
+        levels={},
+        held_back=None,
+        agreement=1.0,
+        injection_shift=None,
+        injection_obeyed=None,
+        injection_units=0,
+        statuses={"ok": 2 * len(GRADES) * PER_GRADE},
+        cost_usd=0.0,
+        seconds_per_unit=None,
+        version=version,
+    )
