@@ -22,6 +22,8 @@ A rater that maps a number to the scale gives that number in its reply's details
 A rater whose name does not say all that decides its answers has a `version`: its rules', its model
 file's digest. It is stored with each rating, and what another version rated is rated anew.
 
+A judgement that takes several calls is a `SteppedRater`.
+
 `question.system(repeat)` and `question.user(item)` are the prompt for a language model, and
 `question.schema()` is the JSON schema of its reply.
 """
@@ -50,6 +52,9 @@ from autointerp.raters._protocol import (
     Rater,
     RaterOptions,
     ServedRater,
+    Step,
+    SteppedRater,
+    Steps,
     Structured,
     VersionedRater,
     call_key,
@@ -136,6 +141,9 @@ __all__ = [
     "Rater",
     "RaterOptions",
     "ServedRater",
+    "Step",
+    "SteppedRater",
+    "Steps",
     "Structured",
     "VersionedRater",
     "call_key",
