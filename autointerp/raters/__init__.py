@@ -19,6 +19,13 @@ says which; contexts and their tokens are numbered from 1, in the item's order:
     embed      {"similarities": [{"context": 1, "cosine": 0.31}, …]}
     expect     {"losses": [{"context": 1, "given": 3.1, "without": 3.4}, …]}    nats a token
 
+A rater that maps a number to the scale gives that number in its reply's details, as `statistic`.
+
+A rater whose name does not say all that decides its answers has a `version`: its rules', its model
+file's digest. It is stored with each rating, and what another version rated is rated anew.
+
+A judgement that takes several calls is a `SteppedRater`.
+
 `question.system(repeat)` and `question.user(item)` are the prompt for a language model, and
 `question.schema()` is the JSON schema of its reply. A rater refuses a form that it does not give
 by RaterError in `request`; `require_written` does so for the last two, which are computed.
@@ -39,16 +46,25 @@ from autointerp.raters._protocol import (
     BatchRater,
     BatchState,
     CheckedRater,
+    ComposedRater,
     Extent,
     Finding,
     Headroom,
+    Lesson,
+    MemberAnswer,
     Rater,
     RaterOptions,
     ServedRater,
+    Step,
+    SteppedRater,
+    Steps,
     Structured,
+    VersionedRater,
     call_key,
+    judges,
     require_form,
     require_written,
+    version_of,
 )
 
 
@@ -120,22 +136,31 @@ __all__ = [
     "BatchRater",
     "BatchState",
     "CheckedRater",
+    "ComposedRater",
     "Extent",
     "Finding",
     "Headroom",
+    "Lesson",
+    "MemberAnswer",
     "Price",
     "Rater",
     "RaterOptions",
     "ServedRater",
+    "Step",
+    "SteppedRater",
+    "Steps",
     "Structured",
+    "VersionedRater",
     "call_key",
     "check_keys",
     "expected_score",
+    "judges",
     "kind_of",
     "libraries",
     "load_rater",
     "rater_names",
     "require_form",
     "require_written",
+    "version_of",
     "what",
 ]

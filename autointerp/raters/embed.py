@@ -55,6 +55,7 @@ class Embed:
         is_there = path.exists()
         self.name = f"embed:{_name_of(path) if is_there else model}"
         self.place = _fingerprint(path) if is_there else model
+        self.version = f"{VERSION} {self.place[:12]}" if is_there else f"{VERSION}"
 
     def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
         """Return the description and the texts as the call's body."""
