@@ -78,12 +78,14 @@ class ServedRaterBase:
         provider_url: Its own address.
         variable: The environment variable of its key.
         headers_variable: The one by which the SDK adds headers of the user's.
+        writes: Whether it can be asked for words.
     """
 
     provider: ClassVar[str]
     provider_url: ClassVar[str]
     variable: ClassVar[str]
     headers_variable: ClassVar[str]
+    writes: ClassVar[bool] = True
     evidence: Literal["shown", "all"] = "shown"
     is_llm = True
 

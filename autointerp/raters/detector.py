@@ -495,8 +495,13 @@ def create(model: str | None, options: RaterOptions) -> Detector:
     asked = (model or "").removeprefix(ALONE)
     if not asked:
         raise BadInput("rater 'detector': name a model, as in detector:local:PATH.gguf")
+    if options.structured == "choice":
+        raise BadInput(
+            "rater 'detector' decides by probabilities already, and --structured choice is for "
+            "scores; leave the option out"
+        )
     rater = load_rater(asked, options)
-    if not isinstance(rater, ServedRaterBase):
+    if not isinstance(rater, ServedRaterBase) or not rater.writes:
         raise BadInput(
             f"rater 'detector:{asked}': {asked} cannot be asked for words; give a language model, "
             "as in detector:openai:MODEL or detector:local:PATH.gguf"

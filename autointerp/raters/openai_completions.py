@@ -34,6 +34,7 @@ class OpenAICompletions(OpenAIRater):
 
     provider: ClassVar[str] = "openai-completions"
     endpoint: ClassVar[str] = "/completions"
+    writes: ClassVar[bool] = False
 
     def __init__(self, model: str | None, options: RaterOptions) -> None:
         super().__init__(model, replace(options, structured=None))  # it writes nothing

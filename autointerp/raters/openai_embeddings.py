@@ -24,6 +24,7 @@ class OpenAIEmbeddings(OpenAIRater):
 
     provider: ClassVar[str] = "openai-embeddings"
     endpoint: ClassVar[str] = "/embeddings"
+    writes: ClassVar[bool] = False
     is_llm = False
 
     def __init__(self, model: str | None, options: RaterOptions) -> None:

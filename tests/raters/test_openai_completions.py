@@ -7,11 +7,11 @@ import pytest
 from support.loopback.server import Fault, LoopbackServer
 
 from autointerp.engine.forecast import forecast_calls
-from autointerp.errors import RaterError
+from autointerp.errors import BadInput, RaterError
 from autointerp.questions.forms import answers_in
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.scorers import scorer
-from autointerp.raters import AttemptFailed, RaterOptions
+from autointerp.raters import AttemptFailed, RaterOptions, load_rater
 from autointerp.raters.openai_completions import create, loss_of
 from autointerp.records import Item, ItemContext, Reply
 
@@ -117,6 +117,12 @@ def test_the_loss_on_a_text_is_that_of_the_tokens_that_spell_it(text: str, expec
 )
 def test_tokens_without_numbers_or_of_another_text_give_no_loss(tokens: Any, logprobs: Any) -> None:
     assert loss_of(" water is: ", tokens, logprobs) is None
+
+
+@pytest.mark.parametrize("kind", ["openai-completions", "openai-embeddings"])
+def test_it_cannot_be_asked_for_words(kind: str) -> None:
+    with pytest.raises(BadInput, match="cannot be asked for words"):
+        load_rater(f"detector:{kind}:m", RaterOptions())
 
 
 def test_other_questions_batches_and_empty_texts_are_refused() -> None:
