@@ -46,7 +46,7 @@ Sentences:
 Description: closing brackets in program code
 Sentences:
 (self, key):\n        return self.items[key]\n
- print(len(names))\n    total += sum(values)
+ names.append(key)\n    total += sum(values)
  if (i < 0) { throw new Error(text); }
 
 Description: times of day and dates
