@@ -1,4 +1,4 @@
-"""Write the text of the study: what the SAEs learn from, and other documents on which units are rated.
+"""Write the text of the study: for the SAEs to learn from, and other text to look for units in.
 
 The packages come from Debian 12 through `apt-get download`, each at one version and checked against
 its sha256. The output is a function of the packages alone: documents are chosen, and the held-out
@@ -294,7 +294,7 @@ def sources() -> list[Source]:
         Source("documentation", "developers-reference", GPL2, "**/_sources/*.txt", MILLION,
                restructured),
         Source("documentation", "abs-guide", "public domain", "**/html/*.html", MILLION,
-               html_text(r"(?i)<body[^>]*>", r"(?i)</body>"), excluded=r"index\.html|revisionhistory"),
+               html_text(r"(?i)<body[^>]*>", r"(?i)</body>"), excluded=r"index\.html"),
         Source("python", "python3-sympy", "BSD-3-Clause", "**/sympy/**/*.py",
                int(1.2 * MILLION), code, excluded=r"rubi|/tests/|benchmarks|_generated"),
         Source("c++", "libeigen3-dev", "MPL-2.0", "**/eigen3/**/*.h", int(0.8 * MILLION), code),
