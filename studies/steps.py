@@ -23,6 +23,8 @@ from autointerp.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 Command = tuple[str, ...]
+Say = Callable[[str], None]
+Run = Callable[[Command, Path, Say], int]  # runs a command in a folder, returns its exit code
 
 
 class StepFailed(Exception):
@@ -38,7 +40,7 @@ class Step:
         commands: Their arguments; `autointerp` and `python` are those of this environment.
         makes: Files or folders that are there afterwards, relative to the study's folder.
         files: Written before the commands: contents by relative path.
-        seen: Called afterwards with the study's folder, for what no command does.
+        then: Called afterwards with the study's folder, for what no command does.
     """
 
     name: str
@@ -86,7 +88,7 @@ def is_done(step: Step, place: Place) -> bool:
     return True
 
 
-def do(step: Step, place: Place, say: Callable[[str], None]) -> None:
+def do(step: Step, place: Place, say: Say, run: Run) -> None:
     """Do a step and leave its stamp; raises StepFailed if a command fails."""
     for path, text in step.files.items():
         target = place.folder / path
@@ -100,7 +102,12 @@ def do(step: Step, place: Place, say: Callable[[str], None]) -> None:
         for command in step.commands:
             say(f"$ {shlex.join(command)}")
             kept.write(f"$ {shlex.join(command)}\n")
-            code = _run(command, place.folder, kept.write, say)
+
+            def tell(line: str) -> None:
+                kept.write(line + "\n")
+                say(line)
+
+            code = run(command, place.folder, tell)
             if code:
                 raise StepFailed(
                     f"step '{step.name}': `{shlex.join(command)}` ended with {code}; see {log}, "
@@ -123,10 +130,8 @@ def do(step: Step, place: Place, say: Callable[[str], None]) -> None:
     say(f"{step.name}: done in {took['wall_s']:,} s, {took['cpu_s']:,} s of CPU")
 
 
-def _run(
-    command: Command, folder: Path, keep: Callable[[str], object], say: Callable[[str], None]
-) -> int:
-    """Run a command in `folder`, pass on what it prints, and return its exit code."""
+def run_process(command: Command, folder: Path, say: Say) -> int:
+    """Run a command in `folder`, pass on the lines that it prints, and return its exit code."""
     program = {"autointerp": [sys.executable, "-m", "autointerp"], "python": [sys.executable]}
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     with subprocess.Popen(
@@ -139,7 +144,6 @@ def _run(
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            keep(line)
             say(line.rstrip("\n"))
     return process.returncode
 
@@ -152,9 +156,10 @@ def _cpu_s() -> float:
 def conduct(
     steps: Sequence[Step],
     place: Place,
-    say: Callable[[str], None],
+    say: Say,
     last: str | None = None,
     only: bool = False,
+    run: Run = run_process,
 ) -> None:
     """Do what is missing, in order, up to the step `last`, or `only` that. Raises StepFailed."""
     names = [step.name for step in steps]
@@ -168,7 +173,7 @@ def conduct(
             say(f"{step.name}: done before")
         else:
             say(f"\n== {step.name}: {step.what}")
-            do(step, place, say)
+            do(step, place, say, run)
         if step.name == last:
             return
 

@@ -229,11 +229,12 @@ def keep_beside_report(folder: Path) -> None:
     kept = folder / REPORT / "study"
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)
-    for log in sorted((folder / STATE / "logs").glob("*.txt")):
-        shutil.copy(log, kept / log.name)
-    for seed in (1, 2, 3):
-        shutil.copy(folder / sae_folder(seed) / "training.json", kept / f"sae-{seed}.json")
-    shutil.copy(folder / TWIN / "training.json", kept / "untrained.json")
+    copies = {path: path.name for path in sorted((folder / STATE / "logs").glob("*.txt"))}
+    for name in ("sae-1", "sae-2", "sae-3", "untrained"):
+        copies[folder / STATE / name / "training.json"] = f"{name}.json"
+    here = f"{folder.resolve().as_posix()}/"
+    for path, name in copies.items():  # without the names of this machine's folders
+        (kept / name).write_text(path.read_text("utf-8").replace(here, ""), "utf-8")
     took = {}
     for stamp in sorted((folder / STATE / "done").glob("*.json")):
         done = json.loads(stamp.read_text("utf-8"))
