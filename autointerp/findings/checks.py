@@ -142,7 +142,8 @@ def check_result(
             if mean is not None and repeat == 0:
                 expected[item] = mean
     calls = store.rows(
-        "SELECT sum(cost_usd), bool_and(cost_usd IS NOT NULL), avg(latency_s), max(model) FROM call"
+        "SELECT sum(cost_usd), bool_and(cost_usd IS NOT NULL),"
+        " sum(latency_s) / count(DISTINCT (item_id, repeat)), max(model) FROM call"
         " WHERE rater = ? AND stop <> 'error' AND item_id IN (SELECT unnest(?::VARCHAR[]))",
         [rater, ids],
     )[0]

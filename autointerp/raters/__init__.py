@@ -17,6 +17,8 @@ says which; contexts and their tokens are numbered from 1, in the item's order:
     predict    {"contexts": [{"context": 1, "active": [{"token": 2, "activation": 7}, …]}, …]}
     choose     {"rationale": "…", "context": 3}
 
+A judgement that takes several calls is a `SteppedRater`.
+
 `question.system(repeat)` and `question.user(item)` are the prompt for a language model, and
 `question.schema()` is the JSON schema of its reply.
 """
@@ -42,6 +44,9 @@ from autointerp.raters._protocol import (
     Rater,
     RaterOptions,
     ServedRater,
+    Step,
+    SteppedRater,
+    Steps,
     Structured,
     call_key,
 )
@@ -122,6 +127,9 @@ __all__ = [
     "Rater",
     "RaterOptions",
     "ServedRater",
+    "Step",
+    "SteppedRater",
+    "Steps",
     "Structured",
     "call_key",
     "check_keys",
