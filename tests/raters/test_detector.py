@@ -19,6 +19,7 @@ from autointerp.questions.question import Question
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions, SteppedRater, load_rater
 from autointerp.raters._detector_prompts import StepQuestion, decisions_in, yes_chances
+from autointerp.raters._logprobs import listed_alternatives
 from autointerp.raters._marks import Mark, firing_marks, silent_marks
 from autointerp.raters.detector import auroc_with_error, best_cut, level_chances
 from autointerp.records import Item, ItemContext, Reply
@@ -381,3 +382,61 @@ def test_the_chances_of_the_levels_sum_to_one_and_follow_the_auroc() -> None:
         low = dict(level_chances(0.5, 0.05, scores))
         assert max(high, key=lambda level: high[level]) == str(scores[-1])
         assert max(low, key=lambda level: low[level]) == str(scores[0])
+
+
+# ------------------------------------------------------------------------- one case a prompt
+
+
+def completions(
+    texts: Sequence[str], tops: Sequence[Sequence[tuple[str, float]]]
+) -> dict[str, Any]:
+    """Return the body of a reply to several prompts, as llama.cpp writes it, the last one first."""
+    choices = []
+    for number, (text, top) in enumerate(zip(texts, tops, strict=True)):
+        listed = [{"token": token, "logprob": math.log(share)} for token, share in top]
+        content = [{**listed[0], "bytes": None, "top_logprobs": listed}]
+        choices.append({"index": number, "text": text, "logprobs": {"content": content}})
+    usage = {"prompt_tokens": 40, "completion_tokens": 2}
+    return {"object": "text_completion", "model": "m", "choices": choices[::-1], "usage": usage}
+
+
+def test_a_local_model_completes_each_place_by_itself_in_calls_of_a_few(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"GGUF")
+    rater: Any = load_rater(f"detector:alone:local:{path}", RaterOptions())
+    assert (rater.concurrency, rater.model.slots) == (1, 1)
+    walk = rater.steps(unit("01", ANIMALS), RUBRIC)
+    naming = next(walk)
+    (prompt,) = naming.request.body["prompt"]
+    assert prompt.endswith(" ->")
+    assert "grammar" not in naming.request.body
+    named = rater.model.read(completions([" pets\n"], [[(" pets", 1.0)]]), 0.1)
+    deciding = walk.send(named)
+    body = deciding.request.body
+    assert (len(body["prompt"]), body["max_tokens"]) == (8, 1)
+    assert all('Description: pets\n"' in p and p.endswith('":') for p in body["prompt"])
+    assert "yes" in body["grammar"]
+    # " " is the beginning of " yes" in the grammar; the probabilities at it are read all the same.
+    tops = [[(" yes", 0.6), (" no", 0.2)], [("no", 0.9), (" ", 0.1)], *[[(" yes", 1.0)]] * 6]
+    reply = rater.model.read(completions([" yes", " ", *[" yes"] * 6], tops), 0.1)
+    assert deciding.question.read(reply).status == "ok"
+    assert reply.details["first_tokens"][0] == [
+        [" yes", pytest.approx(math.log(0.6))],
+        [" no", pytest.approx(math.log(0.2))],
+    ]
+    blank = rater.model.read(completions([" "] * 8, [[(" ", 1.0)]] * 8), 0.1)
+    assert deciding.question.read(blank).status == "unparsed"
+
+
+def test_a_list_has_its_probabilities_read_at_each_entry() -> None:
+    text = '{"fits": [1, 0]}'
+
+    def token(spelled: str, *more: tuple[str, float]) -> dict[str, Any]:
+        return {"token": spelled, "bytes": None, "alternatives": [(spelled, -0.1), *more]}
+
+    # The first entry shares its token with what stands ahead of it.
+    tokens = [token('{"fits":'), token(" [1", (" [0", -2.0)), token(","), token(" "), token("0")]
+    tokens.append(token("]}"))
+    assert listed_alternatives(text, tokens, "fits") == [[["1", -0.1], ["0", -2.0]], [["0", -0.1]]]
+    assert listed_alternatives('{"fits": [1, 1]}', tokens, "fits") is None
+    assert listed_alternatives('{"other": [1]}', tokens, "fits") is None
