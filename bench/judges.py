@@ -15,10 +15,11 @@ from autointerp.questions.planter import GRADES
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions
 from autointerp.raters.lexical import create
+from bench._detector import detector_figures
 
 
 def figures() -> Iterator[dict[str, Any]]:
-    """Yield the figures of `lexical`."""
+    """Yield the figures of `lexical`, and of `detector:` where a model for it is given."""
     kit_units(PER_GRADE, "test")  # made once, not timed
     with tempfile.TemporaryDirectory() as folder:
         result, rating = _timed_check(Path(folder))
@@ -40,6 +41,7 @@ def figures() -> Iterator[dict[str, Any]]:
         "unit": "ms",
         "note": f"CPU time of a rating, storing it included, over {ratings} ratings; {note}",
     }
+    yield from detector_figures()
 
 
 def _timed_check(runs: Path) -> tuple[CheckResult, float]:

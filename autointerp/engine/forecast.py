@@ -9,7 +9,7 @@ from typing import Any
 from autointerp.engine.work import pending_work
 from autointerp.questions.question import Question
 from autointerp.questions.trials import Trial, trial_item
-from autointerp.raters import ComposedRater, Price, Rater, ServedRater
+from autointerp.raters import ComposedRater, Price, Rater, ServedRater, SteppedRater
 from autointerp.records import Item, ItemContext
 from autointerp.store.run import Run
 from autointerp.text import count
@@ -129,6 +129,8 @@ def forecast_calls(
         seen = run.mean_tokens(rater.name, question.digest)
         each_in, each_out = seen or (each_in, each_out)
     tokens_in, tokens_out = round(calls * each_in), round(calls * each_out)
+    if isinstance(rater, SteppedRater) and question.form == "rate":
+        calls *= rater.expected_steps
     price = rater.price
     cost = price.cost_usd(tokens_in, tokens_out, batch=batch) if price else None
     return Forecast(rater.name, calls, None, tokens_in, tokens_out, cost, price, batch)
