@@ -175,10 +175,12 @@ def check_result(
                 expected[item] = mean
     calls = store.rows(
         "SELECT sum(cost_usd), bool_and(cost_usd IS NOT NULL),"
-        " avg(latency_s) FILTER (rater = ?), max(model) FILTER (rater = ?) FROM call"
+        " sum(latency_s) FILTER (rater = ?) / nullif("
+        "  count(DISTINCT (item_id, repeat)) FILTER (rater = ?), 0),"
+        " max(model) FILTER (rater = ?) FROM call"
         " WHERE rater IN (SELECT unnest(?::VARCHAR[])) AND stop <> 'error'"
         " AND item_id IN (SELECT unnest(?::VARCHAR[]))",
-        [rater, rater, sorted({rater, *members}), ids],
+        [rater, rater, rater, sorted({rater, *members}), ids],
     )[0]
     plain = [kit_item for kit_item in kit if kit_item.part == "plain"]
     first = {

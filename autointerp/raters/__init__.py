@@ -24,6 +24,8 @@ scores that one standard error down and up would give; reports say how many unit
 A rater whose name does not say all that decides its answers has a `version`: its rules', its model
 file's digest. It is stored with each rating, and what another version rated is rated anew.
 
+A judgement that takes several calls is a `SteppedRater`.
+
 `question.system(repeat)` and `question.user(item)` are the prompt for a language model, and
 `question.schema()` is the JSON schema of its reply.
 """
@@ -52,6 +54,9 @@ from autointerp.raters._protocol import (
     Rater,
     RaterOptions,
     ServedRater,
+    Step,
+    SteppedRater,
+    Steps,
     Structured,
     VersionedRater,
     call_key,
@@ -138,6 +143,9 @@ __all__ = [
     "Rater",
     "RaterOptions",
     "ServedRater",
+    "Step",
+    "SteppedRater",
+    "Steps",
     "Structured",
     "VersionedRater",
     "call_key",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -166,6 +166,40 @@ class ComposedRater(Protocol):
 def judges(rater: Rater) -> tuple[Rater, ...]:
     """Return who is asked where a rater is: its members, or the rater itself."""
     return rater.members if isinstance(rater, ComposedRater) else (rater,)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A call of several that a judgement takes; `question` reads its reply."""
+
+    request: Request
+    question: Question
+
+
+Steps = Generator[Step, Reply, Reply]
+
+
+@runtime_checkable
+class SteppedRater(Protocol):
+    """A rater whose judgement of an item takes several calls.
+
+    `request` describes the judgement as a whole: under its key the final reply is kept, and it is
+    never sent. Each step is a call like any other: stored at its arrival, retried, charged, and
+    found in the store when the judgement is taken up again.
+
+    Attributes:
+        expected_steps: So many calls an item, for forecasts.
+    """
+
+    expected_steps: int
+
+    def steps(self, item: Item, question: Question, repeat: int = 0) -> Steps:
+        """Yield the calls one by one, be sent the reply to each, return what they amount to.
+
+        Each reply that is sent can be read by its step's question. The same replies lead to the
+        same next step: what was paid for is found by its key.
+        """
+        ...
 
 
 @dataclass(frozen=True)
