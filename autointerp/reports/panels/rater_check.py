@@ -8,7 +8,7 @@ from autointerp.findings.checks import LEAST_AUC
 from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import Judgement
 from autointerp.reports.panels import Block, Material, Prose, Table
-from autointerp.reports.words import listed, percent, trust_text, what
+from autointerp.reports.words import listed, number, percent, trust_text, what
 from autointerp.text import count
 
 AFTER = "scorers"
@@ -21,6 +21,12 @@ STATES = {
     "untold": "too few scores to tell",
     "design side": "on the design side",
     "other version": "of another version",
+}
+
+AGAINST = {
+    "rest": "all others",
+    "unclean": "several concepts or none",
+    "mixtures": "all mixtures",
 }
 
 SAID = {
@@ -55,6 +61,7 @@ def show(material: Material) -> list[Block]:
             rows=[[row[heading] for heading in headings] for row in rows],
         )
     ]
+    blocks += _tables(material)
     unchecked = sorted(
         {j.rater for j in material.judgements if checked(j, material.comparison(j.run)) == NEVER}
     )
@@ -63,6 +70,59 @@ def show(material: Material) -> list[Block]:
             Prose(
                 f"{listed(unchecked)}: never tried on items with known answers. Whether a score "
                 "means what its label says is then known from the controls alone."
+            )
+        )
+    return blocks
+
+
+def _tables(material: Material) -> list[Block]:
+    """Return how well the raters told planted units apart, and what panels' members add."""
+    checks = {
+        (judgement.rubric, judgement.rater): judgement.check
+        for judgement in material.judgements
+        if judgement.check is not None
+    }
+    aucs = [
+        {"rubric": rubric, "rater": rater, "against": AGAINST.get(name, name), "auc": auc.value,
+         "low": auc.low, "high": auc.high, "text": str(auc)}
+        for (rubric, rater), check in checks.items()
+        for name, auc in check.auc.items()
+    ]  # fmt: skip
+    added = [
+        {"rubric": rubric, "panel": rater, "member": member, "weight": of.weight,
+         "alone": of.alone.value, "without": of.without.value, "gain": of.gain.value,
+         "texts": [number(of.weight), str(of.alone), str(of.without), str(of.gain)]}
+        for (rubric, rater), check in checks.items()
+        for member, of in (check.members or {}).items()
+    ]  # fmt: skip
+    blocks: list[Block] = []
+    if aucs:
+        frame = pd.DataFrame(aucs)
+        against = list(dict.fromkeys(frame.against))
+        names = list(checks)
+        texts = {(row["rubric"], row["rater"], row["against"]): row["text"] for row in aucs}
+        blocks.append(
+            Table(
+                name="checks",
+                caption="AUC of clean planted units against others, by rater",
+                frame=frame.drop(columns="text"),
+                headings=["clean against", *(f"{rater} on {rubric}" for rubric, rater in names)],
+                rows=[
+                    [name, *(texts.get((*pair, name), "–") for pair in names)] for name in against
+                ],
+                summary=True,
+            )
+        )
+    if added:
+        frame = pd.DataFrame(added)
+        blocks.append(
+            Table(
+                name="panel_members",
+                caption="What each member adds to a panel: AUC of clean planted units against "
+                "several concepts or none",
+                frame=frame.drop(columns="texts"),
+                headings=["panel", "member", "weight", "alone", "panel without it", "gain"],
+                rows=[[row["panel"], row["member"], *row["texts"]] for row in added],
             )
         )
     return blocks
