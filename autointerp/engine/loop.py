@@ -430,7 +430,7 @@ class Engine:
 
     async def _rate_alone(self, job: _Job, replies: list[Reply]) -> None:
         read = await self._readable(job, replies)
-        rating = read_rating(self.question, self.rater, job.request, read.reply)
+        rating = self._read(job.request, read.reply)
         if read.reused:
             await self._reuse(rating)
             return
@@ -444,7 +444,7 @@ class Engine:
         """
         assert self.stepped is not None
         for reply in job.stored:
-            rating = read_rating(self.question, self.rater, job.request, reply)
+            rating = self._read(job.request, reply)
             if rating.status == "ok":
                 await self._reuse(rating)
                 return
@@ -459,7 +459,7 @@ class Engine:
                 step = walk.send(read.reply)
         except StopIteration as ended:
             final: Reply = ended.value
-            rating = read_rating(self.question, self.rater, job.request, final)
+            rating = self._read(job.request, final)
             number, job.attempt = job.attempt, job.attempt + 1
             await self._keep(_Attempt(job.request, number, final, _Sent(None)), rating)
             replies.append(final)
@@ -515,6 +515,9 @@ class Engine:
         self.patience.rated(rating, reply)
         if self.patience.is_trusted:
             self.trusted.set()
+
+    def _read(self, request: Request, reply: Reply) -> Rating:
+        return read_rating(self.question, self.rater, request, reply)
 
     async def _ask(self, job: _Job) -> tuple[Reply, _Attempt | None]:
         """Return a reply and the attempt to store; where no retry is left, the reply says `error`
