@@ -278,9 +278,14 @@ class Judgement:
         return [name for name, group in self.groups.items() if not group.is_control]
 
     @property
+    def known_versions(self) -> tuple[str, ...]:
+        """The versions of the rater that its ratings are by, as far as they were kept."""
+        return tuple(version for version, _ in self.versions if version is not None)
+
+    @property
     def mixes_versions(self) -> bool:
         """Whether its ratings are by several versions of the rater, as far as they were kept."""
-        return len({version for version, _ in self.versions if version is not None}) > 1
+        return len(self.known_versions) > 1
 
     @property
     def controls(self) -> list[str]:

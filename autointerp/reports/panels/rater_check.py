@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
-from autointerp.findings.checks import LEAST_AUC
+from autointerp.findings.checks import LEAST_AUC, CheckResult
 from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import Judgement
 from autointerp.reports.panels import Block, Material, Prose, Table
@@ -82,50 +84,63 @@ def _tables(material: Material) -> list[Block]:
         for judgement in material.judgements
         if judgement.check is not None
     }
-    aucs = [
-        {"rubric": rubric, "rater": rater, "against": AGAINST.get(name, name), "auc": auc.value,
-         "low": auc.low, "high": auc.high, "text": str(auc)}
+    blocks: list[Block] = []
+    if checks:
+        blocks.append(_aucs(checks))
+    if any(check.members for check in checks.values()):
+        blocks.append(_members(checks))
+    return blocks
+
+
+def _aucs(checks: Mapping[tuple[str, str], CheckResult]) -> Table:
+    rows = [
+        (rubric, rater, AGAINST.get(name, name), auc)
         for (rubric, rater), check in checks.items()
         for name, auc in check.auc.items()
-    ]  # fmt: skip
-    added = [
-        {"rubric": rubric, "panel": rater, "member": member, "weight": of.weight,
-         "alone": of.alone.value, "without": of.without.value, "gain": of.gain.value,
-         "texts": [number(of.weight), str(of.alone), str(of.without), str(of.gain)]}
+    ]
+    texts = {(rubric, rater, name): str(auc) for rubric, rater, name, auc in rows}
+    return Table(
+        name="checks",
+        caption="AUC of clean planted units against others, by rater",
+        frame=pd.DataFrame(
+            [
+                (rubric, rater, name, auc.value, auc.low, auc.high)
+                for rubric, rater, name, auc in rows
+            ],
+            columns=["rubric", "rater", "against", "auc", "low", "high"],
+        ),
+        headings=["clean against", *(f"{rater} on {rubric}" for rubric, rater in checks)],
+        rows=[
+            [name, *(texts.get((*pair, name), "–") for pair in checks)]
+            for name in dict.fromkeys(name for _, _, name, _ in rows)
+        ],
+        summary=True,
+    )
+
+
+def _members(checks: Mapping[tuple[str, str], CheckResult]) -> Table:
+    rows = [
+        (rubric, rater, member, added)
         for (rubric, rater), check in checks.items()
-        for member, of in (check.members or {}).items()
-    ]  # fmt: skip
-    blocks: list[Block] = []
-    if aucs:
-        frame = pd.DataFrame(aucs)
-        against = list(dict.fromkeys(frame.against))
-        names = list(checks)
-        texts = {(row["rubric"], row["rater"], row["against"]): row["text"] for row in aucs}
-        blocks.append(
-            Table(
-                name="checks",
-                caption="AUC of clean planted units against others, by rater",
-                frame=frame.drop(columns="text"),
-                headings=["clean against", *(f"{rater} on {rubric}" for rubric, rater in names)],
-                rows=[
-                    [name, *(texts.get((*pair, name), "–") for pair in names)] for name in against
-                ],
-                summary=True,
-            )
-        )
-    if added:
-        frame = pd.DataFrame(added)
-        blocks.append(
-            Table(
-                name="panel_members",
-                caption="What each member adds to a panel: AUC of clean planted units against "
-                "several concepts or none",
-                frame=frame.drop(columns="texts"),
-                headings=["panel", "member", "weight", "alone", "panel without it", "gain"],
-                rows=[[row["panel"], row["member"], *row["texts"]] for row in added],
-            )
-        )
-    return blocks
+        for member, added in (check.members or {}).items()
+    ]
+    return Table(
+        name="panel_members",
+        caption="What each member adds to a panel: AUC of clean planted units against several "
+        "concepts or none",
+        frame=pd.DataFrame(
+            [
+                (rubric, panel, member, of.weight, of.alone.value, of.without.value, of.gain.value)
+                for rubric, panel, member, of in rows
+            ],
+            columns=["rubric", "panel", "member", "weight", "alone", "without", "gain"],
+        ),
+        headings=["panel", "member", "weight", "alone", "panel without it", "gain"],
+        rows=[
+            [panel, member, number(of.weight), str(of.alone), str(of.without), str(of.gain)]
+            for _, panel, member, of in rows
+        ],
+    )
 
 
 def checked(judgement: Judgement, comparison: Comparison) -> str:
