@@ -61,7 +61,8 @@ def member_answers(
     for item, repeat, status, score, expected, description, rationale, latency, statistic in rows:
         if status == "ok":
             value = next(v for v in (statistic, expected, float(score)) if v is not None)
-            answers[item, repeat] = MemberAnswer(value, score, description, latency)
+            is_score = statistic is None
+            answers[item, repeat] = MemberAnswer(value, is_score, score, description, latency)
         else:
             problem = f"{status}{f' ({rationale})' if rationale else ''}"
             answers[item, repeat] = MemberAnswer(None, latency_s=latency, problem=problem)
