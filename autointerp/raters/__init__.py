@@ -18,6 +18,8 @@ says which; contexts and their tokens are numbered from 1, in the item's order:
     choose     {"rationale": "…", "context": 3}
 
 A rater that maps a number to the scale gives that number in its reply's details, as `statistic`.
+Where a unit has too little evidence, `standard_error` is that number's, and `scores_within` the
+scores that one standard error down and up would give; reports say how many units that concerns.
 
 A rater whose name does not say all that decides its answers has a `version`: its rules', its model
 file's digest. It is stored with each rating, and what another version rated is rated anew.

@@ -100,10 +100,12 @@ class MemberAnswer:
     Attributes:
         value: The number behind its score, `statistic` or `auroc` in its reply's details, else its
             expected score by probabilities, else the score; None without a score.
+        is_score: Whether the value is on the rubric's scale: no number was behind the score.
         problem: Why there is none; empty if there is one.
     """
 
     value: float | None
+    is_score: bool = False
     score: int | None = None
     description: str | None = None
     latency_s: float | None = None
@@ -115,12 +117,13 @@ class Lesson:
     """A planted unit from which a composed rater learns.
 
     Attributes:
-        values: Of each member, as in `MemberAnswer`; NaN without a score.
+        values, are_scores: Of each member, as in `MemberAnswer`; NaN without a score.
         single: Whether the unit follows one concept.
         kind: Of its first concept; empty for noise.
     """
 
     values: tuple[float, ...]
+    are_scores: tuple[bool, ...]
     single: bool
     kind: str
 
