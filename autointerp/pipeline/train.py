@@ -297,6 +297,7 @@ def _store(
         "hook_name" if hook else "hf_hook_name": hook or model.site,
         "context_size": recipe.window,
         "prepend_bos": recipe.bos,
+        "sae_lens_version": "6.0.0",  # whose form this is: without it SAELens takes an older one
         "autointerp_version": __version__,
         "training_tokens": recipe.steps * recipe.batch,
     }

@@ -294,6 +294,9 @@ def subject_text(facts: SubjectFacts, brief: bool = False) -> str:
     if facts.sae:
         named = "its own SAE" if facts.sae == "embedded" else f"SAE {facts.sae}"
         parts.append(f"{named}{_latents(facts, brief)}")
+    if facts.untrained and not brief:
+        named = "its own" if facts.untrained == "embedded" else facts.untrained
+        parts.append(f"untrained features of the twin {named}")
     if facts.corpus and not brief:
         parts.append("its own corpus" if facts.corpus == "embedded" else f"corpus {facts.corpus}")
     if facts.tokens and not brief:
