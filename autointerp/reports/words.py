@@ -295,8 +295,8 @@ def subject_text(facts: SubjectFacts, brief: bool = False) -> str:
         named = "its own SAE" if facts.sae == "embedded" else f"SAE {facts.sae}"
         parts.append(f"{named}{_latents(facts, brief)}")
     if facts.untrained and not brief:
-        named = "its own" if facts.untrained == "embedded" else facts.untrained
-        parts.append(f"untrained features of the twin {named}")
+        own = facts.untrained == "embedded"
+        parts.append(f"untrained twin: {'its own' if own else facts.untrained}")
     if facts.corpus and not brief:
         parts.append("its own corpus" if facts.corpus == "embedded" else f"corpus {facts.corpus}")
     if facts.tokens and not brief:

@@ -56,7 +56,7 @@ def test_the_claim_says_whether_it_survives(case: str, tmp_path: Path):
     (against,) = [part for part in rest if part.lead == "Against untrained features."]
     assert against.tone == ("plain" if survives else "warning")
     assert heading(judgement) + "." == found.lead
-    assert ("but are not shown to against the untrained features" in title(shown)) is not survives
+    assert ("but that is not shown against the untrained features" in title(shown)) is not survives
     assert plain(judgement)["survives_baseline"] is survives
 
     console = Console(width=100, record=True, file=io.StringIO())
