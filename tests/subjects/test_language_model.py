@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ from support.tiny_language_models import (
 )
 
 from autointerp.errors import SubjectError
-from autointerp.subjects.language_model import HookedLanguageModel, load_language_model
+from autointerp.subjects.language_model import (
+    HookedLanguageModel,
+    load_language_model,
+    look_at_language_model,
+)
 
 
 @pytest.fixture(scope="module", params=list(DENSE))
@@ -300,9 +305,7 @@ def test_a_hidden_neurons_path_to_the_logits_is_that_of_a_neuron() -> None:
 
 @pytest.mark.weights
 def test_a_gguf_file_is_read_at_a_site() -> None:
-    gguf = Path(os.environ.get("AUTOINTERP_WEIGHTS", ""))
-    if not gguf.is_file():
-        pytest.skip("AUTOINTERP_WEIGHTS names no GGUF file")
+    gguf = Path(os.environ["AUTOINTERP_WEIGHTS"]).absolute()  # as `make test-weights` sets it
     looked = look_at_language_model(str(gguf), "layers.3.mlp.neurons")
     model = load_language_model(str(gguf), "layers.3.mlp.neurons")
     assert looked.d_site == model.d_site
