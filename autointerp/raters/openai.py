@@ -11,7 +11,12 @@ from typing import Any, ClassVar, Literal
 from autointerp.questions.question import Question
 from autointerp.raters import BatchState, Headroom, RaterOptions
 from autointerp.raters._faults import counted, seconds_until, server_error, whole_number
-from autointerp.raters._logprobs import expected_activations, score_alternatives, tokens_of
+from autointerp.raters._logprobs import (
+    expected_activations,
+    expected_matches,
+    score_alternatives,
+    tokens_of,
+)
 from autointerp.raters._served import LONGEST_ERROR, UNREADABLE, ServedRaterBase
 from autointerp.records import Reply, Request
 
@@ -157,6 +162,9 @@ class OpenAIRater(ServedRaterBase):
             expected = expected_activations(text, tokens)
             if expected is not None:
                 details["expected_activations"] = [round(mean, 3) for mean in expected]
+            matched = expected_matches(text, tokens)
+            if matched is not None:
+                details["expected_matches"] = matched
             details["logprobs"] = True
         usage = mapping(content.get("usage"))
         spent = None
