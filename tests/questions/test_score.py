@@ -79,6 +79,9 @@ def test_units_that_share_calls_are_of_one_source_and_each_text_meets_each_descr
         assert len({one.text for one in trial.candidates}) == len(trial.candidates) >= 2
         assert all(texts[one.unit_id] == one.text for one in trial.candidates)
         orders.add(tuple(one.unit_id for one in trial.candidates))
+        truths = [piece.truth for piece in trial.pieces]
+        assert truths != sorted(truths)
+        assert truths != sorted(truths, reverse=True)
     together = {tuple(sorted(order)) for order in orders}
     assert len(orders) > len(together)  # descriptions stand in another order in other calls
     asked = Counter(p.context for trial in trials for p in trial.pieces)
