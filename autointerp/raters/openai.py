@@ -16,6 +16,7 @@ from autointerp.raters import BatchState, Headroom, RaterOptions, call_key
 from autointerp.raters._faults import counted, seconds_until, server_error, whole_number
 from autointerp.raters._logprobs import (
     expected_activations,
+    expected_matches,
     likeliest_score,
     listed_alternatives,
     score_alternatives,
@@ -212,6 +213,9 @@ class OpenAIRater(ServedRaterBase):
             expected = expected_activations(text, tokens)
             if expected is not None:
                 details["expected_activations"] = [round(mean, 3) for mean in expected]
+            matched = expected_matches(text, tokens)
+            if matched is not None:
+                details["expected_matches"] = matched
             details["logprobs"] = True
             fits = listed_alternatives(text, tokens, "fits")
             if fits is not None:
