@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from autointerp.questions.contexts import text_of, texts_to_explain
+from autointerp.questions.contexts import held_out
 from autointerp.questions.explain import Explanation, check_held_out, eligible_units, explanations
 from autointerp.questions.forms import DESCRIPTIONS, Task
 from autointerp.questions.scorers import (
@@ -112,8 +112,8 @@ def plan(
     untried: dict[int, str] = {}
     pieces: dict[int, tuple[Piece, ...]] = {}  # of units that share calls
     count = without_control = 0
-    for unit_id, held_out in _held_out(run, module, [one.unit_id for one in asked], hard or {}):
-        chosen = module.choose(held_out, most, design.hard)
+    for unit_id, apart in _held_out(run, module, [one.unit_id for one in asked], hard or {}):
+        chosen = module.choose(apart, most, design.hard)
         if chosen.outcome:
             untried[unit_id] = chosen.outcome
             continue
@@ -122,7 +122,7 @@ def plan(
         if together:
             (pieces[unit_id],) = chosen.calls
             continue
-        trials += _trials(module, unit_id, held_out.scale, chosen, by_unit, partners, str(design))
+        trials += _trials(module, unit_id, apart.scale, chosen, by_unit, partners, str(design))
     if together:
         trials = shared_trials(run, module, str(design), pieces, by_unit)
         shared = {owner for trial in trials for owner in trial.owners}
@@ -320,25 +320,19 @@ def _held_out(
         elsewhere = run.silent_elsewhere(part) if needs_others else {}
         for unit_id, contexts in run.contexts(part).items():
             peak, density, intervals = columns[unit_id]
-            explained = texts_to_explain(contexts.values())
             one_of_each = dict(reversed(elsewhere.get(unit_id, [])))  # the first of each owner
+            others = run.contexts_numbered(sorted(one_of_each.values()))
+            harder = {n: context for n, (context, _) in hard.get(unit_id, {}).items()}
             yield (
                 unit_id,
                 HeldOut(
-                    contexts={
-                        n: c
-                        for n, c in contexts.items()
-                        if c.split == "score" and text_of(c) not in explained
-                    },
-                    others={
-                        n: c
-                        for n, c in run.contexts_numbered(sorted(one_of_each.values())).items()
-                        if text_of(c) not in explained
-                    },
+                    contexts=held_out(
+                        contexts, {n: c for n, c in contexts.items() if c.split == "score"}
+                    ),
+                    others=held_out(contexts, others),
                     hard={
-                        n: (c, why)
-                        for n, (c, why) in hard.get(unit_id, {}).items()
-                        if text_of(c) not in explained
+                        n: (context, hard[unit_id][n][1])
+                        for n, context in held_out(contexts, harder).items()
                     },
                     scale=peak,
                     density=density,

@@ -9,6 +9,7 @@ from autointerp.findings.descriptions import CHANCE, TOLERANCE, ScorerResult, So
 from autointerp.findings.plan import PRIMARY
 from autointerp.reports.colours import INK, MUTED, colour
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
+from autointerp.reports.panels._silence import assumed_silence
 from autointerp.reports.style import headline, plain_axes, sheet
 from autointerp.reports.words import (
     SUPERIORITY,
@@ -57,7 +58,8 @@ def show(material: Material) -> list[Block]:
             f"counts as at chance where an equivalence test (TOST) puts its mean within {CHANCE} ± "
             f"{TOLERANCE}; with few units the answer is “too few to tell”. Intervals are at 95 %, "
             "over units."
-        )
+        ),
+        *assumed_silence(material),
     ]
     for run, result in results:
         for source in result.broken:
