@@ -18,8 +18,10 @@ from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.corpora import Corpus
 from autointerp.subjects.hooks import hooks_in_layer
 from autointerp.subjects.language_model import HookedLanguageModel, load_language_model
+from autointerp.subjects.one_layer import OneLayerTransformer, load_one_layer
 from autointerp.subjects.training.activations import ActivationWindows
 from autointerp.subjects.training.events import Measuring, OnTrainingEvent, ignore
+from autointerp.subjects.training.measures import measure
 from autointerp.subjects.training.recipe import (
     RECORD,
     ModelRecord,
@@ -28,8 +30,12 @@ from autointerp.subjects.training.recipe import (
     differing,
     read_record,
 )
-from autointerp.subjects.training.splicing import measure_spliced
+from autointerp.subjects.training.sae import SaeTraining
+from autointerp.subjects.training.sae import train_sae as train_one_layer_sae
+from autointerp.subjects.training.splicing import SpliceMeasures, measure_spliced
 from autointerp.subjects.training.streamed_sae import CHECKPOINT, train_streamed_sae
+from autointerp.subjects.untrained import rerandomise, untrained_one_layer, weights_digest
+from autointerp.subjects.windows import load_documents
 
 WEIGHTS = "sae_weights.safetensors"
 LONGEST_WINDOW = 1024  # where none is asked for, as in a harvest
@@ -67,6 +73,128 @@ def train_sae(
     return _trained(model, corpus, subject, weights, recipe, folder, on)
 
 
+def train_untrained(
+    of: Path,
+    folder: Path,
+    *,
+    seed: int = 0,
+    keep_embeddings: bool = False,
+    step0: str = "",
+    model: str = "",
+    corpus: str = "",
+    device: str = "cpu",
+    on: OnTrainingEvent = ignore,
+) -> TrainedSae:
+    """Train the SAE of the untrained twin of the model that the SAE in `of` was trained on.
+
+    The recipe is that SAE's, to the letter; only the model's weights differ: drawn again by
+    `seed`, or those of the revision `step0`. `model` and `corpus` say where these are now, if they
+    were moved; what is read must be the same.
+
+    Raises BadInput if `of` holds no SAE of a trained model, or if model or text are not the same.
+    """
+    record = read_record(of)
+    if record.model.weights != "trained":
+        raise BadInput(f"{of} holds an SAE of a twin already; name the trained model's SAE")
+    if folder.resolve() == of.resolve():
+        raise BadInput(f"-o {folder} is the folder of the trained model's SAE; give another")
+    weights = replace(
+        record.model,
+        weights="step0" if step0 else "rerandomised",
+        weights_seed=0 if step0 else seed,
+        keeps_embeddings=keep_embeddings,
+        revision=step0 or record.model.revision,
+    )
+    if isinstance(record.recipe, SaeTraining):
+        if step0 or model:
+            raise BadInput("--step0 and --model are for models of the hub; leave them out")
+        return _trained_one_layer(of, record.recipe, weights, folder, corpus, device, on)
+    recipe = record.recipe
+    subject = SubjectSettings(
+        model=model or record.model.name,
+        revision=record.model.revision,
+        site=recipe.site,
+        tokenizer=recipe.tokenizer,
+        corpus=corpus or recipe.corpus,
+        corpus_field=recipe.corpus_field,
+        corpus_separator=recipe.corpus_separator,
+        device=device,
+        dtype=record.model.dtype,
+    )
+    text = corpus_of(subject)
+    if text.digest != recipe.corpus_digest:
+        raise BadInput(
+            f"{subject.corpus} is not the text that the SAE in {of} was trained on; give it as "
+            "--corpus"
+        )
+    if step0:
+        twin = _model(replace(subject, revision=step0))
+    else:
+        twin = _model(subject)
+        if twin.digest != record.model.digest:
+            raise BadInput(
+                f"{subject.model} is not the model that the SAE in {of} was trained on; give it as "
+                "--model"
+            )
+        rerandomise(twin.model, seed, keep_embeddings)
+        twin.__dict__.pop("digest")  # it was that of the trained weights
+    weights = replace(weights, digest=twin.digest)
+    return _trained(twin, text, subject, weights, recipe, folder, on)
+
+
+def _trained_one_layer(
+    of: Path,
+    recipe: SaeTraining,
+    weights: ModelRecord,
+    folder: Path,
+    corpus: str,
+    device: str,
+    on: OnTrainingEvent,
+) -> TrainedSae:
+    trained = load_one_layer(of / "transformer.safetensors", device)
+    twin = untrained_one_layer(trained, weights)
+    weights = replace(weights, digest=weights_digest(twin))
+    if (there := _stored(folder, weights, recipe)) is not None:
+        return there
+    documents = load_documents(Path(corpus) if corpus else of / "train.npz")
+    sae = train_one_layer_sae(twin, documents, recipe, folder, device, on)
+    record = one_layer_record(twin, sae, weights, recipe, of, device)
+    record.write(folder)
+    return TrainedSae(folder, record)
+
+
+def one_layer_record(
+    model: OneLayerTransformer,
+    sae: SparseAutoencoder,
+    weights: ModelRecord,
+    recipe: SaeTraining,
+    beside: Path,
+    device: str,
+) -> TrainingRecord:
+    """Return the record of an SAE of the one-layer transformer, measured where `beside` has text
+    that was held out."""
+    heldout = next((p for n in ("heldout", "corpus") if (p := beside / f"{n}.npz").exists()), None)
+    if heldout is None:
+        return TrainingRecord(weights, recipe)
+    figures = measure(model, sae.to(device), load_documents(heldout), device)
+    recovers = figures.loss_zero > figures.loss
+    return TrainingRecord(
+        weights,
+        recipe,
+        SpliceMeasures(
+            tokens=figures.tokens,
+            l0=figures.l0,
+            dead_share=figures.dead,
+            variance_explained=figures.explained,
+            loss_tokens=figures.tokens,
+            loss=figures.loss,
+            loss_reconstructed=figures.loss_reconstructed,
+            loss_zeroed=figures.loss_zero,
+            loss_recovered=figures.loss_recovered if recovers else None,
+        ).as_json(),
+    )
+
+
 def _model(subject: SubjectSettings) -> HookedLanguageModel:
     model = load_language_model(
         subject.model,
@@ -92,16 +220,8 @@ def _trained(
     on: OnTrainingEvent,
 ) -> TrainedSae:
     """Train by a recipe, measure and store; return at once what is complete already."""
-    if (folder / RECORD).exists():
-        there = read_record(folder)
-        other = differing(there.recipe, recipe) or differing(
-            replace(there.model, name="", revision=""), replace(weights, name="", revision="")
-        )
-        if other is not None:
-            raise BadInput(
-                f"{folder} holds an SAE trained with {other}; give the same settings, or another -o"
-            )
-        return TrainedSae(folder, there, was_there=True)
+    if (there := _stored(folder, weights, recipe)) is not None:
+        return there
     # The measuring text is opened first: that it is missing must not be found out at the end.
     other_text = bool(recipe.heldout)
     measured_on = corpus_of(replace(subject, corpus=recipe.heldout)) if other_text else corpus
@@ -121,6 +241,27 @@ def _trained(
     record.write(folder)  # last: it says that the rest is complete
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return TrainedSae(folder, record)
+
+
+def _stored(
+    folder: Path, weights: ModelRecord, recipe: SaeRecipe | SaeTraining
+) -> TrainedSae | None:
+    """Return what a complete training left in the folder; None where there is none.
+
+    Raises BadInput if it is of another recipe, or of other weights, wherever these come from.
+    """
+    if not (folder / RECORD).exists():
+        return None
+    there = read_record(folder)
+    places = {"name": "", "revision": ""}
+    drawn = [replace(one, digest="", **places) for one in (there.model, weights)]  # type: ignore[arg-type]
+    digests = [replace(one, **places) for one in (there.model, weights)]  # type: ignore[arg-type]
+    other = differing(there.recipe, recipe) or differing(*drawn) or differing(*digests)
+    if other is not None:
+        raise BadInput(
+            f"{folder} holds an SAE trained with {other}; give the same settings, or another -o"
+        )
+    return TrainedSae(folder, there, was_there=True)
 
 
 def _check_heldout(heldout: ActivationWindows) -> None:

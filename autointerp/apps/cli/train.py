@@ -304,15 +304,18 @@ def _absolute(place: str) -> str:
 
 
 def _say_trained(console: Console, trained: TrainedSae) -> None:
+    from autointerp.subjects.training.recipe import SaeRecipe
     from autointerp.subjects.training.splicing import SpliceMeasures
 
     record = trained.record
     if trained.was_there:
         console.print(f"{trained.folder} holds this SAE already; nothing to do")
-    console.print(SpliceMeasures(**record.measures).text())
+    if record.measures:
+        console.print(SpliceMeasures(**record.measures).text())
+    recipe = record.recipe
+    width = recipe.width if isinstance(recipe, SaeRecipe) else recipe.features
     console.print(
-        f"{trained.folder}: {record.recipe.width:,} features at {record.recipe.site}, "
-        f"{record.recipe.steps * record.recipe.batch:,} tokens",
+        f"{trained.folder}: {width:,} features at {record.site}, weights {record.model.weights}",
         soft_wrap=True,
     )
 
@@ -335,9 +338,12 @@ def _one_layer_sae(
             raise BadInput(f"{option} needs --model; a one-layer transformer does not take it")
     from rich.console import Console
 
+    from autointerp.pipeline.train import one_layer_record
     from autointerp.subjects.one_layer import load_one_layer
     from autointerp.subjects.training.measures import measure
+    from autointerp.subjects.training.recipe import ModelRecord
     from autointerp.subjects.training.sae import SaeTraining, train_sae
+    from autointerp.subjects.untrained import weights_digest
     from autointerp.subjects.windows import load_documents
 
     console = Console()
@@ -355,10 +361,59 @@ def _one_layer_sae(
     )
     with shown_on(console) as on:
         trained = train_sae(model, load_documents(out / "train.npz"), training, out, device, on)
+    weights = ModelRecord(str(out / "transformer.safetensors"), digest=weights_digest(model))
+    one_layer_record(model, trained, weights, training, out, device).write(out)
     heldout = out / "heldout.npz"
     if heldout.exists():
         documents = load_documents(heldout)
         console.print(measures_text(measure(model, trained.to(device), documents, device)))
+
+
+@app.command()
+def untrained(
+    of: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="Folder that `autointerp train sae` wrote."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")],
+    keep_embeddings: Annotated[
+        bool, typer.Option("--keep-embeddings", help="Leave the embeddings as trained.")
+    ] = False,
+    step0: Annotated[
+        str,
+        typer.Option(
+            metavar="REVISION",
+            help="Revision on the hub from before training, instead of weights drawn again.",
+            show_default=False,
+        ),
+    ] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the weights that are drawn again.")] = 0,
+    model: Annotated[
+        str, typer.Option(help="Where the model is now.", show_default="as recorded")
+    ] = "",
+    corpus: Annotated[
+        str, typer.Option(help="Where the text is now.", show_default="as recorded")
+    ] = "",
+    device: Device = "cpu",
+) -> None:
+    """Train the same SAE on the same model with weights that were never trained.
+
+    The recipe is read from FOLDER/training.json. Each parameter is drawn again from a normal
+    distribution of its own mean and standard deviation (Heap et al. 2025, arXiv 2501.17727). Name
+    the results as `untrained` in autointerp.toml, and rate them with --source untrained.
+
+    Example: autointerp train untrained my_sae -o my_twin
+    """
+    from autointerp.pipeline.train import train_untrained
+
+    if step0 and (keep_embeddings or seed):
+        raise BadInput("--step0 draws no weights; leave --seed and --keep-embeddings out")
+    with shown_on(console := _console()) as on:
+        trained = train_untrained(
+            of, out, seed=seed, keep_embeddings=keep_embeddings, step0=step0, model=model,
+            corpus=corpus, device=device, on=on,
+        )  # fmt: skip
+    _say_trained(console, trained)
 
 
 @app.command()

@@ -12,9 +12,11 @@ from typing import Any, Literal
 
 from autointerp.errors import BadInput, SubjectError
 from autointerp.files import json_value, write_text
+from autointerp.subjects.training.sae import SaeTraining
 
 RECORD = "training.json"
 VERSION = 1
+ONE_LAYER_SITE = "layers.0.mlp.neurons"
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,13 @@ class TrainingRecord:
     """What stands beside an SAE's weights: recipe, model, and figures on held-out text."""
 
     model: ModelRecord
-    recipe: SaeRecipe
+    recipe: SaeRecipe | SaeTraining
     measures: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def site(self) -> str:
+        """The site; the neurons, where the recipe is that of the one-layer transformer's SAE."""
+        return ONE_LAYER_SITE if isinstance(self.recipe, SaeTraining) else self.recipe.site
 
     def write(self, folder: Path) -> None:
         """Write `folder`/training.json."""
@@ -174,10 +181,12 @@ def read_record(folder: Path) -> TrainingRecord:
         raise SubjectError(f"{path} cannot be read ({reason}); {remedy}") from None
     if not isinstance(content, dict) or content.get("version") != VERSION:
         raise SubjectError(f"{path} is not a record of version {VERSION}; {remedy}")
+    recipe = content.get("recipe")
+    is_one_layer = isinstance(recipe, dict) and "features" in recipe
     try:
         return TrainingRecord(
             _filled(ModelRecord, content.get("model"), path, remedy),
-            _filled(SaeRecipe, content.get("recipe"), path, remedy),
+            _filled(SaeTraining if is_one_layer else SaeRecipe, recipe, path, remedy),
             content.get("measures") if isinstance(content.get("measures"), dict) else {},
         )
     except SubjectError:
@@ -221,6 +230,8 @@ def _filled(kind: type[Any], content: Any, path: Path, remedy: str) -> Any:
 
 def differing(one: Any, other: Any) -> str | None:
     """Return `name = a, not b` of the first field in which two dataclasses differ, or None."""
+    if type(one) is not type(other):
+        return "a recipe of another kind"
     for each in fields(one):
         left, right = getattr(one, each.name), getattr(other, each.name)
         if left != right:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from support.tiny_language_models import saved
 
+from autointerp.store.run import open_run
 from autointerp.subjects.formats import load_sae
 from autointerp.subjects.training.recipe import read_record
 
@@ -41,7 +42,7 @@ def test_an_sae_is_trained_measured_and_stored_as_saelens_does(command_line: Cal
     assert made.code == 0
     assert "sae 8/8  loss " in made.out
     assert "  loss recovered" in made.out
-    assert made.out.endswith("sae: 32 features at layers.1.mlp, 512 tokens\n")
+    assert made.out.endswith("sae: 32 features at layers.1.mlp, weights trained\n")
     assert {path.name for path in Path("sae").iterdir()} == {
         "cfg.json", "sae_weights.safetensors", "training.json",
     }  # fmt: skip
@@ -60,6 +61,65 @@ def test_an_sae_is_trained_measured_and_stored_as_saelens_does(command_line: Cal
     other = command_line(*arguments(folder), "--seed", 1, "-o", "sae")
     assert other.code == 2
     assert "sae holds an SAE trained with seed = 0, not 1" in other.err
+
+
+def test_the_twin_has_the_same_recipe_and_other_weights(command_line: Call, folder: Path):
+    """The whole way: an SAE, its twin, settings that name it, and a run that rates its units."""
+    text = str(folder / "text.jsonl")
+    assert command_line(*arguments(folder), "-o", "sae").code == 0
+    made = command_line("train", "untrained", "sae", "-o", "twin", "--seed", 3)
+    assert made.code == 0
+    assert made.out.endswith("twin: 32 features at layers.1.mlp, weights rerandomised\n")
+    trained, twin = read_record(Path("sae")), read_record(Path("twin"))
+    assert twin.recipe == trained.recipe
+    assert (twin.model.weights, twin.model.weights_seed) == ("rerandomised", 3)
+    assert twin.model.digest != trained.model.digest
+    one, other = (load_sae(name).sae for name in ("sae", "twin"))
+    assert not torch.equal(one.W_dec, other.W_dec)
+
+    again = command_line("train", "untrained", "sae", "-o", "twin", "--seed", 3)
+    assert again.out.startswith("twin holds this SAE already; nothing to do\n")
+    seed = command_line("train", "untrained", "sae", "-o", "twin", "--seed", 4)
+    assert (seed.code, "weights_seed = 3, not 4" in seed.err) == (2, True)
+    nested = command_line("train", "untrained", "twin", "-o", "next")
+    assert (nested.code, "holds an SAE of a twin already" in nested.err) == (2, True)
+    same = command_line("train", "untrained", "sae", "-o", "sae")
+    assert (same.code, "is the folder of the trained model's SAE" in same.err) == (2, True)
+    moved = folder / "other.jsonl"
+    moved.write_text(Path(text).read_text() + '{"text": "more"}\n')
+    wrong = command_line("train", "untrained", "sae", "-o", "x", "--corpus", moved)
+    assert (wrong.code, "is not the text that the SAE in sae was trained on" in wrong.err) == (
+        2,
+        True,
+    )
+    saved(folder / "gpt2", "gpt2")
+    wrong = command_line("train", "untrained", "sae", "-o", "x", "--model", folder / "gpt2")
+    assert (wrong.code, wrong.err.count("\n")) == (2, 1)
+
+    Path("autointerp.toml").write_text(
+        f'[subject]\nmodel = "{folder / "llama"}"\nsite = "layers.1.mlp"\nsae = "sae"\n'
+        f'untrained = "twin"\ncorpus = "{text}"\n\n[harvest]\nwindow = 16\n'
+    )
+    rated = command_line(
+        "rate", "--source", "features", "--source", "untrained", "--n", 3, "--controls", 0,
+        "--rater", "scripted:4", "--run", "twins",
+    )  # fmt: skip
+    assert rated.code == 0, rated.err
+    with open_run("twins", read_only=True) as run:
+        counts = dict(
+            run.rows(
+                "SELECT source, count(*) FROM current_rating JOIN key USING (item_id)"
+                " JOIN unit USING (unit_id) WHERE status = 'ok' GROUP BY source"
+            )
+        )
+    assert counts == {"features": 3, "untrained": 3}
+
+
+def test_kept_embeddings_and_step0_exclude_each_other(command_line: Call, folder: Path):
+    said = command_line("train", "untrained", "sae", "-o", "x", "--step0", "step0", "--seed", 1)
+    assert (said.code, "--step0 draws no weights" in said.err) == (2, True)
+    said = command_line("train", "untrained", folder, "-o", "x")
+    assert (said.code, "holds no training.json" in said.err) == (2, True)
 
 
 @pytest.mark.parametrize(
