@@ -100,11 +100,11 @@ def test_stories_are_passages_and_not_settings(tmp_path: Path):
 def test_messages_of_a_campaign_lose_markup_and_doubled_quotes(tmp_path: Path):
     file = tmp_path / "01.cfg"
     file.write_text(
-        'message= _ "He said ""Run"", and <i>then</i> we all ran down the long hill."\nname= _ "Al"',
+        'message= _ "He said ""Run"", and <i>then</i> we ran down the long hill."\nname= _ "Al"',
         "utf-8",
     )
     assert list(campaign(file)) == [
-        ("part 000", 'He said "Run", and then we all ran down the long hill.')
+        ("part 000", 'He said "Run", and then we ran down the long hill.')
     ]
 
 
@@ -130,5 +130,5 @@ def test_an_archive_of_other_bytes_is_refused(tmp_path: Path):
     package = Package("p", "2:1-1", hashlib.sha256(b"right").hexdigest())
     (tmp_path / package.archive).write_bytes(b"wrong")
     assert package.archive == "p_2%3a1-1_all.deb"
-    with pytest.raises(SystemExit, match="p_2%3a1-1_all.deb: sha256 .*, not .*; remove the file"):
+    with pytest.raises(SystemExit, match=r"p_2%3a1-1_all\.deb: sha256 .*, not .*; remove the file"):
         unpacked(package, tmp_path, tmp_path / "packages")
