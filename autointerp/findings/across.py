@@ -437,6 +437,9 @@ def _arm(
     return ArmOfRuns(name, source, tuple(holding), arm.distinct, mean), arm
 
 
+UNTRAINED = "untrained"  # its units are of the twin's own SAE
+
+
 def _identities(comparison: Comparison, source: str, unit_ids: Integers) -> list[Hashable]:
     """Return what each unit is: the same in two runs only where model, site and SAE are."""
     of = population(comparison, source)
@@ -455,7 +458,8 @@ def population(comparison: Comparison, source: str) -> tuple[str, ...]:
         return ("imported", *files, source)
     if not digests.get("model"):
         return ("run", comparison.run, source)
-    sae = () if source == PRIMARY[1] else (str(digests.get("sae", "")),)
+    dictionary = "untrained" if source == UNTRAINED else "sae"
+    sae = () if source == PRIMARY[1] else (str(digests.get(dictionary, "")),)
     return (str(digests["model"]), str(settings["site"]), *sae, source)
 
 

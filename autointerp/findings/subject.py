@@ -45,6 +45,8 @@ class SubjectFacts:
         basis: What the site's own units are.
         hidden: Where the source `neurons` was read, if not at the site.
         sae: Hub id or path; `embedded` for the one that belongs to the embedded model.
+        untrained: Folder of the untrained twin; `embedded` for the embedded model's own, empty
+            where none of its units were harvested.
         latents: Width of the SAE.
         active: Latents that fire on a token, on average (L0): the width times the mean density
             of the latents drawn.
@@ -63,6 +65,7 @@ class SubjectFacts:
     hidden: str = ""
     sae: str = ""
     sae_format: str = ""
+    untrained: str = ""
     latents: int | None = None
     active: float | None = None
     drawn: int = 0
@@ -97,6 +100,7 @@ def subject_facts(run: Run) -> SubjectFacts:
         hidden=(hidden_site(subject.site) or "") if subject.neurons == "hidden" else "",
         sae=subject.sae or ("embedded" if has_sae and is_embedded else ""),
         sae_format=subject.sae_format,
+        untrained=(subject.untrained or subject.model) if "untrained" in run.sources() else "",
         latents=latents,
         active=None if latents is None or density is None else latents * density,
         drawn=drawn,

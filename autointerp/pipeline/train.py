@@ -32,7 +32,7 @@ from autointerp.subjects.training.recipe import (
 )
 from autointerp.subjects.training.sae import SaeTraining
 from autointerp.subjects.training.sae import train_sae as train_one_layer_sae
-from autointerp.subjects.training.splicing import SpliceMeasures, measure_spliced
+from autointerp.subjects.training.spliced_measures import SpliceMeasures, measure_spliced
 from autointerp.subjects.training.streamed_sae import CHECKPOINT, train_streamed_sae
 from autointerp.subjects.untrained import rerandomise, untrained_one_layer, weights_digest
 from autointerp.subjects.windows import load_documents
@@ -297,6 +297,7 @@ def _store(
         "hook_name" if hook else "hf_hook_name": hook or model.site,
         "context_size": recipe.window,
         "prepend_bos": recipe.bos,
+        "sae_lens_version": "6.0.0",  # whose form this is: without it SAELens takes an older one
         "autointerp_version": __version__,
         "training_tokens": recipe.steps * recipe.batch,
     }

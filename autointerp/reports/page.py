@@ -143,7 +143,7 @@ def title(material: Material) -> str:
         fails = [j.baseline for j in judgements if j.baseline and not j.survives_baseline]
         if fails:
             untrained = _units_of(fails[0].second, material)
-            heading = f"{heading.rstrip('.')}, but are not shown to against the {untrained}."
+            heading = f"{heading.rstrip('.')}, but that is not shown against the {untrained}."
         return f"{heading[0].upper()}{heading[1:]}{runs}"
     return f"Are the {first} more interpretable than the {second}?{runs}"
 

@@ -305,7 +305,7 @@ def _absolute(place: str) -> str:
 
 def _say_trained(console: Console, trained: TrainedSae) -> None:
     from autointerp.subjects.training.recipe import SaeRecipe
-    from autointerp.subjects.training.splicing import SpliceMeasures
+    from autointerp.subjects.training.spliced_measures import SpliceMeasures
 
     record = trained.record
     if trained.was_there:

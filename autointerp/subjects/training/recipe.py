@@ -181,13 +181,13 @@ def read_record(folder: Path) -> TrainingRecord:
         raise SubjectError(f"{path} cannot be read ({reason}); {remedy}") from None
     if not isinstance(content, dict) or content.get("version") != VERSION:
         raise SubjectError(f"{path} is not a record of version {VERSION}; {remedy}")
-    recipe = content.get("recipe")
+    recipe, measures = content.get("recipe"), content.get("measures")
     is_one_layer = isinstance(recipe, dict) and "features" in recipe
     try:
         return TrainingRecord(
             _filled(ModelRecord, content.get("model"), path, remedy),
             _filled(SaeTraining if is_one_layer else SaeRecipe, recipe, path, remedy),
-            content.get("measures") if isinstance(content.get("measures"), dict) else {},
+            measures if isinstance(measures, dict) else {},
         )
     except SubjectError:
         raise

@@ -24,7 +24,7 @@ from autointerp.subjects.training.activations import (
 )
 from autointerp.subjects.training.recipe import SaeRecipe
 from autointerp.subjects.training.sae import Dictionary, new_dictionary
-from autointerp.subjects.training.splicing import measure_spliced
+from autointerp.subjects.training.spliced_measures import measure_spliced
 from autointerp.subjects.training.streamed_sae import (
     CHECKPOINT,
     pre_activations,
