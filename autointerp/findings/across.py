@@ -592,6 +592,13 @@ def _refusal(rater: str, pair: tuple[str, str], held: Mapping[str, _Held]) -> st
             f"{rater} was {', '.join(a.models)} in '{pair[0]}' and {', '.join(b.models)} in "
             f"'{pair[1]}': another judge; rate one of them again"
         )
+    versions = [held[run].judgement.known_versions for run in pair]
+    if all(versions) and versions[0] != versions[1]:
+        one, other = (" and ".join(map(repr, sorted(known))) for known in versions)
+        return (
+            f"{rater} was version {one} in '{pair[0]}' and {other} in '{pair[1]}': another judge; "
+            "rate one of them again"
+        )
     if a.kind != b.kind:
         return f"{rater} read {a.kind} contexts in '{pair[0]}' and {b.kind} in '{pair[1]}'"
     most = max(a.contexts, b.contexts, 1)

@@ -55,6 +55,7 @@ class SubjectFacts:
         corpus: Path or hub id; `embedded` for the one that belongs to the embedded model.
         tokens: Tokens harvested.
         doubts: What the harvest noted against the SAE, a sentence each.
+        near_copies: Contexts left out of one split since they share a passage with the other.
     """
 
     model: str = ""
@@ -72,6 +73,7 @@ class SubjectFacts:
     corpus: str = ""
     tokens: int | None = None
     doubts: tuple[str, ...] = ()
+    near_copies: int = 0
 
     @property
     def neurons(self) -> Basis | None:
@@ -107,6 +109,7 @@ def subject_facts(run: Run) -> SubjectFacts:
         corpus=subject.corpus or ("embedded" if is_embedded else ""),
         tokens=tokens or None,
         doubts=tuple(dict.fromkeys(_doubts(run))),
+        near_copies=run.near_copies(),
     )
 
 
