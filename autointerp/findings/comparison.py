@@ -48,7 +48,7 @@ from autointerp.findings.labs import LabRows, lab_rows_of
 from autointerp.findings.looks import Compared, Look, Reading, looks_of, take_look
 from autointerp.findings.plan import PRIMARY, Plan, plan_of
 from autointerp.findings.rater_effects import RaterModel, rater_models
-from autointerp.findings.subject import SubjectFacts, subject_facts
+from autointerp.findings.subject import SubjectFacts, about_elsewhere, subject_facts
 from autointerp.findings.trust import trust, verdict
 from autointerp.questions.rubric import rubric_from
 from autointerp.questions.rubric_files import list_rubrics
@@ -114,7 +114,7 @@ class Comparison:
     """All that a run's ratings say.
 
     Attributes:
-        about: The run's run.toml.
+        about: The run's run.toml, as `about_elsewhere` gives it.
         subject: What was studied: model, site, SAE, corpus.
         plan: What was declared before the first rating; None where nothing was.
         level: Nominal coverage of the intervals about ratings.
@@ -286,7 +286,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
     rubrics = people_rubrics(judgements)
     return Comparison(
         run=run.name,
-        about=run.about,
+        about=about_elsewhere(run),
         subject=subject_facts(run),
         plan=plan,
         level=level,
