@@ -318,9 +318,10 @@ def _as_read(pairs: Mapping[str, _Pair], level: float, reading: Reading) -> Pred
     """Return the primary pair with the intervals that hold at this look."""
     pair = _superiority(pairs, reading.tail_level)
     assert pair is not None
+    first, second = (pairs[name].by_judge for name in PRIMARY)
     return replace(
         pair,
-        judge_only=superiority(*(pairs[name].by_judge for name in PRIMARY), level),
+        judge_only=superiority(first, second, level),
         predicted=_at_all_looks(pair.predicted, level, reading),
         human_only=_at_all_looks(pair.human_only, level, reading),
     )
