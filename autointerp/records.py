@@ -7,6 +7,7 @@ works", for the order in which they arise.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ Status = Literal["ok", "unparsed", "refused", "failed", "skipped"]
 Outcome = Literal["eligible", "dead", "ultralow", "dense"]
 
 SPLITS: tuple[Split, Split] = ("explain", "score")
+ASSUMED_SILENT = "assumed silent"  # in a unit's note: its silent contexts were not computed
 DRAWS: tuple[Draw, ...] = ("top", "interval", "random")
 PERSON = re.compile(r"human(:[A-Za-z0-9][A-Za-z0-9._-]{0,39})?")
 
@@ -123,10 +125,15 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class HarvestedUnit:
-    """A unit with the contexts that were kept of it; none unless it is eligible."""
+    """A unit with the contexts that were kept of it; none unless it is eligible.
+
+    Attributes:
+        near_copies: Contexts left out of one split since they share a passage with the other.
+    """
 
     summary: UnitSummary
     contexts: list[Context] = field(default_factory=list)
+    near_copies: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +171,7 @@ class Item:
 
     Attributes:
         fence: Code round what is quoted, from the run's secret; empty for one that comes of the id.
+        descriptions: Of several units, where the question is which texts fit which.
     """
 
     id: str
@@ -172,6 +180,7 @@ class Item:
     description: str | None = None
     effects: LogitEffects | None = None
     fence: str = ""
+    descriptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +225,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """One judgement of one item. `score` is None unless `status` is ok."""
+    """One judgement of one item. `score` is None unless `status` is ok.
+
+    `rater_version`: what else than its name decides a rater's answers, such as its rules or its
+    model file; empty for a rater that has none, None where it was not kept.
+    """
 
     item: str
     rubric: str
@@ -230,6 +243,7 @@ class Rating:
     expected_score: float | None = None
     unassigned_mass: float | None = None
     call_key: str | None = None
+    rater_version: str | None = None
 
     def __post_init__(self) -> None:
         if (self.score is None) == (self.status == "ok"):
@@ -239,6 +253,21 @@ class Rating:
 def is_person(rater: str) -> bool:
     """Whether a rater's name is a person's: `human` or `human:NAME`."""
     return rater == "human" or rater.startswith("human:")
+
+
+def members_of(rater: str) -> tuple[str, ...]:
+    """Return the names of the raters that make up a panel, by its name; none for another rater."""
+    kind, _, members = rater.partition(":")
+    if kind != "panel":
+        return ()
+    return tuple(member.removeprefix("optional:") for member in members.split(","))
+
+
+def without_panels(raters: Iterable[str]) -> list[str]:
+    """Return the raters in their order, but for panels of which a member is among them: what the
+    two say is partly the same, and no second opinion."""
+    names = list(raters)
+    return [name for name in names if not set(members_of(name)) & set(names)]
 
 
 def check_person(name: str) -> str:

@@ -37,8 +37,10 @@ from autointerp.raters import (
     Step,
     SteppedRater,
     expected_score,
+    version_of,
 )
 from autointerp.records import Item, Rating, Reply, Request, storable
+from autointerp.settings import check_number
 from autointerp.store.ratings import came_record, sent_record
 from autointerp.store.replies import Record
 from autointerp.store.run import Run
@@ -68,6 +70,10 @@ class RatingPolicy:
     concurrency: int | None = None
     budget_usd: float | None = None
     drain_s: float = 20.0
+
+    def __post_init__(self) -> None:
+        check_number("budget_usd", self.budget_usd)
+        check_number("concurrency", self.concurrency)
 
 
 @dataclass
@@ -429,7 +435,7 @@ class Engine:
 
     async def _rate_alone(self, job: _Job, replies: list[Reply]) -> None:
         read = await self._readable(job, replies)
-        rating = read_rating(self.question, self.rater.name, job.request, read.reply)
+        rating = self._read(job.request, read.reply)
         if read.reused:
             await self._reuse(rating)
             return
@@ -443,7 +449,7 @@ class Engine:
         """
         assert self.stepped is not None
         for reply in job.stored:
-            rating = read_rating(self.question, self.rater.name, job.request, reply)
+            rating = self._read(job.request, reply)
             if rating.status == "ok":
                 await self._reuse(rating)
                 return
@@ -452,13 +458,13 @@ class Engine:
             step = next(walk)
             while True:
                 read = await self._take(step)
-                rating = read_rating(step.question, self.rater.name, step.request, read.reply)
+                rating = read_rating(step.question, self.rater, step.request, read.reply)
                 if rating.status != "ok":
                     break
                 step = walk.send(read.reply)
         except StopIteration as ended:
             final: Reply = ended.value
-            rating = read_rating(self.question, self.rater.name, job.request, final)
+            rating = self._read(job.request, final)
             number, job.attempt = job.attempt, job.attempt + 1
             await self._keep(_Attempt(job.request, number, final, _Sent(None)), rating)
             replies.append(final)
@@ -514,6 +520,9 @@ class Engine:
         self.patience.rated(rating, reply)
         if self.patience.is_trusted:
             self.trusted.set()
+
+    def _read(self, request: Request, reply: Reply) -> Rating:
+        return read_rating(self.question, self.rater, request, reply)
 
     async def _ask(self, job: _Job) -> tuple[Reply, _Attempt | None]:
         """Return a reply and the attempt to store; where no retry is left, the reply says `error`
@@ -674,18 +683,21 @@ def fatal_attempt(error: RaterError) -> AttemptFailed:
     return AttemptFailed(str(error), "fatal", transient=False)
 
 
-def read_rating(question: Question, rater: str, request: Request, reply: Reply) -> Rating:
+def read_rating(question: Question, rater: Rater, request: Request, reply: Reply) -> Rating:
     """Return the rating that a reply amounts to under the question."""
     read = question.read(reply)
     expected, unassigned = None, None
     if read.status == "ok" and "score_token" in reply.details:
         expected, unassigned = expected_score(reply.details["score_token"], question.scores)
+    elif read.status == "ok" and "expected_score" in reply.details:
+        expected = float(reply.details["expected_score"])
     rationale = read.rationale if read.status == "ok" else read.problem
     return Rating(
         item=request.item,
         rubric=question.id,
         rubric_digest=question.digest,
-        rater=rater,
+        rater=rater.name,
+        rater_version=version_of(rater),
         repeat=request.repeat,
         status=read.status,
         score=read.score,

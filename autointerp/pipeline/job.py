@@ -19,15 +19,31 @@ from autointerp.pipeline.events import Note, On, RunOpened, ignore
 from autointerp.questions.rubric import Rubric
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.score import Design
-from autointerp.raters import Rater, RaterOptions, ServedRater, load_rater
+from autointerp.raters import (
+    ComposedRater,
+    Rater,
+    RaterOptions,
+    ServedRater,
+    judges,
+    load_rater,
+)
 from autointerp.settings import (
     RunSettings,
     first_difference,
     from_mapping,
     load_settings,
 )
-from autointerp.store.run import IMPORTED, RUNS, Run, open_run, read_about, run_exists, runs_in
-from autointerp.units.sources import described_sources, kind_of
+from autointerp.store.run import (
+    CHECKS,
+    IMPORTED,
+    RUNS,
+    Run,
+    open_run,
+    read_about,
+    run_exists,
+    runs_in,
+)
+from autointerp.units.sources import described_sources, kind_of, only_if_named
 
 if TYPE_CHECKING:
     from autointerp.subjects import Subject
@@ -321,8 +337,18 @@ class Resolved:
     def require_rater(self) -> None:
         """Raise what would stop the rater, before units are harvested for it."""
         require_price(self.rater, self.job.policy.budget_usd)
-        if isinstance(self.rater, ServedRater):
-            self.rater.require_key()
+        self.prepare_rater()
+        for judge in judges(self.rater):
+            if isinstance(judge, ServedRater):
+                judge.require_key()
+
+    def prepare_rater(self) -> None:
+        """Have a rater that is made of others read what its check has learned.
+
+        Raises RaterError where it was not checked.
+        """
+        if isinstance(self.rater, ComposedRater):
+            self.rater.prepare(self.job.runs / CHECKS, self.question)
 
 
 def default_subject() -> str:
@@ -331,8 +357,13 @@ def default_subject() -> str:
 
 
 def sources_by_role(controls: bool) -> list[str]:
-    """Return the names of the control sources, or of the studied ones."""
-    return [name for name, kind in described_sources().items() if kind.is_control == controls]
+    """Return the names of the control sources, or of the studied ones, without those that take
+    part only where they are named."""
+    return [
+        name
+        for name, kind in described_sources().items()
+        if kind.is_control == controls and not only_if_named(name)
+    ]
 
 
 def open_job(resolved: Resolved, subject: Subject | None, on: On = ignore) -> Run:

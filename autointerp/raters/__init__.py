@@ -14,8 +14,17 @@ says which; contexts and their tokens are numbered from 1, in the item's order:
     rate       {"rationale": "…", "score": 4}            one of `question.scores`
     describe   {"rationale": "…", "description": "…"}    `Unknown` if there is nothing to say
     judge      {"answers": [{"context": 1, "yes": true}, …]}
+    match      {"1": "A C", "2": "", …, "8": ""}         of each of `item.descriptions`, the letters
+                                                         of the contexts that fit it
     predict    {"contexts": [{"context": 1, "active": [{"token": 2, "activation": 7}, …]}, …]}
     choose     {"rationale": "…", "context": 3}
+
+A rater that maps a number to the scale gives that number in its reply's details, as `statistic`.
+Where a unit has too little evidence, `standard_error` is that number's, and `scores_within` the
+scores that one standard error down and up would give; reports say how many units that concerns.
+
+A rater whose name does not say all that decides its answers has a `version`: its rules', its model
+file's digest. It is stored with each rating, and what another version rated is rated anew.
 
 A judgement that takes several calls is a `SteppedRater`.
 
@@ -38,9 +47,12 @@ from autointerp.raters._protocol import (
     BatchRater,
     BatchState,
     CheckedRater,
+    ComposedRater,
     Extent,
     Finding,
     Headroom,
+    Lesson,
+    MemberAnswer,
     Rater,
     RaterOptions,
     ServedRater,
@@ -48,7 +60,10 @@ from autointerp.raters._protocol import (
     SteppedRater,
     Steps,
     Structured,
+    VersionedRater,
     call_key,
+    judges,
+    version_of,
 )
 
 
@@ -120,9 +135,12 @@ __all__ = [
     "BatchRater",
     "BatchState",
     "CheckedRater",
+    "ComposedRater",
     "Extent",
     "Finding",
     "Headroom",
+    "Lesson",
+    "MemberAnswer",
     "Price",
     "Rater",
     "RaterOptions",
@@ -131,12 +149,15 @@ __all__ = [
     "SteppedRater",
     "Steps",
     "Structured",
+    "VersionedRater",
     "call_key",
     "check_keys",
     "expected_score",
+    "judges",
     "kind_of",
     "libraries",
     "load_rater",
     "rater_names",
+    "version_of",
     "what",
 ]

@@ -26,7 +26,16 @@ from numpy.typing import NDArray
 from autointerp.errors import BadInput
 from autointerp.questions.forms import UNKNOWN
 from autointerp.questions.question import Question, fields_of
-from autointerp.raters import Extent, Finding, Headroom, RaterOptions, Step, call_key, load_rater
+from autointerp.raters import (
+    Extent,
+    Finding,
+    Headroom,
+    RaterOptions,
+    Step,
+    call_key,
+    load_rater,
+    version_of,
+)
 from autointerp.raters._apply import rule_from_words, where
 from autointerp.raters._detector_prompts import (
     DECIDE_TEXTS,
@@ -108,6 +117,7 @@ class Detector:
         self.model = model
         self.with_rules = with_rules
         self.seed = options.seed
+        self.version = f"{VERSION} {version_of(model)}".strip()
         self.name = f"detector:{'' if with_rules else ALONE}{model.name}"
         # Each case by itself in one call: what llama.cpp offers beyond the chat protocol.
         self.one_by_one = isinstance(model, LocalRater)

@@ -52,6 +52,14 @@ def file_fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
+def folder_fingerprint(path: Path) -> str:
+    """Return a digest of the names and fingerprints of a model folder's own files."""
+    digest = hashlib.sha256()
+    for file in sorted(one for one in path.iterdir() if one.is_file() and one.name[0] != "."):
+        digest.update(f"{file.name}\0{file_fingerprint(file)}\0".encode())
+    return digest.hexdigest()
+
+
 class LocalRater(OpenAIRater):
     """A rater that starts a llama.cpp server and calls it like any other server."""
 
@@ -64,7 +72,9 @@ class LocalRater(OpenAIRater):
         super().__init__(path.stem, options)
         self.path = path
         self.name = f"local:{path.stem}"
-        self.place = f"local {file_fingerprint(path)}"
+        fingerprint = file_fingerprint(path)
+        self.place = f"local {fingerprint}"
+        self.version = fingerprint[:12]
         self.price = FREE
         self.concurrency = self.slots
         self._server: Any = None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterable
 
 from autointerp.findings.across import RunContrast
-from autointerp.findings.groups import Contrast, Judgement
+from autointerp.findings.checks import LEAST_AUC
+from autointerp.findings.groups import Contrast, Judgement, ScoreErrors
 from autointerp.findings.subject import SubjectFacts
 from autointerp.findings.trust import ControlCheck, Trust
 from autointerp.reports.panels import Material
@@ -67,9 +70,9 @@ def share(value: float | None) -> str:
 
 
 def listed(words: Iterable[str]) -> str:
-    """Return `a`, `a and b`, or `a, b and c`."""
+    """Return `a`, `a and b`, or `a, b and c`; nothing for no words."""
     words = list(words)
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+    return "".join(words) if len(words) < 2 else ", ".join(words[:-1]) + " and " + words[-1]
 
 
 def level_text(material: Material) -> str:
@@ -83,8 +86,102 @@ def rater_kind(rater: str) -> str:
     return rater.partition(":")[0]
 
 
+def check_command(judgement: Judgement) -> str:
+    """Return the command that checks a judgement's rater. A model's file goes by its name alone in
+    a run; PATH stands for its folder."""
+    name = re.sub(r"\b(local|likelihood):([^/,@:]+)", r"\1:PATH/\2.gguf", judgement.rater)
+    name, _, place = name.partition("@")
+    options = f" --base-url {place}" if place and rater_kind(name) != "panel" else ""
+    if rater_kind(name) == "panel":
+        name = name + (f"@{place}" if place else "")
+    return f"`autointerp check-rater {shlex.quote(name)}{options} --rubric {judgement.rubric}`"
+
+
+def check_doubt(judgement: Judgement) -> tuple[str, str] | None:
+    """Return what speaks against a rater by its check on planted units, or the lack of one: a lead
+    and a text. None where nothing does, or where raters of its kind have no check."""
+    state, check, rater = judgement.check_state, judgement.check, judgement.rater
+    if state in (None, "passed"):
+        return None
+    command = check_command(judgement)
+    if check is None:
+        return (
+            "The rater was never checked.",
+            f"Nothing shows whether {rater} tells a unit of one concept from a mixture: "
+            f"{command} tries it on planted units of known grade.",
+        )
+    if state == "other version":
+        now = listed(_version(version) for version, _ in judgement.versions)
+        return (
+            "The rater was checked as another version.",
+            f"{rater} rated as {now} and was checked as {_version(check.version)}: {command} "
+            "checks the present one.",
+        )
+    auc = check.auc["unclean"]
+    told = f"on {check.units} planted units AUC {auc}, clean against several concepts or none"
+    if state == "chance":
+        return (
+            "The rater failed its check.",
+            f"{rater}, {told}: not better than chance. Its scores are no evidence.",
+        )
+    if state == "weak":
+        return (
+            "The rater failed its check.",
+            f"{rater}, {told}: under {LEAST_AUC:.2f}, the least that is worth reading.",
+        )
+    if state == "design side":
+        return (
+            "The rater was checked where raters are designed.",
+            f"{rater}, {told}, of the design side alone; {command} tries it on the test side.",
+        )
+    return (
+        "The rater's check says nothing.",
+        f"Too few of the scores of {rater} on planted units could be read; {command} tries again.",
+    )
+
+
+def versions_doubt(judgement: Judgement) -> tuple[str, str] | None:
+    """Return a lead and a text where several versions of a rater, or several models, gave the
+    ratings; None where that is not known to be so."""
+    if judgement.mixes_versions:
+        each = listed(f"{n:,} by {_version(version)}" for version, n in judgement.versions)
+        return (
+            "Several versions of the rater are mixed.",
+            f"Of the scores of {judgement.rater} on {judgement.rubric}, {each}: units were not "
+            "rated alike. Rate the same units again; those of another version are made anew.",
+        )
+    if judgement.models:
+        return (
+            "Several models answered to one name.",
+            f"{judgement.rater} was answered by {listed(judgement.models)}: units were not rated "
+            "alike. Name one of them as the model.",
+        )
+    return None
+
+
+def score_errors_text(judgement: Judgement, errors: ScoreErrors) -> str:
+    """Return how sure a rater is of the scores of units with few contexts."""
+    units = sum(group.n for group in judgement.groups.values())
+    of = f"{errors.units:,} of {count(units, 'unit')}" if units > errors.units else "all units"
+    return (
+        f"{judgement.rater} had too few contexts to keep some apart for {of}: the numbers behind "
+        f"their scores have a standard error of {number(errors.mean)} on average, and one standard "
+        f"error would put {count(errors.unsettled, 'unit')} on another level. The rationale of "
+        "each gives its own. The intervals over units above hold this noise already; what single "
+        "units are called may change with more contexts."
+    )
+
+
+def _version(version: str | None) -> str:
+    if version is None:
+        return "a version that was not kept"
+    return f"version {version}" if version else "no version"
+
+
 def what(judgement: Judgement) -> str:
     """Return what a judgement's rater is, in a few words, as the run says."""
+    if rater_kind(judgement.rater) == "panel":
+        return "a panel of several judges"
     if judgement.is_llm:
         return "a language model"
     if rater_kind(judgement.rater) in NOT_LLM:
@@ -203,6 +300,30 @@ def claim(contrast: Contrast) -> str:
     return f"Whether {ones} or {others} score higher is not resolved"
 
 
+def full_claim(judgement: Judgement, pair: Contrast) -> str:
+    """Return `claim` of the pair, and whether it survives the untrained baseline, where the pair
+    is the judgement's and the baseline was rated."""
+    baseline = judgement.baseline if pair is judgement.decisive else None
+    if baseline is None:
+        return claim(pair)
+    others = plural(baseline.second)[1]
+    if baseline.interim:
+        return f"{claim(pair)}; against {others}, {baseline.interim}"
+    if baseline.is_one_value or baseline.outcome == "equivalent":
+        return f"{claim(pair)}, but no higher than {others}"
+    if baseline.outcome == "not resolved":
+        return f"{claim(pair)}, but whether higher than {others} is not resolved"
+    than = "and than" if baseline.outcome == "higher" else "but lower than"
+    return f"{claim(pair)}, {than} {others}"
+
+
+def full_finding(judgement: Judgement, pair: Contrast) -> str:
+    """Return `full_claim`, with the pair's probability of superiority where its scores differ."""
+    if pair.is_one_value:
+        return full_claim(judgement, pair)
+    return f"{full_claim(judgement, pair)}: {SUPERIORITY} {interval(pair.superiority)}"
+
+
 def finding(contrast: Contrast) -> str:
     """Return `claim`, with the probability of superiority where the scores differ at all."""
     if contrast.is_one_value:
@@ -270,6 +391,9 @@ def subject_text(facts: SubjectFacts, brief: bool = False) -> str:
     if facts.sae:
         named = "its own SAE" if facts.sae == "embedded" else f"SAE {facts.sae}"
         parts.append(f"{named}{_latents(facts, brief)}")
+    if facts.untrained and not brief:
+        own = facts.untrained == "embedded"
+        parts.append(f"untrained twin: {'its own' if own else facts.untrained}")
     if facts.corpus and not brief:
         parts.append("its own corpus" if facts.corpus == "embedded" else f"corpus {facts.corpus}")
     if facts.tokens and not brief:

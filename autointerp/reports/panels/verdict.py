@@ -11,9 +11,11 @@ from autointerp.reports.look_words import plan_prose, standing
 from autointerp.reports.panels import Block, Heading, Material, Prose
 from autointerp.reports.words import (
     SUPERIORITY,
+    check_doubt,
     counted,
     equals,
     finding,
+    full_finding,
     interval,
     label,
     listed,
@@ -23,8 +25,10 @@ from autointerp.reports.words import (
     plural,
     rater_kind,
     refusal,
+    score_errors_text,
     subject_text,
     trust_text,
+    versions_doubt,
     what,
     wins_ties_losses,
 )
@@ -32,7 +36,7 @@ from autointerp.stats.density import DensityAdjusted
 from autointerp.stats.results import HypothesisTest, Statistic
 from autointerp.subjects.sites import hidden_site
 from autointerp.text import count
-from autointerp.units.sources import kind_of
+from autointerp.units.sources import baseline_of, kind_of
 
 AFTER = ""
 TITLE = "Verdict"
@@ -138,15 +142,22 @@ def verdict(judgement: Judgement, material: Material) -> list[Prose]:
         paragraphs.append(Prose(_single(judgement, material), lead=_alone(judgement)))
     else:
         resolved = contrast.outcome in ("higher", "lower") and trust.state == "held"
+        resolved = resolved and judgement.survives_baseline is not False
         paragraphs.append(
             Prose(
                 _tested(contrast, judgement, material.comparison(judgement.run)),
-                lead=finding(contrast) + ".",
+                lead=full_finding(judgement, contrast) + ".",
                 tone="good" if resolved else "plain",
             )
         )
+        paragraphs += _against_untrained(judgement, material)
         paragraphs += plan_prose(judgement, material.comparison(judgement.run))
     paragraphs.append(Prose(_rater(judgement, material), lead="The rater."))
+    paragraphs += [
+        Prose(doubt[1], lead=doubt[0], tone="warning")
+        for doubt in (_check_doubt(judgement, material), versions_doubt(judgement))
+        if doubt is not None
+    ]
     if trust.state != "broken":
         paragraphs.append(
             Prose(
@@ -155,8 +166,36 @@ def verdict(judgement: Judgement, material: Material) -> list[Prose]:
                 tone="warning" if trust.state == "unknown" else "plain",
             )
         )
+    if judgement.score_errors is not None:
+        text = score_errors_text(judgement, judgement.score_errors)
+        paragraphs.append(Prose(text, lead="Scores from few contexts.", tone="warning"))
     if contrast is not None:
         paragraphs.append(Prose(" ".join(_conditions(judgement, contrast)), lead="The conditions."))
+    return paragraphs
+
+
+def _against_untrained(judgement: Judgement, material: Material) -> list[Prose]:
+    """Return a studied source's contrast with its untrained baseline, a paragraph each."""
+    paragraphs = []
+    comparison = material.comparison(judgement.run)
+    for contrast in judgement.contrasts:
+        if contrast is judgement.decisive or baseline_of(contrast.first) != contrast.second:
+            continue
+        others = plural(contrast.second)[1]
+        survives = judgement.survives_baseline
+        says = {
+            None: "",
+            True: " What is found above holds against this baseline.",
+            False: " What is found above does not stand as a finding about what the model learnt: "
+            "an untrained model's features are not shown to score lower.",
+        }[survives if contrast is judgement.baseline else None]
+        paragraphs.append(
+            Prose(
+                f"{finding(contrast)}. {_tested(contrast, judgement, comparison)}{says}",
+                lead=f"Against {others}.",
+                tone="warning" if contrast is judgement.baseline and survives is False else "plain",
+            )
+        )
     return paragraphs
 
 
@@ -247,8 +286,14 @@ def _rater(judgement: Judgement, material: Material) -> str:
     if rater_kind(rater) in ("human", "scripted"):
         return sentence
     if judgement.check is None:
-        return sentence + " It has no check on the kit of planted units (`autointerp check-rater`)."
-    return f"{sentence} Its latest check: {judgement.check}."
+        return sentence
+    return f"{sentence} Its check: {judgement.check}."
+
+
+def _check_doubt(judgement: Judgement, material: Material) -> tuple[str, str] | None:
+    """Return what speaks against the rater by its check; not where others took the ratings."""
+    provenance = material.comparison(judgement.run).provenance
+    return None if provenance else check_doubt(judgement)
 
 
 def _random(judgement: Judgement) -> list[str]:
