@@ -43,6 +43,7 @@ from autointerp.stats.superiority import (
     superiority,
     superiority_test,
 )
+from autointerp.units.sources import baseline_of
 
 if TYPE_CHECKING:
     from autointerp.findings.checks import CheckResult, CheckState
@@ -304,6 +305,23 @@ class Judgement:
             (contrast for contrast in self.contrasts if (contrast.first, contrast.second) == pair),
             None,
         )
+
+    @property
+    def baseline(self) -> Contrast | None:
+        """What the verdict must survive: its source that scores higher against the same from an
+        untrained model. None where nothing scores higher, or that was not rated."""
+        decisive = self.decisive
+        if decisive is None or decisive.outcome != "higher":
+            return None
+        pair = (decisive.first, baseline_of(decisive.first))
+        found = next((c for c in self.contrasts if (c.first, c.second) == pair), None)
+        return None if found is decisive else found
+
+    @property
+    def survives_baseline(self) -> bool | None:
+        """Whether what scores higher does so against its untrained baseline too; None where there
+        is nothing to survive."""
+        return None if self.baseline is None else self.baseline.outcome == "higher"
 
 
 # ------------------------------------------------------------------------------ groups

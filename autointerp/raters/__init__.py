@@ -14,6 +14,8 @@ says which; contexts and their tokens are numbered from 1, in the item's order:
     rate       {"rationale": "…", "score": 4}            one of `question.scores`
     describe   {"rationale": "…", "description": "…"}    `Unknown` if there is nothing to say
     judge      {"answers": [{"context": 1, "yes": true}, …]}
+    match      {"1": "A C", "2": "", …, "8": ""}         of each of `item.descriptions`, the letters
+                                                         of the contexts that fit it
     predict    {"contexts": [{"context": 1, "active": [{"token": 2, "activation": 7}, …]}, …]}
     choose     {"rationale": "…", "context": 3}
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from autointerp.questions.question import Question
 from autointerp.raters._prices import Price
 from autointerp.records import Item, Reply, Request
+from autointerp.settings import check_number
 
 Structured = Literal["json_schema", "tool", "text"]
 STRUCTURED: tuple[Structured, ...] = ("json_schema", "tool", "text")
@@ -40,6 +41,10 @@ class RaterOptions:
     seed: int = 0
     structured: Structured | None = None
     effort: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("timeout_s", "max_output_tokens", "price_in", "price_out", "seed"):
+            check_number(name, getattr(self, name))
 
 
 class Rater(Protocol):

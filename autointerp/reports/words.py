@@ -300,6 +300,30 @@ def claim(contrast: Contrast) -> str:
     return f"Whether {ones} or {others} score higher is not resolved"
 
 
+def full_claim(judgement: Judgement, pair: Contrast) -> str:
+    """Return `claim` of the pair, and whether it survives the untrained baseline, where the pair
+    is the judgement's and the baseline was rated."""
+    baseline = judgement.baseline if pair is judgement.decisive else None
+    if baseline is None:
+        return claim(pair)
+    others = plural(baseline.second)[1]
+    if baseline.interim:
+        return f"{claim(pair)}; against {others}, {baseline.interim}"
+    if baseline.is_one_value or baseline.outcome == "equivalent":
+        return f"{claim(pair)}, but no higher than {others}"
+    if baseline.outcome == "not resolved":
+        return f"{claim(pair)}, but whether higher than {others} is not resolved"
+    than = "and than" if baseline.outcome == "higher" else "but lower than"
+    return f"{claim(pair)}, {than} {others}"
+
+
+def full_finding(judgement: Judgement, pair: Contrast) -> str:
+    """Return `full_claim`, with the pair's probability of superiority where its scores differ."""
+    if pair.is_one_value:
+        return full_claim(judgement, pair)
+    return f"{full_claim(judgement, pair)}: {SUPERIORITY} {interval(pair.superiority)}"
+
+
 def finding(contrast: Contrast) -> str:
     """Return `claim`, with the probability of superiority where the scores differ at all."""
     if contrast.is_one_value:
@@ -367,6 +391,9 @@ def subject_text(facts: SubjectFacts, brief: bool = False) -> str:
     if facts.sae:
         named = "its own SAE" if facts.sae == "embedded" else f"SAE {facts.sae}"
         parts.append(f"{named}{_latents(facts, brief)}")
+    if facts.untrained and not brief:
+        own = facts.untrained == "embedded"
+        parts.append(f"untrained twin: {'its own' if own else facts.untrained}")
     if facts.corpus and not brief:
         parts.append("its own corpus" if facts.corpus == "embedded" else f"corpus {facts.corpus}")
     if facts.tokens and not brief:

@@ -220,10 +220,11 @@ def test_over_the_limit_the_list_has_all_units_and_the_page_some_contexts(tmp_pa
 def test_a_report_replaces_the_former_one_whole(tmp_path: Path):
     runs = make_runs(tmp_path)
     made = report(["main"], tmp_path / "out", folder=runs)
-    stale = made.folder / "figures" / "stale.png"
-    stale.write_bytes(b"")
+    stale = [made.folder / "figures" / f"stale.{kind}" for kind in ("png", "svg", "pdf")]
+    for file in stale:
+        file.write_bytes(b"")
     report(["main"], tmp_path / "out", folder=runs)
-    assert not stale.exists()
+    assert not any(file.exists() for file in stale)
     assert not list(tmp_path.glob(".*partial"))
 
 
@@ -321,3 +322,11 @@ def test_the_summary_shows_text_as_text() -> None:
     for mark in "[]<>*|`~":
         assert all(written[place - 1] == "\\" for place, c in enumerate(written) if c == mark)
     assert "&amp;lt;" in written
+
+
+def test_the_summary_keeps_commands_as_code_and_no_other_backticks() -> None:
+    assert _escaped("(`autointerp plan --write main_1` first)") == (
+        "(`autointerp plan --write main_1` first)"
+    )
+    assert _escaped("joined by `--group` *x*") == r"joined by `--group` \*x\*"
+    assert _escaped("`autointerp <b>` and `rm`") == r"\`autointerp \<b\>\` and \`rm\`"
