@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from autointerp.errors import SettingsError, UnknownName
+from autointerp.errors import BadInput, SettingsError, UnknownName
 from autointerp.files import toml_table
 
 
@@ -240,6 +240,23 @@ def load_settings(subject: str, seed: int | None = None) -> RunSettings:
         return settings
     _check_range(f"--seed {seed}", "", "seed", seed)
     return replace(settings, seed=seed)
+
+
+def check_number(name: str, value: object) -> None:
+    """Raise BadInput if a number is infinite, none at all, below 0, or beyond 64 bits.
+
+    What is no number, and None, passes; of a tuple each is looked at.
+    """
+    if isinstance(value, tuple):
+        for one in value:
+            check_number(name, one)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise BadInput(f"{name} {value}: give a finite number, or leave the option out")
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        if value < 0:
+            raise BadInput(f"{name} {_shown(value)}: give a number that is not below 0")
+        if value > LARGEST:
+            raise BadInput(f"{name} {_shown(value)}: give at most {LARGEST:,}")
 
 
 def read_settings(path: Path) -> RunSettings:

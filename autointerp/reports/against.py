@@ -148,8 +148,8 @@ def _of_judgement(
         yield Objection(2, *versions)
     doubt = None if comparison.provenance else check_doubt(judgement)
     if doubt is not None:
-        failed = judgement.check_state in ("chance", "weak")
-        yield Objection(1 if failed else 11, *doubt)
+        is_grave = judgement.check_state in ("chance", "weak")
+        yield Objection(1 if is_grave else 11, *doubt)
     left_out = sum(sum(judgement.groups[name].excluded.values()) for name in judgement.sources)
     drawn = sum(judgement.groups[name].drawn for name in judgement.sources)
     if left_out:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from autointerp.findings.across import RunContrast
 from autointerp.findings.checks import LEAST_AUC
-from autointerp.findings.groups import Contrast, Judgement
+from autointerp.findings.groups import Contrast, Judgement, ScoreErrors
 from autointerp.findings.subject import SubjectFacts
 from autointerp.findings.trust import ControlCheck, Trust
 from autointerp.reports.panels import Material
@@ -70,9 +70,9 @@ def share(value: float | None) -> str:
 
 
 def listed(words: Iterable[str]) -> str:
-    """Return `a`, `a and b`, or `a, b and c`."""
+    """Return `a`, `a and b`, or `a, b and c`; nothing for no words."""
     words = list(words)
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+    return "".join(words) if len(words) < 2 else ", ".join(words[:-1]) + " and " + words[-1]
 
 
 def level_text(material: Material) -> str:
@@ -157,6 +157,19 @@ def versions_doubt(judgement: Judgement) -> tuple[str, str] | None:
             "alike. Name one of them as the model.",
         )
     return None
+
+
+def score_errors_text(judgement: Judgement, errors: ScoreErrors) -> str:
+    """Return how sure a rater is of the scores of units with few contexts."""
+    units = sum(group.n for group in judgement.groups.values())
+    of = f"{errors.units:,} of {count(units, 'unit')}" if units > errors.units else "all units"
+    return (
+        f"{judgement.rater} had too few contexts to keep some apart for {of}: the numbers behind "
+        f"their scores have a standard error of {number(errors.mean)} on average, and one standard "
+        f"error would put {count(errors.unsettled, 'unit')} on another level. The rationale of "
+        "each gives its own. The intervals over units above hold this noise already; what single "
+        "units are called may change with more contexts."
+    )
 
 
 def _version(version: str | None) -> str:

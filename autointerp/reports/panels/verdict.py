@@ -25,6 +25,7 @@ from autointerp.reports.words import (
     plural,
     rater_kind,
     refusal,
+    score_errors_text,
     subject_text,
     trust_text,
     versions_doubt,
@@ -165,6 +166,9 @@ def verdict(judgement: Judgement, material: Material) -> list[Prose]:
                 tone="warning" if trust.state == "unknown" else "plain",
             )
         )
+    if judgement.score_errors is not None:
+        text = score_errors_text(judgement, judgement.score_errors)
+        paragraphs.append(Prose(text, lead="Scores from few contexts.", tone="warning"))
     if contrast is not None:
         paragraphs.append(Prose(" ".join(_conditions(judgement, contrast)), lead="The conditions."))
     return paragraphs
