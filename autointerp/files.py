@@ -10,6 +10,7 @@ import re
 import shutil
 import tempfile
 import tomllib
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, AnyStr
@@ -44,13 +45,43 @@ def toml_table(text: str) -> dict[str, Any]:
 
 
 LONGEST_LINE = 2**26  # characters or bytes: a document, or all contexts of a unit
+MOST_RATIO = 200  # of what a file unpacks to and its size; text has 3 to 20
+SURE_BYTES = 2**28  # whatever the ratio
 
 
-def bounded_lines(file: IO[AnyStr]) -> Iterator[AnyStr]:
-    """Yield the lines of a file; raises ValueError for one that memory might not hold."""
+def check_unpacked(unpacked: int, packed: int) -> None:
+    """Raise ValueError if so many bytes are more than a file of `packed` bytes can mean."""
+    if unpacked > max(SURE_BYTES, MOST_RATIO * packed):
+        raise ValueError(
+            f"its {packed:,} bytes unpack to more than {unpacked >> 20:,} MB, which no text of "
+            f"that size does (over {MOST_RATIO} to 1); unpack it yourself and see what it holds"
+        )
+
+
+def check_archive(path: Path) -> None:
+    """Raise ValueError if a zip archive unpacks to more than its size can mean.
+
+    Raises BadZipFile or OSError if it cannot be read. What is no archive passes.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        check_unpacked(unpacked, path.stat().st_size)
+
+
+def bounded_lines(file: IO[AnyStr], packed: int | None = None) -> Iterator[AnyStr]:
+    """Yield the lines of a file, of so many bytes before it was unpacked.
+
+    Raises ValueError for a line that memory might not hold, and where the lines together are more
+    than that size can mean.
+    """
+    total = 0
     while line := file.readline(LONGEST_LINE + 1):
         if len(line) > LONGEST_LINE:
             raise ValueError(f"a line is longer than {LONGEST_LINE:,} characters")
+        total += len(line)
+        if packed is not None:
+            check_unpacked(total, packed)
         yield line
 
 

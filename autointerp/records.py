@@ -21,6 +21,7 @@ Status = Literal["ok", "unparsed", "refused", "failed", "skipped"]
 Outcome = Literal["eligible", "dead", "ultralow", "dense"]
 
 SPLITS: tuple[Split, Split] = ("explain", "score")
+ASSUMED_SILENT = "assumed silent"  # in a unit's note: its silent contexts were not computed
 DRAWS: tuple[Draw, ...] = ("top", "interval", "random")
 PERSON = re.compile(r"human(:[A-Za-z0-9][A-Za-z0-9._-]{0,39})?")
 
@@ -124,10 +125,15 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class HarvestedUnit:
-    """A unit with the contexts that were kept of it; none unless it is eligible."""
+    """A unit with the contexts that were kept of it; none unless it is eligible.
+
+    Attributes:
+        near_copies: Contexts left out of one split since they share a passage with the other.
+    """
 
     summary: UnitSummary
     contexts: list[Context] = field(default_factory=list)
+    near_copies: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +171,7 @@ class Item:
 
     Attributes:
         fence: Code round what is quoted, from the run's secret; empty for one that comes of the id.
+        descriptions: Of several units, where the question is which texts fit which.
     """
 
     id: str
@@ -173,6 +180,7 @@ class Item:
     description: str | None = None
     effects: LogitEffects | None = None
     fence: str = ""
+    descriptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

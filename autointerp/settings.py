@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from autointerp.errors import SettingsError, UnknownName
+from autointerp.errors import BadInput, SettingsError, UnknownName
 from autointerp.files import toml_table
 
 
@@ -42,6 +42,9 @@ class SubjectSettings:
             its files say.
         sae_layout: Of square encoder matrices whose files do not say it: `in_out` where they are
             inputs × latents, `out_in` where they are latents × inputs.
+        untrained: Folder that `autointerp train untrained` made of that SAE: the same recipe on the
+            same model with weights that were never trained, for the source `untrained`; empty for
+            none. The embedded subject has its own.
         check_sae: Whether to stop where the SAE's files say something that this version does not
             know, or that model, site or measured activations contradict.
         tokenizer: A tokenizer.json or a tokenizer's folder; empty for the model's own.
@@ -70,6 +73,7 @@ class SubjectSettings:
     input_scale: float = 0.0
     k: int = 0
     sae_layout: str = ""
+    untrained: str = ""
     check_sae: bool = True
     tokenizer: str = ""
     bos: str = "auto"
@@ -156,8 +160,9 @@ class RunSettings:
     def digest(self) -> str:
         """sha256 of the canonical JSON of what changes results (not device or batch size)."""
         content = _that_matter(self)
-        if not content["subject"]["sae_layout"]:  # younger than digests that are stored
-            del content["subject"]["sae_layout"]
+        for younger in ("sae_layout", "untrained"):  # than digests that are stored
+            if not content["subject"][younger]:
+                del content["subject"][younger]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -237,6 +242,23 @@ def load_settings(subject: str, seed: int | None = None) -> RunSettings:
     return replace(settings, seed=seed)
 
 
+def check_number(name: str, value: object) -> None:
+    """Raise BadInput if a number is infinite, none at all, below 0, or beyond 64 bits.
+
+    What is no number, and None, passes; of a tuple each is looked at.
+    """
+    if isinstance(value, tuple):
+        for one in value:
+            check_number(name, one)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise BadInput(f"{name} {value}: give a finite number, or leave the option out")
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        if value < 0:
+            raise BadInput(f"{name} {_shown(value)}: give a number that is not below 0")
+        if value > LARGEST:
+            raise BadInput(f"{name} {_shown(value)}: give at most {LARGEST:,}")
+
+
 def read_settings(path: Path) -> RunSettings:
     """Return the settings in a TOML file; paths in it become absolute.
 
@@ -252,7 +274,7 @@ def read_settings(path: Path) -> RunSettings:
     subject = settings.subject
     placed: dict[str, Any] = {
         name: _placed(path.parent, getattr(subject, name))
-        for name in ("model", "sae", "tokenizer", "corpus")
+        for name in ("model", "sae", "untrained", "tokenizer", "corpus")
     }
     return replace(settings, subject=replace(subject, **placed))
 

@@ -21,10 +21,10 @@ from autointerp.pipeline.describe import score
 from autointerp.pipeline.job import Job
 from autointerp.questions.cuts import shape_of
 from autointerp.questions.explain import Explanation
-from autointerp.questions.forms import LOUDEST, Task
-from autointerp.questions.score import Design, plan
+from autointerp.questions.forms import DESCRIPTIONS, LOUDEST, Task
+from autointerp.questions.score import Design, calls_together, plan
 from autointerp.questions.scorers import Answered, HeldOut, Scorer, Tried, scorer
-from autointerp.questions.trials import Piece
+from autointerp.questions.trials import Piece, Trial
 from autointerp.records import Context
 from autointerp.settings import RunSettings
 from autointerp.store.run import Run, open_run
@@ -54,7 +54,7 @@ def figures() -> Iterator[dict[str, Any]]:
                 run="planted",
                 runs=runs,
                 scorers=SCORERS,
-                design=Design(count=20, permuted=UNITS),
+                design=Design(permuted=UNITS),
             )
         )
         with open_run("planted", folder=runs, read_only=True) as run:
@@ -77,7 +77,9 @@ def figures() -> Iterator[dict[str, Any]]:
                     else ""
                 ),
             }
-    artificial = {name: artificial_scores(name, BLIND_UNITS) for name in SCORERS}
+    artificial = {
+        name: artificial_scores(name, BLIND_UNITS, scorer(name).COUNT) for name in SCORERS
+    }
     yield _worst("blind_strategies", "artificial units", artificial)
     yield _worst("blind_strategies_embedded", "the embedded subject", blind)
 
@@ -308,6 +310,90 @@ ONE = (
         "text unlike the other texts": _unlike_others(_apart),
     }
 )
+
+
+# ----------------------------------------------- which texts fit which of several descriptions
+
+Match = Callable[[Sequence[Seen], int], list[set[int]]]  # numbers of descriptions, of each text
+
+
+def _fits_one(strategy: Strategy) -> Match:
+    """Return the first description for texts to which the rule says yes."""
+    return lambda call, descriptions: [{1} if yes else set() for yes in strategy(call)]
+
+
+def fits_all(strategy: Strategy) -> Match:
+    """Return all descriptions for texts to which the rule says yes: no unit gains by that."""
+
+    def answer(call: Sequence[Seen], descriptions: int) -> list[set[int]]:
+        every = set(range(1, descriptions + 1))
+        return [every if yes else set() for yes in strategy(call)]
+
+    return answer
+
+
+def _clusters(marked: bool, rest: bool) -> Match:
+    """Return one description for the texts that share a token, another for those of the next one.
+
+    Tokens that most texts share come first; or tokens that are marked most often. `rest`: texts
+    that share nothing fit every description, else none.
+    """
+
+    def answer(call: Sequence[Seen], descriptions: int) -> list[set[int]]:
+        tokens = [
+            {_marked(seen)} if marked else set(filter(_is_long, seen.tokens)) for seen in call
+        ]
+        every = set(range(1, descriptions + 1))
+        fits: list[set[int] | None] = [None] * len(call)
+        for number in range(1, descriptions + 1):
+            left = Counter(
+                t for fit, own in zip(fits, tokens, strict=True) if fit is None for t in own
+            )
+            usual, times = max(left.items(), key=lambda p: (p[1], len(p[0]), p[0]), default=("", 0))
+            if times < 2:
+                break
+            for place, own in enumerate(tokens):
+                if fits[place] is None and usual in own:
+                    fits[place] = {number}
+        return [(every if rest else set()) if fit is None else fit for fit in fits]
+
+    return answer
+
+
+def matches(task: Task) -> Mapping[str, Match]:
+    """Return the rules by name, for tasks that ask which texts fit which description."""
+    by_text = MARKS if task.shows.mark else TEXTS
+    kinds = [False, True] if task.shows.mark else [False]
+    return {f"{name}: one description": _fits_one(rule) for name, rule in by_text.items()} | {
+        f"a description for each {'mark' if marked else 'word'} that texts share"
+        + (", all for the rest" if rest else ""): _clusters(marked, rest)
+        for marked in kinds
+        for rest in (False, True)
+    }
+
+
+def blind_matches(
+    match: Match, trials: Sequence[tuple[Trial, Mapping[int, Context]]]
+) -> dict[int, Tried]:
+    """Return what a rule answers about each unit, with its own description and the others'."""
+    own: dict[int, list[Answered]] = defaultdict(list)
+    beside: dict[int, dict[int, list[Answered]]] = defaultdict(lambda: defaultdict(list))
+    for trial, contexts in trials:
+        seen = [_seen(piece, contexts[piece.context]) for piece in trial.pieces]
+        fits = match(seen, len(trial.candidates))
+        for owner, piece, fit in zip(trial.owners, trial.pieces, fits, strict=True):
+            for number, one in enumerate(trial.candidates, 1):
+                answered = Answered(piece, contexts[piece.context], 0, 0, number in fit)
+                of_other = beside[owner][one.unit_id] if one.unit_id != owner else own[owner]
+                of_other.append(answered)
+    return {unit: Tried(asked, 1.0, beside=beside[unit]) for unit, asked in own.items()}
+
+
+def _seen(piece: Piece, context: Context) -> Seen:
+    mark = None if piece.mark is None else piece.mark - piece.first
+    return Seen(context.tokens[piece.first : piece.last], mark)
+
+
 COMPARED = {name for name in ONE if "other" in name}  # to compare texts is what is asked for
 
 
@@ -319,8 +405,10 @@ def is_blind(name: str, rule: str, source: str) -> bool:
     return name != "intruder" or rule not in COMPARED or source.endswith("control")
 
 
-def strategies(task: Task) -> Mapping[str, Strategy]:
+def strategies(task: Task) -> Mapping[str, Any]:
     """Return the rules by name: what is seen of a call's pieces → their answers."""
+    if task.form == "match":
+        return matches(task)
     if task.form == "predict":
         return ACTIVATIONS
     if task.form == "choose":
@@ -339,13 +427,7 @@ def blind_score(
     """Return what a strategy scores on one unit's calls; None without a score."""
     asked = []
     for number, call in enumerate(calls):
-        seen = [
-            Seen(
-                context.tokens[piece.first : piece.last],
-                None if piece.mark is None else piece.mark - piece.first,
-            )
-            for piece, context in call
-        ]
+        seen = [_seen(piece, context) for piece, context in call]
         for place, ((piece, context), answer) in enumerate(
             zip(call, strategy(seen), strict=True), 1
         ):
@@ -419,9 +501,11 @@ def _fires(
     return fires
 
 
-def artificial_scores(name: str, units: int, count: int = 20) -> dict[str, dict[str, list[float]]]:
+def artificial_scores(name: str, units: int, count: int) -> dict[str, dict[str, list[float]]]:
     """Return strategy → source → scores of artificial units, as `blind_scores` does."""
     module = scorer(name)
+    if module.TASK.form == "match":
+        return _artificial_matches(module, units, count)
     scores: dict[str, dict[str, list[float]]] = {}
     for source in ARTIFICIAL:
         for number in range(units):
@@ -443,7 +527,49 @@ def artificial_scores(name: str, units: int, count: int = 20) -> dict[str, dict[
     return scores
 
 
-def blind_scores(run: Run, name: str, count: int = 20) -> dict[str, dict[str, list[float]]]:
+def _artificial_matches(
+    module: Scorer, units: int, count: int
+) -> dict[str, dict[str, list[float]]]:
+    scores: dict[str, dict[str, list[float]]] = {}
+    for source in ARTIFICIAL:
+        trials = [
+            trial
+            for begin in range(0, units, DESCRIPTIONS)
+            for trial in artificial_calls(module, source, range(begin, begin + DESCRIPTIONS), count)
+        ]
+        for rule, match in matches(module.TASK).items():
+            by_source = scores.setdefault(rule, defaultdict(list))
+            for tried in blind_matches(match, trials).values():
+                value = module.measure(tried).score
+                if value is not None:
+                    by_source[source].append(value)
+    return scores
+
+
+def artificial_calls(
+    module: Scorer, source: str, numbers: Sequence[int], count: int
+) -> list[tuple[Trial, Mapping[int, Context]]]:
+    """Return the calls that artificial units share, as `score` makes them."""
+    units = {}
+    contexts: dict[int, Context] = {}
+    for number in numbers:
+        held_out = artificial_unit(source, number)
+        chosen = module.choose(held_out, count, False)
+        if chosen.outcome:
+            continue
+        units[number] = [
+            replace(piece, context=number * 10_000 + piece.context) for piece in chosen.calls[0]
+        ]
+        contexts |= {number * 10_000 + n: c for n, c in held_out.contexts.items()}
+    members = [Explanation(n, source, "nobody", "ok", f"unit {n}", ()) for n in units]
+    rng = np.random.default_rng([*source.encode(), *numbers])
+    made = calls_together(module, "blind", members, members, units, rng)
+    return [(trial, contexts) for trial in made]
+
+
+def blind_scores(
+    run: Run, name: str, count: int | None = None
+) -> dict[str, dict[str, list[float]]]:
     """Return strategy → source → scores of units; of a control, the source is `… control`."""
     units = {
         row[0]: row[1:]
@@ -459,6 +585,16 @@ def blind_scores(run: Run, name: str, count: int = 20) -> dict[str, dict[str, li
     contexts = run.contexts_numbered(
         sorted({piece.context for trial in planned.trials for piece in trial.pieces})
     )
+    if planned.scorer.TASK.form == "match":
+        by_rule: dict[str, dict[str, list[float]]] = {}
+        trials = [(trial, contexts) for trial in planned.trials]
+        for rule, match in matches(planned.scorer.TASK).items():
+            by_source = by_rule.setdefault(rule, defaultdict(list))
+            for unit, tried in blind_matches(match, trials).items():
+                value = planned.scorer.measure(tried).score
+                if value is not None:
+                    by_source[units[unit][0]].append(value)
+        return by_rule
     calls: dict[tuple[int, bool], list[list[tuple[Piece, Context]]]] = defaultdict(list)
     for trial in planned.trials:
         pairs = [(piece, contexts[piece.context]) for piece in trial.pieces]

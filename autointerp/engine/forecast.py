@@ -9,7 +9,7 @@ from typing import Any
 from autointerp.engine.work import pending_work
 from autointerp.questions.question import Question
 from autointerp.questions.trials import Trial, trial_item
-from autointerp.raters import ComposedRater, Price, Rater, ServedRater
+from autointerp.raters import ComposedRater, Price, Rater, ServedRater, SteppedRater
 from autointerp.records import Item, ItemContext
 from autointerp.store.run import Run
 from autointerp.text import count
@@ -18,7 +18,8 @@ BYTES_PER_TOKEN = 3.6  # of English within JSON
 BYTES_PER_CORPUS_TOKEN = 4.5
 TOKENS_OUT = 90  # rationale, description, score
 TOKENS_OUT_ON_DESCRIPTION = 60  # rationale, score; or rationale, description
-TOKENS_OUT_EACH = {"judge": 12, "predict": 30}  # of each context
+TOKENS_OUT_EACH = {"judge": 12, "match": 0.75, "predict": 30}  # of each context
+TOKENS_OUT_AHEAD = {"judge": 10, "match": 36, "predict": 10}  # of what stands round these
 LOOKED_AT = 20  # items from which the size of the others is taken
 TRIALS_LOOKED_AT = 50  # at least, where there are so many
 
@@ -129,6 +130,8 @@ def forecast_calls(
         seen = run.mean_tokens(rater.name, question.digest)
         each_in, each_out = seen or (each_in, each_out)
     tokens_in, tokens_out = round(calls * each_in), round(calls * each_out)
+    if isinstance(rater, SteppedRater) and question.form == "rate":
+        calls *= rater.expected_steps
     price = rater.price
     cost = price.cost_usd(tokens_in, tokens_out, batch=batch) if price else None
     return Forecast(rater.name, calls, None, tokens_in, tokens_out, cost, price, batch)
@@ -182,7 +185,8 @@ def forecast_trials(
 def reply_tokens(question: Question, contexts: int) -> int:
     """Return the tokens that a reply about so many contexts will probably take."""
     if question.form in TOKENS_OUT_EACH:
-        return 10 + TOKENS_OUT_EACH[question.form] * contexts
+        each = TOKENS_OUT_EACH[question.form] * contexts
+        return TOKENS_OUT_AHEAD[question.form] + round(each)
     if question.form != "rate" or question.about == "description":
         return TOKENS_OUT_ON_DESCRIPTION
     return TOKENS_OUT

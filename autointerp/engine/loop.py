@@ -40,6 +40,7 @@ from autointerp.raters import (
     version_of,
 )
 from autointerp.records import Item, Rating, Reply, Request, storable
+from autointerp.settings import check_number
 from autointerp.store.ratings import came_record, sent_record
 from autointerp.store.replies import Record
 from autointerp.store.run import Run
@@ -69,6 +70,10 @@ class RatingPolicy:
     concurrency: int | None = None
     budget_usd: float | None = None
     drain_s: float = 20.0
+
+    def __post_init__(self) -> None:
+        check_number("budget_usd", self.budget_usd)
+        check_number("concurrency", self.concurrency)
 
 
 @dataclass

@@ -21,17 +21,27 @@ import numpy as np
 from autointerp import exchange, extensions
 from autointerp.errors import BadInput, ExchangeError, RunMismatch
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
-from autointerp.records import SPLITS, Context, Draw, Outcome, Split, Unit, UnitSummary
+from autointerp.records import (
+    ASSUMED_SILENT,
+    SPLITS,
+    Context,
+    Draw,
+    Outcome,
+    Split,
+    Unit,
+    UnitSummary,
+)
 from autointerp.settings import HarvestSettings, RunSettings, SampleSettings, SubjectSettings
 from autointerp.store.run import IMPORTED, RUNS, Run, open_run, run_exists
 from autointerp.store.tables import now
 from autointerp.store.units import context_row, unit_row
+from autointerp.subjects.passages import near_copies_text, passages_of, share_passages
 from autointerp.text import without_surrogates
 from autointerp.units.draws import interval_of, random_order
 from autointerp.units.sources import kind_of
 
 INTERVALS, TOP = HarvestSettings().intervals, HarvestSettings().top
-BORROWED_NOTE = "silent contexts are other units', assumed silent"
+BORROWED_NOTE = f"silent contexts are other units', {ASSUMED_SILENT}"
 BORROWED = 20  # contexts of other units, a unit and split, where a file has no silent ones
 POOL = 4096  # that they are drawn from
 ROWS = 5_000  # written at once
@@ -46,6 +56,7 @@ class ImportCounts:
     units: Counter[tuple[str, str]] = field(default_factory=Counter)
     contexts: int = 0
     borrowed_for: int = 0
+    near_copies: int = 0  # contexts left out
     seen_before: bool = False
 
 
@@ -260,11 +271,14 @@ class _Arrival:
 
         Raises ExchangeError if a document is in both splits.
         """
-        splits = assigned_splits(unit.contexts, self.explain_share)
-        draws = assigned_draws(unit.contexts, splits)
+        decided = assigned_splits(unit.contexts, self.explain_share)
+        kept = [c for c, split in zip(unit.contexts, decided, strict=True) if split]
+        splits = [split for split in decided if split]
+        self.counts.near_copies += len(decided) - len(kept)
+        draws = assigned_draws(kept, splits)
         made = []
         where: dict[int, Split] = {}
-        for foreign, split, draw in zip(unit.contexts, splits, draws, strict=True):
+        for foreign, split, draw in zip(kept, splits, draws, strict=True):
             focus = foreign.focus or 0
             activation = foreign.activations[focus]
             interval = foreign.interval
@@ -431,17 +445,23 @@ class _Arrival:
                 "look at silent contexts rest on it; a context lent by a unit that fires on the "
                 "same things counts against both."
             )
+        if self.counts.near_copies:
+            notes.append(near_copies_text(self.counts.near_copies))
         dead = sum(n for (_, outcome), n in self.counts.units.items() if outcome == "dead")
         if dead:
             notes.append(f"{dead:,} units fire in none of their contexts and cannot be rated.")
         return notes
 
 
-def assigned_splits(contexts: Sequence[ForeignContext], explain_share: float = 0.5) -> list[Split]:
-    """Return the split of each context, by the file or in turn.
+def assigned_splits(
+    contexts: Sequence[ForeignContext], explain_share: float = 0.5
+) -> list[Split | None]:
+    """Return the split of each context, by the file or in turn; None: it is to be left out.
 
     From the strongest on they go to `explain` and `score` in turn, so that both have the unit's
-    full range; so do the silent ones. The same text is never in both.
+    full range; so do the silent ones. The same text is never in both, nor are two that share a
+    passage: a copy goes where its like is, and is left out where that is both, or where the file
+    says that it is for `score` though its like serves to explain.
     """
 
     def nth(place: int) -> Split:
@@ -450,17 +470,51 @@ def assigned_splits(contexts: Sequence[ForeignContext], explain_share: float = 0
 
     given = [context.split for context in contexts if context.split]
     if len(given) == len(contexts):
-        return given
+        return _without_copies(contexts, given)
     texts: dict[tuple[str, ...], float] = {}
     for context in contexts:
         texts[context.tokens] = max(max(context.activations), texts.get(context.tokens, 0.0))
     strongest_first = sorted(texts, key=lambda text: -texts[text])  # stable: ties in file order
-    firing = [text for text in strongest_first if texts[text] > 0]
-    silent = [text for text in strongest_first if texts[text] <= 0]
-    split_of_text: dict[tuple[str, ...], Split] = {
-        text: nth(place) for group in (firing, silent) for place, text in enumerate(group)
-    }
+    shared = _shared_passages(strongest_first)
+    split_of_text: dict[tuple[str, ...], Split | None] = {}
+    held: dict[Split, set[int]] = {split: set() for split in SPLITS}
+    for is_firing in (True, False):
+        place = 0
+        for text, passages in zip(strongest_first, shared, strict=True):
+            if (texts[text] > 0) is not is_firing:
+                continue
+            like = [split for split in SPLITS if not passages.isdisjoint(held[split])]
+            if not like:
+                like = [nth(place)]
+                place += 1
+            split_of_text[text] = like[0] if len(like) == 1 else None
+            if len(like) == 1:
+                held[like[0]] |= passages
     return [split_of_text[context.tokens] for context in contexts]
+
+
+def _shared_passages(texts: Sequence[Sequence[str]]) -> list[set[int]]:
+    """Return of each text the passages that another one has too; usually none."""
+    bits, row = passages_of(texts)
+    pairs = np.unique(np.stack([bits, row.astype(np.uint64)], axis=1), axis=0)
+    again = pairs[1:, 0] == pairs[:-1, 0]
+    shared: list[set[int]] = [set() for _ in texts]
+    for bit, text in pairs[np.append(again, False) | np.append(False, again)].tolist():
+        shared[text].add(bit)
+    return shared
+
+
+def _without_copies(
+    contexts: Sequence[ForeignContext], splits: Sequence[Split]
+) -> list[Split | None]:
+    """Return the splits, None for what is for `score` and is, or nearly is, one to explain."""
+    explained = [c.tokens for c, split in zip(contexts, splits, strict=True) if split == "explain"]
+    same = set(explained)
+    near = share_passages([context.tokens for context in contexts], explained)
+    return [
+        None if split == "score" and (copies or context.tokens in same) else split
+        for context, split, copies in zip(contexts, splits, near.tolist(), strict=True)
+    ]
 
 
 def assigned_draws(contexts: Sequence[ForeignContext], splits: Sequence[Split]) -> list[Draw]:

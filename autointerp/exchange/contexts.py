@@ -15,7 +15,7 @@ from autointerp.errors import ExchangeError
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
 from autointerp.exchange._files import copy_to_file
 from autointerp.exchange._windows import checked, spelling, strongest_control, window, written
-from autointerp.files import plain_name
+from autointerp.files import LONGEST_LINE, MOST_RATIO, SURE_BYTES, plain_name
 from autointerp.records import Draw, Split
 from autointerp.store.run import Run
 from autointerp.text import is_control_token
@@ -47,7 +47,8 @@ OPTIONAL = {
 COLUMNS = {**REQUIRED, **OPTIONAL}
 TOGETHER = ("document", "position")
 LARGEST = 2**31 - 1
-ROWS = 1024  # read at once
+ROWS = 64  # read at once
+MEMORY_GB = 2  # in which a table is unpacked and sorted; beyond it the disk is used
 
 # The path's folders are no columns.
 READ = "read_parquet($file, file_row_number = true, hive_partitioning = false)"
@@ -98,7 +99,15 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
     if options.source:
         raise ExchangeError(f"--source {options.source}: the rows of {path} name their sources")
     with tempfile.TemporaryDirectory() as spill, plain_name(path) as file:
-        connection = duckdb.connect(":memory:", config={"temp_directory": spill})
+        connection = duckdb.connect(
+            ":memory:",
+            config={
+                "temp_directory": spill,
+                "memory_limit": f"{MEMORY_GB}GB",
+                # Sorted, the rows may lie there as they are unpacked.
+                "max_temp_directory_size": f"{SURE_BYTES + MOST_RATIO * path.stat().st_size}B",
+            },
+        )
         try:
             names = _columns(connection, path, file)
             rows = _rows(connection, path, file, names)
@@ -109,6 +118,12 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
                 itertools.chain([first], rows), key=lambda row: (row["source"], row["unit"])
             ):
                 yield _unit(path, source, unit, list(group), options)
+        except duckdb.OutOfMemoryException:
+            raise ExchangeError(
+                f"{path} unpacks to more than {MEMORY_GB} GB of memory and, on the disk, "
+                f"{MOST_RATIO} times its size hold; see whether it holds what it should, and write "
+                "it in row groups of fewer rows"
+            ) from None
         except duckdb.Error as error:
             raise ExchangeError(f"{path}: {str(error).splitlines()[0]}") from None
         finally:
@@ -155,6 +170,16 @@ def _rows(
     ).fetchone()
     if nulls is not None:
         raise ExchangeError(f"{path}, row {nulls[0]}: unit, source or context is null")
+    large = connection.execute(
+        "SELECT source, unit, sum(strlen(array_to_string(tokens, '')) + 8 * len(tokens)) AS size"
+        f" FROM {READ} GROUP BY ALL HAVING size > {LONGEST_LINE} LIMIT 1",
+        {"file": file},
+    ).fetchone()
+    if large is not None:
+        raise ExchangeError(
+            f"{path}, unit '{large[1]}' of source '{large[0]}': its contexts are over "
+            f"{LONGEST_LINE >> 20} MB of text; give fewer or shorter ones"
+        )
     reader = connection.execute(QUERY.format(columns=", ".join(names)), {"file": file})
     while rows := reader.fetchmany(ROWS):
         for row in rows:

@@ -142,7 +142,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     number = 0
     try:
         with _open(path) as file:
-            for number, line in enumerate(bounded_lines(file), 1):
+            for number, line in enumerate(bounded_lines(file, path.stat().st_size), 1):
                 if not line.strip():
                     continue
                 row = json_value(line)

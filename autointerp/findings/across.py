@@ -469,6 +469,9 @@ def _arm(
     return ArmOfRuns(name, source, tuple(holding), arm.distinct, mean), arm
 
 
+UNTRAINED = "untrained"  # its units are of the twin's own SAE
+
+
 def _identities(comparison: Comparison, source: str, unit_ids: Integers) -> list[Hashable]:
     """Return what each unit is: the same in two runs only where model, site and SAE are."""
     of = population(comparison, source)
@@ -487,7 +490,8 @@ def population(comparison: Comparison, source: str) -> tuple[str, ...]:
         return ("imported", *files, source)
     if not digests.get("model"):
         return ("run", comparison.run, source)
-    sae = () if source == PRIMARY[1] else (str(digests.get("sae", "")),)
+    dictionary = "untrained" if source == UNTRAINED else "sae"
+    sae = () if source == PRIMARY[1] else (str(digests.get(dictionary, "")),)
     return (str(digests["model"]), str(settings["site"]), *sae, source)
 
 
@@ -720,6 +724,13 @@ def _refusal(rater: str, pair: tuple[str, str], held: Mapping[str, _Held]) -> st
         return (
             f"{rater} was {', '.join(a.models)} in '{pair[0]}' and {', '.join(b.models)} in "
             f"'{pair[1]}': another judge; rate one of them again"
+        )
+    versions = [held[run].judgement.known_versions for run in pair]
+    if all(versions) and versions[0] != versions[1]:
+        one, other = (" and ".join(map(repr, sorted(known))) for known in versions)
+        return (
+            f"{rater} was version {one} in '{pair[0]}' and {other} in '{pair[1]}': another judge; "
+            "rate one of them again"
         )
     if a.kind != b.kind:
         return f"{rater} read {a.kind} contexts in '{pair[0]}' and {b.kind} in '{pair[1]}'"

@@ -38,6 +38,7 @@ from autointerp.findings.groups import (
     Group,
     Judgement,
     Scale,
+    ScoreErrors,
     as_delta,
     make_contrasts,
     make_groups,
@@ -225,6 +226,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         "SELECT rubric_digest, rater, status, count(*) AS n FROM rated GROUP BY ALL"
     )
     versions, models = _versions(run)
+    score_errors = _score_errors(run)
     scales = _scales(run)
     llm_raters = run.llm_raters()
     seed = run.settings.seed
@@ -262,6 +264,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
             else checks.check_state(check, list(of_version)),
             versions=tuple(of_version.items()),
             models=models.get((digest, rater), ()),
+            score_errors=score_errors.get((digest, rater)),
         )
         if judgement.decisive is not None:
             compared = _compared(judgement, judgement.decisive)
@@ -407,6 +410,25 @@ def _versions(
         )
     }
     return versions, models
+
+
+def _score_errors(run: Run) -> dict[tuple[str, str], ScoreErrors]:
+    """Return by rubric's digest and rater how sure raters are of scores, as their replies say."""
+    return {
+        (digest, rater): ScoreErrors(int(units), float(mean), int(unsettled))
+        for digest, rater, units, mean, unsettled in run.rows(
+            "SELECT rubric_digest, rater, count(DISTINCT unit_id), avg(error),"
+            " count(DISTINCT unit_id) FILTER (low <> high) FROM ("
+            "  SELECT r.rubric_digest, r.rater, r.unit_id,"
+            "  try_cast(c.details ->> '$.standard_error' AS DOUBLE) AS error,"
+            "  c.details ->> '$.scores_within[0]' AS low,"
+            "  c.details ->> '$.scores_within[1]' AS high"
+            "  FROM said r JOIN call c USING (call_key)"
+            "  WHERE r.status = 'ok' AND c.stop <> 'error'"
+            "  AND contains(c.details::VARCHAR, '\"scores_within\"')"
+            " ) WHERE error IS NOT NULL GROUP BY ALL"
+        )
+    }
 
 
 def _scales(run: Run) -> dict[str, Scale]:

@@ -20,6 +20,8 @@ class SubjectFacts:
         basis: What the site's own units are.
         hidden: Where the source `neurons` was read, if not at the site.
         sae: Hub id or path; `embedded` for the one that belongs to the embedded model.
+        untrained: Folder of the untrained twin; `embedded` for the embedded model's own, empty
+            where none of its units were harvested.
         latents: Width of the SAE.
         active: Latents that fire on a token, on average (L0): the width times the mean density
             of the latents drawn.
@@ -29,6 +31,7 @@ class SubjectFacts:
         corpus: Path or hub id; `embedded` for the one that belongs to the embedded model.
         tokens: Tokens harvested.
         doubts: What the harvest noted against the SAE, a sentence each.
+        near_copies: Contexts left out of one split since they share a passage with the other.
     """
 
     model: str = ""
@@ -38,6 +41,7 @@ class SubjectFacts:
     hidden: str = ""
     sae: str = ""
     sae_format: str = ""
+    untrained: str = ""
     latents: int | None = None
     active: float | None = None
     drawn: int = 0
@@ -45,6 +49,7 @@ class SubjectFacts:
     corpus: str = ""
     tokens: int | None = None
     doubts: tuple[str, ...] = ()
+    near_copies: int = 0
 
     @property
     def neurons(self) -> Basis | None:
@@ -71,6 +76,7 @@ def subject_facts(run: Run) -> SubjectFacts:
         hidden=(hidden_site(subject.site) or "") if subject.neurons == "hidden" else "",
         sae=subject.sae or ("embedded" if has_sae and is_embedded else ""),
         sae_format=subject.sae_format,
+        untrained=(subject.untrained or subject.model) if "untrained" in run.sources() else "",
         latents=latents,
         active=None if latents is None or density is None else latents * density,
         drawn=drawn,
@@ -78,6 +84,7 @@ def subject_facts(run: Run) -> SubjectFacts:
         corpus=subject.corpus or ("embedded" if is_embedded else ""),
         tokens=tokens or None,
         doubts=tuple(dict.fromkeys(_doubts(run))),
+        near_copies=run.near_copies(),
     )
 
 

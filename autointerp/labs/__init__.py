@@ -6,6 +6,11 @@ A lab module has a first docstring line that `autointerp labs` prints, and
     run(run, units, options)    → rows of these units: dicts of `unit_id` and all columns, values
                                 as JSON has them; a unit may have none, one or several
     OPTIONS = {"tokens": 10}    `--option NAME=VALUE` with defaults; none if left out
+    COMPARES_UNITS = True       if rows depend on which other units are asked for; left out if not
+
+Rows are stored as they come, those of a unit once another unit's begin, so all rows of a unit stand
+one after another. A lab that was stopped is given the units that are left. One that compares units
+is given all of them, and `run(run, units, options, done)` those whose rows are stored.
 
 A lab opens the subject by `autointerp.units.reopen`, which refuses a run that has none. Modules
 that several labs share start with an underscore.
@@ -13,9 +18,11 @@ that several labs share start with an underscore.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from autointerp import extensions
@@ -27,7 +34,7 @@ Row = dict[str, Any]
 
 
 class Lab(Protocol):
-    """What a module in this folder has; `OPTIONS` may be left out."""
+    """What a module in this folder has; `OPTIONS` and `COMPARES_UNITS` may be left out."""
 
     COLUMNS: Mapping[str, str]
 
@@ -74,6 +81,27 @@ def options_of(name: str, given: Mapping[str, str]) -> dict[str, Any]:
                 f"--option {key}={text}: give a value like the default, {defaults[key]!r}"
             ) from None
     return options
+
+
+def measure(
+    module: Lab, run: Run, units: Sequence[int], pending: Sequence[int], options: Options
+) -> Iterator[Row]:
+    """Return the rows of the `pending` ones among the units that a lab is asked for."""
+    if getattr(module, "COMPARES_UNITS", False):
+        done = frozenset(units) - frozenset(pending)
+        return cast(Any, module).run(run, units, options, done)  # type: ignore[no-any-return]
+    return module.run(run, pending, options)
+
+
+def design_of(name: str, options: Options, units: Sequence[int]) -> str:
+    """Return a digest of what a unit's rows depend on: the lab's file, its options and, where it
+    compares units, which ones.
+    """
+    module = load_lab(name)
+    file = getattr(module, "__file__", None)
+    compared = sorted(units) if getattr(module, "COMPARES_UNITS", False) else []
+    content = [Path(file).read_text("utf-8") if file else "", dict(options), compared]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def check_row(name: str, columns: Collection[str], units: Collection[int], row: Row) -> None:

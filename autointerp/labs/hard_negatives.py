@@ -7,7 +7,7 @@ subject reads the corpus once more, so that silence in them is computed and not 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,17 +36,25 @@ COLUMNS = {
 }
 
 
-def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
+COMPARES_UNITS = True
+
+
+def run(
+    run: Run, units: Sequence[int], options: Options, done: Collection[int] = ()
+) -> Iterator[Row]:
     """Yield one row a unit and hard context; a unit without any has none."""
-    for unit_id, contexts in hard_contexts(run, units, "lab hard-negatives").items():
-        for number, (context, why) in contexts.items():
-            yield {
-                "unit_id": unit_id,
-                "context": number,
-                "why": why,
-                "token": focus_text(context),
-                "text": "".join(context.tokens),
-            }
+    for chosen in _by_source(run, units, "lab hard-negatives", done):
+        for unit_id, contexts in chosen.items():
+            if unit_id in done:
+                continue
+            for number, (context, why) in contexts.items():
+                yield {
+                    "unit_id": unit_id,
+                    "context": number,
+                    "why": why,
+                    "token": focus_text(context),
+                    "text": "".join(context.tokens),
+                }
 
 
 @dataclass(frozen=True)
@@ -75,12 +83,20 @@ def hard_contexts(
     `same token`: one of its usual firing tokens stands there. `neighbour`: the unit that fires
     most often together with it does, there. Raises RunMismatch if the subject is not the run's.
     """
-    subject = subject_again(run, option)
     chosen_by_unit: dict[int, dict[int, tuple[Context, str]]] = {}
-    for name, source, units in sources_again(run, subject, unit_ids):
-        firing = firing_in_candidates(run, subject, name, source, units)
-        chosen_by_unit |= _chosen(run, firing)
+    for chosen in _by_source(run, unit_ids, option):
+        chosen_by_unit |= chosen
     return chosen_by_unit
+
+
+def _by_source(
+    run: Run, unit_ids: Sequence[int], option: str, done: Collection[int] = ()
+) -> Iterator[dict[int, dict[int, tuple[Context, str]]]]:
+    """Yield the hard contexts of each source's units, but for sources of which all are `done`."""
+    subject = subject_again(run, option)
+    for name, source, units in sources_again(run, subject, unit_ids):
+        if not set(units) <= set(done):
+            yield _chosen(run, firing_in_candidates(run, subject, name, source, units))
 
 
 def firing_in_candidates(

@@ -34,18 +34,24 @@ def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
     """Yield one row a unit."""
     if options["tokens"] < 1:
         raise BadInput(f"--option tokens={options['tokens']}: ask for at least 1 token")
-    effects_of, without = logit_effects(run, units, "lab logit-effects", options["tokens"])
-    source_of = {
-        unit_id: source for source, members in run.by_source(units).items() for unit_id in members
-    }
-    for unit_id in units:
-        effects = effects_of.get(unit_id)
-        yield {
-            "unit_id": unit_id,
-            "promoted": list(effects.promoted) if effects else [],
-            "suppressed": list(effects.suppressed) if effects else [],
-            "outcome": "ok" if effects else without[source_of[unit_id]],
-        }
+    reasons = {}
+    has_any = any(row["outcome"] == "ok" for row in run.lab_rows("logit-effects"))
+    for name, members, effects_of, reason in _in_parts(
+        run, units, "lab logit-effects", options["tokens"]
+    ):
+        has_any |= bool(effects_of)
+        if reason:
+            reasons[name] = reason
+        for unit_id in members:
+            effects = effects_of.get(unit_id)
+            yield {
+                "unit_id": unit_id,
+                "promoted": list(effects.promoted) if effects else [],
+                "suppressed": list(effects.suppressed) if effects else [],
+                "outcome": reason or "ok",
+            }
+    if not has_any:
+        raise _nothing("lab logit-effects", reasons)
 
 
 def logit_effects(
@@ -60,29 +66,49 @@ def logit_effects(
     subject is loaded for it. Raises BadInput if no unit has any, RunMismatch if the subject is
     not the run's.
     """
-    subject = subject_again(run, option)
-    written = None if subject.loaded is None else subject.loaded.writes
     effects_of: dict[int, LogitEffects] = {}
     without: dict[str, str] = {}
+    for name, _, effects, reason in _in_parts(run, unit_ids, option, count):
+        effects_of |= effects
+        if reason:
+            without[name] = reason
+    if not effects_of:
+        raise _nothing(option, without)
+    return effects_of, without
+
+
+def _nothing(option: str, reasons: dict[str, str]) -> BadInput:
+    texts = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+    return BadInput(f"{option}: no unit has any ({texts})")
+
+
+def _in_parts(
+    run: Run, unit_ids: Sequence[int], option: str, count: int
+) -> Iterator[tuple[str, Sequence[int], dict[int, LogitEffects], str]]:
+    """Yield source, units and their effects, some units at a time, and why they have none."""
+    subject = subject_again(run, option)
+    written = None if subject.loaded is None else subject.loaded.writes
     for name, source, units in sources_again(run, subject, unit_ids):
         if not isinstance(source, Directed):
-            without[name] = "they are no directions in the model"
+            yield name, units, {}, "they are no directions in the model"
             continue
+        begin = 0
         try:
             are_hidden = getattr(source, "are_hidden", False)
             model = (subject.hidden if are_hidden else None) or subject.model
             readout = model.readout(source.transcodes, written)
             numbers = numbers_again(run, name, source, units)
             for begin in range(0, len(units), UNITS):
-                part = slice(begin, begin + UNITS)
-                effects = readout.effects(source.written(numbers[part]))
-                effects_of |= zip(units[part], strongest(effects, subject, count), strict=True)
+                part = units[begin : begin + UNITS]
+                effects = readout.effects(source.written(numbers[begin : begin + UNITS]))
+                yield (
+                    name,
+                    part,
+                    dict(zip(part, strongest(effects, subject, count), strict=True)),
+                    "",
+                )
         except SubjectError as error:
-            without[name] = str(error)
-    if not effects_of:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in without.items())
-        raise BadInput(f"{option}: no unit has any ({reasons})")
-    return effects_of, without
+            yield name, units[begin:], {}, str(error)
 
 
 def strongest(effects: Tensor, subject: Subject, count: int = TOKENS) -> list[LogitEffects]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autointerp.errors import BadInput
-from autointerp.labs import Row, check_row, load_lab, options_of
+from autointerp.labs import Row, check_row, design_of, load_lab, measure, options_of
 from autointerp.pipeline.events import Measuring, On, Step, ignore
 from autointerp.pipeline.job import say_opened
 from autointerp.questions.explain import eligible_units
-from autointerp.store.run import RUNS, open_run
+from autointerp.store.run import RUNS, Run, open_run
 from autointerp.text import count
+
+SAVE_EVERY_S = 0.5  # at most so much of a lab's time is lost by a kill, and a unit
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,11 @@ def run_lab(
     """Have a lab measure units of a run, store its rows and return them.
 
     Of each source the first `n` of its random order are measured: those that were rated, or all
-    that were harvested where none was. Empty `sources` means all of the run. The lab's earlier
-    rows of these units are replaced when it has finished. Raises UnknownName for a lab that does
-    not exist, BadInput if the run has no subject or no such units.
+    that were harvested where none was. Empty `sources` means all of the run. Rows are stored as
+    the lab goes, a unit's at once; units that it has measured in the same way, with the same
+    options and the same file, are not measured again, and earlier rows of the others are replaced
+    with the first that is stored. Raises UnknownName for a lab that does not exist, BadInput if
+    the run has no subject or no such units.
     """
     module, chosen = load_lab(lab), options_of(lab, options or {})
     if n is not None and n < 1:
@@ -81,15 +86,84 @@ def run_lab(
         say_opened(opened, on)
         units = list(eligible_units(opened, names, n))
         on(Step(f"{lab} measures {count(len(units), 'unit')}"))
-        asked, measured = set(units), set[int]()
-        rows = []
-        for row in module.run(opened, units, chosen):
-            check_row(lab, module.COLUMNS, asked, row)
-            rows.append(row)
-            if row["unit_id"] not in measured:
-                measured.add(row["unit_id"])
-                on(Measuring(lab, len(measured), len(units)))
-        opened.replace_lab_rows(lab, units, rows)
-        opened.log("measured", lab=lab, options=chosen, units=len(units), rows=len(rows))
+        asked = set(units)
+        design = design_of(lab, chosen, units)
+        done = opened.measured_units(lab, design) & asked
+        pending = [unit for unit in units if unit not in done]
+        if done and pending:
+            on(Step(f"{lab} has {count(len(done), 'unit')} already and goes on"))
+        if pending:
+            rows = measure(module, opened, units, pending, chosen)
+            keeper = _Keeper(opened, lab, design, pending)
+            try:
+                for row in rows:
+                    check_row(lab, module.COLUMNS, asked, row)
+                    if keeper.add(row):
+                        on(Measuring(lab, len(done) + len(keeper.begun), len(units)))
+                keeper.finish()
+            finally:
+                keeper.save()  # whole units, whatever stopped the lab
+            opened.log("measured", lab=lab, options=chosen, units=len(pending), rows=keeper.rows)
         records = tuple(row for row in opened.lab_rows(lab) if row["unit_id"] in asked)
     return LabResult(run, lab, module.COLUMNS, len(units), records)
+
+
+class _Keeper:
+    """Rows of a lab on their way into the run: a unit's are stored together, soon after its last.
+
+    Attributes:
+        begun: Units that have rows, stored or not.
+        rows: Rows that are stored.
+    """
+
+    def __init__(self, run: Run, lab: str, design: str, pending: Sequence[int]) -> None:
+        self.run, self.lab, self.design = run, lab, design
+        self.begun: set[int] = set()
+        self.rows = 0
+        self._asked = list(pending)
+        self._pending = list(pending)  # whose earlier rows go with the first that is stored
+        self._of_unit: list[Row] = []
+        self._whole: list[Row] = []
+        self._measured: list[int] = []
+        self._saved_at = time.monotonic()
+
+    def add(self, row: Row) -> bool:
+        """Take a row in; return whether it is its unit's first. Raises BadInput if its unit's rows
+        do not stand together.
+        """
+        unit_id = row["unit_id"]
+        if self._of_unit and self._of_unit[0]["unit_id"] == unit_id:
+            self._of_unit.append(row)
+            return False
+        if unit_id in self.begun:
+            raise BadInput(
+                f"lab '{self.lab}' yields rows of unit {unit_id} apart; give all rows of a unit "
+                "one after another, so that what is stored is whole"
+            )
+        self._end_unit()
+        self.begun.add(unit_id)
+        self._of_unit = [row]
+        if time.monotonic() - self._saved_at >= SAVE_EVERY_S:
+            self.save()
+        return True
+
+    def finish(self) -> None:
+        """Note that the lab is done: units of which it gave no rows have none."""
+        self._end_unit()
+        self._measured += [unit_id for unit_id in self._asked if unit_id not in self.begun]
+
+    def save(self) -> None:
+        """Store whole units; nothing where there is none."""
+        if self._measured:
+            self.run.replace_lab_rows(
+                self.lab, self._pending or self._measured, self._whole, self.design, self._measured
+            )
+            self.rows += len(self._whole)
+            self._pending, self._whole, self._measured = [], [], []
+            self._saved_at = time.monotonic()
+
+    def _end_unit(self) -> None:
+        if self._of_unit:
+            self._measured.append(self._of_unit[0]["unit_id"])
+            self._whole += self._of_unit
+            self._of_unit = []

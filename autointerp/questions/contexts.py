@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from autointerp.records import Context
+from autointerp.subjects.passages import share_passages
 
 
 def text_of(context: Context) -> str:
@@ -30,9 +31,24 @@ def unique_texts(contexts: Mapping[int, Context], numbers: Iterable[int]) -> lis
     return kept
 
 
-def texts_to_explain(contexts: Iterable[Context]) -> set[str]:
-    """Return the texts that may have served to describe a unit: they cannot try a description."""
-    return {text_of(context) for context in contexts if context.split == "explain"}
+def held_out(
+    contexts: Mapping[int, Context], candidates: Mapping[int, Context]
+) -> dict[int, Context]:
+    """Return the `candidates` that may try a description of the unit that `contexts` are of.
+
+    Left out are texts that may have served to describe it, and those that share a passage with one
+    of them: near copies, from another place or from another unit.
+    """
+    shown = [context for context in contexts.values() if context.split == "explain"]
+    texts = {text_of(context) for context in shown}
+    near = share_passages(
+        [context.tokens for context in candidates.values()], [context.tokens for context in shown]
+    )
+    return {
+        number: context
+        for (number, context), copies in zip(candidates.items(), near.tolist(), strict=True)
+        if not copies and text_of(context) not in texts
+    }
 
 
 def by_interval(contexts: Mapping[int, Context]) -> list[list[int]]:

@@ -13,10 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autointerp.questions.contexts import (
+    held_out,
     over_intervals,
     silent_contexts,
-    text_of,
-    texts_to_explain,
 )
 from autointerp.questions.explain import Explanation, check_held_out
 from autointerp.questions.rubric import Rubric
@@ -47,12 +46,8 @@ def specificity_trials(
         held = run.contexts([one.unit_id for one in part])
         elsewhere = run.silent_elsewhere(list(held))
         for one in part:
-            seen = texts_to_explain(held[one.unit_id].values())
-            contexts = {
-                n: c
-                for n, c in held[one.unit_id].items()
-                if c.split == "score" and text_of(c) not in seen
-            }
+            own = held[one.unit_id]
+            contexts = held_out(own, {n: c for n, c in own.items() if c.split == "score"})
             rng = trial_rng(run.settings.seed, one.unit_id, rubric.id)
             wanted = max(1, round(count * CONTROLS / 2)) if count > 2 else 0
             silent = silent_contexts(contexts)
@@ -60,8 +55,8 @@ def specificity_trials(
             foreign = [number for _, number in elsewhere[one.unit_id]]
             # More than wanted: a text that may have served to describe the unit is passed over.
             mixed = [foreign[place] for place in rng.permutation(len(foreign))][: 2 * wanted]
-            texts = {n: text_of(c) for n, c in run.contexts_numbered(mixed).items()}
-            others = [n for n in mixed if texts[n] not in seen][:wanted]
+            apart = held_out(own, run.contexts_numbered(mixed))
+            others = [n for n in mixed if n in apart][:wanted]
             firing = over_intervals(contexts, count - len(silent) - len(others))
             candidates = {**contexts, **run.contexts_numbered(others)}
             for kind, numbers in (("firing", firing), ("silent", silent), ("other", others)):

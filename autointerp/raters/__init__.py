@@ -14,10 +14,14 @@ says which; contexts and their tokens are numbered from 1, in the item's order:
     rate       {"rationale": "…", "score": 4}            one of `question.scores`
     describe   {"rationale": "…", "description": "…"}    `Unknown` if there is nothing to say
     judge      {"answers": [{"context": 1, "yes": true}, …]}
+    match      {"1": "A C", "2": "", …, "8": ""}         of each of `item.descriptions`, the letters
+                                                         of the contexts that fit it
     predict    {"contexts": [{"context": 1, "active": [{"token": 2, "activation": 7}, …]}, …]}
     choose     {"rationale": "…", "context": 3}
 
 A rater that maps a number to the scale gives that number in its reply's details, as `statistic`.
+Where a unit has too little evidence, `standard_error` is that number's, and `scores_within` the
+scores that one standard error down and up would give; reports say how many units that concerns.
 
 A rater whose name does not say all that decides its answers has a `version`: its rules', its model
 file's digest. It is stored with each rating, and what another version rated is rated anew.

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from autointerp.questions.forms import LOUDEST, UNKNOWN
+from autointerp.questions.forms import LETTERS, LOUDEST, UNKNOWN
 from autointerp.questions.question import Question
 from autointerp.raters._evidence import Condition, Evidence, Mask
 from autointerp.raters._rules import SHAPES, quoted
@@ -177,6 +177,17 @@ def answer(form: str, contexts: Sequence[dict[str, Any]], description: str | Non
     return json.dumps({"answers": answers})
 
 
+def matches(contexts: Sequence[dict[str, Any]], descriptions: Sequence[str]) -> str | None:
+    """Return as JSON which contexts fit each description that is a rule; None if none is."""
+    fields = {}
+    for number, description in enumerate(descriptions, 1):
+        text = answer("judge", contexts, description)
+        if text is not None:
+            told = zip(LETTERS, json.loads(text)["answers"], strict=False)
+            fields[str(number)] = " ".join(letter for letter, one in told if one["yes"])
+    return json.dumps(fields) if fields else None
+
+
 def specificity(context: dict[str, Any], description: str | None) -> tuple[int, str] | None:
     """Return 3 where the rule holds on the marked token, 2 for the next token on either side, 1
     for elsewhere in the context, 0 for nowhere, and why; None if the description is no rule."""
@@ -223,7 +234,7 @@ def odd_one_out(contexts: Sequence[dict[str, Any]]) -> int:
 
 def body_of(item: Item, question: Question) -> dict[str, Any]:
     """Return what a rater without a model needs of a task, or of a rubric about a description."""
-    return {
+    body: dict[str, Any] = {
         "item": item.id,  # units may share a description and a context: each call has its own key
         "form": question.form,
         "scores": list(question.scores),
@@ -237,6 +248,9 @@ def body_of(item: Item, question: Question) -> dict[str, Any]:
             for context in item.contexts
         ],
     }
+    if item.descriptions:
+        body["descriptions"] = list(item.descriptions)
+    return body
 
 
 def reply_to(
@@ -262,6 +276,8 @@ def reply_to(
         if rated is not None and share is not None:
             score = scores[round(share * (len(scores) - 1))]
             text = json.dumps({"rationale": rated[1], "score": score})
+    elif body["form"] == "match":
+        text = matches(contexts, body["descriptions"])
     else:
         text = answer(body["form"], contexts, description)
     if text is None:

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from autointerp.questions.question import Question
 from autointerp.raters._prices import Price
 from autointerp.records import Item, Reply, Request
+from autointerp.settings import check_number
 
 Structured = Literal["json_schema", "tool", "text"]
 STRUCTURED: tuple[Structured, ...] = ("json_schema", "tool", "text")
@@ -40,6 +41,10 @@ class RaterOptions:
     seed: int = 0
     structured: Structured | None = None
     effort: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("timeout_s", "max_output_tokens", "price_in", "price_out", "seed"):
+            check_number(name, getattr(self, name))
 
 
 class Rater(Protocol):
@@ -95,10 +100,12 @@ class MemberAnswer:
     Attributes:
         value: The number behind its score, `statistic` or `auroc` in its reply's details, else its
             expected score by probabilities, else the score; None without a score.
+        is_score: Whether the value is on the rubric's scale: no number was behind the score.
         problem: Why there is none; empty if there is one.
     """
 
     value: float | None
+    is_score: bool = False
     score: int | None = None
     description: str | None = None
     latency_s: float | None = None
@@ -110,12 +117,13 @@ class Lesson:
     """A planted unit from which a composed rater learns.
 
     Attributes:
-        values: Of each member, as in `MemberAnswer`; NaN without a score.
+        values, are_scores: Of each member, as in `MemberAnswer`; NaN without a score.
         single: Whether the unit follows one concept.
         kind: Of its first concept; empty for noise.
     """
 
     values: tuple[float, ...]
+    are_scores: tuple[bool, ...]
     single: bool
     kind: str
 

@@ -13,6 +13,7 @@ from autointerp.raters import BatchState, Headroom, RaterOptions
 from autointerp.raters._faults import counted, seconds_until, server_error, whole_number
 from autointerp.raters._logprobs import (
     expected_activations,
+    expected_matches,
     listed_alternatives,
     score_alternatives,
     tokens_of,
@@ -165,6 +166,9 @@ class OpenAIRater(ServedRaterBase):
             expected = expected_activations(text, tokens)
             if expected is not None:
                 details["expected_activations"] = [round(mean, 3) for mean in expected]
+            matched = expected_matches(text, tokens)
+            if matched is not None:
+                details["expected_matches"] = matched
             details["logprobs"] = True
             fits = listed_alternatives(text, tokens, "fits")
             if fits is not None:

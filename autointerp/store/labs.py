@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from autointerp.store.tables import Tables, now
@@ -13,11 +13,17 @@ class Labs(Tables):
     """Rows of labs; the values of a row are JSON."""
 
     def replace_lab_rows(
-        self, lab: str, unit_ids: Sequence[int], rows: Sequence[Mapping[str, Any]]
+        self,
+        lab: str,
+        unit_ids: Sequence[int],
+        rows: Sequence[Mapping[str, Any]],
+        design: str = "",
+        measured: Collection[int] | None = None,
     ) -> None:
-        """Store a lab's rows of these units in place of those that it had, all or nothing.
+        """Store a lab's rows in place of all that it had of these units, all or nothing.
 
-        A row holds `unit_id` and the values of the lab's columns.
+        A row holds `unit_id` and the values of the lab's columns. The units `measured`, by default
+        all, count as such under `design`.
         """
         made_at = now()
         stored = [
@@ -30,12 +36,24 @@ class Labs(Tables):
             }
             for place, row in enumerate(rows)
         ]
+        units = [
+            {"lab": lab, "unit_id": unit_id, "design": design, "made_at": made_at}
+            for unit_id in (unit_ids if measured is None else measured)
+        ]
         with self.transaction():
-            self.execute(
-                "DELETE FROM lab WHERE lab = ? AND unit_id IN (SELECT unnest(?::INTEGER[]))",
-                [lab, list(unit_ids)],
-            )
+            for table in ("lab", "lab_unit"):
+                self.execute(
+                    f"DELETE FROM {table} WHERE lab = ?"
+                    " AND unit_id IN (SELECT unnest(?::INTEGER[]))",
+                    [lab, list(unit_ids)],
+                )
             self.insert("lab", stored)
+            self.insert("lab_unit", units)
+
+    def measured_units(self, lab: str, design: str) -> set[int]:
+        """Return the units that a lab has measured under this design, with rows or without."""
+        rows = self.rows("SELECT unit_id FROM lab_unit WHERE lab = ? AND design = ?", [lab, design])
+        return {unit_id for (unit_id,) in rows}
 
     def lab_names(self) -> list[str]:
         """Return the labs that have rows, sorted; none where a read-only run has no such table."""

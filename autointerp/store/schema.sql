@@ -295,10 +295,16 @@ CREATE TABLE IF NOT EXISTS probe (
     kinds VARCHAR[] NOT NULL,             -- firing, silent, other, same token, neighbour, …
     made_at TIMESTAMP NOT NULL,
     promoted VARCHAR[],                   -- the unit's logit effects; NULL where none are shown
-    suppressed VARCHAR[]
+    suppressed VARCHAR[],
+    owners INTEGER[],                     -- unit that each truth is about; NULL where all are unit_id's
+    candidates INTEGER[],                 -- units whose descriptions are tried on every context, in the
+    candidate_texts VARCHAR[]             --   order shown, and these; NULL where `description` is the one
 );
 ALTER TABLE probe ADD COLUMN IF NOT EXISTS promoted VARCHAR[];
 ALTER TABLE probe ADD COLUMN IF NOT EXISTS suppressed VARCHAR[];
+ALTER TABLE probe ADD COLUMN IF NOT EXISTS owners INTEGER[];
+ALTER TABLE probe ADD COLUMN IF NOT EXISTS candidates INTEGER[];
+ALTER TABLE probe ADD COLUMN IF NOT EXISTS candidate_texts VARCHAR[];
 
 -- Units that a scorer has no questions about, and why: their own outcome, never dropped.
 CREATE TABLE IF NOT EXISTS unprobed (
@@ -311,13 +317,22 @@ CREATE TABLE IF NOT EXISTS unprobed (
 
 -- ------------------------------------------------------------------------------------- labs
 
--- What labs measured; a lab that runs again replaces its rows of the units that it measures.
+-- What labs measured; a lab that measures units anew replaces its rows of them.
 CREATE TABLE IF NOT EXISTS lab (
     lab VARCHAR NOT NULL,                 -- its name on the command line
     unit_id INTEGER NOT NULL,
     place INTEGER NOT NULL,               -- of the row among those that the lab gave
     row VARCHAR NOT NULL,                 -- JSON: the lab's columns by name
     made_at TIMESTAMP NOT NULL
+);
+
+-- Units that a lab has measured, with rows or without; it goes on with the others.
+CREATE TABLE IF NOT EXISTS lab_unit (
+    lab VARCHAR NOT NULL,
+    unit_id INTEGER NOT NULL,
+    design VARCHAR NOT NULL,              -- digest of its file, its options and what it compared
+    made_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (lab, unit_id)
 );
 
 -- ------------------------------------------------------------------------------------ looks

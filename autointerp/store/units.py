@@ -9,6 +9,7 @@ from typing import Any
 from autointerp.records import Context, HarvestedUnit, SourceKind, Unit, UnitSummary
 from autointerp.store.tables import Tables
 
+NEAR_COPIES = "near copies left out"
 UNIT_COLUMNS = (
     "unit_id, source, idx, sign, density, tokens, peak, ord, outcome, interval_tokens, note"
 )
@@ -45,12 +46,16 @@ class Units(Tables):
 
     def add_harvest(
         self, sources: Mapping[str, tuple[int, SourceKind]], harvested: Iterable[HarvestedUnit]
-    ) -> None:
-        """Store units and their contexts, all or nothing; `sources` gives sizes and kinds."""
+    ) -> int:
+        """Store units and their contexts, all or nothing; `sources` gives sizes and kinds.
+
+        Returns how many contexts were left out as near copies; the run remembers their total.
+        """
         next_unit = self.next_id("unit", "unit_id")
         next_context = self.next_id("context", "context_id")
         units: list[dict[str, Any]] = []
         contexts: list[dict[str, Any]] = []
+        near_copies = 0
         with self.transaction():
             self.insert(
                 "source",
@@ -59,6 +64,7 @@ class Units(Tables):
             )
             for unit_id, one in enumerate(harvested, next_unit):
                 units.append(unit_row(unit_id, one.summary))
+                near_copies += one.near_copies
                 for context in one.contexts:
                     contexts.append(context_row(next_context + len(contexts), unit_id, context))
                 if len(contexts) >= 20_000:  # held at once, however many there are
@@ -68,6 +74,17 @@ class Units(Tables):
                     units, contexts = [], []
             self.insert("unit", units)
             self.insert("context", contexts)
+            if near_copies:
+                self.execute(
+                    "INSERT OR REPLACE INTO about VALUES (?, ?)",
+                    [NEAR_COPIES, str(self.near_copies() + near_copies)],
+                )
+        return near_copies
+
+    def near_copies(self) -> int:
+        """Return how many contexts the harvests left out of one split, copies of the other's."""
+        rows = self.rows("SELECT value FROM about WHERE name = ?", [NEAR_COPIES])
+        return int(rows[0][0]) if rows else 0
 
     def replace_source(self, name: str, size: int, kind: SourceKind) -> None:
         """Store a source; an earlier row of the same name is replaced."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autointerp.errors import CorpusError
+from autointerp.files import check_archive
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def load_documents(path: Path) -> TokenisedDocuments:
     Raises CorpusError if the file is missing, truncated or not of this form.
     """
     try:
+        check_archive(path)
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             documents = TokenisedDocuments(file["tokens"], file["starts"])
     except FileNotFoundError:

@@ -15,9 +15,11 @@ from torch import Tensor
 from autointerp.errors import SubjectError
 from autointerp.records import DRAWS, SPLITS, Context
 from autointerp.settings import HarvestSettings
+from autointerp.subjects.passages import words_of
 from autointerp.subjects.token_texts import TokenTexts
 from autointerp.subjects.windows import Windows
 from autointerp.units.draws import interval_of
+from autointerp.units.near_copies import holding, on_the_wrong_side
 from autointerp.units.reservoirs import (
     Entries,
     Levelled,
@@ -57,6 +59,7 @@ class Columns:
         self.levels = Levelled(keys, size, window, settings.intervals)
         self.random = Lowest(keys, with_spare(settings.random), window)
         self.fired = torch.zeros(columns, dtype=torch.int64)
+        self.near_copies = np.zeros(columns, np.int64)  # texts that `contexts` left out as such
 
     def add(self, block: Tensor, batch: Chunk) -> None:
         """Take in a block [rows, tokens, columns] of activations; it is overwritten.
@@ -139,7 +142,7 @@ class Columns:
         peaks = np.zeros(self.count)
         np.maximum.at(peaks, self.top.kept.key // 2, self.top.kept.value.astype(np.float64))
         by_key = np.repeat(peaks, 2)
-        drawn, sizes = self._drawn(by_key)
+        drawn, sizes = self._drawn(by_key, texts.words)
         everything = joined(drawn)
         draw = np.repeat(np.arange(3), [len(entries) for entries in drawn])
         order = np.argsort(everything.key * 3 + draw, kind="stable")
@@ -152,12 +155,14 @@ class Columns:
         split = [made[a:b] for a, b in itertools.pairwise(edges)]
         return split, sizes.reshape(self.count, 2, intervals).sum(1), peaks
 
-    def _drawn(self, peaks: NDArray[np.float64]) -> tuple[list[Entries], NDArray[np.float64]]:
+    def _drawn(
+        self, peaks: NDArray[np.float64], words: NDArray[np.uint64]
+    ) -> tuple[list[Entries], NDArray[np.float64]]:
         """Return the strongest, of intervals and at random, and the intervals' sizes by key.
 
-        No text is drawn for both splits of a unit: where it stands in documents of both, its own
-        bits say which of them has it, and other texts take its place in the intervals of the
-        other.
+        No text is drawn for both splits of a unit, nor two that share a passage: where they stand
+        in documents of both, their own bits say which split has them, and other texts take their
+        place in the intervals of the other.
         """
         settings = self.settings
         drawn, _, sizes = self.levels.draw_intervals(
@@ -165,20 +170,52 @@ class Columns:
         )
         parts = [first(self.top.kept, settings.top), drawn,
                  first(self.random.kept, settings.random)]  # fmt: skip
-        key = np.concatenate([part.key for part in parts])
-        content = np.concatenate([part.content for part in parts])
+        every = joined(parts)
+        key, content = every.key, every.content
         unit, in_score = identities(key // 2, content), key % 2 == 1
         both = np.intersect1d(unit[~in_score], unit[in_score])
-        if not len(both):
-            return parts, sizes
         goes_to_score = content % 2 == 1
         lost = np.isin(unit, both) & (in_score != goes_to_score)
+        stays = np.flatnonzero(~lost)
+        near = stays[on_the_wrong_side(every.take(stays), words)]
+        if not (lost.any() or len(near)):
+            return parts, sizes
         left_out = identities(key[lost], content[lost])
-        explain = self._without(left_out, peaks, split=0)
+        # Only units that have such texts are looked at further.
+        has_copies = np.zeros(self.count, dtype=bool)
+        has_copies[key[np.append(np.flatnonzero(lost), near)] // 2] = True
+        won = np.setdiff1d(stays[in_score[stays] & has_copies[key[stays] // 2]], near)
+        near_explain = self._near(every.take(won), words, 0, has_copies)
+        explain = self._without(np.concatenate([left_out, near_explain]), peaks, split=0)
         # What now took a place in `explain` is not for `score` either.
         seen = [identities(part.key + 1, part.content) for part in explain]
-        score = self._without(np.concatenate([left_out, *seen]), peaks, split=1)
+        shown = joined(explain)
+        shown = shown.take(has_copies[shown.key // 2])
+        near_score = self._near(shown, words, 1, has_copies)
+        score = self._without(np.concatenate([left_out, *seen, near_score]), peaks, split=1)
         return [joined([one, other]) for one, other in zip(explain, score, strict=True)], sizes
+
+    def _near(
+        self,
+        drawn: Entries,
+        words: NDArray[np.uint64],
+        split: int,
+        has_copies: NDArray[np.bool_],
+    ) -> NDArray[np.uint64]:
+        """Return the identities of a split's texts that share a passage with some drawn for the
+        other, of the units that have copies. They are counted, but for the very same texts.
+        """
+        found = []
+        for reservoir in (self.top, self.levels, self.random):
+            kept = reservoir.kept
+            kept = kept.take((kept.key % 2 == split) & has_copies[kept.key // 2])
+            near = holding(kept, drawn, words)
+            found.append((kept.key[near], kept.content[near]))
+        key, content = (np.concatenate(column) for column in zip(*found, strict=True))
+        same = np.isin(identities(key // 2, content), identities(drawn.key // 2, drawn.content))
+        identity, at = np.unique(identities(key, content), return_index=True)
+        np.add.at(self.near_copies, key[at] // 2, ~same[at])
+        return identity
 
     def _without(
         self, left_out: NDArray[np.uint64], peaks: NDArray[np.float64], split: int
@@ -326,11 +363,13 @@ class WindowTexts:
     Attributes:
         alone: [vocabulary + 1] the text of each token id; the last is that of id -1.
         is_broken: [vocabulary + 1] whether an id is a part of a character.
+        words: [vocabulary + 1] the token's text without its case: see `subjects.passages`.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.alone = np.array([*texts, ""], dtype=object)
         self.is_broken = np.zeros(len(texts) + 1, dtype=bool)
+        self.words = words_of([*texts, ""])
         self._texts = texts
         if isinstance(texts, TokenTexts):
             self.is_broken[list(texts.broken)] = True

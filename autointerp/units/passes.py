@@ -179,7 +179,11 @@ def _made(
                 interval_tokens=tuple(sizes[place].tolist()),
                 note=part.want.source.note(int(number)),
             )
-            yield HarvestedUnit(summary, contexts[place] if outcome == "eligible" else [])
+            if outcome == "eligible":
+                copies = int(part.columns.near_copies[place])
+                yield HarvestedUnit(summary, contexts[place], copies)
+            else:
+                yield HarvestedUnit(summary)
             contexts[place] = []
 
 

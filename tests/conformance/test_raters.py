@@ -24,7 +24,15 @@ from autointerp.engine.work import rate_items
 from autointerp.pipeline.job import sources_by_role
 from autointerp.questions.question import Question
 from autointerp.questions.scorers import scorer_names
-from autointerp.raters import RaterOptions, ServedRater, kind_of, load_rater, rater_names, what
+from autointerp.raters import (
+    RaterOptions,
+    ServedRater,
+    kind_of,
+    load_rater,
+    rater_names,
+    version_of,
+    what,
+)
 from autointerp.records import Item
 from autointerp.store.run import Run
 
@@ -63,6 +71,9 @@ def test_a_rater_says_what_it_is(name: str, tmp_path: Path):
     assert what(rater.name) == module.WHAT
     assert module.WHAT.strip().rstrip(".") == module.WHAT
     assert isinstance(getattr(module, "LIBRARIES", ()), tuple)
+    assert version_of(rater) == version_of(example_of(module, tmp_path))
+    # Rules or prompts with a number of their own answer otherwise under another number.
+    assert not hasattr(module, "VERSION") or str(module.VERSION) in version_of(rater).split()
 
 
 @pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS)

@@ -4,6 +4,7 @@ import pytest
 
 from autointerp.engine.forecast import Forecast, forecast_calls, forecast_trials, reply_tokens
 from autointerp.questions.explain import EXPLAIN, eligible_units, explain_trials
+from autointerp.questions.forms import make_task
 from autointerp.questions.items import load_items
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.scorers import scorer
@@ -17,7 +18,8 @@ DETECTION = scorer("detection").TASK
 
 
 def test_a_reply_is_as_long_as_its_form_and_the_contexts_asked_about():
-    assert reply_tokens(DETECTION, 5) == 10 + 5 * 12
+    assert reply_tokens(DETECTION, 48) == 36 + 36  # eight keys, and three letters for four texts
+    assert reply_tokens(make_task("any", 1, "?", "judge", ""), 5) == 10 + 5 * 12
     assert reply_tokens(scorer("simulation").TASK, 5) == 10 + 5 * 30
     assert reply_tokens(scorer("intruder").TASK, 5) == reply_tokens(EXPLAIN, 20) == 60
     assert reply_tokens(load_rubric("specificity-0-3"), 1) == 60
@@ -28,7 +30,7 @@ def test_a_reply_is_as_long_as_its_form_and_the_contexts_asked_about():
 def test_replies_to_the_same_question_say_how_long_the_next_are_and_others_do_not(own_runs, rubric):
     rater = create("m", RaterOptions())
     context = ItemContext((" a", " cat"), None, None, "score", False)
-    item = Item("aa", rubric.id, (context,) * 5, "cats")
+    item = Item("aa", rubric.id, (context,) * 5, "cats", descriptions=("cats", "dogs"))
     with open_run("tiny", folder=own_runs) as run:
         before = forecast_calls(rater, rubric, 100, [item], run)
         assert before.tokens_out == 100 * reply_tokens(rubric, 5)

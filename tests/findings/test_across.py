@@ -39,7 +39,11 @@ def made(folder: Path, runs: Mapping[str, Mapping[str, Sequence[int]]], **more: 
             for source, scores in every.items():
                 flipped = more.get("flipped") == name and source in CONTROLS
                 given = list(scores)[::-1] if flipped else scores
-                add_scores(run, source, raters.get(name, "model:a"), given, rubric, seed=place)
+                version = more.get("versions", {}).get(name)
+                add_scores(
+                    run, source, raters.get(name, "model:a"), given, rubric, seed=place,
+                    version=version,
+                )  # fmt: skip
         yield [compare(run) for run in opened], opened
     finally:
         for run in opened:
@@ -149,6 +153,17 @@ def test_the_same_name_with_another_model_behind_it_is_another_judge(tmp_path: P
     (out,) = judged.left_out
     assert out.runs == ("a", "b")
     assert "was m-2025 in 'a' and m-2026 in 'b'" in out.why
+
+
+def test_the_same_rater_of_another_version_is_another_judge(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
+    versions = {"a": "1", "b": "2"}
+    (judged,) = across(tmp_path / "mixed", runs, versions=versions).judged
+    assert judged.contrasts == ()
+    assert "was version '1' in 'a' and '2' in 'b'" in judged.left_out[0].why
+    # A version that was not kept is not known to be another one.
+    assert across(tmp_path / "old", runs, versions={"b": "2"}).judged[0].contrasts
+    assert across(tmp_path / "same", runs, versions={"a": "2", "b": "2"}).judged[0].contrasts
 
 
 def test_a_rater_who_was_shown_more_of_one_run_is_not_compared(tmp_path: Path):

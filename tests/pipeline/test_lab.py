@@ -99,6 +99,60 @@ def test_options_reach_the_lab_and_replace_what_it_had(own_runs):
         assert [len(row["promoted"]) for row in run.lab_rows("logit-effects")] == [3, 10]
 
 
+class Counting:
+    """A lab that counts what it measures, and is stopped after some units."""
+
+    COLUMNS = {"twice": "twice the number of the unit"}
+    __file__ = __file__
+
+    def __init__(self, last: int | None = None) -> None:
+        self.last = last
+        self.measured: list[int] = []
+
+    def run(self, run, units, options):
+        for place, unit in enumerate(units):
+            if place == self.last:
+                raise KeyboardInterrupt
+            self.measured.append(unit)
+            if len(self.measured) != 3:  # one has no row
+                yield {"unit_id": unit, "twice": 2 * unit}
+
+
+def test_a_lab_that_was_stopped_keeps_whole_units_and_measures_none_of_them_again(
+    own_runs, monkeypatch
+):
+    first, second, third = Counting(last=5), Counting(), Counting()
+    labs = iter([first, second, third])
+    monkeypatch.setattr("autointerp.pipeline.lab.load_lab", lambda name: lab)
+    monkeypatch.setattr("autointerp.labs.load_lab", lambda name: lab)
+    lab = next(labs)
+    with pytest.raises(KeyboardInterrupt):
+        run_lab("counting", "tiny", runs=own_runs)
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        kept = [row["unit_id"] for row in run.lab_rows("counting")]
+    # Of five units that it came to, the third has no row, and the last may have had another.
+    assert sorted(kept) == sorted(first.measured[place] for place in (0, 1, 3))
+    lab = next(labs)
+    result = run_lab("counting", "tiny", runs=own_runs)
+    assert set(second.measured).isdisjoint(kept)
+    assert {row["unit_id"] for row in result.rows} >= set(kept) | {second.measured[0]}
+    assert result.without == 1
+    lab = next(labs)
+    assert run_lab("counting", "tiny", runs=own_runs) == result
+    assert third.measured == []
+
+
+def test_rows_of_a_unit_that_stand_apart_are_refused(own_runs, monkeypatch):
+    class Mixed(Counting):
+        def run(self, run, units, options):
+            yield from ({"unit_id": unit, "twice": 0} for unit in (*units[:2], units[0]))
+
+    monkeypatch.setattr("autointerp.pipeline.lab.load_lab", lambda name: Mixed())
+    monkeypatch.setattr("autointerp.labs.load_lab", lambda name: Mixed())
+    with pytest.raises(BadInput, match="give all rows of a unit one after another"):
+        run_lab("mixed", "tiny", runs=own_runs)
+
+
 def test_what_cannot_be_measured_is_refused_before_the_model_is_loaded(own_runs):
     with pytest.raises(UnknownName, match="unknown lab 'taste'"):
         run_lab("taste", "tiny", runs=own_runs)

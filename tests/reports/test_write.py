@@ -149,6 +149,7 @@ def test_the_latest_check_of_a_rater_is_told(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("autointerp.findings.checks.latest_check", lambda *_: checked)
     made = report(["main"], tmp_path / "out", folder=make_runs(tmp_path))
     told = (made.folder / "summary.md").read_text("utf-8")
+    assert "| mixture of 2 | 0.97 \\[0.92, 1.00\\] |" in told
     said = f"against mixtures alone 0.97 on {checked.units} planted units"
     assert f"Its check: AUC 0.97 \\[0.92, 1.00\\], {said}" in told
     assert "never checked" not in told
@@ -181,6 +182,7 @@ def test_what_speaks_against_a_judge_stands_on_page_terminal_summary_and_in_json
     page, terminal, judgement = told()
     assert "The rater failed its check." in page
     assert "not better than chance" in terminal
+    assert "lexical on planted units: AUC 0.55 [0.41, 1.00]" in terminal
     assert judgement["check_state"] == "chance"
 
     def state() -> str | None:

@@ -82,6 +82,8 @@ def right_reply(question: Question, item: Item) -> dict[str, Any]:
         return {"rationale": "they share it", "description": "cats"}
     if question.form == "judge":
         return {"answers": [{"context": number, "yes": number % 2 == 0} for number in numbers]}
+    if question.form == "match":
+        return {key: "A" if key == "1" else "" for key in question.schema()["properties"]}
     if question.form == "predict":
         active = [{"token": 1, "activation": 7}]
         return {"contexts": [{"context": number, "active": active} for number in numbers]}
@@ -92,7 +94,8 @@ def wrong_replies(question: Question) -> Iterator[dict[str, Any]]:
     """Yield replies of another form."""
     yield {}
     yield {"rationale": "no answer"}
-    yield {"score": "high", "description": 3, "answers": [1], "contexts": {}, "context": "one"}
+    wrong = {"score": "high", "description": 3, "answers": [1], "contexts": {}, "context": "one"}
+    yield {**wrong, "1": "the first text"}
 
 
 def fits(value: Any, schema: dict[str, Any]) -> bool:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import inspect
 import io
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +23,7 @@ import typer
 from autointerp import __version__, extensions
 from autointerp.apps import cli as commands
 from autointerp.errors import AutointerpError
+from autointerp.settings import check_number
 from autointerp.text import visible
 
 STOPPED = "stopped; the same command goes on from here"
@@ -71,12 +74,35 @@ def build_app() -> typer.Typer:
     for name in extensions.names(commands):
         module = extensions.load(commands, "command", name)
         if hasattr(module, "app"):
+            for info in module.app.registered_commands:
+                info.callback = _with_checked_numbers(info.callback)
             app.add_typer(module.app, name=name, short_help=module.__doc__)
         else:
             # The whole first sentence: left to itself, the list cuts it at 45 characters.
             summary = (module.command.__doc__ or "").partition("\n")[0]
-            app.command(name, short_help=summary)(module.command)
+            app.command(name, short_help=summary)(_with_checked_numbers(module.command))
     return app
+
+
+def _with_checked_numbers(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command, which refuses numbers that are infinite, none, or below 0.
+
+    Whether a rater, a run or a budget would use them does not matter: a limit that is none would
+    be one that somebody relies on. A default may be such a number.
+    """
+    if hasattr(command, "checks_numbers"):
+        return command
+    defaults = {name: one.default for name, one in inspect.signature(command).parameters.items()}
+
+    @functools.wraps(command)
+    def checked(**values: Any) -> None:
+        for name, value in values.items():
+            if value != defaults.get(name):
+                check_number(f"--{name.strip('_').replace('_', '-')}", value)
+        command(**values)
+
+    checked.checks_numbers = True  # type: ignore[attr-defined]
+    return checked
 
 
 def main() -> None:

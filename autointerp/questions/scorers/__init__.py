@@ -3,12 +3,22 @@
 A scorer module has a first docstring line that `autointerp score --help` prints, and
 
     TASK                            its question, made by `forms.make_task`; `TASK.id` is its name
-    PER_CALL                        how many pieces of text it asks about in a call
+    COUNT                           how many questions of each kind it asks about a unit, at most,
+                                    unless told otherwise
+    PER_CALL                        how many pieces of text it asks about in a call, at most
+    TOGETHER = True                 if units share calls, each description being tried on the texts
+                                    of all (form `match`); False if left out
     NEEDS_OTHERS = True             if it asks about contexts of other units; False if left out
     choose(held_out, count, hard)   → the pieces to ask about of one unit, or why there are none
     measure(tried)                  → figures from the answers; `score` first
 
 All scores are on one scale: 1 is perfect, 0.5 what one gets without knowing anything.
+
+Units that share a call: descriptions stand in random order, so that a rater that does not read
+them cannot know which belongs to which texts, whatever it makes of these. All that it gains, by
+what texts have in common or by their looks, it gains in expectation for each description of the
+call alike. So a unit's score is 0.5 + what its own description gets on its texts - what the others
+get on the very same texts, and exactly 0.5 for such a rater.
 """
 
 from __future__ import annotations
@@ -29,6 +39,7 @@ from autointerp.questions.question import Question
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.trials import Piece
 from autointerp.records import Context
+from autointerp.stats.ranks import auc
 
 LEAST = 3  # of either kind; fewer are no measurement
 
@@ -64,7 +75,8 @@ class Chosen:
     """The questions about a unit, in the order of the calls, or why there are none.
 
     Attributes:
-        calls: Questions of each call; see `alone` and `in_pairs`.
+        calls: Questions of each call, see `in_pairs`; where units share calls, all that there are
+            in one.
         control: Calls whose right answers are chance, for scorers that show no description.
         outcome: Empty if there are questions.
     """
@@ -81,8 +93,8 @@ class Answered:
     Attributes:
         call: Which of the calls it was in.
         place: Its number in the call, from 1.
-        answer: As `forms.answers_in` has it, activations by log probabilities where the rater
-            gives them; None if none came.
+        answer: As `forms.answers_in` has it, by log probabilities where the rater gives them; of
+            a description on a piece, True or False, or the probability of yes; None if none came.
     """
 
     piece: Piece
@@ -98,12 +110,14 @@ class Tried:
 
     Attributes:
         asked: Every question, answered or not.
+        beside: The same questions with the descriptions of other units of the call, by unit.
     """
 
     asked: Sequence[Answered]
     scale: float
     density: float = 0.0
     interval_tokens: tuple[float, ...] = ()
+    beside: Mapping[int, Sequence[Answered]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -123,6 +137,7 @@ class Scorer(Protocol):
     """What a module in this folder has."""
 
     TASK: Task
+    COUNT: int
     PER_CALL: int
 
     choose: Callable[[HeldOut, int, bool], Chosen]
@@ -182,11 +197,6 @@ def firing_and_silent(
 # find what repeats without reading the description.
 
 
-def alone(pieces: Sequence[Piece], rng: np.random.Generator) -> tuple[tuple[Piece, ...], ...]:
-    """Return all pieces, shuffled, one a call."""
-    return tuple((pieces[place],) for place in rng.permutation(len(pieces)))
-
-
 def in_pairs(
     firing: Sequence[Piece], silent: Sequence[Piece], rng: np.random.Generator
 ) -> tuple[tuple[Piece, ...], ...]:
@@ -205,6 +215,54 @@ def in_pairs(
     ]
     calls += [(piece,) for piece in (*one[paired:], *other[paired:])]
     return tuple(calls[place] for place in rng.permutation(len(calls)))
+
+
+def above_others(tried: Tried) -> Figures:
+    """Return 0.5 + what the own description gets on the unit's texts - what the others get there.
+
+    What a description gets is the area under the ROC curve of its answers, yes where the unit fires
+    against yes where it is silent: of plain yes and no, their balanced accuracy. Others that have
+    no answers of either kind are left out; without any there is no score.
+    """
+    own = separation(tried.asked)
+    others = separation_of_others(tried)
+    if own.score is None or others.score is None:
+        return own if own.score is None else others
+    score = float(np.clip(0.5 + own.score - others.score, 0, 1))
+    return Figures(score, "ok", {"with others": others.score, "uncorrected": own.score, **own.more})
+
+
+def separation_of_others(tried: Tried) -> Figures:
+    """Return the mean of what the other descriptions of a call get on the unit's texts."""
+    found = [separation(asked).score for asked in tried.beside.values()]
+    scores = [score for score in found if score is not None]
+    if not scores:
+        return Figures(None, "no answers about other descriptions")
+    return Figures(float(np.mean(scores)))
+
+
+def separation(asked: Sequence[Answered]) -> Figures:
+    """Return how well answers, yes or no or the probability of yes, tell true from false questions.
+
+    The area under the ROC curve. Whatever is the same for all questions gets 0.5, whatever the
+    counts. Questions without an answer do not count; without any of one kind there is no score.
+    """
+    given = {
+        truth: [o.answer for o in asked if o.piece.truth is truth and o.answer is not None]
+        for truth in (True, False)
+    }
+    for truth, answers in given.items():
+        if not answers:
+            return Figures(None, f"no answers where the truth is {'yes' if truth else 'no'}")
+    more = {
+        "sensitivity": float(np.mean([answer > 0.5 for answer in given[True]])),
+        "specificity": float(np.mean([answer <= 0.5 for answer in given[False]])),
+    }
+    for kind in sorted({one.piece.kind for one in asked} - {"firing", "right", "wrong"}):
+        of_kind = [o.answer for o in asked if o.piece.kind == kind and o.answer is not None]
+        if of_kind:
+            more[f"specificity, {kind}"] = float(np.mean([answer <= 0.5 for answer in of_kind]))
+    return Figures(auc(given[True], given[False]), "ok", more)
 
 
 def balanced_accuracy(asked: Sequence[Answered]) -> Figures:

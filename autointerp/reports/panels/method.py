@@ -17,8 +17,10 @@ from autointerp.questions.rubric import Rubric
 from autointerp.questions.scorers import load_question
 from autointerp.questions.trials import load_trials
 from autointerp.reports.panels import Block, Heading, Material, Prose, Table, Verbatim
+from autointerp.reports.panels._silence import assumed_silence
 from autointerp.reports.words import listed, number, percent, plural
 from autointerp.store.run import Run
+from autointerp.subjects.passages import near_copies_text
 from autointerp.text import ON_PAGE, count, visible
 
 AFTER = "cost"
@@ -43,6 +45,11 @@ def show(material: Material) -> list[Block]:
             f"density or absolute activation. {activations_text(material)}".strip()
         )
         blocks.append(Prose(text))
+    for comparison in material.comparisons:
+        lead = f"{comparison.run}:" if material.several_runs else ""
+        if comparison.subject.near_copies:
+            blocks.append(Prose(near_copies_text(comparison.subject.near_copies), lead=lead))
+    blocks += assumed_silence(material)
     facts = [
         {"run": comparison.run, "what": name, "value": value}
         for comparison in material.comparisons

@@ -9,6 +9,7 @@ from autointerp.findings.descriptions import CHANCE, TOLERANCE, ScorerResult, So
 from autointerp.findings.plan import PRIMARY
 from autointerp.reports.colours import INK, MUTED, colour
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
+from autointerp.reports.panels._silence import assumed_silence
 from autointerp.reports.style import headline, plain_axes, sheet
 from autointerp.reports.words import (
     SUPERIORITY,
@@ -50,12 +51,15 @@ def show(material: Material) -> list[Block]:
             "A description is tried on contexts that its writer never saw: which texts fire "
             "(detection), whether the right token is marked (fuzzing), how strongly each token "
             "fires (simulation). 0.5 is chance and what “all” or “none” scores, 1 is perfect. "
-            "Hollow marks are the control: the same contexts with another unit's description, "
-            "which should be at 0.5 (for the intruder, contexts that have no unit in common). It "
+            "Hollow marks are the control: the same contexts with other units' descriptions, "
+            "which should be at 0.5 (for the intruder, contexts that have no unit in common). In "
+            "detection and fuzzing a score is 0.5 and what a unit's own description gets above "
+            "this control. The control "
             f"counts as at chance where an equivalence test (TOST) puts its mean within {CHANCE} ± "
             f"{TOLERANCE}; with few units the answer is “too few to tell”. Intervals are at 95 %, "
             "over units."
-        )
+        ),
+        *assumed_silence(material),
     ]
     for run, result in results:
         for source in result.broken:
@@ -245,7 +249,7 @@ def draw(results: list[ScorerResult]) -> Drawing:
 def _marks(results: list[ScorerResult]) -> str:
     """Return what filled and hollow marks are; results of one picture are alike in it."""
     if results[0].explainer:
-        return "filled: own description; hollow: another unit's"
+        return "filled: own description; hollow: other units'"
     return "filled: contexts of one unit and an intruder; hollow: of no unit in common"
 
 

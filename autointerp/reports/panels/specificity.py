@@ -17,6 +17,7 @@ from autointerp.findings.descriptions import (
 )
 from autointerp.reports.colours import INK
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
+from autointerp.reports.panels._silence import assumed_silence
 from autointerp.reports.style import headline, plain_axes, sheet
 from autointerp.reports.words import equals, flat, interval, listed, p_value, percent
 from autointerp.text import count
@@ -106,6 +107,7 @@ def show(material: Material) -> list[Block]:
             "to be silent. Intervals are at 95 %, over units."
         )
     )
+    blocks += assumed_silence(material)
     for label, figures in rows:
         if figures.not_silent:
             blocks.append(

@@ -44,8 +44,9 @@ def read(source: str, options: Options) -> Iterator[Content]:
     for path in files_with(Path(source), *SUFFIXES):
         with _opened(path) as lines:
             number = 0
+            packed = path.stat().st_size if path.suffix == ".gz" else None
             try:
-                for number, line in enumerate(bounded_lines(lines), 1):
+                for number, line in enumerate(bounded_lines(lines, packed), 1):
                     if number == 1:
                         line = line.removeprefix(codecs.BOM_UTF8)
                     if line.strip():

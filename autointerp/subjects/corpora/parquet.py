@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from autointerp.errors import CorpusError
-from autointerp.files import plain_name
+from autointerp.files import LONGEST_LINE, check_unpacked, plain_name
 from autointerp.subjects.corpora._documents import (
     Content,
     Extent,
@@ -20,7 +20,10 @@ from autointerp.subjects.corpora._documents import (
 
 SUFFIXES = (".parquet",)
 USUAL = ("text", "content", "tokens", "input_ids")
-ROWS = 1024  # read at once
+VECTOR = 2048  # rows that DuckDB unpacks at once
+ROWS = 16  # of them, held as Python values
+MOST_AT_ONCE = 2**30  # bytes of a vector
+MEMORY = {"threads": 1, "memory_limit": "2GB"}  # for what a row group unpacks to
 READ = "read_parquet(?, hive_partitioning = false)"  # the path's folders are no columns
 
 
@@ -52,11 +55,16 @@ def read(source: str, options: Options) -> Iterator[Content]:
 
     Raises CorpusError if a file is damaged, no column fits, or a value is missing, naming its row.
     """
-    connection = duckdb.connect(":memory:", config={"threads": 1})
+    connection = duckdb.connect(":memory:", config=MEMORY)
     try:
         for path in files_with(Path(source), *SUFFIXES):
             with plain_name(path) as name:
                 yield from _rows(connection, path, name, options.field)
+    except duckdb.OutOfMemoryException:
+        raise CorpusError(
+            f"{source}: a part of it unpacks to more than {MEMORY['memory_limit']} at once; write "
+            "it in row groups of fewer rows, and see whether it holds what it should"
+        ) from None
     except duckdb.Error as error:
         raise CorpusError(f"{source}: {str(error).splitlines()[0]}") from None
     finally:
@@ -70,10 +78,14 @@ def _rows(
     columns = {name: str(kind) for name, kind, *_ in described.fetchall()}
     column = _column(columns, path, field)
     quoted = column.replace('"', '""')
+    size = f'strlen("{quoted}")' if columns[column] == "VARCHAR" else f'8 * len("{quoted}")'
+    # What rows unpack to is known before they are: a page of a few bytes may be gigabytes.
+    sizes = connection.cursor().execute(f"SELECT {size} FROM {READ}", [name])
     reader = connection.execute(f'SELECT "{quoted}" FROM {READ}', [name])
-    number = 0
-    while rows := reader.fetchmany(ROWS):
-        for (value,) in rows:
+    number = unpacked = 0
+    while following := sizes.fetchmany(VECTOR):
+        unpacked += _checked([row[0] or 0 for row in following], number, unpacked, path)
+        for value in _values(reader, len(following)):
             number += 1
             if value is None:
                 raise CorpusError(f"{path}, row {number}: `{column}` is null")
@@ -81,6 +93,32 @@ def _rows(
                 yield value
             else:
                 yield token_ids(value, f"{path}, row {number}")
+
+
+def _checked(sizes: list[int], first: int, before: int, path: Path) -> int:
+    """Return the bytes of rows that are about to be read, after so many others.
+
+    Raises CorpusError if memory might not hold them, or they are more than the file can mean.
+    """
+    for number, size in enumerate(sizes, first + 1):
+        if size > LONGEST_LINE:
+            raise CorpusError(f"{path}, row {number} has {size:,} bytes; cut it into shorter ones")
+    if sum(sizes) > MOST_AT_ONCE:
+        raise CorpusError(
+            f"{path}, from row {first + 1:,}: {len(sizes):,} rows of {sum(sizes) >> 20:,} MB are "
+            f"more than can be read at once ({MOST_AT_ONCE >> 20:,} MB); cut them into shorter ones"
+        )
+    try:
+        check_unpacked(before + sum(sizes), path.stat().st_size)
+    except ValueError as error:
+        raise CorpusError(f"{path}, from row {first + 1:,}: {error}") from None
+    return sum(sizes)
+
+
+def _values(reader: duckdb.DuckDBPyConnection, count: int) -> Iterator[object]:
+    while count and (rows := reader.fetchmany(min(ROWS, count))):
+        count -= len(rows)
+        yield from (value for (value,) in rows)
 
 
 def _column(columns: dict[str, str], path: Path, field: str) -> str:

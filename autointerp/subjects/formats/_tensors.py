@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from autointerp.errors import MissingSetting, SubjectError
-from autointerp.files import json_value
+from autointerp.files import check_archive, json_value
 from autointerp.subjects.autoencoder import SparseAutoencoder
 
 TORCH_SUFFIXES = {".pt", ".pth", ".bin", ".ckpt"}
@@ -173,6 +173,7 @@ def read_torch(path: Path) -> tuple[Tensors, dict[str, Any]]:
 
     Raises SubjectError if it is truncated, holds code or holds no tensors.
     """
+    _check_size(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -234,6 +235,7 @@ def _taken_apart(said: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_npz(path: Path) -> Tensors:
     """Return the arrays of an npz file. Raises SubjectError if it is missing or truncated."""
+    _check_size(path)
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return Tensors({name: torch.from_numpy(file[name]) for name in file.files})
@@ -243,6 +245,16 @@ def read_npz(path: Path) -> Tensors:
         ) from None
     except (BadZipFile, OSError, ValueError, EOFError, KeyError, TypeError) as error:
         raise _truncated(path, error) from None
+
+
+def _check_size(path: Path) -> None:
+    """Raise SubjectError for an archive that unpacks to more than its size can mean."""
+    try:
+        check_archive(path)
+    except (OSError, BadZipFile):
+        return  # reading it says what is wrong
+    except ValueError as error:
+        raise SubjectError(f"{path}: {error}") from None
 
 
 def safetensors_header(path: Path) -> tuple[set[str], dict[str, str]]:
