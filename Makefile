@@ -103,7 +103,7 @@ weights: $(LOCAL) $(WEIGHTS) $(EMBEDDINGS)  ## Fetch SmolLM2-135M-Instruct (93 M
 weights-judge: $(LOCAL) $(JUDGE)  ## Fetch Qwen2.5-Coder-1.5B-Instruct (1.1 GB), for `local:` and `detector:local:`
 	@echo $(JUDGE)
 
-study: $(LOCAL) $(WEIGHTS) $(JUDGE)  ## Do what is missing of the study of SmolLM2-135M: hours; it resumes
+study: weights weights-judge  ## Do what is missing of the study of SmolLM2-135M: hours; it resumes
 	$(BIN)/python -m studies.smollm2
 
 study-tiny: $(INSTALLED)  ## Do the same steps on a tiny model, in build/tiny: minutes

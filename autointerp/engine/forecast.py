@@ -60,7 +60,10 @@ class Forecast:
 
     def as_json(self) -> dict[str, Any]:
         """Return the forecast as JSON values."""
-        return asdict(self)
+        values = asdict(self)
+        if self.price is not None and self.price.as_of is not None:
+            values["price"]["as_of"] = self.price.as_of.isoformat()
+        return values
 
     def _cost_text(self) -> str:
         if self.price is None or self.cost_usd is None:

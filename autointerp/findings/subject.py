@@ -4,11 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from autointerp.files import json_value
 from autointerp.findings.plan import PRIMARY
+from autointerp.settings import SubjectSettings, from_mapping
 from autointerp.store.run import Run
 from autointerp.subjects.sites import Basis, basis_of, hidden_site
+
+PLACES = ("model", "sae", "untrained", "tokenizer", "corpus")  # settings that may be a path
+
+
+def about_elsewhere(run: Run) -> dict[str, Any]:
+    """Return what run.toml says, in words for a reader elsewhere.
+
+    A path in the folder that `runs` is in is given from there, so that a report that is passed on
+    does not tell whose machine made it.
+    """
+    settings = run.about.get("settings")
+    if not isinstance(settings, dict) or not isinstance(settings.get("subject"), dict):
+        return run.about
+    home = run.path.resolve().parent.parent
+    subject = dict(settings["subject"])
+    for name in PLACES:
+        path = Path(str(subject.get(name, "")))
+        if path.is_absolute() and path.is_relative_to(home):
+            subject[name] = path.relative_to(home).as_posix()
+    return {**run.about, "settings": {**settings, "subject": subject}}
 
 
 @dataclass(frozen=True)
@@ -16,7 +39,8 @@ class SubjectFacts:
     """The subject of a run. What is not known is None, or empty.
 
     Attributes:
-        model: Hub id, path, or `embedded`; empty for units that came from files.
+        model: Hub id, path (see `about_elsewhere`), or `embedded`; empty for units that came from
+            files.
         basis: What the site's own units are.
         hidden: Where the source `neurons` was read, if not at the site.
         sae: Hub id or path; `embedded` for the one that belongs to the embedded model.
@@ -64,7 +88,8 @@ def subject_facts(run: Run) -> SubjectFacts:
     ((tokens,),) = run.rows("SELECT max(tokens) FROM unit")
     if run.is_imported:
         return SubjectFacts(tokens=tokens or None)
-    subject = run.settings.subject
+    settings = about_elsewhere(run)["settings"]["subject"]
+    subject = from_mapping(SubjectSettings, settings, str(run.path / "run.toml"), "subject")
     is_embedded = subject.model == "embedded"
     has_sae = bool(subject.sae) or "sae" in run.about["digests"] or is_embedded
     latents, density, drawn, dead = _latents(run) if has_sae else (None, None, 0, 0)

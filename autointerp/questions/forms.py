@@ -101,6 +101,7 @@ class Task:
             texts = [
                 [letter, *_parts(context)]
                 for letter, context in zip(LETTERS, item.contexts, strict=False)
+                if context.split == self.shows.split
             ]
             return fenced(item, [numbered, *texts])
         lines: list[dict[str, Any] | list[str]] = [

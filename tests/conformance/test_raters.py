@@ -137,6 +137,8 @@ class Toy:
             reply = {"rationale": "as ever", "description": "cats"}
         elif form == "judge":
             reply = {"answers": [{"context": number, "yes": True} for number in numbers]}
+        elif form == "match":
+            reply = {str(number): "A" for number in range(1, 9)}
         elif form == "predict":
             active = [{"token": 1, "activation": 5}]
             reply = {"contexts": [{"context": number, "active": active} for number in numbers]}

@@ -53,7 +53,7 @@ def test_a_second_run_does_nothing(place: Place):
 def test_a_failed_command_stops_the_study_and_its_step_is_done_anew(place: Place):
     broken = (STEPS[0], replace(STEPS[1], commands=(("fail",),)), STEPS[0])
     script = Script()
-    with pytest.raises(StepFailed, match="step 'two': `fail` ended with 3; see .*two.txt"):
+    with pytest.raises(StepFailed, match=r"step 'two': `fail` ended with 3; see .*two\.txt"):
         conduct(broken, place, silent, run=script)
     conduct(STEPS, place, silent, run=script)
     assert script.ran[-2:] == [("fail",), ("touch", "c")]
@@ -69,7 +69,7 @@ def test_a_step_that_did_not_make_what_it_should_is_not_done(place: Place):
 def test_a_step_done_by_other_commands_is_named_with_its_stamp(place: Place):
     conduct(STEPS, place, silent, run=Script())
     other = (replace(STEPS[0], commands=(("touch", "a"), ("touch", "b2")), makes=()), STEPS[1])
-    with pytest.raises(StepFailed, match="step 'one' was done by other commands.*one.json"):
+    with pytest.raises(StepFailed, match=r"step 'one' was done by other commands.*one\.json"):
         conduct(other, place, silent, run=Script())
 
 
