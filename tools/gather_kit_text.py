@@ -20,7 +20,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from gather_text import (
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
+
+from tools.gather_text import (
     MILLION,
     OFFICE_TEXT,
     SKIPPED_CLASSES,
@@ -36,7 +38,6 @@ from gather_text import (
     units,
     without_repeats,
 )
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 SKIPPED_CLASSES.add("t-navbar")  # one menu on hundreds of pages
 VOCABULARY = 32_768

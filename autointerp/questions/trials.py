@@ -126,10 +126,8 @@ def add_trials(run: Run, trials: Sequence[Trial]) -> list[str]:
 
 def _row(identifier: str, trial: Trial) -> dict[str, object]:
     asked, candidates = trial.pieces, trial.candidates
-    if candidates:
-        explainer = candidates[0].explainer
-    else:
-        explainer = trial.described.explainer if trial.described else None
+    described = candidates[0] if candidates else trial.described
+    explainer = described.explainer if described else None
     return {
         "item_id": identifier,
         "task": trial.task,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from autointerp.questions.forms import UNKNOWN
@@ -38,7 +38,7 @@ def _parts(template: str) -> tuple[str, str]:
     return template[:begins], f"{template[begins:]}\n"
 
 
-def losses_reply(given: Sequence[float], without: Sequence[float]) -> str:
+def losses_reply(given: Iterable[float], without: Iterable[float]) -> str:
     """Return the reply of form `expect` that gives these losses, in nats a token."""
     losses = [
         {

@@ -202,7 +202,7 @@ def load_embedder(model: str) -> Embedder:
 
 def _read(place: str, name: str) -> Any:
     """Return the JSON file of a model; None if it has none."""
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     try:
         found = cached_file(place, name)
@@ -237,7 +237,7 @@ def _pooling(model: str, modules: Any, config: Any) -> str:
             f"embed:{model}: 1_Pooling/config.json has the pooling {', '.join(chosen) or 'of none'}"
             f"; supported is one of {', '.join(POOLINGS)}"
         )
-    return chosen[0]
+    return str(chosen[0])
 
 
 def _longest(config: Any, tokenizer: Any, of_model: Any) -> int:

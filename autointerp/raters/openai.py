@@ -278,7 +278,7 @@ class OpenAIRater(ServedRaterBase):
             )
             batch = await self._client.batches.create(
                 input_file_id=file.id,
-                endpoint=f"/v1{self.endpoint}",  # type: ignore[arg-type]
+                endpoint=f"/v1{self.endpoint}",
                 completion_window="24h",
                 metadata={"autointerp": label},
             )
