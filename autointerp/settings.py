@@ -238,7 +238,7 @@ def load_settings(subject: str, seed: int | None = None) -> RunSettings:
 
 
 def check_number(name: str, value: object) -> None:
-    """Raise BadInput if a number is infinite, none at all, below 0, or beyond 64 bits.
+    """Raise BadInput if a number is infinite, none at all, below 0, or a whole one over 64 bits.
 
     What is no number, and None, passes; of a tuple each is looked at.
     """
@@ -250,7 +250,7 @@ def check_number(name: str, value: object) -> None:
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         if value < 0:
             raise BadInput(f"{name} {_shown(value)}: give a number that is not below 0")
-        if value > LARGEST:
+        if isinstance(value, int) and value > LARGEST:
             raise BadInput(f"{name} {_shown(value)}: give at most {LARGEST:,}")
 
 

@@ -222,7 +222,7 @@ def fork(work: Callable[[], object], logs: Path | None = None) -> int | None:
     if child == 0:
         os._exit(_work(work, logs))
     began = time.monotonic()
-    while time.monotonic() - began < LONGEST_S * max(1.0, os.getloadavg()[0] / WORKERS):
+    while time.monotonic() - began < LONGEST_S * min(4.0, max(1.0, os.getloadavg()[0] / WORKERS)):
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)

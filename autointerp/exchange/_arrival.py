@@ -21,6 +21,7 @@ import numpy as np
 from autointerp import exchange, extensions
 from autointerp.errors import BadInput, ExchangeError, RunMismatch
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
+from autointerp.files import check_readable_twice
 from autointerp.records import (
     ASSUMED_SILENT,
     SPLITS,
@@ -98,6 +99,10 @@ def import_units(
     options = options or ImportOptions()
     if not path.exists():
         raise ExchangeError(f"no file or folder {path}; give an existing one")
+    try:
+        check_readable_twice(path)
+    except OSError as error:
+        raise ExchangeError(f"{path} is {error.strerror}") from None
     if form and form not in forms():
         extensions.load(exchange, "format", form)  # says what there is
         raise BadInput(f"--format {form} can only be exported; give one of {', '.join(forms())}")
@@ -496,6 +501,8 @@ def assigned_splits(
 def _shared_passages(texts: Sequence[Sequence[str]]) -> list[set[int]]:
     """Return of each text the passages that another one has too; usually none."""
     bits, row = passages_of(texts)
+    if not len(bits):
+        return [set() for _ in texts]
     pairs = np.unique(np.stack([bits, row.astype(np.uint64)], axis=1), axis=0)
     again = pairs[1:, 0] == pairs[:-1, 0]
     shared: list[set[int]] = [set() for _ in texts]

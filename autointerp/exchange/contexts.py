@@ -171,7 +171,7 @@ def _rows(
     if nulls is not None:
         raise ExchangeError(f"{path}, row {nulls[0]}: unit, source or context is null")
     large = connection.execute(
-        "SELECT source, unit, sum(strlen(array_to_string(tokens, '')) + 8 * len(tokens)) AS size"
+        "SELECT source, unit, sum(list_sum([8 + strlen(token) for token in tokens])) AS size"
         f" FROM {READ} GROUP BY ALL HAVING size > {LONGEST_LINE} LIMIT 1",
         {"file": file},
     ).fetchone()

@@ -1,5 +1,6 @@
 import json
 import shutil
+from typing import ClassVar
 
 import pytest
 
@@ -102,8 +103,7 @@ def test_options_reach_the_lab_and_replace_what_it_had(own_runs):
 class Counting:
     """A lab that counts what it measures, and is stopped after some units."""
 
-    COLUMNS = {"twice": "twice the number of the unit"}
-    __file__ = __file__
+    COLUMNS: ClassVar = {"twice": "twice the number of the unit"}
 
     def __init__(self, last: int | None = None) -> None:
         self.last = last
