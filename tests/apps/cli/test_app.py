@@ -784,7 +784,7 @@ def test_no_number_is_below_0_infinite_or_none_whatever_would_use_it(command_lin
     # One of each: those of a kind share what parses them.
     for command, option in [
         ("check-rater", "--price-in"), ("rate", "--budget-usd"), ("rate", "--until-width"),
-        ("plan", "--effect"), ("train sae", "--l1"), ("init", "--input-scale"), ("pack", "--repeat"),
+        ("plan", "--effect"), ("train sae", "--l1"), ("init", "--input-scale"),
     ]:  # fmt: skip
         assert (command, option) in options
         for value in ("nan", "inf", "-1", "1e999"):

@@ -7,7 +7,10 @@ from autointerp.pipeline.job import Job
 from autointerp.pipeline.report import report
 from autointerp.questions.rubric_files import list_rubrics, load_rubric
 from autointerp.raters import RaterOptions
+from autointerp.records import ASSUMED_SILENT
 from autointerp.reports.panels import Material, Prose, Verbatim, method
+from autointerp.reports.panels._silence import assumed_silence
+from autointerp.store.units import NEAR_COPIES
 
 
 def test_the_method_says_who_described_from_what_and_prints_what_was_asked(own_runs, tmp_path):
@@ -67,3 +70,20 @@ def test_a_number_that_stands_for_none_is_not_printed_and_a_real_one_is():
     assert method.setting_text("settings.subject.corpus_separator", "-1") == ""
     assert method.setting_text("settings.subject.corpus_separator", "50256") == "50256"
     assert method.setting_text("settings.seed", "0") == "0"  # a seed like any other
+
+
+def test_where_silence_is_assumed_and_what_was_left_out_is_said(tmp_path):
+    with fabricate_run(tmp_path, {"features": 6, "neurons": 6}, contexts=2) as run:
+        add_scores(run, "features", "model:a", [1, 1, 1, 1, 2])
+        plain = method.show(Material((compare(run),), (run,)))
+        note = f"silent contexts are other units', {ASSUMED_SILENT}"
+        run.execute("UPDATE unit SET note = ? WHERE source = 'features' AND idx < 2", [note])
+        run.execute("INSERT INTO about VALUES (?, '3')", [NEAR_COPIES])
+        material = Material((compare(run),), (run,))
+        (silence,) = assumed_silence(material)
+        told = method.show(material)
+    assert "The files that 2 features came from hold no context" in silence.text
+    assert silence.tone == "warning"
+    new = [block for block in told if block not in plain and isinstance(block, Prose)]
+    assert new[0].text.startswith("3 contexts were left out of one of the two splits")
+    assert new[1] == silence
