@@ -667,7 +667,8 @@ def option_cases() -> Iterator[Case]:
                     with_run="tiny" in needed.get(name, ()),
                 )  # fmt: skip
     for option in ("--batch", "--resume", "--guess", "--planned"):
-        yield Case("options", f"rate {option} without a server", (*RATE, option), codes=ANY)
+        asked = (*RATE, "--subject", "{subject}", option)
+        yield Case("options", f"rate {option} without a server", asked, codes=ANY)
 
 
 def name_cases() -> Iterator[Case]:

@@ -234,6 +234,7 @@ def test_a_lost_database_is_made_anew_from_replies_and_the_same_questions_are_no
     folder = own_runs / tiny_run_name
     with LoopbackServer() as server:
         asked = ("rate", "--run", tiny_run_name, "--rater", "openai:m", "--n", 2, "--controls", 0)
+        asked += ("--source", "features")
         asked += ("--base-url", server.openai_url, "--structured", "json_schema", "--quiet")
         assert command_line(*asked).code == 0
         paid = len(server.calls)

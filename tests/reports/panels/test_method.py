@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 from support.fabricate import add_scores, fabricate_run
 from support.loopback.server import LoopbackServer
 
 from autointerp.findings.comparison import compare
+from autointerp.findings.subject import SubjectFacts
 from autointerp.pipeline.describe import explain
 from autointerp.pipeline.job import Job
 from autointerp.pipeline.report import report
@@ -10,7 +13,6 @@ from autointerp.raters import RaterOptions
 from autointerp.records import ASSUMED_SILENT
 from autointerp.reports.panels import Material, Prose, Verbatim, method
 from autointerp.reports.panels._silence import assumed_silence
-from autointerp.store.units import NEAR_COPIES
 
 
 def test_the_method_says_who_described_from_what_and_prints_what_was_asked(own_runs, tmp_path):
@@ -78,8 +80,8 @@ def test_where_silence_is_assumed_and_what_was_left_out_is_said(tmp_path):
         plain = method.show(Material((compare(run),), (run,)))
         note = f"silent contexts are other units', {ASSUMED_SILENT}"
         run.execute("UPDATE unit SET note = ? WHERE source = 'features' AND idx < 2", [note])
-        run.execute("INSERT INTO about VALUES (?, '3')", [NEAR_COPIES])
-        material = Material((compare(run),), (run,))
+        facts = SubjectFacts(near_copies=3)
+        material = Material((replace(compare(run), subject=facts),), (run,))
         (silence,) = assumed_silence(material)
         told = method.show(material)
     assert "The files that 2 features came from hold no context" in silence.text
