@@ -23,7 +23,10 @@ USUAL = ("text", "content", "tokens", "input_ids")
 VECTOR = 2048  # rows that DuckDB unpacks at once
 ROWS = 16  # of them, held as Python values
 MOST_AT_ONCE = 2**30  # bytes of a vector
-MEMORY = {"threads": 1, "memory_limit": "2GB"}  # for what a row group unpacks to
+MEMORY: dict[str, str | bool | int | float | list[str]] = {
+    "threads": 1,
+    "memory_limit": "2GB",
+}  # for what a row group unpacks to
 READ = "read_parquet(?, hive_partitioning = false)"  # the path's folders are no columns
 
 
