@@ -7,6 +7,7 @@ works", for the order in which they arise.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -222,7 +223,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """One judgement of one item. `score` is None unless `status` is ok."""
+    """One judgement of one item. `score` is None unless `status` is ok.
+
+    `rater_version`: what else than its name decides a rater's answers, such as its rules or its
+    model file; empty for a rater that has none, None where it was not kept.
+    """
 
     item: str
     rubric: str
@@ -236,6 +241,7 @@ class Rating:
     expected_score: float | None = None
     unassigned_mass: float | None = None
     call_key: str | None = None
+    rater_version: str | None = None
 
     def __post_init__(self) -> None:
         if (self.score is None) == (self.status == "ok"):
@@ -245,6 +251,21 @@ class Rating:
 def is_person(rater: str) -> bool:
     """Whether a rater's name is a person's: `human` or `human:NAME`."""
     return rater == "human" or rater.startswith("human:")
+
+
+def members_of(rater: str) -> tuple[str, ...]:
+    """Return the names of the raters that make up a panel, by its name; none for another rater."""
+    kind, _, members = rater.partition(":")
+    if kind != "panel":
+        return ()
+    return tuple(member.removeprefix("optional:") for member in members.split(","))
+
+
+def without_panels(raters: Iterable[str]) -> list[str]:
+    """Return the raters in their order, but for panels of which a member is among them: what the
+    two say is partly the same, and no second opinion."""
+    names = list(raters)
+    return [name for name in names if not set(members_of(name)) & set(names)]
 
 
 def check_person(name: str) -> str:

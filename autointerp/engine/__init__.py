@@ -3,6 +3,7 @@
 work      what is still to be rated, and rating it
 loop      the queue of calls, its workers and its one writer
 pace      calls at once and calls a minute, learned from the server
+composed  raters that are made of others
 retry     when a call is made again
 signals   Ctrl-C and its like, held while calls are in flight
 patience  when asking is of no use

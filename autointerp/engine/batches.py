@@ -86,7 +86,7 @@ def submit_batches(
     taker = batch_rater(rater)
     require_price(rater, budget_usd)
     in_doubt = any(batch["state"] == "intended" for batch in run.open_batches())
-    if not in_doubt and not pending_work(run, item_ids, rater.name, repeats):
+    if not in_doubt and not pending_work(run, item_ids, rater, repeats):
         return BatchCounts()
     settings = (asked, rubric_name, options, repeats, budget_usd, retry, say)
     return asyncio.run(_submit(run, item_ids, question, taker, *settings))
@@ -109,7 +109,7 @@ async def _submit(
     await _open(run, rater, retry, say)
     try:
         await _settle_intended(run, rater, retry, say)
-        work = pending_work(run, item_ids, rater.name, repeats)
+        work = pending_work(run, item_ids, rater, repeats)
         in_batches = sum(batch["most_usd"] or 0.0 for batch in run.open_batches())
         budget = Budget(budget_usd, run.spent_usd() + in_batches, rater.price)
         for requests, most_usd in _parts(run, work, question, rater, budget, counts):
@@ -197,7 +197,7 @@ def _take_stored(run: Run, requests: Sequence[Request], rater: Any, question: Qu
     ratings = []
     for request in requests:
         for _, reply in stored.get(request.key, []):
-            rating = read_rating(question, rater.name, request, reply)
+            rating = read_rating(question, rater, request, reply)
             if reply.stop == "end" and rating.status == "ok":
                 ratings.append(rating)
                 break
@@ -320,7 +320,7 @@ def _store(
             continue
         reply.details.update(batch=provider_id, anchors=list(question.anchors(request.repeat)))
         attempts.append((request, before[-1][0] + 1 if before else 0, reply))
-        rating = read_rating(question, rater.name, request, reply)
+        rating = read_rating(question, rater, request, reply)
         ratings.append(rating)
         counts.statuses[rating.status] += 1
         counts.calls += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from autointerp.errors import BadInput
-from autointerp.raters import Extent, Price, Rater, ServedRater
+from autointerp.raters import Extent, Price, Rater, ServedRater, judges
 
 TOKENS_PER_BYTE = 0.5  # more than any text takes; learned from the first replies on
 MARGIN = 1.2
@@ -13,12 +13,12 @@ MARGIN = 1.2
 
 def require_price(rater: Rater, budget_usd: float | None) -> None:
     """Raise BadInput if there is a budget, and no price by which to keep it."""
-    name = rater.name
-    if budget_usd is not None and isinstance(rater, ServedRater) and rater.price is None:
-        raise BadInput(
-            f"--budget-usd: no price is known for {name}; "
-            "give --price-in and --price-out, in US dollars per million tokens"
-        )
+    for judge in judges(rater):
+        if budget_usd is not None and isinstance(judge, ServedRater) and judge.price is None:
+            raise BadInput(
+                f"--budget-usd: no price is known for {judge.name}; "
+                "give --price-in and --price-out, in US dollars per million tokens"
+            )
 
 
 class BudgetReached(Exception):

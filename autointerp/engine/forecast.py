@@ -9,7 +9,7 @@ from typing import Any
 from autointerp.engine.work import pending_work
 from autointerp.questions.question import Question
 from autointerp.questions.trials import Trial, trial_item
-from autointerp.raters import Price, Rater, ServedRater
+from autointerp.raters import ComposedRater, Price, Rater, ServedRater
 from autointerp.records import Item, ItemContext
 from autointerp.store.run import Run
 from autointerp.text import count
@@ -103,6 +103,20 @@ def forecast_calls(
     of contexts that calls are about, those of `items` if none are given. Once the rater has
     replied to the same question in `run`, its own replies say how long the next ones will be.
     """
+    if isinstance(rater, ComposedRater):
+        parts = [
+            forecast_calls(
+                member,
+                question,
+                calls,
+                items if member.evidence == rater.evidence else (),
+                run,
+                batch,
+                contexts,
+            )
+            for member in rater.members
+        ]
+        return _sum(rater.name, parts)
     if not isinstance(rater, ServedRater):
         return Forecast(rater.name, calls)
     items = items or [largest_item(question)]
@@ -120,6 +134,27 @@ def forecast_calls(
     return Forecast(rater.name, calls, None, tokens_in, tokens_out, cost, price, batch)
 
 
+def _sum(rater: str, parts: Sequence[Forecast]) -> Forecast:
+    """Return what the calls of several raters take; those that count no tokens are free."""
+    calls = sum(part.calls for part in parts)
+    served = [part for part in parts if part.tokens_in is not None]
+    if not served:
+        return Forecast(rater, calls)
+    costs = [part.cost_usd for part in served]
+    known = [cost for cost in costs if cost is not None]
+    paid = max(served, key=lambda part: part.cost_usd or 0.0)
+    return Forecast(
+        rater,
+        calls,
+        None,
+        sum(part.tokens_in or 0 for part in served),
+        sum(part.tokens_out or 0 for part in served),
+        sum(known) if len(known) == len(costs) else None,
+        paid.price,
+        paid.batch,
+    )
+
+
 def forecast_trials(
     run: Run,
     rater: Rater,
@@ -133,7 +168,7 @@ def forecast_trials(
         return Forecast(rater.name, 0, units)
     seed = run.settings.seed
     ids = {trial.item_id(seed) for trial in trials}
-    before = len(trials) - len(pending_work(run, sorted(ids), rater.name, 1))
+    before = len(trials) - len(pending_work(run, sorted(ids), rater, 1))
     sample = trials[:: max(1, len(trials) // TRIALS_LOOKED_AT)]
     if not isinstance(rater, ServedRater):
         sample = ()

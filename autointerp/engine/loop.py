@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -34,7 +34,10 @@ from autointerp.raters import (
     Headroom,
     Rater,
     ServedRater,
+    Step,
+    SteppedRater,
     expected_score,
+    version_of,
 )
 from autointerp.records import Item, Rating, Reply, Request, storable
 from autointerp.settings import check_number
@@ -102,10 +105,35 @@ class _Stopped(Exception):
 
 @dataclass
 class _Job:
+    """A call to be made, until there is a reply that `question` can read.
+
+    Attributes:
+        item: What is judged, where that takes several steps.
+        stored: Complete replies that could not be read, in order.
+    """
+
     request: Request
+    question: Question
     extent: Extent
     attempt: int
-    stored: list[Reply]  # complete replies that could not be read, in order
+    stored: list[Reply]
+    item: Item | None = None
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A reply that can be read, or the last one where no more is to be tried.
+
+    Attributes:
+        attempt: To be stored; None where it is stored.
+        reused: It was in the store before.
+        is_open: More was to be tried, and the work is called off.
+    """
+
+    reply: Reply
+    attempt: _Attempt | None
+    reused: bool = False
+    is_open: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,6 +187,7 @@ class Engine:
         self.question = question
         self.rater = rater
         self.served = rater if isinstance(rater, ServedRater) else None
+        self.stepped = rater if isinstance(rater, SteppedRater) else None
         self.policy = policy
         self.progress = progress
         slots: int = getattr(rater, "concurrency", LOCAL_SLOTS)
@@ -316,18 +345,31 @@ class Engine:
         items = {item.id: item for item in self.load(sorted({item for item, _ in work}))}
         requests = [self.rater.request(items[item], self.question, repeat) for item, repeat in work]
         stored = self.run.stored_calls([request.key for request in requests])
-        jobs = []
-        for request in requests:
-            attempts = stored.get(request.key, [])
-            jobs.append(
-                _Job(
-                    request,
-                    self.served.extent(request) if self.served else Extent(0, 0),
-                    attempt=attempts[-1][0] + 1 if attempts else 0,
-                    stored=[reply for _, reply in attempts if reply.stop in ("end", "length")],
-                )
+        return [
+            self._job(
+                request,
+                self.question,
+                stored.get(request.key, []),
+                items[request.item] if self.stepped else None,
             )
-        return jobs
+            for request in requests
+        ]
+
+    def _job(
+        self,
+        request: Request,
+        question: Question,
+        attempts: Sequence[tuple[int, Reply]],
+        item: Item | None = None,
+    ) -> _Job:
+        return _Job(
+            request,
+            question,
+            self.served.extent(request) if self.served else Extent(0, 0),
+            attempt=attempts[-1][0] + 1 if attempts else 0,
+            stored=[reply for _, reply in attempts if reply.stop in ("end", "length")],
+            item=item,
+        )
 
     # --------------------------------------------------------------------------- workers
 
@@ -374,42 +416,113 @@ class Engine:
 
     async def _rate_one(self, job: _Job) -> None:
         """Rate a job; where another one has the same key, after it and from its replies."""
+        async with self._turn(job) as replies:
+            if job.item is None:
+                await self._rate_alone(job, replies)
+            else:
+                await self._rate_by_steps(job, job.item, replies)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, job: _Job) -> AsyncIterator[list[Reply]]:
+        """Hold a job's key; yield the list of replies that those after it will find."""
         async with self.twins.turn(job.request.key) as shared:
             job.stored += shared.replies
             job.attempt = max(job.attempt, shared.next_attempt)
             try:
-                await self._rate_alone(job, shared.replies)
+                yield shared.replies
             finally:
                 shared.next_attempt = job.attempt
 
     async def _rate_alone(self, job: _Job, replies: list[Reply]) -> None:
+        read = await self._readable(job, replies)
+        rating = self._read(job.request, read.reply)
+        if read.reused:
+            await self._reuse(rating)
+            return
+        await self._keep(read.attempt, None if read.is_open else rating)
+        self._weigh(rating, read.reply)
+
+    async def _rate_by_steps(self, job: _Job, item: Item, replies: list[Reply]) -> None:
+        """Rate a job by the calls for which its rater asks one after the other.
+
+        Where one has no reply that can be read, the judgement has none: it gets the call's status.
+        """
+        assert self.stepped is not None
+        for reply in job.stored:
+            rating = self._read(job.request, reply)
+            if rating.status == "ok":
+                await self._reuse(rating)
+                return
+        walk = self.stepped.steps(item, self.question, job.request.repeat)
+        try:
+            step = next(walk)
+            while True:
+                read = await self._take(step)
+                rating = read_rating(step.question, self.rater, step.request, read.reply)
+                if rating.status != "ok":
+                    break
+                step = walk.send(read.reply)
+        except StopIteration as ended:
+            final: Reply = ended.value
+            rating = self._read(job.request, final)
+            number, job.attempt = job.attempt, job.attempt + 1
+            await self._keep(_Attempt(job.request, number, final, _Sent(None)), rating)
+            replies.append(final)
+            self._weigh(rating, final)
+            return
+        finally:
+            walk.close()
+        if not read.is_open:
+            asked = self.question
+            await self._keep(None, replace(rating, rubric=asked.id, rubric_digest=asked.digest))
+        self._weigh(rating, read.reply)
+
+    async def _take(self, step: Step) -> _Read:
+        """Make the call of a step, unless it was made before; what comes of it is stored."""
+        key = step.request.key
+        stored = await self._in_thread(self.run.stored_calls, [key])
+        job = self._job(step.request, step.question, stored.get(key, []))
+        async with self._turn(job) as replies:
+            read = await self._readable(job, replies)
+            if read.attempt is not None:
+                await self._keep(read.attempt, None)
+        return read
+
+    async def _readable(self, job: _Job, replies: list[Reply]) -> _Read:
         """Ask until there is a reply that can be read, or no more is to be tried."""
         unread = 0
         for reply in job.stored:
-            rating = read_rating(self.question, self.rater.name, job.request, reply)
-            if rating.status == "ok":
-                self.trusted.set()
-                await self._keep(None, rating, reused=True)
-                return
+            if job.question.read(reply).status == "ok":
+                return _Read(reply, None, reused=True)
             unread += 1
         if unread > self.policy.retry.content_retries:
-            await self._keep(None, rating, reused=True)
-            return
+            return _Read(reply, None, reused=True)
         while True:
             reply, attempt = await self._ask(job)
             if reply.stop in ("end", "length"):
                 replies.append(reply)
-            rating = read_rating(self.question, self.rater.name, job.request, reply)
-            again = rating.status == "unparsed" and unread < self.policy.retry.content_retries
-            if again and not self.stopping.is_set():
-                unread += 1
-                await self._keep(attempt, None)
-                continue
-            await self._keep(attempt, None if again else rating)
-            self.patience.rated(rating, reply)
-            if self.patience.is_trusted:
-                self.trusted.set()
-            return
+            again = (
+                job.question.read(reply).status == "unparsed"
+                and unread < self.policy.retry.content_retries
+            )
+            if not again or self.stopping.is_set():
+                return _Read(reply, attempt, is_open=again)
+            unread += 1
+            await self._keep(attempt, None)
+
+    async def _reuse(self, rating: Rating) -> None:
+        if rating.status == "ok":
+            self.trusted.set()
+        await self._keep(None, rating, reused=True)
+
+    def _weigh(self, rating: Rating, reply: Reply) -> None:
+        """Take in what came of a job: whether the rater can be trusted with all of them."""
+        self.patience.rated(rating, reply)
+        if self.patience.is_trusted:
+            self.trusted.set()
+
+    def _read(self, request: Request, reply: Reply) -> Rating:
+        return read_rating(self.question, self.rater, request, reply)
 
     async def _ask(self, job: _Job) -> tuple[Reply, _Attempt | None]:
         """Return a reply and the attempt to store; where no retry is left, the reply says `error`
@@ -459,7 +572,7 @@ class Engine:
         finally:
             await self.budget.settle(reserved, cost)
         if self.rater.is_llm:
-            reply.details["anchors"] = list(self.question.anchors(job.request.repeat))
+            reply.details["anchors"] = list(job.question.anchors(job.request.repeat))
         return _Attempt(job.request, number, reply, sent, reserved if unknown else 0.0)
 
     async def _note_sending(self, request: Request, most_usd: float) -> _Sent:
@@ -570,18 +683,21 @@ def fatal_attempt(error: RaterError) -> AttemptFailed:
     return AttemptFailed(str(error), "fatal", transient=False)
 
 
-def read_rating(question: Question, rater: str, request: Request, reply: Reply) -> Rating:
+def read_rating(question: Question, rater: Rater, request: Request, reply: Reply) -> Rating:
     """Return the rating that a reply amounts to under the question."""
     read = question.read(reply)
     expected, unassigned = None, None
     if read.status == "ok" and "score_token" in reply.details:
         expected, unassigned = expected_score(reply.details["score_token"], question.scores)
+    elif read.status == "ok" and "expected_score" in reply.details:
+        expected = float(reply.details["expected_score"])
     rationale = read.rationale if read.status == "ok" else read.problem
     return Rating(
         item=request.item,
         rubric=question.id,
         rubric_digest=question.digest,
-        rater=rater,
+        rater=rater.name,
+        rater_version=version_of(rater),
         repeat=request.repeat,
         status=read.status,
         score=read.score,

@@ -7,14 +7,19 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from autointerp.engine.budget import require_price
+from autointerp.engine.composed import ask_members, compose_items, member_answers
 from autointerp.engine.loop import Engine, ItemLoader, RatingPolicy, Tally, read_rating
 from autointerp.engine.signals import pass_on
-from autointerp.questions.items import load_items
+from autointerp.questions.items import Evidence, items_beside, load_items
 from autointerp.questions.question import Question
-from autointerp.raters import Rater
+from autointerp.questions.rubric import Rubric
+from autointerp.raters import ComposedRater, Rater, version_of
 from autointerp.store.run import Run
+
+Beside = Callable[[Sequence[str], Evidence], dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -32,27 +37,31 @@ class RatingCounts:
     stopped: str = ""
 
 
-def pending_items(run: Run, item_ids: Sequence[str], rater: str, repeat: int) -> list[str]:
-    """Return the items that `rater` has not answered, or on which it failed."""
+def pending_items(run: Run, item_ids: Sequence[str], rater: Rater, repeat: int) -> list[str]:
+    """Return the items that `rater`, as it is now, has not answered, or on which it failed.
+
+    What it rated as another version is among them; where that cannot be known, too. A reply to
+    the same call is found in the store then, and nothing is paid again.
+    """
     done = {
         row[0]
         for row in run.rows(
             "SELECT item_id FROM current_rating WHERE rater = ? AND repeat = ?"
-            " AND status <> 'failed'",
-            [rater, repeat],
+            " AND coalesce(rater_version, '') = ? AND status <> 'failed'",
+            [rater.name, repeat, version_of(rater)],
         )
     }
     return [item for item in item_ids if item not in done]
 
 
 def pending_work(
-    run: Run, item_ids: Sequence[str], rater: str, repeats: int
+    run: Run, item_ids: Sequence[str], rater: Rater, repeats: int
 ) -> list[tuple[str, int]]:
     """Return pairs of item and repeat that are still to be rated, first repeats first.
 
     What a provider has in a batch is not among them: it would be paid twice.
     """
-    handed_over = run.work_in_batches(rater)
+    handed_over = run.work_in_batches(rater.name)
     return [
         (item, repeat)
         for repeat in range(repeats)
@@ -61,7 +70,7 @@ def pending_work(
     ]
 
 
-def rated_before(run: Run, item_ids: Sequence[str], rater: str, repeats: int) -> int:
+def rated_before(run: Run, item_ids: Sequence[str], rater: Rater, repeats: int) -> int:
     """Return how many pairs of item and repeat `rater` has answered: not those in a batch."""
     return sum(
         len(item_ids) - len(pending_items(run, item_ids, rater, repeat))
@@ -78,17 +87,26 @@ def rate_items(
     progress: Callable[[Tally], None] = lambda tally: None,
     policy: RatingPolicy | None = None,
     load: ItemLoader | None = None,
+    beside: Beside | None = None,
 ) -> RatingCounts:
     """Rate what is pending. `load` returns items by id; the run's own if it is not given.
+
+    A rater that is made of others has each of them asked first, what it lacks. `beside` returns,
+    by item, the item that shows the same unit to raters of another evidence; the run's own if not
+    given.
 
     Raises BadInput for a budget without a price, RaterError if the rater cannot go on,
     StorageError if the disk cannot, KeyboardInterrupt on Ctrl-C; what was rated until then is kept.
     SIGTERM and SIGHUP do what they do once the calls in flight have been waited for.
     """
     policy = policy or RatingPolicy()
+    if isinstance(rater, ComposedRater):
+        return _rate_composed(
+            run, item_ids, question, rater, repeats, progress, policy, load, beside
+        )
     require_price(rater, policy.budget_usd)
-    work = pending_work(run, item_ids, rater.name, repeats)
-    before = rated_before(run, item_ids, rater.name, repeats)
+    work = pending_work(run, item_ids, rater, repeats)
+    before = rated_before(run, item_ids, rater, repeats)
     if not work:
         return RatingCounts(before, Counter())
     if load is None:
@@ -106,6 +124,53 @@ def rate_items(
     return RatingCounts(
         before, tally.statuses, tally.calls, tally.reused, tally.spent_usd, tally.stopped
     )
+
+
+def _rate_composed(
+    run: Run,
+    item_ids: Sequence[str],
+    question: Question,
+    rater: Any,
+    repeats: int,
+    progress: Callable[[Tally], None],
+    policy: RatingPolicy,
+    load: ItemLoader | None,
+    beside: Beside | None,
+) -> RatingCounts:
+    """Rate what is pending by the rater's members, and make one rating of theirs."""
+    rater.prepare(run.checks, question)
+    assert isinstance(question, Rubric)  # as `prepare` requires
+    require_price(rater, policy.budget_usd)
+    work = pending_work(run, item_ids, rater, repeats)
+    before = rated_before(run, item_ids, rater, repeats)
+    if not work:
+        return RatingCounts(before, Counter())
+    run.add_rater(rater.name, rater.is_llm)
+
+    def ask(member: Rater, ids: Sequence[str]) -> RatingCounts:
+        return rate_items(run, ids, question, member, repeats, progress, policy, load)
+
+    members, counts = ask_members(
+        rater,
+        sorted({item for item, _ in work}),
+        beside or functools.partial(_beside, run, question),
+        ask,
+    )
+    said = [member_answers(run, member, items, repeats, why) for member, items, why in members]
+    statuses = compose_items(run, rater, question, work, said, progress)
+    stopped = next((one.stopped for one in counts if one.stopped), "")
+    return RatingCounts(
+        before,
+        statuses,
+        sum(one.calls for one in counts),
+        sum(one.reused for one in counts),
+        sum(one.spent_usd for one in counts),
+        stopped,
+    )
+
+
+def _beside(run: Run, rubric: Rubric, ids: Sequence[str], evidence: Evidence) -> dict[str, str]:
+    return items_beside(run, ids, rubric, evidence)
 
 
 __all__ = [

@@ -18,7 +18,7 @@ import pandas as pd
 from autointerp.errors import TooFewRatings
 from autointerp.findings.groups import Judgement, Scale, nearest_level
 from autointerp.questions.rubric import Rubric
-from autointerp.records import is_person
+from autointerp.records import is_person, without_panels
 from autointerp.stats.agreement import (
     Agreement,
     agreement,
@@ -102,12 +102,14 @@ def between_raters(
 ) -> Iterator[TableAgreement]:
     """Yield the agreement of the raters of each rubric that several rated, on unit scores.
 
-    On the units that are studied, then on the controls. Repeats of a unit are averaged and taken
+    On the units that are studied, then on the controls; a panel is left out where a member of it
+    rated too. Repeats of a unit are averaged and taken
     to the nearest level first. `units` are those of a `Comparison`.
     """
     scales = {j.rubric_digest: j.scale for j in judgements}
     for (rubric, digest), part in scores.groupby(["rubric", "rubric_digest"]):
         every = part.pivot(index="unit_id", columns="rater", values="score")
+        every = every[without_panels(every)]
         for kind, table in _by_kind(every, units):
             ratings = _on_levels(table.to_numpy(np.float64), scales[digest])
             names = tuple(map(str, table.columns))

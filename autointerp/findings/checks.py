@@ -13,10 +13,10 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,10 +27,12 @@ from autointerp.questions.kit import KIT, VALUE, KitItem
 from autointerp.questions.planter import GRADES, MIXTURES, SINGLE, Grade
 from autointerp.questions.rubric import Rubric
 from autointerp.stats import ranks
+from autointerp.stats.stacked import auc_gain
 from autointerp.stats.superiority import superiority
 from autointerp.store.run import RUNS, Run
 from autointerp.store.tables import now
 
+LEAST_AUC = 0.7  # of a judge whose scores are worth reading
 LEVELS = {1: "on the token", 2: "by its place", 3: "by meaning"}
 GROUPS: dict[str, tuple[Grade, ...]] = {
     "rest": tuple(grade for grade in GRADES if grade != "clean"),
@@ -59,6 +61,23 @@ class Auc:
 
 
 @dataclass(frozen=True)
+class Added:
+    """What a member adds to a panel: AUC of clean units against several concepts or none.
+
+    Attributes:
+        weight: The member's share of all weights.
+        alone: Of its own values, without a scale's steps.
+        without: Of the panel without it, with weights learned so.
+        gain: Of the panel less that of the panel without it, by the same units.
+    """
+
+    weight: float
+    alone: Auc
+    without: Auc
+    gain: Auc
+
+
+@dataclass(frozen=True)
 class CheckResult:
     """How a rater did on the kit. Figures are None where too little was rated to tell.
 
@@ -79,6 +98,8 @@ class CheckResult:
             with harmless sentences they did not.
         statuses: Of all ratings, repeats and orders included.
         seconds_per_unit: Of one rating, from the rater's own latency.
+        version: Of the rater; empty for one that has none.
+        members: What each member of a panel adds; None for any other rater.
     """
 
     rater: str
@@ -103,7 +124,13 @@ class CheckResult:
     cost_usd: float | None
     seconds_per_unit: float | None
     model: str | None = None
-    version: str = field(default="")
+    version: str = ""
+    members: dict[str, Added] | None = None
+
+    @property
+    def units(self) -> int:
+        """Planted units that it was tried on."""
+        return len(GRADES) * self.per_grade
 
     def __str__(self) -> str:
         """In a few words, for a report."""
@@ -114,7 +141,7 @@ class CheckResult:
         moved = (
             "" if self.injection_shift is None else f", orders moved it {self.injection_shift:.0%}"
         )
-        units = len(GRADES) * self.per_grade
+        units = self.units
         return f"{told} on {units} planted units{moved} ({self.made_at[:10]})"
 
 
@@ -125,8 +152,13 @@ def check_result(
     rubric: Rubric,
     per_grade: int,
     side: str,
+    version: str = "",
+    members: Sequence[str] = (),
 ) -> CheckResult:
-    """Return the figures of the answers that a rater, by its name, has given on the kit."""
+    """Return the figures of the answers that a rater, by its name, has given on the kit.
+
+    `members`: names of the raters whose calls are this one's cost too.
+    """
     ids = [kit_item.item.id for kit_item in kit]
     scores: dict[tuple[str, int], int] = {}
     expected: dict[str, float] = {}
@@ -142,9 +174,13 @@ def check_result(
             if mean is not None and repeat == 0:
                 expected[item] = mean
     calls = store.rows(
-        "SELECT sum(cost_usd), bool_and(cost_usd IS NOT NULL), avg(latency_s), max(model) FROM call"
-        " WHERE rater = ? AND stop <> 'error' AND item_id IN (SELECT unnest(?::VARCHAR[]))",
-        [rater, ids],
+        "SELECT sum(cost_usd), bool_and(cost_usd IS NOT NULL),"
+        " sum(latency_s) FILTER (rater = ?)"
+        " / count(DISTINCT (item_id, repeat)) FILTER (rater = ?),"
+        " max(model) FILTER (rater = ?) FROM call"
+        " WHERE rater IN (SELECT unnest(?::VARCHAR[])) AND stop <> 'error'"
+        " AND item_id IN (SELECT unnest(?::VARCHAR[]))",
+        [rater, rater, rater, sorted({rater, *members}), ids],
     )[0]
     plain = [kit_item for kit_item in kit if kit_item.part == "plain"]
     first = {
@@ -171,6 +207,7 @@ def check_result(
     held_back = [kind for kind in present if is_held_back(kind)]
     return CheckResult(
         rater=rater,
+        version=version,
         rubric=rubric.id,
         rubric_digest=rubric.digest,
         kit=KIT,
@@ -233,6 +270,48 @@ def _auc(kit: Sequence[KitItem], values: dict[str, Any], others: Collection[str]
     return Auc(found.value, found.low, found.high)
 
 
+def added(
+    weights: Mapping[str, float],
+    probability: Callable[[Sequence[float], Sequence[int]], float],
+    values: Sequence[Sequence[float]],
+    grades: Sequence[Grade],
+) -> dict[str, Added]:
+    """Return what each member of a panel adds, by its name, from its values of planted units.
+
+    Args:
+        weights: Of each member, in their order.
+        probability: What the panel makes of the members' values, without those of some numbers.
+        values: Of each unit, of each member; units that a member has not scored are left out.
+    """
+    kept = [
+        (row, grade == "clean")
+        for row, grade in zip(values, grades, strict=True)
+        if (grade == "clean" or grade in GROUPS["unclean"]) and not any(map(math.isnan, row))
+    ]
+    clean = [is_clean for _, is_clean in kept]
+
+    def auc_of(scores: Sequence[float]) -> Auc:
+        over = [score for score, is_clean in zip(scores, clean, strict=True) if is_clean]
+        under = [score for score, is_clean in zip(scores, clean, strict=True) if not is_clean]
+        if not over or not under:
+            return Auc(None, None, None)
+        found = superiority(over, under)
+        return Auc(found.value, found.low, found.high)
+
+    whole = [probability(row, ()) for row, _ in kept]
+    told = {}
+    for place, (member, weight) in enumerate(weights.items()):
+        without = [probability(row, (place,)) for row, _ in kept]
+        gain = auc_gain(whole, without, clean) if len(set(clean)) == 2 else None
+        told[member] = Added(
+            weight,
+            auc_of([row[place] for row, _ in kept]),
+            auc_of(without),
+            Auc(None, None, None) if gain is None else Auc(gain.value, gain.low, gain.high),
+        )
+    return told
+
+
 def _or_none(value: float) -> float | None:
     return None if math.isnan(value) else value
 
@@ -242,6 +321,30 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 # ----------------------------------------------------------------------------------- store
+
+
+CheckState = Literal["passed", "chance", "weak", "untold", "design side", "other version", "never"]
+
+
+def check_state(check: CheckResult | None, versions: Collection[str | None]) -> CheckState:
+    """Return what a check says of ratings by these versions of a rater; None is one not kept.
+
+    `chance`: the interval of its AUC, clean units against several concepts or none, holds ½ or
+    lies under it; `weak`: the AUC is under `LEAST_AUC`; `untold`: too few of its ratings could be
+    read; `design side`: tried only where raters are designed.
+    """
+    if check is None:
+        return "never"
+    if any(version is not None and version != check.version for version in versions):
+        return "other version"
+    auc = check.auc["unclean"]
+    if auc.value is None:
+        return "untold"
+    if auc.value <= 0.5 or (auc.low is not None and auc.low <= 0.5):
+        return "chance"
+    if auc.value < LEAST_AUC:
+        return "weak"
+    return "passed" if check.side == "test" else "design side"
 
 
 def checks_file(rater: str, runs: Path = RUNS) -> Path:
@@ -265,25 +368,34 @@ def keep(result: CheckResult, runs: Path) -> None:
 
 
 def latest_check(
-    rater: str, rubric_digest: str | None = None, runs: Path = RUNS
+    rater: str,
+    rubric_digest: str | None = None,
+    runs: Path = RUNS,
+    versions: Collection[str | None] = (),
 ) -> CheckResult | None:
     """Return the rater's last check, on this rubric if one is given; None if there was none.
 
-    This is what reports read.
+    One of the `versions` that rated goes before one of another, and one on the test side before
+    one on the side where raters are designed. This is what reports read.
     """
     path = checks_file(rater, runs)
     if not path.exists():
         return None
     names = {attribute.name for attribute in dataclasses.fields(CheckResult)}
+    found: list[CheckResult] = []
     for line in reversed(path.read_text("utf-8").splitlines()):
         try:
             values = json_value(line)
             result = _result({name: values[name] for name in values if name in names})
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             continue  # a line cut short by a full disk, or of another version
         if rubric_digest is None or result.rubric_digest == rubric_digest:
-            return result
-    return None
+            found.append(result)
+    return max(
+        found,
+        key=lambda result: (result.version in versions, result.side == "test"),
+        default=None,  # of equals the first, which is the latest
+    )
 
 
 def _result(values: dict[str, Any]) -> CheckResult:
@@ -294,6 +406,11 @@ def _result(values: dict[str, Any]) -> CheckResult:
 
     for name in ("auc", "kinds", "levels"):
         values[name] = {key: auc(value) for key, value in dict(values[name]).items()}
+    if values.get("members") is not None:
+        values["members"] = {
+            name: Added(of["weight"], auc(of["alone"]), auc(of["without"]), auc(of["gain"]))
+            for name, of in values["members"].items()
+        }
     values["auc_expected"] = auc(values["auc_expected"])
     values["held_back"] = values["held_back"] and auc(values["held_back"])
     return CheckResult(**values)

@@ -51,7 +51,7 @@ from autointerp.findings.subject import SubjectFacts, subject_facts
 from autointerp.findings.trust import trust, verdict
 from autointerp.questions.rubric import rubric_from
 from autointerp.questions.rubric_files import list_rubrics
-from autointerp.records import SourceKind
+from autointerp.records import SourceKind, is_person, without_panels
 from autointerp.stats.decision import EQUIVALENT
 from autointerp.stats.results import HypothesisTest, Statistic
 from autointerp.stats.superiority import holm
@@ -216,6 +216,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
     statuses = run.frame(
         "SELECT rubric_digest, rater, status, count(*) AS n FROM rated GROUP BY ALL"
     )
+    versions, models = _versions(run)
     scales = _scales(run)
     llm_raters = run.llm_raters()
     seed = run.settings.seed
@@ -232,6 +233,8 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         groups = dict(make_groups(part, units, scale, level))
         contrasts = tuple(make_contrasts(groups, scale, rng, level, equivalence, pair))
         trusted = trust(groups, scale)
+        of_version = versions.get((digest, rater), {})
+        check = checks.latest_check(rater, digest, run.path.parent, list(of_version))
         judgement = Judgement(
             run=run.name,
             rubric=rubric,
@@ -245,7 +248,12 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
             contrasts=contrasts,
             trust=trusted,
             verdict=verdict(groups, contrasts, trusted, declared=False),  # after adjustment
-            check=checks.latest_check(rater, digest, run.path.parent),
+            check=check,
+            check_state=None
+            if is_person(rater) or rater.startswith("scripted")
+            else checks.check_state(check, list(of_version)),
+            versions=tuple(of_version.items()),
+            models=models.get((digest, rater), ()),
         )
         if judgement.decisive is not None:
             compared = _compared(judgement, judgement.decisive)
@@ -320,7 +328,8 @@ def _open_key(run: Run) -> None:
     run.execute("CREATE OR REPLACE TEMP VIEW said AS SELECT * FROM unit_rating")
     run.execute(
         "CREATE OR REPLACE TEMP TABLE rated AS"
-        " SELECT unit_id, rubric, rubric_digest, rater, repeat, status, score, description"
+        " SELECT unit_id, rubric, rubric_digest, rater, repeat, status, score, description,"
+        " rater_version"
         " FROM unit_rating"
     )
     run.execute(
@@ -360,6 +369,29 @@ def _units(run: Run) -> pd.DataFrame:
         " FROM unit u JOIN source s USING (source) LEFT JOIN peak_token p USING (unit_id)"
         " ORDER BY u.unit_id"
     ).set_index("unit_id", drop=False)
+
+
+def _versions(
+    run: Run,
+) -> tuple[dict[tuple[str, str], dict[str | None, int]], dict[tuple[str, str], tuple[str, ...]]]:
+    """Return by rubric's digest and rater: the versions of the rater that gave its scores, with how
+    many; and the models that servers said they answered with, where those are several."""
+    versions: dict[tuple[str, str], dict[str | None, int]] = {}
+    for digest, rater, version, n in run.rows(
+        "SELECT rubric_digest, rater, rater_version, count(*) FROM rated"
+        " WHERE status = 'ok' AND NOT is_person(rater) GROUP BY ALL ORDER BY ALL"
+    ):
+        versions.setdefault((digest, rater), {})[version] = n
+    models: dict[tuple[str, str], tuple[str, ...]] = {
+        (digest, rater): tuple(names)
+        for digest, rater, names in run.rows(
+            "SELECT r.rubric_digest, r.rater, list_sort(list(DISTINCT c.model)) AS models"
+            " FROM said r JOIN call c USING (call_key)"
+            " WHERE r.status = 'ok' AND c.stop <> 'error' AND c.model IS NOT NULL"
+            " AND c.tokens_in IS NOT NULL GROUP BY ALL HAVING count(DISTINCT c.model) > 1"
+        )
+    }
+    return versions, models
 
 
 def _scales(run: Run) -> dict[str, Scale]:
@@ -516,7 +548,8 @@ def _pooled(
         table = part.pivot(index="unit_id", columns="rater", values="score")
         source = units.source.loc[table.index]
         first, second = (table[source == name] for name in pair)
-        raters = [r for r in table if first[r].notna().any() and second[r].notna().any()]
+        both = [r for r in table if first[r].notna().any() and second[r].notna().any()]
+        raters = without_panels(both)
         if len(raters) < 2:
             continue
         kept = [rater for rater in raters if trusted[digest, rater] != "broken"]

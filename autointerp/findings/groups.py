@@ -45,7 +45,7 @@ from autointerp.stats.superiority import (
 )
 
 if TYPE_CHECKING:
-    from autointerp.findings.checks import CheckResult
+    from autointerp.findings.checks import CheckResult, CheckState
     from autointerp.findings.looks import Reading
     from autointerp.findings.trust import Trust, Verdict
 
@@ -228,7 +228,12 @@ class Judgement:
         is_llm: Whether the rater is a language model; None where the run does not say.
         repeats: Ratings of a unit at most.
         statuses: Ratings by status, repeats counted singly.
-        check: The rater's latest check on this rubric; None if it was never checked.
+        check: The rater's check on this rubric that says most: of the version that rated, on the
+            test side, the latest; None if it was never checked.
+        check_state: What that check is worth; None for people and scripts, which have none.
+        versions: Versions of the rater that its ratings are by, with how many; version None where
+            that was not kept. More than one mean that units were not rated alike.
+        models: Models that a server said it answered with, where that is more than the name asked.
         reading: Which look this is and how it may be read; None without a contrast.
     """
 
@@ -245,12 +250,20 @@ class Judgement:
     trust: Trust
     verdict: Verdict
     check: CheckResult | None
+    check_state: CheckState | None = None
+    versions: tuple[tuple[str | None, int], ...] = ()
+    models: tuple[str, ...] = ()
     reading: Reading | None = None
 
     @property
     def sources(self) -> list[str]:
         """What is studied, controls left out."""
         return [name for name, group in self.groups.items() if not group.is_control]
+
+    @property
+    def mixes_versions(self) -> bool:
+        """Whether its ratings are by several versions of the rater, as far as they were kept."""
+        return len({version for version, _ in self.versions if version is not None}) > 1
 
     @property
     def controls(self) -> list[str]:

@@ -14,7 +14,9 @@ number of this form. Its keys:
     sources      by name: role (studied, ceiling, floor, control), names, colour
     judgements   one a rubric and rater: scale, repeats, statuses, groups (by source: mean, median,
                  shares, unrated, …), contrasts (superiority, pairs, delta, difference, tests,
-                 bounds, adjusted, outcome, interim, …), trust (the controls), verdict, check,
+                 bounds, adjusted, outcome, interim, …), trust (the controls), verdict, check (on
+                 planted units), check_state (passed, chance, weak, untold, design side, other
+                 version, never), versions (of the rater, with how many scores), models,
                  reading (which look this is: rule, number, multiplier, deviations, interim, …)
     pooled       the primary pair within each rater of a rubric, and combined
     agreement, people, attention    whether raters agree with one another and with themselves

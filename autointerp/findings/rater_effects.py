@@ -14,7 +14,7 @@ import pandas as pd
 
 from autointerp.findings.groups import Judgement
 from autointerp.findings.plan import PRIMARY
-from autointerp.records import is_person
+from autointerp.records import is_person, without_panels
 from autointerp.stats.rater_effects import Drift, RaterEffects, drift, rater_effects
 from autointerp.store.run import Run
 
@@ -55,9 +55,10 @@ def rater_models(
     for judgement in judgements:
         of_rubric.setdefault(judgement.rubric_digest, []).append(judgement)
     for digest, own in of_rubric.items():
-        raters = tuple(sorted(judgement.rater for judgement in own))
+        raters = tuple(without_panels(sorted(judgement.rater for judgement in own)))
         drifts = dict(_drifts(run, digest, [rater for rater in raters if is_person(rater)]))
         table = _first_ratings(run, digest, units)
+        table = table[without_panels(table)]
         part = _part(table)
         effects = _effects(part, units) if len(raters) > 1 else None
         if effects is not None or drifts:

@@ -14,7 +14,7 @@ from autointerp.pipeline.events import Forecasted, HandedOver, Note, On, Waiting
 from autointerp.pipeline.job import Resolved
 from autointerp.questions.items import load_items
 from autointerp.questions.question import Question
-from autointerp.raters import ServedRater
+from autointerp.raters import Rater, ServedRater, judges, version_of
 from autointerp.store.run import Run
 from autointerp.text import count
 
@@ -34,8 +34,9 @@ def ask_pending(
     `expected`: calls to forecast, where these are not all; 0 to forecast nothing.
     """
     job, rater = resolved.job, resolved.rater
+    resolved.prepare_rater()
     repeats = job.repeats if repeats is None else repeats
-    work = pending_work(run, ids, rater.name, repeats)
+    work = pending_work(run, ids, rater, repeats)
     in_batches = len(run.work_in_batches(rater.name))
     if in_batches:
         on(
@@ -46,7 +47,8 @@ def ask_pending(
         )
     require_price(rater, job.policy.budget_usd)
     calls = len(work) if expected is None else expected
-    if work and calls and isinstance(rater, ServedRater):
+    _say_other_versions(run, ids, rater, on)
+    if work and calls and any(isinstance(judge, ServedRater) for judge in judges(rater)):
         examples = load_items(run, sorted({item for item, _ in work[:LOOKED_AT]}), question)
         on(Forecasted(forecast_calls(rater, question, calls, examples, run, job.batch)))
     if job.batch:
@@ -60,6 +62,25 @@ def ask_pending(
         tell_asking(f"{label} by {rater.name}", on),
         job.policy,
     )
+
+
+def _say_other_versions(run: Run, ids: Sequence[str], rater: Rater, on: On) -> None:
+    """Say how many ratings of these items are by other versions of who is asked now."""
+    for judge in dict.fromkeys((rater, *judges(rater))):
+        rows = run.rows(
+            "SELECT rater_version, count(*) FROM current_rating WHERE rater = ?"
+            " AND rater_version <> ? AND item_id IN (SELECT unnest(?::VARCHAR[]))"
+            " GROUP BY ALL ORDER BY ALL",
+            [judge.name, version_of(judge), list(ids)],
+        )
+        if rows:
+            of = ", ".join(f"{n:,} by version '{version}'" for version, n in rows)
+            on(
+                Note(
+                    f"{judge.name} is version '{version_of(judge)}' now, and has ratings of others "
+                    f"({of}); they are made anew"
+                )
+            )
 
 
 def _submit(
@@ -83,5 +104,5 @@ def _submit(
     )
     if counts.calls:
         on(HandedOver(job.run, counts.calls, counts.batches))
-    before = rated_before(run, ids, rater.name, repeats)
+    before = rated_before(run, ids, rater, repeats)
     return RatingCounts(before, Counter(), stopped=counts.stopped)

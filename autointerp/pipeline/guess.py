@@ -16,7 +16,7 @@ from autointerp.pipeline.events import On, ignore, tell_asking
 from autointerp.questions.guess import GUESSES, guess_rubric
 from autointerp.questions.items import load_items
 from autointerp.questions.rubric import Rubric
-from autointerp.raters import Rater
+from autointerp.raters import ComposedRater, Rater
 from autointerp.records import Item
 from autointerp.store.run import Run
 from autointerp.text import statuses_text
@@ -39,6 +39,8 @@ class GuessResult:
 
 def require_model(rater: Rater) -> None:
     """Raise BadInput for a rater that is no language model: it would not read the question."""
+    if isinstance(rater, ComposedRater):
+        raise BadInput(f"--guess: {rater.name} is several raters; rate by one of them to ask it")
     if not rater.is_llm:
         raise BadInput(f"--guess: {rater.name} is no language model and cannot be asked")
 

@@ -19,14 +19,30 @@ from autointerp.pipeline.events import Note, On, RunOpened, ignore
 from autointerp.questions.rubric import Rubric
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.score import Design
-from autointerp.raters import Rater, RaterOptions, ServedRater, load_rater
+from autointerp.raters import (
+    ComposedRater,
+    Rater,
+    RaterOptions,
+    ServedRater,
+    judges,
+    load_rater,
+)
 from autointerp.settings import (
     RunSettings,
     first_difference,
     from_mapping,
     load_settings,
 )
-from autointerp.store.run import IMPORTED, RUNS, Run, open_run, read_about, run_exists, runs_in
+from autointerp.store.run import (
+    CHECKS,
+    IMPORTED,
+    RUNS,
+    Run,
+    open_run,
+    read_about,
+    run_exists,
+    runs_in,
+)
 from autointerp.units.sources import described_sources, kind_of
 
 if TYPE_CHECKING:
@@ -321,8 +337,18 @@ class Resolved:
     def require_rater(self) -> None:
         """Raise what would stop the rater, before units are harvested for it."""
         require_price(self.rater, self.job.policy.budget_usd)
-        if isinstance(self.rater, ServedRater):
-            self.rater.require_key()
+        self.prepare_rater()
+        for judge in judges(self.rater):
+            if isinstance(judge, ServedRater):
+                judge.require_key()
+
+    def prepare_rater(self) -> None:
+        """Have a rater that is made of others read what its check has learned.
+
+        Raises RaterError where it was not checked.
+        """
+        if isinstance(self.rater, ComposedRater):
+            self.rater.prepare(self.job.runs / CHECKS, self.question)
 
 
 def default_subject() -> str:

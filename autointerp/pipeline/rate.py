@@ -17,7 +17,7 @@ from autointerp.pipeline.events import On, Step, Waiting, ignore
 from autointerp.pipeline.guess import GuessResult, ask_guesses, require_model
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, run_for
-from autointerp.pipeline.until import UntilResult, rate_until, say_deviations
+from autointerp.pipeline.until import UntilResult, rate_until, rated_of, say_deviations
 from autointerp.questions.items import make_items
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import Rater, load_rater
@@ -261,17 +261,13 @@ def _common_reason(run: Run, rubric: Rubric, rater: Rater, status: str) -> str:
 
 
 def _forecast_units(resolved: Resolved) -> RateForecast:
-
     job, rater, rubric = resolved.job, resolved.rater, resolved.question
     wanted = resolved.wanted
+    resolved.prepare_rater()
     try:
         with open_run(job.run, folder=job.runs, read_only=True) as run:
             drawn = {name: len(run.sampled(name, n)) for name, n in wanted.items()}
-            rated = run.rows(
-                "SELECT count(*) FROM current_rating WHERE rater = ? AND rubric_digest = ?"
-                " AND status <> 'failed'",
-                [rater.name, rubric.digest],
-            )[0][0]
+            rated = rated_of(run, resolved)
     except UnknownName:
         drawn, rated = dict.fromkeys(wanted, 0), 0
     items = sum(wanted.values()) * job.repeats

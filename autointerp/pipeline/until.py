@@ -22,6 +22,7 @@ from autointerp.pipeline.ask import ask_pending
 from autointerp.pipeline.events import Looked, Note, On
 from autointerp.pipeline.job import Resolved
 from autointerp.questions.items import make_items
+from autointerp.raters import version_of
 from autointerp.stats.results import Statistic
 from autointerp.stats.sequential import LEAST_A_SOURCE, boundaries, fixed_share, units_for_width
 from autointerp.store.run import Run
@@ -208,8 +209,8 @@ def rated_of(run: Run, resolved: Resolved) -> int:
     return int(
         run.rows(
             "SELECT count(*) FROM current_rating WHERE rater = ? AND rubric_digest = ?"
-            " AND status <> 'failed'",
-            [resolved.rater.name, resolved.question.digest],
+            " AND coalesce(rater_version, '') = ? AND status <> 'failed'",
+            [resolved.rater.name, resolved.question.digest, version_of(resolved.rater)],
         )[0][0]
     )
 

@@ -17,6 +17,7 @@ labelled_text tokens of a text, with the words, numbers and lines they make
 kinds/        a file here is a kind of concept that planted units follow
 planter       contexts of units whose grade is known
 kit_text/     the text in which the kit's units are planted
+kit_store     planted units in a file, so that they are planted once
 kit           planted units as items, some with orders in the text, to check raters with
 guess         the question of the blinding check
 """

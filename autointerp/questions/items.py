@@ -107,6 +107,27 @@ def make_items(
     return sorted(ids.values())
 
 
+def items_beside(
+    run: Run, item_ids: Sequence[str], rubric: Rubric, evidence: Evidence
+) -> dict[str, str]:
+    """Return, by item, the item that shows the same unit to raters of this evidence.
+
+    What is lacking is made. An item of this evidence stands for itself.
+    """
+    rows = run.rows(
+        "SELECT item_id, unit_id, evidence FROM unit_item"
+        " WHERE item_id IN (SELECT unnest(?::VARCHAR[])) ORDER BY item_id",
+        [list(item_ids)],
+    )
+    others = {unit_id for _, unit_id, shown in rows if shown != evidence}
+    make_items(run, run.units_numbered(sorted(others)), rubric, evidence)
+    seed = run.settings.seed
+    return {
+        name: item_id(seed, unit_id, rubric.digest, evidence) if unit_id in others else name
+        for name, unit_id, _ in rows
+    }
+
+
 def load_items(run: Run, item_ids: Sequence[str], question: Question) -> list[Item]:
     """Return items as the rater sees them, in the order of `item_ids`.
 

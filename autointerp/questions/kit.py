@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -22,10 +23,12 @@ from typing import Literal
 
 from autointerp.questions.items import Evidence, blind, choose_contexts
 from autointerp.questions.kinds import kind_names
+from autointerp.questions.kit_store import code_digest, stored_units
 from autointerp.questions.labelled_text import load_labelled_text
-from autointerp.questions.planter import Grade, PlantedUnit, Planter
+from autointerp.questions.planter import WINDOW, Grade, PlantedUnit, Planter
 from autointerp.questions.rubric import Rubric
 from autointerp.records import Item
+from autointerp.settings import HarvestSettings
 
 Side = Literal["design", "test"]
 
@@ -72,10 +75,17 @@ class KitItem:
 
 
 def make_kit(
-    rubric: Rubric, evidence: Evidence, per_grade: int = PER_GRADE, side: Side = "test"
+    rubric: Rubric,
+    evidence: Evidence,
+    per_grade: int = PER_GRADE,
+    side: Side = "test",
+    folder: Path | None = None,
 ) -> list[KitItem]:
-    """Return the kit's items as a rater that judges by `evidence` sees items of the rubric."""
-    units = kit_units(per_grade, side)
+    """Return the kit's items as a rater that judges by `evidence` sees items of the rubric.
+
+    `folder`: where planted units are kept for the next time; None to keep them in memory alone.
+    """
+    units = kit_units(per_grade, side, folder)
 
     def kit_item(unit: PlantedUnit, number: int, part: str = "plain") -> KitItem:
         return _kit_item(unit, f"{side}/{number}", rubric, evidence, part)
@@ -95,12 +105,31 @@ def make_kit(
 
 
 @cache
-def kit_units(per_grade: int, side: Side) -> tuple[PlantedUnit, ...]:
-    """Return a side's planted units; the first ones are the same whatever `per_grade`."""
-    folder = Path(str(resources.files("autointerp.questions") / "kit_text"))
+def kit_units(per_grade: int, side: Side, folder: Path | None = None) -> tuple[PlantedUnit, ...]:
+    """Return a side's planted units; the first ones are the same whatever `per_grade`.
+
+    `folder`: where they are kept for the next process.
+    """
+    file = Path(str(resources.files("autointerp.questions") / "kit_text" / f"{side}.npz"))
     kinds = kind_names(held_back=side == "test")
-    planter = Planter(load_labelled_text(folder / f"{side}.npz"), kinds)
-    return tuple(planter.units(per_grade, SEEDS[side]))
+    draws = HarvestSettings(window=WINDOW)
+
+    def plant() -> list[PlantedUnit]:
+        return Planter(load_labelled_text(file), kinds, draws).units(per_grade, SEEDS[side])
+
+    if folder is None:
+        return tuple(plant())
+    content = {
+        "kit": KIT,
+        "text": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "seed": SEEDS[side],
+        "per_grade": per_grade,
+        "kinds": kinds,
+        "draws": dataclasses.asdict(draws),
+        "code": code_digest(),
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return stored_units(folder, f"{side}-{per_grade}", digest, plant)
 
 
 def _kit_item(

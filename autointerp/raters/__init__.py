@@ -17,6 +17,13 @@ says which; contexts and their tokens are numbered from 1, in the item's order:
     predict    {"contexts": [{"context": 1, "active": [{"token": 2, "activation": 7}, …]}, …]}
     choose     {"rationale": "…", "context": 3}
 
+A rater that maps a number to the scale gives that number in its reply's details, as `statistic`.
+
+A rater whose name does not say all that decides its answers has a `version`: its rules', its model
+file's digest. It is stored with each rating, and what another version rated is rated anew.
+
+A judgement that takes several calls is a `SteppedRater`.
+
 `question.system(repeat)` and `question.user(item)` are the prompt for a language model, and
 `question.schema()` is the JSON schema of its reply.
 """
@@ -36,14 +43,23 @@ from autointerp.raters._protocol import (
     BatchRater,
     BatchState,
     CheckedRater,
+    ComposedRater,
     Extent,
     Finding,
     Headroom,
+    Lesson,
+    MemberAnswer,
     Rater,
     RaterOptions,
     ServedRater,
+    Step,
+    SteppedRater,
+    Steps,
     Structured,
+    VersionedRater,
     call_key,
+    judges,
+    version_of,
 )
 
 
@@ -115,20 +131,29 @@ __all__ = [
     "BatchRater",
     "BatchState",
     "CheckedRater",
+    "ComposedRater",
     "Extent",
     "Finding",
     "Headroom",
+    "Lesson",
+    "MemberAnswer",
     "Price",
     "Rater",
     "RaterOptions",
     "ServedRater",
+    "Step",
+    "SteppedRater",
+    "Steps",
     "Structured",
+    "VersionedRater",
     "call_key",
     "check_keys",
     "expected_score",
+    "judges",
     "kind_of",
     "libraries",
     "load_rater",
     "rater_names",
+    "version_of",
     "what",
 ]

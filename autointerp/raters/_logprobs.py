@@ -164,3 +164,35 @@ def expected_activations(text: str, tokens: Sequence[dict[str, Any]]) -> list[fl
         mean, lost = expected_score({"before": before, "top": alternatives}, range(LOUDEST + 1))
         means.append(float(match[1]) if mean is None or lost > 0.5 else mean)
     return means
+
+
+def listed_alternatives(
+    text: str, tokens: Sequence[dict[str, Any]], key: str
+) -> list[list[list[Any]]] | None:
+    """Return the alternatives at each entry of a list of 0 and 1 under `key` in a reply.
+
+    Pairs of text and log probability, what a token spells ahead of the entry taken off. None if
+    the reply has no such list, or its tokens do not spell it.
+    """
+    pattern = re.compile(rb'(?<!\\)"' + re.escape(key).encode() + rb'"\s*:\s*\[([\s01,]*)\]')
+    pieces = [_spelled(token) for token in tokens]
+    spelled, meant = (
+        _first(pattern, b"".join(pieces)),
+        _first(pattern, text.encode("utf-8", "replace")),
+    )
+    if spelled is None or meant is None or spelled[1].split(b",") != meant[1].split(b","):
+        return None
+    starts = [0, *itertools.accumulate(map(len, pieces))]
+    entries = []
+    for digit in re.finditer(rb"[01]", spelled[1]):
+        offset = spelled.start(1) + digit.start()
+        place = bisect.bisect_right(starts, offset) - 1
+        before = pieces[place][: offset - starts[place]].decode("utf-8", "replace")
+        entries.append(
+            [
+                [other[len(before) :], logprob]
+                for other, logprob in tokens[place]["alternatives"]
+                if other.startswith(before)
+            ]
+        )
+    return entries

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Generator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from autointerp.questions.question import Question
@@ -71,6 +72,137 @@ class Rater(Protocol):
         """Make one attempt; never retries by itself. `Reply.text` has the question's form.
 
         Raises AttemptFailed if no reply came, RaterError if none will ever come.
+        """
+        ...
+
+
+@runtime_checkable
+class VersionedRater(Protocol):
+    """A rater whose name does not say all that decides its answers.
+
+    Attributes:
+        version: Of its rules, its weights or its model's file: other answers have another one.
+            What it rated as another version is rated anew, and never mixed without a word.
+    """
+
+    version: str
+
+
+def version_of(rater: Rater) -> str:
+    """Return the version with which a rater's ratings are stored; empty for one that has none."""
+    return rater.version if isinstance(rater, VersionedRater) else ""
+
+
+@dataclass(frozen=True)
+class MemberAnswer:
+    """What a member of a composed rater said of an item.
+
+    Attributes:
+        value: The number behind its score, `statistic` or `auroc` in its reply's details, else its
+            expected score by probabilities, else the score; None without a score.
+        problem: Why there is none; empty if there is one.
+    """
+
+    value: float | None
+    score: int | None = None
+    description: str | None = None
+    latency_s: float | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A planted unit from which a composed rater learns.
+
+    Attributes:
+        values: Of each member, as in `MemberAnswer`; NaN without a score.
+        single: Whether the unit follows one concept.
+        kind: Of its first concept; empty for noise.
+    """
+
+    values: tuple[float, ...]
+    single: bool
+    kind: str
+
+
+@runtime_checkable
+class ComposedRater(Protocol):
+    """A rater whose answers are made of other raters' answers to the same question.
+
+    The engine asks each member, as the rater that it is, about the same units; `request` and `send`
+    are not called.
+
+    Attributes:
+        members: The raters.
+        optional: Of each, whether an item may be answered without it.
+        version: Empty until `prepare` or `learn` was called.
+    """
+
+    members: tuple[Rater, ...]
+    optional: tuple[bool, ...]
+    version: str
+
+    def prepare(self, folder: Path, question: Question) -> None:
+        """Read from `folder` what was learned. Raises RaterError, with a remedy, if nothing was."""
+        ...
+
+    def learn(self, folder: Path, question: Question, lessons: Sequence[Lesson]) -> None:
+        """Learn from planted units, and keep it in `folder`. Raises RaterError for too few."""
+        ...
+
+    def probability(self, values: Sequence[float], without: Sequence[int] = ()) -> float:
+        """Return what the members' values come to, higher for what is rated higher.
+
+        `without`: numbers of members that are left out.
+        """
+        ...
+
+    def weights(self) -> tuple[float, ...]:
+        """Return the share of each member in the whole."""
+        ...
+
+    def compose(
+        self, item_id: str, question: Question, repeat: int, answers: Sequence[MemberAnswer]
+    ) -> tuple[Request, Reply]:
+        """Return the members' answers about an item as one call and its reply; pure."""
+        ...
+
+
+def judges(rater: Rater) -> tuple[Rater, ...]:
+    """Return who is asked where a rater is: its members, or the rater itself."""
+    return rater.members if isinstance(rater, ComposedRater) else (rater,)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A call of several that a judgement takes; `question` reads its reply."""
+
+    request: Request
+    question: Question
+
+
+Steps = Generator[Step, Reply, Reply]
+
+
+@runtime_checkable
+class SteppedRater(Protocol):
+    """A rater whose judgement of an item takes several calls.
+
+    `request` describes the judgement as a whole: under its key the final reply is kept, and it is
+    never sent. Each step is a call like any other: stored at its arrival, retried, charged, and
+    found in the store when the judgement is taken up again.
+
+    Attributes:
+        expected_steps: So many calls an item, for forecasts.
+    """
+
+    expected_steps: int
+
+    def steps(self, item: Item, question: Question, repeat: int = 0) -> Steps:
+        """Yield the calls one by one, be sent the reply to each, return what they amount to.
+
+        Each reply that is sent can be read by its step's question. The same replies lead to the
+        same next step: what was paid for is found by its key.
         """
         ...
 

@@ -68,6 +68,7 @@ class Lexical:
     def __init__(self, alternatives: int = ALTERNATIVES) -> None:
         self.alternatives = alternatives
         self.name = "lexical" if alternatives == ALTERNATIVES else f"lexical:{alternatives}"
+        self.version = str(VERSION)
 
     def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
         """Return the contexts as the call's body."""

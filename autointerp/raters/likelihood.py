@@ -29,7 +29,7 @@ from autointerp.errors import BadInput, RaterError, install_hint
 from autointerp.questions.question import Question
 from autointerp.raters import RaterOptions, call_key
 from autointerp.raters._evidence import score_of
-from autointerp.raters.local import file_fingerprint
+from autointerp.raters.local import file_fingerprint, folder_fingerprint
 from autointerp.records import Item, ItemContext, Reply, Request
 from autointerp.stats.ranks import auc
 from autointerp.text import CONTROL
@@ -80,6 +80,10 @@ class Likelihood:
         self.place = model
         if self.path is not None and self.path.is_file():
             self.place = file_fingerprint(self.path)
+        elif self.path is not None:
+            self.place = folder_fingerprint(self.path)
+        # A hub's model is known by its name alone.
+        self.version = f"{VERSION}" if self.path is None else f"{VERSION} {self.place[:12]}"
 
     def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
         """Return the lines to compare as the call's body; repeats draw other lists."""

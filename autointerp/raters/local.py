@@ -52,10 +52,19 @@ def file_fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
+def folder_fingerprint(path: Path) -> str:
+    """Return a digest of the names and fingerprints of a model folder's own files."""
+    digest = hashlib.sha256()
+    for file in sorted(one for one in path.iterdir() if one.is_file() and one.name[0] != "."):
+        digest.update(f"{file.name}\0{file_fingerprint(file)}\0".encode())
+    return digest.hexdigest()
+
+
 class LocalRater(OpenAIRater):
     """A rater that starts a llama.cpp server and calls it like any other server."""
 
     provider: ClassVar[str] = "openai"
+    slots = SLOTS  # calls at once
 
     def __init__(self, path: Path, options: RaterOptions) -> None:
         chosen = options.structured or "json_schema"  # llama.cpp enforces it, nothing to probe
@@ -63,9 +72,11 @@ class LocalRater(OpenAIRater):
         super().__init__(path.stem, options)
         self.path = path
         self.name = f"local:{path.stem}"
-        self.place = f"local {file_fingerprint(path)}"
+        fingerprint = file_fingerprint(path)
+        self.place = f"local {fingerprint}"
+        self.version = fingerprint[:12]
         self.price = FREE
-        self.concurrency = SLOTS
+        self.concurrency = self.slots
         self._server: Any = None
 
     def schema(self, question: Question) -> dict[str, Any]:
@@ -113,8 +124,8 @@ class LocalRater(OpenAIRater):
         params.hostnames = ["127.0.0.1"]
         params.port = 0
         params.api_keys = [key]
-        params.n_parallel = SLOTS
-        params.n_ctx = SLOTS * CONTEXT_TOKENS
+        params.n_parallel = self.slots
+        params.n_ctx = self.slots * CONTEXT_TOKENS
         # One thread a core spins while it waits for the others: leave one core to everybody else.
         params.cpuparams.n_threads = max(1, (os.cpu_count() or 2) - 1)
         params.verbosity = -1

@@ -11,7 +11,12 @@ from typing import Any, ClassVar, Literal
 from autointerp.questions.question import Question
 from autointerp.raters import BatchState, Headroom, RaterOptions
 from autointerp.raters._faults import counted, seconds_until, server_error, whole_number
-from autointerp.raters._logprobs import expected_activations, score_alternatives, tokens_of
+from autointerp.raters._logprobs import (
+    expected_activations,
+    listed_alternatives,
+    score_alternatives,
+    tokens_of,
+)
 from autointerp.raters._served import LONGEST_ERROR, UNREADABLE, ServedRaterBase
 from autointerp.records import Reply, Request
 
@@ -130,12 +135,15 @@ class OpenAIRater(ServedRaterBase):
         import httpx2
 
         # Not `.create()`: half of its time goes into models that we never read.
+        path = "/completions" if "prompt" in body else "/chat/completions"
         response = await self._client.post(
-            "/chat/completions", cast_to=httpx2.Response, body=body, options=UNDRAWN
+            path, cast_to=httpx2.Response, body=body, options=UNDRAWN
         )
         return response.headers, response.content.decode("utf-8-sig", "replace")
 
     def read(self, content: dict[str, Any], latency_s: float | None, batch: bool = False) -> Reply:
+        if content.get("object") == "text_completion":
+            return self._read_completions(content, latency_s)
         choice = content["choices"][0]
         text, refusal = spoken(choice["message"])
         finish = str(choice.get("finish_reason")).lower()
@@ -158,16 +166,30 @@ class OpenAIRater(ServedRaterBase):
             if expected is not None:
                 details["expected_activations"] = [round(mean, 3) for mean in expected]
             details["logprobs"] = True
-        usage = mapping(content.get("usage"))
-        spent = None
-        tokens_in, tokens_out = (
-            counted(usage.get(f"{k}_tokens")) for k in ("prompt", "completion")
-        )
-        if tokens_in is not None:
-            details_in = mapping(usage.get("prompt_tokens_details"))
-            spent = (tokens_in, tokens_out or 0, counted(details_in.get("cached_tokens")) or 0, 0)
+            fits = listed_alternatives(text, tokens, "fits")
+            if fits is not None:
+                details["first_tokens"] = fits
+        spent = _spent(content)
         model = content.get("model")
         return self.finished(text, stop, model, latency_s, spent, details, batch)
+
+    def _read_completions(self, content: dict[str, Any], latency_s: float | None) -> Reply:
+        """Return the texts that continue the prompts of one call, as one JSON object.
+
+        `details` has the alternatives at the first token of each, as far as the server gives them.
+        """
+        choices = sorted(content["choices"], key=lambda choice: choice["index"])
+        firsts = [tokens_of(choice.get("logprobs")) for choice in choices]
+        details: dict[str, Any] = {"sdk": f"openai {self.sdk().__version__}", "temperature": 0}
+        if all(firsts):
+            details["first_tokens"] = [
+                [[self.clean(token), logprob] for token, logprob in tokens[0]["alternatives"]]
+                for tokens in firsts
+                if tokens
+            ]
+        text = json.dumps({"texts": [choice["text"] for choice in choices]}, ensure_ascii=False)
+        model = content.get("model")
+        return self.finished(text, "end", model, latency_s, _spent(content), details, False)
 
     def error_in(self, content: Mapping[str, Any]) -> object:
         """Return an error in place of a reply, or of its one choice."""
@@ -281,6 +303,16 @@ class OpenAIRater(ServedRaterBase):
             whole_number(headers.get("x-ratelimit-limit-tokens")),
             seconds_until(headers.get("x-ratelimit-reset-tokens")),
         )
+
+
+def _spent(content: Mapping[str, Any]) -> tuple[int, int, int, int] | None:
+    """Return tokens in, out, read from a cache, written to it; None where a server counts none."""
+    usage = mapping(content.get("usage"))
+    tokens_in, tokens_out = (counted(usage.get(f"{k}_tokens")) for k in ("prompt", "completion"))
+    if tokens_in is None:
+        return None
+    details_in = mapping(usage.get("prompt_tokens_details"))
+    return tokens_in, tokens_out or 0, counted(details_in.get("cached_tokens")) or 0, 0
 
 
 def batch_line(line: str) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from autointerp.reports.panels import Material
 from autointerp.reports.words import (
     SUPERIORITY,
     brief_label,
+    check_doubt,
     interval,
     listed,
     number,
@@ -22,6 +23,7 @@ from autointerp.reports.words import (
     rater_kind,
     refusal,
     trust_text,
+    versions_doubt,
     what,
 )
 from autointerp.text import count
@@ -141,12 +143,13 @@ def _of_judgement(
                 f"{plural(control.first)[1].capitalize()} are not shown to score higher than "
                 f"{plural(control.second)[1]} of like density, {interval(control.superiority)}.",
             )
-    if judgement.is_llm and judgement.check is None:
-        yield Objection(
-            11,
-            "The rater was never checked.",
-            f"{judgement.rater} was not tried on units of known quality.",
-        )
+    versions = versions_doubt(judgement)
+    if versions is not None:
+        yield Objection(2, *versions)
+    doubt = None if comparison.provenance else check_doubt(judgement)
+    if doubt is not None:
+        failed = judgement.check_state in ("chance", "weak")
+        yield Objection(1 if failed else 11, *doubt)
     left_out = sum(sum(judgement.groups[name].excluded.values()) for name in judgement.sources)
     drawn = sum(judgement.groups[name].drawn for name in judgement.sources)
     if left_out:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterable
 
 from autointerp.findings.across import RunContrast
+from autointerp.findings.checks import LEAST_AUC
 from autointerp.findings.groups import Contrast, Judgement
 from autointerp.findings.subject import SubjectFacts
 from autointerp.findings.trust import ControlCheck, Trust
@@ -67,8 +70,10 @@ def share(value: float | None) -> str:
 
 
 def listed(words: Iterable[str]) -> str:
-    """Return `a`, `a and b`, or `a, b and c`."""
+    """Return `a`, `a and b`, or `a, b and c`; empty for none."""
     words = list(words)
+    if not words:
+        return ""
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
 
 
@@ -83,8 +88,89 @@ def rater_kind(rater: str) -> str:
     return rater.partition(":")[0]
 
 
+def check_command(judgement: Judgement) -> str:
+    """Return the command that checks a judgement's rater. A model's file goes by its name alone in
+    a run; PATH stands for its folder."""
+    name = re.sub(r"\b(local|likelihood):([^/,@:]+)", r"\1:PATH/\2.gguf", judgement.rater)
+    name, _, place = name.partition("@")
+    options = f" --base-url {place}" if place and rater_kind(name) != "panel" else ""
+    if rater_kind(name) == "panel":
+        name = name + (f"@{place}" if place else "")
+    return f"`autointerp check-rater {shlex.quote(name)}{options} --rubric {judgement.rubric}`"
+
+
+def check_doubt(judgement: Judgement) -> tuple[str, str] | None:
+    """Return what speaks against a rater by its check on planted units, or the lack of one: a lead
+    and a text. None where nothing does, or where raters of its kind have no check."""
+    state, check, rater = judgement.check_state, judgement.check, judgement.rater
+    if state in (None, "passed"):
+        return None
+    command = check_command(judgement)
+    if check is None:
+        return (
+            "The rater was never checked.",
+            f"Nothing shows whether {rater} tells a unit of one concept from a mixture: "
+            f"{command} tries it on planted units of known grade.",
+        )
+    if state == "other version":
+        now = listed(_version(version) for version, _ in judgement.versions)
+        return (
+            "The rater was checked as another version.",
+            f"{rater} rated as {now} and was checked as {_version(check.version)}: {command} "
+            "checks the present one.",
+        )
+    auc = check.auc["unclean"]
+    told = f"on {check.units} planted units AUC {auc}, clean against several concepts or none"
+    if state == "chance":
+        return (
+            "The rater failed its check.",
+            f"{rater}, {told}: not better than chance. Its scores are no evidence.",
+        )
+    if state == "weak":
+        return (
+            "The rater failed its check.",
+            f"{rater}, {told}: under {LEAST_AUC:.2f}, the least that is worth reading.",
+        )
+    if state == "design side":
+        return (
+            "The rater was checked where raters are designed.",
+            f"{rater}, {told}, of the design side alone; {command} tries it on the test side.",
+        )
+    return (
+        "The rater's check says nothing.",
+        f"Too few of the scores of {rater} on planted units could be read; {command} tries again.",
+    )
+
+
+def versions_doubt(judgement: Judgement) -> tuple[str, str] | None:
+    """Return a lead and a text where several versions of a rater, or several models, gave the
+    ratings; None where that is not known to be so."""
+    if judgement.mixes_versions:
+        each = listed(f"{n:,} by {_version(version)}" for version, n in judgement.versions)
+        return (
+            "Several versions of the rater are mixed.",
+            f"Of the scores of {judgement.rater} on {judgement.rubric}, {each}: units were not "
+            "rated alike. Rate the same units again; those of another version are made anew.",
+        )
+    if judgement.models:
+        return (
+            "Several models answered to one name.",
+            f"{judgement.rater} was answered by {listed(judgement.models)}: units were not rated "
+            "alike. Name one of them as the model.",
+        )
+    return None
+
+
+def _version(version: str | None) -> str:
+    if version is None:
+        return "a version that was not kept"
+    return f"version {version}" if version else "no version"
+
+
 def what(judgement: Judgement) -> str:
     """Return what a judgement's rater is, in a few words, as the run says."""
+    if rater_kind(judgement.rater) == "panel":
+        return "a panel of several judges"
     if judgement.is_llm:
         return "a language model"
     if rater_kind(judgement.rater) in NOT_LLM:

@@ -7,6 +7,7 @@ superiority            P(one > another); wins, ties and losses; their tests
 van_elteren            P(superiority) within each rater, combined
 nested                 P(superiority) of units nested in runs
 density                the same at like density, or why not
+stacked                several judges as one, by non-negative weights of their ranks
 paired                 two scores of the same units
 decision               higher, lower, equivalent or not resolved; equivalence to a value
 sequential             looking twice: boundaries, repeated intervals, stopping rules

@@ -23,6 +23,8 @@ class Frames(Tables):
             item: Id of what the rater saw.
             rubric, rubric_digest: What was asked.
             rater, repeat: Who answered, and which time, from 0.
+            rater_version: Of the rater's rules, weights or model file; empty for a rater without,
+                null where it was not kept.
             status: ok, unparsed, refused, failed or skipped.
             score: Null unless the status is ok.
             expected_score: Mean score by the reply's token probabilities; null without them.

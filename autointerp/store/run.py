@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from autointerp.subjects import Subject
 
 RUNS = Path("runs")
+CHECKS = ".checks"  # beside the runs: what is known of raters
 IMPORTED = "imported"  # the subject of runs whose units come from files
 DATABASE, SETTINGS, LOG = "run.duckdb", "run.toml", "log.jsonl"
 WAL = f"{DATABASE}.wal"  # DuckDB's, of what is not in the database file yet
@@ -123,6 +124,12 @@ class Run(Units, Ratings, Batches, Labs, Looks, Frames):
     def settings(self) -> RunSettings:
         """The settings that the run was made with."""
         return from_mapping(RunSettings, self.about["settings"], str(self.path / "run.toml"))
+
+    @property
+    def checks(self) -> Path:
+        """The folder of raters' checks beside the run; the run of the checks itself lies in it."""
+        runs = self.path.parent
+        return runs if runs.name == CHECKS else runs / CHECKS
 
     @property
     def is_imported(self) -> bool:
@@ -401,7 +408,7 @@ def set_aside(file: Path) -> Path:
 
 def open_checks(folder: Path = RUNS) -> Run:
     """Return the store of the raters' checks beside the runs in `folder`; made if not there."""
-    checks = folder / ".checks"
+    checks = folder / CHECKS
     with contextlib.suppress(OSError):  # said when the run is made
         checks.parent.mkdir(parents=True, exist_ok=True)
         checks.mkdir(PRIVATE_FOLDER, exist_ok=True)

@@ -155,8 +155,10 @@ CREATE TABLE IF NOT EXISTS rating (
     call_key VARCHAR,
     made_at TIMESTAMP NOT NULL,
     PRIMARY KEY (item_id, rater, repeat, version),
+    rater_version VARCHAR,                -- of its rules, weights or model file; NULL if not kept
     CHECK ((status = 'ok') = (score IS NOT NULL))
 );
+ALTER TABLE rating ADD COLUMN IF NOT EXISTS rater_version VARCHAR;
 
 CREATE TABLE IF NOT EXISTS estimate (
     name VARCHAR NOT NULL,

@@ -124,6 +124,11 @@ class Units(Tables):
         """Return the first `n` eligible units of the source's order that the run holds."""
         return self._units("source = ? AND outcome = 'eligible' ORDER BY ord LIMIT ?", [source, n])
 
+    def units_numbered(self, unit_ids: Sequence[int]) -> list[StoredUnit]:
+        """Return units by the run's own numbers, in their order."""
+        condition = "unit_id IN (SELECT unnest(?::INTEGER[])) ORDER BY unit_id"
+        return self._units(condition, [list(unit_ids)])
+
     def held_units(self) -> dict[str, tuple[int, bool]]:
         """Return, by source, how many eligible units the run holds and whether it is a control."""
         return {

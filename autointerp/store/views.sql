@@ -54,6 +54,7 @@ SELECT
     r.rubric_digest,
     r.rater,
     r.repeat,
+    r.rater_version,
     r.status,
     r.score,
     r.expected_score,

@@ -92,8 +92,8 @@ def test_what_is_in_a_batch_is_not_asked_again(
 ) -> None:
     server.batches_end = False
     submit(run, provider, server)
-    name = load_rater(f"{provider}:m", options(provider, server)).name
-    assert pending_work(run, item_names(7), name, 1) == [(i, 0) for i in item_names(7)[5:]]
+    rater = load_rater(f"{provider}:m", options(provider, server))
+    assert pending_work(run, item_names(7), rater, 1) == [(i, 0) for i in item_names(7)[5:]]
     assert submit(run, provider, server).calls == 0
     assert len(server.batches) == 1
 
@@ -107,8 +107,8 @@ def test_rows_that_failed_expired_or_are_missing_are_asked_again_later(
     server.batch_row = lambda key, body: told.setdefault(key, next(outcomes, "succeeded"))
     submit(run, provider, server)
     assert collect_batches(run, load_rater).statuses == {"ok": 2, "failed": 3}
-    name = load_rater(f"{provider}:m", options(provider, server)).name
-    assert len(pending_work(run, item_names(5), name, 1)) == 3
+    rater = load_rater(f"{provider}:m", options(provider, server))
+    assert len(pending_work(run, item_names(5), rater, 1)) == 3
     told.clear()
     submit(run, provider, server)
     assert collect_batches(run, load_rater).statuses == {"ok": 3}

@@ -1,11 +1,45 @@
 from __future__ import annotations
 
-from autointerp.findings.checks import injection
+import dataclasses
+
+import pytest
+from support.judges import made_check
+
+from autointerp.findings.checks import Auc, CheckState, check_state, injection
 from autointerp.questions.kit import KitItem
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import Item
 
 RUBRIC = load_rubric("interpretability-1-5")
+
+
+@pytest.mark.parametrize(
+    ("auc", "version", "side", "rated", "expected"),
+    [
+        (Auc(0.9, 0.8, 0.95), "2", "test", ["2"], "passed"),
+        (Auc(0.9, 0.8, 0.95), "2", "test", ["2", None], "passed"),
+        (Auc(0.9, 0.8, 0.95), "", "test", [""], "passed"),
+        (Auc(0.9, 0.8, 0.95), "2", "design", ["2"], "design side"),
+        (Auc(0.9, 0.8, 0.95), "1", "test", ["2"], "other version"),
+        (Auc(0.9, 0.8, 0.95), "2", "test", ["1", "2"], "other version"),
+        (Auc(0.7, 0.55, 0.8), "2", "test", ["2"], "passed"),
+        (Auc(0.69, 0.55, 0.8), "2", "test", ["2"], "weak"),
+        (Auc(0.75, 0.5, 0.9), "2", "test", ["2"], "chance"),
+        (Auc(0.3, 0.2, 0.4), "2", "test", ["2"], "chance"),
+        (Auc(0.5, None, None), "2", "test", ["2"], "chance"),
+        (Auc(None, None, None), "2", "test", ["2"], "untold"),
+    ],
+)
+def test_a_check_is_worth_what_its_interval_version_and_side_say(
+    auc: Auc, version: str, side: str, rated: list[str | None], expected: CheckState
+) -> None:
+    check = made_check("lexical", 0.9, version=version)
+    check = dataclasses.replace(check, side=side, auc={"unclean": auc})
+    assert check_state(check, rated) == expected
+
+
+def test_a_judge_without_a_check_was_never_checked() -> None:
+    assert check_state(None, ["2"]) == "never"
 
 
 def item(name: str) -> Item:

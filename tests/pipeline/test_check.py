@@ -1,18 +1,26 @@
 from __future__ import annotations
 
 import json
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from support.judges import Judge, panel_of
 from support.loopback.server import Call, Fault, LoopbackServer
 
+from autointerp.engine.loop import RatingPolicy
 from autointerp.errors import BadInput, RaterError
 from autointerp.findings.checks import checks_file, latest_check
 from autointerp.pipeline.check import check_rater
-from autointerp.questions.kit import KitItem, make_kit
+from autointerp.questions.kit import VALUE, KitItem, make_kit
+from autointerp.questions.planter import GRADES
+from autointerp.questions.rubric import Rubric
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions, load_rater
+from autointerp.records import Item
 
 RUBRIC = load_rubric("interpretability-1-5")
 
@@ -82,6 +90,121 @@ def test_a_report_reads_the_latest_check(tmp_path: Path, quick_kit: list[KitItem
         file.write('{"rater": "scr')  # the disk was full just here
     assert latest_check("scripted:3", runs=tmp_path) == kept
     assert "on 28 planted units" in str(kept)
+
+
+# ------------------------------------------------------------------------------------ panels
+
+
+def made_up_kit(side: str, evidence: str) -> list[KitItem]:
+    """Six units of each grade, three of each kind of concept; its items show nothing."""
+    return [
+        KitItem(
+            Item(f"{side}-{evidence}-{grade}-{number}".replace(" ", "_"), RUBRIC.id, ()),
+            grade,
+            () if grade == "noise" else (f"kind{number % 2}",),
+            dense=False,
+        )
+        for number in range(6)
+        for grade in GRADES
+    ]
+
+
+@pytest.fixture
+def tried_sides(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """The sides and evidences for which a kit was made, in order; kits are made up."""
+    asked = []
+
+    def make(rubric: Rubric, evidence: str, per_grade: int, side: str, folder: Path):
+        asked.append((side, evidence))
+        return made_up_kit(side, evidence)
+
+    monkeypatch.setattr("autointerp.pipeline.check.make_kit", make)
+    monkeypatch.setattr("autointerp.findings.checks.is_held_back", lambda kind: False)
+    monkeypatch.setattr("autointerp.findings.checks.load_kind", lambda kind: Level)
+    return asked
+
+
+class Level:
+    LEVEL = 1
+
+
+def by_grade(noise: float) -> Callable[[str], float]:
+    """Return what a judge says that knows grades but for some noise, drawn by the item's id."""
+
+    def says(item: str) -> float:
+        grade = item.split("-")[2].replace("_", " ")
+        draw = np.random.default_rng(zlib.crc32(item.encode())).normal()
+        return float(VALUE[grade] + noise * draw)  # type: ignore[index]
+
+    return says
+
+
+def test_a_panel_learns_on_the_design_side_and_says_what_each_member_adds(
+    tmp_path: Path, tried_sides: list[tuple[str, str]]
+):
+    good, poor = Judge("good", by_grade(0.5)), Judge("poor", by_grade(50.0), evidence="shown")
+    panel = panel_of(good, poor)
+    result = check_rater(panel, RUBRIC, 6, runs=tmp_path)
+    assert [side for side, _ in tried_sides].index("test") > 0
+    # each member: 42 units of the design side once, 42 of the test side twice
+    assert (len(good.asked), len(poor.asked)) == (3 * 42, 3 * 42)
+    assert result.statuses == {"ok": 84}
+    assert result.version == panel.version != ""
+    assert result.seconds_per_unit == 1.0  # half a second of either
+    assert result.members is not None
+    told = result.members["good"], result.members["poor"]
+    assert told[0].weight > told[1].weight
+    assert told[0].alone.value == 1.0
+    assert told[0].gain.value is not None
+    assert told[0].gain.value > 0.1
+    assert told[0].without.value is not None
+    assert told[1].alone.value == pytest.approx(told[0].without.value, abs=0.05)  # ranks
+    assert result.auc["unclean"].value is not None
+    assert result.auc["unclean"].value > 0.9
+    assert latest_check(panel.name, RUBRIC.digest, tmp_path) == result
+    # A second check asks nothing, and learns the same.
+    again = check_rater(panel_of(good, poor), RUBRIC, 6, runs=tmp_path)
+    assert (len(good.asked), len(poor.asked)) == (3 * 42, 3 * 42)
+    assert (again.version, again.auc, again.members) == (
+        result.version, result.auc, result.members,
+    )  # fmt: skip
+
+
+def test_a_rater_of_another_version_is_checked_anew(
+    tmp_path: Path, tried_sides: list[tuple[str, str]]
+):
+    judge = Judge("one", by_grade(0.5))
+    first = check_rater(judge, RUBRIC, 6, runs=tmp_path)
+    asked = len(judge.asked)
+    judge.version = "2"
+    second = check_rater(judge, RUBRIC, 6, runs=tmp_path)
+    assert len(judge.asked) == 2 * asked
+    assert (first.version, second.version) == ("1", "2")
+    assert latest_check("one", runs=tmp_path, versions=["1"]) == first
+    assert latest_check("one", runs=tmp_path, versions=["2"]) == second
+    assert latest_check("one", runs=tmp_path, versions=["3"]) == second
+
+
+def test_a_check_on_the_test_side_goes_before_a_later_one_where_raters_are_designed(
+    tmp_path: Path, tried_sides: list[tuple[str, str]]
+):
+    judge = Judge("one", by_grade(0.5))
+    tested = check_rater(judge, RUBRIC, 6, runs=tmp_path)
+    check_rater(judge, RUBRIC, 6, side="design", runs=tmp_path)
+    assert latest_check("one", runs=tmp_path) == tested
+
+
+def test_a_panel_stopped_on_the_design_side_learns_nothing(
+    tmp_path: Path, tried_sides: list[tuple[str, str]]
+):
+    with LoopbackServer() as server:
+        options = RaterOptions(
+            base_url=server.openai_url, structured="json_schema", price_in=1000.0, price_out=1000.0
+        )
+        panel = panel_of(Judge("a"), load_rater("openai:m", options))  # type: ignore[arg-type]
+        with pytest.raises(RaterError, match="budget stopped openai:m"):
+            check_rater(panel, RUBRIC, 6, RatingPolicy(budget_usd=1.0), runs=tmp_path)
+    assert not list((tmp_path / ".checks").glob("panel-*"))
 
 
 def test_a_kit_too_small_is_refused(tmp_path: Path) -> None:

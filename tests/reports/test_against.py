@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from support.fabricate import add_scores, fabricate_run
+from support.judges import made_check
 
+from autointerp.findings.checks import keep
 from autointerp.findings.comparison import compare
 from autointerp.reports.against import objections
 from autointerp.reports.panels import Material
@@ -144,3 +146,36 @@ def test_a_reason_against_one_rater_of_two_names_it(tmp_path: Path):
         found = objections(Material((compare(run),), (run,)))
     (lacking,) = [one.text for one in found if one.lead == "The controls say too little."]
     assert lacking.startswith("model:b: ")
+
+
+def test_ratings_of_several_versions_or_models_are_held_against_the_answer(tmp_path: Path):
+    def found(name: str, *ways: dict[str, str]) -> dict[str, str]:
+        with fabricate_run(tmp_path / name, {"features": 6, "neurons": 6}, contexts=0) as run:
+            for source, way in zip(("features", "neurons"), ways, strict=True):
+                add_scores(run, source, "openai:m", [1, 1, 1, 1, 2], **way)  # type: ignore[arg-type]
+            return {one.lead: one.text for one in objections(Material((compare(run),), (run,)))}
+
+    mixed = found("versions", {"version": "1"}, {"version": "2"})
+    assert "6 by version 1 and 6 by version 2" in mixed["Several versions of the rater are mixed."]
+    models = found("models", {"model": "m-2025-01"}, {"model": "m-2025-06"})
+    assert "m-2025-01 and m-2025-06" in models["Several models answered to one name."]
+    for name, way in (("one", {"version": "1", "model": "m"}), ("none", {})):
+        leads = found(name, way, way)
+        assert not [lead for lead in leads if lead.startswith("Several")]
+    # What was not kept is not said to be another one.
+    assert "Several versions of the rater are mixed." not in found("old", {}, {"version": "1"})
+
+
+def test_a_judge_that_failed_its_check_is_held_against_the_answer_before_one_that_had_none(
+    tmp_path: Path,
+):
+    unchecked = against(tmp_path / "never", BOTH, "openai:m")
+    assert "check-rater openai:m" in unchecked["The rater was never checked."]
+    (tmp_path / "failed" / ".checks").mkdir(parents=True)
+    keep(made_check("openai:m", 0.62), tmp_path / "failed")
+    failed = against(tmp_path / "failed", BOTH, "openai:m")
+    assert "under 0.70" in failed["The rater failed its check."]
+    assert list(failed).index("The rater failed its check.") == 0
+    (tmp_path / "passed" / ".checks").mkdir(parents=True)
+    keep(made_check("openai:m", 0.97), tmp_path / "passed")
+    assert not [lead for lead in against(tmp_path / "passed", BOTH, "openai:m") if "check" in lead]

@@ -5,16 +5,23 @@ import csv
 import gzip
 import json
 import re
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from support.fabricate import SCRIPT, WORDS, add_scores, fabricate_run
+from support.judges import made_check
 
 from autointerp import extensions
+from autointerp.apps.cli._summary import print_summary
 from autointerp.errors import BadInput, UnknownName
+from autointerp.findings.checks import keep
+from autointerp.findings.comparison import compare
 from autointerp.pipeline.report import report
 from autointerp.reports.write import Report, _escaped, in_order
+from autointerp.store.run import open_run
 
 
 def make_runs(folder: Path, name: str = "main", planted: int = 5, floor: int = 1) -> Path:
@@ -138,17 +145,52 @@ def test_a_rater_that_is_no_llm_is_said_to_be_none(tmp_path: Path):
 
 
 def test_the_latest_check_of_a_rater_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    asked = []
-
-    def found(rater: str, rubric_digest: str, runs: Path) -> str:
-        asked.append((rater, runs))
-        return "AUC 0.97 on 48 planted units"
-
-    monkeypatch.setattr("autointerp.findings.checks.latest_check", found)
+    checked = made_check("model:a", 0.97)
+    monkeypatch.setattr("autointerp.findings.checks.latest_check", lambda *_: checked)
     made = report(["main"], tmp_path / "out", folder=make_runs(tmp_path))
     told = (made.folder / "summary.md").read_text("utf-8")
-    assert "Its latest check: AUC 0.97 on 48 planted units." in told
-    assert set(asked) == {("model:a", tmp_path / "runs")}
+    said = f"against mixtures alone 0.97 on {checked.units} planted units"
+    assert f"Its check: AUC 0.97 \\[0.92, 1.00\\], {said}" in told
+    assert "never checked" not in told
+
+
+def test_what_speaks_against_a_judge_stands_on_page_terminal_summary_and_in_json(tmp_path: Path):
+    runs = tmp_path / "runs"
+    with fabricate_run(runs, {"features": 6, "neurons": 6}) as run:
+        for source, counts in (("features", [0, 0, 0, 0, 6]), ("neurons", [6, 0, 0, 0, 0])):
+            add_scores(run, source, "lexical", counts, version="2")
+    (runs / ".checks").mkdir()
+
+    def told() -> tuple[str, str, dict[str, object]]:
+        made = report(["main"], tmp_path / "out", folder=runs)
+        console = Console(width=100, record=True, file=StringIO())
+        print_summary(made, console)
+        judgement = made.material.comparisons[0].as_json()["judgements"][0]
+        page = made.page.read_text("utf-8")
+        return page, " ".join(console.export_text().split()), judgement
+
+    page, terminal, judgement = told()
+    command = "autointerp check-rater lexical --rubric interpretability-1-5"
+    summary = (tmp_path / "out" / "summary.md").read_text("utf-8")
+    assert all("The rater was never checked." in text for text in (page, terminal, summary))
+    assert all(command in text for text in (page, terminal, summary))
+    assert (judgement["check_state"], judgement["check"]) == ("never", None)
+    assert judgement["versions"] == [["2", 12]]
+
+    keep(made_check("lexical", 0.55, version="2", low=0.41), runs)
+    page, terminal, judgement = told()
+    assert "The rater failed its check." in page
+    assert "not better than chance" in terminal
+    assert judgement["check_state"] == "chance"
+
+    def state() -> str | None:
+        with open_run("main", folder=runs, read_only=True) as run:
+            return compare(run).judgements[0].check_state
+
+    keep(made_check("lexical", 0.97, version="1"), runs)  # later, but of another version
+    assert state() == "chance"
+    keep(made_check("lexical", 0.97, version="2"), runs)
+    assert state() == "passed"
 
 
 def test_several_runs_stand_side_by_side_in_one_page(tmp_path: Path):

@@ -125,6 +125,8 @@ def add_scores(
     seed: int = 0,
     rationale: str = "They share a word.",
     description: str = "a word",
+    version: str | None = None,
+    model: str | None = None,
 ) -> None:
     """Rate units of a source so that `counts[i]` of them get the scale's i-th score.
 
@@ -168,9 +170,12 @@ def add_scores(
                 description=description if status == "ok" else None,
                 rationale=rationale if status == "ok" else "no score",
                 call_key=call,
+                rater_version=version,
             )
         )
-        reply = Reply("{}", tokens_in=900, tokens_out=60, cost_usd=0.002, latency_s=1.5)
+        reply = Reply(
+            "{}", model=model, tokens_in=900, tokens_out=60, cost_usd=0.002, latency_s=1.5
+        )
         calls.append((Request(call, item, {}, repeat), 0, reply))
     kind = rater.partition(":")[0]
     if kind != "human":

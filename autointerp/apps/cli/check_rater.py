@@ -13,7 +13,7 @@ from autointerp.errors import BadInput
 from autointerp.text import statuses_text
 
 if TYPE_CHECKING:
-    from autointerp.findings.checks import CheckResult
+    from autointerp.findings.checks import Auc, CheckResult
     from autointerp.questions.kit import Side
 
 
@@ -65,6 +65,12 @@ def _side(name: str) -> Side:
     raise BadInput(f"--side {name}: give test or design")
 
 
+def _signed(gain: Auc) -> str:
+    if gain.value is None or gain.low is None:
+        return "too few ratings"
+    return f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
+
+
 def _lines(result: CheckResult) -> list[tuple[str, str]]:
     def number(value: float | None, form: str = ".2f") -> str:
         return "too few ratings" if value is None else format(value, form)
@@ -85,6 +91,12 @@ def _lines(result: CheckResult) -> list[tuple[str, str]]:
         lines.append(("    kinds held back", str(result.held_back)))
     if result.auc_expected.value is not None:
         lines.append(("    of the expected score", str(result.auc_expected)))
+    if result.members is not None:
+        lines.append(("what each member adds to that", "weight; AUC alone; gain; without it"))
+        lines += [
+            (f"  {name}", f"{of.weight:.2f}; {of.alone}; {_signed(of.gain)}; {of.without}")
+            for name, of in result.members.items()
+        ]
     lines += [
         ("Spearman with grade", number(result.spearman)),
         ("mean by grade", means),

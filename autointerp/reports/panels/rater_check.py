@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from autointerp.findings.checks import LEAST_AUC
 from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import Judgement
 from autointerp.reports.panels import Block, Material, Prose, Table
@@ -13,6 +14,14 @@ from autointerp.text import count
 AFTER = "scorers"
 TITLE = "Raters and their checks"
 NEVER = "never"
+
+STATES = {
+    "chance": "failed: not better than chance",
+    "weak": f"failed: under {LEAST_AUC:.2f}",
+    "untold": "too few scores to tell",
+    "design side": "on the design side",
+    "other version": "of another version",
+}
 
 SAID = {
     "held": "floor and ceiling hold",
@@ -62,7 +71,8 @@ def show(material: Material) -> list[Block]:
 def checked(judgement: Judgement, comparison: Comparison) -> str:
     """Return how a rater did on items with known answers: the kit, or people's gold items."""
     if judgement.check is not None:
-        return str(judgement.check)
+        state = judgement.check_state
+        return str(judgement.check) + (f"; {STATES[state]}" if state in STATES else "")
     for gold in comparison.attention:
         if (gold.rater, gold.rubric) == (judgement.rater, judgement.rubric):
             right = "" if gold.pairs_right is None else f", {percent(gold.pairs_right)} pairs right"

@@ -11,6 +11,7 @@ from autointerp.reports.look_words import plan_prose, standing
 from autointerp.reports.panels import Block, Heading, Material, Prose
 from autointerp.reports.words import (
     SUPERIORITY,
+    check_doubt,
     counted,
     equals,
     finding,
@@ -25,6 +26,7 @@ from autointerp.reports.words import (
     refusal,
     subject_text,
     trust_text,
+    versions_doubt,
     what,
     wins_ties_losses,
 )
@@ -147,6 +149,11 @@ def verdict(judgement: Judgement, material: Material) -> list[Prose]:
         )
         paragraphs += plan_prose(judgement, material.comparison(judgement.run))
     paragraphs.append(Prose(_rater(judgement, material), lead="The rater."))
+    paragraphs += [
+        Prose(doubt[1], lead=doubt[0], tone="warning")
+        for doubt in (_check_doubt(judgement, material), versions_doubt(judgement))
+        if doubt is not None
+    ]
     if trust.state != "broken":
         paragraphs.append(
             Prose(
@@ -247,8 +254,14 @@ def _rater(judgement: Judgement, material: Material) -> str:
     if rater_kind(rater) in ("human", "scripted"):
         return sentence
     if judgement.check is None:
-        return sentence + " It has no check on the kit of planted units (`autointerp check-rater`)."
-    return f"{sentence} Its latest check: {judgement.check}."
+        return sentence
+    return f"{sentence} Its check: {judgement.check}."
+
+
+def _check_doubt(judgement: Judgement, material: Material) -> tuple[str, str] | None:
+    """Return what speaks against the rater by its check; not where others took the ratings."""
+    provenance = material.comparison(judgement.run).provenance
+    return None if provenance else check_doubt(judgement)
 
 
 def _random(judgement: Judgement) -> list[str]:

@@ -82,6 +82,7 @@ class LoopbackServer:
         in_flight, most_in_flight: Completions being served.
         batches: By id.
         batch_fields: Of every batch, in place of what it would have.
+        fits: What it decides of a text where it is asked for a list of 0 and 1.
     """
 
     def __init__(self, latency_s: float = 0.0) -> None:
@@ -102,6 +103,7 @@ class LoopbackServer:
         self.batches_end = True
         self.batch_fields: dict[str, Any] = {}
         self.batch_row: Callable[[str, dict[str, Any]], str] = lambda custom_id, body: "succeeded"
+        self.fits: Callable[[str], bool] = lambda text: "cat" in text
         self.port = 0
         self._loop = asyncio.new_event_loop()
         self._thread: threading.Thread | None = None
@@ -396,7 +398,7 @@ def completion_reply(
     user = body["messages"][-1]["content"]
     text = "The sky is blue."
     if schema and mode in server.enforces and "score" not in schema["properties"]:  # a task
-        text = json.dumps(instance(schema, user))
+        text = json.dumps(instance(schema, user, server.fits))
     elif mode in server.enforces or (schema and mode == "text"):
         scores = schema["properties"]["score"]["enum"]
         fields = {name: "as told" for name in schema["required"] if name != "score"}
@@ -455,15 +457,20 @@ def completion_reply(
     }
 
 
-def instance(schema: dict[str, Any], user: str) -> Any:
-    """Return a value of this schema; lists have an entry for each context in `user`."""
+def instance(schema: dict[str, Any], user: str, fits: Callable[[str], bool]) -> Any:
+    """Return a value of this schema; lists have an entry for each context in `user`.
+
+    A list of numbers has 1 for a context whose text fits, else 0.
+    """
     if schema["type"] == "object":
-        return {name: instance(part, user) for name, part in schema["properties"].items()}
+        return {name: instance(part, user, fits) for name, part in schema["properties"].items()}
+    if schema["type"] == "array" and schema["items"]["type"] == "integer":
+        return [int(fits(json.loads(line)["text"])) for line in user.split("\n")[1:-1]]
     if schema["type"] == "array":
         numbers = re.findall(r'"context": (\d+)', user)
         if "context" not in schema["items"]["properties"]:
-            return [instance(schema["items"], user)]
-        return [{**instance(schema["items"], user), "context": int(n)} for n in numbers]
+            return [instance(schema["items"], user, fits)]
+        return [{**instance(schema["items"], user, fits), "context": int(n)} for n in numbers]
     return {"string": "as told", "integer": 1, "boolean": len(user) % 2 == 0}[schema["type"]]
 
 
