@@ -283,6 +283,9 @@ class _Arrival:
         draws = assigned_draws(kept, splits)
         made = []
         where: dict[int, Split] = {}
+        for foreign in unit.contexts:  # those that are left out, too
+            if foreign.place is not None and foreign.split is not None:
+                self._check_document(unit, where, foreign.place[0], foreign.split)
         for foreign, split, draw in zip(kept, splits, draws, strict=True):
             focus = foreign.focus or 0
             activation = foreign.activations[focus]
@@ -295,11 +298,7 @@ class _Arrival:
                 self.document += 1
             else:
                 document, position = foreign.place
-            if where.setdefault(document, split) != split:
-                raise ExchangeError(
-                    f"{self.path}: unit '{unit.name}' of source '{unit.source}' has document "
-                    f"{document} both to explain and to score"
-                )
+            self._check_document(unit, where, document, split)
             made.append(
                 Context(
                     tuple(map(without_surrogates, foreign.tokens)),
@@ -314,6 +313,15 @@ class _Arrival:
                 )
             )
         return made
+
+    def _check_document(
+        self, unit: ForeignUnit, where: dict[int, Split], document: int, split: Split
+    ) -> None:
+        if where.setdefault(document, split) != split:
+            raise ExchangeError(
+                f"{self.path}: unit '{unit.name}' of source '{unit.source}' has document "
+                f"{document} both to explain and to score"
+            )
 
     def _write(self, unit_id: int, contexts: Sequence[Context]) -> None:
         for context in contexts:

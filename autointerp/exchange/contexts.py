@@ -99,15 +99,13 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
     if options.source:
         raise ExchangeError(f"--source {options.source}: the rows of {path} name their sources")
     with tempfile.TemporaryDirectory() as spill, plain_name(path) as file:
-        connection = duckdb.connect(
-            ":memory:",
-            config={
-                "temp_directory": spill,
-                "memory_limit": f"{MEMORY_GB}GB",
-                # Sorted, the rows may lie there as they are unpacked.
-                "max_temp_directory_size": f"{SURE_BYTES + MOST_RATIO * path.stat().st_size}B",
-            },
-        )
+        limits: dict[str, str | bool | int | float | list[str]] = {
+            "temp_directory": spill,
+            "memory_limit": f"{MEMORY_GB}GB",
+            # Sorted, the rows may lie there as they are unpacked.
+            "max_temp_directory_size": f"{SURE_BYTES + MOST_RATIO * path.stat().st_size}B",
+        }
+        connection = duckdb.connect(":memory:", config=limits)
         try:
             names = _columns(connection, path, file)
             rows = _rows(connection, path, file, names)
