@@ -171,6 +171,7 @@ class Item:
 
     Attributes:
         fence: Code round what is quoted, from the run's secret; empty for one that comes of the id.
+        descriptions: Of several units, where the question is which texts fit which.
     """
 
     id: str
@@ -179,6 +180,7 @@ class Item:
     description: str | None = None
     effects: LogitEffects | None = None
     fence: str = ""
+    descriptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

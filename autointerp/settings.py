@@ -42,6 +42,9 @@ class SubjectSettings:
             its files say.
         sae_layout: Of square encoder matrices whose files do not say it: `in_out` where they are
             inputs × latents, `out_in` where they are latents × inputs.
+        untrained: Folder that `autointerp train untrained` made of that SAE: the same recipe on the
+            same model with weights that were never trained, for the source `untrained`; empty for
+            none. The embedded subject has its own.
         check_sae: Whether to stop where the SAE's files say something that this version does not
             know, or that model, site or measured activations contradict.
         tokenizer: A tokenizer.json or a tokenizer's folder; empty for the model's own.
@@ -70,6 +73,7 @@ class SubjectSettings:
     input_scale: float = 0.0
     k: int = 0
     sae_layout: str = ""
+    untrained: str = ""
     check_sae: bool = True
     tokenizer: str = ""
     bos: str = "auto"
@@ -157,8 +161,9 @@ class RunSettings:
     def digest(self) -> str:
         """sha256 of the canonical JSON of what changes results (not device or batch size)."""
         content = _that_matter(self)
-        if not content["subject"]["sae_layout"]:  # younger than digests that are stored
-            del content["subject"]["sae_layout"]
+        for younger in ("sae_layout", "untrained"):  # than digests that are stored
+            if not content["subject"][younger]:
+                del content["subject"][younger]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -270,7 +275,7 @@ def read_settings(path: Path) -> RunSettings:
     subject = settings.subject
     placed: dict[str, Any] = {
         name: _placed(path.parent, getattr(subject, name))
-        for name in ("model", "sae", "tokenizer", "corpus")
+        for name in ("model", "sae", "untrained", "tokenizer", "corpus")
     }
     return replace(settings, subject=replace(subject, **placed))
 

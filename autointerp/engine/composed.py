@@ -43,22 +43,26 @@ def member_answers(
     """Return what the run holds of a member's answers, as the rater that it is now."""
     rows = run.rows(
         "SELECT r.item_id, r.repeat, r.status, r.score, r.expected_score, r.description,"
-        " r.rationale, c.latency_s,"
+        " r.rationale, w.latency_s,"
         " coalesce(try_cast(c.details ->> '$.statistic' AS DOUBLE),"
         "  try_cast(c.details ->> '$.auroc' AS DOUBLE))"
         " FROM current_rating r LEFT JOIN ("
-        "  SELECT call_key, arg_max(details, attempt) AS details, sum(latency_s) AS latency_s"
+        "  SELECT call_key, arg_max(details, attempt) AS details"
         "  FROM call WHERE rater = ? GROUP BY call_key"
-        " ) c USING (call_key)"
+        " ) c USING (call_key) LEFT JOIN ("  # of all calls that a judgement took
+        "  SELECT item_id, repeat, sum(latency_s) AS latency_s FROM call"
+        "  WHERE rater = ? AND stop <> 'error' GROUP BY ALL"
+        " ) w USING (item_id, repeat)"
         " WHERE r.rater = ? AND r.repeat < ? AND coalesce(r.rater_version, '') = ?"
         " AND r.item_id IN (SELECT unnest(?::VARCHAR[]))",
-        [member.name, member.name, repeats, version_of(member), list(items.values())],
+        [member.name, member.name, member.name, repeats, version_of(member), list(items.values())],
     )
     answers = {}
     for item, repeat, status, score, expected, description, rationale, latency, statistic in rows:
         if status == "ok":
             value = next(v for v in (statistic, expected, float(score)) if v is not None)
-            answers[item, repeat] = MemberAnswer(value, score, description, latency)
+            is_score = statistic is None
+            answers[item, repeat] = MemberAnswer(value, is_score, score, description, latency)
         else:
             problem = f"{status}{f' ({rationale})' if rationale else ''}"
             answers[item, repeat] = MemberAnswer(None, latency_s=latency, problem=problem)

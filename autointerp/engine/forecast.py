@@ -9,7 +9,7 @@ from typing import Any
 from autointerp.engine.work import pending_work
 from autointerp.questions.question import Question
 from autointerp.questions.trials import Trial, trial_item
-from autointerp.raters import ComposedRater, Price, Rater, ServedRater
+from autointerp.raters import ComposedRater, Price, Rater, ServedRater, SteppedRater
 from autointerp.records import Item, ItemContext
 from autointerp.store.run import Run
 from autointerp.text import count
@@ -18,7 +18,9 @@ BYTES_PER_TOKEN = 3.6  # of English within JSON
 BYTES_PER_CORPUS_TOKEN = 4.5
 TOKENS_OUT = 90  # rationale, description, score
 TOKENS_OUT_ON_DESCRIPTION = 60  # rationale, score; or rationale, description
-TOKENS_OUT_EACH = {"judge": 12, "predict": 30}  # of each context
+TOKENS_OUT_EACH = {"judge": 12, "match": 0.75, "predict": 30}  # of each context
+TOKENS_OUT_AHEAD = {"judge": 10, "match": 36, "predict": 10}  # of what stands round these
+COMPUTED_OUT_EACH = {"embed": 0, "expect": 2}  # one token after each prompt, which servers demand
 LOOKED_AT = 20  # items from which the size of the others is taken
 TRIALS_LOOKED_AT = 50  # at least, where there are so many
 
@@ -58,7 +60,10 @@ class Forecast:
 
     def as_json(self) -> dict[str, Any]:
         """Return the forecast as JSON values."""
-        return asdict(self)
+        values = asdict(self)
+        if self.price is not None and self.price.as_of is not None:
+            values["price"]["as_of"] = self.price.as_of.isoformat()
+        return values
 
     def _cost_text(self) -> str:
         if self.price is None or self.cost_usd is None:
@@ -129,6 +134,8 @@ def forecast_calls(
         seen = run.mean_tokens(rater.name, question.digest)
         each_in, each_out = seen or (each_in, each_out)
     tokens_in, tokens_out = round(calls * each_in), round(calls * each_out)
+    if isinstance(rater, SteppedRater) and question.form == "rate":
+        calls *= rater.expected_steps
     price = rater.price
     cost = price.cost_usd(tokens_in, tokens_out, batch=batch) if price else None
     return Forecast(rater.name, calls, None, tokens_in, tokens_out, cost, price, batch)
@@ -181,8 +188,11 @@ def forecast_trials(
 
 def reply_tokens(question: Question, contexts: int) -> int:
     """Return the tokens that a reply about so many contexts will probably take."""
+    if question.form in COMPUTED_OUT_EACH:
+        return COMPUTED_OUT_EACH[question.form] * contexts
     if question.form in TOKENS_OUT_EACH:
-        return 10 + TOKENS_OUT_EACH[question.form] * contexts
+        each = TOKENS_OUT_EACH[question.form] * contexts
+        return TOKENS_OUT_AHEAD[question.form] + round(each)
     if question.form != "rate" or question.about == "description":
         return TOKENS_OUT_ON_DESCRIPTION
     return TOKENS_OUT

@@ -14,8 +14,14 @@ from typing import Any
 import pandas as pd
 
 from autointerp.questions.explain import EXPLAINING, explanations
-from autointerp.questions.forms import Task, answers_in
-from autointerp.questions.scorers import Answered, Tried, scorer, scorer_names
+from autointerp.questions.forms import LETTERS, Task, answers_in
+from autointerp.questions.scorers import (
+    Answered,
+    Tried,
+    scorer,
+    scorer_names,
+    separation_of_others,
+)
 from autointerp.questions.trials import COLUMNS, QUERY, Trial, trial_of
 from autointerp.records import Context, Reply, Status
 from autointerp.store.run import Run
@@ -114,22 +120,35 @@ def _scores(
     contexts = run.contexts_numbered(
         sorted({p.context for trial, *_ in trials for p in trial.pieces})
     )
-    groups: dict[tuple[int, bool], list[tuple[Trial, str, Reply | None]]] = {}
+    groups: dict[tuple[int, bool], list[Answered]] = {}
+    beside: dict[int, dict[int, list[Answered]]] = {}  # unit → other unit of the call → answers
+    statuses: dict[tuple[int, bool], Counter[str]] = {}
+    numbers: Counter[tuple[int, bool]] = Counter()
     for trial, status, reply in trials:
-        groups.setdefault((trial.unit_id, trial.permuted), []).append((trial, status, reply))
-    for (unit_id, permuted), calls in sorted(groups.items()):
+        key = trial.unit_id, trial.permuted
+        statuses.setdefault(key, Counter())[status] += 1  # of a shared call, with one unit alone
+        if not trial.candidates:
+            groups.setdefault(key, []).extend(
+                _read(module.TASK, trial, numbers[key], status, reply, contexts)
+            )
+            numbers[key] += 1
+            continue
+        for owner, described, answered in _matched(module.TASK, trial, reply, contexts):
+            own = groups.setdefault((owner, False), [])
+            others = beside.setdefault(owner, {})
+            (own if owner == described else others.setdefault(described, [])).append(answered)
+    for unit_id, others in beside.items():
+        groups[unit_id, True] = [answered for asked in others.values() for answered in asked]
+    for (unit_id, permuted), asked in sorted(groups.items(), key=lambda pair: pair[0]):
         source, is_control, peak, density, intervals = units[unit_id]
-        asked = [
-            answered
-            for number, (trial, status, reply) in enumerate(calls)
-            for answered in _read(module.TASK, trial, number, status, reply, contexts)
-        ]
-        figures = module.measure(Tried(asked, peak, density, tuple(intervals)))
+        others = beside.get(unit_id, {})
+        tried = Tried(asked, peak, density, tuple(intervals), others)
+        figures = separation_of_others(tried) if permuted and others else module.measure(tried)
         yield UnitScore(
             unit_id, source, is_control, name, explainer, rater, design, permuted,
             figures.score, figures.outcome, len(asked),
             sum(answered.answer is not None for answered in asked),
-            dict(Counter(status for _, status, _ in calls)), figures.more,
+            dict(statuses.get((unit_id, permuted), {})), figures.more,
         )  # fmt: skip
     without = _without_questions(run, name, design, explainer)
     for unit_id, outcome in sorted(without.items()):
@@ -158,9 +177,14 @@ def _answered(
         " ORDER BY a.unit_id, a.item_id",
         [rater, name, scorer(name).TASK.digest, design, explainer],
     )
+    present = dict(
+        run.rows("SELECT unit_id, description FROM explanation WHERE explainer = ?", [explainer])
+    )
     trials: list[tuple[Trial, str, Reply | None]] = []
     for row in rows:
         _, trial = trial_of(row)
+        if any(present.get(one.unit_id) != one.text for one in trial.candidates):
+            continue
         status, text, details = row[COLUMNS:]
         reply = None
         if status == "ok":
@@ -186,6 +210,22 @@ def _read(
         answers = _expected(answers, reply.details.get("expected_activations"))
     for place, piece in enumerate(trial.pieces, 1):
         yield Answered(piece, contexts[piece.context], call, place, answers.get(place))
+
+
+def _matched(
+    task: Task, trial: Trial, reply: Reply | None, contexts: Mapping[int, Context]
+) -> Iterator[tuple[int, int, Answered]]:
+    """Yield the unit of a piece, the unit of a description, and the answer about the two."""
+    answers = {} if reply is None else answers_in(task, reply)
+    expected = {} if reply is None else reply.details.get("expected_matches") or {}
+    for number, described in enumerate(trial.candidates, 1):
+        listed, likely = answers.get(number), expected.get(str(number))
+        for place, (owner, piece) in enumerate(zip(trial.owners, trial.pieces, strict=True), 1):
+            answer: bool | float | None = None if listed is None else place in listed
+            if listed is not None and likely is not None:
+                answer = likely.get(LETTERS[place - 1], 0.0)
+            answered = Answered(piece, contexts[piece.context], 0, place, answer)
+            yield owner, described.unit_id, answered
 
 
 def _expected(

@@ -175,8 +175,8 @@ def check_result(
                 expected[item] = mean
     calls = store.rows(
         "SELECT sum(cost_usd), bool_and(cost_usd IS NOT NULL),"
-        " sum(latency_s) FILTER (rater = ?)"
-        " / count(DISTINCT (item_id, repeat)) FILTER (rater = ?),"
+        " sum(latency_s) FILTER (rater = ?) / nullif("
+        "  count(DISTINCT (item_id, repeat)) FILTER (rater = ?), 0),"
         " max(model) FILTER (rater = ?) FROM call"
         " WHERE rater IN (SELECT unnest(?::VARCHAR[])) AND stop <> 'error'"
         " AND item_id IN (SELECT unnest(?::VARCHAR[]))",

@@ -38,16 +38,25 @@ from autointerp.findings.groups import (
     Group,
     Judgement,
     Scale,
+    ScoreErrors,
     as_delta,
     make_contrasts,
     make_groups,
 )
 from autointerp.findings.json_values import json_values
 from autointerp.findings.labs import LabRows, lab_rows_of
-from autointerp.findings.looks import Compared, Look, Reading, looks_of, take_look
+from autointerp.findings.looks import (
+    Compared,
+    Estimate,
+    Look,
+    Reading,
+    looks_of,
+    take_look,
+    take_look_across,
+)
 from autointerp.findings.plan import PRIMARY, Plan, plan_of
 from autointerp.findings.rater_effects import RaterModel, rater_models
-from autointerp.findings.subject import SubjectFacts, subject_facts
+from autointerp.findings.subject import SubjectFacts, about_elsewhere, subject_facts
 from autointerp.findings.trust import trust, verdict
 from autointerp.questions.rubric import rubric_from
 from autointerp.questions.rubric_files import list_rubrics
@@ -113,7 +122,7 @@ class Comparison:
     """All that a run's ratings say.
 
     Attributes:
-        about: The run's run.toml.
+        about: The run's run.toml, as `about_elsewhere` gives it.
         subject: What was studied: model, site, SAE, corpus.
         plan: What was declared before the first rating; None where nothing was.
         level: Nominal coverage of the intervals about ratings.
@@ -217,6 +226,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         "SELECT rubric_digest, rater, status, count(*) AS n FROM rated GROUP BY ALL"
     )
     versions, models = _versions(run)
+    score_errors = _score_errors(run)
     scales = _scales(run)
     llm_raters = run.llm_raters()
     seed = run.settings.seed
@@ -254,6 +264,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
             else checks.check_state(check, list(of_version)),
             versions=tuple(of_version.items()),
             models=models.get((digest, rater), ()),
+            score_errors=score_errors.get((digest, rater)),
         )
         if judgement.decisive is not None:
             compared = _compared(judgement, judgement.decisive)
@@ -280,10 +291,17 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
             contrast = reading.interval(*compared.scores)
             result = replace(result, contrast=contrast, reading=reading)
         scorers.append(result)
+
+    def look_by_people(compared: Compared, estimate: Estimate) -> Reading:
+        reading, look = take_look_across([run], compared, None, LEVEL, verb, estimate)
+        looks.append(look)
+        return reading
+
+    by_people = tuple(calibrations(run.name, judgements, scores, units, plans, look_by_people))
     rubrics = people_rubrics(judgements)
     return Comparison(
         run=run.name,
-        about=run.about,
+        about=about_elsewhere(run),
         subject=subject_facts(run),
         plan=plan,
         level=level,
@@ -298,7 +316,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         people=tuple(pair for rubric in rubrics for pair in agreements(run, rubric)),
         attention=tuple(watched for rubric in rubrics for watched in attention(run, rubric)),
         rater_effects=tuple(rater_models(run, judgements, units)),
-        calibration=tuple(calibrations(run.name, judgements, scores, units, plans)),
+        calibration=by_people,
         blinding=tuple(blindings(run, judgements)),
         scorers=tuple(scorers),
         specificity=tuple(specificity_results_of(run)),
@@ -392,6 +410,25 @@ def _versions(
         )
     }
     return versions, models
+
+
+def _score_errors(run: Run) -> dict[tuple[str, str], ScoreErrors]:
+    """Return by rubric's digest and rater how sure raters are of scores, as their replies say."""
+    return {
+        (digest, rater): ScoreErrors(int(units), float(mean), int(unsettled))
+        for digest, rater, units, mean, unsettled in run.rows(
+            "SELECT rubric_digest, rater, count(DISTINCT unit_id), avg(error),"
+            " count(DISTINCT unit_id) FILTER (low <> high) FROM ("
+            "  SELECT r.rubric_digest, r.rater, r.unit_id,"
+            "  try_cast(c.details ->> '$.standard_error' AS DOUBLE) AS error,"
+            "  c.details ->> '$.scores_within[0]' AS low,"
+            "  c.details ->> '$.scores_within[1]' AS high"
+            "  FROM said r JOIN call c USING (call_key)"
+            "  WHERE r.status = 'ok' AND c.stop <> 'error'"
+            "  AND contains(c.details::VARCHAR, '\"scores_within\"')"
+            " ) WHERE error IS NOT NULL GROUP BY ALL"
+        )
+    }
 
 
 def _scales(run: Run) -> dict[str, Scale]:

@@ -43,6 +43,7 @@ from autointerp.stats.superiority import (
     superiority,
     superiority_test,
 )
+from autointerp.units.sources import baseline_of
 
 if TYPE_CHECKING:
     from autointerp.findings.checks import CheckResult, CheckState
@@ -221,6 +222,21 @@ class Contrast:
 
 
 @dataclass(frozen=True)
+class ScoreErrors:
+    """How sure a rater is of single scores, where it says so of too little evidence.
+
+    Attributes:
+        units: Of which it says how sure it is.
+        mean: Of their standard errors, in the unit of the number behind the score.
+        unsettled: Of these units, those that one standard error would put on another level.
+    """
+
+    units: int
+    mean: float
+    unsettled: int
+
+
+@dataclass(frozen=True)
 class Judgement:
     """One rater under one rubric in one run: its groups, and the contrasts between them.
 
@@ -234,6 +250,7 @@ class Judgement:
         versions: Versions of the rater that its ratings are by, with how many; version None where
             that was not kept. More than one mean that units were not rated alike.
         models: Models that a server said it answered with, where that is more than the name asked.
+        score_errors: Of units with few contexts; None where the rater says nothing of the kind.
         reading: Which look this is and how it may be read; None without a contrast.
     """
 
@@ -253,6 +270,7 @@ class Judgement:
     check_state: CheckState | None = None
     versions: tuple[tuple[str | None, int], ...] = ()
     models: tuple[str, ...] = ()
+    score_errors: ScoreErrors | None = None
     reading: Reading | None = None
 
     @property
@@ -261,9 +279,14 @@ class Judgement:
         return [name for name, group in self.groups.items() if not group.is_control]
 
     @property
+    def known_versions(self) -> tuple[str, ...]:
+        """The versions of the rater that its ratings are by, as far as they were kept."""
+        return tuple(version for version, _ in self.versions if version is not None)
+
+    @property
     def mixes_versions(self) -> bool:
         """Whether its ratings are by several versions of the rater, as far as they were kept."""
-        return len({version for version, _ in self.versions if version is not None}) > 1
+        return len(self.known_versions) > 1
 
     @property
     def controls(self) -> list[str]:
@@ -282,6 +305,23 @@ class Judgement:
             (contrast for contrast in self.contrasts if (contrast.first, contrast.second) == pair),
             None,
         )
+
+    @property
+    def baseline(self) -> Contrast | None:
+        """What the verdict must survive: its source that scores higher against the same from an
+        untrained model. None where nothing scores higher, or that was not rated."""
+        decisive = self.decisive
+        if decisive is None or decisive.outcome != "higher":
+            return None
+        pair = (decisive.first, baseline_of(decisive.first))
+        found = next((c for c in self.contrasts if (c.first, c.second) == pair), None)
+        return None if found is decisive else found
+
+    @property
+    def survives_baseline(self) -> bool | None:
+        """Whether what scores higher does so against its untrained baseline too; None where there
+        is nothing to survive."""
+        return None if self.baseline is None else self.baseline.outcome == "higher"
 
 
 # ------------------------------------------------------------------------------ groups

@@ -17,6 +17,7 @@ number of this form. Its keys:
                  bounds, adjusted, outcome, interim, …), trust (the controls), verdict, check (on
                  planted units), check_state (passed, chance, weak, untold, design side, other
                  version, never), versions (of the rater, with how many scores), models,
+                 score_errors (of units with few contexts),
                  reading (which look this is: rule, number, multiplier, deviations, interim, …)
     pooled       the primary pair within each rater of a rubric, and combined
     agreement, people, attention    whether raters agree with one another and with themselves

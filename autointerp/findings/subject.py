@@ -4,11 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from autointerp.files import json_value
 from autointerp.findings.plan import PRIMARY
+from autointerp.settings import SubjectSettings, from_mapping
 from autointerp.store.run import Run
 from autointerp.subjects.sites import Basis, basis_of, hidden_site
+
+PLACES = ("model", "sae", "untrained", "tokenizer", "corpus")  # settings that may be a path
+
+
+def about_elsewhere(run: Run) -> dict[str, Any]:
+    """Return what run.toml says, in words for a reader elsewhere.
+
+    A path in the folder that `runs` is in is given from there, so that a report that is passed on
+    does not tell whose machine made it.
+    """
+    settings = run.about.get("settings")
+    if not isinstance(settings, dict) or not isinstance(settings.get("subject"), dict):
+        return run.about
+    home = run.path.resolve().parent.parent
+    subject = dict(settings["subject"])
+    for name in PLACES:
+        path = Path(str(subject.get(name, "")))
+        if path.is_absolute() and path.is_relative_to(home):
+            subject[name] = path.relative_to(home).as_posix()
+    return {**run.about, "settings": {**settings, "subject": subject}}
 
 
 @dataclass(frozen=True)
@@ -16,10 +39,13 @@ class SubjectFacts:
     """The subject of a run. What is not known is None, or empty.
 
     Attributes:
-        model: Hub id, path, or `embedded`; empty for units that came from files.
+        model: Hub id, path (see `about_elsewhere`), or `embedded`; empty for units that came from
+            files.
         basis: What the site's own units are.
         hidden: Where the source `neurons` was read, if not at the site.
         sae: Hub id or path; `embedded` for the one that belongs to the embedded model.
+        untrained: Folder of the untrained twin; `embedded` for the embedded model's own, empty
+            where none of its units were harvested.
         latents: Width of the SAE.
         active: Latents that fire on a token, on average (L0): the width times the mean density
             of the latents drawn.
@@ -39,6 +65,7 @@ class SubjectFacts:
     hidden: str = ""
     sae: str = ""
     sae_format: str = ""
+    untrained: str = ""
     latents: int | None = None
     active: float | None = None
     drawn: int = 0
@@ -61,7 +88,8 @@ def subject_facts(run: Run) -> SubjectFacts:
     ((tokens,),) = run.rows("SELECT max(tokens) FROM unit")
     if run.is_imported:
         return SubjectFacts(tokens=tokens or None)
-    subject = run.settings.subject
+    settings = about_elsewhere(run)["settings"]["subject"]
+    subject = from_mapping(SubjectSettings, settings, str(run.path / "run.toml"), "subject")
     is_embedded = subject.model == "embedded"
     has_sae = bool(subject.sae) or "sae" in run.about["digests"] or is_embedded
     latents, density, drawn, dead = _latents(run) if has_sae else (None, None, 0, 0)
@@ -73,6 +101,7 @@ def subject_facts(run: Run) -> SubjectFacts:
         hidden=(hidden_site(subject.site) or "") if subject.neurons == "hidden" else "",
         sae=subject.sae or ("embedded" if has_sae and is_embedded else ""),
         sae_format=subject.sae_format,
+        untrained=(subject.untrained or subject.model) if "untrained" in run.sources() else "",
         latents=latents,
         active=None if latents is None or density is None else latents * density,
         drawn=drawn,

@@ -354,6 +354,7 @@ def open_journal(path: Path, rater: str) -> Iterator[Journal]:
     Raises RunLocked while another process has it open, BadInput as `read_journal` does.
     """
     try:
+        check_readable_twice(path)
         file = path.open("r+b", buffering=0)
     except OSError as error:
         raise StorageError(f"cannot open {path} for writing ({error.strerror})") from None

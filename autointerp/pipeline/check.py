@@ -17,7 +17,14 @@ from autointerp.questions.items import Evidence
 from autointerp.questions.kit import PER_GRADE, KitItem, Side, make_kit
 from autointerp.questions.planter import SINGLE
 from autointerp.questions.rubric import Rubric
-from autointerp.raters import ComposedRater, Lesson, Rater, judges, version_of
+from autointerp.raters import (
+    ComposedRater,
+    Lesson,
+    MemberAnswer,
+    Rater,
+    judges,
+    version_of,
+)
 from autointerp.records import Item
 from autointerp.store.run import RUNS, Run, open_checks
 
@@ -125,26 +132,29 @@ def _teach(
                 f"the {counts.stopped} stopped {member.name} on the kit's design side, from which "
                 "the panel's weights are learned; give more, and run the same command again"
             )
-    values = _values(store, rater, kit, ids)
     rater.learn(
         store.checks,
         rubric,
         [
-            Lesson(tuple(of), one.grade in SINGLE, one.kinds[0] if one.kinds else "")
-            for of, one in zip(values, plain, strict=True)
+            Lesson(
+                tuple(math.nan if a is None or a.value is None else a.value for a in answers),
+                tuple(a is not None and a.is_score for a in answers),
+                one.grade in SINGLE,
+                one.kinds[0] if one.kinds else "",
+            )
+            for answers, one in zip(_answers(store, rater, kit, ids), plain, strict=True)
         ],
     )
 
 
-def _values(store: Run, rater: ComposedRater, kit: _Kit, ids: Sequence[str]) -> list[list[float]]:
-    """Return the members' values of items, [items][members]; NaN where there is none."""
+def _answers(
+    store: Run, rater: ComposedRater, kit: _Kit, ids: Sequence[str]
+) -> list[list[MemberAnswer | None]]:
+    """Return what the members said of items, [items][members]; None where they were not asked."""
     columns = []
     for member in rater.members:
         said = member_answers(store, member, kit.beside(ids, member.evidence), 1)
-        answers = [said.answers.get((said.items[identifier], 0)) for identifier in ids]
-        columns.append(
-            [math.nan if one is None or one.value is None else one.value for one in answers]
-        )
+        columns.append([said.answers.get((said.items[identifier], 0)) for identifier in ids])
     return [list(row) for row in zip(*columns, strict=True)]
 
 
@@ -152,5 +162,8 @@ def _added(store: Run, rater: ComposedRater, kit: _Kit) -> dict[str, Added]:
     plain = [one for one in kit.of(cast(Rater, rater).evidence) if one.part == "plain"]
     ids = [one.item.id for one in plain]
     weights = {m.name: weight for m, weight in zip(rater.members, rater.weights(), strict=True)}
-    values = _values(store, rater, kit, ids)
+    values = [
+        [math.nan if one is None or one.value is None else one.value for one in answers]
+        for answers in _answers(store, rater, kit, ids)
+    ]
     return added(weights, rater.probability, values, [one.grade for one in plain])

@@ -325,8 +325,10 @@ def score(job: Job, on: On = ignore) -> dict[str, ScoreResult]:
             if counts.stopped:
                 break
         for result in scorer_results(unit_scores(run)):
-            mine = (result.rater, result.design) == (resolved.rater.name, str(job.design))
-            if mine and result.scorer in results and result.explainer in explainers_asked:
+            if result.scorer not in results or result.rater != resolved.rater.name:
+                continue
+            is_this = result.design == str(job.design.of(result.scorer))
+            if is_this and result.explainer in explainers_asked:
                 means = {name: (one.scored, one.permuted) for name, one in result.sources.items()}
                 results[result.scorer] = replace(results[result.scorer], means=means)
     return results

@@ -199,7 +199,7 @@ def write_settings(given: SubjectSettings, output: Path) -> None:
         for name, value in asdict(given).items()
         if value != blank[name] or name in ("model", "site")
     }
-    for name in ("model", "sae", "corpus"):
+    for name in ("model", "sae", "untrained", "corpus"):
         if name in table and Path(table[name]).exists():
             table[name] = _written(Path(table[name]), output.parent)
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ from autointerp.store.run import (
     run_exists,
     runs_in,
 )
-from autointerp.units.sources import described_sources, kind_of
+from autointerp.units.sources import described_sources, kind_of, only_if_named
 
 if TYPE_CHECKING:
     from autointerp.subjects import Subject
@@ -357,8 +357,13 @@ def default_subject() -> str:
 
 
 def sources_by_role(controls: bool) -> list[str]:
-    """Return the names of the control sources, or of the studied ones."""
-    return [name for name, kind in described_sources().items() if kind.is_control == controls]
+    """Return the names of the control sources, or of the studied ones, without those that take
+    part only where they are named."""
+    return [
+        name
+        for name, kind in described_sources().items()
+        if kind.is_control == controls and not only_if_named(name)
+    ]
 
 
 def open_job(resolved: Resolved, subject: Subject | None, on: On = ignore) -> Run:

@@ -31,6 +31,7 @@ from autointerp.pipeline.sit_pack import Ask, SitResult, result_of
 from autointerp.records import check_person
 from autointerp.store.run import Run, open_run
 from autointerp.subjects import Subject
+from autointerp.units.sources import kind_of
 
 PATIENCE_S = 20.0  # for another process to close the run
 
@@ -124,7 +125,10 @@ def forecast_sitting(resolved: Resolved) -> SitForecast:
     """Return what a person would be asked; nothing is made."""
     rater = check_person(resolved.job.rater)
     wanted = resolved.wanted
-    studied = list(wanted) if resolved.is_imported else sources_by_role(controls=False)
+    studied = list(wanted)
+    if not resolved.is_imported:
+        named = [name for name in resolved.sources if not kind_of(name).is_control]
+        studied = list(dict.fromkeys([*sources_by_role(controls=False), *named]))
     gold = most_gold(len(studied) * resolved.n)
     units = {name: wanted.get(name, resolved.n) for name in studied}
     units |= {name: min(n, gold) for name, n in wanted.items() if name not in studied}

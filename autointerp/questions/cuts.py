@@ -118,7 +118,8 @@ class Look:
 
 def look_of(context: Context, piece: Piece) -> Look:
     """Return what can be told of the focus token of a piece."""
-    return _looks(context, piece.first)[context.focus - piece.first]
+    first = piece.last - shown_length(context)  # `piece.first` may be where a character begins
+    return _looks(context, first)[context.focus - first]
 
 
 def _looks(context: Context, first: int) -> list[Look]:

@@ -13,7 +13,7 @@ from typing import Literal
 from autointerp.errors import BadInput
 from autointerp.questions.contexts import over_intervals, unique_texts
 from autointerp.questions.forms import UNKNOWN, make_task
-from autointerp.questions.trials import Trial, whole_context
+from autointerp.questions.trials import Described, Trial, whole_context
 from autointerp.records import Context, LogitEffects, Status
 from autointerp.store.run import Run
 
@@ -237,7 +237,7 @@ def check_held_out(run: Run, trials: Sequence[Trial]) -> None:
     Raises ValueError if one does: that is a defect of this program, or of an import.
     """
     seen: dict[tuple[str, int], set[int]] = {}
-    needed = {(t.described.explainer, t.described.unit_id) for t in trials if t.described}
+    needed = {(one.explainer, one.unit_id) for trial in trials for one in _described_in(trial)}
     rows = run.rows("SELECT explainer, unit_id, contexts FROM explanation")
     shown = {(name, unit): contexts for name, unit, contexts in rows if (name, unit) in needed}
     numbers = {n for contexts in shown.values() for n in contexts}
@@ -252,8 +252,9 @@ def check_held_out(run: Run, trials: Sequence[Trial]) -> None:
     for key, contexts in shown.items():
         seen[key] = {place[n]["d"] for n in contexts}
     for trial in trials:
-        written = trial.described
-        explained = seen.get((written.explainer, written.unit_id), set()) if written else set()
+        explained = set[int]().union(
+            *(seen.get((one.explainer, one.unit_id), set()) for one in _described_in(trial))
+        )
         for piece in trial.pieces:
             context = place[piece.context]
             if context["s"] != "score" or context["d"] in explained:
@@ -261,3 +262,7 @@ def check_held_out(run: Run, trials: Sequence[Trial]) -> None:
                     f"context {piece.context} of unit {trial.unit_id} is not held out: its "
                     "document served to explain"
                 )
+
+
+def _described_in(trial: Trial) -> tuple[Described, ...]:
+    return (*((trial.described,) if trial.described else ()), *trial.candidates)

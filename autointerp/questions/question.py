@@ -17,8 +17,11 @@ from autointerp.questions.replies import Unreadable, object_in
 from autointerp.records import Draw, Item, Reply, Split, Status
 from autointerp.text import CONTROL
 
-Form = Literal["rate", "describe", "judge", "predict", "choose"]
+Form = Literal["rate", "describe", "judge", "match", "predict", "choose", "embed", "expect"]
 About = Literal["unit", "description"]
+
+# Forms that a model's text cannot give: they are computed from its vectors or its probabilities.
+COMPUTED: tuple[Form, ...] = ("embed", "expect")
 
 # What some read as the end of a line, and JSON does not escape: a text cannot begin a line.
 LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}
@@ -119,7 +122,7 @@ class ReadReply:
     problem: str | None = None
 
 
-def fenced(item: Item, lines: Sequence[dict[str, Any]]) -> str:
+def fenced(item: Item, lines: Sequence[dict[str, Any] | list[str]]) -> str:
     """Return lines of JSON in a fence that nothing in them can close.
 
     Its code comes from a secret of the run. In a run made before there was one it comes from the
@@ -129,7 +132,7 @@ def fenced(item: Item, lines: Sequence[dict[str, Any]]) -> str:
     return "\n".join([f"<<<quoted {code}", *map(_json, lines), f"quoted {code}>>>"])
 
 
-def _json(fields: dict[str, Any]) -> str:
+def _json(fields: dict[str, Any] | list[str]) -> str:
     # What a server would take for a control token of its own is written so that it reads as text.
     text = CONTROL.sub(_unparsed, json.dumps(fields, ensure_ascii=False)).translate(LINE_ENDS)
     return text.encode("utf-8", "backslashreplace").decode("utf-8")  # lone surrogates

@@ -3,18 +3,20 @@
     explanation + held-out contexts → trials → any rater → answers → a score a unit
 
 Every score has its control on the same path: the description of another unit of the source, where
-the right answers are chance. A scorer that does not fall to chance there is broken.
+the right answers are chance. A scorer that does not fall to chance there is broken. Where units
+share calls, the other descriptions of the call are the control, and nothing is asked for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from autointerp.questions.contexts import held_out
 from autointerp.questions.explain import Explanation, check_held_out, eligible_units, explanations
+from autointerp.questions.forms import DESCRIPTIONS, Task
 from autointerp.questions.scorers import (
     Chosen,
     HeldOut,
@@ -22,15 +24,18 @@ from autointerp.questions.scorers import (
     scorer,
 )
 from autointerp.questions.trials import (
+    QUERY,
     Described,
     Piece,
     Trial,
     add_trials,
+    trial_of,
     trial_rng,
 )
 from autointerp.records import Context
 from autointerp.store.run import Run
 
+ALONE = "no other description to be tried beside"
 HardContexts = Mapping[int, Mapping[int, tuple[Context, str]]]
 
 
@@ -39,14 +44,19 @@ class Design:
     """How descriptions are tried.
 
     Attributes:
-        count: Questions of each kind about a unit, at most.
-        permuted: Units of each source that are tried with another unit's description as well.
+        count: Questions of each kind about a unit, at most; None for the scorer's own `COUNT`.
+        permuted: Units of each source that are tried with another unit's description as well,
+            where that takes calls of its own.
         hard: Whether half of what is silent is to look as if the unit fired; see `hardening`.
     """
 
-    count: int = 20
+    count: int | None = None
     permuted: int = 50
     hard: bool = False
+
+    def of(self, name: str) -> Design:
+        """Return the design with the count that scorer `name` asks with."""
+        return self if self.count is not None else replace(self, count=scorer(name).COUNT)
 
     def __str__(self) -> str:
         return f"{self.count} of each kind" + (
@@ -87,24 +97,37 @@ def plan(
     if there is no such scorer.
     """
     module = scorer(name)
+    design = design.of(name)
+    most = design.count or 0
+    together = getattr(module, "TOGETHER", False)
     asked = [one for one in explained if one.says_something or not _describes(module)]
     by_unit = {one.unit_id: one for one in explained}
     partners: dict[int, int] = {}
     if _describes(module):
         for explainer in sorted({one.explainer for one in asked}):
             by_unit |= {one.unit_id: one for one in explanations(run, explainer)}
+    if _describes(module) and not together:
         partners = _partners(run, name, str(design), asked, by_unit, design.permuted)
     trials: list[Trial] = []
     untried: dict[int, str] = {}
+    pieces: dict[int, tuple[Piece, ...]] = {}  # of units that share calls
     count = without_control = 0
     for unit_id, apart in _held_out(run, module, [one.unit_id for one in asked], hard or {}):
-        chosen = module.choose(apart, design.count, design.hard)
+        chosen = module.choose(apart, most, design.hard)
         if chosen.outcome:
             untried[unit_id] = chosen.outcome
             continue
         count += 1
         without_control += not _describes(module) and not chosen.control
+        if together:
+            (pieces[unit_id],) = chosen.calls
+            continue
         trials += _trials(module, unit_id, apart.scale, chosen, by_unit, partners, str(design))
+    if together:
+        trials = shared_trials(run, module, str(design), pieces, by_unit)
+        shared = {owner for trial in trials for owner in trial.owners}
+        untried |= {unit_id: ALONE for unit_id in pieces if unit_id not in shared}
+        count = len(shared & set(pieces))
     check_held_out(run, trials)
     return Plan(module, tuple(trials), count, untried, without_control)
 
@@ -134,6 +157,112 @@ def _trials(
         one = by_unit[whose]
         described = Described(one.explainer, whose, one.text or "")
         yield from (trial(pieces, described, whose != unit_id) for pieces in chosen.calls)
+
+
+def shared_trials(
+    run: Run,
+    module: Scorer,
+    design: str,
+    pieces: Mapping[int, Sequence[Piece]],
+    by_unit: Mapping[int, Explanation],
+) -> list[Trial]:
+    """Return trials about units that share calls: each with descriptions and texts of several.
+
+    Units of one source and explainer are together, in the source's random order, no two with the
+    same description. The last ones, if they are few, have descriptions beside them of units that
+    were with others, of their own source or else of another. Units that were asked about before
+    keep their calls as long as none of the descriptions has changed. A unit has no trial where
+    nobody described anything else.
+    """
+    kept = _still_valid(run, module.TASK, design, by_unit)
+    trials = [trial for trial in kept if set(trial.owners) & set(pieces)]
+    placed = {owner for trial in trials for owner in trial.owners}
+    order = {unit: place for place, unit in enumerate(eligible_units(run))}
+    pending: dict[tuple[str, str], list[Explanation]] = {}
+    for one in sorted((by_unit[unit] for unit in pieces), key=lambda one: order[one.unit_id]):
+        if one.unit_id not in placed:
+            pending.setdefault((one.explainer, one.source), []).append(one)
+    for (explainer, source), units in pending.items():
+        written = [e for e in by_unit.values() if e.explainer == explainer and e.says_something]
+        for members in _groups(units):
+            rng = trial_rng(run.settings.seed, members[0].unit_id, f"{module.TASK.id} together")
+            others = [written[place] for place in rng.permutation(len(written))]
+            others.sort(key=lambda one: one.source != source)  # stable: its own source first
+            candidates = _distinct([*members, *others])[:DESCRIPTIONS]
+            if len(candidates) > 1:
+                trials += calls_together(module, design, members, candidates, pieces, rng)
+    return trials
+
+
+def _groups(units: Sequence[Explanation]) -> list[list[Explanation]]:
+    """Return units in groups of as many as share a call, no description twice in one."""
+    groups: list[list[Explanation]] = []
+    left = list(units)
+    while left:
+        group = _distinct(left)[:DESCRIPTIONS]
+        groups.append(group)
+        left = [one for one in left if one not in group]
+    return groups
+
+
+def _distinct(explained: Sequence[Explanation]) -> list[Explanation]:
+    """Return the first of each description."""
+    first: dict[str | None, Explanation] = {}
+    for one in explained:
+        first.setdefault(one.text, one)
+    return list(first.values())
+
+
+def calls_together(
+    module: Scorer,
+    design: str,
+    members: Sequence[Explanation],
+    candidates: Sequence[Explanation],
+    pieces: Mapping[int, Sequence[Piece]],
+    rng: np.random.Generator,
+) -> Iterator[Trial]:
+    """Yield trials on all pieces of the members, as few as hold them, each with pieces of all."""
+    task = module.TASK
+    calls = -(-sum(len(pieces[one.unit_id]) for one in members) // module.PER_CALL)
+    # Units take turns, so that calls have pieces of all and are as even as can be.
+    dealt = [
+        (one.unit_id, pieces[one.unit_id][place])
+        for one in members
+        for place in rng.permutation(len(pieces[one.unit_id]))
+    ]
+    for number in range(calls):
+        pairs = dealt[number::calls]
+        pairs = [pairs[place] for place in rng.permutation(len(pairs))]
+        shown = [candidates[place] for place in rng.permutation(len(candidates))]
+        yield Trial(
+            task.id,
+            task.digest,
+            design,
+            members[0].unit_id,
+            1.0,  # no activation is shown
+            tuple(piece for _, piece in pairs),
+            owners=tuple(owner for owner, _ in pairs),
+            candidates=tuple(
+                Described(one.explainer, one.unit_id, one.text or "") for one in shown
+            ),
+        )
+
+
+def _still_valid(
+    run: Run, task: Task, design: str, by_unit: Mapping[int, Explanation]
+) -> list[Trial]:
+    """Return the trials that were made before and show present descriptions alone."""
+    present = {(e.explainer, e.unit_id): e.text for e in by_unit.values()}
+    rows = run.rows(
+        f"{QUERY} WHERE task = ? AND task_digest = ? AND design = ? AND candidates IS NOT NULL"
+        " ORDER BY made_at, item_id",
+        [task.id, task.digest, design],
+    )
+    return [
+        trial
+        for _, trial in map(trial_of, rows)
+        if all(present.get((d.explainer, d.unit_id)) == d.text for d in trial.candidates)
+    ]
 
 
 def _partners(
@@ -221,7 +350,7 @@ def store_plan(run: Run, planned: Plan, design: Design) -> list[str]:
         run.insert(
             "unprobed",
             [
-                {"task": name, "design": str(design), "unit_id": unit, "outcome": outcome}
+                {"task": name, "design": str(design.of(name)), "unit_id": unit, "outcome": outcome}
                 for unit, outcome in planned.untried.items()
             ],
             ignore=True,

@@ -56,12 +56,16 @@ class Trial:
     """Pieces that a rater is asked about in one call.
 
     Attributes:
-        unit_id: Whose firing is asked about.
+        unit_id: Whose firing is asked about; the first of `owners` where several are.
         described: The description that is shown; None for none.
         permuted: A control whose right answers are chance: the description is another unit's,
             or the contexts have no unit in common.
         design: How contexts were chosen, in words; results of different designs stay apart.
         effects: The unit's logit effects, where they are shown.
+        owners: Of each piece, the unit whose firing `truth` is about; empty where all are
+            `unit_id`'s.
+        candidates: Descriptions of several units, in the order shown, of which each is tried on
+            every piece.
     """
 
     task: str
@@ -73,6 +77,8 @@ class Trial:
     described: Described | None = None
     permuted: bool = False
     effects: LogitEffects | None = None
+    owners: tuple[int, ...] = ()
+    candidates: tuple[Described, ...] = ()
 
     def item_id(self, seed: int) -> str:
         """Return an opaque id: a keyed hash of all that the trial is."""
@@ -81,6 +87,8 @@ class Trial:
         fields["questions"] = fields.pop("pieces")  # so that stored ids stay valid
         if self.effects is None:
             del fields["effects"]
+        if not self.candidates:
+            del fields["owners"], fields["candidates"]
         text = json.dumps(fields, sort_keys=True)
         return hashlib.blake2b(text.encode(), key=key, digest_size=8).hexdigest()
 
@@ -117,14 +125,18 @@ def add_trials(run: Run, trials: Sequence[Trial]) -> list[str]:
 
 
 def _row(identifier: str, trial: Trial) -> dict[str, object]:
-    asked = trial.pieces
+    asked, candidates = trial.pieces, trial.candidates
+    if candidates:
+        explainer = candidates[0].explainer
+    else:
+        explainer = trial.described.explainer if trial.described else None
     return {
         "item_id": identifier,
         "task": trial.task,
         "task_digest": trial.task_digest,
         "design": trial.design,
         "unit_id": trial.unit_id,
-        "explainer": trial.described.explainer if trial.described else None,
+        "explainer": explainer,
         "described": trial.described.unit_id if trial.described else None,
         "description": trial.described.text if trial.described else None,
         "permuted": trial.permuted,
@@ -137,30 +149,40 @@ def _row(identifier: str, trial: Trial) -> dict[str, object]:
         "kinds": [p.kind for p in asked],
         "promoted": None if trial.effects is None else list(trial.effects.promoted),
         "suppressed": None if trial.effects is None else list(trial.effects.suppressed),
+        "owners": list(trial.owners) or None,
+        "candidates": [one.unit_id for one in candidates] or None,
+        "candidate_texts": [one.text for one in candidates] or None,
     }
 
 
 QUERY = (
     "SELECT item_id, task, task_digest, design, unit_id, scale, contexts, firsts, lasts, marks,"
-    " truths, kinds, explainer, described, description, permuted, promoted, suppressed FROM probe"
+    " truths, kinds, explainer, described, description, permuted, promoted, suppressed, owners,"
+    " candidates, candidate_texts FROM probe"
 )
 
-COLUMNS = 18  # of `QUERY`
+COLUMNS = 21  # of `QUERY`
 
 
 def trial_of(row: Sequence[Any]) -> tuple[str, Trial]:
     """Return the id and the trial in a row that begins with `QUERY`."""
     identifier, task, digest, design, unit_id, scale, *columns = row[:12]
-    explainer, described, text, permuted, promoted, suppressed = row[12:COLUMNS]
+    explainer, described, text, permuted, promoted, suppressed = row[12:18]
+    owners, candidates, texts = row[18:COLUMNS]
     pieces = tuple(
         Piece(context, first, last, None if mark < 0 else mark, truth, kind)
         for context, first, last, mark, truth, kind in zip(*columns, strict=True)
     )
     written = None if text is None else Described(explainer, described, text)
     effects = None if promoted is None else LogitEffects(tuple(promoted), tuple(suppressed))
-    return identifier, Trial(
-        task, digest, design, unit_id, scale, pieces, written, permuted, effects
+    beside = tuple(
+        Described(explainer, unit, text)
+        for unit, text in zip(candidates or (), texts or (), strict=True)
     )
+    return identifier, Trial(
+        task, digest, design, unit_id, scale, pieces, written, permuted, effects,
+        tuple(owners or ()), beside,
+    )  # fmt: skip
 
 
 def load_trials(run: Run, item_ids: Sequence[str], question: Question) -> list[Item]:
@@ -190,6 +212,7 @@ def trial_item(
         ),
         description=trial.described.text if trial.described else None,
         effects=trial.effects,
+        descriptions=tuple(one.text for one in trial.candidates),
     )
 
 

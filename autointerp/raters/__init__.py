@@ -14,10 +14,16 @@ says which; contexts and their tokens are numbered from 1, in the item's order:
     rate       {"rationale": "…", "score": 4}            one of `question.scores`
     describe   {"rationale": "…", "description": "…"}    `Unknown` if there is nothing to say
     judge      {"answers": [{"context": 1, "yes": true}, …]}
+    match      {"1": "A C", "2": "", …, "8": ""}         of each of `item.descriptions`, the letters
+                                                         of the contexts that fit it
     predict    {"contexts": [{"context": 1, "active": [{"token": 2, "activation": 7}, …]}, …]}
     choose     {"rationale": "…", "context": 3}
+    embed      {"similarities": [{"context": 1, "cosine": 0.31}, …]}
+    expect     {"losses": [{"context": 1, "given": 3.1, "without": 3.4}, …]}    nats a token
 
 A rater that maps a number to the scale gives that number in its reply's details, as `statistic`.
+Where a unit has too little evidence, `standard_error` is that number's, and `scores_within` the
+scores that one standard error down and up would give; reports say how many units that concerns.
 
 A rater whose name does not say all that decides its answers has a `version`: its rules', its model
 file's digest. It is stored with each rating, and what another version rated is rated anew.
@@ -25,7 +31,8 @@ file's digest. It is stored with each rating, and what another version rated is 
 A judgement that takes several calls is a `SteppedRater`.
 
 `question.system(repeat)` and `question.user(item)` are the prompt for a language model, and
-`question.schema()` is the JSON schema of its reply.
+`question.schema()` is the JSON schema of its reply. A rater refuses a form that it does not give
+by RaterError in `request`; `require_written` does so for the last two, which are computed.
 """
 
 from __future__ import annotations
@@ -59,6 +66,8 @@ from autointerp.raters._protocol import (
     VersionedRater,
     call_key,
     judges,
+    require_form,
+    require_written,
     version_of,
 )
 
@@ -154,6 +163,8 @@ __all__ = [
     "libraries",
     "load_rater",
     "rater_names",
+    "require_form",
+    "require_written",
     "version_of",
     "what",
 ]

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from autointerp.questions.forms import LOUDEST, UNKNOWN
-from autointerp.questions.question import Question
+from autointerp.questions.forms import LETTERS, LOUDEST, UNKNOWN
+from autointerp.questions.question import COMPUTED, Question
 from autointerp.raters._evidence import Condition, Evidence, Mask
 from autointerp.raters._rules import SHAPES, quoted
 from autointerp.records import Item, Reply
@@ -170,11 +170,36 @@ def answer(form: str, contexts: Sequence[dict[str, Any]], description: str | Non
             for number, mask in enumerate(holds, 1)
         ]
         return json.dumps({"contexts": predictions})
+    if form in COMPUTED:
+        return _computed(form, [bool(mask.any()) for mask in holds])
     answers = [
         {"context": number, "yes": bool(mask.any() if c["focus"] is None else mask[c["focus"]])}
         for number, (mask, c) in enumerate(zip(holds, contexts, strict=True), 1)
     ]
     return json.dumps({"answers": answers})
+
+
+def _computed(form: str, fits: Sequence[bool]) -> str:
+    """Return the reply of a model to which a text is the description, or has nothing of it."""
+    if form == "embed":
+        cosines = [{"context": n, "cosine": float(fit)} for n, fit in enumerate(fits, 1)]
+        return json.dumps({"similarities": cosines})
+    losses = [
+        {"context": n, "given": 0.0 if fit else 1.0, "without": 1.0}
+        for n, fit in enumerate(fits, 1)
+    ]
+    return json.dumps({"losses": losses})
+
+
+def matches(contexts: Sequence[dict[str, Any]], descriptions: Sequence[str]) -> str | None:
+    """Return as JSON which contexts fit each description that is a rule; None if none is."""
+    fields = {}
+    for number, description in enumerate(descriptions, 1):
+        text = answer("judge", contexts, description)
+        if text is not None:
+            told = zip(LETTERS, json.loads(text)["answers"], strict=False)
+            fields[str(number)] = " ".join(letter for letter, one in told if one["yes"])
+    return json.dumps(fields) if fields else None
 
 
 def specificity(context: dict[str, Any], description: str | None) -> tuple[int, str] | None:
@@ -223,7 +248,7 @@ def odd_one_out(contexts: Sequence[dict[str, Any]]) -> int:
 
 def body_of(item: Item, question: Question) -> dict[str, Any]:
     """Return what a rater without a model needs of a task, or of a rubric about a description."""
-    return {
+    body: dict[str, Any] = {
         "item": item.id,  # units may share a description and a context: each call has its own key
         "form": question.form,
         "scores": list(question.scores),
@@ -237,6 +262,9 @@ def body_of(item: Item, question: Question) -> dict[str, Any]:
             for context in item.contexts
         ],
     }
+    if item.descriptions:
+        body["descriptions"] = list(item.descriptions)
+    return body
 
 
 def reply_to(
@@ -262,6 +290,8 @@ def reply_to(
         if rated is not None and share is not None:
             score = scores[round(share * (len(scores) - 1))]
             text = json.dumps({"rationale": rated[1], "score": score})
+    elif body["form"] == "match":
+        text = matches(contexts, body["descriptions"])
     else:
         text = answer(body["form"], contexts, description)
     if text is None:

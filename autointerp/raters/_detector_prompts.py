@@ -147,7 +147,8 @@ class StepQuestion:
         try:
             if self.task == "name":
                 return ReadReply("ok", 1, description_in(fields))
-            return ReadReply("ok", sum(decisions_in(fields, self.cases)))
+            chances, _ = chances_in(fields, reply.details, self.cases)
+            return ReadReply("ok", sum(chance >= 0.5 for chance in chances))
         except ValueError as error:
             return ReadReply("unparsed", problem=str(error))
 
@@ -188,6 +189,24 @@ def yes_chances(
         total = sum(mass.values())
         chances.append(mass[True] / total if total > 0 else None)
     return chances
+
+
+def chances_in(
+    fields: dict[str, Any], details: dict[str, Any], cases: int
+) -> tuple[list[float], bool]:
+    """Return P(yes) for each case, and whether all come of probabilities.
+
+    Where none are to be had for a case, its answer counts: 1 or 0. Raises ValueError if a case has
+    neither.
+    """
+    read = yes_chances(details.get("first_tokens"), cases)
+    if read is not None and None not in read:
+        return [chance for chance in read if chance is not None], True
+    answers = decisions_in(fields, cases)
+    if read is None:
+        return [float(answer) for answer in answers], False
+    pairs = zip(answers, read, strict=True)
+    return [float(answer) if chance is None else chance for answer, chance in pairs], False
 
 
 def decisions_in(fields: dict[str, Any], cases: int) -> list[bool]:

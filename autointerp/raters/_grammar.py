@@ -6,7 +6,7 @@ tokens are spent. These grammars have every context once, in order, and no space
 
 from __future__ import annotations
 
-from autointerp.questions.forms import LOUDEST
+from autointerp.questions.forms import DESCRIPTIONS, LETTERS, LOUDEST
 from autointerp.questions.question import Question
 from autointerp.records import Item
 
@@ -24,6 +24,8 @@ def reply_grammar(question: Question, item: Item) -> str | None:
             for number in range(1, len(item.contexts) + 1)
         ]
         return "\n".join([_root("answers", answers), 'truth ::= "true" | "false"', ""])
+    if question.form == "match":
+        return "\n".join([*_letter_rules(len(item.contexts), len(item.descriptions)), ""])
     if question.form == "predict":
         lengths = [len(context.tokens) for context in item.contexts]
         contexts = [
@@ -39,6 +41,26 @@ def reply_grammar(question: Question, item: Item) -> str | None:
 
 def _root(name: str, parts: list[str]) -> str:
     return f'root ::= "{{\\"{name}\\":[" ' + ' "," '.join(parts) + ' "]}"'
+
+
+def _letter_rules(texts: int, descriptions: int) -> list[str]:
+    """Return the rules of lists of some of `texts` letters, ascending, for each description.
+
+    `first-TEXT` is a list that begins at this text or a later one, or is empty; `rest-TEXT` the
+    same behind another letter.
+    """
+    lists = [
+        f'"\\"{number}\\":\\"" ' + ("first-1 " if number <= descriptions else "") + '"\\""'
+        for number in range(1, DESCRIPTIONS + 1)
+    ]
+    rules = ['root ::= "{" ' + ' "," '.join(lists) + ' "}"']
+    for number, letter in enumerate(LETTERS[:texts], 1):
+        following = number + 1
+        rules += [
+            f'first-{number} ::= "{letter}" rest-{following} | first-{following}',
+            f'rest-{number} ::= " {letter}" rest-{following} | rest-{following}',
+        ]
+    return [*rules, f'first-{texts + 1} ::= ""', f'rest-{texts + 1} ::= ""']
 
 
 def _token_rules(length: int) -> list[str]:

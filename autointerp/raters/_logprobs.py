@@ -1,4 +1,4 @@
-"""Expected score of a reply: mean over the alternatives at the score's token."""
+"""What a reply's log probabilities say: mean scores and activations, and which texts fit."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import bisect
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autointerp.questions.forms import LOUDEST
+from autointerp.questions.forms import LETTERS, LOUDEST
 from autointerp.questions.replies import answer_start
 
 ROUNDED_UP = 1e-3  # a log probability over 0 by rounding
 
 # In JSON a quotation mark inside a text is escaped, so these match a key and never a text.
 SCORE = re.compile(rb'(?<!\\)"score"\s*:\s*"?(-?\d+)')
+LEAST_SHARE = 5e-4  # of a probability that is kept
+LETTER = re.compile(rb"[A-Za-z]")
+MATCHES = re.compile(rb'(?<!\\)"([1-9])"\s*:\s*"([A-Za-z]?(?:[ ,]+[A-Za-z])*)"')
 ACTIVATION = re.compile(rb'(?<!\\)"activation"\s*:\s*"?(\d+)')
 
 
@@ -115,8 +118,25 @@ def expected_score(
 ) -> tuple[float | None, float]:
     """Return the mean score by probability, and the probability that went to no score.
 
-    An alternative counts for a score if it spells it, and could not go on to spell another.
     The mean is None if no alternative counts.
+    """
+    mass = score_masses(alternatives, scores)
+    total = sum(mass.values())
+    if total <= 0:
+        return None, 1.0
+    return sum(score * share for score, share in mass.items()) / total, max(0.0, 1.0 - total)
+
+
+def likeliest_score(alternatives: dict[str, Any], scores: Sequence[int]) -> int | None:
+    """Return the score with most probability, the lower of two; None if no alternative counts."""
+    mass = score_masses(alternatives, scores)
+    return min(mass, key=lambda score: (-mass[score], score), default=None)
+
+
+def score_masses(alternatives: dict[str, Any], scores: Sequence[int]) -> dict[int, float]:
+    """Return the probability of each score that has any.
+
+    An alternative counts for a score if it spells it, and could not go on to spell another.
     """
     spelled = [str(score) for score in scores]
     mass: dict[int, float] = {}
@@ -132,10 +152,7 @@ def expected_score(
         if open_end and any(s != digits[0] and s.startswith(digits[0]) for s in spelled):
             continue
         mass[int(digits[0])] = mass.get(int(digits[0]), 0.0) + math.exp(logprob)
-    total = sum(mass.values())
-    if total <= 0:
-        return None, 1.0
-    return sum(score * share for score, share in mass.items()) / total, max(0.0, 1.0 - total)
+    return {score: share for score, share in mass.items() if share > 0}
 
 
 def expected_activations(text: str, tokens: Sequence[dict[str, Any]]) -> list[float] | None:
@@ -196,3 +213,95 @@ def listed_alternatives(
             ]
         )
     return entries
+
+
+# --------------------------------------------------------------------------- lists of letters
+
+
+def expected_matches(
+    text: str, tokens: Sequence[dict[str, Any]]
+) -> dict[str, dict[str, float]] | None:
+    """Return for each description's list of letters the probability of every letter, by its key.
+
+    A list in ascending order is a row of decisions, whether to list this text, made one after
+    another. At each place of the reply the alternatives say which letter comes next, or that none
+    does: the probability of a letter is its share of what had not passed it over. It is known for
+    every letter, for each is either listed or passed over at some place. Letters that are not in
+    the result were given no probability. Lists that are out of order are left out; None if the
+    reply has no list, or its tokens do not spell it.
+    """
+    pieces = [_spelled(token) for token in tokens]
+    spelled, written = b"".join(pieces), text.encode("utf-8", "replace")
+    lists = list(MATCHES.finditer(spelled, answer_start(spelled)))
+    meant = MATCHES.findall(written, answer_start(written))
+    if not lists or [match.groups() for match in lists] != meant:
+        return None
+    starts = [0, *itertools.accumulate(map(len, pieces))]
+
+    def token_at(place: int) -> int:
+        return bisect.bisect_right(starts, place) - 1
+
+    def alternatives_at(place: int) -> list[tuple[str, float]]:
+        """Return what may stand from `place` on in its token, with the probability of each."""
+        number = token_at(place)
+        before = pieces[number][: place - starts[number]].decode("utf-8", "replace")
+        return [
+            (alternative[len(before) :], math.exp(min(logprob, 0.0)))
+            for alternative, logprob in tokens[number]["alternatives"]
+            if alternative.startswith(before)
+        ]
+
+    found = {}
+    for match in lists:
+        places = [match.start(2) + letter.start() for letter in LETTER.finditer(match[2])]
+        listed = [LETTERS.index(chr(spelled[place])) for place in places]
+        if listed != sorted(set(listed)):
+            continue
+        likely: dict[str, float] = {}
+        before, begin = -1, match.start(2)
+        for chosen, place in zip([*listed, len(LETTERS)], [*places, match.end(2)], strict=True):
+            # What parts letters may be a token of its own: then the letter is the next one's.
+            parted = [] if token_at(place) == token_at(begin) else alternatives_at(place)
+            likely |= _decided(_next_letter(alternatives_at(begin), parted), before, chosen)
+            before, begin = chosen, place + 1
+        found[match[1].decode()] = {
+            letter: round(share, 4) for letter, share in likely.items() if share >= LEAST_SHARE
+        }
+    return found or None
+
+
+def _next_letter(
+    alternatives: Sequence[tuple[str, float]], parted: Sequence[tuple[str, float]]
+) -> dict[int, float]:
+    """Return the probability of each letter, by its number, to come next; of none at -1.
+
+    `parted`: what may come behind an alternative that only parts letters.
+    """
+    likely: dict[int, float] = {}
+    weight, open_end = 1.0, 0.0
+    for some in (alternatives, parted):
+        for text, share in some:
+            rest = text.lstrip(" ,")
+            if not rest:
+                open_end += share
+            elif rest[0] == '"':
+                likely[-1] = likely.get(-1, 0.0) + weight * share
+            elif rest[0] in LETTERS and rest[1:2] in ("", " ", ",", '"'):
+                number = LETTERS.index(rest[0])
+                likely[number] = likely.get(number, 0.0) + weight * share
+        weight = open_end
+    return likely
+
+
+def _decided(likely: Mapping[int, float], before: int, chosen: int) -> dict[str, float]:
+    """Return the probability of each letter behind `before` up to the one chosen.
+
+    Those behind it are decided on at the next place.
+    """
+    left = sum(share for number, share in likely.items() if number == -1 or number > before)
+    shares = {}
+    for number in range(before + 1, min(chosen, len(LETTERS) - 1) + 1):
+        share = likely.get(number, 0.0)
+        shares[LETTERS[number]] = min(1.0, share / left) if left > 0 else float(number == chosen)
+        left -= share
+    return shares

@@ -158,6 +158,15 @@ class Panel:
                 f"{len(single) - sum(single)} others, at least {LEAST_EACH} of each are needed; "
                 "see why they fail by `autointerp check-rater` of each"
             )
+        by_score = []
+        for place, member in enumerate(self.members):
+            ways = {lesson.are_scores[place] for lesson in whole}
+            if len(ways) > 1:
+                raise RaterError(
+                    f"{self.name}: {member.name} gave a number behind some of its scores and none "
+                    "behind others, which have no common order; leave it out"
+                )
+            by_score.append(ways.pop())
         values = np.array([lesson.values for lesson in whole], dtype=np.float64)
         scores = np.column_stack([normal_scores(of, of) for of in values.T])
         kinds = sorted({lesson.kind for lesson in whole if lesson.kind})
@@ -171,6 +180,7 @@ class Panel:
             kit=KIT,
             members=tuple(member.name for member in self.members),
             versions=tuple(version_of(member) for member in self.members),
+            by_score=tuple(by_score),
             reference=tuple(tuple(sorted(of)) for of in values.T.tolist()),
             stacks=stacks,
             optional=self.optional,
@@ -221,6 +231,13 @@ class Panel:
 
         The reply says `error` where a member that is not optional has none.
         """
+        assert self.learned is not None, "prepare or learn comes first"
+        answers = [
+            answer
+            if answer.value is None or answer.is_score == by_score
+            else dataclasses.replace(answer, value=None, problem="no number behind its score")
+            for answer, by_score in zip(answers, self.learned.by_score, strict=True)
+        ]
         body = {
             "item": item_id,
             "version": self.version,
@@ -274,6 +291,7 @@ class Learned:
     """What a panel learned on the kit's design side.
 
     Attributes:
+        by_score: Of each member, whether its values are scores, for want of a number behind them.
         reference: Of each member its values of the planted units, sorted.
         stacks: A model of each set of members that may have to do, by their numbers.
         out_of_fold: Of each planted unit, what the model of all members said without its kind.
@@ -284,6 +302,7 @@ class Learned:
     members: tuple[str, ...]
     versions: tuple[str, ...]
     optional: tuple[bool, ...]
+    by_score: tuple[bool, ...]
     reference: tuple[tuple[float, ...], ...]
     stacks: dict[tuple[int, ...], Stack]
     out_of_fold: tuple[float | None, ...]

@@ -41,6 +41,8 @@ class Scripted:
         del fields["fence"]  # of prompts, which this rater has none of
         if item.effects is None:
             del fields["effects"]
+        if not item.descriptions:
+            del fields["descriptions"]
         body = {"item": fields}
         return Request(
             call_key("scripted", self.name, body, question, repeat), item.id, body, repeat

@@ -148,8 +148,8 @@ def _of_judgement(
         yield Objection(2, *versions)
     doubt = None if comparison.provenance else check_doubt(judgement)
     if doubt is not None:
-        failed = judgement.check_state in ("chance", "weak")
-        yield Objection(1 if failed else 11, *doubt)
+        is_grave = judgement.check_state in ("chance", "weak")
+        yield Objection(1 if is_grave else 11, *doubt)
     left_out = sum(sum(judgement.groups[name].excluded.values()) for name in judgement.sources)
     drawn = sum(judgement.groups[name].drawn for name in judgement.sources)
     if left_out:
@@ -181,6 +181,14 @@ def _of_looks(judgement: Judgement) -> Iterator[Objection]:
 
 def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection]:
     firsts, seconds = plural(contrast.first)[1], plural(contrast.second)[1]
+    baseline = judgement.baseline
+    if baseline is not None and not judgement.survives_baseline:
+        yield Objection(
+            1,
+            "An untrained model comes as far.",
+            f"{firsts.capitalize()} are not shown to score higher than "
+            f"{plural(baseline.second)[1]}: {SUPERIORITY} {interval(baseline.superiority)}.",
+        )
     adjusted = contrast.adjusted
     if contrast.tells_nothing:
         first, second = contrast.superiority.n

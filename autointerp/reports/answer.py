@@ -12,7 +12,7 @@ from autointerp.reports.panels import Answer, Figure, Material
 from autointerp.reports.words import (
     SUPERIORITY,
     brief_label,
-    claim,
+    full_claim,
     interval,
     label,
     listed,
@@ -96,9 +96,11 @@ def _claim(
         return f"{'; '.join(said)}.", "good" if good else "plain"
     if not counted:
         return f"{_alone(judgements[min(held)])}.", "plain"
-    claims = list(dict.fromkeys(claim(pair) for pair in counted.values()))
+    claims = list(dict.fromkeys(full_claim(judgements[at], pair) for at, pair in counted.items()))
     outcomes = {pair.outcome for pair in counted.values()}
-    resolved = outcomes in ({"higher"}, {"lower"})
+    resolved = outcomes in ({"higher"}, {"lower"}) and not any(
+        judgements[place].survives_baseline is False for place in counted
+    )
     checked = all(judgements[place].trust.state == "held" for place in counted)
     if len(claims) == 1:
         return f"{claims[0]}.", "good" if resolved and checked else "plain"
@@ -137,6 +139,9 @@ def _support(
         sentences.append(
             f"{SUPERIORITY.capitalize()}, ties halved: {interval(pair.superiority)}{adjusted}."
         )
+        if (baseline := judgement.baseline) is not None:
+            others = plural(baseline.second)[1]
+            sentences.append(f"Against {others} it is {interval(baseline.superiority)}.")
     controls = [
         f"{plural(name)[1]} {number(judgement.groups[name].mean.value)}"
         for name in judgement.controls
@@ -169,7 +174,7 @@ def _brief(judgement: Judgement, pair: Contrast | None) -> str:
     if pair is None:
         text = _alone(judgement)
         return f"{text[0].lower()}{text[1:]}"
-    text = claim(pair)
+    text = full_claim(judgement, pair)
     estimate = "" if pair.is_one_value else f", {interval(pair.superiority)}"
     return f"{text[0].lower()}{text[1:]}{estimate}"
 

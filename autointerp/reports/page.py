@@ -140,6 +140,10 @@ def title(material: Material) -> str:
     first, second = (_units_of(name, material) for name in pairs.pop())
     if held and len(outcomes) == 1 and len(contrasts) == len(judgements):
         heading = HEADINGS[outcomes.pop()].format(first=first, second=second)
+        fails = [j.baseline for j in judgements if j.baseline and not j.survives_baseline]
+        if fails:
+            untrained = _units_of(fails[0].second, material)
+            heading = f"{heading.rstrip('.')}, but that is not shown against the {untrained}."
         return f"{heading[0].upper()}{heading[1:]}{runs}"
     return f"Are the {first} more interpretable than the {second}?{runs}"
 

@@ -90,17 +90,17 @@ def save(figure: Figure, path: Path, title: str = "", alt: str = "") -> str:
     """Write `path`.png, `path`.svg and `path`.pdf; return the SVG.
 
     `title` and `alt` become the SVG's own title and description, for those who do not see it.
-    `savefig` would lay out and draw a picture twice for each file; this lays it out once.
+    `savefig` would lay out and draw a picture twice for each file; this lays it out once, by the
+    renderer that then draws it, so that texts are measured once too.
     """
+    figure.set_dpi(PNG_DPI)
+    canvas = FigureCanvasAgg(figure)
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)
         figure.set_layout_engine("none")
-    figure.set_dpi(PNG_DPI)
     # Half of the time of the usual level of compression, for a tenth more bytes.
-    FigureCanvasAgg(figure).print_png(
-        path.with_name(f"{path.name}.png"), pil_kwargs={"compress_level": 3}
-    )
+    canvas.print_png(path.with_name(f"{path.name}.png"), pil_kwargs={"compress_level": 3})
     FigureCanvasPdf(figure).print_pdf(
         path.with_name(f"{path.name}.pdf"), metadata={"CreationDate": None}
     )

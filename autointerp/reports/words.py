@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from autointerp.findings.across import RunContrast
 from autointerp.findings.checks import LEAST_AUC
-from autointerp.findings.groups import Contrast, Judgement
+from autointerp.findings.groups import Contrast, Judgement, ScoreErrors
 from autointerp.findings.subject import SubjectFacts
 from autointerp.findings.trust import ControlCheck, Trust
 from autointerp.reports.panels import Material
@@ -70,11 +70,9 @@ def share(value: float | None) -> str:
 
 
 def listed(words: Iterable[str]) -> str:
-    """Return `a`, `a and b`, or `a, b and c`; empty for none."""
+    """Return `a`, `a and b`, or `a, b and c`; nothing for no words."""
     words = list(words)
-    if not words:
-        return ""
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+    return "".join(words) if len(words) < 2 else ", ".join(words[:-1]) + " and " + words[-1]
 
 
 def level_text(material: Material) -> str:
@@ -159,6 +157,19 @@ def versions_doubt(judgement: Judgement) -> tuple[str, str] | None:
             "alike. Name one of them as the model.",
         )
     return None
+
+
+def score_errors_text(judgement: Judgement, errors: ScoreErrors) -> str:
+    """Return how sure a rater is of the scores of units with few contexts."""
+    units = sum(group.n for group in judgement.groups.values())
+    of = f"{errors.units:,} of {count(units, 'unit')}" if units > errors.units else "all units"
+    return (
+        f"{judgement.rater} had too few contexts to keep some apart for {of}: the numbers behind "
+        f"their scores have a standard error of {number(errors.mean)} on average, and one standard "
+        f"error would put {count(errors.unsettled, 'unit')} on another level. The rationale of "
+        "each gives its own. The intervals over units above hold this noise already; what single "
+        "units are called may change with more contexts."
+    )
 
 
 def _version(version: str | None) -> str:
@@ -289,6 +300,30 @@ def claim(contrast: Contrast) -> str:
     return f"Whether {ones} or {others} score higher is not resolved"
 
 
+def full_claim(judgement: Judgement, pair: Contrast) -> str:
+    """Return `claim` of the pair, and whether it survives the untrained baseline, where the pair
+    is the judgement's and the baseline was rated."""
+    baseline = judgement.baseline if pair is judgement.decisive else None
+    if baseline is None:
+        return claim(pair)
+    others = plural(baseline.second)[1]
+    if baseline.interim:
+        return f"{claim(pair)}; against {others}, {baseline.interim}"
+    if baseline.is_one_value or baseline.outcome == "equivalent":
+        return f"{claim(pair)}, but no higher than {others}"
+    if baseline.outcome == "not resolved":
+        return f"{claim(pair)}, but whether higher than {others} is not resolved"
+    than = "and than" if baseline.outcome == "higher" else "but lower than"
+    return f"{claim(pair)}, {than} {others}"
+
+
+def full_finding(judgement: Judgement, pair: Contrast) -> str:
+    """Return `full_claim`, with the pair's probability of superiority where its scores differ."""
+    if pair.is_one_value:
+        return full_claim(judgement, pair)
+    return f"{full_claim(judgement, pair)}: {SUPERIORITY} {interval(pair.superiority)}"
+
+
 def finding(contrast: Contrast) -> str:
     """Return `claim`, with the probability of superiority where the scores differ at all."""
     if contrast.is_one_value:
@@ -356,6 +391,9 @@ def subject_text(facts: SubjectFacts, brief: bool = False) -> str:
     if facts.sae:
         named = "its own SAE" if facts.sae == "embedded" else f"SAE {facts.sae}"
         parts.append(f"{named}{_latents(facts, brief)}")
+    if facts.untrained and not brief:
+        own = facts.untrained == "embedded"
+        parts.append(f"untrained twin: {'its own' if own else facts.untrained}")
     if facts.corpus and not brief:
         parts.append("its own corpus" if facts.corpus == "embedded" else f"corpus {facts.corpus}")
     if facts.tokens and not brief:

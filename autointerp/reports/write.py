@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 
 PAGE = "index.html"
-OWN = re.compile(r"index\.html|summary\.md|figures/[^/]+\.(svg|png)|tables/[^/]+\.(csv|parquet)")
+# Commands and options that our own words name: a span of harmless characters alone.
+CODE = re.compile(r"(`(?:autointerp |--|plan-humans)[\w .:=/,+-]*`)")
+OWN = re.compile(
+    r"index\.html|summary\.md|figures/[^/]+\.(svg|png|pdf)|tables/[^/]+\.(csv|parquet)"
+)
 
 
 @dataclass(frozen=True)
@@ -199,5 +203,9 @@ def _markdown_table(table: Table) -> list[str]:
 def _escaped(text: str) -> str:
     if text == "---":
         return text
-    text = visible(text.replace("\n", " "), ON_PAGE).replace("&", "&amp;")
-    return re.sub(r"([\\`*_{}\[\]<>|~#])", r"\\\1", text)
+    text = visible(text.replace("\n", " "), ON_PAGE)
+    parts = CODE.split(text)  # what lies between spans, and every second one a span
+    parts[::2] = [
+        re.sub(r"([\\`*_{}\[\]<>|~#])", r"\\\1", part.replace("&", "&amp;")) for part in parts[::2]
+    ]
+    return "".join(parts)

@@ -286,7 +286,13 @@ def _patterns(scores: Floats) -> tuple[Floats, Integers]:
         patterns, counts = np.unique(scores, axis=0, return_counts=True, equal_nan=True)
         return patterns, counts
     places = len(levels) ** np.arange(raters, dtype=np.int64)[::-1]
-    rows, counts = np.unique(codes @ places, return_counts=True)
+    numbers = codes @ places
+    if len(levels) ** raters <= len(scores):  # few enough to count without sorting
+        every = np.bincount(numbers, minlength=1)
+        rows = np.flatnonzero(every)
+        counts = every[rows]
+    else:
+        rows, counts = np.unique(numbers, return_counts=True)
     return levels[rows[:, None] // places % len(levels)], counts
 
 

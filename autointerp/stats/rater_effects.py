@@ -369,9 +369,18 @@ class _Problem:
         unit_effect: bool,
         levels: int,
     ) -> None:
-        order = np.argsort(unit, kind="stable")  # a unit's ratings stand together
-        self.y, self.rater, self.design = y[order], rater[order], design[order]
-        _, self.begins, self.unit = np.unique(unit[order], return_index=True, return_inverse=True)
+        # Ratings of one level by one rater at one design share their probabilities: each such cell
+        # is computed once, and `counts` has how often each unit holds it, [units, cells].
+        columns = np.column_stack([y, rater, design])
+        cells, cell = np.unique(columns, axis=0, return_inverse=True)
+        self.y, self.rater = cells[:, 0].astype(np.int64), cells[:, 1].astype(np.int64)
+        self.design = cells[:, 2:]
+        _, row = np.unique(unit, return_inverse=True)
+        self.counts = scipy.sparse.csr_array(
+            (np.ones(len(y)), (row, cell.ravel())), shape=(row.max() + 1, len(cells))
+        )
+        self.held = self.counts.T.tocsr()
+        self.share = np.bincount(y, minlength=levels) / len(y)
         self.raters, self.levels = raters, levels
         self.cuts = levels - 1
         self.free_spread = raters - 1 if spread else 0
@@ -399,7 +408,7 @@ class _Problem:
         return severity, log_spread, beta
 
     def start(self) -> Floats:
-        share = np.cumsum(np.bincount(self.y, minlength=self.levels))[:-1] / len(self.y)
+        share = np.cumsum(self.share)[:-1]
         cuts = 1.5 * scipy.special.logit(np.clip(share, 1e-3, 1 - 1e-3))
         free = np.zeros(self.size)
         free[0] = cuts[0]
@@ -430,13 +439,13 @@ class _Problem:
         # Where both lie above the middle, the difference of the other tails is exact.
         p = np.where(low > 0, scipy.special.expit(-low) - scipy.special.expit(-u), above - below)
         p = np.maximum(p, 1e-300)
-        joint = np.add.reduceat(np.log(p), self.begins, axis=0) + self.log_weights
+        joint = self.counts @ np.log(p) + self.log_weights
         total = scipy.special.logsumexp(joint, axis=1)
-        posterior = np.exp(joint - total[:, None])[self.unit]
+        posterior = self.held @ np.exp(joint - total[:, None])  # summed over a cell's ratings
         du = posterior * above * (1 - above) / p
         dl = posterior * below * (1 - below) / p
         by_upper, by_lower = du.sum(axis=1), dl.sum(axis=1)
-        slope = by_upper - by_lower  # of the log likelihood in the shift, a rating each
+        slope = by_upper - by_lower  # of the log likelihood in the shift, a cell each
         gradient = np.zeros(self.size)
         # Thresholds: their mean moves all, the rest is stretched by the rater's spread.
         cuts = np.zeros(self.cuts)

@@ -295,10 +295,16 @@ CREATE TABLE IF NOT EXISTS probe (
     kinds VARCHAR[] NOT NULL,             -- firing, silent, other, same token, neighbour, …
     made_at TIMESTAMP NOT NULL,
     promoted VARCHAR[],                   -- the unit's logit effects; NULL where none are shown
-    suppressed VARCHAR[]
+    suppressed VARCHAR[],
+    owners INTEGER[],                     -- unit that each truth is about; NULL where all are unit_id's
+    candidates INTEGER[],                 -- units whose descriptions are tried on every context, in the
+    candidate_texts VARCHAR[]             --   order shown, and these; NULL where `description` is the one
 );
 ALTER TABLE probe ADD COLUMN IF NOT EXISTS promoted VARCHAR[];
 ALTER TABLE probe ADD COLUMN IF NOT EXISTS suppressed VARCHAR[];
+ALTER TABLE probe ADD COLUMN IF NOT EXISTS owners INTEGER[];
+ALTER TABLE probe ADD COLUMN IF NOT EXISTS candidates INTEGER[];
+ALTER TABLE probe ADD COLUMN IF NOT EXISTS candidate_texts VARCHAR[];
 
 -- Units that a scorer has no questions about, and why: their own outcome, never dropped.
 CREATE TABLE IF NOT EXISTS unprobed (

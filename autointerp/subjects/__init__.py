@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from autointerp.subjects.corpora._documents import Length
     from autointerp.subjects.formats import LoadedAutoencoder
     from autointerp.subjects.readout import Readout
+    from autointerp.subjects.untrained import UntrainedTwin
     from autointerp.subjects.windows import Windows
 
 
@@ -62,6 +63,8 @@ class Subject:
         hidden: The model read at the hidden neurons of the site's layer, where the source
             `neurons` is these; None where it is the site's own axes.
         read_both: Returns the activations of the site and of the hidden neurons.
+        untrained: Loads the untrained twin, once, when it is first asked for; None where there is
+            none.
     """
 
     name: str
@@ -82,6 +85,7 @@ class Subject:
     notes: tuple[str, ...] = ()
     hidden: HiddenSite | None = None
     read_both: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    untrained: Callable[[], UntrainedTwin] | None = None
 
 
 def file_digest(path: Path) -> str:

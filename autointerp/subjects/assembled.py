@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from autointerp.subjects.formats import Flags, LoadedAutoencoder, load_sae
 from autointerp.subjects.hub import no_copy, out_of_reach
 from autointerp.subjects.language_model import HookedLanguageModel, load_language_model
 from autointerp.subjects.tokenizers import load_tokenizer
+from autointerp.subjects.untrained import load_twin, twin_digest, twin_record
 
 # Names that libraries of SAEs use for a model, and the hub's.
 ALIASES = {"gpt2-small": "gpt2"}
@@ -62,6 +64,12 @@ def assemble(settings: SubjectSettings) -> Subject:
     if model.hidden is not None:
         where = f"{model.digest}/{model.hidden.site}"
         digests["neurons"] = hashlib.sha256(where.encode()).hexdigest()
+    untrained = None
+    if settings.untrained:
+        folder = Path(settings.untrained)
+        twin_record(folder, model.site)  # what it is must not be found out after a harvest
+        digests["untrained"] = twin_digest(folder)
+        untrained = cache(lambda: load_twin(folder, settings, model))
     subject = subject_of(
         model,
         corpus.documents,
@@ -74,6 +82,7 @@ def assemble(settings: SubjectSettings) -> Subject:
         loaded=loaded,
         notes=tuple(notes),
         length=lambda: corpus.length(model.tokenise),
+        untrained=untrained,
     )
 
 

@@ -45,6 +45,14 @@ def site_of_hook(hook: str | None) -> tuple[str | None, int | None]:
     return None, int(layer[1]) if layer else None
 
 
+def hooks_in_layer(number: int) -> dict[str, str]:
+    """Return the TransformerLens hooks of a layer, and the site of each."""
+    return {
+        pattern.replace(r"(\d+)", str(number)).replace("\\", ""): site.format(number)
+        for pattern, site in HOOKS.items()
+    }
+
+
 def probable_site(site: str) -> str | None:
     """Return the site that another library's name probably means; None for other names."""
     for pattern, own_name in {**HOOKS, **SUBMODULES}.items():

@@ -29,7 +29,9 @@ import contextlib
 import copy
 import difflib
 import hashlib
+import importlib.util
 import inspect
+import io
 import logging
 import re
 import sys
@@ -714,8 +716,8 @@ def load_language_model(
     hidden: bool | None = False,
     trust_remote_code: bool = False,
 ) -> HookedLanguageModel:
-    """Return a model by hub id or folder, ready to be read at `site`, with `hidden` at the hidden
-    neurons of its layer too.
+    """Return a model by hub id, folder or GGUF file, ready to be read at `site`, with `hidden` at
+    the hidden neurons of its layer too.
 
     `dtype` is a torch dtype's name or `auto` for that of the weights; `device_map` (`auto`, …)
     spreads a model over several devices and takes `device`'s place.
@@ -734,9 +736,10 @@ def load_language_model(
         raise SubjectError(f"device '{device}': torch finds no CUDA device; give cpu")
     placed = {"device_map": device_map} if device_map else {}
     with _loading(name, revision, trust_remote_code) as options:
-        tokenizer = AutoTokenizer.from_pretrained(name, **options)
+        place = options.pop("place")
+        tokenizer = AutoTokenizer.from_pretrained(place, **options)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            name, dtype=dtype, output_loading_info=True, **options, **placed
+            place, dtype=dtype, output_loading_info=True, **options, **placed
         )
     model, loading_info = loaded
     # Of what the files lack transformers makes random numbers; a head alone is not used.
@@ -772,6 +775,8 @@ def _loading(
 ) -> Iterator[dict[str, Any]]:
     """Yield the arguments of `from_pretrained`, and turn what it raises into one line.
 
+    `place` among them is the first one; of a GGUF file it is the folder.
+
     Where the hub is out of reach, only what was fetched before is looked at: transformers would
     retry for a minute. Its tables of weights are kept off stderr, its bars where nobody sees them.
     """
@@ -781,15 +786,29 @@ def _loading(
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if revision:
         options["revision"] = revision
-    unreachable = None if Path(name).is_dir() else out_of_reach()
-    if unreachable:
+    path = Path(name)
+    is_gguf = path.suffix.lower() == ".gguf"
+    if is_gguf and path.is_file():
+        if importlib.util.find_spec("gguf") is None:
+            raise SubjectError(f"model '{name}' needs gguf to be read: {install_hint('local')}")
+        options |= {"place": str(path.parent), "gguf_file": path.name}
+    elif is_gguf and not path.is_dir():
+        raise SubjectError(f"no GGUF file at {name}; correct the path")
+    else:
+        options["place"] = name
+    is_here = is_gguf or path.is_dir()
+    unreachable = None if is_here else out_of_reach()
+    if unreachable or is_gguf:
         options["local_files_only"] = True
     level, has_bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity(logging.CRITICAL)
     if not sys.stderr.isatty():
         log.disable_progress_bar()
+    # The bar of a GGUF file heeds no setting.
+    hides = is_gguf and not sys.stderr.isatty()
     try:
-        yield options
+        with contextlib.redirect_stderr(io.StringIO()) if hides else contextlib.nullcontext():
+            yield options
     except SafetensorError as error:
         raise SubjectError(
             f"cannot load model '{name}': its weights are damaged or incomplete ({error}); fetch "
@@ -831,8 +850,9 @@ def look_at_language_model(
     except ImportError:
         raise _transformers_missing(name) from None
     with _loading(name, revision) as options:
-        tokenizer = AutoTokenizer.from_pretrained(name, **options)
-        config = AutoConfig.from_pretrained(name, **options)
+        place = options.pop("place")
+        tokenizer = AutoTokenizer.from_pretrained(place, **options)
+        config = AutoConfig.from_pretrained(place, **options)
     log = logging.getLogger("torch._subclasses.fake_tensor")
     level, log.level = log.level, logging.CRITICAL
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def load_subject(settings: SubjectSettings) -> Subject:
             sae=settings.sae or str(folder / "sae.safetensors"),
             tokenizer=str(folder / "tokenizer.json"),
             corpus=settings.corpus or str(folder / "corpus.npz"),
+            untrained=settings.untrained,
             device=settings.device,
         )
         return _one_layer_subject("embedded", settings)
@@ -58,7 +60,7 @@ def _check_device(name: str) -> None:
 
 def _check_one_layer(settings: SubjectSettings) -> None:
     """Raise SettingsError for a setting that a one-layer model would pass over."""
-    taken = ("model", "site", "sae", "tokenizer", "corpus", "device")
+    taken = ("model", "site", "sae", "untrained", "tokenizer", "corpus", "device")
     for name, usual in asdict(SubjectSettings()).items():
         value = getattr(settings, name)
         if name not in taken and value != usual:
@@ -71,6 +73,7 @@ def _one_layer_subject(name: str, settings: SubjectSettings) -> Subject:
     from autointerp.subjects.autoencoder import load_autoencoder
     from autointerp.subjects.one_layer import OneLayerSite, load_one_layer
     from autointerp.subjects.tokenizers import load_tokenizer
+    from autointerp.subjects.untrained import load_one_layer_twin, twin_digest, twin_record
     from autointerp.subjects.windows import cut_windows, load_documents
 
     if settings.site != "layers.0.mlp.neurons":
@@ -107,6 +110,12 @@ def _one_layer_subject(name: str, settings: SubjectSettings) -> Subject:
             "tokenise it with this model's tokenizer"
         )
     files = {"model": model_path, "sae": paths["sae"], "corpus": paths["corpus"]}
+    digests = {part: file_digest(path) for part, path in files.items() if path is not None}
+    twin = _twin_folder(name, settings)
+    if twin is not None:
+        twin_record(twin, settings.site)
+        if settings.untrained:
+            digests["untrained"] = twin_digest(twin)
     return Subject(
         name=name,
         model=OneLayerSite(model),
@@ -119,6 +128,17 @@ def _one_layer_subject(name: str, settings: SubjectSettings) -> Subject:
         cut=lambda length, rows: cut_windows(documents, length, bos=0, pad=1, rows=rows),
         longest=model.config.context,
         device=settings.device,
-        digests={part: file_digest(path) for part, path in files.items() if path is not None},
+        digests=digests,
         length=lambda: Length(len(documents.tokens), exact=True),
+        untrained=None
+        if twin is None
+        else cache(lambda: load_one_layer_twin(twin, model, settings.site, settings.device)),
     )
+
+
+def _twin_folder(name: str, settings: SubjectSettings) -> Path | None:
+    """Return the folder of the untrained twin; of the embedded subject its own."""
+    if settings.untrained:
+        return Path(settings.untrained)
+    own = Path(settings.model).parent / "untrained"
+    return own if name == "embedded" and own.is_dir() else None

@@ -98,7 +98,15 @@ def at_site(subject: Subject, reading: Reading, seed: int) -> SiteBatch:
         hidden = hidden.to(x.device)
     hashes = place_hash(seed, windows.document[:, None], reading.position)
     kept = torch.from_numpy(reading.kept).to(x.device)
-    return SiteBatch(x, ids.to(x.device), kept, hashes, hidden)
+    twin = subject.untrained
+    return SiteBatch(
+        x,
+        ids.to(x.device),
+        kept,
+        hashes,
+        hidden,
+        None if twin is None else lambda: twin().model.activations(*on_device).to(x.device),
+    )
 
 
 def site_batches(

@@ -30,7 +30,7 @@ FOLDERS = {
     labs: ("COLUMNS", "run"),
     panels: ("TITLE", "show"),
     raters: ("WHAT", "create"),
-    scorers: ("TASK", "PER_CALL", "choose", "measure"),
+    scorers: ("TASK", "COUNT", "PER_CALL", "choose", "measure"),
     sources: ("create", "ROLE", "NAMES"),
 }
 MODULES = [

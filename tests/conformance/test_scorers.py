@@ -17,21 +17,32 @@ NAMES = [name.replace("_", "-") for name in modules_in(scorers)]
 # Answers of one who knows nothing, by form of reply: `n` is the piece's number in its call.
 BLIND = {
     "judge": [lambda piece, n: True, lambda piece, n: False],
+    "match": [lambda piece, n: True, lambda piece, n: False, lambda piece, n: 0.5],
     "predict": [lambda piece, n: {}, lambda piece, n: dict.fromkeys(range(1, 100), 5.0)],
     "choose": [lambda piece, n, k=k: n == k for k in range(1, 6)],
+    "embed": [lambda piece, n: 0.25, lambda piece, n: -1.0],
+    "expect": [lambda piece, n: 0.0, lambda piece, n: -0.5],
 }
 
 
 def right_answer(form, held_out, piece, context):
     """Return the answer of one who knows where the unit fires."""
+    if form in ("embed", "expect"):
+        return 0.5 if piece.truth else 0.1
     if form != "predict":
         return piece.truth
     shown = context.activations[piece.first : piece.last]
     return {place: 10 * level for place, level in enumerate(shown, 1) if level > 0}
 
 
-def tried(held_out, asked):
-    return Tried(asked, held_out.scale, held_out.density, held_out.interval_tokens)
+def tried(held_out, asked, beside=()):
+    """`beside`: what was answered about the same pieces with another description."""
+    others = {1: beside} if beside else {}
+    return Tried(asked, held_out.scale, held_out.density, held_out.interval_tokens, others)
+
+
+def together(module):
+    return getattr(module, "TOGETHER", False)
 
 
 def answers(held_out, calls, answer):
@@ -49,7 +60,8 @@ def test_a_scorer_has_a_task_of_its_name_and_says_what_it_needs(name):
     assert module.TASK.id == name
     assert module.TASK.form in BLIND
     assert module.TASK.shows.split == "score"
-    assert module.PER_CALL >= 1
+    assert min(module.PER_CALL, module.COUNT) >= 1
+    assert together(module) == (module.TASK.form == "match")
     assert getattr(module, "NEEDS_OTHERS", False) in (True, False)
 
 
@@ -62,7 +74,8 @@ def test_it_chooses_the_same_of_the_same_and_no_more_than_fits_a_call(name, hard
     assert chosen.outcome == ""
     assert chosen == module.choose(make_held_out(), 10, hard)
     for call in chosen.calls:
-        assert 1 <= len(call) <= module.PER_CALL
+        assert len(call) >= 1
+        assert len(call) <= module.PER_CALL or together(module)  # else they are dealt later
         for piece in call:
             context = held_out.contexts[piece.context]
             assert 0 <= piece.first < piece.last <= len(context.tokens)
@@ -102,7 +115,8 @@ def test_knowing_nothing_scores_one_half_whatever_is_always_answered(name, make_
     held_out = make_held_out()
     calls = module.choose(held_out, 10, False).calls
     for blind in BLIND[module.TASK.form]:
-        figures = module.measure(tried(held_out, answers(held_out, calls, blind)))
+        asked = answers(held_out, calls, blind)
+        figures = module.measure(tried(held_out, asked, asked if together(module) else ()))
         assert figures.outcome == "ok"
         assert figures.score == pytest.approx(0.5)
 
@@ -113,8 +127,9 @@ def test_knowing_everything_scores_one_and_no_answers_score_nothing(name, make_h
     held_out = make_held_out()
     calls = module.choose(held_out, 10, False).calls
     asked = answered(held_out, calls, lambda p, c: right_answer(module.TASK.form, held_out, p, c))
-    assert module.measure(tried(held_out, asked)).score == pytest.approx(1)
-    lost = module.measure(tried(held_out, answers(held_out, calls, lambda piece, n: None)))
+    never = answers(held_out, calls, lambda piece, n: False) if together(module) else ()
+    assert module.measure(tried(held_out, asked, never)).score == pytest.approx(1)
+    lost = module.measure(tried(held_out, answers(held_out, calls, lambda piece, n: None), never))
     assert lost.score is None
     assert lost.outcome.startswith("no answers")
 
@@ -125,6 +140,8 @@ def test_the_place_in_a_call_tells_nothing(name, make_held_out):
     module = scorer(name)
     if module.TASK.form == "predict":
         pytest.skip("a prediction is right or wrong by token")
+    if together(module):
+        pytest.skip("the pieces of several units are shuffled together later")
     at: Counter[int] = Counter()
     for seed in range(60):
         for call in module.choose(make_held_out(seed=seed), 10, False).calls:

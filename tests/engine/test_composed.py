@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from autointerp.engine.work import rate_items
 from autointerp.errors import BadInput, RaterError
 from autointerp.questions.items import make_items
 from autointerp.questions.rubric_files import load_rubric
-from autointerp.raters import RaterOptions, load_rater
+from autointerp.raters import Lesson, RaterOptions, load_rater
 from autointerp.raters.panel import Panel
 from autointerp.store.run import Run
 
@@ -27,6 +28,11 @@ RUBRIC = load_rubric("interpretability-1-5")
 def run(tmp_path: Path) -> Iterator[Run]:
     with made_up_run(tmp_path) as made:
         yield made
+
+
+def scored_lessons() -> list[Lesson]:
+    """Lessons of two members, the second of which gives scores alone."""
+    return [replace(lesson, are_scores=(False, True)) for lesson in lessons(2)]
 
 
 def items(run: Run, panel: Panel) -> list[str]:
@@ -172,7 +178,7 @@ def test_members_on_servers_are_paid_within_the_budget_and_what_is_left_is_asked
         served = load_rater("openai:m", options)
         panel = panel_of(Judge("a"), served)  # type: ignore[arg-type]
         ids = items(run, panel)
-        panel.learn(run.checks, RUBRIC, lessons(2))
+        panel.learn(run.checks, RUBRIC, scored_lessons())
         free = RatingPolicy(budget_usd=1.0)
         stopped = rate_items(run, ids, RUBRIC, panel, policy=free)
         assert stopped.stopped == "budget"
@@ -210,7 +216,7 @@ def test_refusals_of_a_server_are_missing_data_of_the_panel(run: Run):
     with LoopbackServer() as server:
         options = RaterOptions(base_url=server.openai_url, structured="json_schema")
         panel = panel_of(Judge("a"), load_rater("openai:m", options))  # type: ignore[arg-type]
-        panel.learn(run.checks, RUBRIC, lessons(2))
+        panel.learn(run.checks, RUBRIC, scored_lessons())
         server.faults.extend([Fault(text="no", stop="refusal")] * 2)
         rate_items(run, items(run, panel), RUBRIC, panel)
     assert statuses(run, panel.name) == {"ok": 8, "failed": 2}

@@ -1,9 +1,11 @@
+import json
 from dataclasses import replace
 
 import pytest
 
 from autointerp.engine.forecast import Forecast, forecast_calls, forecast_trials, reply_tokens
 from autointerp.questions.explain import EXPLAIN, eligible_units, explain_trials
+from autointerp.questions.forms import make_task
 from autointerp.questions.items import load_items
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.scorers import scorer
@@ -17,7 +19,8 @@ DETECTION = scorer("detection").TASK
 
 
 def test_a_reply_is_as_long_as_its_form_and_the_contexts_asked_about():
-    assert reply_tokens(DETECTION, 5) == 10 + 5 * 12
+    assert reply_tokens(DETECTION, 48) == 36 + 36  # eight keys, and three letters for four texts
+    assert reply_tokens(make_task("any", 1, "?", "judge", ""), 5) == 10 + 5 * 12
     assert reply_tokens(scorer("simulation").TASK, 5) == 10 + 5 * 30
     assert reply_tokens(scorer("intruder").TASK, 5) == reply_tokens(EXPLAIN, 20) == 60
     assert reply_tokens(load_rubric("specificity-0-3"), 1) == 60
@@ -28,7 +31,7 @@ def test_a_reply_is_as_long_as_its_form_and_the_contexts_asked_about():
 def test_replies_to_the_same_question_say_how_long_the_next_are_and_others_do_not(own_runs, rubric):
     rater = create("m", RaterOptions())
     context = ItemContext((" a", " cat"), None, None, "score", False)
-    item = Item("aa", rubric.id, (context,) * 5, "cats")
+    item = Item("aa", rubric.id, (context,) * 5, "cats", descriptions=("cats", "dogs"))
     with open_run("tiny", folder=own_runs) as run:
         before = forecast_calls(rater, rubric, 100, [item], run)
         assert before.tokens_out == 100 * reply_tokens(rubric, 5)
@@ -60,6 +63,13 @@ def test_calls_about_units_are_told_by_1000_units_and_others_by_the_call():
     assert str(Forecast("openai:m", 1, 1, 900, 60)).endswith(
         "price unknown (--price-in, --price-out)"
     )
+
+
+def test_a_forecast_by_a_listed_price_is_written_as_json():
+    listed = create("gpt-4o-mini", RaterOptions()).price
+    values = Forecast("openai:gpt-4o-mini", 1, 1, 900, 60, 0.1, listed).as_json()
+    assert json.loads(json.dumps(values))["price"]["as_of"] == listed.as_of.isoformat()
+    assert Forecast("lexical", 1).as_json()["price"] is None
 
 
 def test_trials_are_priced_by_their_own_size_and_those_asked_before_are_counted(own_runs):

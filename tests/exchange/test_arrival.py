@@ -22,6 +22,9 @@ from autointerp.exchange._arrival import (
     import_units,
     recognised,
 )
+from autointerp.pipeline.job import Job
+from autointerp.pipeline.rate import rate
+from autointerp.pipeline.report import report
 from autointerp.questions.items import load_items
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.store.run import Run, open_run
@@ -96,6 +99,39 @@ def markdown(tmp_path: Path) -> Path:
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
+
+
+def test_units_of_eight_contexts_are_rated_and_their_uncertainty_reaches_the_report(
+    tmp_path: Path, runs: Path
+):
+    # Each of six features fires on one word; half of them in the last row on another one.
+    def row(feature: int, number: int) -> str:
+        word = WORDS[feature] if feature % 2 or number < 7 else "an"
+        text = f"an old {WORDS[feature]} saw {number} {WORDS[number % 8]}s"
+        return f"| {number} | {3 - number / 4:.2f} | `' {word}' ` | `' {text}' ` |\n"
+
+    head = "".join(MARKDOWN.splitlines(keepends=True)[:2])
+    path = tmp_path / "few.md"
+    path.write_text(
+        "\n\n".join(
+            f"### Feature ID: {n}\n{head}{''.join(row(n, place) for place in range(8))}"
+            for n in range(6)
+        )
+    )
+    import_units(path, "few", runs=runs)
+    rate(Job(run="few", runs=runs, rater="lexical"))
+    made = report(["few"], tmp_path / "out", folder=runs)
+    (judgement,) = made.material.judgements
+    assert judgement.statuses == {"ok": 6}
+    errors = judgement.score_errors
+    assert errors is not None
+    assert errors.units == 6
+    assert 0 < errors.mean < 0.5
+    told = (made.folder / "summary.md").read_text("utf-8")
+    assert "Scores from few contexts." in told
+    assert f"a standard error of {errors.mean:.2f}" in told
+    page = made.page.read_text("utf-8")
+    assert "that the unit is silent there is assumed, not computed" in page
 
 
 # --------------------------------------------------------------------------------- the decisions

@@ -65,25 +65,26 @@ def test_a_short_last_call_loses_nothing(results):
     for one in results:
         if one.outcome == "ok":
             assert one.answered == one.questions
-            assert one.statuses == {"ok": sum(one.statuses.values())}
+            assert set(one.statuses) <= {"ok"}
 
 
 def test_every_lost_call_is_counted_and_takes_its_contexts_out_and_no_others(own_runs, tmp_path):
     explain(job(own_runs, sources=("planted",)))
-    # The first two calls bring nothing; every other says that no context fires.
-    none = {"text": json.dumps({"answers": [{"context": n, "yes": False} for n in range(1, 11)]})}
+    # The first two calls bring nothing; every other says that no text fits a description.
+    none = {"text": json.dumps({str(number): "" for number in range(1, 9)})}
     script = tmp_path / "calls.jsonl"
     lines = [{"fail": "rejected"}, {"text": "no", "stop": "refusal"}, none]
     script.write_text("\n".join(map(json.dumps, lines)))
     choice = {"explainer": "scripted:truth"}
-    counts = scored(own_runs, ["detection"], f"scripted:{script}", choice, Design(10, 0))
+    counts = scored(own_runs, ["detection"], f"scripted:{script}", choice, Design(20, 0))
     statuses = counts["detection"].counts.statuses
     assert statuses["failed"] == statuses["refused"] == 1
     with open_run("tiny", folder=own_runs, read_only=True) as run:
         found = [one for one in unit_scores(run) if one.rater == "scripted:calls.jsonl"]
         planted = [one for one in found if one.source == "planted"]
     lost = sum(one.questions - one.answered for one in planted)
-    assert 2 <= lost <= 20
+    # Two calls are lost, of at most 52 texts; of others' descriptions there are as many.
+    assert 60 < lost / 4 <= 104
     statuses = sum((Counter(one.statuses) for one in planted), Counter())
     assert (statuses["failed"], statuses["refused"]) == (1, 1)
     for one in planted:  # `none` is worth a half, whatever was lost

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.fabricate import fabricate_run
 
-from autointerp.findings.subject import SubjectFacts, subject_facts
+from autointerp.findings.subject import SubjectFacts, about_elsewhere, subject_facts
 from autointerp.reports.words import subject_text
 from autointerp.store.run import open_run
 from autointerp.subjects.sites import basis_of
@@ -84,3 +84,17 @@ def test_the_settings_of_a_run_say_where_its_neurons_were_read(tmp_path: Path):
         assert subject_facts(run).hidden == "layers.3.mlp.neurons"
         subject.update(neurons="")
         assert subject_facts(run).hidden == ""
+
+
+def test_a_path_beside_the_runs_is_told_without_the_folders_of_this_machine(tmp_path: Path):
+    with fabricate_run(tmp_path / "runs", {"features": 2}) as run:
+        subject = run.about["settings"]["subject"]
+        assert run.path.parent == tmp_path / "runs"
+        subject.update(
+            model=str(tmp_path / "build" / "m.gguf"), sae="org/sae", corpus="/elsewhere/text.jsonl"
+        )
+        facts = subject_facts(run)
+        assert (facts.model, facts.sae) == ("build/m.gguf", "org/sae")
+        assert facts.corpus == "/elsewhere/text.jsonl"
+        assert about_elsewhere(run)["settings"]["subject"]["model"] == "build/m.gguf"
+        assert subject["model"] == str(tmp_path / "build" / "m.gguf")  # what opens the run again

@@ -1,4 +1,6 @@
 import json
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 from support.loopback.server import LoopbackServer
@@ -12,8 +14,9 @@ from autointerp.findings.descriptions import scorer_results
 from autointerp.pipeline.describe import explain, score
 from autointerp.pipeline.rate import collect
 from autointerp.questions.explain import explanations
-from autointerp.questions.score import Design, plan
-from autointerp.questions.scorers import scorer_names
+from autointerp.questions.score import ALONE, Design, plan, shared_trials
+from autointerp.questions.scorers import scorer, scorer_names
+from autointerp.questions.trials import QUERY, Piece, trial_of
 from autointerp.raters import RaterOptions
 from autointerp.store.run import open_run
 
@@ -50,12 +53,81 @@ def test_a_permuted_description_is_asked_about_the_very_same_contexts(truth_run)
     with open_run("tiny", folder=truth_run, read_only=True) as run:
         rows = run.rows(
             "SELECT unit_id, permuted, list_sort(flatten(array_agg(contexts))) FROM probe"
-            " WHERE task = 'detection' GROUP BY unit_id, permuted ORDER BY ALL"
+            " WHERE task = 'simulation' GROUP BY unit_id, permuted ORDER BY ALL"
         )
     by_unit = {}
     for unit, _, contexts in rows:
         by_unit.setdefault(unit, []).append(contexts)
     assert all(one == other for one, other in by_unit.values())
+
+
+@pytest.mark.parametrize("name", ["detection", "fuzzing"])
+def test_units_that_share_calls_are_of_one_source_and_each_text_meets_each_description(
+    truth_run, name
+):
+    with open_run("tiny", folder=truth_run, read_only=True) as run:
+        rows = run.rows(f"{QUERY} WHERE task = ?", [name])
+        source = dict(run.rows("SELECT unit_id, source FROM unit"))
+        contexts = dict(run.rows("SELECT context_id, unit_id FROM context"))
+        texts = {one.unit_id: one.text for one in explanations(run, "scripted:truth")}
+    trials = [trial_of(row)[1] for row in rows]
+    orders = set()
+    for trial in trials:
+        assert len({source[owner] for owner in trial.owners}) == 1
+        assert set(trial.owners) <= {one.unit_id for one in trial.candidates}
+        assert [contexts[piece.context] for piece in trial.pieces] == list(trial.owners)
+        assert len({one.text for one in trial.candidates}) == len(trial.candidates) >= 2
+        assert all(texts[one.unit_id] == one.text for one in trial.candidates)
+        orders.add(tuple(one.unit_id for one in trial.candidates))
+        truths = [piece.truth for piece in trial.pieces]
+        assert truths != sorted(truths)
+        assert truths != sorted(truths, reverse=True)
+    together = {tuple(sorted(order)) for order in orders}
+    assert len(orders) > len(together)  # descriptions stand in another order in other calls
+    asked = Counter(p.context for trial in trials for p in trial.pieces)
+    assert set(asked.values()) == {1}  # no text twice
+
+
+def test_the_others_of_a_call_are_the_control_of_every_unit_of_it(results):
+    mine = [one for one in results if one.scorer == "detection"]
+    own = {one.unit_id: one for one in mine if not one.permuted and one.score is not None}
+    control = {one.unit_id: one for one in mine if one.permuted}
+    assert set(own) == set(control)
+    for unit, one in own.items():
+        assert one.more["with others"] == pytest.approx(control[unit].score)
+        assert control[unit].questions % one.questions == 0
+    calls = sum(sum(one.statuses.values()) for one in mine)
+    # 20 texts of each of 4 units, 52 a call; each is counted once, not with every unit of it.
+    assert calls == 2
+
+
+def test_a_unit_that_nothing_else_was_described_beside_has_an_outcome_of_its_own(own_runs):
+    explain(job(own_runs, sources=("planted",), n=1))
+    (result,) = scored(own_runs, ["detection"], choice={"sources": ("planted",), "n": 1}).values()
+    assert (result.units, dict(result.without)) == (0, {ALONE: 1})
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        assert unit_scores(run) == []
+
+
+def test_a_description_that_changed_is_tried_again_and_the_units_beside_it(own_runs):
+    planted = {"sources": ("planted",)}
+    explain(job(own_runs, **planted))
+    scored(own_runs, ["detection"], choice=planted)
+    with open_run("tiny", folder=own_runs) as run:
+        known = explanations(run, "scripted:truth", ("planted",))
+        before = plan(run, "detection", known, DESIGN).trials
+        changed = [replace(known[0], text="something else"), *known[1:]]
+        by_unit = {one.unit_id: one for one in changed}
+        pieces = {
+            unit: (Piece(number, 0, 2, None, True, "firing"),)
+            for number, unit in enumerate(by_unit)
+        }
+        module = scorer("detection")
+        again = shared_trials(run, module, str(DESIGN), pieces, by_unit)
+        kept = shared_trials(run, module, str(DESIGN), pieces, {o.unit_id: o for o in known})
+    assert {t.item_id(0) for t in kept} == {t.item_id(0) for t in before}
+    assert not {t.item_id(0) for t in again} & {t.item_id(0) for t in before}
+    assert {owner for t in again for owner in t.owners} == set(by_unit)
 
 
 def test_all_that_is_asked_is_held_out_and_no_document_served_both(truth_run):
@@ -90,17 +162,25 @@ def test_a_run_without_descriptions_is_explained_first_by_the_same_rater(truth_r
         assert run.rows("SELECT DISTINCT explainer FROM explanation") == [("scripted:truth",)]
 
 
-def test_partners_stay_when_units_are_added(own_runs):
+@pytest.mark.parametrize("name", ["detection", "simulation"])
+def test_partners_stay_when_units_are_added(own_runs, name):
     explain(job(own_runs, sources=("planted",), n=2))
-    scored(own_runs, ["detection"], choice={"sources": ("planted",), "n": 2})
+    scored(own_runs, [name], choice={"sources": ("planted",), "n": 2})
 
     def partners():
         with open_run("tiny", folder=own_runs, read_only=True) as run:
-            return dict(run.rows("SELECT DISTINCT unit_id, described FROM probe WHERE permuted"))
+            rows = run.rows(f"{QUERY} WHERE task = ? AND (permuted OR owners IS NOT NULL)", [name])
+        partners = {}
+        for _, trial in map(trial_of, rows):
+            others = (trial.described, *trial.candidates)
+            for owner in set(trial.owners) or {trial.unit_id}:
+                beside = {one.unit_id for one in others if one} - {owner}
+                assert partners.setdefault(owner, beside) == beside
+        return partners
 
     before = partners()
     explain(job(own_runs, sources=("planted",)))
-    scored(own_runs, ["detection"], choice={"explainer": "scripted:truth"})
+    scored(own_runs, [name], choice={"explainer": "scripted:truth"})
     after = partners()
     assert len(before) == 2
     assert len(after) == 4
@@ -177,10 +257,14 @@ def test_language_models_explain_and_score_at_once_or_by_batch(own_runs, provide
 
         explain(mine)
         collected()
-        score(mine)
+        # All its descriptions are the same, and none can be told from another: those of the truth.
+        explain(job(own_runs, sources=("planted",)))
+        score(replace(mine, explainer="scripted:truth"))
         collected()
     with open_run("tiny", folder=own_runs, read_only=True) as run:
-        (rater,) = {row[0] for row in run.rows("SELECT explainer FROM explanation")}
+        (rater,) = {row[0] for row in run.rows("SELECT explainer FROM explanation")} - {
+            "scripted:truth"
+        }
         assert {one.text for one in explanations(run, rater)} == {"as told"}
         scores = [one for one in unit_scores(run) if not one.permuted]
         replies = run.rows("SELECT reply, details FROM call WHERE reply LIKE '%activation%'")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autointerp.errors import RaterError
-from autointerp.questions.forms import answers_in
+from autointerp.questions.forms import answers_in, make_task
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.scorers import scorer
 from autointerp.raters import RaterOptions, load_rater
@@ -67,11 +67,11 @@ def test_a_rule_holds_where_all_conditions_of_one_alternative_do():
     ]  # fmt: skip
 
 
-def item(*windows, description=None, focus=None, activations=None) -> Item:
+def item(*windows, description=None, focus=None, activations=None, descriptions=()) -> Item:
     contexts = tuple(
         ItemContext(tuple(tokens), activations, focus, "score", False) for tokens in windows
     )
-    return Item("item", "task", contexts, description)
+    return Item("item", "task", contexts, description, descriptions=tuple(descriptions))
 
 
 def asked(name, task, one):
@@ -82,13 +82,24 @@ def asked(name, task, one):
 @pytest.mark.parametrize("name", ["lexical", "scripted:truth"])
 def test_both_answer_every_form_by_the_description(name):
     cats = item([" a", " cat"], [" a", " dog"], description="'cat' in any case")
-    task = scorer("detection").TASK
-    assert answers_in(task, asked(name, task, cats)) == {1: True, 2: False}
+    judged = make_task("any", 1, "?", "judge", "{shown} {reply}")
+    assert answers_in(judged, asked(name, judged, cats)) == {1: True, 2: False}
     task = scorer("simulation").TASK
     assert answers_in(task, asked(name, task, cats)) == {1: {2: 10.0}, 2: {}}
+    several = ["'cat' in any case", "Unknown", "' a'"]
+    task = scorer("detection").TASK
+    texts = item([" a", " cat"], [" b", " dog"], descriptions=several)
+    assert answers_in(task, asked(name, task, texts)) == {1: {1}, 2: set(), 3: {1}}
     task = scorer("fuzzing").TASK
-    marked = item([" a", " cat"], [" cat", " a"], description="'cat' in any case", focus=1)
-    assert answers_in(task, asked(name, task, marked)) == {1: True, 2: False}
+    marked = item([" a", " cat"], [" cat", " a"], focus=1, descriptions=several)
+    assert answers_in(task, asked(name, task, marked)) == {1: {1}, 2: set(), 3: {2}}
+
+
+@pytest.mark.parametrize("name", ["lexical", "scripted:truth"])
+def test_a_description_in_other_words_among_rules_is_missing_and_the_rest_is_answered(name):
+    task = scorer("detection").TASK
+    texts = item([" a"], [" b"], descriptions=["all about cats", "' b'"])
+    assert answers_in(task, asked(name, task, texts)) == {2: {2}}
 
 
 @pytest.mark.parametrize("name", ["lexical", "scripted:truth"])
@@ -109,13 +120,16 @@ def test_specificity_is_3_on_the_mark_2_beside_it_1_in_the_context_and_0_else(na
 
 @pytest.mark.parametrize("name", ["lexical", "scripted:truth"])
 def test_a_description_in_other_words_is_a_failure_that_says_so(name):
-    reply = asked(name, scorer("detection").TASK, item([" a"], description="all about cats"))
+    reply = asked(name, scorer("simulation").TASK, item([" a"], description="all about cats"))
+    assert (reply.stop, reply.error) == ("error", "the description is not in the words of a rule")
+    one = item([" a"], descriptions=["all about cats", "dogs"])
+    reply = asked(name, scorer("detection").TASK, one)
     assert (reply.stop, reply.error) == ("error", "the description is not in the words of a rule")
 
 
 @pytest.mark.parametrize("name", ["lexical", "scripted:truth"])
 def test_items_of_equal_content_have_calls_of_their_own(name):
-    rater, task = load_rater(name, RaterOptions()), scorer("detection").TASK
+    rater, task = load_rater(name, RaterOptions()), scorer("simulation").TASK
     one = item([" a"], description="' a'")
     other = Item("other", one.rubric, one.contexts, one.description)
     assert rater.request(one, task).key == rater.request(one, task).key
@@ -136,5 +150,5 @@ def test_scripted_truth_turns_down_rubrics_without_a_description():
 
 def test_a_request_survives_storage_as_json():
     rater, task = load_rater("lexical", RaterOptions()), scorer("fuzzing").TASK
-    body = rater.request(item([" a"], description="' a'", focus=0), task).body
+    body = rater.request(item([" a"], descriptions=["' a'", "' b'"], focus=0), task).body
     assert json.loads(json.dumps(body)) == body

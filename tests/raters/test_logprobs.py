@@ -184,3 +184,57 @@ def test_a_score_in_quotation_marks_has_its_alternatives() -> None:
     found = score_alternatives('{"score": "4"}', tokens)
     assert found is not None
     assert expected_score(found, (1, 2, 3, 4, 5)) == (4.5, 0.0)
+
+
+# ------------------------------------------------------------------------- lists of letters
+
+
+def expected_matches(text: str, tokens: list[dict[str, Any]]) -> Any:
+    return _logprobs.expected_matches(text, tokens_of({"content": tokens}) or [])
+
+
+def test_each_text_has_the_probability_with_which_it_is_listed_where_it_could_be() -> None:
+    # First A 0.1, B 0.6, C 0.2, none 0.1: A was passed over at 0.1, B listed at 0.6 of the 0.9
+    # that was left. Then C 0.3, none 0.7; D and others were given nothing.
+    tokens = [
+        token('{"1":"'),
+        token("B", **{"A": 0.1, "B": 0.6, "C": 0.2, '"': 0.1}),
+        token('"', **{'"': 0.7, " C": 0.3}),
+        token("}"),
+    ]
+    assert expected_matches('{"1":"B"}', tokens) == {
+        "1": {"A": 0.1, "B": pytest.approx(0.6667, abs=1e-4), "C": 0.3}
+    }
+
+
+def test_what_parts_letters_may_be_a_token_of_its_own_or_go_with_either() -> None:
+    # A space at 0.8, and behind it C at 0.5 and D at 0.5: 0.4 each; none 0.2. So C 0.4, and as it
+    # was listed D is decided on behind it: at 0.25 of 1.
+    apart = [
+        token('{"1":"'), token("A", A=1.0), token(" ", **{" ": 0.8, '"': 0.2}),
+        token("C", C=0.5, D=0.5), token('"', **{'"': 0.75, " D": 0.25}), token("}"),
+    ]  # fmt: skip
+    together = [
+        token('{"1":'), token('"A', **{'"A': 1.0}), token(" C", **{" C": 0.4, " D": 0.4, '"': 0.2}),
+        token('"}', **{'"}': 0.75, " D": 0.25}),
+    ]  # fmt: skip
+    for tokens in (apart, together):
+        assert expected_matches('{"1":"A C"}', tokens) == {
+            "1": {"A": 1.0, "C": pytest.approx(0.4), "D": pytest.approx(0.25)}
+        }
+
+
+def test_lists_out_of_order_have_no_probabilities_and_the_others_keep_theirs() -> None:
+    tokens = [
+        token('{"1":"'), token("B", B=1.0), token(" A", **{" A": 1.0}), token('","2":"'),
+        token("A", A=0.9, B=0.1), token('"}', **{'"}': 1.0}),
+    ]  # fmt: skip
+    assert expected_matches('{"1":"B A","2":"A"}', tokens) == {"2": {"A": 0.9}}
+
+
+def test_without_lists_or_with_other_tokens_than_the_text_there_are_none() -> None:
+    tokens = [token('{"1":"'), token("B", B=1.0), token('"}')]
+    assert expected_matches('{"1":"C"}', tokens) is None
+    assert expected_matches('{"score": 3}', [token('{"score": 3}')]) is None
+    empty = [token('{"1":"'), token('"}', **{'"}': 0.75, "B": 0.25})]
+    assert expected_matches('{"1":""}', empty) == {"1": {"B": 0.25}}

@@ -133,10 +133,25 @@ def test_too_few_planted_units_teach_nothing(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_member_whose_values_have_no_common_order_teaches_nothing(tmp_path: Path):
+    made = panel_of(Judge("a"), Judge("b"))
+    mixed = [replace(one, are_scores=(False, n % 2 == 0)) for n, one in enumerate(lessons(2))]
+    with pytest.raises(RaterError, match="b gave a number behind some of its scores"):
+        made.learn(tmp_path, RUBRIC, mixed)
+
+
+def test_a_score_without_the_number_that_the_member_else_gives_is_missing(tmp_path: Path):
+    made = of_two(tmp_path, b=True)
+    bare = MemberAnswer(5.0, True, 5)  # beside numbers of 0 to 1 it would be the highest of all
+    _, reply = made.compose("i", RUBRIC, 0, [answer(0.2), bare])
+    assert reply.details["missing"] == ["b"]
+    assert reply.details["statistic"] == made.probability([0.2, math.nan])
+
+
 def test_the_version_changes_with_what_was_learned(tmp_path: Path):
     made = of_two(tmp_path)
     before = made.version
-    made.learn(tmp_path, RUBRIC, [*lessons(2), Lesson((5.0, 5.0), False, "token")])
+    made.learn(tmp_path, RUBRIC, [*lessons(2), Lesson((5.0, 5.0), (False, False), False, "token")])
     assert made.version != before
 
 
@@ -146,7 +161,7 @@ def test_the_version_changes_with_what_was_learned(tmp_path: Path):
 def answer(value: float | None, **more: str) -> MemberAnswer:
     if value is None:
         return MemberAnswer(None, problem="failed (no verdict)", latency_s=0.25)
-    return MemberAnswer(value, 3, more.get("description"), 0.5)
+    return MemberAnswer(value, False, 3, more.get("description"), 0.5)
 
 
 def test_the_score_is_the_probability_in_equal_parts_of_the_scale(tmp_path: Path):

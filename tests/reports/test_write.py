@@ -149,6 +149,7 @@ def test_the_latest_check_of_a_rater_is_told(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("autointerp.findings.checks.latest_check", lambda *_: checked)
     made = report(["main"], tmp_path / "out", folder=make_runs(tmp_path))
     told = (made.folder / "summary.md").read_text("utf-8")
+    assert "| mixture of 2 | 0.97 \\[0.92, 1.00\\] |" in told
     said = f"against mixtures alone 0.97 on {checked.units} planted units"
     assert f"Its check: AUC 0.97 \\[0.92, 1.00\\], {said}" in told
     assert "never checked" not in told
@@ -181,6 +182,7 @@ def test_what_speaks_against_a_judge_stands_on_page_terminal_summary_and_in_json
     page, terminal, judgement = told()
     assert "The rater failed its check." in page
     assert "not better than chance" in terminal
+    assert "lexical on planted units: AUC 0.55 [0.41, 1.00]" in terminal
     assert judgement["check_state"] == "chance"
 
     def state() -> str | None:
@@ -218,10 +220,11 @@ def test_over_the_limit_the_list_has_all_units_and_the_page_some_contexts(tmp_pa
 def test_a_report_replaces_the_former_one_whole(tmp_path: Path):
     runs = make_runs(tmp_path)
     made = report(["main"], tmp_path / "out", folder=runs)
-    stale = made.folder / "figures" / "stale.png"
-    stale.write_bytes(b"")
+    stale = [made.folder / "figures" / f"stale.{kind}" for kind in ("png", "svg", "pdf")]
+    for file in stale:
+        file.write_bytes(b"")
     report(["main"], tmp_path / "out", folder=runs)
-    assert not stale.exists()
+    assert not any(file.exists() for file in stale)
     assert not list(tmp_path.glob(".*partial"))
 
 
@@ -319,3 +322,11 @@ def test_the_summary_shows_text_as_text() -> None:
     for mark in "[]<>*|`~":
         assert all(written[place - 1] == "\\" for place, c in enumerate(written) if c == mark)
     assert "&amp;lt;" in written
+
+
+def test_the_summary_keeps_commands_as_code_and_no_other_backticks() -> None:
+    assert _escaped("(`autointerp plan --write main_1` first)") == (
+        "(`autointerp plan --write main_1` first)"
+    )
+    assert _escaped("joined by `--group` *x*") == r"joined by `--group` \*x\*"
+    assert _escaped("`autointerp <b>` and `rm`") == r"\`autointerp \<b\>\` and \`rm\`"

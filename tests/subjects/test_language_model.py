@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ from support.tiny_language_models import (
 )
 
 from autointerp.errors import SubjectError
-from autointerp.subjects.language_model import HookedLanguageModel, load_language_model
+from autointerp.subjects.language_model import (
+    HookedLanguageModel,
+    load_language_model,
+    look_at_language_model,
+)
 
 
 @pytest.fixture(scope="module", params=list(DENSE))
@@ -296,3 +301,27 @@ def test_a_hidden_neurons_path_to_the_logits_is_that_of_a_neuron() -> None:
     expected = hooked(model, "layers.1.mlp.neurons").readout().effects(axes)
     assert torch.equal(both.hidden.readout().effects(axes), expected)
     assert both.readout().width == D_MODEL
+
+
+@pytest.mark.weights
+def test_a_gguf_file_is_read_at_a_site() -> None:
+    gguf = Path(os.environ["AUTOINTERP_WEIGHTS"]).absolute()  # as `make test-weights` sets it
+    looked = look_at_language_model(str(gguf), "layers.3.mlp.neurons")
+    model = load_language_model(str(gguf), "layers.3.mlp.neurons")
+    assert looked.d_site == model.d_site
+    ids = torch.tensor([model.tokenise(["The capital of France is Paris. The capital of"])[0]])
+    attention = torch.ones_like(ids, dtype=torch.bool)
+    assert model.activations(ids, attention).shape == (*ids.shape, model.d_site)
+    # A trained model predicts English far better than the ln 49,152 = 10.8 nats of a guess.
+    logits = model.logits(ids, attention)[0, 5:-1]
+    assert float(torch.nn.functional.cross_entropy(logits, ids[0, 6:])) < 6
+
+
+@pytest.mark.parametrize("load", [load_language_model, look_at_language_model])
+def test_a_gguf_file_that_is_missing_or_is_none_is_one_line(load: Any, tmp_path: Path) -> None:
+    with pytest.raises(SubjectError, match=r"no GGUF file at nowhere\.gguf"):
+        load("nowhere.gguf", "layers.0.mlp")
+    file = tmp_path / "empty.gguf"
+    file.write_bytes(b"nothing")
+    with pytest.raises(SubjectError, match=r"empty\.gguf"):
+        load(str(file), "layers.0.mlp")

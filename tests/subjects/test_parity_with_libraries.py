@@ -18,8 +18,10 @@ from typing import Any
 
 import pytest
 import torch
+from support.tiny_language_models import built, tokenizer
 
 from autointerp.subjects.formats import load_sae
+from autointerp.subjects.language_model import HookedLanguageModel
 from bench._hooks import FAMILIES, hook_checks, hooked_transformer, tiny_model
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -58,6 +60,30 @@ def agrees(path: Path, latents: torch.Tensor, decoded: torch.Tensor | None) -> N
         torch.testing.assert_close(
             loaded.sae.decode(ours, x), decoded.detach(), atol=5e-5, rtol=1e-5
         )
+
+
+@pytest.mark.parametrize("activation", ["topk", "relu"])
+def test_saelens_loads_what_train_sae_stores(activation: Any, tmp_path: Path):
+    sae_lens = installed("sae_lens")
+    from autointerp.pipeline.train import _store
+    from autointerp.subjects.autoencoder import SparseAutoencoder
+    from autointerp.subjects.training.recipe import ModelRecord, SaeRecipe
+
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"W_enc": (D_IN, D_SAE), "b_enc": (D_SAE,), "W_dec": (D_SAE, D_IN), "b_dec": (D_IN,)}
+    parts = {n: torch.randn(shape, generator=generator) * 0.3 for n, shape in shapes.items()}
+    k = 7 if activation == "topk" else None
+    sae = SparseAutoencoder(**parts, activation=activation, k=k)
+    recipe = SaeRecipe(
+        site="layers.1.residual", corpus="t", corpus_digest="d", window=16, bos=True,
+        width=D_SAE, activation=activation, k=7,
+    )  # fmt: skip
+    model = HookedLanguageModel(built("llama"), tokenizer(), "layers.1.residual", "tiny")
+    _store(sae, model, ModelRecord("tiny"), recipe, tmp_path)
+    theirs = sae_lens.SAE.load_from_disk(str(tmp_path))
+    assert theirs.cfg.metadata.hook_name == "blocks.1.hook_resid_post"
+    x = inputs()
+    agrees(tmp_path, theirs.encode(x), theirs.decode(theirs.encode(x)))
 
 
 SAELENS = [

@@ -70,7 +70,8 @@ def lessons(members: int, n: int = 40, seed: int = 0) -> list[Lesson]:
     for place in range(n):
         single = place % 2 == 0
         values = rng.normal(size=members) + single * 2.0 / np.arange(1, members + 1)
-        told.append(Lesson(tuple(map(float, values)), single, f"kind{place % 5}" if single else ""))
+        kind = f"kind{place % 5}" if single else ""
+        told.append(Lesson(tuple(map(float, values)), (False,) * members, single, kind))
     return told
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -98,4 +99,45 @@ def make_tiny_subject(folder: Path) -> Path:
         'tokenizer = "tokenizer.json"\ncorpus = "corpus.npz"\n\n'
         "[harvest]\ntop = 8\nper_interval = 2\nrandom = 12\n"
     )
+    return settings
+
+
+def make_tiny_twin(subject: Path, folder: Path, seed: int = 5) -> Path:
+    """Write the untrained twin of the subject at `subject` into `folder`, and return a copy of its
+    settings that names it."""
+    import torch
+
+    from autointerp.subjects.autoencoder import SparseAutoencoder
+    from autointerp.subjects.one_layer import load_one_layer
+    from autointerp.subjects.training.recipe import ModelRecord, TrainingRecord
+    from autointerp.subjects.training.sae import SaeTraining
+    from autointerp.subjects.untrained import untrained_one_layer, weights_digest
+    from autointerp.subjects.windows import cut_windows, load_documents
+
+    trained = load_one_layer(subject / "transformer.safetensors")
+    weights = ModelRecord("tiny", weights="rerandomised", weights_seed=seed)
+    twin = untrained_one_layer(trained, weights)
+    folder.mkdir(parents=True, exist_ok=True)
+    windows = next(
+        cut_windows(load_documents(subject / "corpus.npz"), 32, bos=0, pad=1, rows=10_000)
+    )
+    kept = torch.from_numpy(windows.attention)
+    kept[:, 0] = False
+    with torch.no_grad():
+        x = twin.site_activations(torch.from_numpy(windows.ids))[kept]
+        generator = torch.Generator().manual_seed(seed)
+        W_enc = torch.randn(x.shape[1], 48, generator=generator)
+        projected = ((x - x.mean(0)) @ W_enc).sort(0, descending=True).values
+        firing = torch.logspace(np.log10(0.004), np.log10(0.2), 48) * len(x)
+        threshold = projected.gather(0, firing.long()[None])[0]
+    sae = SparseAutoencoder(W_enc, -threshold, W_enc.T.contiguous(), x.mean(0))
+    sae.save(folder / "sae.safetensors")
+    digest = weights_digest(twin)
+    TrainingRecord(dataclasses.replace(weights, digest=digest), SaeTraining()).write(folder)
+    settings = folder / "autointerp.toml"
+    named = (subject / "autointerp.toml").read_text()
+    for part in ("transformer.safetensors", "sae.safetensors", "tokenizer.json", "corpus.npz"):
+        named = named.replace(f'"{part}"', f'"{subject / part}"')
+    untrained = f'[subject]\nuntrained = "{folder}"\n'
+    settings.write_text(named.replace("[subject]\n", untrained))
     return settings

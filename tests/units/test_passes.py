@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from support.tiny_subject import make_tiny_twin
 
 from autointerp import extensions
 from autointerp.errors import SubjectError
@@ -29,8 +30,10 @@ SETTINGS = HarvestSettings(top=6, intervals=5, per_interval=3, random=9, each_si
 
 
 @pytest.fixture(scope="module")
-def subject(tiny_settings: Path) -> Subject:
-    return load_subject(load_settings(str(tiny_settings)).subject)
+def subject(tiny_subject: Path, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """The tiny subject with its untrained twin, so that it has every source."""
+    settings = make_tiny_twin(tiny_subject, tmp_path_factory.mktemp("twin"))
+    return load_subject(load_settings(str(settings)).subject)
 
 
 @pytest.fixture(scope="module")

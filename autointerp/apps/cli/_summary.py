@@ -79,6 +79,7 @@ def summary(judgement: Judgement, material: Material, width: int) -> RenderableT
         Text(visible(label(judgement, material)), style="bold dim"),
         Text(visible(paragraphs[0].lead), style="bold"),
         Text(visible(paragraphs[0].text), style="dim"),
+        *check_lines(judgement),
         *(
             Text(visible(f"{paragraph.lead} {paragraph.text}"), style="yellow")
             for paragraph in paragraphs
@@ -88,6 +89,13 @@ def summary(judgement: Judgement, material: Material, width: int) -> RenderableT
     if judgement.decisive is not None:
         parts.append(Padding(pairs_bar(judgement.decisive, width), (1, 0, 0, 0)))
     return Group(*parts, Padding(histograms(judgement, width), (1, 0)))
+
+
+def check_lines(judgement: Judgement) -> list[Text]:
+    """Return how the rater did on planted units, where it was tried."""
+    if judgement.check is None:
+        return []
+    return [Text(visible(f"{judgement.rater} on planted units: {judgement.check}"), style="dim")]
 
 
 def looks(comparison: Comparison, material: Material) -> RenderableType:

@@ -33,12 +33,19 @@ def command(
     source: _options.SourcesOfRun = None,
     n: _options.UnitsOfRun = None,
     contexts: Annotated[
-        int, typer.Option(min=3, help="Contexts of each kind, firing and silent, at most.")
-    ] = 20,
+        int | None,
+        typer.Option(
+            min=3,
+            help="Contexts of each kind, firing and silent, at most.",
+            show_default="12 (detection, fuzzing), 20 (simulation, intruder)",
+        ),
+    ] = None,
     permuted: Annotated[
         int,
         typer.Option(
-            min=0, help="Units of each source also tested with another unit's description."
+            min=0,
+            help="Units of each source whose control takes calls of its own (simulation); in "
+            "detection and fuzzing all units have one at no cost.",
         ),
     ] = 50,
     hard: Annotated[
@@ -59,7 +66,10 @@ def command(
 
     detection: in which texts does the unit fire? fuzzing: is the right token marked? simulation:
     how strongly does it fire on each token? intruder: which context does not belong (needs no
-    description)? Each is also asked with another unit's description, where it must fall to 0.5.
+    description)? embedding: is the description nearer to texts that fire (embed:FOLDER,
+    openai-embeddings:MODEL)? surprisal: does it make them less surprising (likelihood:PATH,
+    openai-completions:MODEL)? Each is also asked with other units' descriptions, where it must
+    fall to 0.5.
 
     Example: autointerp score main --scorer detection --scorer fuzzing
     """

@@ -1,23 +1,27 @@
-"""Train a tokenizer, the one-layer transformer and an SAE on its neurons."""
+"""Train an SAE on any model; or a tokenizer, the one-layer transformer and its SAE."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from autointerp.errors import BadInput
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from rich.console import Console
 
+    from autointerp.pipeline.train import TrainedSae
     from autointerp.subjects.training.events import OnTrainingEvent
     from autointerp.subjects.training.measures import TrainingMeasures
 
-LINE_EVERY = 500  # optimizer steps between two lines where the output is no terminal
+LINE_EVERY = 500  # most optimizer steps between two lines where the output is no terminal
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 
@@ -118,34 +122,238 @@ def transformer(
 
 @app.command()
 def sae(
-    out: Out = OUT,
-    steps: Annotated[int, typer.Option(min=1, help="Number of optimizer steps.")] = 8000,
-    features: Annotated[int, typer.Option(min=1, help="Number of features of the SAE.")] = 2048,
-    l1: Annotated[float, typer.Option(help="Weight λ of the L1 penalty.")] = 0.002,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate of Adam.")] = 1e-3,
-    windows: Annotated[int, typer.Option(min=1, help="Windows in one optimizer step.")] = 32,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Folder, hub id or GGUF file of a causal language model.",
+            show_default="the one-layer transformer in OUT",
+        ),
+    ] = "",
+    site: Annotated[
+        str,
+        typer.Option(help="Where to read activations, such as layers.3.mlp.", show_default=False),
+    ] = "",
+    corpus: Annotated[
+        str,
+        typer.Option(
+            help="Text, JSONL, Parquet, tokens or a dataset's hub id.", show_default=False
+        ),
+    ] = "",
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the results and checkpoints.")
+    ] = OUT,
+    tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens to train on; a shorter corpus is read again.", show_default="2000000"
+        ),
+    ] = None,
+    features: Annotated[
+        int, typer.Option("--features", "--width", min=1, help="Number of features of the SAE.")
+    ] = 2048,
+    activation: Annotated[
+        str | None,
+        typer.Option(help="topk, or relu with an L1 penalty.", show_default="topk"),
+    ] = None,
+    k: Annotated[
+        int | None,
+        typer.Option(help="Features per token, with --activation topk.", show_default="32"),
+    ] = None,
+    l1: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight λ of the L1 penalty, with --activation relu.", show_default="0.002"
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float, typer.Option("--learning-rate", "--lr", help="Peak learning rate of Adam.")
+    ] = 1e-3,
+    batch: Annotated[
+        int | None, typer.Option(help="Tokens in one optimizer step.", show_default="2048")
+    ] = None,
+    buffer: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens whose activations are in memory, shuffled together.",
+            show_default="131072",
+        ),
+    ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens in a model window, BOS included.",
+            show_default="the model's context length, at most 1024",
+        ),
+    ] = None,
+    heldout: Annotated[
+        str | None,
+        typer.Option(
+            help="Text to measure on.", show_default="one document in 50, which is not trained on"
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of optimizer steps, of the one-layer transformer's SAE.",
+            show_default="8000",
+        ),
+    ] = None,
+    windows: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Windows in one optimizer step, of the one-layer transformer's SAE.",
+            show_default="32",
+        ),
+    ] = None,
     seed: Seed = 0,
+    revision: Annotated[
+        str, typer.Option(help="Revision of a model on the hub.", show_default="the newest")
+    ] = "",
+    corpus_field: Annotated[
+        str, typer.Option(help="Column or key of the text.", show_default="the obvious one")
+    ] = "",
+    corpus_separator: Annotated[
+        int,
+        typer.Option(help="Token id between documents of a flat token file.", show_default="none"),
+    ] = -1,
     device: Device = "cpu",
+    dtype: Annotated[
+        str, typer.Option(help="Weights of the model: auto, float32, bfloat16 or float16.")
+    ] = "auto",
     bfloat16: Bfloat16 = False,
 ) -> None:
-    """Train an SAE on the neurons of OUT/transformer.safetensors; run it again to resume.
+    """Train an SAE on a model's activations at a site; run it again to resume.
 
-    Example: autointerp train sae --features 2048 --l1 0.002 --bfloat16
+    OUT then holds the SAE in SAELens's format, and training.json: the recipe, and loss recovered,
+    L0, dead share and variance explained on held-out text. Without --model the SAE is trained on
+    the neurons of OUT/transformer.safetensors.
+
+    Example: autointerp train sae --model EleutherAI/pythia-70m --site layers.2.mlp --corpus t.txt
     """
+    streamed = {
+        "--site": site or None, "--corpus": corpus or None, "--tokens": tokens,
+        "--activation": activation, "--k": k, "--batch": batch, "--buffer": buffer,
+        "--window": window, "--heldout": heldout, "--revision": revision or None,
+        "--corpus-field": corpus_field or None,
+        "--corpus-separator": None if corpus_separator == -1 else corpus_separator,
+        "--dtype": None if dtype == "auto" else dtype,
+    }  # fmt: skip
+    if not model:
+        _one_layer_sae(
+            streamed, out, steps, features, l1, learning_rate, windows, seed, device, bfloat16
+        )
+        return
+    for option, value in {"--steps": steps, "--windows": windows}.items():
+        if value is not None:
+            other = "--tokens" if option == "--steps" else "--batch"
+            raise BadInput(f"{option} is for the one-layer transformer; give {other} with --model")
+    for option in ("--site", "--corpus"):
+        if not streamed[option]:
+            raise BadInput(f"{option} is missing; give it with --model")
+    if k is not None and activation == "relu":
+        raise BadInput("--k is for --activation topk; leave it out")
+    if l1 is not None and activation != "relu":
+        raise BadInput("--l1 is for --activation relu; give that, or leave it out")
+    from autointerp.pipeline.train import train_sae
+    from autointerp.settings import SubjectSettings, from_mapping
+    from autointerp.subjects.training.recipe import SaeRecipe
+
+    chosen = {
+        "tokens": tokens, "activation": activation, "k": k, "l1": l1, "batch": batch,
+        "buffer": buffer,
+    }  # fmt: skip
+    given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+
+    def recipe(site: str, corpus_digest: str, window: int, bos: bool) -> SaeRecipe:
+        made = SaeRecipe(
+            site=site, corpus=_absolute(corpus), corpus_digest=corpus_digest, window=window,
+            bos=bos, width=features, learning_rate=learning_rate, seed=seed, bfloat16=bfloat16,
+            corpus_field=corpus_field, corpus_separator=corpus_separator,
+            heldout=_absolute(heldout or ""), **given,
+        )  # fmt: skip
+        # Of ten million tokens as in Gao et al. 2024, and of a short training a twentieth.
+        return replace(made, dead_after=min(10_000_000, max(made.batch, made.tokens // 20)))
+
+    recipe("layers.0.mlp", "", window or 128, True)  # wrong options are named before the model
+    subject = from_mapping(
+        SubjectSettings,
+        {
+            "model": _absolute(model), "site": site, "corpus": _absolute(corpus),
+            "revision": revision, "corpus_field": corpus_field,
+            "corpus_separator": corpus_separator, "device": device, "dtype": dtype,
+        },
+        "the command line",
+        "subject",
+    )  # fmt: skip
+    with shown_on(console := _console()) as on:
+        trained = train_sae(subject, recipe, window or 0, out, on)
+    _say_trained(console, trained)
+
+
+def _console() -> Console:
     from rich.console import Console
 
+    return Console()
+
+
+def _absolute(place: str) -> str:
+    """Return the absolute path of a file or folder that exists, other names as they are."""
+    return str(Path(place).resolve()) if place and Path(place).exists() else place
+
+
+def _say_trained(console: Console, trained: TrainedSae) -> None:
+    from autointerp.subjects.training.recipe import SaeRecipe
+    from autointerp.subjects.training.spliced_measures import SpliceMeasures
+
+    record = trained.record
+    if trained.was_there:
+        console.print(f"{trained.folder} holds this SAE already; nothing to do")
+    if record.measures:
+        console.print(SpliceMeasures(**record.measures).text())
+    recipe = record.recipe
+    width = recipe.width if isinstance(recipe, SaeRecipe) else recipe.features
+    console.print(
+        f"{trained.folder}: {width:,} features at {record.site}, weights {record.model.weights}",
+        soft_wrap=True,
+    )
+
+
+def _one_layer_sae(
+    streamed: dict[str, Any],
+    out: Path,
+    steps: int | None,
+    features: int,
+    l1: float | None,
+    learning_rate: float,
+    windows: int | None,
+    seed: int,
+    device: str,
+    bfloat16: bool,
+) -> None:
+    """Train on the neurons of the one-layer transformer in `out`."""
+    for option, value in streamed.items():
+        if value is not None:
+            raise BadInput(f"{option} needs --model; a one-layer transformer does not take it")
+    from rich.console import Console
+
+    from autointerp.pipeline.train import one_layer_record
     from autointerp.subjects.one_layer import load_one_layer
     from autointerp.subjects.training.measures import measure
+    from autointerp.subjects.training.recipe import ModelRecord
     from autointerp.subjects.training.sae import SaeTraining, train_sae
+    from autointerp.subjects.untrained import weights_digest
     from autointerp.subjects.windows import load_documents
 
     console = Console()
     model = load_one_layer(out / "transformer.safetensors", device)
+    steps = 8000 if steps is None else steps
     training = SaeTraining(
         features=features,
-        l1=l1,
+        l1=0.002 if l1 is None else l1,
         learning_rate=learning_rate,
-        windows=windows,
+        windows=32 if windows is None else windows,
         steps=steps,
         dead_steps=max(1, steps // 20),
         seed=seed,
@@ -153,10 +361,59 @@ def sae(
     )
     with shown_on(console) as on:
         trained = train_sae(model, load_documents(out / "train.npz"), training, out, device, on)
+    weights = ModelRecord(str(out / "transformer.safetensors"), digest=weights_digest(model))
+    one_layer_record(model, trained, weights, training, out, device).write(out)
     heldout = out / "heldout.npz"
     if heldout.exists():
         documents = load_documents(heldout)
         console.print(measures_text(measure(model, trained.to(device), documents, device)))
+
+
+@app.command()
+def untrained(
+    of: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="Folder that `autointerp train sae` wrote."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")],
+    keep_embeddings: Annotated[
+        bool, typer.Option("--keep-embeddings", help="Leave the embeddings as trained.")
+    ] = False,
+    step0: Annotated[
+        str,
+        typer.Option(
+            metavar="REVISION",
+            help="Revision on the hub from before training, instead of weights drawn again.",
+            show_default=False,
+        ),
+    ] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the weights that are drawn again.")] = 0,
+    model: Annotated[
+        str, typer.Option(help="Where the model is now.", show_default="as recorded")
+    ] = "",
+    corpus: Annotated[
+        str, typer.Option(help="Where the text is now.", show_default="as recorded")
+    ] = "",
+    device: Device = "cpu",
+) -> None:
+    """Train the same SAE on the same model with weights that were never trained.
+
+    The recipe is read from FOLDER/training.json. Each parameter is drawn again from a normal
+    distribution of its own mean and standard deviation (Heap et al. 2025, arXiv 2501.17727). Name
+    the results as `untrained` in autointerp.toml, and rate them with --source untrained.
+
+    Example: autointerp train untrained my_sae -o my_twin
+    """
+    from autointerp.pipeline.train import train_untrained
+
+    if step0 and (keep_embeddings or seed):
+        raise BadInput("--step0 draws no weights; leave --seed and --keep-embeddings out")
+    with shown_on(console := _console()) as on:
+        trained = train_untrained(
+            of, out, seed=seed, keep_embeddings=keep_embeddings, step0=step0, model=model,
+            corpus=corpus, device=device, on=on,
+        )  # fmt: skip
+    _say_trained(console, trained)
 
 
 @app.command()
@@ -190,19 +447,25 @@ def report(
 
 @contextlib.contextmanager
 def shown_on(console: Console) -> Iterator[OnTrainingEvent]:
-    """Yield a callback that prints training events: a bar on a terminal, else lines.
+    """Yield a callback that prints training events: bars on a terminal, else lines.
 
-    Off a terminal it prints one line every 500 optimizer steps.
+    Off a terminal it prints a line every 500 optimizer steps, and ten at least.
     """
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        TaskID,
         TextColumn,
         TimeRemainingColumn,
     )
 
-    from autointerp.subjects.training.events import StepsDone, TrainingEvent
+    from autointerp.subjects.training.events import (
+        ActivationsRead,
+        Measuring,
+        StepsDone,
+        TrainingEvent,
+    )
 
     bar = Progress(
         TextColumn("{task.description}"),
@@ -213,21 +476,35 @@ def shown_on(console: Console) -> Iterator[OnTrainingEvent]:
         console=console,
         disable=not console.is_terminal,
     )
-    task = None
+    tasks: dict[str, TaskID] = {}
+
+    def advance(name: str, done: int, total: int, figures: str = "") -> None:
+        if name not in tasks:
+            tasks[name] = bar.add_task(name, total=total, figures=figures)
+        bar.update(tasks[name], completed=done, total=total, figures=figures)
 
     def on(event: TrainingEvent) -> None:
-        nonlocal task
-        if not isinstance(event, StepsDone):
+        if isinstance(event, ActivationsRead | Measuring):
+            is_read = isinstance(event, ActivationsRead)
+            if console.is_terminal:
+                name = "activations" if is_read else "held-out text"
+                advance(name, event.done, event.total)
+            elif not is_read and event.done >= event.total:
+                console.print(str(event))
+        elif not isinstance(event, StepsDone):
             console.print(str(event))
         elif console.is_terminal:
-            if task is None:
-                task = bar.add_task(event.part, total=event.total, figures="")
-            bar.update(task, completed=event.done, figures=event.figures_text)
-        elif event.done % LINE_EVERY == 0 or event.done == event.total:
+            advance(event.part, event.done, event.total, event.figures_text)
+        elif event.done % _every(event.total) == 0 or event.done == event.total:
             console.print(str(event))
 
     with bar:
         yield on
+
+
+def _every(total: int) -> int:
+    """Return the optimizer steps between two lines: 500, or a tenth of a short training."""
+    return min(LINE_EVERY, max(10, total // 100 * 10))
 
 
 def measures_text(measures: TrainingMeasures) -> str:

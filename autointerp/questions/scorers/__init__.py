@@ -3,19 +3,29 @@
 A scorer module has a first docstring line that `autointerp score --help` prints, and
 
     TASK                            its question, made by `forms.make_task`; `TASK.id` is its name
-    PER_CALL                        how many pieces of text it asks about in a call
+    COUNT                           how many questions of each kind it asks about a unit, at most,
+                                    unless told otherwise
+    PER_CALL                        how many pieces of text it asks about in a call, at most
+    TOGETHER = True                 if units share calls, each description being tried on the texts
+                                    of all (form `match`); False if left out
     NEEDS_OTHERS = True             if it asks about contexts of other units; False if left out
     choose(held_out, count, hard)   → the pieces to ask about of one unit, or why there are none
     measure(tried)                  → figures from the answers; `score` first
 
 All scores are on one scale: 1 is perfect, 0.5 what one gets without knowing anything.
+
+Units that share a call: descriptions stand in random order, so that a rater that does not read
+them cannot know which belongs to which texts, whatever it makes of these. All that it gains, by
+what texts have in common or by their looks, it gains in expectation for each description of the
+call alike. So a unit's score is 0.5 + what its own description gets on its texts - what the others
+get on the very same texts, and exactly 0.5 for such a rater.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any, Protocol, cast
 
@@ -23,12 +33,14 @@ import numpy as np
 
 from autointerp import extensions
 from autointerp.questions.contexts import over_intervals, silent_contexts
+from autointerp.questions.cuts import cut, look_of, matched_decoys, token_counts
 from autointerp.questions.explain import EXPLAINING
 from autointerp.questions.forms import Task
 from autointerp.questions.question import Question
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.trials import Piece
 from autointerp.records import Context
+from autointerp.stats.ranks import auc
 
 LEAST = 3  # of either kind; fewer are no measurement
 
@@ -64,7 +76,8 @@ class Chosen:
     """The questions about a unit, in the order of the calls, or why there are none.
 
     Attributes:
-        calls: Questions of each call; see `alone` and `in_pairs`.
+        calls: Questions of each call, see `in_pairs`; where units share calls, all that there are
+            in one.
         control: Calls whose right answers are chance, for scorers that show no description.
         outcome: Empty if there are questions.
     """
@@ -81,8 +94,8 @@ class Answered:
     Attributes:
         call: Which of the calls it was in.
         place: Its number in the call, from 1.
-        answer: As `forms.answers_in` has it, activations by log probabilities where the rater
-            gives them; None if none came.
+        answer: As `forms.answers_in` has it, by log probabilities where the rater gives them; of
+            a description on a piece, True or False, or the probability of yes; None if none came.
     """
 
     piece: Piece
@@ -98,12 +111,14 @@ class Tried:
 
     Attributes:
         asked: Every question, answered or not.
+        beside: The same questions with the descriptions of other units of the call, by unit.
     """
 
     asked: Sequence[Answered]
     scale: float
     density: float = 0.0
     interval_tokens: tuple[float, ...] = ()
+    beside: Mapping[int, Sequence[Answered]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -123,6 +138,7 @@ class Scorer(Protocol):
     """What a module in this folder has."""
 
     TASK: Task
+    COUNT: int
     PER_CALL: int
 
     choose: Callable[[HeldOut, int, bool], Chosen]
@@ -178,13 +194,71 @@ def firing_and_silent(
     return [firing[place] for place in kept], silent[:size], ""
 
 
+def unmarked_texts(
+    held_out: HeldOut, count: int, hard: bool
+) -> tuple[list[Piece], list[Piece | None], str]:
+    """Return `count` pieces in which the unit fires, as many silent ones, and why there are none.
+
+    The token on which it fires may stand anywhere, as does the one that a silent text is cut
+    round, which is like it in kind, length and frequency: else what stands near the middle would
+    tell. These tokens are marked, and the n-th pieces are alike; a silent one is None where there
+    is none like it.
+    """
+    firing, silent, lack = firing_and_silent(held_out, count, hard)
+    if lack:
+        return [], [], lack
+    rng = held_out.rng
+    own = held_out.contexts
+    shown = [cut(n, own[n], rng, True, "firing", mark=True) for n in firing]
+    hidden: list[Piece | None] = [
+        cut(n, held_out.hard[n][0], rng, False, why, mark=True)
+        for n, why in silent
+        if why != "silent"
+    ]
+    hidden += matched_decoys(
+        [look_of(own[p.context], p) for p in shown[len(hidden) :]],
+        {n: own[n] for n in silent_contexts(own)},
+        token_counts(own.values()),
+        rng,
+        "silent",
+    )
+    return shown, hidden, ""
+
+
+def unmarked(pieces: Sequence[Piece | None]) -> list[Piece]:
+    """Return the pieces that there are, without their marks."""
+    return [replace(piece, mark=None) for piece in pieces if piece is not None]
+
+
+def texts_of_equal_length(held_out: HeldOut, count: int, hard: bool) -> Chosen:
+    """Return unmarked pieces, `count` firing and `count` silent ones, as many tokens in either.
+
+    For scorers that compare numbers over all calls: a rater's number may grow with a text, and
+    silent contexts are longer or shorter than others, by how often the unit fires.
+    """
+    shown, hidden, lack = unmarked_texts(held_out, count, hard)
+    if lack:
+        return Chosen(outcome=lack)
+    alike = [(one, other) for one, other in zip(shown, hidden, strict=True) if other is not None]
+    if len(alike) < LEAST:
+        return Chosen(outcome="too few silent contexts")
+    firing, silent = [], []
+    for one, other in alike:
+        length = min(one.last - one.first, other.last - other.first)
+        firing.append(_shortened(one, length))
+        silent.append(_shortened(other, length))
+    return Chosen(in_pairs(unmarked(firing), unmarked(silent), held_out.rng))
+
+
+def _shortened(piece: Piece, length: int) -> Piece:
+    """Return `length` tokens of a piece, the marked one among them."""
+    assert piece.mark is not None
+    last = max(piece.first + length, piece.mark + 1)
+    return replace(piece, first=last - length, last=last)
+
+
 # What texts of a call have in common must not give the unit away: a rater that compares them would
 # find what repeats without reading the description.
-
-
-def alone(pieces: Sequence[Piece], rng: np.random.Generator) -> tuple[tuple[Piece, ...], ...]:
-    """Return all pieces, shuffled, one a call."""
-    return tuple((pieces[place],) for place in rng.permutation(len(pieces)))
 
 
 def in_pairs(
@@ -207,6 +281,54 @@ def in_pairs(
     return tuple(calls[place] for place in rng.permutation(len(calls)))
 
 
+def above_others(tried: Tried) -> Figures:
+    """Return 0.5 + what the own description gets on the unit's texts - what the others get there.
+
+    What a description gets is the area under the ROC curve of its answers, yes where the unit fires
+    against yes where it is silent: of plain yes and no, their balanced accuracy. Others that have
+    no answers of either kind are left out; without any there is no score.
+    """
+    own = separation(tried.asked)
+    others = separation_of_others(tried)
+    if own.score is None or others.score is None:
+        return own if own.score is None else others
+    score = float(np.clip(0.5 + own.score - others.score, 0, 1))
+    return Figures(score, "ok", {"with others": others.score, "uncorrected": own.score, **own.more})
+
+
+def separation_of_others(tried: Tried) -> Figures:
+    """Return the mean of what the other descriptions of a call get on the unit's texts."""
+    found = [separation(asked).score for asked in tried.beside.values()]
+    scores = [score for score in found if score is not None]
+    if not scores:
+        return Figures(None, "no answers about other descriptions")
+    return Figures(float(np.mean(scores)))
+
+
+def separation(asked: Sequence[Answered]) -> Figures:
+    """Return how well answers, yes or no or the probability of yes, tell true from false questions.
+
+    The area under the ROC curve. Whatever is the same for all questions gets 0.5, whatever the
+    counts. Questions without an answer do not count; without any of one kind there is no score.
+    """
+    given = {
+        truth: [o.answer for o in asked if o.piece.truth is truth and o.answer is not None]
+        for truth in (True, False)
+    }
+    for truth, answers in given.items():
+        if not answers:
+            return Figures(None, f"no answers where the truth is {'yes' if truth else 'no'}")
+    more = {
+        "sensitivity": float(np.mean([answer > 0.5 for answer in given[True]])),
+        "specificity": float(np.mean([answer <= 0.5 for answer in given[False]])),
+    }
+    for kind in sorted({one.piece.kind for one in asked} - {"firing", "right", "wrong"}):
+        of_kind = [o.answer for o in asked if o.piece.kind == kind and o.answer is not None]
+        if of_kind:
+            more[f"specificity, {kind}"] = float(np.mean([answer <= 0.5 for answer in of_kind]))
+    return Figures(auc(given[True], given[False]), "ok", more)
+
+
 def balanced_accuracy(asked: Sequence[Answered]) -> Figures:
     """Return the mean of the shares answered rightly among true and among false questions.
 
@@ -225,3 +347,28 @@ def balanced_accuracy(asked: Sequence[Answered]) -> Figures:
         if given:
             more[f"specificity, {kind}"] = float(np.mean([answer is False for answer in given]))
     return Figures((shares[True] + shares[False]) / 2, "ok", more)
+
+
+def area_under_roc(asked: Sequence[Answered]) -> Figures:
+    """Return P(a text in which the unit fires has a higher answer than a silent one), ties half.
+
+    Answers are numbers that are compared over all calls of a unit. Whoever answers the same
+    everywhere, or at random, gets 0.5. Questions without an answer count in neither group;
+    without any answer in one of them there is no score.
+    """
+    given: dict[bool, list[float]] = {}
+    for truth in (True, False):
+        given[truth] = [
+            one.answer for one in asked if one.piece.truth is truth and one.answer is not None
+        ]
+        if not given[truth]:
+            return Figures(None, f"no answers where the truth is {'yes' if truth else 'no'}")
+    more = {
+        "mean, firing": float(np.mean(given[True])),
+        "mean, silent": float(np.mean(given[False])),
+    }
+    for kind in sorted({one.piece.kind for one in asked} - {"firing"}):
+        of_kind = [o.answer for o in asked if o.piece.kind == kind and o.answer is not None]
+        if of_kind and len(of_kind) < len(given[False]):
+            more[f"against {kind}"] = auc(given[True], of_kind)
+    return Figures(auc(given[True], given[False]), "ok", more)

@@ -4,8 +4,8 @@ A false mark stands on a token on which the unit is silent, as like as can be to
 fires: of the same kind, length and frequency, and as often the longest or the commonest of what is
 shown. That is cut so that right and wrong marks stand at the same places: the place tells nothing.
 
-A call has one text. Among several, right marks repeat a token, and a token that repeats is right
-even where another is marked: a rater would need no description.
+A call has the descriptions and texts of several units, as in detection: that right marks of a unit
+repeat a token says nothing of whose unit it is.
 
 Source: EleutherAI, "Open Source Automated Interpretability for Sparse Autoencoder Features".
 """
@@ -14,35 +14,36 @@ from __future__ import annotations
 
 from autointerp.questions.contexts import over_intervals
 from autointerp.questions.cuts import cut, focus_text, look_of, matched_decoys, token_counts
-from autointerp.questions.forms import make_task
+from autointerp.questions.forms import LETTERS, make_task
 from autointerp.questions.scorers import (
     LEAST,
     Chosen,
     Figures,
     HeldOut,
     Tried,
-    alone,
-    balanced_accuracy,
+    above_others,
 )
 
-PER_CALL = 1
+COUNT = 14
+PER_CALL = len(LETTERS)
+TOGETHER = True
 TASK = make_task(
     "fuzzing",
-    2,
+    3,
     "Is the marked token one on which the unit fires?",
-    "judge",
+    "match",
     """
-A unit of a language model is a number that the model computes at every token of a text; it fires \
-where that number is above zero. You get a description of what one unit responds to, and a piece \
-of text with one token marked in it. Say whether the unit fires on the marked token, going by the \
+A unit of a language model fires on some tokens of a text and is silent on the others. You get \
+descriptions of what several units respond to, and pieces of text with one token marked in \
+each. Say for each description in which texts its unit fires on the marked token, going by the \
 description alone.
 
 {shown}
 
 How to judge
 
-- Only the marked token counts, in its text. Yes: it fits the description. No: it does not, even \
-if another token of the text would.
+- Only the marked token counts: it fits or not, even if another token of the text would.
+- Judge each description by itself: several may fit a text, or none.
 
 {reply}""",
     mark=True,
@@ -72,9 +73,9 @@ def choose(held_out: HeldOut, count: int, hard: bool) -> Chosen:
     pairs = [(mark, decoy) for mark, decoy in zip(right, wrong, strict=True) if decoy is not None]
     if len(pairs) < LEAST:
         return Chosen(outcome="too few silent tokens")
-    return Chosen(alone([piece for pair in pairs for piece in pair], rng))
+    return Chosen((tuple(piece for pair in pairs for piece in pair),))
 
 
 def measure(tried: Tried) -> Figures:
-    """Return the balanced accuracy."""
-    return balanced_accuracy(tried.asked)
+    """Return what the own description gets above the others of the call."""
+    return above_others(tried)

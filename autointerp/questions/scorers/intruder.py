@@ -24,6 +24,7 @@ from autointerp.questions.trials import Piece
 from autointerp.records import Context
 
 SIZE = 5
+COUNT = 20
 PER_CALL = SIZE
 NEAREST = 3  # silent contexts most like the fifth, of which one is taken
 LETTERS = 4  # that a different token counts for

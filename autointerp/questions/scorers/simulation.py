@@ -31,6 +31,7 @@ from autointerp.text import whole_characters
 
 Floats = NDArray[np.float64]
 
+COUNT = 20
 PER_CALL = 2
 TASK = make_task(
     "simulation",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
-from autointerp.findings.checks import LEAST_AUC
+from autointerp.findings.checks import LEAST_AUC, CheckResult
 from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import Judgement
 from autointerp.reports.panels import Block, Material, Prose, Table
-from autointerp.reports.words import listed, percent, trust_text, what
+from autointerp.reports.words import listed, number, percent, trust_text, what
 from autointerp.text import count
 
 AFTER = "scorers"
@@ -21,6 +23,12 @@ STATES = {
     "untold": "too few scores to tell",
     "design side": "on the design side",
     "other version": "of another version",
+}
+
+AGAINST = {
+    "rest": "all others",
+    "unclean": "several concepts or none",
+    "mixtures": "all mixtures",
 }
 
 SAID = {
@@ -55,6 +63,7 @@ def show(material: Material) -> list[Block]:
             rows=[[row[heading] for heading in headings] for row in rows],
         )
     ]
+    blocks += _tables(material)
     unchecked = sorted(
         {j.rater for j in material.judgements if checked(j, material.comparison(j.run)) == NEVER}
     )
@@ -66,6 +75,72 @@ def show(material: Material) -> list[Block]:
             )
         )
     return blocks
+
+
+def _tables(material: Material) -> list[Block]:
+    """Return how well the raters told planted units apart, and what panels' members add."""
+    checks = {
+        (judgement.rubric, judgement.rater): judgement.check
+        for judgement in material.judgements
+        if judgement.check is not None
+    }
+    blocks: list[Block] = []
+    if checks:
+        blocks.append(_aucs(checks))
+    if any(check.members for check in checks.values()):
+        blocks.append(_members(checks))
+    return blocks
+
+
+def _aucs(checks: Mapping[tuple[str, str], CheckResult]) -> Table:
+    rows = [
+        (rubric, rater, AGAINST.get(name, name), auc)
+        for (rubric, rater), check in checks.items()
+        for name, auc in check.auc.items()
+    ]
+    texts = {(rubric, rater, name): str(auc) for rubric, rater, name, auc in rows}
+    return Table(
+        name="checks",
+        caption="AUC of clean planted units against others, by rater",
+        frame=pd.DataFrame(
+            [
+                (rubric, rater, name, auc.value, auc.low, auc.high)
+                for rubric, rater, name, auc in rows
+            ],
+            columns=["rubric", "rater", "against", "auc", "low", "high"],
+        ),
+        headings=["clean against", *(f"{rater} on {rubric}" for rubric, rater in checks)],
+        rows=[
+            [name, *(texts.get((*pair, name), "–") for pair in checks)]
+            for name in dict.fromkeys(name for _, _, name, _ in rows)
+        ],
+        summary=True,
+    )
+
+
+def _members(checks: Mapping[tuple[str, str], CheckResult]) -> Table:
+    rows = [
+        (rubric, rater, member, added)
+        for (rubric, rater), check in checks.items()
+        for member, added in (check.members or {}).items()
+    ]
+    return Table(
+        name="panel_members",
+        caption="What each member adds to a panel: AUC of clean planted units against several "
+        "concepts or none",
+        frame=pd.DataFrame(
+            [
+                (rubric, panel, member, of.weight, of.alone.value, of.without.value, of.gain.value)
+                for rubric, panel, member, of in rows
+            ],
+            columns=["rubric", "panel", "member", "weight", "alone", "without", "gain"],
+        ),
+        headings=["panel", "member", "weight", "alone", "panel without it", "gain"],
+        rows=[
+            [panel, member, number(of.weight), str(of.alone), str(of.without), str(of.gain)]
+            for _, panel, member, of in rows
+        ],
+    )
 
 
 def checked(judgement: Judgement, comparison: Comparison) -> str:

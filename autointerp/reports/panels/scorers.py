@@ -50,9 +50,13 @@ def show(material: Material) -> list[Block]:
         Prose(
             "A description is tried on contexts that its writer never saw: which texts fire "
             "(detection), whether the right token is marked (fuzzing), how strongly each token "
-            "fires (simulation). 0.5 is chance and what “all” or “none” scores, 1 is perfect. "
-            "Hollow marks are the control: the same contexts with another unit's description, "
-            "which should be at 0.5 (for the intruder, contexts that have no unit in common). It "
+            "fires (simulation), whether the description is nearer to texts that fire (embedding) "
+            "and makes them less surprising to a model (surprisal). 0.5 is chance and what “all” "
+            "or “none” scores, 1 is perfect. "
+            "Hollow marks are the control: the same contexts with other units' descriptions, "
+            "which should be at 0.5 (for the intruder, contexts that have no unit in common). In "
+            "detection and fuzzing a score is 0.5 and what a unit's own description gets above "
+            "this control. The control "
             f"counts as at chance where an equivalence test (TOST) puts its mean within {CHANCE} ± "
             f"{TOLERANCE}; with few units the answer is “too few to tell”. Intervals are at 95 %, "
             "over units."
@@ -247,7 +251,7 @@ def draw(results: list[ScorerResult]) -> Drawing:
 def _marks(results: list[ScorerResult]) -> str:
     """Return what filled and hollow marks are; results of one picture are alike in it."""
     if results[0].explainer:
-        return "filled: own description; hollow: another unit's"
+        return "filled: own description; hollow: other units'"
     return "filled: contexts of one unit and an intruder; hollow: of no unit in common"
 
 
@@ -296,6 +300,8 @@ def _cells(source_score: SourceScore) -> list[str]:
         "sensitivity": "sensitivity",
         "specificity": "specificity",
         "found": "found",
+        "mean, firing": "mean where it fires",
+        "mean, silent": "where silent",
     }
     return [
         source_score.source + ("*" if source_score.is_control else ""),

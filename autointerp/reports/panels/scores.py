@@ -14,7 +14,7 @@ from autointerp.reports.panels import Block, Figure, Material
 from autointerp.reports.style import headline, plain_axes, sheet
 from autointerp.reports.words import (
     SUPERIORITY,
-    finding,
+    full_finding,
     interval,
     label,
     level_text,
@@ -115,7 +115,7 @@ def heading(judgement: Judgement) -> str:
     answer."""
     pair = studied_pair(judgement)
     if pair is not None:
-        return finding(pair)
+        return full_finding(judgement, pair)
     names = judgement.sources or judgement.controls
     means = [f"{name}: mean score {interval(judgement.groups[name].mean)}" for name in names]
     return "; ".join(means)

@@ -15,6 +15,7 @@ from autointerp.reports.words import (
     counted,
     equals,
     finding,
+    full_finding,
     interval,
     label,
     listed,
@@ -24,6 +25,7 @@ from autointerp.reports.words import (
     plural,
     rater_kind,
     refusal,
+    score_errors_text,
     subject_text,
     trust_text,
     versions_doubt,
@@ -34,7 +36,7 @@ from autointerp.stats.density import DensityAdjusted
 from autointerp.stats.results import HypothesisTest, Statistic
 from autointerp.subjects.sites import hidden_site
 from autointerp.text import count
-from autointerp.units.sources import kind_of
+from autointerp.units.sources import baseline_of, kind_of
 
 AFTER = ""
 TITLE = "Verdict"
@@ -140,13 +142,15 @@ def verdict(judgement: Judgement, material: Material) -> list[Prose]:
         paragraphs.append(Prose(_single(judgement, material), lead=_alone(judgement)))
     else:
         resolved = contrast.outcome in ("higher", "lower") and trust.state == "held"
+        resolved = resolved and judgement.survives_baseline is not False
         paragraphs.append(
             Prose(
                 _tested(contrast, judgement, material.comparison(judgement.run)),
-                lead=finding(contrast) + ".",
+                lead=full_finding(judgement, contrast) + ".",
                 tone="good" if resolved else "plain",
             )
         )
+        paragraphs += _against_untrained(judgement, material)
         paragraphs += plan_prose(judgement, material.comparison(judgement.run))
     paragraphs.append(Prose(_rater(judgement, material), lead="The rater."))
     paragraphs += [
@@ -162,8 +166,36 @@ def verdict(judgement: Judgement, material: Material) -> list[Prose]:
                 tone="warning" if trust.state == "unknown" else "plain",
             )
         )
+    if judgement.score_errors is not None:
+        text = score_errors_text(judgement, judgement.score_errors)
+        paragraphs.append(Prose(text, lead="Scores from few contexts.", tone="warning"))
     if contrast is not None:
         paragraphs.append(Prose(" ".join(_conditions(judgement, contrast)), lead="The conditions."))
+    return paragraphs
+
+
+def _against_untrained(judgement: Judgement, material: Material) -> list[Prose]:
+    """Return a studied source's contrast with its untrained baseline, a paragraph each."""
+    paragraphs = []
+    comparison = material.comparison(judgement.run)
+    for contrast in judgement.contrasts:
+        if contrast is judgement.decisive or baseline_of(contrast.first) != contrast.second:
+            continue
+        others = plural(contrast.second)[1]
+        survives = judgement.survives_baseline
+        says = {
+            None: "",
+            True: " What is found above holds against this baseline.",
+            False: " What is found above does not stand as a finding about what the model learnt: "
+            "an untrained model's features are not shown to score lower.",
+        }[survives if contrast is judgement.baseline else None]
+        paragraphs.append(
+            Prose(
+                f"{finding(contrast)}. {_tested(contrast, judgement, comparison)}{says}",
+                lead=f"Against {others}.",
+                tone="warning" if contrast is judgement.baseline and survives is False else "plain",
+            )
+        )
     return paragraphs
 
 

@@ -69,7 +69,31 @@ class StepsDone:
         return "  ".join(f"{name} {value:.4g}" for name, value in self.figures.items())
 
 
-TrainingEvent: TypeAlias = Resumed | CorpusCut | FeaturesReset | StepsDone
+@dataclass(frozen=True)
+class ActivationsRead:
+    """The model was read on `done` of `total` tokens of the next bufferful."""
+
+    done: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"activations of {self.done:,}/{self.total:,} tokens"
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """Figures are taken on held-out text: `done` of at most `total` tokens."""
+
+    done: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"measuring on held-out text: {self.done:,}/{self.total:,} tokens"
+
+
+TrainingEvent: TypeAlias = (
+    Resumed | CorpusCut | FeaturesReset | StepsDone | ActivationsRead | Measuring
+)
 OnTrainingEvent: TypeAlias = Callable[[TrainingEvent], None]
 
 

@@ -2,7 +2,9 @@
 
 A source module has `create(subject, calibration, seed)`, which returns a `Source`, and says what it
 is: a first docstring line that `autointerp sources` prints, `ROLE` (studied, ceiling, floor or
-control), `NAMES` (one unit and several in a sentence) and, if it wants one, a `COLOUR`. Every
+control), `NAMES` (one unit and several in a sentence) and, if it wants one, a `COLOUR`. With
+`ONLY_IF_NAMED = True` it takes part only where it is asked for by name, as not all subjects have
+it; with `BASELINE_OF = "NAME"` that source must score higher than it for a headline to hold. Every
 source, control or not, is columns of one matrix: given a batch of the site, it returns a block
 [rows, tokens, units].
 """
@@ -40,6 +42,7 @@ class SiteBatch:
             alone, so that what is drawn with them does not depend on batches.
         hidden: [rows, tokens, neurons] the hidden neurons of the site's layer, likewise; None
             where the source `neurons` is the site's own axes.
+        read_untrained: Reads the same windows by the untrained twin; None where there is none.
     """
 
     activations: Tensor
@@ -47,6 +50,13 @@ class SiteBatch:
     kept: Tensor
     place_hash: NDArray[np.uint64]
     hidden: Tensor | None = None
+    read_untrained: Callable[[], Tensor] | None = None
+
+    @cached_property
+    def untrained(self) -> Tensor:
+        """The twin's activations at the site, likewise; read when the first block asks for it."""
+        assert self.read_untrained is not None
+        return self.read_untrained()
 
 
 Block: TypeAlias = "Callable[[SiteBatch], Tensor]"
@@ -139,6 +149,24 @@ def described_sources() -> dict[str, SourceKind]:
         constants = extensions.constants(folder, name, ("ROLE", "NAMES", "COLOUR"))
         kinds[name] = SourceKind(constants["ROLE"], constants["NAMES"], constants.get("COLOUR", ""))
     return kinds
+
+
+@functools.cache
+def baseline_of(source: str) -> str | None:
+    """Return the source that `source` must score higher than for a headline to hold, if any."""
+    folder = sys.modules[__name__]
+    baselines = {
+        extensions.constants(folder, name, ("BASELINE_OF",)).get("BASELINE_OF"): name
+        for name in extensions.names(folder)
+    }
+    return baselines.get(source)
+
+
+@functools.cache
+def only_if_named(source: str) -> bool:
+    """Return whether a source takes part only where it is asked for by name."""
+    folder = sys.modules[__name__]
+    return bool(extensions.constants(folder, source, ("ONLY_IF_NAMED",)).get("ONLY_IF_NAMED"))
 
 
 def kind_of(name: str, is_control: bool = False) -> SourceKind:

@@ -38,7 +38,7 @@ def test_a_text_becomes_a_tokenizer_a_transformer_and_an_sae(command_line: Call,
     small = ("--d-model", 8, "--heads", 2, "--d-mlp", 16, "--context", 16)
     trained = command_line("train", "transformer", "--steps", 20, *small)
     assert trained.code == 0
-    cut, last = trained.out.splitlines()
+    cut, *_, last = trained.out.splitlines()
     assert " windows of 16 tokens, " in cut
     assert last.startswith("transformer 20/20  loss ")
     again = command_line("train", "transformer", "--steps", 20, *small)
@@ -56,19 +56,18 @@ def test_a_text_becomes_a_tokenizer_a_transformer_and_an_sae(command_line: Call,
     assert told.out == trained.out[trained.out.index("over ") :]
 
 
-def test_a_pipe_gets_a_line_every_500_steps_and_one_at_the_end(
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize(("total", "every"), [(10_300, 500), (1030, 100), (30, 10)])
+def test_a_pipe_gets_a_line_every_500_steps_or_ten_and_one_at_the_end(
+    total: int, every: int, capsys: pytest.CaptureFixture[str]
 ):
     with shown_on(Console(width=100)) as on:
-        for done in range(10, 1031, 10):
-            on(StepsDone("sae", done, 1030, {"loss": 0.5}))
-        on(FeaturesReset(1030, 3))
-    assert capsys.readouterr().out.splitlines() == [
-        "sae 500/1030  loss 0.5",
-        "sae 1000/1030  loss 0.5",
-        "sae 1030/1030  loss 0.5",
-        "step 1030: 3 dead features reset",
-    ]
+        for done in range(10, total + 1, 10):
+            on(StepsDone("sae", done, total, {"loss": 0.5}))
+        on(FeaturesReset(total, 3))
+    *lines, last = capsys.readouterr().out.splitlines()
+    steps = sorted({*range(every, total + 1, every), total})
+    assert lines == [f"sae {done}/{total}  loss 0.5" for done in steps]
+    assert last == f"step {total}: 3 dead features reset"
 
 
 def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str]):

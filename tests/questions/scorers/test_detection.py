@@ -31,13 +31,10 @@ def test_silent_texts_are_verified_and_no_place_is_asked_twice(make_held_out):
     assert len({q.context for q in asked}) == len(asked)
 
 
-def test_nothing_is_marked_and_a_call_has_one_text_of_each_kind(make_held_out):
-    # Among several in which the unit fires, what they share would give it away.
-    chosen = choose(make_held_out(), 7, False)
-    assert {q.mark for q in questions_of(chosen)} == {None}
-    assert [sorted(q.truth for q in call) for call in chosen.calls] == [[False, True]] * 7
-    assert len({q.context for q in questions_of(chosen)}) == 14
-    assert {call[0].truth for call in choose(make_held_out(), 20, False).calls} == {False, True}
+def test_nothing_is_marked_and_no_text_comes_twice(make_held_out):
+    asked = questions_of(choose(make_held_out(), 7, False))
+    assert {q.mark for q in asked} == {None}
+    assert len({q.context for q in asked}) == len(asked) == 14
 
 
 def test_silent_texts_are_cut_round_tokens_like_those_on_which_the_unit_fires(make_held_out):
@@ -65,45 +62,68 @@ def test_a_unit_that_is_never_silent_has_an_outcome_of_its_own(make_held_out):
     assert choose(make_held_out(firing=2), 20, False).outcome == "too few firing contexts"
 
 
-@pytest.mark.parametrize("answer", [True, False])
+def tried(held_out, own, *others, count=20):
+    """Return a unit's answers with its own description and with those of others."""
+    calls = choose(held_out, count, False).calls
+    beside = {n: answered(held_out, calls, other) for n, other in enumerate(others, 1)}
+    return Tried(answered(held_out, calls, own), 1.0, beside=beside)
+
+
+@pytest.mark.parametrize("answer", [True, False, 0.3])
 @pytest.mark.parametrize("silent", [40, 7])
 def test_the_trivial_answers_score_exactly_a_half(make_held_out, answer, silent):
-    held_out = make_held_out(silent=silent)
-    asked = answered(held_out, choose(held_out, 20, False).calls, lambda q, c: answer)
-    assert measure(Tried(asked, 1.0)).score == 0.5
+    same = [lambda q, c: answer] * 3
+    assert measure(tried(make_held_out(silent=silent), *same)).score == 0.5
 
 
-@pytest.mark.parametrize("answer", [True, False])
-def test_they_do_so_even_if_calls_were_lost(make_held_out, answer):
-    held_out = make_held_out()
-    calls = choose(held_out, 20, False).calls
-    asked = answered(held_out, calls, lambda q, c: answer if q.context % 3 else None)
-    assert measure(Tried(asked, 1.0)).score == 0.5
+def test_they_do_so_even_if_calls_were_lost(make_held_out):
+    some = [lambda q, c: True if q.context % 3 else None] * 3
+    assert measure(tried(make_held_out(), *some)).score == 0.5
 
 
-def test_the_truth_scores_1_and_its_opposite_0(make_held_out):
-    held_out = make_held_out()
-    calls = choose(held_out, 20, False).calls
-    assert measure(Tried(answered(held_out, calls, lambda q, c: q.truth), 1.0)).score == 1
-    assert measure(Tried(answered(held_out, calls, lambda q, c: not q.truth), 1.0)).score == 0
+def test_what_other_descriptions_get_on_the_same_texts_is_subtracted(make_held_out):
+    # Own 1. Beside one that gets 0.5 it is 0.5 + 1 - 0.5; beside two, of 1 and 0.5, it is
+    # 0.5 + 1 - 0.75; own 0.5 beside 1 is 0.
+    def truth(q, c):
+        return q.truth
+
+    def never(q, c):
+        return False
+
+    assert measure(tried(make_held_out(), truth, never)).score == 1
+    assert measure(tried(make_held_out(), truth, truth, never)).score == pytest.approx(0.75)
+    assert measure(tried(make_held_out(), never, truth)).score == 0
+    figures = measure(tried(make_held_out(), truth, truth, never))
+    assert (figures.more["uncorrected"], figures.more["with others"]) == (1, 0.75)
 
 
-def test_shares_are_balanced_by_hand(make_held_out):
+def test_plain_yes_and_no_give_the_balanced_accuracy_by_hand(make_held_out):
     # Rightly yes to all that fire; rightly no to none of those silent with even numbers.
-    held_out = make_held_out()
-    calls = choose(held_out, 20, False).calls
-    asked = answered(held_out, calls, lambda q, c: bool(q.truth or q.context % 2 == 0))
-    odd = np.mean([q.context % 2 for call in calls for q in call if not q.truth])
-    assert measure(Tried(asked, 1.0)).score == pytest.approx((1 + odd) / 2)
+    asked = tried(
+        make_held_out(), lambda q, c: bool(q.truth or q.context % 2 == 0), lambda q, c: True
+    )
+    figures = measure(asked)
+    odd = np.mean([one.piece.context % 2 for one in asked.asked if not one.piece.truth])
+    assert figures.score == pytest.approx((1 + odd) / 2)
+    assert (figures.more["sensitivity"], figures.more["specificity"]) == (1, pytest.approx(odd))
+
+
+def test_probabilities_count_by_their_order(make_held_out):
+    # All below one half, so each plain answer would be no; but those that fire are always higher.
+    figures = measure(
+        tried(make_held_out(), lambda q, c: 0.2 if q.truth else 0.1, lambda q, c: False)
+    )
+    assert figures.score == 1
 
 
 def test_without_answers_of_one_kind_there_is_no_score_and_a_reason(make_held_out):
     held_out = make_held_out()
-    calls = choose(held_out, 20, False).calls
-    figures = measure(Tried(answered(held_out, calls, lambda q, c: q.truth or None), 1.0))
+    figures = measure(tried(held_out, lambda q, c: q.truth or None, lambda q, c: True))
     assert figures.score is None
     assert figures.outcome == "no answers where the truth is no"
-    assert measure(Tried(answered(held_out, calls, lambda q, c: None), 1.0)).score is None
+    assert measure(tried(held_out, lambda q, c: None, lambda q, c: True)).score is None
+    lone = measure(tried(held_out, lambda q, c: q.truth, lambda q, c: None))
+    assert (lone.score, lone.outcome) == (None, "no answers about other descriptions")
 
 
 def test_hard_texts_take_half_of_the_silent_places_and_are_reported_apart(make_held_out):
