@@ -355,6 +355,9 @@ def open_journal(path: Path, rater: str) -> Iterator[Journal]:
     """
     try:
         check_readable_twice(path)
+    except OSError as error:
+        raise BadInput(f"{path} is {error.strerror}") from None
+    try:
         file = path.open("r+b", buffering=0)
     except OSError as error:
         raise StorageError(f"cannot open {path} for writing ({error.strerror})") from None
