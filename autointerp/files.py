@@ -44,6 +44,12 @@ def toml_table(text: str) -> dict[str, Any]:
         raise tomllib.TOMLDecodeError(str(error).partition(";")[0]) from None
 
 
+def check_readable_twice(path: Path) -> None:
+    """Raise OSError for a pipe, a socket or a device: reading it may last for ever."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "neither a file nor a folder; copy it into a file", str(path))
+
+
 LONGEST_LINE = 2**26  # characters or bytes: a document, or all contexts of a unit
 MOST_RATIO = 200  # of what a file unpacks to and its size; text has 3 to 20
 SURE_BYTES = 2**28  # whatever the ratio

@@ -109,7 +109,8 @@ class HarvestSettings:
         each_side (tokens): Context kept on either side of the focus token.
         fires (activation): A unit fires where its activation exceeds this value.
         explain_share (share of documents): Documents that go to the `explain` split; the others go
-            to `score`. Copies of a document go to one split.
+            to `score`. Copies of a document go to one split, and no two contexts of a unit in both
+            share ten words in a row.
         mask_first: Whether to skip the first token of a window without BOS: models use it as an
             attention sink, with huge activations that do not depend on the token.
     """
@@ -243,7 +244,7 @@ def load_settings(subject: str, seed: int | None = None) -> RunSettings:
 
 
 def check_number(name: str, value: object) -> None:
-    """Raise BadInput if a number is infinite, none at all, below 0, or beyond 64 bits.
+    """Raise BadInput if a number is infinite, none at all, below 0, or a whole one over 64 bits.
 
     What is no number, and None, passes; of a tuple each is looked at.
     """
@@ -255,7 +256,7 @@ def check_number(name: str, value: object) -> None:
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         if value < 0:
             raise BadInput(f"{name} {_shown(value)}: give a number that is not below 0")
-        if value > LARGEST:
+        if isinstance(value, int) and value > LARGEST:
             raise BadInput(f"{name} {_shown(value)}: give at most {LARGEST:,}")
 
 

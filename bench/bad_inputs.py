@@ -222,7 +222,7 @@ def fork(work: Callable[[], object], logs: Path | None = None) -> int | None:
     if child == 0:
         os._exit(_work(work, logs))
     began = time.monotonic()
-    while time.monotonic() - began < LONGEST_S * max(1.0, os.getloadavg()[0] / WORKERS):
+    while time.monotonic() - began < LONGEST_S * min(4.0, max(1.0, os.getloadavg()[0] / WORKERS)):
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
@@ -667,7 +667,8 @@ def option_cases() -> Iterator[Case]:
                     with_run="tiny" in needed.get(name, ()),
                 )  # fmt: skip
     for option in ("--batch", "--resume", "--guess", "--planned"):
-        yield Case("options", f"rate {option} without a server", (*RATE, option), codes=ANY)
+        asked = (*RATE, "--subject", "{subject}", option)
+        yield Case("options", f"rate {option} without a server", asked, codes=ANY)
 
 
 def name_cases() -> Iterator[Case]:

@@ -36,7 +36,7 @@ UNITS = {"features": 30, "neurons": 30, "planted": 8, "shuffled": 8}
 USD_PER_TOKEN = 1e-5
 REPLY_TOKENS = 9  # of {"rationale": "as told", "score": 3}, four bytes each
 BUDGET_USD = 1.0
-PATIENCE_S = 120.0  # for a command to come to its first call
+PATIENCE_S = 600.0  # for a command to come to its first call, whatever else the machine does
 
 
 @dataclass

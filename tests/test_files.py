@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import bombs
 
 from autointerp.errors import StorageError
 from autointerp.files import (
     bounded_lines,
+    check_archive,
+    check_readable_twice,
     json_value,
     partial_file,
     partial_folder,
@@ -227,3 +230,23 @@ def test_a_line_longer_than_memory_might_hold_is_refused_where_it_is_read(
     assert next(lines) == b"a\n"
     with pytest.raises(ValueError, match="longer than 5"):
         next(lines)
+
+
+def test_an_archive_that_unpacks_to_more_than_its_size_can_mean_is_refused(tmp_path):
+    file = tmp_path / "x.npz"
+    file.write_bytes(bombs.zipped("tokens.npy", b"", 300))
+    with pytest.raises(ValueError, match="unpack to more than 300 MB"):
+        check_archive(file)
+    file.write_bytes(bombs.zipped("tokens.npy", b"", 200))  # small enough for any ratio
+    check_archive(file)
+    file.write_bytes(b"no archive")
+    check_archive(file)
+
+
+def test_what_cannot_be_read_twice_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(OSError, match="neither a file nor a folder"):
+            check_readable_twice(path)
+    check_readable_twice(tmp_path)
+    check_readable_twice(tmp_path / "nothing")

@@ -8,12 +8,14 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autointerp.errors import SettingsError, UnknownName
+from autointerp.errors import BadInput, SettingsError, UnknownName
+from autointerp.raters import RaterOptions
 from autointerp.settings import (
     HarvestSettings,
     RunSettings,
     SampleSettings,
     SubjectSettings,
+    check_number,
     first_difference,
     from_mapping,
     load_settings,
@@ -177,3 +179,18 @@ def test_defaults_are_within_their_own_ranges():
     settings = RunSettings()
     assert from_mapping(RunSettings, dataclasses.asdict(settings), "x.toml") == settings
     assert not math.isnan(settings.harvest.fires)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1, -0.5, 2**63])
+def test_a_number_that_nothing_can_use_is_refused_by_its_name(value):
+    with pytest.raises(BadInput, match="--price-in"):
+        check_number("--price-in", value)
+    with pytest.raises(BadInput, match="--price-in"):
+        check_number("--price-in", (0.1, value))
+    with pytest.raises(BadInput, match=r"price_in|not below 0|finite|at most"):
+        RaterOptions(price_in=value)
+
+
+@pytest.mark.parametrize("value", [None, 0, 0.0, 1e300, True, "nan", 2**63 - 1])
+def test_other_values_pass(value):
+    check_number("--price-in", value)

@@ -7,17 +7,19 @@ list says whether it arrived: nothing is sent, or paid, twice.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import json
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from autointerp.engine.budget import Budget, require_price
 from autointerp.engine.retry import RetryPolicy, open_served
+from autointerp.engine.silence import Silence
 from autointerp.engine.work import pending_work, read_rating
 from autointerp.errors import BadInput, RaterError, RunMismatch
 from autointerp.questions.items import load_items
@@ -33,6 +35,7 @@ ROWS_AT_ONCE = 500
 ROOM = 0.9  # of the provider's limits
 
 T = TypeVar("T")
+Say = Callable[[str], None]
 
 
 @dataclass
@@ -73,8 +76,9 @@ def submit_batches(
     repeats: int = 1,
     budget_usd: float | None = None,
     retry: RetryPolicy | None = None,
+    say: Say = lambda words: None,
 ) -> BatchCounts:
-    """Hand what is pending to the rater's batch API.
+    """Hand what is pending to the rater's batch API; `say` is told what is waited for.
 
     `asked`, `rubric_name` and `options` are what makes rater and rubric again when the batches are
     collected. Raises BadInput if the rater has no batch API, RaterError if it refuses.
@@ -84,7 +88,7 @@ def submit_batches(
     in_doubt = any(batch["state"] == "intended" for batch in run.open_batches())
     if not in_doubt and not pending_work(run, item_ids, rater, repeats):
         return BatchCounts()
-    settings = (asked, rubric_name, options, repeats, budget_usd, retry)
+    settings = (asked, rubric_name, options, repeats, budget_usd, retry, say)
     return asyncio.run(_submit(run, item_ids, question, taker, *settings))
 
 
@@ -99,11 +103,12 @@ async def _submit(
     repeats: int,
     budget_usd: float | None,
     retry: RetryPolicy | None,
+    say: Say,
 ) -> BatchCounts:
     counts = BatchCounts()
-    await _open(run, rater, retry)
+    await _open(run, rater, retry, say)
     try:
-        await _settle_intended(run, rater, retry)
+        await _settle_intended(run, rater, retry, say)
         work = pending_work(run, item_ids, rater, repeats)
         in_batches = sum(batch["most_usd"] or 0.0 for batch in run.open_batches())
         budget = Budget(budget_usd, run.spent_usd() + in_batches, rater.price)
@@ -123,7 +128,8 @@ async def _submit(
             run.add_batch(batch, requests)
             label = str(batch["label"])
             try:
-                provider_id = await rater.submit_batch(label, requests)
+                async with _said(say, f"handing over {count(len(requests), 'call')}"):
+                    provider_id = await rater.submit_batch(label, requests)
             except AttemptFailed as failed:
                 if not failed.perhaps_billed:
                     run.add_batch({**batch, "state": "abandoned"})
@@ -203,8 +209,10 @@ def collect_batches(
     run: Run,
     load: Callable[[str, RaterOptions], Rater],
     retry: RetryPolicy | None = None,
+    say: Say = lambda words: None,
 ) -> BatchCounts:
-    """Store the replies of the run's batches that have ended; `load` makes a rater of its name.
+    """Store the replies of the run's batches that have ended; `load` makes a rater of its name,
+    and `say` is told what is waited for.
 
     Calls that a batch failed, or let expire, become failed ratings: the next `rate` asks again.
     Raises RunMismatch if a batch's rubric has changed since.
@@ -218,7 +226,7 @@ def collect_batches(
                 f"rubric '{batch['rubric']}' has changed since its batch was handed over; "
                 "put the old one back to collect it"
             )
-        asyncio.run(_collect_one(run, batch, rater, question, retry, counts))
+        asyncio.run(_collect_one(run, batch, rater, question, retry, counts, say))
     return counts
 
 
@@ -229,21 +237,24 @@ async def _collect_one(
     question: Question,
     retry: RetryPolicy | None,
     counts: BatchCounts,
+    say: Say,
 ) -> None:
-    await _open(run, rater, retry)
+    await _open(run, rater, retry, say)
     try:
         if batch["state"] == "intended":
-            await _settle_intended(run, rater, retry)
+            await _settle_intended(run, rater, retry, say)
             again = [one for one in run.open_batches() if one["label"] == batch["label"]]
             if not again:
                 return
             batch = again[0]
         provider_id = batch["provider_id"]
-        state = await _steady(lambda: rater.batch_state(provider_id), rater, retry)
+        what = f"asking for batch {provider_id}"
+        state = await _steady(lambda: rater.batch_state(provider_id), rater, retry, say, what)
         if not state.ended:
             counts.open.append(f"{provider_id} ({rater.name}): {state.words}")
             return
-        await _store_results(run, batch, rater, question, counts, state.failure)
+        async with _said(say, f"fetching the results of batch {provider_id}") as silence:
+            await _store_results(run, batch, rater, question, counts, state.failure, silence)
     finally:
         await rater.close()
 
@@ -255,6 +266,7 @@ async def _store_results(
     question: Question,
     counts: BatchCounts,
     failure: str,
+    silence: Silence,
 ) -> None:
     """Store what came back; calls without a reply fail with `failure`, where the provider says."""
     provider_id = batch["provider_id"]
@@ -264,6 +276,7 @@ async def _store_results(
     strangers = 0
     try:
         async for key, reply in rater.batch_results(provider_id):
+            silence.heard()
             if key not in waiting:
                 strangers += 1
                 continue
@@ -314,16 +327,17 @@ def _store(
     run.add_ratings(ratings, attempts, rater.name)
 
 
-async def _open(run: Run, rater: Any, retry: RetryPolicy | None) -> None:
+async def _open(run: Run, rater: Any, retry: RetryPolicy | None, say: Say) -> None:
     memory = f"server {rater.name}"
     remembered = run.recall(memory)
     policy = retry or RetryPolicy()
-    learned = await open_served(rater, rater.name, remembered, policy, asyncio.sleep)
+    async with _said(say, f"asking {rater.name} what it can do") as silence:
+        learned = await open_served(rater, rater.name, remembered, policy, _noted(silence))
     if learned is not None:
         run.remember(memory, learned)
 
 
-async def _settle_intended(run: Run, rater: Any, retry: RetryPolicy | None) -> None:
+async def _settle_intended(run: Run, rater: Any, retry: RetryPolicy | None, say: Say) -> None:
     """Find out what became of batches that were about to be sent when the process ended."""
     batches = [one for one in run.open_batches() if one["rater"] == rater.name]
     seen = {row[0] for row in run.rows("SELECT provider_id FROM batch WHERE provider_id <> ''")}
@@ -333,7 +347,8 @@ async def _settle_intended(run: Run, rater: Any, retry: RetryPolicy | None) -> N
         find = functools.partial(
             rater.find_batch, batch["label"], batch["calls"], batch["made_at"], seen
         )
-        provider_id = await _steady(find, rater, retry)
+        what = "looking for a batch that may have been handed over"
+        provider_id = await _steady(find, rater, retry, say, what)
         kept = {k: v for k, v in batch.items() if k not in ("version", "made_at")}
         if provider_id is None:
             run.add_batch({**kept, "state": "abandoned"})
@@ -342,13 +357,50 @@ async def _settle_intended(run: Run, rater: Any, retry: RetryPolicy | None) -> N
             run.add_batch({**kept, "state": "submitted", "provider_id": provider_id})
 
 
-async def _steady(ask: Callable[[], Awaitable[T]], rater: Any, retry: RetryPolicy | None) -> T:
-    """Return what `ask` gives, asked again where that may help. Raises RaterError if it cannot."""
+async def _steady(
+    ask: Callable[[], Awaitable[T]],
+    rater: Any,
+    retry: RetryPolicy | None,
+    say: Say,
+    what: str,
+) -> T:
+    """Return what `ask` gives, asked again where that may help, and say what is waited for.
 
-    async def once() -> T:
-        return await ask()
+    Raises RaterError if it cannot be had.
+    """
+    async with _said(say, what) as silence:
 
+        async def once() -> T:
+            try:
+                return await ask()
+            except AttemptFailed as failed:
+                silence.failed(failed)
+                raise
+
+        try:
+            return await (retry or RetryPolicy()).retrying(_noted(silence))(once)
+        except AttemptFailed as failed:
+            raise RaterError(f"{rater.name}: {failed}") from None
+
+
+def _noted(silence: Silence) -> Callable[[float], Awaitable[None]]:
+    """Return a sleep of which `silence` knows."""
+
+    async def sleep(seconds: float) -> None:
+        silence.sleeps(seconds)
+        await asyncio.sleep(seconds)
+
+    return sleep
+
+
+@contextlib.asynccontextmanager
+async def _said(say: Say, what: str) -> AsyncIterator[Silence]:
+    """Say why nothing happens while `what` is waited for, after 5 s, then 10 s and so on."""
+    silence = Silence(lambda words: say(f"{what}: {words}"), lambda: 0.0, lambda: 1)
+    watching = asyncio.create_task(silence.watch())
     try:
-        return await (retry or RetryPolicy()).retrying(asyncio.sleep)(once)
-    except AttemptFailed as failed:
-        raise RaterError(f"{rater.name}: {failed}") from None
+        yield silence
+    finally:
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching

@@ -21,6 +21,7 @@ import numpy as np
 from autointerp import exchange, extensions
 from autointerp.errors import BadInput, ExchangeError, RunMismatch
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
+from autointerp.files import check_readable_twice
 from autointerp.records import (
     ASSUMED_SILENT,
     SPLITS,
@@ -98,6 +99,10 @@ def import_units(
     options = options or ImportOptions()
     if not path.exists():
         raise ExchangeError(f"no file or folder {path}; give an existing one")
+    try:
+        check_readable_twice(path)
+    except OSError as error:
+        raise ExchangeError(f"{path} is {error.strerror}") from None
     if form and form not in forms():
         extensions.load(exchange, "format", form)  # says what there is
         raise BadInput(f"--format {form} can only be exported; give one of {', '.join(forms())}")
@@ -278,6 +283,9 @@ class _Arrival:
         draws = assigned_draws(kept, splits)
         made = []
         where: dict[int, Split] = {}
+        for foreign in unit.contexts:  # those that are left out, too
+            if foreign.place is not None and foreign.split is not None:
+                self._check_document(unit, where, foreign.place[0], foreign.split)
         for foreign, split, draw in zip(kept, splits, draws, strict=True):
             focus = foreign.focus or 0
             activation = foreign.activations[focus]
@@ -290,11 +298,7 @@ class _Arrival:
                 self.document += 1
             else:
                 document, position = foreign.place
-            if where.setdefault(document, split) != split:
-                raise ExchangeError(
-                    f"{self.path}: unit '{unit.name}' of source '{unit.source}' has document "
-                    f"{document} both to explain and to score"
-                )
+            self._check_document(unit, where, document, split)
             made.append(
                 Context(
                     tuple(map(without_surrogates, foreign.tokens)),
@@ -309,6 +313,15 @@ class _Arrival:
                 )
             )
         return made
+
+    def _check_document(
+        self, unit: ForeignUnit, where: dict[int, Split], document: int, split: Split
+    ) -> None:
+        if where.setdefault(document, split) != split:
+            raise ExchangeError(
+                f"{self.path}: unit '{unit.name}' of source '{unit.source}' has document "
+                f"{document} both to explain and to score"
+            )
 
     def _write(self, unit_id: int, contexts: Sequence[Context]) -> None:
         for context in contexts:
@@ -496,6 +509,8 @@ def assigned_splits(
 def _shared_passages(texts: Sequence[Sequence[str]]) -> list[set[int]]:
     """Return of each text the passages that another one has too; usually none."""
     bits, row = passages_of(texts)
+    if not len(bits):
+        return [set() for _ in texts]
     pairs = np.unique(np.stack([bits, row.astype(np.uint64)], axis=1), axis=0)
     again = pairs[1:, 0] == pairs[:-1, 0]
     shared: list[set[int]] = [set() for _ in texts]

@@ -99,15 +99,13 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
     if options.source:
         raise ExchangeError(f"--source {options.source}: the rows of {path} name their sources")
     with tempfile.TemporaryDirectory() as spill, plain_name(path) as file:
-        connection = duckdb.connect(
-            ":memory:",
-            config={
-                "temp_directory": spill,
-                "memory_limit": f"{MEMORY_GB}GB",
-                # Sorted, the rows may lie there as they are unpacked.
-                "max_temp_directory_size": f"{SURE_BYTES + MOST_RATIO * path.stat().st_size}B",
-            },
-        )
+        limits: dict[str, str | bool | int | float | list[str]] = {
+            "temp_directory": spill,
+            "memory_limit": f"{MEMORY_GB}GB",
+            # Sorted, the rows may lie there as they are unpacked.
+            "max_temp_directory_size": f"{SURE_BYTES + MOST_RATIO * path.stat().st_size}B",
+        }
+        connection = duckdb.connect(":memory:", config=limits)
         try:
             names = _columns(connection, path, file)
             rows = _rows(connection, path, file, names)
@@ -171,7 +169,7 @@ def _rows(
     if nulls is not None:
         raise ExchangeError(f"{path}, row {nulls[0]}: unit, source or context is null")
     large = connection.execute(
-        "SELECT source, unit, sum(strlen(array_to_string(tokens, '')) + 8 * len(tokens)) AS size"
+        "SELECT source, unit, sum(list_sum([8 + strlen(token) for token in tokens])) AS size"
         f" FROM {READ} GROUP BY ALL HAVING size > {LONGEST_LINE} LIMIT 1",
         {"file": file},
     ).fetchone()

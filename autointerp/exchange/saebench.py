@@ -17,7 +17,6 @@ from typing import Any
 from autointerp.errors import ExchangeError
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
 from autointerp.exchange.features_md import WORDS
-from autointerp.records import ASSUMED_SILENT
 from autointerp.text import is_control_token
 
 NOTES = (
@@ -72,11 +71,7 @@ def _units(file: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
         where = f"{file}, latent {name}"
         if not re.fullmatch(r"\d+", name) or not isinstance(entry, dict):
             raise ExchangeError(f"{where}: not a number with an object")
-        contexts = tuple(_contexts(entry, options, where))
-        notes = [_note(entry)]
-        if not all(any(context.activations) for context in contexts):
-            notes.append(f"random texts are {ASSUMED_SILENT}")
-        yield ForeignUnit(source, name, contexts, note="; ".join(filter(None, notes)))
+        yield ForeignUnit(source, name, tuple(_contexts(entry, options, where)), note=_note(entry))
 
 
 def _note(entry: dict[str, Any]) -> str:

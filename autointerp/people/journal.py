@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from autointerp.errors import BadInput, RunLocked, StorageError
-from autointerp.files import json_value, unwritten, write_all, write_bytes
+from autointerp.files import check_readable_twice, json_value, unwritten, write_all, write_bytes
 from autointerp.people.session import Session, StepKind, canonical, session_fields, session_from
 from autointerp.text import count
 
@@ -199,6 +199,7 @@ def read_journal(path: Path, known: Collection[str] = ()) -> Reading:
     Raises BadInput if it cannot be read, is no journal, or its session is damaged and not known.
     """
     try:
+        check_readable_twice(path)
         content = path.read_bytes()
     except OSError as error:
         raise BadInput(f"cannot read {path} ({error.strerror})") from None
@@ -352,6 +353,10 @@ def open_journal(path: Path, rater: str) -> Iterator[Journal]:
 
     Raises RunLocked while another process has it open, BadInput as `read_journal` does.
     """
+    try:
+        check_readable_twice(path)
+    except OSError as error:
+        raise BadInput(f"{path} is {error.strerror}") from None
     try:
         file = path.open("r+b", buffering=0)
     except OSError as error:

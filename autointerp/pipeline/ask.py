@@ -10,7 +10,7 @@ from autointerp.engine.batches import submit_batches
 from autointerp.engine.budget import require_price
 from autointerp.engine.forecast import LOOKED_AT, forecast_calls
 from autointerp.engine.work import RatingCounts, pending_work, rate_items, rated_before
-from autointerp.pipeline.events import Forecasted, HandedOver, Note, On, tell_asking
+from autointerp.pipeline.events import Forecasted, HandedOver, Note, On, Waiting, tell_asking
 from autointerp.pipeline.job import Resolved
 from autointerp.questions.items import load_items
 from autointerp.questions.question import Question
@@ -100,6 +100,7 @@ def _submit(
         options=job.options,
         repeats=repeats,
         budget_usd=job.policy.budget_usd,
+        say=lambda words: on(Waiting(words)),
     )
     if counts.calls:
         on(HandedOver(job.run, counts.calls, counts.batches))

@@ -29,9 +29,11 @@ from autointerp.raters import (
 )
 from autointerp.store.repair import (
     Copies,
+    beside,
     diagnose,
     open_unchanged,
     orphans,
+    rebuild_database,
     repair_database,
     restore_settings,
 )
@@ -151,11 +153,16 @@ def _database(path: Path, repair: bool, copies: Copies) -> Finding:
     done: list[str] = []
     while (diagnosis := diagnose(path)).trouble:
         words = "; ".join([*done, diagnosis.words])
-        if diagnosis.trouble == "missing" or len(done) == 3:
+        if len(done) == 3:
             return Finding(False, DATABASE, words, "restore it from a copy")
         if not repair:
-            return Finding(False, DATABASE, words, REPAIR)
+            found = str(beside(path)) if diagnosis.trouble == "missing" else ""
+            lies = f"; beside it are {found}" if found else ""
+            return Finding(False, DATABASE, f"{words}{lies}", REPAIR)
         try:
+            if diagnosis.trouble == "missing":
+                done.append(rebuild_database(path, copies))
+                continue
             done.append(f"{diagnosis.words}: {repair_database(path, diagnosis, copies)}")
         except StorageError as error:
             return Finding(False, DATABASE, str(error))

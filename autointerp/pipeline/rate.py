@@ -13,7 +13,7 @@ from autointerp.engine.work import RatingCounts
 from autointerp.errors import BadInput, UnknownName
 from autointerp.findings.plan import plan_of
 from autointerp.pipeline.ask import ask_pending
-from autointerp.pipeline.events import On, Step, ignore
+from autointerp.pipeline.events import On, Step, Waiting, ignore
 from autointerp.pipeline.guess import GuessResult, ask_guesses, require_model
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, run_for
@@ -292,6 +292,6 @@ def collect(run_name: str, runs: Path = RUNS, on: On = ignore) -> CollectResult:
     """Store the replies of the run's batches that have ended."""
     with open_run(run_name, folder=runs) as run:
         on(Step(f"run '{run_name}': asking for its batches"))
-        counts = collect_batches(run, load_rater)
+        counts = collect_batches(run, load_rater, say=lambda words: on(Waiting(words)))
         run.log("collected", calls=counts.calls, statuses=dict(counts.statuses))
     return CollectResult(run_name, counts)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from autointerp.errors import RubricError, UnknownName
-from autointerp.files import toml_table
+from autointerp.files import check_readable_twice, toml_table
 from autointerp.questions.question import Shows
 from autointerp.questions.rubric import PLACEHOLDER, Rubric
 from autointerp.records import Draw, Split
@@ -55,6 +55,7 @@ def load_rubric(name_or_path: str | Path) -> Rubric:
 
 def _read(path: Path) -> Rubric:
     try:
+        check_readable_twice(path)
         content = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise RubricError(

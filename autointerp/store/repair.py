@@ -17,6 +17,8 @@ import duckdb
 
 from autointerp.errors import StorageError
 from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER, write_text
+from autointerp.store.replies import FILE as REPLIES
+from autointerp.store.replies import read_replies
 from autointerp.store.run import (
     DATABASE,
     SETTINGS,
@@ -27,6 +29,7 @@ from autointerp.store.run import (
     unopened,
 )
 from autointerp.store.tables import COMMITS, first_line, now, read_commits, write_commits
+from autointerp.text import count
 
 Trouble = Literal["", "missing", "log", "commits", "file"]
 POSITION = re.compile(r"byte position (\d+)")
@@ -120,6 +123,72 @@ def _tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
             "SELECT table_name FROM duckdb_tables() WHERE NOT internal ORDER BY table_name"
         ).fetchall()
     ]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What lies beside a run's database, should that be lost.
+
+    Attributes:
+        calls: Replies of a model that a stopped command left in its journal.
+        journals: Files of people's answers.
+    """
+
+    calls: int
+    journals: int
+
+    def __str__(self) -> str:
+        parts = [count(self.calls, "reply of a model", "replies of models")] * bool(self.calls)
+        parts += [count(self.journals, "journal") + " of people"] * bool(self.journals)
+        return " and ".join(parts)
+
+
+def beside(path: Path) -> Beside:
+    """Return what can be recovered of a run without its database."""
+    records = read_replies(path / REPLIES).records if (path / REPLIES).exists() else ()
+    calls = sum(record["kind"] == "came" and bool(record["call"]) for record in records)
+    return Beside(calls, len(list((path / "journals").glob("*.jsonl"))))
+
+
+def rebuild_database(path: Path, copies: Copies) -> str:
+    """Make a lost database anew from what lies beside it; return what was recovered.
+
+    Replies come back as calls, not as ratings: a call's key is that of all that was asked, so
+    the same question finds its reply, and no other. Journals stay where they are: their sessions
+    are known by all that they showed. Raises StorageError if there is neither.
+    """
+    found = beside(path)
+    if not found.calls and not found.journals:
+        raise StorageError(
+            f"{path / DATABASE} is missing or empty, and nothing of it is left: neither {REPLIES} "
+            "nor journals; restore it from a copy, or move the folder away to begin again"
+        )
+    copies.keep(path / DATABASE, path / WAL, path / COMMITS, path / REPLIES)
+    new = path / f".{DATABASE}.salvaged"
+    for old in (new, path / WAL, path / COMMITS):
+        old.unlink(missing_ok=True)
+    try:
+        with contextlib.closing(duckdb.connect(str(new))) as connection:
+            bring_up_to_date(path, connection, read_only=False)
+            if (path / REPLIES).exists():
+                replies = read_replies(path / REPLIES)
+                calls = [{**record, "rating": None} for record in replies.records]
+                Run(path, read_about(path), connection).take_in(
+                    replies.journal, calls, replies.unsettled()
+                )
+            connection.execute("CHECKPOINT")
+        new.chmod(PRIVATE_FILE)
+        new.replace(path / DATABASE)
+    except duckdb.Error as error:
+        raise unopened(path, error) from None
+    finally:
+        new.unlink(missing_ok=True)
+    (path / REPLIES).unlink(missing_ok=True)
+    return (
+        f"was missing; made anew with {found}. Units, items and all other ratings are lost: the "
+        f"commands that made them, such as `autointerp rate --run {path.name}`, make them again, "
+        "and what was answered to the same questions is not asked or paid again"
+    )
 
 
 def open_unchanged(path: Path) -> Run:

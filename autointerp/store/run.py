@@ -349,6 +349,8 @@ def _lacking(path: Path) -> tuple[Path, ...]:
 
 def _take_in_first(path: Path) -> tuple[str, ...]:
     """Take in the replies of a killed process, before a run is opened for reading alone."""
+    if not (path / DATABASE).exists():
+        _require_unused(path)
     if not os.access(path, os.W_OK) or not os.access(path / DATABASE, os.W_OK):
         raise StorageError(
             f"{path / REPLIES} holds replies that a stopped command left, and the run cannot be "
@@ -441,7 +443,8 @@ def _require_unused(path: Path) -> None:
     if used:
         raise StorageError(
             f"{path / DATABASE} is missing or empty, but the run has been in use ({used[0]} is "
-            "there); restore it from a copy, or move the folder away to begin again"
+            f"there); restore it from a copy, have `autointerp doctor {path.name}` make it anew "
+            "from what lies beside it, or move the folder away to begin again"
         )
 
 

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from autointerp.errors import CorpusError, SettingsError, SubjectError
+from autointerp.files import check_readable_twice
 from autointerp.settings import SubjectSettings
 from autointerp.subjects import Subject, file_digest
 from autointerp.subjects.corpora._documents import Length
@@ -19,6 +20,11 @@ def load_subject(settings: SubjectSettings) -> Subject:
     Raises SubjectError or CorpusError if a part is missing, broken or does not fit the others,
     SettingsError for a device that this machine does not have.
     """
+    for name in ("model", "sae", "tokenizer", "corpus"):
+        try:
+            check_readable_twice(Path(getattr(settings, name)))
+        except OSError as error:
+            raise SettingsError(f"subject.{name}: {error.filename} is {error.strerror}") from None
     _check_device(settings.device)
     if settings.model == "embedded" or settings.model.endswith("transformer.safetensors"):
         _check_one_layer(settings)

@@ -12,10 +12,11 @@ from support.loopback.server import LoopbackServer
 
 from autointerp.engine import batches as batching
 from autointerp.engine.batches import BatchCounts, collect_batches, submit_batches
+from autointerp.engine.retry import RetryPolicy
 from autointerp.engine.work import pending_work
 from autointerp.errors import BadInput
 from autointerp.pipeline.rate import CollectResult
-from autointerp.raters import RaterOptions, load_rater
+from autointerp.raters import AttemptFailed, RaterOptions, load_rater
 from autointerp.records import Item
 from autointerp.settings import RunSettings
 from autointerp.store.run import Run, open_run
@@ -331,3 +332,27 @@ def test_calls_of_one_key_are_in_a_batch_once(
     assert set(statuses(run).values()) == {"ok"}
     assert len(statuses(run)) == 2
     assert len(server.batches) == 1
+
+
+def test_what_a_batch_is_waited_for_is_said(
+    run: Run, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autointerp.engine.silence.FIRST_S", 0.02)
+    monkeypatch.setattr("autointerp.engine.silence.EVERY_S", 0.01)
+    submit(run, "openai", server)
+    rater_class = type(load_rater("openai:m", options("openai", server)))
+    real = rater_class.batch_state
+    asked: list[str] = []
+
+    async def busy_once(self: Any, provider_id: str) -> Any:
+        asked.append(provider_id)
+        if len(asked) == 1:
+            raise AttemptFailed("the server is busy", "server", True)
+        return await real(self, provider_id)
+
+    monkeypatch.setattr(rater_class, "batch_state", busy_once)
+    said: list[str] = []
+    retry = RetryPolicy(first_wait_s=0.3)
+    assert collect_batches(run, load_rater, retry, said.append).statuses == {"ok": 5}
+    (first, *_) = [words for words in said if "asking for batch" in words]
+    assert first.startswith(f"asking for batch {asked[0]}: the server is busy; next attempt in")

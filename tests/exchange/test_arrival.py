@@ -686,3 +686,21 @@ def test_windows_beyond_32_767_tokens_are_explained(tmp_path: Path, runs: Path):
         trials = explain_trials(run, [0, 1], "shown")
         add_trials(run, trials)
         assert run.rows("SELECT max(list_max(lasts)) FROM probe") == [(40_001,)]
+
+
+def test_an_imported_context_goes_where_its_near_copy_is_or_is_left_out():
+    words = [f" w{n}" for n in range(60)]
+
+    def context(begin: int, most: float, split=None) -> ForeignContext:
+        tokens = tuple(words[begin : begin + 20])
+        return ForeignContext(tokens, (most, *[0.0] * (len(tokens) - 1)), 0, split=split)
+
+    # The third has fifteen words of the first, the fourth twelve of the second.
+    contexts = [context(0, 9.0), context(30, 8.0), context(5, 7.0), context(22, 6.0)]
+    assert assigned_splits(contexts) == ["explain", "score", "explain", "score"]
+    # 20 words round the seam of two that are in different splits.
+    between = ForeignContext((*words[5:17], *words[32:44]), (1.0, *[0.0] * 23), 0)
+    assert assigned_splits([*contexts, between])[-1] is None
+    # Where the file says the split, what its writer saw is not tried.
+    given = [context(0, 9.0, "explain"), context(5, 8.0, "score"), context(30, 7.0, "score")]
+    assert assigned_splits(given) == ["explain", None, "score"]

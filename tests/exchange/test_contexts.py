@@ -2,6 +2,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from support import bombs
 
 from autointerp.errors import ExchangeError
 from autointerp.exchange import ImportOptions
@@ -188,3 +189,10 @@ def test_a_path_is_a_path_whatever_its_characters(tmp_path: Path, name: str):
         "mine",
         "yours",
     }
+
+
+def test_a_table_that_unpacks_to_gigabytes_is_refused_in_one_line(tmp_path):
+    file = tmp_path / "x.parquet"
+    file.write_bytes(bombs.CONTEXTS)
+    with pytest.raises(ExchangeError, match="its contexts are over 64 MB of text; give fewer"):
+        next(read(file, ImportOptions()))

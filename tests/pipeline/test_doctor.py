@@ -12,6 +12,7 @@ from support.loopback.server import Fault, LoopbackServer
 from autointerp.records import Rating
 from autointerp.store.ratings import came_record
 from autointerp.store.repair import diagnose
+from autointerp.store.replies import ReplyJournal
 from autointerp.store.run import open_run
 
 
@@ -74,6 +75,10 @@ def test_doctor_shows_no_key_that_a_server_echoes(
 
 # ------------------------------------------------------------------------------------- a run
 
+CALL = (
+    "call_key", "attempt", "item_id", "rater", "repeat", "stop", "reply", "error", "model",
+    "tokens_in", "tokens_out", "cost_usd", "latency_s", "details",
+)  # fmt: skip
 OWN_TABLES = ("about", "state")  # of the store, made anew
 
 
@@ -209,13 +214,58 @@ def test_orphans_and_digests_that_do_not_fit_are_told(
     assert "1 digest does not fit: item" in checks_of(result)["digests"]
 
 
-def test_a_run_without_its_database_cannot_be_repaired_and_says_so(
+def test_a_run_without_its_database_and_with_nothing_beside_it_says_what_to_do(
     command_line: Any, own_runs: Path, tiny_run_name: str
 ) -> None:
-    (own_runs / tiny_run_name / "run.duckdb").unlink()
+    folder = own_runs / tiny_run_name
+    (folder / "run.duckdb").unlink()
     result = command_line("doctor", tiny_run_name)
     assert result.code == 1
-    assert "missing or empty; restore it from a copy" in checks_of(result)["run.duckdb"]
+    assert (
+        "nothing of it is left: neither replies.jsonl nor journals; restore it from a copy"
+        in (checks_of(result)["run.duckdb"])
+    )
+    assert not (folder / "run.duckdb").exists()
+
+
+def test_a_lost_database_is_made_anew_from_replies_and_the_same_questions_are_not_paid_again(
+    command_line: Any, own_runs: Path, tiny_run_name: str
+) -> None:
+    folder = own_runs / tiny_run_name
+    with LoopbackServer() as server:
+        asked = ("rate", "--run", tiny_run_name, "--rater", "openai:m", "--n", 2, "--controls", 0)
+        asked += ("--source", "features")
+        asked += ("--base-url", server.openai_url, "--structured", "json_schema", "--quiet")
+        assert command_line(*asked).code == 0
+        paid = len(server.calls)
+        with open_run(tiny_run_name, folder=own_runs) as run:
+            rater = run.rows("SELECT DISTINCT rater FROM call")[0][0]
+            rows = run.rows(f"SELECT {', '.join(CALL)} FROM call ORDER BY item_id")
+        # As a killed command leaves them, before they are taken in.
+        journal = ReplyJournal(folder / "replies.jsonl")
+        for values in rows:
+            call = dict(zip(CALL, values, strict=True))
+            journal.write(
+                    {
+                        "kind": "came", "at": "2026-01-01T00:00:00", "rater": rater,
+                        "key": call["call_key"], "sent": None, "usd": 0.0, "call": call,
+                        "rating": None,
+                    }
+                )  # fmt: skip
+        journal.close()
+        (folder / "run.duckdb").unlink()
+        refused = command_line(*asked)
+        assert refused.code == 1
+        assert "is missing or empty, but the run has been in use" in refused.err, refused.err
+        dry = command_line("doctor", tiny_run_name, "--dry-run")
+        assert f"beside it are {len(rows)} replies of models" in checks_of(dry)["run.duckdb"]
+        result = command_line("doctor", tiny_run_name)
+        assert f"made anew with {len(rows)} replies of models" in checks_of(result)["run.duckdb"]
+        assert command_line(*asked).code == 0
+        assert len(server.calls) == paid
+    with open_run(tiny_run_name, folder=own_runs, read_only=True) as run:
+        ((rated,),) = run.rows("SELECT count(*) FROM current_rating WHERE status = 'ok'")
+    assert rated == 2
 
 
 def test_a_run_that_is_not_there_and_options_that_do_not_go_together_are_one_line(

@@ -104,7 +104,6 @@ class Counting:
     """A lab that counts what it measures, and is stopped after some units."""
 
     COLUMNS: ClassVar[dict[str, str]] = {"twice": "twice the number of the unit"}
-    __file__ = __file__
 
     def __init__(self, last: int | None = None) -> None:
         self.last = last

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ from typing import Any, Literal
 import duckdb
 import numpy as np
 import pytest
+from support import bombs
 
 from autointerp.errors import CorpusError, UnknownName
 from autointerp.subjects import corpora
@@ -416,3 +418,44 @@ def test_rows_of_tokens_are_cut_at_the_separator_too(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text('{"tokens": [1, 9, 2]}\n{"text": "9 stays"}')
     found = contents(tmp_path / "t.jsonl", separator=9)
     assert found == [[1], [2], "9 stays"]
+
+
+READ_CORPUS = """
+import sys
+from autointerp.errors import CorpusError
+from autointerp.subjects.corpora import open_corpus
+try:
+    print(sum(1 for _ in open_corpus(sys.argv[1]).documents()))
+except CorpusError as error:
+    print(error)
+"""
+
+
+def test_parquet_that_unpacks_to_gigabytes_is_refused_before_it_is_unpacked(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "c.parquet"
+    file.write_bytes(bombs.TEXTS)
+    said, peak_mb = bombs.peak_of(READ_CORPUS, file)
+    assert said.startswith(f"{file}, from row 1: 2,048 rows of 2,048 MB are more than can be read")
+    assert peak_mb < 1024  # a vector of it would be 2 GB, and it was 4.2 GB of memory
+
+
+def test_gzip_of_more_than_text_can_be_is_refused_while_it_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "c.jsonl.gz"
+    line = json.dumps({"text": "a" * 2**16}).encode() + b"\n"
+    file.write_bytes(bombs.gzipped_lines(line, 512))
+    documents = open_corpus(file).documents()
+    bound = max(2**28, 200 * file.stat().st_size)
+    assert bound < 2**29
+    whole = bound // len(line)  # lines within it
+    assert sum(1 for _ in itertools.islice(documents, whole)) == whole
+    with pytest.raises(CorpusError, match=r"unpack to more than \d+ MB, which no text of that"):
+        next(documents)
+
+
+def test_rows_of_a_parquet_file_are_read_in_order_whatever_their_number(tmp_path: Path) -> None:
+    file = tmp_path / "c.parquet"
+    duckdb.sql(f"COPY (SELECT 'text ' || i AS text FROM range(5000) t(i)) TO '{file}'")
+    found = [document.content for document in open_corpus(file).documents()]
+    assert found == [f"text {i}" for i in range(5000)]

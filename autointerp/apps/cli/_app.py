@@ -97,7 +97,8 @@ def _with_checked_numbers(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def checked(**values: Any) -> None:
         for name, value in values.items():
-            if value != defaults.get(name):
+            is_count = name == "n" and isinstance(value, int) and value < 0  # says so itself
+            if value != defaults.get(name) and not is_count:
                 check_number(f"--{name.strip('_').replace('_', '-')}", value)
         command(**values)
 

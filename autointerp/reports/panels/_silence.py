@@ -6,6 +6,8 @@ from autointerp.records import ASSUMED_SILENT
 from autointerp.reports.panels import Material, Prose
 from autointerp.reports.words import listed, plural
 
+OF_A_FILE = "silent in them is assumed"  # in an import's notes, of contexts that the file has
+
 
 def assumed_silence(material: Material) -> list[Prose]:
     """Return, for each run that has such units, of how many silence is assumed; else nothing."""
@@ -25,4 +27,10 @@ def assumed_silence(material: Material) -> list[Prose]:
                 "contexts, so a “no” that counts as right may be wrong."
             )
             blocks.append(Prose(text, lead=lead, tone="warning"))
+        said = [note for notes in comparison.imported.notes for note in notes]
+        blocks += [
+            Prose(note, lead="Silence is assumed.", tone="warning")
+            for note in dict.fromkeys(said)
+            if OF_A_FILE in note
+        ]
     return blocks

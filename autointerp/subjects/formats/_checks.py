@@ -57,8 +57,8 @@ def check_activations(loaded: LoadedAutoencoder, activations: Tensor) -> list[st
     """Return what casts doubt on an SAE on `activations` [tokens, d_in], a sentence each.
 
     Raises SubjectError, if `loaded.strict`, for a gross mismatch with what the files record: no
-    latent fires, more than 3 times or less than a third of the latents that they promise fire on a
-    token, or it reconstructs worse than the mean although the files say that it was trained, or
+    latent fires; more than 3 times or less than a third of the latents that they promise fire on a
+    token; or it reconstructs worse than the mean although the files say that it was trained, or
     another reading of the files would reconstruct.
     """
     x = activations.reshape(-1, loaded.sae.d_in).float()
@@ -119,6 +119,12 @@ def _of_l0(loaded: LoadedAutoencoder, found: Measured) -> Iterator[tuple[str, bo
         yield (
             f"{count}, which is not sparse: either the inputs are not those it was trained "
             f"on, or it is a TopK whose k the files do not say; {REMEDY}",
+            False,
+        )
+    elif loaded.assumes_relu:
+        yield (
+            f"{count} where it is read as a ReLU, since the file names no activation: if that is "
+            f"not about the number that it was trained to, it is a TopK: give its k; {REMEDY}",
             False,
         )
 

@@ -62,6 +62,7 @@ class LoadedAutoencoder:
             the residual stream is less its mean over the axes, where the norms are layer norms.
         processed: What else TransformerLens had done to the model, as its options are called.
         has_training: The files say how it was trained, so it should reconstruct its inputs.
+        assumes_relu: The files name no activation.
         unit_decoder: Whether the dictionary vectors have norm 1.
         reconstructs: `decode` gives back what was encoded, for the activations of its site.
         strict: What contradicts the files is an error, not a note.
@@ -84,6 +85,7 @@ class LoadedAutoencoder:
     centres: bool = False
     processed: tuple[str, ...] = ()
     has_training: bool = False
+    assumes_relu: bool = False
     unit_decoder: bool | None = None
     reconstructs: bool = True
     strict: bool = True

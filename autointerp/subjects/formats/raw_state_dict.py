@@ -169,6 +169,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         l0=None if sae.k is None else float(sae.k),
         notes=(*notes, *refused(left, where, flags.strict)),
         has_training=config.has_training,
+        assumes_relu=activation is None,
         beside=() if place is None else (place,),
     )
 

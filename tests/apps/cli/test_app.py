@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+import typer.main
 from rich.console import Console
 from support.tiny_subject import tiny_run_units
 
@@ -758,3 +759,38 @@ def test_events_reach_the_terminal_without_escape_sequences() -> None:
         show(Note(SPOOF))
         show(Waiting(SPOOF))
     assert not obeyed(screen.getvalue())
+
+
+def numbers_of_commands() -> list[tuple[str, str]]:
+    """Every option of every command that takes a number: the command and the option."""
+    found = []
+
+    def look(words: str, command: Any) -> None:
+        for name, inner in getattr(command, "commands", {}).items():
+            look(f"{words} {name}".strip(), inner)
+        for parameter in () if hasattr(command, "commands") else command.params:
+            kind = parameter.type_descriptor.annotation
+            option = max(parameter.opts, key=len)
+            if kind in (int, float) and option.startswith("-"):
+                found.append((words, option))
+
+    look("", typer.main.get_command(cli.build_app()))
+    return found
+
+
+def test_no_number_is_below_0_infinite_or_none_whatever_would_use_it(command_line: Call):
+    options = numbers_of_commands()
+    assert len(options) > 60
+    # One of each: those of a kind share what parses them.
+    for words, option in [
+        ("check-rater scripted:3", "--price-in"), ("rate", "--budget-usd"),
+        ("rate", "--until-width"), ("plan", "--effect"), ("init", "--input-scale"),
+    ]:  # fmt: skip
+        assert (words.split()[0], option) in options
+        for value in ("nan", "inf", "-1", "1e999"):
+            result = command_line(*words.split(), f"{option}={value}")
+            assert (result.code, option in result.err) == (2, True), (words, option, value)
+    for option in ("--n", "--seed", "--concurrency"):
+        for value in ("-1", str(2**63)):
+            result = command_line("rate", f"{option}={value}")
+            assert (result.code, option in result.err) == (2, True)

@@ -1,13 +1,18 @@
+from dataclasses import replace
+
 from support.fabricate import add_scores, fabricate_run
 from support.loopback.server import LoopbackServer
 
 from autointerp.findings.comparison import compare
+from autointerp.findings.subject import SubjectFacts
 from autointerp.pipeline.describe import explain
 from autointerp.pipeline.job import Job
 from autointerp.pipeline.report import report
 from autointerp.questions.rubric_files import list_rubrics, load_rubric
 from autointerp.raters import RaterOptions
+from autointerp.records import ASSUMED_SILENT
 from autointerp.reports.panels import Material, Prose, Verbatim, method
+from autointerp.reports.panels._silence import assumed_silence
 
 
 def test_the_method_says_who_described_from_what_and_prints_what_was_asked(own_runs, tmp_path):
@@ -67,3 +72,21 @@ def test_a_number_that_stands_for_none_is_not_printed_and_a_real_one_is():
     assert method.setting_text("settings.subject.corpus_separator", "-1") == ""
     assert method.setting_text("settings.subject.corpus_separator", "50256") == "50256"
     assert method.setting_text("settings.seed", "0") == "0"  # a seed like any other
+
+
+def test_where_silence_is_assumed_and_what_was_left_out_is_said(tmp_path):
+    with fabricate_run(tmp_path, {"features": 6, "neurons": 6}, contexts=2) as run:
+        add_scores(run, "features", "model:a", [1, 1, 1, 1, 2])
+        plain = method.show(Material((compare(run),), (run,)))
+        note = f"silent contexts are other units', {ASSUMED_SILENT}"
+        run.execute("UPDATE unit SET note = ? WHERE source = 'features' AND idx < 2", [note])
+        facts = SubjectFacts(near_copies=3)
+        material = Material((replace(compare(run), subject=facts),), (run,))
+        (silence,) = assumed_silence(material)
+        told = method.show(material)
+    assert "The files that 2 features came from hold no context" in silence.text
+    assert silence.tone == "warning"
+    before = [block for block in plain if isinstance(block, Prose)]
+    new = [block for block in told if isinstance(block, Prose) and block not in before]
+    assert new[0].text.startswith("3 contexts were left out of one of the two splits")
+    assert new[1] == silence
