@@ -271,7 +271,7 @@ class Judgement:
             "covers": covers,
             "firing": len(firing),
             "silent": len(silent),
-            "score_token": {"before": "", "top": level_chances(auroc, error, question.scores)},
+            "expected_score": expected_level(auroc, error, question.scores),
         }
         return self.reply(question, kept if auroc >= LOW else [], competing, auroc, details)
 
@@ -460,14 +460,18 @@ def auroc_with_error(firing: Floats, silent: Floats) -> tuple[float, float]:
     return value, max(math.sqrt(max(spread, 0.0) / (n * m)), 0.5 / math.sqrt(n * m))
 
 
-def level_chances(auroc: float, error: float, scores: Sequence[int]) -> list[list[Any]]:
-    """Return pairs of level and log probability, were the AUROC normal round its value."""
+def level_chances(auroc: float, error: float, scores: Sequence[int]) -> list[float]:
+    """Return the probability of each level, were the AUROC normal round its value."""
     count = len(scores)
     cuts = [(LOW + HIGH) / 2] if count == 2 else np.linspace(LOW, HIGH, count - 1).tolist()
     below = [0.0, *(0.5 * math.erfc((auroc - cut) / error / math.sqrt(2)) for cut in cuts), 1.0]
-    shares = np.maximum(np.diff(below), 1e-6)
-    shares = shares / shares.sum()
-    return [[str(s), float(np.log(share))] for s, share in zip(scores, shares, strict=True)]
+    shares: list[float] = np.diff(below).tolist()
+    return shares
+
+
+def expected_level(auroc: float, error: float, scores: Sequence[int]) -> float:
+    """Return the mean level by `level_chances`."""
+    return float(np.dot(scores, level_chances(auroc, error, scores)))
 
 
 def contexts_of(item: Item) -> list[Context]:

@@ -32,7 +32,7 @@ from autointerp.raters._detector_prompts import (
 )
 from autointerp.raters._logprobs import listed_alternatives
 from autointerp.raters._marks import Mark, firing_marks, silent_marks
-from autointerp.raters.detector import auroc_with_error, best_cut, level_chances
+from autointerp.raters.detector import auroc_with_error, best_cut, expected_level, level_chances
 from autointerp.records import Item, ItemContext, Reply
 from autointerp.settings import RunSettings
 from autointerp.store.run import Run, open_run
@@ -392,14 +392,15 @@ def test_the_cut_is_where_firing_and_silent_places_part_best() -> None:
 
 def test_the_chances_of_the_levels_sum_to_one_and_follow_the_auroc() -> None:
     for scores in ((0, 1), (1, 2, 3, 4, 5), (0, 1, 2, 3)):
-        for auroc in (0.5, 0.75, 1.0):
-            chances = dict(level_chances(auroc, 0.05, scores))
-            assert list(chances) == [str(score) for score in scores]
-            assert sum(map(math.exp, chances.values())) == pytest.approx(1.0)
-        high = dict(level_chances(1.0, 0.05, scores))
-        low = dict(level_chances(0.5, 0.05, scores))
-        assert max(high, key=lambda level: high[level]) == str(scores[-1])
-        assert max(low, key=lambda level: low[level]) == str(scores[0])
+        for auroc, level in ((0.5, 0), (1.0, -1)):
+            chances = level_chances(auroc, 0.05, scores)
+            assert len(chances) == len(scores)
+            assert min(chances) >= 0
+            assert sum(chances) == pytest.approx(1.0)
+            assert max(chances) == chances[level]
+    # 0.76 is the middle of 0.60 and 0.92, and the levels lie alike on either side of it.
+    assert expected_level(0.76, 0.05, (1, 2, 3, 4, 5)) == pytest.approx(3.0)
+    assert expected_level(0.76, 0.5, (0, 1)) == pytest.approx(0.5)
 
 
 def test_prompts_are_what_was_paid_for_until_their_version_changes() -> None:
