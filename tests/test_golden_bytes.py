@@ -29,10 +29,13 @@ from autointerp.questions.specificity import specificity_trials
 from autointerp.questions.trials import add_trials
 from autointerp.raters import RaterOptions
 from autointerp.raters import anthropic as anthropic_rater
+from autointerp.raters import embed as embed_rater
 from autointerp.raters import lexical as lexical_rater
 from autointerp.raters import likelihood as likelihood_rater
 from autointerp.raters import local as local_rater
 from autointerp.raters import openai as openai_rater
+from autointerp.raters import openai_completions as openai_completions_rater
+from autointerp.raters import openai_embeddings as openai_embeddings_rater
 from autointerp.raters import scripted as scripted_rater
 from autointerp.records import LogitEffects
 
@@ -57,6 +60,9 @@ def raters(folder: Path) -> dict[str, Any]:
     )
     found["local"] = local_rater.create(str(weights), RaterOptions())
     found["likelihood"] = likelihood_rater.create(str(weights), RaterOptions())
+    found["embed"] = embed_rater.create("some/model", RaterOptions())
+    found["openai-embeddings"] = openai_embeddings_rater.create("some-model", RaterOptions())
+    found["openai-completions"] = openai_completions_rater.create("some-model", RaterOptions())
     found["lexical"] = lexical_rater.create(None, RaterOptions())
     found["scripted"] = scripted_rater.create("4", RaterOptions())
     found["truthful"] = scripted_rater.create("truth", RaterOptions())

@@ -20,6 +20,7 @@ TOKENS_OUT = 90  # rationale, description, score
 TOKENS_OUT_ON_DESCRIPTION = 60  # rationale, score; or rationale, description
 TOKENS_OUT_EACH = {"judge": 12, "match": 0.75, "predict": 30}  # of each context
 TOKENS_OUT_AHEAD = {"judge": 10, "match": 36, "predict": 10}  # of what stands round these
+COMPUTED_OUT_EACH = {"embed": 0, "expect": 2}  # one token after each prompt, which servers demand
 LOOKED_AT = 20  # items from which the size of the others is taken
 TRIALS_LOOKED_AT = 50  # at least, where there are so many
 
@@ -59,7 +60,10 @@ class Forecast:
 
     def as_json(self) -> dict[str, Any]:
         """Return the forecast as JSON values."""
-        return asdict(self)
+        values = asdict(self)
+        if self.price is not None and self.price.as_of is not None:
+            values["price"]["as_of"] = self.price.as_of.isoformat()
+        return values
 
     def _cost_text(self) -> str:
         if self.price is None or self.cost_usd is None:
@@ -184,6 +188,8 @@ def forecast_trials(
 
 def reply_tokens(question: Question, contexts: int) -> int:
     """Return the tokens that a reply about so many contexts will probably take."""
+    if question.form in COMPUTED_OUT_EACH:
+        return COMPUTED_OUT_EACH[question.form] * contexts
     if question.form in TOKENS_OUT_EACH:
         each = TOKENS_OUT_EACH[question.form] * contexts
         return TOKENS_OUT_AHEAD[question.form] + round(each)

@@ -14,14 +14,16 @@ from typing import Any, Literal
 import numpy as np
 
 from autointerp.errors import BadInput, TooFewRatings, UnknownName
-from autointerp.findings.comparison import Comparison
+from autointerp.findings.comparison import NO_POOLED_TEST, Comparison
 from autointerp.findings.groups import (
     PERMUTATIONS,
+    Group,
     Judgement,
     Scale,
     at_like_density,
 )
 from autointerp.findings.json_values import plain
+from autointerp.findings.looks import Compared, Look, Reading, take_look_across
 from autointerp.findings.plan import PRIMARY
 from autointerp.stats.decision import EQUIVALENT, Decision, decide
 from autointerp.stats.density import DensityAdjusted
@@ -43,6 +45,7 @@ from autointerp.stats.superiority import (
     superiority,
     superiority_test,
 )
+from autointerp.stats.van_elteren import Combined
 from autointerp.store.run import Run
 
 Weight = Literal["subject", "caution", "refusal"]
@@ -97,6 +100,11 @@ class ArmOfRuns:
         """Such as `features of main`."""
         return f"{self.source} of {self.name}"
 
+    @property
+    def in_ledger(self) -> str:
+        """The arm by its runs, whatever the name of their group."""
+        return f"{self.source} of {', '.join(sorted(self.runs))}"
+
 
 @dataclass(frozen=True)
 class RunContrast:
@@ -110,6 +118,9 @@ class RunContrast:
         bounds: Of `superiority`, whatever units without a score would have scored; None where an
             arm has several runs.
         adjusted: At like density; None likewise, and where a density is not known.
+        reading: How this look may be read: no plan declares a contrast across runs, so from the
+            second look on, `superiority` and `test` are those of a confidence sequence. All other
+            figures are those of one look.
     """
 
     first: ArmOfRuns
@@ -118,6 +129,7 @@ class RunContrast:
     pairs: Pairs
     test: HypothesisTest
     over: tuple[Over, Over]
+    reading: Reading
     bounds: Bounds | None = None
     adjusted: DensityAdjusted | None = None
     equivalence: tuple[float, float] = EQUIVALENT
@@ -183,12 +195,14 @@ class AcrossRuns:
         groups: Runs of one recipe, by the group's name; empty if none were named.
         judged: One a rater and rubric that two runs or more share.
         left_out: Runs that share no rater and rubric with another.
+        unrecorded: Looks that no run's ledger could take.
     """
 
     runs: tuple[str, ...]
     groups: dict[str, tuple[str, ...]]
     judged: tuple[Judged, ...]
     left_out: tuple[LeftOut, ...]
+    unrecorded: tuple[Look, ...] = ()
 
     @property
     def contrasts_are_there(self) -> bool:
@@ -213,6 +227,7 @@ class _Held:
     judgement: Judgement
     comparison: Comparison
     shown: _Shown
+    run: Run
 
 
 @dataclass(frozen=True)
@@ -238,8 +253,12 @@ def across_runs(
     runs: Sequence[Run],
     groups: Mapping[str, Sequence[str]] | None = None,
     level: float = 0.95,
+    verb: str = "compare",
 ) -> AcrossRuns:
     """Return the contrasts across runs, from their comparisons and the open runs behind them.
+
+    Each contrast leaves a line in the ledger of looks of every run that it concerns and that can be
+    written; `verb` says there who looks.
 
     `groups`: runs that are seeds of one recipe, by a name for it; a run in no group stands for
     itself. Raises BadInput for fewer than two runs or a run in two groups, UnknownName for a run
@@ -255,8 +274,13 @@ def across_runs(
         for judgement in comparison.judgements:
             shown = _shown(opened[comparison.run], judgement)
             of_judge = held.setdefault((judgement.rubric_digest, judgement.rater), {})
-            of_judge[comparison.run] = _Held(judgement, comparison, shown)
-    judged = [_judged(of_judge, checked, level) for of_judge in held.values() if len(of_judge) > 1]
+            of_judge[comparison.run] = _Held(judgement, comparison, shown, opened[comparison.run])
+    unrecorded: list[Look] = []
+    judged = [
+        _judged(of_judge, checked, level, verb, unrecorded)
+        for of_judge in held.values()
+        if len(of_judge) > 1
+    ]
     p_values = {
         (place, at): contrast.test.p_value
         for place, one in enumerate(judged)
@@ -277,6 +301,7 @@ def across_runs(
             for place, one in enumerate(judged)
         ),
         (*_alone(comparisons, held), *_other_rubrics(held)),
+        tuple(unrecorded),
     )
 
 
@@ -352,7 +377,11 @@ def _other_rubrics(held: Mapping[tuple[str, str], Mapping[str, _Held]]) -> Itera
 
 
 def _judged(
-    of_judge: Mapping[str, _Held], groups: Mapping[str, tuple[str, ...]], level: float
+    of_judge: Mapping[str, _Held],
+    groups: Mapping[str, tuple[str, ...]],
+    level: float,
+    verb: str,
+    unrecorded: list[Look],
 ) -> Judged:
     first = next(iter(of_judge.values())).judgement
     left_out: list[LeftOut] = []
@@ -387,7 +416,10 @@ def _judged(
                 why = f"{source} of {one} and of {other} are the same units of the same model"
                 left_out.append(LeftOut((*its_runs, *their_runs), why))
                 continue
-            contrasts.append(_contrast(left, right, first.scale, used, level))
+            contrast, look = _contrast(left, right, first.scale, used, level, verb)
+            contrasts.append(contrast)
+            if not look.recorded:
+                unrecorded.append(look)
     nested = list(_nested(used, groups, incomparable, level))
     return Judged(
         rubric=first.rubric,
@@ -473,15 +505,17 @@ def _contrast(
     scale: Scale,
     held: Mapping[str, _Held],
     level: float,
-) -> RunContrast:
+    verb: str,
+) -> tuple[RunContrast, Look]:
     (first, one), (second, other) = left, right
     plans = [held[run].comparison.plan for run in (*first.runs, *second.runs)]
     bounds = [plan.equivalence if plan else EQUIVALENT for plan in plans]
     # Where runs declared different bounds, a difference matters that matters to any of them.
     equivalence = (max(low for low, _ in bounds), min(high for _, high in bounds))
     bounded = adjusted = None
+    scores: tuple[Floats, Floats] | None = None
     if len(one.scores) == len(other.scores) == 1:
-        x, y = one.scores[0], other.scores[0]
+        scores = x, y = one.scores[0], other.scores[0]
         groups = [held[arm.runs[0]].judgement.groups[arm.source] for arm in (first, second)]
         bounded = missing_bounds_superiority(
             x, y, (groups[0].lost, groups[1].lost), scale.lowest, scale.highest, level
@@ -497,10 +531,83 @@ def _contrast(
         )
     else:
         made = compare_arms(one, other, level)
-    return RunContrast(
-        first, second, made.superiority, made.pairs, made.test, made.over, bounded, adjusted,
-        equivalence,
+
+    def as_read(reading: Reading) -> ArmsCompared:
+        if reading.multiplier is None:
+            return made
+        if scores is None:
+            return _nested_as_read(made, one, other, level, reading)
+        return replace(
+            made, superiority=reading.interval(*scores), test=reading.test(made.test, *scores)
+        )
+
+    def estimate(reading: Reading) -> tuple[Statistic, float | None]:
+        look = as_read(reading)
+        # The ledger holds a pair in one order, whichever run is named first.
+        return _mirrored(look.superiority) if turned else look.superiority, look.test.p_value
+
+    turned = second.in_ledger < first.in_ledger
+    sides = [(first, one), (second, other)]
+    compared = _compared(sides[::-1] if turned else sides, held)
+    runs = dict.fromkeys((*first.runs, *second.runs))
+    opened = [held[run].run for run in runs]
+    reading, look = take_look_across(opened, compared, None, level, verb, estimate)
+    found = as_read(reading)
+    contrast = RunContrast(
+        first, second, found.superiority, found.pairs, found.test, found.over, reading, bounded,
+        adjusted, equivalence,
     )  # fmt: skip
+    return contrast, look
+
+
+def _nested_as_read(
+    made: ArmsCompared, one: Arm, other: Arm, level: float, reading: Reading
+) -> ArmsCompared:
+    """Return a comparison of arms of several runs as this look may read it."""
+    wide = compare_arms(one, other, reading.tail_level).superiority
+    test = replace(
+        made.test,
+        p_value=reading.p_value(made.test.p_value),
+        method=f"{made.test.method}; p by the interval, which holds at all looks",
+    )
+    return replace(made, superiority=_as_read(wide, level, reading), test=test)
+
+
+def _as_read(wide: Statistic, level: float, reading: Reading) -> Statistic:
+    """Return a statistic at a look's tail level as one at `level` that holds at all looks."""
+    return replace(wide, level=level, method=f"{wide.method}; {reading.method}")
+
+
+def _mirrored(p: Statistic) -> Statistic:
+    """Return P(second > first) of P(first > second)."""
+
+    def mirror(value: float | None) -> float | None:
+        return None if value is None else 1 - value
+
+    return replace(p, value=mirror(p.value), low=mirror(p.high), high=mirror(p.low), n=p.n[::-1])
+
+
+def _compared(sides: Sequence[tuple[ArmOfRuns, Arm]], held: Mapping[str, _Held]) -> Compared:
+    """Return what a contrast across runs is a look at: the scores of both arms, run by run."""
+    groups = [[held[run].judgement.groups[arm.source] for run in arm.runs] for arm, _ in sides]
+    (first, one), (second, other) = sides
+    judgement = held[first.runs[0]].judgement
+    runs = (*first.runs, *second.runs)
+    return Compared(
+        rubric=judgement.rubric,
+        rubric_digest=judgement.rubric_digest,
+        rater=judgement.rater,
+        first=first.in_ledger,
+        second=second.in_ledger,
+        unit_ids=(_joined(groups[0]), _joined(groups[1])),
+        scores=(np.concatenate(one.scores), np.concatenate(other.scores)),
+        asked=(sum(g.asked for g in groups[0]), sum(g.asked for g in groups[1])),
+        repeats=max(held[run].judgement.repeats for run in runs),
+    )
+
+
+def _joined(groups: Sequence[Group]) -> Integers:
+    return np.concatenate([group.unit_ids for group in groups])
 
 
 def _nested(
@@ -523,11 +630,37 @@ def _nested(
         if len(holding) < 2 or any(frozenset(p) in incomparable for p in combinations(holding, 2)):
             continue
         tables = [_table(held, holding, source) for source in PRIMARY]
+        # As wide as the looks at the runs' own make it; each is in its run's ledger.
+        readings = [held[run].judgement.reading for run in holding]
+        own = [reading for reading in readings if reading is not None]
+        widest = max(own, key=lambda reading: reading.tail_level, default=None)
+        wide = level if widest is None else max(level, widest.tail_level)
         try:
-            within = within_runs(tables[0], tables[1], holding, level)
+            within = within_runs(tables[0], tables[1], holding, wide)
         except TooFewRatings:  # pragma: no cover (each run holds two units of both)
             continue
+        if widest is not None and wide > level:
+            within = _within_as_read(within, level, widest)
         yield NestedContrast(name, holding, *PRIMARY, within)
+
+
+def _within_as_read(within: WithinRuns, level: float, reading: Reading) -> WithinRuns:
+    these = within.these
+    return replace(
+        within,
+        these=Combined(
+            _as_read(these.superiority, level, reading),
+            replace(these.test, p_value=None, note=NO_POOLED_TEST),
+            tuple(
+                replace(
+                    own,
+                    superiority=own.superiority and _as_read(own.superiority, level, reading),
+                )
+                for own in these.raters
+            ),
+        ),
+        such=_as_read(within.such, level, reading),
+    )
 
 
 def _table(held: Mapping[str, _Held], runs: Sequence[str], source: str) -> Floats:

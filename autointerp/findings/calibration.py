@@ -5,17 +5,19 @@ means, and the probability of superiority. And whether the judge may stand in fo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from autointerp.errors import TooFewRatings
 from autointerp.findings.groups import Judgement, nearest_level
+from autointerp.findings.looks import Compared, Estimate, Reading
 from autointerp.findings.plan import PRIMARY
 from autointerp.records import is_person
 from autointerp.stats.alternative_annotator import AlternativeAnnotator, alternative_annotator
+from autointerp.stats.means import mean
 from autointerp.stats.ppi import (
     predict_difference,
     predict_difference_stratified,
@@ -30,6 +32,9 @@ from autointerp.stats.ppi_drawn import (
 from autointerp.stats.ppi_superiority import predict_superiority
 from autointerp.stats.results import Floats, Integers, Statistic
 from autointerp.stats.superiority import superiority
+
+# Leaves a line in the ledger of looks, and returns how the look may be read.
+TakeLook = Callable[[Compared, Estimate], Reading]
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,9 @@ class PredictedPair:
             says why.
         human_only: From people's ratings alone; likewise.
         power: Weight of the judge in each source, 0 to leave it out; None without a prediction.
+        reading: How this look may be read: `predicted` and `human_only` hold at all looks that the
+            ledger has, and so does the difference of means; all else is of one look. None without
+            a prediction, which is no look.
     """
 
     first: str
@@ -99,6 +107,7 @@ class PredictedPair:
     predicted: Statistic
     human_only: Statistic
     power: tuple[float, float] | None
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,7 @@ class Calibration:
 class _Pair:
     """The scores of one source: people's and the judge's, and the judge's of other units."""
 
+    unit_ids: Integers
     human: Floats
     judge: Floats
     alone: Floats
@@ -175,10 +185,13 @@ def calibrations(
     scores: pd.DataFrame,
     units: pd.DataFrame,
     plans: pd.DataFrame,
+    take_look: TakeLook,
+    level: float = 0.95,
 ) -> Iterator[Calibration]:
     """Yield each rater that is no person beside the people who rated on the same rubric.
 
-    `scores`, `units` and `plans` are those of a `Comparison`.
+    `scores`, `units` and `plans` are those of a `Comparison`. Where the primary pair is compared,
+    that is a look of its own, at people's ratings with this judge's.
     """
     scales = {j.rubric_digest: j.scale.scores for j in judgements}
     for (rubric, digest), part in scores.groupby(["rubric", "rubric_digest"]):
@@ -193,6 +206,12 @@ def calibrations(
             asked = plans[plans.rubric_digest == digest]
             pairs = dict(_pairs(table, table[humans].mean(axis=1), judge, source, asked))
             if pairs:
+                pair = _superiority(pairs, level)
+                reading = None
+                if pair is not None and pair.predicted.value is not None:
+                    compared = _compared(rubric, digest, judge, humans, pairs)
+                    reading = take_look(compared, _estimate(pairs, level))
+                    pair = replace(_as_read(pairs, level, reading), reading=reading)
                 yield Calibration(
                     run=run,
                     rubric=rubric,
@@ -204,8 +223,8 @@ def calibrations(
                         name: _counts(pair.human, pair.judge, levels)
                         for name, pair in pairs.items()
                     },
-                    predictions=tuple(_predictions(pairs, (levels[0], levels[-1]))),
-                    superiority=_superiority(pairs),
+                    predictions=tuple(_predictions(pairs, (levels[0], levels[-1]), level, reading)),
+                    superiority=pair,
                     stand_in=alternative_annotator(
                         table.loc[studied, humans].to_numpy(),
                         table.loc[studied, judge].to_numpy(),
@@ -228,6 +247,7 @@ def _pairs(
         yield (
             name,
             _Pair(
+                table.index[both].to_numpy(np.int64),
                 people[both].to_numpy(),
                 scores[both].to_numpy(),
                 scores[others].to_numpy(),
@@ -271,13 +291,65 @@ def _counts(human: Floats, judge: Floats, levels: Sequence[int]) -> Integers:
     return np.array([[((human == h) & (judge == j)).sum() for j in levels] for h in levels])
 
 
-def _predictions(pairs: Mapping[str, _Pair], scale: tuple[int, int]) -> Iterator[PredictedMean]:
+def _compared(
+    rubric: str, digest: str, judge: str, humans: Sequence[str], pairs: Mapping[str, _Pair]
+) -> Compared:
+    """Return what a prediction of the primary pair rests on: people's ratings, and the judge's."""
+    first, second = (pairs[name] for name in PRIMARY)
+    return Compared(
+        rubric=rubric,
+        rubric_digest=digest,
+        rater=f"{', '.join(humans)} with {judge}",
+        first=PRIMARY[0],
+        second=PRIMARY[1],
+        unit_ids=(first.unit_ids, second.unit_ids),
+        scores=(first.human, second.human),
+        asked=(len(first.by_judge), len(second.by_judge)),
+        repeats=1,
+        beside=(first.judge, first.alone, second.judge, second.alone),
+    )
+
+
+def _estimate(pairs: Mapping[str, _Pair], level: float) -> Estimate:
+    return lambda reading: (_as_read(pairs, level, reading).predicted, None)
+
+
+def _as_read(pairs: Mapping[str, _Pair], level: float, reading: Reading) -> PredictedPair:
+    """Return the primary pair with the intervals that hold at this look."""
+    pair = _superiority(pairs, reading.tail_level)
+    assert pair is not None
+    first, second = (pairs[name].by_judge for name in PRIMARY)
+    return replace(
+        pair,
+        judge_only=superiority(first, second, level),
+        predicted=_at_all_looks(pair.predicted, level, reading),
+        human_only=_at_all_looks(pair.human_only, level, reading),
+    )
+
+
+def _at_all_looks(statistic: Statistic, level: float, reading: Reading | None) -> Statistic:
+    """Return a statistic at the level of a look's tail as one at `level` that holds at all looks.
+
+    Prediction-powered estimates are asymptotically linear, so that their confidence sequence has
+    the multiplier of a mean's (Waudby-Smith et al. 2024, section 3).
+    """
+    if reading is None or reading.multiplier is None or statistic.low is None:
+        return replace(statistic, level=level)
+    return replace(statistic, level=level, method=f"{statistic.method}; {reading.method}")
+
+
+def _predictions(
+    pairs: Mapping[str, _Pair], scale: tuple[int, int], level: float, reading: Reading | None
+) -> Iterator[PredictedMean]:
     for name, pair in pairs.items():
         counted = (len(pair.human), len(pair.alone), pair.judge_mean)
         try:
             yield _mean(name, pair, scale, *counted)
         except TooFewRatings as too_few:
-            yield PredictedMean(name, *counted, *_undefined(too_few, [pair]))
+            predicted, human_only = _undefined(too_few, [pair])
+            if pair.drawn == Drawn():  # people's own mean needs no judge
+                human_only = mean(pair.human, scale=scale)
+            yield PredictedMean(name, *counted, predicted, human_only)
     if all(name in pairs for name in PRIMARY):
         first, second = (pairs[name] for name in PRIMARY)
         name = f"{PRIMARY[0]} less {PRIMARY[1]}"
@@ -286,8 +358,14 @@ def _predictions(pairs: Mapping[str, _Pair], scale: tuple[int, int]) -> Iterator
             len(first.alone) + len(second.alone),
             first.judge_mean - second.judge_mean,
         )
+        tail = level if reading is None else reading.tail_level
         try:
-            yield _difference(name, first, second, scale, *counted)
+            made = _difference(name, first, second, scale, *counted, tail)
+            yield replace(
+                made,
+                predicted=_at_all_looks(made.predicted, level, reading),
+                human_only=_at_all_looks(made.human_only, level, reading),
+            )
         except TooFewRatings as too_few:
             yield PredictedMean(name, *counted, *_undefined(too_few, [first, second]))
 
@@ -326,6 +404,7 @@ def _difference(
     both: int,
     alone: int,
     judge_mean: float,
+    level: float,
 ) -> PredictedMean:
     for pair in (first, second):
         if pair.drawn.why_not:
@@ -334,14 +413,19 @@ def _difference(
         prediction = predict_difference_stratified(
             *((pair.human, pair.drawn.strata, pair.drawn.sizes) for pair in (first, second)),
             scale=scale,
+            level=level,
         )
     elif first.drawn.strata or second.drawn.strata:
         raise TooFewRatings("people's units of the two sources were drawn in two ways")
     elif first.drawn.probability or second.drawn.probability:
-        prediction = predict_difference_drawn(first.weighted, second.weighted, scale=scale)
+        prediction = predict_difference_drawn(
+            first.weighted, second.weighted, scale=scale, level=level
+        )
     else:
         prediction = predict_difference(
-            *((pair.human, pair.judge, pair.alone) for pair in (first, second)), scale=scale
+            *((pair.human, pair.judge, pair.alone) for pair in (first, second)),
+            scale=scale,
+            level=level,
         )
     return PredictedMean(
         name,
@@ -354,7 +438,7 @@ def _difference(
     )
 
 
-def _superiority(pairs: Mapping[str, _Pair]) -> PredictedPair | None:
+def _superiority(pairs: Mapping[str, _Pair], level: float) -> PredictedPair | None:
     """Return the primary pair's probability of superiority as people would rate all units."""
     if not all(name in pairs for name in PRIMARY):
         return None
@@ -363,7 +447,7 @@ def _superiority(pairs: Mapping[str, _Pair]) -> PredictedPair | None:
         *PRIMARY,
         (len(first.human), len(second.human)),
         (len(first.alone), len(second.alone)),
-        superiority(first.by_judge, second.by_judge),
+        superiority(first.by_judge, second.by_judge, level),
     )
     try:
         for pair in (first, second):
@@ -372,10 +456,12 @@ def _superiority(pairs: Mapping[str, _Pair]) -> PredictedPair | None:
         at_random = not any(p.drawn.strata or p.drawn.probability for p in (first, second))
         made = (
             predict_superiority(
-                (first.human, first.judge, first.alone), (second.human, second.judge, second.alone)
+                (first.human, first.judge, first.alone),
+                (second.human, second.judge, second.alone),
+                level=level,
             )
             if at_random
-            else predict_superiority_drawn(first.weighted, second.weighted)
+            else predict_superiority_drawn(first.weighted, second.weighted, level=level)
         )
     except TooFewRatings as too_few:
         return PredictedPair(*counted, *_undefined(too_few, [first, second]), None)

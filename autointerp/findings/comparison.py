@@ -45,7 +45,15 @@ from autointerp.findings.groups import (
 )
 from autointerp.findings.json_values import json_values
 from autointerp.findings.labs import LabRows, lab_rows_of
-from autointerp.findings.looks import Compared, Look, Reading, looks_of, take_look
+from autointerp.findings.looks import (
+    Compared,
+    Estimate,
+    Look,
+    Reading,
+    looks_of,
+    take_look,
+    take_look_across,
+)
 from autointerp.findings.plan import PRIMARY, Plan, plan_of
 from autointerp.findings.rater_effects import RaterModel, rater_models
 from autointerp.findings.subject import SubjectFacts, about_elsewhere, subject_facts
@@ -283,6 +291,13 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
             contrast = reading.interval(*compared.scores)
             result = replace(result, contrast=contrast, reading=reading)
         scorers.append(result)
+
+    def look_by_people(compared: Compared, estimate: Estimate) -> Reading:
+        reading, look = take_look_across([run], compared, None, LEVEL, verb, estimate)
+        looks.append(look)
+        return reading
+
+    by_people = tuple(calibrations(run.name, judgements, scores, units, plans, look_by_people))
     rubrics = people_rubrics(judgements)
     return Comparison(
         run=run.name,
@@ -301,7 +316,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         people=tuple(pair for rubric in rubrics for pair in agreements(run, rubric)),
         attention=tuple(watched for rubric in rubrics for watched in attention(run, rubric)),
         rater_effects=tuple(rater_models(run, judgements, units)),
-        calibration=tuple(calibrations(run.name, judgements, scores, units, plans)),
+        calibration=by_people,
         blinding=tuple(blindings(run, judgements)),
         scorers=tuple(scorers),
         specificity=tuple(specificity_results_of(run)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -37,6 +37,10 @@ from autointerp.store.run import Run
 from autointerp.store.tables import now
 
 RESAMPLES = 9_999
+SMALLEST_P = 1e-300  # of a test whose p is too small for a number
+
+# The estimate, and its p, as a reading has them.
+Estimate = Callable[["Reading"], tuple[Statistic, float | None]]
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,11 @@ class Compared:
     """The scores of two sources, by one rater on one rubric: what a look is at.
 
     Attributes:
+        first, second: Sources; of a comparison across runs, with the runs: `features of main`.
         unit_ids, scores: Of the scored units of each source, [units].
         asked: Units of each source that the rater was asked about.
         repeats: Ratings of a unit at most.
+        beside: What else the comparison rests on, such as the judge's scores beside people's.
     """
 
     rubric: str
@@ -58,6 +64,7 @@ class Compared:
     scores: tuple[Floats, Floats]
     asked: tuple[int, int]
     repeats: int
+    beside: tuple[Floats, ...] = ()
 
     @property
     def n(self) -> tuple[int, int]:
@@ -76,7 +83,8 @@ class Compared:
             sorted(zip(ids.tolist(), np.round(scores, 9).tolist(), strict=True))
             for ids, scores in zip(self.unit_ids, self.scores, strict=True)
         ]
-        text = json.dumps([*self.judge, *tables], separators=(",", ":"))
+        beside = [np.round(scores, 9).tolist() for scores in self.beside]
+        text = json.dumps([*self.judge, *tables, *beside], separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -125,6 +133,11 @@ class Look:
     def judge(self) -> tuple[str, str, str, str]:
         """Who compares what; see `Compared.judge`."""
         return self.rubric_digest, self.rater, self.first, self.second
+
+    @property
+    def is_across(self) -> bool:
+        """Whether sources of several runs are compared, and stand here with their runs."""
+        return " of " in self.first
 
     @property
     def recorded(self) -> bool:
@@ -189,6 +202,26 @@ class Reading:
             return self.level
         return float(1 - 2 * scipy.stats.norm.sf(self.multiplier))
 
+    def p_value(self, p: float | None) -> float | None:
+        """Return the p-value of an ordinary two-sided test as this look may read it.
+
+        It is at most 1 - level where an interval at `tail_level` leaves the null out.
+        """
+        if self.multiplier is None or p is None:
+            return p
+        size = float(scipy.stats.norm.isf(max(p, SMALLEST_P) / 2))
+        return max(p, self._p_of_size(size))
+
+    def _p_of_size(self, size: float) -> float:
+        """Return p of an estimate so many standard errors off, as it holds at all looks."""
+        if self.rule == "clear":
+            return repeated_p_value(size, self.fractions)
+        if self.rule == "width":
+            assert self.multiplier is not None
+            ordinary = float(scipy.stats.norm.isf((1 - self.level) / 2))
+            return float(2 * scipy.stats.norm.sf(size * ordinary / self.multiplier))
+        return sequence_p_value(size, middle(self.n))
+
     def interval(self, first: Floats, second: Floats) -> Statistic:
         """Return P(superiority) of two groups of scores, [units], with the interval that holds."""
         if self.multiplier is None:
@@ -203,14 +236,7 @@ class Reading:
         """
         if self.multiplier is None or test.p_value is None:
             return test
-        size = size_of(first, second)
-        if self.rule == "clear":
-            p = repeated_p_value(size, self.fractions)
-        elif self.rule == "width":
-            ordinary = float(scipy.stats.norm.isf((1 - self.level) / 2))
-            p = float(2 * scipy.stats.norm.sf(size * ordinary / self.multiplier))
-        else:
-            p = sequence_p_value(size, middle(self.n))
+        p = self._p_of_size(size_of(first, second))
         method = f"{test.method}; p by the interval, which holds at all looks"
         return replace(test, p_value=max(p, test.p_value), method=method)
 
@@ -236,45 +262,84 @@ def take_look(
         test: Of one look; None to compute it.
         stopping: The rule that `rate` follows; None for another verb.
     """
-    earlier = [look for look in looks_of(run) if look.judge == compared.judge]
-    same = next((look for look in earlier if look.digest == compared.digest), None)
+
+    def estimate(reading: Reading) -> tuple[Statistic, float | None]:
+        one = test
+        if one is None:
+            rng = np.random.default_rng(reading.number - 1)
+            one = superiority_test(*compared.scores, rng, RESAMPLES)
+        return reading.interval(*compared.scores), reading.test(one, *compared.scores).p_value
+
+    return take_look_across([run], compared, plan, level, verb, estimate, stopping)
+
+
+def take_look_across(
+    runs: Sequence[Run],
+    compared: Compared,
+    plan: Plan | None,
+    level: float,
+    verb: str,
+    estimate: Estimate,
+    stopping: Stopping | None = None,
+) -> tuple[Reading, Look]:
+    """Return how a look at the ratings of several runs may be read, and its line of the ledgers.
+
+    A look in the ledger of any of them counts. A new one is written to each that can be written;
+    where none can, it is not recorded.
+
+    Args:
+        estimate: Called for a new look.
+    """
+    ledgers = [looks_of(run) for run in runs]
+    by_digest = {
+        look.digest: look for ledger in ledgers for look in ledger if look.judge == compared.judge
+    }
+    # In one ledger the order of lines counts, for a second may hold several.
+    earlier = list(by_digest.values())
+    if len(runs) > 1:
+        earlier.sort(key=lambda look: (look.number, look.made_at))
+    same = by_digest.get(compared.digest)
     before = earlier if same is None else earlier[: earlier.index(same)]
     reading = read(compared, plan, before, level, stopping)
-    if same is not None:
-        return reading, same
-    if test is None:
-        test = superiority_test(*compared.scores, np.random.default_rng(len(before)), RESAMPLES)
-    interval = reading.interval(*compared.scores)
-    assert interval.value is not None
-    look = Look(
-        number=reading.number,
-        made_at="" if run.is_read_only else now().isoformat(timespec="seconds"),
-        verb=verb,
-        rubric=compared.rubric,
-        rubric_digest=compared.rubric_digest,
-        rater=compared.rater,
-        first=compared.first,
-        second=compared.second,
-        n=compared.n,
-        asked=compared.asked,
-        value=interval.value,
-        low=interval.low,
-        high=interval.high,
-        p=reading.test(test, *compared.scores).p_value,
-        level=level,
-        method=interval.method,
-        rule=reading.rule,
-        stopped=reading.stopped is not None and reading.stopped.stop,
-        stopping="" if stopping is None else str(stopping),
-        digest=compared.digest,
-        plan=plan.digest if plan else "",
-    )
-    if look.recorded:
-        row = {name: getattr(look, name) for name in Look.__dataclass_fields__}
-        row |= {"n": list(look.n), "asked": list(look.asked)}
-        row |= {"stopping": look.stopping or None, "plan": look.plan or None}
+    if same is None:
+        statistic, p = estimate(reading)
+        assert statistic.value is not None
+        same = Look(
+            number=reading.number,
+            made_at="",
+            verb=verb,
+            rubric=compared.rubric,
+            rubric_digest=compared.rubric_digest,
+            rater=compared.rater,
+            first=compared.first,
+            second=compared.second,
+            n=compared.n,
+            asked=compared.asked,
+            value=statistic.value,
+            low=statistic.low,
+            high=statistic.high,
+            p=p,
+            level=level,
+            method=statistic.method,
+            rule=reading.rule,
+            stopped=reading.stopped is not None and reading.stopped.stop,
+            stopping="" if stopping is None else str(stopping),
+            digest=compared.digest,
+            plan=plan.digest if plan else "",
+        )
+    lacking = [
+        run
+        for run, ledger in zip(runs, ledgers, strict=True)
+        if not run.is_read_only and not any(look.digest == same.digest for look in ledger)
+    ]
+    if lacking and not same.made_at:
+        same = replace(same, made_at=now().isoformat(timespec="seconds"))
+    for run in lacking:
+        row = {name: getattr(same, name) for name in Look.__dataclass_fields__}
+        row |= {"n": list(same.n), "asked": list(same.asked)}
+        row |= {"stopping": same.stopping or None, "plan": same.plan or None}
         run.add_look(row)
-    return replace(reading, recorded=look.recorded), look
+    return replace(reading, recorded=same.recorded), same
 
 
 def read(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from autointerp.errors import RunLocked, StorageError
+from autointerp.findings.across import AcrossRuns
 from autointerp.findings.comparison import Comparison
+from autointerp.findings.looks import looks_of
 from autointerp.pipeline.events import Note, On
 from autointerp.store.run import Run, open_run
 
@@ -35,3 +39,20 @@ def say_unrecorded(comparison: Comparison, on: On) -> None:
                 "in its ledger"
             )
         )
+
+
+def with_looks_across(
+    comparisons: Sequence[Comparison], runs: Sequence[Run], across: AcrossRuns, on: On
+) -> list[Comparison]:
+    """Return the comparisons with the looks across runs in their ledgers, and say so where one
+    could not be written."""
+    if across.unrecorded:
+        names = ", ".join(f"'{name}'" for name in across.runs)
+        on(Note(f"runs {names} cannot be written now, so looks across them are in no ledger"))
+    return [
+        replace(
+            comparison,
+            looks=(*looks_of(run), *(look for look in comparison.looks if not look.recorded)),
+        )
+        for comparison, run in zip(comparisons, runs, strict=True)
+    ]

@@ -115,9 +115,10 @@ def compare_runs(
 ) -> AcrossRuns:
     """Return the contrasts of every source of one run with every source of the others.
 
-    Runs are named or open; a line is left in the ledger of each. Compared are runs that the same
-    rater rated on the same rubric; what differs between them, and what is left out, is in the
-    result. `groups` are runs that are seeds of one recipe, by a name for it:
+    Runs are named or open. A line for each contrast is left in the ledgers of its runs, beside
+    those of the runs' own, as far as they can be written; `on` is told where none can. Compared are
+    runs that the same rater rated on the same rubric; what differs between them, and what is left
+    out, is in the result. `groups` are runs that are seeds of one recipe, by a name for it:
     `{"topk": ["a", "b", "c"]}`. For what each run says of itself there is `compare`.
 
     Raises BadInput for fewer than two runs or groups that do not fit them, UnknownName if there is
@@ -126,7 +127,7 @@ def compare_runs(
     from autointerp.findings.across import across_runs
     from autointerp.findings.comparison import compare as compare_run
     from autointerp.pipeline.events import RunOpened
-    from autointerp.pipeline.looks import open_to_look, say_unrecorded
+    from autointerp.pipeline.looks import open_to_look, say_unrecorded, with_looks_across
 
     with ExitStack() as stack:
         opened: list[Run] = []
@@ -141,4 +142,6 @@ def compare_runs(
         comparisons = [compare_run(run, level) for run in opened]
         for comparison in comparisons:
             say_unrecorded(comparison, on)
-        return across_runs(comparisons, opened, groups, level)
+        across = across_runs(comparisons, opened, groups, level)
+        with_looks_across(comparisons, opened, across, on)
+        return across

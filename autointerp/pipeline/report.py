@@ -13,7 +13,7 @@ from autointerp.findings.comparison import compare, estimate_rows
 from autointerp.people.ingest import ingest_journals
 from autointerp.pipeline.events import Note, On, ignore
 from autointerp.pipeline.job import say_opened
-from autointerp.pipeline.looks import open_to_look, say_unrecorded
+from autointerp.pipeline.looks import open_to_look, say_unrecorded, with_looks_across
 from autointerp.reports.panels import Material
 from autointerp.reports.write import Report, check_folder, write
 from autointerp.store.run import RUNS, Run
@@ -108,7 +108,10 @@ def _compared(
             if writable:
                 run.replace_estimates(estimate_rows(comparison))
             comparisons.append(comparison)
-        across = across_runs(comparisons, opened, groups) if len(names) > 1 else None
+        across = None
+        if len(names) > 1:
+            across = across_runs(comparisons, opened, groups, verb="report")
+            comparisons = with_looks_across(comparisons, opened, across, on)
         yield Material(tuple(comparisons), tuple(opened), units_shown, across)
     finally:
         for run in opened:

@@ -1,30 +1,43 @@
-"""Tasks: questions without a rating scale, in five forms of reply.
+"""Tasks: questions without a rating scale, in seven forms of reply.
 
 A task goes wherever a rubric goes (requests, cache, retries, budget, batches), and a file in
-`scorers/` brings one. A rater that can answer a form can answer every task of that form.
+`scorers/` brings one. A rater that can answer a form can answer every task of that form. The last
+two are computed, not written: no text that a model writes answers them.
 
     describe   say in words what the contexts have in common
     judge      yes or no, for each context (or for the token that is marked in it)
     match      for each of several descriptions, the letters of the contexts that fit it
     predict    an activation from 0 to 10 for each token of each context
     choose     the number of one context
+    embed      the cosine of the description's embedding with that of each context
+    expect     the loss on each context, in nats a token, after the description and without it
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import string
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
-from autointerp.questions.question import QUOTED, About, ReadReply, Shows, fenced, fields_of
+from autointerp.questions.question import (
+    COMPUTED,
+    QUOTED,
+    About,
+    ReadReply,
+    Shows,
+    fenced,
+    fields_of,
+)
 from autointerp.questions.replies import Unreadable, number, truth, whole_number
 from autointerp.records import Item, ItemContext, Reply
 
-TaskForm = Literal["describe", "judge", "match", "predict", "choose"]
+TaskForm = Literal["describe", "judge", "match", "predict", "choose", "embed", "expect"]
 
 UNKNOWN = "Unknown"
 LETTERS = string.ascii_uppercase + string.ascii_lowercase  # of contexts that are to be matched
@@ -39,7 +52,8 @@ class Task:
     Attributes:
         title: The question in one line, for lists and reports; raters do not see it.
         shows: Its `draws` and `contexts` bound nothing: what a trial asks about is shown.
-        text: The instructions; `{shown}` and `{reply}` stand for generated parts.
+        text: The instructions; `{shown}` and `{reply}` stand for generated parts. Of a form that is
+            computed, what is read before a text, with `{description}` for the description.
         form: What a reply holds.
     """
 
@@ -87,6 +101,7 @@ class Task:
             texts = [
                 [letter, *_parts(context)]
                 for letter, context in zip(LETTERS, item.contexts, strict=False)
+                if context.split == self.shows.split
             ]
             return fenced(item, [numbered, *texts])
         lines: list[dict[str, Any] | list[str]] = [
@@ -110,7 +125,8 @@ class Task:
 
         The score of a task is a count: 1 for a description, 0 for Unknown; how many contexts were
         said yes to, or how many pairs of a description and a context; on how many tokens the unit
-        is said to fire; the number of the chosen context.
+        is said to fire; the number of the chosen context; how many contexts were compared with the
+        description.
         The answers themselves stay in the reply, see `answers_in`.
         """
         fields = fields_of(reply)
@@ -128,6 +144,8 @@ class Task:
             return ReadReply("unparsed", problem=str(error))
         if self.form == "judge":
             return ReadReply("ok", sum(answers.values()))
+        if self.form in COMPUTED:
+            return ReadReply("ok", len(answers))
         if self.form in ("match", "predict"):
             return ReadReply("ok", sum(len(listed) for listed in answers.values()))
         return ReadReply("ok", next(iter(answers)), rationale=rationale)
@@ -174,6 +192,8 @@ SHOWN = {
     "predict": "`context` is its number, and `tokens` lists the tokens of a piece of text in "
     "order, each after its own number.",
     "choose": "`text` is a piece of text, and `context` its number.",
+    "embed": "`text` is a piece of text, and `context` its number.",
+    "expect": "`text` is a piece of text, and `context` its number.",
 }
 MARKED = (
     "`context` is its number, `token` the marked token; `before` and `after` are the text round it."
@@ -190,6 +210,8 @@ REPLY = {
     f"<1 to {LOUDEST}>}}, …]}}, …]}}\nList every context, in their order, and in each only the "
     "tokens on which you expect the unit to fire; the list may be empty.",
     "choose": '{"rationale": "<one sentence>", "context": <its number>}',
+    "embed": '{"similarities": [{"context": 1, "cosine": <-1 to 1>}, …]}',
+    "expect": '{"losses": [{"context": 1, "given": <nats a token>, "without": <nats a token>}, …]}',
 }
 
 
@@ -237,6 +259,7 @@ def _list(of: dict[str, Any]) -> dict[str, Any]:
 
 LISTED = re.compile(r"\s*(?:[A-Za-z](?:[\s,;]+[A-Za-z])*)?[\s,;]*")
 TEXT, WHOLE, TRUTH = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
+NUMBER = {"type": "number"}
 SCHEMAS: dict[TaskForm, dict[str, Any]] = {
     "describe": _object(rationale=TEXT, description=TEXT),
     "judge": _object(answers=_list(_object(context=WHOLE, yes=TRUTH))),
@@ -245,6 +268,8 @@ SCHEMAS: dict[TaskForm, dict[str, Any]] = {
         contexts=_list(_object(context=WHOLE, active=_list(_object(token=WHOLE, activation=WHOLE))))
     ),
     "choose": _object(rationale=TEXT, context=WHOLE),
+    "embed": _object(similarities=_list(_object(context=WHOLE, cosine=NUMBER))),
+    "expect": _object(losses=_list(_object(context=WHOLE, given=NUMBER, without=NUMBER))),
 }
 
 
@@ -261,11 +286,12 @@ def answers_in(task: Task, reply: Reply) -> dict[int, Any]:
 
     `judge`: True for yes. `match`: by the number of the description, the numbers of the contexts
     that fit it; one that the reply passes over is not in the result. `predict`: activations by the
-    number of the token, from 1; the rest is 0. `choose`: True for the one that is chosen. A context
-    that the reply passes over is not in the result.
+    number of the token, from 1; the rest is 0. `choose`: True for the one that is chosen. `embed`:
+    the cosine. `expect`: the nats a token that the description saves. A context that the reply
+    passes over is not in the result.
     """
     fields = fields_of(reply)
-    if isinstance(fields, ReadReply):
+    if isinstance(fields, ReadReply) or task.form == "describe":
         return {}
     try:
         return _answers(task.form, fields)
@@ -285,11 +311,12 @@ def _answers(form: TaskForm, fields: dict[str, Any]) -> dict[int, Any]:
         if not answers:
             raise Unreadable("no description is answered about")
         return answers
-    for answer in _objects(fields, "answers" if form == "judge" else "contexts"):
+    name, read = READ[form]
+    for answer in _objects(fields, name):
         number = _whole(answer, "context")
         if number in answers:
             raise Unreadable(f"context {number} is answered twice")
-        answers[number] = _yes(answer) if form == "judge" else _levels(answer)
+        answers[number] = read(answer)
     return answers
 
 
@@ -321,6 +348,35 @@ def _levels(answer: dict[str, Any]) -> dict[int, float]:
             raise Unreadable(f"token {token} is listed twice for a context")
         levels[token] = level
     return levels
+
+
+def _cosine(answer: dict[str, Any]) -> float:
+    cosine = _finite(answer, "cosine")
+    if not -1 <= cosine <= 1:
+        raise Unreadable(f"cosine {cosine:g} is not between -1 and 1")
+    return cosine
+
+
+def _saved(answer: dict[str, Any]) -> float:
+    given, without = _finite(answer, "given"), _finite(answer, "without")
+    if min(given, without) < 0:
+        raise Unreadable("a loss is negative")
+    return without - given
+
+
+READ: dict[TaskForm, tuple[str, Callable[[dict[str, Any]], Any]]] = {
+    "judge": ("answers", _yes),
+    "predict": ("contexts", _levels),
+    "embed": ("similarities", _cosine),
+    "expect": ("losses", _saved),
+}
+
+
+def _finite(fields: dict[str, Any], name: str) -> float:
+    value = number(fields.get(name))
+    if value is None or not math.isfinite(value):
+        raise Unreadable(f"`{name}` is not a number")
+    return value
 
 
 def _whole(fields: dict[str, Any], name: str) -> int:

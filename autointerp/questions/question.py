@@ -17,8 +17,11 @@ from autointerp.questions.replies import Unreadable, object_in
 from autointerp.records import Draw, Item, Reply, Split, Status
 from autointerp.text import CONTROL
 
-Form = Literal["rate", "describe", "judge", "match", "predict", "choose"]
+Form = Literal["rate", "describe", "judge", "match", "predict", "choose", "embed", "expect"]
 About = Literal["unit", "description"]
+
+# Forms that a model's text cannot give: they are computed from its vectors or its probabilities.
+COMPUTED: tuple[Form, ...] = ("embed", "expect")
 
 # What some read as the end of a line, and JSON does not escape: a text cannot begin a line.
 LINE_ENDS = {ord(end): f"\\u{ord(end):04x}" for end in "\x85\u2028\u2029"}

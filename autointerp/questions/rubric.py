@@ -74,12 +74,23 @@ class Rubric:
 
     def system(self, repeat: int = 0) -> str:
         """Return the instructions: the same for all items, levels in the order of `anchors`."""
-        order = self.anchors(repeat)
+        return self._instructions(repeat, _reply_text(self, self.anchors(repeat)))
+
+    def system_of_choice(self, repeat: int = 0) -> str:
+        """Return the instructions of a forced choice: the reply is the score, and nothing else."""
+        levels = ", ".join(map(str, self.anchors(repeat)))
+        return self._instructions(
+            repeat,
+            f"Reply with the score alone, one of {levels}: a single number, without reasons, "
+            "description or any other word.",
+        )
+
+    def _instructions(self, repeat: int, reply: str) -> str:
         labels = dict(self.scale)
         parts = {
-            "scale": "\n".join(f"{score} = {labels[score]}" for score in order),
+            "scale": "\n".join(f"{score} = {labels[score]}" for score in self.anchors(repeat)),
             "shown": _shown_text(self.shows),
-            "reply": _reply_text(self, order),
+            "reply": reply,
         }
         return PLACEHOLDER.sub(lambda match: parts[match[1]], self.text)
 

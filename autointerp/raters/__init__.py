@@ -18,6 +18,8 @@ says which; contexts and their tokens are numbered from 1, in the item's order:
                                                          of the contexts that fit it
     predict    {"contexts": [{"context": 1, "active": [{"token": 2, "activation": 7}, …]}, …]}
     choose     {"rationale": "…", "context": 3}
+    embed      {"similarities": [{"context": 1, "cosine": 0.31}, …]}
+    expect     {"losses": [{"context": 1, "given": 3.1, "without": 3.4}, …]}    nats a token
 
 A rater that maps a number to the scale gives that number in its reply's details, as `statistic`.
 Where a unit has too little evidence, `standard_error` is that number's, and `scores_within` the
@@ -29,7 +31,8 @@ file's digest. It is stored with each rating, and what another version rated is 
 A judgement that takes several calls is a `SteppedRater`.
 
 `question.system(repeat)` and `question.user(item)` are the prompt for a language model, and
-`question.schema()` is the JSON schema of its reply.
+`question.schema()` is the JSON schema of its reply. A rater refuses a form that it does not give
+by RaterError in `request`; `require_written` does so for the last two, which are computed.
 """
 
 from __future__ import annotations
@@ -63,6 +66,8 @@ from autointerp.raters._protocol import (
     VersionedRater,
     call_key,
     judges,
+    require_form,
+    require_written,
     version_of,
 )
 
@@ -158,6 +163,8 @@ __all__ = [
     "libraries",
     "load_rater",
     "rater_names",
+    "require_form",
+    "require_written",
     "version_of",
     "what",
 ]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from autointerp.questions.forms import LETTERS, LOUDEST, UNKNOWN
-from autointerp.questions.question import Question
+from autointerp.questions.question import COMPUTED, Question
 from autointerp.raters._evidence import Condition, Evidence, Mask
 from autointerp.raters._rules import SHAPES, quoted
 from autointerp.records import Item, Reply
@@ -170,11 +170,25 @@ def answer(form: str, contexts: Sequence[dict[str, Any]], description: str | Non
             for number, mask in enumerate(holds, 1)
         ]
         return json.dumps({"contexts": predictions})
+    if form in COMPUTED:
+        return _computed(form, [bool(mask.any()) for mask in holds])
     answers = [
         {"context": number, "yes": bool(mask.any() if c["focus"] is None else mask[c["focus"]])}
         for number, (mask, c) in enumerate(zip(holds, contexts, strict=True), 1)
     ]
     return json.dumps({"answers": answers})
+
+
+def _computed(form: str, fits: Sequence[bool]) -> str:
+    """Return the reply of a model to which a text is the description, or has nothing of it."""
+    if form == "embed":
+        cosines = [{"context": n, "cosine": float(fit)} for n, fit in enumerate(fits, 1)]
+        return json.dumps({"similarities": cosines})
+    losses = [
+        {"context": n, "given": 0.0 if fit else 1.0, "without": 1.0}
+        for n, fit in enumerate(fits, 1)
+    ]
+    return json.dumps({"losses": losses})
 
 
 def matches(contexts: Sequence[dict[str, Any]], descriptions: Sequence[str]) -> str | None:

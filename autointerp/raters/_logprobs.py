@@ -118,8 +118,25 @@ def expected_score(
 ) -> tuple[float | None, float]:
     """Return the mean score by probability, and the probability that went to no score.
 
-    An alternative counts for a score if it spells it, and could not go on to spell another.
     The mean is None if no alternative counts.
+    """
+    mass = score_masses(alternatives, scores)
+    total = sum(mass.values())
+    if total <= 0:
+        return None, 1.0
+    return sum(score * share for score, share in mass.items()) / total, max(0.0, 1.0 - total)
+
+
+def likeliest_score(alternatives: dict[str, Any], scores: Sequence[int]) -> int | None:
+    """Return the score with most probability, the lower of two; None if no alternative counts."""
+    mass = score_masses(alternatives, scores)
+    return min(mass, key=lambda score: (-mass[score], score), default=None)
+
+
+def score_masses(alternatives: dict[str, Any], scores: Sequence[int]) -> dict[int, float]:
+    """Return the probability of each score that has any.
+
+    An alternative counts for a score if it spells it, and could not go on to spell another.
     """
     spelled = [str(score) for score in scores]
     mass: dict[int, float] = {}
@@ -135,10 +152,7 @@ def expected_score(
         if open_end and any(s != digits[0] and s.startswith(digits[0]) for s in spelled):
             continue
         mass[int(digits[0])] = mass.get(int(digits[0]), 0.0) + math.exp(logprob)
-    total = sum(mass.values())
-    if total <= 0:
-        return None, 1.0
-    return sum(score * share for score, share in mass.items()) / total, max(0.0, 1.0 - total)
+    return {score: share for score, share in mass.items() if share > 0}
 
 
 def expected_activations(text: str, tokens: Sequence[dict[str, Any]]) -> list[float] | None:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from autointerp.questions.question import Question
+from autointerp.errors import RaterError
+from autointerp.questions.question import COMPUTED, Form, Question
 from autointerp.raters._prices import Price
 from autointerp.records import Item, Reply, Request
 from autointerp.settings import check_number
 
-Structured = Literal["json_schema", "tool", "text"]
-STRUCTURED: tuple[Structured, ...] = ("json_schema", "tool", "text")
+Structured = Literal["json_schema", "tool", "text", "choice"]
+STRUCTURED: tuple[Structured, ...] = ("json_schema", "tool", "text", "choice")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class RaterOptions:
         price_in, price_out: US dollars per million tokens; None to look the model up.
         seed: For raters that draw at random.
         structured: How to ask for the reply's form; None to find out what the server can do.
+            `choice` is no JSON: one token, and the level that had most probability there.
         effort: Of a reasoning model, in the provider's words; None for the provider's default.
     """
 
@@ -388,3 +390,26 @@ def call_key(
     }
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+# Which raters give the forms that no text answers.
+GIVEN_BY: dict[Form, str] = {
+    "embed": "embeddings: --rater embed:FOLDER or openai-embeddings:MODEL gives them",
+    "expect": "a model's loss on a text: --rater likelihood:PATH or openai-completions:MODEL "
+    "gives it",
+}
+
+
+def require_written(rater: str, question: Question) -> None:
+    """Raise RaterError if the question's form is computed: a rater that writes cannot give it."""
+    if question.form in COMPUTED:
+        raise RaterError(f"{rater}: scorer '{question.id}' needs {GIVEN_BY[question.form]}")
+
+
+def require_form(rater: str, question: Question, form: Form, scorer: str) -> None:
+    """Raise RaterError if the question's form is not the only one that a rater gives."""
+    if question.form != form:
+        raise RaterError(
+            f"{rater} cannot answer '{question.id}'; it answers one scorer: "
+            f"autointerp score RUN --scorer {scorer} --rater {rater}"
+        )

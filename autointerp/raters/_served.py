@@ -22,6 +22,7 @@ from autointerp.raters import (
     RaterOptions,
     Structured,
     call_key,
+    require_written,
 )
 from autointerp.raters._faults import (
     ServerError,
@@ -77,12 +78,14 @@ class ServedRaterBase:
         provider_url: Its own address.
         variable: The environment variable of its key.
         headers_variable: The one by which the SDK adds headers of the user's.
+        writes: Whether it can be asked for words.
     """
 
     provider: ClassVar[str]
     provider_url: ClassVar[str]
     variable: ClassVar[str]
     headers_variable: ClassVar[str]
+    writes: ClassVar[bool] = True
     evidence: Literal["shown", "all"] = "shown"
     is_llm = True
 
@@ -128,6 +131,7 @@ class ServedRaterBase:
     # ------------------------------------------------------------------------- requests
 
     def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
+        require_written(self.name, question)
         which = (question.digest, repeat)
         if which not in self._systems:
             self._systems[which] = question.system(repeat)

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
+from autointerp.errors import BadInput
 from autointerp.questions.question import Question
 from autointerp.raters import BatchState, Headroom, RaterOptions
 from autointerp.raters._faults import counted, seconds_until, server_error, whole_number
@@ -33,6 +34,11 @@ class AnthropicRater(ServedRaterBase):
 
     def __init__(self, model: str | None, options: RaterOptions) -> None:
         super().__init__(model, options)
+        if options.structured == "choice":
+            raise BadInput(
+                f"{self.name}: --structured choice reads log probabilities, which this protocol "
+                "does not give; leave the option out"
+            )
         self._client: Any = None
 
     def body(

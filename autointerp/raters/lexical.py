@@ -23,7 +23,7 @@ import numpy as np
 
 from autointerp.errors import BadInput
 from autointerp.questions.question import Question
-from autointerp.raters import Rater, RaterOptions
+from autointerp.raters import Rater, RaterOptions, require_written
 from autointerp.raters._apply import body_of, reply_to
 from autointerp.raters._evidence import Evidence, Mask, score_of
 from autointerp.raters._rules import Rule, learn, measure, rule_in_words
@@ -72,6 +72,7 @@ class Lexical:
 
     def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
         """Return the contexts as the call's body."""
+        require_written(self.name, question)
         if question.form != "rate" or question.about == "description":
             body = {"rater": self.name, "version": VERSION, "alternatives": self.alternatives}
             return self._keyed({**body, "probe": body_of(item, question)}, item, question, repeat)

@@ -5,20 +5,24 @@ which it fires become more probable to the model, if they have anything in commo
 How much more, against a list of lines marked at random, is the line's gain. The AUROC of the
 gains of held-out firing lines against held-out silent ones, mapped to the scale as `lexical`
 maps its own, is the score. There is no prompt, so nothing in the text can be obeyed.
+
+It answers scorer `surprisal` too: by the loss on a text after its description, and without it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import functools
 import hashlib
 import io
 import json
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -27,8 +31,9 @@ from numpy.typing import NDArray
 
 from autointerp.errors import BadInput, RaterError, install_hint
 from autointerp.questions.question import Question
-from autointerp.raters import RaterOptions, call_key
+from autointerp.raters import RaterOptions, call_key, require_written
 from autointerp.raters._evidence import score_of
+from autointerp.raters._losses import losses_reply, texts_to_expect
 from autointerp.raters.local import file_fingerprint, folder_fingerprint
 from autointerp.records import Item, ItemContext, Reply, Request
 from autointerp.stats.ranks import auc
@@ -48,6 +53,10 @@ LEAST = 5  # firing lines in either split, and silent ones
 # Fixed with SmolLM2-135M on planted units (`questions/planter.py`, seed 7, 32 units), never on a
 # subject: noise lies under LOW, HIGH is midway between the medians of clean and mostly clean.
 LOW, HIGH = 0.66, 0.88
+
+# Prefixes whose keys and values are kept: the examples, those with the neutral description, and
+# with descriptions that are asked about now.
+PREFIXES = 5
 
 Floats = NDArray[np.float64]
 
@@ -87,6 +96,11 @@ class Likelihood:
 
     def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
         """Return the lines to compare as the call's body; repeats draw other lists."""
+        if question.form == "expect":
+            expected = {"version": VERSION, **texts_to_expect(item, question)}
+            key = call_key("likelihood", self.place, expected, question, repeat)
+            return Request(key, item.id, expected, repeat)
+        require_written(self.name, question)
         if question.about == "description":
             raise RaterError(
                 f"{self.name} cannot judge a given description, as rubric '{question.id}' asks; "
@@ -107,6 +121,12 @@ class Likelihood:
         if "lack" in body:
             return Reply("", "error", error=body["lack"])
         began = time.perf_counter()
+        if "texts" in body:
+            given, without = await asyncio.to_thread(self._losses, body)
+            latency_s = time.perf_counter() - began
+            return Reply(
+                losses_reply(given, without), model=self.name, cost_usd=0.0, latency_s=latency_s
+            )
         gains = await asyncio.to_thread(self._gains, body)
         firing = [gain for gain, fires in gains if fires]
         silent = [gain for gain, fires in gains if not fires]
@@ -125,6 +145,14 @@ class Likelihood:
         return Reply(
             json.dumps(answer), model=self.name, cost_usd=0.0, latency_s=latency_s, details=details
         )
+
+    def _losses(self, body: dict[str, Any]) -> list[Floats]:
+        """Return [texts] the loss in nats a token after the description, and without it."""
+        reader = load_reader(self.model)
+        return [
+            np.array([-np.mean(each) for each in reader.text_likelihoods(parts, body["texts"])])
+            for parts in ((body["head"], body["given"]), (body["head"], body["without"]))
+        ]
 
     def _gains(self, body: dict[str, Any]) -> list[tuple[float, bool]]:
         reader = load_reader(self.model)
@@ -213,10 +241,12 @@ class Reader:
 
     Attributes:
         model, tokenizer: Of transformers.
+        prefixes: What `_read` returned of the last `PREFIXES` prefixes of `text_likelihoods`.
     """
 
     model: Any
     tokenizer: Any
+    prefixes: OrderedDict[tuple[str, ...], tuple[Any, Any]] = field(default_factory=OrderedDict)
 
     def line_likelihoods(self, shots: Sequence[Line], lines: Sequence[Line]) -> Floats:
         """Return [lines] the mean log probability (nats) of a line's tokens after the list."""
@@ -228,25 +258,58 @@ class Reader:
 
         The list is read once; its keys and values serve every line.
         """
+        listed = self._read("".join(f"{shot}\n" for shot in shots))
+        return self._after(listed, [f"{line}\n" for line in lines])
+
+    def text_likelihoods(self, parts: tuple[str, ...], texts: Sequence[str]) -> list[Floats]:
+        """Return for each text the log probabilities of its tokens after a prefix, in parts.
+
+        Parts that a prefix shares with one that was read lately are not read again.
+        """
+        cache, logits = self._kept(parts)
+        return self._after((copy.deepcopy(cache), logits), texts)  # reading on adds to the cache
+
+    def _kept(self, parts: tuple[str, ...]) -> tuple[Any, Any]:
+        """Return what `_read` returns of a prefix, and keep it."""
+        if parts not in self.prefixes:
+            before = copy.deepcopy(self._kept(parts[:-1])[0]) if len(parts) > 1 else None
+            self.prefixes[parts] = self._read(parts[-1], before)
+            while len(self.prefixes) > PREFIXES:
+                self.prefixes.popitem(last=False)
+        self.prefixes.move_to_end(parts)
+        return self.prefixes[parts]
+
+    def _read(self, prefix: str, before: Any = None) -> tuple[Any, Any]:
+        """Return the keys and values of a prefix, and the logits at its end, [1, 1, tokens].
+
+        `before`: keys and values of what stands before it; None for nothing.
+        """
         import torch
 
-        start = [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
-        prefix = start + self._encode("".join(f"{shot}\n" for shot in shots))
-        encoded = [self._encode(f"{line}\n") for line in lines]
+        begins = before is None and self.tokenizer.bos_token_id is not None
+        start = [self.tokenizer.bos_token_id] if begins else []
+        ids = torch.tensor([start + self._encode(prefix)])
+        with torch.inference_mode():
+            read = self.model(ids, past_key_values=before, use_cache=True, logits_to_keep=1)
+        return read.past_key_values, read.logits[:, -1:]
+
+    def _after(self, read: tuple[Any, Any], texts: Sequence[str]) -> list[Floats]:
+        """Return for each text the log probabilities of its tokens after what was read."""
+        import torch
+
+        cache, last = read
+        encoded = [self._encode(text) for text in texts]
         longest = max(len(ids) for ids in encoded)
         with torch.inference_mode():
-            read = self.model(torch.tensor([prefix]), use_cache=True, logits_to_keep=1)
-            cache = read.past_key_values
-            cache.batch_repeat_interleave(len(lines))
-            ids = torch.zeros((len(lines), longest), dtype=torch.int64)
-            for row, line in enumerate(encoded):
-                ids[row, : len(line)] = torch.tensor(line)
+            cache.batch_repeat_interleave(len(texts))
+            ids = torch.zeros((len(texts), longest), dtype=torch.int64)
+            for row, text in enumerate(encoded):
+                ids[row, : len(text)] = torch.tensor(text)
             # Padding stands behind the text, where causal attention does not see it.
             logits = self.model(ids, past_key_values=cache, use_cache=True).logits
-            first = read.logits[:, -1:].expand(len(lines), 1, -1)
-            logits = torch.cat([first, logits[:, :-1]], 1).float()
+            logits = torch.cat([last.expand(len(texts), 1, -1), logits[:, :-1]], 1).float()
             picked = logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
-        return [picked[row, : len(line)].double().numpy() for row, line in enumerate(encoded)]
+        return [picked[row, : len(text)].double().numpy() for row, text in enumerate(encoded)]
 
     def _encode(self, text: str) -> list[int]:
         # A control token in the text is text: it does not end the list for the model.

@@ -18,12 +18,13 @@ from autointerp.questions.question import Question
 from autointerp.raters import RaterOptions, call_key
 from autointerp.raters._grammar import reply_grammar
 from autointerp.raters._prices import FREE
-from autointerp.raters.openai import OpenAIRater
+from autointerp.raters.openai import CHOICE, OpenAIRater
 from autointerp.records import Item, Reply, Request
 
 WHAT = "a language model"
 LIBRARIES = ("xllamacpp",)
 
+MANY_LOGPROBS = 200  # of a forced choice
 SLOTS = 2
 CONTEXT_TOKENS = 4096  # of each slot: a prompt takes 1,300
 LIST_TOKENS = 2048  # of a reply that its grammar ends: four contexts with every token listed
@@ -71,7 +72,7 @@ class LocalRater(OpenAIRater):
         options = replace(options, base_url="http://127.0.0.1", structured=chosen)
         super().__init__(path.stem, options)
         self.path = path
-        self.name = f"local:{path.stem}"
+        self.name = f"local:{path.stem}{CHOICE if chosen == 'choice' else ''}"
         fingerprint = file_fingerprint(path)
         self.place = f"local {fingerprint}"
         self.version = fingerprint[:12]
@@ -88,6 +89,11 @@ class LocalRater(OpenAIRater):
 
     def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
         request = super().request(item, question, repeat)
+        if self.structured == "choice":
+            # A small model may think of many words before a number: as many are looked at.
+            body = {**request.body, "top_logprobs": MANY_LOGPROBS}
+            key = call_key(self.provider, self.place, body, question, repeat)
+            return replace(request, key=key, body=body)
         grammar = reply_grammar(question, item)
         if grammar is None:
             return request

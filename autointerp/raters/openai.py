@@ -6,20 +6,24 @@ import datetime
 import json
 import re
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
+from autointerp.errors import BadInput, RaterError
 from autointerp.questions.question import Question
-from autointerp.raters import BatchState, Headroom, RaterOptions
+from autointerp.questions.rubric import Rubric
+from autointerp.raters import BatchState, Headroom, RaterOptions, call_key
 from autointerp.raters._faults import counted, seconds_until, server_error, whole_number
 from autointerp.raters._logprobs import (
     expected_activations,
     expected_matches,
+    likeliest_score,
     listed_alternatives,
     score_alternatives,
     tokens_of,
 )
 from autointerp.raters._served import LONGEST_ERROR, UNREADABLE, ServedRaterBase
-from autointerp.records import Reply, Request
+from autointerp.records import Item, Reply, Request
 
 WHAT = "a language model"
 URL = "https://api.openai.com/v1"
@@ -32,6 +36,7 @@ REASONING_TOKENS = 8192  # thoughts count as output
 # The SDK draws a random key for each call, and sends it nowhere: a quarter of a millisecond saved.
 UNDRAWN = {"idempotency_key": ""}
 TOP_LOGPROBS = 20
+CHOICE = "+choice"  # at the end of a rater's name, where --structured choice is asked
 SPOKEN = ("text", "output_text")  # parts of a message that are its answer
 CUT = ("length", "max_tokens", "max_output_tokens", "model_length")
 FILTERED = (
@@ -56,6 +61,7 @@ class OpenAIRater(ServedRaterBase):
     provider_url: ClassVar[str] = URL
     variable: ClassVar[str] = VARIABLE
     headers_variable: ClassVar[str] = HEADERS_VARIABLE
+    endpoint: ClassVar[str] = "/chat/completions"
 
     def __init__(self, model: str | None, options: RaterOptions) -> None:
         super().__init__(model, options)
@@ -65,6 +71,36 @@ class OpenAIRater(ServedRaterBase):
         self.logprobs = not thinks
         self.most_tokens = max(options.max_output_tokens, REASONING_TOKENS if thinks else 0)
         self._client: Any = None
+        if options.structured == "choice":
+            if thinks:
+                raise BadInput(
+                    f"{self.name}: --structured choice needs a model that does not reason"
+                )
+            self.name += CHOICE  # other questions than those of the same model when it writes
+            self.most_tokens = 1
+
+    def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
+        if self.structured != "choice":
+            return super().request(item, question, repeat)
+        if not isinstance(question, Rubric) or not set(question.scores) <= set(range(10)):
+            raise RaterError(
+                f"{self.name}: --structured choice is for rubrics with levels of one digit, and "
+                f"'{question.id}' is none; leave the option out"
+            )
+        body = self.body(
+            question.system_of_choice(repeat), question.user(item), {}, question, repeat
+        )
+        body["levels"] = list(question.scores)  # for `send`; the server does not see it
+        key = call_key(self.provider, self.place, body, question, repeat)
+        return Request(key, item.id, body, repeat)
+
+    async def send(self, request: Request) -> Reply:
+        reply = await super().send(request)
+        token = reply.details.get("score_token")
+        if "levels" not in request.body or token is None or reply.stop != "end":
+            return reply
+        score = likeliest_score(token, request.body["levels"])
+        return reply if score is None else replace(reply, text=json.dumps({"score": score}))
 
     def body(
         self, system: str, user: str, schema: dict[str, Any], question: Question | None, repeat: int
@@ -136,9 +172,10 @@ class OpenAIRater(ServedRaterBase):
         import httpx2
 
         # Not `.create()`: half of its time goes into models that we never read.
-        path = "/completions" if "prompt" in body else "/chat/completions"
+        sent = {name: value for name, value in body.items() if name != "levels"}
+        path = "/completions" if "prompt" in body else self.endpoint
         response = await self._client.post(
-            path, cast_to=httpx2.Response, body=body, options=UNDRAWN
+            path, cast_to=httpx2.Response, body=sent, options=UNDRAWN
         )
         return response.headers, response.content.decode("utf-8-sig", "replace")
 
@@ -158,7 +195,17 @@ class OpenAIRater(ServedRaterBase):
         if content.get("system_fingerprint"):
             details["fingerprint"] = self.clean(str(content["system_fingerprint"]))
         tokens = tokens_of(choice.get("logprobs"))
-        if tokens is not None:
+        if self.structured == "choice":
+            if tokens is None:
+                raise RaterError(
+                    f"{self.name}: {self.url} gives no log probabilities, which "
+                    "--structured choice reads; leave the option out"
+                )
+            if stop == "length":  # after the one token that was asked for
+                stop = "end"
+            top = [[self.clean(token), logprob] for token, logprob in tokens[0]["alternatives"]]
+            details["score_token"] = {"before": "", "top": top}
+        elif tokens is not None:
             alternatives = score_alternatives(text, tokens)
             if alternatives is not None:
                 named = [[self.clean(token), logprob] for token, logprob in alternatives["top"]]
@@ -211,12 +258,14 @@ class OpenAIRater(ServedRaterBase):
     batch_bytes: ClassVar[int] = 200_000_000
 
     async def submit_batch(self, label: str, requests: Sequence[Request]) -> str:
+        if self.structured == "choice":
+            raise RaterError(f"{self.name}: --structured choice is not read from batches; drop one")
         lines = [
             json.dumps(
                 {
                     "custom_id": request.key,
                     "method": "POST",
-                    "url": "/v1/chat/completions",
+                    "url": f"/v1{self.endpoint}",
                     "body": request.body,
                 }
             )
@@ -229,7 +278,7 @@ class OpenAIRater(ServedRaterBase):
             )
             batch = await self._client.batches.create(
                 input_file_id=file.id,
-                endpoint="/v1/chat/completions",
+                endpoint=f"/v1{self.endpoint}",  # type: ignore[arg-type]
                 completion_window="24h",
                 metadata={"autointerp": label},
             )

@@ -348,13 +348,18 @@ def _stratified(
 def _group(
     human: npt.ArrayLike, judge: npt.ArrayLike, judge_only: npt.ArrayLike
 ) -> tuple[Floats, Floats, Floats]:
-    y, f, rest = as_scores(human), as_scores(judge), as_scores(judge_only)
+    y, f, rest = (as_scores(ratings, 0) for ratings in (human, judge, judge_only))
     if len(y) != len(f):
         raise ValueError(f"{len(y)} human and {len(f)} judge ratings; they must pair by unit")
     if len(y) < 3:
-        raise TooFewRatings(f"{len(y)} human ratings where at least 3 are needed; rate more")
+        raise TooFewRatings(
+            f"people rated {len(y)} of the judge's {len(y) + len(rest)} units, and at least 3 are "
+            "needed; have people rate more"
+        )
     if len(rest) < 2:
         raise TooFewRatings(
-            f"{len(rest)} units rated by the judge alone where at least 2 are needed"
+            f"people rated {len(y)} of the judge's {len(y) + len(rest)} units, and at least 2 more "
+            "are needed that the judge alone has rated; have the judge rate more, or take people's "
+            "own"
         )
     return y, f, rest

@@ -63,7 +63,7 @@ def rerandomise(model: nn.Module, seed: int, keep_embeddings: bool) -> None:
         parameter.copy_(torch.from_numpy(np.asarray(drawn * deviation + mean)))
 
 
-def _embeddings(model: nn.Module) -> Iterator[nn.Parameter]:
+def _embeddings(model: nn.Module) -> Iterator[torch.Tensor]:
     """Yield the parameters of embeddings: of tokens and positions, and of the unembedding."""
     for module in model.modules():
         if isinstance(module, nn.Embedding):

@@ -65,7 +65,7 @@ def items(run: Run) -> Items:
 def test_a_rater_says_what_it_is(name: str, tmp_path: Path):
     module = importlib.import_module(f"autointerp.raters.{name}")
     rater = example_of(module, tmp_path)
-    assert kind_of(rater.name) == name
+    assert kind_of(rater.name) == name.replace("_", "-")
     assert rater.evidence in ("shown", "all")
     assert isinstance(rater.is_llm, bool)
     assert what(rater.name) == module.WHAT
@@ -137,9 +137,16 @@ class Toy:
             reply = {"rationale": "as ever", "description": "cats"}
         elif form == "judge":
             reply = {"answers": [{"context": number, "yes": True} for number in numbers]}
+        elif form == "match":
+            reply = {str(number): "A" for number in range(1, 9)}
         elif form == "predict":
             active = [{"token": 1, "activation": 5}]
             reply = {"contexts": [{"context": number, "active": active} for number in numbers]}
+        elif form == "embed":
+            reply = {"similarities": [{"context": number, "cosine": 0.5} for number in numbers]}
+        elif form == "expect":
+            loss = {"given": 2.0, "without": 2.0}
+            reply = {"losses": [{"context": number, **loss} for number in numbers]}
         else:
             reply = {"rationale": "as ever", "context": 1}
         return Reply(json.dumps(reply))

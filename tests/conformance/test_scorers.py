@@ -20,11 +20,15 @@ BLIND = {
     "match": [lambda piece, n: True, lambda piece, n: False, lambda piece, n: 0.5],
     "predict": [lambda piece, n: {}, lambda piece, n: dict.fromkeys(range(1, 100), 5.0)],
     "choose": [lambda piece, n, k=k: n == k for k in range(1, 6)],
+    "embed": [lambda piece, n: 0.25, lambda piece, n: -1.0],
+    "expect": [lambda piece, n: 0.0, lambda piece, n: -0.5],
 }
 
 
 def right_answer(form, held_out, piece, context):
     """Return the answer of one who knows where the unit fires."""
+    if form in ("embed", "expect"):
+        return 0.5 if piece.truth else 0.1
     if form != "predict":
         return piece.truth
     shown = context.activations[piece.first : piece.last]

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -62,6 +63,13 @@ def test_calls_about_units_are_told_by_1000_units_and_others_by_the_call():
     assert str(Forecast("openai:m", 1, 1, 900, 60)).endswith(
         "price unknown (--price-in, --price-out)"
     )
+
+
+def test_a_forecast_by_a_listed_price_is_written_as_json():
+    listed = create("gpt-4o-mini", RaterOptions()).price
+    values = Forecast("openai:gpt-4o-mini", 1, 1, 900, 60, 0.1, listed).as_json()
+    assert json.loads(json.dumps(values))["price"]["as_of"] == listed.as_of.isoformat()
+    assert Forecast("lexical", 1).as_json()["price"] is None
 
 
 def test_trials_are_priced_by_their_own_size_and_those_asked_before_are_counted(own_runs):

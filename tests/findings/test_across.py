@@ -12,8 +12,10 @@ from support.fabricate import add_scores, fabricate_run
 from autointerp.errors import BadInput, UnknownName
 from autointerp.findings.across import AcrossRuns, across_runs, population
 from autointerp.findings.comparison import Comparison, compare
+from autointerp.findings.looks import looks_of
+from autointerp.stats.sequential import confidence_sequence_multiplier, repeated_interval
 from autointerp.stats.superiority import holm, superiority
-from autointerp.store.run import Run
+from autointerp.store.run import Run, open_run
 
 HIGH, LOW = [1, 2, 4, 8, 10], [10, 8, 4, 2, 1]
 CONTROLS = {"planted": [0, 0, 0, 0, 6], "shuffled": [6, 0, 0, 0, 0]}
@@ -265,3 +267,138 @@ def test_units_without_a_score_are_bounded_and_json_holds_it_all(tmp_path: Path)
     assert contrast["first"]["label"] == "features of a"
     assert contrast["outcome"] == "higher"
     assert values["family"] == 1
+
+
+# ------------------------------------------------------------------------------ the ledger
+
+
+def looks_across(run: Run) -> list[Any]:
+    return [look for look in looks_of(run) if look.is_across]
+
+
+def test_a_contrast_across_runs_is_a_line_in_the_ledger_of_each_of_its_runs(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}, "c": {"neurons": LOW[::-1]}}
+    with made(tmp_path, runs) as (comparisons, opened):
+        everything = across_runs(comparisons, opened, verb="report")
+        ledgers = [looks_across(run) for run in opened]
+    contrast = everything.judged[0].contrasts[0]
+    assert [len(ledger) for ledger in ledgers] == [2, 2, 2]  # three pairs, each in two runs
+    (look,) = [look for look in ledgers[0] if look.second == "neurons of b"]
+    assert look in ledgers[1]
+    assert look not in ledgers[2]
+    assert (look.first, look.verb, look.n, look.asked) == (
+        "features of a",
+        "report",
+        (25, 25),
+        (25, 25),
+    )
+    assert (look.value, look.low, look.high) == (
+        contrast.superiority.value,
+        contrast.superiority.low,
+        contrast.superiority.high,
+    )
+    assert look.p == contrast.test.p_value
+    assert (contrast.reading.number, contrast.reading.multiplier) == (1, None)
+
+
+def test_the_same_ratings_across_runs_are_one_look_whichever_run_is_named_first(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
+    with made(tmp_path, runs) as (comparisons, opened):
+        (first,) = across_runs(comparisons, opened).judged[0].contrasts
+        (turned,) = across_runs(comparisons[::-1], opened[::-1]).judged[0].contrasts
+        assert [len(looks_across(run)) for run in opened] == [1, 1]
+    assert (turned.first, turned.second) == (first.second, first.first)
+    assert turned.reading.number == 1
+    assert turned.superiority.value == pytest.approx(1 - (first.superiority.value or 0))
+
+
+def test_new_ratings_across_runs_are_read_by_the_confidence_sequence(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
+    with made(tmp_path, runs) as (comparisons, opened):
+        across_runs(comparisons, opened)
+        add_scores(opened[0], "features", "model:a", HIGH, repeat=1, seed=9)
+        second = across_runs([compare(run) for run in opened], opened).judged[0].contrasts[0]
+        assert [look.number for look in looks_across(opened[1])] == [1, 2]
+    assert second.reading.number == 2
+    # 25 units of each: the harmonic mean is 25.
+    multiplier = float(confidence_sequence_multiplier(25))
+    assert second.reading.multiplier == pytest.approx(multiplier)
+    assert second.superiority.method == second.reading.method
+    ordinary = superiority(*(list(g.scores) for g in groups_of(second, tmp_path)))
+    wide = repeated_interval(*(g.scores for g in groups_of(second, tmp_path)), multiplier)
+    assert (second.superiority.low, second.superiority.high) == pytest.approx((wide.low, wide.high))
+    assert wide.low < ordinary.low
+
+
+def groups_of(contrast: Any, folder: Path) -> list[Any]:
+    """Return the groups of both arms of a contrast of two runs, read anew."""
+    groups = []
+    for arm in (contrast.first, contrast.second):
+        with open_run(arm.runs[0], folder=folder, read_only=True) as run:
+            groups.append(compare(run).judgements[0].groups[arm.source])
+    return groups
+
+
+def test_an_arm_of_several_runs_widens_at_a_second_look_and_its_p_follows(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"features": HIGH}, "c": {"neurons": LOW}}
+    with made(tmp_path, runs) as (comparisons, opened):
+        groups = {"topk": ["a", "b"]}
+        first = across_runs(comparisons, opened, groups).judged[0].contrasts[0]
+        add_scores(opened[2], "neurons", "model:a", LOW, repeat=1, seed=9)
+        again = [compare(run) for run in opened]
+        second = across_runs(again, opened, {"other": ["b", "a"]}).judged[0].contrasts[0]
+        assert looks_across(opened[0])[-1].first == "features of a, b"
+    # The group has another name and order, and is the same arm.
+    assert (first.reading.number, second.reading.number) == (1, 2)
+    assert second.superiority.level == first.superiority.level == 0.95
+    assert second.superiority.low < first.superiority.low
+    assert second.test.p_value > first.test.p_value
+    assert (second.test.p_value <= 0.05) == (second.superiority.low > 0.5)
+
+
+def test_a_look_across_runs_is_kept_by_the_run_that_can_be_written(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
+    with made(tmp_path, runs):
+        pass
+    with (
+        open_run("a", folder=tmp_path, read_only=True) as a,
+        open_run("b", folder=tmp_path) as b,
+    ):
+        everything = across_runs([compare(a), compare(b)], [a, b])
+        assert [len(looks_across(run)) for run in (a, b)] == [0, 1]
+        assert everything.unrecorded == ()
+    with (
+        open_run("a", folder=tmp_path, read_only=True) as a,
+        open_run("b", folder=tmp_path, read_only=True) as b,
+    ):
+        add_nothing = across_runs([compare(a), compare(b)], [a, b])
+    assert add_nothing.unrecorded == ()  # b's ledger has it
+    with open_run("a", folder=tmp_path) as a, open_run("b", folder=tmp_path, read_only=True) as b:
+        across_runs([compare(a), compare(b)], [a, b])
+        assert looks_across(a)[0].number == looks_across(b)[0].number == 1
+
+
+def test_a_look_across_runs_that_no_run_can_take_is_said_to_be_unrecorded(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
+    with made(tmp_path, runs):
+        pass
+    with (
+        open_run("a", folder=tmp_path, read_only=True) as a,
+        open_run("b", folder=tmp_path, read_only=True) as b,
+    ):
+        everything = across_runs([compare(a), compare(b)], [a, b])
+    (contrast,) = everything.judged[0].contrasts
+    assert not contrast.reading.recorded
+    assert [look.recorded for look in everything.unrecorded] == [False]
+
+
+def test_the_pair_within_runs_is_as_wide_as_the_looks_at_one_of_them_make_it(tmp_path: Path):
+    both = {"features": HIGH, "neurons": LOW}
+    with made(tmp_path, dict.fromkeys("ab", both)) as (comparisons, opened):
+        (first,) = across_runs(comparisons, opened).judged[0].nested
+        add_scores(opened[0], "neurons", "model:a", LOW, repeat=1, seed=9)
+        again = [compare(run) for run in opened]
+        (second,) = across_runs(again, opened).judged[0].nested
+    assert second.within.these.superiority.low < first.within.these.superiority.low
+    assert second.within.these.superiority.level == 0.95
+    assert second.within.these.test.p_value is None

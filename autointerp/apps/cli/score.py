@@ -66,7 +66,10 @@ def command(
 
     detection: in which texts does the unit fire? fuzzing: is the right token marked? simulation:
     how strongly does it fire on each token? intruder: which context does not belong (needs no
-    description)? Each is also asked with other units' descriptions, where it must fall to 0.5.
+    description)? embedding: is the description nearer to texts that fire (embed:FOLDER,
+    openai-embeddings:MODEL)? surprisal: does it make them less surprising (likelihood:PATH,
+    openai-completions:MODEL)? Each is also asked with other units' descriptions, where it must
+    fall to 0.5.
 
     Example: autointerp score main --scorer detection --scorer fuzzing
     """

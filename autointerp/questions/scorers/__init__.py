@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any, Protocol, cast
 
@@ -33,6 +33,7 @@ import numpy as np
 
 from autointerp import extensions
 from autointerp.questions.contexts import over_intervals, silent_contexts
+from autointerp.questions.cuts import cut, look_of, matched_decoys, token_counts
 from autointerp.questions.explain import EXPLAINING
 from autointerp.questions.forms import Task
 from autointerp.questions.question import Question
@@ -193,6 +194,69 @@ def firing_and_silent(
     return [firing[place] for place in kept], silent[:size], ""
 
 
+def unmarked_texts(
+    held_out: HeldOut, count: int, hard: bool
+) -> tuple[list[Piece], list[Piece | None], str]:
+    """Return `count` pieces in which the unit fires, as many silent ones, and why there are none.
+
+    The token on which it fires may stand anywhere, as does the one that a silent text is cut
+    round, which is like it in kind, length and frequency: else what stands near the middle would
+    tell. These tokens are marked, and the n-th pieces are alike; a silent one is None where there
+    is none like it.
+    """
+    firing, silent, lack = firing_and_silent(held_out, count, hard)
+    if lack:
+        return [], [], lack
+    rng = held_out.rng
+    own = held_out.contexts
+    shown = [cut(n, own[n], rng, True, "firing", mark=True) for n in firing]
+    hidden: list[Piece | None] = [
+        cut(n, held_out.hard[n][0], rng, False, why, mark=True)
+        for n, why in silent
+        if why != "silent"
+    ]
+    hidden += matched_decoys(
+        [look_of(own[p.context], p) for p in shown[len(hidden) :]],
+        {n: own[n] for n in silent_contexts(own)},
+        token_counts(own.values()),
+        rng,
+        "silent",
+    )
+    return shown, hidden, ""
+
+
+def unmarked(pieces: Sequence[Piece | None]) -> list[Piece]:
+    """Return the pieces that there are, without their marks."""
+    return [replace(piece, mark=None) for piece in pieces if piece is not None]
+
+
+def texts_of_equal_length(held_out: HeldOut, count: int, hard: bool) -> Chosen:
+    """Return unmarked pieces, `count` firing and `count` silent ones, as many tokens in either.
+
+    For scorers that compare numbers over all calls: a rater's number may grow with a text, and
+    silent contexts are longer or shorter than others, by how often the unit fires.
+    """
+    shown, hidden, lack = unmarked_texts(held_out, count, hard)
+    if lack:
+        return Chosen(outcome=lack)
+    alike = [(one, other) for one, other in zip(shown, hidden, strict=True) if other is not None]
+    if len(alike) < LEAST:
+        return Chosen(outcome="too few silent contexts")
+    firing, silent = [], []
+    for one, other in alike:
+        length = min(one.last - one.first, other.last - other.first)
+        firing.append(_shortened(one, length))
+        silent.append(_shortened(other, length))
+    return Chosen(in_pairs(unmarked(firing), unmarked(silent), held_out.rng))
+
+
+def _shortened(piece: Piece, length: int) -> Piece:
+    """Return `length` tokens of a piece, the marked one among them."""
+    assert piece.mark is not None
+    last = max(piece.first + length, piece.mark + 1)
+    return replace(piece, first=last - length, last=last)
+
+
 # What texts of a call have in common must not give the unit away: a rater that compares them would
 # find what repeats without reading the description.
 
@@ -283,3 +347,28 @@ def balanced_accuracy(asked: Sequence[Answered]) -> Figures:
         if given:
             more[f"specificity, {kind}"] = float(np.mean([answer is False for answer in given]))
     return Figures((shares[True] + shares[False]) / 2, "ok", more)
+
+
+def area_under_roc(asked: Sequence[Answered]) -> Figures:
+    """Return P(a text in which the unit fires has a higher answer than a silent one), ties half.
+
+    Answers are numbers that are compared over all calls of a unit. Whoever answers the same
+    everywhere, or at random, gets 0.5. Questions without an answer count in neither group;
+    without any answer in one of them there is no score.
+    """
+    given: dict[bool, list[float]] = {}
+    for truth in (True, False):
+        given[truth] = [
+            one.answer for one in asked if one.piece.truth is truth and one.answer is not None
+        ]
+        if not given[truth]:
+            return Figures(None, f"no answers where the truth is {'yes' if truth else 'no'}")
+    more = {
+        "mean, firing": float(np.mean(given[True])),
+        "mean, silent": float(np.mean(given[False])),
+    }
+    for kind in sorted({one.piece.kind for one in asked} - {"firing"}):
+        of_kind = [o.answer for o in asked if o.piece.kind == kind and o.answer is not None]
+        if of_kind and len(of_kind) < len(given[False]):
+            more[f"against {kind}"] = auc(given[True], of_kind)
+    return Figures(auc(given[True], given[False]), "ok", more)

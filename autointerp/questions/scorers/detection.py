@@ -10,10 +10,6 @@ Source: EleutherAI, "Open Source Automated Interpretability for Sparse Autoencod
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from autointerp.questions.contexts import silent_contexts
-from autointerp.questions.cuts import cut, look_of, matched_decoys, token_counts
 from autointerp.questions.forms import LETTERS, make_task
 from autointerp.questions.scorers import (
     Chosen,
@@ -21,7 +17,8 @@ from autointerp.questions.scorers import (
     HeldOut,
     Tried,
     above_others,
-    firing_and_silent,
+    unmarked,
+    unmarked_texts,
 )
 
 COUNT = 14
@@ -49,32 +46,11 @@ How to judge
 
 
 def choose(held_out: HeldOut, count: int, hard: bool) -> Chosen:
-    """Return unmarked pieces: `count` in which the unit fires, `count` silent ones.
-
-    The token on which it fires may stand anywhere, as does the one that a silent text is cut
-    round, which is like it in kind, length and frequency: else what stands near the middle would
-    tell.
-    """
-    firing, silent, lack = firing_and_silent(held_out, count, hard)
+    """Return unmarked pieces: `count` in which the unit fires, `count` silent ones."""
+    shown, hidden, lack = unmarked_texts(held_out, count, hard)
     if lack:
         return Chosen(outcome=lack)
-    rng = held_out.rng
-    own = held_out.contexts
-    shown = [cut(n, own[n], rng, True, "firing", mark=False) for n in firing]
-    hidden = [
-        cut(n, held_out.hard[n][0], rng, False, why, mark=False)
-        for n, why in silent
-        if why != "silent"
-    ]
-    decoys = matched_decoys(
-        [look_of(own[p.context], p) for p in shown[len(hidden) :]],
-        {n: own[n] for n in silent_contexts(own)},
-        token_counts(own.values()),
-        rng,
-        "silent",
-    )
-    hidden += [replace(decoy, mark=None) for decoy in decoys if decoy is not None]
-    return Chosen(((*shown, *hidden),))
+    return Chosen(((*unmarked(shown), *unmarked(hidden)),))
 
 
 def measure(tried: Tried) -> Figures:

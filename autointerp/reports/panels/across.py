@@ -111,6 +111,7 @@ def _judge(judged: Judged, suffix: str) -> list[Block]:
         )
     if judged.contrasts:
         blocks.append(_table(judged, suffix))
+        blocks += _looks(judged)
     blocks += [Prose(nested_text(nested), lead=_lead(nested)) for nested in judged.nested]
     if judged.nested:
         blocks.append(_nested_table(judged, suffix))
@@ -137,6 +138,35 @@ def _judge(judged: Judged, suffix: str) -> list[Block]:
     return blocks
 
 
+def _looks(judged: Judged) -> list[Block]:
+    """Return which looks these are, and what their intervals allow for."""
+    readings = [contrast.reading for contrast in judged.contrasts]
+    unrecorded = sum(not reading.recorded for reading in readings)
+    lost = (
+        f" {count(unrecorded, 'look').capitalize()} could not be recorded: no run concerned can be "
+        "written."
+        if unrecorded
+        else ""
+    )
+    again = [reading for reading in readings if reading.multiplier is not None]
+    if not again:
+        text = (
+            "Each contrast is a line in the ledgers of its runs. This is the first look at each of "
+            "these ratings, and the intervals are those of one look."
+        )
+        return [Prose(text + lost, lead="Undeclared.")]
+    wide = max(reading.multiplier or 0 for reading in again)
+    most = max(reading.number for reading in again)
+    text = (
+        f"No plan declares contrasts across runs, and {len(again)} of these {len(readings)} had a "
+        f"look before, on other ratings (up to {most} looks in the ledgers of the runs). Their "
+        f"{SUPERIORITY} and p-values are those of an asymptotic confidence sequence (up to "
+        f"{wide:.2f} standard errors in place of 1.96), which hold at all looks; the other columns "
+        "are those of one look."
+    )
+    return [Prose(text + lost, lead="Undeclared.", tone="warning")]
+
+
 def _values(difference: Difference) -> str:
     runs_of: dict[str, list[str]] = {}
     for run, value in difference.by_run.items():
@@ -151,7 +181,7 @@ def _table(judged: Judged, suffix: str) -> Table:
         frame=pd.DataFrame([_row(judged, contrast) for contrast in judged.contrasts]),
         headings=[
             "first", "second", "units", "wins", "ties", "losses", SUPERIORITY, "p", "Holm p",
-            "so the first is", "of", "at like density", "whatever the missing",
+            "so the first is", "of", "at like density", "whatever the missing", "look",
         ],
         rows=[_cells(contrast) for contrast in judged.contrasts],
         summary=True,
@@ -175,6 +205,7 @@ def _cells(contrast: RunContrast) -> list[str]:
         listed(over),
         _at_like_density(contrast),
         _whatever(contrast),
+        str(contrast.reading.number),
     ]
 
 
@@ -215,6 +246,7 @@ def _row(judged: Judged, contrast: RunContrast) -> dict[str, object]:
         "density_refused": contrast.adjusted.refused if contrast.adjusted else None,
         "worst": contrast.bounds.worst.value if contrast.bounds else None,
         "best": contrast.bounds.best.value if contrast.bounds else None,
+        "look": contrast.reading.number,
     }
 
 

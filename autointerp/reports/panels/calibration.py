@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 from matplotlib.patches import Rectangle
 
-from autointerp.findings.calibration import Calibration, PredictedMean
+from autointerp.findings.calibration import Calibration, PredictedMean, PredictedPair
 from autointerp.findings.plan import PRIMARY
 from autointerp.reports.colours import CELL_DARK, CELL_LIGHT, MUTED
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
@@ -111,7 +111,21 @@ def pair_text(judged: Calibration) -> str:
         f"As {listed(judged.humans)} would rate all units, {of} with ties halved is "
         f"{interval(pair.predicted)}; by the judge alone {interval(pair.judge_only)}, from "
         f"people's ratings alone {alone}. It rests on {pair.n_both[0]} and {pair.n_both[1]} units "
-        f"that people rated.{why}"
+        f"that people rated.{why}{_look(pair)}"
+    )
+
+
+def _look(pair: PredictedPair) -> str:
+    """Return which look this is, and what its intervals allow for."""
+    reading = pair.reading
+    if reading is None or reading.multiplier is None:
+        return ""
+    return (
+        f" It is look {reading.number} at ratings of these people with this judge, and no plan "
+        "declares it: the predicted one, people's own and the difference of means have the "
+        f"intervals of an asymptotic confidence sequence ({reading.multiplier:.2f} standard errors "
+        "in place of 1.96), which hold at all looks. Means of a single source are those of one "
+        "look."
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import pandas as pd
 
 from autointerp.findings.comparison import Comparison
+from autointerp.findings.looks import Look
 from autointerp.reports.look_words import look_table, plan_rows
 from autointerp.reports.panels import Block, Material, Prose, Table
 
@@ -16,7 +17,7 @@ TITLE = "Plan and looks"
 
 def show(material: Material) -> list[Block]:
     blocks = [_plan(comparison, material) for comparison in material.comparisons]
-    looks = [(c.run, look) for c in material.comparisons for look in c.looks]
+    looks = _by_runs(material)
     if not looks:
         return [block for block in blocks if isinstance(block, Table)]
     several = material.several_runs
@@ -40,6 +41,18 @@ def show(material: Material) -> list[Block]:
             summary=True,
         ),
     ]
+
+
+def _by_runs(material: Material) -> list[tuple[str, Look]]:
+    """Return the looks with the runs whose ledgers hold them: one across runs stands in several."""
+    holding: dict[tuple[str, str], list[str]] = {}
+    first: dict[tuple[str, str], Look] = {}
+    for comparison in material.comparisons:
+        for place, look in enumerate(comparison.looks):
+            own = "" if look.is_across else f"{comparison.run} {place}"
+            holding.setdefault((look.digest, own), []).append(comparison.run)
+            first.setdefault((look.digest, own), look)
+    return [(", ".join(runs), first[key]) for key, runs in holding.items()]
 
 
 def _pair(n: tuple[int, int]) -> str:

@@ -50,7 +50,9 @@ def show(material: Material) -> list[Block]:
         Prose(
             "A description is tried on contexts that its writer never saw: which texts fire "
             "(detection), whether the right token is marked (fuzzing), how strongly each token "
-            "fires (simulation). 0.5 is chance and what “all” or “none” scores, 1 is perfect. "
+            "fires (simulation), whether the description is nearer to texts that fire (embedding) "
+            "and makes them less surprising to a model (surprisal). 0.5 is chance and what “all” "
+            "or “none” scores, 1 is perfect. "
             "Hollow marks are the control: the same contexts with other units' descriptions, "
             "which should be at 0.5 (for the intruder, contexts that have no unit in common). In "
             "detection and fuzzing a score is 0.5 and what a unit's own description gets above "
@@ -298,6 +300,8 @@ def _cells(source_score: SourceScore) -> list[str]:
         "sensitivity": "sensitivity",
         "specificity": "specificity",
         "found": "found",
+        "mean, firing": "mean where it fires",
+        "mean, silent": "where silent",
     }
     return [
         source_score.source + ("*" if source_score.is_control else ""),

@@ -109,8 +109,8 @@ def measure_spliced(
     losses, predicted = _losses(windows, sae, seed, loss_tokens)
     intact, reconstructed, zeroed = losses or (None, None, None)
     recovered = None
-    if intact is not None and zeroed > intact:
-        recovered = loss_recovered(intact, reconstructed, zeroed)
+    if losses is not None and losses[2] > losses[0]:
+        recovered = loss_recovered(*losses)
     return SpliceMeasures(
         tokens=tokens,
         l0=float(fired.sum()) / tokens,

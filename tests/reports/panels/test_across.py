@@ -9,8 +9,10 @@ from support.fabricate import add_scores, fabricate_run
 
 from autointerp.findings.across import across_runs
 from autointerp.findings.comparison import compare
+from autointerp.pipeline.looks import with_looks_across
 from autointerp.reports.page import title
-from autointerp.reports.panels import Figure, Material, Prose, Table, across, verdict
+from autointerp.reports.panels import Figure, Material, Prose, Table, across, looks, verdict
+from autointerp.store.run import open_run
 
 HIGH, LOW = [1, 2, 4, 8, 10], [10, 8, 4, 2, 1]
 CONTROLS = {"planted": [0, 0, 0, 0, 6], "shuffled": [6, 0, 0, 0, 0]}
@@ -27,8 +29,6 @@ def make_run(
 
 
 def material(folder: Path, runs: Mapping[str, Any], groups: Any = None, **raters: str) -> Material:
-    from autointerp.store.run import open_run
-
     for name, counts in runs.items():
         make_run(folder, name, counts, raters.get(name, "model:a"))
     opened = [open_run(name, folder=folder, read_only=True) for name in runs]
@@ -133,3 +133,27 @@ def test_groups_that_cannot_be_are_refused_in_a_line(
         assert result.code == 2
         assert says in result.err
         assert not (tmp_path / "reports").exists()
+
+
+def test_from_the_second_look_across_runs_on_it_says_what_holds_at_all_looks(tmp_path: Path):
+    first = material(tmp_path, {"a": {"features": HIGH}, "b": {"neurons": LOW}})
+    assert "first look at each of these ratings" in text_of(first)
+    assert "2 looks could not be recorded" not in text_of(first)
+    assert "1 look could not be recorded: no run concerned can be written." in text_of(first)
+    with open_run("a", folder=tmp_path) as a, open_run("b", folder=tmp_path) as b:
+        across_runs([compare(a), compare(b)], [a, b])
+        add_scores(b, "neurons", "model:a", LOW, repeat=1, seed=5)
+        comparisons = [compare(a), compare(b)]
+        made = across_runs(comparisons, [a, b])
+        comparisons = with_looks_across(comparisons, [a, b], made, lambda event: None)
+        second = Material(tuple(comparisons), (a, b), across=made)
+        (ledger,) = (b for b in looks.show(second) if isinstance(b, Table) and b.name == "looks")
+    text = text_of(second)
+    assert "1 of these 1 had a look before, on other ratings (up to 2 looks" in text
+    assert "asymptotic confidence sequence" in text
+    assert "could not be recorded" not in text
+    (table,) = (b for b in across.show(second) if isinstance(b, Table) and b.name == "across_runs")
+    assert table.rows[0][-1] == "2"
+    # The two looks across runs stand once each, with the runs whose ledgers hold them.
+    both = [row for row in ledger.rows if row[0] == "a, b"]
+    assert [row[1] for row in both] == ["1", "2"]

@@ -3,7 +3,8 @@ from pathlib import Path
 from support.fabricate import add_scores, fabricate_run
 
 from autointerp.findings.comparison import compare
-from autointerp.reports.panels import Material, Prose, Table, calibration
+from autointerp.reports.panels import Block, Material, Prose, Table, calibration
+from autointerp.store.run import Run
 
 
 def test_it_speaks_of_the_people_who_rated_and_not_of_people(tmp_path: Path):
@@ -51,3 +52,21 @@ def test_superiority_by_people_stands_beside_that_of_the_judge(tmp_path: Path):
     assert "20 and 20 units that people rated" in said
     assert tables["people_pairs"].summary
     assert tables["people_pairs"].rows[0][1] == "features, neurons"
+
+
+def test_a_second_look_by_people_says_what_its_intervals_allow_for(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 40, "neurons": 40}, contexts=0) as run:
+        for source, counts in (("features", [4, 4, 8, 12, 12]), ("neurons", [12, 12, 8, 4, 4])):
+            add_scores(run, source, "model:a", counts)
+            add_scores(run, source, "human:ann", [3, 3, 3, 3, 3])
+        first = " ".join(b.text for b in shown(run) if isinstance(b, Prose))
+        for source in ("features", "neurons"):
+            add_scores(run, source, "human:ann", [1, 1, 1, 1, 1], start=15)
+        second = " ".join(b.text for b in shown(run) if isinstance(b, Prose))
+    assert "confidence sequence" not in first
+    assert "It is look 2 at ratings of these people with this judge" in second
+    assert "Means of a single source are those of one look." in second
+
+
+def shown(run: Run) -> list[Block]:
+    return calibration.show(Material((compare(run),), (run,)))

@@ -54,7 +54,7 @@ def test_from_the_second_undeclared_look_on_it_says_why_its_interval_is_wider(tm
     assert "shown is the last look, with the interval of an asymptotic confidence sequence" in text
     assert "in place of 1.96" in text
     warnings = [b for b in verdict.show(material) if isinstance(b, Prose) and b.tone == "warning"]
-    assert [block.lead for block in warnings] == ["Undeclared."]
+    assert [block.lead for block in warnings] == ["Undeclared.", "The rater was never checked."]
 
 
 def test_a_plan_that_was_followed_is_called_declared_with_its_digest(tmp_path: Path):

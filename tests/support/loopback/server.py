@@ -203,7 +203,8 @@ class LoopbackServer:
     ) -> bool:
         """Answer one request; False closes the connection."""
         path = path.partition("?")[0]
-        completion = path in ("/v1/chat/completions", "/v1/messages")
+        is_chat = path in ("/v1/chat/completions", "/v1/messages")
+        completion = is_chat or path in ("/v1/embeddings", "/v1/completions")
         is_json = headers.get("content-type", "").startswith("application/json")
         body = json.loads(content) if content and is_json else {}
         call = Call(path, headers, body, self._loop.time())
@@ -212,7 +213,9 @@ class LoopbackServer:
         if not completion:
             status, reply = self._side(method, path, headers, content, body)
             return await self._answer(writer, status, {}, reply)
-        probe = "sky" in json.dumps(body["messages"]) and "Answer in one short" in call.user
+        probe = (
+            is_chat and "sky" in json.dumps(body["messages"]) and "Answer in one short" in call.user
+        )
         if probe:
             fault = self.probe_faults.popleft() if self.probe_faults else None
         else:
@@ -393,6 +396,10 @@ def completion_reply(
     server: LoopbackServer, path: str, body: dict[str, Any], fault: Fault
 ) -> dict[str, Any]:
     """Return the body of a reply in the protocol of `path`."""
+    if path == "/v1/embeddings":
+        return embeddings_reply(body)
+    if path == "/v1/completions":
+        return echo_reply(body, server.logprobs)
     chat = path == "/v1/chat/completions"
     schema, mode = asked_schema(body)
     user = body["messages"][-1]["content"]
@@ -455,6 +462,52 @@ def completion_reply(
             "cache_creation_input_tokens": 0,
         },
     }
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def embedding_of(text: str) -> list[float]:
+    """Return how often a text has each letter."""
+    return [float(text.lower().count(letter)) for letter in LETTERS]
+
+
+def embeddings_reply(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the embeddings of inputs, in any order, as the protocol allows."""
+    rows = [
+        {"object": "embedding", "index": place, "embedding": embedding_of(text)}
+        for place, text in enumerate(body["input"])
+    ]
+    used = sum(len(text) for text in body["input"]) // 4
+    usage = {"prompt_tokens": used, "total_tokens": used}
+    return {"object": "list", "data": rows[::-1], "model": body["model"], "usage": usage}
+
+
+def echo_reply(body: dict[str, Any], logprobs: bool) -> dict[str, Any]:
+    """Return prompts with one more word, as vLLM does with `echo`.
+
+    A token of the prompt is a word with the space before it. Its log probability is -1 where the
+    word was in the prompt before, -2 elsewhere, and null for the first. Without `logprobs` only
+    the generated word has one, as llama.cpp's server answers.
+    """
+    choices = []
+    for index, prompt in enumerate(body["prompt"]):
+        tokens = re.findall(r"\s?[^\s]+|\s", prompt)
+        seen: set[str] = set()
+        given: list[float | None] = []
+        for token in tokens:
+            given.append(-1.0 if token.strip() in seen else -2.0)
+            seen.add(token.strip())
+        given[0] = None
+        if not logprobs:
+            tokens, given = [], []
+        echoed = {"tokens": [*tokens, " end"], "token_logprobs": [*given, -0.5]}
+        offsets = [sum(map(len, tokens[:place])) for place in range(len(tokens) + 1)]
+        choice = {"index": index, "text": f"{prompt} end", "finish_reason": "length"}
+        choices.append({**choice, "logprobs": {**echoed, "text_offset": offsets}})
+    used = sum(len(prompt) for prompt in body["prompt"]) // 4
+    usage = {"prompt_tokens": used, "completion_tokens": len(choices), "total_tokens": used}
+    return {"object": "text_completion", "model": body["model"], "choices": choices, "usage": usage}
 
 
 def instance(schema: dict[str, Any], user: str, fits: Callable[[str], bool]) -> Any:
