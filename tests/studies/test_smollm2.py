@@ -102,6 +102,7 @@ def test_the_report_is_there_with_its_logs_and_names_no_folder_of_this_machine(s
     measures = json.loads((report / "study" / "sae-1.json").read_text("utf-8"))["measures"]
     assert 0 <= measures["dead_share"] <= 1
     assert measures["l0"] == TINY.k
+    assert sum(path.stat().st_size for path in report.rglob("*") if path.is_file()) < 6_000_000
     for path in report.rglob("*"):
         if path.suffix in {".html", ".md", ".json", ".txt", ".csv"}:
             assert str(study) not in path.read_text("utf-8"), path
