@@ -10,7 +10,7 @@ from autointerp.questions.items import load_items
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.scorers import scorer
 from autointerp.questions.trials import add_trials
-from autointerp.raters import Price, RaterOptions, load_rater
+from autointerp.raters import Price, RaterOptions, load_rater, version_of
 from autointerp.raters.openai import create
 from autointerp.records import Item, ItemContext, Rating, Reply, Request
 from autointerp.store.run import open_run
@@ -83,8 +83,8 @@ def test_trials_are_priced_by_their_own_size_and_those_asked_before_are_counted(
         assert expected.tokens_in == round(sum(sizes) / 3.6)
         assert expected.tokens_out == 28 * 60
         assert expected.cost_usd == known.price.cost_usd(expected.tokens_in, expected.tokens_out)
-        rating = Rating(items[0].id, "explain", EXPLAIN.digest, "lexical", 0, "ok", 1)
-        run.add_ratings([rating], [], "lexical")
         lexical = load_rater("lexical", RaterOptions())
+        rating = Rating(items[0].id, "explain", EXPLAIN.digest, "lexical", 0, "ok", 1)
+        run.add_ratings([replace(rating, rater_version=version_of(lexical))], [], "lexical")
         assert forecast_trials(run, lexical, EXPLAIN, trials, 28).made_before == 1
         assert forecast_trials(run, lexical, EXPLAIN, [], 0).calls == 0
