@@ -26,7 +26,6 @@ from autointerp.settings import RunSettings
 from autointerp.store.run import Run
 from autointerp.store.units import StoredUnit
 from autointerp.subjects import Subject
-from autointerp.subjects.passages import near_copies_text
 from autointerp.units import sources as sources_folder
 from autointerp.units.draws import random_order
 from autointerp.units.others import Place, firing_in, store_silence, unverified
@@ -115,8 +114,6 @@ def draw_units(
                 units={want.name: len(want.numbers) for want in passes},
                 near_copies=near_copies,
             )
-            if near_copies:
-                tell(near_copies_text(near_copies))
             missing = {name: n for name, n in wanted.items() if len(run.sampled(name, n)) < n}
     finally:
         if share.count > 1:

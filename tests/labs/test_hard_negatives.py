@@ -90,4 +90,5 @@ def test_hard_scores_stay_apart_from_plain_ones(own_runs):
         "8 of each kind", "8 of each kind, half of the silent ones hard",
     }  # fmt: skip
     # The rule of a planted unit is its word, so no silent text has it: hard ones are neighbours'.
-    assert all(one.score > 0.95 for one in scores if not one.permuted)
+    # The other descriptions of so small a call are not exactly at 0.5 on the same texts.
+    assert all(one.score > 0.9 for one in scores if not one.permuted)

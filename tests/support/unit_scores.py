@@ -1,6 +1,14 @@
 """Units' scores under a scorer, made up."""
 
+import pandas as pd
+
 from autointerp.findings.answers import UnitScore
+
+# What a comparison holds of units that the run's own subject gave.
+OF_A_HARVEST = {
+    "units": pd.DataFrame({"source": ["features"], "note": [""]}),
+    "imported": pd.DataFrame({"notes": []}),
+}
 
 
 def unit(number: int, permuted: bool, value: float | None, source: str = "features") -> UnitScore:

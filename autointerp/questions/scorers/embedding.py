@@ -19,6 +19,7 @@ from autointerp.questions.scorers import (
 )
 
 PER_CALL = 2
+COUNT = 20
 TASK = make_task(
     "embedding", 1, "How near is the description to each text?", "embed", "{description}"
 )

@@ -22,6 +22,7 @@ from autointerp.questions.scorers import (
 )
 
 PER_CALL = 2
+COUNT = 20
 # The examples are of several kinds: a theme, a sign, a word, a shape.
 TASK = make_task(
     "surprisal",

@@ -134,7 +134,7 @@ def test_kept_embeddings_and_step0_exclude_each_other(command_line: Call, folder
         (("--buffer", 32), "--buffer 32 must hold a batch"),
         (("--tokens", 3), "--tokens 3 must be at least --batch 64"),
         (("--window", 1), "--window 1 must be at least 2"),
-        (("--lr", "nan"), "--learning-rate nan must be a number"),
+        (("--lr", "nan"), "--learning-rate nan: give a finite number"),
         (("--heldout", "nowhere.txt"), "no corpus at nowhere.txt"),
         (("--model", "nowhere.gguf"), "no GGUF file at nowhere.gguf"),
     ],

@@ -1,7 +1,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
-from support.unit_scores import unit
+from support.unit_scores import OF_A_HARVEST, unit
 
 from autointerp.findings.descriptions import scorer_results, scorer_results_of
 from autointerp.reports.panels import Figure, Prose, Table, scorers
@@ -9,7 +9,7 @@ from autointerp.store.run import open_run
 
 
 def material(results):
-    comparison = SimpleNamespace(run="main", scorers=results)
+    comparison = SimpleNamespace(run="main", scorers=results, **OF_A_HARVEST)
     return SimpleNamespace(comparisons=(comparison,), several_runs=False)
 
 

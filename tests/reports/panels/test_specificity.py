@@ -2,6 +2,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from support.unit_scores import OF_A_HARVEST
 
 from autointerp.findings.descriptions import specificity_results_of
 from autointerp.reports.panels import Figure, Table, specificity
@@ -10,7 +11,9 @@ from autointerp.store.run import open_run
 
 
 def material_of(run):
-    comparison = SimpleNamespace(run="main", specificity=specificity_results_of(run))
+    comparison = SimpleNamespace(
+        run="main", specificity=specificity_results_of(run), **OF_A_HARVEST
+    )
     return SimpleNamespace(comparisons=(comparison,), several_runs=False)
 
 
