@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -47,15 +47,18 @@ def levers_of(source: Source, numbers: NDArray[np.int64]) -> Levers:
     )
 
 
-def active_units(source: Source, x: Tensor, over: float) -> Iterator[tuple[int, int, float]]:
-    """Yield position, number and activation of all units of a source over `over` in x [tokens,
-    width], units in turn.
+def active_units(
+    source: Source, x: Tensor, over: float, numbers: Sequence[int] | None = None
+) -> Iterator[tuple[int, int, float]]:
+    """Yield position, number and activation of a source's units, of all or of those numbered, where
+    they are over `over` in x [tokens, width]; units in turn.
     """
-    for begin in range(0, source.size, COLUMNS):
-        numbers = np.arange(begin, min(begin + COLUMNS, source.size))
-        values = computed(source.block(numbers), x[None])[0].cpu()
+    chosen = np.arange(source.size) if numbers is None else np.array(numbers, dtype=np.int64)
+    for begin in range(0, len(chosen), COLUMNS):
+        part = chosen[begin : begin + COLUMNS]
+        values = computed(source.block(part), x[None])[0].cpu()
         for column, position in (values > over).T.nonzero().tolist():
-            yield position, begin + column, float(values[position, column])
+            yield position, int(part[column]), float(values[position, column])
 
 
 def computed(block: Block, x: Tensor) -> Tensor:
