@@ -68,11 +68,13 @@ def run_lab(
     options: Mapping[str, str] | None = None,
     runs: Path | str = RUNS,
     on: On = ignore,
+    units: Sequence[str] = (),
 ) -> LabResult:
     """Have a lab measure units of a run, store its rows and return them.
 
     Of each source the first `n` of its random order are measured: those that were rated, or all
-    that were harvested where none was. Empty `sources` means all of the run. Rows are stored as
+    that were harvested where none was. Empty `sources` means all of the run. `units`, by name
+    (`features/12`), are measured instead, rated or not. Rows are stored as
     the lab goes, a unit's at once; units that it has measured in the same way, with the same
     options and the same file, are not measured again, and earlier rows of the others are replaced
     with the first that is stored. Raises UnknownName for a lab that does not exist, BadInput if
@@ -84,28 +86,30 @@ def run_lab(
     names = (sources,) if isinstance(sources, str) else sources
     with open_run(run, folder=Path(runs)) as opened:
         say_opened(opened, on)
-        units = list(eligible_units(opened, names, n))
-        on(Step(f"{lab} measures {count(len(units), 'unit')}"))
-        asked = set(units)
-        design = design_of(lab, chosen, units)
+        chosen_units = (
+            opened.units_called(units) if units else list(eligible_units(opened, names, n))
+        )
+        on(Step(f"{lab} measures {count(len(chosen_units), 'unit')}"))
+        asked = set(chosen_units)
+        design = design_of(lab, chosen, chosen_units)
         done = opened.measured_units(lab, design) & asked
-        pending = [unit for unit in units if unit not in done]
+        pending = [unit for unit in chosen_units if unit not in done]
         if done and pending:
             on(Step(f"{lab} has {count(len(done), 'unit')} already and goes on"))
         if pending:
-            rows = measure(module, opened, units, pending, chosen)
+            rows = measure(module, opened, chosen_units, pending, chosen)
             keeper = _Keeper(opened, lab, design, pending)
             try:
                 for row in rows:
                     check_row(lab, module.COLUMNS, asked, row)
                     if keeper.add(row):
-                        on(Measuring(lab, len(done) + len(keeper.begun), len(units)))
+                        on(Measuring(lab, len(done) + len(keeper.begun), len(chosen_units)))
                 keeper.finish()
             finally:
                 keeper.save()  # whole units, whatever stopped the lab
             opened.log("measured", lab=lab, options=chosen, units=len(pending), rows=keeper.rows)
         records = tuple(row for row in opened.lab_rows(lab) if row["unit_id"] in asked)
-    return LabResult(run, lab, module.COLUMNS, len(units), records)
+    return LabResult(run, lab, module.COLUMNS, len(chosen_units), records)
 
 
 class _Keeper:

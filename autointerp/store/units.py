@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from autointerp.errors import BadInput
 from autointerp.records import Context, HarvestedUnit, SourceKind, Unit, UnitSummary
 from autointerp.store.tables import Tables
 
@@ -128,6 +130,31 @@ class Units(Tables):
         """Return units by the run's own numbers, in their order."""
         condition = "unit_id IN (SELECT unnest(?::INTEGER[])) ORDER BY unit_id"
         return self._units(condition, [list(unit_ids)])
+
+    def units_called(self, names: Sequence[str]) -> list[int]:
+        """Return the numbers of the units that are called so: `features/12`, `neurons/5-`.
+
+        Raises BadInput for a name that no unit of the run has, or that several have.
+        """
+        held: dict[str, list[int]] = {}
+        for unit_id, *labels in self.rows(
+            "SELECT unit_id, unit_label(source, idx, sign, note), unit_name(source, idx, sign)"
+            " FROM unit ORDER BY unit_id"
+        ):
+            for label in dict.fromkeys(labels):
+                held.setdefault(label, []).append(unit_id)
+        chosen: list[int] = []
+        for name in names:
+            units = held.get(name.replace("−", "-"), [])
+            if len(units) != 1:
+                why = f"{len(units)} units are called so" if units else "the run holds no such unit"
+                close = difflib.get_close_matches(name, held, n=3, cutoff=0) or ["none"]
+                raise BadInput(
+                    f"unit '{name}': {why}; `autointerp export {self.path.name} --to csv` lists "
+                    f"units, such as {', '.join(close)}"
+                )
+            chosen += units
+        return list(dict.fromkeys(chosen))
 
     def held_units(self) -> dict[str, tuple[int, bool]]:
         """Return, by source, how many eligible units the run holds and whether it is a control."""

@@ -65,6 +65,9 @@ class Subject:
         read_both: Returns the activations of the site and of the hidden neurons.
         untrained: Loads the untrained twin, once, when it is first asked for; None where there is
             none.
+        tokenise: Returns the token ids of texts, without special tokens; None where texts cannot
+            be tokenised.
+        bos: The id that windows begin with; None where they do not begin with one.
     """
 
     name: str
@@ -86,6 +89,8 @@ class Subject:
     hidden: HiddenSite | None = None
     read_both: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     untrained: Callable[[], UntrainedTwin] | None = None
+    tokenise: Callable[[list[str]], list[list[int]]] | None = None
+    bos: int | None = None
 
 
 def file_digest(path: Path) -> str:

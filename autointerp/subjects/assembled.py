@@ -118,6 +118,8 @@ def subject_of(
         begins_with_bos=bos_id is not None,
         hidden=model.hidden,
         read_both=None if model.hidden is None else model.with_hidden,
+        tokenise=model.tokenise,
+        bos=bos_id,
     )  # fmt: skip
 
 

@@ -217,6 +217,14 @@ class SparseAutoencoder:
             out = out * scale + mean
         return out
 
+    def written_scale(self, x: Tensor) -> Tensor:
+        """Return by what [..., 1] the dictionary vectors are multiplied in decoding inputs x: 1
+        where inputs are not normalised, or what is written is another site.
+        """
+        if self.normalisation == "none" or self.transcodes:
+            return torch.ones_like(x[..., :1])
+        return self._mean_and_scale(x)[1]
+
     def centred(self) -> SparseAutoencoder:
         """Return the SAE for inputs x of one that was trained on x less its mean over the axes."""
         if self.normalisation == "layer_norm":  # which takes the mean away by itself

@@ -50,6 +50,7 @@ from autointerp.errors import SubjectError, install_hint
 from autointerp.subjects.flow import LayerFlow, fake_mode, layer_flow, normalised
 from autointerp.subjects.hooks import probable_site
 from autointerp.subjects.hub import no_copy, out_of_reach
+from autointerp.subjects.interventions import Intervention
 from autointerp.subjects.readout import Readout, Step, linear, norm
 from autointerp.subjects.token_texts import TokenTexts, token_texts
 from autointerp.text import is_control_token, without_surrogates
@@ -72,12 +73,15 @@ PARTS = (
 MORE_PARTS = (
     "attention.normalised", "attention.module", "mlp.normalised", "mlp.stream", "mlp.module",
 )  # fmt: skip
+# Where a unit can be set: all that reads these sees the change.
+CHANGEABLE = (
+    "residual", "input", "mlp.neurons", "mlp", "mlp.added", "mlp.module", "mlp.input",
+    "attention.heads", "attention", "attention.added", "attention.module",
+)  # fmt: skip
 # Of a configuration: what the parts of a layer write is multiplied by it on its way to the stream.
 ADDED_SCALES = ("residual_multiplier", "scale_depth")
 
 ANY_PART = "|".join(map(re.escape, (*PARTS, *MORE_PARTS)))
-
-Intervention = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -298,6 +302,22 @@ class HookedLanguageModel:
         ]
         return [v.masked_fill(~attention.to(v.device)[..., None], 0.0) for v in values]
 
+    def check_changeable(self) -> None:
+        """Raise SubjectError if what is put at the site does not reach all that reads it.
+
+        What a norm reads is the residual stream, but what is put there the norm alone sees.
+        """
+        try:
+            _, part = self._layer_and_part()
+        except SubjectError:
+            part = ""
+        is_layer = any(self._at.module is layer for layer in self.layers)
+        if part not in CHANGEABLE or (part in {"input", "residual"} and not is_layer):
+            raise SubjectError(
+                f"{self.site} of {self.name} is no site at which a unit can be set; units of "
+                f"layers.N.{', '.join(CHANGEABLE)} can"
+            )
+
     @torch.no_grad()
     def logits(
         self, ids: Tensor, attention: Tensor, intervention: Intervention | None = None
@@ -309,6 +329,12 @@ class HookedLanguageModel:
 
         Raises SubjectError for an intervention inside a norm, where nothing can be put in place.
         """
+        return self.differentiable_logits(ids, attention, intervention)
+
+    def differentiable_logits(
+        self, ids: Tensor, attention: Tensor, intervention: Intervention | None = None
+    ) -> Tensor:
+        """Return what `logits` does, with gradients where they are asked for."""
         if intervention is not None and self._at.normalises:
             raise SubjectError(
                 f"{self.site} of {self.name} is inside a norm, where nothing can be changed; "

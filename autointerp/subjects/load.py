@@ -130,6 +130,8 @@ def _one_layer_subject(name: str, settings: SubjectSettings) -> Subject:
         device=settings.device,
         digests=digests,
         length=lambda: Length(len(documents.tokens), exact=True),
+        tokenise=tokenizer.tokenise,
+        bos=0,
         untrained=None
         if twin is None
         else cache(lambda: load_one_layer_twin(twin, model, settings.site, settings.device)),

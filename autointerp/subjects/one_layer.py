@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autointerp.errors import SubjectError
+from autointerp.subjects.interventions import Intervention
 from autointerp.subjects.readout import Readout, linear, norm
 
 
@@ -113,6 +114,29 @@ class OneLayerSite:
         Padding stands behind the text, where causal attention does not see it.
         """
         return self.transformer.site_activations(ids)
+
+    def check_changeable(self) -> None:
+        """Do nothing: what is put in place of the neurons reaches all that reads them."""
+
+    @torch.no_grad()
+    def logits(
+        self, ids: Tensor, attention: Tensor, intervention: Intervention | None = None
+    ) -> Tensor:
+        """Return next-token logits [rows, tokens, vocabulary], with the neurons as `intervention`
+        makes them; padding stands behind the text.
+        """
+        return self.differentiable_logits(ids, attention, intervention)
+
+    def differentiable_logits(
+        self, ids: Tensor, attention: Tensor, intervention: Intervention | None = None
+    ) -> Tensor:
+        """Return what `logits` does, with gradients where they are asked for."""
+        ids = ids.to(self.transformer.positions.device)
+        residual = self.transformer.residual_before_mlp(ids)
+        neurons = self.transformer.neurons(residual)
+        if intervention is not None:
+            neurons = intervention(neurons)
+        return self.transformer.logits(residual, neurons)
 
     def readout(self, transcodes: bool = False, writes: str | None = None) -> Readout:
         """Return the path of the neurons: down projection, final norm, unembedding.

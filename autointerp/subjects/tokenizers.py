@@ -9,6 +9,7 @@ from typing import Any
 
 from autointerp.errors import SubjectError
 from autointerp.subjects.token_texts import TokenTexts, vocabulary_text
+from autointerp.text import without_surrogates
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,13 @@ class ReadableTokenizer:
     @property
     def size(self) -> int:
         return int(self.backend.get_vocab_size())
+
+    def tokenise(self, texts: list[str]) -> list[list[int]]:
+        """Return the token ids of each text, without special tokens."""
+        encoded = self.backend.encode_batch(
+            [without_surrogates(text) for text in texts], add_special_tokens=False
+        )
+        return [list(one.ids) for one in encoded]
 
     @cached_property
     def texts(self) -> TokenTexts:

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from support.fabricate import add_scores, fabricate_run
 
+from autointerp.errors import BadInput
 from autointerp.records import SourceKind
 from autointerp.store.run import Run, open_run
 from autointerp.units.sources import kind_of
@@ -64,3 +65,24 @@ def test_the_negative_half_of_a_unit_is_named_with_a_minus(run: Run):
     assert run.rows("SELECT unit_name('neurons', 5, -1), unit_name('neurons', 5, 1)") == [
         ("neurons/5-", "neurons/5")
     ]
+
+
+def test_units_are_found_by_the_names_that_reports_give_them(own_runs: Path):
+    rename = "UPDATE unit SET note = ? WHERE unit_id = ?"
+    with open_run("tiny", folder=own_runs) as run:
+        unit, other, negative = run.units("features")[:3]
+        index = [one.summary.unit.index for one in (unit, other, negative)]
+        run.connection.execute(rename, ["called 'mean'; more", other.unit_id])
+        run.connection.execute("UPDATE unit SET sign = -1 WHERE unit_id = ?", [negative.unit_id])
+        for name, meant in [
+            (f"features/{index[0]}", unit), ("features/mean", other),
+            (f"features/{index[1]}", other), (f"features/{index[2]}-", negative),
+            (f"features/{index[2]}\N{MINUS SIGN}", negative),
+        ]:  # fmt: skip
+            assert run.units_called([name, name]) == [meant.unit_id]
+        for name in ("features/99999", "features", "", f"features/{index[2]}"):
+            with pytest.raises(BadInput, match="the run holds no such unit; `autointerp export"):
+                run.units_called([name])
+        run.connection.execute(rename, ["called 'mean'", unit.unit_id])
+        with pytest.raises(BadInput, match="2 units are called so"):
+            run.units_called(["features/mean"])

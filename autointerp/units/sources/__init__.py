@@ -87,7 +87,9 @@ class Directed(Protocol):
     Attributes:
         transcodes: The directions are added where a transcoder writes, not where it reads.
 
-    A source whose directions are axes of the hidden neurons says so by `are_hidden = True`.
+    A source whose directions are axes of the hidden neurons says so by `are_hidden = True`; one
+    whose directions are multiplied by a factor that depends on the site's activations x has
+    `written_scale(x)`, which returns it, [..., 1].
     """
 
     @property

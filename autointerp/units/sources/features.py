@@ -52,6 +52,11 @@ class Features:
             raise SubjectError(f"the decoder of {type(self.sae).__name__} is not known")
         return self.sae.W_dec[torch.from_numpy(numbers).to(self.sae.W_dec.device)]
 
+    def written_scale(self, x: Tensor) -> Tensor:
+        """Return by what [..., 1] the vectors are multiplied where the SAE's input is x."""
+        assert isinstance(self.sae, SparseAutoencoder)
+        return self.sae.written_scale(x)
+
 
 def create(subject: Subject, calibration: Calibration, seed: int) -> Features:
     if subject.sae is None:

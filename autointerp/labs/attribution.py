@@ -1,0 +1,191 @@
+"""What units add to a logit difference: to first order, and by ablation at each position.
+
+The linear attribution of a unit at a position is its activation times the gradient of the logit
+difference along its direction; the ablation is what the difference loses when the unit is set to 0
+there, exactly. Without a prompt each unit is measured on its own strongest context, up to the token
+on which it fires; without a target the model's likeliest next token stands against its second.
+Source: Templeton et al. 2024 (SEEDS §3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from autointerp.errors import BadInput, SubjectError
+from autointerp.labs import Options, Row
+from autointerp.labs._prompts import as_batch, one_token, token_ids, token_strings
+from autointerp.store.run import Run
+from autointerp.subjects import Subject
+from autointerp.subjects.interventions import ChangeableModel, gradient_at_site, moved_at
+from autointerp.units.levers import active_units, levers_of, model_of
+from autointerp.units.reopen import numbers_again, sources_again, subject_again
+from autointerp.units.sources import Source
+
+LOGITS = 2**25  # that are held at a time
+
+COLUMNS = {
+    "prompt": "text after which the logits are compared",
+    "target": "token whose logit counts",
+    "against": "token whose logit is taken from it",
+    "position": "of the token, from 0, BOS included",
+    "token": "on which the unit is active",
+    "activation": "of the unit there, in the subject's units",
+    "attribution": "activation x gradient of the logit difference along the unit's direction",
+    "ablation": "logit difference less that with the unit at 0 there",
+    "outcome": "`ok`, or why nothing was measured",
+}
+OPTIONS = {"prompt": "", "target": "", "against": ""}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt and the two tokens that are compared after it, as ids."""
+
+    ids: tuple[int, ...]
+    target: int
+    against: int
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What an active unit adds at a position; `number` is the unit's in its source."""
+
+    number: int
+    position: int
+    activation: float
+    attribution: float
+    ablation: float
+
+
+def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
+    """Yield a row a unit and position at which it is active; one with a reason if there is none."""
+    subject = subject_again(run, "lab attribution")
+    has_any = any(row["outcome"] == "ok" for row in run.lab_rows("attribution"))
+    reasons: dict[str, str] = {}
+    for name, source, members in list(sources_again(run, subject, units)):
+        try:
+            model = model_of(subject, name, source)
+            numbers = numbers_again(run, name, source, members)
+        except SubjectError as error:
+            reasons[name] = str(error)
+            yield from (_without(unit_id, str(error)) for unit_id in members)
+            continue
+        fires = run.settings.harvest.fires
+        for unit_id, number in zip(members, numbers.tolist(), strict=True):
+            prompt = options["prompt"] or strongest_prompt(run, unit_id)
+            if not prompt:
+                yield _without(unit_id, "the run holds no context on which it fires")
+                continue
+            question = question_of(subject, model, prompt, options)
+            own = effects_of(subject, model, source, question, fires, [number])
+            if not own:
+                yield _without(unit_id, "it is active at no token of the prompt")
+                continue
+            has_any = True
+            yield from (row_of(subject, unit_id, prompt, question, effect) for effect in own)
+    if not has_any and reasons:
+        texts = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise BadInput(f"lab attribution: no unit can be ablated ({texts}); name other sources")
+
+
+def question_of(
+    subject: Subject, model: ChangeableModel, prompt: str, options: Options
+) -> Question:
+    """Return the question that the options ask after a prompt.
+
+    Raises BadInput where a target is not one token, or both are the same.
+    """
+    ids = token_ids(subject, prompt)
+    logits = model.logits(*as_batch(ids))[0, -1]
+    first, second = logits.topk(2).indices.tolist()
+    target = one_token(subject, options["target"], "--target") if options["target"] else None
+    against = one_token(subject, options["against"], "--against") if options["against"] else None
+    if target is None:
+        target = first if first != against else second
+    if against is None:
+        against = first if first != target else second
+    if target == against:
+        raise BadInput(
+            f"--target and --against are the same token, {options['target']!r}; give two"
+        )
+    return Question(tuple(ids), target, against)
+
+
+def strongest_prompt(run: Run, unit_id: int) -> str:
+    """Return a unit's strongest context up to the token on which it fires; empty if none."""
+    contexts = run.contexts([unit_id])[unit_id].values()
+    firing = [context for context in contexts if not context.silent]
+    if not firing:
+        return ""
+    strongest = max(firing, key=lambda context: context.activation)
+    return "".join(strongest.tokens[: strongest.focus + 1])
+
+
+def effects_of(
+    subject: Subject,
+    model: ChangeableModel,
+    source: Source,
+    question: Question,
+    fires: float,
+    numbers: Sequence[int] | None = None,
+) -> list[Effect]:
+    """Return the effects of all active units of a source, or of those with these `numbers`, at
+    every token that is text.
+    """
+    ids, attention = as_batch(question.ids)
+
+    def difference(logits: torch.Tensor) -> torch.Tensor:
+        return (logits[:, -1, question.target] - logits[:, -1, question.against]).double()
+
+    x, gradient = gradient_at_site(model, ids, attention, lambda logits: difference(logits).sum())
+    special = [place for place, index in enumerate(question.ids) if index in subject.special]
+    active = [
+        (position, number, activation)
+        for position, number, activation in active_units(source, x[0], fires, numbers)
+        if position not in special
+    ]
+    whole = float(difference(model.logits(ids, attention)))
+    rows = max(1, LOGITS // (len(question.ids) * len(subject.token_texts)))
+    effects: list[Effect] = []
+    for begin in range(0, len(active), rows):
+        part = active[begin : begin + rows]
+        positions = torch.tensor([position for position, _, _ in part], device=x.device)
+        amounts = torch.tensor([amount for _, _, amount in part], device=x.device)
+        levers = levers_of(source, np.array([number for _, number, _ in part]))
+        at = x[0, positions]
+        written = levers.directions.to(x.device) * amounts[:, None]
+        if levers.scale is not None:
+            written = written * levers.scale(at)
+        linear = (written * gradient[0, positions]).sum(-1).tolist()
+        many, seen = as_batch(question.ids, len(part))
+        ablated = difference(model.logits(many, seen, moved_at(positions, -written))).tolist()
+        effects += [
+            Effect(number, position, amount, one, whole - other)
+            for (position, number, amount), one, other in zip(part, linear, ablated, strict=True)
+        ]
+    return effects
+
+
+def row_of(subject: Subject, unit_id: int, prompt: str, question: Question, effect: Effect) -> Row:
+    """Return the row of one effect of a unit."""
+    target, against = (subject.token_texts[one] for one in (question.target, question.against))
+    return {
+        "unit_id": unit_id,
+        "prompt": prompt,
+        "target": target,
+        "against": against,
+        "position": effect.position,
+        "token": token_strings(subject, question.ids[effect.position : effect.position + 1])[0],
+        "activation": effect.activation,
+        "attribution": effect.attribution,
+        "ablation": effect.ablation,
+        "outcome": "ok",
+    }
+
+
+def _without(unit_id: int, reason: str) -> Row:
+    return {"unit_id": unit_id, **dict.fromkeys(COLUMNS), "outcome": reason}

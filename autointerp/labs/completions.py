@@ -1,0 +1,188 @@
+"""Completions with a unit clamped at multiples of its maximum, beside those without.
+
+At every position of prompt and completion x becomes SAE(x) with the unit at factor x maximum, plus
+the SAE's error; neurons and random directions likewise. The unsteered model says how improbable
+each completion is: a factor that breaks the model makes text that it finds improbable, or repeats
+itself. All completions of a prompt are drawn with the same noise, so only the unit differs.
+Source: Templeton et al. 2024 (SEEDS §3).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autointerp.errors import BadInput, SubjectError
+from autointerp.labs import Options, Row
+from autointerp.labs._prompts import as_batch, several, token_ids, token_strings
+from autointerp.store.run import Run
+from autointerp.subjects import Subject
+from autointerp.subjects.interventions import ChangeableModel, Intervention, Levers, clamp
+from autointerp.units.levers import levers_of, model_of
+from autointerp.units.reopen import numbers_again, sources_again, subject_again
+
+LOGITS = 2**26  # that are held at a time
+MOST_FACTORS = 201
+
+COLUMNS = {
+    "prompt": "text that is continued",
+    "factor": "multiple of the unit's maximum at which it is clamped, 0 to ablate it; none for the "
+    "unsteered model",
+    "value": "activation at which it is clamped, in the subject's units",
+    "completion": "what the model writes",
+    "perplexity": "of the completion under the unsteered model, a token; none for an empty one",
+    "distinct": "share of the completion's tokens that are the first of their kind in it: low "
+    "where it repeats itself",
+    "outcome": "`ok`, or why the unit cannot be steered",
+}
+OPTIONS = {
+    "prompts": "",
+    "factors": "-10..10",
+    "tokens": 30,
+    "temperature": 1.0,
+    "seed": 0,
+}
+
+
+def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
+    """Yield a row a unit, prompt and factor, the unsteered completion first."""
+    factors = factors_of(options["factors"])
+    if options["tokens"] < 1:
+        raise BadInput(f"--tokens {options['tokens']}: ask for at least 1 token")
+    if not options["temperature"] >= 0 or math.isinf(options["temperature"]):
+        raise BadInput(f"--temperature {options['temperature']}: give 0 or more")
+    subject = subject_again(run, "lab completions")
+    prompts = {text: token_ids(subject, text) for text in several(options["prompts"])}
+    for text, ids in prompts.items():
+        if len(ids) + options["tokens"] > subject.longest:
+            raise BadInput(
+                f"prompt {text[:40]!r} and a completion are {len(ids) + options['tokens']:,} "
+                f"tokens, and '{subject.name}' reads at most {subject.longest:,}; give fewer "
+                "--tokens"
+            )
+    peaks = {unit.unit_id: unit.summary.peak for unit in run.units_numbered(units)}
+    sources = list(sources_again(run, subject, units))  # a generator holds torch's settings
+    reasons = {}
+    has_any = any(row["outcome"] == "ok" for row in run.lab_rows("completions"))
+    for name, source, members in sources:
+        try:
+            model = model_of(subject, name, source)
+            numbers = numbers_again(run, name, source, members)
+            every = [levers_of(source, numbers[place : place + 1]) for place in range(len(members))]
+        except SubjectError as error:
+            reasons[name] = str(error)
+            for unit_id in members:
+                yield _without(unit_id, str(error))
+            continue
+        for unit_id, levers in zip(members, every, strict=True):
+            if not 0 < peaks[unit_id] < math.inf:
+                reasons[name] = "it never fires, so there is no maximum to multiply"
+                yield _without(unit_id, reasons[name])
+                continue
+            has_any = True
+            values = [None, *(factor * peaks[unit_id] for factor in factors)]
+            for text, ids in prompts.items():
+                written = completions(subject, model, levers, ids, values, options)
+                for factor, value, row in zip([None, *factors], values, written, strict=True):
+                    yield {
+                        "unit_id": unit_id, "prompt": text, "factor": factor, "value": value,
+                        **row, "outcome": "ok",
+                    }  # fmt: skip
+    if not has_any:
+        texts = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise BadInput(
+            f"lab completions: no unit can be steered ({texts}); name features or neurons that fire"
+        )
+
+
+def factors_of(text: str) -> list[float]:
+    """Return the factors that a text names: numbers and ranges, `-5,0,5`, `-10..10` (5 of them) or
+    `-10..10/9` (9 of them). Raises BadInput for what is none.
+    """
+    factors: list[float] = []
+    for part in text.split(","):
+        ends, _, times = part.partition("/")
+        first, dots, last = ends.partition("..")
+        try:
+            wanted = int(times) if times else 5
+            begin, end = float(first), float(last if dots else first)
+        except ValueError:
+            begin = end = math.nan
+            wanted = 0
+        is_range = bool(dots)
+        if not (math.isfinite(begin) and math.isfinite(end)) or (times and not is_range):
+            raise BadInput(
+                f"--factor {text}: '{part}' is no factor; write numbers and ranges, such as "
+                "-5,0,5 or -10..10 or -10..10/9"
+            )
+        if is_range and not 2 <= wanted <= MOST_FACTORS:
+            raise BadInput(f"--factor {text}: a range gives 2 to {MOST_FACTORS} factors")
+        factors += np.linspace(begin, end, wanted).tolist() if is_range else [begin]
+    return list(dict.fromkeys(round(factor, 9) + 0.0 for factor in factors))
+
+
+def completions(
+    subject: Subject,
+    model: ChangeableModel,
+    levers: Levers,
+    prompt: Sequence[int],
+    values: Sequence[float | None],
+    options: Options,
+) -> list[Row]:
+    """Return a completion, its perplexity and its share of distinct tokens for each value."""
+    length = len(prompt) + options["tokens"]
+    rows = max(1, LOGITS // (length * len(subject.token_texts)))
+    written: list[Row] = []
+    for begin in range(0, len(values), rows):
+        part = values[begin : begin + rows]
+        goals = torch.tensor([[math.nan if value is None else value] for value in part])
+        ids = _continued(model, clamp(levers, goals), prompt, len(part), options)
+        losses = _losses(model, ids, len(prompt))
+        for own, loss in zip(ids[:, len(prompt) :].tolist(), losses, strict=True):
+            end = next((n for n, index in enumerate(own) if index in subject.special), len(own))
+            written.append(
+                {
+                    "completion": "".join(token_strings(subject, own[:end])),
+                    "perplexity": math.exp(min(float(loss[:end].mean()), 700.0)) if end else None,
+                    "distinct": len(set(own[:end])) / end if end else None,
+                }
+            )
+    return written
+
+
+def _continued(
+    model: ChangeableModel,
+    intervention: Intervention,
+    prompt: Sequence[int],
+    rows: int,
+    options: Options,
+) -> Tensor:
+    """Return prompt and completion [rows, tokens] of a changed model.
+
+    A token is the largest of logits / temperature plus Gumbel noise, the same noise in all rows.
+    """
+    noise = torch.Generator().manual_seed(options["seed"] % 2**63)
+    ids, attention = as_batch(prompt, rows)
+    for _ in range(options["tokens"]):
+        logits = model.logits(ids, attention, intervention)[:, -1].double().cpu()
+        uniform = torch.rand(logits.shape[-1], generator=noise, dtype=torch.float64)
+        if options["temperature"] > 0:
+            logits = logits / options["temperature"] - (-uniform.log()).log()
+        ids = torch.cat([ids, logits.argmax(-1, keepdim=True)], dim=1)
+        attention = torch.ones_like(ids, dtype=torch.bool)
+    return ids
+
+
+def _losses(model: ChangeableModel, ids: Tensor, prompt: int) -> Tensor:
+    """Return what each token after the prompt costs the unsteered model, [rows, tokens] nats."""
+    logits = model.logits(ids, torch.ones_like(ids, dtype=torch.bool)).cpu()
+    logs = logits[:, prompt - 1 : -1].double().log_softmax(-1)
+    return -logs.gather(-1, ids[:, prompt:, None])[..., 0]
+
+
+def _without(unit_id: int, reason: str) -> Row:
+    return {"unit_id": unit_id, **dict.fromkeys(COLUMNS), "outcome": reason}

@@ -1,0 +1,194 @@
+"""Which units a logit difference comes from: every active unit of a source, two ways."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autointerp.errors import BadInput
+from autointerp.labs import design_of, options_of
+from autointerp.labs._prompts import token_strings
+from autointerp.labs.attribution import Effect, Question, effects_of, question_of, row_of
+from autointerp.pipeline.events import On, Step, ignore
+from autointerp.pipeline.job import say_opened
+from autointerp.records import Unit
+from autointerp.stats.ranks import spearman
+from autointerp.store.run import RUNS, Run, open_run
+from autointerp.subjects import Subject
+from autointerp.text import count
+from autointerp.units.levers import model_of
+from autointerp.units.reopen import numbers_again, sources_again, subject_again
+
+LAB = "attribution"
+
+
+@dataclass(frozen=True)
+class RankedEffect:
+    """What a unit adds to the logit difference at a position.
+
+    Attributes:
+        unit: Its name, such as `features/12`; in the run or not.
+        description: What an explainer wrote of it last; empty where none did.
+        attribution, ablation: To first order, and exactly.
+        attribution_rank, ablation_rank: Among all of its source, by size without sign, from 1.
+    """
+
+    unit: str
+    position: int
+    token: str
+    activation: float
+    attribution: float
+    ablation: float
+    attribution_rank: int
+    ablation_rank: int
+    description: str
+
+
+@dataclass(frozen=True)
+class SourceEffects:
+    """The effects of all active units of a source, largest ablation first.
+
+    Attributes:
+        pearson, spearman: Of attribution and ablation over units and positions; None where fewer
+            than 3 are active or either does not vary.
+        stored: How many are of units that the run holds, which are stored in it.
+    """
+
+    source: str
+    effects: tuple[RankedEffect, ...]
+    pearson: float | None
+    spearman: float | None
+    stored: int
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What was asked of a prompt, and the effects by source."""
+
+    run: str
+    prompt: str
+    target: str
+    against: str
+    sources: tuple[SourceEffects, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result as JSON values."""
+        return asdict(self)
+
+
+def attribute(
+    prompt: str,
+    target: str = "",
+    against: str = "",
+    run: str = "main",
+    sources: Sequence[str] = (),
+    runs: Path | str = RUNS,
+    on: On = ignore,
+) -> Attribution:
+    """Measure every active unit of the sources on a prompt; store those of the run's units.
+
+    Empty `sources` means `features`, or `neurons` where the run has none. Raises BadInput if a
+    target is not one token, the prompt is empty, or units of a source cannot be ablated.
+    """
+    if not prompt:
+        raise BadInput("--prompt '': give a text, after which the logits are compared")
+    options = {"prompt": prompt, "target": target, "against": against}
+    with open_run(run, folder=Path(runs)) as opened:
+        say_opened(opened, on)
+        held = list(opened.sources())
+        names = list(sources) or [n for n in ("features", "neurons") if n in held][:1]
+        for name in names or ["features"]:
+            if name not in held:
+                raise BadInput(
+                    f"run '{run}' has no units of source '{name}' (it has: "
+                    f"{', '.join(held) or 'none'}); add some with `autointerp rate`"
+                )
+        units = [unit.unit_id for name in names for unit in opened.units(name)]
+        subject = subject_again(opened, "attribute")
+        design = design_of(LAB, options_of(LAB, options), units)
+        measured = []
+        for name, source, members in list(sources_again(opened, subject, units)):
+            model = model_of(subject, name, source)
+            question = question_of(subject, model, prompt, options)
+            effects = effects_of(subject, model, source, question, opened.settings.harvest.fires)
+            on(Step(f"{name} is active {count(len(effects), 'time')} in the prompt"))
+            unit_of = {effect.number: source.unit(effect.number) for effect in effects}
+            numbers = numbers_again(opened, name, source, members).tolist()
+            rows = [
+                row_of(subject, unit_id, prompt, question, effect)
+                for unit_id, number in zip(members, numbers, strict=True)
+                for effect in effects
+                if effect.number == number
+            ]
+            opened.replace_lab_rows(LAB, members, rows, design)
+            described = _descriptions(opened, dict(zip(numbers, members, strict=True)))
+            shown = _ranked(subject, question, effects, unit_of, described)
+            linear = [effect.attribution for effect in effects]
+            exact = [effect.ablation for effect in effects]
+            measured.append(
+                SourceEffects(name, shown, _correlation(linear, exact),
+                              _or_none(spearman(linear, exact)) if len(exact) > 2 else None,
+                              len(rows))
+            )  # fmt: skip
+        opened.log("measured", lab=LAB, options=options, units=len(units))
+        texts = subject.token_texts
+    return Attribution(
+        run, prompt, texts[question.target], texts[question.against], tuple(measured)
+    )
+
+
+def _ranked(
+    subject: Subject,
+    question: Question,
+    effects: Sequence[Effect],
+    unit_of: Mapping[int, Unit],
+    described: Mapping[int, str],
+) -> tuple[RankedEffect, ...]:
+    by_linear = _ranks([effect.attribution for effect in effects])
+    by_exact = _ranks([effect.ablation for effect in effects])
+    ranked = [
+        RankedEffect(
+            str(unit_of[effect.number]), effect.position,
+            token_strings(subject, [question.ids[effect.position]])[0],
+            effect.activation, effect.attribution, effect.ablation, linear, exact,
+            described.get(effect.number, ""),
+        )
+        for effect, linear, exact in zip(effects, by_linear, by_exact, strict=True)
+    ]  # fmt: skip
+    return tuple(sorted(ranked, key=lambda one: one.ablation_rank))
+
+
+def _ranks(values: Sequence[float]) -> list[int]:
+    """Return the rank of each value by size without sign, from 1; ties by their order."""
+    order = np.argsort(-np.abs(np.array(values)), kind="stable")
+    ranks = np.empty(len(values), dtype=np.int64)
+    ranks[order] = np.arange(1, len(values) + 1)
+    return ranks.tolist()
+
+
+def _correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
+    """Return Pearson's correlation; None for fewer than 3 pairs, or if either does not vary."""
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return None
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _descriptions(run: Run, units: Mapping[int, int]) -> dict[int, str]:
+    """Return the newest description of each unit that has one, by its number in its source."""
+    texts = dict(
+        run.rows(
+            "SELECT unit_id, arg_max(description, made_at) FROM explanation"
+            " WHERE status = 'ok' AND unit_id IN (SELECT unnest(?::INTEGER[])) GROUP BY unit_id",
+            [list(units.values())],
+        )
+    )
+    return {number: texts[unit_id] for number, unit_id in units.items() if unit_id in texts}

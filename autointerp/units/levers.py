@@ -1,0 +1,68 @@
+"""Units of a source as levers: which model to change, what they read there and what they write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from autointerp.errors import SubjectError
+from autointerp.subjects import Subject
+from autointerp.subjects.interventions import ChangeableModel, Levers, changeable
+from autointerp.units.sources import Block, Directed, SiteBatch, Source
+
+COLUMNS = 4_096  # units whose activations are computed at a time
+
+
+def model_of(subject: Subject, name: str, source: Source) -> ChangeableModel:
+    """Return the model, read at the site, that units of a source are set in.
+
+    Raises SubjectError where its units are no directions, a transcoder writes elsewhere, or
+    nothing can be set at the site.
+    """
+    if not isinstance(source, Directed):
+        raise SubjectError(f"units of {name} are no directions in the model, so none can be set")
+    if source.transcodes:
+        raise SubjectError(
+            f"{name} of a transcoder are written at another site than they are read at, "
+            f"{subject.site}; name an SAE of one site"
+        )
+    model = subject.model
+    if getattr(source, "are_hidden", False) and subject.hidden is not None:
+        model = subject.hidden
+    return changeable(model, subject.name)
+
+
+def levers_of(source: Source, numbers: NDArray[np.int64]) -> Levers:
+    """Return the levers of units of a source, by their numbers in it, [len(numbers)]."""
+    assert isinstance(source, Directed)
+    block = source.block(numbers)
+    return Levers(
+        lambda x: computed(block, x),
+        source.written(numbers).float().clone(),
+        getattr(source, "written_scale", None),
+    )
+
+
+def active_units(
+    source: Source, x: Tensor, over: float, numbers: Sequence[int] | None = None
+) -> Iterator[tuple[int, int, float]]:
+    """Yield position, number and activation of a source's units, of all or of those numbered, where
+    they are over `over` in x [tokens, width]; units in turn.
+    """
+    chosen = np.arange(source.size) if numbers is None else np.array(numbers, dtype=np.int64)
+    for begin in range(0, len(chosen), COLUMNS):
+        part = chosen[begin : begin + COLUMNS]
+        values = computed(source.block(part), x[None])[0].cpu()
+        for column, position in (values > over).T.nonzero().tolist():
+            yield position, int(part[column]), float(values[position, column])
+
+
+def computed(block: Block, x: Tensor) -> Tensor:
+    """Return a block's columns [rows, tokens, units] of activations x [rows, tokens, width]."""
+    nothing = torch.zeros(x.shape[:-1], dtype=torch.long, device=x.device)
+    hashes = np.zeros(tuple(x.shape[:-1]), dtype=np.uint64)
+    return block(SiteBatch(x, nothing, nothing == 0, hashes, hidden=x)).float()

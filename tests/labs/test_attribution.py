@@ -1,0 +1,83 @@
+"""Attribution and ablation of units, against a model whose reconstruction is changed by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from autointerp.errors import BadInput
+from autointerp.labs.attribution import run, strongest_prompt
+from autointerp.pipeline.lab import run_lab
+from autointerp.store.run import open_run
+from autointerp.subjects.load import load_subject
+
+PROMPT = "The old cat saw the river in the"
+NO_OPTIONS = {"prompt": "", "target": "", "against": ""}
+
+
+def test_rows_are_activation_times_gradient_and_ablation_by_hand(own_runs):
+    with open_run("tiny", folder=own_runs, read_only=True) as opened:
+        units = {u.unit_id: u.summary.unit for u in opened.units("features")}
+        subject = load_subject(opened.settings.subject)
+        ids = [0, *subject.tokenise([PROMPT])[0]]
+        model, sae = subject.model.transformer, subject.sae
+        logits = model(torch.tensor([ids]))[0, -1]
+        target, against = logits.topk(2).indices.tolist()
+        rows = list(run(opened, list(units), {**NO_OPTIONS, "prompt": PROMPT}))
+    residual = model.residual_before_mlp(torch.tensor([ids]))
+    neurons = model.neurons(residual).requires_grad_()
+
+    def difference(x):
+        out = model.logits(residual, x)[0, -1]
+        return out[target] - out[against]
+
+    (gradient,) = torch.autograd.grad(difference(neurons), neurons)
+    neurons = neurons.detach()
+    latents = sae.encode(neurons)
+    measured = [row for row in rows if row["outcome"] == "ok"]
+    assert measured
+    seen = set()
+    for row in measured:
+        index, position = units[row["unit_id"]].index, row["position"]
+        seen.add((index, position))
+        own = float(latents[0, position, index])
+        assert row["activation"] == pytest.approx(own, rel=1e-4, abs=1e-5)
+        slope = float(gradient[0, position] @ sae.W_dec[index])
+        assert row["attribution"] == pytest.approx(own * slope, rel=1e-3, abs=1e-5)
+        changed = latents.clone()
+        changed[0, position, index] = 0
+        spliced = neurons + sae.decode(changed) - sae.decode(latents)
+        lost = float(difference(neurons) - difference(spliced))
+        assert row["ablation"] == pytest.approx(lost, rel=1e-3, abs=2e-5)
+        assert row["target"] == subject.token_texts[target]
+        assert row["token"] == subject.token_texts[ids[position]]
+    harvested = [unit.index for unit in units.values()]
+    active = (latents[0, 1:, harvested] > 1e-5).nonzero().tolist()  # BOS is no text
+    assert seen == {(harvested[column], position + 1) for position, column in active}
+
+
+def test_without_a_prompt_a_unit_is_measured_on_its_strongest_context(own_runs):
+    rows = run_lab("attribution", "tiny", ("features", "random", "planted"), 3, runs=own_runs).rows
+    with open_run("tiny", folder=own_runs, read_only=True) as opened:
+        for row in rows:
+            if row["source"] == "planted":
+                assert row["outcome"].startswith("units of planted are no directions")
+            elif row["outcome"] == "ok":
+                assert row["prompt"] == strongest_prompt(opened, row["unit_id"])
+                assert row["target"] != row["against"]
+    assert {row["source"] for row in rows if row["outcome"] == "ok"} == {"features", "random"}
+
+
+def test_what_cannot_be_compared_is_refused_with_the_tokens(own_runs):
+    with open_run("tiny", folder=own_runs, read_only=True) as opened:
+        units = [u.unit_id for u in opened.units("features")]
+        asked = {**NO_OPTIONS, "prompt": PROMPT}
+        with pytest.raises(BadInput, match=r"--target ' cat river' is \d+ tokens \("):
+            list(run(opened, units, {**asked, "target": " cat river"}))
+        with pytest.raises(BadInput, match="are the same token, ' cat'; give two"):
+            list(run(opened, units, {**asked, "target": " cat", "against": " cat"}))
+        with pytest.raises(BadInput, match="reads at most 32; shorten it"):
+            list(run(opened, units, {**asked, "prompt": PROMPT * 9}))
+        planted = [u.unit_id for u in opened.units("planted")]
+        with pytest.raises(BadInput, match=r"no unit can be ablated \(planted: units of planted"):
+            list(run(opened, planted, asked))

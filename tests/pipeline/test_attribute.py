@@ -1,0 +1,99 @@
+"""All active units of a source on a prompt: ranks, correlation, and what is stored of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from autointerp.errors import BadInput, SubjectError
+from autointerp.pipeline.attribute import attribute
+from autointerp.store.run import open_run
+from autointerp.subjects.load import load_subject
+
+PROMPT = "The old cat saw the river in the"
+
+
+def test_every_active_unit_of_the_dictionary_is_measured_and_those_of_the_run_are_stored(own_runs):
+    result = attribute(PROMPT, run="tiny", runs=own_runs, sources=("features", "neurons", "random"))
+    assert [one.source for one in result.sources] == ["features", "neurons", "random"]
+    with open_run("tiny", folder=own_runs, read_only=True) as opened:
+        subject = load_subject(opened.settings.subject)
+        held = {str(unit.summary.unit) for unit in opened.units("features")}
+        stored = opened.lab_rows("attribution")
+    features = result.sources[0]
+    ids, attention = _batch(subject)
+    latents = subject.sae.encode(subject.model.activations(ids, attention))[0, 1:]
+    assert len(features.effects) == int((latents > 1e-5).sum())
+    of_run = {(e.unit, e.position): e.ablation for e in features.effects if e.unit in held}
+    kept = {(r["unit"], r["position"]): r["ablation"] for r in stored if r["source"] == "features"}
+    assert kept == of_run
+    assert features.stored == len(of_run)
+    for one in result.sources:
+        linear = [effect.attribution for effect in one.effects]
+        exact = [effect.ablation for effect in one.effects]
+        assert one.pearson == pytest.approx(stats.pearsonr(linear, exact).statistic)
+        assert one.spearman == pytest.approx(stats.spearmanr(linear, exact).statistic)
+        assert [e.ablation_rank for e in one.effects] == list(range(1, len(exact) + 1))
+        assert (np.diff(np.abs(exact)) <= 0).all()
+        by_linear = sorted(one.effects, key=lambda effect: effect.attribution_rank)
+        assert (np.diff(np.abs([effect.attribution for effect in by_linear])) <= 0).all()
+
+
+def _batch(subject):
+    ids = torch.tensor([[0, *subject.tokenise([PROMPT])[0]]])
+    return ids, torch.ones_like(ids, dtype=torch.bool)
+
+
+def test_descriptions_that_the_run_holds_stand_beside_their_units(truth_run, tmp_path):
+    runs = shutil.copytree(truth_run, tmp_path / "runs")
+    with open_run("tiny", folder=runs, read_only=True) as opened:
+        described = dict(
+            opened.rows(
+                "SELECT unit_name(source, idx, sign), description FROM explanation"
+                " JOIN unit USING (unit_id) WHERE source = 'features' AND status = 'ok'"
+            )
+        )
+    assert described
+    (features,) = attribute(PROMPT, run="tiny", runs=runs).sources
+    for effect in features.effects:
+        assert effect.description == described.get(effect.unit, "")
+
+
+def test_what_cannot_be_measured_is_refused(own_runs):
+    with pytest.raises(BadInput, match="give a text, after which"):
+        attribute("", run="tiny", runs=own_runs)
+    with pytest.raises(BadInput, match=r"has no units of source 'taste' \(it has: features"):
+        attribute(PROMPT, run="tiny", runs=own_runs, sources=("taste",))
+    with pytest.raises(SubjectError, match="units of planted are no directions"):
+        attribute(PROMPT, run="tiny", runs=own_runs, sources=("planted",))
+
+
+def test_the_command_prints_the_strongest_units_and_json_has_all(command_line, own_runs):
+    asked = ("attribute", "--prompt", PROMPT, "--run", "tiny", "--top", 2)
+    result = command_line(*asked)
+    assert result.code == 0, result.err
+    lines = result.out.splitlines()
+    assert lines[0].startswith("logit of ")
+    assert lines[1].startswith("features: ")
+    assert len(lines) == 5
+    printed = json.loads(command_line(*asked, "--json").out)
+    (features,) = printed["sources"]
+    assert len(features["effects"]) > 2
+    assert features["effects"][0]["unit"] in lines[3]
+    refused = command_line(*asked, "--target", " no such token")
+    assert (refused.code, "a logit is of one" in refused.err) == (2, True)
+
+
+def test_ablations_in_one_batch_are_those_one_by_one(own_runs, monkeypatch):
+    (together,) = attribute(PROMPT, run="tiny", runs=own_runs).sources
+    monkeypatch.setattr("autointerp.labs.attribution.LOGITS", 1)
+    (alone,) = attribute(PROMPT, run="tiny", runs=own_runs).sources
+    exact = {(effect.unit, effect.position): effect.ablation for effect in alone.effects}
+    assert len(exact) == len(together.effects) > 2
+    for effect in together.effects:
+        assert exact[effect.unit, effect.position] == pytest.approx(effect.ablation, abs=1e-4)
