@@ -1,4 +1,4 @@
-"""What labs change and measure: the embedded subject's features, clamped and ablated."""
+"""What labs change and measure: the embedded subject's features, clamped and ablated; matching."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from autointerp.subjects.interventions import Levers
 from autointerp.subjects.load import load_subject
 from autointerp.units.levers import levers_of, model_of
 from autointerp.units.sources.features import Features
+from bench._match import match_figures
 
 WINDOWS = 40
 TOKENS = 24  # of a prompt
@@ -22,9 +23,10 @@ FIRES = 1e-5
 
 
 def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield how little a clamp at the natural value changes, and how ablation and attribution
-    agree.
+    """Yield how little a clamp at the natural value changes, how ablation and attribution agree,
+    and what matching takes.
     """
+    yield from match_figures(quick)
     subject = load_subject(SubjectSettings())
     assert subject.sae is not None
     source = Features(subject.sae)

@@ -58,8 +58,8 @@ def all_blocks(panels: Sequence[Panel]) -> list[Block]:
     return blocks
 
 
-def html(material: Material, panels: Sequence[Panel], drawings: Mapping[str, str]) -> str:
-    """Return the page; `drawings` are SVGs by name, see `themed`."""
+def html(heading: str, beneath: str, panels: Sequence[Panel], drawings: Mapping[str, str]) -> str:
+    """Return the page under a heading; `drawings` are SVGs by name, see `themed`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -67,7 +67,7 @@ def html(material: Material, panels: Sequence[Panel], drawings: Mapping[str, str
         loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined
     )
     environment.filters["unbroken"] = lambda text: Markup(unbroken(text))
-    question, reply = in_two(title(material))
+    question, reply = in_two(heading)
     script = page_script()
     packed: dict[str, str] = {}
     for block in all_blocks(panels):
@@ -75,10 +75,10 @@ def html(material: Material, panels: Sequence[Panel], drawings: Mapping[str, str
             packed["index"] = pack(block.index)
             packed.update({str(n): pack(page) for n, page in enumerate(block.pages)})
     return environment.get_template("page.html").render(
-        title=title(material),
+        title=heading,
         question=question,
         reply=reply,
-        subtitle=subtitle(material),
+        subtitle=beneath,
         version=__version__,
         made=now().strftime("%-d %B %Y"),
         panels=[

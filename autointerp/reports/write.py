@@ -141,12 +141,27 @@ def write(material: Material, out: Path) -> Report:
     report is replaced, and other files that lie in its folder are kept. Raises BadInput if `out`
     holds something else, StorageError if it cannot be written.
     """
+    panels = assemble(material)
+    blocks = all_blocks(panels)
+    figures = write_panels(panels, out, title(material), subtitle(material))
+    tables = {block.name: block.frame for block in blocks if isinstance(block, Table)}
+    warnings = tuple(
+        f"{block.lead} {block.text}".strip()
+        for block in blocks
+        if isinstance(block, Prose) and block.tone == "warning"
+    )
+    return Report(out, out / PAGE, material, panels, warnings, figures, tables)
+
+
+def write_panels(
+    panels: Sequence[Panel], out: Path, heading: str, beneath: str
+) -> dict[str, Drawing]:
+    """Write panels to the folder `out` as `write` does; return the pictures by name."""
     from autointerp.reports.style import house_style, save
 
     remedy = "free some space or give another folder by -o"
     restore_folder(out)
     check_folder(out)
-    panels = assemble(material)
     blocks = all_blocks(panels)
     tables = {block.name: block.frame for block in blocks if isinstance(block, Table)}
     figures, drawings = draw_figures(panels), {}
@@ -161,22 +176,17 @@ def write(material: Material, out: Path) -> Report:
             drawings[name] = themed(svg, name)
         for name, frame in tables.items():
             save_table(frame, partial / "tables" / name)
-        (partial / "summary.md").write_text(markdown(material, panels), encoding="utf-8")
-        (partial / PAGE).write_text(html(material, panels, drawings), encoding="utf-8")
-    warnings = tuple(
-        f"{block.lead} {block.text}".strip()
-        for block in blocks
-        if isinstance(block, Prose) and block.tone == "warning"
-    )
-    return Report(out, out / PAGE, material, panels, warnings, figures, tables)
+        (partial / "summary.md").write_text(markdown(heading, beneath, panels), encoding="utf-8")
+        (partial / PAGE).write_text(html(heading, beneath, panels, drawings), encoding="utf-8")
+    return figures
 
 
 # ------------------------------------------------------------------------------ summaries
 
 
-def markdown(material: Material, panels: Sequence[Panel]) -> str:
+def markdown(heading: str, beneath: str, panels: Sequence[Panel]) -> str:
     """Return the summary to paste: the verdict and the main tables."""
-    lines = [f"# {_escaped(title(material))}", "", _escaped(subtitle(material)), ""]
+    lines = [f"# {_escaped(heading)}", "", _escaped(beneath), ""]
     for panel in panels:
         for block in panel.blocks:
             if panel.name == "verdict" and isinstance(block, Heading):

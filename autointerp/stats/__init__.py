@@ -14,6 +14,7 @@ sequential             looking twice: boundaries, repeated intervals, stopping r
 rater_effects          severity and spread of raters, drift: a cumulative logit model
 agreement              Krippendorff's alpha, kappa, intraclass correlation, Spearman's rho
 alternative_annotator  may a judge stand in for people?
+cosines                nearest vectors and one-to-one partners of two sets, in blocks
 ranks                  the area under the ROC curve, and rank correlation
 blinding_index         Bang's and James' indices, and whether a rater can tell sources
 ppi                    people's means from a judge's ratings of everything

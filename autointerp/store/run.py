@@ -34,6 +34,7 @@ from autointerp.store.batches import Batches
 from autointerp.store.frames import Frames
 from autointerp.store.labs import Labs
 from autointerp.store.looks import Looks
+from autointerp.store.matches import Matches
 from autointerp.store.ratings import Ratings
 from autointerp.store.replies import FILE as REPLIES
 from autointerp.store.replies import Record, ReplyJournal, read_replies
@@ -98,7 +99,7 @@ def run_exists(path: Path) -> bool:
     return False
 
 
-class Run(Units, Ratings, Batches, Labs, Looks, Frames):
+class Run(Units, Ratings, Batches, Labs, Matches, Looks, Frames):
     """An open run. Made by `open_run`; close it, or use it in a `with` statement.
 
     Attributes:

@@ -1,4 +1,4 @@
--- A run. Every table is append-only but for `about`, `state` and `lab`; what supersedes stands later.
+-- A run. Every table is append-only but for `about`, `state`, `lab` and `match`; what supersedes stands later.
 
 CREATE TABLE IF NOT EXISTS about (
     name VARCHAR PRIMARY KEY,
@@ -333,6 +333,20 @@ CREATE TABLE IF NOT EXISTS lab_unit (
     design VARCHAR NOT NULL,              -- digest of its file, its options and what it compared
     made_at TIMESTAMP NOT NULL,
     PRIMARY KEY (lab, unit_id)
+);
+
+-- Nearest dictionary vectors in another run; matching the same two anew replaces them.
+CREATE TABLE IF NOT EXISTS match (
+    other VARCHAR NOT NULL,               -- the other run
+    other_sae VARCHAR NOT NULL,           -- sha256 of its SAE
+    idx INTEGER NOT NULL,                 -- of this run's features
+    cosine FLOAT NOT NULL,                -- with the nearest vector of the other dictionary
+    nearest INTEGER NOT NULL,             -- that one's index
+    partner_cosine FLOAT,                 -- with the one-to-one partner; NULL where it has none
+    partner INTEGER,
+    is_exact BOOLEAN NOT NULL,            -- whether all pairs were tried for the one-to-one matching
+    made_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (other, idx)
 );
 
 -- ------------------------------------------------------------------------------------ looks

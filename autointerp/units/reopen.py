@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from autointerp import extensions
-from autointerp.errors import BadInput, RunMismatch
+from autointerp.errors import BadInput, RunMismatch, SubjectError
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
+from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.load import load_subject
 from autointerp.units import sources as sources_folder
 from autointerp.units.sample import numbers_of as numbers_again
 from autointerp.units.sources import Source
 from autointerp.units.stream import calibrate, quiet_torch
 
-__all__ = ["numbers_again", "sources_again", "subject_again"]
+__all__ = ["dictionary_again", "numbers_again", "sources_again", "subject_again"]
 
 
 def subject_again(run: Run, option: str) -> Subject:
@@ -44,3 +48,19 @@ def sources_again(
         for name, units in run.by_source(unit_ids).items():
             module = extensions.load(sources_folder, "source", name)
             yield name, module.create(subject, calibration, seed), units
+
+
+def dictionary_again(run: Run, option: str) -> NDArray[np.float32]:
+    """Return the dictionary vectors [d_sae, d_out] of a run's SAE, for what `option` asks.
+
+    Raises BadInput if the run has no SAE, SubjectError if its decoder is not known, else as
+    `subject_again` does.
+    """
+    sae = subject_again(run, option).sae
+    if sae is None:
+        raise BadInput(
+            f"{option}: run '{run.name}' has no SAE, so no dictionary; name a run of features"
+        )
+    if not isinstance(sae, SparseAutoencoder):
+        raise SubjectError(f"{option}: the decoder of {type(sae).__name__} is not known")
+    return sae.W_dec.float().cpu().numpy()

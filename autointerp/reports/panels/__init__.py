@@ -99,6 +99,14 @@ class Verbatim:
 
 
 @dataclass(frozen=True)
+class Tree:
+    """Lines with lines beneath them; `roots` are pairs of a line and what stands beneath it."""
+
+    caption: str
+    roots: Sequence[tuple[str, Sequence[str]]]
+
+
+@dataclass(frozen=True)
 class UnitBrowser:
     """The place of the interactive list of units; `index` and `pages` are its content.
 
@@ -113,7 +121,7 @@ class UnitBrowser:
     excerpt: Table
 
 
-Block = Prose | Heading | Answer | Figure | Table | Verbatim | UnitBrowser
+Block = Prose | Heading | Answer | Figure | Table | Tree | Verbatim | UnitBrowser
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def test_plan_and_ledger_are_tables_of_the_page_and_of_the_summary(tmp_path: Pat
     read_as = [row[-1] for row in ledger.rows]
     assert read_as == (["fixed n, stopped", "undeclared"] if plan else ["undeclared"] * 2)
     assert list(ledger.frame.n) == ["20+20", "40+40"]
-    summary = markdown(material, [Panel("looks", looks.TITLE, tuple(blocks))])
+    summary = markdown("a title", "", [Panel("looks", looks.TITLE, tuple(blocks))])
     assert ledger.caption in summary
     assert ledger.caption.endswith("(model:a, interpretability-1-5, features – neurons)")
     assert not {"rater", "rubric", "sources"} & set(ledger.headings)

@@ -1,0 +1,221 @@
+import json
+import re
+import shutil
+
+import duckdb
+import numpy as np
+import pytest
+from support.two_dictionaries import LOST, NEW, SPLIT, larger_dictionary
+
+from autointerp import Job, rate
+from autointerp.errors import BadInput
+from autointerp.pipeline.events import Note, Step
+from autointerp.pipeline.match import as_text, match
+
+
+@pytest.fixture(scope="module")
+def two(tiny_run, tiny_subject, tmp_path_factory):
+    """The folder of runs `tiny` and `large`, what each feature of `large` was made from, the
+    result of matching them, its page and the events."""
+    folder = tmp_path_factory.mktemp("two")
+    runs = shutil.copytree(tiny_run, folder / "runs")
+    settings, made_from = larger_dictionary(tiny_subject, folder / "subject")
+    rate(Job(sources=("features",), n=12, rater="scripted:4", run="large", subject=str(settings),
+             controls=0, runs=runs))  # fmt: skip
+    events = []
+    made = match("tiny", "large", folder / "page", runs=runs, on=events.append)
+    return runs, np.array(made_from), made, events
+
+
+def test_copies_are_found_whatever_their_order(two):
+    _, made_from, made, _ = two
+    large = made.match.second
+    old = made_from >= 0
+    assert large.nearest[old].tolist() == made_from[old].tolist()
+    # A unit vector and one of length 0.05 at a right angle: 1/sqrt(1.0025) = 0.99875; at most 0.05
+    # off in any direction, so that the sine is at most 0.05 and the cosine at least 0.99874.
+    assert large.cosine[old].min() > 0.998
+    assert (large.cosine[~old] < 0.9).all()
+
+
+def test_one_to_one_gives_no_feature_twice_and_the_third_copy_none_of_its_kind(two):
+    _, made_from, made, _ = two
+    first, second = made.match.first, made.match.second
+    assert made.match.is_exact
+    assert len(set(first.partner.tolist())) == first.size == 64
+    same = made_from[first.partner] == first.number
+    assert sorted(np.flatnonzero(~same)) == [LOST]
+    assert (second.partner < 0).sum() == second.size - first.size
+    copies = np.flatnonzero(made_from == SPLIT)
+    assert (second.partner[copies] == SPLIT).sum() == 1
+    for number, partner, cosine in zip(
+        first.number, first.partner, first.partner_cosine, strict=True
+    ):
+        assert second.partner[partner] == number
+        assert second.partner_cosine[partner] == cosine
+
+
+def test_the_split_feature_is_the_family_and_the_new_ones_are_unrelated(two):
+    made_from = two[1]
+    found = match_at(two, 0.98)
+    (family,) = found.families
+    assert family.parent == SPLIT
+    assert {child for child, _ in family.children} == set(np.flatnonzero(made_from == SPLIT))
+    assert [cosine for _, cosine in family.children] == sorted(
+        (cosine for _, cosine in family.children), reverse=True
+    )
+    dead = set(found.second.number[found.second.dead].tolist())
+    assert set(found.unrelated) == set(np.flatnonzero(made_from < 0).tolist()) - dead
+    assert found.small is found.first
+    # From the larger run's side it is the same tree.
+    turned = match_at(two, 0.98, turn=True)
+    assert turned.families == found.families
+    assert turned.unrelated == found.unrelated
+
+
+def match_at(two, related, turn=False):
+    names = ("large", "tiny") if turn else ("tiny", "large")
+    return match(*names, related=related, page=False, runs=two[0]).match
+
+
+def test_dead_features_are_those_of_fewer_than_ten_tokens_and_stand_apart(two):
+    _, _, made, _ = two
+    side = made.match.first
+    with duckdb.connect(str(two[0] / "tiny" / "run.duckdb"), read_only=True) as connection:
+        fires = dict(
+            connection.execute(
+                "SELECT idx, round(density * tokens) FROM unit WHERE source = 'features'"
+            ).fetchall()
+        )
+    assert {n for n, tokens in fires.items() if tokens < 10} == set(side.number[side.dead])
+    assert np.isnan(side.fires).sum() == 64 - len(fires)
+    told = made.match.as_json()["first"]
+    assert told["dead"] + sum(told["histogram"]["largest"]) == 64
+    assert sum(told["histogram"]["dead"]) == told["dead"] > 0
+
+
+def test_scores_stand_against_similarity_with_an_interval_or_why_there_is_none(two):
+    _, _, made, _ = two
+    (score,) = made.match.first.scores
+    # scripted:4 gives every unit a 4: nothing to correlate, and every comparison is a tie.
+    assert (score.rater, score.n) == ("scripted:4", 8)
+    assert score.rho.value is None
+    assert "constant" in score.rho.note
+    assert score.higher.value == 0.5
+
+
+def test_chance_is_what_random_directions_reach(two):
+    # Of 32 axes the cosine with one of 64 vectors is about 2.4 standard deviations of
+    # 1/sqrt(32) = 0.18 in the middle: between 0.3 and 0.6.
+    side = two[2].match.first
+    assert 0.3 < side.chance_at(0.5) < 0.6 < side.chance_at(0.99) + 0.1
+
+
+def test_both_runs_hold_the_table(two):
+    runs, _, made, _ = two
+    for name, side, other in (
+        ("tiny", made.match.first, made.match.second),
+        ("large", made.match.second, made.match.first),
+    ):
+        with duckdb.connect(str(runs / name / "run.duckdb"), read_only=True) as connection:
+            rows = connection.execute(
+                "SELECT idx, cosine, nearest, partner, other_sae FROM match WHERE other = ?"
+                " ORDER BY idx",
+                [other.run],
+            ).fetchall()
+        assert [row[0] for row in rows] == side.number.tolist()
+        assert [row[1] for row in rows] == pytest.approx(side.cosine)
+        assert [row[2] for row in rows] == side.nearest.tolist()
+        assert [-1 if row[3] is None else row[3] for row in rows] == side.partner.tolist()
+        assert {row[4] for row in rows} == {other.sae}
+
+
+def test_matching_again_replaces_the_rows(two):
+    runs = two[0]
+    match_at(two, 0.7)
+    with duckdb.connect(str(runs / "tiny" / "run.duckdb"), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM match").fetchall() == [(64,)]
+
+
+def test_the_page_holds_histogram_tree_and_tables(two):
+    _, _, made, events = two
+    folder = made.page.parent
+    page = re.sub("</?span[^>]*>", "", made.page.read_text())
+    assert '<ul class="tree">' in page
+    assert f"tiny features/{SPLIT}" in page
+    assert {path.name for path in (folder / "tables").glob("*.csv")} >= {
+        "dictionaries.csv", "features_first.csv", "features_second.csv", "families.csv",
+        "scores_by_similarity.csv", "unrelated.csv",
+    }  # fmt: skip
+    assert (folder / "figures" / "cosines.svg").exists()
+    assert "median cosine" in (folder / "summary.md").read_text()
+    assert Step("matching 64 with 67 dictionary vectors") in events
+    assert any(isinstance(event, Note) and "which of the others are dead" in event.text
+               for event in events)  # fmt: skip
+
+
+def test_the_findings_are_json_and_lines(two):
+    made = two[2]
+    told = json.loads(json.dumps(made.match.as_json(), allow_nan=False))
+    assert told["smaller"] == "tiny"
+    assert told["families"][0]["feature"] == SPLIT
+    assert len(told["first"]["histogram"]["edges"]) == 41
+    text = as_text(made.match)
+    assert "'tiny' in 'large': 64 features" in text
+    assert f"{64 + 2 - 1 + NEW} features" in text
+
+
+def test_one_run_twice_is_refused(two):
+    with pytest.raises(BadInput, match="given twice"):
+        match("tiny", "tiny", runs=two[0])
+
+
+@pytest.mark.parametrize("related", [0, 1, -0.5, 7, float("nan")])
+def test_a_cosine_that_makes_no_sense_is_refused_before_anything_is_read(two, related):
+    with pytest.raises(BadInput, match="between 0 and 1"):
+        match("tiny", "large", related=related, runs=two[0])
+
+
+def test_a_folder_of_other_things_is_refused_before_anything_is_read(two, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(BadInput, match="other things"):
+        match("tiny", "large", tmp_path, runs=two[0])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('model = "', 'model = "0', "different models"),
+        ('site = "layers.0', 'site = "layers.1', "one site"),
+    ],
+)
+def test_runs_of_other_models_or_sites_are_refused(two, tmp_path, old, new, said):
+    runs = shutil.copytree(two[0], tmp_path / "runs")
+    about = runs / "large" / "run.toml"
+    text = about.read_text()
+    begin = text.index(old, text.index("[digests]") if "model" in old else 0)
+    about.write_text(text[:begin] + new + text[begin + len(old) :])
+    with pytest.raises(BadInput, match=said):
+        match("tiny", "large", page=False, runs=runs)
+
+
+def test_the_same_sae_in_both_runs_is_said(two, tiny_settings):
+    runs = two[0]
+    rate(Job(sources=("features",), n=2, rater="scripted:4", run="again",
+             subject=str(tiny_settings), controls=0, runs=runs))  # fmt: skip
+    events = []
+    found = match("tiny", "again", page=False, runs=runs, on=events.append).match
+    assert any("same SAE" in str(event) for event in events)
+    assert found.first.share_related(0.99) == 1
+    assert found.first.nearest.tolist() == list(range(64))
+
+
+def test_a_run_without_an_sae_is_refused(two, tiny_subject, tmp_path):
+    settings = (tiny_subject / "autointerp.toml").read_text().replace('sae = "sae.safetensors"', "")
+    for part in ("transformer.safetensors", "tokenizer.json", "corpus.npz"):
+        settings = settings.replace(f'"{part}"', f'"{tiny_subject / part}"')
+    (tmp_path / "bare.toml").write_text(settings)
+    rate(Job(sources=("neurons",), n=2, rater="scripted:4", run="bare",
+             subject=str(tmp_path / "bare.toml"), controls=0, runs=two[0]))  # fmt: skip
+    with pytest.raises(BadInput, match="'bare' has no SAE"):
+        match("tiny", "bare", page=False, runs=two[0])
