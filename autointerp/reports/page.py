@@ -18,7 +18,7 @@ from autointerp.findings.groups import Judgement
 from autointerp.findings.plan import PRIMARY
 from autointerp.reports.colours import HEX, colours_css, on_page
 from autointerp.reports.panels import Answer, Block, Material, UnitBrowser
-from autointerp.reports.words import plural, studied_pair, subject_text
+from autointerp.reports.words import CODE, plural, studied_pair, subject_text
 from autointerp.stats.decision import Decision
 from autointerp.store.tables import now
 from autointerp.units.sources import described_sources
@@ -104,10 +104,16 @@ def in_two(heading: str) -> tuple[str, str]:
 
 
 def unbroken(text: str) -> str:
-    """Return text as HTML in which no line breaks inside an interval, or before a unit."""
+    """Return text as HTML in which no line breaks inside an interval, or before a unit.
+
+    Commands between backticks are set as code.
+    """
     from markupsafe import escape
 
-    return UNBROKEN.sub(r'<span class="nb">\g<0></span>', str(escape(text)))
+    parts = [str(escape(part)) for part in CODE.split(text)]  # every second one is a command
+    parts[::2] = [UNBROKEN.sub(r'<span class="nb">\g<0></span>', part) for part in parts[::2]]
+    parts[1::2] = [f"<code>{part.strip('`')}</code>" for part in parts[1::2]]
+    return "".join(parts)
 
 
 def page_script() -> str:

@@ -17,6 +17,8 @@ from autointerp.stats.results import Statistic
 from autointerp.text import count, distinct_names
 from autointerp.units.sources import kind_of
 
+# Commands and options that our own words name: a span of harmless characters alone.
+CODE = re.compile(r"(`(?:autointerp |--|plan-humans)[\w .:=/,+-]*`)")
 NOT_LLM = {
     "lexical": "a fixed rule on words and no language model",
     "scripted": "a script that gives a fixed score",

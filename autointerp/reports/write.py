@@ -14,6 +14,7 @@ from autointerp.files import partial_folder, restore_folder
 from autointerp.reports import panels as panels_folder
 from autointerp.reports.page import Panel, all_blocks, html, subtitle, themed, title
 from autointerp.reports.panels import Answer, Figure, Heading, Material, Prose, Table
+from autointerp.reports.words import CODE
 from autointerp.store.tables import save_table
 from autointerp.text import ON_PAGE, visible
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 
 PAGE = "index.html"
-# Commands and options that our own words name: a span of harmless characters alone.
-CODE = re.compile(r"(`(?:autointerp |--|plan-humans)[\w .:=/,+-]*`)")
 OWN = re.compile(
     r"index\.html|summary\.md|figures/[^/]+\.(svg|png|pdf)|tables/[^/]+\.(csv|parquet)"
 )

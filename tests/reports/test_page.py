@@ -49,6 +49,10 @@ def test_no_line_breaks_inside_an_interval_or_before_a_unit_and_text_stays_text(
     assert unbroken("62 / 21 / 17 %") == '<span class="nb">62 / 21 / 17 %</span>'
     assert unbroken("1 in 5,100 tokens") == '<span class="nb">1 in 5,100</span> tokens'
     assert unbroken("features/12") == '<span class="nb">features/12</span>'
+    assert unbroken("(`autointerp plan --write a-b` does)") == (
+        "(<code>autointerp plan --write a-b</code> does)"
+    )
+    assert unbroken("a `<b>` [x]") == 'a `&lt;b&gt;` <span class="nb">[x]</span>'
     assert unbroken("p < 0.001") == 'p <span class="nb">&lt; 0.001</span>'
     assert unbroken("<b> [x]") == '&lt;b&gt; <span class="nb">[x]</span>'
     assert unbroken("[" + "long, " * 9 + "]").startswith("[long, ")
