@@ -31,6 +31,7 @@ from autointerp.questions.scorers import Answered, Chosen, HeldOut, Scorer, Trie
 from autointerp.questions.trials import Piece, Trial
 from autointerp.records import Context
 from autointerp.settings import RunSettings
+from autointerp.stats.results import Statistic
 from autointerp.store.run import Run, open_run
 from autointerp.subjects.load import load_subject
 from autointerp.units.sample import draw_units
@@ -76,18 +77,8 @@ def figures() -> Iterator[dict[str, Any]]:
     for result in results:
         planted = result.sources["planted"]
         for name, found in (("true", planted.scored), ("permuted", planted.permuted)):
-            yield {
-                "figure": f"{result.scorer}_{name}",
-                "value": None if found.value is None else round(found.value, 4),
-                "unit": "score, 0 to 1, chance 0.5",
-                "note": f"mean of {found.n[0]} planted units of the embedded subject, "
-                f"scripted:truth, {result.design}"
-                + (
-                    f", interval {found.low:.3f} to {found.high:.3f}"
-                    if found.low and found.high
-                    else ""
-                ),
-            }
+            said = f"scripted:truth, {result.design}"
+            yield _mean_score(f"{result.scorer}_{name}", found, said)
     artificial = {
         name: artificial_scores(name, BLIND_UNITS, scorer(name).COUNT) for name in SCORERS
     }
@@ -115,18 +106,19 @@ def model_figures(runs: Path) -> Iterator[dict[str, Any]]:
             (found,) = (r for r in scorer_results_of(run) if r.rater.startswith(f"{kind}:"))
         planted = found.sources["planted"]
         for which, statistic in (("true", planted.scored), ("permuted", planted.permuted)):
-            yield {
-                "figure": f"{name}_{which}_small_model",
-                "value": None if statistic.value is None else round(statistic.value, 4),
-                "unit": "score, 0 to 1, chance 0.5",
-                "note": f"mean of {statistic.n[0]} planted units of the embedded subject, "
-                f"{found.rater}, descriptions by scripted:truth, {found.design}"
-                + (
-                    f", interval {statistic.low:.3f} to {statistic.high:.3f}"
-                    if statistic.low and statistic.high
-                    else ""
-                ),
-            }
+            said = f"{found.rater}, descriptions by scripted:truth, {found.design}"
+            yield _mean_score(f"{name}_{which}_small_model", statistic, said)
+
+
+def _mean_score(figure: str, mean: Statistic, said: str) -> dict[str, Any]:
+    """Return the line of a mean score of planted units; `said`: by whom, and in what design."""
+    interval = f", interval {mean.low:.3f} to {mean.high:.3f}" if mean.low and mean.high else ""
+    return {
+        "figure": figure,
+        "value": None if mean.value is None else round(mean.value, 4),
+        "unit": "score, 0 to 1, chance 0.5",
+        "note": f"mean of {mean.n[0]} planted units of the embedded subject, {said}{interval}",
+    }
 
 
 def _worst(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,6 +105,37 @@ def normalise_rows(W_dec: Tensor) -> None:
     W_dec /= W_dec.norm(dim=1, keepdim=True)
 
 
+def state_of(
+    dictionary: Dictionary,
+    optimizer: torch.optim.Adam,
+    generator: torch.Generator,
+    last_fired: Tensor,
+    step: int,
+) -> dict[str, Any]:
+    """Return what a checkpoint holds of a training after `step` steps."""
+    return {
+        "dictionary": [p.detach() for p in dictionary.parameters()],
+        "optimizer": optimizer.state_dict(),
+        "generator": generator.get_state(),
+        "last_fired": last_fired,
+        "step": step,
+    }
+
+
+def resume_from(
+    state: dict[str, Any],
+    dictionary: Dictionary,
+    optimizer: torch.optim.Adam,
+    generator: torch.Generator,
+) -> tuple[Tensor, int]:
+    """Put a checkpoint's state in place; return `last_fired` and the steps that were done."""
+    for parameter, saved in zip(dictionary.parameters(), state["dictionary"], strict=True):
+        parameter.data.copy_(saved)
+    optimizer.load_state_dict(state["optimizer"])
+    generator.set_state(state["generator"])
+    return state["last_fired"].to(dictionary.W_dec.device), state["step"]
+
+
 @torch.no_grad()
 def resample(
     dictionary: Dictionary,
@@ -195,23 +227,14 @@ def train_sae(
     checkpoint = out / "sae.ckpt"
     first = 0
     if (state := load_checkpoint(checkpoint, settings)) is not None:
-        for parameter, saved in zip(dictionary.parameters(), state["dictionary"], strict=True):
-            parameter.data.copy_(saved)
-        optimizer.load_state_dict(state["optimizer"])
-        generator.set_state(state["generator"])
-        last_fired = state["last_fired"].to(device)
-        first = state["step"]
+        last_fired, first = resume_from(state, dictionary, optimizer, generator)
         on(Resumed(checkpoint, first))
 
     def save(step: int) -> None:
         save_checkpoint(
             checkpoint,
             {
-                "dictionary": [p.detach() for p in dictionary.parameters()],
-                "optimizer": optimizer.state_dict(),
-                "generator": generator.get_state(),
-                "last_fired": last_fired,
-                "step": step,
+                **state_of(dictionary, optimizer, generator, last_fired, step),
                 "settings": settings,
             },
         )

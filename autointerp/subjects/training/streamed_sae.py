@@ -41,6 +41,8 @@ from autointerp.subjects.training.sae import (
     normalise_rows,
     remove_parallel_gradient,
     resample,
+    resume_from,
+    state_of,
 )
 
 CHECKPOINT = "sae.ckpt"
@@ -151,25 +153,16 @@ def train_streamed_sae(
     device = mean.device
     last_fired = torch.zeros(recipe.width, dtype=torch.int64, device=device)
     if state is not None:
-        for parameter, saved in zip(dictionary.parameters(), state["dictionary"], strict=True):
-            parameter.data.copy_(saved)
-        optimizer.load_state_dict(state["optimizer"])
-        generator.set_state(state["generator"])
-        last_fired = state["last_fired"].to(device)
-        first = state["step"]
+        last_fired, first = resume_from(state, dictionary, optimizer, generator)
         on(Resumed(checkpoint, first))
 
     def save(step: int) -> None:
         save_checkpoint(
             checkpoint,
             {
-                "dictionary": [p.detach() for p in dictionary.parameters()],
-                "optimizer": optimizer.state_dict(),
-                "generator": generator.get_state(),
-                "last_fired": last_fired,
+                **state_of(dictionary, optimizer, generator, last_fired, step),
                 "batches": [batches.chunk, batches.place],
                 "scale": scale,
-                "step": step,
                 "settings": settings,
             },
         )
