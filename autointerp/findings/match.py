@@ -18,6 +18,7 @@ import pandas as pd
 
 from autointerp.errors import BadInput
 from autointerp.findings.json_values import plain
+from autointerp.findings.said import last_descriptions
 from autointerp.stats import cosines
 from autointerp.stats.agreement import spearman
 from autointerp.stats.results import Floats, Integers, Statistic
@@ -311,19 +312,13 @@ def _side(
 
 
 def _descriptions(run: Run) -> dict[int, str]:
-    """Return the last description of each feature: by an explainer, else by a rater."""
-    rated = run.rows(
-        "SELECT idx, arg_max(description, made_at) FROM unit_rating"
-        " WHERE source = ? AND status = 'ok' AND description <> '' GROUP BY idx",
-        [FEATURES],
-    )
-    explained = run.rows(
-        "SELECT u.idx, arg_max(e.description, e.made_at) FROM explanation e"
-        " JOIN unit u USING (unit_id)"
-        " WHERE u.source = ? AND e.status = 'ok' AND e.description <> '' GROUP BY u.idx",
-        [FEATURES],
-    )
-    return {**dict(rated), **dict(explained)}
+    """Return the last description of each feature, by its number."""
+    begin = f"{FEATURES}/"
+    return {
+        int(name.removeprefix(begin)): text
+        for name, text in last_descriptions(run).items()
+        if name.startswith(begin)
+    }
 
 
 def _scores(run: Run, cosine_of: dict[int, float], level: float) -> list[ScoreBySimilarity]:

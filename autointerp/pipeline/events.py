@@ -172,6 +172,39 @@ class Measuring(Event):
 
 
 @dataclass(frozen=True)
+class Probing(Event):
+    """Tokens of the vocabulary are tried on a unit; `done` of `total` so far."""
+
+    unit: str
+    done: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"vocabulary on {self.unit}: {self.done:,} of {count(self.total, 'token')}"
+
+
+@dataclass(frozen=True)
+class Probed(Event):
+    """A sentence was read for a unit.
+
+    Attributes:
+        peak: The unit's maximum in the run, in the units of `activations`.
+    """
+
+    unit: str
+    tokens: tuple[str, ...]
+    activations: tuple[float, ...]
+    peak: float
+
+    def __str__(self) -> str:
+        marked = (
+            f"{token}[{value:.3g}]" if value > 0 else token
+            for token, value in zip(self.tokens, self.activations, strict=True)
+        )
+        return f"{self.unit}: {''.join(marked)}"
+
+
+@dataclass(frozen=True)
 class HandedOver(Event):
     """Calls were submitted to a provider's batch API."""
 
