@@ -1,4 +1,5 @@
--- A run. Every table is append-only but for `about`, `state`, `lab` and `match`; what supersedes stands later.
+-- A run. Every table is append-only but for `about`, `state`, `lab`, `match`
+-- and `concept`; what supersedes stands later.
 
 CREATE TABLE IF NOT EXISTS about (
     name VARCHAR PRIMARY KEY,
@@ -347,6 +348,27 @@ CREATE TABLE IF NOT EXISTS match (
     is_exact BOOLEAN NOT NULL,            -- whether all pairs were tried for the one-to-one matching
     made_at TIMESTAMP NOT NULL,
     PRIMARY KEY (other, idx)
+);
+
+-- Which unit, or which few, know a labelled concept; measuring the same labels anew replaces them.
+CREATE TABLE IF NOT EXISTS concept (
+    labels VARCHAR NOT NULL,              -- sha256 of what the labels are made by
+    concept VARCHAR NOT NULL,
+    source VARCHAR NOT NULL,
+    picked VARCHAR NOT NULL,              -- by auroc or f1 of single units, or by a probe
+    k INTEGER NOT NULL,                   -- units that it may use
+    units VARCHAR[] NOT NULL,             -- features/12; of a probe the one that matters most first
+    search DOUBLE,                        -- AUROC or F1 where units were searched; NULL of a probe
+    auroc DOUBLE,                         -- on held-out text, 0 to 1; NULL where picked by F1
+    low DOUBLE,                           -- 95 % interval of it, over documents; NULL if unknown
+    high DOUBLE,
+    error DOUBLE,                         -- by how much binning can have moved it
+    f1 DOUBLE,                            -- on held-out text, 0 to 1; NULL where picked by AUROC
+    threshold DOUBLE,                     -- activation above which it is called, subject's units
+    tokens_with BIGINT NOT NULL,          -- held-out tokens that have the label
+    tokens_labelled BIGINT NOT NULL,      -- held-out tokens that are labelled with it or without
+    made_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (labels, concept, source, picked, k)
 );
 
 -- ------------------------------------------------------------------------------------ looks
