@@ -9,6 +9,7 @@ repair      what is wrong with a run's files, put in order where it can be
 frames      the run as data frames, for a notebook
 labs        what labs measured of units
 matches     nearest dictionary vectors in another run
+firings     on how many tokens units fire, in the sample or not
 looks       the plan, and the ledger of looks
 batches     work that a provider's batch API has in hand
 schema.sql  the tables

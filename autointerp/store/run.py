@@ -31,6 +31,7 @@ from autointerp.errors import RunLocked, RunMismatch, StorageError, UnknownName
 from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER, toml_table, write_text
 from autointerp.settings import RunSettings, first_difference, from_mapping
 from autointerp.store.batches import Batches
+from autointerp.store.firings import Firings
 from autointerp.store.frames import Frames
 from autointerp.store.labs import Labs
 from autointerp.store.looks import Looks
@@ -99,7 +100,7 @@ def run_exists(path: Path) -> bool:
     return False
 
 
-class Run(Units, Ratings, Batches, Labs, Matches, Looks, Frames):
+class Run(Units, Ratings, Batches, Labs, Matches, Firings, Looks, Frames):
     """An open run. Made by `open_run`; close it, or use it in a `with` statement.
 
     Attributes:

@@ -1,4 +1,5 @@
--- A run. Every table is append-only but for `about`, `state`, `lab` and `match`; what supersedes stands later.
+-- A run. Every table is append-only but for `about`, `state`, `lab`,
+-- `match`, `firing` and `map_point`; what supersedes stands later.
 
 CREATE TABLE IF NOT EXISTS about (
     name VARCHAR PRIMARY KEY,
@@ -347,6 +348,16 @@ CREATE TABLE IF NOT EXISTS match (
     is_exact BOOLEAN NOT NULL,            -- whether all pairs were tried for the one-to-one matching
     made_at TIMESTAMP NOT NULL,
     PRIMARY KEY (other, idx)
+);
+
+-- On how many of the run's tokens units fire, in the sample or not; counting anew replaces them.
+CREATE TABLE IF NOT EXISTS firing (
+    source VARCHAR NOT NULL,
+    idx INTEGER NOT NULL,
+    sign TINYINT NOT NULL,
+    fires BIGINT NOT NULL,
+    tokens BIGINT NOT NULL,               -- that were read
+    PRIMARY KEY (source, idx, sign)
 );
 
 -- ------------------------------------------------------------------------------------ looks
