@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from autointerp.errors import BadInput
+from autointerp.findings.browse import newest_descriptions
 from autointerp.findings.json_values import plain
 from autointerp.findings.looks import Compared, Reading, take_look
 from autointerp.stats import cosines
@@ -312,19 +313,10 @@ def _side(
 
 
 def _descriptions(run: Run) -> dict[int, str]:
-    """Return the last description of each feature: by an explainer, else by a rater."""
-    rated = run.rows(
-        "SELECT idx, arg_max(description, made_at) FROM unit_rating"
-        " WHERE source = ? AND status = 'ok' AND description <> '' GROUP BY idx",
-        [FEATURES],
-    )
-    explained = run.rows(
-        "SELECT u.idx, arg_max(e.description, e.made_at) FROM explanation e"
-        " JOIN unit u USING (unit_id)"
-        " WHERE u.source = ? AND e.status = 'ok' AND e.description <> '' GROUP BY u.idx",
-        [FEATURES],
-    )
-    return {**dict(rated), **dict(explained)}
+    """Return the last description of each feature that has one, by its number."""
+    said = newest_descriptions(run)
+    numbers = run.rows("SELECT unit_id, idx FROM unit WHERE source = ?", [FEATURES])
+    return {idx: said[unit_id] for unit_id, idx in numbers if unit_id in said}
 
 
 def _scores(

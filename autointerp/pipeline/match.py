@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from autointerp.errors import BadInput
-from autointerp.findings.match import RELATED, Match, Side, match_dictionaries
-from autointerp.pipeline.counts import count_features
+from autointerp.findings.match import FEATURES, RELATED, Match, Side, match_dictionaries
+from autointerp.pipeline.counts import count_units
 from autointerp.pipeline.events import Note, On, Step, ignore
 from autointerp.pipeline.job import say_opened
 from autointerp.pipeline.report import REPORTS
@@ -78,7 +78,7 @@ def match(
         vectors = dictionary_again(one, "match"), dictionary_again(other, "match")
         if count_all:
             for run in opened:
-                count_features(run, "match --count", on)
+                count_units(run, [FEATURES], "match --count", on)
         on(Step(f"matching {len(vectors[0]):,} with {len(vectors[1]):,} dictionary vectors"))
         found = match_dictionaries((one, other), vectors, related)
         for run, side, against in (

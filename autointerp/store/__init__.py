@@ -8,6 +8,7 @@ replies     replies on the disk at once, before the tables have them
 repair      what is wrong with a run's files, put in order where it can be
 frames      the run as data frames, for a notebook
 labs        what labs measured of units
+maps        where directions of units lie on a map
 matches     nearest dictionary vectors in another run
 firings     on how many tokens units fire, in the sample or not
 looks       the plan, and the ledger of looks

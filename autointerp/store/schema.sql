@@ -350,6 +350,22 @@ CREATE TABLE IF NOT EXISTS match (
     PRIMARY KEY (other, idx)
 );
 
+-- Where directions of units lie on a map, and what lies near them; one layout for each digest.
+CREATE TABLE IF NOT EXISTS map_point (
+    digest VARCHAR NOT NULL,              -- of directions and parameters
+    place INTEGER NOT NULL,               -- of the point in its layout, from 0
+    source VARCHAR NOT NULL,
+    idx INTEGER NOT NULL,
+    sign TINYINT NOT NULL,
+    x FLOAT NOT NULL,
+    y FLOAT NOT NULL,
+    near INTEGER[] NOT NULL,              -- places of the nearest directions, nearest first
+    cosines FLOAT[] NOT NULL,             -- theirs
+    is_exact BOOLEAN NOT NULL,            -- whether all pairs were compared to find them
+    made_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (digest, place)
+);
+
 -- On how many of the run's tokens units fire, in the sample or not; counting anew replaces them.
 CREATE TABLE IF NOT EXISTS firing (
     source VARCHAR NOT NULL,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -18,36 +18,38 @@ from autointerp.units.stream import at_site, quiet_torch, readings
 
 def count_firings(
     subject: Subject,
-    source: Source,
+    sources: Mapping[str, Source],
     settings: HarvestSettings,
     seed: int,
     progress: Callable[[int], None] = lambda tokens: None,
-) -> tuple[NDArray[np.int64], int]:
-    """Return on how many of the harvest's tokens each unit fires, [source.size], and the tokens.
+) -> tuple[dict[str, NDArray[np.int64]], int]:
+    """Return on how many of the harvest's tokens each unit fires, by source [size], and the tokens.
 
     One pass over the corpus; no text is kept. Raises SubjectError if an activation is infinite or
     no number.
     """
-    numbers = np.arange(source.size)
-    parts = [
-        numbers[begin : begin + COLUMNS_AT_ONCE] for begin in range(0, source.size, COLUMNS_AT_ONCE)
-    ]
-    fires, tokens = np.zeros(source.size, np.int64), 0
+    fires = {name: np.zeros(source.size, np.int64) for name, source in sources.items()}
+    tokens = 0
     with quiet_torch():
-        blocks = [source.block(part) for part in parts]
+        parts = [
+            (name, part, sources[name].block(part))
+            for name in sources
+            for begin in range(0, sources[name].size, COLUMNS_AT_ONCE)
+            for part in [np.arange(begin, min(begin + COLUMNS_AT_ONCE, sources[name].size))]
+        ]
         for reading in readings(subject, settings):
             batch = at_site(subject, reading, seed)
             kept = batch.kept.flatten()
-            for part, block in zip(parts, blocks, strict=True):
+            for name, part, block in parts:
                 columns = block(batch).flatten(0, 1)[kept]
                 if not columns.sum().isfinite():
+                    first, last = (sources[name].unit(int(part[at])) for at in (0, -1))
                     raise SubjectError(
-                        f"an activation among {source.unit(int(part[0]))} to "
-                        f"{source.unit(int(part[-1]))} is not finite; look for weights that are "
-                        "not, or that overflow the SAE's dtype"
+                        f"an activation among {first} to {last} is not finite; look for weights "
+                        "that are not, or that overflow the SAE's dtype"
                     )
                 fired = (columns > settings.fires).sum(0, dtype=torch.int64)
-                fires[part] += fired.cpu().numpy()
+                fires[name][part] += fired.cpu().numpy()
             tokens += int(kept.sum())
             progress(tokens)
     return fires, tokens

@@ -19,9 +19,10 @@ def tiny(tiny_settings):
 def test_every_feature_is_counted_on_the_tokens_that_count(tiny):
     settings, subject = tiny
     seen = []
-    fires, tokens = count_firings(
-        subject, Features(subject.sae), settings.harvest, 0, lambda read: seen.append(read)
+    counts, tokens = count_firings(
+        subject, {"features": Features(subject.sae)}, settings.harvest, 0, seen.append
     )
+    fires = counts["features"]
     wanted, kept = np.zeros(subject.sae.d_sae, np.int64), 0
     with torch.inference_mode():
         for batch, _, _ in site_batches(subject, settings.harvest, 0):
@@ -43,4 +44,4 @@ def test_weights_that_are_no_numbers_are_an_error(tiny, monkeypatch):
         lambda self, numbers: lambda batch: torch.full((*batch.ids.shape, len(numbers)), torch.nan),
     )
     with pytest.raises(SubjectError, match="features/0 to features/63 is not finite"):
-        count_firings(subject, source, settings.harvest, 0)
+        count_firings(subject, {"features": source}, settings.harvest, 0)
