@@ -307,6 +307,14 @@ ALTER TABLE probe ADD COLUMN IF NOT EXISTS owners INTEGER[];
 ALTER TABLE probe ADD COLUMN IF NOT EXISTS candidates INTEGER[];
 ALTER TABLE probe ADD COLUMN IF NOT EXISTS candidate_texts VARCHAR[];
 
+-- Texts that raters are asked about and that are no contexts of the corpus: tokens of the vocabulary,
+-- what the subject wrote while a unit was clamped, what a model wrote to a description.
+CREATE TABLE IF NOT EXISTS passage (
+    context_id BIGINT PRIMARY KEY,        -- below 0; a digest of the tokens, so equal texts are one
+    tokens VARCHAR[] NOT NULL,
+    made_at TIMESTAMP NOT NULL
+);
+
 -- Units that a scorer has no questions about, and why: their own outcome, never dropped.
 CREATE TABLE IF NOT EXISTS unprobed (
     task VARCHAR NOT NULL,
