@@ -157,7 +157,7 @@ class Looked(Event):
     stop: Stop
 
     def __str__(self) -> str:
-        estimate = f"P({self.first} > {self.second}) {self.interval}"
+        estimate = f"probability of superiority, {self.first} over {self.second}, {self.interval}"
         return f"look {self.number} at {self.n} a source: {estimate}; {self.stop.why}"
 
 

@@ -153,7 +153,7 @@ def title(material: Material) -> str:
     judgements = list(material.judgements)
     contrasts = [pair for j in judgements if (pair := studied_pair(j)) is not None]
     pairs = {(contrast.first, contrast.second) for contrast in contrasts}
-    held = all(judgement.trust.state != "broken" for judgement in judgements)
+    held = not any(judgement.fails for judgement in judgements)
     if not pairs and material.across is not None and material.across.family:
         return _title_across(material.across, held)
     if len(pairs) != 1:

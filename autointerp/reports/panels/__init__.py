@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from autointerp.store.run import Run
 
 
+MOST_PICTURES = 4  # of a kind, one for each rating; a page of more is long and slow
+
+
 @dataclass(frozen=True)
 class Prose:
     """A paragraph; `tone` warning stands out, and `lead` is its first, stressed words."""
