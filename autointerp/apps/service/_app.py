@@ -20,9 +20,9 @@ from autointerp.apps import service as routers
 from autointerp.apps.service import _problems
 from autointerp.apps.service._access import Service
 from autointerp.apps.service._gate import App, Audit, Gate
-from autointerp.apps.service._locks import open_locked
 from autointerp.apps.service._tokens import Tokens, service_folder
 from autointerp.errors import BadInput, RunLocked
+from autointerp.files import open_locked
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 GRACE_S = 3  # for answers under way when the server stops

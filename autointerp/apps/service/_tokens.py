@@ -13,9 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from autointerp.apps.service._locks import held_lock
 from autointerp.errors import BadInput, StorageError
-from autointerp.files import PRIVATE_FOLDER, json_value, write_text
+from autointerp.files import PRIVATE_FOLDER, held_lock, json_value, write_text
 
 SERVICE = ".service"  # beside the runs: tokens, jobs, the audit log, snapshots
 FILE = "tokens.json"
