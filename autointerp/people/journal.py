@@ -16,6 +16,7 @@ import datetime
 import hashlib
 import os
 import re
+import time
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -32,7 +33,7 @@ try:
 except ImportError:  # Windows: a rater must take care not to sit down twice
     fcntl = None  # type: ignore[assignment]
 
-Verb = Literal["score", "skip", "guess", "describe", "undo", "widen", "decline"]
+Verb = Literal["score", "skip", "guess", "describe", "undo", "widen", "decline", "consent"]
 ANSWERS = ("score", "skip", "undo")  # verbs of a rating by which it is given or taken back
 
 FORMAT = 1
@@ -396,17 +397,26 @@ def open_journal(path: Path, rater: str) -> Iterator[Journal]:
 
 
 class Journals:
-    """What the raters of a run have rated so far, read from their journals as they grow."""
+    """What the raters of a run have rated so far, read from their journals as they grow.
 
-    def __init__(self, folder: Path) -> None:
+    `rest_s`: seconds between two looks into the folder; what is written in this process is told by
+    `add`.
+    """
+
+    def __init__(self, folder: Path, rest_s: float = 0.0) -> None:
         self._folder = folder
+        self._rest_s = rest_s
+        self._looked: float | None = None
         self._read_to: dict[Path, int] = {}
         self._rated: dict[str, dict[str, bool]] = {}
 
     def counts(self, without: str) -> Counter[str]:
         """Return how many people other than `without` have rated each item."""
-        for path in sorted(self._folder.glob("*.jsonl")):
-            self._catch_up(path)
+        now = time.monotonic()
+        if self._looked is None or now - self._looked >= self._rest_s:
+            self._looked = now
+            for path in sorted(self._folder.glob("*.jsonl")):
+                self._catch_up(path)
         return Counter(
             item
             for rater, rated in self._rated.items()
@@ -426,11 +436,13 @@ class Journals:
             self._read_to[path] += len(lines)
             for line in lines.splitlines():
                 entry = _read_line(line).entry
-                if entry is None:
-                    continue
-                if entry.kind == "rating" and entry.repeat == 0 and entry.verb in ANSWERS:
-                    rated = self._rated.setdefault(entry.rater, {})
-                    rated[entry.item] = entry.verb == "score"
+                if entry is not None:
+                    self.add(entry)
+
+    def add(self, entry: Entry) -> None:
+        """Count an entry; one that is counted already changes nothing."""
+        if entry.kind == "rating" and entry.repeat == 0 and entry.verb in ANSWERS:
+            self._rated.setdefault(entry.rater, {})[entry.item] = entry.verb == "score"
 
 
 class OtherJournals:

@@ -84,12 +84,15 @@ class _Answers:
     descriptions: dict[Step, str] = field(default_factory=dict)
     declined: set[Part] = field(default_factory=set)
     widened: set[Step] = field(default_factory=set)
+    consents: set[str] = field(default_factory=set)
     again: Step | None = None  # taken back last, so it is asked next
 
     def add(self, entry: Entry) -> None:
         step = Step(entry.kind, entry.item, entry.repeat)
         if not entry.item:  # a whole part
-            if entry.verb == "decline":
+            if entry.verb == "consent":
+                self.consents.add(entry.text or "")
+            elif entry.verb == "decline":
                 self.declined.add(step.part)
             else:
                 self.declined.discard(step.part)
@@ -133,6 +136,7 @@ class Machine:
             self._answers.add(entry)
         self._spent_s = 0.0
         self._last_key = self._clock.monotonic()
+        self.sent_as: str | None = None  # the id of what is written next, where it has one
         self._advance()
 
     # --------------------------------------------------------------------------- looking
@@ -166,6 +170,33 @@ class Machine:
         return frozenset(self._answers.declined)
 
     @property
+    def all_steps(self) -> tuple[Step, ...]:
+        """Every step of the session, in the rater's own order."""
+        return self._steps
+
+    @property
+    def again(self) -> Step | None:
+        """The step whose answer was taken back last; it is asked next."""
+        return self._answers.again
+
+    @property
+    def last(self) -> Step | None:
+        """The step that was answered last and may be taken back; None where there is none."""
+        return self._last()
+
+    def training_of(self, step: Step) -> Training | None:
+        """Return what is said after a practice item was answered; None of any other."""
+        return self._training.get(step.item) if step.kind == "training" else None
+
+    def has_consented(self, digest: str) -> bool:
+        """Whether the rater has agreed to the text with this digest."""
+        return digest in self._answers.consents
+
+    def is_answered(self, step: Step) -> bool:
+        """Whether the rater's answer to a step stands."""
+        return step in self._answers.given
+
+    @property
     def around(self) -> tuple[Around, ...]:
         """The text round each context of the present item; empty where there is no more of it."""
         return self.session.around.get(self.step.item, ()) if self.step else ()
@@ -173,12 +204,20 @@ class Machine:
     @property
     def widened(self) -> bool:
         """Whether the rater has asked for more of the present item's contexts."""
-        return self.step in self._answers.widened
+        return self.step is not None and self.is_widened(self.step)
+
+    def is_widened(self, step: Step) -> bool:
+        """Whether the rater has asked for more of the contexts of a step."""
+        return step in self._answers.widened
 
     @property
     def description(self) -> str:
         """What the rater has written of the present item."""
-        return self._answers.descriptions.get(self.step, "") if self.step else ""
+        return self.description_of(self.step) if self.step else ""
+
+    def description_of(self, step: Step) -> str:
+        """What the rater has written of the item of a step."""
+        return self._answers.descriptions.get(step, "")
 
     @property
     def can_undo(self) -> bool:
@@ -246,6 +285,27 @@ class Machine:
         """Write down what the present item is about; it goes with its score."""
         step = self._expect("rating", "training")
         self._write(step, "describe", text=" ".join(text.split()))
+
+    def turn_to(self, step: Step) -> bool:
+        """Make a step the present one, out of order; False where it is answered or left out.
+
+        A page that was cut off has asked it already, whatever would come first by now.
+        """
+        if step not in self._steps or self.is_answered(step) or step.part in self.declined:
+            return False
+        if step in self._remaining:
+            self._remaining.remove(step)
+        self._remaining.insert(0, step)
+        return True
+
+    def look_again(self) -> None:
+        """Order what remains by what the others have rated by now."""
+        self._advance()
+
+    def consent(self, digest: str) -> None:
+        """Note that the rater has agreed to the text with this digest."""
+        if not self.has_consented(digest):
+            self._write(DECLINABLE["practice"], "consent", text=digest)
 
     def widen(self) -> bool:
         """Note that more of the present item's contexts is shown; False where there is no more.
@@ -331,7 +391,9 @@ class Machine:
             score=score,
             text=text,
             at=self._clock.now(),
+            answer=self.sent_as,
         )
+        self.sent_as = None
         self._answers.add(entry)
 
     def _last(self) -> Step | None:

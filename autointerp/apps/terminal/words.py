@@ -24,9 +24,9 @@ GUESS_KEYS = {str(place): guess for place, guess in enumerate(GUESSES, 1)}
 DONE = "That was all: every item is rated. Thank you."
 PART_KEYS: dict[str, Part] = {"t": "practice", "r": "repeats", "g": "guesses"}
 PART_WORDS: dict[Part, str] = {
-    "practice": "practice, with the answers shown",
+    "practice": "items for practice, with the answers shown",
     "repeats": "items that come a second time, unannounced",
-    "guesses": "the quick guesses at the end",
+    "guesses": "quick guesses at the end",
 }
 NO_MORE = "There is no more of these contexts."
 PHASES = {"training": "training", "rating": "item", "guess": "last question"}
@@ -48,19 +48,27 @@ def guess_words() -> str:
     return "   ".join(f"{key} {GUESS_WORDS[guess]}" for key, guess in GUESS_KEYS.items())
 
 
-def rubric_words(rubric: Rubric) -> str:
-    """Return the rubric as people read it: what is shown and how to answer are put their way."""
+def rubric_words(rubric: Rubric, on_page: bool = False) -> str:
+    """Return the rubric as people read it: what is shown and how to answer are put their way, for a
+    terminal or a page."""
     labels = dict(rubric.scale)
     keys = answer_keys(rubric)
     shows = rubric.shows
     shown = f"You see at most {shows.contexts} contexts, strongest first."
-    if shows.mark:
+    if shows.mark and on_page:
+        shown += " The token in question is marked."
+    elif shows.mark:
         shown += f" The token in question stands between {OPEN} and {CLOSE}."
     if shows.activations == "scaled":
         shown += " A small digit after a token says how strongly the unit fires on it, up to ₁₀."
-    shown += " Line ends are shown as ↵, tabs as ⇥, and what has no shape of its own by its number."
-    shown += " m shows more of each context, where there is more."
+    end = "⏎" if on_page else "↵"
+    shown += (
+        f" Line ends are shown as {end}, tabs as ⇥, and what has no shape of its own by its number."
+        " m shows more of each context, where there is more."
+    )
     answer = "the number and Enter" if typed_in_full(keys) else "the digit"
+    if on_page:
+        answer += ", or tap a level"
     parts = {
         "scale": "\n".join(f"{key} = {labels[score]}" for key, score in keys.items()),
         "shown": shown,
