@@ -7,5 +7,6 @@ machine     where a sitting stands, for any screen
 journal     answers on disk, one line each, before the next question appears
 ingest      journals and packs → ratings and guesses of a run
 seats       people at their sessions over a line: leases, ids of answers, steps ahead
+invitations sessions for whoever comes
 plans       what people should rate next to calibrate a model
 """

@@ -20,7 +20,7 @@ from autointerp.people.assign import (
     register,
 )
 from autointerp.people.ingest import ingest_journals, journals_folder
-from autointerp.people.journal import read_journal, write_session
+from autointerp.people.invitations import offer
 from autointerp.people.seats import sit_down
 from autointerp.people.session import Part, Sitting, parts_of
 from autointerp.pipeline.events import Note, On, ignore
@@ -29,8 +29,6 @@ from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import check_person
 from autointerp.store.run import RUNS, Run, open_run
 from autointerp.units.sources import kind_of
-
-INVITATIONS = "invitations"  # a run's folder of sessions for whoever comes
 
 
 @dataclass(frozen=True)
@@ -95,9 +93,7 @@ def invite(
         if rater:
             path = sit_down(journals_folder(run.path), rater, session, PRIVATE_FILE)
         else:
-            path = run.path / INVITATIONS / f"{session.digest[:12]}.jsonl"
-            path.parent.mkdir(PRIVATE_FOLDER, exist_ok=True)
-            write_session(path, session, PRIVATE_FILE)
+            path = offer(run.path, session)
         run.log("invited", rater=rater or "", rubric=question.id, left_out=planned.left_out)
     return Invitation(
         run_name, path.name, rater or "", parts_of(session), planned.gold, planned.left_out
@@ -120,9 +116,10 @@ def spread(run: Run, items: int, practises: bool = True) -> dict[str, int]:
         }
     if not studied:
         raise BadInput(f"run '{run.name}' holds no units; rate some first: `autointerp rate`")
+    most = items // (2 * len(controls)) if controls else 0  # half of a small sitting at most
     for ordinary in range(min(items, sum(studied.values())), 0, -1):
-        gold = {name: min(n, most_gold(ordinary)) for name, n in controls.items()}
-        if ordinary + sum(gold.values()) <= items or ordinary == 1:
+        gold = {name: min(n, most_gold(ordinary), most) for name, n in controls.items()}
+        if ordinary + sum(gold.values()) <= items:
             break
     return evenly(studied, ordinary) | gold
 
@@ -134,23 +131,3 @@ def evenly(held: Mapping[str, int], total: int) -> dict[str, int]:
         name = min((n for n in held if taken[n] < held[n]), key=lambda n: taken[n])
         taken[name] += 1
     return taken
-
-
-def join(run_folder: Path, invitation: str, rater: str) -> Path:
-    """Return the journal of somebody who came by an open invitation; begun where there is none.
-
-    Raises BadInput if there is no such invitation.
-    """
-    session = read_journal(run_folder / INVITATIONS / invitation).session
-    if session is None:
-        raise BadInput(f"invitation {invitation} is damaged; make another: `autointerp invite`")
-    folder = journals_folder(run_folder)
-    folder.mkdir(PRIVATE_FOLDER, exist_ok=True)
-    return sit_down(folder, check_person(rater), session, PRIVATE_FILE)
-
-
-def joined(run_folder: Path, invitation: str) -> int:
-    """Return how many people have come by an open invitation."""
-    return len(
-        list(journals_folder(run_folder).glob(f"*.{invitation.removesuffix('.jsonl')}.jsonl"))
-    )

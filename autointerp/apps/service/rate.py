@@ -41,10 +41,10 @@ from autointerp.apps.terminal.words import (
 from autointerp.errors import BadInput, RunLocked
 from autointerp.files import PRIVATE_FILE
 from autointerp.people.ingest import journals_folder
+from autointerp.people.invitations import join, joined
 from autointerp.people.machine import DECLINABLE
 from autointerp.people.seats import Deed, Doing, Outcome, Seat, Seating
 from autointerp.people.session import Step, answer_keys, typed_in_full
-from autointerp.pipeline.invite import join, joined
 from autointerp.text import ON_PAGE, visible
 
 FOLDER = ASSETS / "rating"
