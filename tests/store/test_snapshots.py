@@ -45,9 +45,7 @@ def test_a_snapshot_of_a_run_that_is_written_has_all_that_was_acknowledged_befor
     try:
         for turn, line in enumerate(child.stdout):
             with open_snapshot("busy", tmp_path / "copies" / str(turn), tmp_path) as snapshot:
-                rows = snapshot.rows(
-                    "SELECT count(*), max(substr(item_id, 1, 6)::INT) FROM rating"
-                )
+                rows = snapshot.rows("SELECT count(*), max(substr(item_id, 1, 6)::INT) FROM rating")
             ((count, last),) = rows
             assert last >= int(line)
             assert count == 20 * (last + 1)  # whole transactions, and none is missing between
