@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from fastapi.responses import RedirectResponse, Response
 
 from autointerp.apps.service._problems import Problem
+from autointerp.apps.service._snapshots import Snapshots
 from autointerp.apps.service._tokens import Role, Token, Tokens
 
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -33,6 +34,7 @@ class Service:
         base_url: As people reach it, without a slash at the end.
         hosts: Values of the header Host that are answered.
         port: Cookies know no ports, so it is part of their names.
+        snapshots: Runs as they are now, to read.
     """
 
     runs: Path
@@ -40,6 +42,7 @@ class Service:
     base_url: str
     hosts: frozenset[str]
     port: int
+    snapshots: Snapshots = field(repr=False)
 
     @property
     def is_secure(self) -> bool:

@@ -20,6 +20,8 @@ from autointerp.apps import service as routers
 from autointerp.apps.service import _problems
 from autointerp.apps.service._access import Service
 from autointerp.apps.service._gate import App, Audit, Gate
+from autointerp.apps.service._openapi import specification
+from autointerp.apps.service._snapshots import Snapshots
 from autointerp.apps.service._tokens import Tokens, service_folder
 from autointerp.errors import BadInput, RunLocked
 from autointerp.files import open_locked
@@ -91,7 +93,9 @@ class Address:
 
 def service_at(runs: Path, address: Address) -> Service:
     """Return what the routes of a server at an address know."""
-    return Service(runs, Tokens(runs), address.base_url, address.hosts, address.port)
+    return Service(
+        runs, Tokens(runs), address.base_url, address.hosts, address.port, Snapshots(runs)
+    )
 
 
 def router_modules() -> list[ModuleType]:
@@ -121,6 +125,7 @@ def build_app(service: Service) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
+    app.openapi = lambda: specification(app)  # type: ignore[method-assign]
     _problems.install(app)
     for module in modules:
         app.include_router(module.router)

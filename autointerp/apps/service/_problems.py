@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import logging
 from http import HTTPStatus
@@ -60,6 +61,14 @@ class Problem(Exception):
         self.headers = headers or {}
 
 
+class NotModified(Exception):
+    """The client has what it asks for, by its ETag."""
+
+    def __init__(self, tag: str) -> None:
+        super().__init__(tag)
+        self.tag = tag
+
+
 def status_of(error: AutointerpError) -> int:
     """Return the HTTP status of an error from below."""
     return next(status for kind, status in STATUS if isinstance(error, kind))
@@ -86,6 +95,21 @@ def answer(
         remedy=line.rpartition("; ")[2] if "; " in line else "",
     )
     return JSONResponse(fields.model_dump(), status, headers, media_type=MEDIA_TYPE)
+
+
+def tagged(tag: str) -> dict[str, str]:
+    """Return the headers of an answer that its client may keep, and has to ask for again."""
+    return {"ETag": tag, "Cache-Control": "private, no-cache"}
+
+
+def check_fresh(request: Request, response: Response, *state: object) -> None:
+    """Give an answer the ETag of what it is made of; raise NotModified if the client has it."""
+    told = f"{request.url.path}?{request.url.query} {state}"
+    tag = f'W/"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
+    held = [one.strip() for one in request.headers.get("if-none-match", "").split(",")]
+    if tag in held or "*" in held:
+        raise NotModified(tag)
+    response.headers.update(tagged(tag))
 
 
 def install(app: FastAPI) -> None:
@@ -120,6 +144,11 @@ def install(app: FastAPI) -> None:
             request, 500, "a fault of the service; its terminal has the traceback, please report it"
         )
 
+    async def unchanged(request: Request, error: Exception) -> Response:
+        assert isinstance(error, NotModified)
+        return Response(status_code=304, headers=tagged(error.tag))
+
+    app.add_exception_handler(NotModified, unchanged)
     app.add_exception_handler(AutointerpError, of_below)
     app.add_exception_handler(Problem, of_service)
     app.add_exception_handler(404, of_http)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from autointerp.apps.service._access import Viewer
 from autointerp.apps.service._pages import asset, page
@@ -16,6 +16,12 @@ router = APIRouter(include_in_schema=False)
 async def home(viewer: Viewer) -> HTMLResponse:
     """The runs of the folder."""
     return page("home.html", viewer, runs=runs_in(viewer.run))
+
+
+@router.get("/openapi.json")
+async def openapi(request: Request, viewer: Viewer) -> JSONResponse:
+    """The specification of `/v1`."""
+    return JSONResponse(request.app.openapi())
 
 
 @router.get("/assets/{name}")
