@@ -26,6 +26,7 @@ from autointerp.findings.agreement import (
     within_raters,
 )
 from autointerp.findings.blinding import Blinding, blindings
+from autointerp.findings.browse import open_said
 from autointerp.findings.calibration import Calibration, calibrations
 from autointerp.findings.descriptions import (
     ScorerResult,
@@ -339,12 +340,7 @@ def _open_key(run: Run) -> None:
 
     Tables `rated` and `unit_score`; views `said` (ratings whole) and `shown` (contexts seen).
     """
-    run.execute(
-        "CREATE OR REPLACE TEMP VIEW shown AS"
-        " SELECT unit_id, unnest(contexts) AS context_id FROM unit_item"
-        " UNION SELECT unit_id, unnest(contexts) FROM explanation"
-    )
-    run.execute("CREATE OR REPLACE TEMP VIEW said AS SELECT * FROM unit_rating")
+    open_said(run)
     run.execute(
         "CREATE OR REPLACE TEMP TABLE rated AS"
         " SELECT unit_id, rubric, rubric_digest, rater, repeat, status, score, description,"

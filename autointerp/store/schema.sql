@@ -205,7 +205,7 @@ CREATE TABLE IF NOT EXISTS human_answer (
     rater VARCHAR NOT NULL,
     seq INTEGER NOT NULL,
     kind VARCHAR NOT NULL,                -- training, rating, guess
-    verb VARCHAR NOT NULL,                -- score, skip, guess, describe, undo
+    verb VARCHAR NOT NULL,                -- score, skip, guess, describe, undo, widen, decline, consent
     item_id VARCHAR NOT NULL,
     repeat INTEGER NOT NULL,
     score INTEGER,
