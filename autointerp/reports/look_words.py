@@ -131,8 +131,8 @@ def look_table(looks: Sequence[Look]) -> tuple[str, list[str], list[list[str]]]:
             kept.append(place)
     of = f" ({', '.join(said)})" if said else ""
     caption = (
-        f"Looks: each comparison of two sources, when its ratings were new{of}; superiority is the "
-        "probability of superiority of the first, ties halved"
+        "Looks: each comparison of two sources, when its ratings were new, with the first's "
+        f"probability of superiority{of}"
     )
     return (
         caption,
