@@ -245,7 +245,7 @@ class _Arrival:
         )
         if not unit.source.strip() or not unit.source.isprintable() or not unit.name.strip():
             raise ExchangeError(
-                f"{self.path}: unit '{unit.name}' of source '{unit.source}'; both need a name"
+                f"{self.path}: unit {unit.name!r} of source {unit.source!r}; both need a name"
             )
         unit_id = self.first_unit + self.unit_count
         peak = max((max(c.activations) for c in unit.contexts), default=0.0)
