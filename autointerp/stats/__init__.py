@@ -16,6 +16,7 @@ agreement              Krippendorff's alpha, kappa, intraclass correlation, Spea
 alternative_annotator  may a judge stand in for people?
 cosines                nearest vectors and one-to-one partners of two sets, in blocks
 layout                 vectors in the plane, near ones near: UMAP
+logistic               yes and no against a number: a logistic curve
 ranks                  the area under the ROC curve, and rank correlation
 blinding_index         Bang's and James' indices, and whether a rater can tell sources
 ppi                    people's means from a judge's ratings of everything
