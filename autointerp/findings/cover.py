@@ -18,7 +18,7 @@ import pandas as pd
 from autointerp.findings.json_values import plain
 from autointerp.records import Unit
 from autointerp.stats.logistic import LogisticCurve, logistic_curve
-from autointerp.stats.means import wilson_interval
+from autointerp.stats.means import mean, wilson_interval
 from autointerp.stats.results import Floats, Statistic
 from autointerp.store.run import Run
 
@@ -83,7 +83,7 @@ class Cover:
         tokens: Of the part of the corpus in which the concepts were counted.
         coverage, control: Share of concepts that are covered, by their strongest units and by
             random ones; without a value where no concept has an answer.
-        yes: Share of single units, by kind, that are about the concept.
+        yes: Share of a concept's units, by kind, that are about it, the mean over concepts.
         curve: Coverage against log10 of occurrences in a million tokens, half a one added.
     """
 
@@ -196,7 +196,7 @@ def cover_of(
         _share([one.covered() for one in concepts], level),
         _share([one.covered("random") for one in concepts], level),
         {
-            kind: _share([unit.is_main for one in concepts for unit in one.of(kind)], level)
+            kind: _mean_share([[unit.is_main for unit in one.of(kind)] for one in concepts], level)
             for kind in KINDS
         },
         logistic_curve([], [], level),
@@ -227,6 +227,21 @@ def _share(values: Sequence[bool | None], level: float) -> Statistic:
     if not known:
         return Statistic(None, None, None, (0,), "Wilson score interval", level, "no answers")
     return wilson_interval(sum(known), len(known), level)
+
+
+def _mean_share(answers: Sequence[Sequence[bool | None]], level: float) -> Statistic:
+    """Return the mean over concepts of the share of yes: units of one concept are not independent.
+
+    Concepts without an answer are left out.
+    """
+    shares = [
+        sum(known) / len(known)
+        for units in answers
+        if (known := [value for value in units if value is not None])
+    ]
+    if not shares:
+        return Statistic(None, None, None, (0,), "mean over concepts", level, "no answers")
+    return mean(shares, level, scale=(0, 1))
 
 
 def _notes(made: Cover) -> list[str]:

@@ -117,7 +117,7 @@ COVER = CoverRubric(
 number that the model computes at every token of a text; it fires where that number is above zero. \
 Say whether the concept is the main thing that the unit responds to.
 
-The first line is the concept. {shown}
+What you are shown begins with a line that holds the concept. After it: {shown}
 
 Judge by the contexts in which the unit fires most strongly; the description may be wrong. That \
 the concept occurs in some contexts is not enough: it must be what they have in common.

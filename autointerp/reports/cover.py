@@ -61,15 +61,16 @@ def _coverage(found: Cover) -> Iterator[Block]:
     ]
     yield Table(
         name="coverage",
-        caption="Shares with 95 % intervals (Wilson). Random units are judged in the same queue; "
-        "where they are said to be about the concept, the judge says yes too easily",
+        caption="Shares with 95 % intervals, of units the mean over concepts. Random units are "
+        "judged in the same queue; where they are said to be about the concept, the judge says yes "
+        "too easily",
         frame=pd.DataFrame(
             [
                 {"share": text, "value": one.value, "low": one.low, "high": one.high, "n": one.n[0]}
                 for text, one in rows
             ]
         ),
-        headings=["share of", "value", "of"],
+        headings=["share of", "value", "concepts"],
         rows=[[text, interval(one), f"{one.n[0]:,}"] for text, one in rows],
         summary=True,
     )
@@ -80,21 +81,21 @@ def _frequency(found: Cover) -> Iterator[Block]:
     if slope.value is None:
         yield Prose(f"There is no curve of coverage by frequency: {slope.note}.")
     else:
-        at = "" if half.value is None else f" It is one half at {_per_million(half.value)}"
+        at = "" if half.value is None else f" Half are covered at {_per_million(half.value)}"
         if half.low is not None and half.high is not None:
             at += f" [{_per_million(half.low)}, {_per_million(half.high)}]"
-        elif at:
+        elif slope.low is not None:
             at += f" ({half.note})"
-        note = f" ({slope.note})" if slope.low is None else ""
+        note = f" There is no interval: {slope.note}." if slope.low is None else ""
         yield Prose(
             "For ten times as many occurrences the log odds of being covered change by "
-            f"{interval(slope)}{note}.{at + '.' if at else ''}"
+            f"{interval(slope)}.{at + '.' if at else ''}{note}"
         )
     yield Figure(
         name="coverage_by_frequency",
         caption="Concepts that are covered (above) and not (beneath) by how often they occur as a "
         f"whole word in the {found.tokens:,} tokens that the run read, half a time added; the "
-        "curve of a logistic regression with its pointwise 95 % interval.",
+        "curve of a logistic regression, with its pointwise 95 % interval where it has one.",
         alt=f"{percent(found.coverage.value)} of {len(found.answered)} concepts are covered; slope "
         f"{interval(slope)}.",
         draw=lambda: draw(found),
@@ -115,9 +116,12 @@ def draw(found: Cover) -> Drawing:
         middle, low, high = found.curve.at(line)
         if not np.isnan(middle).all():
             axes.plot(line, middle, color=colour(found.source))
-            axes.fill_between(line, low, high, color=MUTED, alpha=0.25, linewidth=0)
+            if not np.isnan(low).all():
+                axes.fill_between(line, low, high, color=MUTED, alpha=0.25, linewidth=0)
         ticks = np.arange(np.floor(x.min()), np.ceil(x.max()) + 1)
-        axes.set_xticks(ticks, [f"{10.0**tick:g}" for tick in ticks])
+        axes.set_xticks(
+            ticks, [f"{10.0**tick:,.0f}" if tick >= 0 else f"{10.0**tick:g}" for tick in ticks]
+        )
     axes.set_yticks([0, 0.5, 1], ["not covered", "", "covered"])
     axes.set_ylim(-0.1, 1.1)
     axes.set_xlabel("occurrences in a million tokens")

@@ -27,7 +27,8 @@ class LogisticCurve:
     Attributes:
         slope: Log odds by a step of 1 in x; without a value where there is no finite estimate.
         half: The x at which P(yes) is one half; without an interval where it may lie anywhere.
-        intercept, covariance: Of the fit, [2, 2]; None without one.
+        intercept: None without a fit.
+        covariance: Of intercept and slope, [2, 2]; None without an interval.
     """
 
     slope: Statistic
@@ -36,12 +37,14 @@ class LogisticCurve:
     covariance: npt.NDArray[np.float64] | None = None
 
     def at(self, x: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
-        """Return P(yes) at x [n], and the ends of its pointwise interval; NaN without a fit."""
+        """Return P(yes) at x [n], and the ends of its pointwise interval; NaN without them."""
         x = np.asarray(x, dtype=np.float64)
-        if self.intercept is None or self.covariance is None or self.slope.value is None:
-            nothing = np.full(x.shape, np.nan)
+        nothing = np.full(x.shape, np.nan)
+        if self.intercept is None or self.slope.value is None:
             return nothing, nothing, nothing
         line = self.intercept + self.slope.value * x
+        if self.covariance is None:
+            return np.asarray(scipy.special.expit(line), np.float64), nothing, nothing
         design = np.stack([np.ones_like(x), x])
         error = np.sqrt(np.einsum("in,ij,jn->n", design, self.covariance, design))
         z = float(scipy.stats.norm.isf((1 - self.slope.level) / 2))

@@ -65,6 +65,9 @@ def test_few_answers_have_a_curve_without_an_interval():
     assert curve.slope.value is not None
     assert curve.slope.low is None
     assert "4 pairs, 2 of the rarer" in curve.slope.note
+    middle, low, _ = curve.at([curve.half.value])
+    assert middle[0] == pytest.approx(0.5)
+    assert np.isnan(low[0])
 
 
 def test_answers_other_than_0_and_1_are_refused():
