@@ -16,6 +16,7 @@ answers       replies about descriptions, as scores of units and ratings of cont
 descriptions  what descriptions are worth, by scorer and by interval of activation
 checks        how a rater did on units of known grade
 labs          what labs measured of units
+importance    mean scores per unit of use, beside those per unit
 match         two dictionaries: which features of one are in the other, and which split
 concepts      known concepts: the unit that knows each, sparse probes, the share found
 browse        single units, for a list to look through
