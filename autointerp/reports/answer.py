@@ -216,6 +216,10 @@ def _alt(judgements: Sequence[Judgement], pairs: Mapping[int, Contrast]) -> str:
                 f"{judgement.rater}: {wins_ties_losses(pair)}; {SUPERIORITY} "
                 f"{interval(pair.superiority)}"
             )
+        if pair is not None and len(judgements) == 1 and (baseline := judgement.baseline):
+            parts.append(
+                f"{wins_ties_losses(baseline)}; {SUPERIORITY} {interval(baseline.superiority)}"
+            )
         means = "; ".join(
             f"{name} {interval(group.mean)}" for name, group in judgement.groups.items() if group.n
         )

@@ -42,7 +42,10 @@ def draw(judgements: Sequence[Judgement], material: Material) -> Drawing:
         for judgement in shown
         if (pair := studied_pair(judgement)) is not None
     ]
-    if len(rows) > 1:
+    alone = len(rows) == 1
+    if alone and len(shown) == 1 and (baseline := shown[0].baseline) is not None:
+        rows.append(_Row("", baseline, baseline.superiority, shown[0].sources))
+    if len(rows) > 1 and not alone:
         rows += [
             _Row(
                 f"{comparison.run}: " * material.several_runs
@@ -63,21 +66,23 @@ def draw(judgements: Sequence[Judgement], material: Material) -> Drawing:
         figure = sheet(WIDTH, below + 0.2)
         _means(figure.subplots(), alike, sources, material)
         return figure
-    above = 0.8 + (0.75 if len(rows) == 1 else 0.52) * sum(row.pair is not None for row in rows)
+    above = 0.8 + (0.75 if alone else 0.52) * sum(row.pair is not None for row in rows)
     above += 0.26 * sum(row.pair is None for row in rows)
     figure = sheet(WIDTH, above + below)
     upper, lower = figure.subfigures(2, 1, height_ratios=[above, below], squeeze=False)[:, 0]
-    _pairs(upper.subplots(), rows)
+    _pairs(upper.subplots(), rows, alone)
     _means(lower.subplots(), alike, sources, material)
     return figure
 
 
-def _pairs(axes: Axes, rows: Sequence[_Row]) -> None:
-    """Draw a bar of wins, ties and losses for each row, and its probability of superiority."""
+def _pairs(axes: Axes, rows: Sequence[_Row], alone: bool) -> None:
+    """Draw a bar of wins, ties and losses for each row, and its probability of superiority.
+
+    `alone`: of one judgement, whose rows are pairs of sources, each named beside its share.
+    """
     pairs = [row.pair for row in rows if row.pair is not None]
     axes.axvspan(*pairs[0].equivalence, color=RULE, alpha=0.6, linewidth=0)
     axes.axvline(0.5, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    alone = len(rows) == 1
     at = 0.0
     for row in rows:
         if row.pair is not None:

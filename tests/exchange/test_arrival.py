@@ -680,8 +680,9 @@ def test_windows_beyond_32_767_tokens_are_explained(tmp_path: Path, runs: Path):
     ]  # fmt: skip
     import_units(table(tmp_path / "long.parquet", rows), "mine", runs=runs)
     with open_run("mine", folder=runs) as run:
-        # An earlier version's table held 16 bits.
+        # An earlier version's table held 16 bits, and its schema had another digest.
         run.connection.execute("ALTER TABLE probe ALTER COLUMN lasts SET DATA TYPE SMALLINT[]")
+        run.connection.execute("UPDATE state SET value = 'earlier' WHERE name = 'schema'")
     with open_run("mine", folder=runs) as run:
         trials = explain_trials(run, [0, 1], "shown")
         add_trials(run, trials)

@@ -109,6 +109,28 @@ def test_the_picture_draws_shares_interval_and_controls(tmp_path: Path):
     assert means == pytest.approx([3.5, 3.5, 5, 1])
 
 
+def test_the_picture_draws_the_untrained_baseline_under_the_pair_that_must_survive_it(
+    tmp_path: Path,
+):
+    arms = {"features": HIGH, "neurons": LOW, "untrained": HIGH, **CONTROLS}
+    shown = material(tmp_path, {"model:a": arms})
+    (judgement,) = shown.judgements
+    assert judgement.baseline is not None
+    with house_style("answer"):
+        upper, _ = draw([judgement], shown).axes
+    texts = [text.get_text() for text in upper.texts]
+    named = [text for text in texts if "higher" in text]
+    assert [" ".join(text.split()[:2]) for text in named] == [
+        "features higher", "neurons higher", "features higher", "untrained higher",
+    ]  # fmt: skip
+    low, high = judgement.baseline.superiority.low, judgement.baseline.superiority.high
+    assert [low, high] in [list(line.get_xdata()) for line in upper.lines]
+    first = answer(shown)
+    assert first is not None
+    assert first.figure is not None
+    assert f"probability of superiority 0.50 [{low:.2f}, {high:.2f}]" in first.figure.alt
+
+
 def test_the_picture_of_several_raters_holds_them_apart_and_combined(tmp_path: Path):
     one = {"features": HIGH, "neurons": LOW, **CONTROLS}
     shown = material(tmp_path, {"model:a": one, "model:b": one})
