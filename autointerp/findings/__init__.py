@@ -19,6 +19,7 @@ labs          what labs measured of units
 importance    mean scores per unit of use, beside those per unit
 match         two dictionaries: which features of one are in the other, and which split
 concepts      known concepts: the unit that knows each, sparse probes, the share found
+known         what a run holds of known concepts
 browse        single units, for a list to look through
 json_values   all of it as JSON
 """

@@ -45,6 +45,7 @@ from autointerp.findings.groups import (
 )
 from autointerp.findings.importance import Use, uses
 from autointerp.findings.json_values import json_values
+from autointerp.findings.known import KnownConcepts, known_concepts_of
 from autointerp.findings.labs import LabRows, lab_rows_of
 from autointerp.findings.looks import (
     Compared,
@@ -143,6 +144,7 @@ class Comparison:
         specificity: How well descriptions fit contexts, by interval of activation.
         explained: Who described units.
         labs: What labs measured of units, one a lab.
+        known: Which units know concepts of known truth, one a file or list of labels.
         use: Mean scores per unit of use, one a rubric and rater; empty where the lab `importance`
             has measured no unit.
         cost: One row a rater that was called: attempts, calls, errors, tokens_in, tokens_out,
@@ -179,6 +181,7 @@ class Comparison:
     specificity: tuple[SpecificityResult, ...]
     explained: tuple[Explained, ...]
     labs: tuple[LabRows, ...]
+    known: tuple[KnownConcepts, ...]
     use: tuple[Use, ...]
     cost: pd.DataFrame
     imported: pd.DataFrame
@@ -326,6 +329,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         specificity=tuple(specificity_results_of(run)),
         explained=tuple(_explained(run)),
         labs=tuple(lab_rows_of(run)),
+        known=tuple(known_concepts_of(run)),
         use=tuple(uses(run, judgements, level)),
         cost=_cost(run),
         imported=_imported(run),

@@ -29,7 +29,7 @@ from autointerp.units.others import some_rows
 from autointerp.units.reopen import numbers_again, sources_again, subject_again
 from autointerp.units.stream import Reading, readings
 
-LOGITS = 2**24  # that are held at a time, with their gradients
+LOGITS = 2**23  # that are held at a time, with their gradients
 UNITS = 1_024  # whose activations are computed at a time
 METRICS = ("loss", "logit")
 
