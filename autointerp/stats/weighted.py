@@ -135,10 +135,9 @@ def mean_by_use(
     added = ((0.5 - value) ** 2 + 0.125) / (effective + 1) ** 2
     variance = len(y) / (len(y) - 1) * float((part**2) @ (share - value) ** 2) + added
     smoothed = (effective * value + 0.5) / (effective + 1)
-    ends = wilson_ends(value, variance, effective - 1, (1 - level) / 2, variance_at=smoothed)
-    return Statistic(
-        shown, *(float(low + (high - low) * end) for end in ends), n, BY_USE, level
-    )  # fmt: skip
+    least, most = wilson_ends(value, variance, effective - 1, (1 - level) / 2, variance_at=smoothed)
+    span = high - low
+    return Statistic(shown, low + span * float(least), low + span * float(most), n, BY_USE, level)
 
 
 def _probabilities(inclusion_probabilities: npt.ArrayLike, scores: Floats) -> Floats:
