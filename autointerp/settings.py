@@ -267,7 +267,7 @@ def read_settings(path: Path) -> RunSettings:
     Raises SettingsError, naming the line or the key.
     """
     try:
-        content = toml_table(path.read_text(encoding="utf-8"))
+        content = toml_table(path.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:

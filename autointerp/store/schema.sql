@@ -1,5 +1,5 @@
--- A run. Every table is append-only but for `about`, `state`, `lab`, `match`
--- and `concept`; what supersedes stands later.
+-- A run. Every table is append-only but for `about`, `state`, `lab`, `match`,
+-- `concept`, `firing` and `map_point`; what supersedes stands later.
 
 CREATE TABLE IF NOT EXISTS about (
     name VARCHAR PRIMARY KEY,
@@ -205,7 +205,7 @@ CREATE TABLE IF NOT EXISTS human_answer (
     rater VARCHAR NOT NULL,
     seq INTEGER NOT NULL,
     kind VARCHAR NOT NULL,                -- training, rating, guess
-    verb VARCHAR NOT NULL,                -- score, skip, guess, describe, undo
+    verb VARCHAR NOT NULL,                -- score, skip, guess, describe, undo, widen, decline, consent
     item_id VARCHAR NOT NULL,
     repeat INTEGER NOT NULL,
     score INTEGER,
@@ -307,6 +307,14 @@ ALTER TABLE probe ADD COLUMN IF NOT EXISTS owners INTEGER[];
 ALTER TABLE probe ADD COLUMN IF NOT EXISTS candidates INTEGER[];
 ALTER TABLE probe ADD COLUMN IF NOT EXISTS candidate_texts VARCHAR[];
 
+-- Texts that raters are asked about and that are no contexts of the corpus: tokens of the vocabulary,
+-- what the subject wrote while a unit was clamped, what a model wrote to a description.
+CREATE TABLE IF NOT EXISTS passage (
+    context_id BIGINT PRIMARY KEY,        -- below 0; a digest of the tokens, so equal texts are one
+    tokens VARCHAR[] NOT NULL,
+    made_at TIMESTAMP NOT NULL
+);
+
 -- Units that a scorer has no questions about, and why: their own outcome, never dropped.
 CREATE TABLE IF NOT EXISTS unprobed (
     task VARCHAR NOT NULL,
@@ -369,6 +377,32 @@ CREATE TABLE IF NOT EXISTS concept (
     tokens_labelled BIGINT NOT NULL,      -- held-out tokens that are labelled with it or without
     made_at TIMESTAMP NOT NULL,
     PRIMARY KEY (labels, concept, source, picked, k)
+);
+
+-- Where directions of units lie on a map, and what lies near them; one layout for each digest.
+CREATE TABLE IF NOT EXISTS map_point (
+    digest VARCHAR NOT NULL,              -- of directions and parameters
+    place INTEGER NOT NULL,               -- of the point in its layout, from 0
+    source VARCHAR NOT NULL,
+    idx INTEGER NOT NULL,
+    sign TINYINT NOT NULL,
+    x FLOAT NOT NULL,
+    y FLOAT NOT NULL,
+    near INTEGER[] NOT NULL,              -- places of the nearest directions, nearest first
+    cosines FLOAT[] NOT NULL,             -- theirs
+    is_exact BOOLEAN NOT NULL,            -- whether all pairs were compared to find them
+    made_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (digest, place)
+);
+
+-- On how many of the run's tokens units fire, in the sample or not; counting anew replaces them.
+CREATE TABLE IF NOT EXISTS firing (
+    source VARCHAR NOT NULL,
+    idx INTEGER NOT NULL,
+    sign TINYINT NOT NULL,
+    fires BIGINT NOT NULL,
+    tokens BIGINT NOT NULL,               -- that were read
+    PRIMARY KEY (source, idx, sign)
 );
 
 -- ------------------------------------------------------------------------------------ looks

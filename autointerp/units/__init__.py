@@ -8,6 +8,7 @@ concepts    which units know a concept: all units against labels, in two reading
 contents    hashes of the texts round tokens: equal texts have equal ones
 stream      the corpus in batches, and the forward pass to the site
 passes      one pass: every wanted unit's columns, batch by batch
+counts      on how many tokens each unit of a source fires, all of them
 columns     what is kept of some columns, and the contexts it makes
 reservoirs  strongest entries and uniform draws of a stream, by key
 shards      the same pass by several processes, each of which may be killed

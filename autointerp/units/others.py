@@ -95,6 +95,27 @@ def firing_in(
     return firing
 
 
+def windows_up_to(
+    subject: Subject, settings: RunSettings, places: Sequence[Place]
+) -> dict[int, tuple[list[int], int]]:
+    """Return, by context, the ids of its window from the first one (BOS where windows begin with
+    it) up to its focus, and where its first token stands among them.
+
+    Contexts that the corpus does not hold whole any more are left out. No model is run.
+    """
+    in_document: dict[int, list[tuple[str, int, Place]]] = {}
+    for number, place in enumerate(places):
+        in_document.setdefault(place.document, []).append(("", number, place))
+    windows: dict[int, tuple[list[int], int]] = {}
+    for reading in readings(subject, settings.harvest):
+        if len(windows) == len(places):
+            break
+        for row, _, number, tokens, focus in _places_in(reading, in_document):
+            ids = reading.windows.ids[row, : focus + 1].tolist()
+            windows[places[number].context] = (ids, tokens[0])
+    return windows
+
+
 def _places_in(
     reading: Reading, in_document: Mapping[int, Sequence[tuple[str, int, Place]]]
 ) -> list[tuple[int, str, int, list[int], int]]:

@@ -21,7 +21,16 @@ from rich.progress import Task as BarTask
 from rich.text import Text
 
 from autointerp.engine.work import Tally
-from autointerp.pipeline.events import Asking, Event, Harvesting, Measuring, Note, Waiting
+from autointerp.pipeline.events import (
+    Asking,
+    Event,
+    Harvesting,
+    Measuring,
+    Note,
+    Probed,
+    Probing,
+    Waiting,
+)
 from autointerp.text import visible, visible_lines
 
 if TYPE_CHECKING:
@@ -76,6 +85,13 @@ class Show:
             if not self.output.quiet:
                 self._start_stage(event.lab)
                 self._update(event.done, event.total, f"{event.done}/{event.total}", "", str(event))
+        elif isinstance(event, Probing):
+            if not self.output.quiet:
+                self._start_stage(f"vocabulary on {event.unit}")
+                beside = f"{event.done:,}/{event.total:,} tokens"
+                self._update(event.done, event.total, beside, "", str(event))
+        elif isinstance(event, Probed):
+            self._probed(event)
         elif not self.output.quiet or isinstance(event, Note | Waiting):
             self.say(str(event))
 
@@ -84,6 +100,20 @@ class Show:
         elapsed = time.monotonic() - self._began
         text = "\n".join(visible_lines(text))
         line = f"[{elapsed:6.1f} s] {text}" if self.output.verbose else text
+        self.console.print(line, soft_wrap=True)
+        self._spoke = time.monotonic()
+
+    def _probed(self, event: Probed) -> None:
+        """Print a sentence, with the activation behind each token on which the unit fires, and a
+        colour where the terminal has any.
+        """
+        line = Text(f"{visible(event.unit)}: ")
+        for token, value in zip(event.tokens, event.activations, strict=True):
+            share = min(1.0, value / event.peak) if event.peak > 0 else 0.0
+            shade = f"on rgb({int(80 + 150 * share)},{int(50 + 90 * share)},20)"
+            line.append(visible(token), style=f"bold white {shade}" if value > 0 else "")
+            if value > 0:
+                line.append(f"[{value:.3g}]", style="dim")
         self.console.print(line, soft_wrap=True)
         self._spoke = time.monotonic()
 
