@@ -21,7 +21,13 @@ from autointerp.labs import Options, Row
 from autointerp.labs._prompts import as_batch, several, token_ids, token_strings
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
-from autointerp.subjects.interventions import ChangeableModel, Intervention, Levers, clamp
+from autointerp.subjects.interventions import (
+    ChangeableModel,
+    Intervention,
+    Levers,
+    clamp,
+    continuing,
+)
 from autointerp.units.levers import levers_of, model_of
 from autointerp.units.reopen import numbers_again, sources_again, subject_again
 
@@ -166,14 +172,14 @@ def _continued(
     A token is the largest of logits / temperature plus Gumbel noise, the same noise in all rows.
     """
     noise = torch.Generator().manual_seed(options["seed"] % 2**63)
-    ids, attention = as_batch(prompt, rows)
+    ids, _ = as_batch(prompt, rows)
+    behind = continuing(model, intervention)
     for _ in range(options["tokens"]):
-        logits = model.logits(ids, attention, intervention)[:, -1].double().cpu()
+        logits = behind(ids).double().cpu()
         uniform = torch.rand(logits.shape[-1], generator=noise, dtype=torch.float64)
         if options["temperature"] > 0:
             logits = logits / options["temperature"] - (-uniform.log()).log()
         ids = torch.cat([ids, logits.argmax(-1, keepdim=True)], dim=1)
-        attention = torch.ones_like(ids, dtype=torch.bool)
     return ids
 
 
