@@ -58,9 +58,9 @@ $(JUDGE): | $(INSTALLED)
 	@mv $@.partial $@
 	@rm -rf build/weights/parts
 
-demo: $(INSTALLED)  ## Rate 200 features and 200 neurons of the embedded subject, check the rater; write the report
+demo: $(INSTALLED)  ## Rate 200 features, neurons and untrained features of the embedded subject, check the rater; write the report
 	$(BIN)/autointerp rate --source features --n 200
-	$(BIN)/autointerp rate --source neurons --n 200
+	$(BIN)/autointerp rate --source neurons --source untrained --n 200
 	$(BIN)/autointerp check-rater lexical
 	$(BIN)/autointerp report
 

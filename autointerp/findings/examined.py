@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from autointerp.findings.browse import newest_descriptions
 from autointerp.findings.json_values import plain
-from autointerp.findings.said import last_descriptions
 from autointerp.findings.subject import SubjectFacts, subject_facts
 from autointerp.labs import described_lab
 from autointerp.records import Context, Outcome
@@ -122,7 +122,7 @@ class Examined:
 def examined(run: Run, unit_id: int, controls: Sequence[int] = ()) -> Examined:
     """Return what a run holds of a unit and its controls."""
     everyone = [unit_id, *controls]
-    said = last_descriptions(run)
+    said = newest_descriptions(run)
     kinds = source_kinds(run)
     names = dict(run.rows("SELECT unit_id, unit_label(source, idx, sign, note) FROM unit"))
     rows: dict[int, dict[str, list[Mapping[str, Any]]]] = {one: {} for one in everyone}
@@ -145,7 +145,7 @@ def examined(run: Run, unit_id: int, controls: Sequence[int] = ()) -> Examined:
             one.tokens,
             one.peak,
             one.note,
-            said.get(str(one.unit), ""),
+            said.get(stored.unit_id, ""),
             one.interval_tokens,
             *_contexts(list(held)),
             rows[stored.unit_id],

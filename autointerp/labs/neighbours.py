@@ -98,7 +98,8 @@ def _others(bench: Bench, unit: OnBench) -> tuple[str, Source]:
     """Return the units among which neighbours are looked for, and the name of their source."""
     if bench.subject.sae is None:
         return unit.source_name, unit.source
-    return "features", Features(bench.subject.sae)
+    features: Source = Features(bench.subject.sae)
+    return "features", features
 
 
 def _cosines(unit: OnBench, others: Source) -> NDArray[np.float64] | None:

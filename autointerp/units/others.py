@@ -73,7 +73,7 @@ def firing_in(
             if not found:
                 continue
             rows = sorted({row for row, *_ in found})
-            batch = at_site(subject, _some_rows(reading, rows), settings.seed)
+            batch = at_site(subject, some_rows(reading, rows), settings.seed)
             for name in {name for _, name, *_ in found}:
                 fires = [
                     (block(batch) > settings.harvest.fires).cpu().numpy() for block in blocks[name]
@@ -142,7 +142,7 @@ def _places_in(
     return found
 
 
-def _some_rows(reading: Reading, rows: list[int]) -> Reading:
+def some_rows(reading: Reading, rows: list[int]) -> Reading:
     windows = reading.windows
     return replace(
         reading,

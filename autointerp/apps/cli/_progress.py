@@ -123,7 +123,7 @@ class Show:
         # Otherwise a narrow terminal would cut the count of tokens.
         room = max(12, self.console.width - BESIDE_LABEL)
         short = textwrap.shorten(event.label, room, placeholder=" …")
-        self._start_stage(f"harvest {short}")
+        self._start_stage(f"{event.verb} {short}")
         # An estimate may be too low: the bar then stays full until the pass ends.
         done = event.tokens if event.total is None else min(event.tokens, event.total)
         self._update(done, event.total, event.amount, "", str(event) + self._time_left(event))
