@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -98,8 +99,7 @@ def _others(bench: Bench, unit: OnBench) -> tuple[str, Source]:
     """Return the units among which neighbours are looked for, and the name of their source."""
     if bench.subject.sae is None:
         return unit.source_name, unit.source
-    features: Source = Features(bench.subject.sae)
-    return "features", features
+    return "features", cast(Source, Features(bench.subject.sae))
 
 
 def _cosines(unit: OnBench, others: Source) -> NDArray[np.float64] | None:

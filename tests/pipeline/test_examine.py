@@ -81,6 +81,20 @@ def test_the_page_has_seven_parts_each_with_text_picture_and_table(examined_run)
     assert len(pd.read_csv(folder / "tables" / "ablation.csv")) > 10
 
 
+def test_neighbours_stand_beside_what_was_said_of_them(examined_run):
+    runs, _, made = examined_run
+    with open_run("tiny", folder=runs, read_only=True) as opened:
+        explained = dict(
+            opened.rows(
+                "SELECT unit_name(u.source, u.idx, u.sign), e.description FROM explanation e"
+                " JOIN unit u USING (unit_id) WHERE e.status = 'ok'"
+            )
+        )
+    assert explained
+    assert {name: made.examined.descriptions[name] for name in explained} == explained
+    assert made.examined.unit.description == explained[made.examined.unit.unit]
+
+
 def test_sentences_are_told_as_they_are_read_for_all_units(examined_run):
     _, events, made = examined_run
     told = [event for event in events if isinstance(event, Probed)]
