@@ -199,5 +199,17 @@ def test_the_command_prints_activations_at_once_and_reads_sentences_from_anywher
     (row,) = printed["unit"]["labs"]["probe-sentences"]
     assert row["text"] == "a garden"
     assert set(printed["labs"]) == set(LABS)
-    refused = command_line(*asked, "--probes", "nowhere.txt")
-    assert (refused.code, "--probes nowhere.txt: cannot be read" in refused.err) == (2, True)
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00")
+    for given, why in (
+        (("--probes", "nowhere.txt"), "--probes nowhere.txt: is no file"),
+        (("--probes", "/dev/zero"), "--probes /dev/zero: is no file"),
+        (("--probes", "bytes.txt"), "--probes bytes.txt: cannot be read as text"),
+        (("--probe", ""), "--probe '' has no tokens; give a sentence"),
+        (("-o", "-"), "a page is in a folder"),
+    ):
+        refused = command_line(*asked, *given)
+        assert (refused.code, why in refused.err) == (2, True), refused.err
+    odd = command_line(*asked, "--probe", "the cat \udcff", "--json")
+    assert odd.code == 0, odd.err
+    (row,) = json.loads(odd.out)["unit"]["labs"]["probe-sentences"]
+    assert row["text"] == "the cat \ufffd"
