@@ -1,4 +1,4 @@
-"""What labs change and measure in the embedded subject; what matching and maps cost."""
+"""What labs change and measure in the embedded subject; what matching, maps and probes cost."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from autointerp.units.levers import levers_of, model_of
 from autointerp.units.sources.features import Features
 from bench._map import map_figures
 from bench._match import match_figures
+from bench._vocabulary import vocabulary_figures
 
 WINDOWS = 40
 TOKENS = 24  # of a prompt
@@ -25,10 +26,11 @@ FIRES = 1e-5
 
 def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
     """Yield how little a clamp at the natural value changes, how ablation and attribution agree,
-    and what matching and laying out take.
+    and what matching, laying out and trying a vocabulary take.
     """
     yield from match_figures(quick)
     yield from map_figures(quick)
+    yield from vocabulary_figures(quick)
     subject = load_subject(SubjectSettings())
     assert subject.sae is not None
     source = Features(subject.sae)
