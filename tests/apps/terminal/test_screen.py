@@ -219,7 +219,7 @@ def test_more_of_the_contexts_is_a_key_away_and_back(make_session, journal_of):
 
 def test_parts_are_left_out_from_the_welcome_and_later(make_session, journal_of):
     async def story(pilot, app):
-        assert "11 questions: 1 for practice" in " ".join(screen_text(app).split())
+        assert "11 questions: 1 item for practice" in " ".join(screen_text(app).split())
         await press(pilot, "x", "t", "enter")
         assert "item 1 of 5" in screen_text(app)
         await press(pilot, *"34343", "enter")
