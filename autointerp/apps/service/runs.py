@@ -51,6 +51,7 @@ async def opened(service: Service) -> AsyncIterator[None]:
         while True:
             await asyncio.sleep(30)
             service.snapshots.drop_idle()
+            service.jobs.reap()
 
     task = asyncio.create_task(tidy())
     try:
