@@ -129,6 +129,7 @@ def build_app(service: Service) -> FastAPI:
         docs_url=None,  # its pages load scripts of another site
         redoc_url=None,
         openapi_url=None,  # served with a token
+        generate_unique_id_function=lambda route: route.name,
         lifespan=lifespan,
     )
     app.state.service = service

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 T = TypeVar("T")
 NUMBER = 2**31 - 1
 MOST_ROWS = 500  # of a page
 
+# Times are stored in UTC, without a zone.
+Moment = Annotated[
+    datetime, AfterValidator(lambda at: at if at.tzinfo is not None else at.replace(tzinfo=UTC))
+]
 RunName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="Name of a run.")
 ]
@@ -211,7 +215,7 @@ class Rating(Model):
     tokens_in: int | None
     tokens_out: int | None
     cost_usd: float | None
-    made_at: datetime
+    made_at: Moment
 
 
 class Verdict(BaseModel):
@@ -351,3 +355,14 @@ class Job(Model):
     text: str = Field(description="Its last event, or how it ended.")
     asked: NewRun
     limits: LimitsNow
+
+
+class Event(Model):
+    """An event of a job: `id` names the place in its log, for Last-Event-ID."""
+
+    id: str
+    number: int
+    at: str
+    kind: str
+    text: str
+    fields: Any

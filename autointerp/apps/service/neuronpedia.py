@@ -30,11 +30,9 @@ from autointerp.errors import RaterError
 from autointerp.questions.explain import EXPLAIN
 from autointerp.questions.forms import LOUDEST, answers_in, make_task
 from autointerp.questions.question import Question
-from autointerp.questions.scorers.embedding import TASK as EMBEDDING
 from autointerp.raters import AttemptFailed, Rater, RaterOptions, ServedRater, load_rater
 from autointerp.raters.openai import OpenAIRater
 from autointerp.records import Item, ItemContext, Reply
-from autointerp.stats.ranks import auc
 
 router = APIRouter(prefix="/v1", tags=["neuronpedia"])
 
@@ -250,6 +248,9 @@ def score_fuzz_detection(
 def score_embedding(asked: ScoreEmbeddingRequest, owner: Owner) -> ScoreEmbeddingResponse:
     """Score a description by how much nearer it is to firing texts than to silent ones: the AUROC
     of the cosines."""
+    from autointerp.questions.scorers.embedding import TASK as EMBEDDING
+    from autointerp.stats.ranks import auc
+
     _check(asked.activations)
     fires = [_fires(a) for a in asked.activations]
     if all(fires) or not any(fires):
