@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import tomllib
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, AnyStr
@@ -26,12 +27,24 @@ REMEDY = "free some space or choose another place"
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700  # of runs and journals: their owner's alone
 
 
-def json_value(text: str | bytes) -> Any:
-    """Return what a JSON text holds; raises ValueError, for brackets nested too deep as well."""
+def json_value(text: str | bytes, unique: bool = False) -> Any:
+    """Return what a JSON text holds.
+
+    Raises ValueError, for brackets nested too deep as well, and with `unique` for a key that an
+    object has twice, of which a parser takes the last.
+    """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique_keys if unique else None)
     except RecursionError:
         raise ValueError("brackets nested too deep") from None
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+        raise ValueError(f"key '{twice[:60]}' is there twice")
+    return values
 
 
 def toml_table(text: str) -> dict[str, Any]:

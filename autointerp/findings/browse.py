@@ -36,6 +36,16 @@ class ListedContext:
 
 
 @dataclass(frozen=True, slots=True)
+class StrongContext:
+    """One of a unit's strongest contexts that explain it."""
+
+    unit_id: int
+    tokens: Sequence[str]
+    activations: Sequence[float]
+    focus: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class ListedRating:
     """A rating of a unit, whatever became of it."""
 
@@ -120,6 +130,36 @@ def listed_contexts(run: Run, unit_ids: Sequence[int], top: int) -> Iterator[Lis
         unit_id, tokens, activations, focus, *rest = row
         whole, levels, marked = whole_characters(tokens, activations, focus)
         yield ListedContext(unit_id, whole, levels or (), marked, *rest)
+
+
+def strongest_contexts(run: Run, unit_ids: Sequence[int], top: int) -> Iterator[StrongContext]:
+    """Yield the `top` strongest contexts of each unit that explain it, the strongest first.
+
+    Unlike `listed_contexts` it needs no comparison.
+    """
+    for unit_id, tokens, activations, focus in run.rows(
+        "SELECT unit_id, tokens, activations, focus FROM context"
+        " WHERE unit_id IN (SELECT unnest(?::INTEGER[])) AND draw = 'top' AND split = 'explain'"
+        " QUALIFY row_number() OVER (PARTITION BY unit_id"
+        "  ORDER BY activations[focus + 1] DESC, context_id) <= ?"
+        " ORDER BY unit_id, activations[focus + 1] DESC, context_id",
+        [list(unit_ids), top],
+    ):
+        whole, levels, marked = whole_characters(tokens, activations, focus)
+        yield StrongContext(unit_id, whole, levels or (), marked)
+
+
+def newest_descriptions(run: Run) -> dict[int, str]:
+    """Return the last description of each unit that has one: by an explainer, else by a rater."""
+    rated = run.rows(
+        "SELECT unit_id, arg_max(description, made_at) FROM unit_rating"
+        " WHERE status = 'ok' AND description <> '' GROUP BY unit_id"
+    )
+    explained = run.rows(
+        "SELECT unit_id, arg_max(description, made_at) FROM explanation"
+        " WHERE status = 'ok' AND description <> '' GROUP BY unit_id"
+    )
+    return {**dict(rated), **dict(explained)}
 
 
 def listed_ratings(run: Run, unit_ids: Sequence[int], repeats: int) -> Iterator[ListedRating]:

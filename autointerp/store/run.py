@@ -31,9 +31,12 @@ from autointerp.errors import RunLocked, RunMismatch, StorageError, UnknownName
 from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER, toml_table, write_text
 from autointerp.settings import RunSettings, first_difference, from_mapping
 from autointerp.store.batches import Batches
+from autointerp.store.concepts import Concepts
+from autointerp.store.firings import Firings
 from autointerp.store.frames import Frames
 from autointerp.store.labs import Labs
 from autointerp.store.looks import PENDING, Looks
+from autointerp.store.maps import Maps
 from autointerp.store.matches import Matches
 from autointerp.store.ratings import Ratings
 from autointerp.store.replies import FILE as REPLIES
@@ -99,7 +102,7 @@ def run_exists(path: Path) -> bool:
     return False
 
 
-class Run(Units, Ratings, Batches, Labs, Matches, Looks, Frames):
+class Run(Units, Ratings, Batches, Labs, Matches, Concepts, Firings, Maps, Looks, Frames):
     """An open run. Made by `open_run`; close it, or use it in a `with` statement.
 
     Attributes:
@@ -503,13 +506,13 @@ def bring_up_to_date(path: Path, connection: duckdb.DuckDBPyConnection, read_onl
         made = dict(connection.execute("SELECT name, value FROM state").fetchall())
     except duckdb.CatalogException:
         made = {}
+    if made.get(SCHEMA) == digest and not _missing(connection, schema, views):
+        return
     if read_only:
-        _add_temporarily(connection, schema, views, made.get(SCHEMA) == digest)
+        _add_temporarily(connection, schema, views)
         return
     connection.execute(schema)  # writes nothing where nothing is missing
     _widen(connection)
-    if made.get(SCHEMA) == digest and not _missing(connection, views):
-        return
     connection.execute("BEGIN")
     connection.execute(views)
     remembered = {SCHEMA: digest}
@@ -520,18 +523,21 @@ def bring_up_to_date(path: Path, connection: duckdb.DuckDBPyConnection, read_onl
     connection.execute("COMMIT")
 
 
-def _missing(connection: duckdb.DuckDBPyConnection, views: str) -> set[str]:
-    """Return the names of views and macros that a database lacks."""
+def _missing(connection: duckdb.DuckDBPyConnection, schema: str, views: str) -> set[str]:
+    """Return the names of tables and views that a database lacks.
+
+    Macros are made with the views, and listing functions costs more than all the rest.
+    """
     there = connection.execute(
-        "SELECT view_name FROM duckdb_views() WHERE NOT internal UNION ALL"
-        " SELECT function_name FROM duckdb_functions() WHERE NOT internal"
+        "SELECT table_name FROM duckdb_tables() UNION ALL SELECT view_name FROM duckdb_views()"
+        " WHERE NOT internal"
     ).fetchall()
-    return {made["name"] for made in VIEW.finditer(views)} - {name for (name,) in there}
+    named = {made["name"] for made in TABLE.finditer(schema)}
+    named |= {made["name"] for made in VIEW.finditer(views) if made["kind"] == "VIEW"}
+    return named - {name for (name,) in there}
 
 
-def _add_temporarily(
-    connection: duckdb.DuckDBPyConnection, schema: str, views: str, same_views: bool
-) -> None:
+def _add_temporarily(connection: duckdb.DuckDBPyConnection, schema: str, views: str) -> None:
     """Give a connection that only reads what its file lacks: tables, columns and views."""
     columns: dict[str, set[str]] = {}
     for table, column in connection.execute(
