@@ -360,6 +360,7 @@ def list_contexts(
     where = " AND ".join(conditions)
     ((total,),) = run.rows(f"SELECT count(*) FROM context WHERE {where}", values)
     contexts = []
+    names = StoredContext.__dataclass_fields__
     for row in run.rows(
         "SELECT context_id, unit_id, draw, interval, split, silent, focus, document, position,"
         f" tokens, activations FROM context WHERE {where} ORDER BY context_id LIMIT ? OFFSET ?",
@@ -367,7 +368,6 @@ def list_contexts(
     ):
         *about, focus, document, position, tokens, activations = row
         whole, levels, marked = whole_characters(tokens, activations, focus)
-        contexts.append(
-            StoredContext(*about, marked, document, position, list(whole), list(levels or ()))
-        )
+        fields = [*about, marked, document, position, list(whole), list(levels or ())]
+        contexts.append(StoredContext(**dict(zip(names, fields, strict=True))))
     return int(total), contexts

@@ -38,6 +38,7 @@ def list_jobs(as_json: _options.AsJson = False) -> None:
 
 
 @app.command("watch")
+@_options.options
 def watch(job: Identifier = None, output: _options.Output = _options.Output()) -> None:
     """Show a job as its own terminal would, until it ends; Ctrl-C ends the watching alone.
 

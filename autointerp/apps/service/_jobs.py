@@ -163,6 +163,7 @@ class Jobs:
         self.runs = runs
         self.folder = service_folder(runs) / "jobs"
         self._lock = threading.Lock()
+        self._ended: dict[str, JobState] = {}  # nothing changes in them any more
         with contextlib.suppress(FileExistsError):
             self.folder.mkdir(PRIVATE_FOLDER)
 
@@ -188,6 +189,8 @@ class Jobs:
 
     def state(self, identifier: str) -> JobState:
         """Return a job as it is now."""
+        if identifier in self._ended:
+            return self._ended[identifier]
         place = self.place(identifier)
         # The lock first: a child that ends in between has written its result by then.
         alive = is_locked(place / "lock")
@@ -203,10 +206,11 @@ class Jobs:
             text = "the process was killed; the same job goes on from there"
             return JobState(identifier, made, fields["made_at"], "killed", pid, "", text, limits)
         result = read_fields(place / RESULT)
-        return JobState(
+        self._ended[identifier] = JobState(
             identifier, made, fields["made_at"], result["state"], pid, result["ended_at"],
             result["text"], limits,
         )  # fmt: skip
+        return self._ended[identifier]
 
     def start(self, asked: Asked, key: str = "") -> tuple[JobState, bool]:
         """Start a job; return it and whether it is new.

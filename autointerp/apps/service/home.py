@@ -24,10 +24,11 @@ def home(viewer: Viewer, offset: Annotated[int, Query(ge=0, le=NUMBER)] = 0) -> 
     service = viewer.service
     names = runs_in(service.runs)
     shown = names[offset : offset + ROWS]
+    active = {state.asked.run: state for state in service.jobs.all() if state.is_active}
     return page(
         "home.html",
         viewer,
-        runs=[(summary_of(service, name), service.jobs.active(name)) for name in shown],
+        runs=[(summary_of(service, name), active.get(name)) for name in shown],
         more=offset + ROWS if offset + ROWS < len(names) else 0,
     )
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
+from pydantic import Field
 
 from autointerp.apps.service._access import Service, Viewer
-from autointerp.apps.service._models import NUMBER, Field, RunName
+from autointerp.apps.service._models import NUMBER, RunName
 from autointerp.apps.service._pages import TYPES, content, page
 from autointerp.apps.service.jobs import shown
 from autointerp.apps.service.runs import summary_of
@@ -30,7 +32,7 @@ from autointerp.findings.listing import (
 )
 from autointerp.reports.colours import colours_css
 from autointerp.store.snapshots import Snapshot
-from autointerp.text import ON_PAGE, visible
+from autointerp.text import ON_PAGE, count, visible
 
 router = APIRouter(include_in_schema=False)
 
@@ -75,6 +77,7 @@ def run_page(run: RunName, viewer: Viewer) -> HTMLResponse:
         viewer,
         run=run,
         summary=summary,
+        looks=count(summary.looks, "look"),
         has_units=has_units,
         jobs=jobs,
         active=active,
@@ -253,9 +256,8 @@ def _drawn(context: ListedContext, detail: UnitDetail, words: list[str]) -> Draw
     )
 
 
-def _touched(tokens: tuple[str, ...] | list[str] | object, words: list[str]) -> list[bool]:
+def _touched(texts: Sequence[str], words: list[str]) -> list[bool]:
     """Return which tokens the words of a search touch; a word may run over several."""
-    texts = list(tokens)  # type: ignore[call-overload]
     hits = [False] * len(texts)
     lower = [text.lower() for text in texts]
     whole = "".join(lower)
