@@ -1,4 +1,6 @@
-"""What labs change and measure: the embedded subject's features, clamped and ablated; matching."""
+"""What labs change and measure: the embedded subject's features, clamped and ablated; matching;
+what scorers of the output side give the truth about planted units and directions.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ from autointerp.subjects.load import load_subject
 from autointerp.units.levers import levers_of, model_of
 from autointerp.units.sources.features import Features
 from bench._match import match_figures
+from bench._output_side import output_side_figures
 
 WINDOWS = 40
 TOKENS = 24  # of a prompt
@@ -24,9 +27,10 @@ FIRES = 1e-5
 
 def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
     """Yield how little a clamp at the natural value changes, how ablation and attribution agree,
-    and what matching takes.
+    what matching takes, and what scorers of the output side give the truth.
     """
     yield from match_figures(quick)
+    yield from output_side_figures(quick)
     subject = load_subject(SubjectSettings())
     assert subject.sae is not None
     source = Features(subject.sae)

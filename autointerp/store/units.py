@@ -261,7 +261,7 @@ class Units(Tables):
         with self.transaction():
             self.insert("passage", rows, ignore=True)
 
-    def add_responses(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def add_responses(self, rows: Sequence[dict[str, Any]]) -> None:
         """Store activations of units on passages: rows of `context_id`, `unit_id`, `activations`;
         what is there stays.
         """
