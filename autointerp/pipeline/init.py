@@ -19,6 +19,7 @@ from autointerp.subjects.formats import LoadedAutoencoder
 from autointerp.subjects.language_model import HookedLanguageModel, look_at_language_model
 from autointerp.subjects.load import load_subject
 from autointerp.subjects.sites import Basis, basis_of
+from autointerp.subjects.untrained import twin_record
 
 Ask = Callable[[str], str]
 
@@ -39,6 +40,7 @@ def initialise(
     if given.model == "embedded" or given.model.endswith("transformer.safetensors"):
         given = replace(given, site=given.site or SubjectSettings.site)
         subject = load_subject(given)
+        _look_at_twin(given, subject.site, on)
         width = f"{subject.d_site:,} neurons"
         on(Step(f"model: the one-layer transformer; site: {subject.site}, {width}"))
         write_settings(given, output)
@@ -70,6 +72,7 @@ def initialise(
     if loaded is not None:
         for note in check_fit(loaded, model, given.check_sae, given.revision):
             on(Note(f"{note}"))
+    _look_at_twin(given, model.site, on)
     has_bos = begins_with_bos("auto", loaded, model)
     on(
         Step(
@@ -172,6 +175,13 @@ def _filled(
 def _with(given: SubjectSettings, name: str, value: Any) -> SubjectSettings:
     changed: dict[str, Any] = {name: value}
     return replace(given, **changed)
+
+
+def _look_at_twin(given: SubjectSettings, site: str, on: On) -> None:
+    """Tell what the untrained twin is, where one is given. Raises SubjectError."""
+    if given.untrained:
+        model = twin_record(Path(given.untrained), site).model
+        on(Step(f"untrained twin: weights {model.weights}, seed {model.weights_seed}"))
 
 
 def _look_at_corpus(given: SubjectSettings, model: HookedLanguageModel, on: On) -> None:

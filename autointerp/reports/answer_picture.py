@@ -17,7 +17,8 @@ from autointerp.reports.words import SUPERIORITY, brief_label, interval, percent
 from autointerp.stats.results import Statistic
 
 MARKS = ("o", "s", "^", "D")
-NAME_LETTERS, LEGEND_LETTERS = 44, 56  # that fit into a row
+NAME_LETTERS, LEGEND_LETTERS = 44, 84  # that fit into a row
+MARK_LETTERS = 9  # as wide as a mark of the legend with the gaps round it
 WIDTH = 5.4  # inches: narrow, so that it can be read on a phone too
 
 
@@ -42,7 +43,10 @@ def draw(judgements: Sequence[Judgement], material: Material) -> Drawing:
         for judgement in shown
         if (pair := studied_pair(judgement)) is not None
     ]
-    if len(rows) > 1:
+    alone = len(rows) == 1
+    if alone and len(shown) == 1 and (baseline := shown[0].baseline) is not None:
+        rows.append(_Row("", baseline, baseline.superiority, shown[0].sources))
+    if len(rows) > 1 and not alone:
         rows += [
             _Row(
                 f"{comparison.run}: " * material.several_runs
@@ -63,21 +67,23 @@ def draw(judgements: Sequence[Judgement], material: Material) -> Drawing:
         figure = sheet(WIDTH, below + 0.2)
         _means(figure.subplots(), alike, sources, material)
         return figure
-    above = 0.8 + (0.75 if len(rows) == 1 else 0.52) * sum(row.pair is not None for row in rows)
+    above = 0.8 + (0.75 if alone else 0.52) * sum(row.pair is not None for row in rows)
     above += 0.26 * sum(row.pair is None for row in rows)
     figure = sheet(WIDTH, above + below)
     upper, lower = figure.subfigures(2, 1, height_ratios=[above, below], squeeze=False)[:, 0]
-    _pairs(upper.subplots(), rows)
+    _pairs(upper.subplots(), rows, alone)
     _means(lower.subplots(), alike, sources, material)
     return figure
 
 
-def _pairs(axes: Axes, rows: Sequence[_Row]) -> None:
-    """Draw a bar of wins, ties and losses for each row, and its probability of superiority."""
+def _pairs(axes: Axes, rows: Sequence[_Row], alone: bool) -> None:
+    """Draw a bar of wins, ties and losses for each row, and its probability of superiority.
+
+    `alone`: of one judgement, whose rows are pairs of sources, each named beside its share.
+    """
     pairs = [row.pair for row in rows if row.pair is not None]
     axes.axvspan(*pairs[0].equivalence, color=RULE, alpha=0.6, linewidth=0)
     axes.axvline(0.5, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    alone = len(rows) == 1
     at = 0.0
     for row in rows:
         if row.pair is not None:
@@ -196,7 +202,7 @@ def _means(
 
 def _legend_rows(judgements: Sequence[Judgement], material: Material) -> int:
     names = [shortened(brief_label(judgement, material)) for judgement in judgements]
-    return 1 if sum(map(len, names)) <= LEGEND_LETTERS else len(names)
+    return 1 if sum(len(name) + MARK_LETTERS for name in names) <= LEGEND_LETTERS else len(names)
 
 
 def shortened(name: str) -> str:

@@ -26,7 +26,8 @@ class Scale:
         tokens: On which an SAE is trained.
         read: Tokens of the held-out text in which units are looked for.
         n: Studied units of each source.
-        judges: Raters, cheapest first.
+        judges: Raters of the first run, cheapest first.
+        seed_judges: Those of them that also rate the runs of the other seeds.
         checked: Those that can rate the kit: planted units of known grade.
         side: Of the kit; its test side is for figures that are reported.
         per_grade: Planted units of each grade.
@@ -49,6 +50,7 @@ class Scale:
     n: int
     controls: int
     judges: tuple[str, ...]
+    seed_judges: tuple[str, ...]
     checked: tuple[str, ...]
     side: str
     per_grade: int
@@ -73,11 +75,12 @@ FULL = Scale(
     tokens=2_000_000,
     batch=1024,
     window=256,
-    read=1_000_000,
+    read=500_000,
     min_density=1e-4,
     n=100,
     controls=50,
     judges=FULL_JUDGES,
+    seed_judges=("lexical",),
     checked=FULL_JUDGES,
     side="test",
     per_grade=17,
@@ -101,6 +104,7 @@ TINY = Scale(
     n=12,
     controls=6,
     judges=("lexical", "scripted:4"),
+    seed_judges=("lexical",),
     checked=("lexical",),
     side="design",
     per_grade=4,
@@ -162,7 +166,8 @@ def sources(seed: int) -> Command:
 
 
 def plan(scale: Scale, seed: int) -> Command:
-    raters = tuple(word for judge in scale.judges for word in ("--rater", judge))
+    judges = scale.judges if seed == 1 else scale.seed_judges
+    raters = tuple(word for judge in judges for word in ("--rater", judge))
     return (
         "autointerp", "plan", "--write", RUNS[seed - 1], "--subject", subject_file(seed),
         "--source", "features", "--source", "neurons", "--n", str(scale.n), *raters,
@@ -209,11 +214,14 @@ def steps(tiny: bool) -> Sequence[Step]:
                    "--rater", judge)
             for seed in seeds
         }  # fmt: skip
-        listed += [
-            Step(f"rate-{name}", f"Rate all units of the first run by {name}", (rated[1],)),
-            Step(f"rate-{name}-seeds", f"Rate the units of the other seeds by {name}",
-                 (rated[2], rated[3])),
-        ]  # fmt: skip
+        listed.append(
+            Step(f"rate-{name}", f"Rate all units of the first run by {name}", (rated[1],))
+        )
+        if judge in scale.seed_judges:
+            listed.append(
+                Step(f"rate-{name}-seeds", f"Rate the units of the other seeds by {name}",
+                     (rated[2], rated[3]))
+            )  # fmt: skip
     listed.append(
         Step("explain", "Write descriptions of units",
              (("autointerp", "explain", RUNS[0], "--rater", scale.explainer, "-n",

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from support.tiny_language_models import D_MODEL, saved
+from support.tiny_subject import make_tiny_twin
 
 from autointerp.apps.cli import init
 from autointerp.errors import SubjectError
@@ -183,6 +184,28 @@ def test_a_site_that_does_not_fit_writes_nothing(parts: Path, command_line: Call
     assert found.code == 2
     assert "was trained at layers.1.mlp, not at layers.2.mlp" in found.err
     assert not (parts / "autointerp.toml").exists()
+
+
+def test_an_untrained_twin_is_looked_at_and_written_or_refused(
+    tmp_path: Path, tiny_settings: Path, command_line: Callable[..., Any]
+):
+    make_tiny_twin(tiny_settings.parent, tmp_path / "twin", seed=5)
+    parts = ("model", "transformer.safetensors"), ("sae", "sae.safetensors")
+    given = [word for name, file in (*parts, ("corpus", "corpus.npz"))
+             for word in (f"--{name}", str(tiny_settings.parent / file))]  # fmt: skip
+    found = command_line("init", *given, "--untrained", "twin")
+    assert found.code == 0, found.err
+    assert "untrained twin: weights rerandomised, seed 5" in found.out
+    subject = tomllib.loads((tmp_path / "autointerp.toml").read_text())["subject"]
+    assert subject["untrained"] == "twin"
+
+    (tmp_path / "autointerp.toml").unlink()
+    (tmp_path / "empty").mkdir()
+    refused = command_line("init", *given, "--untrained", "empty")
+    assert refused.code == 2
+    assert len(refused.err.strip().splitlines()) == 1
+    assert "empty" in refused.err
+    assert not (tmp_path / "autointerp.toml").exists()
 
 
 def test_it_says_whether_the_units_of_a_site_are_neurons(

@@ -1,7 +1,9 @@
 import csv
+import datetime
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -34,6 +36,31 @@ def test_with_ignore_a_known_key_keeps_its_first_row(run: Run):
     run.insert("about", [{"name": "a", "value": "1"}])
     run.insert("about", [{"name": "a", "value": "2"}, {"name": "b", "value": "3"}], ignore=True)
     assert run.rows("SELECT * FROM about ORDER BY name") == [("a", "1"), ("b", "3")]
+
+
+@pytest.mark.parametrize("few", [0, 40])
+def test_few_rows_and_many_are_stored_alike(
+    run: Run, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autointerp.store.tables.FEW", few)
+    run.connection.execute(
+        "CREATE TABLE kinds (name TEXT, number DOUBLE, whole BIGINT, list REAL[], flag BOOLEAN,"
+        " made_at TIMESTAMP, bytes BLOB)"
+    )
+    at = datetime.datetime(2026, 1, 2, 3, 4, 5)
+    rows = [
+        {"name": "all", "number": np.float32(0.5), "whole": np.int64(3),
+         "list": np.array([0.5, 1.5], np.float32), "flag": np.True_, "made_at": at,
+         "bytes": b"\0\1"},
+        {"name": "plain", "number": 2, "whole": 4, "list": [1, 2.5], "flag": False},
+        {"name": "none", "number": float("nan"), "whole": None, "list": []},
+    ]  # fmt: skip
+    run.insert("kinds", rows)
+    assert run.rows("SELECT * FROM kinds") == [
+        ("all", 0.5, 3, [0.5, 1.5], True, at, b"\0\1"),
+        ("plain", 2.0, 4, [1.0, 2.5], False, None, None),
+        ("none", None, None, [], None, None, None),
+    ]
 
 
 def test_inserting_no_rows_does_nothing(run: Run):

@@ -34,6 +34,13 @@ def command(
     sae: Annotated[
         str, typer.Option(help="File, folder or hub id of the SAE.", show_default="none")
     ] = "",
+    untrained: Annotated[
+        str,
+        typer.Option(
+            help="Folder of `autointerp train untrained`: the SAE of the untrained twin.",
+            show_default="none",
+        ),
+    ] = "",
     corpus: Annotated[
         str,
         typer.Option(
@@ -109,6 +116,7 @@ def command(
         "revision": revision,
         "neurons": neurons,
         "sae": sae,
+        "untrained": untrained,
         "sae_format": sae_format,
         "subtract_b_dec": subtract_b_dec,
         "k": k,
