@@ -315,6 +315,14 @@ CREATE TABLE IF NOT EXISTS passage (
     made_at TIMESTAMP NOT NULL
 );
 
+-- How strongly units fire on passages, as the run's model reads them.
+CREATE TABLE IF NOT EXISTS response (
+    context_id BIGINT NOT NULL,           -- of the passage
+    unit_id INTEGER NOT NULL,
+    activations FLOAT[] NOT NULL,         -- one a token of the passage, in the subject's units
+    PRIMARY KEY (context_id, unit_id)
+);
+
 -- Units that a scorer has no questions about, and why: their own outcome, never dropped.
 CREATE TABLE IF NOT EXISTS unprobed (
     task VARCHAR NOT NULL,
