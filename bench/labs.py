@@ -1,4 +1,4 @@
-"""What labs change and measure: the embedded subject's features, clamped and ablated; matching."""
+"""What labs change and measure in the embedded subject; what matching and maps cost."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from autointerp.subjects.interventions import Levers
 from autointerp.subjects.load import load_subject
 from autointerp.units.levers import levers_of, model_of
 from autointerp.units.sources.features import Features
+from bench._map import map_figures
 from bench._match import match_figures
 
 WINDOWS = 40
@@ -24,9 +25,10 @@ FIRES = 1e-5
 
 def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
     """Yield how little a clamp at the natural value changes, how ablation and attribution agree,
-    and what matching takes.
+    and what matching and laying out take.
     """
     yield from match_figures(quick)
+    yield from map_figures(quick)
     subject = load_subject(SubjectSettings())
     assert subject.sae is not None
     source = Features(subject.sae)

@@ -1,18 +1,21 @@
 """Single units, for a list to look through: where each fires, and what was said of it.
 
-Reads the views that `compare` leaves in a run's connection.
+Reads the views that `open_said` and `compare` leave in a run's connection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from autointerp.findings.comparison import Comparison
 from autointerp.store.run import Run
 from autointerp.text import whole_characters
+
+if TYPE_CHECKING:
+    from autointerp.findings.comparison import Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,16 @@ class ListedContext:
     focus: int | None
     interval: int
     was_shown: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StrongContext:
+    """One of a unit's strongest contexts that explain it."""
+
+    unit_id: int
+    tokens: Sequence[str]
+    activations: Sequence[float]
+    focus: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +75,17 @@ class ListedDescription:
     rationale: str | None
     promoted: Sequence[str] | None
     suppressed: Sequence[str] | None
+
+
+def open_said(run: Run) -> None:
+    """Make the views `shown` (contexts that somebody saw) and `said` (ratings, whole) for the rest
+    of the run's connection."""
+    run.execute(
+        "CREATE OR REPLACE TEMP VIEW shown AS"
+        " SELECT unit_id, unnest(contexts) AS context_id FROM unit_item"
+        " UNION SELECT unit_id, unnest(contexts) FROM explanation"
+    )
+    run.execute("CREATE OR REPLACE TEMP VIEW said AS SELECT * FROM unit_rating")
 
 
 def listed_units(comparison: Comparison, run: Run) -> pd.DataFrame:
@@ -106,6 +130,36 @@ def listed_contexts(run: Run, unit_ids: Sequence[int], top: int) -> Iterator[Lis
         unit_id, tokens, activations, focus, *rest = row
         whole, levels, marked = whole_characters(tokens, activations, focus)
         yield ListedContext(unit_id, whole, levels or (), marked, *rest)
+
+
+def strongest_contexts(run: Run, unit_ids: Sequence[int], top: int) -> Iterator[StrongContext]:
+    """Yield the `top` strongest contexts of each unit that explain it, the strongest first.
+
+    Unlike `listed_contexts` it needs no comparison.
+    """
+    for unit_id, tokens, activations, focus in run.rows(
+        "SELECT unit_id, tokens, activations, focus FROM context"
+        " WHERE unit_id IN (SELECT unnest(?::INTEGER[])) AND draw = 'top' AND split = 'explain'"
+        " QUALIFY row_number() OVER (PARTITION BY unit_id"
+        "  ORDER BY activations[focus + 1] DESC, context_id) <= ?"
+        " ORDER BY unit_id, activations[focus + 1] DESC, context_id",
+        [list(unit_ids), top],
+    ):
+        whole, levels, marked = whole_characters(tokens, activations, focus)
+        yield StrongContext(unit_id, whole, levels or (), marked)
+
+
+def newest_descriptions(run: Run) -> dict[int, str]:
+    """Return the last description of each unit that has one: by an explainer, else by a rater."""
+    rated = run.rows(
+        "SELECT unit_id, arg_max(description, made_at) FROM unit_rating"
+        " WHERE status = 'ok' AND description <> '' GROUP BY unit_id"
+    )
+    explained = run.rows(
+        "SELECT unit_id, arg_max(description, made_at) FROM explanation"
+        " WHERE status = 'ok' AND description <> '' GROUP BY unit_id"
+    )
+    return {**dict(rated), **dict(explained)}
 
 
 def listed_ratings(run: Run, unit_ids: Sequence[int], repeats: int) -> Iterator[ListedRating]:

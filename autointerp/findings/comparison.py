@@ -26,6 +26,7 @@ from autointerp.findings.agreement import (
     within_raters,
 )
 from autointerp.findings.blinding import Blinding, blindings
+from autointerp.findings.browse import open_said
 from autointerp.findings.calibration import Calibration, calibrations
 from autointerp.findings.descriptions import (
     ScorerResult,
@@ -81,7 +82,7 @@ class Pooled:
     Attributes:
         raters: Whose estimates are combined.
         by_rater: Each rater's own, with its weight.
-        left_out: Raters whose controls are not where they must be: never combined.
+        left_out: Raters that fail their controls or their check: never combined.
         unchecked: Raters that are combined though they rated too few controls to be checked.
         superiority: Combined probability of superiority; the units are what is counted. It speaks
             of these raters. Value None where no rater is left; the note says so.
@@ -234,6 +235,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
     level = level if level is not None else 1 - plan.alpha if plan else LEVEL
     equivalence = plan.equivalence if plan else EQUIVALENT
     pair = (plan.first, plan.second) if plan else PRIMARY
+    family = _tests(scores, units)
     judgements = []
     looks: list[Look] = []
     for (rubric, digest, rater), part in scores.groupby(["rubric", "rubric_digest", "rater"]):
@@ -241,7 +243,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         of_rater = statuses[(statuses.rubric_digest == digest) & (statuses.rater == rater)]
         rng = np.random.default_rng([seed, *rater.encode(), *digest.encode()])
         groups = dict(make_groups(part, units, scale, level))
-        contrasts = tuple(make_contrasts(groups, scale, rng, level, equivalence, pair))
+        contrasts = tuple(make_contrasts(groups, scale, rng, level, equivalence, pair, family))
         trusted = trust(groups, scale)
         of_version = versions.get((digest, rater), {})
         check = checks.latest_check(rater, digest, run.path.parent, list(of_version))
@@ -338,12 +340,7 @@ def _open_key(run: Run) -> None:
 
     Tables `rated` and `unit_score`; views `said` (ratings whole) and `shown` (contexts seen).
     """
-    run.execute(
-        "CREATE OR REPLACE TEMP VIEW shown AS"
-        " SELECT unit_id, unnest(contexts) AS context_id FROM unit_item"
-        " UNION SELECT unit_id, unnest(contexts) FROM explanation"
-    )
-    run.execute("CREATE OR REPLACE TEMP VIEW said AS SELECT * FROM unit_rating")
+    open_said(run)
     run.execute(
         "CREATE OR REPLACE TEMP TABLE rated AS"
         " SELECT unit_id, rubric, rubric_digest, rater, repeat, status, score, description,"
@@ -400,6 +397,11 @@ def _versions(
         " WHERE status = 'ok' AND NOT is_person(rater) GROUP BY ALL ORDER BY ALL"
     ):
         versions.setdefault((digest, rater), {})[version] = n
+    # By names alone first: nearly always each has one model, and a million calls need no join.
+    several = run.rows(
+        "SELECT rater FROM call WHERE stop <> 'error' AND model IS NOT NULL"
+        " AND tokens_in IS NOT NULL GROUP BY rater HAVING min(model) <> max(model) LIMIT 1"
+    )
     models: dict[tuple[str, str], tuple[str, ...]] = {
         (digest, rater): tuple(names)
         for digest, rater, names in run.rows(
@@ -408,6 +410,7 @@ def _versions(
             " WHERE r.status = 'ok' AND c.stop <> 'error' AND c.model IS NOT NULL"
             " AND c.tokens_in IS NOT NULL GROUP BY ALL HAVING count(DISTINCT c.model) > 1"
         )
+        if several
     }
     return versions, models
 
@@ -541,6 +544,13 @@ def _as_read(contrast: Contrast, groups: Mapping[str, Group], reading: Reading) 
     )
 
 
+def _tests(scores: pd.DataFrame, units: pd.DataFrame) -> int:
+    """Return the number of pairs of sources that raters rated, each rater and rubric for itself."""
+    source = units.source.loc[scores.unit_id].to_numpy()
+    sources = scores.assign(source=source).groupby(["rubric_digest", "rater"]).source.nunique()
+    return int((sources * (sources - 1) // 2).sum())
+
+
 def _adjusted(judgements: Sequence[Judgement]) -> Iterator[Judgement]:
     """Put in Holm's p-values, and the verdicts that follow from them.
 
@@ -581,6 +591,7 @@ def _pooled(
     """
     readings = {(j.rubric_digest, j.rater): j.reading for j in judgements}
     trusted = {(j.rubric_digest, j.rater): j.trust.state for j in judgements}
+    fails = {(j.rubric_digest, j.rater): j.fails for j in judgements}
     for (rubric, digest), part in scores.groupby(["rubric", "rubric_digest"]):
         table = part.pivot(index="unit_id", columns="rater", values="score")
         source = units.source.loc[table.index]
@@ -589,7 +600,7 @@ def _pooled(
         raters = without_panels(both)
         if len(raters) < 2:
             continue
-        kept = [rater for rater in raters if trusted[digest, rater] != "broken"]
+        kept = [rater for rater in raters if not fails[digest, rater]]
         if kept:
             own = [reading for rater in kept if (reading := readings[digest, rater]) is not None]
             widest = max(own, key=lambda reading: reading.tail_level, default=None)
@@ -607,7 +618,7 @@ def _pooled(
                     for one in by_rater
                 )
         else:
-            why = "the controls of every rater are not where they must be"
+            why = "every rater fails its controls or its check"
             estimate = Statistic(None, None, None, (0, 0), "", level, why)
             test, by_rater = HypothesisTest(None, None, "", why), ()
         yield Pooled(

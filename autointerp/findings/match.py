@@ -9,7 +9,7 @@ Millidge 2022, "Taking features out of superposition with sparse autoencoders"; 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from autointerp.errors import BadInput
+from autointerp.findings.browse import newest_descriptions
 from autointerp.findings.json_values import plain
+from autointerp.findings.looks import Compared, Reading, take_look
 from autointerp.stats import cosines
 from autointerp.stats.agreement import spearman
-from autointerp.stats.results import Floats, Integers, Statistic
-from autointerp.stats.superiority import superiority
+from autointerp.stats.results import Floats, HypothesisTest, Integers, Statistic
 from autointerp.store.run import Run
 
 DEAD = 10  # tokens; a unit that fires on fewer is dead (SEEDS §4)
@@ -29,6 +30,7 @@ RELATED = 0.7
 RANDOM = 1_000  # random directions that say what cosine is chance
 BINS = np.round(np.linspace(-1, 1, 41), 2)  # of histograms
 FEATURES = "features"
+NO_TEST = HypothesisTest(None, None, "", "similarity and score are compared by the interval alone")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class ScoreBySimilarity:
         rho: Spearman's correlation of score and similarity, over scored units.
         higher: P(a unit over the median similarity scores higher than one under it).
         median: That similarity.
+        reading: How this look at the ratings may be read; None where nothing was compared.
     """
 
     rubric: str
@@ -47,6 +50,7 @@ class ScoreBySimilarity:
     rho: Statistic
     higher: Statistic
     median: float
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Side:
         number: [n] those that have a direction, ascending; all arrays are of these.
         cosine, nearest: [n] the largest cosine with a vector of the other dictionary, and whose.
         partner_cosine, partner: [n] the same of the one-to-one partner; NaN and -1 without one.
-        fires: [n] tokens on which a feature fires; NaN where the run has not read it.
+        fires: [n] tokens on which a feature fires; NaN where the run has not counted it.
         descriptions: By number, the last one of each that has any.
         chance: [RANDOM] the largest cosine of random directions with the other dictionary, sorted.
     """
@@ -254,11 +258,13 @@ def match_dictionaries(
     rng = np.random.default_rng(0)
     random = cosines.unit_length(rng.standard_normal((RANDOM, left.shape[1]), dtype=np.float32))
     first = _side(
-        runs[0], numbers, (near.cosine[:, 0], near.index[:, 0]), (pairs.cosine, pairs.index),
+        runs[0], runs[1].name, numbers, (near.cosine[:, 0], near.index[:, 0]),
+        (pairs.cosine, pairs.index),
         cosines.nearest(random, right).cosine[:, 0], len(vectors[0]), level,
     )  # fmt: skip
     second = _side(
-        runs[1], numbers[::-1], (near.back_cosine, near.back_index), (back_cosine, back_partner),
+        runs[1], runs[0].name, numbers[::-1], (near.back_cosine, near.back_index),
+        (back_cosine, back_partner),
         cosines.nearest(random, left).cosine[:, 0], len(vectors[1]), level,
     )  # fmt: skip
     small, large = (second, first) if second.size < first.size else (first, second)
@@ -275,6 +281,7 @@ def match_dictionaries(
 
 def _side(
     run: Run,
+    against: str,
     numbers: Sequence[Integers],
     near: tuple[npt.NDArray[np.float32], Integers],
     pairs: tuple[npt.NDArray[np.float32], Integers],
@@ -284,13 +291,7 @@ def _side(
 ) -> Side:
     """Return one side; `numbers` are its own features with a direction, then the other's."""
     own, other = numbers
-    read = dict(
-        run.rows(
-            "SELECT idx, density * tokens FROM unit"
-            " WHERE source = ? AND density IS NOT NULL AND tokens > 0",
-            [FEATURES],
-        )
-    )
+    read = run.firing_counts(FEATURES)
     cosine = near[0].astype(np.float64)
     partner = np.where(pairs[1] >= 0, other[pairs[1]], -1)
     return Side(
@@ -302,56 +303,76 @@ def _side(
         nearest=other[near[1]],
         partner_cosine=pairs[0].astype(np.float64),
         partner=partner,
-        # Counts come back as a share: rounded, so that 10 tokens are 10.
-        fires=np.array([round(read[n], 3) if n in read else np.nan for n in own.tolist()]),
+        fires=np.array([read.get((n, 1), (np.nan, 0))[0] for n in own.tolist()], dtype=np.float64),
         descriptions=_descriptions(run),
         chance=np.sort(chance.astype(np.float64)),
-        scores=tuple(_scores(run, dict(zip(own.tolist(), cosine.tolist(), strict=True)), level)),
+        scores=tuple(
+            _scores(run, against, dict(zip(own.tolist(), cosine.tolist(), strict=True)), level)
+        ),
     )
 
 
 def _descriptions(run: Run) -> dict[int, str]:
-    """Return the last description of each feature: by an explainer, else by a rater."""
-    rated = run.rows(
-        "SELECT idx, arg_max(description, made_at) FROM unit_rating"
-        " WHERE source = ? AND status = 'ok' AND description <> '' GROUP BY idx",
-        [FEATURES],
-    )
-    explained = run.rows(
-        "SELECT u.idx, arg_max(e.description, e.made_at) FROM explanation e"
-        " JOIN unit u USING (unit_id)"
-        " WHERE u.source = ? AND e.status = 'ok' AND e.description <> '' GROUP BY u.idx",
-        [FEATURES],
-    )
-    return {**dict(rated), **dict(explained)}
+    """Return the last description of each feature that has one, by its number."""
+    said = newest_descriptions(run)
+    numbers = run.rows("SELECT unit_id, idx FROM unit WHERE source = ?", [FEATURES])
+    return {idx: said[unit_id] for unit_id, idx in numbers if unit_id in said}
 
 
-def _scores(run: Run, cosine_of: dict[int, float], level: float) -> list[ScoreBySimilarity]:
+def _scores(
+    run: Run, other: str, cosine_of: dict[int, float], level: float
+) -> list[ScoreBySimilarity]:
     rows = run.frame(
-        "SELECT rubric, rubric_digest, rater, idx, avg(score) AS score FROM unit_rating"
-        " WHERE source = ? AND status = 'ok' AND score IS NOT NULL"
-        " GROUP BY ALL ORDER BY rubric, rubric_digest, rater, idx",
+        "SELECT rubric, rubric_digest, rater, unit_id, idx, count(*) AS repeats,"
+        " avg(score) FILTER (status = 'ok') AS score FROM unit_rating"
+        " WHERE source = ? GROUP BY ALL ORDER BY rubric, rubric_digest, rater, idx",
         [FEATURES],
     )
+    rows = rows[rows.idx.isin(cosine_of)]
     found = []
-    for (rubric, _, rater), part in rows.groupby(["rubric", "rubric_digest", "rater"]):
-        part = part[part.idx.isin(cosine_of)]
+    for (rubric, digest, rater), asked in rows.groupby(["rubric", "rubric_digest", "rater"]):
+        part = asked[asked.score.notna()]
         if len(part) < 2:
             continue
-        score = part.score.to_numpy(np.float64)
-        cosine = np.array([cosine_of[int(number)] for number in part.idx])
+        cosine_asked = np.array([cosine_of[int(number)] for number in asked.idx])
+        has_score = asked.score.notna().to_numpy()
+        score, cosine = part.score.to_numpy(np.float64), cosine_asked[has_score]
         middle = float(np.median(cosine))
-        over = cosine > middle
-        if not over.any():  # more than half are the most similar
-            over = cosine >= middle
+        is_over = cosine_asked > middle
+        if not is_over[has_score].any():  # more than half are the most similar
+            is_over = cosine_asked >= middle
+        over = is_over[has_score]
+        reading = None
         if over.all():
             n = (len(part), 0)
             higher = Statistic(None, None, None, n, "none", level, "all are equally similar")
         else:
-            higher = superiority(score[over], score[~over], level)
-        rho = spearman(cosine, score, level)
-        found.append(ScoreBySimilarity(rubric, rater, len(part), rho, higher, middle))
+            unit_ids = part.unit_id.to_numpy(np.int64)
+            compared = Compared(
+                rubric=str(rubric),
+                rubric_digest=str(digest),
+                rater=str(rater),
+                first=f"{FEATURES} nearer to '{other}'",
+                second=f"{FEATURES} farther from '{other}'",
+                unit_ids=(unit_ids[over], unit_ids[~over]),
+                scores=(score[over], score[~over]),
+                asked=(int(is_over.sum()), int((~is_over).sum())),
+                repeats=int(asked.repeats.max()),
+            )
+            reading, _ = take_look(run, compared, None, level, "match", NO_TEST)
+            higher = reading.interval(score[over], score[~over])
+        rho = _rho(cosine, score, level, reading)
+        found.append(ScoreBySimilarity(rubric, rater, len(part), rho, higher, middle, reading))
     return found
+
+
+def _rho(cosine: Floats, score: Floats, level: float, reading: Reading | None) -> Statistic:
+    """Return Spearman's rho with an interval as wide as the look's: it is at the same ratings."""
+    if reading is None or reading.multiplier is None:
+        return spearman(cosine, score, level)
+    wide = spearman(cosine, score, reading.tail_level)
+    method = wide.method if wide.low is None else f"{wide.method}; {reading.method}"
+    return replace(wide, level=level, method=method)
 
 
 def _families(large: Side, related: float) -> tuple[Family, ...]:
@@ -392,7 +413,8 @@ def _notes(first: Side, second: Side, small: Side, large: Side, related: float) 
         if unread := int(np.isnan(side.fires).sum()):
             notes.append(
                 f"Run '{side.run}' has read {len(side.number) - unread:,} of its "
-                f"{len(side.number):,} features; which of the others are dead is not known"
+                f"{len(side.number):,} features; which of the others are dead is not known, and "
+                "`--count` reads them"
             )
     return notes
 

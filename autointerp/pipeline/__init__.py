@@ -14,7 +14,10 @@ plan_humans what people rate next, and how unsure a judge is
 check       a rater on planted units of known quality
 lab         a lab measures units of a run, with the model that it was harvested from
 attribute   which units of a source a logit difference comes from
+concepts    which units of the sources know labelled concepts
+counts      on how many tokens every feature of a run's dictionary fires
 match       the dictionaries of two runs, matched vector by vector
+map         a run's dictionary in the plane
 looks       a run opened so that a look can be written into it
 report      the page, or the findings as JSON
 opened      a run as a notebook has it

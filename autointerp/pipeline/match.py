@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from autointerp.errors import BadInput
-from autointerp.findings.match import RELATED, Match, Side, match_dictionaries
+from autointerp.findings.match import FEATURES, RELATED, Match, Side, match_dictionaries
+from autointerp.pipeline.counts import count_units
 from autointerp.pipeline.events import Note, On, Step, ignore
 from autointerp.pipeline.job import say_opened
 from autointerp.pipeline.report import REPORTS
@@ -40,16 +41,20 @@ def match(
     page: bool = True,
     runs: Path | str = RUNS,
     on: On = ignore,
+    count_all: bool = False,
 ) -> Matched:
     """Match the dictionary of one run with that of another, store the result in both.
 
     Both runs must read the same site of the same model. The table `match` of either run holds, for
-    every feature, the nearest one of the other run and its one-to-one partner.
+    every feature, the nearest one of the other run and its one-to-one partner. Whether similar
+    features score higher is a look at the ratings, and a line in the run's ledger.
 
     Args:
         out: Folder of the page; None for reports/match-FIRST-SECOND.
         related: Cosine from which two features are relatives.
         page: Whether a page is written.
+        count_all: Count first on how many of its tokens each feature of either run fires, where
+            that was not done before: a pass over the corpus.
 
     Raises BadInput if the runs are one and the same, of different models or sites, or without an
     SAE, or if `out` holds something else than a report; RunMismatch if a part of a subject is not
@@ -71,6 +76,9 @@ def match(
             say_opened(run, on)
         _check_same_site(one, other)
         vectors = dictionary_again(one, "match"), dictionary_again(other, "match")
+        if count_all:
+            for run in opened:
+                count_units(run, [FEATURES], "match --count", on)
         on(Step(f"matching {len(vectors[0]):,} with {len(vectors[1]):,} dictionary vectors"))
         found = match_dictionaries((one, other), vectors, related)
         for run, side, against in (

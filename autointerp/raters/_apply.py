@@ -220,6 +220,12 @@ def specificity(context: dict[str, Any], description: str | None) -> tuple[int, 
     return 1, f"the rule holds {away} tokens from the marked token"
 
 
+def any_of(tokens: Sequence[str]) -> str:
+    """Return the rule in words that holds on any of these tokens; Unknown if none can be said."""
+    said = [quoted(token) for token in tokens if rule_from_words(quoted(token)) is not None]
+    return "; or ".join(said) or UNKNOWN
+
+
 def common_word(contexts: Sequence[dict[str, Any]]) -> str:
     """Return `'word' in any case` if all contexts fire most strongly on one word, else Unknown."""
     words = set()
@@ -278,7 +284,7 @@ def reply_to(
     contexts, description = body["contexts"], body["description"]
     text: str | None
     if body["form"] == "describe":
-        rule = describe(contexts)
+        rule = any_of(body["promoted"]) if "promoted" in body else describe(contexts)
         if rule is None:
             return Reply("", stop="error", error="too little evidence for a rule")
         text = json.dumps({"rationale": "what the contexts share", "description": rule})

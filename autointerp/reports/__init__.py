@@ -5,6 +5,7 @@ page            the HTML page
 answer          its first screen, in words
 answer_picture  the figure of it
 against         what speaks against the answer
+map             the page of a dictionary in the plane
 match           the page of two dictionaries
 words           how numbers, names and findings are written
 look_words      how a plan and looks are written

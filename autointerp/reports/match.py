@@ -158,6 +158,7 @@ def _scores(match: Match) -> Iterator[Block]:
             "rubric": score.rubric,
             "features": score.n,
             "median_cosine": score.median,
+            "look": None if score.reading is None else score.reading.number,
             "superiority": score.higher.value,
             "superiority_low": score.higher.low,
             "superiority_high": score.higher.high,
@@ -186,6 +187,11 @@ def _scores(match: Match) -> Iterator[Block]:
         ],
         summary=True,
     )
+    if any(score.reading is not None and score.reading.multiplier for _, score in found):
+        yield Prose(
+            "Looks at these scores were taken before: intervals are those of an asymptotic "
+            "confidence sequence, which holds at all looks."
+        )
 
 
 def _families(match: Match) -> Iterator[Block]:

@@ -10,18 +10,22 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autointerp import __version__
 from autointerp.findings.across import AcrossRuns
 from autointerp.findings.groups import Judgement
 from autointerp.findings.plan import PRIMARY
 from autointerp.reports.colours import HEX, colours_css, on_page
-from autointerp.reports.panels import Answer, Block, Material, UnitBrowser
+from autointerp.reports.panels import Answer, Block, Material, PointMap, UnitBrowser
 from autointerp.reports.words import CODE, plural, studied_pair, subject_text
 from autointerp.stats.decision import Decision
 from autointerp.store.tables import now
 from autointerp.units.sources import described_sources
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PAGE = Path(__file__).parent / "assets"
 SCRIPTS = (
@@ -30,6 +34,7 @@ SCRIPTS = (
     "page.js",
     "browser.js",
 )
+MAP_SCRIPTS = ("page.js", "map.js")  # of a page with a map, which has no list of units
 POINT_PX = 1.38
 READABLE_PX = 640  # a wide picture is never shown narrower: its letters would be too small
 UNBROKEN = re.compile(
@@ -68,11 +73,18 @@ def html(heading: str, beneath: str, panels: Sequence[Panel], drawings: Mapping[
     )
     environment.filters["unbroken"] = lambda text: Markup(unbroken(text))
     question, reply = in_two(heading)
-    script = page_script()
+    blocks = all_blocks(panels)
+    has_map = any(isinstance(block, PointMap) for block in blocks)
+    script = page_script(MAP_SCRIPTS if has_map else SCRIPTS)
     packed: dict[str, str] = {}
-    for block in all_blocks(panels):
+    for block in blocks:
         if isinstance(block, UnitBrowser):
             packed["index"] = pack(block.index)
+            packed.update({str(n): pack(page) for n, page in enumerate(block.pages)})
+        if isinstance(block, PointMap):
+            kinds = {name: column.dtype.str for name, column in block.columns.items()}
+            packed["index"] = pack({**block.index, "columns": kinds})
+            packed.update({f"column-{n}": pack_numbers(c) for n, c in block.columns.items()})
             packed.update({str(n): pack(page) for n, page in enumerate(block.pages)})
     return environment.get_template("page.html").render(
         title=heading,
@@ -116,9 +128,9 @@ def unbroken(text: str) -> str:
     return "".join(parts)
 
 
-def page_script() -> str:
+def page_script(names: Sequence[str] = SCRIPTS) -> str:
     """Return the page's one script. Its hash stands in the page's policy, so no other can run."""
-    parts = [(PAGE / name).read_text("utf-8") for name in SCRIPTS]
+    parts = [(PAGE / name).read_text("utf-8") for name in names]
     return "\n".join(re.sub(r"^//# sourceMappingURL=.*$", "", part, flags=re.M) for part in parts)
 
 
@@ -129,6 +141,11 @@ def pack(values: Any) -> str:
     return base64.b64encode(packed).decode()
 
 
+def pack_numbers(values: NDArray[np.number[Any]]) -> str:
+    """Return numbers as gzip in base64, their bytes in the order of the array."""
+    return base64.b64encode(gzip.compress(values.tobytes(), 6, mtime=0)).decode()
+
+
 def title(material: Material) -> str:
     """Return the heading of the page: what was asked of these runs, or what came out."""
     several = [comparison.run for comparison in material.comparisons]
@@ -136,7 +153,7 @@ def title(material: Material) -> str:
     judgements = list(material.judgements)
     contrasts = [pair for j in judgements if (pair := studied_pair(j)) is not None]
     pairs = {(contrast.first, contrast.second) for contrast in contrasts}
-    held = all(judgement.trust.state != "broken" for judgement in judgements)
+    held = not any(judgement.fails for judgement in judgements)
     if not pairs and material.across is not None and material.across.family:
         return _title_across(material.across, held)
     if len(pairs) != 1:

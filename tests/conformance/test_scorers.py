@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 from support.conformance import modules_in
-from support.held_out import answered, make_held_out
+from support.held_out import answered, contexts_of, make_held_out
 
 from autointerp.questions import scorers
 from autointerp.questions.scorers import Tried, scorer
@@ -42,12 +42,12 @@ def tried(held_out, asked, beside=()):
 
 
 def together(module):
-    return getattr(module, "TOGETHER", False)
+    return bool(getattr(module, "TOGETHER", False))
 
 
-def answers(held_out, calls, answer):
+def answers(held_out, chosen, answer):
     """Return the pieces with what `answer` says to each piece and its number in its call."""
-    asked = answered(held_out, calls, lambda piece, context: None)
+    asked = answered(held_out, chosen.calls, lambda piece, context: None, chosen.passages)
     return [
         type(one)(one.piece, one.context, one.call, one.place, answer(one.piece, one.place))
         for one in asked
@@ -69,15 +69,16 @@ def test_a_scorer_has_a_task_of_its_name_and_says_what_it_needs(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_chooses_the_same_of_the_same_and_no_more_than_fits_a_call(name, hard, make_held_out):
     module = scorer(name)
-    held_out = make_held_out()
+    held_out = make_held_out(scorer=module)
     chosen = module.choose(held_out, 10, hard)
     assert chosen.outcome == ""
-    assert chosen == module.choose(make_held_out(), 10, hard)
+    assert chosen == module.choose(make_held_out(scorer=module), 10, hard)
+    known = {**held_out.contexts, **contexts_of(chosen.passages)}
     for call in chosen.calls:
         assert len(call) >= 1
         assert len(call) <= module.PER_CALL or together(module)  # else they are dealt later
         for piece in call:
-            context = held_out.contexts[piece.context]
+            context = known[piece.context]
             assert 0 <= piece.first < piece.last <= len(context.tokens)
             assert (piece.mark is not None) == module.TASK.shows.mark
             assert piece.mark is None or piece.first <= piece.mark < piece.last
@@ -86,14 +87,14 @@ def test_it_chooses_the_same_of_the_same_and_no_more_than_fits_a_call(name, hard
 @pytest.mark.parametrize("name", NAMES)
 def test_it_shows_a_description_or_brings_a_control_of_its_own(name, make_held_out):
     module = scorer(name)
-    chosen = module.choose(make_held_out(), 10, False)
+    chosen = module.choose(make_held_out(scorer=module), 10, False)
     assert (module.TASK.about == "unit") == bool(chosen.control)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_others_contexts_are_asked_about_only_where_it_says_so(name, make_held_out):
     module = scorer(name)
-    held_out = make_held_out()
+    held_out = make_held_out(scorer=module)
     chosen = module.choose(held_out, 10, False)
     numbers = {p.context for call in (*chosen.calls, *chosen.control) for p in call}
     assert bool(numbers & set(held_out.others)) == getattr(module, "NEEDS_OTHERS", False)
@@ -102,7 +103,7 @@ def test_others_contexts_are_asked_about_only_where_it_says_so(name, make_held_o
 @pytest.mark.parametrize("name", NAMES)
 def test_too_little_to_try_it_on_is_an_outcome_and_no_question(name, make_held_out):
     for few in ({"firing": 2}, {"silent": 0}, {"firing": 0, "silent": 0}):
-        chosen = scorer(name).choose(make_held_out(**few), 10, False)
+        chosen = scorer(name).choose(make_held_out(**few, scorer=scorer(name)), 10, False)
         if not chosen.calls:
             assert chosen.outcome.startswith("too few")
         else:
@@ -112,10 +113,10 @@ def test_too_little_to_try_it_on_is_an_outcome_and_no_question(name, make_held_o
 @pytest.mark.parametrize("name", NAMES)
 def test_knowing_nothing_scores_one_half_whatever_is_always_answered(name, make_held_out):
     module = scorer(name)
-    held_out = make_held_out()
-    calls = module.choose(held_out, 10, False).calls
+    held_out = make_held_out(scorer=module)
+    chosen = module.choose(held_out, 10, False)
     for blind in BLIND[module.TASK.form]:
-        asked = answers(held_out, calls, blind)
+        asked = answers(held_out, chosen, blind)
         figures = module.measure(tried(held_out, asked, asked if together(module) else ()))
         assert figures.outcome == "ok"
         assert figures.score == pytest.approx(0.5)
@@ -124,12 +125,15 @@ def test_knowing_nothing_scores_one_half_whatever_is_always_answered(name, make_
 @pytest.mark.parametrize("name", NAMES)
 def test_knowing_everything_scores_one_and_no_answers_score_nothing(name, make_held_out):
     module = scorer(name)
-    held_out = make_held_out()
-    calls = module.choose(held_out, 10, False).calls
-    asked = answered(held_out, calls, lambda p, c: right_answer(module.TASK.form, held_out, p, c))
-    never = answers(held_out, calls, lambda piece, n: False) if together(module) else ()
+    held_out = make_held_out(scorer=module)
+    chosen = module.choose(held_out, 10, False)
+    form = module.TASK.form
+    asked = answered(
+        held_out, chosen.calls, lambda p, c: right_answer(form, held_out, p, c), chosen.passages
+    )
+    never = answers(held_out, chosen, lambda piece, n: False) if together(module) else ()
     assert module.measure(tried(held_out, asked, never)).score == pytest.approx(1)
-    lost = module.measure(tried(held_out, answers(held_out, calls, lambda piece, n: None), never))
+    lost = module.measure(tried(held_out, answers(held_out, chosen, lambda piece, n: None), never))
     assert lost.score is None
     assert lost.outcome.startswith("no answers")
 
@@ -144,7 +148,7 @@ def test_the_place_in_a_call_tells_nothing(name, make_held_out):
         pytest.skip("the pieces of several units are shuffled together later")
     at: Counter[int] = Counter()
     for seed in range(60):
-        for call in module.choose(make_held_out(seed=seed), 10, False).calls:
+        for call in module.choose(make_held_out(seed=seed, scorer=module), 10, False).calls:
             at.update(place for place, piece in enumerate(call) if piece.truth)
     assert len(at) == module.PER_CALL
     assert max(at.values()) < 2 * min(at.values())

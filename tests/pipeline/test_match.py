@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from support.two_dictionaries import LOST, NEW, SPLIT, larger_dictionary
 
-from autointerp import Job, rate
+from autointerp import Job, harvest
 from autointerp.errors import BadInput
-from autointerp.pipeline.events import Note, Step
+from autointerp.findings.looks import looks_of
+from autointerp.pipeline.events import Harvesting, Note, Step
 from autointerp.pipeline.match import as_text, match
+from autointerp.stats.agreement import spearman
+from autointerp.store.run import open_run
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +23,8 @@ def two(tiny_run, tiny_subject, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     runs = shutil.copytree(tiny_run, folder / "runs")
     settings, made_from = larger_dictionary(tiny_subject, folder / "subject")
-    rate(Job(sources=("features",), n=12, rater="scripted:4", run="large", subject=str(settings),
-             controls=0, runs=runs))  # fmt: skip
+    harvest(Job(sources=("features",), n=12, run="large", subject=str(settings), controls=0,
+                runs=runs))  # fmt: skip
     events = []
     made = match("tiny", "large", folder / "page", runs=runs, on=events.append)
     return runs, np.array(made_from), made, events
@@ -55,9 +58,18 @@ def test_one_to_one_gives_no_feature_twice_and_the_third_copy_none_of_its_kind(t
         assert second.partner_cosine[partner] == cosine
 
 
-def test_the_split_feature_is_the_family_and_the_new_ones_are_unrelated(two):
+@pytest.fixture(scope="module")
+def at_98(two):
+    """The two dictionaries matched at 0.98, from either side; no page."""
+    names = ("tiny", "large")
+    return tuple(
+        match(*order, related=0.98, page=False, runs=two[0]).match for order in (names, names[::-1])
+    )
+
+
+def test_the_split_feature_is_the_family_and_the_new_ones_are_unrelated(two, at_98):
     made_from = two[1]
-    found = match_at(two, 0.98)
+    found, turned = at_98
     (family,) = found.families
     assert family.parent == SPLIT
     assert {child for child, _ in family.children} == set(np.flatnonzero(made_from == SPLIT))
@@ -68,14 +80,8 @@ def test_the_split_feature_is_the_family_and_the_new_ones_are_unrelated(two):
     assert set(found.unrelated) == set(np.flatnonzero(made_from < 0).tolist()) - dead
     assert found.small is found.first
     # From the larger run's side it is the same tree.
-    turned = match_at(two, 0.98, turn=True)
     assert turned.families == found.families
     assert turned.unrelated == found.unrelated
-
-
-def match_at(two, related, turn=False):
-    names = ("large", "tiny") if turn else ("tiny", "large")
-    return match(*names, related=related, page=False, runs=two[0]).match
 
 
 def test_dead_features_are_those_of_fewer_than_ten_tokens_and_stand_apart(two):
@@ -130,11 +136,75 @@ def test_both_runs_hold_the_table(two):
         assert {row[4] for row in rows} == {other.sae}
 
 
-def test_matching_again_replaces_the_rows(two):
-    runs = two[0]
-    match_at(two, 0.7)
-    with duckdb.connect(str(runs / "tiny" / "run.duckdb"), read_only=True) as connection:
+def test_matching_again_replaces_the_rows(two, at_98):
+    with duckdb.connect(str(two[0] / "tiny" / "run.duckdb"), read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM match").fetchall() == [(64,)]
+
+
+def test_scores_against_similarity_are_one_look_in_the_ledger_however_often_one_matches(two, at_98):
+    with open_run("tiny", folder=two[0], read_only=True) as run:
+        looks = [look for look in looks_of(run) if look.verb == "match"]
+    (look,) = looks
+    assert (look.first, look.second) == (
+        "features nearer to 'large'", "features farther from 'large'",
+    )  # fmt: skip
+    # 8 rated features, their median between the 4th and the 5th.
+    assert (look.number, look.n, look.asked, look.value) == (1, (4, 4), (4, 4), 0.5)
+    assert not look.is_across
+    readings = [found.first.scores[0].reading for found in (two[2].match, at_98[0])]
+    assert [reading.number for reading in readings] == [1, 1]
+
+
+def test_other_ratings_are_another_look_read_by_the_confidence_sequence(two, tmp_path):
+    runs = shutil.copytree(two[0], tmp_path / "runs")
+    with open_run("tiny", folder=runs) as run:
+        # As if another rater of that name had rated: 1 to 5, so that there is something to rank.
+        run.execute("UPDATE rating SET score = 1 + ascii(item_id) % 5 WHERE rater = 'scripted:4'")
+    score = match("tiny", "large", page=False, runs=runs).match.first.scores[0]
+    assert score.reading.number == 2
+    assert "confidence sequence" in score.higher.method
+    ordinary = spearman(*ranked(runs), 0.95)
+    assert score.rho.value == pytest.approx(ordinary.value)
+    if ordinary.low is not None:
+        assert score.rho.low < ordinary.low
+    else:
+        assert score.rho.low is None
+
+
+def ranked(runs):
+    """Similarity and score of the rated features of `tiny`."""
+    with open_run("tiny", folder=runs, read_only=True) as run:
+        rows = run.rows(
+            "SELECT cosine, score FROM unit_rating r JOIN match m ON m.idx = r.idx"
+            " WHERE r.source = 'features' AND m.other = 'large' ORDER BY r.idx"
+        )
+    return zip(*rows, strict=True)
+
+
+def test_counting_says_of_every_feature_whether_it_is_dead(two, tmp_path):
+    runs = shutil.copytree(two[0], tmp_path / "runs")
+    events = []
+    found = match("tiny", "large", page=False, runs=runs, count_all=True, on=events.append).match
+    with open_run("tiny", folder=runs, read_only=True) as run:
+        harvested = {
+            idx: round(density * tokens)
+            for idx, density, tokens in run.rows(
+                "SELECT idx, density, tokens FROM unit WHERE source = 'features'"
+            )
+        }
+        counted = dict(run.rows("SELECT idx, fires FROM firing"))
+    # The same tokens, so the same counts; and of the others, which were not known.
+    assert {idx: counted[idx] for idx in harvested} == harvested
+    assert set(counted) == set(range(64)) > set(harvested)
+    assert not np.isnan(found.first.fires).any()
+    assert set(found.first.number[found.first.dead]) == {
+        idx for idx, fires in counted.items() if fires < 10
+    }
+    assert not any("not known" in note for note in found.notes)
+    assert any(isinstance(event, Harvesting) for event in events)
+    events.clear()
+    match("tiny", "large", page=False, runs=runs, count_all=True, on=events.append)
+    assert not any(isinstance(event, Harvesting) for event in events)
 
 
 def test_the_page_holds_histogram_tree_and_tables(two):
@@ -199,10 +269,9 @@ def test_runs_of_other_models_or_sites_are_refused(two, tmp_path, old, new, said
         match("tiny", "large", page=False, runs=runs)
 
 
-def test_the_same_sae_in_both_runs_is_said(two, tiny_settings):
-    runs = two[0]
-    rate(Job(sources=("features",), n=2, rater="scripted:4", run="again",
-             subject=str(tiny_settings), controls=0, runs=runs))  # fmt: skip
+def test_the_same_sae_in_both_runs_is_said(two, tmp_path):
+    runs = shutil.copytree(two[0], tmp_path / "runs")
+    shutil.copytree(runs / "tiny", runs / "again")
     events = []
     found = match("tiny", "again", page=False, runs=runs, on=events.append).match
     assert any("same SAE" in str(event) for event in events)
@@ -211,11 +280,12 @@ def test_the_same_sae_in_both_runs_is_said(two, tiny_settings):
 
 
 def test_a_run_without_an_sae_is_refused(two, tiny_subject, tmp_path):
+    runs = shutil.copytree(two[0], tmp_path / "runs")
     settings = (tiny_subject / "autointerp.toml").read_text().replace('sae = "sae.safetensors"', "")
     for part in ("transformer.safetensors", "tokenizer.json", "corpus.npz"):
         settings = settings.replace(f'"{part}"', f'"{tiny_subject / part}"')
     (tmp_path / "bare.toml").write_text(settings)
-    rate(Job(sources=("neurons",), n=2, rater="scripted:4", run="bare",
-             subject=str(tmp_path / "bare.toml"), controls=0, runs=two[0]))  # fmt: skip
+    harvest(Job(sources=("neurons",), n=2, run="bare", subject=str(tmp_path / "bare.toml"),
+                controls=0, runs=runs))  # fmt: skip
     with pytest.raises(BadInput, match="'bare' has no SAE"):
-        match("tiny", "bare", page=False, runs=two[0])
+        match("tiny", "bare", page=False, runs=runs)

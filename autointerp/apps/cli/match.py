@@ -28,6 +28,14 @@ def command(
     related: Annotated[
         float, typer.Option(help="Cosine from which two features are relatives, 0 to 1.")
     ] = 0.7,
+    count: Annotated[
+        bool,
+        typer.Option(
+            "--count",
+            help="Read each run's corpus once more to count on how many tokens every feature "
+            "fires, so that all dead ones are known; kept for the next time.",
+        ),
+    ] = False,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -51,7 +59,15 @@ def command(
     from autointerp.pipeline.match import as_text, match
 
     with Show(output) as show:
-        made = match(first, second, out, related, page=not as_json or out is not None, on=show)
+        made = match(
+            first,
+            second,
+            out,
+            related,
+            page=not as_json or out is not None,
+            on=show,
+            count_all=count,
+        )
     if as_json:
         typer.echo(json.dumps(made.match.as_json(), indent=2, allow_nan=False))
         return

@@ -8,7 +8,10 @@ A scorer module has a first docstring line that `autointerp score --help` prints
     PER_CALL                        how many pieces of text it asks about in a call, at most
     TOGETHER = True                 if units share calls, each description being tried on the texts
                                     of all (form `match`); False if left out
+    TOGETHER = 2                    likewise, where a call has so many descriptions at most
     NEEDS_OTHERS = True             if it asks about contexts of other units; False if left out
+    LAB = "promoted-tokens"         a lab whose rows of a unit it chooses from: the package has it
+                                    measure units before they are asked about; left out if none
     choose(held_out, count, hard)   → the pieces to ask about of one unit, or why there are none
     measure(tried)                  → figures from the answers; `score` first
 
@@ -35,10 +38,10 @@ from autointerp import extensions
 from autointerp.questions.contexts import over_intervals, silent_contexts
 from autointerp.questions.cuts import cut, look_of, matched_decoys, token_counts
 from autointerp.questions.explain import EXPLAINING
-from autointerp.questions.forms import Task
+from autointerp.questions.forms import DESCRIPTIONS, Task
 from autointerp.questions.question import Question
 from autointerp.questions.rubric_files import load_rubric
-from autointerp.questions.trials import Piece
+from autointerp.questions.trials import Piece, passage_number
 from autointerp.records import Context
 from autointerp.stats.ranks import auc
 
@@ -60,6 +63,7 @@ class HeldOut:
         density: Share of tokens on which it fires.
         interval_tokens: Tokens on which it fires, by interval.
         rng: The unit's own.
+        measured: Rows of the unit by the lab that the scorer names.
     """
 
     contexts: Mapping[int, Context]
@@ -69,6 +73,7 @@ class HeldOut:
     density: float
     interval_tokens: tuple[float, ...]
     rng: np.random.Generator
+    measured: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -80,11 +85,13 @@ class Chosen:
             in one.
         control: Calls whose right answers are chance, for scorers that show no description.
         outcome: Empty if there are questions.
+        passages: Tokens of texts that are no contexts, by the number by which pieces name them.
     """
 
     calls: tuple[tuple[Piece, ...], ...] = ()
     control: tuple[tuple[Piece, ...], ...] = ()
     outcome: str = ""
+    passages: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -225,6 +232,17 @@ def unmarked_texts(
     return shown, hidden, ""
 
 
+def passage_piece(tokens: Sequence[str], truth: bool, kind: str) -> Piece:
+    """Return a piece that is all of a text which is no context."""
+    return Piece(passage_number(tokens), 0, len(tokens), None, truth, kind)
+
+
+def descriptions_a_call(module: Scorer) -> int:
+    """Return of how many units a scorer shows the descriptions in one call; 1 if of one alone."""
+    together = getattr(module, "TOGETHER", False)
+    return DESCRIPTIONS if together is True else int(together) or 1
+
+
 def unmarked(pieces: Sequence[Piece | None]) -> list[Piece]:
     """Return the pieces that there are, without their marks."""
     return [replace(piece, mark=None) for piece in pieces if piece is not None]
@@ -322,7 +340,8 @@ def separation(asked: Sequence[Answered]) -> Figures:
         "sensitivity": float(np.mean([answer > 0.5 for answer in given[True]])),
         "specificity": float(np.mean([answer <= 0.5 for answer in given[False]])),
     }
-    for kind in sorted({one.piece.kind for one in asked} - {"firing", "right", "wrong"}):
+    false = {one.piece.kind for one in asked if one.piece.truth is False}
+    for kind in sorted(false - {"wrong"}):
         of_kind = [o.answer for o in asked if o.piece.kind == kind and o.answer is not None]
         if of_kind:
             more[f"specificity, {kind}"] = float(np.mean([answer <= 0.5 for answer in of_kind]))

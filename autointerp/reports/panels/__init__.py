@@ -7,19 +7,24 @@ nothing to say of these runs. It computes nothing: what it says is a field of a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from autointerp.findings.across import AcrossRuns
 from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import Judgement
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure as Drawing
+    from numpy.typing import NDArray
 
     from autointerp.store.run import Run
+
+
+MOST_PICTURES = 4  # of a kind, one for each rating; a page of more is long and slow
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,32 @@ class Tree:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A text with a colour behind each token.
+
+    Attributes:
+        label: What stands before it.
+        tokens: Text, level from -10 (falls) to 10 (fires, rises), and the number behind it; the
+            number is shown where one points.
+        focus: Index of the token that is framed; None for none.
+        after: What stands behind it, such as its figure.
+    """
+
+    label: str
+    tokens: Sequence[tuple[str, int, str]]
+    focus: int | None = None
+    after: str = ""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts, one beneath the other, with colours behind their tokens."""
+
+    caption: str
+    lines: Sequence[Line]
+
+
+@dataclass(frozen=True)
 class UnitBrowser:
     """The place of the interactive list of units; `index` and `pages` are its content.
 
@@ -121,7 +152,22 @@ class UnitBrowser:
     excerpt: Table
 
 
-Block = Prose | Heading | Answer | Figure | Table | Tree | Verbatim | UnitBrowser
+@dataclass(frozen=True)
+class PointMap:
+    """The place of a map of points that one can look around in.
+
+    Attributes:
+        index: JSON values: what points are called, their colours, what was said of them.
+        columns: Columns of numbers by name, one entry a point or several: what the page draws.
+        pages: JSON values by number of page: contexts of points.
+    """
+
+    index: dict[str, object]
+    columns: Mapping[str, NDArray[np.number[Any]]] = field(repr=False)
+    pages: Sequence[object] = field(repr=False)
+
+
+Block = Prose | Heading | Answer | Figure | Table | Texts | Tree | Verbatim | UnitBrowser | PointMap
 
 
 @dataclass(frozen=True)
