@@ -225,7 +225,9 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
     """
     _open_key(run)
     scores = run.frame("SELECT * FROM unit_score ORDER BY rubric, rubric_digest, rater, unit_id")
-    if scores.empty and not run.rows("SELECT 1 FROM rating LIMIT 1"):
+    # What was said of concepts and units, by `cover`, is no rating of a unit.
+    others = "SELECT 1 FROM rating WHERE NOT starts_with(item_id, 'cover-') LIMIT 1"
+    if scores.empty and not run.rows(others):
         raise TooFewRatings(
             f"run '{run.name}' has no ratings; `autointerp rate --run {run.name}` makes some"
         )
