@@ -1,4 +1,4 @@
-"""Files written completely or not at all, and JSON and TOML of others, parsed within bounds."""
+"""Files written completely or not at all, locks, and JSON and TOML of others within bounds."""
 
 from __future__ import annotations
 
@@ -11,22 +11,40 @@ import shutil
 import tempfile
 import tomllib
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, AnyStr
 
 from autointerp.errors import StorageError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 REMEDY = "free some space or choose another place"
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700  # of runs and journals: their owner's alone
 
 
-def json_value(text: str | bytes) -> Any:
-    """Return what a JSON text holds; raises ValueError, for brackets nested too deep as well."""
+def json_value(text: str | bytes, unique: bool = False) -> Any:
+    """Return what a JSON text holds.
+
+    Raises ValueError, for brackets nested too deep as well, and with `unique` for a key that an
+    object has twice, of which a parser takes the last.
+    """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique_keys if unique else None)
     except RecursionError:
         raise ValueError("brackets nested too deep") from None
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+        raise ValueError(f"key '{twice[:60]}' is there twice")
+    return values
 
 
 def toml_table(text: str) -> dict[str, Any]:
@@ -266,3 +284,46 @@ def sync_folder(folder: Path) -> None:
 def unwritten(path: Path, error: OSError, remedy: str = REMEDY) -> StorageError:
     """Return the error of a file that cannot be written, which ends in `remedy`."""
     return StorageError(f"cannot write {path} ({error.strerror or error}); {remedy}")
+
+
+def open_locked(path: Path, wait: bool = False) -> int | None:
+    """Return the handle of a file that this process has locked; None if another one has.
+
+    Closing it, or the death of the process, releases it. With `wait` it is waited for.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+    except OSError as error:
+        raise StorageError(
+            f"cannot open {path} ({error.strerror}); choose a folder that can be written"
+        ) from None
+    if fcntl is None:
+        return handle
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
+@contextlib.contextmanager
+def held_lock(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, waiting for it."""
+    handle = open_locked(path, wait=True)
+    assert handle is not None
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a living process has locked a file."""
+    if not path.exists():
+        return False
+    handle = open_locked(path)
+    if handle is None:
+        return True
+    os.close(handle)
+    return False

@@ -26,10 +26,11 @@ class SubjectSettings:
     """What is studied. Relative paths are relative to the settings file.
 
     Attributes:
-        model: `embedded`, the folder or hub id of a Hugging Face causal LM, or a
-            `transformer.safetensors` of `autointerp train`.
+        model: `embedded`, the folder or hub id of a Hugging Face causal LM, a
+            `transformer.safetensors` of `autointerp train`, or an .npz of recorded activations.
         revision: Revision of a model on the hub; empty for the newest.
-        site: Where activations are read, such as `layers.3.mlp.neurons`.
+        site: Where activations are read, such as `layers.3.mlp.neurons`; `recorded` for recorded
+            ones.
         neurons: What the source `neurons` is: empty for the axes of the site, `hidden` for the
             hidden neurons of the MLP in the site's layer, read in the same forward pass.
         sae: File, folder or hub id of the SAE trained on that site; empty for none.
@@ -266,7 +267,7 @@ def read_settings(path: Path) -> RunSettings:
     Raises SettingsError, naming the line or the key.
     """
     try:
-        content = toml_table(path.read_text(encoding="utf-8"))
+        content = toml_table(path.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:

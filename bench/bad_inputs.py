@@ -354,7 +354,8 @@ def settings_cases(subject: Path) -> Iterator[Case]:
         yield _settings_case(subject, "seed", value, BAD)
     for value in ("300", "32768"):
         yield _settings_case(subject, "harvest__intervals", value, ANY)
-    yield _settings_case(subject, "harvest__window", "32768", BAD)
+    yield _settings_case(subject, "harvest__window", "32768", frozenset({0}))
+    yield _settings_case(subject, "harvest__window", "65536", BAD)
     yield _settings_case(subject, "subject__device", '"cuda"', BAD)
     yield _settings_case(subject, "subject__device", '"cuda:99"', BAD)
     nested = "a = " + "[" * 20_000 + "]" * 20_000

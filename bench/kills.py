@@ -6,6 +6,7 @@ The model is a server on loopback that counts and bills every call that comes in
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -137,6 +138,7 @@ def asked(verb: str, *options: str, first: tuple[str, ...] = ()) -> Callable[...
         with LoopbackServer(LATENCY_S) as server:
             reached = ("--rater", "openai:m", "--base-url", server.openai_url)
             reached += ("--structured", "json_schema", "--concurrency", str(SLOTS))
+            server.fault_for = _own_description
             if first and command(prepared, *first, *reached).wait():
                 raise RuntimeError(f"{first[0]} failed before the kills of {verb}")
             arguments = (verb, *options, *reached)
@@ -145,6 +147,19 @@ def asked(verb: str, *options: str, first: tuple[str, ...] = ()) -> Callable[...
         return outcome
 
     return campaign
+
+
+def _own_description(call: Any) -> Any:
+    """Return a reply with a description of this prompt alone, or none to a rating's.
+
+    Units of one description cannot share the calls of `detection`.
+    """
+    from support.loopback.server import Fault
+
+    if "description" not in json.dumps(call.body.get("response_format", "")):
+        return None
+    digest = hashlib.sha256(call.user.encode()).hexdigest()[:8]
+    return Fault(text=json.dumps({"rationale": "as told", "description": f"texts of {digest}"}))
 
 
 def _until_done(

@@ -136,6 +136,6 @@ def _ratings(run: Run, raters: int, repeats: int) -> None:
         "INSERT INTO rating SELECT item_id, ?, ?, rater, repeat, 0,"
         " if(luck = 0, 'unparsed', 'ok'), if(luck = 0, NULL, score),"
         " 'words ending in ' || luck, 'Most contexts share the ending ' || luck || '.',"
-        " NULL, NULL, call_key, TIMESTAMP '2026-01-01' FROM asked",
+        " NULL, NULL, call_key, TIMESTAMP '2026-01-01', NULL FROM asked",
         [rubric.id, rubric.digest],
     )

@@ -21,6 +21,7 @@ import numpy as np
 from autointerp import exchange, extensions
 from autointerp.errors import BadInput, ExchangeError, RunMismatch
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
+from autointerp.exchange._windows import is_finite
 from autointerp.files import check_readable_twice
 from autointerp.records import (
     ASSUMED_SILENT,
@@ -100,9 +101,10 @@ def import_units(
     if not path.exists():
         raise ExchangeError(f"no file or folder {path}; give an existing one")
     try:
-        check_readable_twice(path)
+        for place in (path, *(path.rglob("*") if path.is_dir() else ())):
+            check_readable_twice(place)
     except OSError as error:
-        raise ExchangeError(f"{path} is {error.strerror}") from None
+        raise ExchangeError(f"{error.filename} is {error.strerror}") from None
     if form and form not in forms():
         extensions.load(exchange, "format", form)  # says what there is
         raise BadInput(f"--format {form} can only be exported; give one of {', '.join(forms())}")
@@ -243,12 +245,17 @@ class _Arrival:
         )
         if not unit.source.strip() or not unit.source.isprintable() or not unit.name.strip():
             raise ExchangeError(
-                f"{self.path}: unit '{unit.name}' of source '{unit.source}'; both need a name"
+                f"{self.path}: unit {unit.name!r} of source {unit.source!r}; both need a name"
             )
         unit_id = self.first_unit + self.unit_count
         peak = max((max(c.activations) for c in unit.contexts), default=0.0)
         outcome: Outcome = "eligible" if peak > 0 else "dead"
         peak = max(peak, unit.peak or 0.0)
+        if not is_finite(peak):
+            raise ExchangeError(
+                f"{self.path}: unit '{unit.name}' of source '{unit.source}' has an activation of "
+                f"{peak:g}; it must be a finite float of 32 bits"
+            )
         summary = UnitSummary(
             Unit(unit.source, 0),
             density=unit.density,

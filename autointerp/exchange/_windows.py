@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
+
+import numpy as np
 
 from autointerp.errors import ExchangeError
 from autointerp.exchange import ForeignContext
@@ -12,6 +13,7 @@ from autointerp.subjects.token_texts import BYTE, byte_level_alphabet, joined_te
 from autointerp.text import is_control_token
 
 LONGEST = 65_535
+LARGEST = float(np.finfo(np.float32).max)
 
 
 def checked(tokens: object, activations: object, where: str) -> tuple[list[str], list[float]]:
@@ -34,12 +36,14 @@ def checked(tokens: object, activations: object, where: str) -> tuple[list[str],
 
 
 def _are_finite(values: list[object]) -> bool:
-    if not set(map(type, values)) <= {int, float}:
+    return set(map(type, values)) <= {int, float} and all(map(is_finite, values))
+
+
+def is_finite(value: object) -> bool:
+    """Return whether a value is a number that a run can store, a float of 32 bits."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    try:
-        return all(map(math.isfinite, values))  # type: ignore[arg-type]
-    except OverflowError:  # a whole number too large for a float
-        return False
+    return abs(value) <= LARGEST  # False for NaN
 
 
 def strongest(activations: Sequence[float]) -> int:

@@ -213,8 +213,11 @@ def _unit(
         raise ExchangeError(f"{where}: peak {peak}; it must be above 0")
     if control and control >= max((max(c.activations) for c in contexts), default=0.0):
         peak = None  # it is a control token's
+    tokens_read = facts["tokens_read"] or 0
+    if not 0 <= tokens_read < 2**63:
+        raise ExchangeError(f"{where}: tokens_read {tokens_read}; it must be 0 or more")
     return ForeignUnit(
-        source, unit, tuple(contexts), density, facts["tokens_read"] or 0, peak, facts["note"] or ""
+        source, unit, tuple(contexts), density, tokens_read, peak, facts["note"] or ""
     )
 
 

@@ -204,10 +204,15 @@ def _tensors(
         raise ExchangeError(
             f"{file}: {shapes}; they must be [firings, 3], [firings] and [rows, context]"
         )
+    if not np.issubdtype(activations.dtype, np.floating):
+        raise ExchangeError(
+            f"{file}: activations are of {activations.dtype}; they must be floating-point numbers"
+        )
     if not all(np.issubdtype(part.dtype, np.integer) for part in (locations, tokens)):
         raise ExchangeError(f"{file}: locations and tokens must be whole numbers")
     locations, tokens = locations.astype(np.int64), tokens.astype(np.int64)
-    activations = activations.astype(np.float32)
+    with np.errstate(over="ignore"):  # infinite ones are refused where a text has them
+        activations = activations.astype(np.float32)
     limits = (*tokens.shape, latents)
     if len(locations) and ((locations.max(0) >= limits).any() or locations.min() < 0):
         raise ExchangeError(

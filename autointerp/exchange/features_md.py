@@ -54,7 +54,7 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
     in_table = False
     seen = set()
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(bounded_lines(file), 1):
                 where = f"{path}, line {number}"
                 heading = HEADING.fullmatch(line.strip())

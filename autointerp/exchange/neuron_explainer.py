@@ -16,7 +16,7 @@ from typing import Any
 
 from autointerp.errors import ExchangeError
 from autointerp.exchange import EACH_SIDE, ForeignContext, ForeignUnit, ImportOptions
-from autointerp.exchange._windows import checked, spelling, window, written
+from autointerp.exchange._windows import checked, is_finite, spelling, window, written
 
 NOTES = (
     "Activations are those that were recorded; negative ones count as silent.",
@@ -107,6 +107,8 @@ def _contexts(
     record: dict[str, Any], options: ImportOptions, where: str
 ) -> Iterator[ForeignContext]:
     quantiles = record.get("random_sample_by_quantile") or []
+    if not isinstance(quantiles, list):
+        raise ExchangeError(f"{where}: random_sample_by_quantile must be a list of lists")
     groups = [record.get(RECORDS), record.get("random_sample"), *quantiles]
     texts: list[tuple[list[str], list[float]]] = []
     for group in groups:
@@ -144,7 +146,7 @@ def _explanations(folder: Path) -> dict[Neuron, str]:
             first = scored[0] if isinstance(scored[0], dict) else {}
             simulated = first.get("scored_simulation")
             score = simulated.get("ev_correlation_score") if isinstance(simulated, dict) else None
-            value = f", score {score:.2f}" if isinstance(score, (int, float)) else ""
+            value = f", score {score:.2f}" if is_finite(score) else ""
             if isinstance(first.get("explanation"), str):
                 text = first["explanation"].strip()
                 said.setdefault(neuron, f"neuron-explainer: '{text}'{value}")

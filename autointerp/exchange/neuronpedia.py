@@ -22,6 +22,7 @@ from autointerp.exchange import EACH_SIDE, ForeignContext, ForeignUnit, ImportOp
 from autointerp.exchange._files import check_is_file
 from autointerp.exchange._windows import (
     checked,
+    is_finite,
     spelling,
     strongest,
     strongest_control,
@@ -134,7 +135,8 @@ def _in_order(files: Iterable[Path]) -> list[Path]:
 def _open(path: Path) -> TextIO:
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rt", encoding="utf-8") if zipped else path.open(encoding="utf-8")
+    mark = "utf-8-sig"  # as editors of Windows begin a text
+    return gzip.open(path, "rt", encoding=mark) if zipped else path.open(encoding=mark)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -215,21 +217,25 @@ def _unit(
     said: dict[str, Any],
     options: ImportOptions,
 ) -> ForeignUnit:
-    density, peak = facts.get("frac_nonzero"), facts.get("maxActApprox")
+    # 0 is what the exporter writes where it does not know.
+    density, peak = (facts.get(name) or 0 for name in ("frac_nonzero", "maxActApprox"))
+    if not is_finite(density) or density > 1 or not is_finite(peak):
+        raise ExchangeError(
+            f"unit {'/'.join(key)}: frac_nonzero is {str(density)[:60]} and maxActApprox "
+            f"{str(peak)[:60]}; they must be a share and a number"
+        )
     description = said.get("description")
     author = said.get("explanationModelName") or "unknown author"
     contexts = tuple(row.context for row in rows if row.context is not None)
     control = max(row.control for row in rows)
     strongest_text = max((max(c.activations) for c in contexts), default=0.0)
-    if control >= strongest_text:  # so the peak that the file gives is a control token's
-        peak = None
+    is_control = control >= strongest_text  # so is the peak that the file gives
     return ForeignUnit(
         options.source or key[0],
         key[1],
         contexts,
-        # 0 is what the exporter writes where it does not know.
-        density=float(density) if isinstance(density, (int, float)) and density > 0 else None,
-        peak=float(peak) if isinstance(peak, (int, float)) and peak > 0 else None,
+        density=float(density) if density > 0 else None,
+        peak=float(peak) if peak > 0 and not is_control else None,
         note=f"Neuronpedia: '{description}' ({author})" if description else "",
     )
 

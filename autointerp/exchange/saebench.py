@@ -16,6 +16,7 @@ from typing import Any
 
 from autointerp.errors import ExchangeError
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
+from autointerp.exchange._windows import is_finite
 from autointerp.exchange.features_md import WORDS
 from autointerp.text import is_control_token
 
@@ -25,7 +26,7 @@ NOTES = (
     "Its random texts were not run by the model: that the latent is silent in them is assumed.",
 )
 LARGEST = 1 << 28  # bytes
-ROW = re.compile(r"│\s*(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)\s*│(.*)│\s*")
+ROW = re.compile(r"│\s*(-?(?:\d+(?:\.\d+)?(?:e[-+]?\d+)?|nan|inf))\s*│(.*)│\s*")
 MARKED = re.compile(r"<<(.*?)>>(?!>)", re.DOTALL)
 
 
@@ -78,7 +79,7 @@ def _note(entry: dict[str, Any]) -> str:
     text, score = entry.get("explanation"), entry.get("score")
     if not isinstance(text, str) or not text:
         return ""
-    value = f", score {score:.2f}" if isinstance(score, (int, float)) else ""
+    value = f", score {score:.2f}" if is_finite(score) else ""
     return f"SAEBench: '{text}'{value}"
 
 
@@ -88,8 +89,16 @@ def _contexts(
     logs = entry.get("logs")
     if not isinstance(logs, str):
         raise ExchangeError(f"{where}: no logs, which hold the texts")
-    explained, _, scored = logs.partition("\nScoring phase\n")
-    for strength, cell in _rows(explained):
+    explained, _, scored = logs.replace("\r\n", "\n").partition("\nScoring phase\n")
+    shown = list(_rows(explained))
+    if not shown:
+        raise ExchangeError(
+            f"{where}: its logs hold no table of texts as SAEBench prints it; import results as "
+            "SAEBench wrote them"
+        )
+    for strength, cell in shown:
+        if not is_finite(strength):
+            raise ExchangeError(f"{where}: a text's largest activation is {strength}")
         context = _firing(cell, strength, options.each_side)
         if context is not None:
             yield context
@@ -104,7 +113,7 @@ def _contexts(
 
 def _rows(log: str) -> Iterator[tuple[float, str]]:
     """Yield the number and the rest of each row whose first cell is a number."""
-    for line in log.splitlines():
+    for line in log.split("\n"):  # texts hold what `splitlines` would cut at
         row = ROW.fullmatch(line)
         if row is not None:
             yield float(row[1]), row[2]

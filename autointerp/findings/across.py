@@ -387,8 +387,8 @@ def _judged(
     left_out: list[LeftOut] = []
     used = dict(of_judge)
     for run, of_run in of_judge.items():
-        if of_run.judgement.trust.state == "broken":
-            why = f"the controls of {first.rater} in run '{run}' are not where they must be"
+        if fails := of_run.judgement.fails:
+            why = f"{first.rater} in run '{run}' is no evidence: {fails}"
             left_out.append(LeftOut((run,), why))
             del used[run]
     differences = list(_differences(used))

@@ -1,18 +1,21 @@
 """Single units, for a list to look through: where each fires, and what was said of it.
 
-Reads the views that `compare` leaves in a run's connection.
+Reads the views that `open_said` and `compare` leave in a run's connection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from autointerp.findings.comparison import Comparison
 from autointerp.store.run import Run
 from autointerp.text import whole_characters
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from autointerp.findings.comparison import Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,17 @@ class ListedDescription:
     rationale: str | None
     promoted: Sequence[str] | None
     suppressed: Sequence[str] | None
+
+
+def open_said(run: Run) -> None:
+    """Make the views `shown` (contexts that somebody saw) and `said` (ratings, whole) for the rest
+    of the run's connection."""
+    run.execute(
+        "CREATE OR REPLACE TEMP VIEW shown AS"
+        " SELECT unit_id, unnest(contexts) AS context_id FROM unit_item"
+        " UNION SELECT unit_id, unnest(contexts) FROM explanation"
+    )
+    run.execute("CREATE OR REPLACE TEMP VIEW said AS SELECT * FROM unit_rating")
 
 
 def listed_units(comparison: Comparison, run: Run) -> pd.DataFrame:

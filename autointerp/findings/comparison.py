@@ -26,6 +26,7 @@ from autointerp.findings.agreement import (
     within_raters,
 )
 from autointerp.findings.blinding import Blinding, blindings
+from autointerp.findings.browse import open_said
 from autointerp.findings.calibration import Calibration, calibrations
 from autointerp.findings.descriptions import (
     ScorerResult,
@@ -43,7 +44,9 @@ from autointerp.findings.groups import (
     make_contrasts,
     make_groups,
 )
+from autointerp.findings.importance import Use, uses
 from autointerp.findings.json_values import json_values
+from autointerp.findings.known import KnownConcepts, known_concepts_of
 from autointerp.findings.labs import LabRows, lab_rows_of
 from autointerp.findings.looks import (
     Compared,
@@ -81,7 +84,7 @@ class Pooled:
     Attributes:
         raters: Whose estimates are combined.
         by_rater: Each rater's own, with its weight.
-        left_out: Raters whose controls are not where they must be: never combined.
+        left_out: Raters that fail their controls or their check: never combined.
         unchecked: Raters that are combined though they rated too few controls to be checked.
         superiority: Combined probability of superiority; the units are what is counted. It speaks
             of these raters. Value None where no rater is left; the note says so.
@@ -142,6 +145,9 @@ class Comparison:
         specificity: How well descriptions fit contexts, by interval of activation.
         explained: Who described units.
         labs: What labs measured of units, one a lab.
+        known: Which units know concepts of known truth, one a file or list of labels.
+        use: Mean scores per unit of use, one a rubric and rater; empty where the lab `importance`
+            has measured no unit.
         cost: One row a rater that was called: attempts, calls, errors, tokens_in, tokens_out,
             cost_usd, priced (attempts that have a price), waited_s, latency_median_s,
             latency_p95_s, first, last.
@@ -176,6 +182,8 @@ class Comparison:
     specificity: tuple[SpecificityResult, ...]
     explained: tuple[Explained, ...]
     labs: tuple[LabRows, ...]
+    known: tuple[KnownConcepts, ...]
+    use: tuple[Use, ...]
     cost: pd.DataFrame
     imported: pd.DataFrame
     units: pd.DataFrame
@@ -236,6 +244,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
     level = level if level is not None else 1 - plan.alpha if plan else LEVEL
     equivalence = plan.equivalence if plan else EQUIVALENT
     pair = (plan.first, plan.second) if plan else PRIMARY
+    family = _tests(scores, units)
     judgements = []
     looks: list[Look] = []
     for (rubric, digest, rater), part in scores.groupby(["rubric", "rubric_digest", "rater"]):
@@ -243,7 +252,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         of_rater = statuses[(statuses.rubric_digest == digest) & (statuses.rater == rater)]
         rng = np.random.default_rng([seed, *rater.encode(), *digest.encode()])
         groups = dict(make_groups(part, units, scale, level))
-        contrasts = tuple(make_contrasts(groups, scale, rng, level, equivalence, pair))
+        contrasts = tuple(make_contrasts(groups, scale, rng, level, equivalence, pair, family))
         trusted = trust(groups, scale)
         of_version = versions.get((digest, rater), {})
         check = checks.latest_check(rater, digest, run.path.parent, list(of_version))
@@ -324,6 +333,8 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         specificity=tuple(specificity_results_of(run)),
         explained=tuple(_explained(run)),
         labs=tuple(lab_rows_of(run)),
+        known=tuple(known_concepts_of(run)),
+        use=tuple(uses(run, judgements, level)),
         cost=_cost(run),
         imported=_imported(run),
         units=units,
@@ -340,12 +351,7 @@ def _open_key(run: Run) -> None:
 
     Tables `rated` and `unit_score`; views `said` (ratings whole) and `shown` (contexts seen).
     """
-    run.execute(
-        "CREATE OR REPLACE TEMP VIEW shown AS"
-        " SELECT unit_id, unnest(contexts) AS context_id FROM unit_item"
-        " UNION SELECT unit_id, unnest(contexts) FROM explanation"
-    )
-    run.execute("CREATE OR REPLACE TEMP VIEW said AS SELECT * FROM unit_rating")
+    open_said(run)
     run.execute(
         "CREATE OR REPLACE TEMP TABLE rated AS"
         " SELECT unit_id, rubric, rubric_digest, rater, repeat, status, score, description,"
@@ -402,6 +408,11 @@ def _versions(
         " WHERE status = 'ok' AND NOT is_person(rater) GROUP BY ALL ORDER BY ALL"
     ):
         versions.setdefault((digest, rater), {})[version] = n
+    # By names alone first: nearly always each has one model, and a million calls need no join.
+    several = run.rows(
+        "SELECT rater FROM call WHERE stop <> 'error' AND model IS NOT NULL"
+        " AND tokens_in IS NOT NULL GROUP BY rater HAVING min(model) <> max(model) LIMIT 1"
+    )
     models: dict[tuple[str, str], tuple[str, ...]] = {
         (digest, rater): tuple(names)
         for digest, rater, names in run.rows(
@@ -410,6 +421,7 @@ def _versions(
             " WHERE r.status = 'ok' AND c.stop <> 'error' AND c.model IS NOT NULL"
             " AND c.tokens_in IS NOT NULL GROUP BY ALL HAVING count(DISTINCT c.model) > 1"
         )
+        if several
     }
     return versions, models
 
@@ -543,6 +555,13 @@ def _as_read(contrast: Contrast, groups: Mapping[str, Group], reading: Reading) 
     )
 
 
+def _tests(scores: pd.DataFrame, units: pd.DataFrame) -> int:
+    """Return the number of pairs of sources that raters rated, each rater and rubric for itself."""
+    source = units.source.loc[scores.unit_id].to_numpy()
+    sources = scores.assign(source=source).groupby(["rubric_digest", "rater"]).source.nunique()
+    return int((sources * (sources - 1) // 2).sum())
+
+
 def _adjusted(judgements: Sequence[Judgement]) -> Iterator[Judgement]:
     """Put in Holm's p-values, and the verdicts that follow from them.
 
@@ -583,6 +602,7 @@ def _pooled(
     """
     readings = {(j.rubric_digest, j.rater): j.reading for j in judgements}
     trusted = {(j.rubric_digest, j.rater): j.trust.state for j in judgements}
+    fails = {(j.rubric_digest, j.rater): j.fails for j in judgements}
     for (rubric, digest), part in scores.groupby(["rubric", "rubric_digest"]):
         table = part.pivot(index="unit_id", columns="rater", values="score")
         source = units.source.loc[table.index]
@@ -591,7 +611,7 @@ def _pooled(
         raters = without_panels(both)
         if len(raters) < 2:
             continue
-        kept = [rater for rater in raters if trusted[digest, rater] != "broken"]
+        kept = [rater for rater in raters if not fails[digest, rater]]
         if kept:
             own = [reading for rater in kept if (reading := readings[digest, rater]) is not None]
             widest = max(own, key=lambda reading: reading.tail_level, default=None)
@@ -609,7 +629,7 @@ def _pooled(
                     for one in by_rater
                 )
         else:
-            why = "the controls of every rater are not where they must be"
+            why = "every rater fails its controls or its check"
             estimate = Statistic(None, None, None, (0, 0), "", level, why)
             test, by_rater = HypothesisTest(None, None, "", why), ()
         yield Pooled(
@@ -673,6 +693,12 @@ def estimate_rows(comparison: Comparison) -> list[dict[str, Any]]:
                 judgement.rater,
                 contrast.several_tokens,
             )
+    for use in comparison.use:
+        for one in use.sources:
+            add("mean_by_use", [one.source], use.rubric, use.rater, one.by_use)
+        if use.first is not None and use.second is not None:
+            pair = (use.first, use.second)
+            add("mean_difference_by_use", pair, use.rubric, use.rater, use.difference)
     for pooled in comparison.pooled:
         pair = (pooled.first, pooled.second)
         add("p_superiority", pair, pooled.rubric, ALL_RATERS, pooled.superiority)

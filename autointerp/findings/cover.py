@@ -17,7 +17,7 @@ import pandas as pd
 
 from autointerp.findings.json_values import plain
 from autointerp.records import Unit
-from autointerp.stats.logistic import LogisticCurve, logistic_curve
+from autointerp.stats.logistic_curve import LogisticCurve, logistic_curve
 from autointerp.stats.means import mean, wilson_interval
 from autointerp.stats.results import Floats, Statistic
 from autointerp.store.run import Run

@@ -16,17 +16,23 @@ number of this form. Its keys:
                  shares, unrated, …), contrasts (superiority, pairs, delta, difference, tests,
                  bounds, adjusted, outcome, interim, …), trust (the controls), verdict, check (on
                  planted units), check_state (passed, chance, weak, untold, design side, other
-                 version, never), versions (of the rater, with how many scores), models,
+                 version, never), fails (why its scores are no evidence, or empty), versions (of
+                 the rater, with how many scores), models,
                  score_errors (of units with few contexts),
                  reading (which look this is: rule, number, multiplier, deviations, interim, …)
     pooled       the primary pair within each rater of a rubric, and combined
     agreement, people, attention    whether raters agree with one another and with themselves
-    rater_effects one a rubric: effects (raters: severity, spread, mean; odds_ratio; unit_sd), drift
+    rater_effects one a rubric: effects (raters: severity, spread, mean; odds_ratio, of those
+                 that do not fail; unit_sd), failing, drift
     calibration  one a judge beside people: predictions (means), superiority (of the primary pair),
                  stand_in (answer, winning_rate, advantage, epsilon, people, note)
     blinding     what raters took the items for
     scorers, specificity, explained what descriptions are worth, and who wrote them
     labs         one a lab that measured units: title, columns, rows (a record each)
+    known        one a file or list of labels, where concepts were measured: sources (found, mean,
+                 f1, probes), rows (best units, thresholds, probes by concept)
+    use          one a rubric and rater, where importance was measured: sources (mean, by_use,
+                 effective, rho, top_share), difference (of the means by use)
     cost         one record a rater: calls, attempts, tokens, dollars, seconds
     imported     one record a file that units came from
     units, scores, plans            one record a unit; a unit, rubric and rater; a unit planned

@@ -7,7 +7,7 @@ the raters are like, and what the sources differ by once raters are taken out.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,8 @@ class RaterModel:
 
     Attributes:
         raters: That rated on it.
+        failing: Of these, those that fail their controls or their check. Their severity is in
+            `effects`, but its odds ratio of the sources is of the others alone.
         units: Studied units that were rated.
         is_part: Whether the model rests on a random part of them, for they have more than
             `MOST_RATINGS` first ratings.
@@ -38,6 +40,7 @@ class RaterModel:
     rubric: str
     rubric_digest: str
     raters: tuple[str, ...]
+    failing: tuple[str, ...]
     units: int
     is_part: bool
     effects: RaterEffects | None
@@ -58,14 +61,20 @@ def rater_models(
         raters = tuple(without_panels(sorted(judgement.rater for judgement in own)))
         drifts = dict(_drifts(run, digest, [rater for rater in raters if is_person(rater)]))
         table = _first_ratings(run, digest, units)
+        failing = tuple(sorted(one.rater for one in own if one.fails and one.rater in raters))
         table = table[without_panels(table)]
         part = _part(table)
         effects = _effects(part, units) if len(raters) > 1 else None
+        if effects is not None and failing:
+            kept = part.drop(columns=list(failing), errors="ignore").dropna(how="all")
+            by_kept = _effects(kept, units).odds_ratio if len(kept.columns) > 1 else None
+            effects = replace(effects, odds_ratio=by_kept)
         if effects is not None or drifts:
             is_part = len(part) < len(table)
             yield RaterModel(
-                run.name, own[0].rubric, digest, raters, len(table), is_part, effects, drifts
-            )
+                run.name, own[0].rubric, digest, raters, failing, len(table), is_part, effects,
+                drifts,
+            )  # fmt: skip
 
 
 def _first_ratings(run: Run, digest: str, units: pd.DataFrame) -> pd.DataFrame:

@@ -24,12 +24,13 @@ def several(text: str) -> list[str]:
     return [text]
 
 
-def token_ids(subject: Subject, text: str) -> list[int]:
+def token_ids(subject: Subject, text: str, cut: int | None = None) -> list[int]:
     """Return the ids of a prompt as the model reads it, begun as the subject's windows are.
 
-    Raises BadInput where nothing is left of it, or the subject has no tokenizer.
+    `cut`: the first of them at most. Raises BadInput where nothing is left of it, or the subject
+    has no tokenizer.
     """
-    ids = [*([] if subject.bos is None else [subject.bos]), *_ids(subject, text)]
+    ids = [*([] if subject.bos is None else [subject.bos]), *_ids(subject, text)][:cut]
     if not ids:
         raise BadInput(
             f"prompt {text!r} has no tokens, and windows of '{subject.name}' do not begin with "

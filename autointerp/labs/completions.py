@@ -21,7 +21,13 @@ from autointerp.labs import Options, Row
 from autointerp.labs._prompts import as_batch, several, token_ids, token_strings
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
-from autointerp.subjects.interventions import ChangeableModel, Intervention, Levers, clamp
+from autointerp.subjects.interventions import (
+    ChangeableModel,
+    Intervention,
+    Levers,
+    clamp,
+    continuing,
+)
 from autointerp.units.levers import levers_of, model_of
 from autointerp.units.reopen import numbers_again, sources_again, subject_again
 
@@ -134,47 +140,58 @@ def completions(
     options: Options,
 ) -> list[Row]:
     """Return a completion, its perplexity and its share of distinct tokens for each value."""
-    length = len(prompt) + options["tokens"]
-    rows = max(1, LOGITS // (length * len(subject.token_texts)))
+    rows = rows_at_once(subject, len(prompt) + options["tokens"])
     written: list[Row] = []
     for begin in range(0, len(values), rows):
         part = values[begin : begin + rows]
         goals = torch.tensor([[math.nan if value is None else value] for value in part])
-        ids = _continued(model, clamp(levers, goals), prompt, len(part), options)
-        losses = _losses(model, ids, len(prompt))
-        for own, loss in zip(ids[:, len(prompt) :].tolist(), losses, strict=True):
-            end = next((n for n, index in enumerate(own) if index in subject.special), len(own))
+        ids, _ = as_batch(prompt, len(part))
+        for own, perplexity in continued(subject, model, clamp(levers, goals), ids, 1, options):
             written.append(
                 {
-                    "completion": "".join(token_strings(subject, own[:end])),
-                    "perplexity": math.exp(min(float(loss[:end].mean()), 700.0)) if end else None,
-                    "distinct": len(set(own[:end])) / end if end else None,
+                    "completion": "".join(token_strings(subject, own)),
+                    "perplexity": perplexity,
+                    "distinct": len(set(own)) / len(own) if own else None,
                 }
             )
     return written
 
 
-def _continued(
+def rows_at_once(subject: Subject, length: int) -> int:
+    """Return how many rows of so many tokens are continued at a time."""
+    return max(1, LOGITS // (length * len(subject.token_texts)))
+
+
+def continued(
+    subject: Subject,
     model: ChangeableModel,
     intervention: Intervention,
-    prompt: Sequence[int],
-    rows: int,
+    prompts: Tensor,
+    noises: int,
     options: Options,
-) -> Tensor:
-    """Return prompt and completion [rows, tokens] of a changed model.
+) -> list[tuple[list[int], float | None]]:
+    """Return the ids that a changed model writes after each of the prompts [rows, tokens], up to a
+    special token, and their perplexity under the unchanged one; None where there are none.
 
-    A token is the largest of logits / temperature plus Gumbel noise, the same noise in all rows.
+    A token is the largest of logits / temperature plus Gumbel noise; there are `noises` of it,
+    which rows take in turn.
     """
     noise = torch.Generator().manual_seed(options["seed"] % 2**63)
-    ids, attention = as_batch(prompt, rows)
+    ids, behind = prompts, continuing(model, intervention)
     for _ in range(options["tokens"]):
-        logits = model.logits(ids, attention, intervention)[:, -1].double().cpu()
-        uniform = torch.rand(logits.shape[-1], generator=noise, dtype=torch.float64)
+        logits = behind(ids).double().cpu()
+        uniform = torch.rand(noises, logits.shape[-1], generator=noise, dtype=torch.float64)
         if options["temperature"] > 0:
-            logits = logits / options["temperature"] - (-uniform.log()).log()
+            gumbel = -(-uniform.log()).log()
+            logits = logits / options["temperature"] + gumbel.repeat(len(ids) // noises, 1)
         ids = torch.cat([ids, logits.argmax(-1, keepdim=True)], dim=1)
-        attention = torch.ones_like(ids, dtype=torch.bool)
-    return ids
+    losses = _losses(model, ids, prompts.shape[1])
+    written: list[tuple[list[int], float | None]] = []
+    for own, loss in zip(ids[:, prompts.shape[1] :].tolist(), losses, strict=True):
+        end = next((n for n, index in enumerate(own) if index in subject.special), len(own))
+        perplexity = math.exp(min(float(loss[:end].mean()), 700.0)) if end else None
+        written.append((own[:end], perplexity))
+    return written
 
 
 def _losses(model: ChangeableModel, ids: Tensor, prompt: int) -> Tensor:

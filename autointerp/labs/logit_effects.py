@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import torch
 from torch import Tensor
 
-from autointerp.errors import BadInput, SubjectError
+from autointerp.errors import BadInput
 from autointerp.labs import Options, Row
+from autointerp.labs._readouts import Keep, effects_in_parts, no_effects, with_text
 from autointerp.records import LogitEffects
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
-from autointerp.units.reopen import numbers_again, sources_again, subject_again
-from autointerp.units.sources import Directed
 
 TOKENS = 10  # promoted, and as many suppressed
-UNITS = 32  # whose effects on the full vocabulary are held at a time
 
 COLUMNS = {
     "promoted": "tokens whose logits the unit raises most, the strongest first",
@@ -36,8 +33,9 @@ def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
         raise BadInput(f"--option tokens={options['tokens']}: ask for at least 1 token")
     reasons = {}
     has_any = any(row["outcome"] == "ok" for row in run.lab_rows("logit-effects"))
-    for name, members, effects_of, reason in _in_parts(
-        run, units, "lab logit-effects", options["tokens"]
+    keep = _keep(options["tokens"])
+    for name, members, effects_of, reason in effects_in_parts(
+        run, units, "lab logit-effects", keep
     ):
         has_any |= bool(effects_of)
         if reason:
@@ -51,7 +49,7 @@ def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
                 "outcome": reason or "ok",
             }
     if not has_any:
-        raise _nothing("lab logit-effects", reasons)
+        raise no_effects("lab logit-effects", reasons)
 
 
 def logit_effects(
@@ -68,47 +66,17 @@ def logit_effects(
     """
     effects_of: dict[int, LogitEffects] = {}
     without: dict[str, str] = {}
-    for name, _, effects, reason in _in_parts(run, unit_ids, option, count):
+    for name, _, effects, reason in effects_in_parts(run, unit_ids, option, _keep(count)):
         effects_of |= effects
         if reason:
             without[name] = reason
     if not effects_of:
-        raise _nothing(option, without)
+        raise no_effects(option, without)
     return effects_of, without
 
 
-def _nothing(option: str, reasons: dict[str, str]) -> BadInput:
-    texts = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-    return BadInput(f"{option}: no unit has any ({texts})")
-
-
-def _in_parts(
-    run: Run, unit_ids: Sequence[int], option: str, count: int
-) -> Iterator[tuple[str, Sequence[int], dict[int, LogitEffects], str]]:
-    """Yield source, units and their effects, some units at a time, and why they have none."""
-    subject = subject_again(run, option)
-    written = None if subject.loaded is None else subject.loaded.writes
-    for name, source, units in sources_again(run, subject, unit_ids):
-        if not isinstance(source, Directed):
-            yield name, units, {}, "they are no directions in the model"
-            continue
-        begin = 0
-        try:
-            are_hidden = getattr(source, "are_hidden", False)
-            model = (subject.hidden if are_hidden else None) or subject.model
-            readout = model.readout(source.transcodes, written)
-            numbers = numbers_again(run, name, source, units)
-            for begin in range(0, len(units), UNITS):
-                part = units[begin : begin + UNITS]
-                effects = readout.effects(source.written(numbers[begin : begin + UNITS]))
-                yield (
-                    name,
-                    part,
-                    dict(zip(part, strongest(effects, subject, count), strict=True)),
-                    "",
-                )
-        except SubjectError as error:
-            yield name, units[begin:], {}, str(error)
+def _keep(count: int) -> Keep[LogitEffects]:
+    return lambda effects, subject, _: strongest(effects, subject, count)
 
 
 def strongest(effects: Tensor, subject: Subject, count: int = TOKENS) -> list[LogitEffects]:
@@ -117,10 +85,7 @@ def strongest(effects: Tensor, subject: Subject, count: int = TOKENS) -> list[Lo
     No token is in both lists, however small the vocabulary.
     """
     texts = subject.token_texts
-    texts_only = torch.tensor(
-        [index for index, text in enumerate(texts) if text and index not in subject.special],
-        device=effects.device,
-    )
+    texts_only = with_text(subject, effects.device)
     count = min(count, len(texts_only) // 2)
     values = effects[:, texts_only]
     sides = [

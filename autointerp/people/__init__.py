@@ -6,5 +6,7 @@ packs       a session as a file that is rated elsewhere
 machine     where a sitting stands, for any screen
 journal     answers on disk, one line each, before the next question appears
 ingest      journals and packs → ratings and guesses of a run
+seats       people at their sessions over a line: leases, ids of answers, steps ahead
+invitations sessions for whoever comes
 plans       what people should rate next to calibrate a model
 """

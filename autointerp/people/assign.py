@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from autointerp.errors import BadInput, TooFewUnits
 from autointerp.people.session import (
+    Around,
     Session,
     Sitting,
     Training,
@@ -21,6 +22,7 @@ from autointerp.people.session import (
     digest_of,
     matched,
     shown_item,
+    text_beside,
 )
 from autointerp.questions.items import item_id, load_items, make_items
 from autointerp.questions.rubric import Rubric
@@ -35,6 +37,9 @@ LEAST_GOLD = 2
 TRAINING_EACH = 2  # of each source of a role below
 TRAINED_ON = ("ceiling", "floor")  # roles whose answers are known
 UNDONE = "taken back, and not answered again"
+
+Place = tuple[int, int, int, int]  # document, token in it, tokens of the context before and after
+ReadAround = Callable[[Collection[Place]], Mapping[Place, Around]]  # text beyond stored contexts
 
 
 @dataclass(frozen=True)
@@ -75,10 +80,13 @@ def plan_session(
     sitting: Sitting,
     rater: str | None,
     seed: str,
+    read_around: ReadAround | None = None,
 ) -> Planned:
     """Return the session of a rater, or of a pack (`rater` None), over units that the run holds.
 
     Args:
+        read_around: Reads text of the corpus beyond what the run holds, for raters who ask for more
+            of a context; None to show no more than the run holds.
         wanted: Units of each source. Of control sources fewer are taken, see `GOLD_SHARE`; two
             more of the ceiling's and the floor's, if the run holds them, are for practice.
 
@@ -90,7 +98,7 @@ def plan_session(
     controls = {name for name, kind in kinds.items() if kind.is_control}
     rated = rated_by(run, rater, rubric) if rater else set()
     trained = trained_on(run, rater, rubric) if rater else set()
-    drawn, practice = _units(run, wanted, kinds)
+    drawn, practice = _units(run, wanted, kinds, sitting.practice)
     if sitting.planned:
         chosen = latest_plan(run, rubric)
         drawn = {
@@ -109,7 +117,8 @@ def plan_session(
     make_items(run, every_unit, rubric, "shown")
     training = [] if trained else _training(run, practice, rubric, kinds, seed)
     needed = sorted({*ids, *(one.item for one in training)})
-    shown = {item.id: shown_item(item, rubric) for item in load_items(run, needed, rubric)}
+    whole = {item.id: item for item in load_items(run, needed, rubric)}
+    shown = {name: shown_item(item, rubric) for name, item in whole.items()}
     contexts, alike, short = matched(list(shown.values()))
     shown = {item.id: item for item in alike}
     left_out = Counter(ids[item.id] for item in short if item.id in ids)
@@ -122,11 +131,15 @@ def plan_session(
         to_rate = [item for item in to_rate if item not in enough]
     guessed = {r[0] for r in run.rows("SELECT item_id FROM current_guess WHERE rater = ?", [rater])}
     to_guess = sorted({*to_rate, *(i for i in kept if i in rated and i not in guessed)})
-    if not to_guess:
+    if not sitting.guess:
+        to_guess = []
+    if not to_rate and not to_guess:
         raise TooFewUnits(
             f"nothing is left for {rater or 'a pack'} to rate on {rubric.id}; ask for a larger --n"
         )
-    items = [shown[item] for item in sorted({*to_guess, *(one.item for one in training)})]
+    asked = sorted({*to_rate, *to_guess, *(one.item for one in training)})
+    items = [shown[item] for item in asked]
+    beside = {item.id: text_beside(whole[item.id], rubric)[:contexts] for item in items}
     return Planned(
         Session(
             run=run_identity(run),
@@ -140,6 +153,7 @@ def plan_session(
             repeat_share=sitting.repeat_share,
             contexts=contexts,
             seed=seed,
+            around=_around(run, beside, rubric, read_around),
         ),
         sum(ids[item] in controls for item in to_rate),
         dict(left_out),
@@ -147,19 +161,53 @@ def plan_session(
 
 
 def _units(
-    run: Run, wanted: Mapping[str, int], kinds: Mapping[str, SourceKind]
+    run: Run, wanted: Mapping[str, int], kinds: Mapping[str, SourceKind], practises: bool
 ) -> tuple[dict[str, list[StoredUnit]], dict[str, list[StoredUnit]]]:
     """Return the units to rate and those to practise on, by source."""
     drawn = {name: run.sampled(name, n) for name, n in wanted.items()}
-    practice = {}
+    practice: dict[str, list[StoredUnit]] = {}
     for name, kind in kinds.items():
-        if name not in drawn or kind.role not in TRAINED_ON:
+        if not practises or name not in drawn or kind.role not in TRAINED_ON:
             continue
         beyond = run.sampled(name, len(drawn[name]) + TRAINING_EACH)[len(drawn[name]) :]
         if len(beyond) < TRAINING_EACH < len(drawn[name]):  # a run that holds no more than that
             drawn[name], beyond = drawn[name][:-TRAINING_EACH], drawn[name][-TRAINING_EACH:]
         practice[name] = beyond
     return drawn, practice
+
+
+def _around(
+    run: Run,
+    beside: Mapping[str, tuple[Around, ...]],
+    rubric: Rubric,
+    read_around: ReadAround | None,
+) -> dict[str, tuple[Around, ...]]:
+    """Return the text round the contexts of items: what is stored beyond what they show, which is
+    `beside`, and then what can be read of the corpus. Items without any are left out."""
+    around = dict(beside)
+    if read_around is not None:
+        places: dict[str, list[Place]] = {}
+        rows = run.rows(
+            "SELECT item_id, unit_id, contexts FROM unit_item"
+            " WHERE item_id IN (SELECT unnest(?::VARCHAR[]))",
+            [sorted(beside)],
+        )
+        stored = run.contexts(sorted({row[1] for row in rows}))
+        for item, unit_id, numbers in rows:
+            contexts = [stored[unit_id][n] for n in numbers]
+            contexts = [c for c in contexts if c.split == rubric.shows.split]
+            contexts = contexts[: len(beside[item])]
+            places[item] = [
+                (c.document, c.position, c.focus, len(c.tokens) - c.focus - 1) for c in contexts
+            ]
+        texts = read_around({place for one in places.values() for place in one})
+        for item, here in places.items():
+            further = [texts.get(place, ("", "")) for place in here]
+            around[item] = tuple(
+                (before + inner, outer + after)
+                for (before, after), (inner, outer) in zip(further, beside[item], strict=True)
+            )
+    return {item: texts for item, texts in around.items() if any(map(any, texts))}
 
 
 def _training(

@@ -14,7 +14,7 @@ from typing import Any
 
 from autointerp.errors import BadInput
 from autointerp.people.assign import UNDONE, run_identity
-from autointerp.people.journal import Entry, Reading, damage_text, read_journal
+from autointerp.people.journal import ANSWERS, Entry, Reading, damage_text, read_journal
 from autointerp.records import Rating
 from autointerp.store.run import Run
 from autointerp.store.tables import now
@@ -122,15 +122,15 @@ def _store(run: Run, session: str, names: Mapping[str, str], new: list[tuple[Ent
         row = dataclasses.asdict(entry)
         row |= {"session_id": session, "item_id": item, "chain": chain}
         row["answered_at"] = row.pop("at")
-        del row["item"]
+        del row["item"], row["answer"]
         answers.append(row)
         place = (entry.rater, str(entry.kind), item, entry.repeat)
         if entry.verb == "describe":
             descriptions[place] = entry.text
-        elif entry.kind == "rating":
+        elif entry.kind == "rating" and entry.verb in ANSWERS and item:
             rating = _rating(entry, item, rubric, rubric_digest, descriptions.get(place))
             ratings.append((rating, _stored_time(entry.at)))
-        elif entry.kind == "guess":
+        elif entry.kind == "guess" and entry.verb in ("guess", "undo") and item:
             guess = entry.text if entry.verb == "guess" else None
             guesses.append((item, entry.rater, guess, _stored_time(entry.at)))
     with run.transaction():

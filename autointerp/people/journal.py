@@ -16,6 +16,7 @@ import datetime
 import hashlib
 import os
 import re
+import time
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -32,10 +33,12 @@ try:
 except ImportError:  # Windows: a rater must take care not to sit down twice
     fcntl = None  # type: ignore[assignment]
 
-Verb = Literal["score", "skip", "guess", "describe", "undo"]
+Verb = Literal["score", "skip", "guess", "describe", "undo", "widen", "decline", "consent"]
+ANSWERS = ("score", "skip", "undo")  # verbs of a rating by which it is given or taken back
 
 FORMAT = 1
-BEGIN = b'{"at":"'  # of an entry's line: its first field by name
+# Of an entry's line: its first field by name.
+BEGIN = re.compile(rb'\{"(?:answer":"[^"]*",")?at":"')
 DIGEST = re.compile(rb'"digest":"([0-9a-f]{64})"')  # of the session, in the first line
 
 
@@ -49,6 +52,8 @@ class Entry:
         seconds: Spent on it, without pauses.
         score: With the verb `score`.
         text: A guess, a reason for skipping or a description.
+        answer: The id by which its sender knows it, so that it is not written twice; None where
+            nobody sends it.
     """
 
     rater: str
@@ -61,6 +66,15 @@ class Entry:
     repeat: int = 0
     score: int | None = None
     text: str | None = None
+    answer: str | None = None
+
+
+def entry_fields(entry: Entry) -> dict[str, Any]:
+    """Return an entry as JSON values, without an id where it has none, as lines ever were."""
+    fields = dataclasses.asdict(entry)
+    if entry.answer is None:
+        del fields["answer"]
+    return fields
 
 
 class Journal:
@@ -95,6 +109,7 @@ class Journal:
         score: int | None = None,
         text: str | None = None,
         at: datetime.datetime | None = None,
+        answer: str | None = None,
     ) -> Entry:
         """Add an entry; when this returns it is on the disk.
 
@@ -112,9 +127,10 @@ class Journal:
             repeat=repeat,
             score=score,
             text=text,
+            answer=answer,
         )
         chain = link(self._chain, entry)
-        line = canonical({**dataclasses.asdict(entry), "chain": chain}) + "\n"
+        line = canonical({**entry_fields(entry), "chain": chain}) + "\n"
         handle = self._file.fileno()
         try:
             os.ftruncate(handle, self._end)  # what an earlier failure could not take back
@@ -166,7 +182,7 @@ def first_link(session: str, rater: str) -> str:
 
 def link(chain: str, entry: Entry) -> str:
     """Return the digest that ties an entry to all that its rater did before."""
-    text = chain + canonical(dataclasses.asdict(entry))
+    text = chain + canonical(entry_fields(entry))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -320,10 +336,11 @@ def _read_line(line: bytes) -> _Line:
     try:
         fields: Any = json_value(line)
     except ValueError:
-        behind = line.rfind(BEGIN)  # text in an entry has its quotes escaped
-        if behind <= 0:
+        # Text in an entry has its quotes escaped.
+        begins = [match.start() for match in BEGIN.finditer(line, 1)]
+        if not begins:
             return _Line(None, cut=True)
-        return replace(_read_line(line[behind:]), cut=True)
+        return replace(_read_line(line[begins[-1] :]), cut=True)
     try:
         chain = fields.pop("chain")
         entry = Entry(**fields)
@@ -379,21 +396,33 @@ def open_journal(path: Path, rater: str) -> Iterator[Journal]:
         yield Journal(path, file, read.session, rater, read)
 
 
-class OtherJournals:
-    """What the other raters of a run have rated so far, read from their journals as they grow."""
+class Journals:
+    """What the raters of a run have rated so far, read from their journals as they grow.
 
-    def __init__(self, folder: Path, rater: str) -> None:
+    `rest_s`: seconds between two looks into the folder; what is written in this process is told by
+    `add`.
+    """
+
+    def __init__(self, folder: Path, rest_s: float = 0.0) -> None:
         self._folder = folder
-        self._rater = rater
+        self._rest_s = rest_s
+        self._looked: float | None = None
         self._read_to: dict[Path, int] = {}
         self._rated: dict[str, dict[str, bool]] = {}
 
-    def counts(self) -> Counter[str]:
-        """Return how many other people have rated each item."""
-        for path in sorted(self._folder.glob("*.jsonl")):
-            self._catch_up(path)
+    def counts(self, without: str) -> Counter[str]:
+        """Return how many people other than `without` have rated each item."""
+        now = time.monotonic()
+        if self._looked is None or now - self._looked >= self._rest_s:
+            self._looked = now
+            for path in sorted(self._folder.glob("*.jsonl")):
+                self._catch_up(path)
         return Counter(
-            item for rated in self._rated.values() for item, stands in rated.items() if stands
+            item
+            for rater, rated in self._rated.items()
+            if rater != without
+            for item, stands in rated.items()
+            if stands
         )
 
     def _catch_up(self, path: Path) -> None:
@@ -407,9 +436,22 @@ class OtherJournals:
             self._read_to[path] += len(lines)
             for line in lines.splitlines():
                 entry = _read_line(line).entry
-                if entry is None:
-                    continue
-                if entry.rater != self._rater and entry.kind == "rating" and entry.repeat == 0:
-                    rated = self._rated.setdefault(entry.rater, {})
-                    if entry.verb in ("score", "skip", "undo"):
-                        rated[entry.item] = entry.verb == "score"
+                if entry is not None:
+                    self.add(entry)
+
+    def add(self, entry: Entry) -> None:
+        """Count an entry; one that is counted already changes nothing."""
+        if entry.kind == "rating" and entry.repeat == 0 and entry.verb in ANSWERS:
+            self._rated.setdefault(entry.rater, {})[entry.item] = entry.verb == "score"
+
+
+class OtherJournals:
+    """What the other raters of a run have rated so far."""
+
+    def __init__(self, folder: Path, rater: str) -> None:
+        self._journals = Journals(folder)
+        self._rater = rater
+
+    def counts(self) -> Counter[str]:
+        """Return how many other people have rated each item."""
+        return self._journals.counts(self._rater)

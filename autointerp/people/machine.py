@@ -8,21 +8,38 @@ moves on.
 from __future__ import annotations
 
 import datetime
-import statistics
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from autointerp.people.journal import Entry, Journal
-from autointerp.people.session import Step, StepKind, Training, answer_keys, steps_for
+from autointerp.people.session import (
+    Around,
+    Part,
+    Step,
+    StepKind,
+    Training,
+    answer_keys,
+    gap_of,
+    steps_for,
+)
 from autointerp.questions.guess import GUESSES
 from autointerp.records import Item
+from autointerp.text import count, without_surrogates
 
 IDLE_S = 120.0  # without a key for longer than this, the rest is not counted as work
 RECENT = 20  # answers from which the pace is taken
+FEWEST = 3  # answers that make a pace
+FASTEST_S = 0.5  # nobody reads an item in less: such an answer was typed ahead
 TYPICAL_S: dict[StepKind, float] = {"training": 30.0, "rating": 30.0, "guess": 10.0}
+# What a rater may leave out as a whole, as the step that stands for all of it.
+DECLINABLE: dict[Part, Step] = {
+    "practice": Step("training", ""),
+    "repeats": Step("rating", "", 1),
+    "guesses": Step("guess", ""),
+}
 
 
 class Clock(Protocol):
@@ -47,7 +64,7 @@ class Progress:
 
     Attributes:
         done, total: Steps of the present phase.
-        per_minute: None before the first answer.
+        per_minute: None before there are `FEWEST` answers that somebody can have thought about.
         left_s: Seconds of work left in the session, as answers have gone so far.
     """
 
@@ -65,18 +82,33 @@ class _Answers:
     given: dict[Step, Entry] = field(default_factory=dict)
     order: list[Step] = field(default_factory=list)
     descriptions: dict[Step, str] = field(default_factory=dict)
+    declined: set[Part] = field(default_factory=set)
+    widened: set[Step] = field(default_factory=set)
+    consents: set[str] = field(default_factory=set)
+    again: Step | None = None  # taken back last, so it is asked next
 
     def add(self, entry: Entry) -> None:
         step = Step(entry.kind, entry.item, entry.repeat)
-        if entry.verb == "describe":
+        if not entry.item:  # a whole part
+            if entry.verb == "consent":
+                self.consents.add(entry.text or "")
+            elif entry.verb == "decline":
+                self.declined.add(step.part)
+            else:
+                self.declined.discard(step.part)
+        elif entry.verb == "describe":
             self.descriptions[step] = entry.text or ""
+        elif entry.verb == "widen":
+            self.widened.add(step)
         elif entry.verb == "undo":
             self.given.pop(step, None)
             if step in self.order:
                 self.order.remove(step)
+            self.again = step
         else:
             self.given[step] = entry
             self.order.append(step)
+            self.again = None
 
 
 class Machine:
@@ -104,6 +136,7 @@ class Machine:
             self._answers.add(entry)
         self._spent_s = 0.0
         self._last_key = self._clock.monotonic()
+        self.sent_as: str | None = None  # the id of what is written next, where it has one
         self._advance()
 
     # --------------------------------------------------------------------------- looking
@@ -122,9 +155,70 @@ class Machine:
         return len(self._remaining)
 
     @property
+    def upcoming(self) -> tuple[Step, ...]:
+        """The steps still to be asked, in order as it is now: the first one is `step`."""
+        return tuple(self._remaining)
+
+    @property
+    def parts(self) -> Counter[Part]:
+        """Questions still to be asked of each part, those that were declined included."""
+        counts = self._others() if self.session.overlap else {}
+        return Counter(step.part for step in self._wanted(counts))
+
+    @property
+    def declined(self) -> frozenset[Part]:
+        """Parts that the rater has left out."""
+        return frozenset(self._answers.declined)
+
+    @property
+    def all_steps(self) -> tuple[Step, ...]:
+        """Every step of the session, in the rater's own order."""
+        return self._steps
+
+    @property
+    def again(self) -> Step | None:
+        """The step whose answer was taken back last; it is asked next."""
+        return self._answers.again
+
+    @property
+    def last(self) -> Step | None:
+        """The step that was answered last and may be taken back; None where there is none."""
+        return self._last()
+
+    def training_of(self, step: Step) -> Training | None:
+        """Return what is said after a practice item was answered; None of any other."""
+        return self._training.get(step.item) if step.kind == "training" else None
+
+    def has_consented(self, digest: str) -> bool:
+        """Whether the rater has agreed to the text with this digest."""
+        return digest in self._answers.consents
+
+    def is_answered(self, step: Step) -> bool:
+        """Whether the rater's answer to a step stands."""
+        return step in self._answers.given
+
+    @property
+    def around(self) -> tuple[Around, ...]:
+        """The text round each context of the present item; empty where there is no more of it."""
+        return self.session.around.get(self.step.item, ()) if self.step else ()
+
+    @property
+    def widened(self) -> bool:
+        """Whether the rater has asked for more of the present item's contexts."""
+        return self.step is not None and self.is_widened(self.step)
+
+    def is_widened(self, step: Step) -> bool:
+        """Whether the rater has asked for more of the contexts of a step."""
+        return step in self._answers.widened
+
+    @property
     def description(self) -> str:
         """What the rater has written of the present item."""
-        return self._answers.descriptions.get(self.step, "") if self.step else ""
+        return self.description_of(self.step) if self.step else ""
+
+    def description_of(self, step: Step) -> str:
+        """What the rater has written of the item of a step."""
+        return self._answers.descriptions.get(step, "")
 
     @property
     def can_undo(self) -> bool:
@@ -179,7 +273,7 @@ class Machine:
         step = self._expect("rating")
         if not reason.strip():
             raise ValueError("say why it is skipped")
-        self._answer(step, "skip", text=reason.strip())
+        self._answer(step, "skip", text=without_surrogates(reason.strip()))
 
     def guess(self, guess: str) -> None:
         """Answer the blinding check."""
@@ -191,7 +285,56 @@ class Machine:
     def describe(self, text: str) -> None:
         """Write down what the present item is about; it goes with its score."""
         step = self._expect("rating", "training")
-        self._write(step, "describe", text=" ".join(text.split()))
+        self._write(step, "describe", text=without_surrogates(" ".join(text.split())))
+
+    def turn_to(self, step: Step) -> bool:
+        """Make a step the present one, out of order; False where it is answered or left out.
+
+        A page that was cut off has asked it already, whatever would come first by now.
+        """
+        if step not in self._steps or self.is_answered(step) or step.part in self.declined:
+            return False
+        if step in self._remaining:
+            self._remaining.remove(step)
+        self._remaining.insert(0, step)
+        return True
+
+    def look_again(self) -> None:
+        """Order what remains by what the others have rated by now."""
+        self._advance()
+
+    def consent(self, digest: str) -> None:
+        """Note that the rater has agreed to the text with this digest."""
+        if not self.has_consented(digest):
+            self._write(DECLINABLE["practice"], "consent", text=digest)
+
+    def widen(self) -> bool:
+        """Note that more of the present item's contexts is shown; False where there is no more.
+
+        A model has not seen it, so that the record must say who has.
+        """
+        if self.step is None or not self.around:
+            return False
+        if not self.widened:
+            self.touch()
+            self._write(self.step, "widen")
+        return True
+
+    def decline(self, part: Part) -> bool:
+        """Leave out what remains of a part; False where nothing does, or it cannot be left out."""
+        if part not in DECLINABLE or part in self.declined or not self.parts[part]:
+            return False
+        self._write(DECLINABLE[part], "decline")
+        self._advance()
+        return True
+
+    def accept(self, part: Part) -> bool:
+        """Take up again what was left out; False where it was not."""
+        if part not in self.declined:
+            return False
+        self._write(DECLINABLE[part], "undo")
+        self._advance()
+        return True
 
     def undo(self) -> bool:
         """Take back the answer before this one and ask it again; False where there is none."""
@@ -203,7 +346,8 @@ class Machine:
         return True
 
     def go_on(self) -> None:
-        """Leave the explanation of a training item."""
+        """Leave a page of words, such as the explanation of a training item: the time that it took
+        is not the next item's."""
         self.touch()
         self.feedback = None
         self._spent_s = 0.0
@@ -248,7 +392,9 @@ class Machine:
             score=score,
             text=text,
             at=self._clock.now(),
+            answer=self.sent_as,
         )
+        self.sent_as = None
         self._answers.add(entry)
 
     def _last(self) -> Step | None:
@@ -258,11 +404,92 @@ class Machine:
 
     def _advance(self) -> None:
         counts = self._others() if self.session.overlap else {}
-        self._remaining = [
+        remaining = [s for s in self._wanted(counts) if s.part not in self._answers.declined]
+        if self.session.overlap:
+            remaining = self._evened(remaining, counts)
+        again = self._answers.again
+        if again in remaining:
+            remaining.remove(again)
+            remaining.insert(0, again)
+        self._remaining = remaining
+
+    def _wanted(self, counts: Mapping[str, int]) -> list[Step]:
+        """Return the steps that are not answered and need to be, in the rater's order."""
+        return [
             step
             for step in self._steps
             if step not in self._answers.given and not self._passed_over(step, counts)
         ]
+
+    def _evened(self, remaining: list[Step], counts: Mapping[str, int]) -> list[Step]:
+        """Return the steps so that items which fewest people have rated come first.
+
+        Where several people share the items and stop when they like, each item then has as many
+        ratings as any other, or one less. Items that everybody rates keep their places, since they
+        would stand out behind all others, and a repeat keeps its distance from the first time.
+        """
+        always = self.session.always
+
+        def is_shared(step: Step) -> bool:
+            return step.part == "ratings" and step.item not in always
+
+        firsts = [step for step in self._steps if step.part == "ratings"]
+        remains = {step for step in remaining if step.part == "ratings"}
+        shared = [step for step in firsts if step in remains and is_shared(step)]
+        shared.sort(key=lambda step: counts.get(step.item, 0))  # stable: the rater's own order
+        own = deque(step for step in firsts if step in remains and not is_shared(step))
+        # How many shared items, and how many first ratings, go before each step in the own order.
+        shared_before, firsts_before = self._before(is_shared)
+        shared_done = sum(map(is_shared, firsts)) - len(shared)
+        firsts_done = len(firsts) - len(remains)
+        asked = [step.item for step in self._answers.order if step.kind == "rating"]
+        place = {item: at for at, item in reversed(list(enumerate(asked)))}
+        gap = gap_of(len(self.session.to_rate))
+        at = len(asked)
+        waiting = deque(step for step in remaining if step.part == "repeats")
+        ratings: list[Step] = []
+        queue = deque(shared)
+        while queue or own or waiting:
+            due = next(
+                (
+                    step
+                    for step in waiting
+                    if firsts_before[step] <= firsts_done
+                    and step.item in place
+                    and at - place[step.item] > gap
+                ),
+                None,
+            )
+            if due is None and not queue and not own:
+                due = waiting[0]
+            if due is not None:
+                waiting.remove(due)
+                ratings.append(due)
+            else:
+                is_own = bool(own) and (not queue or shared_before[own[0]] <= shared_done)
+                step = own.popleft() if is_own else queue.popleft()
+                shared_done += not is_own
+                firsts_done += 1
+                place[step.item] = at
+                ratings.append(step)
+            at += 1
+        return [
+            *(step for step in remaining if step.kind == "training"),
+            *ratings,
+            *(step for step in remaining if step.kind == "guess"),
+        ]
+
+    def _before(self, is_shared: Callable[[Step], bool]) -> tuple[dict[Step, int], dict[Step, int]]:
+        """Return how many shared items, and how many first ratings, go before each rating in the
+        rater's own order."""
+        shared_before: dict[Step, int] = {}
+        firsts_before: dict[Step, int] = {}
+        shared = firsts = 0
+        for step in self._steps:
+            shared_before[step], firsts_before[step] = shared, firsts
+            shared += is_shared(step)
+            firsts += step.part == "ratings"
+        return shared_before, firsts_before
 
     def _passed_over(self, step: Step, counts: Mapping[str, int]) -> bool:
         """Return whether a step need not be asked: enough others have rated it, or the rating
@@ -282,5 +509,39 @@ class Machine:
         return self._passed_over(first, counts)
 
     def _pace_s(self, kind: StepKind) -> float | None:
-        times = [entry.seconds for step, entry in self._answers.given.items() if step.kind == kind]
-        return statistics.median(times[-RECENT:]) or None if times else None
+        """Return the seconds that an answer takes: the mean of the recent ones without the slowest
+        tenth. Answers faster than anybody reads do not count."""
+        times = [
+            entry.seconds
+            for step, entry in self._answers.given.items()
+            if step.kind == kind and entry.seconds >= FASTEST_S
+        ][-RECENT:]
+        if len(times) < FEWEST:
+            return None
+        times = sorted(times)[: len(times) - len(times) // 10]
+        return sum(times) / len(times)
+
+
+def many_words(part: Part, n: int) -> str:
+    """Return so many questions of a part in words, such as `52 quick guesses at the end`."""
+    words: dict[Part, tuple[str, str]] = {
+        "practice": (
+            "item for practice, with its answer shown",
+            "items for practice, with the answers shown",
+        ),
+        "ratings": ("item to rate", "items to rate"),
+        "repeats": (
+            "of them a second time, unannounced",
+            "of them a second time, unannounced",
+        ),
+        "guesses": ("quick guess at the end", "quick guesses at the end"),
+    }
+    return count(n, *words[part])
+
+
+def parts_text(parts: Mapping[Part, int], declined: Collection[Part] = ()) -> str:
+    """Return what is to be asked, part by part, such as `113 questions: 52 items to rate, …`."""
+    order: tuple[Part, ...] = ("practice", "ratings", "repeats", "guesses")
+    asked = {part: parts[part] for part in order if parts.get(part) and part not in declined}
+    listed = ", ".join(many_words(part, n) for part, n in asked.items())
+    return f"{count(sum(asked.values()), 'question')}: {listed}"

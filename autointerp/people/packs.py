@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autointerp.errors import BadInput
-from autointerp.people.assign import Planned, plan_session, register
+from autointerp.people.assign import Planned, ReadAround, plan_session, register
 from autointerp.people.journal import write_session
 from autointerp.people.session import Sitting, renamed
 from autointerp.questions.rubric import Rubric
@@ -20,15 +20,22 @@ from autointerp.store.run import Run
 
 
 def make_pack(
-    run: Run, rubric: Rubric, wanted: Mapping[str, int], sitting: Sitting, path: Path
+    run: Run,
+    rubric: Rubric,
+    wanted: Mapping[str, int],
+    sitting: Sitting,
+    path: Path,
+    read_around: ReadAround | None = None,
 ) -> Planned:
     """Write a pack of units that the run holds; return what is in it.
+
+    `read_around` reads more of the contexts from the corpus, as in `plan_session`.
 
     Raises BadInput if the file is there already, TooFewUnits if there is nothing to rate.
     """
     if path.exists():
         raise BadInput(f"{path} exists, and might hold answers; give another name")
-    planned = plan_session(run, rubric, wanted, sitting, None, secrets.token_hex(16))
+    planned = plan_session(run, rubric, wanted, sitting, None, secrets.token_hex(16), read_around)
     names = {item.id: secrets.token_hex(8) for item in planned.session.items}
     planned = replace(planned, session=renamed(planned.session, names))
     register(run, planned, None, {name: item for item, name in names.items()})

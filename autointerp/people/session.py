@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from dataclasses import fields as of_class
 from functools import cached_property
 from typing import Any, Literal
 
@@ -22,6 +24,8 @@ from autointerp.questions.rubric import Rubric
 from autointerp.records import Item, ItemContext
 
 StepKind = Literal["training", "rating", "guess"]
+Part = Literal["practice", "ratings", "repeats", "guesses"]
+Around = tuple[str, str]  # the text before what a context shows, and the text after it
 
 LEAST_GAP = 20  # items between an item and its hidden repeat, where there are as many
 MOST_LEVELS = 99  # of a scale, for people: two digits name them
@@ -35,11 +39,17 @@ class Sitting:
         overlap: Each item is rated by so many people; None for everybody.
         repeat_share: Share of the items that come up once more, 0 to 1.
         planned: Rate what `plan-humans` drew last.
+        mixed: Ask about every studied source that the run can have, not only those named.
+        practice: Begin with items whose answers are shown.
+        guess: End with the blinding check.
     """
 
     overlap: int | None = None
     repeat_share: float = 0.1
     planned: bool = False
+    mixed: bool = True
+    practice: bool = True
+    guess: bool = True
 
     def __post_init__(self) -> None:
         if self.overlap is not None and self.overlap < 1:
@@ -65,6 +75,13 @@ class Step:
     item: str
     repeat: int = 0
 
+    @property
+    def part(self) -> Part:
+        """The part of a sitting that it belongs to, which a rater may leave out as a whole."""
+        if self.kind == "rating":
+            return "repeats" if self.repeat else "ratings"
+        return "practice" if self.kind == "training" else "guesses"
+
 
 @dataclass(frozen=True)
 class Session:
@@ -78,6 +95,8 @@ class Session:
         always: Items that everybody rates, whatever the overlap.
         contexts: Contexts that every item shows.
         seed: Of the raters' orders.
+        around: By item, the text round each context beyond what is shown, for who asks for more;
+            empty where there is none.
     """
 
     run: str
@@ -91,6 +110,7 @@ class Session:
     repeat_share: float = 0.1
     contexts: int = 0
     seed: str = ""
+    around: Mapping[str, tuple[Around, ...]] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
@@ -133,13 +153,23 @@ def steps_for(session: Session, rater: str) -> tuple[Step, ...]:
     )
 
 
+def parts_of(session: Session) -> Counter[Part]:
+    """Return how many questions of each part a session has, whoever rates it."""
+    return Counter(step.part for step in steps_for(session, ""))
+
+
+def gap_of(n: int) -> int:
+    """Return how many ratings lie at least between an item and its repeat, of `n` items."""
+    return min(LEAST_GAP, n // 3)
+
+
 def with_repeats(order: Sequence[str], share: float, rng: np.random.Generator) -> list[Step]:
     """Return the ratings of `order` with a share of the items coming up once more, later.
 
     At least `LEAST_GAP` items lie between the two, or a third of them all where there are few.
     """
     n = len(order)
-    gap = min(LEAST_GAP, n // 3)
+    gap = gap_of(n)
     candidates = np.arange(max(0, n - gap))
     chosen = rng.permutation(candidates)[: int(n * share + 0.5)]
     after: dict[int, list[str]] = {}
@@ -205,6 +235,21 @@ def _shown_context(context: ItemContext, shows: Shows) -> ItemContext:
     )
 
 
+def text_beside(item: Item, rubric: Rubric) -> tuple[Around, ...]:
+    """Return for each context that `shown_item` shows the text of its own that it leaves out."""
+    shows = rubric.shows
+    contexts = [c for c in item.contexts if c.split == shows.split][: shows.contexts]
+    beside = []
+    for context in contexts:
+        shown = _shown_context(context, shows)
+        first = 0
+        if context.focus is not None:
+            first = max(0, context.focus - shows.each_side)
+        last = first + len(shown.tokens)
+        beside.append(("".join(context.tokens[:first]), "".join(context.tokens[last:])))
+    return tuple(beside)
+
+
 def matched(items: Collection[Item]) -> tuple[int, list[Item], list[Item]]:
     """Return the number of contexts that all items shall show, those items, and those left out.
 
@@ -226,8 +271,17 @@ def matched(items: Collection[Item]) -> tuple[int, list[Item], list[Item]]:
 
 
 def session_fields(session: Session) -> dict[str, Any]:
-    """Return the session as JSON values."""
-    fields = asdict(session)
+    """Return the session as JSON values.
+
+    Without `around` where it is empty: the digest of a session that was made before there was such
+    a field stays what it was.
+    """
+    # Not `asdict` of the whole: it would copy each token of each context, and a server opens many.
+    fields: dict[str, Any] = {one.name: getattr(session, one.name) for one in of_class(session)}
+    fields["rubric"] = asdict(session.rubric)
+    fields["training"] = tuple(asdict(one) for one in session.training)
+    if not session.around:
+        del fields["around"]
     fields["items"] = [
         {
             "id": item.id,
@@ -260,6 +314,7 @@ def session_from(fields: Mapping[str, Any]) -> Session:
             "rubric": rubric,
             "items": tuple(_item_from(item, rubric) for item in fields["items"]),
             "training": tuple(Training(**one) for one in fields["training"]),
+            "around": {name: _tuples(texts) for name, texts in fields.get("around", {}).items()},
         }
     )
 
@@ -296,4 +351,5 @@ def renamed(session: Session, names: Mapping[str, str]) -> Session:
         to_guess=of(session.to_guess),
         always=of(session.always),
         training=tuple(replace(one, item=names[one.item]) for one in session.training),
+        around={names[item]: session.around[item] for item in sorted(session.around)},
     )

@@ -15,14 +15,17 @@ from typing import Any
 from autointerp.engine.forecast import Forecast, forecast_trials
 from autointerp.engine.work import RatingCounts
 from autointerp.errors import BadInput
-from autointerp.findings.answers import unit_scores
+from autointerp.findings.answers import texts_of, unit_scores
 from autointerp.findings.descriptions import scorer_results
+from autointerp.labs import options_of
 from autointerp.labs.hard_negatives import hard_contexts
 from autointerp.labs.logit_effects import logit_effects
 from autointerp.pipeline.ask import ask_pending
 from autointerp.pipeline.events import Note, On, Step, ignore
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, open_existing, run_for
+from autointerp.pipeline.lab import measured
+from autointerp.pipeline.responses import measure_texts, subject_for_texts
 from autointerp.questions.explain import (
     EXPLAIN,
     EXPLAIN_LOGITS,
@@ -34,8 +37,8 @@ from autointerp.questions.explain import (
     explainers,
     explanations,
 )
-from autointerp.questions.score import plan, store_plan
-from autointerp.questions.scorers import scorer
+from autointerp.questions.score import lab_of, plan, store_plan
+from autointerp.questions.scorers import Scorer, needs_responses, scorer
 from autointerp.questions.specificity import specificity_trials
 from autointerp.questions.trials import add_trials
 from autointerp.records import LogitEffects
@@ -166,7 +169,8 @@ def forecast_explain(job: Job, on: On = ignore) -> Forecast:
 def _explainer_of(resolved: Resolved) -> str:
     """Return what the rater is called as an explainer."""
     rater = resolved.rater
-    if resolved.job.logit_effects and not rater.is_llm:
+    reads_effects = rater.is_llm or getattr(rater, "reads_effects", False)
+    if resolved.job.logit_effects and not reads_effects:
         raise BadInput(
             f"--logit-effects: {rater.name} reads contexts alone; name a language model, as in "
             "--rater anthropic:MODEL"
@@ -307,15 +311,25 @@ def score(job: Job, on: On = ignore) -> dict[str, ScoreResult]:
     modules = {name: scorer(name) for name in dict.fromkeys(job.scorers)}
     results: dict[str, ScoreResult] = {}
     with open_existing(resolved, on) as run:
+        _require_model(run, modules)
         described = _to_score(run, resolved, modules, lambda: _explained(run, resolved, on))
         explainers_asked = {one.explainer or None for one in described} | {None}
         hard = hard_contexts(run, [one.unit_id for one in described]) if job.design.hard else None
+        _measure(run, modules, described, on)
+        subject = None  # loaded before anything is asked, so that nothing is paid in vain
+        for name in [name for name, module in modules.items() if needs_responses(module)]:
+            subject = subject or subject_for_texts(run, f"--scorer {name}")
         for name, module in modules.items():
             planned = plan(run, name, described, job.design, hard)
             if planned.without_control:
                 on(Note(f"{name}: {_unknown_silence(run, planned.without_control)} no control"))
             ids = store_plan(run, planned, job.design)
             counts = ask_pending(run, ids, module.TASK, resolved, on, name, repeats=1)
+            if subject is not None and needs_responses(module):
+                design = str(job.design.of(name))
+                for explainer in sorted({one.explainer for one in described}):
+                    texts = texts_of(run, name, design, explainer, resolved.rater.name)
+                    measure_texts(run, subject, texts, name, on)
             run.log(
                 "scored", scorer=name, rater=resolved.rater.name, statuses=dict(counts.statuses)
             )
@@ -343,8 +357,10 @@ def forecast_score(job: Job) -> dict[str, Forecast]:
         def described() -> list[Explanation]:
             return explanations(run, choose_explainer(run, job.explainer), job.sources, job.n)
 
+        _require_model(run, modules)
         explained = _to_score(run, resolved, modules, described)
         hard = hard_contexts(run, [one.unit_id for one in explained]) if job.design.hard else None
+        _measure(run, modules, explained)
         forecasts = {}
         for name, module in modules.items():
             planned = plan(run, name, explained, job.design, hard)
@@ -352,6 +368,27 @@ def forecast_score(job: Job) -> dict[str, Forecast]:
                 run, resolved.rater, module.TASK, planned.trials, planned.units, job.batch
             )
         return forecasts
+
+
+def _require_model(run: Run, modules: Mapping[str, Scorer]) -> None:
+    """Raise BadInput if scorers need what the model does, and the run has none."""
+    for name, module in modules.items():
+        if run.is_imported and (lab_of(module) is not None or needs_responses(module)):
+            raise BadInput(
+                f"--scorer {name} needs the model, and run '{run.name}' was imported without one; "
+                "name a run that `autointerp harvest` or `rate` made"
+            )
+
+
+def _measure(
+    run: Run, modules: Mapping[str, Scorer], described: Sequence[Explanation], on: On = ignore
+) -> None:
+    """Have the labs that scorers choose from measure the units that have descriptions."""
+    units = [one.unit_id for one in described if one.says_something]
+    for module in modules.values():
+        lab = lab_of(module)
+        if lab is not None and units:
+            measured(run, lab, units, options_of(lab, {}), on)
 
 
 def _to_score(

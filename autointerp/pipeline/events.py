@@ -89,12 +89,14 @@ class Harvesting(Event):
         tokens: Tokens read so far.
         total: Tokens that the pass will read; None where the corpus's length is not known.
         exact: Whether `total` was counted; else it is an estimate from the first documents.
+        verb: What it is read for.
     """
 
     label: str
     tokens: int
     total: int | None = None
     exact: bool = False
+    verb: str = "harvest"
 
     @property
     def amount(self) -> str:
@@ -103,7 +105,7 @@ class Harvesting(Event):
         return f"{self.tokens:,}{of} tokens"
 
     def __str__(self) -> str:
-        return f"harvest {self.label}: {self.amount}"
+        return f"{self.verb} {self.label}: {self.amount}"
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ class Looked(Event):
     stop: Stop
 
     def __str__(self) -> str:
-        estimate = f"P({self.first} > {self.second}) {self.interval}"
+        estimate = f"probability of superiority, {self.first} over {self.second}, {self.interval}"
         return f"look {self.number} at {self.n} a source: {estimate}; {self.stop.why}"
 
 
@@ -169,6 +171,39 @@ class Measuring(Event):
 
     def __str__(self) -> str:
         return f"{self.lab}: {self.done:,} of {count(self.total, 'unit')}"
+
+
+@dataclass(frozen=True)
+class Probing(Event):
+    """Tokens of the vocabulary are tried on a unit; `done` of `total` so far."""
+
+    unit: str
+    done: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"vocabulary on {self.unit}: {self.done:,} of {count(self.total, 'token')}"
+
+
+@dataclass(frozen=True)
+class Probed(Event):
+    """A sentence was read for a unit.
+
+    Attributes:
+        peak: The unit's maximum in the run, in the units of `activations`.
+    """
+
+    unit: str
+    tokens: tuple[str, ...]
+    activations: tuple[float, ...]
+    peak: float
+
+    def __str__(self) -> str:
+        marked = (
+            f"{token}[{value:.3g}]" if value > 0 else token
+            for token, value in zip(self.tokens, self.activations, strict=True)
+        )
+        return f"{self.unit}: {''.join(marked)}"
 
 
 @dataclass(frozen=True)

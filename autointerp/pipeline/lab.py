@@ -80,36 +80,45 @@ def run_lab(
     with the first that is stored. Raises UnknownName for a lab that does not exist, BadInput if
     the run has no subject or no such units.
     """
-    module, chosen = load_lab(lab), options_of(lab, options or {})
+    load_lab(lab)
+    chosen = options_of(lab, options or {})
     if n is not None and n < 1:
         raise BadInput(f"--n {n}: ask for at least 1 unit")
     names = (sources,) if isinstance(sources, str) else sources
     with open_run(run, folder=Path(runs)) as opened:
         say_opened(opened, on)
-        chosen_units = (
-            opened.units_called(units) if units else list(eligible_units(opened, names, n))
-        )
-        on(Step(f"{lab} measures {count(len(chosen_units), 'unit')}"))
-        asked = set(chosen_units)
-        design = design_of(lab, chosen, chosen_units)
-        done = opened.measured_units(lab, design) & asked
-        pending = [unit for unit in chosen_units if unit not in done]
-        if done and pending:
-            on(Step(f"{lab} has {count(len(done), 'unit')} already and goes on"))
-        if pending:
-            rows = measure(module, opened, chosen_units, pending, chosen)
-            keeper = _Keeper(opened, lab, design, pending)
-            try:
-                for row in rows:
-                    check_row(lab, module.COLUMNS, asked, row)
-                    if keeper.add(row):
-                        on(Measuring(lab, len(done) + len(keeper.begun), len(chosen_units)))
-                keeper.finish()
-            finally:
-                keeper.save()  # whole units, whatever stopped the lab
-            opened.log("measured", lab=lab, options=chosen, units=len(pending), rows=keeper.rows)
-        records = tuple(row for row in opened.lab_rows(lab) if row["unit_id"] in asked)
-    return LabResult(run, lab, module.COLUMNS, len(chosen_units), records)
+        asked = opened.units_called(units) if units else list(eligible_units(opened, names, n))
+        records = measured(opened, lab, asked, chosen, on)
+    return LabResult(run, lab, load_lab(lab).COLUMNS, len(asked), records)
+
+
+def measured(
+    run: Run, lab: str, units: Sequence[int], options: Mapping[str, Any], on: On = ignore
+) -> tuple[Row, ...]:
+    """Have a lab measure the units of an open run that it has not measured so yet, store the rows,
+    and return those of all.
+    """
+    module = load_lab(lab)
+    on(Step(f"{lab} measures {count(len(units), 'unit')}"))
+    asked = set(units)
+    design = design_of(lab, options, units)
+    done = run.measured_units(lab, design) & asked
+    pending = [unit for unit in units if unit not in done]
+    if done and pending:
+        on(Step(f"{lab} has {count(len(done), 'unit')} already and goes on"))
+    if pending:
+        rows = measure(module, run, units, pending, options)
+        keeper = _Keeper(run, lab, design, pending)
+        try:
+            for row in rows:
+                check_row(lab, module.COLUMNS, asked, row)
+                if keeper.add(row):
+                    on(Measuring(lab, len(done) + len(keeper.begun), len(units)))
+            keeper.finish()
+        finally:
+            keeper.save()  # whole units, whatever stopped the lab
+        run.log("measured", lab=lab, options=dict(options), units=len(pending), rows=keeper.rows)
+    return tuple(row for row in run.lab_rows(lab) if row["unit_id"] in asked)
 
 
 class _Keeper:

@@ -6,13 +6,17 @@ The run's database is open before and after, never while somebody rates.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from autointerp.errors import BadInput, RunLocked, StorageError, SubjectError, TooFewUnits
 from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER
 from autointerp.people.assign import (
+    TRAINED_ON,
+    TRAINING_EACH,
+    Place,
+    ReadAround,
     fewer_contexts_text,
     latest_plan,
     most_gold,
@@ -22,37 +26,61 @@ from autointerp.people.assign import (
 )
 from autointerp.people.ingest import ingest_journals, journals_folder
 from autointerp.people.journal import OtherJournals, open_journal, write_session
-from autointerp.people.machine import Machine
-from autointerp.people.session import digest_of
-from autointerp.pipeline.events import Note, On, Waiting, ignore
+from autointerp.people.machine import Machine, parts_text
+from autointerp.people.session import Around, digest_of
+from autointerp.pipeline.events import Note, On, Step, Waiting, ignore
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Resolved, open_job, sources_by_role
 from autointerp.pipeline.sit_pack import Ask, SitResult, result_of
 from autointerp.records import check_person
 from autointerp.store.run import Run, open_run
 from autointerp.subjects import Subject
+from autointerp.text import count
 from autointerp.units.sources import kind_of
 
 PATIENCE_S = 20.0  # for another process to close the run
+LEAVE_OUT = (
+    "Parts are left out by --no-practice, --no-mix (sources not named), --controls 0, "
+    "--repeat-share 0 and --no-guess"
+)
 
 
 @dataclass(frozen=True)
 class SitForecast:
-    """What a person would be asked: units of each source at most, mixed."""
+    """What a person would be asked, at most.
+
+    Attributes:
+        units: Units of each source, mixed.
+        practice, repeats, guesses: Questions beside one for each unit.
+    """
 
     rater: str
     units: Mapping[str, int]
+    practice: int
+    repeats: int
+    guesses: int
+
+    @property
+    def questions(self) -> int:
+        """All that would be asked."""
+        return sum(self.units.values()) + self.practice + self.repeats + self.guesses
 
     def __str__(self) -> str:
         units = ", ".join(f"{n} {name}" for name, n in self.units.items())
+        parts = [
+            f"{self.practice} for practice" if self.practice else "",
+            f"{units} at most, mixed",
+            f"{self.repeats} of them once more" if self.repeats else "",
+            f"{self.guesses} quick guesses at the end" if self.guesses else "",
+        ]
         return (
-            f"would ask {self.rater} about {units} at most, mixed; then once more about each, for "
-            "the blinding check"
+            f"would ask {self.rater} {count(self.questions, 'question')}: "
+            f"{'; '.join(part for part in parts if part)}. {LEAVE_OUT}"
         )
 
     def as_json(self) -> dict[str, object]:
         """Return the forecast as JSON values."""
-        return {"rater": self.rater, "units": dict(self.units)}
+        return {**asdict(self), "units": dict(self.units), "questions": self.questions}
 
 
 def rate_by_person(resolved: Resolved, ask: Ask, on: On = ignore) -> SitResult:
@@ -72,6 +100,8 @@ def rate_by_person(resolved: Resolved, ask: Ask, on: On = ignore) -> SitResult:
     with open_journal(path, rater) as journal:
         before = len(journal.entries)
         machine = Machine(journal, rated_by_others=others.counts)
+        if machine.step is not None:
+            on(Note(f"{parts_text(machine.parts, machine.declined)}. {LEAVE_OUT}"))
         ask(machine)
         answers = len(journal.entries) - before
     return result_of(machine, answers, _ingest(resolved, on), path)
@@ -89,6 +119,9 @@ def journal_path(resolved: Resolved) -> Path:
         "overlap": job.sitting.overlap,
         "repeat_share": job.sitting.repeat_share,
     }
+    for name in ("mixed", "practice", "guess"):  # journals from before these keep their names
+        if not getattr(job.sitting, name):
+            asked[name] = False
     name = job.rater.replace(":", "-")
     return journals_folder(job.folder) / f"{name}.{digest_of(asked)[:12]}.jsonl"
 
@@ -107,7 +140,13 @@ def _make_session(resolved: Resolved, path: Path, on: On) -> Path:
                 return path
         mixed = draw_mixed(resolved, wanted, run, subject, on)
         planned = plan_session(
-            run, rubric, mixed, job.sitting, job.rater, str(resolved.settings.seed)
+            run,
+            rubric,
+            mixed,
+            job.sitting,
+            job.rater,
+            str(resolved.settings.seed),
+            None if subject is None else reader_of(subject, run, on),
         )
         register(run, planned, job.rater)
         journals_folder(run.path).mkdir(PRIVATE_FOLDER, exist_ok=True)
@@ -125,14 +164,47 @@ def forecast_sitting(resolved: Resolved) -> SitForecast:
     """Return what a person would be asked; nothing is made."""
     rater = check_person(resolved.job.rater)
     wanted = resolved.wanted
-    studied = list(wanted)
-    if not resolved.is_imported:
+    sitting = resolved.job.sitting
+    if resolved.is_imported:
+        studied = [name for name in wanted if not resolved.held[name][1]]
+    else:
         named = [name for name in resolved.sources if not kind_of(name).is_control]
-        studied = list(dict.fromkeys([*sources_by_role(controls=False), *named]))
+        others = sources_by_role(controls=False) if sitting.mixed else []
+        studied = list(dict.fromkeys([*others, *named]))
     gold = most_gold(len(studied) * resolved.n)
     units = {name: wanted.get(name, resolved.n) for name in studied}
     units |= {name: min(n, gold) for name, n in wanted.items() if name not in studied}
-    return SitForecast(rater, units)
+    items = sum(units.values())
+    trained = sum(kind_of(name).role in TRAINED_ON for name in units) if sitting.practice else 0
+    return SitForecast(
+        rater,
+        units,
+        practice=TRAINING_EACH * trained,
+        repeats=int(items * sitting.repeat_share + 0.5),
+        guesses=items if sitting.guess else 0,
+    )
+
+
+def read_again(run: Run, option: str, on: On = ignore) -> ReadAround:
+    """Return what reads the text round a run's contexts, once the subject is loaded again for it.
+
+    Raises BadInput for an imported run, which has no corpus, as `subject_again` does.
+    """
+    from autointerp.units.reopen import subject_again
+
+    return reader_of(subject_again(run, option), run, on)
+
+
+def reader_of(subject: Subject, run: Run, on: On = ignore) -> ReadAround:
+    """Return what reads the text round a run's contexts from the subject's corpus."""
+
+    def read(places: Collection[Place]) -> Mapping[Place, Around]:
+        from autointerp.units.surroundings import read_surroundings
+
+        on(Step(f"reading the text round {count(len(places), 'context')}"))
+        return read_surroundings(subject, run.settings.harvest, places)
+
+    return read
 
 
 def draw_mixed(
@@ -150,6 +222,8 @@ def draw_mixed(
     studied = sources_by_role(controls=False)
     if subject is None:
         studied = [name for name, (_, control) in run.held_units().items() if not control]
+    if not resolved.job.sitting.mixed:
+        studied = []
     mixed = {**dict.fromkeys(studied, resolved.n), **wanted}
     try:
         draw(run, subject, with_training(mixed), on)

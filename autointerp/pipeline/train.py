@@ -9,10 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from autointerp import __version__
-from autointerp.errors import BadInput, CorpusError
+from autointerp.errors import BadInput, CorpusError, StorageError
 from autointerp.files import partial_file, write_text
 from autointerp.settings import SubjectSettings
+from autointerp.store.tables import save_table
 from autointerp.subjects.assembled import begins_with_bos, corpus_of, tokenizer_at
 from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.corpora import Corpus
@@ -20,6 +24,7 @@ from autointerp.subjects.hooks import hooks_in_layer
 from autointerp.subjects.language_model import HookedLanguageModel, load_language_model
 from autointerp.subjects.one_layer import OneLayerTransformer, load_one_layer
 from autointerp.subjects.training.activations import ActivationWindows
+from autointerp.subjects.training.clusters import draw_clusters, train_on_points
 from autointerp.subjects.training.events import Measuring, OnTrainingEvent, ignore
 from autointerp.subjects.training.measures import measure
 from autointerp.subjects.training.recipe import (
@@ -317,3 +322,34 @@ def _store(
     if recipe.activation == "topk":
         config |= {"k": recipe.k, "rescale_acts_by_decoder_norm": False}
     write_text(folder / "cfg.json", json.dumps(config, indent=2) + "\n")
+
+
+def make_clusters(folder: Path, clusters: int = 8, points: int = 500, seed: int = 0) -> str:
+    """Write points in clusters and their SAE into `folder`; return what was made, and the commands
+    that go on from there.
+
+    Raises BadInput for numbers out of range, StorageError where it cannot be written.
+    """
+    drawn = draw_clusters(clusters, points, seed)
+    sae = train_on_points(drawn.points, clusters, seed)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make {folder} ({error.strerror}); choose another") from None
+    with partial_file(folder / "points.npz") as partial:
+        drawn.recording.save(partial)
+    with partial_file(folder / "sae.safetensors") as partial:
+        sae.save(partial)
+    frame = pd.DataFrame(
+        {"document": np.arange(len(drawn.cluster)), "position": 0, "cluster": drawn.cluster}
+    )
+    save_table(frame, folder / "labels")
+    write_text(
+        folder / "autointerp.toml",
+        '[subject]\nmodel = "points.npz"\nsite = "recorded"\nsae = "sae.safetensors"\n',
+    )
+    return (
+        f"{folder}: {len(drawn.cluster):,} points in {clusters} clusters, an SAE of {clusters} "
+        f"features\nautointerp harvest --subject {folder / 'autointerp.toml'} --run points "
+        f"--n 4 --controls 0\nautointerp concepts {folder / 'labels.parquet'}:cluster --run points"
+    )

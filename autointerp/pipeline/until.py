@@ -61,7 +61,7 @@ class UntilResult:
     def __str__(self) -> str:
         verb = "stopped" if self.stopped else "not stopped"
         at = f"{verb} at {self.n} a source after {count(self.looks, 'look')}"
-        estimate = f"P({self.first} > {self.second}) {self.interval}"
+        estimate = f"probability of superiority, {self.first} over {self.second}, {self.interval}"
         lines = [f"{at}: {estimate}; {self.why}" if self.interval else f"{at}: {self.why}"]
         if self.stopped:
             same = (

@@ -241,7 +241,7 @@ def check_held_out(run: Run, trials: Sequence[Trial]) -> None:
     rows = run.rows("SELECT explainer, unit_id, contexts FROM explanation")
     shown = {(name, unit): contexts for name, unit, contexts in rows if (name, unit) in needed}
     numbers = {n for contexts in shown.values() for n in contexts}
-    numbers |= {p.context for trial in trials for p in trial.pieces}
+    numbers |= {p.context for trial in trials for p in trial.pieces if p.context >= 0}
     place = dict(
         run.rows(
             "SELECT context_id, struct_pack(d := document, s := split) FROM context"
@@ -256,6 +256,8 @@ def check_held_out(run: Run, trials: Sequence[Trial]) -> None:
             *(seen.get((one.explainer, one.unit_id), set()) for one in _described_in(trial))
         )
         for piece in trial.pieces:
+            if piece.context < 0:  # a passage is of no document
+                continue
             context = place[piece.context]
             if context["s"] != "score" or context["d"] in explained:
                 raise ValueError(

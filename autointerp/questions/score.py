@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from autointerp.questions.contexts import held_out
 from autointerp.questions.explain import Explanation, check_held_out, eligible_units, explanations
-from autointerp.questions.forms import DESCRIPTIONS, Task
+from autointerp.questions.forms import Task
 from autointerp.questions.scorers import (
     Chosen,
     HeldOut,
     Scorer,
+    descriptions_a_call,
     scorer,
 )
 from autointerp.questions.trials import (
@@ -56,7 +58,11 @@ class Design:
 
     def of(self, name: str) -> Design:
         """Return the design with the count that scorer `name` asks with."""
-        return self if self.count is not None else replace(self, count=scorer(name).COUNT)
+        module = scorer(name)
+        asks_for_as_many = module.TASK.form == "write"  # whatever is wanted
+        if self.count is not None and not asks_for_as_many:
+            return self
+        return replace(self, count=module.COUNT)
 
     def __str__(self) -> str:
         return f"{self.count} of each kind" + (
@@ -93,6 +99,7 @@ def plan(
 ) -> Plan:
     """Return what scorer `name` asks about units, each with its own and another's description.
 
+    Texts that are no contexts are stored, so that trials can name them.
     `hard`: by unit, contexts in which it is silent though they look otherwise. Raises UnknownName
     if there is no such scorer.
     """
@@ -106,9 +113,10 @@ def plan(
     if _describes(module):
         for explainer in sorted({one.explainer for one in asked}):
             by_unit |= {one.unit_id: one for one in explanations(run, explainer)}
-    if _describes(module) and not together:
+    if _describes(module) and not together and module.TASK.form != "write":
         partners = _partners(run, name, str(design), asked, by_unit, design.permuted)
     trials: list[Trial] = []
+    passages: dict[int, tuple[str, ...]] = {}
     untried: dict[int, str] = {}
     pieces: dict[int, tuple[Piece, ...]] = {}  # of units that share calls
     count = without_control = 0
@@ -117,6 +125,7 @@ def plan(
         if chosen.outcome:
             untried[unit_id] = chosen.outcome
             continue
+        passages |= chosen.passages
         count += 1
         without_control += not _describes(module) and not chosen.control
         if together:
@@ -129,7 +138,13 @@ def plan(
         untried |= {unit_id: ALONE for unit_id in pieces if unit_id not in shared}
         count = len(shared & set(pieces))
     check_held_out(run, trials)
+    run.add_passages(passages)
     return Plan(module, tuple(trials), count, untried, without_control)
+
+
+def lab_of(module: Scorer) -> str | None:
+    """Return the lab whose rows a scorer chooses from; None where it needs none."""
+    return getattr(module, "LAB", None)
 
 
 def _describes(module: Scorer) -> bool:
@@ -184,22 +199,23 @@ def shared_trials(
             pending.setdefault((one.explainer, one.source), []).append(one)
     for (explainer, source), units in pending.items():
         written = [e for e in by_unit.values() if e.explainer == explainer and e.says_something]
-        for members in _groups(units):
+        most = descriptions_a_call(module)
+        for members in _groups(units, most):
             rng = trial_rng(run.settings.seed, members[0].unit_id, f"{module.TASK.id} together")
             others = [written[place] for place in rng.permutation(len(written))]
             others.sort(key=lambda one: one.source != source)  # stable: its own source first
-            candidates = _distinct([*members, *others])[:DESCRIPTIONS]
+            candidates = _distinct([*members, *others])[:most]
             if len(candidates) > 1:
                 trials += calls_together(module, design, members, candidates, pieces, rng)
     return trials
 
 
-def _groups(units: Sequence[Explanation]) -> list[list[Explanation]]:
-    """Return units in groups of as many as share a call, no description twice in one."""
+def _groups(units: Sequence[Explanation], most: int) -> list[list[Explanation]]:
+    """Return units in groups of `most`, as share a call, no description twice in one."""
     groups: list[list[Explanation]] = []
     left = list(units)
     while left:
-        group = _distinct(left)[:DESCRIPTIONS]
+        group = _distinct(left)[:most]
         groups.append(group)
         left = [one for one in left if one not in group]
     return groups
@@ -315,6 +331,10 @@ def _held_out(
         for row in run.rows("SELECT unit_id, peak, density, interval_tokens FROM unit")
     }
     needs_others = getattr(module, "NEEDS_OTHERS", False)
+    measured: dict[int, list[dict[str, Any]]] = {}
+    lab = lab_of(module)
+    for row in [] if lab is None else run.lab_rows(lab):
+        measured.setdefault(row["unit_id"], []).append(row)
     for begin in range(0, len(unit_ids), 100):
         part = list(unit_ids[begin : begin + 100])
         elsewhere = run.silent_elsewhere(part) if needs_others else {}
@@ -338,6 +358,7 @@ def _held_out(
                     density=density,
                     interval_tokens=tuple(intervals),
                     rng=trial_rng(run.settings.seed, unit_id, module.TASK.id),
+                    measured=measured.get(unit_id, ()),
                 ),
             )
 

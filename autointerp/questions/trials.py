@@ -27,7 +27,7 @@ class Piece:
     """A piece of a context as a rater is asked about it, and what is true of it.
 
     Attributes:
-        context: The context's number in the run.
+        context: The context's number in the run; below 0 of a passage, see `passage_number`.
         first, last: Tokens shown: from `first` up to, without, `last`.
         mark: Index in the complete context of the marked token; None for none.
         truth: The right answer; None where it is the activations themselves.
@@ -91,6 +91,22 @@ class Trial:
             del fields["owners"], fields["candidates"]
         text = json.dumps(fields, sort_keys=True)
         return hashlib.blake2b(text.encode(), key=key, digest_size=8).hexdigest()
+
+
+def passage_number(tokens: Sequence[str]) -> int:
+    """Return the number of a text that is no context: below 0, a digest of its tokens."""
+    digest = hashlib.blake2b(json.dumps(list(tokens)).encode(), digest_size=8).digest()
+    return -1 - int.from_bytes(digest, "big") % 2**62
+
+
+def text_number(text: str) -> int:
+    """Return the number of a text that units are measured on, however it is cut into tokens."""
+    return passage_number([text])
+
+
+def piece_text(piece: Piece, context: Context) -> str:
+    """Return the text that a piece shows."""
+    return "".join(context.tokens[piece.first : piece.last])
 
 
 def whole_context(

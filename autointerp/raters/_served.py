@@ -54,7 +54,9 @@ PROBE_SCHEMA = {
     "required": ["score"],
     "additionalProperties": False,
 }
-UNREADABLE = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
+UNREADABLE = (
+    ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, OverflowError,
+)  # fmt: skip
 NOT_SPOKEN = (TypeError, AttributeError, LookupError)  # of the SDK, on what a server sent
 LONGEST_TIMEOUT_S = 24 * 3600.0
 HEAD = 160  # characters of a body that is no reply, in an error

@@ -15,12 +15,14 @@ from autointerp.records import Item, Reply, Request
 class Truthful:
     """A rater that explains units that fire on one word, and answers questions on descriptions.
 
-    Planted units fire on one word, so what it says of them is the truth.
+    Planted units fire on one word, so what it says of them is the truth. Shown logit effects, it
+    says which tokens a unit promotes, which is the truth of every direction.
     """
 
     name = "scripted:truth"
     evidence: Literal["shown", "all"] = "shown"
     is_llm = False
+    reads_effects = True
 
     def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
         """Raises RaterError for a rubric that comes without a description."""
@@ -30,6 +32,8 @@ class Truthful:
                 "choose another rater"
             )
         body = body_of(item, question)
+        if item.effects is not None:
+            body["promoted"] = list(item.effects.promoted)
         return Request(
             call_key("scripted", self.name, body, question, repeat), item.id, body, repeat
         )

@@ -327,7 +327,7 @@ class OpenAIRater(ServedRaterBase):
                     continue
                 streaming = self._client.files.with_streaming_response.content(name)
                 async with streaming as response:
-                    async for line in response.iter_lines():
+                    async for line in lines_of(response.iter_bytes()):
                         row = batch_line(line)
                         if row is not None:
                             yield self._batch_row(row)
@@ -366,6 +366,20 @@ def _spent(content: Mapping[str, Any]) -> tuple[int, int, int, int] | None:
         return None
     details_in = mapping(usage.get("prompt_tokens_details"))
     return tokens_in, tokens_out or 0, counted(details_in.get("cached_tokens")) or 0, 0
+
+
+async def lines_of(pieces: AsyncIterator[bytes]) -> AsyncIterator[str]:
+    """Yield the lines of what comes in pieces.
+
+    The SDK's own lines end at U+2028, U+0085 and the like, too, which JSON may hold as they are.
+    """
+    rest = b""
+    async for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            yield line.decode("utf-8", "replace")
+    if rest:
+        yield rest.decode("utf-8", "replace")
 
 
 def batch_line(line: str) -> dict[str, Any] | None:

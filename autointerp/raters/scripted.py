@@ -85,7 +85,7 @@ def create(model: str | None, options: RaterOptions) -> Scripted | Truthful:
         )
     lines = []
     try:
-        texts = path.read_text("utf-8").splitlines()
+        texts = path.read_text("utf-8-sig").removesuffix("\n").split("\n")
     except UnicodeDecodeError:
         raise BadInput(f"{path} is not UTF-8 text; give a file of JSON lines") from None
     for number, text in enumerate(texts, 1):

@@ -31,6 +31,7 @@ from autointerp.units.sources import kind_of
 
 # Krippendorff 2004, Content Analysis, 11.4: below it not even tentative conclusions.
 LEAST_ALPHA = 0.667
+FEW_UNITS = 10  # of a source: below it two or three units decide
 NOTHING_KNOWN = ("Nothing was found.", "No check of this report speaks against its answer.")
 
 
@@ -129,17 +130,18 @@ def _of_judgement(
             "were rated; a second source would show what is high or low.",
         )
     yield from _of_looks(judgement)
+    of_interest = judgement.sources if contrast is None else [contrast.first, contrast.second]
     for control in judgement.contrasts:
         is_control = kind_of(control.second).role == "control"
         if (
             is_control
-            and control.first in judgement.sources
+            and control.first in of_interest
             and control.like_density
             and control.outcome != "higher"
         ):
             yield Objection(
                 7,
-                "A control comes as far.",
+                f"A control {_comes_as_far(control)}.",
                 f"{plural(control.first)[1].capitalize()} are not shown to score higher than "
                 f"{plural(control.second)[1]} of like density, {interval(control.superiority)}.",
             )
@@ -158,6 +160,11 @@ def _of_judgement(
             "Some units are left out.",
             f"{left_out:,} of {count(drawn, 'unit')} drawn are dead or outside the density filter.",
         )
+
+
+def _comes_as_far(contrast: Contrast) -> str:
+    """Return what may be said of a second source that the first does not outscore."""
+    return "may come as far" if contrast.outcome == "not resolved" else "comes as far"
 
 
 def _of_looks(judgement: Judgement) -> Iterator[Objection]:
@@ -185,12 +192,12 @@ def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection
     if baseline is not None and not judgement.survives_baseline:
         yield Objection(
             1,
-            "An untrained model comes as far.",
+            f"An untrained model {_comes_as_far(baseline)}.",
             f"{firsts.capitalize()} are not shown to score higher than "
             f"{plural(baseline.second)[1]}: {SUPERIORITY} {interval(baseline.superiority)}.",
         )
     adjusted = contrast.adjusted
-    if contrast.tells_nothing:
+    if contrast.tells_nothing or min(contrast.superiority.n) < FEW_UNITS:
         first, second = contrast.superiority.n
         yield Objection(4, "Few units.", f"{first} {firsts} and {second} {seconds} were rated.")
     if adjusted is None:
@@ -231,6 +238,7 @@ def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection
         yield Objection(
             9,
             "Single tokens.",
-            f"One token explains {percent(shares[0])} of {firsts} and {percent(shares[1])} of "
-            f"{seconds}; without them the {SUPERIORITY} is {interval(several)}.",
+            f"One token stands at every peak of {percent(shares[0])} of {firsts} and "
+            f"{percent(shares[1])} of {seconds}; without them the {SUPERIORITY} is "
+            f"{interval(several)} ({several.n[0]} and {several.n[1]} units).",
         )

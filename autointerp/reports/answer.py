@@ -39,8 +39,9 @@ def answer(material: Material) -> Answer | None:
     judgements = [j for j in material.judgements if any(g.n for g in j.groups.values())]
     if not judgements:
         return None
+    judgements.sort(key=lambda judgement: bool(judgement.fails))  # those that count come first
     pairs = {place: pair for place, j in enumerate(judgements) if (pair := studied_pair(j))}
-    held = {place for place, j in enumerate(judgements) if j.trust.state != "broken"}
+    held = {place for place, j in enumerate(judgements) if not j.fails}
     against = objections(material)
     contrasts = (
         [contrast for judged in material.across.judged for contrast in judged.contrasts]
@@ -49,7 +50,7 @@ def answer(material: Material) -> Answer | None:
     )
     outcomes = [pair.outcome for pair in pairs.values()]
     outcomes += [contrast.outcome for contrast in contrasts]
-    unresolved = not outcomes or "not resolved" in outcomes
+    unresolved = not outcomes or "not resolved" in outcomes or not held
     claimed, tone = _claim(judgements, pairs, held, contrasts)
     return Answer(
         claim=claimed,
@@ -84,8 +85,10 @@ def _claim(
     """
     if not held:
         raters = list(dict.fromkeys(judgement.rater for judgement in judgements))
-        whose = f"of {raters[0]} are" if len(raters) == 1 else "of every rater are"
-        return f"No answer: the controls {whose} not where they must be.", "warning"
+        why = {judgement.fails for judgement in judgements}
+        if len(raters) == 1 and len(why) == 1:
+            return f"No answer from {raters[0]}: {why.pop()}.", "warning"
+        return "No answer: every rater fails its controls or its check.", "warning"
     counted = {place: pair for place, pair in pairs.items() if place in held}
     if not counted and contrasts:
         said = list(dict.fromkeys(run_finding(contrast) for contrast in contrasts))
@@ -169,8 +172,8 @@ def _support(
 
 
 def _brief(judgement: Judgement, pair: Contrast | None) -> str:
-    if judgement.trust.state == "broken":
-        return "its controls are not where they must be, so it does not count"
+    if judgement.fails:
+        return f"{judgement.fails}, so it does not count"
     if pair is None:
         text = _alone(judgement)
         return f"{text[0].lower()}{text[1:]}"

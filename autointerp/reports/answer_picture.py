@@ -17,7 +17,8 @@ from autointerp.reports.words import SUPERIORITY, brief_label, interval, percent
 from autointerp.stats.results import Statistic
 
 MARKS = ("o", "s", "^", "D")
-NAME_LETTERS, LEGEND_LETTERS = 44, 56  # that fit into a row
+NAME_LETTERS, LEGEND_LETTERS = 44, 84  # that fit into a row
+MARK_LETTERS = 9  # as wide as a mark of the legend with the gaps round it
 WIDTH = 5.4  # inches: narrow, so that it can be read on a phone too
 
 
@@ -201,7 +202,7 @@ def _means(
 
 def _legend_rows(judgements: Sequence[Judgement], material: Material) -> int:
     names = [shortened(brief_label(judgement, material)) for judgement in judgements]
-    return 1 if sum(map(len, names)) <= LEGEND_LETTERS else len(names)
+    return 1 if sum(len(name) + MARK_LETTERS for name in names) <= LEGEND_LETTERS else len(names)
 
 
 def shortened(name: str) -> str:

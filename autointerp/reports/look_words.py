@@ -61,8 +61,8 @@ def _looks(reading: Reading, judgement: Judgement) -> list[str]:
     sentences = [f"In the run's ledger this is {nth} at these two sources."]
     if reading.rule == "undeclared" and reading.multiplier is not None:
         sentences.append(
-            f"No plan that was followed says when to stop, and whoever stops at the answer that "
-            f"pleases errs in more than {percent(1 - reading.level)}: shown is the last look, with "
+            "No plan that was followed says when to stop, and stopping at a look because of its "
+            f"answer errs in more than {percent(1 - reading.level)}: shown is the last look, with "
             f"the interval of an asymptotic confidence sequence ({reading.multiplier:.2f} standard "
             f"errors in place of 1.96), which holds at all looks, and the decision follows it."
         )
@@ -113,7 +113,7 @@ def plan_rows(plan: Plan) -> list[list[str]]:
 
 
 LOOK_HEADINGS = (
-    "look", "when", "by", "rater", "rubric", "sources", "n", "P(first > second)", "p", "read as",
+    "look", "when", "by", "rater", "rubric", "sources", "n", "superiority", "p", "read as",
 )  # fmt: skip
 COMMON = ("rater", "rubric", "sources")
 
@@ -130,7 +130,10 @@ def look_table(looks: Sequence[Look]) -> tuple[str, list[str], list[list[str]]]:
         else:
             kept.append(place)
     of = f" ({', '.join(said)})" if said else ""
-    caption = f"Looks: each comparison of two sources, when its ratings were new{of}"
+    caption = (
+        "Looks: each comparison of two sources, when its ratings were new, with the first's "
+        f"probability of superiority{of}"
+    )
     return (
         caption,
         [LOOK_HEADINGS[place] for place in kept],

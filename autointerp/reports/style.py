@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.ft2font import FT2Font
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from autointerp.reports.colours import INK, MUTED, PAPER, RULE
+from autointerp.text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,6 +61,20 @@ def house_style(name: str) -> Iterator[None]:
         }
     ):
         yield
+
+
+def drawable(text: str) -> str:
+    """Return text of a corpus as a picture can show it: what its font lacks as `\\u{…}`."""
+    font = _font()
+    return "".join(
+        character if font.get_char_index(ord(character)) else f"\\u{{{ord(character):x}}}"
+        for character in visible(text)
+    )
+
+
+@cache
+def _font() -> FT2Font:
+    return get_font(findfont("DejaVu Sans"))
 
 
 def sheet(width: float, height: float) -> Figure:

@@ -90,10 +90,10 @@ def rater_kind(rater: str) -> str:
 
 def check_command(judgement: Judgement) -> str:
     """Return the command that checks a judgement's rater. A model's file goes by its name alone in
-    a run; PATH stands for its folder."""
+    a run, and a server by host and port; PATH stands for the rest."""
     name = re.sub(r"\b(local|likelihood):([^/,@:]+)", r"\1:PATH/\2.gguf", judgement.rater)
     name, _, place = name.partition("@")
-    options = f" --base-url {place}" if place and rater_kind(name) != "panel" else ""
+    options = f" --base-url http://{place}/PATH" if place and rater_kind(name) != "panel" else ""
     if rater_kind(name) == "panel":
         name = name + (f"@{place}" if place else "")
     return f"`autointerp check-rater {shlex.quote(name)}{options} --rubric {judgement.rubric}`"
@@ -244,10 +244,10 @@ def plural(source: str) -> tuple[str, str]:
     return kind_of(source).names
 
 
-def counted(n: int, source: str) -> str:
-    """Return `1 neuron`, `20 features`."""
+def counted(n: int, source: str, before: str = "") -> str:
+    """Return `1 neuron`, `20 features`, with `before` in front of the noun."""
     one, several = plural(source)
-    return f"{n:,} {several if n != 1 else one.partition(' ')[2]}"
+    return f"{n:,} {before}{several if n != 1 else one.partition(' ')[2]}"
 
 
 CONTROL = {
@@ -320,10 +320,12 @@ def full_claim(judgement: Judgement, pair: Contrast) -> str:
 
 
 def full_finding(judgement: Judgement, pair: Contrast) -> str:
-    """Return `full_claim`, with the pair's probability of superiority where its scores differ."""
-    if pair.is_one_value:
-        return full_claim(judgement, pair)
-    return f"{full_claim(judgement, pair)}: {SUPERIORITY} {interval(pair.superiority)}"
+    """Return `full_claim`, with the pair's probability of superiority where its scores differ; of
+    a rater that fails, that its scores are no evidence."""
+    said = full_claim(judgement, pair)
+    if judgement.fails:
+        said = f"By scores that are no evidence, {said[0].lower()}{said[1:]}"
+    return said if pair.is_one_value else f"{said}: {SUPERIORITY} {interval(pair.superiority)}"
 
 
 def finding(contrast: Contrast) -> str:
@@ -371,8 +373,10 @@ def wins_ties_losses(contrast: Contrast) -> str:
 def refusal(contrast: Contrast, adjusted: DensityAdjusted) -> str:
     """Return why nothing is said of a contrast at like density, with the sources' names."""
     text = adjusted.refused
-    for group, source in (("first", contrast.first), ("second", contrast.second)):
+    pair = (contrast.first, contrast.second)
+    for group, (source, other) in (("first", pair), ("second", pair[::-1])):
         text = text.replace(f"units of the {group} group", plural(source)[1])
+        text = text.replace(f"a unit not of the {group} group", plural(other)[0])
     return text
 
 

@@ -251,8 +251,8 @@ def _why_not(balance: Balance) -> str:
     for kept, n, name in zip(balance.kept, balance.n, ("first", "second"), strict=True):
         if kept < LEAST_KEPT_SHARE * n:
             return (
-                f"{kept} of {n} units of the {name} group have a unit of the other at their "
-                "density: the groups hardly overlap"
+                f"{kept} of {n} units of the {name} group have a unit not of the {name} group at "
+                "their density: the groups hardly overlap"
             )
     least = min(balance.effective_n)
     if least < LEAST_EFFECTIVE:

@@ -1,146 +1,134 @@
-"""A logistic curve of yes and no against one number, with its interval.
-
-Source: Cox 1958, JRSS B 20:215; Albert & Anderson 1984, Biometrika 71:1 (separation).
-"""
+"""Logistic regression with a ridge, and probes that use few of many columns."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy
+from scipy.special import expit
 
-from autointerp.stats.results import Floats, Statistic, as_level, as_scores
+from autointerp.stats.results import Floats, Integers
 
-LEAST = 10  # pairs, and `LEAST_OF_EACH` of either answer: with fewer Wald's intervals are wrong
-LEAST_OF_EACH = 5
-STEPS, ENOUGH = 100, 1e-10
-METHOD = "logistic regression by maximum likelihood, Wald interval"
+STEPS = 100
+CLOSE = 1e-8  # of the gradient, per unit of weight
+RIDGE = 1e-3  # per unit of weight, on columns of spread 1: keeps separable classes finite
 
 
 @dataclass(frozen=True)
-class LogisticCurve:
-    """P(yes) = 1 / (1 + exp(-(intercept + slope x))).
+class LogisticFit:
+    """P(true) = expit(intercept + x @ coefficients)."""
+
+    intercept: float
+    coefficients: Floats
+
+    def scores(self, x: npt.ArrayLike) -> Floats:
+        """Return the log odds [n] of rows [n, columns]."""
+        return np.asarray(np.asarray(x, np.float64) @ self.coefficients + self.intercept)
+
+
+@dataclass(frozen=True)
+class SparseProbe:
+    """A logistic regression on some of the columns.
 
     Attributes:
-        slope: Log odds by a step of 1 in x; without a value where there is no finite estimate.
-        half: The x at which P(yes) is one half; without an interval where it may lie anywhere.
-        intercept: None without a fit.
-        covariance: Of intercept and slope, [2, 2]; None without an interval.
+        columns: [k] which, the one that matters most first.
+        fit: On these, in the columns' own units.
     """
 
-    slope: Statistic
-    half: Statistic
-    intercept: float | None = None
-    covariance: npt.NDArray[np.float64] | None = None
+    columns: Integers
+    fit: LogisticFit
 
-    def at(self, x: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
-        """Return P(yes) at x [n], and the ends of its pointwise interval; NaN without them."""
-        x = np.asarray(x, dtype=np.float64)
-        nothing = np.full(x.shape, np.nan)
-        if self.intercept is None or self.slope.value is None:
-            return nothing, nothing, nothing
-        line = self.intercept + self.slope.value * x
-        if self.covariance is None:
-            return np.asarray(scipy.special.expit(line), np.float64), nothing, nothing
-        design = np.stack([np.ones_like(x), x])
-        error = np.sqrt(np.einsum("in,ij,jn->n", design, self.covariance, design))
-        z = float(scipy.stats.norm.isf((1 - self.slope.level) / 2))
-        ends = (line, line - z * error, line + z * error)
-        middle, low, high = (np.asarray(scipy.special.expit(end), np.float64) for end in ends)
-        return middle, low, high
+    def scores(self, x: npt.ArrayLike) -> Floats:
+        """Return the log odds [n] of rows [n, all columns]."""
+        return self.fit.scores(np.asarray(x, np.float64)[:, self.columns])
 
 
-def logistic_curve(x: npt.ArrayLike, yes: npt.ArrayLike, level: float = 0.95) -> LogisticCurve:
-    """Return the curve of `yes` [n], 0 or 1, against x [n].
+def fit_logistic(
+    x: npt.ArrayLike, truth: npt.ArrayLike, weights: npt.ArrayLike, ridge: float = RIDGE
+) -> LogisticFit:
+    """Return the fit that has the smallest weighted log loss plus ½ ridge · W · |coefficients|².
 
-    No curve where one answer is missing, x is constant, or a value of x tells all answers apart:
-    the likelihood then has no maximum. No interval for fewer than 10 pairs, or 5 of either answer.
-    Raises ValueError for arrays of unequal length or answers other than 0 and 1.
+    W is the sum of the weights; the intercept is not shrunk. Newton's method, each step halved
+    until the loss falls, which for a ridge above 0 leads to the one minimum there is.
+
+    Args:
+        x: [n, columns].
+        truth: [n] 0 or 1.
+        weights: [n], at least 0.
+
+    Raises ValueError if shapes differ, the ridge is not above 0, or a class has no weight.
     """
-    as_level(level)
-    xs, ys = as_scores(x, 0), as_scores(yes, 0)
-    if len(xs) != len(ys):
-        raise ValueError(f"{len(xs)} numbers and {len(ys)} answers; they must be of the same")
-    if not np.isin(ys, (0, 1)).all():
-        raise ValueError("an answer is neither 0 nor 1")
-    n = (len(xs),)
-    if why := _no_curve(xs, ys):
-        none = Statistic(None, None, None, n, METHOD, level, why)
-        return LogisticCurve(none, none)
-    middle, width = float(xs.mean()), float(xs.std())
-    design = np.stack([np.ones_like(xs), (xs - middle) / width], axis=1)
-    beta = _fitted(design, ys)
-    p = scipy.special.expit(design @ beta)
-    inner = np.linalg.inv(design.T @ (design * (p * (1 - p))[:, None]))
-    # Back to x as it is: intercept and slope are a linear map of the scaled ones.
-    back = np.array([[1.0, -middle / width], [0.0, 1 / width]])
-    (intercept, slope), covariance = back @ beta, back @ inner @ back.T
-    few = min(ys.sum(), len(ys) - ys.sum())
-    if len(xs) < LEAST or few < LEAST_OF_EACH:
-        why = f"too few for an interval: {len(xs)} pairs, {int(few)} of the rarer answer"
-        return LogisticCurve(
-            Statistic(slope, None, None, n, METHOD, level, why),
-            Statistic(-intercept / slope, None, None, n, METHOD, level, why),
-            float(intercept),
-            None,
-        )
-    z = float(scipy.stats.norm.isf((1 - level) / 2))
-    half = z * math.sqrt(covariance[1, 1])
-    return LogisticCurve(
-        Statistic(slope, slope - half, slope + half, n, METHOD, level),
-        _half(intercept, slope, covariance, z, n, level),
-        float(intercept),
-        covariance,
-    )
+    rows = np.asarray(x, np.float64)
+    y, w = np.asarray(truth, np.float64), np.asarray(weights, np.float64)
+    if rows.ndim != 2 or y.shape != (len(rows),) or w.shape != y.shape:
+        raise ValueError(f"x {rows.shape}, truth {y.shape} and weights {w.shape} do not fit")
+    if not ridge > 0:
+        raise ValueError(f"ridge {ridge} is not above 0")
+    if not (w @ y > 0 and w @ (1 - y) > 0):
+        raise ValueError("a class has no weight")
+    w = w / w.sum()
+    design = np.column_stack([np.ones(len(rows)), rows])
+    penalty = np.array([0.0, *[ridge] * rows.shape[1]])
+    beta = np.zeros(design.shape[1])
 
+    def loss(at: Floats) -> float:
+        log_odds = design @ at
+        return float(w @ (np.logaddexp(0, log_odds) - y * log_odds) + penalty @ at**2 / 2)
 
-def _no_curve(x: Floats, y: Floats) -> str:
-    if len(x) == 0 or y.min() == y.max():
-        return "all answers are the same" if len(x) else "no answers"
-    if x.min() == x.max():
-        return "the number is the same for all"
-    no, yes = x[y == 0], x[y == 1]
-    if no.max() <= yes.min() or yes.max() <= no.min():
-        return "one value tells all answers apart, so that no curve is the likeliest"
-    return ""
-
-
-def _fitted(design: Floats, y: Floats) -> Floats:
-    """Return the coefficients by Newton's method, halving steps that make it worse."""
-
-    def loss(beta: Floats) -> float:
-        line = design @ beta
-        return float(np.logaddexp(0, line).sum() - line @ y)
-
-    beta = np.zeros(2)
+    now = loss(beta)
     for _ in range(STEPS):
-        p = scipy.special.expit(design @ beta)
-        step = np.linalg.solve(design.T @ (design * (p * (1 - p))[:, None]), design.T @ (y - p))
-        while loss(beta + step) > loss(beta) + ENOUGH:
-            step = step / 2
-        beta = beta + step
-        if np.abs(step).max() < ENOUGH:
+        p = expit(design @ beta)
+        gradient = design.T @ (w * (p - y)) + penalty * beta
+        if np.abs(gradient).max() < CLOSE:
             break
-    return beta
+        curvature = (design.T * (w * p * (1 - p))) @ design + np.diag(penalty)
+        curvature[0, 0] += 1e-12
+        step = np.linalg.solve(curvature, gradient)
+        size = 1.0
+        while (after := loss(beta - size * step)) > now and size > 1e-10:
+            size /= 2
+        if after >= now:
+            break
+        beta, now = beta - size * step, after
+    return LogisticFit(float(beta[0]), beta[1:])
 
 
-def _half(
-    intercept: float, slope: float, covariance: Floats, z: float, n: tuple[int, ...], level: float
-) -> Statistic:
-    """Return where P(yes) is one half, with Fieller's interval.
+def sparse_probes(
+    x: npt.ArrayLike,
+    truth: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    sizes: Sequence[int],
+    ridge: float = RIDGE,
+) -> dict[int, SparseProbe]:
+    """Return a probe of each of the `sizes`, of as many columns as there are where there are fewer.
 
-    Source: Fieller 1954, JRSS B 16:175.
+    All columns are fitted, half of them are kept, those with the largest coefficients per standard
+    deviation, and so on; before a size is passed it is fitted. So the smaller probes use columns
+    of the larger ones. Columns without spread are never used.
+
+    Raises ValueError as `fit_logistic` does, or if no column varies.
+    Source: Gurnee et al. 2023, "Finding Neurons in a Haystack: Case Studies with Sparse Probing",
+    adaptive thresholding.
     """
-    value = -intercept / slope
-    a = slope**2 - z**2 * covariance[1, 1]
-    b = 2 * (intercept * slope - z**2 * covariance[0, 1])
-    c = intercept**2 - z**2 * covariance[0, 0]
-    method = f"{METHOD.partition(',')[0]}, Fieller's interval"
-    if a <= 0:  # a slope of 0 is not ruled out
-        return Statistic(value, None, None, n, method, level, "it may lie anywhere")
-    root = math.sqrt(max(0.0, b * b - 4 * a * c))
-    low, high = (-b - root) / (2 * a), (-b + root) / (2 * a)
-    return Statistic(value, low, high, n, method, level)
+    rows = np.asarray(x, np.float64)
+    centre, spread = rows.mean(axis=0), rows.std(axis=0)
+    kept = np.flatnonzero(spread > 0)
+    if not len(kept):
+        raise ValueError("no column varies")
+    standard = (rows - centre) / np.where(spread > 0, spread, 1.0)
+    probes: dict[int, SparseProbe] = {}
+    for size in sorted({min(size, len(kept)) for size in sizes}, reverse=True):
+        while len(kept) > size:
+            fit = fit_logistic(standard[:, kept], truth, weights, ridge)
+            order = np.argsort(-np.abs(fit.coefficients), kind="stable")
+            kept = kept[order[: max(size, len(kept) // 2)]]
+        fit = fit_logistic(standard[:, kept], truth, weights, ridge)
+        kept = kept[np.argsort(-np.abs(fit.coefficients), kind="stable")]
+        fit = fit_logistic(standard[:, kept], truth, weights, ridge)
+        own = fit.coefficients / spread[kept]
+        probes[size] = SparseProbe(
+            kept, LogisticFit(fit.intercept - float(own @ centre[kept]), own)
+        )
+    return {size: probes[min(size, max(probes))] for size in sizes}

@@ -149,6 +149,24 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Statist
     return Statistic(p, low, high, (trials,), "Wilson score interval", level)
 
 
+def exact_interval(successes: int, trials: int, level: float = 0.95) -> Statistic:
+    """Return the share of `successes` with its exact interval, which covers at any share.
+
+    Assumes independent trials. Raises TooFewRatings if `trials` is 0.
+    Source: Clopper & Pearson 1934, Biometrika 26:404.
+    """
+    as_level(level)
+    if not 0 <= successes <= max(trials, 0):
+        raise ValueError(f"{successes} successes in {trials} trials")
+    if trials == 0:
+        raise TooFewRatings("no trials, so no share; rate more")
+    tail, beta = (1 - level) / 2, scipy.stats.beta
+    low = float(beta.ppf(tail, successes, trials - successes + 1)) if successes else 0.0
+    misses = trials - successes
+    high = float(beta.ppf(1 - tail, successes + 1, misses)) if misses else 1.0
+    return Statistic(successes / trials, low, high, (trials,), "exact binomial interval", level)
+
+
 def score_distribution(
     scores: npt.ArrayLike,
     levels: Sequence[int],

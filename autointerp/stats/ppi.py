@@ -143,7 +143,7 @@ def predict_mean(
     Source: Angelopoulos, Duchi & Zrnic 2023, arXiv 2311.01453.
     """
     as_level(level)
-    y, f, rest = _group(human, judge, judge_only)
+    y, f, rest = rated_at_random(human, judge, judge_only)
     powered = power_mean(y, f, rest, power)
     value, variance = float(powered.value), float(powered.variance)
     n = (len(y), len(rest))
@@ -180,7 +180,7 @@ def predict_difference(
     Raises TooFewRatings if a group has fewer than 3 human ratings or 2 others.
     Source: Angelopoulos, Duchi & Zrnic 2023, arXiv 2311.01453; Zou & Donner 2008.
     """
-    groups = [_group(*first), _group(*second)]
+    groups = [rated_at_random(*first), rated_at_random(*second)]
     parts = [predict_mean(*group, scale=scale, level=level) for group in groups]
     variance = sum(float(power_mean(*group).variance) for group in groups)
     alone = sum(float(human.var(ddof=1)) / len(human) for human, _, _ in groups)
@@ -345,9 +345,14 @@ def _stratified(
     return _Stratified(value, variance, whole, min(freedom, float(max(1, within))))
 
 
-def _group(
+def rated_at_random(
     human: npt.ArrayLike, judge: npt.ArrayLike, judge_only: npt.ArrayLike
 ) -> tuple[Floats, Floats, Floats]:
+    """Return a group's ratings as arrays: people's and the judge's of some units, and the judge's
+    of the others.
+
+    Raises TooFewRatings if there are fewer than 3 human ratings or 2 others.
+    """
     y, f, rest = (as_scores(ratings, 0) for ratings in (human, judge, judge_only))
     if len(y) != len(f):
         raise ValueError(f"{len(y)} human and {len(f)} judge ratings; they must pair by unit")

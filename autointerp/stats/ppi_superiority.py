@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from autointerp.errors import TooFewRatings
 from autointerp.stats.bounded import wilson_ends
-from autointerp.stats.ppi import Powered, power_mean
-from autointerp.stats.results import Floats, Statistic, as_level, as_scores
+from autointerp.stats.ppi import Powered, power_mean, rated_at_random
+from autointerp.stats.results import Floats, Statistic, as_level
 from autointerp.stats.superiority import superiority
 
 METHOD = (
@@ -60,7 +59,7 @@ def predict_superiority(
     Stat. 19:293 (projection of a U-statistic).
     """
     as_level(level)
-    groups = [_group(*first), _group(*second)]
+    groups = [rated_at_random(*first), rated_at_random(*second)]
     value, variance, parts = superiority_powered(groups[0], groups[1])
     p, spread = float(value), float(variance)
     freedom = min(part.freedom for part in parts)
@@ -119,16 +118,3 @@ def _placements(own: Floats, other: Floats) -> Floats:
         return np.asarray((below + upto) / 2 / len(other))
     difference = own[..., :, None] - other[..., None, :]
     return np.asarray(((difference > 0) + 0.5 * (difference == 0)).mean(axis=-1))
-
-
-def _group(
-    human: npt.ArrayLike, judge: npt.ArrayLike, judge_only: npt.ArrayLike
-) -> tuple[Floats, Floats, Floats]:
-    y, f, rest = as_scores(human), as_scores(judge), as_scores(judge_only)
-    if len(y) != len(f):
-        raise ValueError(f"{len(y)} human and {len(f)} judge ratings; they must pair by unit")
-    if len(y) < 3 or len(rest) < 2:
-        raise TooFewRatings(
-            f"{len(y)} human ratings and {len(rest)} of the judge alone; 3 and 2 are needed"
-        )
-    return y, f, rest

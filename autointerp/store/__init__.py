@@ -7,6 +7,7 @@ ratings     items with their key, raters, calls, ratings
 replies     replies on the disk at once, before the tables have them
 repair      what is wrong with a run's files, put in order where it can be
 frames      the run as data frames, for a notebook
+concepts    which unit, or which few, know a labelled concept
 labs        what labs measured of units
 maps        where directions of units lie on a map
 matches     nearest dictionary vectors in another run

@@ -75,3 +75,12 @@ class Labs(Tables):
                 [lab],
             )
         ]
+
+    def lab_rows_of_unit(self, unit_id: int) -> list[tuple[str, dict[str, Any]]]:
+        """Return what labs measured of a unit: the lab's name and a row's columns."""
+        return [
+            (lab, json.loads(row))
+            for lab, row in self.rows(
+                "SELECT lab, row FROM lab WHERE unit_id = ? ORDER BY lab, place", [unit_id]
+            )
+        ]

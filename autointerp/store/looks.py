@@ -1,17 +1,29 @@
-"""A run's plan, and the ledger of looks at its ratings: both only ever grow."""
+"""A run's plan, and the ledger of looks at its ratings: both only ever grow.
+
+A look at a run that another process is writing goes into a file beside the database; the next
+process that opens the run for writing takes it in.
+"""
 
 from __future__ import annotations
 
+import datetime
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from autointerp.files import json_value, open_locked, sync_folder, unwritten, write_all
 from autointerp.store.tables import Tables
 
+PENDING = "looks.jsonl"  # beside the database: looks that are not in it yet
 LOOK_COLUMNS = (
     "made_at, verb, rubric, rubric_digest, rater, first, second, number, n, asked, value, low,"
     " high, p, level, method, rule, stopped, stopping, digest, plan"
 )
+NAMES = LOOK_COLUMNS.replace(" ", "").split(",")
+WHAT = ("rubric_digest", "rater", "first", "second", "digest")  # the same: the same look
 
 
 class Looks(Tables):
@@ -39,10 +51,28 @@ class Looks(Tables):
             self.insert("look", [{"look": self.next_id("look", "look"), **row}])
 
     def stored_looks(self) -> list[dict[str, Any]]:
-        """Return the looks in their order, columns by name; none of a run older than the ledger."""
-        names = ["look", *LOOK_COLUMNS.replace(" ", "").split(",")]
-        rows = sorted(self.rows_if_there("look", ", ".join(names)), key=lambda row: row[0])
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        """Return the looks in their order, columns by name, those that are not in the database yet
+        at the end; none of a run older than the ledger."""
+        rows = sorted(self.rows_if_there("look", ", ".join(["look", *NAMES])), key=lambda r: r[0])
+        looks = [dict(zip(["look", *NAMES], row, strict=True)) for row in rows]
+        following = looks[-1]["look"] + 1 if looks else 0
+        new = lacking_looks(looks, pending_looks(self.path))
+        return looks + [{"look": number, **look} for number, look in enumerate(new, following)]
+
+    def take_in_looks(self) -> None:
+        """Store the looks that wait beside the database."""
+        if not (self.path / PENDING).exists():
+            return
+        with _locked(self.path) as handle:
+            waiting = pending_looks(self.path)
+            stored = [
+                dict(zip(WHAT, row, strict=True))
+                for row in self.rows_if_there("look", ", ".join(WHAT))
+            ]
+            for look in lacking_looks(stored, waiting):
+                self.add_look(look)
+            os.ftruncate(handle, 0)
+            (self.path / PENDING).unlink(missing_ok=True)
 
     @property
     def is_read_only(self) -> bool:
@@ -52,3 +82,67 @@ class Looks(Tables):
                 "SELECT readonly FROM duckdb_databases() WHERE database_name = current_database()"
             )[0][0]
         )
+
+
+def add_pending_look(path: Path, row: Mapping[str, Any]) -> None:
+    """Append a look to the file beside the database of the run in `path`; it is on the disk then.
+
+    Raises StorageError where it cannot be written.
+    """
+    line = json.dumps({name: row[name] for name in NAMES}, default=str).encode() + b"\n"
+    with _locked(path) as handle:
+        end = os.lseek(handle, 0, os.SEEK_END)
+        try:
+            write_all(handle, line)
+        except OSError as error:
+            os.ftruncate(handle, end)
+            raise unwritten(path / PENDING, error) from None
+
+
+def pending_looks(path: Path) -> list[dict[str, Any]]:
+    """Return the looks that wait beside a database; a last line that was cut off is none."""
+    try:
+        content = (path / PENDING).read_bytes()
+    except OSError:
+        return []
+    looks = []
+    for line in content[: content.rfind(b"\n") + 1].splitlines():
+        try:
+            look = json_value(line)
+            look["made_at"] = datetime.datetime.fromisoformat(look["made_at"])
+        except (ValueError, TypeError, KeyError):
+            continue  # damaged: nothing can be learned from it
+        if isinstance(look, dict) and look.keys() == set(NAMES):
+            looks.append(look)
+    return looks
+
+
+def lacking_looks(
+    stored: list[dict[str, Any]], waiting: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the looks that wait and are not stored, each once."""
+    seen = {tuple(look[name] for name in WHAT) for look in stored}
+    new = []
+    for look in waiting:
+        key = tuple(look[name] for name in WHAT)
+        if key not in seen:
+            seen.add(key)
+            new.append(look)
+    return new
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Hold the lock of the file of looks, which is made if it is not there."""
+    file = path / PENDING
+    while True:
+        handle = open_locked(file, wait=True)
+        assert handle is not None
+        try:
+            # Who had the lock before may have removed the file that this one waited for.
+            if file.exists() and os.fstat(handle).st_ino == file.stat().st_ino:
+                sync_folder(path)
+                yield handle
+                return
+        finally:
+            os.close(handle)

@@ -31,11 +31,12 @@ from autointerp.errors import RunLocked, RunMismatch, StorageError, UnknownName
 from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER, toml_table, write_text
 from autointerp.settings import RunSettings, first_difference, from_mapping
 from autointerp.store.batches import Batches
+from autointerp.store.concepts import Concepts
 from autointerp.store.covers import Covers
 from autointerp.store.firings import Firings
 from autointerp.store.frames import Frames
 from autointerp.store.labs import Labs
-from autointerp.store.looks import Looks
+from autointerp.store.looks import PENDING, Looks
 from autointerp.store.maps import Maps
 from autointerp.store.matches import Matches
 from autointerp.store.ratings import Ratings
@@ -68,7 +69,7 @@ COLUMN = re.compile(
 )
 VIEW = re.compile(r"CREATE OR REPLACE (?P<kind>VIEW|MACRO) (?P<name>\w+)")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-OWN = (SETTINGS, DATABASE, WAL, COMMITS, LOG, REPLIES, "harvest", "journals")
+OWN = (SETTINGS, DATABASE, WAL, COMMITS, LOG, REPLIES, PENDING, "harvest", "journals")
 
 # What run.toml must hold, by table.
 ABOUT: dict[str, dict[str, type | tuple[type, ...]]] = {
@@ -102,7 +103,7 @@ def run_exists(path: Path) -> bool:
     return False
 
 
-class Run(Units, Ratings, Batches, Labs, Matches, Firings, Maps, Covers, Looks, Frames):
+class Run(Units, Ratings, Batches, Labs, Matches, Concepts, Firings, Maps, Covers, Looks, Frames):
     """An open run. Made by `open_run`; close it, or use it in a `with` statement.
 
     Attributes:
@@ -310,11 +311,7 @@ def open_as(
     read_only: bool = False,
 ) -> R:
     """Return a run as `open_run` does, as an object of a class of its own."""
-    if not NAME.fullmatch(name):
-        raise UnknownName(
-            "run", name, runs_in(folder), "a name is up to 100 letters, digits, '.', '_' and '-'"
-        )
-    path = folder / name
+    path = _checked_path(name, folder)
     if wrong := set("?\\") & set(str(path.resolve())):
         raise StorageError(
             f"runs in {folder.resolve()}: DuckDB takes no {' and no '.join(sorted(wrong))} in the "
@@ -323,9 +320,7 @@ def open_as(
     new = _lacking(path)
     if not run_exists(path):
         if settings is None:
-            raise UnknownName(
-                "run", name, runs_in(folder), f"`autointerp rate --run {name}` makes one"
-            )
+            raise _no_such_run(name, folder)
         _create(path, settings, subject)
     elif settings is not None:
         _check_same(path, settings, subject)
@@ -333,16 +328,39 @@ def open_as(
     notes: tuple[str, ...] = ()
     if read_only and (path / REPLIES).exists():
         notes = _take_in_first(path)
-    run = kind(path, about, _connect(path, read_only))
+    run = kind(path, about, connect(path, read_only))
     run.new, run.notes = new, notes
     try:
         run.commits = _checked_commits(run)
         if not read_only and (path / REPLIES).exists():
             run.notes = _recover(run)
+        if not read_only:
+            run.take_in_looks()
     except BaseException:
         run.connection.close()
         raise
     return run
+
+
+def existing_run(name: str, folder: Path = RUNS) -> Path:
+    """Return the folder of the run `name`. Raises UnknownName if there is none."""
+    path = _checked_path(name, folder)
+    if not run_exists(path):
+        raise _no_such_run(name, folder)
+    return path
+
+
+def _checked_path(name: str, folder: Path) -> Path:
+    """Return the folder of a run, which need not exist. Raises UnknownName for what is no name."""
+    if not NAME.fullmatch(name):
+        raise UnknownName(
+            "run", name, runs_in(folder), "a name is up to 100 letters, digits, '.', '_' and '-'"
+        )
+    return folder / name
+
+
+def _no_such_run(name: str, folder: Path) -> UnknownName:
+    return UnknownName("run", name, runs_in(folder), f"`autointerp rate --run {name}` makes one")
 
 
 def _lacking(path: Path) -> tuple[Path, ...]:
@@ -420,15 +438,15 @@ def open_checks(folder: Path = RUNS) -> Run:
     return open_run("store", None if there else RunSettings(), folder=checks)
 
 
-def _connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
-    """Open a run's database, made where this is the first time."""
+def connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
+    """Open the database in a run's folder, made where this is the first time."""
     file = path / DATABASE
     is_new = not file.exists() or not file.stat().st_size
     if is_new:
         _require_unused(path)
     try:
         if read_only and is_new:  # a kill came before it was made
-            _connect(path, read_only=False).close()
+            connect(path, read_only=False).close()
         connection = duckdb.connect(str(file.resolve()), read_only=read_only)
         if is_new:
             file.chmod(PRIVATE_FILE)

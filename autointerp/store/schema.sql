@@ -1,5 +1,5 @@
--- A run. Every table is append-only but for `about`, `state`, `lab`,
--- `match`, `firing`, `map_point` and `cover`; what supersedes stands later.
+-- A run. Every table is append-only but for `about`, `state`, `lab`, `match`,
+-- `concept`, `firing`, `map_point` and `cover`; what supersedes stands later.
 
 CREATE TABLE IF NOT EXISTS about (
     name VARCHAR PRIMARY KEY,
@@ -205,7 +205,7 @@ CREATE TABLE IF NOT EXISTS human_answer (
     rater VARCHAR NOT NULL,
     seq INTEGER NOT NULL,
     kind VARCHAR NOT NULL,                -- training, rating, guess
-    verb VARCHAR NOT NULL,                -- score, skip, guess, describe, undo
+    verb VARCHAR NOT NULL,                -- score, skip, guess, describe, undo, widen, decline, consent
     item_id VARCHAR NOT NULL,
     repeat INTEGER NOT NULL,
     score INTEGER,
@@ -307,6 +307,22 @@ ALTER TABLE probe ADD COLUMN IF NOT EXISTS owners INTEGER[];
 ALTER TABLE probe ADD COLUMN IF NOT EXISTS candidates INTEGER[];
 ALTER TABLE probe ADD COLUMN IF NOT EXISTS candidate_texts VARCHAR[];
 
+-- Texts that raters are asked about and that are no contexts of the corpus: tokens of the vocabulary,
+-- what the subject wrote while a unit was clamped, what a model wrote to a description.
+CREATE TABLE IF NOT EXISTS passage (
+    context_id BIGINT PRIMARY KEY,        -- below 0; a digest of the tokens, so equal texts are one
+    tokens VARCHAR[] NOT NULL,
+    made_at TIMESTAMP NOT NULL
+);
+
+-- How strongly units fire on passages, as the run's model reads them.
+CREATE TABLE IF NOT EXISTS response (
+    context_id BIGINT NOT NULL,           -- of the passage
+    unit_id INTEGER NOT NULL,
+    activations FLOAT[] NOT NULL,         -- one a token of the passage, in the subject's units
+    PRIMARY KEY (context_id, unit_id)
+);
+
 -- Units that a scorer has no questions about, and why: their own outcome, never dropped.
 CREATE TABLE IF NOT EXISTS unprobed (
     task VARCHAR NOT NULL,
@@ -348,6 +364,27 @@ CREATE TABLE IF NOT EXISTS match (
     is_exact BOOLEAN NOT NULL,            -- whether all pairs were tried for the one-to-one matching
     made_at TIMESTAMP NOT NULL,
     PRIMARY KEY (other, idx)
+);
+
+-- Which unit, or which few, know a labelled concept; measuring the same labels anew replaces them.
+CREATE TABLE IF NOT EXISTS concept (
+    labels VARCHAR NOT NULL,              -- sha256 of what the labels are made by
+    concept VARCHAR NOT NULL,
+    source VARCHAR NOT NULL,
+    picked VARCHAR NOT NULL,              -- by auroc or f1 of single units, or by a probe
+    k INTEGER NOT NULL,                   -- units that it may use
+    units VARCHAR[] NOT NULL,             -- features/12; of a probe the one that matters most first
+    search DOUBLE,                        -- AUROC or F1 where units were searched; NULL of a probe
+    auroc DOUBLE,                         -- on held-out text, 0 to 1; NULL where picked by F1
+    low DOUBLE,                           -- 95 % interval of it, over documents; NULL if unknown
+    high DOUBLE,
+    error DOUBLE,                         -- by how much binning can have moved it
+    f1 DOUBLE,                            -- on held-out text, 0 to 1; NULL where picked by AUROC
+    threshold DOUBLE,                     -- activation above which it is called, subject's units
+    tokens_with BIGINT NOT NULL,          -- held-out tokens that have the label
+    tokens_labelled BIGINT NOT NULL,      -- held-out tokens that are labelled with it or without
+    made_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (labels, concept, source, picked, k)
 );
 
 -- Where directions of units lie on a map, and what lies near them; one layout for each digest.

@@ -9,7 +9,7 @@ from typing import Any
 
 from autointerp.errors import BadInput
 from autointerp.records import Context, HarvestedUnit, SourceKind, Unit, UnitSummary
-from autointerp.store.tables import Tables
+from autointerp.store.tables import Tables, now
 
 NEAR_COPIES = "near copies left out"
 UNIT_COLUMNS = (
@@ -223,8 +223,12 @@ class Units(Tables):
         return elsewhere
 
     def contexts_numbered(self, numbers: Sequence[int]) -> dict[int, Context]:
-        """Return contexts by their own numbers, whatever units they were drawn for."""
-        return {
+        """Return contexts by their own numbers, whatever units they were drawn for.
+
+        Numbers below 0 are of passages, which stand in no document, and on whose tokens no
+        activation is stored.
+        """
+        contexts = {
             number: Context(tuple(tokens), tuple(activations), *rest)
             for number, tokens, activations, *rest in self.rows(
                 f"SELECT {CONTEXT_COLUMNS} FROM context"
@@ -232,6 +236,50 @@ class Units(Tables):
                 [list(numbers)],
             )
         }
+        passages = [number for number in numbers if number < 0]
+        if passages:
+            for number, tokens in self.rows(
+                "SELECT context_id, tokens FROM passage"
+                " WHERE context_id IN (SELECT unnest(?::BIGINT[]))",
+                [passages],
+            ):
+                silent = (0.0,) * len(tokens)
+                contexts[number] = Context(
+                    tuple(tokens), silent, 0, "random", None, "score", False, -1, 0
+                )
+        return contexts
+
+    def add_passages(self, passages: Mapping[int, Sequence[str]]) -> None:
+        """Store texts that are no contexts, as their tokens, by number; what is there stays."""
+        if not passages:
+            return
+        made_at = now()
+        rows = [
+            {"context_id": number, "tokens": list(tokens), "made_at": made_at}
+            for number, tokens in passages.items()
+        ]
+        with self.transaction():
+            self.insert("passage", rows, ignore=True)
+
+    def add_responses(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Store activations of units on passages: rows of `context_id`, `unit_id`, `activations`;
+        what is there stays.
+        """
+        with self.transaction():
+            self.insert("response", rows, ignore=True)
+
+    def response_peaks(self, unit_ids: Sequence[int]) -> dict[int, dict[int, float]]:
+        """Return each unit's largest activation on the passages on which it was measured, by
+        number; 0 on one without tokens.
+        """
+        peaks: dict[int, dict[int, float]] = {unit_id: {} for unit_id in unit_ids}
+        for unit_id, number, peak in self.rows(
+            "SELECT unit_id, context_id, coalesce(list_max(activations), 0) FROM response"
+            " WHERE unit_id IN (SELECT unnest(?::INTEGER[])) ORDER BY ALL",
+            [list(unit_ids)],
+        ):
+            peaks[unit_id][number] = peak
+        return peaks
 
 
 def source_row(name: str, size: int, kind: SourceKind) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -113,6 +114,11 @@ class SparseAutoencoder:
         if self.threshold is not None and self.threshold.shape not in {(), (self.d_sae,)}:
             raise SubjectError(
                 f"SAE: threshold is {tuple(self.threshold.shape)}, not ({self.d_sae},)"
+            )
+        if not self.transcodes and self.d_in != self.d_out:
+            raise SubjectError(
+                f"SAE: W_enc reads {self.d_in} activations and W_dec writes {self.d_out}; both are "
+                "of one site"
             )
         needed = {
             "jumprelu": ("threshold",),
@@ -317,6 +323,22 @@ class SparseAutoencoder:
         return pre.mul_((grouped == grouped.amax(-1, keepdim=True)).flatten(-2))
 
 
+def as_weights(tensor: Tensor, name: str, path: Path) -> Tensor:
+    """Return the tensor of a file in float32.
+
+    Raises SubjectError, naming it, for whole numbers, which mean weights only with the scales that
+    they were quantised by, for complex ones, and where all latents' values should be and one is.
+    """
+    if not tensor.is_floating_point():
+        raise SubjectError(
+            f"{path}: {name} is of {str(tensor.dtype).removeprefix('torch.')}, and weights are "
+            "floating-point numbers; fetch or convert the SAE again"
+        )
+    if not tensor.dim() and "threshold" not in name and "factor" not in name:
+        raise SubjectError(f"{path}: {name} is one number, and not one a latent; fetch it again")
+    return tensor.float()
+
+
 def load_autoencoder(path: Path, device: str = "cpu") -> SparseAutoencoder:
     """Return the autoencoder written by `SparseAutoencoder.save`, in float32.
 
@@ -333,13 +355,7 @@ def load_autoencoder(path: Path, device: str = "cpu") -> SparseAutoencoder:
             f"{path} is not a complete safetensors file of an SAE ({error}); fetch or "
             "train it again"
         ) from None
-    for name, tensor in stored.items():
-        if not tensor.is_floating_point():
-            raise SubjectError(
-                f"{path}: {name} is of {tensor.dtype}, and weights are real numbers; fetch or "
-                "train it again"
-            )
-    tensors = {name: tensor.float() for name, tensor in stored.items()}
+    tensors = {name: as_weights(tensor, name, path) for name, tensor in stored.items()}
     for name in ("W_enc", "b_enc", "W_dec", "b_dec"):
         if name not in tensors:
             raise SubjectError(f"{path} has no tensor {name}; fetch or train it again")
@@ -358,11 +374,17 @@ def load_autoencoder(path: Path, device: str = "cpu") -> SparseAutoencoder:
             f"{path} says {', '.join(sorted(unknown))}, which this version does not know; load it "
             "with the version that wrote it"
         )
+    for key, usual in (("apply_b_dec_to_input", "True"), ("transcodes", "False")):
+        if metadata.get(key, usual) not in ("True", "False"):
+            raise SubjectError(f"{path}: {key} is '{metadata[key]}', not True or False; correct it")
+    k = metadata.get("k")
+    if k is not None and not re.fullmatch(r"[0-9]{1,9}", k):
+        raise SubjectError(f"{path}: k is '{k[:60]}', not a whole number; correct it")
     return SparseAutoencoder(
         **tensors,
         subtract_b_dec=metadata.get("apply_b_dec_to_input", "True") == "True",
         activation=cast(Activation, activation),
-        k=int(metadata["k"]) if "k" in metadata else None,
+        k=None if k is None else int(k),
         normalisation=cast(Normalisation, normalisation),
         transcodes=metadata.get("transcodes") == "True",
     ).to(device)

@@ -13,6 +13,12 @@ from autointerp.settings import SubjectSettings
 from autointerp.subjects import Subject, file_digest
 from autointerp.subjects.corpora._documents import Length
 
+ONE_LAYER_TAKES = ("model", "site", "sae", "untrained", "tokenizer", "corpus", "device")
+RECORDED_TAKES = (
+    "model", "site", "sae", "sae_format", "subtract_b_dec", "input_scale", "k", "sae_layout",
+    "check_sae", "device",
+)  # fmt: skip
+
 
 def load_subject(settings: SubjectSettings) -> Subject:
     """Return the subject that the settings name.
@@ -27,7 +33,7 @@ def load_subject(settings: SubjectSettings) -> Subject:
             raise SettingsError(f"subject.{name}: {error.filename} is {error.strerror}") from None
     _check_device(settings.device)
     if settings.model == "embedded" or settings.model.endswith("transformer.safetensors"):
-        _check_one_layer(settings)
+        _check_taken(settings, ONE_LAYER_TAKES, "a one-layer model does")
     if settings.model == "embedded":
         folder = Path(str(resources.files("autointerp.subjects") / "embedded"))
         settings = SubjectSettings(
@@ -41,6 +47,11 @@ def load_subject(settings: SubjectSettings) -> Subject:
         return _one_layer_subject("embedded", settings)
     if settings.model.endswith("transformer.safetensors"):
         return _one_layer_subject(str(Path(settings.model).parent.name), settings)
+    if settings.model.endswith(".npz"):
+        _check_taken(settings, RECORDED_TAKES, "recorded activations do")
+        from autointerp.subjects.recorded import recorded_subject
+
+        return recorded_subject(settings)
     from autointerp.subjects.assembled import assemble
 
     return assemble(settings)
@@ -58,15 +69,12 @@ def _check_device(name: str) -> None:
         ) from None
 
 
-def _check_one_layer(settings: SubjectSettings) -> None:
-    """Raise SettingsError for a setting that a one-layer model would pass over."""
-    taken = ("model", "site", "sae", "untrained", "tokenizer", "corpus", "device")
+def _check_taken(settings: SubjectSettings, taken: tuple[str, ...], what: str) -> None:
+    """Raise SettingsError for a setting that this kind of subject would pass over."""
     for name, usual in asdict(SubjectSettings()).items():
         value = getattr(settings, name)
         if name not in taken and value != usual:
-            raise SettingsError(
-                f"subject.{name} = {value!r}: a one-layer model does not take it; leave it out"
-            )
+            raise SettingsError(f"subject.{name} = {value!r}: {what} not take it; leave it out")
 
 
 def _one_layer_subject(name: str, settings: SubjectSettings) -> Subject:

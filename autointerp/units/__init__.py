@@ -3,6 +3,8 @@
 sources     a file here is a source of units, studied or a control
 draws       seeded orders, salts and splits: functions of seed and name or place alone
 sample      the units that are asked for, harvested where the run lacks them
+labels      labels of tokens, from a table, an expression or a function
+concepts    which units know a concept: all units against labels, in two readings
 contents    hashes of the texts round tokens: equal texts have equal ones
 stream      the corpus in batches, and the forward pass to the site
 passes      one pass: every wanted unit's columns, batch by batch

@@ -73,7 +73,7 @@ def firing_in(
             if not found:
                 continue
             rows = sorted({row for row, *_ in found})
-            batch = at_site(subject, _some_rows(reading, rows), settings.seed)
+            batch = at_site(subject, some_rows(reading, rows), settings.seed)
             for name in {name for _, name, *_ in found}:
                 fires = [
                     (block(batch) > settings.harvest.fires).cpu().numpy() for block in blocks[name]
@@ -93,6 +93,27 @@ def firing_in(
             is_read,
         )
     return firing
+
+
+def windows_up_to(
+    subject: Subject, settings: RunSettings, places: Sequence[Place]
+) -> dict[int, tuple[list[int], int]]:
+    """Return, by context, the ids of its window from the first one (BOS where windows begin with
+    it) up to its focus, and where its first token stands among them.
+
+    Contexts that the corpus does not hold whole any more are left out. No model is run.
+    """
+    in_document: dict[int, list[tuple[str, int, Place]]] = {}
+    for number, place in enumerate(places):
+        in_document.setdefault(place.document, []).append(("", number, place))
+    windows: dict[int, tuple[list[int], int]] = {}
+    for reading in readings(subject, settings.harvest):
+        if len(windows) == len(places):
+            break
+        for row, _, number, tokens, focus in _places_in(reading, in_document):
+            ids = reading.windows.ids[row, : focus + 1].tolist()
+            windows[places[number].context] = (ids, tokens[0])
+    return windows
 
 
 def _places_in(
@@ -121,7 +142,7 @@ def _places_in(
     return found
 
 
-def _some_rows(reading: Reading, rows: list[int]) -> Reading:
+def some_rows(reading: Reading, rows: list[int]) -> Reading:
     windows = reading.windows
     return replace(
         reading,

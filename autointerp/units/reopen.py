@@ -15,7 +15,7 @@ from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.load import load_subject
 from autointerp.units import sources as sources_folder
 from autointerp.units.sample import numbers_of as numbers_again
-from autointerp.units.sources import Source
+from autointerp.units.sources import Calibration, Source
 from autointerp.units.stream import calibrate, quiet_torch
 
 __all__ = ["dictionary_again", "numbers_again", "sources_again", "subject_again"]
@@ -39,12 +39,16 @@ def subject_again(run: Run, option: str) -> Subject:
 
 
 def sources_again(
-    run: Run, subject: Subject, unit_ids: Sequence[int]
+    run: Run, subject: Subject, unit_ids: Sequence[int], calibration: Calibration | None = None
 ) -> Iterator[tuple[str, Source, list[int]]]:
-    """Yield each source of these units, by name, with those of them that are its own."""
+    """Yield each source of these units, by name, with those of them that are its own.
+
+    The first tokens of the corpus are read for it, unless their `calibration` is given.
+    """
     seed = run.settings.seed
     with quiet_torch():
-        calibration = calibrate(subject, run.settings.harvest, seed)
+        if calibration is None:
+            calibration = calibrate(subject, run.settings.harvest, seed)
         for name, units in run.by_source(unit_ids).items():
             module = extensions.load(sources_folder, "source", name)
             yield name, module.create(subject, calibration, seed), units

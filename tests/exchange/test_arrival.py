@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -705,3 +707,22 @@ def test_an_imported_context_goes_where_its_near_copy_is_or_is_left_out():
     # Where the file says the split, what its writer saw is not tried.
     given = [context(0, 9.0, "explain"), context(5, 8.0, "score"), context(30, 7.0, "score")]
     assert assigned_splits(given) == ["explain", None, "score"]
+
+
+@pytest.mark.parametrize("name", ["latents/1_2.safetensors", "activations/batch-1.jsonl", "note"])
+def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path: Path, name: str):
+    place = tmp_path / "folder" / name
+    place.parent.mkdir(parents=True)
+    os.mkfifo(place)
+    with pytest.raises(ExchangeError, match=f"{re.escape(str(place))} is neither a file nor"):
+        import_units(tmp_path / "folder", "main", runs=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_activation_that_no_run_can_store_is_refused(tmp_path: Path):
+    # A float of 32 bits ends at 3.4e38, and `features.md` may say any number.
+    path = tmp_path / "features.md"
+    head = "| Token ID | Activation | Token | Context |\n|---|---|---|---|\n"
+    path.write_text(f"### Feature ID: 1\n{head}| 1 | 1e39 | `'word'` | `'a word'` |\n")
+    with pytest.raises(ExchangeError, match=r"has an activation of 1e\+39"):
+        import_units(path, "main", runs=tmp_path / "runs")

@@ -111,6 +111,7 @@ def one(tokens: str = "['a', 'b']", activations: str = "[0, 1]::FLOAT[]", more: 
         ),
         (one("NULL::VARCHAR[]"), "tokens must be a list of texts"),
         (one("['a', NULL]"), "tokens must be a list of texts, none of them null"),
+        (one(more=", -1 AS tokens_read"), "tokens_read -1; it must be 0 or more"),
         (one(activations="NULL::FLOAT[]"), "activations must be a list of finite numbers"),
         (one(activations="[0, NULL]::FLOAT[]"), "activations must be a list of finite numbers"),
         (one(activations="[0, 'nan'::FLOAT]"), "activations must be a list of finite numbers"),

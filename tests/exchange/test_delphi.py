@@ -179,6 +179,14 @@ def with_location(place: tuple[int, int, int]) -> NDArray[Any]:
             changed(activations=np.full_like(tensors()["activations"], np.nan)),
             "an activation is not finite",
         ),
+        (
+            changed(activations=np.full(len(tensors()["activations"]), 1e300)),
+            "an activation is not finite",
+        ),
+        (
+            changed(activations=tensors()["activations"].astype(np.complex64)),
+            "must be floating-point numbers",
+        ),
         (changed(tokens=tokens() + 1), "token id 30 is beyond the 30"),
         (changed(tokens=tokens() - 1), "token id -1 is negative"),
         (

@@ -161,3 +161,11 @@ def test_a_token_of_many_pieces_of_characters_stands_where_its_longest_piece_doe
     (unit,) = read(path, ImportOptions())
     (context,) = unit.contexts
     assert context.tokens[context.focus or 0] == "word"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_heading(tmp_path: Path):
+    path = tmp_path / "features.md"
+    text = f"### Feature ID: 1\n{HEAD}| 1 | 1.0 | `'word'` | `'a word'` |\n"
+    path.write_text(text, encoding="utf-8-sig")
+    (unit,) = read(path, ImportOptions())
+    assert unit.name == "1"

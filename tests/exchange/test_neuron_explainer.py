@@ -69,6 +69,7 @@ def test_file_and_folder_are_recognised(tmp_path: Path):
     ("changes", "message"),
     [
         ({"neuron_id": {"layer_index": 1}}, "neuron_id must have layer_index and neuron_index"),
+        ({"random_sample_by_quantile": 5}, "random_sample_by_quantile must be a list of lists"),
         ({"random_sample": [3]}, "activation records must be lists of objects"),
         ({"random_sample": [{"tokens": ["a"]}]}, "activations must be a list of finite numbers"),
     ],

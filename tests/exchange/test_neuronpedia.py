@@ -328,3 +328,22 @@ def test_sources_whose_names_look_alike_go_out_and_come_back_whole(
     ]
     assert written == held == sum(len(unit.contexts) for unit in came)
     assert len({(unit.source, unit.name) for unit in came}) == 3 * len(others)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path):
+    path = batch(tmp_path, "activations", [])
+    path.write_bytes(gzip.compress(b"\xef\xbb\xbf" + json.dumps(ROW).encode() + b"\r\n"))
+    assert recognises(path)
+    (unit,) = read(path, ImportOptions())
+    assert unit.contexts[0].tokens == (" the", " cat", " sat")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"frac_nonzero": 10**400}, {"frac_nonzero": 2}, {"maxActApprox": 1e39},
+              {"maxActApprox": float("inf")}, {"frac_nonzero": "often"}],
+)  # fmt: skip
+def test_facts_that_no_unit_can_have_are_refused(tmp_path: Path, wrong: dict[str, Any]):
+    batch(tmp_path, "activations", [ROW])
+    batch(tmp_path, "features", [{"layer": "6-res-jb", "index": "12", **wrong}])
+    with pytest.raises(ExchangeError, match="unit 6-res-jb/12: frac_nonzero is"):
+        list(read(tmp_path, ImportOptions()))

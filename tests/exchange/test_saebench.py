@@ -91,3 +91,39 @@ def test_what_is_not_of_the_form_is_refused_in_one_line(
 ):
     with pytest.raises(ExchangeError, match=message):
         list(read(result(tmp_path, **changes), ImportOptions()))
+
+
+def with_logs(folder: Path, logs: str, **entry: Any) -> Path:
+    whole = {"latent": 15, "explanation": "bank cards", "logs": logs, **entry}
+    return result(folder, eval_result_unstructured={"15": whole})
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\x0b", "\x1c", "\x85"])
+def test_a_line_separator_in_a_text_ends_no_row(tmp_path: Path, separator: str):
+    # Python's `splitlines` would cut the row in two, and the text would be lost without a word.
+    (unit,) = read(
+        with_logs(tmp_path, LOGS.replace("to pay", f"to{separator}pay")), ImportOptions()
+    )
+    assert "".join(unit.contexts[0].tokens).startswith(f"to{separator}pay in cash")
+
+
+def test_lines_may_end_as_windows_ends_them(tmp_path: Path):
+    (unit,) = read(with_logs(tmp_path, LOGS.replace("\n", "\r\n")), ImportOptions())
+    assert len(unit.contexts) == 4
+
+
+def test_logs_of_another_form_are_refused_and_not_a_unit_without_contexts(tmp_path: Path):
+    with pytest.raises(ExchangeError, match="latent 15: its logs hold no table of texts"):
+        list(read(with_logs(tmp_path, LOGS.replace("│", "|")), ImportOptions()))
+
+
+@pytest.mark.parametrize("number", ["nan", "1e999"])
+def test_an_activation_that_is_no_number_is_refused(tmp_path: Path, number: str):
+    with pytest.raises(ExchangeError, match=r"largest activation is (nan|inf)"):
+        list(read(with_logs(tmp_path, LOGS.replace("51.329", number)), ImportOptions()))
+
+
+@pytest.mark.parametrize("score", [10**400, float("nan"), float("inf"), "x", True])
+def test_a_score_that_is_no_number_is_not_told(tmp_path: Path, score: Any):
+    (unit,) = read(with_logs(tmp_path, LOGS, score=score), ImportOptions())
+    assert unit.note == "SAEBench: 'bank cards'"

@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.fabricate import add_scores, fabricate_run
+from support.judges import made_check
 
 from autointerp.errors import TooFewRatings
+from autointerp.findings import groups
+from autointerp.findings.checks import keep
 from autointerp.findings.comparison import Comparison, compare, estimate_rows
 from autointerp.findings.groups import Judgement, nearest_level
 from autointerp.questions.items import make_items
@@ -169,6 +172,43 @@ def test_a_rater_that_fails_its_controls_is_left_out_of_the_combination(tmp_path
         (pooled,) = compare(run).pooled
     assert (pooled.raters, pooled.left_out, pooled.unchecked) == (("model:a",), ("model:b",), ())
     assert pooled.superiority.value == 1
+
+
+def test_a_rater_that_fails_its_check_is_left_out_of_the_combination_too(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 10, "neurons": 10}, contexts=0) as run:
+        for rater in ("model:a", "model:b"):
+            add_scores(run, "features", rater, [0, 0, 0, 5, 5])
+            add_scores(run, "neurons", rater, [5, 5, 0, 0, 0])
+        (tmp_path / ".checks").mkdir()
+        keep(made_check("model:b", 0.6), tmp_path)
+        found = compare(run)
+    (pooled,) = found.pooled
+    assert (pooled.raters, pooled.left_out) == (("model:a",), ("model:b",))
+    assert [judgement.fails for judgement in found.judgements] == [
+        "",
+        "it failed its check on planted units",
+    ]
+
+
+def test_a_small_p_value_is_fine_enough_to_pass_the_adjustment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # 149 permutations: no p below 1 / 150, and Holm's, over 9 other tests, not below 0.06. For 10
+    # tests it is taken again with 399: 1 / 400 and 0.0225.
+    monkeypatch.setitem(groups.PERMUTATIONS, "other", 149)
+    units = {"features": 12, "neurons": 12, "planted": 12, "random": 12, "shuffled": 12}
+    with fabricate_run(tmp_path, units, contexts=0) as run:
+        for source, counts in (
+            ("features", [0, 0, 0, 6, 6]), ("neurons", [6, 6, 0, 0, 0]),
+            ("planted", [0, 0, 0, 0, 12]), ("random", [6, 6, 0, 0, 0]),
+            ("shuffled", [12, 0, 0, 0, 0]),
+        ):  # fmt: skip
+            add_scores(run, source, "model:a", counts)
+        (judgement,) = compare(run).judgements
+    pairs = {(c.first, c.second): c for c in judgement.contrasts}
+    assert pairs["features", "random"].holm_p == pytest.approx(9 / 400)
+    assert pairs["features", "random"].outcome == "higher"
+    assert pairs["neurons", "random"].outcome == "not resolved"
 
 
 def test_wins_ties_and_losses_are_apart_from_the_ties_halved(tmp_path: Path):

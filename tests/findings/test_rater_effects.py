@@ -18,7 +18,9 @@ def rated(folder: Path, raters: dict[str, list[int]]) -> Run:
     run = fabricate_run(folder, SOURCES, contexts=0)
     for source in SOURCES:
         for place, (rater, counts) in enumerate(raters.items()):
-            add_scores(run, source, rater, counts, seed=place)
+            beside = source == "planted" and len(raters) > 1
+            given = [0, 0, 0, 0, 40] if beside else counts  # so that the ceiling holds
+            add_scores(run, source, rater, given, seed=place)
     return run
 
 
@@ -57,6 +59,24 @@ def test_the_severe_rater_is_found_on_studied_units_alone(tmp_path: Path):
     assert model.effects.odds_ratio is not None
     assert model.effects.odds_ratio.low < 1 < model.effects.odds_ratio.high
     assert model.drift == {}
+
+
+def test_a_rater_that_fails_has_a_severity_and_no_say_on_the_sources(tmp_path: Path):
+    high, low = [1, 3, 8, 12, 16], [16, 12, 8, 3, 1]
+    with rated(tmp_path, {"model:a": LENIENT, "model:b": LENIENT}) as run:
+        for place, source in enumerate(SOURCES):
+            # Fails: planted units at the bottom; its neurons are high and its features low.
+            add_scores(run, source, "model:c", high if source == "neurons" else low, seed=place)
+        comparison = compare(run)
+        (model,) = comparison.rater_effects
+        blocks = rater_effects.show(Material((comparison,), (run,)))
+    assert model.effects is not None
+    assert model.failing == ("model:c",)
+    assert len(model.effects.raters) == 3
+    # The two that are left gave both sources the same scores.
+    assert model.effects.odds_ratio.low < 1 < model.effects.odds_ratio.high
+    text = " ".join(block.text for block in blocks if isinstance(block, Prose))
+    assert "by model:a and model:b alone; model:c fail their controls or their check." in text
 
 
 def test_repeats_do_not_count_twice(tmp_path: Path):

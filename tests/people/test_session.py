@@ -20,6 +20,7 @@ from autointerp.people.session import (
     session_from,
     shown_item,
     steps_for,
+    text_beside,
     typed_in_full,
     with_repeats,
 )
@@ -27,6 +28,8 @@ from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import Item, ItemContext
 
 RUBRIC = load_rubric("interpretability-1-5")
+# Of `session(3)`, as it was before sessions had `around`.
+OLD_DIGEST = "ac3b9cd750da36cefe134fccd6b42729c6060cd33db9d4955d8f37e2912bcad4"
 
 
 def context(tokens: int = 21, focus: int = 10, split: str = "explain") -> ItemContext:
@@ -145,3 +148,20 @@ def test_answers_are_numbers_or_places():
 def test_wishes_out_of_range_are_refused(wrong):
     with pytest.raises(BadInput):
         Sitting(**wrong)
+
+
+def test_a_session_without_more_text_has_the_digest_it_always_had():
+    """Sessions that were given out are known by their digest."""
+    assert "around" not in session_fields(session(3))
+    assert session(3).digest == OLD_DIGEST
+
+
+def test_the_text_round_contexts_goes_with_an_item_by_any_name():
+    one = replace(session(2), around={"i000": (("a", "b"),)})
+    assert session_from(json.loads(json.dumps(session_fields(one)))) == one
+    assert renamed(one, {"i000": "zz", "i001": "aa"}).around == {"zz": (("a", "b"),)}
+
+
+def test_what_an_item_leaves_out_of_its_contexts_stands_beside_it():
+    item = Item("x", RUBRIC.id, (context(), context(split="score")))
+    assert text_beside(item, RUBRIC) == ((" t0 t1", " t19 t20"),)  # 8 on either side are shown

@@ -208,7 +208,7 @@ def test_a_larger_wish_asks_only_what_is_new_and_practises_no_more(sit, own_runs
         )[0]
     assert 5 <= features <= 6  # one may have too few contexts
     assert repeated == 0
-    assert "practice" not in told.out
+    assert "for practice" not in told.out
 
 
 def test_two_raters_at_once_do_not_lock_each_other_out(sit, own_runs):
@@ -318,3 +318,39 @@ def test_a_pack_is_rated_without_torch_or_a_database_and_lines_without_a_screen(
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.split() == []
+
+
+def test_parts_can_be_left_out_and_the_count_is_said_before(sit, own_runs):
+    whole = sit("human:ann", "--dry-run")
+    assert "4 for practice" in whole.err
+    assert "quick guesses at the end" in whole.err
+    bare = ("--no-mix", "--no-practice", "--no-guess", "--repeat-share", 0, "--controls", 0)
+    told = sit("human:ann", *bare, "--dry-run")
+    assert "would ask human:ann 4 questions: 4 features at most, mixed." in told.err
+    told = sit("human:ann", *bare, answers="3\n" * 50)
+    assert told.code == 0, told.err
+    assert "4 questions: 4 items to rate. Parts are left out by" in told.err
+    (path,) = (own_runs / "tiny" / "journals").glob("human-ann.*.jsonl")
+    entries = read_journal(path).entries["human:ann"]
+    assert [entry.kind for entry in entries] == ["rating"] * 4
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        sources = run.rows(
+            "SELECT DISTINCT source FROM current_rating JOIN key USING (item_id)"
+            " JOIN unit USING (unit_id) WHERE rater = 'human:ann'"
+        )
+    assert sources == [("features",)]
+
+
+def test_more_of_a_context_reaches_into_the_corpus(sit, own_runs):
+    told = sit("human:ann", answers="m\nq\n")
+    assert told.code == 0, told.err
+    session = read_journal(journal_in(own_runs, "ann")).session
+    assert session.around.keys() == session.by_id.keys()
+    widest = max(len(b) + len(a) for texts in session.around.values() for b, a in texts)
+    shown = max(len("".join(c.tokens)) for item in session.items for c in item.contexts)
+    assert widest > shown / 2  # a window of 32 tokens; the items show 17 at most
+    entries = read_journal(journal_in(own_runs, "ann")).entries["human:ann"]
+    assert [entry.verb for entry in entries] == ["widen"]
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        assert run.rows("SELECT verb FROM human_answer") == [("widen",)]
+        assert run.rows("SELECT count(*) FROM rating WHERE is_person(rater)") == [(0,)]

@@ -94,7 +94,9 @@ def test_a_clear_difference_stops_early_says_what_that_saved_and_is_not_asked_ag
     assert f"{until.fixed_n - 20} a source saved" in str(result)
     assert STOPPED_EARLY in str(result)
     (look,) = [event for event in events if isinstance(event, Looked)]
-    assert str(look).startswith("look 1 at 20 a source: P(features > neurons) 0.")
+    assert str(look).startswith(
+        "look 1 at 20 a source: probability of superiority, features over neurons, 0."
+    )
     with open_run("main", folder=runs) as run:
         plan = plan_of(run)
         assert plan.stopping == Stopping("clear", 60)

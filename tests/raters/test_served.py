@@ -5,6 +5,7 @@ import gzip
 import json
 import resource
 import zlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from support.loopback.server import Fault, LoopbackServer
 
 from autointerp.errors import BadInput, RaterError
 from autointerp.questions.rubric_files import load_rubric
-from autointerp.raters import AttemptFailed, RaterOptions, ServedRater
+from autointerp.raters import AttemptFailed, RaterOptions, ServedRater, openai_completions
 from autointerp.raters import anthropic as anthropic_module
 from autointerp.raters import openai as openai_module
+from autointerp.raters.openai import lines_of
 from autointerp.records import Item, ItemContext, Reply
 
 RUBRIC = load_rubric("interpretability-1-5")
@@ -658,3 +660,27 @@ def test_a_time_out_that_is_none_is_refused(timeout_s: float) -> None:
 def test_a_price_that_is_none_is_refused(price: float) -> None:
     with pytest.raises(BadInput, match="price_in"):
         openai_module.create("m", RaterOptions(price_in=price, price_out=1.0))
+
+
+def test_a_line_separator_inside_a_batchs_results_ends_no_line():
+    # JSON may hold U+2028 and U+0085 as they are; cut there, a paid reply would be no row.
+    row = '{"custom_id": "a", "text": "one\u2028two\x85three"}'
+    content = f"{row}\n{row}".encode()
+
+    async def pieces(size: int) -> AsyncIterator[bytes]:
+        for begin in range(0, len(content), size):
+            yield content[begin : begin + size]
+
+    async def lines(size: int) -> list[str]:
+        return [line async for line in lines_of(pieces(size))]
+
+    for size in (1, 7, len(content)):
+        assert asyncio.run(lines(size)) == [row, row]
+
+
+def test_an_infinite_number_where_a_reply_has_an_index_is_no_reply_of_the_protocol():
+    # json.loads reads Infinity, and int() of it is an OverflowError.
+    rater = openai_completions.create("m", RaterOptions(base_url="http://127.0.0.1:9/v1"))
+    body = '{"choices": [{"index": Infinity, "text": "a"}]}'
+    with pytest.raises(AttemptFailed, match="no reply of this protocol"):
+        rater._read_body({}, body, 0.1)

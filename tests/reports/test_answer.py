@@ -4,12 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from support.fabricate import add_scores, fabricate_run
+from support.judges import made_check
 
+from autointerp.findings.checks import keep
 from autointerp.findings.comparison import compare
 from autointerp.reports.answer import answer
 from autointerp.reports.answer_picture import draw, shortened
+from autointerp.reports.page import title
 from autointerp.reports.panels import Answer, Material
+from autointerp.reports.panels.verdict import verdict
 from autointerp.reports.style import house_style
 
 HIGH, LOW, FLAT = [0, 0, 5, 10, 15], [15, 10, 5, 0, 0], [6, 6, 6, 6, 6]
@@ -53,9 +58,29 @@ def test_a_difference_without_controls_is_claimed_but_not_in_green(tmp_path: Pat
 
 def test_a_rater_that_fails_its_controls_gives_no_answer(tmp_path: Path):
     shown = screen(tmp_path, {"features": HIGH, "neurons": LOW, **FAILED})
-    assert shown.claim == "No answer: the controls of model:0 are not where they must be."
+    assert shown.claim == "No answer from model:0: its controls are not where they must be."
     assert shown.tone == "warning"
     assert shown.against[0][0] == "The rater fails its controls."
+
+
+def test_a_rater_that_fails_its_check_gives_no_answer(tmp_path: Path):
+    scores = {"features": HIGH, "neurons": LOW, **CONTROLS}
+    units = {source: sum(counts) for source, counts in scores.items()}
+    with fabricate_run(tmp_path, units, contexts=0) as run:
+        for source, counts in scores.items():
+            add_scores(run, source, "model:a", counts)
+        (tmp_path / ".checks").mkdir()
+        keep(made_check("model:a", 0.6), tmp_path)
+        shown = Material((compare(run),), (run,))
+    (judgement,) = shown.judgements
+    first = answer(shown)
+    assert first is not None
+    assert first.claim == "No answer from model:a: it failed its check on planted units."
+    assert (first.tone, first.heading) == ("warning", "What to keep in mind")
+    found, *_ = verdict(judgement, shown)
+    assert found.lead.startswith("By scores that are no evidence, features score higher than")
+    assert found.tone == "plain"
+    assert title(shown) == "Are the features more interpretable than the neurons?"
 
 
 def test_raters_that_differ_are_not_given_one_answer(tmp_path: Path):
@@ -66,8 +91,8 @@ def test_raters_that_differ_are_not_given_one_answer(tmp_path: Path):
     assert screen(tmp_path / "a", up, up).claim == "Features score higher than neurons."
     assert screen(tmp_path / "b", up, down).claim == "The ratings contradict one another."
     assert screen(tmp_path / "c", up, null).claim == "The ratings do not agree on an answer."
-    # One whose controls fail has no say, and is said to have none.
-    shown = screen(tmp_path / "d", up, broken)
+    # One whose controls fail has no say, is said to have none, and stands behind the others.
+    shown = screen(tmp_path / "d", broken, up)
     assert shown.claim == "Features score higher than neurons."
     assert "so it does not count" in shown.support[1]
 
@@ -107,6 +132,20 @@ def test_the_picture_draws_shares_interval_and_controls(tmp_path: Path):
     assert names == ["features", "neurons", "planted*", "shuffled*"]
     means = [line.get_xdata()[0] for line in lower.lines if len(line.get_xdata()) == 1]
     assert means == pytest.approx([3.5, 3.5, 5, 1])
+
+
+def test_the_legend_of_several_raters_stays_in_the_picture(tmp_path: Path):
+    scores = {"features": HIGH, "neurons": LOW}
+    raters = ("human:ann", "human:bob", "lexical", "openai:fake@127.0.0.1:34279")
+    shown = material(tmp_path, dict.fromkeys(raters, scores))
+    with house_style("answer"):
+        figure = draw(list(shown.judgements), shown)
+        FigureCanvasAgg(figure).draw()
+    legend = figure.axes[1].get_legend()
+    assert legend is not None
+    box = legend.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
 
 
 def test_the_picture_draws_the_untrained_baseline_under_the_pair_that_must_survive_it(

@@ -1,89 +1,83 @@
+"""The logistic fit, against statsmodels and a general minimiser; probes of planted columns."""
+
+from __future__ import annotations
+
 import numpy as np
 import pytest
+import scipy
 import statsmodels.api as sm
-from hypothesis import given
-from hypothesis import strategies as st
 
-from autointerp.stats.logistic import logistic_curve
+from autointerp.stats.logistic import fit_logistic, sparse_probes
 
 
-def answers(n=80, seed=0, slope=1.5, intercept=-1.0):
+def made_up(rows=400, columns=3, seed=0):
     rng = np.random.default_rng(seed)
-    x = rng.normal(1.0, 1.3, n)
-    return x, (rng.random(n) < 1 / (1 + np.exp(-(intercept + slope * x)))).astype(float)
+    x = rng.standard_normal((rows, columns))
+    log_odds = -0.5 + x @ np.linspace(1, -1, columns)
+    return x, (rng.random(rows) < 1 / (1 + np.exp(-log_odds))).astype(float), rng
 
 
-def test_the_curve_is_that_of_statsmodels():
-    x, y = answers()
-    fit = sm.Logit(y, sm.add_constant(x)).fit(disp=False)
-    curve = logistic_curve(x, y)
-    assert curve.intercept == pytest.approx(fit.params[0], rel=1e-6)
-    assert curve.slope.value == pytest.approx(fit.params[1], rel=1e-6)
-    assert (curve.slope.low, curve.slope.high) == pytest.approx(fit.conf_int()[1], rel=1e-5)
-    middle, low, high = curve.at([-1.0, 0.5, 2.0])
-    predicted = fit.get_prediction(sm.add_constant(np.array([-1.0, 0.5, 2.0]))).summary_frame()
-    assert middle == pytest.approx(predicted["predicted"].to_numpy(), rel=1e-5)
-    assert (low < middle).all()
-    assert (middle < high).all()
+def test_with_hardly_any_ridge_it_is_the_likelihoods_maximum_as_statsmodels_finds_it():
+    x, y, _ = made_up()
+    fit = fit_logistic(x, y, np.ones(len(y)), ridge=1e-12)
+    theirs = sm.Logit(y, sm.add_constant(x)).fit(disp=False).params
+    assert [fit.intercept, *fit.coefficients] == pytest.approx(theirs, abs=1e-5)
 
 
-def test_the_middle_is_where_the_curve_is_one_half_and_its_ends_are_ends_of_the_band():
-    curve = logistic_curve(*answers())
-    # Fieller's ends are where the pointwise band for the log odds crosses 0.
-    at, low, high = curve.at([curve.half.value, curve.half.low, curve.half.high])
-    assert at[0] == pytest.approx(0.5)
-    assert high[1] == pytest.approx(0.5, abs=1e-6)
-    assert low[2] == pytest.approx(0.5, abs=1e-6)
+def test_weights_and_ridge_are_those_of_the_stated_loss():
+    x, y, rng = made_up()
+    w = rng.random(len(y))
+
+    def loss(beta):
+        log_odds = beta[0] + x @ beta[1:]
+        log_loss = (w * (np.logaddexp(0, log_odds) - y * log_odds)).sum()
+        return log_loss + 0.05 / 2 * w.sum() * (beta[1:] ** 2).sum()
+
+    theirs = scipy.optimize.minimize(loss, np.zeros(4), tol=1e-12).x
+    fit = fit_logistic(x, y, w, ridge=0.05)
+    assert [fit.intercept, *fit.coefficients] == pytest.approx(theirs, abs=1e-4)
 
 
-def test_the_interval_of_the_slope_holds_the_truth_as_often_as_it_says():
-    held = [logistic_curve(*answers(120, seed)).slope for seed in range(200)]
-    share = np.mean([one.low <= 1.5 <= one.high for one in held])
-    # 200 of 95 %: two standard errors are 3 %.
-    assert 0.91 <= share <= 0.99
+def test_classes_that_a_column_separates_have_a_finite_fit():
+    x = np.array([[0.0], [0.0], [1.0], [1.0]])
+    fit = fit_logistic(x, [0, 0, 1, 1], np.ones(4))
+    assert np.isfinite(fit.coefficients).all()
+    assert (fit.scores(x) > 0).tolist() == [False, False, True, True]
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "why"),
+    ("x", "y", "w", "ridge", "message"),
     [
-        ([], [], "no answers"),
-        ([1, 2, 3], [1, 1, 1], "all answers are the same"),
-        ([2, 2, 2], [0, 1, 1], "the same for all"),
-        ([1, 2, 3, 4], [0, 0, 1, 1], "tells all answers apart"),
-        ([1, 2, 2, 4], [1, 1, 0, 0], "tells all answers apart"),
+        ([[1.0]], [1, 0], [1, 1], 0.1, "do not fit"),
+        ([[1.0], [2.0]], [1, 0], [1, 1], 0.0, "not above 0"),
+        ([[1.0], [2.0]], [1, 1], [1, 1], 0.1, "a class has no weight"),
+        ([[1.0], [2.0]], [1, 0], [1, 0], 0.1, "a class has no weight"),
     ],
 )
-def test_without_a_likeliest_curve_there_is_none_and_it_is_said(x, y, why):
-    curve = logistic_curve(x, y)
-    assert curve.slope.value is None
-    assert why in curve.slope.note
-    assert np.isnan(curve.at([0.0])[0]).all()
+def test_what_cannot_be_fitted_is_refused(x, y, w, ridge, message):
+    with pytest.raises(ValueError, match=message):
+        fit_logistic(x, y, w, ridge)
 
 
-def test_few_answers_have_a_curve_without_an_interval():
-    curve = logistic_curve([1, 2, 3, 4], [0, 1, 0, 1])
-    assert curve.slope.value is not None
-    assert curve.slope.low is None
-    assert "4 pairs, 2 of the rarer" in curve.slope.note
-    middle, low, _ = curve.at([curve.half.value])
-    assert middle[0] == pytest.approx(0.5)
-    assert np.isnan(low[0])
+def test_probes_find_the_columns_that_make_the_truth():
+    rng = np.random.default_rng(3)
+    x = rng.random((2_000, 32)) * np.linspace(1, 50, 32)  # columns in units of their own
+    standard = x / x.std(axis=0)
+    # Columns 4, 9, 20 and 31 decide; the first more than the others.
+    score = 3 * standard[:, 4] + 2 * standard[:, 9] + 2 * standard[:, 20] + 2 * standard[:, 31]
+    truth = score > np.median(score)
+    probes = sparse_probes(x, truth, np.ones(len(x)), (1, 2, 4, 8))
+    assert probes[1].columns.tolist() == [4]
+    assert set(probes[4].columns) == {4, 9, 20, 31}
+    assert set(probes[4].columns) < set(probes[8].columns)
+    assert ((probes[4].scores(x) > 0) == truth).mean() > 0.98
+    assert [len(probes[k].columns) for k in (1, 2, 4, 8)] == [1, 2, 4, 8]
 
 
-def test_answers_other_than_0_and_1_are_refused():
-    with pytest.raises(ValueError, match="neither 0 nor 1"):
-        logistic_curve([1, 2], [0, 0.5])
-
-
-@given(
-    st.lists(st.tuples(st.floats(-5, 5), st.booleans()), min_size=2, max_size=40),
-    st.floats(0.1, 100),
-    st.floats(-50, 50),
-)
-def test_another_unit_of_x_leaves_the_fit_as_it_is(pairs, scale, shift):
-    x, y = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs], float)
-    moved = np.round(x, 3) * scale + shift
-    one, other = logistic_curve(np.round(x, 3), y), logistic_curve(moved, y)
-    assert (one.slope.value is None) == (other.slope.value is None)
-    if one.slope.value is not None:
-        assert other.slope.value * scale == pytest.approx(one.slope.value, rel=1e-4, abs=1e-6)
+def test_with_fewer_columns_than_asked_all_that_vary_are_used():
+    x, y, _ = made_up(columns=2)
+    x = np.column_stack([x, np.ones(len(x))])
+    probes = sparse_probes(x, y, np.ones(len(y)), (1, 8))
+    assert sorted(probes[8].columns) == [0, 1]
+    with pytest.raises(ValueError, match="no column varies"):
+        sparse_probes(np.ones((4, 2)), [0, 1, 0, 1], np.ones(4), (1,))

@@ -8,6 +8,7 @@ from scipy import stats
 
 from autointerp.errors import TooFewRatings
 from autointerp.stats.means import (
+    exact_interval,
     mean,
     mean_difference,
     median,
@@ -168,3 +169,17 @@ def test_bounds_of_superiority_turn_missing_scores_against_and_for_the_first():
         missing_bounds([6], 1, 1, 5)
     with pytest.raises(ValueError, match="-1 missing"):
         missing_bounds([5], -1, 1, 5)
+
+
+def test_the_exact_interval_is_clopper_and_pearsons():
+    # scipy's own, which is tested against R's binom.test.
+    for successes, trials in ((0, 5), (3, 7), (5, 5)):
+        theirs = stats.binomtest(successes, trials).proportion_ci(method="exact")
+        own = exact_interval(successes, trials)
+        assert (own.value, own.low, own.high) == pytest.approx(
+            (successes / trials, theirs.low, theirs.high)
+        )
+    with pytest.raises(TooFewRatings):
+        exact_interval(0, 0)
+    with pytest.raises(ValueError, match="6 successes in 5"):
+        exact_interval(6, 5)

@@ -50,7 +50,8 @@ def test_few_rows_and_many_are_stored_alike(
     at = datetime.datetime(2026, 1, 2, 3, 4, 5)
     rows = [
         {"name": "all", "number": np.float32(0.5), "whole": np.int64(3),
-         "list": np.array([0.5, 1.5], np.float32), "flag": np.True_, "made_at": at, "bytes": b"\0\1"},
+         "list": np.array([0.5, 1.5], np.float32), "flag": np.True_, "made_at": at,
+         "bytes": b"\0\1"},
         {"name": "plain", "number": 2, "whole": 4, "list": [1, 2.5], "flag": False},
         {"name": "none", "number": float("nan"), "whole": None, "list": []},
     ]  # fmt: skip

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import os
 import re
 import shutil
 import sys
@@ -459,3 +460,32 @@ def test_rows_of_a_parquet_file_are_read_in_order_whatever_their_number(tmp_path
     duckdb.sql(f"COPY (SELECT 'text ' || i AS text FROM range(5000) t(i)) TO '{file}'")
     found = [document.content for document in open_corpus(file).documents()]
     assert found == [f"text {i}" for i in range(5000)]
+
+
+def test_lines_may_end_as_windows_ends_them(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"one\r\nline\r\n\r\ntwo\r\n")
+    assert contents(tmp_path / "a.txt") == ["one\nline", "two"]
+
+
+@pytest.mark.parametrize("coding", ["utf-16-le", "utf-16-be"])
+def test_text_of_two_bytes_a_letter_is_refused_without_its_mark_too(
+    tmp_path: Path, coding: str
+) -> None:
+    (tmp_path / "a.txt").write_bytes("the cat\n\nsat".encode(coding))
+    with pytest.raises(CorpusError, match="line 1: UTF-16, not UTF-8; convert the file"):
+        contents(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_a_part_of_a_folder_that_is_not_there_is_not_passed_over(tmp_path: Path, kind: str) -> None:
+    written(tmp_path / "a.jsonl", {"text": "one"})
+    part = tmp_path / "b.jsonl"
+    part.symlink_to("nothing") if kind == "link" else os.mkfifo(part)
+    with pytest.raises(CorpusError, match="is no file, or a link to none"):
+        contents(tmp_path)
+
+
+def test_a_column_that_is_no_text_is_named_with_its_type(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "a.parquet", "SELECT 5 AS text")
+    with pytest.raises(CorpusError, match="column text is of type INTEGER; it must be texts"):
+        contents(path)

@@ -427,7 +427,9 @@ def test_a_hub_id_out_of_reach_is_one_line() -> None:
 def test_the_measured_l0_is_held_against_what_is_promised(tmp_path: Path) -> None:
     topk = load_sae(sparsify(tmp_path / "a", k=3))
     assert check_l0(topk, X) is None
-    wrong = load_sae(saelens(tmp_path / "b", architecture="standard", k=1))
+    with pytest.raises(SubjectError, match="says architecture standard and k = 1"):
+        load_sae(saelens(tmp_path / "b", architecture="standard", k=1))
+    wrong = load_sae(tmp_path / "b", flags=Flags(strict=False))
     assert wrong.l0 == 1
     assert "was read as plain ReLU" in str(check_l0(wrong, X))
     dense = load_sae(saelens(tmp_path / "c"))

@@ -14,7 +14,9 @@ PACKAGE = Path(autointerp.__file__).parent
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 # Nouns of the field.
-NOUNS_IN_ING = {"training", "blinding", "fuzzing", "embedding", "dictionary_learning"}
+NOUNS_IN_ING = {
+    "training", "blinding", "fuzzing", "embedding", "dictionary_learning", "steering", "listing"
+}  # fmt: skip
 
 
 def room_of(file: Path) -> str:

@@ -63,6 +63,28 @@ def made_up_run(folder: Path) -> Run:
         " AND c.draw = 'interval' QUALIFY row_number() OVER"
         " (PARTITION BY c.unit_id, u.unit_id ORDER BY c.context_id) <= 12"
     )
+    for lab in ("promoted-tokens", "clamped-texts"):  # what a subject would have to measure
+        for source in UNITS:
+            for unit in run.units(source):
+                word = f"w{source}{unit.summary.unit.index}"
+                run.replace_lab_rows(lab, [unit.unit_id], _lab_rows(lab, unit.unit_id, word))
     names = ("context_id", "unit_id", "silent")
     run.insert("silence", [dict(zip(names, pair, strict=True)) for pair in pairs])
     return run
+
+
+def _lab_rows(lab: str, unit_id: int, word: str) -> list[dict[str, object]]:
+    """Return a unit's rows of a lab that scorers choose from; its word is in its own alone."""
+    if lab == "promoted-tokens":
+        promoted = [f" {word}{'x' * n}" for n in range(50)]
+        drawn = [f"{other}{n}" for n in range(5) for other in WORDS[:10]]
+        return [{"unit_id": unit_id, "promoted": promoted, "random": drawn, "outcome": "ok"}]
+    return [
+        {
+            "unit_id": unit_id, "prompt": f"It was {n}", "clamped": name, "value": 4.0,
+            "norm": 1.0, "tokens": [own, f" {n}", *WORDS[n % 5 : n % 5 + 4]], "perplexity": 9.0,
+            "outcome": "ok",
+        }
+        for name, own in (("unit", f" {word}"), ("random direction", " old"))
+        for n in range(12)
+    ]  # fmt: skip

@@ -202,6 +202,25 @@ Subject = typing.Annotated[
         show_default="the run's; else ./autointerp.toml; else embedded",
     ),
 ]
+Practice = typing.Annotated[
+    bool,
+    _option("--practice/--no-practice", help="People: begin with items whose answers are shown."),
+]
+LastGuess = typing.Annotated[
+    bool,
+    _option(
+        "--guess/--no-guess",
+        help="End by asking whether each item was a feature, a neuron or a control.",
+    ),
+]
+CorpusText = typing.Annotated[
+    bool,
+    _option(
+        "--corpus-text/--no-corpus-text",
+        help="Read more of each context from the corpus, for raters who ask for it; takes the "
+        "subject.",
+    ),
+]
 SourcesOfRun = typing.Annotated[
     list[str] | None,
     _option(

@@ -21,7 +21,16 @@ from rich.progress import Task as BarTask
 from rich.text import Text
 
 from autointerp.engine.work import Tally
-from autointerp.pipeline.events import Asking, Event, Harvesting, Measuring, Note, Waiting
+from autointerp.pipeline.events import (
+    Asking,
+    Event,
+    Harvesting,
+    Measuring,
+    Note,
+    Probed,
+    Probing,
+    Waiting,
+)
 from autointerp.text import visible, visible_lines
 
 if TYPE_CHECKING:
@@ -76,6 +85,13 @@ class Show:
             if not self.output.quiet:
                 self._start_stage(event.lab)
                 self._update(event.done, event.total, f"{event.done}/{event.total}", "", str(event))
+        elif isinstance(event, Probing):
+            if not self.output.quiet:
+                self._start_stage(f"vocabulary on {event.unit}")
+                beside = f"{event.done:,}/{event.total:,} tokens"
+                self._update(event.done, event.total, beside, "", str(event))
+        elif isinstance(event, Probed):
+            self._probed(event)
         elif not self.output.quiet or isinstance(event, Note | Waiting):
             self.say(str(event))
 
@@ -87,13 +103,27 @@ class Show:
         self.console.print(line, soft_wrap=True)
         self._spoke = time.monotonic()
 
+    def _probed(self, event: Probed) -> None:
+        """Print a sentence, with the activation behind each token on which the unit fires, and a
+        colour where the terminal has any.
+        """
+        line = Text(f"{visible(event.unit)}: ")
+        for token, value in zip(event.tokens, event.activations, strict=True):
+            share = min(1.0, value / event.peak) if event.peak > 0 else 0.0
+            shade = f"on rgb({int(80 + 150 * share)},{int(50 + 90 * share)},20)"
+            line.append(visible(token), style=f"bold white {shade}" if value > 0 else "")
+            if value > 0:
+                line.append(f"[{value:.3g}]", style="dim")
+        self.console.print(line, soft_wrap=True)
+        self._spoke = time.monotonic()
+
     # ------------------------------------------------------------------------------ stages
 
     def _harvesting(self, event: Harvesting) -> None:
         # Otherwise a narrow terminal would cut the count of tokens.
         room = max(12, self.console.width - BESIDE_LABEL)
         short = textwrap.shorten(event.label, room, placeholder=" …")
-        self._start_stage(f"harvest {short}")
+        self._start_stage(f"{event.verb} {short}")
         # An estimate may be too low: the bar then stays full until the pass ends.
         done = event.tokens if event.total is None else min(event.tokens, event.total)
         self._update(done, event.total, event.amount, "", str(event) + self._time_left(event))

@@ -27,6 +27,9 @@ def command(
     planned: Annotated[
         bool, typer.Option("--planned", help="Pack what `autointerp plan-humans` drew last.")
     ] = False,
+    practice: _options.Practice = True,
+    guess: _options.LastGuess = True,
+    corpus: _options.CorpusText = False,
 ) -> None:
     """Write a pack: blind items, gold items and practice, in a file for a person elsewhere.
 
@@ -37,24 +40,28 @@ def command(
     """
     from autointerp.errors import BadInput
     from autointerp.people.assign import fewer_contexts_text
+    from autointerp.people.machine import parts_text
     from autointerp.people.packs import make_pack, units_to_pack
-    from autointerp.people.session import Sitting
+    from autointerp.people.session import Sitting, parts_of
+    from autointerp.pipeline.sit import read_again
     from autointerp.questions.rubric_files import load_rubric
     from autointerp.store.run import open_run
 
-    sitting = Sitting(repeat_share=repeat_share, planned=planned)
+    sitting = Sitting(repeat_share=repeat_share, planned=planned, practice=practice, guess=guess)
     if output == Path("-"):
         raise BadInput("-o -: a pack stores the answers too, so it must be a file; give -o FILE")
     with open_run(run) as opened:
+        read = read_again(opened, "--corpus-text") if corpus else None
         planned_session = make_pack(
-            opened, load_rubric(rubric), units_to_pack(opened, n), sitting, output
+            opened, load_rubric(rubric), units_to_pack(opened, n), sitting, output, read
         )
         subject = opened.settings.subject.name
     session = planned_session.session
     say(f"run '{run}', subject {subject}", err=True)
     say(
         f"{output}: {len(session.to_rate)} items on {session.rubric.id}, "
-        f"{planned_session.gold} of them gold, {len(session.training)} more for practice"
+        f"{planned_session.gold} of them gold, {len(session.training)} more for practice; "
+        f"{parts_text(parts_of(session))}"
     )
     note = fewer_contexts_text(planned_session.left_out)
     if note:

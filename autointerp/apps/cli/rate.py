@@ -52,12 +52,13 @@ def command(
     dry_run: _options.DryRun = False,
     as_json: _options.ForecastAsJson = False,
     guess: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--guess",
-            help="Models: also ask whether each rated item is a feature, a neuron or a control.",
+            "--guess/--no-guess",
+            help="At the end ask whether each rated item was a feature, a neuron or a control.",
+            show_default="people are asked, models are not",
         ),
-    ] = False,
+    ] = None,
     explainer: Annotated[
         str | None,
         typer.Option(
@@ -86,6 +87,18 @@ def command(
     plain: Annotated[
         bool, typer.Option("--plain", help="People: lines instead of a full screen.")
     ] = False,
+    mouse: Annotated[
+        bool,
+        typer.Option("--mouse", help="People: levels and keys can be clicked, the wheel scrolls."),
+    ] = False,
+    mix: Annotated[
+        bool,
+        typer.Option(
+            "--mix/--no-mix",
+            help="People: mix in the studied sources that --source does not name.",
+        ),
+    ] = True,
+    practice: _options.Practice = True,
     planned: Annotated[
         bool,
         typer.Option("--planned", help="People: rate what `autointerp plan-humans` drew last."),
@@ -99,7 +112,7 @@ def command(
     """Rate units of one or several sources, blind, with controls among them.
 
     Whatever is missing is made first; what exists is not made again. A person rates all sources,
-    mixed, whatever --source says: knowing that all units are features would not be blind.
+    mixed, unless --no-mix: knowing that all units are features would not be blind.
 
     With --until-width or --until-clear two sources are rated in batches, features and neurons
     unless two others are named, with a look at the comparison after each, until the rule stops.
@@ -107,7 +120,7 @@ def command(
     Example: autointerp rate --source features --n 200
     """
     if pack is not None:
-        return _rate_pack(pack, rater, plain)
+        return _rate_pack(pack, rater, plain, mouse)
 
     from autointerp.apps.cli._progress import Show
     from autointerp.apps.terminal.sit import asker
@@ -131,10 +144,17 @@ def command(
             controls=controls,
             repeats=repeats,
             batch=batch,
-            guess=guess,
+            guess=bool(guess),
             explainer=explainer,
             contexts=contexts,
-            sitting=Sitting(overlap, repeat_share, planned),
+            sitting=Sitting(
+                overlap,
+                repeat_share,
+                planned,
+                mixed=mix,
+                practice=practice,
+                guess=guess is not False,
+            ),
             **until.fields(),
         )
         if dry_run:
@@ -145,17 +165,17 @@ def command(
                 of_descriptions = isinstance(expected, Forecast)
                 show.say(f"{rubric}: {expected}" if of_descriptions else str(expected))
             return None
-        result = rate(job, show, asker(plain))
+        result = rate(job, show, asker(plain, mouse))
     show.say(str(result))
     return None
 
 
-def _rate_pack(pack: Path, rater: str, plain: bool) -> None:
+def _rate_pack(pack: Path, rater: str, plain: bool, mouse: bool) -> None:
     """Let a person rate a pack, with nothing loaded but what that takes."""
     from autointerp.apps.terminal.sit import asker
     from autointerp.pipeline.sit_pack import rate_pack
 
-    result = rate_pack(pack, rater, asker(plain))
+    result = rate_pack(pack, rater, asker(plain, mouse))
     say(str(result), err=True)
     if not result.left:
         say(

@@ -36,8 +36,9 @@ def command(
         int | None,
         typer.Option(
             min=3,
-            help="Contexts of each kind, firing and silent, at most.",
-            show_default="12 (detection, fuzzing), 20 (simulation, intruder)",
+            help="Contexts of each kind, firing and silent, at most; or tokens, or texts.",
+            show_default="the scorer's own: 14 (detection, fuzzing), 50 tokens (logits), 12 "
+            "texts (steering), else 20",
         ),
     ] = None,
     permuted: Annotated[
@@ -68,8 +69,14 @@ def command(
     how strongly does it fire on each token? intruder: which context does not belong (needs no
     description)? embedding: is the description nearer to texts that fire (embed:FOLDER,
     openai-embeddings:MODEL)? surprisal: does it make them less surprising (likelihood:PATH,
-    openai-completions:MODEL)? Each is also asked with other units' descriptions, where it must
-    fall to 0.5.
+    openai-completions:MODEL)?
+
+    What the unit does, measured with the run's model: logits: which tokens does it promote?
+    steering: which of two descriptions was steered? generation: does text that the rater writes to
+    the description make the unit fire? responsiveness, purity (the same calls): do texts that fit
+    make it fire, and does what makes it fire fit?
+
+    Each is also asked with other units' descriptions, where it must fall to 0.5.
 
     Example: autointerp score main --scorer detection --scorer fuzzing
     """

@@ -417,6 +417,28 @@ def untrained(
 
 
 @app.command()
+def clusters(
+    out: Annotated[Path, typer.Argument(help="Folder of the subject; made if it is not there.")],
+    clusters: Annotated[int, typer.Option(help="Clusters, 3 to 16.")] = 8,
+    points: Annotated[int, typer.Option(min=1, help="Points of each cluster.")] = 500,
+    seed: Seed = 0,
+) -> None:
+    """Make a subject of known truth: points in clusters, and an SAE with a feature for each.
+
+    Writes the points as recorded activations, the SAE, labels.parquet (the cluster of each point)
+    and an autointerp.toml. What `concepts` says of it can be checked: each cluster is known by one
+    feature of its own.
+
+    Example: autointerp train clusters points
+    """
+    from rich.console import Console
+
+    from autointerp.pipeline.train import make_clusters
+
+    Console().print(make_clusters(out, clusters, points, seed), highlight=False, markup=False)
+
+
+@app.command()
 def report(
     out: Out = OUT,
     tokens: Annotated[

@@ -8,10 +8,13 @@ from typing import Literal
 
 from rich.cells import cell_len
 
+from autointerp.people.session import Around
 from autointerp.records import Item, ItemContext
 from autointerp.text import visible
 
-Role = Literal["text", "number", "focus", "weak", "middling", "strong"]
+Role = Literal[
+    "text", "number", "focus", "around", "faint", "weak", "middling", "strong", "strongest"
+]
 
 OPEN, CLOSE = "▸", "◂"
 DIGITS = "₀₁₂₃₄₅₆₇₈₉"
@@ -30,10 +33,13 @@ Line = tuple[Piece, ...]
 
 
 def strength(activation: float) -> Role:
-    """Return the role of a token that fires with `activation`, 0 to 10."""
+    """Return the role of a token that fires with `activation`, 0 to 10: one of five grades."""
     if activation <= 0:
         return "text"
-    return "weak" if activation < 4 else "middling" if activation < 7 else "strong"
+    grades: tuple[tuple[float, Role], ...] = (
+        (2, "faint"), (4, "weak"), (6, "middling"), (8, "strong"),
+    )  # fmt: skip
+    return next((role for most, role in grades if activation <= most), "strongest")
 
 
 def token_pieces(context: ItemContext) -> list[Piece]:
@@ -49,33 +55,54 @@ def token_pieces(context: ItemContext) -> list[Piece]:
         if level:
             text += "".join(DIGITS[int(digit)] for digit in str(level))
         if place == context.focus:
-            text, role = OPEN + text + CLOSE, "focus"
+            text = OPEN + text + CLOSE
+            role = role if level else "focus"  # a grade says more, and the marks are in the text
         pieces.append(Piece(text, role))
     return pieces
 
 
-def item_lines(item: Item, width: int) -> list[Line]:
+def item_lines(
+    item: Item, width: int, around: Sequence[Around] = (), height: int = 0
+) -> list[Line]:
     """Return an item's contexts, numbered.
 
     Contexts with a marked token stand as a concordance: marked tokens one under the other, what
-    does not fit beside them on lines of its own above and below. Others are filled lines.
+    does not fit beside them on lines of its own above and below. Others are filled lines. Blank
+    lines part the contexts where all of them fit into `height` lines so.
+
+    Args:
+        around: The text before and after each context, where more of it is wanted.
     """
     gutter = len(str(len(item.contexts))) + 1
-    lines: list[Line] = []
+    head: list[Line] = []
     if item.description is not None:
         described = [Piece("Proposed: ", "number"), Piece(visible(item.description))]
-        lines += [*_fill(described, width), ()]
+        head += [*_fill(described, width), ()]
+    blocks: list[list[Line]] = []
     for number, context in enumerate(item.contexts, 1):
-        pieces = token_pieces(context)
-        if context.focus is None:
+        pieces, focus = token_pieces(context), context.focus
+        if around:
+            before, after = (visible(text, reserved=RESERVED) for text in around[number - 1])
+            pieces = [Piece(before, "around"), *pieces, Piece(after, "around")]
+            focus = None if focus is None else focus + 1
+        if focus is None:
             block = _fill(pieces, width - gutter)
             main = 0
         else:
-            block, main = _concordance(pieces, context.focus, width - gutter)
-        for row, line in enumerate(block):
-            label = f"{number:>{gutter - 1}} " if row == main else " " * gutter
-            lines.append((Piece(label, "number"), *line))
-    return lines
+            block, main = _concordance(pieces, focus, width - gutter)
+        labels = [f"{number:>{gutter - 1}} " if row == main else " " * gutter
+                  for row in range(len(block))]  # fmt: skip
+        blocks.append(
+            [(Piece(label, "number"), *line) for label, line in zip(labels, block, strict=True)]
+        )
+    lines = sum(map(len, blocks)) + len(head)
+    spaced = bool(around) or lines + len(blocks) - 1 <= height
+    parted: list[Line] = []
+    for place, block in enumerate(blocks):
+        if spaced and place:
+            parted.append(())
+        parted += block
+    return [*head, *parted]
 
 
 def _concordance(pieces: Sequence[Piece], focus: int, width: int) -> tuple[list[Line], int]:

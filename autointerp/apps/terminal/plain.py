@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TextIO
 
-from autointerp.apps.terminal.layout import token_pieces
+from autointerp.apps.terminal.layout import RESERVED, token_pieces
 from autointerp.apps.terminal.words import (
     DONE,
     GUESS_KEYS,
     GUESS_QUESTION,
+    NO_MORE,
     SKIP_REASONS,
     feedback_words,
     guess_intro_words,
@@ -16,14 +18,19 @@ from autointerp.apps.terminal.words import (
     progress_words,
     rubric_words,
     scale_words,
+    turn_part,
     welcome_words,
 )
 from autointerp.people.machine import Machine
+from autointerp.people.session import Around
 from autointerp.records import Item
 from autointerp.text import visible, visible_lines
 
-COMMANDS = "u undo, s REASON skip, n TEXT describe, ? rubric, p pause, q quit"
-GUESS_COMMANDS = "u undo, ? rubric, p pause, q quit"
+COMMANDS = (
+    "u undo, s REASON skip, n TEXT describe, m more of the contexts, x PART leave out "
+    "(t practice, r repeats, g guesses), ? rubric, p pause, q quit"
+)
+GUESS_COMMANDS = "u undo, m more of the contexts, x g leave these out, ? rubric, p pause, q quit"
 
 
 def run_plain(machine: Machine, answers: TextIO, out: TextIO) -> None:
@@ -44,6 +51,7 @@ class _PlainSitting:
             if not machine.counts:
                 self._tell(rubric.title, "", *visible_lines(rubric_words(rubric)), "")
             self._tell(welcome_words(machine), "")
+            machine.go_on()
         phase = None
         while machine.step is not None and machine.item is not None:
             if machine.step.kind == "guess" and phase != "guess":
@@ -87,6 +95,10 @@ class _PlainSitting:
             self._tell(*visible_lines(rubric_words(machine.session.rubric)))
         elif command == "p":
             return self._pause()
+        elif command == "m":
+            self._more()
+        elif command == "x":
+            self._tell(turn_part(machine, rest))
         elif command == "u":
             if not machine.undo():
                 self._tell("There is nothing to take back here.")
@@ -101,6 +113,13 @@ class _PlainSitting:
         else:
             self._tell(f"'{visible(line.strip())}' is no answer here.")
         return True
+
+    def _more(self) -> None:
+        item = self.machine.item
+        if item is not None and self.machine.widen():
+            self._tell(*plain_lines(item, self.machine.around))
+        else:
+            self._tell(NO_MORE)
 
     def _rate(self, score: int) -> bool:
         self.machine.rate(score)
@@ -131,8 +150,8 @@ class _PlainSitting:
         return bool(line)
 
 
-def plain_lines(item: Item) -> list[str]:
-    """Return an item as lines that make sense when read aloud."""
+def plain_lines(item: Item, around: Sequence[Around] = ()) -> list[str]:
+    """Return an item as lines that make sense when read aloud, with the text `around` contexts."""
     lines = []
     if item.description is not None:
         lines.append(f"Proposed description: {visible(item.description)}")
@@ -140,7 +159,11 @@ def plain_lines(item: Item) -> list[str]:
         label = f"Context {number} of {len(item.contexts)}"
         if context.focus is not None:
             label += f", marked token '{visible(context.tokens[context.focus]).strip()}'"
-        lines += [label + ":", "  " + "".join(piece.text for piece in token_pieces(context))]
+        text = "".join(piece.text for piece in token_pieces(context))
+        if around:
+            before, after = (visible(one, reserved=RESERVED) for one in around[number - 1])
+            text = before + text + after
+        lines += [label + ":", "  " + text]
         if context.activations is not None:
             strong = [
                 f"'{visible(token).strip()}' {level:.0f}"

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable
 from typing import ClassVar
 
+from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.app import App, ComposeResult
@@ -22,13 +23,16 @@ from autointerp.apps.terminal.words import (
     DONE,
     GUESS_KEYS,
     GUESS_QUESTION,
+    GUESS_WORDS,
+    NO_MORE,
     SKIP_REASONS,
     feedback_words,
     guess_intro_words,
-    guess_words,
+    level_words,
+    part_words,
     progress_words,
     rubric_words,
-    scale_words,
+    turn_part,
     welcome_words,
 )
 from autointerp.engine.signals import held_signals, pass_on
@@ -41,20 +45,30 @@ LOOKS: dict[Role, str] = {
     "text": "",
     "number": "dim",
     "focus": "bold reverse",
+    "around": "dim",
+    "faint": "dim underline",
     "weak": "underline",
     "middling": "bold underline",
-    "strong": "bold reverse",
+    "strong": "reverse",
+    "strongest": "bold reverse",
 }
-KEYS = "u undo  s skip  n describe  ? rubric  p pause  q quit  space ↑ ↓ scroll"
-GUESS_KEY_LINE = "u undo  ? rubric  p pause  q quit  space ↑ ↓ scroll"
+KEY_WORDS = {
+    "u": "undo", "s": "skip", "n": "describe", "m": "more", "x": "leave out", "?": "rubric",
+    "p": "pause", "q": "quit",
+}  # fmt: skip
+SCROLL = "space ↑ ↓ scroll"
 
 
-class Contexts(VerticalScroll):
-    """The scrolling part; tells how many lines lie below what is seen."""
+class Scrolled(VerticalScroll):
+    """A scrolling part that tells when what lies above or below it may have changed."""
 
-    def __init__(self, moved: Callable[[], None]) -> None:
-        super().__init__(Static(id="text", markup=False), id="contexts")
+    def __init__(self, moved: Callable[[], None], id: str) -> None:
+        super().__init__(Static(id=f"{id}-text", markup=False), id=id)
         self._moved = moved
+
+    @property
+    def lines_above(self) -> int:
+        return max(0, round(self.scroll_y))
 
     @property
     def lines_below(self) -> int:
@@ -67,20 +81,59 @@ class Contexts(VerticalScroll):
     def watch_virtual_size(self) -> None:
         self._moved()
 
+    def on_resize(self) -> None:
+        self._moved()
 
-class Page(ModalScreen[None]):
-    """A text over the whole screen, left with a key."""
 
-    def __init__(self, heading: str, words: str, keys: str) -> None:
+class Contexts(Scrolled):
+    """The contexts. How many lines there are is known, so nothing waits for a layout."""
+
+    lines = 0
+
+    @property
+    def height(self) -> int:
+        """Lines that are seen at a time."""
+        return self.size.height
+
+    @property
+    def lines_below(self) -> int:
+        return max(0, self.lines - self.height - self.lines_above)
+
+
+def hidden_words(above: int, below: int) -> str:
+    """Return how many lines are not seen, as a rule across the screen."""
+    parts = [f"{n} more line{'s' * (n != 1)} {where}"
+             for n, where in ((above, "above"), (below, "below")) if n]  # fmt: skip
+    return f"── {', '.join(parts)} ──" if parts else "──"
+
+
+class Page(ModalScreen[str]):
+    """A text over the whole screen, left with a key; dismissed with that of `also`, or nothing."""
+
+    def __init__(self, heading: str, words: str, keys: str, also: str = "") -> None:
         super().__init__()
-        self._heading, self._words, self._keys = heading, words, keys
+        self._heading, self._words, self._keys, self._also = heading, words, keys, also
         self._leaving = False
 
     def compose(self) -> ComposeResult:
         yield Static(Text(visible(self._heading)), id="head", markup=False)
-        with VerticalScroll(id="page"):
-            yield Static(Text("\n".join(visible_lines(self._words))), markup=False)
+        yield Scrolled(self._show_below, "page")
+        yield Static(id="below", markup=False)
         yield Static(Text(self._keys), id="keys", markup=False)
+
+    def on_mount(self) -> None:
+        words = Text("\n".join(visible_lines(self._words)))
+        self.query_one("#page-text", Static).update(words)
+
+    def _show_below(self) -> None:
+        self.call_after_refresh(self._show_below_now)
+
+    def _show_below_now(self) -> None:
+        if self._leaving or not self.query("#below"):
+            return
+        scroll = self.query_one("#page", Scrolled)
+        words = hidden_words(scroll.lines_above, scroll.lines_below)
+        self.query_one("#below", Static).update(Text(words))
 
     def on_key(self, event: events.Key) -> None:
         scroll = self.query_one("#page", VerticalScroll)
@@ -92,8 +145,17 @@ class Page(ModalScreen[None]):
         if event.key == "space" and scroll.scroll_y < scroll.max_scroll_y:
             scroll.scroll_page_down(animate=False)
         elif event.key in ("enter", "escape", "space", "q", "p", "question_mark"):
-            self._leaving = True
-            self.dismiss()
+            self._leave("")
+        elif event.character and event.character in self._also:
+            self._leave(event.character)
+
+    def on_click(self) -> None:
+        if not self._leaving:
+            self._leave("")
+
+    def _leave(self, key: str) -> None:
+        self._leaving = True
+        self.dismiss(key)
 
 
 class Question(ModalScreen[str]):
@@ -149,6 +211,8 @@ class RatingApp(App[None]):
         self._shown: object = None
         self._typed = ""  # of an answer that Enter gives
         self._in_full = typed_in_full(machine.keys)
+        self._narrowed: object = None  # the step whose contexts were shown whole, and are not now
+        self._told = ""  # what the last key came to, until the next one
 
     # ----------------------------------------------------------------------------- look
 
@@ -156,7 +220,7 @@ class RatingApp(App[None]):
         yield Static(id="head", markup=False)
         yield Static(id="question", markup=False)
         yield Static(id="note", markup=False)
-        yield Contexts(self._show_below)
+        yield Contexts(self._show_contexts, "contexts")
         yield Static(id="below", markup=False)
         yield Static(id="scale", markup=False)
         yield Static(id="keys", markup=False)
@@ -172,7 +236,12 @@ class RatingApp(App[None]):
         words = welcome_words(machine)
         if not machine.counts:
             words += "\n\n" + rubric_words(rubric)
-        self._page(rubric.id, words, self._move_on)
+        self._page(rubric.id, words, self._begin, also="x")
+
+    def _begin(self) -> None:
+        """Leave the page of welcome: reading it is not the first item's time."""
+        self.machine.go_on()
+        self._move_on()
 
     def on_unmount(self) -> None:
         self._held.close()
@@ -206,48 +275,117 @@ class RatingApp(App[None]):
         note = self._part("#note")
         note.display = bool(machine.description)
         note.update(Text(f"Your description: {visible(machine.description)}"))
-        self._part("#text").update(text_of(item_lines(item, width)))
-        self._part("#scale").update(Text(guess_words() if guess else scale_words(rubric)))
-        self._part("#keys").update(Text(GUESS_KEY_LINE if guess else KEYS))
+        words = {k: GUESS_WORDS[g] for k, g in GUESS_KEYS.items()} if guess else level_words(rubric)
+        self._part("#scale").update(self._choices({k: f"{k} {w}" for k, w in words.items()}, "   "))
+        self._part("#keys").update(self._key_line(width, guess))
         if self._shown != step:
             self._contexts().scroll_home(animate=False)
             self._shown = step
+        self._show_contexts()
+
+    def _key_line(self, width: int, guess: bool) -> Text:
+        """Return the keys on one line: where not all fit, those that are needed most."""
+        keys = [key for key in KEY_WORDS if not (guess and key in "sn")]
+        if not self.machine.around:
+            keys.remove("m")
+        if not part_words(self.machine):
+            keys.remove("x")
+        line = "  ".join(f"{key} {KEY_WORDS[key]}" for key in keys)
+        scroll = f"  {SCROLL}"
+        if len(line) + len(scroll) > width:
+            scroll = ""
+        if len(line) > width:  # the page of the rubric names all
+            keys = [key for key in keys if key not in "xp"]
+        return self._choices({key: f"{key} {KEY_WORDS[key]}" for key in keys}, "  ", scroll)
+
+    @staticmethod
+    def _choices(labels: dict[str, str], gap: str, end: str = "") -> Text:
+        """Return labels side by side; a click on one is its key."""
+        text = Text()
+        for place, (key, label) in enumerate(labels.items()):
+            text.append(gap if place else "")
+            text.append(label, Style(meta={"key": key}))
+        text.append(end)
+        return text
+
+    def _show_contexts(self) -> None:
+        """Draw the contexts for the room that they have, and say what of them is not seen."""
+        item = self.machine.item
+        if item is None or not self.screen_stack or not self.screen_stack[0].query("#below"):
+            return
+        contexts = self._contexts()
+        wide = self.machine.widened and self.machine.step != self._narrowed
+        around = self.machine.around if wide else ()
+        lines = item_lines(item, max(20, self._width), around, contexts.height)
+        contexts.lines = len(lines)
+        self._part("#contexts-text").update(text_of(lines))
         self._show_below()
 
     def _contexts(self) -> Contexts:
         return self.screen_stack[0].query_one(Contexts)
 
     def _show_below(self) -> None:
-        if not self.screen_stack or not self.screen_stack[0].query("#below"):
-            return
-        lines = self._contexts().lines_below
-        words = f"── {lines} more line{'s' * (lines != 1)} below ──" if lines else "──"
-        self._part("#below").update(Text(words))
+        contexts = self._contexts()
+        words = hidden_words(contexts.lines_above, contexts.lines_below)
+        # What is hidden comes first: a narrow screen cuts what was said, and never that.
+        said = f"{words.removesuffix('──')}── {self._told} ──" if self._told else words
+        self._part("#below").update(Text(said.replace("────", "──"), no_wrap=True))
 
-    def _page(self, heading: str, words: str, after: Callable[[], None] | None = None) -> None:
-        keys = "Enter to go on  space ↑ ↓ scroll"
+    def _say(self, words: str) -> None:
+        """Say what a key came to, until the next key."""
+        self._told = words
+        self._show_below()
 
-        def left(_: None) -> None:
+    def _page(
+        self,
+        heading: str,
+        words: str,
+        after: Callable[[], None] | None = None,
+        also: str = "",
+    ) -> None:
+        keys = "Enter to go on  space ↑ ↓ scroll" + ("  x leave out parts" if "x" in also else "")
+
+        def left(key: str | None) -> None:
             self.machine.touch()
             if after is not None:
                 after()
+            if key == "x":
+                self._ask_part()
 
-        self.push_screen(Page(heading, words, keys), left)
+        self.push_screen(Page(heading, words, keys, also), left)
 
     # ----------------------------------------------------------------------------- keys
 
     def on_key(self, event: events.Key) -> None:
+        if self._take(event.character or event.key, event.key):
+            event.prevent_default()
+            event.stop()
+
+    def on_click(self, event: events.Click) -> None:
+        """Take a click on a level or on the name of a key as that key."""
+        key = event.style.meta.get("key")
+        if key is not None:
+            for one in str(key):
+                self._take(one, one)
+            if self._typed:
+                self._take("enter", "enter")
+
+    def _take(self, key: str, name: str) -> bool:
+        """Do what a key asks for; False where it asks for nothing. `name` is Textual's."""
         busy = len(self.screen_stack) > 1 or self.machine.feedback or self.machine.paused
         if busy or self.machine.step is None:
-            return
+            return False
         self.machine.touch()
-        key = event.character or event.key
-        typed, self._typed = self._typed, ""
+        typed, self._typed, self._told = self._typed, "", ""
         guess = self.machine.step.kind == "guess"
+        scroll = {
+            "space": "page_down", "pagedown": "page_down", "pageup": "page_up", "up": "up",
+            "k": "up", "down": "down", "j": "down", "home": "home", "end": "end",
+        }  # fmt: skip
         if guess and key in GUESS_KEYS:
             self._do(lambda: self.machine.guess(GUESS_KEYS[key]))
         elif not guess and self._in_full and (key.isdecimal() or typed):
-            self._type(typed, event)
+            self._type(typed, key, name)
         elif not guess and key in self.machine.keys:
             self._rate(self.machine.keys[key])
         elif key == "u":
@@ -256,43 +394,52 @@ class RatingApp(App[None]):
             self._ask_reason()
         elif key == "n" and not guess:
             self._ask_description()
+        elif key == "m":
+            self._more()
+        elif key == "x":
+            self._ask_part()
         elif key == "?":
             rubric = self.machine.session.rubric
-            self._page(rubric.id, rubric_words(rubric))
+            keys = "   ".join(f"{k} {word}" for k, word in KEY_WORDS.items())
+            self._page(rubric.id, f"{rubric_words(rubric)}\n\nKeys: {keys}   {SCROLL}")
         elif key == "p":
             self._pause()
         elif key == "q":
             self.exit()
-        elif event.key == "space":
-            self._contexts().scroll_page_down(animate=False)
-        elif event.key in ("up", "k"):
-            self._contexts().scroll_up(animate=False)
-        elif event.key in ("down", "j"):
-            self._contexts().scroll_down(animate=False)
-        elif event.key == "pageup":
-            self._contexts().scroll_page_up(animate=False)
-        elif event.key == "pagedown":
-            self._contexts().scroll_page_down(animate=False)
+        elif name in scroll:
+            getattr(self._contexts(), f"scroll_{scroll[name]}")(animate=False)
         else:
-            return
-        event.prevent_default()
-        event.stop()
+            return False
+        return True
 
-    def _type(self, typed: str, event: events.Key) -> None:
+    def _type(self, typed: str, key: str, name: str) -> None:
         """Take a key of an answer of several: a digit, Enter to give it, any other to drop it."""
-        if event.key == "enter" and typed in self.machine.keys:
+        if name == "enter" and typed in self.machine.keys:
             self._rate(self.machine.keys[typed])
             return
-        words = "── nothing is typed ──"
-        if event.key == "enter":
-            words = f"── {typed} is not on the scale ──"
-        elif event.character and event.character.isdecimal():
-            self._typed = (typed + event.character)[-2:]
-            words = f"── {self._typed}, Enter gives it ──"
-        elif event.key == "backspace" and len(typed) > 1:
+        words = "nothing is typed"
+        if name == "enter":
+            words = f"{typed} is not on the scale"
+        elif key.isdecimal():
+            self._typed = (typed + key)[-2:]
+            words = f"{self._typed}, Enter gives it"
+        elif name == "backspace" and len(typed) > 1:
             self._typed = typed[:-1]
-            words = f"── {self._typed}, Enter gives it ──"
-        self._part("#below").update(Text(words))
+            words = f"{self._typed}, Enter gives it"
+        self._say(words)
+
+    def _more(self) -> None:
+        """Show more of the contexts, or less again; the record says that it was asked for."""
+        step = self.machine.step
+        if not self.machine.around:
+            self._say(NO_MORE[:-1].lower())
+            return
+        narrows = self.machine.widened and self._narrowed != step
+        if not self.machine.widened and not self._do(self.machine.widen):
+            return
+        self._narrowed = step if narrows else None
+        self._contexts().scroll_home(animate=False)
+        self._show_contexts()
 
     def _do(self, action: Callable[[], object]) -> bool:
         """Do what writes to the journal; stop the session where that fails."""
@@ -335,7 +482,21 @@ class RatingApp(App[None]):
         if self.machine.can_undo:
             self._do(self.machine.undo)
         else:
-            self._part("#below").update(Text("── there is nothing to take back here ──"))
+            self._say("there is nothing to take back here")
+
+    def _ask_part(self) -> None:
+        listed = part_words(self.machine)
+        if not listed:
+            self._say("nothing here can be left out")
+            return
+
+        def answered(key: str | None) -> None:
+            if key:
+                told: list[str] = []
+                if self._do(lambda: told.append(turn_part(self.machine, key))):
+                    self._say(told[0].rstrip(".")[:1].lower() + told[0].rstrip(".")[1:])
+
+        self.push_screen(Question("Leave out", f"Which part? Its letter:\n\n{listed}"), answered)
 
     def _ask_reason(self) -> None:
         listed = "\n".join(f"{n} {reason}" for n, reason in enumerate(SKIP_REASONS, 1))
@@ -378,10 +539,13 @@ def text_of(lines: list[Line]) -> Text:
     return text
 
 
-def run_screen(machine: Machine) -> None:
-    """Run the full-screen session; raises what stopped it, if it was not the rater."""
+def run_screen(machine: Machine, mouse: bool = False) -> None:
+    """Run the full-screen session; raises what stopped it, if it was not the rater.
+
+    Without `mouse` the terminal's own selects text, over SSH too.
+    """
     app = RatingApp(machine)
-    app.run(mouse=False)  # the terminal's own mouse selects text, over SSH too
+    app.run(mouse=mouse)
     if app.signals:
         pass_on(app.signals[0])
     if app.failure is not None:

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from autointerp.people.machine import Machine
 
 
-def asker(plain: bool) -> Callable[[Machine], None]:
+def asker(plain: bool, mouse: bool = False) -> Callable[[Machine], None]:
     """Return what shows the questions of a session until the person stops.
 
-    A full screen, or plain lines if `plain` or where there is no terminal.
+    A full screen, with the mouse if `mouse`, or plain lines if `plain` or where there is no
+    terminal.
     """
 
     def ask(machine: Machine) -> None:
@@ -26,6 +27,6 @@ def asker(plain: bool) -> Callable[[Machine], None]:
         else:
             from autointerp.apps.terminal.screen import run_screen
 
-            run_screen(machine)
+            run_screen(machine, mouse)
 
     return ask

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from autointerp.apps.terminal.layout import CLOSE, OPEN
-from autointerp.people.machine import Machine, Progress
-from autointerp.people.session import Training, answer_keys, typed_in_full
+from autointerp.people.machine import DECLINABLE, Machine, Progress, many_words, parts_text
+from autointerp.people.session import Part, Training, answer_keys, typed_in_full
 from autointerp.questions.guess import GUESSES
 from autointerp.questions.rubric import PLACEHOLDER, Rubric
 
@@ -22,15 +22,20 @@ GUESS_WORDS = {
 }
 GUESS_KEYS = {str(place): guess for place, guess in enumerate(GUESSES, 1)}
 DONE = "That was all: every item is rated. Thank you."
+PART_KEYS: dict[str, Part] = {"t": "practice", "r": "repeats", "g": "guesses"}
+NO_MORE = "There is no more of these contexts."
 PHASES = {"training": "training", "rating": "item", "guess": "last question"}
 
 
-def scale_words(rubric: Rubric) -> str:
-    """Return the scale on a line: each level up to the colon of its label."""
+def level_words(rubric: Rubric) -> dict[str, str]:
+    """Return by key what each level is called: its label up to the colon."""
     keys = {score: key for key, score in answer_keys(rubric).items()}
-    return "   ".join(
-        f"{keys[score]} {label.partition(':')[0].strip()}" for score, label in rubric.scale
-    )
+    return {keys[score]: label.partition(":")[0].strip() for score, label in rubric.scale}
+
+
+def scale_words(rubric: Rubric) -> str:
+    """Return the scale on a line."""
+    return "   ".join(f"{key} {label}" for key, label in level_words(rubric).items())
 
 
 def guess_words() -> str:
@@ -38,18 +43,27 @@ def guess_words() -> str:
     return "   ".join(f"{key} {GUESS_WORDS[guess]}" for key, guess in GUESS_KEYS.items())
 
 
-def rubric_words(rubric: Rubric) -> str:
-    """Return the rubric as people read it: what is shown and how to answer are put their way."""
+def rubric_words(rubric: Rubric, on_page: bool = False) -> str:
+    """Return the rubric as people read it: what is shown and how to answer are put their way, for a
+    terminal or a page."""
     labels = dict(rubric.scale)
     keys = answer_keys(rubric)
     shows = rubric.shows
     shown = f"You see at most {shows.contexts} contexts, strongest first."
-    if shows.mark:
+    if shows.mark and on_page:
+        shown += " The token in question is marked."
+    elif shows.mark:
         shown += f" The token in question stands between {OPEN} and {CLOSE}."
     if shows.activations == "scaled":
         shown += " A small digit after a token says how strongly the unit fires on it, up to ₁₀."
-    shown += " Line ends are shown as ↵, tabs as ⇥, and what has no shape of its own by its number."
+    end = "⏎" if on_page else "↵"
+    shown += (
+        f" Line ends are shown as {end}, tabs as ⇥, and what has no shape of its own by its number."
+        " m shows more of each context, where there is more."
+    )
     answer = "the number and Enter" if typed_in_full(keys) else "the digit"
+    if on_page:
+        answer += ", or tap a level"
     parts = {
         "scale": "\n".join(f"{key} = {labels[score]}" for key, score in keys.items()),
         "shown": shown,
@@ -59,19 +73,38 @@ def rubric_words(rubric: Rubric) -> str:
 
 
 def welcome_words(machine: Machine) -> str:
-    """Return what is said before the first item of a sitting."""
-    session = machine.session
-    progress = machine.progress
+    """Return what is said before the first item of a sitting: how much is asked, part by part."""
     again = "Welcome back. " if machine.counts else ""
-    training = len(session.training) if not machine.counts else 0
-    first = (
-        f"First come {training} items for practice, with the answers shown. " if training else ""
-    )
+    asked = parts_text(machine.parts, machine.declined)
     return (
-        f"{again}{first}{_many(machine.left, 'question')} to go, about "
-        f"{duration(progress.left_s)} of work. Stop whenever you like: every answer is safe as "
-        "soon as the next item appears, and the same command goes on from there."
+        f"{again}{asked}. About {duration(machine.progress.left_s)} of work. With x you leave out "
+        "practice, repeats or guesses, now or later. Stop whenever you like: every answer is safe "
+        "as soon as the next item appears, and the same command goes on from there."
     )
+
+
+def part_words(machine: Machine) -> str:
+    """Return which parts can be left out, or taken up again, a line each; empty if none."""
+    lines = []
+    for key, part in PART_KEYS.items():
+        left = machine.parts[part]
+        if part in DECLINABLE and left:
+            state = ": left out, and taken up again" if part in machine.declined else ""
+            lines.append(f"{key}  {many_words(part, left)}{state}")
+    return "\n".join(lines)
+
+
+def turn_part(machine: Machine, key: str) -> str:
+    """Leave a part out, or take it up again; return what was done, in words."""
+    part = PART_KEYS.get(key.strip())
+    if part is None:
+        return f"Name a part: {', '.join(f'{k} {p}' for k, p in PART_KEYS.items())}."
+    if machine.accept(part):
+        return f"Taken up again: {many_words(part, machine.parts[part])}."
+    left = machine.parts[part]
+    if machine.decline(part):
+        return f"Left out: {many_words(part, left)}."
+    return f"Nothing is left of the {part}."
 
 
 def feedback_words(rubric: Rubric, training: Training, given: int | None) -> str:
@@ -97,7 +130,7 @@ def guess_intro_words() -> str:
         "All items are rated. One last question about each of them, quickly: the units were "
         "features of an autoencoder, neurons, or controls made to look like one of them. Which "
         "was it? If you cannot tell, say so: that is the answer we hope for. Your ratings stand "
-        "as they are, whatever you guess."
+        "as they are, whatever you guess. x and then g leaves these questions out."
     )
 
 
@@ -120,7 +153,3 @@ def duration(seconds: float) -> str:
     if minutes < 90:
         return f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60:02} min"
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from autointerp.store.run import Run
 
 
+MOST_PICTURES = 4  # of a kind, one for each rating; a page of more is long and slow
+
+
 @dataclass(frozen=True)
 class Prose:
     """A paragraph; `tone` warning stands out, and `lead` is its first, stressed words."""
@@ -109,6 +112,32 @@ class Tree:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A text with a colour behind each token.
+
+    Attributes:
+        label: What stands before it.
+        tokens: Text, level from -10 (falls) to 10 (fires, rises), and the number behind it; the
+            number is shown where one points.
+        focus: Index of the token that is framed; None for none.
+        after: What stands behind it, such as its figure.
+    """
+
+    label: str
+    tokens: Sequence[tuple[str, int, str]]
+    focus: int | None = None
+    after: str = ""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts, one beneath the other, with colours behind their tokens."""
+
+    caption: str
+    lines: Sequence[Line]
+
+
+@dataclass(frozen=True)
 class UnitBrowser:
     """The place of the interactive list of units; `index` and `pages` are its content.
 
@@ -138,7 +167,7 @@ class PointMap:
     pages: Sequence[object] = field(repr=False)
 
 
-Block = Prose | Heading | Answer | Figure | Table | Tree | Verbatim | UnitBrowser | PointMap
+Block = Prose | Heading | Answer | Figure | Table | Texts | Tree | Verbatim | UnitBrowser | PointMap
 
 
 @dataclass(frozen=True)

@@ -264,7 +264,8 @@ def nested_text(nested: NestedContrast) -> str:
         f"{own.rater} {interval(own.superiority)}" for own in these.raters if own.superiority
     )
     text = (
-        f"P({nested.first} > {nested.second}) with ties halved: {each}. Combined within runs "
+        f"{SUPERIORITY.capitalize()} of {nested.first} over {nested.second}, ties halved: {each}. "
+        "Combined within runs "
         f"(van Elteren) {interval(these.superiority)}, for these runs."
     )
     if such.low is None:

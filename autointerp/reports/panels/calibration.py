@@ -12,7 +12,7 @@ from autointerp.findings.plan import PRIMARY
 from autointerp.reports.colours import CELL_DARK, CELL_LIGHT, MUTED
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.style import headline, sheet
-from autointerp.reports.words import flat, interval, listed, number, percent
+from autointerp.reports.words import SUPERIORITY, flat, interval, listed, number, percent, plural
 from autointerp.stats.alternative_annotator import LEAST_UNITS
 from autointerp.stats.results import Statistic
 
@@ -39,6 +39,14 @@ def show(material: Material) -> list[Block]:
             "probability."
         )
     ]
+    failing = [
+        f"{one.rater}: {one.fails}"
+        for one in material.judgements
+        if one.rater in people and one.fails
+    ]
+    if failing:
+        text = f"{'; '.join(failing)}. What is predicted here is what they would say, with that."
+        blocks.append(Prose(text, lead="People who fail.", tone="warning"))
     rows = [(judged, predicted) for judged in judges for predicted in judged.predictions]
     for place, judged in enumerate(judges):
         blocks.append(
@@ -98,7 +106,7 @@ def pair_text(judged: Calibration) -> str:
     """Return the primary pair's probability of superiority, corrected by people."""
     pair = judged.superiority
     assert pair is not None
-    of = f"P({pair.first} > {pair.second})"
+    of = f"{SUPERIORITY} of {plural(pair.first)[1]} over {plural(pair.second)[1]}"
     if pair.predicted.value is None:
         return f"No {of} by people is predicted: {pair.predicted.note}."
     alone = (
@@ -108,7 +116,7 @@ def pair_text(judged: Calibration) -> str:
     )
     why = f" It has no interval: {pair.predicted.note}." if pair.predicted.low is None else ""
     return (
-        f"As {listed(judged.humans)} would rate all units, {of} with ties halved is "
+        f"As {listed(judged.humans)} would rate all units, the {of}, ties halved, is "
         f"{interval(pair.predicted)}; by the judge alone {interval(pair.judge_only)}, from "
         f"people's ratings alone {alone}. It rests on {pair.n_both[0]} and {pair.n_both[1]} units "
         f"that people rated.{why}{_look(pair)}"

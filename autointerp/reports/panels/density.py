@@ -14,7 +14,7 @@ from autointerp.findings.density import STRATA, StratumMean
 from autointerp.findings.groups import Contrast, Group, Judgement
 from autointerp.records import Role
 from autointerp.reports.colours import colour
-from autointerp.reports.panels import Block, Figure, Material, Prose, Table
+from autointerp.reports.panels import MOST_PICTURES, Block, Figure, Material, Prose, Table
 from autointerp.reports.style import headline, log_axis, plain_axes, sheet
 from autointerp.reports.words import (
     interval,
@@ -33,9 +33,8 @@ from autointerp.units.sources import kind_of
 AFTER = "sources"
 TITLE = "Score against density and peak"
 
-DRAWN_POINTS = 2_000
+DRAWN_POINTS = 1_000
 MARKERS: dict[Role, str] = {"studied": "o", "ceiling": "^", "floor": "v", "control": "s"}
-MOST_PICTURES = 6
 
 
 def show(material: Material) -> list[Block]:
@@ -71,8 +70,8 @@ def show(material: Material) -> list[Block]:
         blocks.insert(
             0,
             Prose(
-                "A unit that fires on a third of all tokens cannot mean one thing, and one that "
-                "fires on a single token is easily described. So the sources are compared among "
+                "How often a unit fires, and whether one token is all that it fires on, may move "
+                "its score whatever else it is. So the sources are compared among "
                 "units of like density too, where both have such units, and among the units that "
                 "no single token explains."
             ),

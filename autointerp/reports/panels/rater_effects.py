@@ -58,14 +58,21 @@ def effects_text(model: RaterModel) -> str:
         return f"Nothing is said of how severe raters are: {effects.note}.{left_out}"
     ratio = effects.odds_ratio
     first, second = PRIMARY
-    if ratio is None:
+    by = f", by {listed(passing(model))} alone" if model.failing else ""
+    if model.failing and ratio is None:
+        taken_out = (
+            f" What {first} and {second} differ by is not taken from it: {listed(model.failing)} "
+            "fail their controls or their check, and fewer than two raters are left."
+        )
+    elif ratio is None:
         taken_out = ""
     elif ratio.low is None:
         taken_out = f" What {first} and {second} differ by is not known here: {ratio.note}."
     else:
         taken_out = (
             f" With the raters taken out, the odds of a higher score are {interval(ratio)} times "
-            f"as large for {first} as for {second}."
+            f"as large for {first} as for {second}{by}"
+            + (f"; {listed(model.failing)} fail their controls or their check." if by else ".")
         )
     return (
         f"A cumulative logit model of {count(effects.ratings, 'first rating')} of "
@@ -78,6 +85,11 @@ def effects_text(model: RaterModel) -> str:
         "raters."
         f"{taken_out}{left_out}"
     )
+
+
+def passing(model: RaterModel) -> list[str]:
+    """Return the raters of a model that do not fail their controls or their check."""
+    return [rater for rater in model.raters if rater not in model.failing]
 
 
 def _of(model: RaterModel) -> str:

@@ -61,6 +61,7 @@ def show(material: Material) -> list[Block]:
             f"{TOLERANCE}; with few units the answer is “too few to tell”. Intervals are at 95 %, "
             "over units."
         ),
+        *_output_side({result.scorer for _, result in results}),
         *assumed_silence(material),
     ]
     for run, result in results:
@@ -134,6 +135,33 @@ def show(material: Material) -> list[Block]:
         if result.contrast is not None:
             blocks.append(Prose(f"{label(run, result)}: {contrast_text(result)}"))
     return blocks
+
+
+OUTPUT_SIDE = {
+    "responsiveness": "whether the unit fires more strongly on texts of the corpus that fit the "
+    "description than on those that do not (responsiveness)",
+    "purity": "how far what fits comes first where texts are ordered by the unit's activation "
+    "(purity)",
+    "generation": "whether texts that a model writes to the description make the unit fire more "
+    "strongly than texts for other units' (generation)",
+    "logits": "which tokens the unit promotes, ranks 11 to 60 by logit weight against as many at "
+    "random (logits)",
+    "steering": "which of two descriptions was steered, from what the model writes with the unit "
+    "clamped against texts under a random direction of equal norm (steering)",
+}
+
+
+def _output_side(scorers: set[str]) -> list[Block]:
+    """Return what scorers ask that try a description on what a unit does."""
+    asked = [words for name, words in OUTPUT_SIDE.items() if name in scorers]
+    if not asked:
+        return []
+    return [
+        Prose(
+            f"Other scorers try it with the model: {listed(asked)}. Their hollow marks are other "
+            "descriptions on the very same tokens and texts, or texts for other descriptions."
+        )
+    ]
 
 
 def contrast_text(result: ScorerResult) -> str:
@@ -302,6 +330,13 @@ def _cells(source_score: SourceScore) -> list[str]:
         "found": "found",
         "mean, firing": "mean where it fires",
         "mean, silent": "where silent",
+        "accuracy": "accuracy",
+        "activation, fitting": "share of the largest activation where it fits",
+        "activation, rest": "elsewhere",
+        "average precision": "average precision",
+        "activation, own": "share of the largest activation on its texts",
+        "activation, others": "on others'",
+        "right of two": "right of two",
     }
     return [
         source_score.source + ("*" if source_score.is_control else ""),

@@ -10,7 +10,7 @@ from matplotlib.ticker import PercentFormatter
 
 from autointerp.findings.groups import Contrast, Group, Judgement
 from autointerp.reports.colours import INK, MUTED, RULE, colour, ink_on
-from autointerp.reports.panels import Block, Figure, Material
+from autointerp.reports.panels import MOST_PICTURES, Block, Figure, Material, Prose
 from autointerp.reports.style import headline, plain_axes, sheet
 from autointerp.reports.words import (
     SUPERIORITY,
@@ -34,16 +34,16 @@ MOST_CONTRASTS = 8
 
 def show(material: Material) -> list[Block]:
     blocks: list[Block] = []
-    for judgement in material.judgements:
-        if any(group.n for group in judgement.groups.values()):
-            blocks.append(
-                Figure(
-                    name="scores" + slug(judgement, material),
-                    caption=_caption(judgement, material),
-                    alt=_alt(judgement),
-                    draw=lambda judgement=judgement: draw(judgement),  # type: ignore[misc]
-                )
+    judgements = [j for j in material.judgements if any(g.n for g in j.groups.values())]
+    for judgement in judgements[:MOST_PICTURES]:
+        blocks.append(
+            Figure(
+                name="scores" + slug(judgement, material),
+                caption=_caption(judgement, material),
+                alt=_alt(judgement),
+                draw=lambda judgement=judgement: draw(judgement),  # type: ignore[misc]
             )
+        )
         if drawn_contrasts(judgement):
             blocks.append(
                 Figure(
@@ -56,6 +56,13 @@ def show(material: Material) -> list[Block]:
                     draw=lambda judgement=judgement: draw_pairs(judgement),  # type: ignore[misc]
                 )
             )
+    if len(judgements) > MOST_PICTURES:
+        blocks.append(
+            Prose(
+                f"Drawn for the first {MOST_PICTURES} of {len(judgements)} ratings; the tables "
+                "below have all."
+            )
+        )
     return blocks
 
 

@@ -43,13 +43,15 @@ TITLE = "Verdict"
 
 
 def show(material: Material) -> list[Block]:
-    # What speaks against a rater stands before anything else.
-    blocks: list[Block] = [
-        warning for judgement in material.judgements for warning in doubts(judgement)
-    ]
+    # What speaks against a rater stands before anything else, where no other rater gives an answer;
+    # else the answer, which says who does not count, is not pushed off the first screen.
+    warnings = [warning for judgement in material.judgements for warning in doubts(judgement)]
+    answered = not all(judgement.fails for judgement in material.judgements)
+    blocks: list[Block] = [] if answered else [*warnings]
     blocks += [_unrated(item) for item in material.comparisons if not item.judgements]
     first_screen = answer(material)
     blocks += [first_screen] if first_screen else []
+    blocks += warnings if answered else []
     blocks += [fact for item in material.comparisons for fact in _subject(item, material)]
     several = len(list(material.judgements)) > 1
     for judgement in material.judgements:
@@ -100,8 +102,8 @@ def pooled_text(pooled: Pooled) -> str:
             f"{own.rater} {interval(own.superiority)}" for own in pooled.by_rater if own.superiority
         )
         sentences.append(
-            f"On {pooled.rubric}, P({pooled.first} > {pooled.second}) with ties halved is taken "
-            f"within each rater ({each})"
+            f"On {pooled.rubric}, the {SUPERIORITY} of {plural(pooled.first)[1]} over "
+            f"{plural(pooled.second)[1]} is taken within each rater ({each})"
             + (
                 f"; combined (van Elteren) it is {interval(pooled.superiority)}. It speaks of "
                 "these raters and not of others."
@@ -111,8 +113,7 @@ def pooled_text(pooled: Pooled) -> str:
         )
     if pooled.left_out:
         sentences.append(
-            f"Left out, because their controls are not where they must be: "
-            f"{listed(pooled.left_out)}."
+            f"Left out, for they fail their controls or their check: {listed(pooled.left_out)}."
         )
     if pooled.unchecked:
         sentences.append(
@@ -142,6 +143,7 @@ def verdict(judgement: Judgement, material: Material) -> list[Prose]:
         paragraphs.append(Prose(_single(judgement, material), lead=_alone(judgement)))
     else:
         resolved = contrast.outcome in ("higher", "lower") and trust.state == "held"
+        resolved = resolved and not judgement.fails
         resolved = resolved and judgement.survives_baseline is not False
         paragraphs.append(
             Prose(
@@ -328,12 +330,12 @@ def _conditions(judgement: Judgement, contrast: Contrast) -> list[str]:
     if any(missing):
         worst, best = contrast.bounds.worst.value, contrast.bounds.best.value
         sentences.append(
-            f"{missing[0]} {plural(first.source)[1]} and {missing[1]} {plural(second.source)[1]} "
-            f"have no score; whatever it would have been, the {SUPERIORITY} lies between "
-            f"{number(worst)} and {number(best)}."
+            f"{counted(missing[0], first.source)} and {counted(missing[1], second.source)} have no "
+            f"score; whatever it would have been, the {SUPERIORITY} lies between {number(worst)} "
+            f"and {number(best)}."
         )
     left_out = [
-        f"{k} {why} {plural(group.source)[1]}"
+        counted(k, group.source, f"{why} ")
         for group in (first, second)
         for why, k in group.excluded.items()
     ]
@@ -357,9 +359,7 @@ def density_text(contrast: Contrast, adjusted: DensityAdjusted) -> str:
         else "A regression of the score on source and density gives no second opinion."
     )
     rest = sum(balance.n) - sum(balance.kept)
-    unknown = (
-        f" Of the {count(rest, 'other unit')} nothing is known at like density." if rest else ""
-    )
+    unknown = f" Of {count(rest, 'other unit')} nothing is known at like density." if rest else ""
     decided = {
         "higher": f"{firsts} score higher, by both",
         "lower": f"{firsts} score lower, by both",
@@ -382,4 +382,6 @@ def _single_tokens(first: Group, second: Group, contrast: Contrast) -> list[str]
     )
     if contrast.several_tokens is None or contrast.several_tokens.n == contrast.superiority.n:
         return [sentence + "."]
-    return [f"{sentence}; without these the {SUPERIORITY} is {interval(contrast.several_tokens)}."]
+    several = contrast.several_tokens
+    n = f"{several.n[0]} and {several.n[1]} units"
+    return [f"{sentence}; without these ({n} are left) the {SUPERIORITY} is {interval(several)}."]

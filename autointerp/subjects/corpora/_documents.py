@@ -88,12 +88,19 @@ def bytes_of(paths: list[Path]) -> Extent | None:
 
 
 def files_with(path: Path, *suffixes: str) -> list[Path]:
-    """Return the file itself, or the files in a folder with such a suffix, sorted by path."""
+    """Return the file itself, or the files in a folder with such a suffix, sorted by path.
+
+    Raises CorpusError for a link to nothing, a pipe or a device among them: a part is missing.
+    """
     if path.is_file():
         return [path] if path.name.endswith(suffixes) else []
     if not path.is_dir():
         return []
-    return sorted(p for p in path.rglob("*") if p.is_file() and p.name.endswith(suffixes))
+    named = sorted(p for p in path.rglob("*") if p.name.endswith(suffixes) and not p.is_dir())
+    for file in named:
+        if not file.is_file():
+            raise CorpusError(f"{file} is no file, or a link to none; fetch it again or remove it")
+    return named
 
 
 def token_ids(value: object, where: str) -> NDArray[np.integer]:

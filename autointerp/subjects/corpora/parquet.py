@@ -131,7 +131,13 @@ def _column(columns: dict[str, str], path: Path, field: str) -> str:
         usable = [name for name in USUAL if name in columns]
         usable = usable or [name for name, kind in columns.items() if kind == "VARCHAR"]
     if len(usable) == 1 or (usable and usable[0] in USUAL):
-        return usable[0]
+        kind = columns[usable[0]]
+        if kind == "VARCHAR" or kind.startswith("ENUM(") or kind == "JSON" or kind.endswith("[]"):
+            return usable[0]
+        raise CorpusError(
+            f"{path}: column {usable[0]} is of type {kind}; it must be texts or lists of token "
+            "ids; give another column as corpus_field"
+        )
     listed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
     wanted = f"column '{field}'" if field else "one column that is clearly the text"
     raise CorpusError(

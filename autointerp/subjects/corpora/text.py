@@ -72,9 +72,13 @@ def _files(source: str) -> list[Path]:
 
 
 def _lines(path: Path) -> Iterator[str]:
+    """Yield the lines, each with the line feed alone at its end that Windows writes two for."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
+            if number == 1 and 4 * line.count(b"\0") > len(line):  # Latin letters of two bytes
+                raise CorpusError(f"{path}, line 1: UTF-16, not UTF-8; convert the file")
             try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                yield text[:-2] + "\n" if text.endswith("\r\n") else text
             except UnicodeDecodeError:
                 raise CorpusError(f"{path}, line {number}: not UTF-8; convert the file") from None

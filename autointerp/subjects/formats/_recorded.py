@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -116,17 +117,33 @@ class Recorded:
         self._used.update(names)
         return next((v for n in names if (v := self.values.get(n)) is not None), default)
 
+    def _wrong(self, names: tuple[str, ...], expected: str) -> SubjectError:
+        """Return the error of the first of the names that has a value."""
+        name = next(n for n in names if self.values.get(n) is not None)
+        value = _short(self.values[name])
+        return SubjectError(f"{self.path}: {name} is {value}, not {expected}; correct it")
+
     def text(self, *names: str) -> str | None:
-        """Return a text, None where it is null, empty or no text."""
+        """Return a text, None where there is none. Raises SubjectError if it is something else."""
         value = self.take(*names)
-        return value if isinstance(value, str) and value else None
+        if isinstance(value, str):
+            return value or None
+        if is_off(value):
+            return None
+        raise self._wrong(names, "a text")
 
     def whole(self, *names: str) -> int | None:
-        """Return a whole number, None where there is none."""
+        """Return a whole number from 0, None where there is none.
+
+        Raises SubjectError if it is something else.
+        """
         value = self.take(*names)
-        if isinstance(value, str) and value.isdecimal():  # as safetensors keeps all it says
-            return int(value)
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
+        number = whole_number(value)
+        if number is not None and 0 <= number < 2**63:
+            return number
+        if is_off(value):
+            return None
+        raise self._wrong(names, "a whole number from 0")
 
     def flag(self, *names: str) -> bool | None:
         """Return True or False, None where it says neither.
@@ -140,19 +157,23 @@ class Recorded:
             return bool(value)
         if str(value).lower() in ("true", "false"):
             return str(value).lower() == "true"
-        raise SubjectError(f"{self.path}: {names[0]} is {value!r}, not true or false; correct it")
+        raise self._wrong(names, "true or false")
 
     def number(self, *names: str) -> float | None:
-        """Return a number, None where there is none. Raises SubjectError if it is no number."""
+        """Return a number, None where there is none.
+
+        Raises SubjectError if it is no number, or NaN or infinite.
+        """
         value = self.take(*names)
         if value is None:
             return None
         try:
-            return float(value)
-        except (TypeError, ValueError):
-            raise SubjectError(
-                f"{self.path}: {names[0]} is {value!r}, not a number; correct it"
-            ) from None
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise self._wrong(names, "a finite number")
+        return number
 
     def left_over(self) -> list[str]:
         """Return the keys that were not used and may change what is computed, with their values."""
@@ -256,6 +277,15 @@ def flattened(values: Mapping[str, Any], inside: Iterable[str] = ()) -> dict[str
             out.update(table)
     out.update({key: value for key, value in values.items() if key not in inside})
     return out
+
+
+def whole_number(value: Any) -> int | None:
+    """Return a whole number, also one that is written as a float or a text; None if it is none."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value):  # as safetensors keeps it
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 != 0:
+        return None
+    return int(value)
 
 
 def _short(value: Any) -> str:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from autointerp.errors import MissingSetting, SubjectError
 from autointerp.files import check_archive, json_value
-from autointerp.subjects.autoencoder import SparseAutoencoder
+from autointerp.subjects.autoencoder import SparseAutoencoder, as_weights
+from autointerp.subjects.formats._recorded import whole_number
 
 TORCH_SUFFIXES = {".pt", ".pth", ".bin", ".ckpt"}
 
@@ -134,7 +135,7 @@ class Tensors(Mapping[str, Tensor]):
 def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file. Raises SubjectError if it is none."""
     try:
-        content = json_value(path.read_text(encoding="utf-8"))
+        content = json_value(path.read_text(encoding="utf-8-sig"), unique=True)
     except FileNotFoundError:
         raise SubjectError(
             f"no {path.name} in {path.parent}; fetch it or give another folder"
@@ -293,11 +294,8 @@ def latents_a_token(value: Any, flags: Flags, path: Path) -> int:
     value = flags.k if value is None else value
     if value is None:
         raise MissingSetting("k", f"{path} does not say the k of its TopK, latents a token; give k")
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        number = 0
-    if number < 1 or number != float(value):
+    number = whole_number(value)
+    if number is None or number < 1:
         raise SubjectError(f"{path}: k is {value!r}, not a whole number over 0; correct it")
     return number
 
@@ -315,7 +313,7 @@ def need(tensors: Mapping[str, Tensor], path: Path, *names: str) -> list[Tensor]
                 f"{path} has no tensor {name} (it has: {', '.join(sorted(tensors))}); "
                 "fetch it again or force another format"
             )
-    return [tensors[name].float() for name in names]
+    return [as_weights(tensors[name], name, path) for name in names]
 
 
 def oriented(

@@ -45,9 +45,9 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     enc, dec, b_enc, b_dec = need(tensors, path, "W_enc", "W_dec", "b_enc", "b_dec")
     names = [n for n in ("activation_function.threshold", "threshold") if n in tensors]
     logs = [n for n in ("log_thresholds", "log_threshold") if n in tensors]
-    threshold = tensors[names[0]].float() if names else None
+    threshold = need(tensors, path, names[0])[0] if names else None
     if logs:
-        threshold = tensors[logs[0]].float().exp()
+        threshold = need(tensors, path, logs[0])[0].exp()
     said = activation_named(config.text("activation_function", "activation"), where)
     activation = "relu" if threshold is None else "jumprelu"
     if said not in (None, activation):
@@ -60,10 +60,13 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         subtract_b_dec=False,
         activation="relu" if threshold is None else "jumprelu",
         threshold=threshold,
-        W_skip=tensors["W_skip"].float().T if "W_skip" in tensors else None,
+        W_skip=need(tensors, path, "W_skip")[0].T if "W_skip" in tensors else None,
         transcodes=True,
     )
-    config.take("model_kind", "scan", "transcoders", "lazy_encoder", "lazy_decoder")
+    kind = config.text("model_kind")
+    if kind not in (None, "transcoder_set"):
+        raise SubjectError(f"{where}: model_kind '{kind}' is not a set of transcoders, one a layer")
+    config.take("scan", "transcoders", "lazy_encoder", "lazy_decoder")
     read, written = config.text("feature_input_hook"), config.text("feature_output_hook")
     hook = f"blocks.{layer}.{read}" if read else None
     left = [*config.left_over(), *tensors.left_over()]

@@ -73,7 +73,7 @@ def _one_layer(file: Path, layer: int, flags: Flags) -> LoadedAutoencoder:
             "layers, d_out]; fetch it again"
         )
     name = next((n for n in (f"threshold_{layer}", f"thresholds_{layer}") if n in tensors), None)
-    threshold = None if name is None else tensors[name].float().flatten()
+    threshold = None if name is None else need(tensors, file, name)[0].flatten()
     activation = activation_named(config.text("activation_function", "activation", "act_fn"), where)
     found = "relu" if threshold is None else "jumprelu"
     if activation not in (None, found):

@@ -78,9 +78,11 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     parts["W_enc"], parts["W_dec"] = encoder_and_decoder(
         tensors, file, len(parts["b_enc"]), *matrices
     )
-    own_k, their_k = tensors.get("k"), trainer.take("k")
-    if own_k is not None and their_k is not None and int(own_k) != their_k:
-        raise SubjectError(f"{where} says k {their_k}, {file.name} {int(own_k)}; correct one")
+    their_k = trainer.take("k")
+    numbers = tensors["k"].flatten().tolist() if "k" in tensors else None
+    own_k = numbers[0] if numbers is not None and len(numbers) == 1 else numbers
+    if own_k is not None and their_k is not None and own_k != their_k:
+        raise SubjectError(f"{where} says k {their_k}, {file.name} {own_k}; correct one")
     k = their_k if own_k is None else own_k
     subtracts = trainer.flag("apply_b_dec_to_input")
     if activation == "jumprelu" and subtracts is not None:
@@ -92,6 +94,8 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         (parts["threshold"],) = need(tensors, file, "threshold")
     if activation == "batchtopk":
         (threshold,) = need(tensors, file, "threshold")
+        if threshold.numel() != 1:
+            raise SubjectError(f"{file}: threshold is {tuple(threshold.shape)}, not one number")
         if threshold >= 0:
             parts["threshold"] = threshold
         else:
@@ -102,11 +106,9 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
             )
     if name == "AutoEncoderTopK" and "threshold" in tensors:
         tensors["threshold"]  # of another way to encode, which is not the class's own
-    if activation == "topk":
+    if activation == "topk" or k is not None:
         k = latents_a_token(k, flags, where)
-    sae = SparseAutoencoder(
-        **parts, subtract_b_dec=subtract, activation=activation, k=None if k is None else int(k)
-    )
+    sae = SparseAutoencoder(**parts, subtract_b_dec=subtract, activation=activation, k=k)
     sizes = {"activation_dim": sae.d_in, "dict_size": sae.d_sae}
     for key, size in sizes.items():
         if trainer.whole(key) not in (None, size):

@@ -92,7 +92,9 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     config = Recorded(read_json(where) if json_keys(where) else {}, where)
     written = "/".join(path.absolute().parts)
     layer = _find(r"layer_(\d+)", written)
-    l0 = _find(r"average_l0_(\d+)", written) or config.number("l0")
+    l0 = _find(r"average_l0_(\d+)", written) or config.number("l0") or None
+    if l0 is not None and l0 < 0:
+        raise SubjectError(f"{where}: l0 is {l0:g}, not a mean number of latents; correct it")
     model, part = _repository(written)
     if activation_named(config.text("architecture"), where) not in (None, "jumprelu"):
         raise SubjectError(
@@ -105,7 +107,13 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
             "fetch the files of one SAE"
         )
     kind = config.text("type")
-    config.flag("affine_connection")
+    if kind not in (None, "sae", "transcoder", "clt"):
+        raise SubjectError(f"{where}: type '{kind}' is not supported; choose another SAE")
+    if config.flag("affine_connection") and skip is None:
+        raise SubjectError(
+            f"{where} says affine_connection, {file.name} has no affine_skip_connection; fetch it "
+            "again"
+        )
     transcodes = "transcoder" in written or is_cross_layer or kind in ("transcoder", "clt")
     transcodes = transcodes or recorded_out not in (None, recorded_in)
     sae = SparseAutoencoder(

@@ -123,7 +123,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         threshold = threshold / in_scale
     if threshold is not None and not is_on_training_scale and norms is None:
         threshold = threshold * in_scale
-    k = config.take("top_k")
+    k = config.whole("top_k")
     subtracts = bool(config.flag("apply_decoder_bias_to_pre_encoder"))
     if subtracts and "W_E" in tensors:
         raise SubjectError(f"{where}: apply_decoder_bias_to_pre_encoder is not known of W_E")
@@ -156,7 +156,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         hook=hook,
         layer=layer,
         prepend_bos=language_model.flag("prepend_bos"),
-        l0=float(k) if isinstance(k, int) and activation in ("topk", "jumprelu") else None,
+        l0=float(k) if k and activation in ("topk", "jumprelu") else None,
         notes=refused(left, where.parent, flags.strict),
         writes=site_of_hook(written)[0] if transcodes else None,
         has_training=language_model.has_training,
@@ -186,13 +186,26 @@ def _normalisation(
     config: Recorded, tensors: Tensors, flags: Flags
 ) -> tuple[Normalisation, tuple[float, float] | None]:
     """Return what is done to each input, and the mean norms of inputs and outputs in training."""
-    name = config.text("norm_activation") or "none"
-    recorded = table(
-        config.take("dataset_average_activation_norm"), "dataset_average_activation_norm",
+    name = config.text("norm_activation") or config.take("norm_activation")
+    recorded = Recorded(
+        table(
+            config.take("dataset_average_activation_norm"), "dataset_average_activation_norm",
+            config.path,
+        ),
         config.path,
     )  # fmt: skip
     prefix = "dataset_average_activation_norm."
-    stored = {n.removeprefix(prefix): float(tensors[n]) for n in tensors if n.startswith(prefix)}
+    stored = {
+        n.removeprefix(prefix): tensors[n].flatten().tolist()
+        for n in tensors
+        if n.startswith(prefix)
+    }
+    if name is None and (recorded.values or stored):
+        raise SubjectError(
+            f"{config.path} records mean norms of activations and no norm_activation, so it is not "
+            "known whether inputs are scaled by them; fetch it again"
+        )
+    name = name or "none"
     if name in ("none", "inference"):
         return "none", None
     if name == "token-wise":
@@ -203,10 +216,11 @@ def _normalisation(
             "reproduced; choose another SAE"
         )
     hook_in, hook_out = config.text("hook_point_in"), config.text("hook_point_out")
-    norm_in = recorded.get("in", stored.get(str(hook_in)))
-    norm_out = recorded.get("out", stored.get(str(hook_out or hook_in), norm_in))
-    if norm_in is not None and norm_out is not None and float(norm_in) > 0 < float(norm_out):
-        return "none", (float(norm_in), float(norm_out))
+    beside = Recorded({n: v[0] for n, v in stored.items() if len(v) == 1}, config.path)
+    norm_in = recorded.number("in") or beside.number(str(hook_in))
+    norm_out = recorded.number("out") or beside.number(str(hook_out or hook_in)) or norm_in
+    if norm_in is not None and norm_out is not None and norm_in > 0 < norm_out:
+        return "none", (norm_in, norm_out)
     if flags.input_scale is not None:  # `load_sae` puts it in
         return "none", None
     raise MissingSetting(
@@ -225,10 +239,16 @@ def _activation(
     A threshold that was trained is; the one number of Llama Scope, found afterwards, is on the
     scale of the raw inputs.
     """
-    activation = activation_named(config.text("act_fn"), where) or "relu"
+    named = activation_named(config.text("act_fn"), where)
     scalar = config.number("jump_relu_threshold", "jumprelu_threshold")
     names = [name for name in tensors if name.endswith("log_jumprelu_threshold")]
-    threshold: Any = tensors[names[0]].float().exp() if names else None
+    if named is None and (names or scalar or config.whole("top_k")):
+        raise SubjectError(
+            f"{where} has no act_fn, and a threshold or top_k that some activation uses; fetch it "
+            "again"
+        )
+    activation = named or "relu"
+    threshold: Any = need(tensors, where, names[0])[0].exp() if names else None
     if threshold is None and scalar:
         threshold = torch.tensor(scalar)
     # Their loader makes a JumpReLU of a TopK that has a threshold.

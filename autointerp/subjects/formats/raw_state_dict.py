@@ -16,8 +16,20 @@ import torch
 from torch import Tensor
 
 from autointerp.errors import MissingSetting, SubjectError
-from autointerp.subjects.autoencoder import Activation, Normalisation, SparseAutoencoder
-from autointerp.subjects.formats import circuit_tracer, cross_layer, openmoss, saelens, sparsify
+from autointerp.subjects.autoencoder import (
+    Activation,
+    Normalisation,
+    SparseAutoencoder,
+    as_weights,
+)
+from autointerp.subjects.formats import (
+    circuit_tracer,
+    cross_layer,
+    dictionary_learning,
+    openmoss,
+    saelens,
+    sparsify,
+)
 from autointerp.subjects.formats._cross_layer import crosscoder
 from autointerp.subjects.formats._recorded import (
     Recorded,
@@ -88,7 +100,7 @@ def recognises(path: Path) -> bool:
         )
     if path.suffix not in TORCH_SUFFIXES:
         return False
-    if path.name == "ae.pt" and (path.parent / "config.json").is_file():
+    if path.name == "ae.pt" and dictionary_learning.recognises(path):
         return False
     try:
         with ZipFile(path) as archive:
@@ -113,7 +125,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         said.pop("format", None)  # of safetensors itself
     else:
         raw, said = read_torch(path)
-    tensors = _unprefixed(raw)
+    tensors = _unprefixed(raw, path)
     beside, place = _beside(path)
     config = Recorded({**_of_path(path), **beside, **said}, place or path)
     threshold = _threshold(tensors, config)
@@ -177,8 +189,8 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
 class _Named:
     """Tensors under one of several names each, without a common prefix."""
 
-    def __init__(self, tensors: Tensors, prefix: str) -> None:
-        self._tensors, self._prefix = tensors, prefix
+    def __init__(self, tensors: Tensors, prefix: str, path: Path) -> None:
+        self._tensors, self._prefix, self._path = tensors, prefix, path
         self.names = [name.removeprefix(prefix) for name in tensors]
 
     def first(self, *names: str) -> str | None:
@@ -188,7 +200,14 @@ class _Named:
     def take(self, name: str) -> Tensor:
         """Return a tensor in float32."""
         whole = self._prefix + name
-        return self._tensors[whole if whole in self._tensors else name].float()
+        found = whole if whole in self._tensors else name
+        return as_weights(self._tensors[found], found, self._path)
+
+    def one(self, name: str) -> Any:
+        """Return the number of a tensor with one; the list of them if there are several."""
+        whole = self._prefix + name
+        values = self._tensors[whole if whole in self._tensors else name].flatten().tolist()
+        return values[0] if len(values) == 1 else values
 
     def unused(self) -> list[str]:
         return [
@@ -206,8 +225,8 @@ def _prefix(names: Any) -> str:
     return ""
 
 
-def _unprefixed(tensors: Tensors) -> _Named:
-    return _Named(tensors, _prefix(tensors))
+def _unprefixed(tensors: Tensors, path: Path) -> _Named:
+    return _Named(tensors, _prefix(tensors), path)
 
 
 def _beside(path: Path) -> tuple[dict[str, Any], Path | None]:
@@ -271,9 +290,9 @@ def _k(tensors: _Named, config: Recorded, path: Path) -> int | None:
     post = str(inner.take("postact_fn", default="ReLU"))
     if not post.endswith("ReLU"):
         raise SubjectError(f"{path}: a TopK with {post} behind it is not supported")
-    values: list[Any] = [tensors.take("k").item()] if "k" in tensors.names else []
-    values += [v for v in (config.take("k", "top_k", "topk", "kval_topk"), inner.take("k")) if v]
-    numbers = [int(v) for v in values if isinstance(v, int | float) or str(v).isdigit()]
+    values: list[Any] = [tensors.one("k")] if "k" in tensors.names else []
+    values += [config.take("k", "top_k", "topk", "kval_topk"), inner.take("k")]
+    numbers = [latents_a_token(v, Flags(), path) for v in values if not is_off(v)]
     if len(set(numbers)) > 1:
         raise SubjectError(f"{path}: k is {' and '.join(map(str, numbers))}; correct one of them")
     return numbers[0] if numbers else None
@@ -285,7 +304,7 @@ def _biases_of_encoder(tensors: _Named, path: Path) -> dict[str, Any]:
         names = ("b_mag", "b_gate") if "b_mag" in tensors.names else ("mag_bias", "gate_bias")
         for name in names:
             if name not in tensors.names:
-                need({n: tensors.take(n) for n in tensors.names if n != name}, path, name)
+                need({n: torch.empty(0) for n in tensors.names}, path, name)
         parts["b_enc"], parts["b_gate"] = (tensors.take(name) for name in names)
         parts["r_mag"] = tensors.take("r_mag")
         return parts
@@ -456,7 +475,7 @@ def _normalisation(
                 "factor on the inputs (1 if it was folded)",
             )
         return "none"
-    if value in NORMALISATIONS:
+    if isinstance(value, str) and value in NORMALISATIONS:
         return NORMALISATIONS[value]
     if flags.input_scale is not None:
         config.take("dataset_average_activation_norm", "norm_factor", "input_scale")

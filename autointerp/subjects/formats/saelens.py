@@ -10,7 +10,7 @@ import torch
 
 from autointerp.errors import MissingSetting, SubjectError
 from autointerp.subjects.autoencoder import Activation, Normalisation, SparseAutoencoder
-from autointerp.subjects.formats._recorded import Recorded, refused
+from autointerp.subjects.formats._recorded import Recorded, is_off, refused
 from autointerp.subjects.formats._tensors import (
     Flags,
     LoadedAutoencoder,
@@ -67,7 +67,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     folder = _folder(path)
     where, file = folder / "cfg.json", folder / WEIGHTS
     config = _since_six(read_json(where), where)
-    architecture = config.take("architecture")
+    architecture = config.text("architecture") or "standard"
     if architecture not in ARCHITECTURES:
         raise SubjectError(
             f"{where}: architecture '{architecture}' is not supported "
@@ -83,9 +83,9 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     else:
         (parts["b_enc"],) = need(tensors, file, "b_enc")
     if activation == "batchtopk" and "threshold" not in tensors and "topk_threshold" in tensors:
-        parts["threshold"] = tensors["topk_threshold"].float()
+        (parts["threshold"],) = need(tensors, file, "topk_threshold")
     elif activation == "jumprelu" and "threshold" not in tensors and "log_threshold" in tensors:
-        parts["threshold"] = tensors["log_threshold"].float().exp()  # of a training's checkpoint
+        parts["threshold"] = need(tensors, file, "log_threshold")[0].exp()  # of a checkpoint
     elif activation in {"jumprelu", "batchtopk"}:
         (parts["threshold"],) = need(tensors, file, "threshold")
     parts["W_enc"], parts["W_dec"] = encoder_and_decoder(tensors, file, len(parts["b_enc"]))
@@ -95,7 +95,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         parts["W_skip"] = need(tensors, file, "W_skip")[0].T
     # It multiplies the activations on their way to the decoder.
     name = next((n for n in SCALING_FACTORS if n in tensors), None)
-    factor = None if name is None else tensors[name].float()
+    factor = None if name is None else need(tensors, file, name)[0]
     is_finetuned = config.flag("finetuning_scaling_factor")
     if factor is not None and not torch.allclose(factor, torch.ones_like(factor)):
         if not is_finetuned:
@@ -114,14 +114,16 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         parts["W_enc"], parts["b_enc"] = parts["W_enc"] * norms, parts["b_enc"] * norms
         parts["W_dec"] = parts["W_dec"] / norms[:, None]
     normalisation, scale = _normalisation(config, folder, flags)
-    k = config.take("k")
+    k: float | None = None
     if activation == "topk":
-        k = latents_a_token(k, flags, where)
+        k = latents_a_token(config.take("k"), flags, where)
+    else:
+        k = config.number("k")  # of the training, and a mean
     sae = SparseAutoencoder(
         **parts,
         subtract_b_dec=config.flag("apply_b_dec_to_input") is not False and not transcoder,
         activation=activation,
-        k=int(k) if isinstance(k, int | float) else None,
+        k=None if k is None else int(k),
         normalisation=normalisation,
         transcodes=transcoder,
     )
@@ -130,6 +132,8 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
         sae = scaled(sae, scale)
     loaded = _described(sae, folder, config, transcoder)
     left = [*config.left_over(), *tensors.left_over()]
+    if k and activation in {"relu", "gated"}:
+        left.insert(0, f"architecture {architecture} and k = {k:g}")
     return replace(loaded, notes=(*loaded.notes, *refused(left, folder, flags.strict)))
 
 
@@ -158,9 +162,11 @@ def _since_six(config: dict[str, Any], where: Path) -> Recorded:
     flat = {old_names.get(name, name): value for name, value in flat.items()}
     kwargs = table(flat.pop("activation_fn_kwargs", None), "activation_fn_kwargs", where)
     k = kwargs.pop("k", None)
+    if None not in (k, flat.get("k")) and k != flat["k"]:
+        raise SubjectError(f"{where} says k {flat['k']} and k {k}; correct one of them")
     if flat.get("activation_fn") == "topk":  # also without a k: it is no ReLU then
         flat["architecture"], flat["k"] = "topk", flat.get("k") if k is None else k
-    elif flat.get("activation_fn") not in {None, "relu", "topk"}:
+    elif flat.get("activation_fn") not in (None, "relu", "topk"):
         flat["architecture"] = flat["activation_fn"]  # tanh-relu and the like: refused by name
     flat.pop("activation_fn", None)
     flat |= {f"activation_fn_kwargs.{name}": value for name, value in kwargs.items()}
@@ -177,7 +183,7 @@ def _normalisation(
     config: Recorded, folder: Path, flags: Flags
 ) -> tuple[Normalisation, float | None]:
     """Return what is done to every input, and a constant factor on it that the files say."""
-    name = config.take("normalize_activations")
+    name = config.text("normalize_activations") or "none"
     if name in NORMALISATIONS:
         return NORMALISATIONS[name], None
     if name != "expected_average_only_in":
@@ -190,7 +196,7 @@ def _normalisation(
     scale = None
     scaler = folder / "activation_scaler.json"
     if scaler.is_file():
-        scale = read_json(scaler).get("scaling_factor")
+        scale = Recorded(read_json(scaler), scaler).number("scaling_factor")
     if scale is None:
         raise MissingSetting(
             "input_scale",
@@ -198,7 +204,7 @@ def _normalisation(
             "(expected_average_only_in), the factor is not in the files and SAELens does not "
             "apply it; give it as input_scale (1 if it was folded)",
         )
-    return "none", float(scale)
+    return "none", scale
 
 
 def _described(
@@ -244,7 +250,7 @@ def _described(
         config.path,
     )
     positions = config.take("seqpos_slice")
-    if positions is not None and any(part is not None for part in positions):
+    if not is_off(positions):
         notes.append(f"trained on the positions {positions} of each window alone")
     processed = tuple(
         name for name in ("fold_ln", "fold_value_biases", "refactor_factored_attn_matrices")

@@ -54,7 +54,7 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     tensors = read_safetensors(file)
     b_enc, b_dec = need(tensors, file, "encoder.bias", "b_dec")
     W_enc, W_dec = encoder_and_decoder(tensors, file, len(b_enc), "encoder.weight", "W_dec")
-    activation = config.take("activation", default="topk")
+    activation = config.text("activation") or "topk"
     if activation not in {"topk", "groupmax"}:
         raise SubjectError(
             f"{where}: activation '{activation}' is not supported; "
@@ -68,7 +68,8 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
             "ever silent; choose an SAE without them"
         )
     skips = config.flag("skip_connection")
-    W_skip = tensors["W_skip"].float().T if "W_skip" in tensors and skips is not False else None
+    has_skip = "W_skip" in tensors and skips is not False
+    W_skip = need(tensors, file, "W_skip")[0].T if has_skip else None
     if skips and W_skip is None:
         raise SubjectError(f"{where} declares a skip connection, {file.name} has no W_skip")
     k = latents_a_token(config.take("k"), flags, where)

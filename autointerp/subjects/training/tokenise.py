@@ -9,7 +9,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from autointerp.errors import CorpusError
-from autointerp.files import json_value
+from autointerp.files import bounded_lines, check_readable_twice, json_value
 from autointerp.subjects.windows import TokenisedDocuments
 from autointerp.text import without_surrogates
 
@@ -23,8 +23,9 @@ def read_texts(path: Path) -> Iterator[str]:
     Raises CorpusError, naming the line, where a line is not an object with a string `text`.
     """
     try:
-        with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
+        check_readable_twice(path)
+        with path.open(encoding="utf-8-sig") as lines:
+            for number, line in enumerate(bounded_lines(lines), 1):
                 try:
                     text = json_value(line)["text"]
                 except (ValueError, KeyError, TypeError):
@@ -34,6 +35,9 @@ def read_texts(path: Path) -> Iterator[str]:
                 yield without_surrogates(text)
     except (FileNotFoundError, IsADirectoryError):
         raise CorpusError(f"no JSONL file at {path}") from None
+    except (OSError, ValueError) as error:  # of the file, or text that is not UTF-8
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
+        raise CorpusError(f"{path} cannot be read ({reason}); give a JSONL file in UTF-8") from None
 
 
 def train_tokenizer(texts: Iterator[str], vocabulary: int) -> Tokenizer:

@@ -65,6 +65,20 @@ class Planted:
 
 def create(subject: Subject, calibration: Calibration, seed: int) -> Planted:
     rng = np.random.default_rng([seed, 0x706C616E])
+    groups = frequent_words(subject, calibration)
+    words = list(groups)
+    chosen = [words[i] for i in rng.permutation(len(words))[:SIZE]]
+    membership = torch.full((len(subject.token_texts),), -1, dtype=torch.int64)
+    for number, word in enumerate(chosen):
+        membership[groups[word]] = number
+    return Planted(membership, chosen)
+
+
+def frequent_words(subject: Subject, calibration: Calibration) -> dict[str, list[int]]:
+    """Return words that are neither rare nor common in the corpus, with the tokens that they are.
+
+    Raises CorpusError if there is none.
+    """
     counts = np.zeros(len(subject.token_texts), dtype=np.int64)
     seen = calibration.token_counts
     counts[: len(seen)] = seen
@@ -78,8 +92,4 @@ def create(subject: Subject, calibration: Calibration, seed: int) -> Planted:
     frequent = [word for word, count in share.items() if LEAST_COUNT <= count <= most]
     if not frequent:
         raise CorpusError("no word is frequent enough in the corpus to plant units on")
-    chosen = [frequent[i] for i in rng.permutation(len(frequent))[:SIZE]]
-    membership = torch.full((len(subject.token_texts),), -1, dtype=torch.int64)
-    for number, word in enumerate(chosen):
-        membership[groups[word]] = number
-    return Planted(membership, chosen)
+    return {word: groups[word] for word in frequent}

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from autointerp.apps.terminal.layout import _letters, item_lines, token_pieces
+from autointerp.apps.terminal.layout import _letters, item_lines, strength, token_pieces
 from autointerp.records import Item, ItemContext
 
 
@@ -48,7 +48,29 @@ def test_strength_is_written_and_not_only_styled():
     shown = ItemContext((" a", " b", " c"), (0.0, 3.0, 10.0), 2, "explain", False)
     pieces = token_pieces(shown)
     assert [piece.text for piece in pieces] == [" a", " b₃", "▸ c₁₀◂"]
-    assert [piece.role for piece in pieces] == ["text", "weak", "focus"]
+    assert [piece.role for piece in pieces] == ["text", "weak", "strongest"]
+
+
+def test_strength_has_five_grades():
+    roles = [strength(level) for level in range(11)]
+    assert roles[0] == "text"
+    assert [roles.index(role) for role in ("faint", "weak", "middling", "strong", "strongest")] == [
+        1, 3, 5, 7, 9,
+    ]  # fmt: skip
+
+
+def test_more_of_a_context_stands_round_it_and_cannot_forge_marks():
+    item = Item("x", "r", (context("it", " cat", " sat"),))
+    lines = item_lines(item, 80, (("long ▸ago\n", " there₇"),))
+    shown = "".join(piece.text for line in lines for piece in line)
+    assert shown.split() == ["1", "long", "\\u{25b8}ago↵it▸", "cat◂", "sat", "there\\u{2087}"]
+    assert {piece.role for line in lines for piece in line} == {"text", "number", "focus", "around"}
+
+
+def test_blank_lines_part_contexts_where_there_is_room():
+    item = Item("x", "r", (context("a", " cat", " sat"), context("b", " dog", " ran")))
+    assert [bool(line) for line in item_lines(item, 80, height=3)] == [True, False, True]
+    assert [bool(line) for line in item_lines(item, 80, height=2)] == [True, True]
 
 
 def test_text_cannot_forge_strengths_or_marks():

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 
 from autointerp.apps.terminal.plain import run_plain
@@ -65,3 +66,35 @@ def test_lines_carry_no_control_characters_whatever_the_corpus_holds(make_sessio
 def test_nothing_before_the_last_question_says_what_units_there_are(make_session, journal_of):
     out, _ = say(make_session(2), journal_of, "?", "3", "q")
     assert not [word for word in ("feature", "neuron", "control", "autoencoder") if word in out]
+
+
+def test_parts_are_left_out_and_more_is_shown_by_a_line(make_session, journal_of):
+    session = make_session(3, training=1, repeat_share=0.4)
+    around = {item.id: (("long before", "long after"),) * 10 for item in session.items}
+    lines = ["x t", "m", "3", "x r", "4", "x g", "5", "3"]
+    out, entries = say(dataclasses.replace(session, around=around), journal_of, *lines)
+    assert out.endswith("Thank you.\n")
+    assert [(e.kind, e.verb, e.score) for e in entries] == [
+        ("training", "decline", None),
+        ("rating", "widen", None),
+        ("rating", "score", 3),
+        ("rating", "decline", None),
+        ("rating", "score", 4),
+        ("guess", "decline", None),
+        ("rating", "score", 5),
+    ]
+    assert out.count("long before") == 10
+    assert "Left out: 3 quick guesses at the end." in out
+
+
+def test_what_is_asked_is_said_before_part_by_part(make_session, journal_of):
+    out, _ = say(make_session(20, training=2, repeat_share=0.1), journal_of, "q")
+    assert (
+        "44 questions: 2 items for practice, with the answers shown, 20 items to rate, 2 of them a "
+        "second time, unannounced, 20 quick guesses at the end." in out
+    )
+
+
+def test_answers_that_are_piped_in_claim_no_pace(make_session, journal_of):
+    out, _ = say(make_session(9), journal_of, *"345345345")
+    assert "a minute ·" not in out

@@ -1,9 +1,11 @@
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable
 
 import pytest
 from textual.pilot import Pilot
 
+from autointerp.apps.terminal.layout import item_lines
 from autointerp.apps.terminal.screen import Page, Question, RatingApp
 from autointerp.errors import StorageError
 from autointerp.people.machine import Machine
@@ -151,6 +153,112 @@ def test_the_screen_follows_its_size_and_tells_what_lies_below(make_session, jou
 
     with journal_of(make_session(2)) as journal:
         drive(Machine(journal), story)
+
+
+SIZES = ((60, 20), (200, 50), (80, 24), (60, 20), (132, 43), (60, 15), (120, 30), (200, 50))
+
+
+def rows_of_contexts(app: RatingApp) -> tuple[int, str]:
+    """Return how many lines of contexts are seen, and what is said of the others."""
+    region = app.screen_stack[0].query_one("#contexts").region
+    lines = screen_text(app).split("\n")
+    return region.height, lines[region.bottom].strip()
+
+
+@pytest.mark.parametrize("scrolled", [0, 3])
+def test_every_size_says_how_many_lines_are_hidden_and_is_right(make_session, journal_of, scrolled):
+    async def story(pilot, app):
+        await press(pilot, "enter", *["down"] * scrolled)
+        for size in SIZES:
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            height, said = rows_of_contexts(app)
+            lines = len(item_lines(app.machine.item, size[0], height=height))
+            above = round(app.query_one("#contexts").scroll_y)
+            below = max(0, lines - height - above)
+            assert (f"{below} more line" in said) == bool(below), (size, said)
+            assert ("above" in said) == bool(above), (size, said)
+            # All that is said to be seen is: the last context's number is on the screen or below.
+            last = any(line.startswith("10 ") for line in screen_text(app).split("\n"))
+            assert last or below, (size, said)
+
+    with journal_of(make_session(2)) as journal:
+        drive(Machine(journal), story)
+
+
+def test_what_a_key_came_to_hides_no_word_of_what_is_below(make_session, journal_of):
+    async def story(pilot, app):
+        await press(pilot, "enter", "u")
+        height, said = rows_of_contexts(app)
+        assert "there is nothing to take back here" in said
+        await pilot.resize_terminal(60, 20)
+        await pilot.pause()
+        height, said = rows_of_contexts(app)
+        below = len(item_lines(app.machine.item, 60, height=height)) - height
+        assert said.startswith(f"── {below} more lines below ── there is nothing")
+
+    with journal_of(make_session(2)) as journal:
+        drive(Machine(journal), story, size=(132, 50))
+
+
+def test_a_page_says_what_of_it_is_below(make_session, journal_of):
+    async def story(pilot, app):
+        assert "more lines below" in screen_text(app)
+        await press(pilot, "space", "space", "space")
+        await pilot.resize_terminal(120, 50)
+        await pilot.pause()
+        assert "below" not in screen_text(app)
+
+    with journal_of(make_session(2)) as journal:
+        drive(Machine(journal), story, size=(60, 20))
+
+
+def test_more_of_the_contexts_is_a_key_away_and_back(make_session, journal_of):
+    session = make_session(2)
+    around = {item.id: (("long before ", " long after"),) * 10 for item in session.items}
+
+    async def story(pilot, app):
+        await press(pilot, "enter")
+        assert "long before" not in screen_text(app)
+        await press(pilot, "m")
+        assert "long before" in screen_text(app)
+        await press(pilot, "m")
+        assert "long before" not in screen_text(app)
+        await press(pilot, "m", "3")
+        assert "long before" not in screen_text(app)  # the next item is shown as it is rated
+
+    with journal_of(dataclasses.replace(session, around=around)) as journal:
+        drive(Machine(journal), story, size=(120, 50))
+        assert [entry.verb for entry in journal.entries] == ["widen", "score"]
+
+
+def test_parts_are_left_out_from_the_welcome_and_later(make_session, journal_of):
+    async def story(pilot, app):
+        assert "11 questions: 1 item for practice" in " ".join(screen_text(app).split())
+        await press(pilot, "x", "t", "enter")
+        assert "item 1 of 5" in screen_text(app)
+        await press(pilot, *"34343", "enter")
+        assert "last question 1 of 5" in screen_text(app)
+        await press(pilot, "x", "g", "enter")
+        assert "Thank you" in screen_text(app)
+
+    with journal_of(make_session(5, training=1)) as journal:
+        drive(Machine(journal), story)
+        assert [e.kind for e in journal.entries if e.verb == "decline"] == ["training", "guess"]
+
+
+def test_a_click_on_a_level_is_its_key_where_the_mouse_is_wanted(make_session, journal_of):
+    async def story(pilot, app):
+        await pilot.click("#page")
+        await pilot.pause()
+        text = screen_text(app).split("\n")
+        row = next(i for i, line in enumerate(text) if "1 seemingly random" in line)
+        await pilot.click(offset=(text[row].index("4 mostly") + 1, row))
+        await pilot.pause()
+
+    with journal_of(make_session(2)) as journal:
+        drive(Machine(journal), story, size=(120, 40))
+        assert [entry.score for entry in journal.entries] == [4]
 
 
 def test_markup_and_control_characters_of_the_corpus_are_shown_as_text(make_session, journal_of):

@@ -48,7 +48,10 @@ def test_the_stand_in_test_says_its_answer_its_epsilon_and_why_not(tmp_path: Pat
 
 def test_superiority_by_people_stands_beside_that_of_the_judge(tmp_path: Path):
     said, tables = texts(tmp_path, 2)
-    assert "As human:p0 and human:p1 would rate all units, P(features > neurons)" in said
+    assert (
+        "As human:p0 and human:p1 would rate all units, the probability of superiority of features "
+        "over neurons, ties halved, is" in said
+    )
     assert "20 and 20 units that people rated" in said
     assert tables["people_pairs"].summary
     assert tables["people_pairs"].rows[0][1] == "features, neurons"

@@ -152,7 +152,7 @@ def two_raters(folder: Path, broken: bool) -> Comparison:
 def test_raters_left_out_of_the_combination_are_named_and_the_others_are_not(tmp_path: Path):
     (pooled,) = two_raters(tmp_path / "broken", broken=True).pooled
     text = verdict.pooled_text(pooled)
-    assert "Left out, because their controls are not where they must be: model:b." in text
+    assert "Left out, for they fail their controls or their check: model:b." in text
     assert "there is nothing to combine" in text
     (pooled,) = two_raters(tmp_path / "held", broken=False).pooled
     text = verdict.pooled_text(pooled)

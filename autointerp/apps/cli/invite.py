@@ -1,0 +1,130 @@
+"""Invite people to rate in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlencode
+
+import typer
+
+from autointerp.apps.cli import _options, say
+
+MOST_TEXT = 20_000  # characters of a consent
+
+
+def command(
+    run: _options.RunName,
+    rater: Annotated[
+        str | None,
+        typer.Option(help="Who is invited: a name of letters and digits.", show_default=False),
+    ] = None,
+    items: Annotated[
+        int, typer.Option(min=1, help="Items to rate, of all sources and controls together.")
+    ] = 60,
+    rubric: _options.RubricName = "interpretability-1-5",
+    overlap: Annotated[
+        int | None,
+        typer.Option(min=1, help="Raters of each item.", show_default="every person rates all"),
+    ] = None,
+    repeat_share: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of the items that are shown again, unannounced."),
+    ] = 0.1,
+    practice: _options.Practice = True,
+    guess: _options.LastGuess = True,
+    corpus: _options.CorpusText = True,
+    crowd: Annotated[
+        str | None,
+        typer.Option(
+            "--crowd",
+            help="One link for whoever comes; its parameter that names them, as PROLIFIC_PID.",
+            show_default=False,
+        ),
+    ] = None,
+    places: Annotated[int, typer.Option(min=1, help="With --crowd: people at most.")] = 100,
+    code: Annotated[
+        str | None,
+        typer.Option(help="Completion code, shown when all is answered.", show_default=False),
+    ] = None,
+    return_url: Annotated[
+        str | None,
+        typer.Option(help="Address that people are sent back to at the end.", show_default=False),
+    ] = None,
+    consent: Annotated[
+        Path | None,
+        typer.Option(help="File with the text that people agree to first.", show_default=False),
+    ] = None,
+    days: Annotated[float, typer.Option(min=0.01, help="Days for which the link is valid.")] = 30,
+    url: Annotated[
+        str, typer.Option(help="Address of `autointerp serve`, as the invited reach it.")
+    ] = "http://127.0.0.1:8731",
+) -> None:
+    """Print a link by which somebody rates units of a run in a browser, blind.
+
+    The units are those that the run holds, all sources mixed. The link opens the rating page of
+    `autointerp serve` and nothing else; who has it rates under that name. `report` reads the
+    answers, as those of a terminal.
+
+    Example: autointerp invite main --rater ann --items 60
+    """
+    from autointerp.apps.cli._progress import Show
+    from autointerp.apps.service._tokens import Tokens
+    from autointerp.errors import BadInput
+    from autointerp.people.assign import fewer_contexts_text
+    from autointerp.people.machine import parts_text
+    from autointerp.people.session import Sitting
+    from autointerp.pipeline.invite import invite
+    from autointerp.store.run import RUNS
+
+    if (rater is None) == (crowd is None):
+        raise BadInput("invite: give --rater NAME for one person, or --crowd PARAMETER for many")
+    if crowd is not None and not (crowd.isidentifier() and crowd.isascii()):
+        raise BadInput(f"--crowd {crowd}: give the name of a parameter, such as PROLIFIC_PID")
+    if not url.startswith(("http://", "https://")) or "?" in url:
+        raise BadInput(f"--url {url}: give an address such as https://NAME")
+    if return_url is not None and not return_url.startswith("https://"):
+        raise BadInput(f"--return-url {return_url}: give an address that begins with https://")
+    details = {"code": code or "", "return_url": return_url or "", "consent": _read(consent)}
+    name = None if rater is None else f"human:{rater.removeprefix('human:')}"
+    sitting = Sitting(overlap, repeat_share, practice=practice, guess=guess)
+    with Show(_options.Output()) as show:
+        made = invite(run, name, items, rubric, sitting, corpus, on=show)
+    if crowd is None:
+        details["journal"] = made.session
+    else:
+        details |= {"invitation": made.session, "parameter": crowd, "places": str(places)}
+    _, token = Tokens(RUNS).issue(
+        "rater",
+        run=run,
+        rater=name or "human:anyone",
+        label=f"{rubric}, {items} items",
+        days=days,
+        details=details,
+    )
+    who = made.rater or f"up to {places} people"
+    say(f"run '{run}': {who}: {parts_text(made.asked)}; {made.gold} of the items are controls",
+        err=True)  # fmt: skip
+    note = fewer_contexts_text(made.left_out)
+    if note:
+        say(note, err=True)
+    query = urlencode({"token": token})
+    if crowd is not None:
+        say("put the person's id in place of ID, as the platform writes it", err=True)
+        query += f"&{crowd}=ID"
+    say(f"{url.rstrip('/')}/rate/?{query}")
+
+
+def _read(path: Path | None) -> str:
+    """Return the text of a file, empty for none. Raises BadInput where it cannot be read."""
+    from autointerp.errors import BadInput
+
+    if path is None:
+        return ""
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"--consent {path} cannot be read ({error}); give a text file") from None
+    if not 0 < len(text) <= MOST_TEXT:
+        raise BadInput(f"--consent {path} has {len(text):,} characters; give 1 to {MOST_TEXT:,}")
+    return text

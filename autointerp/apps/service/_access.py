@@ -1,0 +1,180 @@
+"""Who may call a route: dependencies of routers, cookies, and the text against forged requests."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.responses import RedirectResponse, Response
+
+from autointerp.apps.service._jobs import Jobs, Tails
+from autointerp.apps.service._problems import Problem
+from autointerp.apps.service._snapshots import Snapshots
+from autointerp.apps.service._tokens import Role, Token, Tokens
+
+SAFE = ("GET", "HEAD", "OPTIONS")
+CSRF_HEADER = "X-CSRF-Token"
+SECRET_HEADER = "x-secret-key"  # by which a Neuronpedia instance sends its token
+COOKIE_DAYS = 30
+NO_TOKEN = (
+    "no valid token; open the address that `autointerp serve` printed, or send "
+    "`Authorization: Bearer TOKEN`; `autointerp tokens new` makes one"
+)
+
+
+@dataclass(frozen=True)
+class Service:
+    """What all of one server's routes know.
+
+    Attributes:
+        runs: Folder of the runs.
+        base_url: As people reach it, without a slash at the end.
+        hosts: Values of the header Host that are answered.
+        port: Cookies know no ports, so it is part of their names.
+        snapshots: Runs as they are now, to read.
+        jobs: Runs that go on by themselves.
+        tails: Their logs, as far as somebody watches.
+    """
+
+    runs: Path
+    tokens: Tokens
+    base_url: str
+    hosts: frozenset[str]
+    port: int
+    snapshots: Snapshots = field(repr=False)
+    jobs: Jobs = field(repr=False)
+    tails: Tails = field(default_factory=Tails, repr=False)
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether people reach it by TLS."""
+        return self.base_url.startswith("https:")
+
+    def cookie(self, role: Role) -> str:
+        """Return the name of the cookie of a role; a rater's is another one than the owner's."""
+        return f"autointerp-{'rater-' if role == 'rater' else ''}{self.port}"
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who makes a request, and for what.
+
+    Attributes:
+        token_id: As in the audit log.
+        run: Of a rater, the run's folder; else the folder of all runs.
+        name: Of a rater, the name in the ratings; else empty.
+        csrf: What a page's writing requests carry as the header X-CSRF-Token.
+        details: What a rater's invitation says by name.
+    """
+
+    service: Service
+    token_id: str
+    role: Role
+    run: Path
+    name: str = ""
+    csrf: str = field(default="", repr=False)
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+def service_of(request: Request) -> Service:
+    """Return the service that answers a request."""
+    service: Service = request.app.state.service
+    return service
+
+
+def csrf_of(token: str) -> str:
+    """Return the text that proves that a page of ours, which was sent with the cookie, asks."""
+    return hmac.new(token.encode(), b"csrf", hashlib.sha256).hexdigest()
+
+
+def _access(request: Request, roles: tuple[Role, ...]) -> Access:
+    """Return who makes a request, by token or cookie. Raises Problem where they may not."""
+    service = service_of(request)
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    by_cookie = False
+    if scheme.lower() == "bearer":
+        text = text.strip()
+    elif SECRET_HEADER in request.headers:
+        text = request.headers[SECRET_HEADER]
+    else:
+        text = request.cookies.get(service.cookie(roles[0]), "")
+        by_cookie = True
+    token = service.tokens.find(text)
+    if token is None:
+        raise Problem(401, NO_TOKEN, {"WWW-Authenticate": "Bearer"})
+    access = access_of(service, token, text)
+    request.state.access = access
+    if token.role not in roles:
+        raise Problem(403, f"a token of role {token.role} may not do this; {_remedy(roles)}")
+    if by_cookie and request.method not in SAFE:
+        given = request.headers.get(CSRF_HEADER, "")
+        if not hmac.compare_digest(given.encode(), access.csrf.encode()):
+            raise Problem(403, f"{CSRF_HEADER} is missing or old; load the page again")
+    return access
+
+
+def access_of(service: Service, token: Token, text: str) -> Access:
+    """Return the access that a valid token gives."""
+    return Access(
+        service,
+        token.id,
+        token.role,
+        service.runs / token.run if token.run else service.runs,
+        token.rater,
+        csrf_of(text),
+        token.details,
+    )
+
+
+def _remedy(roles: tuple[Role, ...]) -> str:
+    if roles == ("rater",):
+        return "open an invitation: `autointerp invite RUN --rater NAME`"
+    return f"use one of role {' or '.join(roles)}: `autointerp tokens new --role {roles[0]}`"
+
+
+# Asynchronous, so that no thread is waited for: a look-up is a dictionary's and a stat.
+async def owner(request: Request) -> Access:
+    """Return the owner's access."""
+    return _access(request, ("owner",))
+
+
+async def viewer(request: Request) -> Access:
+    """Return the access of whoever may read: a viewer or an owner."""
+    return _access(request, ("viewer", "owner"))
+
+
+async def rater(request: Request) -> Access:
+    """Return a rater's access: of one run, under one name."""
+    return _access(request, ("rater",))
+
+
+Owner = Annotated[Access, Depends(owner)]
+Viewer = Annotated[Access, Depends(viewer)]
+Rater = Annotated[Access, Depends(rater)]
+
+
+def enter(request: Request, service: Service) -> Response:
+    """Return the answer to a link with a token: a cookie, and the same address without it."""
+    text = request.query_params.get("token", "")
+    token = service.tokens.find(text)
+    if token is None:
+        raise Problem(401, NO_TOKEN, {"WWW-Authenticate": "Bearer"})
+    request.state.access = access_of(service, token, text)
+    address = request.url.remove_query_params("token")
+    # From the path alone: never to another host, whatever the address says.
+    path = "/" + address.path.lstrip("/") + (f"?{address.query}" if address.query else "")
+    response = RedirectResponse(path, 303)
+    response.set_cookie(
+        service.cookie(token.role),
+        text,
+        max_age=COOKIE_DAYS * 24 * 3600,
+        httponly=True,
+        samesite="lax",
+        secure=service.is_secure,
+    )
+    return response

@@ -1,0 +1,196 @@
+"""The application: every router of this folder behind the gate; and the server that runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+import uvicorn
+from fastapi import FastAPI
+
+from autointerp import __version__, extensions
+from autointerp.apps import service as routers
+from autointerp.apps.service import _problems
+from autointerp.apps.service._access import Service
+from autointerp.apps.service._gate import App, Audit, Gate
+from autointerp.apps.service._jobs import Jobs
+from autointerp.apps.service._openapi import specification
+from autointerp.apps.service._snapshots import Snapshots
+from autointerp.apps.service._tokens import Tokens, service_folder
+from autointerp.errors import BadInput, RunLocked
+from autointerp.files import open_locked
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+GRACE_S = 3  # for answers under way when the server stops
+OWNER_DAYS = 30
+DESCRIPTION = (
+    "Runs of autointerp: their units, ratings and verdicts; jobs; and people who rate. "
+    "Send a token as `Authorization: Bearer TOKEN`."
+)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the service listens, and how people reach it.
+
+    Attributes:
+        public_url: Behind a proxy, the address that people open; empty without one.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8731
+    public_url: str = ""
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.public_url)
+        if self.public_url and (
+            parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or parts.path.strip("/")
+            or parts.query
+            or parts.username
+        ):
+            raise BadInput(
+                f"--public-url {self.public_url}: give https://NAME, without a path; the service "
+                "takes the whole of its host"
+            )
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        return self.host in ("127.0.0.1", "localhost", "::1")
+
+    @property
+    def base_url(self) -> str:
+        """The address that people open."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{name}:{self.port}"
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The values of the header Host that are answered."""
+        local = {f"{name}:{self.port}" for name in LOOPBACK} if self.is_loopback else set()
+        return frozenset({*local, urlsplit(self.base_url).netloc.lower()})
+
+    @property
+    def warning(self) -> str:
+        """What is to be said of an address that others reach without TLS; empty if nothing is."""
+        if self.base_url.startswith("https:") or (self.is_loopback and not self.public_url):
+            return ""
+        return (
+            f"{self.base_url} is no https: tokens and answers can be read on the way; put a proxy "
+            "with TLS before it and give its address as --public-url (docs/service.md)"
+        )
+
+
+def service_at(runs: Path, address: Address) -> Service:
+    """Return what the routes of a server at an address know."""
+    return Service(
+        runs,
+        Tokens(runs),
+        address.base_url,
+        address.hosts,
+        address.port,
+        Snapshots(runs),
+        Jobs(runs),
+    )
+
+
+def router_modules() -> list[ModuleType]:
+    """Return the files of this folder that have a router."""
+    return [extensions.load(routers, "router", name) for name in extensions.names(routers)]
+
+
+def build_app(service: Service) -> FastAPI:
+    """Return the application, with the routers of all files of this folder; not behind the gate."""
+    modules = router_modules()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            for module in modules:  # what a router keeps while the server runs
+                if hasattr(module, "opened"):
+                    await stack.enter_async_context(module.opened(service))
+            yield
+
+    app = FastAPI(
+        title="autointerp",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,  # its pages load scripts of another site
+        redoc_url=None,
+        openapi_url=None,  # served with a token
+        generate_unique_id_function=lambda route: route.name,
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    app.openapi = lambda: specification(app)  # type: ignore[method-assign]
+    _problems.install(app)
+    for module in modules:
+        app.include_router(module.router)
+    return app
+
+
+def gated(app: FastAPI) -> App:
+    """Return the application behind the gate: what a server serves."""
+    service: Service = app.state.service
+    return Gate(app, service, Audit(service_folder(service.runs) / "audit.jsonl"))
+
+
+def serve(runs: Path, address: Address, say: Callable[[str], None]) -> None:
+    """Serve until a signal comes; `say` gets the lines for the terminal, the address first.
+
+    Raises RunLocked if another server serves the folder, BadInput if the address is taken.
+    """
+    folder = service_folder(runs)
+    lock = open_locked(folder / "server.lock")
+    if lock is None:
+        raise RunLocked(
+            f"another server serves {runs.absolute()}; stop it, or serve another folder: a run "
+            "has one server"
+        )
+    try:
+        listening = _listen(address)
+        service = service_at(runs, address)
+        _, token = service.tokens.issue("owner", label="serve", days=OWNER_DAYS)
+        config: dict[str, Any] = {
+            "log_level": "warning",
+            "access_log": False,  # it would show tokens
+            "server_header": False,
+            "timeout_graceful_shutdown": GRACE_S,
+            "proxy_headers": bool(address.public_url),  # of a proxy on this machine
+        }
+        server = uvicorn.Server(uvicorn.Config(gated(build_app(service)), **config))
+        if address.warning:
+            say(f"warning: {address.warning}")
+        say(f"{address.base_url}/?token={token}")
+        say("this address is for you alone; Ctrl-C stops the server, and runs go on without it")
+        server.run(sockets=[listening])
+    finally:
+        os.close(lock)
+
+
+def _listen(address: Address) -> socket.socket:
+    """Return the socket that listens at an address. Raises BadInput if it cannot."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((address.host, address.port))
+    except OSError as error:
+        listening.close()
+        raise BadInput(
+            f"cannot listen at {address.host}:{address.port} ({error.strerror}); "
+            "give another --port or --host"
+        ) from None
+    listening.listen(512)
+    return listening

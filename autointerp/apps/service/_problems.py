@@ -1,0 +1,168 @@
+"""Errors as `application/problem+json` (RFC 9457): one line and a remedy."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import logging
+from http import HTTPStatus
+from typing import Any, cast
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import HTTPException, RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from pydantic import BaseModel, Field
+
+from autointerp.errors import (
+    AutointerpError,
+    BadInput,
+    RaterError,
+    RunLocked,
+    RunMismatch,
+    StorageError,
+    TooFewRatings,
+    TooFewUnits,
+    UnknownName,
+)
+from autointerp.text import visible
+
+MEDIA_TYPE = "application/problem+json"
+STATUS: tuple[tuple[type[AutointerpError], int], ...] = (
+    (UnknownName, 404),
+    (TooFewRatings, 409),
+    (TooFewUnits, 409),
+    (RunMismatch, 409),
+    (RunLocked, 409),
+    (BadInput, 422),
+    (StorageError, 503),
+    (RaterError, 502),
+    (AutointerpError, 500),
+)
+TO_RATERS = "this cannot be done now; try again later, or tell who invited you"
+
+
+class ProblemDetails(BaseModel):
+    """What went wrong, in one line, and what helps."""
+
+    type: str = "about:blank"
+    title: str = Field(description="The HTTP status in words.")
+    status: int
+    detail: str = Field(description="One line: the value, then the remedy.")
+    remedy: str = Field("", description="What helps: the end of `detail`.")
+
+
+class Problem(Exception):
+    """A problem of the service's own; `detail` is one line that ends in `; ` and the remedy."""
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers or {}
+
+
+class NotModified(Exception):
+    """The client has what it asks for, by its ETag."""
+
+    def __init__(self, tag: str) -> None:
+        super().__init__(tag)
+        self.tag = tag
+
+
+def status_of(error: AutointerpError) -> int:
+    """Return the HTTP status of an error from below."""
+    return next(status for kind, status in STATUS if isinstance(error, kind))
+
+
+def answer(
+    request: Request, status: int, detail: str, headers: dict[str, str] | None = None
+) -> Response:
+    """Return a problem: as a page where a browser asks for one, else as JSON."""
+    line = visible(" ".join(detail.split()))
+    title = HTTPStatus(status).phrase
+    wants_page = "text/html" in request.headers.get("accept", "")
+    if wants_page and not request.url.path.startswith("/v1"):
+        page = (
+            '<!doctype html><html lang="en"><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width">'
+            f"<title>{title}</title><h1>{title}</h1><p>{html.escape(line)}</p></html>"
+        )
+        return HTMLResponse(page, status, headers)
+    fields = ProblemDetails(
+        title=title,
+        status=status,
+        detail=line,
+        remedy=line.rpartition("; ")[2] if "; " in line else "",
+    )
+    return JSONResponse(fields.model_dump(), status, headers, media_type=MEDIA_TYPE)
+
+
+def tagged(tag: str) -> dict[str, str]:
+    """Return the headers of an answer that its client may keep, and has to ask for again."""
+    return {"ETag": tag, "Cache-Control": "private, no-cache"}
+
+
+def check_fresh(request: Request, response: Response, *state: object) -> None:
+    """Give an answer the ETag of what it is made of; raise NotModified if the client has it."""
+    told = f"{request.url.path}?{request.url.query} {state}"
+    tag = f'W/"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
+    held = [one.strip() for one in request.headers.get("if-none-match", "").split(",")]
+    if tag in held or "*" in held:
+        raise NotModified(tag)
+    response.headers.update(tagged(tag))
+
+
+def install(app: FastAPI) -> None:
+    """Have the application answer every error as a problem."""
+
+    async def of_below(request: Request, error: Exception) -> Response:
+        assert isinstance(error, AutointerpError)
+        access = getattr(request.state, "access", None)
+        to_rater = access is not None and access.role == "rater"
+        return answer(request, status_of(error), TO_RATERS if to_rater else str(error))
+
+    async def of_service(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        return answer(request, error.status, error.detail, error.headers)
+
+    async def of_http(request: Request, error: Exception) -> Response:
+        raised = cast("HTTPException", error)  # or its parent, which routing raises
+        detail = str(raised.detail)
+        if raised.status_code == 404:
+            detail = f"{request.url.path[:200]}: there is no such address; see /openapi.json"
+        elif raised.status_code == 405:
+            detail = f"{request.method} {request.url.path[:200]}: not allowed; see /openapi.json"
+        return answer(request, raised.status_code, detail, dict(raised.headers or {}))
+
+    async def of_request(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return answer(request, 422, _first_fault(error.errors()))
+
+    async def of_nobody(request: Request, error: Exception) -> Response:
+        logging.getLogger("autointerp").exception("%s %s", request.method, request.url.path)
+        return answer(
+            request, 500, "a fault of the service; its terminal has the traceback, please report it"
+        )
+
+    async def unchanged(request: Request, error: Exception) -> Response:
+        assert isinstance(error, NotModified)
+        return Response(status_code=304, headers=tagged(error.tag))
+
+    app.add_exception_handler(NotModified, unchanged)
+    app.add_exception_handler(AutointerpError, of_below)
+    app.add_exception_handler(Problem, of_service)
+    app.add_exception_handler(404, of_http)
+    app.add_exception_handler(405, of_http)
+    app.add_exception_handler(HTTPException, of_http)
+    app.add_exception_handler(RequestValidationError, of_request)
+    app.add_exception_handler(Exception, of_nobody)
+
+
+def _first_fault(errors: Any) -> str:
+    """Return the first fault of a request's parameters in one line."""
+    for error in errors:
+        place = ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0])
+        value = repr(error.get("input"))
+        short = value if len(value) <= 80 else f"{value[:79]}…"
+        return f"{place} = {short}: {error['msg']}; /openapi.json says what is taken"
+    return "the request cannot be read; /openapi.json says what is taken"

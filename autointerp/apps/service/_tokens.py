@@ -1,0 +1,182 @@
+"""Tokens: random, stored hashed, revocable, each with a role; a file that processes share."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import secrets
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from autointerp.errors import BadInput, StorageError
+from autointerp.files import PRIVATE_FOLDER, held_lock, json_value, write_text
+
+SERVICE = ".service"  # beside the runs: tokens, jobs, the audit log, snapshots
+FILE = "tokens.json"
+KEPT_DAYS = 30  # of a token that has ended, for `autointerp tokens`
+LONGEST = 128  # characters of a token that is looked up
+Role = Literal["owner", "viewer", "rater"]
+
+
+@dataclass(frozen=True)
+class Token:
+    """What is known of a token; the token itself is not.
+
+    Attributes:
+        id: What the audit log and `autointerp tokens` call it.
+        hash: sha256 of the token. It has 256 random bits, so no slower hash is needed.
+        run: Of a rater, the name of the run; empty for others.
+        rater: Of a rater, the name in the ratings, such as `human:ann`; empty for others.
+        label: What it was made for.
+        made_at, expires_at, revoked_at: ISO 8601, UTC; empty for never.
+        details: What a rater's invitation says by name.
+    """
+
+    id: str
+    hash: str
+    role: Role
+    run: str = ""
+    rater: str = ""
+    label: str = ""
+    made_at: str = ""
+    expires_at: str = ""
+    revoked_at: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
+
+    def state(self, now: datetime) -> str:
+        """Return `valid`, `expired` or `revoked`."""
+        if self.revoked_at:
+            return "revoked"
+        if self.expires_at and datetime.fromisoformat(self.expires_at) <= now:
+            return "expired"
+        return "valid"
+
+    def ended_at(self, now: datetime) -> datetime | None:
+        """Return when it ceased to be valid; None while it is."""
+        state = self.state(now)
+        if state == "valid":
+            return None
+        return datetime.fromisoformat(self.revoked_at if state == "revoked" else self.expires_at)
+
+
+def service_folder(runs: Path) -> Path:
+    """Return the service's own folder beside the runs, made if it is not there."""
+    folder = runs / SERVICE
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(PRIVATE_FOLDER, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"cannot make {folder} ({error.strerror}); start in a folder that can be written"
+        ) from None
+    return folder
+
+
+def hash_of(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class Tokens:
+    """The tokens of a folder of runs. What another process writes is seen at the next look-up."""
+
+    def __init__(self, runs: Path) -> None:
+        self.path = service_folder(runs) / FILE
+        self._lock = threading.Lock()
+        self._seen: tuple[int, int, int] | None = None
+        self._by_hash: dict[str, Token] = {}
+
+    def find(self, token: str) -> Token | None:
+        """Return the valid token that a text is; None if it is none, or none any more."""
+        if not token or len(token) > LONGEST:
+            return None
+        held = self._current().get(hash_of(token))
+        return held if held is not None and held.state(datetime.now(UTC)) == "valid" else None
+
+    def all(self) -> list[Token]:
+        """Return all tokens that are kept, in the order in which they were made."""
+        return sorted(self._current().values(), key=lambda token: (token.made_at, token.id))
+
+    def issue(
+        self,
+        role: Role,
+        run: str = "",
+        rater: str = "",
+        label: str = "",
+        days: float | None = None,
+        details: Mapping[str, str] | None = None,
+    ) -> tuple[Token, str]:
+        """Return a new token's record and the token itself, which is stored nowhere.
+
+        `days` is how long it is valid; None for until it is revoked.
+        """
+        if (role == "rater") != bool(run and rater):
+            raise BadInput(f"a token of role {role}: a rater's, and no other, names run and rater")
+        text = secrets.token_urlsafe(32)
+        now = datetime.now(UTC)
+        token = Token(
+            id=secrets.token_hex(4),
+            hash=hash_of(text),
+            role=role,
+            run=run,
+            rater=rater,
+            label=label,
+            made_at=now.isoformat(timespec="seconds"),
+            expires_at=""
+            if days is None
+            else (now + timedelta(days=days)).isoformat(timespec="seconds"),
+            details=dict(details or {}),
+        )
+        with self._changed() as tokens:
+            tokens.append(token)
+        return token, text
+
+    def revoke(self, identifier: str) -> Token:
+        """Make a token invalid from now on; return it. Raises BadInput if there is no such one."""
+        with self._changed() as tokens:
+            for place, token in enumerate(tokens):
+                if token.id == identifier:
+                    if not token.revoked_at:
+                        at = datetime.now(UTC).isoformat(timespec="seconds")
+                        tokens[place] = replace(token, revoked_at=at)
+                    return tokens[place]
+        raise BadInput(f"token '{identifier}': there is none; `autointerp tokens list` shows all")
+
+    @contextlib.contextmanager
+    def _changed(self) -> Iterator[list[Token]]:
+        """Yield the tokens, to be changed in place, and write them; one process at a time."""
+        with self._lock, held_lock(self.path.with_suffix(".lock")):
+            now = datetime.now(UTC)
+            oldest = now - timedelta(days=KEPT_DAYS)
+            kept = [t for t in self._read() if (t.ended_at(now) or now) >= oldest]
+            yield kept
+            fields = {"version": 1, "tokens": [asdict(token) for token in kept]}
+            write_text(self.path, json.dumps(fields, indent=1), mode=0o600)
+
+    def _current(self) -> dict[str, Token]:
+        with self._lock:
+            try:
+                about = self.path.stat()
+                seen = about.st_mtime_ns, about.st_size, about.st_ino
+            except FileNotFoundError:
+                self._seen, self._by_hash = None, {}
+                return {}
+            if seen != self._seen:
+                self._by_hash = {token.hash: token for token in self._read()}
+                self._seen = seen
+            return self._by_hash
+
+    def _read(self) -> list[Token]:
+        try:
+            fields = json_value(self.path.read_bytes())
+            return [Token(**one) for one in fields["tokens"]]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise StorageError(
+                f"{self.path} cannot be read ({error}); move it away, and issue new tokens"
+            ) from None

@@ -1,0 +1,163 @@
+"""A run as it was at a moment, to read while another process writes it.
+
+DuckDB lets one process write a database or several read it. Whoever reads the file itself keeps
+a command from starting; so a server reads a copy, which hinders nobody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from autointerp.errors import StorageError
+from autointerp.files import PRIVATE_FOLDER
+from autointerp.store.looks import PENDING, add_pending_look
+from autointerp.store.replies import Record
+from autointerp.store.run import DATABASE, RUNS, Run, connect, existing_run, read_about
+from autointerp.store.tables import damaged, is_damage
+
+HEAD_BYTES = 3 * 4096  # DuckDB's own header and its two of the content, which a checkpoint changes
+TRIES = 20
+PAUSE_S = 0.05
+CHUNK = 1 << 26
+
+
+class Snapshot(Run):
+    """A copy of a run. What is stored in it goes with it, but for looks: they reach the run.
+
+    `path` is the run's own folder, for its run.toml, log, journals and checks.
+
+    Attributes:
+        key: Of the state that was copied; equal keys mean equal contents.
+    """
+
+    key: str = ""
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is written inside is kept, or nothing. The run's count of them stays."""
+        self.connection.execute("BEGIN")
+        try:
+            yield
+            self.connection.execute("COMMIT")
+        except duckdb.Error as error:
+            if is_damage(error):
+                raise damaged(self.path, error) from None
+            raise
+        finally:
+            with contextlib.suppress(duckdb.Error):  # none is open after a COMMIT
+                self.connection.execute("ROLLBACK")
+
+    def add_look(self, row: Mapping[str, Any]) -> None:
+        """Leave a look in the run's own ledger."""
+        add_pending_look(self.path, row)
+
+    def log(self, event: str, **values: Any) -> None:
+        """Do nothing: the log is of the run."""
+
+    def write_reply(self, record: Record) -> int:
+        """Raise StorageError: nobody is asked through a copy."""
+        raise StorageError(f"{self.path} is read through a copy; ask by a command")
+
+    def cursor(self) -> Snapshot:
+        """Return the same copy with a connection of its own, for another thread."""
+        other = Snapshot(self.path, self.about, self.connection.cursor())
+        other.key = self.key
+        return other
+
+
+def state_key(path: Path) -> str:
+    """Return a text that changes whenever a run on disk does, its people's answers included."""
+    parts = [path / "run.toml", path / PENDING]
+    parts += sorted(path.glob(f"{DATABASE}*")) + sorted((path / "journals").glob("*.jsonl"))
+    stats = []
+    for part in parts:
+        with contextlib.suppress(OSError):
+            about = part.stat()
+            stats.append(f"{part.name}:{about.st_ino}:{about.st_mtime_ns}:{about.st_size}")
+    return " ".join(stats)
+
+
+def open_snapshot(name: str, place: Path, folder: Path = RUNS) -> Snapshot:
+    """Return a run as it is now, copied into the folder `place`, which is made.
+
+    What a command that writes it has received in the last second may be missing.
+
+    Raises UnknownName if there is no such run, StorageError if it cannot be copied or is damaged.
+    """
+    path = existing_run(name, folder)
+    about = read_about(path)
+    key = copy_run(path, place)
+    snapshot = Snapshot(path, about, connect(place, read_only=False))
+    snapshot.key = key
+    return snapshot
+
+
+def copy_run(path: Path, place: Path) -> str:
+    """Copy a run's settings and database into a folder, as a kill would leave them now; return the
+    key of what was copied.
+
+    Raises StorageError if that is not possible.
+    """
+    try:
+        place.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+        for _ in range(TRIES):
+            key = state_key(path)
+            if _copy_once(path, place):
+                return key
+            time.sleep(PAUSE_S)
+    except OSError as error:
+        raise StorageError(
+            f"cannot copy {path} to {place} ({error.strerror}); free some space"
+        ) from None
+    raise StorageError(f"{path / DATABASE} changes too fast to be copied; try again")
+
+
+def _copy_once(path: Path, place: Path) -> bool:
+    """Copy the files; return whether they belong together.
+
+    A checkpoint writes to unused blocks, then its header, then empties the log. While the header
+    stays, all blocks that it reaches stay, and the log continues it.
+    """
+    head = _head(path / DATABASE)
+    for old in place.glob(f"{DATABASE}*"):
+        old.unlink()
+    shutil.copyfile(path / "run.toml", place / "run.toml")
+    # The database first: what the log has beyond it is applied when the copy is opened.
+    try:
+        for file in sorted(path.glob(f"{DATABASE}*")):
+            _copy_file(file, place / file.name)
+    except FileNotFoundError:  # the log of a checkpoint that has just ended
+        return False
+    return head == _head(path / DATABASE)
+
+
+def _head(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(HEAD_BYTES)
+    except FileNotFoundError:
+        return b""
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    """Copy a file, by the file system itself where it shares blocks."""
+    with source.open("rb") as reader, target.open("wb") as writer:
+        copy = getattr(os, "copy_file_range", None)
+        if copy is not None:
+            try:
+                while copy(reader.fileno(), writer.fileno(), CHUNK):
+                    pass
+                return
+            except OSError:  # not between these file systems
+                reader.seek(0)
+                writer.seek(0)
+                writer.truncate()
+        shutil.copyfileobj(reader, writer, CHUNK)

@@ -1,0 +1,38 @@
+"""A service over a folder of runs, asked in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from autointerp.apps.service._app import Address, build_app, gated, service_at
+from autointerp.apps.service._tokens import Tokens
+
+BASE = "http://127.0.0.1:8731"
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """The folder that the service serves; empty unless a module has a fixture of its own."""
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def tokens(runs: Path) -> Tokens:
+    """The tokens of the folder."""
+    return Tokens(runs)
+
+
+@pytest.fixture
+def ask(runs: Path) -> Callable[..., TestClient]:
+    """Return a client of the service that sends a token, or none: `ask(token)`."""
+
+    def client(token: str = "", **headers: str) -> TestClient:
+        app = gated(build_app(service_at(runs, Address())))
+        given = {"Authorization": f"Bearer {token}"} if token else {}
+        return TestClient(app, base_url=BASE, headers={**given, **headers}, follow_redirects=False)
+
+    return client

@@ -1,0 +1,305 @@
+"""Who is let in: tokens, cookies, roles, hosts, origins, sizes and rates."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from autointerp.apps.service import _gate
+from autointerp.apps.service._access import Owner, Rater, Viewer, owner, rater, viewer
+from autointerp.apps.service._app import Address, build_app, gated, router_modules, service_at
+from autointerp.apps.service._tokens import Tokens
+from autointerp.errors import BadInput, UnknownName
+
+Ask = Callable[..., TestClient]
+BASE = "http://127.0.0.1:8731"
+
+
+@pytest.fixture
+def made(runs: Path) -> Ask:
+    """Clients of an application with one route of each kind."""
+    app: FastAPI = build_app(service_at(runs, Address()))
+
+    @app.get("/v1/read")
+    async def read(access: Viewer) -> str:
+        return access.role
+
+    @app.post("/v1/write")
+    async def write(access: Owner, body: dict[str, str]) -> str:
+        return access.role
+
+    @app.post("/rate/answer")
+    async def rate(access: Rater) -> list[str]:
+        return [access.name, access.run.name]
+
+    @app.get("/rate/fail")
+    async def fail(access: Rater) -> str:
+        raise UnknownName("source", "secret", ["features"])
+
+    @app.get("/v1/fail")
+    async def fail_reading(access: Viewer) -> str:
+        raise BadInput("--n 0: ask for at least 1 unit")
+
+    @app.get("/v1/bug")
+    async def bug(access: Viewer) -> str:
+        raise RuntimeError("the traceback's own text")
+
+    served = gated(app)
+
+    def client(token: str = "", **headers: str) -> TestClient:
+        given = {"Authorization": f"Bearer {token}"} if token else {}
+        return TestClient(
+            served,
+            base_url=BASE,
+            headers={**given, **headers},
+            follow_redirects=False,
+            raise_server_exceptions=False,
+        )
+
+    return client
+
+
+def test_every_route_has_one_dependency_that_says_who_may_call_it():
+    guards = {owner, viewer, rater}
+    routes = [route for module in router_modules() for route in module.router.routes]
+    open_to_all = [
+        route.path
+        for route in routes
+        if len(guards & {one.call for one in route.dependant.dependencies}) != 1
+    ]
+    assert open_to_all == []
+    assert len(routes) >= 2
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/read", "/assets/service.css"])
+@pytest.mark.parametrize("token", ["", "wrong", "x" * 500])
+def test_without_a_valid_token_nothing_is_read(made: Ask, path: str, token: str):
+    answer = made(token).get(path)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    problem = answer.json()
+    assert problem["remedy"] == "`autointerp tokens new` makes one"
+    assert problem["detail"].endswith(problem["remedy"])
+
+
+def test_a_role_opens_its_own_routes_and_no_others(made: Ask, tokens: Tokens):
+    texts = {
+        "owner": tokens.issue("owner")[1],
+        "viewer": tokens.issue("viewer")[1],
+        "rater": tokens.issue("rater", run="main", rater="human:ann")[1],
+    }
+    statuses = {
+        role: (
+            made(text).get("/v1/read").status_code,
+            made(text).post("/v1/write", json={}).status_code,
+            made(text).post("/rate/answer").status_code,
+        )
+        for role, text in texts.items()
+    }
+    assert statuses == {
+        "owner": (200, 200, 403),
+        "viewer": (200, 403, 403),
+        "rater": (403, 403, 200),
+    }
+    assert made(texts["rater"]).post("/rate/answer").json() == ["human:ann", "main"]
+
+
+def test_a_revoked_token_is_refused_from_then_on(made: Ask, tokens: Tokens):
+    token, text = tokens.issue("viewer")
+    client = made(text)
+    assert client.get("/v1/read").status_code == 200
+    tokens.revoke(token.id)
+    assert client.get("/v1/read").status_code == 401
+
+
+def test_a_link_becomes_a_cookie_and_the_token_leaves_the_address(made: Ask, tokens: Tokens):
+    _, text = tokens.issue("owner")
+    client = made()
+    answer = client.get(f"/?token={text}&page=2")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/?page=2")
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    assert client.get("/").status_code == 200
+
+
+def test_a_link_leads_to_no_other_site(made: Ask, tokens: Tokens):
+    _, text = tokens.issue("owner")
+    answer = made().get(f"//evil.example/x?token={text}")
+    assert answer.headers.get("location", "/").startswith("/")
+    assert not answer.headers.get("location", "/").startswith("//")
+
+
+def test_a_wrong_link_is_told_in_a_page_to_a_browser(made: Ask):
+    answer = made(Accept="text/html").get("/?token=wrong")
+    assert answer.status_code == 401
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "autointerp serve" in answer.text
+
+
+def test_a_raters_link_does_not_take_the_owners_cookie(made: Ask, tokens: Tokens):
+    client = made()
+    client.get(f"/?token={tokens.issue('owner')[1]}")
+    client.get(f"/rate?token={tokens.issue('rater', run='main', rater='human:ann')[1]}")
+    assert client.get("/v1/read").json() == "owner"
+
+
+def csrf(page: str) -> str:
+    return page.split('name="csrf" content="')[1].split('"')[0]
+
+
+def test_a_writing_request_by_cookie_needs_the_pages_text(made: Ask, tokens: Tokens):
+    client = made()
+    client.get(f"/?token={tokens.issue('owner')[1]}")
+    text = csrf(client.get("/").text)
+    assert client.post("/v1/write", json={}).status_code == 403
+    assert client.post("/v1/write", json={}, headers={"X-CSRF-Token": "0"}).status_code == 403
+    assert client.post("/v1/write", json={}, headers={"X-CSRF-Token": text}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1:8732", "127.0.0.1", ""])
+def test_another_name_of_this_machine_is_not_answered(made: Ask, tokens: Tokens, host: str):
+    _, text = tokens.issue("owner")
+    assert made(text, Host=host).get("/v1/read").status_code == 421
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1:8731"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_page_of_another_site_is_refused(made: Ask, tokens: Tokens, origin: str, method: str):
+    _, text = tokens.issue("owner")
+    path = "/v1/read" if method == "GET" else "/v1/write"
+    assert made(text, Origin=origin).request(method, path, json={}).status_code == 403
+
+
+def test_a_browser_that_sends_no_origin_says_by_its_metadata_where_a_request_comes_from(
+    made: Ask, tokens: Tokens
+):
+    _, text = tokens.issue("owner")
+    sent = {site: made(text, **{"Sec-Fetch-Site": site}).post("/v1/write", json={}).status_code
+            for site in ("cross-site", "same-site", "same-origin")}  # fmt: skip
+    assert sent == {"cross-site": 403, "same-site": 403, "same-origin": 200}
+
+
+def test_a_body_is_bounded_whether_its_length_is_said_or_not(made: Ask, tokens: Tokens):
+    _, text = tokens.issue("owner")
+    large = b'{"a": "' + b"x" * 2**20 + b'"}'
+    assert made(text).post("/v1/write", content=large).status_code == 413
+
+    def pieces() -> Iterator[bytes]:
+        yield from (large[at : at + 65_536] for at in range(0, len(large), 65_536))
+
+    answer = made(text).post("/v1/write", content=pieces())
+    assert answer.status_code == 413
+    assert "send less at once" in answer.json()["detail"]
+
+
+def test_who_asks_too_often_is_asked_to_wait(
+    made: Ask, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(_gate.time, "monotonic", lambda: 0.0)
+    client = made(tokens.issue("viewer")[1])
+    statuses = [client.get("/v1/read").status_code for _ in range(int(_gate.BURST) + 1)]
+    assert statuses == [200] * int(_gate.BURST) + [429]
+    other = made(tokens.issue("viewer")[1])
+    assert other.get("/v1/read").status_code == 200
+
+
+def test_guesses_at_tokens_are_slowed_and_those_who_have_one_are_not(
+    made: Ask, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(_gate.time, "monotonic", lambda: 0.0)
+    guesses = [made(f"guess{n}").get("/v1/read") for n in range(int(_gate.FAILURE_BURST) + 1)]
+    assert [answer.status_code for answer in guesses[-2:]] == [401, 429]
+    assert guesses[-1].headers["Retry-After"] == "5"  # 1 request at 0.2 a second
+    assert made(tokens.issue("viewer")[1]).get("/v1/read").status_code == 200
+
+
+def test_an_allowance_fills_again(monkeypatch: pytest.MonkeyPatch):
+    clock = [0.0]
+    monkeypatch.setattr(_gate.time, "monotonic", lambda: clock[0])
+    allowance = _gate.Allowance(rate=2, burst=3)
+    assert [allowance.wait_s("a") for _ in range(4)] == [0, 0, 0, 0.5]
+    clock[0] = 0.5  # one more, at 2 a second
+    assert [allowance.wait_s("a") for _ in range(2)] == [0, 0.5]
+
+
+def test_every_answer_forbids_inline_scripts_and_frames(made: Ask, tokens: Tokens):
+    for answer in (made().get("/v1/read"), made(tokens.issue("owner")[1]).get("/")):
+        policy = answer.headers["content-security-policy"]
+        assert "script-src 'self'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_an_error_from_below_is_a_problem_with_its_line_and_remedy(made: Ask, tokens: Tokens):
+    answer = made(tokens.issue("viewer")[1]).get("/v1/fail")
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"] == "--n 0: ask for at least 1 unit"
+
+
+def test_a_rater_is_not_told_what_an_error_names(made: Ask, tokens: Tokens):
+    text = tokens.issue("rater", run="main", rater="human:ann")[1]
+    answer = made(text).get("/rate/fail")
+    assert answer.status_code == 404
+    assert "features" not in answer.text
+    assert "secret" not in answer.text
+
+
+def test_a_bug_is_told_without_its_traceback(
+    made: Ask, tokens: Tokens, caplog: pytest.LogCaptureFixture
+):
+    answer = made(tokens.issue("viewer")[1]).get("/v1/bug")
+    assert answer.status_code == 500
+    assert "own text" not in answer.text
+    assert "own text" in caplog.text
+
+
+def test_the_audit_log_says_who_changed_what_and_no_token(made: Ask, tokens: Tokens, runs: Path):
+    token, text = tokens.issue("owner")
+    made(text).post("/v1/write?secret=1", json={})
+    made("guess").get("/v1/read")
+    made(text).get("/v1/read")  # reading leaves no line
+    log = (runs / ".service" / "audit.jsonl").read_text()
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert [(line["token"], line["path"], line["status"]) for line in lines] == [
+        (token.id, "/v1/write", 200),
+        ("", "/v1/read", 401),
+    ]
+    assert text not in log
+
+
+@pytest.mark.parametrize(
+    ("host", "public", "warned"),
+    [
+        ("127.0.0.1", "", False),
+        ("0.0.0.0", "", True),
+        ("127.0.0.1", "https://rate.example.org", False),
+        ("127.0.0.1", "http://rate.example.org", True),
+    ],
+)
+def test_an_open_address_without_tls_is_warned_of(host: str, public: str, warned: bool):
+    assert bool(Address(host, 8731, public).warning) == warned
+
+
+def test_behind_a_proxy_cookies_go_by_tls_alone_and_its_origin_is_ours(runs: Path, tokens: Tokens):
+    address = Address(public_url="https://rate.example.org")
+    client = TestClient(
+        gated(build_app(service_at(runs, address))),
+        base_url="https://rate.example.org",
+        headers={"Origin": "https://rate.example.org"},
+        follow_redirects=False,
+    )
+    answer = client.get(f"/?token={tokens.issue('owner')[1]}")
+    assert "Secure" in answer.headers["set-cookie"]
+    assert client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("url", ["rate.example.org", "https://a.example/x", "ftp://a.example"])
+def test_a_public_address_is_a_whole_host(url: str):
+    with pytest.raises(BadInput, match="--public-url"):
+        Address(public_url=url)

@@ -1,0 +1,225 @@
+"""`/v1`: what runs hold, asked with a viewer's token."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from autointerp.apps.service import _snapshots
+from autointerp.apps.service._app import Address, build_app, gated, service_at
+from autointerp.apps.service._tokens import Tokens
+from autointerp.exchange.ratings import write_ratings
+from autointerp.findings.comparison import compare
+from autointerp.pipeline.summary import summarise
+from autointerp.records import Rating
+from autointerp.store.run import open_run
+
+BASE = "http://127.0.0.1:8731"
+
+
+@pytest.fixture
+def runs(truth_run: Path, tmp_path: Path) -> Path:
+    """A copy of the scored tiny run."""
+    import shutil
+
+    return Path(shutil.copytree(truth_run, tmp_path / "runs"))
+
+
+@pytest.fixture
+def client(runs: Path, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    monkeypatch.setattr(_snapshots, "REST", 0.0)
+    _, text = Tokens(runs).issue("viewer")
+    app = gated(build_app(service_at(runs, Address())))
+    return TestClient(app, base_url=BASE, headers={"Authorization": f"Bearer {text}"})
+
+
+def test_a_run_is_shown_in_the_counts_of_the_command_line(client: TestClient, runs: Path):
+    with open_run("tiny", folder=runs, read_only=True) as run:
+        expected = summarise(run).as_json()
+    shown = client.get("/v1/runs/tiny").json()
+    assert {name: shown[name] for name in expected} == expected
+    assert [one["run"] for one in client.get("/v1/runs").json()["items"]] == ["tiny"]
+
+
+def test_a_run_that_cannot_be_read_is_listed_with_its_problem(client: TestClient, runs: Path):
+    (runs / "broken").mkdir()
+    (runs / "broken" / "run.toml").write_text("not a run")
+    listed = client.get("/v1/runs").json()["items"]
+    assert [(one["run"], bool(one["problem"])) for one in listed] == [
+        ("broken", True),
+        ("tiny", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/units", "/ratings", "/verdict", "/export", "/sessions", "/items/x", "/judges"]
+)
+def test_a_run_that_is_not_there_is_a_problem_that_names_those_that_are(
+    client: TestClient, path: str
+):
+    answer = client.get(f"/v1/runs/other{path}")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "known: tiny" in answer.json()["detail"]
+
+
+def test_a_page_is_followed_by_its_next_until_all_units_were_there(client: TestClient):
+    first = client.get("/v1/runs/tiny/units?limit=7&sort=unit&descending=true").json()
+    pages, seen = [first], [unit["unit_id"] for unit in first["items"]]
+    while pages[-1]["next"]:
+        pages.append(client.get(pages[-1]["next"]).json())
+        seen += [unit["unit_id"] for unit in pages[-1]["items"]]
+    assert len(seen) == len(set(seen)) == first["total"]
+    assert len(pages) == -(-first["total"] // 7)
+
+
+def test_units_are_filtered_searched_and_sorted_by_the_database(client: TestClient, runs: Path):
+    def units(query: str) -> list[dict]:
+        return client.get(f"/v1/runs/tiny/units?limit=500&{query}").json()["items"]
+
+    every = units("")
+    features = units("source=features&outcome=eligible")
+    assert {one["source"] for one in features} == {"features"}
+    assert len(features) == sum(
+        one["source"] == "features" and one["outcome"] == "eligible" for one in every
+    )
+    densities = [one["density"] for one in units("sort=density&descending=true")]
+    known = [density for density in densities if density is not None]
+    assert known == sorted(known, reverse=True)
+    assert densities[len(known) :] == [None] * (len(densities) - len(known))
+    named = features[0]["unit"]
+    assert named in [one["unit"] for one in units(f"q={named}")]
+    assert units("q=no+such+word+anywhere") == []
+    scored = units("low=4&high=4&rater=scripted:4")
+    assert scored
+    assert {one["score"] for one in scored} == {4.0}
+    assert {one["status"] for one in units("status=not+asked")} == {"not asked"}
+
+
+def test_a_word_of_a_context_finds_its_units_where_contexts_are_searched(client: TestClient):
+    unit = client.get("/v1/runs/tiny/units?source=features&outcome=eligible").json()["items"][0]
+    detail = client.get(f"/v1/runs/tiny/units/{unit['unit_id']}").json()
+    word = max("".join(detail["contexts"][0]["tokens"]).split(), key=len).strip('"')
+    found = client.get(
+        "/v1/runs/tiny/units", params={"q": word, "contexts": True, "limit": 500}
+    ).json()["items"]
+    assert unit["unit_id"] in [one["unit_id"] for one in found]
+
+
+def test_a_unit_is_shown_with_its_contexts_ratings_and_descriptions(client: TestClient):
+    unit = client.get("/v1/runs/tiny/units?source=features&outcome=eligible").json()["items"][0]
+    detail = client.get(f"/v1/runs/tiny/units/{unit['unit_id']}").json()
+    assert detail["unit"]["unit"] == unit["unit"]
+    assert {one["rater"] for one in detail["ratings"]} == {"scripted:4"}
+    assert [one["explainer"] for one in detail["descriptions"]] == ["scripted:truth"]
+    stored = client.get(
+        f"/v1/runs/tiny/contexts?unit_id={unit['unit_id']}&split=explain&draw=top&limit=500"
+    ).json()
+    strongest = max(context["activations"][context["focus"]] for context in stored["items"])
+    first = detail["contexts"][0]
+    assert (first["interval"], first["activations"][first["focus"]]) == (0, strongest)
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("rater=nobody", "unknown rater 'nobody'"),
+        ("limit=0", "limit = '0'"),
+        ("sort=colour", "sort = 'colour'"),
+        ("q=" + "+".join("abcdefghijklm"), "13 words"),
+    ],
+)
+def test_a_request_that_makes_no_sense_is_one_line_with_a_remedy(
+    client: TestClient, query: str, said: str
+):
+    answer = client.get(f"/v1/runs/tiny/units?{query}")
+    assert answer.status_code in (404, 422)
+    assert said in answer.json()["detail"]
+    assert "\n" not in answer.json()["detail"]
+
+
+def test_what_is_unchanged_is_not_sent_again_and_what_changed_is(client: TestClient, runs: Path):
+    for path in ("/v1/runs/tiny", "/v1/runs/tiny/units", "/v1/runs/tiny/ratings"):
+        tag = client.get(path).headers["etag"]
+        assert client.get(path, headers={"If-None-Match": tag}).status_code == 304
+        with open_run("tiny", folder=runs) as run:
+            run.add_ratings([Rating(path, "rubric", "digest", "rater", 0, "ok", 1)])
+        assert client.get(path, headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_an_item_is_shown_as_its_rater_sees_it(client: TestClient):
+    items = client.get("/v1/runs/tiny/items?rubric=interpretability-1-5").json()
+    item = next(one for one in items["items"] if one["evidence"] == "shown")
+    shown = client.get(f"/v1/runs/tiny/items/{item['item']}").json()
+    first = shown["contexts"][0]
+    assert first["tokens"][first["focus"]] in shown["user"]
+    assert item["source"] not in shown["user"]
+
+
+def test_ratings_are_those_of_the_export(client: TestClient, runs: Path, tmp_path: Path):
+    with open_run("tiny", folder=runs, read_only=True) as run:
+        write_ratings(run, "csv", tmp_path / "expected.csv")
+    expected = (tmp_path / "expected.csv").read_text()
+    assert client.get("/v1/runs/tiny/export").text == expected
+    rows = list(csv.DictReader(io.StringIO(expected)))
+    listed = client.get("/v1/runs/tiny/ratings?limit=500").json()
+    assert listed["total"] == len(rows)
+    assert [one["item"] for one in listed["items"]] == [row["item"] for row in rows]
+
+
+@pytest.mark.parametrize(("to", "begins"), [("parquet", b"PAR1"), ("jsonl", b'{"run":"tiny"')])
+@pytest.mark.parametrize("what", ["ratings", "scores", "specificity"])
+def test_every_table_is_exported_in_every_form(
+    client: TestClient, to: str, begins: bytes, what: str
+):
+    answer = client.get(f"/v1/runs/tiny/export?to={to}&what={what}")
+    assert answer.status_code == 200
+    if answer.content:  # no rubric about descriptions was asked: then there are no lines
+        assert answer.content.startswith(begins)
+    assert f"tiny-{what}.{to}" in answer.headers["content-disposition"]
+
+
+def test_the_verdict_is_the_whole_comparison_and_one_look(client: TestClient, runs: Path):
+    first, second = (client.get("/v1/runs/tiny/verdict").json() for _ in range(2))
+    assert first == second
+    with open_run("tiny", folder=runs) as run:
+        own = json.loads(json.dumps(compare(run).as_json()))
+        served = [look for look in run.stored_looks() if look["verb"] == "serve"]
+    del first["notes"]
+    assert served
+    assert len(own["looks"]) == len(first["looks"])
+    assert own["judgements"] == first["judgements"]
+    assert own.keys() == first.keys()
+
+
+def test_people_see_their_answers_without_a_command(client: TestClient, runs: Path):
+    assert client.get("/v1/runs/tiny/sessions").json() == []
+
+
+@pytest.mark.parametrize("name", ["raters", "rubrics", "sources"])
+def test_what_can_be_named_in_a_job_is_listed(client: TestClient, name: str):
+    listed = client.get(f"/v1/{name}").json()
+    assert len(listed) > 2
+    assert all(one.get("description", one.get("title")) for one in listed)
+
+
+def test_a_rater_that_was_never_checked_has_no_check(client: TestClient):
+    assert client.get("/v1/checks?rater=lexical").json() == []
+
+
+def test_a_copy_that_nobody_reads_is_dropped(runs: Path):
+    snapshots = _snapshots.Snapshots(runs)
+    with snapshots.read("tiny") as reading:
+        snapshots.drop_idle(-1.0)  # as it is being read, it stays until then
+        assert reading.rows("SELECT count(*) > 0 FROM unit") == [(True,)]
+        assert list(snapshots.folder.iterdir())
+    assert list(snapshots.folder.iterdir()) == []
+
+
+def test_reading_leaves_no_lock_that_a_command_would_meet(client: TestClient, runs: Path):
+    client.get("/v1/runs/tiny/units")
+    with open_run("tiny", folder=runs) as run:  # for writing, while the copy is open
+        run.log("written")

@@ -1,0 +1,172 @@
+"""Two people in two real windows at once, and a server that is killed in between."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autointerp.apps.service._tokens import Tokens
+from autointerp.people.ingest import ingest_journals
+from autointerp.people.journal import read_journal
+from autointerp.people.session import Sitting
+from autointerp.pipeline.invite import invite
+from autointerp.store.run import open_run
+from autointerp.text import ON_PAGE, visible
+
+api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+
+SIZES = {
+    "ann": ({"width": 1400, "height": 900}, "light"),
+    "bob": ({"width": 390, "height": 844}, "dark"),
+}
+SHOWN = "() => !document.getElementById('item').hidden"
+SETTLED = """() => !document.getElementById('item').hidden || (
+    !document.getElementById('sheet').hidden
+    && document.getElementById('sheet-title').textContent !== 'One moment')"""
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def start(own_runs: Path, port: int, process_environment) -> Iterator[Callable[[], Any]]:
+    """Return a function that starts the server and waits until it answers."""
+    started = []
+
+    def call() -> subprocess.Popen[bytes]:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "autointerp", "serve", "--port", str(port)],
+            cwd=own_runs.parent,
+            env=process_environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        started.append(server)
+        while server.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return server
+            time.sleep(0.05)
+        raise AssertionError("the server ended")
+
+    yield call
+    for server in started:
+        server.kill()
+        server.wait()
+
+
+def text_of(item) -> str:
+    whole = "".join(visible(token, ON_PAGE) for c in item.contexts for token in c.tokens)
+    return "".join(whole.split())
+
+
+class Person:
+    """Somebody who rates: what was typed, and of which text."""
+
+    def __init__(self, page: Any, name: str) -> None:
+        self.page = page
+        self.typed: list[tuple[str, str]] = []
+        self._rng = random.Random(name)
+
+    def rate(self, answers: int) -> bool:
+        """Type so many answers; False where all is done before."""
+        page = self.page
+        while answers:
+            page.wait_for_function(SETTLED)
+            if page.locator("#item").is_hidden():
+                if page.locator("#sheet-title").inner_text() == "Done":
+                    return False
+                page.keyboard.press("Enter")
+                continue
+            text = "".join(page.locator("#contexts li").all_inner_texts())
+            key = str(self._rng.randint(1, 4))
+            self.typed.append(("".join(re.sub("marked:|end of mark", "", text).split()), key))
+            page.keyboard.press(key)
+            answers -= 1
+        return True
+
+
+def test_two_people_rate_at_once_and_a_killed_server_costs_neither_an_answer(start, port, own_runs):
+    links = {}
+    sitting = Sitting(repeat_share=0.2)
+    for name in SIZES:
+        made = invite("tiny", f"human:{name}", 7, sitting=sitting, corpus_text=False, runs=own_runs)
+        token = Tokens(own_runs).issue("rater", run="tiny", rater=f"human:{name}",
+                                       details={"journal": made.session})[1]  # fmt: skip
+        links[name] = f"http://127.0.0.1:{port}/rate/?token={token}"
+    server = start()
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        people, faults = {}, []
+        for name, (size, scheme) in SIZES.items():
+            window = browser.new_context(viewport=size, color_scheme=scheme)
+            page = window.new_page()
+            page.on("pageerror", lambda fault: faults.append(fault))
+            page.goto(links[name])
+            people[name] = Person(page, name)
+        for _ in range(3):  # in turns, so that both are under way
+            for person in people.values():
+                assert person.rate(2)
+        for person in people.values():
+            person.page.wait_for_function("() => !localStorage.length")  # all acknowledged
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+        for person in people.values():
+            assert person.rate(2)  # what was sent ahead is at hand
+            person.page.wait_for_function(
+                "() => document.getElementById('line').textContent.includes('safe on this device')"
+            )
+        people["ann"].page.keyboard.press("u")  # takes one back while nobody listens
+        people["ann"].typed.pop()
+        start()
+        for person in people.values():
+            person.page.evaluate("() => dispatchEvent(new Event('online'))")
+            assert not person.rate(1000)
+        for person in people.values():
+            person.page.wait_for_function("() => !localStorage.length")
+            width = person.page.evaluate("() => document.documentElement.scrollWidth")
+            assert width <= person.page.viewport_size["width"]
+        browser.close()
+    assert faults == []
+    for name, person in people.items():
+        (path,) = (own_runs / "tiny" / "journals").glob(f"human-{name}.*.jsonl")
+        reading = read_journal(path)
+        assert (reading.torn, reading.edited) == ((), ())
+        standing: list[Any] = []
+        for entry in reading.entries[f"human:{name}"]:
+            standing = standing[:-1] if entry.verb == "undo" else [*standing, entry]
+        guesses = {"feature": "1", "neuron": "2", "control": "3", "unknown": "4"}
+        written = [
+            (text_of(reading.session.by_id[e.item]), guesses.get(e.text or "", str(e.score)))
+            for e in standing
+        ]
+        assert written == person.typed
+        ids = [entry.answer for entry in reading.entries[f"human:{name}"]]
+        assert len(set(ids)) == len(ids)
+    with open_run("tiny", folder=own_runs) as run:
+        ingest_journals(run)
+        for name, person in people.items():
+            rated = run.rows("SELECT count(*) FROM current_rating WHERE rater = ?"
+                             " AND status = 'ok'", [f"human:{name}"])[0][0]  # fmt: skip
+            guessed = run.rows("SELECT count(*) FROM current_guess WHERE rater = ?",
+                               [f"human:{name}"])[0][0]  # fmt: skip
+            practised = len(person.typed) - rated - guessed
+            assert practised == 4
+            assert rated == guessed + round(guessed * 0.2)

@@ -1,0 +1,120 @@
+"""Invitations: how many of which units, and the link."""
+
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autointerp.apps.service._tokens import Tokens
+from autointerp.errors import BadInput
+from autointerp.people.invitations import INVITATIONS, join, joined
+from autointerp.people.journal import read_journal
+from autointerp.people.session import Sitting
+from autointerp.pipeline.invite import evenly, invite, spread
+from autointerp.store.run import open_run
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 30), min_size=1),
+       st.integers(0, 200))  # fmt: skip
+def test_units_are_shared_as_evenly_as_sources_allow(held, total):
+    taken = evenly(held, total)
+    assert sum(taken.values()) == min(total, sum(held.values()))
+    most = max(taken.values())
+    assert all(n <= held[name] and (n >= most - 1 or n == held[name]) for name, n in taken.items())
+
+
+@pytest.mark.parametrize("items", [1, 5, 7, 12, 16, 24])
+def test_as_many_items_come_as_were_asked_for(own_runs: Path, tiny_run_name: str, items: int):
+    with open_run(tiny_run_name, folder=own_runs, read_only=True) as run:
+        held = run.held_units()
+        wanted = spread(run, items)
+    assert sum(wanted.values()) == items
+    assert all(n <= held[name][0] for name, n in wanted.items())
+    studied, controls = (
+        [n for name, n in wanted.items() if held[name][1] == control] for control in (False, True)
+    )
+    assert max(studied) - min(studied) <= 1
+    assert sum(controls) <= items / 2  # the units that are asked about come first
+
+
+def test_a_run_that_holds_fewer_gives_all_that_it_has(own_runs: Path, tiny_run_name: str):
+    with open_run(tiny_run_name, folder=own_runs, read_only=True) as run:
+        held = run.held_units()
+        wanted = spread(run, 1000)
+    assert {n: wanted[n] for n in wanted if not held[n][1]} == {
+        n: size for n, (size, control) in held.items() if not control
+    }
+
+
+def test_a_person_has_a_journal_and_others_a_session_to_copy(own_runs: Path):
+    ann = invite("tiny", "human:ann", 8, corpus_text=False, runs=own_runs)
+    assert ann.asked["ratings"] + sum(ann.left_out.values()) == 8
+    again = invite("tiny", "human:ann", 8, corpus_text=False, runs=own_runs)
+    assert again.session == ann.session  # the same wish takes up the same journal
+    open_one = invite("tiny", None, 8, corpus_text=False, runs=own_runs)
+    session = read_journal(own_runs / "tiny" / INVITATIONS / open_one.session).session
+    assert joined(own_runs / "tiny", open_one.session) == 0
+    path = join(own_runs / "tiny", open_one.session, "human:p-1")
+    assert join(own_runs / "tiny", open_one.session, "human:p-1") == path
+    assert joined(own_runs / "tiny", open_one.session) == 1
+    assert read_journal(path).session == session
+    with pytest.raises(BadInput, match="letters, digits"):
+        join(own_runs / "tiny", open_one.session, "human:../x")
+
+
+def test_what_an_invitation_leaves_out_is_not_asked(own_runs: Path):
+    made = invite("tiny", "human:ann", 8, sitting=Sitting(repeat_share=0, practice=False,
+                  guess=False), corpus_text=False, runs=own_runs)  # fmt: skip
+    assert set(made.asked) == {"ratings"}
+
+
+def test_the_command_prints_a_link_that_opens_nothing_but_the_own_sitting(command_line, own_runs):
+    told = command_line("invite", "tiny", "--rater", "ann", "--items", 8, "--no-corpus-text",
+                        "--url", "https://rate.example.org")  # fmt: skip
+    assert told.code == 0, told.err
+    assert "human:ann: " in told.err
+    assert "controls" in told.err
+    link = urlsplit(told.out.strip())
+    assert (link.netloc, link.path) == ("rate.example.org", "/rate/")
+    token = Tokens(own_runs).find(parse_qs(link.query)["token"][0])
+    assert (token.role, token.run, token.rater) == ("rater", "tiny", "human:ann")
+    assert (own_runs / "tiny" / "journals" / token.details["journal"]).is_file()
+
+
+def test_a_link_for_a_platform_has_a_place_for_its_parameter(command_line, own_runs, tmp_path):
+    (tmp_path / "consent.txt").write_text("I agree.\n")
+    told = command_line("invite", "tiny", "--crowd", "PROLIFIC_PID", "--items", 8, "--overlap", 3,
+                        "--code", "C0DE", "--consent", "consent.txt",
+                        "--no-corpus-text")  # fmt: skip
+    assert told.code == 0, told.err
+    link = urlsplit(told.out.strip())
+    assert parse_qs(link.query)["PROLIFIC_PID"] == ["ID"]
+    token = Tokens(own_runs).find(parse_qs(link.query)["token"][0])
+    assert token.details["consent"] == "I agree."
+    assert (token.details["code"], token.details["parameter"]) == ("C0DE", "PROLIFIC_PID")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "--rater NAME"),
+        (("--rater", "ann", "--crowd", "PID"), "--rater NAME"),
+        (("--rater", "../x"), "letters, digits"),
+        (("--rater", "ann", "--items", "0"), "items"),
+        (("--crowd", "a b"), "parameter"),
+        (("--rater", "ann", "--url", "example.org"), "https://NAME"),
+        (("--rater", "ann", "--return-url", "javascript:alert(1)"), "https://"),
+        (("--rater", "ann", "--consent", "missing.txt"), "missing.txt"),
+        (("--rater", "ann", "--rubric", "specificity-0-3"), "about descriptions"),
+        (("--rater", "ann", "--days", "nan"), "days"),
+    ],
+)
+def test_wishes_that_cannot_be_are_refused_and_leave_no_token(
+    command_line, own_runs, arguments, words
+):
+    told = command_line("invite", "tiny", "--no-corpus-text", *arguments)
+    assert told.code == 2, told
+    assert words in told.err
+    assert Tokens(own_runs).all() == []
