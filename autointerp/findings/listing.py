@@ -368,6 +368,7 @@ def list_contexts(
     ):
         *about, focus, document, position, tokens, activations = row
         whole, levels, marked = whole_characters(tokens, activations, focus)
-        fields = [*about, marked, document, position, list(whole), list(levels or ())]
-        contexts.append(StoredContext(**dict(zip(names, fields, strict=True))))
+        rest = (marked, document, position, list(whole), list(levels or ()))
+        fields: dict[str, Any] = dict(zip(names, (*about, *rest), strict=True))
+        contexts.append(StoredContext(**fields))
     return int(total), contexts
