@@ -274,6 +274,7 @@ class Seating:
         self._clock = clock
         self._lock = threading.RLock()
         self._seats: dict[Path, tuple[Seat, contextlib.ExitStack, list[float]]] = {}
+        self._opening: dict[Path, threading.Lock] = {}
         self._counts = threading.Lock()
         self.turn = threading.Lock()  # one rater at a time is handed items
 
@@ -290,16 +291,21 @@ class Seating:
         """
         with self._lock:
             self._let_go()
-            held = self._seats.get(path)
+            opening = self._opening.setdefault(path, threading.Lock())
+        with opening:  # reading a journal takes a while: nobody else waits for it
+            with self._lock:
+                held = self._seats.get(path)
             if held is None:
                 with contextlib.ExitStack() as stack:
                     seat = Seat(stack.enter_context(open_journal(path, rater)), self)
-                    held = self._seats[path] = (seat, stack.pop_all(), [0.0])
-            seat, _, used = held
-            if seat.rater != rater:
-                raise BadInput(f"{path.name} is another person's")
-            used[0] = self._clock()
-            return seat
+                    held = (seat, stack.pop_all(), [self._clock()])
+                with self._lock:
+                    self._seats[path] = held
+        seat, _, used = held
+        if seat.rater != rater:
+            raise BadInput(f"{path.name} is another person's")
+        used[0] = self._clock()
+        return seat
 
     def _let_go(self) -> None:
         """Close journals that nobody has used for a while."""
