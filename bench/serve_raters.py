@@ -169,7 +169,8 @@ def seated(folder: Path, raters: int, base_url: str) -> list[Rater]:
 
 async def _all(people: list[Rater], seconds: float, thinks_s: float) -> float:
     """Let all rate for a while, once they have opened their pages; return how long it took."""
-    await asyncio.gather(*(person.sit_down() for person in people))
+    for begin in range(0, len(people), 10):
+        await asyncio.gather(*(person.sit_down() for person in people[begin : begin + 10]))
     began = time.monotonic()
     await asyncio.gather(*(person.rate(began + seconds, thinks_s) for person in people))
     took = time.monotonic() - began
