@@ -17,6 +17,7 @@ descriptions  what descriptions are worth, by scorer and by interval of activati
 checks        how a rater did on units of known grade
 labs          what labs measured of units
 map           a dictionary in the plane: its units, how often they fire, what was said of them
+sweep         many SAEs of one model: figures, scores, and the contrasts between them
 match         two dictionaries: which features of one are in the other, and which split
 concepts      known concepts: the unit that knows each, sparse probes, the share found
 browse        single units, for a list to look through

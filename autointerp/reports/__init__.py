@@ -7,6 +7,7 @@ answer_picture  the figure of it
 against         what speaks against the answer
 map             the page of a dictionary in the plane
 match           the page of two dictionaries
+sweep           the page of many
 words           how numbers, names and findings are written
 look_words      how a plan and looks are written
 style           how pictures look
