@@ -65,7 +65,7 @@ demo: $(INSTALLED)  ## Rate 200 features, neurons and untrained features of the 
 	$(BIN)/autointerp report
 
 serve-demo: $(INSTALLED)  ## Serve the demo's run in a browser; rate it first if that is not done
-	@test -f runs/main/run.toml || { $(BIN)/autointerp rate --source features --n 200 && $(BIN)/autointerp rate --source neurons --n 200; }
+	@test -f runs/main/run.toml || $(MAKE) --no-print-directory demo
 	$(BIN)/autointerp serve
 
 specificity: $(INSTALLED)  ## Reproduce the founding figure: specificity by activation level, per source
