@@ -14,5 +14,6 @@ reservoirs  strongest entries and uniform draws of a stream, by key
 shards      the same pass by several processes, each of which may be killed
 in_memory   a harvest of objects in memory: `autointerp.harvest`
 reopen      a run's subject and columns, opened again for the labs
+prompts     which units fire on a token of a prompt; how often names occur
 levers      units that can be set in the model: what they read there and what they write
 """
