@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autointerp.apps.service._tokens import Tokens
+from autointerp.apps.service._tokens import Tokens, write_address
 from autointerp.errors import BadInput
 from autointerp.people.invitations import INVITATIONS, join, joined
 from autointerp.people.journal import read_journal
@@ -81,6 +81,17 @@ def test_the_command_prints_a_link_that_opens_nothing_but_the_own_sitting(comman
     token = Tokens(own_runs).find(parse_qs(link.query)["token"][0])
     assert (token.role, token.run, token.rater) == ("rater", "tiny", "human:ann")
     assert (own_runs / "tiny" / "journals" / token.details["journal"]).is_file()
+
+
+def test_without_an_address_the_link_is_to_the_server_of_these_runs(command_line, own_runs):
+    def link(rater: str) -> str:
+        told = command_line("invite", "tiny", "--rater", rater, "--items", 8, "--no-corpus-text")
+        assert told.code == 0, told.err
+        return urlsplit(told.out.strip()).netloc
+
+    assert link("ann") == "127.0.0.1:8731"
+    write_address(own_runs, "https://rate.example.org")
+    assert link("bob") == "rate.example.org"
 
 
 def test_a_link_for_a_platform_has_a_place_for_its_parameter(command_line, own_runs, tmp_path):

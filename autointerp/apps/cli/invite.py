@@ -57,8 +57,12 @@ def command(
     ] = None,
     days: Annotated[float, typer.Option(min=0.01, help="Days for which the link is valid.")] = 30,
     url: Annotated[
-        str, typer.Option(help="Address of `autointerp serve`, as the invited reach it.")
-    ] = "http://127.0.0.1:8731",
+        str,
+        typer.Option(
+            help="Address of `autointerp serve`, as the invited reach it.",
+            show_default="that of the server",
+        ),
+    ] = "",
 ) -> None:
     """Print a link by which somebody rates units of a run in a browser, blind.
 
@@ -69,7 +73,7 @@ def command(
     Example: autointerp invite main --rater ann --items 60
     """
     from autointerp.apps.cli._progress import Show
-    from autointerp.apps.service._tokens import Tokens
+    from autointerp.apps.service._tokens import DEFAULT_ADDRESS, Tokens, last_address
     from autointerp.errors import BadInput
     from autointerp.people.assign import fewer_contexts_text
     from autointerp.people.machine import parts_text
@@ -81,6 +85,7 @@ def command(
         raise BadInput("invite: give --rater NAME for one person, or --crowd PARAMETER for many")
     if crowd is not None and not (crowd.isidentifier() and crowd.isascii()):
         raise BadInput(f"--crowd {crowd}: give the name of a parameter, such as PROLIFIC_PID")
+    url = url or last_address(RUNS) or DEFAULT_ADDRESS
     if not url.startswith(("http://", "https://")) or "?" in url:
         raise BadInput(f"--url {url}: give an address such as https://NAME")
     if return_url is not None and not return_url.startswith("https://"):

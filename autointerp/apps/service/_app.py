@@ -23,7 +23,7 @@ from autointerp.apps.service._gate import App, Audit, Gate
 from autointerp.apps.service._jobs import Jobs
 from autointerp.apps.service._openapi import specification
 from autointerp.apps.service._snapshots import Snapshots
-from autointerp.apps.service._tokens import Tokens, service_folder
+from autointerp.apps.service._tokens import Tokens, service_folder, write_address
 from autointerp.errors import BadInput, RunLocked
 from autointerp.files import open_locked
 
@@ -160,6 +160,7 @@ def serve(runs: Path, address: Address, say: Callable[[str], None]) -> None:
         )
     try:
         listening = _listen(address)
+        write_address(runs, address.base_url)
         service = service_at(runs, address)
         _, token = service.tokens.issue("owner", label="serve", days=OWNER_DAYS)
         config: dict[str, Any] = {

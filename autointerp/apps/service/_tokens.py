@@ -18,6 +18,8 @@ from autointerp.files import PRIVATE_FOLDER, held_lock, json_value, write_text
 
 SERVICE = ".service"  # beside the runs: tokens, jobs, the audit log, snapshots
 FILE = "tokens.json"
+ADDRESS = "address"  # beside it, of the server
+DEFAULT_ADDRESS = "http://127.0.0.1:8731"
 KEPT_DAYS = 30  # of a token that has ended, for `autointerp tokens`
 LONGEST = 128  # characters of a token that is looked up
 Role = Literal["owner", "viewer", "rater"]
@@ -62,6 +64,19 @@ class Token:
         if state == "valid":
             return None
         return datetime.fromisoformat(self.revoked_at if state == "revoked" else self.expires_at)
+
+
+def write_address(runs: Path, base_url: str) -> None:
+    """Keep the address that people open, for links that another process prints."""
+    write_text(service_folder(runs) / ADDRESS, f"{base_url}\n")
+
+
+def last_address(runs: Path) -> str | None:
+    """Return the address of the server of these runs, or of the last one; None if none was."""
+    try:
+        return (runs / SERVICE / ADDRESS).read_text("utf-8").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def service_folder(runs: Path) -> Path:
