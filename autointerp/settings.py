@@ -266,12 +266,24 @@ def read_settings(path: Path) -> RunSettings:
 
     Raises SettingsError, naming the line or the key.
     """
+    return settings_of(read_table(path), path)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Return what a TOML file holds. Raises SettingsError, naming the line."""
     try:
-        content = toml_table(path.read_text(encoding="utf-8-sig"))
+        return toml_table(path.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot read {path}: {error}") from None
+
+
+def settings_of(content: dict[str, Any], path: Path) -> RunSettings:
+    """Return the settings that were read in the file `path`; paths in them become absolute.
+
+    Raises SettingsError, naming the key.
+    """
     settings = from_mapping(RunSettings, content, str(path))
     subject = settings.subject
     placed: dict[str, Any] = {

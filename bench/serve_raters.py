@@ -98,6 +98,7 @@ class Rater:
     def __init__(self, name: str, token: str, base_url: str) -> None:
         self.name = name
         self.acknowledged: list[str] = []
+        self._held: list[str] = []
         self.waits_s: list[float] = []
         self._rng = random.Random(f"{SEED}/{name}")
         self._client = httpx.AsyncClient(
@@ -118,12 +119,12 @@ class Rater:
                     answer = await self._client.get("/rate/state")
                     answer.raise_for_status()
                     state = answer.json()
-                if not state["steps"]:
+                if not state["order"]:
                     return
                 if thinks_s:
                     await asyncio.sleep(self._rng.expovariate(1 / thinks_s))
                 number += 1
-                await self._give(f"{self.name}-{number:08}", state["steps"][0]["key"], until)
+                await self._give(f"{self.name}-{number:08}", state["order"][0], until)
                 state = self._state
             except (httpx.TransportError, httpx.HTTPStatusError):
                 state = None
@@ -136,7 +137,9 @@ class Rater:
         while True:
             began = time.monotonic()
             try:
-                answer = await self._client.post("/rate/deeds", json={"deeds": [deed]})
+                answer = await self._client.post(
+                    "/rate/deeds", json={"deeds": [deed], "held": self._held}
+                )
                 answer.raise_for_status()
             except (httpx.TransportError, httpx.HTTPStatusError):
                 if time.monotonic() > until + PATIENCE_S:
@@ -145,6 +148,7 @@ class Rater:
                 continue
             self.waits_s.append(time.monotonic() - began)
             self._state = answer.json()["state"]
+            self._held = self._state["order"]
             if not answer.json()["outcomes"][0]["refused"]:
                 self.acknowledged.append(identifier)
             return
@@ -169,7 +173,8 @@ def seated(folder: Path, raters: int, base_url: str) -> list[Rater]:
 
 async def _all(people: list[Rater], seconds: float, thinks_s: float) -> float:
     """Let all rate for a while, once they have opened their pages; return how long it took."""
-    await asyncio.gather(*(person.sit_down() for person in people))
+    for begin in range(0, len(people), 10):
+        await asyncio.gather(*(person.sit_down() for person in people[begin : begin + 10]))
     began = time.monotonic()
     await asyncio.gather(*(person.rate(began + seconds, thinks_s) for person in people))
     took = time.monotonic() - began

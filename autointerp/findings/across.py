@@ -6,7 +6,7 @@ else differs is said. Runs that are seeds of one recipe form a group: its units 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import Any, Literal
@@ -104,6 +104,9 @@ class ArmOfRuns:
     def in_ledger(self) -> str:
         """The arm by its runs, whatever the name of their group."""
         return f"{self.source} of {', '.join(sorted(self.runs))}"
+
+
+Asked = Callable[[ArmOfRuns, ArmOfRuns], bool]
 
 
 @dataclass(frozen=True)
@@ -254,6 +257,7 @@ def across_runs(
     groups: Mapping[str, Sequence[str]] | None = None,
     level: float = 0.95,
     verb: str = "compare",
+    asked: Asked = lambda first, second: True,
 ) -> AcrossRuns:
     """Return the contrasts across runs, from their comparisons and the open runs behind them.
 
@@ -261,8 +265,9 @@ def across_runs(
     written; `verb` says there who looks.
 
     `groups`: runs that are seeds of one recipe, by a name for it; a run in no group stands for
-    itself. Raises BadInput for fewer than two runs or a run in two groups, UnknownName for a run
-    in a group that is none of `runs`.
+    itself. `asked` says of two arms whether their contrast is wanted: the others are not computed,
+    and are no part of the family that p is adjusted for. Raises BadInput for fewer than two runs or
+    a run in two groups, UnknownName for a run in a group that is none of `runs`.
     """
     names = tuple(comparison.run for comparison in comparisons)
     if len(names) < 2:
@@ -277,7 +282,7 @@ def across_runs(
             of_judge[comparison.run] = _Held(judgement, comparison, shown, opened[comparison.run])
     unrecorded: list[Look] = []
     judged = [
-        _judged(of_judge, checked, level, verb, unrecorded)
+        _judged(of_judge, checked, level, verb, unrecorded, asked)
         for of_judge in held.values()
         if len(of_judge) > 1
     ]
@@ -382,6 +387,7 @@ def _judged(
     level: float,
     verb: str,
     unrecorded: list[Look],
+    asked: Asked,
 ) -> Judged:
     first = next(iter(of_judge.values())).judgement
     left_out: list[LeftOut] = []
@@ -410,7 +416,7 @@ def _judged(
         for source, against in product(_sources(used, its_runs), _sources(used, their_runs)):
             left = _arm(one, source, its_runs, used)
             right = _arm(other, against, their_runs, used)
-            if left is None or right is None:
+            if left is None or right is None or not asked(left[0], right[0]):
                 continue
             if _populations(left[1]) & _populations(right[1]):
                 why = f"{source} of {one} and of {other} are the same units of the same model"
@@ -711,6 +717,23 @@ def _shown(run: Run, judgement: Judgement) -> _Shown:
     return _Shown(kind, int(contexts or 0), usual, shown, tuple(row[0] for row in models))
 
 
+DECIDE_CONTEXTS = ("fires", "explain_share", "top", "intervals", "per_interval", "random")
+
+
+def _drawn_alike(one: Comparison, other: Comparison) -> bool:
+    """Return whether two harvests keep contexts by one rule from as many tokens of one corpus.
+
+    Then all contexts of a unit are as many as it has, as within a run.
+    """
+    if len(one.imported) or len(other.imported):
+        return False
+    corpora = [c.about["digests"].get("corpus") for c in (one, other)]
+    if None in corpora or len({*corpora}) > 1 or one.subject.tokens != other.subject.tokens:
+        return False
+    rules = [c.about["settings"]["harvest"] for c in (one, other)]
+    return all(rules[0].get(name) == rules[1].get(name) for name in DECIDE_CONTEXTS)
+
+
 def _refusal(rater: str, pair: tuple[str, str], held: Mapping[str, _Held]) -> str:
     """Return why scores of two runs are not compared; empty if they are."""
     a, b = (held[run].shown for run in pair)
@@ -736,7 +759,8 @@ def _refusal(rater: str, pair: tuple[str, str], held: Mapping[str, _Held]) -> st
         return f"{rater} read {a.kind} contexts in '{pair[0]}' and {b.kind} in '{pair[1]}'"
     most = max(a.contexts, b.contexts, 1)
     apart = abs(a.contexts - b.contexts) / most
-    if apart > (ENOUGH_ALIKE if a.kind == "all" else 0):
+    alike = a.kind == "all" and _drawn_alike(*(held[run].comparison for run in pair))
+    if apart > (ENOUGH_ALIKE if a.kind == "all" else 0) and not alike:
         return (
             f"{rater} was shown up to {a.contexts} contexts of a unit in '{pair[0]}' and "
             f"{b.contexts} in '{pair[1]}'; scores of {names} rest on different evidence"

@@ -166,8 +166,8 @@ def _scores(
         tried = Tried(asked, peak, density, tuple(intervals), others)
         figures = module.measure(tried)
         if permuted and others:
-            own = Tried(groups[unit_id, False], peak, density, tuple(intervals), others)
-            beaten = module.measure(own).more.get("with others")
+            alone = Tried(groups[unit_id, False], peak, density, tuple(intervals), others)
+            beaten = module.measure(alone).more.get("with others")
             figures = mean_of_others(tried, separation) if beaten is None else Figures(beaten)
         yield UnitScore(
             unit_id, source, is_control, name, explainer, rater, design, permuted,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -512,7 +513,7 @@ def _compared(
     for second in others:
         best = gaps(lambda one: one.best.auroc.value, second)
         assert best is not None
-        probes = {size: gaps(lambda one, k=size: _of_size(one, k), second) for size in sizes}
+        probes = {size: gaps(partial(_of_size, size=size), second) for size in sizes}
         compared.append(
             SourcesCompared(
                 first, second, best, {k: gap for k, gap in probes.items() if gap is not None}

@@ -17,6 +17,7 @@ attribute   which units of a source a logit difference comes from
 concepts    which units of the sources know labelled concepts
 cover       which concepts the units of a source are about
 counts      on how many tokens every feature of a run's dictionary fires
+sweep       many SAEs of one model, as sweep_file says, harvested and rated together
 match       the dictionaries of two runs, matched vector by vector
 map         a run's dictionary in the plane
 looks       a run opened so that a look can be written into it

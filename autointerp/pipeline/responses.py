@@ -36,8 +36,8 @@ def measure_texts(
     """
     stored = run.response_peaks(list(wanted))
     pending: dict[int, dict[int, str]] = {}
-    for unit_id, texts in wanted.items():
-        left = {text_number(text): text for text in texts}
+    for unit_id, asked in wanted.items():
+        left = {text_number(text): text for text in asked}
         left = {number: text for number, text in left.items() if number not in stored[unit_id]}
         if left:
             pending[unit_id] = left

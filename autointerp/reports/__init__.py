@@ -8,6 +8,7 @@ against         what speaks against the answer
 cover           the page of concepts and the units that are about them
 map             the page of a dictionary in the plane
 match           the page of two dictionaries
+sweep           the page of many
 words           how numbers, names and findings are written
 look_words      how a plan and looks are written
 style           how pictures look

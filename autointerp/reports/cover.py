@@ -51,13 +51,12 @@ def write_cover(found: Cover, out: Path) -> Path:
 
 def _coverage(found: Cover) -> Iterator[Block]:
     for note in found.notes:
-        tone = "warning" if "means little" in note else "plain"
-        yield Prose(f"{note}.", tone=tone)
+        yield Prose(f"{note}.", tone="warning" if "means little" in note else "plain")
     rows = [
-        ["concepts covered by their strongest units", found.coverage],
-        ["concepts covered by random units", found.control],
-        ["strongest units that are about the concept", found.yes["strongest"]],
-        ["random units that are about the concept", found.yes["random"]],
+        ("concepts covered by their strongest units", found.coverage),
+        ("concepts covered by random units", found.control),
+        ("strongest units that are about the concept", found.yes["strongest"]),
+        ("random units that are about the concept", found.yes["random"]),
     ]
     yield Table(
         name="coverage",

@@ -25,6 +25,7 @@ blinding_index         Bang's and James' indices, and whether a rater can tell s
 ppi                    people's means from a judge's ratings of everything
 ppi_superiority        people's P(superiority) from the same
 ppi_drawn              both, where people's units were drawn with unequal probabilities
+ratios                 figures of sums over documents, such as L0, by jackknife
 weighted               means of units that were drawn with unequal probability
 power                  how many units a comparison needs
 calibration            coverage of ppi's intervals, by simulation

@@ -29,8 +29,8 @@ from autointerp.subjects.untrained import load_twin, twin_digest, twin_record
 ALIASES = {"gpt2-small": "gpt2"}
 
 
-def assemble(settings: SubjectSettings) -> Subject:
-    """Return the subject of a Hugging Face model.
+def assemble(settings: SubjectSettings, beside: Subject | None = None) -> Subject:
+    """Return the subject of a Hugging Face model; that of `beside` is used again, if it is given.
 
     Raises SubjectError, SettingsError or CorpusError if a part is missing, broken or does not fit
     the others; every check that needs no batch runs here.
@@ -41,18 +41,21 @@ def assemble(settings: SubjectSettings) -> Subject:
         )
     corpus = corpus_of(settings)
     loaded = sae_of(settings)
-    model = load_language_model(
-        settings.model,
-        settings.site,
-        device=settings.device,
-        dtype=settings.dtype,
-        device_map=settings.device_map or None,
-        revision=settings.revision or None,
-        hidden=settings.neurons == "hidden",
-        trust_remote_code=settings.trust_remote_code,
-    )
-    if settings.tokenizer:
-        model.tokenizer = tokenizer_at(settings.tokenizer)
+    if beside is not None and isinstance(beside.model, HookedLanguageModel):
+        model = beside.model.elsewhere(settings.site, settings.neurons == "hidden")
+    else:
+        model = load_language_model(
+            settings.model,
+            settings.site,
+            device=settings.device,
+            dtype=settings.dtype,
+            device_map=settings.device_map or None,
+            revision=settings.revision or None,
+            hidden=settings.neurons == "hidden",
+            trust_remote_code=settings.trust_remote_code,
+        )
+        if settings.tokenizer:
+            model.tokenizer = tokenizer_at(settings.tokenizer)
     notes: list[str] = []
     if loaded is not None:
         notes = check_fit(loaded, model, settings.check_sae, settings.revision)

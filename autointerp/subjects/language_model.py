@@ -169,6 +169,22 @@ class HookedLanguageModel:
         hidden._measure()
         return hidden
 
+    def elsewhere(self, site: str, hidden: bool = False) -> HookedLanguageModel:
+        """Return the same model, its weights shared, read at another site.
+
+        Raises SubjectError if there is no such site, or it has no hidden neurons that are wanted.
+        """
+        other = copy.copy(self)
+        other.hidden = None
+        other._inner = _inner(self.model, self.layers_path)
+        other._at = other._find(site)
+        other.site = other._at.name
+        other._inner = _inner(self.model, other._at.path)
+        other._measure()
+        if hidden:
+            other.hidden = other._hidden()
+        return other
+
     @property
     def device(self) -> torch.device:
         """The device of the embedding, where token ids have to be."""
@@ -267,6 +283,22 @@ class HookedLanguageModel:
         assert self.hidden is not None
         at_site, hidden = self._read(ids, attention, [self._at, self.hidden._at])
         return at_site, hidden
+
+    @torch.no_grad()
+    def at_all(
+        self, others: Sequence[HookedLanguageModel], ids: Tensor, attention: Tensor
+    ) -> list[Tensor]:
+        """Return the activations of `others`, the same model at other sites, from one forward pass.
+
+        A site may be named several times.
+        """
+        reader = self
+        if any(other._inner is not self._inner for other in others):
+            reader = copy.copy(self)
+            reader._inner = self.model  # one of the sites is outside of what holds the layers
+        places = {other.site: other._at for other in others}
+        read = dict(zip(places, reader._read(ids, attention, [*places.values()]), strict=True))
+        return [read[other.site] for other in others]
 
     def _read(self, ids: Tensor, attention: Tensor, sites: Sequence[Site]) -> list[Tensor]:
         """Return the activations of sites; what comes after the last of them is not computed."""

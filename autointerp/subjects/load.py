@@ -20,8 +20,10 @@ RECORDED_TAKES = (
 )  # fmt: skip
 
 
-def load_subject(settings: SubjectSettings) -> Subject:
+def load_subject(settings: SubjectSettings, beside: Subject | None = None) -> Subject:
     """Return the subject that the settings name.
+
+    `beside`: One of the same model, corpus and device, whose model is used again, at whatever site.
 
     Raises SubjectError or CorpusError if a part is missing, broken or does not fit the others,
     SettingsError for a device that this machine does not have.
@@ -44,9 +46,9 @@ def load_subject(settings: SubjectSettings) -> Subject:
             untrained=settings.untrained,
             device=settings.device,
         )
-        return _one_layer_subject("embedded", settings)
+        return _one_layer_subject("embedded", settings, beside)
     if settings.model.endswith("transformer.safetensors"):
-        return _one_layer_subject(str(Path(settings.model).parent.name), settings)
+        return _one_layer_subject(str(Path(settings.model).parent.name), settings, beside)
     if settings.model.endswith(".npz"):
         _check_taken(settings, RECORDED_TAKES, "recorded activations do")
         from autointerp.subjects.recorded import recorded_subject
@@ -54,7 +56,7 @@ def load_subject(settings: SubjectSettings) -> Subject:
         return recorded_subject(settings)
     from autointerp.subjects.assembled import assemble
 
-    return assemble(settings)
+    return assemble(settings, beside)
 
 
 def _check_device(name: str) -> None:
@@ -77,7 +79,9 @@ def _check_taken(settings: SubjectSettings, taken: tuple[str, ...], what: str) -
             raise SettingsError(f"subject.{name} = {value!r}: {what} not take it; leave it out")
 
 
-def _one_layer_subject(name: str, settings: SubjectSettings) -> Subject:
+def _one_layer_subject(
+    name: str, settings: SubjectSettings, beside: Subject | None = None
+) -> Subject:
     from autointerp.subjects.autoencoder import load_autoencoder
     from autointerp.subjects.one_layer import OneLayerSite, load_one_layer
     from autointerp.subjects.tokenizers import load_tokenizer
@@ -98,7 +102,10 @@ def _one_layer_subject(name: str, settings: SubjectSettings) -> Subject:
         raise SettingsError("[subject] names no corpus; give the path of a tokens file")
     assert paths["tokenizer"] is not None
     assert paths["corpus"] is not None
-    model = load_one_layer(model_path, settings.device)
+    if beside is not None and isinstance(beside.model, OneLayerSite):
+        model = beside.model.transformer
+    else:
+        model = load_one_layer(model_path, settings.device)
     tokenizer = load_tokenizer(paths["tokenizer"])
     if tokenizer.size != model.config.vocabulary:
         raise SubjectError(

@@ -6,7 +6,7 @@ the corpus is read once more where such contexts stand: a few dozen windows for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from autointerp.settings import RunSettings
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
 from autointerp.subjects.windows import Windows
-from autointerp.units.sources import Block
+from autointerp.units.sources import Block, SiteBatch
 from autointerp.units.stream import Reading, at_site, quiet_torch, readings
 
 Mask = NDArray[np.bool_]
@@ -56,10 +56,12 @@ def firing_in(
     blocks: Mapping[str, Sequence[Block]],
     places: Mapping[str, Sequence[Place]],
     units: Mapping[str, int],
+    read: Callable[[Reading], Mapping[str, SiteBatch]] | None = None,
 ) -> dict[str, Firing]:
     """Return by source where its `units`, the columns of `blocks`, fire in `places`.
 
-    Of the corpus only the windows in which places stand go through the model.
+    Of the corpus only the windows in which places stand go through the model. `read` returns what
+    the blocks of each source are given; the subject at its site if not given.
     """
     in_document: dict[int, list[tuple[str, int, Place]]] = {}
     for name, of_source in places.items():
@@ -73,10 +75,15 @@ def firing_in(
             if not found:
                 continue
             rows = sorted({row for row, *_ in found})
-            batch = at_site(subject, some_rows(reading, rows), settings.seed)
+            some = some_rows(reading, rows)
+            if read is None:
+                batches = dict.fromkeys(places, at_site(subject, some, settings.seed))
+            else:
+                batches = dict(read(some))
             for name in {name for _, name, *_ in found}:
                 fires = [
-                    (block(batch) > settings.harvest.fires).cpu().numpy() for block in blocks[name]
+                    (block(batches[name]) > settings.harvest.fires).cpu().numpy()
+                    for block in blocks[name]
                 ]
                 for row, of, number, tokens, focus in found:
                     if of == name:

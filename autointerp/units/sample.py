@@ -79,18 +79,13 @@ def draw_units(
             run.log("doubt", text=doubt)
             tell(doubt)
         for name in missing:
-            opened[name] = _opened(name, subject, calibration, settings.seed)
-            if opened[name].size < wanted[name]:
-                raise TooFewUnits(
-                    f"{_option(name)} {wanted[name]}: source '{name}' of subject "
-                    f"'{subject.name}' has only {opened[name].size} units; ask for at most that "
-                    "many"
-                )
+            opened[name] = open_source(name, subject, calibration, settings.seed)
+            require_size(name, opened[name], wanted[name], subject)
     checkpoints = run.path / "harvest"
     try:
         while missing:
             passes = [
-                _next_units(run, name, opened[name], n, settings) for name, n in missing.items()
+                next_units(run, name, opened[name], n, settings) for name, n in missing.items()
             ]
             if share.count > 1:
                 _announce(checkpoints, share, settings, wanted, passes)
@@ -123,9 +118,18 @@ def draw_units(
         if any(name not in opened for name in pending):
             calibration = calibrate(subject, settings.harvest, settings.seed)
             for name in pending:
-                opened.setdefault(name, _opened(name, subject, calibration, settings.seed))
+                opened.setdefault(name, open_source(name, subject, calibration, settings.seed))
         _verify(run, subject, opened, pending)
     return {name: run.sampled(name, n) for name, n in wanted.items()}
+
+
+def require_size(name: str, source: Source, n: int, subject: Subject) -> None:
+    """Raise TooFewUnits if a source has fewer units than are asked for."""
+    if source.size < n:
+        raise TooFewUnits(
+            f"{_option(name)} {n}: source '{name}' of subject '{subject.name}' has only "
+            f"{source.size} units; ask for at most that many"
+        )
 
 
 def _verify(
@@ -135,15 +139,20 @@ def _verify(
     pending: Mapping[str, tuple[list[int], list[Place]]],
 ) -> None:
     """Store in which contexts of others each unit is silent, for all sources in one reading."""
-    blocks: dict[str, list[Block]] = {}
-    for name, (units, _) in pending.items():
-        numbers = numbers_of(run, name, opened[name], units)
-        parts = range(0, len(numbers), COLUMNS_AT_ONCE)
-        blocks[name] = [opened[name].block(numbers[b : b + COLUMNS_AT_ONCE]) for b in parts]
+    blocks = {
+        name: blocks_of(run, name, opened[name], units) for name, (units, _) in pending.items()
+    }
     places = {name: of_source for name, (_, of_source) in pending.items()}
     widths = {name: len(units) for name, (units, _) in pending.items()}
     for name, firing in firing_in(subject, run.settings, blocks, places, widths).items():
         store_silence(run, pending[name][0], places[name], firing)
+
+
+def blocks_of(run: Run, name: str, source: Source, units: Sequence[int]) -> list[Block]:
+    """Return the columns of units of a run, in blocks."""
+    numbers = numbers_of(run, name, source, units)
+    parts = range(0, len(numbers), COLUMNS_AT_ONCE)
+    return [source.block(numbers[begin : begin + COLUMNS_AT_ONCE]) for begin in parts]
 
 
 def numbers_of(run: Run, name: str, source: Source, units: Sequence[int]) -> NDArray[np.int64]:
@@ -199,7 +208,7 @@ def assist(
         passes = []
         for name, (first, last) in plan["passes"].items():
             if name not in opened:
-                opened[name] = _opened(name, subject, calibration, settings.seed)
+                opened[name] = open_source(name, subject, calibration, settings.seed)
             order = random_order(settings.seed, name, opened[name].size)
             passes.append(Wanted(name, opened[name], order[first:last], np.arange(first, last)))
         harvest = dataclasses.replace(settings.harvest, rows=plan["rows"])
@@ -215,7 +224,8 @@ def assist(
         done = plan
 
 
-def _opened(name: str, subject: Subject, calibration: Calibration, seed: int) -> Source:
+def open_source(name: str, subject: Subject, calibration: Calibration, seed: int) -> Source:
+    """Return a source of the subject, by its name."""
     source: Source = extensions.load(sources_folder, "source", name).create(
         subject, calibration, seed
     )
@@ -260,7 +270,7 @@ def _announced(folder: Path) -> dict[str, Any] | None:
     return plan
 
 
-def _next_units(run: Run, name: str, source: Source, n: int, settings: RunSettings) -> Wanted:
+def next_units(run: Run, name: str, source: Source, n: int, settings: RunSettings) -> Wanted:
     """Return as many units of the random order as should give the eligible ones that are missing.
 
     Raises TooFewUnits, with the outcomes of all units, if the order is exhausted.

@@ -13,10 +13,10 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from zipfile import BadZipFile
 
 import numpy as np
@@ -31,7 +31,7 @@ from autointerp.subjects import Subject
 from autointerp.units.columns import Columns
 from autointerp.units.passes import Part, Progress, Wanted, harvested_units, parts_of, take_in
 from autointerp.units.reservoirs import Buffered, Entries
-from autointerp.units.stream import at_site, quiet_torch, readings, window_length
+from autointerp.units.stream import Reading, at_site, quiet_torch, readings, window_length
 
 SHARD_TOKENS = 1 << 18  # padding included
 WRITING_SHARE = 20  # a checkpoint is written when reading took so many times as long as writing
@@ -101,10 +101,36 @@ def harvest_shards(
     Raises CorpusError if the corpus has fewer than 2,000 tokens.
     """
     place = folder / harvest_key(subject, wanted, settings)
-    place.mkdir(parents=True, exist_ok=True)
     parts = parts_of(wanted, settings.harvest, settings.seed)
+
+    def take(reading: Reading, is_first: bool) -> int:
+        batch = at_site(subject, reading, settings.seed)
+        return take_in(parts, batch, reading, settings.harvest, settings.seed, is_first)
+
+    tokens = read_shards(subject, settings, place, Kept(parts), take, share, progress)
+    if tokens is None:
+        return None
+    least, most = settings.sample.min_density, settings.sample.max_density
+    return harvested_units(subject, parts, tokens, least, most)
+
+
+def read_shards(
+    subject: Subject,
+    settings: RunSettings,
+    place: Path,
+    kept: Kept,
+    take: Callable[[Reading, bool], int],
+    share: Share = Share(),
+    progress: Progress = lambda tokens: None,
+) -> int | None:
+    """Read this process's shards of the corpus; return the tokens of all, None if not the first.
+
+    `take` is given each reading, and whether it is the first, and returns its tokens; what it keeps
+    is in `kept`, which goes to the checkpoints in the folder `place` and comes from them.
+    """
+    place.mkdir(parents=True, exist_ok=True)
     own = Checkpoint(place / f"part-{share.rank}.npz")
-    own.load(parts)
+    own.load(kept)
     others = _done_by_others(own)
     length = window_length(subject, settings.harvest)
     per_shard = max(1, SHARD_TOKENS // (settings.harvest.rows * length))
@@ -114,18 +140,16 @@ def harvest_shards(
             shard = number // per_shard
             shards = shard + 1
             if shard != reading_shard and reading_shard >= 0:
-                own.finish(reading_shard, parts)
+                own.finish(reading_shard, kept)
                 reading_shard = -1
             if shard % share.count != share.rank or shard in own.shards or shard in others:
                 continue
             reading_shard = shard
-            batch = at_site(subject, reading, settings.seed)
-            is_first = own.tokens == 0
-            own.tokens += take_in(parts, batch, reading, settings.harvest, settings.seed, is_first)
+            own.tokens += take(reading, own.tokens == 0)
             progress(own.tokens)
         if reading_shard >= 0:
-            own.finish(reading_shard, parts)
-    own.save(parts)
+            own.finish(reading_shard, kept)
+    own.save(kept)
     if share.rank:
         return None
     tokens = own.tokens
@@ -134,10 +158,9 @@ def harvest_shards(
     for path in _parts_in(place):
         if path != own.path:
             other = Checkpoint(path)
-            other.load(parts)
+            other.load(kept)
             tokens += other.tokens
-    least, most = settings.sample.min_density, settings.sample.max_density
-    return harvested_units(subject, parts, tokens, least, most)
+    return tokens
 
 
 def forget(folder: Path) -> None:
@@ -151,6 +174,49 @@ def forget(folder: Path) -> None:
         folder.rmdir()
 
 
+class Sums(Protocol):
+    """What a reading adds up beside what is kept for units: arrays that sum."""
+
+    def state(self) -> dict[str, NDArray[Any]]: ...
+
+
+@dataclass(frozen=True)
+class Kept:
+    """All that a reading keeps: of units, and sums beside them."""
+
+    parts: list[Part]
+    sums: Sequence[Sums] = ()
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return it as arrays."""
+        return {
+            **{
+                f"{number}.{name}": array
+                for number, part in enumerate(self.parts)
+                for name, array in state_of(part.columns).items()
+            },
+            **{
+                f"sums.{number}.{name}": array
+                for number, sums in enumerate(self.sums)
+                for name, array in sums.state().items()
+            },
+        }
+
+    def absorb(self, file: Mapping[str, NDArray[Any]]) -> None:
+        """Add what a file of `state` holds. Raises KeyError, and adds nothing, if a part lacks."""
+        states = [
+            {name: file[f"{number}.{name}"] for name in STATE} for number in range(len(self.parts))
+        ]
+        added = [
+            [(array, file[f"sums.{number}.{name}"]) for name, array in sums.state().items()]
+            for number, sums in enumerate(self.sums)
+        ]
+        for part, state in zip(self.parts, states, strict=True):
+            absorb(part.columns, state)
+        for array, more in (pair for pairs in added for pair in pairs):
+            array += more
+
+
 class Checkpoint:
     """What one process has kept of which shards, in a file that is never half written."""
 
@@ -162,44 +228,35 @@ class Checkpoint:
         self._written_at = -1e9
         self._writing_s = 0.0
 
-    def load(self, parts: list[Part]) -> None:
-        """Add what the file holds, if it is there, to what `parts` keep.
+    def load(self, kept: Kept) -> None:
+        """Add what the file holds, if it is there, to what is `kept`.
 
         A damaged file is deleted: the shards in it are read again.
         """
         try:
             with self.path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                states = [
-                    {name: file[f"{number}.{name}"] for name in STATE}
-                    for number in range(len(parts))
-                ]
                 shards, tokens = set(file["shards"].tolist()), int(file["tokens"])
+                kept.absorb(file)
         except FileNotFoundError:
             return
         except (BadZipFile, ValueError, KeyError, EOFError):
             self.path.unlink()
             return
-        for part, state in zip(parts, states, strict=True):
-            absorb(part.columns, state)
         self.shards, self.tokens = shards, tokens
 
-    def finish(self, shard: int, parts: list[Part]) -> None:
+    def finish(self, shard: int, kept: Kept) -> None:
         """Note that a shard is read, and save that, unless saving would take too much time."""
         self.shards.add(shard)
         self._is_saved = False
         if time.monotonic() - self._written_at >= WRITING_SHARE * self._writing_s:
-            self.save(parts)
+            self.save(kept)
 
-    def save(self, parts: list[Part]) -> None:
+    def save(self, kept: Kept) -> None:
         """Write the file again if something was added since."""
         if self._is_saved:
             return
         began = time.monotonic()
-        state = {
-            f"{number}.{name}": array
-            for number, part in enumerate(parts)
-            for name, array in state_of(part.columns).items()
-        }
+        state = kept.state()
         with partial_file(self.path) as partial, partial.open("wb") as file:
             np.savez(
                 file,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -100,9 +100,8 @@ def counted(
 def at_site(subject: Subject, reading: Reading, seed: int) -> SiteBatch:
     """Return the forward pass of a batch, up to the site or to the hidden neurons beside it."""
     windows = reading.windows
-    ids = torch.from_numpy(windows.ids)
-    attention = torch.from_numpy(windows.attention)
-    on_device = ids.to(subject.device), attention.to(subject.device)
+    on_device = _on_device(subject, reading)
+    ids = on_device[0]
     hidden = None
     if subject.read_both is None:
         x = subject.model.activations(*on_device)
@@ -111,15 +110,57 @@ def at_site(subject: Subject, reading: Reading, seed: int) -> SiteBatch:
         hidden = hidden.to(x.device)
     hashes = place_hash(seed, windows.document[:, None], reading.position)
     kept = torch.from_numpy(reading.kept).to(x.device)
-    twin = subject.untrained
-    return SiteBatch(
-        x,
-        ids.to(x.device),
-        kept,
-        hashes,
-        hidden,
-        None if twin is None else lambda: twin().model.activations(*on_device).to(x.device),
+    return SiteBatch(x, ids.to(x.device), kept, hashes, hidden, _twin_of(subject, reading))
+
+
+def at_sites(subjects: Sequence[Subject], reading: Reading, seed: int) -> list[SiteBatch]:
+    """Return what `at_site` does for subjects of one model, from one forward pass for all sites.
+
+    Subjects that read one site share its activations; each has its own untrained twin.
+    """
+    first = subjects[0]
+    if all(other.site == first.site for other in subjects):
+        batch = at_site(first, reading, seed)
+        return [replace(batch, read_untrained=_twin_of(one, reading)) for one in subjects]
+    from autointerp.subjects.language_model import HookedLanguageModel  # no other has several sites
+
+    models = [one.model for one in subjects]
+    hidden = [one.hidden for one in subjects]
+    wanted = [model for model in (*models, *hidden) if isinstance(model, HookedLanguageModel)]
+    lead = wanted[0]
+    ids, attention = _on_device(first, reading)
+    read = dict(
+        zip((model.site for model in wanted), lead.at_all(wanted, ids, attention), strict=True)
     )
+    hashes = place_hash(seed, reading.windows.document[:, None], reading.position)
+    batches = []
+    for one, beside in zip(subjects, hidden, strict=True):
+        x = read[one.site]
+        batches.append(
+            SiteBatch(
+                x,
+                ids.to(x.device),
+                torch.from_numpy(reading.kept).to(x.device),
+                hashes,
+                None if beside is None else read[beside.site].to(x.device),
+                _twin_of(one, reading),
+            )
+        )
+    return batches
+
+
+def _on_device(subject: Subject, reading: Reading) -> tuple[torch.Tensor, torch.Tensor]:
+    ids = torch.from_numpy(reading.windows.ids)
+    attention = torch.from_numpy(reading.windows.attention)
+    return ids.to(subject.device), attention.to(subject.device)
+
+
+def _twin_of(subject: Subject, reading: Reading) -> Callable[[], torch.Tensor] | None:
+    twin = subject.untrained
+    if twin is None:
+        return None
+    ids, attention = _on_device(subject, reading)
+    return lambda: twin().model.activations(ids, attention).to(subject.device)
 
 
 def site_batches(

@@ -190,11 +190,13 @@ def steps(tiny: bool) -> Sequence[Step]:
         Step("sae-1", "Train the SAE of the first seed", (train(scale, 1),), (sae_folder(1),)),
         Step("untrained", "Train its twin on the same model with re-initialised weights",
              (("autointerp", "train", "untrained", sae_folder(1), "-o", TWIN),), (TWIN,)),
+        Step("plan", "Write the plan, before anything is rated", (plan(scale, 1),),
+             files={subject_file(1): subject(scale, 1)}),
         Step("sae-2", "Train the SAE of the second seed", (train(scale, 2),), (sae_folder(2),)),
         Step("sae-3", "Train the SAE of the third seed", (train(scale, 3),), (sae_folder(3),)),
-        Step("plan", "Write the plan, before anything is rated",
-             tuple(plan(scale, seed) for seed in seeds),
-             files={subject_file(seed): subject(scale, seed) for seed in seeds}),
+        Step("plan-seeds", "Write the plans of the other seeds, before they are rated",
+             (plan(scale, 2), plan(scale, 3)),
+             files={subject_file(seed): subject(scale, seed) for seed in (2, 3)}),
     ]  # fmt: skip
     listed += [
         Step(f"harvest-{seed}", f"Find where units fire, for the SAE of seed {seed}",

@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import pytest
 from support.fabricate import fabricate_run
+from support.loopback.server import LoopbackServer
 
-from autointerp.errors import BadInput
+from autointerp.errors import AutointerpError, BadInput
 from autointerp.findings.answers import unit_scores
 from autointerp.pipeline.describe import explain, forecast_score, score
 from autointerp.pipeline.job import Job
+from autointerp.pipeline.rate import collect
+from autointerp.raters import RaterOptions
 from autointerp.store.run import open_run
 
 SOURCES = ("features", "random", "planted")
@@ -157,3 +160,43 @@ def test_responsiveness_and_purity_read_the_same_answers_and_measure_every_unit_
     assert len(rows) == 4
     assert {one.permuted for one in scores} == {True, False}
     assert all(one.questions > 3 * 20 for one in scores if not one.permuted)  # of all in the calls
+
+
+@pytest.mark.parametrize(("provider", "batch"), [("openai", False), ("anthropic", True)])
+def test_language_models_write_and_judge_at_once_or_in_a_batch(own_runs, provider, batch):
+    truth = replace(job(own_runs), sources=("planted",))
+    explain(truth)
+    with LoopbackServer() as server:
+        url = server.openai_url if provider == "openai" else server.anthropic_url
+        options = RaterOptions(base_url=url, structured="json_schema")
+        asked = replace(
+            truth, rater=f"{provider}:m", options=options, batch=batch, explainer="scripted:truth",
+            scorers=("generation", "responsiveness"),
+        )  # fmt: skip
+        results = score(asked)
+        if batch:
+            assert all(not result.means for result in results.values())
+            collect("tiny", own_runs)
+            results = score(asked)
+    # It writes the same texts to every description: units fire on their own as on others'.
+    own, control = results["generation"].means["planted"]
+    assert (own.value, control.value, own.n) == (0.5, 0.5, (4,))
+    assert results["responsiveness"].means["planted"][0].n == (4,)
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        written = run.rows("SELECT reply FROM call WHERE reply LIKE '%as told, 7%'")
+        assert len(written) == 4  # as they came, and once
+        assert {one.rater for one in unit_scores(run)} == {
+            name for (name,) in run.rows("SELECT rater FROM rater WHERE rater LIKE '%:m%'")
+        }
+
+
+def test_a_rater_that_writes_no_text_is_refused_in_one_line(own_runs):
+    explain(replace(job(own_runs), sources=("planted",)))
+    for rater in ("panel:lexical+scripted:truth", "embed:some/model"):
+        asked = replace(
+            job(own_runs, "generation"), sources=("planted",), rater=rater,
+            explainer="scripted:truth",
+        )  # fmt: skip
+        with pytest.raises(AutointerpError) as refused:
+            score(asked)
+        assert "\n" not in str(refused.value)

@@ -48,6 +48,7 @@ from autointerp.text import ON_PAGE, visible
 
 FOLDER = ASSETS / "rating"
 MOST_DEEDS = 50  # in one request
+MOST_HELD = 100  # steps that a page says it holds, so that they are not sent again
 LONGEST_ID = 200  # of somebody who comes by a crowd platform
 DAYS_OF_A_PLACE = 30
 
@@ -107,7 +108,8 @@ class State(BaseModel):
     parts: list[PartLeft]
     to_rate: int
     last: str | None = Field(description="Key of the answer that may be taken back.")
-    steps: list[ShownStep] = Field(description="The present question, and some ahead.")
+    order: list[str] = Field(description="Keys of the present question and of some ahead.")
+    steps: list[ShownStep] = Field(description="Those of them that the page does not hold.")
     guess: GuessQuestion | None = None
     consent: str = Field("", description="Text to be agreed to before anything is shown.")
     finished: bool = False
@@ -149,6 +151,7 @@ class Deeds(BaseModel):
     """What the rater did, in order."""
 
     deeds: list[SentDeed] = Field(max_length=MOST_DEEDS)
+    held: list[str] = Field([], max_length=MOST_HELD, description="Keys of steps that it holds.")
 
 
 class Feedback(BaseModel):
@@ -292,14 +295,15 @@ def deeds(sent: Deeds, rater: Rater) -> Answered:
     for one in sent.deeds:
         outcome = seat.do(Deed(one.id, one.step, one.verb, one.score, one.text, one.seconds))
         outcomes.append(_outcome(seat, outcome))
-    return Answered(outcomes=outcomes, state=state_of(seat, rater))
+    return Answered(outcomes=outcomes, state=state_of(seat, rater, frozenset(sent.held)))
 
 
 # ----------------------------------------------------------------------------------- inside
 
 
-def state_of(seat: Seat, rater: Access) -> State:
-    """Return where a sitting stands, with no more than its rater may know."""
+def state_of(seat: Seat, rater: Access, held: frozenset[str] = frozenset()) -> State:
+    """Return where a sitting stands, with no more than its rater may know; without the text of
+    steps that are `held`."""
     machine = seat.machine
     text = rater.details.get("consent", "")
     agreed = _agreed(seat, rater)
@@ -330,7 +334,8 @@ def state_of(seat: Seat, rater: Access) -> State:
         ],
         to_rate=parts["ratings"],
         last=None if last is None else seat.key(last),
-        steps=[_shown(seat, step) for step in steps],
+        order=[seat.key(step) for step in steps],
+        steps=[_shown(seat, step) for step in steps if seat.key(step) not in held],
         guess=_guess_question() if is_guess else None,
         consent="" if agreed else text,
         finished=finished,

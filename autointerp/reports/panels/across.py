@@ -40,7 +40,7 @@ def show(material: Material) -> list[Block]:
     for place, judged in enumerate(across.judged):
         if several:
             blocks.append(Heading(f"{judged.rater} on {judged.rubric}"))
-        blocks += _judge(judged, f"-{place + 1}" if several else "")
+        blocks += judge_blocks(judged, f"-{place + 1}" if several else "")
     left_out = [(judged.rater, out) for judged in across.judged for out in judged.left_out]
     left_out += [("", out) for out in across.left_out]
     if left_out:
@@ -91,7 +91,8 @@ def _introduction(across: AcrossRuns) -> str:
     )
 
 
-def _judge(judged: Judged, suffix: str) -> list[Block]:
+def judge_blocks(judged: Judged, suffix: str = "") -> list[Block]:
+    """Return what one rater says across runs: cautions, a forest plot, tables."""
     blocks: list[Block] = []
     for difference in judged.differences:
         if difference.weight == "caution":

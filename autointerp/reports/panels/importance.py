@@ -24,8 +24,8 @@ def show(material: Material) -> list[Block]:
             "Units were drawn uniformly, whether the model uses them or not. Here each counts by "
             f"its importance: |activation x gradient of {what}| along its direction, averaged over "
             f"{first.tokens:,} tokens (`autointerp lab importance`). The mean by use rests on the "
-            "units that are used most: `effective` is how many units of one weight vary as much. "
-            "Where few carry nearly all use, no interval is known that holds."
+            "units that are used most: the effective number is how many units of one "
+            "weight vary as much. Where few carry nearly all use, no interval is known that holds."
         )
     ]
     for _, use in found:

@@ -159,7 +159,8 @@ def _output_side(scorers: set[str]) -> list[Block]:
     return [
         Prose(
             f"Other scorers try it with the model: {listed(asked)}. Their hollow marks are other "
-            "descriptions on the very same tokens and texts, or texts for other descriptions."
+            "descriptions on the very same tokens and texts, above which a score is counted as in "
+            "detection; of generation, texts for another unit's description."
         )
     ]
 

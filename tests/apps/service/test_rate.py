@@ -203,6 +203,19 @@ def test_steps_carry_their_text_and_nothing_else(server, invited):
     }
 
 
+def test_what_a_page_holds_is_not_sent_again(server, invited):
+    headers = as_rater(server, invited())
+    server.post("/rate/deeds", headers=headers, json={"deeds": [
+        {"id": "answer-0001", "step": "practice", "verb": "decline"}]})  # fmt: skip
+    state = server.get("/rate/state", headers=headers).json()
+    assert [step["key"] for step in state["steps"]] == state["order"]
+    deed = {"id": "answer-0002", "step": state["order"][0], "verb": "score", "score": 3}
+    body = {"deeds": [deed], "held": state["order"][:4]}
+    fresh = server.post("/rate/deeds", headers=headers, json=body).json()["state"]
+    assert fresh["order"][:7] == state["order"][1:]
+    assert [step["key"] for step in fresh["steps"]] == fresh["order"][3:]
+
+
 def test_the_page_has_no_inline_script_or_style(server, invited):
     page = server.get("/rate/", headers=as_rater(server, invited()))
     assert page.status_code == 200

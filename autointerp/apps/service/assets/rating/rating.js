@@ -99,7 +99,8 @@ async function flush() {
   clearTimeout(timer);
   const sent = queue.slice(0, MOST_AT_ONCE);
   try {
-    const answered = await ask("POST", "/rate/deeds", { deeds: sent });
+    const held = [...past.slice(-12), ...ahead].map((step) => step.key); // not to be sent again
+    const answered = await ask("POST", "/rate/deeds", { deeds: sent, held });
     failures = 0;
     const done = new Map(answered.outcomes.map((one) => [one.id, one]));
     queue = queue.filter((deed) => !done.has(deed.id));
@@ -139,7 +140,8 @@ function receive(fresh) {
     if (deed.verb === "undo") { pending.delete(deed.step); undone.add(deed.step); }
   }
   const shown = ahead.length ? ahead[0].key : null;
-  const steps = fresh.steps.filter((step) => !pending.has(step.key));
+  const known = new Map([...past, ...kept, ...fresh.steps].map((step) => [step.key, step]));
+  const steps = fresh.order.map((key) => known.get(key)).filter((step) => step && !pending.has(step.key));
   const back = kept.filter((step) => undone.has(step.key) && !steps.some((one) => one.key === step.key));
   ahead = [...back, ...steps];
   for (const step of ahead) { // what was written and not yet sent

@@ -1,0 +1,289 @@
+"""A sweep: many SAEs of one model on one corpus, what each is like and how interpretable it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from autointerp.errors import TooFewRatings
+from autointerp.findings.across import AcrossRuns, ArmOfRuns, across_runs
+from autointerp.findings.comparison import Comparison, compare
+from autointerp.findings.groups import Group, Judgement
+from autointerp.findings.json_values import plain
+from autointerp.stats.results import Statistic
+from autointerp.store.run import Run
+from autointerp.units.dictionary_figures import DictionaryFigures, stored_figures
+
+FEATURES, NEURONS, UNTRAINED = "features", "neurons", "untrained"
+# What interpretability is set against, and whether more of it is better.
+AXES = {"l0": False, "loss_recovered": True, "width": False}
+
+
+@dataclass(frozen=True)
+class Swept:
+    """An SAE of a sweep, as its file names it.
+
+    Attributes:
+        run, baseline, untrained: Names of runs: of its features, of the neurons of its site, and of
+            its twin on the untrained model (empty for none).
+        recipe: SAEs of one recipe differ by their seed alone; its own name where it stands alone.
+    """
+
+    name: str
+    recipe: str
+    site: str
+    run: str
+    baseline: str
+    untrained: str = ""
+
+
+@dataclass(frozen=True)
+class SweptResult:
+    """An SAE and what was found of it.
+
+    Attributes:
+        figures: L0, dead share and the like; None where its run holds none.
+        interpretability: Mean score of its sampled features; None where none was scored.
+        beaten_by: For each axis, SAEs whose score is at least as good and whose place on the axis
+            is, one of the two being better: by estimates, whatever their intervals.
+        clearly_beaten_by: Those of them whose intervals of score lie apart as well.
+    """
+
+    sae: Swept
+    figures: DictionaryFigures | None
+    interpretability: Statistic | None
+    scored: int
+    asked: int
+    beaten_by: Mapping[str, tuple[str, ...]]
+    clearly_beaten_by: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep found.
+
+    Attributes:
+        reference: The SAE that others are compared with.
+        fails: Why the rater's scores are no evidence, by the runs whose controls or check say so;
+            empty where none does. Then nothing is compared.
+        across: Contrasts against neurons, the untrained twin and the reference, p adjusted over all
+            of them; None where fewer than two runs were rated.
+        not_rated: SAEs of which no unit was rated.
+    """
+
+    name: str
+    rater: str
+    rubric: str
+    reference: str
+    fails: Mapping[str, str]
+    results: tuple[SweptResult, ...]
+    across: AcrossRuns | None
+    not_rated: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        values: dict[str, Any] = plain(self)
+        return values
+
+    def frame(self) -> pd.DataFrame:
+        """Return a row an SAE: its figures, its score and the ends of their intervals."""
+        return pd.DataFrame([_row(result) for result in self.results])
+
+
+def _row(result: SweptResult) -> dict[str, Any]:
+    sae, figures = result.sae, result.figures
+    row: dict[str, Any] = {
+        "sae": sae.name,
+        "recipe": sae.recipe,
+        "site": sae.site,
+        "run": sae.run,
+        "width": None if figures is None else figures.width,
+        "tokens": None if figures is None else figures.tokens,
+        "dead": None if figures is None else figures.dead,
+        "scored": result.scored,
+        "asked": result.asked,
+    }
+    statistics = {
+        "interpretability": result.interpretability,
+        "l0": figures and figures.l0,
+        "dead_share": figures and figures.dead_share,
+        "variance_explained": figures and figures.variance_explained,
+        "loss_recovered": figures and figures.loss_recovered,
+    }
+    for name, statistic in statistics.items():
+        row[name] = statistic and statistic.value
+        row[f"{name}_low"] = statistic and statistic.low
+        row[f"{name}_high"] = statistic and statistic.high
+    for axis in AXES:
+        row[f"beaten_by_{axis}"] = " ".join(result.beaten_by[axis])
+    return row
+
+
+def sweep_findings(
+    name: str,
+    saes: Sequence[Swept],
+    runs: Mapping[str, Run],
+    rater: str,
+    rubric_digest: str,
+    rubric: str,
+    reference: str,
+    level: float = 0.95,
+) -> Sweep:
+    """Return what a sweep found, from its open runs by name.
+
+    SAEs of one recipe are an arm whose units are nested in runs. Each contrast is a line in the
+    ledgers of its runs. Raises TooFewRatings if no run holds a rating by this rater and rubric.
+    """
+    comparisons: dict[str, Comparison] = {}
+    for run_name, run in runs.items():
+        try:
+            comparisons[run_name] = compare(run, level, verb="sweep")
+        except TooFewRatings:
+            continue
+    judgements = {
+        run_name: judgement
+        for run_name, comparison in comparisons.items()
+        for judgement in comparison.judgements
+        if judgement.rater == rater and judgement.rubric_digest == rubric_digest
+    }
+    if not judgements:
+        raise TooFewRatings(
+            f"no unit of sweep '{name}' has a rating by {rater} on {rubric}; `autointerp sweep` "
+            "without --no-rate makes some"
+        )
+    fails = {run_name: found.fails for run_name, found in judgements.items() if found.fails}
+    across = None
+    if len(judgements) > 1 and not fails:
+        across = _across(saes, runs, comparisons, judgements, reference, level)
+    found = {sae.name: (stored_figures(runs[sae.run]), _group(sae, judgements)) for sae in saes}
+    return Sweep(
+        name=name,
+        rater=rater,
+        rubric=rubric,
+        reference=reference,
+        fails=fails,
+        results=tuple(_result(sae, found) for sae in saes),
+        across=across,
+        not_rated=tuple(sae.name for sae in saes if found[sae.name][1] is None),
+    )
+
+
+def _group(sae: Swept, judgements: Mapping[str, Judgement]) -> Group | None:
+    judgement = judgements.get(sae.run)
+    return None if judgement is None else judgement.groups.get(FEATURES)
+
+
+Found = Mapping[str, tuple[DictionaryFigures | None, Group | None]]
+
+
+def _result(sae: Swept, found: Found) -> SweptResult:
+    figures, group = found[sae.name]
+    others = {name: pair for name, pair in found.items() if name != sae.name}
+    beaten: dict[str, tuple[str, ...]] = {}
+    clearly: dict[str, tuple[str, ...]] = {}
+    for axis in AXES:
+        by = [name for name, other in others.items() if _beats(other, (figures, group), axis)]
+        beaten[axis] = tuple(by)
+        clearly[axis] = tuple(name for name in by if _apart(others[name][1], group))
+    return SweptResult(
+        sae,
+        figures,
+        None if group is None else group.mean,
+        0 if group is None else group.n,
+        0 if group is None else group.asked,
+        beaten,
+        clearly,
+    )
+
+
+def _beats(
+    one: tuple[DictionaryFigures | None, Group | None],
+    other: tuple[DictionaryFigures | None, Group | None],
+    axis: str,
+) -> bool:
+    """Return whether one SAE is at least as good on score and axis, and better on one of them."""
+    pairs = [(_score(group), place(figures, axis)) for figures, group in (one, other)]
+    (score, at), (other_score, other_at) = pairs
+    if score is None or other_score is None or at is None or other_at is None:
+        return False
+    if not AXES[axis]:
+        at, other_at = -at, -other_at
+    return score >= other_score and at >= other_at and (score, at) != (other_score, other_at)
+
+
+def _score(group: Group | None) -> float | None:
+    return None if group is None else group.mean.value
+
+
+def place(figures: DictionaryFigures | None, axis: str) -> float | None:
+    """Return where an SAE stands on an axis; None where that is not known."""
+    if figures is None:
+        return None
+    value = getattr(figures, axis)
+    return value.value if isinstance(value, Statistic) else float(value)
+
+
+def _apart(one: Group | None, other: Group | None) -> bool:
+    if one is None or other is None or one.mean.low is None or other.mean.high is None:
+        return False
+    return one.mean.low > other.mean.high
+
+
+# ------------------------------------------------------------------------------- contrasts
+
+
+def _across(
+    saes: Sequence[Swept],
+    runs: Mapping[str, Run],
+    comparisons: Mapping[str, Comparison],
+    judgements: Mapping[str, Judgement],
+    reference: str,
+    level: float,
+) -> AcrossRuns:
+    """Return the contrasts that a sweep is about, of the judge alone that it names."""
+    rated = [sae for sae in saes if sae.run in judgements]
+    of_reference = next(sae for sae in saes if sae.name == reference)
+    # The first of a contrast is what is studied, so the reference's recipe comes after the others.
+    rated.sort(key=lambda sae: sae.recipe == of_reference.recipe)
+    names = dict.fromkeys(
+        [
+            *(sae.run for sae in rated),
+            *(sae.untrained for sae in rated if sae.untrained in judgements),
+            *(sae.baseline for sae in rated if sae.baseline in judgements),
+        ]
+    )
+    by_run = {sae.run: sae for sae in rated}
+
+    def asked(first: ArmOfRuns, second: ArmOfRuns) -> bool:
+        if first.source != FEATURES:
+            return False
+        own = [by_run[run] for run in first.runs if run in by_run]
+        if second.source == NEURONS:
+            return all(sae.baseline in second.runs for sae in own)
+        if second.source == UNTRAINED:
+            return {sae.untrained for sae in own} == set(second.runs)
+        return of_reference.run in second.runs
+
+    only = [_of_one_judge(comparisons[name], judgements[name]) for name in names]
+    groups = dict(_groups(rated, set(names)))
+    return across_runs(only, [runs[name] for name in names], groups, level, "sweep", asked)
+
+
+def _of_one_judge(comparison: Comparison, judgement: Judgement) -> Comparison:
+    return replace(comparison, judgements=(judgement,))
+
+
+def _groups(rated: Sequence[Swept], names: set[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the runs of each recipe that has several seeds, and those of its twins."""
+    recipes: dict[str, list[Swept]] = {}
+    for sae in rated:
+        recipes.setdefault(sae.recipe, []).append(sae)
+    for recipe, members in recipes.items():
+        if len(members) > 1:
+            yield f"recipe {recipe}", [sae.run for sae in members]
+            twins = [sae.untrained for sae in members if sae.untrained in names]
+            if len(twins) > 1:
+                yield f"recipe {recipe}, untrained", twins

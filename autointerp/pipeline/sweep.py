@@ -1,0 +1,479 @@
+"""The verb `sweep`: many SAEs of one model, harvested together, rated in one order, reported."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autointerp.engine.forecast import Forecast, forecast_calls
+from autointerp.engine.loop import RatingPolicy
+from autointerp.errors import BadInput, RunMismatch
+from autointerp.findings.sweep import FEATURES, NEURONS, Sweep, sweep_findings
+from autointerp.pipeline.ask import ask_pending
+from autointerp.pipeline.events import Harvesting, Note, On, Step, ignore
+from autointerp.pipeline.harvest import tokens_of_pass
+from autointerp.pipeline.job import Job, Resolved, say_opened, sources_by_role
+from autointerp.pipeline.looks import open_to_look
+from autointerp.pipeline.report import REPORTS
+from autointerp.pipeline.sweep_file import SweepFile, read_sweep
+from autointerp.questions.items import make_items
+from autointerp.raters import RaterOptions
+from autointerp.reports.sweep import write_sweep
+from autointerp.reports.write import check_folder
+from autointerp.settings import RunSettings, SubjectSettings, first_difference
+from autointerp.store.run import RUNS, Run, open_run, run_exists
+from autointerp.text import count, statuses_text
+from autointerp.units.dictionary_figures import REMEMBERED
+
+if TYPE_CHECKING:
+    from autointerp.subjects import Subject
+
+BLOCK = 64  # units that are asked about before the next run has its turn
+UNIT_KB = 80  # what a unit keeps at most while it is harvested (docs/scale.md)
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep found, and where it stands.
+
+    Attributes:
+        statuses: Ratings of this call.
+        stopped: Whether the budget stopped the rating.
+        page: None where none was asked for.
+    """
+
+    sweep: Sweep
+    statuses: Mapping[str, int]
+    stopped: bool
+    page: Path | None
+
+
+@dataclass(frozen=True)
+class SweepForecast:
+    """What a sweep would do.
+
+    Attributes:
+        missing: Units that would be harvested, by run.
+        measured: SAEs whose own figures would be measured.
+        sites: Sites that one forward pass would read.
+        twins: Untrained models that would read the same windows, each in a pass of its own.
+        sae_mb: Size of the files of the SAEs that would be read, as far as they are here.
+        units_mb: What the units keep at most while they are harvested.
+        items: Units to rate; `left` of them have no rating yet.
+    """
+
+    name: str
+    saes: int
+    missing: Mapping[str, int]
+    measured: int
+    sites: int
+    twins: int
+    sae_mb: float
+    units_mb: float
+    rater: str
+    rubric: str
+    items: int
+    left: int
+    estimate: Forecast
+
+    def __str__(self) -> str:
+        lines = [f"sweep '{self.name}': {count(self.saes, 'SAE')}"]
+        if self.missing or self.measured:
+            units = count(sum(self.missing.values()), "unit")
+            lines += [
+                f"would harvest {units} of {count(len(self.missing), 'run')} in one reading of the "
+                f"corpus: one forward pass for {count(self.sites, 'site')}, "
+                f"{count(self.measured, 'SAE')} encoded whole for their own figures",
+                f"memory beside the model: SAEs of {self.sae_mb:,.0f} MB on disk, units at most "
+                f"{self.units_mb:,.0f} MB",
+            ]
+        else:
+            lines.append("would harvest nothing")
+        if self.twins:
+            twins = count(self.twins, "untrained twin")
+            lines.append(f"{twins} would read the same windows, each in a pass of its own")
+        lines.append(
+            f"would ask {self.rater} about {self.left} of {self.items} units on {self.rubric}, of "
+            f"all runs in one order: {self.estimate}"
+        )
+        return "\n".join(lines)
+
+
+def sweep(
+    path: Path | str,
+    out: Path | str | None = None,
+    options: RaterOptions = RaterOptions(),
+    policy: RatingPolicy = RatingPolicy(),
+    rates: bool = True,
+    page: bool = True,
+    runs: Path | str = RUNS,
+    on: On = ignore,
+) -> SweepResult:
+    """Harvest, rate and report what a sweep.toml asks for; what is there is not made again.
+
+    Args:
+        out: Folder of the page; None for reports/sweep-NAME.
+        rates: Whether the judge is asked; if not, the ratings that are there are reported.
+        page: Whether a page is written.
+
+    Raises BadInput for what cannot be done as asked, RunMismatch where a run of that name was made
+    with other settings or files, TooFewRatings where nothing was rated.
+    """
+    asked = read_sweep(Path(path))
+    folder = Path(runs)
+    place = REPORTS / f"sweep-{asked.name}" if out is None else Path(out)
+    if page:
+        check_folder(place)
+    resolved = _judge(asked, options, policy, folder)
+    statuses: Counter[str] = Counter()
+    stopped = False
+    if rates:
+        resolved.require_rater()
+        with _opened(asked, folder, on) as opened:
+            stopped = _rate(asked, opened, resolved, statuses, on)
+    lacking = [name for name in asked.settings if not run_exists(folder / name)]
+    if lacking:
+        raise BadInput(
+            f"sweep '{asked.name}' has no run '{lacking[0]}' yet; `autointerp sweep {path}` "
+            "without --no-rate makes it"
+        )
+    with ExitStack() as stack:
+        looked = {}
+        for name in asked.settings:
+            run, _ = open_to_look(name, folder)
+            looked[name] = stack.enter_context(run)
+        question = resolved.question
+        found = sweep_findings(
+            asked.name,
+            asked.saes,
+            looked,
+            resolved.rater.name,
+            question.digest,
+            question.id,
+            asked.reference,
+        )
+    return SweepResult(found, statuses, stopped, write_sweep(found, place) if page else None)
+
+
+def forecast_sweep(
+    path: Path | str,
+    options: RaterOptions = RaterOptions(),
+    policy: RatingPolicy = RatingPolicy(),
+    runs: Path | str = RUNS,
+) -> SweepForecast:
+    """Return what `sweep` would do and what it would cost; nothing is made or asked."""
+    from autointerp.units.together import is_exhausted
+
+    asked = read_sweep(Path(path))
+    folder = Path(runs)
+    resolved = _judge(asked, options, policy, folder)
+    resolved.prepare_rater()
+    missing: dict[str, int] = {}
+    measured: list[str] = []
+    rated = items = 0
+    for name in asked.settings:
+        wanted = _wanted(asked, name)
+        lacks, is_measured, mine = sum(wanted.values()), False, sum(wanted.values())
+        if run_exists(folder / name):
+            with open_run(name, folder=folder, read_only=True) as run:
+                held = {source: len(run.sampled(source, n)) for source, n in wanted.items()}
+                has_more = {s for s in wanted if not is_exhausted(run, s)}
+                lacks = sum(wanted[source] - held[source] for source in has_more)
+                mine = sum(held.values()) + lacks
+                is_measured = run.recall(REMEMBERED) is not None
+                ((done,),) = run.rows(
+                    "SELECT count(DISTINCT item_id) FROM current_rating WHERE rater = ?"
+                    " AND rubric_digest = ?",
+                    [resolved.rater.name, resolved.question.digest],
+                )
+                rated += int(done)
+        items += mine
+        if lacks:
+            missing[name] = lacks
+        if asked.wanted[name] == FEATURES and not is_measured:
+            measured.append(name)
+    read = {name: asked.settings[name].subject for name in {*missing, *measured}}
+    left = max(0, items - rated)
+    return SweepForecast(
+        name=asked.name,
+        saes=len(asked.saes),
+        missing=missing,
+        measured=len(measured),
+        sites=len({subject.site for subject in read.values()}),
+        twins=sum(asked.wanted[name] not in (FEATURES, NEURONS) for name in read),
+        sae_mb=sum(map(_size_mb, {subject.sae for subject in read.values() if subject.sae})),
+        units_mb=sum(missing.values()) * UNIT_KB / 1000,
+        rater=resolved.rater.name,
+        rubric=resolved.question.id,
+        items=items,
+        left=left,
+        estimate=forecast_calls(resolved.rater, resolved.question, left),
+    )
+
+
+def _size_mb(place: str) -> float:
+    path = Path(place)
+    files = [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file()]
+    return sum(file.stat().st_size for file in files) / 1e6
+
+
+def _judge(asked: SweepFile, options: RaterOptions, policy: RatingPolicy, folder: Path) -> Resolved:
+    """Return the judge and its question. Raises BadInput for what a sweep does not ask."""
+    if asked.rater.partition(":")[0] == "human":
+        raise BadInput(
+            f"{asked.path}: rater = '{asked.rater}' is a person; name a judge, and let people rate "
+            f"single runs: autointerp rate --run {asked.saes[0].run} --rater {asked.rater}"
+        )
+    job = Job(
+        n=asked.n,
+        rubric=asked.rubric,
+        rater=asked.rater,
+        run=asked.saes[0].run,
+        options=options,
+        policy=policy,
+        runs=folder,
+    )
+    resolved = Resolved(job, planned=False)
+    if resolved.question.about != "unit":
+        raise BadInput(
+            f"{asked.path}: rubric = '{asked.rubric}' is about descriptions; a sweep rates units"
+        )
+    return resolved
+
+
+def _wanted(asked: SweepFile, name: str) -> dict[str, int]:
+    """Return how many units of each source a run is to hold; controls stand beside the neurons."""
+    source = asked.wanted[name]
+    wanted = {source: asked.n}
+    if source == NEURONS and asked.controls:
+        wanted |= dict.fromkeys(sources_by_role(controls=True), asked.controls)
+    return wanted
+
+
+# ------------------------------------------------------------------------------- the runs
+
+
+@contextmanager
+def _opened(asked: SweepFile, folder: Path, on: On) -> Iterator[dict[str, Run]]:
+    """Open the runs of a sweep, with all that they are to hold; runs that lack it are harvested."""
+    with ExitStack() as stack:
+        opened: dict[str, Run] = {}
+        for name, settings in asked.settings.items():
+            if run_exists(folder / name):
+                run = stack.enter_context(open_run(name, folder=folder))
+                say_opened(run, on)
+                difference = first_difference(settings, run.settings)
+                if difference is not None:
+                    raise RunMismatch(
+                        f"run '{name}' was made with other settings: {difference}; give the sweep "
+                        f"or the SAE another name, or remove {run.path}"
+                    )
+                opened[name] = run
+        lacking = [name for name in asked.settings if _lacks(asked, name, opened.get(name))]
+        if lacking:
+            _harvest(asked, lacking, opened, folder, stack, on)
+        yield {name: opened[name] for name in asked.settings}
+
+
+def _lacks(asked: SweepFile, name: str, run: Run | None) -> bool:
+    """Return whether a run lacks units, its SAE's figures, or where its units are silent."""
+    from autointerp.units.others import unverified
+    from autointerp.units.together import is_exhausted
+
+    if run is None:
+        return True
+    wanted = _wanted(asked, name)
+    return (
+        any(
+            len(run.sampled(source, n)) < n and not is_exhausted(run, source)
+            for source, n in wanted.items()
+        )
+        or (asked.wanted[name] == FEATURES and run.recall(REMEMBERED) is None)
+        or bool(unverified(run, list(wanted)))
+    )
+
+
+def _harvest(
+    asked: SweepFile,
+    lacking: list[str],
+    opened: dict[str, Run],
+    folder: Path,
+    stack: ExitStack,
+    on: On,
+) -> None:
+    """Harvest what runs lack in one reading of the corpus; the new ones are put into `opened`."""
+    from autointerp.units.together import Member, draw_together
+
+    on(Step(f"sweep '{asked.name}': loading {count(len(lacking), 'subject')} of one model"))
+    subjects = _subjects({name: asked.settings[name] for name in lacking})
+    new: list[Run] = []
+    try:
+        for name in lacking:
+            if name in opened:
+                _require_same(opened[name], subjects[name])
+                continue
+            run = open_run(name, asked.settings[name], subjects[name], folder)
+            opened[name] = stack.enter_context(run)
+            new.append(run)
+            say_opened(run, on, is_new=True)
+        first = opened[lacking[0]]
+        for run in opened.values():
+            _require_one_model(first, run)
+        members = [
+            Member(
+                opened[name],
+                subjects[name],
+                _wanted(asked, name),
+                measures=asked.wanted[name] == FEATURES and _is_dictionary(subjects[name]),
+            )
+            for name in lacking
+        ]
+        total, exact = tokens_of_pass(first, subjects[lacking[0]])
+        draw_together(
+            members,
+            asked.loss_tokens,
+            lambda label, tokens: on(Harvesting(label, tokens, total, exact)),
+            lambda text: on(Note(text)),
+        )
+    except BadInput:
+        for run in new:
+            if not run.rows("SELECT 1 FROM unit LIMIT 1"):
+                run.discard()
+        raise
+
+
+def _is_dictionary(subject: Subject) -> bool:
+    from autointerp.subjects.autoencoder import SparseAutoencoder
+
+    return isinstance(subject.sae, SparseAutoencoder)
+
+
+def _subjects(settings: Mapping[str, RunSettings]) -> dict[str, Subject]:
+    """Load the subjects, the model once; equal settings are one subject."""
+    from autointerp.subjects.load import load_subject
+
+    loaded: dict[SubjectSettings, Subject] = {}
+    first: Subject | None = None
+    for one in settings.values():
+        if one.subject not in loaded:
+            loaded[one.subject] = load_subject(one.subject, first)
+            first = first or loaded[one.subject]
+    return {name: loaded[one.subject] for name, one in settings.items()}
+
+
+def _require_same(run: Run, subject: Subject) -> None:
+    for part, digest in subject.digests.items():
+        if run.about["digests"].get(part) != digest:
+            raise RunMismatch(
+                f"run '{run.name}' was made with another {part}; give the sweep another name, or "
+                f"remove {run.path}"
+            )
+
+
+def _require_one_model(first: Run, other: Run) -> None:
+    for part in ("model", "corpus"):
+        if first.about["digests"].get(part) != other.about["digests"].get(part):
+            raise RunMismatch(
+                f"runs '{first.name}' and '{other.name}' were made with different {part} files; a "
+                "sweep has one: give this one another name"
+            )
+
+
+# --------------------------------------------------------------------------------- rating
+
+
+def _rate(
+    asked: SweepFile,
+    opened: Mapping[str, Run],
+    resolved: Resolved,
+    statuses: Counter[str],
+    on: On,
+) -> bool:
+    """Ask the judge about all units of all runs in one order; return whether the budget ended it.
+
+    Items are named by hashes, so their order says nothing of the run. It is cut into blocks, and of
+    each block every run is asked its part: a judge that drifts drifts for all of them.
+    """
+    rater, question = resolved.rater, resolved.question
+    queue: list[tuple[str, str]] = []
+    for name, run in opened.items():
+        for source, n in _wanted(asked, name).items():
+            units = run.sampled(source, n)
+            queue += [(item, name) for item in make_items(run, units, question, rater.evidence)]
+    queue.sort()
+    on(Step(f"{rater.name}: {count(len(queue), 'unit')} of {len(opened)} runs in one order"))
+    budget = resolved.job.policy.budget_usd
+    declared = {
+        "sweep": asked.name,
+        "rater": rater.name,
+        "rubric": question.id,
+        "n": asked.n,
+        "reference": asked.reference,
+        "saes": [sae.name for sae in asked.saes],
+    }
+    logged: set[str] = set()
+    for begin in range(0, len(queue), BLOCK * len(opened)):
+        block = queue[begin : begin + BLOCK * len(opened)]
+        for name, run in opened.items():
+            ids = [item for item, of in block if of == name]
+            if not ids:
+                continue
+            if name not in logged:
+                run.log("sweep", **declared)
+                logged.add(name)
+            one = copy.copy(resolved)
+            elsewhere = sum(other.spent_usd() for other in opened.values() if other is not run)
+            left = None if budget is None else max(0.0, budget - elsewhere)
+            policy = replace(resolved.job.policy, budget_usd=left)
+            one.job = replace(resolved.job, run=name, policy=policy)
+            counts = ask_pending(run, ids, question, one, on, expected=0)
+            statuses.update(counts.statuses)
+            if counts.stopped == "budget":
+                return True
+    return False
+
+
+# ---------------------------------------------------------------------------------- words
+
+
+def as_text(result: SweepResult) -> str:
+    """Return the findings as lines for a terminal."""
+    found = result.sweep
+    lines = []
+    if result.statuses:
+        lines.append(f"{found.rater} on {found.rubric}: {statuses_text(Counter(result.statuses))}")
+    if result.stopped:
+        lines.append("stopped: the next call could exceed the budget; give a larger --budget-usd")
+    for one in found.results:
+        figures = one.figures
+        parts = [f"score {one.interpretability or 'unknown'}"]
+        if figures is not None:
+            parts += [
+                f"L0 {figures.l0}",
+                f"dead {figures.dead:,} of {figures.width:,}",
+                f"variance explained {figures.variance_explained}",
+                f"loss recovered {figures.loss_recovered}",
+            ]
+        lines.append(f"{one.sae.name}: " + "; ".join(parts))
+    for run, why in found.fails.items():
+        lines.append(f"nothing is compared: in run '{run}' {why}")
+    if found.across is not None:
+        for judged in found.across.judged:
+            for c in judged.contrasts:
+                p = "unknown" if c.holm_p is None else f"{c.holm_p:.3g}"
+                lines.append(
+                    f"{c.first.label} against {c.second.label}: {c.superiority}, p {p} (Holm, "
+                    f"{found.across.family})"
+                )
+            lines += [f"not compared: {out.why}" for out in judged.left_out]
+    return "\n".join(lines)
+
+
+def as_json(result: SweepResult) -> dict[str, Any]:
+    """Return the findings as JSON values."""
+    return result.sweep.as_json()

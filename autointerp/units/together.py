@@ -1,0 +1,294 @@
+"""Units of several SAEs and sites of one model, from one reading of the corpus.
+
+Each member has a run of its own, which holds what a harvest of that run alone would hold. What is
+shared is the reading, the forward pass and, at a site, its activations.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from autointerp.errors import BadInput
+from autointerp.records import Unit
+from autointerp.settings import RunSettings
+from autointerp.stats.results import Statistic
+from autointerp.store.run import Run
+from autointerp.subjects import Subject
+from autointerp.subjects.autoencoder import SparseAutoencoder
+from autointerp.units.dictionary_figures import REMEMBERED
+from autointerp.units.dictionary_sums import DictionarySums, losses_recovered
+from autointerp.units.others import Place, firing_in, store_silence, unverified
+from autointerp.units.passes import Wanted, harvested_units, parts_of, take_in
+from autointerp.units.sample import (
+    blocks_of,
+    doubts,
+    next_units,
+    open_source,
+)
+from autointerp.units.shards import Kept, forget, harvest_key, read_shards
+from autointerp.units.sources import Calibration, SiteBatch, Source, kind_of
+from autointerp.units.stream import Reading, at_sites, calibrate, window_length
+
+FEATURES = "features"
+
+Report = Callable[[str, int], None]
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run that takes part, its subject, and the units of each source that it wants.
+
+    Attributes:
+        measures: Its SAE's own figures are wanted, too.
+    """
+
+    run: Run
+    subject: Subject
+    wanted: Mapping[str, int]
+    measures: bool = False
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """The sources that lack units, and how many are wanted; none that has no more to give."""
+        return {
+            name: n
+            for name, n in self.wanted.items()
+            if len(self.run.sampled(name, n)) < n and not is_exhausted(self.run, name)
+        }
+
+    @property
+    def is_to_measure(self) -> bool:
+        """Whether its SAE's figures are wanted and not stored."""
+        return self.measures and self.run.recall(REMEMBERED) is None
+
+
+def is_exhausted(run: Run, source: str) -> bool:
+    """Return whether a run holds every unit of a source, eligible or not."""
+    known = run.sources().get(source)
+    return known is not None and len(run.units(source)) == known.size
+
+
+def draw_together(
+    members: Sequence[Member],
+    loss_tokens: int,
+    progress: Report = lambda label, tokens: None,
+    tell: Tell = lambda text: None,
+) -> None:
+    """Harvest what the members' runs lack, all of them in each reading of the corpus.
+
+    Members that lack nothing are not read again. The SAEs' figures come from the first reading;
+    the loss that splicing recovers from one of `loss_tokens` tokens. Stopped, the next call goes on
+    from the last shard. A source that has fewer units than are wanted, as an SAE of which many
+    latents are dead, gives those that it has, which goes to `tell`.
+
+    Raises BadInput where members do not read the same windows.
+    """
+    _require_alike(members)
+    settings = members[0].run.settings
+    opened: dict[tuple[int, str], Source] = {}
+    calibrations: dict[str, Calibration] = {}
+
+    def source_of(number: int, name: str) -> Source:
+        if (number, name) not in opened:
+            member = members[number]
+            calibration = _calibrated(members, member, calibrations)
+            opened[number, name] = open_source(name, member.subject, calibration, settings.seed)
+        return opened[number, name]
+
+    def lacking() -> dict[int, dict[str, int]]:
+        return {n: missing for n, member in enumerate(members) if (missing := member.missing)}
+
+    missing = lacking()
+    measured = {n: member for n, member in enumerate(members) if member.is_to_measure}
+    for number, wanted in missing.items():
+        member = members[number]
+        calibration = _calibrated(members, member, calibrations)
+        if FEATURES in wanted:
+            for doubt in doubts(
+                member.subject, calibration, window_length(member.subject, settings.harvest)
+            ):
+                member.run.log("doubt", text=doubt)
+                tell(f"run '{member.run.name}': {doubt}")
+    if measured:
+        lost = losses_recovered(
+            {str(n): member.subject for n, member in measured.items()},
+            settings,
+            loss_tokens,
+            lambda tokens: progress(f"loss with {len(measured)} SAEs spliced in", tokens),
+        )
+    while missing or measured:
+        passes = {
+            number: [
+                next_units(members[number].run, name, source_of(number, name), n, settings)
+                for name, n in wanted.items()
+            ]
+            for number, wanted in missing.items()
+        }
+        sums = {}
+        for number, member in measured.items():
+            sae = member.subject.sae
+            assert isinstance(sae, SparseAutoencoder)
+            sums[number] = DictionarySums(sae, settings.harvest.fires)
+        _read(members, passes, sums, progress)
+        for number, one in sums.items():
+            _store(members[number].run, one, lost[str(number)])
+        measured = {}
+        missing = lacking()
+    for member in members:
+        for name, n in member.wanted.items():
+            held = len(member.run.sampled(name, n))
+            if held < n:
+                tell(
+                    f"run '{member.run.name}': {held} of {n} {name} asked for, for only as many "
+                    "pass the density filter"
+                )
+    _verify(members, source_of)
+
+
+def _require_alike(members: Sequence[Member]) -> None:
+    """Raise BadInput unless all members read the same windows of one corpus with one model."""
+    first = members[0]
+    length = window_length(first.subject, first.run.settings.harvest)
+    for member in members[1:]:
+        one, other = member.subject, first.subject
+        names = f"runs '{first.run.name}' and '{member.run.name}'"
+        if one.begins_with_bos != other.begins_with_bos:
+            raise BadInput(
+                f"{names}: by their files one SAE was trained on windows that begin with BOS and "
+                "the other was not; set subject.bos to yes or no for all, or sweep them apart"
+            )
+        for part in ("model", "corpus"):
+            if one.digests.get(part) != other.digests.get(part):
+                raise BadInput(f"{names} have different {part} files; a sweep reads one")
+        ours, theirs = member.run.settings, first.run.settings
+        if (ours.harvest, ours.sample, ours.seed) != (
+            theirs.harvest, theirs.sample, theirs.seed
+        ) or window_length(one, ours.harvest) != length:  # fmt: skip
+            raise BadInput(f"{names} were made with different harvest settings; sweep them apart")
+
+
+def _calibrated(
+    members: Sequence[Member], member: Member, calibrations: dict[str, Calibration]
+) -> Calibration:
+    """Return the first tokens at a member's site, read once a site, as the member alone has them.
+
+    Neurons beside the site are matched to only where there is no SAE.
+    """
+    subject, settings = member.subject, member.run.settings
+    if subject.site not in calibrations:
+        at_site = [other.subject for other in members if other.subject.site == subject.site]
+        lead = next((one for one in at_site if one.sae is None), subject)
+        calibrations[subject.site] = calibrate(lead, settings.harvest, settings.seed)
+    found = calibrations[subject.site]
+    return replace(found, hidden=found.hidden if subject.sae is None else None, matched={})
+
+
+def _read(
+    members: Sequence[Member],
+    passes: Mapping[int, list[Wanted]],
+    sums: Mapping[int, DictionarySums],
+    progress: Report,
+) -> None:
+    """Read the corpus once for all members, and store what was kept in each member's run."""
+    settings = members[0].run.settings
+    taking = sorted({*passes, *sums})
+    subjects = [members[number].subject for number in taking]
+    parts = {n: parts_of(passes.get(n, []), settings.harvest, settings.seed) for n in taking}
+    kept = Kept([part for n in taking for part in parts[n]], list(sums.values()))
+    folder = members[taking[0]].run.path / "harvest"
+    units = sum(len(want.numbers) for wanted in passes.values() for want in wanted)
+    label = f"{units} units of {len(taking)} runs"
+
+    def take(reading: Reading, is_first: bool) -> int:
+        for number, batch in zip(taking, at_sites(subjects, reading, settings.seed), strict=True):
+            take_in(parts[number], batch, reading, settings.harvest, settings.seed, is_first)
+            if number in sums:
+                sums[number].take(batch, reading)
+        return int(reading.kept.sum())
+
+    tokens = read_shards(
+        subjects[0],
+        settings,
+        folder / _key(members, passes, sums, taking),
+        kept,
+        take,
+        progress=lambda tokens: progress(label, tokens),
+    )
+    assert tokens is not None
+    least, most = settings.sample.min_density, settings.sample.max_density
+    for number in taking:
+        member = members[number]
+        if not parts[number]:
+            continue
+        near_copies = member.run.add_harvest(
+            {want.name: (want.source.size, kind_of(want.name)) for want in passes[number]},
+            harvested_units(member.subject, parts[number], tokens, least, most),
+        )
+        member.run.log(
+            "harvested",
+            units={want.name: len(want.numbers) for want in passes[number]},
+            near_copies=near_copies,
+            together_with=[members[n].run.name for n in taking if n != number],
+        )
+    forget(folder)
+
+
+def _key(
+    members: Sequence[Member],
+    passes: Mapping[int, list[Wanted]],
+    sums: Mapping[int, DictionarySums],
+    taking: Sequence[int],
+) -> str:
+    """Return a name for all that decides what shards hold."""
+    parts = [
+        (
+            harvest_key(members[n].subject, passes.get(n, []), members[n].run.settings),
+            n in sums,
+        )
+        for n in taking
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _store(run: Run, sums: DictionarySums, lost: Statistic) -> None:
+    """Keep an SAE's figures in its run, and on how many tokens each latent fired."""
+    figures = sums.figures(lost)
+    units = [Unit(FEATURES, number) for number in range(figures.width)]
+    run.replace_firings(FEATURES, units, sums.fired, figures.tokens)
+    run.remember(REMEMBERED, json.dumps(asdict(figures), allow_nan=False))
+    run.log("measured", dictionary=str(figures.l0))
+
+
+def _verify(members: Sequence[Member], source_of: Callable[[int, str], Source]) -> None:
+    """Store in which contexts of others the units are silent: one reading for all members."""
+    pending: dict[str, tuple[int, str, list[int], list[Place]]] = {}
+    for number, member in enumerate(members):
+        for name, (units, places) in unverified(member.run, list(member.wanted)).items():
+            pending[f"{number} {name}"] = (number, name, units, places)
+    if not pending:
+        return
+    settings: RunSettings = members[0].run.settings
+    taking = sorted({number for number, *_ in pending.values()})
+    subjects = [members[number].subject for number in taking]
+
+    def read(reading: Reading) -> dict[str, SiteBatch]:
+        batches = dict(zip(taking, at_sites(subjects, reading, settings.seed), strict=True))
+        return {key: batches[number] for key, (number, *_) in pending.items()}
+
+    found = firing_in(
+        subjects[0],
+        settings,
+        {
+            key: blocks_of(members[number].run, name, source_of(number, name), units)
+            for key, (number, name, units, _) in pending.items()
+        },
+        {key: places for key, (*_, places) in pending.items()},
+        {key: len(units) for key, (_, _, units, _) in pending.items()},
+        read,
+    )
+    for key, (number, _, units, places) in pending.items():
+        store_silence(members[number].run, units, places, found[key])

@@ -1,0 +1,123 @@
+"""What a sweep of eight SAEs costs over one forward pass and their encoders, and its memory.
+
+CPU time of all three is measured in one process, in rounds; the least ratio of the rounds is given,
+for on a shared machine the disturbed ones are the larger ones.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autointerp.settings import RunSettings
+from autointerp.store.run import open_run
+from autointerp.subjects import Subject
+from autointerp.subjects.autoencoder import SparseAutoencoder
+from autointerp.subjects.load import load_subject
+from autointerp.units.stream import at_site, quiet_torch, readings
+from autointerp.units.together import Member, draw_together
+from bench import resident_mb
+from bench._shapes import figure
+
+SAES, UNITS, ROUNDS = 8, 100, 2
+TOKENS, LOSS_TOKENS = 200_000, 0  # the loss is measured in a pass of its own
+
+
+def subjects() -> tuple[list[Subject], RunSettings]:
+    """Return the embedded subject with eight SAEs: its own one, its columns turned a little."""
+    settings = RunSettings()
+    settings = replace(settings, harvest=replace(settings.harvest, tokens=TOKENS))
+    first = load_subject(settings.subject)
+    own = first.sae
+    assert isinstance(own, SparseAutoencoder)
+    made = []
+    for seed in range(SAES):
+        noise = torch.randn(own.W_enc.shape, generator=torch.Generator().manual_seed(seed))
+        turned = own.W_enc + 0.01 * own.W_enc.norm(dim=0) * noise
+        sae = replace(own, W_enc=turned)
+        made.append(replace(first, sae=sae, digests={**first.digests, "sae": str(seed)}))
+    return made, settings
+
+
+def forward_s(subject: Subject, settings: RunSettings) -> float:
+    """Return the CPU seconds of reading the tokens and running the model up to the site."""
+    begin = time.process_time()
+    with quiet_torch():
+        for reading in readings(subject, settings.harvest):
+            at_site(subject, reading, 0)
+    return time.process_time() - begin
+
+
+def encoders_s(some: list[Subject], settings: RunSettings) -> float:
+    """Return the CPU seconds of that and of every SAE's latents of every window, less those of the
+    forward pass alone."""
+    begin = time.process_time()
+    with quiet_torch():
+        for reading in readings(some[0], settings.harvest):
+            x = at_site(some[0], reading, 0).activations.flatten(0, 1)
+            for one in some:
+                assert one.sae is not None
+                for rows in x.split(1024):
+                    one.sae.encode(rows)
+    return time.process_time() - begin
+
+
+def sweep_s(some: list[Subject], settings: RunSettings) -> float:
+    """Return the CPU seconds of a sweep, calibration, contexts and storing included."""
+    with tempfile.TemporaryDirectory() as folder:
+        runs = [
+            open_run(f"sae-{n}", settings, subject, Path(folder)) for n, subject in enumerate(some)
+        ]
+        begin = time.process_time()
+        members = [
+            Member(run, subject, {"features": UNITS}, measures=True)
+            for run, subject in zip(runs, some, strict=True)
+        ]
+        draw_together(members, LOSS_TOKENS)
+        took = time.process_time() - begin
+        for run in runs:
+            run.close()
+    return took
+
+
+def memory() -> None:
+    """Print the peak resident size of this process after a sweep."""
+    some, settings = subjects()
+    sweep_s(some, settings)
+    print(json.dumps({"mb": resident_mb()}))
+
+
+def figures() -> Iterator[dict[str, Any]]:
+    """Yield the sweep's figures."""
+    some, settings = subjects()
+    rounds = []
+    for _ in range(ROUNDS):
+        both = encoders_s(some, settings)
+        rounds.append((sweep_s(some, settings) / both, forward_s(some[0], settings) / both))
+    ratio, share = min(rounds)
+    yield figure(
+        "sweep_8_over_forward_plus_encoders",
+        round(ratio, 3),
+        "ratio",
+        f"CPU of draw_together over one forward pass and {SAES} encoders of all latents, "
+        f"{TOKENS:,} tokens of the embedded subject, {UNITS} features of each, least of {ROUNDS} "
+        f"rounds; the forward pass is {share:.2f} of the denominator",
+    )
+    code = "from bench.sweep import memory; memory()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    yield figure(
+        "sweep_peak_mb",
+        round(json.loads(done.stdout)["mb"], 1),
+        "MB",
+        f"peak resident size of the process, {SAES} SAEs of the embedded subject, {UNITS} features "
+        "of each",
+    )

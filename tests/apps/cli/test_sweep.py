@@ -1,0 +1,47 @@
+import json
+
+import pandas as pd
+from support.tiny_subject import make_tiny_twin
+from support.tiny_sweep import sweep_text, table
+
+
+def test_a_sweep_with_an_untrained_twin_gives_page_csv_and_contrast(
+    tiny_subject, tmp_path, command_line
+):
+    make_tiny_twin(tiny_subject, tmp_path / "untrained")
+    sae = table("own", str(tiny_subject / "sae.safetensors")) + 'untrained = "untrained"\n'
+    (tmp_path / "sweep.toml").write_text(
+        sweep_text(tiny_subject, sae).replace("controls = 4", "controls = 0")
+    )
+    planned = command_line("sweep", "sweep.toml", "--dry-run", "--json")
+    assert planned.code == 0, planned.err
+    forecast = json.loads(planned.out)
+    assert (forecast["twins"], forecast["items"], forecast["measured"]) == (1, 18, 1)
+    made = command_line("sweep", "sweep.toml", "--csv", "table.csv", "-q")
+    assert made.code == 0, made.err
+    assert "features of tiny.own against untrained of tiny.own.untrained" in made.out
+    assert "page: reports/sweep-tiny/index.html" in made.out
+    assert (tmp_path / "reports" / "sweep-tiny" / "index.html").is_file()
+    frame = pd.read_csv(tmp_path / "table.csv")
+    assert frame.sae.tolist() == ["own"]
+    assert 0 < frame.l0_low[0] < frame.l0[0] < frame.l0_high[0]
+    again = command_line("sweep", "sweep.toml", "--no-rate", "--json")
+    assert again.code == 0, again.err
+    (result,) = json.loads(again.out)["results"]
+    assert result["figures"]["l0"]["value"] == frame.l0[0]
+
+
+def test_a_file_that_is_not_there_is_one_line(command_line):
+    result = command_line("sweep", "nothing.toml")
+    assert result.code == 2
+    assert "nothing.toml" in result.err
+    assert result.err.count("\n") <= 1
+
+
+def test_a_report_of_what_was_never_made_says_what_makes_it(tiny_subject, tmp_path, command_line):
+    sae = table("own", str(tiny_subject / "sae.safetensors"))
+    (tmp_path / "sweep.toml").write_text(sweep_text(tiny_subject, sae))
+    result = command_line("sweep", "sweep.toml", "--no-rate")
+    assert result.code == 2
+    assert "tiny" in result.err
+    assert not (tmp_path / "runs" / "tiny.own").exists()

@@ -1,0 +1,223 @@
+"""A sweep of three SAEs: each run is what it would be alone, and the corpus is read once."""
+
+import json
+import shutil
+
+import pytest
+from support.tiny_sweep import make_saes, sweep_text, table
+
+from autointerp import Job, harvest
+from autointerp.errors import BadInput, RunMismatch
+from autointerp.findings.looks import looks_of
+from autointerp.pipeline.sweep import as_text, forecast_sweep, sweep
+from autointerp.store.run import open_run, runs_in
+from autointerp.subjects.one_layer import OneLayerSite
+from autointerp.units.dictionary_figures import stored_figures
+
+CONTEXTS = (
+    "SELECT source, idx, sign, outcome, density, split, draw, interval, document, position,"
+    " context.tokens, activations FROM unit JOIN context USING (unit_id) ORDER BY ALL"
+)
+
+
+@pytest.fixture(scope="module")
+def tables(tiny_subject):
+    """The [[sae]] tables: two seeds of one recipe, and a smaller SAE, which joins later."""
+    return (
+        table("full", str(tiny_subject / "sae.safetensors"), "wide")
+        + table("again", "again.safetensors", "wide"),
+        table("small", "small.safetensors"),
+    )
+
+
+@pytest.fixture(scope="module")
+def swept(tiny_subject, tables, tmp_path_factory):
+    """Folder, runs, the first sweep of two SAEs, the second of three, and the windows' rows that
+    each of the two put through the model."""
+    folder = tmp_path_factory.mktemp("sweep")
+    make_saes(tiny_subject, folder)
+    runs, file = folder / "runs", folder / "sweep.toml"
+    rows = []
+    with pytest.MonkeyPatch.context() as patch:
+        forward = OneLayerSite.activations
+
+        def counted(self, ids, attention):
+            rows[-1] += len(ids)
+            return forward(self, ids, attention)
+
+        patch.setattr(OneLayerSite, "activations", counted)
+        results = []
+        for text in (tables[0], tables[0] + tables[1]):
+            file.write_text(sweep_text(tiny_subject, text, 'reference = "full"'))
+            rows.append(0)
+            results.append(sweep(file, folder / "page", runs=runs))
+        forecast = forecast_sweep(file, runs=runs)
+    return folder, runs, results, rows, forecast
+
+
+def test_each_run_holds_what_a_harvest_of_it_alone_holds(swept, tiny_subject, tmp_path):
+    folder, runs, *_ = swept
+    for name, source in (("small", "features"), ("neurons", "neurons")):
+        with open_run(f"tiny.{name}", folder=runs, read_only=True) as run:
+            settings = run.settings
+            together = run.rows(CONTEXTS)
+            silent = run.rows("SELECT * FROM silence ORDER BY ALL")
+        sae = f'sae = "{settings.subject.sae}"' if settings.subject.sae else ""
+        alone = tmp_path / "alone.toml"
+        alone.write_text(sweep_text(tiny_subject, "").split("\n\n", 1)[1].replace(
+            "[subject]", f"[subject]\n{sae}"))  # fmt: skip
+        harvest(Job(sources=(source,), n=6, run=name, subject=str(alone),
+                    controls=4 if source == "neurons" else 0, runs=tmp_path))  # fmt: skip
+        with open_run(name, folder=tmp_path, read_only=True) as run:
+            assert run.rows(CONTEXTS) == together
+            assert len(together) > 50
+            assert run.rows("SELECT * FROM silence ORDER BY ALL") == silent
+    assert (folder / "page" / "tables" / "sweep.csv").is_file()
+
+
+def test_a_new_sae_joins_without_reading_the_others_again(swept):
+    _, runs, (first, second), rows, forecast = swept
+    # Calibration, the pass and the look at silence: three readings at most, for two SAEs and the
+    # neurons at first (whose units may take a second pass), for one SAE then.
+    assert rows[1] <= rows[0]
+    before = {one.sae.name: one for one in first.sweep.results}
+    for one in second.sweep.results:
+        if one.sae.name != "small":
+            assert one.figures == before[one.sae.name].figures
+            assert one.interpretability == before[one.sae.name].interpretability
+    assert second.statuses == {"ok": 6}
+    assert sorted(runs_in(runs)) == ["tiny.again", "tiny.full", "tiny.neurons", "tiny.small"]
+    assert (forecast.missing, forecast.measured, forecast.left) == ({}, 0, 0)
+
+
+def test_controls_and_neurons_are_rated_once_for_the_site(swept):
+    _, runs, *_ = swept
+    held = {}
+    for name in runs_in(runs):
+        with open_run(name, folder=runs, read_only=True) as run:
+            held[name] = {row[0] for row in run.rows("SELECT DISTINCT source FROM unit")}
+    assert {name for name, sources in held.items() if "neurons" in sources} == {"tiny.neurons"}
+    assert held["tiny.full"] == held["tiny.small"] == {"features"}
+    assert {"random", "shuffled", "planted"} <= held["tiny.neurons"]
+
+
+def test_seeds_are_one_arm_and_the_family_is_recipes_against_neurons_and_reference(swept):
+    *_, (_, second), _, _ = swept
+    across = second.sweep.across
+    assert across is not None, second.sweep.fails
+    (judged,) = across.judged
+    pairs = {(c.first.label, c.second.label) for c in judged.contrasts}
+    assert pairs == {
+        ("features of recipe wide", "neurons of tiny.neurons"),
+        ("features of tiny.small", "neurons of tiny.neurons"),
+        ("features of tiny.small", "features of recipe wide"),
+    }
+    assert across.family == 3
+    # Holm: the smallest p is multiplied by the size of the family, the others by at most that.
+    raw = sorted(c.test.p_value for c in judged.contrasts)
+    adjusted = sorted(c.holm_p for c in judged.contrasts)
+    assert adjusted[0] == pytest.approx(min(1, 3 * raw[0]))
+    wide = next(c.first for c in judged.contrasts if c.first.name == "recipe wide")
+    assert sorted(wide.runs) == ["tiny.again", "tiny.full"]
+
+
+def test_each_contrast_is_in_the_ledgers_of_its_runs(swept):
+    _, runs, *_ = swept
+    with open_run("tiny.small", folder=runs, read_only=True) as run:
+        looks = [(look.first, look.second) for look in looks_of(run) if look.verb == "sweep"]
+    assert any("neurons of tiny.neurons" in pair for pair in looks)
+
+
+def test_figures_are_stored_with_the_counts_that_match_takes(swept, tiny_subject):
+    _, runs, (_, second), *_ = swept
+    with open_run("tiny.full", folder=runs, read_only=True) as run:
+        found = stored_figures(run)
+        assert run.has_firings("features")
+        counts = run.firing_counts("features")
+    assert found is not None
+    assert found == second.sweep.results[0].figures
+    assert found.width == 64
+    assert sum(fires == 0 for fires, _ in counts.values()) == found.dead
+    # Latents that fire on a token, from the counts: the same sum the other way.
+    assert sum(fires for fires, _ in counts.values()) / found.tokens == pytest.approx(
+        found.l0.value
+    )
+
+
+def test_an_sae_is_beaten_by_those_that_are_at_least_as_good_on_both(swept):
+    *_, (_, second), _, _ = swept
+    by_name = {one.sae.name: one for one in second.sweep.results}
+    for one in by_name.values():
+        for axis, sign in (("l0", -1), ("width", -1), ("loss_recovered", 1)):
+
+            def at(other, axis=axis, sign=sign):
+                value = getattr(other.figures, axis)
+                return sign * getattr(value, "value", value)
+
+            expected = {
+                name
+                for name, other in by_name.items()
+                if other is not one
+                and other.interpretability.value >= one.interpretability.value
+                and at(other) >= at(one)
+                and (other.interpretability.value, at(other)) != (one.interpretability.value,
+                                                                  at(one))
+            }  # fmt: skip
+            assert set(one.beaten_by[axis]) == expected
+
+
+def test_text_json_and_page_name_every_sae(swept):
+    folder, _, (_, second), *_ = swept
+    text = as_text(second)
+    values = json.loads(json.dumps(second.sweep.as_json(), allow_nan=False))
+    page = (folder / "page" / "index.html").read_text()
+    summary = (folder / "page" / "summary.md").read_text()
+    for one in second.sweep.results:
+        assert f"{one.sae.name}: score" in text
+        assert one.sae.name in summary
+        assert one.sae.name in page
+    assert [one["sae"]["name"] for one in values["results"]] == ["full", "again", "small"]
+    assert values["across"]["judged"][0]["contrasts"]
+
+
+def test_a_judge_that_fails_its_controls_compares_nothing(swept, tiny_subject, tables, tmp_path):
+    folder, runs, *_ = swept
+    file = folder / "constant.toml"
+    own = sweep_text(tiny_subject, tables[0]).replace('"lexical"', '"scripted:4"')
+    own = own.replace("controls = 4", "controls = 5")  # fewer say nothing of a rater
+    file.write_text(own)
+    copied = shutil.copytree(runs, tmp_path / "runs")
+    found = sweep(file, page=False, runs=copied)
+    assert found.sweep.fails
+    assert found.sweep.across is None
+    assert "nothing is compared" in as_text(found)
+
+
+def test_a_sweep_of_other_settings_under_the_same_name_is_refused(swept, tiny_subject, tables):
+    folder, runs, *_ = swept
+    file = folder / "other.toml"
+    file.write_text(sweep_text(tiny_subject, tables[0]).replace("top = 8", "top = 9"))
+    with pytest.raises(RunMismatch, match=r"harvest\.top is 9, not 8; give the sweep"):
+        sweep(file, page=False, runs=runs)
+
+
+def test_people_and_rubrics_about_descriptions_are_refused(swept, tiny_subject, tables):
+    folder, runs, *_ = swept
+    file = folder / "person.toml"
+    for old, new, message in (
+        ('"lexical"', '"human:me"', "is a person; name a judge"),
+        ('"lexical"', '"lexical"\nrubric = "specificity-0-3"', "is about descriptions"),
+    ):
+        file.write_text(sweep_text(tiny_subject, tables[0]).replace(old, new))
+        with pytest.raises(BadInput, match=message):
+            forecast_sweep(file, runs=runs)
+
+
+def test_the_forecast_says_what_is_missing_and_makes_nothing(swept, tiny_subject, tables, tmp_path):
+    folder, *_ = swept
+    found = forecast_sweep(folder / "sweep.toml", runs=tmp_path / "none")
+    # 6 of each SAE and of the neurons, 4 of each of three controls.
+    assert sum(found.missing.values()) == found.items == found.left == 6 * 4 + 4 * 3
+    assert (found.saes, found.measured, found.sites, found.twins) == (3, 3, 1, 0)
+    assert "one forward pass for 1 site, 3 SAEs encoded whole" in str(found)
+    assert not (tmp_path / "none").exists()
