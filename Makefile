@@ -16,7 +16,7 @@ JUDGE_PARTS := 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22
 SOURCES := autointerp bench studies tests tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo specificity examine test test-fast test-weights test-parity check docs bench weights weights-judge study study-tiny embedded clean
+.PHONY: help demo serve-demo specificity examine test test-fast test-weights test-parity check docs bench weights weights-judge study study-tiny embedded clean
 
 help:  ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -64,6 +64,10 @@ demo: $(INSTALLED)  ## Rate 200 features, neurons and untrained features of the 
 	$(BIN)/autointerp check-rater lexical
 	$(BIN)/autointerp report
 
+serve-demo: $(INSTALLED)  ## Serve the demo's run in a browser; rate it first if that is not done
+	@test -f runs/main/run.toml || { $(BIN)/autointerp rate --source features --n 200 && $(BIN)/autointerp rate --source neurons --n 200; }
+	$(BIN)/autointerp serve
+
 specificity: $(INSTALLED)  ## Reproduce the founding figure: specificity by activation level, per source
 	$(BIN)/autointerp rate --run specificity --source features --source neurons --n 100
 	$(BIN)/autointerp rate --run specificity --rubric specificity-0-3
@@ -102,7 +106,7 @@ check: $(INSTALLED)  ## Lint, check the format and the types, run the tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-docs: $(INSTALLED)  ## Write docs/commands.md and docs/settings.md from the code
+docs: $(INSTALLED)  ## Write docs/commands.md, docs/settings.md and docs/openapi.json from the code
 	$(BIN)/python -m tools.pages
 
 bench: $(INSTALLED)  ## Print one JSON line for each measured figure

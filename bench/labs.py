@@ -1,4 +1,6 @@
-"""What labs change and measure in the embedded subject; what matching and maps cost."""
+"""What labs change and measure in the embedded subject; what matching, maps and probes cost; what
+scorers of the output side give the truth about planted units and directions.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,8 @@ from autointerp.units.levers import levers_of, model_of
 from autointerp.units.sources.features import Features
 from bench._map import map_figures
 from bench._match import match_figures
+from bench._output_side import output_side_figures
+from bench._vocabulary import vocabulary_figures
 
 WINDOWS = 40
 TOKENS = 24  # of a prompt
@@ -25,10 +29,13 @@ FIRES = 1e-5
 
 def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
     """Yield how little a clamp at the natural value changes, how ablation and attribution agree,
-    and what matching and laying out take.
+    what matching, laying out and trying a vocabulary take, and what scorers of the output side
+    give the truth.
     """
     yield from match_figures(quick)
     yield from map_figures(quick)
+    yield from vocabulary_figures(quick)
+    yield from output_side_figures(quick)
     subject = load_subject(SubjectSettings())
     assert subject.sae is not None
     source = Features(subject.sae)

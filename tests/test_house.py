@@ -4,6 +4,7 @@ The test knows rooms, not modules: a new module inside a room needs no edit here
 """
 
 import ast
+import builtins
 import re
 import subprocess
 import sys
@@ -173,3 +174,16 @@ def test_reading_imports_neither_torch_nor_what_only_drawing_and_testing_need(mo
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert printed.stdout.split() == []
+
+
+def test_no_module_hides_a_builtin_that_its_package_uses():
+    # Once `cli/map.py` is imported, `map` in `cli/__init__.py` is that module.
+    hidden = []
+    for file in (path for path in FILES if path.name == "__init__.py"):
+        modules = {path.stem for path in file.parent.glob("*.py")} & set(dir(builtins))
+        used = {
+            node.id for node in ast.walk(ast.parse(file.read_text("utf-8")))
+            if isinstance(node, ast.Name)
+        }  # fmt: skip
+        hidden += [f"{file}: {name}" for name in modules & used]
+    assert hidden == []

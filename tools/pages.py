@@ -1,10 +1,12 @@
-"""Write docs/commands.md and docs/settings.md from the code: `make docs`."""
+"""Write docs/commands.md, docs/settings.md and docs/openapi.json from the code: `make docs`."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import re
+import tempfile
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +16,8 @@ import typer.main
 
 from autointerp import settings
 from autointerp.apps.cli._app import build_app
+from autointerp.apps.service._app import Address, service_at
+from autointerp.apps.service._app import build_app as build_service
 from autointerp.settings import CHOICES, KINDS, RunSettings
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -205,7 +209,14 @@ def attribute_docs(kind: type) -> dict[str, tuple[str, str]]:
     return entries
 
 
-PAGES = {"commands.md": commands_page, "settings.md": settings_page}
+def openapi_page() -> str:
+    """Return the specification of `/v1`, as JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        app = build_service(service_at(Path(folder), Address()))
+        return json.dumps(app.openapi(), indent=1, sort_keys=True) + "\n"
+
+
+PAGES = {"commands.md": commands_page, "settings.md": settings_page, "openapi.json": openapi_page}
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 from autointerp.errors import BadInput
 from autointerp.raters import Extent, Price, Rater, ServedRater, judges
@@ -57,11 +58,15 @@ class Budget:
         Raises BudgetReached if they cannot. Without a limit it is the most that the call can cost.
         """
         if self.limit_usd is None:
-            return self.most_usd(extent)
+            most = self.most_usd(extent)
+            self._reserved_usd += most  # for a limit that is set meanwhile
+            self._flying += 1
+            return most
         async with self._changed:
             while True:
                 most = self.most_usd(extent)
-                if self.spent_usd + self._reserved_usd + most <= self.limit_usd + 1e-12:
+                limit = math.inf if self.limit_usd is None else self.limit_usd
+                if self.spent_usd + self._reserved_usd + most <= limit + 1e-12:
                     break
                 if not self._flying:
                     raise BudgetReached
@@ -70,14 +75,26 @@ class Budget:
             self._flying += 1
             return most
 
+    def check(self, reserved_usd: float) -> None:
+        """Raise BudgetReached if a call that was reserved under another limit would pass this."""
+        limit = self.limit_usd
+        if limit is not None and self.spent_usd + reserved_usd > limit + 1e-12:
+            raise BudgetReached
+
     async def settle(self, reserved_usd: float, cost_usd: float | None) -> None:
         """Put the cost of a call in place of what was reserved; None if there is no price."""
         self.spent_usd += cost_usd or 0.0
+        self._reserved_usd -= reserved_usd
+        self._flying -= 1
         if self.limit_usd is not None:
             async with self._changed:
-                self._reserved_usd -= reserved_usd
-                self._flying -= 1
                 self._changed.notify_all()
+
+    async def change(self, limit_usd: float | None) -> None:
+        """Set another limit; calls in flight are paid all the same."""
+        async with self._changed:
+            self.limit_usd = limit_usd
+            self._changed.notify_all()
 
     def learn(self, extent: Extent, tokens_in: int | None) -> None:
         """Take in how many tokens a prompt had."""

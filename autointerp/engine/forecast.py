@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from autointerp.engine.work import pending_work
+from autointerp.questions.forms import WRITTEN
 from autointerp.questions.question import Question
 from autointerp.questions.trials import Trial, trial_item
 from autointerp.raters import ComposedRater, Price, Rater, ServedRater, SteppedRater
@@ -20,6 +21,7 @@ TOKENS_OUT = 90  # rationale, description, score
 TOKENS_OUT_ON_DESCRIPTION = 60  # rationale, score; or rationale, description
 TOKENS_OUT_EACH = {"judge": 12, "match": 0.75, "predict": 30}  # of each context
 TOKENS_OUT_AHEAD = {"judge": 10, "match": 36, "predict": 10}  # of what stands round these
+TOKENS_OUT_WRITTEN = 45 * WRITTEN  # texts of one or two sentences
 COMPUTED_OUT_EACH = {"embed": 0, "expect": 2}  # one token after each prompt, which servers demand
 LOOKED_AT = 20  # items from which the size of the others is taken
 TRIALS_LOOKED_AT = 50  # at least, where there are so many
@@ -190,6 +192,8 @@ def reply_tokens(question: Question, contexts: int) -> int:
     """Return the tokens that a reply about so many contexts will probably take."""
     if question.form in COMPUTED_OUT_EACH:
         return COMPUTED_OUT_EACH[question.form] * contexts
+    if question.form == "write":
+        return TOKENS_OUT_WRITTEN
     if question.form in TOKENS_OUT_EACH:
         each = TOKENS_OUT_EACH[question.form] * contexts
         return TOKENS_OUT_AHEAD[question.form] + round(each)

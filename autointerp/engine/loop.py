@@ -20,7 +20,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from autointerp.engine.budget import Budget, BudgetReached
-from autointerp.engine.pace import ConcurrencyLimit, Pacer
+from autointerp.engine.control import EVERY_S, PAUSED, Control, Limits
+from autointerp.engine.pace import FIRST, ConcurrencyLimit, Pacer
 from autointerp.engine.patience import FIRST_WORKERS, Patience
 from autointerp.engine.retry import RetryPolicy, open_served
 from autointerp.engine.signals import held_signals
@@ -64,16 +65,24 @@ class RatingPolicy:
         concurrency: Calls in flight at most; None for the rater's own.
         budget_usd: What the run may cost in all, earlier commands included.
         drain_s: Seconds to wait for calls in flight after Ctrl-C, SIGTERM or SIGHUP: they are paid.
+        control: Says what else is wanted while the work goes on; None for nothing.
     """
 
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     concurrency: int | None = None
     budget_usd: float | None = None
     drain_s: float = 20.0
+    control: Control | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         check_number("budget_usd", self.budget_usd)
         check_number("concurrency", self.concurrency)
+
+    @property
+    def budget_now_usd(self) -> float | None:
+        """What the run may cost in all, as it is wanted now."""
+        wanted = None if self.control is None else self.control.limits().budget_usd
+        return self.budget_usd if wanted is None else wanted
 
 
 @dataclass
@@ -191,7 +200,8 @@ class Engine:
         self.policy = policy
         self.progress = progress
         slots: int = getattr(rater, "concurrency", LOCAL_SLOTS)
-        self.limit = ConcurrencyLimit(policy.concurrency or slots)
+        self.most = policy.concurrency or slots
+        self.limit = ConcurrencyLimit(self.most)
         self.pacer = Pacer()
         price = self.served.price if self.served else None
         self.budget = Budget(policy.budget_usd, run.spent_usd(), price)
@@ -214,6 +224,7 @@ class Engine:
     async def rate(self, work: Sequence[tuple[str, int]]) -> Tally:
         self.tally.total = len(work)
         watching = asyncio.create_task(self.silence.watch())
+        obeying = asyncio.create_task(self._obey())
         try:
             with self._interruptible():
                 if self.served:
@@ -227,6 +238,7 @@ class Engine:
             self._store_rest()
         finally:
             watching.cancel()
+            obeying.cancel()
             if self.served:
                 await self.served.close()
             self.database.shutdown()
@@ -260,9 +272,13 @@ class Engine:
             await self._in_thread(self.run.remember, memory, learned)
 
     async def _pump(self, work: Sequence[tuple[str, int]]) -> None:
+        if self.policy.control is not None:
+            await self._change(self.policy.control.limits())
         writer = asyncio.create_task(self._write())
         producer = asyncio.create_task(self._produce(work))
-        count = min(len(work), WORKERS_PER_SLOT * self.limit.most)
+        # With a control, for a limit that is raised meanwhile.
+        slots = self.limit.most if self.policy.control is None else max(self.limit.most, FIRST)
+        count = min(len(work), WORKERS_PER_SLOT * slots)
         workers = [asyncio.create_task(self._work(place)) for place in range(count)]
         finishing = asyncio.create_task(self._finish(producer, workers))
         try:
@@ -327,6 +343,27 @@ class Engine:
     def _stop(self, reason: str) -> None:
         self.tally.stopped = self.tally.stopped or reason
         self.stopping.set()
+        if self.limit.paused:  # those that wait for it end too
+            self.limit.change(self.limit.most, paused=False)
+
+    async def _obey(self) -> None:
+        """Do what the control wants until cancelled."""
+        control = self.policy.control
+        while control is not None:
+            await asyncio.sleep(EVERY_S)
+            await self._change(control.limits())
+
+    async def _change(self, limits: Limits) -> None:
+        if self.stopping.is_set():
+            return
+        most = limits.concurrency or self.most
+        if (most, limits.paused) != (self.limit.most, self.limit.paused):
+            if limits.paused and not self.limit.paused:
+                self._say(PAUSED)
+            self.limit.change(most, limits.paused)
+        budget = self.policy.budget_usd if limits.budget_usd is None else limits.budget_usd
+        if budget != self.budget.limit_usd:
+            await self.budget.change(budget)
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         loop = asyncio.get_running_loop()
@@ -546,6 +583,7 @@ class Engine:
             async with self.limit.slot() as sent_at:
                 if self.stopping.is_set():
                     raise _Stopped
+                self.budget.check(reserved)  # it may be another one by now
                 number, job.attempt = job.attempt, job.attempt + 1
                 sent = await self._note_sending(job.request, reserved)
                 self.tally.calls += 1

@@ -33,6 +33,15 @@ class ConcurrencyLimit:
         self._resume_at = float("-inf")
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self.paused = False
+
+    def change(self, most: int, paused: bool) -> None:
+        """Set how many calls there may be at most, and whether none may begin."""
+        if most > self.most and not self._ever_refused:
+            self.value = float(min(FIRST, most))
+        self.most, self.paused = most, paused
+        self.value = min(self.value, float(most))
+        self._wake()
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[float]:
@@ -77,8 +86,8 @@ class ConcurrencyLimit:
         return max(0.0, self._resume_at - asyncio.get_running_loop().time())
 
     def _free(self) -> bool:
-        paused = asyncio.get_running_loop().time() < self._resume_at
-        return not paused and self.in_use < int(self.value)
+        held_up = self.paused or asyncio.get_running_loop().time() < self._resume_at
+        return not held_up and self.in_use < int(self.value)
 
     def _release(self) -> None:
         self.in_use -= 1

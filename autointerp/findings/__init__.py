@@ -16,10 +16,13 @@ answers       replies about descriptions, as scores of units and ratings of cont
 descriptions  what descriptions are worth, by scorer and by interval of activation
 checks        how a rater did on units of known grade
 labs          what labs measured of units
+cover         which concepts a dictionary covers, and how frequent they are
+importance    mean scores per unit of use, beside those per unit
 map           a dictionary in the plane: its units, how often they fire, what was said of them
 sweep         many SAEs of one model: figures, scores, and the contrasts between them
 match         two dictionaries: which features of one are in the other, and which split
 concepts      known concepts: the unit that knows each, sparse probes, the share found
+known         what a run holds of known concepts
 browse        single units, for a list to look through
 json_values   all of it as JSON
 """

@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import pandas as pd
 
+from autointerp.findings.written import texts_to_measure, written_groups
 from autointerp.questions.explain import EXPLAINING, explanations
 from autointerp.questions.forms import LETTERS, Task, answers_in
 from autointerp.questions.scorers import (
     Answered,
+    Figures,
     Tried,
+    mean_of_others,
+    needs_responses,
     scorer,
     scorer_names,
-    separation_of_others,
+    separation,
 )
-from autointerp.questions.trials import COLUMNS, QUERY, Trial, trial_of
+from autointerp.questions.trials import COLUMNS, QUERY, Trial, piece_text, text_number, trial_of
 from autointerp.records import Context, Reply, Status
 from autointerp.store.run import Run
 
@@ -98,9 +102,14 @@ def unit_scores(run: Run) -> list[UnitScore]:
         " JOIN current_rating r USING (item_id)"
         " WHERE p.task <> 'explain' AND r.repeat = 0 ORDER BY ALL"
     )
-    digests = {name: scorer(name).TASK.digest for name in scorer_names()}
-    for name, digest, design, explainer, rater in asked:
-        if digests.get(name) == digest:
+    readers: dict[
+        tuple[str, str], list[str]
+    ] = {}  # of the answers to a task: scorers may share one
+    for name in scorer_names():
+        task = scorer(name).TASK
+        readers.setdefault((task.id, task.digest), []).append(name)
+    for task_id, digest, design, explainer, rater in asked:
+        for name in readers.get((task_id, digest), ()):
             scores += _scores(run, name, design, explainer, rater)
     return scores
 
@@ -116,7 +125,7 @@ def _scores(
             " FROM unit JOIN source USING (source) WHERE outcome = 'eligible'"
         )
     }
-    trials = _answered(run, name, design, explainer, rater)
+    trials = answered_trials(run, name, design, explainer, rater)
     contexts = run.contexts_numbered(
         sorted({p.context for trial, *_ in trials for p in trial.pieces})
     )
@@ -124,16 +133,28 @@ def _scores(
     beside: dict[int, dict[int, list[Answered]]] = {}  # unit → other unit of the call → answers
     statuses: dict[tuple[int, bool], Counter[str]] = {}
     numbers: Counter[tuple[int, bool]] = Counter()
+    peaks: dict[int, dict[int, float]] = {}
+    if needs_responses(module):
+        peaks = run.response_peaks(
+            sorted({owner for trial, *_ in trials for owner in trial.owners})
+        )
+    if module.TASK.form == "write":
+        groups = written_groups(run, module.TASK, trials)
     for trial, status, reply in trials:
         key = trial.unit_id, trial.permuted
         statuses.setdefault(key, Counter())[status] += 1  # of a shared call, with one unit alone
+        if module.TASK.form == "write":
+            continue
         if not trial.candidates:
             groups.setdefault(key, []).extend(
                 _read(module.TASK, trial, numbers[key], status, reply, contexts)
             )
             numbers[key] += 1
             continue
-        for owner, described, answered in _matched(module.TASK, trial, reply, contexts):
+        matched = _matched(module.TASK, trial, reply, contexts)
+        if needs_responses(module):
+            matched = _on_every_text(trial, matched, peaks)
+        for owner, described, answered in matched:
             own = groups.setdefault((owner, False), [])
             others = beside.setdefault(owner, {})
             (own if owner == described else others.setdefault(described, [])).append(answered)
@@ -143,7 +164,11 @@ def _scores(
         source, is_control, peak, density, intervals = units[unit_id]
         others = beside.get(unit_id, {})
         tried = Tried(asked, peak, density, tuple(intervals), others)
-        figures = separation_of_others(tried) if permuted and others else module.measure(tried)
+        figures = module.measure(tried)
+        if permuted and others:
+            alone = Tried(groups[unit_id, False], peak, density, tuple(intervals), others)
+            beaten = module.measure(alone).more.get("with others")
+            figures = mean_of_others(tried, separation) if beaten is None else Figures(beaten)
         yield UnitScore(
             unit_id, source, is_control, name, explainer, rater, design, permuted,
             figures.score, figures.outcome, len(asked),
@@ -159,7 +184,7 @@ def _scores(
             )
 
 
-def _answered(
+def answered_trials(
     run: Run, name: str, design: str, explainer: str | None, rater: str
 ) -> list[tuple[Trial, str, Reply | None]]:
     """Return the trials about present descriptions, with the calls' statuses and replies."""
@@ -175,7 +200,7 @@ def _answered(
         "  e.unit_id = a.described AND e.explainer = a.explainer"
         "  AND e.description = a.description))"
         " ORDER BY a.unit_id, a.item_id",
-        [rater, name, scorer(name).TASK.digest, design, explainer],
+        [rater, scorer(name).TASK.id, scorer(name).TASK.digest, design, explainer],
     )
     present = dict(
         run.rows("SELECT unit_id, description FROM explanation WHERE explainer = ?", [explainer])
@@ -191,6 +216,24 @@ def _answered(
             reply = Reply(text, details=json.loads(details) if details else {})
         trials.append((trial, status or "pending", reply))
     return trials
+
+
+def texts_of(run: Run, name: str, design: str, explainer: str, rater: str) -> dict[int, list[str]]:
+    """Return the texts on which units are to be measured, for what a rater answered to a scorer
+    whose figures need that, by unit.
+    """
+    task = scorer(name).TASK
+    trials = answered_trials(run, name, design, explainer, rater)
+    if task.form == "write":
+        return texts_to_measure(run, task, trials)
+    numbers = sorted({piece.context for trial, *_ in trials for piece in trial.pieces})
+    contexts = run.contexts_numbered(numbers)
+    texts: dict[int, list[str]] = {}
+    for trial, _, reply in trials:
+        shown = [piece_text(piece, contexts[piece.context]) for piece in trial.pieces]
+        for owner in sorted(set(trial.owners)) if reply is not None else ():
+            texts.setdefault(owner, []).extend(shown)
+    return texts
 
 
 def _read(
@@ -228,6 +271,22 @@ def _matched(
             yield owner, described.unit_id, answered
 
 
+def _on_every_text(
+    trial: Trial,
+    matched: Iterable[tuple[int, int, Answered]],
+    peaks: Mapping[int, Mapping[int, float]],
+) -> Iterator[tuple[int, int, Answered]]:
+    """Yield each answer about a description and a text for every unit that the call is about, with
+    what that unit does on the text; None if it was not measured yet.
+    """
+    owners = sorted(set(trial.owners))
+    for _, described, answered in matched:
+        number = text_number(piece_text(answered.piece, answered.context))
+        for owner in owners:
+            peak = peaks[owner].get(number)
+            yield owner, described, replace(answered, activation=peak)
+
+
 def _expected(
     answers: dict[int, dict[int, float]], expected: list[float] | None
 ) -> dict[int, dict[int, float]]:
@@ -245,7 +304,8 @@ def _without_questions(run: Run, name: str, design: str, explainer: str | None) 
     """Return unit → why it was never asked about."""
     without = dict(
         run.rows(
-            "SELECT unit_id, outcome FROM unprobed WHERE task = ? AND design = ?", [name, design]
+            "SELECT unit_id, outcome FROM unprobed WHERE task = ? AND design = ?",
+            [scorer(name).TASK.id, design],
         )
     )
     if explainer is not None:

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from autointerp.store.run import Run
 from autointerp.text import whole_characters
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from autointerp.findings.comparison import Comparison
 
 

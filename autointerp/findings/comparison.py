@@ -44,7 +44,9 @@ from autointerp.findings.groups import (
     make_contrasts,
     make_groups,
 )
+from autointerp.findings.importance import Use, uses
 from autointerp.findings.json_values import json_values
+from autointerp.findings.known import KnownConcepts, known_concepts_of
 from autointerp.findings.labs import LabRows, lab_rows_of
 from autointerp.findings.looks import (
     Compared,
@@ -143,6 +145,9 @@ class Comparison:
         specificity: How well descriptions fit contexts, by interval of activation.
         explained: Who described units.
         labs: What labs measured of units, one a lab.
+        known: Which units know concepts of known truth, one a file or list of labels.
+        use: Mean scores per unit of use, one a rubric and rater; empty where the lab `importance`
+            has measured no unit.
         cost: One row a rater that was called: attempts, calls, errors, tokens_in, tokens_out,
             cost_usd, priced (attempts that have a price), waited_s, latency_median_s,
             latency_p95_s, first, last.
@@ -177,6 +182,8 @@ class Comparison:
     specificity: tuple[SpecificityResult, ...]
     explained: tuple[Explained, ...]
     labs: tuple[LabRows, ...]
+    known: tuple[KnownConcepts, ...]
+    use: tuple[Use, ...]
     cost: pd.DataFrame
     imported: pd.DataFrame
     units: pd.DataFrame
@@ -218,7 +225,9 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
     """
     _open_key(run)
     scores = run.frame("SELECT * FROM unit_score ORDER BY rubric, rubric_digest, rater, unit_id")
-    if scores.empty and not run.rows("SELECT 1 FROM rating LIMIT 1"):
+    # What was said of concepts and units, by `cover`, is no rating of a unit.
+    others = "SELECT 1 FROM rating WHERE NOT starts_with(item_id, 'cover-') LIMIT 1"
+    if scores.empty and not run.rows(others):
         raise TooFewRatings(
             f"run '{run.name}' has no ratings; `autointerp rate --run {run.name}` makes some"
         )
@@ -324,6 +333,8 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         specificity=tuple(specificity_results_of(run)),
         explained=tuple(_explained(run)),
         labs=tuple(lab_rows_of(run)),
+        known=tuple(known_concepts_of(run)),
+        use=tuple(uses(run, judgements, level)),
         cost=_cost(run),
         imported=_imported(run),
         units=units,
@@ -682,6 +693,12 @@ def estimate_rows(comparison: Comparison) -> list[dict[str, Any]]:
                 judgement.rater,
                 contrast.several_tokens,
             )
+    for use in comparison.use:
+        for one in use.sources:
+            add("mean_by_use", [one.source], use.rubric, use.rater, one.by_use)
+        if use.first is not None and use.second is not None:
+            pair = (use.first, use.second)
+            add("mean_difference_by_use", pair, use.rubric, use.rater, use.difference)
     for pooled in comparison.pooled:
         pair = (pooled.first, pooled.second)
         add("p_superiority", pair, pooled.rubric, ALL_RATERS, pooled.superiority)

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from autointerp.findings.json_values import plain
+from autointerp.findings.known import FOUND
 from autointerp.settings import HarvestSettings
 from autointerp.stats.binned import best_of_fewer, binned_auc, binned_f1
 from autointerp.stats.clustered import clustered_superiority
@@ -26,18 +28,11 @@ from autointerp.stats.means import exact_interval, mean
 from autointerp.stats.paired import PairedDifference, sign_flip_test
 from autointerp.stats.results import Floats, Integers, Statistic
 from autointerp.subjects import Subject
-from autointerp.units.concepts import (
-    BINS,
-    Candidates,
-    Counts,
-    Drawn,
-    FirstReading,
-    first_reading,
-    second_reading,
-)
-from autointerp.units.labels import Labels
 
-FOUND = 0.95  # AUROC on held-out text from which a concept counts as found
+if TYPE_CHECKING:  # reading a run needs no torch
+    from autointerp.units.concepts import Candidates, Counts, Drawn, FirstReading
+    from autointerp.units.labels import Labels
+
 LEAST = 10  # tokens with and without a concept, on either side of the split
 SIZES = (1, 2, 4, 8)  # units of the sparse probes
 POOL = 32  # units of a source that a probe chooses from
@@ -257,6 +252,8 @@ def measure_concepts(
 
     Raises what `units.concepts.first_reading` raises.
     """
+    from autointerp.units.concepts import first_reading, second_reading
+
     scores = {one.name: _Scores(len(labels.concepts), len(one.numbers)) for one in candidates}
     read = first_reading(
         subject, candidates, labels, settings, seed,
@@ -332,7 +329,7 @@ class _Scores:
             at = np.arange(len(places))
             for side in (0, 1):
                 self.f1[side, concept, places] = f1[side][at, edge]
-            lower = counts.edges[at, np.clip(edge - 1, 0, BINS - 2)]
+            lower = counts.edges[at, np.clip(edge - 1, 0, None)]
             self.threshold[concept, places] = np.where(edge == 0, -1.0, lower)
 
     def pool(self, concept: int) -> Integers:
@@ -516,7 +513,7 @@ def _compared(
     for second in others:
         best = gaps(lambda one: one.best.auroc.value, second)
         assert best is not None
-        probes = {size: gaps(lambda one, k=size: _of_size(one, k), second) for size in sizes}
+        probes = {size: gaps(partial(_of_size, size=size), second) for size in sizes}
         compared.append(
             SourcesCompared(
                 first, second, best, {k: gap for k, gap in probes.items() if gap is not None}

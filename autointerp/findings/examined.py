@@ -155,7 +155,7 @@ def examined(run: Run, unit_id: int, controls: Sequence[int] = ()) -> Examined:
         subject_facts(run),
         units[unit_id],
         tuple(units[one] for one in controls),
-        said,
+        {str(one.summary.unit): said[one.unit_id] for one in run.units_numbered(list(said))},
     )
 
 

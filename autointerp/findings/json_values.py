@@ -29,6 +29,10 @@ number of this form. Its keys:
     blinding     what raters took the items for
     scorers, specificity, explained what descriptions are worth, and who wrote them
     labs         one a lab that measured units: title, columns, rows (a record each)
+    known        one a file or list of labels, where concepts were measured: sources (found, mean,
+                 f1, probes), rows (best units, thresholds, probes by concept)
+    use          one a rubric and rater, where importance was measured: sources (mean, by_use,
+                 effective, rho, top_share), difference (of the means by use)
     cost         one record a rater: calls, attempts, tokens, dollars, seconds
     imported     one record a file that units came from
     units, scores, plans            one record a unit; a unit, rubric and rater; a unit planned

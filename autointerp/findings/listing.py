@@ -200,7 +200,11 @@ def list_units(run: Snapshot, filters: Filters, limit: int, offset: int = 0) -> 
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     given = [judge.rubric_digest if judge else "", judge.rater if judge else "", *values]
     order = SORTS[filters.sort].format(side="DESC" if filters.is_descending else "ASC")
-    ((total,),) = run.rows(f"SELECT count(*){joined}{where}", given)
+    by_score = any("s." in condition for condition in conditions)
+    ((total,),) = run.rows(
+        f"SELECT count(*){joined if by_score else ' FROM listed_unit u'}{where}",
+        given if by_score else values,
+    )
     rows = run.rows(
         "SELECT u.unit_id, u.unit, u.source, u.is_control, u.outcome, u.density, u.peak, u.token,"
         " s.score, coalesce(s.status, 'not asked'), coalesce(s.description, u.description)"
@@ -356,6 +360,7 @@ def list_contexts(
     where = " AND ".join(conditions)
     ((total,),) = run.rows(f"SELECT count(*) FROM context WHERE {where}", values)
     contexts = []
+    names = StoredContext.__dataclass_fields__
     for row in run.rows(
         "SELECT context_id, unit_id, draw, interval, split, silent, focus, document, position,"
         f" tokens, activations FROM context WHERE {where} ORDER BY context_id LIMIT ? OFFSET ?",
@@ -363,7 +368,7 @@ def list_contexts(
     ):
         *about, focus, document, position, tokens, activations = row
         whole, levels, marked = whole_characters(tokens, activations, focus)
-        contexts.append(
-            StoredContext(*about, marked, document, position, list(whole), list(levels or ()))
-        )
+        rest = (marked, document, position, list(whole), list(levels or ()))
+        fields: dict[str, Any] = dict(zip(names, (*about, *rest), strict=True))
+        contexts.append(StoredContext(**fields))
     return int(total), contexts

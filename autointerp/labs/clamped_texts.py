@@ -38,7 +38,7 @@ COLUMNS = {
     "perplexity": "of that under the unsteered model, a token; none for an empty one",
     "outcome": "`ok`, or why the unit cannot be clamped",
 }
-OPTIONS = {"prompts": 12, "factor": 4.0, "tokens": 16, "temperature": 1.0}
+OPTIONS = {"prompts": 12, "factor": 3.0, "tokens": 16, "temperature": 1.0}
 
 
 def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:

@@ -21,7 +21,13 @@ from autointerp.labs import Options, Row
 from autointerp.labs._prompts import as_batch, several, token_ids, token_strings
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
-from autointerp.subjects.interventions import ChangeableModel, Intervention, Levers, clamp
+from autointerp.subjects.interventions import (
+    ChangeableModel,
+    Intervention,
+    Levers,
+    clamp,
+    continuing,
+)
 from autointerp.units.levers import levers_of, model_of
 from autointerp.units.reopen import numbers_again, sources_again, subject_again
 
@@ -171,15 +177,14 @@ def continued(
     which rows take in turn.
     """
     noise = torch.Generator().manual_seed(options["seed"] % 2**63)
-    ids, attention = prompts, torch.ones_like(prompts, dtype=torch.bool)
+    ids, behind = prompts, continuing(model, intervention)
     for _ in range(options["tokens"]):
-        logits = model.logits(ids, attention, intervention)[:, -1].double().cpu()
+        logits = behind(ids).double().cpu()
         uniform = torch.rand(noises, logits.shape[-1], generator=noise, dtype=torch.float64)
         if options["temperature"] > 0:
             gumbel = -(-uniform.log()).log()
             logits = logits / options["temperature"] + gumbel.repeat(len(ids) // noises, 1)
         ids = torch.cat([ids, logits.argmax(-1, keepdim=True)], dim=1)
-        attention = torch.ones_like(ids, dtype=torch.bool)
     losses = _losses(model, ids, prompts.shape[1])
     written: list[tuple[list[int], float | None]] = []
     for own, loss in zip(ids[:, prompts.shape[1] :].tolist(), losses, strict=True):

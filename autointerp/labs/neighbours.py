@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ COLUMNS = {
     "kind": "`nearest` by cosine, or `together`: fires together with it",
     "rank": "among these, from 1",
     "neighbour": "name of the other unit",
-    "cosine": "of the two directions; none where they are in different spaces",
+    "cosine": "of the two directions; none where they are in different spaces, or not known",
     "phi": "correlation of firing over the tokens that were looked at; for `together` alone",
     "share": "of the unit's firing tokens, on which the other fires; for `together` alone",
     "usual": "share of all tokens on which the other fires; for `together` alone",
@@ -98,7 +99,7 @@ def _others(bench: Bench, unit: OnBench) -> tuple[str, Source]:
     """Return the units among which neighbours are looked for, and the name of their source."""
     if bench.subject.sae is None:
         return unit.source_name, unit.source
-    return "features", Features(bench.subject.sae)
+    return "features", cast(Source, Features(bench.subject.sae))
 
 
 def _cosines(unit: OnBench, others: Source) -> NDArray[np.float64] | None:
@@ -107,7 +108,10 @@ def _cosines(unit: OnBench, others: Source) -> NDArray[np.float64] | None:
     """
     if not isinstance(unit.source, Directed) or not isinstance(others, Directed):
         return None
-    spaces = {getattr(source, "are_hidden", False) for source in (unit.source, others)}
+    spaces = {
+        (getattr(source, "are_hidden", False), source.transcodes)
+        for source in (unit.source, others)
+    }
     try:
         own = unit.source.written(np.array([unit.number])).float().cpu().numpy()
         if len(spaces) > 1 or not own.any():

@@ -75,6 +75,7 @@ def measure(bench: Bench, unit_id: int, options: Options) -> Iterator[Row]:
     neurons = create_neurons(subject, bench.calibration, bench.run.settings.seed)
     is_own = bool(getattr(unit.source, "are_hidden", False)) == neurons.are_hidden
     shares = None
+    is_own = is_own and not unit.source.transcodes  # which writes another site than it reads
     if is_own and len(direction) == neurons.width and direction.any():
         shares = direction**2 / (direction**2).sum()
     windows = bench.windows(unit_id, options["examples"])

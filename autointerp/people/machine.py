@@ -27,7 +27,7 @@ from autointerp.people.session import (
 )
 from autointerp.questions.guess import GUESSES
 from autointerp.records import Item
-from autointerp.text import count
+from autointerp.text import count, without_surrogates
 
 IDLE_S = 120.0  # without a key for longer than this, the rest is not counted as work
 RECENT = 20  # answers from which the pace is taken
@@ -162,7 +162,8 @@ class Machine:
     @property
     def parts(self) -> Counter[Part]:
         """Questions still to be asked of each part, those that were declined included."""
-        return Counter(step.part for step in self._wanted())
+        counts = self._others() if self.session.overlap else {}
+        return Counter(step.part for step in self._wanted(counts))
 
     @property
     def declined(self) -> frozenset[Part]:
@@ -272,7 +273,7 @@ class Machine:
         step = self._expect("rating")
         if not reason.strip():
             raise ValueError("say why it is skipped")
-        self._answer(step, "skip", text=reason.strip())
+        self._answer(step, "skip", text=without_surrogates(reason.strip()))
 
     def guess(self, guess: str) -> None:
         """Answer the blinding check."""
@@ -284,7 +285,7 @@ class Machine:
     def describe(self, text: str) -> None:
         """Write down what the present item is about; it goes with its score."""
         step = self._expect("rating", "training")
-        self._write(step, "describe", text=" ".join(text.split()))
+        self._write(step, "describe", text=without_surrogates(" ".join(text.split())))
 
     def turn_to(self, step: Step) -> bool:
         """Make a step the present one, out of order; False where it is answered or left out.
@@ -402,18 +403,18 @@ class Machine:
         return None if last is None or last.kind == "training" else last
 
     def _advance(self) -> None:
-        remaining = [s for s in self._wanted() if s.part not in self._answers.declined]
+        counts = self._others() if self.session.overlap else {}
+        remaining = [s for s in self._wanted(counts) if s.part not in self._answers.declined]
         if self.session.overlap:
-            remaining = self._evened(remaining, self._others())
+            remaining = self._evened(remaining, counts)
         again = self._answers.again
         if again in remaining:
             remaining.remove(again)
             remaining.insert(0, again)
         self._remaining = remaining
 
-    def _wanted(self) -> list[Step]:
+    def _wanted(self, counts: Mapping[str, int]) -> list[Step]:
         """Return the steps that are not answered and need to be, in the rater's order."""
-        counts = self._others() if self.session.overlap else {}
         return [
             step
             for step in self._steps
@@ -521,14 +522,26 @@ class Machine:
         return sum(times) / len(times)
 
 
-def parts_text(parts: Mapping[Part, int], declined: Collection[Part] = ()) -> str:
-    """Return what is to be asked, part by part, such as `113 questions: 4 for practice, …`."""
-    words: dict[Part, str] = {
-        "practice": "for practice, with the answers shown",
-        "ratings": "to rate",
-        "repeats": "of them a second time, unannounced",
-        "guesses": "quick guesses at the end",
+def many_words(part: Part, n: int) -> str:
+    """Return so many questions of a part in words, such as `52 quick guesses at the end`."""
+    words: dict[Part, tuple[str, str]] = {
+        "practice": (
+            "item for practice, with its answer shown",
+            "items for practice, with the answers shown",
+        ),
+        "ratings": ("item to rate", "items to rate"),
+        "repeats": (
+            "of them a second time, unannounced",
+            "of them a second time, unannounced",
+        ),
+        "guesses": ("quick guess at the end", "quick guesses at the end"),
     }
-    asked = {part: parts[part] for part in words if parts.get(part) and part not in declined}
-    listed = ", ".join(f"{n} {words[part]}" for part, n in asked.items())
+    return count(n, *words[part])
+
+
+def parts_text(parts: Mapping[Part, int], declined: Collection[Part] = ()) -> str:
+    """Return what is to be asked, part by part, such as `113 questions: 52 items to rate, …`."""
+    order: tuple[Part, ...] = ("practice", "ratings", "repeats", "guesses")
+    asked = {part: parts[part] for part in order if parts.get(part) and part not in declined}
+    listed = ", ".join(many_words(part, n) for part, n in asked.items())
     return f"{count(sum(asked.values()), 'question')}: {listed}"

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from autointerp.errors import BadInput
+from autointerp.errors import BadInput, RunLocked
 from autointerp.people.journal import Entry, Journal, Journals, open_journal, write_session
 from autointerp.people.machine import IDLE_S, Machine
 from autointerp.people.session import Part, Session, Step, Training
@@ -130,6 +130,7 @@ class Seat:
         self._clock = WorkClock()
         self._lock = threading.RLock()
         self._held: list[Step] = []
+        self._closed = False
         self.machine = Machine(journal, self._clock, self._others)
         self._known: dict[str, Entry] = {
             entry.answer: entry for entry in journal.entries if entry.answer is not None
@@ -153,6 +154,17 @@ class Seat:
     def _others(self) -> Mapping[str, int]:
         return self._seating.counts(self.rater)
 
+    def close(self, journal: contextlib.ExitStack) -> None:
+        """Let the journal go; what comes after is refused, to be sent again."""
+        with self._lock:
+            self._closed = True
+            journal.close()
+
+    def _check_open(self) -> None:
+        """Raise RunLocked once the journal was let go."""
+        if self._closed:
+            raise RunLocked("this sitting was closed; ask again")
+
     def ahead(self) -> list[Step]:
         """Return the steps that a page may hold, the present one first, and lease their items.
 
@@ -160,6 +172,7 @@ class Seat:
         question is not given away before all is rated.
         """
         with self._lock, self._seating.turn:
+            self._check_open()
             self.machine.look_again()  # what the others have before them by now is theirs
             upcoming = list(self.machine.upcoming)
             if not upcoming:
@@ -181,19 +194,21 @@ class Seat:
     def consent(self, digest: str) -> None:
         """Note that the rater has agreed to a text."""
         with self._lock:
+            self._check_open()
             self.machine.consent(digest)
 
     def do(self, deed: Deed) -> Outcome:
         """Do what a page sends; once, however often it comes. Then it is on the disk.
 
         Raises BadInput for an id or a text that nothing of ours sends, StorageError where the
-        journal cannot be written.
+        journal cannot be written, RunLocked where it was let go.
         """
         if not ANSWER_ID.fullmatch(deed.id):
             raise BadInput(f"answer id '{deed.id[:80]}': 8 to 64 letters and digits")
         if len(deed.text) > LONGEST:
             raise BadInput(f"a text of {len(deed.text):,} characters; give {LONGEST:,} at most")
         with self._lock:
+            self._check_open()
             known = self._known.get(deed.id)
             if known is not None:
                 return self._outcome(deed.id, known)
@@ -274,6 +289,7 @@ class Seating:
         self._clock = clock
         self._lock = threading.RLock()
         self._seats: dict[Path, tuple[Seat, contextlib.ExitStack, list[float]]] = {}
+        self._opening: dict[Path, threading.Lock] = {}
         self._counts = threading.Lock()
         self.turn = threading.Lock()  # one rater at a time is handed items
 
@@ -290,16 +306,21 @@ class Seating:
         """
         with self._lock:
             self._let_go()
-            held = self._seats.get(path)
+            opening = self._opening.setdefault(path, threading.Lock())
+        with opening:  # reading a journal takes a while: nobody else waits for it
+            with self._lock:
+                held = self._seats.get(path)
+                if held is not None:
+                    held[2][0] = self._clock()
             if held is None:
                 with contextlib.ExitStack() as stack:
                     seat = Seat(stack.enter_context(open_journal(path, rater)), self)
-                    held = self._seats[path] = (seat, stack.pop_all(), [0.0])
-            seat, _, used = held
-            if seat.rater != rater:
-                raise BadInput(f"{path.name} is another person's")
-            used[0] = self._clock()
-            return seat
+                    held = (seat, stack.pop_all(), [self._clock()])
+                with self._lock:
+                    self._seats[path] = held
+        if held[0].rater != rater:
+            raise BadInput(f"{path.name} is another person's")
+        return held[0]
 
     def _let_go(self) -> None:
         """Close journals that nobody has used for a while."""
@@ -307,14 +328,14 @@ class Seating:
         for path, (seat, stack, used) in list(self._seats.items()):
             if now - used[0] > IDLE_SEAT_S:
                 self.leases.release(seat.rater)
-                stack.close()
+                seat.close(stack)
                 del self._seats[path]
 
     def close(self) -> None:
         """Close all journals."""
         with self._lock:
-            for _, stack, _ in self._seats.values():
-                stack.close()
+            for seat, stack, _ in self._seats.values():
+                seat.close(stack)
             self._seats.clear()
 
 

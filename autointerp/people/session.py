@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from dataclasses import fields as of_class
 from functools import cached_property
 from typing import Any, Literal
 
@@ -275,7 +276,10 @@ def session_fields(session: Session) -> dict[str, Any]:
     Without `around` where it is empty: the digest of a session that was made before there was such
     a field stays what it was.
     """
-    fields = asdict(session)
+    # Not `asdict` of the whole: it would copy each token of each context, and a server opens many.
+    fields: dict[str, Any] = {one.name: getattr(session, one.name) for one in of_class(session)}
+    fields["rubric"] = asdict(session.rubric)
+    fields["training"] = tuple(asdict(one) for one in session.training)
     if not session.around:
         del fields["around"]
     fields["items"] = [

@@ -15,6 +15,7 @@ check       a rater on planted units of known quality
 lab         a lab measures units of a run, with the model that it was harvested from
 attribute   which units of a source a logit difference comes from
 concepts    which units of the sources know labelled concepts
+cover       which concepts the units of a source are about
 counts      on how many tokens every feature of a run's dictionary fires
 sweep       many SAEs of one model, as sweep_file says, harvested and rated together
 match       the dictionaries of two runs, matched vector by vector

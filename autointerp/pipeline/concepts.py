@@ -10,7 +10,8 @@ import numpy as np
 
 from autointerp import extensions
 from autointerp.errors import BadInput, TooFewUnits
-from autointerp.findings.concepts import FOUND, SIZES, Concepts, measure_concepts
+from autointerp.findings.concepts import SIZES, Concepts, measure_concepts
+from autointerp.findings.known import FOUND
 from autointerp.pipeline.events import Harvesting, Note, On, Step, ignore
 from autointerp.pipeline.job import say_opened
 from autointerp.pipeline.report import REPORTS

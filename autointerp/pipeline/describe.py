@@ -15,7 +15,7 @@ from typing import Any
 from autointerp.engine.forecast import Forecast, forecast_trials
 from autointerp.engine.work import RatingCounts
 from autointerp.errors import BadInput
-from autointerp.findings.answers import unit_scores
+from autointerp.findings.answers import texts_of, unit_scores
 from autointerp.findings.descriptions import scorer_results
 from autointerp.labs import options_of
 from autointerp.labs.hard_negatives import hard_contexts
@@ -25,6 +25,7 @@ from autointerp.pipeline.events import Note, On, Step, ignore
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, open_existing, run_for
 from autointerp.pipeline.lab import measured
+from autointerp.pipeline.responses import measure_texts, subject_for_texts
 from autointerp.questions.explain import (
     EXPLAIN,
     EXPLAIN_LOGITS,
@@ -37,7 +38,7 @@ from autointerp.questions.explain import (
     explanations,
 )
 from autointerp.questions.score import lab_of, plan, store_plan
-from autointerp.questions.scorers import Scorer, scorer
+from autointerp.questions.scorers import Scorer, needs_responses, scorer
 from autointerp.questions.specificity import specificity_trials
 from autointerp.questions.trials import add_trials
 from autointerp.records import LogitEffects
@@ -315,12 +316,20 @@ def score(job: Job, on: On = ignore) -> dict[str, ScoreResult]:
         explainers_asked = {one.explainer or None for one in described} | {None}
         hard = hard_contexts(run, [one.unit_id for one in described]) if job.design.hard else None
         _measure(run, modules, described, on)
+        subject = None  # loaded before anything is asked, so that nothing is paid in vain
+        for name in [name for name, module in modules.items() if needs_responses(module)]:
+            subject = subject or subject_for_texts(run, f"--scorer {name}")
         for name, module in modules.items():
             planned = plan(run, name, described, job.design, hard)
             if planned.without_control:
                 on(Note(f"{name}: {_unknown_silence(run, planned.without_control)} no control"))
             ids = store_plan(run, planned, job.design)
             counts = ask_pending(run, ids, module.TASK, resolved, on, name, repeats=1)
+            if subject is not None and needs_responses(module):
+                design = str(job.design.of(name))
+                for explainer in sorted({one.explainer for one in described}):
+                    texts = texts_of(run, name, design, explainer, resolved.rater.name)
+                    measure_texts(run, subject, texts, name, on)
             run.log(
                 "scored", scorer=name, rater=resolved.rater.name, statuses=dict(counts.statuses)
             )
@@ -362,9 +371,9 @@ def forecast_score(job: Job) -> dict[str, Forecast]:
 
 
 def _require_model(run: Run, modules: Mapping[str, Scorer]) -> None:
-    """Raise BadInput if scorers choose from what labs measure, and the run has no model."""
+    """Raise BadInput if scorers need what the model does, and the run has none."""
     for name, module in modules.items():
-        if run.is_imported and lab_of(module) is not None:
+        if run.is_imported and (lab_of(module) is not None or needs_responses(module)):
             raise BadInput(
                 f"--scorer {name} needs the model, and run '{run.name}' was imported without one; "
                 "name a run that `autointerp harvest` or `rate` made"

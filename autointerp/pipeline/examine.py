@@ -23,6 +23,7 @@ from autointerp.pipeline.report import REPORTS
 from autointerp.reports.examined import write_examined
 from autointerp.reports.write import check_folder
 from autointerp.store.run import RUNS, Run, open_run
+from autointerp.text import without_surrogates
 
 # What is quick, in turn; sentences and the vocabulary follow.
 ONE_BY_ONE = ("context-ablation", "neuron-alignment", "logit-differences", "neighbours")
@@ -97,6 +98,8 @@ def _controls(run: Run, unit_id: int, names: Sequence[str], on: On) -> list[int]
         if source == own.summary.unit.source:
             continue
         eligible = [one for one in run.units(source) if one.summary.outcome == "eligible"]
+        if not eligible and source != CONTROLS[0]:
+            continue
         if not eligible:
             on(
                 Note(
@@ -167,7 +170,8 @@ def _sentences(run: Run, bench: Any, units: Sequence[int], probes: Iterable[str]
     texts: list[str] = []
     rows: dict[int, list[Row]] = {unit_id: [] for unit_id in units}
     peaks = {one.unit_id: one.summary.peak for one in run.units_numbered(units)}
-    for text in probes:
+    for probe in probes:
+        text = without_surrogates(probe)  # of bytes on the command line that are no text
         texts.append(text)
         for unit_id in units:
             if bench().why_unreadable(unit_id):

@@ -25,7 +25,7 @@ from autointerp.store.run import RUNS, Run, open_run
 from autointerp.text import count
 from autointerp.units import sources as sources_folder
 from autointerp.units.reopen import subject_again
-from autointerp.units.sources import Directed, described_sources, kind_of
+from autointerp.units.sources import Directed, Source, described_sources, kind_of
 from autointerp.units.stream import calibrate, quiet_torch
 
 Vectors = NDArray[np.float32]
@@ -124,7 +124,7 @@ def _directions(
             if name not in described_sources():
                 continue  # units that a file brought
             module = extensions.load(sources_folder, "source", name)
-            source = module.create(subject, calibration, run.settings.seed)
+            source: Source = module.create(subject, calibration, run.settings.seed)
             why = ""
             if not isinstance(source, Directed):
                 why = f"units of {name} are no directions, so they lie nowhere on a map"

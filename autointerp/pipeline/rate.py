@@ -244,7 +244,7 @@ def _rate_units(resolved: Resolved, on: On) -> RateResult:
         counts=counts,
         failure=reasons["failed"],
         unread=reasons["unparsed"],
-        budget_usd=job.policy.budget_usd if counts.stopped == "budget" else None,
+        budget_usd=job.policy.budget_now_usd if counts.stopped == "budget" else None,
         guesses=None if guesses is None else GuessResult(job.run, rater.name, guesses),
         until=until,
     )

@@ -1,4 +1,4 @@
-"""Tasks: questions without a rating scale, in seven forms of reply.
+"""Tasks: questions without a rating scale, in eight forms of reply.
 
 A task goes wherever a rubric goes (requests, cache, retries, budget, batches), and a file in
 `scorers/` brings one. A rater that can answer a form can answer every task of that form. The last
@@ -9,6 +9,7 @@ two are computed, not written: no text that a model writes answers them.
     match      for each of several descriptions, the letters of the contexts that fit it
     predict    an activation from 0 to 10 for each token of each context
     choose     the number of one context
+    write      texts that fit the description; there are no contexts
     embed      the cosine of the description's embedding with that of each context
     expect     the loss on each context, in nats a token, after the description and without it
 """
@@ -37,11 +38,12 @@ from autointerp.questions.question import (
 from autointerp.questions.replies import Unreadable, number, truth, whole_number
 from autointerp.records import Item, ItemContext, Reply
 
-TaskForm = Literal["describe", "judge", "match", "predict", "choose", "embed", "expect"]
+TaskForm = Literal["describe", "judge", "match", "predict", "choose", "write", "embed", "expect"]
 
 UNKNOWN = "Unknown"
 LETTERS = string.ascii_uppercase + string.ascii_lowercase  # of contexts that are to be matched
 DESCRIPTIONS = 8  # that contexts are matched with in one call, at most
+WRITTEN = 8  # texts in a reply of the form `write`
 LOUDEST = 10  # the unit's maximum, as raters are shown it and asked for it
 
 
@@ -87,6 +89,8 @@ class Task:
         if self.form == "match":
             text = MATCHED_MARK if self.shows.mark else MATCHED
             shown = f"{MATCHED_FIRST} {text}\n\n{QUOTED}"
+        elif self.form == "write":
+            shown = f"{GIVEN}\n\n{QUOTED}"
         else:
             first = "First comes a description of the unit. " if self.about == "description" else ""
             form = MARKED if self.shows.mark else SHOWN[self.form]
@@ -125,8 +129,8 @@ class Task:
 
         The score of a task is a count: 1 for a description, 0 for Unknown; how many contexts were
         said yes to, or how many pairs of a description and a context; on how many tokens the unit
-        is said to fire; the number of the chosen context; how many contexts were compared with the
-        description.
+        is said to fire; the number of the chosen context; how many texts were written; how many
+        contexts were compared with the description.
         The answers themselves stay in the reply, see `answers_in`.
         """
         fields = fields_of(reply)
@@ -144,7 +148,7 @@ class Task:
             return ReadReply("unparsed", problem=str(error))
         if self.form == "judge":
             return ReadReply("ok", sum(answers.values()))
-        if self.form in COMPUTED:
+        if self.form in COMPUTED or self.form == "write":
             return ReadReply("ok", len(answers))
         if self.form in ("match", "predict"):
             return ReadReply("ok", sum(len(listed) for listed in answers.values()))
@@ -185,6 +189,7 @@ MATCHED_FIRST = (
 )
 MATCHED = "its letter and the text."
 MATCHED_MARK = "its letter, the text before the marked token, that token, and the text after it."
+GIVEN = "What you get is one JSON object with the description."
 SHOWN = {
     "describe": "`text` is a piece of text, and `fires` lists the tokens in it on which the unit "
     f"fires, each with its strength: 1 is weak, {LOUDEST} the unit's maximum.",
@@ -210,6 +215,7 @@ REPLY = {
     f"<1 to {LOUDEST}>}}, …]}}, …]}}\nList every context, in their order, and in each only the "
     "tokens on which you expect the unit to fire; the list may be empty.",
     "choose": '{"rationale": "<one sentence>", "context": <its number>}',
+    "write": '{"texts": ["<the first text>", "<the second text>", …]}',
     "embed": '{"similarities": [{"context": 1, "cosine": <-1 to 1>}, …]}',
     "expect": '{"losses": [{"context": 1, "given": <nats a token>, "without": <nats a token>}, …]}',
 }
@@ -268,6 +274,7 @@ SCHEMAS: dict[TaskForm, dict[str, Any]] = {
         contexts=_list(_object(context=WHOLE, active=_list(_object(token=WHOLE, activation=WHOLE))))
     ),
     "choose": _object(rationale=TEXT, context=WHOLE),
+    "write": _object(texts=_list(TEXT)),
     "embed": _object(similarities=_list(_object(context=WHOLE, cosine=NUMBER))),
     "expect": _object(losses=_list(_object(context=WHOLE, given=NUMBER, without=NUMBER))),
 }
@@ -286,9 +293,9 @@ def answers_in(task: Task, reply: Reply) -> dict[int, Any]:
 
     `judge`: True for yes. `match`: by the number of the description, the numbers of the contexts
     that fit it; one that the reply passes over is not in the result. `predict`: activations by the
-    number of the token, from 1; the rest is 0. `choose`: True for the one that is chosen. `embed`:
-    the cosine. `expect`: the nats a token that the description saves. A context that the reply
-    passes over is not in the result.
+    number of the token, from 1; the rest is 0. `choose`: True for the one that is chosen. `write`:
+    the texts, by their own numbers. `embed`: the cosine. `expect`: the nats a token that the
+    description saves. A context that the reply passes over is not in the result.
     """
     fields = fields_of(reply)
     if isinstance(fields, ReadReply) or task.form == "describe":
@@ -304,6 +311,8 @@ def _answers(form: TaskForm, fields: dict[str, Any]) -> dict[int, Any]:
     if form == "choose":
         return {_whole(fields, "context"): True}
     answers: dict[int, Any] = {}
+    if form == "write":
+        return dict(enumerate(_texts(fields), 1))
     if form == "match":
         for number in range(1, DESCRIPTIONS + 1):
             if fields.get(str(number)) is not None:
@@ -334,6 +343,17 @@ def _matches(value: Any) -> frozenset[int]:
     if not isinstance(value, str) or not LISTED.fullmatch(value):
         raise Unreadable("a description's texts are no list of letters")
     return frozenset(LETTERS.index(letter) + 1 for letter in re.findall(r"[A-Za-z]", value))
+
+
+def _texts(fields: dict[str, Any]) -> list[str]:
+    """Return the texts that were written, as many as are asked for at most, blank ones left out."""
+    texts = fields.get("texts")
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise Unreadable("`texts` is not a list of texts")
+    written = [text.strip() for text in texts if text.strip()][:WRITTEN]
+    if not written:
+        raise Unreadable("no text was written")
+    return written
 
 
 def _levels(answer: dict[str, Any]) -> dict[int, float]:

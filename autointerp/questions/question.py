@@ -17,7 +17,9 @@ from autointerp.questions.replies import Unreadable, object_in
 from autointerp.records import Draw, Item, Reply, Split, Status
 from autointerp.text import CONTROL
 
-Form = Literal["rate", "describe", "judge", "match", "predict", "choose", "embed", "expect"]
+Form = Literal[
+    "rate", "describe", "judge", "match", "predict", "choose", "write", "embed", "expect"
+]
 About = Literal["unit", "description"]
 
 # Forms that a model's text cannot give: they are computed from its vectors or its probabilities.

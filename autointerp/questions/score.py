@@ -58,7 +58,11 @@ class Design:
 
     def of(self, name: str) -> Design:
         """Return the design with the count that scorer `name` asks with."""
-        return self if self.count is not None else replace(self, count=scorer(name).COUNT)
+        module = scorer(name)
+        asks_for_as_many = module.TASK.form == "write"  # whatever is wanted
+        if self.count is not None and not asks_for_as_many:
+            return self
+        return replace(self, count=module.COUNT)
 
     def __str__(self) -> str:
         return f"{self.count} of each kind" + (
@@ -109,7 +113,7 @@ def plan(
     if _describes(module):
         for explainer in sorted({one.explainer for one in asked}):
             by_unit |= {one.unit_id: one for one in explanations(run, explainer)}
-    if _describes(module) and not together:
+    if _describes(module) and not together and module.TASK.form != "write":
         partners = _partners(run, name, str(design), asked, by_unit, design.permuted)
     trials: list[Trial] = []
     passages: dict[int, tuple[str, ...]] = {}

@@ -99,6 +99,16 @@ def passage_number(tokens: Sequence[str]) -> int:
     return -1 - int.from_bytes(digest, "big") % 2**62
 
 
+def text_number(text: str) -> int:
+    """Return the number of a text that units are measured on, however it is cut into tokens."""
+    return passage_number([text])
+
+
+def piece_text(piece: Piece, context: Context) -> str:
+    """Return the text that a piece shows."""
+    return "".join(context.tokens[piece.first : piece.last])
+
+
 def whole_context(
     number: int, context: Context, truth: bool | None, kind: str, mark: bool
 ) -> Piece:

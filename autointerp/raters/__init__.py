@@ -18,6 +18,7 @@ says which; contexts and their tokens are numbered from 1, in the item's order:
                                                          of the contexts that fit it
     predict    {"contexts": [{"context": 1, "active": [{"token": 2, "activation": 7}, …]}, …]}
     choose     {"rationale": "…", "context": 3}
+    write      {"texts": ["…", …]}                       that fit `item.description`
     embed      {"similarities": [{"context": 1, "cosine": 0.31}, …]}
     expect     {"losses": [{"context": 1, "given": 3.1, "without": 3.4}, …]}    nats a token
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from autointerp.questions.forms import LETTERS, LOUDEST, UNKNOWN
+from autointerp.questions.forms import LETTERS, LOUDEST, UNKNOWN, WRITTEN
 from autointerp.questions.question import COMPUTED, Question
 from autointerp.raters._evidence import Condition, Evidence, Mask
 from autointerp.raters._rules import SHAPES, quoted
@@ -22,6 +22,11 @@ from autointerp.records import Item, Reply
 
 Alternatives = tuple[tuple[Condition, ...], ...]
 
+SAID = ("word", "text")  # attributes of a token that can be written down
+FRAMES = (
+    ("It was", "and then"), ("They had", "but not"), ("On that day", "or even"),
+    ("Without", "there is no"),
+)  # fmt: skip
 VALUE = r"'(?P<value>.+?)'"
 LONG = r"letters, (?P<value>[48]) or more"
 QUOTED = r"'(?:\\.|[^'\\])*'"
@@ -191,6 +196,26 @@ def _computed(form: str, fits: Sequence[bool]) -> str:
     return json.dumps({"losses": losses})
 
 
+def written_to(description: str | None) -> str | None:
+    """Return as JSON texts in which a rule of words or tokens holds; None if it is no such rule.
+
+    Only what the rule says of the token itself is written: it holds three times in each text.
+    """
+    alternatives = rule_from_words(description or "") or ()
+    said = [c.value for one in alternatives for c in one if c.offset == 0 and c.attribute in SAID]
+    if not said:
+        return None
+    texts = []
+    for number in range(WRITTEN):
+        value = said[number % len(said)]
+        one, other = FRAMES[number % len(FRAMES)]
+        if value[:1].isspace():
+            texts.append(f"{one}{value} {other}{value},{value}")
+        else:  # a word, or a piece that may stand inside one
+            texts.append(f"{value} {one} {value} {other} ({value})")
+    return json.dumps({"texts": texts})
+
+
 def matches(contexts: Sequence[dict[str, Any]], descriptions: Sequence[str]) -> str | None:
     """Return as JSON which contexts fit each description that is a rule; None if none is."""
     fields = {}
@@ -296,6 +321,8 @@ def reply_to(
         if rated is not None and share is not None:
             score = scores[round(share * (len(scores) - 1))]
             text = json.dumps({"rationale": rated[1], "score": score})
+    elif body["form"] == "write":
+        text = written_to(description)
     elif body["form"] == "match":
         text = matches(contexts, body["descriptions"])
     else:

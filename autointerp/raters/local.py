@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from autointerp.errors import BadInput, RaterError, install_hint
+from autointerp.questions.forms import WRITTEN
 from autointerp.questions.question import Question
 from autointerp.raters import RaterOptions, call_key
 from autointerp.raters._grammar import reply_grammar
@@ -28,6 +29,7 @@ MANY_LOGPROBS = 200  # of a forced choice
 SLOTS = 2
 CONTEXT_TOKENS = 4096  # of each slot: a prompt takes 1,300
 LIST_TOKENS = 2048  # of a reply that its grammar ends: four contexts with every token listed
+LONGEST_WRITTEN = 300  # characters of each text that is written to a description
 LONGEST_TEXT = (
     400  # characters of a rationale or description: small models do not stop by themselves
 )
@@ -85,6 +87,12 @@ class LocalRater(OpenAIRater):
         for field in bounded["properties"].values():
             if field["type"] == "string":
                 field["maxLength"] = LONGEST_TEXT
+        if question.form == "write":
+            bounded["properties"]["texts"] |= {
+                "minItems": WRITTEN,
+                "maxItems": WRITTEN,
+                "items": {"type": "string", "maxLength": LONGEST_WRITTEN},
+            }
         return bounded
 
     def request(self, item: Item, question: Question, repeat: int = 0) -> Request:

@@ -5,6 +5,7 @@ page            the HTML page
 answer          its first screen, in words
 answer_picture  the figure of it
 against         what speaks against the answer
+cover           the page of concepts and the units that are about them
 map             the page of a dictionary in the plane
 match           the page of two dictionaries
 sweep           the page of many

@@ -187,8 +187,8 @@ def draw(found: Concepts) -> Drawing:
                 (one.best.auroc.value or 0 for one in found.known if one.source == source),
                 reverse=True,
             )
-            at = np.arange(1, len(values) + 1) / len(values)
-            axes.step(at, values, where="pre", color=colour(source, sources), label=source)
+            shares = np.arange(1, len(values) + 1) / len(values)
+            axes.step(shares, values, where="pre", color=colour(source, sources), label=source)
         axes.axhline(found.over, color=MUTED, linestyle="--", linewidth=1)
         axes.set_xlim(0, 1)
         axes.set_xlabel("share of the concepts")

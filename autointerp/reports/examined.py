@@ -792,9 +792,13 @@ def _neighbours(found: Examined) -> Iterator[Block]:
         ("nearest", "nearest", "nearest by cosine"),
         ("together", "together", "fire on the same tokens"),
     ):
-        rows = [(one, row) for one in found.units for row in one.rows(lab, kind=kind)
-                if one is found.unit or row["rank"] <= 3]  # fmt: skip
-        if not rows:
+        listed_rows = [
+            (one, row)
+            for one in found.units
+            for row in one.rows(lab, kind=kind)
+            if one is found.unit or row["rank"] <= 3
+        ]
+        if not listed_rows:
             continue
         yield Table(
             f"neighbours_{name}",
@@ -817,7 +821,7 @@ def _neighbours(found: Examined) -> Iterator[Block]:
                     ),
                     visible(found.descriptions.get(row["neighbour"], ""), ON_PAGE),
                 ]
-                for one, row in rows
+                for one, row in listed_rows
             ],
         )
 

@@ -63,8 +63,31 @@ def all_blocks(panels: Sequence[Panel]) -> list[Block]:
     return blocks
 
 
-def html(heading: str, beneath: str, panels: Sequence[Panel], drawings: Mapping[str, str]) -> str:
-    """Return the page under a heading; `drawings` are SVGs by name, see `themed`."""
+@dataclass(frozen=True)
+class Served:
+    """Addresses of a page that a server gives, where a file would carry the content itself.
+
+    Attributes:
+        script: Of `page_script`.
+        run, units: Of the run's page, and of its list of units.
+    """
+
+    script: str
+    run: str
+    units: str
+
+
+def html(
+    heading: str,
+    beneath: str,
+    panels: Sequence[Panel],
+    drawings: Mapping[str, str],
+    served: Served | None = None,
+) -> str:
+    """Return the page under a heading; `drawings` are SVGs by name, see `themed`.
+
+    It is a file that needs nothing else, unless it is `served`.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -78,7 +101,7 @@ def html(heading: str, beneath: str, panels: Sequence[Panel], drawings: Mapping[
     script = page_script(MAP_SCRIPTS if has_map else SCRIPTS)
     packed: dict[str, str] = {}
     for block in blocks:
-        if isinstance(block, UnitBrowser):
+        if isinstance(block, UnitBrowser) and served is None:
             packed["index"] = pack(block.index)
             packed.update({str(n): pack(page) for n, page in enumerate(block.pages)})
         if isinstance(block, PointMap):
@@ -106,6 +129,7 @@ def html(heading: str, beneath: str, panels: Sequence[Panel], drawings: Mapping[
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         packed=packed,
+        served=served,
     )
 
 

@@ -16,6 +16,7 @@ agreement              Krippendorff's alpha, kappa, intraclass correlation, Spea
 alternative_annotator  may a judge stand in for people?
 cosines                nearest vectors and one-to-one partners of two sets, in blocks
 layout                 vectors in the plane, near ones near: UMAP
+logistic_curve         yes and no against a number: a logistic curve
 ranks                  the area under the ROC curve, and rank correlation
 binned                 the same from counts in bins, with a stated error; F1 at bin edges
 clustered              the same with an interval over clusters, such as documents

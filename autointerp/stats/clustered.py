@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autointerp.stats.bounded import wilson_ends
-from autointerp.stats.results import Statistic, as_level, as_scores
+from autointerp.stats.results import Floats, Statistic, as_level, as_scores
 
 LEAST_CLUSTERS = 5
 METHOD = (
@@ -72,7 +72,7 @@ def clustered_superiority(
     return Statistic(shown, float(low), float(high), n, METHOD, level)
 
 
-def _placements(values: np.ndarray, others: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _placements(values: Floats, others: Floats) -> Floats:
     """Return the share of the others that each value beats, ties counted half."""
     ascending = np.sort(others)
     below = np.searchsorted(ascending, values, "left") + np.searchsorted(ascending, values, "right")

@@ -1,4 +1,4 @@
-"""Figures of ranks alone: the area under the ROC curve, and Spearman's correlation."""
+"""Figures of ranks alone: area under the ROC curve, average precision, Spearman's correlation."""
 
 from __future__ import annotations
 
@@ -47,6 +47,34 @@ def _mass(rank: Integers, weights: npt.ArrayLike | None, levels: int) -> tuple[F
         return np.bincount(rank, minlength=levels).astype(np.float64), len(rank)
     mass = np.bincount(rank, np.asarray(weights, dtype=np.float64), levels)
     return mass.astype(np.float64), 1
+
+
+def average_precision(levels: npt.ArrayLike, relevant: npt.ArrayLike) -> float:
+    """Return the mean over what is relevant of the share that is, from the top down to it.
+
+    Args:
+        levels: [n], by which things are ranked, the largest first.
+        relevant: [n] True for what is to stand at the top.
+
+    Ties stand in random order: the expectation over it, which is not that of any one order, and
+    where all tie it is the average precision of chance. NaN where nothing is relevant.
+    """
+    values = np.asarray(levels, dtype=np.float64)
+    wanted = np.asarray(relevant, dtype=bool)
+    if not wanted.any():
+        return math.nan
+    total, above, above_wanted = 0.0, 0, 0
+    for level in np.unique(values)[::-1]:
+        tied = values == level
+        size, hits = int(tied.sum()), int(wanted[tied].sum())
+        if hits:
+            places = np.arange(1, size + 1)
+            # With one of `hits` at a place, the others fall on those before it alike.
+            before = (places - 1) * ((hits - 1) / (size - 1) if size > 1 else 0.0)
+            precision = (above_wanted + 1 + before) / (above + places)
+            total += float(precision.sum()) * hits / size
+        above, above_wanted = above + size, above_wanted + hits
+    return total / int(wanted.sum())
 
 
 def spearman(x: npt.ArrayLike, y: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> float:

@@ -9,7 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from autointerp.stats.bounded import Scale, wilson_ends
 from autointerp.stats.results import Floats, Statistic, as_level, as_scores
+
+LEAST_EFFECTIVE = 10.0
+BY_USE = (
+    "sum of weight x score over sum of weights, linearised, Wilson at the effective n, one unit of "
+    "mean weight added over the scale"
+)
 
 
 def weighted_mean(
@@ -74,6 +81,63 @@ def weighted_mean(
         return Statistic(value, None, None, (len(y),), method, level, note)
     half = float(scipy.stats.t.ppf((1 + level) / 2, freedom)) * math.sqrt(variance)
     return Statistic(value, value - half, value + half, (len(y),), method, level)
+
+
+def effective_units(weights: npt.ArrayLike) -> float:
+    """Return how many units of one weight vary as much: (sum w)² / sum w².
+
+    Source: Kish 1965, Survey Sampling, section 11.7.
+    """
+    w = as_scores(weights)
+    return float(w.sum() ** 2 / (w**2).sum()) if w.any() else 0.0
+
+
+def mean_by_use(
+    scores: npt.ArrayLike, weights: npt.ArrayLike, scale: Scale, level: float = 0.95
+) -> Statistic:
+    """Return the mean score per unit of use, where units were drawn alike and are used unlike.
+
+    The ratio of two totals over the population, estimated from the sample's: scores and weights
+    both vary from unit to unit, and the interval speaks of both. It has no correction for a finite
+    population, as that of the plain mean has none.
+
+    Args:
+        scores: [units], on the scale.
+        weights: How much each unit is used, [units], at least 0.
+        scale: Lowest and highest score that could be.
+
+    The interval is undefined where the use of a few units outweighs that of all others, so that
+    fewer than 10 units of one weight would vary as much. Where use has a heavier tail than that,
+    and the units that are used most score higher, even so it is too narrow, since few of them are
+    in a sample: 95 % intervals of 100 units cover 94 % at a standard deviation of 1 of the log of
+    use, and 83 % at 1.5 (r 0.7 of score and log use).
+
+    Raises TooFewRatings if there are none, ValueError if a weight is negative, or all are 0, or a
+    score is off the scale.
+    Source: Särndal, Swensson & Wretman 1992, section 5.6 (ratio of totals); Wilson form as `mean`.
+    """
+    as_level(level)
+    y, w = as_scores(scores), as_scores(weights)
+    if w.shape != y.shape or (w < 0).any() or not w.any():
+        raise ValueError("give each score a weight of at least 0, not all of them 0")
+    low, high = scale
+    share = (y - low) / (high - low)
+    if share.min() < 0 or share.max() > 1:
+        raise ValueError(f"scores from {y.min()} to {y.max()} leave {low} to {high}")
+    n, part = (len(y),), w / w.sum()
+    value = float(part @ share)
+    effective = effective_units(w)
+    shown = low + (high - low) * value
+    if effective < LEAST_EFFECTIVE:
+        note = f"a few units carry nearly all use: as much as {effective:.1f} units of one weight"
+        return Statistic(shown, None, None, n, BY_USE, level, note)
+    # A unit spread evenly over 0 to 1 in steps of a five-point scale has the variance 1/8.
+    added = ((0.5 - value) ** 2 + 0.125) / (effective + 1) ** 2
+    variance = len(y) / (len(y) - 1) * float((part**2) @ (share - value) ** 2) + added
+    smoothed = (effective * value + 0.5) / (effective + 1)
+    least, most = wilson_ends(value, variance, effective - 1, (1 - level) / 2, variance_at=smoothed)
+    span = high - low
+    return Statistic(shown, low + span * float(least), low + span * float(most), n, BY_USE, level)
 
 
 def _probabilities(inclusion_probabilities: npt.ArrayLike, scores: Floats) -> Floats:

@@ -11,6 +11,7 @@ concepts    which unit, or which few, know a labelled concept
 labs        what labs measured of units
 maps        where directions of units lie on a map
 matches     nearest dictionary vectors in another run
+covers      which concepts units cover; units that were harvested by name
 firings     on how many tokens units fire, in the sample or not
 looks       the plan, and the ledger of looks
 batches     work that a provider's batch API has in hand

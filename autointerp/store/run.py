@@ -32,6 +32,7 @@ from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER, toml_table, write_tex
 from autointerp.settings import RunSettings, first_difference, from_mapping
 from autointerp.store.batches import Batches
 from autointerp.store.concepts import Concepts
+from autointerp.store.covers import Covers
 from autointerp.store.firings import Firings
 from autointerp.store.frames import Frames
 from autointerp.store.labs import Labs
@@ -102,7 +103,7 @@ def run_exists(path: Path) -> bool:
     return False
 
 
-class Run(Units, Ratings, Batches, Labs, Matches, Concepts, Firings, Maps, Looks, Frames):
+class Run(Units, Ratings, Batches, Labs, Matches, Concepts, Firings, Maps, Covers, Looks, Frames):
     """An open run. Made by `open_run`; close it, or use it in a `with` statement.
 
     Attributes:

@@ -1,5 +1,5 @@
 -- A run. Every table is append-only but for `about`, `state`, `lab`, `match`,
--- `concept`, `firing` and `map_point`; what supersedes stands later.
+-- `concept`, `firing`, `map_point` and `cover`; what supersedes stands later.
 
 CREATE TABLE IF NOT EXISTS about (
     name VARCHAR PRIMARY KEY,
@@ -315,6 +315,14 @@ CREATE TABLE IF NOT EXISTS passage (
     made_at TIMESTAMP NOT NULL
 );
 
+-- How strongly units fire on passages, as the run's model reads them.
+CREATE TABLE IF NOT EXISTS response (
+    context_id BIGINT NOT NULL,           -- of the passage
+    unit_id INTEGER NOT NULL,
+    activations FLOAT[] NOT NULL,         -- one a token of the passage, in the subject's units
+    PRIMARY KEY (context_id, unit_id)
+);
+
 -- Units that a scorer has no questions about, and why: their own outcome, never dropped.
 CREATE TABLE IF NOT EXISTS unprobed (
     task VARCHAR NOT NULL,
@@ -393,6 +401,50 @@ CREATE TABLE IF NOT EXISTS map_point (
     is_exact BOOLEAN NOT NULL,            -- whether all pairs were compared to find them
     made_at TIMESTAMP NOT NULL,
     PRIMARY KEY (digest, place)
+);
+
+-- What was said of concepts and units; the same rater on the same concept replaces it.
+CREATE TABLE IF NOT EXISTS cover (
+    concept VARCHAR NOT NULL,
+    source VARCHAR NOT NULL,
+    rater VARCHAR NOT NULL,
+    kind VARCHAR NOT NULL,                -- strongest on the concept, or random
+    place INTEGER NOT NULL,               -- among the concept's units of that kind, from 1
+    idx INTEGER NOT NULL,
+    sign TINYINT NOT NULL,
+    activation DOUBLE NOT NULL,           -- mean over prompts, at the concept's last token
+    description VARCHAR,
+    status VARCHAR NOT NULL,              -- of the judgement: ok, unparsed, …; missing
+    is_main BOOLEAN,                      -- whether the concept is the unit's main thing
+    occurrences BIGINT NOT NULL,          -- of the concept in the harvest's part of the corpus
+    tokens BIGINT NOT NULL,               -- of that part
+    made_at TIMESTAMP NOT NULL
+);
+
+-- Units that were harvested by name, beside the random sample, and never count as drawn.
+CREATE TABLE IF NOT EXISTS aside (
+    source VARCHAR NOT NULL,
+    idx INTEGER NOT NULL,
+    sign TINYINT NOT NULL,
+    peak FLOAT NOT NULL,
+    density DOUBLE,
+    made_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (source, idx, sign)
+);
+
+CREATE TABLE IF NOT EXISTS aside_context (
+    source VARCHAR NOT NULL,
+    idx INTEGER NOT NULL,
+    sign TINYINT NOT NULL,
+    place INTEGER NOT NULL,               -- strongest first
+    draw VARCHAR NOT NULL,
+    interval UTINYINT,
+    focus USMALLINT NOT NULL,
+    document INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    tokens VARCHAR[] NOT NULL,
+    activations FLOAT[] NOT NULL,
+    PRIMARY KEY (source, idx, sign, place)
 );
 
 -- On how many of the run's tokens units fire, in the sample or not; counting anew replaces them.

@@ -261,6 +261,26 @@ class Units(Tables):
         with self.transaction():
             self.insert("passage", rows, ignore=True)
 
+    def add_responses(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Store activations of units on passages: rows of `context_id`, `unit_id`, `activations`;
+        what is there stays.
+        """
+        with self.transaction():
+            self.insert("response", rows, ignore=True)
+
+    def response_peaks(self, unit_ids: Sequence[int]) -> dict[int, dict[int, float]]:
+        """Return each unit's largest activation on the passages on which it was measured, by
+        number; 0 on one without tokens.
+        """
+        peaks: dict[int, dict[int, float]] = {unit_id: {} for unit_id in unit_ids}
+        for unit_id, number, peak in self.rows(
+            "SELECT unit_id, context_id, coalesce(list_max(activations), 0) FROM response"
+            " WHERE unit_id IN (SELECT unnest(?::INTEGER[])) ORDER BY ALL",
+            [list(unit_ids)],
+        ):
+            peaks[unit_id][number] = peak
+        return peaks
+
 
 def source_row(name: str, size: int, kind: SourceKind) -> dict[str, Any]:
     """Return the row of `source` that a source is."""

@@ -46,6 +46,39 @@ class ChangeableModel(Protocol):
         ...
 
 
+@runtime_checkable
+class CachingModel(Protocol):
+    """A changeable model that keeps keys and values of the tokens that it has read."""
+
+    def next_logits(
+        self, ids: Tensor, kept: object = None, intervention: Intervention | None = None
+    ) -> tuple[Tensor, object]:
+        """Return the logits [rows, vocabulary] behind ids [rows, tokens], and what is kept of them.
+
+        `kept`, of a call with the first of these tokens, spares them; None where nothing is kept.
+        """
+        ...
+
+
+def continuing(model: ChangeableModel, intervention: Intervention) -> Callable[[Tensor], Tensor]:
+    """Return the function ids [rows, tokens] -> logits [rows, vocabulary] behind them.
+
+    For calls with ids that grow at their end: what was read is not read again, where the model
+    keeps it. The intervention must change a position by its own activations alone, as `clamp` does.
+    """
+    kept: object = None
+
+    def logits(ids: Tensor) -> Tensor:
+        nonlocal kept
+        if isinstance(model, CachingModel):
+            behind, kept = model.next_logits(ids, kept, intervention)
+            return behind
+        attention = torch.ones_like(ids, dtype=torch.bool)
+        return model.logits(ids, attention, intervention)[:, -1]
+
+    return logits
+
+
 @dataclass(frozen=True)
 class Levers:
     """Units that can be set.

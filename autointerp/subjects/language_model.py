@@ -373,22 +373,46 @@ class HookedLanguageModel:
                 "choose the site before or after it"
             )
 
+        arguments = self._arguments(ids, attention)
+        out = self._changed(arguments, intervention)
+        logits: Tensor = out.logits
+        return logits.float()
+
+    @torch.no_grad()
+    def next_logits(
+        self, ids: Tensor, kept: object = None, intervention: Intervention | None = None
+    ) -> tuple[Tensor, object]:
+        """Return the logits [rows, vocabulary] behind ids [rows, tokens] without padding, and the
+        keys and values of these, which spare them in a later call; None where there are none.
+        """
+        length = getattr(kept, "get_seq_length", int)()
+        arguments = self._arguments(ids, torch.ones_like(ids, dtype=torch.bool))
+        for name in {"input_ids", "position_ids"} & arguments.keys():
+            arguments[name] = arguments[name][:, length:]
+        arguments |= {"use_cache": True, "past_key_values": kept if length else None}
+        out = self._changed(arguments, intervention)
+        logits: Tensor = out.logits[:, -1]
+        cache = getattr(out, "past_key_values", None)
+        held = getattr(cache, "get_seq_length", int)()
+        return logits.float(), cache if held == ids.shape[1] else None
+
+    def _changed(self, arguments: dict[str, Any], intervention: Intervention | None) -> Any:
+        """Return what the model gives, with the site as the intervention makes it."""
+        shape = arguments["input_ids"].shape
+
         def change(value: Tensor) -> Tensor:
             assert intervention is not None
-            changed = intervention(value.reshape(*ids.shape, -1).float())
+            changed = intervention(value.reshape(*shape, -1).float())
             return changed.to(value.dtype).reshape(value.shape)
 
         handle = self._hook(change, self._at) if intervention is not None else None
         try:
-            arguments = self._arguments(ids, attention)
             if "position_ids" not in inspect.signature(self.model.forward).parameters:
                 arguments.pop("position_ids", None)
-            out = self.model(**arguments)
+            return self.model(**arguments)
         finally:
             if handle is not None:
                 handle.remove()
-        logits: Tensor = out.logits
-        return logits.float()
 
     def readout(self, transcodes: bool = False, writes: str | None = None) -> Readout:
         """Return the direct path to the logits from the site, or from what a transcoder that

@@ -48,9 +48,13 @@ class Recording:
 
     def save(self, path: Path) -> None:
         """Write an .npz file."""
-        arrays = {"activations": self.activations, "starts": self.starts}
         with path.open("wb") as file:  # to a path numpy adds a suffix
-            np.savez(file, **arrays, texts=np.array(self.texts))
+            np.savez(
+                file,
+                activations=self.activations,
+                starts=self.starts,
+                texts=np.array(self.texts),
+            )
 
 
 @dataclass(frozen=True)

@@ -16,5 +16,6 @@ together    many SAEs and sites of one model in one reading, a run each
 dictionary_sums, dictionary_figures    what an SAE is like: L0, dead features, loss recovered
 in_memory   a harvest of objects in memory: `autointerp.harvest`
 reopen      a run's subject and columns, opened again for the labs
+prompts     which units fire on a token of a prompt; how often names occur
 levers      units that can be set in the model: what they read there and what they write
 """

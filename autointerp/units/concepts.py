@@ -65,7 +65,7 @@ class Counts:
 
     def without(self, side: int, concept: int, group: int) -> NDArray[np.int64]:
         """Return the tokens [units, BINS] that are labelled as not of the concept."""
-        return self.labelled[side, group] - self.with_concept[side, concept]
+        return np.asarray(self.labelled[side, group] - self.with_concept[side, concept])
 
 
 @dataclass(frozen=True)
@@ -410,8 +410,8 @@ def second_reading(
             progress("testing", read)
             if number == max(wanted):
                 break
-    for name, of_side in values.items():
-        if any(np.isnan(one).any() for side in of_side for one in side):
+    for name, read_of in values.items():
+        if any(np.isnan(one).any() for part in read_of for one in part):
             raise BadInput(
                 f"the corpus was read otherwise the second time (units of {name}); leave it as it "
                 "is while concepts are measured"

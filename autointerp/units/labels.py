@@ -57,15 +57,17 @@ class Labelled:
 
 
 class LabelSource(Protocol):
-    """Labels of one kind.
+    """Labels of one kind."""
 
-    Attributes:
-        concepts: Names.
-        groups: Of each concept, the number of the column of `known` that is its own.
-    """
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """Names."""
+        ...
 
-    concepts: tuple[str, ...]
-    groups: tuple[int, ...]
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """Of each concept, the number of the column of `known` that is its own."""
+        ...
 
     def of(self, reading: Reading, texts: WindowTokens) -> Labelled:
         """Return the labels of a batch's kept tokens, row by row."""
@@ -469,7 +471,8 @@ def _loaded(
         raise BadInput(
             f"{file} labels document {twice[0]}, position {twice[1]} twice; give a token one row"
         )
-    codes, values, concepts, groups = [], [], [], []
+    values: list[tuple[Any, ...] | None] = []
+    codes, concepts, groups = [], [], []
     for number, key in enumerate(names):
         one = quoted[key]
         if of_value[key] == "BOOLEAN":

@@ -64,24 +64,37 @@ def readings(subject: Subject, settings: HarvestSettings) -> Iterator[Reading]:
     Stops after `settings.tokens` kept tokens, cutting the last window short where need be, so that
     the tokens read do not depend on the batch size.
     """
-    is_text = np.ones(max(len(subject.token_texts), *subject.special, 0) + 1, dtype=bool)
-    is_text[sorted(subject.special)] = False
-    masks_first = settings.mask_first and not subject.begins_with_bos
+    is_text = text_ids(subject)
     texts = [*subject.token_texts, *[""] * (len(is_text) - len(subject.token_texts))]
     hashes = token_hashes(texts)
     left = settings.tokens or None
     for windows in subject.cut(window_length(subject, settings), settings.rows):
-        text = windows.attention & is_text[windows.ids]
-        # A window's first token after BOS stands at `offset`; specials do not count as places.
-        position = windows.offset[:, None] + np.cumsum(text, 1, dtype=np.int64) - 1
-        if masks_first:
-            text &= np.cumsum(windows.attention, 1) > 1
+        text, position = counted(subject, settings, windows, is_text)
         if left is not None:
             text &= np.cumsum(text, dtype=np.int64).reshape(text.shape) <= left
             left -= int(text.sum())
         yield Reading(windows, text, position, hashes, settings.each_side)
         if left == 0:
             return
+
+
+def text_ids(subject: Subject) -> NDArray[np.bool_]:
+    """Return whether each id is text: neither special nor beyond the vocabulary."""
+    is_text = np.ones(max(len(subject.token_texts), *subject.special, 0) + 1, dtype=bool)
+    is_text[sorted(subject.special)] = False
+    return is_text
+
+
+def counted(
+    subject: Subject, settings: HarvestSettings, windows: Windows, is_text: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Return which tokens of windows count, and all their places in their documents."""
+    text = windows.attention & is_text[windows.ids]
+    # A window's first token after BOS stands at `offset`; specials do not count as places.
+    position = windows.offset[:, None] + np.cumsum(text, 1, dtype=np.int64) - 1
+    if settings.mask_first and not subject.begins_with_bos:
+        text &= np.cumsum(windows.attention, 1) > 1
+    return text, position
 
 
 def at_site(subject: Subject, reading: Reading, seed: int) -> SiteBatch:

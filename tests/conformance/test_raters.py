@@ -142,6 +142,8 @@ class Toy:
         elif form == "predict":
             active = [{"token": 1, "activation": 5}]
             reply = {"contexts": [{"context": number, "active": active} for number in numbers]}
+        elif form == "write":
+            reply = {"texts": [f"It was {number}." for number in range(8)]}
         elif form == "embed":
             reply = {"similarities": [{"context": number, "cosine": 0.5} for number in numbers]}
         elif form == "expect":

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from support.conformance import modules_in
 from support.held_out import answered, contexts_of, make_held_out
 
 from autointerp.questions import scorers
-from autointerp.questions.scorers import Tried, scorer
+from autointerp.questions.scorers import Answered, Tried, scorer
+from autointerp.questions.trials import Piece
 
 __all__ = ["make_held_out"]
 
@@ -20,6 +22,7 @@ BLIND = {
     "match": [lambda piece, n: True, lambda piece, n: False, lambda piece, n: 0.5],
     "predict": [lambda piece, n: {}, lambda piece, n: dict.fromkeys(range(1, 100), 5.0)],
     "choose": [lambda piece, n, k=k: n == k for k in range(1, 6)],
+    "write": [lambda piece, n: 1.0, lambda piece, n: 0.0],
     "embed": [lambda piece, n: 0.25, lambda piece, n: -1.0],
     "expect": [lambda piece, n: 0.0, lambda piece, n: -0.5],
 }
@@ -27,7 +30,7 @@ BLIND = {
 
 def right_answer(form, held_out, piece, context):
     """Return the answer of one who knows where the unit fires."""
-    if form in ("embed", "expect"):
+    if form in ("embed", "expect", "write"):
         return 0.5 if piece.truth else 0.1
     if form != "predict":
         return piece.truth
@@ -46,18 +49,23 @@ def together(module):
 
 
 def answers(held_out, chosen, answer):
-    """Return the pieces with what `answer` says to each piece and its number in its call."""
+    """Return the pieces with what `answer` says to each piece and its number in its call.
+
+    Where texts are written, `answer` is how strongly the unit fires on them.
+    """
+    if chosen.calls == ((),):
+        pieces = [Piece(-1 - n, 0, 1, None, n < 4, "own") for n in range(8)]
+        levels = [answer(piece, place) for place, piece in enumerate(pieces, 1)]
+        return [Answered(p, None, 0, 0, one, one) for p, one in zip(pieces, levels, strict=True)]
     asked = answered(held_out, chosen.calls, lambda piece, context: None, chosen.passages)
-    return [
-        type(one)(one.piece, one.context, one.call, one.place, answer(one.piece, one.place))
-        for one in asked
-    ]
+    return [replace(one, answer=answer(one.piece, one.place)) for one in asked]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_scorer_has_a_task_of_its_name_and_says_what_it_needs(name):
+def test_a_scorer_has_a_task_of_its_own_or_another_s_and_says_what_it_needs(name):
     module = scorer(name)
-    assert module.TASK.id == name
+    assert module.TASK.id in NAMES  # its own, or that of another whose answers it reads
+    assert module.TASK is scorer(module.TASK.id).TASK
     assert module.TASK.form in BLIND
     assert module.TASK.shows.split == "score"
     assert min(module.PER_CALL, module.COUNT) >= 1
@@ -75,7 +83,7 @@ def test_it_chooses_the_same_of_the_same_and_no_more_than_fits_a_call(name, hard
     assert chosen == module.choose(make_held_out(scorer=module), 10, hard)
     known = {**held_out.contexts, **contexts_of(chosen.passages)}
     for call in chosen.calls:
-        assert len(call) >= 1
+        assert (len(call) >= 1) == (module.TASK.form != "write")  # else texts are still to come
         assert len(call) <= module.PER_CALL or together(module)  # else they are dealt later
         for piece in call:
             context = known[piece.context]
@@ -106,7 +114,7 @@ def test_too_little_to_try_it_on_is_an_outcome_and_no_question(name, make_held_o
         chosen = scorer(name).choose(make_held_out(**few, scorer=scorer(name)), 10, False)
         if not chosen.calls:
             assert chosen.outcome.startswith("too few")
-        else:
+        elif scorer(name).TASK.form != "write":
             assert few == {"silent": 0}  # a scorer that marks needs no silent text
 
 
@@ -130,7 +138,7 @@ def test_knowing_everything_scores_one_and_no_answers_score_nothing(name, make_h
     form = module.TASK.form
     asked = answered(
         held_out, chosen.calls, lambda p, c: right_answer(form, held_out, p, c), chosen.passages
-    )
+    ) or answers(held_out, chosen, lambda p, n: right_answer(form, held_out, p, None))
     never = answers(held_out, chosen, lambda piece, n: False) if together(module) else ()
     assert module.measure(tried(held_out, asked, never)).score == pytest.approx(1)
     lost = module.measure(tried(held_out, answers(held_out, chosen, lambda piece, n: None), never))
@@ -144,6 +152,8 @@ def test_the_place_in_a_call_tells_nothing(name, make_held_out):
     module = scorer(name)
     if module.TASK.form == "predict":
         pytest.skip("a prediction is right or wrong by token")
+    if module.TASK.form == "write":
+        pytest.skip("no text is shown")
     if together(module):
         pytest.skip("the pieces of several units are shuffled together later")
     at: Counter[int] = Counter()

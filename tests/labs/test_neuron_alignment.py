@@ -84,6 +84,16 @@ def test_a_dictionary_that_learned_the_identity_has_one_neuron_a_feature(bench):
     assert row["neurons"][0]["neuron"] == "neurons/5"
 
 
+def test_a_transcoder_s_directions_are_no_combination_of_the_neurons_that_it_reads(bench):
+    unit_id, *_ = bench.units
+    sae = replace(bench.subject.sae, transcodes=True)
+    unit = replace(bench.units[unit_id], source=Features(sae))
+    changed = replace(bench, subject=replace(bench.subject, sae=sae), units={unit_id: unit})
+    (row,) = measure(changed, unit_id, OPTIONS)
+    assert (row["share_1"], row["dictionary_1"]) == (None, None)
+    assert row["on"] is not None  # which neurons are on where it fires is known all the same
+
+
 def test_options_that_mean_nothing_are_refused(bench):
     unit_id, *_ = bench.units
     for name, value in (("examples", 0), ("quantile", 1.0), ("threshold", float("nan"))):

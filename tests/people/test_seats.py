@@ -208,6 +208,19 @@ def test_a_journal_in_a_terminal_is_refused_and_one_that_rests_is_let_go(make_se
     seating.close()
 
 
+def test_an_answer_that_comes_as_the_server_stops_is_not_refused_for_good(seating, make_session):
+    """A page drops what is refused, and sends again what was not answered."""
+    session = make_session(3)
+    seat = seat_at(seating, session)
+    one = deed(1, seat.key(seat.ahead()[0]))
+    seating.close()
+    with pytest.raises(RunLocked):
+        seat.do(one)
+    with pytest.raises(RunLocked):
+        seat.ahead()
+    assert seat_at(seating, session).do(one).refused == ""
+
+
 def test_the_time_of_an_answer_is_what_its_page_saw(seating, make_session):
     seat = seat_at(seating, make_session(5))
     for number, seconds in enumerate((12.5, 500.0, -3.0, float("nan"), 1e9)):

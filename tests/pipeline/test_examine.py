@@ -81,6 +81,20 @@ def test_the_page_has_seven_parts_each_with_text_picture_and_table(examined_run)
     assert len(pd.read_csv(folder / "tables" / "ablation.csv")) > 10
 
 
+def test_neighbours_stand_beside_what_was_said_of_them(examined_run):
+    runs, _, made = examined_run
+    with open_run("tiny", folder=runs, read_only=True) as opened:
+        explained = dict(
+            opened.rows(
+                "SELECT unit_name(u.source, u.idx, u.sign), e.description FROM explanation e"
+                " JOIN unit u USING (unit_id) WHERE e.status = 'ok'"
+            )
+        )
+    assert explained
+    assert {name: made.examined.descriptions[name] for name in explained} == explained
+    assert made.examined.unit.description == explained[made.examined.unit.unit]
+
+
 def test_sentences_are_told_as_they_are_read_for_all_units(examined_run):
     _, events, made = examined_run
     told = [event for event in events if isinstance(event, Probed)]
@@ -185,5 +199,17 @@ def test_the_command_prints_activations_at_once_and_reads_sentences_from_anywher
     (row,) = printed["unit"]["labs"]["probe-sentences"]
     assert row["text"] == "a garden"
     assert set(printed["labs"]) == set(LABS)
-    refused = command_line(*asked, "--probes", "nowhere.txt")
-    assert (refused.code, "--probes nowhere.txt: cannot be read" in refused.err) == (2, True)
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00")
+    for given, why in (
+        (("--probes", "nowhere.txt"), "--probes nowhere.txt: is no file"),
+        (("--probes", "/dev/zero"), "--probes /dev/zero: is no file"),
+        (("--probes", "bytes.txt"), "--probes bytes.txt: cannot be read as text"),
+        (("--probe", ""), "--probe '' has no tokens; give a sentence"),
+        (("-o", "-"), "a page is in a folder"),
+    ):
+        refused = command_line(*asked, *given)
+        assert (refused.code, why in refused.err) == (2, True), refused.err
+    odd = command_line(*asked, "--probe", "the cat \udcff", "--json")
+    assert odd.code == 0, odd.err
+    (row,) = json.loads(odd.out)["unit"]["labs"]["probe-sentences"]
+    assert row["text"] == "the cat \ufffd"

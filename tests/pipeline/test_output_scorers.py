@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import pytest
 from support.fabricate import fabricate_run
+from support.loopback.server import LoopbackServer
 
-from autointerp.errors import BadInput
+from autointerp.errors import AutointerpError, BadInput
 from autointerp.findings.answers import unit_scores
 from autointerp.pipeline.describe import explain, forecast_score, score
 from autointerp.pipeline.job import Job
+from autointerp.pipeline.rate import collect
+from autointerp.raters import RaterOptions
 from autointerp.store.run import open_run
 
 SOURCES = ("features", "random", "planted")
@@ -87,10 +90,113 @@ def test_a_forecast_counts_the_calls_that_are_made_later(described):
         assert forecast.units == results[name].units
 
 
-@pytest.mark.parametrize("name", ["logits", "steering"])
+@pytest.mark.parametrize("name", ["logits", "steering", "generation", "purity"])
 def test_an_imported_run_has_no_model_to_measure_with_and_is_refused_before_a_call(tmp_path, name):
     fabricate_run(tmp_path, {"features": 4}, contexts=8, imported=True).close()
     imported = Job(rater="scripted:truth", runs=tmp_path, scorers=(name,))
     for ask in (score, forecast_score):
         with pytest.raises(BadInput, match=f"--scorer {name} needs the model, and run .* imported"):
             ask(imported)
+
+
+def test_texts_are_written_to_each_description_once_and_units_measured_on_them(own_runs):
+    asked = replace(job(own_runs, "generation"), sources=("planted",))
+    first = score(asked)["generation"]
+    assert first.units == 4
+    assert first.counts.statuses == {"ok": 4}  # the control takes no call of its own
+    own, control = first.means["planted"]
+    assert own.value > 0.95
+    assert control.value == pytest.approx(0.5, abs=0.1)
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        measured = run.rows("SELECT * FROM response ORDER BY ALL")
+        texts = run.contexts_numbered([number for number, *_ in measured])
+        scores = [one for one in unit_scores(run) if one.scorer == "generation"]
+    units = {unit for _, unit, _ in measured}
+    assert units == {one.unit_id for one in scores if not one.permuted}
+    # Each of the four on its own texts and on those of the three others: all that were written.
+    assert len(measured) == 4 * len(texts)
+    for number, _, activations in measured:
+        assert len(activations) == len(texts[number].tokens)
+    again = score(asked)["generation"]
+    assert not again.counts.statuses
+    assert again.means == first.means
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        assert run.rows("SELECT * FROM response ORDER BY ALL") == measured
+
+
+def test_texts_that_were_not_measured_are_missing_and_are_measured_the_next_time(own_runs):
+    asked = replace(job(own_runs, "generation"), sources=("planted",))
+    means = score(asked)["generation"].means
+    with open_run("tiny", folder=own_runs) as run:
+        (unit, *_), *_ = run.rows("SELECT DISTINCT unit_id FROM response ORDER BY ALL")
+        run.execute("DELETE FROM response WHERE unit_id = ?", [unit])
+        outcome = {one.unit_id: one for one in unit_scores(run) if not one.permuted}[unit].outcome
+    assert outcome == "no answers: no text of own was measured"
+    assert score(asked)["generation"].means == means
+
+
+def test_responsiveness_and_purity_read_the_same_answers_and_measure_every_unit_on_every_text(
+    own_runs,
+):
+    asked = replace(job(own_runs, "responsiveness"), sources=("planted",))
+    first = score(asked)["responsiveness"]
+    own, control = first.means["planted"]
+    assert own.value > 0.95
+    assert control.value == pytest.approx(0.5, abs=0.1)
+    second = score(replace(asked, scorers=("purity",)))["purity"]
+    assert not second.counts.statuses  # answered before, under the other name
+    own, control = second.means["planted"]
+    assert own.value > 0.95
+    assert control.value == pytest.approx(0.5, abs=0.1)
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        rows = run.rows("SELECT unit_id, count(*) FROM response GROUP BY ALL")
+        pieces = run.rows(
+            "SELECT count(DISTINCT array_to_string(c.tokens[f + 1 : l], '')) FROM (SELECT"
+            " unnest(contexts) AS n, unnest(firsts) AS f, unnest(lasts) AS l FROM probe"
+            " WHERE task = 'responsiveness') p JOIN context c ON c.context_id = p.n"
+        )
+        scores = [one for one in unit_scores(run) if one.scorer == "purity"]
+    assert {count for _, count in rows} == {pieces[0][0]}
+    assert len(rows) == 4
+    assert {one.permuted for one in scores} == {True, False}
+    assert all(one.questions > 3 * 20 for one in scores if not one.permuted)  # of all in the calls
+
+
+@pytest.mark.parametrize(("provider", "batch"), [("openai", False), ("anthropic", True)])
+def test_language_models_write_and_judge_at_once_or_in_a_batch(own_runs, provider, batch):
+    truth = replace(job(own_runs), sources=("planted",))
+    explain(truth)
+    with LoopbackServer() as server:
+        url = server.openai_url if provider == "openai" else server.anthropic_url
+        options = RaterOptions(base_url=url, structured="json_schema")
+        asked = replace(
+            truth, rater=f"{provider}:m", options=options, batch=batch, explainer="scripted:truth",
+            scorers=("generation", "responsiveness"),
+        )  # fmt: skip
+        results = score(asked)
+        if batch:
+            assert all(not result.means for result in results.values())
+            collect("tiny", own_runs)
+            results = score(asked)
+    # It writes the same texts to every description: units fire on their own as on others'.
+    own, control = results["generation"].means["planted"]
+    assert (own.value, control.value, own.n) == (0.5, 0.5, (4,))
+    assert results["responsiveness"].means["planted"][0].n == (4,)
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        written = run.rows("SELECT reply FROM call WHERE reply LIKE '%as told, 7%'")
+        assert len(written) == 4  # as they came, and once
+        assert {one.rater for one in unit_scores(run)} == {
+            name for (name,) in run.rows("SELECT rater FROM rater WHERE rater LIKE '%:m%'")
+        }
+
+
+def test_a_rater_that_writes_no_text_is_refused_in_one_line(own_runs):
+    explain(replace(job(own_runs), sources=("planted",)))
+    for rater in ("panel:lexical+scripted:truth", "embed:some/model"):
+        asked = replace(
+            job(own_runs, "generation"), sources=("planted",), rater=rater,
+            explainer="scripted:truth",
+        )  # fmt: skip
+        with pytest.raises(AutointerpError) as refused:
+            score(asked)
+        assert "\n" not in str(refused.value)

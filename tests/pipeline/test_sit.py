@@ -329,7 +329,7 @@ def test_parts_can_be_left_out_and_the_count_is_said_before(sit, own_runs):
     assert "would ask human:ann 4 questions: 4 features at most, mixed." in told.err
     told = sit("human:ann", *bare, answers="3\n" * 50)
     assert told.code == 0, told.err
-    assert "4 questions: 4 to rate. Parts are left out by" in told.err
+    assert "4 questions: 4 items to rate. Parts are left out by" in told.err
     (path,) = (own_runs / "tiny" / "journals").glob("human-ann.*.jsonl")
     entries = read_journal(path).entries["human:ann"]
     assert [entry.kind for entry in entries] == ["rating"] * 4

@@ -27,7 +27,7 @@ def would_make(target: str, *variables: str) -> list[str]:
 def test_the_demo_is_two_ratings_a_check_and_a_report():
     assert would_make("demo", "VENV=somewhere")[-4:] == [
         "somewhere/bin/autointerp rate --source features --n 200",
-        "somewhere/bin/autointerp rate --source neurons --n 200",
+        "somewhere/bin/autointerp rate --source neurons --source untrained --n 200",
         "somewhere/bin/autointerp check-rater lexical",
         "somewhere/bin/autointerp report",
     ]

@@ -1,4 +1,4 @@
-"""docs/commands.md and docs/settings.md are what `make docs` writes, and cover everything."""
+"""The generated files of docs/ are what `make docs` writes, and cover everything."""
 
 import dataclasses
 from dataclasses import dataclass

@@ -68,6 +68,17 @@ def test_texts_are_bounded_for_models_that_do_not_stop(tmp_path: Path) -> None:
     assert schema["properties"]["score"]["enum"] == [1, 2, 3, 4, 5]
 
 
+def test_a_model_that_does_not_stop_writes_as_many_texts_as_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"GGUF")
+    item = Item("aa", "generation", (), "the word cat")
+    rater = load_rater(f"local:{path}", RaterOptions())
+    body = rater.request(item, scorer("generation").TASK).body
+    texts = body["response_format"]["json_schema"]["schema"]["properties"]["texts"]
+    assert (texts["minItems"], texts["maxItems"]) == (8, 8)
+    assert texts["items"]["maxLength"] > 100
+
+
 def listing(kind: str, lengths: Any) -> Item:
     """Return an item with a context of each of these lengths, for the task of a scorer."""
     contexts = tuple(ItemContext((" cat",) * n, None, None, "score", False) for n in lengths)

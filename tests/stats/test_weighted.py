@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from autointerp.stats.means import mean
-from autointerp.stats.weighted import weighted_mean
+from autointerp.stats.weighted import effective_units, mean_by_use, weighted_mean
 
 
 def test_equal_probabilities_give_the_plain_mean_and_students_interval():
@@ -67,3 +67,57 @@ def test_malformed_samples_are_refused():
         weighted_mean([1, 2], [1])
     with pytest.raises(ValueError, match="1 strata for 2"):
         weighted_mean([1, 2], [1, 1], strata=["a"])
+
+
+def test_a_mean_by_use_is_the_ratio_of_the_totals():
+    found = mean_by_use([1, 5, 3] * 10, [1, 2, 0] * 10, (1, 5))
+    assert found.value == pytest.approx(11 / 3)
+    assert effective_units([1, 2, 0]) == pytest.approx(9 / 5)
+    assert effective_units([0, 0]) == 0
+
+
+def test_a_mean_by_use_of_alike_units_is_the_plain_mean():
+    scores = np.random.default_rng(0).integers(1, 6, 80)
+    found, plain = mean_by_use(scores, np.full(80, 0.3), (1, 5)), mean(scores, scale=(1, 5))
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (plain.value, plain.low, plain.high), abs=0.01
+    )
+
+
+def test_intervals_of_means_by_use_cover_where_used_units_score_higher():
+    rng = np.random.default_rng(1)
+
+    def drawn(n):
+        z = rng.standard_normal(n)
+        latent = 0.7 * z + 0.7 * rng.standard_normal(n)
+        return np.clip(np.round(3 + 1.2 * latent), 1, 5), np.exp(z)
+
+    scores, use = drawn(500_000)
+    truth = (scores * use).sum() / use.sum()
+    found = [mean_by_use(*drawn(100), (1, 5)) for _ in range(400)]
+    held = [one for one in found if one.low is not None]
+    assert len(held) > 390
+    assert np.mean([one.low <= truth <= one.high for one in held]) >= 0.91
+    # The plain mean's interval speaks of something else.
+    assert np.mean([mean(drawn(100)[0], scale=(1, 5)).high >= truth for _ in range(100)]) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("scores", "weights", "message"),
+    [
+        ([1, 2], [1], "a weight of at least 0"),
+        ([1, 2], [1, -1], "a weight of at least 0"),
+        ([1, 2], [0, 0], "a weight of at least 0"),
+        ([1, 6], [1, 1], "leave 1 to 5"),
+    ],
+)
+def test_weights_and_scores_that_mean_nothing_are_refused(scores, weights, message):
+    with pytest.raises(ValueError, match=message):
+        mean_by_use(scores, weights, (1, 5))
+
+
+def test_where_few_units_outweigh_the_others_no_interval_is_given():
+    found = mean_by_use([5] + [1] * 99, [1e6] + [1] * 99, (1, 5))
+    assert found.value == pytest.approx(5, abs=0.001)
+    assert found.low is None
+    assert "as much as 1.0 units of one weight" in found.note

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.tiny_language_models import DENSE, VOCABULARY, built, tokenizer
+from support.tiny_language_models import DENSE, MIXTURES, VOCABULARY, built, tokenizer
 
 from autointerp.errors import SubjectError
 from autointerp.subjects.autoencoder import SparseAutoencoder
@@ -16,6 +16,7 @@ from autointerp.subjects.interventions import (
     ablate,
     changeable,
     clamp,
+    continuing,
     gradient_at_site,
     moved_at,
 )
@@ -221,3 +222,39 @@ def test_a_row_is_moved_at_its_own_position_alone():
 def test_a_model_that_cannot_be_changed_is_refused():
     with pytest.raises(SubjectError, match="cannot be changed"):
         changeable(object(), "tiny")
+
+
+@pytest.mark.parametrize("architecture", [*DENSE, *MIXTURES])
+def test_kept_keys_and_values_change_no_logits_of_a_changed_model(architecture):
+    model = hooked(built(architecture), "layers.1.residual")
+    width = model.d_site
+    levers = levers_of(Features(autoencoder(width, "topk")), np.array([2]))
+    change = clamp(levers, torch.tensor([[6.0], [float("nan")]]))
+    behind = continuing(model, change)
+    ids = IDS[:, :3]
+    for _ in range(4):
+        kept = behind(ids)
+        whole = model.logits(ids, torch.ones_like(ids, dtype=torch.bool), change)[:, -1]
+        assert (kept - whole).abs().max() < 1e-4
+        ids = torch.cat([ids, whole.argmax(-1, keepdim=True)], dim=1)
+    seen = []
+
+    def look(x: torch.Tensor) -> torch.Tensor:
+        seen.append(x.shape[1])
+        return x
+
+    _, cache = model.next_logits(ids[:, :5], None, look)
+    model.next_logits(ids[:, :6], cache, look)
+    assert seen == ([5, 1] if cache is not None else [5, 6])
+    assert cache is not None  # all that are tested here keep them
+
+
+def test_a_one_layer_model_is_continued_by_reading_all_of_it():
+    model = one_layer()
+    levers = levers_of(Features(autoencoder(32, "relu")), np.array([2]))
+    change = clamp(levers, torch.tensor([3.0]))
+    behind = continuing(model, change)
+    for length in (2, 4):
+        ids = IDS[:, :length]
+        whole = model.logits(ids, ATTENTION[:, :length], change)[:, -1]
+        assert torch.equal(behind(ids), whole)

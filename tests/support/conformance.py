@@ -44,7 +44,7 @@ def modules_in(package: ModuleType) -> list[str]:
 def every_question() -> dict[str, Question]:
     """Return all questions that ship, by id."""
     questions: dict[str, Question] = {task.id: task for task in EXPLAINING}
-    questions |= {name: scorer(name).TASK for name in scorer_names()}
+    questions |= {scorer(name).TASK.id: scorer(name).TASK for name in scorer_names()}
     return questions | {rubric.id: rubric for rubric in list_rubrics()}
 
 
@@ -87,6 +87,8 @@ def right_reply(question: Question, item: Item) -> dict[str, Any]:
     if question.form == "predict":
         active = [{"token": 1, "activation": 7}]
         return {"contexts": [{"context": number, "active": active} for number in numbers]}
+    if question.form == "write":
+        return {"texts": ["It was a cat.", "The cat ran."]}
     if question.form == "embed":
         return {"similarities": [{"context": number, "cosine": 0.25} for number in numbers]}
     if question.form == "expect":
@@ -101,6 +103,7 @@ def wrong_replies(question: Question) -> Iterator[dict[str, Any]]:
     yield {"rationale": "no answer"}
     wrong = {"score": "high", "description": 3, "answers": [1], "contexts": {}, "context": "one"}
     yield {**wrong, "1": "the first text"}
+    yield {"texts": ["a text", 3]}
     yield {"similarities": [{"context": 1, "cosine": "near"}], "losses": [{"context": 1}]}
 
 

@@ -117,6 +117,7 @@ def answered(
             call,
             place,
             answer(piece, known[piece.context]),
+            max(known[piece.context].activations[piece.first : piece.last], default=0.0),
         )
         for call, pieces in enumerate(calls)
         for place, piece in enumerate(pieces, 1)

@@ -33,7 +33,8 @@ def readable_json(fields: Any) -> str:
 
 def columns_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return the rows under the header as aligned columns; nothing is cut, whatever the width."""
-    table = [list(header), *map(list, rows)]
+    # The command `map` is a module of this package, which hides the function of that name here.
+    table = [list(header), *(list(row) for row in rows)]
     widths = [max(len(row[place]) for row in table) for place in range(len(header))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in table]
     return "\n".join(lines)

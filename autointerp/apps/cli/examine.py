@@ -93,6 +93,8 @@ def command(
     from autointerp.apps.cli._progress import Show
     from autointerp.pipeline.examine import examine
 
+    if out == Path("-"):
+        raise BadInput("a page is in a folder: name it with -o FOLDER")
     sentences = _sentences(probe or [], probes)
     with Show(output) as on:
         made = examine(
@@ -117,14 +119,24 @@ def _sentences(given: list[str], file: str | None) -> Iterator[str]:
         return
     if file == "-":
         lines = iter(sys.stdin.readline, "")
+    elif not Path(file).is_file():  # a device might never end
+        raise BadInput(
+            f"--probes {file}: is no file; give a text file of one sentence a line, or - for "
+            "standard input"
+        )
     else:
-        try:
-            lines = iter(Path(file).read_text("utf-8").splitlines())
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(
-                f"--probes {file}: cannot be read as text ({error}); give a text file of one "
-                "sentence a line"
-            ) from None
-    for line in lines:
-        if line.strip():
-            yield line.rstrip("\n")
+        lines = iter(_text_of(Path(file)).splitlines())
+    try:
+        yield from (line.rstrip("\n") for line in lines if line.strip())
+    except UnicodeDecodeError as error:
+        raise BadInput(f"--probes {file}: {error}; give text in UTF-8") from None
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"--probes {path}: cannot be read as text ({error}); give a text file of one sentence "
+            "a line"
+        ) from None

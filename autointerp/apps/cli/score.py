@@ -71,8 +71,10 @@ def command(
     openai-embeddings:MODEL)? surprisal: does it make them less surprising (likelihood:PATH,
     openai-completions:MODEL)?
 
-    What the unit does, measured with the run's model first: logits: which tokens does it promote?
-    steering: which of two descriptions was steered?
+    What the unit does, measured with the run's model: logits: which tokens does it promote?
+    steering: which of two descriptions was steered? generation: does text that the rater writes to
+    the description make the unit fire? responsiveness, purity (the same calls): do texts that fit
+    make it fire, and does what makes it fire fit?
 
     Each is also asked with other units' descriptions, where it must fall to 0.5.
 

@@ -36,4 +36,7 @@ def command(
             raise
         raise BadInput(f"serve: {error.name} is not installed; {install_hint('serve')}") from None
 
-    serve(RUNS, Address(host, port, public_url), lambda line: say(line, err=False))
+    try:
+        serve(RUNS, Address(host, port, public_url), say)
+    except KeyboardInterrupt:  # how a server ends; nothing was cut short
+        say("stopped; jobs go on, and `autointerp serve` finds them again", err=True)

@@ -12,12 +12,14 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.responses import RedirectResponse, Response
 
+from autointerp.apps.service._jobs import Jobs, Tails
 from autointerp.apps.service._problems import Problem
 from autointerp.apps.service._snapshots import Snapshots
 from autointerp.apps.service._tokens import Role, Token, Tokens
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 CSRF_HEADER = "X-CSRF-Token"
+SECRET_HEADER = "x-secret-key"  # by which a Neuronpedia instance sends its token
 COOKIE_DAYS = 30
 NO_TOKEN = (
     "no valid token; open the address that `autointerp serve` printed, or send "
@@ -35,6 +37,8 @@ class Service:
         hosts: Values of the header Host that are answered.
         port: Cookies know no ports, so it is part of their names.
         snapshots: Runs as they are now, to read.
+        jobs: Runs that go on by themselves.
+        tails: Their logs, as far as somebody watches.
     """
 
     runs: Path
@@ -43,6 +47,8 @@ class Service:
     hosts: frozenset[str]
     port: int
     snapshots: Snapshots = field(repr=False)
+    jobs: Jobs = field(repr=False)
+    tails: Tails = field(default_factory=Tails, repr=False)
 
     @property
     def is_secure(self) -> bool:
@@ -93,6 +99,8 @@ def _access(request: Request, roles: tuple[Role, ...]) -> Access:
     by_cookie = False
     if scheme.lower() == "bearer":
         text = text.strip()
+    elif SECRET_HEADER in request.headers:
+        text = request.headers[SECRET_HEADER]
     else:
         text = request.cookies.get(service.cookie(roles[0]), "")
         by_cookie = True

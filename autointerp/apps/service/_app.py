@@ -20,6 +20,7 @@ from autointerp.apps import service as routers
 from autointerp.apps.service import _problems
 from autointerp.apps.service._access import Service
 from autointerp.apps.service._gate import App, Audit, Gate
+from autointerp.apps.service._jobs import Jobs
 from autointerp.apps.service._openapi import specification
 from autointerp.apps.service._snapshots import Snapshots
 from autointerp.apps.service._tokens import Tokens, service_folder
@@ -94,7 +95,13 @@ class Address:
 def service_at(runs: Path, address: Address) -> Service:
     """Return what the routes of a server at an address know."""
     return Service(
-        runs, Tokens(runs), address.base_url, address.hosts, address.port, Snapshots(runs)
+        runs,
+        Tokens(runs),
+        address.base_url,
+        address.hosts,
+        address.port,
+        Snapshots(runs),
+        Jobs(runs),
     )
 
 
@@ -122,6 +129,7 @@ def build_app(service: Service) -> FastAPI:
         docs_url=None,  # its pages load scripts of another site
         redoc_url=None,
         openapi_url=None,  # served with a token
+        generate_unique_id_function=lambda route: route.name,
         lifespan=lifespan,
     )
     app.state.service = service

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 T = TypeVar("T")
 NUMBER = 2**31 - 1
 MOST_ROWS = 500  # of a page
 
+# Times are stored in UTC, without a zone.
+Moment = Annotated[
+    datetime, AfterValidator(lambda at: at if at.tzinfo is not None else at.replace(tzinfo=UTC))
+]
 RunName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="Name of a run.")
 ]
@@ -211,7 +215,7 @@ class Rating(Model):
     tokens_in: int | None
     tokens_out: int | None
     cost_usd: float | None
-    made_at: datetime
+    made_at: Moment
 
 
 class Verdict(BaseModel):
@@ -280,3 +284,85 @@ class RubricInfo(Model):
 
 TableForm = Literal["csv", "parquet", "jsonl"]
 TableKind = Literal["ratings", "scores", "specificity"]
+
+
+class NewRun(Model):
+    """What a job is to do: the options of the commands rate, harvest, explain and score."""
+
+    verb: Literal["rate", "harvest", "explain", "score"] = "rate"
+    run: RunName = "main"
+    sources: list[Annotated[str, Field(max_length=100)]] = Field(
+        [], max_length=20, description="Empty: the plan's; else features."
+    )
+    n: int | None = Field(None, ge=1, le=NUMBER, description="Units of each source.")
+    rubric: str = Field("interpretability-1-5", max_length=1000)
+    rater: str = Field("lexical", max_length=300, description="NAME or NAME:MODEL.")
+    subject: str | None = Field(
+        None, max_length=1000, description="embedded, or the path of an autointerp.toml."
+    )
+    seed: int | None = Field(None, ge=0, le=NUMBER)
+    controls: int = Field(50, ge=0, le=NUMBER, description="Units of each control.")
+    repeats: int = Field(1, ge=1, le=100)
+    guess: bool = False
+    explainer: str | None = Field(None, max_length=300)
+    contexts: int = Field(30, ge=3, le=1000)
+    logit_effects: bool = False
+    scorers: list[Annotated[str, Field(max_length=100)]] = Field([], max_length=20)
+    until_width: float | None = Field(None, gt=0, lt=1)
+    until_clear: bool = False
+    max_n: int | None = Field(None, ge=1, le=NUMBER)
+    base_url: str | None = Field(None, max_length=1000, pattern=r"^https?://[^@\s]+$")
+    budget_usd: float | None = Field(None, ge=0, le=1e9)
+    price_in: float | None = Field(None, ge=0, le=1e9)
+    price_out: float | None = Field(None, ge=0, le=1e9)
+    concurrency: int | None = Field(None, ge=1, le=10_000)
+    retries: int = Field(8, ge=0, le=1000)
+    timeout: float = Field(120.0, ge=0.1, le=86_400)
+    max_output_tokens: int = Field(1024, ge=16, le=10_000_000)
+    structured: Literal["json_schema", "tool", "text", "choice"] | None = None
+    effort: str | None = Field(None, max_length=100)
+
+
+class Forecast(Model):
+    """What a job would do and cost; `cost_usd` is null where no price is known."""
+
+    text: str
+    cost_usd: float | None
+    forecast: Mapping[str, Any]
+
+
+class Limits(Model):
+    """What is wanted of a job that goes on; what is left out stays as it is."""
+
+    concurrency: int | None = Field(None, ge=1, le=10_000, description="Calls in flight at most.")
+    budget_usd: float | None = Field(
+        None, ge=0, le=1e9, description="What the run may cost in all, earlier jobs included."
+    )
+
+
+class LimitsNow(Limits):
+    paused: bool
+
+
+class Job(Model):
+    """A job: a run that goes on by itself."""
+
+    id: str
+    run: str
+    state: Literal["running", "paused", "done", "failed", "stopped", "killed"]
+    made_at: str
+    ended_at: str
+    text: str = Field(description="Its last event, or how it ended.")
+    asked: NewRun
+    limits: LimitsNow
+
+
+class Event(Model):
+    """An event of a job: `id` names the place in its log, for Last-Event-ID."""
+
+    id: str
+    number: int
+    at: str
+    kind: str
+    text: str
+    fields: Any

@@ -29,7 +29,6 @@ from autointerp.apps.terminal.words import (
     GUESS_KEYS,
     GUESS_QUESTION,
     GUESS_WORDS,
-    PART_WORDS,
     SKIP_REASONS,
     duration,
     feedback_words,
@@ -42,7 +41,7 @@ from autointerp.errors import BadInput, RunLocked
 from autointerp.files import PRIVATE_FILE
 from autointerp.people.ingest import journals_folder
 from autointerp.people.invitations import join, joined
-from autointerp.people.machine import DECLINABLE
+from autointerp.people.machine import DECLINABLE, many_words
 from autointerp.people.seats import Deed, Doing, Outcome, Seat, Seating
 from autointerp.people.session import Step, answer_keys, typed_in_full
 from autointerp.text import ON_PAGE, visible
@@ -322,7 +321,7 @@ def state_of(seat: Seat, rater: Access) -> State:
         parts=[
             PartLeft(
                 part=part,
-                words=PART_WORDS[part],
+                words=many_words(part, parts[part]),
                 left=parts[part],
                 declined=part in machine.declined,
             )

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
@@ -19,7 +19,6 @@ from autointerp.apps.service._access import Service, Viewer
 from autointerp.apps.service._models import MOST_ROWS, NUMBER, Page, RunName, TableForm, TableKind
 from autointerp.apps.service._problems import Problem, check_fresh
 from autointerp.errors import AutointerpError, BadInput
-from autointerp.exchange.ratings import write_ratings, write_table
 from autointerp.findings.listing import (
     Filters,
     Sort,
@@ -28,9 +27,11 @@ from autointerp.findings.listing import (
     list_units,
     unit_detail,
 )
-from autointerp.pipeline.summary import RunSummary, summarise
 from autointerp.store.run import runs_in
 from autointerp.store.snapshots import Snapshot
+
+if TYPE_CHECKING:
+    from autointerp.pipeline.summary import RunSummary
 
 router = APIRouter(prefix="/v1", tags=["runs"])
 
@@ -51,6 +52,7 @@ async def opened(service: Service) -> AsyncIterator[None]:
         while True:
             await asyncio.sleep(30)
             service.snapshots.drop_idle()
+            service.jobs.reap()
 
     task = asyncio.create_task(tidy())
     try:
@@ -76,6 +78,8 @@ def run_of(service: Service, name: str) -> models.Run:
 
 
 def summary_of(service: Service, name: str) -> RunSummary:
+    from autointerp.pipeline.summary import RunSummary, summarise
+
     try:
         return service.snapshots.memo(name, "summary", summarise)
     except AutointerpError as error:
@@ -367,6 +371,8 @@ def export(
     what: TableKind = "ratings",
 ) -> FileResponse:  # fmt: skip
     """Stream a table: ratings of units, their scores under scorers, or ratings of contexts."""
+    from autointerp.exchange.ratings import write_ratings, write_table
+
     folder = Path(tempfile.mkdtemp(prefix="autointerp-export-"))
     file = folder / f"{run}-{what}.{to}"
     try:

@@ -327,11 +327,13 @@ class RatingApp(App[None]):
     def _show_below(self) -> None:
         contexts = self._contexts()
         words = hidden_words(contexts.lines_above, contexts.lines_below)
-        self._part("#below").update(Text(self._told or words))
+        # What is hidden comes first: a narrow screen cuts what was said, and never that.
+        said = f"{words.removesuffix('──')}── {self._told} ──" if self._told else words
+        self._part("#below").update(Text(said.replace("────", "──"), no_wrap=True))
 
     def _say(self, words: str) -> None:
         """Say what a key came to, until the next key."""
-        self._told = f"── {words} ──"
+        self._told = words
         self._show_below()
 
     def _page(

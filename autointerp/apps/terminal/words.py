@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autointerp.apps.terminal.layout import CLOSE, OPEN
-from autointerp.people.machine import DECLINABLE, Machine, Progress, parts_text
+from autointerp.people.machine import DECLINABLE, Machine, Progress, many_words, parts_text
 from autointerp.people.session import Part, Training, answer_keys, typed_in_full
 from autointerp.questions.guess import GUESSES
 from autointerp.questions.rubric import PLACEHOLDER, Rubric
@@ -23,11 +23,6 @@ GUESS_WORDS = {
 GUESS_KEYS = {str(place): guess for place, guess in enumerate(GUESSES, 1)}
 DONE = "That was all: every item is rated. Thank you."
 PART_KEYS: dict[str, Part] = {"t": "practice", "r": "repeats", "g": "guesses"}
-PART_WORDS: dict[Part, str] = {
-    "practice": "items for practice, with the answers shown",
-    "repeats": "items that come a second time, unannounced",
-    "guesses": "quick guesses at the end",
-}
 NO_MORE = "There is no more of these contexts."
 PHASES = {"training": "training", "rating": "item", "guess": "last question"}
 
@@ -95,7 +90,7 @@ def part_words(machine: Machine) -> str:
         left = machine.parts[part]
         if part in DECLINABLE and left:
             state = ": left out, and taken up again" if part in machine.declined else ""
-            lines.append(f"{key}  {PART_WORDS[part]} ({left} left){state}")
+            lines.append(f"{key}  {many_words(part, left)}{state}")
     return "\n".join(lines)
 
 
@@ -105,10 +100,11 @@ def turn_part(machine: Machine, key: str) -> str:
     if part is None:
         return f"Name a part: {', '.join(f'{k} {p}' for k, p in PART_KEYS.items())}."
     if machine.accept(part):
-        return f"Taken up again: {PART_WORDS[part]}."
+        return f"Taken up again: {many_words(part, machine.parts[part])}."
+    left = machine.parts[part]
     if machine.decline(part):
-        return f"Left out: {PART_WORDS[part]}."
-    return f"Nothing is left of {PART_WORDS[part]}."
+        return f"Left out: {many_words(part, left)}."
+    return f"Nothing is left of the {part}."
 
 
 def feedback_words(rubric: Rubric, training: Training, given: int | None) -> str:

@@ -12,6 +12,9 @@ A scorer module has a first docstring line that `autointerp score --help` prints
     NEEDS_OTHERS = True             if it asks about contexts of other units; False if left out
     LAB = "promoted-tokens"         a lab whose rows of a unit it chooses from: the package has it
                                     measure units before they are asked about; left out if none
+    RESPONDS = True                 if `measure` is to know how strongly units fire on each text:
+                                    the package measures that once the answers are there; False if
+                                    left out, but for the form `write`, whose texts are new
     choose(held_out, count, hard)   → the pieces to ask about of one unit, or why there are none
     measure(tried)                  → figures from the answers; `score` first
 
@@ -103,6 +106,8 @@ class Answered:
         place: Its number in the call, from 1.
         answer: As `forms.answers_in` has it, by log probabilities where the rater gives them; of
             a description on a piece, True or False, or the probability of yes; None if none came.
+        activation: The unit's largest on the text, in the subject's units; None where the scorer
+            does not ask for it.
     """
 
     piece: Piece
@@ -110,6 +115,7 @@ class Answered:
     call: int
     place: int
     answer: Any
+    activation: float | None = None
 
 
 @dataclass(frozen=True)
@@ -243,6 +249,11 @@ def descriptions_a_call(module: Scorer) -> int:
     return DESCRIPTIONS if together is True else int(together) or 1
 
 
+def needs_responses(module: Scorer) -> bool:
+    """Return whether units are to be measured on the texts that a scorer asks about or for."""
+    return bool(getattr(module, "RESPONDS", False)) or module.TASK.form == "write"
+
+
 def unmarked(pieces: Sequence[Piece | None]) -> list[Piece]:
     """Return the pieces that there are, without their marks."""
     return [replace(piece, mark=None) for piece in pieces if piece is not None]
@@ -306,17 +317,24 @@ def above_others(tried: Tried) -> Figures:
     against yes where it is silent: of plain yes and no, their balanced accuracy. Others that have
     no answers of either kind are left out; without any there is no score.
     """
-    own = separation(tried.asked)
-    others = separation_of_others(tried)
+    return above_other_descriptions(tried, separation)
+
+
+def above_other_descriptions(
+    tried: Tried, gets: Callable[[Sequence[Answered]], Figures]
+) -> Figures:
+    """Return 0.5 + what the own description `gets` - what the others get, from their answers."""
+    own = gets(tried.asked)
+    others = mean_of_others(tried, gets)
     if own.score is None or others.score is None:
         return own if own.score is None else others
     score = float(np.clip(0.5 + own.score - others.score, 0, 1))
     return Figures(score, "ok", {"with others": others.score, "uncorrected": own.score, **own.more})
 
 
-def separation_of_others(tried: Tried) -> Figures:
+def mean_of_others(tried: Tried, gets: Callable[[Sequence[Answered]], Figures]) -> Figures:
     """Return the mean of what the other descriptions of a call get on the unit's texts."""
-    found = [separation(asked).score for asked in tried.beside.values()]
+    found = [gets(asked).score for asked in tried.beside.values()]
     scores = [score for score in found if score is not None]
     if not scores:
         return Figures(None, "no answers about other descriptions")
@@ -366,6 +384,28 @@ def balanced_accuracy(asked: Sequence[Answered]) -> Figures:
         if given:
             more[f"specificity, {kind}"] = float(np.mean([answer is False for answer in given]))
     return Figures((shares[True] + shares[False]) / 2, "ok", more)
+
+
+def activation_auc(
+    here: Sequence[Answered], there: Sequence[Answered], scale: float, names: tuple[str, str]
+) -> Figures:
+    """Return P(the unit fires more strongly on a text of the first kind), ties half, and beside it
+    the mean activation on either, as shares of the unit's largest in the corpus.
+
+    Without a measured text of either kind there is no score.
+    """
+    given = [
+        [one.activation for one in kind if one.activation is not None] for kind in (here, there)
+    ]
+    for levels, name in zip(given, names, strict=True):
+        if not levels:
+            return Figures(None, f"no answers: no text of {name} was measured")
+    more = {
+        f"activation, {name}": float(np.mean(levels)) / scale
+        for levels, name in zip(given, names, strict=True)
+        if scale > 0
+    }
+    return Figures(auc(*given), "ok", more)
 
 
 def area_under_roc(asked: Sequence[Answered]) -> Figures:

@@ -1,6 +1,6 @@
 """Which of two descriptions was steered? Judged from what the model then wrote, alone.
 
-The model continues prompts from the corpus with the unit clamped at four times its maximum, and
+The model continues prompts from the corpus with the unit clamped at three times its maximum, and
 with a random direction of the same norm pushed by the same amounts. A call has two descriptions in
 random order and the texts of both units; a blind judge says which texts were written under either.
 The score is 0.5 + what the own description gets, the unit's texts against those of the random

@@ -138,6 +138,12 @@ def show(material: Material) -> list[Block]:
 
 
 OUTPUT_SIDE = {
+    "responsiveness": "whether the unit fires more strongly on texts of the corpus that fit the "
+    "description than on those that do not (responsiveness)",
+    "purity": "how far what fits comes first where texts are ordered by the unit's activation "
+    "(purity)",
+    "generation": "whether texts that a model writes to the description make the unit fire more "
+    "strongly than texts for other units' (generation)",
     "logits": "which tokens the unit promotes, ranks 11 to 60 by logit weight against as many at "
     "random (logits)",
     "steering": "which of two descriptions was steered, from what the model writes with the unit "
@@ -152,8 +158,9 @@ def _output_side(scorers: set[str]) -> list[Block]:
         return []
     return [
         Prose(
-            f"Other scorers try it on what the unit does: {listed(asked)}. Their hollow marks are "
-            "other descriptions of the call on the very same texts."
+            f"Other scorers try it with the model: {listed(asked)}. Their hollow marks are other "
+            "descriptions on the very same tokens and texts, above which a score is counted as in "
+            "detection; of generation, texts for another unit's description."
         )
     ]
 
@@ -325,6 +332,11 @@ def _cells(source_score: SourceScore) -> list[str]:
         "mean, firing": "mean where it fires",
         "mean, silent": "where silent",
         "accuracy": "accuracy",
+        "activation, fitting": "share of the largest activation where it fits",
+        "activation, rest": "elsewhere",
+        "average precision": "average precision",
+        "activation, own": "share of the largest activation on its texts",
+        "activation, others": "on others'",
         "right of two": "right of two",
     }
     return [

@@ -130,9 +130,7 @@ class Recorded:
             return value or None
         if is_off(value):
             return None
-        raise SubjectError(
-            f"{self.path}: {self._key(names)} is {_short(value)}, not a text; correct it"
-        )
+        raise self._wrong(names, "a text")
 
     def whole(self, *names: str) -> int | None:
         """Return a whole number from 0, None where there is none.

@@ -78,10 +78,9 @@ def load(path: Path, flags: Flags = Flags()) -> LoadedAutoencoder:
     parts["W_enc"], parts["W_dec"] = encoder_and_decoder(
         tensors, file, len(parts["b_enc"]), *matrices
     )
-    own_k, their_k = tensors.get("k"), trainer.take("k")
-    if own_k is not None:
-        own_k = own_k.flatten().tolist()
-        own_k = own_k[0] if len(own_k) == 1 else own_k
+    their_k = trainer.take("k")
+    numbers = tensors["k"].flatten().tolist() if "k" in tensors else None
+    own_k = numbers[0] if numbers is not None and len(numbers) == 1 else numbers
     if own_k is not None and their_k is not None and own_k != their_k:
         raise SubjectError(f"{where} says k {their_k}, {file.name} {own_k}; correct one")
     k = their_k if own_k is None else own_k

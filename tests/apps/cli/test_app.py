@@ -794,3 +794,12 @@ def test_no_number_is_below_0_infinite_or_none_whatever_would_use_it(command_lin
         for value in ("-1", str(2**63)):
             result = command_line("rate", f"{option}={value}")
             assert (result.code, option in result.err) == (2, True)
+
+
+def test_a_command_that_bears_a_builtin_s_name_takes_it_from_no_code_of_the_package(command_line):
+    # An imported command is a name in its package: `map`, once `autointerp map` was looked at.
+    from autointerp.apps.cli import columns_text
+    from autointerp.apps.cli import map as command
+
+    assert callable(command.command)
+    assert columns_text(("a", "b"), [("1", "22")]) == "a  b\n1  22"

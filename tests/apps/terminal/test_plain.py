@@ -84,14 +84,14 @@ def test_parts_are_left_out_and_more_is_shown_by_a_line(make_session, journal_of
         ("rating", "score", 5),
     ]
     assert out.count("long before") == 10
-    assert "Left out: quick guesses at the end." in out
+    assert "Left out: 3 quick guesses at the end." in out
 
 
 def test_what_is_asked_is_said_before_part_by_part(make_session, journal_of):
     out, _ = say(make_session(20, training=2, repeat_share=0.1), journal_of, "q")
     assert (
-        "44 questions: 2 for practice, with the answers shown, 20 to rate, 2 of them a second "
-        "time, unannounced, 20 quick guesses at the end." in out
+        "44 questions: 2 items for practice, with the answers shown, 20 items to rate, 2 of them a "
+        "second time, unannounced, 20 quick guesses at the end." in out
     )
 
 

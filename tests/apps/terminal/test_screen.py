@@ -186,6 +186,21 @@ def test_every_size_says_how_many_lines_are_hidden_and_is_right(make_session, jo
         drive(Machine(journal), story)
 
 
+def test_what_a_key_came_to_hides_no_word_of_what_is_below(make_session, journal_of):
+    async def story(pilot, app):
+        await press(pilot, "enter", "u")
+        height, said = rows_of_contexts(app)
+        assert "there is nothing to take back here" in said
+        await pilot.resize_terminal(60, 20)
+        await pilot.pause()
+        height, said = rows_of_contexts(app)
+        below = len(item_lines(app.machine.item, 60, height=height)) - height
+        assert said.startswith(f"── {below} more lines below ── there is nothing")
+
+    with journal_of(make_session(2)) as journal:
+        drive(Machine(journal), story, size=(132, 50))
+
+
 def test_a_page_says_what_of_it_is_below(make_session, journal_of):
     async def story(pilot, app):
         assert "more lines below" in screen_text(app)
@@ -219,7 +234,7 @@ def test_more_of_the_contexts_is_a_key_away_and_back(make_session, journal_of):
 
 def test_parts_are_left_out_from_the_welcome_and_later(make_session, journal_of):
     async def story(pilot, app):
-        assert "11 questions: 1 for practice" in " ".join(screen_text(app).split())
+        assert "11 questions: 1 item for practice" in " ".join(screen_text(app).split())
         await press(pilot, "x", "t", "enter")
         assert "item 1 of 5" in screen_text(app)
         await press(pilot, *"34343", "enter")

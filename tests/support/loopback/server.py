@@ -522,6 +522,8 @@ def instance(schema: dict[str, Any], user: str, fits: Callable[[str], bool]) -> 
         return {name: instance(part, user, fits) for name, part in schema["properties"].items()}
     if schema["type"] == "array" and schema["items"]["type"] == "integer":
         return [int(fits(json.loads(line)["text"])) for line in user.split("\n")[1:-1]]
+    if schema["type"] == "array" and schema["items"]["type"] == "string":
+        return [f"as told, {number}" for number in range(8)]
     if schema["type"] == "array":
         numbers = re.findall(r'"context": (\d+)', user)
         if "context" not in schema["items"]["properties"]:

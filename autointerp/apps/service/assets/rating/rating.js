@@ -342,7 +342,7 @@ function partBoxes(onchange) {
   return state.parts.map((part) => {
     const box = make("input", { type: "checkbox", checked: !part.declined });
     box.addEventListener("change", () => onchange(part, box));
-    return make("label", {}, box, `${part.left} ${part.words}`);
+    return make("label", {}, box, part.words);
   });
 }
 

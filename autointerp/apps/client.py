@@ -1,0 +1,210 @@
+"""A client of `autointerp serve`: `/v1` as Python, typed by the same models.
+
+    from autointerp.apps.client import Client
+    with Client("http://127.0.0.1:8731", token) as client:
+        job = client.start(NewRun(run="main", n=200))
+        for event in client.events("main"):
+            print(event.text)
+
+It needs the extra `serve`, whose models it shares.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar, cast
+
+import httpx2
+from pydantic import BaseModel
+
+from autointerp.apps.service._models import (
+    Event,
+    Forecast,
+    Job,
+    Limits,
+    NewRun,
+    Page,
+    Rating,
+    Run,
+    TableForm,
+    TableKind,
+    Unit,
+    UnitDetail,
+    UnitPage,
+    Verdict,
+)
+from autointerp.errors import AutointerpError
+
+M = TypeVar("M", bound=BaseModel)
+TIMEOUT_S = 300.0  # a verdict of a large run takes minutes
+
+
+class ServiceError(AutointerpError):
+    """What the service refused: `status`, and its line as the text."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class Client:
+    """A client of one service. `http` is what makes requests; made if it is not given."""
+
+    def __init__(self, url: str, token: str, http: httpx2.Client | None = None) -> None:
+        self._http = http or httpx2.Client(base_url=url, timeout=TIMEOUT_S)
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    # ----------------------------------------------------------------------------- reading
+
+    def runs(self) -> Iterator[Run]:
+        """Yield the runs of the folder."""
+        yield from self._pages(Page[Run], "/v1/runs")
+
+    def run(self, run: str) -> Run:
+        """Return what a run holds, in counts."""
+        return self._get(Run, f"/v1/runs/{run}")
+
+    def units(self, run: str, **filters: Any) -> Iterator[Unit]:
+        """Yield the units of a run; `filters` are the parameters of /v1/runs/{run}/units."""
+        yield from self._pages(UnitPage, f"/v1/runs/{run}/units", filters)
+
+    def unit(self, run: str, unit_id: int) -> UnitDetail:
+        """Return everything that is known of a unit."""
+        return self._get(UnitDetail, f"/v1/runs/{run}/units/{unit_id}")
+
+    def ratings(self, run: str, **filters: str) -> Iterator[Rating]:
+        """Yield the ratings of a run."""
+        yield from self._pages(Page[Rating], f"/v1/runs/{run}/ratings", filters)
+
+    def verdict(self, run: str) -> Verdict:
+        """Return everything that a run's ratings say; a look."""
+        return self._get(Verdict, f"/v1/runs/{run}/verdict")
+
+    def export(
+        self, run: str, file: Path, to: TableForm = "csv", what: TableKind = "ratings"
+    ) -> None:
+        """Write a table of a run to a file."""
+        path = f"/v1/runs/{run}/export"
+        with self._http.stream(
+            "GET", path, params={"to": to, "what": what}, headers=self._headers
+        ) as answer:
+            if answer.status_code != 200:
+                answer.read()
+                raise _refused(answer)
+            with file.open("wb") as opened:
+                for part in answer.iter_bytes():
+                    opened.write(part)
+
+    # -------------------------------------------------------------------------------- jobs
+
+    def start(self, new: NewRun, key: str = "") -> Job:
+        """Start a job; with an idempotency key, at most one by that key."""
+        headers = {"Idempotency-Key": key} if key else {}
+        return self._send(Job, "POST", "/v1/runs", new, headers)
+
+    def forecast(self, new: NewRun) -> Forecast:
+        """Return what a job would do and cost."""
+        return self._send(Forecast, "POST", "/v1/runs?dry_run=true", new)
+
+    def jobs(self, run: str = "") -> Iterator[Job]:
+        """Yield the jobs, of one run if it is named, the newest first."""
+        yield from self._pages(Page[Job], "/v1/jobs", {"run": run} if run else {})
+
+    def job(self, job: str) -> Job:
+        """Return a job as it is now."""
+        return self._get(Job, f"/v1/jobs/{job}")
+
+    def pause(self, run: str) -> Job:
+        """Have a run's job make no new call."""
+        return self._send(Job, "POST", f"/v1/runs/{run}/pause")
+
+    def resume(self, run: str) -> Job:
+        """Have a run's paused job go on."""
+        return self._send(Job, "POST", f"/v1/runs/{run}/resume")
+
+    def stop(self, run: str) -> Job:
+        """Have a run's job end."""
+        return self._send(Job, "POST", f"/v1/runs/{run}/stop")
+
+    def limit(self, run: str, limits: Limits) -> Job:
+        """Change what a run's job may do; what `limits` leaves out stays."""
+        return self._send(Job, "PATCH", f"/v1/runs/{run}/limits", limits)
+
+    def events(self, run: str, last: str = "") -> Iterator[Event]:
+        """Yield the events of a run's newest job until it ends; `last` is the id to go on after."""
+        headers = {**self._headers, **({"Last-Event-ID": last} if last else {})}
+        with self._http.stream("GET", f"/v1/runs/{run}/events", headers=headers) as answer:
+            if answer.status_code == 204:
+                return
+            if answer.status_code != 200:
+                answer.read()
+                raise _refused(answer)
+            identifier = ""
+            for line in answer.iter_lines():
+                name, _, value = line.partition(": ")
+                if name == "id":
+                    identifier = value
+                elif name == "data" and identifier:
+                    yield Event(id=identifier, **json.loads(value))
+                    identifier = ""
+
+    # ------------------------------------------------------------------------------ requests
+
+    def _get(self, kind: type[M], path: str, query: Mapping[str, Any] | None = None) -> M:
+        answer = self._http.get(path, params=query or None, headers=self._headers)
+        if answer.status_code != 200:
+            raise _refused(answer)
+        return kind.model_validate_json(answer.content)
+
+    def _send(
+        self,
+        kind: type[M],
+        method: str,
+        path: str,
+        body: BaseModel | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> M:
+        content = None if body is None else body.model_dump(mode="json", exclude_unset=True)
+        answer = self._http.request(
+            method, path, json=content, headers={**self._headers, **(headers or {})}
+        )
+        if answer.status_code not in (200, 201):
+            raise _refused(answer)
+        return kind.model_validate_json(answer.content)
+
+    def _pages(
+        self, kind: type[Page[M]], path: str, query: Mapping[str, Any] | None = None
+    ) -> Iterator[M]:
+        page = self._get(kind, path, query)
+        while True:
+            yield from page.items
+            if page.next is None:
+                return
+            page = self._get(kind, page.next)
+
+
+def _refused(answer: httpx2.Response) -> ServiceError:
+    """Return the error of an answer that is none of those that were hoped for."""
+    try:
+        detail = str(cast("dict[str, Any]", answer.json())["detail"])
+    except (ValueError, KeyError, TypeError):
+        detail = f"the service answered {answer.status_code}; is its address right?"
+    return ServiceError(answer.status_code, detail)

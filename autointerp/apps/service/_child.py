@@ -1,0 +1,167 @@
+"""The child process of a job: `python -m autointerp.apps.service._child FOLDER RUNS`.
+
+Calls the verb that `job.json` names and writes its events; provider keys come by the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from autointerp.apps.service._jobs import EVENTS, JOB, RESULT, Asked, FileControl, read_fields
+from autointerp.errors import AutointerpError
+from autointerp.files import PRIVATE_FILE, write_text
+from autointerp.findings.json_values import plain
+from autointerp.pipeline.events import Asking, Event, Harvesting, Measuring
+from autointerp.text import visible
+
+PROGRESS = (Asking, Harvesting, Measuring)
+EVERY_S = 0.5  # between two events of progress; the last one of a stage is always written
+
+
+class EventLog:
+    """Writes the events of a verb, one a line: number, time, kind, text and fields."""
+
+    def __init__(self, path: Path) -> None:
+        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
+        self._number = 0
+        self._written_at = float("-inf")
+        self._held: Event | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Write an event; of those of progress only some, and the last."""
+        if isinstance(event, PROGRESS):
+            if time.monotonic() - self._written_at < EVERY_S:
+                self._held = event
+                return
+            self._written_at = time.monotonic()
+            self._held = None
+        else:
+            self.flush()
+        self.write(type(event).__name__, str(event), plain(event))
+
+    def flush(self) -> None:
+        """Write the event of progress that was held back."""
+        held, self._held = self._held, None
+        if held is not None:
+            self.write(type(held).__name__, str(held), plain(held))
+
+    def write(self, kind: str, text: str, fields: Any) -> None:
+        """Append a line."""
+        line = {
+            "number": self._number,
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "kind": kind,
+            "text": visible(" ".join(text.split())),
+            "fields": fields,
+        }
+        self._number += 1
+        os.write(self._handle, json.dumps(line).encode() + b"\n")
+
+
+def run(asked: Asked, runs: Path, place: Path, on: EventLog) -> str:
+    """Do what a job asks for; return its result in words."""
+    job = asked.job(runs, FileControl(place))
+    if asked.verb == "rate":
+        from autointerp.pipeline.rate import rate
+
+        return str(rate(job, on))
+    if asked.verb == "harvest":
+        from autointerp.pipeline.harvest import harvest
+
+        return str(harvest(job, on=on))
+    from autointerp.pipeline import describe
+
+    if asked.verb == "explain":
+        return str(describe.explain(job, on))
+    return "\n".join(str(result) for result in describe.score(job, on).values())
+
+
+def forecast(asked: Asked, runs: Path) -> dict[str, Any]:
+    """Return what a job would do and cost, as JSON values: `text`, and `calls` by what is asked.
+
+    The run is read through a copy, so that no command is hindered.
+    """
+    from autointerp.pipeline import describe, rate
+    from autointerp.store.run import CHECKS, run_exists
+    from autointerp.store.snapshots import copy_run
+
+    with tempfile.TemporaryDirectory() as folder:
+        copies = Path(folder)
+        if run_exists(runs / asked.run):
+            copy_run(runs / asked.run, copies / asked.run)
+        if (runs / CHECKS).exists():
+            (copies / CHECKS).symlink_to((runs / CHECKS).absolute())
+        job = asked.job(copies)
+        if asked.verb == "rate":
+            expected: Any = rate.forecast(job)
+        elif asked.verb == "explain":
+            expected = describe.forecast_explain(job)
+        elif asked.verb == "score":
+            expected = describe.forecast_score(job)
+        else:
+            return {"text": "a harvest asks nobody", "forecast": {}, "cost_usd": 0.0}
+    many = expected.values() if isinstance(expected, dict) else [expected]
+    estimates: list[Any] = [getattr(one, "estimate", one) for one in many]
+    costs = [0.0 if one.tokens_in is None else one.cost_usd for one in estimates]
+    return {
+        "text": "; ".join(map(str, many)),
+        "forecast": {name: plain(one) for name, one in expected.items()}
+        if isinstance(expected, dict)
+        else plain(expected),
+        "cost_usd": None if None in costs else sum(costs),
+    }
+
+
+def main(folder: str, runs: str) -> int:
+    """Run the job of a folder; return the exit code."""
+    place = Path(folder)
+    asked = Asked.of(read_fields(place / JOB)["asked"])
+    on = EventLog(place / EVENTS)
+    received: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    state, text, code = "done", "", 0
+    try:
+        text = run(asked, Path(runs), place, on)
+    except AutointerpError as error:
+        state, text, code = "failed", str(error), error.exit_code
+    except KeyboardInterrupt:
+        state, text, code = "stopped", "stopped; the same job goes on from here", 130
+    except Exception as error:
+        state, text, code = "failed", f"a fault ({type(error).__name__}); see output.log", 70
+        raise
+    finally:
+        on.flush()
+        on.write("Ended", text, {"state": state})
+        result = {
+            "state": state,
+            "text": text,
+            "code": code,
+            "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        write_text(place / RESULT, json.dumps(result), mode=PRIVATE_FILE)
+    return code
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--forecast":
+        try:
+            answer = forecast(Asked.of(json.loads(sys.stdin.read())), Path(sys.argv[2]))
+        except AutointerpError as error:
+            answer = {"error": str(error), "kind": type(error).__name__}
+        sys.stdout.write(json.dumps(answer))
+        sys.exit(0)
+    sys.exit(main(*sys.argv[1:]))

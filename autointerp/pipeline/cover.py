@@ -1,0 +1,500 @@
+"""The verb `cover`: which of some concepts the units of a source are about."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autointerp import extensions
+from autointerp.engine.budget import require_price
+from autointerp.engine.forecast import LOOKED_AT, forecast_calls
+from autointerp.engine.work import pending_items, rate_items
+from autointerp.errors import BadInput, UnknownName
+from autointerp.findings.browse import newest_descriptions
+from autointerp.findings.cover import (
+    KINDS,
+    Cover,
+    CoveredConcept,
+    Judged,
+    Kind,
+    answers_of,
+    cover_of,
+)
+from autointerp.labs._prompts import token_ids, token_strings
+from autointerp.pipeline.events import (
+    Forecasted,
+    Harvesting,
+    Note,
+    On,
+    Step,
+    ignore,
+    tell_asking,
+)
+from autointerp.pipeline.harvest import tokens_of_pass
+from autointerp.pipeline.job import Job, Resolved, say_opened
+from autointerp.pipeline.report import REPORTS
+from autointerp.questions.cover import (
+    COVER,
+    Concept,
+    cover_item,
+    read_concepts,
+    shown_contexts,
+)
+from autointerp.questions.explain import EXPLAIN, explained_contexts
+from autointerp.questions.forms import LOUDEST, UNKNOWN
+from autointerp.questions.question import Question
+from autointerp.raters import ComposedRater, Rater, ServedRater
+from autointerp.records import Context, Item, ItemContext, Rating, check_person
+from autointerp.reports.cover import write_cover
+from autointerp.reports.write import check_folder
+from autointerp.store.run import Run, open_run
+from autointerp.subjects import Subject
+from autointerp.text import count, whole_characters
+from autointerp.units import sources as sources_folder
+from autointerp.units.passes import Wanted, harvest
+from autointerp.units.prompts import activations_at, occurrences, token_before
+from autointerp.units.reopen import subject_again
+from autointerp.units.sources import Source, described_sources
+from autointerp.units.stream import calibrate, quiet_torch
+
+UNITS = 5  # of each kind, held against a concept
+
+# What a person says of an item: whether the concept is the unit's main thing, None to skip it.
+# It raises StopAsking to end.
+Ask = Callable[[Item], bool | None]
+
+
+class StopAsking(Exception):
+    """A person ends: what was answered so far is kept."""
+
+
+@dataclass(frozen=True)
+class Covered:
+    """What was found, and the page of it.
+
+    Attributes:
+        page: None where none was asked for.
+    """
+
+    cover: Cover
+    page: Path | None
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """A unit that is held against a concept; `number` is its number in the source."""
+
+    number: int
+    kind: Kind
+    place: int
+    activation: float
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What is shown of a unit.
+
+    Attributes:
+        contexts: Those that explain it, of the run's harvest or of one by name.
+    """
+
+    description: str | None
+    contexts: tuple[Context, ...]
+    peak: float
+
+
+def cover(
+    concepts: Path | str,
+    job: Job,
+    source: str = "features",
+    units: int = UNITS,
+    random: int = UNITS,
+    out: Path | str | None = None,
+    page: bool = True,
+    on: On = ignore,
+    ask: Ask | None = None,
+) -> Covered:
+    """Say which concepts of a file are the main thing of the units that fire most strongly on them.
+
+    For each concept the `units` units of the source with the largest mean activation at its last
+    token are judged by the job's rater, and as many `random` ones, in one blind queue. Units that
+    the run does not hold are harvested by name, beside its sample, and described by the rater.
+    Answers are stored: what was judged is not asked again.
+
+    Args:
+        job: Its run, rater and how that is asked.
+        ask: Asks a person, where the rater is one.
+
+    Raises BadInput if the file holds no concepts, the rater cannot judge them, or the run has no
+    subject; UnknownName for a source that does not exist.
+    """
+    listed = read_concepts(Path(concepts))
+    if units < 1:
+        raise BadInput(f"--units {units}: ask for at least 1 unit of each concept")
+    if random < 0:
+        raise BadInput(f"--random {random}: give 0 or more units")
+    if source not in described_sources():
+        raise UnknownName("source", source, described_sources())
+    place = REPORTS / f"cover-{job.run}" if out is None else Path(out)
+    if page:
+        check_folder(place)
+    resolved = Resolved(job, planned=False)
+    rater = None if job.by_person else _judge(resolved)
+    name = check_person(job.rater) if rater is None else rater.name
+    if rater is None and ask is None:
+        raise BadInput(f"--rater {job.rater}: a person is asked in the terminal alone")
+    with open_run(job.run, folder=job.runs) as run:
+        say_opened(run, on)
+        subject = subject_again(run, "cover")
+        opened = _opened(run, subject, source)
+        chosen = _chosen(run, subject, source, opened, listed, units, random, on)
+        evidence = _evidence(run, subject, source, opened, chosen, on)
+        if rater is not None:
+            evidence = _described(run, rater, resolved, evidence, on)
+        counts, tokens = occurrences(subject, run.settings.harvest, [one.name for one in listed])
+        items = {
+            (concept.name, number): cover_item(
+                run.settings.seed,
+                str(opened.unit(number)),
+                concept.name,
+                evidence[number].description,
+                shown_contexts(evidence[number].contexts, evidence[number].peak),
+            )
+            for concept in listed
+            for number in dict.fromkeys(one.number for one in chosen[concept.name])
+        }
+        by_id = {item.id: _fenced(run, item) for item in items.values()}
+        if rater is None:
+            assert ask is not None
+            _ask_person(run, name, by_id, ask)
+        else:
+            _ask_rater(run, rater, resolved, COVER, by_id, on, "cover")
+        answers = answers_of(run, name, COVER.digest)
+        made = [
+            CoveredConcept(
+                concept.name,
+                concept.prompts,
+                int(occurring),
+                tuple(
+                    _judged(opened, one, evidence, answers.get(items[concept.name, one.number].id))
+                    for one in chosen[concept.name]
+                ),
+            )
+            for concept, occurring in zip(listed, counts, strict=True)
+        ]
+        found = cover_of(run.name, source, name, tokens, made)
+        run.replace_cover(source, name, _rows(found))
+        run.log("covered", source=source, rater=name, concepts=len(listed))
+        for note in found.notes:
+            on(Note(note))
+    return Covered(found, write_cover(found, place) if page else None)
+
+
+def as_text(found: Cover) -> str:
+    """Return the finding as lines for a terminal."""
+    lines = []
+    for concept in found.concepts:
+        covered = {True: "covered", False: "not covered", None: "no answer"}[concept.covered()]
+        best = next((one for one in concept.of("strongest") if one.is_main), None)
+        by = "" if best is None else f" by {best.unit}: {best.description or 'no description'}"
+        lines.append(f"{concept.name}: {covered}{by}")
+    lines.append(
+        f"{found.source} of '{found.run}' by {found.rater}: {count(len(found.concepts), 'concept')}"
+        f", covered {found.coverage}; by random units {found.control}"
+    )
+    slope = found.curve.slope
+    lines.append(
+        f"log odds of being covered, for ten times as many occurrences: {slope}"
+        if slope.value is not None
+        else f"no curve of coverage by frequency: {slope.note}"
+    )
+    return "\n".join(lines)
+
+
+# ------------------------------------------------------------------------------ which units
+
+
+def _judge(resolved: Resolved) -> Rater:
+    """Return the rater. Raises BadInput for one that reads no concept."""
+    rater = resolved.rater
+    if isinstance(rater, ComposedRater) or rater.evidence == "all":
+        raise BadInput(
+            f"--rater {rater.name} judges units by rules or by several raters, and reads no "
+            "concept; name a language model, as in --rater anthropic:MODEL, or human:NAME"
+        )
+    require_price(rater, resolved.job.policy.budget_usd)
+    if isinstance(rater, ServedRater):
+        rater.require_key()
+    return rater
+
+
+def _opened(run: Run, subject: Subject, source: str) -> Source:
+    with quiet_torch():
+        calibration = calibrate(subject, run.settings.harvest, run.settings.seed)
+        made: Source = extensions.load(sources_folder, "source", source).create(
+            subject, calibration, run.settings.seed
+        )
+    return made
+
+
+def _chosen(
+    run: Run,
+    subject: Subject,
+    name: str,
+    source: Source,
+    concepts: Sequence[Concept],
+    most: int,
+    random: int,
+    on: On,
+) -> dict[str, list[_Chosen]]:
+    """Return by concept the units that fire most strongly on it, and random ones of the run."""
+    held = {unit.summary.unit for unit in run.sampled(name, 10**9)}
+    numbers = np.array([n for n in range(source.size) if source.unit(n) in held], dtype=np.int64)
+    chosen: dict[str, list[_Chosen]] = {}
+    for concept in concepts:
+        mean = np.mean(
+            [_at_concept(subject, source, concept, prompt) for prompt in concept.prompts], axis=0
+        )
+        order = np.argsort(-mean, kind="stable")[:most]
+        strongest = [int(number) for number in order if mean[number] > run.settings.harvest.fires]
+        others = numbers[~np.isin(numbers, strongest)]
+        rng = _rng(run.settings.seed, concept.name)
+        drawn = rng.choice(others, min(random, len(others)), replace=False).tolist()
+        of_kind: dict[Kind, list[int]] = {"strongest": strongest, "random": drawn}
+        chosen[concept.name] = [
+            _Chosen(int(number), kind, place, float(mean[number]))
+            for kind in KINDS
+            for place, number in enumerate(of_kind[kind], 1)
+        ]
+    on(Step(f"{count(len(concepts), 'concept')} read at their last tokens"))
+    if random and not len(numbers):
+        on(
+            Note(
+                f"run '{run.name}' holds no {name} to draw a control from; "
+                f"`autointerp harvest --run {run.name} --source {name}` makes some"
+            )
+        )
+    return chosen
+
+
+def _at_concept(
+    subject: Subject, source: Source, concept: Concept, prompt: str
+) -> NDArray[np.float32]:
+    """Return the activation of every unit at the concept's last token in a prompt."""
+    ids = token_ids(subject, prompt)
+    first = 0 if subject.bos is None else 1
+    texts = token_strings(subject, ids[first:])
+    return activations_at(subject, source, ids, first + token_before(texts, concept.end_in(prompt)))
+
+
+def _rng(seed: int, concept: str) -> np.random.Generator:
+    digest = hashlib.sha256(f"cover/{seed}/{concept}".encode("utf-8", "backslashreplace")).digest()
+    return np.random.default_rng(list(digest[:16]))
+
+
+# ------------------------------------------------------------------------------ what is shown
+
+
+def _evidence(
+    run: Run,
+    subject: Subject,
+    name: str,
+    source: Source,
+    chosen: Mapping[str, Sequence[_Chosen]],
+    on: On,
+) -> dict[int, _Evidence]:
+    """Return by number what is shown of each chosen unit; those not in the run are harvested."""
+    numbers = sorted({one.number for units in chosen.values() for one in units})
+    ids = {unit.summary.unit: unit for unit in run.units(name)}
+    in_run = {
+        number: ids[source.unit(number)].unit_id
+        for number in numbers
+        if source.unit(number) in ids and ids[source.unit(number)].summary.outcome == "eligible"
+    }
+    said = newest_descriptions(run)
+    stored = run.contexts(sorted(in_run.values()))
+    evidence: dict[int, _Evidence] = {}
+    for number, unit_id in in_run.items():
+        contexts = stored[unit_id]
+        evidence[number] = _Evidence(
+            said.get(unit_id),
+            tuple(contexts[one] for one in explained_contexts(contexts)),
+            ids[source.unit(number)].summary.peak,
+        )
+    asides = run.asides(name)
+    lacking = [n for n in numbers if n not in in_run and source.unit(n) not in asides]
+    if lacking:
+        _harvest_by_name(run, subject, name, source, lacking, on)
+        asides = run.asides(name)
+    for number in numbers:
+        if number not in in_run:
+            peak, of_unit = asides[source.unit(number)]
+            evidence[number] = _Evidence(None, tuple(of_unit), peak)
+    return evidence
+
+
+def _harvest_by_name(
+    run: Run, subject: Subject, name: str, source: Source, numbers: Sequence[int], on: On
+) -> None:
+    """Harvest units that the run's sample does not hold, and keep them beside it."""
+    wanted = Wanted(name, source, np.array(numbers), np.zeros(len(numbers), np.int64))
+    total, exact = tokens_of_pass(run, subject)
+    label = f"{len(numbers)} {name} by name"
+    harvested = harvest(
+        subject,
+        [wanted],
+        run.settings.harvest,
+        run.settings.seed,
+        0.0,
+        1.0,
+        lambda tokens: on(Harvesting(label, tokens, total, exact)),
+    )
+    kept = []
+    for one in harvested:
+        contexts = dict(enumerate(one.contexts))
+        kept.append([contexts[place] for place in explained_contexts(contexts)])
+    run.add_asides(harvested, kept)
+    run.log("harvested by name", source=name, units=len(harvested))
+
+
+def _described(
+    run: Run, rater: Rater, resolved: Resolved, evidence: dict[int, _Evidence], on: On
+) -> dict[int, _Evidence]:
+    """Return the evidence with a description of every unit, by the rater where there was none."""
+    items: dict[int, Item] = {}
+    for number, one in evidence.items():
+        if one.description is None and one.contexts:
+            shown = tuple(_explained(context, one.peak) for context in one.contexts)
+            text = repr([(c.tokens, c.activations) for c in shown]).encode("utf-8", "replace")
+            identifier = hashlib.blake2b(text, digest_size=8).hexdigest()
+            items[number] = _fenced(run, Item(f"cover-unit-{identifier}", EXPLAIN.id, shown))
+    if not items:
+        return evidence
+    by_id = {item.id: item for item in items.values()}
+    _ask_rater(run, rater, resolved, EXPLAIN, by_id, on, "describe")
+    said = dict(
+        run.rows(
+            "SELECT item_id, description FROM current_rating"
+            " WHERE rater = ? AND rubric_digest = ? AND status = 'ok' AND description <> ?",
+            [rater.name, EXPLAIN.digest, UNKNOWN],
+        )
+    )
+    return {
+        number: _Evidence(said.get(items[number].id), one.contexts, one.peak)
+        if number in items
+        else one
+        for number, one in evidence.items()
+    }
+
+
+def _explained(context: Context, peak: float) -> ItemContext:
+    scale = LOUDEST / peak if peak > 0 else 0.0
+    levels = tuple(scale * a for a in context.activations)
+    tokens, scaled, _ = whole_characters(context.tokens, levels, None)
+    return ItemContext(tuple(tokens), scaled, None, "explain", silent=False)
+
+
+def _fenced(run: Run, item: Item) -> Item:
+    fields = {name: getattr(item, name) for name in Item.__dataclass_fields__}
+    return Item(**{**fields, "fence": run.fence(item.id)})
+
+
+# ------------------------------------------------------------------------------ who answers
+
+
+def _ask_rater(
+    run: Run,
+    rater: Rater,
+    resolved: Resolved,
+    question: Question,
+    by_id: Mapping[str, Item],
+    on: On,
+    label: str,
+) -> None:
+    """Have the rater answer what it has not answered yet, in an order that tells nothing."""
+    ids = sorted(by_id)
+    pending = pending_items(run, ids, rater, 0)
+    if not pending:
+        return
+    if isinstance(rater, ServedRater):
+        examples = [by_id[item] for item in pending[:LOOKED_AT]]
+        on(Forecasted(forecast_calls(rater, question, len(pending), examples, run)))
+    rate_items(
+        run,
+        ids,
+        question,
+        rater,
+        1,
+        tell_asking(f"{label} by {rater.name}", on),
+        resolved.job.policy,
+        lambda wanted: [by_id[item] for item in wanted],
+    )
+
+
+def _ask_person(run: Run, name: str, by_id: Mapping[str, Item], ask: Ask) -> None:
+    """Have a person answer what they have not answered yet; each answer is stored at once."""
+    answered = answers_of(run, name, COVER.digest)
+    for identifier in sorted(by_id):
+        if identifier in answered:
+            continue
+        try:
+            said = ask(by_id[identifier])
+        except StopAsking:
+            return
+        run.add_ratings(
+            [
+                Rating(
+                    identifier,
+                    COVER.id,
+                    COVER.digest,
+                    name,
+                    0,
+                    "skipped" if said is None else "ok",
+                    None if said is None else int(said),
+                )
+            ]
+        )
+
+
+def _judged(
+    source: Source,
+    one: _Chosen,
+    evidence: Mapping[int, _Evidence],
+    answer: tuple[str, int | None] | None,
+) -> Judged:
+    status, score = answer or ("missing", None)
+    return Judged(
+        unit=source.unit(one.number),
+        kind=one.kind,
+        place=one.place,
+        activation=one.activation,
+        description=evidence[one.number].description,
+        is_main=None if score is None else bool(score),
+        status=status,
+    )
+
+
+def _rows(found: Cover) -> list[dict[str, Any]]:
+    return [
+        {
+            "concept": concept.name,
+            "kind": one.kind,
+            "place": one.place,
+            "idx": one.unit.index,
+            "sign": one.unit.sign,
+            "activation": one.activation,
+            "description": one.description,
+            "status": one.status,
+            "is_main": one.is_main,
+            "occurrences": concept.occurrences,
+            "tokens": found.tokens,
+        }
+        for concept in found.concepts
+        for one in concept.units
+    ]

@@ -1,0 +1,270 @@
+"""`/v1`: jobs, each a child process; one server rates for all of them."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from support.loopback.server import LoopbackServer
+
+from autointerp.apps.service import _snapshots
+from autointerp.apps.service._app import Address, build_app, gated, service_at
+from autointerp.apps.service._jobs import FileControl, Jobs, Tails, event_of
+from autointerp.apps.service._tokens import Tokens
+from autointerp.errors import UnknownName
+from autointerp.pipeline.events import Asking
+from autointerp.raters._keys import own_variable
+from autointerp.store.run import open_run
+
+BASE = "http://127.0.0.1:8731"
+KEY = "sk-test-0123456789abcdef"  # what must be nowhere
+
+
+@pytest.fixture
+def runs(own_runs: Path) -> Path:
+    return own_runs
+
+
+@pytest.fixture
+def environment(process_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the children inherit: one thread."""
+    for name, value in process_environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def server() -> Iterator[LoopbackServer]:
+    with LoopbackServer(latency_s=0.02) as serving:
+        yield serving
+
+
+@pytest.fixture
+def client(runs: Path, environment: None, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    monkeypatch.setattr(_snapshots, "REST", 0.0)
+    return new_client(runs)
+
+
+def new_client(runs: Path, role: str = "owner") -> TestClient:
+    _, text = Tokens(runs).issue(role)
+    app = gated(build_app(service_at(runs, Address())))
+    return TestClient(app, base_url=BASE, headers={"Authorization": f"Bearer {text}"})
+
+
+def wanted(server: LoopbackServer, **options: object) -> dict[str, object]:
+    return {
+        "run": "tiny",
+        "sources": ["features", "neurons"],
+        "n": 8,
+        "controls": 4,
+        "rater": "openai:m",
+        "base_url": server.openai_url,
+        "structured": "json_schema",
+        "concurrency": 1,
+        **options,
+    }
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it never came"
+        time.sleep(0.05)
+
+
+def ended(client: TestClient, job: str) -> dict:
+    wait_for(lambda: client.get(f"/v1/jobs/{job}").json()["ended_at"] != "")
+    return client.get(f"/v1/jobs/{job}").json()
+
+
+def events_in(text: str) -> list[tuple[str, dict]]:
+    """Return id and content of each event of a stream."""
+    blocks = [dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
+              for block in text.split("\n\n") if "id: " in block]  # fmt: skip
+    return [(block["id"], json.loads(block["data"])) for block in blocks]
+
+
+def test_a_job_rates_survives_its_server_and_is_watched_paused_limited_and_stopped(
+    client: TestClient, server: LoopbackServer, runs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """One story, for a child takes seconds to start."""
+    monkeypatch.setenv(own_variable(server.openai_url), KEY)
+    paused_at = 5
+
+    def slow(call: object) -> None:  # the job cannot end before it is looked at
+        if len(server.completions) > paused_at:
+            time.sleep(0.3)
+
+    server.fault_for = slow
+    forecast = client.post("/v1/runs?dry_run=true", json=wanted(server, price_in=1, price_out=1))
+    assert forecast.status_code == 200
+    assert forecast.json()["cost_usd"] > 0
+    assert "28 of 28 items" in forecast.json()["text"]  # 8 + 8 + 3 controls of 4
+    assert server.completions == []
+
+    started = client.post("/v1/runs", json=wanted(server), headers={"Idempotency-Key": "first"})
+    assert started.status_code == 201
+    job = started.json()["id"]
+    assert started.headers["location"] == f"/v1/jobs/{job}"
+
+    again = client.post("/v1/runs", json=wanted(server), headers={"Idempotency-Key": "first"})
+    assert (again.status_code, again.json()["id"]) == (200, job)
+    other = client.post("/v1/runs", json=wanted(server, n=4), headers={"Idempotency-Key": "first"})
+    assert other.status_code == 422
+    second = client.post("/v1/runs", json=wanted(server))
+    assert second.status_code == 409
+    assert job in second.json()["detail"]
+
+    wait_for(lambda: len(server.completions) > 1)
+    # The run is read while it is written.
+    assert client.get("/v1/runs/tiny/units").status_code == 200
+    paused = client.post("/v1/runs/tiny/pause").json()
+    assert (paused["state"], paused["limits"]["paused"]) == ("paused", True)
+
+    # Another server, as after a restart, knows the job and changes it.
+    later = new_client(runs)
+    assert later.get("/v1/jobs").json()["items"][0]["id"] == job
+    limits = later.patch("/v1/runs/tiny/limits", json={"concurrency": 2}).json()["limits"]
+    assert limits == {"paused": True, "concurrency": 2, "budget_usd": None}
+    assert later.patch("/v1/runs/tiny/limits", json={"budget_usd": 1}).status_code == 422
+
+    time.sleep(1.0)  # calls in flight land
+    asked = len(server.completions)
+    time.sleep(0.7)
+    assert len(server.completions) == asked < 28
+    later.post("/v1/runs/tiny/resume")
+    wait_for(lambda: len(server.completions) > asked)
+    assert later.post("/v1/runs/tiny/stop").status_code == 200
+    done = ended(later, job)
+    assert done["state"] == "stopped"
+    assert later.post("/v1/runs/tiny/stop").status_code == 409
+
+    with open_run("tiny", folder=runs, read_only=True) as run:
+        ((rated,),) = run.rows("SELECT count(*) FROM unit_rating WHERE rater <> 'scripted:4'")
+    assert rated == len(server.completions) < 28
+
+    # The events: numbered, resumable, and at their end nothing is sent again.
+    text = later.get("/v1/runs/tiny/events").text
+    events = events_in(text)
+    assert [event["number"] for _, event in events] == list(range(len(events)))
+    kinds = [event["kind"] for _, event in events]
+    assert (kinds[0], kinds[-1]) == ("RunOpened", "Ended")
+    assert "Asking" in kinds
+    assert text.endswith("event: end\ndata: {}\n\n")
+    middle = len(events) // 2
+    rest = later.get("/v1/runs/tiny/events", headers={"Last-Event-ID": events[middle][0]}).text
+    assert events_in(rest) == events[middle + 1 :]
+    last = later.get("/v1/runs/tiny/events", headers={"Last-Event-ID": events[-1][0]})
+    assert last.status_code == 204
+
+    # The same job goes on from there, and pays for nothing again.
+    server.fault_for = lambda call: None
+    more = later.post("/v1/runs", json=wanted(server)).json()["id"]
+    assert ended(later, more)["state"] == "done"
+    assert len(server.completions) == 28
+
+    # The key is in no response, page, log or argument.
+    pages = [later.get(path).text for path in ("/v1/jobs", "/v1/runs/tiny/events", "/")]
+    files = [path.read_bytes() for path in (runs / ".service").rglob("*") if path.is_file()]
+    assert not any(KEY in page for page in pages)
+    assert not any(KEY.encode() in content for content in files)
+    assert any(KEY in call.headers.get("authorization", "") for call in server.calls)
+
+
+def test_a_job_that_cannot_be_done_fails_with_its_line(client: TestClient, runs: Path):
+    job = client.post("/v1/runs", json={"run": "tiny", "sources": ["nothing"]}).json()["id"]
+    failed = ended(client, job)
+    assert failed["state"] == "failed"
+    assert "unknown source 'nothing'" in failed["text"]
+    dry = client.post("/v1/runs?dry_run=true", json={"run": "tiny", "sources": ["nothing"]})
+    assert dry.status_code == 404
+    assert "unknown source 'nothing'" in dry.json()["detail"]
+
+
+def test_a_job_whose_process_was_killed_says_so(
+    client: TestClient, server: LoopbackServer, runs: Path
+):
+    server.latency_s = 30.0
+    started = client.post("/v1/runs", json=wanted(server)).json()["id"]
+    wait_for(lambda: len(server.calls) > 0)
+    os.kill(Jobs(runs).state(started).pid, signal.SIGKILL)
+    wait_for(lambda: client.get(f"/v1/jobs/{started}").json()["state"] == "killed")
+    assert "goes on from there" in client.get(f"/v1/jobs/{started}").json()["text"]
+    assert "end" in client.get("/v1/runs/tiny/events").text
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rater": "human:ann"},
+        {"n": 0},
+        {"budget_usd": -1},
+        {"base_url": "http://user:secret@host/v1"},
+        {"verb": "delete"},
+        {"nonsense": 1},
+        {"run": "../x"},
+    ],
+)
+def test_what_no_job_can_be_starts_no_process(client: TestClient, runs: Path, wrong: dict):
+    answer = client.post("/v1/runs", json=wrong)
+    assert answer.status_code == 422
+    assert "; " in answer.json()["detail"] or "person" in answer.json()["detail"]
+    assert Jobs(runs).ids() == []
+
+
+@pytest.mark.parametrize("path", ["pause", "resume", "stop", "limits"])
+def test_a_run_without_a_job_has_nothing_to_change(client: TestClient, path: str):
+    method = "PATCH" if path == "limits" else "POST"
+    answer = client.request(method, f"/v1/runs/tiny/{path}", json={})
+    assert answer.status_code == 409
+    assert "POST /v1/runs" in answer.json()["detail"]
+
+
+def test_a_viewer_watches_and_changes_nothing(runs: Path, environment: None):
+    viewer = new_client(runs, "viewer")
+    assert viewer.get("/v1/jobs").status_code == 200
+    for path in ("/v1/runs", "/v1/runs/tiny/stop", "/v1/runs/tiny/pause"):
+        assert viewer.post(path, json={}).status_code == 403
+    assert Jobs(runs).ids() == []
+
+
+def test_a_jobs_limits_are_read_again_when_they_change(runs: Path):
+    jobs = Jobs(runs)
+    place = jobs.folder / "20260101-000000-abcdef"
+    place.mkdir()
+    control = FileControl(place)
+    assert not control.limits().paused
+    (place / "control.json").write_text('{"paused": true}')
+    assert control.limits().paused
+    (place / "control.json").write_text("{")  # half written by hand: what was known stays
+    assert control.limits().paused
+
+
+def test_a_log_is_streamed_by_whole_lines_from_where_a_client_was(tmp_path: Path):
+    log = tmp_path / "events.jsonl"
+    tails = Tails()
+    assert tails.stream("j", log, 0) == (b"", 0)
+    log.write_bytes(b'{"a":1}\n{"b"')
+    text, at = tails.stream("j", log, 0)
+    assert (text, at) == (b'id: j.8\ndata: {"a":1}\n\n', 8)
+    assert tails.stream("j", log, at) == (b"", 8)
+    log.write_bytes(b'{"a":1}\n{"b":2}\n')
+    assert tails.stream("j", log, at) == (b'id: j.16\ndata: {"b":2}\n\n', 16)
+    assert tails.stream("j", log, 0)[1] == 16
+
+
+def test_an_event_of_progress_becomes_the_terminals_bar_again():
+    fields = {"label": "rate by x", "tally": {"total": 4, "done": 2, "statuses": {"ok": 2}}}
+    event = event_of({"kind": "Asking", "text": "", "fields": fields})
+    assert isinstance(event, Asking)
+    assert str(event) == "rate by x: 2 of 4 items"
+    assert event.tally.statuses["failed"] == 0
+
+
+def test_a_job_that_is_not_there_is_named(runs: Path):
+    for wrong in ("../tiny", "20260101-000000-abcdef"):
+        with pytest.raises(UnknownName, match="unknown job"):
+            Jobs(runs).state(wrong)

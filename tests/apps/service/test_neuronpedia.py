@@ -1,0 +1,149 @@
+"""Neuronpedia's autointerp server: its requests are taken, its responses given."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from fastapi.testclient import TestClient
+from support.loopback.server import Call, Fault, LoopbackServer
+
+from autointerp.apps.service import neuronpedia
+from autointerp.apps.service._tokens import Tokens
+
+KEY = "sk-or-v1-0123456789abcdef"
+# As Neuronpedia publishes it (Apache-2.0), commit ebb8426 of August 2026.
+SPECIFICATION = json.loads((Path(__file__).parent / "neuronpedia_openapi.json").read_text())
+FIRING = {"tokens": ["The", " cat", " sat"], "values": [0.0, 2.0, 0.0]}
+SILENT = {"tokens": ["A", " dog", " ran"], "values": [0.0, 0.0, 0.0]}
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackServer]:
+    with LoopbackServer() as serving:
+        monkeypatch.setenv("AUTOINTERP_OPENROUTER_URL", serving.openai_url)
+        yield serving
+
+
+@pytest.fixture
+def client(ask: Callable[..., TestClient], tokens: Tokens) -> TestClient:
+    return ask(**{"X-SECRET-KEY": tokens.issue("owner")[1]})
+
+
+def follows(schema: str, value: Any) -> bool:
+    """Whether a value is what Neuronpedia's document says."""
+    whole = {"$ref": f"#/components/schemas/{schema}", "components": SPECIFICATION["components"]}
+    return jsonschema_rs.validator_for(whole).is_valid(value)
+
+
+def says(server: LoopbackServer, answer: Callable[[str], str]) -> None:
+    """Have the model answer by what it is asked."""
+    server.fault_for = lambda call: Fault(text=answer(text_of(call)))
+
+
+def text_of(call: Call) -> str:
+    return "\n".join(str(message["content"]) for message in call.body["messages"])
+
+
+def answers(yes: Callable[[str], bool]) -> Callable[[str], str]:
+    def answer(text: str) -> str:
+        lines = [json.loads(line) for line in text.splitlines() if line.startswith('{"context"')]
+        return json.dumps(
+            {"answers": [{"context": one["context"], "yes": yes(json.dumps(one))}
+                         for one in lines if "yes" not in one]}  # not the form of a reply
+        )  # fmt: skip
+
+    return answer
+
+
+def test_what_is_asked_and_answered_is_in_neuronpedias_own_document():
+    paths = {path.split("/v1", 1)[1] for path in SPECIFICATION["paths"]}
+    ours = {route.path.split("/v1", 1)[1] for route in neuronpedia.router.routes}
+    assert ours == paths
+
+
+@pytest.mark.parametrize("key", ["openrouterKey", "openrouter_key"])
+def test_an_explanation_is_made_with_the_key_of_the_request(
+    client: TestClient, server: LoopbackServer, key: str
+):
+    says(server, lambda text: '{"rationale": "x", "description": "cats"}')
+    body = {"activations": [FIRING, SILENT], key: KEY, "model": "openai/gpt-4o-mini"}
+    answer = client.post("/v1/explain/default", json=body)
+    assert answer.json() == {"explanation": "cats"}
+    assert follows("ExplainDefaultResponse", answer.json())
+    (call,) = server.completions
+    assert call.headers["authorization"] == f"Bearer {KEY}"
+    assert call.body["model"] == "openai/gpt-4o-mini"
+    assert " cat" in text_of(call)
+    assert "dog" not in text_of(call)  # it says nothing of what the unit fires on
+
+
+@pytest.mark.parametrize("kind", ["DETECTION", "FUZZ"])
+def test_a_model_that_tells_right_scores_1_and_one_that_says_yes_to_all_one_half(
+    client: TestClient, server: LoopbackServer, kind: str
+):
+    body = {"activations": [FIRING] * 7 + [SILENT] * 4, "explanation": "cats", "model": "m",
+            "openrouterKey": KEY, "type": kind}  # fmt: skip
+    says(server, answers(lambda text: "cat" in text))
+    right = client.post("/v1/score/fuzz-detection", json=body).json()
+    assert right["score"] == 1.0
+    assert follows("ScoreFuzzDetectionResponse", right)
+    assert [one["groundTruth"] for one in right["breakdown"]] == [True] * 7 + [False] * 4
+    assert len(server.completions) == 3  # 11 texts, 5 a call
+    says(server, answers(lambda text: True))
+    # (7 of 7 + 0 of 4) / 2
+    assert client.post("/v1/score/fuzz-detection", json=body).json()["score"] == 0.5
+
+
+def test_texts_that_nobody_answered_for_do_not_count(client: TestClient, server: LoopbackServer):
+    body = {"activations": [FIRING, SILENT], "explanation": "cats", "model": "m",
+            "openrouterKey": KEY, "type": "DETECTION"}  # fmt: skip
+    says(server, lambda text: "I would rather not.")
+    answer = client.post("/v1/score/fuzz-detection", json=body)
+    assert answer.status_code == 400
+    assert "OpenRouter key" in answer.json()["detail"]
+
+
+def test_a_key_that_is_refused_is_said_without_it(client: TestClient, server: LoopbackServer):
+    server.fault_for = lambda call: Fault(
+        status=401, body={"error": {"message": f"bad key {KEY}", "code": 401}}
+    )
+    server.probe_faults.extend([Fault(status=401, body={"error": {"message": KEY}})] * 5)
+    body = {"activations": [FIRING], "openrouterKey": KEY, "model": "m"}
+    answer = client.post("/v1/explain/default", json=body)
+    assert answer.status_code == 502
+    assert KEY not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "changed", "status"),
+    [
+        ("explain/default", {"activations": [SILENT]}, 400),
+        ("explain/default", {"activations": [{"tokens": ["a"], "values": [1, 2]}]}, 400),
+        ("explain/default", {"activations": "none"}, 422),
+        ("score/fuzz-detection", {"type": "OTHER"}, 422),
+        ("score/embedding", {"activations": [FIRING]}, 400),
+        ("score/embedding", {}, 503),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_with_a_line(
+    client: TestClient,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    changed: dict[str, Any],
+    status: int,
+):
+    monkeypatch.delenv("AUTOINTERP_EMBEDDINGS", raising=False)
+    body = {"activations": [FIRING, SILENT], "explanation": "cats", "model": "m",
+            "openrouterKey": KEY, "type": "FUZZ", **changed}  # fmt: skip
+    answer = client.post(f"/v1/{path}", json=body)
+    assert answer.status_code == status
+    assert KEY not in answer.text
+
+
+def test_without_a_token_nobody_is_asked(ask: Callable[..., TestClient], server: LoopbackServer):
+    body = {"activations": [FIRING], "openrouterKey": KEY, "model": "m"}
+    assert ask().post("/v1/explain/default", json=body).status_code == 401
+    assert server.calls == []

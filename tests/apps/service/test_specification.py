@@ -1,0 +1,192 @@
+"""The specification is kept to, with and without tokens; and nobody gets past the gate."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.specs.openapi import checks
+
+from autointerp.apps.service import _gate, neuronpedia
+from autointerp.apps.service import jobs as jobs_router
+from autointerp.apps.service._access import owner, rater, viewer
+from autointerp.apps.service._app import (
+    Address,
+    build_app,
+    gated,
+    router_modules,
+    service_at,
+)
+from autointerp.apps.service._jobs import Asked, Jobs
+from autointerp.apps.service._models import Forecast
+from autointerp.apps.service._tokens import Tokens
+from autointerp.engine.retry import RetryPolicy
+
+BASE = "http://127.0.0.1:8731"
+FEW = settings(
+    max_examples=4,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+    database=None,
+)
+
+
+@pytest.fixture(scope="module")
+def served(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
+    """The application over a copy of the tiny run; it starts no process and asks no model."""
+    runs = Path(shutil.copytree(tiny_run, tmp_path_factory.mktemp("served") / "runs"))
+
+    def spawn(self: Jobs, place: Path, fields: dict[str, Any]) -> None:
+        (place / "job.json").write_text(json.dumps(fields))
+
+    async def forecast(service: object, asked: Asked) -> Forecast:
+        asked.job(runs)
+        return Forecast(text="nothing", cost_usd=None, forecast={})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Jobs, "_spawn", spawn)
+        patch.setattr(jobs_router, "_forecast", forecast)
+        patch.setattr(neuronpedia, "RETRY", RetryPolicy(retries=0))
+        patch.setenv("AUTOINTERP_OPENROUTER_URL", "http://127.0.0.1:9/v1")  # nobody listens
+        patch.setattr(_gate, "BURST", 1e9)
+        patch.setattr(_gate, "FAILURE_BURST", 1e9)
+        yield build_app(service_at(runs, Address()))
+
+
+@pytest.fixture(scope="module")
+def tokens(served: FastAPI) -> Tokens:
+    return served.state.service.tokens
+
+
+def specified(app: FastAPI) -> Any:
+    """The specification as schemathesis reads it, over the application behind its gate."""
+    schema = schemathesis.openapi.from_dict(app.openapi())
+    schema.app = gated(app)
+    schema.config.update(base_url=BASE)
+    return schema
+
+
+def operations(app: FastAPI) -> list[Any]:
+    return [result.ok() for result in specified(app).get_all_operations()]
+
+
+def is_no_fault(context: Any, response: Any, case: Any) -> None:
+    """502 and 503 say that another server or the disk is at fault; 500 is ours."""
+    assert response.status_code != 500, response.text
+
+
+def test_random_requests_get_answers_that_are_specified(served: FastAPI, tokens: Tokens):
+    headers = {"Authorization": f"Bearer {tokens.issue('owner')[1]}", "Host": "127.0.0.1:8731"}
+    tried = 0
+    for operation in operations(served):
+
+        @FEW
+        @given(case=operation.as_strategy())
+        def keeps_to_it(case: Any) -> None:
+            if "run" in case.path_parameters:  # a random name leads nowhere
+                case.path_parameters["run"] = "tiny"
+            case.call_and_validate(
+                headers=headers,
+                checks=[
+                    checks.status_code_conformance,
+                    checks.content_type_conformance,
+                    checks.response_schema_conformance,
+                    is_no_fault,
+                ],
+            )
+
+        keeps_to_it()
+        tried += 1
+    assert tried >= 25
+
+
+def test_random_requests_without_a_token_get_no_further(served: FastAPI):
+    for operation in operations(served):
+
+        @settings(FEW, max_examples=2)
+        @given(case=operation.as_strategy())
+        def is_refused(case: Any) -> None:
+            answer = case.call(headers={"Host": "127.0.0.1:8731"})
+            # A path that is longer than any, or a body that is no JSON, is told before.
+            assert answer.status_code in (401, 404, 405, 414, 422)
+            assert "detail" in answer.json()
+
+        is_refused()
+
+
+# ------------------------------------------------------------------------------- the matrix
+
+ROUTES = [
+    pytest.param(method, route, id=f"{method} {route.path}")
+    for module in router_modules()
+    for route in module.router.routes
+    for method in sorted(route.methods - {"HEAD"})
+]
+VALUES = {
+    "run": "tiny",
+    "unit_id": "0",
+    "item": "x",
+    "job": "20260101-000000-abcdef",
+    "name": "service.js",
+}
+
+
+def address(route: Any) -> str:
+    """An address that leads to a route, whatever it finds."""
+    return re.sub(r"{(\w+)(:\w+)?}", lambda part: VALUES.get(part[1], "x"), route.path)
+
+
+def needed(route: Any) -> str:
+    """The role that a route is for."""
+    calls = {one.call for one in route.dependant.dependencies}
+    return {owner: "owner", viewer: "viewer", rater: "rater"}[
+        next(guard for guard in (owner, viewer, rater) if guard in calls)
+    ]
+
+
+@pytest.fixture(scope="module")
+def texts(tokens: Tokens) -> dict[str, str]:
+    return {
+        "owner": tokens.issue("owner")[1],
+        "viewer": tokens.issue("viewer")[1],
+        "rater": tokens.issue("rater", run="tiny", rater="human:ann")[1],
+    }
+
+
+@pytest.fixture(scope="module")
+def asked(served: FastAPI) -> Callable[..., Any]:
+    client = TestClient(gated(served), base_url=BASE, follow_redirects=False)
+
+    def ask(method: str, path: str, token: str = "", **headers: str) -> Any:
+        given = {"Authorization": f"Bearer {token}"} if token else {}
+        return client.request(method, path, headers={**given, **headers})
+
+    return ask
+
+
+@pytest.mark.parametrize(("method", "route"), ROUTES)
+def test_nobody_reaches_a_route_without_its_token_by_another_name_or_from_another_site(
+    asked: Callable[..., Any], texts: dict[str, str], method: str, route: Any
+):
+    path, role = address(route), needed(route)
+    right = texts[role]
+    wrong = {"owner": ("viewer", "rater"), "viewer": ("rater",), "rater": ("owner", "viewer")}
+    assert asked(method, path).status_code == 401
+    assert asked(method, path, "x" * 43).status_code == 401
+    for other in wrong[role]:
+        assert asked(method, path, texts[other]).status_code == 403, other
+    assert asked(method, path, right, Host="evil.example").status_code == 421
+    assert asked(method, path, right, Origin="http://evil.example").status_code == 403
+
+
+def test_the_matrix_has_every_route_of_the_service():
+    assert len(ROUTES) >= 35
+    assert {needed(route.values[1]) for route in ROUTES} >= {"owner", "viewer"}

@@ -1,0 +1,72 @@
+"""The client of the service, over the application in this process."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from autointerp.apps.client import Client, ServiceError
+from autointerp.apps.service import _snapshots
+from autointerp.apps.service._app import Address, build_app, gated, service_at
+from autointerp.apps.service._models import Limits, NewRun
+from autointerp.apps.service._tokens import Tokens
+
+
+@pytest.fixture
+def client(tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
+    monkeypatch.setattr(_snapshots, "REST", 0.0)
+    runs = Path(shutil.copytree(tiny_run, tmp_path / "runs"))
+    http = TestClient(
+        gated(build_app(service_at(runs, Address()))), base_url="http://127.0.0.1:8731"
+    )
+    return Client("", Tokens(runs).issue("owner")[1], http)
+
+
+def test_what_a_run_holds_is_typed(client: Client, tmp_path: Path):
+    with client:
+        (run,) = client.runs()
+        assert client.run("tiny") == run
+        units = list(client.units("tiny", limit=7))
+        assert len(units) == sum(sum(one.values()) for one in run.units.values())
+        assert client.unit("tiny", units[0].unit_id).unit.unit == units[0].unit
+        ratings = list(client.ratings("tiny", source="features"))
+        assert {one.rater for one in ratings} == {"scripted:4"}
+        assert client.verdict("tiny").run == "tiny"
+        client.export("tiny", tmp_path / "ratings.csv")
+        assert (tmp_path / "ratings.csv").read_text().startswith("run,unit,")
+
+
+def test_a_job_is_started_watched_and_done(
+    client: Client, process_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    for name, value in process_environment.items():
+        monkeypatch.setenv(name, value)
+    new = NewRun(run="tiny", sources=["features"], n=4, controls=0, rater="lexical")
+    job = client.start(new, key="once")
+    assert client.start(new, key="once").id == job.id
+    events = list(client.events("tiny"))
+    assert events[-1].kind == "Ended"
+    assert list(client.events("tiny", last=events[-1].id)) == []
+    assert client.job(job.id).state == "done"
+    assert [one.id for one in client.jobs("tiny")] == [job.id]
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "stop", "limit"])
+def test_what_is_refused_is_an_error_with_the_services_line(client: Client, verb: str):
+    more = [Limits(concurrency=2)] if verb == "limit" else []
+    with pytest.raises(ServiceError, match="has no job that goes on") as refused:
+        getattr(client, verb)("tiny", *more)
+    assert refused.value.status == 409
+
+
+def test_a_wrong_name_is_an_error_for_streams_too(client: Client, tmp_path: Path):
+    with pytest.raises(ServiceError, match="unknown run 'other'"):
+        client.export("other", tmp_path / "x.csv")
+    with pytest.raises(ServiceError, match="has had no job"):
+        list(client.events("other"))
+
+
+def test_a_job_that_is_not_there_has_no_state(client: Client):
+    with pytest.raises(ServiceError, match="unknown job"):
+        client.job("20260101-000000-abcdef")

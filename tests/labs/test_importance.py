@@ -1,0 +1,117 @@
+"""Importance of units over a corpus, against latents whose gradients autograd gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from autointerp.errors import BadInput
+from autointerp.labs import importance
+from autointerp.labs.importance import run
+from autointerp.pipeline.lab import run_lab
+from autointerp.store.run import open_run
+from autointerp.subjects.load import load_subject
+from autointerp.units.stream import readings
+
+OPTIONS = {"tokens": 50_000, "metric": "loss"}
+
+
+def by_hand(opened, metric):
+    """Return the mean |attribution|, the mean attribution and the share of firing tokens of every
+    latent, from gradients with respect to the latents themselves."""
+    subject = load_subject(opened.settings.subject)
+    model, sae = subject.model.transformer, subject.sae
+    size, net, fired, tokens = torch.zeros(64), torch.zeros(64), torch.zeros(64), 0
+    for reading in readings(subject, opened.settings.harvest):
+        ids = torch.from_numpy(reading.windows.ids)
+        with torch.no_grad():
+            residual = model.residual_before_mlp(ids)
+            neurons = model.neurons(residual)
+            latents = sae.encode(neurons)
+            error = neurons - sae.decode(latents)
+        latents = latents.clone().requires_grad_()
+        logits = model.logits(residual, sae.decode(latents) + error)
+        inside = torch.from_numpy(reading.windows.attention)
+        ahead = inside[:, :-1] & inside[:, 1:]
+        chances = torch.log_softmax(logits, -1) if metric == "loss" else logits
+        own = chances[:, :-1].gather(2, ids[:, 1:, None])[..., 0]
+        total = (own * ahead).sum() * (-1 if metric == "loss" else 1)
+        (gradient,) = torch.autograd.grad(total, latents)
+        kept = torch.from_numpy(reading.kept)
+        moved = (latents.detach() * gradient)[kept]
+        size += moved.abs().sum(0)
+        net += moved.sum(0)
+        fired += (latents.detach()[kept] > 1e-5).sum(0)
+        tokens += int(kept.sum())
+    return size / tokens, net / tokens, fired / tokens, tokens
+
+
+@pytest.mark.parametrize("metric", ["loss", "logit"])
+def test_it_is_the_mean_of_activation_times_gradient_of_the_latent(own_runs, metric, monkeypatch):
+    monkeypatch.setattr(importance, "LOGITS", 32 * 420 * 5)  # a few windows at a time
+    with open_run("tiny", folder=own_runs, read_only=True) as opened:
+        units = {u.unit_id: u.summary.unit.index for u in opened.units("features")}
+        rows = list(run(opened, list(units), {**OPTIONS, "metric": metric}))
+        size, net, fired, tokens = by_hand(opened, metric)
+    assert [row["unit_id"] for row in rows] == list(units)
+    for row in rows:
+        index = units[row["unit_id"]]
+        assert row["importance"] == pytest.approx(float(size[index]), rel=1e-3, abs=1e-7)
+        assert row["net"] == pytest.approx(float(net[index]), rel=1e-2, abs=1e-6)
+        assert row["fires"] == pytest.approx(float(fired[index]))
+        if row["fires"]:
+            assert row["per_firing"] == pytest.approx(row["importance"] / row["fires"])
+        assert (row["tokens"], row["metric"], row["outcome"]) == (tokens, metric, "ok")
+    assert max(row["importance"] for row in rows) > 0
+
+
+def test_a_neuron_matters_as_much_as_its_axis_says_and_a_control_by_the_same_code(own_runs):
+    rows = run_lab("importance", "tiny", ("neurons", "random", "planted"), 3, runs=own_runs,
+                   options={"tokens": "2000"}).rows  # fmt: skip
+    by_source = {name: [r for r in rows if r["source"] == name] for name in ("neurons", "random")}
+    assert all(row["importance"] >= abs(row["net"]) for part in by_source.values() for row in part)
+    assert {row["tokens"] for part in by_source.values() for row in part} == {2_000}
+    for row in rows:
+        if row["source"] == "planted":
+            assert row["importance"] is None
+            assert row["outcome"].startswith("units of planted are no directions")
+    with open_run("tiny", folder=own_runs, read_only=True) as opened:
+        subject = load_subject(opened.settings.subject)
+        one = by_source["neurons"][0]
+        index = next(
+            u.summary.unit.index for u in opened.units("neurons") if u.unit_id == one["unit_id"]
+        )
+        settings = opened.settings.harvest
+    total, tokens = 0.0, 0
+    for reading in readings(subject, settings):
+        for row in range(len(reading.kept)):
+            # One window at a time, the neuron's own gradient.
+            if tokens >= 2_000:
+                break
+            ids = torch.from_numpy(reading.windows.ids[row : row + 1])
+            inside = torch.from_numpy(reading.windows.attention[row : row + 1])
+            model = subject.model.transformer
+            residual = model.residual_before_mlp(ids).detach()
+            neurons = model.neurons(residual).detach().clone().requires_grad_()
+            chances = torch.log_softmax(model.logits(residual, neurons), -1)
+            own = chances[:, :-1].gather(2, ids[:, 1:, None])[..., 0]
+            (gradient,) = torch.autograd.grad(-(own * inside[:, 1:]).sum(), neurons)
+            moved = (neurons.detach() * gradient)[0, :, index].abs().numpy()
+            places = np.flatnonzero(reading.kept[row])[: 2_000 - tokens]
+            total += float(moved[places].sum())
+            tokens += len(places)
+    assert one["importance"] == pytest.approx(total / 2_000, rel=1e-3)
+
+
+def test_what_cannot_be_measured_is_refused(own_runs):
+    with open_run("tiny", folder=own_runs, read_only=True) as opened:
+        features = [u.unit_id for u in opened.units("features")]
+        planted = [u.unit_id for u in opened.units("planted")]
+        for options, units, message in (
+            ({"metric": "entropy"}, features, "give loss or logit"),
+            ({"tokens": 0}, features, "at least 1 token"),
+            ({}, planted, r"no unit can be attributed \(planted: "),
+        ):
+            with pytest.raises(BadInput, match=message):
+                list(run(opened, units, {**OPTIONS, **options}))
