@@ -16,6 +16,7 @@ from autointerp.store.run import open_run
 from autointerp.subjects.autoencoder import SparseAutoencoder, load_autoencoder
 from autointerp.subjects.language_model import HookedLanguageModel
 from autointerp.subjects.load import load_subject
+from autointerp.units import shards
 from autointerp.units.dictionary_figures import stored_figures
 from autointerp.units.sample import draw_units
 from autointerp.units.together import Member, draw_together
@@ -146,3 +147,34 @@ def test_an_sae_of_mostly_dead_latents_gives_what_it_has_and_is_not_read_again(
     assert figures is not None
     assert figures.dead == 21
     assert any("3 of 6 features asked for" in text for text in said)
+
+
+def test_a_killed_sweep_goes_on_from_its_last_shard_and_counts_no_token_twice(
+    settings: dict[str, RunSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "SHARD_TOKENS", 1)  # every batch is a shard
+    monkeypatch.setattr(shards, "WRITING_SHARE", 0)  # and every shard is saved
+    subject = load_subject(settings["a"].subject)
+    found, read = [], []
+    for name, stops in (("whole", False), ("killed", True)):
+        with open_run(name, settings["a"], subject, tmp_path) as run:
+            member = Member(run, subject, {"features": 2}, measures=True)
+            tokens: list[int] = []
+
+            def progress(label: str, so_far: int, tokens: list[int] = tokens) -> None:
+                tokens.append(so_far)
+                if stops and len(tokens) == 3:  # noqa: B023 (called within this turn)
+                    raise KeyboardInterrupt
+
+            if stops:
+                with pytest.raises(KeyboardInterrupt):
+                    draw_together([member], 0, progress)
+                assert stored_figures(run) is None
+            draw_together([member], 0, progress)
+            found.append((stored_figures(run), run.rows(CONTEXTS)))
+            read.append(len(tokens))
+    assert found[0] == found[1]
+    # 40 tokens and BOS take two windows of 40: 160 of them, 16 a batch, in one pass.
+    assert read[0] == 10
+    # Two batches were saved; the third, in which it was stopped, is read again.
+    assert read[1] == read[0] + 1
