@@ -23,7 +23,7 @@ from autointerp.findings.groups import (
     at_like_density,
 )
 from autointerp.findings.json_values import plain
-from autointerp.findings.looks import Compared, Look, Reading, take_look_across
+from autointerp.findings.looks import BY_INTERVAL, Compared, Look, Reading, take_look_across
 from autointerp.findings.plan import PRIMARY
 from autointerp.findings.subject import STAND_FOR
 from autointerp.stats.decision import EQUIVALENT, Decision, decide
@@ -586,7 +586,7 @@ def _nested_as_read(
     test = replace(
         made.test,
         p_value=reading.p_value(made.test.p_value),
-        method=f"{made.test.method}; p by the interval, which holds at all looks",
+        method=f"{made.test.method}; {BY_INTERVAL}",
     )
     return replace(made, superiority=_as_read(wide, level, reading), test=test)
 
