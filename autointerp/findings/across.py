@@ -23,8 +23,9 @@ from autointerp.findings.groups import (
     at_like_density,
 )
 from autointerp.findings.json_values import plain
-from autointerp.findings.looks import Compared, Look, Reading, take_look_across
+from autointerp.findings.looks import BY_INTERVAL, Compared, Look, Reading, take_look_across
 from autointerp.findings.plan import PRIMARY
+from autointerp.findings.subject import STAND_FOR
 from autointerp.stats.decision import EQUIVALENT, Decision, decide
 from autointerp.stats.density import DensityAdjusted
 from autointerp.stats.means import missing_bounds_superiority
@@ -53,6 +54,13 @@ Weight = Literal["subject", "caution", "refusal"]
 ENOUGH_ALIKE = 0.1  # relative difference in contexts shown that is no difference in evidence
 NOBODY = "human"  # a person without a name
 CORPUS = ("corpus", "corpus_field", "corpus_separator", "corpus_seed")
+LABELS = {
+    "corpus_field": "field ",
+    "corpus_separator": "separator ",
+    "corpus_seed": "seed ",
+    "revision": "revision ",
+}
+OWN = "the model's own"
 
 
 @dataclass(frozen=True)
@@ -350,12 +358,16 @@ def _alone(
                 "different raters are not compared: rate it by the other runs' rater",
             )
             continue
-        rubrics = sorted({f"{j.rubric} ({j.rubric_digest[:8]})" for j in own})
-        theirs = sorted({f"{j.rubric} ({j.rubric_digest[:8]})" for j in others})
+        # What other raters rated is no rubric that this run could be compared on.
+        rubrics, theirs = (
+            sorted({f"{j.rubric} ({j.rubric_digest[:8]})" for j in of if j.rater in same_rater})
+            for of in (own, others)
+        )
         yield LeftOut(
             (comparison.run,),
-            f"run '{comparison.run}' was rated on {', '.join(rubrics)}, the other runs on "
-            f"{', '.join(theirs)}; scores on different rubrics are not compared: rate it on theirs",
+            f"run '{comparison.run}' was rated by {', '.join(same_rater)} on {', '.join(rubrics)}, "
+            f"the other runs on {', '.join(theirs)}; scores on different rubrics are not compared: "
+            "rate it on theirs",
         )
 
 
@@ -574,7 +586,7 @@ def _nested_as_read(
     test = replace(
         made.test,
         p_value=reading.p_value(made.test.p_value),
-        method=f"{made.test.method}; p by the interval, which holds at all looks",
+        method=f"{made.test.method}; {BY_INTERVAL}",
     )
     return replace(made, superiority=_as_read(wide, level, reading), test=test)
 
@@ -787,11 +799,26 @@ def _compared_values(
     about = {run: comparison.about for run, comparison in runs.items()}
 
     def setting(section: str, *names: str) -> dict[str, str]:
+        """Return what settings say, in words; empty where they say nothing."""
         values = {}
         for run, content in about.items():
-            table = content["settings"][section]
-            values[run] = ", ".join(str(table[name]) for name in names if name in table)
+            texts = []
+            for name in names:
+                text = str(content["settings"][section].get(name, ""))
+                stands_for = STAND_FOR.get((f"settings.{section}.{name}", text))
+                if stands_for is not None:
+                    texts.append(stands_for if len(names) == 1 else "")
+                elif text:
+                    texts.append(LABELS.get(name, "") + text)
+            values[run] = ", ".join(filter(None, texts))
         return values
+
+    def own(values: dict[str, str], part: str) -> dict[str, str]:
+        """Name what belongs to the embedded model, of which the settings say nothing."""
+        return {
+            run: value or (OWN if getattr(runs[run].subject, part) == "embedded" else "")
+            for run, value in values.items()
+        }
 
     def digest(part: str) -> dict[str, str]:
         return {run: str(content["digests"].get(part, ""))[:12] for run, content in about.items()}
@@ -812,21 +839,26 @@ def _compared_values(
     yield "caution", "where the units come from", origin
     yield "subject", "the model", beside(setting("subject", "model", "revision"), digest("model"))
     yield "subject", "the site", setting("subject", "site")
-    yield "subject", "the SAE", beside(setting("subject", "sae"), digest("sae"))
-    corpora = beside(setting("subject", *CORPUS), digest("corpus"))
+    yield "subject", "the SAE", beside(own(setting("subject", "sae"), "sae"), digest("sae"))
+    corpora = beside(own(setting("subject", *CORPUS), "corpus"), digest("corpus"))
     yield "caution", "the corpus", corpora
     yield (
         "caution",
         "the tokens read",
-        {run: f"{c.subject.tokens or 0:,}" for run, c in runs.items()},
+        {
+            run: "not recorded" if c.subject.tokens is None else f"{c.subject.tokens:,}"
+            for run, c in runs.items()
+        },
     )
     for name in ("window", "fires", "explain_share", "top", "intervals", "per_interval", "random",
                  "each_side", "mask_first"):  # fmt: skip
         yield "caution", f"harvest.{name}", setting("harvest", name)
     for name in ("min_density", "max_density"):
         yield "caution", f"sample.{name}", setting("sample", name)
-    for name in ("bos", "dtype", "tokenizer"):
+    for name in ("bos", "dtype"):
         yield "caution", f"subject.{name}", setting("subject", name)
+    tokenizers = {run: value or OWN for run, value in setting("subject", "tokenizer").items()}
+    yield "caution", "subject.tokenizer", tokenizers
     usual = {run: one.shown.usual_contexts for run, one in held.items()}
     if min(usual.values(), default=0) < (1 - ENOUGH_ALIKE) * max(usual.values(), default=0):
         shown = {run: f"{contexts:g}" for run, contexts in usual.items()}

@@ -37,6 +37,7 @@ from autointerp.store.run import Run
 from autointerp.store.tables import now
 
 RESAMPLES = 9_999
+BY_INTERVAL = "p by the interval, which holds at all looks"  # a test's method ends so
 SMALLEST_P = 1e-300  # of a test whose p is too small for a number
 
 # The estimate, and its p, as a reading has them.
@@ -237,7 +238,7 @@ class Reading:
         if self.multiplier is None or test.p_value is None:
             return test
         p = self._p_of_size(size_of(first, second))
-        method = f"{test.method}; p by the interval, which holds at all looks"
+        method = f"{test.method}; {BY_INTERVAL}"
         return replace(test, p_value=max(p, test.p_value), method=method)
 
 

@@ -15,6 +15,17 @@ from autointerp.subjects.sites import Basis, basis_of, hidden_site
 
 PLACES = ("model", "sae", "untrained", "tokenizer", "corpus")  # settings that may be a path
 
+# Values of settings that stand for something else; a setting of which nothing stands here is left
+# out where it is empty.
+STAND_FOR = {
+    ("settings.harvest.tokens", "0"): "all",
+    ("settings.harvest.window", "0"): "the model's context length, at most 1024",
+    ("settings.subject.corpus_separator", "-1"): "",
+    ("settings.subject.corpus_seed", "-1"): "the order of the file",
+    ("settings.subject.input_scale", "0.0"): "as the SAE's files say",
+    ("settings.subject.k", "0"): "as the SAE's files say",
+}
+
 
 def about_elsewhere(run: Run) -> dict[str, Any]:
     """Return what run.toml says, in words for a reader elsewhere.

@@ -143,6 +143,21 @@ def test_another_rubric_is_not_compared(tmp_path: Path):
     assert "ffffffff in b" in whys
 
 
+def test_what_another_rater_rated_is_no_rubric_to_compare_on(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
+    with made(tmp_path, runs) as (comparisons, opened):
+        (judgement,) = comparisons[1].judgements
+        # model:a rated b on ffffffff; on the rubric of run a, another model did.
+        other = replace(judgement, rubric_digest="f" * 64)
+        strange = replace(judgement, rater="model:z")
+        changed = [comparisons[0], replace(comparisons[1], judgements=(other, strange))]
+        whys = {out.runs: out.why for out in across_runs(changed, opened).left_out}
+    digest = judgement.rubric_digest[:8]
+    assert "rated by model:a on" in whys["a",]
+    assert whys["a",].count(digest) == 1  # its own, and not as one of the other runs'
+    assert "the other runs on interpretability-1-5 (ffffffff);" in whys["a",]
+
+
 def test_the_same_name_with_another_model_behind_it_is_another_judge(tmp_path: Path):
     runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
     with made(tmp_path, runs) as (comparisons, opened):
@@ -218,10 +233,34 @@ def test_another_corpus_is_a_caution_and_another_site_a_subject(tmp_path: Path):
     assert judged.contrasts
     said = {d.what: d for d in judged.differences}
     assert said["the corpus"].weight == "caution"
-    assert said["the corpus"].by_run["b"].startswith("other.txt")
+    assert said["the corpus"].by_run["b"] == "other.txt"  # no -1 of settings that say nothing
     assert said["the site"].weight == "subject"
     assert said["harvest.explain_share"].by_run == {"a": "0.5", "b": "0.7"}
     assert set(said) == {"the corpus", "the site", "harvest.explain_share"}
+
+
+def test_settings_that_say_nothing_are_given_in_words(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
+    with made(tmp_path, runs) as (comparisons, opened):
+        embedded, other = comparisons
+        own = replace(embedded.subject, sae="embedded", corpus="embedded", tokens=None)
+        comparisons[0] = replace(embedded, subject=own)
+        embedded.about["settings"]["subject"] |= {"sae": "", "corpus": "", "tokenizer": ""}
+        embedded.about["settings"]["harvest"]["window"] = 0
+        comparisons[1] = replace(other, subject=replace(other.subject, tokens=2_000))
+        other.about["settings"]["subject"] |= {
+            "sae": "sae", "corpus": "other.txt", "corpus_seed": 3, "tokenizer": "t",
+        }  # fmt: skip
+        other.about["settings"]["harvest"]["window"] = 64
+        (judged,) = across_runs(comparisons, opened).judged
+    said = {d.what: tuple(d.by_run.values()) for d in judged.differences}
+    assert said == {
+        "the SAE": ("the model's own", "sae"),
+        "the corpus": ("the model's own", "other.txt, seed 3"),
+        "the tokens read": ("not recorded", "2,000"),
+        "harvest.window": ("the model's context length, at most 1024", "64"),
+        "subject.tokenizer": ("the model's own", "t"),
+    }
 
 
 def test_what_is_called_alike_and_is_not_is_named_by_its_digest(tmp_path: Path):

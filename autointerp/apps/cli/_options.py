@@ -152,8 +152,8 @@ class Until:
     until_width: typing.Annotated[
         float | None,
         _option(
-            help="Rate in batches until the interval of P(superiority) has this half-width at "
-            "most, such as 0.1.",
+            help="Rate in batches until the interval of the probability of superiority has this "
+            "half-width at most, such as 0.1.",
             show_default="a fixed n",
         ),
     ] = None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def command(
     effect: Annotated[
         float,
-        typer.Option(help="P(a unit of one source outscores one of the other) to be detected."),
+        typer.Option(help="Probability of superiority, ties halved, to be detected."),
     ] = 0.65,
     power: Annotated[float, typer.Option(help="Chance of detecting it.")] = 0.8,
     alpha: Annotated[float, typer.Option(help="Two-sided level of the test.")] = 0.05,
@@ -76,8 +76,8 @@ def command(
         tuple[float, float] | None,
         typer.Option(
             metavar="LOW HIGH",
-            help="With --write: bounds of P(superiority) within which a difference does not "
-            "matter.",
+            help="With --write: bounds of the probability of superiority within which a "
+            "difference does not matter.",
             show_default="0.45 0.55",
         ),
     ] = None,
@@ -196,9 +196,9 @@ def _print_power(
         return
     cost = f", about {cost_usd:,.2f} US dollars" if cost_usd is not None else ""
     say(
-        f"{plan.units} scored units per source find P(superiority) = {plan.effect:g} with power "
-        f"{plan.power:.2f} (Brunner-Munzel, two-sided, alpha {plan.alpha:g}, scale of "
-        f"{plan.levels} levels).\n"
+        f"{plan.units} scored units per source find a probability of superiority of "
+        f"{plan.effect:g} with power {plan.power:.2f} (Brunner-Munzel, two-sided, alpha "
+        f"{plan.alpha:g}, scale of {plan.levels} levels).\n"
         f"Ask about {asked} per source, as {100 * lost:g} % may give no score: "
         f"{calls:,} calls for {sources} sources and {controls} units of each control"
         f"{f', {repeats} times each' if repeats > 1 else ''}{cost}.\n"

@@ -10,6 +10,7 @@ import pandas as pd
 from autointerp.errors import RubricError, UnknownName
 from autointerp.findings.density import LIKE
 from autointerp.findings.groups import Judgement
+from autointerp.findings.subject import STAND_FOR
 from autointerp.findings.trust import EDGE, LEAST_CONTROLS
 from autointerp.questions.explain import EXPLAIN_LOGITS
 from autointerp.questions.items import load_items
@@ -94,18 +95,6 @@ def flattened(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield from flattened(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", str(value)
-
-
-# Values of settings that stand for something else; a setting of which nothing stands here is left
-# out where it is empty.
-STAND_FOR = {
-    ("settings.harvest.tokens", "0"): "all",
-    ("settings.harvest.window", "0"): "the model's context length, at most 1024",
-    ("settings.subject.corpus_separator", "-1"): "",
-    ("settings.subject.corpus_seed", "-1"): "the order of the file",
-    ("settings.subject.input_scale", "0.0"): "as the SAE's files say",
-    ("settings.subject.k", "0"): "as the SAE's files say",
-}
 
 
 def setting_text(name: str, value: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from autointerp.findings.comparison import Comparison, Pooled
 from autointerp.findings.groups import Contrast, Group, Judgement
+from autointerp.findings.looks import BY_INTERVAL
 from autointerp.findings.plan import PRIMARY
 from autointerp.findings.subject import SubjectFacts
 from autointerp.reports.answer import answer
@@ -271,7 +272,10 @@ def _about_interval(superiority: Statistic) -> str:
 
 
 def _test_name(test: HypothesisTest) -> str:
-    """Return a test's name, the first part of how it was made."""
+    """Return a test's name, the first part of how it was made; of several looks, whose p is no
+    longer the test's own, where it comes from."""
+    if test.method.endswith(BY_INTERVAL):
+        return "By the interval, which holds at all looks"
     name = test.method.partition(",")[0]
     return name[0].upper() + name[1:]
 

@@ -45,6 +45,7 @@ def test_a_run_without_a_plan_is_called_undeclared_and_one_look_needs_no_more(tm
     assert "this is the first look" in text
     assert "confidence sequence" not in text
     assert "declared in plan" not in text
+    assert "Permutation of Brunner-Munzel's statistic: p " in text
 
 
 def test_from_the_second_undeclared_look_on_it_says_why_its_interval_is_wider(tmp_path: Path):
@@ -53,6 +54,9 @@ def test_from_the_second_undeclared_look_on_it_says_why_its_interval_is_wider(tm
     assert "this is look 2" in text
     assert "shown is the last look, with the interval of an asymptotic confidence sequence" in text
     assert "in place of 1.96" in text
+    # p is the sequence's, and no longer that of the test of one look.
+    assert "By the interval, which holds at all looks: p " in text
+    assert "Brunner-Munzel's statistic: p" not in text
     warnings = [b for b in verdict.show(material) if isinstance(b, Prose) and b.tone == "warning"]
     assert [block.lead for block in warnings] == ["Undeclared.", "The rater was never checked."]
 
