@@ -12,10 +12,13 @@ class FakeRun:
         self.name = name
         self.about = {"digests": {"sae": name}}
 
-    def rows(self, query, parameters):
+    def rows(self, query, parameters=()):
         return []
 
-    def frame(self, query, parameters):
+    def firing_counts(self, source):
+        return {}
+
+    def frame(self, query, parameters=()):
         import pandas as pd
 
         return pd.DataFrame(columns=["rubric", "rubric_digest", "rater", "idx", "score"])

@@ -63,7 +63,7 @@ def test_the_interval_covers_what_people_would_say_of_all_units():
 def test_few_human_ratings_have_no_interval_and_fewer_no_estimate():
     first, second = rated(9, 50, 3.5, 1), rated(20, 50, 2.5, 2)
     assert "9 rated by people" in predict_superiority(first, second).superiority.note
-    with pytest.raises(TooFewRatings, match="2 human"):
+    with pytest.raises(TooFewRatings, match="people rated 2 of"):
         predict_superiority(([1, 2], [1, 2], [1, 2]), second)
     with pytest.raises(ValueError, match="pair by unit"):
         predict_superiority(([1, 2, 3], [1, 2], [1, 2]), second)

@@ -63,7 +63,8 @@ def test_the_plan_and_the_ledger_are_printed_under_a_report(
         add_scores(run, "neurons", "model:a", [4, 3, 2, 1, 0])
     printed = command_line("report").out
     assert f"plan: sha256 {plan.digest}" in printed
-    assert "were new (model:a, interpretability-1-5, features – neurons)" in printed
+    words = " ".join(printed.split())
+    assert "probability of superiority (model:a, interpretability-1-5, features – neurons)" in words
     assert re.search(r"1 +2\d{3}-.* UTC +report +10 \+ 10 .* fixed n, stopped", printed)
 
 
