@@ -198,6 +198,8 @@ CHOICES = {
     ("subject", "dtype"): ("auto", "float32", "bfloat16", "float16"),
 }
 DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
+TOKENS = re.compile(r"([0-9]{1,30})(?:\.([0-9]{1,9}))?([kKmM]?)")
+FACTORS = {"": 1, "k": 1_000, "m": 1_000_000}
 POSITIVE = {("harvest", name) for name in ("rows", "top", "intervals", "per_interval", "random")}
 AT_LEAST_ZERO = {
     ("", "seed"),
@@ -219,6 +221,7 @@ MOST = {
     ("harvest", "random"): 100_000,
     ("harvest", "each_side"): 32_767,
 }
+LEAST_TOKENS = 2_000  # of the corpus, of which a harvest can be made
 LONGEST_NAME, LONGEST_PATH = 255, 4_000  # bytes of a file's name, characters of a path
 LONGEST_SHOWN = 80  # characters of a value in an error
 SHARES = {("sample", "min_density"), ("sample", "max_density"), ("harvest", "explain_share")}
@@ -242,6 +245,32 @@ def load_settings(subject: str, seed: int | None = None) -> RunSettings:
         return settings
     _check_range(f"--seed {seed}", "", "seed", seed)
     return replace(settings, seed=seed)
+
+
+def token_count(tokens: int | str) -> int:
+    """Return a number of tokens that was written as 250000, 100k or 2M; 0 stands for all.
+
+    Raises BadInput for anything else, and for fewer than a harvest can be made of.
+    """
+    written = tokens.strip() if isinstance(tokens, str) else _shown(tokens)
+    parts = TOKENS.fullmatch(written)
+    if not written.isprintable() or len(written) > LONGEST_SHOWN:
+        written = _shown(written)
+    if parts is None:
+        raise BadInput(
+            f"--tokens {written}: give a number of tokens, such as 100k, 2M or 250000; 0 reads all"
+        )
+    whole, fraction, factor = parts[1], parts[2] or "", FACTORS[parts[3].lower()]
+    value, rest = divmod(int(whole + fraction) * factor, int("1" + "0" * len(fraction)))
+    if rest:
+        raise BadInput(f"--tokens {written}: give a whole number of tokens, such as 100k or 250000")
+    if value > LARGEST:
+        raise BadInput(f"--tokens {written}: give at most {LARGEST:,}")
+    if 0 < value < LEAST_TOKENS:
+        raise BadInput(
+            f"--tokens {written}: a harvest takes at least {LEAST_TOKENS:,} tokens; 0 reads all"
+        )
+    return value
 
 
 def check_number(name: str, value: object) -> None:
@@ -354,6 +383,8 @@ def _check_range(where: str, section: str, key: str, value: Any) -> None:
         raise SettingsError(f"{where} must be 0 or at least 2: BOS and one token")
     if place in {("subject", "model"), ("subject", "site")} and not value:
         raise SettingsError(f"{where} must not be empty")
+    if place == ("harvest", "tokens") and 0 < value < LEAST_TOKENS:
+        raise SettingsError(f"{where} must be 0, for all, or at least {LEAST_TOKENS:,}")
     if place in CHOICES and value not in CHOICES[place]:
         raise SettingsError(f"{where} must be {' or '.join(map(repr, CHOICES[place]))}")
     if place == ("subject", "device") and not DEVICE.fullmatch(value):

@@ -174,3 +174,8 @@ def distinct_names(cleaned: Mapping[str, str]) -> dict[str, str]:
         else f"{name[:LONGEST_NAME]}-{hashlib.sha256(own.encode()).hexdigest()[:8]}"
         for own, name in cleaned.items()
     }
+
+
+def first_tokens(tokens: int) -> str:
+    """Return `the first 100,000 tokens of the corpus`; all of it for 0."""
+    return f"the first {tokens:,} tokens of the corpus" if tokens else "all of the corpus"

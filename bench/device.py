@@ -26,13 +26,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from autointerp.settings import HarvestSettings
+from autointerp.settings import LEAST_TOKENS, HarvestSettings
 from autointerp.subjects import Subject
 from autointerp.subjects.assembled import subject_of
 from autointerp.subjects.autoencoder import Activation, SparseAutoencoder
 from autointerp.subjects.corpora import Document
 from autointerp.units.passes import COLUMNS_AT_ONCE, Wanted, parts_of
-from autointerp.units.stream import LEAST_TOKENS, calibrate, quiet_torch, readings
+from autointerp.units.stream import calibrate, quiet_torch, readings
 from bench._shapes import PYTHIA_70M, figure, make_units, random_model, sae_on, stream, wanted
 
 PAIRS = 3

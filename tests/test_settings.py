@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from autointerp.errors import BadInput, SettingsError, UnknownName
 from autointerp.raters import RaterOptions
 from autointerp.settings import (
+    LEAST_TOKENS,
     HarvestSettings,
     RunSettings,
     SampleSettings,
@@ -20,6 +21,7 @@ from autointerp.settings import (
     from_mapping,
     load_settings,
     read_settings,
+    token_count,
 )
 
 COUNTS = st.integers(1, 1000)
@@ -32,7 +34,7 @@ ANY_SETTINGS = st.builds(
     subject=st.builds(SubjectSettings, model=SOME_NAMES, site=SOME_NAMES, sae=NAMES, corpus=NAMES),
     harvest=st.builds(
         HarvestSettings,
-        tokens=st.integers(0, 10**9),
+        tokens=st.just(0) | st.integers(LEAST_TOKENS, 10**9),
         rows=COUNTS,
         top=COUNTS,
         per_interval=COUNTS,
@@ -102,6 +104,7 @@ def test_every_other_setting_changes_the_digest_and_is_named_as_the_difference()
         ("[harvest]\ntop = 3.0", "harvest.top = 3.0 must be a whole number"),
         ("[harvest]\ntop = true", "harvest.top = True must be a whole number"),
         ("[harvest]\ntop = 0", "harvest.top = 0 must be at least 1"),
+        ("[harvest]\ntokens = 1999", "harvest.tokens = 1999 must be 0, for all, or at least 2,000"),
         ("[harvest]\ntokens = -1", "harvest.tokens = -1 must not be negative"),
         ("[harvest]\nexplain_share = 1.5", "harvest.explain_share = 1.5 must be a share from 0"),
         ("[sample]\nmin_density = -0.1", "sample.min_density = -0.1 must be a share from 0 to 1"),
@@ -194,3 +197,51 @@ def test_a_number_that_nothing_can_use_is_refused_by_its_name(value):
 @pytest.mark.parametrize("value", [None, 0, 0.0, 1e300, True, "nan", 2**63 - 1])
 def test_other_values_pass(value):
     check_number("--price-in", value)
+
+
+@given(st.integers(LEAST_TOKENS, 10**12))
+def test_tokens_are_read_as_they_are_written(tokens: int) -> None:
+    assert token_count(tokens) == token_count(str(tokens)) == token_count(f" {tokens} ") == tokens
+    assert token_count(f"{tokens}k") == token_count(f"{tokens}K") == 1_000 * tokens
+    assert token_count(f"{tokens}M") == token_count(f"{tokens}m") == 1_000_000 * tokens
+    assert token_count(f"{tokens // 1000}.{tokens % 1000:03}k") == tokens
+
+
+def test_no_tokens_are_all_and_a_fraction_of_a_thousand_is_exact() -> None:
+    assert token_count("0") == token_count("0k") == token_count(0) == 0
+    assert token_count("2.3k") == 2_300  # 2.3 * 1000 is 2299.9999999999995 in floating point
+    assert token_count("2k") == LEAST_TOKENS
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ("1999", "a harvest takes at least 2,000 tokens; 0 reads all"),
+        (1, "a harvest takes at least 2,000 tokens"),
+        ("2.0005k", "give a whole number of tokens"),
+        ("9300000000000M", "give at most 9,223,372,036,854,775,807"),
+        (-1, "give a number of tokens, such as 100k, 2M or 250000; 0 reads all"),
+        *(
+            (written, "give a number of tokens")
+            for written in ("", "k", "-5", "1e6", "100kk", "100 k", "100,000", "1_000", "inf", "٤k")
+        ),
+        pytest.param(10**5000, "give a number of tokens", id="no end"),
+        (True, "give a number of tokens"),
+    ],
+)
+def test_what_is_no_number_of_tokens_is_refused_in_a_line(written: int | str, why: str) -> None:
+    with pytest.raises(BadInput, match=r"^--tokens ") as refused:
+        token_count(written)
+    assert why in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@given(st.text() | st.from_regex(r"[0-9]*[.]?[0-9]*[kM]?", fullmatch=True))
+def test_any_text_is_a_number_of_tokens_or_refused_in_a_line(written: str) -> None:
+    said = ""
+    try:
+        tokens = token_count(written)
+    except BadInput as refused:
+        tokens, said = 0, str(refused)
+    assert tokens == 0 or tokens >= LEAST_TOKENS
+    assert len(said.splitlines()) <= 1

@@ -14,7 +14,7 @@ from autointerp.stats.decision import EQUIVALENT
 from autointerp.stats.sequential import LEAST_A_SOURCE, units_for_width
 from autointerp.store.run import Run
 from autointerp.store.tables import now
-from autointerp.text import count
+from autointerp.text import count, first_tokens
 from autointerp.units.sources import kind_of
 
 Rule = Literal["fixed", "width", "clear"]
@@ -99,6 +99,7 @@ class Plan:
         first, second: The sources that are compared, in the order of reports.
         equivalence: Bounds of P(superiority) between which a difference does not matter.
         repeats: Ratings of each unit.
+        tokens: Tokens of the corpus that are read at most; 0 for all.
         made_at: UTC, to the second; empty before it is stored.
         altered: Whether the run holds it with another digest than its own: then it was changed
             after it was stored.
@@ -114,6 +115,7 @@ class Plan:
     equivalence: tuple[float, float] = EQUIVALENT
     repeats: int = 1
     test: str = TEST
+    tokens: int = 0
     made_at: str = ""
     altered: bool = field(default=False, compare=False)
 
@@ -132,6 +134,8 @@ class Plan:
         """Return what was declared, as JSON values, without when."""
         fields = dataclasses.asdict(self)
         del fields["made_at"], fields["altered"]
+        if not self.tokens:  # younger than digests that are stored
+            del fields["tokens"]
         return {
             **fields,
             "raters": list(self.raters),
@@ -152,6 +156,7 @@ class Plan:
             f"{' and '.join(self.raters)} on {self.rubric} (digest {self.rubric_digest[:12]}), "
             f"{self.first} against {self.second}{repeats}; {self.stopping}; {self.test}; "
             f"alpha {self.alpha:g}; alike within {low:g} to {high:g}"
+            + (f"; from {first_tokens(self.tokens)} at most" if self.tokens else "")
         )
 
     def deviations(

@@ -65,6 +65,7 @@ class SubjectFacts:
         dead_share: Share of these that never fired.
         corpus: Path or hub id; `embedded` for the one that belongs to the embedded model.
         tokens: Tokens harvested.
+        is_cut: Whether these are the first tokens of a corpus that has more.
         doubts: What the harvest noted against the SAE, a sentence each.
         near_copies: Contexts left out of one split since they share a passage with the other.
     """
@@ -83,6 +84,7 @@ class SubjectFacts:
     dead_share: float | None = None
     corpus: str = ""
     tokens: int | None = None
+    is_cut: bool = False
     doubts: tuple[str, ...] = ()
     near_copies: int = 0
 
@@ -119,6 +121,7 @@ def subject_facts(run: Run) -> SubjectFacts:
         dead_share=dead / drawn if drawn else None,
         corpus=subject.corpus or ("embedded" if is_embedded else ""),
         tokens=tokens or None,
+        is_cut=run.is_cut(),
         doubts=tuple(dict.fromkeys(_doubts(run))),
         near_copies=run.near_copies(),
     )

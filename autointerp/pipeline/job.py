@@ -32,6 +32,7 @@ from autointerp.settings import (
     first_difference,
     from_mapping,
     load_settings,
+    token_count,
 )
 from autointerp.store.run import (
     CHECKS,
@@ -43,6 +44,7 @@ from autointerp.store.run import (
     run_exists,
     runs_in,
 )
+from autointerp.text import first_tokens
 from autointerp.units.sources import described_sources, kind_of, only_if_named
 
 if TYPE_CHECKING:
@@ -68,6 +70,8 @@ class Job:
         subject: `embedded`, or the path of an autointerp.toml. None means the subject of the run
             where it exists, else ./autointerp.toml where that exists, else `embedded`.
         seed: Seed of every draw; None means the settings' own.
+        tokens: Tokens of the corpus that a new run reads, from its start, such as 250000 or "100k";
+            0 means all, None the settings' own.
         controls: Units of each control source that is not in `sources`; 0 means none.
         repeats: Times that each item is rated.
         options: How the rater is reached: server, reply length, prices.
@@ -95,6 +99,7 @@ class Job:
     run: str = "main"
     subject: str | None = None
     seed: int | None = None
+    tokens: int | str | None = None
     controls: int = 50
     repeats: int = 1
     options: RaterOptions = field(default_factory=RaterOptions)
@@ -116,6 +121,8 @@ class Job:
         names = (self.sources,) if isinstance(self.sources, str) else self.sources
         object.__setattr__(self, "sources", tuple(dict.fromkeys(names)))
         object.__setattr__(self, "runs", Path(self.runs))
+        if self.tokens is not None:
+            object.__setattr__(self, "tokens", token_count(self.tokens))
         if self.n is not None and self.n < 1:
             raise BadInput(f"--n {self.n}: ask for at least 1 unit")
         if self.until is not None and self.n is not None:
@@ -228,19 +235,34 @@ class Resolved:
     def settings(self) -> RunSettings:
         """Settings of the subject, or of the run that exists.
 
-        Raises BadInput if a subject is named beside an imported run, RunMismatch for another seed.
+        Raises BadInput if a subject or tokens are named beside an imported run, RunMismatch for
+        another seed or other tokens.
         """
         job = self.job
         if self.about is None:
-            return load_settings(job.subject or default_subject(), job.seed)
+            loaded = load_settings(job.subject or default_subject(), job.seed)
+            return loaded if job.tokens is None else _reading(loaded, job.tokens)
         stored = from_mapping(RunSettings, self.about["settings"], str(job.folder / "run.toml"))
         if self.is_imported and job.subject is not None:
             raise BadInput(
                 f"--subject {job.subject}: run '{job.run}' was imported and has no subject; "
                 "leave --subject out"
             )
+        if self.is_imported and job.tokens is not None:
+            raise BadInput(
+                f"--tokens {job.tokens}: run '{job.run}' was imported and reads no corpus; "
+                "leave --tokens out"
+            )
+        held = stored.harvest.tokens
+        if job.tokens not in (None, held):
+            assert isinstance(job.tokens, int)
+            raise RunMismatch(
+                f"--tokens {job.tokens}: run '{job.run}' reads {first_tokens(held)}; "
+                "leave --tokens out, or give another --run"
+            )
         if job.subject is not None:
-            return load_settings(job.subject, stored.seed if job.seed is None else job.seed)
+            named = load_settings(job.subject, stored.seed if job.seed is None else job.seed)
+            return _reading(named, held)  # said when it was begun, perhaps not in the file
         if job.seed not in (None, stored.seed):
             raise RunMismatch(
                 f"--seed {job.seed}: run '{job.run}' was made with seed {stored.seed}; "
@@ -351,6 +373,11 @@ class Resolved:
             self.rater.prepare(self.job.runs / CHECKS, self.question)
 
 
+def _reading(settings: RunSettings, tokens: int | str) -> RunSettings:
+    """Return the settings with so many tokens to be read."""
+    return replace(settings, harvest=replace(settings.harvest, tokens=token_count(tokens)))
+
+
 def default_subject() -> str:
     """Return ./autointerp.toml where it exists, else `embedded`."""
     return SETTINGS_FILE if Path(SETTINGS_FILE).is_file() else EMBEDDED
@@ -374,6 +401,17 @@ def open_job(resolved: Resolved, subject: Subject | None, on: On = ignore) -> Ru
     is_new = job.run not in existing
     close = difflib.get_close_matches(job.run, existing, n=1, cutoff=0.75) if is_new else []
     say_opened(run, on, is_new, close[0] if close else "")
+    if run.settings.harvest.tokens:
+        on(Note(f"run '{run.name}' reads {first_tokens(run.settings.harvest.tokens)} at most"))
+    if resolved.about is not None and job.subject is not None and job.tokens is None:
+        named = load_settings(job.subject).harvest.tokens
+        if named not in (0, run.settings.harvest.tokens):
+            on(
+                Note(
+                    f"run '{run.name}' keeps what it reads: harvest.tokens = {named} in "
+                    f"{job.subject} holds for a new --run"
+                )
+            )
     if resolved.about is not None and not resolved.is_imported and job.subject is None:
         _say_if_settings_changed(resolved, on)
     return run
@@ -384,6 +422,8 @@ def _say_if_settings_changed(resolved: Resolved, on: On) -> None:
     if not Path(SETTINGS_FILE).is_file():
         return
     here = load_settings(SETTINGS_FILE, resolved.settings.seed)
+    if resolved.job.tokens is not None:  # said again: nothing to wonder at
+        here = _reading(here, resolved.job.tokens)
     if here.subject.model != resolved.settings.subject.model:
         return  # another subject: the event names the run's own
     difference = first_difference(here, resolved.settings)

@@ -52,6 +52,7 @@ def write_plan(
         alpha=alpha,
         equivalence=equivalence,
         repeats=job.repeats,
+        tokens=0 if resolved.is_imported else resolved.settings.harvest.tokens,
     )
     subject = resolved.subject() if resolved.about is None else None
     with open_job(resolved, subject, on) as run:

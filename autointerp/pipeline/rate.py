@@ -22,7 +22,7 @@ from autointerp.questions.items import make_items
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import Rater, load_rater
 from autointerp.store.run import RUNS, Run, open_run
-from autointerp.text import count, statuses_text
+from autointerp.text import count, first_tokens, statuses_text
 
 if TYPE_CHECKING:
     from autointerp.pipeline.describe import DescriptionsResult
@@ -92,6 +92,7 @@ class RateForecast:
         items: Items that would be rated, repeats counted; `left` of them have no rating yet.
         estimate: Calls, tokens and cost of those that are left.
         until: The stopping rule, by which fewer may be rated; empty for a fixed n.
+        tokens: Tokens of the corpus that are read at most; 0 for all.
     """
 
     run: str
@@ -103,11 +104,14 @@ class RateForecast:
     left: int
     estimate: Forecast
     until: str = ""
+    tokens: int = 0
 
     def __str__(self) -> str:
         missing = ", ".join(f"{n} {name}" for name, n in self.missing.items()) or "nothing"
         text = (
-            f"would harvest {missing}; would ask {self.rater} about {self.left} of {self.items} "
+            f"would harvest {missing}"
+            + (f" from {first_tokens(self.tokens)} at most" if self.tokens else "")
+            + f"; would ask {self.rater} about {self.left} of {self.items} "
             f"items on {self.rubric}: {self.estimate}"
         )
         return f"{text}; fewer where the rule stops before: {self.until}" if self.until else text
@@ -282,6 +286,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
         left=left,
         estimate=forecast_calls(rater, rubric, left, batch=job.batch),
         until="" if resolved.stopping is None else str(resolved.stopping),
+        tokens=resolved.settings.harvest.tokens,
     )
 
 

@@ -35,7 +35,7 @@ from autointerp.pipeline.sit_pack import Ask, SitResult, result_of
 from autointerp.records import check_person
 from autointerp.store.run import Run, open_run
 from autointerp.subjects import Subject
-from autointerp.text import count
+from autointerp.text import count, first_tokens
 from autointerp.units.sources import kind_of
 
 PATIENCE_S = 20.0  # for another process to close the run
@@ -52,6 +52,7 @@ class SitForecast:
     Attributes:
         units: Units of each source, mixed.
         practice, repeats, guesses: Questions beside one for each unit.
+        tokens: Tokens of the corpus that are read at most; 0 for all.
     """
 
     rater: str
@@ -59,6 +60,7 @@ class SitForecast:
     practice: int
     repeats: int
     guesses: int
+    tokens: int = 0
 
     @property
     def questions(self) -> int:
@@ -72,6 +74,7 @@ class SitForecast:
             f"{units} at most, mixed",
             f"{self.repeats} of them once more" if self.repeats else "",
             f"{self.guesses} quick guesses at the end" if self.guesses else "",
+            f"from {first_tokens(self.tokens)} at most" if self.tokens else "",
         ]
         return (
             f"would ask {self.rater} {count(self.questions, 'question')}: "
@@ -182,6 +185,7 @@ def forecast_sitting(resolved: Resolved) -> SitForecast:
         practice=TRAINING_EACH * trained,
         repeats=int(items * sitting.repeat_share + 0.5),
         guesses=items if sitting.guess else 0,
+        tokens=resolved.settings.harvest.tokens,
     )
 
 

@@ -26,12 +26,13 @@ from autointerp.reports.words import (
     versions_doubt,
     what,
 )
-from autointerp.text import count
+from autointerp.text import count, first_tokens
 from autointerp.units.sources import kind_of
 
 # Krippendorff 2004, Content Analysis, 11.4: below it not even tentative conclusions.
 LEAST_ALPHA = 0.667
 FEW_UNITS = 10  # of a source: below it two or three units decide
+LITTLE_TEXT = 1_000_000  # tokens: below it the density filter's default asks for under 100 of them
 NOTHING_KNOWN = ("Nothing was found.", "No check of this report speaks against its answer.")
 
 
@@ -77,6 +78,14 @@ def _of_run(comparison: Comparison, several: bool) -> Iterator[Objection]:
     where = f"{comparison.run}: " if several else ""
     if PRIMARY[1] in studied and facts.neurons is not None and not facts.neurons.are_neurons:
         yield Objection(2, "Not neurons.", f"{where}At {facts.site} they are {facts.neurons.name}.")
+    if facts.is_cut and facts.tokens:
+        is_little = facts.tokens < LITTLE_TEXT
+        yield Objection(
+            2 if is_little else 10,
+            "Little text." if is_little else "Part of the corpus.",
+            f"{where}Only {first_tokens(facts.tokens)} were read: densities, and which units are "
+            f"rare or dead, are judged on {'little text' if is_little else 'these alone'}.",
+        )
     for doubt in facts.doubts:
         yield Objection(3, "The SAE.", f"{where}{doubt}")
     for blinding in comparison.blinding:

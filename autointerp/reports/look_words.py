@@ -11,6 +11,7 @@ from autointerp.findings.plan import Plan
 from autointerp.reports.panels import Prose
 from autointerp.reports.words import interval, listed, p_value, percent
 from autointerp.stats.results import Statistic
+from autointerp.text import first_tokens
 
 DIGEST = 12  # characters of a digest in a sentence
 
@@ -32,7 +33,9 @@ def plan_prose(judgement: Judgement, comparison: Comparison) -> list[Prose]:
     reading, plan = judgement.reading, comparison.plan
     if reading is None:
         return []
-    rest = [*_looks(reading, judgement), *_unrecorded(reading)]
+    facts = comparison.subject
+    text = f", on {first_tokens(facts.tokens)}" if facts.is_cut and facts.tokens else ""
+    rest = [*_looks(reading, judgement, text), *_unrecorded(reading)]
     if plan is None:
         how = (
             ""
@@ -55,10 +58,13 @@ def when(made_at: str) -> str:
     return f"{made_at[:16].replace('T', ' ')} UTC" if made_at else "not recorded"
 
 
-def _looks(reading: Reading, judgement: Judgement) -> list[str]:
-    """Return which look it is, what its interval allows for, and whether the rule has stopped."""
+def _looks(reading: Reading, judgement: Judgement, read: str) -> list[str]:
+    """Return which look it is, what its interval allows for, and whether the rule has stopped.
+
+    `read` says on what text, where the corpus has more.
+    """
     nth = "the first look" if reading.number == 1 else f"look {reading.number}"
-    sentences = [f"In the run's ledger this is {nth} at these two sources."]
+    sentences = [f"In the run's ledger this is {nth} at these two sources{read}."]
     if reading.rule == "undeclared" and reading.multiplier is not None:
         sentences.append(
             "No plan that was followed says when to stop, and stopping at a look because of its "

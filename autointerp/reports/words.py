@@ -14,7 +14,7 @@ from autointerp.findings.trust import ControlCheck, Trust
 from autointerp.reports.panels import Material
 from autointerp.stats.density import DensityAdjusted
 from autointerp.stats.results import Statistic
-from autointerp.text import count, distinct_names
+from autointerp.text import count, distinct_names, first_tokens
 from autointerp.units.sources import kind_of
 
 # Commands and options that our own words name: a span of harmless characters alone.
@@ -383,7 +383,7 @@ def refusal(contrast: Contrast, adjusted: DensityAdjusted) -> str:
 def subject_text(facts: SubjectFacts, brief: bool = False) -> str:
     """Return what was studied, in a sentence; empty where nothing is known.
 
-    `brief`: model, site and width of the SAE alone.
+    `brief`: model, site and width of the SAE alone, and what was read where the corpus has more.
     """
     parts = []
     if facts.model:
@@ -402,7 +402,9 @@ def subject_text(facts: SubjectFacts, brief: bool = False) -> str:
         parts.append(f"untrained twin: {'its own' if own else facts.untrained}")
     if facts.corpus and not brief:
         parts.append("its own corpus" if facts.corpus == "embedded" else f"corpus {facts.corpus}")
-    if facts.tokens and not brief:
+    if facts.tokens and facts.is_cut:
+        parts.append(f"read: {first_tokens(facts.tokens)}")
+    elif facts.tokens and not brief:
         parts.append(f"{facts.tokens:,} tokens read")
     return "; ".join(parts)
 

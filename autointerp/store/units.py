@@ -12,6 +12,7 @@ from autointerp.records import Context, HarvestedUnit, SourceKind, Unit, UnitSum
 from autointerp.store.tables import Tables, now
 
 NEAR_COPIES = "near copies left out"
+CUT = "the corpus goes on after what was read"
 UNIT_COLUMNS = (
     "unit_id, source, idx, sign, density, tokens, peak, ord, outcome, interval_tokens, note"
 )
@@ -87,6 +88,14 @@ class Units(Tables):
         """Return how many contexts the harvests left out of one split, copies of the other's."""
         rows = self.rows("SELECT value FROM about WHERE name = ?", [NEAR_COPIES])
         return int(rows[0][0]) if rows else 0
+
+    def note_cut(self) -> None:
+        """Remember that the corpus has more tokens than the settings had read."""
+        self.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", [CUT, "yes"])
+
+    def is_cut(self) -> bool:
+        """Whether a harvest stopped at the settings' tokens, and the corpus goes on."""
+        return bool(self.rows("SELECT 1 FROM about WHERE name = ?", [CUT]))
 
     def replace_source(self, name: str, size: int, kind: SourceKind) -> None:
         """Store a source; an earlier row of the same name is replaced."""

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from autointerp.errors import CorpusError
 from autointerp.records import HarvestedUnit, Outcome, UnitSummary
-from autointerp.settings import HarvestSettings
+from autointerp.settings import LEAST_TOKENS, HarvestSettings
 from autointerp.subjects import Subject
 from autointerp.subjects.windows import Windows
 from autointerp.units.columns import Chunk, Columns, WindowTexts
 from autointerp.units.draws import split_of, unit_salts
 from autointerp.units.sources import Block, SiteBatch, Source
-from autointerp.units.stream import LEAST_TOKENS, Reading, at_site, quiet_torch, readings
+from autointerp.units.stream import Reading, at_site, quiet_torch, readings
 
 COLUMNS_AT_ONCE = 1024
 

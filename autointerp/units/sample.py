@@ -97,6 +97,7 @@ def draw_units(
                 checkpoints,
                 share,
                 lambda tokens, label=label: progress(label, tokens),  # type: ignore[misc]
+                run.note_cut,
             )
             assert harvested is not None
             near_copies = run.add_harvest(
@@ -108,6 +109,8 @@ def draw_units(
                 "harvested",
                 units={want.name: len(want.numbers) for want in passes},
                 near_copies=near_copies,
+                tokens=settings.harvest.tokens or "all",
+                corpus_goes_on=run.is_cut(),
             )
             missing = {name: n for name, n in wanted.items() if len(run.sampled(name, n)) < n}
     finally:

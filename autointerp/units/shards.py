@@ -92,11 +92,13 @@ def harvest_shards(
     folder: Path,
     share: Share = Share(),
     progress: Progress = lambda tokens: None,
+    on_cut: Callable[[], None] = lambda: None,
 ) -> Iterator[HarvestedUnit] | None:
     """Return every wanted unit, made one by one, going on where an earlier call was stopped.
 
     Checkpoints stand under `folder`, one file a process; `forget` deletes them. Processes other
-    than the first do their share and return None; the first waits for the rest.
+    than the first do their share and return None; the first waits for the rest. `on_cut` is called
+    where the corpus goes on after the tokens that are to be read.
 
     Raises CorpusError if the corpus has fewer than 2,000 tokens.
     """
@@ -107,7 +109,7 @@ def harvest_shards(
         batch = at_site(subject, reading, settings.seed)
         return take_in(parts, batch, reading, settings.harvest, settings.seed, is_first)
 
-    tokens = read_shards(subject, settings, place, Kept(parts), take, share, progress)
+    tokens = read_shards(subject, settings, place, Kept(parts), take, share, progress, on_cut)
     if tokens is None:
         return None
     least, most = settings.sample.min_density, settings.sample.max_density
@@ -122,11 +124,13 @@ def read_shards(
     take: Callable[[Reading, bool], int],
     share: Share = Share(),
     progress: Progress = lambda tokens: None,
+    on_cut: Callable[[], None] = lambda: None,
 ) -> int | None:
     """Read this process's shards of the corpus; return the tokens of all, None if not the first.
 
     `take` is given each reading, and whether it is the first, and returns its tokens; what it keeps
-    is in `kept`, which goes to the checkpoints in the folder `place` and comes from them.
+    is in `kept`, which goes to the checkpoints in the folder `place` and comes from them. `on_cut`
+    is called where the corpus goes on after the tokens that are to be read.
     """
     place.mkdir(parents=True, exist_ok=True)
     own = Checkpoint(place / f"part-{share.rank}.npz")
@@ -139,6 +143,8 @@ def read_shards(
         for number, reading in enumerate(readings(subject, settings.harvest)):
             shard = number // per_shard
             shards = shard + 1
+            if reading.goes_on:
+                on_cut()
             if shard != reading_shard and reading_shard >= 0:
                 own.finish(reading_shard, kept)
                 reading_shard = -1

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from autointerp.errors import CorpusError, SubjectError
-from autointerp.settings import HarvestSettings
+from autointerp.settings import LEAST_TOKENS, HarvestSettings
 from autointerp.subjects import Subject
 from autointerp.subjects.windows import Windows
 from autointerp.units.contents import TokenHashes, token_hashes, window_hashes
@@ -20,7 +20,6 @@ from autointerp.units.draws import place_hash
 from autointerp.units.sources import Calibration, SiteBatch
 
 CALIBRATION_TOKENS = 50_000
-LEAST_TOKENS = 2_000
 
 
 def window_length(subject: Subject, settings: HarvestSettings) -> int:
@@ -45,6 +44,7 @@ class Reading:
         position: [rows, tokens] places in their documents; they mean nothing where nothing is kept.
         token_hashes: Of the vocabulary's texts.
         each_side: Tokens of a context on either side of its focus.
+        goes_on: Whether it is the last within the token budget, and the corpus has more.
     """
 
     windows: Windows
@@ -52,6 +52,7 @@ class Reading:
     position: NDArray[np.int64]
     token_hashes: TokenHashes
     each_side: int
+    goes_on: bool = False
 
     def contents(self, seed: int) -> NDArray[np.uint64]:
         """Return 64 random bits [rows, tokens] of the text of each token's context."""
@@ -68,12 +69,19 @@ def readings(subject: Subject, settings: HarvestSettings) -> Iterator[Reading]:
     texts = [*subject.token_texts, *[""] * (len(is_text) - len(subject.token_texts))]
     hashes = token_hashes(texts)
     left = settings.tokens or None
-    for windows in subject.cut(window_length(subject, settings), settings.rows):
+    cut = iter(subject.cut(window_length(subject, settings), settings.rows))
+    for windows in cut:
         text, position = counted(subject, settings, windows, is_text)
+        goes_on = False
         if left is not None:
+            of_batch = int(text.sum())
             text &= np.cumsum(text, dtype=np.int64).reshape(text.shape) <= left
+            goes_on = of_batch > left or (
+                of_batch == left
+                and any(counted(subject, settings, one, is_text)[0].any() for one in cut)
+            )
             left -= int(text.sum())
-        yield Reading(windows, text, position, hashes, settings.each_side)
+        yield Reading(windows, text, position, hashes, settings.each_side, goes_on)
         if left == 0:
             return
 

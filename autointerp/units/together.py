@@ -210,6 +210,10 @@ def _read(
                 sums[number].take(batch, reading)
         return int(reading.kept.sum())
 
+    def note_cut() -> None:
+        for number in taking:
+            members[number].run.note_cut()
+
     tokens = read_shards(
         subjects[0],
         settings,
@@ -217,6 +221,7 @@ def _read(
         kept,
         take,
         progress=lambda tokens: progress(label, tokens),
+        on_cut=note_cut,
     )
     assert tokens is not None
     least, most = settings.sample.min_density, settings.sample.max_density
@@ -232,6 +237,8 @@ def _read(
             "harvested",
             units={want.name: len(want.numbers) for want in passes[number]},
             near_copies=near_copies,
+            tokens=settings.harvest.tokens or "all",
+            corpus_goes_on=member.run.is_cut(),
             together_with=[members[n].run.name for n in taking if n != number],
         )
     forget(folder)

@@ -69,6 +69,23 @@ def test_axes_that_are_no_neurons_are_named_where_they_were_rated(tmp_path: Path
     assert "Not neurons." not in against(tmp_path / "alone", alone, site="layers.3.mlp")
 
 
+def test_a_corpus_that_was_cut_is_held_against_it_and_a_whole_one_is_not(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 30, "neurons": 30}, contexts=0) as run:
+        add_scores(run, "features", "model:a", HIGH)
+        add_scores(run, "neurons", "model:a", LOW)
+        run.execute("UPDATE unit SET tokens = 100000")
+        whole = {one.lead for one in objections(Material((compare(run),), (run,)))}
+        run.note_cut()
+        little = {one.lead: one.text for one in objections(Material((compare(run),), (run,)))}
+        run.execute("UPDATE unit SET tokens = 2000000")
+        much = {one.lead: one.text for one in objections(Material((compare(run),), (run,)))}
+    assert not whole & {"Little text.", "Part of the corpus."}
+    assert little["Little text."].startswith("Only the first 100,000 tokens of the corpus were")
+    assert little["Little text."].endswith("judged on little text.")
+    assert much["Part of the corpus."].startswith("Only the first 2,000,000 tokens of the corpus")
+    assert "Little text." not in much
+
+
 def test_density_is_held_against_it_where_it_is_unlike_unknown_or_changes_the_answer(
     tmp_path: Path,
 ):

@@ -33,6 +33,18 @@ def test_readings_hold_exactly_the_token_budget_whatever_the_batch(subject: Subj
             assert part.kept.shape[1] <= window_length(subject, settings)
 
 
+def test_a_reading_goes_on_only_where_the_corpus_has_more_than_the_budget(subject: Subject) -> None:
+    for rows in (16, 64):
+        whole = [int(part.kept.sum()) for part in readings(subject, replace(SETTINGS, rows=rows))]
+        total, first = sum(whole), whole[0]
+        # Beyond the corpus, all of it, one token less, and where a batch ends.
+        for tokens in {0, total + 1, total, total - 1, first}:
+            parts = list(readings(subject, replace(SETTINGS, tokens=tokens, rows=rows)))
+            goes_on = [part.goes_on for part in parts]
+            assert not any(goes_on[:-1])
+            assert goes_on[-1] == (0 < tokens < total)
+
+
 def test_a_calibration_is_the_first_tokens_at_the_site_in_order(subject: Subject) -> None:
     calibration = calibrate(subject, replace(SETTINGS, tokens=3001), SEED)
     assert calibration.activations.shape == (3001, subject.d_site)

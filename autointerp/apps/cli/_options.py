@@ -202,6 +202,14 @@ Subject = typing.Annotated[
         show_default="the run's; else ./autointerp.toml; else embedded",
     ),
 ]
+Tokens = typing.Annotated[
+    str | None,
+    _option(
+        help="Tokens of the corpus that a new run reads, from its start, such as 100k or 2M, for a "
+        "look in seconds; 0 means all.",
+        show_default="the run's; else the settings' harvest.tokens",
+    ),
+]
 Practice = typing.Annotated[
     bool,
     _option("--practice/--no-practice", help="People: begin with items whose answers are shown."),

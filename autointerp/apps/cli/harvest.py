@@ -28,6 +28,7 @@ def command(
     run: _options.RunOption = "main",
     subject: _options.Subject = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every draw.", show_default="0")] = None,
+    tokens: _options.Tokens = None,
     controls: Annotated[int, typer.Option(min=0, help="Units of each control; 0 means none.")] = 50,
     output: Output = Output(),
 ) -> None:
@@ -46,7 +47,13 @@ def command(
     from autointerp.pipeline.job import Job
 
     job = Job(
-        sources=tuple(source or ()), n=n, run=run, subject=subject, seed=seed, controls=controls
+        sources=tuple(source or ()),
+        n=n,
+        run=run,
+        subject=subject,
+        seed=seed,
+        tokens=tokens,
+        controls=controls,
     )
     with Show(output) as show:
         result = harvest(job, on=show)

@@ -141,7 +141,8 @@ def command(
     # A file of this name in the current folder is the default subject.
     named = "" if output == Path("autointerp.toml") else f" --subject {output}"
     source = "features" if settings.sae or settings.model == "embedded" else "neurons"
-    say(f"wrote {output}; next: autointerp rate{named} --source {source}")
+    trial = f"--run trial --source {source} --n 20 --tokens 100k"
+    say(f"wrote {output}; next: autointerp rate{named} {trial}")
 
 
 def _can_ask() -> bool:

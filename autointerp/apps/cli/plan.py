@@ -85,6 +85,14 @@ def command(
     seed: Annotated[
         int | None, typer.Option(help="With --write: seed of a new run.", show_default="0")
     ] = None,
+    tokens: Annotated[
+        str | None,
+        typer.Option(
+            help="With --write: tokens of the corpus that a new run reads, from its start, such as "
+            "100k or 2M; 0 means all.",
+            show_default="the settings' harvest.tokens",
+        ),
+    ] = None,
     as_json: _options.AsJson = False,
     output: Output = Output(),
 ) -> None:
@@ -110,6 +118,7 @@ def command(
         "--equivalence": equivalence,
         "--subject": subject,
         "--seed": seed,
+        "--tokens": tokens,
         "--until-width": until.until_width,
         "--until-clear": until.until_clear or None,
         "--max-n": until.max_n,
@@ -136,6 +145,7 @@ def command(
             run=write,
             subject=subject,
             seed=seed,
+            tokens=tokens,
             repeats=repeats,
             **until.fields(),
         )

@@ -40,6 +40,7 @@ def command(
     run: _options.RunOption = "main",
     subject: _options.Subject = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every draw.", show_default="0")] = None,
+    tokens: _options.Tokens = None,
     controls: Annotated[
         int, typer.Option(min=0, help="Units of each control rated beside them; 0 means none.")
     ] = 50,
@@ -117,6 +118,8 @@ def command(
     With --until-width or --until-clear two sources are rated in batches, features and neurons
     unless two others are named, with a look at the comparison after each, until the rule stops.
 
+    With --tokens a new run reads only the beginning of the corpus, and its report says so.
+
     Example: autointerp rate --source features --n 200
     """
     if pack is not None:
@@ -141,6 +144,7 @@ def command(
             run=run,
             subject=subject,
             seed=seed,
+            tokens=tokens,
             controls=controls,
             repeats=repeats,
             batch=batch,

@@ -22,7 +22,7 @@ from autointerp.reports.panels._silence import assumed_silence
 from autointerp.reports.words import listed, number, percent, plural
 from autointerp.store.run import Run
 from autointerp.subjects.passages import near_copies_text
-from autointerp.text import ON_PAGE, count, visible
+from autointerp.text import ON_PAGE, count, first_tokens, visible
 
 AFTER = "cost"
 TITLE = "Method"
@@ -48,10 +48,14 @@ def show(material: Material) -> list[Block]:
         blocks.append(Prose(text))
     for comparison in material.comparisons:
         lead = f"{comparison.run}:" if material.several_runs else ""
-        if comparison.subject.near_copies:
-            blocks.append(Prose(near_copies_text(comparison.subject.near_copies), lead=lead))
+        facts = comparison.subject
+        if facts.is_cut and facts.tokens:
+            text = f"Read were {first_tokens(facts.tokens)}, which has more (harvest.tokens)."
+            blocks.append(Prose(text, lead=lead))
+        if facts.near_copies:
+            blocks.append(Prose(near_copies_text(facts.near_copies), lead=lead))
     blocks += assumed_silence(material)
-    facts = [
+    entries = [
         {"run": comparison.run, "what": name, "value": value}
         for comparison in material.comparisons
         for name, value in flattened(comparison.about)
@@ -61,11 +65,11 @@ def show(material: Material) -> list[Block]:
         Table(
             name="method",
             caption="run.toml",
-            frame=pd.DataFrame(facts),
+            frame=pd.DataFrame(entries),
             headings=[*(["run"] if material.several_runs else []), "what", "value"],
             rows=[
                 [*([f["run"]] if material.several_runs else []), f["what"], text]
-                for f in facts
+                for f in entries
                 if (text := setting_text(f["what"], f["value"]))
             ],
         )

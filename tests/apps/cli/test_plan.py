@@ -50,6 +50,24 @@ def test_a_plan_is_written_printed_and_refused_once_something_was_rated(
     assert digest[:12] in shown.out
 
 
+def test_a_plan_says_how_much_of_the_corpus_its_run_reads(
+    command_line: Callable[..., Any], tiny_settings: Path, tmp_path: Path
+):
+    asked = ("plan", "--write", "look", "--subject", tiny_settings, "--n", 3)
+    written = command_line(*asked, "--tokens", "4.5k", "--json")
+    assert written.code == 0, written.err
+    assert json.loads(written.out)["tokens"] == 4_500
+    kept = command_line("plan", "--write", "look", "--n", 3)  # goes on with the run's own
+    assert "from the first 4,500 tokens of the corpus at most" in kept.out
+    assert json.loads(written.out)["digest"] in kept.out
+    refused = command_line(*asked, "--tokens", "5k")
+    assert (refused.code, "give another --run" in refused.err) == (2, True)
+    whole = json.loads(command_line(*asked[:2], "all", *asked[3:], "--json").out)
+    assert "tokens" not in whole  # so that digests of earlier plans are as they were
+    alone = command_line("plan", "--tokens", "4.5k")
+    assert (alone.code, "add --write RUN" in alone.err) == (2, True)
+
+
 def test_the_plan_and_the_ledger_are_printed_under_a_report(
     command_line: Callable[..., Any], tmp_path: Path
 ):

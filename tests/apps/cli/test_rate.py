@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +10,8 @@ from typing import Any
 
 import pytest
 from support.loopback.server import Fault, LoopbackServer
+
+from autointerp.store.run import open_run
 
 KEY = "sk-0123456789abcdefgh"
 
@@ -179,3 +183,67 @@ def test_what_would_stop_the_rater_is_said_before_anything_is_harvested(
     assert (told.code, told.err.count("\n")) == (2, 1)
     assert "--budget-usd: no price is known for openai:m" in told.err
     assert not Path("runs/new").exists()
+
+
+def test_a_look_at_the_first_tokens_is_said_to_be_one(
+    command_line: Any, tiny_settings: Path, tmp_path: Path
+) -> None:
+    few = ("-s", "features", "--n", 3, "--controls", 0, "--rater", "scripted:4")
+    began = ("rate", *few, "--subject", tiny_settings, "--run", "look", "--tokens", "4.5k")
+    expected = command_line(*began, "--dry-run", "--json")
+    assert json.loads(expected.out)["tokens"] == 4_500
+    assert "3 features from the first 4,500 tokens of the corpus at most" in (
+        command_line(*began, "--dry-run").err
+    )
+    assert not (tmp_path / "runs").exists()
+    rated = command_line(*began)
+    assert rated.code == 0, rated.err
+    with open_run("look", folder=tmp_path / "runs", read_only=True) as run:
+        assert run.settings.harvest.tokens == 4_500
+        assert run.rows("SELECT DISTINCT tokens FROM unit") == [(4_500,)]
+        harvested = json.loads((run.path / "log.jsonl").read_text().splitlines()[-2])
+    assert (harvested["tokens"], harvested["corpus_goes_on"]) == (4_500, True)
+    # A later command goes on with the run's own number, whether or not it names the subject.
+    for subject in ((), ("--subject", tiny_settings)):
+        again = command_line("rate", *few, "--run", "look", *subject)
+        assert (again.code, "3 rated before" in again.err) == (0, True), again.err
+        assert "run 'look' reads the first 4,500 tokens of the corpus at most" in again.err
+    assert command_line(*began).code == 0
+    for other, remedy in (("5k", "4,500 tokens"), ("0", "4,500 tokens")):
+        for verb in ("rate", "harvest"):
+            refused = command_line(verb, "--run", "look", "--tokens", other)
+            assert refused.code == 2
+            assert remedy in refused.err
+            assert "leave --tokens out, or give another --run" in refused.err
+    assert command_line("report", "look").code == 0
+    page = (tmp_path / "reports" / "look" / "index.html").read_text("utf-8")
+    text = " ".join(re.sub("<[^>]+>", " ", page).split())
+    assert "read: the first 4,500 tokens of the corpus" in text  # the subject's lines
+    assert "Read were the first 4,500 tokens of the corpus, which has more" in text  # Method
+    assert "Only the first 4,500 tokens of the corpus were read: densities" in text
+
+
+def test_a_corpus_that_is_read_whole_is_not_said_to_be_cut(
+    command_line: Any, tiny_settings: Path, tmp_path: Path
+) -> None:
+    few = ("-s", "features", "--n", 3, "--controls", 0, "--rater", "scripted:4")
+    rated = command_line("rate", *few, "--subject", tiny_settings, "--tokens", "1M")
+    assert rated.code == 0, rated.err
+    assert command_line("report").code == 0
+    page = (tmp_path / "reports" / "main" / "index.html").read_text("utf-8")
+    assert "tokens of the corpus" not in page
+    assert "tokens read" in page
+    log = (tmp_path / "runs" / "main" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["corpus_goes_on"] for line in log if "corpus_goes_on" in line] == [
+        False
+    ]
+
+
+def test_tokens_that_are_none_are_refused_before_anything_is_made(
+    command_line: Any, tiny_settings: Path, tmp_path: Path
+) -> None:
+    for verb in (("rate",), ("harvest",), ("plan", "--write", "main")):
+        refused = command_line(*verb, "--subject", tiny_settings, "--tokens", "lots")
+        assert (refused.code, refused.err.count("--tokens lots")) == (2, 1)
+        assert "such as 100k, 2M or 250000" in refused.err
+    assert not (tmp_path / "runs").exists()
