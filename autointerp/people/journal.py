@@ -376,6 +376,8 @@ def open_journal(path: Path, rater: str) -> Iterator[Journal]:
         raise BadInput(f"{path} is {error.strerror}") from None
     try:
         file = path.open("r+b", buffering=0)
+    except FileNotFoundError:
+        raise BadInput(f"no file {path}; give the path of a pack or a journal") from None
     except OSError as error:
         raise StorageError(f"cannot open {path} for writing ({error.strerror})") from None
     with file:
