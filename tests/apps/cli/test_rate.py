@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.loopback.server import Fault, LoopbackServer
 
 from autointerp.store.run import open_run
+from autointerp.subjects.windows import TokenisedDocuments, load_documents
 
 KEY = "sk-0123456789abcdefgh"
 
@@ -161,7 +163,9 @@ def test_a_corpus_that_is_refused_leaves_no_run_behind(
     command: str, tiny_settings: Path, command_line: Any
 ) -> None:
     short = tiny_settings.with_name("short.toml")
-    short.write_text(tiny_settings.read_text().replace("[harvest]", "[harvest]\ntokens = 100"))
+    first = load_documents(tiny_settings.with_name("corpus.npz"))[0]
+    TokenisedDocuments(first, np.array([0, len(first)])).save(short.with_suffix(".npz"))
+    short.write_text(tiny_settings.read_text().replace("corpus.npz", "short.npz"))
     told = command_line(command, "-s", "features", "--run", "new", "--subject", short, "--n", 4)
     begun, refused = told.err.splitlines()
     assert (told.code, begun) == (2, "new run 'new', subject transformer.safetensors")
