@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autointerp.errors import BadInput, SubjectError
+from autointerp.errors import BadInput
 from autointerp.labs import Options, Row
+from autointerp.labs._clampable import clampable_units
 from autointerp.labs._prompts import token_ids, token_strings
 from autointerp.labs.completions import continued, rows_at_once
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
 from autointerp.subjects.interventions import ChangeableModel, Levers, clamp
-from autointerp.units.levers import levers_of, model_of
-from autointerp.units.reopen import numbers_again, sources_again, subject_again
+from autointerp.units.reopen import subject_again
 
 LENGTH = 8  # tokens of a prompt
 
@@ -53,33 +53,15 @@ def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
     subject = subject_again(run, "lab clamped-texts")
     prompts = corpus_prompts(run, subject, options["prompts"], options["tokens"])
     given = {**options, "seed": run.settings.seed}
-    peaks = {unit.unit_id: unit.summary.peak for unit in run.units_numbered(units)}
-    sources = list(sources_again(run, subject, units))  # a generator holds torch's settings
-    reasons = {}
-    has_any = any(row["outcome"] == "ok" for row in run.lab_rows("clamped-texts"))
-    for name, source, members in sources:
-        try:
-            model = model_of(subject, name, source)
-            numbers = numbers_again(run, name, source, members)
-            every = [levers_of(source, numbers[place : place + 1]) for place in range(len(members))]
-        except SubjectError as error:
-            reasons[name] = str(error)
-            for unit_id in members:
-                yield _without(unit_id, str(error))
+    found = clampable_units(run, subject, units, "clamped-texts", "no unit can be clamped ({})")
+    for unit_id, unit in found:
+        if isinstance(unit, str):
+            yield _without(unit_id, unit)
             continue
-        for unit_id, levers in zip(members, every, strict=True):
-            if not 0 < peaks[unit_id] < math.inf:
-                reasons[name] = "it never fires, so there is no maximum to multiply"
-                yield _without(unit_id, reasons[name])
-                continue
-            has_any = True
-            value = options["factor"] * peaks[unit_id]
-            other = beside(levers, run.settings.seed, unit_id)
-            for row in texts_of(subject, model, levers, other, prompts, value, given):
-                yield {"unit_id": unit_id, **row, "value": value, "outcome": "ok"}
-    if not has_any:
-        texts = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise BadInput(f"lab clamped-texts: no unit can be clamped ({texts})")
+        value = options["factor"] * unit.peak
+        other = beside(unit.levers, run.settings.seed, unit_id)
+        for row in texts_of(subject, unit.model, unit.levers, other, prompts, value, given):
+            yield {"unit_id": unit_id, **row, "value": value, "outcome": "ok"}
 
 
 def beside(levers: Levers, seed: int, unit_id: int) -> Levers:

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autointerp.errors import BadInput, SubjectError
+from autointerp.errors import BadInput
 from autointerp.labs import Options, Row
+from autointerp.labs._clampable import clampable_units
 from autointerp.labs._prompts import as_batch, several, token_ids, token_strings
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
@@ -28,8 +29,7 @@ from autointerp.subjects.interventions import (
     clamp,
     continuing,
 )
-from autointerp.units.levers import levers_of, model_of
-from autointerp.units.reopen import numbers_again, sources_again, subject_again
+from autointerp.units.reopen import subject_again
 
 LOGITS = 2**26  # that are held at a time
 MOST_FACTORS = 201
@@ -70,39 +70,19 @@ def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
                 f"tokens, and '{subject.name}' reads at most {subject.longest:,}; give fewer "
                 "--tokens"
             )
-    peaks = {unit.unit_id: unit.summary.peak for unit in run.units_numbered(units)}
-    sources = list(sources_again(run, subject, units))  # a generator holds torch's settings
-    reasons = {}
-    has_any = any(row["outcome"] == "ok" for row in run.lab_rows("completions"))
-    for name, source, members in sources:
-        try:
-            model = model_of(subject, name, source)
-            numbers = numbers_again(run, name, source, members)
-            every = [levers_of(source, numbers[place : place + 1]) for place in range(len(members))]
-        except SubjectError as error:
-            reasons[name] = str(error)
-            for unit_id in members:
-                yield _without(unit_id, str(error))
+    refusal = "no unit can be steered ({}); name features or neurons that fire"
+    for unit_id, unit in clampable_units(run, subject, units, "completions", refusal):
+        if isinstance(unit, str):
+            yield _without(unit_id, unit)
             continue
-        for unit_id, levers in zip(members, every, strict=True):
-            if not 0 < peaks[unit_id] < math.inf:
-                reasons[name] = "it never fires, so there is no maximum to multiply"
-                yield _without(unit_id, reasons[name])
-                continue
-            has_any = True
-            values = [None, *(factor * peaks[unit_id] for factor in factors)]
-            for text, ids in prompts.items():
-                written = completions(subject, model, levers, ids, values, options)
-                for factor, value, row in zip([None, *factors], values, written, strict=True):
-                    yield {
-                        "unit_id": unit_id, "prompt": text, "factor": factor, "value": value,
-                        **row, "outcome": "ok",
-                    }  # fmt: skip
-    if not has_any:
-        texts = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise BadInput(
-            f"lab completions: no unit can be steered ({texts}); name features or neurons that fire"
-        )
+        values = [None, *(factor * unit.peak for factor in factors)]
+        for text, ids in prompts.items():
+            written = completions(subject, unit.model, unit.levers, ids, values, options)
+            for factor, value, row in zip([None, *factors], values, written, strict=True):
+                yield {
+                    "unit_id": unit_id, "prompt": text, "factor": factor, "value": value,
+                    **row, "outcome": "ok",
+                }  # fmt: skip
 
 
 def factors_of(text: str) -> list[float]:
