@@ -92,9 +92,17 @@ def answer(
         title=title,
         status=status,
         detail=line,
-        remedy=line.rpartition("; ")[2] if "; " in line else "",
+        remedy=_remedy(line),
     )
     return JSONResponse(fields.model_dump(), status, headers, media_type=MEDIA_TYPE)
+
+
+def _remedy(line: str) -> str:
+    """Return the end of an error's line, which says what helps; empty where it has but one part."""
+    for mark in ("; ", ": "):
+        if mark in line:
+            return line.rpartition(mark)[2]
+    return ""
 
 
 def tagged(tag: str) -> dict[str, str]:
