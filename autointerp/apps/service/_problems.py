@@ -38,6 +38,7 @@ STATUS: tuple[tuple[type[AutointerpError], int], ...] = (
     (RaterError, 502),
     (AutointerpError, 500),
 )
+RATING_PAGE = '<p><a href="/rate/">Go on rating</a></p>'
 TO_RATERS = "this cannot be done now; try again later, or tell who invited you"
 
 
@@ -85,7 +86,8 @@ def answer(
         page = (
             '<!doctype html><html lang="en"><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width">'
-            f"<title>{title}</title><h1>{title}</h1><p>{html.escape(line)}</p></html>"
+            f"<title>{title}</title><h1>{title}</h1><p>{html.escape(line)}</p>"
+            f"{RATING_PAGE if line.endswith('/rate/') else ''}</html>"
         )
         return HTMLResponse(page, status, headers)
     fields = ProblemDetails(
