@@ -27,7 +27,5 @@ def command(
     taken = take_back(run, file, on=lambda event: say(str(event), err=True))
     say(f"{file}: {taken.new} new answers" if taken.new else f"{file}: nothing new")
     if taken.waits:
-        say(
-            "the next command that reads people's answers takes them in, such as `report`", err=True
-        )
+        say("the next command that takes in answers has them, such as `report`", err=True)
     say(f"run '{run}', subject {taken.subject}", err=True)

@@ -483,7 +483,7 @@ def test_what_only_reads_a_run_reads_it_while_another_process_writes(
     assert exported.out == quiet
     assert "scripted:4" in listed.out
     assert wrong.code == 2
-    assert "takes them in" in taken.err
+    assert "takes in answers" in taken.err
     # What was looked at and what came home is in the run once it is free.
     assert command_line("report", "tiny", "-o", "out").code == 0
     with open_run("tiny", folder=own_runs, read_only=True) as run:
