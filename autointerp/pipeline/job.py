@@ -38,6 +38,7 @@ from autointerp.store.run import (
     CHECKS,
     IMPORTED,
     RUNS,
+    TOKENS,
     Run,
     open_run,
     read_about,
@@ -357,7 +358,9 @@ class Resolved:
         from autointerp.subjects.load import load_subject
 
         settings = self.settings.subject
-        return load_subject(settings if device is None else replace(settings, device=device))
+        if device is not None:
+            settings = replace(settings, device=device)
+        return load_subject(settings, tokens=self.job.runs / TOKENS)
 
     def require_rater(self) -> None:
         """Raise what would stop the rater, before units are harvested for it."""
