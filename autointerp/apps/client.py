@@ -23,14 +23,17 @@ from pydantic import BaseModel
 from autointerp.apps.service._models import (
     Event,
     Forecast,
+    Invitation,
     Job,
     Limits,
+    NewInvitation,
     NewRun,
     Page,
     Rating,
     Run,
     TableForm,
     TableKind,
+    TokenInfo,
     Unit,
     UnitDetail,
     UnitPage,
@@ -165,6 +168,20 @@ class Client:
                 elif name == "data" and identifier:
                     yield Event(id=identifier, **json.loads(value))
                     identifier = ""
+
+    # ------------------------------------------------------------------------------ people
+
+    def invite(self, run: str, new: NewInvitation) -> Invitation:
+        """Invite somebody to rate units of a run; the link is told once."""
+        return self._send(Invitation, "POST", f"/v1/runs/{run}/invitations", new)
+
+    def tokens(self) -> Iterator[TokenInfo]:
+        """Yield what is known of the tokens, the newest first."""
+        yield from self._pages(Page[TokenInfo], "/v1/tokens")
+
+    def revoke(self, token: str) -> TokenInfo:
+        """Make a token invalid: an invitation, or a colleague's."""
+        return self._send(TokenInfo, "DELETE", f"/v1/tokens/{token}")
 
     # ------------------------------------------------------------------------------ requests
 

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from autointerp.apps.client import Client, ServiceError
 from autointerp.apps.service import _snapshots
 from autointerp.apps.service._app import Address, build_app, gated, service_at
-from autointerp.apps.service._models import Limits, NewRun
+from autointerp.apps.service._models import Limits, NewInvitation, NewRun
 from autointerp.apps.service._tokens import Tokens
 
 
@@ -50,6 +50,17 @@ def test_a_job_is_started_watched_and_done(
     assert list(client.events("tiny", last=events[-1].id)) == []
     assert client.job(job.id).state == "done"
     assert [one.id for one in client.jobs("tiny")] == [job.id]
+
+
+def test_somebody_is_invited_and_uninvited(
+    client: Client, process_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    for name, value in process_environment.items():
+        monkeypatch.setenv(name, value)
+    made = client.invite("tiny", NewInvitation(rater="ann", items=8, corpus_text=False))
+    assert "/rate/?token=" in made.link
+    assert made.id in {token.id for token in client.tokens() if token.role == "rater"}
+    assert client.revoke(made.id).state == "revoked"
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "stop", "limit"])
