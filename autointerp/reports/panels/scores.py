@@ -21,6 +21,7 @@ from autointerp.reports.words import (
     listed,
     number,
     percents,
+    plural,
     slug,
     studied_pair,
     wins_ties_losses,
@@ -203,8 +204,8 @@ def _caption(judgement: Judgement, material: Material) -> str:
     )
     contrast = judgement.primary
     estimate = (
-        f" The {SUPERIORITY}, P({contrast.first} > {contrast.second}) with ties halved: "
-        f"{interval(contrast.superiority)}."
+        f" The {SUPERIORITY} of {plural(contrast.first)[1]} over {plural(contrast.second)[1]}, "
+        f"ties halved: {interval(contrast.superiority)}."
         if contrast
         else ""
     )
