@@ -44,6 +44,7 @@ BATCH = re.compile(r"batch-(\d+)\.jsonl(\.gz)?")
 LOOKED_AT = 256  # rows that tell how tokens are written
 WANTED = ("frac_nonzero", "maxActApprox", "description", "explanationModelName")
 UNITS = 1024  # in a batch, as Neuronpedia writes them
+ESCAPE = re.compile(r"(\\\\)(?=u0000)|\\.")  # an escape of JSON; the first is a backslash
 LONGEST_ROW = 2**24  # characters
 MOST_TOKENS = 2**24  # of a batch, which is in memory as a whole; a thousand units have a tenth
 KINDS = ("features", "activations", "explanations")
@@ -455,9 +456,21 @@ def _write_batch(run: Run, batch: list[tuple[Any, ...]], folder: Path, name: str
     return len(lines["activations"])
 
 
+def _line(row: dict[str, Any]) -> str:
+    r"""Return a row as a line of JSON that Neuronpedia's importer does not break.
+
+    It replaces `\u0000`, which PostgreSQL does not store, wherever those six characters stand: in a
+    text that has them, and is `\\u0000` in JSON, it would leave half of an escape.
+    """
+    line = json.dumps(row, ensure_ascii=False)
+    if r"\\u0000" not in line:
+        return line
+    return ESCAPE.sub(lambda found: r"\u005c" if found[1] else found[0], line)
+
+
 def _write_lines(rows: list[dict[str, Any]], file: Path) -> None:
     check_is_file(file)
-    lines = b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+    lines = b"".join(_line(row).encode() + b"\n" for row in rows)
     with partial_file(file) as partial:
         partial.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix != ".gz":
