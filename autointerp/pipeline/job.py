@@ -45,6 +45,7 @@ from autointerp.store.run import (
     run_exists,
     runs_in,
 )
+from autointerp.store.snapshots import open_to_read
 from autointerp.text import first_tokens
 from autointerp.units.sources import described_sources, kind_of, only_if_named
 
@@ -171,7 +172,7 @@ class Resolved:
         """The run's plan; None where it has none, or where it is not to be read."""
         if self.about is None or not self._reads_plan:
             return None
-        with open_run(self.job.run, folder=self.job.runs, read_only=True) as run:
+        with open_to_read(self.job.run, self.job.runs) as run:
             return plan_of(run)
 
     @cached_property
@@ -231,7 +232,7 @@ class Resolved:
     def held(self) -> dict[str, tuple[int, bool]]:
         """Eligible units of each source of an imported run, and whether it is a control."""
 
-        with open_run(self.job.run, folder=self.job.runs, read_only=True) as run:
+        with open_to_read(self.job.run, self.job.runs) as run:
             return run.held_units()
 
     @cached_property
@@ -444,7 +445,7 @@ def _say_if_settings_changed(resolved: Resolved, on: On) -> None:
 def open_existing(resolved: Resolved, on: On = ignore, read_only: bool = False) -> Run:
     """Open the job's run, which must exist, and say which subject it has."""
     job = resolved.job
-    run = open_run(job.run, folder=job.runs, read_only=read_only)
+    run = open_to_read(job.run, job.runs) if read_only else open_run(job.run, folder=job.runs)
     say_opened(run, on)
     return run
 

@@ -27,6 +27,7 @@ from autointerp.reports.sweep import write_sweep
 from autointerp.reports.write import check_folder
 from autointerp.settings import RunSettings, SubjectSettings, first_difference
 from autointerp.store.run import RUNS, TOKENS, Run, open_run, run_exists
+from autointerp.store.snapshots import open_to_read
 from autointerp.text import count, statuses_text
 from autointerp.units.dictionary_figures import REMEMBERED
 
@@ -180,7 +181,7 @@ def forecast_sweep(
         wanted = _wanted(asked, name)
         lacks, is_measured, mine = sum(wanted.values()), False, sum(wanted.values())
         if run_exists(folder / name):
-            with open_run(name, folder=folder, read_only=True) as run:
+            with open_to_read(name, folder) as run:
                 held = {source: len(run.sampled(source, n)) for source, n in wanted.items()}
                 has_more = {s for s in wanted if not is_exhausted(run, s)}
                 lacks = sum(wanted[source] - held[source] for source in has_more)

@@ -478,8 +478,8 @@ def unopened(path: Path, error: duckdb.Error | OSError) -> RunLocked | StorageEr
         holder = re.search(r"\(PID (\d+)", text)
         who = f"process {holder[1]}" if holder else "another process"
         return RunLocked(
-            f"run '{path.name}' is in use by {who}; wait for it, stop it, "
-            "or give this work another --run"
+            f"run '{path.name}' is in use by {who}; wait until that has ended, or stop it: what it "
+            "has done is kept, and the same command goes on from there"
         )
     if isinstance(error, OSError) or is_full(error):
         return StorageError(
