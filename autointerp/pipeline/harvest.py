@@ -11,7 +11,7 @@ from autointerp.errors import BadInput
 from autointerp.files import PRIVATE_FOLDER, unwritten
 from autointerp.pipeline.events import Harvesting, Note, On, ignore
 from autointerp.pipeline.job import Job, Resolved, run_for
-from autointerp.store.run import open_run, run_exists
+from autointerp.store.run import checked_path, open_run, run_exists
 from autointerp.text import count
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def harvest_shard(job: Job, shard: str, folder: Path | None = None, on: On = ign
     from autointerp.units.shards import CHECKPOINTS, local_device, share_of_environment
 
     share = share_of_text(shard)
+    checked_path(job.run, job.runs)
     group = share_of_environment()
     if group.count > 1:
         raise BadInput(
@@ -153,7 +154,7 @@ def merge_shards(job: Job, folder: Path | None = None, on: On = ignore) -> Harve
     """
     from autointerp.units.shards import CHECKPOINTS, local_device
 
-    shards = folder or job.folder / CHECKPOINTS
+    shards = folder or checked_path(job.run, job.runs) / CHECKPOINTS
     resolved = Resolved(job, planned=False)
     wanted = resolved.wanted
     if not run_exists(job.folder) and not any(shards.glob("*/part-*.npz")):
