@@ -76,11 +76,15 @@ def test_what_cannot_be_meant_is_refused_in_one_line(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_shard_is_not_divided_once_more_by_torchrun(
-    command_line: Callable[..., Any], tiny_settings: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("words", [("--shard", "0/2"), ("--merge",)])
+def test_a_shard_or_a_merge_is_not_divided_once_more_by_torchrun(
+    command_line: Callable[..., Any],
+    tiny_settings: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
 ):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "4")
-    refused = command_line("harvest", "--subject", tiny_settings, "--shard", "0/2")
+    refused = command_line("harvest", "--subject", tiny_settings, *words)
     assert refused.code == 2
-    assert "--shard 0/2: torchrun or srun started 4 processes" in refused.err
+    assert f"{' '.join(words)}: torchrun or srun started 4 processes" in refused.err
