@@ -52,9 +52,11 @@ if TYPE_CHECKING:
     from autointerp.subjects import Subject
 
 DEFAULT_N = 200
+DEFAULT_CONTROLS = 50
 SETTINGS_FILE = "autointerp.toml"
 EMBEDDED = "embedded"
 SCORERS = ("detection", "fuzzing", "simulation")
+ASKED_ALONE = Sitting(mixed=False, guess=False)  # a person is asked what the job names
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,13 @@ class Job:
     subject: str | None = None
     seed: int | None = None
     tokens: int | str | None = None
-    controls: int = 50
+    controls: int = DEFAULT_CONTROLS
     repeats: int = 1
     options: RaterOptions = field(default_factory=RaterOptions)
     policy: RatingPolicy = field(default_factory=RatingPolicy)
     batch: bool = False
     guess: bool = False
-    sitting: Sitting = field(default_factory=Sitting)
+    sitting: Sitting = ASKED_ALONE
     explainer: str | None = None
     contexts: int = 30
     logit_effects: bool = False
