@@ -312,7 +312,7 @@ def open_as(
     read_only: bool = False,
 ) -> R:
     """Return a run as `open_run` does, as an object of a class of its own."""
-    path = _checked_path(name, folder)
+    path = checked_path(name, folder)
     if wrong := set("?\\") & set(str(path.resolve())):
         raise StorageError(
             f"runs in {folder.resolve()}: DuckDB takes no {' and no '.join(sorted(wrong))} in the "
@@ -345,13 +345,13 @@ def open_as(
 
 def existing_run(name: str, folder: Path = RUNS) -> Path:
     """Return the folder of the run `name`. Raises UnknownName if there is none."""
-    path = _checked_path(name, folder)
+    path = checked_path(name, folder)
     if not run_exists(path):
         raise _no_such_run(name, folder)
     return path
 
 
-def _checked_path(name: str, folder: Path) -> Path:
+def checked_path(name: str, folder: Path) -> Path:
     """Return the folder of a run, which need not exist. Raises UnknownName for what is no name."""
     if not NAME.fullmatch(name):
         raise UnknownName(
