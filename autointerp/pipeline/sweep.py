@@ -394,28 +394,44 @@ def _rate(
     statuses: Counter[str],
     on: On,
 ) -> bool:
-    """Ask the judge about all units of all runs in one order; return whether the budget ended it.
+    """Ask the judge about all units of all runs; return whether the budget ended it."""
+    declared = {
+        "sweep": asked.name,
+        "rater": resolved.rater.name,
+        "rubric": resolved.question.id,
+        "n": asked.n,
+        "reference": asked.reference,
+        "saes": [sae.name for sae in asked.saes],
+    }
+    wanted = {name: _wanted(asked, name) for name in opened}
+    return rate_in_one_order(wanted, opened, resolved, statuses, on, "sweep", declared)
 
-    Items are named by hashes, so their order says nothing of the run. It is cut into blocks, and of
-    each block every run is asked its part: a judge that drifts drifts for all of them.
+
+def rate_in_one_order(
+    wanted: Mapping[str, Mapping[str, int]],
+    opened: Mapping[str, Run],
+    resolved: Resolved,
+    statuses: Counter[str],
+    on: On,
+    event: str,
+    declared: Mapping[str, Any],
+) -> bool:
+    """Ask the judge about units of several runs in one order; return whether the budget ended it.
+
+    `wanted` are each run's sources and how many of them, by the run's name; `event` and what is
+    `declared` go to the log of each. Items are named by hashes, so their order says nothing of the
+    run. It is cut into blocks, and of each block every run is asked its part: a judge that drifts
+    drifts for all of them.
     """
     rater, question = resolved.rater, resolved.question
     queue: list[tuple[str, str]] = []
     for name, run in opened.items():
-        for source, n in _wanted(asked, name).items():
+        for source, n in wanted[name].items():
             units = run.sampled(source, n)
             queue += [(item, name) for item in make_items(run, units, question, rater.evidence)]
     queue.sort()
     on(Step(f"{rater.name}: {count(len(queue), 'unit')} of {len(opened)} runs in one order"))
     budget = resolved.job.policy.budget_usd
-    declared = {
-        "sweep": asked.name,
-        "rater": rater.name,
-        "rubric": question.id,
-        "n": asked.n,
-        "reference": asked.reference,
-        "saes": [sae.name for sae in asked.saes],
-    }
     logged: set[str] = set()
     for begin in range(0, len(queue), BLOCK * len(opened)):
         block = queue[begin : begin + BLOCK * len(opened)]
@@ -424,7 +440,7 @@ def _rate(
             if not ids:
                 continue
             if name not in logged:
-                run.log("sweep", **declared)
+                run.log(event, **declared)
                 logged.add(name)
             one = copy.copy(resolved)
             elsewhere = sum(other.spent_usd() for other in opened.values() if other is not run)

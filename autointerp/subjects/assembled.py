@@ -63,7 +63,7 @@ def assemble(settings: SubjectSettings, beside: Subject | None = None) -> Subjec
         loaded = dataclasses.replace(loaded, sae=as_trained(loaded, model))
     digests = {"model": model.digest, "corpus": corpus.digest}
     if loaded is not None:
-        digests["sae"] = _sae_digest(loaded)
+        digests["sae"] = sae_digest(loaded)
     if model.hidden is not None:
         where = f"{model.digest}/{model.hidden.site}"
         digests["neurons"] = hashlib.sha256(where.encode()).hexdigest()
@@ -274,7 +274,8 @@ def same_model(name: str, other: str) -> bool:
     return short(name) == short(other)
 
 
-def _sae_digest(loaded: LoadedAutoencoder) -> str:
+def sae_digest(loaded: LoadedAutoencoder) -> str:
+    """Return the sha256 of the files that an SAE was read from."""
     path = loaded.path
     files: Sequence[Path] = [path] if path.is_file() else sorted(path.iterdir())
     return files_digest([*(file for file in files if file.is_file()), *loaded.beside])
