@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 CHECKS = ".checks"  # beside the runs: what is known of raters
+TOKENS = ".tokens"  # beside the runs: token ids of their corpora, which can be deleted
 IMPORTED = "imported"  # the subject of runs whose units come from files
 IN_MEMORY = "in memory"  # and of those whose model a program had in memory
 WITHOUT_SUBJECT = (IMPORTED, IN_MEMORY)
