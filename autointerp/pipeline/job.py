@@ -36,9 +36,10 @@ from autointerp.settings import (
 )
 from autointerp.store.run import (
     CHECKS,
-    IMPORTED,
+    IN_MEMORY,
     RUNS,
     TOKENS,
+    WITHOUT_SUBJECT,
     Run,
     open_run,
     read_about,
@@ -225,8 +226,16 @@ class Resolved:
 
     @cached_property
     def is_imported(self) -> bool:
-        """Whether the run's units come from files, so that there is no subject."""
-        return self.about is not None and self.about["settings"]["subject"]["model"] == IMPORTED
+        """Whether the run's units come from files or from memory, so that there is no subject."""
+        model = None if self.about is None else self.about["settings"]["subject"]["model"]
+        return model in WITHOUT_SUBJECT
+
+    @property
+    def _made(self) -> str:
+        """How a run without a subject came by its units."""
+        assert self.about is not None
+        is_from_memory = self.about["settings"]["subject"]["model"] == IN_MEMORY
+        return "harvested from memory" if is_from_memory else "imported"
 
     @cached_property
     def held(self) -> dict[str, tuple[int, bool]]:
@@ -249,12 +258,12 @@ class Resolved:
         stored = from_mapping(RunSettings, self.about["settings"], str(job.folder / "run.toml"))
         if self.is_imported and job.subject is not None:
             raise BadInput(
-                f"--subject {job.subject}: run '{job.run}' was imported and has no subject; "
+                f"--subject {job.subject}: run '{job.run}' was {self._made} and has no subject; "
                 "leave --subject out"
             )
         if self.is_imported and job.tokens is not None:
             raise BadInput(
-                f"--tokens {job.tokens}: run '{job.run}' was imported and reads no corpus; "
+                f"--tokens {job.tokens}: run '{job.run}' was {self._made} and reads no corpus; "
                 "leave --tokens out"
             )
         held = stored.harvest.tokens
@@ -323,7 +332,7 @@ class Resolved:
             for name in self.sources:
                 if name not in self.held:
                     raise UnknownName(
-                        "source", name, self.held, f"run '{self.job.run}' was imported"
+                        "source", name, self.held, f"run '{self.job.run}' was {self._made}"
                     )
             controls = [name for name, (_, is_control) in self.held.items() if is_control]
         else:
