@@ -8,6 +8,8 @@ import json
 import os
 import re
 import shutil
+import struct
+import sys
 import tempfile
 import tomllib
 import zipfile
@@ -93,16 +95,18 @@ def check_archive(path: Path) -> None:
         check_unpacked(unpacked, path.stat().st_size)
 
 
-def bounded_lines(file: IO[AnyStr], packed: int | None = None) -> Iterator[AnyStr]:
-    """Yield the lines of a file, of so many bytes before it was unpacked.
+def bounded_lines(
+    file: IO[AnyStr], packed: int | None = None, longest: int = LONGEST_LINE
+) -> Iterator[AnyStr]:
+    """Yield the lines of a file, of `packed` bytes before it was unpacked.
 
     Raises ValueError for a line that memory might not hold, and where the lines together are more
     than that size can mean.
     """
     total = 0
-    while line := file.readline(LONGEST_LINE + 1):
-        if len(line) > LONGEST_LINE:
-            raise ValueError(f"a line is longer than {LONGEST_LINE:,} characters")
+    while line := file.readline(longest + 1):
+        if len(line) > longest:
+            raise ValueError(f"a line is longer than {longest:,} characters")
         total += len(line)
         if packed is not None:
             check_unpacked(total, packed)
@@ -327,3 +331,18 @@ def is_locked(path: Path) -> bool:
         return True
     os.close(handle)
     return False
+
+
+def writer_of(path: Path) -> int | None:
+    """Return the process that has a file locked for writing, as DuckDB locks a database; None where
+    none has, or where the system does not say. No lock is taken."""
+    if fcntl is None or not hasattr(fcntl, "F_GETLK") or sys.platform != "linux":
+        return None
+    form = "hhqqi4x"  # struct flock: type, whence, start, length, process
+    asked = struct.pack(form, fcntl.F_RDLCK, 0, 0, 0, 0)
+    try:
+        with path.open("rb") as file:
+            kind, _, _, _, process = struct.unpack(form, fcntl.fcntl(file, fcntl.F_GETLK, asked))
+    except OSError:
+        return None
+    return int(process) if kind == fcntl.F_WRLCK else None

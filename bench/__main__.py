@@ -1,5 +1,6 @@
 """Print one JSON line for each figure: `python -m bench [--quick] [MODULE ...]`, all by default.
 
+`--device cuda:1` measures there the modules that measure on a device; `cpu` tries them out.
 `python -m bench coverage coverage_min_ppi` measures one figure alone, where a module lists its
 figures in `FIGURES` and takes their names as `only`.
 
@@ -24,6 +25,14 @@ def main(names: list[str]) -> int:
     """Print the figures of the modules; return 1 if one of them failed, and go on with the rest."""
     quick = "--quick" in names
     names = [name for name in names if name != "--quick"]
+    device = None
+    if "--device" in names:
+        place = names.index("--device")
+        if place + 1 == len(names):
+            print("bench: --device needs a name, such as cpu or cuda", file=sys.stderr)
+            return 2
+        device = names[place + 1]
+        del names[place : place + 2]
     modules = sorted(m.name for m in pkgutil.iter_modules(bench.__path__) if m.name[0] != "_")
     chosen: dict[str, list[str]] = {}  # module: those of its figures that were named
     for name in names:
@@ -48,9 +57,12 @@ def main(names: list[str]) -> int:
     for name, only in (chosen or {every: [] for every in modules}).items():
         try:
             figures = importlib.import_module(f"bench.{name}").figures
+            taken = inspect.signature(figures).parameters
             options: dict[str, Any] = {"only": only} if only else {}
-            if quick and "quick" in inspect.signature(figures).parameters:
+            if quick and "quick" in taken:
                 options["quick"] = True
+            if device is not None and "device" in taken:
+                options["device"] = device
             for figure in figures(**options):
                 if sorted(figure) != sorted(FIELDS):
                     raise ValueError(f"a figure has {sorted(figure)}, not {FIELDS}")

@@ -27,6 +27,10 @@ NOT_LLM = {
 }
 
 
+# Why the density filter leaves a unit out, in place of a score.
+LEFT_OUT = {"dead": "never fires", "ultralow": "fires too rarely", "dense": "fires too often"}
+
+
 def number(value: float | None, digits: int = 2) -> str:
     """Return a number with a real minus sign, none before 0.00; a dash where there is none."""
     return "–" if value is None else f"{value:z.{digits}f}".replace("-", "−")
