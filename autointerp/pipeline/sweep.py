@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from autointerp.engine.forecast import Forecast, forecast_calls
 from autointerp.engine.loop import RatingPolicy
-from autointerp.errors import BadInput, RunMismatch
+from autointerp.errors import BadInput, RunMismatch, SubjectError
 from autointerp.findings.sweep import FEATURES, NEURONS, Sweep, sweep_findings
 from autointerp.pipeline.ask import ask_pending
 from autointerp.pipeline.events import Harvesting, Note, On, Step, ignore
@@ -27,6 +27,7 @@ from autointerp.reports.sweep import write_sweep
 from autointerp.reports.write import check_folder
 from autointerp.settings import RunSettings, SubjectSettings, first_difference
 from autointerp.store.run import RUNS, Run, open_run, run_exists
+from autointerp.subjects.hub import IN_HUB
 from autointerp.text import count, statuses_text
 from autointerp.units.dictionary_figures import REMEMBERED
 
@@ -170,6 +171,10 @@ def forecast_sweep(
     from autointerp.units.together import is_exhausted
 
     asked = read_sweep(Path(path))
+    for settings in asked.settings.values():
+        sae = settings.subject.sae
+        if sae and not IN_HUB.fullmatch(sae) and not Path(sae).exists():
+            raise SubjectError(f"no SAE at {sae}; give an existing file or folder, or a hub id")
     folder = Path(runs)
     resolved = _judge(asked, options, policy, folder)
     resolved.prepare_rater()
