@@ -155,7 +155,12 @@ corpus = "{subject / "corpus.npz"}"
         "a=re:",
         BIDI + "=re:(",
     ):
-        yield f"concepts {label[:20]!r}", ("concepts", "--run", "tiny", "--", label), None, False
+        yield (
+            f"concepts {label[:20]!r}",
+            ("concepts", "--run", "tiny", "--", label),
+            None,
+            label == "re:a",
+        )
     for name, text in (
         ("empty", ""),
         ("no table", "a = 1\n"),
