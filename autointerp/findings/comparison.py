@@ -19,15 +19,18 @@ from autointerp.findings.agreement import (
     Attention,
     RatersAgreement,
     TableAgreement,
+    TextAskedFor,
     agreements,
     attention,
     between_raters,
     people_rubrics,
+    text_asked_for,
     within_raters,
 )
 from autointerp.findings.blinding import Blinding, blindings
 from autointerp.findings.browse import open_said
 from autointerp.findings.calibration import Calibration, calibrations
+from autointerp.findings.cover import Cover, covers_of
 from autointerp.findings.descriptions import (
     ScorerResult,
     SpecificityResult,
@@ -57,6 +60,8 @@ from autointerp.findings.looks import (
     take_look,
     take_look_across,
 )
+from autointerp.findings.mapped import Mapped, maps_of
+from autointerp.findings.matched import MatchedRun, matches_of
 from autointerp.findings.plan import PRIMARY, Plan, plan_of
 from autointerp.findings.rater_effects import RaterModel, rater_models
 from autointerp.findings.subject import SubjectFacts, about_elsewhere, subject_facts
@@ -137,6 +142,7 @@ class Comparison:
         agreement: Of the raters of each rubric with one another, and of each with its repeats.
         people: How people agree: with each other, with themselves, with each model.
         attention: How each person rated the gold items.
+        text_asked_for: Of how many items each person asked for more text than a judge is shown.
         rater_effects: Severity and spread of raters, and drift of people, one a rubric.
         calibration: People's means and P(superiority), predicted from a judge's ratings, and
             whether the judge may stand in for them.
@@ -146,6 +152,9 @@ class Comparison:
         explained: Who described units.
         labs: What labs measured of units, one a lab.
         known: Which units know concepts of known truth, one a file or list of labels.
+        covers: Which concepts of a list units are about, one a source and rater.
+        matches: How the run's features are found in the dictionaries of other runs, one a run.
+        maps: How far the run's maps may be trusted, one a map.
         use: Mean scores per unit of use, one a rubric and rater; empty where the lab `importance`
             has measured no unit.
         cost: One row a rater that was called: attempts, calls, errors, tokens_in, tokens_out,
@@ -175,6 +184,7 @@ class Comparison:
     agreement: tuple[TableAgreement, ...]
     people: tuple[RatersAgreement, ...]
     attention: tuple[Attention, ...]
+    text_asked_for: tuple[TextAskedFor, ...]
     rater_effects: tuple[RaterModel, ...]
     calibration: tuple[Calibration, ...]
     blinding: tuple[Blinding, ...]
@@ -183,6 +193,9 @@ class Comparison:
     explained: tuple[Explained, ...]
     labs: tuple[LabRows, ...]
     known: tuple[KnownConcepts, ...]
+    covers: tuple[Cover, ...]
+    matches: tuple[MatchedRun, ...]
+    maps: tuple[Mapped, ...]
     use: tuple[Use, ...]
     cost: pd.DataFrame
     imported: pd.DataFrame
@@ -326,6 +339,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         ),
         people=tuple(pair for rubric in rubrics for pair in agreements(run, rubric)),
         attention=tuple(watched for rubric in rubrics for watched in attention(run, rubric)),
+        text_asked_for=tuple(one for rubric in rubrics for one in text_asked_for(run, rubric)),
         rater_effects=tuple(rater_models(run, judgements, units)),
         calibration=by_people,
         blinding=tuple(blindings(run, judgements)),
@@ -334,6 +348,9 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         explained=tuple(_explained(run)),
         labs=tuple(lab_rows_of(run)),
         known=tuple(known_concepts_of(run)),
+        covers=tuple(covers_of(run)),
+        matches=tuple(matches_of(run)),
+        maps=tuple(maps_of(run)),
         use=tuple(uses(run, judgements, level)),
         cost=_cost(run),
         imported=_imported(run),

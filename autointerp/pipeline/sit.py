@@ -5,9 +5,8 @@ The run's database is open before and after, never while somebody rates.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from autointerp.errors import BadInput, RunLocked, StorageError, SubjectError, TooFewUnits
@@ -27,10 +26,11 @@ from autointerp.people.assign import (
 from autointerp.people.ingest import ingest_journals, journals_folder
 from autointerp.people.journal import OtherJournals, open_journal, write_session
 from autointerp.people.machine import Machine, parts_text
-from autointerp.people.session import Around, digest_of
-from autointerp.pipeline.events import Note, On, Step, Waiting, ignore
+from autointerp.people.session import Around, Sitting, digest_of
+from autointerp.pipeline.events import Note, On, Step, ignore
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Resolved, open_job, sources_by_role
+from autointerp.pipeline.patience import patiently
 from autointerp.pipeline.sit_pack import Ask, SitResult, result_of
 from autointerp.records import check_person
 from autointerp.store.run import Run, open_run
@@ -38,10 +38,9 @@ from autointerp.subjects import Subject
 from autointerp.text import count, first_tokens
 from autointerp.units.sources import kind_of
 
-PATIENCE_S = 20.0  # for another process to close the run
 LEAVE_OUT = (
-    "Parts are left out by --no-practice, --no-mix (sources not named), --controls 0, "
-    "--repeat-share 0 and --no-guess"
+    "Parts are left out by --no-practice, --controls 0 and --repeat-share 0; --mix asks about "
+    "sources that are not named, too, and --guess at the end what each item was"
 )
 
 
@@ -71,7 +70,7 @@ class SitForecast:
         units = ", ".join(f"{n} {name}" for name, n in self.units.items())
         parts = [
             f"{self.practice} for practice" if self.practice else "",
-            f"{units} at most, mixed",
+            f"{units} at most{', mixed' if len(self.units) > 1 else ''}",
             f"{self.repeats} of them once more" if self.repeats else "",
             f"{self.guesses} quick guesses at the end" if self.guesses else "",
             f"from {first_tokens(self.tokens)} at most" if self.tokens else "",
@@ -95,6 +94,10 @@ def rate_by_person(resolved: Resolved, ask: Ask, on: On = ignore) -> SitResult:
     if resolved.question.about == "description":
         raise BadInput(f"rubric '{resolved.question.id}' is about descriptions; people rate units")
     path = journal_path(resolved)
+    earlier = journal_path(resolved, replace(job.sitting, mixed=True, guess=True))
+    if not path.exists() and earlier.exists():
+        path = earlier
+        on(Note("this goes on with a sitting that was begun with other sources and guesses"))
     if not path.exists() or job.sitting.planned:
         path = _make_session(resolved, path, on)
     else:
@@ -110,20 +113,22 @@ def rate_by_person(resolved: Resolved, ask: Ask, on: On = ignore) -> SitResult:
     return result_of(machine, answers, _ingest(resolved, on), path)
 
 
-def journal_path(resolved: Resolved) -> Path:
-    """Return the journal of a job: the same job continues it, another one has its own."""
+def journal_path(resolved: Resolved, sitting: Sitting | None = None) -> Path:
+    """Return the journal of a job, or of the job with another `sitting`: the same job continues it,
+    another one has its own."""
     job = resolved.job
+    sitting = sitting or job.sitting
     asked = {
         "rubric": resolved.question.digest,
         "sources": sorted(resolved.sources),
         "n": resolved.n,
         "controls": job.controls,
         "settings": resolved.settings.digest,
-        "overlap": job.sitting.overlap,
-        "repeat_share": job.sitting.repeat_share,
+        "overlap": sitting.overlap,
+        "repeat_share": sitting.repeat_share,
     }
     for name in ("mixed", "practice", "guess"):  # journals from before these keep their names
-        if not getattr(job.sitting, name):
+        if not getattr(sitting, name):
             asked[name] = False
     name = job.rater.replace(":", "-")
     return journals_folder(job.folder) / f"{name}.{digest_of(asked)[:12]}.jsonl"
@@ -174,7 +179,7 @@ def forecast_sitting(resolved: Resolved) -> SitForecast:
         named = [name for name in resolved.sources if not kind_of(name).is_control]
         others = sources_by_role(controls=False) if sitting.mixed else []
         studied = list(dict.fromkeys([*others, *named]))
-    gold = most_gold(len(studied) * resolved.n)
+    gold = most_gold(len(studied) * resolved.n) if sitting.gold is None else sitting.gold
     units = {name: wanted.get(name, resolved.n) for name in studied}
     units |= {name: min(n, gold) for name, n in wanted.items() if name not in studied}
     items = sum(units.values())
@@ -220,8 +225,8 @@ def draw_mixed(
 ) -> dict[str, int]:
     """Draw the units that are missing; return those to rate, by source.
 
-    Every studied source takes part, asked for or not: a rater who knows that all units are
-    features is not blind. Where a source cannot be had, those asked for stand alone.
+    With `Sitting.mixed` every studied source takes part, asked for or not: a rater who knows that
+    all units are features is not blind. Where a source cannot be had, those asked for stand alone.
     """
     studied = sources_by_role(controls=False)
     if subject is None:
@@ -242,18 +247,7 @@ def draw_mixed(
 
 def open_patiently(resolved: Resolved, subject: Subject | None, on: On = ignore) -> Run:
     """Open the run, waiting a while for another process to close it."""
-    give_up = time.monotonic() + PATIENCE_S
-    waited = False
-    while True:
-        try:
-            return open_job(resolved, subject, on)
-        except RunLocked as error:
-            if time.monotonic() > give_up:
-                raise
-            if not waited:
-                on(Waiting(str(error)))
-                waited = True
-            time.sleep(0.2)
+    return patiently(lambda: open_job(resolved, subject, on), on)
 
 
 def _ingest(resolved: Resolved, on: On) -> str:

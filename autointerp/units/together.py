@@ -17,7 +17,6 @@ from autointerp.settings import RunSettings
 from autointerp.stats.results import Statistic
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
-from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.units.dictionary_figures import REMEMBERED
 from autointerp.units.dictionary_sums import DictionarySums, losses_recovered
 from autointerp.units.others import Place, firing_in, store_silence, unverified
@@ -29,6 +28,7 @@ from autointerp.units.sample import (
     open_source,
 )
 from autointerp.units.shards import Kept, forget, harvest_key, read_shards
+from autointerp.units.shares import CHECKPOINTS
 from autointerp.units.sources import Calibration, SiteBatch, Source, kind_of
 from autointerp.units.stream import Reading, at_sites, calibrate, window_length
 
@@ -123,7 +123,9 @@ def draw_together(
     while missing or measured:
         passes = {
             number: [
-                next_units(members[number].run, name, source_of(number, name), n, settings)
+                next_units(
+                    members[number].run.units(name), name, source_of(number, name), n, settings
+                )
                 for name, n in wanted.items()
             ]
             for number, wanted in missing.items()
@@ -131,7 +133,7 @@ def draw_together(
         sums = {}
         for number, member in measured.items():
             sae = member.subject.sae
-            assert isinstance(sae, SparseAutoencoder)
+            assert sae is not None
             sums[number] = DictionarySums(sae, settings.harvest.fires)
         _read(members, passes, sums, progress)
         for number, one in sums.items():
@@ -199,7 +201,7 @@ def _read(
     subjects = [members[number].subject for number in taking]
     parts = {n: parts_of(passes.get(n, []), settings.harvest, settings.seed) for n in taking}
     kept = Kept([part for n in taking for part in parts[n]], list(sums.values()))
-    folder = members[taking[0]].run.path / "harvest"
+    folder = members[taking[0]].run.path / CHECKPOINTS
     units = sum(len(want.numbers) for wanted in passes.values() for want in wanted)
     label = f"{units} units of {len(taking)} runs"
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autointerp.errors import CorpusError
+from autointerp.errors import CorpusError, StorageError
 from autointerp.records import HarvestedUnit
 from autointerp.settings import RunSettings, load_settings
 from autointerp.store.run import open_run
@@ -25,7 +25,8 @@ from autointerp.subjects.load import load_subject
 from autointerp.units import shards as sharding
 from autointerp.units.passes import Wanted, harvest
 from autointerp.units.sample import draw_units
-from autointerp.units.shards import Share, harvest_shards, share_of_environment
+from autointerp.units.shards import harvest_shards
+from autointerp.units.shares import Share
 from autointerp.units.sources.features import create as features
 from autointerp.units.sources.neurons import create as neurons
 from autointerp.units.stream import calibrate
@@ -137,6 +138,33 @@ def test_a_damaged_checkpoint_is_read_again(
     assert everything(subject, wanted, settings, tmp_path) == whole
 
 
+def test_a_damaged_file_of_another_process_is_read_again_and_not_passed_over(
+    subject: Subject,
+    wanted: list[Wanted],
+    settings: RunSettings,
+    whole: list[HarvestedUnit],
+    tmp_path: Path,
+):
+    harvest_shards(subject, wanted, settings, tmp_path, Share(1, 2))
+    [path] = tmp_path.glob("*/part-1.npz")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1  # which shards are in it can still be read
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match=r"part-1.npz was damaged, and is deleted; run the same"):
+        harvest_shards(subject, wanted, settings, tmp_path, Share(0, 2))
+    assert everything(subject, wanted, settings, tmp_path) == whole
+
+
+def test_a_shard_that_is_in_two_files_is_not_counted_twice(
+    subject: Subject, wanted: list[Wanted], settings: RunSettings, tmp_path: Path
+):
+    harvest_shards(subject, wanted, settings, tmp_path, Share(1, 2))
+    [path] = tmp_path.glob("*/part-1.npz")
+    path.with_name("part-9.npz").write_bytes(path.read_bytes())
+    with pytest.raises(StorageError, match=r"part-9.npz holds what part-1.npz holds, too"):
+        harvest_shards(subject, wanted, settings, tmp_path, Share(0, 2))
+
+
 def test_checkpoints_of_other_units_or_settings_are_not_used(
     subject: Subject, wanted: list[Wanted], settings: RunSettings, tmp_path: Path
 ):
@@ -165,19 +193,6 @@ def test_a_corpus_too_short_is_refused_in_shards_too(
     short = replace(settings, harvest=replace(settings.harvest, tokens=150))
     with pytest.raises(CorpusError, match="has 150 tokens"):
         harvest_shards(subject, wanted, short, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("environment", "share"),
-    [
-        ({}, Share(0, 1)),
-        ({"RANK": "2", "WORLD_SIZE": "4"}, Share(2, 4)),
-        ({"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_STEP_ID": "0"}, Share(3, 8)),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}, Share(0, 1)),  # the batch script itself
-    ],
-)
-def test_the_share_is_what_torchrun_or_srun_says(environment: dict[str, str], share: Share):
-    assert share_of_environment(environment) == share
 
 
 def stored(runs: Path, name: str) -> str:
