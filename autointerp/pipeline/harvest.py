@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from autointerp.pipeline.events import Harvesting, Note, On, ignore
 from autointerp.pipeline.job import Job, Resolved, run_for
+from autointerp.subjects.places import require_places
 
 if TYPE_CHECKING:
     from autointerp.records import HarvestedUnit
@@ -58,11 +59,14 @@ def harvest(
 
 
 def _harvest_job(job: Job, on: On) -> HarvestResult:
-    from autointerp.units.sample import assist
-    from autointerp.units.shards import local_device, share_of_environment
-
     resolved = Resolved(job, planned=False)
     wanted = resolved.wanted
+    if not resolved.is_imported:
+        require_places(resolved.settings.subject)
+
+    from autointerp.units.sample import assist  # imports torch: after all that may be refused
+    from autointerp.units.shards import local_device, share_of_environment
+
     share = share_of_environment()
     subject = resolved.subject(local_device(resolved.settings.subject.device))
     if share.rank:

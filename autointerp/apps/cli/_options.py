@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from autointerp.pipeline.job import Job
 
 
+def require_runs(*names: str) -> None:
+    """Raise UnknownName for a run that is not there, before what reads runs is imported."""
+    from autointerp.store.run import existing_run
+
+    for name in names:
+        existing_run(name)
+
+
 def options(command: Callable[..., None]) -> Callable[..., None]:
     """Return the command with the fields of its dataclass arguments as options of their own.
 

@@ -76,6 +76,8 @@ def command(
 
     Example: autointerp concepts 'digit=re:[0-9]+' 'quote=re:"' --run main
     """
+    _options.require_runs(run)
+
     from autointerp.apps.cli._progress import Show
     from autointerp.findings.concepts import SIZES
     from autointerp.pipeline.concepts import as_text, concepts
