@@ -80,6 +80,7 @@ def harvest_key(subject: Subject, wanted: list[Wanted], settings: RunSettings) -
         "settings": settings.digest,
         "rows": settings.harvest.rows,
         "subject": subject.digests,
+        "batches": "by length",
         "units": {want.name: want.numbers.tolist() for want in wanted},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
