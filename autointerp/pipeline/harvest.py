@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 from autointerp.pipeline.events import Harvesting, Note, On, ignore
 from autointerp.pipeline.job import Job, Resolved, run_for
 from autointerp.subjects.places import require_places
+from autointerp.text import size_text
 
 if TYPE_CHECKING:
     from autointerp.records import HarvestedUnit
@@ -75,7 +76,7 @@ def _harvest_job(job: Job, on: On) -> HarvestResult:
         return HarvestResult(job.run, wanted)
     # The other processes of one harvest look into its folder, so it stays.
     with run_for(resolved, subject, on, keep=share.count > 1) as run:
-        drawn = draw(run, subject, wanted, on, share)
+        drawn = draw(run, subject, wanted, on, share, job.cache_bytes)
     return HarvestResult(job.run, {name: len(units) for name, units in drawn.items()})
 
 
@@ -85,10 +86,16 @@ def draw(
     wanted: Mapping[str, int],
     on: On = ignore,
     share: Share | None = None,
+    cache: int | None = None,
 ) -> dict[str, list[StoredUnit]]:
-    """Return the sampled units of each source, harvesting those that the run lacks."""
+    """Return the sampled units of each source, harvesting those that the run lacks.
+
+    `cache`: Bytes that the site's activations may take beside the run, and are read from; 0 deletes
+    them. One process alone keeps them.
+    """
     from autointerp.units.sample import draw_units
     from autointerp.units.shards import Share
+    from autointerp.units.site_cache import remove_cache, with_cache
 
     share = share or Share()
     expected: list[tuple[int | None, bool]] = []  # once a pass begins: the corpus may be large
@@ -99,7 +106,22 @@ def draw(
         total, exact = expected[0]
         on(Harvesting(label, tokens, total, exact))
 
-    return draw_units(run, subject, dict(wanted), progress, lambda text: on(Note(text)), share)
+    def tell(text: str) -> None:
+        on(Note(text))
+
+    def log(text: str) -> None:
+        run.log("cache", text=text)
+        tell(text)
+
+    if cache == 0 and (freed := remove_cache(run.path)):
+        log(f"the activations that run '{run.name}' kept are deleted: {size_text(freed)}")
+    if cache and share.count > 1:
+        log("--cache-site is for one process; several keep nothing")
+    lacks = any(len(run.sampled(name, n)) < n for name, n in wanted.items())
+    if not cache or subject is None or share.count > 1 or not lacks:
+        return draw_units(run, subject, dict(wanted), progress, tell, share)
+    with with_cache(subject, run.settings, run.path, cache, log) as keeping:
+        return draw_units(run, keeping, dict(wanted), progress, tell, share)
 
 
 def tokens_of_pass(

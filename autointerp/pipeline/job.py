@@ -29,6 +29,7 @@ from autointerp.raters import (
 )
 from autointerp.settings import (
     RunSettings,
+    byte_count,
     first_difference,
     from_mapping,
     load_settings,
@@ -72,6 +73,9 @@ class Job:
         seed: Seed of every draw; None means the settings' own.
         tokens: Tokens of the corpus that a new run reads, from its start, such as 250000 or "100k";
             0 means all, None the settings' own.
+        cache_site: Bytes of disk, such as "2G", that the site's activations may take beside the
+            run, so that a later pass over the corpus reads no model; 0 deletes what is kept, None
+            neither keeps nor reads it.
         controls: Units of each control source that is not in `sources`; 0 means none.
         repeats: Times that each item is rated.
         options: How the rater is reached: server, reply length, prices.
@@ -100,6 +104,7 @@ class Job:
     subject: str | None = None
     seed: int | None = None
     tokens: int | str | None = None
+    cache_site: int | str | None = None
     controls: int = 50
     repeats: int = 1
     options: RaterOptions = field(default_factory=RaterOptions)
@@ -123,6 +128,8 @@ class Job:
         object.__setattr__(self, "runs", Path(self.runs))
         if self.tokens is not None:
             object.__setattr__(self, "tokens", token_count(self.tokens))
+        if self.cache_site is not None:
+            object.__setattr__(self, "cache_site", byte_count(self.cache_site))
         if self.n is not None and self.n < 1:
             raise BadInput(f"--n {self.n}: ask for at least 1 unit")
         if self.until is not None and self.n is not None:
@@ -135,6 +142,12 @@ class Job:
     def until(self) -> Stopping | None:
         """The stopping rule that is asked for; None for a fixed n."""
         return until(self.until_width, self.until_clear, self.max_n)
+
+    @property
+    def cache_bytes(self) -> int | None:
+        """What `cache_site` says, in bytes."""
+        assert not isinstance(self.cache_site, str)
+        return self.cache_site
 
     @property
     def folder(self) -> Path:

@@ -229,15 +229,39 @@ def at_site(subject: Subject, reading: Reading, seed: int) -> SiteBatch:
     windows = reading.windows
     on_device = _on_device(subject, reading)
     ids = on_device[0]
+    x, hidden = _activations(subject, reading, on_device)
+    hashes = place_hash(seed, windows.document[:, None], reading.position)
+    kept = torch.from_numpy(reading.kept).to(x.device)
+    return SiteBatch(x, ids.to(x.device), kept, hashes, hidden, _twin_of(subject, reading))
+
+
+def _activations(
+    subject: Subject, reading: Reading, on_device: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return the activations of the site, and of the hidden neurons beside it if they are read.
+
+    From the subject's cache where that has them all; otherwise the model is run, and the cache gets
+    them.
+    """
+    cache = subject.cache
+    if cache is not None:
+        both = cache.recall(reading.order, reading.kept)
+        if both is not None:
+            both = both.to(on_device[0].device)
+            if subject.hidden is None:
+                return both, None
+            return both[..., : subject.d_site], both[..., subject.d_site :]
     hidden = None
     if subject.read_both is None:
         x = subject.model.activations(*on_device)
     else:
         x, hidden = subject.read_both(*on_device)
         hidden = hidden.to(x.device)
-    hashes = place_hash(seed, windows.document[:, None], reading.position)
-    kept = torch.from_numpy(reading.kept).to(x.device)
-    return SiteBatch(x, ids.to(x.device), kept, hashes, hidden, _twin_of(subject, reading))
+    if cache is not None:
+        kept = torch.from_numpy(reading.kept).to(x.device)
+        row = x[kept] if hidden is None else torch.cat([x[kept], hidden[kept]], -1)
+        cache.keep(reading.order, reading.kept, row)
+    return x, hidden
 
 
 def at_sites(subjects: Sequence[Subject], reading: Reading, seed: int) -> list[SiteBatch]:

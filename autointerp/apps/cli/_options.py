@@ -218,6 +218,15 @@ Tokens = typing.Annotated[
         show_default="the run's; else the settings' harvest.tokens",
     ),
 ]
+CacheSite = typing.Annotated[
+    str | None,
+    _option(
+        metavar="SIZE",
+        help="Disk that the site's activations may take beside the run, such as 2G, so that "
+        "another source, control or larger --n runs the model no more; 0 deletes them.",
+        show_default="none are kept",
+    ),
+]
 Practice = typing.Annotated[
     bool,
     _option("--practice/--no-practice", help="People: begin with items whose answers are shown."),

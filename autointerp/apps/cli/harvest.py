@@ -29,6 +29,7 @@ def command(
     subject: _options.Subject = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every draw.", show_default="0")] = None,
     tokens: _options.Tokens = None,
+    cache_site: _options.CacheSite = None,
     controls: Annotated[int, typer.Option(min=0, help="Units of each control; 0 means none.")] = 50,
     output: Output = Output(),
 ) -> None:
@@ -53,6 +54,7 @@ def command(
         subject=subject,
         seed=seed,
         tokens=tokens,
+        cache_site=cache_site,
         controls=controls,
     )
     with Show(output) as show:

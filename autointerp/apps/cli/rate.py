@@ -41,6 +41,7 @@ def command(
     subject: _options.Subject = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every draw.", show_default="0")] = None,
     tokens: _options.Tokens = None,
+    cache_site: _options.CacheSite = None,
     controls: Annotated[
         int, typer.Option(min=0, help="Units of each control rated beside them; 0 means none.")
     ] = 50,
@@ -145,6 +146,7 @@ def command(
             subject=subject,
             seed=seed,
             tokens=tokens,
+            cache_site=cache_site,
             controls=controls,
             repeats=repeats,
             batch=batch,
