@@ -8,6 +8,8 @@ import json
 import os
 import re
 import shutil
+import struct
+import sys
 import tempfile
 import tomllib
 import zipfile
@@ -333,3 +335,18 @@ def is_locked(path: Path) -> bool:
         return True
     os.close(handle)
     return False
+
+
+def writer_of(path: Path) -> int | None:
+    """Return the process that has a file locked for writing, as DuckDB locks a database; None where
+    none has, or where the system does not say. No lock is taken."""
+    if fcntl is None or not hasattr(fcntl, "F_GETLK") or sys.platform != "linux":
+        return None
+    form = "hhqqi4x"  # struct flock: type, whence, start, length, process
+    asked = struct.pack(form, fcntl.F_RDLCK, 0, 0, 0, 0)
+    try:
+        with path.open("rb") as file:
+            kind, _, _, _, process = struct.unpack(form, fcntl.fcntl(file, fcntl.F_GETLK, asked))
+    except OSError:
+        return None
+    return int(process) if kind == fcntl.F_WRLCK else None

@@ -291,8 +291,8 @@ def check_person(name: str) -> str:
     """Return `name`; raises BadInput unless it is `human` or `human:NAME`."""
     if not PERSON.fullmatch(name):
         raise BadInput(
-            f"rater '{name}': people are called human or human:NAME, NAME being up to 40 letters, "
-            "digits, '.', '_' and '-'"
+            f"rater '{name}' names no person; give human or human:NAME, NAME being up to 40 "
+            "letters, digits, '.', '_' and '-'"
         )
     return name
 

@@ -108,6 +108,26 @@ SHAPES = (
     ),
 )
 
+SMALL = {
+    "vocab_size": 64,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 64,
+}
+SMALL_SHAPES = (
+    replace(
+        SHAPES[0], config=SMALL, site="layers.0.mlp", latents=40,
+        batches=((32, (66, 70)), (16, (140,))), units=4, seconds=0.0, trial=2000, most=2000,
+        all_units_s=60.0,
+    ),
+    replace(
+        SHAPES[1], config=SMALL, site="layers.1.residual", latents=128,
+        batches=((32, (66, 70)),), units=4, seconds=0.0, trial=2000, most=2000,
+    ),
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Accelerator:
@@ -553,11 +573,16 @@ def stages_figure(name: str, spent: dict[str, float], note: str) -> dict[str, An
 
 
 def figures(
-    device: str | None = None, shapes: Sequence[Shape] = SHAPES
+    device: str | None = None, shapes: Sequence[Shape] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Yield the figures of the shapes on a device: the accelerator that there is, if None."""
+    """Yield the figures of the shapes on a device: the accelerator that there is, if None.
+
+    On a CPU the shapes have a few thousand weights: it shows that the module works, no more.
+    """
     began = time.perf_counter()
     on = accelerator(device)
+    if shapes is None:
+        shapes = SMALL_SHAPES if device == "cpu" else SHAPES
     if on is None:
         missing = "no accelerator: torch finds neither CUDA nor MPS here"
         yield figure("device_accelerators", 0, "devices", missing)

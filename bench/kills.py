@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,8 +25,10 @@ from autointerp.exchange._arrival import import_units
 from autointerp.people.ingest import journals_folder
 from autointerp.people.journal import read_journal
 from autointerp.store.run import open_run
+from bench._nursery import Nursery, Started
 
 ROOT = Path(__file__).parents[1]
+Start = Callable[..., Started]
 KILLS, QUICK_KILLS = 100, 3  # of each verb
 SEED = 20261
 SLOTS = 8  # calls in flight at most
@@ -61,10 +61,11 @@ class Outcome:
 def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
     """Yield what was lost, paid twice, blocked and overspent, over all kills of all verbs."""
     outcomes = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, Nursery() as nursery:
         for place, (verb, campaign) in enumerate(CAMPAIGNS.items()):
             rng = np.random.default_rng([SEED, place])
-            outcomes[verb] = campaign(QUICK_KILLS if quick else KILLS, rng, Path(folder) / verb)
+            kills = QUICK_KILLS if quick else KILLS
+            outcomes[verb] = campaign(kills, rng, Path(folder) / verb, nursery.start)
     note = ", ".join(f"{outcome.kills} kills of {verb}" for verb, outcome in outcomes.items())
     for figure, unit, values in (
         ("acknowledged_lost", "answers", [one.acknowledged_lost for one in outcomes.values()]),
@@ -82,17 +83,6 @@ def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
 
 
 # -------------------------------------------------------------------------------- commands
-
-
-def command(folder: Path, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-    """Start the command line in a folder."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "autointerp", *arguments],
-        cwd=folder,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "200"},
-        **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options},
-    )
 
 
 def prepare(folder: Path) -> Path:
@@ -129,7 +119,7 @@ def fresh(prepared: Path) -> Path:
 def asked(verb: str, *options: str, first: tuple[str, ...] = ()) -> Callable[..., Outcome]:
     """Return the campaign of a verb that asks a model."""
 
-    def campaign(kills: int, rng: np.random.Generator, folder: Path) -> Outcome:
+    def campaign(kills: int, rng: np.random.Generator, folder: Path, start: Start) -> Outcome:
         sys.path.insert(0, str(ROOT / "tests"))
         from support.loopback.server import LoopbackServer
 
@@ -139,11 +129,11 @@ def asked(verb: str, *options: str, first: tuple[str, ...] = ()) -> Callable[...
             reached = ("--rater", "openai:m", "--base-url", server.openai_url)
             reached += ("--structured", "json_schema", "--concurrency", str(SLOTS))
             server.fault_for = _own_description
-            if first and command(prepared, *first, *reached).wait():
+            if first and start(prepared, *first, *reached).wait():
                 raise RuntimeError(f"{first[0]} failed before the kills of {verb}")
             arguments = (verb, *options, *reached)
             while outcome.kills < kills:
-                _until_done(outcome, kills, rng, fresh(prepared), server, arguments)
+                _until_done(outcome, kills, rng, fresh(prepared), start, server, arguments)
         return outcome
 
     return campaign
@@ -167,6 +157,7 @@ def _until_done(
     kills: int,
     rng: np.random.Generator,
     folder: Path,
+    start: Start,
     server: Any,
     arguments: tuple[str, ...],
 ) -> None:
@@ -184,7 +175,7 @@ def _until_done(
     before = _stored(folder)
     lost = in_flight = 0
     while True:
-        process = command(folder, *arguments)
+        process = start(folder, *arguments)
         killed = outcome.kills < kills and _kill_after(
             process, lambda: len(calls), int(rng.integers(1, 30)), rng.uniform(0, 2 * LATENCY_S)
         )
@@ -214,9 +205,7 @@ def _stored(folder: Path) -> int:
         return int(run.rows("SELECT count(*) FROM call")[0][0])
 
 
-def _kill_after(
-    process: subprocess.Popen[str], count: Callable[[], int], more: int, delay_s: float
-) -> bool:
+def _kill_after(process: Started, count: Callable[[], int], more: int, delay_s: float) -> bool:
     """Kill a process once `count` has grown by `more`, and a moment later; False if it ends."""
     first, until = count(), time.monotonic() + PATIENCE_S
     while count() - first < more and time.monotonic() < until:
@@ -231,7 +220,7 @@ def _kill_after(
 # ----------------------------------------------------------------------------------- people
 
 
-def people(kills: int, rng: np.random.Generator, folder: Path) -> Outcome:
+def people(kills: int, rng: np.random.Generator, folder: Path, start: Start) -> Outcome:
     """Kill a person's session while answers are given; what was followed by a question is kept."""
     outcome = Outcome()
     prepared = prepare(folder)
@@ -239,12 +228,7 @@ def people(kills: int, rng: np.random.Generator, folder: Path) -> Outcome:
         copy = fresh(prepared)
         followed = 0  # answers that the next question has followed
         while outcome.kills < kills:
-            process = command(
-                copy,
-                *("rate", "--rater", "human:ann", "--plain"),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
+            process = start(copy, "rate", "--rater", "human:ann", "--plain", has_pipes=True)
             given, is_done = _answer(process, int(rng.integers(1, 25)), rng)
             followed += given
             outcome.blocked += not given and not is_done
@@ -258,9 +242,7 @@ def people(kills: int, rng: np.random.Generator, folder: Path) -> Outcome:
     return outcome
 
 
-def _answer(
-    process: subprocess.Popen[str], answers: int, rng: np.random.Generator
-) -> tuple[int, bool]:
+def _answer(process: Started, answers: int, rng: np.random.Generator) -> tuple[int, bool]:
     """Give answers, then kill; return those that a question followed, and whether all is done."""
     assert process.stdin is not None and process.stdout is not None  # noqa: PT018
     sent = followed = 0
@@ -294,19 +276,19 @@ def _answer(
 # ----------------------------------------------------------------------------------- report
 
 
-def report(kills: int, rng: np.random.Generator, folder: Path) -> Outcome:
+def report(kills: int, rng: np.random.Generator, folder: Path, start: Start) -> Outcome:
     """Kill reports while they are written and while they take an older one's place."""
     outcome = Outcome()
     prepare(folder)
     out = folder / "out"
     arguments = ("report", "main", "-o", "out")
     for first in (("rate", "--rater", "scripted:3"), arguments):
-        if command(folder, *first).wait():
+        if start(folder, *first).wait():
             raise RuntimeError(f"{first[0]} failed before the kills of report")
     (out / "notes.md").write_text("somebody's")
     page = out / "index.html"
     while outcome.kills < kills:
-        process = command(folder, *arguments)
+        process = start(folder, *arguments)
         written = f".out.{process.pid}.partial/index.html"
         until = time.monotonic() + PATIENCE_S
         at_the_end = rng.random() < 0.7
@@ -324,13 +306,13 @@ def report(kills: int, rng: np.random.Generator, folder: Path) -> Outcome:
             outcome.acknowledged_lost += not page.exists()
             outcome.acknowledged_lost += not (out / "notes.md").exists()
         if outcome.kills % 10 == 0 or outcome.kills == kills or not out.exists():
-            outcome.blocked += command(folder, *arguments).wait() != 0
+            outcome.blocked += start(folder, *arguments).wait() != 0
             outcome.acknowledged_lost += not (out / "notes.md").exists() or not page.exists()
             outcome.blocked += any(folder.glob(".out.*"))
     return outcome
 
 
-CAMPAIGNS: dict[str, Callable[[int, np.random.Generator, Path], Outcome]] = {
+CAMPAIGNS: dict[str, Callable[[int, np.random.Generator, Path, Start], Outcome]] = {
     "rating": asked(
         "rate",
         *("--budget-usd", str(BUDGET_USD), "--max-output-tokens", "64"),

@@ -20,6 +20,7 @@ from autointerp.units.sources.features import Features
 from bench._map import map_figures
 from bench._match import match_figures
 from bench._output_side import output_side_figures
+from bench._use import use_figures
 from bench._vocabulary import vocabulary_figures
 
 WINDOWS = 40
@@ -29,13 +30,14 @@ FIRES = 1e-5
 
 def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
     """Yield how little a clamp at the natural value changes, how ablation and attribution agree,
-    what matching, laying out and trying a vocabulary take, and what scorers of the output side
-    give the truth.
+    what matching, laying out and trying a vocabulary take, what scorers of the output side give
+    the truth, and how often intervals by use cover.
     """
     yield from match_figures(quick)
     yield from map_figures(quick)
     yield from vocabulary_figures(quick)
     yield from output_side_figures(quick)
+    yield from use_figures(quick)
     subject = load_subject(SubjectSettings())
     assert subject.sae is not None
     source = Features(subject.sae)

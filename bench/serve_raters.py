@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import socket
@@ -55,14 +56,25 @@ def made_up_session() -> Session:
     return Session("made up", rubric, items, names, (), contexts=10, seed="0", repeat_share=0.1)
 
 
+def free_port() -> int:
+    """Return a free port below those that the system gives to clients.
+
+    A client of a server that was killed, on a port of that range, may be connected to itself, and
+    then holds the port that the next server needs.
+    """
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port is free")
+
+
 class Server:
     """A server of a folder of runs, in a process of its own."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -76,7 +88,7 @@ class Server:
             cwd=self._folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=(self._folder / "server.err").open("wb"),
         )
         give_up = time.monotonic() + PATIENCE_S
         while time.monotonic() < give_up and self._process.poll() is None:
@@ -84,7 +96,8 @@ class Server:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
             time.sleep(0.02)
-        raise RuntimeError("the server does not answer")
+        said = (self._folder / "server.err").read_text().strip().rpartition("\n")[2]
+        raise RuntimeError(f"the server does not answer ({self._process.poll()}): {said}")
 
     def kill(self) -> None:
         if self._process is not None:

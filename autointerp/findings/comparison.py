@@ -28,6 +28,7 @@ from autointerp.findings.agreement import (
 from autointerp.findings.blinding import Blinding, blindings
 from autointerp.findings.browse import open_said
 from autointerp.findings.calibration import Calibration, calibrations
+from autointerp.findings.cover import Cover, covers_of
 from autointerp.findings.descriptions import (
     ScorerResult,
     SpecificityResult,
@@ -57,6 +58,8 @@ from autointerp.findings.looks import (
     take_look,
     take_look_across,
 )
+from autointerp.findings.mapped import Mapped, maps_of
+from autointerp.findings.matched import MatchedRun, matches_of
 from autointerp.findings.plan import PRIMARY, Plan, plan_of
 from autointerp.findings.rater_effects import RaterModel, rater_models
 from autointerp.findings.subject import SubjectFacts, about_elsewhere, subject_facts
@@ -146,6 +149,9 @@ class Comparison:
         explained: Who described units.
         labs: What labs measured of units, one a lab.
         known: Which units know concepts of known truth, one a file or list of labels.
+        covers: Which concepts of a list units are about, one a source and rater.
+        matches: How the run's features are found in the dictionaries of other runs, one a run.
+        maps: How far the run's maps may be trusted, one a map.
         use: Mean scores per unit of use, one a rubric and rater; empty where the lab `importance`
             has measured no unit.
         cost: One row a rater that was called: attempts, calls, errors, tokens_in, tokens_out,
@@ -183,6 +189,9 @@ class Comparison:
     explained: tuple[Explained, ...]
     labs: tuple[LabRows, ...]
     known: tuple[KnownConcepts, ...]
+    covers: tuple[Cover, ...]
+    matches: tuple[MatchedRun, ...]
+    maps: tuple[Mapped, ...]
     use: tuple[Use, ...]
     cost: pd.DataFrame
     imported: pd.DataFrame
@@ -334,6 +343,9 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         explained=tuple(_explained(run)),
         labs=tuple(lab_rows_of(run)),
         known=tuple(known_concepts_of(run)),
+        covers=tuple(covers_of(run)),
+        matches=tuple(matches_of(run)),
+        maps=tuple(maps_of(run)),
         use=tuple(uses(run, judgements, level)),
         cost=_cost(run),
         imported=_imported(run),

@@ -8,8 +8,9 @@ Source: Templeton et al. 2024, "Scaling Monosemanticity", feature completeness.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
@@ -208,6 +209,32 @@ def cover_of(
     fields = {name: getattr(made, name) for name in Cover.__dataclass_fields__}
     fields |= {"curve": logistic_curve(x, y, level), "notes": tuple(_notes(made))}
     return Cover(**fields)
+
+
+def covers_of(run: Run, level: float = 0.95) -> Iterator[Cover]:
+    """Yield what the run holds of concepts, one a source and rater: all that they were asked of."""
+    asked = sorted(
+        run.rows_if_there("cover_concept", "source, rater, concept, prompts, occurrences, tokens")
+    )
+    units: dict[tuple[str, str, str], list[Judged]] = {}
+    for source, rater, concept, idx, sign, *row in sorted(
+        run.rows_if_there(
+            "cover",
+            "source, rater, concept, idx, sign, kind, place, activation, description, is_main,"
+            " status",
+        ),
+        key=lambda row: (*row[:3], KINDS.index(row[5]), row[6]),
+    ):
+        units.setdefault((source, rater, concept), []).append(Judged(Unit(source, idx, sign), *row))
+    for (source, rater), rows in groupby(asked, key=lambda row: (row[0], row[1])):
+        held = list(rows)
+        concepts = [
+            CoveredConcept(
+                name, tuple(prompts), occurrences, tuple(units.get((source, rater, name), ()))
+            )
+            for _, _, name, prompts, occurrences, _ in held
+        ]
+        yield cover_of(run.name, source, rater, max(row[-1] for row in held), concepts, level)
 
 
 def answers_of(run: Run, rater: str, rubric_digest: str) -> dict[str, tuple[str, int | None]]:

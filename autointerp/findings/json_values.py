@@ -31,6 +31,11 @@ number of this form. Its keys:
     labs         one a lab that measured units: title, columns, rows (a record each)
     known        one a file or list of labels, where concepts were measured: sources (found, mean,
                  f1, probes), rows (best units, thresholds, probes by concept)
+    covers       one a source and rater that judged concepts: coverage, control, yes, curve (by
+                 frequency), concepts (prompts, occurrences, units)
+    matches      one a run whose dictionary was matched: share_related, median, chance_99, splits,
+                 scores (higher, rho), …
+    maps         one a map: digest, neighbours, seed, sources (median, near_own, mixed, kept)
     use          one a rubric and rater, where importance was measured: sources (mean, by_use,
                  effective, rho, top_share), difference (of the means by use)
     cost         one record a rater: calls, attempts, tokens, dollars, seconds

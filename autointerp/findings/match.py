@@ -30,6 +30,8 @@ RELATED = 0.7
 RANDOM = 1_000  # random directions that say what cosine is chance
 BINS = np.round(np.linspace(-1, 1, 41), 2)  # of histograms
 FEATURES = "features"
+DIGITS = 6  # of a cosine that is set against scores: the rest is rounding
+SAME = 0.9999  # features of such a cosine are one feature, stored in fewer bits or rescaled
 NO_TEST = HypothesisTest(None, None, "", "similarity and score are compared by the interval alone")
 
 
@@ -273,7 +275,7 @@ def match_dictionaries(
         second,
         related,
         pairs.is_exact,
-        _families(large, related),
+        families_of(large, related),
         _unrelated(large, related),
         tuple(_notes(first, second, small, large, related)),
     )
@@ -334,33 +336,34 @@ def _scores(
         part = asked[asked.score.notna()]
         if len(part) < 2:
             continue
-        cosine_asked = np.array([cosine_of[int(number)] for number in asked.idx])
+        cosine_asked = np.array([cosine_of[int(number)] for number in asked.idx]).round(DIGITS)
         has_score = asked.score.notna().to_numpy()
         score, cosine = part.score.to_numpy(np.float64), cosine_asked[has_score]
         middle = float(np.median(cosine))
+        if np.ptp(cosine) == 0 or cosine.min() >= SAME:  # as where an SAE stands beside itself
+            higher = Statistic(
+                None, None, None, (len(part),), "none", level, "all are equally similar"
+            )
+            found.append(ScoreBySimilarity(rubric, rater, len(part), higher, higher, middle))
+            continue
         is_over = cosine_asked > middle
         if not is_over[has_score].any():  # more than half are the most similar
             is_over = cosine_asked >= middle
         over = is_over[has_score]
-        reading = None
-        if over.all():
-            n = (len(part), 0)
-            higher = Statistic(None, None, None, n, "none", level, "all are equally similar")
-        else:
-            unit_ids = part.unit_id.to_numpy(np.int64)
-            compared = Compared(
-                rubric=str(rubric),
-                rubric_digest=str(digest),
-                rater=str(rater),
-                first=f"{FEATURES} nearer to '{other}'",
-                second=f"{FEATURES} farther from '{other}'",
-                unit_ids=(unit_ids[over], unit_ids[~over]),
-                scores=(score[over], score[~over]),
-                asked=(int(is_over.sum()), int((~is_over).sum())),
-                repeats=int(asked.repeats.max()),
-            )
-            reading, _ = take_look(run, compared, None, level, "match", NO_TEST)
-            higher = reading.interval(score[over], score[~over])
+        unit_ids = part.unit_id.to_numpy(np.int64)
+        compared = Compared(
+            rubric=str(rubric),
+            rubric_digest=str(digest),
+            rater=str(rater),
+            first=f"{FEATURES} nearer to '{other}'",
+            second=f"{FEATURES} farther from '{other}'",
+            unit_ids=(unit_ids[over], unit_ids[~over]),
+            scores=(score[over], score[~over]),
+            asked=(int(is_over.sum()), int((~is_over).sum())),
+            repeats=int(asked.repeats.max()),
+        )
+        reading, _ = take_look(run, compared, None, level, "match", NO_TEST)
+        higher = reading.interval(score[over], score[~over])
         rho = _rho(cosine, score, level, reading)
         found.append(ScoreBySimilarity(rubric, rater, len(part), rho, higher, middle, reading))
     return found
@@ -375,7 +378,10 @@ def _rho(cosine: Floats, score: Floats, level: float, reading: Reading | None) -
     return replace(wide, level=level, method=method)
 
 
-def _families(large: Side, related: float) -> tuple[Family, ...]:
+def families_of(large: Side, related: float) -> tuple[Family, ...]:
+    """Return the features of the other dictionary that are the nearest of several features of this
+    one, all of them relatives and not known to be dead; those with most first.
+    """
     children: dict[int, list[tuple[int, float]]] = {}
     for place in np.flatnonzero((large.cosine >= related) & large.counted).tolist():
         children.setdefault(int(large.nearest[place]), []).append(

@@ -9,7 +9,8 @@ A lab module has a first docstring line that `autointerp labs` prints, and
     COMPARES_UNITS = True       if rows depend on which other units are asked for; left out if not
 
 Rows are stored as they come, those of a unit once another unit's begin, so all rows of a unit stand
-one after another. A lab that was stopped is given the units that are left. One that compares units
+one after another. A lab that reads the corpus before its first row may yield `Read` meanwhile: how
+far it is. A lab that was stopped is given the units that are left. One that compares units
 is given all of them, and `run(run, units, options, done)` those whose rows are stored.
 
 A lab opens the subject by `autointerp.units.reopen`, which refuses a run that has none. Modules
@@ -22,6 +23,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -33,13 +35,25 @@ Options = Mapping[str, Any]
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Read:
+    """How far a lab has read the corpus.
+
+    Attributes:
+        total: Tokens that it will read at most.
+    """
+
+    tokens: int
+    total: int
+
+
 class Lab(Protocol):
     """What a module in this folder has; `OPTIONS` and `COMPARES_UNITS` may be left out."""
 
     COLUMNS: Mapping[str, str]
 
     @staticmethod
-    def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
+    def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row | Read]:
         """Yield the rows of these units. Raises BadInput if the run has no subject."""
 
 
@@ -85,7 +99,7 @@ def options_of(name: str, given: Mapping[str, str]) -> dict[str, Any]:
 
 def measure(
     module: Lab, run: Run, units: Sequence[int], pending: Sequence[int], options: Options
-) -> Iterator[Row]:
+) -> Iterator[Row | Read]:
     """Return the rows of the `pending` ones among the units that a lab is asked for."""
     if getattr(module, "COMPARES_UNITS", False):
         done = frozenset(units) - frozenset(pending)

@@ -19,7 +19,7 @@ from autointerp.errors import BadInput, SubjectError
 from autointerp.labs import Options, Row
 from autointerp.records import Context
 from autointerp.store.run import Run
-from autointerp.subjects import Subject
+from autointerp.subjects import KeepingModel, Subject
 from autointerp.units.others import Place, windows_up_to
 from autointerp.units.reopen import numbers_again, sources_again, subject_again
 from autointerp.units.sources import Block, Calibration, SiteBatch, Source
@@ -130,39 +130,48 @@ class Bench:
         first, second = np.argsort(-counts, kind="stable")[:2].tolist()
         return first, second
 
-    def activations(self, unit_id: int, ids: Tensor, last: bool = False) -> Tensor:
+    def activations(
+        self, unit_id: int, ids: Tensor, last: bool = False, before: Sequence[int] = ()
+    ) -> Tensor:
         """Return the unit's activations [rows, tokens] in texts of these ids, all of one length;
         [rows] at their `last` token. Special tokens have 0.
+
+        `before`: what stands before each of the texts, and is read once where the model keeps it.
         """
         block = self.units[unit_id].block
         parts = []
-        rows = max(1, TOKENS // ids.shape[1])
+        rows = max(1, TOKENS // (len(before) + ids.shape[1]))
         with quiet_torch():
             for begin in range(0, len(ids), rows):
-                batch = self._batch(ids[begin : begin + rows], last)
+                batch = self._batch(ids[begin : begin + rows], last, before)
                 values = block(batch)[..., 0].float() * batch.kept
                 parts.append((values[:, -1] if last else values).cpu())
         return torch.cat(parts)
 
-    def _batch(self, ids: Tensor, last: bool) -> SiteBatch:
+    def _batch(self, ids: Tensor, last: bool, before: Sequence[int]) -> SiteBatch:
         subject = self.subject
-        there = ids.to(subject.device)
-        on_device = there, torch.ones_like(there, dtype=torch.bool)
-        part = slice(-1, None) if last else slice(None)
+        ahead = torch.tensor(before, dtype=ids.dtype)
+        whole = torch.cat([ahead.expand(len(ids), -1), ids], dim=1).to(subject.device)
+        on_device = whole, torch.ones_like(whole, dtype=torch.bool)
+        part = slice(-1, None) if last else slice(len(before), None)
         hidden = None
-        if subject.read_both is None:
-            x = subject.model.activations(*on_device)
-        else:
+        if subject.read_both is not None:
             x, both = subject.read_both(*on_device)
             hidden = both.to(x.device)[:, part]
-        special = torch.tensor(sorted(subject.special), dtype=ids.dtype)
-        kept = ~torch.isin(ids, special)
+            x = x[:, part]
+        elif len(before) and isinstance(subject.model, KeepingModel):
+            x = subject.model.activations_behind(ahead, ids)
+            x = x[:, -1:] if last else x
+        else:
+            x = subject.model.activations(*on_device)[:, part]
+        ids = whole[:, part]
+        special = torch.tensor(sorted(subject.special), dtype=ids.dtype, device=ids.device)
         twin = subject.untrained
         return SiteBatch(
-            x[:, part],
-            ids[:, part].to(x.device),
-            kept[:, part].to(x.device),
-            np.zeros(ids[:, part].shape, dtype=np.uint64),
+            x,
+            ids.to(x.device),
+            (~torch.isin(ids, special)).to(x.device),
+            np.zeros(tuple(ids.shape), dtype=np.uint64),
             hidden,
             None
             if twin is None

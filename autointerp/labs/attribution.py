@@ -9,7 +9,7 @@ Source: Templeton et al. 2024 (SEEDS §3).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +20,19 @@ from autointerp.labs import Options, Row
 from autointerp.labs._prompts import as_batch, one_token, token_ids, token_strings
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
-from autointerp.subjects.interventions import ChangeableModel, gradient_at_site, moved_at
+from autointerp.subjects.interventions import (
+    ChangeableModel,
+    gradient_at_site,
+    last_logits,
+    moved_logits,
+)
 from autointerp.units.levers import active_units, levers_of, model_of
 from autointerp.units.reopen import numbers_again, sources_again, subject_again
 from autointerp.units.sources import Source
 
 LOGITS = 2**25  # that are held at a time
+TOKENS = 8_192  # that go through the model at a time
+UNITS = 8_192  # and positions, whose directions are held at a time
 
 COLUMNS = {
     "prompt": "text after which the logits are compared",
@@ -132,9 +139,10 @@ def effects_of(
     question: Question,
     fires: float,
     numbers: Sequence[int] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Effect]:
     """Return the effects of all active units of a source, or of those with these `numbers`, at
-    every token that is text.
+    every token that is text. `progress` is told how many of them are ablated.
     """
     ids, attention = as_batch(question.ids)
 
@@ -148,11 +156,11 @@ def effects_of(
         for position, number, activation in active_units(source, x[0], fires, numbers)
         if position not in special
     ]
-    whole = float(difference(model.logits(ids, attention)))
-    rows = max(1, LOGITS // (len(question.ids) * len(subject.token_texts)))
+    tokens = torch.tensor(question.ids)
+    whole = float(difference(last_logits(model, tokens[None])[:, None]))
     effects: list[Effect] = []
-    for begin in range(0, len(active), rows):
-        part = active[begin : begin + rows]
+    for begin in range(0, len(active), UNITS):  # by units, so that a position's stand together
+        part = active[begin : begin + UNITS]
         positions = torch.tensor([position for position, _, _ in part], device=x.device)
         amounts = torch.tensor([amount for _, _, amount in part], device=x.device)
         levers = levers_of(source, np.array([number for _, number, _ in part]))
@@ -161,13 +169,24 @@ def effects_of(
         if levers.scale is not None:
             written = written * levers.scale(at)
         linear = (written * gradient[0, positions]).sum(-1).tolist()
-        many, seen = as_batch(question.ids, len(part))
-        ablated = difference(model.logits(many, seen, moved_at(positions, -written))).tolist()
+        ablated = [0.0] * len(part)
+        done = 0
+        for rows, logits in moved_logits(model, tokens, positions, -written, rows_of(subject)):
+            for row, other in zip(rows, difference(logits[:, None]).tolist(), strict=True):
+                ablated[row] = other
+            done += len(rows)
+            progress(begin + done, len(active))
         effects += [
             Effect(number, position, amount, one, whole - other)
             for (position, number, amount), one, other in zip(part, linear, ablated, strict=True)
         ]
     return effects
+
+
+def rows_of(subject: Subject) -> Callable[[int], int]:
+    """Return how many rows of so many tokens are read at a time."""
+    vocabulary = len(subject.token_texts)
+    return lambda tokens: max(1, min(TOKENS // tokens, LOGITS // (tokens * vocabulary)))
 
 
 def row_of(subject: Subject, unit_id: int, prompt: str, question: Question, effect: Effect) -> Row:

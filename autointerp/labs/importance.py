@@ -3,9 +3,10 @@
 The attribution of a unit at a token is its activation there times the gradient of the model's loss
 (the sum over the window, so that what the unit does to later tokens counts), along the direction
 that the unit adds to the site: to first order, what the loss would change by if it were silent. Its
-size without sign, averaged over tokens, says how often and how much the unit matters. The corpus is
-streamed; nothing of it is kept. Source: Bricken et al. 2023, Templeton et al. 2024 (uniform
-sampling of units ignores importance, SEEDS §5).
+size without sign, averaged over tokens, says how often and how much the unit matters. Untrained
+features are attributed in the untrained twin, by its own loss. The corpus is streamed; nothing of
+it is kept. Source: Bricken et al. 2023, Templeton et al. 2024 (uniform sampling of units ignores
+importance, SEEDS §5).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from autointerp.errors import BadInput, SubjectError
-from autointerp.labs import Options, Row
+from autointerp.labs import Options, Read, Row
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
 from autointerp.subjects.interventions import ChangeableModel, Levers, gradient_at_site
@@ -75,8 +76,8 @@ class _Sums:
         self.fired += (active > 0).sum(0).cpu().numpy()
 
 
-def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
-    """Yield one row a unit, all of them after the corpus was read."""
+def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row | Read]:
+    """Yield one row a unit, all of them after the corpus was read; meanwhile how far it is."""
     if options["metric"] not in METRICS:
         raise BadInput(f"--option metric={options['metric']}: give loss or logit")
     if options["tokens"] < 1:
@@ -100,11 +101,14 @@ def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
         raise BadInput(f"lab importance: no unit can be attributed ({texts}); name other sources")
     settings = run.settings.harvest
     least = min(limit for limit in (options["tokens"], settings.tokens) if limit)
+    length = subject.length()
+    total = min(least, length.tokens) if length is not None and length.exact else least
     tokens = 0
     for reading in readings(subject, replace(settings, tokens=least)):
         for some in _few_rows(subject, reading):
             tokens += int(some.kept.sum())
             _read(subject, some, parts, options["metric"], settings.fires)
+            yield Read(tokens, total)
     for part in parts:
         for place, unit_id in enumerate(part.unit_ids):
             fired = int(part.fired[place])

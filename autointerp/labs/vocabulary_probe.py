@@ -132,8 +132,9 @@ def steps(
         while not probe.is_whole:
             rows = max(1, TOKENS // (len(before) + len(behind) + 1))
             part = vocabulary[probe.probed : probe.probed + rows]
-            texts = _around(before, part, behind)
-            changes = bench.activations(unit_id, texts, last=True) - base
+            after = torch.tensor(behind, dtype=part.dtype).expand(len(part), -1)
+            texts = torch.cat([part[:, None], after], dim=1)
+            changes = bench.activations(unit_id, texts, last=True, before=before) - base
             changes[changes.abs() <= ROUNDING * natural] = 0.0
             probe = _grown(probe, part, changes, options["tokens"])
             yield probe
@@ -194,13 +195,6 @@ def begun_of(rows: Sequence[Mapping[str, object]], keep: int) -> list[Probe]:
                 )
             )  # fmt: skip
     return probes
-
-
-def _around(before: Sequence[int], tokens: Tensor, behind: Sequence[int]) -> Tensor:
-    """Return the texts [tokens, length] with each of the tokens in its place."""
-    sides = [torch.tensor(list(part), dtype=torch.long) for part in (before, behind)]
-    first, last = (side.expand(len(tokens), -1) for side in sides)
-    return torch.cat([first, tokens[:, None], last], dim=1)
 
 
 def _grown(probe: Probe, tokens: Tensor, changes: Tensor, keep: int) -> Probe:

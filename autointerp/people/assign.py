@@ -107,7 +107,7 @@ def plan_session(
             if name not in controls
         } | {name: units for name, units in drawn.items() if name in controls}
     ordinary = sum(len(units) for name, units in drawn.items() if name not in controls)
-    most = most_gold(ordinary)
+    most = most_gold(ordinary) if sitting.gold is None else sitting.gold
     ids: dict[str, str] = {}  # item → source
     for name, units in drawn.items():
         mine = [_id(run, unit, rubric) for unit in units]

@@ -42,6 +42,7 @@ class Sitting:
         mixed: Ask about every studied source that the run can have, not only those named.
         practice: Begin with items whose answers are shown.
         guess: End with the blinding check.
+        gold: Units of each control; None for a few, see `assign.most_gold`.
     """
 
     overlap: int | None = None
@@ -50,6 +51,7 @@ class Sitting:
     mixed: bool = True
     practice: bool = True
     guess: bool = True
+    gold: int | None = None
 
     def __post_init__(self) -> None:
         if self.overlap is not None and self.overlap < 1:

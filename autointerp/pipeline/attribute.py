@@ -14,7 +14,7 @@ from autointerp.errors import BadInput
 from autointerp.labs import design_of, options_of
 from autointerp.labs._prompts import token_strings
 from autointerp.labs.attribution import Effect, Question, effects_of, question_of, row_of
-from autointerp.pipeline.events import On, Step, ignore
+from autointerp.pipeline.events import Ablating, On, Step, ignore
 from autointerp.pipeline.job import say_opened
 from autointerp.records import Unit
 from autointerp.stats.ranks import spearman
@@ -115,7 +115,10 @@ def attribute(
         for name, source, members in list(sources_again(opened, subject, units)):
             model = model_of(subject, name, source)
             question = question_of(subject, model, prompt, options)
-            effects = effects_of(subject, model, source, question, opened.settings.harvest.fires)
+            effects = effects_of(
+                subject, model, source, question, opened.settings.harvest.fires,
+                progress=lambda done, total, name=name: on(Ablating(name, done, total)),
+            )  # fmt: skip
             on(Step(f"{name} is active {count(len(effects), 'time')} in the prompt"))
             unit_of = {effect.number: source.unit(effect.number) for effect in effects}
             numbers = numbers_again(opened, name, source, members).tolist()

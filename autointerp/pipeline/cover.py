@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from autointerp import extensions
 from autointerp.engine.budget import require_price
-from autointerp.engine.forecast import LOOKED_AT, forecast_calls
+from autointerp.engine.forecast import LOOKED_AT, Forecast, forecast_calls
 from autointerp.engine.work import pending_items, rate_items
 from autointerp.errors import BadInput, UnknownName
 from autointerp.findings.browse import newest_descriptions
@@ -87,6 +87,51 @@ class Covered:
 
 
 @dataclass(frozen=True)
+class CoverForecast:
+    """What asking about concepts would take.
+
+    Attributes:
+        harvested: Units that the run does not hold, for which the corpus would be read once.
+        describe: Of units that have no description; None for a person, who writes none.
+        judge: Of whether a concept is a unit's main thing.
+    """
+
+    concepts: int
+    harvested: int
+    describe: Forecast | None
+    judge: Forecast
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What both would cost; None where a price is not known."""
+        costs = [one.cost_usd for one in (self.describe, self.judge) if one is not None]
+        known = [cost for cost in costs if cost is not None]
+        return sum(known) if len(known) == len(costs) else None
+
+    def __str__(self) -> str:
+        lines = []
+        if self.harvested:
+            units = count(self.harvested, "unit")
+            lines.append(f"the corpus would be read once for {units} that the run does not hold")
+        if self.describe is not None and self.describe.calls:
+            lines.append(f"{self.describe.rater} would describe units: {self.describe}")
+        asked = str(self.judge) if self.judge.calls else "nothing, all was answered before"
+        about = count(self.concepts, "concept")
+        lines.append(f"{self.judge.rater} would be asked about {about}: {asked}")
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the forecast as JSON values."""
+        return {
+            "concepts": self.concepts,
+            "harvested": self.harvested,
+            "describe": None if self.describe is None else self.describe.as_json(),
+            "judge": self.judge.as_json(),
+            "cost_usd": self.cost_usd,
+        }
+
+
+@dataclass(frozen=True)
 class _Chosen:
     """A unit that is held against a concept; `number` is its number in the source."""
 
@@ -134,19 +179,17 @@ def cover(
     Raises BadInput if the file holds no concepts, the rater cannot judge them, or the run has no
     subject; UnknownName for a source that does not exist.
     """
-    listed = read_concepts(Path(concepts))
-    if units < 1:
-        raise BadInput(f"--units {units}: ask for at least 1 unit of each concept")
-    if random < 0:
-        raise BadInput(f"--random {random}: give 0 or more units")
-    if source not in described_sources():
-        raise UnknownName("source", source, described_sources())
+    listed = _listed(concepts, source, units, random)
     place = REPORTS / f"cover-{job.run}" if out is None else Path(out)
     if page:
         check_folder(place)
     resolved = Resolved(job, planned=False)
     rater = None if job.by_person else _judge(resolved)
     name = check_person(job.rater) if rater is None else rater.name
+    if rater is not None:
+        require_price(rater, job.policy.budget_usd)
+    if isinstance(rater, ServedRater):
+        rater.require_key()
     if rater is None and ask is None:
         raise BadInput(f"--rater {job.rater}: a person is asked in the terminal alone")
     with open_run(job.run, folder=job.runs) as run:
@@ -154,22 +197,14 @@ def cover(
         subject = subject_again(run, "cover")
         opened = _opened(run, subject, source)
         chosen = _chosen(run, subject, source, opened, listed, units, random, on)
-        evidence = _evidence(run, subject, source, opened, chosen, on)
+        evidence, lacking = _held_evidence(run, source, opened, chosen)
+        if lacking:
+            evidence |= _harvest_by_name(run, subject, source, opened, lacking, on)
         if rater is not None:
             evidence = _described(run, rater, resolved, evidence, on)
         counts, tokens = occurrences(subject, run.settings.harvest, [one.name for one in listed])
-        items = {
-            (concept.name, number): cover_item(
-                run.settings.seed,
-                str(opened.unit(number)),
-                concept.name,
-                evidence[number].description,
-                shown_contexts(evidence[number].contexts, evidence[number].peak),
-            )
-            for concept in listed
-            for number in dict.fromkeys(one.number for one in chosen[concept.name])
-        }
-        by_id = {item.id: _fenced(run, item) for item in items.values()}
+        items = _items(run, opened, chosen, evidence)
+        by_id = {item.id: item for item in items.values()}
         if rater is None:
             assert ask is not None
             _ask_person(run, name, by_id, ask)
@@ -189,11 +224,74 @@ def cover(
             for concept, occurring in zip(listed, counts, strict=True)
         ]
         found = cover_of(run.name, source, name, tokens, made)
-        run.replace_cover(source, name, _rows(found))
+        concepts_said = [
+            {
+                "concept": one.name,
+                "prompts": list(one.prompts),
+                "occurrences": one.occurrences,
+                "tokens": tokens,
+            }
+            for one in found.concepts
+        ]
+        run.replace_cover(source, name, concepts_said, _rows(found))
         run.log("covered", source=source, rater=name, concepts=len(listed))
         for note in found.notes:
             on(Note(note))
     return Covered(found, write_cover(found, place) if page else None)
+
+
+def forecast_cover(
+    concepts: Path | str,
+    job: Job,
+    source: str = "features",
+    units: int = UNITS,
+    random: int = UNITS,
+    on: On = ignore,
+) -> CoverForecast:
+    """Return what `cover` would ask and cost; the run's model reads the prompts, and no rater is
+    called. What was answered before is not counted.
+
+    Raises what `cover` raises, but for a missing key or price.
+    """
+    listed = _listed(concepts, source, units, random)
+    resolved = Resolved(job, planned=False)
+    rater = None if job.by_person else _judge(resolved)
+    name = check_person(job.rater) if rater is None else rater.name
+    with open_run(job.run, folder=job.runs) as run:
+        say_opened(run, on)
+        subject = subject_again(run, "cover")
+        opened = _opened(run, subject, source)
+        chosen = _chosen(run, subject, source, opened, listed, units, random, on)
+        evidence, lacking = _held_evidence(run, source, opened, chosen)
+        unknown = set(lacking)  # of whom a rater will see what is not known yet
+        describe = None
+        if rater is not None:
+            items = _description_items(run, evidence)
+            pending = set(pending_items(run, [one.id for one in items.values()], rater, 0))
+            evidence |= _said(run, rater, items, evidence)
+            unknown |= {number for number, item in items.items() if item.id in pending}
+            describe = forecast_calls(
+                rater,
+                EXPLAIN,
+                len(unknown),
+                [item for item in items.values() if item.id in pending][:LOOKED_AT],
+                run,
+            )
+        known = _items(run, opened, chosen, evidence)
+        answered = set(answers_of(run, name, COVER.digest))
+        settled = {key: item for key, item in known.items() if key[1] not in unknown}
+        asked = {item.id for item in settled.values() if item.id not in answered}
+        if rater is not None:  # one that failed is asked again
+            ids = sorted({item.id for item in settled.values()})
+            asked = set(pending_items(run, ids, rater, 0))
+        pairs = {(concept, one.number) for concept, of in chosen.items() for one in of}
+        calls = len(asked) + sum(number in unknown for _, number in pairs)
+        judge = (
+            Forecast(name, calls)
+            if rater is None
+            else forecast_calls(rater, COVER, calls, list(known.values())[:LOOKED_AT], run)
+        )
+    return CoverForecast(len(listed), len(lacking), describe, judge)
 
 
 def as_text(found: Cover) -> str:
@@ -220,6 +318,18 @@ def as_text(found: Cover) -> str:
 # ------------------------------------------------------------------------------ which units
 
 
+def _listed(concepts: Path | str, source: str, units: int, random: int) -> list[Concept]:
+    """Return the concepts of a file. Raises BadInput or UnknownName for options out of range."""
+    listed = read_concepts(Path(concepts))
+    if units < 1:
+        raise BadInput(f"--units {units}: ask for at least 1 unit of each concept")
+    if random < 0:
+        raise BadInput(f"--random {random}: give 0 or more units")
+    if source not in described_sources():
+        raise UnknownName("source", source, described_sources())
+    return listed
+
+
 def _judge(resolved: Resolved) -> Rater:
     """Return the rater. Raises BadInput for one that reads no concept."""
     rater = resolved.rater
@@ -228,9 +338,6 @@ def _judge(resolved: Resolved) -> Rater:
             f"--rater {rater.name} judges units by rules or by several raters, and reads no "
             "concept; name a language model, as in --rater anthropic:MODEL, or human:NAME"
         )
-    require_price(rater, resolved.job.policy.budget_usd)
-    if isinstance(rater, ServedRater):
-        rater.require_key()
     return rater
 
 
@@ -301,15 +408,10 @@ def _rng(seed: int, concept: str) -> np.random.Generator:
 # ------------------------------------------------------------------------------ what is shown
 
 
-def _evidence(
-    run: Run,
-    subject: Subject,
-    name: str,
-    source: Source,
-    chosen: Mapping[str, Sequence[_Chosen]],
-    on: On,
-) -> dict[int, _Evidence]:
-    """Return by number what is shown of each chosen unit; those not in the run are harvested."""
+def _held_evidence(
+    run: Run, name: str, source: Source, chosen: Mapping[str, Sequence[_Chosen]]
+) -> tuple[dict[int, _Evidence], list[int]]:
+    """Return by number what is shown of the chosen units, and those of which nothing is held."""
     numbers = sorted({one.number for units in chosen.values() for one in units})
     ids = {unit.summary.unit: unit for unit in run.units(name)}
     in_run = {
@@ -319,30 +421,56 @@ def _evidence(
     }
     said = newest_descriptions(run)
     stored = run.contexts(sorted(in_run.values()))
-    evidence: dict[int, _Evidence] = {}
-    for number, unit_id in in_run.items():
-        contexts = stored[unit_id]
-        evidence[number] = _Evidence(
-            said.get(unit_id),
-            tuple(contexts[one] for one in explained_contexts(contexts)),
-            ids[source.unit(number)].summary.peak,
-        )
     asides = run.asides(name)
-    lacking = [n for n in numbers if n not in in_run and source.unit(n) not in asides]
-    if lacking:
-        _harvest_by_name(run, subject, name, source, lacking, on)
-        asides = run.asides(name)
+    evidence: dict[int, _Evidence] = {}
+    lacking = []
     for number in numbers:
-        if number not in in_run:
-            peak, of_unit = asides[source.unit(number)]
+        unit = source.unit(number)
+        if number in in_run:
+            contexts = stored[in_run[number]]
+            evidence[number] = _Evidence(
+                said.get(in_run[number]),
+                tuple(contexts[one] for one in explained_contexts(contexts)),
+                ids[unit].summary.peak,
+            )
+        elif unit in asides:
+            peak, of_unit = asides[unit]
             evidence[number] = _Evidence(None, tuple(of_unit), peak)
-    return evidence
+        else:
+            lacking.append(number)
+    return evidence, lacking
+
+
+def _items(
+    run: Run,
+    source: Source,
+    chosen: Mapping[str, Sequence[_Chosen]],
+    evidence: Mapping[int, _Evidence],
+) -> dict[tuple[str, int], Item]:
+    """Return by concept and number what a judge sees, of units of which something is held."""
+    return {
+        (concept, number): _fenced(
+            run,
+            cover_item(
+                run.settings.seed,
+                str(source.unit(number)),
+                concept,
+                evidence[number].description,
+                shown_contexts(evidence[number].contexts, evidence[number].peak),
+            ),
+        )
+        for concept, units in chosen.items()
+        for number in dict.fromkeys(one.number for one in units)
+        if number in evidence
+    }
 
 
 def _harvest_by_name(
     run: Run, subject: Subject, name: str, source: Source, numbers: Sequence[int], on: On
-) -> None:
-    """Harvest units that the run's sample does not hold, and keep them beside it."""
+) -> dict[int, _Evidence]:
+    """Harvest units that the run's sample does not hold, and keep them beside it; return what is
+    shown of them by number.
+    """
     wanted = Wanted(name, source, np.array(numbers), np.zeros(len(numbers), np.int64))
     total, exact = tokens_of_pass(run, subject)
     label = f"{len(numbers)} {name} by name"
@@ -361,12 +489,28 @@ def _harvest_by_name(
         kept.append([contexts[place] for place in explained_contexts(contexts)])
     run.add_asides(harvested, kept)
     run.log("harvested by name", source=name, units=len(harvested))
+    asides = run.asides(name)
+    return {
+        number: _Evidence(None, tuple(contexts), peak)
+        for number in numbers
+        for peak, contexts in [asides[source.unit(number)]]
+    }
 
 
 def _described(
     run: Run, rater: Rater, resolved: Resolved, evidence: dict[int, _Evidence], on: On
 ) -> dict[int, _Evidence]:
     """Return the evidence with a description of every unit, by the rater where there was none."""
+    items = _description_items(run, evidence)
+    if not items:
+        return evidence
+    by_id = {item.id: item for item in items.values()}
+    _ask_rater(run, rater, resolved, EXPLAIN, by_id, on, "describe")
+    return evidence | _said(run, rater, items, evidence)
+
+
+def _description_items(run: Run, evidence: Mapping[int, _Evidence]) -> dict[int, Item]:
+    """Return by number what a rater would describe: units with contexts and no description."""
     items: dict[int, Item] = {}
     for number, one in evidence.items():
         if one.description is None and one.contexts:
@@ -374,10 +518,13 @@ def _described(
             text = repr([(c.tokens, c.activations) for c in shown]).encode("utf-8", "replace")
             identifier = hashlib.blake2b(text, digest_size=8).hexdigest()
             items[number] = _fenced(run, Item(f"cover-unit-{identifier}", EXPLAIN.id, shown))
-    if not items:
-        return evidence
-    by_id = {item.id: item for item in items.values()}
-    _ask_rater(run, rater, resolved, EXPLAIN, by_id, on, "describe")
+    return items
+
+
+def _said(
+    run: Run, rater: Rater, items: Mapping[int, Item], evidence: Mapping[int, _Evidence]
+) -> dict[int, _Evidence]:
+    """Return the evidence of these units with the descriptions that the rater has given."""
     said = dict(
         run.rows(
             "SELECT item_id, description FROM current_rating"
@@ -386,10 +533,8 @@ def _described(
         )
     )
     return {
-        number: _Evidence(said.get(items[number].id), one.contexts, one.peak)
-        if number in items
-        else one
-        for number, one in evidence.items()
+        number: replace(evidence[number], description=said.get(item.id))
+        for number, item in items.items()
     }
 
 

@@ -174,6 +174,18 @@ class Measuring(Event):
 
 
 @dataclass(frozen=True)
+class Ablating(Event):
+    """Units of a source are set to 0, one at one position at a time; `done` of `total` so far."""
+
+    source: str
+    done: int
+    total: int
+
+    def __str__(self) -> str:
+        return f"ablating {self.source}: {self.done:,} of {count(self.total, 'activation')}"
+
+
+@dataclass(frozen=True)
 class Probing(Event):
     """Tokens of the vocabulary are tried on a unit; `done` of `total` so far."""
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from autointerp.errors import BadInput
+from autointerp.files import PRIVATE_FOLDER, unwritten
 from autointerp.pipeline.events import Harvesting, Note, On, ignore
 from autointerp.pipeline.job import Job, Resolved, run_for
+from autointerp.store.run import open_run, run_exists
 from autointerp.subjects.places import require_places
-from autointerp.text import size_text
+from autointerp.text import count, size_text
 
 if TYPE_CHECKING:
     from autointerp.records import HarvestedUnit
@@ -29,6 +33,34 @@ class HarvestResult:
     def __str__(self) -> str:
         units = ", ".join(f"{n} {name}" for name, n in self.units.items())
         return f"run '{self.run}' holds {units}"
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What one share of a harvest left.
+
+    Attributes:
+        name: `3/8`.
+        file: Where it is; None where the run holds all that was asked for.
+        parts: Parts of the corpus that are in it, of `total`.
+        tokens: Of these parts.
+    """
+
+    run: str
+    name: str
+    file: Path | None
+    parts: int = 0
+    total: int = 0
+    tokens: int = 0
+
+    def __str__(self) -> str:
+        if self.file is None:
+            return f"run '{self.run}' holds all that was asked for; nothing to read"
+        return (
+            f"shard {self.name} of run '{self.run}': {self.parts} of "
+            f"{count(self.total, 'part')} of the corpus, {count(self.tokens, 'token')}, in "
+            f"{self.file}"
+        )
 
 
 @overload
@@ -59,6 +91,86 @@ def harvest(
     return in_memory.harvest(what, tokens, **options)
 
 
+def harvest_shard(job: Job, shard: str, folder: Path | None = None, on: On = ignore) -> ShardResult:
+    """Read shard `I/N` of what a job asks for and its run lacks into a file, and store nothing.
+
+    The file stands in the run's folder, or in `folder`, where `merge_shards` takes it from. A
+    shard that was stopped resumes. Raises RunLocked if another process reads the shard.
+    """
+    resolved = Resolved(job, planned=False)
+    settings, wanted = resolved.settings, resolved.wanted
+    if not resolved.is_imported:
+        require_places(settings.subject)
+
+    from autointerp.units.sample import read_shard  # imports torch: after what may be refused
+    from autointerp.units.shard_files import share_of_text
+    from autointerp.units.shards import CHECKPOINTS, local_device, share_of_environment
+
+    share = share_of_text(shard)
+    group = share_of_environment()
+    if group.count > 1:
+        raise BadInput(
+            f"--shard {shard}: torchrun or srun started {group.count} processes, which divide the "
+            "corpus themselves; leave --shard out, or start one process for each shard"
+        )
+    name = f"{share.rank}/{share.count}"
+    subject = resolved.subject(local_device(settings.subject.device))
+    if subject is None:  # an imported run
+        return ShardResult(job.run, name, None)
+    held = {}
+    if run_exists(job.folder):
+        with open_run(job.run, settings, subject, job.runs, read_only=True) as run:
+            held = {source: run.units(source) for source in wanted}
+    expected: list[tuple[int | None, bool]] = []
+
+    def progress(label: str, tokens: int) -> None:
+        if not expected:
+            expected.append(tokens_read(settings.harvest.tokens, subject, share.count))
+        on(Harvesting(label, tokens, *expected[0]))
+
+    if folder is None:
+        folder = job.folder / CHECKPOINTS
+        try:
+            job.folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritten(job.folder, error, "choose another folder") from None
+    read = read_shard(
+        folder,
+        subject,
+        settings,
+        held,
+        wanted,
+        share,
+        progress,
+        lambda text: on(Note(text)),
+    )
+    if read is None:
+        return ShardResult(job.run, name, None)
+    file, contents = read
+    return ShardResult(job.run, name, file, len(contents.shards), contents.total, contents.tokens)
+
+
+def merge_shards(job: Job, folder: Path | None = None, on: On = ignore) -> HarvestResult:
+    """Store what the shards of `harvest_shard` hold, to the same bytes as one process.
+
+    Raises BadInput, naming them, if shards are missing, cut, there twice, or of something else.
+    """
+    resolved = Resolved(job, planned=False)
+    wanted = resolved.wanted
+    if not resolved.is_imported:
+        require_places(resolved.settings.subject)
+
+    from autointerp.units.shards import CHECKPOINTS, local_device  # imports torch
+
+    shards = folder or job.folder / CHECKPOINTS
+    if not run_exists(job.folder) and not any(shards.glob("*/part-*.npz")):
+        raise BadInput(f"{shards} holds no shard; run `autointerp harvest --shard 0/N` … first")
+    subject = resolved.subject(local_device(resolved.settings.subject.device))
+    with run_for(resolved, subject, on) as run:
+        drawn = draw(run, subject, wanted, on, shards=shards)
+    return HarvestResult(job.run, {name: len(units) for name, units in drawn.items()})
+
+
 def _harvest_job(job: Job, on: On) -> HarvestResult:
     resolved = Resolved(job, planned=False)
     wanted = resolved.wanted
@@ -76,7 +188,7 @@ def _harvest_job(job: Job, on: On) -> HarvestResult:
         return HarvestResult(job.run, wanted)
     # The other processes of one harvest look into its folder, so it stays.
     with run_for(resolved, subject, on, keep=share.count > 1) as run:
-        drawn = draw(run, subject, wanted, on, share, job.cache_bytes)
+        drawn = draw(run, subject, wanted, on, share, cache=job.cache_bytes)
     return HarvestResult(job.run, {name: len(units) for name, units in drawn.items()})
 
 
@@ -86,12 +198,14 @@ def draw(
     wanted: Mapping[str, int],
     on: On = ignore,
     share: Share | None = None,
+    shards: Path | None = None,
     cache: int | None = None,
 ) -> dict[str, list[StoredUnit]]:
     """Return the sampled units of each source, harvesting those that the run lacks.
 
-    `cache`: Bytes that the site's activations may take beside the run, and are read from; 0 deletes
-    them. One process alone keeps them.
+    With `shards`, a folder, they come from the files there. `cache`: Bytes that the site's
+    activations may take beside the run, and are read from; 0 deletes them. One process alone keeps
+    them.
     """
     from autointerp.units.sample import draw_units
     from autointerp.units.shards import Share
@@ -119,19 +233,27 @@ def draw(
         log("--cache-site is for one process; several keep nothing")
     lacks = any(len(run.sampled(name, n)) < n for name, n in wanted.items())
     if not cache or subject is None or share.count > 1 or not lacks:
-        return draw_units(run, subject, dict(wanted), progress, tell, share)
+        return draw_units(run, subject, dict(wanted), progress, tell, share, shards)
     with with_cache(subject, run.settings, run.path, cache, log) as keeping:
-        return draw_units(run, keeping, dict(wanted), progress, tell, share)
+        return draw_units(run, keeping, dict(wanted), progress, tell, share, shards)
 
 
 def tokens_of_pass(
     run: Run, subject: Subject | None, processes: int = 1
 ) -> tuple[int | None, bool]:
-    """Return the tokens that one process reads in a pass, and whether that is exact.
+    """Return the tokens that one process reads in a pass of a run, and whether that is exact.
 
     None where the length of the corpus cannot be known and the settings do not limit it.
     """
-    most = run.settings.harvest.tokens
+    return tokens_read(run.settings.harvest.tokens, subject, processes)
+
+
+def tokens_read(most: int, subject: Subject | None, processes: int = 1) -> tuple[int | None, bool]:
+    """Return the tokens that one process reads in a pass, and whether that is exact.
+
+    `most` tokens are read at all; 0 for no limit. None where the length of the corpus cannot be
+    known and nothing limits it.
+    """
     length = None if subject is None else subject.length()
     if length is None:
         return (most // processes, True) if most else (None, False)

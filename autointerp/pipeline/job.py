@@ -39,6 +39,7 @@ from autointerp.store.run import (
     CHECKS,
     IMPORTED,
     RUNS,
+    TOKENS,
     Run,
     open_run,
     read_about,
@@ -52,9 +53,11 @@ if TYPE_CHECKING:
     from autointerp.subjects import Subject
 
 DEFAULT_N = 200
+DEFAULT_CONTROLS = 50
 SETTINGS_FILE = "autointerp.toml"
 EMBEDDED = "embedded"
 SCORERS = ("detection", "fuzzing", "simulation")
+ASKED_ALONE = Sitting(mixed=False, guess=False)  # a person is asked what the job names
 
 
 @dataclass(frozen=True)
@@ -105,13 +108,13 @@ class Job:
     seed: int | None = None
     tokens: int | str | None = None
     cache_site: int | str | None = None
-    controls: int = 50
+    controls: int = DEFAULT_CONTROLS
     repeats: int = 1
     options: RaterOptions = field(default_factory=RaterOptions)
     policy: RatingPolicy = field(default_factory=RatingPolicy)
     batch: bool = False
     guess: bool = False
-    sitting: Sitting = field(default_factory=Sitting)
+    sitting: Sitting = ASKED_ALONE
     explainer: str | None = None
     contexts: int = 30
     logit_effects: bool = False
@@ -367,7 +370,9 @@ class Resolved:
         from autointerp.subjects.load import load_subject
 
         settings = self.settings.subject
-        return load_subject(settings if device is None else replace(settings, device=device))
+        if device is not None:
+            settings = replace(settings, device=device)
+        return load_subject(settings, tokens=self.job.runs / TOKENS)
 
     def require_rater(self) -> None:
         """Raise what would stop the rater, before units are harvested for it."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from autointerp.errors import BadInput
-from autointerp.labs import Row, check_row, design_of, load_lab, measure, options_of
-from autointerp.pipeline.events import Measuring, On, Step, ignore
+from autointerp.labs import Read, Row, check_row, design_of, load_lab, measure, options_of
+from autointerp.pipeline.events import Harvesting, Measuring, On, Step, ignore
 from autointerp.pipeline.job import say_opened
 from autointerp.questions.explain import eligible_units
 from autointerp.store.run import RUNS, Run, open_run
@@ -108,9 +108,13 @@ def measured(
         on(Step(f"{lab} has {count(len(done), 'unit')} already and goes on"))
     if pending:
         rows = measure(module, run, units, pending, options)
+        label = count(len(pending), "unit")
         keeper = _Keeper(run, lab, design, pending)
         try:
             for row in rows:
+                if isinstance(row, Read):
+                    on(Harvesting(label, row.tokens, row.total, exact=True, verb=lab))
+                    continue
                 check_row(lab, module.COLUMNS, asked, row)
                 if keeper.add(row):
                     on(Measuring(lab, len(done) + len(keeper.begun), len(units)))

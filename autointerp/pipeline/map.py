@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,7 @@ def map_dictionary(
             count_units(opened, [name for name, _, _ in members], "map --count", on)
         layout, digest = _layout(opened, members, vectors, parameters, on)
         found = map_of(opened, members, layout, digest, parameters)
+        opened.replace_map_sources(digest, _source_rows(found))
         for note in found.notes:
             on(Note(note))
     report = REPORTS / run / PAGE
@@ -96,6 +98,23 @@ def as_text(found: DictionaryMap) -> str:
         "neighbours on the map"
         for one in found.sources
     )
+
+
+def _source_rows(found: DictionaryMap) -> list[dict[str, Any]]:
+    return [
+        {
+            "source": one.source,
+            "units": one.units,
+            "without": one.without,
+            "median": one.median,
+            "near_own": one.near_own,
+            "mixed": one.mixed,
+            "kept": one.kept,
+            "neighbours": found.parameters.neighbours,
+            "seed": found.parameters.seed,
+        }
+        for one in found.sources
+    ]
 
 
 def _names(source: str) -> tuple[str, str]:

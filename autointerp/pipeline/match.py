@@ -8,8 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from autointerp.errors import BadInput
-from autointerp.findings.match import FEATURES, RELATED, Match, Side, match_dictionaries
+from autointerp.findings.json_values import plain
+from autointerp.findings.match import (
+    FEATURES,
+    RELATED,
+    Match,
+    Side,
+    families_of,
+    match_dictionaries,
+    median,
+)
 from autointerp.pipeline.counts import count_units
 from autointerp.pipeline.events import Note, On, Step, ignore
 from autointerp.pipeline.job import say_opened
@@ -85,7 +96,12 @@ def match(
             (one, found.first, found.second),
             (other, found.second, found.first),
         ):
-            run.replace_match(against.run, _rows(side, against.sae, found.is_exact))
+            run.replace_match(
+                against.run,
+                _rows(side, against.sae, found.is_exact),
+                _side_row(found, side, against),
+                _score_rows(side),
+            )
             run.log("matched", other=against.run, features=len(side.number))
         for note in found.notes:
             on(Note(note))
@@ -165,4 +181,38 @@ def _rows(side: Side, other_sae: str, is_exact: bool) -> list[dict[str, Any]]:
             "is_exact": is_exact,
         }
         for number, cosine, nearest, partner_cosine, partner in columns
+    ]
+
+
+def _side_row(found: Match, side: Side, against: Side) -> dict[str, Any]:
+    return {
+        "other_sae": against.sae,
+        "features": side.size,
+        "directed": len(side.number),
+        "counted": int((~np.isnan(side.fires)).sum()),
+        "dead": int(side.dead.sum()),
+        "related": found.related,
+        "share_related": side.share_related(found.related),
+        "share_related_one_to_one": side.share_related(found.related, one_to_one=True),
+        "median": median(side.cosine[side.counted]),
+        "median_one_to_one": median(side.partner_cosine[side.counted]),
+        "chance_median": side.chance_at(0.5),
+        "chance_99": side.chance_at(0.99),
+        "splits": len(families_of(against, found.related)),
+        "is_exact": found.is_exact,
+    }
+
+
+def _score_rows(side: Side) -> list[dict[str, Any]]:
+    return [
+        {
+            "rubric": one.rubric,
+            "rater": one.rater,
+            "n": one.n,
+            "median": one.median,
+            "look": None if one.reading is None else one.reading.number,
+            "higher": plain(one.higher),
+            "rho": plain(one.rho),
+        }
+        for one in side.scores
     ]

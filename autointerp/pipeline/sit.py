@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from autointerp.errors import BadInput, RunLocked, StorageError, SubjectError, TooFewUnits
@@ -27,7 +27,7 @@ from autointerp.people.assign import (
 from autointerp.people.ingest import ingest_journals, journals_folder
 from autointerp.people.journal import OtherJournals, open_journal, write_session
 from autointerp.people.machine import Machine, parts_text
-from autointerp.people.session import Around, digest_of
+from autointerp.people.session import Around, Sitting, digest_of
 from autointerp.pipeline.events import Note, On, Step, Waiting, ignore
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Resolved, open_job, sources_by_role
@@ -40,8 +40,8 @@ from autointerp.units.sources import kind_of
 
 PATIENCE_S = 20.0  # for another process to close the run
 LEAVE_OUT = (
-    "Parts are left out by --no-practice, --no-mix (sources not named), --controls 0, "
-    "--repeat-share 0 and --no-guess"
+    "Parts are left out by --no-practice, --controls 0 and --repeat-share 0; --mix asks about "
+    "sources that are not named, too, and --guess at the end what each item was"
 )
 
 
@@ -71,7 +71,7 @@ class SitForecast:
         units = ", ".join(f"{n} {name}" for name, n in self.units.items())
         parts = [
             f"{self.practice} for practice" if self.practice else "",
-            f"{units} at most, mixed",
+            f"{units} at most{', mixed' if len(self.units) > 1 else ''}",
             f"{self.repeats} of them once more" if self.repeats else "",
             f"{self.guesses} quick guesses at the end" if self.guesses else "",
             f"from {first_tokens(self.tokens)} at most" if self.tokens else "",
@@ -95,6 +95,10 @@ def rate_by_person(resolved: Resolved, ask: Ask, on: On = ignore) -> SitResult:
     if resolved.question.about == "description":
         raise BadInput(f"rubric '{resolved.question.id}' is about descriptions; people rate units")
     path = journal_path(resolved)
+    earlier = journal_path(resolved, replace(job.sitting, mixed=True, guess=True))
+    if not path.exists() and earlier.exists():
+        path = earlier
+        on(Note("this goes on with a sitting that was begun with other sources and guesses"))
     if not path.exists() or job.sitting.planned:
         path = _make_session(resolved, path, on)
     else:
@@ -110,20 +114,22 @@ def rate_by_person(resolved: Resolved, ask: Ask, on: On = ignore) -> SitResult:
     return result_of(machine, answers, _ingest(resolved, on), path)
 
 
-def journal_path(resolved: Resolved) -> Path:
-    """Return the journal of a job: the same job continues it, another one has its own."""
+def journal_path(resolved: Resolved, sitting: Sitting | None = None) -> Path:
+    """Return the journal of a job, or of the job with another `sitting`: the same job continues it,
+    another one has its own."""
     job = resolved.job
+    sitting = sitting or job.sitting
     asked = {
         "rubric": resolved.question.digest,
         "sources": sorted(resolved.sources),
         "n": resolved.n,
         "controls": job.controls,
         "settings": resolved.settings.digest,
-        "overlap": job.sitting.overlap,
-        "repeat_share": job.sitting.repeat_share,
+        "overlap": sitting.overlap,
+        "repeat_share": sitting.repeat_share,
     }
     for name in ("mixed", "practice", "guess"):  # journals from before these keep their names
-        if not getattr(job.sitting, name):
+        if not getattr(sitting, name):
             asked[name] = False
     name = job.rater.replace(":", "-")
     return journals_folder(job.folder) / f"{name}.{digest_of(asked)[:12]}.jsonl"
@@ -174,7 +180,7 @@ def forecast_sitting(resolved: Resolved) -> SitForecast:
         named = [name for name in resolved.sources if not kind_of(name).is_control]
         others = sources_by_role(controls=False) if sitting.mixed else []
         studied = list(dict.fromkeys([*others, *named]))
-    gold = most_gold(len(studied) * resolved.n)
+    gold = most_gold(len(studied) * resolved.n) if sitting.gold is None else sitting.gold
     units = {name: wanted.get(name, resolved.n) for name in studied}
     units |= {name: min(n, gold) for name, n in wanted.items() if name not in studied}
     items = sum(units.values())
@@ -220,8 +226,8 @@ def draw_mixed(
 ) -> dict[str, int]:
     """Draw the units that are missing; return those to rate, by source.
 
-    Every studied source takes part, asked for or not: a rater who knows that all units are
-    features is not blind. Where a source cannot be had, those asked for stand alone.
+    With `Sitting.mixed` every studied source takes part, asked for or not: a rater who knows that
+    all units are features is not blind. Where a source cannot be had, those asked for stand alone.
     """
     studied = sources_by_role(controls=False)
     if subject is None:

@@ -26,7 +26,7 @@ from autointerp.raters import RaterOptions
 from autointerp.reports.sweep import write_sweep
 from autointerp.reports.write import check_folder
 from autointerp.settings import RunSettings, SubjectSettings, first_difference
-from autointerp.store.run import RUNS, Run, open_run, run_exists
+from autointerp.store.run import RUNS, TOKENS, Run, open_run, run_exists
 from autointerp.text import count, statuses_text
 from autointerp.units.dictionary_figures import REMEMBERED
 
@@ -310,7 +310,7 @@ def _harvest(
     from autointerp.units.together import Member, draw_together
 
     on(Step(f"sweep '{asked.name}': loading {count(len(lacking), 'subject')} of one model"))
-    subjects = _subjects({name: asked.settings[name] for name in lacking})
+    subjects = _subjects({name: asked.settings[name] for name in lacking}, folder / TOKENS)
     new: list[Run] = []
     try:
         for name in lacking:
@@ -353,15 +353,18 @@ def _is_dictionary(subject: Subject) -> bool:
     return isinstance(subject.sae, SparseAutoencoder)
 
 
-def _subjects(settings: Mapping[str, RunSettings]) -> dict[str, Subject]:
-    """Load the subjects, the model once; equal settings are one subject."""
+def _subjects(settings: Mapping[str, RunSettings], tokens: Path) -> dict[str, Subject]:
+    """Load the subjects, the model once; equal settings are one subject.
+
+    `tokens`: Folder of the corpus's token ids.
+    """
     from autointerp.subjects.load import load_subject
 
     loaded: dict[SubjectSettings, Subject] = {}
     first: Subject | None = None
     for one in settings.values():
         if one.subject not in loaded:
-            loaded[one.subject] = load_subject(one.subject, first)
+            loaded[one.subject] = load_subject(one.subject, first, tokens)
             first = first or loaded[one.subject]
     return {name: loaded[one.subject] for name, one in settings.items()}
 

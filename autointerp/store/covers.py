@@ -10,26 +10,30 @@ from autointerp.store.tables import Tables, now
 
 
 class Covers(Tables):
-    """Rows of the tables `cover`, `aside` and `aside_context`."""
+    """Rows of the tables `cover_concept`, `cover`, `aside` and `aside_context`."""
 
-    def replace_cover(self, source: str, rater: str, rows: Sequence[dict[str, Any]]) -> None:
+    def replace_cover(
+        self,
+        source: str,
+        rater: str,
+        concepts: Sequence[dict[str, Any]],
+        rows: Sequence[dict[str, Any]],
+    ) -> None:
         """Store what a rater said of concepts and units of a source, in place of what it said of
         these concepts before.
 
-        A row holds the table's columns but `source`, `rater` and `made_at`.
+        Rows hold the columns of `cover_concept` and `cover` but `source`, `rater` and `made_at`.
         """
-        made_at = now()
-        concepts = sorted({row["concept"] for row in rows})
+        by = {"source": source, "rater": rater, "made_at": now()}
+        names = [row["concept"] for row in concepts]
         with self.transaction():
-            self.execute(
-                "DELETE FROM cover WHERE source = ? AND rater = ?"
-                " AND concept IN (SELECT unnest(?::VARCHAR[]))",
-                [source, rater, concepts],
-            )
-            self.insert(
-                "cover",
-                [{"source": source, "rater": rater, **row, "made_at": made_at} for row in rows],
-            )
+            for table, new in (("cover_concept", concepts), ("cover", rows)):
+                self.execute(
+                    f"DELETE FROM {table} WHERE source = ? AND rater = ?"
+                    " AND concept IN (SELECT unnest(?::VARCHAR[]))",
+                    [source, rater, names],
+                )
+                self.insert(table, [{**by, **row} for row in new])
 
     def add_asides(self, units: Sequence[HarvestedUnit], kept: Sequence[Sequence[Context]]) -> None:
         """Store units that were harvested by name, outside the sample, with contexts to show."""

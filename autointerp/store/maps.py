@@ -11,7 +11,7 @@ COLUMNS = ("x", "y", "near", "cosines", "is_exact")
 
 
 class Maps(Tables):
-    """Rows of the table `map_point`, one a point of a layout."""
+    """Rows of the tables `map_point`, one a point of a layout, and `map_source`, one a source."""
 
     def add_map(self, digest: str, rows: Sequence[dict[str, Any]]) -> None:
         """Store the points of a layout, in order; one of the same digest is replaced.
@@ -23,6 +23,22 @@ class Maps(Tables):
             self.execute("DELETE FROM map_point WHERE digest = ?", [digest])
             self.insert(
                 "map_point",
+                [
+                    {"digest": digest, "place": place, **row, "made_at": made_at}
+                    for place, row in enumerate(rows)
+                ],
+            )
+
+    def replace_map_sources(self, digest: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Store what a map says of its sources, in order, in place of what there was.
+
+        A row holds the table's columns but `digest`, `place` and `made_at`.
+        """
+        made_at = now()
+        with self.transaction():
+            self.execute("DELETE FROM map_source WHERE digest = ?", [digest])
+            self.insert(
+                "map_source",
                 [
                     {"digest": digest, "place": place, **row, "made_at": made_at}
                     for place, row in enumerate(rows)

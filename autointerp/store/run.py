@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 CHECKS = ".checks"  # beside the runs: what is known of raters
+TOKENS = ".tokens"  # beside the runs: token ids of their corpora, which can be deleted
 IMPORTED = "imported"  # the subject of runs whose units come from files
 DATABASE, SETTINGS, LOG = "run.duckdb", "run.toml", "log.jsonl"
 WAL = f"{DATABASE}.wal"  # DuckDB's, of what is not in the database file yet

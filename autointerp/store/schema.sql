@@ -366,6 +366,40 @@ CREATE TABLE IF NOT EXISTS match (
     PRIMARY KEY (other, idx)
 );
 
+-- What a match found of this run's features together; shares and medians leave dead ones out.
+CREATE TABLE IF NOT EXISTS match_side (
+    other VARCHAR PRIMARY KEY,            -- the other run
+    other_sae VARCHAR NOT NULL,           -- sha256 of its SAE
+    features INTEGER NOT NULL,            -- of this run
+    directed INTEGER NOT NULL,            -- those whose vector is not 0
+    counted INTEGER NOT NULL,             -- those whose firing the run had counted
+    dead INTEGER NOT NULL,                -- those that fired on fewer than 10 tokens
+    related DOUBLE NOT NULL,              -- cosine from which two features are relatives
+    share_related DOUBLE,                 -- features with a relative in the other run, 0 to 1
+    share_related_one_to_one DOUBLE,      -- with a one-to-one partner that is a relative
+    median DOUBLE,                        -- cosine with the nearest vector of the other run
+    median_one_to_one DOUBLE,             -- cosine with the one-to-one partner
+    chance_median DOUBLE NOT NULL,        -- largest cosine of random directions with the other run
+    chance_99 DOUBLE NOT NULL,            -- what 99 of 100 random directions stay under
+    splits INTEGER NOT NULL,              -- features with several relatives whose nearest they are
+    is_exact BOOLEAN NOT NULL,            -- whether all pairs were tried for the one-to-one matching
+    made_at TIMESTAMP NOT NULL
+);
+
+-- Whether features that are more similar to one of the other run score higher: a look at ratings.
+CREATE TABLE IF NOT EXISTS match_score (
+    other VARCHAR NOT NULL,
+    rubric VARCHAR NOT NULL,
+    rater VARCHAR NOT NULL,
+    n INTEGER NOT NULL,                   -- features that have a score
+    median DOUBLE NOT NULL,               -- their cosine; those over it are the more similar ones
+    look INTEGER,                         -- number in the ledger; NULL where nothing was compared
+    higher STRUCT(value DOUBLE, low DOUBLE, high DOUBLE, n BIGINT[], "method" VARCHAR,
+        "level" DOUBLE, note VARCHAR) NOT NULL, -- P(a more similar one scores higher)
+    rho STRUCT(value DOUBLE, low DOUBLE, high DOUBLE, n BIGINT[], "method" VARCHAR,
+        "level" DOUBLE, note VARCHAR) NOT NULL  -- Spearman's, of score and cosine
+);
+
 -- Which unit, or which few, know a labelled concept; measuring the same labels anew replaces them.
 CREATE TABLE IF NOT EXISTS concept (
     labels VARCHAR NOT NULL,              -- sha256 of what the labels are made by
@@ -401,6 +435,35 @@ CREATE TABLE IF NOT EXISTS map_point (
     is_exact BOOLEAN NOT NULL,            -- whether all pairs were compared to find them
     made_at TIMESTAMP NOT NULL,
     PRIMARY KEY (digest, place)
+);
+
+-- What a map says of each source on it; laying out the same directions anew replaces it.
+CREATE TABLE IF NOT EXISTS map_source (
+    digest VARCHAR NOT NULL,              -- of directions and parameters, as in map_point
+    place INTEGER NOT NULL,               -- of the source among those of the map, from 0
+    source VARCHAR NOT NULL,
+    units INTEGER NOT NULL,               -- on the map
+    without INTEGER NOT NULL,             -- whose direction is 0
+    median DOUBLE NOT NULL,               -- cosine with the nearest other unit, of any source
+    near_own DOUBLE NOT NULL,             -- share of units whose nearest is of their own source
+    mixed DOUBLE NOT NULL,                -- what that share would be if sources were mixed
+    kept DOUBLE NOT NULL,                 -- mean share of nearest units that are nearest on the map
+    neighbours INTEGER NOT NULL,          -- of a unit, by which the map was made
+    seed BIGINT NOT NULL,
+    made_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (digest, place)
+);
+
+-- Concepts that a rater was asked about, those on which no unit fires included.
+CREATE TABLE IF NOT EXISTS cover_concept (
+    concept VARCHAR NOT NULL,
+    source VARCHAR NOT NULL,
+    rater VARCHAR NOT NULL,
+    prompts VARCHAR[] NOT NULL,
+    occurrences BIGINT NOT NULL,          -- in the harvest's part of the corpus
+    tokens BIGINT NOT NULL,               -- of that part
+    made_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (concept, source, rater)
 );
 
 -- What was said of concepts and units; the same rater on the same concept replaces it.

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +32,17 @@ class SiteModel(Protocol):
         """Return the direct path to the logits from the site, or, if an SAE there `transcodes`,
         from what it writes, at the site `writes` if its files say. Raises SubjectError if there is
         none.
+        """
+        ...
+
+
+@runtime_checkable
+class KeepingModel(Protocol):
+    """A model that reads what several texts begin with once."""
+
+    def activations_behind(self, before: Tensor, ids: Tensor) -> Tensor:
+        """Return the site's activations [rows, tokens, d_site] in ids [rows, tokens] without
+        padding, of which each row stands behind the text `before` [tokens].
         """
         ...
 

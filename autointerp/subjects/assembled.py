@@ -22,6 +22,7 @@ from autointerp.subjects.corpora._documents import files_digest
 from autointerp.subjects.formats import Flags, LoadedAutoencoder, load_sae
 from autointerp.subjects.hub import no_copy, out_of_reach
 from autointerp.subjects.language_model import HookedLanguageModel, load_language_model
+from autointerp.subjects.token_cache import cached_documents
 from autointerp.subjects.tokenizers import load_tokenizer
 from autointerp.subjects.untrained import load_twin, twin_digest, twin_record
 
@@ -29,8 +30,12 @@ from autointerp.subjects.untrained import load_twin, twin_digest, twin_record
 ALIASES = {"gpt2-small": "gpt2"}
 
 
-def assemble(settings: SubjectSettings, beside: Subject | None = None) -> Subject:
+def assemble(
+    settings: SubjectSettings, beside: Subject | None = None, tokens: Path | None = None
+) -> Subject:
     """Return the subject of a Hugging Face model; that of `beside` is used again, if it is given.
+
+    `tokens` is the folder where the token ids of texts are kept; None keeps none.
 
     Raises SubjectError, SettingsError or CorpusError if a part is missing, broken or does not fit
     the others; every check that needs no batch runs here.
@@ -73,9 +78,12 @@ def assemble(settings: SubjectSettings, beside: Subject | None = None) -> Subjec
         twin_record(folder, model.site)  # what it is must not be found out after a harvest
         digests["untrained"] = twin_digest(folder)
         untrained = cache(lambda: load_twin(folder, settings, model))
+    documents: Callable[[], Iterable[Document]] = corpus.documents
+    if tokens is not None:
+        documents = cached_documents(corpus, model.tokenizer, model.tokenise, tokens)
     subject = subject_of(
         model,
-        corpus.documents,
+        documents,
         sae=None if loaded is None else loaded.sae,
         bos=begins_with_bos(settings.bos, loaded, model),
         digests=digests,

@@ -9,9 +9,10 @@ Monosemanticity", appendix on steering (SEEDS §3).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -70,11 +71,10 @@ def continuing(model: ChangeableModel, intervention: Intervention) -> Callable[[
 
     def logits(ids: Tensor) -> Tensor:
         nonlocal kept
-        if isinstance(model, CachingModel):
-            behind, kept = model.next_logits(ids, kept, intervention)
-            return behind
-        attention = torch.ones_like(ids, dtype=torch.bool)
-        return model.logits(ids, attention, intervention)[:, -1]
+        if not isinstance(model, CachingModel):
+            return last_logits(model, ids, intervention)
+        behind, kept = model.next_logits(ids, kept, intervention)
+        return behind
 
     return logits
 
@@ -133,6 +133,62 @@ def moved_at(positions: Tensor, changes: Tensor) -> Intervention:
         return out
 
     return change
+
+
+def moved_logits(
+    model: ChangeableModel,
+    ids: Tensor,
+    positions: Tensor,
+    changes: Tensor,
+    rows: Callable[[int], int],
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Yield the logits [n, vocabulary] behind a text, of which each row is moved as by `moved_at`,
+    and which n of the rows they are of.
+
+    What stands before a row's position is as in the unchanged text: a model that keeps keys and
+    values reads it once for all rows of a position.
+
+    Args:
+        ids: The text, [tokens].
+        positions, changes: [rows] and [rows, width].
+        rows: How many rows of so many tokens are read at a time.
+    """
+    places = positions.tolist()
+    held: Any = None
+    first = min((place for place in places if place), default=0)
+    if first and isinstance(model, CachingModel):
+        _, held = model.next_logits(ids[None, :first])
+    if not hasattr(held, "batch_repeat_interleave"):
+        at_once = rows(len(ids))
+        for begin in range(0, len(places), at_once):
+            part = list(range(begin, min(begin + at_once, len(places))))
+            many = ids.expand(len(part), -1)
+            yield part, last_logits(model, many, moved_at(positions[part], changes[part]))
+        return
+    assert isinstance(model, CachingModel)
+    for position in sorted(set(places)):
+        if position > first:
+            _, held = model.next_logits(ids[None, :position], held)
+        own = [row for row, place in enumerate(places) if place == position]
+        at_once = rows(len(ids) - position)
+        for begin in range(0, len(own), at_once):
+            part = own[begin : begin + at_once]
+            kept = copy.deepcopy(held) if position else None
+            if kept is not None:
+                kept.batch_repeat_interleave(len(part))
+            change = moved_at(torch.zeros(len(part), dtype=torch.long), changes[part])
+            logits, _ = model.next_logits(ids.expand(len(part), -1), kept, change)
+            yield part, logits
+
+
+def last_logits(
+    model: ChangeableModel, ids: Tensor, intervention: Intervention | None = None
+) -> Tensor:
+    """Return the logits [rows, vocabulary] behind ids [rows, tokens] without padding."""
+    if isinstance(model, CachingModel):
+        return model.next_logits(ids, None, intervention)[0]
+    attention = torch.ones_like(ids, dtype=torch.bool)
+    return model.logits(ids, attention, intervention)[:, -1]
 
 
 def gradient_at_site(

@@ -134,6 +134,7 @@ class HookedLanguageModel:
         self._at = self._find(site)
         self.site = self._at.name
         self._inner = _inner(model, self._at.path)
+        self._kept: tuple[tuple[str | int, ...], Any] | None = None
         self._measure()
         self.hidden: HookedLanguageModel | None = None
         if hidden:
@@ -300,8 +301,52 @@ class HookedLanguageModel:
         read = dict(zip(places, reader._read(ids, attention, [*places.values()]), strict=True))
         return [read[other.site] for other in others]
 
-    def _read(self, ids: Tensor, attention: Tensor, sites: Sequence[Site]) -> list[Tensor]:
-        """Return the activations of sites; what comes after the last of them is not computed."""
+    @torch.no_grad()
+    def activations_behind(self, before: Tensor, ids: Tensor) -> Tensor:
+        """Return the site's activations [rows, tokens, d_site] in ids [rows, tokens] without
+        padding, of which each row stands behind the text `before` [tokens].
+
+        Keys and values of that text are computed once and kept for the next call.
+        """
+        kept = self._keys_and_values(before)
+        if kept is None:
+            whole = torch.cat([before.expand(len(ids), -1), ids], dim=1)
+            return self.activations(whole, torch.ones_like(whole, dtype=torch.bool))[
+                :, len(before) :
+            ]
+        kept = copy.deepcopy(kept)
+        kept.batch_repeat_interleave(len(ids))
+        (at_site,) = self._read(ids, torch.ones_like(ids, dtype=torch.bool), [self._at], kept)
+        return at_site
+
+    def _keys_and_values(self, before: Tensor) -> Any:
+        """Return a cache of the text up to the site; None where there is none that would do.
+
+        A layer that keeps a state instead of keys and values, or none, would not do.
+        """
+        from transformers import cache_utils
+
+        text = self.site, *before.tolist()
+        if not len(before):
+            return None
+        if self._kept is None or self._kept[0] != text:
+            cache = cache_utils.DynamicCache(config=self.model.config)
+            rows = before[None]
+            self._read(rows, torch.ones_like(rows, dtype=torch.bool), [self._at], cache)
+            does = cache.get_seq_length() == len(before) and all(
+                type(layer) in (cache_utils.DynamicLayer, cache_utils.DynamicSlidingWindowLayer)
+                for layer in cache.layers
+            )
+            self._kept = text, cache if does else None
+        return self._kept[1]
+
+    def _read(
+        self, ids: Tensor, attention: Tensor, sites: Sequence[Site], kept: Any = None
+    ) -> list[Tensor]:
+        """Return the activations of sites; what comes after the last of them is not computed.
+
+        `kept`: a cache, which may hold what stands before these ids, and gets theirs, too.
+        """
         caught: dict[int, Tensor] = {}
 
         def catcher(number: int) -> Intervention:
@@ -314,8 +359,16 @@ class HookedLanguageModel:
             return catch
 
         handles = [self._hook(catcher(number), at) for number, at in enumerate(sites)]
+        arguments = self._arguments(ids, attention)
+        if kept is not None:
+            length = kept.get_seq_length()
+            ahead = torch.ones(len(ids), length, dtype=torch.long, device=self.device)
+            arguments["attention_mask"] = torch.cat([ahead, arguments["attention_mask"]], dim=1)
+            if "position_ids" in arguments:
+                arguments["position_ids"] = arguments["position_ids"] + length
+            arguments |= {"use_cache": True, "past_key_values": kept}
         try:
-            self._inner(**self._arguments(ids, attention))
+            self._inner(**arguments)
         except _Reached:
             pass
         finally:
@@ -390,6 +443,8 @@ class HookedLanguageModel:
         for name in {"input_ids", "position_ids"} & arguments.keys():
             arguments[name] = arguments[name][:, length:]
         arguments |= {"use_cache": True, "past_key_values": kept if length else None}
+        if "logits_to_keep" in inspect.signature(self.model.forward).parameters:
+            arguments["logits_to_keep"] = 1
         out = self._changed(arguments, intervention)
         logits: Tensor = out.logits[:, -1]
         cache = getattr(out, "past_key_values", None)

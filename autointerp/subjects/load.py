@@ -21,10 +21,13 @@ RECORDED_TAKES = (
 )  # fmt: skip
 
 
-def load_subject(settings: SubjectSettings, beside: Subject | None = None) -> Subject:
+def load_subject(
+    settings: SubjectSettings, beside: Subject | None = None, tokens: Path | None = None
+) -> Subject:
     """Return the subject that the settings name.
 
     `beside`: One of the same model, corpus and device, whose model is used again, at whatever site.
+    `tokens`: Folder where the token ids of a corpus of text are kept, so that it is tokenised once.
 
     Raises SubjectError or CorpusError if a part is missing, broken or does not fit the others,
     SettingsError for a device that this machine does not have.
@@ -58,7 +61,7 @@ def load_subject(settings: SubjectSettings, beside: Subject | None = None) -> Su
         return recorded_subject(settings)
     from autointerp.subjects.assembled import assemble
 
-    return assemble(settings, beside)
+    return assemble(settings, beside, tokens)
 
 
 def _check_device(name: str) -> None:

@@ -139,6 +139,20 @@ class OneLayerSite:
             neurons = intervention(neurons)
         return self.transformer.logits(residual, neurons)
 
+    @torch.no_grad()
+    def next_logits(
+        self, ids: Tensor, kept: object = None, intervention: Intervention | None = None
+    ) -> tuple[Tensor, object]:
+        """Return the logits [rows, vocabulary] behind ids [rows, tokens]; nothing is kept, since
+        what is put in place of the neurons reaches the logits at its own token alone.
+        """
+        ids = ids.to(self.transformer.positions.device)
+        residual = self.transformer.residual_before_mlp(ids)
+        neurons = self.transformer.neurons(residual)
+        if intervention is not None:
+            neurons = intervention(neurons)
+        return self.transformer.logits(residual[:, -1], neurons[:, -1]), None
+
     def readout(self, transcodes: bool = False, writes: str | None = None) -> Readout:
         """Return the path of the neurons: down projection, final norm, unembedding.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -54,3 +55,15 @@ def load_tokenizer(path: Path) -> ReadableTokenizer:
         raise SubjectError(
             f"{path} is not a tokenizer.json ({error}); fetch or train it again"
         ) from None
+
+
+def tokenizer_digest(tokenizer: Any) -> str | None:
+    """Return the sha256 of all that a transformers tokenizer does to a text; None where it is not
+    known, as of one that is written in Python.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or not hasattr(backend, "to_str"):
+        return None
+    splits = getattr(tokenizer, "split_special_tokens", False)
+    said = f"{type(tokenizer).__name__} {splits}\n{backend.to_str()}"
+    return hashlib.sha256(said.encode("utf-8", "replace")).hexdigest()

@@ -12,17 +12,20 @@ from torch import Tensor
 from autointerp.errors import SubjectError
 from autointerp.subjects import Subject
 from autointerp.subjects.interventions import ChangeableModel, Levers, changeable
-from autointerp.units.sources import Block, Directed, SiteBatch, Source
+from autointerp.units.sources import Block, Directed, DirectedElsewhere, SiteBatch, Source
 
 COLUMNS = 4_096  # units whose activations are computed at a time
 
 
 def model_of(subject: Subject, name: str, source: Source) -> ChangeableModel:
-    """Return the model, read at the site, that units of a source are set in.
+    """Return the model, read at the site, that units of a source are set in: the subject's, or the
+    source's own.
 
     Raises SubjectError where its units are no directions, a transcoder writes elsewhere, or
     nothing can be set at the site.
     """
+    if isinstance(source, DirectedElsewhere):
+        return changeable(source.own_model, f"{name} of {subject.name}")
     if not isinstance(source, Directed):
         raise SubjectError(f"units of {name} are no directions in the model, so none can be set")
     if source.transcodes:
@@ -38,8 +41,11 @@ def model_of(subject: Subject, name: str, source: Source) -> ChangeableModel:
 
 def levers_of(source: Source, numbers: NDArray[np.int64]) -> Levers:
     """Return the levers of units of a source, by their numbers in it, [len(numbers)]."""
-    assert isinstance(source, Directed)
     block = source.block(numbers)
+    if isinstance(source, DirectedElsewhere):
+        written = source.own_written(numbers).float().clone()
+        return Levers(lambda x: computed(block, x), written, source.own_scale)
+    assert isinstance(source, Directed)
     return Levers(
         lambda x: computed(block, x),
         source.written(numbers).float().clone(),
@@ -62,7 +68,10 @@ def active_units(
 
 
 def computed(block: Block, x: Tensor) -> Tensor:
-    """Return a block's columns [rows, tokens, units] of activations x [rows, tokens, width]."""
+    """Return a block's columns [rows, tokens, units] of activations x [rows, tokens, width], those
+    of the model that the units are read in.
+    """
     nothing = torch.zeros(x.shape[:-1], dtype=torch.long, device=x.device)
     hashes = np.zeros(tuple(x.shape[:-1]), dtype=np.uint64)
-    return block(SiteBatch(x, nothing, nothing == 0, hashes, hidden=x)).float()
+    batch = SiteBatch(x, nothing, nothing == 0, hashes, hidden=x, read_untrained=lambda: x)
+    return block(batch).float()

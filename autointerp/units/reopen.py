@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from autointerp import extensions
 from autointerp.errors import BadInput, RunMismatch, SubjectError
-from autointerp.store.run import Run
+from autointerp.store.run import TOKENS, Run
 from autointerp.subjects import Subject
 from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.load import load_subject
@@ -31,7 +31,7 @@ def subject_again(run: Run, option: str) -> Subject:
             f"{option} needs the model, and run '{run.name}' was imported without one; name a run "
             "that `autointerp harvest` or `rate` made"
         )
-    subject = load_subject(run.settings.subject)
+    subject = load_subject(run.settings.subject, tokens=run.path.parent / TOKENS)
     for part, digest in subject.digests.items():
         if run.about["digests"].get(part) != digest:
             raise RunMismatch(f"{option} reads the subject again, and this {part} is not the run's")

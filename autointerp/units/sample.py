@@ -30,10 +30,15 @@ from autointerp.units import sources as sources_folder
 from autointerp.units.draws import random_order
 from autointerp.units.others import Place, firing_in, store_silence, unverified
 from autointerp.units.passes import COLUMNS_AT_ONCE, Wanted
+from autointerp.units.shard_files import joined_shards, read_pass
 from autointerp.units.shards import (
+    CHECKPOINTS,
     LOOK_AGAIN_S,
+    Contents,
     Share,
     forget,
+    forget_place,
+    harvest_key,
     harvest_shards,
     job_of_environment,
 )
@@ -58,14 +63,16 @@ def draw_units(
     progress: Report = lambda label, tokens: None,
     tell: Tell = warn,
     share: Share = Share(),
+    shards: Path | None = None,
 ) -> dict[str, list[StoredUnit]]:
     """Return `wanted[source]` sampled units of each source, harvesting those that are missing.
 
     All sources that miss units share one pass over the corpus, of which this process reads its
-    `share`, the first of as many as call `assist`. What a pass kept is stored at its end, in one
-    transaction; stopped before, the next call goes on from the last shard. Then units are looked
-    at in contexts of others of their source, so that silence there is known. What casts doubt on
-    the SAE goes to `tell`. Raises TooFewUnits if a source has fewer than are asked for; where
+    `share`, the first of as many as call `assist`; with `shards` it reads none, and joins what
+    `read_shard` left in that folder. What a pass kept is stored at its end, in one transaction;
+    stopped before, the next call goes on from the last shard. Then units are looked at in contexts
+    of others of their source, so that silence there is known. What casts doubt on the SAE goes to
+    `tell`. Raises TooFewUnits if a source has fewer than are asked for; where
     there is no `subject`, as in an imported run, those that the run holds are all there are.
     """
     if subject is None:
@@ -81,30 +88,38 @@ def draw_units(
         for name in missing:
             opened[name] = open_source(name, subject, calibration, settings.seed)
             require_size(name, opened[name], wanted[name], subject)
-    checkpoints = run.path / "harvest"
+    checkpoints = run.path / CHECKPOINTS
+    stored = False
     try:
         while missing:
             passes = [
-                next_units(run, name, opened[name], n, settings) for name, n in missing.items()
+                next_units(run.units(name), name, opened[name], n, settings)
+                for name, n in missing.items()
             ]
             if share.count > 1:
                 _announce(checkpoints, share, settings, wanted, passes)
             label = ", ".join(f"{len(want.numbers)} {want.name}" for want in passes)
-            harvested = harvest_shards(
-                subject,
-                passes,
-                settings,
-                checkpoints,
-                share,
-                lambda tokens, label=label: progress(label, tokens),  # type: ignore[misc]
-                run.note_cut,
-            )
-            assert harvested is not None
+            if shards is None:
+                harvested = harvest_shards(
+                    subject,
+                    passes,
+                    settings,
+                    checkpoints,
+                    share,
+                    lambda tokens, label=label: progress(label, tokens),  # type: ignore[misc]
+                    run.note_cut,
+                )
+                assert harvested is not None
+            else:
+                harvested = joined_shards(subject, passes, settings, shards, stored, run.note_cut)
             near_copies = run.add_harvest(
                 {want.name: (want.source.size, kind_of(want.name)) for want in passes},
                 harvested,
             )
             forget(checkpoints)
+            if shards is not None:
+                forget_place(shards / harvest_key(subject, passes, settings))
+            stored = True
             run.log(
                 "harvested",
                 units={want.name: len(want.numbers) for want in passes},
@@ -202,7 +217,7 @@ def assist(
     opened: dict[str, Source] = {}
     done: dict[str, Any] | None = None
     while True:
-        plan = _announced(folder / "harvest")
+        plan = _announced(folder / CHECKPOINTS)
         if plan is None or plan == done or plan["for"] != _group(share, settings, wanted):
             time.sleep(LOOK_AGAIN_S)
             continue
@@ -220,11 +235,48 @@ def assist(
             subject,
             passes,
             dataclasses.replace(settings, harvest=harvest),
-            folder / "harvest",
+            folder / CHECKPOINTS,
             share,
             lambda tokens, label=label: progress(label, tokens),  # type: ignore[misc]
         )
         done = plan
+
+
+def read_shard(
+    folder: Path,
+    subject: Subject,
+    settings: RunSettings,
+    held: Mapping[str, Sequence[StoredUnit]],
+    wanted: Mapping[str, int],
+    share: Share,
+    progress: Report = lambda label, tokens: None,
+    tell: Tell = warn,
+) -> tuple[Path, Contents] | None:
+    """Read one share of a pass for what is `wanted` beside what the run `held`, into a file.
+
+    Returns the file, and what is in it; None where nothing is missing. The process speaks with no
+    other: which units the pass is about follows from the settings and from what the run holds.
+    Raises RunLocked if another process reads the same share.
+    """
+    missing = {
+        name: n
+        for name, n in wanted.items()
+        if sum(unit.summary.outcome == "eligible" for unit in held.get(name, ())) < n
+    }
+    if not missing:
+        return None
+    calibration = calibrate(subject, settings.harvest, settings.seed)
+    for doubt in doubts(subject, calibration, window_length(subject, settings.harvest)):
+        tell(doubt)
+    passes = []
+    for name in missing:
+        source = open_source(name, subject, calibration, settings.seed)
+        require_size(name, source, wanted[name], subject)
+        passes.append(next_units(held.get(name, ()), name, source, wanted[name], settings))
+    label = ", ".join(f"{len(want.numbers)} {want.name}" for want in passes)
+    return read_pass(
+        folder, subject, passes, settings, share, lambda tokens: progress(label, tokens), tell
+    )
 
 
 def open_source(name: str, subject: Subject, calibration: Calibration, seed: int) -> Source:
@@ -273,12 +325,14 @@ def _announced(folder: Path) -> dict[str, Any] | None:
     return plan
 
 
-def next_units(run: Run, name: str, source: Source, n: int, settings: RunSettings) -> Wanted:
-    """Return as many units of the random order as should give the eligible ones that are missing.
+def next_units(
+    drawn: Sequence[StoredUnit], name: str, source: Source, n: int, settings: RunSettings
+) -> Wanted:
+    """Return as many units of the random order as should give the eligible ones that are missing,
+    after those that were `drawn`.
 
     Raises TooFewUnits, with the outcomes of all units, if the order is exhausted.
     """
-    drawn = run.units(name)
     outcomes = Counter(unit.summary.outcome for unit in drawn)
     first = len(drawn)
     if first == source.size:

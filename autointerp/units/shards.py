@@ -12,30 +12,41 @@ import contextlib
 import hashlib
 import json
 import os
+import struct
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from autointerp import __version__
-from autointerp.files import partial_file
+from autointerp.errors import StorageError
+from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER, partial_file
 from autointerp.records import HarvestedUnit
 from autointerp.settings import RunSettings
 from autointerp.subjects import Subject
+from autointerp.subjects.provenance import code_digest, version_of
 from autointerp.units.columns import Columns
 from autointerp.units.passes import Part, Progress, Wanted, harvested_units, parts_of, take_in
 from autointerp.units.reservoirs import Buffered, Entries
 from autointerp.units.stream import Reading, at_site, quiet_torch, readings, window_length
 
+CHECKPOINTS = "harvest"  # folder in a run
 SHARD_TOKENS = 1 << 18  # padding included
 WRITING_SHARE = 20  # a checkpoint is written when reading took so many times as long as writing
 LOOK_AGAIN_S = 0.2
+DECIDES = ("units", "subjects", "text.py")  # code that decides what shards hold
+LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
+# What reading a file raises that is cut or damaged.
+DAMAGE = (
+    BadZipFile, zlib.error, struct.error, ValueError, KeyError, TypeError, EOFError, RuntimeError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,17 +84,31 @@ def job_of_environment(environment: Mapping[str, str] = os.environ) -> str:
     return "/".join(environment.get(name, "") for name in names)
 
 
-def harvest_key(subject: Subject, wanted: list[Wanted], settings: RunSettings) -> str:
-    """Return a name for all that decides what shards hold: checkpoints of another are not used."""
-    content = {
+def harvest_content(
+    subject: Subject, wanted: list[Wanted], settings: RunSettings
+) -> dict[str, Any]:
+    """Return all that decides what shards hold: those of another content are not used."""
+    return {
         "version": __version__,
-        "settings": settings.digest,
+        "code": code_digest(*DECIDES),
+        "libraries": {name: version_of(name) for name in LIBRARIES},
+        "settings": {**asdict(settings), "digest": settings.digest},
         "rows": settings.harvest.rows,
         "subject": subject.digests,
         "batches": "by length",
         "units": {want.name: want.numbers.tolist() for want in wanted},
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def harvest_key(subject: Subject, wanted: list[Wanted], settings: RunSettings) -> str:
+    """Return a name for all that decides what shards hold."""
+    return key_of(harvest_content(subject, wanted, settings))
+
+
+def key_of(content: Mapping[str, Any]) -> str:
+    """Return the name of what decides; settings that change no result do not."""
+    decides = {**content, "settings": content["settings"]["digest"]}
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def harvest_shards(
@@ -103,18 +128,35 @@ def harvest_shards(
 
     Raises CorpusError if the corpus has fewer than 2,000 tokens.
     """
-    place = folder / harvest_key(subject, wanted, settings)
     parts = parts_of(wanted, settings.harvest, settings.seed)
+    content = harvest_content(subject, wanted, settings)
+    tokens = read_shards(
+        subject,
+        settings,
+        folder / key_of(content),
+        Kept(parts),
+        taking(subject, parts, settings),
+        share,
+        progress,
+        on_cut,
+        content,
+    )
+    if tokens is None:
+        return None
+    least, most = settings.sample.min_density, settings.sample.max_density
+    return harvested_units(subject, parts, tokens, least, most)
+
+
+def taking(
+    subject: Subject, parts: list[Part], settings: RunSettings
+) -> Callable[[Reading, bool], int]:
+    """Return what takes a reading of the subject at its site into the parts."""
 
     def take(reading: Reading, is_first: bool) -> int:
         batch = at_site(subject, reading, settings.seed)
         return take_in(parts, batch, reading, settings.harvest, settings.seed, is_first)
 
-    tokens = read_shards(subject, settings, place, Kept(parts), take, share, progress, on_cut)
-    if tokens is None:
-        return None
-    least, most = settings.sample.min_density, settings.sample.max_density
-    return harvested_units(subject, parts, tokens, least, most)
+    return take
 
 
 def read_shards(
@@ -126,26 +168,56 @@ def read_shards(
     share: Share = Share(),
     progress: Progress = lambda tokens: None,
     on_cut: Callable[[], None] = lambda: None,
+    content: Mapping[str, Any] | None = None,
 ) -> int | None:
     """Read this process's shards of the corpus; return the tokens of all, None if not the first.
 
     `take` is given each reading, and whether it is the first, and returns its tokens; what it keeps
     is in `kept`, which goes to the checkpoints in the folder `place` and comes from them. `on_cut`
-    is called where the corpus goes on after the tokens that are to be read.
+    is called where the corpus goes on after the tokens that are to be read. `content` is what
+    decides what is kept, noted in the checkpoint.
     """
-    place.mkdir(parents=True, exist_ok=True)
-    own = Checkpoint(place / f"part-{share.rank}.npz")
+    own = read_share(subject, settings, place, kept, take, share, progress, content)
+    if own.goes_on:
+        on_cut()
+    if share.rank:
+        return None
+    while not own.shards | _done_by_others(own) >= set(range(own.total)):
+        time.sleep(LOOK_AGAIN_S)
+    return own.tokens + add_parts(kept, own)
+
+
+def read_share(
+    subject: Subject,
+    settings: RunSettings,
+    place: Path,
+    kept: Kept,
+    take: Callable[[Reading, bool], int],
+    share: Share = Share(),
+    progress: Progress = lambda tokens: None,
+    content: Mapping[str, Any] | None = None,
+) -> Checkpoint:
+    """Read this process's shards of the corpus, but for those in files of others; return its file.
+
+    Raises StorageError if the folder `place` cannot be made or written.
+    """
+    try:
+        place.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"cannot make {place} ({error.strerror or error}); choose another folder"
+        ) from None
+    own = Checkpoint(part_path(place, share.rank), share.count, json.dumps(content or {}))
     own.load(kept)
     others = _done_by_others(own)
     length = window_length(subject, settings.harvest)
     per_shard = max(1, SHARD_TOKENS // (settings.harvest.rows * length))
-    reading_shard, shards = -1, 0
+    reading_shard, shards, goes_on = -1, 0, False
     with quiet_torch():
         for number, reading in enumerate(readings(subject, settings.harvest)):
             shard = number // per_shard
             shards = shard + 1
-            if reading.goes_on:
-                on_cut()
+            goes_on |= reading.goes_on
             if shard != reading_shard and reading_shard >= 0:
                 own.finish(reading_shard, kept)
                 reading_shard = -1
@@ -156,29 +228,60 @@ def read_shards(
             progress(own.tokens)
         if reading_shard >= 0:
             own.finish(reading_shard, kept)
-    own.save(kept)
-    if share.rank:
-        return None
-    tokens = own.tokens
-    while not own.shards | _done_by_others(own) >= set(range(shards)):
-        time.sleep(LOOK_AGAIN_S)
-    for path in _parts_in(place):
-        if path != own.path:
-            other = Checkpoint(path)
-            other.load(kept)
-            tokens += other.tokens
+    own.close(shards, goes_on, kept)
+    return own
+
+
+def add_parts(kept: Kept, own: Checkpoint) -> int:
+    """Add to what is kept what the files beside `own` hold, and return their tokens.
+
+    Raises StorageError if one is damaged that is needed, or a shard is in two of them.
+    """
+    tokens = 0
+    in_file = dict.fromkeys(own.shards, own.path)
+    damaged = []
+    for path in parts_in(own.path.parent):
+        if path == own.path:
+            continue
+        part = Checkpoint(path)
+        part.load(kept)
+        if not path.exists():
+            damaged.append(path)
+        for shard in part.shards:
+            if shard in in_file:
+                raise StorageError(
+                    f"{path} holds what {in_file[shard].name} holds, too; delete one of them and "
+                    "run the same command again"
+                )
+        in_file.update(dict.fromkeys(part.shards, path))
+        tokens += part.tokens
+    if damaged and len(in_file) < own.total:
+        raise StorageError(
+            f"{damaged[0]} was damaged, and is deleted; run the same command again: it reads what "
+            "was in it"
+        )
     return tokens
+
+
+def part_path(place: Path, rank: int) -> Path:
+    """Return the file of a process."""
+    return place / f"part-{rank}.npz"
 
 
 def forget(folder: Path) -> None:
     """Delete the checkpoints under `folder`: what they held is stored."""
     for place in folder.glob("*/"):
-        for file in (*place.glob("part-*.npz"), *place.glob(".part-*.npz.*.partial")):
-            file.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # something else is in it
-            place.rmdir()
+        forget_place(place)
     with contextlib.suppress(OSError):  # not there, or others look there for what is to be done
         folder.rmdir()
+
+
+def forget_place(place: Path) -> None:
+    """Delete the checkpoints in one folder."""
+    for file in (*parts_in(place), *place.glob(".part-*.npz.*.partial"), *place.glob("*.lock")):
+        file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # something else is in it
+        place.rmdir()
 
 
 class Sums(Protocol):
@@ -224,16 +327,90 @@ class Kept:
             array += more
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        shards: Of the corpus, those that are in it.
+        tokens: Of these shards.
+        count: Processes among which the corpus was divided when it was written.
+        total: Shards of the corpus; -1 as long as the process had not read its share.
+        goes_on: Whether the corpus has more tokens than were to be read.
+        made_of: What decides what shards hold, as JSON.
+    """
+
+    shards: frozenset[int]
+    tokens: int
+    count: int
+    total: int
+    goes_on: bool
+    made_of: str
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the process had read its share."""
+        return self.total >= 0
+
+
+def contents_of(file: Mapping[str, NDArray[Any]]) -> Contents:
+    """Return what an open checkpoint says of itself. Raises KeyError or ValueError if it does not.
+
+    One written by an earlier version does not say how many shards there are.
+    """
+    return Contents(
+        frozenset(file["shards"].tolist()),
+        int(file["tokens"]),
+        int(file["count"]) if "count" in file else 1,
+        int(file["total"]) if "total" in file else -1,
+        bool(file["goes_on"]) if "goes_on" in file else False,
+        str(file["made_of"]) if "made_of" in file else "{}",
+    )
+
+
+def arrays_in(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays in a checkpoint, every byte of which was checked.
+
+    Raises FileNotFoundError if it is not there, StorageError if it cannot be read, one of `DAMAGE`
+    if it is cut or damaged.
+    """
+    try:
+        with path.open("rb") as raw:
+            with ZipFile(raw) as archive:
+                if damaged := archive.testzip():
+                    raise BadZipFile(damaged)
+            raw.seek(0)
+            with np.load(raw, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"cannot read {path} ({error.strerror or error}); correct that, or delete it"
+        ) from None
+
+
 class Checkpoint:
     """What one process has kept of which shards, in a file that is never half written."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, count: int = 1, made_of: str = "{}") -> None:
         self.path = path
         self.shards: set[int] = set()
         self.tokens = 0
+        self.count = count
+        self.total = -1
+        self.goes_on = False
+        self.made_of = made_of
         self._is_saved = True
         self._written_at = -1e9
         self._writing_s = 0.0
+
+    @property
+    def contents(self) -> Contents:
+        """What its file says of itself once it is saved."""
+        return Contents(
+            frozenset(self.shards), self.tokens, self.count, self.total, self.goes_on, self.made_of
+        )
 
     def load(self, kept: Kept) -> None:
         """Add what the file holds, if it is there, to what is `kept`.
@@ -241,15 +418,15 @@ class Checkpoint:
         A damaged file is deleted: the shards in it are read again.
         """
         try:
-            with self.path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                shards, tokens = set(file["shards"].tolist()), int(file["tokens"])
-                kept.absorb(file)
+            arrays = arrays_in(self.path)
+            contents = contents_of(arrays)
+            kept.absorb(arrays)
         except FileNotFoundError:
             return
-        except (BadZipFile, ValueError, KeyError, EOFError):
+        except DAMAGE:
             self.path.unlink()
             return
-        self.shards, self.tokens = shards, tokens
+        self.shards, self.tokens = set(contents.shards), contents.tokens
 
     def finish(self, shard: int, kept: Kept) -> None:
         """Note that a shard is read, and save that, unless saving would take too much time."""
@@ -258,18 +435,28 @@ class Checkpoint:
         if time.monotonic() - self._written_at >= WRITING_SHARE * self._writing_s:
             self.save(kept)
 
+    def close(self, total: int, goes_on: bool, kept: Kept) -> None:
+        """Note that the share is read, and how many shards the corpus has, and save that."""
+        self.total, self.goes_on = total, goes_on
+        self._is_saved = False
+        self.save(kept)
+
     def save(self, kept: Kept) -> None:
         """Write the file again if something was added since."""
         if self._is_saved:
             return
         began = time.monotonic()
         state = kept.state()
-        with partial_file(self.path) as partial, partial.open("wb") as file:
+        with partial_file(self.path, mode=PRIVATE_FILE) as partial, partial.open("wb") as file:
             np.savez(
                 file,
                 allow_pickle=False,
-                shards=np.array(sorted(self.shards)),
+                shards=np.array(sorted(self.shards), dtype=np.int64),
                 tokens=np.array(self.tokens),
+                count=np.array(self.count),
+                total=np.array(self.total),
+                goes_on=np.array(self.goes_on),
+                made_of=np.array(self.made_of),
                 **state,
             )
         self._is_saved = True
@@ -301,18 +488,19 @@ def absorb(columns: Columns, state: Mapping[str, NDArray[Any]]) -> None:
         reservoir.compact()
 
 
-def _parts_in(place: Path) -> list[Path]:
+def parts_in(place: Path) -> list[Path]:
+    """Return the checkpoints in a folder."""
     return sorted(place.glob("part-*.npz"))
 
 
 def _done_by_others(own: Checkpoint) -> set[int]:
     """Return the shards in the files of other processes, of this group or of an earlier one."""
     done: set[int] = set()
-    for path in _parts_in(own.path.parent):
+    for path in parts_in(own.path.parent):
         if path != own.path:
             try:
                 with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                     done.update(file["shards"].tolist())
-            except (FileNotFoundError, BadZipFile, ValueError, KeyError, EOFError):
+            except (FileNotFoundError, *DAMAGE):
                 continue
     return done

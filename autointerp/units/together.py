@@ -28,7 +28,7 @@ from autointerp.units.sample import (
     next_units,
     open_source,
 )
-from autointerp.units.shards import Kept, forget, harvest_key, read_shards
+from autointerp.units.shards import CHECKPOINTS, Kept, forget, harvest_key, read_shards
 from autointerp.units.sources import Calibration, SiteBatch, Source, kind_of
 from autointerp.units.stream import Reading, at_sites, calibrate, window_length
 
@@ -123,7 +123,9 @@ def draw_together(
     while missing or measured:
         passes = {
             number: [
-                next_units(members[number].run, name, source_of(number, name), n, settings)
+                next_units(
+                    members[number].run.units(name), name, source_of(number, name), n, settings
+                )
                 for name, n in wanted.items()
             ]
             for number, wanted in missing.items()
@@ -199,7 +201,7 @@ def _read(
     subjects = [members[number].subject for number in taking]
     parts = {n: parts_of(passes.get(n, []), settings.harvest, settings.seed) for n in taking}
     kept = Kept([part for n in taking for part in parts[n]], list(sums.values()))
-    folder = members[taking[0]].run.path / "harvest"
+    folder = members[taking[0]].run.path / CHECKPOINTS
     units = sum(len(want.numbers) for wanted in passes.values() for want in wanted)
     label = f"{units} units of {len(taking)} runs"
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from support.tiny_subject import make_tiny_twin
 
+from autointerp import Job, harvest
 from autointerp.errors import BadInput
-from autointerp.labs import importance
+from autointerp.labs import Read, importance
 from autointerp.labs.importance import run
+from autointerp.pipeline.events import Harvesting
 from autointerp.pipeline.lab import run_lab
 from autointerp.store.run import open_run
 from autointerp.subjects.load import load_subject
@@ -17,12 +20,13 @@ from autointerp.units.stream import readings
 OPTIONS = {"tokens": 50_000, "metric": "loss"}
 
 
-def by_hand(opened, metric):
+def by_hand(opened, metric, untrained=False):
     """Return the mean |attribution|, the mean attribution and the share of firing tokens of every
     latent, from gradients with respect to the latents themselves."""
     subject = load_subject(opened.settings.subject)
-    model, sae = subject.model.transformer, subject.sae
-    size, net, fired, tokens = torch.zeros(64), torch.zeros(64), torch.zeros(64), 0
+    read = subject.untrained() if untrained else subject
+    model, sae = read.model.transformer, read.sae
+    size, net, fired, tokens = *(torch.zeros(sae.d_sae) for _ in range(3)), 0
     for reading in readings(subject, opened.settings.harvest):
         ids = torch.from_numpy(reading.windows.ids)
         with torch.no_grad():
@@ -47,12 +51,16 @@ def by_hand(opened, metric):
     return size / tokens, net / tokens, fired / tokens, tokens
 
 
+def rows_of(yielded):
+    return [row for row in yielded if not isinstance(row, Read)]
+
+
 @pytest.mark.parametrize("metric", ["loss", "logit"])
 def test_it_is_the_mean_of_activation_times_gradient_of_the_latent(own_runs, metric, monkeypatch):
     monkeypatch.setattr(importance, "LOGITS", 32 * 420 * 5)  # a few windows at a time
     with open_run("tiny", folder=own_runs, read_only=True) as opened:
         units = {u.unit_id: u.summary.unit.index for u in opened.units("features")}
-        rows = list(run(opened, list(units), {**OPTIONS, "metric": metric}))
+        rows = rows_of(run(opened, list(units), {**OPTIONS, "metric": metric}))
         size, net, fired, tokens = by_hand(opened, metric)
     assert [row["unit_id"] for row in rows] == list(units)
     for row in rows:
@@ -102,6 +110,27 @@ def test_a_neuron_matters_as_much_as_its_axis_says_and_a_control_by_the_same_cod
             total += float(moved[places].sum())
             tokens += len(places)
     assert one["importance"] == pytest.approx(total / 2_000, rel=1e-3)
+
+
+def test_untrained_features_are_attributed_in_their_own_model(tiny_subject, tmp_path):
+    settings = make_tiny_twin(tiny_subject, tmp_path / "twin")
+    harvest(Job(sources=("features", "untrained"), n=8, run="twins", subject=str(settings),
+                controls=0, runs=tmp_path / "runs"))  # fmt: skip
+    events = []
+    rows = run_lab("importance", "twins", runs=tmp_path / "runs", on=events.append).rows
+    with open_run("twins", folder=tmp_path / "runs", read_only=True) as opened:
+        index = {u.unit_id: u.summary.unit.index for n in opened.sources() for u in opened.units(n)}
+        sizes = {name: by_hand(opened, "loss", name == "untrained")[0] for name in
+                 ("features", "untrained")}  # fmt: skip
+    assert {row["source"] for row in rows} == {"features", "untrained"}
+    for row in rows:
+        expected = float(sizes[row["source"]][index[row["unit_id"]]])
+        assert row["outcome"] == "ok"
+        assert row["importance"] == pytest.approx(expected, rel=1e-3, abs=1e-7)
+    assert max(row["importance"] for row in rows if row["source"] == "untrained") > 0
+    read = [event for event in events if isinstance(event, Harvesting)]
+    assert read[-1].tokens == read[-1].total == rows[0]["tokens"]
+    assert str(read[-1]).startswith("importance 16 units: ")
 
 
 def test_what_cannot_be_measured_is_refused(own_runs):

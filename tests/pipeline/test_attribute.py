@@ -12,6 +12,7 @@ from scipy import stats
 
 from autointerp.errors import BadInput, SubjectError
 from autointerp.pipeline.attribute import attribute
+from autointerp.pipeline.events import Ablating
 from autointerp.store.run import open_run
 from autointerp.subjects.load import load_subject
 
@@ -87,6 +88,14 @@ def test_the_command_prints_the_strongest_units_and_json_has_all(command_line, o
     assert features["effects"][0]["unit"] in lines[3]
     refused = command_line(*asked, "--target", " no such token")
     assert (refused.code, "a logit is of one" in refused.err) == (2, True)
+
+
+def test_progress_ends_with_the_last_activation(own_runs):
+    events = []
+    (features,) = attribute(PROMPT, run="tiny", runs=own_runs, on=events.append).sources
+    told = [event for event in events if isinstance(event, Ablating)]
+    assert told[-1].done == told[-1].total == len(features.effects)
+    assert [event.done for event in told] == sorted(event.done for event in told)
 
 
 def test_ablations_in_one_batch_are_those_one_by_one(own_runs, monkeypatch):

@@ -1,20 +1,25 @@
 import json
 import pathlib
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from support.fabricate import add_scores
 from support.tiny_subject import NOUNS
 
 from autointerp import Job, harvest
 from autointerp.errors import BadInput, TooFewRatings, UnknownName
 from autointerp.findings.comparison import compare
+from autointerp.findings.cover import covers_of
 from autointerp.pipeline import cover as verb
-from autointerp.pipeline.cover import StopAsking, as_text, cover
+from autointerp.pipeline.cover import StopAsking, as_text, cover, forecast_cover
 from autointerp.pipeline.events import Harvesting
+from autointerp.pipeline.report import report
 from autointerp.questions.cover import COVER
+from autointerp.questions.explain import EXPLAIN
 from autointerp.raters.scripted import Scripted
 from autointerp.records import Reply
 from autointerp.settings import load_settings
@@ -208,6 +213,41 @@ def test_the_same_is_not_asked_again_and_its_rows_are_replaced(planted, covered,
     assert concepts == 12
 
 
+def test_the_run_s_report_and_json_hold_what_was_found(planted, covered, tmp_path):
+    shutil.copytree(planted / "runs", tmp_path / "runs")
+    with open_run("main", folder=tmp_path / "runs") as run:
+        held = next(one for one in covers_of(run) if one.rater == "model:focus")
+        add_scores(run, "features", "model:a", [1, 1, 1, 1, 1])
+        fields = next(
+            one for one in compare(run).as_json()["covers"] if one["rater"] == "model:focus"
+        )
+    found = covered[0].cover
+    assert sorted(held.concepts, key=str) == sorted(found.concepts, key=str)
+    assert (held.coverage, held.control, held.yes) == (found.coverage, found.control, found.yes)
+    assert held.tokens == found.tokens
+    assert fields["coverage"]["value"] == found.coverage.value
+    report("main", tmp_path / "page", folder=tmp_path / "runs")
+    assert "Coverage of concepts" in (tmp_path / "page" / "index.html").read_text()
+    table = pd.read_csv(tmp_path / "page" / "tables" / "coverage.csv")
+    assert found.coverage.value in table.covered.tolist()
+
+
+def test_concepts_on_which_no_unit_fires_count_as_not_covered_when_read_again(own_runs):
+    unit = {
+        "concept": "king", "kind": "strongest", "place": 1, "idx": 0, "sign": 1, "activation": 1.0,
+        "description": None, "status": "ok", "is_main": True, "occurrences": 3, "tokens": 100,
+    }  # fmt: skip
+    asked = [
+        {"concept": name, "prompts": [name], "occurrences": 3, "tokens": 100}
+        for name in ("king", "zebra")
+    ]
+    with open_run("tiny", folder=own_runs) as run:
+        run.replace_cover("features", "model:a", asked, [unit])
+        (held,) = covers_of(run)
+    assert [one.covered() for one in held.concepts] == [True, False]
+    assert held.coverage.value == 0.5  # 1 of 2, not 1 of the 1 that has units
+
+
 def test_answers_about_concepts_are_no_ratings_of_units(planted, covered):
     with open_run("main", folder=planted / "runs", read_only=True) as run:
         assert run.rows("SELECT count(*) FROM unit_rating") == [(0,)]
@@ -300,6 +340,51 @@ def test_a_judge_that_always_says_yes_is_shown_up_by_the_random_units(planted, c
     told = json.loads(printed.out)
     assert told["control"]["value"] == 1
     assert [one["concept"] for one in told["concepts"]] == ["cat", "ocean"]
+
+
+def test_the_forecast_is_what_is_asked_then_and_nothing_once_all_is_answered(planted):
+    (planted / "two.txt").write_text("cat: The old cat\nocean")
+    job = Job(run="main", rater="scripted:0", runs=planted / "runs")
+    before = forecast_cover(planted / "two.txt", job, units=3, random=2)
+    made = cover(planted / "two.txt", job, units=3, random=2, page=False).cover
+    pairs = {(one.name, unit.unit) for one in made.concepts for unit in one.units}
+    assert before.judge.calls == len(pairs) > 4
+    with open_run("main", folder=planted / "runs", read_only=True) as run:
+        asked = dict(
+            run.rows(
+                "SELECT rubric_digest, count(*) FROM rating WHERE rater = 'scripted:0' GROUP BY ALL"
+            )
+        )
+    assert before.describe is not None
+    assert [before.describe.calls, before.judge.calls] == [
+        asked[EXPLAIN.digest], asked[COVER.digest],
+    ]  # fmt: skip
+    after = forecast_cover(planted / "two.txt", job, units=3, random=2)
+    assert (after.describe.calls, after.judge.calls, after.harvested) == (0, 0, 0)
+    assert "nothing, all was answered before" in str(after)
+
+
+def test_a_dry_run_gives_the_price_without_a_key_and_asks_nobody(
+    planted, command_line, monkeypatch
+):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    (planted / "one.txt").write_text("cat: The old cat")
+    (pathlib.Path.cwd() / "runs").symlink_to(planted / "runs")
+    price = ["--price-in", 1, "--price-out", 4, "--dry-run"]
+    asking = ["cover", planted / "one.txt", "--rater", "openai:m", *price]
+    said = command_line(*asking)
+    assert said.code == 0, said.err
+    assert "openai:m would be asked about 1 concept" in said.err
+    told = json.loads(command_line(*asking, "--json").out)
+    parts = [told["describe"], told["judge"]]
+    # Dollars for a million tokens: 1 in, 4 out.
+    cost = sum(one["tokens_in"] + 4 * one["tokens_out"] for one in parts) / 1e6
+    assert told["cost_usd"] == pytest.approx(cost)
+    assert cost > 0
+    with open_run("main", folder=planted / "runs", read_only=True) as run:
+        assert run.rows("SELECT count(*) FROM call WHERE rater = 'openai:m'") == [(0,)]
+    person = command_line("cover", planted / "one.txt", "--rater", "human:cy", "--dry-run")
+    assert "human:cy would be asked about 1 concept" in person.err
 
 
 def test_a_person_answers_in_the_terminal(planted, command_line, monkeypatch):

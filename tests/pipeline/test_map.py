@@ -9,9 +9,12 @@ import pandas as pd
 import pytest
 
 from autointerp.errors import BadInput, UnknownName
+from autointerp.findings.comparison import compare
+from autointerp.findings.mapped import maps_of
 from autointerp.pipeline import map as verb
 from autointerp.pipeline.events import Harvesting, Note, Step
 from autointerp.pipeline.map import as_text, map_dictionary
+from autointerp.pipeline.report import report
 from autointerp.store.run import open_run
 from autointerp.subjects.autoencoder import load_autoencoder
 
@@ -98,6 +101,26 @@ def test_the_layout_is_kept_and_another_seed_makes_another(mapped, monkeypatch):
     assert again.map.layout.cosine == pytest.approx(made.map.layout.cosine)
     assert again.map.layout.is_exact
     assert Step("the layout is in the run") in events
+
+
+def test_the_run_s_report_and_json_say_how_far_the_map_is_to_be_trusted(mapped, tmp_path):
+    runs, made, _ = mapped
+    with open_run("tiny", folder=runs, read_only=True) as run:
+        held = next(one for one in maps_of(run) if one.digest == made.map.digest)
+        fields = compare(run).as_json()["maps"]
+    assert (held.neighbours, held.seed) == (15, 0)
+    for stored, said in zip(held.sources, made.map.sources, strict=True):
+        assert (stored.source, stored.units, stored.without) == (
+            said.source, said.units, said.without,
+        )  # fmt: skip
+        assert (stored.median, stored.near_own, stored.kept) == (
+            said.median, said.near_own, said.kept,
+        )  # fmt: skip
+    assert made.map.digest in {one["digest"] for one in fields}
+    report("tiny", tmp_path / "page", folder=runs)
+    assert "Maps of the dictionary" in (tmp_path / "page" / "index.html").read_text()
+    table = pd.read_csv(tmp_path / "page" / "tables" / "maps.csv")
+    assert set(table.source) == {"features", "neurons", "random"}
 
 
 def test_the_page_is_whole_and_its_table_holds_every_point(mapped):

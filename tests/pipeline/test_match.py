@@ -4,14 +4,19 @@ import shutil
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pytest
 from support.two_dictionaries import LOST, NEW, SPLIT, larger_dictionary
 
 from autointerp import Job, harvest
 from autointerp.errors import BadInput
+from autointerp.findings.comparison import compare
 from autointerp.findings.looks import looks_of
+from autointerp.findings.match import median
+from autointerp.findings.matched import matches_of
 from autointerp.pipeline.events import Harvesting, Note, Step
 from autointerp.pipeline.match import as_text, match
+from autointerp.pipeline.report import report
 from autointerp.stats.agreement import spearman
 from autointerp.store.run import open_run
 
@@ -136,6 +141,36 @@ def test_both_runs_hold_the_table(two):
         assert {row[4] for row in rows} == {other.sae}
 
 
+def test_both_reports_show_it_and_their_json_has_it(two, tmp_path):
+    runs, _, made, _ = two
+    for name, side, other in (
+        ("tiny", made.match.first, made.match.second),
+        ("large", made.match.second, made.match.first),
+    ):
+        with open_run(name, folder=runs, read_only=True) as run:
+            (held,) = matches_of(run)
+        assert (held.other, held.other_sae, held.features) == (other.run, other.sae, side.size)
+        assert held.share_related == side.share_related(made.match.related)
+        assert held.median == median(side.cosine[side.counted])
+        assert held.chance_99 == side.chance_at(0.99)
+        assert held.dead == side.dead.sum()
+        for stored, said in zip(held.scores, side.scores, strict=True):
+            assert (stored.higher, stored.rho) == (said.higher, said.rho)
+            assert (stored.rater, stored.n, stored.look) == (said.rater, said.n, 1)
+    with open_run("tiny", folder=runs, read_only=True) as run:
+        (held,) = matches_of(run)
+        fields = compare(run).as_json()["matches"]
+    # The only family of the two is that of the split feature, which is of the smaller one.
+    assert held.splits == len(made.match.families) == 1
+    json.dumps(fields, allow_nan=False)
+    assert fields[0]["scores"][0]["higher"]["value"] == 0.5
+    report("tiny", tmp_path / "page", folder=runs)
+    assert "Other dictionaries" in (tmp_path / "page" / "index.html").read_text()
+    table = pd.read_csv(tmp_path / "page" / "tables" / "matched.csv")
+    assert table.median_one_to_one.tolist() == [held.median_one_to_one]
+    assert (tmp_path / "page" / "tables" / "matched_scores.csv").exists()
+
+
 def test_matching_again_replaces_the_rows(two, at_98):
     with duckdb.connect(str(two[0] / "tiny" / "run.duckdb"), read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM match").fetchall() == [(64,)]
@@ -172,10 +207,11 @@ def test_other_ratings_are_another_look_read_by_the_confidence_sequence(two, tmp
 
 
 def ranked(runs):
-    """Similarity and score of the rated features of `tiny`."""
+    """Similarity, to six digits, and score of the rated features of `tiny`."""
     with open_run("tiny", folder=runs, read_only=True) as run:
         rows = run.rows(
-            "SELECT cosine, score FROM unit_rating r JOIN match m ON m.idx = r.idx"
+            "SELECT round(cosine::DOUBLE, 6), score FROM unit_rating r"
+            " JOIN match m ON m.idx = r.idx"
             " WHERE r.source = 'features' AND m.other = 'large' ORDER BY r.idx"
         )
     return zip(*rows, strict=True)
@@ -277,6 +313,12 @@ def test_the_same_sae_in_both_runs_is_said(two, tmp_path):
     assert any("same SAE" in str(event) for event in events)
     assert found.first.share_related(0.99) == 1
     assert found.first.nearest.tolist() == list(range(64))
+    # All features are equally similar: nothing is compared, and no look at the ratings is taken.
+    (score,) = found.first.scores
+    assert (score.higher.value, score.rho.value, score.reading) == (None, None, None)
+    assert "equally similar" in score.higher.note
+    with open_run("again", folder=runs, read_only=True) as run:
+        assert not any("'tiny'" in look.first for look in looks_of(run))
 
 
 def test_a_run_without_an_sae_is_refused(two, tiny_subject, tmp_path):

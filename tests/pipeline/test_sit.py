@@ -67,11 +67,11 @@ def test_a_session_runs_in_a_real_terminal_and_survives_kill_9(pack: Path):
         termios.tcsetwinsize(handle, (24, 80))
         read_until(handle, "Enter to go on")
         os.write(handle, b"\r")
-        seen = read_until(handle, "training 1 of 4")
+        seen = read_until(handle, "practice 1 of 4")
         os.write(handle, b"2")
         seen += read_until(handle, "Practice only")
         os.write(handle, b"\r")
-        seen += read_until(handle, "training 2 of 4")
+        seen += read_until(handle, "practice 2 of 4")
         assert not re.search(r"\x1b\[[0-9;]*(3[1-7]|4[1-7]|38;|48;)[0-9;]*m", seen)  # no colour
     finally:
         os.kill(process, signal.SIGKILL)
@@ -147,7 +147,7 @@ def sit(own_runs, command_line, tiny_settings, monkeypatch):
 
 
 def test_people_rate_all_sources_mixed_and_the_answers_are_in_the_run(sit, own_runs):
-    told = sit("human:ann", answers="1\n\n" * 4 + "4\n" * 200)
+    told = sit("human:ann", "--mix", "--guess", answers="1\n\n" * 4 + "4\n" * 200)
     assert told.code == 0, told.err
     assert "all done" in told.err
     with open_run("tiny", folder=own_runs, read_only=True) as run:
@@ -166,7 +166,8 @@ def test_people_rate_all_sources_mixed_and_the_answers_are_in_the_run(sit, own_r
             "SELECT count(*) FROM current_rating WHERE rater = 'human:ann' AND repeat = 1"
         )[0][0]
         kept, left_out = run.rows("SELECT to_rate, left_out FROM human_session")[0]
-    # --source defaults to features; neurons come too, 4 of each, and 2 of each control, but for
+    # --source defaults to features; with --mix neurons come too, 4 of each, and 2 of each control,
+    # but for
     # units of the tiny corpus that have fewer contexts than the others and would stand out.
     wished = {"features": 4, "neurons": 4, "planted": 2, "random": 2, "shuffled": 2}
     missing = json.loads(left_out)
@@ -213,7 +214,7 @@ def test_a_larger_wish_asks_only_what_is_new_and_practises_no_more(sit, own_runs
 
 def test_two_raters_at_once_do_not_lock_each_other_out(sit, own_runs):
     for name in ("ann", "bob"):
-        sit(f"human:{name}", "--overlap", 1, answers="q\n")
+        sit(f"human:{name}", "--overlap", 1, "--mix", answers="q\n")
     paths = [journal_in(own_runs, name) for name in ("ann", "bob")]
 
     def rate_all(path: Path, name: str) -> None:
@@ -231,7 +232,7 @@ def test_two_raters_at_once_do_not_lock_each_other_out(sit, own_runs):
     with open_run("tiny", folder=own_runs), ThreadPoolExecutor(2) as raters:
         list(raters.map(rate_all, paths, ["human:ann", "human:bob"]))
     for name in ("ann", "bob"):
-        assert sit(f"human:{name}", "--overlap", 1, answers="").code == 0
+        assert sit(f"human:{name}", "--overlap", 1, "--mix", answers="").code == 0
     with open_run("tiny", folder=own_runs, read_only=True) as run:
         rows = run.rows(
             "SELECT is_control, count(DISTINCT item_id), count(*) FROM current_rating"
@@ -290,7 +291,7 @@ def test_people_rate_what_plan_humans_drew(sit, command_line, own_runs):
 
 
 def test_a_dry_run_says_what_a_person_would_be_asked(sit):
-    told = sit("human:ann", "--dry-run")
+    told = sit("human:ann", "--mix", "--dry-run")
     assert told.code == 0
     assert "4 features, 4 neurons, 2 planted, 2 random, 2 shuffled at most, mixed" in told.err
 
@@ -321,12 +322,12 @@ def test_a_pack_is_rated_without_torch_or_a_database_and_lines_without_a_screen(
 
 
 def test_parts_can_be_left_out_and_the_count_is_said_before(sit, own_runs):
-    whole = sit("human:ann", "--dry-run")
+    whole = sit("human:ann", "--mix", "--guess", "--dry-run")
     assert "4 for practice" in whole.err
     assert "quick guesses at the end" in whole.err
-    bare = ("--no-mix", "--no-practice", "--no-guess", "--repeat-share", 0, "--controls", 0)
+    bare = ("--no-practice", "--repeat-share", 0, "--controls", 0)
     told = sit("human:ann", *bare, "--dry-run")
-    assert "would ask human:ann 4 questions: 4 features at most, mixed." in told.err
+    assert "would ask human:ann 4 questions: 4 features at most. Parts" in told.err
     told = sit("human:ann", *bare, answers="3\n" * 50)
     assert told.code == 0, told.err
     assert "4 questions: 4 items to rate. Parts are left out by" in told.err
@@ -339,6 +340,37 @@ def test_parts_can_be_left_out_and_the_count_is_said_before(sit, own_runs):
             " JOIN unit USING (unit_id) WHERE rater = 'human:ann'"
         )
     assert sources == [("features",)]
+
+
+def test_what_is_asked_is_what_comes(sit, own_runs):
+    """`--n 4 --controls 3`: 4 features, 3 of each of the three controls, a tenth of 13 once more,
+    and practice, which is announced and can be left out; no other sources, no guesses."""
+    told = sit("human:ann", "--controls", 3, "--dry-run")
+    assert "18 questions: 4 for practice; 4 features, 3 planted, 3 random, 3 shuffled" in told.err
+    assert "1 of them once more" in told.err
+    assert "guess" not in told.err.partition("Parts are left out")[0]
+    told = sit("human:ann", "--controls", 3, answers="1\n\n" * 4 + "4\n" * 200)
+    assert "all done" in told.err
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        counts = dict(
+            run.rows(
+                "SELECT source, count(*) FROM current_rating JOIN key USING (item_id)"
+                " JOIN unit USING (unit_id) WHERE rater = 'human:ann' AND repeat = 0 GROUP BY 1"
+            )
+        )
+        left_out = json.loads(run.rows("SELECT left_out FROM human_session")[0][0])
+    wished = {"features": 4, "planted": 3, "random": 3, "shuffled": 3}
+    assert counts == {name: n - left_out.get(name, 0) for name, n in wished.items()}
+
+
+def test_a_sitting_of_an_earlier_version_goes_on_by_the_same_command(sit, own_runs):
+    """Mixed with all sources and guesses was what a command without options asked."""
+    first = sit("human:ann", "--mix", "--guess", answers="1\n\n" * 4 + "4\nq\n")
+    assert first.code == 0, first.err
+    again = sit("human:ann", answers="4\nq\n")
+    assert "goes on with a sitting" in again.err
+    assert "Welcome back." in again.out
+    assert len(read_journal(journal_in(own_runs, "ann")).entries["human:ann"]) == 6
 
 
 def test_more_of_a_context_reaches_into_the_corpus(sit, own_runs):

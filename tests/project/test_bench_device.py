@@ -5,48 +5,15 @@ import json
 import pytest
 
 from bench import device
-from bench.device import Shape
 
-CONFIG = {
-    "vocab_size": 64,
-    "hidden_size": 16,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-    "max_position_embeddings": 64,
-}
-ROWS = (66, 70)
-SMALL = Shape(
-    name="pythia",
-    config=CONFIG,
-    site="layers.0.mlp",
-    latents=40,
-    activation="relu",
-    batches=((32, ROWS), (16, (140,))),
-    units=4,
-    seconds=0.0,
-    trial=2000,
-    most=2000,
-    all_units_s=60.0,
-)
-LARGE = Shape(
-    name="1b",
-    config=CONFIG,
-    site="layers.1.residual",
-    latents=128,
-    activation="topk",
-    batches=((32, ROWS),),
-    units=4,
-    seconds=0.0,
-    trial=2000,
-    most=2000,
-)
+SMALL = device.SMALL_SHAPES[0]
+ROWS = SMALL.batches[0][1]
 KINDS = ["tokens_per_s", "ratio", "pass_ratio", "peak_mb", "host_cpu_share", "stages"]
 TOPK = ["topk_ratio", "topk_pass_ratio"]
 
 
 def test_each_shape_has_its_speed_its_ratios_its_memory_and_its_stages():
-    figures = {figure["figure"]: figure for figure in device.figures("cpu", (SMALL, LARGE))}
+    figures = {figure["figure"]: figure for figure in device.figures("cpu")}
     assert set(figures) == {
         *(f"device_pythia_{kind}" for kind in KINDS),
         *(f"device_pythia_16_{kind}" for kind in KINDS),

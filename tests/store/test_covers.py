@@ -18,14 +18,28 @@ def row(concept: str, idx: int, is_main: bool | None) -> dict[str, object]:
     }
 
 
+def asked(*concepts: str) -> list[dict[str, object]]:
+    return [
+        {"concept": name, "prompts": [name], "occurrences": 3, "tokens": 100} for name in concepts
+    ]
+
+
 def test_answers_about_a_concept_replace_the_rater_s_former_ones_alone(own_runs):
     query = "SELECT rater, concept, idx, is_main FROM cover ORDER BY ALL"
     with open_run("tiny", folder=own_runs) as run:
-        run.replace_cover("features", "a", [row("king", 0, True), row("cat", 1, None)])
-        run.replace_cover("features", "b", [row("king", 2, False)])
-        run.replace_cover("features", "a", [row("king", 3, False)])
+        run.replace_cover(
+            "features",
+            "a",
+            asked("king", "cat", "none"),
+            [row("king", 0, True), row("cat", 1, None)],
+        )
+        run.replace_cover("features", "b", asked("king"), [row("king", 2, False)])
+        run.replace_cover("features", "a", asked("king"), [row("king", 3, False)])
         assert run.rows(query) == [
             ("a", "cat", 1, None), ("a", "king", 3, False), ("b", "king", 2, False),
+        ]  # fmt: skip
+        assert run.rows("SELECT rater, concept FROM cover_concept ORDER BY ALL") == [
+            ("a", "cat"), ("a", "king"), ("a", "none"), ("b", "king"),
         ]  # fmt: skip
 
 

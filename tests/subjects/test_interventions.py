@@ -19,6 +19,7 @@ from autointerp.subjects.interventions import (
     continuing,
     gradient_at_site,
     moved_at,
+    moved_logits,
 )
 from autointerp.subjects.language_model import CHANGEABLE, HookedLanguageModel
 from autointerp.subjects.one_layer import OneLayerConfig, OneLayerSite, OneLayerTransformer
@@ -257,4 +258,46 @@ def test_a_one_layer_model_is_continued_by_reading_all_of_it():
     for length in (2, 4):
         ids = IDS[:, :length]
         whole = model.logits(ids, ATTENTION[:, :length], change)[:, -1]
-        assert torch.equal(behind(ids), whole)
+        assert torch.allclose(behind(ids), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", [*DENSE, *MIXTURES])
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_rows_moved_at_their_positions_are_those_of_the_whole_text(architecture, at_once):
+    model = hooked(built(architecture), "layers.1.residual")
+    ids = IDS[0, :6]
+    positions = torch.tensor([4, 0, 2, 5, 2, 2, 5, 2])
+    generator = torch.Generator().manual_seed(0)
+    changes = torch.randn(len(positions), model.d_site, generator=generator)
+    read = []
+    plain = model.next_logits
+
+    def counted(ids, kept=None, intervention=None):
+        length = 0 if kept is None else kept.get_seq_length()
+        read.append(len(ids) * (ids.shape[1] - length))
+        return plain(ids, kept, intervention)
+
+    model.next_logits = counted
+    found = torch.full((len(positions), model.vocabulary), float("nan"))
+    for rows, logits in moved_logits(model, ids, positions, changes, lambda _: at_once):
+        assert len(rows) <= at_once
+        found[rows] = logits
+    many = ids.expand(len(positions), -1)
+    attention = torch.ones_like(many, dtype=torch.bool)
+    whole = model.logits(many, attention, moved_at(positions, changes))[:, -1]
+    assert (found - whole).abs().max() < 1e-4
+    # Of each row the tokens from its position on, and once the five before the last position.
+    assert sum(read) == sum(len(ids) - place for place in positions.tolist()) + 5
+
+
+def test_rows_of_a_model_that_keeps_nothing_are_moved_alike():
+    model = one_layer()
+    ids = IDS[0, :5]
+    positions = torch.tensor([4, 0, 4])
+    changes = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
+    parts = list(moved_logits(model, ids, positions, changes, lambda _: 2))
+    assert [rows for rows, _ in parts] == [[0, 1], [2]]
+    many = ids.expand(3, -1)
+    whole = model.logits(many, torch.ones_like(many, dtype=torch.bool),
+                         moved_at(positions, changes))[:, -1]  # fmt: skip
+    assert torch.allclose(torch.cat([logits for _, logits in parts]), whole, atol=1e-5)

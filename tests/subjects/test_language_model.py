@@ -110,6 +110,25 @@ def test_intervening_changes_the_logits_as_the_changed_site_would(dense: Any) ->
         torch.testing.assert_close(model.logits(ids, attention), expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("architecture", [*DENSE, *MIXTURES])
+@pytest.mark.parametrize("part", ["residual", "mlp.input"])
+def test_texts_behind_one_beginning_are_read_as_if_whole(architecture: str, part: str) -> None:
+    model = hooked(built(architecture), f"layers.1.{part}")
+    text, _ = window()
+    before, ids = text[0, :4], text[:, 4:6]
+    whole = torch.cat([before.expand(len(ids), -1), ids], dim=1)
+    expected = model.activations(whole, torch.ones_like(whole, dtype=torch.bool))
+    for rows in (ids, ids[1:], ids[:, :1]):  # what is kept is not changed by its use
+        found = model.activations_behind(before, rows)
+        there = expected[-len(rows) :, 4 : 4 + rows.shape[1]]
+        assert (found - there).abs().max() < 1e-4
+    other = model.activations_behind(text[1, :3], ids)
+    again = torch.cat([text[1, :3].expand(len(ids), -1), ids], dim=1)
+    plain = model.activations(again, torch.ones_like(again, dtype=torch.bool))[:, 3:]
+    assert (other - plain).abs().max() < 1e-4
+    assert model.activations_behind(text[0, :0], ids).shape == (*ids.shape, model.d_site)
+
+
 def test_nothing_after_the_site_is_computed(dense: Any) -> None:
     model = hooked(dense, "layers.0.mlp.neurons")
     calls: list[str] = []

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autointerp.errors import CorpusError
+from autointerp.errors import CorpusError, StorageError
 from autointerp.records import HarvestedUnit
 from autointerp.settings import RunSettings, load_settings
 from autointerp.store.run import open_run
@@ -135,6 +135,33 @@ def test_a_damaged_checkpoint_is_read_again(
     path.write_bytes(path.read_bytes()[:-100])
     path.with_name("part-5.npz").write_bytes(b"PK\x03\x04")
     assert everything(subject, wanted, settings, tmp_path) == whole
+
+
+def test_a_damaged_file_of_another_process_is_read_again_and_not_passed_over(
+    subject: Subject,
+    wanted: list[Wanted],
+    settings: RunSettings,
+    whole: list[HarvestedUnit],
+    tmp_path: Path,
+):
+    harvest_shards(subject, wanted, settings, tmp_path, Share(1, 2))
+    [path] = tmp_path.glob("*/part-1.npz")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1  # which shards are in it can still be read
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match=r"part-1.npz was damaged, and is deleted; run the same"):
+        harvest_shards(subject, wanted, settings, tmp_path, Share(0, 2))
+    assert everything(subject, wanted, settings, tmp_path) == whole
+
+
+def test_a_shard_that_is_in_two_files_is_not_counted_twice(
+    subject: Subject, wanted: list[Wanted], settings: RunSettings, tmp_path: Path
+):
+    harvest_shards(subject, wanted, settings, tmp_path, Share(1, 2))
+    [path] = tmp_path.glob("*/part-1.npz")
+    path.with_name("part-9.npz").write_bytes(path.read_bytes())
+    with pytest.raises(StorageError, match=r"part-9.npz holds what part-1.npz holds, too"):
+        harvest_shards(subject, wanted, settings, tmp_path, Share(0, 2))
 
 
 def test_checkpoints_of_other_units_or_settings_are_not_used(

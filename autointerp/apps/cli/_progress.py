@@ -22,6 +22,7 @@ from rich.text import Text
 
 from autointerp.engine.work import Tally
 from autointerp.pipeline.events import (
+    Ablating,
     Asking,
     Event,
     Harvesting,
@@ -85,6 +86,11 @@ class Show:
             if not self.output.quiet:
                 self._start_stage(event.lab)
                 self._update(event.done, event.total, f"{event.done}/{event.total}", "", str(event))
+        elif isinstance(event, Ablating):
+            if not self.output.quiet:
+                self._start_stage(f"ablating {event.source}")
+                beside = f"{event.done:,}/{event.total:,}"
+                self._update(event.done, event.total, beside, "", str(event))
         elif isinstance(event, Probing):
             if not self.output.quiet:
                 self._start_stage(f"vocabulary on {event.unit}")

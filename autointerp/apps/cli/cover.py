@@ -46,10 +46,12 @@ def command(
         typer.Option(
             "--json",
             help="Print the findings as JSON and, without -o, write no page: `coverage`, "
-            "`control`, `by_frequency`, `concepts` with their units and answers.",
+            "`control`, `by_frequency`, `concepts` with their units and answers. With --dry-run: "
+            "the forecast.",
         ),
     ] = False,
     asking: Asking = Asking(),
+    dry_run: _options.DryRun = False,
     output: Output = Output(),
 ) -> None:
     """Say which of a list of concepts a run's units are about, and how that goes with frequency.
@@ -65,10 +67,17 @@ def command(
     _options.require_runs(run)
 
     from autointerp.apps.cli._progress import Show
-    from autointerp.pipeline.cover import as_text, cover
+    from autointerp.pipeline.cover import as_text, cover, forecast_cover
 
     job = asking.job(rater, run=run)
     with Show(output) as show:
+        if dry_run:
+            expected = forecast_cover(concepts, job, source, units, random, show)
+            if as_json:
+                typer.echo(json.dumps(expected.as_json(), indent=2))
+            else:
+                show.say(str(expected))
+            return
         made = cover(
             concepts,
             job,

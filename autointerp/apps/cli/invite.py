@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlencode
 
 import typer
 
 from autointerp.apps.cli import _options, say
-
-MOST_TEXT = 20_000  # characters of a consent
 
 
 def command(
@@ -73,55 +70,50 @@ def command(
     Example: autointerp invite main --rater ann --items 60
     """
     from autointerp.apps.cli._progress import Show
+    from autointerp.apps.service._invitations import Wanted, link, prepare
     from autointerp.apps.service._tokens import DEFAULT_ADDRESS, Tokens, last_address
     from autointerp.errors import BadInput
     from autointerp.people.assign import fewer_contexts_text
     from autointerp.people.machine import parts_text
-    from autointerp.people.session import Sitting
-    from autointerp.pipeline.invite import invite
     from autointerp.store.run import RUNS
 
-    if (rater is None) == (crowd is None):
-        raise BadInput("invite: give --rater NAME for one person, or --crowd PARAMETER for many")
-    if crowd is not None and not (crowd.isidentifier() and crowd.isascii()):
-        raise BadInput(f"--crowd {crowd}: give the name of a parameter, such as PROLIFIC_PID")
     url = url or last_address(RUNS) or DEFAULT_ADDRESS
     if not url.startswith(("http://", "https://")) or "?" in url:
         raise BadInput(f"--url {url}: give an address such as https://NAME")
-    if return_url is not None and not return_url.startswith("https://"):
-        raise BadInput(f"--return-url {return_url}: give an address that begins with https://")
-    details = {"code": code or "", "return_url": return_url or "", "consent": _read(consent)}
-    name = None if rater is None else f"human:{rater.removeprefix('human:')}"
-    sitting = Sitting(overlap, repeat_share, practice=practice, guess=guess)
-    with Show(_options.Output()) as show:
-        made = invite(run, name, items, rubric, sitting, corpus, on=show)
-    if crowd is None:
-        details["journal"] = made.session
-    else:
-        details |= {"invitation": made.session, "parameter": crowd, "places": str(places)}
-    _, token = Tokens(RUNS).issue(
-        "rater",
-        run=run,
-        rater=name or "human:anyone",
-        label=f"{rubric}, {items} items",
-        days=days,
-        details=details,
+    wanted = Wanted(
+        run,
+        rater or "",
+        crowd or "",
+        items,
+        rubric,
+        overlap,
+        repeat_share,
+        practice,
+        guess,
+        corpus,
+        places,
+        code or "",
+        return_url or "",
+        _read(consent),
+        days,
     )
+    with Show(_options.Output()) as show:
+        made = prepare(RUNS, wanted, show)
+    _, address = link(Tokens(RUNS), wanted, made.session, url)
     who = made.rater or f"up to {places} people"
     say(f"run '{run}': {who}: {parts_text(made.asked)}; {made.gold} of the items are controls",
         err=True)  # fmt: skip
     note = fewer_contexts_text(made.left_out)
     if note:
         say(note, err=True)
-    query = urlencode({"token": token})
     if crowd is not None:
         say("put the person's id in place of ID, as the platform writes it", err=True)
-        query += f"&{crowd}=ID"
-    say(f"{url.rstrip('/')}/rate/?{query}")
+    say(address)
 
 
 def _read(path: Path | None) -> str:
     """Return the text of a file, empty for none. Raises BadInput where it cannot be read."""
+    from autointerp.apps.service._invitations import MOST_TEXT
     from autointerp.errors import BadInput
 
     if path is None:

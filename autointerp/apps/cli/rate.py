@@ -43,8 +43,13 @@ def command(
     tokens: _options.Tokens = None,
     cache_site: _options.CacheSite = None,
     controls: Annotated[
-        int, typer.Option(min=0, help="Units of each control rated beside them; 0 means none.")
-    ] = 50,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Units of each control rated beside them; 0 means none.",
+            show_default="50; for people a tenth of the units, at least 2",
+        ),
+    ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Times that each item is rated.")] = 1,
     asking: Asking = Asking(),
     batch: _options.Batch = False,
@@ -54,13 +59,12 @@ def command(
     dry_run: _options.DryRun = False,
     as_json: _options.ForecastAsJson = False,
     guess: Annotated[
-        bool | None,
+        bool,
         typer.Option(
             "--guess/--no-guess",
             help="At the end ask whether each rated item was a feature, a neuron or a control.",
-            show_default="people are asked, models are not",
         ),
-    ] = None,
+    ] = False,
     explainer: Annotated[
         str | None,
         typer.Option(
@@ -99,7 +103,7 @@ def command(
             "--mix/--no-mix",
             help="People: mix in the studied sources that --source does not name.",
         ),
-    ] = True,
+    ] = False,
     practice: _options.Practice = True,
     planned: Annotated[
         bool,
@@ -113,8 +117,9 @@ def command(
 ) -> None:
     """Rate units of one or several sources, blind, with controls among them.
 
-    Whatever is missing is made first; what exists is not made again. A person rates all sources,
-    mixed, unless --no-mix: knowing that all units are features would not be blind.
+    Whatever is missing is made first; what exists is not made again. A person is asked about the
+    sources that are named, mixed; name features and neurons, or --mix, for blind ratings: who knows
+    that all units are features is not blind.
 
     With --until-width or --until-clear two sources are rated in batches, features and neurons
     unless two others are named, with a look at the comparison after each, until the rule stops.
@@ -130,6 +135,7 @@ def command(
     from autointerp.apps.terminal.sit import asker
     from autointerp.engine.forecast import Forecast
     from autointerp.people.session import Sitting
+    from autointerp.pipeline.job import DEFAULT_CONTROLS
     from autointerp.pipeline.rate import collect, forecast, rate
 
     _options.check_forecast_json(as_json, dry_run)
@@ -147,10 +153,10 @@ def command(
             seed=seed,
             tokens=tokens,
             cache_site=cache_site,
-            controls=controls,
+            controls=DEFAULT_CONTROLS if controls is None else controls,
             repeats=repeats,
             batch=batch,
-            guess=bool(guess),
+            guess=guess,
             explainer=explainer,
             contexts=contexts,
             sitting=Sitting(
@@ -159,7 +165,8 @@ def command(
                 planned,
                 mixed=mix,
                 practice=practice,
-                guess=guess is not False,
+                guess=guess,
+                gold=controls,
             ),
             **until.fields(),
         )

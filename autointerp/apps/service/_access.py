@@ -25,6 +25,8 @@ NO_TOKEN = (
     "no valid token; open the address that `autointerp serve` printed, or send "
     "`Authorization: Bearer TOKEN`; `autointerp tokens new` makes one"
 )
+NO_LINK = "this link is not valid, or not any more; ask who invited you for another"
+TO_RATER = "a link to rate opens the rating page alone: go to /rate/"
 
 
 @dataclass(frozen=True)
@@ -105,17 +107,29 @@ def _access(request: Request, roles: tuple[Role, ...]) -> Access:
         text = request.cookies.get(service.cookie(roles[0]), "")
         by_cookie = True
     token = service.tokens.find(text)
+    if token is None and by_cookie and "rater" not in roles:  # a rater at a page of the owner's
+        text = request.cookies.get(service.cookie("rater"), "")
+        token = service.tokens.find(text)
+        if token is not None and token.role != "rater":
+            token = None
     if token is None:
-        raise Problem(401, NO_TOKEN, {"WWW-Authenticate": "Bearer"})
+        raise _unknown(is_rater="rater" in roles)
     access = access_of(service, token, text)
     request.state.access = access
     if token.role not in roles:
-        raise Problem(403, f"a token of role {token.role} may not do this; {_remedy(roles)}")
+        raise Problem(
+            403, f"a token of role {token.role} may not do this; {_remedy(roles, token.role)}"
+        )
     if by_cookie and request.method not in SAFE:
         given = request.headers.get(CSRF_HEADER, "")
         if not hmac.compare_digest(given.encode(), access.csrf.encode()):
             raise Problem(403, f"{CSRF_HEADER} is missing or old; load the page again")
     return access
+
+
+def _unknown(is_rater: bool) -> Problem:
+    """Return the problem of whoever has no valid token, with the remedy that is theirs."""
+    return Problem(401, NO_LINK if is_rater else NO_TOKEN, {"WWW-Authenticate": "Bearer"})
 
 
 def access_of(service: Service, token: Token, text: str) -> Access:
@@ -131,7 +145,9 @@ def access_of(service: Service, token: Token, text: str) -> Access:
     )
 
 
-def _remedy(roles: tuple[Role, ...]) -> str:
+def _remedy(roles: tuple[Role, ...], role: Role) -> str:
+    if role == "rater":
+        return TO_RATER
     if roles == ("rater",):
         return "open an invitation: `autointerp invite RUN --rater NAME`"
     return f"use one of role {' or '.join(roles)}: `autointerp tokens new --role {roles[0]}`"
@@ -163,7 +179,7 @@ def enter(request: Request, service: Service) -> Response:
     text = request.query_params.get("token", "")
     token = service.tokens.find(text)
     if token is None:
-        raise Problem(401, NO_TOKEN, {"WWW-Authenticate": "Bearer"})
+        raise _unknown(is_rater=request.url.path.startswith("/rate"))
     request.state.access = access_of(service, token, text)
     address = request.url.remove_query_params("token")
     # From the path alone: never to another host, whatever the address says.

@@ -1,6 +1,8 @@
 """The child process of a job: `python -m autointerp.apps.service._child FOLDER RUNS`.
 
 Calls the verb that `job.json` names and writes its events; provider keys come by the environment.
+With `--call NAME RUNS` it answers one question of a server, what a job would cost or a new
+invitation, which may load a model: fields by standard input, JSON by standard output.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -120,6 +123,40 @@ def forecast(asked: Asked, runs: Path) -> dict[str, Any]:
     }
 
 
+def invitation(wanted: Mapping[str, Any], runs: Path) -> dict[str, Any]:
+    """Make the session of an invitation; return what it asks, as JSON values.
+
+    The run is written, which a server never does itself.
+    """
+    from autointerp.apps.service._invitations import Wanted, prepare
+
+    notes: list[str] = []
+    made = prepare(runs, Wanted(**wanted), lambda event: notes.append(str(event)))
+    return {
+        "session": made.session,
+        "asked": dict(made.asked),
+        "gold": made.gold,
+        "left_out": dict(made.left_out),
+        "notes": notes,
+    }
+
+
+CALLS: Mapping[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
+    "forecast": lambda fields, runs: forecast(Asked.of(fields), runs),
+    "invitation": invitation,
+}
+
+
+def answer(call: str, runs: str) -> int:
+    """Answer a call whose fields come by standard input; return the exit code."""
+    try:
+        said = CALLS[call](json.loads(sys.stdin.read()), Path(runs))
+    except AutointerpError as error:
+        said = {"error": str(error), "kind": type(error).__name__}
+    sys.stdout.write(json.dumps(said))
+    return 0
+
+
 def main(folder: str, runs: str) -> int:
     """Run the job of a folder; return the exit code."""
     place = Path(folder)
@@ -157,11 +194,4 @@ def main(folder: str, runs: str) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--forecast":
-        try:
-            answer = forecast(Asked.of(json.loads(sys.stdin.read())), Path(sys.argv[2]))
-        except AutointerpError as error:
-            answer = {"error": str(error), "kind": type(error).__name__}
-        sys.stdout.write(json.dumps(answer))
-        sys.exit(0)
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(answer(*sys.argv[2:]) if sys.argv[1] == "--call" else main(*sys.argv[1:]))

@@ -19,13 +19,14 @@ import json
 import os
 import re
 import secrets
+import shlex
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -56,6 +57,7 @@ CHUNK = 2**20  # bytes of a log that are read at once
 MOST_WATCHED = 100
 LOOK_S = 1.0
 Verb = Literal["rate", "harvest", "explain", "score"]
+OPTIONS = {"sources": "source", "scorers": "scorer"}  # fields whose options are called otherwise
 
 
 _children: list[subprocess.Popen[bytes]] = []  # of this process, until they have ended
@@ -73,6 +75,7 @@ class Asked:
     rater: str = "lexical"
     subject: str | None = None
     seed: int | None = None
+    tokens: int | None = None
     controls: int = 50
     repeats: int = 1
     guess: bool = False
@@ -95,10 +98,28 @@ class Asked:
     effort: str | None = None
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> Asked:
+    def of(cls, values: Mapping[str, Any]) -> Asked:
         """Return what JSON values ask for."""
-        lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-        return cls(**{**fields, **lists})
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**{**values, **lists})
+
+    @property
+    def command(self) -> str:
+        """The command line that does the same."""
+        positional = self.verb in ("explain", "score")
+        words = ["autointerp", self.verb] + ([self.run] if positional else ["--run", self.run])
+        unset = type(self)()
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name in ("verb", "run") or value == getattr(unset, one.name):
+                continue
+            option = f"--{OPTIONS.get(one.name, one.name).replace('_', '-')}"
+            if isinstance(value, bool):
+                words.append(option)
+            else:
+                for part in value if isinstance(value, tuple) else (value,):
+                    words += [option, str(part)]
+        return shlex.join(words)
 
     def job(self, runs: Path, control: Control | None = None) -> Job:
         """Return the job for the verb. Raises BadInput for what it cannot be."""
@@ -106,7 +127,7 @@ class Asked:
         from autointerp.pipeline.job import SCORERS
 
         if self.rater.partition(":")[0] == "human":
-            raise BadInput(f"rater '{self.rater}' is a person, who is invited and not started")
+            raise BadInput(f"rater '{self.rater}' is a person; invite them: autointerp invite")
         names = Asking.__dataclass_fields__
         job = Asking(**{name: getattr(self, name) for name in names}).job(
             self.rater,
@@ -117,6 +138,7 @@ class Asked:
             rubric=self.rubric,
             subject=self.subject,
             seed=self.seed,
+            tokens=self.tokens,
             controls=self.controls,
             repeats=self.repeats,
             guess=self.guess,
@@ -194,20 +216,20 @@ class Jobs:
         place = self.place(identifier)
         # The lock first: a child that ends in between has written its result by then.
         alive = is_locked(place / "lock")
-        fields = read_fields(place / JOB)
-        made = Asked.of(fields["asked"])
+        about = read_fields(place / JOB)
+        made, made_at = Asked.of(about["asked"]), about["made_at"]
         limits = self.limits(place)
-        pid = int(fields.get("pid", 0))
+        pid = int(about.get("pid", 0))
         if alive:
             text = last_text(place / EVENTS)
             state: State = "paused" if limits.paused else "running"
-            return JobState(identifier, made, fields["made_at"], state, pid, "", text, limits)
+            return JobState(identifier, made, made_at, state, pid, "", text, limits)
         if not (place / RESULT).exists():
             text = "the process was killed; the same job goes on from there"
-            return JobState(identifier, made, fields["made_at"], "killed", pid, "", text, limits)
+            return JobState(identifier, made, made_at, "killed", pid, "", text, limits)
         result = read_fields(place / RESULT)
         self._ended[identifier] = JobState(
-            identifier, made, fields["made_at"], result["state"], pid, result["ended_at"],
+            identifier, made, made_at, result["state"], pid, result["ended_at"],
             result["text"], limits,
         )  # fmt: skip
         return self._ended[identifier]
@@ -238,21 +260,21 @@ class Jobs:
             identifier = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
             place = self.folder / identifier
             place.mkdir(PRIVATE_FOLDER)
-            fields = {
+            about = {
                 "asked": asdict(asked),
                 "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "key": _digest(key),
             }
-            self._spawn(place, fields)
+            self._spawn(place, about)
         return self.state(identifier), True
 
-    def _spawn(self, place: Path, fields: dict[str, Any]) -> None:
+    def _spawn(self, place: Path, about: dict[str, Any]) -> None:
         """Start the child of a job; it has the lock of the folder from the beginning on."""
         lock = open_locked(place / "lock")
         assert lock is not None
         output = os.open(place / "output.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
         try:
-            write_text(place / JOB, json.dumps(fields), mode=PRIVATE_FILE)
+            write_text(place / JOB, json.dumps(about), mode=PRIVATE_FILE)
             child = subprocess.Popen(
                 [sys.executable, "-m", "autointerp.apps.service._child", str(place.absolute()),
                  str(self.runs.absolute())],
@@ -266,7 +288,7 @@ class Jobs:
             os.close(output)
             os.close(lock)
         _children.append(child)
-        write_text(place / JOB, json.dumps({**fields, "pid": child.pid}), mode=PRIVATE_FILE)
+        write_text(place / JOB, json.dumps({**about, "pid": child.pid}), mode=PRIVATE_FILE)
 
     def limits(self, place: Path) -> Limits:
         """Return what is wanted of a job now."""
@@ -338,11 +360,11 @@ class Tails:
     """The ends of logs that are watched: read once, however many watch. Of one thread.
 
     Attributes:
-        forecasts: How many are being made.
+        calls: How many processes answer a question now, see `_calls`.
     """
 
     def __init__(self) -> None:
-        self.forecasts = 0
+        self.calls = 0
         self._parts: dict[Path, tuple[int, bytes, int]] = {}
         self._active: dict[str, tuple[float, bool]] = {}
 

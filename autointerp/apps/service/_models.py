@@ -301,6 +301,9 @@ class NewRun(Model):
         None, max_length=1000, description="embedded, or the path of an autointerp.toml."
     )
     seed: int | None = Field(None, ge=0, le=NUMBER)
+    tokens: int | None = Field(
+        None, ge=0, le=10**12, description="Of the corpus, that a new run reads; 0 for all."
+    )
     controls: int = Field(50, ge=0, le=NUMBER, description="Units of each control.")
     repeats: int = Field(1, ge=1, le=100)
     guess: bool = False
@@ -366,3 +369,58 @@ class Event(Model):
     kind: str
     text: str
     fields: Any
+
+
+class NewInvitation(Model):
+    """Who is invited to rate what: one person by `rater`, or whoever comes by `crowd`."""
+
+    rater: str = Field("", max_length=60, description="Name of one person.")
+    crowd: str = Field(
+        "", max_length=100, description="Parameter that names whoever comes, as PROLIFIC_PID."
+    )
+    items: int = Field(60, ge=1, le=100_000, description="Of all sources and controls together.")
+    rubric: str = Field("interpretability-1-5", max_length=1000)
+    overlap: int | None = Field(None, ge=1, le=10_000, description="Raters of each item.")
+    repeat_share: float = Field(0.1, ge=0, le=1, description="Of the items, shown once more.")
+    practice: bool = True
+    guess: bool = Field(True, description="End by asking what each item was.")
+    corpus_text: bool = Field(True, description="Read more of each context; takes the subject.")
+    places: int = Field(100, ge=1, le=100_000, description="Of whoever comes, people at most.")
+    code: str = Field("", max_length=200, description="Shown when all is answered.")
+    return_url: str = Field("", max_length=2000, description="Where people are sent back to.")
+    consent: str = Field("", max_length=20_000, description="Text that people agree to first.")
+    days: float = Field(30.0, gt=0, le=3650, description="For which the link is valid.")
+
+
+class Invited(Model):
+    """An invitation. Whoever has its link rates under its name."""
+
+    id: str = Field(description="Of its token, by which it is revoked.")
+    rater: str
+    label: str
+    state: Literal["valid", "expired", "revoked"]
+    made_at: str
+    expires_at: str
+
+
+class Invitation(Invited):
+    """A new invitation; its link is told once, and stored nowhere."""
+
+    link: str
+    asked: str = Field(description="What is asked, in words.")
+    controls: int = Field(description="Of the items.")
+    notes: list[str]
+
+
+class TokenInfo(Model):
+    """What is known of a token; the token itself is not."""
+
+    id: str
+    role: Literal["owner", "viewer", "rater"]
+    run: str
+    rater: str
+    label: str
+    state: Literal["valid", "expired", "revoked"]
+    made_at: str
+    expires_at: str
+    revoked_at: str

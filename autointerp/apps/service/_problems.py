@@ -38,6 +38,7 @@ STATUS: tuple[tuple[type[AutointerpError], int], ...] = (
     (RaterError, 502),
     (AutointerpError, 500),
 )
+RATING_PAGE = '<p><a href="/rate/">Go on rating</a></p>'
 TO_RATERS = "this cannot be done now; try again later, or tell who invited you"
 
 
@@ -85,16 +86,25 @@ def answer(
         page = (
             '<!doctype html><html lang="en"><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width">'
-            f"<title>{title}</title><h1>{title}</h1><p>{html.escape(line)}</p></html>"
+            f"<title>{title}</title><h1>{title}</h1><p>{html.escape(line)}</p>"
+            f"{RATING_PAGE if line.endswith('/rate/') else ''}</html>"
         )
         return HTMLResponse(page, status, headers)
     fields = ProblemDetails(
         title=title,
         status=status,
         detail=line,
-        remedy=line.rpartition("; ")[2] if "; " in line else "",
+        remedy=_remedy(line),
     )
     return JSONResponse(fields.model_dump(), status, headers, media_type=MEDIA_TYPE)
+
+
+def _remedy(line: str) -> str:
+    """Return the end of an error's line, which says what helps; empty where it has but one part."""
+    for mark in ("; ", ": "):
+        if mark in line:
+            return line.rpartition(mark)[2]
+    return ""
 
 
 def tagged(tag: str) -> dict[str, str]:

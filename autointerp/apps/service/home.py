@@ -8,8 +8,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from autointerp.apps.service._access import Viewer
+from autointerp.apps.service._jobs import JobState
 from autointerp.apps.service._models import NUMBER
 from autointerp.apps.service._pages import asset, page
+from autointerp.apps.service._run_states import standing
 from autointerp.apps.service.runs import summary_of
 from autointerp.store.run import runs_in
 
@@ -23,13 +25,20 @@ def home(viewer: Viewer, offset: Annotated[int, Query(ge=0, le=NUMBER)] = 0) -> 
     """The runs of the folder, and what works on them."""
     service = viewer.service
     names = runs_in(service.runs)
+    jobs: dict[str, list[JobState]] = {}
+    for state in service.jobs.all():
+        jobs.setdefault(state.asked.run, []).append(state)
+    # A run whose first job has just started is not there yet, or one whose first job failed.
+    names += sorted(name for name in jobs.keys() - set(names) if jobs[name][0].is_active)
     shown = names[offset : offset + ROWS]
-    active = {state.asked.run: state for state in service.jobs.all() if state.is_active}
+    summaries = [summary_of(service, name) for name in shown]
     return page(
         "home.html",
         viewer,
-        runs=[(summary_of(service, name), active.get(name)) for name in shown],
-        more=offset + ROWS if offset + ROWS < len(names) else 0,
+        runs=[(one, standing(service, one, jobs.get(one.run, []))) for one in summaries],
+        total=len(names),
+        offset=offset,
+        rows=ROWS,
     )
 
 

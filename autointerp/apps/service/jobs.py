@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import json
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
@@ -14,19 +12,17 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from autointerp import errors
 from autointerp.apps.service import _models as models
 from autointerp.apps.service._access import Owner, Service, Viewer
+from autointerp.apps.service._calls import ask_child
 from autointerp.apps.service._jobs import EVENTS, Asked, Jobs, JobState
 from autointerp.apps.service._models import Page, RunName
 from autointerp.apps.service._problems import Problem
 from autointerp.apps.service.runs import Limit, Offset, next_page
-from autointerp.errors import AutointerpError
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 
-FORECAST_S = 120.0
-MOST_FORECASTS = 2  # at once
+TOO_SLOW = "start the job without dry_run"
 POLL_S = 0.4  # between two looks at a log that is watched
 BEAT_S = 15.0  # without an event, so that proxies keep the stream open
 JobId = Annotated[str, models.Field(pattern=r"^\d{8}-\d{6}-[0-9a-f]{6}$")]
@@ -83,46 +79,9 @@ async def create_run(
 async def _forecast(service: Service, asked: Asked) -> models.Forecast:
     """Return a job's forecast: made by a process of its own, for it may load a model."""
     asked.job(service.runs)
-    tails = service.tails
-    if tails.forecasts >= MOST_FORECASTS:
-        raise Problem(429, "other forecasts are being made; wait", {"Retry-After": "5"})
-    tails.forecasts += 1
-    try:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "autointerp.apps.service._child",
-            "--forecast",
-            str(service.runs.absolute()),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        try:
-            given = json.dumps(dataclasses.asdict(asked)).encode()
-            said, _ = await asyncio.wait_for(child.communicate(given), FORECAST_S)
-        except TimeoutError:
-            raise Problem(
-                503, f"no forecast within {FORECAST_S:.0f} s; start the job without dry_run"
-            ) from None
-        finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
-    finally:
-        tails.forecasts -= 1
-    fields = json.loads(said) if said else {"error": "the forecast failed; try the command line"}
-    if "error" in fields:
-        kind = getattr(errors, fields.get("kind", ""), AutointerpError)
-        raise _again(kind, fields["error"])
-    return models.Forecast(**fields)
-
-
-def _again(kind: type[AutointerpError], text: str) -> AutointerpError:
-    """Return an error of another process: of its class, with its line."""
-    error = kind.__new__(kind)
-    Exception.__init__(error, text)
-    return error
+    return models.Forecast(
+        **await ask_child(service, "forecast", dataclasses.asdict(asked), TOO_SLOW)
+    )
 
 
 @router.get("/jobs")

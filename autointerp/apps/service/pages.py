@@ -7,7 +7,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
@@ -17,8 +17,9 @@ from pydantic import Field
 from autointerp.apps.service._access import Service, Viewer
 from autointerp.apps.service._models import NUMBER, RunName
 from autointerp.apps.service._pages import TYPES, content, page
+from autointerp.apps.service._run_states import standing
 from autointerp.apps.service.jobs import shown
-from autointerp.apps.service.runs import summary_of
+from autointerp.apps.service.runs import people_rows, summary_of
 from autointerp.findings.browse import ListedContext
 from autointerp.findings.listing import (
     SORTS,
@@ -31,8 +32,12 @@ from autointerp.findings.listing import (
     words_of,
 )
 from autointerp.reports.colours import colours_css
+from autointerp.store.run import existing_run, run_exists
 from autointerp.store.snapshots import Snapshot
 from autointerp.text import ON_PAGE, count, visible
+
+if TYPE_CHECKING:
+    from autointerp.pipeline.summary import RunSummary
 
 router = APIRouter(include_in_schema=False)
 
@@ -67,22 +72,38 @@ async def report_asset(name: str, request: Request, viewer: Viewer) -> Response:
 def run_page(run: RunName, viewer: Viewer) -> HTMLResponse:
     """What a run holds, and its jobs; it moves as they go."""
     service = viewer.service
-    with service.snapshots.read(run) as snapshot:
-        has_units = bool(snapshot.rows("SELECT 1 FROM unit LIMIT 1"))
+    states = service.jobs.all(run)[:20]
+    if not run_exists(service.runs / run) and not states:
+        existing_run(run, service.runs)  # says which runs there are
     summary = summary_of(service, run)
-    jobs = [shown(state) for state in service.jobs.all(run)[:20]]
-    active = next((job for job in jobs if job.state in ("running", "paused")), None)
+    stands = standing(service, summary, states)
     return page(
         "run.html",
         viewer,
         run=run,
         summary=summary,
+        stands=stands,
         looks=count(summary.looks, "look"),
-        has_units=has_units,
-        jobs=jobs,
-        active=active,
+        is_there=run_exists(service.runs / run),
+        jobs=[shown(state) for state in states],
+        active=shown(stands.job) if stands.job is not None and stands.is_active else None,
         notes=service.snapshots.notes(run),
+        people=_people(service, run, summary),
+        day=day,
     )
+
+
+def day(moment: str) -> str:
+    """Return a moment to the minute, for a page."""
+    return moment[:16].replace("T", " ") or "–"
+
+
+def _people(service: Service, run: str, summary: RunSummary) -> list[Sequence[object]]:
+    """Return who was given how many items of a run, how many are answered, and when last."""
+    if summary.problem:
+        return []
+    with service.snapshots.read(run) as snapshot:
+        return people_rows(snapshot)
 
 
 @router.get("/runs/{run}/report", response_class=HTMLResponse)

@@ -412,15 +412,30 @@ def list_sessions(
     """List the sessions and packs of people: who, how much was given out and answered."""
     with viewer.service.snapshots.read(run) as snapshot:
         check_fresh(request, response, snapshot.key)
-        rows = snapshot.rows(
-            "SELECT s.session_id, coalesce(a.rater, s.rater), s.rubric, s.is_pack, s.to_rate,"
-            " s.gold, count(a.seq) FILTER (a.kind = 'rating' AND a.verb IN ('score', 'skip')"
-            " AND a.repeat = 0), max(a.answered_at)"
-            " FROM human_session s LEFT JOIN human_answer a USING (session_id)"
-            " GROUP BY ALL ORDER BY s.session_id, coalesce(a.rater, s.rater)"
-        )
+        rows = people_rows(snapshot)
     names = tuple(models.Session.model_fields)
     return [models.Session(**dict(zip(names, row, strict=True))) for row in rows]
+
+
+def people_rows(snapshot: Snapshot) -> list[Sequence[Any]]:
+    """Return the fields of `models.Session` of each person at each session, and of sessions that
+    nobody has begun."""
+    return list(
+        snapshot.rows(
+            "WITH last AS (SELECT session_id, rater, item_id, arg_max(verb, seq) AS verb"
+            " FROM human_answer WHERE kind = 'rating' AND repeat = 0"
+            " AND verb IN ('score', 'skip', 'undo') GROUP BY ALL),"
+            " answered AS (SELECT session_id, rater, count(*) FILTER (verb <> 'undo') AS n"
+            " FROM last GROUP BY ALL),"
+            " seen AS (SELECT session_id, rater, max(answered_at) AS at FROM human_answer"
+            " GROUP BY ALL)"
+            " SELECT s.session_id, coalesce(seen.rater, s.rater), s.rubric, s.is_pack, s.to_rate,"
+            " s.gold, coalesce(answered.n, 0), seen.at FROM human_session s"
+            " LEFT JOIN seen USING (session_id) LEFT JOIN answered ON"
+            " answered.session_id = s.session_id AND answered.rater = seen.rater"
+            " ORDER BY s.session_id, coalesce(seen.rater, s.rater)"
+        )
+    )
 
 
 @router.get("/raters", tags=["extensions"])

@@ -15,6 +15,7 @@ from autointerp.apps.terminal.words import (
     feedback_words,
     guess_intro_words,
     guess_words,
+    part_words,
     progress_words,
     rubric_words,
     scale_words,
@@ -98,7 +99,7 @@ class _PlainSitting:
         elif command == "m":
             self._more()
         elif command == "x":
-            self._tell(turn_part(machine, rest))
+            self._turn(rest)
         elif command == "u":
             if not machine.undo():
                 self._tell("There is nothing to take back here.")
@@ -113,6 +114,16 @@ class _PlainSitting:
         else:
             self._tell(f"'{visible(line.strip())}' is no answer here.")
         return True
+
+    def _turn(self, part: str) -> None:
+        """Leave a part out or take it up again, where one is named; say which are asked."""
+        if part:
+            self._tell(turn_part(self.machine, part))
+        listed = part_words(self.machine)
+        if listed:
+            self._tell("Asked where marked; x and a letter changes it:", *listed.split("\n"))
+        elif not part:
+            self._tell("Nothing here can be left out.")
 
     def _more(self) -> None:
         item = self.machine.item

@@ -25,6 +25,7 @@ from autointerp.apps.terminal.words import (
     GUESS_QUESTION,
     GUESS_WORDS,
     NO_MORE,
+    PART_KEYS,
     SKIP_REASONS,
     feedback_words,
     guess_intro_words,
@@ -182,6 +183,31 @@ class Question(ModalScreen[str]):
         self.dismiss("")
 
 
+class Parts(ModalScreen[str]):
+    """The parts of a sitting, marked where they are asked; a letter turns one, Enter leaves."""
+
+    def __init__(self, words: Callable[[], str], turn: Callable[[str], str]) -> None:
+        super().__init__()
+        self._words, self._turn = words, turn
+
+    def compose(self) -> ComposeResult:
+        yield Static(Text("Leave out"), id="head", markup=False)
+        with Vertical(id="page"):
+            yield Static(Text("Asked where marked. A letter changes it:\n"), markup=False)
+            yield Static(Text(self._words()), id="parts", markup=False)
+            yield Static(id="turned", markup=False)
+        yield Static(Text("t r g change a part  Enter to go on"), id="keys", markup=False)
+
+    def on_key(self, event: events.Key) -> None:
+        event.stop()
+        if event.key in ("enter", "escape", "space", "q", "x"):
+            self.dismiss("")
+        elif event.character and event.character in PART_KEYS:
+            said = self._turn(event.character)
+            self.query_one("#parts", Static).update(Text(self._words()))
+            self.query_one("#turned", Static).update(Text(f"\n{said}"))
+
+
 class RatingApp(App[None]):
     """A sitting. `failure` and `signals` are what stopped it, if it was not the rater."""
 
@@ -195,7 +221,7 @@ class RatingApp(App[None]):
     #contexts, #page { height: 1fr; scrollbar-size: 0 0; }
     #keys, #below { text-style: dim; }
     #below { height: 1; }
-    Page, Question { background: ansi_default; }
+    Page, Question, Parts { background: ansi_default; }
     Input { margin-top: 1; }
     """
 
@@ -485,18 +511,23 @@ class RatingApp(App[None]):
             self._say("there is nothing to take back here")
 
     def _ask_part(self) -> None:
-        listed = part_words(self.machine)
-        if not listed:
+        if not part_words(self.machine):
             self._say("nothing here can be left out")
             return
 
-        def answered(key: str | None) -> None:
-            if key:
-                told: list[str] = []
-                if self._do(lambda: told.append(turn_part(self.machine, key))):
-                    self._say(told[0].rstrip(".")[:1].lower() + told[0].rstrip(".")[1:])
+        def turn(key: str) -> str:
+            try:
+                return turn_part(self.machine, key)
+            except AutointerpError as error:
+                self.failure = error
+                self.exit()
+                return ""
 
-        self.push_screen(Question("Leave out", f"Which part? Its letter:\n\n{listed}"), answered)
+        def left(_: str | None) -> None:
+            self.machine.touch()
+            self._move_on()
+
+        self.push_screen(Parts(lambda: part_words(self.machine), turn), left)
 
     def _ask_reason(self) -> None:
         listed = "\n".join(f"{n} {reason}" for n, reason in enumerate(SKIP_REASONS, 1))

@@ -24,7 +24,7 @@ GUESS_KEYS = {str(place): guess for place, guess in enumerate(GUESSES, 1)}
 DONE = "That was all: every item is rated. Thank you."
 PART_KEYS: dict[str, Part] = {"t": "practice", "r": "repeats", "g": "guesses"}
 NO_MORE = "There is no more of these contexts."
-PHASES = {"training": "training", "rating": "item", "guess": "last question"}
+PHASES = {"training": "practice", "rating": "item", "guess": "last question"}
 
 
 def level_words(rubric: Rubric) -> dict[str, str]:
@@ -76,21 +76,24 @@ def welcome_words(machine: Machine) -> str:
     """Return what is said before the first item of a sitting: how much is asked, part by part."""
     again = "Welcome back. " if machine.counts else ""
     asked = parts_text(machine.parts, machine.declined)
+    names = [part for part in PART_KEYS.values() if machine.parts[part]]
+    leave = f"With x you leave out {' or '.join(names)}, now or later. " if names else ""
     return (
-        f"{again}{asked}. About {duration(machine.progress.left_s)} of work. With x you leave out "
-        "practice, repeats or guesses, now or later. Stop whenever you like: every answer is safe "
-        "as soon as the next item appears, and the same command goes on from there."
+        f"{again}{asked}. About {duration(machine.progress.left_s)} of work. {leave}"
+        "Stop whenever you like: every answer is safe as soon as the next item appears, and the "
+        "same command goes on from there."
     )
 
 
 def part_words(machine: Machine) -> str:
-    """Return which parts can be left out, or taken up again, a line each; empty if none."""
+    """Return which parts can be left out, or taken up again, a line each with a mark where it is
+    asked; empty if none."""
     lines = []
     for key, part in PART_KEYS.items():
         left = machine.parts[part]
         if part in DECLINABLE and left:
-            state = ": left out, and taken up again" if part in machine.declined else ""
-            lines.append(f"{key}  {many_words(part, left)}{state}")
+            mark = " " if part in machine.declined else "x"
+            lines.append(f"[{mark}] {key}  {many_words(part, left)}")
     return "\n".join(lines)
 
 

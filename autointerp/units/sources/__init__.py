@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from autointerp.store.run import Run
+    from autointerp.subjects import SiteModel
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,28 @@ class Directed(Protocol):
 
         Raises SubjectError if they are not known.
         """
+        ...
+
+
+@runtime_checkable
+class DirectedElsewhere(Protocol):
+    """A source whose units are read in a model of their own, and are directions there.
+
+    Nothing of them can be put into the subject's model; what is done to units of other sources
+    there is done to these in their own.
+    """
+
+    @property
+    def own_model(self) -> SiteModel:
+        """The model, read at the site."""
+        ...
+
+    def own_written(self, numbers: NDArray[np.int64]) -> Tensor:
+        """Return the directions [len(numbers), width]."""
+        ...
+
+    def own_scale(self, x: Tensor) -> Tensor:
+        """Return by what [..., 1] the directions are multiplied at an x of the own model."""
         ...
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from autointerp.errors import SubjectError
 from autointerp.records import Unit
-from autointerp.subjects import Subject
-from autointerp.subjects.autoencoder import Encoder
+from autointerp.subjects import SiteModel, Subject
+from autointerp.subjects.autoencoder import Encoder, SparseAutoencoder
 from autointerp.units.sources import Block, Calibration, SiteBatch
 
 ROLE = "studied"
@@ -27,6 +27,7 @@ class UntrainedFeatures:
     """The twin reads the windows that the subject's model reads, in a forward pass of its own."""
 
     sae: Encoder
+    own_model: SiteModel
 
     @property
     def size(self) -> int:
@@ -46,6 +47,17 @@ class UntrainedFeatures:
 
         return compute
 
+    def own_written(self, numbers: NDArray[np.int64]) -> Tensor:
+        """Return the dictionary vectors, directions in the twin."""
+        if not isinstance(self.sae, SparseAutoencoder):
+            raise SubjectError(f"the decoder of {type(self.sae).__name__} is not known")
+        return self.sae.W_dec[torch.from_numpy(numbers).to(self.sae.W_dec.device)]
+
+    def own_scale(self, x: Tensor) -> Tensor:
+        """Return by what [..., 1] the vectors are multiplied where the SAE's input is x."""
+        assert isinstance(self.sae, SparseAutoencoder)
+        return self.sae.written_scale(x)
+
 
 def create(subject: Subject, calibration: Calibration, seed: int) -> UntrainedFeatures:
     if subject.untrained is None:
@@ -54,4 +66,5 @@ def create(subject: Subject, calibration: Calibration, seed: int) -> UntrainedFe
             "untrained FOLDER`, FOLDER being that of its SAE, and name it as `untrained` in its "
             "settings"
         )
-    return UntrainedFeatures(subject.untrained().sae)
+    twin = subject.untrained()
+    return UntrainedFeatures(twin.sae, twin.model)

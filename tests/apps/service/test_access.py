@@ -140,6 +140,27 @@ def test_a_wrong_link_is_told_in_a_page_to_a_browser(made: Ask):
     assert "autointerp serve" in answer.text
 
 
+def test_a_rater_at_an_owners_page_is_shown_the_way_to_the_rating_page(made: Ask, tokens: Tokens):
+    client = made(Accept="text/html")
+    client.get(f"/rate/?token={tokens.issue('rater', run='main', rater='human:ann')[1]}")
+    for path in ("/", "/runs/main", "/jobs"):
+        answer = client.get(path)
+        assert answer.status_code == 403
+        assert 'href="/rate/"' in answer.text
+        assert "autointerp" not in answer.text  # no command of an owner's
+
+
+def test_a_link_that_has_ended_tells_a_rater_whom_to_ask(made: Ask, tokens: Tokens):
+    token, text = tokens.issue("rater", run="main", rater="human:ann")
+    client = made(Accept="text/html")
+    client.get(f"/rate/?token={text}")
+    tokens.revoke(token.id)
+    for answer in (client.get("/rate/state"), client.get(f"/rate/?token={text}")):
+        assert answer.status_code == 401
+        assert "ask who invited you for another" in answer.text
+        assert "autointerp" not in answer.text
+
+
 def test_a_raters_link_does_not_take_the_owners_cookie(made: Ask, tokens: Tokens):
     client = made()
     client.get(f"/?token={tokens.issue('owner')[1]}")

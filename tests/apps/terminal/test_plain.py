@@ -85,6 +85,14 @@ def test_parts_are_left_out_and_more_is_shown_by_a_line(make_session, journal_of
     ]
     assert out.count("long before") == 10
     assert "Left out: 3 quick guesses at the end." in out
+    assert "[ ] g  3 quick guesses at the end" in out
+
+
+def test_the_parts_are_listed_with_marks(make_session, journal_of):
+    out, _ = say(make_session(3, training=1, repeat_share=0.4), journal_of, "x", "x t", "x", "q")
+    assert "[x] t  1 item for practice" in out
+    assert out.count("[ ] t  1 item for practice") == 2
+    assert "[x] g  3 quick guesses at the end" in out
 
 
 def test_what_is_asked_is_said_before_part_by_part(make_session, journal_of):

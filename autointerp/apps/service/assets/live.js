@@ -1,33 +1,43 @@
-/* A run's page moves as its job goes: events of the server, buttons for the owner. */
+/* A run that something works on: its bar and its notes as they come, and what stops or slows it. */
 "use strict";
 (() => {
   const live = document.getElementById("live");
+  if (!live) return;
   const run = live.dataset.run;
   const part = (name) => document.getElementById("live-" + name);
   const count = (n) => Number(n).toLocaleString("en");
 
   function show(event) {
-    part("text").textContent = event.text;
     const fields = event.fields;
-    const bar = part("bar");
+    moveBar(part("bar"), event);
+    part("text").textContent = event.text;
     if (event.kind === "Asking") {
-      part("label").textContent = fields.label;
-      bar.max = fields.tally.total || 1;
-      bar.value = fields.tally.done;
       const spent = fields.tally.spent_usd ? `, $${fields.tally.spent_usd.toFixed(2)}` : "";
+      part("label").textContent = fields.label;
       part("text").textContent = `${count(fields.tally.done)} of ${count(fields.tally.total)}${spent}`;
     } else if (event.kind === "Harvesting") {
       part("label").textContent = "harvest " + fields.label;
-      if (fields.total) { bar.max = fields.total; bar.value = fields.tokens; } else bar.removeAttribute("value");
     } else if (event.kind === "Measuring") {
       part("label").textContent = fields.lab;
-      bar.max = fields.total; bar.value = fields.done;
     } else if (event.kind === "Note" || event.kind === "Looked" || event.kind === "Forecasted") {
       const line = document.createElement("li");
       line.textContent = event.text;
       part("notes").append(line);
     } else if (event.kind === "Ended") {
-      part("state").textContent = fields.state;
+      showState(fields.state);
+    }
+  }
+
+  function showState(state) {
+    const mark = live.querySelector(".state");
+    mark.textContent = mark.dataset.state = state;
+    const isPaused = state === "paused";
+    for (const [act, hidden] of [["pause", isPaused], ["resume", !isPaused]]) {
+      const button = live.querySelector(`[data-act=${act}]`);
+      if (!button) continue;
+      const had = button === document.activeElement;
+      button.hidden = hidden;
+      if (hidden && had) live.querySelector(`[data-act=${isPaused ? "resume" : "pause"}]`).focus();
     }
   }
 
@@ -42,7 +52,7 @@
     problem.hidden = true;
     try {
       const job = await send(method, `/v1/runs/${run}/${path}`, body);
-      part("state").textContent = job.state;
+      showState(path === "stop" && job.state !== "stopped" ? "stopping" : job.state);
     } catch (error) {
       problem.textContent = error.message;
       problem.hidden = false;
@@ -58,5 +68,5 @@
     for (const [name, value] of new FormData(limits)) wanted[name] = value === "" ? null : Number(value);
     change("PATCH", "limits", wanted);
   });
-  if (live.dataset.active === "true") watch();
+  watch();
 })();

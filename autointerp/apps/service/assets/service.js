@@ -19,3 +19,17 @@ async function send(method, path, body, headers = {}) {
   if (!response.ok) throw new Error((value && value.detail) || response.statusText);
   return value;
 }
+
+/* Move a bar as an event of progress says. */
+function moveBar(bar, event) {
+  const fields = event.fields;
+  if (event.kind === "Asking") {
+    bar.max = fields.tally.total || 1;
+    bar.value = fields.tally.done;
+  } else if (event.kind === "Harvesting") {
+    if (fields.total) { bar.max = fields.total; bar.value = fields.tokens; } else bar.removeAttribute("value");
+  } else if (event.kind === "Measuring") {
+    bar.max = fields.total || 1;
+    bar.value = fields.done;
+  }
+}
