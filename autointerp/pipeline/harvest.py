@@ -11,16 +11,15 @@ from autointerp.errors import BadInput
 from autointerp.files import PRIVATE_FOLDER, unwritten
 from autointerp.pipeline.events import Harvesting, Note, On, ignore
 from autointerp.pipeline.job import Job, Resolved, run_for
-from autointerp.store.run import open_run, run_exists
-from autointerp.subjects.places import require_places
+from autointerp.store.run import checked_path, open_run, run_exists
 from autointerp.text import count, size_text
+from autointerp.units.shares import CHECKPOINTS, Share, share_of_environment, share_of_text
 
 if TYPE_CHECKING:
     from autointerp.records import HarvestedUnit
     from autointerp.store.run import Run
     from autointerp.store.units import StoredUnit
     from autointerp.subjects import Subject
-    from autointerp.units.shards import Share
 
 
 @dataclass(frozen=True)
@@ -97,23 +96,20 @@ def harvest_shard(job: Job, shard: str, folder: Path | None = None, on: On = ign
     The file stands in the run's folder, or in `folder`, where `merge_shards` takes it from. A
     shard that was stopped resumes. Raises RunLocked if another process reads the shard.
     """
+    share = share_of_text(shard)
+    checked_path(job.run, job.runs)
+    _require_alone(
+        f"--shard {shard}",
+        "which divide the corpus themselves; leave --shard out, or start one process a shard",
+    )
     resolved = Resolved(job, planned=False)
     settings, wanted = resolved.settings, resolved.wanted
-    if not resolved.is_imported:
-        require_places(settings.subject)
-
-    from autointerp.units.sample import read_shard  # imports torch: after what may be refused
-    from autointerp.units.shard_files import share_of_text
-    from autointerp.units.shards import CHECKPOINTS, local_device, share_of_environment
-
-    share = share_of_text(shard)
-    group = share_of_environment()
-    if group.count > 1:
-        raise BadInput(
-            f"--shard {shard}: torchrun or srun started {group.count} processes, which divide the "
-            "corpus themselves; leave --shard out, or start one process for each shard"
-        )
+    resolved.require_places()
     name = f"{share.rank}/{share.count}"
+
+    from autointerp.units.sample import read_shard  # imports torch: after all that may be refused
+    from autointerp.units.shards import local_device
+
     subject = resolved.subject(local_device(settings.subject.device))
     if subject is None:  # an imported run
         return ShardResult(job.run, name, None)
@@ -155,30 +151,36 @@ def merge_shards(job: Job, folder: Path | None = None, on: On = ignore) -> Harve
 
     Raises BadInput, naming them, if shards are missing, cut, there twice, or of something else.
     """
+    shards = folder or checked_path(job.run, job.runs) / CHECKPOINTS
+    _require_alone("--merge", "and one merges; start one")
     resolved = Resolved(job, planned=False)
     wanted = resolved.wanted
-    if not resolved.is_imported:
-        require_places(resolved.settings.subject)
-
-    from autointerp.units.shards import CHECKPOINTS, local_device  # imports torch
-
-    shards = folder or job.folder / CHECKPOINTS
     if not run_exists(job.folder) and not any(shards.glob("*/part-*.npz")):
         raise BadInput(f"{shards} holds no shard; run `autointerp harvest --shard 0/N` … first")
+    resolved.require_places()
+
+    from autointerp.units.shards import local_device  # imports torch
+
     subject = resolved.subject(local_device(resolved.settings.subject.device))
     with run_for(resolved, subject, on) as run:
         drawn = draw(run, subject, wanted, on, shards=shards)
     return HarvestResult(job.run, {name: len(units) for name, units in drawn.items()})
 
 
+def _require_alone(option: str, remedy: str) -> None:
+    """Raise BadInput where torchrun or srun started more than this process."""
+    processes = share_of_environment().count
+    if processes > 1:
+        raise BadInput(f"{option}: torchrun or srun started {processes} processes, {remedy}")
+
+
 def _harvest_job(job: Job, on: On) -> HarvestResult:
     resolved = Resolved(job, planned=False)
     wanted = resolved.wanted
-    if not resolved.is_imported:
-        require_places(resolved.settings.subject)
+    resolved.require_places()
 
     from autointerp.units.sample import assist  # imports torch: after all that may be refused
-    from autointerp.units.shards import local_device, share_of_environment
+    from autointerp.units.shards import local_device
 
     share = share_of_environment()
     subject = resolved.subject(local_device(resolved.settings.subject.device))
@@ -208,7 +210,6 @@ def draw(
     them.
     """
     from autointerp.units.sample import draw_units
-    from autointerp.units.shards import Share
     from autointerp.units.site_cache import remove_cache, with_cache
 
     share = share or Share()

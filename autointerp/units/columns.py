@@ -348,9 +348,12 @@ class Chunk:
         ids[cut] = np.where(within, ids[cut], np.int32(-1))
         width = block.shape[2]
         around = ((places * width + columns)[:, None]) + self.reach * width
-        np.clip(around, 0, block.numel() - 1, out=around)
-        taken = block.reshape(-1).take(torch.from_numpy(around).to(block.device))
-        activations = taken.cpu().numpy()
+        if block.device.type == "cpu":  # numpy takes them in less than half of torch's time
+            activations = block.reshape(-1).numpy().take(around, mode="clip")
+        else:
+            np.clip(around, 0, block.numel() - 1, out=around)
+            taken = block.reshape(-1).take(torch.from_numpy(around).to(block.device))
+            activations = taken.cpu().numpy()
         return Entries(
             key=2 * columns + self.place_split[places],
             value=activations[:, self.each_side].copy(),

@@ -32,16 +32,14 @@ from autointerp.units.others import Place, firing_in, store_silence, unverified
 from autointerp.units.passes import COLUMNS_AT_ONCE, Wanted
 from autointerp.units.shard_files import joined_shards, read_pass
 from autointerp.units.shards import (
-    CHECKPOINTS,
     LOOK_AGAIN_S,
     Contents,
-    Share,
     forget,
     forget_place,
     harvest_key,
     harvest_shards,
-    job_of_environment,
 )
+from autointerp.units.shares import CHECKPOINTS, Share, job_of_environment
 from autointerp.units.sources import Block, Calibration, Source, kind_of
 from autointerp.units.stream import calibrate, window_length
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from autointerp.units.shards import (
     DAMAGE,
     Contents,
     Kept,
-    Share,
     arrays_in,
     contents_of,
     harvest_content,
@@ -32,24 +30,9 @@ from autointerp.units.shards import (
     read_share,
     taking,
 )
+from autointerp.units.shares import Share
 
-MOST_PROCESSES = 100_000
 NAMED = 8  # missing shards named in a message
-
-
-def share_of_text(text: str) -> Share:
-    """Return the share that `3/8` means, of 0/8 to 7/8. Raises BadInput if it means none."""
-    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text.strip())
-    if match is None:
-        raise BadInput(f"--shard {text}: write I/N, such as 3/8, of shards 0/8 to 7/8")
-    rank, count = int(match[1]), int(match[2])
-    if not 0 < count <= MOST_PROCESSES:
-        raise BadInput(f"--shard {text}: N is to be from 1 to {MOST_PROCESSES:,}")
-    if rank >= count:
-        raise BadInput(
-            f"--shard {text}: shards are numbered from 0, so the last one is {count - 1}/{count}"
-        )
-    return Share(rank, count)
 
 
 def read_pass(

@@ -35,9 +35,9 @@ from autointerp.subjects.provenance import code_digest, version_of
 from autointerp.units.columns import Columns
 from autointerp.units.passes import Part, Progress, Wanted, harvested_units, parts_of, take_in
 from autointerp.units.reservoirs import Buffered, Entries
+from autointerp.units.shares import Share
 from autointerp.units.stream import Reading, at_site, quiet_torch, readings, window_length
 
-CHECKPOINTS = "harvest"  # folder in a run
 SHARD_TOKENS = 1 << 18  # padding included
 WRITING_SHARE = 20  # a checkpoint is written when reading took so many times as long as writing
 LOOK_AGAIN_S = 0.2
@@ -49,39 +49,12 @@ DAMAGE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Share:
-    """One of `count` processes that harvest together, numbered from 0."""
-
-    rank: int = 0
-    count: int = 1
-
-
-def share_of_environment(environment: Mapping[str, str] = os.environ) -> Share:
-    """Return the share that torchrun (RANK, WORLD_SIZE) or srun (SLURM_PROCID) gave this process.
-
-    In a batch script outside of srun, where SLURM_NTASKS is set but nobody else runs, all of it.
-    """
-    if "RANK" in environment and "WORLD_SIZE" in environment:
-        return Share(int(environment["RANK"]), int(environment["WORLD_SIZE"]))
-    if "SLURM_PROCID" in environment and "SLURM_STEP_ID" in environment:
-        count = environment.get("SLURM_STEP_NUM_TASKS") or environment.get("SLURM_NTASKS", "1")
-        return Share(int(environment["SLURM_PROCID"]), int(count))
-    return Share()
-
-
 def local_device(device: str, environment: Mapping[str, str] = os.environ) -> str:
     """Return the accelerator of this process where several share a machine: cuda → cuda:N."""
     local = environment.get("LOCAL_RANK") or environment.get("SLURM_LOCALID")
     if device != "cuda" or local is None or not torch.cuda.is_available():
         return device
     return f"cuda:{int(local) % torch.cuda.device_count()}"
-
-
-def job_of_environment(environment: Mapping[str, str] = os.environ) -> str:
-    """Return what tells this group of processes from an earlier one; the same in all of them."""
-    names = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID")
-    return "/".join(environment.get(name, "") for name in names)
 
 
 def harvest_content(

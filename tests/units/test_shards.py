@@ -25,7 +25,8 @@ from autointerp.subjects.load import load_subject
 from autointerp.units import shards as sharding
 from autointerp.units.passes import Wanted, harvest
 from autointerp.units.sample import draw_units
-from autointerp.units.shards import Share, harvest_shards, share_of_environment
+from autointerp.units.shards import harvest_shards
+from autointerp.units.shares import Share
 from autointerp.units.sources.features import create as features
 from autointerp.units.sources.neurons import create as neurons
 from autointerp.units.stream import calibrate
@@ -192,19 +193,6 @@ def test_a_corpus_too_short_is_refused_in_shards_too(
     short = replace(settings, harvest=replace(settings.harvest, tokens=150))
     with pytest.raises(CorpusError, match="has 150 tokens"):
         harvest_shards(subject, wanted, short, tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("environment", "share"),
-    [
-        ({}, Share(0, 1)),
-        ({"RANK": "2", "WORLD_SIZE": "4"}, Share(2, 4)),
-        ({"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_STEP_ID": "0"}, Share(3, 8)),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}, Share(0, 1)),  # the batch script itself
-    ],
-)
-def test_the_share_is_what_torchrun_or_srun_says(environment: dict[str, str], share: Share):
-    assert share_of_environment(environment) == share
 
 
 def stored(runs: Path, name: str) -> str:
