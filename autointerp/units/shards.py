@@ -68,6 +68,7 @@ def harvest_content(
         "settings": {**asdict(settings), "digest": settings.digest},
         "rows": settings.harvest.rows,
         "subject": subject.digests,
+        "batches": "by length",
         "units": {want.name: want.numbers.tolist() for want in wanted},
     }
 
