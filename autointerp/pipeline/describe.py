@@ -375,7 +375,7 @@ def _require_model(run: Run, modules: Mapping[str, Scorer]) -> None:
     for name, module in modules.items():
         if run.is_imported and (lab_of(module) is not None or needs_responses(module)):
             raise BadInput(
-                f"--scorer {name} needs the model, and run '{run.name}' was imported without one; "
+                f"--scorer {name} needs the model, and run '{run.name}' was {run.without_model}; "
                 "name a run that `autointerp harvest` or `rate` made"
             )
 

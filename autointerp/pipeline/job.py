@@ -36,15 +36,17 @@ from autointerp.settings import (
 )
 from autointerp.store.run import (
     CHECKS,
-    IMPORTED,
+    IN_MEMORY,
     RUNS,
     TOKENS,
+    WITHOUT_SUBJECT,
     Run,
     open_run,
     read_about,
     run_exists,
     runs_in,
 )
+from autointerp.store.snapshots import open_to_read
 from autointerp.text import first_tokens
 from autointerp.units.sources import described_sources, kind_of, only_if_named
 
@@ -171,7 +173,7 @@ class Resolved:
         """The run's plan; None where it has none, or where it is not to be read."""
         if self.about is None or not self._reads_plan:
             return None
-        with open_run(self.job.run, folder=self.job.runs, read_only=True) as run:
+        with open_to_read(self.job.run, self.job.runs) as run:
             return plan_of(run)
 
     @cached_property
@@ -224,14 +226,22 @@ class Resolved:
 
     @cached_property
     def is_imported(self) -> bool:
-        """Whether the run's units come from files, so that there is no subject."""
-        return self.about is not None and self.about["settings"]["subject"]["model"] == IMPORTED
+        """Whether the run's units come from files or from memory, so that there is no subject."""
+        model = None if self.about is None else self.about["settings"]["subject"]["model"]
+        return model in WITHOUT_SUBJECT
+
+    @property
+    def _made(self) -> str:
+        """How a run without a subject came by its units."""
+        assert self.about is not None
+        is_from_memory = self.about["settings"]["subject"]["model"] == IN_MEMORY
+        return "harvested from memory" if is_from_memory else "imported"
 
     @cached_property
     def held(self) -> dict[str, tuple[int, bool]]:
         """Eligible units of each source of an imported run, and whether it is a control."""
 
-        with open_run(self.job.run, folder=self.job.runs, read_only=True) as run:
+        with open_to_read(self.job.run, self.job.runs) as run:
             return run.held_units()
 
     @cached_property
@@ -248,12 +258,12 @@ class Resolved:
         stored = from_mapping(RunSettings, self.about["settings"], str(job.folder / "run.toml"))
         if self.is_imported and job.subject is not None:
             raise BadInput(
-                f"--subject {job.subject}: run '{job.run}' was imported and has no subject; "
+                f"--subject {job.subject}: run '{job.run}' was {self._made} and has no subject; "
                 "leave --subject out"
             )
         if self.is_imported and job.tokens is not None:
             raise BadInput(
-                f"--tokens {job.tokens}: run '{job.run}' was imported and reads no corpus; "
+                f"--tokens {job.tokens}: run '{job.run}' was {self._made} and reads no corpus; "
                 "leave --tokens out"
             )
         held = stored.harvest.tokens
@@ -322,7 +332,7 @@ class Resolved:
             for name in self.sources:
                 if name not in self.held:
                     raise UnknownName(
-                        "source", name, self.held, f"run '{self.job.run}' was imported"
+                        "source", name, self.held, f"run '{self.job.run}' was {self._made}"
                     )
             controls = [name for name, (_, is_control) in self.held.items() if is_control]
         else:
@@ -444,7 +454,7 @@ def _say_if_settings_changed(resolved: Resolved, on: On) -> None:
 def open_existing(resolved: Resolved, on: On = ignore, read_only: bool = False) -> Run:
     """Open the job's run, which must exist, and say which subject it has."""
     job = resolved.job
-    run = open_run(job.run, folder=job.runs, read_only=read_only)
+    run = open_to_read(job.run, job.runs) if read_only else open_run(job.run, folder=job.runs)
     say_opened(run, on)
     return run
 

@@ -22,6 +22,7 @@ from autointerp.questions.items import make_items
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import Rater, load_rater
 from autointerp.store.run import RUNS, Run, open_run
+from autointerp.store.snapshots import open_to_read
 from autointerp.text import count, first_tokens, statuses_text
 
 if TYPE_CHECKING:
@@ -269,7 +270,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
     wanted = resolved.wanted
     resolved.prepare_rater()
     try:
-        with open_run(job.run, folder=job.runs, read_only=True) as run:
+        with open_to_read(job.run, job.runs) as run:
             drawn = {name: len(run.sampled(name, n)) for name, n in wanted.items()}
             rated = rated_of(run, resolved)
     except UnknownName:

@@ -61,6 +61,8 @@ RUNS = Path("runs")
 CHECKS = ".checks"  # beside the runs: what is known of raters
 TOKENS = ".tokens"  # beside the runs: token ids of their corpora, which can be deleted
 IMPORTED = "imported"  # the subject of runs whose units come from files
+IN_MEMORY = "in memory"  # and of those whose model a program had in memory
+WITHOUT_SUBJECT = (IMPORTED, IN_MEMORY)
 DATABASE, SETTINGS, LOG = "run.duckdb", "run.toml", "log.jsonl"
 WAL = f"{DATABASE}.wal"  # DuckDB's, of what is not in the database file yet
 SCHEMA = "schema"  # in `state`: digest of the tables and views that the file has
@@ -139,8 +141,19 @@ class Run(Units, Ratings, Batches, Labs, Matches, Concepts, Firings, Maps, Cover
 
     @property
     def is_imported(self) -> bool:
-        """Whether its units come from files: then there is no subject to harvest more from."""
-        return bool(self.about["settings"]["subject"]["model"] == IMPORTED)
+        """Whether there is no subject to harvest more from: its units come from files, or from a
+        model in memory."""
+        return self.about["settings"]["subject"]["model"] in WITHOUT_SUBJECT
+
+    @property
+    def is_from_memory(self) -> bool:
+        """Whether its units were harvested from a model in memory."""
+        return bool(self.about["settings"]["subject"]["model"] == IN_MEMORY)
+
+    @property
+    def without_model(self) -> str:
+        """How a run without a subject came by its units, in words."""
+        return "harvested from a model in memory" if self.is_from_memory else "imported without one"
 
     def fence(self, item_id: str) -> str:
         """Return the code round what a rater is quoted of an item: nobody can know it beforehand.
@@ -478,8 +491,8 @@ def unopened(path: Path, error: duckdb.Error | OSError) -> RunLocked | StorageEr
         holder = re.search(r"\(PID (\d+)", text)
         who = f"process {holder[1]}" if holder else "another process"
         return RunLocked(
-            f"run '{path.name}' is in use by {who}; wait for it, stop it, "
-            "or give this work another --run"
+            f"run '{path.name}' is in use by {who}; wait until that has ended, or stop it: what it "
+            "has done is kept, and the same command goes on from there"
         )
     if isinstance(error, OSError) or is_full(error):
         return StorageError(

@@ -141,6 +141,7 @@ def twin_digest(folder: Path) -> str:
     return hashlib.sha256("/".join(parts).encode()).hexdigest()
 
 
+@torch.inference_mode(mode=False)  # loaded when it is first read, and used for gradients later
 def load_twin(
     folder: Path, settings: SubjectSettings, trained: HookedLanguageModel
 ) -> UntrainedTwin:
@@ -159,6 +160,7 @@ def load_twin(
     return UntrainedTwin(model, sae.to(str(device)))
 
 
+@torch.inference_mode(mode=False)
 def load_one_layer_twin(
     folder: Path, trained: OneLayerTransformer, site: str, device: str
 ) -> UntrainedTwin:

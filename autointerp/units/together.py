@@ -17,7 +17,6 @@ from autointerp.settings import RunSettings
 from autointerp.stats.results import Statistic
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
-from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.units.dictionary_figures import REMEMBERED
 from autointerp.units.dictionary_sums import DictionarySums, losses_recovered
 from autointerp.units.others import Place, firing_in, store_silence, unverified
@@ -134,7 +133,7 @@ def draw_together(
         sums = {}
         for number, member in measured.items():
             sae = member.subject.sae
-            assert isinstance(sae, SparseAutoencoder)
+            assert sae is not None
             sums[number] = DictionarySums(sae, settings.harvest.fires)
         _read(members, passes, sums, progress)
         for number, one in sums.items():

@@ -94,8 +94,8 @@ def test_a_run_that_another_process_holds_is_named_with_that_process(
     with pytest.raises(RunLocked) as raised:
         open_run(tiny_run_name, folder=own_runs, read_only=read_only)
     assert str(raised.value) == (
-        f"run 'tiny' is in use by process {holder.pid}; wait for it, stop it, "
-        "or give this work another --run"
+        f"run 'tiny' is in use by process {holder.pid}; wait until that has ended, or stop "
+        "it: what it has done is kept, and the same command goes on from there"
     )
 
 

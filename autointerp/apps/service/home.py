@@ -11,7 +11,7 @@ from autointerp.apps.service._access import Viewer
 from autointerp.apps.service._jobs import JobState
 from autointerp.apps.service._models import NUMBER
 from autointerp.apps.service._pages import asset, page
-from autointerp.apps.service._run_states import standing
+from autointerp.apps.service._states import standing
 from autointerp.apps.service.runs import summary_of
 from autointerp.store.run import runs_in
 

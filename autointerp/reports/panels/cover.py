@@ -28,8 +28,11 @@ def show(material: Material) -> list[Block]:
     ]
     for _, one in found:
         for note in one.notes:
-            tone = "warning" if "means little" in note else "plain"
-            blocks.append(Prose(f"{note}.", lead=f"{one.source} by {one.rater}:", tone=tone))
+            lead = f"{one.source} by {one.rater}:"
+            if "means little" in note:
+                blocks.append(Prose(f"{note}.", lead=lead, tone="warning"))
+            else:
+                blocks.append(Prose(f"{note}.", lead=lead))
     blocks.append(
         Table(
             name="coverage",

@@ -20,7 +20,7 @@ from autointerp.reports.words import (
     level_text,
     listed,
     number,
-    percent,
+    percents,
     slug,
     studied_pair,
     wins_ties_losses,
@@ -79,20 +79,21 @@ def draw_pairs(judgement: Judgement) -> Drawing:
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
     for at, contrast in enumerate(contrasts):
         shares = contrast.pairs
+        texts = percents(share.value for share in shares.shares)
         begin = 0.0
         first, second = (
             colour(name, judgement.sources) for name in (contrast.first, contrast.second)
         )
-        for share, ink, text_ink in (
-            (shares.wins, first, ink_on(first)),
-            (shares.ties, RULE, INK),
-            (shares.losses, second, ink_on(second)),
+        for share, text, ink, text_ink in (
+            (shares.wins, texts[0], first, ink_on(first)),
+            (shares.ties, texts[1], RULE, INK),
+            (shares.losses, texts[2], second, ink_on(second)),
         ):
             width = share.value or 0.0
             left.barh(at, width, 0.6, left=begin, color=ink)
             if width >= 0.06:
                 left.text(
-                    begin + width / 2, at, percent(width), ha="center", va="center",
+                    begin + width / 2, at, text, ha="center", va="center",
                     fontsize=8.5, color=text_ink,
                 )  # fmt: skip
             begin += width
@@ -149,7 +150,8 @@ def draw(judgement: Judgement) -> Drawing:
         values = everything[group.source]
         ink = colour(group.source, judgement.sources)
         bars = axes.bar(at + offset, values, width * 0.94, color=ink, label=_legend(group))
-        axes.bar_label(bars, [_share(v) for v in values], fontsize=8, color=MUTED, padding=2)
+        texts = [text if text != "0 %" else "" for text in percents(values)]
+        axes.bar_label(bars, texts, fontsize=8, color=MUTED, padding=2)
     axes.set_xticks(at, [_level(score, text) for score, text in scale.levels], fontsize=8.5)
     axes.set_ylim(0, top)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
@@ -181,10 +183,6 @@ def draw(judgement: Judgement) -> Drawing:
 
 def _beneath(judgement: Judgement) -> str:
     return f"{judgement.rater} on {judgement.rubric}, run {judgement.run}"
-
-
-def _share(value: float) -> str:
-    return f"{100 * value:.0f} %" if value else ""
 
 
 def _legend(group: Group) -> str:
@@ -225,8 +223,8 @@ def _alt(judgement: Judgement) -> str:
     parts = []
     for group in judgement.groups.values():
         each = ", ".join(
-            f"{score}: {percent(v)}"
-            for score, v in zip(judgement.scale.scores, group.shares, strict=True)
+            f"{score}: {part}"
+            for score, part in zip(judgement.scale.scores, percents(group.shares), strict=True)
         )
         parts.append(f"{group.source} ({count(group.n, 'unit')}): {each}")
     return f"Histograms of scores of {listed(judgement.groups)}. " + ". ".join(parts) + "."
