@@ -22,7 +22,7 @@ from autointerp.findings.plan import in_order
 from autointerp.questions.forms import UNKNOWN
 from autointerp.reports.colours import colour, on_page
 from autointerp.reports.panels import Block, Material, Prose, Table, UnitBrowser
-from autointerp.reports.words import brief_label, number, share
+from autointerp.reports.words import LEFT_OUT, brief_label, number, share
 from autointerp.store.run import Run
 from autointerp.text import ON_PAGE, visible
 from autointerp.units.sources import kind_of
@@ -108,7 +108,7 @@ def show(material: Material) -> list[Block]:
                     "name": [visible(name, ON_PAGE) for name in units.unit],
                     "run": _codes(units.run, [c.run for c in material.comparisons]),
                     "source": list(units.source),
-                    "outcome": list(units.outcome),
+                    "outcome": [LEFT_OUT.get(outcome, outcome) for outcome in units.outcome],
                     "density": [
                         _rounded(d) if tokens or d > 0 else None  # not known
                         for d, tokens in zip(units.density, units.tokens, strict=True)
