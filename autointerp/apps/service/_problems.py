@@ -9,10 +9,9 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
-from starlette.exceptions import HTTPException  # the parent of FastAPI's own
 
 from autointerp.errors import (
     AutointerpError,
@@ -164,6 +163,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(NotModified, unchanged)
     app.add_exception_handler(AutointerpError, of_below)
     app.add_exception_handler(Problem, of_service)
+    # By status, too: what is raised outside of routes is of the parent of FastAPI's class.
+    app.add_exception_handler(400, of_http)
     app.add_exception_handler(404, of_http)
     app.add_exception_handler(405, of_http)
     app.add_exception_handler(HTTPException, of_http)
