@@ -372,7 +372,7 @@ def _packs() -> Iterator[Odd]:
             from autointerp.apps.cli import _app
 
             os.chdir(folder)
-            sys.argv = ["autointerp", "pack", "tiny", "-o", "p.zip", "--n", "2", "--controls", "0"]
+            sys.argv = ["autointerp", "pack", "tiny", "-o", "p.zip", "--n", "2"]
             with contextlib.suppress(SystemExit):
                 _app.main()
             pack = folder / "p.zip"
@@ -470,7 +470,7 @@ def _rows() -> Iterator[Odd]:
     twice = line[:-1] + ', "index": "2"}'
     for name, raw, may in (
         ("CRLF", f"{line}\r\n".encode(), True),
-        ("a key twice", twice.encode(), True),
+        ("a key twice", twice.encode(), False),
         ("UTF-16", line.encode("utf-16"), False),
         ("NUL at the end", line.encode() + b"\x00" * 50, False),
         ("two in a line", (line + line).encode(), False),
