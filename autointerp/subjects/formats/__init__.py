@@ -24,7 +24,8 @@ from autointerp.subjects.formats._tensors import (
     LoadedAutoencoder,
     scaled,
 )
-from autointerp.subjects.hub import IN_HUB, no_copy, out_of_reach
+from autointerp.subjects.hub import no_copy, out_of_reach
+from autointerp.subjects.places import require_sae
 
 SILENT = -1e30  # the bias of a latent that never fires, below any other pre-activation
 
@@ -140,8 +141,7 @@ def _local(path: str) -> Path:
     """Return the path if it is there, or the folder that a hub id names, fetched."""
     if Path(path).exists():
         return Path(path)
-    if not IN_HUB.fullmatch(path):
-        raise SubjectError(f"no SAE at {path}; give an existing file or folder, or a hub id")
+    require_sae(path)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
