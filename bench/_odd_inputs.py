@@ -402,8 +402,8 @@ def _packs() -> Iterator[Odd]:
         ("the first line twice", edited(lambda lines: [lines[0], *lines]), True),
         ("no session", without("session"), False),
         ("no digest", without("digest"), False),
-        ("another format", head(lambda first: {**first, "format": 99}), False),
-        ("a format of text", head(lambda first: {**first, "format": "1"}), False),
+        ("another format", head(lambda first: {**first, "autointerp": 99}), False),
+        ("a format of text", head(lambda first: {**first, "autointerp": "1"}), False),
         ("a line of NUL", edited(lambda lines: [*lines, b"\x00" * 200]), True),
         (
             "an entry by hand",
