@@ -47,7 +47,7 @@ BORROWED_NOTE = f"silent contexts are other units', {ASSUMED_SILENT}"
 BORROWED = 20  # contexts of other units, a unit and split, where a file has no silent ones
 POOL = 4096  # that they are drawn from
 ROWS = 5_000  # written at once
-NUMBERED = re.compile(r"(\d{1,9})([-+]?)")
+NUMBERED = re.compile(r"([0-9]{1,9})([-+]?)")
 
 
 @dataclass

@@ -33,7 +33,7 @@ NOTES = (
     "Latents that never fired, or on special tokens alone, are not in this run.",
 )
 
-NAME = re.compile(r"(\d+)_(\d+)\.safetensors")
+NAME = re.compile(r"([0-9]+)_([0-9]+)\.safetensors")
 WANTED = HarvestSettings()
 
 

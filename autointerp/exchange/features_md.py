@@ -28,7 +28,7 @@ COLUMNS = ["Token ID", "Activation", "Token", "Context"]
 RULE = re.compile(r"[|:\s-]+")
 LITERAL = r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 ROW = re.compile(
-    rf"\|\s*\d+\s*\|\s*(\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)\s*\|\s*`\s*{LITERAL}\s*`\s*"
+    rf"\|\s*[0-9]+\s*\|\s*([0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)\s*\|\s*`\s*{LITERAL}\s*`\s*"
     rf"\|\s*`\s*{LITERAL}\s*`\s*\|\s*"
 )
 WORDS = re.compile(r" ?\w+| ?[^\w\s]+|\s+")
@@ -64,7 +64,7 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
                         yield _unit(source, name, contexts, in_table, f"{path}, line {began}")
                     name, began, contexts, in_table = heading[1].strip(), number, [], False
                     size = 0
-                    if not re.fullmatch(r"\d{1,18}", name):
+                    if not re.fullmatch(r"[0-9]{1,18}", name):
                         raise ExchangeError(f"{where}: feature '{name[:60]}' has no number")
                     if name in seen:
                         raise ExchangeError(f"{where}: feature {name} for the second time")

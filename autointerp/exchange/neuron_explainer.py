@@ -8,7 +8,6 @@ joined by the neuron's layer and number. Source: github.com/openai/automated-int
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from autointerp.errors import ExchangeError
 from autointerp.exchange import EACH_SIDE, ForeignContext, ForeignUnit, ImportOptions
 from autointerp.exchange._windows import bounded, checked, is_finite, spelling, window, written
+from autointerp.files import json_value
 
 NOTES = (
     "Activations are those that were recorded; negative ones count as silent.",
@@ -35,8 +35,8 @@ def recognises(path: Path) -> bool:
     if not path.is_file() or path.suffix != ".json" or path.stat().st_size > LARGEST:
         return False
     try:
-        record = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
+        record = json_value(path.read_bytes())
+    except ValueError:
         return False
     return isinstance(record, dict) and {"neuron_id", RECORDS} <= record.keys()
 
@@ -85,8 +85,8 @@ def _json(file: Path, raw: bytes, line: int = 0) -> dict[str, Any]:
     if len(raw) > LARGEST:
         raise ExchangeError(f"{where}: {len(raw):,} bytes; a record has at most {LARGEST:,}")
     try:
-        record = json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        record = json_value(raw, unique=True)
+    except ValueError as error:
         raise ExchangeError(f"{where}: not JSON ({error})") from None
     if not isinstance(record, dict):
         raise ExchangeError(f"{where}: not a JSON object")

@@ -40,7 +40,7 @@ NOTES = (
     "Texts are cut round the token that each was chosen for, the strongest where none is named.",
 )
 
-BATCH = re.compile(r"batch-(\d+)\.jsonl(\.gz)?")
+BATCH = re.compile(r"batch-([0-9]+)\.jsonl(\.gz)?")
 LOOKED_AT = 256  # rows that tell how tokens are written
 WANTED = ("frac_nonzero", "maxActApprox", "description", "explanationModelName")
 UNITS = 1024  # in a batch, as Neuronpedia writes them
@@ -159,7 +159,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             for number, line in enumerate(bounded_lines(file, path.stat().st_size, LONGEST_ROW), 1):
                 if not line.strip():
                     continue
-                row = json_value(line)
+                row = json_value(line, unique=True)
                 if not isinstance(row, dict):
                     raise ExchangeError(f"{path}, line {number}: not a JSON object")
                 yield number, row
@@ -176,8 +176,8 @@ def _key(row: dict[str, Any], where: str) -> tuple[str, str]:
         raise ExchangeError(f"{where}: layer {layer!r}; it must be a text")
     if type(index) is int:
         index = str(index)
-    if not isinstance(index, str) or not re.fullmatch(r"\d+", index):
-        raise ExchangeError(f"{where}: index {index!r}; it must be a whole number")
+    if not isinstance(index, str) or not re.fullmatch(r"[0-9]{1,18}", index):
+        raise ExchangeError(f"{where}: index {repr(index)[:60]}; it must be a whole number")
     return layer, index
 
 

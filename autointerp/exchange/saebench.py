@@ -8,7 +8,6 @@ github.com/adamkarvonen/SAEBench, `sae_bench/evals/autointerp/main.py`.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from autointerp.errors import ExchangeError
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
 from autointerp.exchange._windows import bounded, is_finite
 from autointerp.exchange.features_md import WORDS
+from autointerp.files import json_value
 from autointerp.text import is_control_token
 
 NOTES = (
@@ -56,8 +56,8 @@ def _units(file: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
     if file.stat().st_size > LARGEST:
         raise ExchangeError(f"{file} is larger than {LARGEST >> 20} MB; results never are")
     try:
-        results = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
+        results = json_value(file.read_bytes(), unique=True)
+    except ValueError as error:
         raise ExchangeError(f"{file}: not JSON ({error})") from None
     if not isinstance(results, dict) or results.get("eval_type_id") != "autointerp":
         raise ExchangeError(f"{file}: not an autointerp result of SAEBench")
@@ -70,7 +70,7 @@ def _units(file: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
     source = options.source or str(results.get("sae_lens_id") or "features")
     for name, entry in latents.items():
         where = f"{file}, latent {name}"
-        if not re.fullmatch(r"\d+", name) or not isinstance(entry, dict):
+        if not re.fullmatch(r"[0-9]{1,18}", name) or not isinstance(entry, dict):
             raise ExchangeError(f"{where}: not a number with an object")
         contexts = tuple(bounded(_contexts(entry, options, where), where))
         yield ForeignUnit(source, name, contexts, note=_note(entry))

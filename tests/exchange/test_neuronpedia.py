@@ -367,3 +367,17 @@ def test_neuronpedia_s_replacing_of_nul_breaks_no_text(text: str, there: str):
     assert json.loads(line) == {"tokens": [text]}
     # lib/db/import.ts: jsonlData.replaceAll('\\u0000', ' ')
     assert json.loads(line.replace(r"\u0000", " ")) == {"tokens": [there]}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (json.dumps({**ROW, "index": "\u0661"}), "index '\u0661'; it must be a whole number"),
+        (json.dumps({**ROW, "index": "9" * 300}), "99; it must be a whole number"),
+        (json.dumps(ROW)[:-1] + ', "index": "13"}', "key 'index' is there twice"),
+    ],
+)
+def test_an_index_that_could_be_two_is_refused(tmp_path: Path, line: str, message: str):
+    file = batch(tmp_path, "activations", [line])
+    with pytest.raises(ExchangeError, match=message):
+        list(read(file, ImportOptions()))
