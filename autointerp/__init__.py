@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autointerp.pipeline.describe import explain, score
+    from autointerp.pipeline.evaluator import Evaluator
     from autointerp.pipeline.harvest import harvest
     from autointerp.pipeline.job import Job
     from autointerp.pipeline.opened import compare, compare_runs, open_run
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Evaluator",
     "Job",
     "compare",
     "compare_runs",
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Evaluator": "pipeline.evaluator",
     "Job": "pipeline.job",
     "compare": "pipeline.opened",
     "compare_runs": "pipeline.opened",

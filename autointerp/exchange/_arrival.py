@@ -132,7 +132,7 @@ def _settings(seed: int) -> RunSettings:
 
 def _check_imported(name: str, runs: Path) -> None:
     with open_run(name, folder=runs, read_only=True) as run:
-        if not run.is_imported:
+        if not run.is_imported or run.is_from_memory:
             raise RunMismatch(
                 f"run '{name}' holds units of subject '{run.settings.subject.model}'; "
                 "import into another --run"

@@ -21,6 +21,7 @@ importance    mean scores per unit of use, beside those per unit
 map           a dictionary in the plane: its units, how often they fire, what was said of them
 mapped        what a run holds of its maps
 sweep         many SAEs of one model: figures, scores, and the contrasts between them
+sweep_plan    what was declared of a sweep before its first rating
 match         two dictionaries: which features of one are in the other, and which split
 matched       what a run holds of other runs' dictionaries
 concepts      known concepts: the unit that knows each, sparse probes, the share found

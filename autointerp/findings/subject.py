@@ -99,7 +99,7 @@ def subject_facts(run: Run) -> SubjectFacts:
     if run.about.get("provenance"):
         return SubjectFacts()
     ((tokens,),) = run.rows("SELECT max(tokens) FROM unit")
-    if run.is_imported:
+    if run.is_imported and not run.is_from_memory:
         return SubjectFacts(tokens=tokens or None)
     settings = about_elsewhere(run)["settings"]["subject"]
     subject = from_mapping(SubjectSettings, settings, str(run.path / "run.toml"), "subject")

@@ -13,6 +13,7 @@ from autointerp.findings.across import AcrossRuns, ArmOfRuns, across_runs
 from autointerp.findings.comparison import Comparison, compare
 from autointerp.findings.groups import Group, Judgement
 from autointerp.findings.json_values import plain
+from autointerp.findings.sweep_plan import SweepPlan
 from autointerp.stats.results import Statistic
 from autointerp.store.run import Run
 from autointerp.units.dictionary_figures import DictionaryFigures, stored_figures
@@ -72,6 +73,8 @@ class Sweep:
         across: Contrasts against neurons, the untrained twin and the reference, p adjusted over all
             of them; None where fewer than two runs were rated.
         not_rated: SAEs of which no unit was rated.
+        plan: What was declared before the first rating; None where nothing was.
+        deviations: In what the sweep is not as it was declared, a clause each.
     """
 
     name: str
@@ -82,10 +85,14 @@ class Sweep:
     results: tuple[SweptResult, ...]
     across: AcrossRuns | None
     not_rated: tuple[str, ...]
+    plan: SweepPlan | None = None
+    deviations: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
         values: dict[str, Any] = plain(self)
+        if self.plan is not None:
+            values["plan"]["digest"] = self.plan.digest
         return values
 
     def frame(self) -> pd.DataFrame:

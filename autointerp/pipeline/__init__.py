@@ -18,6 +18,7 @@ concepts    which units of the sources know labelled concepts
 cover       which concepts the units of a source are about
 counts      on how many tokens every feature of a run's dictionary fires
 sweep       many SAEs of one model, as sweep_file says, harvested and rated together
+evaluator   SAE checkpoints of a training loop, against the neurons of their site
 match       the dictionaries of two runs, matched vector by vector
 map         a run's dictionary in the plane
 looks       a run opened so that a look can be written into it

@@ -295,7 +295,7 @@ def _run(resolved: Resolved, on: On) -> Iterator[Run]:
     subject = resolved.subject()
     with run_for(resolved, subject, on) as run:
         on(Step(f"harvesting {', '.join(f'{n} {name}' for name, n in wanted.items())}"))
-        draw(run, subject, wanted, on)
+        draw(run, subject, wanted, on, cache=resolved.job.cache_bytes)
         yield run
 
 
@@ -375,7 +375,7 @@ def _require_model(run: Run, modules: Mapping[str, Scorer]) -> None:
     for name, module in modules.items():
         if run.is_imported and (lab_of(module) is not None or needs_responses(module)):
             raise BadInput(
-                f"--scorer {name} needs the model, and run '{run.name}' was imported without one; "
+                f"--scorer {name} needs the model, and run '{run.name}' was {run.without_model}; "
                 "name a run that `autointerp harvest` or `rate` made"
             )
 

@@ -82,7 +82,7 @@ def invite(
         wanted = spread(run, items, sitting.practice)
         read = None
         if corpus_text and run.is_imported:
-            on(Note("the run was imported without a corpus: contexts are shown as it holds them"))
+            on(Note("the run has no corpus to read again: contexts are shown as it holds them"))
         elif corpus_text:
             read = read_again(run, "--corpus-text", on)
         seed = str(run.settings.seed) if rater else secrets.token_hex(16)

@@ -144,8 +144,8 @@ def _check_same_site(one: Run, other: Run) -> None:
     for run in (one, other):
         if run.is_imported:
             raise BadInput(
-                f"match needs dictionary vectors, and run '{run.name}' was imported without its "
-                "model; name a run that `autointerp harvest` or `rate` made"
+                f"match needs dictionary vectors of a model, and run '{run.name}' was "
+                f"{run.without_model}; name a run that `autointerp harvest` or `rate` made"
             )
     models = [run.about["digests"].get("model") for run in (one, other)]
     if models[0] != models[1]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from autointerp.engine.forecast import Forecast, forecast_calls
 from autointerp.engine.loop import RatingPolicy
-from autointerp.errors import BadInput, RunMismatch
+from autointerp.errors import BadInput, RunMismatch, SubjectError
 from autointerp.findings.sweep import FEATURES, NEURONS, Sweep, sweep_findings
+from autointerp.findings.sweep_plan import SweepPlan, declare_sweep, stored_plan
 from autointerp.pipeline.ask import ask_pending
 from autointerp.pipeline.events import Harvesting, Note, On, Step, ignore
 from autointerp.pipeline.harvest import tokens_of_pass
@@ -25,9 +26,11 @@ from autointerp.questions.items import make_items
 from autointerp.raters import RaterOptions
 from autointerp.reports.sweep import write_sweep
 from autointerp.reports.write import check_folder
-from autointerp.settings import RunSettings, SubjectSettings, first_difference
-from autointerp.store.run import RUNS, TOKENS, Run, open_run, run_exists
-from autointerp.text import count, statuses_text
+from autointerp.settings import RunSettings, SubjectSettings, first_difference, token_count
+from autointerp.store.run import RUNS, TOKENS, Run, open_run, read_about, run_exists
+from autointerp.store.snapshots import open_to_read
+from autointerp.subjects.hub import IN_HUB
+from autointerp.text import count, first_tokens, statuses_text
 from autointerp.units.dictionary_figures import REMEMBERED
 
 if TYPE_CHECKING:
@@ -65,6 +68,7 @@ class SweepForecast:
         sae_mb: Size of the files of the SAEs that would be read, as far as they are here.
         units_mb: What the units keep at most while they are harvested.
         items: Units to rate; `left` of them have no rating yet.
+        tokens: Of the corpus that are read at most; 0 for all.
     """
 
     name: str
@@ -80,9 +84,12 @@ class SweepForecast:
     items: int
     left: int
     estimate: Forecast
+    tokens: int = 0
 
     def __str__(self) -> str:
         lines = [f"sweep '{self.name}': {count(self.saes, 'SAE')}"]
+        if self.tokens:
+            lines[0] += f", from {first_tokens(self.tokens)}"
         if self.missing or self.measured:
             units = count(sum(self.missing.values()), "unit")
             lines += [
@@ -104,6 +111,90 @@ class SweepForecast:
         return "\n".join(lines)
 
 
+def write_sweep_plan(
+    path: Path | str,
+    tokens: int | str | None = None,
+    rater: str = "",
+    rubric: str = "",
+    n: int | None = None,
+    runs: Path | str = RUNS,
+) -> SweepPlan:
+    """Write the plan of a sweep beside its runs, before the first rating, and return it.
+
+    It is that of the whole sweep: its SAEs, its judge, its units, and the family of contrasts that
+    p is adjusted for. The same plan is not written twice; another one supersedes it while nothing
+    was rated. What is given beside the file must be what the file says.
+
+    Raises BadInput once something was rated, or for what is no plan.
+    """
+    folder = Path(runs)
+    asked = _reading(read_sweep(Path(path)), tokens, folder, follows_plan=False)
+    for option, given, said in (
+        ("--rater", rater, asked.rater), ("--rubric", rubric, asked.rubric), ("--n", n, asked.n)
+    ):  # fmt: skip
+        if given and given != said:
+            raise BadInput(f"{option} {given}: {path} says {said}; change it there")
+    resolved = _judge(asked, RaterOptions(), RatingPolicy(), folder)
+    with ExitStack() as stack:
+        held = [
+            stack.enter_context(open_run(name, folder=folder, read_only=True))
+            for name in asked.settings
+            if run_exists(folder / name)
+        ]
+        return declare_sweep(_plan(asked, resolved), folder, held)
+
+
+def _plan(asked: SweepFile, resolved: Resolved) -> SweepPlan:
+    """Return what a sweep declares as it is asked for."""
+    first = next(iter(asked.settings.values()))
+    return SweepPlan(
+        name=asked.name,
+        saes=tuple((sae.name, sae.recipe, sae.site) for sae in asked.saes),
+        reference=asked.reference,
+        rater=resolved.rater.name,
+        rubric=resolved.question.id,
+        rubric_digest=resolved.question.digest,
+        n=asked.n,
+        controls=asked.controls,
+        tokens=first.harvest.tokens,
+        settings={name: settings.digest for name, settings in asked.settings.items()},
+    )
+
+
+def _reading(
+    asked: SweepFile, tokens: int | str | None, folder: Path, follows_plan: bool = True
+) -> SweepFile:
+    """Return a sweep that reads so many tokens; None for what its runs or its plan read, else what
+    the file says.
+
+    Raises RunMismatch where a run of it reads another number.
+    """
+    held = {
+        name: int(read_about(folder / name)["settings"]["harvest"]["tokens"])
+        for name in asked.settings
+        if run_exists(folder / name)
+    }
+    said = None if tokens is None else token_count(tokens)
+    for name, has in held.items():
+        if said is not None and has != said:
+            raise RunMismatch(
+                f"--tokens {tokens}: run '{name}' reads {first_tokens(has)}; leave --tokens "
+                "out, or give the sweep another name"
+            )
+    plan = stored_plan(asked.name, folder) if follows_plan else None
+    if said is None and held:
+        said = next(iter(held.values()))
+    elif said is None and plan is not None:
+        said = plan.tokens
+    if said is None:
+        return asked
+    settings = {
+        name: replace(one, harvest=replace(one.harvest, tokens=said))
+        for name, one in asked.settings.items()
+    }
+    return replace(asked, settings=settings)
+
+
 def sweep(
     path: Path | str,
     out: Path | str | None = None,
@@ -113,6 +204,7 @@ def sweep(
     page: bool = True,
     runs: Path | str = RUNS,
     on: On = ignore,
+    tokens: int | str | None = None,
 ) -> SweepResult:
     """Harvest, rate and report what a sweep.toml asks for; what is there is not made again.
 
@@ -120,16 +212,22 @@ def sweep(
         out: Folder of the page; None for reports/sweep-NAME.
         rates: Whether the judge is asked; if not, the ratings that are there are reported.
         page: Whether a page is written.
+        tokens: Of the corpus that new runs read, from its start, such as 250000 or "100k"; None for
+            those that the sweep's runs or its plan read, else the file's.
 
     Raises BadInput for what cannot be done as asked, RunMismatch where a run of that name was made
     with other settings or files, TooFewRatings where nothing was rated.
     """
-    asked = read_sweep(Path(path))
     folder = Path(runs)
+    asked = _reading(read_sweep(Path(path)), tokens, folder)
     place = REPORTS / f"sweep-{asked.name}" if out is None else Path(out)
     if page:
         check_folder(place)
     resolved = _judge(asked, options, policy, folder)
+    plan = stored_plan(asked.name, folder)
+    deviations = () if plan is None else plan.deviations(_plan(asked, resolved))
+    if deviations:
+        on(Note(f"sweep '{asked.name}' is not as it was planned: {'; '.join(deviations)}"))
     statuses: Counter[str] = Counter()
     stopped = False
     if rates:
@@ -157,6 +255,7 @@ def sweep(
             question.id,
             asked.reference,
         )
+    found = replace(found, plan=plan, deviations=deviations)
     return SweepResult(found, statuses, stopped, write_sweep(found, place) if page else None)
 
 
@@ -165,12 +264,17 @@ def forecast_sweep(
     options: RaterOptions = RaterOptions(),
     policy: RatingPolicy = RatingPolicy(),
     runs: Path | str = RUNS,
+    tokens: int | str | None = None,
 ) -> SweepForecast:
     """Return what `sweep` would do and what it would cost; nothing is made or asked."""
     from autointerp.units.together import is_exhausted
 
-    asked = read_sweep(Path(path))
     folder = Path(runs)
+    asked = _reading(read_sweep(Path(path)), tokens, folder)
+    for settings in asked.settings.values():
+        sae = settings.subject.sae
+        if sae and not IN_HUB.fullmatch(sae) and not Path(sae).exists():
+            raise SubjectError(f"no SAE at {sae}; give an existing file or folder, or a hub id")
     resolved = _judge(asked, options, policy, folder)
     resolved.prepare_rater()
     missing: dict[str, int] = {}
@@ -180,7 +284,7 @@ def forecast_sweep(
         wanted = _wanted(asked, name)
         lacks, is_measured, mine = sum(wanted.values()), False, sum(wanted.values())
         if run_exists(folder / name):
-            with open_run(name, folder=folder, read_only=True) as run:
+            with open_to_read(name, folder) as run:
                 held = {source: len(run.sampled(source, n)) for source, n in wanted.items()}
                 has_more = {s for s in wanted if not is_exhausted(run, s)}
                 lacks = sum(wanted[source] - held[source] for source in has_more)
@@ -213,6 +317,7 @@ def forecast_sweep(
         items=items,
         left=left,
         estimate=forecast_calls(resolved.rater, resolved.question, left),
+        tokens=next(iter(asked.settings.values())).harvest.tokens,
     )
 
 
@@ -397,28 +502,46 @@ def _rate(
     statuses: Counter[str],
     on: On,
 ) -> bool:
-    """Ask the judge about all units of all runs in one order; return whether the budget ended it.
+    """Ask the judge about all units of all runs; return whether the budget ended it."""
+    plan = stored_plan(asked.name, resolved.job.runs)
+    declared = {
+        "sweep": asked.name,
+        "plan": None if plan is None else plan.digest,
+        "rater": resolved.rater.name,
+        "rubric": resolved.question.id,
+        "n": asked.n,
+        "reference": asked.reference,
+        "saes": [sae.name for sae in asked.saes],
+    }
+    wanted = {name: _wanted(asked, name) for name in opened}
+    return rate_in_one_order(wanted, opened, resolved, statuses, on, "sweep", declared)
 
-    Items are named by hashes, so their order says nothing of the run. It is cut into blocks, and of
-    each block every run is asked its part: a judge that drifts drifts for all of them.
+
+def rate_in_one_order(
+    wanted: Mapping[str, Mapping[str, int]],
+    opened: Mapping[str, Run],
+    resolved: Resolved,
+    statuses: Counter[str],
+    on: On,
+    event: str,
+    declared: Mapping[str, Any],
+) -> bool:
+    """Ask the judge about units of several runs in one order; return whether the budget ended it.
+
+    `wanted` are each run's sources and how many of them, by the run's name; `event` and what is
+    `declared` go to the log of each. Items are named by hashes, so their order says nothing of the
+    run. It is cut into blocks, and of each block every run is asked its part: a judge that drifts
+    drifts for all of them.
     """
     rater, question = resolved.rater, resolved.question
     queue: list[tuple[str, str]] = []
     for name, run in opened.items():
-        for source, n in _wanted(asked, name).items():
+        for source, n in wanted[name].items():
             units = run.sampled(source, n)
             queue += [(item, name) for item in make_items(run, units, question, rater.evidence)]
     queue.sort()
     on(Step(f"{rater.name}: {count(len(queue), 'unit')} of {len(opened)} runs in one order"))
     budget = resolved.job.policy.budget_usd
-    declared = {
-        "sweep": asked.name,
-        "rater": rater.name,
-        "rubric": question.id,
-        "n": asked.n,
-        "reference": asked.reference,
-        "saes": [sae.name for sae in asked.saes],
-    }
     logged: set[str] = set()
     for begin in range(0, len(queue), BLOCK * len(opened)):
         block = queue[begin : begin + BLOCK * len(opened)]
@@ -427,7 +550,7 @@ def _rate(
             if not ids:
                 continue
             if name not in logged:
-                run.log("sweep", **declared)
+                run.log(event, **declared)
                 logged.add(name)
             one = copy.copy(resolved)
             elsewhere = sum(other.spent_usd() for other in opened.values() if other is not run)
@@ -448,6 +571,9 @@ def as_text(result: SweepResult) -> str:
     """Return the findings as lines for a terminal."""
     found = result.sweep
     lines = []
+    if found.plan is not None:
+        lines.append(f"planned {found.plan.made_at} UTC, sha256 {found.plan.digest}")
+    lines += [f"not as planned: {text}" for text in found.deviations]
     if result.statuses:
         lines.append(f"{found.rater} on {found.rubric}: {statuses_text(Counter(result.statuses))}")
     if result.stopped:

@@ -146,6 +146,14 @@ def _contrasts(sweep: Sweep) -> Iterator[Block]:
 
 
 def _method(sweep: Sweep) -> Iterator[Block]:
+    if sweep.plan is not None:
+        yield Prose(
+            f"{sweep.plan.made_at} UTC, before the first rating, sha256 {sweep.plan.digest}: "
+            f"{sweep.plan}.",
+            lead="Declared.",
+        )
+    for text in sweep.deviations:
+        yield Prose(f"{text}.", lead="Not as declared:", tone="warning")
     read = [one.figures for one in sweep.results if one.figures is not None]
     if not read:
         return

@@ -61,6 +61,8 @@ RUNS = Path("runs")
 CHECKS = ".checks"  # beside the runs: what is known of raters
 TOKENS = ".tokens"  # beside the runs: token ids of their corpora, which can be deleted
 IMPORTED = "imported"  # the subject of runs whose units come from files
+IN_MEMORY = "in memory"  # and of those whose model a program had in memory
+WITHOUT_SUBJECT = (IMPORTED, IN_MEMORY)
 DATABASE, SETTINGS, LOG = "run.duckdb", "run.toml", "log.jsonl"
 WAL = f"{DATABASE}.wal"  # DuckDB's, of what is not in the database file yet
 SCHEMA = "schema"  # in `state`: digest of the tables and views that the file has
@@ -70,7 +72,7 @@ COLUMN = re.compile(
 )
 VIEW = re.compile(r"CREATE OR REPLACE (?P<kind>VIEW|MACRO) (?P<name>\w+)")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-OWN = (SETTINGS, DATABASE, WAL, COMMITS, LOG, REPLIES, PENDING, "harvest", "journals")
+OWN = (SETTINGS, DATABASE, WAL, COMMITS, LOG, REPLIES, PENDING, "harvest", "site_cache", "journals")
 
 # What run.toml must hold, by table.
 ABOUT: dict[str, dict[str, type | tuple[type, ...]]] = {
@@ -139,8 +141,19 @@ class Run(Units, Ratings, Batches, Labs, Matches, Concepts, Firings, Maps, Cover
 
     @property
     def is_imported(self) -> bool:
-        """Whether its units come from files: then there is no subject to harvest more from."""
-        return bool(self.about["settings"]["subject"]["model"] == IMPORTED)
+        """Whether there is no subject to harvest more from: its units come from files, or from a
+        model in memory."""
+        return self.about["settings"]["subject"]["model"] in WITHOUT_SUBJECT
+
+    @property
+    def is_from_memory(self) -> bool:
+        """Whether its units were harvested from a model in memory."""
+        return bool(self.about["settings"]["subject"]["model"] == IN_MEMORY)
+
+    @property
+    def without_model(self) -> str:
+        """How a run without a subject came by its units, in words."""
+        return "harvested from a model in memory" if self.is_from_memory else "imported without one"
 
     def fence(self, item_id: str) -> str:
         """Return the code round what a rater is quoted of an item: nobody can know it beforehand.
@@ -208,7 +221,7 @@ class Run(Units, Ratings, Batches, Labs, Matches, Concepts, Firings, Maps, Cover
             with contextlib.suppress(OSError):
                 if not path.is_dir():
                     path.unlink(missing_ok=True)
-                elif path.name == "harvest":
+                elif path.name in ("harvest", "site_cache"):
                     shutil.rmtree(path)
                 else:
                     path.rmdir()  # only if nothing else is in it
@@ -312,7 +325,7 @@ def open_as(
     read_only: bool = False,
 ) -> R:
     """Return a run as `open_run` does, as an object of a class of its own."""
-    path = _checked_path(name, folder)
+    path = checked_path(name, folder)
     if wrong := set("?\\") & set(str(path.resolve())):
         raise StorageError(
             f"runs in {folder.resolve()}: DuckDB takes no {' and no '.join(sorted(wrong))} in the "
@@ -345,13 +358,13 @@ def open_as(
 
 def existing_run(name: str, folder: Path = RUNS) -> Path:
     """Return the folder of the run `name`. Raises UnknownName if there is none."""
-    path = _checked_path(name, folder)
+    path = checked_path(name, folder)
     if not run_exists(path):
         raise _no_such_run(name, folder)
     return path
 
 
-def _checked_path(name: str, folder: Path) -> Path:
+def checked_path(name: str, folder: Path) -> Path:
     """Return the folder of a run, which need not exist. Raises UnknownName for what is no name."""
     if not NAME.fullmatch(name):
         raise UnknownName(
@@ -449,10 +462,15 @@ def connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
         if read_only and is_new:  # a kill came before it was made
             connect(path, read_only=False).close()
         connection = duckdb.connect(str(file.resolve()), read_only=read_only)
-        if is_new:
-            file.chmod(PRIVATE_FILE)
-        bring_up_to_date(path, connection, read_only)
-        connection.execute("SET enable_progress_bar = false")
+        try:
+            if is_new:
+                file.chmod(PRIVATE_FILE)
+            bring_up_to_date(path, connection, read_only)
+            connection.execute("SET enable_progress_bar = false")
+        except BaseException:
+            # Open in this process it could not be opened for reading, and would be blamed for that.
+            connection.close()
+            raise
     except (duckdb.Error, OSError) as error:
         raise unopened(path, error) from None
     return connection
@@ -478,8 +496,8 @@ def unopened(path: Path, error: duckdb.Error | OSError) -> RunLocked | StorageEr
         holder = re.search(r"\(PID (\d+)", text)
         who = f"process {holder[1]}" if holder else "another process"
         return RunLocked(
-            f"run '{path.name}' is in use by {who}; wait for it, stop it, "
-            "or give this work another --run"
+            f"run '{path.name}' is in use by {who}; wait until that has ended, or stop it: what it "
+            "has done is kept, and the same command goes on from there"
         )
     if isinstance(error, OSError) or is_full(error):
         return StorageError(

@@ -68,7 +68,7 @@ def assemble(
         loaded = dataclasses.replace(loaded, sae=as_trained(loaded, model))
     digests = {"model": model.digest, "corpus": corpus.digest}
     if loaded is not None:
-        digests["sae"] = _sae_digest(loaded)
+        digests["sae"] = sae_digest(loaded)
     if model.hidden is not None:
         where = f"{model.digest}/{model.hidden.site}"
         digests["neurons"] = hashlib.sha256(where.encode()).hexdigest()
@@ -282,7 +282,8 @@ def same_model(name: str, other: str) -> bool:
     return short(name) == short(other)
 
 
-def _sae_digest(loaded: LoadedAutoencoder) -> str:
+def sae_digest(loaded: LoadedAutoencoder) -> str:
+    """Return the sha256 of the files that an SAE was read from."""
     path = loaded.path
     files: Sequence[Path] = [path] if path.is_file() else sorted(path.iterdir())
     return files_digest([*(file for file in files if file.is_file()), *loaded.beside])

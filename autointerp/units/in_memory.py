@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -76,24 +77,58 @@ def harvest(
     contradicted (load it with `Flags(strict=False)` to read it all the same); CorpusError if there
     are fewer than 2,000 tokens or ids beyond the vocabulary; BadInput for units that are not there.
     """
-    with _left_as_found(getattr(model, "model", model), sae):
-        hooked = _hooked(model, tokenizer, site, neurons)
-        documents = _documents(tokens, attention, hooked)
-        loaded = _loaded(sae, hooked)
-        encoder = _encoder(sae if loaded is None else loaded.sae, hooked)
-        subject = _subject(hooked, documents, encoder, bos)
-        longest = max((len(ids) for ids in documents), default=0) + subject.begins_with_bos
-        if not settings.window:  # rows are not padded beyond the longest
-            settings = replace(settings, window=max(2, min(longest, subject.longest, 1024)))
+    with left_as_found(model, sae):
+        subject, documents = subject_in_memory(
+            model,
+            tokens,
+            sae=sae,
+            site=site,
+            neurons=neurons,
+            tokenizer=tokenizer,
+            attention=attention,
+            bos=bos,
+        )
+        if not settings.window:
+            settings = replace(settings, window=fitting_window(subject, documents))
         calibration = calibrate(subject, settings, seed)
-        if loaded is not None:
-            check_activations(loaded, calibration.activations[:CHECKED_TOKENS].cpu())
+        if subject.loaded is not None:
+            check_activations(subject.loaded, calibration.activations[:CHECKED_TOKENS].cpu())
         wanted = []
         for name, which in (units or {"neurons" if sae is None else "features": 200}).items():
             module = extensions.load(sources_folder, "source", name)
             source = module.create(subject, calibration, seed)
             wanted.append(Wanted(name, source, *_numbers(name, which, source.size, seed)))
         return harvest_units(subject, wanted, settings, seed, min_density, max_density)
+
+
+def subject_in_memory(
+    model: Any,
+    tokens: Tokens,
+    *,
+    sae: Any = None,
+    site: str = "",
+    neurons: str = "",
+    tokenizer: Any = None,
+    attention: Any = None,
+    bos: bool | None = None,
+) -> tuple[Subject, list[NDArray[np.int64]]]:
+    """Return model, tokens and SAE as a subject without digests, and its documents.
+
+    Arguments are those of `harvest`.
+
+    Call it, and use what it returns, within `left_as_found`. Raises as `harvest` does.
+    """
+    hooked = _hooked(model, tokenizer, site, neurons)
+    documents = _documents(tokens, attention, hooked)
+    loaded = _loaded(sae, hooked)
+    encoder = _encoder(sae if loaded is None else loaded.sae, hooked)
+    return replace(_subject(hooked, documents, encoder, bos), loaded=loaded), documents
+
+
+def fitting_window(subject: Subject, documents: Sequence[NDArray[np.int64]]) -> int:
+    """Return the length of windows of which no row is padded beyond the longest document."""
+    longest = max((len(ids) for ids in documents), default=0) + subject.begins_with_bos
+    return max(2, min(longest, subject.longest, 1024))
 
 
 def _hooked(model: Any, tokenizer: Any, site: str, neurons: str) -> HookedLanguageModel:
@@ -246,19 +281,37 @@ def _numbers(
 
 
 @contextlib.contextmanager
-def _left_as_found(*objects: Any) -> Iterator[None]:
-    """Put back training mode and gradients of the modules among `objects`."""
-    modules = [
-        module for one in objects if isinstance(one, torch.nn.Module) for module in one.modules()
+def left_as_found(model: Any, sae: Any) -> Iterator[None]:
+    """Put back training mode and gradients of a model, hooked or not, and of an SAE's modules, and
+    the state of global generators of random numbers; autocast is off meanwhile.
+
+    What is measured is then the same within a training loop and outside of it.
+    """
+    held = getattr(sae, "__dict__", {}).values()  # of a wrapper that is no module itself
+    objects = [
+        one
+        for one in (getattr(model, "model", model), sae, *held)
+        if isinstance(one, torch.nn.Module)
     ]
+    modules = [module for one in objects for module in one.modules()]
     modes = [(module, module.training) for module in modules]
     gradients = [(p, p.requires_grad) for module in modules for p in module.parameters(False)]
+    on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
+    state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    state_gpu = torch.cuda.get_rng_state_all() if on_gpu else []
     try:
         for one in objects:
-            if isinstance(one, torch.nn.Module):
-                one.eval()
-        yield
+            one.eval()
+        with contextlib.ExitStack() as stack:
+            for kind in ("cpu", "cuda") if on_gpu else ("cpu",):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+            yield
     finally:
+        random.setstate(state[0])
+        np.random.set_state(state[1])
+        torch.set_rng_state(state[2])
+        if on_gpu:
+            torch.cuda.set_rng_state_all(state_gpu)
         for module, mode in modes:
             module.training = mode
         for parameter, wants in gradients:

@@ -28,8 +28,8 @@ def subject_again(run: Run, option: str) -> Subject:
     """
     if run.is_imported:
         raise BadInput(
-            f"{option} needs the model, and run '{run.name}' was imported without one; name a run "
-            "that `autointerp harvest` or `rate` made"
+            f"{option} needs the model, and run '{run.name}' was {run.without_model}; name "
+            "a run that `autointerp harvest` or `rate` made"
         )
     subject = load_subject(run.settings.subject, tokens=run.path.parent / TOKENS)
     for part, digest in subject.digests.items():

@@ -17,7 +17,6 @@ from autointerp.settings import RunSettings
 from autointerp.stats.results import Statistic
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
-from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.units.dictionary_figures import REMEMBERED
 from autointerp.units.dictionary_sums import DictionarySums, losses_recovered
 from autointerp.units.others import Place, firing_in, store_silence, unverified
@@ -28,7 +27,8 @@ from autointerp.units.sample import (
     next_units,
     open_source,
 )
-from autointerp.units.shards import CHECKPOINTS, Kept, forget, harvest_key, read_shards
+from autointerp.units.shards import Kept, forget, harvest_key, read_shards
+from autointerp.units.shares import CHECKPOINTS
 from autointerp.units.sources import Calibration, SiteBatch, Source, kind_of
 from autointerp.units.stream import Reading, at_sites, calibrate, window_length
 
@@ -133,7 +133,7 @@ def draw_together(
         sums = {}
         for number, member in measured.items():
             sae = member.subject.sae
-            assert isinstance(sae, SparseAutoencoder)
+            assert sae is not None
             sums[number] = DictionarySums(sae, settings.harvest.fires)
         _read(members, passes, sums, progress)
         for number, one in sums.items():

@@ -7,10 +7,11 @@ import pytest
 from support.tiny_sweep import make_saes, sweep_text, table
 
 from autointerp import Job, harvest
-from autointerp.errors import BadInput, RunMismatch
+from autointerp.errors import BadInput, RunMismatch, StorageError
 from autointerp.findings.looks import looks_of
-from autointerp.pipeline.sweep import as_text, forecast_sweep, sweep
-from autointerp.store.run import open_run, runs_in
+from autointerp.findings.sweep_plan import plan_path
+from autointerp.pipeline.sweep import as_text, forecast_sweep, sweep, write_sweep_plan
+from autointerp.store.run import open_run, run_exists, runs_in
 from autointerp.subjects.one_layer import OneLayerSite
 from autointerp.units.dictionary_figures import stored_figures
 
@@ -221,3 +222,49 @@ def test_the_forecast_says_what_is_missing_and_makes_nothing(swept, tiny_subject
     assert (found.saes, found.measured, found.sites, found.twins) == (3, 3, 1, 0)
     assert "one forward pass for 1 site, 3 SAEs encoded whole" in str(found)
     assert not (tmp_path / "none").exists()
+
+
+# ----------------------------------------------------------------------- the sweep's plan
+
+
+def test_one_plan_is_hashed_before_the_first_rating_and_shown(tiny_subject, tables, tmp_path):
+    make_saes(tiny_subject, tmp_path)
+    file, runs = tmp_path / "sweep.toml", tmp_path / "runs"
+    file.write_text(sweep_text(tiny_subject, tables[0]))
+    first = write_sweep_plan(file, tokens="4k", runs=runs)
+    assert not [name for name in runs_in(runs) if run_exists(runs / name)]  # no model was loaded
+    assert write_sweep_plan(file, tokens="4k", runs=runs) == first
+    plan = write_sweep_plan(file, tokens=5000, runs=runs)  # supersedes it: nothing was rated
+    assert plan.digest != first.digest
+    assert forecast_sweep(file, runs=runs).tokens == 5000
+    result = sweep(file, tmp_path / "page", runs=runs)  # reads what the plan says
+    assert result.sweep.plan == plan
+    assert result.sweep.deviations == ()
+    assert 4000 < result.sweep.results[0].figures.tokens <= 5000
+    shown = (tmp_path / "page" / "index.html").read_text()
+    assert plan.digest in shown
+    assert plan.digest in as_text(result)
+    assert result.sweep.as_json()["plan"]["digest"] == plan.digest
+    log = (runs / "tiny.full" / "log.jsonl").read_text()
+    assert plan.digest in log
+    with pytest.raises(BadInput, match="has ratings; a plan is written before the first one"):
+        write_sweep_plan(_with_n(file, tmp_path), runs=runs)
+    assert write_sweep_plan(file, runs=runs) == plan
+    with pytest.raises(RunMismatch, match=r"--tokens 6k: run 'tiny\..*' reads the first 5,000"):
+        sweep(file, page=False, runs=runs, tokens="6k")
+    file.write_text(sweep_text(tiny_subject, tables[0] + tables[1]).replace("n = 6", "n = 5"))
+    later = sweep(file, page=False, rates=True, runs=runs)
+    assert later.sweep.deviations == ("SAE 'small' joined later", "n is 5, not 6")
+    stored = plan_path("tiny", runs)
+    stored.write_text(stored.read_text().replace('"n": 6', '"n": 5'))
+    altered = sweep(file, page=False, rates=False, runs=runs)
+    assert any("changed after it was stored" in text for text in altered.sweep.deviations)
+    stored.write_text("{}")
+    with pytest.raises(StorageError, match="is no plan of a sweep"):
+        sweep(file, page=False, rates=False, runs=runs)
+
+
+def _with_n(file, folder):
+    other = folder / "other.toml"
+    other.write_text(file.read_text().replace("n = 6", "n = 7"))
+    return other

@@ -41,9 +41,10 @@ def command(
     write: Annotated[
         str | None,
         typer.Option(
-            metavar="RUN",
+            metavar="RUN|SWEEP.TOML",
             help="Write a plan into this run, before its first rating: what follows, --rubric, "
-            "--alpha and --repeats.",
+            "--alpha and --repeats. Of a sweep.toml, one plan for all that the file says; only "
+            "--tokens goes with it.",
             show_default=False,
         ),
     ] = None,
@@ -106,6 +107,7 @@ def command(
     """
     import json
     import math
+    from dataclasses import replace
 
     from autointerp.errors import BadInput
     from autointerp.questions.rubric_files import load_rubric
@@ -127,17 +129,18 @@ def command(
         for name, value in only_written.items():
             if value not in (None, []):
                 raise BadInput(f"{name} belongs to a plan that is kept: add --write RUN")
+    if write is not None and write.endswith(".toml"):
+        _refuse_beside_sweep(write, {**only_written, "--repeats": repeats if repeats > 1 else None})
+        said = "" if rubric == "interpretability-1-5" else rubric
+        _write_of_sweep(write, tokens, (rater or [""])[0], said, n, as_json)
+        return
     scale = load_rubric(rubric).scores
     if write is not None:
         from autointerp.apps.cli._progress import Show
-        from autointerp.pipeline.job import Job
+        from autointerp.pipeline.job import Job, Resolved
         from autointerp.pipeline.plan import write_plan
         from autointerp.stats.decision import EQUIVALENT
 
-        by_rule = until.until_width is not None or until.until_clear
-        if n is None and not by_rule:
-            needed = plan_units(effect, power, alpha, len(scale))
-            n = math.ceil(needed.units / (1 - lost))
         job = Job(
             sources=tuple(source or ()),
             n=n,
@@ -149,6 +152,12 @@ def command(
             repeats=repeats,
             **until.fields(),
         )
+        resolved = Resolved(job, planned=False)
+        resolved.require_places()
+        by_rule = until.until_width is not None or until.until_clear
+        if n is None and not by_rule:
+            needed = plan_units(effect, power, alpha, len(scale))
+            job = replace(job, n=math.ceil(needed.units / (1 - lost)))
         with Show(output) as show:
             written = write_plan(job, rater or (), alpha, equivalence or EQUIVALENT, show)
         if as_json:
@@ -170,6 +179,36 @@ def command(
         usd_per_call=usd_per_call,
         as_json=as_json,
     )
+
+
+def _refuse_beside_sweep(path: str, given: dict[str, object]) -> None:
+    """Raise BadInput for options that a sweep.toml leaves no room for."""
+    from autointerp.errors import BadInput
+
+    for name, value in given.items():
+        is_checked = name in ("--tokens", "--n") or (
+            name == "--rater" and isinstance(value, list) and len(value) == 1
+        )
+        if value not in (None, []) and not is_checked:
+            raise BadInput(f"{name}: {path} says what is planned; leave {name} out")
+
+
+def _write_of_sweep(
+    path: str, tokens: str | None, rater: str, rubric: str, n: int | None, as_json: bool
+) -> None:
+    """Write the plan of a sweep, and print it."""
+    import json
+
+    from autointerp.pipeline.sweep import write_sweep_plan
+
+    plan = write_sweep_plan(path, tokens, rater, rubric, n)
+    if as_json:
+        fields = {**plan.content(), "made_at": plan.made_at, "digest": plan.digest}
+        say(json.dumps({"sweep": plan.name, **fields}, indent=2))
+        return
+    say(f"sweep '{plan.name}' has this plan since {plan.made_at} UTC: {plan}")
+    say(f"sha256 {plan.digest}")
+    say(f"next: autointerp sweep {path}")
 
 
 def _print_power(

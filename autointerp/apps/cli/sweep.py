@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from autointerp.apps.cli import say
-from autointerp.apps.cli._options import Asking, DryRun, Output, options
+from autointerp.apps.cli._options import Asking, DryRun, Output, Tokens, options
 
 
 @options
@@ -29,6 +29,7 @@ def command(
         Path | None,
         typer.Option("--csv", help="Write the table, a row an SAE, to this file too."),
     ] = None,
+    tokens: Tokens = None,
     dry_run: DryRun = False,
     as_json: Annotated[
         bool,
@@ -50,9 +51,14 @@ def command(
     and what its files do not say. Each SAE has a run of its own, NAME.SAE, for `report`, `match`
     and all other commands; neurons and controls of a site are drawn and rated once, in
     NAME.neurons. Run again with another [[sae]], it harvests and rates that one alone.
+    `autointerp plan --write SWEEP.TOML` declares all of it before the first rating.
 
     Example: autointerp sweep sweep.toml --dry-run
     """
+    from autointerp.settings import read_table
+
+    read_table(file)  # before what reports need is imported
+
     from dataclasses import asdict
 
     from autointerp.apps.cli._progress import Show
@@ -61,7 +67,7 @@ def command(
 
     job = asking.job("lexical")
     if dry_run:
-        forecast = forecast_sweep(file, job.options, job.policy)
+        forecast = forecast_sweep(file, job.options, job.policy, tokens=tokens)
         typer.echo(json.dumps(asdict(forecast)) if as_json else str(forecast))
         return
     with Show(output) as show:
@@ -73,6 +79,7 @@ def command(
             rates=rate,
             page=not as_json or out is not None,
             on=show,
+            tokens=tokens,
         )
     if csv is not None:
         from autointerp.files import write_text

@@ -32,7 +32,7 @@ def show(material: Material) -> list[Block]:
     drawn = (
         "Units came from files, and where fewer were asked for than there are, they were drawn at "
         "random, by seed."
-        if all(run.is_imported for run in material.runs)
+        if all(run.is_imported and not run.is_from_memory for run in material.runs)
         else "Units were drawn at random, by seed, from those of each source that pass the density "
         "filter."
     )

@@ -55,10 +55,7 @@ class AdaptedEncoder:
 
     def encode(self, x: Tensor, columns: Tensor | None = None) -> Tensor:
         """Return latent activations [..., d_sae] in float32, or [..., len(columns)]."""
-        flat = x.reshape(-1, x.shape[-1])
-        weight = next(iter(_tensors(self.wrapped)), None)
-        if weight is not None:
-            flat = flat.to(weight.device, weight.dtype)
+        flat = self._as_its_weights(x.reshape(-1, x.shape[-1]))
         with torch.no_grad():
             out = self.wrapped.encode(flat)
         latents = self._latents_of(out, len(flat))
@@ -91,15 +88,15 @@ class AdaptedEncoder:
         named = _named(out)
         if named is None and isinstance(out, tuple | list) and len(out) == 1:
             return self._latents_of(out[0], rows)
-        for values, indices in PAIRS:
-            if named and torch.is_tensor(named.get(values)) and torch.is_tensor(named.get(indices)):
-                if self._latents is None:
-                    raise SubjectError(
-                        f"{self._name} returns sparse latents and does not say its width; give "
-                        "d_sae"
-                    )
-                dense: Tensor = named[values].new_zeros(rows, self._latents)
-                return dense.scatter_(1, named[indices], named[values])
+        pair = _pair(out)
+        if pair is not None:
+            if self._latents is None:
+                raise SubjectError(
+                    f"{self._name} returns sparse latents and does not say its width; give d_sae"
+                )
+            values, indices = pair
+            dense: Tensor = values.new_zeros(rows, self._latents)
+            return dense.scatter_(1, indices, values)
         found = [name for name in LATENTS if named and torch.is_tensor(named.get(name))]
         if named and len(found) == 1:
             latents: Tensor = named[found[0]]
@@ -126,6 +123,48 @@ class AdaptedEncoder:
         out: Tensor = self.wrapped.decode(latents)
         return out
 
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Return what the object's own `encode` and `decode` make of inputs [tokens, d_in], in
+        float32.
+
+        Where `encode` gives the largest latents and where they are, `decode` is given these two, as
+        sparsify's takes them. Raises SubjectError if it takes neither.
+        """
+        flat = self._as_its_weights(x)
+        try:
+            with torch.no_grad():
+                encoded = self.wrapped.encode(flat)
+                pair = _pair(encoded)
+                latents = (self._latents_of(encoded, len(flat)),) if pair is None else pair
+                back = self.wrapped.decode(*latents)
+        except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise SubjectError(
+                f"{self._name}.decode does not take what encode gives ({reason})"
+            ) from None
+        if not torch.is_tensor(back) or back.shape != flat.shape:
+            raise SubjectError(
+                f"{self._name}.decode does not return the {self.d_in} activations of the site"
+            )
+        return back.float().to(x.device)
+
+    @property
+    def undecoded(self) -> str:
+        """Why its reconstructions are not to be had, found by those of zeros; empty where they
+        are."""
+        if not callable(getattr(self.wrapped, "decode", None)):
+            return f"{self._name} has no method `decode`"
+        try:
+            self.reconstruct(torch.zeros(2, self.d_in))
+        except SubjectError as error:
+            return str(error)
+        return ""
+
+    def _as_its_weights(self, x: Tensor) -> Tensor:
+        """Return inputs on the device and in the precision of the object's weights."""
+        weight = next(iter(_tensors(self.wrapped)), None)
+        return x if weight is None else x.to(weight.device, weight.dtype)
+
     def to(self, device: str) -> AdaptedEncoder:
         """Return itself: where the wrapped object is kept is its owner's business."""
         return self
@@ -145,10 +184,20 @@ def _named(out: Any) -> dict[str, Any] | None:
         return None
 
 
+def _pair(out: Any) -> tuple[Tensor, Tensor] | None:
+    """Return the largest latents and where they are, where `encode` returned these two."""
+    named = None if torch.is_tensor(out) else _named(out)
+    for values, indices in PAIRS:
+        if named and torch.is_tensor(named.get(values)) and torch.is_tensor(named.get(indices)):
+            return named[values], named[indices]
+    return None
+
+
 def _tensors(wrapped: Any) -> list[Tensor]:
     if isinstance(wrapped, torch.nn.Module):
         return [p.data for p in wrapped.parameters() if p.is_floating_point()][:1]
-    return []
+    held = getattr(wrapped, "__dict__", {}).values()
+    return [v.data for v in held if torch.is_tensor(v) and v.is_floating_point()][:1]
 
 
 def _check_scale(wrapped: Any) -> None:

@@ -45,3 +45,31 @@ def test_a_report_of_what_was_never_made_says_what_makes_it(tiny_subject, tmp_pa
     assert result.code == 2
     assert "tiny" in result.err
     assert not (tmp_path / "runs" / "tiny.own").exists()
+
+
+def test_a_forecast_of_an_sae_that_is_not_there_is_refused(tiny_subject, tmp_path, command_line):
+    (tmp_path / "sweep.toml").write_text(sweep_text(tiny_subject, table("own", "nothing")))
+    result = command_line("sweep", "sweep.toml", "--dry-run")
+    assert result.code == 2
+    assert "no SAE at " in result.err
+    assert "nothing; give an existing file or folder, or a hub id" in result.err
+
+
+def test_a_plan_is_written_for_the_whole_sweep_by_its_file(tiny_subject, tmp_path, command_line):
+    sae = table("own", str(tiny_subject / "sae.safetensors"))
+    (tmp_path / "sweep.toml").write_text(sweep_text(tiny_subject, sae))
+    written = command_line("plan", "--write", "sweep.toml", "--tokens", "3k", "--json")
+    assert written.code == 0, written.err
+    plan = json.loads(written.out)
+    assert (plan["sweep"], plan["n"], plan["tokens"], plan["rater"]) == ("tiny", 6, 3000, "lexical")
+    assert len(plan["digest"]) == 64
+    said = command_line("plan", "--write", "sweep.toml", "--tokens", "3k")
+    assert plan["digest"] in said.out
+    assert "next: autointerp sweep sweep.toml" in said.out
+    forecast = command_line("sweep", "sweep.toml", "--dry-run")
+    assert "from the first 3,000 tokens" in forecast.out
+    for options in (["--rater", "scripted:4"], ["--n", "9"], ["--source", "features"],
+                    ["--until-width", "0.1"], ["--repeats", "2"],
+                    ["--rater", "lexical", "--rater", "scripted:4"]):  # fmt: skip
+        refused = command_line("plan", "--write", "sweep.toml", *options)
+        assert (refused.code, options[0] in refused.err) == (2, True), refused.err
