@@ -63,7 +63,7 @@ def _scores(scored: list[tuple[str, str, MatchedScore]]) -> Table:
     return Table(
         name="matched_scores",
         caption="Scores of features over the median cosine against those under it, ties halved, "
-        "and Spearman's rho of score and cosine, at the look that `match` took",
+        "and Spearman's rho of score and cosine, as they were when the dictionaries were matched",
         frame=pd.DataFrame(
             [
                 {
