@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, AnyStr
 
-from autointerp.errors import StorageError
+from autointerp.errors import BadInput, StorageError
 
 try:
     import fcntl
@@ -111,6 +111,12 @@ def bounded_lines(
         if packed is not None:
             check_unpacked(total, packed)
         yield line
+
+
+def require_new(path: Path, force: bool) -> None:
+    """Raise BadInput for a file that is there already, unless it may be overwritten."""
+    if path.exists() and not force:
+        raise BadInput(f"{path} exists; give --force to overwrite it, or another -o")
 
 
 def write_text(path: Path, text: str, remedy: str = REMEDY, mode: int | None = None) -> None:

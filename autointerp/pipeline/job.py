@@ -29,6 +29,7 @@ from autointerp.raters import (
 )
 from autointerp.settings import (
     RunSettings,
+    byte_count,
     first_difference,
     from_mapping,
     load_settings,
@@ -47,6 +48,7 @@ from autointerp.store.run import (
     runs_in,
 )
 from autointerp.store.snapshots import open_to_read
+from autointerp.subjects.places import require_places
 from autointerp.text import first_tokens
 from autointerp.units.sources import described_sources, kind_of, only_if_named
 
@@ -77,6 +79,9 @@ class Job:
         seed: Seed of every draw; None means the settings' own.
         tokens: Tokens of the corpus that a new run reads, from its start, such as 250000 or "100k";
             0 means all, None the settings' own.
+        cache_site: Bytes of disk, such as "2G", that the site's activations may take beside the
+            run, so that a later pass over the corpus reads no model; 0 deletes what is kept, None
+            neither keeps nor reads it.
         controls: Units of each control source that is not in `sources`; 0 means none.
         repeats: Times that each item is rated.
         options: How the rater is reached: server, reply length, prices.
@@ -105,6 +110,7 @@ class Job:
     subject: str | None = None
     seed: int | None = None
     tokens: int | str | None = None
+    cache_site: int | str | None = None
     controls: int = DEFAULT_CONTROLS
     repeats: int = 1
     options: RaterOptions = field(default_factory=RaterOptions)
@@ -128,6 +134,8 @@ class Job:
         object.__setattr__(self, "runs", Path(self.runs))
         if self.tokens is not None:
             object.__setattr__(self, "tokens", token_count(self.tokens))
+        if self.cache_site is not None:
+            object.__setattr__(self, "cache_site", byte_count(self.cache_site))
         if self.n is not None and self.n < 1:
             raise BadInput(f"--n {self.n}: ask for at least 1 unit")
         if self.until is not None and self.n is not None:
@@ -140,6 +148,12 @@ class Job:
     def until(self) -> Stopping | None:
         """The stopping rule that is asked for; None for a fixed n."""
         return until(self.until_width, self.until_clear, self.max_n)
+
+    @property
+    def cache_bytes(self) -> int | None:
+        """What `cache_site` says, in bytes."""
+        assert not isinstance(self.cache_site, str)
+        return self.cache_site
 
     @property
     def folder(self) -> Path:
@@ -359,6 +373,11 @@ class Resolved:
             self.job.repeats,
             self.stopping,
         )
+
+    def require_places(self) -> None:
+        """Raise where a file that the subject's settings name is not there, before torch loads."""
+        if not self.is_imported:
+            require_places(self.settings.subject)
 
     def subject(self, device: str | None = None) -> Subject | None:
         """Load the subject, on `device` if it is given; None for an imported run."""

@@ -235,12 +235,12 @@ def draw_mixed(
         studied = []
     mixed = {**dict.fromkeys(studied, resolved.n), **wanted}
     try:
-        draw(run, subject, with_training(mixed), on)
+        draw(run, subject, with_training(mixed), on, cache=resolved.job.cache_bytes)
     except (SubjectError, TooFewUnits) as error:
         if mixed.keys() == wanted.keys():
             raise
         on(Note(f"sources are not mixed: {error}"))
-        draw(run, subject, with_training(dict(wanted)), on)
+        draw(run, subject, with_training(dict(wanted)), on, cache=resolved.job.cache_bytes)
         return dict(wanted)
     return mixed
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import log2
 
 import numpy as np
-import scipy.optimize
+import scipy
 from numpy.typing import NDArray
 
 from autointerp.questions.trials import Piece

@@ -72,7 +72,7 @@ COLUMN = re.compile(
 )
 VIEW = re.compile(r"CREATE OR REPLACE (?P<kind>VIEW|MACRO) (?P<name>\w+)")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-OWN = (SETTINGS, DATABASE, WAL, COMMITS, LOG, REPLIES, PENDING, "harvest", "journals")
+OWN = (SETTINGS, DATABASE, WAL, COMMITS, LOG, REPLIES, PENDING, "harvest", "site_cache", "journals")
 
 # What run.toml must hold, by table.
 ABOUT: dict[str, dict[str, type | tuple[type, ...]]] = {
@@ -221,7 +221,7 @@ class Run(Units, Ratings, Batches, Labs, Matches, Concepts, Firings, Maps, Cover
             with contextlib.suppress(OSError):
                 if not path.is_dir():
                     path.unlink(missing_ok=True)
-                elif path.name == "harvest":
+                elif path.name in ("harvest", "site_cache"):
                     shutil.rmtree(path)
                 else:
                     path.rmdir()  # only if nothing else is in it
@@ -462,10 +462,15 @@ def connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
         if read_only and is_new:  # a kill came before it was made
             connect(path, read_only=False).close()
         connection = duckdb.connect(str(file.resolve()), read_only=read_only)
-        if is_new:
-            file.chmod(PRIVATE_FILE)
-        bring_up_to_date(path, connection, read_only)
-        connection.execute("SET enable_progress_bar = false")
+        try:
+            if is_new:
+                file.chmod(PRIVATE_FILE)
+            bring_up_to_date(path, connection, read_only)
+            connection.execute("SET enable_progress_bar = false")
+        except BaseException:
+            # Open in this process it could not be opened for reading, and would be blamed for that.
+            connection.close()
+            raise
     except (duckdb.Error, OSError) as error:
         raise unopened(path, error) from None
     return connection

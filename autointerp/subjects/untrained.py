@@ -26,8 +26,8 @@ from autointerp.subjects.autoencoder import Encoder, load_autoencoder
 from autointerp.subjects.formats import load_sae
 from autointerp.subjects.language_model import HookedLanguageModel, load_language_model
 from autointerp.subjects.one_layer import OneLayerSite, OneLayerTransformer
+from autointerp.subjects.places import RECORD
 from autointerp.subjects.training.recipe import (
-    RECORD,
     ModelRecord,
     TrainingRecord,
     read_record,

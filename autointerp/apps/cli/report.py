@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from autointerp.apps.cli._options import Output, options
+from autointerp.apps.cli._options import Output, options, require_runs
 
 
 @options
@@ -57,15 +57,17 @@ def command(
 
     Example: autointerp report main
     """
-    from autointerp.apps.cli._progress import Show
-    from autointerp.pipeline import report as verb
-
     if out == Path("-"):
         from autointerp.errors import BadInput
 
         raise BadInput("a report is a folder: name it with -o FOLDER")
     names = runs or ["main"]
     groups = _groups(group or [])
+    require_runs(*names)
+
+    from autointerp.apps.cli._progress import Show
+    from autointerp.pipeline import report as verb
+
     with Show(output) as show:
         if as_json and out is None:
             typer.echo(json.dumps(verb.findings(names, on=show, groups=groups), allow_nan=False))

@@ -160,7 +160,7 @@ def draw(judgement: Judgement) -> Drawing:
     plain_axes(axes)
     # Upward from the axes, two in a row: more do not fit beside one another.
     rows = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": min(2, len(main))}
-    axes.legend(**rows, fontsize=9.5)  # type: ignore[arg-type]
+    axes.legend(**rows, fontsize=9.5)
 
     if beside:
         stack = parts[1].subplots(len(beside), 1, sharex=True, squeeze=False)[:, 0]
