@@ -41,7 +41,7 @@ UNITS = 60
 BLIND_UNITS = 120  # of each source
 # All units of a source in a run share their 48 contexts of others, so that a control's mean varies
 # by those as well as by units: several runs, of other units and other contexts.
-BLIND_RUNS = 4
+BLIND_RUNS, BLIND_UNITS_A_RUN = 8, 30
 TOKENS = 400_000
 SCORERS = ("detection", "fuzzing", "simulation", "intruder", "embedding", "surprisal")
 MODEL_UNITS, MODEL_COUNT = 24, 10  # units, and contexts of each kind, that small models are asked
@@ -79,7 +79,7 @@ def figures() -> Iterator[dict[str, Any]]:
         for number in range(BLIND_RUNS):
             of_run = replace(settings, seed=settings.seed + number)
             with open_run(f"blind-{number}", of_run, subject, runs) as run:
-                draw_units(run, subject, dict.fromkeys(SOURCES, BLIND_UNITS // BLIND_RUNS))
+                draw_units(run, subject, dict.fromkeys(SOURCES, BLIND_UNITS_A_RUN))
                 blind.append({name: blind_scores(run, name) for name in SCORERS})
     for result in results:
         planted = result.sources["planted"]

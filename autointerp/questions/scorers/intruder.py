@@ -39,7 +39,6 @@ COUNT = 20
 PER_CALL = SIZE
 NEAREST = 3  # silent contexts most like the fifth, of which one is taken
 LETTERS = 4  # that a different token counts for
-LONGER = 1  # letters by which two marked tokens may differ
 NEAR = 12  # letters by which two texts may differ, different tokens counted in
 NEEDS_OTHERS = True  # for the control
 TASK = make_task(
@@ -120,7 +119,7 @@ class Pool:
     def of(cls, contexts: Mapping[int, Context], every: Iterable[Context]) -> Pool:
         """Return the pool of silent `contexts` of a unit, which has `every` context."""
         offered = {
-            (number, place): frozenset((shape_of(text), len(text.strip())) for text in texts)
+            (number, place): frozenset(map(_alike, texts))
             for number, context in contexts.items()
             for place, texts in silent_texts(context).items()
         }
@@ -135,7 +134,7 @@ class Pool:
             size, alike = _size(contexts[number]), _alike(focus_text(contexts[number]))
             near = [n for n, other in sizes.items() if _apart(other, size) <= NEAR]
             if all(
-                any(alike & self.offered.get((n, place), frozenset()) for n in near)
+                any(alike in self.offered.get((n, place), ()) for n in near)
                 for place in offsets(contexts[number])
             ):
                 kept.append(number)
@@ -149,7 +148,7 @@ class Pool:
         size = _size(context)
         far = {}
         for n, other in self.contexts.items():
-            is_alike = bool(alike & self.offered.get((n, look.place), frozenset()))
+            is_alike = alike in self.offered.get((n, look.place), ())
             far[n] = _apart(_size(other), size) + NEAR * (not is_alike)
         shuffled = rng.permutation(np.array(list(self.contexts))).tolist()
         near = sorted(shuffled, key=far.__getitem__)[:NEAREST]
@@ -161,10 +160,9 @@ class Pool:
         return replace(piece, truth=True)
 
 
-def _alike(text: str) -> set[tuple[str, int]]:
-    """Return the kinds and lengths of tokens that are taken for like `text`."""
-    letters = len(text.strip())
-    return {(shape_of(text), n) for n in range(letters - LONGER, letters + LONGER + 1)}
+def _alike(text: str) -> tuple[str, int]:
+    """Return what tokens share that are taken for alike: kind and length."""
+    return shape_of(text), len(text.strip())
 
 
 def _size(context: Context) -> tuple[int, int]:

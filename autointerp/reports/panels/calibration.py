@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
@@ -14,6 +16,8 @@ from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.style import headline, sheet
 from autointerp.reports.words import SUPERIORITY, flat, interval, listed, number, percent, plural
 from autointerp.stats.alternative_annotator import LEAST_UNITS
+from autointerp.stats.ppi import STRATIFIED
+from autointerp.stats.ppi_drawn import METHOD as DRAWN
 from autointerp.stats.results import Statistic
 
 AFTER = "agreement"
@@ -25,20 +29,7 @@ def show(material: Material) -> list[Block]:
     if not judges:
         return []
     people = list(dict.fromkeys(name for judged in judges for name in judged.humans))
-    blocks: list[Block] = [
-        Prose(
-            "The judge's mean over all units is corrected by the difference between people and "
-            "judge on the units that both rated (prediction-powered inference). It predicts the "
-            f"mean that {listed(people)} would give all units, and not what other people would: "
-            "how people differ from one another is not in the interval. It holds however "
-            "biased the judge is, provided that the units people rated were drawn at random; it "
-            "is narrower than people's ratings alone where the judge is any good. λ is the weight "
-            "that the judge gets: 0 leaves it out. Where `plan-humans` drew the units by the "
-            "judge's score, each stratum counts by its size, and λ has no part in a mean; where it "
-            "drew them by the judge's uncertainty, each unit counts by the inverse of its "
-            "probability."
-        )
-    ]
+    blocks: list[Block] = [Prose(f"{_lead(people)} {' '.join(_draws(judges))}".rstrip())]
     failing = [
         f"{one.rater}: {one.fails}"
         for one in material.judgements
@@ -93,6 +84,33 @@ def show(material: Material) -> list[Block]:
     blocks += [Prose(stand_in_text(judged), lead=_stand_in_lead(judged)) for judged in judges]
     blocks.append(_stand_in_table(judges))
     return blocks
+
+
+def _lead(people: list[str]) -> str:
+    return (
+        "The judge's mean over all units is corrected by the difference between people and judge "
+        "on the units that both rated (prediction-powered inference). It predicts the mean that "
+        f"{listed(people)} would give all units, and not what other people would: how people "
+        "differ from one another is not in the interval. It holds however biased the judge is, "
+        "provided that the units people rated were drawn at random; it is narrower than people's "
+        "ratings alone where the judge is any good. λ is the weight that the judge gets: 0 leaves "
+        "it out."
+    )
+
+
+def _draws(judges: list[Calibration]) -> Iterator[str]:
+    """Yield how people's units were drawn, and what follows, as far as it was so."""
+    methods = {p.predicted.method for judged in judges for p in judged.predictions}
+    if any(STRATIFIED in method for method in methods):
+        yield (
+            "`plan-humans` drew units by the judge's score: each stratum counts by its size, and λ "
+            "has no part in a mean."
+        )
+    if any(DRAWN in method for method in methods):
+        yield (
+            "`plan-humans` drew more of the units of which the judge is unsure, so that people's "
+            "time goes where it tells most: each unit counts by the inverse of its probability."
+        )
 
 
 # --------------------------------------------------------------- superiority, by people

@@ -20,6 +20,7 @@ from bench.scorers import (
     blind_matches,
     fits_all,
     is_blind,
+    standard_error,
     strategies,
 )
 
@@ -97,3 +98,11 @@ def test_for_rules_that_answer_alike_about_every_description_each_unit_scores_on
         for rule in rules.values():
             tried = blind_matches(fits_all(rule), calls)
             assert [module.measure(t).score for t in tried.values()] == [pytest.approx(0.5)] * 8
+
+
+def test_the_error_of_a_mean_over_runs_is_that_between_runs_where_it_is_larger():
+    spread = np.array([0.4, 0.6] * 8)
+    assert standard_error([spread]) == pytest.approx(0.1 / 4)
+    # Runs alike: by units. Runs apart, of one value each: sd 0.1 sqrt(2) of two, over sqrt(2).
+    assert standard_error([spread[:8], spread[8:]]) == pytest.approx(0.1 / 4)
+    assert standard_error([np.full(8, 0.4), np.full(8, 0.6)]) == pytest.approx(0.1)

@@ -1,8 +1,15 @@
+from itertools import product
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
+import pytest
 from support.fabricate import add_scores, fabricate_run
 
 from autointerp.findings.comparison import compare
+from autointerp.pipeline.plan_humans import plan_humans
+from autointerp.questions.rubric_files import load_rubric
+from autointerp.records import Rating
 from autointerp.reports.panels import Block, Material, Prose, Table, calibration
 from autointerp.store.run import Run
 
@@ -73,3 +80,34 @@ def test_a_second_look_by_people_says_what_its_intervals_allow_for(tmp_path: Pat
 
 def shown(run: Run) -> list[Block]:
     return calibration.show(Material((compare(run),), (run,)))
+
+
+@pytest.mark.parametrize(
+    ("by", "said"),
+    [
+        (None, "0 leaves it out."),
+        ("score", "each stratum counts by its size, and λ has no part in a mean."),
+        ("uncertainty", "each unit counts by the inverse of its probability."),
+    ],
+)
+def test_how_people_s_units_were_drawn_is_said_of_the_draw_that_was_made(
+    tmp_path: Path, by: Literal["score", "uncertainty"] | None, said: str
+):
+    rubric = load_rubric("interpretability-1-5")
+    with fabricate_run(tmp_path, {"features": 40, "neurons": 40}, contexts=0) as run:
+        for source, repeat in product(("features", "neurons"), (0, 1)):
+            add_scores(run, source, "model:a", [8, 8, 8, 8, 8], repeat=repeat, seed=7 * repeat)
+        if by is None:
+            add_scores(run, "features", "human:ann", [4, 4, 4, 4, 4])
+        else:
+            drawn = plan_humans(run, rubric, 40, np.random.default_rng(0), by=by).drawn
+            run.add_ratings(
+                [
+                    Rating(one.item, rubric.id, rubric.digest, "human:ann", 0, "ok", 1 + at % 5)
+                    for at, one in enumerate(drawn)
+                ]
+            )
+        lead, *_ = calibration.show(Material((compare(run),), (run,)))
+    assert isinstance(lead, Prose)
+    assert lead.text.endswith(said)
+    assert lead.text.count("`plan-humans`") == (by is not None)
