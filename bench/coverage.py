@@ -159,8 +159,8 @@ def _of_superiority(rng: np.random.Generator) -> tuple[list[Cell], list[float], 
             cells.append((float(np.mean(held)), f"{_name(first, second, n, m)}, {raters} raters"))
             withheld.append(1 - len(held) / several)
     note = (
-        f"P(superiority): {single:,} replications with one rater, {repeated:,} with repeats, "
-        f"{several:,} with 2 and 3 raters"
+        f"probability of superiority: {single:,} replications with one rater, {repeated:,} with "
+        f"repeats, {several:,} with 2 and 3 raters"
     )
     return cells, withheld, note
 
@@ -300,9 +300,10 @@ def _of_predictions(rng: np.random.Generator) -> tuple[list[Cell], list[float], 
             cells.append((by_draw[name].coverage, f"{name} draw, {setting}"))
             withheld.append(1 - by_draw[name].said)
     note = (
-        f"PPI++ of means {replications:,} replications, of P(superiority) {of_superiority:,}, "
-        f"stratified {by_strata:,}, drawn by the judge's uncertainty {by_uncertainty:,}; "
-        "P(superiority) withheld below 10 human ratings"
+        f"PPI++ of means {replications:,} replications, of the probability of superiority "
+        f"{of_superiority:,}, stratified {by_strata:,}, drawn by the judge's uncertainty "
+        f"{by_uncertainty:,}; "
+        "probability of superiority withheld below 10 human ratings"
     )
     return cells, withheld, note
 

@@ -73,10 +73,11 @@ def matches_of(run: Run) -> Iterator[MatchedRun]:
     for other, rubric, rater, n, median, look, higher, rho in run.rows_if_there(
         "match_score", "other, rubric, rater, n, median, look, higher, rho"
     ):
-        one = MatchedScore(rubric, rater, n, median, look, _statistic(higher), _statistic(rho))
-        scores.setdefault(other, []).append(one)
-    for side in sorted(run.rows_if_there("match_side", ", ".join(columns))):
-        held: dict[str, Any] = dict(zip(columns, side, strict=True))
+        scores.setdefault(other, []).append(
+            MatchedScore(rubric, rater, n, median, look, _statistic(higher), _statistic(rho))
+        )
+    for row in sorted(run.rows_if_there("match_side", ", ".join(columns))):
+        held: dict[str, Any] = dict(zip(columns, row, strict=True))
         yield MatchedRun(**held, scores=tuple(scores.get(held["other"], ())))
 
 

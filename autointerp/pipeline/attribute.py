@@ -116,11 +116,11 @@ def attribute(
             model = model_of(subject, name, source)
             question = question_of(subject, model, prompt, options)
 
-            def ablated(done: int, total: int, name: str = name) -> None:
+            def tell(done: int, total: int, name: str = name) -> None:
                 on(Ablating(name, done, total))
 
             fires = opened.settings.harvest.fires
-            effects = effects_of(subject, model, source, question, fires, progress=ablated)
+            effects = effects_of(subject, model, source, question, fires, progress=tell)
             on(Step(f"{name} is active {count(len(effects), 'time')} in the prompt"))
             unit_of = {effect.number: source.unit(effect.number) for effect in effects}
             numbers = numbers_again(opened, name, source, members).tolist()

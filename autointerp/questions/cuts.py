@@ -76,6 +76,16 @@ def cut(
     return Piece(number, whole_first(context, first), last, marked, truth, kind)
 
 
+def silent_texts(context: Context) -> dict[int, list[str]]:
+    """Return the silent tokens that could be marked, by their place in what is shown."""
+    firsts = range(len(context.tokens) - shown_length(context) + 1)
+    is_silent = silent_tokens(context)
+    return {
+        place: [context.tokens[first + place] for first in firsts if is_silent[first + place]]
+        for place in offsets(context)
+    }
+
+
 def shape_of(token: str) -> str:
     """Return what kind of token it is: a word, a piece of one, a number, a sign."""
     word = token.strip()

@@ -289,14 +289,14 @@ def _control(check: ControlCheck) -> str:
         have = "was not rated" if check.n is None else f"has only {count(check.n, 'scored unit')}"
         return f"The control '{check.control}' {have}, so nothing shows where the {check.end} lies."
     side = "or less" if check.end == "floor" else "or more"
+    where = f"at the {check.end}"
+    if check.state != "held":
+        where = f"not {where} ({number(check.limit)} {side})"
+    elif not check.is_sure:
+        where += f" ({number(check.limit)} {side}) by its mean, but too few units to be sure"
     return (
         f"'{check.control}' ({CONTROL[check.end]}) has mean {interval(check.mean)} over "
-        f"{count(check.n or 0, 'unit')}: "
-        + (
-            f"at the {check.end}."
-            if check.state == "held"
-            else f"not at the {check.end} ({number(check.limit)} {side})."
-        )
+        f"{count(check.n or 0, 'unit')}: {where}."
     )
 
 

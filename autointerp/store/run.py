@@ -462,10 +462,15 @@ def connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
         if read_only and is_new:  # a kill came before it was made
             connect(path, read_only=False).close()
         connection = duckdb.connect(str(file.resolve()), read_only=read_only)
-        if is_new:
-            file.chmod(PRIVATE_FILE)
-        bring_up_to_date(path, connection, read_only)
-        connection.execute("SET enable_progress_bar = false")
+        try:
+            if is_new:
+                file.chmod(PRIVATE_FILE)
+            bring_up_to_date(path, connection, read_only)
+            connection.execute("SET enable_progress_bar = false")
+        except BaseException:
+            # Open in this process it could not be opened for reading, and would be blamed for that.
+            connection.close()
+            raise
     except (duckdb.Error, OSError) as error:
         raise unopened(path, error) from None
     return connection

@@ -8,9 +8,9 @@ from pathlib import Path
 from autointerp.errors import SettingsError, SubjectError
 from autointerp.settings import SubjectSettings
 from autointerp.subjects.corpora import open_corpus
+from autointerp.subjects.hub import IN_HUB
 from autointerp.subjects.windows import no_tokens
 
-HUB_SAE = re.compile(r"[\w.-]+/[\w.-]+(/[\w./-]+)?")  # OWNER/NAME, and a folder in it
 HUB_MODEL = re.compile(r"([\w-][\w.-]*/)?[\w-][\w.-]*")
 RECORD = "training.json"  # what `autointerp train` writes beside an SAE
 
@@ -48,7 +48,7 @@ def require_places(settings: SubjectSettings, is_whole: bool = True) -> None:
 
 def require_sae(path: str) -> None:
     """Raise SubjectError for what is neither a file or folder nor a name of the hub."""
-    if not Path(path).exists() and not HUB_SAE.fullmatch(path):
+    if not Path(path).exists() and not IN_HUB.fullmatch(path):
         raise SubjectError(f"no SAE at {path}; give an existing file or folder, or a hub id")
 
 

@@ -255,10 +255,12 @@ def _expressions(patterns: Mapping[str, str], where: str) -> Expressions:
     for name, pattern in patterns.items():
         try:
             compiled.append(re.compile(pattern))
-        except re.error as error:
+        except (re.error, OverflowError) as error:
             raise BadInput(
                 f"{where}: '{name}' is no regular expression ({error}); correct it"
             ) from None
+        except RecursionError:
+            raise BadInput(f"{where}: '{name}' has brackets nested too deep; shorten it") from None
     return Expressions(tuple(patterns), tuple(compiled))
 
 

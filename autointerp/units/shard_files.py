@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from autointerp.errors import BadInput, RunLocked, SettingsError
+from autointerp.errors import BadInput, RunLocked
 from autointerp.files import PRIVATE_FOLDER, open_locked, unwritten
 from autointerp.records import HarvestedUnit
-from autointerp.settings import RunSettings, first_difference, from_mapping
+from autointerp.settings import RunSettings
 from autointerp.subjects import Subject
 from autointerp.units.passes import Progress, Wanted, harvested_units, parts_of
 from autointerp.units.shards import (
@@ -24,6 +24,7 @@ from autointerp.units.shards import (
     Kept,
     arrays_in,
     contents_of,
+    difference,
     harvest_content,
     key_of,
     parts_in,
@@ -201,41 +202,3 @@ def _shard_of(path: Path, contents: Contents | None) -> str:
     """Return the option that reads the share of a file."""
     rank = path.stem.removeprefix("part-")
     return f"--shard {rank}/{'N' if contents is None else contents.count}"
-
-
-def difference(made: Mapping[str, Any], content: Mapping[str, Any]) -> str | None:
-    """Return in what a shard's content differs from another one, first what a user decides."""
-    wanted = json.loads(json.dumps(content))
-    if {name: type(value) for name, value in made.items()} != {
-        name: type(value) for name, value in wanted.items()
-    } or "digest" not in made["settings"]:
-        return "it does not say what it was made of, or another version made it"
-    if key_of(made) == key_of(wanted):
-        return None
-    if made["settings"]["digest"] != wanted["settings"]["digest"]:
-        return _setting_that_differs(made["settings"], wanted["settings"])
-    if made["rows"] != wanted["rows"]:
-        return f"harvest.rows is {made['rows']}, not {wanted['rows']}"
-    for part in sorted({*made["subject"], *wanted["subject"]}):
-        if made["subject"].get(part) != wanted["subject"].get(part):
-            return f"it was made with another {part}"
-    for source in sorted({*made["units"], *wanted["units"]}):
-        if made["units"].get(source) != wanted["units"].get(source):
-            has, lacks = (len(one["units"].get(source, ())) for one in (made, wanted))
-            return f"it is about {has} units of {source}, not {lacks}, or about others"
-    for library in sorted({*made["libraries"], *wanted["libraries"]}):
-        old, new = made["libraries"].get(library), wanted["libraries"].get(library)
-        if old != new:
-            return f"it was made with {library} {old}, here is {new}"
-    return f"it was made by other code of autointerp (version {made['version']})"
-
-
-def _setting_that_differs(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    try:
-        made, wanted = (
-            from_mapping(RunSettings, {k: v for k, v in of.items() if k != "digest"}, "a shard")
-            for of in (one, other)
-        )
-    except SettingsError:
-        return "it was made with other settings"
-    return first_difference(made, wanted) or "it was made with other settings"

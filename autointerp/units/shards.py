@@ -26,10 +26,10 @@ import torch
 from numpy.typing import NDArray
 
 from autointerp import __version__
-from autointerp.errors import StorageError
+from autointerp.errors import SettingsError, StorageError
 from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER, partial_file
 from autointerp.records import HarvestedUnit
-from autointerp.settings import RunSettings
+from autointerp.settings import RunSettings, first_difference, from_mapping
 from autointerp.subjects import Subject
 from autointerp.subjects.provenance import code_digest, version_of
 from autointerp.units.columns import Columns
@@ -82,6 +82,44 @@ def key_of(content: Mapping[str, Any]) -> str:
     """Return the name of what decides; settings that change no result do not."""
     decides = {**content, "settings": content["settings"]["digest"]}
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def difference(made: Mapping[str, Any], content: Mapping[str, Any]) -> str | None:
+    """Return in what a shard's content differs from another one, first what a user decides."""
+    wanted = json.loads(json.dumps(content))
+    if {name: type(value) for name, value in made.items()} != {
+        name: type(value) for name, value in wanted.items()
+    } or "digest" not in made["settings"]:
+        return "it does not say what it was made of, or another version made it"
+    if key_of(made) == key_of(wanted):
+        return None
+    if made["settings"]["digest"] != wanted["settings"]["digest"]:
+        return _setting_that_differs(made["settings"], wanted["settings"])
+    if made["rows"] != wanted["rows"]:
+        return f"harvest.rows is {made['rows']}, not {wanted['rows']}"
+    for part in sorted({*made["subject"], *wanted["subject"]}):
+        if made["subject"].get(part) != wanted["subject"].get(part):
+            return f"its {part} is another one"
+    for source in sorted({*made["units"], *wanted["units"]}):
+        if made["units"].get(source) != wanted["units"].get(source):
+            has, lacks = (len(one["units"].get(source, ())) for one in (made, wanted))
+            return f"it is about {has} units of {source}, not {lacks}, or about others"
+    for library in sorted({*made["libraries"], *wanted["libraries"]}):
+        old, new = made["libraries"].get(library), wanted["libraries"].get(library)
+        if old != new:
+            return f"{library} is {old}, not {new}"
+    return f"the code of autointerp is another one (version {made['version']})"
+
+
+def _setting_that_differs(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    try:
+        made, wanted = (
+            from_mapping(RunSettings, {k: v for k, v in of.items() if k != "digest"}, "a shard")
+            for of in (one, other)
+        )
+    except SettingsError:
+        return "it was made with other settings"
+    return first_difference(made, wanted) or "it was made with other settings"
 
 
 def harvest_shards(

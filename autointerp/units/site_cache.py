@@ -209,7 +209,7 @@ class SiteCache:
         for row, part in zip(rows, parts, strict=True):
             number = int(window[row])
             self._begin[number], self._count[number] = self._rows, len(part)
-            self._crc[number] = zlib.crc32(np.ascontiguousarray(part).data)
+            self._crc[number] = zlib.crc32(part.tobytes())
             self._sound[number] = True
             self._rows += len(part)
 
@@ -277,8 +277,8 @@ class SiteCache:
         values = self._mapped()
         for number in numbers[~self._sound[numbers]].tolist():
             begin, count = self._begin[number], self._count[number]
-            part = np.ascontiguousarray(values[begin : begin + count])
-            if zlib.crc32(part.data) != self._crc[number]:
+            part = values[begin : begin + count].tobytes()
+            if zlib.crc32(part) != self._crc[number]:
                 self._begin_anew(f"window {number} is damaged")
                 return False
             self._sound[number] = True
@@ -300,7 +300,7 @@ class SiteCache:
             self._folder.mkdir(parents=True, exist_ok=True)
             if self._file is None:
                 self._file = os.open(self._folder / VALUES, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
-            left = np.ascontiguousarray(values).data.cast("B")
+            left = memoryview(values.tobytes())
             at = begin * 4 * self._width
             while left:
                 written = os.pwrite(self._file, left, at)

@@ -204,6 +204,8 @@ def test_a_function_that_gives_no_truth_values_is_refused(
         (["there/is/none.toml"], "no file of labels"),
         (["a=re:x", "a=re:y"], "two concepts are called 'a'"),
         (["a=re:["], "no regular expression"),
+        (["a=re:x{" + "9" * 30 + "}"], "no regular expression"),
+        (["a=re:" + "(" * 5000], "brackets nested too deep"),
     ],
 )
 def test_labels_of_no_form_are_refused(subject, given, message):

@@ -212,14 +212,14 @@ def test_shards_of_other_settings_units_subjects_or_code_are_refused_by_name(
     rows = replace(settings, harvest=replace(settings.harvest, rows=16))
     refused("harvest.rows is 8, not 16", settings=rows)
     other = replace(subject, digests={**subject.digests, "sae": "x"})
-    refused("made with another sae", subject=other)
+    refused("its sae is another one", subject=other)
     [part] = shards.glob("*/part-1.npz")
     noted(part, sharding.code_digest(*sharding.DECIDES), "0" * 64)
-    refused(r"part-1.npz does not belong to this harvest: it was made by other code")
+    refused(r"part-1.npz does not belong to this harvest: the code of autointerp is another")
     torch = f'"torch": "{sharding.version_of("torch")}"'
     noted(part, "0" * 64, sharding.code_digest(*sharding.DECIDES))
     noted(part, torch, '"torch": "1.0"')
-    refused(r"part-1.npz does not belong to this harvest: it was made with torch 1.0, here is")
+    refused(r"part-1.npz does not belong to this harvest: torch is 1.0, not")
     noted(part, '"torch": "1.0"', torch)
     with np.load(part) as file:
         arrays = {name: array for name, array in file.items() if name != "made_of"}

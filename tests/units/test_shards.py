@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autointerp.errors import CorpusError, StorageError
+from autointerp.errors import BadInput, CorpusError, StorageError
 from autointerp.records import HarvestedUnit
 from autointerp.settings import RunSettings, load_settings
 from autointerp.store.run import open_run
@@ -308,3 +308,20 @@ def test_the_processes_that_assist_open_no_run(
     arguments = ["harvest", "--subject", tiny_settings, "--n", 3, "--controls", 0]
     assert command_line(*arguments).code == 0
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_process_on_which_something_else_is_installed_does_not_let_the_first_one_wait(
+    subject: Subject, wanted: list[Wanted], settings: RunSettings, monkeypatch: pytest.MonkeyPatch
+):
+    from autointerp.units import sample as sampling
+
+    content = sharding.harvest_content(subject, wanted, settings)
+    content["libraries"]["torch"] = "1.0"
+    monkeypatch.setattr(sampling, "_announced", lambda folder: {
+        "for": sampling._group(Share(1, 2), settings, {"features": 3}),
+        "rows": settings.harvest.rows,
+        "passes": {"features": [0, 8]},
+        "content": {**content, "units": {}},
+    })  # fmt: skip
+    with pytest.raises(BadInput, match=r"process 1 of 2 reads .* where torch is 1.0, not 2"):
+        sampling.assist(Path("none"), subject, settings, {"features": 3}, Share(1, 2))

@@ -17,7 +17,7 @@ from pydantic import Field
 from autointerp.apps.service._access import Service, Viewer
 from autointerp.apps.service._models import NUMBER, RunName
 from autointerp.apps.service._pages import TYPES, content, page
-from autointerp.apps.service._states import standing
+from autointerp.apps.service._run_states import standing
 from autointerp.apps.service.jobs import shown
 from autointerp.apps.service.runs import people_rows, summary_of
 from autointerp.findings.browse import ListedContext

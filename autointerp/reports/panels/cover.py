@@ -28,11 +28,13 @@ def show(material: Material) -> list[Block]:
     ]
     for _, one in found:
         for note in one.notes:
-            lead = f"{one.source} by {one.rater}:"
-            if "means little" in note:
-                blocks.append(Prose(f"{note}.", lead=lead, tone="warning"))
-            else:
-                blocks.append(Prose(f"{note}.", lead=lead))
+            blocks.append(
+                Prose(
+                    f"{note}.",
+                    lead=f"{one.source} by {one.rater}:",
+                    tone="warning" if "means little" in note else "plain",
+                )
+            )
     blocks.append(
         Table(
             name="coverage",

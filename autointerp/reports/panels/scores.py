@@ -21,6 +21,7 @@ from autointerp.reports.words import (
     listed,
     number,
     percents,
+    plural,
     slug,
     studied_pair,
     wins_ties_losses,
@@ -151,13 +152,15 @@ def draw(judgement: Judgement) -> Drawing:
         ink = colour(group.source, judgement.sources)
         bars = axes.bar(at + offset, values, width * 0.94, color=ink, label=_legend(group))
         texts = [text if text != "0 %" else "" for text in percents(values)]
-        axes.bar_label(bars, texts, fontsize=8, color=MUTED, padding=2)
+        axes.bar_label(bars, texts, fontsize=8 if len(main) < 3 else 6.5, color=MUTED, padding=2)
     axes.set_xticks(at, [_level(score, text) for score, text in scale.levels], fontsize=8.5)
     axes.set_ylim(0, top)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     axes.set_ylabel("share of the scored units")
     plain_axes(axes)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=len(main), fontsize=9.5)
+    # Upward from the axes, two in a row: more do not fit beside one another.
+    rows = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": min(2, len(main))}
+    axes.legend(**rows, fontsize=9.5)
 
     if beside:
         stack = parts[1].subplots(len(beside), 1, sharex=True, squeeze=False)[:, 0]
@@ -192,7 +195,7 @@ def _legend(group: Group) -> str:
 
 def _level(score: int, text: str) -> str:
     short = text.split(":")[0]
-    return f"{score}\n" + "\n".join(textwrap.wrap(short, 16)) if short else str(score)
+    return f"{score}\n" + "\n".join(textwrap.wrap(short, 13)) if short else str(score)
 
 
 def _caption(judgement: Judgement, material: Material) -> str:
@@ -203,8 +206,8 @@ def _caption(judgement: Judgement, material: Material) -> str:
     )
     contrast = judgement.primary
     estimate = (
-        f" The {SUPERIORITY}, P({contrast.first} > {contrast.second}) with ties halved: "
-        f"{interval(contrast.superiority)}."
+        f" The {SUPERIORITY} of {plural(contrast.first)[1]} over {plural(contrast.second)[1]}, "
+        f"ties halved: {interval(contrast.superiority)}."
         if contrast
         else ""
     )

@@ -31,7 +31,7 @@ def show(material: Material) -> list[Block]:
         Prose(
             "One unit counts once: repeats are averaged within a unit and rater first. Intervals "
             f"are at {level_text(material)}; where none is given, none is known that holds. "
-            "The probability of superiority is P(first > second) with ties halved. The test is "
+            "The probability of superiority counts a tie as half a win of the first. The test is "
             "Brunner-Munzel's, by permutation where groups are small or unequal."
         )
     ]

@@ -12,7 +12,7 @@ from support.fabricate import add_scores, fabricate_run
 from autointerp.apps.service import _snapshots
 from autointerp.apps.service._app import Address, service_at
 from autointerp.apps.service._jobs import Asked, JobState, State
-from autointerp.apps.service._states import standing
+from autointerp.apps.service._run_states import standing
 from autointerp.apps.service._tokens import Tokens
 from autointerp.apps.service.runs import summary_of
 from autointerp.files import writer_of
