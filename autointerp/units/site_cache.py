@@ -35,6 +35,8 @@ from autointerp.units.stream import window_length
 FOLDER = "site_cache"
 VALUES, INDEX = "activations.f32", "index.npz"
 MISSING = -1
+# Of an index that is none.
+UNREADABLE = (BadZipFile, zlib.error, KeyError, TypeError, ValueError, EOFError, OSError)
 
 Tell = Callable[[str], None]
 
@@ -89,15 +91,31 @@ def with_cache(
         )
         yield subject
         return
-    folder = run / FOLDER
+    key = cache_key(subject, settings)
+    folder, is_others = _folder(run, key)
     takes = f"up to {room}" if tokens is None else size_text(tokens * row_bytes(subject))
-    cache = SiteCache(folder, cache_key(subject, settings), row_bytes(subject) // 4, budget, tell)
-    if not cache.is_filled:
+    cache = SiteCache(folder, key, row_bytes(subject) // 4, budget, tell, is_others)
+    if is_others:
+        tell(f"the activations at {subject.site} are read from {folder}")
+    elif not cache.is_filled:
         tell(f"the activations at {subject.site} are kept in {folder}, {takes}")
     try:
         yield replace(subject, cache=cache)
     finally:
         cache.close()
+
+
+def _folder(run: Path, key: str) -> tuple[Path, bool]:
+    """Return where a run's activations are kept: its own folder, or where it has none that of
+    another run beside it, as of another seed, which is then only read; and whether it is that.
+    """
+    own = run / FOLDER
+    if not (own / INDEX).exists():
+        for index in sorted(run.parent.glob(f"*/{FOLDER}/{INDEX}")):
+            with contextlib.suppress(*UNREADABLE), np.load(index, allow_pickle=False) as file:
+                if file["key"].tobytes().decode() == key:
+                    return index.parent, True
+    return own, False
 
 
 def remove_cache(run: Path) -> int:
@@ -113,11 +131,23 @@ def remove_cache(run: Path) -> int:
 class SiteCache:
     """Rows of activations by window of the corpus.
 
+    One that is another run's is only read: its index is replaced in one step, and rows are only
+    appended, so what is read is whole even while that run goes on.
+
     Attributes:
         is_filled: Whether it held windows when it was opened.
     """
 
-    def __init__(self, folder: Path, key: str, width: int, budget: int, tell: Tell) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        key: str,
+        width: int,
+        budget: int,
+        tell: Tell,
+        is_others: bool = False,
+    ) -> None:
+        self._is_others = is_others
         self._folder, self._key, self._width, self._tell = folder, key, width, tell
         self._most = budget // (4 * width)
         self._begin = np.zeros(0, np.int64)  # [windows] first row of each; MISSING
@@ -155,7 +185,7 @@ class SiteCache:
 
     def keep(self, window: NDArray[np.int64], kept: NDArray[np.bool_], values: Tensor) -> None:
         """Keep the activations [kept tokens, width] of windows that it lacks."""
-        if self._is_full:
+        if self._is_full or self._is_others:
             return
         counts = kept.sum(axis=1)
         ends = np.cumsum(counts)
@@ -213,7 +243,7 @@ class SiteCache:
         except FileNotFoundError:
             self._begin_anew("")
             return
-        except (BadZipFile, zlib.error, KeyError, ValueError, EOFError, OSError):
+        except UNREADABLE:
             self._begin_anew("its index cannot be read")
             return
         path = self._folder / VALUES
@@ -228,12 +258,13 @@ class SiteCache:
     def _begin_anew(self, why: str) -> None:
         """Forget what the folder holds; say why, if it was something."""
         if why:
-            self._tell(f"the activations kept in {self._folder} are not used and made again: {why}")
+            again = "" if self._is_others else " and made again"
+            self._tell(f"the activations kept in {self._folder} are not used{again}: {why}")
         self._values = None
         if self._file is not None:
             os.close(self._file)
             self._file = None
-        for name in (VALUES, INDEX):
+        for name in () if self._is_others else (VALUES, INDEX):
             (self._folder / name).unlink(missing_ok=True)
         self._begin = np.zeros(0, np.int64)
         self._count, self._crc = np.zeros(0, np.int64), np.zeros(0, np.uint32)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +28,6 @@ from autointerp.units.site_cache import INDEX, VALUES, remove_cache, row_bytes, 
 from autointerp.units.stream import at_site, calibrate, quiet_torch, readings
 
 PLENTY = 10**8
-Open = Callable[[Subject], AbstractContextManager[Subject]]
 
 
 @pytest.fixture(scope="module")
@@ -65,22 +63,24 @@ def test_a_second_pass_runs_no_model_and_gives_the_same_units(
 ) -> None:
     bare = units_of(subject, settings)
     said: list[str] = []
-    with with_cache(subject, settings, tmp_path, PLENTY, said.append) as keeping:
+    with with_cache(subject, settings, tmp_path / "main", PLENTY, said.append) as keeping:
         assert units_of(keeping, settings) == bare
-    with with_cache(unread(subject), settings, tmp_path, PLENTY, said.append) as keeping:
+    with with_cache(unread(subject), settings, tmp_path / "main", PLENTY, said.append) as keeping:
         assert units_of(keeping, settings) == bare
     assert len(said) == 1  # the second finds what is there
     length = subject.length()
     assert length is not None
     # One float32 for each of the corpus's tokens and axes, each window once.
-    assert (tmp_path / "site_cache" / VALUES).stat().st_size == (4 * length.tokens * subject.d_site)
+    assert (tmp_path / "main" / "site_cache" / VALUES).stat().st_size == (
+        4 * length.tokens * subject.d_site
+    )
 
 
 def test_fewer_tokens_are_read_from_the_windows_of_more(
     subject: Subject, settings: RunSettings, tmp_path: Path
 ) -> None:
     fewer = replace(settings.harvest, tokens=3001)
-    with with_cache(subject, settings, tmp_path, PLENTY, print) as keeping, quiet_torch():
+    with with_cache(subject, settings, tmp_path / "main", PLENTY, print) as keeping, quiet_torch():
         for reading in readings(keeping, settings.harvest):
             at_site(keeping, reading, 0)
         for reading in readings(subject, fewer):
@@ -112,14 +112,14 @@ def test_a_damaged_cache_is_said_and_made_again(
     why: str,
 ) -> None:
     bare = units_of(subject, settings)
-    with with_cache(subject, settings, tmp_path, PLENTY, print) as keeping:
+    with with_cache(subject, settings, tmp_path / "main", PLENTY, print) as keeping:
         units_of(keeping, settings)
-    harm(tmp_path / "site_cache")
+    harm(tmp_path / "main" / "site_cache")
     said: list[str] = []
-    with with_cache(subject, settings, tmp_path, PLENTY, said.append) as keeping:
+    with with_cache(subject, settings, tmp_path / "main", PLENTY, said.append) as keeping:
         assert units_of(keeping, settings) == bare
     assert sum(why in text for text in said) == 1
-    with with_cache(unread(subject), settings, tmp_path, PLENTY, said.append) as keeping:
+    with with_cache(unread(subject), settings, tmp_path / "main", PLENTY, said.append) as keeping:
         assert units_of(keeping, settings) == bare
 
 
@@ -135,11 +135,14 @@ def test_a_cache_of_another_model_corpus_or_window_is_not_used(
         (subject, replace(settings, subject=replace(settings.subject, dtype="float16"))),
     ]
     for other, other_settings in others:
-        with with_cache(subject, settings, tmp_path, PLENTY, print) as keeping, quiet_torch():
+        with (
+            with_cache(subject, settings, tmp_path / "main", PLENTY, print) as keeping,
+            quiet_torch(),
+        ):
             reading = next(readings(keeping, settings.harvest))
             at_site(keeping, reading, 0)
         said: list[str] = []
-        with with_cache(other, other_settings, tmp_path, PLENTY, said.append) as keeping:
+        with with_cache(other, other_settings, tmp_path / "main", PLENTY, said.append) as keeping:
             assert keeping.cache is not None
             assert keeping.cache.recall(reading.order, reading.kept) is None
         assert "it is of another model, corpus or setting" in said[0]
@@ -152,7 +155,7 @@ def test_what_does_not_fit_is_said_before_and_not_kept(
     assert length is not None
     needed = length.tokens * row_bytes(subject)
     said: list[str] = []
-    with with_cache(subject, settings, tmp_path, needed - 1, said.append) as keeping:
+    with with_cache(subject, settings, tmp_path / "main", needed - 1, said.append) as keeping:
         assert keeping.cache is None
     assert "more than --cache-site" in said[0]
     assert not list(tmp_path.iterdir())
@@ -165,23 +168,23 @@ def test_a_corpus_of_unknown_length_is_kept_as_far_as_there_is_room(
     said: list[str] = []
     room = 3000 * row_bytes(subject)
     bare = units_of(subject, settings)
-    with with_cache(unknown, settings, tmp_path, room, said.append) as keeping:
+    with with_cache(unknown, settings, tmp_path / "main", room, said.append) as keeping:
         assert units_of(keeping, settings) == bare
     assert any("is used up after" in text for text in said)
-    assert (tmp_path / "site_cache" / VALUES).stat().st_size <= room
-    with with_cache(unknown, settings, tmp_path, room, said.append) as keeping:
+    assert (tmp_path / "main" / "site_cache" / VALUES).stat().st_size <= room
+    with with_cache(unknown, settings, tmp_path / "main", room, said.append) as keeping:
         assert units_of(keeping, settings) == bare
 
 
 def test_what_a_killed_process_added_is_not_taken_for_read(
     subject: Subject, settings: RunSettings, tmp_path: Path
 ) -> None:
-    with with_cache(subject, settings, tmp_path, PLENTY, print) as keeping, quiet_torch():
+    with with_cache(subject, settings, tmp_path / "main", PLENTY, print) as keeping, quiet_torch():
         reading = next(readings(keeping, settings.harvest))
         at_site(keeping, reading, 0)
-        assert not (tmp_path / "site_cache" / INDEX).exists()  # written at the end alone
-    (tmp_path / "site_cache" / INDEX).unlink()  # as a kill leaves it
-    with with_cache(subject, settings, tmp_path, PLENTY, print) as keeping:
+        assert not (tmp_path / "main" / "site_cache" / INDEX).exists()  # written at the end alone
+    (tmp_path / "main" / "site_cache" / INDEX).unlink()  # as a kill leaves it
+    with with_cache(subject, settings, tmp_path / "main", PLENTY, print) as keeping:
         assert keeping.cache is not None
         assert keeping.cache.recall(reading.order, reading.kept) is None
 
@@ -227,6 +230,16 @@ def test_a_control_is_added_without_the_model_and_without_reading_the_other_sour
     assert {"features", "neurons"} in harvested
     assert harvested[-1] == {"random"}
     assert any("are kept in" in line["text"] for line in log if line["event"] == "cache")
+    # Another seed draws other units in another run, and reads what this one keeps.
+    harvest(replace(first, run="other", seed=5), on=on)
+    assert runs == []
+    assert not (tmp_path / "other" / "site_cache").exists()
+    assert any("are read from" in text for text in said)
+    spoil(tmp_path / "main" / "site_cache" / VALUES, 5000)
+    kept = (tmp_path / "main" / "site_cache" / VALUES).read_bytes()
+    harvest(replace(first, run="third", seed=6), on=on)
+    assert runs  # what is damaged is not used, and is left to its run
+    assert (tmp_path / "main" / "site_cache" / VALUES).read_bytes() == kept
     harvest(replace(first, cache_site=0), on=on)
     assert not (tmp_path / "main" / "site_cache").exists()
     assert "are deleted" in said[-1]
