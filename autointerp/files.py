@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, AnyStr
 
-from autointerp.errors import StorageError
+from autointerp.errors import BadInput, StorageError
 
 try:
     import fcntl
@@ -95,20 +95,28 @@ def check_archive(path: Path) -> None:
         check_unpacked(unpacked, path.stat().st_size)
 
 
-def bounded_lines(file: IO[AnyStr], packed: int | None = None) -> Iterator[AnyStr]:
-    """Yield the lines of a file, of so many bytes before it was unpacked.
+def bounded_lines(
+    file: IO[AnyStr], packed: int | None = None, longest: int = LONGEST_LINE
+) -> Iterator[AnyStr]:
+    """Yield the lines of a file, of `packed` bytes before it was unpacked.
 
     Raises ValueError for a line that memory might not hold, and where the lines together are more
     than that size can mean.
     """
     total = 0
-    while line := file.readline(LONGEST_LINE + 1):
-        if len(line) > LONGEST_LINE:
-            raise ValueError(f"a line is longer than {LONGEST_LINE:,} characters")
+    while line := file.readline(longest + 1):
+        if len(line) > longest:
+            raise ValueError(f"a line is longer than {longest:,} characters")
         total += len(line)
         if packed is not None:
             check_unpacked(total, packed)
         yield line
+
+
+def require_new(path: Path, force: bool) -> None:
+    """Raise BadInput for a file that is there already, unless it may be overwritten."""
+    if path.exists() and not force:
+        raise BadInput(f"{path} exists; give --force to overwrite it, or another -o")
 
 
 def write_text(path: Path, text: str, remedy: str = REMEDY, mode: int | None = None) -> None:

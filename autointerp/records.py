@@ -7,9 +7,9 @@ works", for the order in which they arise.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from autointerp.errors import BadInput
 
@@ -132,8 +132,25 @@ class HarvestedUnit:
     """
 
     summary: UnitSummary
-    contexts: list[Context] = field(default_factory=list)
+    contexts: Sequence[Context] = field(default_factory=list)
     near_copies: int = 0
+
+
+@runtime_checkable
+class ContextColumns(Protocol):
+    """Contexts that are held as columns, so that they can be stored without an object each."""
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Return the fields of `Context` by name, each a list with a value a context."""
+
+
+def columns_of(contexts: Sequence[Context]) -> dict[str, list[Any]]:
+    """Return contexts as columns: the fields of `Context` by name, each a value a context."""
+    if isinstance(contexts, ContextColumns):
+        return contexts.columns()
+    return {
+        name: [getattr(context, name) for context in contexts] for name in Context.__match_args__
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,6 +199,7 @@ CHOICES = {
 }
 DEVICE = re.compile(r"cpu|mps|cuda(:\d+)?")
 TOKENS = re.compile(r"([0-9]{1,30})(?:\.([0-9]{1,9}))?([kKmM]?)")
+BYTES = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?([kKmMgGtT]?)[bB]?", re.ASCII)
 FACTORS = {"": 1, "k": 1_000, "m": 1_000_000}
 POSITIVE = {("harvest", name) for name in ("rows", "top", "intervals", "per_interval", "random")}
 AT_LEAST_ZERO = {
@@ -270,6 +271,26 @@ def token_count(tokens: int | str) -> int:
         raise BadInput(
             f"--tokens {written}: a harvest takes at least {LEAST_TOKENS:,} tokens; 0 reads all"
         )
+    return value
+
+
+def byte_count(size: int | str) -> int:
+    """Return a number of bytes that was written as 2G, 500M or 2000000000; 0 stands for none.
+
+    Raises BadInput for anything else.
+    """
+    written = str(size).strip()
+    parts = BYTES.fullmatch(written)
+    if parts is None or isinstance(size, bool):
+        shown = written if written.isprintable() and len(written) <= LONGEST_SHOWN else _shown(size)
+        raise BadInput(
+            f"--cache-site {shown}: give an amount of disk, such as 2G or 500M; 0 deletes what a "
+            "run keeps"
+        )
+    factor = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}[parts[2].lower()]
+    value = int(float(parts[1]) * factor)
+    if value > LARGEST:
+        raise BadInput(f"--cache-site {written}: give at most {LARGEST:,} bytes")
     return value
 
 

@@ -176,6 +176,14 @@ def distinct_names(cleaned: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def size_text(size: int) -> str:
+    """Return a number of bytes as people say it: 640 kB, 1.5 GB; powers of 1,000."""
+    for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}"
+    return f"{size / 1000:.3g} kB"
+
+
 def first_tokens(tokens: int) -> str:
     """Return `the first 100,000 tokens of the corpus`; all of it for 0."""
     return f"the first {tokens:,} tokens of the corpus" if tokens else "all of the corpus"

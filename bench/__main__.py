@@ -1,6 +1,8 @@
 """Print one JSON line for each figure: `python -m bench [--quick] [MODULE ...]`, all by default.
 
 `--device cuda:1` measures there the modules that measure on a device; `cpu` tries them out.
+`python -m bench coverage coverage_min_ppi` measures one figure alone, where a module lists its
+figures in `FIGURES` and takes their names as `only`.
 
 A module of this folder has `figures()`, which yields {"figure", "value", "unit", "note"}; those
 with a leading underscore are what several of them use. With --quick those measure less whose
@@ -12,6 +14,7 @@ import inspect
 import json
 import pkgutil
 import sys
+from typing import Any
 
 import bench
 
@@ -31,16 +34,33 @@ def main(names: list[str]) -> int:
         device = names[place + 1]
         del names[place : place + 2]
     modules = sorted(m.name for m in pkgutil.iter_modules(bench.__path__) if m.name[0] != "_")
-    unknown = [name for name in names if name not in modules]
-    if unknown:
-        print(f"bench: no module '{unknown[0]}' (modules: {', '.join(modules)})", file=sys.stderr)
-        return 2
+    chosen: dict[str, list[str]] = {}  # module: those of its figures that were named
+    for name in names:
+        last = next(reversed(chosen), None)
+        if name in modules:
+            chosen[name] = []
+        elif last is None:
+            print(f"bench: no module '{name}' (modules: {', '.join(modules)})", file=sys.stderr)
+            return 2
+        else:
+            listed = list(getattr(importlib.import_module(f"bench.{last}"), "FIGURES", ()))
+            if name not in listed:
+                known = f"figures: {', '.join(listed)}" if listed else "it measures all together"
+                print(
+                    f"bench: no module '{name}', and no figure of '{last}' ({known}; modules: "
+                    f"{', '.join(modules)})",
+                    file=sys.stderr,
+                )
+                return 2
+            chosen[last].append(name)
     failed = 0
-    for name in names or modules:
+    for name, only in (chosen or {every: [] for every in modules}).items():
         try:
             figures = importlib.import_module(f"bench.{name}").figures
             taken = inspect.signature(figures).parameters
-            options = {"quick": True} if quick and "quick" in taken else {}
+            options: dict[str, Any] = {"only": only} if only else {}
+            if quick and "quick" in taken:
+                options["quick"] = True
             if device is not None and "device" in taken:
                 options["device"] = device
             for figure in figures(**options):
@@ -53,4 +73,5 @@ def main(names: list[str]) -> int:
     return failed
 
 
-sys.exit(main(sys.argv[1:]))
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -29,6 +29,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench._odd_inputs import odd_inputs
+
 ROOT = Path(__file__).parents[1]
 LONGEST_S = 40.0  # on free cores: longer where other work shares them
 WORKERS = os.cpu_count() or 1
@@ -270,6 +272,7 @@ def all_cases(subject: Path) -> Iterator[Case]:
     yield from server_cases()
     yield from rubric_cases()
     yield from run_cases()
+    yield from odd_cases(subject)
 
 
 RATE = ("rate", "--n", "2", "--controls", "0", "--rater", "scripted:3", "--quiet")
@@ -842,6 +845,12 @@ def run_cases() -> Iterator[Case]:
         yield Case("packs", f"rate --pack: {name}", sit, write("p.zip", content))
         yield Case("packs", f"ingest: {name}", ("ingest", "tiny", "p.zip"),
                    write("p.zip", content), with_run=True)  # fmt: skip
+
+
+def odd_cases(subject: Path) -> Iterator[Case]:
+    """Odd input of commands that read a run, a list, a pack or a person's words."""
+    for name, arguments, make, may_be_right in odd_inputs(subject):
+        yield Case("odd", name, arguments, make, ANY if may_be_right else BAD, with_run=True)
 
 
 def main(kinds: Sequence[str]) -> None:

@@ -6,7 +6,8 @@ most false alarms, over all settings where something is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations_with_replacement, product
 from typing import Any
 
@@ -55,21 +56,21 @@ TAIL = 0.025
 Cell = tuple[float, str]  # a share and its setting
 
 
-def figures() -> Iterator[dict[str, Any]]:
-    """Yield the least coverage by kind of interval, and the most false alarms by kind of test."""
-    yield _coverage("coverage_min_p", *_of_superiority(np.random.default_rng(1)))
-    yield _coverage("coverage_min_mean", *_of_means(np.random.default_rng(2)))
-    yield _coverage("coverage_min_agreement", *_of_agreement(np.random.default_rng(3)))
-    yield _coverage("coverage_min_ppi", *_of_predictions(np.random.default_rng(4)))
-    yield _coverage("coverage_min_runs", *_of_runs(np.random.default_rng(8)))
-    yield _coverage("coverage_min_rater_effects", *_of_raters(np.random.default_rng(9)))
-    yield _false_alarms("false_alarms_looks", *_of_looks(np.random.default_rng(5)))
-    yield _coverage("coverage_min_looks", *_of_stops(np.random.default_rng(8)))
-    yield _false_alarms("blinding_false_alarms", *_of_blinding(np.random.default_rng(6)))
-    yield _false_alarms("density_null_rejections", *_of_density(np.random.default_rng(7)))
+def figures(only: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """Yield the least coverage by kind of interval, and the most false alarms by kind of test.
+
+    Each has its own random numbers, so one alone (`only`, by name) is the same as among all.
+    """
+    for name in only or FIGURES:
+        yield FIGURES[name]()
 
 
-def _coverage(figure: str, cells: list[Cell], withheld: list[float], note: str) -> dict[str, Any]:
+def _coverage(
+    figure: str,
+    simulate: Callable[[np.random.Generator], tuple[list[Cell], list[float], str]],
+    seed: int,
+) -> dict[str, Any]:
+    cells, withheld, note = simulate(np.random.default_rng(seed))
     least, setting = min(cells)
     return {
         "figure": figure,
@@ -80,7 +81,10 @@ def _coverage(figure: str, cells: list[Cell], withheld: list[float], note: str) 
     }
 
 
-def _false_alarms(figure: str, cells: list[Cell], note: str) -> dict[str, Any]:
+def _false_alarms(
+    figure: str, simulate: Callable[[np.random.Generator], tuple[list[Cell], str]], seed: int
+) -> dict[str, Any]:
+    cells, note = simulate(np.random.default_rng(seed))
     most, setting = max(cells)
     return {
         "figure": figure,
@@ -155,8 +159,8 @@ def _of_superiority(rng: np.random.Generator) -> tuple[list[Cell], list[float], 
             cells.append((float(np.mean(held)), f"{_name(first, second, n, m)}, {raters} raters"))
             withheld.append(1 - len(held) / several)
     note = (
-        f"P(superiority): {single:,} replications with one rater, {repeated:,} with repeats, "
-        f"{several:,} with 2 and 3 raters"
+        f"probability of superiority: {single:,} replications with one rater, {repeated:,} with "
+        f"repeats, {several:,} with 2 and 3 raters"
     )
     return cells, withheld, note
 
@@ -296,9 +300,10 @@ def _of_predictions(rng: np.random.Generator) -> tuple[list[Cell], list[float], 
             cells.append((by_draw[name].coverage, f"{name} draw, {setting}"))
             withheld.append(1 - by_draw[name].said)
     note = (
-        f"PPI++ of means {replications:,} replications, of P(superiority) {of_superiority:,}, "
-        f"stratified {by_strata:,}, drawn by the judge's uncertainty {by_uncertainty:,}; "
-        "P(superiority) withheld below 10 human ratings"
+        f"PPI++ of means {replications:,} replications, of the probability of superiority "
+        f"{of_superiority:,}, stratified {by_strata:,}, drawn by the judge's uncertainty "
+        f"{by_uncertainty:,}; "
+        "probability of superiority withheld below 10 human ratings"
     )
     return cells, withheld, note
 
@@ -568,3 +573,20 @@ def _log_density(rng: np.random.Generator, centre: float, n: int) -> Floats:
 def _driven(rng: np.random.Generator, log_density: Floats, slope: float) -> Floats:
     noise = rng.standard_normal(len(log_density))
     return np.asarray(np.clip(np.round(3 - slope * (log_density + 2) + noise), 1, 5))
+
+
+FIGURES: dict[str, Callable[[], dict[str, Any]]] = {
+    name: functools.partial(line, name, simulate, seed)
+    for name, line, simulate, seed in (
+        ("coverage_min_p", _coverage, _of_superiority, 1),
+        ("coverage_min_mean", _coverage, _of_means, 2),
+        ("coverage_min_agreement", _coverage, _of_agreement, 3),
+        ("coverage_min_ppi", _coverage, _of_predictions, 4),
+        ("coverage_min_runs", _coverage, _of_runs, 8),
+        ("coverage_min_rater_effects", _coverage, _of_raters, 9),
+        ("false_alarms_looks", _false_alarms, _of_looks, 5),
+        ("coverage_min_looks", _coverage, _of_stops, 8),
+        ("blinding_false_alarms", _false_alarms, _of_blinding, 6),
+        ("density_null_rejections", _false_alarms, _of_density, 7),
+    )
+}

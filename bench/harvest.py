@@ -20,10 +20,11 @@ import numpy as np
 from autointerp import extensions
 from autointerp.settings import RunSettings
 from autointerp.subjects import Subject
+from autointerp.subjects.corpora import Document, stream_windows
 from autointerp.subjects.load import load_subject
 from autointerp.units import sources
 from autointerp.units.passes import Wanted, harvest
-from autointerp.units.stream import calibrate, quiet_torch, window_length
+from autointerp.units.stream import calibrate, quiet_torch, readings, window_length
 from bench import resident_mb
 
 TOKENS = 1_000_000
@@ -92,6 +93,25 @@ def memory(tokens: int) -> None:
     print(json.dumps({"mb": resident_mb()}))
 
 
+def computed_per_token() -> float:
+    """Return the computed tokens for one of text in windows of documents of 1 to 40 tokens."""
+    rng = np.random.default_rng(0)
+    lengths = np.minimum(rng.geometric(0.15, 100_000), 40)
+    documents = [
+        Document(number, rng.integers(2, 500, size)) for number, size in enumerate(lengths)
+    ]
+    subject = replace(
+        load_subject(RunSettings().subject),
+        cut=lambda length, rows: stream_windows(documents, lambda _: [], length, 0, 1, rows),
+    )
+    sizes = [
+        (reading.kept.size, int(reading.windows.attention.sum()))
+        for reading in readings(subject, RunSettings().harvest)
+    ]
+    computed, tokens = map(sum, zip(*sizes, strict=True))
+    return computed / tokens
+
+
 def limited(settings: RunSettings, tokens: int) -> RunSettings:
     """Return the settings with a budget of tokens."""
     return replace(settings, harvest=replace(settings.harvest, tokens=tokens))
@@ -111,6 +131,13 @@ def figures() -> Iterator[dict[str, Any]]:
             "note": f"harvest over bare forward, CPU, {TOKENS:,} tokens, least of {pairs} pairs; "
             f"{name} units of each of features and neurons",
         }
+    yield {
+        "figure": "short_documents_computed_per_token",
+        "value": round(computed_per_token(), 3),
+        "unit": "tokens",
+        "note": "computed tokens for one of text (BOS counts), 100,000 documents of 1 to 40 tokens "
+        "in windows of 128; at most 1.3",
+    }
     for tokens, name in ((200_000, "200k"), (TOKENS, "1m")):
         yield {
             "figure": f"harvest_peak_mb_{name}",

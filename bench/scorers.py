@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.stats
 from numpy.typing import NDArray
 
 from autointerp.findings.descriptions import scorer_results_of
@@ -38,6 +39,9 @@ from autointerp.units.sample import draw_units
 
 UNITS = 60
 BLIND_UNITS = 120  # of each source
+# All units of a source in a run share their 48 contexts of others, so that a control's mean varies
+# by those as well as by units: several runs, of other units and other contexts.
+BLIND_RUNS = 4
 TOKENS = 400_000
 SCORERS = ("detection", "fuzzing", "simulation", "intruder", "embedding", "surprisal")
 MODEL_UNITS, MODEL_COUNT = 24, 10  # units, and contexts of each kind, that small models are asked
@@ -71,9 +75,12 @@ def figures() -> Iterator[dict[str, Any]]:
         with open_run("planted", folder=runs, read_only=True) as run:
             results = scorer_results_of(run)
         yield from model_figures(runs)
-        with open_run("blind", settings, subject, runs) as run:
-            draw_units(run, subject, dict.fromkeys(SOURCES, BLIND_UNITS))
-            blind = {name: blind_scores(run, name) for name in SCORERS}
+        blind = []
+        for number in range(BLIND_RUNS):
+            of_run = replace(settings, seed=settings.seed + number)
+            with open_run(f"blind-{number}", of_run, subject, runs) as run:
+                draw_units(run, subject, dict.fromkeys(SOURCES, BLIND_UNITS // BLIND_RUNS))
+                blind.append({name: blind_scores(run, name) for name in SCORERS})
     for result in results:
         planted = result.sources["planted"]
         for name, found in (("true", planted.scored), ("permuted", planted.permuted)):
@@ -82,8 +89,9 @@ def figures() -> Iterator[dict[str, Any]]:
     artificial = {
         name: artificial_scores(name, BLIND_UNITS, scorer(name).COUNT) for name in SCORERS
     }
-    yield _worst("blind_strategies", "artificial units", artificial)
-    yield _worst("blind_strategies_embedded", "the embedded subject", blind)
+    yield _worst("blind_strategies", "artificial units", [artificial])
+    runs_of = f"{BLIND_RUNS} runs of the embedded subject"
+    yield _worst("blind_strategies_embedded", runs_of, blind)
 
 
 def model_figures(runs: Path) -> Iterator[dict[str, Any]]:
@@ -121,21 +129,23 @@ def _mean_score(figure: str, mean: Statistic, said: str) -> dict[str, Any]:
     }
 
 
-def _worst(
-    figure: str,
-    subject: str,
-    scores: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]],
-) -> dict[str, Any]:
+Scores = Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]  # scorer, rule, source
+
+
+def _worst(figure: str, subject: str, runs: Sequence[Scores]) -> dict[str, Any]:
     """Return the largest distance of a mean from chance, over scorers, strategies and sources."""
-    cells = {
-        (name, rule, source): np.array(values)
-        for name, by_rule in scores.items()
-        for rule, by_source in by_rule.items()
-        for source, values in by_source.items()
-        if is_blind(name, rule, source)
-    }
+    by_run: dict[tuple[str, str, str], list[NDArray[np.float64]]] = defaultdict(list)
+    for scores in runs:
+        for name, by_rule in scores.items():
+            for rule, by_source in by_rule.items():
+                for source, values in by_source.items():
+                    if is_blind(name, rule, source):
+                        by_run[name, rule, source].append(np.array(values))
+    cells = {cell: np.concatenate(values) for cell, values in by_run.items()}
     name, rule, source = worst = max(cells, key=lambda cell: abs(cells[cell].mean() - 0.5))
-    mean, error = cells[worst].mean(), cells[worst].std() / len(cells[worst]) ** 0.5
+    mean, error = cells[worst].mean(), standard_error(by_run[worst])
+    # An interval for the largest of all, not for a mean chosen before.
+    half = float(scipy.stats.norm.isf(0.025 / len(cells))) * error
     units = [len(values) for values in cells.values()]
     over = sum(abs(values.mean() - 0.5) > 0.03 for values in cells.values())
     sources = dict.fromkeys(source for *_, source in cells)
@@ -144,11 +154,25 @@ def _worst(
         "figure": f"{figure}_max_deviation",
         "value": round(abs(mean - 0.5), 4),
         "unit": "of a mean score from 0.5",
-        "note": f"{name}, '{rule}', {source}: {mean:.3f}, standard error {error:.3f}; the largest "
-        f"of {len(cells)} means, {over} of them more than 0.03 off, over {min(units)} to "
+        "note": f"{name}, '{rule}', {source}: {mean:.3f}, standard error {error:.3f}, interval "
+        f"{mean - half:.3f} to {mean + half:.3f}, adjusted for it being the largest of "
+        f"{len(cells)} means; {over} of them more than 0.03 off, over {min(units)} to "
         f"{max(units)} units a source of {subject} ({', '.join(sources)}); rules that read no "
         f"description, alone or comparing the texts of a call: {'; '.join(rules)}",
     }
+
+
+def standard_error(by_run: Sequence[NDArray[np.float64]]) -> float:
+    """Return the standard error of the mean over units: by units, or by runs where that is larger,
+    since units of a run share what they are tried on."""
+    values = np.concatenate(by_run)
+    by_units = float(values.std()) / len(values) ** 0.5
+    if len(by_run) < 2:
+        return by_units
+    weights = np.array([len(part) for part in by_run]) / len(values)
+    apart = np.array([part.mean() for part in by_run]) - values.mean()
+    runs = len(by_run)
+    return max(by_units, float((weights**2 @ apart**2) * runs / (runs - 1)) ** 0.5)
 
 
 # ------------------------------------------------------------------------------ strategies

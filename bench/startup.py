@@ -13,10 +13,18 @@ READING = {
     "pack": "autointerp.pipeline.sit_pack, autointerp.apps.terminal.sit",
     "report": "autointerp.pipeline.report",
 }
+REFUSALS = {
+    "option": ("rate", "--wrong"),
+    "settings": ("harvest", "--subject", "none.toml"),
+    "run": ("report", "none"),
+    "source": ("rate", "--source", "none"),
+}
 
 
 def figures() -> Iterator[dict[str, Any]]:
-    """Yield `help_cpu_s` and the `start_*_cpu_s` of reading, CPU of the whole process."""
+    """Yield `help_cpu_s`, the `start_*_cpu_s` of reading and the `refused_*_cpu_s` of what is not
+    there, CPU of the whole process.
+    """
     seconds = [cpu_s("-m", "autointerp", "--help") for _ in range(REPEATS)]
     yield {
         "figure": "help_cpu_s",
@@ -33,13 +41,24 @@ def figures() -> Iterator[dict[str, Any]]:
             "note": f"user + system CPU of `import {module}`, median of {REPEATS}; at most 1; "
             "drawing and testing import matplotlib and scipy.stats later",
         }
+    for name, arguments in REFUSALS.items():
+        seconds = [cpu_s("-m", "autointerp", *arguments, code=2) for _ in range(REPEATS)]
+        yield {
+            "figure": f"refused_{name}_cpu_s",
+            "value": round(statistics.median(seconds), 3),
+            "unit": "s",
+            "note": f"user + system CPU of `autointerp {' '.join(arguments)}`, which is refused, "
+            f"median of {REPEATS}",
+        }
 
 
-def cpu_s(*arguments: str) -> float:
-    """Return the CPU seconds, user and system, of one Python process."""
-    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL)
+def cpu_s(*arguments: str, code: int = 0) -> float:
+    """Return the CPU seconds, user and system, of one Python process that ends with `code`."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    if process.returncode != code:
         raise RuntimeError(f"python {' '.join(arguments)} ended with {process.returncode}")
     return usage.ru_utime + usage.ru_stime

@@ -221,12 +221,9 @@ def test_toml_that_is_none_or_without_end_is_one_error(text: str) -> None:
     assert toml_table("a = 1") == {"a": 1}
 
 
-def test_a_line_longer_than_memory_might_hold_is_refused_where_it_is_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("autointerp.files.LONGEST_LINE", 5)
-    assert list(bounded_lines(io.StringIO("a\nbcde\nf"))) == ["a\n", "bcde\n", "f"]
-    lines = bounded_lines(io.BytesIO(b"a\n" + b"x" * 9))
+def test_a_line_longer_than_memory_might_hold_is_refused_where_it_is_read() -> None:
+    assert list(bounded_lines(io.StringIO("a\nbcde\nf"), longest=5)) == ["a\n", "bcde\n", "f"]
+    lines = bounded_lines(io.BytesIO(b"a\n" + b"x" * 9), longest=5)
     assert next(lines) == b"a\n"
     with pytest.raises(ValueError, match="longer than 5"):
         next(lines)

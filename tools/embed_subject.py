@@ -11,8 +11,8 @@ from pathlib import Path
 
 from autointerp.subjects.autoencoder import load_autoencoder
 from autointerp.subjects.one_layer import load_one_layer
+from autointerp.subjects.places import RECORD
 from autointerp.subjects.training.recipe import (
-    RECORD,
     ModelRecord,
     TrainingRecord,
     read_record,

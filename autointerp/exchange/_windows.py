@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from autointerp.subjects.token_texts import BYTE, byte_level_alphabet, joined_te
 from autointerp.text import is_control_token
 
 LONGEST = 65_535
+MOST_TOKENS = 2**21  # of a unit, which is in memory as a whole; a thousand texts have half of it
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -33,6 +34,26 @@ def checked(tokens: object, activations: object, where: str) -> tuple[list[str],
     if not 0 < len(tokens) <= LONGEST:
         raise ExchangeError(f"{where}: {len(tokens)} tokens; a window has 1 to {LONGEST:,}")
     return tokens, activations
+
+
+def bounded(contexts: Iterable[ForeignContext], where: str) -> Iterator[ForeignContext]:
+    """Yield the contexts of one unit.
+
+    Raises ExchangeError, naming `where`, once they have more tokens than a unit may.
+    """
+    total = 0
+    for context in contexts:
+        total += len(context.tokens)
+        check_size(total, where)
+        yield context
+
+
+def check_size(tokens: int, where: str) -> None:
+    """Raise ExchangeError, naming `where`, if a unit has so many tokens that memory may not do."""
+    if tokens > MOST_TOKENS:
+        raise ExchangeError(
+            f"{where}: its contexts have over {MOST_TOKENS:,} tokens; give fewer or shorter ones"
+        )
 
 
 def _are_finite(values: list[object]) -> bool:

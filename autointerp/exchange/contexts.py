@@ -14,8 +14,16 @@ import duckdb
 from autointerp.errors import ExchangeError
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
 from autointerp.exchange._files import copy_to_file
-from autointerp.exchange._windows import checked, spelling, strongest_control, window, written
-from autointerp.files import LONGEST_LINE, MOST_RATIO, SURE_BYTES, plain_name
+from autointerp.exchange._windows import (
+    MOST_TOKENS,
+    check_size,
+    checked,
+    spelling,
+    strongest_control,
+    window,
+    written,
+)
+from autointerp.files import LONGEST_LINE, MOST_RATIO, SURE_BYTES, check_unpacked, plain_name
 from autointerp.records import Draw, Split
 from autointerp.store.run import Run
 from autointerp.text import is_control_token
@@ -48,7 +56,7 @@ COLUMNS = {**REQUIRED, **OPTIONAL}
 TOGETHER = ("document", "position")
 LARGEST = 2**31 - 1
 ROWS = 64  # read at once
-MEMORY_GB = 2  # in which a table is unpacked and sorted; beyond it the disk is used
+MEMORY_MB = 256  # in which a table is unpacked and sorted; beyond it the disk is used
 
 # The path's folders are no columns.
 READ = "read_parquet($file, file_row_number = true, hive_partitioning = false)"
@@ -117,12 +125,14 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
     with tempfile.TemporaryDirectory() as spill, plain_name(path) as file:
         limits: dict[str, str | bool | int | float | list[str]] = {
             "temp_directory": spill,
-            "memory_limit": f"{MEMORY_GB}GB",
+            "memory_limit": f"{MEMORY_MB}MB",
+            "threads": 1,  # each unpacks a row group of its own
             # Sorted, the rows may lie there as they are unpacked.
             "max_temp_directory_size": f"{SURE_BYTES + MOST_RATIO * path.stat().st_size}B",
         }
         connection = duckdb.connect(":memory:", config=limits)
         try:
+            _check_unpacked(connection, path, file)
             names = _columns(connection, path, file)
             rows = _rows(connection, path, file, names)
             first = next(rows, None)
@@ -134,7 +144,7 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
                 yield _unit(path, source, unit, list(group), options)
         except duckdb.OutOfMemoryException:
             raise ExchangeError(
-                f"{path} unpacks to more than {MEMORY_GB} GB of memory and, on the disk, "
+                f"{path} unpacks to more than {MEMORY_MB} MB of memory and, on the disk, "
                 f"{MOST_RATIO} times its size hold; see whether it holds what it should, and write "
                 "it in row groups of fewer rows"
             ) from None
@@ -150,6 +160,22 @@ def write(run: Run, file: Path) -> int:
     Raises StorageError if the file cannot be written, BadInput if it is a folder or a device.
     """
     return copy_to_file(run, EXPORT, file, "FORMAT parquet")
+
+
+def _check_unpacked(connection: duckdb.DuckDBPyConnection, path: Path, file: str) -> None:
+    """Refuse a table that says itself that it holds more than a file of its size can mean.
+
+    Eight bytes a token is the least: its activation and where its text is.
+    """
+    values = connection.execute(
+        "SELECT max(total) FROM (SELECT sum(num_values) AS total FROM parquet_metadata($file)"
+        " GROUP BY path_in_schema)",
+        {"file": file},
+    ).fetchone()
+    try:
+        check_unpacked(8 * int(values[0] or 0) if values else 0, path.stat().st_size)
+    except ValueError as error:
+        raise ExchangeError(f"{path}: {error}") from None
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, path: Path, file: str) -> list[str]:
@@ -185,7 +211,14 @@ def _rows(
     if nulls is not None:
         raise ExchangeError(f"{path}, row {nulls[0]}: unit, source or context is null")
     large = connection.execute(
-        "SELECT source, unit, sum(list_sum([8 + strlen(token) for token in tokens])) AS size"
+        "SELECT source, unit, sum(greatest(len(tokens), len(activations))) AS size"
+        f" FROM {READ} GROUP BY ALL HAVING size > {MOST_TOKENS} LIMIT 1",
+        {"file": file},
+    ).fetchone()
+    if large is not None:
+        check_size(int(large[2]), f"{path}, unit '{large[1]}' of source '{large[0]}'")
+    large = connection.execute(
+        "SELECT source, unit, sum(list_sum([strlen(token) for token in tokens])) AS size"
         f" FROM {READ} GROUP BY ALL HAVING size > {LONGEST_LINE} LIMIT 1",
         {"file": file},
     ).fetchone()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from autointerp.errors import ExchangeError
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
+from autointerp.exchange._windows import check_size
 from autointerp.files import bounded_lines
 from autointerp.text import CONTROL, is_control_token
 
@@ -50,7 +51,7 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
     or a feature comes twice.
     """
     source = options.source or "features"
-    name, began, contexts = "", 0, list[ForeignContext]()
+    name, began, contexts, size = "", 0, list[ForeignContext](), 0
     in_table = False
     seen = set()
     try:
@@ -62,6 +63,7 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
                     if name:
                         yield _unit(source, name, contexts, in_table, f"{path}, line {began}")
                     name, began, contexts, in_table = heading[1].strip(), number, [], False
+                    size = 0
                     if not re.fullmatch(r"\d{1,18}", name):
                         raise ExchangeError(f"{where}: feature '{name[:60]}' has no number")
                     if name in seen:
@@ -79,7 +81,10 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
                     in_table = True
                 elif line.startswith("|") and not RULE.fullmatch(line.strip()):
                     context = _context(line, options.each_side, where)
-                    contexts += [context] if context else []
+                    if context is not None:
+                        size += len(context.tokens)
+                        check_size(size, f"{where}, feature {name}")
+                        contexts.append(context)
     except UnicodeDecodeError as error:
         raise ExchangeError(f"{path} is not UTF-8 text ({error.reason})") from None
     except ValueError as error:

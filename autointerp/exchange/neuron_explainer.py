@@ -16,7 +16,7 @@ from typing import Any
 
 from autointerp.errors import ExchangeError
 from autointerp.exchange import EACH_SIDE, ForeignContext, ForeignUnit, ImportOptions
-from autointerp.exchange._windows import checked, is_finite, spelling, window, written
+from autointerp.exchange._windows import bounded, checked, is_finite, spelling, window, written
 
 NOTES = (
     "Activations are those that were recorded; negative ones count as silent.",
@@ -60,7 +60,7 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
         yield ForeignUnit(
             options.source or f"neurons-layer-{layer}",
             str(number),
-            tuple(_contexts(record, options, str(file))),
+            tuple(bounded(_contexts(record, options, str(file)), str(file))),
             note=said.get((layer, number), ""),
         )
 

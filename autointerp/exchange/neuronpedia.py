@@ -21,6 +21,7 @@ from autointerp.errors import BadInput, ExchangeError
 from autointerp.exchange import EACH_SIDE, ForeignContext, ForeignUnit, ImportOptions
 from autointerp.exchange._files import check_is_file
 from autointerp.exchange._windows import (
+    bounded,
     checked,
     is_finite,
     spelling,
@@ -43,6 +44,9 @@ BATCH = re.compile(r"batch-(\d+)\.jsonl(\.gz)?")
 LOOKED_AT = 256  # rows that tell how tokens are written
 WANTED = ("frac_nonzero", "maxActApprox", "description", "explanationModelName")
 UNITS = 1024  # in a batch, as Neuronpedia writes them
+ESCAPE = re.compile(r"(\\\\)(?=u0000)|\\.")  # an escape of JSON; the first is a backslash
+LONGEST_ROW = 2**24  # characters
+MOST_TOKENS = 2**24  # of a batch, which is in memory as a whole; a thousand units have a tenth
 KINDS = ("features", "activations", "explanations")
 
 Known = dict[tuple[str, str], dict[str, Any]]
@@ -55,7 +59,7 @@ def recognises(path: Path) -> bool:
         return False
     try:
         with _open(path) as file:
-            row = json_value(file.readline(1 << 24))
+            row = json_value(file.readline(LONGEST_ROW))
     except (OSError, EOFError, zlib.error, ValueError):
         return False
     return isinstance(row, dict) and {"index", "tokens", "values"} <= row.keys()
@@ -76,6 +80,7 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
     beside: dict[Path, tuple[Known, Known]] = {}
     for file in files:
         units: dict[tuple[str, str], list[_Row]] = {}
+        size = 0
         rows = _rows(file)
         first = list(itertools.islice(rows, LOOKED_AT))
         _spell(first, spellings)
@@ -88,7 +93,14 @@ def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
                     f"--source {options.source}: {path} has {' and '.join(sorted(sources))}"
                 )
             kind = spellings.get(key[0], "")
-            units.setdefault(key, []).append(_context(row, options, kind, where))
+            made = _context(row, options, kind, where)
+            size += len(made.context.tokens) if made.context is not None else 0
+            if size > MOST_TOKENS:
+                raise ExchangeError(
+                    f"{where}: the batch has over {MOST_TOKENS:,} tokens; cut the texts by "
+                    "--each-side, or the file in parts"
+                )
+            units.setdefault(key, []).append(made)
         again = seen & units.keys()
         if again:
             raise ExchangeError(f"{file}: unit {'/'.join(min(again))} was in an earlier batch")
@@ -144,7 +156,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     number = 0
     try:
         with _open(path) as file:
-            for number, line in enumerate(bounded_lines(file, path.stat().st_size), 1):
+            for number, line in enumerate(bounded_lines(file, path.stat().st_size, LONGEST_ROW), 1):
                 if not line.strip():
                     continue
                 row = json_value(line)
@@ -226,7 +238,9 @@ def _unit(
         )
     description = said.get("description")
     author = said.get("explanationModelName") or "unknown author"
-    contexts = tuple(row.context for row in rows if row.context is not None)
+    contexts = tuple(
+        bounded((row.context for row in rows if row.context is not None), f"unit {'/'.join(key)}")
+    )
     control = max(row.control for row in rows)
     strongest_text = max((max(c.activations) for c in contexts), default=0.0)
     is_control = control >= strongest_text  # so is the peak that the file gives
@@ -442,9 +456,21 @@ def _write_batch(run: Run, batch: list[tuple[Any, ...]], folder: Path, name: str
     return len(lines["activations"])
 
 
+def _line(row: dict[str, Any]) -> str:
+    r"""Return a row as a line of JSON that Neuronpedia's importer does not break.
+
+    It replaces `\u0000`, which PostgreSQL does not store, wherever those six characters stand: in a
+    text that has them, and is `\\u0000` in JSON, it would leave half of an escape.
+    """
+    line = json.dumps(row, ensure_ascii=False)
+    if r"\\u0000" not in line:
+        return line
+    return ESCAPE.sub(lambda found: r"\u005c" if found[1] else found[0], line)
+
+
 def _write_lines(rows: list[dict[str, Any]], file: Path) -> None:
     check_is_file(file)
-    lines = b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+    lines = b"".join(_line(row).encode() + b"\n" for row in rows)
     with partial_file(file) as partial:
         partial.parent.mkdir(parents=True, exist_ok=True)
         if file.suffix != ".gz":

@@ -16,7 +16,7 @@ from typing import Any
 
 from autointerp.errors import ExchangeError
 from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
-from autointerp.exchange._windows import is_finite
+from autointerp.exchange._windows import bounded, is_finite
 from autointerp.exchange.features_md import WORDS
 from autointerp.text import is_control_token
 
@@ -25,7 +25,7 @@ NOTES = (
     "The tokens beside them are words and punctuation marks, not the model's tokens.",
     "Its random texts were not run by the model: that the latent is silent in them is assumed.",
 )
-LARGEST = 1 << 28  # bytes
+LARGEST = 1 << 27  # bytes; in memory it takes three times as many
 ROW = re.compile(r"│\s*(-?(?:\d+(?:\.\d+)?(?:e[-+]?\d+)?|nan|inf))\s*│(.*)│\s*")
 MARKED = re.compile(r"<<(.*?)>>(?!>)", re.DOTALL)
 
@@ -72,7 +72,8 @@ def _units(file: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
         where = f"{file}, latent {name}"
         if not re.fullmatch(r"\d+", name) or not isinstance(entry, dict):
             raise ExchangeError(f"{where}: not a number with an object")
-        yield ForeignUnit(source, name, tuple(_contexts(entry, options, where)), note=_note(entry))
+        contexts = tuple(bounded(_contexts(entry, options, where), where))
+        yield ForeignUnit(source, name, contexts, note=_note(entry))
 
 
 def _note(entry: dict[str, Any]) -> str:

@@ -94,6 +94,26 @@ class Attention:
     n: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class TextAskedFor:
+    """How often a person asked for more of an item's contexts than a judge is shown.
+
+    Attributes:
+        items: Answered, hidden repeats not counted.
+        asked: Of these, items of which more was asked for.
+    """
+
+    rubric: str
+    rater: str
+    items: int
+    asked: int
+
+    @property
+    def share(self) -> float:
+        """Share of the items, 0 to 1."""
+        return self.asked / self.items
+
+
 # ------------------------------------------------------------------------------ all raters
 
 
@@ -248,6 +268,21 @@ def attention(run: Run, rubric: Rubric) -> list[Attention]:
             Attention(rubric.id, rater, means[0], means[1], right, (len(high), len(low)))
         )
     return watched
+
+
+def text_asked_for(run: Run, rubric: Rubric) -> list[TextAskedFor]:
+    """Return for each person who answered items in a sitting, of how many more text was asked for:
+    what no judge has seen. In the terminal, in a browser and in packs alike."""
+    rows = run.rows(
+        "WITH item AS (SELECT human_answer.rater, item_id, arg_max(verb, (answered_at, seq))"
+        "   FILTER (verb IN ('score', 'skip', 'undo')) AS answer, bool_or(verb = 'widen') AS asked"
+        " FROM human_answer JOIN human_session USING (session_id) WHERE kind = 'rating'"
+        " AND repeat = 0 AND rubric_digest = ? AND item_id <> '' GROUP BY 1, 2)"
+        " SELECT item.rater, count(*), count(*) FILTER (asked) FROM item"
+        " WHERE answer IN ('score', 'skip') GROUP BY 1 ORDER BY 1",
+        [rubric.digest],
+    )
+    return [TextAskedFor(rubric.id, rater, items, asked) for rater, items, asked in rows]
 
 
 def _scores(run: Run, rubric: Rubric, controls: bool) -> Mapping[tuple[str, int], dict[int, float]]:

@@ -17,7 +17,7 @@ from autointerp.findings.looks import Compared, Estimate, Reading
 from autointerp.findings.plan import PRIMARY
 from autointerp.records import is_person
 from autointerp.stats.alternative_annotator import AlternativeAnnotator, alternative_annotator
-from autointerp.stats.means import mean
+from autointerp.stats.means import mean, mean_difference
 from autointerp.stats.ppi import (
     predict_difference,
     predict_difference_stratified,
@@ -367,7 +367,11 @@ def _predictions(
                 human_only=_at_all_looks(made.human_only, level, reading),
             )
         except TooFewRatings as too_few:
-            yield PredictedMean(name, *counted, *_undefined(too_few, [first, second]))
+            predicted, human_only = _undefined(too_few, [first, second])
+            if _rated_alike(first, second):
+                own = mean_difference(first.human, second.human, level=tail, scale=scale)
+                human_only = _at_all_looks(own, level, reading)
+            yield PredictedMean(name, *counted, predicted, human_only)
 
 
 def _mean(
@@ -464,8 +468,17 @@ def _superiority(pairs: Mapping[str, _Pair], level: float) -> PredictedPair | No
             else predict_superiority_drawn(first.weighted, second.weighted, level=level)
         )
     except TooFewRatings as too_few:
-        return PredictedPair(*counted, *_undefined(too_few, [first, second]), None)
+        predicted, human_only = _undefined(too_few, [first, second])
+        if _rated_alike(first, second):
+            human_only = superiority(first.human, second.human, level)
+        return PredictedPair(*counted, predicted, human_only, None)
     return PredictedPair(*counted, made.superiority, made.human_only, made.power)
+
+
+def _rated_alike(first: _Pair, second: _Pair) -> bool:
+    """Return whether people's own comparison of two sources stands, which needs no judge: their
+    units count alike."""
+    return first.drawn == second.drawn == Drawn() and bool(len(first.human) and len(second.human))
 
 
 def _undefined(error: TooFewRatings, pairs: Iterable[_Pair]) -> tuple[Statistic, Statistic]:

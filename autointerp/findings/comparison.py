@@ -19,10 +19,12 @@ from autointerp.findings.agreement import (
     Attention,
     RatersAgreement,
     TableAgreement,
+    TextAskedFor,
     agreements,
     attention,
     between_raters,
     people_rubrics,
+    text_asked_for,
     within_raters,
 )
 from autointerp.findings.blinding import Blinding, blindings
@@ -140,6 +142,7 @@ class Comparison:
         agreement: Of the raters of each rubric with one another, and of each with its repeats.
         people: How people agree: with each other, with themselves, with each model.
         attention: How each person rated the gold items.
+        text_asked_for: Of how many items each person asked for more text than a judge is shown.
         rater_effects: Severity and spread of raters, and drift of people, one a rubric.
         calibration: People's means and P(superiority), predicted from a judge's ratings, and
             whether the judge may stand in for them.
@@ -181,6 +184,7 @@ class Comparison:
     agreement: tuple[TableAgreement, ...]
     people: tuple[RatersAgreement, ...]
     attention: tuple[Attention, ...]
+    text_asked_for: tuple[TextAskedFor, ...]
     rater_effects: tuple[RaterModel, ...]
     calibration: tuple[Calibration, ...]
     blinding: tuple[Blinding, ...]
@@ -335,6 +339,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         ),
         people=tuple(pair for rubric in rubrics for pair in agreements(run, rubric)),
         attention=tuple(watched for rubric in rubrics for watched in attention(run, rubric)),
+        text_asked_for=tuple(one for rubric in rubrics for one in text_asked_for(run, rubric)),
         rater_effects=tuple(rater_models(run, judgements, units)),
         calibration=by_people,
         blinding=tuple(blindings(run, judgements)),

@@ -22,6 +22,7 @@ number of this form. Its keys:
                  reading (which look this is: rule, number, multiplier, deviations, interim, …)
     pooled       the primary pair within each rater of a rubric, and combined
     agreement, people, attention    whether raters agree with one another and with themselves
+    text_asked_for one a person and rubric: items, asked (more of the contexts), share
     rater_effects one a rubric: effects (raters: severity, spread, mean; odds_ratio, of those
                  that do not fail; unit_sd), failing, drift
     calibration  one a judge beside people: predictions (means), superiority (of the primary pair),

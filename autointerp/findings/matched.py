@@ -70,13 +70,15 @@ def matches_of(run: Run) -> Iterator[MatchedRun]:
     """Yield what the run holds of each other run, by name."""
     columns = [field.name for field in fields(MatchedRun) if field.name != "scores"]
     scores: dict[str, list[MatchedScore]] = {}
-    for other, *row, higher, rho in run.rows_if_there(
+    for other, rubric, rater, n, median, look, higher, rho in run.rows_if_there(
         "match_score", "other, rubric, rater, n, median, look, higher, rho"
     ):
-        one = MatchedScore(*row, higher=_statistic(higher), rho=_statistic(rho))
-        scores.setdefault(other, []).append(one)
+        scores.setdefault(other, []).append(
+            MatchedScore(rubric, rater, n, median, look, _statistic(higher), _statistic(rho))
+        )
     for row in sorted(run.rows_if_there("match_side", ", ".join(columns))):
-        yield MatchedRun(*row, scores=tuple(scores.get(row[0], ())))
+        held: dict[str, Any] = dict(zip(columns, row, strict=True))
+        yield MatchedRun(**held, scores=tuple(scores.get(held["other"], ())))
 
 
 def _statistic(stored: dict[str, Any]) -> Statistic:

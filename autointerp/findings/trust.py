@@ -38,6 +38,13 @@ class ControlCheck:
     mean: Statistic | None
     state: State
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether the whole interval of the mean is on the same side of the limit as the mean."""
+        if self.mean is None or self.mean.low is None or self.mean.high is None:
+            return False
+        return not self.mean.low <= self.limit <= self.mean.high
+
 
 @dataclass(frozen=True)
 class Trust:

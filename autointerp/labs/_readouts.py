@@ -11,8 +11,8 @@ from torch import Tensor
 from autointerp.errors import BadInput, SubjectError
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
+from autointerp.units.levers import direct_path
 from autointerp.units.reopen import numbers_again, sources_again, subject_again
-from autointerp.units.sources import Directed
 
 UNITS = 32  # whose effects on the full vocabulary are held at a time
 
@@ -29,20 +29,14 @@ def effects_in_parts(
     is loaded for it, by `option`.
     """
     subject = subject_again(run, option)
-    written = None if subject.loaded is None else subject.loaded.writes
     for name, source, units in sources_again(run, subject, unit_ids):
-        if not isinstance(source, Directed):
-            yield name, units, {}, "they are no directions in the model"
-            continue
         begin = 0
         try:
-            are_hidden = getattr(source, "are_hidden", False)
-            model = (subject.hidden if are_hidden else None) or subject.model
-            readout = model.readout(source.transcodes, written)
+            readout, written = direct_path(subject, source)
             numbers = numbers_again(run, name, source, units)
             for begin in range(0, len(units), UNITS):
                 part = units[begin : begin + UNITS]
-                effects = readout.effects(source.written(numbers[begin : begin + UNITS]))
+                effects = readout.effects(written(numbers[begin : begin + UNITS]))
                 kept = keep(effects, subject, part)
                 yield name, part, dict(zip(part, kept, strict=True)), ""
         except SubjectError as error:

@@ -26,9 +26,8 @@ from autointerp.store.run import Run
 from autointerp.subjects import Subject
 from autointerp.subjects.interventions import ChangeableModel, Levers, gradient_at_site
 from autointerp.units.levers import levers_of, model_of
-from autointerp.units.others import some_rows
 from autointerp.units.reopen import numbers_again, sources_again, subject_again
-from autointerp.units.stream import Reading, readings
+from autointerp.units.stream import Reading, readings, some_rows
 
 LOGITS = 2**23  # that are held at a time, with their gradients
 UNITS = 1_024  # whose activations are computed at a time

@@ -21,8 +21,7 @@ from autointerp.labs._bench import Bench, OnBench, Window, each, reason_of, with
 from autointerp.labs._prompts import as_batch
 from autointerp.store.run import Run
 from autointerp.subjects.interventions import ChangeableModel, moved_at
-from autointerp.units.levers import levers_of, model_of
-from autointerp.units.sources import Directed
+from autointerp.units.levers import direct_path, levers_of, model_of
 
 LOGITS = 2**25  # that are held at a time
 
@@ -153,15 +152,9 @@ def _lens(bench: Bench, unit: OnBench, seed: int) -> Tensor | None:
     """Return the unit's direct effect on each token's logit in standard deviations of that of
     random directions of its norm; None where there is no direct path.
     """
-    subject = bench.subject
-    assert isinstance(unit.source, Directed)
-    are_hidden = getattr(unit.source, "are_hidden", False)
-    written = None if subject.loaded is None else subject.loaded.writes
     try:
-        readout = ((subject.hidden if are_hidden else None) or subject.model).readout(
-            unit.source.transcodes, written
-        )
-        direction = unit.source.written(np.array([unit.number])).float().cpu()
+        readout, written = direct_path(bench.subject, unit.source)
+        direction = written(np.array([unit.number])).float().cpu()
         rng = np.random.default_rng([seed, 0x6C656E])
         drawn = torch.from_numpy(
             rng.standard_normal((LENS_RANDOM, direction.shape[1]), dtype=np.float32)

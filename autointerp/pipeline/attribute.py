@@ -115,10 +115,12 @@ def attribute(
         for name, source, members in list(sources_again(opened, subject, units)):
             model = model_of(subject, name, source)
             question = question_of(subject, model, prompt, options)
-            effects = effects_of(
-                subject, model, source, question, opened.settings.harvest.fires,
-                progress=lambda done, total, name=name: on(Ablating(name, done, total)),
-            )  # fmt: skip
+
+            def tell(done: int, total: int, name: str = name) -> None:
+                on(Ablating(name, done, total))
+
+            fires = opened.settings.harvest.fires
+            effects = effects_of(subject, model, source, question, fires, progress=tell)
             on(Step(f"{name} is active {count(len(effects), 'time')} in the prompt"))
             unit_of = {effect.number: source.unit(effect.number) for effect in effects}
             numbers = numbers_again(opened, name, source, members).tolist()

@@ -295,7 +295,7 @@ def _run(resolved: Resolved, on: On) -> Iterator[Run]:
     subject = resolved.subject()
     with run_for(resolved, subject, on) as run:
         on(Step(f"harvesting {', '.join(f'{n} {name}' for name, n in wanted.items())}"))
-        draw(run, subject, wanted, on)
+        draw(run, subject, wanted, on, cache=resolved.job.cache_bytes)
         yield run
 
 

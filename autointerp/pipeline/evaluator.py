@@ -505,7 +505,7 @@ def _logger(given: Any) -> Any:
                 f"log_to='{given}' needs tensorboard, which is not installed: pip install "
                 "tensorboard, or give a logger of your own"
             ) from None
-        return SummaryWriter(str(given))  # type: ignore[no-untyped-call]
+        return SummaryWriter(str(given))
     if given is None or given is False or isinstance(given, logging.Logger):
         return given
     if not any(

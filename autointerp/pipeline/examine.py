@@ -74,11 +74,11 @@ def examine(
     """
     name = unit.replace("/", "-").replace("−", "-")
     place = REPORTS / f"examine-{run}-{name}" if out is None else Path(out)
-    if page:
-        check_folder(place)
     with open_run(run, folder=Path(runs)) as opened:
         say_opened(opened, on)
         (unit_id,) = opened.units_called([unit])
+        if page:
+            check_folder(place)
         others = _controls(opened, unit_id, controls, on)
         _measure(opened, [unit_id, *others], probes, neutral, with_vocabulary, on)
         found = examined(opened, unit_id, others)

@@ -11,15 +11,15 @@ from autointerp.errors import BadInput
 from autointerp.files import PRIVATE_FOLDER, unwritten
 from autointerp.pipeline.events import Harvesting, Note, On, ignore
 from autointerp.pipeline.job import Job, Resolved, run_for
-from autointerp.store.run import open_run, run_exists
-from autointerp.text import count
+from autointerp.store.run import checked_path, open_run, run_exists
+from autointerp.text import count, size_text
+from autointerp.units.shares import CHECKPOINTS, Share, share_of_environment, share_of_text
 
 if TYPE_CHECKING:
     from autointerp.records import HarvestedUnit
     from autointerp.store.run import Run
     from autointerp.store.units import StoredUnit
     from autointerp.subjects import Subject
-    from autointerp.units.shards import Share
 
 
 @dataclass(frozen=True)
@@ -96,20 +96,20 @@ def harvest_shard(job: Job, shard: str, folder: Path | None = None, on: On = ign
     The file stands in the run's folder, or in `folder`, where `merge_shards` takes it from. A
     shard that was stopped resumes. Raises RunLocked if another process reads the shard.
     """
-    from autointerp.units.sample import read_shard
-    from autointerp.units.shard_files import share_of_text
-    from autointerp.units.shards import CHECKPOINTS, local_device, share_of_environment
-
     share = share_of_text(shard)
-    group = share_of_environment()
-    if group.count > 1:
-        raise BadInput(
-            f"--shard {shard}: torchrun or srun started {group.count} processes, which divide the "
-            "corpus themselves; leave --shard out, or start one process for each shard"
-        )
+    checked_path(job.run, job.runs)
+    _require_alone(
+        f"--shard {shard}",
+        "which divide the corpus themselves; leave --shard out, or start one process a shard",
+    )
     resolved = Resolved(job, planned=False)
     settings, wanted = resolved.settings, resolved.wanted
+    resolved.require_places()
     name = f"{share.rank}/{share.count}"
+
+    from autointerp.units.sample import read_shard  # imports torch: after all that may be refused
+    from autointerp.units.shards import local_device
+
     subject = resolved.subject(local_device(settings.subject.device))
     if subject is None:  # an imported run
         return ShardResult(job.run, name, None)
@@ -151,25 +151,37 @@ def merge_shards(job: Job, folder: Path | None = None, on: On = ignore) -> Harve
 
     Raises BadInput, naming them, if shards are missing, cut, there twice, or of something else.
     """
-    from autointerp.units.shards import CHECKPOINTS, local_device
-
-    shards = folder or job.folder / CHECKPOINTS
+    shards = folder or checked_path(job.run, job.runs) / CHECKPOINTS
+    _require_alone("--merge", "and one merges; start one")
     resolved = Resolved(job, planned=False)
     wanted = resolved.wanted
     if not run_exists(job.folder) and not any(shards.glob("*/part-*.npz")):
         raise BadInput(f"{shards} holds no shard; run `autointerp harvest --shard 0/N` … first")
+    resolved.require_places()
+
+    from autointerp.units.shards import local_device  # imports torch
+
     subject = resolved.subject(local_device(resolved.settings.subject.device))
     with run_for(resolved, subject, on) as run:
         drawn = draw(run, subject, wanted, on, shards=shards)
     return HarvestResult(job.run, {name: len(units) for name, units in drawn.items()})
 
 
-def _harvest_job(job: Job, on: On) -> HarvestResult:
-    from autointerp.units.sample import assist
-    from autointerp.units.shards import local_device, share_of_environment
+def _require_alone(option: str, remedy: str) -> None:
+    """Raise BadInput where torchrun or srun started more than this process."""
+    processes = share_of_environment().count
+    if processes > 1:
+        raise BadInput(f"{option}: torchrun or srun started {processes} processes, {remedy}")
 
+
+def _harvest_job(job: Job, on: On) -> HarvestResult:
     resolved = Resolved(job, planned=False)
     wanted = resolved.wanted
+    resolved.require_places()
+
+    from autointerp.units.sample import assist  # imports torch: after all that may be refused
+    from autointerp.units.shards import local_device
+
     share = share_of_environment()
     subject = resolved.subject(local_device(resolved.settings.subject.device))
     if share.rank:
@@ -178,7 +190,7 @@ def _harvest_job(job: Job, on: On) -> HarvestResult:
         return HarvestResult(job.run, wanted)
     # The other processes of one harvest look into its folder, so it stays.
     with run_for(resolved, subject, on, keep=share.count > 1) as run:
-        drawn = draw(run, subject, wanted, on, share)
+        drawn = draw(run, subject, wanted, on, share, cache=job.cache_bytes)
     return HarvestResult(job.run, {name: len(units) for name, units in drawn.items()})
 
 
@@ -189,13 +201,16 @@ def draw(
     on: On = ignore,
     share: Share | None = None,
     shards: Path | None = None,
+    cache: int | None = None,
 ) -> dict[str, list[StoredUnit]]:
     """Return the sampled units of each source, harvesting those that the run lacks.
 
-    With `shards`, a folder, they come from the files there.
+    With `shards`, a folder, they come from the files there. `cache`: Bytes that the site's
+    activations may take beside the run, and are read from; 0 deletes them. One process alone keeps
+    them.
     """
     from autointerp.units.sample import draw_units
-    from autointerp.units.shards import Share
+    from autointerp.units.site_cache import remove_cache, with_cache
 
     share = share or Share()
     expected: list[tuple[int | None, bool]] = []  # once a pass begins: the corpus may be large
@@ -206,9 +221,22 @@ def draw(
         total, exact = expected[0]
         on(Harvesting(label, tokens, total, exact))
 
-    return draw_units(
-        run, subject, dict(wanted), progress, lambda text: on(Note(text)), share, shards
-    )
+    def tell(text: str) -> None:
+        on(Note(text))
+
+    def log(text: str) -> None:
+        run.log("cache", text=text)
+        tell(text)
+
+    if cache == 0 and (freed := remove_cache(run.path)):
+        log(f"the activations that run '{run.name}' kept are deleted: {size_text(freed)}")
+    if cache and share.count > 1:
+        log("--cache-site is for one process; several keep nothing")
+    lacks = any(len(run.sampled(name, n)) < n for name, n in wanted.items())
+    if not cache or subject is None or share.count > 1 or not lacks:
+        return draw_units(run, subject, dict(wanted), progress, tell, share, shards)
+    with with_cache(subject, run.settings, run.path, cache, log) as keeping:
+        return draw_units(run, keeping, dict(wanted), progress, tell, share, shards)
 
 
 def tokens_of_pass(

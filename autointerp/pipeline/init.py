@@ -10,7 +10,7 @@ from typing import Any
 import tomli_w
 
 from autointerp.errors import BadInput, MissingSetting, SubjectError
-from autointerp.files import write_text
+from autointerp.files import require_new, write_text
 from autointerp.pipeline.events import Note, On, Step
 from autointerp.settings import SubjectSettings, from_mapping
 from autointerp.subjects.assembled import begins_with_bos, check_fit, corpus_of, sae_of
@@ -33,8 +33,7 @@ def initialise(
     written unless all parts fit together. Raises BadInput, naming the option, for what is missing
     where nobody can be asked; SubjectError or CorpusError for parts that do not fit.
     """
-    if output.exists() and not force:
-        raise BadInput(f"{output} exists; give --force to overwrite it, or another -o")
+    require_new(output, force)
     given, loaded = _sae(given, ask, on)
     given = _filled(given, "model", loaded.model if loaded else None, ask, on)
     if given.model == "embedded" or given.model.endswith("transformer.safetensors"):

@@ -29,6 +29,7 @@ from autointerp.raters import (
 )
 from autointerp.settings import (
     RunSettings,
+    byte_count,
     first_difference,
     from_mapping,
     load_settings,
@@ -46,6 +47,8 @@ from autointerp.store.run import (
     run_exists,
     runs_in,
 )
+from autointerp.store.snapshots import open_to_read
+from autointerp.subjects.places import require_places
 from autointerp.text import first_tokens
 from autointerp.units.sources import described_sources, kind_of, only_if_named
 
@@ -76,6 +79,9 @@ class Job:
         seed: Seed of every draw; None means the settings' own.
         tokens: Tokens of the corpus that a new run reads, from its start, such as 250000 or "100k";
             0 means all, None the settings' own.
+        cache_site: Bytes of disk, such as "2G", that the site's activations may take beside the
+            run, so that a later pass over the corpus reads no model; 0 deletes what is kept, None
+            neither keeps nor reads it.
         controls: Units of each control source that is not in `sources`; 0 means none.
         repeats: Times that each item is rated.
         options: How the rater is reached: server, reply length, prices.
@@ -104,6 +110,7 @@ class Job:
     subject: str | None = None
     seed: int | None = None
     tokens: int | str | None = None
+    cache_site: int | str | None = None
     controls: int = DEFAULT_CONTROLS
     repeats: int = 1
     options: RaterOptions = field(default_factory=RaterOptions)
@@ -127,6 +134,8 @@ class Job:
         object.__setattr__(self, "runs", Path(self.runs))
         if self.tokens is not None:
             object.__setattr__(self, "tokens", token_count(self.tokens))
+        if self.cache_site is not None:
+            object.__setattr__(self, "cache_site", byte_count(self.cache_site))
         if self.n is not None and self.n < 1:
             raise BadInput(f"--n {self.n}: ask for at least 1 unit")
         if self.until is not None and self.n is not None:
@@ -139,6 +148,12 @@ class Job:
     def until(self) -> Stopping | None:
         """The stopping rule that is asked for; None for a fixed n."""
         return until(self.until_width, self.until_clear, self.max_n)
+
+    @property
+    def cache_bytes(self) -> int | None:
+        """What `cache_site` says, in bytes."""
+        assert not isinstance(self.cache_site, str)
+        return self.cache_site
 
     @property
     def folder(self) -> Path:
@@ -172,7 +187,7 @@ class Resolved:
         """The run's plan; None where it has none, or where it is not to be read."""
         if self.about is None or not self._reads_plan:
             return None
-        with open_run(self.job.run, folder=self.job.runs, read_only=True) as run:
+        with open_to_read(self.job.run, self.job.runs) as run:
             return plan_of(run)
 
     @cached_property
@@ -240,7 +255,7 @@ class Resolved:
     def held(self) -> dict[str, tuple[int, bool]]:
         """Eligible units of each source of an imported run, and whether it is a control."""
 
-        with open_run(self.job.run, folder=self.job.runs, read_only=True) as run:
+        with open_to_read(self.job.run, self.job.runs) as run:
             return run.held_units()
 
     @cached_property
@@ -359,6 +374,11 @@ class Resolved:
             self.stopping,
         )
 
+    def require_places(self) -> None:
+        """Raise where a file that the subject's settings name is not there, before torch loads."""
+        if not self.is_imported:
+            require_places(self.settings.subject)
+
     def subject(self, device: str | None = None) -> Subject | None:
         """Load the subject, on `device` if it is given; None for an imported run."""
         if self.is_imported:
@@ -453,7 +473,7 @@ def _say_if_settings_changed(resolved: Resolved, on: On) -> None:
 def open_existing(resolved: Resolved, on: On = ignore, read_only: bool = False) -> Run:
     """Open the job's run, which must exist, and say which subject it has."""
     job = resolved.job
-    run = open_run(job.run, folder=job.runs, read_only=read_only)
+    run = open_to_read(job.run, job.runs) if read_only else open_run(job.run, folder=job.runs)
     say_opened(run, on)
     return run
 

@@ -11,14 +11,18 @@ from autointerp.errors import RunLocked, StorageError
 from autointerp.findings.across import AcrossRuns
 from autointerp.findings.comparison import Comparison
 from autointerp.findings.looks import looks_of
+from autointerp.people.ingest import ingest_journals
 from autointerp.pipeline.events import Note, On
 from autointerp.store.run import Run, open_run
+from autointerp.store.snapshots import Snapshot, open_to_read
 
 
 def open_to_look(name: str, folder: Path) -> tuple[Run, bool]:
     """Return a run and whether it can be written.
 
-    One on a read-only disk is still read, and so is one that others are reading.
+    One on a read-only disk is still read, and so is one that others are reading. One that another
+    process writes is read from a copy, with the answers of people that are not in it yet; a look at
+    that goes into the run's ledger all the same.
     """
     file = folder / name / "run.duckdb"
     writable = not file.exists() or (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
@@ -27,7 +31,12 @@ def open_to_look(name: str, folder: Path) -> tuple[Run, bool]:
     try:
         return open_run(name, folder=folder), True
     except (RunLocked, StorageError):  # other readers leave room for one more, in this process too
-        return open_run(name, folder=folder, read_only=True), False
+        run = open_to_read(name, folder)
+        if isinstance(run, Snapshot):
+            notes: list[str] = []
+            ingest_journals(run, notes.append)
+            run.notes = (*run.notes, *notes)
+        return run, False
 
 
 def say_unrecorded(comparison: Comparison, on: On) -> None:

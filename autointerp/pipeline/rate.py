@@ -22,7 +22,8 @@ from autointerp.questions.items import make_items
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import Rater, load_rater
 from autointerp.store.run import RUNS, Run, open_run
-from autointerp.text import count, first_tokens, statuses_text
+from autointerp.store.snapshots import open_to_read
+from autointerp.text import count, first_tokens, size_text, statuses_text
 
 if TYPE_CHECKING:
     from autointerp.pipeline.describe import DescriptionsResult
@@ -93,6 +94,7 @@ class RateForecast:
         estimate: Calls, tokens and cost of those that are left.
         until: The stopping rule, by which fewer may be rated; empty for a fixed n.
         tokens: Tokens of the corpus that are read at most; 0 for all.
+        cache_bytes: What the site's activations may take beside the run; 0 keeps none.
     """
 
     run: str
@@ -105,12 +107,18 @@ class RateForecast:
     estimate: Forecast
     until: str = ""
     tokens: int = 0
+    cache_bytes: int = 0
 
     def __str__(self) -> str:
         missing = ", ".join(f"{n} {name}" for name, n in self.missing.items()) or "nothing"
         text = (
             f"would harvest {missing}"
             + (f" from {first_tokens(self.tokens)} at most" if self.tokens else "")
+            + (
+                f", keeping the site's activations in {size_text(self.cache_bytes)} at most"
+                if self.cache_bytes and self.missing
+                else ""
+            )
             + f"; would ask {self.rater} about {self.left} of {self.items} "
             f"items on {self.rubric}: {self.estimate}"
         )
@@ -219,7 +227,7 @@ def _rate_units(resolved: Resolved, on: On) -> RateResult:
     with run_for(resolved, subject, on) as run:
         if any(len(run.sampled(name, n)) < n for name, n in wanted.items()):
             resolved.require_rater()  # before a harvest; perhaps nothing is left to ask else
-        drawn = draw(run, subject, wanted, on)
+        drawn = draw(run, subject, wanted, on, cache=job.cache_bytes)
         until = None
         if resolved.stopping is not None:
             counts, until = rate_until(run, resolved, drawn, on)
@@ -269,7 +277,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
     wanted = resolved.wanted
     resolved.prepare_rater()
     try:
-        with open_run(job.run, folder=job.runs, read_only=True) as run:
+        with open_to_read(job.run, job.runs) as run:
             drawn = {name: len(run.sampled(name, n)) for name, n in wanted.items()}
             rated = rated_of(run, resolved)
     except UnknownName:
@@ -287,6 +295,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
         estimate=forecast_calls(rater, rubric, left, batch=job.batch),
         until="" if resolved.stopping is None else str(resolved.stopping),
         tokens=resolved.settings.harvest.tokens,
+        cache_bytes=job.cache_bytes or 0,
     )
 
 

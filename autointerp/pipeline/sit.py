@@ -5,7 +5,6 @@ The run's database is open before and after, never while somebody rates.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,9 +27,10 @@ from autointerp.people.ingest import ingest_journals, journals_folder
 from autointerp.people.journal import OtherJournals, open_journal, write_session
 from autointerp.people.machine import Machine, parts_text
 from autointerp.people.session import Around, Sitting, digest_of
-from autointerp.pipeline.events import Note, On, Step, Waiting, ignore
+from autointerp.pipeline.events import Note, On, Step, ignore
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Resolved, open_job, sources_by_role
+from autointerp.pipeline.patience import patiently
 from autointerp.pipeline.sit_pack import Ask, SitResult, result_of
 from autointerp.records import check_person
 from autointerp.store.run import Run, open_run
@@ -38,7 +38,6 @@ from autointerp.subjects import Subject
 from autointerp.text import count, first_tokens
 from autointerp.units.sources import kind_of
 
-PATIENCE_S = 20.0  # for another process to close the run
 LEAVE_OUT = (
     "Parts are left out by --no-practice, --controls 0 and --repeat-share 0; --mix asks about "
     "sources that are not named, too, and --guess at the end what each item was"
@@ -236,30 +235,19 @@ def draw_mixed(
         studied = []
     mixed = {**dict.fromkeys(studied, resolved.n), **wanted}
     try:
-        draw(run, subject, with_training(mixed), on)
+        draw(run, subject, with_training(mixed), on, cache=resolved.job.cache_bytes)
     except (SubjectError, TooFewUnits) as error:
         if mixed.keys() == wanted.keys():
             raise
         on(Note(f"sources are not mixed: {error}"))
-        draw(run, subject, with_training(dict(wanted)), on)
+        draw(run, subject, with_training(dict(wanted)), on, cache=resolved.job.cache_bytes)
         return dict(wanted)
     return mixed
 
 
 def open_patiently(resolved: Resolved, subject: Subject | None, on: On = ignore) -> Run:
     """Open the run, waiting a while for another process to close it."""
-    give_up = time.monotonic() + PATIENCE_S
-    waited = False
-    while True:
-        try:
-            return open_job(resolved, subject, on)
-        except RunLocked as error:
-            if time.monotonic() > give_up:
-                raise
-            if not waited:
-                on(Waiting(str(error)))
-                waited = True
-            time.sleep(0.2)
+    return patiently(lambda: open_job(resolved, subject, on), on)
 
 
 def _ingest(resolved: Resolved, on: On) -> str:

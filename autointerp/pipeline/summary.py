@@ -9,7 +9,8 @@ from typing import Any
 
 from autointerp.errors import AutointerpError
 from autointerp.findings.plan import plan_of
-from autointerp.store.run import RUNS, Run, open_run, read_about, runs_in
+from autointerp.store.run import RUNS, Run, read_about, runs_in
+from autointerp.store.snapshots import open_to_read
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def _summary_of(name: str, folder: Path) -> RunSummary:
     try:
         about = read_about(folder / name)
         subject, made = about["settings"]["subject"]["model"], str(about["run"]["made"])
-        with open_run(name, folder=folder, read_only=True) as run:
+        with open_to_read(name, folder) as run:
             return summarise(run)
     except AutointerpError as error:
         return RunSummary(name, subject, made, problem=str(error))

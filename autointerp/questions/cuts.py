@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import log2
 
 import numpy as np
-import scipy.optimize
+import scipy
 from numpy.typing import NDArray
 
 from autointerp.questions.trials import Piece
@@ -74,6 +74,16 @@ def cut(
     marked = context.focus if mark else None
     last = first + shown_length(context)
     return Piece(number, whole_first(context, first), last, marked, truth, kind)
+
+
+def silent_texts(context: Context) -> dict[int, list[str]]:
+    """Return the silent tokens that could be marked, by their place in what is shown."""
+    firsts = range(len(context.tokens) - shown_length(context) + 1)
+    is_silent = silent_tokens(context)
+    return {
+        place: [context.tokens[first + place] for first in firsts if is_silent[first + place]]
+        for place in offsets(context)
+    }
 
 
 def shape_of(token: str) -> str:

@@ -48,7 +48,7 @@ def answer(material: Material) -> Answer | None:
         if material.across is not None and not pairs
         else []
     )
-    outcomes = [pair.outcome for pair in pairs.values()]
+    outcomes = [pair.outcome for place, pair in pairs.items() if place in held]
     outcomes += [contrast.outcome for contrast in contrasts]
     unresolved = not outcomes or "not resolved" in outcomes or not held
     claimed, tone = _claim(judgements, pairs, held, contrasts)
@@ -98,7 +98,10 @@ def _claim(
         good = resolved and len(held) == len(judgements)
         return f"{'; '.join(said)}.", "good" if good else "plain"
     if not counted:
-        return f"{_alone(judgements[min(held)])}.", "plain"
+        alone = list(dict.fromkeys(_alone(judgements[place]) for place in sorted(held)))
+        if len(alone) > 1:
+            return "Nothing is compared: each rating is reported for itself.", "plain"
+        return f"{alone[0]}.", "plain"
     claims = list(dict.fromkeys(full_claim(judgements[at], pair) for at, pair in counted.items()))
     outcomes = {pair.outcome for pair in counted.values()}
     resolved = outcomes in ({"higher"}, {"lower"}) and not any(
@@ -106,6 +109,10 @@ def _claim(
     )
     checked = all(judgements[place].trust.state == "held" for place in counted)
     if len(claims) == 1:
+        if len(held) < len(judgements):  # not in green, where raters had to be left out
+            counts = "counts" if len(held) == 1 else "count"
+            by = f"by the {len(held)} of {len(judgements)} ratings that {counts}"
+            return f"{claims[0]}, {by}.", "plain"
         return f"{claims[0]}.", "good" if resolved and checked else "plain"
     if {"higher", "lower"} <= outcomes:
         return "The ratings contradict one another.", "plain"

@@ -13,7 +13,7 @@ from autointerp.findings.groups import Contrast, Judgement
 from autointerp.reports.colours import INK, MUTED, PAPER, RULE, colour
 from autointerp.reports.panels import Material
 from autointerp.reports.style import plain_axes, sheet
-from autointerp.reports.words import SUPERIORITY, brief_label, interval, percent, studied_pair
+from autointerp.reports.words import SUPERIORITY, brief_label, interval, percents, studied_pair
 from autointerp.stats.results import Statistic
 
 MARKS = ("o", "s", "^", "D")
@@ -89,12 +89,12 @@ def _pairs(axes: Axes, rows: Sequence[_Row], alone: bool) -> None:
         if row.pair is not None:
             shares = [share.value or 0.0 for share in row.pair.pairs.shares]
             _bar(axes, at, shares, row)
+            wins, ties, losses = percents(shares)
             texts = (
-                (f"{row.pair.first} higher {percent(shares[0])}",
-                 f"same {percent(shares[1])}",
-                 f"{row.pair.second} higher {percent(shares[2])}")
+                (f"{row.pair.first} higher {wins}", f"same {ties}",
+                 f"{row.pair.second} higher {losses}")
                 if alone
-                else (row.name, "", " / ".join(map(percent, shares)))
+                else (row.name, "", f"{wins} / {ties} / {losses}")
             )  # fmt: skip
             middle = min(0.66, max(0.42, shares[0] + shares[1] / 2))
             for x, side, text in zip((0, middle, 1), ("left", "center", "right"), texts,

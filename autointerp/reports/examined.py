@@ -400,7 +400,7 @@ def _vocabulary(found: Examined) -> Iterator[Block]:
                 for row in held
             ]
         ),
-        ["", *(f"{PLACINGS[placing]}: {side}s" for placing, side in sides)],
+        ["rank", *(f"{PLACINGS[placing]}: {side}s" for placing, side in sides)],
         [
             [
                 str(rank + 1),

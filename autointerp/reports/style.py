@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -77,14 +78,22 @@ def _font() -> FT2Font:
     return get_font(findfont("DejaVu Sans"))
 
 
+HEADLINE_LETTERS, HEADLINE_IN = 9.2, 0.22  # letters an inch of a headline, and a line's height
+
+
 def sheet(width: float, height: float) -> Figure:
     """Return an empty picture of so many inches, laid out so that nothing overlaps."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def headline(figure: Figure, text: str, beneath: str = "") -> None:
-    """Write the finding over the picture, and what it rests on under that."""
-    figure.suptitle(text, x=0.01, ha="left", fontsize=12.5, fontweight="bold")
+    """Write the finding over the picture, in as many lines as it takes, and what it rests on
+    under that."""
+    width, height = figure.get_size_inches()
+    lines = textwrap.wrap(text, int(HEADLINE_LETTERS * width))
+    if len(lines) > 1:
+        figure.set_size_inches(width, height + HEADLINE_IN * (len(lines) - 1))
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=12.5, fontweight="bold")
     if beneath:
         figure.supxlabel(beneath, x=0.01, ha="left", fontsize=8.5, color=MUTED)
 

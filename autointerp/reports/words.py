@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Iterable
@@ -24,6 +25,10 @@ NOT_LLM = {
     "scripted": "a script that gives a fixed score",
     "human": "a person",
 }
+
+
+# Why the density filter leaves a unit out, in place of a score.
+LEFT_OUT = {"dead": "never fires", "ultralow": "fires too rarely", "dense": "fires too often"}
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -55,6 +60,24 @@ def equals(p: str) -> str:
 
 def percent(share: float | None, digits: int = 0) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def percents(shares: Iterable[float | None]) -> list[str]:
+    """Return the parts of a whole as `72 %` each, rounded so that they add up to 100 %.
+
+    All are rounded down, and the largest remainders up. Dashes where a part is not known.
+    """
+    parts = [None if part is None or part != part else 100 * part for part in shares]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return ["–" for _ in parts]
+    # A share that is whole but for the last bits of a float is not rounded down.
+    rounded = [math.floor(round(part, 9)) for part in known]
+    lacking = round(sum(known)) - sum(rounded)
+    by_remainder = sorted(range(len(known)), key=lambda place: rounded[place] - known[place])
+    for place in by_remainder[:lacking]:
+        rounded[place] += 1
+    return [f"{part} %" for part in rounded]
 
 
 def share(value: float | None) -> str:
@@ -266,14 +289,14 @@ def _control(check: ControlCheck) -> str:
         have = "was not rated" if check.n is None else f"has only {count(check.n, 'scored unit')}"
         return f"The control '{check.control}' {have}, so nothing shows where the {check.end} lies."
     side = "or less" if check.end == "floor" else "or more"
+    where = f"at the {check.end}"
+    if check.state != "held":
+        where = f"not {where} ({number(check.limit)} {side})"
+    elif not check.is_sure:
+        where += f" ({number(check.limit)} {side}) by its mean, but too few units to be sure"
     return (
         f"'{check.control}' ({CONTROL[check.end]}) has mean {interval(check.mean)} over "
-        f"{count(check.n or 0, 'unit')}: "
-        + (
-            f"at the {check.end}."
-            if check.state == "held"
-            else f"not at the {check.end} ({number(check.limit)} {side})."
-        )
+        f"{count(check.n or 0, 'unit')}: {where}."
     )
 
 
@@ -363,10 +386,10 @@ def run_finding(contrast: RunContrast) -> str:
 def wins_ties_losses(contrast: Contrast) -> str:
     """Return the shares of pairs that the first source wins, ties and loses, as a clause."""
     one, other = plural(contrast.first)[0], plural(contrast.second)[0]
-    shares = contrast.pairs
+    wins, ties, losses = percents(share.value for share in contrast.pairs.shares)
     return (
-        f"{one} scores higher than {other} in {percent(shares.wins.value)} of pairs, the same in "
-        f"{percent(shares.ties.value)}, lower in {percent(shares.losses.value)}"
+        f"{one} scores higher than {other} in {wins} of pairs, the same in {ties}, lower in "
+        f"{losses}"
     )
 
 

@@ -30,6 +30,7 @@ weighted               means of units that were drawn with unequal probability
 power                  how many units a comparison needs
 calibration            coverage of ppi's intervals, by simulation
 
-Modules `import scipy` alone: `scipy.stats` takes half a second, and loads when it is first used.
+Modules `import scipy` alone: its parts load when they are first used. `scipy.stats` takes half a
+second, so quantiles that every harvest or report needs are `scipy.special`'s: `stdtrit`, `ndtri`.
 `python -m bench coverage` measures what the intervals and tests here promise.
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaln
+import scipy
 
 from autointerp.stats.results import Floats, Integers
 
@@ -70,4 +70,5 @@ def best_of_fewer(order: npt.ArrayLike, values: npt.ArrayLike, chosen: int) -> f
 
 
 def _log_choose(n: Integers, k: int) -> Floats:
+    gammaln = scipy.special.gammaln
     return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import scipy.special
+import scipy
 
 from autointerp.stats.results import Floats, Statistic
 

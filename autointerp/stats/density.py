@@ -36,8 +36,8 @@ MOST_LEVELS = 20
 ROWS_AT_ONCE = 500
 
 METHOD = (
-    "P(superiority) over pairs within 0.1 decades of density, variance of the U-statistic's "
-    "projection, Wilson score interval at the effective n"
+    "probability of superiority over pairs within 0.1 decades of density, variance of the "
+    "U-statistic's projection, Wilson score interval at the effective n"
 )
 ORDINAL = "proportional odds, logit, score on group and restricted cubic spline of log density"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit
+import scipy
 
 from autointerp.stats.results import Floats, Integers
 
@@ -18,7 +18,7 @@ RIDGE = 1e-3  # per unit of weight, on columns of spread 1: keeps separable clas
 
 @dataclass(frozen=True)
 class LogisticFit:
-    """P(true) = expit(intercept + x @ coefficients)."""
+    """P(true) = scipy.special.expit(intercept + x @ coefficients)."""
 
     intercept: float
     coefficients: Floats
@@ -79,7 +79,7 @@ def fit_logistic(
 
     now = loss(beta)
     for _ in range(STEPS):
-        p = expit(design @ beta)
+        p = scipy.special.expit(design @ beta)
         gradient = design.T @ (w * (p - y)) + penalty * beta
         if np.abs(gradient).max() < CLOSE:
             break

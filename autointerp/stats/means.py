@@ -54,7 +54,9 @@ def mean(scores: npt.ArrayLike, level: float = 0.95, *, scale: Scale | None = No
         return Statistic(value, float(low), float(high), n, method, level)
     if np.ptp(x) == 0:
         return Statistic(value, None, None, n, method, level, "all ratings agree")
-    half = float(scipy.stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
+    half = float(
+        scipy.special.stdtrit(len(x) - 1, (1 + level) / 2) * x.std(ddof=1) / math.sqrt(len(x))
+    )
     return Statistic(value, value - half, value + half, n, method, level)
 
 
@@ -105,7 +107,7 @@ def mean_difference(
         note = "the ratings within each group agree"
         return Statistic(value, None, None, n, method, level, note)
     freedom = (a + b) ** 2 / (a**2 / (len(x) - 1) + b**2 / (len(y) - 1))
-    half = float(scipy.stats.t.ppf((1 + level) / 2, freedom)) * math.sqrt(a + b)
+    half = float(scipy.special.stdtrit(freedom, (1 + level) / 2)) * math.sqrt(a + b)
     return Statistic(value, value - half, value + half, n, method, level)
 
 
@@ -142,7 +144,7 @@ def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Statist
         raise ValueError(f"{successes} successes in {trials} trials")
     if trials == 0:
         raise TooFewRatings("no trials, so no share; rate more")
-    p, z2 = successes / trials, float(scipy.stats.norm.ppf((1 + level) / 2)) ** 2
+    p, z2 = successes / trials, float(scipy.special.ndtri((1 + level) / 2)) ** 2
     centre = (p + z2 / (2 * trials)) / (1 + z2 / trials)
     half = math.sqrt(z2 * p * (1 - p) / trials + (z2 / trials) ** 2 / 4) / (1 + z2 / trials)
     low, high = max(0.0, min(centre - half, p)), min(1.0, max(centre + half, p))

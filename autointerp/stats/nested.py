@@ -30,12 +30,12 @@ Over = Literal["units", "runs"]
 
 LEAST_RUNS = 3
 METHOD = (
-    "P(superiority), each run of an arm weighted alike; an arm of 3 runs or more varies by runs, "
-    "one of fewer by its units (Obuchowski 1997); Wilson at the effective n"
+    "probability of superiority, each run of an arm weighted alike; an arm of 3 runs or more "
+    "varies by runs, one of fewer by its units (Obuchowski 1997); Wilson at the effective n"
 )
 OVER_RUNS = (
-    "mean over runs of P(superiority) within each, variance between runs and of units that runs "
-    "share, never less than units show; Wilson at the effective n, t with runs - 1"
+    "mean over runs of probability of superiority within each, variance between runs and of units "
+    "that runs share, never less than units show; Wilson at the effective n, t with runs - 1"
 )
 SEPARATED = "every score of one arm is above every score of the other, so the error is not known"
 

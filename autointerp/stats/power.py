@@ -131,8 +131,8 @@ def rating_model(
     most = 1 - float(lower[-1]) / 2
     if not 0.5 < effect < most - 1e-6:
         raise BadInput(
-            f"effect {effect}: P(superiority) must differ from 0.5 and be less than {most:.3f}, "
-            f"the most that this scale can show"
+            f"effect {effect}: the probability of superiority to be found must be above 0.5 and "
+            f"below {most:.3f}, the most that this scale can show"
         )
 
     def excess(shift: float) -> float:

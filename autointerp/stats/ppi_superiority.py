@@ -13,8 +13,8 @@ from autointerp.stats.results import Floats, Statistic, as_level
 from autointerp.stats.superiority import superiority
 
 METHOD = (
-    "PPI++ on the U-statistic P(superiority), power-tuned a group, leave-one-out residuals (HC3), "
-    "Wilson score interval at the effective n"
+    "PPI++ on the U-statistic probability of superiority, power-tuned a group, leave-one-out "
+    "residuals (HC3), Wilson score interval at the effective n"
 )
 LEAST_HUMAN = 10
 

@@ -50,5 +50,5 @@ def of_sums(
         return Statistic(float(value), None, None, n, METHOD, level, note)
     groups = len(held)
     variance = (groups - 1) / groups * ((left_out - left_out.mean()) ** 2).sum()
-    reach = float(scipy.stats.t.ppf((1 + level) / 2, groups - 1)) * float(np.sqrt(variance))
+    reach = float(scipy.special.stdtrit(groups - 1, (1 + level) / 2)) * float(np.sqrt(variance))
     return Statistic(float(value), float(value - reach), float(value + reach), n, METHOD, level)

@@ -19,8 +19,9 @@ from autointerp.stats.results import Floats, HypothesisTest, Statistic, as_level
 from autointerp.stats.superiority import ALL_EQUAL, count_levels, smoothed_levels, superiority
 
 METHOD = (
-    "P(superiority) within each rater, weighted n1 n2 / (n1 + n2 + 1) (van Elteren 1960); "
-    "variance over units, each with all its raters (Obuchowski 1997); Wilson at the effective n"
+    "probability of superiority within each rater, weighted n1 n2 / (n1 + n2 + 1) (van Elteren "
+    "1960); variance over units, each with all its raters (Obuchowski 1997); Wilson at the "
+    "effective n"
 )
 
 

@@ -72,7 +72,7 @@ COLUMN = re.compile(
 )
 VIEW = re.compile(r"CREATE OR REPLACE (?P<kind>VIEW|MACRO) (?P<name>\w+)")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-OWN = (SETTINGS, DATABASE, WAL, COMMITS, LOG, REPLIES, PENDING, "harvest", "journals")
+OWN = (SETTINGS, DATABASE, WAL, COMMITS, LOG, REPLIES, PENDING, "harvest", "site_cache", "journals")
 
 # What run.toml must hold, by table.
 ABOUT: dict[str, dict[str, type | tuple[type, ...]]] = {
@@ -221,7 +221,7 @@ class Run(Units, Ratings, Batches, Labs, Matches, Concepts, Firings, Maps, Cover
             with contextlib.suppress(OSError):
                 if not path.is_dir():
                     path.unlink(missing_ok=True)
-                elif path.name == "harvest":
+                elif path.name in ("harvest", "site_cache"):
                     shutil.rmtree(path)
                 else:
                     path.rmdir()  # only if nothing else is in it
@@ -325,7 +325,7 @@ def open_as(
     read_only: bool = False,
 ) -> R:
     """Return a run as `open_run` does, as an object of a class of its own."""
-    path = _checked_path(name, folder)
+    path = checked_path(name, folder)
     if wrong := set("?\\") & set(str(path.resolve())):
         raise StorageError(
             f"runs in {folder.resolve()}: DuckDB takes no {' and no '.join(sorted(wrong))} in the "
@@ -358,13 +358,13 @@ def open_as(
 
 def existing_run(name: str, folder: Path = RUNS) -> Path:
     """Return the folder of the run `name`. Raises UnknownName if there is none."""
-    path = _checked_path(name, folder)
+    path = checked_path(name, folder)
     if not run_exists(path):
         raise _no_such_run(name, folder)
     return path
 
 
-def _checked_path(name: str, folder: Path) -> Path:
+def checked_path(name: str, folder: Path) -> Path:
     """Return the folder of a run, which need not exist. Raises UnknownName for what is no name."""
     if not NAME.fullmatch(name):
         raise UnknownName(
@@ -462,10 +462,15 @@ def connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
         if read_only and is_new:  # a kill came before it was made
             connect(path, read_only=False).close()
         connection = duckdb.connect(str(file.resolve()), read_only=read_only)
-        if is_new:
-            file.chmod(PRIVATE_FILE)
-        bring_up_to_date(path, connection, read_only)
-        connection.execute("SET enable_progress_bar = false")
+        try:
+            if is_new:
+                file.chmod(PRIVATE_FILE)
+            bring_up_to_date(path, connection, read_only)
+            connection.execute("SET enable_progress_bar = false")
+        except BaseException:
+            # Open in this process it could not be opened for reading, and would be blamed for that.
+            connection.close()
+            raise
     except (duckdb.Error, OSError) as error:
         raise unopened(path, error) from None
     return connection
@@ -491,8 +496,8 @@ def unopened(path: Path, error: duckdb.Error | OSError) -> RunLocked | StorageEr
         holder = re.search(r"\(PID (\d+)", text)
         who = f"process {holder[1]}" if holder else "another process"
         return RunLocked(
-            f"run '{path.name}' is in use by {who}; wait for it, stop it, "
-            "or give this work another --run"
+            f"run '{path.name}' is in use by {who}; wait until that has ended, or stop it: what it "
+            "has done is kept, and the same command goes on from there"
         )
     if isinstance(error, OSError) or is_full(error):
         return StorageError(

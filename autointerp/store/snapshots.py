@@ -9,18 +9,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
-from autointerp.errors import StorageError
-from autointerp.files import PRIVATE_FOLDER
+from autointerp.errors import RunLocked, StorageError
+from autointerp.files import PRIVATE_FOLDER, writer_of
 from autointerp.store.looks import PENDING, add_pending_look
 from autointerp.store.replies import Record
-from autointerp.store.run import DATABASE, RUNS, Run, connect, existing_run, read_about
+from autointerp.store.run import DATABASE, RUNS, Run, connect, existing_run, open_run, read_about
 from autointerp.store.tables import damaged, is_damage
 
 HEAD_BYTES = 3 * 4096  # DuckDB's own header and its two of the content, which a checkpoint changes
@@ -73,6 +74,9 @@ class Snapshot(Run):
         return other
 
 
+S = TypeVar("S", bound=Snapshot)
+
+
 def state_key(path: Path) -> str:
     """Return a text that changes whenever a run on disk does, its people's answers included."""
     parts = [path / "run.toml", path / PENDING]
@@ -85,7 +89,12 @@ def state_key(path: Path) -> str:
     return " ".join(stats)
 
 
-def open_snapshot(name: str, place: Path, folder: Path = RUNS) -> Snapshot:
+def open_snapshot(
+    name: str,
+    place: Path,
+    folder: Path = RUNS,
+    kind: type[S] = Snapshot,  # type: ignore[assignment]  # the default of S
+) -> S:
     """Return a run as it is now, copied into the folder `place`, which is made.
 
     What a command that writes it has received in the last second may be missing.
@@ -95,9 +104,47 @@ def open_snapshot(name: str, place: Path, folder: Path = RUNS) -> Snapshot:
     path = existing_run(name, folder)
     about = read_about(path)
     key = copy_run(path, place)
-    snapshot = Snapshot(path, about, connect(place, read_only=False))
+    snapshot = kind(path, about, connect(place, read_only=False))
     snapshot.key = key
     return snapshot
+
+
+class Borrowed(Snapshot):
+    """A copy that is gone when it is closed."""
+
+    place: Path
+
+    def close(self) -> None:
+        """Release the copy and delete it."""
+        super().close()
+        shutil.rmtree(self.place, ignore_errors=True)
+
+
+def open_to_read(name: str, folder: Path = RUNS) -> Run:
+    """Return a run to read: itself, or a copy while another process writes it, which `notes` say.
+
+    Raises as `open_run` does, but RunLocked.
+    """
+    try:
+        return open_run(name, folder=folder, read_only=True)
+    except RunLocked:
+        return borrow(name, folder)
+
+
+def borrow(name: str, folder: Path = RUNS) -> Borrowed:
+    """Return a copy of a run that another process writes, in a folder of its own, which is gone
+    when it is closed. Raises as `open_snapshot` does."""
+    place = Path(tempfile.mkdtemp(prefix="autointerp-"))
+    try:
+        run = open_snapshot(name, place, folder, kind=Borrowed)
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    run.place = place
+    process = writer_of(run.path / DATABASE)
+    who = "another process" if process is None else f"process {process}"
+    run.notes = (f"{who} writes run '{name}'; it is read as it is now, from a copy",)
+    return run
 
 
 def copy_run(path: Path, place: Path) -> str:

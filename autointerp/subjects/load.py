@@ -12,6 +12,7 @@ from autointerp.files import check_readable_twice
 from autointerp.settings import SubjectSettings
 from autointerp.subjects import Subject, file_digest
 from autointerp.subjects.corpora._documents import Length
+from autointerp.subjects.places import require_places
 
 ONE_LAYER_TAKES = ("model", "site", "sae", "untrained", "tokenizer", "corpus", "device")
 RECORDED_TAKES = (
@@ -36,6 +37,7 @@ def load_subject(
             check_readable_twice(Path(getattr(settings, name)))
         except OSError as error:
             raise SettingsError(f"subject.{name}: {error.filename} is {error.strerror}") from None
+    require_places(settings)
     _check_device(settings.device)
     if settings.model == "embedded" or settings.model.endswith("transformer.safetensors"):
         _check_taken(settings, ONE_LAYER_TAKES, "a one-layer model does")

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from autointerp.errors import SubjectError
 from autointerp.subjects.interventions import Intervention
+from autointerp.subjects.places import no_weights
 from autointerp.subjects.readout import Readout, linear, norm
 
 
@@ -176,9 +177,7 @@ def load_one_layer(path: Path, device: str = "cpu") -> OneLayerTransformer:
             metadata = file.metadata() or {}
         state = load_file(path)
     except FileNotFoundError:
-        raise SubjectError(
-            f"no weights at {path}; train them with `autointerp train transformer`"
-        ) from None
+        raise no_weights(path) from None
     except (SafetensorError, OSError) as error:
         raise SubjectError(
             f"{path} is not a complete safetensors file ({error}); fetch or train it again"

@@ -25,6 +25,7 @@ from autointerp.subjects import Subject, file_digest
 from autointerp.subjects.assembled import sae_of
 from autointerp.subjects.corpora import Document, stream_windows
 from autointerp.subjects.corpora._documents import Length
+from autointerp.subjects.places import no_recording
 from autointerp.subjects.readout import Readout
 
 SITE = "recorded"
@@ -83,7 +84,7 @@ def load_recording(path: Path) -> Recording:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             given = {name: file[name] for name in file.files}
     except FileNotFoundError:
-        raise SubjectError(f"no recorded activations at {path}; give an existing .npz") from None
+        raise no_recording(path) from None
     except (BadZipFile, zlib.error, KeyError, TypeError, ValueError, OSError, EOFError) as error:
         raise SubjectError(f"{path} is not a complete npz ({error}); write it again") from None
     activations = given.get("activations")

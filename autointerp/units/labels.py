@@ -22,7 +22,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import duckdb
 import numpy as np
@@ -32,7 +32,9 @@ from autointerp.errors import BadInput
 from autointerp.files import plain_name, toml_table
 from autointerp.subjects import Subject, file_digest
 from autointerp.subjects.token_texts import TokenTexts
-from autointerp.units.stream import Reading
+
+if TYPE_CHECKING:
+    from autointerp.units.stream import Reading
 
 MOST_CONCEPTS = 1_000
 MOST_TOKENS = 200_000_000  # of a table, which is laid out on the disk
@@ -137,8 +139,7 @@ def open_labels(given: Sequence[str], subject: Subject) -> Iterator[Labels]:
     Raises BadInput if a text is none of these forms, a file is missing or malformed, two concepts
     have one name, or there are more than 1,000.
     """
-    if not given:
-        raise BadInput("no labels; give a regular expression, a .toml, .parquet or .py file")
+    check_labels(given)
     with contextlib.ExitStack() as stack:
         opened = [_opened(one, stack) for one in given]
         sources = tuple(source for source, _ in opened)
@@ -165,13 +166,44 @@ def open_labels(given: Sequence[str], subject: Subject) -> Iterator[Labels]:
         )
 
 
+def check_labels(given: Sequence[str]) -> None:
+    """Raise BadInput for what can be seen to be wrong before a subject is loaded: no labels, a text
+    of another form, a pattern that is no regular expression, a file that is missing.
+    """
+    if not given:
+        raise BadInput("no labels; give a regular expression, a .toml, .parquet or .py file")
+    for one in given:
+        expression = EXPRESSION.fullmatch(one)
+        if expression is not None:
+            _expression(expression, one)
+            continue
+        file, _ = _file(one)
+        if file.suffix == ".toml":
+            _expressions(_patterns(file), str(file))
+
+
 def _opened(given: str, stack: contextlib.ExitStack) -> tuple[LabelSource, str]:
     """Return one source of labels, and a digest of what makes them."""
     expression = EXPRESSION.fullmatch(given)
     if expression is not None:
-        pattern = expression["pattern"]
-        return _expressions({expression["name"] or pattern: pattern}, given), given
-    path, _, part = given, "", ""
+        return _expression(expression, given), given
+    file, part = _file(given)
+    digest = f"{part} {file_digest(file)}"
+    if file.suffix == ".toml":
+        return _expressions(_patterns(file), str(file)), digest
+    if file.suffix == ".py":
+        return _functions(file, part), digest
+    return stack.enter_context(_table(file, part)), digest
+
+
+def _expression(expression: re.Match[str], given: str) -> Expressions:
+    pattern = expression["pattern"]
+    return _expressions({expression["name"] or pattern: pattern}, given)
+
+
+def _file(given: str) -> tuple[Path, str]:
+    """Return a file of labels, and which part of it is named; empty for all of it."""
+    path, part = given, ""
     for suffix in (".py", ".parquet"):
         before, found, after = given.rpartition(f"{suffix}:")
         if found and not Path(given).exists():
@@ -184,12 +216,7 @@ def _opened(given: str, stack: contextlib.ExitStack) -> tuple[LabelSource, str]:
         )
     if not file.is_file():
         raise BadInput(f"no file of labels at {file}; give the path of one that exists")
-    digest = f"{part} {file_digest(file)}"
-    if file.suffix == ".toml":
-        return _expressions(_patterns(file), str(file)), digest
-    if file.suffix == ".py":
-        return _functions(file, part), digest
-    return stack.enter_context(_table(file, part)), digest
+    return file, part
 
 
 # ------------------------------------------------------------------------------ expressions
@@ -228,10 +255,12 @@ def _expressions(patterns: Mapping[str, str], where: str) -> Expressions:
     for name, pattern in patterns.items():
         try:
             compiled.append(re.compile(pattern))
-        except re.error as error:
+        except (re.error, OverflowError) as error:
             raise BadInput(
                 f"{where}: '{name}' is no regular expression ({error}); correct it"
             ) from None
+        except RecursionError:
+            raise BadInput(f"{where}: '{name}' has brackets nested too deep; shorten it") from None
     return Expressions(tuple(patterns), tuple(compiled))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from autointerp.errors import SubjectError
 from autointerp.subjects import Subject
 from autointerp.subjects.interventions import ChangeableModel, Levers, changeable
+from autointerp.subjects.readout import Readout
 from autointerp.units.sources import Block, Directed, DirectedElsewhere, SiteBatch, Source
 
 COLUMNS = 4_096  # units whose activations are computed at a time
@@ -51,6 +52,23 @@ def levers_of(source: Source, numbers: NDArray[np.int64]) -> Levers:
         source.written(numbers).float().clone(),
         getattr(source, "written_scale", None),
     )
+
+
+def direct_path(
+    subject: Subject, source: Source
+) -> tuple[Readout, Callable[[NDArray[np.int64]], Tensor]]:
+    """Return the path of a source's directions to the logits, of the model that they are in, and
+    the function that gives the directions of numbered units.
+
+    Raises SubjectError where units are no directions, or nothing leads from them to the logits.
+    """
+    if isinstance(source, DirectedElsewhere):
+        return source.own_model.readout(), source.own_written
+    if not isinstance(source, Directed):
+        raise SubjectError("they are no directions in the model")
+    written = None if subject.loaded is None else subject.loaded.writes
+    model = (subject.hidden if getattr(source, "are_hidden", False) else None) or subject.model
+    return model.readout(source.transcodes, written), source.written
 
 
 def active_units(

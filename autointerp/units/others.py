@@ -7,7 +7,7 @@ the corpus is read once more where such contexts stand: a few dozen windows for 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from autointerp.settings import RunSettings
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
-from autointerp.subjects.windows import Windows
 from autointerp.units.sources import Block, SiteBatch
-from autointerp.units.stream import Reading, at_site, quiet_torch, readings
+from autointerp.units.stream import Reading, at_site, quiet_torch, readings, some_rows
 
 Mask = NDArray[np.bool_]
 
@@ -147,22 +146,6 @@ def _places_in(
             if len(tokens) == place.length:
                 found.append((row, name, number, tokens, token_at[place.focus]))
     return found
-
-
-def some_rows(reading: Reading, rows: list[int]) -> Reading:
-    windows = reading.windows
-    return replace(
-        reading,
-        windows=Windows(
-            windows.ids[rows],
-            windows.attention[rows],
-            windows.document[rows],
-            windows.offset[rows],
-            windows.content[rows],
-        ),
-        kept=reading.kept[rows],
-        position=reading.position[rows],
-    )
 
 
 # ------------------------------------------------------------------------------ of a run

@@ -184,7 +184,7 @@ def _made(
                 yield HarvestedUnit(summary, contexts[place], copies)
             else:
                 yield HarvestedUnit(summary)
-            contexts[place] = []
+            contexts[place] = ()
 
 
 def outcome_of(fired: int, density: float, least: float, most: float) -> Outcome:

@@ -139,11 +139,14 @@ class Buffered:
     def add(self, entries: Entries) -> None:
         """Take entries in; the cost of sorting is paid when enough of them wait."""
         filled = self._filled + len(entries)
-        if filled - self._kept > max(self.patience, self._kept // 2):
+        is_due = filled - self._kept > max(self.patience, self._kept // 2)
+        if is_due and filled > len(self._table):  # room for what waits would be held to the end
             self._keep(joined([self._table.take(slice(self._filled)), entries]))
         elif len(entries):
             self._make_room(filled)
             self._write(entries, self._filled)
+            if is_due:
+                self.compact()
 
     def compact(self) -> None:
         """Keep what is to be kept of all seen."""

@@ -68,7 +68,8 @@ def responses(
             places = order[first : first + settings.rows]
             windows = _windows(subject, [ids[place] for place in places])
             kept, position = counted(subject, settings, windows, is_text)
-            reading = Reading(windows, kept, position, hashes, settings.each_side)
+            rows = np.arange(len(kept))
+            reading = Reading(windows, kept, position, hashes, settings.each_side, rows)
             batch = at_site(subject, reading, seed)
             blocks = [
                 source.block(numbers[part : part + UNITS])(batch).float().cpu().numpy()

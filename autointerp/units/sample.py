@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autointerp import extensions
-from autointerp.errors import TooFewUnits
+from autointerp.errors import BadInput, TooFewUnits
 from autointerp.files import write_text
 from autointerp.settings import RunSettings
 from autointerp.store.run import Run
@@ -32,16 +32,16 @@ from autointerp.units.others import Place, firing_in, store_silence, unverified
 from autointerp.units.passes import COLUMNS_AT_ONCE, Wanted
 from autointerp.units.shard_files import joined_shards, read_pass
 from autointerp.units.shards import (
-    CHECKPOINTS,
     LOOK_AGAIN_S,
     Contents,
-    Share,
+    difference,
     forget,
     forget_place,
+    harvest_content,
     harvest_key,
     harvest_shards,
-    job_of_environment,
 )
+from autointerp.units.shares import CHECKPOINTS, Share, job_of_environment
 from autointerp.units.sources import Block, Calibration, Source, kind_of
 from autointerp.units.stream import calibrate, window_length
 
@@ -97,7 +97,8 @@ def draw_units(
                 for name, n in missing.items()
             ]
             if share.count > 1:
-                _announce(checkpoints, share, settings, wanted, passes)
+                content = harvest_content(subject, passes, settings)
+                _announce(checkpoints, share, settings, wanted, passes, content)
             label = ", ".join(f"{len(want.numbers)} {want.name}" for want in passes)
             if shards is None:
                 harvested = harvest_shards(
@@ -211,7 +212,8 @@ def assist(
 ) -> None:
     """Do this process's share of what the first one announces in the run's folder.
 
-    Returns when the first one has all that is `wanted`.
+    Returns when the first one has all that is `wanted`. Raises BadInput if this process would read
+    something else, since the first one would wait for it in vain.
     """
     calibration = calibrate(subject, settings.harvest, settings.seed)
     opened: dict[str, Source] = {}
@@ -230,6 +232,12 @@ def assist(
             order = random_order(settings.seed, name, opened[name].size)
             passes.append(Wanted(name, opened[name], order[first:last], np.arange(first, last)))
         harvest = dataclasses.replace(settings.harvest, rows=plan["rows"])
+        own = harvest_content(subject, passes, dataclasses.replace(settings, harvest=harvest))
+        if reason := difference(plan["content"], {**own, "units": {}}):
+            raise BadInput(
+                f"process {share.rank} of {share.count} reads something else than the first one, "
+                f"where {reason}; have the same files and installation on all machines"
+            )
         label = ", ".join(f"{len(want.numbers)} {want.name}" for want in passes)
         harvest_shards(
             subject,
@@ -303,8 +311,11 @@ def _announce(
     settings: RunSettings,
     wanted: Mapping[str, int],
     passes: list[Wanted] | None,
+    content: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write, in one step, which units the next pass is about; None where all is done."""
+    """Write, in one step, which units the next pass is about, and of what content; None where all
+    is done.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     ranges = passes and {
         want.name: [int(want.orders[0]), int(want.orders[-1]) + 1] for want in passes
@@ -313,6 +324,7 @@ def _announce(
         "for": _group(share, settings, wanted),
         "rows": settings.harvest.rows,
         "passes": ranges,
+        "content": content and {**content, "units": {}},  # which they are, the ranges say
     }
     write_text(folder / "plan.json", json.dumps(plan))
 

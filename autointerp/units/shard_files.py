@@ -8,48 +8,32 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from autointerp.errors import BadInput, RunLocked, SettingsError
+from autointerp.errors import BadInput, RunLocked
 from autointerp.files import PRIVATE_FOLDER, open_locked, unwritten
 from autointerp.records import HarvestedUnit
-from autointerp.settings import RunSettings, first_difference, from_mapping
+from autointerp.settings import RunSettings
 from autointerp.subjects import Subject
 from autointerp.units.passes import Progress, Wanted, harvested_units, parts_of
 from autointerp.units.shards import (
     DAMAGE,
     Contents,
     Kept,
-    Share,
     arrays_in,
     contents_of,
+    difference,
     harvest_content,
     key_of,
     parts_in,
     read_share,
     taking,
 )
+from autointerp.units.shares import Share
 
-MOST_PROCESSES = 100_000
 NAMED = 8  # missing shards named in a message
-
-
-def share_of_text(text: str) -> Share:
-    """Return the share that `3/8` means, of 0/8 to 7/8. Raises BadInput if it means none."""
-    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text.strip())
-    if match is None:
-        raise BadInput(f"--shard {text}: write I/N, such as 3/8, of shards 0/8 to 7/8")
-    rank, count = int(match[1]), int(match[2])
-    if not 0 < count <= MOST_PROCESSES:
-        raise BadInput(f"--shard {text}: N is to be from 1 to {MOST_PROCESSES:,}")
-    if rank >= count:
-        raise BadInput(
-            f"--shard {text}: shards are numbered from 0, so the last one is {count - 1}/{count}"
-        )
-    return Share(rank, count)
 
 
 def read_pass(
@@ -218,41 +202,3 @@ def _shard_of(path: Path, contents: Contents | None) -> str:
     """Return the option that reads the share of a file."""
     rank = path.stem.removeprefix("part-")
     return f"--shard {rank}/{'N' if contents is None else contents.count}"
-
-
-def difference(made: Mapping[str, Any], content: Mapping[str, Any]) -> str | None:
-    """Return in what a shard's content differs from another one, first what a user decides."""
-    wanted = json.loads(json.dumps(content))
-    if {name: type(value) for name, value in made.items()} != {
-        name: type(value) for name, value in wanted.items()
-    } or "digest" not in made["settings"]:
-        return "it does not say what it was made of, or another version made it"
-    if key_of(made) == key_of(wanted):
-        return None
-    if made["settings"]["digest"] != wanted["settings"]["digest"]:
-        return _setting_that_differs(made["settings"], wanted["settings"])
-    if made["rows"] != wanted["rows"]:
-        return f"harvest.rows is {made['rows']}, not {wanted['rows']}"
-    for part in sorted({*made["subject"], *wanted["subject"]}):
-        if made["subject"].get(part) != wanted["subject"].get(part):
-            return f"it was made with another {part}"
-    for source in sorted({*made["units"], *wanted["units"]}):
-        if made["units"].get(source) != wanted["units"].get(source):
-            has, lacks = (len(one["units"].get(source, ())) for one in (made, wanted))
-            return f"it is about {has} units of {source}, not {lacks}, or about others"
-    for library in sorted({*made["libraries"], *wanted["libraries"]}):
-        old, new = made["libraries"].get(library), wanted["libraries"].get(library)
-        if old != new:
-            return f"it was made with {library} {old}, here is {new}"
-    return f"it was made by other code of autointerp (version {made['version']})"
-
-
-def _setting_that_differs(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    try:
-        made, wanted = (
-            from_mapping(RunSettings, {k: v for k, v in of.items() if k != "digest"}, "a shard")
-            for of in (one, other)
-        )
-    except SettingsError:
-        return "it was made with other settings"
-    return first_difference(made, wanted) or "it was made with other settings"

@@ -26,18 +26,18 @@ import torch
 from numpy.typing import NDArray
 
 from autointerp import __version__
-from autointerp.errors import StorageError
+from autointerp.errors import SettingsError, StorageError
 from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER, partial_file
 from autointerp.records import HarvestedUnit
-from autointerp.settings import RunSettings
+from autointerp.settings import RunSettings, first_difference, from_mapping
 from autointerp.subjects import Subject
 from autointerp.subjects.provenance import code_digest, version_of
 from autointerp.units.columns import Columns
 from autointerp.units.passes import Part, Progress, Wanted, harvested_units, parts_of, take_in
 from autointerp.units.reservoirs import Buffered, Entries
+from autointerp.units.shares import Share
 from autointerp.units.stream import Reading, at_site, quiet_torch, readings, window_length
 
-CHECKPOINTS = "harvest"  # folder in a run
 SHARD_TOKENS = 1 << 18  # padding included
 WRITING_SHARE = 20  # a checkpoint is written when reading took so many times as long as writing
 LOOK_AGAIN_S = 0.2
@@ -49,39 +49,12 @@ DAMAGE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Share:
-    """One of `count` processes that harvest together, numbered from 0."""
-
-    rank: int = 0
-    count: int = 1
-
-
-def share_of_environment(environment: Mapping[str, str] = os.environ) -> Share:
-    """Return the share that torchrun (RANK, WORLD_SIZE) or srun (SLURM_PROCID) gave this process.
-
-    In a batch script outside of srun, where SLURM_NTASKS is set but nobody else runs, all of it.
-    """
-    if "RANK" in environment and "WORLD_SIZE" in environment:
-        return Share(int(environment["RANK"]), int(environment["WORLD_SIZE"]))
-    if "SLURM_PROCID" in environment and "SLURM_STEP_ID" in environment:
-        count = environment.get("SLURM_STEP_NUM_TASKS") or environment.get("SLURM_NTASKS", "1")
-        return Share(int(environment["SLURM_PROCID"]), int(count))
-    return Share()
-
-
 def local_device(device: str, environment: Mapping[str, str] = os.environ) -> str:
     """Return the accelerator of this process where several share a machine: cuda → cuda:N."""
     local = environment.get("LOCAL_RANK") or environment.get("SLURM_LOCALID")
     if device != "cuda" or local is None or not torch.cuda.is_available():
         return device
     return f"cuda:{int(local) % torch.cuda.device_count()}"
-
-
-def job_of_environment(environment: Mapping[str, str] = os.environ) -> str:
-    """Return what tells this group of processes from an earlier one; the same in all of them."""
-    names = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID")
-    return "/".join(environment.get(name, "") for name in names)
 
 
 def harvest_content(
@@ -95,6 +68,7 @@ def harvest_content(
         "settings": {**asdict(settings), "digest": settings.digest},
         "rows": settings.harvest.rows,
         "subject": subject.digests,
+        "batches": "by length",
         "units": {want.name: want.numbers.tolist() for want in wanted},
     }
 
@@ -108,6 +82,44 @@ def key_of(content: Mapping[str, Any]) -> str:
     """Return the name of what decides; settings that change no result do not."""
     decides = {**content, "settings": content["settings"]["digest"]}
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def difference(made: Mapping[str, Any], content: Mapping[str, Any]) -> str | None:
+    """Return in what a shard's content differs from another one, first what a user decides."""
+    wanted = json.loads(json.dumps(content))
+    if {name: type(value) for name, value in made.items()} != {
+        name: type(value) for name, value in wanted.items()
+    } or "digest" not in made["settings"]:
+        return "it does not say what it was made of, or another version made it"
+    if key_of(made) == key_of(wanted):
+        return None
+    if made["settings"]["digest"] != wanted["settings"]["digest"]:
+        return _setting_that_differs(made["settings"], wanted["settings"])
+    if made["rows"] != wanted["rows"]:
+        return f"harvest.rows is {made['rows']}, not {wanted['rows']}"
+    for part in sorted({*made["subject"], *wanted["subject"]}):
+        if made["subject"].get(part) != wanted["subject"].get(part):
+            return f"its {part} is another one"
+    for source in sorted({*made["units"], *wanted["units"]}):
+        if made["units"].get(source) != wanted["units"].get(source):
+            has, lacks = (len(one["units"].get(source, ())) for one in (made, wanted))
+            return f"it is about {has} units of {source}, not {lacks}, or about others"
+    for library in sorted({*made["libraries"], *wanted["libraries"]}):
+        old, new = made["libraries"].get(library), wanted["libraries"].get(library)
+        if old != new:
+            return f"{library} is {old}, not {new}"
+    return f"the code of autointerp is another one (version {made['version']})"
+
+
+def _setting_that_differs(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    try:
+        made, wanted = (
+            from_mapping(RunSettings, {k: v for k, v in of.items() if k != "digest"}, "a shard")
+            for of in (one, other)
+        )
+    except SettingsError:
+        return "it was made with other settings"
+    return first_difference(made, wanted) or "it was made with other settings"
 
 
 def harvest_shards(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +22,8 @@ from autointerp.units.draws import place_hash
 from autointerp.units.sources import Calibration, SiteBatch
 
 CALIBRATION_TOKENS = 50_000
+LOOKED = 256  # windows by which it is decided whether documents are short
+PADDED = 1.25  # computed tokens for one of text from which they are
 
 
 def window_length(subject: Subject, settings: HarvestSettings) -> int:
@@ -44,6 +48,7 @@ class Reading:
         position: [rows, tokens] places in their documents; they mean nothing where nothing is kept.
         token_hashes: Of the vocabulary's texts.
         each_side: Tokens of a context on either side of its focus.
+        order: [rows] places of the windows in the corpus.
         goes_on: Whether it is the last within the token budget, and the corpus has more.
     """
 
@@ -52,6 +57,7 @@ class Reading:
     position: NDArray[np.int64]
     token_hashes: TokenHashes
     each_side: int
+    order: NDArray[np.int64]
     goes_on: bool = False
 
     def contents(self, seed: int) -> NDArray[np.uint64]:
@@ -60,15 +66,23 @@ class Reading:
 
 
 def readings(subject: Subject, settings: HarvestSettings) -> Iterator[Reading]:
-    """Yield the corpus in batches, before any forward pass.
+    """Yield the corpus in batches, before any forward pass; the same ones each time.
 
     Stops after `settings.tokens` kept tokens, cutting the last window short where need be, so that
-    the tokens read do not depend on the batch size.
+    the tokens read do not depend on the batch size. Where documents are short, windows of about
+    the same length go together: see `batched`.
     """
+    length = window_length(subject, settings)
+    yield from batched(_as_written(subject, settings), length, settings.rows)
+
+
+def _as_written(subject: Subject, settings: HarvestSettings) -> Iterator[Reading]:
+    """Yield batches of windows in the order of the corpus."""
     is_text = text_ids(subject)
     texts = [*subject.token_texts, *[""] * (len(is_text) - len(subject.token_texts))]
     hashes = token_hashes(texts)
     left = settings.tokens or None
+    read = 0
     cut = iter(subject.cut(window_length(subject, settings), settings.rows))
     for windows in cut:
         text, position = counted(subject, settings, windows, is_text)
@@ -81,9 +95,114 @@ def readings(subject: Subject, settings: HarvestSettings) -> Iterator[Reading]:
                 and any(counted(subject, settings, one, is_text)[0].any() for one in cut)
             )
             left -= int(text.sum())
-        yield Reading(windows, text, position, hashes, settings.each_side, goes_on)
+        order = np.arange(read, read + len(text))
+        read += len(text)
+        yield Reading(windows, text, position, hashes, settings.each_side, order, goes_on)
         if left == 0:
             return
+
+
+def batched(as_written: Iterable[Reading], length: int, rows: int) -> Iterator[Reading]:
+    """Yield windows of about the same length together, where a corpus is mostly of short documents.
+
+    That is where the first `LOOKED` windows are padded to over `PADDED` times their tokens; other
+    corpora are passed on as they are written. A window is computed at a width of its own, whatever
+    else is in its batch, so that activations do not depend on the batch: at most 1/8 wider than it
+    is. A batch has as many computed tokens as `rows` windows of full `length`; up to that many are
+    held for each width, of which there are fewer than 50.
+    """
+    looked: list[Reading] = []
+    rest = iter(as_written)
+    for reading in rest:
+        looked.append(reading)
+        if sum(len(one.kept) for one in looked) >= LOOKED:
+            break
+    attention = [one.windows.attention for one in looked]
+    first = np.concatenate(attention)[:LOOKED] if attention else np.zeros((0, length), bool)
+    if first.size <= PADDED * first.sum():
+        yield from looked
+        yield from rest
+        return
+    widths = _widths(length)
+    held: dict[int, list[Reading]] = {}
+    goes_on = False
+    for reading in itertools.chain(looked, rest):
+        goes_on = reading.goes_on
+        own = widths[np.searchsorted(widths, _lengths(reading))]
+        for width in np.unique(own).tolist():
+            some = some_rows(reading, np.flatnonzero(own == width))
+            held.setdefault(width, []).append(_columns(some, width))
+            most = rows * length // width
+            if sum(len(one.kept) for one in held[width]) > most:  # the last one says what follows
+                together = _stacked(held[width])
+                yield some_rows(together, slice(0, most))
+                held[width] = [some_rows(together, slice(most, None))]
+    last = [_stacked(held[width]) for width in sorted(held)]
+    last = [reading for reading in last if len(reading.kept)]
+    for number, reading in enumerate(last, 1):
+        yield replace(reading, goes_on=goes_on and number == len(last))
+
+
+def _widths(length: int) -> NDArray[np.int64]:
+    """Return the widths at which windows are computed: each up to 8, then each 1/8 wider."""
+    widths = [1]
+    while widths[-1] < length:
+        widths.append(min(length, widths[-1] + max(1, widths[-1] // 8)))
+    return np.array(widths)
+
+
+def _lengths(reading: Reading) -> NDArray[np.int64]:
+    """Return up to which column each window has tokens, [rows]; at least 1."""
+    attention = reading.windows.attention
+    columns = attention.shape[1]
+    last = columns - np.argmax(attention[:, ::-1], axis=1)
+    lengths: NDArray[np.int64] = np.where(attention.any(axis=1), last, 1)
+    return lengths
+
+
+def _columns(reading: Reading, width: int) -> Reading:
+    """Return the reading with so many columns; the others are padding."""
+    windows = reading.windows
+
+    def fit(values: NDArray[Any]) -> NDArray[Any]:
+        return values[:, :width]
+
+    return replace(
+        reading,
+        windows=replace(windows, ids=fit(windows.ids), attention=fit(windows.attention)),
+        kept=fit(reading.kept),
+        position=fit(reading.position),
+    )
+
+
+def _stacked(held: Sequence[Reading]) -> Reading:
+    """Return readings of one width as one."""
+
+    def joined(values: Iterable[NDArray[Any]]) -> NDArray[Any]:
+        return np.concatenate(list(values))
+
+    windows = Windows(
+        *(joined(getattr(one.windows, part.name) for one in held) for part in fields(Windows))
+    )
+    return replace(
+        held[0],
+        windows=windows,
+        kept=joined(one.kept for one in held),
+        position=joined(one.position for one in held),
+        order=joined(one.order for one in held),
+    )
+
+
+def some_rows(reading: Reading, rows: Sequence[int] | NDArray[np.int64] | slice) -> Reading:
+    """Return some windows of a reading."""
+    windows = reading.windows
+    return replace(
+        reading,
+        windows=Windows(*(getattr(windows, part.name)[rows] for part in fields(Windows))),
+        kept=reading.kept[rows],
+        position=reading.position[rows],
+        order=reading.order[rows],
+    )
 
 
 def text_ids(subject: Subject) -> NDArray[np.bool_]:
@@ -110,15 +229,39 @@ def at_site(subject: Subject, reading: Reading, seed: int) -> SiteBatch:
     windows = reading.windows
     on_device = _on_device(subject, reading)
     ids = on_device[0]
+    x, hidden = _activations(subject, reading, on_device)
+    hashes = place_hash(seed, windows.document[:, None], reading.position)
+    kept = torch.from_numpy(reading.kept).to(x.device)
+    return SiteBatch(x, ids.to(x.device), kept, hashes, hidden, _twin_of(subject, reading))
+
+
+def _activations(
+    subject: Subject, reading: Reading, on_device: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return the activations of the site, and of the hidden neurons beside it if they are read.
+
+    From the subject's cache where that has them all; otherwise the model is run, and the cache gets
+    them.
+    """
+    cache = subject.cache
+    if cache is not None:
+        both = cache.recall(reading.order, reading.kept)
+        if both is not None:
+            both = both.to(on_device[0].device)
+            if subject.hidden is None:
+                return both, None
+            return both[..., : subject.d_site], both[..., subject.d_site :]
     hidden = None
     if subject.read_both is None:
         x = subject.model.activations(*on_device)
     else:
         x, hidden = subject.read_both(*on_device)
         hidden = hidden.to(x.device)
-    hashes = place_hash(seed, windows.document[:, None], reading.position)
-    kept = torch.from_numpy(reading.kept).to(x.device)
-    return SiteBatch(x, ids.to(x.device), kept, hashes, hidden, _twin_of(subject, reading))
+    if cache is not None:
+        kept = torch.from_numpy(reading.kept).to(x.device)
+        row = x[kept] if hidden is None else torch.cat([x[kept], hidden[kept]], -1)
+        cache.keep(reading.order, reading.kept, row)
+    return x, hidden
 
 
 def at_sites(subjects: Sequence[Subject], reading: Reading, seed: int) -> list[SiteBatch]:
@@ -185,18 +328,19 @@ def calibrate(subject: Subject, settings: HarvestSettings, seed: int) -> Calibra
     Raises CorpusError if the corpus has fewer than 2,000 tokens, SubjectError if an activation is
     infinite or no number.
     """
-    activations, ids, total, wrong = [], [], 0, 0
+    activations, ids, order, total, wrong = [], [], [], 0, 0
     hidden: list[torch.Tensor] = []
+    most = min(settings.tokens or CALIBRATION_TOKENS, CALIBRATION_TOKENS)
     with quiet_torch():
-        for batch, _, _ in site_batches(subject, settings, seed):
+        for reading in readings(subject, replace(settings, tokens=most)):
+            batch = at_site(subject, reading, seed)
             activations.append(batch.activations[batch.kept])
             wrong += int((~activations[-1].isfinite()).any(-1).sum())
             if batch.hidden is not None and subject.sae is None:  # what controls are matched to
                 hidden.append(batch.hidden[batch.kept])
             ids.append(batch.ids[batch.kept])
+            order.append(np.repeat(reading.order, reading.kept.sum(1)))
             total += len(ids[-1])
-            if total >= CALIBRATION_TOKENS:
-                break
         if total < LEAST_TOKENS:
             raise CorpusError(
                 f"the corpus of subject '{subject.name}' has {total} tokens; "
@@ -208,8 +352,14 @@ def calibrate(subject: Subject, settings: HarvestSettings, seed: int) -> Calibra
                 f"the activations at {subject.site} are not finite on {wrong:,} of "
                 f"{total:,} tokens; give dtype bfloat16 or float32, or fetch the model again"
             )
+        window = np.concatenate(order)
+        if np.all(window[1:] >= window[:-1]):
+            return Calibration(
+                torch.cat(activations), torch.cat(ids), torch.cat(hidden) if hidden else None
+            )
+        as_written = torch.from_numpy(np.argsort(window, kind="stable")).to(batch.kept.device)
         return Calibration(
-            torch.cat(activations)[:CALIBRATION_TOKENS],
-            torch.cat(ids)[:CALIBRATION_TOKENS],
-            torch.cat(hidden)[:CALIBRATION_TOKENS] if hidden else None,
+            torch.cat(activations)[as_written],
+            torch.cat(ids)[as_written],
+            torch.cat(hidden)[as_written] if hidden else None,
         )

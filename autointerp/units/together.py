@@ -27,7 +27,8 @@ from autointerp.units.sample import (
     next_units,
     open_source,
 )
-from autointerp.units.shards import CHECKPOINTS, Kept, forget, harvest_key, read_shards
+from autointerp.units.shards import Kept, forget, harvest_key, read_shards
+from autointerp.units.shares import CHECKPOINTS
 from autointerp.units.sources import Calibration, SiteBatch, Source, kind_of
 from autointerp.units.stream import Reading, at_sites, calibrate, window_length
 

@@ -192,11 +192,59 @@ def test_a_path_is_a_path_whatever_its_characters(tmp_path: Path, name: str):
     }
 
 
+READ_TABLE = """
+import sys
+from pathlib import Path
+from autointerp.errors import ExchangeError
+from autointerp.exchange import ImportOptions
+from autointerp.exchange.contexts import read
+try:
+    print(sum(len(unit.contexts) for unit in read(Path(sys.argv[1]), ImportOptions())))
+except ExchangeError as error:
+    print(error)
+"""
+ONE_ROW = "SELECT '0' AS unit, 'f' AS source, range::INTEGER AS context,"
+
+
+@pytest.mark.parametrize(
+    ("select", "message"),
+    [
+        # 3 * 1,000,000 tokens in 3 rows; the same in 60,000 rows of a thousand.
+        (
+            f"{ONE_ROW} ['t' FOR _ IN range(1000000)] AS tokens,"
+            " [1.0::FLOAT FOR _ IN range(1000000)] AS activations FROM range(3)",
+            "its contexts have over 2,097,152 tokens; give fewer or shorter ones",
+        ),
+        (
+            f"{ONE_ROW} ['t' FOR _ IN range(1000)] AS tokens,"
+            " [1.0::FLOAT FOR _ IN range(1000)] AS activations FROM range(40000)",
+            "bytes unpack to more than 305 MB, which no text of that size does",
+        ),
+        (
+            f"{ONE_ROW} [repeat('t', 1000000)] AS tokens, [1.0::FLOAT] AS activations"
+            " FROM range(80)",
+            "its contexts are over 64 MB of text; give fewer or shorter ones",
+        ),
+    ],
+)
+def test_a_small_table_of_much_text_is_refused_in_a_few_hundred_megabytes(
+    tmp_path: Path, select: str, message: str
+):
+    file = tmp_path / "x.parquet"
+    duckdb.sql(f"COPY ({select}) TO '{file}' (FORMAT parquet, COMPRESSION zstd)")
+    assert file.stat().st_size < 2**20
+    said, peak_mb = bombs.peak_of(READ_TABLE, file)
+    assert message in said
+    assert peak_mb < 450  # 50 of them are Python, numpy and duckdb
+
+
 def test_a_table_that_unpacks_to_gigabytes_is_refused_in_one_line(tmp_path):
     file = tmp_path / "x.parquet"
     file.write_bytes(bombs.CONTEXTS)
-    with pytest.raises(ExchangeError, match="its contexts are over 64 MB of text; give fewer"):
-        next(read(file, ImportOptions()))
+    said, peak_mb = bombs.peak_of(READ_TABLE, file)
+    assert "unpacks to more than 256 MB of memory and, on the disk, 200 times its size" in said
+    assert "\n" not in said
+    assert peak_mb < 450
 
 
 @pytest.mark.parametrize("by", ["context DESC, unit", "hash(unit), context", "unit, context"])

@@ -169,3 +169,14 @@ def test_a_byte_order_mark_is_no_part_of_the_first_heading(tmp_path: Path):
     path.write_text(text, encoding="utf-8-sig")
     (unit,) = read(path, ImportOptions())
     assert unit.name == "1"
+
+
+def test_a_feature_of_more_text_than_memory_holds_is_refused(tmp_path: Path):
+    file = tmp_path / "features.md"
+    head = "### Feature ID: 1\n\n| Token ID | Activation | Token | Context |\n|---|---|---|---|\n"
+    row = f"| 5 | 1.0 | `'cat'` | `'{'a b ' * 100_000}cat'` |\n"  # 200,001 words
+    file.write_text(head + row * 10)
+    assert len(next(read(file, ImportOptions(each_side=5))).contexts) == 10
+    file.write_text(head + row * 11)  # 2,200,011
+    with pytest.raises(ExchangeError, match=r"line 15, feature 1: its contexts have over 2,097,15"):
+        next(read(file, ImportOptions()))

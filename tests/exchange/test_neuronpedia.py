@@ -347,3 +347,23 @@ def test_facts_that_no_unit_can_have_are_refused(tmp_path: Path, wrong: dict[str
     batch(tmp_path, "features", [{"layer": "6-res-jb", "index": "12", **wrong}])
     with pytest.raises(ExchangeError, match="unit 6-res-jb/12: frac_nonzero is"):
         list(read(tmp_path, ImportOptions()))
+
+
+@pytest.mark.parametrize(
+    ("text", "there"),
+    [
+        (r"a \u0000 b", r"a \u0000 b"),
+        (r"\\u0000", r"\\u0000"),
+        ("nul \x00 here", "nul   here"),
+        ("\\\x00 and \\\\\x00", "\\  and \\\\ "),
+        ("\\\x00" + r"\u0000\n", "\\ " + r"\u0000\n"),
+        (r"\u00e9 \n 今", r"\u00e9 \n 今"),
+    ],
+)
+def test_neuronpedia_s_replacing_of_nul_breaks_no_text(text: str, there: str):
+    from autointerp.exchange.neuronpedia import _line
+
+    line = _line({"tokens": [text]})
+    assert json.loads(line) == {"tokens": [text]}
+    # lib/db/import.ts: jsonlData.replaceAll('\\u0000', ' ')
+    assert json.loads(line.replace(r"\u0000", " ")) == {"tokens": [there]}

@@ -1,11 +1,12 @@
 import pytest
 from support.fabricate import add_scores, fabricate_run
 
-from autointerp.findings.agreement import agreements, attention
+from autointerp.findings.agreement import agreements, attention, text_asked_for
 from autointerp.findings.comparison import compare
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import Rating
 from autointerp.store.run import open_run
+from autointerp.store.tables import now
 
 RUBRIC = load_rubric("interpretability-1-5")
 
@@ -98,3 +99,32 @@ def test_controls_that_raters_agree_on_leave_the_agreement_on_studied_units_alon
     assert tables["studied"].alpha.value < 0.5  # scores drawn apart
     assert tables["controls"].alpha.value == 1
     assert tables["controls"].alpha.n == (20,)
+
+
+def test_who_asked_for_more_text_is_counted_by_item(run):
+    about = {"session_id": "s", "is_pack": False, "rater": None, "rubric": RUBRIC.id,
+             "rubric_digest": RUBRIC.digest, "contexts": 10, "to_rate": 3, "gold": 0,
+             "left_out": "{}", "made_at": now()}  # fmt: skip
+    run.insert("human_session", [about])
+    did = [
+        ("human:ann", "rating", "widen", "a", 0), ("human:ann", "rating", "score", "a", 0),
+        ("human:ann", "rating", "score", "b", 0), ("human:ann", "rating", "widen", "b", 1),
+        ("human:ann", "training", "widen", "p", 0), ("human:ann", "training", "score", "p", 0),
+        ("human:ann", "rating", "widen", "c", 0), ("human:ann", "rating", "score", "c", 0),
+        ("human:ann", "rating", "undo", "c", 0),
+        ("human:ann", "rating", "skip", "d", 0), ("human:ann", "guess", "widen", "b", 0),
+        ("human:bob", "rating", "widen", "a", 0),
+        ("human:cas", "rating", "score", "a", 0),
+    ]  # fmt: skip
+    run.insert(
+        "human_answer",
+        [
+            {"session_id": "s", "rater": rater, "seq": seq, "kind": kind, "verb": verb,
+             "item_id": item, "repeat": repeat, "score": 3, "text": None, "seconds": 1.0,
+             "answered_at": "2026-01-01T00:00:00+00:00", "chain": "x"}
+            for seq, (rater, kind, verb, item, repeat) in enumerate(did)
+        ],
+    )  # fmt: skip
+    # ann answered a, b and d (c was taken back) and asked for more of a; bob answered nothing.
+    found = {one.rater: (one.items, one.asked) for one in text_asked_for(run, RUBRIC)}
+    assert found == {"human:ann": (3, 1), "human:cas": (1, 0)}

@@ -10,6 +10,7 @@ from support.fabricate import add_scores, fabricate_run
 from autointerp.findings.calibration import how_drawn
 from autointerp.findings.comparison import Comparison, compare
 from autointerp.findings.looks import looks_of
+from autointerp.reports.panels.calibration import pair_text
 from autointerp.stats.sequential import confidence_sequence_multiplier
 from autointerp.stats.superiority import superiority
 
@@ -181,6 +182,7 @@ def test_of_units_that_people_rated_throughout_their_own_mean_stands_without_a_p
         add_scores(run, "features", "human:ann", [1, 1, 1, 1, 1])
         add_scores(run, "planted", "human:ann", [0, 0, 0, 1, 4])
         (one,) = compare(run).calibration
+    assert one.superiority is None
     (planted,) = [predicted for predicted in one.predictions if predicted.of == "planted"]
     assert planted.predicted.value is None
     assert planted.predicted.note == (
@@ -188,3 +190,21 @@ def test_of_units_that_people_rated_throughout_their_own_mean_stands_without_a_p
         "alone has rated; have the judge rate more, or take people's own"
     )
     assert planted.human_only.value == pytest.approx(4.8)
+
+
+def test_of_two_sources_that_people_rated_throughout_their_own_comparison_stands(tmp_path: Path):
+    counts = {"features": [0, 0, 2, 4, 4], "neurons": [4, 4, 2, 0, 0]}
+    with fabricate_run(tmp_path, {"features": 10, "neurons": 10}, contexts=0) as run:
+        for source, scores in counts.items():
+            add_scores(run, source, JUDGE, [2, 2, 2, 2, 2])
+            add_scores(run, source, "human:ann", scores)
+        (one,) = compare(run).calibration
+    pair = one.superiority
+    assert pair is not None
+    features, neurons = [3] * 2 + [4] * 4 + [5] * 4, [1] * 4 + [2] * 4 + [3] * 2
+    assert pair.predicted.value is None
+    assert pair.human_only == superiority(features, neurons)
+    assert pair_text(one).endswith(" From people's ratings alone it is 0.98 [0.76, 1.00].")
+    (difference,) = [p for p in one.predictions if p.of == "features less neurons"]
+    assert difference.predicted.value is None
+    assert difference.human_only.value == pytest.approx(4.2 - 1.8)

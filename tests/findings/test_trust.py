@@ -7,6 +7,7 @@ from support.fabricate import add_scores, fabricate_run
 
 from autointerp.findings.comparison import compare
 from autointerp.findings.groups import Judgement
+from autointerp.reports.words import trust_text
 
 
 def judged(folder: Path, counts: dict[str, list[int]]) -> Judgement:
@@ -30,6 +31,20 @@ def test_a_quarter_of_the_scale_at_either_end_is_floor_and_ceiling(tmp_path: Pat
         ("shuffled", "floor", 2.0, "held"),
         ("planted", "ceiling", 4.0, "held"),
     }
+
+
+def test_a_mean_at_the_floor_whose_interval_goes_beyond_is_said_to_be_unsure(tmp_path: Path):
+    few, many = [[5, 0, 0, 0, 0], [40, 0, 0, 0, 0]]
+    for n, (shuffled, is_sure) in enumerate(((few, False), (many, True))):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        trust = judged(folder, PAIR | {"planted": many[::-1], "shuffled": shuffled}).trust
+        assert trust.state == "held"
+        assert [check.is_sure for check in trust.controls] == [is_sure, True]
+        floor, ceiling = trust_text(trust).split(" 'planted'")
+        assert ceiling.endswith(": at the ceiling.")
+        unsure = " (2.00 or less) by its mean, but too few units to be sure"
+        assert floor.endswith(f" units: at the floor{'' if is_sure else unsure}.")
 
 
 @pytest.mark.parametrize(

@@ -112,16 +112,25 @@ def test_a_neuron_matters_as_much_as_its_axis_says_and_a_control_by_the_same_cod
     assert one["importance"] == pytest.approx(total / 2_000, rel=1e-3)
 
 
-def test_untrained_features_are_attributed_in_their_own_model(tiny_subject, tmp_path):
-    settings = make_tiny_twin(tiny_subject, tmp_path / "twin")
+@pytest.fixture(scope="module")
+def twins(tiny_subject, tmp_path_factory):
+    """The folder of a run of features and untrained features."""
+    folder = tmp_path_factory.mktemp("twins")
+    settings = make_tiny_twin(tiny_subject, folder / "twin")
     harvest(Job(sources=("features", "untrained"), n=8, run="twins", subject=str(settings),
-                controls=0, runs=tmp_path / "runs"))  # fmt: skip
+                controls=0, runs=folder / "runs"))  # fmt: skip
+    return folder / "runs"
+
+
+def test_untrained_features_matter_to_their_own_model(twins):
     events = []
-    rows = run_lab("importance", "twins", runs=tmp_path / "runs", on=events.append).rows
-    with open_run("twins", folder=tmp_path / "runs", read_only=True) as opened:
+    rows = run_lab("importance", "twins", runs=twins, on=events.append).rows
+    with open_run("twins", folder=twins, read_only=True) as opened:
         index = {u.unit_id: u.summary.unit.index for n in opened.sources() for u in opened.units(n)}
-        sizes = {name: by_hand(opened, "loss", name == "untrained")[0] for name in
-                 ("features", "untrained")}  # fmt: skip
+        sizes = {
+            name: by_hand(opened, "loss", name == "untrained")[0]
+            for name in ("features", "untrained")
+        }
     assert {row["source"] for row in rows} == {"features", "untrained"}
     for row in rows:
         expected = float(sizes[row["source"]][index[row["unit_id"]]])
@@ -130,7 +139,35 @@ def test_untrained_features_are_attributed_in_their_own_model(tiny_subject, tmp_
     assert max(row["importance"] for row in rows if row["source"] == "untrained") > 0
     read = [event for event in events if isinstance(event, Harvesting)]
     assert read[-1].tokens == read[-1].total == rows[0]["tokens"]
-    assert str(read[-1]).startswith("importance 16 units: ")
+    assert str(read[-1]).startswith(f"importance {len(rows)} units: ")
+
+
+def test_untrained_features_are_ablated_and_read_out_in_their_own_model(twins):
+    prompt = "The old cat saw the river in the"
+    rows = run_lab("attribution", "twins", ("untrained",), runs=twins,
+                   options={"prompt": prompt}).rows  # fmt: skip
+    effects = run_lab("logit-effects", "twins", ("untrained",), runs=twins).rows
+    with open_run("twins", folder=twins, read_only=True) as opened:
+        subject = load_subject(opened.settings.subject)
+        index = {u.unit_id: u.summary.unit.index for u in opened.units("untrained")}
+    twin = subject.untrained()
+    model, sae = twin.model.transformer, twin.sae
+    ids = torch.tensor([[0, *subject.tokenise([prompt])[0]]])
+    residual = model.residual_before_mlp(ids)
+    neurons = model.neurons(residual)
+    latents = sae.encode(neurons)
+    found = [row for row in rows if row["outcome"] == "ok"]
+    assert found
+    target, against = model(ids)[0, -1].topk(2).indices.tolist()
+    for row in found:
+        written = torch.zeros_like(neurons)
+        unit, position = index[row["unit_id"]], row["position"]
+        written[0, position] = latents[0, position, unit] * sae.W_dec[unit]
+        lost = model.logits(residual, neurons) - model.logits(residual, neurons - written)
+        assert row["ablation"] == pytest.approx(
+            float(lost[0, -1, target] - lost[0, -1, against]), rel=1e-3, abs=2e-5
+        )
+    assert {row["unit_id"] for row in effects} == set(index)
 
 
 def test_what_cannot_be_measured_is_refused(own_runs):

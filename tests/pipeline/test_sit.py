@@ -373,6 +373,20 @@ def test_a_sitting_of_an_earlier_version_goes_on_by_the_same_command(sit, own_ru
     assert len(read_journal(journal_in(own_runs, "ann")).entries["human:ann"]) == 6
 
 
+def test_a_report_says_of_how_many_items_a_person_asked_for_more_text(
+    sit, own_runs, tmp_path, command_line
+):
+    answers = "1\n\n" * 4 + "m\n4\n" + "4\n" * 200
+    assert "all done" in sit("human:ann", "--repeat-share", 0, answers=answers).err
+    told = command_line("report", "tiny", "-o", tmp_path / "out")
+    assert told.code == 0, told.err
+    table = (tmp_path / "out" / "tables" / "text-asked-for.csv").read_text().splitlines()
+    fields = dict(zip(table[0].split(","), table[1].split(","), strict=True))
+    assert (fields["rater"], fields["asked"]) == ("human:ann", "1")
+    assert 9 <= int(fields["items"]) <= 10  # 4 features and 2 of each control; one may be left out
+    assert "asked for more than a judge is shown" in (tmp_path / "out" / "index.html").read_text()
+
+
 def test_more_of_a_context_reaches_into_the_corpus(sit, own_runs):
     told = sit("human:ann", answers="m\nq\n")
     assert told.code == 0, told.err

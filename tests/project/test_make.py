@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bench import coverage
+from bench.__main__ import main
+
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not (ROOT / "Makefile").exists(), reason="not a checkout")
 
@@ -123,6 +126,20 @@ def test_the_benchmark_prints_one_line_of_json_for_each_figure():
     assert all(list(figure) == ["figure", "value", "unit", "note"] for figure in figures)
     assert figures[0]["figure"] == "help_cpu_s"
     assert all(figure["value"] > 0 for figure in figures)
+
+
+def test_a_figure_of_the_benchmark_is_measured_alone(monkeypatch, capsys):
+    made = [{"figure": f"of_{name}", "value": 0.5, "unit": "share", "note": ""} for name in "abc"]
+    lines = {line["figure"]: lambda line=line: line for line in made}
+    monkeypatch.setattr(coverage, "FIGURES", lines)
+    assert main(["coverage", "of_c", "of_a"]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [made[2], made[0]]
+    assert main(["coverage"]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == made
+    assert main(["coverage", "of_d"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "bench: no module 'of_d', and no figure of 'coverage' (figures: of_a, of_b, of_c; modules: "
+    )
 
 
 def test_an_unknown_module_of_the_benchmark_is_named():

@@ -93,7 +93,8 @@ def test_raters_that_differ_are_not_given_one_answer(tmp_path: Path):
     assert screen(tmp_path / "c", up, null).claim == "The ratings do not agree on an answer."
     # One whose controls fail has no say, is said to have none, and stands behind the others.
     shown = screen(tmp_path / "d", broken, up)
-    assert shown.claim == "Features score higher than neurons."
+    assert shown.claim == "Features score higher than neurons, by the 1 of 2 ratings that counts."
+    assert (shown.tone, shown.heading) == ("plain", "What speaks against it")
     assert "so it does not count" in shown.support[1]
 
 
@@ -104,6 +105,15 @@ def test_a_source_alone_is_compared_with_nothing(tmp_path: Path):
     assert ("Nothing to compare with.") in [lead for lead, _ in shown.against]
     both = screen(tmp_path / "both", {"features": FLAT, "neurons": FLAT, **CONTROLS})
     assert "Nothing to compare with." not in [lead for lead, _ in both.against]
+
+
+def test_of_ratings_of_a_source_alone_that_differ_none_is_the_answer(tmp_path: Path):
+    shown = screen(tmp_path, {"features": FLAT, **CONTROLS}, {"features": HIGH, **CONTROLS})
+    assert shown.claim == "Nothing is compared: each rating is reported for itself."
+    assert [line.partition(": ")[2] for line in shown.support] == [
+        "features score 3.00 on average, on a scale of 1 to 5.",
+        "features score 4.33 on average, on a scale of 1 to 5.",  # (5 · 3 + 10 · 4 + 15 · 5) / 30
+    ]
 
 
 def test_wins_ties_and_losses_are_given_apart_and_controls_beside_the_means(tmp_path: Path):

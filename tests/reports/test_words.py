@@ -2,10 +2,20 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autointerp.findings.groups import Contrast, as_delta
 from autointerp.findings.subject import SubjectFacts
-from autointerp.reports.words import finding, number, refusal, share, subject_text, wins_ties_losses
+from autointerp.reports.words import (
+    finding,
+    number,
+    percents,
+    refusal,
+    share,
+    subject_text,
+    wins_ties_losses,
+)
 from autointerp.stats.means import mean_difference, missing_bounds_superiority
 from autointerp.stats.superiority import (
     brunner_munzel,
@@ -107,3 +117,28 @@ def test_the_subject_is_named_as_far_as_it_is_known_and_no_further():
     assert "1,000,000 tokens" in text
     assert subject_text(SubjectFacts()) == ""
     assert subject_text(SubjectFacts(model="org/m")) == "org/m"
+
+
+@given(st.lists(st.integers(0, 10_000), min_size=1, max_size=7).filter(any))
+def test_shares_of_a_whole_add_up_to_100_percent_and_each_is_less_than_one_off(counts):
+    exact = [n / sum(counts) for n in counts]
+    rounded = [int(text.removesuffix(" %")) for text in percents(exact)]
+    assert sum(rounded) == 100
+    assert all(abs(r - 100 * e) < 1 + 1e-6 for r, e in zip(rounded, exact, strict=True))
+    assert all(r == 0 for r, n in zip(rounded, counts, strict=True) if n == 0)
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        # Each rounded by itself: 72, 22 and 7 are 101; 44, 30 and 25 are 99.
+        ([0.717, 0.217, 0.066], ["72 %", "22 %", "6 %"]),
+        ([0.443, 0.303, 0.254], ["44 %", "30 %", "26 %"]),
+        ([0.29, 0.71, 0.0], ["29 %", "71 %", "0 %"]),  # 100 * 0.29 is below 29 as a float
+        ([0.5, None, 0.1], ["–", "–", "–"]),
+        ([0.0, 0.0], ["0 %", "0 %"]),  # of nothing
+        ([], []),
+    ],
+)
+def test_the_largest_remainders_are_rounded_up(shares, expected):
+    assert percents(shares) == expected

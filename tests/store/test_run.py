@@ -94,8 +94,8 @@ def test_a_run_that_another_process_holds_is_named_with_that_process(
     with pytest.raises(RunLocked) as raised:
         open_run(tiny_run_name, folder=own_runs, read_only=read_only)
     assert str(raised.value) == (
-        f"run 'tiny' is in use by process {holder.pid}; wait for it, stop it, "
-        "or give this work another --run"
+        f"run 'tiny' is in use by process {holder.pid}; wait until that has ended, or stop "
+        "it: what it has done is kept, and the same command goes on from there"
     )
 
 
@@ -195,6 +195,20 @@ def test_a_damaged_file_of_a_run_is_named(
     with pytest.raises(StorageError, match=told) as raised:
         open_run("one", folder=tmp_path)
     assert "\n" not in str(raised.value)
+
+
+def test_a_database_that_is_cut_is_damaged_however_it_is_opened_next(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 40}):
+        pass
+    file = tmp_path / "main" / "run.duckdb"
+    content = file.read_bytes()
+    for length in (300_000, len(content) // 2):
+        file.write_bytes(content[:length])
+        kept = []  # as a caller that tries otherwise keeps what it was told
+        for read_only in (False, True, False):
+            with pytest.raises(StorageError, match=r"run\.duckdb is damaged") as raised:
+                open_run("main", folder=tmp_path, read_only=read_only)
+            kept.append(raised)
 
 
 def test_what_a_run_was_made_with_is_in_its_toml(tiny_run: Path, tiny_run_name: str):

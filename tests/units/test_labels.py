@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+
 import duckdb
 import numpy as np
 import pytest
@@ -9,7 +13,7 @@ import pytest
 from autointerp.errors import BadInput
 from autointerp.settings import HarvestSettings, load_settings
 from autointerp.subjects.load import load_subject
-from autointerp.units.labels import open_labels
+from autointerp.units.labels import check_labels, open_labels
 from autointerp.units.stream import readings
 
 
@@ -200,6 +204,8 @@ def test_a_function_that_gives_no_truth_values_is_refused(
         (["there/is/none.toml"], "no file of labels"),
         (["a=re:x", "a=re:y"], "two concepts are called 'a'"),
         (["a=re:["], "no regular expression"),
+        (["a=re:x{" + "9" * 30 + "}"], "no regular expression"),
+        (["a=re:" + "(" * 5000], "brackets nested too deep"),
     ],
 )
 def test_labels_of_no_form_are_refused(subject, given, message):
@@ -216,3 +222,26 @@ def test_a_column_or_function_that_is_not_there_is_refused_with_those_that_are(s
                            ("a.py:g", r"no function 'g' \(it has: f\)")):  # fmt: skip
         with pytest.raises(BadInput, match=message), open_labels([str(tmp_path / given)], subject):
             pass
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "no labels"),
+        (["digit=re:["], "'digit' is no regular expression"),
+        (["digit"], "write NAME=re:PATTERN"),
+        (["no.parquet:column"], "no file of labels at no.parquet"),
+    ],
+)
+def test_what_is_wrong_with_labels_is_seen_without_a_subject(given, said):
+    with pytest.raises(BadInput, match=re.escape(said)):
+        check_labels(given)
+    check_labels(["digit=re:[0-9]"])
+
+
+def test_labels_can_be_checked_where_torch_cannot_be_imported():
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from autointerp.units.labels import check_labels; check_labels(['digit=re:[0-9]'])"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from autointerp.errors import BadInput, RunLocked
 from autointerp.files import open_locked
@@ -24,8 +20,7 @@ from autointerp.subjects import Subject
 from autointerp.subjects.load import load_subject
 from autointerp.units import shards as sharding
 from autointerp.units.sample import draw_units, read_shard
-from autointerp.units.shard_files import share_of_text
-from autointerp.units.shards import Share
+from autointerp.units.shares import Share
 
 WANTED = {"features": 6, "neurons": 3}
 
@@ -217,14 +212,14 @@ def test_shards_of_other_settings_units_subjects_or_code_are_refused_by_name(
     rows = replace(settings, harvest=replace(settings.harvest, rows=16))
     refused("harvest.rows is 8, not 16", settings=rows)
     other = replace(subject, digests={**subject.digests, "sae": "x"})
-    refused("made with another sae", subject=other)
+    refused("its sae is another one", subject=other)
     [part] = shards.glob("*/part-1.npz")
     noted(part, sharding.code_digest(*sharding.DECIDES), "0" * 64)
-    refused(r"part-1.npz does not belong to this harvest: it was made by other code")
+    refused(r"part-1.npz does not belong to this harvest: the code of autointerp is another")
     torch = f'"torch": "{sharding.version_of("torch")}"'
     noted(part, "0" * 64, sharding.code_digest(*sharding.DECIDES))
     noted(part, torch, '"torch": "1.0"')
-    refused(r"part-1.npz does not belong to this harvest: it was made with torch 1.0, here is")
+    refused(r"part-1.npz does not belong to this harvest: torch is 1.0, not")
     noted(part, '"torch": "1.0"', torch)
     with np.load(part) as file:
         arrays = {name: array for name, array in file.items() if name != "made_of"}
@@ -285,18 +280,3 @@ def test_a_shard_that_another_process_reads_is_refused(
     assert handle is not None
     with pytest.raises(RunLocked, match="shard 1/3 is being read by another process"):
         read_shard(shards, subject, settings, {}, WANTED, Share(1, 3))
-
-
-@given(st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n - 1), st.just(n))))
-def test_a_share_is_read_as_it_is_written(pair: tuple[int, int]):
-    assert share_of_text(f"{pair[0]}/{pair[1]}") == Share(*pair)
-
-
-@given(st.text(alphabet="0123456789/-+ .eN", max_size=8))
-def test_what_is_no_share_is_refused_in_one_line(text: str):
-    with contextlib.suppress(BadInput):
-        share = share_of_text(text)
-        assert 0 <= share.rank < share.count
-        return
-    with pytest.raises(BadInput, match=re.escape(f"--shard {text}: ")):
-        share_of_text(text)

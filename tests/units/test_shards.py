@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autointerp.errors import CorpusError, StorageError
+from autointerp.errors import BadInput, CorpusError, StorageError
 from autointerp.records import HarvestedUnit
 from autointerp.settings import RunSettings, load_settings
 from autointerp.store.run import open_run
@@ -25,7 +25,8 @@ from autointerp.subjects.load import load_subject
 from autointerp.units import shards as sharding
 from autointerp.units.passes import Wanted, harvest
 from autointerp.units.sample import draw_units
-from autointerp.units.shards import Share, harvest_shards, share_of_environment
+from autointerp.units.shards import harvest_shards
+from autointerp.units.shares import Share
 from autointerp.units.sources.features import create as features
 from autointerp.units.sources.neurons import create as neurons
 from autointerp.units.stream import calibrate
@@ -194,19 +195,6 @@ def test_a_corpus_too_short_is_refused_in_shards_too(
         harvest_shards(subject, wanted, short, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("environment", "share"),
-    [
-        ({}, Share(0, 1)),
-        ({"RANK": "2", "WORLD_SIZE": "4"}, Share(2, 4)),
-        ({"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_STEP_ID": "0"}, Share(3, 8)),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}, Share(0, 1)),  # the batch script itself
-    ],
-)
-def test_the_share_is_what_torchrun_or_srun_says(environment: dict[str, str], share: Share):
-    assert share_of_environment(environment) == share
-
-
 def stored(runs: Path, name: str) -> str:
     """A digest of all units and contexts, as they were stored."""
     with open_run(name, folder=runs, read_only=True) as run:
@@ -320,3 +308,20 @@ def test_the_processes_that_assist_open_no_run(
     arguments = ["harvest", "--subject", tiny_settings, "--n", 3, "--controls", 0]
     assert command_line(*arguments).code == 0
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_process_on_which_something_else_is_installed_does_not_let_the_first_one_wait(
+    subject: Subject, wanted: list[Wanted], settings: RunSettings, monkeypatch: pytest.MonkeyPatch
+):
+    from autointerp.units import sample as sampling
+
+    content = sharding.harvest_content(subject, wanted, settings)
+    content["libraries"]["torch"] = "1.0"
+    monkeypatch.setattr(sampling, "_announced", lambda folder: {
+        "for": sampling._group(Share(1, 2), settings, {"features": 3}),
+        "rows": settings.harvest.rows,
+        "passes": {"features": [0, 8]},
+        "content": {**content, "units": {}},
+    })  # fmt: skip
+    with pytest.raises(BadInput, match=r"process 1 of 2 reads .* where torch is 1.0, not 2"):
+        sampling.assist(Path("none"), subject, settings, {"features": 3}, Share(1, 2))

@@ -10,7 +10,11 @@ import torch
 from autointerp.errors import CorpusError, SubjectError
 from autointerp.settings import HarvestSettings, load_settings
 from autointerp.subjects import Subject
+from autointerp.subjects.corpora import Document, stream_windows
 from autointerp.subjects.load import load_subject
+from autointerp.units import stream
+from autointerp.units.passes import Wanted, harvest
+from autointerp.units.sample import open_source
 from autointerp.units.stream import CALIBRATION_TOKENS, calibrate, readings, window_length
 
 SEED = 0
@@ -29,8 +33,7 @@ def test_readings_hold_exactly_the_token_budget_whatever_the_batch(subject: Subj
         assert sum(int(part.kept.sum()) for part in parts) == 3001
         for part in parts:
             assert part.kept.shape == part.position.shape == part.windows.ids.shape
-            assert part.kept.shape[0] <= rows
-            assert part.kept.shape[1] <= window_length(subject, settings)
+            assert part.kept.size <= rows * window_length(subject, settings)
 
 
 def test_a_reading_goes_on_only_where_the_corpus_has_more_than_the_budget(subject: Subject) -> None:
@@ -73,3 +76,102 @@ def test_activations_that_are_no_numbers_are_refused(
     monkeypatch.setattr(type(subject.model), "activations", spoilt)
     with pytest.raises(SubjectError, match=r"are not finite on \d+ of [\d,]+ tokens; give dtype"):
         calibrate(subject, SETTINGS, SEED)
+
+
+class Table:
+    """A row of activations for each token id, the same wherever it stands."""
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        self.rows = torch.from_numpy(
+            np.random.default_rng(1).standard_normal((vocabulary, width)).astype(np.float32)
+        )
+
+    def activations(self, ids: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
+        return self.rows[ids] * attention[..., None]
+
+
+@pytest.fixture(scope="module")
+def short(subject: Subject) -> Subject:
+    """The tiny subject's tokens in documents of 1 to 40, most of a few; read by a table."""
+    rng = np.random.default_rng(2)
+    vocabulary = len(subject.token_texts)
+    lengths = np.minimum(rng.geometric(0.15, 1500), 40)
+    documents = [
+        Document(number, rng.integers(2, vocabulary, size)) for number, size in enumerate(lengths)
+    ]
+    return replace(
+        subject,
+        model=Table(vocabulary, subject.d_site),  # type: ignore[arg-type]
+        cut=lambda length, rows: stream_windows(documents, lambda _: [], length, 0, 1, rows),
+        longest=128,
+    )
+
+
+def test_short_documents_are_computed_at_about_their_own_length(short: Subject) -> None:
+    settings = replace(SETTINGS, window=128)
+    whole = list(stream._as_written(short, settings))
+    parts = list(readings(short, settings))
+    tokens = sum(int(part.windows.attention.sum()) for part in whole)
+    assert sum(part.kept.size for part in whole) > 10 * tokens  # what they would cost
+    assert sum(part.kept.size for part in parts) <= 1.3 * tokens
+    # No batch has more computed tokens than one of full windows, and few have much less.
+    assert max(part.kept.size for part in parts) <= settings.rows * 128
+    # Every window once, as it was.
+    order = np.concatenate([part.order for part in parts])
+    assert sorted(order.tolist()) == list(range(sum(len(part.kept) for part in whole)))
+    texts = {
+        number: ids[attends].tolist()
+        for part in whole
+        for number, ids, attends in zip(
+            part.order.tolist(), part.windows.ids, part.windows.attention, strict=True
+        )
+    }
+    for part in parts:
+        for number, ids, attends in zip(
+            part.order.tolist(), part.windows.ids, part.windows.attention, strict=True
+        ):
+            assert ids[attends].tolist() == texts[number]
+
+
+def test_a_window_is_computed_at_a_width_that_is_its_own(short: Subject) -> None:
+    widths: list[dict[int, int]] = []
+    for rows in (3, 64):
+        settings = replace(SETTINGS, window=128, rows=rows)
+        widths.append(
+            {
+                number: part.kept.shape[1]
+                for part in readings(short, settings)
+                for number in part.order.tolist()
+            }
+        )
+    assert widths[0] == widths[1]
+
+
+@pytest.mark.parametrize("tokens", [0, 5001])
+def test_the_order_of_the_batches_leaves_every_byte_of_a_harvest_as_it_is(
+    short: Subject, monkeypatch: pytest.MonkeyPatch, tokens: int
+) -> None:
+    def harvested(rows: int) -> object:
+        settings = replace(SETTINGS, window=128, rows=rows, tokens=tokens)
+        calibration = calibrate(short, settings, SEED)
+        numbers = np.arange(6)
+        wanted = [
+            Wanted(name, open_source(name, short, calibration, SEED), numbers, numbers)
+            for name in ("neurons", "shuffled")  # no products, whose rounding goes by shape
+        ]
+        units = harvest(short, wanted, settings, SEED, 0.0, 1.0)
+        return [(unit.summary, list(unit.contexts)) for unit in units]
+
+    by_length = harvested(64)
+    assert harvested(3) == by_length
+    monkeypatch.setattr(stream, "PADDED", float("inf"))  # as written
+    assert harvested(64) == by_length
+
+
+def test_a_budget_among_short_documents_says_at_its_end_that_the_corpus_goes_on(
+    short: Subject,
+) -> None:
+    for tokens in (4000, 5001):
+        parts = list(readings(short, replace(SETTINGS, window=128, tokens=tokens)))
+        assert sum(int(part.kept.sum()) for part in parts) == tokens
+        assert [part.goes_on for part in parts] == [False] * (len(parts) - 1) + [True]

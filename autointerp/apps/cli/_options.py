@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from autointerp.pipeline.job import Job
 
 
+def require_runs(*names: str) -> None:
+    """Raise UnknownName for a run that is not there, before what reads runs is imported."""
+    from autointerp.store.run import existing_run
+
+    for name in names:
+        existing_run(name)
+
+
 def options(command: Callable[..., None]) -> Callable[..., None]:
     """Return the command with the fields of its dataclass arguments as options of their own.
 
@@ -208,6 +216,15 @@ Tokens = typing.Annotated[
         help="Tokens of the corpus that a new run reads, from its start, such as 100k or 2M, for a "
         "look in seconds; 0 means all.",
         show_default="the run's; else the settings' harvest.tokens",
+    ),
+]
+CacheSite = typing.Annotated[
+    str | None,
+    _option(
+        metavar="SIZE",
+        help="Disk that the site's activations may take beside the run, such as 2G, so that "
+        "another source, control or larger --n runs the model no more; 0 deletes them.",
+        show_default="none are kept",
     ),
 ]
 Practice = typing.Annotated[

@@ -17,7 +17,7 @@ from autointerp.reports.look_words import look_table, when
 from autointerp.reports.panels import Material
 from autointerp.reports.panels.across import nested_text
 from autointerp.reports.panels.verdict import doubts, verdict
-from autointerp.reports.words import label, number, percent, run_finding
+from autointerp.reports.words import label, number, percents, run_finding
 from autointerp.reports.write import Report
 from autointerp.text import count, visible
 from autointerp.units.sources import kind_of
@@ -129,10 +129,8 @@ def pairs_bar(contrast: Contrast, width: int) -> RenderableType:
     bar = Text()
     for begin, end, colour in zip([0, *ends], ends, colours, strict=False):
         bar.append("█" * (end - begin), style=colour)
-    text = (
-        f"{contrast.first} win {percent(shares[0])} · ties {percent(shares[1])} · "
-        f"{contrast.second} win {percent(shares[2])} of pairs"
-    )
+    wins, ties, losses = percents(shares)
+    text = f"{contrast.first} win {wins} · ties {ties} · {contrast.second} win {losses} of pairs"
     return Group(bar, Text(visible(text), style="dim"))
 
 
@@ -157,16 +155,17 @@ def histograms(judgement: Judgement, width: int) -> Table:
             else f"{source}, n {group.n}\n[dim]{mean}[/dim]",
             width=wide if not group.is_control else CONTROL,
         )
+    shares = {group.source: percents(group.shares) for group in groups}
     for place, (score, text) in enumerate(judgement.scale.levels):
         cells: list[RenderableType] = [
             f"{score} [dim]{escape(visible(_short(text.split(':')[0])))}[/dim]"
         ]
         for group in groups:
-            share = float(group.shares[place])
+            text = shares[group.source][place].rjust(5)
             cells.append(
-                Text(percent(share).rjust(5), style="dim")
+                Text(text, style="dim")
                 if group.is_control
-                else _bar(share, group.source, wide)
+                else _bar(float(group.shares[place]), text, group.source, wide)
             )
         table.add_row(*cells)
     lost = [group.lost for group in groups]
@@ -179,12 +178,12 @@ def _mean(group: Scored) -> str:
     return f"mean {number(group.mean.value)}"
 
 
-def _bar(share: float, source: str, width: int) -> RenderableType:
-    """Return a bar of `share` of the width, with the share beside it."""
+def _bar(share: float, text: str, source: str, width: int) -> RenderableType:
+    """Return a bar of `share` of the width, with `text` beside it."""
     row = Table.grid(padding=(0, 1, 0, 0))
     row.add_row(
         Bar(1.0, 0.0, share, width=width - 6, color=_colour(source)),
-        Text(percent(share).rjust(5), style="dim"),
+        Text(text, style="dim"),
     )
     return row
 

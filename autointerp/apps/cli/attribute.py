@@ -54,6 +54,8 @@ def command(
 
     Example: autointerp attribute --prompt "John was" --target " sad" --against " happy"
     """
+    _options.require_runs(run)
+
     from autointerp.apps.cli._progress import Show
     from autointerp.pipeline.attribute import attribute
 

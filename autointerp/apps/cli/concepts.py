@@ -76,6 +76,12 @@ def command(
 
     Example: autointerp concepts 'digit=re:[0-9]+' 'quote=re:"' --run main
     """
+    _options.require_runs(run)
+
+    from autointerp.units.labels import check_labels
+
+    check_labels(labels)  # before torch and the subject are loaded
+
     from autointerp.apps.cli._progress import Show
     from autointerp.findings.concepts import SIZES
     from autointerp.pipeline.concepts import as_text, concepts

@@ -64,6 +64,8 @@ def command(
 
     Example: autointerp cover concepts.txt --rater anthropic:MODEL
     """
+    _options.require_runs(run)
+
     from autointerp.apps.cli._progress import Show
     from autointerp.pipeline.cover import as_text, cover, forecast_cover
 

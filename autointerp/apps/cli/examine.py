@@ -90,6 +90,8 @@ def command(
 
     Example: autointerp examine features/158 --probe "The king of France"
     """
+    _options.require_runs(run)
+
     from autointerp.apps.cli._progress import Show
     from autointerp.pipeline.examine import examine
 

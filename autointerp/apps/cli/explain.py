@@ -40,10 +40,12 @@ def command(
 
     Example: autointerp explain main --rater lexical
     """
+    _options.check_forecast_json(as_json, dry_run)
+    _options.require_runs(run)
+
     from autointerp.apps.cli._progress import Show
     from autointerp.pipeline.describe import explain, forecast_explain
 
-    _options.check_forecast_json(as_json, dry_run)
     job = asking.job(
         rater,
         run=run,

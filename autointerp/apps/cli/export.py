@@ -51,7 +51,7 @@ def command(
     Example: autointerp export main --to csv -o ratings.csv
     """
     from autointerp.errors import BadInput
-    from autointerp.store.run import open_run
+    from autointerp.store.snapshots import open_to_read
 
     to_stdout = out is None or out == Path("-")
     if what != "ratings" and to in CONTEXTS:
@@ -62,7 +62,9 @@ def command(
         raise BadInput(f"--to {to} is not text; name a file with -o FILE, or pipe it with -o -")
     if to_stdout:
         out = None
-    with open_run(run, read_only=True) as opened:
+    with open_to_read(run) as opened:
+        for note in opened.notes:
+            say(f"note: {note}", err=True)
         subject = opened.settings.subject.name
         rows = _write_to_stdout(opened, to, what) if out is None else _write(opened, to, what, out)
     place = "standard output" if out is None else out

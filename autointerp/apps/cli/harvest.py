@@ -30,6 +30,7 @@ def command(
     subject: _options.Subject = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every draw.", show_default="0")] = None,
     tokens: _options.Tokens = None,
+    cache_site: _options.CacheSite = None,
     controls: Annotated[int, typer.Option(min=0, help="Units of each control; 0 means none.")] = 50,
     shard: Annotated[
         str | None,
@@ -75,6 +76,8 @@ def command(
     if shards is not None and not merge and shard is None:
         raise BadInput(f"--shards {shards}: give --shard I/N or --merge with it")
 
+    if cache_site is not None and (merge or shard is not None):
+        raise BadInput("--cache-site is for one process; leave it out with --shard and --merge")
     job = Job(
         sources=tuple(source or ()),
         n=n,
@@ -82,6 +85,7 @@ def command(
         subject=subject,
         seed=seed,
         tokens=tokens,
+        cache_site=cache_site,
         controls=controls,
     )
     result: object

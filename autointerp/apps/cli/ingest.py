@@ -17,16 +17,15 @@ def command(
     """Merge a pack's answers into the run that it was made from.
 
     Ingesting a pack again adds nothing. A pack of another run, or one whose items or answers were
-    edited, is refused; a line that was cut off by a full disk is passed over.
+    edited, is refused; a line that was cut off by a full disk is passed over. While another process
+    writes the run, the answers are put by, and the next command takes them in.
 
     Example: autointerp ingest main for-ann.pack
     """
-    from autointerp.people.ingest import ingest
-    from autointerp.store.run import open_run
+    from autointerp.pipeline.returned import take_back
 
-    with open_run(run) as opened:
-        new = ingest(opened, file, lambda text: typer.echo(f"note: {text}", err=True))
-        opened.log("ingested", file=str(file), new=new)
-        subject = opened.settings.subject.name
-    say(f"{file}: {new} new answers" if new else f"{file}: nothing new")
-    say(f"run '{run}', subject {subject}", err=True)
+    taken = take_back(run, file, on=lambda event: say(str(event), err=True))
+    say(f"{file}: {taken.new} new answers" if taken.new else f"{file}: nothing new")
+    if taken.waits:
+        say("the next command that takes in answers has them, such as `report`", err=True)
+    say(f"run '{run}', subject {taken.subject}", err=True)

@@ -109,8 +109,9 @@ def command(
     from dataclasses import replace
     from tempfile import TemporaryDirectory
 
-    from autointerp.pipeline.init import initialise
+    from autointerp.files import require_new
     from autointerp.settings import SubjectSettings, from_mapping
+    from autointerp.subjects.places import require_places
 
     values = {
         "revision": revision,
@@ -130,6 +131,11 @@ def command(
     }
     checked = from_mapping(SubjectSettings, values, "the command line", "subject")
     given = replace(checked, model=model, site=site, corpus=corpus)
+    require_new(output, force)
+    require_places(given, is_whole=False)
+
+    from autointerp.pipeline.init import initialise  # imports torch: after what may be refused
+
     ask = _ask if _can_ask() else None
     if output == Path("-"):
         with TemporaryDirectory() as folder:

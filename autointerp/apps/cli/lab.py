@@ -36,6 +36,8 @@ def command(
 
     Example: autointerp lab logit-effects main --source features --n 20
     """
+    _options.require_runs(run)
+
     from autointerp.apps.cli._progress import Show
     from autointerp.pipeline.lab import run_lab
 

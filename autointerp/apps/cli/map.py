@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from autointerp.apps.cli import say
-from autointerp.apps.cli._options import Output, options
+from autointerp.apps.cli._options import Output, options, require_runs
 
 
 @options
@@ -62,6 +62,8 @@ def command(
 
     Example: autointerp map main
     """
+    require_runs(run)
+
     from autointerp.apps.cli._progress import Show
     from autointerp.pipeline.map import as_text, map_dictionary
     from autointerp.stats.layout import LayoutParameters

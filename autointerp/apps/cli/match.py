@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from autointerp.apps.cli import say
-from autointerp.apps.cli._options import Output, options
+from autointerp.apps.cli._options import Output, options, require_runs
 
 
 @options
@@ -55,6 +55,8 @@ def command(
 
     Example: autointerp match small large
     """
+    require_runs(first, second)
+
     from autointerp.apps.cli._progress import Show
     from autointerp.pipeline.match import as_text, match
 

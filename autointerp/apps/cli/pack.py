@@ -43,6 +43,7 @@ def command(
     from autointerp.people.machine import parts_text
     from autointerp.people.packs import make_pack, units_to_pack
     from autointerp.people.session import Sitting, parts_of
+    from autointerp.pipeline.patience import patiently
     from autointerp.pipeline.sit import read_again
     from autointerp.questions.rubric_files import load_rubric
     from autointerp.store.run import open_run
@@ -50,7 +51,7 @@ def command(
     sitting = Sitting(repeat_share=repeat_share, planned=planned, practice=practice, guess=guess)
     if output == Path("-"):
         raise BadInput("-o -: a pack stores the answers too, so it must be a file; give -o FILE")
-    with open_run(run) as opened:
+    with patiently(lambda: open_run(run), lambda event: say(str(event), err=True)) as opened:
         read = read_again(opened, "--corpus-text") if corpus else None
         planned_session = make_pack(
             opened, load_rubric(rubric), units_to_pack(opened, n), sitting, output, read

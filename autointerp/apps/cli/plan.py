@@ -107,6 +107,7 @@ def command(
     """
     import json
     import math
+    from dataclasses import replace
 
     from autointerp.errors import BadInput
     from autointerp.questions.rubric_files import load_rubric
@@ -136,14 +137,10 @@ def command(
     scale = load_rubric(rubric).scores
     if write is not None:
         from autointerp.apps.cli._progress import Show
-        from autointerp.pipeline.job import Job
+        from autointerp.pipeline.job import Job, Resolved
         from autointerp.pipeline.plan import write_plan
         from autointerp.stats.decision import EQUIVALENT
 
-        by_rule = until.until_width is not None or until.until_clear
-        if n is None and not by_rule:
-            needed = plan_units(effect, power, alpha, len(scale))
-            n = math.ceil(needed.units / (1 - lost))
         job = Job(
             sources=tuple(source or ()),
             n=n,
@@ -155,6 +152,12 @@ def command(
             repeats=repeats,
             **until.fields(),
         )
+        resolved = Resolved(job, planned=False)
+        resolved.require_places()
+        by_rule = until.until_width is not None or until.until_clear
+        if n is None and not by_rule:
+            needed = plan_units(effect, power, alpha, len(scale))
+            job = replace(job, n=math.ceil(needed.units / (1 - lost)))
         with Show(output) as show:
             written = write_plan(job, rater or (), alpha, equivalence or EQUIVALENT, show)
         if as_json:

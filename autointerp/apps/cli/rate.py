@@ -41,6 +41,7 @@ def command(
     subject: _options.Subject = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every draw.", show_default="0")] = None,
     tokens: _options.Tokens = None,
+    cache_site: _options.CacheSite = None,
     controls: Annotated[
         int | None,
         typer.Option(
@@ -151,6 +152,7 @@ def command(
             subject=subject,
             seed=seed,
             tokens=tokens,
+            cache_site=cache_site,
             controls=DEFAULT_CONTROLS if controls is None else controls,
             repeats=repeats,
             batch=batch,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from autointerp.apps.cli._options import Output, options
+from autointerp.apps.cli._options import Output, options, require_runs
 
 
 @options
@@ -48,9 +48,9 @@ def command(
             help="Print every finding as JSON and, without -o, write no page: `comparisons`, one "
             "for each run, with schema, run, about, subject, plan, level, looks, sources, "
             "judgements (groups, contrasts, trust, verdict, check, reading), pooled, agreement, "
-            "people, attention, rater_effects, calibration, blinding, scorers, specificity, "
-            "explained, labs, known, use, cost, imported, units, scores, plans; and `across`, the "
-            "contrasts across runs (judged, left_out), null for one.",
+            "people, attention, text_asked_for, rater_effects, calibration, blinding, scorers, "
+            "specificity, explained, labs, known, use, cost, imported, units, scores, plans; and "
+            "`across`, the contrasts across runs (judged, left_out), null for one.",
         ),
     ] = False,
     output: Output = Output(),
@@ -59,15 +59,17 @@ def command(
 
     Example: autointerp report main
     """
-    from autointerp.apps.cli._progress import Show
-    from autointerp.pipeline import report as verb
-
     if out == Path("-"):
         from autointerp.errors import BadInput
 
         raise BadInput("a report is a folder: name it with -o FOLDER")
     names = runs or ["main"]
     groups = _groups(group or [])
+    require_runs(*names)
+
+    from autointerp.apps.cli._progress import Show
+    from autointerp.pipeline import report as verb
+
     with Show(output) as show:
         if as_json and out is None:
             typer.echo(json.dumps(verb.findings(names, on=show, groups=groups), allow_nan=False))

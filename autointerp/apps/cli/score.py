@@ -80,13 +80,15 @@ def command(
 
     Example: autointerp score main --scorer detection --scorer fuzzing
     """
+    _options.check_forecast_json(as_json, dry_run)
+    _options.require_runs(run)
+
     from autointerp.apps.cli._progress import Show
     from autointerp.pipeline.describe import forecast_score, score
     from autointerp.pipeline.job import SCORERS
     from autointerp.questions.score import Design
     from autointerp.reports.words import interval
 
-    _options.check_forecast_json(as_json, dry_run)
     job = asking.job(
         rater,
         run=run,

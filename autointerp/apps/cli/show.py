@@ -39,9 +39,11 @@ def command(
     Example: autointerp show main 3f2a
     """
     from autointerp.questions.items import load_items
-    from autointerp.store.run import open_run
+    from autointerp.store.snapshots import open_to_read
 
-    with open_run(run, read_only=True) as opened:
+    with open_to_read(run) as opened:
+        for note in opened.notes:
+            say(f"note: {note}", err=True)
         if item is None:
             from autointerp.pipeline.summary import summarise
 

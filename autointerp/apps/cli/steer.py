@@ -55,6 +55,8 @@ def command(
 
     Example: autointerp steer features/12 random/3 --factor -10..10 --prompt "The king"
     """
+    _options.require_runs(run)
+
     from autointerp.apps.cli._progress import Show
     from autointerp.pipeline.lab import run_lab
 

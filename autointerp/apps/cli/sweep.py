@@ -55,6 +55,10 @@ def command(
 
     Example: autointerp sweep sweep.toml --dry-run
     """
+    from autointerp.settings import read_table
+
+    read_table(file)  # before what reports need is imported
+
     from dataclasses import asdict
 
     from autointerp.apps.cli._progress import Show

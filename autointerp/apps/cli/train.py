@@ -106,12 +106,14 @@ def transformer(
     """
     from rich.console import Console
 
-    from autointerp.subjects.one_layer import OneLayerConfig
     from autointerp.subjects.tokenizers import load_tokenizer
-    from autointerp.subjects.training.transformer import TransformerTraining, train_transformer
     from autointerp.subjects.windows import load_documents
 
     vocabulary = load_tokenizer(out / "tokenizer.json").size
+
+    from autointerp.subjects.one_layer import OneLayerConfig  # imports torch
+    from autointerp.subjects.training.transformer import TransformerTraining, train_transformer
+
     config = OneLayerConfig(vocabulary, d_model, heads, d_mlp, context)
     training = TransformerTraining(
         batch, steps, learning_rate, learning_rate / 10, seed=seed, bfloat16=bfloat16
@@ -256,15 +258,28 @@ def sae(
         raise BadInput("--k is for --activation topk; leave it out")
     if l1 is not None and activation != "relu":
         raise BadInput("--l1 is for --activation relu; give that, or leave it out")
-    from autointerp.pipeline.train import train_sae
     from autointerp.settings import SubjectSettings, from_mapping
-    from autointerp.subjects.training.recipe import SaeRecipe
+    from autointerp.subjects.places import require_places
 
     chosen = {
         "tokens": tokens, "activation": activation, "k": k, "l1": l1, "batch": batch,
         "buffer": buffer,
     }  # fmt: skip
     given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    subject = from_mapping(
+        SubjectSettings,
+        {
+            "model": _absolute(model), "site": site, "corpus": _absolute(corpus),
+            "revision": revision, "corpus_field": corpus_field,
+            "corpus_separator": corpus_separator, "device": device, "dtype": dtype,
+        },
+        "the command line",
+        "subject",
+    )  # fmt: skip
+    require_places(subject)
+
+    from autointerp.pipeline.train import train_sae  # imports torch: after what may be refused
+    from autointerp.subjects.training.recipe import SaeRecipe
 
     def recipe(site: str, corpus_digest: str, window: int, bos: bool) -> SaeRecipe:
         made = SaeRecipe(
@@ -277,16 +292,6 @@ def sae(
         return replace(made, dead_after=min(10_000_000, max(made.batch, made.tokens // 20)))
 
     recipe("layers.0.mlp", "", window or 128, True)  # wrong options are named before the model
-    subject = from_mapping(
-        SubjectSettings,
-        {
-            "model": _absolute(model), "site": site, "corpus": _absolute(corpus),
-            "revision": revision, "corpus_field": corpus_field,
-            "corpus_separator": corpus_separator, "device": device, "dtype": dtype,
-        },
-        "the command line",
-        "subject",
-    )  # fmt: skip
     with shown_on(console := _console()) as on:
         trained = train_sae(subject, recipe, window or 0, out, on)
     _say_trained(console, trained)
@@ -336,6 +341,10 @@ def _one_layer_sae(
     for option, value in streamed.items():
         if value is not None:
             raise BadInput(f"{option} needs --model; a one-layer transformer does not take it")
+    from autointerp.subjects.places import require_weights
+
+    require_weights(out / "transformer.safetensors")
+
     from rich.console import Console
 
     from autointerp.pipeline.train import one_layer_record
@@ -404,10 +413,14 @@ def untrained(
 
     Example: autointerp train untrained my_sae -o my_twin
     """
-    from autointerp.pipeline.train import train_untrained
+    from autointerp.subjects.places import require_record
 
     if step0 and (keep_embeddings or seed):
         raise BadInput("--step0 draws no weights; leave --seed and --keep-embeddings out")
+    require_record(of)
+
+    from autointerp.pipeline.train import train_untrained  # imports torch
+
     with shown_on(console := _console()) as on:
         trained = train_untrained(
             of, out, seed=seed, keep_embeddings=keep_embeddings, step0=step0, model=model,

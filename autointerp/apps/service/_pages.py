@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from autointerp import __version__
 from autointerp.apps.service._access import Access
 from autointerp.apps.service._problems import Problem
+from autointerp.reports.words import LEFT_OUT
 
 ASSETS = Path(__file__).parent / "assets"
 TYPES = {
@@ -30,11 +31,13 @@ def templates(folder: Path = ASSETS) -> Environment:
 
 
 def page(template: str, access: Access, folder: Path = ASSETS, **values: Any) -> HTMLResponse:
-    """Return a page made from a template, which knows `csrf`, `role` and `version`."""
+    """Return a page made from a template, which knows `csrf`, `role`, `version` and `left_out`."""
     text = (
         templates(folder)
         .get_template(template)
-        .render(csrf=access.csrf, role=access.role, version=__version__, **values)
+        .render(
+            csrf=access.csrf, role=access.role, version=__version__, left_out=LEFT_OUT, **values
+        )
     )
     return HTMLResponse(text)
 

@@ -9,9 +9,10 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import HTTPException, RequestValidationError
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException  # the parent of FastAPI's own
 
 from autointerp.errors import (
     AutointerpError,
@@ -142,6 +143,8 @@ def install(app: FastAPI) -> None:
             detail = f"{request.url.path[:200]}: there is no such address; see /openapi.json"
         elif raised.status_code == 405:
             detail = f"{request.method} {request.url.path[:200]}: not allowed; see /openapi.json"
+        elif raised.status_code == 400:  # of a body that is nested too deep, say
+            detail = f"{detail.lower()}; /openapi.json says what is taken"
         return answer(request, raised.status_code, detail, dict(raised.headers or {}))
 
     async def of_request(request: Request, error: Exception) -> Response:
@@ -171,6 +174,9 @@ def install(app: FastAPI) -> None:
 def _first_fault(errors: Any) -> str:
     """Return the first fault of a request's parameters in one line."""
     for error in errors:
+        if error["type"] == "json_invalid":
+            why = error.get("ctx", {}).get("error", "")
+            return f"the body is no JSON ({why}); send JSON with `Content-Type: application/json`"
         place = ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0])
         value = repr(error.get("input"))
         short = value if len(value) <= 80 else f"{value[:79]}…"

@@ -65,7 +65,7 @@ def standing(service: Service, summary: RunSummary, jobs: list[JobState]) -> Sta
     if last is not None and last.state != "done" and not _changed_since(service, last):
         why = f": {last.text}" if last.state == "failed" else ""
         return Standing(
-            last.state,  # type: ignore[arg-type]  # running, paused and done are dealt with
+            last.state,
             f"Its last job ({last.asked.verb}) {ENDED[last.state]}{why}. {_held(summary)}",
             last,
             last.asked.command,

@@ -150,7 +150,7 @@ class Snapshots:
     def _make(self, name: str) -> _Copy:
         began = time.monotonic()
         place = self.folder / f"{name}.{next(self._numbers)}"
-        snapshot = open_snapshot(name, place, self.runs)
+        snapshot: Snapshot = open_snapshot(name, place, self.runs)
         snapshot.execute(f"SET memory_limit = '{MEMORY}'")
         snapshot.execute("SET threads = 2")
         notes: list[str] = []

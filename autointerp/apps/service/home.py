@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, Response
 
 from autointerp.apps.service._access import Viewer
 from autointerp.apps.service._jobs import JobState
 from autointerp.apps.service._models import NUMBER
-from autointerp.apps.service._pages import asset, page
+from autointerp.apps.service._pages import asset, content, page
 from autointerp.apps.service._run_states import standing
 from autointerp.apps.service.runs import summary_of
 from autointerp.store.run import runs_in
@@ -43,9 +44,9 @@ def home(viewer: Viewer, offset: Annotated[int, Query(ge=0, le=NUMBER)] = 0) -> 
 
 
 @router.get("/openapi.json")
-async def openapi(request: Request, viewer: Viewer) -> JSONResponse:
+async def openapi(request: Request, viewer: Viewer) -> Response:
     """The specification of `/v1`."""
-    return JSONResponse(request.app.openapi())
+    return content(request, json.dumps(request.app.openapi()).encode(), "application/json")
 
 
 @router.get("/assets/{name}")

@@ -18,7 +18,7 @@ from autointerp.apps.service._calls import ask_child
 from autointerp.apps.service._jobs import EVENTS, Asked, Jobs, JobState
 from autointerp.apps.service._models import Page, RunName
 from autointerp.apps.service._problems import Problem
-from autointerp.apps.service.runs import Limit, Offset, next_page
+from autointerp.apps.service.runs import Limit, Offset, fresh, next_page
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 
@@ -87,6 +87,7 @@ async def _forecast(service: Service, asked: Asked) -> models.Forecast:
 @router.get("/jobs")
 def list_jobs(
     request: Request,
+    response: Response,
     viewer: Viewer,
     run: Annotated[str, Query(max_length=100, description="Of this run alone.")] = "",
     limit: Limit = 50,
@@ -100,18 +101,19 @@ def list_jobs(
     else:
         ids = jobs.ids()
         total, part = len(ids), [jobs.state(one) for one in ids[offset : offset + limit]]
-    return Page[models.Job](
+    page = Page[models.Job](
         items=[shown(state) for state in part],
         total=total,
         offset=offset,
         next=next_page(request, total, offset, len(part)),
     )
+    return fresh(request, response, page)
 
 
 @router.get("/jobs/{job}")
-def show_job(job: JobId, viewer: Viewer) -> models.Job:
+def show_job(job: JobId, request: Request, response: Response, viewer: Viewer) -> models.Job:
     """Show a job as it is now."""
-    return shown(jobs_of(viewer.service).state(job))
+    return fresh(request, response, shown(jobs_of(viewer.service).state(job)))
 
 
 @router.post("/runs/{run}/pause")

@@ -6,7 +6,7 @@ import dataclasses
 from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from autointerp.apps.service import _models as models
@@ -18,7 +18,7 @@ from autointerp.apps.service._models import Page, RunName
 from autointerp.apps.service._pages import page
 from autointerp.apps.service._problems import Problem
 from autointerp.apps.service._tokens import Token
-from autointerp.apps.service.runs import Limit, Offset, next_page
+from autointerp.apps.service.runs import Limit, Offset, fresh, next_page
 from autointerp.people.assign import fewer_contexts_text
 from autointerp.people.machine import parts_text
 from autointerp.store.run import existing_run
@@ -43,10 +43,13 @@ LABELS = {
 
 
 @router.get("/v1/runs/{run}/invitations")
-def list_invitations(run: RunName, owner: Owner) -> list[models.Invited]:
+def list_invitations(
+    run: RunName, request: Request, response: Response, owner: Owner
+) -> list[models.Invited]:
     """List the invitations to a run, the newest first."""
     existing_run(run, owner.service.runs)
-    return [_invited(token) for token in _tokens(owner.service) if token.run == run]
+    said = [_invited(token) for token in _tokens(owner.service) if token.run == run]
+    return fresh(request, response, said)
 
 
 @router.post("/v1/runs/{run}/invitations", status_code=201)
@@ -82,17 +85,18 @@ async def create_invitation(
 
 @router.get("/v1/tokens")
 def list_tokens(
-    request: Request, owner: Owner, limit: Limit = 50, offset: Offset = 0
+    request: Request, response: Response, owner: Owner, limit: Limit = 50, offset: Offset = 0
 ) -> Page[models.TokenInfo]:
     """List the tokens, the newest first; what a token is, nobody knows."""
     tokens = _tokens(owner.service, raters=False)
     part = tokens[offset : offset + limit]
-    return Page[models.TokenInfo](
+    page = Page[models.TokenInfo](
         items=[_info(token) for token in part],
         total=len(tokens),
         offset=offset,
         next=next_page(request, len(tokens), offset, len(part)),
     )
+    return fresh(request, response, page)
 
 
 @router.delete("/v1/tokens/{token}")

@@ -9,10 +9,11 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
+from pydantic import TypeAdapter
 
 from autointerp.apps.service import _models as models
 from autointerp.apps.service._access import Service, Viewer
@@ -71,6 +72,15 @@ def next_page(request: Request, total: int, offset: int, shown: int) -> str | No
     return f"{address.path}?{address.query}"
 
 
+V = TypeVar("V")
+
+
+def fresh(request: Request, response: Response, value: V) -> V:
+    """Return an answer, with the ETag of its content; raise NotModified if the client has it."""
+    check_fresh(request, response, TypeAdapter(Any).dump_json(value))
+    return value
+
+
 def run_of(service: Service, name: str) -> models.Run:
     """Return what a run holds; one that cannot be read says why."""
     summary = summary_of(service, name)
@@ -88,17 +98,18 @@ def summary_of(service: Service, name: str) -> RunSummary:
 
 @router.get("/runs")
 def list_runs(
-    request: Request, viewer: Viewer, limit: Limit = 50, offset: Offset = 0
+    request: Request, response: Response, viewer: Viewer, limit: Limit = 50, offset: Offset = 0
 ) -> Page[models.Run]:
     """List the runs of the folder, by name."""
     names = runs_in(viewer.service.runs)
     shown = names[offset : offset + limit]
-    return Page[models.Run](
+    page = Page[models.Run](
         items=[run_of(viewer.service, name) for name in shown],
         total=len(names),
         offset=offset,
         next=next_page(request, len(names), offset, len(shown)),
     )
+    return fresh(request, response, page)
 
 
 @router.get("/runs/{run}")
@@ -377,7 +388,8 @@ def export(
     file = folder / f"{run}-{what}.{to}"
     try:
         with viewer.service.snapshots.read(run) as snapshot:
-            check_fresh(request, Response(), snapshot.key)
+            about = Response()
+            check_fresh(request, about, snapshot.key)
             if what == "ratings":
                 write_ratings(snapshot, to, file)
             else:
@@ -388,7 +400,8 @@ def export(
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return _Deleted(folder, file, media_type=FILES[to], filename=file.name)
+    headers = {name: about.headers[name] for name in ("ETag", "Cache-Control")}
+    return _Deleted(folder, file, media_type=FILES[to], filename=file.name, headers=headers)
 
 
 class _Deleted(FileResponse):
@@ -439,17 +452,19 @@ def people_rows(snapshot: Snapshot) -> list[Sequence[Any]]:
 
 
 @router.get("/raters", tags=["extensions"])
-def list_raters(viewer: Viewer) -> list[models.Extension]:
+def list_raters(request: Request, response: Response, viewer: Viewer) -> list[models.Extension]:
     """List the raters; a job names one as NAME or NAME:MODEL."""
     from autointerp import extensions, raters
 
-    return [
-        models.Extension(name=name, description=text) for name, text in extensions.described(raters)
-    ]
+    names = extensions.described(raters)
+    said = [models.Extension(name=name, description=text) for name, text in names]
+    return fresh(request, response, said)
 
 
 @router.get("/checks", tags=["extensions"])
 def list_checks(
+    request: Request,
+    response: Response,
     viewer: Viewer,
     rater: Annotated[str, Query(max_length=300, description="As in ratings, such as lexical.")],
 ) -> list[models.Check]:
@@ -458,15 +473,16 @@ def list_checks(
     from autointerp.findings.json_values import plain
 
     check = latest_check(rater, runs=viewer.service.runs)
-    return [] if check is None else [models.Check(**cast("dict[str, Any]", plain(check)))]
+    said = [] if check is None else [models.Check(**cast("dict[str, Any]", plain(check)))]
+    return fresh(request, response, said)
 
 
 @router.get("/rubrics", tags=["extensions"])
-def list_rubrics(viewer: Viewer) -> list[models.RubricInfo]:
+def list_rubrics(request: Request, response: Response, viewer: Viewer) -> list[models.RubricInfo]:
     """List the rubrics that are shipped."""
     from autointerp.questions import rubric_files
 
-    return [
+    said = [
         models.RubricInfo(
             id=one.id,
             version=one.version,
@@ -477,15 +493,15 @@ def list_rubrics(viewer: Viewer) -> list[models.RubricInfo]:
         )
         for one in rubric_files.list_rubrics()
     ]
+    return fresh(request, response, said)
 
 
 @router.get("/sources", tags=["extensions"])
-def list_sources(viewer: Viewer) -> list[models.Extension]:
+def list_sources(request: Request, response: Response, viewer: Viewer) -> list[models.Extension]:
     """List the sources of units."""
     from autointerp import extensions
     from autointerp.units import sources
 
-    return [
-        models.Extension(name=name, description=text)
-        for name, text in extensions.described(sources)
-    ]
+    names = extensions.described(sources)
+    said = [models.Extension(name=name, description=text) for name, text in names]
+    return fresh(request, response, said)

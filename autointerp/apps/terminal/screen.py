@@ -490,7 +490,8 @@ class RatingApp(App[None]):
         if step is None:
             self._page("Done", DONE, self.exit)
         elif entered and phase == "guess":
-            self._page("One last question", guess_intro_words())
+            # A digit leaves the page too, and answers nothing: no item was shown yet.
+            self._page("One last question", guess_intro_words(), also="".join(GUESS_KEYS))
 
     def _rate(self, score: int) -> None:
         if not self._do(lambda: self.machine.rate(score)):

@@ -4,20 +4,31 @@ No description is needed. The intruder stands at each of the five places equally
 always choosing one of them is right in one of five: (1 + (share - 1/5) / (4/5)) / 2 is the score,
 0.5 by chance. Five contexts in which the unit fires are drawn; the intruder takes the place of the
 fifth and looks like it: its text is about as long, and its mark stands at the same place on a token
-of the same kind, length and frequency. The control takes the five from different units, in which
-this one is silent: what can be told apart then gives the intruder away without the unit.
+of the same kind, length and frequency. Contexts of which no silent context has such a token are not
+shown, unless too few are left: among them the intruder would stand out by its looks. The control
+takes the five from different units, in which this one is silent: what can be told apart then gives
+the intruder away without the unit.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from autointerp.questions.contexts import over_intervals, silent_contexts
-from autointerp.questions.cuts import cut, look_of, matched_decoys, token_counts
+from autointerp.questions.cuts import (
+    cut,
+    focus_text,
+    look_of,
+    matched_decoys,
+    offsets,
+    shape_of,
+    silent_texts,
+    token_counts,
+)
 from autointerp.questions.forms import make_task
 from autointerp.questions.scorers import LEAST, Chosen, Figures, HeldOut, Tried
 from autointerp.questions.trials import Piece
@@ -28,10 +39,12 @@ COUNT = 20
 PER_CALL = SIZE
 NEAREST = 3  # silent contexts most like the fifth, of which one is taken
 LETTERS = 4  # that a different token counts for
+LONGER = 1  # letters by which two marked tokens may differ
+NEAR = 12  # letters by which two texts may differ, different tokens counted in
 NEEDS_OTHERS = True  # for the control
 TASK = make_task(
     "intruder",
-    3,
+    4,
     "Which context does not belong?",
     "choose",
     """
@@ -65,19 +78,18 @@ def choose(held_out: HeldOut, count: int, hard: bool) -> Chosen:
     rng = held_out.rng
     rounds = max(1, min(count, len(firing) // (SIZE - 1), len(silent)) // SIZE) * SIZE
     others = [n for n, c in held_out.others.items() if c.draw == "interval"]
-    pool = {number: contexts[number] for number in silent}
-    counts = token_counts(contexts.values())
+    pool = Pool.of({number: contexts[number] for number in silent}, contexts.values())
+    firing = pool.matched(firing, contexts)
+    others = pool.matched(others, held_out.others)
     calls, control = [], []
     for number in range(rounds):
         own = _drawn(firing, contexts, rng)
-        intruder = _like(own[-1], pool, counts, rng)
         fellows = [cut(n, c, rng, False, "fellow", mark=True) for n, c in own[: SIZE - 1]]
-        calls.append(_placed(fellows, intruder, number % SIZE))
+        calls.append(_placed(fellows, pool.like(own[-1], rng), number % SIZE))
         if len(others) >= SIZE:
             strange = _drawn(others, held_out.others, rng)
-            intruder = _like(strange[-1], pool, counts, rng)
             strangers = [cut(n, c, rng, False, "other", mark=True) for n, c in strange[: SIZE - 1]]
-            control.append(_placed(strangers, intruder, number % SIZE))
+            control.append(_placed(strangers, pool.like(strange[-1], rng), number % SIZE))
     return Chosen(tuple(calls), tuple(control))
 
 
@@ -90,29 +102,79 @@ def _drawn(
     return drawn if len(drawn) == SIZE else [*drawn, drawn[int(rng.integers(len(drawn)))]]
 
 
-def _like(
-    model: tuple[int, Context],
-    pool: Mapping[int, Context],
-    counts: Counter[str],
-    rng: np.random.Generator,
-) -> Piece:
-    """Return a silent context of about the model's length, with a mark like the model's."""
-    number, context = model
-    look = look_of(context, cut(number, context, rng, False, "model", mark=True))
-    far = {n: _apart(other, context) for n, other in pool.items()}
-    near = sorted(rng.permutation(np.array(list(pool))).tolist(), key=far.__getitem__)[:NEAREST]
-    # Of one context alone: among several the one with the most different words would be taken.
-    chosen = near[int(rng.integers(len(near)))]
-    (piece,) = matched_decoys([look], {chosen: pool[chosen]}, counts, rng, "intruder")
-    assert piece is not None  # a silent context has a silent token
-    return replace(piece, truth=True)
+@dataclass(frozen=True)
+class Pool:
+    """Silent contexts of a unit, of which one is like another context.
+
+    Attributes:
+        offered: By context and place in what is shown: kinds and lengths of the silent tokens that
+            could be marked there.
+        counts: How often tokens stand in random contexts.
+    """
+
+    contexts: Mapping[int, Context]
+    offered: Mapping[tuple[int, int], frozenset[tuple[str, int]]]
+    counts: Counter[str]
+
+    @classmethod
+    def of(cls, contexts: Mapping[int, Context], every: Iterable[Context]) -> Pool:
+        """Return the pool of silent `contexts` of a unit, which has `every` context."""
+        offered = {
+            (number, place): frozenset((shape_of(text), len(text.strip())) for text in texts)
+            for number, context in contexts.items()
+            for place, texts in silent_texts(context).items()
+        }
+        return cls(contexts, offered, token_counts(every))
+
+    def matched(self, numbers: Sequence[int], contexts: Mapping[int, Context]) -> list[int]:
+        """Return the numbers of those contexts that have one like them wherever they are cut; all,
+        if fewer than a call needs have."""
+        sizes = {n: _size(context) for n, context in self.contexts.items()}
+        kept = []
+        for number in numbers:
+            size, alike = _size(contexts[number]), _alike(focus_text(contexts[number]))
+            near = [n for n, other in sizes.items() if _apart(other, size) <= NEAR]
+            if all(
+                any(alike & self.offered.get((n, place), frozenset()) for n in near)
+                for place in offsets(contexts[number])
+            ):
+                kept.append(number)
+        return kept if len(kept) >= SIZE else list(numbers)
+
+    def like(self, model: tuple[int, Context], rng: np.random.Generator) -> Piece:
+        """Return a silent context of about the model's length, with a mark like the model's."""
+        number, context = model
+        look = look_of(context, cut(number, context, rng, False, "model", mark=True))
+        alike = _alike(look.text)
+        size = _size(context)
+        far = {}
+        for n, other in self.contexts.items():
+            is_alike = bool(alike & self.offered.get((n, look.place), frozenset()))
+            far[n] = _apart(_size(other), size) + NEAR * (not is_alike)
+        shuffled = rng.permutation(np.array(list(self.contexts))).tolist()
+        near = sorted(shuffled, key=far.__getitem__)[:NEAREST]
+        # Of one context alone: among several the one with the most different words would be taken.
+        chosen = near[int(rng.integers(len(near)))]
+        of_one = {chosen: self.contexts[chosen]}
+        (piece,) = matched_decoys([look], of_one, self.counts, rng, "intruder")
+        assert piece is not None  # a silent context has a silent token
+        return replace(piece, truth=True)
 
 
-def _apart(one: Context, other: Context) -> float:
-    """Return how different two texts are in length and in the number of their different tokens."""
-    lengths = [sum(map(len, context.tokens)) for context in (one, other)]
-    different = [len(set(context.tokens)) for context in (one, other)]
-    return abs(lengths[0] - lengths[1]) + LETTERS * abs(different[0] - different[1])
+def _alike(text: str) -> set[tuple[str, int]]:
+    """Return the kinds and lengths of tokens that are taken for like `text`."""
+    letters = len(text.strip())
+    return {(shape_of(text), n) for n in range(letters - LONGER, letters + LONGER + 1)}
+
+
+def _size(context: Context) -> tuple[int, int]:
+    """Return how many letters a text has, and how many different tokens."""
+    return sum(map(len, context.tokens)), len(set(context.tokens))
+
+
+def _apart(one: tuple[int, int], other: tuple[int, int]) -> int:
+    """Return how different two texts are in size."""
+    return abs(one[0] - other[0]) + LETTERS * abs(one[1] - other[1])
 
 
 def _placed(fellows: list[Piece], intruder: Piece, place: int) -> tuple[Piece, ...]:

@@ -17,6 +17,7 @@ from autointerp.reports.words import (
     number,
     p_value,
     percent,
+    percents,
     run_finding,
 )
 from autointerp.stats.nested import LEAST_RUNS
@@ -190,15 +191,12 @@ def _table(judged: Judged, suffix: str) -> Table:
 
 
 def _cells(contrast: RunContrast) -> list[str]:
-    shares = contrast.pairs
     over = dict.fromkeys(OVER[one] for one in contrast.over)
     return [
         contrast.first.label,
         contrast.second.label,
         f"{contrast.first.units}, {contrast.second.units}",
-        percent(shares.wins.value),
-        percent(shares.ties.value),
-        percent(shares.losses.value),
+        *percents(share.value for share in contrast.pairs.shares),
         interval(contrast.superiority),
         p_value(contrast.test.p_value),
         p_value(contrast.holm_p),

@@ -21,7 +21,7 @@ TITLE = "Agreement"
 
 def show(material: Material) -> list[Block]:
     tables = [table for comparison in material.comparisons for table in comparison.agreement]
-    watched = _attention(material)
+    watched = [*_attention(material), *_text_asked_for(material)]
     if not tables:
         return watched
     blocks: list[Block] = [Prose(explanation(tables, _repeated(material)))]
@@ -130,6 +130,28 @@ def _attention(material: Material) -> list[Block]:
     )
     headings = ["rubric", "rater", "planted", "shuffled", "pairs right"]
     return [Table("attention", caption, pd.DataFrame(rows), headings, cells)]
+
+
+def _text_asked_for(material: Material) -> list[Block]:
+    """Return of how many items each person asked for more text than a judge is shown."""
+    found = [(c.run, one) for c in material.comparisons for one in c.text_asked_for]
+    if not found:
+        return []
+    rows = [
+        {"run": run, "rubric": one.rubric, "rater": one.rater, "items": one.items,
+         "asked": one.asked, "share": one.share}
+        for run, one in found
+    ]  # fmt: skip
+    cells = [
+        [one.rubric, one.rater, str(one.items), str(one.asked), percent(one.share)]
+        for _, one in found
+    ]
+    caption = (
+        "More text: items of which a person asked for more than a judge is shown, in the terminal "
+        "or a browser; such a rating rests on more than the judge's"
+    )
+    headings = ["rubric", "rater", "items answered", "asked for more", "share"]
+    return [Table("text-asked-for", caption, pd.DataFrame(rows), headings, cells)]
 
 
 def draw(table: TableAgreement) -> Drawing:

@@ -108,7 +108,10 @@ def pair_text(judged: Calibration) -> str:
     assert pair is not None
     of = f"{SUPERIORITY} of {plural(pair.first)[1]} over {plural(pair.second)[1]}"
     if pair.predicted.value is None:
-        return f"No {of} by people is predicted: {pair.predicted.note}."
+        own = ""
+        if pair.human_only.value is not None:
+            own = f" From people's ratings alone it is {interval(pair.human_only)}."
+        return f"No {of} by people is predicted: {pair.predicted.note}.{own}"
     alone = (
         interval(pair.human_only)
         if pair.human_only.value is not None

@@ -28,8 +28,13 @@ def show(material: Material) -> list[Block]:
     ]
     for _, one in found:
         for note in one.notes:
-            tone = "warning" if "means little" in note else "plain"
-            blocks.append(Prose(f"{note}.", lead=f"{one.source} by {one.rater}:", tone=tone))
+            blocks.append(
+                Prose(
+                    f"{note}.",
+                    lead=f"{one.source} by {one.rater}:",
+                    tone="warning" if "means little" in note else "plain",
+                )
+            )
     blocks.append(
         Table(
             name="coverage",

@@ -18,7 +18,7 @@ from autointerp.reports.words import (
     interval,
     listed,
     number,
-    percent,
+    percents,
     plural,
 )
 from autointerp.stats.decision import EquivalenceAnswer
@@ -172,10 +172,10 @@ def contrast_text(result: ScorerResult) -> str:
     assert result.pairs is not None
     assert result.bounds is not None
     first, second = (plural(name)[0] for name in PRIMARY)
+    wins, ties, losses = percents(share.value for share in result.pairs.shares)
     text = (
         f"the description of {first} scores higher than that of {second} in "
-        f"{percent(result.pairs.wins.value)} of pairs, the same in "
-        f"{percent(result.pairs.ties.value)}, lower in {percent(result.pairs.losses.value)}: "
+        f"{wins} of pairs, the same in {ties}, lower in {losses}: "
         f"{SUPERIORITY} {interval(result.contrast)}{_look(result)}."
     )
     if not any(result.bounds.missing):

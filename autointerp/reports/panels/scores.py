@@ -20,7 +20,8 @@ from autointerp.reports.words import (
     level_text,
     listed,
     number,
-    percent,
+    percents,
+    plural,
     slug,
     studied_pair,
     wins_ties_losses,
@@ -79,20 +80,21 @@ def draw_pairs(judgement: Judgement) -> Drawing:
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
     for at, contrast in enumerate(contrasts):
         shares = contrast.pairs
+        texts = percents(share.value for share in shares.shares)
         begin = 0.0
         first, second = (
             colour(name, judgement.sources) for name in (contrast.first, contrast.second)
         )
-        for share, ink, text_ink in (
-            (shares.wins, first, ink_on(first)),
-            (shares.ties, RULE, INK),
-            (shares.losses, second, ink_on(second)),
+        for share, text, ink, text_ink in (
+            (shares.wins, texts[0], first, ink_on(first)),
+            (shares.ties, texts[1], RULE, INK),
+            (shares.losses, texts[2], second, ink_on(second)),
         ):
             width = share.value or 0.0
             left.barh(at, width, 0.6, left=begin, color=ink)
             if width >= 0.06:
                 left.text(
-                    begin + width / 2, at, percent(width), ha="center", va="center",
+                    begin + width / 2, at, text, ha="center", va="center",
                     fontsize=8.5, color=text_ink,
                 )  # fmt: skip
             begin += width
@@ -149,13 +151,16 @@ def draw(judgement: Judgement) -> Drawing:
         values = everything[group.source]
         ink = colour(group.source, judgement.sources)
         bars = axes.bar(at + offset, values, width * 0.94, color=ink, label=_legend(group))
-        axes.bar_label(bars, [_share(v) for v in values], fontsize=8, color=MUTED, padding=2)
+        texts = [text if text != "0 %" else "" for text in percents(values)]
+        axes.bar_label(bars, texts, fontsize=8 if len(main) < 3 else 6.5, color=MUTED, padding=2)
     axes.set_xticks(at, [_level(score, text) for score, text in scale.levels], fontsize=8.5)
     axes.set_ylim(0, top)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     axes.set_ylabel("share of the scored units")
     plain_axes(axes)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=len(main), fontsize=9.5)
+    # Upward from the axes, two in a row: more do not fit beside one another.
+    rows = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": min(2, len(main))}
+    axes.legend(**rows, fontsize=9.5)
 
     if beside:
         stack = parts[1].subplots(len(beside), 1, sharex=True, squeeze=False)[:, 0]
@@ -183,10 +188,6 @@ def _beneath(judgement: Judgement) -> str:
     return f"{judgement.rater} on {judgement.rubric}, run {judgement.run}"
 
 
-def _share(value: float) -> str:
-    return f"{100 * value:.0f} %" if value else ""
-
-
 def _legend(group: Group) -> str:
     mean = f", mean {group.mean.value:.2f}" if group.mean.value is not None else ""
     return f"{group.source} (n = {group.n}{mean})"
@@ -194,7 +195,7 @@ def _legend(group: Group) -> str:
 
 def _level(score: int, text: str) -> str:
     short = text.split(":")[0]
-    return f"{score}\n" + "\n".join(textwrap.wrap(short, 16)) if short else str(score)
+    return f"{score}\n" + "\n".join(textwrap.wrap(short, 13)) if short else str(score)
 
 
 def _caption(judgement: Judgement, material: Material) -> str:
@@ -205,8 +206,8 @@ def _caption(judgement: Judgement, material: Material) -> str:
     )
     contrast = judgement.primary
     estimate = (
-        f" The {SUPERIORITY}, P({contrast.first} > {contrast.second}) with ties halved: "
-        f"{interval(contrast.superiority)}."
+        f" The {SUPERIORITY} of {plural(contrast.first)[1]} over {plural(contrast.second)[1]}, "
+        f"ties halved: {interval(contrast.superiority)}."
         if contrast
         else ""
     )
@@ -225,8 +226,8 @@ def _alt(judgement: Judgement) -> str:
     parts = []
     for group in judgement.groups.values():
         each = ", ".join(
-            f"{score}: {percent(v)}"
-            for score, v in zip(judgement.scale.scores, group.shares, strict=True)
+            f"{score}: {part}"
+            for score, part in zip(judgement.scale.scores, percents(group.shares), strict=True)
         )
         parts.append(f"{group.source} ({count(group.n, 'unit')}): {each}")
     return f"Histograms of scores of {listed(judgement.groups)}. " + ". ".join(parts) + "."

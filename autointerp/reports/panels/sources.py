@@ -17,6 +17,7 @@ from autointerp.reports.words import (
     number,
     p_value,
     percent,
+    percents,
 )
 
 AFTER = "scores"
@@ -30,7 +31,7 @@ def show(material: Material) -> list[Block]:
         Prose(
             "One unit counts once: repeats are averaged within a unit and rater first. Intervals "
             f"are at {level_text(material)}; where none is given, none is known that holds. "
-            "The probability of superiority is P(first > second) with ties halved. The test is "
+            "The probability of superiority counts a tie as half a win of the first. The test is "
             "Brunner-Munzel's, by permutation where groups are small or unequal."
         )
     ]
@@ -108,10 +109,11 @@ def show(material: Material) -> list[Block]:
 def _pooled_cells(pooled: Pooled) -> list[list[str]]:
     """Return a row for each rater, one for those left out, and one for all together."""
     pair = [pooled.first, pooled.second]
+    weights = percents(own.weight for own in pooled.by_rater)
     return [
         *(
-            [pooled.rubric, own.rater, percent(own.weight), *pair, interval(own.superiority)]
-            for own in pooled.by_rater
+            [pooled.rubric, own.rater, weight, *pair, interval(own.superiority)]
+            for own, weight in zip(pooled.by_rater, weights, strict=True)
         ),
         *([pooled.rubric, rater, "left out", *pair, "–"] for rater in pooled.left_out),
         [pooled.rubric, "combined", "", *pair, interval(pooled.superiority)],
@@ -135,10 +137,11 @@ def _group_cells(judgement: Judgement, group: Group) -> list[str]:
 
 
 def _pair_cells(contrast: Contrast) -> list[str]:
+    shares = [share.value or 0 for share in contrast.pairs.shares]
     return [
         contrast.first,
         contrast.second,
-        " / ".join(number(100 * (share.value or 0), 0) for share in contrast.pairs.shares) + " %",
+        " / ".join(part.removesuffix(" %") for part in percents(shares)) + " %",
         interval(contrast.superiority),
         interval(contrast.delta),
         interval(contrast.difference),

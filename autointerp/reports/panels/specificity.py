@@ -19,7 +19,7 @@ from autointerp.reports.colours import INK
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.panels._silence import assumed_silence
 from autointerp.reports.style import headline, plain_axes, sheet
-from autointerp.reports.words import equals, flat, interval, listed, p_value, percent
+from autointerp.reports.words import equals, flat, interval, listed, p_value, percents
 from autointerp.text import count
 
 AFTER = "density"
@@ -249,7 +249,7 @@ def _alt(result: SpecificityResult) -> str:
     parts = []
     for figures in result.sources.values():
         each = ", ".join(
-            f"{column}: {'/'.join(percent(float(share)) for share in shares)}"
+            f"{column}: {'/'.join(percents(map(float, shares)))}"
             for column, shares in figures.shares.items()
         )
         parts.append(f"{figures.source} ({figures.units} units): {each}")

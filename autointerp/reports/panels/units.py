@@ -24,7 +24,7 @@ from autointerp.findings.plan import in_order
 from autointerp.questions.forms import UNKNOWN
 from autointerp.reports.colours import colour, on_page
 from autointerp.reports.panels import Block, Material, Prose, Table, UnitBrowser
-from autointerp.reports.words import brief_label, number, share
+from autointerp.reports.words import LEFT_OUT, brief_label, number, share
 from autointerp.store.run import Run
 from autointerp.text import ON_PAGE, visible
 from autointerp.units.sources import kind_of
@@ -155,7 +155,7 @@ def _columns(
         "name": [visible(name, ON_PAGE) for name in chosen.unit],
         "run": _codes(chosen.run, runs),
         "source": list(chosen.source),
-        "outcome": list(chosen.outcome),
+        "outcome": [LEFT_OUT.get(outcome, outcome) for outcome in chosen.outcome],
         "density": [
             _rounded(d) if tokens or d > 0 else None  # not known
             for d, tokens in zip(chosen.density, chosen.tokens, strict=True)

@@ -6,7 +6,6 @@ A format is a module with `recognises(path) -> bool`, cheap and by content, and
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,6 +25,7 @@ from autointerp.subjects.formats._tensors import (
     scaled,
 )
 from autointerp.subjects.hub import no_copy, out_of_reach
+from autointerp.subjects.places import require_sae
 
 SILENT = -1e30  # the bias of a latent that never fires, below any other pre-activation
 
@@ -141,8 +141,7 @@ def _local(path: str) -> Path:
     """Return the path if it is there, or the folder that a hub id names, fetched."""
     if Path(path).exists():
         return Path(path)
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+(/[\w./-]+)?", path):
-        raise SubjectError(f"no SAE at {path}; give an existing file or folder, or a hub id")
+    require_sae(path)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

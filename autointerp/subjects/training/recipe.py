@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from autointerp.errors import BadInput, SubjectError
 from autointerp.files import json_value, write_text
+from autointerp.subjects.places import RECORD, no_record
 from autointerp.subjects.training.sae import SaeTraining
 
-RECORD = "training.json"
 VERSION = 1
 ONE_LAYER_SITE = "layers.0.mlp.neurons"
 
@@ -173,9 +173,7 @@ def read_record(folder: Path) -> TrainingRecord:
     try:
         content = json_value(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise SubjectError(
-            f"{folder} holds no {RECORD}, so no SAE of `autointerp train`; name its folder"
-        ) from None
+        raise no_record(folder) from None
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise SubjectError(f"{path} cannot be read ({reason}); {remedy}") from None

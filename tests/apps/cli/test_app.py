@@ -25,6 +25,8 @@ from autointerp.apps.cli import readable_json, say
 from autointerp.apps.cli._options import Output
 from autointerp.apps.cli._progress import Show
 from autointerp.errors import AutointerpError, RaterError, StorageError
+from autointerp.people.journal import open_journal
+from autointerp.people.machine import Machine
 from autointerp.pipeline.events import Note, Waiting
 from autointerp.store.run import open_run
 
@@ -435,13 +437,59 @@ def test_a_locked_database_names_the_process_that_holds_it(
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "open\n"
-    result = command_line("export", "tiny", "--to", "csv")
-    listed = command_line("runs")
+    result = command_line("lab", "logit-effects", "tiny")
     holder.communicate()
     assert result.code == 1
-    assert f"run 'tiny' is in use by process {holder.pid}; wait for it" in one_line(result)
-    assert f"in use by process {holder.pid}" in listed.out
+    assert f"run 'tiny' is in use by process {holder.pid}; wait until that" in one_line(result)
+    assert "--run" not in result.err
     assert command_line("export", "tiny", "--to", "csv").code == 0
+
+
+def test_what_only_reads_a_run_reads_it_while_another_process_writes(
+    command_line: Call, own_runs: Path, process_environment: dict[str, str], tmp_path: Path
+):
+    quiet = command_line("export", "tiny", "--to", "csv").out
+    pack = command_line("pack", "tiny", "-o", "for-ann.pack", "--n", 4)
+    assert pack.code == 0, pack.err
+    with open_journal(tmp_path / "for-ann.pack", "human:ann") as journal:
+        machine = Machine(journal)
+        while machine.step is not None and machine.step.kind == "training":
+            machine.rate(3)
+            machine.go_on()
+        machine.rate(3)
+    code = (
+        "import sys; from autointerp.store.run import open_run\n"
+        "with open_run('tiny'): print('open', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=own_runs.parent,
+        env=process_environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        exported = command_line("export", "tiny", "--to", "csv")
+        shown, listed = command_line("show", "tiny"), command_line("runs")
+        reported = command_line("report", "tiny", "-o", "out")
+        taken = command_line("ingest", "tiny", "for-ann.pack")
+        wrong = command_line("ingest", "tiny", own_runs / "tiny" / "run.toml")
+        holder.communicate()
+    for read in (exported, shown, reported, taken):
+        assert read.code == 0, read.err
+        assert "writes run 'tiny'" in read.err
+    assert exported.out == quiet
+    assert "scripted:4" in listed.out
+    assert wrong.code == 2
+    assert "takes in answers" in taken.err
+    # What was looked at and what came home is in the run once it is free.
+    assert command_line("report", "tiny", "-o", "out").code == 0
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        assert run.rows("SELECT count(*) FROM current_rating WHERE rater = 'human:ann'") == [(1,)]
+        assert len(run.stored_looks()) >= 1
+    assert "nothing new" in command_line("ingest", "tiny", "for-ann.pack").out
 
 
 # ------------------------------------------------------------------------------ kill, Ctrl-C

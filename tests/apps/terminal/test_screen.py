@@ -254,6 +254,20 @@ def test_parts_are_left_out_from_the_welcome_and_later(make_session, journal_of)
         ]  # fmt: skip
 
 
+def test_a_digit_leaves_the_words_before_the_last_question_and_answers_nothing(
+    make_session, journal_of
+):
+    async def story(pilot, app):
+        await press(pilot, "enter", *"345", "2")
+        assert "last question 1 of 3" in screen_text(app)
+        await press(pilot, "2")
+        assert "last question 2 of 3" in screen_text(app)
+
+    with journal_of(make_session(3)) as journal:
+        drive(Machine(journal), story)
+        assert [e.text for e in journal.entries if e.kind == "guess"] == ["neuron"]
+
+
 def test_a_click_on_a_level_is_its_key_where_the_mouse_is_wanted(make_session, journal_of):
     async def story(pilot, app):
         await pilot.click("#page")

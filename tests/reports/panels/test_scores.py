@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from support.fabricate import add_scores, fabricate_run
 
 from autointerp.findings.comparison import compare
@@ -49,3 +50,31 @@ def test_a_source_alone_has_its_mean_over_its_picture_and_no_finding(tmp_path: P
 @pytest.mark.parametrize("counts", [{"features": [1, 1, 1, 1, 1]}, {"planted": [0, 0, 0, 0, 5]}])
 def test_without_a_contrast_there_is_no_such_picture(tmp_path: Path, counts: dict[str, list[int]]):
     assert scores.drawn_contrasts(judged(tmp_path, counts)) == []
+
+
+def test_a_long_finding_and_three_sources_stay_inside_the_picture_and_apart(tmp_path: Path):
+    judgement = judged(
+        tmp_path,
+        {
+            "features": [0, 0, 5, 10, 15],
+            "neurons": [15, 10, 5, 0, 0],
+            "untrained": [0, 0, 5, 11, 14],
+            "planted": [0, 0, 0, 0, 6],
+            "shuffled": [6, 0, 0, 0, 0],
+        },
+    )
+    with house_style("long"):
+        figure = scores.draw(judgement)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        (main, *_), legends = figure.axes, [a.get_legend() for a in figure.axes if a.get_legend()]
+        above = [text for part in figure.subfigs for text in part.texts]  # of the controls
+        boxes = [
+            artist.get_window_extent(canvas.get_renderer())
+            for artist in (figure._suptitle, *legends, *above, *main.get_xticklabels())
+        ]
+    assert "\n" in figure.get_suptitle()
+    for box in boxes:
+        assert figure.bbox.x0 <= box.x0
+        assert box.x1 <= figure.bbox.x1
+        assert not any(box.overlaps(other) for other in boxes if other is not box)

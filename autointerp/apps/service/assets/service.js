@@ -33,3 +33,21 @@ function moveBar(bar, event) {
     bar.value = fields.done;
   }
 }
+
+/* A table that does not fit is a stop of the keyboard, so that arrows scroll it; one that fits is none. */
+addEventListener("DOMContentLoaded", () => {
+  const sizes = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      const fits = target.scrollWidth <= target.clientWidth + 1;
+      target.classList.toggle("fits", fits);
+      if (fits) for (const name of ["tabindex", "role", "aria-label"]) target.removeAttribute(name);
+      else {
+        const heading = target.closest("section")?.querySelector("h2") || document.querySelector("h1");
+        target.setAttribute("tabindex", "0");
+        target.setAttribute("role", "group");
+        target.setAttribute("aria-label", `${target.closest("figure")?.querySelector("figcaption")?.textContent || heading.textContent}, a table`);
+      }
+    }
+  });
+  for (const box of document.querySelectorAll(".scroll, .list.served")) sizes.observe(box);
+});

@@ -192,10 +192,12 @@ function show(same = false) {
   }
   if (step.kind === "guess" && !guessed && state.guess) {
     guessed = true;
-    return showSheet("One last question", [state.guess.intro.replace("x and then g leaves", "x leaves")], [
+    showSheet("One last question", [state.guess.intro.replace("x and then g leaves", "x leaves")], [
       button("Go on", "Enter", closeSheet, true),
       button("Leave these out", "x", showParts),
     ]);
+    for (const [key] of state.guess.answers) sheet.keys[key] = closeSheet; // no answer: nothing was asked yet
+    return;
   }
   if (step.kind !== "guess") guessed = false;
   at("sheet").hidden = true;

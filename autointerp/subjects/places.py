@@ -1,0 +1,106 @@
+"""Whether what a subject's settings name is there: asked before anything heavy is imported."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from autointerp.errors import SettingsError, SubjectError
+from autointerp.settings import SubjectSettings
+from autointerp.subjects.corpora import open_corpus
+from autointerp.subjects.hub import IN_HUB
+from autointerp.subjects.windows import no_tokens
+
+HUB_MODEL = re.compile(r"([\w-][\w.-]*/)?[\w-][\w.-]*")
+RECORD = "training.json"  # what `autointerp train` writes beside an SAE
+
+
+def require_places(settings: SubjectSettings, is_whole: bool = True) -> None:
+    """Raise where a file or folder that the settings name is not there; names of the hub pass.
+
+    Nothing is read: what is in the files is looked at where they are loaded. Settings that are not
+    `is_whole` may lack a corpus still. Raises SubjectError, CorpusError or SettingsError with the
+    words of the loading.
+    """
+    is_one_layer = settings.model == "embedded" or settings.model.endswith(
+        "transformer.safetensors"
+    )
+    is_recorded = settings.model.endswith(".npz")
+    if is_one_layer:
+        if settings.model != "embedded":
+            require_weights(Path(settings.model))
+        if settings.sae and not Path(settings.sae).exists():
+            raise no_trained_sae(Path(settings.sae))
+        if settings.corpus and not Path(settings.corpus).exists():
+            raise no_tokens(Path(settings.corpus))
+    else:
+        if is_recorded:
+            require_recording(Path(settings.model))
+        elif settings.corpus or is_whole:
+            _require_corpus(settings.corpus)
+        if settings.sae:
+            require_sae(settings.sae)
+        if settings.model and not is_recorded:
+            _require_model(settings.model)
+    if settings.untrained:
+        require_record(Path(settings.untrained))
+
+
+def require_sae(path: str) -> None:
+    """Raise SubjectError for what is neither a file or folder nor a name of the hub."""
+    if not Path(path).exists() and not IN_HUB.fullmatch(path):
+        raise SubjectError(f"no SAE at {path}; give an existing file or folder, or a hub id")
+
+
+def _require_corpus(source: str) -> None:
+    if not source:
+        raise SettingsError(
+            "[subject] names no corpus; give text, JSONL, Parquet, tokens or a dataset's hub id"
+        )
+    if not Path(source).exists():
+        open_corpus(source)
+
+
+def _require_model(name: str) -> None:
+    if not Path(name).exists() and not HUB_MODEL.fullmatch(name):
+        raise SubjectError(f"no model at {name}; give an existing folder or file, or a hub id")
+
+
+def require_weights(path: Path) -> None:
+    """Raise SubjectError where the one-layer transformer's weights are not there."""
+    if not path.exists():
+        raise no_weights(path)
+
+
+def require_recording(path: Path) -> None:
+    """Raise SubjectError where a file of recorded activations is not there."""
+    if not path.exists():
+        raise no_recording(path)
+
+
+def require_record(folder: Path) -> None:
+    """Raise SubjectError for a folder that `autointerp train` did not make."""
+    if not (folder / RECORD).exists():
+        raise no_record(folder)
+
+
+def no_trained_sae(path: Path) -> SubjectError:
+    """Return the error for an SAE of the one-layer transformer that is not there."""
+    return SubjectError(f"no SAE at {path}; train one with `autointerp train sae`")
+
+
+def no_weights(path: Path) -> SubjectError:
+    """Return the error for weights of the one-layer transformer that are not there."""
+    return SubjectError(f"no weights at {path}; train them with `autointerp train transformer`")
+
+
+def no_recording(path: Path) -> SubjectError:
+    """Return the error for a file of recorded activations that is not there."""
+    return SubjectError(f"no recorded activations at {path}; give an existing .npz")
+
+
+def no_record(folder: Path) -> SubjectError:
+    """Return the error for a folder that `autointerp train` did not make."""
+    return SubjectError(
+        f"{folder} holds no {RECORD}, so no SAE of `autointerp train`; name its folder"
+    )
