@@ -38,7 +38,7 @@ CONTROL = re.compile(
 
 def is_control_token(text: str) -> bool:
     """Return whether a token's text is a control token's: `<bos>`, `<|im_end|>`, `[INST]`, …"""
-    return len(text) > 2 and CONTROL.fullmatch(text) is not None
+    return len(text) > 2 and text[0] in "<[" and CONTROL.fullmatch(text) is not None
 
 
 def without_surrogates(text: str) -> str:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autointerp import exchange, extensions
 from autointerp.errors import BadInput, ExchangeError, RunMismatch
@@ -47,6 +49,7 @@ BORROWED_NOTE = f"silent contexts are other units', {ASSUMED_SILENT}"
 BORROWED = 20  # contexts of other units, a unit and split, where a file has no silent ones
 POOL = 4096  # that they are drawn from
 ROWS = 5_000  # written at once
+LENT = 100_000  # contexts of other units that are copied at once
 NUMBERED = re.compile(r"([0-9]{1,9})([-+]?)")
 
 
@@ -218,6 +221,28 @@ class _Pending:
     summary: UnitSummary
 
 
+@dataclass(frozen=True, slots=True)
+class _Lacking:
+    """A unit that has no silent context in some splits, with what it is not to be lent: contexts
+    of its own documents, and of texts that it has."""
+
+    unit_id: int
+    splits: tuple[Split, ...]
+    documents: array[int]
+    texts: array[int]
+
+
+def _text_hash(tokens: Sequence[str]) -> int:
+    """Return 64 bits of a text, the same within this process."""
+    return hash("".join(tokens))
+
+
+def _as_needed(order: NDArray[np.int64]) -> Iterator[int]:
+    """Yield numbers of an array, of which only the first few may be wanted."""
+    for begin in range(0, len(order), 2 * BORROWED):
+        yield from order[begin : begin + 2 * BORROWED].tolist()
+
+
 class _Arrival:
     """Writer of an import: contexts are written as they are read, units at the end."""
 
@@ -233,7 +258,7 @@ class _Arrival:
         self.counts = ImportCounts("")
         self.waiting: list[dict[str, object]] = []
         self.sources: dict[str, list[_Pending]] = {}
-        self.lacking: list[tuple[int, Split, set[int], set[str]]] = []
+        self.lacking: list[_Lacking] = []
 
     def add(self, unit: ForeignUnit) -> None:
         """Write a unit's contexts, and keep the unit."""
@@ -271,12 +296,17 @@ class _Arrival:
         if outcome == "eligible":
             contexts = self._decided(unit, peak)
             self._write(unit_id, contexts)
-            own = {"".join(context.tokens) for context in contexts}
-            documents = {context.document for context in contexts}
             # A file that says its draws has random ones: that none is silent is a fact.
-            for split in () if any(c.draw for c in unit.contexts) else SPLITS:
-                if not any(c.split == split and c.silent for c in contexts):
-                    self.lacking.append((unit_id, split, documents, own))
+            silent = {context.split for context in contexts if context.silent}
+            if len(silent) < len(SPLITS) and not any(c.draw for c in unit.contexts):
+                self.lacking.append(
+                    _Lacking(
+                        unit_id,
+                        tuple(split for split in SPLITS if split not in silent),
+                        array("q", (context.document for context in contexts)),
+                        array("q", (_text_hash(context.tokens) for context in contexts)),
+                    )
+                )
 
     def _decided(self, unit: ForeignUnit, peak: float) -> list[Context]:
         """Return the unit's contexts with split, draw, interval and place.
@@ -345,8 +375,7 @@ class _Arrival:
     def finish(self) -> None:
         """Lend silent contexts to units that have none, and write the units."""
         self._flush()
-        borrowers = set(self._borrow())
-        self._flush()
+        borrowers = self._borrow()
         self.counts.borrowed_for = len(borrowers)
         for source, pending in self.sources.items():
             before = self.run.rows(
@@ -355,7 +384,7 @@ class _Arrival:
             units = _numbered(self.path, source, pending, int(before[1]) + 1)
             self._check_new(source, units)
             order = random_order(self.seed, source, len(pending))
-            rows = []
+            rows: list[dict[str, object]] = []
             for place, (unread, unit, named) in enumerate(zip(pending, *units, strict=True)):
                 note = unread.summary.note
                 parts = [note] if named and note.startswith(named) else [named, note]
@@ -368,8 +397,10 @@ class _Arrival:
                     note="; ".join(filter(None, parts)),
                 )
                 rows.append(unit_row(unread.unit_id, summary))
-            for begin in range(0, len(rows), ROWS):
-                self.run.insert("unit", rows[begin : begin + ROWS])
+                if len(rows) >= ROWS:
+                    self.run.insert("unit", rows)
+                    rows = []
+            self.run.insert("unit", rows)
             self.run.replace_source(source, int(before[0]) + len(pending), kind_of(source))
 
     def _check_new(self, source: str, units: tuple[list[Unit], list[str]]) -> None:
@@ -397,60 +428,80 @@ class _Arrival:
                 "file; import into another --run, or under another --source"
             )
 
-    def _borrow(self) -> Iterator[int]:
+    def _borrow(self) -> set[int]:
         """Write contexts of other units, silent as is assumed, where a unit has none of its own.
 
-        Yields the units that were lent some.
+        Returns the units that were lent some. Only numbers are drawn here; the database copies the
+        contexts, of which there are many times as many as of the units' own.
         """
         if not self.lacking:
-            return
+            return set()
         rng = np.random.default_rng([self.seed, 0x6C656E64])
         pools = {split: self._pool(split, rng) for split in SPLITS}
-        lent_texts: dict[int, set[str]] = {}
-        for unit_id, split, documents, own in self.lacking:
-            pool = pools[split]
-            lent: list[Context] = []
+        borrowers: set[int] = set()
+        lent: list[tuple[int, int]] = []  # pairs of unit and context
+        for unit in self.lacking:
             # No text twice, nor one that the unit has itself, in either split.
-            texts = lent_texts.setdefault(unit_id, own)
-            for at in rng.permutation(len(pool)):
-                donor, context = pool[int(at)]
-                text = "".join(context.tokens)
-                if donor != unit_id and context.document not in documents and text not in texts:
-                    texts.add(text)
-                    lent.append(context)
-                if len(lent) == BORROWED:
-                    break
-            self._write(unit_id, lent)
-            if lent:
-                yield unit_id
+            texts, documents = set(unit.texts), set(unit.documents)
+            for split in unit.splits:
+                pool = pools[split]
+                most = len(lent) + BORROWED
+                for at in _as_needed(rng.permutation(len(pool))):
+                    context, donor, document, text = pool[at]
+                    if donor != unit.unit_id and document not in documents and text not in texts:
+                        texts.add(text)
+                        borrowers.add(unit.unit_id)
+                        lent.append((unit.unit_id, context))
+                        if len(lent) == most:
+                            break
+            if len(lent) >= LENT:
+                self._lend(lent)
+                lent = []
+        self._lend(lent)
+        self.run.execute("DROP TABLE IF EXISTS pool")
+        return borrowers
 
-    def _pool(self, split: Split, rng: np.random.Generator) -> list[tuple[int, Context]]:
-        """Return firing contexts of the import with their units, made silent."""
+    def _lend(self, lent: Sequence[tuple[int, int]]) -> None:
+        """Copy contexts of the pool for units, silent, in the order of the pairs."""
+        if not lent:
+            return
+        import pandas
+
+        first = self.first_context + self.counts.contexts
+        pairs = pandas.DataFrame(lent, columns=["unit_id", "pool_id"])
+        pairs["context_id"] = np.arange(first, first + len(lent))
+        self.run.connection.execute(  # which finds the frame by its name
+            "INSERT INTO context (context_id, unit_id, draw, interval, split, silent, focus,"
+            " document, position, tokens, activations) SELECT pairs.context_id, pairs.unit_id,"
+            " 'random', NULL, split, true, focus, document, position, tokens, quiet FROM pairs"
+            " JOIN pool USING (pool_id) ORDER BY pairs.context_id"
+        )
+        self.counts.contexts += len(lent)
+
+    def _pool(self, split: Split, rng: np.random.Generator) -> list[tuple[int, int, int, int]]:
+        """Return firing contexts of the import: number, unit, document and text of each; they are
+        in the temporary table `pool`, too.
+        """
         ids = self.run.frame(
             "SELECT context_id FROM context WHERE context_id >= ? AND split = ? AND NOT silent"
             " ORDER BY context_id",
             [self.first_context, split],
         ).context_id.to_numpy()
-        chosen = np.sort(rng.choice(ids, min(POOL, len(ids)), replace=False))
+        chosen = np.sort(rng.choice(ids, min(POOL, len(ids)), replace=False)).tolist()
+        columns = (
+            "SELECT context_id AS pool_id, split, focus, document, position, tokens,"
+            " list_transform(activations, lambda a: 0::FLOAT) AS quiet FROM context WHERE"
+        )
+        self.run.execute(f"CREATE TEMP TABLE IF NOT EXISTS pool AS {columns} false")
+        self.run.execute(
+            f"INSERT INTO pool {columns} context_id IN (SELECT unnest(?::BIGINT[]))", [chosen]
+        )
         return [
-            (
-                unit_id,
-                Context(
-                    tuple(tokens),
-                    (0.0,) * len(tokens),
-                    focus,
-                    "random",
-                    None,
-                    split,
-                    True,
-                    document,
-                    position,
-                ),
-            )
-            for unit_id, tokens, focus, document, position in self.run.rows(
-                "SELECT unit_id, tokens, focus, document, position FROM context"
+            (context, unit, document, _text_hash(tokens))
+            for context, unit, document, tokens in self.run.rows(
+                "SELECT context_id, unit_id, document, tokens FROM context"
                 " WHERE context_id IN (SELECT unnest(?::BIGINT[])) ORDER BY context_id",
-                [chosen.tolist()],
+                [chosen],
             )
         ]
 

@@ -57,7 +57,9 @@ def check_size(tokens: int, where: str) -> None:
 
 
 def _are_finite(values: list[object]) -> bool:
-    return set(map(type, values)) <= {int, float} and all(map(is_finite, values))
+    if not set(map(type, values)) <= {int, float}:
+        return False
+    return all(-LARGEST <= value <= LARGEST for value in values)  # type: ignore[operator]
 
 
 def is_finite(value: object) -> bool:

@@ -37,7 +37,8 @@ def report(
 
     Args:
         out: Folder to write; None for reports/RUN, or reports/RUN+RUN.
-        units_shown: Units at most whose contexts the page carries.
+        units_shown: Units at most that the page itself carries; where there are more, all are in
+            files beside it; 0 for none.
         on: Called with each event: a note of answers that came in.
         groups: Runs that are seeds of one recipe, by a name for it; see `findings.across`.
 

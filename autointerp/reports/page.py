@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ SCRIPTS = (
     "browser.js",
 )
 MAP_SCRIPTS = ("page.js", "map.js")  # of a page with a map, which has no list of units
+UNITS = "units"  # folder of files beside the page, each a script that hands over packed values
 POINT_PX = 1.38
 READABLE_PX = 640  # a wide picture is never shown narrower: its letters would be too small
 UNBROKEN = re.compile(
@@ -100,6 +101,9 @@ def html(
     has_map = any(isinstance(block, PointMap) for block in blocks)
     script = page_script(MAP_SCRIPTS if has_map else SCRIPTS)
     packed: dict[str, str] = {}
+    has_files = served is None and any(
+        isinstance(block, UnitBrowser) and block.whole is not None for block in blocks
+    )
     for block in blocks:
         if isinstance(block, UnitBrowser) and served is None:
             packed["index"] = pack(block.index)
@@ -130,6 +134,7 @@ def html(
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         packed=packed,
         served=served,
+        beside=UNITS if has_files else "",
     )
 
 
@@ -163,6 +168,16 @@ def pack(values: Any) -> str:
     text = json.dumps(values, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     packed = gzip.compress(text.encode("utf-8", "backslashreplace"), 6, mtime=0)
     return base64.b64encode(packed).decode()
+
+
+def units_files(browser: UnitBrowser) -> Iterator[tuple[str, str]]:
+    """Yield the files that a list of units has beside the page, by name, one at a time.
+
+    They are scripts, since a page that is opened from a disk may read nothing else beside it.
+    """
+    yield "index.js", f'autointerpUnits("index","{pack(browser.whole)}");\n'
+    for number, page in enumerate(browser.beside):
+        yield f"{number}.js", f'autointerpUnits("{number}","{pack(page)}");\n'
 
 
 def pack_numbers(values: NDArray[np.number[Any]]) -> str:

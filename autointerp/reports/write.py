@@ -12,8 +12,25 @@ from autointerp import extensions
 from autointerp.errors import BadInput, UnknownName
 from autointerp.files import partial_folder, restore_folder
 from autointerp.reports import panels as panels_folder
-from autointerp.reports.page import Panel, all_blocks, html, subtitle, themed, title
-from autointerp.reports.panels import Answer, Figure, Heading, Material, Prose, Table
+from autointerp.reports.page import (
+    UNITS,
+    Panel,
+    all_blocks,
+    html,
+    subtitle,
+    themed,
+    title,
+    units_files,
+)
+from autointerp.reports.panels import (
+    Answer,
+    Figure,
+    Heading,
+    Material,
+    Prose,
+    Table,
+    UnitBrowser,
+)
 from autointerp.reports.words import CODE
 from autointerp.store.tables import save_table
 from autointerp.text import ON_PAGE, visible
@@ -25,7 +42,7 @@ if TYPE_CHECKING:
 
 PAGE = "index.html"
 OWN = re.compile(
-    r"index\.html|summary\.md|figures/[^/]+\.(svg|png|pdf)|tables/[^/]+\.(csv|parquet)"
+    r"index\.html|summary\.md|units(/(index|\d+)\.js)?|figures/[^/]+\.(svg|png|pdf)|tables/[^/]+\.(csv|parquet)"
 )
 
 
@@ -175,6 +192,11 @@ def write_panels(
             drawings[name] = themed(svg, name)
         for name, frame in tables.items():
             save_table(frame, partial / "tables" / name)
+        for block in blocks:
+            if isinstance(block, UnitBrowser) and block.whole is not None:
+                (partial / UNITS).mkdir()
+                for name, text in units_files(block):
+                    (partial / UNITS / name).write_text(text, encoding="ascii")
         (partial / "summary.md").write_text(markdown(heading, beneath, panels), encoding="utf-8")
         (partial / PAGE).write_text(html(heading, beneath, panels, drawings), encoding="utf-8")
     return figures

@@ -129,17 +129,13 @@ class Tables:
         )
         self._insert_frame(table, frame, ignore=False)
 
-    def _insert_frame(self, table: str, frame: pandas.DataFrame, ignore: bool) -> None:
-        columns = ", ".join(frame.columns)
+    def _insert_frame(self, table: str, incoming: pandas.DataFrame, ignore: bool) -> None:
+        # Found by its name. Registered as a view, it would be kept until the transaction ends.
+        columns = ", ".join(incoming.columns)
         conflict = " ON CONFLICT DO NOTHING" if ignore else ""
-        self.connection.register("incoming", frame)
-        try:
-            self.connection.execute(
-                f"INSERT INTO {table} ({columns}) SELECT {columns} FROM incoming{conflict}"
-            )
-        finally:
-            with contextlib.suppress(duckdb.Error):  # in a transaction that has failed
-                self.connection.unregister("incoming")
+        self.connection.execute(
+            f"INSERT INTO {table} ({columns}) SELECT {columns} FROM incoming{conflict}"
+        )
 
     def _insert_few(self, table: str, rows: Sequence[dict[str, Any]], ignore: bool) -> None:
         columns = list(dict.fromkeys(name for row in rows for name in row))

@@ -245,3 +245,18 @@ def test_a_table_that_unpacks_to_gigabytes_is_refused_in_one_line(tmp_path):
     assert "unpacks to more than 256 MB of memory and, on the disk, 200 times its size" in said
     assert "\n" not in said
     assert peak_mb < 450
+
+
+@pytest.mark.parametrize("by", ["context DESC, unit", "hash(unit), context", "unit, context"])
+def test_rows_may_stand_in_any_order_and_units_come_as_they_first_stand(tmp_path: Path, by: str):
+    rows = (
+        "SELECT u::VARCHAR AS unit, 's' AS source, c::INTEGER AS context,"
+        " ['a' || u, 'b' || c] AS tokens, [1 + c, 0]::FLOAT[] AS activations"
+        " FROM range(30) AS a(u), range(4) AS b(c)"
+    )
+    path = write(tmp_path / "rows.parquet", f"SELECT * FROM ({rows}) ORDER BY {by}")
+    first = [name for (name,) in duckdb.sql(f"SELECT unit FROM ({rows}) ORDER BY {by}").fetchall()]
+    units = list(read(path, ImportOptions()))
+    assert [unit.name for unit in units] == list(dict.fromkeys(first))
+    for unit in units:
+        assert [c.tokens for c in unit.contexts] == [(f"a{unit.name}", f"b{n}") for n in range(4)]

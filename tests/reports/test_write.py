@@ -207,14 +207,54 @@ def test_several_runs_stand_side_by_side_in_one_page(tmp_path: Path):
 
 def test_over_the_limit_the_list_has_all_units_and_the_page_some_contexts(tmp_path: Path):
     made = report(["main"], tmp_path / "out", units_shown=8, folder=make_runs(tmp_path))
-    packed = unpacked(made.page.read_text("utf-8"))
+    text = made.page.read_text("utf-8")
+    packed = unpacked(text)
     units = packed["index"]["units"]
-    assert len(units["name"]) == 36
-    assert sum(page >= 0 for page in units["page"]) == 8
+    assert len(units["name"]) == 8
+    assert min(units["page"]) == 0
     assert sum(len(page) for name, page in packed.items() if name != "index") == 8
-    carried = {s for s, page in zip(units["source"], units["page"], strict=True) if page >= 0}
-    assert carried == {"features", "neurons", "planted", "shuffled"}
-    assert "only 8" in made.page.read_text("utf-8")
+    assert set(units["source"]) == {"features", "neurons", "planted", "shuffled"}
+    assert "the 8 that this file carries" in text
+    assert "'strict-dynamic'" in text  # its own script may load those beside it, and no other
+    whole = beside(made.folder)
+    listed = whole["index"]["units"]
+    assert len(listed["name"]) == 36
+    eligible = [page >= 0 for page in listed["page"]]
+    assert eligible == [outcome == "eligible" for outcome in listed["outcome"]]
+    assert sum(len(page) for name, page in whole.items() if name != "index") == sum(eligible)
+    # What a unit has here, it has there.
+    for at, name in enumerate(units["name"]):
+        other = listed["name"].index(name)
+        mine = packed[str(units["page"][at])][units["place"][at]]
+        theirs = whole[str(listed["page"][other])][listed["place"][other]]
+        assert mine == theirs
+        assert [column[at] for column in units["scores"]] == [
+            column[other] for column in listed["scores"]
+        ]
+
+
+def test_a_report_that_carries_all_units_has_no_files_beside_it(tmp_path: Path):
+    runs = make_runs(tmp_path)
+    made = report(["main"], tmp_path / "out", units_shown=8, folder=runs)
+    assert (made.folder / "units").is_dir()
+    made = report(["main"], tmp_path / "out", folder=runs)
+    assert not (made.folder / "units").exists()
+    assert "strict-dynamic" not in made.page.read_text("utf-8")
+    made = report(["main"], tmp_path / "out", units_shown=0, folder=runs)  # a list without contexts
+    assert not (made.folder / "units").exists()
+    assert len(unpacked(made.page.read_text("utf-8"))["index"]["units"]["name"]) == 36
+
+
+def beside(folder: Path) -> dict[str, Any]:
+    """What the scripts in a report's folder `units` hand over, by name."""
+    found = {}
+    for file in (folder / "units").iterdir():
+        name, content = re.fullmatch(
+            r'autointerpUnits\("(\w+)","([A-Za-z0-9+/=]*)"\);\n', file.read_text("ascii")
+        ).groups()  # type: ignore[union-attr]
+        assert f"{name}.js" == file.name
+        found[name] = json.loads(gzip.decompress(base64.b64decode(content)))
+    return found
 
 
 def test_a_report_replaces_the_former_one_whole(tmp_path: Path):

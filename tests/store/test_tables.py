@@ -1,5 +1,6 @@
 import csv
 import datetime
+import gc
 from pathlib import Path
 
 import duckdb
@@ -89,3 +90,16 @@ def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path, cell: str) -> None:
     assert [row["text"] for row in rows] == ["'" + cell, "plain", "-0.5", ""]
     assert [float(row["number"]) for row in rows] == [-1.5, 2.0, 3.0, 4.0]
     assert pd.read_parquet(tmp_path / "cells.parquet")["text"][0] == cell  # as it is
+
+
+def test_what_was_inserted_is_let_go_before_its_transaction_ends(run: Run):
+    def frames() -> int:
+        gc.collect()
+        return sum(isinstance(one, pd.DataFrame) for one in gc.get_objects())
+
+    before = frames()
+    with run.transaction():
+        for begin in (0, 100):
+            run.insert("about", [{"name": str(begin + n), "value": "x"} for n in range(100)])
+        assert frames() == before  # an import of 100,000 units inserts hundreds of them
+    assert run.rows("SELECT count(*) FROM about WHERE value = 'x'") == [(200,)]

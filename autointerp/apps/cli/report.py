@@ -29,7 +29,9 @@ def command(
     units: Annotated[
         int,
         typer.Option(
-            min=0, help="Maximum number of units with contexts on the page; its list has all."
+            min=0,
+            help="Maximum number of units that the page itself carries. Where there are more, "
+            "all are in its folder `units`; 0 for none.",
         ),
     ] = 2_000,
     group: Annotated[

@@ -8,8 +8,27 @@
   const place = document.getElementById("browser");
   if (!place) return;
 
+  // Where the page carries a part of the units, all are in scripts beside it, which hand over what
+  // they hold: a page that is opened from a disk may read nothing else. Without them: the part.
+  const folder = place.dataset.beside;
+  let files = Boolean(folder);
+  const handed = new Map();
+  if (files) window.autointerpUnits = (name, text) => handed.set(name, text);
+  const read = (name) => new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.onload = () => {
+      script.remove();
+      const text = handed.get(name);
+      handed.delete(name);
+      if (text === undefined) reject(new Error(script.src));
+      else resolve(text);
+    };
+    script.onerror = () => reject(new Error(script.src));
+    script.src = folder + "/" + name + ".js";
+    document.head.append(script);
+  });
   async function unpack(name) {
-    const text = document.getElementById("packed-" + name).textContent;
+    const text = files ? await read(String(name)) : document.getElementById("packed-" + name).textContent;
     const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     return JSON.parse(await new Response(stream).text());
@@ -145,7 +164,11 @@
       setAll(false);
       let wanted = true;
       if (at !== null && units.page[at] >= 0)
-        page(units.page[at]).then((found) => wanted && setDetail(found[units.place[at]]));
+        page(units.page[at]).then((found) => wanted && setDetail(found[units.place[at]]))
+          .catch(() => {
+            pages.delete(units.page[at]);
+            if (wanted) setDetail({ contexts: [], ratings: [], intervals: [], effects: [], note: `the file ${folder}/${units.page[at]}.js cannot be read.` });
+          });
       return () => { wanted = false; };
     }, [at]);
     if (at === null) return h("div", { class: "detail" },
@@ -222,7 +245,7 @@
       (name + " " + units.token[at] + " " + units.said.map((one) => one[at]).join(" ")).toLowerCase()), []);
     const words = useMemo(() => wordsOf(query), [query]);
     useEffect(() => {
-      if (!words.length || texts || wanted.current) return;
+      if (!words.length || texts || wanted.current || files) return;
       wanted.current = true;
       const numbers = [...new Set(units.page)].filter((one) => one >= 0);
       Promise.all(numbers.map(page)).then((found) => {
@@ -347,7 +370,7 @@
     return h("div", null,
       h("div", { class: "controls", role: "search", "aria-label": "Units" },
         h("label", { class: "wide" }, "search ( / )",
-          h("input", { ref: search, type: "search", placeholder: "name, description, or text of a context", value: query, onInput: (e) => setQuery(e.target.value) })),
+          h("input", { ref: search, type: "search", placeholder: files ? "name, token or description" : "name, description, or text of a context", value: query, onInput: (e) => setQuery(e.target.value) })),
         h(Select, { label: "source", value: source, onChange: setSource, choices: [["", "all"], ...sources.map((s) => [s, s])] }),
         index.judgements.length > 1 && h(Select, {
           label: "rater", value: judgement, onChange: (v) => { setJudgement(v); setLow(""); setHigh(""); setStatus(""); },
@@ -359,7 +382,8 @@
         h(Select, { label: "status", value: status, onChange: setStatus, choices: [["", "all"], ...statuses.map((s) => [s, s])] })),
       h("p", { class: "found" },
         h("span", { role: "status" }, `${found.length.toLocaleString("en")} of ${size.toLocaleString("en")} units`
-          + (words.length && !texts ? "; reading the contexts…" : "")),
+          + (!words.length || texts ? "" : files ? "; names, tokens and descriptions are searched, contexts are not" : "; reading the contexts…")
+          + (folder && !files ? `; the folder ${folder} is not beside this page, which carries these alone` : "")),
         changed && h("button", { type: "button", onClick: clear }, "Clear filters")),
       h("div", { class: "split" + (chosen === null ? "" : " opened") },
         h("div", { class: "list", onKeyDown: inList, ref: list, role: "group", "aria-label": "Units found" },
@@ -388,7 +412,10 @@
     place.textContent = "This browser is too old to unpack the list of units; tables/units.csv holds all of them.";
     return;
   }
-  unpack("index").then((index) => {
+  unpack("index").catch(() => {
+    files = false;
+    return unpack("index");
+  }).then((index) => {
     place.replaceChildren();
     render(h(App, { index }), place);
     place.dataset.ready = "true";

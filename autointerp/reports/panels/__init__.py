@@ -7,7 +7,7 @@ nothing to say of these runs. It computes nothing: what it says is a field of a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -145,11 +145,15 @@ class UnitBrowser:
         index: JSON values: columns of the list, one entry a unit.
         pages: JSON values by number of page: the units' contexts, ratings and rationales.
         excerpt: A few units, for paper and for readers without scripts.
+        whole, beside: Where `index` and `pages` hold a part of the units: those of all, which go
+            into files beside the page. Pages are made as they are taken.
     """
 
     index: dict[str, object]
     pages: Sequence[object]
     excerpt: Table
+    whole: dict[str, object] | None = None
+    beside: Iterable[object] = ()
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from autointerp.findings.browse import (
+    ListedDescription,
     descriptions_table,
     listed_contexts,
     listed_descriptions,
@@ -30,7 +32,7 @@ from autointerp.units.sources import kind_of
 AFTER = "verdict"
 TITLE = "Units"
 
-PAGE = 25
+PAGE, PAGE_BESIDE = 25, 250  # units that are unpacked together: on the page, in a file beside it
 TOP = 10  # strongest contexts of a unit, and as many intervals of activation
 MOST_TOKENS = 1_200_000  # of all contexts on a page: packed, about 3 bytes each
 FEWEST = 3
@@ -39,6 +41,7 @@ EXCERPT = {"studied": 10, "control": 3}  # units of a source in print
 EXCERPT_SCORES = 3  # ratings beside them
 SAID, TEXT = 120, 600
 LEVELS = "0123456789a"
+Carried = NDArray[np.bool_]
 DESCRIBED = "described"  # in place of a rubric's digest: who described, in the list's columns
 
 
@@ -48,30 +51,53 @@ def show(material: Material) -> list[Block]:
     frames = list(map(listed_units, material.comparisons, material.runs))
     units = pd.concat(frames, ignore_index=True)
     carried = choose(units, material)
-    units["page"] = np.where(carried, (np.cumsum(carried) - 1) // PAGE, -1)
-    units["place"] = np.where(carried, (np.cumsum(carried) - 1) % PAGE, -1)
     judgements = list(material.judgements)
     described = [(item.run, name) for item in material.comparisons for name in item.explainers]
     columns = [*((j.run, j.rubric_digest, j.rater) for j in judgements),
                *((run, DESCRIBED, name) for run, name in described)]  # fmt: skip
     numbers = {column: place for place, column in enumerate(columns)}
     scores = _scores(material, numbers, units)
-    top = contexts_each(int(carried.sum()), max(map(window_tokens, material.runs)))
-    details = [
-        item
+    eligible = (units.outcome == "eligible").to_numpy()
+    # With none carried nobody wants contexts: then there are no files of them either.
+    is_part = bool(eligible.sum() > carried.sum() > 0)
+    makers = [
+        _Details(comparison, run, numbers)
         for comparison, run in zip(material.comparisons, material.runs, strict=True)
-        for item in _details(
-            comparison, run, units[(units.run == comparison.run) & carried], numbers, top
-        )
     ]
-    sources = list(dict.fromkeys(units.source))
-    studied = [name for name in sources if not kind_of(name).is_control]
-    lacking = int((units.outcome == "eligible").sum() - carried.sum())
+    window = max(map(window_tokens, material.runs))
+    top = contexts_each(int(carried.sum()), window)
+    details = [detail for page in _pages(units[carried], makers, PAGE, top) for detail in page]
+    names = [comparison.run for comparison in material.comparisons]
+    heads = {
+        "runs": names,
+        "colours": _colours(list(dict.fromkeys(units.source))),
+        "judgements": [
+            *(
+                {
+                    "label": brief_label(j, material),
+                    "levels": [list(level) for level in j.scale.levels],
+                }
+                for j in judgements
+            ),
+            *(
+                {
+                    "label": " · ".join(
+                        [*([run] if material.several_runs else []), f"described by {name}"]
+                    ),
+                    "levels": [],
+                }
+                for run, name in described
+            ),
+        ],
+        "judged_in": [run for run, *_ in columns],
+    }
+    most = contexts_each(int(eligible.sum()), window)
     sampled = (
-        f" The list holds all of them. To keep this file small the contexts and ratings of only "
-        f"{carried.sum():,} are in it, drawn evenly over sources and scores; "
-        "`autointerp report --units N` takes more, and `autointerp show` shows any of them."
-        if lacking > 0
+        f" All of them are in the folder `units`, which belongs to this page and is read as you "
+        f"look: {most} strongest contexts of each. Without it the list holds the "
+        f"{carried.sum():,} that this file carries, drawn evenly over sources and scores; "
+        "`report --units N` makes it carry more."
+        if is_part
         else ""
     )
     return [
@@ -83,47 +109,17 @@ def show(material: Material) -> list[Block]:
         ),
         UnitBrowser(
             index={
-                "runs": [comparison.run for comparison in material.comparisons],
-                "colours": {name: on_page(colour(name, studied)) for name in sources},
-                "judgements": [
-                    *(
-                        {
-                            "label": brief_label(j, material),
-                            "levels": [list(level) for level in j.scale.levels],
-                        }
-                        for j in judgements
-                    ),
-                    *(
-                        {
-                            "label": " · ".join(
-                                [*([run] if material.several_runs else []), f"described by {name}"]
-                            ),
-                            "levels": [],
-                        }
-                        for run, name in described
-                    ),
-                ],
-                "judged_in": [run for run, *_ in columns],
-                "units": {
-                    "name": [visible(name, ON_PAGE) for name in units.unit],
-                    "run": _codes(units.run, [c.run for c in material.comparisons]),
-                    "source": list(units.source),
-                    "outcome": [LEFT_OUT.get(outcome, outcome) for outcome in units.outcome],
-                    "density": [
-                        _rounded(d) if tokens or d > 0 else None  # not known
-                        for d, tokens in zip(units.density, units.tokens, strict=True)
-                    ],
-                    "peak": [_rounded(p) for p in units.peak],
-                    "token": [
-                        visible(t, ON_PAGE) if isinstance(t, str) else "" for t in units.token
-                    ],
-                    "page": units.page.tolist(),
-                    "place": units.place.tolist(),
-                    **scores,
-                },
+                **heads,
+                "units": _columns(
+                    units, scores, carried, PAGE, carried if is_part else None, names
+                ),
             },
             pages=[details[at : at + PAGE] for at in range(0, len(details), PAGE)],
             excerpt=_excerpt(units, scores, [brief_label(j, material) for j in judgements]),
+            whole={**heads, "units": _columns(units, scores, eligible, PAGE_BESIDE, None, names)}
+            if is_part
+            else None,
+            beside=_pages(units[eligible], makers, PAGE_BESIDE, most) if is_part else (),
         ),
         Table(name="units", caption="Units", frame=_unit_table(units, material)),
         *(
@@ -132,6 +128,61 @@ def show(material: Material) -> list[Block]:
             else []
         ),
     ]
+
+
+def _colours(sources: Sequence[str]) -> dict[str, str]:
+    studied = [name for name in sources if not kind_of(name).is_control]
+    return {name: on_page(colour(name, studied)) for name in sources}
+
+
+def _columns(
+    units: pd.DataFrame,
+    scores: Mapping[str, list[list[Any]]],
+    carried: Carried,
+    size: int,
+    kept: Carried | None,
+    runs: Sequence[str],
+) -> dict[str, Any]:
+    """Return the columns of a list: of all units, or of those `kept`. Those that are `carried` have
+    a page of so many, and a place on it; the others the page -1.
+    """
+    before = np.cumsum(carried) - 1
+    page = np.where(carried, before // size, -1)
+    place = np.where(carried, before % size, -1)
+    at = np.arange(len(units)) if kept is None else np.flatnonzero(kept)
+    chosen = units.iloc[at]
+    return {
+        "name": [visible(name, ON_PAGE) for name in chosen.unit],
+        "run": _codes(chosen.run, runs),
+        "source": list(chosen.source),
+        "outcome": [LEFT_OUT.get(outcome, outcome) for outcome in chosen.outcome],
+        "density": [
+            _rounded(d) if tokens or d > 0 else None  # not known
+            for d, tokens in zip(chosen.density, chosen.tokens, strict=True)
+        ],
+        "peak": [_rounded(p) for p in chosen.peak],
+        "token": [visible(t, ON_PAGE) if isinstance(t, str) else "" for t in chosen.token],
+        "page": page[at].tolist(),
+        "place": place[at].tolist(),
+        **{
+            name: [[of[number] for number in at.tolist()] for of in several]
+            for name, several in scores.items()
+        },
+    }
+
+
+def _pages(
+    units: pd.DataFrame, makers: Sequence[_Details], size: int, top: int
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield the contexts and ratings of units, so many at a time, in their order."""
+    by_run = {maker.comparison.run: maker for maker in makers}
+    for begin in range(0, len(units), size):
+        part = units.iloc[begin : begin + size]
+        yield [
+            detail
+            for run, of_run in part.groupby("run", sort=False)
+            for detail in by_run[str(run)].of(of_run, top)
+        ]
 
 
 def _seen(details: Sequence[Mapping[str, Any]]) -> str:
@@ -182,12 +233,12 @@ def _score(scores: Mapping[str, list[Any]], judgement: int, at: int) -> str:
     return number(value, 0 if value == int(value) else 2)
 
 
-def choose(units: pd.DataFrame, material: Material) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def choose(units: pd.DataFrame, material: Material) -> Carried:
     """Return which units' contexts the page carries, [units].
 
     All eligible ones where they are few enough; else evenly over sources and scores, at random.
     """
-    eligible: np.ndarray[Any, np.dtype[np.bool_]] = (units.outcome == "eligible").to_numpy()
+    eligible: Carried = (units.outcome == "eligible").to_numpy()
     if eligible.sum() <= material.units_shown:
         return eligible
     order = np.random.default_rng(0).permutation(len(units))
@@ -196,7 +247,7 @@ def choose(units: pd.DataFrame, material: Material) -> np.ndarray[Any, np.dtype[
     strata = [shuffled.run, shuffled.source, shuffled.first_score.round()]
     turn = shuffled.groupby(strata, dropna=False).cumcount()
     chosen = turn.sort_values(kind="stable").index[: material.units_shown]
-    kept: np.ndarray[Any, np.dtype[np.bool_]] = units.index.isin(chosen)
+    kept: Carried = units.index.isin(chosen)
     return kept
 
 
@@ -229,73 +280,80 @@ def _scores(
     return {"scores": scores, "outcomes": outcomes, "said": said}
 
 
-def _details(
-    comparison: Comparison,
-    run: Run,
-    units: pd.DataFrame,
-    numbers: dict[tuple[str, str, str], int],
-    top: int,
-) -> list[dict[str, Any]]:
-    """Return the contexts and ratings of units, in their order."""
-    effects = logit_effects(comparison, run)
-    unit_ids = units.unit_id.tolist()
-    peaks = dict(zip(units.unit_id, units.peak, strict=True))
-    intervals = {unit.unit_id: len(unit.interval_tokens) for unit in units.itertuples()}
-    contexts: dict[int, list[Any]] = {unit_id: [] for unit_id in unit_ids}
-    for context in listed_contexts(run, unit_ids, top):
-        if not is_carried(context.interval, intervals[context.unit_id], top):
-            continue
-        peak = peaks[context.unit_id]
-        scale = 10 / peak if peak > 0 else 0.0
-        levels = "".join(
-            LEVELS[min(10, max(1, round(a * scale)))] if a > 0 else "0" for a in context.activations
-        )
-        contexts[context.unit_id].append(
-            [
-                [visible(token, ON_PAGE) for token in context.tokens],
-                levels,
-                context.focus,
-                context.interval,
-                int(context.was_shown),
-            ]
-        )
-    ratings: dict[int, list[Any]] = {unit_id: [] for unit_id in unit_ids}
-    for rating in listed_ratings(run, unit_ids, RATINGS):
-        ratings[rating.unit_id].append(
-            [
-                numbers[run.name, rating.rubric_digest, rating.rater],
-                rating.repeat,
-                rating.status,
-                rating.score,
-                visible((rating.description or "")[:TEXT], ON_PAGE),
-                visible((rating.rationale or "")[:TEXT], ON_PAGE),
-            ]
-        )
-    for described in listed_descriptions(run):
-        if described.unit_id in ratings:
-            ratings[described.unit_id].append(
+class _Details:
+    """Makes what the page shows of single units of a run."""
+
+    def __init__(
+        self, comparison: Comparison, run: Run, numbers: Mapping[tuple[str, str, str], int]
+    ) -> None:
+        self.comparison, self.run, self.numbers = comparison, run, numbers
+        self.effects = logit_effects(comparison, run)
+        self.descriptions: dict[int, list[ListedDescription]] = {}
+        for described in listed_descriptions(run):
+            self.descriptions.setdefault(described.unit_id, []).append(described)
+
+    def of(self, units: pd.DataFrame, top: int) -> list[dict[str, Any]]:
+        """Return the contexts and ratings of units, in their order."""
+        run = self.run
+        unit_ids = units.unit_id.tolist()
+        peaks = dict(zip(units.unit_id, units.peak, strict=True))
+        intervals = {unit.unit_id: len(unit.interval_tokens) for unit in units.itertuples()}
+        contexts: dict[int, list[Any]] = {unit_id: [] for unit_id in unit_ids}
+        for context in listed_contexts(run, unit_ids, top):
+            if not is_carried(context.interval, intervals[context.unit_id], top):
+                continue
+            peak = peaks[context.unit_id]
+            scale = 10 / peak if peak > 0 else 0.0
+            levels = "".join(
+                LEVELS[min(10, max(1, round(a * scale)))] if a > 0 else "0"
+                for a in context.activations
+            )
+            contexts[context.unit_id].append(
                 [
-                    numbers[run.name, DESCRIBED, described.explainer],
-                    0,
-                    _outcome(described.status, described.description),
-                    None,
-                    visible((described.description or "")[:TEXT], ON_PAGE),
-                    visible((described.rationale or "")[:TEXT], ON_PAGE),
+                    [visible(token, ON_PAGE) for token in context.tokens],
+                    levels,
+                    context.focus,
+                    context.interval,
+                    int(context.was_shown),
                 ]
             )
-    return [
-        {
-            "contexts": contexts[unit.unit_id],
-            "ratings": ratings[unit.unit_id],
-            "intervals": [round(float(n), 1) for n in unit.interval_tokens],
-            "note": visible(unit.note, ON_PAGE),
-            "effects": [
-                [visible(token, ON_PAGE) for token in tokens]
-                for tokens in effects.get(unit.unit_id, ())
-            ],
-        }
-        for unit in units.itertuples()
-    ]
+        ratings: dict[int, list[Any]] = {unit_id: [] for unit_id in unit_ids}
+        for rating in listed_ratings(run, unit_ids, RATINGS):
+            ratings[rating.unit_id].append(
+                [
+                    self.numbers[run.name, rating.rubric_digest, rating.rater],
+                    rating.repeat,
+                    rating.status,
+                    rating.score,
+                    visible((rating.description or "")[:TEXT], ON_PAGE),
+                    visible((rating.rationale or "")[:TEXT], ON_PAGE),
+                ]
+            )
+        for unit_id in unit_ids:
+            for described in self.descriptions.get(unit_id, ()):
+                ratings[unit_id].append(
+                    [
+                        self.numbers[run.name, DESCRIBED, described.explainer],
+                        0,
+                        _outcome(described.status, described.description),
+                        None,
+                        visible((described.description or "")[:TEXT], ON_PAGE),
+                        visible((described.rationale or "")[:TEXT], ON_PAGE),
+                    ]
+                )
+        return [
+            {
+                "contexts": contexts[unit.unit_id],
+                "ratings": ratings[unit.unit_id],
+                "intervals": [round(float(n), 1) for n in unit.interval_tokens],
+                "note": visible(unit.note, ON_PAGE),
+                "effects": [
+                    [visible(token, ON_PAGE) for token in tokens]
+                    for tokens in self.effects.get(unit.unit_id, ())
+                ],
+            }
+            for unit in units.itertuples()
+        ]
 
 
 def is_carried(interval: int, intervals: int, top: int) -> bool:
