@@ -160,14 +160,17 @@ class Tokens:
 
     def revoke(self, identifier: str) -> Token:
         """Make a token invalid from now on; return it. Raises BadInput if there is no such one."""
-        with self._changed() if self.path.exists() else contextlib.nullcontext([]) as tokens:
+        unknown = f"token '{identifier}': there is none; `autointerp tokens list` shows all"
+        if not self.path.exists():  # nor is it made
+            raise BadInput(unknown)
+        with self._changed() as tokens:
             for place, token in enumerate(tokens):
                 if token.id == identifier:
                     if not token.revoked_at:
                         at = datetime.now(UTC).isoformat(timespec="seconds")
                         tokens[place] = replace(token, revoked_at=at)
                     return tokens[place]
-        raise BadInput(f"token '{identifier}': there is none; `autointerp tokens list` shows all")
+        raise BadInput(unknown)
 
     @contextlib.contextmanager
     def _changed(self) -> Iterator[list[Token]]:
