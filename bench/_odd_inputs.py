@@ -234,7 +234,12 @@ def _words() -> Iterator[Odd]:
         ("--overlap", "99"),
     ):
         who = () if option == "--crowd" else ("--rater", "ann")
-        yield f"invite {option} {value}", ("invite", "tiny", *who, f"{option}={value}"), None, False
+        yield (
+            f"invite {option} {value}",
+            ("invite", "tiny", *who, f"{option}={value}"),
+            None,
+            value == "99",
+        )
     for job in ("", "../x", "x" * 300, BIDI, "1"):
         yield f"jobs stop {job[:9]!r}", ("jobs", "stop", "--", job), None, False
         yield f"tokens revoke {job[:9]!r}", ("tokens", "revoke", "--", job), None, False
@@ -442,7 +447,7 @@ def _plans() -> Iterator[Odd]:
         yield f"plan {option} {value}", ("plan", f"{option}={value}"), None, False
     for pair in (("0.6", "0.4"), ("nan", "0.5"), ("0", "1"), ("0.5", "0.5"), ("x", "1")):
         asked = ("plan", "--write", "new", "--equivalence", *pair)
-        yield f"plan --equivalence {' '.join(pair)}", asked, None, False
+        yield f"plan --equivalence {' '.join(pair)}", asked, None, pair == ("0", "1")
 
 
 def _rows() -> Iterator[Odd]:

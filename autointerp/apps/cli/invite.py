@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -78,7 +79,7 @@ def command(
     from autointerp.store.run import RUNS
 
     url = url or last_address(RUNS) or DEFAULT_ADDRESS
-    if not url.startswith(("http://", "https://")) or "?" in url:
+    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", url):
         raise BadInput(f"--url {url}: give an address such as https://NAME")
     wanted = Wanted(
         run,

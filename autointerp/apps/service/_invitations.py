@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
-from autointerp.apps.service._tokens import Token, Tokens
+from autointerp.apps.service._tokens import Token, Tokens, check_days
 from autointerp.errors import BadInput
 from autointerp.people.session import Sitting
 from autointerp.pipeline.events import On, ignore
@@ -60,6 +60,7 @@ class Wanted:
             raise BadInput(
                 f"--crowd {self.crowd}: give the name of a parameter, such as PROLIFIC_PID"
             )
+        check_days(self.days)
         if self.return_url and not self.return_url.startswith("https://"):
             raise BadInput(
                 f"--return-url {self.return_url}: give an address that begins with https://"

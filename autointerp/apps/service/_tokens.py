@@ -20,6 +20,7 @@ SERVICE = ".service"  # beside the runs: tokens, jobs, the audit log, snapshots
 FILE = "tokens.json"
 ADDRESS = "address"  # beside it, of the server
 DEFAULT_ADDRESS = "http://127.0.0.1:8731"
+MOST_DAYS = 36_500
 KEPT_DAYS = 30  # of a token that has ended, for `autointerp tokens`
 LONGEST = 128  # characters of a token that is looked up
 Role = Literal["owner", "viewer", "rater"]
@@ -96,6 +97,12 @@ def hash_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def check_days(days: float | None) -> None:
+    """Raise BadInput for a validity that no calendar has; None is until it is revoked."""
+    if days is not None and not abs(days) <= MOST_DAYS:  # not for NaN either
+        raise BadInput(f"--days {days:g}; give at most {MOST_DAYS:,}")
+
+
 class Tokens:
     """The tokens of a folder of runs. What another process writes is seen at the next look-up."""
 
@@ -131,6 +138,7 @@ class Tokens:
         """
         if (role == "rater") != bool(run and rater):
             raise BadInput(f"a token of role {role}: a rater's, and no other, names run and rater")
+        check_days(days)
         text = secrets.token_urlsafe(32)
         now = datetime.now(UTC)
         token = Token(
@@ -152,6 +160,9 @@ class Tokens:
 
     def revoke(self, identifier: str) -> Token:
         """Make a token invalid from now on; return it. Raises BadInput if there is no such one."""
+        unknown = f"token '{identifier}': there is none; `autointerp tokens list` shows all"
+        if not self.path.exists():  # nor is it made
+            raise BadInput(unknown)
         with self._changed() as tokens:
             for place, token in enumerate(tokens):
                 if token.id == identifier:
@@ -159,7 +170,7 @@ class Tokens:
                         at = datetime.now(UTC).isoformat(timespec="seconds")
                         tokens[place] = replace(token, revoked_at=at)
                     return tokens[place]
-        raise BadInput(f"token '{identifier}': there is none; `autointerp tokens list` shows all")
+        raise BadInput(unknown)
 
     @contextlib.contextmanager
     def _changed(self) -> Iterator[list[Token]]:

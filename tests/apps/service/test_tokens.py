@@ -68,3 +68,16 @@ def test_a_file_that_cannot_be_read_is_an_error_and_not_an_empty_list(tokens: To
     tokens.path.write_text("{")
     with pytest.raises(StorageError, match="issue new tokens"):
         tokens.all()
+
+
+@pytest.mark.parametrize("days", [1e9, float("nan"), float("inf")])
+def test_a_validity_that_no_calendar_has_is_refused(tmp_path, days):
+    with pytest.raises(BadInput, match=r"--days .*; give at most 36,500"):
+        Tokens(tmp_path).issue("viewer", days=days)
+    assert not list(tmp_path.rglob("tokens.json"))
+
+
+def test_revoking_what_is_not_there_makes_no_file(tmp_path):
+    with pytest.raises(BadInput, match="there is none"):
+        Tokens(tmp_path).revoke("x")
+    assert not list(tmp_path.rglob("tokens.*"))
