@@ -95,7 +95,7 @@ def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path, cell: str) -> None:
 def test_what_was_inserted_is_let_go_before_its_transaction_ends(run: Run):
     def frames() -> int:
         gc.collect()
-        return sum(isinstance(one, pd.DataFrame) for one in gc.get_objects())
+        return sum(type(one) is pd.DataFrame for one in gc.get_objects())
 
     before = frames()
     with run.transaction():
