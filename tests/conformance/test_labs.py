@@ -8,7 +8,7 @@ from support.conformance import modules_in
 from autointerp import labs
 from autointerp.errors import BadInput
 from autointerp.findings.labs import UNIT_COLUMNS
-from autointerp.labs import check_row, described_lab, load_lab, options_of
+from autointerp.labs import Read, check_row, described_lab, load_lab, options_of
 from autointerp.questions.explain import eligible_units
 from autointerp.store.run import open_run
 
@@ -36,7 +36,10 @@ def test_the_rows_of_a_lab_are_json_in_its_columns_and_the_same_each_time(name, 
     lab = load_lab(name)
     with open_run("tiny", folder=tiny_run, read_only=True) as run:
         units = list(eligible_units(run, n=4))
-        rows, again = (list(lab.run(run, units, options_of(name, {}))) for _ in range(2))
+        rows, again = (
+            [row for row in lab.run(run, units, options_of(name, {})) if not isinstance(row, Read)]
+            for _ in range(2)
+        )
     assert rows
     assert rows == again
     for row in rows:

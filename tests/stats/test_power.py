@@ -76,7 +76,7 @@ def test_larger_effects_need_fewer_units_and_direction_does_not_matter():
 def test_impossible_plans_are_refused_in_one_line():
     with pytest.raises(BadInput, match=r"0\.5"):
         plan_units(0.5)
-    with pytest.raises(BadInput, match=r"less than 0\.875"):
+    with pytest.raises(BadInput, match=r"below 0\.875"):
         plan_units(0.9, levels=4)  # the lowest source already reaches the top with ¼: 1 - ¼/2
     with pytest.raises(BadInput, match="power"):
         plan_units(0.6, power=1)

@@ -106,7 +106,7 @@ def test_a_site_by_another_name_is_the_same_site(settings: SubjectSettings, same
         ({"site": "layers.1.mlp.neurons", "check_sae": False}, SubjectError, "reads 16 activation"),
         ({"site": "layers.7.mlp"}, SubjectError, "has layers 0 to 2"),
         ({"sae": "nowhere.pt"}, SubjectError, "no SAE at nowhere.pt"),
-        ({"model": "./nowhere"}, SubjectError, "cannot load model: no ./nowhere here"),
+        ({"model": "./nowhere"}, SubjectError, "no model at ./nowhere; give an existing"),
         ({"corpus": ""}, SettingsError, "names no corpus"),
         ({"corpus": "nowhere.txt"}, CorpusError, "no corpus at nowhere.txt"),
         ({"corpus_field": "body"}, CorpusError, "line 1: no `body`"),
