@@ -50,8 +50,8 @@ def command(
             "judgements (groups, contrasts, trust, verdict, check, reading), pooled, agreement, "
             "people, attention, text_asked_for, rater_effects, calibration, blinding, scorers, "
             "specificity, explained, labs, known, use, maps, matches, covers, cost, imported, "
-            "units, scores, plans; and `across`, the contrasts across runs (judged, left_out), null for "
-            "one.",
+            "units, scores, plans; and `across`, the contrasts across runs (judged, left_out), "
+            "null for one.",
         ),
     ] = False,
     output: Output = Output(),
