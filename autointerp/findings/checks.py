@@ -138,9 +138,10 @@ class CheckResult:
         told = "no AUC" if auc.value is None else f"AUC {auc}"
         if mixtures.value is not None:
             told += f", against mixtures alone {mixtures.value:.2f}"
-        moved = (
-            "" if self.injection_shift is None else f", orders moved it {self.injection_shift:.0%}"
-        )
+        moved = ""
+        if self.injection_shift is not None:
+            share = f"{100 * self.injection_shift:.0f} %"
+            moved = f", orders within the text moved its scores {share} of the way"
         units = self.units
         return f"{told} on {units} planted units{moved} ({self.made_at[:10]})"
 
