@@ -302,12 +302,15 @@ def in_pairs(
         [pieces[place] for place in rng.permutation(len(pieces))] for pieces in (firing, silent)
     )
     comes_first = rng.permutation(paired) % 2  # each kind in half of the calls
+    order = rng.permutation(max(len(one), len(other)))
+    if paired % 2 and rng.integers(2):
+        comes_first = 1 - comes_first  # of an odd number, either kind may come first once more
     calls: list[tuple[Piece, ...]] = [
         (a, b) if is_first else (b, a)
         for a, b, is_first in zip(one, other, comes_first, strict=False)
     ]
     calls += [(piece,) for piece in (*one[paired:], *other[paired:])]
-    return tuple(calls[place] for place in rng.permutation(len(calls)))
+    return tuple(calls[place] for place in order)
 
 
 def above_others(tried: Tried) -> Figures:

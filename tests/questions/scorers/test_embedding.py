@@ -1,9 +1,11 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from support.held_out import answered
 
-from autointerp.questions.scorers import LEAST, Tried, scorer
+from autointerp.questions.scorers import LEAST, Tried, in_pairs, scorer
+from autointerp.questions.trials import Piece
 
 BOTH = pytest.mark.parametrize("name", ["embedding", "surprisal"])
 
@@ -89,3 +91,19 @@ def test_texts_without_a_silent_one_like_them_are_left_out(make_held_out):
     assert scorer("embedding").choose(make_held_out(silent=2), 20, False).outcome == (
         "too few silent contexts"
     )
+
+
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_each_kind_comes_first_in_half_of_the_calls_also_of_an_odd_number(count):
+    """A rule that says yes to the first text of each call would gain or lose otherwise."""
+    firing, silent = (
+        [Piece(number, 0, 8, None, truth, "kind") for number in range(count)]
+        for truth in (True, False)
+    )
+    first = [
+        call[0].truth
+        for seed in range(1000)
+        for call in in_pairs(firing, silent, np.random.default_rng(seed))
+    ]
+    # Of 1,000 units; three standard errors of a fair coin for each of them are 0.05.
+    assert np.mean(first) == pytest.approx(0.5, abs=0 if count % 2 == 0 else 0.05 / count)
