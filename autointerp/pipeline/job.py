@@ -401,8 +401,13 @@ class Resolved:
     def prepare_rater(self) -> None:
         """Have a rater that is made of others read what its check has learned.
 
-        Raises RaterError where it was not checked.
+        Raises RaterError where it was not checked, BadInput where calls are to be submitted to a
+        batch API that it lacks.
         """
+        if self.job.batch:
+            from autointerp.engine.batches import batch_rater
+
+            batch_rater(self.rater)
         if isinstance(self.rater, ComposedRater):
             self.rater.prepare(self.job.runs / CHECKS, self.question)
 

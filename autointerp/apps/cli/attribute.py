@@ -9,6 +9,7 @@ import typer
 
 from autointerp.apps.cli import _options, columns_text, say
 from autointerp.apps.cli._options import Output, options
+from autointerp.errors import BadInput
 
 if TYPE_CHECKING:
     from autointerp.pipeline.attribute import Attribution
@@ -19,19 +20,19 @@ def command(
     prompt: Annotated[str, typer.Option(help="Text after which two logits are compared.")],
     run: _options.RunOption = "main",
     target: Annotated[
-        str,
+        str | None,
         typer.Option(
             help='The token whose logit counts, such as " sad".',
             show_default="the likeliest next token",
         ),
-    ] = "",
+    ] = None,
     against: Annotated[
-        str,
+        str | None,
         typer.Option(
             help='The token whose logit is taken from it, such as " happy".',
             show_default="the likeliest other token",
         ),
-    ] = "",
+    ] = None,
     source: Annotated[
         list[str] | None,
         typer.Option(
@@ -55,12 +56,15 @@ def command(
     Example: autointerp attribute --prompt "John was" --target " sad" --against " happy"
     """
     _options.require_runs(run)
+    for option, token in (("--target", target), ("--against", against)):
+        if token == "":
+            raise BadInput(f"{option} '': give a token, or leave it out for the likeliest")
 
     from autointerp.apps.cli._progress import Show
     from autointerp.pipeline.attribute import attribute
 
     with Show(output) as show:
-        result = attribute(prompt, target, against, run, tuple(source or ()), on=show)
+        result = attribute(prompt, target or "", against or "", run, tuple(source or ()), on=show)
     if as_json:
         typer.echo(json.dumps(result.as_json(), indent=2))
     else:

@@ -256,6 +256,7 @@ def test_a_dry_run_makes_nothing(rate: Call, tmp_path: Path):
         (["rate", "--rubric", "not-there.md"], "no rubric at not-there.md"),
         (["rate", "--subject", "not-there.toml"], "unknown subject 'not-there.toml'"),
         (["rate", "--seed", "-1"], "--seed -1"),
+        (["rate", "--batch"], "scripted:4 has no batch API; leave out --batch"),
         (["rate", "--run", "a/b"], "unknown run 'a/b'"),
         (["show", "nowhere", "abc"], "unknown run 'nowhere' (known: none)"),
         (["export", "nowhere", "--to", "csv"], "unknown run 'nowhere' (known: none)"),
