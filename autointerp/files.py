@@ -161,7 +161,7 @@ def partial_file(path: Path, remedy: str = REMEDY, mode: int | None = None) -> I
             partial.unlink()
 
 
-def write_all(handle: int, content: bytes, sync: bool = True) -> None:
+def write_all(handle: int, content: bytes | memoryview, sync: bool = True) -> None:
     """Write every byte at the file's position, and with `sync` have it on the disk after that.
 
     A disk that takes a part takes the rest or raises OSError: a write may be short without one.
@@ -326,6 +326,23 @@ def held_lock(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def tried_lock(path: Path) -> Iterator[bool | None]:
+    """Yield whether this process holds the lock of a file, which is removed after that; None on a
+    file system without locks."""
+    try:
+        handle = open_locked(path)
+    except OSError:
+        yield None
+        return
+    try:
+        yield handle is not None
+    finally:
+        if handle is not None:
+            path.unlink(missing_ok=True)
+            os.close(handle)
 
 
 def is_locked(path: Path) -> bool:

@@ -145,9 +145,7 @@ class Plan:
     @property
     def digest(self) -> str:
         """sha256 of the canonical JSON of the content and the time."""
-        declared = {**self.content(), "made_at": self.made_at}
-        text = json.dumps(declared, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return declared_digest(self.content(), self.made_at)
 
     def __str__(self) -> str:
         low, high = self.equivalence
@@ -193,6 +191,13 @@ class Plan:
         if self.altered:
             texts.append("the plan was changed after it was stored: its digest is another")
         return tuple(texts)
+
+
+def declared_digest(content: Mapping[str, Any], made_at: str) -> str:
+    """Return the sha256 of the canonical JSON of what was declared, and when."""
+    declared = {**content, "made_at": made_at}
+    text = json.dumps(declared, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _times(n: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 from autointerp.errors import BadInput, StorageError
 from autointerp.files import json_value, write_text
-from autointerp.findings.plan import is_rated
+from autointerp.findings.plan import declared_digest, is_rated
 from autointerp.stats.decision import EQUIVALENT
 from autointerp.store.run import Run
 from autointerp.store.tables import now
@@ -65,9 +64,7 @@ class SweepPlan:
     @property
     def digest(self) -> str:
         """sha256 of the canonical JSON of the content and the time."""
-        declared = {**self.content(), "made_at": self.made_at}
-        text = json.dumps(declared, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return declared_digest(self.content(), self.made_at)
 
     def __str__(self) -> str:
         names = ", ".join(name for name, _, _ in self.saes)

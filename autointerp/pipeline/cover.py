@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autointerp import extensions
-from autointerp.engine.budget import require_price
 from autointerp.engine.forecast import LOOKED_AT, Forecast, forecast_calls
 from autointerp.engine.work import pending_items, rate_items
 from autointerp.errors import BadInput, UnknownName
@@ -183,14 +182,10 @@ def cover(
     place = REPORTS / f"cover-{job.run}" if out is None else Path(out)
     if page:
         check_folder(place)
-    resolved = Resolved(job, planned=False)
-    rater = None if job.by_person else _judge(resolved)
-    name = check_person(job.rater) if rater is None else rater.name
+    resolved, rater, name = _who(job)
     if rater is not None:
-        require_price(rater, job.policy.budget_usd)
-    if isinstance(rater, ServedRater):
-        rater.require_key()
-    if rater is None and ask is None:
+        resolved.require_rater()
+    elif ask is None:
         raise BadInput(f"--rater {job.rater}: a person is asked in the terminal alone")
     with open_run(job.run, folder=job.runs) as run:
         say_opened(run, on)
@@ -254,9 +249,7 @@ def forecast_cover(
     Raises what `cover` raises, but for a missing key or price.
     """
     listed = _listed(concepts, source, units, random)
-    resolved = Resolved(job, planned=False)
-    rater = None if job.by_person else _judge(resolved)
-    name = check_person(job.rater) if rater is None else rater.name
+    _, rater, name = _who(job)
     with open_run(job.run, folder=job.runs) as run:
         say_opened(run, on)
         subject = subject_again(run, "cover")
@@ -328,6 +321,18 @@ def _listed(concepts: Path | str, source: str, units: int, random: int) -> list[
     if source not in described_sources():
         raise UnknownName("source", source, described_sources())
     return listed
+
+
+def _who(job: Job) -> tuple[Resolved, Rater | None, str]:
+    """Return what the job comes to, the rater, None where it is a person, and the name of either.
+
+    Raises BadInput for a rater that reads no concept.
+    """
+    resolved = Resolved(job, planned=False)
+    if job.by_person:
+        return resolved, None, check_person(job.rater)
+    rater = _judge(resolved)
+    return resolved, rater, rater.name
 
 
 def _judge(resolved: Resolved) -> Rater:

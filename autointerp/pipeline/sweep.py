@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from autointerp.engine.forecast import Forecast, forecast_calls
 from autointerp.engine.loop import RatingPolicy
-from autointerp.errors import BadInput, RunMismatch, SubjectError
+from autointerp.errors import BadInput, RunMismatch
 from autointerp.findings.sweep import FEATURES, NEURONS, Sweep, sweep_findings
 from autointerp.findings.sweep_plan import SweepPlan, declare_sweep, stored_plan
 from autointerp.pipeline.ask import ask_pending
@@ -29,7 +29,7 @@ from autointerp.reports.write import check_folder
 from autointerp.settings import RunSettings, SubjectSettings, first_difference, token_count
 from autointerp.store.run import RUNS, TOKENS, Run, open_run, read_about, run_exists
 from autointerp.store.snapshots import open_to_read
-from autointerp.subjects.hub import IN_HUB
+from autointerp.subjects.places import require_sae
 from autointerp.text import count, first_tokens, statuses_text
 from autointerp.units.dictionary_figures import REMEMBERED
 
@@ -272,9 +272,8 @@ def forecast_sweep(
     folder = Path(runs)
     asked = _reading(read_sweep(Path(path)), tokens, folder)
     for settings in asked.settings.values():
-        sae = settings.subject.sae
-        if sae and not IN_HUB.fullmatch(sae) and not Path(sae).exists():
-            raise SubjectError(f"no SAE at {sae}; give an existing file or folder, or a hub id")
+        if settings.subject.sae:
+            require_sae(settings.subject.sae)
     resolved = _judge(asked, options, policy, folder)
     resolved.prepare_rater()
     missing: dict[str, int] = {}

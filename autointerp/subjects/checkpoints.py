@@ -167,5 +167,5 @@ def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
         found.update(f"{name} {dense.dtype} {tuple(dense.shape)}\n".encode())
         if dense.device.type != "meta":
             flat = dense.detach().cpu().contiguous().reshape(-1)
-            found.update(flat.view(torch.uint8).numpy().tobytes())
+            found.update(flat.view(torch.uint8).numpy().data)
     return found.hexdigest()

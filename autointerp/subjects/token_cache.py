@@ -26,8 +26,8 @@ from autointerp.errors import StorageError
 from autointerp.files import (
     PRIVATE_FILE,
     PRIVATE_FOLDER,
-    open_locked,
     partial_file,
+    tried_lock,
     unwritten,
     write_text,
 )
@@ -134,7 +134,7 @@ class TokenCache:
         self._make_folder()
         while True:
             with _lock(self.path(number)) as is_ours:
-                if is_ours:
+                if is_ours is not False:
                     # Made by another one since it was looked for, perhaps.
                     return self._existing(number) or self._make(number, reader)
             self._make_a_later_one(number, reader)
@@ -149,7 +149,7 @@ class TokenCache:
             if self.path(later).exists():
                 continue
             with _lock(self.path(later)) as is_ours:
-                if is_ours and not self.path(later).exists():
+                if is_ours is not False and not self.path(later).exists():
                     self._make(later, reader)
                     return
         time.sleep(LOOK_AGAIN_S)
@@ -318,21 +318,9 @@ def _changed_at(source: Path) -> list[tuple[str, int]]:
     return sorted((name, one.st_mtime_ns) for name, one in found if one.st_size > WHOLE)
 
 
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[bool]:
-    """Yield whether this process may make a file; another one that makes it holds its lock."""
-    lock = path.with_name(f".{path.name}.lock")
-    try:
-        handle = open_locked(lock)
-    except OSError:  # a file system without locks: both make it, and it is the same
-        yield True
-        return
-    try:
-        yield handle is not None
-    finally:
-        if handle is not None:
-            lock.unlink(missing_ok=True)
-            os.close(handle)
+def _lock(path: Path) -> contextlib.AbstractContextManager[bool | None]:
+    """Return the lock of a file that is made; without locks (None) all make it, and the same."""
+    return tried_lock(path.with_name(f".{path.name}.lock"))
 
 
 def _digest(arrays: Sequence[NDArray[Any]]) -> str:

@@ -7,13 +7,12 @@ For job arrays: a process reads a share alone, whenever it is started, and leave
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from autointerp.errors import BadInput, RunLocked
-from autointerp.files import PRIVATE_FOLDER, open_locked, unwritten
+from autointerp.files import tried_lock
 from autointerp.records import HarvestedUnit
 from autointerp.settings import RunSettings
 from autointerp.subjects import Subject
@@ -27,6 +26,7 @@ from autointerp.units.shards import (
     difference,
     harvest_content,
     key_of,
+    make_folder,
     parts_in,
     read_share,
     taking,
@@ -52,30 +52,20 @@ def read_pass(
     content = harvest_content(subject, passes, settings)
     place = folder / key_of(content)
     parts = parts_of(passes, settings.harvest, settings.seed)
-    try:
-        place.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritten(place, error, "choose another folder") from None
+    make_folder(place)
     lock = place / f".part-{share.rank}.lock"
-    try:
-        handle = open_locked(lock)
-    except OSError:  # of a file system without locks
-        tell(f"{place} takes no locks, so start no shard twice at a time")
-        handle = -1
-    if handle is None:
-        raise RunLocked(
-            f"shard {share.rank}/{share.count} is being read by another process ({lock}); wait "
-            "for it, or stop it"
-        )
-    try:
+    with tried_lock(lock) as is_ours:
+        if is_ours is None:
+            tell(f"{place} takes no locks, so start no shard twice at a time")
+        if is_ours is False:
+            raise RunLocked(
+                f"shard {share.rank}/{share.count} is being read by another process ({lock}); wait "
+                "for it, or stop it"
+            )
         kept = Kept(parts)
         take = taking(subject, parts, settings)
         own = read_share(subject, settings, place, kept, take, share, progress, content)
         return own.path, own.contents
-    finally:
-        if handle >= 0:
-            lock.unlink(missing_ok=True)
-            os.close(handle)
 
 
 def joined_shards(

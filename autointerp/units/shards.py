@@ -170,6 +170,16 @@ def taking(
     return take
 
 
+def make_folder(place: Path) -> None:
+    """Make the folder of checkpoints. Raises StorageError if it cannot be made."""
+    try:
+        place.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"cannot make {place} ({error.strerror or error}); choose another folder"
+        ) from None
+
+
 def read_shards(
     subject: Subject,
     settings: RunSettings,
@@ -212,12 +222,7 @@ def read_share(
 
     Raises StorageError if the folder `place` cannot be made or written.
     """
-    try:
-        place.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"cannot make {place} ({error.strerror or error}); choose another folder"
-        ) from None
+    make_folder(place)
     own = Checkpoint(part_path(place, share.rank), share.count, json.dumps(content or {}))
     own.load(kept)
     others = _done_by_others(own)

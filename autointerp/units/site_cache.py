@@ -26,7 +26,7 @@ from torch import Tensor
 
 from autointerp import __version__
 from autointerp.errors import StorageError
-from autointerp.files import PRIVATE_FILE, partial_file
+from autointerp.files import PRIVATE_FILE, partial_file, unwritten, write_all
 from autointerp.settings import RunSettings
 from autointerp.subjects import Subject
 from autointerp.text import size_text
@@ -209,7 +209,7 @@ class SiteCache:
         for row, part in zip(rows, parts, strict=True):
             number = int(window[row])
             self._begin[number], self._count[number] = self._rows, len(part)
-            self._crc[number] = zlib.crc32(part.tobytes())
+            self._crc[number] = zlib.crc32(_bytes_of(part))
             self._sound[number] = True
             self._rows += len(part)
 
@@ -277,8 +277,8 @@ class SiteCache:
         values = self._mapped()
         for number in numbers[~self._sound[numbers]].tolist():
             begin, count = self._begin[number], self._count[number]
-            part = values[begin : begin + count].tobytes()
-            if zlib.crc32(part) != self._crc[number]:
+            part = values[begin : begin + count]
+            if zlib.crc32(_bytes_of(part)) != self._crc[number]:
                 self._begin_anew(f"window {number} is damaged")
                 return False
             self._sound[number] = True
@@ -300,11 +300,8 @@ class SiteCache:
             self._folder.mkdir(parents=True, exist_ok=True)
             if self._file is None:
                 self._file = os.open(self._folder / VALUES, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
-            left = memoryview(values.tobytes())
-            at = begin * 4 * self._width
-            while left:
-                written = os.pwrite(self._file, left, at)
-                left, at = left[written:], at + written
+            os.lseek(self._file, begin * 4 * self._width, os.SEEK_SET)
+            write_all(self._file, _bytes_of(values), sync=False)
         except OSError as error:
             raise self._unwritten(error) from None
 
@@ -316,7 +313,9 @@ class SiteCache:
         return self._values
 
     def _unwritten(self, error: OSError) -> StorageError:
-        return StorageError(
-            f"cannot write {self._folder} ({error.strerror}); free some space, or leave "
-            "--cache-site out"
-        )
+        return unwritten(self._folder, error, "free some space, or leave --cache-site out")
+
+
+def _bytes_of(values: NDArray[np.float32]) -> memoryview:
+    """Return the bytes of an array, without a copy where its rows stand together."""
+    return np.ascontiguousarray(values).data.cast("B")

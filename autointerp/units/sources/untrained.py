@@ -14,6 +14,7 @@ from autointerp.records import Unit
 from autointerp.subjects import SiteModel, Subject
 from autointerp.subjects.autoencoder import Encoder, SparseAutoencoder
 from autointerp.units.sources import Block, Calibration, SiteBatch
+from autointerp.units.sources._decoder import dictionary_vectors
 
 ROLE = "studied"
 NAMES = ("an untrained feature", "untrained features")
@@ -49,9 +50,7 @@ class UntrainedFeatures:
 
     def own_written(self, numbers: NDArray[np.int64]) -> Tensor:
         """Return the dictionary vectors, directions in the twin."""
-        if not isinstance(self.sae, SparseAutoencoder):
-            raise SubjectError(f"the decoder of {type(self.sae).__name__} is not known")
-        return self.sae.W_dec[torch.from_numpy(numbers).to(self.sae.W_dec.device)]
+        return dictionary_vectors(self.sae, numbers)
 
     def own_scale(self, x: Tensor) -> Tensor:
         """Return by what [..., 1] the vectors are multiplied where the SAE's input is x."""
