@@ -4,7 +4,7 @@ scorers of the output side give the truth about planted units and directions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from autointerp.labs.attribution import Question, effects_of
 from autointerp.settings import SubjectSettings
-from autointerp.subjects.interventions import Levers
+from autointerp.subjects import Subject
+from autointerp.subjects.interventions import ChangeableModel, Levers
 from autointerp.subjects.load import load_subject
 from autointerp.units.levers import levers_of, model_of
 from autointerp.units.sources.features import Features
@@ -28,16 +29,23 @@ TOKENS = 24  # of a prompt
 FIRES = 1e-5
 
 
-def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
+def figures(quick: bool = False, only: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
     """Yield how little a clamp at the natural value changes, how ablation and attribution agree,
     what matching, laying out and trying a vocabulary take, what scorers of the output side give
     the truth, and how often intervals by use cover.
+
+    One figure alone (`only`, by name) is measured with those that come of the same work.
     """
-    yield from match_figures(quick)
-    yield from map_figures(quick)
-    yield from vocabulary_figures(quick)
-    yield from output_side_figures(quick)
-    yield from use_figures(quick)
+    wanted = set(only or FIGURES)
+    for measure, names in PARTS:
+        if wanted & set(names):
+            for figure in measure(quick):
+                if figure["figure"] in wanted or not only:
+                    yield figure
+
+
+def _embedded(quick: bool) -> tuple[Subject, Features, ChangeableModel, Tensor]:
+    """Return the embedded subject, its features, its model and windows of whole text."""
     subject = load_subject(SubjectSettings())
     assert subject.sae is not None
     source = Features(subject.sae)
@@ -45,6 +53,12 @@ def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
     batch = next(subject.cut(TOKENS, 4 * WINDOWS))
     whole = batch.attention.all(1)
     ids = torch.from_numpy(batch.ids[whole][: WINDOWS // 4 if quick else WINDOWS])
+    return subject, source, model, ids
+
+
+def _identity(quick: bool) -> Iterator[dict[str, Any]]:
+    """Yield the largest change of a logit by a clamp at the natural value."""
+    _, source, model, ids = _embedded(quick)
     attention = torch.ones_like(ids, dtype=torch.bool)
     plain = model.logits(ids, attention)
     largest = 0.0
@@ -64,6 +78,12 @@ def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
         "note": f"all {source.size:,} features, 512 at a time, clamped at their natural values on "
         f"{len(ids)} windows; target <= 1e-4",
     }
+
+
+def _agreement(quick: bool) -> Iterator[dict[str, Any]]:
+    """Yield how attribution and ablation correlate where both are exact up to the last layer."""
+    subject, source, model, ids = _embedded(quick)
+    plain = model.logits(ids, torch.ones_like(ids, dtype=torch.bool))
     linear, exact = [], []
     for row, logits in zip(ids.tolist(), plain[:, -1], strict=True):
         target, against = logits.topk(2).indices.tolist()
@@ -79,3 +99,23 @@ def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
         "note": f"{len(exact):,} active features at the last token of {len(ids)} prompts, "
         "likeliest next token against the second; published for a large model: 0.81",
     }
+
+
+# Each with the names of its figures, at whole size and `quick`.
+PARTS: tuple[tuple[Callable[[bool], Iterator[dict[str, Any]]], tuple[str, ...]], ...] = (
+    (match_figures, ("match_100k_s", "match_10k_s", "match_peak_mb")),
+    (map_figures, ("map_100k_s", "map_10k_s", "map_peak_mb")),
+    (vocabulary_figures, ("vocabulary_probe_s",)),
+    (
+        output_side_figures,
+        tuple(
+            f"{scorer}_{name}"
+            for scorer in ("generation", "responsiveness", "purity", "steering", "logits")
+            for name in ("true", "permuted")
+        ),
+    ),
+    (use_figures, ("by_use_coverage",)),
+    (_identity, ("steer_identity_max_diff",)),
+    (_agreement, ("attribution_vs_ablation_r",)),
+)
+FIGURES = tuple(name for _, names in PARTS for name in names)
