@@ -89,14 +89,17 @@ def open_said(run: Run) -> None:
 
 
 def listed_units(comparison: Comparison, run: Run) -> pd.DataFrame:
-    """Return the units that were asked about, and those passed over to get them.
+    """Return the units that were asked about, and those passed over to get them; all units of a
+    run in which none was.
 
     Columns of `Comparison.units`, and: run, unit (its name), first_score (by the first rater).
     """
     units = comparison.units
     names = dict(run.rows("SELECT unit_id, unit_label(source, idx, sign, note) FROM unit"))
     described = run.rows("SELECT DISTINCT unit_id FROM explanation")
-    asked = sorted({*comparison.scores.unit_id, *(row[0] for row in described)})
+    asked = sorted({*comparison.scores.unit_id, *(row[0] for row in described)}) or list(
+        units.index
+    )
     last = units.loc[asked].groupby("source").ord.max()
     beneath = units.ord <= units.source.map(last).fillna(-1)
     kept = units[units.index.isin(asked) | (beneath & (units.outcome != "eligible"))]

@@ -226,7 +226,8 @@ class Comparison:
 def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comparison:
     """Return what the ratings of a run say, and leave a line in its ledger of looks.
 
-    Without judgements where no unit was rated, but units were described or descriptions tried.
+    Without judgements where no unit was rated, but units were described, descriptions tried, or
+    units measured: by labs, concepts, covers, matches or maps.
     Nothing else is written; a run that cannot be written to is compared all the same, and its
     looks say that they are not recorded.
 
@@ -234,15 +235,19 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         level: Nominal coverage of intervals; None for the plan's, else 95 %.
         verb: Who looks, for the ledger.
 
-    Raises TooFewRatings if there is neither a rating nor a description.
+    Raises TooFewRatings if there is neither a rating nor a description nor a measurement.
     """
     _open_key(run)
     scores = run.frame("SELECT * FROM unit_score ORDER BY rubric, rubric_digest, rater, unit_id")
     # What was said of concepts and units, by `cover`, is no rating of a unit.
     others = "SELECT 1 FROM rating WHERE NOT starts_with(item_id, 'cover-') LIMIT 1"
-    if scores.empty and not run.rows(others):
+    labs, known = tuple(lab_rows_of(run)), tuple(known_concepts_of(run))
+    covers, matches, maps = tuple(covers_of(run)), tuple(matches_of(run)), tuple(maps_of(run))
+    measured = bool(labs or known or covers or matches or maps)
+    if scores.empty and not measured and not run.rows(others):
         raise TooFewRatings(
-            f"run '{run.name}' has no ratings; `autointerp rate --run {run.name}` makes some"
+            f"run '{run.name}' has no ratings, descriptions or measurements; `autointerp rate "
+            f"--run {run.name}` rates its units"
         )
     units = _units(run)
     statuses = run.frame(
@@ -346,11 +351,11 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         scorers=tuple(scorers),
         specificity=tuple(specificity_results_of(run)),
         explained=tuple(_explained(run)),
-        labs=tuple(lab_rows_of(run)),
-        known=tuple(known_concepts_of(run)),
-        covers=tuple(covers_of(run)),
-        matches=tuple(matches_of(run)),
-        maps=tuple(maps_of(run)),
+        labs=labs,
+        known=known,
+        covers=covers,
+        matches=matches,
+        maps=maps,
         use=tuple(uses(run, judgements, level)),
         cost=_cost(run),
         imported=_imported(run),

@@ -89,7 +89,7 @@ def compare(
         level: Nominal coverage of intervals; None for the plan's, else 0.95.
 
     Raises UnknownName if there is no such run, TooFewRatings if it has neither ratings nor
-    descriptions.
+    descriptions nor measurements.
     """
     from autointerp.findings.comparison import compare as compare_run
     from autointerp.pipeline.job import say_opened
@@ -122,7 +122,8 @@ def compare_runs(
     `{"topk": ["a", "b", "c"]}`. For what each run says of itself there is `compare`.
 
     Raises BadInput for fewer than two runs or groups that do not fit them, UnknownName if there is
-    no such run, TooFewRatings if one has neither ratings nor descriptions.
+    no such run, TooFewRatings if one has neither ratings nor descriptions nor
+    measurements.
     """
     from autointerp.findings.across import across_runs
     from autointerp.findings.comparison import compare as compare_run

@@ -42,9 +42,9 @@ def report(
         on: Called with each event: a note of answers that came in.
         groups: Runs that are seeds of one recipe, by a name for it; see `findings.across`.
 
-    Raises UnknownName if a run is not there, TooFewRatings if nothing was asked in it, BadInput if
-    `out` holds something else than a report or a group does not fit the runs, StorageError if it
-    cannot be written.
+    Raises UnknownName if a run is not there, TooFewRatings if nothing was asked or measured in it,
+    BadInput if `out` holds something else than a report or a group does not fit the runs,
+    StorageError if it cannot be written.
     """
     names = _names(runs)
     place = REPORTS / "+".join(names) if out is None else Path(out)

@@ -125,11 +125,29 @@ def pooled_text(pooled: Pooled) -> str:
 
 
 def _unrated(comparison: Comparison) -> Prose:
-    """Return what is said of a run in which only descriptions were asked for or tried."""
+    """Return what is said of a run in which units were described or measured, and not rated."""
+    here = [
+        text
+        for text, is_here in (
+            (
+                "its descriptions and what they are worth",
+                comparison.explained or comparison.scorers or comparison.specificity,
+            ),
+            (
+                "what was measured of its units",
+                comparison.labs
+                or comparison.known
+                or comparison.covers
+                or comparison.matches
+                or comparison.maps,
+            ),
+        )
+        if is_here
+    ]
+    report = f"This report shows {listed(here)}. " if here else ""
     return Prose(
         f"No rater was asked how interpretable a unit of run '{comparison.run}' is, so nothing is "
-        "compared here. Its descriptions, and what they are worth, are in this report. "
-        f"`autointerp rate --run {comparison.run}` rates units.",
+        f"compared here. {report}`autointerp rate --run {comparison.run}` rates units.",
         lead="No unit was rated.",
         tone="warning",
     )

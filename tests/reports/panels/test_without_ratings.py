@@ -7,10 +7,14 @@ from support.fabricate import fabricate_run
 from autointerp.errors import TooFewRatings
 from autointerp.pipeline.describe import explain
 from autointerp.pipeline.job import Job
-from autointerp.pipeline.report import report
-from autointerp.reports.panels import UnitBrowser
+from autointerp.pipeline.report import findings, report
+from autointerp.reports.panels import Answer, UnitBrowser
 
 WORD = "a </script> word"
+MAPPED = {
+    "neighbours": 15, "seed": 0, "source": "features", "units": 3, "without": 0, "median": 0.5,
+    "near_own": 1.0, "mixed": 1.0, "kept": 0.9,
+}  # fmt: skip
 
 
 def test_the_report_carries_both(tried_run, tmp_path):
@@ -73,6 +77,50 @@ def test_a_run_in_which_nothing_was_asked_has_no_report(tmp_path):
         pass
     with pytest.raises(TooFewRatings, match="run 'plain' has no ratings"):
         report(["plain"], tmp_path / "out", folder=tmp_path / "runs")
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """The runs folder of a run with a lab's rows on one unit, and nothing else."""
+    with fabricate_run(tmp_path / "runs", {"features": 3, "neurons": 3}, "plain") as run:
+        unit = run.units("features")[0].unit_id
+        run.replace_lab_rows("hand-made", [unit], [{"unit_id": unit, "length": 4}])
+    return tmp_path / "runs"
+
+
+def test_a_run_that_was_measured_and_not_rated_has_a_report_without_a_verdict(measured, tmp_path):
+    made = report(["plain"], tmp_path / "out", folder=measured)
+    first = made.panels[0].blocks[0]
+    assert first.lead == "No unit was rated."
+    assert "This report shows what was measured of its units." in first.text
+    assert "description" not in first.text
+    assert not [b for b in made.panels[0].blocks if isinstance(b, Answer)]
+    names = [panel.name for panel in made.panels]
+    assert "labs" in names
+    assert "scores" not in names
+    (browser,) = [b for p in made.panels for b in p.blocks if isinstance(b, UnitBrowser)]
+    assert browser.index["judgements"] == []
+    assert len(browser.index["units"]["source"]) == 6
+
+
+def test_json_of_a_run_that_was_measured_has_the_measurements_and_no_judgement(measured):
+    (comparison,) = findings(["plain"], folder=measured)["comparisons"]
+    assert comparison["judgements"] == []
+    assert comparison["looks"] == []
+    (lab,) = comparison["labs"]
+    assert (lab["lab"], lab["rows"][0]["length"]) == ("hand-made", 4)
+
+
+@pytest.mark.parametrize("kind", ["cover", "map"])
+def test_covers_and_maps_alone_are_enough_for_a_report(kind, tmp_path):
+    with fabricate_run(tmp_path / "runs", {"features": 3}, "plain") as run:
+        if kind == "cover":
+            asked = [{"concept": "king", "prompts": ["king"], "occurrences": 3, "tokens": 100}]
+            run.replace_cover("features", "model:a", asked, [])
+        else:
+            run.replace_map_sources("abc", [MAPPED])
+    made = report(["plain"], tmp_path / "out", folder=tmp_path / "runs")
+    assert kind in {panel.name for panel in made.panels}
 
 
 def test_rated_and_unrated_runs_stand_side_by_side(unrated, tried_run, tmp_path):
