@@ -9,8 +9,9 @@ Source: Templeton et al. 2024 (SEEDS §3).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -140,9 +141,17 @@ def effects_of(
     fires: float,
     numbers: Sequence[int] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    known: Mapping[tuple[int, int], float] = MappingProxyType({}),
+    keep: Callable[[Mapping[tuple[int, int], float]], None] = lambda ablated: None,
 ) -> list[Effect]:
     """Return the effects of all active units of a source, or of those with these `numbers`, at
-    every token that is text. `progress` is told how many of them are ablated.
+    every token that is text.
+
+    Args:
+        progress: Told how many of them are ablated.
+        known: Logit differences with a unit at 0, by its number and position, from a time before;
+            they are not computed again.
+        keep: Given those that are, as they come.
     """
     ids, attention = as_batch(question.ids)
 
@@ -169,16 +178,20 @@ def effects_of(
         if levers.scale is not None:
             written = written * levers.scale(at)
         linear = (written * gradient[0, positions]).sum(-1).tolist()
-        ablated = [0.0] * len(part)
-        done = 0
-        for rows, logits in moved_logits(model, tokens, positions, -written, rows_of(subject)):
-            for row, other in zip(rows, difference(logits[:, None]).tolist(), strict=True):
-                ablated[row] = other
-            done += len(rows)
-            progress(begin + done, len(active))
+        keys = [(number, position) for position, number, _ in part]
+        ablated = {row: known[key] for row, key in enumerate(keys) if key in known}
+        if ablated:
+            progress(begin + len(ablated), len(active))
+        for rows, logits in moved_logits(
+            model, tokens, positions, -written, rows_of(subject), frozenset(ablated)
+        ):
+            computed = dict(zip(rows, difference(logits[:, None]).tolist(), strict=True))
+            ablated |= computed
+            keep({keys[row]: other for row, other in computed.items()})
+            progress(begin + len(ablated), len(active))
         effects += [
-            Effect(number, position, amount, one, whole - other)
-            for (position, number, amount), one, other in zip(part, linear, ablated, strict=True)
+            Effect(number, position, amount, one, whole - ablated[row])
+            for row, ((position, number, amount), one) in enumerate(zip(part, linear, strict=True))
         ]
     return effects
 

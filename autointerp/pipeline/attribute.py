@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from autointerp.labs._prompts import token_strings
 from autointerp.labs.attribution import Effect, Question, effects_of, question_of, row_of
 from autointerp.pipeline.events import Ablating, On, Step, ignore
 from autointerp.pipeline.job import say_opened
+from autointerp.pipeline.lab import SAVE_EVERY_S
 from autointerp.records import Unit
 from autointerp.stats.ranks import spearman
 from autointerp.store.run import RUNS, Run, open_run
@@ -92,8 +95,10 @@ def attribute(
 ) -> Attribution:
     """Measure every active unit of the sources on a prompt; store those of the run's units.
 
-    Empty `sources` means `features`, or `neurons` where the run has none. Raises BadInput if a
-    target is not one token, the prompt is empty, or units of a source cannot be ablated.
+    Empty `sources` means `features`, or `neurons` where the run has none. What is computed is kept
+    in the run as it comes: if it is stopped, the same call goes on, to the same result. Raises
+    BadInput if a target is not one token, the prompt is empty, or units of a source cannot be
+    ablated.
     """
     if not prompt:
         raise BadInput("--prompt '': give a text, after which the logits are compared")
@@ -112,15 +117,24 @@ def attribute(
         subject = subject_again(opened, "attribute")
         design = design_of(LAB, options_of(LAB, options), units)
         measured = []
-        for name, source, members in list(sources_again(opened, subject, units)):
-            model = model_of(subject, name, source)
+        parts = [
+            (name, source, members, model_of(subject, name, source))
+            for name, source, members in sources_again(opened, subject, units)
+        ]  # one that cannot be ablated is refused before any is
+        for name, source, members, model in parts:
             question = question_of(subject, model, prompt, options)
 
             def tell(done: int, total: int, name: str = name) -> None:
                 on(Ablating(name, done, total))
 
             fires = opened.settings.harvest.fires
-            effects = effects_of(subject, model, source, question, fires, progress=tell)
+            known = opened.ablated(design, name)
+            if known:
+                on(Step(f"{name} has {count(len(known), 'ablation')} already and goes on"))
+            with _kept(opened, design, name) as keep:
+                effects = effects_of(
+                    subject, model, source, question, fires, None, tell, known, keep
+                )
             on(Step(f"{name} is active {count(len(effects), 'time')} in the prompt"))
             unit_of = {effect.number: source.unit(effect.number) for effect in effects}
             numbers = numbers_again(opened, name, source, members).tolist()
@@ -140,11 +154,38 @@ def attribute(
                               _or_none(spearman(linear, exact)) if len(exact) > 2 else None,
                               len(rows))
             )  # fmt: skip
+        opened.drop_ablated()
         opened.log("measured", lab=LAB, options=options, units=len(units))
         texts = subject.token_texts
     return Attribution(
         run, prompt, texts[question.target], texts[question.against], tuple(measured)
     )
+
+
+@contextmanager
+def _kept(
+    run: Run, design: str, source: str
+) -> Iterator[Callable[[Mapping[tuple[int, int], float]], None]]:
+    """Give a function that keeps ablations in the run, some at a time, whatever ends the block."""
+    pending: dict[tuple[int, int], float] = {}
+    saved_at = time.monotonic()
+
+    def save() -> None:
+        nonlocal saved_at
+        if pending:
+            run.add_ablated(design, source, pending)
+            pending.clear()
+        saved_at = time.monotonic()
+
+    def keep(ablated: Mapping[tuple[int, int], float]) -> None:
+        pending.update(ablated)
+        if time.monotonic() - saved_at >= SAVE_EVERY_S:
+            save()
+
+    try:
+        yield keep
+    finally:
+        save()
 
 
 def _ranked(

@@ -50,6 +50,35 @@ class Labs(Tables):
             self.insert("lab", stored)
             self.insert("lab_unit", units)
 
+    def add_ablated(
+        self, design: str, source: str, ablated: Mapping[tuple[int, int], float]
+    ) -> None:
+        """Store logit differences of an attribution that is under way, by number and position;
+        those of another design, which was stopped, go.
+        """
+        rows = [
+            {"design": design, "source": source, "number": number, "position": position,
+             "difference": difference}
+            for (number, position), difference in ablated.items()
+        ]  # fmt: skip
+        with self.transaction():
+            self.execute("DELETE FROM ablated WHERE design <> ?", [design])
+            self.insert("ablated", rows)
+
+    def ablated(self, design: str, source: str) -> dict[tuple[int, int], float]:
+        """Return what an attribution of this design that was stopped has of a source."""
+        return {
+            (number, position): difference
+            for number, position, difference in self.rows(
+                "SELECT number, position, difference FROM ablated WHERE design = ? AND source = ?",
+                [design, source],
+            )
+        }
+
+    def drop_ablated(self) -> None:
+        """Delete what is kept of attributions under way."""
+        self.execute("DELETE FROM ablated")
+
     def measured_units(self, lab: str, design: str) -> set[int]:
         """Return the units that a lab has measured under this design, with rows or without."""
         rows = self.rows("SELECT unit_id FROM lab_unit WHERE lab = ? AND design = ?", [lab, design])

@@ -352,6 +352,15 @@ CREATE TABLE IF NOT EXISTS lab_unit (
     PRIMARY KEY (lab, unit_id)
 );
 
+-- What `attribute` has computed and not yet finished; the same command goes on from it.
+CREATE TABLE IF NOT EXISTS ablated (
+    design VARCHAR NOT NULL,              -- digest of the lab's file and the options
+    source VARCHAR NOT NULL,
+    number INTEGER NOT NULL,              -- of the unit in its source
+    position INTEGER NOT NULL,            -- of the token, from 0, BOS included
+    difference DOUBLE NOT NULL            -- of the two logits with the unit at 0 there
+);
+
 -- Nearest dictionary vectors in another run; matching the same two anew replaces them.
 CREATE TABLE IF NOT EXISTS match (
     other VARCHAR NOT NULL,               -- the other run

@@ -10,7 +10,7 @@ Monosemanticity", appendix on steering (SEEDS §3).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -141,6 +141,7 @@ def moved_logits(
     positions: Tensor,
     changes: Tensor,
     rows: Callable[[int], int],
+    known: Collection[int] = (),
 ) -> Iterator[tuple[list[int], Tensor]]:
     """Yield the logits [n, vocabulary] behind a text, of which each row is moved as by `moved_at`,
     and which n of the rows they are of.
@@ -152,6 +153,8 @@ def moved_logits(
         ids: The text, [tokens].
         positions, changes: [rows] and [rows, width].
         rows: How many rows of so many tokens are read at a time.
+        known: Rows whose logits are known: those that would be read together are left out if all
+            of them are known, so that the others are read in the same company, to the same bits.
     """
     places = positions.tolist()
     held: Any = None
@@ -162,6 +165,8 @@ def moved_logits(
         at_once = rows(len(ids))
         for begin in range(0, len(places), at_once):
             part = list(range(begin, min(begin + at_once, len(places))))
+            if all(row in known for row in part):
+                continue
             many = ids.expand(len(part), -1)
             yield part, last_logits(model, many, moved_at(positions[part], changes[part]))
         return
@@ -173,6 +178,8 @@ def moved_logits(
         at_once = rows(len(ids) - position)
         for begin in range(0, len(own), at_once):
             part = own[begin : begin + at_once]
+            if all(row in known for row in part):
+                continue
             kept = copy.deepcopy(held) if position else None
             if kept is not None:
                 kept.batch_repeat_interleave(len(part))

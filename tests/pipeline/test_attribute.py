@@ -11,9 +11,11 @@ import torch
 from scipy import stats
 
 from autointerp.errors import BadInput, SubjectError
+from autointerp.labs import design_of
 from autointerp.pipeline.attribute import attribute
-from autointerp.pipeline.events import Ablating
+from autointerp.pipeline.events import Ablating, Step
 from autointerp.store.run import open_run
+from autointerp.subjects.interventions import moved_logits
 from autointerp.subjects.load import load_subject
 
 PROMPT = "The old cat saw the river in the"
@@ -71,7 +73,10 @@ def test_what_cannot_be_measured_is_refused(own_runs):
     with pytest.raises(BadInput, match=r"has no units of source 'taste' \(it has: features"):
         attribute(PROMPT, run="tiny", runs=own_runs, sources=("taste",))
     with pytest.raises(SubjectError, match="units of planted are no directions"):
-        attribute(PROMPT, run="tiny", runs=own_runs, sources=("planted",))
+        attribute(PROMPT, run="tiny", runs=own_runs, sources=("features", "planted"))
+    with open_run("tiny", folder=own_runs, read_only=True) as opened:
+        assert opened.lab_rows("attribution") == []  # of features neither
+        assert opened.rows("SELECT count(*) FROM ablated") == [(0,)]
 
 
 def test_the_command_prints_the_strongest_units_and_json_has_all(command_line, own_runs):
@@ -106,3 +111,76 @@ def test_ablations_in_one_batch_are_those_one_by_one(own_runs, monkeypatch):
     assert len(exact) == len(together.effects) > 2
     for effect in together.effects:
         assert exact[effect.unit, effect.position] == pytest.approx(effect.ablation, abs=1e-4)
+
+
+@pytest.mark.parametrize("stopped_in", ["features", "neurons"])
+def test_one_that_was_stopped_goes_on_and_ends_with_the_same_result(
+    own_runs, tmp_path, monkeypatch, stopped_in
+):
+    monkeypatch.setattr("autointerp.labs.attribution.LOGITS", 1)  # many calls of the model
+    monkeypatch.setattr("autointerp.pipeline.attribute.SAVE_EVERY_S", 0.0)
+    asked = {"run": "tiny", "sources": ("features", "neurons")}
+    undisturbed = shutil.copytree(own_runs, tmp_path / "undisturbed")
+    wanted = attribute(PROMPT, runs=undisturbed, **asked)
+    rows = {"features": len(wanted.sources[0].effects), "neurons": len(wanted.sources[1].effects)}
+    seen = []
+
+    def stop_midway(event):
+        if isinstance(event, Ablating) and event.source == stopped_in and event.done >= 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        attribute(PROMPT, runs=own_runs, on=stop_midway, **asked)
+    with open_run("tiny", folder=own_runs, read_only=True) as opened:
+        kept = dict(opened.rows("SELECT source, count(*) FROM ablated GROUP BY source"))
+    assert kept[stopped_in] < rows[stopped_in]
+    if stopped_in == "neurons":
+        assert kept["features"] == rows["features"]
+    calls = []
+
+    def counted(model, tokens, positions, changes, at_once, known=()):
+        for some, logits in moved_logits(model, tokens, positions, changes, at_once, known):
+            calls.append(len(some))
+            yield some, logits
+
+    monkeypatch.setattr("autointerp.labs.attribution.moved_logits", counted)
+    resumed = attribute(PROMPT, runs=own_runs, on=seen.append, **asked)
+    assert resumed == wanted  # to the bit
+    assert sum(calls) == sum(rows.values()) - sum(kept.values())
+    told = [e.text for e in seen if isinstance(e, Step)]
+    assert any(f"{stopped_in} has {kept[stopped_in]} ablation" in text for text in told)
+    for runs in (own_runs, undisturbed):
+        with open_run("tiny", folder=runs, read_only=True) as opened:
+            assert opened.rows("SELECT count(*) FROM ablated") == [(0,)]
+    with (
+        open_run("tiny", folder=own_runs, read_only=True) as left,
+        open_run("tiny", folder=undisturbed, read_only=True) as whole,
+    ):
+        assert left.lab_rows("attribution") == whole.lab_rows("attribution")
+
+
+def test_what_another_question_left_is_not_taken(own_runs, monkeypatch):
+    monkeypatch.setattr("autointerp.labs.attribution.LOGITS", 1)
+    with pytest.raises(KeyboardInterrupt):
+        attribute("The old dog", run="tiny", runs=own_runs, on=_stopped)
+    result = attribute(PROMPT, run="tiny", runs=own_runs, on=(seen := []).append)
+    assert not [e for e in seen if isinstance(e, Step) and "goes on" in e.text]
+    assert result == attribute(PROMPT, run="tiny", runs=own_runs)
+
+
+def _stopped(event):
+    if isinstance(event, Ablating):
+        raise KeyboardInterrupt
+
+
+def test_batches_of_which_a_part_is_known_are_computed_in_the_same_company(own_runs, monkeypatch):
+    monkeypatch.setattr("autointerp.labs.attribution.TOKENS", 32)  # several rows at a time
+    wanted = attribute(PROMPT, run="tiny", runs=own_runs)
+    first, *_ = wanted.sources[0].effects
+    with open_run("tiny", folder=own_runs) as opened:
+        options = {"prompt": PROMPT, "target": "", "against": ""}
+        number = int(first.unit.partition("/")[2])
+        opened.add_ablated(
+            design_of("attribution", options, []), "features", {(number, first.position): 0.0}
+        )
+    assert attribute(PROMPT, run="tiny", runs=own_runs) == wanted

@@ -53,6 +53,8 @@ def command(
     ranks and correlation, and the descriptions that the run holds. Those of the run's units are
     stored as rows of the lab `attribution`, in place of their earlier ones.
 
+    If it is stopped, the same command resumes.
+
     Example: autointerp attribute --prompt "John was" --target " sad" --against " happy"
     """
     _options.require_runs(run)
