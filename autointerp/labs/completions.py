@@ -154,12 +154,17 @@ def continued(
     special token, and their perplexity under the unchanged one; None where there are none.
 
     A token is the largest of logits / temperature plus Gumbel noise; there are `noises` of it,
-    which rows take in turn.
+    which rows take in turn. Raises BadInput where the changed model gives no numbers.
     """
     noise = torch.Generator().manual_seed(options["seed"] % 2**63)
     ids, behind = prompts, continuing(model, intervention)
     for _ in range(options["tokens"]):
         logits = behind(ids).double().cpu()
+        if logits.isnan().any():
+            raise BadInput(
+                "clamped that far, the model's logits are no numbers; give a factor nearer to 0, "
+                "such as 10"
+            )
         uniform = torch.rand(noises, logits.shape[-1], generator=noise, dtype=torch.float64)
         if options["temperature"] > 0:
             gumbel = -(-uniform.log()).log()

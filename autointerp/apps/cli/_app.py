@@ -219,6 +219,11 @@ def _close_stdout() -> None:
 
 
 def _was_interrupted(error: Exception) -> bool:
-    """Whether Ctrl-C came in the middle of a query, which DuckDB reports as its own exception."""
+    """Whether Ctrl-C came in the middle of a query, which DuckDB reports as an exception of its
+    own, or as a RuntimeError where it notices the signal before the query does.
+    """
     duckdb: ModuleType | None = sys.modules.get("duckdb")
-    return duckdb is not None and isinstance(error, duckdb.InterruptException)
+    if duckdb is None:
+        return False
+    noticed = type(error) is RuntimeError and str(error) == "Query interrupted"
+    return noticed or isinstance(error, duckdb.InterruptException)

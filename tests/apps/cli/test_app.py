@@ -645,6 +645,8 @@ def test_an_interrupted_query_counts_as_ctrl_c(command_line: Call, monkeypatch: 
 
     monkeypatch.setattr(cli, "build_app", raising(duckdb.InterruptException("Interrupted!")))
     assert command_line("x").code == 130
+    monkeypatch.setattr(cli, "build_app", raising(RuntimeError("Query interrupted")))
+    assert command_line("x").code == 130
 
 
 @pytest.mark.parametrize("error", [ValueError("a defect"), FileNotFoundError(2, "No such file")])
