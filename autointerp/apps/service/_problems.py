@@ -87,6 +87,8 @@ def answer(
     wants_page = "text/html" in request.headers.get("accept", "")
     if wants_page and not request.url.path.startswith("/v1"):
         is_rating = line.endswith("/rate/")
+        if headers and "Retry-After" in headers and request.method in ("GET", "HEAD"):
+            headers = {**headers, "Refresh": headers["Retry-After"]}  # the page opens by itself
         page = (
             '<!doctype html><html lang="en"><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width">'

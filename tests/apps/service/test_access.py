@@ -224,6 +224,8 @@ def test_who_asks_too_often_is_asked_to_wait(
     client = made(tokens.issue("viewer")[1])
     statuses = [client.get("/v1/read").status_code for _ in range(int(_gate.BURST) + 1)]
     assert statuses == [200] * int(_gate.BURST) + [429]
+    page = client.get("/", headers={"Accept": "text/html"})  # opens again by itself
+    assert (page.status_code, page.headers["refresh"]) == (429, page.headers["retry-after"])
     other = made(tokens.issue("viewer")[1])
     assert other.get("/v1/read").status_code == 200
 
