@@ -93,6 +93,7 @@ def answer(
             '<!doctype html><html lang="en"><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width">'
             '<meta name="color-scheme" content="light dark">'
+            '<link rel="icon" href="data:,">'
             f"<title>{title}</title><main><h1>{title}</h1><p>{html.escape(line)}</p>"
             f"{RATING_PAGE if is_rating else FIRST_PAGE if status in (404, 405) else ''}"
             "</main></html>"
