@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -211,39 +211,67 @@ def figure(name: str, value: float | int | str, unit: str, note: str) -> dict[st
     return {"figure": name, "value": value, "unit": unit, "note": note}
 
 
-def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield the figures of the service; with `quick` of a tenth of the units and clients."""
+FIGURES = ("serve_start_s", "serve_idle_mb", "serve_units_page_ms", "serve_sse_clients")
+
+
+def figures(quick: bool = False, only: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """Yield the figures of the service, or those named; with `quick` of a tenth of the units and
+    clients."""
     units, clients = (UNITS // 10, CLIENTS // 10) if quick else (UNITS, CLIENTS)
-    load = f"load {os.getloadavg()[0]:.0f}"
+    wanted = set(only or FIGURES)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         (folder / "runs").mkdir()
-        with served(folder) as server:
-            yield figure("serve_start_s", round(server.start_s, 2), "s",
-                         f"from the command to the first page, {server.cpu_s():.2f} s of it CPU;"
-                         f" to reach: 2; {load}")  # fmt: skip
-            time.sleep(1)
-            yield figure("serve_idle_mb", round(server.resident_mb(), 1), "MB",
-                         "resident, after the first page of an empty folder")  # fmt: skip
-        make_units(folder / "runs", units)
-        with served(folder) as server, server.client() as client:
-            began = time.perf_counter()
-            client.get("/runs/main/units")
-            first_s = time.perf_counter() - began
-            cpu_s = server.cpu_s()
-            taken = pages(client, REQUESTS)
-            cpu_ms = 1e3 * (server.cpu_s() - cpu_s) / REQUESTS
-            yield figure(
-                "serve_units_page_ms", round(float(np.quantile(taken, 0.95)), 1), "ms",
-                f"p95 of {REQUESTS} pages of 100 of {units:,} units: sorted, filtered, searched;"
-                f" median {np.median(taken):.0f}, CPU of the server {cpu_ms:.0f} each; the first,"
-                f" which copies the run, {first_s:.1f} s; to reach: 200; {load}",
-            )  # fmt: skip
-            with live_job(folder / "runs") as log:
-                share, fewest = asyncio.run(watch(server, clients, log, WATCH_S))
-            yield figure(
-                "serve_sse_clients", round(100 * share, 1), "%",
-                f"of a core, {clients} clients watching {EVENTS_S:.0f} events a second for"
-                f" {WATCH_S:.0f} s; the fewest that one got: {fewest} of {WATCH_S * EVENTS_S:.0f};"
-                f" to reach: 5; {load}",
-            )  # fmt: skip
+        if wanted & {"serve_start_s", "serve_idle_mb"}:
+            yield from (one for one in _empty(folder) if one["figure"] in wanted)
+        if wanted & {"serve_units_page_ms", "serve_sse_clients"}:
+            make_units(folder / "runs", units)
+            with served(folder) as server:
+                if "serve_units_page_ms" in wanted:
+                    yield _units_page(server, units)
+                if "serve_sse_clients" in wanted:
+                    yield _watching(server, folder, clients)
+
+
+def _load() -> str:
+    return f"load {os.getloadavg()[0]:.0f}"
+
+
+def _empty(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield how a server starts over an empty folder, and what it holds then."""
+    with served(folder) as server:
+        yield figure("serve_start_s", round(server.start_s, 2), "s",
+                     f"from the command to the first page, {server.cpu_s():.2f} s of it CPU;"
+                     f" to reach: 2; {_load()}")  # fmt: skip
+        time.sleep(1)
+        yield figure("serve_idle_mb", round(server.resident_mb(), 1), "MB",
+                     "resident, after the first page of an empty folder")  # fmt: skip
+
+
+def _units_page(server: Served, units: int) -> dict[str, Any]:
+    """Return how long a page of units takes, of a run that has many."""
+    with server.client() as client:
+        began = time.perf_counter()
+        client.get("/runs/main/units")
+        first_s = time.perf_counter() - began
+        cpu_s = server.cpu_s()
+        taken = pages(client, REQUESTS)
+    cpu_ms = 1e3 * (server.cpu_s() - cpu_s) / REQUESTS
+    return figure(
+        "serve_units_page_ms", round(float(np.quantile(taken, 0.95)), 1), "ms",
+        f"p95 of {REQUESTS} pages of 100 of {units:,} units: sorted, filtered, searched;"
+        f" median {np.median(taken):.0f}, CPU of the server {cpu_ms:.0f} each; the first,"
+        f" which copies the run, {first_s:.1f} s; to reach: 200; {_load()}",
+    )  # fmt: skip
+
+
+def _watching(server: Served, folder: Path, clients: int) -> dict[str, Any]:
+    """Return the share of a core that people take who watch a job."""
+    with live_job(folder / "runs") as log:
+        share, fewest = asyncio.run(watch(server, clients, log, WATCH_S))
+    return figure(
+        "serve_sse_clients", round(100 * share, 1), "%",
+        f"of a core, {clients} clients watching {EVENTS_S:.0f} events a second for"
+        f" {WATCH_S:.0f} s; the fewest that one got: {fewest} of {WATCH_S * EVENTS_S:.0f};"
+        f" to reach: 5; {_load()}",
+    )  # fmt: skip

@@ -154,7 +154,8 @@ class UnitDetail:
         note: What is special about it, such as its name in a file.
         interval_tokens: Tokens on which it fires, by interval of activation.
         contexts: The strongest ones, then one of each interval.
-        labs: Rows of labs by lab.
+        labs: Rows of labs by lab; those that measure whole sources (match, map, concepts, cover)
+            among them, and what raters took the unit for.
     """
 
     unit: ListedUnit
@@ -287,9 +288,9 @@ def unit_detail(run: Snapshot, unit_id: int, top: int = 10, repeats: int = 10) -
     ((index, sign, note, tokens, intervals),) = run.rows(
         "SELECT idx, sign, note, tokens, interval_tokens FROM unit WHERE unit_id = ?", [unit_id]
     )
-    labs: dict[str, list[Mapping[str, Any]]] = {}
+    measured: dict[str, list[Mapping[str, Any]]] = {}
     for lab, row in run.lab_rows_of_unit(unit_id):
-        labs.setdefault(lab, []).append(row)
+        measured.setdefault(lab, []).append(row)
     return UnitDetail(
         unit=found[0],
         index=index,
@@ -300,8 +301,72 @@ def unit_detail(run: Snapshot, unit_id: int, top: int = 10, repeats: int = 10) -
         contexts=tuple(listed_contexts(run, [unit_id], top)),
         ratings=tuple(_ratings(run, unit_id, repeats)),
         descriptions=tuple(_descriptions(run, unit_id)),
-        labs=labs,
+        labs={**measured, **_whole_sources(run, found[0], index, sign)},
     )
+
+
+NEAR = 5  # units beside one on a map, at most
+# What tables of other things than units hold of one, `me`: a name for it, the table, the rows.
+WHOLE: tuple[tuple[str, str, str], ...] = (
+    (
+        "match",
+        "match",
+        "SELECT {run: other, nearest: 'features/' || nearest, cosine: round(cosine::DOUBLE, 4),"
+        " partner: 'features/' || partner, partner_cosine: round(partner_cosine::DOUBLE, 4)}"
+        " FROM match JOIN me USING (idx) WHERE me.source = 'features' AND me.sign = 1"
+        " ORDER BY other",
+    ),
+    (
+        "map",
+        "map_point",
+        "SELECT {near: q.source || '/' || q.idx || CASE WHEN q.sign < 0 THEN '-' ELSE '' END,"
+        " cosine: round(h.cosine::DOUBLE, 4)} FROM (SELECT p.digest, unnest(p.near) AS place,"
+        " unnest(p.cosines) AS cosine, generate_subscripts(p.near, 1) AS nth"
+        " FROM (SELECT * FROM map_point JOIN me USING (source, idx, sign)"
+        " ORDER BY made_at DESC, digest LIMIT 1) p) h"
+        f" JOIN map_point q USING (digest, place) WHERE h.nth <= {NEAR} ORDER BY h.nth",
+    ),
+    (
+        "concepts",
+        "concept",
+        "SELECT {concept: concept, picked: picked, k: k, auroc: round(auroc, 4),"
+        " low: round(low, 4), high: round(high, 4), f1: round(f1, 4)}"
+        " FROM concept, me WHERE list_contains(units, me.unit)"
+        " ORDER BY k, coalesce(auroc, f1) DESC, concept",
+    ),
+    (
+        "cover",
+        "cover",
+        "SELECT {concept: concept, kind: kind, activation: round(activation, 4),"
+        " description: description, rater: rater, status: status, is_main: is_main}"
+        " FROM cover JOIN me USING (source, idx, sign) ORDER BY concept, rater, place",
+    ),
+    (
+        "taken for",
+        "guess",
+        "SELECT {rubric: rubric, rater: rater, guess: guess} FROM unit_guess"
+        " WHERE unit_id = (SELECT unit_id FROM me) AND guess IS NOT NULL ORDER BY rubric, rater",
+    ),
+)
+ME = (
+    "WITH me AS (SELECT ? AS source, ?::INTEGER AS idx, ?::INTEGER AS sign, ? AS unit,"
+    " ?::INTEGER AS unit_id) "
+)
+
+
+def _whole_sources(
+    run: Snapshot, unit: ListedUnit, index: int, sign: int
+) -> dict[str, Sequence[Mapping[str, Any]]]:
+    """Return what tables that are not of single units hold of one, by name; those that hold nothing
+    of it, or are not there, are left out, and so are columns that are empty."""
+    known = [unit.source, index, sign, unit.unit, unit.unit_id]
+    held: dict[str, Sequence[Mapping[str, Any]]] = {}
+    for name, table, question in WHOLE:
+        rows = [row for (row,) in run.rows(ME + question, known)] if run.has_table(table) else []
+        filled = {key for row in rows for key, value in row.items() if value is not None}
+        if rows:
+            held[name] = [{key: row[key] for key in row if key in filled} for row in rows]
+    return held
 
 
 def _units_numbered(run: Snapshot, unit_id: int) -> list[ListedUnit]:

@@ -134,7 +134,7 @@ def build_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     app.openapi = lambda: specification(app)  # type: ignore[method-assign]
-    _problems.install(app)
+    _problems.install(app, [route for module in modules for route in module.router.routes])
     for module in modules:
         app.include_router(module.router)
     return app
@@ -168,7 +168,9 @@ def serve(runs: Path, address: Address, say: Callable[[str], None]) -> None:
             "access_log": False,  # it would show tokens
             "server_header": False,
             "timeout_graceful_shutdown": GRACE_S,
-            "proxy_headers": bool(address.public_url),  # of a proxy on this machine
+            "proxy_headers": bool(address.public_url),
+            # of a proxy on this machine; another's address is in the variable that uvicorn knows
+            "forwarded_allow_ips": os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
         }
         server = uvicorn.Server(uvicorn.Config(gated(build_app(service)), **config))
         if address.warning:

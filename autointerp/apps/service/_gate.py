@@ -36,6 +36,7 @@ RATE, BURST = 50.0, 400.0  # requests a second of one token, and as many at once
 FAILURE_RATE, FAILURE_BURST = 0.2, 20.0  # of an address that has no valid token
 MOST_CLIENTS = 10_000
 MOST_AUDIT = 16 * 2**20  # bytes of the log before it is set aside
+READING = ("GET", "HEAD")
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -118,6 +119,7 @@ class Gate:
             return
         scope.setdefault("state", {})
         request = Request(scope, receive)
+        is_head = request.method == "HEAD"
         client = request.client.host if request.client else "?"
         status = 0
         size = 0
@@ -136,11 +138,13 @@ class Gate:
             nonlocal status
             if too_large and not status:
                 return  # the answer to an error that the reader made of it
+            if is_head and message["type"] != "http.response.start":
+                return  # it has ended with its headers, a stream too
             if message["type"] == "http.response.start":
                 status = int(message["status"])
                 names = {name.lower() for name, _ in message["headers"]}
                 message["headers"] = [
-                    *message["headers"],
+                    *_own_place(message["headers"], request),
                     *(
                         (name.encode(), value.encode())
                         for name, value in HEADERS.items()
@@ -148,6 +152,8 @@ class Gate:
                     ),
                 ]
             await send(message)
+            if is_head:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
         try:
             early = self._refusal(request, client)
@@ -155,7 +161,8 @@ class Gate:
                 await early(scope, receive, sent)
                 return
             with contextlib.suppress(TooLarge):
-                await self.app(scope, bounded, sent)
+                routed = {**scope, "method": "GET"} if is_head else scope
+                await self.app(routed, bounded, sent)
             if too_large and not status:
                 too_large = False
                 await answer(request, 413, _too_large())(scope, receive, sent)
@@ -166,7 +173,7 @@ class Gate:
         """Return the answer to a request that goes no further: refused, or a link with a token."""
         try:
             self._check(request, client)
-            is_link = request.method == "GET" and not request.url.path.startswith("/v1")
+            is_link = request.method in READING and not request.url.path.startswith("/v1")
             if is_link and "token" in request.query_params:
                 return enter(request, self.service)
         except Problem as problem:
@@ -206,6 +213,8 @@ class Gate:
         texts = [request.headers.get("authorization", "").partition(" ")[2].strip()]
         texts += [request.cookies.get(self.service.cookie(role), "") for role in ("owner", "rater")]
         texts += [request.headers.get("x-secret-key", "")]
+        if request.method in READING:  # a link
+            texts += [request.query_params.get("token", "")]
         for text in texts:
             token = self.service.tokens.find(text)
             if token is not None:
@@ -231,6 +240,18 @@ class Gate:
             path=request.url.path[:300],
             status=status,
         )
+
+
+def _own_place(headers: list[tuple[bytes, bytes]], request: Request) -> list[tuple[bytes, bytes]]:
+    """Return an answer's headers; a redirect to this service names a path alone, for its scheme
+    and host are as a proxy told them, or did not."""
+    own = f"{request.url.scheme}://{request.url.netloc}/".encode()
+    return [
+        (name, b"/" + value.removeprefix(own).lstrip(b"/"))
+        if name.lower() == b"location" and value.startswith(own)
+        else (name, value)
+        for name, value in headers
+    ]
 
 
 def _after(wait_s: float) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import logging
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
+from starlette.routing import BaseRoute, Match, Route
 
 from autointerp.errors import (
     AutointerpError,
@@ -39,6 +41,7 @@ STATUS: tuple[tuple[type[AutointerpError], int], ...] = (
     (AutointerpError, 500),
 )
 RATING_PAGE = '<p><a href="/rate/">Go on rating</a></p>'
+FIRST_PAGE = '<p><a href="/">Go to the first page</a></p>'
 TO_RATERS = "this cannot be done now; try again later, or tell who invited you"
 
 
@@ -83,11 +86,17 @@ def answer(
     title = HTTPStatus(status).phrase
     wants_page = "text/html" in request.headers.get("accept", "")
     if wants_page and not request.url.path.startswith("/v1"):
+        is_rating = line.endswith("/rate/")
+        if headers and "Retry-After" in headers and request.method in ("GET", "HEAD"):
+            headers = {**headers, "Refresh": headers["Retry-After"]}  # the page opens by itself
         page = (
             '<!doctype html><html lang="en"><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width">'
-            f"<title>{title}</title><h1>{title}</h1><p>{html.escape(line)}</p>"
-            f"{RATING_PAGE if line.endswith('/rate/') else ''}</html>"
+            '<meta name="color-scheme" content="light dark">'
+            '<link rel="icon" href="data:,">'
+            f"<title>{title}</title><main><h1>{title}</h1><p>{html.escape(line)}</p>"
+            f"{RATING_PAGE if is_rating else FIRST_PAGE if status in (404, 405) else ''}"
+            "</main></html>"
         )
         return HTMLResponse(page, status, headers)
     fields = ProblemDetails(
@@ -122,8 +131,19 @@ def check_fresh(request: Request, response: Response, *state: object) -> None:
     response.headers.update(tagged(tag))
 
 
-def install(app: FastAPI) -> None:
-    """Have the application answer every error as a problem."""
+def _methods(routes: Sequence[BaseRoute], request: Request, allowed: str) -> str:
+    """Return the value of Allow: the methods of all routes of an address, not of the first."""
+    methods = {one.strip() for one in allowed.split(",")} - {""}
+    for route in routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE:
+            methods |= set(route.methods or ())
+    if "GET" in methods:
+        methods.add("HEAD")
+    return ", ".join(sorted({*methods, "OPTIONS"}))
+
+
+def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Have the application, which has these routes, answer every error as a problem."""
 
     async def of_below(request: Request, error: Exception) -> Response:
         assert isinstance(error, AutointerpError)
@@ -138,13 +158,20 @@ def install(app: FastAPI) -> None:
     async def of_http(request: Request, error: Exception) -> Response:
         raised = cast("HTTPException", error)  # or its parent, which routing raises
         detail = str(raised.detail)
+        headers = dict(raised.headers or {})
+        if raised.status_code == 405:
+            headers["Allow"] = _methods(routes, request, headers.get("Allow", ""))
+            if request.method == "OPTIONS":  # its question was answered
+                return Response(status_code=204, headers=headers)
         if raised.status_code == 404:
             detail = f"{request.url.path[:200]}: there is no such address; see /openapi.json"
         elif raised.status_code == 405:
-            detail = f"{request.method} {request.url.path[:200]}: not allowed; see /openapi.json"
+            detail = (
+                f"{request.method} {request.url.path[:200]}: not allowed; use {headers['Allow']}"
+            )
         elif raised.status_code == 400:  # of a body that is nested too deep, say
             detail = f"{detail.lower()}; /openapi.json says what is taken"
-        return answer(request, raised.status_code, detail, dict(raised.headers or {}))
+        return answer(request, raised.status_code, detail, headers)
 
     async def of_request(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)

@@ -224,6 +224,8 @@ def test_who_asks_too_often_is_asked_to_wait(
     client = made(tokens.issue("viewer")[1])
     statuses = [client.get("/v1/read").status_code for _ in range(int(_gate.BURST) + 1)]
     assert statuses == [200] * int(_gate.BURST) + [429]
+    page = client.get("/", headers={"Accept": "text/html"})  # opens again by itself
+    assert (page.status_code, page.headers["refresh"]) == (429, page.headers["retry-after"])
     other = made(tokens.issue("viewer")[1])
     assert other.get("/v1/read").status_code == 200
 
@@ -236,6 +238,17 @@ def test_guesses_at_tokens_are_slowed_and_those_who_have_one_are_not(
     assert [answer.status_code for answer in guesses[-2:]] == [401, 429]
     assert guesses[-1].headers["Retry-After"] == "5"  # 1 request at 0.2 a second
     assert made(tokens.issue("viewer")[1]).get("/v1/read").status_code == 200
+
+
+def test_a_valid_link_opens_though_others_of_its_address_guessed(
+    made: Ask, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(_gate.time, "monotonic", lambda: 0.0)
+    for n in range(int(_gate.FAILURE_BURST)):  # a class behind one address, with an old link
+        made().get(f"/rate/?token=old{n}")
+    assert made().get("/rate/?token=old").status_code == 429
+    text = tokens.issue("rater", run="main", rater="human:ann")[1]
+    assert made().get(f"/rate/?token={text}").status_code == 303
 
 
 def test_an_allowance_fills_again(monkeypatch: pytest.MonkeyPatch):
@@ -254,6 +267,57 @@ def test_every_answer_forbids_inline_scripts_and_frames(made: Ask, tokens: Token
         assert "unsafe" not in policy
         assert "frame-ancestors 'none'" in policy
         assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/read", "/v1/runs", "/v1/fail", "/v1/none"])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_head_answers_as_get_does_without_a_body(
+    made: Ask, tokens: Tokens, path: str, is_known: bool
+):
+    client = made(tokens.issue("owner")[1] if is_known else "")
+    whole, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (whole.status_code, b"")
+    drawn = {"set-cookie", "date"}
+    assert {k: v for k, v in head.headers.items() if k not in drawn} == {
+        k: v for k, v in whole.headers.items() if k not in drawn
+    }
+    assert head.headers["content-length"] == str(len(whole.content))
+
+
+def test_a_wrong_method_is_told_all_that_its_address_takes(made: Ask, tokens: Tokens):
+    client = made(tokens.issue("owner")[1])
+    # GET and POST of /v1/runs are two routes, in two files.
+    for method, path, allowed in [
+        ("DELETE", "/v1/runs", "GET, HEAD, OPTIONS, POST"),
+        ("PATCH", "/", "GET, HEAD, OPTIONS"),
+        ("GET", "/rate/deeds", "OPTIONS, POST"),
+        ("GET", "/v1/tokens/00000000", "DELETE, OPTIONS"),
+    ]:
+        answer = client.request(method, path)
+        assert answer.status_code == 405
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["allow"] == allowed
+        assert answer.json()["remedy"] == f"use {allowed}"
+        asked = client.options(path)
+        assert (asked.status_code, asked.content) == (204, b"")
+        assert asked.headers["allow"] == allowed
+
+
+def test_a_slash_too_many_leads_to_the_same_host_whatever_a_proxy_said(made: Ask, tokens: Tokens):
+    client = made(tokens.issue("owner")[1])
+    for given, place in [("/v1/runs/?limit=2", "/v1/runs?limit=2"), ("/rate", "/rate/")]:
+        answer = client.get(given)
+        assert (answer.status_code, answer.headers["location"]) == (307, place)
+
+
+def test_an_address_that_is_not_there_is_a_page_with_a_way_out_or_a_problem(made: Ask):
+    page = made(Accept="text/html").get("/nowhere")
+    assert page.status_code == 404
+    assert 'href="/"' in page.text
+    for path in ("/nowhere", "/v1/nowhere"):
+        answer = made(Accept="*/*").get(path)
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["status"] == 404
 
 
 def test_an_error_from_below_is_a_problem_with_its_line_and_remedy(made: Ask, tokens: Tokens):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from autointerp.apps.service._app import Address, build_app, gated, service_at
+from autointerp.apps.service._app import Address, build_app, gated, router_modules, service_at
 from autointerp.apps.service._tokens import Tokens
 from autointerp.people.ingest import ingest_journals
 from autointerp.people.journal import read_journal
@@ -131,9 +131,11 @@ def everything(server: TestClient, token: str) -> dict[str, str]:
     got = {}
     paths = [
         (method, re.sub(r"\{[^}]*\}", "tiny", route.path))
-        for route in build_app(service_at(Path("."), Address())).routes
-        for method in getattr(route, "methods", None) or ()
+        for module in router_modules()
+        for route in module.router.routes
+        for method in route.methods
     ]
+    assert len(paths) >= 40  # of every file that has a router
     paths += [("GET", f"/rate/files/{path.name}") for path in FILES.iterdir()]
     paths += [("GET", "/"), ("GET", "/openapi.json"), ("GET", "/v1/runs/tiny/units")]
     for method, path in paths:

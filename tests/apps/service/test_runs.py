@@ -223,3 +223,47 @@ def test_reading_leaves_no_lock_that_a_command_would_meet(client: TestClient, ru
     client.get("/v1/runs/tiny/units")
     with open_run("tiny", folder=runs) as run:  # for writing, while the copy is open
         run.log("written")
+
+
+def test_a_unit_says_what_match_map_concepts_cover_and_raters_hold_of_it(
+    client: TestClient, runs: Path
+):
+    now = "2026-01-01 00:00:00"
+    with open_run("tiny", folder=runs) as run:
+        ((unit_id, index, label),) = run.rows(
+            "SELECT unit_id, idx, 'features/' || idx FROM unit WHERE source = 'features'"
+            " AND sign > 0 ORDER BY unit_id LIMIT 1"
+        )
+        ((item_id,),) = run.rows("SELECT item_id FROM key WHERE unit_id = ? LIMIT 1", [unit_id])
+        other = index + 1
+        for table, row in [
+            ("match", {"other": "later", "other_sae": "x", "idx": index, "cosine": 0.91234,
+                       "nearest": 7, "is_exact": True}),
+            *(("map_point", {"digest": "d", "place": place, "source": "features", "idx": idx,
+                             "sign": 1, "x": 0.0, "y": 0.0, "near": [1 - place],
+                             "cosines": [0.5], "is_exact": True})
+              for place, idx in enumerate((index, other))),
+            ("concept", {"labels": "x", "concept": "months", "source": "features",
+                         "picked": "auroc", "k": 1, "units": [label], "auroc": 0.75,
+                         "tokens_with": 1, "tokens_labelled": 2}),
+            ("cover", {"concept": "cats", "source": "features", "rater": "scripted:4",
+                       "kind": "strongest", "place": 1, "idx": index, "sign": 1,
+                       "activation": 2.0, "status": "ok", "is_main": True, "occurrences": 1,
+                       "tokens": 2}),
+            ("guess", {"item_id": item_id, "rater": "human:ann", "version": 0,
+                       "guess": "neuron"}),
+        ]:  # fmt: skip
+            run.insert(table, [{**row, "made_at": now}])
+    labs = client.get(f"/v1/runs/tiny/units/{unit_id}").json()["labs"]
+    assert labs["match"] == [{"run": "later", "nearest": "features/7", "cosine": 0.9123}]
+    assert labs["map"] == [{"near": f"features/{other}", "cosine": 0.5}]
+    assert [(row["concept"], row["auroc"]) for row in labs["concepts"]] == [("months", 0.75)]
+    assert [(row["concept"], row["is_main"]) for row in labs["cover"]] == [("cats", True)]
+    assert [(row["rater"], row["guess"]) for row in labs["taken for"]] == [("human:ann", "neuron")]
+    page = client.get(f"/runs/tiny/units/{unit_id}").text
+    for said in ("features/7", f"features/{other}", "months", "cats", "human:ann"):
+        assert said in page
+    ((elsewhere,),) = [(one["unit_id"],) for one in client.get(
+        "/v1/runs/tiny/units?source=neurons&limit=1").json()["items"]]  # fmt: skip
+    assert set(client.get(f"/v1/runs/tiny/units/{elsewhere}").json()["labs"]) <= set(labs) - {
+        "match", "map", "concepts", "cover", "taken for"}  # fmt: skip

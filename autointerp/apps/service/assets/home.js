@@ -1,13 +1,11 @@
 /* The bars of the runs that something works on move; a run that ends shows itself anew. */
 "use strict";
 for (const card of document.querySelectorAll('.card[data-active="true"]')) {
-  const stream = new EventSource(`/v1/runs/${card.dataset.run}/events`);
   const bar = card.querySelector("progress");
   const said = card.querySelector("[data-text]");
-  stream.onmessage = (message) => {
+  follow(`/v1/runs/${card.dataset.run}/events`, (message) => {
     const event = JSON.parse(message.data);
     if (said) said.textContent = event.text;
     moveBar(bar, event);
-  };
-  stream.addEventListener("end", () => { stream.close(); location.reload(); });
+  }, () => location.reload());
 }

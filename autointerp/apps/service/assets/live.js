@@ -41,12 +41,6 @@
     }
   }
 
-  function watch() {
-    const stream = new EventSource(`/v1/runs/${run}/events`);
-    stream.onmessage = (message) => show(JSON.parse(message.data));
-    stream.addEventListener("end", () => { stream.close(); location.reload(); });
-  }
-
   async function change(method, path, body) {
     const problem = part("problem");
     problem.hidden = true;
@@ -68,5 +62,5 @@
     for (const [name, value] of new FormData(limits)) wanted[name] = value === "" ? null : Number(value);
     change("PATCH", "limits", wanted);
   });
-  watch();
+  follow(`/v1/runs/${run}/events`, (message) => show(JSON.parse(message.data)), () => location.reload());
 })();

@@ -15,9 +15,33 @@ async function send(method, path, body, headers = {}) {
     body: body === undefined ? undefined : JSON.stringify(body),
   });
   const text = await response.text();
-  const value = text ? JSON.parse(text) : null;
-  if (!response.ok) throw new Error((value && value.detail) || response.statusText);
+  let value = null;
+  try { value = text ? JSON.parse(text) : null; } catch { /* a proxy's page */ }
+  if (!response.ok) throw new Error((value && value.detail) || `${response.status} ${response.statusText}: the service does not answer; try again`);
   return value;
+}
+
+/* Follow a stream of events. The browser tries again by itself where a line breaks, but not after a
+   refusal: too many requests, or a proxy whose server is down. */
+function follow(path, onmessage, onend) {
+  let waitS = 5;
+  let last = ["", 0]; // the job and the place in its log that were shown
+  (function open() {
+    const stream = new EventSource(path);
+    stream.onopen = () => { waitS = 5; };
+    stream.onmessage = (message) => {
+      const [job, end] = message.lastEventId.split(".");
+      if (job === last[0] && Number(end) <= last[1]) return; // a new stream begins at the beginning
+      last = [job, Number(end)];
+      onmessage(message);
+    };
+    stream.onerror = () => {
+      if (stream.readyState !== EventSource.CLOSED || waitS > 600) return;
+      setTimeout(open, waitS * 1000);
+      waitS *= 2;
+    };
+    stream.addEventListener("end", () => { stream.close(); onend(); });
+  })();
 }
 
 /* Move a bar as an event of progress says. */

@@ -30,6 +30,7 @@ let wide = false;
 let guessed = false; // whether the words before the last question were shown
 let sending = false;
 let failures = 0;
+let isBusy = false; // whether the server asked to wait
 let timer = 0;
 let stopped = ""; // why nothing can be sent any more
 let began = 0, worked = 0, seen = 0, paused = true;
@@ -87,7 +88,10 @@ async function ask(method, path, body) {
     let line = response.statusText;
     try { line = JSON.parse(text).detail || line; } catch { /* a proxy's page */ }
     const error = new Error(line);
+    const isOurs = (response.headers.get("Content-Type") || "").startsWith("application/problem+json");
     error.status = response.status;
+    error.passes = !isOurs || response.status >= 500 || [408, 425, 429].includes(response.status);
+    error.waitS = Number(response.headers.get("Retry-After")) || 0;
     throw error;
   }
   return JSON.parse(text);
@@ -112,12 +116,12 @@ async function flush() {
     const feedback = answered.outcomes.map((one) => one.feedback).filter(Boolean).pop();
     if (feedback) showFeedback(feedback);
   } catch (error) {
-    const refused = error.status >= 400 && error.status < 500 && ![408, 409, 425, 429].includes(error.status);
-    if (refused) {
+    if (error.status && !error.passes && error.status !== 409) {
       stopped = error.message;
     } else {
-      const wait = WAITS_S[Math.min(failures, WAITS_S.length - 1)];
+      const wait = Math.max(WAITS_S[Math.min(failures, WAITS_S.length - 1)], error.waitS || 0);
       failures += 1;
+      isBusy = error.status === 429;
       timer = setTimeout(flush, wait * 1000 * (0.75 + Math.random() / 2));
     }
   } finally {
@@ -163,7 +167,7 @@ function showLine() {
   const line = at("line");
   const many = queue.length === 1 ? "1 answer" : `${queue.length} answers`;
   if (stopped) line.textContent = `Stopped: ${stopped}. ${queue.length ? `${many} wait on this device.` : ""}`;
-  else if (failures) line.textContent = `No connection. ${queue.length ? `${many} safe on this device; ` : ""}trying again. You may go on.`;
+  else if (failures) line.textContent = `${isBusy ? "The server is busy." : "No connection."} ${queue.length ? `${many} safe on this device; ` : ""}trying again. You may go on.`;
   line.hidden = !stopped && !failures;
 }
 
@@ -551,8 +555,8 @@ function receiveFirst(fresh) {
     question = asked;
     receiveFirst(fresh);
   } catch (error) {
-    if (error.status) { at("progress").textContent = error.message; return; }
-    at("progress").textContent = "No connection; trying again.";
-    setTimeout(begin, 3000);
+    if (error.status && !error.passes) { at("progress").textContent = error.message; return; }
+    at("progress").textContent = `${error.status === 429 ? "The server is busy" : "No connection"}; trying again.`;
+    setTimeout(begin, 1000 * Math.max(3, error.waitS || 0));
   }
 })();
