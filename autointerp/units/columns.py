@@ -27,7 +27,9 @@ from autointerp.units.reservoirs import (
     Levelled,
     Lowest,
     Strongest,
+    firsts,
     identities,
+    in_order,
     joined,
     rank_within,
 )
@@ -108,9 +110,10 @@ class Columns:
         )
 
     def _add_levels(self, block: Tensor, flat: Tensor, batch: Chunk) -> None:
+        self.levels.places += np.tile(batch.count, self.count)
         cut = self._pair(self.levels.cut, np.min)
         places, columns = _where(flat > torch.from_numpy(cut).to(flat.device))
-        below, below_columns = batch.under(self.offset, self._pair(self.levels.widest, np.max))
+        below, below_columns = batch.under(self.offset, self.levels.widest)
         if len(below):
             values = batch.at(flat, below, below_columns)
             fires = (values > 0) & (values <= cut[below_columns])
@@ -124,12 +127,9 @@ class Columns:
         self.levels.add(batch.entries(block, places[passes], columns[passes], self.offset))
 
     def _add_random(self, block: Tensor, batch: Chunk) -> None:
-        places, columns = batch.under(self.random_offset, self._pair(self.random.bound, np.max))
-        passes = self.random.passes(
-            2 * columns + batch.place_split[places],
-            batch.priority(places, columns, self.random_offset),
-        )
-        self.random.add(batch.entries(block, places[passes], columns[passes], self.random_offset))
+        random = self.random
+        places, columns = batch.lowest(self.random_offset, random.bound, random.size)
+        random.add(batch.entries(block, places, columns, self.random_offset))
 
     def contexts(
         self, texts: WindowTexts
@@ -191,14 +191,16 @@ class Columns:
         has_copies[key[np.append(np.flatnonzero(lost), near)] // 2] = True
         won = np.setdiff1d(stays[in_score[stays] & has_copies[key[stays] // 2]], near)
         near_explain = self._near(every.take(won), words, 0, has_copies)
-        explain = self._without(np.concatenate([left_out, near_explain]), peaks, split=0)
+        is_score = np.tile([False, True], self.count)
+        to_explain = np.repeat(has_copies, 2) & ~is_score
+        to_score = np.repeat(has_copies, 2) & is_score
+        explain = self._without(np.concatenate([left_out, near_explain]), peaks, to_explain)
         # What now took a place in `explain` is not for `score` either.
         seen = [identities(part.key + 1, part.content) for part in explain]
-        shown = joined(explain)
-        shown = shown.take(has_copies[shown.key // 2])
-        near_score = self._near(shown, words, 1, has_copies)
-        score = self._without(np.concatenate([left_out, *seen, near_score]), peaks, split=1)
-        return [joined([one, other]) for one, other in zip(explain, score, strict=True)], sizes
+        near_score = self._near(joined(explain), words, 1, has_copies)
+        score = self._without(np.concatenate([left_out, *seen, near_score]), peaks, to_score)
+        as_drawn = [part.take(np.flatnonzero(~has_copies[part.key // 2])) for part in parts]
+        return [joined([*three]) for three in zip(as_drawn, explain, score, strict=True)], sizes
 
     def _near(
         self,
@@ -223,22 +225,21 @@ class Columns:
         return identity
 
     def _without(
-        self, left_out: NDArray[np.uint64], peaks: NDArray[np.float64], split: int
+        self, left_out: NDArray[np.uint64], peaks: NDArray[np.float64], of: NDArray[np.bool_]
     ) -> list[Entries]:
-        """Return the draws of one split without texts whose identities are left out."""
+        """Return the draws `of` some keys [keys] without texts whose identities are left out."""
         settings = self.settings
         drawn, _, _ = self.levels.draw_intervals(
-            peaks, settings.intervals, settings.per_interval, left_out
+            peaks, settings.intervals, settings.per_interval, left_out, of
         )
-        parts = []
-        for part, most in (
-            (self.top.kept, settings.top),
-            (drawn, len(drawn)),
-            (self.random.kept, settings.random),
-        ):
-            stays = ~np.isin(identities(part.key, part.content), left_out)
-            parts.append(first(part.take((part.key % 2 == split) & stays), most))
-        return parts
+        parts = [drawn]
+        for reservoir, most in ((self.top, settings.top), (self.random, settings.random)):
+            kept = reservoir.kept
+            identity = identities(kept.key, kept.content)
+            stays = np.flatnonzero(of[kept.key])
+            stays = stays[~np.isin(identity[stays], left_out)]
+            parts.append(first(kept.take(stays), most))
+        return [parts[1], parts[0], parts[2]]
 
 
 def with_spare(size: int) -> int:
@@ -256,6 +257,53 @@ def _where(mask: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return np.divmod(np.flatnonzero(mask.numpy()), mask.shape[1])
     rows, columns = mask.nonzero(as_tuple=True)
     return rows.cpu().numpy(), columns.cpu().numpy()
+
+
+class _Sorted:
+    """Places of a batch by split, then by their bits.
+
+    Attributes:
+        order: [n] the places.
+        both: [n] split and bits of each as one number.
+    """
+
+    def __init__(
+        self,
+        order: NDArray[np.int64],
+        split: NDArray[np.int64],
+        bits: NDArray[np.uint64],
+    ) -> None:
+        self.order = order
+        self.both = (split[order].astype(np.uint64) << np.uint64(32)) | bits[order]
+
+    def under(
+        self, offset: NDArray[np.uint64], bound: NDArray[np.uint64], most: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return places and columns, of each stream the `most` lowest priorities under its bound.
+
+        A priority is the bits turned by the column's offset, so these are one or two runs of the
+        sorted bits: no column looks at every place.
+        """
+        ceiling = np.uint64(2**32)
+        begin = np.tile(np.array([0, ceiling], np.uint64), len(offset))  # of either split
+        low = np.repeat((ceiling - offset) & LOW_32, 2)
+        high = low + bound
+        starts, ends, first, last, wrapped = (
+            np.searchsorted(self.both, begin + edge)
+            for edge in (
+                np.uint64(0),
+                ceiling,
+                low,
+                np.minimum(high, ceiling),
+                np.maximum(high, ceiling) - ceiling,
+            )
+        )
+        counts = np.minimum(last - first + wrapped - starts, most)
+        at = np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+        again = np.repeat(ends, counts)
+        at = np.where(at >= again, at - np.repeat(ends - starts, counts), at)
+        columns = np.repeat(np.arange(len(offset)), counts.reshape(-1, 2).sum(1))
+        return self.order[at], columns
 
 
 class Chunk:
@@ -279,9 +327,10 @@ class Chunk:
         self.position = position.ravel()
         self.content = contents.ravel()
         self.bits = (self.content >> np.uint64(16)) & LOW_32
-        order = np.argsort(self.bits)
-        order = order[self.kept[order]]
-        self.sorted_bits, self.sorted_places = self.bits[order], order
+        self.count = np.bincount(self.place_split[self.kept], minlength=2)
+        order = in_order(self.place_split, self.bits, self)
+        self._all = _Sorted(order[self.kept[order]], self.place_split, self.bits)
+        self._each = _Sorted(self._texts(self._all), self.place_split, self.bits)
         self.each_side = each_side
         self.reach = np.arange(-each_side, each_side + 1)
         padded = np.full((self.rows, self.length + 2 * each_side), -1, dtype=np.int32)
@@ -307,24 +356,30 @@ class Chunk:
         """Return the 32-bit priorities of places for columns."""
         return (self.bits[places] + offset[columns]) & LOW_32
 
+    def _texts(self, places: _Sorted) -> NDArray[np.int64]:
+        """Return the first place of each text in either split, in the same order."""
+        equal = places.both[1:] == places.both[:-1]
+        tied = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
+        stays = np.ones(len(places.order), dtype=bool)
+        rows = places.order[tied]
+        stays[tied] = firsts(identities(self.place_split[rows], self.content[rows]))
+        return places.order[stays]
+
     def under(
         self, offset: NDArray[np.uint64], bound: NDArray[np.uint64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the kept places whose priority for a column is under the column's bound.
-
-        Those are one or two runs of the sorted bits, so no column looks at every place.
+        """Return the kept places whose priority for a column is under the `bound` [keys] of its
+        stream, and their columns.
         """
-        ceiling = np.uint64(2**32)
-        low = (ceiling - offset) & LOW_32
-        high = low + bound
-        first = np.searchsorted(self.sorted_bits, low)
-        last = np.searchsorted(self.sorted_bits, np.minimum(high, ceiling))
-        wrapped = np.searchsorted(self.sorted_bits, np.maximum(high, ceiling) - ceiling)
-        begins = np.concatenate([first, np.zeros_like(wrapped)])
-        counts = np.concatenate([last - first, wrapped])
-        columns = np.tile(np.arange(len(offset)), 2)
-        ranks = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        return self.sorted_places[np.repeat(begins, counts) + ranks], np.repeat(columns, counts)
+        return self._all.under(offset, bound, len(self._all.order))
+
+    def lowest(
+        self, offset: NDArray[np.uint64], bound: NDArray[np.uint64], size: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return, of what `under` returns, the first place of the `size` texts of lowest priority
+        of each stream.
+        """
+        return self._each.under(offset, bound, size)
 
     def entries(
         self,

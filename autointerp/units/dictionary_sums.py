@@ -25,16 +25,43 @@ from autointerp.subjects.autoencoder import Encoder, SparseAutoencoder
 from autointerp.subjects.formats import AdaptedEncoder
 from autointerp.subjects.interventions import ChangeableModel, Intervention
 from autointerp.units.dictionary_figures import DictionaryFigures
-from autointerp.units.sources import SiteBatch
+from autointerp.units.sources import Block, SiteBatch
 from autointerp.units.stream import Reading, quiet_torch, readings
 
 GROUPS = 64  # of documents, left out one at a time for an interval
 DECODED = 16  # one token of so many is decoded for the variance explained
 VALUES_AT_ONCE = 1 << 22  # latents of tokens, or logits, that are held at once
+LANE = 255  # ones that a byte can count
+
+
+@dataclass(frozen=True)
+class KeptTokens:
+    """The kept tokens of a batch at a site: made once for all SAEs that read it.
+
+    Attributes:
+        x: [tokens, d_site] activations.
+        group: [tokens] of documents.
+        decoded: [tokens] whether it is decoded for the variance explained.
+    """
+
+    x: Tensor
+    group: Tensor
+    decoded: Tensor
+
+    @classmethod
+    def of(cls, batch: SiteBatch, reading: Reading) -> KeptTokens:
+        x = batch.activations[batch.kept]
+        document = np.broadcast_to(reading.windows.document[:, None], reading.kept.shape)
+        group = torch.from_numpy(document[reading.kept] % GROUPS)
+        decoded = torch.from_numpy(batch.place_hash[reading.kept] % DECODED == 0)
+        return cls(x, group.to(x.device), decoded.to(x.device))
 
 
 class DictionarySums:
     """Sums over tokens of one SAE, by group of documents; `take` adds a batch.
+
+    All latents of every token are computed for it, so the columns of units that a harvest wants
+    are taken from them: see `block`.
 
     Attributes:
         undecoded: Why nothing is decoded, and no variance explained; empty where it is.
@@ -44,6 +71,7 @@ class DictionarySums:
         self.sae = sae
         self.undecoded = _undecoded(sae)
         self._fires = fires
+        self._blocks: list[_Chosen] = []
         self._sums: dict[str, NDArray[Any]] = {
             "fired": np.zeros(sae.d_sae, np.int64),
             "tokens": np.zeros(GROUPS),
@@ -58,30 +86,36 @@ class DictionarySums:
         """Return the sums themselves, not copies."""
         return self._sums
 
-    def take(self, batch: SiteBatch, reading: Reading) -> None:
-        """Add the kept tokens of a batch, some at a time."""
-        kept = batch.kept
-        x = batch.activations[kept]
-        document = np.broadcast_to(reading.windows.document[:, None], kept.shape)
-        group = torch.from_numpy(document[reading.kept] % GROUPS).to(x.device)
-        drawn = torch.from_numpy(batch.place_hash[reading.kept] % DECODED == 0).to(x.device)
-        step = max(1, VALUES_AT_ONCE // self.sae.d_sae)
-        for begin in range(0, len(x), step):
-            rows = slice(begin, begin + step)
-            self._take(x[rows], group[rows], drawn[rows])
+    def block(self, numbers: NDArray[np.int64]) -> Block:
+        """Return the function that gives the columns of latents of a batch that `take` has taken.
 
-    def _take(self, x: Tensor, group: Tensor, drawn: Tensor) -> None:
+        It is `Features.block`, from the one product that `take` makes.
+        """
+        chosen = _Chosen(torch.from_numpy(numbers))
+        self._blocks.append(chosen)
+        return chosen.block
+
+    def take(self, batch: SiteBatch, tokens: KeptTokens) -> None:
+        """Add the kept tokens of a batch, some at a time."""
+        for chosen in self._blocks:
+            chosen.begin(batch)
+        step = max(1, VALUES_AT_ONCE // self.sae.d_sae)
+        for begin in range(0, len(tokens.x), step):
+            rows = slice(begin, begin + step)
+            self._take(tokens.x[rows], tokens.group[rows], tokens.decoded[rows])
+
+    def _take(self, x: Tensor, group: Tensor, decoded: Tensor) -> None:
         latents = self.sae.encode(x)
-        # Products with ones count in a tenth of the time of a sum of booleans; exact below 2^24.
-        fires = (latents > self._fires).float()
-        ones = fires.new_ones(max(fires.shape))
-        self._sums["fired"] += (ones[: len(fires)] @ fires).long().cpu().numpy()
-        self._add("active", group, (fires @ ones[: fires.shape[1]]).long())
+        for chosen in self._blocks:
+            chosen.append(latents)
+        by_latent, by_token = true_counts(latents > self._fires)
+        self._sums["fired"] += by_latent.cpu().numpy()
+        self._add("active", group, by_token)
         self._add("tokens", group, torch.ones_like(group))
-        if self.undecoded or not drawn.any():
+        if self.undecoded or not decoded.any():
             return
-        x, group = x[drawn].double(), group[drawn]
-        back = _reconstructed(self.sae, latents[drawn], x.to(latents.dtype)).double()
+        x, group = x[decoded].double(), group[decoded]
+        back = _reconstructed(self.sae, latents[decoded], x.to(latents.dtype)).double()
         self._add("decoded", group, torch.ones_like(group))
         self._add("residual", group, (x - back).square().sum(-1))
         self._add("square", group, x.square().sum(-1))
@@ -111,6 +145,47 @@ class DictionarySums:
     def fired(self) -> NDArray[np.int64]:
         """On how many tokens each latent fired."""
         return self._sums["fired"]
+
+
+class _Chosen:
+    """Columns of some latents, as the kept tokens of a batch come by."""
+
+    def __init__(self, columns: Tensor) -> None:
+        self._columns = columns
+        self._batch: SiteBatch | None = None
+        self._parts: list[Tensor] = []
+
+    def begin(self, batch: SiteBatch) -> None:
+        self._batch, self._parts = batch, []
+
+    def append(self, latents: Tensor) -> None:
+        self._parts.append(latents.index_select(1, self._columns.to(latents.device)).float())
+
+    def block(self, batch: SiteBatch) -> Tensor:
+        """Return the columns [rows, tokens, columns], 0 where nothing is kept."""
+        assert batch is self._batch
+        block = batch.activations.new_zeros(
+            *batch.kept.shape, len(self._columns), dtype=torch.float32
+        )
+        block[batch.kept] = torch.cat(self._parts)
+        return block
+
+
+def true_counts(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how many are true in each column and in each row of a mask [rows, columns].
+
+    Eight truth values are added as one whole number, a byte each: a fifth of the time of a sum of
+    booleans, and exact as long as no byte counts over `LANE`.
+    """
+    rows, columns = mask.shape
+    words = functional.pad(mask, (0, -columns % 8)).contiguous().view(torch.int64)
+    by_column = torch.zeros(8 * words.shape[1], dtype=torch.int64, device=mask.device)
+    for part in words.split(LANE):
+        by_column += part.sum(0).view(torch.uint8)
+    by_row = torch.zeros(rows, dtype=torch.int64, device=mask.device)
+    for part in words.split(LANE, dim=1):
+        by_row += part.sum(1, keepdim=True).view(torch.uint8).sum(1)
+    return by_column[:columns], by_row
 
 
 def _undecoded(sae: Encoder) -> str:

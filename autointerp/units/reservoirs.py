@@ -9,14 +9,13 @@ Source: Cohen and Kaplan 2007, "Summarizing data using bottom-k sketches", PODC,
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autointerp.units.draws import interval_of
 
-WELL_FILLED = np.uint64(128)  # a cell that keeps under 1 in 128 of its texts
 NEVER_FULL = np.uint64(2**32)  # a threshold that every 32-bit priority passes
 
 
@@ -86,8 +85,18 @@ def rank_within(groups: tuple[NDArray[np.int64], ...]) -> NDArray[np.int64]:
     return np.arange(n) - np.repeat(starts, np.diff(np.append(starts, n)))
 
 
+class Placed(Protocol):
+    """Rows that stand at places of the corpus."""
+
+    @property
+    def document(self) -> NDArray[np.int64]: ...
+
+    @property
+    def position(self) -> NDArray[np.int64]: ...
+
+
 def in_order(
-    major: NDArray[np.int64], minor: NDArray[np.unsignedinteger], entries: Entries
+    major: NDArray[np.int64], minor: NDArray[np.unsignedinteger], entries: Placed
 ) -> NDArray[np.int64]:
     """Return the order by `major`, then by the 32 bits of `minor`, then by place.
 
@@ -125,7 +134,7 @@ class Buffered:
     round them would keep the freed memory from other use.
     """
 
-    def __init__(self, window: int, patience: int = 5_000) -> None:
+    def __init__(self, window: int, patience: int = 10_000) -> None:
         self._table = blank_entries(window)
         self._kept = 0
         self._filled = 0
@@ -293,8 +302,10 @@ class Levelled(Buffered):
 
     Attributes:
         most: [keys] the largest value so far.
-        cut: [keys] values over this stand in a cell that is not well filled, or above one.
+        cut: [keys] values over this are looked at by value, the others by priority.
         widest: [keys] a new priority must be under this to be kept among the values under `cut`.
+        places: [keys] that were looked at, whether the unit fires there or not: says what looking
+            by priority costs, and changes nothing that is kept.
     """
 
     def __init__(self, keys: int, size: int, window: int, intervals: int) -> None:
@@ -304,6 +315,7 @@ class Levelled(Buffered):
         self.most = np.zeros(keys, np.float32)
         self.cut = np.zeros(keys, np.float32)
         self.widest = np.zeros(keys, np.uint64)
+        self.places = np.zeros(keys, np.int64)
         self._grid = grid_under(self.most, intervals)
         self._sorted: _Sorted | None = None
 
@@ -436,20 +448,28 @@ class Levelled(Buffered):
         return segments, lowest, in_cell
 
     def _look_by_value(self, kept: _Sorted) -> None:
-        """Well-filled cells from the lowest upward are looked into by priority alone: few places
-        pass. What stands above them is looked at by value: few places stand there.
+        """Low cells hold most places and want few, so they are looked into by priority alone, and
+        those above by value: up to the cell where the places to look at are the fewest.
         """
         keys, cells = len(self.most), self._grid.count
-        bound = np.full((keys, cells), NEVER_FULL)
-        beside = np.maximum(np.maximum(kept.below, kept.above), kept.cell)
         key, cell = np.divmod(kept.segments, cells)
+        bound = np.full((keys, cells), NEVER_FULL)  # of what has no entry yet all is wanted
+        beside = np.maximum(np.maximum(kept.below, kept.above), kept.cell)
         bound[key, cell] = np.where(cell > 0, beside, kept.cell)
-        filled = bound < NEVER_FULL // WELL_FILLED
-        lowest_open = np.where(filled.all(axis=1), cells, np.argmin(filled, axis=1))
-        edge = np.minimum(self._grid.edge(lowest_open), self.most).astype(np.float32)
+        held = np.bincount(kept.of, minlength=len(kept.segments))
+        is_full = kept.cell < NEVER_FULL
+        places = np.zeros((keys, cells + 1))
+        places[key, cell] = np.where(is_full, self.size * (2.0**32 / kept.cell), held)
+        by_value = np.cumsum(places[:, ::-1], axis=1)[:, ::-1]  # in this cell and those above
+        widest = np.zeros((keys, cells + 1), np.uint64)
+        widest[:, 1:] = np.maximum.accumulate(bound, axis=1)
+        by_priority = widest / 2.0**32 * self.places[:, None]
+        lowest = np.argmin(by_value + by_priority, axis=1)
+        edge = np.minimum(self._grid.edge(lowest), self.most).astype(np.float32)
         self.cut[:] = np.nextafter(edge, np.float32(0))
-        under = np.arange(cells) < lowest_open[:, None]
-        self.widest[:] = np.where(under, bound + np.uint64(1), np.uint64(0)).max(axis=1)
+        chosen = widest[np.arange(keys), lowest]
+        chosen = np.minimum(chosen + np.uint64(1), NEVER_FULL)
+        self.widest[:] = np.where(lowest > 0, chosen, np.uint64(0))
 
     def draw_intervals(
         self,
@@ -457,6 +477,7 @@ class Levelled(Buffered):
         intervals: int,
         most: int,
         left_out: NDArray[np.uint64] | None = None,
+        of: NDArray[np.bool_] | None = None,
     ) -> tuple[Entries, NDArray[np.int64], NDArray[np.float64]]:
         """Return a uniform draw of texts in each key's intervals, and the intervals' sizes.
 
@@ -466,11 +487,12 @@ class Levelled(Buffered):
         in each interval [keys, intervals]. A text that stands in several intervals is drawn in
         the strongest of them. Those whose `identities` are `left_out` are not drawn; the draw is
         exact as long as those that are missing for either reason are at most `size` - `most`.
+        Of other keys than those `of` which it is asked, [keys], nothing is returned.
 
         The size is exact where no cell is full, else an estimate without bias (Cohen and Kaplan
         2007, §3).
         """
-        entries = self.kept
+        entries = self.kept if of is None else self.kept.take(np.flatnonzero(of[self.kept.key]))
         safe = np.where(peaks > 0, peaks, 1.0)
         interval = interval_of(entries.value, safe[entries.key], intervals)
         sizes = self._sizes(entries, interval, len(peaks), intervals)

@@ -1,7 +1,8 @@
 """Units of several SAEs and sites of one model, from one reading of the corpus.
 
 Each member has a run of its own, which holds what a harvest of that run alone would hold. What is
-shared is the reading, the forward pass and, at a site, its activations.
+shared is the reading, the forward pass and, at a site, its activations. Where an SAE's figures are
+wanted, its units' columns are taken from the latents that these need, equal up to rounding.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from autointerp.stats.results import Statistic
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
 from autointerp.units.dictionary_figures import REMEMBERED
-from autointerp.units.dictionary_sums import DictionarySums, losses_recovered
+from autointerp.units.dictionary_sums import DictionarySums, KeptTokens, losses_recovered
 from autointerp.units.others import Place, firing_in, store_silence, unverified
 from autointerp.units.passes import Wanted, harvested_units, parts_of, take_in
 from autointerp.units.sample import (
@@ -200,16 +201,25 @@ def _read(
     taking = sorted({*passes, *sums})
     subjects = [members[number].subject for number in taking]
     parts = {n: parts_of(passes.get(n, []), settings.harvest, settings.seed) for n in taking}
+    for number, one in sums.items():  # what all latents are computed for is not computed again
+        parts[number] = [
+            replace(part, block=one.block(part.numbers)) if part.want.name == FEATURES else part
+            for part in parts[number]
+        ]
     kept = Kept([part for n in taking for part in parts[n]], list(sums.values()))
     folder = members[taking[0]].run.path / CHECKPOINTS
     units = sum(len(want.numbers) for wanted in passes.values() for want in wanted)
     label = f"{units} units of {len(taking)} runs"
 
     def take(reading: Reading, is_first: bool) -> int:
+        tokens: dict[str, KeptTokens] = {}
         for number, batch in zip(taking, at_sites(subjects, reading, settings.seed), strict=True):
-            take_in(parts[number], batch, reading, settings.harvest, settings.seed, is_first)
             if number in sums:
-                sums[number].take(batch, reading)
+                site = members[number].subject.site
+                if site not in tokens:
+                    tokens[site] = KeptTokens.of(batch, reading)
+                sums[number].take(batch, tokens[site])
+            take_in(parts[number], batch, reading, settings.harvest, settings.seed, is_first)
         return int(reading.kept.sum())
 
     def note_cut() -> None:

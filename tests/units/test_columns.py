@@ -76,17 +76,62 @@ def test_what_is_kept_does_not_depend_on_how_a_batch_is_cut() -> None:
     assert at_once.contexts(TEXTS)[0] == in_parts.contexts(TEXTS)[0]
 
 
-def test_places_under_a_bound_are_those_of_a_look_at_every_place() -> None:
-    part = chunk()
-    offset = np.array([5, 2**31, 2**32 - 3], np.uint64)
-    bound = np.array([2**30, 2**31, 2**32], np.uint64)
-    places, column = part.under(offset, bound)
+def in_two_splits(texts: int) -> Chunk:
+    """The windows, the second one in the other split, with so many different texts."""
+    content = place_hash(0, np.arange(12)[:, None] % texts, np.zeros((1, 1), np.int64))
+    document = np.array([3, 1, 2])
+    return Chunk(
+        KEPT,
+        Windows(IDS, KEPT, document, np.zeros(3, np.int64), document.astype(np.uint64)),
+        np.tile(np.arange(4), (3, 1)),
+        content.reshape(3, 4),
+        np.array([0, 1, 0]),
+        SETTINGS.each_side,
+        torch.device("cpu"),
+    )
+
+
+OFFSETS = np.array([5, 2**31, 2**32 - 3], np.uint64)
+BOUNDS = [[0, 2**32], [2**30, 2**31], [2**32, 7 * 2**29]]  # by column and split
+
+
+def priorities_under(part: Chunk, column: int, split: int) -> list[tuple[int, int, int, int, int]]:
+    """Priority, document, position, place and text of each place under the stream's bound."""
+    found = []
+    for place in np.flatnonzero(KEPT.ravel() & (part.place_split == split)).tolist():
+        priority = (int(part.bits[place]) + int(OFFSETS[column])) % 2**32
+        if priority < BOUNDS[column][split]:
+            where = int(part.document[place]), int(part.position[place])
+            found.append((priority, *where, place, int(part.content[place])))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("texts", [2, 5, 12])
+def test_places_under_a_bound_are_those_of_a_look_at_every_place(texts: int) -> None:
+    part = in_two_splits(texts)
+    places, column = part.under(OFFSETS, np.array(BOUNDS, np.uint64).ravel())
     every = [
         (place, number)
         for number in range(3)
-        for place in np.flatnonzero(KEPT.ravel())
-        if (int(part.bits[place]) + int(offset[number])) % 2**32 < int(bound[number])
+        for split in (0, 1)
+        for _, _, _, place, _ in priorities_under(part, number, split)
     ]
+    assert sorted(zip(places.tolist(), column.tolist(), strict=True)) == sorted(every)
+    assert len(every) > 12
+
+
+@pytest.mark.parametrize("texts", [2, 5, 12])
+@pytest.mark.parametrize("size", [1, 3, 50])
+def test_the_lowest_texts_are_those_of_a_look_at_every_place(texts: int, size: int) -> None:
+    part = in_two_splits(texts)
+    places, column = part.lowest(OFFSETS, np.array(BOUNDS, np.uint64).ravel(), size)
+    every = []
+    for number in range(3):
+        for split in (0, 1):
+            first: dict[int, int] = {}  # a text stands where it comes first
+            for _, _, _, place, text in priorities_under(part, number, split):
+                first.setdefault(text, place)
+            every += [(place, number) for place in [*first.values()][:size]]
     assert sorted(zip(places.tolist(), column.tolist(), strict=True)) == sorted(every)
 
 

@@ -180,6 +180,31 @@ def test_interval_draws_are_the_lowest_priorities_of_the_interval(
             assert found.tolist() == inside[:most].tolist()
 
 
+@given(
+    seed=st.integers(0, 10**6),
+    shape=st.sampled_from(sorted(SHAPES)),
+    first=st.integers(0, 2000),
+    places=st.sampled_from([0, 1_000, 10**7]),
+)
+@settings(max_examples=40, deadline=None)
+def test_whatever_is_still_wanted_is_over_the_cut_or_under_the_widest_bound(
+    seed: int, shape: str, first: int, places: int
+) -> None:
+    stream = entries(seed, 3000)
+    values = SHAPES[shape](np.random.default_rng(seed), 3000).astype(np.float32)
+    stream = replace(stream, value=np.maximum(values, np.float32(1e-4)))
+    levels = Levelled(KEYS, 4, 3, 10)
+    levels.places[:] = places
+    fill(levels, stream.take(slice(first)), [])
+    rest = stream.take(slice(first, None))  # also where nothing stood so far
+    anywhere = np.random.default_rng(seed).random(len(rest), np.float32) * 10 + np.float32(1e-4)
+    rest = replace(rest, value=anywhere)
+    wanted = levels.passes(rest.key, rest.value, rest.priority)
+    found = rest.value > levels.cut[rest.key]
+    found |= rest.priority < levels.widest[rest.key]
+    assert not (wanted & ~found).any()
+
+
 def test_every_text_of_an_interval_is_as_likely_to_be_drawn() -> None:
     # 30 values stand in the interval from 4 to 5 of ten, which cells straddle at both ends, among
     # 400 others, more of them the lower. Over 3,000 seeds 4 of the 30 are drawn: 400 times each.

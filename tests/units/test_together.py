@@ -16,9 +16,10 @@ from autointerp.store.run import open_run
 from autointerp.subjects.autoencoder import SparseAutoencoder, load_autoencoder
 from autointerp.subjects.language_model import HookedLanguageModel
 from autointerp.subjects.load import load_subject
-from autointerp.units import shards
+from autointerp.units import shards, together
 from autointerp.units.dictionary_figures import stored_figures
 from autointerp.units.sample import draw_units
+from autointerp.units.sources.features import Features
 from autointerp.units.together import Member, draw_together
 
 CONTEXTS = (
@@ -105,6 +106,22 @@ def test_two_sites_are_read_in_one_forward_pass_and_give_what_each_gives_alone(
             # A model of random weights predicts random tokens no worse without the site.
             assert figures.loss_recovered.n[0] > 400
         run.close()
+
+
+def test_latents_that_an_saes_figures_need_are_not_computed_again_for_its_units(
+    settings: dict[str, RunSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(batch):  # type: ignore[no-untyped-def]
+        raise AssertionError("the columns of units were computed beside all latents")
+
+    subject = load_subject(settings["a"].subject)
+    monkeypatch.setattr(Features, "block", lambda self, numbers: refused)
+    monkeypatch.setattr(together, "_verify", lambda members, source_of: None)
+    with open_run("a", settings["a"], subject, tmp_path) as run:
+        draw_together([Member(run, subject, {"features": 6}, measures=True)], 0)
+        assert len(run.sampled("features", 6)) == 6
+        with pytest.raises(AssertionError, match="beside all latents"):  # by itself it is
+            draw_together([Member(run, subject, {"features": 24})], 0)
 
 
 def test_members_that_begin_windows_otherwise_are_refused(
