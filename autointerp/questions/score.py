@@ -365,7 +365,8 @@ class Strangers:
             shown = {n for n, kind in zip(contexts, kinds, strict=True) if kind == "other"}
             kept.setdefault(unit_id, set()).update(shown)
         wanted = set(eligible_units(run, n=most)) if most else set()
-        return cls(run.settings.seed, wanted, kept, set().union(*kept.values()), set())
+        taken = {number for shown in kept.values() for number in shown}
+        return cls(run.settings.seed, wanted, kept, taken, set())
 
     def candidates(self, unit_id: int, silent: Sequence[tuple[int, int]]) -> list[int]:
         """Return the contexts that may serve a unit, one of each owner, in random order.
