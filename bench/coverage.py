@@ -7,6 +7,7 @@ most false alarms, over all settings where something is said.
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations_with_replacement, product
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import scipy
 
 from autointerp.errors import TooFewRatings
+from autointerp.findings.descriptions import TOLERANCE
 from autointerp.people.plans import draw_for_people
 from autointerp.stats.agreement import (
     intraclass_correlation,
@@ -24,6 +26,7 @@ from autointerp.stats.agreement import (
 from autointerp.stats.blinding_index import blinding_decision
 from autointerp.stats.bounded import wilson_ends
 from autointerp.stats.calibration import simulate_coverage
+from autointerp.stats.decision import equivalence
 from autointerp.stats.density import density_adjusted
 from autointerp.stats.means import mean_ends
 from autointerp.stats.nested import LEAST_RUNS, Arm, compare_arms
@@ -40,6 +43,7 @@ from autointerp.stats.sequential import (
 from autointerp.stats.superiority import hides_spread, superiority_ends, superiority_of_counts
 from autointerp.stats.van_elteren import van_elteren
 from bench import _drawn
+from bench.scorers import control_scores
 
 TABLES = {
     "GPT-4, features": (11, 16, 22, 21, 29),
@@ -575,6 +579,40 @@ def _driven(rng: np.random.Generator, log_density: Floats, slope: float) -> Floa
     return np.asarray(np.clip(np.round(3 - slope * (log_density + 2) + noise), 1, 5))
 
 
+# ------------------------------------------------------------------------------ controls
+
+
+def _of_controls(rng: np.random.Generator) -> tuple[list[Cell], list[float], str]:
+    """The control of `intruder` in a single run, answered by rules that read no description, whose
+    mean is 0.5 over all runs. Rules that choose a place score 0.5 exactly and are left out."""
+    cells: list[Cell] = []
+    runs, units = 150, 20
+    answers: Counter[str] = Counter()
+    worst: list[Cell] = []
+    for source in ("features", "neurons"):
+        held: dict[str, list[float]] = {}
+        for number in rng.integers(1 << 31, size=runs).tolist():
+            for rule, scores in control_scores(source, units, number).items():
+                if rule.startswith("number "):
+                    continue
+                low, high = mean_ends(np.array(scores), TAIL, (0.0, 1.0))
+                held.setdefault(rule, []).append(float(low <= 0.5 <= high))
+                answers[equivalence(scores, 0.5, TOLERANCE, scale=(0.0, 1.0)).answer] += 1
+        rules = f"{source}, {len(held)} rules in {runs} runs of {units} units"
+        cells.append((float(np.mean([inside for one in held.values() for inside in one])), rules))
+        worst += [(float(np.mean(one)), f"'{rule}', {source}") for rule, one in held.items()]
+    said = ", ".join(f"{answer} {n / answers.total():.1%}" for answer, n in answers.most_common())
+    least, rule = min(worst)
+    return (
+        cells,
+        [0.0],
+        (
+            f"least of a single rule {least:.3f} ({rule}, standard error "
+            f"{(0.05 * 0.95 / runs) ** 0.5:.3f}); at chance to within {TOLERANCE}: {said}"
+        ),
+    )
+
+
 FIGURES: dict[str, Callable[[], dict[str, Any]]] = {
     name: functools.partial(line, name, simulate, seed)
     for name, line, simulate, seed in (
@@ -582,6 +620,7 @@ FIGURES: dict[str, Callable[[], dict[str, Any]]] = {
         ("coverage_min_mean", _coverage, _of_means, 2),
         ("coverage_min_agreement", _coverage, _of_agreement, 3),
         ("coverage_min_ppi", _coverage, _of_predictions, 4),
+        ("coverage_min_controls", _coverage, _of_controls, 10),
         ("coverage_min_runs", _coverage, _of_runs, 8),
         ("coverage_min_rater_effects", _coverage, _of_raters, 9),
         ("false_alarms_looks", _false_alarms, _of_looks, 5),

@@ -27,7 +27,7 @@ from autointerp.questions.cuts import shape_of
 from autointerp.questions.explain import Explanation
 from autointerp.questions.forms import DESCRIPTIONS, LOUDEST, Task
 from autointerp.questions.question import COMPUTED
-from autointerp.questions.score import Design, calls_together, plan
+from autointerp.questions.score import Design, Strangers, calls_together, plan
 from autointerp.questions.scorers import Answered, Chosen, HeldOut, Scorer, Tried, scorer
 from autointerp.questions.trials import Piece, Trial
 from autointerp.records import Context
@@ -35,12 +35,12 @@ from autointerp.settings import RunSettings
 from autointerp.stats.results import Statistic
 from autointerp.store.run import Run, open_run
 from autointerp.subjects.load import load_subject
+from autointerp.units.others import EACH, PER_SOURCE
 from autointerp.units.sample import draw_units
 
 UNITS = 60
 BLIND_UNITS = 120  # of each source
-# All units of a source in a run share their 48 contexts of others, so that a control's mean varies
-# by those as well as by units: several runs, of other units and other contexts.
+# Several runs: units of one are tried on texts of the same documents.
 BLIND_RUNS, BLIND_UNITS_A_RUN = 8, 30
 TOKENS = 400_000
 SCORERS = ("detection", "fuzzing", "simulation", "intruder", "embedding", "surprisal")
@@ -511,6 +511,7 @@ def blind_score(
 ARTIFICIAL = ("features", "neurons", "planted", "shuffled, sparse", "shuffled, dense")
 ARTIFICIAL_TOKENS = 20_000  # of text a unit
 WINDOW, EACH_SIDE = 127, 10
+WORDS = 300
 
 
 def artificial_unit(source: str, number: int) -> HeldOut:
@@ -529,23 +530,81 @@ def _artificial_unit(source: str, number: int) -> HeldOut:
     anywhere, on 1 % or 8 % of tokens. Contexts are cut at the edges of windows of 127 tokens.
     """
     rng = np.random.default_rng([*source.encode(), number])
-    words = [" " + "".join(rng.choice(list("abcdefgh"), rng.integers(1, 13))) for _ in range(300)]
-    words[::5] = ["".join(rng.choice(list(".,;:-!?"), rng.integers(1, 4))) for _ in words[::5]]
-    shares = 1 / (np.arange(len(words)) + 10)
-    text = rng.choice(len(words), ARTIFICIAL_TOKENS, p=shares / shares.sum())
-    contexts = dict(enumerate(_artificial_contexts(rng, source, words, text)))
+    words, text = _artificial_text(rng, ARTIFICIAL_TOKENS)
+    contexts = dict(enumerate(_artificial_contexts(rng, words, text, _levels(rng, source, text))))
     others = {
-        1_000 + other: next(iter(_artificial_contexts(rng, source, words, text)))
+        1_000 + other: next(
+            iter(_artificial_contexts(rng, words, text, _levels(rng, source, text)))
+        )
         for other in range(8)
     }
     return HeldOut(contexts, others, {}, 1.0, 0.02, (100.0,) * 10, rng)
 
 
+def _artificial_text(rng: np.random.Generator, tokens: int) -> tuple[list[str], NDArray[np.int64]]:
+    """Return words and signs, and a text of them in random order."""
+    words = [" " + "".join(rng.choice(list("abcdefgh"), rng.integers(1, 13))) for _ in range(WORDS)]
+    words[::5] = ["".join(rng.choice(list(".,;:-!?"), rng.integers(1, 4))) for _ in words[::5]]
+    shares = 1 / (np.arange(len(words)) + 10)
+    return words, rng.choice(len(words), tokens, p=shares / shares.sum())
+
+
+def artificial_run(source: str, units: int, number: int) -> Iterator[tuple[HeldOut, Chosen]]:
+    """Yield units that share one text and the contexts of others, as those of a run do, with what
+    `intruder` asks about each."""
+    rng = np.random.default_rng([*source.encode(), units, number])
+    words, text = _artificial_text(rng, ARTIFICIAL_TOKENS)
+    levels = [_levels(rng, source, text) for _ in range(units)]
+    drawn = [list(_artificial_contexts(rng, words, text, level)) for level in levels]
+    # Those of the strongest interval, then of the next, and so on.
+    serve = {
+        1_000 + 100 * owner + turn: (owner, contexts[4 * turn])
+        for owner, contexts in enumerate(drawn)
+        for turn in range(min(EACH, PER_SOURCE // units))
+    }
+    strangers = Strangers(number, set(range(units)), {}, set(), set())
+    for unit, level in enumerate(levels):
+        silent = [
+            (owner, n)
+            for n, (owner, c) in serve.items()
+            if owner != unit and not level[c.position - c.focus :][: len(c.tokens)].any()
+        ]
+        others = {n: serve[n][1] for n in strangers.candidates(unit, silent)}
+        held_out = HeldOut(
+            dict(enumerate(drawn[unit])), others, {}, 1.0, 0.02, (100.0,) * 10,
+            np.random.default_rng([*source.encode(), number, unit]),
+        )  # fmt: skip
+        chosen = scorer("intruder").choose(held_out, scorer("intruder").COUNT, False)
+        strangers.take(unit, chosen.control)
+        yield held_out, chosen
+
+
+def control_scores(source: str, units: int, number: int) -> dict[str, list[float]]:
+    """Return rule that reads no description → scores of the control of units of one run."""
+    scores: dict[str, list[float]] = defaultdict(list)
+    module = scorer("intruder")
+    for held_out, chosen in artificial_run(source, units, number):
+        contexts = {**held_out.contexts, **held_out.others}
+        asked = [[(piece, contexts[piece.context]) for piece in call] for call in chosen.control]
+        for rule, strategy in ONE.items() if asked else ():
+            value = blind_score(module, strategy, asked, 1.0, 0.02, ())
+            if value is not None:
+                scores[rule].append(value)
+    return scores
+
+
+def _levels(rng: np.random.Generator, source: str, text: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return how strongly a unit of a source fires on each token of a text."""
+    return np.asarray((0.01 + 0.99 * rng.random(len(text))) * _fires(rng, source, text))
+
+
 def _artificial_contexts(
-    rng: np.random.Generator, source: str, words: Sequence[str], text: NDArray[np.int64]
+    rng: np.random.Generator,
+    words: Sequence[str],
+    text: NDArray[np.int64],
+    level: NDArray[np.float64],
 ) -> Iterator[Context]:
     """Yield 40 contexts, four of each interval, then 80 at random places."""
-    level = (0.01 + 0.99 * rng.random(len(text))) * _fires(rng, source, words, text)
     interval = np.minimum(10, (level * 10).astype(int) + 1) * (level > 0)
     drawn = [
         ("interval", int(place))
@@ -564,14 +623,12 @@ def _artificial_contexts(
         )  # fmt: skip
 
 
-def _fires(
-    rng: np.random.Generator, source: str, words: Sequence[str], text: NDArray[np.int64]
-) -> NDArray[np.bool_]:
+def _fires(rng: np.random.Generator, source: str, text: NDArray[np.int64]) -> NDArray[np.bool_]:
     if source.startswith("shuffled"):
         return rng.random(len(text)) < (0.08 if source.endswith("dense") else 0.01)
-    mixed = rng.permutation(len(words))
+    mixed = rng.permutation(WORDS)
     if source == "neurons":
-        shares = np.cumsum(np.bincount(text, minlength=len(words))[mixed]) / len(text)
+        shares = np.cumsum(np.bincount(text, minlength=WORDS)[mixed]) / len(text)
         return np.isin(text, mixed[: 1 + int(np.searchsorted(shares, rng.uniform(0.05, 0.08)))])
     fires = np.isin(text, mixed[: 1 if source == "planted" else 4])
     if source == "features":
@@ -666,7 +723,8 @@ def blind_scores(
     explained = [
         Explanation(unit, row[0], "nobody", "ok", f"unit {unit}", ()) for unit, row in units.items()
     ]
-    planned = plan(run, name, explained, Design(count=count, permuted=0))
+    brings_control = getattr(scorer(name), "NEEDS_OTHERS", False)
+    planned = plan(run, name, explained, Design(count, BLIND_UNITS if brings_control else 0))
     contexts = run.contexts_numbered(
         sorted({piece.context for trial in planned.trials for piece in trial.pieces})
     )

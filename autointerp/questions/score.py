@@ -37,6 +37,8 @@ from autointerp.questions.trials import (
 from autointerp.records import Context
 from autointerp.store.run import Run
 
+STRANGERS = 5  # contexts of others in a control
+LOOKED_AT = 40  # of which those are taken that look like the unit's silent ones
 ALONE = "no other description to be tried beside"
 HardContexts = Mapping[int, Mapping[int, tuple[Context, str]]]
 
@@ -120,14 +122,17 @@ def plan(
     untried: dict[int, str] = {}
     pieces: dict[int, tuple[Piece, ...]] = {}  # of units that share calls
     count = without_control = 0
-    for unit_id, apart in _held_out(run, module, [one.unit_id for one in asked], hard or {}):
+    strangers = Strangers.of(run, module, str(design), design.permuted)
+    unit_ids = [one.unit_id for one in asked]
+    for unit_id, apart in _held_out(run, module, unit_ids, hard or {}, strangers):
         chosen = module.choose(apart, most, design.hard)
+        strangers.take(unit_id, chosen.control)
         if chosen.outcome:
             untried[unit_id] = chosen.outcome
             continue
         passages |= chosen.passages
         count += 1
-        without_control += not _describes(module) and not chosen.control
+        without_control += unit_id in strangers.lacking
         if together:
             (pieces[unit_id],) = chosen.calls
             continue
@@ -323,14 +328,85 @@ def _partners(
     return partners
 
 
+@dataclass
+class Strangers:
+    """Contexts of other units, of which each serves the control of one unit alone.
+
+    Units that shared them would have scores that go up and down together, and an interval that
+    counts units would be too narrow.
+
+    Attributes:
+        seed: The run's.
+        wanted: Units that are to have a control: the first of each source.
+        kept: By unit, the contexts that its stored control shows: it keeps them when others are
+            added.
+        taken: Contexts that serve a unit.
+        lacking: Units that are to have a control, and are known to be silent in too few contexts
+            of others, whoever else needs them.
+    """
+
+    seed: int
+    wanted: set[int]
+    kept: dict[int, set[int]]
+    taken: set[int]
+    lacking: set[int]
+
+    @classmethod
+    def of(cls, run: Run, module: Scorer, design: str, most: int) -> Strangers:
+        """Return those of a run for a scorer; empty unless it says `NEEDS_OTHERS`."""
+        if not getattr(module, "NEEDS_OTHERS", False):
+            return cls(0, set(), {}, set(), set())
+        kept: dict[int, set[int]] = {}
+        for unit_id, contexts, kinds in run.rows(
+            "SELECT unit_id, contexts, kinds FROM probe"
+            " WHERE task = ? AND task_digest = ? AND design = ? AND permuted",
+            [module.TASK.id, module.TASK.digest, design],
+        ):
+            shown = {n for n, kind in zip(contexts, kinds, strict=True) if kind == "other"}
+            kept.setdefault(unit_id, set()).update(shown)
+        wanted = set(eligible_units(run, n=most)) if most else set()
+        taken = {number for shown in kept.values() for number in shown}
+        return cls(run.settings.seed, wanted, kept, taken, set())
+
+    def candidates(self, unit_id: int, silent: Sequence[tuple[int, int]]) -> list[int]:
+        """Return the contexts that may serve a unit, one of each owner, in random order.
+
+        `silent`: owners and numbers of all contexts of others in which it is silent.
+        """
+        if unit_id in self.kept:
+            return sorted(self.kept[unit_id])
+        if unit_id not in self.wanted:
+            return []
+        if len({owner for owner, _ in silent}) < STRANGERS:
+            self.lacking.add(unit_id)
+        rng = np.random.default_rng([self.seed, unit_id, 0x6F746865])
+        one_of_each: dict[int, int] = {}
+        for place in rng.permutation(len(silent)):
+            owner, number = silent[place]
+            if number not in self.taken:
+                one_of_each.setdefault(owner, number)
+        return list(one_of_each.values())[:LOOKED_AT]
+
+    def take(self, unit_id: int, control: Sequence[Sequence[Piece]]) -> None:
+        """Note what serves the control of a unit."""
+        self.taken |= {piece.context for call in control for piece in call if piece.kind == "other"}
+
+
 def _held_out(
-    run: Run, module: Scorer, unit_ids: Sequence[int], hard: HardContexts
+    run: Run,
+    module: Scorer,
+    unit_ids: Sequence[int],
+    hard: HardContexts,
+    strangers: Strangers,
 ) -> Iterator[tuple[int, HeldOut]]:
     columns = {
         row[0]: row[1:]
         for row in run.rows("SELECT unit_id, peak, density, interval_tokens FROM unit")
     }
     needs_others = getattr(module, "NEEDS_OTHERS", False)
+    if needs_others:  # who comes first chooses first, in whatever order they are asked about
+        turn = {unit_id: place for place, unit_id in enumerate(eligible_units(run))}
+        unit_ids = sorted(unit_ids, key=turn.__getitem__)
     measured: dict[int, list[dict[str, Any]]] = {}
     lab = lab_of(module)
     for row in [] if lab is None else run.lab_rows(lab):
@@ -340,8 +416,9 @@ def _held_out(
         elsewhere = run.silent_elsewhere(part) if needs_others else {}
         for unit_id, contexts in run.contexts(part).items():
             peak, density, intervals = columns[unit_id]
-            one_of_each = dict(reversed(elsewhere.get(unit_id, [])))  # the first of each owner
-            others = run.contexts_numbered(sorted(one_of_each.values()))
+            numbers = strangers.candidates(unit_id, elsewhere.get(unit_id, ()))
+            stored = run.contexts_numbered(numbers) if numbers else {}
+            others = {number: stored[number] for number in numbers}
             harder = {n: context for n, (context, _) in hard.get(unit_id, {}).items()}
             yield (
                 unit_id,

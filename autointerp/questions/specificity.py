@@ -40,6 +40,8 @@ def specificity_trials(
     """
     asked = [one for one in explained if one.says_something]
     peaks = dict(run.rows("SELECT unit_id, peak FROM unit"))
+    design = f"{count} contexts"
+    kept = _others_asked_about(run, rubric, design)
     trials: list[Trial] = []
     for begin in range(0, len(asked), 100):
         part = asked[begin : begin + 100]
@@ -55,6 +57,7 @@ def specificity_trials(
             foreign = [number for _, number in elsewhere[one.unit_id]]
             # More than wanted: a text that may have served to describe the unit is passed over.
             mixed = [foreign[place] for place in rng.permutation(len(foreign))][: 2 * wanted]
+            mixed = kept.get(one.unit_id, mixed)
             apart = held_out(own, run.contexts_numbered(mixed))
             others = [n for n in mixed if n in apart][:wanted]
             firing = over_intervals(contexts, count - len(silent) - len(others))
@@ -64,7 +67,7 @@ def specificity_trials(
                     Trial(
                         rubric.id,
                         rubric.digest,
-                        f"{count} contexts",
+                        design,
                         one.unit_id,
                         peaks[one.unit_id],
                         (whole_context(number, candidates[number], None, kind, rubric.shows.mark),),
@@ -74,3 +77,18 @@ def specificity_trials(
                 ]
     check_held_out(run, trials)
     return trials
+
+
+def _others_asked_about(run: Run, rubric: Rubric, design: str) -> dict[int, list[int]]:
+    """Return by unit the contexts of others that it was asked about before, in their order.
+
+    It keeps them when the run learns of more contexts in which it is silent.
+    """
+    kept: dict[int, list[int]] = {}
+    for unit_id, number in run.rows(
+        "SELECT DISTINCT unit_id, contexts[1] AS number FROM probe"
+        " WHERE task = ? AND task_digest = ? AND design = ? AND kinds[1] = 'other' ORDER BY ALL",
+        [rubric.id, rubric.digest, design],
+    ):
+        kept.setdefault(unit_id, []).append(number)
+    return kept

@@ -1,7 +1,8 @@
 """Whether units are silent in contexts of other units of their source, as computed.
 
 A context of another unit serves as evidence of silence. The unit's own contexts rarely cover it, so
-the corpus is read once more where such contexts stand: a few dozen windows for each source.
+the corpus is read once more where such contexts stand, at most 240 windows for each source: so many
+that 48 units can have five of their own, which no other unit is shown.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from autointerp.units.stream import Reading, at_site, quiet_torch, readings, som
 
 Mask = NDArray[np.bool_]
 
-PER_SOURCE = 48  # contexts that serve the other units of a source
+PER_SOURCE = 240  # contexts that serve the other units of a source, at most
+EACH = 8  # of one unit, at most
+FIRST_UNITS = 96  # of a source, that are looked at in all of them
+FEWER = 48  # contexts in which the units after those are looked at
 
 
 @dataclass(frozen=True)
@@ -163,21 +167,30 @@ def unverified(run: Run, sources: Sequence[str]) -> dict[str, tuple[list[int], l
             )
         ]
         places = _that_serve(run, units)
-        ((known,),) = run.rows(
-            "SELECT count(*) FROM silence WHERE unit_id IN (SELECT unnest(?::INTEGER[]))"
-            " AND context_id IN (SELECT unnest(?::BIGINT[]))",
-            [units, [place.context for place in places]],
-        )
-        if known < len(units) * len(places):
-            pending[name] = (units, places)
+        for some, shown in _pairs(units, places):
+            ((known,),) = run.rows(
+                "SELECT count(*) FROM silence WHERE unit_id IN (SELECT unnest(?::INTEGER[]))"
+                " AND context_id IN (SELECT unnest(?::BIGINT[]))",
+                [some, [place.context for place in shown]],
+            )
+            if known < len(some) * len(shown):
+                pending[name] = (units, places)
     return pending
+
+
+def _pairs(
+    units: Sequence[int], places: Sequence[Place]
+) -> list[tuple[Sequence[int], Sequence[Place]]]:
+    """Return which units are looked at in which places: the first ones in all, others in some."""
+    return [(units[:FIRST_UNITS], places), (units[FIRST_UNITS:], places[:FEWER])]
 
 
 def _that_serve(run: Run, units: Sequence[int]) -> list[Place]:
     """Return up to `PER_SOURCE` held-out contexts of the first units, over all intervals.
 
-    Units take turns, so that as many as can be have one.
+    Units take turns, so that as many as can be have one, and none has more than `EACH`.
     """
+    most = min(PER_SOURCE, EACH * len(units))
     of_unit: dict[int, list[tuple[int, Place]]] = {unit: [] for unit in units[:PER_SOURCE]}
     for unit, interval, number, document, position, focus, length in run.rows(
         "SELECT unit_id, interval, context_id, document, position, focus, len(tokens) FROM context"
@@ -190,9 +203,9 @@ def _that_serve(run: Run, units: Sequence[int]) -> list[Place]:
     intervals = 1 + max((i for held in of_unit.values() for i, _ in held), default=0)
     chosen: list[Place] = []
     turn = 0
-    while len(chosen) < PER_SOURCE and any(of_unit.values()):
+    while len(chosen) < most and any(of_unit.values()):
         for held in of_unit.values():
-            if held and len(chosen) < PER_SOURCE:
+            if held and len(chosen) < most:
                 wanted = (7 * turn) % intervals  # 7 is prime to 10, and to most numbers
                 nearest = min(held, key=lambda one: (abs(one[0] - wanted), one[1].context))
                 held.remove(nearest)
@@ -204,10 +217,12 @@ def _that_serve(run: Run, units: Sequence[int]) -> list[Place]:
 def store_silence(run: Run, units: Sequence[int], places: Sequence[Place], firing: Firing) -> None:
     """Store in which of the places each unit is silent; what was not read is not called silent."""
     silent = ~firing.anywhere & firing.is_read[:, None]
+    column = {unit: number for number, unit in enumerate(units)}
     rows = [
-        {"context_id": place.context, "unit_id": unit, "silent": is_silent}
-        for place, of_units in zip(places, silent.tolist(), strict=True)
-        for unit, is_silent in zip(units, of_units, strict=True)
+        {"context_id": place.context, "unit_id": unit, "silent": bool(silent[row, column[unit]])}
+        for some, shown in _pairs(units, places)
+        for row, place in enumerate(shown)
+        for unit in some
     ]
     with run.transaction():
         run.insert("silence", rows, ignore=True)

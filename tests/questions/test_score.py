@@ -88,6 +88,46 @@ def test_units_that_share_calls_are_of_one_source_and_each_text_meets_each_descr
     assert set(asked.values()) == {1}  # no text twice
 
 
+def strangers_of(run):
+    """Return unit → contexts of others in its control under `intruder`."""
+    shown = {}
+    for unit, contexts, kinds in run.rows(
+        "SELECT unit_id, contexts, kinds FROM probe WHERE task = 'intruder' AND permuted"
+    ):
+        pairs = zip(contexts, kinds, strict=True)
+        shown.setdefault(unit, set()).update(n for n, kind in pairs if kind == "other")
+    return shown
+
+
+def test_no_context_serves_the_controls_of_two_units_and_more_units_leave_them_as_they_are(
+    own_runs,
+):
+    def ask(**more):
+        choice = {"sources": ("features",), **more}
+        return scored(own_runs, ["intruder"], choice=choice)["intruder"].counts
+
+    ask(n=4)
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        first = strangers_of(run)
+    ask()
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        every = strangers_of(run)
+    assert first.items() <= every.items()
+    assert 1 <= len(first) < len(every)
+    assert {len(five) for five in every.values()} == {5}
+    assert len(set().union(*every.values())) == 5 * len(every)
+    assert ask().statuses == {}  # nothing is left to ask
+
+
+def test_the_control_that_takes_calls_of_its_own_is_of_as_many_units_as_are_wanted(own_runs):
+    for wanted in (0, 4):
+        choice = {"sources": ("features",)}
+        scored(own_runs, ["intruder"], choice=choice, design=Design(10, wanted))
+        with open_run("tiny", folder=own_runs, read_only=True) as run:
+            assert bool(strangers_of(run)) == bool(wanted)
+            assert len(strangers_of(run)) <= wanted
+
+
 def test_the_others_of_a_call_are_the_control_of_every_unit_of_it(results):
     mine = [one for one in results if one.scorer == "detection"]
     own = {one.unit_id: one for one in mine if not one.permuted and one.score is not None}

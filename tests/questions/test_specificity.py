@@ -13,6 +13,7 @@ from autointerp.questions.explain import Explanation, explanations
 from autointerp.questions.items import load_items
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.specificity import specificity_trials
+from autointerp.questions.trials import add_trials
 from autointerp.store.run import open_run
 
 RUBRIC = load_rubric("specificity-0-3")
@@ -100,6 +101,30 @@ def test_contexts_of_others_are_those_in_which_the_unit_was_found_silent(own_run
         assert {t.pieces[0].kind for t in without} == {"firing", "silent"}
         # The units fire in as many more contexts, where there are so many.
         assert len(without) > len(trials) - len(others)
+
+
+def test_contexts_of_others_stay_when_the_run_learns_of_more_of_them(own_runs):
+    with open_run("tiny", folder=own_runs) as run:
+        described = [
+            Explanation(unit, source, "ann", "ok", f"word {unit}", ())
+            for unit, source in run.rows(
+                "SELECT unit_id, source FROM unit WHERE outcome = 'eligible' ORDER BY 1"
+            )
+        ]
+        known = run.rows("SELECT context_id, unit_id, silent FROM silence ORDER BY ALL")
+        run.connection.execute("DELETE FROM silence WHERE context_id % 2 = 1")
+        before = specificity_trials(run, RUBRIC, described, 30)
+        stored = set(add_trials(run, before))
+        asked_about = {t.unit_id for t in before if t.pieces[0].kind == "other"}
+        columns = ("context_id", "unit_id", "silent")
+        with run.transaction():
+            run.insert(
+                "silence", [dict(zip(columns, row, strict=True)) for row in known], ignore=True
+            )
+        after = specificity_trials(run, RUBRIC, described, 30)
+        mine = [t for t in after if t.unit_id in asked_about]
+        assert mine
+        assert {t.item_id(run.settings.seed) for t in mine} <= stored
 
 
 def test_true_descriptions_get_3_where_the_unit_fires_and_0_where_it_is_silent(rated_run):

@@ -8,7 +8,16 @@ from autointerp.pipeline.job import Job
 from autointerp.questions.score import Design
 from autointerp.store.run import open_run
 from autointerp.subjects.load import load_subject
-from autointerp.units.others import PER_SOURCE, unverified
+from autointerp.units.others import (
+    EACH,
+    FEWER,
+    FIRST_UNITS,
+    PER_SOURCE,
+    Firing,
+    Place,
+    store_silence,
+    unverified,
+)
 from autointerp.units.reopen import numbers_again, sources_again
 from autointerp.units.sample import draw_units
 from autointerp.units.stream import quiet_torch, site_batches
@@ -50,7 +59,8 @@ def test_silence_in_contexts_of_others_is_what_the_whole_corpus_shows(tiny_run):
         window = [fires[document, first + place][unit] for place in range(length)]
         assert silent is not any(window)
     assert {silent for _, silent, *_ in rows} == {True, False}
-    assert len(rows) == sum(PER_SOURCE * units for units in eligible.values())
+    places = {source: min(PER_SOURCE, EACH * units) for source, units in eligible.items()}
+    assert len(rows) == sum(places[source] * units for source, units in eligible.items())
 
 
 def test_contexts_that_serve_others_come_from_all_units_and_intervals(tiny_run):
@@ -68,6 +78,20 @@ def test_contexts_that_serve_others_come_from_all_units_and_intervals(tiny_run):
         assert of_units == min(units[source], PER_SOURCE)
         assert intervals >= 8
         assert held_out
+
+
+def test_units_after_the_first_are_looked_at_in_fewer_contexts(own_runs):
+    units = list(range(1, FIRST_UNITS + 3))
+    places = [Place(number, 0, 5, 0, 10) for number in range(FEWER + 2)]
+    fires = np.zeros((len(places), len(units)), dtype=bool)
+    fires[3, -1] = True
+    with open_run("tiny", folder=own_runs) as run:
+        run.connection.execute("DELETE FROM silence")
+        store_silence(run, units, places, Firing(fires, fires, np.ones(len(places), bool)))
+        of_unit = dict(run.rows("SELECT unit_id, count(*) FROM silence GROUP BY 1"))
+        firing = run.rows("SELECT context_id, unit_id FROM silence WHERE NOT silent")
+    assert of_unit == {u: len(places) if u <= FIRST_UNITS else FEWER for u in units}
+    assert firing == [(3, units[-1])]
 
 
 def test_a_run_that_lacks_it_is_looked_at_again_and_one_that_has_it_is_not(own_runs, monkeypatch):

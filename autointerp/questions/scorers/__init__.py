@@ -58,8 +58,9 @@ class HeldOut:
     Attributes:
         contexts: The unit's own, by number.
         others: Contexts of other units of the same source in which those units fire and this one
-            is silent, as computed, by number, one a unit. Empty unless the scorer says
-            `NEEDS_OTHERS`, and where a run does not hold what is silent.
+            is silent, as computed, by number, one a unit; they serve no other unit's control.
+            Empty unless the scorer says `NEEDS_OTHERS`, where a run does not hold what is silent,
+            and for units beyond those that are to have a control.
         hard: Contexts of other units in which this one is silent, as computed, by number; with
             why they are hard: `same token` or `neighbour`.
         scale: The unit's largest activation.

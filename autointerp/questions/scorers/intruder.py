@@ -7,7 +7,9 @@ fifth and looks like it: its text is about as long, and its mark stands at the s
 of the same kind, length and frequency. Contexts of which no silent context has such a token are not
 shown, unless too few are left: among them the intruder would stand out by its looks. The control
 takes the five from different units, in which this one is silent: what can be told apart then gives
-the intruder away without the unit.
+the intruder away without the unit. A unit has the same five in all calls of its control, each taken
+for the fifth equally often, and no other unit has them: so its score is its own, and an interval on
+the units' scores holds.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ NEAR = 12  # letters by which two texts may differ, different tokens counted in
 NEEDS_OTHERS = True  # for the control
 TASK = make_task(
     "intruder",
-    4,
+    5,
     "Which context does not belong?",
     "choose",
     """
@@ -75,21 +77,34 @@ def choose(held_out: HeldOut, count: int, hard: bool) -> Chosen:
     if len(silent) < LEAST:
         return Chosen(outcome="too few silent contexts")
     rng = held_out.rng
+    (control_rng,) = rng.spawn(1)  # the unit's own calls do not depend on whether it has a control
     rounds = max(1, min(count, len(firing) // (SIZE - 1), len(silent)) // SIZE) * SIZE
     others = [n for n, c in held_out.others.items() if c.draw == "interval"]
     pool = Pool.of({number: contexts[number] for number in silent}, contexts.values())
     firing = pool.matched(firing, contexts)
-    others = pool.matched(others, held_out.others)
+    others = sorted(pool.matched(others, held_out.others)[:SIZE])
     calls, control = [], []
     for number in range(rounds):
         own = _drawn(firing, contexts, rng)
         fellows = [cut(n, c, rng, False, "fellow", mark=True) for n, c in own[: SIZE - 1]]
         calls.append(_placed(fellows, pool.like(own[-1], rng), number % SIZE))
-        if len(others) >= SIZE:
-            strange = _drawn(others, held_out.others, rng)
-            strangers = [cut(n, c, rng, False, "other", mark=True) for n, c in strange[: SIZE - 1]]
-            control.append(_placed(strangers, pool.like(strange[-1], rng), number % SIZE))
+        if len(others) == SIZE:
+            strange = _in_turn(others, held_out.others, number, control_rng)
+            strangers = [
+                cut(n, c, control_rng, False, "other", mark=True) for n, c in strange[: SIZE - 1]
+            ]
+            control.append(_placed(strangers, pool.like(strange[-1], control_rng), number % SIZE))
     return Chosen(tuple(calls), tuple(control))
+
+
+def _in_turn(
+    numbers: Sequence[int], contexts: Mapping[int, Context], call: int, rng: np.random.Generator
+) -> list[tuple[int, Context]]:
+    """Return five contexts in random order but for the last: each in one of five calls, and over
+    25 calls once at each place of the intruder."""
+    last = (call + call // SIZE) % SIZE
+    rest = [numbers[(last + 1 + step) % SIZE] for step in rng.permutation(SIZE - 1)]
+    return [(number, contexts[number]) for number in (*rest, numbers[last])]
 
 
 def _drawn(

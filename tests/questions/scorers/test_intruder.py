@@ -49,6 +49,29 @@ def test_the_control_takes_its_four_from_other_units(make_held_out):
         assert all((q.context >= 10_000) is not q.truth for q in call)
 
 
+def test_the_control_has_the_same_five_in_all_calls_each_left_out_once_at_every_place(
+    make_held_out,
+):
+    held_out = make_held_out(firing=120, silent=60)
+    control = choose(held_out, 25, False).control
+    assert len(control) == 25
+    five = {q.context for call in control for q in call if q.kind == "other"}
+    assert len(five) == 5
+    left_out = Counter()
+    for call in control:
+        (missing,) = five - {q.context for q in call}
+        left_out[missing, [q.truth for q in call].index(True)] += 1
+    assert set(left_out.values()) == {1}
+    assert len(left_out) == 25
+
+
+def test_the_unit_s_own_calls_are_the_same_with_a_control_and_without(make_held_out):
+    held_out = make_held_out()
+    alone = choose(replace(make_held_out(), others={}), 10, False)
+    assert alone.control == ()
+    assert alone.calls == choose(held_out, 10, False).calls
+
+
 def test_a_unit_that_is_never_silent_has_an_outcome_of_its_own(make_held_out):
     assert choose(make_held_out(silent=0), 10, False).outcome == "too few silent contexts"
     assert choose(make_held_out(firing=3), 10, False).outcome == "too few firing contexts"
