@@ -11,7 +11,7 @@ from autointerp.subjects.passages import share_passages
 
 
 def unique_texts(
-    contexts: Mapping[int, Context] | Mapping[int, ContextOutline], numbers: Iterable[int]
+    contexts: Mapping[int, Context | ContextOutline], numbers: Iterable[int]
 ) -> list[int]:
     """Return the numbers without those whose text or place in the corpus came before."""
     seen: set[str | tuple[int, int]] = set()
@@ -49,7 +49,7 @@ def held_out(
 
 
 def by_interval(
-    contexts: Mapping[int, Context] | Mapping[int, ContextOutline],
+    contexts: Mapping[int, Context | ContextOutline],
 ) -> list[list[int]]:
     """Return the numbers of the contexts drawn within each interval, the strongest first."""
     groups: dict[int, list[int]] = {}

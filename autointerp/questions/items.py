@@ -34,7 +34,7 @@ def item_id(seed: int, unit_id: int, rubric_digest: str, evidence: str) -> str:
 
 
 def choose_contexts(
-    contexts: Mapping[int, Context] | Mapping[int, ContextOutline],
+    contexts: Mapping[int, Context | ContextOutline],
     rubric: Rubric,
     evidence: Evidence,
     opaque: str,
