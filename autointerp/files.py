@@ -36,7 +36,11 @@ def json_value(text: str | bytes, unique: bool = False) -> Any:
     object has twice, of which a parser takes the last.
     """
     try:
-        return json.loads(text, object_pairs_hook=_unique_keys if unique else None)
+        if not unique:
+            return json.loads(text)
+        if isinstance(text, bytes):
+            text = text.decode(json.detect_encoding(text), "surrogatepass")
+        return UNIQUE.decode(text)
     except RecursionError:
         raise ValueError("brackets nested too deep") from None
 
@@ -47,6 +51,10 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
         raise ValueError(f"key '{twice[:60]}' is there twice")
     return values
+
+
+# Made once: it is a cycle of references, of which `json.loads` with a hook leaves one each time.
+UNIQUE = json.JSONDecoder(object_pairs_hook=_unique_keys)
 
 
 def toml_table(text: str) -> dict[str, Any]:

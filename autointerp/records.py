@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from autointerp.errors import BadInput
 
@@ -121,6 +121,26 @@ class Context:
     def activation(self) -> float:
         """The unit's activation on the focus token."""
         return self.activations[self.focus]
+
+    @property
+    def text(self) -> str:
+        """What a reader would see of it."""
+        return "".join(self.tokens)
+
+
+class ContextOutline(NamedTuple):
+    """What decides whether a context is shown, without its tokens and their activations.
+
+    The fields are those of `Context` that bear the same names.
+    """
+
+    text: str
+    activation: float
+    draw: Draw
+    interval: int | None
+    split: Split
+    document: int
+    position: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -46,7 +47,7 @@ from autointerp.store.ratings import came_record, sent_record
 from autointerp.store.replies import Record
 from autointerp.store.run import Run
 
-CHUNK = 64  # items that are loaded at a time
+CHUNK = 256  # items that are loaded at a time; a query costs half as much as so many items
 WORKERS_PER_SLOT = 3
 LOCAL_SLOTS = 8  # of a rater that is not served
 GATHER_S = 0.003  # before records are synced, for others to go with them
@@ -565,8 +566,9 @@ class Engine:
         """Return a reply and the attempt to store; where no retry is left, the reply says `error`
         and the attempt is stored already."""
         try:
-            retrying = self.policy.retry.retrying(self._sleep)
-            attempt: _Attempt = await retrying(self._attempt, job)
+            attempt = await self.policy.retry.call(
+                self._sleep, functools.partial(self._attempt, job)
+            )
         except AttemptFailed as failed:
             self.patience.failed(failed)
             return Reply("", "error", error=str(failed)), None

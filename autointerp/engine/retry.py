@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tenacity import (
     AsyncRetrying,
@@ -15,6 +16,8 @@ from tenacity import (
 
 from autointerp.errors import RaterError
 from autointerp.raters import AttemptFailed, ServedRater
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,29 @@ class RetryPolicy:
     content_retries: int = 1
     first_wait_s: float = 0.5
     longest_wait_s: float = 300.0
+
+    async def call(
+        self, sleep: Callable[[float], Awaitable[None]], once: Callable[[], Awaitable[T]]
+    ) -> T:
+        """Return what `once` does, made again as `retrying` says; raise the last AttemptFailed.
+
+        Tenacity's loop, which costs as much as all else of a call that is answered at once, is
+        made where the first attempt fails, and counts that one.
+        """
+        try:
+            return await once()
+        except AttemptFailed as failed:
+            if not failed.transient:
+                raise
+            first = [failed]
+
+        async def again() -> T:
+            if first:
+                raise first.pop()
+            return await once()
+
+        made: T = await self.retrying(sleep)(again)
+        return made
 
     def retrying(self, sleep: Callable[[float], Awaitable[None]]) -> AsyncRetrying:
         """Return tenacity's loop for one call; it raises the last AttemptFailed."""

@@ -6,23 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from autointerp.records import Context
+from autointerp.records import Context, ContextOutline
 from autointerp.subjects.passages import share_passages
 
 
-def text_of(context: Context) -> str:
-    """Return what a reader would see of a context."""
-    return "".join(context.tokens)
-
-
-def unique_texts(contexts: Mapping[int, Context], numbers: Iterable[int]) -> list[int]:
+def unique_texts(
+    contexts: Mapping[int, Context | ContextOutline], numbers: Iterable[int]
+) -> list[int]:
     """Return the numbers without those whose text or place in the corpus came before."""
     seen: set[str | tuple[int, int]] = set()
     kept = []
     for number in numbers:
         context = contexts[number]
         marks: set[str | tuple[int, int]] = {
-            text_of(context),
+            context.text,
             (context.document, context.position),
         }
         if not seen & marks:
@@ -40,18 +37,20 @@ def held_out(
     of them: near copies, from another place or from another unit.
     """
     shown = [context for context in contexts.values() if context.split == "explain"]
-    texts = {text_of(context) for context in shown}
+    texts = {context.text for context in shown}
     near = share_passages(
         [context.tokens for context in candidates.values()], [context.tokens for context in shown]
     )
     return {
         number: context
         for (number, context), copies in zip(candidates.items(), near.tolist(), strict=True)
-        if not copies and text_of(context) not in texts
+        if not copies and context.text not in texts
     }
 
 
-def by_interval(contexts: Mapping[int, Context]) -> list[list[int]]:
+def by_interval(
+    contexts: Mapping[int, Context | ContextOutline],
+) -> list[list[int]]:
     """Return the numbers of the contexts drawn within each interval, the strongest first."""
     groups: dict[int, list[int]] = {}
     for number, context in contexts.items():

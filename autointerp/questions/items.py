@@ -8,7 +8,7 @@ sources. Swapping the sources of two units leaves every byte that a rater sees t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from autointerp.questions.contexts import by_interval, in_turn, unique_texts
 from autointerp.questions.question import Question
 from autointerp.questions.rubric import Rubric
 from autointerp.questions.trials import load_trials
-from autointerp.records import Context, Item, ItemContext
+from autointerp.records import Context, ContextOutline, Item, ItemContext
 from autointerp.store.ratings import KeyedItem
 from autointerp.store.run import Run
 from autointerp.store.units import StoredUnit
@@ -34,7 +34,10 @@ def item_id(seed: int, unit_id: int, rubric_digest: str, evidence: str) -> str:
 
 
 def choose_contexts(
-    contexts: dict[int, Context], rubric: Rubric, evidence: Evidence, opaque: str
+    contexts: Mapping[int, Context | ContextOutline],
+    rubric: Rubric,
+    evidence: Evidence,
+    opaque: str,
 ) -> list[int]:
     """Return the numbers of the contexts that the item shows, in the order shown.
 
@@ -85,7 +88,10 @@ def make_items(
     new = [unit for unit in units if ids[unit.unit_id] not in stored]
     for begin in range(0, len(new), 200):
         part = new[begin : begin + 200]
-        contexts = run.contexts([unit.unit_id for unit in part])
+        contexts = run.context_outlines(
+            [unit.unit_id for unit in part],
+            None if evidence == "all" else (rubric.shows.split, rubric.shows.draws),
+        )
         run.add_items(
             [
                 KeyedItem(
@@ -138,19 +144,21 @@ def load_items(run: Run, item_ids: Sequence[str], question: Question) -> list[It
     rows = {
         row[0]: row[1:]
         for row in run.rows(
-            "SELECT item_id, evidence, description, unit_id, scale, contexts FROM unit_item"
+            "SELECT item_id, evidence, description, scale, contexts FROM unit_item"
             " WHERE item_id IN (SELECT unnest(?::VARCHAR[]))",
             [list(item_ids)],
         )
     }
-    contexts = run.contexts(sorted({row[2] for row in rows.values()}))
+    contexts = run.contexts_numbered(
+        sorted({number for *_, numbers in rows.values() for number in numbers})
+    )
     items = []
     for identifier in item_ids:
-        evidence, description, unit_id, scale, numbers = rows[identifier]
+        evidence, description, scale, numbers = rows[identifier]
         everything = evidence == "all"
         shown = [
             blind(
-                contexts[unit_id][number],
+                contexts[number],
                 scale,
                 activations=everything or question.shows.activations == "scaled",
                 mark=everything or question.shows.mark,

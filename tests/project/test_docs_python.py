@@ -66,6 +66,23 @@ def test_the_report_is_written_and_its_figures_are_matplotlibs(notebook):
     assert (folder / "scores.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_the_shards_are_merged_to_a_run_that_holds_the_units_of_the_first(notebook):
+    assert notebook["merged"].run == "shared"
+    units = []
+    for name in ("notebook", "shared"):
+        with autointerp.open_run(name, folder=notebook["folder"] / "runs") as run:
+            units.append(
+                [
+                    (one.summary, run.contexts([one.unit_id])[one.unit_id].values())
+                    for one in run.sampled("features", 12)
+                ]
+            )
+    assert len(units[0]) == 12
+    assert [(summary, list(held)) for summary, held in units[0]] == [
+        (summary, list(held)) for summary, held in units[1]
+    ]
+
+
 def test_the_model_in_memory_is_harvested_and_left_as_it_was(notebook):
     outcomes = {unit.summary.outcome for unit in notebook["harvested"]}
     assert len(notebook["harvested"]) == 20

@@ -28,6 +28,26 @@ def test_contexts_come_back_as_they_were_stored(tiny_run: Path, tiny_run_name: s
         assert context.silent == (max(context.activations) <= 1e-5)
 
 
+def test_outlines_say_of_contexts_what_a_choice_looks_at(tiny_run: Path, tiny_run_name: str):
+    with open_run(tiny_run_name, folder=tiny_run) as run:
+        units = [unit.unit_id for unit in run.sampled("features", 3)]
+        contexts = run.contexts(units)
+        everything = run.context_outlines(units)
+        some = run.context_outlines(units, ("score", ["top", "random"]))
+    for unit, outlines in everything.items():
+        assert list(outlines) == list(contexts[unit])
+        for number, outline in outlines.items():
+            context = contexts[unit][number]
+            assert outline == tuple(getattr(context, name) for name in outline._fields)
+        wanted = [
+            number
+            for number, context in contexts[unit].items()
+            if context.split == "score" and context.draw in ("top", "random")
+        ]
+        assert list(some[unit]) == wanted
+        assert 0 < len(wanted) < len(outlines)
+
+
 def test_a_sample_is_the_first_eligible_units_of_the_order(fabricated: Run):
     assert [unit.summary.order for unit in fabricated.units("features")] == list(range(7))
     assert [unit.summary.order for unit in fabricated.sampled("features", 3)] == [2, 3, 4]

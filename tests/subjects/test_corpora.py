@@ -81,6 +81,8 @@ def test_jsonl_holds_text_or_tokens_and_may_be_gzipped(tmp_path: Path) -> None:
         ("[1]", "line 2: not an object"),
         ('{"body": "x"}', r"line 2: no `text` or .* \(keys: body\)"),
         ('{"text": 3}', "line 2: `text` is neither"),
+        ('{"text": "x", "text": "y"}', r"line 2: not valid JSON \(key 'text' is there twice\)"),
+        ('{"text": "x", "of": {"a": 1, "a": 1}}', "line 2: not valid JSON \\(key 'a' is there"),
         ('{"tokens": [1.5]}', "line 2: token ids must be"),
         ('{"tokens": [-1]}', "line 2: token id -1 is negative"),
     ],

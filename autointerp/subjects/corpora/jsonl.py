@@ -63,7 +63,7 @@ def _opened(path: Path) -> IO[bytes]:
 
 def _document(line: bytes, where: str, field: str) -> Content:
     try:
-        row = json_value(line)
+        row = json_value(line, unique=True)
     except ValueError as error:
         raise CorpusError(f"{where}: not valid JSON ({error})") from None
     if not isinstance(row, dict):
