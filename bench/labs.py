@@ -20,7 +20,7 @@ from autointerp.units.levers import levers_of, model_of
 from autointerp.units.sources.features import Features
 from bench._map import map_figures
 from bench._match import match_figures
-from bench._output_side import output_side_figures
+from bench._output_side import READ, output_side_figures
 from bench._use import use_figures
 from bench._vocabulary import vocabulary_figures
 
@@ -110,7 +110,7 @@ PARTS: tuple[tuple[Callable[[bool], Iterator[dict[str, Any]]], tuple[str, ...]],
         output_side_figures,
         tuple(
             f"{scorer}_{name}"
-            for scorer in ("generation", "responsiveness", "purity", "steering", "logits")
+            for scorer in (*READ, "steering")
             for name in ("true", "permuted")
         ),
     ),
