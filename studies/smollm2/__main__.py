@@ -33,7 +33,7 @@ class Scale:
         per_grade: Planted units of each grade.
         explainer: Who writes descriptions.
         scorers: Each with who answers it.
-        described: Units of each source that are described, so many of those that are rated.
+        described: Units of each arm that are described, so many of those that are rated.
         shown: Units whose contexts the page carries; its list has all.
     """
 
@@ -86,7 +86,7 @@ FULL = Scale(
     per_grade=17,
     explainer=FULL_JUDGES[-1],
     scorers=(("detection", f"local:{QWEN}"), ("embedding", f"embed:{MINILM}")),
-    described=50,
+    described=30,
     shown=400,
 )
 
@@ -226,13 +226,13 @@ def steps(tiny: bool) -> Sequence[Step]:
             )  # fmt: skip
     listed.append(
         Step("explain", "Write descriptions of units",
-             (("autointerp", "explain", RUNS[0], "--rater", scale.explainer, "-n",
+             (("autointerp", "explain", RUNS[0], *sources(1), "--rater", scale.explainer, "-n",
                str(scale.described)),))
     )  # fmt: skip
     listed += [
         Step(f"score-{scorer}", f"Test the descriptions by {scorer}",
-             (("autointerp", "score", RUNS[0], "--scorer", scorer, "--rater", rater, "-n",
-               str(scale.described)),))
+             (("autointerp", "score", RUNS[0], *sources(1), "--scorer", scorer, "--rater", rater,
+               "-n", str(scale.described)),))
         for scorer, rater in scale.scorers
     ]  # fmt: skip
     listed.append(
