@@ -109,9 +109,7 @@ PARTS: tuple[tuple[Callable[[bool], Iterator[dict[str, Any]]], tuple[str, ...]],
     (
         output_side_figures,
         tuple(
-            f"{scorer}_{name}"
-            for scorer in (*READ, "steering")
-            for name in ("true", "permuted")
+            f"{scorer}_{name}" for scorer in (*READ, "steering") for name in ("true", "permuted")
         ),
     ),
     (use_figures, ("by_use_coverage",)),

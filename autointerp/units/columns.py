@@ -114,13 +114,10 @@ class Columns:
         cut = self._pair(self.levels.cut, np.min)
         places, columns = _where(flat > torch.from_numpy(cut).to(flat.device))
         below, below_columns = batch.under(self.offset, self.levels.widest)
-        if len(below):
-            values = batch.at(flat, below, below_columns)
-            fires = (values > 0) & (values <= cut[below_columns])
-            places = np.concatenate([places, below[fires]])
-            columns = np.concatenate([columns, below_columns[fires]])
-        if not len(places):
-            return
+        values = batch.at(flat, below, below_columns)
+        fires = (values > 0) & (values <= cut[below_columns])
+        places = np.concatenate([places, below[fires]])
+        columns = np.concatenate([columns, below_columns[fires]])
         values = batch.at(flat, places, columns)
         priority = batch.priority(places, columns, self.offset)
         passes = self.levels.passes(2 * columns + batch.place_split[places], values, priority)

@@ -143,7 +143,7 @@ def test_what_cannot_be_completed_is_refused_with_the_reason(own_runs):
 
 def test_a_factor_at_which_logits_are_no_numbers_is_refused(own_runs):
     with pytest.raises(BadInput, match="logits are no numbers; give a factor nearer to 0"):
-        steered(own_runs, [a_unit(own_runs)], factors="0,1e30", tokens=2)
+        steered(own_runs, [a_unit(own_runs)[1]], factors="0,1e30", tokens=2)
 
 
 def test_the_command_prints_a_table_a_unit_and_refuses_what_cannot_be_steered(

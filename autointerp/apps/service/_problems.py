@@ -12,8 +12,8 @@ from typing import Any, cast
 from fastapi import FastAPI, Request
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
-from starlette.routing import BaseRoute, Match, Route
 
 from autointerp.errors import (
     AutointerpError,
@@ -131,18 +131,18 @@ def check_fresh(request: Request, response: Response, *state: object) -> None:
     response.headers.update(tagged(tag))
 
 
-def _methods(routes: Sequence[BaseRoute], request: Request, allowed: str) -> str:
+def _methods(routes: Sequence[object], request: Request, allowed: str) -> str:
     """Return the value of Allow: the methods of all routes of an address, not of the first."""
     methods = {one.strip() for one in allowed.split(",")} - {""}
     for route in routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE:
-            methods |= set(route.methods or ())
+        if isinstance(route, APIRoute) and route.path_regex.match(request.url.path):
+            methods |= route.methods
     if "GET" in methods:
         methods.add("HEAD")
     return ", ".join(sorted({*methods, "OPTIONS"}))
 
 
-def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+def install(app: FastAPI, routes: Sequence[object]) -> None:
     """Have the application, which has these routes, answer every error as a problem."""
 
     async def of_below(request: Request, error: Exception) -> Response:
