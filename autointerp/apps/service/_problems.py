@@ -136,7 +136,7 @@ def _methods(routes: Sequence[object], request: Request, allowed: str) -> str:
     methods = {one.strip() for one in allowed.split(",")} - {""}
     for route in routes:
         if isinstance(route, APIRoute) and route.path_regex.match(request.url.path):
-            methods |= route.methods
+            methods |= set(route.methods or ())
     if "GET" in methods:
         methods.add("HEAD")
     return ", ".join(sorted({*methods, "OPTIONS"}))
