@@ -12,6 +12,7 @@ from autointerp.reports.panels import Answer, Figure, Material
 from autointerp.reports.words import (
     SUPERIORITY,
     brief_label,
+    claim,
     full_claim,
     interval,
     label,
@@ -114,6 +115,18 @@ def _claim(
             by = f"by the {len(held)} of {len(judgements)} ratings that {counts}"
             return f"{claims[0]}, {by}.", "plain"
         return f"{claims[0]}.", "good" if resolved and checked else "plain"
+    alike = {claim(pair) for pair in counted.values()}
+    if len(alike) == 1 and len(held) == len(judgements):  # of the baseline alone they differ
+        told = {
+            full_claim(judgements[at], pair)
+            for at, pair in counted.items()
+            if judgements[at].baseline is not None
+        }
+        if len(told) == 1:
+            said = f"{told.pop()} where these were rated."
+            return said, "good" if resolved and checked else "plain"
+        others = plural(next(j.baseline.second for j in judgements if j.baseline is not None))[1]
+        return f"{alike.pop()}; of {others} the ratings do not agree.", "plain"
     if {"higher", "lower"} <= outcomes:
         return "The ratings contradict one another.", "plain"
     return "The ratings do not agree on an answer.", "plain"

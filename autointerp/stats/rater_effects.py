@@ -427,7 +427,7 @@ class _Problem:
         severity, log_spread, beta = (m @ free for m in self.maps)
         centre = parts.thresholds.mean()
         apart = parts.thresholds - centre
-        stretch = np.exp(-log_spread)[self.rater]
+        stretch = np.exp(-np.clip(log_spread, -30, 30))[self.rater]
         shift = severity[self.rater] - self.design @ beta
         ends = np.concatenate([[-np.inf], apart, [np.inf]])
         with np.errstate(invalid="ignore"):

@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from studies.steps import Command, Step, main
 
 STATE = "build/smollm2"
 RUNS = ("smollm2", "smollm2-seed2", "smollm2-seed3")  # one for each seed of the SAE
 TWIN = f"{STATE}/untrained"
 REPORT = "reports/smollm2"
+COLOURS = 128
 
 
 @dataclass(frozen=True)
@@ -246,27 +249,38 @@ def steps(tiny: bool) -> Sequence[Step]:
 def keep_beside_report(folder: Path) -> None:
     """Copy to the report what is to be kept with it: measures of the SAEs, logs, what steps took.
 
-    Weights and runs stay where they are. Of figures the page names some as PNG, which are kept;
-    the others are there as SVG and PDF, a quarter of the size.
+    Weights and runs stay where they are. PNG figures keep 128 colours, which is a third of their
+    size, and nothing names a folder of this machine.
     """
-    page = (folder / REPORT / "index.html").read_text("utf-8")
-    for picture in (folder / REPORT / "figures").glob("*.png"):
-        if f"figures/{picture.name}" not in page:
-            picture.unlink()
-    kept = folder / REPORT / "study"
+    report = folder / REPORT
+    for picture in (report / "figures").glob("*.png"):
+        with Image.open(picture) as whole:
+            small = whole.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        small.save(picture, optimize=True)
+    kept = report / "study"
     shutil.rmtree(kept, ignore_errors=True)
     kept.mkdir(parents=True)
     copies = {path: path.name for path in sorted((folder / STATE / "logs").glob("*.txt"))}
     for name in ("sae-1", "sae-2", "sae-3", "untrained"):
         copies[folder / STATE / name / "training.json"] = f"{name}.json"
-    here = f"{folder.resolve().as_posix()}/"
-    for path, name in copies.items():  # without the names of this machine's folders
-        (kept / name).write_text(path.read_text("utf-8").replace(here, ""), "utf-8")
+    for path, name in copies.items():
+        if path.is_file():
+            shutil.copyfile(path, kept / name)
     took = {}
     for stamp in sorted((folder / STATE / "done").glob("*.json")):
         done = json.loads(stamp.read_text("utf-8"))
         took[stamp.stem] = {key: done[key] for key in ("finished", "wall_s", "cpu_s")}
     (kept / "steps.json").write_text(json.dumps(took, indent=1) + "\n", "utf-8")
+    places = {f"{folder.resolve().as_posix()}/": ""}
+    for link in (folder / "build/weights").glob("*"):  # often a link to another folder's
+        places[link.resolve().as_posix()] = f"build/weights/{link.name}"
+    for path in report.rglob("*"):
+        if path.suffix in {".html", ".js", ".json", ".md", ".txt", ".csv"}:
+            text = path.read_text("utf-8")
+            for place, name in places.items():
+                text = text.replace(place, name)
+                text = text.replace(place.replace("_", r"\_"), name.replace("_", r"\_"))  # Markdown
+            path.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

@@ -98,6 +98,27 @@ def test_raters_that_differ_are_not_given_one_answer(tmp_path: Path):
     assert "so it does not count" in shown.support[1]
 
 
+def test_ratings_that_agree_and_lack_the_baseline_in_part_are_given_their_one_answer(
+    tmp_path: Path,
+):
+    without = {"features": HIGH, "neurons": LOW, **CONTROLS}
+    survives = {**without, "untrained": LOW}
+    falls = {**without, "untrained": HIGH}
+    shown = screen(tmp_path / "a", survives, without)
+    assert shown.claim == (
+        "Features score higher than neurons, and than untrained features where these were rated."
+    )
+    assert (shown.tone, shown.heading) == ("good", "What speaks against it")
+    shown = screen(tmp_path / "b", falls, without)
+    assert shown.claim.endswith("untrained features is not resolved where these were rated.")
+    assert shown.tone == "plain"
+    shown = screen(tmp_path / "c", survives, falls)
+    assert shown.claim == (
+        "Features score higher than neurons; of untrained features the ratings do not agree."
+    )
+    assert shown.tone == "plain"
+
+
 def test_a_source_alone_is_compared_with_nothing(tmp_path: Path):
     shown = screen(tmp_path, {"features": FLAT, **CONTROLS})
     assert shown.claim == "Features score 3.00 on average, on a scale of 1 to 5."
