@@ -123,8 +123,8 @@ def _claim(
             if judgements[at].baseline is not None
         }
         if len(told) == 1:
-            said = f"{told.pop()} where these were rated."
-            return said, "good" if resolved and checked else "plain"
+            common = f"{told.pop()} where these were rated."
+            return common, "good" if resolved and checked else "plain"
         others = plural(next(j.baseline.second for j in judgements if j.baseline is not None))[1]
         return f"{alike.pop()}; of {others} the ratings do not agree.", "plain"
     if {"higher", "lower"} <= outcomes:
