@@ -78,20 +78,13 @@ class Rater(Protocol):
         ...
 
 
-@runtime_checkable
-class VersionedRater(Protocol):
-    """A rater whose name does not say all that decides its answers.
-
-    Attributes:
-        version: Of its rules, its weights or its model's file: other answers have another one.
-            What it rated as another version is rated anew, and never mixed without a word.
-    """
-
-    version: str
-
-
 def version_of(rater: Rater) -> str:
-    """Return the version with which a rater's ratings are stored; empty for one that has none."""
+    """Return the version with which a rater's ratings are stored; empty for one that has none.
+
+    A rater whose name does not say all that decides its answers has an attribute `version`: of its
+    rules, its weights or its model's file. Other answers have another one; what it rated as
+    another version is rated anew, and never mixed without a word.
+    """
     version: str = getattr(rater, "version", "")  # asked of each reply; `isinstance` is slow
     return version
 

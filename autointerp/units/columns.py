@@ -226,17 +226,17 @@ class Columns:
     ) -> list[Entries]:
         """Return the draws `of` some keys [keys] without texts whose identities are left out."""
         settings = self.settings
+
+        def kept_of(reservoir: Strongest | Lowest, most: int) -> Entries:
+            kept = reservoir.kept
+            stays = np.flatnonzero(of[kept.key])
+            identity = identities(kept.key[stays], kept.content[stays])
+            return first(kept.take(stays[~np.isin(identity, left_out)]), most)
+
         drawn, _, _ = self.levels.draw_intervals(
             peaks, settings.intervals, settings.per_interval, left_out, of
         )
-        parts = [drawn]
-        for reservoir, most in ((self.top, settings.top), (self.random, settings.random)):
-            kept = reservoir.kept
-            identity = identities(kept.key, kept.content)
-            stays = np.flatnonzero(of[kept.key])
-            stays = stays[~np.isin(identity[stays], left_out)]
-            parts.append(first(kept.take(stays), most))
-        return [parts[1], parts[0], parts[2]]
+        return [kept_of(self.top, settings.top), drawn, kept_of(self.random, settings.random)]
 
 
 def with_spare(size: int) -> int:

@@ -83,14 +83,18 @@ def test_silent_contexts_are_verified_and_those_of_others_are_not_the_units_own(
         assert silent is (kind == "silent")
 
 
+def all_described(run):
+    return [
+        Explanation(unit, source, "ann", "ok", f"word {unit}", ())
+        for unit, source in run.rows(
+            "SELECT unit_id, source FROM unit WHERE outcome = 'eligible' ORDER BY 1"
+        )
+    ]
+
+
 def test_contexts_of_others_are_those_in_which_the_unit_was_found_silent(own_runs):
     with open_run("tiny", folder=own_runs) as run:
-        described = [
-            Explanation(unit, source, "ann", "ok", f"word {unit}", ())
-            for unit, source in run.rows(
-                "SELECT unit_id, source FROM unit WHERE outcome = 'eligible' ORDER BY 1"
-            )
-        ]
+        described = all_described(run)
         trials = specificity_trials(run, RUBRIC, described, 30)
         others = {(t.unit_id, t.pieces[0].context) for t in trials if t.pieces[0].kind == "other"}
         silent = set(run.rows("SELECT unit_id, context_id FROM silence WHERE silent"))
@@ -105,12 +109,7 @@ def test_contexts_of_others_are_those_in_which_the_unit_was_found_silent(own_run
 
 def test_contexts_of_others_stay_when_the_run_learns_of_more_of_them(own_runs):
     with open_run("tiny", folder=own_runs) as run:
-        described = [
-            Explanation(unit, source, "ann", "ok", f"word {unit}", ())
-            for unit, source in run.rows(
-                "SELECT unit_id, source FROM unit WHERE outcome = 'eligible' ORDER BY 1"
-            )
-        ]
+        described = all_described(run)
         known = run.rows("SELECT context_id, unit_id, silent FROM silence ORDER BY ALL")
         run.connection.execute("DELETE FROM silence WHERE context_id % 2 = 1")
         before = specificity_trials(run, RUBRIC, described, 30)
