@@ -195,7 +195,7 @@ def uncompared(judgement: Judgement) -> tuple[str, str]:
         each = listed(counted(n, name) for name, n in scored.items())
         return (
             "Too few scores to compare.",
-            f"A score have {each}; a comparison needs two of each of two sources.",
+            f"{each} have a score; a comparison needs two of each of two sources.",
         )
     if not scored:
         controls = listed(plural(name)[1] for name in judgement.controls)
