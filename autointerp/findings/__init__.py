@@ -25,6 +25,7 @@ sweep_plan    what was declared of a sweep before its first rating
 match         two dictionaries: which features of one are in the other, and which split
 matched       what a run holds of other runs' dictionaries
 concepts      known concepts: the unit that knows each, sparse probes, the share found
+attributed    what a run holds of attributions
 known         what a run holds of known concepts
 browse        single units, for a list to look through
 json_values   all of it as JSON
