@@ -24,11 +24,15 @@ SETTINGS = {
     "twin.toml": '[subject]\nuntrained = "no_twin"\n',
     "weights.toml": '[subject]\nmodel = "no/transformer.safetensors"\ncorpus = "no.npz"\n',
     "recording.toml": '[subject]\nmodel = "no.npz"\n',
+    "mac.toml": '[subject]\ndevice = "mps"\n',
     "text.txt": "a text\n",
     "nothing.txt": "\n# no concept\n",
     "twice.txt": "king: The king\nKing: A king\n",
     "unprompted.txt": "king:\n",
     "blank.txt": "\ufeff\r\n \r\n",
+    "sweep.toml": 'name = "s"\nn = 4\n[[sae]]\nname = "a"\nsae = "no.safetensors"\n',
+    "swept.toml": 'name = "s"\nn = 4\n[subject]\nmodel = "gpt2"\nsite = "layers.0.mlp"\n'
+    'corpus = "text.txt"\n[[sae]]\nname = "a"\nsae = "/no/sae"\n',
     "broken.toml": "[[sae\n",
 }  # fmt: skip
 
@@ -58,6 +62,7 @@ REFUSED = {
             "twin.toml": "no_twin holds no training.json",
             "weights.toml": "no weights at ",
             "recording.toml": "no recorded activations at ",
+            "mac.toml": "subject.device = 'mps': this machine does not have it",
         }.items()
     },
     "harvest --source none": "unknown source 'none'",
@@ -104,6 +109,9 @@ REFUSED = {
     "doctor none": UNKNOWN,
     "import none --run main": "no file or folder none",
     "sweep none.toml": "cannot read none.toml",
+    "sweep sweep.toml": "no.safetensors; train one with `autointerp train sae`",
+    "sweep swept.toml": "no SAE at /no/sae; give an existing file or folder, or a hub id",
+    "sweep swept.toml --dry-run": "no SAE at /no/sae",
     "sweep broken.toml": "broken.toml is not valid TOML",
     "check-rater none": "unknown rater 'none'",
     "check-rater lexical --side none": "--side none: give test or design",
