@@ -42,6 +42,8 @@ class UnitScore:
             `not explained`, `too few silent contexts`, `no answers …`, …
         questions, answered: Contexts asked about, and those that an answer came for.
         statuses: Of the calls; `pending` were not made yet.
+        others: Of a control in shared calls: what each other description gets on the unit's texts,
+            by its unit; `score` is their mean.
     """
 
     unit_id: int
@@ -58,6 +60,7 @@ class UnitScore:
     answered: int = 0
     statuses: Mapping[str, int] = field(default_factory=dict)
     more: Mapping[str, float] = field(default_factory=dict)
+    others: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -167,13 +170,19 @@ def _scores(
         figures = module.measure(tried)
         if permuted and others:
             alone = Tried(groups[unit_id, False], peak, density, tuple(intervals), others)
-            beaten = module.measure(alone).more.get("with others")
-            figures = mean_of_others(tried, separation) if beaten is None else Figures(beaten)
+            measured = module.measure(alone)
+            beaten = measured.more.get("with others")
+            figures = (
+                mean_of_others(tried, separation)
+                if beaten is None
+                else Figures(beaten, others=measured.others)
+            )
         yield UnitScore(
             unit_id, source, is_control, name, explainer, rater, design, permuted,
             figures.score, figures.outcome, len(asked),
             sum(answered.answer is not None for answered in asked),
             dict(statuses.get((unit_id, permuted), {})), figures.more,
+            figures.others if permuted else {},
         )  # fmt: skip
     without = _without_questions(run, name, design, explainer)
     for unit_id, outcome in sorted(without.items()):
@@ -390,7 +399,8 @@ def specificity_table(run: Run) -> pd.DataFrame:
 
 def _table(kind: type[UnitScore] | type[ContextRating], rows: Sequence[Any]) -> pd.DataFrame:
     """Return dataclasses as a frame without what the unit itself says; mappings are JSON."""
-    names = [one.name for one in fields(kind) if one.name not in ("source", "is_control")]
+    without = ("source", "is_control", "others")
+    names = [one.name for one in fields(kind) if one.name not in without]
     columns = {name: [getattr(row, name) for row in rows] for name in names}
     for name in {"statuses", "more"} & set(names):
         columns[name] = [json.dumps(dict(value), sort_keys=True) for value in columns[name]]
