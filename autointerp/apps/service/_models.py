@@ -126,6 +126,37 @@ class UnitDescription(Model):
     suppressed: Sequence[str] | None
 
 
+class UnitScore(Model):
+    """A unit's score under a scorer: 0 to 1, chance 0.5; null unless `outcome` is ok."""
+
+    scorer: str
+    explainer: str | None
+    rater: str
+    design: str
+    permuted: bool = Field(description="With another unit's description, as a control.")
+    score: float | None
+    outcome: str = Field(description="ok, or why there is no score.")
+    questions: int
+    answered: int
+    statuses: Mapping[str, int] = Field(description="Of the calls.")
+    more: Mapping[str, float]
+
+
+class ContextRating(Model):
+    """How far a context fits a unit's description, on a rubric that asks for that."""
+
+    rubric: str
+    rubric_digest: str
+    explainer: str
+    rater: str
+    kind: str = Field(description="firing, silent, or other: a context of another unit.")
+    is_silent: bool = Field(description="Whether the unit is known to be silent in it.")
+    interval: int | None = Field(description="Of activation, where the unit fires.")
+    activation: float | None = Field(description="10 is the unit's maximum.")
+    status: str
+    score: int | None
+
+
 class UnitDetail(Model):
     """Everything that is known of one unit."""
 
@@ -138,6 +169,8 @@ class UnitDetail(Model):
     contexts: list[ShownContext]
     ratings: list[UnitRating]
     descriptions: list[UnitDescription]
+    scores: list[UnitScore]
+    context_ratings: list[ContextRating]
     labs: Mapping[str, Sequence[Mapping[str, Any]]]
 
 

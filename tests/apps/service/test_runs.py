@@ -115,6 +115,17 @@ def test_a_unit_is_shown_with_its_contexts_ratings_and_descriptions(client: Test
     assert detail["unit"]["unit"] == unit["unit"]
     assert {one["rater"] for one in detail["ratings"]} == {"scripted:4"}
     assert [one["explainer"] for one in detail["descriptions"]] == ["scripted:truth"]
+    exported = client.get("/v1/runs/tiny/export?to=jsonl&what=scores").text.splitlines()
+    place = unit["source"], detail["index"], detail["sign"]
+    scored = [
+        one
+        for one in map(json.loads, exported)
+        if (one["source"], one["index"], one["sign"]) == place
+    ]
+    assert {one["scorer"] for one in scored}
+    assert [(one["scorer"], one["permuted"], one["score"]) for one in detail["scores"]] == [
+        (one["scorer"], one["permuted"], one["score"]) for one in scored
+    ]
     stored = client.get(
         f"/v1/runs/tiny/contexts?unit_id={unit['unit_id']}&split=explain&draw=top&limit=500"
     ).json()
@@ -127,6 +138,9 @@ def test_a_unit_is_shown_with_its_contexts_ratings_and_descriptions(client: Test
     ("query", "said"),
     [
         ("rater=nobody", "unknown rater 'nobody'"),
+        ("source=featurs", "did you mean 'features'?"),
+        ("outcome=alive", "unknown outcome 'alive'"),
+        ("status=great", "unknown status 'great'"),
         ("limit=0", "limit = '0'"),
         ("sort=colour", "sort = 'colour'"),
         ("q=" + "+".join("abcdefghijklm"), "13 words"),
@@ -139,6 +153,35 @@ def test_a_request_that_makes_no_sense_is_one_line_with_a_remedy(
     assert answer.status_code in (404, 422)
     assert said in answer.json()["detail"]
     assert "\n" not in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("ratings?source=featurs", "unknown source 'featurs'"),
+        ("ratings?rater=nobody", "unknown rater 'nobody'"),
+        ("ratings?status=great", "unknown status 'great'"),
+        ("items?rubric=other", "unknown rubric 'other'"),
+        ("contexts?unit_id=99999", "unknown unit '99999'"),
+    ],
+)
+def test_a_name_that_a_run_does_not_hold_is_no_empty_list(client: TestClient, path: str, said: str):
+    answer = client.get(f"/v1/runs/tiny/{path}")
+    assert answer.status_code == 404
+    assert said in answer.json()["detail"]
+    assert answer.json()["remedy"]
+
+
+def test_a_name_that_there_may_be_is_an_empty_list(client: TestClient):
+    for path in ("ratings?status=refused", "units?status=refused", "units?outcome=dense"):
+        assert client.get(f"/v1/runs/tiny/{path}").json()["total"] == 0, path
+
+
+def test_an_export_is_sent_whole_whatever_part_is_asked_for(client: TestClient):
+    whole = client.get("/v1/runs/tiny/export")
+    part = client.get("/v1/runs/tiny/export", headers={"Range": "bytes=5-"})
+    assert (part.status_code, part.content) == (200, whole.content)
+    assert part.headers["accept-ranges"] == "none"
 
 
 def test_what_is_unchanged_is_not_sent_again_and_what_changed_is(client: TestClient, runs: Path):
