@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from autointerp.errors import BadInput, UnknownName
 from autointerp.findings.answers import UnitScore, context_ratings, unit_scores
@@ -20,6 +20,7 @@ from autointerp.findings.browse import (
     listed_contexts,
     open_said,
 )
+from autointerp.records import Outcome, Status
 from autointerp.store.run import Run
 from autointerp.store.snapshots import Snapshot
 from autointerp.text import whole_characters
@@ -33,6 +34,7 @@ SORTS: dict[str, str] = {
     "peak": "u.peak {side}, u.unit_id",
     "description": "coalesce(s.description, u.description) {side} NULLS LAST, u.unit_id",
 }
+NOT_ASKED = "not asked"  # the status of a unit that a judge has no rating of
 MOST_WORDS = 12
 WORD = re.compile(r'"([^"]+)"|([^\s"]+)')
 
@@ -248,7 +250,8 @@ def judges(run: Snapshot) -> list[Judge]:
 def list_units(run: Snapshot, filters: Filters, limit: int, offset: int = 0) -> UnitList:
     """Return `limit` units from the place `offset` on.
 
-    Raises UnknownName for a rater or rubric that rated nothing, BadInput for too many words.
+    Raises UnknownName for a rater or rubric that rated nothing and for a source, outcome or status
+    that there is not, BadInput for too many words.
     """
     judge = _judge(run, filters)
     joined = (
@@ -264,6 +267,8 @@ def list_units(run: Snapshot, filters: Filters, limit: int, offset: int = 0) -> 
         f"SELECT count(*){joined if by_score else ' FROM listed_unit u'}{where}",
         given if by_score else values,
     )
+    if not total:
+        _require_names(run, filters)
     rows = run.rows(
         "SELECT u.unit_id, u.unit, u.source, u.is_control, u.outcome, u.density, u.peak, u.token,"
         " s.score, coalesce(s.status, 'not asked'), coalesce(s.description, u.description)"
@@ -288,6 +293,21 @@ def _judge(run: Snapshot, filters: Filters) -> Judge | None:
     if all_judges and (filters.rater or filters.rubric):
         raise BadInput(f"rater '{filters.rater}' has no ratings on rubric '{filters.rubric}'")
     return None
+
+
+def _require_names(run: Snapshot, filters: Filters) -> None:
+    """Raise UnknownName for a filter that names what no unit of the run has, nor could have."""
+    units = f"units of run '{run.name}' have these"
+    for kind, name, always in (
+        ("source", filters.source, ()),
+        ("outcome", filters.outcome, get_args(Outcome)),
+    ):
+        known = {value for (value,) in run.rows(f"SELECT DISTINCT {kind} FROM listed_unit")}
+        known |= set(always)
+        if name and name not in known:
+            raise UnknownName(kind, name, known, units)
+    if filters.status and filters.status not in (*get_args(Status), NOT_ASKED):
+        raise UnknownName("status", filters.status, [*get_args(Status), NOT_ASKED])
 
 
 def _conditions(filters: Filters) -> tuple[list[str], list[Any]]:
@@ -376,10 +396,9 @@ def unit_detail(
 
     Raises UnknownName if there is no such unit.
     """
+    _require_unit(run, unit_id)
     worth = worth or Worth()
     found = _units_numbered(run, unit_id)
-    if not found:
-        raise UnknownName("unit", str(unit_id), (), "the list of units has their numbers")
     open_said(run)
     ((index, sign, note, tokens, intervals),) = run.rows(
         "SELECT idx, sign, note, tokens, interval_tokens FROM unit WHERE unit_id = ?", [unit_id]
@@ -401,6 +420,11 @@ def unit_detail(
         fits=worth.fits,
         labs={**measured, **_whole_sources(run, found[0], index, sign)},
     )
+
+
+def _require_unit(run: Snapshot, unit_id: int) -> None:
+    if not run.rows("SELECT 1 FROM unit WHERE unit_id = ?", [unit_id]):
+        raise UnknownName("unit", str(unit_id), None, "the list of units has their numbers")
 
 
 NEAR = 5  # units beside one on a map, at most
@@ -514,7 +538,10 @@ class StoredContext:
 def list_contexts(
     run: Snapshot, unit_id: int | None, split: str, draw: str, limit: int, offset: int
 ) -> tuple[int, list[StoredContext]]:
-    """Return how many contexts there are, and `limit` of them from the place `offset` on."""
+    """Return how many contexts there are, and `limit` of them from the place `offset` on.
+
+    Raises UnknownName for a unit that is not there.
+    """
     conditions, values = ["true"], []
     for column, value in (("unit_id", unit_id), ("split", split or None), ("draw", draw or None)):
         if value is not None:
@@ -522,6 +549,8 @@ def list_contexts(
             values.append(value)
     where = " AND ".join(conditions)
     ((total,),) = run.rows(f"SELECT count(*) FROM context WHERE {where}", values)
+    if not total and unit_id is not None:
+        _require_unit(run, unit_id)
     contexts = []
     names = StoredContext.__dataclass_fields__
     for row in run.rows(

@@ -154,6 +154,9 @@ def test_a_unit_is_shown_with_what_its_descriptions_are_worth_as_the_report_coun
     ("query", "said"),
     [
         ("rater=nobody", "unknown rater 'nobody'"),
+        ("source=featurs", "did you mean 'features'?"),
+        ("outcome=alive", "unknown outcome 'alive'"),
+        ("status=great", "unknown status 'great'"),
         ("limit=0", "limit = '0'"),
         ("sort=colour", "sort = 'colour'"),
         ("q=" + "+".join("abcdefghijklm"), "13 words"),
@@ -166,6 +169,35 @@ def test_a_request_that_makes_no_sense_is_one_line_with_a_remedy(
     assert answer.status_code in (404, 422)
     assert said in answer.json()["detail"]
     assert "\n" not in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("ratings?source=featurs", "unknown source 'featurs'"),
+        ("ratings?rater=nobody", "unknown rater 'nobody'"),
+        ("ratings?status=great", "unknown status 'great'"),
+        ("items?rubric=other", "unknown rubric 'other'"),
+        ("contexts?unit_id=99999", "unknown unit '99999'"),
+    ],
+)
+def test_a_name_that_a_run_does_not_hold_is_no_empty_list(client: TestClient, path: str, said: str):
+    answer = client.get(f"/v1/runs/tiny/{path}")
+    assert answer.status_code == 404
+    assert said in answer.json()["detail"]
+    assert answer.json()["remedy"]
+
+
+def test_a_name_that_there_may_be_is_an_empty_list(client: TestClient):
+    for path in ("ratings?status=refused", "units?status=refused", "units?outcome=dense"):
+        assert client.get(f"/v1/runs/tiny/{path}").json()["total"] == 0, path
+
+
+def test_an_export_is_sent_whole_whatever_part_is_asked_for(client: TestClient):
+    whole = client.get("/v1/runs/tiny/export")
+    part = client.get("/v1/runs/tiny/export", headers={"Range": "bytes=5-"})
+    assert (part.status_code, part.content) == (200, whole.content)
+    assert part.headers["accept-ranges"] == "none"
 
 
 def test_what_is_unchanged_is_not_sent_again_and_what_changed_is(client: TestClient, runs: Path):
