@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, get_ar
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import TypeAdapter
-from starlette.types import Receive, Scope, Send
 
 from autointerp.apps.service import _models as models
 from autointerp.apps.service._access import Service, Viewer
+from autointerp.apps.service._gate import Receive, Scope, Send
 from autointerp.apps.service._models import MOST_ROWS, NUMBER, Page, RunName, TableForm, TableKind
 from autointerp.apps.service._problems import Problem, check_fresh
 from autointerp.errors import AutointerpError, BadInput, UnknownName
