@@ -1,10 +1,9 @@
-"""Two people in two real windows at once, and a server that is killed in between."""
+"""People in real windows: two at once, and a server that is killed in between; every key."""
 
 from __future__ import annotations
 
 import random
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,19 +13,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from statsmodels.stats.inter_rater import cohens_kappa
+from support.browser import Watched, expect, playwright
+from support.fabricate import fabricate_run
 
 from autointerp.apps.service._tokens import Tokens
+from autointerp.findings.comparison import compare
 from autointerp.people.ingest import ingest_journals
 from autointerp.people.journal import read_journal
 from autointerp.people.session import Sitting
 from autointerp.pipeline.invite import invite
 from autointerp.store.run import open_run
 from autointerp.text import ON_PAGE, visible
-
-api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
 
 SIZES = {
     "ann": ({"width": 1400, "height": 900}, "light"),
@@ -46,14 +46,14 @@ def port() -> int:
 
 
 @pytest.fixture
-def start(own_runs: Path, port: int, process_environment) -> Iterator[Callable[[], Any]]:
-    """Return a function that starts the server and waits until it answers."""
+def start(tmp_path: Path, port: int, process_environment) -> Iterator[Callable[[], Any]]:
+    """Return a function that starts the server of the test's runs and waits until it answers."""
     started = []
 
     def call() -> subprocess.Popen[bytes]:
         server = subprocess.Popen(
             [sys.executable, "-m", "autointerp", "serve", "--port", str(port)],
-            cwd=own_runs.parent,
+            cwd=tmp_path,
             env=process_environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -103,7 +103,9 @@ class Person:
         return True
 
 
-def test_two_people_rate_at_once_and_a_killed_server_costs_neither_an_answer(start, port, own_runs):
+def test_two_people_rate_at_once_and_a_killed_server_costs_neither_an_answer(
+    start, port, own_runs, chromium
+):
     links = {}
     sitting = Sitting(repeat_share=0.2)
     for name in SIZES:
@@ -112,39 +114,44 @@ def test_two_people_rate_at_once_and_a_killed_server_costs_neither_an_answer(sta
                                        details={"journal": made.session})[1]  # fmt: skip
         links[name] = f"http://127.0.0.1:{port}/rate/?token={token}"
     server = start()
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        people, faults = {}, []
-        for name, (size, scheme) in SIZES.items():
-            window = browser.new_context(viewport=size, color_scheme=scheme)
-            page = window.new_page()
-            page.on("pageerror", lambda fault: faults.append(fault))
-            page.goto(links[name])
-            people[name] = Person(page, name)
-        for _ in range(3):  # in turns, so that both are under way
-            for person in people.values():
-                assert person.rate(2)
+    people, faults = {}, []
+    for name, (size, scheme) in SIZES.items():
+        window = chromium.new_context(viewport=size, color_scheme=scheme)
+        window.on("weberror", lambda fault: faults.append(fault.error))
+        page = window.new_page()
+        page.goto(links[name])
+        people[name] = Person(page, name)
+    ann, bob = people.values()
+    for _ in range(3):  # in turns, so that both are under way
         for person in people.values():
-            person.page.wait_for_function("() => !localStorage.length")  # all acknowledged
-        server.send_signal(signal.SIGKILL)
-        server.wait()
-        for person in people.values():
-            assert person.rate(2)  # what was sent ahead is at hand
-            person.page.wait_for_function(
-                "() => document.getElementById('line').textContent.includes('safe on this device')"
-            )
-        people["ann"].page.keyboard.press("u")  # takes one back while nobody listens
-        people["ann"].typed.pop()
-        start()
-        for person in people.values():
-            person.page.evaluate("() => dispatchEvent(new Event('online'))")
-            assert not person.rate(1000)
-        for person in people.values():
-            person.page.wait_for_function("() => !localStorage.length")
-            width = person.page.evaluate("() => document.documentElement.scrollWidth")
-            assert width <= person.page.viewport_size["width"]
-        browser.close()
+            assert person.rate(2)
+    for person in people.values():
+        person.page.wait_for_function("() => !localStorage.length")  # all acknowledged
+    server.send_signal(signal.SIGKILL)
+    server.wait()
+    for person in people.values():
+        assert person.rate(2)  # what was sent ahead is at hand
+        person.page.wait_for_function(
+            "() => document.getElementById('line').textContent.includes('safe on this device')"
+        )
+    ann.page.keyboard.press("u")  # takes one back while nobody listens
+    ann.typed.pop()
+    bob.page.close(run_before_unload=False)  # and his two answers are nowhere but on his device
+    bob.page = bob.page.context.new_page()
+    with pytest.raises(playwright.Error, match="ERR_CONNECTION_REFUSED"):
+        bob.page.goto(f"http://127.0.0.1:{port}/rate/")
+    start()
+    bob.page.goto(f"http://127.0.0.1:{port}/rate/")
+    ann.page.evaluate("() => dispatchEvent(new Event('online'))")
+    for person in people.values():
+        assert not person.rate(1000)
+    for person in people.values():
+        person.page.wait_for_function("() => !localStorage.length")
+        width = person.page.evaluate("() => document.documentElement.scrollWidth")
+        assert width <= person.page.viewport_size["width"]
+        person.page.context.close()
     assert faults == []
+    first_ratings: dict[str, dict[str, int]] = {}  # as they were typed, by item
     for name, person in people.items():
         (path,) = (own_runs / "tiny" / "journals").glob(f"human-{name}.*.jsonl")
         reading = read_journal(path)
@@ -160,6 +167,11 @@ def test_two_people_rate_at_once_and_a_killed_server_costs_neither_an_answer(sta
         assert written == person.typed
         ids = [entry.answer for entry in reading.entries[f"human:{name}"]]
         assert len(set(ids)) == len(ids)
+        first_ratings[name] = {
+            entry.item: int(key)
+            for entry, (_, key) in zip(standing, person.typed, strict=True)
+            if entry.kind == "rating" and entry.repeat == 0
+        }
     with open_run("tiny", folder=own_runs) as run:
         ingest_journals(run)
         for name, person in people.items():
@@ -170,3 +182,86 @@ def test_two_people_rate_at_once_and_a_killed_server_costs_neither_an_answer(sta
             practised = len(person.typed) - rated - guessed
             assert practised == 4
             assert rated == guessed + round(guessed * 0.2)
+        studied = {item for (item,) in run.rows("SELECT item_id FROM unit_item"
+                                                " WHERE NOT is_control")}  # fmt: skip
+        # The agreement that the report shows is that of what was typed.
+        (both,) = (pair for pair in compare(run).people if pair.kind == "people")
+    shared = sorted(first_ratings["ann"].keys() & first_ratings["bob"].keys() & studied)
+    typed = [[given[item] for item in shared] for given in first_ratings.values()]
+    counts = np.histogram2d(*typed, bins=np.arange(0.5, 6))[0]  # one bin a score, 1 to 5
+    kappa = cohens_kappa(counts, wt="quadratic", return_results=False)
+    assert (both.raters, both.units) == (("human:ann", "human:bob"), len(shared))
+    assert both.kappa.value == pytest.approx(kappa)
+
+
+HEBREW = ("שלום", "עולם", "ספר", "מים", "ארץ", "שמש")
+
+
+def test_every_key_of_the_page_does_what_it_says_in_text_from_right_to_left(
+    start, port, tmp_path, chromium
+):
+    runs = tmp_path / "runs"
+    fabricate_run(runs, {"features": 3, "neurons": 3}, name="tiny", text=HEBREW)
+    sitting = Sitting(repeat_share=0, practice=False)
+    made = invite("tiny", "human:ann", 6, sitting=sitting, corpus_text=False, runs=runs)
+    details = {"journal": made.session, "consent": "I take part.", "code": "C0DE77"}
+    token = Tokens(runs).issue("rater", run="tiny", rater="human:ann", details=details)[1]
+    start()
+    address = f"http://127.0.0.1:{port}/rate/?token={token}"
+    window = Watched(chromium, address, "#sheet:not([hidden])",
+                     viewport={"width": 390, "height": 844})  # fmt: skip
+    page, keyboard = window.page, window.page.keyboard
+    heading = page.locator("#sheet-title")
+    progress = page.locator("#progress")
+    expect(heading).to_have_text("Before you begin")
+    assert not any(word in page.content() for word in HEBREW)  # nothing before the consent
+    keyboard.press("Tab")
+    keyboard.press("Enter")
+    expect(heading).to_contain_text("How interpretable")
+    keyboard.press("Enter")
+    expect(page.locator("#item")).to_be_visible()
+    first = page.locator("#contexts .text").first
+    assert first.evaluate("one => getComputedStyle(one).direction") == "rtl"
+    # What stands before the mark is at its right, as it is read.
+    before, mark = (first.locator(one).bounding_box() for one in (".lead", "mark.focus"))
+    assert before["x"] + before["width"] > mark["x"]
+    keyboard.press("n")
+    page.keyboard.type("של ספר 3")  # digits are text here
+    keyboard.press("Enter")
+    expect(page.locator("#written")).to_contain_text("של ספר 3")
+    keyboard.press("p")
+    expect(heading).to_have_text("Paused")
+    keyboard.press("4")  # no answer: the item is not seen
+    keyboard.press("Enter")
+    expect(progress).to_contain_text("item 1 of 6")
+    keyboard.press("?")
+    expect(page.locator("#sheet-body")).to_contain_text("Line ends are shown")
+    keyboard.press("Escape")
+    keyboard.press("2")
+    expect(progress).to_contain_text("item 2 of 6")
+    keyboard.press("u")
+    expect(progress).to_contain_text("item 1 of 6")
+    expect(page.locator("#written")).to_contain_text("של ספר 3")
+    keyboard.press("s")
+    keyboard.press("2")
+    expect(progress).to_contain_text("item 2 of 6")
+    keyboard.press("x")
+    keyboard.press("Tab")
+    keyboard.press("Space")  # the guesses are left out
+    keyboard.press("Escape")
+    for done in range(2, 7):
+        expect(progress).to_contain_text(f"item {done} of 6")
+        keyboard.press("5")
+    expect(page.locator("output.code")).to_have_text("C0DE77")
+    assert window.complaints == []
+    window.context.close()
+    (path,) = (runs / "tiny" / "journals").glob("human-ann.*.jsonl")
+    entries = read_journal(path).entries["human:ann"]
+    assert [(entry.verb, entry.score or entry.text) for entry in entries[1:]] == [
+        ("describe", "של ספר 3"),
+        ("score", 2),
+        ("undo", None),
+        ("skip", "broken or unreadable text"),
+        ("decline", None),
+        *[("score", 5)] * 5,
+    ]
