@@ -243,10 +243,10 @@ class UnlikeDraw:
     """How units came to be rated by a person, some more often than others.
 
     Attributes:
-        by: What of the judge `plan-humans` went by.
+        by: What of the judge `plan-humans` went by; `several` where no one draw has all units.
     """
 
-    by: Literal["score", "uncertainty"]
+    by: Literal["score", "uncertainty", "several"]
     judge: str
 
 
