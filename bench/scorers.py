@@ -185,7 +185,7 @@ class Seen:
     tokens: tuple[str, ...]
     mark: int | None
 
-    @property
+    @functools.cached_property
     def text(self) -> str:
         return "".join(self.tokens)
 
@@ -193,13 +193,13 @@ class Seen:
     def middle(self) -> int:
         return len(self.tokens) // 2
 
-    @property
+    @functools.cached_property
     def longest(self) -> list[int]:
         """Places of the longest tokens."""
         lengths = [len(token.strip()) for token in self.tokens]
         return [place for place, length in enumerate(lengths) if length == max(lengths)]
 
-    @property
+    @functools.cached_property
     def commonest(self) -> list[int]:
         """Places of the tokens that occur most often."""
         counts = Counter(self.tokens)
@@ -441,21 +441,42 @@ def matches(task: Task) -> Mapping[str, Match]:
     }
 
 
+Calls = Sequence[tuple[Trial, Mapping[int, Context]]]
+
+
+def seen_in(calls: Calls) -> list[list[Seen]]:
+    """Return what a rater sees of the pieces of each call."""
+    return [[_seen(p, contexts[p.context]) for p in trial.pieces] for trial, contexts in calls]
+
+
 def blind_matches(
-    match: Match, trials: Sequence[tuple[Trial, Mapping[int, Context]]]
+    match: Match, trials: Calls, seen: Sequence[Sequence[Seen]] | None = None
 ) -> dict[int, Tried]:
-    """Return what a rule answers about each unit, with its own description and the others'."""
+    """Return what a rule answers about each unit, with its own description and the others'.
+
+    `seen` is `seen_in(trials)`, for several rules to share.
+    """
     own: dict[int, list[Answered]] = defaultdict(list)
     beside: dict[int, dict[int, list[Answered]]] = defaultdict(lambda: defaultdict(list))
-    for trial, contexts in trials:
-        seen = [_seen(piece, contexts[piece.context]) for piece in trial.pieces]
-        fits = match(seen, len(trial.candidates))
+    for (trial, contexts), texts in zip(trials, seen or seen_in(trials), strict=True):
+        fits = match(texts, len(trial.candidates))
         for owner, piece, fit in zip(trial.owners, trial.pieces, fits, strict=True):
+            no, yes = (
+                Answered(piece, contexts[piece.context], 0, 0, says) for says in (False, True)
+            )
             for number, one in enumerate(trial.candidates, 1):
-                answered = Answered(piece, contexts[piece.context], 0, 0, number in fit)
                 of_other = beside[owner][one.unit_id] if one.unit_id != owner else own[owner]
-                of_other.append(answered)
+                of_other.append(yes if number in fit else no)
     return {unit: Tried(asked, 1.0, beside=beside[unit]) for unit, asked in own.items()}
+
+
+def shown_calls(
+    calls: Sequence[Sequence[Piece]], contexts: Mapping[int, Context]
+) -> list[list[tuple[Piece, Context, Seen]]]:
+    """Return the pieces of calls with their contexts and what a rater sees of them."""
+    return [
+        [(p, contexts[p.context], _seen(p, contexts[p.context])) for p in call] for call in calls
+    ]
 
 
 def _seen(piece: Piece, context: Context) -> Seen:
@@ -490,7 +511,7 @@ def strategies(task: Task) -> Mapping[str, Any]:
 def blind_score(
     module: Scorer,
     strategy: Strategy,
-    calls: Sequence[Sequence[tuple[Piece, Context]]],
+    calls: Sequence[Sequence[tuple[Piece, Context, Seen]]],
     scale: float,
     density: float,
     interval_tokens: tuple[float, ...],
@@ -498,10 +519,8 @@ def blind_score(
     """Return what a strategy scores on one unit's calls; None without a score."""
     asked = []
     for number, call in enumerate(calls):
-        seen = [_seen(piece, context) for piece, context in call]
-        for place, ((piece, context), answer) in enumerate(
-            zip(call, strategy(seen), strict=True), 1
-        ):
+        answers = strategy([seen for _, _, seen in call])
+        for place, ((piece, context, _), answer) in enumerate(zip(call, answers, strict=True), 1):
             asked.append(Answered(piece, context, number, place, answer))
     return module.measure(Tried(asked, scale, density, interval_tokens)).score
 
@@ -585,7 +604,7 @@ def control_scores(source: str, units: int, number: int) -> dict[str, list[float
     module = scorer("intruder")
     for held_out, chosen in artificial_run(source, units, number):
         contexts = {**held_out.contexts, **held_out.others}
-        asked = [[(piece, contexts[piece.context]) for piece in call] for call in chosen.control]
+        asked = shown_calls(chosen.control, contexts)
         for rule, strategy in ONE.items() if asked else ():
             value = blind_score(module, strategy, asked, 1.0, 0.02, ())
             if value is not None:
@@ -657,7 +676,7 @@ def artificial_scores(name: str, units: int, count: int) -> dict[str, dict[str, 
             for label, calls in ((source, chosen.calls), (f"{source} control", chosen.control)):
                 if not calls:
                     continue
-                asked = [[(piece, contexts[piece.context]) for piece in call] for call in calls]
+                asked = shown_calls(calls, contexts)
                 for rule, strategy in strategies(module.TASK).items():
                     by_source = scores.setdefault(rule, defaultdict(list))
                     value = blind_score(
@@ -679,9 +698,10 @@ def _artificial_matches(
             for begin in range(0, units, DESCRIPTIONS)
             for trial in artificial_calls(module, source, range(begin, begin + DESCRIPTIONS), count)
         ]
+        seen = seen_in(trials)
         for rule, match in matches(module.TASK).items():
             by_source = scores.setdefault(rule, defaultdict(list))
-            for tried in blind_matches(match, trials).values():
+            for tried in blind_matches(match, trials, seen).values():
                 value = module.measure(tried).score
                 if value is not None:
                     by_source[source].append(value)
@@ -731,17 +751,17 @@ def blind_scores(
     if planned.scorer.TASK.form == "match":
         by_rule: dict[str, dict[str, list[float]]] = {}
         trials = [(trial, contexts) for trial in planned.trials]
+        seen = seen_in(trials)
         for rule, match in matches(planned.scorer.TASK).items():
             by_source = by_rule.setdefault(rule, defaultdict(list))
-            for unit, tried in blind_matches(match, trials).items():
+            for unit, tried in blind_matches(match, trials, seen).items():
                 value = planned.scorer.measure(tried).score
                 if value is not None:
                     by_source[units[unit][0]].append(value)
         return by_rule
-    calls: dict[tuple[int, bool], list[list[tuple[Piece, Context]]]] = defaultdict(list)
+    calls: dict[tuple[int, bool], list[list[tuple[Piece, Context, Seen]]]] = defaultdict(list)
     for trial in planned.trials:
-        pairs = [(piece, contexts[piece.context]) for piece in trial.pieces]
-        calls[trial.unit_id, trial.permuted].append(pairs)
+        calls[trial.unit_id, trial.permuted] += shown_calls([trial.pieces], contexts)
     scores: dict[str, dict[str, list[float]]] = {}
     for rule, strategy in strategies(planned.scorer.TASK).items():
         by_source = scores.setdefault(rule, defaultdict(list))

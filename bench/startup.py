@@ -21,34 +21,35 @@ REFUSALS = {
 }
 
 
-def figures() -> Iterator[dict[str, Any]]:
+def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
     """Yield `help_cpu_s`, the `start_*_cpu_s` of reading and the `refused_*_cpu_s` of what is not
-    there, CPU of the whole process.
+    there, CPU of the whole process; `quick`: of one process each.
     """
-    seconds = [cpu_s("-m", "autointerp", "--help") for _ in range(REPEATS)]
+    repeats = 1 if quick else REPEATS
+    seconds = [cpu_s("-m", "autointerp", "--help") for _ in range(repeats)]
     yield {
         "figure": "help_cpu_s",
         "value": round(statistics.median(seconds), 3),
         "unit": "s",
-        "note": f"user + system CPU of `autointerp --help`, median of {REPEATS}",
+        "note": f"user + system CPU of `autointerp --help`, median of {repeats}",
     }
     for name, module in READING.items():
-        seconds = [cpu_s("-c", f"import {module}") for _ in range(REPEATS)]
+        seconds = [cpu_s("-c", f"import {module}") for _ in range(repeats)]
         yield {
             "figure": f"start_{name}_cpu_s",
             "value": round(statistics.median(seconds), 3),
             "unit": "s",
-            "note": f"user + system CPU of `import {module}`, median of {REPEATS}; at most 1; "
+            "note": f"user + system CPU of `import {module}`, median of {repeats}; at most 1; "
             "drawing and testing import matplotlib and scipy.stats later",
         }
     for name, arguments in REFUSALS.items():
-        seconds = [cpu_s("-m", "autointerp", *arguments, code=2) for _ in range(REPEATS)]
+        seconds = [cpu_s("-m", "autointerp", *arguments, code=2) for _ in range(repeats)]
         yield {
             "figure": f"refused_{name}_cpu_s",
             "value": round(statistics.median(seconds), 3),
             "unit": "s",
             "note": f"user + system CPU of `autointerp {' '.join(arguments)}`, which is refused, "
-            f"median of {REPEATS}",
+            f"median of {repeats}",
         }
 
 

@@ -22,9 +22,11 @@ map           a dictionary in the plane: its units, how often they fire, what wa
 mapped        what a run holds of its maps
 sweep         many SAEs of one model: figures, scores, and the contrasts between them
 sweep_plan    what was declared of a sweep before its first rating
+swept         what a sweep's file names: its SAEs and their runs
 match         two dictionaries: which features of one are in the other, and which split
 matched       what a run holds of other runs' dictionaries
 concepts      known concepts: the unit that knows each, sparse probes, the share found
+attributed    what a run holds of attributions
 known         what a run holds of known concepts
 browse        single units, for a list to look through
 json_values   all of it as JSON

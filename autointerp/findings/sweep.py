@@ -14,31 +14,13 @@ from autointerp.findings.comparison import Comparison, compare
 from autointerp.findings.groups import Group, Judgement
 from autointerp.findings.json_values import plain
 from autointerp.findings.sweep_plan import SweepPlan
+from autointerp.findings.swept import FEATURES, NEURONS, UNTRAINED, Swept
 from autointerp.stats.results import Statistic
 from autointerp.store.run import Run
 from autointerp.units.dictionary_figures import DictionaryFigures, stored_figures
 
-FEATURES, NEURONS, UNTRAINED = "features", "neurons", "untrained"
 # What interpretability is set against, and whether more of it is better.
 AXES = {"l0": False, "loss_recovered": True, "width": False}
-
-
-@dataclass(frozen=True)
-class Swept:
-    """An SAE of a sweep, as its file names it.
-
-    Attributes:
-        run, baseline, untrained: Names of runs: of its features, of the neurons of its site, and of
-            its twin on the untrained model (empty for none).
-        recipe: SAEs of one recipe differ by their seed alone; its own name where it stands alone.
-    """
-
-    name: str
-    recipe: str
-    site: str
-    run: str
-    baseline: str
-    untrained: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from autointerp.findings.across import across_runs
 from autointerp.findings.comparison import Comparison
 from autointerp.findings.comparison import compare as compare_run
 from autointerp.findings.groups import Group, Judgement
-from autointerp.findings.sweep import FEATURES, NEURONS
+from autointerp.findings.swept import FEATURES, NEURONS
 from autointerp.pipeline.events import Harvesting, Note, On, ignore
 from autointerp.pipeline.job import Job, Resolved, say_opened, sources_by_role
 from autointerp.pipeline.sweep import rate_in_one_order

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 from autointerp.engine.forecast import Forecast, forecast_calls
 from autointerp.engine.loop import RatingPolicy
 from autointerp.errors import BadInput, RunMismatch
-from autointerp.findings.sweep import FEATURES, NEURONS, Sweep, sweep_findings
+from autointerp.findings.sweep import Sweep, sweep_findings
 from autointerp.findings.sweep_plan import SweepPlan, declare_sweep, stored_plan
+from autointerp.findings.swept import FEATURES, NEURONS
 from autointerp.pipeline.ask import ask_pending
 from autointerp.pipeline.events import Harvesting, Note, On, Step, ignore
 from autointerp.pipeline.harvest import tokens_of_pass
 from autointerp.pipeline.job import Job, Resolved, say_opened, sources_by_role
 from autointerp.pipeline.looks import open_to_look
 from autointerp.pipeline.report import REPORTS
-from autointerp.pipeline.sweep_file import SweepFile, read_sweep
+from autointerp.pipeline.sweep_file import SweepFile, read_sweep, require_swept
 from autointerp.questions.items import make_items
 from autointerp.raters import RaterOptions
 from autointerp.reports.sweep import write_sweep
@@ -231,6 +232,7 @@ def sweep(
     statuses: Counter[str] = Counter()
     stopped = False
     if rates:
+        require_swept(asked, folder)
         resolved.require_rater()
         with _opened(asked, folder, on) as opened:
             stopped = _rate(asked, opened, resolved, statuses, on)
@@ -271,6 +273,7 @@ def forecast_sweep(
 
     folder = Path(runs)
     asked = _reading(read_sweep(Path(path)), tokens, folder)
+    require_swept(asked, folder)
     for settings in asked.settings.values():
         if settings.subject.sae:
             require_sae(settings.subject.sae)

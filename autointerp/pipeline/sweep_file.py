@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from autointerp.errors import SettingsError, UnknownName
-from autointerp.findings.sweep import FEATURES, NEURONS, UNTRAINED, Swept
+from autointerp.findings.swept import FEATURES, NEURONS, UNTRAINED, Swept
 from autointerp.settings import RunSettings, read_table, settings_of
-from autointerp.store.run import NAME
+from autointerp.store.run import NAME, run_exists
+from autointerp.subjects.places import require_places
 
 # Keys of an [[sae]] table that go into the [subject] of its run.
 OF_SAE = (
@@ -181,3 +182,10 @@ def _check_seeds(path: Path, saes: list[Swept]) -> None:
                 f"{path}: of {names}, of recipe '{recipe}', some name an untrained twin and some "
                 "do not; name one for each or for none"
             )
+
+
+def require_swept(asked: SweepFile, folder: Path) -> None:
+    """Raise where a file that a run to be made needs is not there, before torch loads."""
+    for name, settings in asked.settings.items():
+        if not run_exists(folder / name):
+            require_places(settings.subject)

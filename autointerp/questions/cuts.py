@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import log2
+from typing import NamedTuple
 
 import numpy as np
 import scipy
@@ -111,8 +111,7 @@ def token_counts(contexts: Iterable[Context]) -> Counter[str]:
 KIND, IN_TEXT, PLACE, LIKED = 8.0, 10.0, 1e3, 1e4
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """What can be told of a token in what is shown of a context, whatever the unit.
 
     Attributes:
@@ -129,18 +128,30 @@ class Look:
 def look_of(context: Context, piece: Piece) -> Look:
     """Return what can be told of the focus token of a piece."""
     first = piece.last - shown_length(context)  # `piece.first` may be where a character begins
-    return _looks(context, first)[context.focus - first]
+    (look,) = _looks_in(context)(first, [context.focus - first])
+    return look
 
 
-def _looks(context: Context, first: int) -> list[Look]:
-    """Return what can be told of each token where the part shown begins at `first`."""
-    shown = context.tokens[first : first + shown_length(context)]
-    counts = Counter(shown)
-    longest, most = max(len(token.strip()) for token in shown), max(counts.values())
-    return [
-        Look(token, place, len(token.strip()) == longest, counts[token] == most)
-        for place, token in enumerate(shown)
-    ]
+def _looks_in(context: Context) -> Callable[[int, Iterable[int]], list[Look]]:
+    """Return what tells of the tokens at some places, where the part shown begins at `first`."""
+    lengths = [len(token.strip()) for token in context.tokens]
+    size = shown_length(context)
+
+    def looks(first: int, places: Iterable[int]) -> list[Look]:
+        shown = context.tokens[first : first + size]
+        counts = Counter(shown)
+        longest, most = max(lengths[first : first + size]), max(counts.values())
+        return [
+            Look(
+                shown[place],
+                place,
+                lengths[first + place] == longest,
+                counts[shown[place]] == most,
+            )
+            for place in places
+        ]
+
+    return looks
 
 
 def matched_decoys(
@@ -182,15 +193,14 @@ def _silent_marks(
 ) -> list[tuple[Look, Piece]]:
     """Return the pieces of a context with a silent token at a place of a focus, in random order."""
     shown = shown_length(context)
-    is_silent = silent_tokens(context)
+    is_silent, looks, places = silent_tokens(context), _looks_in(context), offsets(context)
     marks = []
     for first in rng.permutation(len(context.tokens) - shown + 1).tolist():
-        looks = _looks(context, first)
         begins = whole_first(context, first)
-        for place in offsets(context):
-            if is_silent[first + place]:
-                piece = Piece(number, begins, first + shown, first + place, False, kind)
-                marks.append((looks[place], piece))
+        silent = [place for place in places if is_silent[first + place]]
+        for place, look in zip(silent, looks(first, silent), strict=True):
+            piece = Piece(number, begins, first + shown, first + place, False, kind)
+            marks.append((look, piece))
     return marks
 
 
@@ -199,16 +209,27 @@ def _distances(
 ) -> NDArray[np.float64]:
     """Return [models, looks] how far they are apart, in letters of length."""
 
-    def apart(of: Callable[[Look], float]) -> NDArray[np.float64]:
-        left, right = (np.array([of(one) for one in some], float) for some in (models, looks))
-        return np.asarray(np.abs(np.subtract.outer(left, right)))
-
     kinds = {kind: place for place, kind in enumerate(("word", "piece", "number", "sign", "space"))}
-    return (
-        apart(lambda look: len(look.text.strip()))
-        + apart(lambda look: log2(1 + counts[look.text])) / 2
-        + KIND * (apart(lambda look: kinds[shape_of(look.text)]) > 0)
-        + IN_TEXT * apart(lambda look: look.longest)
-        + IN_TEXT * apart(lambda look: look.repeated)
-        + PLACE * (apart(lambda look: look.place) > 0)
+
+    def told(some: Sequence[Look]) -> NDArray[np.float64]:
+        """Return [6, looks]: the length, how frequent, the kind, longest, repeated, the place."""
+        told_of = {
+            text: (len(text.strip()), log2(1 + counts[text]), kinds[shape_of(text)])
+            for text in {look.text for look in some}
+        }
+        rows = [(*told_of[look.text], look.longest, look.repeated, look.place) for look in some]
+        return np.array(rows, float).T
+
+    length, frequency, kind, longest, repeated, place = (
+        np.abs(np.subtract.outer(left, right))
+        for left, right in zip(told(models), told(looks), strict=True)
     )
+    distances = (
+        length
+        + frequency / 2
+        + KIND * (kind > 0)
+        + IN_TEXT * longest
+        + IN_TEXT * repeated
+        + PLACE * (place > 0)
+    )
+    return np.asarray(distances)

@@ -49,6 +49,7 @@ class Tables:
     path: Path
     connection: duckdb.DuckDBPyConnection
     commits: int = 0
+    _found: frozenset[str] = frozenset()  # tables that were seen there; none is ever removed
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -162,7 +163,10 @@ class Tables:
 
     def has_table(self, table: str) -> bool:
         """Return whether the run has a table; one that is older than it, and read-only, has not."""
-        return bool(self.rows("SELECT 1 FROM duckdb_tables() WHERE table_name = ?", [table]))
+        if table not in self._found:
+            there = self.rows("SELECT table_name FROM duckdb_tables()")
+            self._found = frozenset(name for (name,) in there)
+        return table in self._found
 
     def next_id(self, table: str, column: str) -> int:
         """Return the first number that is free in a column."""

@@ -12,7 +12,7 @@ from autointerp.files import check_readable_twice
 from autointerp.settings import SubjectSettings
 from autointerp.subjects import Subject, file_digest
 from autointerp.subjects.corpora._documents import Length
-from autointerp.subjects.places import require_places
+from autointerp.subjects.places import no_device, require_places
 
 ONE_LAYER_TAKES = ("model", "site", "sae", "untrained", "tokenizer", "corpus", "device")
 RECORDED_TAKES = (
@@ -71,9 +71,7 @@ def _check_device(name: str) -> None:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         why = str(error).strip().splitlines()[0][:120] if str(error).strip() else "unknown"
-        raise SettingsError(
-            f"subject.device = '{name}': this machine does not have it ({why}); write 'cpu'"
-        ) from None
+        raise no_device(name, why) from None
 
 
 def _check_taken(settings: SubjectSettings, taken: tuple[str, ...], what: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 from autointerp.errors import SettingsError, SubjectError
@@ -22,6 +24,7 @@ def require_places(settings: SubjectSettings, is_whole: bool = True) -> None:
     `is_whole` may lack a corpus still. Raises SubjectError, CorpusError or SettingsError with the
     words of the loading.
     """
+    require_device(settings.device)
     is_one_layer = settings.model == "embedded" or settings.model.endswith(
         "transformer.safetensors"
     )
@@ -44,6 +47,25 @@ def require_places(settings: SubjectSettings, is_whole: bool = True) -> None:
             _require_model(settings.model)
     if settings.untrained:
         require_record(Path(settings.untrained))
+
+
+def require_device(name: str) -> None:
+    """Raise SettingsError for a device that the installed torch or this system cannot have.
+
+    Whether there is one that they could have, torch is asked, where the subject is loaded.
+    """
+    torch = version("torch")
+    if name == "mps" and sys.platform != "darwin":
+        raise no_device(name, "it is one of macOS")
+    if name.startswith("cuda") and torch.endswith("+cpu"):
+        raise no_device(name, f"torch {torch} is built for processors alone")
+
+
+def no_device(name: str, why: str) -> SettingsError:
+    """Return the error for a device that is not there."""
+    return SettingsError(
+        f"subject.device = '{name}': this machine does not have it ({why}); write 'cpu'"
+    )
 
 
 def require_sae(path: str) -> None:

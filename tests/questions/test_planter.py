@@ -1,3 +1,5 @@
+from functools import cache
+
 import numpy as np
 import pytest
 from support.small_corpus import KINDS, small_corpus
@@ -6,28 +8,34 @@ from autointerp.errors import CorpusError
 from autointerp.questions.labelled_text import LabelledText
 from autointerp.questions.planter import CONCEPTS, GRADES, STRONG, Planter
 
-UNITS = small_corpus().units(per_grade=8, seed=5)
+
+@cache
+def planted():
+    """All grades, eight units of each."""
+    return small_corpus().units(per_grade=8, seed=5)
 
 
 def test_the_same_seed_plants_the_same_units():
     again = small_corpus().units(per_grade=1, seed=5)
-    assert again[0] == UNITS[0]
-    assert small_corpus().units(per_grade=1, seed=6)[0] != UNITS[0]
+    assert again[0] == planted()[0]
+    assert small_corpus().units(per_grade=1, seed=6)[0] != planted()[0]
 
 
 def test_fewer_units_are_the_first_of_more():
-    assert UNITS[: len(GRADES)] == small_corpus().units(per_grade=1, seed=5)
+    assert planted()[: len(GRADES)] == small_corpus().units(per_grade=1, seed=5)
 
 
 def test_every_grade_and_kind_is_planted_and_some_mixtures_and_noise_are_dense():
-    assert {unit.grade for unit in UNITS} == set(GRADES)
-    assert {unit.kinds for unit in UNITS if unit.grade == "clean"} == {(kind,) for kind in KINDS}
-    assert {unit.grade for unit in UNITS if unit.dense} == {"mixture of 3", "noise"}
-    assert all(len(unit.kinds) == CONCEPTS[unit.grade] for unit in UNITS)
+    assert {unit.grade for unit in planted()} == set(GRADES)
+    assert {unit.kinds for unit in planted() if unit.grade == "clean"} == {
+        (kind,) for kind in KINDS
+    }
+    assert {unit.grade for unit in planted() if unit.dense} == {"mixture of 3", "noise"}
+    assert all(len(unit.kinds) == CONCEPTS[unit.grade] for unit in planted())
 
 
 def test_concepts_of_a_mixture_are_of_different_kinds_while_there_are_such():
-    for unit in UNITS:
+    for unit in planted():
         assert len(set(unit.kinds)) == min(len(unit.kinds), len(KINDS))
 
 
@@ -46,7 +54,7 @@ def test_a_drifting_unit_follows_one_word_strongly_and_the_other_weakly():
 
 
 def test_no_document_serves_both_splits():
-    for unit in UNITS:
+    for unit in planted():
         explain = {c.document for c in unit.contexts if c.split == "explain"}
         score = {c.document for c in unit.contexts if c.split == "score"}
         assert explain
@@ -56,7 +64,7 @@ def test_no_document_serves_both_splits():
 
 def test_contexts_are_windows_of_their_documents_round_their_focus():
     planter = small_corpus()
-    for context in UNITS[0].contexts:
+    for context in planted()[0].contexts:
         starts = planter.text.starts[context.document :]
         document = [planter.text.texts[i] for i in planter.text.tokens[starts[0] : starts[1]]]
         begin = context.position - context.focus
@@ -66,7 +74,7 @@ def test_contexts_are_windows_of_their_documents_round_their_focus():
 
 
 def test_every_interval_is_filled_and_random_draws_of_sparse_units_are_mostly_silent():
-    unit = UNITS[0]
+    unit = planted()[0]
     assert {c.interval for c in unit.contexts if c.draw == "interval"} == set(range(1, 11))
     assert all(c.silent == (max(c.activations) == 0) for c in unit.contexts)
     random = [c.silent for c in unit.contexts if c.draw == "random"]
@@ -74,14 +82,14 @@ def test_every_interval_is_filled_and_random_draws_of_sparse_units_are_mostly_si
 
 
 def test_dense_units_fire_on_three_tokens_in_ten():
-    for unit in UNITS:
+    for unit in planted():
         random = [c for c in unit.contexts if c.draw == "random"]
         share = np.mean([a > 0 for c in random for a in c.activations])
         assert (0.25 < share < 0.4) if unit.dense else share < 0.15
 
 
 def test_a_clean_token_unit_fires_only_where_its_word_stands():
-    unit = next(u for u in UNITS if u.grade == "clean" and u.kinds == ("token",))
+    unit = next(u for u in planted() if u.grade == "clean" and u.kinds == ("token",))
     fired = {
         f"'{token.strip().lower()}'"
         for context in unit.contexts

@@ -109,8 +109,9 @@ def padded(rows: list[np.ndarray], side: str) -> tuple[Tensor, Tensor]:
     return ids, attention
 
 
-def dense(kind: str, sae: SparseAutoencoder, bos: bool) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(ids, latents [tokens, LATENTS]) of each document, run alone and without padding."""
+@cache
+def alone(kind: str, bos: bool) -> list[tuple[np.ndarray, Tensor]]:
+    """(ids, what the site holds [tokens, width]) of each document, run without padding."""
     model = model_of(kind)
     hooked = HookedLanguageModel(model, tokenizer(), SITE)
     found = []
@@ -124,9 +125,13 @@ def dense(kind: str, sae: SparseAutoencoder, bos: bool) -> list[tuple[np.ndarray
         with torch.no_grad():
             model(torch.from_numpy(np.concatenate([[0], ids] if bos else [ids]))[None])
         handle.remove()
-        x = caught[0].detach().reshape(-1, sae.d_in)[int(bos) :]
-        found.append((ids, latents(sae, x).numpy()))
+        found.append((ids, caught[0].detach().reshape(-1, width_of(kind))[int(bos) :]))
     return found
+
+
+def dense(kind: str, sae: SparseAutoencoder, bos: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(ids, latents [tokens, LATENTS]) of each document, run alone and without padding."""
+    return [(ids, latents(sae, x).numpy()) for ids, x in alone(kind, bos)]
 
 
 def harvested(kind: str, sae: Any, tokens: Any = None, **options: Any) -> list[HarvestedUnit]:

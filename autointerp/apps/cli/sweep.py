@@ -55,9 +55,12 @@ def command(
 
     Example: autointerp sweep sweep.toml --dry-run
     """
-    from autointerp.settings import read_table
+    from autointerp.pipeline.sweep_file import read_sweep, require_swept
+    from autointerp.store.run import RUNS
 
-    read_table(file)  # before what reports need is imported
+    asked = read_sweep(file)  # before what reports and models need is imported
+    if rate:
+        require_swept(asked, RUNS)
 
     from dataclasses import asdict
 

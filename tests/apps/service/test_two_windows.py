@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from sklearn.metrics import cohen_kappa_score
+from statsmodels.stats.inter_rater import cohens_kappa
 from support.browser import Watched, expect, playwright
 from support.fabricate import fabricate_run
 
@@ -187,7 +188,8 @@ def test_two_people_rate_at_once_and_a_killed_server_costs_neither_an_answer(
         (both,) = (pair for pair in compare(run).people if pair.kind == "people")
     shared = sorted(first_ratings["ann"].keys() & first_ratings["bob"].keys() & studied)
     typed = [[given[item] for item in shared] for given in first_ratings.values()]
-    kappa = cohen_kappa_score(*typed, weights="quadratic", labels=[1, 2, 3, 4, 5])
+    counts = np.histogram2d(*typed, bins=np.arange(0.5, 6))[0]  # one bin a score, 1 to 5
+    kappa = cohens_kappa(counts, wt="quadratic", return_results=False)
     assert (both.raters, both.units) == (("human:ann", "human:bob"), len(shared))
     assert both.kappa.value == pytest.approx(kappa)
 
