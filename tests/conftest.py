@@ -10,6 +10,8 @@ Fixtures, widest first:
                      8 features, 8 neurons, 4 units of each control. Read it; to write, take:
     own_runs         a copy of that folder for one test.
     truth_run        session: the same run, described and scored by `scripted:truth`; read it.
+    chromium         module: a headless browser (playwright's); skips the test where there is none.
+                     Pages of their own: `support.browser.Watched(chromium, url, ready)`.
     command_line     calls the command line in this process, in an empty current folder, and
                      returns the exit code, stdout and stderr: `command_line("runs")`.
 
@@ -27,9 +29,10 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -112,6 +115,15 @@ def truth_run(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs = Path(shutil.copytree(tiny_run, tmp_path_factory.mktemp("truth") / "runs"))
     scored(runs)
     return runs
+
+
+@pytest.fixture(scope="module")  # while it runs, nothing else can run an event loop here
+def chromium() -> Iterator[Any]:
+    """A headless browser; see the top of this file."""
+    from support.browser import launched
+
+    with launched() as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ swept         what a sweep's file names: its SAEs and their runs
 match         two dictionaries: which features of one are in the other, and which split
 matched       what a run holds of other runs' dictionaries
 concepts      known concepts: the unit that knows each, sparse probes, the share found
+attributed    what a run holds of attributions
 known         what a run holds of known concepts
 browse        single units, for a list to look through
 json_values   all of it as JSON

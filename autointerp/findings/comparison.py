@@ -27,6 +27,7 @@ from autointerp.findings.agreement import (
     text_asked_for,
     within_raters,
 )
+from autointerp.findings.attributed import Attributed, attributions_of
 from autointerp.findings.blinding import Blinding, blindings
 from autointerp.findings.browse import open_said
 from autointerp.findings.calibration import Calibration, calibrations
@@ -151,6 +152,7 @@ class Comparison:
         specificity: How well descriptions fit contexts, by interval of activation.
         explained: Who described units.
         labs: What labs measured of units, one a lab.
+        attributions: Which units logit differences come from, one a prompt and pair of tokens.
         known: Which units know concepts of known truth, one a file or list of labels.
         covers: Which concepts of a list units are about, one a source and rater.
         matches: How the run's features are found in the dictionaries of other runs, one a run.
@@ -192,6 +194,7 @@ class Comparison:
     specificity: tuple[SpecificityResult, ...]
     explained: tuple[Explained, ...]
     labs: tuple[LabRows, ...]
+    attributions: tuple[Attributed, ...]
     known: tuple[KnownConcepts, ...]
     covers: tuple[Cover, ...]
     matches: tuple[MatchedRun, ...]
@@ -227,7 +230,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
     """Return what the ratings of a run say, and leave a line in its ledger of looks.
 
     Without judgements where no unit was rated, but units were described, descriptions tried, or
-    units measured: by labs, concepts, covers, matches or maps.
+    units measured: by labs, attributions, concepts, covers, matches or maps.
     Nothing else is written; a run that cannot be written to is compared all the same, and its
     looks say that they are not recorded.
 
@@ -242,8 +245,9 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
     # What was said of concepts and units, by `cover`, is no rating of a unit.
     others = "SELECT 1 FROM rating WHERE NOT starts_with(item_id, 'cover-') LIMIT 1"
     labs, known = tuple(lab_rows_of(run)), tuple(known_concepts_of(run))
+    attributions = tuple(attributions_of(run))
     covers, matches, maps = tuple(covers_of(run)), tuple(matches_of(run)), tuple(maps_of(run))
-    measured = bool(labs or known or covers or matches or maps)
+    measured = bool(labs or attributions or known or covers or matches or maps)
     if scores.empty and not measured and not run.rows(others):
         raise TooFewRatings(
             f"run '{run.name}' has no ratings, descriptions or measurements; `autointerp rate "
@@ -352,6 +356,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         specificity=tuple(specificity_results_of(run)),
         explained=tuple(_explained(run)),
         labs=labs,
+        attributions=attributions,
         known=known,
         covers=covers,
         matches=matches,

@@ -30,6 +30,8 @@ number of this form. Its keys:
     blinding     what raters took the items for
     scorers, specificity, explained what descriptions are worth, and who wrote them
     labs         one a lab that measured units: title, columns, rows (a record each)
+    attributions one a prompt and pair of tokens: prompt, target, against, sources (active, pearson,
+                 spearman, rows: the units of largest ablation, with both ranks)
     known        one a file or list of labels, where concepts were measured: sources (found, mean,
                  f1, probes), rows (best units, thresholds, probes by concept)
     covers       one a source and rater that judged concepts: coverage, control, yes, curve (by

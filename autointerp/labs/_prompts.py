@@ -45,14 +45,22 @@ def token_ids(subject: Subject, text: str, cut: int | None = None) -> list[int]:
 
 
 def one_token(subject: Subject, text: str, option: str) -> int:
-    """Return the id of a text that is one token. Raises BadInput if it is none, or several."""
+    """Return the id of a text that is one token.
+
+    Raises BadInput if it is none, or several, or one that the vocabulary lacks.
+    """
     ids = _ids(subject, text)
+    hint = "" if text.startswith(" ") else f" (words mostly begin with a space: {' ' + text!r})"
     if len(ids) != 1:
         parts = ", ".join(repr(one) for one in token_strings(subject, ids)) or "none"
-        hint = "" if text.startswith(" ") else f" (words mostly begin with a space: {' ' + text!r})"
         raise BadInput(
             f"{option} {text!r} is {len(ids)} tokens ({parts}), and a logit is of one; give one "
             f"token{hint}"
+        )
+    if ids[0] in subject.special and subject.token_texts[ids[0]] != text:
+        raise BadInput(
+            f"{option} {text!r} is not in the vocabulary of '{subject.name}', whose tokenizer "
+            f"reads it as {subject.token_texts[ids[0]]!r}; give a token that it has{hint}"
         )
     return ids[0]
 

@@ -107,7 +107,11 @@ def factors_of(text: str) -> list[float]:
             )
         if is_range and not 2 <= wanted <= MOST_FACTORS:
             raise BadInput(f"--factor {text}: a range gives 2 to {MOST_FACTORS} factors")
-        factors += np.linspace(begin, end, wanted).tolist() if is_range else [begin]
+        with np.errstate(over="ignore", invalid="ignore"):
+            spaced = np.linspace(begin, end, wanted)
+        if is_range and not np.isfinite(spaced).all():
+            raise BadInput(f"--factor {text}: '{part}' is wider than numbers go; narrow it")
+        factors += spaced.tolist() if is_range else [begin]
     return list(dict.fromkeys(round(factor, 9) + 0.0 for factor in factors))
 
 
@@ -153,7 +157,7 @@ def continued(
     """Return the ids that a changed model writes after each of the prompts [rows, tokens], up to a
     special token, and their perplexity under the unchanged one; None where there are none.
 
-    A token is the largest of logits / temperature plus Gumbel noise; there are `noises` of it,
+    A token is the largest of logits plus temperature x Gumbel noise; there are `noises` of it,
     which rows take in turn. Raises BadInput where the changed model gives no numbers.
     """
     noise = torch.Generator().manual_seed(options["seed"] % 2**63)
@@ -168,7 +172,7 @@ def continued(
         uniform = torch.rand(noises, logits.shape[-1], generator=noise, dtype=torch.float64)
         if options["temperature"] > 0:
             gumbel = -(-uniform.log()).log()
-            logits = logits / options["temperature"] + gumbel.repeat(len(ids) // noises, 1)
+            logits = logits + options["temperature"] * gumbel.repeat(len(ids) // noises, 1)
         ids = torch.cat([ids, logits.argmax(-1, keepdim=True)], dim=1)
     losses = _losses(model, ids, prompts.shape[1])
     written: list[tuple[list[int], float | None]] = []

@@ -1,5 +1,6 @@
 """The verbs: each does what is missing, emits events and returns a typed result.
 
+asked       what can be refused before a model or a table is loaded
 job         what is asked for, and what follows from it: settings, question, rater, units
 events      what happens meanwhile
 harvest     units and their contexts into a run, or of a model in memory

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,9 +25,11 @@ from autointerp.records import Unit
 from autointerp.stats.ranks import spearman
 from autointerp.store.run import RUNS, Run, open_run
 from autointerp.subjects import Subject
+from autointerp.subjects.interventions import ChangeableModel
 from autointerp.text import count
 from autointerp.units.levers import model_of
 from autointerp.units.reopen import numbers_again, sources_again, subject_again
+from autointerp.units.sources import DirectedElsewhere, Source
 
 LAB = "attribution"
 
@@ -93,12 +97,14 @@ def attribute(
     runs: Path | str = RUNS,
     on: On = ignore,
 ) -> Attribution:
-    """Measure every active unit of the sources on a prompt; store those of the run's units.
+    """Measure every active unit of the sources on a prompt, and store what was found.
 
-    Empty `sources` means `features`, or `neurons` where the run has none. What is computed is kept
-    in the run as it comes: if it is stopped, the same call goes on, to the same result. Raises
-    BadInput if a target is not one token, the prompt is empty, or units of a source cannot be
-    ablated.
+    All is in the tables `attributed` and `attributed_unit`; units of the run have rows of the lab
+    `attribution`, too. Without a target the model's own likeliest tokens are compared, the same
+    two in all sources. Empty `sources` means `features`, or `neurons` where the run has none. What
+    is computed is kept in the run as it comes: if it is stopped, the same call goes on, to the same
+    result. Raises BadInput if a target is not one token, the prompt is empty, or units of a source
+    cannot be ablated.
     """
     if not prompt:
         raise BadInput("--prompt '': give a text, after which the logits are compared")
@@ -106,7 +112,9 @@ def attribute(
     with open_run(run, folder=Path(runs)) as opened:
         say_opened(opened, on)
         held = list(opened.sources())
-        names = list(sources) or [n for n in ("features", "neurons") if n in held][:1]
+        names = (
+            list(dict.fromkeys(sources)) or [n for n in ("features", "neurons") if n in held][:1]
+        )
         for name in names or ["features"]:
             if name not in held:
                 raise BadInput(
@@ -121,8 +129,8 @@ def attribute(
             (name, source, members, model_of(subject, name, source))
             for name, source, members in sources_again(opened, subject, units)
         ]  # one that cannot be ablated is refused before any is
+        question = question_of(subject, _asked(parts), prompt, options)
         for name, source, members, model in parts:
-            question = question_of(subject, model, prompt, options)
 
             def tell(done: int, total: int, name: str = name) -> None:
                 on(Ablating(name, done, total))
@@ -149,17 +157,44 @@ def attribute(
             shown = _ranked(subject, question, effects, unit_of, described)
             linear = [effect.attribution for effect in effects]
             exact = [effect.ablation for effect in effects]
-            measured.append(
-                SourceEffects(name, shown, _correlation(linear, exact),
-                              _or_none(spearman(linear, exact)) if len(exact) > 2 else None,
-                              len(rows))
+            found = SourceEffects(
+                name, shown, _correlation(linear, exact),
+                _or_none(spearman(linear, exact)) if len(exact) > 2 else None, len(rows),
             )  # fmt: skip
+            _store(opened, subject, question, prompt, found)
+            measured.append(found)
         opened.drop_ablated()
         opened.log("measured", lab=LAB, options=options, units=len(units))
         texts = subject.token_texts
     return Attribution(
         run, prompt, texts[question.target], texts[question.against], tuple(measured)
     )
+
+
+def _asked(parts: Sequence[tuple[str, Source, list[int], ChangeableModel]]) -> ChangeableModel:
+    """Return the model whose likeliest tokens are compared in all sources where none are named:
+    the run's own, unless all units are read in another.
+    """
+    own = (model for _, source, _, model in parts if not isinstance(source, DirectedElsewhere))
+    return next(own, parts[0][-1])
+
+
+def _store(
+    run: Run, subject: Subject, question: Question, prompt: str, found: SourceEffects
+) -> None:
+    """Store what was found of a source, units that the run has not harvested included."""
+    asked = json.dumps([question.ids, question.target, question.against])
+    texts = subject.token_texts
+    about = {
+        "prompt": prompt, "target": texts[question.target], "against": texts[question.against],
+        "pearson": found.pearson, "spearman": found.spearman,
+    }  # fmt: skip
+    rows = [
+        {name: value for name, value in asdict(effect).items() if name != "description"}
+        for effect in found.effects
+    ]
+    digest = hashlib.sha256(asked.encode()).hexdigest()
+    run.replace_attributed(digest, found.source, about, rows)
 
 
 @contextmanager

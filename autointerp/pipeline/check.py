@@ -23,6 +23,7 @@ from autointerp.raters import (
     MemberAnswer,
     Rater,
     judges,
+    require_rates,
     version_of,
 )
 from autointerp.records import Item
@@ -55,6 +56,7 @@ def check_rater(
         raise BadInput(
             f"rubric '{rubric.id}' asks about a description, and planted units have none"
         )
+    require_rates(rater, rubric)
     progress = tell_asking(f"check {rater.name}", on)
     with open_checks(runs) as store:
         if isinstance(rater, ComposedRater):

@@ -12,6 +12,7 @@ from autointerp import extensions
 from autointerp.errors import BadInput, TooFewUnits
 from autointerp.findings.concepts import SIZES, Concepts, measure_concepts
 from autointerp.findings.known import FOUND
+from autointerp.pipeline.asked import check_concepts
 from autointerp.pipeline.events import Harvesting, Note, On, Step, ignore
 from autointerp.pipeline.job import say_opened
 from autointerp.pipeline.report import REPORTS
@@ -72,14 +73,7 @@ def concepts(
     of range, or `out` holds something else than a report; RunMismatch if the subject is not as it
     was.
     """
-    if not 0.5 < over < 1:
-        raise BadInput(f"--over {over:g}: give an AUROC between 0.5 and 1, such as {FOUND}")
-    if n is not None and n < 1:
-        raise BadInput(f"--n {n}: ask for at least 1 unit")
-    if tokens < 0:
-        raise BadInput(f"--tokens {tokens}: give at least 1 token, or 0 for all")
-    if not sizes or min(sizes) < 1:
-        raise BadInput(f"--k {', '.join(map(str, sizes)) or 'none'}: ask for at least 1 unit")
+    check_concepts(labels, sources, n, tokens, over, sizes)
     place = REPORTS / f"concepts-{run}" if out is None else Path(out)
     if page:
         check_folder(place)

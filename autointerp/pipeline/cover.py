@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from autointerp import extensions
 from autointerp.engine.forecast import LOOKED_AT, Forecast, forecast_calls
 from autointerp.engine.work import pending_items, rate_items
-from autointerp.errors import BadInput, UnknownName
+from autointerp.errors import BadInput
 from autointerp.findings.browse import newest_descriptions
 from autointerp.findings.cover import (
     KINDS,
@@ -26,6 +26,7 @@ from autointerp.findings.cover import (
     cover_of,
 )
 from autointerp.labs._prompts import token_ids, token_strings
+from autointerp.pipeline.asked import asked_concepts, judge_of_concepts
 from autointerp.pipeline.events import (
     Forecasted,
     Harvesting,
@@ -42,13 +43,12 @@ from autointerp.questions.cover import (
     COVER,
     Concept,
     cover_item,
-    read_concepts,
     shown_contexts,
 )
 from autointerp.questions.explain import EXPLAIN, explained_contexts
 from autointerp.questions.forms import LOUDEST, UNKNOWN
 from autointerp.questions.question import Question
-from autointerp.raters import ComposedRater, Rater, ServedRater
+from autointerp.raters import Rater, ServedRater
 from autointerp.records import Context, Item, ItemContext, Rating, check_person
 from autointerp.reports.cover import write_cover
 from autointerp.reports.write import check_folder
@@ -59,7 +59,7 @@ from autointerp.units import sources as sources_folder
 from autointerp.units.passes import Wanted, harvest
 from autointerp.units.prompts import activations_at, occurrences, token_before
 from autointerp.units.reopen import subject_again
-from autointerp.units.sources import Source, described_sources
+from autointerp.units.sources import Source
 from autointerp.units.stream import calibrate, quiet_torch
 
 UNITS = 5  # of each kind, held against a concept
@@ -178,7 +178,7 @@ def cover(
     Raises BadInput if the file holds no concepts, the rater cannot judge them, or the run has no
     subject; UnknownName for a source that does not exist.
     """
-    listed = _listed(concepts, source, units, random)
+    listed = asked_concepts(concepts, source, units, random)
     place = REPORTS / f"cover-{job.run}" if out is None else Path(out)
     if page:
         check_folder(place)
@@ -248,7 +248,7 @@ def forecast_cover(
 
     Raises what `cover` raises, but for a missing key or price.
     """
-    listed = _listed(concepts, source, units, random)
+    listed = asked_concepts(concepts, source, units, random)
     _, rater, name = _who(job)
     with open_run(job.run, folder=job.runs) as run:
         say_opened(run, on)
@@ -311,18 +311,6 @@ def as_text(found: Cover) -> str:
 # ------------------------------------------------------------------------------ which units
 
 
-def _listed(concepts: Path | str, source: str, units: int, random: int) -> list[Concept]:
-    """Return the concepts of a file. Raises BadInput or UnknownName for options out of range."""
-    listed = read_concepts(Path(concepts))
-    if units < 1:
-        raise BadInput(f"--units {units}: ask for at least 1 unit of each concept")
-    if random < 0:
-        raise BadInput(f"--random {random}: give 0 or more units")
-    if source not in described_sources():
-        raise UnknownName("source", source, described_sources())
-    return listed
-
-
 def _who(job: Job) -> tuple[Resolved, Rater | None, str]:
     """Return what the job comes to, the rater, None where it is a person, and the name of either.
 
@@ -331,19 +319,8 @@ def _who(job: Job) -> tuple[Resolved, Rater | None, str]:
     resolved = Resolved(job, planned=False)
     if job.by_person:
         return resolved, None, check_person(job.rater)
-    rater = _judge(resolved)
+    rater = judge_of_concepts(resolved)
     return resolved, rater, rater.name
-
-
-def _judge(resolved: Resolved) -> Rater:
-    """Return the rater. Raises BadInput for one that reads no concept."""
-    rater = resolved.rater
-    if isinstance(rater, ComposedRater) or rater.evidence == "all":
-        raise BadInput(
-            f"--rater {rater.name} judges units by rules or by several raters, and reads no "
-            "concept; name a language model, as in --rater anthropic:MODEL, or human:NAME"
-        )
-    return rater
 
 
 def _opened(run: Run, subject: Subject, source: str) -> Source:

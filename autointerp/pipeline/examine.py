@@ -25,7 +25,7 @@ from autointerp.reports.write import check_folder
 from autointerp.store.run import RUNS, Run, open_run
 from autointerp.text import without_surrogates
 
-# What is quick, in turn; sentences and the vocabulary follow.
+# What is quick, in turn: after the sentences, before the vocabulary.
 ONE_BY_ONE = ("context-ablation", "neuron-alignment", "logit-differences", "neighbours")
 CONTROLS = ("random", "neurons", "features")
 SAVE_EVERY_S = 10.0  # of a vocabulary, at most so much is lost by a kill
@@ -137,6 +137,7 @@ def _measure(
         on(Step("opening the subject"))
         return open_bench(run, units, "examine")
 
+    _sentences(run, bench, units, probes, on)  # what cannot be read is refused before the rest
     for lab in ONE_BY_ONE:
         options = options_of(lab, {"neutral": neutral} if lab == "context-ablation" else {})
         lacking = _lacking(run, lab, options, units)
@@ -145,7 +146,6 @@ def _measure(
         for unit_id in lacking:
             rows = list(load_lab(lab).measure(bench(), unit_id, options))  # type: ignore[attr-defined]
             _store(run, lab, unit_id, rows, options)
-    _sentences(run, bench, units, probes, on)
     if with_vocabulary:
         options = options_of("vocabulary-probe", {})
         for unit_id in _lacking(run, "vocabulary-probe", options, units):

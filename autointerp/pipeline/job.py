@@ -26,6 +26,7 @@ from autointerp.raters import (
     ServedRater,
     judges,
     load_rater,
+    require_rates,
 )
 from autointerp.settings import (
     RunSettings,
@@ -394,6 +395,7 @@ class Resolved:
         """Raise what would stop the rater, before units are harvested for it."""
         require_price(self.rater, self.job.policy.budget_usd)
         self.prepare_rater()
+        require_rates(self.rater, self.question)
         for judge in judges(self.rater):
             if isinstance(judge, ServedRater):
                 judge.require_key()

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autointerp import extensions
-from autointerp.errors import BadInput, UnknownName
+from autointerp.errors import BadInput
 from autointerp.findings.map import DictionaryMap, map_of
+from autointerp.pipeline.asked import check_sources
 from autointerp.pipeline.counts import count_units
 from autointerp.pipeline.events import Note, On, Step, ignore
 from autointerp.pipeline.job import say_opened
@@ -72,9 +73,7 @@ def map_dictionary(
     if page:
         check_folder(place)
     names = (sources,) if isinstance(sources, str) else tuple(dict.fromkeys(sources))
-    for name in names:
-        if name not in described_sources():
-            raise UnknownName("source", name, described_sources())
+    check_sources(names)
     with open_run(run, folder=Path(runs)) as opened:
         say_opened(opened, on)
         members, vectors = _directions(opened, names, on)

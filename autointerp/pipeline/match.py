@@ -21,6 +21,7 @@ from autointerp.findings.match import (
     match_dictionaries,
     median,
 )
+from autointerp.pipeline.asked import check_match
 from autointerp.pipeline.counts import count_units
 from autointerp.pipeline.events import Note, On, Step, ignore
 from autointerp.pipeline.job import say_opened
@@ -71,10 +72,7 @@ def match(
     SAE, or if `out` holds something else than a report; RunMismatch if a part of a subject is not
     as it was.
     """
-    if first == second:
-        raise BadInput(f"run '{first}' is given twice; name a run of another dictionary")
-    if not 0 < related < 1:
-        raise BadInput(f"--related {related:g}: give a cosine between 0 and 1, such as {RELATED}")
+    check_match(first, second, related)
     place = REPORTS / f"match-{first}-{second}" if out is None else Path(out)
     if page:
         check_folder(place)

@@ -50,8 +50,10 @@ def read_concepts(path: Path) -> list[Concept]:
     over. Raises BadInput, with the line, for a file that cannot be read or is empty, a line without
     a name, an empty prompt, or a concept that stands twice.
     """
+    if path.exists() and not path.is_file() and not path.is_dir():  # a device might never end
+        raise BadInput(f"{path}: is no file; give a text file of concepts, one a line")
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
+        lines = path.read_text("utf-8-sig").split("\n")
     except OSError as error:
         raise BadInput(
             f"{path}: {error.strerror}; give a text file of concepts, one a line"

@@ -67,6 +67,7 @@ from autointerp.raters._protocol import (
     call_key,
     judges,
     require_form,
+    require_rates,
     require_written,
     version_of,
 )
@@ -163,6 +164,7 @@ __all__ = [
     "load_rater",
     "rater_names",
     "require_form",
+    "require_rates",
     "require_written",
     "version_of",
     "what",

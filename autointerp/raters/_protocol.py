@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from autointerp.errors import RaterError
 from autointerp.questions.question import COMPUTED, Form, Question
 from autointerp.raters._prices import Price
-from autointerp.records import Item, Reply, Request
+from autointerp.records import Item, ItemContext, Reply, Request
 from autointerp.settings import check_number
 
 Structured = Literal["json_schema", "tool", "text", "choice"]
@@ -170,6 +170,17 @@ class ComposedRater(Protocol):
 def judges(rater: Rater) -> tuple[Rater, ...]:
     """Return who is asked where a rater is: its members, or the rater itself."""
     return rater.members if isinstance(rater, ComposedRater) else (rater,)
+
+
+def require_rates(rater: Rater, question: Question) -> None:
+    """Raise RaterError or BadInput if the rater, or a member of it, does not rate units so.
+
+    Asked before units are made for it, of an item that shows next to nothing; nothing is sent.
+    """
+    if question.form == "rate" and question.about == "unit":
+        shown = ItemContext((" a",), None, 0, "explain", False)
+        for judge in judges(rater):
+            judge.request(Item("", question.id, (shown,)), question)
 
 
 @dataclass(frozen=True)

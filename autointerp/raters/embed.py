@@ -24,7 +24,7 @@ from autointerp.files import json_value
 from autointerp.questions.question import Question
 from autointerp.raters import RaterOptions, call_key, require_form
 from autointerp.raters._cosines import cosines, cosines_reply, texts_to_embed
-from autointerp.raters.local import file_fingerprint
+from autointerp.raters.local import file_fingerprint, require_place
 from autointerp.records import Item, Reply, Request
 from autointerp.text import CONTROL
 
@@ -253,4 +253,5 @@ def create(model: str | None, options: RaterOptions) -> Embed:
         raise BadInput("rater 'embed': name a model, as in embed:FOLDER")
     if Path(model).expanduser().is_file():
         raise BadInput(f"rater 'embed:{model}' is a file; give the folder of a model")
+    require_place("embed", model)
     return Embed(model, options)

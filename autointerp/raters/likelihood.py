@@ -18,7 +18,6 @@ import functools
 import hashlib
 import io
 import json
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -34,7 +33,7 @@ from autointerp.questions.question import Question
 from autointerp.raters import RaterOptions, call_key, require_written
 from autointerp.raters._evidence import score_of
 from autointerp.raters._losses import losses_reply, texts_to_expect
-from autointerp.raters.local import file_fingerprint, folder_fingerprint
+from autointerp.raters.local import file_fingerprint, folder_fingerprint, require_place
 from autointerp.records import Item, ItemContext, Reply, Request
 from autointerp.stats.ranks import auc
 from autointerp.text import CONTROL
@@ -341,8 +340,6 @@ def load_reader(model: str) -> Reader:
     name = model
     if path.is_file():
         name, where = str(path.parent), {"gguf_file": path.name}
-    elif os.sep in model and not path.exists() and model.endswith(".gguf"):
-        raise RaterError(f"no model file at {path}; give an existing one")
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # a GGUF's bar heeds no setting
             tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
@@ -361,4 +358,5 @@ def load_reader(model: str) -> Reader:
 def create(model: str | None, options: RaterOptions) -> Likelihood:
     if not model:
         raise BadInput("rater 'likelihood': name a model, as in likelihood:PATH.gguf")
+    require_place("likelihood", model)
     return Likelihood(model, options)

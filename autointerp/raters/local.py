@@ -44,6 +44,17 @@ def model_path(kind: str, model: str | None) -> Path:
     return path
 
 
+def require_place(kind: str, model: str) -> None:
+    """Raise BadInput if a model is named by a path, of a file or a folder, at which nothing is.
+
+    A hub's id, such as "organisation/model", is known when it is loaded.
+    """
+    path = Path(model).expanduser()
+    named = path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1
+    if (named or path.suffix == ".gguf") and not path.exists():
+        raise BadInput(f"rater '{kind}:{model}': no such file or folder; give an existing one")
+
+
 def file_fingerprint(path: Path) -> str:
     """Return a digest of a file's size, first and last megabyte: all of it may be gigabytes."""
     size = path.stat().st_size

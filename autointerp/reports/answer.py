@@ -32,7 +32,7 @@ from autointerp.stats.results import Statistic
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
-MOST = 4  # judgements in the picture, and in the list of what each found
+MOST = 6  # judgements in the picture, and in the list of what each found
 
 
 def answer(material: Material) -> Answer | None:

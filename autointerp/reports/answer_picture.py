@@ -16,7 +16,7 @@ from autointerp.reports.style import plain_axes, sheet
 from autointerp.reports.words import SUPERIORITY, brief_label, interval, percents, studied_pair
 from autointerp.stats.results import Statistic
 
-MARKS = ("o", "s", "^", "D")
+MARKS = ("o", "s", "^", "D", "v", "P")
 NAME_LETTERS, LEGEND_LETTERS = 44, 84  # that fit into a row
 MARK_LETTERS = 9  # as wide as a mark of the legend with the gaps round it
 WIDTH = 5.4  # inches: narrow, so that it can be read on a phone too
@@ -35,7 +35,7 @@ class _Row:
 def draw(judgements: Sequence[Judgement], material: Material) -> Drawing:
     """Return wins, ties, losses and their interval, over the means of all sources on one axis.
 
-    Of four judgements at most; means are drawn of those that share the first one's rubric.
+    Of six judgements at most; means are drawn of those that share the first one's rubric.
     """
     shown = list(judgements)
     rows = [
@@ -154,12 +154,13 @@ def _means(
     """Draw each source's mean; the ratings of several raters lie one under the other."""
     scale = judgements[0].scale
     several = len(judgements) > 1
+    step = min(0.22, 0.72 / max(1, len(judgements) - 1))  # a gap is left between sources
     for place, name in enumerate(sources):
         for nth, judgement in enumerate(judgements):
             group = judgement.groups.get(name)
             if group is None or group.mean.value is None:
                 continue
-            at = place + (nth - (len(judgements) - 1) / 2) * 0.22
+            at = place + (nth - (len(judgements) - 1) / 2) * step
             ink = colour(name, judgement.sources)
             if not several:
                 axes.scatter(

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -270,9 +271,20 @@ def subtitle(material: Material) -> str:
         for comparison in material.comparisons
         if (text := subject_text(comparison.subject, brief=True))
     )
-    studied = "".join(f" {text[0].upper()}{text[1:]}." for text in subjects)
+    studied = "".join(f" {text[0].upper()}{text[1:]}." for text in together(list(subjects)))
     explained = f" Described by {', '.join(described)}." if described else ""
     return f"Run {made}. {rated}{explained}{studied}"
+
+
+def together(subjects: Sequence[str]) -> Sequence[str]:
+    """Return the subjects as one where they begin alike, such as several SAEs of one model."""
+    parts = [text.split("; ") for text in subjects]
+    columns = zip(*parts, strict=False)
+    alike = [same[0] for same in takewhile(lambda same: len(set(same)) == 1, columns)]
+    rests = ["; ".join(one[len(alike) :]) for one in parts]
+    if len(subjects) < 2 or not alike or not all(rests):
+        return subjects
+    return ["; ".join([*alike, ", ".join(rests)])]
 
 
 def themed(svg: str, name: str) -> str:

@@ -79,6 +79,27 @@ class Labs(Tables):
         """Delete what is kept of attributions under way."""
         self.execute("DELETE FROM ablated")
 
+    def replace_attributed(
+        self,
+        question: str,
+        source: str,
+        about: Mapping[str, Any],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Store what an attribution found of a source in place of what there was of this question.
+
+        `about` and `rows` hold the columns of `attributed` and `attributed_unit` but `question`,
+        `source`, `active` and `made_at`.
+        """
+        key = {"question": question, "source": source}
+        with self.transaction():
+            for table in ("attributed", "attributed_unit"):
+                self.execute(
+                    f"DELETE FROM {table} WHERE question = ? AND source = ?", [question, source]
+                )
+            self.insert("attributed", [{**key, **about, "active": len(rows), "made_at": now()}])
+            self.insert("attributed_unit", [{**key, **row} for row in rows])
+
     def measured_units(self, lab: str, design: str) -> set[int]:
         """Return the units that a lab has measured under this design, with rows or without."""
         rows = self.rows("SELECT unit_id FROM lab_unit WHERE lab = ? AND design = ?", [lab, design])

@@ -361,6 +361,34 @@ CREATE TABLE IF NOT EXISTS ablated (
     difference DOUBLE NOT NULL            -- of the two logits with the unit at 0 there
 );
 
+-- What `attribute` found of a source; asking the same again replaces it.
+CREATE TABLE IF NOT EXISTS attributed (
+    question VARCHAR NOT NULL,            -- digest of the prompt's tokens and the two that are compared
+    source VARCHAR NOT NULL,
+    prompt VARCHAR NOT NULL,
+    target VARCHAR NOT NULL,              -- token whose logit counts
+    against VARCHAR NOT NULL,             -- token whose logit is taken from it
+    active INTEGER NOT NULL,              -- rows in attributed_unit: active units, by position
+    pearson DOUBLE,                       -- of attribution and ablation; NULL for fewer than 3 rows,
+    spearman DOUBLE,                      -- or where either does not vary
+    made_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (question, source)
+);
+
+-- Every active unit at every position of such a prompt, whether the run has harvested it or not.
+CREATE TABLE IF NOT EXISTS attributed_unit (
+    question VARCHAR NOT NULL,            -- as in attributed
+    source VARCHAR NOT NULL,
+    unit VARCHAR NOT NULL,                -- features/12
+    position INTEGER NOT NULL,            -- of the token, from 0, BOS included
+    token VARCHAR NOT NULL,
+    activation DOUBLE NOT NULL,           -- in the subject's units
+    attribution DOUBLE NOT NULL,          -- activation x gradient of the logit difference
+    ablation DOUBLE NOT NULL,             -- logit difference less that with the unit at 0 there
+    attribution_rank INTEGER NOT NULL,    -- in its source, by size without sign, from 1
+    ablation_rank INTEGER NOT NULL
+);
+
 -- Nearest dictionary vectors in another run; matching the same two anew replaces them.
 CREATE TABLE IF NOT EXISTS match (
     other VARCHAR NOT NULL,               -- the other run

@@ -307,7 +307,7 @@ class Functions:
         where = f"{self.file}:{self.concepts[number]}"
         try:
             values = list(function(list(tokens)))
-        except Exception as error:  # noqa: BLE001  what a user's function does wrong
+        except (Exception, SystemExit) as error:  # noqa: BLE001  what a user's function does wrong
             reason = " ".join(str(error).split())[:120]
             raise BadInput(
                 f"{where} failed on a window of {len(tokens)} tokens ({type(error).__name__}: "
@@ -319,9 +319,20 @@ class Functions:
                 "each"
             )
         for value in values:
-            if not (value is None or isinstance(value, bool | np.bool_) or value in (0, 1)):
-                raise BadInput(f"{where} returned {value!r}; return True, False or None for each")
+            if not _is_truth_value(value):
+                shown = " ".join(repr(value).split())[:60]
+                raise BadInput(f"{where} returned {shown}; return True, False or None for each")
         return values
+
+
+def _is_truth_value(value: object) -> bool:
+    """Whether a value is true, false, 0, 1 or None; arrays, missing values and others are not."""
+    if value is None or isinstance(value, bool | np.bool_):
+        return True
+    try:
+        return bool(value in (0, 1))
+    except Exception:  # noqa: BLE001  what an array or pandas.NA makes of being compared
+        return False
 
 
 def _functions(file: Path, name: str) -> Functions:
@@ -331,7 +342,7 @@ def _functions(file: Path, name: str) -> Functions:
     module = importlib.util.module_from_spec(specification)
     try:
         specification.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001  what a user's file does wrong
+    except (Exception, SystemExit) as error:  # noqa: BLE001  what a user's file does wrong
         raise BadInput(
             f"{file} cannot be imported ({type(error).__name__}: {error}); correct it"
         ) from None
@@ -362,12 +373,15 @@ class TableLabels:
 
     Attributes:
         values: Of each column the concepts' values; None for a column of true and false.
+        by_token: Whether a row of the file was a token; else it was a document, with lists.
     """
 
     concepts: tuple[str, ...]
     groups: tuple[int, ...]
     values: tuple[tuple[Any, ...] | None, ...]
     connection: duckdb.DuckDBPyConnection
+    file: Path
+    by_token: bool
 
     def of(self, reading: Reading, texts: WindowTokens) -> Labelled:
         rows, tokens = np.nonzero(reading.kept)
@@ -389,6 +403,8 @@ class TableLabels:
         at = np.searchsorted(keys[order], wanted)
         at = order[np.minimum(at, max(0, len(order) - 1))] if len(order) else at
         is_there = keys[at] == wanted if len(order) else np.zeros(len(wanted), dtype=bool)
+        if not self.by_token:
+            self._check_lengths(held["document"], document, position, is_there)
         concept = 0
         for number, values in enumerate(self.values):
             codes = np.full(len(rows), -1, dtype=np.int64)
@@ -400,6 +416,22 @@ class TableLabels:
                 truth[:, concept] = codes == (1 if values is None else value)
                 concept += 1
         return Labelled(truth, known)
+
+    def _check_lengths(
+        self,
+        held: NDArray[np.integer],
+        document: NDArray[np.int64],
+        position: NDArray[np.int64],
+        is_there: Mask,
+    ) -> None:
+        """Raise BadInput for a document with a list that ends before its tokens do."""
+        for place in np.flatnonzero(~is_there & np.isin(document, held))[:1].tolist():
+            count = int((held == document[place]).sum())
+            raise BadInput(
+                f"{self.file}: document {document[place]} has {count:,} labels and, as this "
+                f"subject's tokenizer cuts it, at least {position[place] + 1:,} tokens; give each "
+                "token one, or a row a token with `document` and `position`"
+            )
 
 
 def _key(document: NDArray[np.integer], position: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -540,4 +572,4 @@ def _loaded(
         f" {', '.join(codes)} FROM raw ORDER BY document, position"
     )
     connection.execute("DROP TABLE raw")
-    return TableLabels(tuple(concepts), tuple(groups), tuple(values), connection)
+    return TableLabels(tuple(concepts), tuple(groups), tuple(values), connection, file, by_token)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas
 from PIL import Image
 
 from studies.steps import Command, Step, main
@@ -276,11 +277,28 @@ def keep_beside_report(folder: Path) -> None:
         places[link.resolve().as_posix()] = f"build/weights/{link.name}"
     for path in report.rglob("*"):
         if path.suffix in {".html", ".js", ".json", ".md", ".txt", ".csv"}:
-            text = path.read_text("utf-8")
-            for place, name in places.items():
-                text = text.replace(place, name)
-                text = text.replace(place.replace("_", r"\_"), name.replace("_", r"\_"))  # Markdown
-            path.write_text(text, "utf-8")
+            markdown = {
+                place.replace("_", r"\_"): name.replace("_", r"\_")
+                for place, name in places.items()
+            }
+            path.write_text(_renamed(path.read_text("utf-8"), places | markdown), "utf-8")
+    for table in report.rglob("*.parquet"):
+        rename_in_table(table, places)
+
+
+def rename_in_table(path: Path, places: dict[str, str]) -> None:
+    """Write a Parquet file again where `places` names something in its columns of text anew."""
+    table = pandas.read_parquet(path)
+    if any(place in table.to_csv() for place in places):
+        table.map(
+            lambda value: _renamed(value, places) if isinstance(value, str) else value
+        ).to_parquet(path, index=False)
+
+
+def _renamed(text: str, places: dict[str, str]) -> str:
+    for place, name in places.items():
+        text = text.replace(place, name)
+    return text
 
 
 if __name__ == "__main__":

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from autointerp.errors import BadInput
+from autointerp.labs._prompts import one_token
 from autointerp.labs.attribution import run, strongest_prompt
 from autointerp.pipeline.lab import run_lab
 from autointerp.store.run import open_run
 from autointerp.subjects.load import load_subject
+from autointerp.units.reopen import subject_again
 
 PROMPT = "The old cat saw the river in the"
 NO_OPTIONS = {"prompt": "", "target": "", "against": ""}
@@ -78,6 +82,15 @@ def test_what_cannot_be_compared_is_refused_with_the_tokens(own_runs):
             list(run(opened, units, {**asked, "target": " cat", "against": " cat"}))
         with pytest.raises(BadInput, match="reads at most 32; shorten it"):
             list(run(opened, units, {**asked, "prompt": PROMPT * 9}))
+        # A tokenizer without bytes reads what it does not know as its token for that.
+        special = subject_again(opened, "test")
+        unknown = replace(special, tokenise=lambda texts: [[1] for _ in texts])
+        assert 1 in unknown.special
+        with pytest.raises(
+            BadInput, match=r"--against ' dzo' is not in the vocabulary of .* reads"
+        ):
+            one_token(unknown, " dzo", "--against")
+        assert one_token(unknown, unknown.token_texts[1], "--target") == 1
         planted = [u.unit_id for u in opened.units("planted")]
         with pytest.raises(BadInput, match=r"no unit can be ablated \(planted: units of planted"):
             list(run(opened, planted, asked))

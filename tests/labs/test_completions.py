@@ -90,6 +90,14 @@ def test_at_one_factor_alone_a_completion_is_what_it_is_beside_others(own_runs):
     assert steered(own_runs, [name], factors="4") == alone
 
 
+def test_the_smallest_temperature_takes_the_likeliest_token_as_none_does(own_runs):
+    _, name = a_unit(own_runs)
+    # Logits divided by it would be infinite, and the first token of the vocabulary the largest.
+    coldest = steered(own_runs, [name], temperature=5e-324, tokens=3)
+    greedy = steered(own_runs, [name], temperature=0, tokens=3)
+    assert [row["completion"] for row in coldest] == [row["completion"] for row in greedy]
+
+
 def test_neurons_and_controls_are_steered_alike_and_what_is_no_direction_says_so(own_runs):
     names = [a_unit(own_runs, source)[1] for source in ("features", "neurons", "random", "planted")]
     rows = steered(own_runs, names, prompts='["", "The king"]')
@@ -120,8 +128,10 @@ def test_factors_are_numbers_and_evenly_spaced_ranges(text, factors):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a", "1,", "1..", "..2", "1..2/1", "1..2/0", "1/3", "nan", "inf..1", "1..2/999"]
-)
+    "text",
+    ["", "a", "1,", "1..", "..2", "1..2/1", "1..2/0", "1/3", "nan", "inf..1", "1..2/999",
+     "-1e308..1e308"],
+)  # fmt: skip
 def test_what_is_no_factor_is_refused_with_an_example(text):
     with pytest.raises(BadInput, match="--factor"):
         factors_of(text)

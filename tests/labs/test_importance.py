@@ -11,6 +11,7 @@ from autointerp import Job, harvest
 from autointerp.errors import BadInput
 from autointerp.labs import Read, importance
 from autointerp.labs.importance import run
+from autointerp.pipeline.attribute import attribute
 from autointerp.pipeline.events import Harvesting
 from autointerp.pipeline.lab import run_lab
 from autointerp.store.run import open_run
@@ -168,6 +169,22 @@ def test_untrained_features_are_ablated_and_read_out_in_their_own_model(twins):
             float(lost[0, -1, target] - lost[0, -1, against]), rel=1e-3, abs=2e-5
         )
     assert {row["unit_id"] for row in effects} == set(index)
+
+
+def test_untrained_features_are_asked_about_the_tokens_that_the_others_are(twins):
+    prompt = "The old cat saw the river in the"
+    found = attribute(prompt, run="twins", runs=twins, sources=("untrained", "features"))
+    with open_run("twins", folder=twins, read_only=True) as opened:
+        subject = load_subject(opened.settings.subject)
+        pairs = opened.rows("SELECT DISTINCT source, target, against FROM attributed ORDER BY ALL")
+    logits = [m.model.transformer(torch.tensor([[0, *subject.tokenise([prompt])[0]]]))[0, -1]
+              for m in (subject, subject.untrained())]  # fmt: skip
+    likeliest, twins_own = (
+        [subject.token_texts[i] for i in own.topk(2).indices.tolist()] for own in logits
+    )
+    assert likeliest != twins_own  # so that it could have been wrong
+    assert [found.target, found.against] == likeliest
+    assert pairs == [(name, *likeliest) for name in ("features", "untrained")]
 
 
 def test_what_cannot_be_measured_is_refused(own_runs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict, fields
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ import torch
 from scipy import stats
 
 from autointerp.errors import BadInput, SubjectError
+from autointerp.findings.attributed import STRONGEST
+from autointerp.findings.comparison import compare
 from autointerp.labs import design_of
-from autointerp.pipeline.attribute import attribute
+from autointerp.pipeline.attribute import RankedEffect, attribute
 from autointerp.pipeline.events import Ablating, Step
 from autointerp.store.run import open_run
 from autointerp.subjects.interventions import moved_logits
@@ -45,6 +48,40 @@ def test_every_active_unit_of_the_dictionary_is_measured_and_those_of_the_run_ar
         assert (np.diff(np.abs(exact)) <= 0).all()
         by_linear = sorted(one.effects, key=lambda effect: effect.attribution_rank)
         assert (np.diff(np.abs([effect.attribution for effect in by_linear])) <= 0).all()
+
+
+def test_all_that_was_found_is_in_the_run_in_comparisons_and_in_json(own_runs):
+    asked = {"run": "tiny", "runs": own_runs, "sources": ("features", "neurons", "random")}
+    wanted = attribute(PROMPT, **asked)
+    assert attribute(PROMPT, **{**asked, "sources": ("features", "features")}).sources == (
+        wanted.sources[0],
+    )  # asked again, and twice in one command: rows are replaced
+    other = attribute("The king", **asked)
+    columns = [field.name for field in fields(RankedEffect) if field.name != "description"]
+    with open_run("tiny", folder=own_runs, read_only=True) as opened:
+        held = opened.rows(
+            f"SELECT source, prompt, {', '.join(columns)} FROM attributed_unit"
+            " JOIN attributed USING (question, source)"
+        )
+        found = compare(opened)
+    assert sorted(held) == sorted(
+        (one.source, result.prompt, *(getattr(effect, name) for name in columns))
+        for result in (wanted, other)
+        for one in result.sources
+        for effect in one.effects
+    )
+    assert [(one.prompt, one.target, one.against) for one in found.attributions] == [
+        (one.prompt, one.target, one.against) for one in (wanted, other)
+    ]
+    printed = found.as_json()["attributions"]
+    for result, shown in zip((wanted, other), printed, strict=True):
+        for source, one in zip(result.sources, shown["sources"], strict=True):
+            assert (one["source"], one["active"]) == (source.source, len(source.effects))
+            assert (one["pearson"], one["spearman"]) == (source.pearson, source.spearman)
+            strongest = [asdict(effect) for effect in source.effects[:STRONGEST]]
+            assert one["rows"] == [
+                {**effect, "description": effect["description"] or None} for effect in strongest
+            ]
 
 
 def _batch(subject):

@@ -47,6 +47,13 @@ def test_a_rater_that_gives_one_score_to_all_is_shown_to_know_nothing(
     assert result.statuses == {"ok": 2 * 28 + (len(quick_kit) - 28)}
 
 
+@pytest.mark.parametrize("name", ["human:ann", "embed:model"])
+def test_who_cannot_rate_the_kit_is_refused_before_it_is_made(name: str, tmp_path: Path) -> None:
+    with pytest.raises((BadInput, RaterError), match="cannot"):
+        check_rater(load_rater(name, RaterOptions()), RUBRIC, 4, runs=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_rater_that_obeys_the_text_is_found_out(tmp_path: Path, quick_kit: list[KitItem]) -> None:
     def obey(call: Call) -> Fault:
         ordered = next((n for n in "15" if f"answer {n}." in call.user), "3")

@@ -158,6 +158,8 @@ def test_what_cannot_be_examined_is_refused(own_runs, tmp_path):
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(BadInput, match="other things"):
         examine(unit, "tiny", out=tmp_path / "mine", runs=own_runs)
+    with pytest.raises(BadInput, match="--probe '' has no tokens"):
+        examine(unit, "tiny", probes=["The cat", ""], page=False, runs=own_runs)
     with open_run("tiny", folder=own_runs, read_only=True) as opened:
         assert opened.lab_names() == []  # refused before anything was measured
 
@@ -179,7 +181,8 @@ def test_the_command_prints_activations_at_once_and_reads_sentences_from_anywher
 ):
     unit, control = a_unit(own_runs), a_unit(own_runs, "random")
     asked = ("examine", unit, "--run", "tiny", "--control", control, "--no-vocabulary")
-    (tmp_path / "sentences.txt").write_text("the river\n\nthe king\n")
+    # As an editor of Windows writes it.
+    (tmp_path / "sentences.txt").write_bytes("\ufeffthe river\r\n\r\nthe king\r\n".encode())
     written = []
 
     def write(found, place):
@@ -194,7 +197,8 @@ def test_the_command_prints_activations_at_once_and_reads_sentences_from_anywher
     lines = [line for line in made.err.splitlines() if line.startswith(f"{unit}: ")]
     assert len(lines) == 3
     assert "cat" in lines[0]
-    monkeypatch.setattr("sys.stdin", io.StringIO("a garden\n"))
+    assert "ufeff" not in made.err
+    monkeypatch.setattr("sys.stdin", io.StringIO("\ufeffa garden\n"))
     printed = json.loads(command_line(*asked, "--probes", "-", "--json").out)
     (row,) = printed["unit"]["labs"]["probe-sentences"]
     assert row["text"] == "a garden"
@@ -209,6 +213,9 @@ def test_the_command_prints_activations_at_once_and_reads_sentences_from_anywher
     ):
         refused = command_line(*asked, *given)
         assert (refused.code, why in refused.err) == (2, True), refused.err
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    empty = command_line(*asked, "--probes", "-")
+    assert (empty.code, "standard input held no sentence" in empty.err) == (2, True), empty.err
     odd = command_line(*asked, "--probe", "the cat \udcff", "--json")
     assert odd.code == 0, odd.err
     (row,) = json.loads(odd.out)["unit"]["labs"]["probe-sentences"]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from autointerp import raters
-from autointerp.errors import BadInput, UnknownName
+from autointerp.errors import BadInput, RaterError, UnknownName
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import (
     RaterOptions,
     check_keys,
@@ -15,6 +16,7 @@ from autointerp.raters import (
     libraries,
     load_rater,
     rater_names,
+    require_rates,
     what,
 )
 
@@ -82,3 +84,38 @@ def test_the_key_of_a_server_of_ones_own_has_its_own_variable(
     assert len(check_keys("https://oracle.example.org/v1/")) == len(check_keys())
     with pytest.raises(BadInput, match="give one such as"):
         check_keys("nowhere")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["likelihood:no.gguf", "likelihood:./no", "likelihood:~/no", "embed:/no/model", "embed:a/b/c"],
+)
+def test_a_model_named_by_a_path_at_which_nothing_is_is_refused_at_once(name: str) -> None:
+    with pytest.raises(BadInput, match=rf"rater '{name}': no such file or folder; give an"):
+        load_rater(name, RaterOptions())
+
+
+@pytest.mark.parametrize("name", ["likelihood:organisation/model", "embed:model"])
+def test_a_model_of_a_hub_is_not_looked_for_among_files(name: str) -> None:
+    assert load_rater(name, RaterOptions()).name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("human:ann", "a person cannot be called"),
+        ("embed:model", "it answers one scorer"),
+        ("openai-embeddings:m", "it answers one scorer"),
+        ("openai-completions:m", "it answers one scorer"),
+    ],
+)
+def test_who_does_not_rate_units_is_told_before_there_are_any(name: str, says: str) -> None:
+    with pytest.raises((BadInput, RaterError), match=says):
+        require_rates(load_rater(name, RaterOptions()), load_rubric("interpretability-1-5"))
+
+
+@pytest.mark.parametrize(
+    "name", ["lexical", "likelihood:m", "detector:openai:m", "scripted:4", "anthropic:m"]
+)
+def test_who_rates_units_is_let_through(name: str) -> None:
+    require_rates(load_rater(name, RaterOptions()), load_rubric("interpretability-1-5"))

@@ -1,23 +1,17 @@
 """The map's page in a real browser: headless Chromium, offline. Skipped where there is none."""
 
 import re
-import shutil
 from typing import Any
 
 import numpy as np
 import pytest
+from support.browser import Watched, expect
 
 from autointerp.findings.browse import StrongContext
 from autointerp.findings.map import DictionaryMap, Judged, SourceOnMap
 from autointerp.records import Unit
 from autointerp.reports.map import write_map
 from autointerp.stats.layout import Layout, LayoutParameters
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
 ATTACK = '<img src=x onerror="document.title=1">'
 POINTS, SIDE = 6_400, 80  # a grid, so that what lies where is known
@@ -63,57 +57,42 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_map(grid(), tmp_path_factory.mktemp("map") / "page").as_uri()
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Any:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-def opened(browser: Any, url: str, **context: Any) -> tuple[Any, list[str], list[str]]:
-    page = browser.new_context(offline=True, **context).new_page()
-    complaints: list[str] = []
-    requests: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    page.goto(url)
-    page.wait_for_selector("#atlas[data-ready]")
-    return page, complaints, requests
+def opened(browser: Any, url: str, **context: Any) -> tuple[Any, list[str], Watched]:
+    watched = Watched(browser, url, "#atlas[data-ready]", offline=True, **context)
+    return watched.page, watched.complaints, watched
 
 
 def test_the_map_opens_units_by_search_click_and_keyboard_and_asks_nobody(chromium: Any, url: str):
-    page, complaints, requests = opened(chromium, url, viewport={"width": 1280, "height": 900})
+    page, complaints, watched = opened(chromium, url, viewport={"width": 1280, "height": 900})
     heading = page.locator("#atlas h3")
     assert page.locator("#map .prose").count() >= 1  # what the map is, above it
     page.fill("#atlas input[type=search]", "king")
     assert page.locator("#atlas [role=status]").inner_text() == "2 units found"
     page.locator(".results button", has_text="features/3").click()
-    playwright.expect(heading).to_have_text("features/3")
-    playwright.expect(page.locator("#atlas .token.focus")).to_have_text(" king")
+    expect(heading).to_have_text("features/3")
+    expect(page.locator("#atlas .token.focus")).to_have_text(" king")
     assert page.locator("#atlas .token").all_inner_texts()[2] == ATTACK
     assert "0.91" in page.locator(".near li").first.inner_text()
     assert "−0.25" in page.locator(".near li").nth(1).inner_text()
     assert page.evaluate("document.title") != "1"
     # The unit is at the centre now: a click there opens it, and Enter after a step opens another.
     page.locator(".near button").first.click()
-    playwright.expect(heading).to_have_text("features/2")
+    expect(heading).to_have_text("features/2")
     box = page.locator("#atlas canvas").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    playwright.expect(heading).to_have_text("features/2")
+    expect(heading).to_have_text("features/2")
     page.locator("#atlas canvas").focus()
     for _ in range(4):
         page.keyboard.press("+")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    playwright.expect(heading).not_to_have_text("features/2")
+    expect(heading).not_to_have_text("features/2")
     assert page.evaluate("location.hash").startswith("#unit=main%2Ffeatures%2F")
     # features/12 by its name, which has no description.
     page.fill("#atlas input[type=search]", "features/12")
     assert page.locator("#atlas [role=status]").inner_text() == "1 unit found"
     assert complaints == []
-    assert [one for one in requests if not one.startswith(("file:", "data:", "blob:"))] == []
+    assert watched.asked_outside == []
 
 
 def pixels(page: Any) -> list[int]:
@@ -169,7 +148,7 @@ def test_the_page_fits_the_screen_and_follows_a_finger(chromium: Any, url: str, 
     assert box["width"] > 0.5 * min(width, 1200) - 60
     page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     name = re.compile(r"^(features|neurons)/\d+$")
-    playwright.expect(page.locator("#atlas h3")).to_have_text(name)
+    expect(page.locator("#atlas h3")).to_have_text(name)
     small = page.evaluate("""[...document.querySelectorAll('#atlas .tools button')].filter(
       e => e.getBoundingClientRect().height < 24).length""")
     assert small == 0
@@ -178,6 +157,6 @@ def test_the_page_fits_the_screen_and_follows_a_finger(chromium: Any, url: str, 
 
 def test_an_address_opens_its_unit(chromium: Any, url: str):
     page, complaints, _ = opened(chromium, url + "#unit=main%2Ffeatures%2F5")
-    playwright.expect(page.locator("#atlas h3")).to_have_text("features/5")
+    expect(page.locator("#atlas h3")).to_have_text("features/5")
     assert "4.50" in page.locator("#atlas .facts").inner_text()
     assert complaints == []

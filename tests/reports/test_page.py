@@ -5,7 +5,7 @@ import json
 import pytest
 
 from autointerp.reports.colours import CELL_DARK, PAPER, ink_on
-from autointerp.reports.page import in_two, pack, themed, unbroken
+from autointerp.reports.page import in_two, pack, themed, together, unbroken
 from autointerp.reports.style import described
 
 
@@ -75,3 +75,13 @@ def test_the_colour_of_a_new_source_follows_the_theme_without_an_edit_to_the_pag
     # A share of 0.35 of the way to white: 16 + 0.35 · 239 = 99.65, 32 + 78.05, 48 + 72.45.
     assert "--c102030: light-dark(#102030, #646e78);" in colours.colours_css()
     assert colours.on_page("#a1a1a1") == "#a1a1a1"  # a shade of a figure, and of no source
+
+
+def test_what_subjects_have_in_common_is_said_once():
+    two = ["model m; site s; SAE a (9)", "model m; site s; SAE b (9)"]
+    assert together(two) == ["model m; site s; SAE a (9), SAE b (9)"]
+    assert together(two[:1]) == two[:1]
+    other = ["model m; SAE a", "model n; SAE a"]
+    assert together(other) == other
+    without = ["model m; site s", "model m; site s; SAE a"]
+    assert together(without) == without

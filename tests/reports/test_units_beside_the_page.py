@@ -1,20 +1,14 @@
 """Units in files beside a page, in headless Chromium, from file://. Skipped where there is none."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.browser import Watched
 from support.fabricate import SCRIPT, WORDS, add_scores, fabricate_run
 
 from autointerp.pipeline.report import report
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
 
 @pytest.fixture(scope="module")
@@ -29,36 +23,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return report(["main"], place / "out", units_shown=12, folder=place / "runs").folder
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 def opened(browser: Any, folder: Path) -> tuple[Any, list[str], list[str]]:
-    page = browser.new_context(offline=True).new_page()
-    complaints: list[str] = []
-    requests: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url.rpartition("/out")[2]))
-    page.goto((folder / "index.html").as_uri())
-    page.wait_for_selector("#browser[data-ready]")
-    return page, complaints, requests
+    """Open the report; return its page, what it complains of, and which files it asks for."""
+    url = (folder / "index.html").as_uri()
+    watched = Watched(browser, url, "#browser[data-ready]", offline=True)
+    return watched.page, watched.complaints, watched.requests
+
+
+def files(requests: list[str]) -> list[str]:
+    return [url.rpartition("/out")[2] for url in requests]
 
 
 def test_units_are_read_from_files_as_they_are_opened(chromium: Any, folder: Path):
     page, complaints, requests = opened(chromium, folder)
     status = page.locator("#browser [role=status]")
     assert status.inner_text() == "300 of 300 units"
-    assert requests == ["/index.html", "/units/index.js"]
+    assert files(requests) == ["/index.html", "/units/index.js"]
     page.fill("#browser input[type=search]", "neurons/149")
     assert "contexts are not" in status.inner_text()
     page.locator("tbody button.open").first.click()
     page.wait_for_selector("#browser .contexts li")
-    assert requests[2:] == ["/units/1.js"]
+    assert files(requests)[2:] == ["/units/1.js"]
     assert page.locator("#browser .token.focus").count() >= 1
     assert complaints == []
     page.context.close()

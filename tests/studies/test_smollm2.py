@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 from support.tiny_language_models import transformers  # noqa: F401, skips where it is missing
 
@@ -107,3 +108,5 @@ def test_the_report_is_there_with_its_logs_and_names_no_folder_of_this_machine(s
     for path in report.rglob("*"):
         if path.suffix in {".html", ".md", ".json", ".txt", ".csv"}:
             assert str(study) not in path.read_text("utf-8"), path
+    for path in report.rglob("*.parquet"):
+        assert str(study) not in pandas.read_parquet(path).to_csv(), path

@@ -23,6 +23,7 @@ SLOW = (
     "playwright",
     "pytester",
     "subprocess",
+    "support.browser",
     "support.fabricate",  # a run on disk, rated and reported
     "support.loopback",
     "support.tiny_language_models",

@@ -127,6 +127,19 @@ def test_tables_of_tokens_and_of_documents_label_the_same(subject, reading, tmp_
     assert half.truth[:, 0].tolist() == (is_cat & (position % 2 == 0)).tolist()
 
 
+def test_a_list_that_ends_before_its_document_is_refused_with_the_place(subject, reading, tmp_path):
+    document = int(reading.windows.document[0])
+    duckdb.execute(
+        f"COPY (SELECT {document} AS document, [true, false] AS cat)"
+        f" TO '{tmp_path / 'short.parquet'}' (FORMAT parquet)"
+    )
+    with (
+        open_labels([str(tmp_path / "short.parquet")], subject) as labels,
+        pytest.raises(BadInput, match=f"document {document} has 2 labels and, as .* at least 3 "),
+    ):
+        labels.of(reading)
+
+
 PARQUET = {
     "none.parquet": ("SELECT 1 AS document, 0 AS position", "no column of labels"),
     "float.parquet": ("SELECT 1 AS document, 0 AS position, 0.5 AS x", "true and false, texts or"),
@@ -167,6 +180,7 @@ def test_a_table_that_is_none_of_labels_is_refused(subject, tmp_path, name):
         ("a.toml", "[concepts]\nx = '('", "'x' is no regular expression"),
         ("a.py", "def f(", "cannot be imported"),
         ("a.py", "x = 1", "has no public function"),
+        ("a.py", "raise SystemExit(0)", "cannot be imported"),  # which would end the command
         ("a.parquet", "PAR1", "cannot be read as Parquet"),
     ],
 )
@@ -183,6 +197,10 @@ def test_a_file_that_is_malformed_is_refused(subject, tmp_path, file, content, m
         ("return ['yes' for _ in tokens]", "returned 'yes'"),
         ("return 1 / 0", "ZeroDivisionError"),
         ("return None", "TypeError"),
+        ("raise SystemExit", "SystemExit"),
+        ("return [float('nan') for _ in tokens]", "returned nan; return True, False or None"),
+        ("import numpy; return numpy.ones((len(tokens), 2))", r"returned array\(\[1., 1.\]\);"),
+        ("import pandas; return [pandas.NA for _ in tokens]", "returned <NA>;"),
     ],
 )
 def test_a_function_that_gives_no_truth_values_is_refused(

@@ -50,8 +50,9 @@ def command(
 
     To first order (activation x gradient along the unit's direction) and exactly (the difference
     less that with the unit at 0 there), for all units of the source, in the run or not; with their
-    ranks and correlation, and the descriptions that the run holds. Those of the run's units are
-    stored as rows of the lab `attribution`, in place of their earlier ones.
+    ranks and correlation, and the descriptions that the run holds. All of it is stored in the run
+    and shown by its report; the run's units have rows of the lab `attribution`, in place of their
+    earlier ones. Where no token is named, the same two are compared in all sources.
 
     If it is stopped, the same command resumes.
 

@@ -76,19 +76,18 @@ def command(
 
     Example: autointerp concepts 'digit=re:[0-9]+' 'quote=re:"' --run main
     """
+    from autointerp.pipeline.asked import check_concepts
+
+    sizes = tuple(k or (1, 2, 4, 8))
+    check_concepts(labels, source or (), n, tokens, over, sizes)
     _options.require_runs(run)
 
-    from autointerp.units.labels import check_labels
-
-    check_labels(labels)  # before torch and the subject are loaded
-
     from autointerp.apps.cli._progress import Show
-    from autointerp.findings.concepts import SIZES
     from autointerp.pipeline.concepts import as_text, concepts
 
     with Show(output) as show:
         made = concepts(
-            labels, run, tuple(source or ()), n, tokens, over, tuple(k or SIZES), out,
+            labels, run, tuple(source or ()), n, tokens, over, sizes, out,
             page=not as_json or out is not None, on=show,
         )  # fmt: skip
     if as_json:

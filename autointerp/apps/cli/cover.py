@@ -64,12 +64,18 @@ def command(
 
     Example: autointerp cover concepts.txt --rater anthropic:MODEL
     """
+    from autointerp.pipeline.asked import asked_concepts, judge_of_concepts
+    from autointerp.pipeline.job import Resolved
+
+    asked_concepts(concepts, source, units, random)
+    job = asking.job(rater, run=run)
+    if not job.by_person:
+        judge_of_concepts(Resolved(job, planned=False))
     _options.require_runs(run)
 
     from autointerp.apps.cli._progress import Show
     from autointerp.pipeline.cover import as_text, cover, forecast_cover
 
-    job = asking.job(rater, run=run)
     with Show(output) as show:
         if dry_run:
             expected = forecast_cover(concepts, job, source, units, random, show)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -90,14 +91,14 @@ def command(
 
     Example: autointerp examine features/158 --probe "The king of France"
     """
+    if out == Path("-"):
+        raise BadInput("a page is in a folder: name it with -o FOLDER")
+    sentences = _sentences(probe or [], probes)
     _options.require_runs(run)
 
     from autointerp.apps.cli._progress import Show
     from autointerp.pipeline.examine import examine
 
-    if out == Path("-"):
-        raise BadInput("a page is in a folder: name it with -o FOLDER")
-    sentences = _sentences(probe or [], probes)
     with Show(output) as on:
         made = examine(
             unit, run, tuple(control or ()), sentences, neutral, vocabulary, out,
@@ -114,24 +115,48 @@ def command(
         webbrowser.open(made.page.resolve().as_uri())
 
 
-def _sentences(given: list[str], file: str | None) -> Iterator[str]:
-    """Yield the sentences of the options, then those of a file as they are read."""
-    yield from given
-    if file is None:
-        return
+def _sentences(given: Sequence[str], file: str | None) -> Iterable[str]:
+    """Return the sentences of the options, then those of a file; of standard input as they come.
+
+    Raises BadInput for a file that cannot be read or holds none.
+    """
+    for text in given:
+        if not text.strip():
+            raise BadInput(f"--probe {text!r} has no tokens; give a sentence")
     if file == "-":
-        lines = iter(sys.stdin.readline, "")
-    elif not Path(file).is_file():  # a device might never end
+        return itertools.chain(given, _typed())
+    if file is None:
+        return given
+    if not Path(file).is_file():  # a device might never end
         raise BadInput(
             f"--probes {file}: is no file; give a text file of one sentence a line, or - for "
             "standard input"
         )
-    else:
-        lines = iter(_text_of(Path(file)).splitlines())
+    lines = list(_lines(_text_of(Path(file)).split("\n")))
+    if not lines:
+        raise BadInput(f"--probes {file}: holds no sentence; write one a line")
+    return [*given, *lines]
+
+
+def _typed() -> Iterator[str]:
+    """Yield the sentences of standard input, each as soon as its line ends."""
+    count = 0
     try:
-        yield from (line.rstrip("\n") for line in lines if line.strip())
+        for line in _lines(iter(sys.stdin.readline, "")):
+            count += 1
+            yield line
     except UnicodeDecodeError as error:
-        raise BadInput(f"--probes {file}: {error}; give text in UTF-8") from None
+        raise BadInput(f"--probes -: {error}; give text in UTF-8") from None
+    if not count:
+        raise BadInput("--probes -: standard input held no sentence; write one a line")
+
+
+def _lines(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines without their ends and without a byte order mark, those of blanks left out."""
+    for number, line in enumerate(lines):
+        text = (line.removeprefix("\ufeff") if number == 0 else line).rstrip("\r\n")
+        if text.strip():
+            yield text
 
 
 def _text_of(path: Path) -> str:

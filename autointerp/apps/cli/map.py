@@ -62,17 +62,21 @@ def command(
 
     Example: autointerp map main
     """
+    from autointerp.pipeline.asked import check_sources
+    from autointerp.stats.layout import LayoutParameters
+
+    parameters = LayoutParameters(neighbours, spread, seed)
+    check_sources(sources or ())
     require_runs(run)
 
     from autointerp.apps.cli._progress import Show
     from autointerp.pipeline.map import as_text, map_dictionary
-    from autointerp.stats.layout import LayoutParameters
 
     with Show(output) as show:
         made = map_dictionary(
             run,
             tuple(sources or ()),
-            LayoutParameters(neighbours, spread, seed),
+            parameters,
             out,
             page=not as_json or out is not None,
             count_all=count,

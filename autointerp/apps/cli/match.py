@@ -55,6 +55,9 @@ def command(
 
     Example: autointerp match small large
     """
+    from autointerp.pipeline.asked import check_match
+
+    check_match(first, second, related)
     require_runs(first, second)
 
     from autointerp.apps.cli._progress import Show

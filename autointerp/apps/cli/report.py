@@ -49,9 +49,9 @@ def command(
             "for each run, with schema, run, about, subject, plan, level, looks, sources, "
             "judgements (groups, contrasts, trust, verdict, check, reading), pooled, agreement, "
             "people, attention, text_asked_for, rater_effects, calibration, blinding, scorers, "
-            "specificity, explained, labs, known, use, maps, matches, covers, cost, imported, "
-            "units, scores, plans; and `across`, the contrasts across runs (judged, left_out), "
-            "null for one.",
+            "specificity, explained, labs, attributions, known, use, maps, matches, covers, cost, "
+            "imported, units, scores, plans; and `across`, the contrasts across runs (judged, "
+            "left_out), null for one.",
         ),
     ] = False,
     output: Output = Output(),

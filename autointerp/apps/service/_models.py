@@ -126,6 +126,33 @@ class UnitDescription(Model):
     suppressed: Sequence[str] | None
 
 
+class UnitScore(Model):
+    """What became of one unit under one scorer."""
+
+    scorer: str
+    explainer: str | None = Field(description="Null where no description is needed.")
+    rater: str
+    design: str
+    score: float | None = Field(description="0 to 1, chance 0.5; null unless outcome is ok.")
+    outcome: str = Field(description="ok, or why there is no score.")
+    permuted: float | None = Field(description="Score with another unit's description.")
+    questions: int
+    answered: int
+    more: Mapping[str, float] = Field(description="Further figures by name.")
+
+
+class UnitFit(Model):
+    """How well contexts of one kind fit a unit's description, by a rater on a rubric."""
+
+    rubric: str
+    explainer: str
+    rater: str
+    kind: str = Field(description="firing, silent, or other: contexts of other units.")
+    questions: int
+    answered: int
+    score: float | None = Field(description="Mean of the rated ones, on the rubric's scale.")
+
+
 class UnitDetail(Model):
     """Everything that is known of one unit."""
 
@@ -138,6 +165,8 @@ class UnitDetail(Model):
     contexts: list[ShownContext]
     ratings: list[UnitRating]
     descriptions: list[UnitDescription]
+    scores: list[UnitScore] = Field(description="Of its descriptions, by scorers.")
+    fits: list[UnitFit] = Field(description="Of contexts to its descriptions, by rubrics.")
     labs: Mapping[str, Sequence[Mapping[str, Any]]]
 
 

@@ -19,7 +19,7 @@ from autointerp.apps.service._models import NUMBER, RunName
 from autointerp.apps.service._pages import TYPES, content, page
 from autointerp.apps.service._run_states import standing
 from autointerp.apps.service.jobs import shown
-from autointerp.apps.service.runs import people_rows, summary_of
+from autointerp.apps.service.runs import detail_of, people_rows, summary_of
 from autointerp.findings.browse import ListedContext
 from autointerp.findings.listing import (
     SORTS,
@@ -28,7 +28,6 @@ from autointerp.findings.listing import (
     UnitList,
     judges,
     list_units,
-    unit_detail,
     words_of,
 )
 from autointerp.reports.colours import colours_css
@@ -215,7 +214,7 @@ def unit_page(
 ) -> HTMLResponse:
     """Everything that is known of one unit."""
     with viewer.service.snapshots.read(run, listed=True) as snapshot:
-        detail = unit_detail(snapshot, unit_id)
+        detail = detail_of(viewer.service, snapshot, unit_id)
         rubrics = dict(snapshot.rows("SELECT DISTINCT rubric_digest, rubric FROM item"))
         neighbours = snapshot.rows(
             "SELECT (SELECT max(unit_id) FROM unit WHERE unit_id < ?),"

@@ -23,10 +23,12 @@ from autointerp.errors import AutointerpError, BadInput
 from autointerp.findings.listing import (
     Filters,
     Sort,
+    UnitDetail,
     judges,
     list_contexts,
     list_units,
     unit_detail,
+    worth_of_units,
 )
 from autointerp.store.run import runs_in
 from autointerp.store.snapshots import Snapshot
@@ -190,15 +192,23 @@ def show_unit(
     response: Response,
     viewer: Viewer,
 ) -> models.UnitDetail:
-    """Show everything that is known of a unit: contexts, ratings, descriptions, labs."""
+    """Show everything that is known of a unit: contexts, ratings, descriptions and what they are
+    worth, labs."""
     with viewer.service.snapshots.read(run, listed=True) as snapshot:
         check_fresh(request, response, snapshot.key)
-        detail = unit_detail(snapshot, unit_id)
+        detail = detail_of(viewer.service, snapshot, unit_id)
     fields = dataclasses.asdict(detail)
     for name in ("contexts", "ratings", "descriptions"):
         for one in fields[name]:
             del one["unit_id"]
     return models.UnitDetail(**fields)
+
+
+def detail_of(service: Service, snapshot: Snapshot, unit_id: int) -> UnitDetail:
+    """Return what is known of a unit; what descriptions are worth is kept for all units of a
+    run until its ratings change."""
+    worth = service.snapshots.memo(snapshot.name, "worth", worth_of_units)
+    return unit_detail(snapshot, unit_id, worth.get(unit_id))
 
 
 @router.get("/runs/{run}/contexts")

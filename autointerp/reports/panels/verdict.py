@@ -136,6 +136,7 @@ def _unrated(comparison: Comparison) -> Prose:
             (
                 "what was measured of its units",
                 comparison.labs
+                or comparison.attributions
                 or comparison.known
                 or comparison.covers
                 or comparison.matches

@@ -26,6 +26,10 @@ SETTINGS = {
     "recording.toml": '[subject]\nmodel = "no.npz"\n',
     "mac.toml": '[subject]\ndevice = "mps"\n',
     "text.txt": "a text\n",
+    "nothing.txt": "\n# no concept\n",
+    "twice.txt": "king: The king\nKing: A king\n",
+    "unprompted.txt": "king:\n",
+    "blank.txt": "\ufeff\r\n \r\n",
     "sweep.toml": 'name = "s"\nn = 4\n[[sae]]\nname = "a"\nsae = "no.safetensors"\n',
     "swept.toml": 'name = "s"\nn = 4\n[subject]\nmodel = "gpt2"\nsite = "layers.0.mlp"\n'
     'corpus = "text.txt"\n[[sae]]\nname = "a"\nsae = "/no/sae"\n',
@@ -33,6 +37,7 @@ SETTINGS = {
 }  # fmt: skip
 
 UNKNOWN = "unknown run 'none'"
+UNKNOWN_MAIN = "unknown run 'main'"
 REFUSED = {
     "rate --wrong": "No such option: --wrong",
     "rate --n 0": "--n 0: ask for at least 1 unit",
@@ -74,7 +79,27 @@ REFUSED = {
     "match none other": UNKNOWN,
     "map none": UNKNOWN,
     "cover text.txt --run none": UNKNOWN,
+    "match one one": "run 'one' is given twice",
+    "match one other --related 2": "--related 2: give a cosine between 0 and 1",
+    "map --source none": "unknown source 'none'",
+    "map --neighbours 1": "--neighbours 1: give 2 to 200",
+    "cover none.txt": "none.txt: No such file",
+    "cover .": ".: Is a directory",
+    "cover /dev/zero": "/dev/zero: is no file",
+    "cover nothing.txt": "nothing.txt holds no concepts",
+    "cover twice.txt": "twice.txt, line 2: 'King' stands twice",
+    "cover unprompted.txt": "unprompted.txt, line 1: an empty prompt",
+    "cover text.txt --source none": "unknown source 'none'",
+    "cover text.txt --rater none": "unknown rater 'none'",
+    "cover text.txt --rater lexical": "reads no concept",
     "concepts a=re:a --run none": UNKNOWN,
+    "concepts a=re:(": "is no regular expression",
+    "concepts none.parquet": "no file of labels at none.parquet",
+    "concepts a=re:a --over 2": "--over 2: give an AUROC",
+    "concepts a=re:a --source none": "unknown source 'none'",
+    "examine features/1 --probes none.txt": "--probes none.txt: is no file",
+    "examine features/1 --probes blank.txt": "--probes blank.txt: holds no sentence",
+    "examine features/1 --probes -": UNKNOWN_MAIN,
     "examine features/1 --run none": UNKNOWN,
     "attribute --prompt a --run none": UNKNOWN,
     "lab completions none": UNKNOWN,
@@ -136,7 +161,7 @@ def test_what_the_user_wrote_wrongly_is_refused_before_torch_pandas_or_scipy_are
     tmp_path: Path, process_environment: dict[str, str]
 ):
     for name, text in SETTINGS.items():
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, "utf-8")
     done = subprocess.run(
         [sys.executable, "-c", REFUSE, json.dumps(list(REFUSED))],
         cwd=tmp_path,

@@ -5,6 +5,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -13,6 +14,7 @@ from autointerp.apps.service._app import Address, build_app, gated, service_at
 from autointerp.apps.service._tokens import Tokens
 from autointerp.exchange.ratings import write_ratings
 from autointerp.findings.comparison import compare
+from autointerp.findings.descriptions import scorer_results_of
 from autointerp.pipeline.summary import summarise
 from autointerp.records import Rating
 from autointerp.store.run import open_run
@@ -121,6 +123,31 @@ def test_a_unit_is_shown_with_its_contexts_ratings_and_descriptions(client: Test
     strongest = max(context["activations"][context["focus"]] for context in stored["items"])
     first = detail["contexts"][0]
     assert (first["interval"], first["activations"][first["focus"]]) == (0, strongest)
+
+
+def test_a_unit_is_shown_with_what_its_descriptions_are_worth_as_the_report_counts_it(
+    client: TestClient, runs: Path
+):
+    with open_run("tiny", folder=runs, read_only=True) as run:
+        results = {result.scorer: result for result in scorer_results_of(run)}
+    units = client.get("/v1/runs/tiny/units?source=planted&limit=500").json()["items"]
+    shown = [client.get(f"/v1/runs/tiny/units/{unit['unit_id']}").json() for unit in units]
+    assert sorted(results) == ["detection", "fuzzing", "intruder", "simulation"]
+    for name, result in results.items():
+        own = [one for unit in shown for one in unit["scores"] if one["scorer"] == name]
+        scored = [one["score"] for one in own if one["outcome"] == "ok"]
+        permuted = [one["permuted"] for one in own if one["permuted"] is not None]
+        expected = result.sources["planted"]
+        assert np.mean(scored) == pytest.approx(expected.scored.value)
+        assert len(permuted) == expected.permuted.n[0]
+        assert len(own) - len(scored) == expected.missing
+    first = next(unit for unit in shown if any(one["score"] is not None for one in unit["scores"]))
+    page = client.get(f"/runs/tiny/units/{first['unit']['unit_id']}").text
+    for one in first["scores"]:
+        row = next(row for row in page.split("<tr>") if f"<td>{one['scorer']}</td>" in row)
+        said = one["outcome"] if one["score"] is None else f"{one['score']:.2f}"
+        assert f">{said}</td>" in row
+        assert f">{one['answered']} of {one['questions']}</td>" in row
 
 
 @pytest.mark.parametrize(

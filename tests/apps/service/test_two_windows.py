@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,19 +13,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from statsmodels.stats.inter_rater import cohens_kappa
+from support.browser import playwright
 
 from autointerp.apps.service._tokens import Tokens
+from autointerp.findings.comparison import compare
 from autointerp.people.ingest import ingest_journals
 from autointerp.people.journal import read_journal
 from autointerp.people.session import Sitting
 from autointerp.pipeline.invite import invite
 from autointerp.store.run import open_run
 from autointerp.text import ON_PAGE, visible
-
-api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
 
 SIZES = {
     "ann": ({"width": 1400, "height": 900}, "light"),
@@ -103,7 +102,9 @@ class Person:
         return True
 
 
-def test_two_people_rate_at_once_and_a_killed_server_costs_neither_an_answer(start, port, own_runs):
+def test_two_people_rate_at_once_and_a_killed_server_costs_neither_an_answer(
+    start, port, own_runs, chromium
+):
     links = {}
     sitting = Sitting(repeat_share=0.2)
     for name in SIZES:
@@ -112,39 +113,44 @@ def test_two_people_rate_at_once_and_a_killed_server_costs_neither_an_answer(sta
                                        details={"journal": made.session})[1]  # fmt: skip
         links[name] = f"http://127.0.0.1:{port}/rate/?token={token}"
     server = start()
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        people, faults = {}, []
-        for name, (size, scheme) in SIZES.items():
-            window = browser.new_context(viewport=size, color_scheme=scheme)
-            page = window.new_page()
-            page.on("pageerror", lambda fault: faults.append(fault))
-            page.goto(links[name])
-            people[name] = Person(page, name)
-        for _ in range(3):  # in turns, so that both are under way
-            for person in people.values():
-                assert person.rate(2)
+    people, faults = {}, []
+    for name, (size, scheme) in SIZES.items():
+        window = chromium.new_context(viewport=size, color_scheme=scheme)
+        window.on("weberror", lambda fault: faults.append(fault.error))
+        page = window.new_page()
+        page.goto(links[name])
+        people[name] = Person(page, name)
+    ann, bob = people.values()
+    for _ in range(3):  # in turns, so that both are under way
         for person in people.values():
-            person.page.wait_for_function("() => !localStorage.length")  # all acknowledged
-        server.send_signal(signal.SIGKILL)
-        server.wait()
-        for person in people.values():
-            assert person.rate(2)  # what was sent ahead is at hand
-            person.page.wait_for_function(
-                "() => document.getElementById('line').textContent.includes('safe on this device')"
-            )
-        people["ann"].page.keyboard.press("u")  # takes one back while nobody listens
-        people["ann"].typed.pop()
-        start()
-        for person in people.values():
-            person.page.evaluate("() => dispatchEvent(new Event('online'))")
-            assert not person.rate(1000)
-        for person in people.values():
-            person.page.wait_for_function("() => !localStorage.length")
-            width = person.page.evaluate("() => document.documentElement.scrollWidth")
-            assert width <= person.page.viewport_size["width"]
-        browser.close()
+            assert person.rate(2)
+    for person in people.values():
+        person.page.wait_for_function("() => !localStorage.length")  # all acknowledged
+    server.send_signal(signal.SIGKILL)
+    server.wait()
+    for person in people.values():
+        assert person.rate(2)  # what was sent ahead is at hand
+        person.page.wait_for_function(
+            "() => document.getElementById('line').textContent.includes('safe on this device')"
+        )
+    ann.page.keyboard.press("u")  # takes one back while nobody listens
+    ann.typed.pop()
+    bob.page.close(run_before_unload=False)  # and his two answers are nowhere but on his device
+    bob.page = bob.page.context.new_page()
+    with pytest.raises(playwright.Error, match="ERR_CONNECTION_REFUSED"):
+        bob.page.goto(f"http://127.0.0.1:{port}/rate/")
+    start()
+    bob.page.goto(f"http://127.0.0.1:{port}/rate/")
+    ann.page.evaluate("() => dispatchEvent(new Event('online'))")
+    for person in people.values():
+        assert not person.rate(1000)
+    for person in people.values():
+        person.page.wait_for_function("() => !localStorage.length")
+        width = person.page.evaluate("() => document.documentElement.scrollWidth")
+        assert width <= person.page.viewport_size["width"]
+        person.page.context.close()
     assert faults == []
+    first_ratings: dict[str, dict[str, int]] = {}  # as they were typed, by item
     for name, person in people.items():
         (path,) = (own_runs / "tiny" / "journals").glob(f"human-{name}.*.jsonl")
         reading = read_journal(path)
@@ -160,6 +166,11 @@ def test_two_people_rate_at_once_and_a_killed_server_costs_neither_an_answer(sta
         assert written == person.typed
         ids = [entry.answer for entry in reading.entries[f"human:{name}"]]
         assert len(set(ids)) == len(ids)
+        first_ratings[name] = {
+            entry.item: int(key)
+            for entry, (_, key) in zip(standing, person.typed, strict=True)
+            if entry.kind == "rating" and entry.repeat == 0
+        }
     with open_run("tiny", folder=own_runs) as run:
         ingest_journals(run)
         for name, person in people.items():
@@ -170,3 +181,13 @@ def test_two_people_rate_at_once_and_a_killed_server_costs_neither_an_answer(sta
             practised = len(person.typed) - rated - guessed
             assert practised == 4
             assert rated == guessed + round(guessed * 0.2)
+        studied = {item for (item,) in run.rows("SELECT item_id FROM unit_item"
+                                                " WHERE NOT is_control")}  # fmt: skip
+        # The agreement that the report shows is that of what was typed.
+        (both,) = (pair for pair in compare(run).people if pair.kind == "people")
+    shared = sorted(first_ratings["ann"].keys() & first_ratings["bob"].keys() & studied)
+    typed = [[given[item] for item in shared] for given in first_ratings.values()]
+    counts = np.histogram2d(*typed, bins=np.arange(0.5, 6))[0]  # one bin a score, 1 to 5
+    kappa = cohens_kappa(counts, wt="quadratic", return_results=False)
+    assert (both.raters, both.units) == (("human:ann", "human:bob"), len(shared))
+    assert both.kappa.value == pytest.approx(kappa)

@@ -1,22 +1,16 @@
 """The page in a real browser: headless Chromium, offline. Skipped where there is none."""
 
 import itertools
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.browser import Watched, expect
 from support.fabricate import SCRIPT, WORDS, add_scores, fabricate_run
 
 from autointerp.pipeline.report import report
 from autointerp.reports.words import share
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 
 NAMELESS = """[...document.querySelectorAll('button, a, select, input')].filter(
   e => !(e.textContent.trim() || e.labels?.[0]?.textContent.trim())).length"""
@@ -60,31 +54,15 @@ def page_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return report(["main"], folder / "out", folder=folder / "runs").page.as_uri()
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-class Watched:
-    """An open page, with what it complained of and what it asked the outside for."""
+class Report(Watched):
+    """A report's page, opened without a network."""
 
     def __init__(self, browser: Any, url: str, **context: Any) -> None:
-        self.context = browser.new_context(offline=True, **context)
-        self.page = self.context.new_page()
-        self.complaints: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(url)
-        self.page.wait_for_selector("#browser[data-ready]")
+        super().__init__(browser, url, "#browser[data-ready]", offline=True, **context)
 
     def found(self) -> str:
         status = self.page.locator(".found [role=status]")
-        playwright.expect(status).not_to_contain_text("reading")
+        expect(status).not_to_contain_text("reading")
         return str(status.inner_text())
 
     def choice(self, label: str) -> Any:
@@ -95,21 +73,21 @@ class Watched:
 
 
 @pytest.fixture
-def opened(chromium: Any, page_url: str) -> Iterator[Watched]:
-    watched = Watched(chromium, page_url, viewport={"width": 1280, "height": 900})
+def opened(chromium: Any, page_url: str) -> Iterator[Report]:
+    watched = Report(chromium, page_url, viewport={"width": 1280, "height": 900})
     yield watched
     watched.context.close()
 
 
-def test_the_page_loads_without_a_complaint_and_asks_nobody_for_anything(opened: Watched):
+def test_the_page_loads_without_a_complaint_and_asks_nobody_for_anything(opened: Report):
     assert opened.complaints == []
-    assert [url for url in opened.requests if not url.startswith(("file:", "data:"))] == []
+    assert opened.asked_outside == []
     assert opened.found() == "312 of 312 units"
     assert opened.page.locator("#verdict .good").count() == 1
     assert opened.page.locator("figure svg").count() >= 2
 
 
-def test_no_script_of_corpus_or_rater_runs(opened: Watched):
+def test_no_script_of_corpus_or_rater_runs(opened: Report):
     title = opened.page.title()
     opened.page.locator("button.open").first.click()
     opened.page.wait_for_selector(".contexts li")
@@ -120,7 +98,7 @@ def test_no_script_of_corpus_or_rater_runs(opened: Watched):
     assert opened.complaints == []
 
 
-def test_the_policy_stops_a_script_that_is_put_in_all_the_same(opened: Watched):
+def test_the_policy_stops_a_script_that_is_put_in_all_the_same(opened: Report):
     opened.page.evaluate(
         "const s = document.createElement('script'); s.textContent = 'window.owned = 1';"
         "document.body.append(s)"
@@ -129,7 +107,7 @@ def test_the_policy_stops_a_script_that_is_put_in_all_the_same(opened: Watched):
     assert "Content Security Policy" in opened.complaints[0]
 
 
-def test_search_takes_words_of_name_description_and_token(opened: Watched):
+def test_search_takes_words_of_name_description_and_token(opened: Report):
     opened.page.fill("input[type=search]", "one word")
     assert opened.found() == "6 of 312 units"
     assert all(name.startswith("planted/") for name in opened.names())
@@ -137,7 +115,7 @@ def test_search_takes_words_of_name_description_and_token(opened: Watched):
     assert opened.found() == "0 of 312 units"
 
 
-def test_filters_for_source_score_and_status_work_together(opened: Watched):
+def test_filters_for_source_score_and_status_work_together(opened: Report):
     opened.choice("source").select_option("features")
     assert opened.found() == "150 of 312 units"
     opened.choice("score from").select_option("5")
@@ -152,7 +130,7 @@ def test_filters_for_source_score_and_status_work_together(opened: Watched):
     assert opened.found() == "2 of 312 units"
 
 
-def test_the_list_sorts_by_score_and_shows_more_on_demand(opened: Watched):
+def test_the_list_sorts_by_score_and_shows_more_on_demand(opened: Report):
     header = opened.page.locator(".list th button", has_text="score").first
     header.click()
     scores = opened.page.locator(".list tbody td:nth-child(2)")
@@ -164,7 +142,7 @@ def test_the_list_sorts_by_score_and_shows_more_on_demand(opened: Watched):
     assert len(opened.names()) == 200
 
 
-def test_a_unit_shows_contexts_peak_strength_and_ratings(opened: Watched):
+def test_a_unit_shows_contexts_peak_strength_and_ratings(opened: Report):
     opened.page.fill("input[type=search]", "features/7")
     opened.page.locator("button.open").first.click()
     opened.page.wait_for_selector(".contexts li")
@@ -184,7 +162,7 @@ def test_a_unit_shows_contexts_peak_strength_and_ratings(opened: Watched):
 
 
 def test_a_unit_s_address_opens_it_and_the_keyboard_moves_on(chromium: Any, page_url: str):
-    watched = Watched(chromium, page_url + "#unit=main%2Ffeatures%2F3")
+    watched = Report(chromium, page_url + "#unit=main%2Ffeatures%2F3")
     watched.page.wait_for_selector(".contexts li")
     assert watched.page.locator(".detail h3").inner_text() == "features/3"
     watched.page.keyboard.press("/")
@@ -195,7 +173,7 @@ def test_a_unit_s_address_opens_it_and_the_keyboard_moves_on(chromium: Any, page
     watched.context.close()
 
 
-def test_a_window_is_cut_to_the_peak_s_neighbours_until_it_is_opened(opened: Watched):
+def test_a_window_is_cut_to_the_peak_s_neighbours_until_it_is_opened(opened: Report):
     opened.page.locator("button.open").first.click()
     opened.page.wait_for_selector(".contexts li")
     context = opened.page.locator(".contexts li").first
@@ -203,14 +181,14 @@ def test_a_window_is_cut_to_the_peak_s_neighbours_until_it_is_opened(opened: Wat
     button = context.get_by_role("button")
     assert button.get_attribute("aria-expanded") == "false"
     button.click()
-    playwright.expect(context.locator(".token")).to_have_count(21)
+    expect(context.locator(".token")).to_have_count(21)
     assert button.get_attribute("aria-expanded") == "true"
     opened.page.get_by_role("button", name="Whole windows").click()
     last = opened.page.locator(".contexts li").last
-    playwright.expect(last.locator(".token")).to_have_count(21)
+    expect(last.locator(".token")).to_have_count(21)
 
 
-def test_search_takes_words_of_contexts_and_marks_them(opened: Watched):
+def test_search_takes_words_of_contexts_and_marks_them(opened: Report):
     # Words of the made-up text come in any order: few units have these three in a row.
     opened.page.fill("input[type=search]", '"the of and"')
     found = int(opened.found().split()[0])
@@ -218,14 +196,14 @@ def test_search_takes_words_of_contexts_and_marks_them(opened: Watched):
     opened.page.locator("button.open").first.click()
     opened.page.get_by_role("button", name="Whole windows").click()
     hits = opened.page.locator(".contexts .token.hit")
-    playwright.expect(hits.first).to_be_visible()
+    expect(hits.first).to_be_visible()
     assert hits.count() % 3 == 0
     assert [text.strip() for text in hits.all_inner_texts()][:3] == ["the", "of", "and"]
     opened.page.fill("input[type=search]", '"no phrase of this kind"')
     assert opened.found() == "0 of 312 units"
 
 
-def test_density_is_filtered_in_bands_that_hold_every_unit_once(opened: Watched):
+def test_density_is_filtered_in_bands_that_hold_every_unit_once(opened: Report):
     bands = opened.choice("fires on").locator("option")
     counts = []
     for value in [bands.nth(k).get_attribute("value") for k in range(bands.count())]:
@@ -239,7 +217,7 @@ def test_density_is_filtered_in_bands_that_hold_every_unit_once(opened: Watched)
     assert all(text.endswith(" %") and float(text[:-2]) >= 10 for text in shares)
 
 
-def test_the_page_writes_shares_as_the_report_does(opened: Watched):
+def test_the_page_writes_shares_as_the_report_does(opened: Report):
     index = opened.page.evaluate(
         "(async () => { const b = Uint8Array.from(atob(document.getElementById('packed-index')"
         ".textContent), c => c.charCodeAt(0)); return (await new Response(new Blob([b]).stream()"
@@ -249,28 +227,28 @@ def test_the_page_writes_shares_as_the_report_does(opened: Watched):
     assert shown == [share(density) for density in index[: len(shown)]]
 
 
-def test_the_keyboard_goes_into_a_unit_and_back(opened: Watched):
+def test_the_keyboard_goes_into_a_unit_and_back(opened: Report):
     page = opened.page
     page.locator("button.open").first.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     name = page.evaluate("document.activeElement.textContent")
     page.keyboard.press("Enter")
-    playwright.expect(page.locator(".detail h3")).to_be_focused()
+    expect(page.locator(".detail h3")).to_be_focused()
     assert page.evaluate("document.activeElement.textContent") == name
     outline = "getComputedStyle(document.activeElement).outlineStyle"
     assert page.evaluate(outline) == "solid"
     page.keyboard.press("Escape")
     assert page.evaluate("document.activeElement.textContent") == name
     page.keyboard.press("Escape")
-    playwright.expect(page.locator(".detail")).to_contain_text("Choose a unit")
+    expect(page.locator(".detail")).to_contain_text("Choose a unit")
     assert page.evaluate("location.hash") == "#units"
     # Tab passes the list by, and does not stop at each of its hundred rows.
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent").startswith("Show 100 more")
 
 
-def test_the_unit_s_link_is_its_address(opened: Watched):
+def test_the_unit_s_link_is_its_address(opened: Report):
     opened.page.locator("button.open").nth(4).click()
     link = opened.page.get_by_role("link", name="Link to this unit").get_attribute("href")
     assert link == opened.page.evaluate("location.hash")
@@ -281,7 +259,7 @@ def test_the_unit_s_link_is_its_address(opened: Watched):
 def test_at_no_width_the_page_moves_sideways_or_breaks_a_name(
     chromium: Any, page_url: str, width: int
 ):
-    watched = Watched(chromium, page_url, viewport={"width": width, "height": 900})
+    watched = Report(chromium, page_url, viewport={"width": width, "height": 900})
     page = watched.page
     whole = "document.documentElement.scrollWidth"
     heights = "[...document.querySelectorAll('button.open')].map(b => b.getClientRects().length)"
@@ -301,7 +279,7 @@ def test_at_no_width_the_page_moves_sideways_or_breaks_a_name(
 
 
 def test_the_answer_is_whole_on_the_first_screen(chromium: Any, page_url: str):
-    watched = Watched(chromium, page_url, viewport={"width": 1400, "height": 900})
+    watched = Report(chromium, page_url, viewport={"width": 1400, "height": 900})
     bottom = "el => el.getBoundingClientRect().bottom"
     for place in ("h1", ".made", ".claim", ".support", ".against", ".answer svg"):
         assert watched.page.locator(place).first.evaluate(bottom) <= 900
@@ -309,7 +287,7 @@ def test_the_answer_is_whole_on_the_first_screen(chromium: Any, page_url: str):
     watched.context.close()
 
 
-def test_the_theme_can_be_chosen_and_print_is_on_white(opened: Watched):
+def test_the_theme_can_be_chosen_and_print_is_on_white(opened: Report):
     page = opened.page
     paper = "getComputedStyle(document.body).backgroundColor"
     assert page.evaluate(paper) == "rgb(255, 255, 255)"
@@ -340,7 +318,7 @@ def test_without_scripts_the_findings_and_a_few_units_are_there(chromium: Any, p
 def test_readers_of_screens_find_names_order_and_contrast(
     chromium: Any, page_url: str, scheme: str
 ):
-    watched = Watched(chromium, page_url, color_scheme=scheme)
+    watched = Report(chromium, page_url, color_scheme=scheme)
     page = watched.page
     page.locator("button.open").first.click()
     page.wait_for_selector(".contexts li")
@@ -359,7 +337,7 @@ def test_readers_of_screens_find_names_order_and_contrast(
 
 
 def test_text_and_pictures_follow_the_dark_theme(chromium: Any, page_url: str):
-    watched = Watched(chromium, page_url, color_scheme="dark")
+    watched = Report(chromium, page_url, color_scheme="dark")
     paper = watched.page.evaluate("getComputedStyle(document.body).backgroundColor")
     ink = watched.page.locator("figure svg text").first.evaluate("el => getComputedStyle(el).fill")
     assert paper == "rgb(20, 23, 28)"
@@ -367,6 +345,6 @@ def test_text_and_pictures_follow_the_dark_theme(chromium: Any, page_url: str):
     watched.context.close()
 
 
-def test_it_prints(opened: Watched, tmp_path: Path):
+def test_it_prints(opened: Report, tmp_path: Path):
     opened.page.pdf(path=tmp_path / "page.pdf", format="A4")
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")

@@ -15,6 +15,10 @@ MAPPED = {
     "neighbours": 15, "seed": 0, "source": "features", "units": 3, "without": 0, "median": 0.5,
     "near_own": 1.0, "mixed": 1.0, "kept": 0.9,
 }  # fmt: skip
+ATTRIBUTED = {
+    "unit": "features/2", "position": 1, "token": "The", "activation": 0.5, "attribution": 0.25,
+    "ablation": -0.125, "attribution_rank": 1, "ablation_rank": 1,
+}  # fmt: skip
 
 
 def test_the_report_carries_both(tried_run, tmp_path):
@@ -111,12 +115,16 @@ def test_json_of_a_run_that_was_measured_has_the_measurements_and_no_judgement(m
     assert (lab["lab"], lab["rows"][0]["length"]) == ("hand-made", 4)
 
 
-@pytest.mark.parametrize("kind", ["cover", "map"])
-def test_covers_and_maps_alone_are_enough_for_a_report(kind, tmp_path):
+@pytest.mark.parametrize("kind", ["attribution", "cover", "map"])
+def test_attributions_covers_and_maps_alone_are_enough_for_a_report(kind, tmp_path):
     with fabricate_run(tmp_path / "runs", {"features": 3}, "plain") as run:
         if kind == "cover":
             asked = [{"concept": "king", "prompts": ["king"], "occurrences": 3, "tokens": 100}]
             run.replace_cover("features", "model:a", asked, [])
+        elif kind == "attribution":
+            about = {"prompt": "The", "target": " a", "against": " b", "pearson": None,
+                     "spearman": None}  # fmt: skip
+            run.replace_attributed("abc", "features", about, [ATTRIBUTED])
         else:
             run.replace_map_sources("abc", [MAPPED])
     made = report(["plain"], tmp_path / "out", folder=tmp_path / "runs")
