@@ -140,6 +140,10 @@ class UnitScore(Model):
     answered: int
     statuses: Mapping[str, int] = Field(description="Of the calls.")
     more: Mapping[str, float]
+    others: Mapping[int, float] = Field(
+        description="Of a control in shared calls: what each other description gets on the unit's "
+        "texts, by its unit."
+    )
 
 
 class ContextRating(Model):
