@@ -43,7 +43,11 @@ function touch() {
   seen = now;
 }
 function startWork() { worked = 0; seen = performance.now() / 1000; paused = false; }
-document.addEventListener("visibilitychange", () => { touch(); seen = performance.now() / 1000; });
+document.addEventListener("visibilitychange", () => {
+  touch();
+  seen = performance.now() / 1000;
+  if (!document.hidden && !isBusy) flush(); // a device that slept has missed its turn
+});
 
 /* --------------------------------------------------------------- queue */
 
