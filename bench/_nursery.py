@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self
 
@@ -84,17 +84,20 @@ class Started:
 
 
 class Nursery:
-    """The process that forks commands; a context manager that ends it."""
+    """The process that forks commands; a context manager that ends it.
 
-    def __init__(self) -> None:
+    `package`: The folder whose `autointerp` it imports. `environment`: Instead of this process's.
+    """
+
+    def __init__(self, package: Path = ROOT, environment: Mapping[str, str] = os.environ) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "bench._nursery", str(theirs.fileno())],
-                cwd=ROOT,
+                cwd=package,
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)},
+                env={**environment, **ENVIRONMENT, "PYTHONPATH": f"{package}{os.pathsep}{ROOT}"},
             )
 
     def __enter__(self) -> Self:

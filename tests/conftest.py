@@ -37,6 +37,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from support.lanes import is_slow
+from support.pictures import leave_out_pictures
 from support.tiny_subject import make_tiny_subject
 
 # The same examples each time; for new ones: `pytest --hypothesis-profile=default`.
@@ -60,6 +61,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and is_slow(item):
             item.add_marker("slow")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Leave out what of a report's pictures few tests look at; see `support/pictures.py`."""
+    leave_out_pictures()
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from autointerp.errors import BadInput, UnknownName
-from autointerp.findings.answers import UnitScore, context_ratings, unit_scores
+from autointerp.findings.answers import ContextRating, UnitScore, context_ratings, unit_scores
 from autointerp.findings.browse import (
     ListedContext,
     ListedDescription,
@@ -21,7 +21,6 @@ from autointerp.findings.browse import (
     open_said,
 )
 from autointerp.records import Outcome, Status
-from autointerp.store.run import Run
 from autointerp.store.snapshots import Snapshot
 from autointerp.text import whole_characters
 
@@ -94,6 +93,7 @@ class Filters:
         status: Of that judge's rating: ok, unparsed, …, or `not asked`; empty for all.
         low, high: Scores, to the nearest whole number.
         least_density, most_density: Share of tokens on which a unit fires, from and below.
+        is_density_unknown: Units of which that share is not known, and no others.
         query: Words that must all occur in the name, the token of the peak or a description;
             several between quotes are one.
         in_contexts: Look for them in the contexts too.
@@ -109,6 +109,7 @@ class Filters:
     high: float | None = None
     least_density: float | None = None
     most_density: float | None = None
+    is_density_unknown: bool = False
     query: str = ""
     in_contexts: bool = False
     sort: Sort = ""
@@ -151,58 +152,6 @@ class UnitList:
 
 
 @dataclass(frozen=True)
-class ListedScore:
-    """What became of one unit under one scorer.
-
-    Attributes:
-        explainer: Who wrote the description; None where none is needed.
-        score: 0 to 1, chance 0.5; None unless `outcome` is `ok`.
-        outcome: `ok`, or why there is no score.
-        permuted: Score with another unit's description; None where that was not tried.
-        questions, answered: Contexts asked about, and those that an answer came for.
-        more: Further figures by name.
-    """
-
-    scorer: str
-    explainer: str | None
-    rater: str
-    design: str
-    score: float | None
-    outcome: str
-    permuted: float | None
-    questions: int
-    answered: int
-    more: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class ListedFit:
-    """How well contexts of one kind fit a unit's description, by a rater on a rubric.
-
-    Attributes:
-        kind: `firing`, `silent`, or `other`: contexts of other units.
-        questions, answered: Contexts asked about, and those that were rated.
-        score: Mean of the rated ones, on the rubric's scale; None where there are none.
-    """
-
-    rubric: str
-    explainer: str
-    rater: str
-    kind: str
-    questions: int
-    answered: int
-    score: float | None
-
-
-@dataclass(frozen=True)
-class Worth:
-    """What a unit's descriptions are worth."""
-
-    scores: tuple[ListedScore, ...] = ()
-    fits: tuple[ListedFit, ...] = ()
-
-
-@dataclass(frozen=True)
 class UnitDetail:
     """Everything that is known of one unit.
 
@@ -210,8 +159,8 @@ class UnitDetail:
         note: What is special about it, such as its name in a file.
         interval_tokens: Tokens on which it fires, by interval of activation.
         contexts: The strongest ones, then one of each interval.
-        scores: Of its descriptions by scorers.
-        fits: Of contexts to its descriptions by rubrics.
+        scores: Of its descriptions under scorers, and what became of those without one.
+        context_ratings: How far contexts fit its descriptions, on rubrics that ask for that.
         labs: Rows of labs by lab; those that measure whole sources (match, map, concepts, cover)
             among them, and what raters took the unit for.
     """
@@ -225,8 +174,8 @@ class UnitDetail:
     contexts: tuple[ListedContext, ...]
     ratings: tuple[ListedRating, ...]
     descriptions: tuple[ListedDescription, ...]
-    scores: tuple[ListedScore, ...]
-    fits: tuple[ListedFit, ...]
+    scores: tuple[UnitScore, ...]
+    context_ratings: tuple[ContextRating, ...]
     labs: Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -330,6 +279,8 @@ def _conditions(filters: Filters) -> tuple[list[str], list[Any]]:
         if bound is not None:
             conditions.append(condition)
             values.append(bound)
+    if filters.is_density_unknown:
+        conditions.append("u.density IS NULL")
     for word in words_of(filters.query):
         found = "contains(u.haystack, ?)"
         values.append(word)
@@ -354,50 +305,12 @@ def words_of(query: str) -> list[str]:
     return words
 
 
-def worth_of_units(run: Run) -> dict[int, Worth]:
-    """Return what descriptions are worth, by unit; of all units, since calls of some scorers
-    are about several."""
-    own: dict[tuple[int, str, str | None, str, str], UnitScore] = {}
-    permuted: dict[tuple[int, str, str | None, str, str], float | None] = {}
-    for one in unit_scores(run):
-        key = (one.unit_id, one.scorer, one.explainer, one.rater, one.design)
-        if one.permuted:
-            permuted[key] = one.score
-        else:
-            own[key] = one
-    scores: dict[int, list[ListedScore]] = {}
-    for key, one in own.items():
-        scores.setdefault(one.unit_id, []).append(
-            ListedScore(
-                one.scorer, one.explainer, one.rater, one.design, one.score, one.outcome,
-                permuted.get(key), one.questions, one.answered, dict(one.more),
-            )
-        )  # fmt: skip
-    asked: dict[tuple[int, str, str, str, str], list[int | None]] = {}
-    for rating in context_ratings(run):
-        group = (rating.unit_id, rating.rubric, rating.explainer, rating.rater, rating.kind)
-        asked.setdefault(group, []).append(rating.score)
-    fits: dict[int, list[ListedFit]] = {}
-    for (unit_id, *names), given in sorted(asked.items()):
-        rated = [score for score in given if score is not None]
-        mean = sum(rated) / len(rated) if rated else None
-        fits.setdefault(unit_id, []).append(ListedFit(*names, len(given), len(rated), mean))
-    return {
-        unit_id: Worth(tuple(scores.get(unit_id, ())), tuple(fits.get(unit_id, ())))
-        for unit_id in scores.keys() | fits.keys()
-    }
-
-
-def unit_detail(
-    run: Snapshot, unit_id: int, worth: Worth | None = None, top: int = 10, repeats: int = 10
-) -> UnitDetail:
-    """Return what is known of a unit, `top` of its strongest contexts among it, with what
-    `worth_of_units` says of it.
+def unit_detail(run: Snapshot, unit_id: int, top: int = 10, repeats: int = 10) -> UnitDetail:
+    """Return what is known of a unit, `top` of its strongest contexts among it.
 
     Raises UnknownName if there is no such unit.
     """
     _require_unit(run, unit_id)
-    worth = worth or Worth()
     found = _units_numbered(run, unit_id)
     open_said(run)
     ((index, sign, note, tokens, intervals),) = run.rows(
@@ -416,8 +329,8 @@ def unit_detail(
         contexts=tuple(listed_contexts(run, [unit_id], top)),
         ratings=tuple(_ratings(run, unit_id, repeats)),
         descriptions=tuple(_descriptions(run, unit_id)),
-        scores=worth.scores,
-        fits=worth.fits,
+        scores=tuple(unit_scores(run, unit_id)),
+        context_ratings=tuple(context_ratings(run, unit_id)),
         labs={**measured, **_whole_sources(run, found[0], index, sign)},
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,11 +27,17 @@ from autointerp.questions.items import make_items
 from autointerp.raters import RaterOptions
 from autointerp.reports.sweep import write_sweep
 from autointerp.reports.write import check_folder
-from autointerp.settings import RunSettings, SubjectSettings, first_difference, token_count
+from autointerp.settings import (
+    RunSettings,
+    SubjectSettings,
+    byte_count,
+    first_difference,
+    token_count,
+)
 from autointerp.store.run import RUNS, TOKENS, Run, open_run, read_about, run_exists
 from autointerp.store.snapshots import open_to_read
 from autointerp.subjects.places import require_sae
-from autointerp.text import count, first_tokens, statuses_text
+from autointerp.text import count, first_tokens, size_text, statuses_text
 from autointerp.units.dictionary_figures import REMEMBERED
 
 if TYPE_CHECKING:
@@ -70,6 +76,7 @@ class SweepForecast:
         units_mb: What the units keep at most while they are harvested.
         items: Units to rate; `left` of them have no rating yet.
         tokens: Of the corpus that are read at most; 0 for all.
+        cache_bytes: What the sites' activations may take beside the runs; 0 keeps none.
     """
 
     name: str
@@ -86,6 +93,7 @@ class SweepForecast:
     left: int
     estimate: Forecast
     tokens: int = 0
+    cache_bytes: int = 0
 
     def __str__(self) -> str:
         lines = [f"sweep '{self.name}': {count(self.saes, 'SAE')}"]
@@ -100,6 +108,9 @@ class SweepForecast:
                 f"memory beside the model: SAEs of {self.sae_mb:,.0f} MB on disk, units at most "
                 f"{self.units_mb:,.0f} MB",
             ]
+            if self.cache_bytes:
+                room = size_text(self.cache_bytes)
+                lines.append(f"the sites' activations would be kept, in {room} at most")
         else:
             lines.append("would harvest nothing")
         if self.twins:
@@ -206,6 +217,7 @@ def sweep(
     runs: Path | str = RUNS,
     on: On = ignore,
     tokens: int | str | None = None,
+    cache_site: int | str | None = None,
 ) -> SweepResult:
     """Harvest, rate and report what a sweep.toml asks for; what is there is not made again.
 
@@ -215,11 +227,15 @@ def sweep(
         page: Whether a page is written.
         tokens: Of the corpus that new runs read, from its start, such as 250000 or "100k"; None for
             those that the sweep's runs or its plan read, else the file's.
+        cache_site: Bytes of disk, such as "2G", that the activations of the sites may take beside
+            the runs of their neurons, each site an equal part, so that an SAE that joins runs the
+            model no more; 0 deletes them, None keeps and reads none.
 
     Raises BadInput for what cannot be done as asked, RunMismatch where a run of that name was made
     with other settings or files, TooFewRatings where nothing was rated.
     """
     folder = Path(runs)
+    cache = None if cache_site is None else byte_count(cache_site)
     asked = _reading(read_sweep(Path(path)), tokens, folder)
     place = REPORTS / f"sweep-{asked.name}" if out is None else Path(out)
     if page:
@@ -234,7 +250,7 @@ def sweep(
     if rates:
         require_swept(asked, folder)
         resolved.require_rater()
-        with _opened(asked, folder, on) as opened:
+        with _opened(asked, folder, cache, on) as opened:
             stopped = _rate(asked, opened, resolved, statuses, on)
     lacking = [name for name in asked.settings if not run_exists(folder / name)]
     if lacking:
@@ -267,6 +283,7 @@ def forecast_sweep(
     policy: RatingPolicy = RatingPolicy(),
     runs: Path | str = RUNS,
     tokens: int | str | None = None,
+    cache_site: int | str | None = None,
 ) -> SweepForecast:
     """Return what `sweep` would do and what it would cost; nothing is made or asked."""
     from autointerp.units.together import is_exhausted
@@ -320,6 +337,7 @@ def forecast_sweep(
         left=left,
         estimate=forecast_calls(resolved.rater, resolved.question, left),
         tokens=next(iter(asked.settings.values())).harvest.tokens,
+        cache_bytes=0 if cache_site is None else byte_count(cache_site),
     )
 
 
@@ -366,8 +384,11 @@ def _wanted(asked: SweepFile, name: str) -> dict[str, int]:
 
 
 @contextmanager
-def _opened(asked: SweepFile, folder: Path, on: On) -> Iterator[dict[str, Run]]:
-    """Open the runs of a sweep, with all that they are to hold; runs that lack it are harvested."""
+def _opened(asked: SweepFile, folder: Path, cache: int | None, on: On) -> Iterator[dict[str, Run]]:
+    """Open the runs of a sweep, with all that they are to hold; runs that lack it are harvested.
+
+    `cache`: Bytes that the sites' activations may take; 0 deletes them.
+    """
     with ExitStack() as stack:
         opened: dict[str, Run] = {}
         for name, settings in asked.settings.items():
@@ -381,9 +402,11 @@ def _opened(asked: SweepFile, folder: Path, on: On) -> Iterator[dict[str, Run]]:
                         f"or the SAE another name, or remove {run.path}"
                     )
                 opened[name] = run
+        if cache == 0:
+            _remove_caches(opened.values(), on)
         lacking = [name for name in asked.settings if _lacks(asked, name, opened.get(name))]
         if lacking:
-            _harvest(asked, lacking, opened, folder, stack, on)
+            _harvest(asked, lacking, opened, folder, stack, cache, on)
         yield {name: opened[name] for name in asked.settings}
 
 
@@ -411,6 +434,7 @@ def _harvest(
     opened: dict[str, Run],
     folder: Path,
     stack: ExitStack,
+    cache: int | None,
     on: On,
 ) -> None:
     """Harvest what runs lack in one reading of the corpus; the new ones are put into `opened`."""
@@ -431,27 +455,74 @@ def _harvest(
         first = opened[lacking[0]]
         for run in opened.values():
             _require_one_model(first, run)
-        members = [
-            Member(
-                opened[name],
-                subjects[name],
-                _wanted(asked, name),
-                measures=asked.wanted[name] == FEATURES and _is_dictionary(subjects[name]),
-            )
-            for name in lacking
-        ]
         total, exact = tokens_of_pass(first, subjects[lacking[0]])
-        draw_together(
-            members,
-            asked.loss_tokens,
-            lambda label, tokens: on(Harvesting(label, tokens, total, exact)),
-            lambda text: on(Note(text)),
-        )
+        with _with_caches(asked, subjects, opened, cache, on) as keeping:
+            members = [
+                Member(
+                    opened[name],
+                    keeping[name],
+                    _wanted(asked, name),
+                    measures=asked.wanted[name] == FEATURES and _is_dictionary(keeping[name]),
+                )
+                for name in lacking
+            ]
+            draw_together(
+                members,
+                asked.loss_tokens,
+                lambda label, tokens: on(Harvesting(label, tokens, total, exact)),
+                lambda text: on(Note(text)),
+            )
     except BadInput:
         for run in new:
             if not run.rows("SELECT 1 FROM unit LIMIT 1"):
                 run.discard()
         raise
+
+
+@contextmanager
+def _with_caches(
+    asked: SweepFile,
+    subjects: Mapping[str, Subject],
+    opened: Mapping[str, Run],
+    cache: int | None,
+    on: On,
+) -> Iterator[Mapping[str, Subject]]:
+    """Yield the subjects, those of a site with its activations kept beside the run of its neurons.
+
+    Sites have equal parts of `cache` bytes. What takes how much is said before.
+    """
+    from autointerp.units.site_cache import with_cache
+
+    if not cache:
+        yield subjects
+        return
+    beside = {sae.site: opened[sae.baseline] for sae in asked.saes}
+    keeping = dict(subjects)
+    with ExitStack() as stack:
+        for site, run in beside.items():
+            names = [name for name in subjects if asked.settings[name].subject.site == site]
+            if not names:
+                continue
+
+            def tell(text: str, run: Run = run) -> None:
+                run.log("cache", text=text)
+                on(Note(text))
+
+            room = cache // len(beside)
+            first = with_cache(subjects[names[0]], run.settings, run.path, room, tell)
+            kept = stack.enter_context(first).cache
+            keeping |= {name: replace(subjects[name], cache=kept) for name in names}
+        yield keeping
+
+
+def _remove_caches(runs: Iterable[Run], on: On) -> None:
+    from autointerp.units.site_cache import remove_cache
+
+    for run in runs:
+        if freed := remove_cache(run.path):
+            text = f"the activations that run '{run.name}' kept are deleted: {size_text(freed)}"
+            run.log("cache", text=text)
+            on(Note(text))
 
 
 def _is_dictionary(subject: Subject) -> bool:

@@ -168,10 +168,10 @@ def matched_decoys(
     least cost), so that no rule on what a token looks like tells models from decoys. Tokens of
     `liked` are taken before others. None for a model that no silent token is left for.
     """
-    candidates: list[tuple[Look, Piece]] = []
+    candidates: list[tuple[Look, int]] = []
     begins, numbers = [], []
     for number, context in contexts.items():
-        silent = _silent_marks(number, context, rng, kind)
+        silent = _silent_marks(context, rng)
         if silent:
             begins.append(len(candidates))
             numbers.append(number)
@@ -180,27 +180,28 @@ def matched_decoys(
     if not candidates or not models:
         return chosen
     cost = _distances(models, [look for look, _ in candidates], counts)
-    cost -= LIKED * np.array([look.text in liked for look, _ in candidates])
+    if liked:
+        cost -= LIKED * np.array([look.text in liked for look, _ in candidates])
     best = np.minimum.reduceat(cost, begins, axis=1)
     for row, column in zip(*scipy.optimize.linear_sum_assignment(best), strict=True):
         of_context = slice(begins[column], [*begins, len(candidates)][column + 1])
-        chosen[row] = candidates[begins[column] + int(cost[row, of_context].argmin())][1]
+        look, first = candidates[begins[column] + int(cost[row, of_context].argmin())]
+        number = numbers[column]
+        context = contexts[number]
+        last = first + shown_length(context)
+        mark = first + look.place
+        chosen[row] = Piece(number, whole_first(context, first), last, mark, False, kind)
     return chosen
 
 
-def _silent_marks(
-    number: int, context: Context, rng: np.random.Generator, kind: str
-) -> list[tuple[Look, Piece]]:
-    """Return the pieces of a context with a silent token at a place of a focus, in random order."""
-    shown = shown_length(context)
+def _silent_marks(context: Context, rng: np.random.Generator) -> list[tuple[Look, int]]:
+    """Return the silent tokens of a context at a place of a focus, in random order, each with where
+    the part shown begins."""
     is_silent, looks, places = silent_tokens(context), _looks_in(context), offsets(context)
     marks = []
-    for first in rng.permutation(len(context.tokens) - shown + 1).tolist():
-        begins = whole_first(context, first)
+    for first in rng.permutation(len(context.tokens) - shown_length(context) + 1).tolist():
         silent = [place for place in places if is_silent[first + place]]
-        for place, look in zip(silent, looks(first, silent), strict=True):
-            piece = Piece(number, begins, first + shown, first + place, False, kind)
-            marks.append((look, piece))
+        marks += [(look, first) for look in looks(first, silent)]
     return marks
 
 

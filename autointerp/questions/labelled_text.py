@@ -156,8 +156,23 @@ class LabelledText:
             counts[word.lower()] = counts.get(word.lower(), 0) + int(times)
         return counts
 
+    @cached_property
+    def _lower(self) -> list[str]:
+        return [word.lower() for word in self.words]
+
+    @cached_property
+    def _written(self) -> dict[str, list[int]]:
+        """The places in `words` of each word in lower case."""
+        numbers: dict[str, list[int]] = {}
+        for number, word in enumerate(self._lower):
+            numbers.setdefault(word, []).append(number)
+        return numbers
+
     def _at_words(self, member: Iterable[bool], at: Ints) -> Mask:
-        chosen = np.fromiter(member, dtype=bool, count=len(self.words))[self._words[3]]
+        return self._at(np.fromiter(member, dtype=bool, count=len(self.words)), at)
+
+    def _at(self, member: Mask, at: Ints) -> Mask:
+        chosen = member[self._words[3]]
         holds = np.zeros(len(self), dtype=bool)
         holds[at[chosen]] = True
         return holds
@@ -175,12 +190,14 @@ class LabelledText:
 
     def ends_of(self, lower: Collection[str]) -> Mask:
         """Return [tokens] whether the token ends one of these words, in any case."""
-        wanted = set(lower)
-        return self.word_ends(word.lower() in wanted for word in self.words)
+        member = np.zeros(len(self.words), dtype=bool)
+        for word in lower:
+            member[self._written.get(word, [])] = True
+        return self._at(member, self._words[1])
 
     def numbered(self, number: Mapping[str, int]) -> Ints:
         """Return [tokens] the number of the word in lower case that ends there, or -1."""
-        of_word = np.fromiter((number.get(w.lower(), -1) for w in self.words), dtype=np.int64)
+        of_word = np.fromiter((number.get(word, -1) for word in self._lower), dtype=np.int64)
         numbers = np.full(len(self), -1)
         numbers[self._words[1]] = of_word[self._words[3]]
         return numbers

@@ -90,9 +90,13 @@ class Planter:
         module = load_kind(kind)
         for _ in range(TRIES):
             rule = module.rule(self.text, rng)
-            if rule is None or rule.holds.mean() > rule.largest:
+            if rule is None:
                 continue
-            if min((rule.holds & score).sum(), (rule.holds & ~score).sum()) < LEAST_PLACES:
+            times = np.count_nonzero(rule.holds)
+            if times / len(self.text) > rule.largest:
+                continue
+            scored = np.count_nonzero(rule.holds & score)
+            if min(scored, times - scored) < LEAST_PLACES:
                 continue
             if all(_overlap(rule.holds, other) <= LARGEST_OVERLAP for other in others):
                 return rule
@@ -258,4 +262,5 @@ class Planter:
 
 
 def _overlap(one: Mask, other: Mask) -> float:
-    return float((one & other).sum() / max(1, min(one.sum(), other.sum())))
+    smaller = min(int(np.count_nonzero(one)), int(np.count_nonzero(other)))
+    return int(np.count_nonzero(one & other)) / max(1, smaller)

@@ -20,7 +20,8 @@ import secrets
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -611,7 +612,7 @@ def _create(path: Path, settings: RunSettings, subject: Subject | None) -> None:
         "versions": {
             "python": platform.python_version(),
             "autointerp": __version__,
-            **dict(_installed("torch", "numpy", "scipy", "duckdb", "openai", "anthropic")),
+            **_installed(("torch", "numpy", "scipy", "duckdb", "openai", "anthropic")),
         },
         "settings": dataclasses.asdict(settings),
         "digests": dict(subject.digests) if subject else {},
@@ -666,13 +667,17 @@ def _restore(path: Path) -> str:
     return f"restore it from a copy, or by `autointerp doctor {path.name}`"
 
 
-def _installed(*packages: str) -> Iterator[tuple[str, str]]:
-    """Yield name and version of those packages that are installed."""
+@cache  # a process runs what it has imported
+def _installed(packages: tuple[str, ...]) -> Mapping[str, str]:
+    """Return the versions of those packages that are installed."""
+    versions = {}
     for name in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            yield name, importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
+@cache
 def _git_commit() -> str:
     """Return the commit of the checkout that runs, or an empty string outside one."""
     try:

@@ -243,25 +243,41 @@ def _activations(
     From the subject's cache where that has them all; otherwise the model is run, and the cache gets
     them.
     """
-    cache = subject.cache
-    if cache is not None:
-        both = cache.recall(reading.order, reading.kept)
-        if both is not None:
-            both = both.to(on_device[0].device)
-            if subject.hidden is None:
-                return both, None
-            return both[..., : subject.d_site], both[..., subject.d_site :]
+    recalled = _recalled(subject, reading)
+    if recalled is not None:
+        return recalled
     hidden = None
     if subject.read_both is None:
         x = subject.model.activations(*on_device)
     else:
         x, hidden = subject.read_both(*on_device)
         hidden = hidden.to(x.device)
-    if cache is not None:
-        kept = torch.from_numpy(reading.kept).to(x.device)
-        row = x[kept] if hidden is None else torch.cat([x[kept], hidden[kept]], -1)
-        cache.keep(reading.order, reading.kept, row)
+    _keep(subject, reading, x, hidden)
     return x, hidden
+
+
+def _recalled(
+    subject: Subject, reading: Reading
+) -> tuple[torch.Tensor, torch.Tensor | None] | None:
+    """Return what the subject's cache holds of a batch; None unless it holds all."""
+    if subject.cache is None:
+        return None
+    both = subject.cache.recall(reading.order, reading.kept)
+    if both is None:
+        return None
+    both = both.to(subject.device)
+    if subject.hidden is None:
+        return both, None
+    return both[..., : subject.d_site], both[..., subject.d_site :]
+
+
+def _keep(subject: Subject, reading: Reading, x: torch.Tensor, hidden: torch.Tensor | None) -> None:
+    """Give the subject's cache, if it has one, the activations of a batch."""
+    if subject.cache is None:
+        return
+    kept = torch.from_numpy(reading.kept).to(x.device)
+    row = x[kept] if hidden is None else torch.cat([x[kept], hidden[kept]], -1)
+    subject.cache.keep(reading.order, reading.kept, row)
 
 
 def at_sites(subjects: Sequence[Subject], reading: Reading, seed: int) -> list[SiteBatch]:
@@ -273,31 +289,44 @@ def at_sites(subjects: Sequence[Subject], reading: Reading, seed: int) -> list[S
     if all(other.site == first.site for other in subjects):
         batch = at_site(first, reading, seed)
         return [replace(batch, read_untrained=_twin_of(one, reading)) for one in subjects]
+    by_site = {one.site: one for one in subjects}
+    read = {site: _recalled(one, reading) for site, one in by_site.items()}
+    if any(found is None for found in read.values()):
+        read = dict(_read_sites(subjects, reading))
+        for site, one in by_site.items():
+            found = read[site]
+            assert found is not None
+            _keep(one, reading, *found)
+    ids, _ = _on_device(first, reading)
+    hashes = place_hash(seed, reading.windows.document[:, None], reading.position)
+    batches = []
+    for one in subjects:
+        found = read[one.site]
+        assert found is not None
+        x, hidden = found
+        kept = torch.from_numpy(reading.kept).to(x.device)
+        batches.append(SiteBatch(x, ids.to(x.device), kept, hashes, hidden, _twin_of(one, reading)))
+    return batches
+
+
+def _read_sites(
+    subjects: Sequence[Subject], reading: Reading
+) -> dict[str, tuple[torch.Tensor, torch.Tensor | None]]:
+    """Return each site's activations, and those of the hidden neurons beside it where a subject
+    reads them, from one forward pass."""
     from autointerp.subjects.language_model import HookedLanguageModel  # no other has several sites
 
     models = [one.model for one in subjects]
-    hidden = [one.hidden for one in subjects]
-    wanted = [model for model in (*models, *hidden) if isinstance(model, HookedLanguageModel)]
-    lead = wanted[0]
-    ids, attention = _on_device(first, reading)
-    read = dict(
-        zip((model.site for model in wanted), lead.at_all(wanted, ids, attention), strict=True)
-    )
-    hashes = place_hash(seed, reading.windows.document[:, None], reading.position)
-    batches = []
-    for one, beside in zip(subjects, hidden, strict=True):
+    beside = [one.hidden for one in subjects]
+    wanted = [model for model in (*models, *beside) if isinstance(model, HookedLanguageModel)]
+    ids, attention = _on_device(subjects[0], reading)
+    at = wanted[0].at_all(wanted, ids, attention)
+    read = dict(zip((model.site for model in wanted), at, strict=True))
+    found: dict[str, tuple[torch.Tensor, torch.Tensor | None]] = {}
+    for one, hidden in zip(subjects, beside, strict=True):
         x = read[one.site]
-        batches.append(
-            SiteBatch(
-                x,
-                ids.to(x.device),
-                torch.from_numpy(reading.kept).to(x.device),
-                hashes,
-                None if beside is None else read[beside.site].to(x.device),
-                _twin_of(one, reading),
-            )
-        )
-    return batches
+        found[one.site] = (x, None if hidden is None else read[hidden.site].to(x.device))
+    return found
 
 
 def _on_device(subject: Subject, reading: Reading) -> tuple[torch.Tensor, torch.Tensor]:

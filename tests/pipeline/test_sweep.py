@@ -98,6 +98,36 @@ def test_a_new_sae_joins_without_reading_the_others_again(swept):
     assert (forecast.missing, forecast.measured, forecast.left) == ({}, 0, 0)
 
 
+def test_with_a_cache_of_the_site_a_new_sae_runs_the_model_no_more(
+    swept, tiny_subject, tables, tmp_path, monkeypatch
+):
+    make_saes(tiny_subject, tmp_path)
+    runs, file = tmp_path / "runs", tmp_path / "sweep.toml"
+    full = table("full", str(tiny_subject / "sae.safetensors"), "wide")
+    said = []
+    read = OneLayerSite.activations
+
+    def unread(self, ids, attention):
+        raise AssertionError("the model was run")
+
+    for text, activations in ((full, read), (full + tables[1], unread)):
+        plain = sweep_text(tiny_subject, text).replace("loss_tokens = 2000", "loss_tokens = 0")
+        file.write_text(plain)
+        monkeypatch.setattr(OneLayerSite, "activations", activations)
+        sweep(file, runs=runs, cache_site="10M", page=False, on=lambda e: said.append(str(e)))
+    forecast = forecast_sweep(file, runs=tmp_path / "none", cache_site="10M")
+    assert "activations would be kept, in 10 MB at most" in str(forecast)
+    assert any("activations at" in text and "are kept in" in text for text in said)
+    found = []
+    for folder in (runs, swept[1]):
+        with open_run("tiny.small", folder=folder, read_only=True) as run:
+            found.append(run.rows(CONTEXTS))
+    assert found[0] == found[1]
+    assert (runs / "tiny.neurons" / "site_cache").is_dir()
+    sweep(file, runs=runs, cache_site=0, page=False)
+    assert not list(runs.glob("*/site_cache"))
+
+
 def test_controls_and_neurons_are_rated_once_for_the_site(swept):
     _, runs, *_ = swept
     held = {}

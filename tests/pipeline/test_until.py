@@ -5,6 +5,7 @@ apart (a clear difference) or not look at all (none).
 """
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,20 @@ from autointerp.store.run import open_run
 WORDS = {"features": ("apple", "pear", "plum"), "neurons": ("of", "the", "by")}
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def unrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the run `main`: 60 features, 60 neurons and 4 planted units, unrated."""
+    folder = tmp_path_factory.mktemp("unrated")
     for source, n in (("features", 60), ("neurons", 60), ("planted", 4)):
         text = WORDS.get(source, ("x", "y"))
-        fabricate_run(tmp_path, {source: n}, contexts=8, text=text, imported=True).close()
+        fabricate_run(folder, {source: n}, contexts=8, text=text, imported=True).close()
+    return folder
+
+
+@pytest.fixture
+def runs(unrated: Path, tmp_path: Path) -> Path:
+    """A copy of that folder."""
+    shutil.copytree(unrated / "main", tmp_path / "main")
     return tmp_path
 
 

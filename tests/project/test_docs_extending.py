@@ -6,11 +6,13 @@ The copy is what a user would have: the package's folder, `rubrics/`, and one fi
 import ast
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,8 @@ import pytest
 from support.loopback.server import LoopbackServer
 from support.tiny_language_models import D_MODEL, saved
 from support.tiny_subject import tiny_texts
+
+from bench._nursery import Nursery
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "extending.md").read_text("utf-8")
@@ -54,14 +58,18 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ask(copy: Path, work: Path, process_environment: dict[str, str]) -> Ask:
-    """Call the copy's command line in the folder `work`; return the completed process."""
+def ask(copy: Path, work: Path, process_environment: dict[str, str]) -> Iterator[Ask]:
+    """Call the copy's command line in the folder `work`; return the completed process.
+
+    Commands are forked from a process that has imported the copy, where the system can: a start of
+    each costs seconds of CPU. One that is given a variable is started anew.
+    """
     environment = {**process_environment, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("ACME_API_KEY", None)
 
-    def call(*words: object, code: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
-        completed = subprocess.run(
-            [sys.executable, "-m", "autointerp", *map(str, words)],
+    def anew(words: list[str], more: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "autointerp", *words],
             cwd=work,
             env={**environment, **more},
             capture_output=True,
@@ -69,10 +77,28 @@ def ask(copy: Path, work: Path, process_environment: dict[str, str]) -> Ask:
             timeout=TIMEOUT_S,
             check=False,
         )
-        assert completed.returncode == code, completed.stderr
-        return completed
 
-    return call
+    def forked(nursery: Nursery, words: list[str]) -> subprocess.CompletedProcess[str]:
+        errors = work.with_name("errors.txt")
+        errors.write_text("")
+        started = nursery.start(work, *words, has_pipes=True, log=errors)
+        started.stdin.close()
+        with started.stdout as stream:
+            printed = stream.read()
+        return subprocess.CompletedProcess(words, started.wait(), printed, errors.read_text())
+
+    with ExitStack() as stack:
+        nursery = None
+        if hasattr(os, "pidfd_open"):
+            nursery = stack.enter_context(Nursery(copy, environment))
+
+        def call(*words: object, code: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
+            said = [str(word) for word in words]
+            completed = forked(nursery, said) if nursery and not more else anew(said, more)
+            assert completed.returncode == code, completed.stderr
+            return completed
+
+        yield call
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -72,6 +73,12 @@ def command_of(line: str) -> Iterator[str]:
         yield line[found.end() :].strip()
 
 
+@functools.cache
+def program() -> Any:
+    """The program's own parser."""
+    return typer.main.get_command(build_app())
+
+
 def parse(command: str) -> None:
     """Parse a command line by the program's own parser; nothing is run.
 
@@ -80,8 +87,8 @@ def parse(command: str) -> None:
     words = shlex.split(command)
     if not words or words[0] in (*NOT_HERE, "--help"):
         return
-    context = root = None
-    while words and hasattr(root := root or typer.main.get_command(build_app()), "resolve_command"):
+    context, root = None, program()
+    while words and hasattr(root, "resolve_command"):
         context = root.make_context(root.name, words, parent=context)
         _, root, words = root.resolve_command(context, words)
     if words:

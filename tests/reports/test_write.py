@@ -5,14 +5,17 @@ import csv
 import gzip
 import json
 import re
+import shutil
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.image import imread
 from rich.console import Console
 from support.fabricate import SCRIPT, WORDS, add_scores, fabricate_run
 from support.judges import made_check
+from support.pictures import whole_pictures
 
 from autointerp import extensions
 from autointerp.apps.cli._summary import print_summary
@@ -38,7 +41,20 @@ def make_runs(folder: Path, name: str = "main", planted: int = 5, floor: int = 1
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Report:
     folder = tmp_path_factory.mktemp("report")
-    return report(["main"], folder / "out", folder=make_runs(folder))
+    with whole_pictures():
+        return report(["main"], folder / "out", folder=make_runs(folder))
+
+
+@pytest.fixture
+def runs(made: Report, tmp_path: Path) -> Path:
+    """A copy of the runs of `made`."""
+    return Path(shutil.copytree(made.folder.parent / "runs", tmp_path / "runs"))
+
+
+@pytest.fixture
+def out(made: Report, tmp_path: Path) -> Path:
+    """A copy of the report `made`, where the next one goes."""
+    return Path(shutil.copytree(made.folder, tmp_path / "out"))
 
 
 def unpacked(page: str) -> dict[str, Any]:
@@ -65,9 +81,12 @@ def test_a_report_is_a_page_with_its_pictures_tables_and_summary(made: Report):
     assert not [path for path in found if "partial" in path]
     pictures = {path.stem for path in (made.folder / "figures").iterdir()}
     for picture in pictures:
-        assert (made.folder / "figures" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+        pixels = imread(made.folder / "figures" / f"{picture}.png", format="png")
+        assert min(pixels.shape[:2]) > 200
         assert (made.folder / "figures" / f"{picture}.svg").read_text("utf-8").startswith("<?xml")
-        assert (made.folder / "figures" / f"{picture}.pdf").read_bytes().startswith(b"%PDF")
+        pdf = (made.folder / "figures" / f"{picture}.pdf").read_bytes()
+        assert pdf.startswith(b"%PDF")
+        assert pdf.rstrip().endswith(b"%%EOF")
 
 
 def test_every_panel_is_found_by_its_file(made: Report):
@@ -205,8 +224,10 @@ def test_several_runs_stand_side_by_side_in_one_page(tmp_path: Path):
     assert len(index["units"]["name"]) == 2 * 36
 
 
-def test_over_the_limit_the_list_has_all_units_and_the_page_some_contexts(tmp_path: Path):
-    made = report(["main"], tmp_path / "out", units_shown=8, folder=make_runs(tmp_path))
+def test_over_the_limit_the_list_has_all_units_and_the_page_some_contexts(
+    tmp_path: Path, runs: Path
+):
+    made = report(["main"], tmp_path / "out", units_shown=8, folder=runs)
     text = made.page.read_text("utf-8")
     packed = unpacked(text)
     units = packed["index"]["units"]
@@ -233,8 +254,7 @@ def test_over_the_limit_the_list_has_all_units_and_the_page_some_contexts(tmp_pa
         ]
 
 
-def test_a_report_that_carries_all_units_has_no_files_beside_it(tmp_path: Path):
-    runs = make_runs(tmp_path)
+def test_a_report_that_carries_all_units_has_no_files_beside_it(tmp_path: Path, runs: Path):
     made = report(["main"], tmp_path / "out", units_shown=8, folder=runs)
     assert (made.folder / "units").is_dir()
     made = report(["main"], tmp_path / "out", folder=runs)
@@ -257,45 +277,39 @@ def beside(folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_a_report_replaces_the_former_one_whole(tmp_path: Path):
-    runs = make_runs(tmp_path)
-    made = report(["main"], tmp_path / "out", folder=runs)
-    stale = [made.folder / "figures" / f"stale.{kind}" for kind in ("png", "svg", "pdf")]
+def test_a_report_replaces_the_former_one_whole(tmp_path: Path, runs: Path, out: Path):
+    stale = [out / "figures" / f"stale.{kind}" for kind in ("png", "svg", "pdf")]
     for file in stale:
         file.write_bytes(b"")
-    report(["main"], tmp_path / "out", folder=runs)
+    report(["main"], out, folder=runs)
     assert not any(file.exists() for file in stale)
     assert not list(tmp_path.glob(".*partial"))
 
 
-def test_files_of_others_in_a_report_s_folder_stay(tmp_path: Path):
-    runs = make_runs(tmp_path)
-    made = report(["main"], tmp_path / "out", folder=runs)
-    (made.folder / "notes.md").write_text("mine")
-    (made.folder / "figures" / "for-the-talk.key").write_text("mine too")
-    report(["main"], tmp_path / "out", folder=runs)
-    assert (made.folder / "notes.md").read_text() == "mine"
-    assert (made.folder / "figures" / "for-the-talk.key").read_text() == "mine too"
+def test_files_of_others_in_a_report_s_folder_stay(runs: Path, out: Path):
+    (out / "notes.md").write_text("mine")
+    (out / "figures" / "for-the-talk.key").write_text("mine too")
+    report(["main"], out, folder=runs)
+    assert (out / "notes.md").read_text() == "mine"
+    assert (out / "figures" / "for-the-talk.key").read_text() == "mine too"
 
 
 @pytest.mark.parametrize("left", [["tables/units.csv"], ["figures/scores.svg", "summary.md"], []])
-def test_what_a_kill_left_of_a_report_is_replaced(tmp_path: Path, left: list[str]):
+def test_what_a_kill_left_of_a_report_is_replaced(tmp_path: Path, runs: Path, left: list[str]):
     for name in left:
         (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "out" / name).write_text("")
-    made = report(["main"], tmp_path / "out", folder=make_runs(tmp_path))
+    made = report(["main"], tmp_path / "out", folder=runs)
     assert made.page.stat().st_size > 1000
 
 
 def test_a_kill_between_taking_a_report_away_and_putting_the_new_one_there_loses_none(
-    tmp_path: Path,
+    tmp_path: Path, runs: Path, out: Path
 ):
-    runs = make_runs(tmp_path)
-    made = report(["main"], tmp_path / "out", folder=runs)
-    (made.folder / "notes.md").write_text("mine")
-    made.folder.rename(tmp_path / f".out.{2**22 + 1}.former")  # no such process
-    report(["main"], tmp_path / "out", folder=runs)
-    assert (tmp_path / "out" / "notes.md").read_text() == "mine"
+    (out / "notes.md").write_text("mine")
+    out.rename(tmp_path / f".out.{2**22 + 1}.former")  # no such process
+    report(["main"], out, folder=runs)
+    assert (out / "notes.md").read_text() == "mine"
     assert not list(tmp_path.glob(".out.*"))
 
 
@@ -304,7 +318,8 @@ def test_raters_whose_names_look_alike_have_pictures_of_their_own(tmp_path: Path
         for rater in ("m:a-b", "m:a_b", "m:A_b"):
             add_scores(run, "features", rater, [0, 0, 2, 1, 1])
             add_scores(run, "neurons", rater, [1, 2, 1, 0, 0])
-    made = report(["main"], tmp_path / "out", folder=tmp_path / "runs")
+    with whole_pictures():
+        made = report(["main"], tmp_path / "out", folder=tmp_path / "runs")
     drawn = [name for name in made.figures if name.startswith("scores")]
     assert len(drawn) == 3
     assert len({name.casefold() for name in drawn}) == 3
@@ -312,8 +327,7 @@ def test_raters_whose_names_look_alike_have_pictures_of_their_own(tmp_path: Path
     assert len(ids) == len(set(ids))
 
 
-def test_a_folder_of_other_things_is_left_alone(tmp_path: Path):
-    runs = make_runs(tmp_path)
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, runs: Path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.tex").write_text("")
     with pytest.raises(BadInput, match="precious holds other things"):

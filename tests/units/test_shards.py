@@ -209,10 +209,16 @@ def command(tiny_settings: Path, name: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def by_one(tiny_settings: Path, process_environment: dict[str, str], tmp_path_factory: Any) -> Path:
+def by_one(tiny_settings: Path, tmp_path_factory: Any) -> Path:
+    from autointerp.apps.cli import _app as cli
+
     folder = Path(tmp_path_factory.mktemp("by_one"))
-    subprocess.run([sys.executable, *command(tiny_settings, "one")], cwd=folder, check=True,
-                   env=process_environment)  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["autointerp", *command(tiny_settings, "one")[2:]])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    assert not ended.value.code
     return folder
 
 

@@ -13,13 +13,17 @@ from support.tiny_language_models import D_MODEL, VOCABULARY, saved
 from autointerp.errors import BadInput
 from autointerp.settings import HarvestSettings, RunSettings, SampleSettings, SubjectSettings
 from autointerp.store.run import open_run
+from autointerp.subjects import Subject
 from autointerp.subjects.autoencoder import SparseAutoencoder, load_autoencoder
 from autointerp.subjects.language_model import HookedLanguageModel
 from autointerp.subjects.load import load_subject
 from autointerp.units import shards, together
 from autointerp.units.dictionary_figures import stored_figures
 from autointerp.units.sample import draw_units
+from autointerp.units.site_cache import with_cache
+from autointerp.units.sources import SiteBatch
 from autointerp.units.sources.features import Features
+from autointerp.units.stream import at_sites, quiet_torch, readings
 from autointerp.units.together import Member, draw_together
 
 CONTEXTS = (
@@ -106,6 +110,37 @@ def test_two_sites_are_read_in_one_forward_pass_and_give_what_each_gives_alone(
             # A model of random weights predicts random tokens no worse without the site.
             assert figures.loss_recovered.n[0] > 400
         run.close()
+
+
+def test_caches_of_two_sites_give_what_one_forward_pass_gave(
+    settings: dict[str, RunSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_subject(settings["base"].subject)
+    subjects = [first, *(load_subject(settings[name].subject, first) for name in ("a", "b"))]
+
+    def all_batches(cached: list[Subject]) -> list[SiteBatch]:
+        with quiet_torch():
+            return [
+                batch
+                for reading in readings(first, settings["base"].harvest)
+                for batch in at_sites(cached, reading, 0)
+            ]
+
+    with (
+        with_cache(first, settings["base"], tmp_path / "base", 10**8, print) as base,
+        with_cache(subjects[2], settings["b"], tmp_path / "b", 10**8, print) as other,
+    ):
+        cached = [base, dataclasses.replace(subjects[1], cache=base.cache), other]
+        read = all_batches(cached)
+        monkeypatch.setattr(HookedLanguageModel, "_read", None)  # the model cannot be run
+        again = all_batches(cached)
+    assert len(read) == len(again) > 6
+    for one, two in zip(read, again, strict=True):
+        assert torch.equal(one.activations[one.kept], two.activations[two.kept])
+        assert (one.hidden is None) == (two.hidden is None)
+        if one.hidden is not None and two.hidden is not None:
+            assert torch.equal(one.hidden[one.kept], two.hidden[two.kept])
+    assert sum(one.hidden is not None for one in read) == 2 * len(read) // 3
 
 
 def test_latents_that_an_saes_figures_need_are_not_computed_again_for_its_units(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from autointerp.apps.cli import say
-from autointerp.apps.cli._options import Asking, DryRun, Output, Tokens, options
+from autointerp.apps.cli._options import Asking, CacheSite, DryRun, Output, Tokens, options
 
 
 @options
@@ -30,6 +30,7 @@ def command(
         typer.Option("--csv", help="Write the table, a row an SAE, to this file too."),
     ] = None,
     tokens: Tokens = None,
+    cache_site: CacheSite = None,
     dry_run: DryRun = False,
     as_json: Annotated[
         bool,
@@ -70,7 +71,9 @@ def command(
 
     job = asking.job("lexical")
     if dry_run:
-        forecast = forecast_sweep(file, job.options, job.policy, tokens=tokens)
+        forecast = forecast_sweep(
+            file, job.options, job.policy, tokens=tokens, cache_site=cache_site
+        )
         typer.echo(json.dumps(asdict(forecast)) if as_json else str(forecast))
         return
     with Show(output) as show:
@@ -83,6 +86,7 @@ def command(
             page=not as_json or out is not None,
             on=show,
             tokens=tokens,
+            cache_site=cache_site,
         )
     if csv is not None:
         from autointerp.files import write_text

@@ -64,7 +64,15 @@ Verb = Literal["rate", "harvest", "explain", "score"]
 OPTIONS = {"sources": "source", "scorers": "scorer"}  # fields whose options are called otherwise
 
 
-_children: list[subprocess.Popen[bytes]] = []  # of this process, until they have ended
+class Child(subprocess.Popen[bytes]):
+    """The process of a job. It outlives the server, so Python is not to warn of one that runs on
+    when its object goes."""
+
+    def __del__(self) -> None:
+        pass
+
+
+_children: list[Child] = []  # of this process, until they have ended
 
 
 @dataclass(frozen=True)
@@ -283,7 +291,7 @@ class Jobs:
         output = os.open(place / "output.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
         try:
             write_text(place / JOB, json.dumps(about), mode=PRIVATE_FILE)
-            _children.append(subprocess.Popen(
+            _children.append(Child(
                 [sys.executable, "-m", "autointerp.apps.service._child", str(place.absolute()),
                  str(self.runs.absolute())],
                 stdin=subprocess.DEVNULL,

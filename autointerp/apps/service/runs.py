@@ -14,22 +14,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, get_ar
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import TypeAdapter
-from starlette.types import Receive, Scope, Send
 
 from autointerp.apps.service import _models as models
 from autointerp.apps.service._access import Service, Viewer
+from autointerp.apps.service._gate import Receive, Scope, Send
 from autointerp.apps.service._models import MOST_ROWS, NUMBER, Page, RunName, TableForm, TableKind
 from autointerp.apps.service._problems import Problem, check_fresh
 from autointerp.errors import AutointerpError, BadInput, UnknownName
 from autointerp.findings.listing import (
     Filters,
     Sort,
-    UnitDetail,
     judges,
     list_contexts,
     list_units,
     unit_detail,
-    worth_of_units,
 )
 from autointerp.records import Status
 from autointerp.store.run import runs_in
@@ -194,23 +192,17 @@ def show_unit(
     response: Response,
     viewer: Viewer,
 ) -> models.UnitDetail:
-    """Show everything that is known of a unit: contexts, ratings, descriptions and what they are
-    worth, labs."""
+    """Show everything that is known of a unit: contexts, ratings, descriptions and how they score,
+    labs."""
     with viewer.service.snapshots.read(run, listed=True) as snapshot:
         check_fresh(request, response, snapshot.key)
-        detail = detail_of(viewer.service, snapshot, unit_id)
+        detail = unit_detail(snapshot, unit_id)
     fields = dataclasses.asdict(detail)
-    for name in ("contexts", "ratings", "descriptions"):
+    for name in ("contexts", "ratings", "descriptions", "scores", "context_ratings"):
         for one in fields[name]:
-            del one["unit_id"]
+            for of_the_unit in ("unit_id", "source", "is_control"):
+                one.pop(of_the_unit, None)
     return models.UnitDetail(**fields)
-
-
-def detail_of(service: Service, snapshot: Snapshot, unit_id: int) -> UnitDetail:
-    """Return what is known of a unit; what descriptions are worth is kept for all units of a
-    run until its ratings change."""
-    worth = service.snapshots.memo(snapshot.name, "worth", worth_of_units)
-    return unit_detail(snapshot, unit_id, worth.get(unit_id))
 
 
 @router.get("/runs/{run}/contexts")

@@ -32,6 +32,7 @@ from autointerp.units.sources import kind_of
 AFTER = "verdict"
 TITLE = "Units"
 
+AT_ONCE = 1_000  # units that are asked for together: each query walks the whole run
 PAGE, PAGE_BESIDE = 25, 250  # units that are unpacked together: on the page, in a file beside it
 TOP = 10  # strongest contexts of a unit, and as many intervals of activation
 MOST_TOKENS = 1_200_000  # of all contexts on a page: packed, about 3 bytes each
@@ -176,13 +177,16 @@ def _pages(
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield the contexts and ratings of units, so many at a time, in their order."""
     by_run = {maker.comparison.run: maker for maker in makers}
-    for begin in range(0, len(units), size):
-        part = units.iloc[begin : begin + size]
-        yield [
+    at_once = size * max(1, AT_ONCE // size)
+    for begin in range(0, len(units), at_once):
+        part = units.iloc[begin : begin + at_once]
+        details = [
             detail
             for run, of_run in part.groupby("run", sort=False)
             for detail in by_run[str(run)].of(of_run, top)
         ]
+        for first in range(0, len(details), size):
+            yield details[first : first + size]
 
 
 def _seen(details: Sequence[Mapping[str, Any]]) -> str:

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +17,7 @@ from support.loopback.server import LoopbackServer
 from autointerp.apps.service import _snapshots
 from autointerp.apps.service import jobs as jobs_router
 from autointerp.apps.service._app import Address, build_app, gated, service_at
-from autointerp.apps.service._jobs import FileControl, Jobs, Tails, event_of
+from autointerp.apps.service._jobs import Child, FileControl, Jobs, Tails, event_of
 from autointerp.apps.service._tokens import Tokens
 from autointerp.errors import UnknownName
 from autointerp.files import open_locked
@@ -334,6 +336,17 @@ def test_an_event_of_progress_becomes_the_terminals_bar_again():
     assert isinstance(event, Asking)
     assert str(event) == "rate by x: 2 of 4 items"
     assert event.tally.statuses["failed"] == 0
+
+
+def test_a_job_that_outlives_its_server_is_not_warned_of(recwarn: pytest.WarningsRecorder):
+    child = Child([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    pid, held = child.pid, child.stdin
+    del child
+    assert os.waitpid(pid, os.WNOHANG) == (0, 0)  # it goes on, and nothing has waited for it
+    assert held is not None
+    held.close()
+    os.waitpid(pid, 0)
+    assert list(recwarn) == []
 
 
 def test_a_job_that_is_not_there_is_named(runs: Path):
