@@ -58,7 +58,10 @@ class SettingsError(BadInput):
 class UnknownName(BadInput):
     """A name that is not in a folder of extensions; the text lists the names that are."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str], remedy: str = "") -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str] | None, remedy: str = "") -> None:
+        if known is None:  # too many to list
+            super().__init__(f"unknown {kind} '{name}'; {remedy}")
+            return
         known = sorted(known)
         close = difflib.get_close_matches(name, known, n=1)
         guess = f"; did you mean '{close[0]}'?" if close else ""

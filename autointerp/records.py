@@ -312,7 +312,7 @@ def check_person(name: str) -> str:
     if not PERSON.fullmatch(name):
         raise BadInput(
             f"rater '{name}' names no person; give human or human:NAME, NAME being up to 40 "
-            "letters, digits, '.', '_' and '-'"
+            "ASCII letters, digits, '.', '_' and '-'"
         )
     return name
 

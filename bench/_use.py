@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from autointerp.stats.weighted import mean_by_use
+from autointerp.stats.weighted import weighted_mean
 
 SAMPLES = 1_000
 TRUTH = 400_000  # units whose mean by use counts as the population's
@@ -35,7 +35,7 @@ def use_figures(quick: bool = False) -> Iterator[dict[str, Any]]:
     for case in CASES:
         scores, use = drawn(TRUTH, *case[1:])
         truth = float(scores @ use / use.sum())
-        found = [mean_by_use(*drawn(*case), (1, 5)) for _ in range(samples)]
+        found = [weighted_mean(*drawn(*case), (1, 5)) for _ in range(samples)]
         held = [one.low <= truth <= (one.high or 0) for one in found if one.low is not None]
         shares.append(float(np.mean(held)))
         given.append(len(held) / samples)

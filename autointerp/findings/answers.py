@@ -42,6 +42,8 @@ class UnitScore:
             `not explained`, `too few silent contexts`, `no answers …`, …
         questions, answered: Contexts asked about, and those that an answer came for.
         statuses: Of the calls; `pending` were not made yet.
+        others: Of a control in shared calls: what each other description gets on the unit's texts,
+            by its unit; `score` is their mean.
     """
 
     unit_id: int
@@ -58,6 +60,7 @@ class UnitScore:
     answered: int = 0
     statuses: Mapping[str, int] = field(default_factory=dict)
     more: Mapping[str, float] = field(default_factory=dict)
+    others: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,9 @@ class ContextRating:
 # ------------------------------------------------------------------------------- scorers
 
 
-def unit_scores(run: Run) -> list[UnitScore]:
-    """Return the scores of all units under all scorers, and what became of those without one.
+def unit_scores(run: Run, unit_id: int | None = None) -> list[UnitScore]:
+    """Return the scores of all units, or of one, under all scorers, and what became of those
+    without one.
 
     Answers to an earlier version of a scorer, which asked otherwise, are left out.
     """
@@ -110,12 +114,17 @@ def unit_scores(run: Run) -> list[UnitScore]:
         readers.setdefault((task.id, task.digest), []).append(name)
     for task_id, digest, design, explainer, rater in asked:
         for name in readers.get((task_id, digest), ()):
-            scores += _scores(run, name, design, explainer, rater)
+            scores += _scores(run, name, design, explainer, rater, unit_id)
     return scores
 
 
 def _scores(
-    run: Run, name: str, design: str, explainer: str | None, rater: str
+    run: Run,
+    name: str,
+    design: str,
+    explainer: str | None,
+    rater: str,
+    only: int | None = None,
 ) -> Iterator[UnitScore]:
     module = scorer(name)
     units = {
@@ -123,9 +132,13 @@ def _scores(
         for row in run.rows(
             "SELECT unit_id, source, is_control, peak, density, interval_tokens"
             " FROM unit JOIN source USING (source) WHERE outcome = 'eligible'"
+            " AND (?::INTEGER IS NULL OR unit_id = ?)",
+            [only, only],
         )
     }
-    trials = answered_trials(run, name, design, explainer, rater)
+    # What is measured on written texts is compared with those of others.
+    about = None if module.TASK.form == "write" else only
+    trials = answered_trials(run, name, design, explainer, rater, about)
     contexts = run.contexts_numbered(
         sorted({p.context for trial, *_ in trials for p in trial.pieces})
     )
@@ -158,6 +171,9 @@ def _scores(
             own = groups.setdefault((owner, False), [])
             others = beside.setdefault(owner, {})
             (own if owner == described else others.setdefault(described, [])).append(answered)
+    if only is not None:  # calls are shared with other units
+        groups = {key: answers for key, answers in groups.items() if key[0] == only}
+        beside = {only: beside[only]} if only in beside else {}
     for unit_id, others in beside.items():
         groups[unit_id, True] = [answered for asked in others.values() for answered in asked]
     for (unit_id, permuted), asked in sorted(groups.items(), key=lambda pair: pair[0]):
@@ -167,13 +183,19 @@ def _scores(
         figures = module.measure(tried)
         if permuted and others:
             alone = Tried(groups[unit_id, False], peak, density, tuple(intervals), others)
-            beaten = module.measure(alone).more.get("with others")
-            figures = mean_of_others(tried, separation) if beaten is None else Figures(beaten)
+            measured = module.measure(alone)
+            beaten = measured.more.get("with others")
+            figures = (
+                mean_of_others(tried, separation)
+                if beaten is None
+                else Figures(beaten, others=measured.others)
+            )
         yield UnitScore(
             unit_id, source, is_control, name, explainer, rater, design, permuted,
             figures.score, figures.outcome, len(asked),
             sum(answered.answer is not None for answered in asked),
             dict(statuses.get((unit_id, permuted), {})), figures.more,
+            figures.others if permuted else {},
         )  # fmt: skip
     without = _without_questions(run, name, design, explainer)
     for unit_id, outcome in sorted(without.items()):
@@ -185,9 +207,17 @@ def _scores(
 
 
 def answered_trials(
-    run: Run, name: str, design: str, explainer: str | None, rater: str
+    run: Run,
+    name: str,
+    design: str,
+    explainer: str | None,
+    rater: str,
+    about: int | None = None,
 ) -> list[tuple[Trial, str, Reply | None]]:
-    """Return the trials about present descriptions, with the calls' statuses and replies."""
+    """Return the trials about present descriptions, with the calls' statuses and replies.
+
+    With `about`, those that one unit has a part in.
+    """
     rows = run.rows(
         f"WITH asked AS ({QUERY}) SELECT a.*, r.status, c.reply, c.details FROM asked a"
         " LEFT JOIN current_rating r ON r.item_id = a.item_id AND r.rater = ? AND r.repeat = 0"
@@ -196,11 +226,21 @@ def answered_trials(
         " ) c ON c.call_key = r.call_key"
         " WHERE a.task = ? AND a.task_digest = ? AND a.design = ?"
         " AND a.explainer IS NOT DISTINCT FROM ?"
+        " AND (?::INTEGER IS NULL OR a.unit_id = ? OR list_contains(a.owners, ?))"
         " AND (a.description IS NULL OR EXISTS (SELECT 1 FROM explanation e WHERE"
         "  e.unit_id = a.described AND e.explainer = a.explainer"
         "  AND e.description = a.description))"
         " ORDER BY a.unit_id, a.item_id",
-        [rater, scorer(name).TASK.id, scorer(name).TASK.digest, design, explainer],
+        [
+            rater,
+            scorer(name).TASK.id,
+            scorer(name).TASK.digest,
+            design,
+            explainer,
+            about,
+            about,
+            about,
+        ],
     )
     present = dict(
         run.rows("SELECT unit_id, description FROM explanation WHERE explainer = ?", [explainer])
@@ -342,8 +382,9 @@ def _silence(run: Run) -> str:
     return f"coalesce({computed}, {SILENT})"
 
 
-def context_ratings(run: Run) -> list[ContextRating]:
-    """Return all ratings of contexts against present descriptions, and what is pending.
+def context_ratings(run: Run, unit_id: int | None = None) -> list[ContextRating]:
+    """Return all ratings of contexts against present descriptions, or those of one unit, and what
+    is pending.
 
     A context that several designs chose counts once.
     """
@@ -353,6 +394,7 @@ def context_ratings(run: Run) -> list[ContextRating]:
         "  JOIN explanation e ON e.unit_id = p.described AND e.explainer = p.explainer"
         "   AND e.description = p.description"
         "  WHERE NOT list_contains(?::VARCHAR[], p.task)"
+        "   AND (?::INTEGER IS NULL OR p.unit_id = ?)"
         "), asked AS ("
         "  SELECT DISTINCT one.task_digest, one.explainer, r.rater FROM one"
         "  JOIN current_rating r USING (item_id)"
@@ -370,7 +412,7 @@ def context_ratings(run: Run) -> list[ContextRating]:
         " QUALIFY row_number() OVER (PARTITION BY o.unit_id, o.task_digest, o.explainer, a.rater,"
         "  o.context_id ORDER BY r.status IS NULL, o.item_id) = 1"
         " ORDER BY u.unit_id, o.item_id",
-        [[*(task.id for task in EXPLAINING), *scorer_names()]],
+        [[*(task.id for task in EXPLAINING), *scorer_names()], unit_id, unit_id],
     )
     return [ContextRating(*row) for row in rows]
 
@@ -390,7 +432,8 @@ def specificity_table(run: Run) -> pd.DataFrame:
 
 def _table(kind: type[UnitScore] | type[ContextRating], rows: Sequence[Any]) -> pd.DataFrame:
     """Return dataclasses as a frame without what the unit itself says; mappings are JSON."""
-    names = [one.name for one in fields(kind) if one.name not in ("source", "is_control")]
+    without = ("source", "is_control", "others")
+    names = [one.name for one in fields(kind) if one.name not in without]
     columns = {name: [getattr(row, name) for row in rows] for name in names}
     for name in {"statuses", "more"} & set(names):
         columns[name] = [json.dumps(dict(value), sort_keys=True) for value in columns[name]]

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from autointerp.errors import TooFewRatings
-from autointerp.findings.groups import Judgement, nearest_level
+from autointerp.findings.groups import Judgement, UnlikeDraw, nearest_level
 from autointerp.findings.looks import Compared, Estimate, Reading
 from autointerp.findings.plan import PRIMARY
 from autointerp.records import is_person
@@ -123,6 +123,10 @@ class Calibration:
         superiority: Of the primary pair; None where people rated one of its sources alone.
         stand_in: Whether the judge agrees with these people as well as they do with one another
             (alternative annotator test), on the studied units.
+        drawn: How people's units were drawn where some were likelier to be than others.
+        contexts: That people were shown of a unit; None where the run does not say.
+        left_out: Units that the judge rated and that have fewer, by source: no person could rate
+            them, so the predictions do not speak of them.
     """
 
     run: str
@@ -135,6 +139,9 @@ class Calibration:
     predictions: tuple[PredictedMean, ...]
     superiority: PredictedPair | None
     stand_in: AlternativeAnnotator
+    drawn: UnlikeDraw | None = None
+    contexts: int | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def alike(self) -> dict[str, int]:
@@ -145,6 +152,19 @@ class Calibration:
     def both(self) -> dict[str, int]:
         """Units that both rated, by source."""
         return {name: int(counts.sum()) for name, counts in self.counts.items()}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What people were shown on a rubric.
+
+    Attributes:
+        contexts: Of each unit, one number for all.
+        too_few: Units with fewer, which no person was asked about.
+    """
+
+    contexts: int
+    too_few: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -187,11 +207,12 @@ def calibrations(
     plans: pd.DataFrame,
     take_look: TakeLook,
     level: float = 0.95,
+    shown: Mapping[str, Shown] | None = None,
 ) -> Iterator[Calibration]:
     """Yield each rater that is no person beside the people who rated on the same rubric.
 
-    `scores`, `units` and `plans` are those of a `Comparison`. Where the primary pair is compared,
-    that is a look of its own, at people's ratings with this judge's.
+    `scores`, `units` and `plans` are those of a `Comparison`; `shown` is by rubric's digest. Where
+    the primary pair is compared, that is a look of its own, at people's ratings with this judge's.
     """
     scales = {j.rubric_digest: j.scale.scores for j in judgements}
     for (rubric, digest), part in scores.groupby(["rubric", "rubric_digest"]):
@@ -202,9 +223,16 @@ def calibrations(
         levels = scales[digest]
         source = units.source.loc[table.index]
         studied = ~units.is_control.loc[table.index].astype(bool)
+        rated_by_people = table[humans].notna().any(axis=1)
+        few = (shown or {}).get(digest)
+        could = table if few is None else table.drop(index=list(few.too_few), errors="ignore")
         for judge in (rater for rater in table if rater not in humans):
             asked = plans[plans.rubric_digest == digest]
-            pairs = dict(_pairs(table, table[humans].mean(axis=1), judge, source, asked))
+            pairs = dict(
+                _pairs(could, could[humans].mean(axis=1), judge, source[could.index], asked)
+            )
+            left_out = source[table.index.difference(could.index)]
+            left_out = left_out[table[judge].loc[left_out.index].notna()]
             if pairs:
                 pair = _superiority(pairs, level)
                 reading = None
@@ -230,6 +258,13 @@ def calibrations(
                         table.loc[studied, judge].to_numpy(),
                         humans,
                     ),
+                    drawn=unlike_draw(asked, table.index[studied & rated_by_people], source),
+                    contexts=None if few is None else few.contexts,
+                    left_out={
+                        name: int(n)
+                        for name, n in left_out.value_counts().sort_index().items()
+                        if name in pairs
+                    },
                 )
 
 
@@ -262,20 +297,22 @@ def how_drawn(plans: pd.DataFrame, judge: str, rated: pd.Index, others: pd.Index
     Units that no plan drew are the first of a random order, or a random part of these. Where
     some were planned and some not, or by several plans, the probabilities are not known.
     """
-    plans = plans[plans.unit_id.isin(rated)]
-    if plans.empty:
+    if not plans.unit_id.isin(rated).any():
         return Drawn()
-    if plans.plan.nunique() > 1 or set(plans.unit_id) != set(rated):
+    plans = draw_of(plans, rated)
+    if plans.empty:
         return Drawn(why_not="people rated units of several draws, with no probability known")
     if set(plans.rater) != {judge}:
+        by = "uncertainty" if set(plans.drawn_by) == {"uncertainty"} else "scores"
         return Drawn(
-            why_not=f"people rated units that were drawn by the scores of {plans.rater.iloc[0]}, "
+            why_not=f"people rated units that were drawn by the {by} of {plans.rater.iloc[0]}, "
             "and no random subset"
         )
     by_unit = plans.set_index("unit_id").loc[rated]
     if set(plans.drawn_by) == {"uncertainty"}:
         if int(by_unit.stratum_size.iloc[0]) != len(rated) + len(others):
-            return Drawn(why_not="the judge has rated units since people's were drawn")
+            why_not = "the judge has rated other units than when people's were drawn"
+            return Drawn(why_not=why_not)
         # Of those drawn, the rated ones are the first of a random order.
         reached = len(rated) / by_unit.stratum_drawn
         return Drawn(probability=tuple((by_unit.inclusion * reached).tolist()))
@@ -284,6 +321,29 @@ def how_drawn(plans: pd.DataFrame, judge: str, rated: pd.Index, others: pd.Index
         return Drawn(why_not="people rated no unit of some of the judge's scores")
     strata = tuple(int(stratum) for stratum in by_unit.stratum.loc[rated])
     return Drawn(strata, {int(str(one)): int(size) for one, size in sizes.items()})
+
+
+def draw_of(plans: pd.DataFrame, rated: pd.Index) -> pd.DataFrame:
+    """Return the rows of the last plan that drew all of these units; none where no plan did.
+
+    A plan draws none that were rated before, so one that was made and not followed drew others.
+    """
+    of_rated = plans[plans.unit_id.isin(rated)]
+    covering = of_rated.groupby("plan").unit_id.nunique()
+    whole = covering.index[covering == len(rated)]
+    return of_rated[of_rated.plan == whole.max()] if len(whole) else of_rated.iloc[:0]
+
+
+def unlike_draw(plans: pd.DataFrame, rated: pd.Index, source: pd.Series) -> UnlikeDraw | None:
+    """Return how units came to be rated by people where some of a source were likelier to be than
+    others; None where they were not. `source` is by unit."""
+    drawn = draw_of(plans, rated)
+    if drawn.empty:  # by several draws, or some of them by none
+        drawn = plans[plans.unit_id.isin(rated)]
+    inclusion = drawn.inclusion.round(9).groupby(drawn.unit_id.map(source))
+    if not (inclusion.nunique() > 1).any():
+        return None
+    return UnlikeDraw(drawn.drawn_by.iloc[0], drawn.rater.iloc[0])
 
 
 def _counts(human: Floats, judge: Floats, levels: Sequence[int]) -> Integers:

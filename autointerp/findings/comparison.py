@@ -6,6 +6,7 @@ raters agree, did the blind hold, and what are the descriptions worth?
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,7 +31,7 @@ from autointerp.findings.agreement import (
 from autointerp.findings.attributed import Attributed, attributions_of
 from autointerp.findings.blinding import Blinding, blindings
 from autointerp.findings.browse import open_said
-from autointerp.findings.calibration import Calibration, calibrations
+from autointerp.findings.calibration import Calibration, Shown, calibrations, unlike_draw
 from autointerp.findings.cover import Cover, covers_of
 from autointerp.findings.descriptions import (
     ScorerResult,
@@ -267,11 +268,14 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
     equivalence = plan.equivalence if plan else EQUIVALENT
     pair = (plan.first, plan.second) if plan else PRIMARY
     family = _tests(scores, units)
+    plans, short = _plans(run), _short(run)
     judgements = []
     looks: list[Look] = []
     for (rubric, digest, rater), part in scores.groupby(["rubric", "rubric_digest", "rater"]):
         scale = scales.get(digest) or _observed_scale(part)
         of_rater = statuses[(statuses.rubric_digest == digest) & (statuses.rater == rater)]
+        scored = pd.Index(part.unit_id[part.score.notna()])
+        scored = scored[~units.is_control.loc[scored].to_numpy(bool)]
         rng = np.random.default_rng([seed, *rater.encode(), *digest.encode()])
         groups = dict(make_groups(part, units, scale, level))
         contrasts = tuple(make_contrasts(groups, scale, rng, level, equivalence, pair, family))
@@ -298,6 +302,10 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
             versions=tuple(of_version.items()),
             models=models.get((digest, rater), ()),
             score_errors=score_errors.get((digest, rater)),
+            drawn=unlike_draw(plans[plans.rubric_digest == digest], scored, units.source)
+            if is_person(rater)
+            else None,
+            short=short.get((digest, rater), {}),
         )
         if judgement.decisive is not None:
             compared = _compared(judgement, judgement.decisive)
@@ -314,7 +322,6 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
             judgement = replace(judgement, contrasts=contrasts, reading=reading)
         judgements.append(judgement)
     judgements = list(_adjusted(judgements))
-    plans = _plans(run)
     scorers = []
     for result in scorer_results_of(run):
         if result.contrast is not None:
@@ -330,7 +337,10 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         looks.append(look)
         return reading
 
-    by_people = tuple(calibrations(run.name, judgements, scores, units, plans, look_by_people))
+    shown = _shown_to_people(run, scales)
+    by_people = tuple(
+        calibrations(run.name, judgements, scores, units, plans, look_by_people, shown=shown)
+    )
     rubrics = people_rubrics(judgements)
     return Comparison(
         run=run.name,
@@ -522,6 +532,51 @@ def _plans(run: Run) -> pd.DataFrame:
         ["unit_id", "rubric_digest", "plan", "rater", "drawn_by", "stratum", "stratum_size",
          "stratum_drawn", "inclusion", "uncertainty"]
     ]  # fmt: skip
+
+
+def _short(run: Run) -> dict[tuple[str, str], dict[str, int]]:
+    """Return by rubric's digest and person: units that had fewer contexts than a sitting showed of
+    each, by source, the most of all sittings."""
+    short: dict[tuple[str, str], dict[str, int]] = {}
+    for digest, rater, counts in run.rows(
+        "SELECT DISTINCT s.rubric_digest, a.rater, s.left_out FROM human_session s"
+        " JOIN human_answer a USING (session_id) WHERE a.kind = 'rating' ORDER BY ALL"
+    ):
+        most = short.setdefault((digest, rater), {})
+        for source, n in json.loads(counts).items():
+            most[source] = max(n, most.get(source, 0))
+    return short
+
+
+def _shown_to_people(run: Run, scales: Mapping[str, Scale]) -> dict[str, Shown]:
+    """Return by rubric's digest how many contexts people were shown of each unit, the most of all
+    sittings, and the rated units that have fewer."""
+    numbers = run.rows(
+        "SELECT rubric_digest, max(contexts) FROM human_session WHERE session_id IN"
+        " (SELECT session_id FROM human_answer WHERE kind = 'rating') GROUP BY 1"
+    )
+    shown = {}
+    for digest, number in numbers:
+        scale = scales.get(digest)
+        shows = scale.rubric.shows if scale is not None and scale.rubric is not None else None
+        rows = run.rows(
+            "WITH held AS (SELECT unit_id, count(*) AS n FROM context"
+            "  WHERE split = ? AND list_contains(?::VARCHAR[], draw) GROUP BY 1),"
+            " made AS (SELECT unit_id, len(contexts) AS n FROM unit_item"
+            "  WHERE rubric_digest = ? AND evidence = 'shown')"
+            " SELECT unit_id FROM (SELECT DISTINCT unit_id FROM rated WHERE rubric_digest = ?)"
+            " LEFT JOIN held USING (unit_id) LEFT JOIN made USING (unit_id)"
+            " WHERE coalesce(made.n, held.n, 0) < ? ORDER BY 1",
+            [
+                shows.split if shows else "",
+                list(shows.draws) if shows else [],
+                digest,
+                digest,
+                number if shows else 0,
+            ],
+        )
+        shown[digest] = Shown(number, tuple(row[0] for row in rows))
+    return shown
 
 
 def _imported(run: Run) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from autointerp.findings.looks import Reading
 from autointerp.findings.plan import PRIMARY, in_order
 from autointerp.questions.rubric_files import list_rubrics
 from autointerp.stats.decision import Equivalence, equivalence
+from autointerp.stats.dyadic import pair_design_effect
 from autointerp.stats.means import mean, missing_bounds, missing_bounds_superiority
 from autointerp.stats.paired import PairedDifference, paired_difference
 from autointerp.stats.results import Bounds, Floats, Statistic
@@ -40,7 +41,8 @@ class SourceScore:
         with_unknown: The same with units that the explainer called Unknown at chance.
         bounds: Of the mean, whatever the units without a score would have scored; None where
             only controls were tried.
-        permuted: Mean over the units that were tried with another's description.
+        permuted: Mean over the units that were tried with another's description; where they share
+            calls, its interval allows for descriptions that are tried on several units.
         permuted_at_chance: Whether that mean is 0.5 ± `TOLERANCE`; None without such units.
         own_at_chance: The same of `scored`.
         outcomes: Units without a score, by why.
@@ -192,11 +194,10 @@ def _source_score(source: str, is_control: bool, scores: list[UnitScore]) -> Sou
     for unit_score in scores:
         statuses.update(unit_score.statuses)
     names = list(dict.fromkeys(name for unit_score in own for name in unit_score.more))
-    permuted = [
-        unit_score.score
-        for unit_score in scores
-        if unit_score.permuted and unit_score.score is not None
-    ]
+    tried = [one for one in scores if one.permuted and one.score is not None]
+    permuted = [one.score for one in tried if one.score is not None]
+    # Units that share calls have the same descriptions beside them.
+    shared = pair_design_effect({one.unit_id: one.others for one in tried if one.others})
     return SourceScore(
         source=source,
         is_control=is_control,
@@ -204,8 +205,8 @@ def _source_score(source: str, is_control: bool, scores: list[UnitScore]) -> Sou
         scored=_mean(values, "no unit has a score"),
         with_unknown=_mean(values + [CHANCE] * outcomes["unknown"], "no unit has a score"),
         bounds=_bounds(values, outcomes.total()),
-        permuted=_mean(permuted, "no unit was tried with another's description"),
-        permuted_at_chance=_at_chance(permuted),
+        permuted=_mean(permuted, "no unit was tried with another's description", shared=shared),
+        permuted_at_chance=_at_chance(permuted, shared),
         own_at_chance=_at_chance(values),
         outcomes=dict(sorted(outcomes.items())),
         statuses=dict(sorted(statuses.items())),
@@ -220,12 +221,18 @@ def _source_score(source: str, is_control: bool, scores: list[UnitScore]) -> Sou
     )
 
 
-def _mean(values: Sequence[float], otherwise: str, ends: tuple[float, float] = SCALE) -> Statistic:
+def _mean(
+    values: Sequence[float],
+    otherwise: str,
+    ends: tuple[float, float] = SCALE,
+    shared: float = 1.0,
+) -> Statistic:
     if not values:
         return Statistic(None, None, None, (0,), "", LEVEL, otherwise)
     if ends[0] == ends[1]:
         return mean(values, LEVEL)
-    return mean(np.clip(values, *ends), LEVEL, scale=ends)  # weighted means may round off the scale
+    # Weighted means may round off the scale.
+    return mean(np.clip(values, *ends), LEVEL, scale=ends, design_effect=shared)
 
 
 def _bounds(values: Sequence[float], missing: int) -> Bounds | None:
@@ -234,8 +241,10 @@ def _bounds(values: Sequence[float], missing: int) -> Bounds | None:
     return missing_bounds(np.array(values, dtype=np.float64), missing, *SCALE, LEVEL)
 
 
-def _at_chance(values: Sequence[float]) -> Equivalence | None:
-    return equivalence(values, CHANCE, TOLERANCE, scale=SCALE) if values else None
+def _at_chance(values: Sequence[float], shared: float = 1.0) -> Equivalence | None:
+    if not values:
+        return None
+    return equivalence(values, CHANCE, TOLERANCE, scale=SCALE, design_effect=shared)
 
 
 # ------------------------------------------------------------------------------ specificity

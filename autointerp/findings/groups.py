@@ -6,10 +6,10 @@ The unit is what is counted: repeats are averaged within a unit and rater before
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -239,6 +239,18 @@ class ScoreErrors:
 
 
 @dataclass(frozen=True)
+class UnlikeDraw:
+    """How units came to be rated by a person, some more often than others.
+
+    Attributes:
+        by: What of the judge `plan-humans` went by.
+    """
+
+    by: Literal["score", "uncertainty"]
+    judge: str
+
+
+@dataclass(frozen=True)
 class Judgement:
     """One rater under one rubric in one run: its groups, and the contrasts between them.
 
@@ -254,6 +266,10 @@ class Judgement:
         models: Models that a server said it answered with, where that is more than the name asked.
         score_errors: Of units with few contexts; None where the rater says nothing of the kind.
         reading: Which look this is and how it may be read; None without a contrast.
+        drawn: How a person's units were drawn where that was not alike, though all figures here
+            count them alike; None where it was.
+        short: Units that a person was not asked about, by source: they have fewer contexts than
+            people were shown of each.
     """
 
     run: str
@@ -274,11 +290,18 @@ class Judgement:
     models: tuple[str, ...] = ()
     score_errors: ScoreErrors | None = None
     reading: Reading | None = None
+    drawn: UnlikeDraw | None = None
+    short: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def sources(self) -> list[str]:
         """What is studied, controls left out."""
         return [name for name, group in self.groups.items() if not group.is_control]
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether any unit has a score."""
+        return any(group.n for group in self.groups.values())
 
     @property
     def fails(self) -> str:

@@ -18,7 +18,7 @@ from autointerp.stats.agreement import spearman
 from autointerp.stats.bounded import mover_difference
 from autointerp.stats.means import mean
 from autointerp.stats.results import Statistic
-from autointerp.stats.weighted import effective_units, mean_by_use
+from autointerp.stats.weighted import effective_units, weighted_mean
 from autointerp.store.run import Run
 
 LAB = "importance"
@@ -126,7 +126,7 @@ def _source(
     scores = group.scores[known]
     scale = judgement.scale.lowest, judgement.scale.highest
     if weights.any():
-        by_use = mean_by_use(scores, weights, scale, level)
+        by_use = weighted_mean(scores, weights, scale, level)
         ordered = np.sort(weights)[::-1]
         top_share = float(ordered[: max(1, round(TOP * len(ordered)))].sum() / ordered.sum())
     else:

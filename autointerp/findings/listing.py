@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from autointerp.errors import BadInput, UnknownName
-from autointerp.findings.answers import UnitScore, context_ratings, unit_scores
+from autointerp.findings.answers import ContextRating, UnitScore, context_ratings, unit_scores
 from autointerp.findings.browse import (
     ListedContext,
     ListedDescription,
@@ -20,7 +20,7 @@ from autointerp.findings.browse import (
     listed_contexts,
     open_said,
 )
-from autointerp.store.run import Run
+from autointerp.records import Outcome, Status
 from autointerp.store.snapshots import Snapshot
 from autointerp.text import whole_characters
 
@@ -33,6 +33,7 @@ SORTS: dict[str, str] = {
     "peak": "u.peak {side}, u.unit_id",
     "description": "coalesce(s.description, u.description) {side} NULLS LAST, u.unit_id",
 }
+NOT_ASKED = "not asked"  # the status of a unit that a judge has no rating of
 MOST_WORDS = 12
 WORD = re.compile(r'"([^"]+)"|([^\s"]+)')
 
@@ -92,6 +93,7 @@ class Filters:
         status: Of that judge's rating: ok, unparsed, …, or `not asked`; empty for all.
         low, high: Scores, to the nearest whole number.
         least_density, most_density: Share of tokens on which a unit fires, from and below.
+        is_density_unknown: Units of which that share is not known, and no others.
         query: Words that must all occur in the name, the token of the peak or a description;
             several between quotes are one.
         in_contexts: Look for them in the contexts too.
@@ -107,6 +109,7 @@ class Filters:
     high: float | None = None
     least_density: float | None = None
     most_density: float | None = None
+    is_density_unknown: bool = False
     query: str = ""
     in_contexts: bool = False
     sort: Sort = ""
@@ -149,58 +152,6 @@ class UnitList:
 
 
 @dataclass(frozen=True)
-class ListedScore:
-    """What became of one unit under one scorer.
-
-    Attributes:
-        explainer: Who wrote the description; None where none is needed.
-        score: 0 to 1, chance 0.5; None unless `outcome` is `ok`.
-        outcome: `ok`, or why there is no score.
-        permuted: Score with another unit's description; None where that was not tried.
-        questions, answered: Contexts asked about, and those that an answer came for.
-        more: Further figures by name.
-    """
-
-    scorer: str
-    explainer: str | None
-    rater: str
-    design: str
-    score: float | None
-    outcome: str
-    permuted: float | None
-    questions: int
-    answered: int
-    more: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class ListedFit:
-    """How well contexts of one kind fit a unit's description, by a rater on a rubric.
-
-    Attributes:
-        kind: `firing`, `silent`, or `other`: contexts of other units.
-        questions, answered: Contexts asked about, and those that were rated.
-        score: Mean of the rated ones, on the rubric's scale; None where there are none.
-    """
-
-    rubric: str
-    explainer: str
-    rater: str
-    kind: str
-    questions: int
-    answered: int
-    score: float | None
-
-
-@dataclass(frozen=True)
-class Worth:
-    """What a unit's descriptions are worth."""
-
-    scores: tuple[ListedScore, ...] = ()
-    fits: tuple[ListedFit, ...] = ()
-
-
-@dataclass(frozen=True)
 class UnitDetail:
     """Everything that is known of one unit.
 
@@ -208,8 +159,8 @@ class UnitDetail:
         note: What is special about it, such as its name in a file.
         interval_tokens: Tokens on which it fires, by interval of activation.
         contexts: The strongest ones, then one of each interval.
-        scores: Of its descriptions by scorers.
-        fits: Of contexts to its descriptions by rubrics.
+        scores: Of its descriptions under scorers, and what became of those without one.
+        context_ratings: How far contexts fit its descriptions, on rubrics that ask for that.
         labs: Rows of labs by lab; those that measure whole sources (match, map, concepts, cover)
             among them, and what raters took the unit for.
     """
@@ -223,8 +174,8 @@ class UnitDetail:
     contexts: tuple[ListedContext, ...]
     ratings: tuple[ListedRating, ...]
     descriptions: tuple[ListedDescription, ...]
-    scores: tuple[ListedScore, ...]
-    fits: tuple[ListedFit, ...]
+    scores: tuple[UnitScore, ...]
+    context_ratings: tuple[ContextRating, ...]
     labs: Mapping[str, Sequence[Mapping[str, Any]]]
 
 
@@ -248,7 +199,8 @@ def judges(run: Snapshot) -> list[Judge]:
 def list_units(run: Snapshot, filters: Filters, limit: int, offset: int = 0) -> UnitList:
     """Return `limit` units from the place `offset` on.
 
-    Raises UnknownName for a rater or rubric that rated nothing, BadInput for too many words.
+    Raises UnknownName for a rater or rubric that rated nothing and for a source, outcome or status
+    that there is not, BadInput for too many words.
     """
     judge = _judge(run, filters)
     joined = (
@@ -264,6 +216,8 @@ def list_units(run: Snapshot, filters: Filters, limit: int, offset: int = 0) -> 
         f"SELECT count(*){joined if by_score else ' FROM listed_unit u'}{where}",
         given if by_score else values,
     )
+    if not total:
+        _require_names(run, filters)
     rows = run.rows(
         "SELECT u.unit_id, u.unit, u.source, u.is_control, u.outcome, u.density, u.peak, u.token,"
         " s.score, coalesce(s.status, 'not asked'), coalesce(s.description, u.description)"
@@ -290,6 +244,21 @@ def _judge(run: Snapshot, filters: Filters) -> Judge | None:
     return None
 
 
+def _require_names(run: Snapshot, filters: Filters) -> None:
+    """Raise UnknownName for a filter that names what no unit of the run has, nor could have."""
+    units = f"units of run '{run.name}' have these"
+    for kind, name, always in (
+        ("source", filters.source, ()),
+        ("outcome", filters.outcome, get_args(Outcome)),
+    ):
+        known = {value for (value,) in run.rows(f"SELECT DISTINCT {kind} FROM listed_unit")}
+        known |= set(always)
+        if name and name not in known:
+            raise UnknownName(kind, name, known, units)
+    if filters.status and filters.status not in (*get_args(Status), NOT_ASKED):
+        raise UnknownName("status", filters.status, [*get_args(Status), NOT_ASKED])
+
+
 def _conditions(filters: Filters) -> tuple[list[str], list[Any]]:
     """Return the conditions of a list, and their values in order."""
     conditions: list[str] = []
@@ -310,6 +279,8 @@ def _conditions(filters: Filters) -> tuple[list[str], list[Any]]:
         if bound is not None:
             conditions.append(condition)
             values.append(bound)
+    if filters.is_density_unknown:
+        conditions.append("u.density IS NULL")
     for word in words_of(filters.query):
         found = "contains(u.haystack, ?)"
         values.append(word)
@@ -334,52 +305,13 @@ def words_of(query: str) -> list[str]:
     return words
 
 
-def worth_of_units(run: Run) -> dict[int, Worth]:
-    """Return what descriptions are worth, by unit; of all units, since calls of some scorers
-    are about several."""
-    own: dict[tuple[int, str, str | None, str, str], UnitScore] = {}
-    permuted: dict[tuple[int, str, str | None, str, str], float | None] = {}
-    for one in unit_scores(run):
-        key = (one.unit_id, one.scorer, one.explainer, one.rater, one.design)
-        if one.permuted:
-            permuted[key] = one.score
-        else:
-            own[key] = one
-    scores: dict[int, list[ListedScore]] = {}
-    for key, one in own.items():
-        scores.setdefault(one.unit_id, []).append(
-            ListedScore(
-                one.scorer, one.explainer, one.rater, one.design, one.score, one.outcome,
-                permuted.get(key), one.questions, one.answered, dict(one.more),
-            )
-        )  # fmt: skip
-    asked: dict[tuple[int, str, str, str, str], list[int | None]] = {}
-    for rating in context_ratings(run):
-        group = (rating.unit_id, rating.rubric, rating.explainer, rating.rater, rating.kind)
-        asked.setdefault(group, []).append(rating.score)
-    fits: dict[int, list[ListedFit]] = {}
-    for (unit_id, *names), given in sorted(asked.items()):
-        rated = [score for score in given if score is not None]
-        mean = sum(rated) / len(rated) if rated else None
-        fits.setdefault(unit_id, []).append(ListedFit(*names, len(given), len(rated), mean))
-    return {
-        unit_id: Worth(tuple(scores.get(unit_id, ())), tuple(fits.get(unit_id, ())))
-        for unit_id in scores.keys() | fits.keys()
-    }
-
-
-def unit_detail(
-    run: Snapshot, unit_id: int, worth: Worth | None = None, top: int = 10, repeats: int = 10
-) -> UnitDetail:
-    """Return what is known of a unit, `top` of its strongest contexts among it, with what
-    `worth_of_units` says of it.
+def unit_detail(run: Snapshot, unit_id: int, top: int = 10, repeats: int = 10) -> UnitDetail:
+    """Return what is known of a unit, `top` of its strongest contexts among it.
 
     Raises UnknownName if there is no such unit.
     """
-    worth = worth or Worth()
+    _require_unit(run, unit_id)
     found = _units_numbered(run, unit_id)
-    if not found:
-        raise UnknownName("unit", str(unit_id), (), "the list of units has their numbers")
     open_said(run)
     ((index, sign, note, tokens, intervals),) = run.rows(
         "SELECT idx, sign, note, tokens, interval_tokens FROM unit WHERE unit_id = ?", [unit_id]
@@ -397,10 +329,15 @@ def unit_detail(
         contexts=tuple(listed_contexts(run, [unit_id], top)),
         ratings=tuple(_ratings(run, unit_id, repeats)),
         descriptions=tuple(_descriptions(run, unit_id)),
-        scores=worth.scores,
-        fits=worth.fits,
+        scores=tuple(unit_scores(run, unit_id)),
+        context_ratings=tuple(context_ratings(run, unit_id)),
         labs={**measured, **_whole_sources(run, found[0], index, sign)},
     )
+
+
+def _require_unit(run: Snapshot, unit_id: int) -> None:
+    if not run.rows("SELECT 1 FROM unit WHERE unit_id = ?", [unit_id]):
+        raise UnknownName("unit", str(unit_id), None, "the list of units has their numbers")
 
 
 NEAR = 5  # units beside one on a map, at most
@@ -514,7 +451,10 @@ class StoredContext:
 def list_contexts(
     run: Snapshot, unit_id: int | None, split: str, draw: str, limit: int, offset: int
 ) -> tuple[int, list[StoredContext]]:
-    """Return how many contexts there are, and `limit` of them from the place `offset` on."""
+    """Return how many contexts there are, and `limit` of them from the place `offset` on.
+
+    Raises UnknownName for a unit that is not there.
+    """
     conditions, values = ["true"], []
     for column, value in (("unit_id", unit_id), ("split", split or None), ("draw", draw or None)):
         if value is not None:
@@ -522,6 +462,8 @@ def list_contexts(
             values.append(value)
     where = " AND ".join(conditions)
     ((total,),) = run.rows(f"SELECT count(*) FROM context WHERE {where}", values)
+    if not total and unit_id is not None:
+        _require_unit(run, unit_id)
     contexts = []
     names = StoredContext.__dataclass_fields__
     for row in run.rows(

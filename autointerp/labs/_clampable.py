@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from autointerp.errors import BadInput, SubjectError
+from autointerp.errors import SubjectError
+from autointerp.labs._refusals import none_measured
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
 from autointerp.subjects.interventions import ChangeableModel, Levers
@@ -24,12 +25,12 @@ class Clampable:
 
 
 def clampable_units(
-    run: Run, subject: Subject, units: Sequence[int], lab: str, refusal: str
+    run: Run, subject: Subject, units: Sequence[int], lab: str, refusal: str, remedy: str
 ) -> Iterator[tuple[int, Clampable | str]]:
     """Yield each unit with what it takes to clamp it, or with the reason why it cannot be.
 
-    Raises BadInput at the end, with `refusal` about the reasons, where none can be and the lab has
-    no earlier row of one that could.
+    Raises BadInput at the end, with `refusal`, the reasons and the `remedy`, where none can be and
+    the lab has no earlier row of one that could.
     """
     peaks = {unit.unit_id: unit.summary.peak for unit in run.units_numbered(units)}
     sources = list(sources_again(run, subject, units))  # a generator holds torch's settings
@@ -53,5 +54,4 @@ def clampable_units(
             has_any = True
             yield unit_id, Clampable(model, levers, peaks[unit_id])
     if not has_any:
-        texts = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise BadInput(f"lab {lab}: {refusal.format(texts)}")
+        raise none_measured(f"lab {lab}: {refusal}", reasons, remedy, subject)

@@ -54,7 +54,7 @@ def one_token(subject: Subject, text: str, option: str) -> int:
     if len(ids) != 1:
         parts = ", ".join(repr(one) for one in token_strings(subject, ids)) or "none"
         raise BadInput(
-            f"{option} {text!r} is {len(ids)} tokens ({parts}), and a logit is of one; give one "
+            f"{option} {text!r} is {len(ids)} tokens ({parts}), and one is asked for; give one "
             f"token{hint}"
         )
     if ids[0] in subject.special and subject.token_texts[ids[0]] != text:

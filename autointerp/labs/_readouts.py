@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from autointerp.errors import BadInput, SubjectError
+from autointerp.labs._refusals import none_measured
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
 from autointerp.units.levers import direct_path
@@ -54,5 +55,5 @@ def with_text(subject: Subject, device: torch.device) -> Tensor:
 
 def no_effects(option: str, reasons: dict[str, str]) -> BadInput:
     """Return the error that says why no unit has effects, by source."""
-    texts = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-    return BadInput(f"{option}: no unit has any ({texts})")
+    remedy = "name units of another source or site"
+    return none_measured(f"{option}: no unit has any", reasons, remedy)

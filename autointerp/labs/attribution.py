@@ -19,6 +19,7 @@ import torch
 from autointerp.errors import BadInput, SubjectError
 from autointerp.labs import Options, Row
 from autointerp.labs._prompts import as_batch, one_token, token_ids, token_strings
+from autointerp.labs._refusals import none_measured
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
 from autointerp.subjects.interventions import (
@@ -96,8 +97,8 @@ def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
             has_any = True
             yield from (row_of(subject, unit_id, prompt, question, effect) for effect in own)
     if not has_any and reasons:
-        texts = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise BadInput(f"lab attribution: no unit can be ablated ({texts}); name other sources")
+        refusal = "lab attribution: no unit can be ablated"
+        raise none_measured(refusal, reasons, "name other sources", subject)
 
 
 def question_of(

@@ -53,8 +53,8 @@ def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
     subject = subject_again(run, "lab clamped-texts")
     prompts = corpus_prompts(run, subject, options["prompts"], options["tokens"])
     given = {**options, "seed": run.settings.seed}
-    found = clampable_units(run, subject, units, "clamped-texts", "no unit can be clamped ({})")
-    for unit_id, unit in found:
+    refusal = "no unit can be clamped", "name features or neurons that fire"
+    for unit_id, unit in clampable_units(run, subject, units, "clamped-texts", *refusal):
         if isinstance(unit, str):
             yield _without(unit_id, unit)
             continue

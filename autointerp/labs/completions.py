@@ -70,8 +70,8 @@ def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
                 f"tokens, and '{subject.name}' reads at most {subject.longest:,}; give fewer "
                 "--tokens"
             )
-    refusal = "no unit can be steered ({}); name features or neurons that fire"
-    for unit_id, unit in clampable_units(run, subject, units, "completions", refusal):
+    refusal = "no unit can be steered", "name features or neurons that fire"
+    for unit_id, unit in clampable_units(run, subject, units, "completions", *refusal):
         if isinstance(unit, str):
             yield _without(unit_id, unit)
             continue

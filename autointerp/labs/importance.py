@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from autointerp.errors import BadInput, SubjectError
 from autointerp.labs import Options, Read, Row
+from autointerp.labs._refusals import none_measured
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
 from autointerp.subjects.interventions import ChangeableModel, Levers, gradient_at_site
@@ -97,8 +98,8 @@ def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row | Read
             reasons[name] = str(error)
             lost += [(unit_id, str(error)) for unit_id in members]
     if not parts:
-        texts = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise BadInput(f"lab importance: no unit can be attributed ({texts}); name other sources")
+        refusal = "lab importance: no unit can be attributed"
+        raise none_measured(refusal, reasons, "name other sources", subject)
     settings = run.settings.harvest
     least = min(limit for limit in (options["tokens"], settings.tokens) if limit)
     length = subject.length()

@@ -99,8 +99,9 @@ def plan_session(
     rated = rated_by(run, rater, rubric) if rater else set()
     trained = trained_on(run, rater, rubric) if rater else set()
     drawn, practice = _units(run, wanted, kinds, sitting.practice)
+    number = None
     if sitting.planned:
-        chosen = latest_plan(run, rubric)
+        chosen, number = latest_plan(run, rubric)
         drawn = {
             name: [unit for unit in _all_units(run, name) if _id(run, unit, rubric) in chosen]
             for name in kinds
@@ -119,7 +120,7 @@ def plan_session(
     needed = sorted({*ids, *(one.item for one in training)})
     whole = {item.id: item for item in load_items(run, needed, rubric)}
     shown = {name: shown_item(item, rubric) for name, item in whole.items()}
-    contexts, alike, short = matched(list(shown.values()))
+    contexts, alike, short = matched(list(shown.values()), number)
     shown = {item.id: item for item in alike}
     left_out = Counter(ids[item.id] for item in short if item.id in ids)
     kept = [item for item in ids if item in shown]
@@ -275,13 +276,14 @@ def _rated_enough(run: Run, rater: str, overlap: int) -> set[str]:
     return {row[0] for row in rows}
 
 
-def latest_plan(run: Run, rubric: Rubric) -> set[str]:
-    """Return the items that `plan-humans` drew last.
+def latest_plan(run: Run, rubric: Rubric) -> tuple[set[str], int | None]:
+    """Return the items that `plan-humans` drew last, and the contexts that each of them has at
+    least; None where it was not looked at.
 
     Raises BadInput if it drew none for the rubric.
     """
     rows = run.rows(
-        "SELECT item_id FROM human_plan WHERE rubric_digest = ? AND plan ="
+        "SELECT item_id, contexts FROM human_plan WHERE rubric_digest = ? AND plan ="
         " (SELECT max(plan) FROM human_plan WHERE rubric_digest = ?)",
         [rubric.digest, rubric.digest],
     )
@@ -290,7 +292,7 @@ def latest_plan(run: Run, rubric: Rubric) -> set[str]:
             f"run '{run.name}' has no plan for {rubric.id}; make one with "
             f"`autointerp plan-humans --run {run.name}`"
         )
-    return {row[0] for row in rows}
+    return {row[0] for row in rows}, rows[0][1]
 
 
 def register(

@@ -98,6 +98,15 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
+    def is_in_place(self) -> bool:
+        """Return whether the path still leads to the open file, and nobody has shortened it."""
+        held = os.fstat(self._file.fileno())
+        try:
+            there = self.path.stat()
+        except OSError:
+            return False
+        return os.path.samestat(held, there) and held.st_size >= self._end
+
     def append(
         self,
         kind: StepKind,
@@ -113,8 +122,14 @@ class Journal:
     ) -> Entry:
         """Add an entry; when this returns it is on the disk.
 
-        Raises StorageError, and leaves the file as it was, where it cannot be written.
+        Raises StorageError, and leaves the file as it was, where it cannot be written, or has been
+        removed or replaced meanwhile: nobody would find the entry.
         """
+        if not self.is_in_place():
+            raise StorageError(
+                f"{self.path} was removed or replaced while it was being rated; put it back, or "
+                "open it again"
+            )
         at = at or datetime.datetime.now(datetime.UTC)
         entry = Entry(
             rater=self.rater,

@@ -7,12 +7,13 @@ know. How likely each item was to be drawn is kept, for whatever is estimated fr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from autointerp.errors import BadInput, TooFewRatings
+from autointerp.people.session import shown_alike
 from autointerp.questions.rubric import Rubric
 from autointerp.stats.ppi_drawn import (
     draw_with_probabilities,
@@ -25,6 +26,22 @@ from autointerp.store.tables import now
 LEAST = 2  # of each stratum, where it has as many: with one there is no spread
 
 Stratum = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class HumanDraw:
+    """What was drawn for people.
+
+    Attributes:
+        rater: That it calibrates.
+        contexts: That every item shows to people: the number would tell rare units from others.
+        left_out: Units with fewer, which could not be drawn.
+    """
+
+    rater: str
+    items: tuple[Drawn, ...]
+    contexts: int
+    left_out: int
 
 
 @dataclass(frozen=True)
@@ -128,11 +145,12 @@ def plan_humans(
     rng: np.random.Generator,
     rater: str | None = None,
     uncertainty: Mapping[int, float] | None = None,
-) -> tuple[str, list[Drawn]]:
-    """Draw, store and return what people should rate next, and the rater it calibrates.
+) -> HumanDraw:
+    """Draw, store and return what people should rate next.
 
-    Only units that are no controls and that nobody has rated yet are drawn: the inclusion
-    probabilities speak of those. `rater` None takes the one with the most ratings. With
+    Only units that are no controls, that nobody has rated yet and that have as many contexts as
+    people are shown are drawn: the inclusion probabilities speak of those. `rater` None takes the
+    one with the most ratings. With
     `uncertainty`, the rater's by unit, units are drawn by that and not by its score.
     Raises TooFewRatings if the rater has rated nothing on the rubric, or its uncertainty on a unit
     is not known, BadInput for `n` under 1.
@@ -150,10 +168,12 @@ def plan_humans(
     # A rater that reads all contexts has items of its own: people get the unit's shown item.
     shown = _shown_items(run, [row[0] for row in rows], rubric)
     rated = _rated_by_people(run)
+    has = _contexts_of(run, shown.values())
+    number = min(shown_alike(has.values()), max(has.values()))  # 0 where no item has a context
     strata = {
         shown[unit]: (source, int(score))
         for unit, source, score in rows
-        if unit in shown and shown[unit] not in rated
+        if unit in shown and shown[unit] not in rated and has[shown[unit]] >= number
     }
     if not strata:
         raise TooFewRatings(f"people have rated all that {rater} has on {rubric.id}")
@@ -169,8 +189,8 @@ def plan_humans(
                 "as the others were rated, or draw by the score"
             )
         drawn = draw_by_uncertainty(strata, known, n, rng)
-    _store(run, rubric, rater, drawn)
-    return rater, drawn
+    _store(run, rubric, rater, drawn, number)
+    return HumanDraw(rater, tuple(drawn), number, sum(n < number for n in has.values()))
 
 
 def busiest(run: Run, rubric: Rubric) -> str:
@@ -198,6 +218,17 @@ def _shown_items(run: Run, units: Sequence[int], rubric: Rubric) -> dict[int, st
     return {u.unit_id: item_id(seed, u.unit_id, rubric.digest, "shown") for u in stored}
 
 
+def _contexts_of(run: Run, items: Iterable[str]) -> dict[str, int]:
+    """Return how many contexts each item has to show."""
+    return dict(
+        run.rows(
+            "SELECT item_id, len(contexts) FROM unit_item"
+            " WHERE item_id IN (SELECT unnest(?::VARCHAR[]))",
+            [sorted(items)],
+        )
+    )
+
+
 def _rated_by_people(run: Run) -> set[str]:
     rows = run.rows(
         "SELECT DISTINCT item_id FROM current_rating WHERE status = 'ok' AND is_person(rater)"
@@ -205,7 +236,7 @@ def _rated_by_people(run: Run) -> set[str]:
     return {row[0] for row in rows}
 
 
-def _store(run: Run, rubric: Rubric, rater: str, drawn: Sequence[Drawn]) -> None:
+def _store(run: Run, rubric: Rubric, rater: str, drawn: Sequence[Drawn], contexts: int) -> None:
     plan = int(run.rows("SELECT coalesce(max(plan) + 1, 0) FROM human_plan")[0][0])
     at = now()
     with run.transaction():
@@ -226,6 +257,7 @@ def _store(run: Run, rubric: Rubric, rater: str, drawn: Sequence[Drawn]) -> None
                     "made_at": at,
                     "drawn_by": "score" if one.uncertainty is None else "uncertainty",
                     "uncertainty": one.uncertainty,
+                    "contexts": contexts,
                 }
                 for one in drawn
             ],

@@ -197,6 +197,10 @@ class Seat:
             self._check_open()
             self.machine.consent(digest)
 
+    def is_in_place(self) -> bool:
+        """Return whether the journal is still the one that lies at its path."""
+        return self._journal.is_in_place()
+
     def do(self, deed: Deed) -> Outcome:
         """Do what a page sends; once, however often it comes. Then it is on the disk.
 
@@ -310,6 +314,9 @@ class Seating:
         with opening:  # reading a journal takes a while: nobody else waits for it
             with self._lock:
                 held = self._seats.get(path)
+                if held is not None and not held[0].is_in_place():  # a backup was put there, say
+                    self._drop(path)
+                    held = None
                 if held is not None:
                     held[2][0] = self._clock()
             if held is None:
@@ -325,11 +332,14 @@ class Seating:
     def _let_go(self) -> None:
         """Close journals that nobody has used for a while."""
         now = self._clock()
-        for path, (seat, stack, used) in list(self._seats.items()):
+        for path, (_, _, used) in list(self._seats.items()):
             if now - used[0] > IDLE_SEAT_S:
-                self.leases.release(seat.rater)
-                seat.close(stack)
-                del self._seats[path]
+                self._drop(path)
+
+    def _drop(self, path: Path) -> None:
+        seat, stack, _ = self._seats.pop(path)
+        self.leases.release(seat.rater)
+        seat.close(stack)
 
     def close(self) -> None:
         """Close all journals."""

@@ -252,21 +252,29 @@ def text_beside(item: Item, rubric: Rubric) -> tuple[Around, ...]:
     return tuple(beside)
 
 
-def matched(items: Collection[Item]) -> tuple[int, list[Item], list[Item]]:
+def matched(
+    items: Collection[Item], number: int | None = None
+) -> tuple[int, list[Item], list[Item]]:
     """Return the number of contexts that all items shall show, those items, and those left out.
 
     A unit that fires rarely may have fewer contexts than the rubric asks for, and features are
     the rarer: the number would tell the source. So it is one number for all: the largest that
     nine in ten items have, which is the rubric's wherever the corpus is long enough, so that
     people judge the very items that models judge. Items with more lose their weakest contexts;
-    those with fewer are left out, and counted.
+    those with fewer are left out, and counted. A draw that was made for people decides on the
+    `number` itself.
     """
-    counts = sorted(len(item.contexts) for item in items)
-    if not counts:
+    if not items:
         return 0, [], []
-    number = max(1, counts[len(counts) // 10])
+    number = number or shown_alike([len(item.contexts) for item in items])
     kept = [replace(i, contexts=i.contexts[:number]) for i in items if len(i.contexts) >= number]
     return number, kept, [item for item in items if len(item.contexts) < number]
+
+
+def shown_alike(counts: Collection[int]) -> int:
+    """Return the largest number of contexts that nine in ten items have, at least 1, from how many
+    each has."""
+    return max(1, sorted(counts)[len(counts) // 10])
 
 
 # ----------------------------------------------------------------------------- as JSON values

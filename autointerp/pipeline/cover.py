@@ -329,6 +329,11 @@ def _opened(run: Run, subject: Subject, source: str) -> Source:
         made: Source = extensions.load(sources_folder, "source", source).create(
             subject, calibration, run.settings.seed
         )
+    if not getattr(made, "reads_text", True):
+        raise BadInput(
+            f"units of {source} do not fire by the text, so no prompt tells which of them is about "
+            "a concept; name other units by --source"
+        )
     return made
 
 

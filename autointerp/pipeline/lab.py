@@ -10,6 +10,7 @@ from typing import Any
 
 from autointerp.errors import BadInput
 from autointerp.labs import Read, Row, check_row, design_of, load_lab, measure, options_of
+from autointerp.labs._refusals import none_measured
 from autointerp.pipeline.events import Harvesting, Measuring, On, Step, ignore
 from autointerp.pipeline.job import say_opened
 from autointerp.questions.explain import eligible_units
@@ -69,6 +70,7 @@ def run_lab(
     runs: Path | str = RUNS,
     on: On = ignore,
     units: Sequence[str] = (),
+    needs_ok: bool = False,
 ) -> LabResult:
     """Have a lab measure units of a run, store its rows and return them.
 
@@ -77,7 +79,8 @@ def run_lab(
     (`features/12`), are measured instead, rated or not. Rows are stored as
     the lab goes, a unit's at once; units that it has measured in the same way, with the same
     options and the same file, are not measured again, and earlier rows of the others are replaced
-    with the first that is stored. Raises UnknownName for a lab that does not exist, BadInput if
+    with the first that is stored. With `needs_ok`, units none of which can be measured are an error
+    and nothing is stored. Raises UnknownName for a lab that does not exist, BadInput if
     the run has no subject or no such units.
     """
     load_lab(lab)
@@ -88,15 +91,23 @@ def run_lab(
     with open_run(run, folder=Path(runs)) as opened:
         say_opened(opened, on)
         asked = opened.units_called(units) if units else list(eligible_units(opened, names, n))
-        records = measured(opened, lab, asked, chosen, on)
+        records = measured(opened, lab, asked, chosen, on, needs_ok)
     return LabResult(run, lab, load_lab(lab).COLUMNS, len(asked), records)
 
 
 def measured(
-    run: Run, lab: str, units: Sequence[int], options: Mapping[str, Any], on: On = ignore
+    run: Run,
+    lab: str,
+    units: Sequence[int],
+    options: Mapping[str, Any],
+    on: On = ignore,
+    needs_ok: bool = False,
 ) -> tuple[Row, ...]:
     """Have a lab measure the units of an open run that it has not measured so yet, store the rows,
     and return those of all.
+
+    Raises what the lab raises; then the units before are stored, if one of them was measured. With
+    `needs_ok`, BadInput where none of the units can be.
     """
     module = load_lab(lab)
     on(Step(f"{lab} measures {count(len(units), 'unit')}"))
@@ -118,6 +129,9 @@ def measured(
                 check_row(lab, module.COLUMNS, asked, row)
                 if keeper.add(row):
                     on(Measuring(lab, len(done) + len(keeper.begun), len(units)))
+            if needs_ok and keeper.reasons and not keeper.has_ok and not done:
+                reasons = {run.unit_named(unit): why for unit, why in keeper.reasons.items()}
+                raise none_measured(f"lab {lab}: no unit can be measured", reasons, "name others")
             keeper.finish()
         finally:
             keeper.save()  # whole units, whatever stopped the lab
@@ -130,13 +144,19 @@ class _Keeper:
 
     Attributes:
         begun: Units that have rows, stored or not.
+        reasons: Why units could not be measured, by unit.
+        has_ok: Whether one was. Until then nothing is stored, as a lab that can measure no unit is
+            refused in the end.
         rows: Rows that are stored.
     """
 
     def __init__(self, run: Run, lab: str, design: str, pending: Sequence[int]) -> None:
         self.run, self.lab, self.design = run, lab, design
         self.begun: set[int] = set()
+        self.reasons: dict[int, str] = {}
+        self.has_ok = False
         self.rows = 0
+        self._is_done = False
         self._asked = list(pending)
         self._pending = list(pending)  # whose earlier rows go with the first that is stored
         self._of_unit: list[Row] = []
@@ -149,6 +169,10 @@ class _Keeper:
         do not stand together.
         """
         unit_id = row["unit_id"]
+        if (outcome := row.get("outcome", "ok")) == "ok":
+            self.has_ok = True
+        else:
+            self.reasons[unit_id] = outcome
         if self._of_unit and self._of_unit[0]["unit_id"] == unit_id:
             self._of_unit.append(row)
             return False
@@ -166,12 +190,13 @@ class _Keeper:
 
     def finish(self) -> None:
         """Note that the lab is done: units of which it gave no rows have none."""
+        self._is_done = True
         self._end_unit()
         self._measured += [unit_id for unit_id in self._asked if unit_id not in self.begun]
 
     def save(self) -> None:
-        """Store whole units; nothing where there is none."""
-        if self._measured:
+        """Store whole units; nothing where there is none, or none was measured yet."""
+        if self._measured and (self.has_ok or self._is_done):
             self.run.replace_lab_rows(
                 self.lab, self._pending or self._measured, self._whole, self.design, self._measured
             )

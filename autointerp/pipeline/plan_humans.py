@@ -47,11 +47,15 @@ class HumanPlan:
     Attributes:
         rater: That it calibrates.
         uncertainty: How unsure it is of the units; None where they were drawn by its score.
+        contexts: That people are shown of each unit.
+        left_out: Units with fewer, which were not drawn.
     """
 
     rater: str
     drawn: tuple[Drawn, ...]
     uncertainty: Uncertainty | None
+    contexts: int
+    left_out: int
 
 
 def plan_humans(
@@ -70,8 +74,8 @@ def plan_humans(
     """
     rater = rater or busiest(run, rubric)
     unsure = uncertainty_of(run, rubric, rater) if by == "uncertainty" else None
-    rater, drawn = draw(run, rubric, n, rng, rater, unsure.by_unit if unsure else None)
-    return HumanPlan(rater, tuple(drawn), unsure)
+    made = draw(run, rubric, n, rng, rater, unsure.by_unit if unsure else None)
+    return HumanPlan(made.rater, made.items, unsure, made.contexts, made.left_out)
 
 
 def uncertainty_of(run: Run, rubric: Rubric, rater: str) -> Uncertainty:
@@ -97,14 +101,24 @@ def uncertainty_of(run: Run, rubric: Rubric, rater: str) -> Uncertainty:
         "judges": _by_judges,
     }
     missing = []
+    # A rater that gave one score twice would give it again.
+    remedies: dict[Measure, str] = {"repeats": "with --repeats 2", "judges": "by a second model"}
     for measure, words in MEASURES.items():
         by_unit = makers[measure](run, rubric, rater)
         if rated <= by_unit.keys() and any(by_unit[unit] > 0 for unit in rated):
             return Uncertainty(measure, {unit: by_unit[unit] for unit in rated})
-        missing.append(f"{words}: of {len(rated & by_unit.keys())} of {len(rated)} units")
+        known = len(rated & by_unit.keys())
+        missing.append(
+            f"{words}: 0 for each of {known} units"
+            if known == len(rated)
+            else f"{words}: known of {known} of {len(rated)} units"
+        )
+        if known == len(rated):
+            remedies.pop(measure, None)
+    asked = ", or ".join(remedies.values())
     raise TooFewRatings(
-        f"how sure {rater} is of a unit is not known ({'; '.join(missing)}); rate with "
-        "--repeats 2, or by a second model, or draw by the score"
+        f"how sure {rater} is of a unit is not known ({'; '.join(missing)}); "
+        f"{f'rate {asked}, or ' if asked else ''}draw by the score"
     )
 
 

@@ -142,7 +142,7 @@ def _make_session(resolved: Resolved, path: Path, on: On) -> Path:
     with open_patiently(resolved, subject, on) as run:
         ingest_journals(run, lambda text: on(Note(text)))
         if job.sitting.planned:
-            plan = digest_of(sorted(latest_plan(run, rubric)))[:12]
+            plan = digest_of(sorted(latest_plan(run, rubric)[0]))[:12]
             path = path.with_name(f"{job.rater.replace(':', '-')}.plan-{plan}.jsonl")
             if path.exists():
                 return path

@@ -262,5 +262,5 @@ class Planter:
 
 
 def _overlap(one: Mask, other: Mask) -> float:
-    smaller = min(np.count_nonzero(one), np.count_nonzero(other))
-    return np.count_nonzero(one & other) / max(1, smaller)
+    smaller = min(int(np.count_nonzero(one)), int(np.count_nonzero(other)))
+    return int(np.count_nonzero(one & other)) / max(1, smaller)

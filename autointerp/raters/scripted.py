@@ -14,7 +14,7 @@ from autointerp.raters import AttemptFailed, RaterOptions, call_key
 from autointerp.raters._truthful import Truthful
 from autointerp.records import Item, Reply, Request
 
-WHAT = "a script that gives a fixed score"
+WHAT = "a script that gives the scores it was told"
 EXAMPLE = "truth"
 
 KEYS = ("score", "text", "stop", "tokens_in", "tokens_out", "cost_usd", "fail", "retry_after_s")

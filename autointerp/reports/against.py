@@ -15,6 +15,7 @@ from autointerp.reports.words import (
     SUPERIORITY,
     brief_label,
     check_doubt,
+    drawn_text,
     interval,
     listed,
     number,
@@ -23,6 +24,7 @@ from autointerp.reports.words import (
     rater_kind,
     refusal,
     trust_text,
+    uncompared,
     versions_doubt,
     what,
 )
@@ -124,7 +126,7 @@ def _of_judgement(
     if trust.state == "broken":
         failed = Trust("broken", tuple(c for c in trust.controls if c.state == "broken"))
         yield Objection(0, "The rater fails its controls.", trust_text(failed))
-    if trust.state == "unknown":
+    if trust.state == "unknown" and judgement.has_scores:
         yield Objection(4, "The controls say too little.", trust_text(trust))
     if rater_kind(judgement.rater) != "human" and judgement.is_llm is False:
         yield Objection(5, "The rater.", f"{judgement.rater} is {what(judgement)}.")
@@ -132,13 +134,10 @@ def _of_judgement(
     if contrast is not None and contrast.second in judgement.sources:
         yield from _of_contrast(judgement, contrast)
     elif not across:  # else the other side is in another run
-        yield Objection(
-            4,
-            "Nothing to compare with.",
-            f"Only {listed(plural(name)[1] for name in judgement.sources or judgement.controls)} "
-            "were rated; a second source would show what is high or low.",
-        )
+        yield Objection(4, *uncompared(judgement))
     yield from _of_looks(judgement)
+    if judgement.drawn is not None:
+        yield Objection(3, "Not drawn alike.", drawn_text(judgement))
     of_interest = judgement.sources if contrast is None else [contrast.first, contrast.second]
     for control in judgement.contrasts:
         is_control = kind_of(control.second).role == "control"
@@ -206,7 +205,14 @@ def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection
             f"{plural(baseline.second)[1]}: {SUPERIORITY} {interval(baseline.superiority)}.",
         )
     adjusted = contrast.adjusted
-    if contrast.tells_nothing or min(contrast.superiority.n) < FEW_UNITS:
+    if contrast.is_one_value:
+        yield Objection(
+            4,
+            "One score for all.",
+            f"{judgement.rater} gave all {sum(contrast.superiority.n):,} units the same score, so "
+            "it tells none of them from another here.",
+        )
+    elif contrast.tells_nothing or min(contrast.superiority.n) < FEW_UNITS:
         first, second = contrast.superiority.n
         yield Objection(4, "Few units.", f"{first} {firsts} and {second} {seconds} were rated.")
     if adjusted is None:

@@ -37,7 +37,7 @@ MOST = 6  # judgements in the picture, and in the list of what each found
 
 def answer(material: Material) -> Answer | None:
     """Return the first screen of a report; None where no unit was rated."""
-    judgements = [j for j in material.judgements if any(g.n for g in j.groups.values())]
+    judgements = [judgement for judgement in material.judgements if judgement.has_scores]
     if not judgements:
         return None
     judgements.sort(key=lambda judgement: bool(judgement.fails))  # those that count come first
@@ -129,17 +129,30 @@ def _claim(
         return f"{alike.pop()}; of {others} the ratings do not agree.", "plain"
     if {"higher", "lower"} <= outcomes:
         return "The ratings contradict one another.", "plain"
+    resolved_ones = [pair for pair in counted.values() if pair.outcome in ("higher", "lower")]
+    if (
+        outcomes <= {"higher", "lower", "not resolved"}
+        and resolved_ones
+        and len({(pair.first, pair.second) for pair in counted.values()}) == 1
+    ):
+        by = f"by {len(resolved_ones)} of {len(counted)} ratings"
+        return f"{claim(resolved_ones[0])} {by}; by the others it is not resolved.", "plain"
     return "The ratings do not agree on an answer.", "plain"
 
 
 def _alone(judgement: Judgement) -> str:
     """Return the means of what is studied, where there is nothing to compare them with."""
-    names = judgement.sources or judgement.controls
+    every = judgement.sources or judgement.controls
+    names = [name for name in every if judgement.groups[name].n]
+    if not names:
+        return "No studied unit has a score"
     means = listed(
         f"{plural(name)[1]} score {number(judgement.groups[name].mean.value)}" for name in names
     )
     low, high = judgement.scale.lowest, judgement.scale.highest
-    return f"{means[0].upper()}{means[1:]} on average, on a scale of {low} to {high}"
+    without = listed(plural(name)[1] for name in every if name not in names)
+    rest = f"; no score of {without}" if without else ""
+    return f"{means[0].upper()}{means[1:]} on average, on a scale of {low} to {high}{rest}"
 
 
 def _support(

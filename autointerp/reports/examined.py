@@ -118,7 +118,8 @@ def _contexts(found: Examined) -> Iterator[Block]:
         for one in found.units
         for shown in (*one.strongest, *one.uniform)
     ]
-    yield Table("contexts", "", pd.DataFrame(rows))
+    if rows:
+        yield Table("contexts", "", pd.DataFrame(rows))
     yield Table(
         "units",
         "The units on the bench",
@@ -176,7 +177,10 @@ def draw_activations(found: Examined) -> Drawing:
     for axes, one in zip(grid, found.units, strict=True):
         tokens = one.interval_tokens
         axes.bar(np.arange(len(tokens)) + 0.5, tokens, 0.9, color=_colour(one))
-        axes.set_yscale("log")
+    fires = any(sum(one.interval_tokens) for one in found.units)
+    for axes, one in zip(grid, found.units, strict=True):
+        if fires:  # where all bars are 0, none has a logarithm
+            axes.set_yscale("log")
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}"))
         axes.set_ylim(0.5, None)

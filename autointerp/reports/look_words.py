@@ -35,7 +35,8 @@ def plan_prose(judgement: Judgement, comparison: Comparison) -> list[Prose]:
         return []
     facts = comparison.subject
     text = f", on {first_tokens(facts.tokens)}" if facts.is_cut and facts.tokens else ""
-    rest = [*_looks(reading, judgement, text), *_unrecorded(reading)]
+    by = " by this rater's scores" if len(comparison.judgements) > 1 else ""
+    rest = [*_looks(reading, judgement, f"{by}{text}"), *_unrecorded(reading)]
     if plan is None:
         how = (
             ""
@@ -61,7 +62,7 @@ def when(made_at: str) -> str:
 def _looks(reading: Reading, judgement: Judgement, read: str) -> list[str]:
     """Return which look it is, what its interval allows for, and whether the rule has stopped.
 
-    `read` says on what text, where the corpus has more.
+    `read` says by whose scores, where several rated, and on what text, where the corpus has more.
     """
     nth = "the first look" if reading.number == 1 else f"look {reading.number}"
     sentences = [f"In the run's ledger this is {nth} at these two sources{read}."]

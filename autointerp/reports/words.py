@@ -22,7 +22,7 @@ from autointerp.units.sources import kind_of
 CODE = re.compile(r"(`(?:autointerp |--|plan-humans)[\w .:=/,+-]*`)")
 NOT_LLM = {
     "lexical": "a fixed rule on words and no language model",
-    "scripted": "a script that gives a fixed score",
+    "scripted": "a script that gives the scores it was told",
     "human": "a person",
 }
 
@@ -182,6 +182,41 @@ def versions_doubt(judgement: Judgement) -> tuple[str, str] | None:
             "alike. Name one of them as the model.",
         )
     return None
+
+
+def uncompared(judgement: Judgement) -> tuple[str, str]:
+    """Return why a rater's ratings compare no two studied sources, where they do not: a lead and a
+    sentence."""
+    scored = {name: judgement.groups[name].n for name in judgement.sources}
+    if not any(group.n for group in judgement.groups.values()):
+        lost = listed(f"{n:,} {status}" for status, n in sorted(judgement.statuses.items()))
+        return "No unit has a score.", f"What became of its ratings: {lost}."
+    if len(scored) > 1:
+        each = listed(counted(n, name) for name, n in scored.items())
+        return (
+            "Too few scores to compare.",
+            f"A score have {each}; a comparison needs two of each of two sources.",
+        )
+    if not scored:
+        controls = listed(plural(name)[1] for name in judgement.controls)
+        return "Nothing to compare with.", f"Only controls were rated, {controls}."
+    (name,) = scored
+    return (
+        "Nothing to compare with.",
+        f"Only {plural(name)[1]} were rated; a second source would show what is high or low.",
+    )
+
+
+def drawn_text(judgement: Judgement) -> str:
+    """Return how the units that a person rated were drawn, where some were likelier to be."""
+    assert judgement.drawn is not None
+    by = {"score": "scores", "uncertainty": "uncertainty"}[judgement.drawn.by]
+    return (
+        f"{judgement.rater} rated units that `plan-humans` drew by the {by} of "
+        f"{judgement.drawn.judge}, some more often than others. These figures count each unit "
+        "alike, so they speak of the units drawn and not of all; under 'Calibration' each counts "
+        "by the inverse of its probability."
+    )
 
 
 def score_errors_text(judgement: Judgement, errors: ScoreErrors) -> str:

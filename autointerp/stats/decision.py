@@ -83,13 +83,14 @@ def equivalence(
     *,
     scale: Scale | None = None,
     alpha: float = 0.05,
+    design_effect: float = 1.0,
 ) -> Equivalence:
     """Return whether the mean of `scores`, [units], equals `target` to within `margin` (TOST).
 
     `equivalent` where both one-sided tests reject at `alpha`, that is, where the interval at
     1 - 2 alpha lies within target ± margin; `not equivalent` where the interval at 1 - alpha
     leaves the target out and the estimate lies beyond the margin; `too few to tell` otherwise,
-    and always for fewer than 3 units.
+    and always for fewer than 3 units. `design_effect` as in `mean`.
 
     Raises TooFewRatings if there are none, ValueError for a margin of 0 or less.
     Source: Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657.
@@ -98,8 +99,8 @@ def equivalence(
     if margin <= 0:
         raise ValueError(f"margin {margin} is not above 0")
     x = as_scores(scores)
-    inner = mean(x, 1 - 2 * alpha, scale=scale)
-    outer = mean(x, 1 - alpha, scale=scale)
+    inner = mean(x, 1 - 2 * alpha, scale=scale, design_effect=design_effect)
+    outer = mean(x, 1 - alpha, scale=scale, design_effect=design_effect)
     answer: EquivalenceAnswer = "too few to tell"
     if len(x) >= 3 and inner.low is not None and inner.high is not None:
         assert outer.low is not None

@@ -20,10 +20,12 @@ import scipy
 from autointerp.errors import BadInput, install_hint
 from autointerp.stats import cosines
 from autointerp.stats.cosines import Indices, Vectors
+from autointerp.text import count
 
 VERSION = 1  # of what the same vectors and parameters are laid out as
 EXACT = 20_000
 LEAST = 5  # vectors
+ROUNDING = 1e-5  # extents under it are those of float32
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,14 @@ def lay_out(
 ) -> Layout:
     """Return the layout of vectors [n, width] of length 1; the same vectors have the same one.
 
-    Raises BadInput for fewer than 5 vectors, or where umap-learn is not installed.
+    Raises BadInput for fewer than 5 vectors, for vectors of one axis or direction, or where
+    umap-learn is not installed.
     """
     parameters = parameters or LayoutParameters()
     if len(vectors) < LEAST:
         raise BadInput(
-            f"{len(vectors)} vectors with a direction make no map; at least {LEAST} are needed"
+            f"{count(len(vectors), 'vector')} with a direction: a map takes at least {LEAST}; name "
+            "other sources by --source"
         )
     umap = _umap()
     k = min(parameters.neighbours, len(vectors) - 1)
@@ -184,12 +188,22 @@ def best_of(vectors: Vectors, candidates: Indices, k: int) -> tuple[Indices, Vec
 def _first_axes(vectors: Vectors) -> Vectors:
     """Return the first two principal components [n, 2]: where the layout begins.
 
-    The sign of each is such that its largest loading is positive.
+    The sign of each is such that its largest loading is positive. Where vectors lie on one line,
+    they begin in a row beside it, as UMAP divides by the extent of either component.
     """
     centred = vectors - vectors.mean(axis=0)
     _, axes = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
     axes = axes[:, ::-1][:, :2]
     if axes.shape[1] < 2:
-        raise BadInput("vectors of one axis make no map")
+        raise BadInput("vectors of one axis make no map; name other sources by --source")
     axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(2)])
-    return np.asarray(centred @ axes, dtype=np.float32)
+    points = np.asarray(centred @ axes, dtype=np.float32)
+    along, beside = np.ptp(points, axis=0)
+    if along <= ROUNDING:
+        raise BadInput(
+            f"all {count(len(vectors), 'vector')} have one direction and make no map; name other "
+            "sources by --source"
+        )
+    if beside <= ROUNDING * along:
+        points[:, 1] = along * np.linspace(-0.5, 0.5, len(points), dtype=np.float32)
+    return points

@@ -25,10 +25,18 @@ class Share:
     share: Statistic
 
 
-def mean(scores: npt.ArrayLike, level: float = 0.95, *, scale: Scale | None = None) -> Statistic:
+def mean(
+    scores: npt.ArrayLike,
+    level: float = 0.95,
+    *,
+    scale: Scale | None = None,
+    design_effect: float = 1.0,
+) -> Statistic:
     """Return the mean of `scores`, [units], with its interval.
 
     Args:
+        design_effect: By how much the variance of the mean exceeds that of units that have nothing
+            in common; only with a scale.
         scale: Lowest and highest score that could be. The interval is then Wilson's at the
             effective sample size, after adding one unit spread evenly over the scale to the
             variance: it stays on the scale and covers near its ends, where Student's does not
@@ -50,7 +58,7 @@ def mean(scores: npt.ArrayLike, level: float = 0.95, *, scale: Scale | None = No
     if len(x) == 1:
         return Statistic(value, None, None, n, method, level, "one unit shows no spread")
     if scale is not None:
-        low, high = mean_ends(x, (1 - level) / 2, scale)
+        low, high = mean_ends(x, (1 - level) / 2, scale, design_effect)
         return Statistic(value, float(low), float(high), n, method, level)
     if np.ptp(x) == 0:
         return Statistic(value, None, None, n, method, level, "all ratings agree")
@@ -60,7 +68,9 @@ def mean(scores: npt.ArrayLike, level: float = 0.95, *, scale: Scale | None = No
     return Statistic(value, value - half, value + half, n, method, level)
 
 
-def mean_ends(scores: Floats, tail: float, scale: Scale) -> tuple[Floats, Floats]:
+def mean_ends(
+    scores: Floats, tail: float, scale: Scale, design_effect: float = 1.0
+) -> tuple[Floats, Floats]:
     """Return the ends of the interval of the mean, [...] each, of scores, [..., units], on a
     scale; see `mean`. `tail` is the probability beyond either end."""
     span = scale[1] - scale[0]
@@ -70,7 +80,11 @@ def mean_ends(scores: Floats, tail: float, scale: Scale) -> tuple[Floats, Floats
     # A unit spread evenly over 0 to 1 in steps of a five-point scale has the square 0.375.
     squares = (share**2).sum(axis=-1) + 0.375 - n * centre**2
     low, high = wilson_ends(
-        share.mean(axis=-1), squares / (n - 1) / n, n - 1, tail, variance_at=centre
+        share.mean(axis=-1),
+        squares / (n - 1) / n * design_effect,
+        n - 1,
+        tail,
+        variance_at=centre,
     )
     return scale[0] + span * low, scale[0] + span * high
 

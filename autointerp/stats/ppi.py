@@ -7,7 +7,6 @@ were drawn at random, and narrower than the human ratings alone where the judge 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -224,7 +223,7 @@ def predict_mean_stratified(
     total = sum(sizes.values())
     n = (len(y), total - len(y))
     pi = [strata.count(stratum) / sizes[stratum] for stratum in strata]
-    only = weighted_mean(y, pi, level=level)
+    only = weighted_mean(y, 1 / np.array(pi), scale, level)
     if np.ptp(y) == 0:
         undefined = Statistic(estimate.value, None, None, n, STRATIFIED, level, AGREED)
         return Prediction(undefined, 1.0, only, None, None)
@@ -251,7 +250,7 @@ def predict_difference_stratified(
     parts = [predict_mean_stratified(*group, scale=scale, level=level) for group in (first, second)]
     estimates = [_stratified(as_scores(group[0]), *group[1:]) for group in (first, second)]
     n = (*(part.mean.n[0] for part in parts), *(part.mean.n[1] for part in parts))
-    only = _welch([part.human_only for part in parts], level)
+    only = mover_difference(parts[0].human_only, parts[1].human_only, n[:2], "MOVER; as means")
     alone = sum(part.spread / count for part, count in zip(estimates, n, strict=False))
     variance = sum(part.variance for part in estimates)
     return difference_of(parts[0], parts[1], n, only, alone, variance, f"MOVER; {STRATIFIED}")
@@ -290,19 +289,6 @@ def _on_scale(
         return Statistic(inside, None, None, n, method, level, note)
     low, high = wilson_ends(inside, variance, freedom, (1 - level) / 2, scale=scale)
     return Statistic(inside, float(low), float(high), n, method, level)
-
-
-def _welch(means: Sequence[Statistic], level: float) -> Statistic:
-    """Return the difference of two means from their intervals; half-widths add in squares."""
-    first, second = means
-    assert first.value is not None
-    assert second.value is not None
-    value, n = first.value - second.value, (*first.n, *second.n)
-    method = "difference of Hájek means, half-widths added in squares"
-    if first.low is None or second.low is None:
-        return Statistic(value, None, None, n, method, level, AGREED)
-    half = math.hypot(first.value - first.low, second.value - second.low)
-    return Statistic(value, value - half, value + half, n, method, level)
 
 
 @dataclass(frozen=True, slots=True)

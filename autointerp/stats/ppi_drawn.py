@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autointerp.errors import TooFewRatings
-from autointerp.stats.bounded import Scale, wilson_ends
-from autointerp.stats.means import mean_difference
+from autointerp.stats.bounded import Scale, mover_difference, wilson_ends
 from autointerp.stats.ppi import AGREED, Powered, Prediction, PredictionDifference, difference_of
 from autointerp.stats.ppi_superiority import LEAST_HUMAN, PredictedSuperiority
 from autointerp.stats.results import Floats, Statistic, as_level, as_scores
@@ -149,7 +148,7 @@ def predict_mean_drawn(
     powered = powered_drawn(y, f, every, pi)
     value, variance = float(powered.value), float(powered.variance)
     n = (len(y), len(every) - len(y))
-    only = weighted_mean(y, pi, level=level)
+    only = weighted_mean(y, 1 / pi, scale, level)
     correlation = None
     if np.ptp(y) > 0 and np.ptp(f) > 0:
         correlation = float(np.corrcoef(y, f)[0, 1])
@@ -166,9 +165,15 @@ def predict_mean_drawn(
         return Prediction(undefined, float(powered.power), only, None, correlation)
     low, high = wilson_ends(inside, variance, powered.freedom, (1 - level) / 2, scale=scale)
     made = Statistic(inside, float(low), float(high), n, METHOD, level)
-    share = 1 / pi / (1 / pi).sum()
-    spread = float(share @ (y - share @ y) ** 2) * len(y) / (len(y) - 1)
-    return Prediction(made, float(powered.power), only, spread / variance, correlation)
+    effective = spread_drawn(y, pi) / variance
+    return Prediction(made, float(powered.power), only, effective, correlation)
+
+
+def spread_drawn(human: Floats, probability: Floats) -> float:
+    """Return the variance of single ratings over the group, each counted by the inverse of its
+    unit's probability."""
+    share = 1 / probability / (1 / probability).sum()
+    return float(share @ (human - share @ human) ** 2) * len(human) / (len(human) - 1)
 
 
 def predict_difference_drawn(
@@ -182,9 +187,9 @@ def predict_difference_drawn(
     groups = [group_drawn(first), group_drawn(second)]
     parts = [predict_mean_drawn(*group, scale=scale, level=level) for group in groups]
     variance = sum(float(powered_drawn(*group).variance) for group in groups)
-    alone = sum(float(group[0].var(ddof=1)) / len(group[0]) for group in groups)
+    alone = sum(spread_drawn(y, pi) / len(y) for y, _, _, pi in groups)
     n = (*(part.mean.n[0] for part in parts), *(part.mean.n[1] for part in parts))
-    only = mean_difference(groups[0][0], groups[1][0], level, scale=scale)
+    only = mover_difference(parts[0].human_only, parts[1].human_only, n[:2], "MOVER; as means")
     return difference_of(parts[0], parts[1], n, only, alone, variance, f"MOVER; {METHOD}")
 
 

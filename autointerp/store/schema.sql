@@ -241,10 +241,12 @@ CREATE TABLE IF NOT EXISTS human_plan (
     made_at TIMESTAMP NOT NULL,
     drawn_by VARCHAR,                     -- score (within strata), uncertainty; NULL in an old run
     uncertainty DOUBLE,                   -- the rater's on the unit; then the stratum is the source
+    contexts INTEGER,                     -- that every item drawn has at least; NULL in an old run
     PRIMARY KEY (plan, item_id)
 );
 ALTER TABLE human_plan ADD COLUMN IF NOT EXISTS drawn_by VARCHAR;
 ALTER TABLE human_plan ADD COLUMN IF NOT EXISTS uncertainty DOUBLE;
+ALTER TABLE human_plan ADD COLUMN IF NOT EXISTS contexts INTEGER;
 
 -- ------------------------------------------------------------------------------------ batches
 

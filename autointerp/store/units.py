@@ -186,6 +186,12 @@ class Units(Tables):
             chosen += units
         return list(dict.fromkeys(chosen))
 
+    def unit_named(self, unit_id: int) -> str:
+        """Return a unit's name, such as `features/12`."""
+        query = "SELECT unit_label(source, idx, sign, note) FROM unit WHERE unit_id = ?"
+        ((label,),) = self.rows(query, [unit_id])
+        return str(label)
+
     def held_units(self) -> dict[str, tuple[int, bool]]:
         """Return, by source, how many eligible units the run holds and whether it is a control."""
         return {

@@ -44,6 +44,21 @@ def test_every_source_goes_the_same_way_and_every_unit_has_an_outcome(truth_run,
             assert (one.score is None) == (one.outcome != "ok")
 
 
+def test_a_unit_alone_has_the_scores_and_ratings_that_it_has_among_all(truth_run, results):
+    with open_run("tiny", folder=truth_run, read_only=True) as run:
+        numbers = [number for (number,) in run.rows("SELECT unit_id FROM unit")]
+        alone = [score for number in numbers for score in unit_scores(run, number)]
+        fitting = [rating for number in numbers for rating in context_ratings(run, number)]
+        everybody = context_ratings(run)
+
+    def by_unit(scores):
+        return Counter(map(repr, scores))
+
+    assert by_unit(alone) == by_unit(results)
+    assert {score.scorer for score in alone} == set(ALL)
+    assert by_unit(fitting) == by_unit(everybody)
+
+
 def test_unknown_units_are_counted_and_not_asked_about(results):
     mine = [o for o in results if o.scorer == "detection" and o.source in ("features", "neurons")]
     assert {one.outcome for one in mine} == {"unknown"}

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from support.fabricate import add_scores, fabricate_run
 
-from autointerp.findings.calibration import how_drawn
+from autointerp.findings.calibration import Shown, calibrations, how_drawn, unlike_draw
 from autointerp.findings.comparison import Comparison, compare
-from autointerp.findings.looks import looks_of
+from autointerp.findings.groups import UnlikeDraw
+from autointerp.findings.looks import Reading, looks_of
 from autointerp.reports.panels.calibration import pair_text
 from autointerp.stats.sequential import confidence_sequence_multiplier
 from autointerp.stats.superiority import superiority
@@ -54,6 +55,64 @@ def test_units_of_unknown_probability_predict_nothing(
     rows: list[tuple[int, int, str, int, int]], why: str
 ):
     assert why in how_drawn(plans(rows), JUDGE, index(1, 2), index(3, 4)).why_not
+
+
+def test_the_last_plan_that_drew_all_of_them_is_the_one_that_counts():
+    first, second = [(1, 1, JUDGE, 5, 4), (3, 1, JUDGE, 5, 4)], [
+        (1, 2, JUDGE, 5, 4), (2, 2, JUDGE, 1, 2)
+    ]  # fmt: skip
+    drawn = how_drawn(plans(first + second), JUDGE, index(1, 2), index(3, 4, 5, 6))
+    assert drawn.strata == (5, 1)
+    mixed = how_drawn(plans(first + second), JUDGE, index(2, 3), index(1, 4, 5, 6))
+    assert "several draws" in mixed.why_not
+
+
+def test_units_drawn_by_another_judge_are_said_to_be_so_by_what_it_was():
+    rows = plans([(1, 1, "model:b", 5, 2), (2, 1, "model:b", 5, 2)]).assign(drawn_by="uncertainty")
+    assert "by the uncertainty of model:b" in how_drawn(rows, JUDGE, index(1, 2), index()).why_not
+
+
+def test_some_were_likelier_to_be_drawn_only_within_a_source():
+    source = pd.Series({1: "features", 2: "features", 3: "neurons"})
+    rows = plans([(unit, 1, JUDGE, 5, 2) for unit in (1, 2, 3)])
+    # Sources are shared out alike, whatever their sizes: that changes nothing within them.
+    alike = rows.assign(inclusion=[0.5, 0.5, 0.9])
+    assert unlike_draw(alike, index(1, 2, 3), source) is None
+    unlike = unlike_draw(rows.assign(inclusion=[0.5, 0.6, 0.9]), index(1, 2, 3), source)
+    assert unlike == UnlikeDraw("score", JUDGE)
+    assert unlike_draw(rows.assign(inclusion=[0.5, 0.6, 0.9]), index(2, 3), source) is None
+
+
+def test_units_that_people_cannot_be_asked_about_are_no_part_of_what_is_predicted(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 20, "neurons": 20}, contexts=0) as run:
+        for source in ("features", "neurons"):
+            add_scores(run, source, JUDGE, [4, 4, 4, 4, 4], seed=1)
+            add_scores(run, source, "human:ann", [1, 2, 2, 2, 1])
+        whole = compare(run)
+        # Units 10 to 19 of the features have fewer contexts: nobody was asked about them.
+        units = whole.units
+        short = units.unit_id[(units.source == "features") & (units.ord >= 10)].tolist()
+        with_all, of_others = (
+            next(
+                iter(
+                    calibrations(
+                        "main",
+                        whole.judgements,
+                        whole.scores,
+                        units,
+                        whole.plans,
+                        lambda *_: Reading("undeclared", 1, (0, 0), 0.95),
+                        shown=shown,
+                    )
+                )
+            )
+            for shown in ({}, {whole.judgements[0].rubric_digest: Shown(9, tuple(short))})
+        )
+    assert (with_all.contexts, with_all.left_out) == (None, {})
+    assert (of_others.contexts, of_others.left_out) == (9, {"features": 10})
+    features, neurons, _ = of_others.predictions
+    assert (features.n_both, features.n_judge_only) == (8, 2)
+    assert (neurons.n_both, neurons.n_judge_only) == (8, 12)
 
 
 def judged(folder: Path, people: int) -> Comparison:

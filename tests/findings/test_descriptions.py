@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from support.unit_scores import unit
 
@@ -24,6 +26,26 @@ def test_a_control_at_chance_needs_units_enough_to_show_it():
     for values in ([0.5], [0.48, 0.52], [0.3, 0.9, 0.95]):
         few = permuted(values)
         assert (few.broken, few.too_few) == ([], ["features"])
+
+
+def test_the_control_of_shared_calls_allows_for_descriptions_that_are_tried_on_several_units():
+    # In each call of 8 one description suits all texts, so all others have the same beside them.
+    rows = {
+        n: {m: 0.5 + 0.3 * (m % 8 == 0) - 0.3 * (m % 8 == 1) * (m // 8 % 2) for m in call if m != n}
+        for call in (range(k, k + 8) for k in range(0, 48, 8))
+        for n in call
+    }
+    means = {n: sum(row.values()) / len(row) for n, row in rows.items()}
+    alone, together = (
+        scorer_results(
+            [replace(unit(n, True, means[n]), others=rows[n] if shared else {}) for n in rows]
+        )[0].sources["features"]
+        for shared in (False, True)
+    )
+    assert together.permuted.value == alone.permuted.value
+    wider = together.permuted.high - together.permuted.low
+    assert wider > 1.2 * (alone.permuted.high - alone.permuted.low)
+    assert together.permuted_at_chance.mean.low < alone.permuted_at_chance.mean.low
 
 
 def test_an_interval_stays_on_the_scale_without_being_cut():

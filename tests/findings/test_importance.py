@@ -83,7 +83,7 @@ def test_where_few_units_carry_the_use_there_is_a_mean_and_no_interval(tmp_path)
     features = by_source(use)["features"]
     assert features.effective == pytest.approx(1, abs=0.01)
     assert features.by_use.low is None
-    assert "a few units carry nearly all use" in features.by_use.note
+    assert "a few units carry nearly all weight" in features.by_use.note
     assert features.top_share > 0.999
     assert use.difference.low is None
 

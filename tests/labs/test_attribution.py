@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from support.by_hand import coded
 
 from autointerp.errors import BadInput
 from autointerp.labs._prompts import one_token
@@ -19,12 +20,14 @@ PROMPT = "The old cat saw the river in the"
 NO_OPTIONS = {"prompt": "", "target": "", "against": ""}
 
 
-def test_rows_are_activation_times_gradient_and_ablation_by_hand(own_runs):
+@pytest.mark.parametrize("source", ["features", "neurons", "random"])
+def test_rows_are_activation_times_gradient_and_ablation_by_hand(own_runs, source):
     with open_run("tiny", folder=own_runs, read_only=True) as opened:
-        units = {u.unit_id: u.summary.unit for u in opened.units("features")}
+        units = {u.unit_id: u.summary.unit for u in opened.units(source)}
         subject = load_subject(opened.settings.subject)
+        encode, decode = coded(opened, subject, source)
         ids = [0, *subject.tokenise([PROMPT])[0]]
-        model, sae = subject.model.transformer, subject.sae
+        model = subject.model.transformer
         logits = model(torch.tensor([ids]))[0, -1]
         target, against = logits.topk(2).indices.tolist()
         rows = list(run(opened, list(units), {**NO_OPTIONS, "prompt": PROMPT}))
@@ -37,7 +40,8 @@ def test_rows_are_activation_times_gradient_and_ablation_by_hand(own_runs):
 
     (gradient,) = torch.autograd.grad(difference(neurons), neurons)
     neurons = neurons.detach()
-    latents = sae.encode(neurons)
+    latents = encode(neurons)
+    nothing = decode(torch.zeros_like(latents[0, 0]))
     measured = [row for row in rows if row["outcome"] == "ok"]
     assert measured
     seen = set()
@@ -46,11 +50,13 @@ def test_rows_are_activation_times_gradient_and_ablation_by_hand(own_runs):
         seen.add((index, position))
         own = float(latents[0, position, index])
         assert row["activation"] == pytest.approx(own, rel=1e-4, abs=1e-5)
-        slope = float(gradient[0, position] @ sae.W_dec[index])
+        one = torch.zeros_like(latents[0, 0])
+        one[index] = 1
+        slope = float(gradient[0, position] @ (decode(one) - nothing))
         assert row["attribution"] == pytest.approx(own * slope, rel=1e-3, abs=1e-5)
         changed = latents.clone()
         changed[0, position, index] = 0
-        spliced = neurons + sae.decode(changed) - sae.decode(latents)
+        spliced = neurons + decode(changed) - decode(latents)
         lost = float(difference(neurons) - difference(spliced))
         assert row["ablation"] == pytest.approx(lost, rel=1e-3, abs=2e-5)
         assert row["target"] == subject.token_texts[target]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
+from support.by_hand import coded
 from support.tiny_language_models import saved
 
 from autointerp.errors import BadInput
 from autointerp.labs import options_of
+from autointerp.labs._refusals import none_measured
 from autointerp.labs.completions import factors_of, run
 from autointerp.pipeline.job import Job
 from autointerp.pipeline.lab import run_lab
@@ -43,12 +46,14 @@ def by_hand(subject, splice, ids, tokens):
     return ids
 
 
-def test_completions_are_those_of_a_model_whose_reconstruction_is_spliced_by_hand(own_runs):
-    unit, name = a_unit(own_runs)
+@pytest.mark.parametrize("source", ["features", "neurons", "random"])
+def test_completions_are_those_of_a_model_whose_reconstruction_is_spliced_by_hand(own_runs, source):
+    unit, name = a_unit(own_runs, source)
     rows = steered(own_runs, [name], temperature=0)
     with open_run("tiny", folder=own_runs, read_only=True) as opened:
         subject = load_subject(opened.settings.subject)
-    sae, texts = subject.sae, subject.token_texts
+        encode, decode = coded(opened, subject, source)
+    texts = subject.token_texts
     (prompt,) = subject.tokenise([PROMPT])
     prompt = [0, *prompt]
     assert [row["factor"] for row in rows] == [None, -80, 0, 80]
@@ -57,11 +62,11 @@ def test_completions_are_those_of_a_model_whose_reconstruction_is_spliced_by_han
         assert row["value"] == (None if value is None else pytest.approx(value))
 
         def splice(x, value=value):
-            latents = sae.encode(x)
-            error = x - sae.decode(latents)
+            latents = encode(x)
+            error = x - decode(latents)
             if value is not None:
                 latents[..., unit.summary.unit.index] = value
-            return sae.decode(latents) + error
+            return decode(latents) + error
 
         ids = by_hand(subject, splice, prompt, 6)
         end = next((n for n, i in enumerate(ids[len(prompt) :]) if i in subject.special), 6)
@@ -170,9 +175,14 @@ def test_the_command_prints_a_table_a_unit_and_refuses_what_cannot_be_steered(
     printed = json.loads(command_line(*asked, "--json").out)
     assert [row["factor"] for row in printed["rows"]] == [None, -2, 2]
     _, control = a_unit(own_runs, "planted")
-    refused = command_line("steer", control, "--run", "tiny")
+    with open_run("tiny", folder=own_runs, read_only=True) as opened:
+        held = opened.rows("SELECT * FROM lab ORDER BY ALL")
+    refused = command_line("steer", control, "--run", "tiny", "-q")
     assert refused.code == 2
     assert f"{control}: units of planted are no directions in the model" in refused.err
+    assert len(refused.err.splitlines()) == 1
+    with open_run("tiny", folder=own_runs, read_only=True) as opened:
+        assert opened.rows("SELECT * FROM lab ORDER BY ALL") == held
 
 
 def test_a_hugging_face_model_is_steered_by_its_neurons(tmp_path):
@@ -192,3 +202,24 @@ def test_a_hugging_face_model_is_steered_by_its_neurons(tmp_path):
     of_unit = [row["completion"] for row in rows if row["unit"] == rows[0]["unit"]]
     assert len(of_unit) == 3
     assert len(set(of_unit)) > 1
+
+
+def test_units_of_which_none_can_be_steered_leave_no_rows(own_runs):
+    with open_run("tiny", folder=own_runs, read_only=True) as opened:
+        names = [f"planted/{u.summary.unit.index}" for u in opened.sampled("planted", 3)]
+    with pytest.raises(BadInput, match=r"no unit can be steered \(planted: .*; name features or"):
+        steered(own_runs, names)
+    with open_run("tiny", folder=own_runs, read_only=True) as opened:
+        assert opened.lab_rows("completions") == []
+        assert opened.rows("SELECT * FROM lab_unit") == []
+
+
+def test_at_a_site_where_nothing_can_be_set_each_reason_is_said_once_and_names_other_sites():
+    names = ("features", "neurons", "random")
+    refused = SimpleNamespace(check_changeable=None)
+    reason = f"the model of tiny ({type(refused).__name__}) cannot be changed"
+    subject = SimpleNamespace(name="tiny", model=refused, hidden=None)
+    told = none_measured("none", dict.fromkeys(names, reason), "name others", subject)
+    assert str(told) == f"none (features, neurons, random: {reason})"
+    told = none_measured("none", {"planted": "no direction", "random": reason}, "name others")
+    assert str(told) == f"none (planted: no direction; random: {reason}); name others"

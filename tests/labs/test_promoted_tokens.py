@@ -59,7 +59,7 @@ def test_a_vocabulary_too_small_for_it_is_an_outcome():
 
 
 def test_units_that_are_no_directions_say_so_and_alone_they_are_an_error(own_runs):
-    with pytest.raises(BadInput, match=r"no unit has any \(planted: they are no directions"):
+    with pytest.raises(BadInput, match=r"no unit has any \(planted, shuffled: they are no dir"):
         run_lab("promoted-tokens", "tiny", ("shuffled", "planted"), runs=own_runs)
     rows = run_lab("promoted-tokens", "tiny", ("features", "planted"), runs=own_runs).rows
     by_source = {row["source"]: row for row in rows}

@@ -57,11 +57,13 @@ def test_the_draw_is_random_within_strata_with_the_probability_that_it_says():
 
 def test_a_plan_is_stored_and_the_last_one_counts(own_runs, tiny_run_name):
     with open_run(tiny_run_name, folder=own_runs) as run:
-        rater, first = plan_humans(run, RUBRIC, 6, np.random.default_rng(0))
-        assert rater == "scripted:4"
-        assert {one.source for one in first} == {"features", "neurons"}  # no controls
-        _, second = plan_humans(run, RUBRIC, 4, np.random.default_rng(1))
-        assert latest_plan(run, RUBRIC) == {one.item for one in second}
+        first = plan_humans(run, RUBRIC, 6, np.random.default_rng(0))
+        assert first.rater == "scripted:4"
+        assert {one.source for one in first.items} == {"features", "neurons"}  # no controls
+        second = plan_humans(run, RUBRIC, 4, np.random.default_rng(1))
+        chosen, contexts = latest_plan(run, RUBRIC)
+        assert chosen == {one.item for one in second.items}
+        assert contexts == second.contexts > 0
         stored = run.rows("SELECT sum(1 / inclusion) FROM human_plan WHERE plan = 1")[0][0]
         assert stored == pytest.approx(16)  # weights sum to the units there are: 8 and 8
 

@@ -208,6 +208,32 @@ def test_a_journal_in_a_terminal_is_refused_and_one_that_rests_is_let_go(make_se
     seating.close()
 
 
+def test_a_journal_that_a_backup_replaced_is_the_one_that_answers_go_to(seating, make_session):
+    session = make_session(3)
+    seat = seat_at(seating, session)
+    path = sit_down(seating.folder, "human:ann", session, 0o600)
+    backup = path.read_bytes()
+    one = deed(1, seat.key(seat.ahead()[0]))
+    path.unlink()
+    path.write_bytes(backup)
+    with pytest.raises(StorageError, match="removed or replaced"):
+        seat.do(one)
+    again = seat_at(seating, session)
+    assert again is not seat
+    assert again.do(one).refused == ""
+    assert [entry.answer for entry in entries(seating)] == [one.id]
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_no_answer_is_acknowledged_that_nobody_would_find(seating, make_session, spoil):
+    session = make_session(3)
+    seat = seat_at(seating, session)
+    one = deed(1, seat.key(seat.ahead()[0]))
+    spoil(sit_down(seating.folder, "human:ann", session, 0o600))
+    with pytest.raises(StorageError, match="removed or replaced"):
+        seat.do(one)
+
+
 def test_an_answer_that_comes_as_the_server_stops_is_not_refused_for_good(seating, make_session):
     """A page drops what is refused, and sends again what was not answered."""
     session = make_session(3)

@@ -129,7 +129,7 @@ def test_the_command_prints_the_strongest_units_and_json_has_all(command_line, o
     assert len(features["effects"]) > 2
     assert features["effects"][0]["unit"] in lines[3]
     refused = command_line(*asked, "--target", " no such token")
-    assert (refused.code, "a logit is of one" in refused.err) == (2, True)
+    assert (refused.code, "and one is asked for; give one token" in refused.err) == (2, True)
 
 
 def test_progress_ends_with_the_last_activation(own_runs):

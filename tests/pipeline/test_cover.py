@@ -322,6 +322,9 @@ def test_raters_that_read_no_concept_and_sources_that_are_none_are_refused(plant
         cover(planted / "concepts.txt", job, page=False)
     with pytest.raises(BadInput, match="in the terminal alone"):
         cover(planted / "concepts.txt", Job(run="main", runs=planted / "runs", rater="human:a"))
+    judged = Job(run="main", runs=planted / "runs", rater="scripted:1")
+    with pytest.raises(BadInput, match="units of shuffled do not fire by the text"):
+        cover(planted / "concepts.txt", judged, "shuffled", page=False)
     with pytest.raises(UnknownName, match="featurs"):
         cover(planted / "concepts.txt", job, "featurs")
     with pytest.raises(BadInput, match="--units 0"):

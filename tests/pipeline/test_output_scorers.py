@@ -162,6 +162,29 @@ def test_responsiveness_and_purity_read_the_same_answers_and_measure_every_unit_
     assert all(one.questions > 3 * 20 for one in scores if not one.permuted)  # of all in the calls
 
 
+def test_features_and_random_directions_are_tried_by_what_they_fire_on_as_planted_units_are(
+    described,
+):
+    scorers = ("generation", "responsiveness", "purity")
+    asked = job(described, *scorers, explainer="scripted:truth+logits")
+    results = score(asked)
+    with open_run("tiny", folder=described, read_only=True) as run:
+        measured = {unit for (unit,) in run.rows("SELECT DISTINCT unit_id FROM response")}
+        source_of = dict(run.rows("SELECT unit_id, source FROM unit"))
+        scores = [one for one in unit_scores(run) if one.score is not None]
+    assert {source_of[unit] for unit in measured} == set(SOURCES)
+    for name in scorers:
+        assert set(results[name].means) == set(SOURCES)
+        for own, control in results[name].means.values():
+            assert own.n == control.n == (4,)
+            assert 0 <= own.value <= 1
+        own, permuted = (
+            {one.unit_id for one in scores if one.scorer == name and one.permuted is permuted}
+            for permuted in (False, True)
+        )
+        assert own == permuted == measured
+
+
 @pytest.mark.parametrize(("provider", "batch"), [("openai", False), ("anthropic", True)])
 def test_language_models_write_and_judge_at_once_or_in_a_batch(own_runs, provider, batch):
     truth = replace(job(own_runs), sources=("planted",))

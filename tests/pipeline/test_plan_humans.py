@@ -40,10 +40,19 @@ def scores(run: Run, rater: str, unit: int) -> list[int]:
 
 
 def test_a_judge_that_rated_once_and_alone_says_not_how_sure_it_is(run: Run):
-    with pytest.raises(TooFewRatings, match=r"of 0 of 40 units.*--repeats 2"):
+    with pytest.raises(TooFewRatings, match=r"of 0 of 40 units.*--repeats 2, or by a second"):
         uncertainty_of(run, RUBRIC, JUDGE)
     with pytest.raises(TooFewRatings, match="let it rate first"):
         uncertainty_of(run, RUBRIC, "model:none")
+
+
+def test_a_judge_that_says_the_same_twice_is_not_told_to_say_it_again(run: Run):
+    for source in ("features", "neurons"):
+        add_scores(run, source, JUDGE, SCORES, repeat=1)
+    with pytest.raises(TooFewRatings) as refused:
+        uncertainty_of(run, RUBRIC, JUDGE)
+    assert "repeated ratings of a unit: 0 for each of 40 units" in str(refused.value)
+    assert str(refused.value).endswith("rate by a second model, or draw by the score")
 
 
 def test_repeats_come_before_other_judges_and_give_the_spread_of_each_unit(run: Run):
@@ -149,9 +158,9 @@ def test_units_that_the_judge_rated_after_the_draw_leave_no_prediction(tmp_path:
         rate_planned(run, [one.item for one in plan.drawn])
         add_scores(run, "features", JUDGE, [1, 1, 1, 1, 1], start=15)
         (judged,) = compare(run).calibration
-    assert "since people's were drawn" in judged.predictions[0].predicted.note
+    assert "than when people's were drawn" in judged.predictions[0].predicted.note
     assert judged.superiority is not None
-    assert "since people's were drawn" in judged.superiority.predicted.note
+    assert "than when people's were drawn" in judged.superiority.predicted.note
 
 
 def test_a_run_of_before_reads_its_plans_as_drawn_by_score(run: Run):

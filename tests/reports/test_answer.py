@@ -10,11 +10,12 @@ from support.judges import made_check
 
 from autointerp.findings.checks import keep
 from autointerp.findings.comparison import compare
+from autointerp.records import Status
 from autointerp.reports.answer import answer
 from autointerp.reports.answer_picture import draw, shortened
 from autointerp.reports.page import title
 from autointerp.reports.panels import Answer, Material
-from autointerp.reports.panels.verdict import verdict
+from autointerp.reports.panels.verdict import pooled_text, verdict
 from autointerp.reports.style import house_style
 
 HIGH, LOW, FLAT = [0, 0, 5, 10, 15], [15, 10, 5, 0, 0], [6, 6, 6, 6, 6]
@@ -90,7 +91,12 @@ def test_raters_that_differ_are_not_given_one_answer(tmp_path: Path):
     broken = {"features": LOW, "neurons": HIGH, **FAILED}
     assert screen(tmp_path / "a", up, up).claim == "Features score higher than neurons."
     assert screen(tmp_path / "b", up, down).claim == "The ratings contradict one another."
-    assert screen(tmp_path / "c", up, null).claim == "The ratings do not agree on an answer."
+    assert screen(tmp_path / "c", up, null).claim == (
+        "Features score higher than neurons by 1 of 2 ratings; by the others it is not resolved."
+    )
+    alike = {"features": [80] * 5, "neurons": [80] * 5, **CONTROLS}
+    many = {"features": [0, 0, 60, 140, 200], "neurons": [200, 140, 60, 0, 0], **CONTROLS}
+    assert screen(tmp_path / "e", many, alike).claim == "The ratings do not agree on an answer."
     # One whose controls fail has no say, is said to have none, and stands behind the others.
     shown = screen(tmp_path / "d", broken, up)
     assert shown.claim == "Features score higher than neurons, by the 1 of 2 ratings that counts."
@@ -229,3 +235,68 @@ def test_without_a_rating_there_is_no_first_screen(tmp_path: Path):
     from dataclasses import replace
 
     assert answer(Material((replace(comparison, judgements=()),), shown.runs)) is None
+
+
+NONE: dict[Status, int] = {"refused": 20}
+
+
+def told(
+    folder: Path, scores: Mapping[str, list[int] | dict[Status, int]]
+) -> tuple[Answer | None, str]:
+    """Return the first screen and the verdict where some sources have no score at all."""
+    sizes = {
+        source: sum(given.values() if isinstance(given, dict) else given)
+        for source, given in scores.items()
+    }
+    with fabricate_run(folder, sizes, contexts=0) as run:
+        for source, given in scores.items():
+            if isinstance(given, dict):
+                add_scores(run, source, "model:a", [0] * 5, missing=given)
+            else:
+                add_scores(run, source, "model:a", given)
+        shown = Material((compare(run),), (run,))
+    (judgement,) = shown.judgements
+    said = " ".join(f"{one.lead} {one.text}" for one in verdict(judgement, shown))
+    return answer(shown), said
+
+
+def test_what_has_no_score_is_not_called_unrated_or_alone(tmp_path: Path):
+    first, said = told(tmp_path / "all", {"features": NONE, "neurons": NONE})
+    assert first is None
+    assert "No unit has a score. What became of its ratings: 40 refused." in said
+    assert "second source" not in said
+    first, said = told(tmp_path / "one", {"features": HIGH, "neurons": NONE, **CONTROLS})
+    assert first is not None
+    assert first.claim == (
+        "Features score 4.33 on average, on a scale of 1 to 5; no score of neurons."
+    )
+    assert "A score have 30 features and 0 neurons; a comparison needs two of each" in said
+    assert "second source" not in said + " ".join(text for _, text in first.against)
+    first, said = told(
+        tmp_path / "single", {"features": [0, 0, 0, 0, 1], "neurons": [1, 0, 0, 0, 0]}
+    )
+    assert first is not None
+    assert "Too few scores to compare." in [lead for lead, _ in first.against]
+    assert "A score have 1 feature and 1 neuron" in said
+    first, said = told(tmp_path / "arm", {"features": HIGH})
+    assert "Only features were rated; a second source would show what is high or low." in said
+    first, said = told(tmp_path / "controls", CONTROLS)
+    assert "Only controls were rated, planted units and shuffled units." in said
+
+
+def test_many_units_of_one_score_are_not_called_few(tmp_path: Path):
+    top = {"features": [0, 0, 0, 0, 30], "neurons": [0, 0, 0, 0, 30], **CONTROLS}
+    against = dict(screen(tmp_path / "ceiling", top).against)
+    assert "Few units." not in against
+    assert against["One score for all."].startswith("model:0 gave all 60 units the same score")
+    few = {"features": [0, 0, 0, 0, 2], "neurons": [2, 0, 0, 0, 0], **CONTROLS}
+    assert "Few units." in dict(screen(tmp_path / "few", few).against)
+
+
+def test_a_combined_figure_of_raters_that_contradict_is_said_to_describe_none(tmp_path: Path):
+    up, down = {"features": HIGH, "neurons": LOW}, {"features": LOW, "neurons": HIGH}
+    for name, second in (("down", down), ("up", up)):
+        shown = material(tmp_path / name, {"model:a": up, "model:b": second})
+        (pooled,) = shown.comparisons[0].pooled
+        contradicted = "They contradict one another, so it describes none of them."
+        assert (contradicted in pooled_text(pooled)) == (name == "down")

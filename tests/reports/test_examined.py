@@ -34,6 +34,14 @@ def test_texts_of_a_corpus_are_text_on_the_page(tmp_path):
     assert "\x07" not in page
 
 
+def test_a_unit_that_never_fires_has_a_page_beside_one_that_does_and_alone(tmp_path):
+    silent = {"outcome": "dead", "density": 0.0, "peak": 0.0, "strongest": (), "uniform": ()}
+    dead = unit("features/1", interval_tokens=(0.0, 0.0, 0.0), **silent)
+    # Matplotlib warns where an axis of logarithms holds nothing above 0.
+    assert write_examined(found(dead, unit("features/2")), tmp_path / "both").is_file()
+    assert write_examined(found(dead), tmp_path / "alone").is_file()
+
+
 def test_colours_go_from_minus_ten_to_ten_by_the_largest_and_small_values_have_none():
     values = [2.0, -2.0, 1.0, 0.03, -0.05, 5.0]
     # 0.03 is under a fiftieth of 2; 0.05 is a fortieth, and has the palest colour.

@@ -122,8 +122,19 @@ def test_parameters_that_make_no_layout_are_refused(parameters):
 
 
 def test_too_few_vectors_are_refused():
-    with pytest.raises(BadInput, match=r"4 vectors .* at least 5"):
+    with pytest.raises(BadInput, match=r"4 vectors with a direction: a map takes at least 5"):
         lay_out(unit_length(np.eye(4)))
+
+
+def test_vectors_of_one_direction_are_refused_and_those_of_two_lie_in_two_places():
+    with pytest.raises(BadInput, match="all 30 vectors have one direction"):
+        lay_out(unit_length(np.ones((30, 8))))
+    two = np.repeat(np.eye(8)[:2], 20, axis=0)  # on one line: their second component is 0
+    points = lay_out(unit_length(two)).points
+    assert np.isfinite(points).all()
+    # The 15 nearest of each are of its own kind, so nothing draws the two together.
+    near, far = points[:20], points[20:]
+    assert np.linalg.norm(near.mean(0) - far.mean(0)) > np.linalg.norm(near.std(0))
 
 
 def test_without_umap_the_command_that_adds_it_is_said(vectors, monkeypatch):

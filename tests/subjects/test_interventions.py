@@ -24,8 +24,10 @@ from autointerp.subjects.interventions import (
 from autointerp.subjects.language_model import CHANGEABLE, HookedLanguageModel
 from autointerp.subjects.one_layer import OneLayerConfig, OneLayerSite, OneLayerTransformer
 from autointerp.units.levers import levers_of
+from autointerp.units.sources import Calibration, Matched
 from autointerp.units.sources.features import Features
 from autointerp.units.sources.neurons import Neurons
+from autointerp.units.sources.random import RandomDirections
 
 LATENTS = 24
 IDS = torch.tensor([[5, 40, 17, 99, 23, 61], [8, 8, 130, 2, 77, 14]])
@@ -129,11 +131,18 @@ def test_clamping_at_the_natural_value_changes_nothing(gpt, site, kind):
             assert (logits - plain[row]).abs().max() <= 1e-4
 
 
+@pytest.mark.parametrize("kind", [*KINDS, "neurons", "random"])
 @pytest.mark.parametrize("site", [*SITES, "one layer"])
-def test_rows_clamped_together_are_those_clamped_one_by_one(gpt, site):
+def test_rows_clamped_together_are_those_clamped_one_by_one(gpt, site, kind):
     model = subject_model(gpt, site)
-    width = model.activations(IDS, ATTENTION).shape[-1]
-    levers = levers_of(Features(autoencoder(width, "topk")), np.array([2]))
+    x = model.activations(IDS, ATTENTION)
+    width = x.shape[-1]
+    source: Any
+    if kind == "neurons":
+        source = Neurons(width, signed=True)
+    else:
+        source = a_direction(x)[0] if kind == "random" else Features(autoencoder(width, kind))
+    levers = levers_of(source, np.array([1]))
     values = torch.tensor([[4.0], [-4.0]])
     together = model.logits(IDS, ATTENTION, clamp(levers, values))
     for row in range(2):
@@ -158,6 +167,68 @@ def test_a_neuron_set_to_zero_is_zeroed_and_its_other_half_stays(gpt, site):
         expected = model.logits(IDS, ATTENTION, lambda _, y=by_hand: y)
         found = model.logits(IDS, ATTENTION, ablate(levers))
         assert (found - expected).abs().max() < 1e-5
+
+
+def a_direction(x: torch.Tensor) -> tuple[RandomDirections, Any]:
+    """Return random directions of which unit 1 fires on 5 of the 12 tokens, and unit 1 by hand:
+    the function x, value -> x with the unit at that value.
+    """
+    width = x.shape[-1]
+    directions = torch.randn(width, 2, generator=torch.Generator().manual_seed(4))
+    directions /= directions.norm(dim=0)
+    flat = x.flatten(0, 1)
+    matched = Matched("features", np.arange(2), [np.ones(5, np.float32)] * 2)
+    source = RandomDirections(directions, Calibration(flat, IDS.flatten()), matched, size=2)
+    own = directions[:, 1]
+    threshold = float((flat @ own).sort(descending=True).values[5])
+
+    def by_hand(y: torch.Tensor, value: float) -> torch.Tensor:
+        return y + (value - (y @ own - threshold).clamp_min(0))[..., None] * own
+
+    return source, by_hand
+
+
+@pytest.mark.parametrize("site", [*SITES, "one layer"])
+def test_a_random_direction_is_set_as_by_hand_and_ablated_at_0(gpt, site):
+    model = subject_model(gpt, site)
+    x = model.activations(IDS, ATTENTION)
+    source, by_hand = a_direction(x)
+    levers = levers_of(source, np.array([1]))
+    assert int((levers.activations(x) > 0).sum()) == 5
+    plain = model.logits(IDS, ATTENTION)
+    for value in (0.0, 6.0):
+        spliced = model.logits(IDS, ATTENTION, lambda _, y=by_hand(x, value): y)
+        clamped = model.logits(IDS, ATTENTION, clamp(levers, torch.tensor([value])))
+        assert (clamped - spliced).abs().max() < 1e-4
+        assert (clamped - plain).abs().max() > 1e-3  # so that it could have been wrong
+    ablated = model.logits(IDS, ATTENTION, ablate(levers))
+    assert torch.equal(ablated, model.logits(IDS, ATTENTION, clamp(levers, torch.zeros(1))))
+
+
+@pytest.mark.parametrize("source", ["neurons", "random"])
+@pytest.mark.parametrize("site", [*SITES, "one layer"])
+def test_neurons_and_random_directions_at_their_natural_values_change_nothing(gpt, site, source):
+    model = subject_model(gpt, site)
+    x = model.activations(IDS, ATTENTION)
+    signed = bool((x < 0).any())
+    units = Neurons(x.shape[-1], signed) if source == "neurons" else a_direction(x)[0]
+    levers = levers_of(units, np.arange(units.size))
+    own = levers.activations(x)
+    assert (own > 0).any()
+    plain = model.logits(IDS, ATTENTION)
+    # One unit after another at each position: of a signed neuron both halves are never active.
+    for row, position in ((0, 1), (1, 5)):
+        for unit in {int(own[row, position].argmax()), int(own[row, position].argmin())}:
+            one = levers_of(units, np.array([unit]))
+            value = own[row, position, [unit]]
+
+            def natural(y, one=one, value=value, position=position):
+                kept = torch.zeros_like(y[..., :1])
+                kept[:, position] = 1
+                return y + kept * (clamp(one, value)(y) - y)
+
+            logits = model.logits(IDS[row : row + 1], ATTENTION[:1], natural)
+            assert (logits - plain[row]).abs().max() <= 1e-4
 
 
 @pytest.mark.parametrize("kind", DENSE)

@@ -13,10 +13,12 @@ from rich.text import Text
 from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import Contrast, Judgement
 from autointerp.findings.groups import Group as Scored
+from autointerp.reports.answer import answer
 from autointerp.reports.look_words import look_table, when
 from autointerp.reports.panels import Material
 from autointerp.reports.panels.across import nested_text
-from autointerp.reports.panels.verdict import doubts, verdict
+from autointerp.reports.panels.calibration import people_lines
+from autointerp.reports.panels.verdict import doubts, pooled_text, verdict
 from autointerp.reports.words import label, number, percents, run_finding
 from autointerp.reports.write import Report
 from autointerp.text import count, visible
@@ -37,8 +39,13 @@ def print_summary(report: Report, console: Console) -> None:
                     style="red",
                 )
             )
+    first_screen = answer(material) if len(list(material.judgements)) > 1 else None
+    if first_screen is not None:
+        console.print(Padding(Text(visible(first_screen.claim), style="bold"), (1, 0)))
     for judgement in material.judgements:
         console.print(summary(judgement, material, console.width))
+    for line in people_lines_of(material):
+        console.print(Padding(Text(visible(line), style="dim"), (0, 0, 1, 0)))
     if not any(True for _ in material.judgements):
         for text in report.warnings:
             console.print(Text(visible(text), style="yellow"))
@@ -50,6 +57,15 @@ def print_summary(report: Report, console: Console) -> None:
     page = report.page.resolve()
     where = f"[link={page.as_uri()}]{escape(visible(str(report.page)))}[/link]"
     console.print(f"report: {where}", soft_wrap=True)
+
+
+def people_lines_of(material: Material) -> list[str]:
+    """Return what the raters of a run say together, and what people say of its judges."""
+    lines = []
+    for comparison in material.comparisons:
+        lines += [f"All raters. {pooled_text(pooled)}" for pooled in comparison.pooled]
+        lines += [line for judged in comparison.calibration for line in people_lines(judged)]
+    return lines
 
 
 def across_lines(material: Material) -> list[tuple[str, str]]:

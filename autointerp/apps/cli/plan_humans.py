@@ -51,6 +51,7 @@ def command(
     from autointerp.pipeline.plan_humans import plan_humans as verb
     from autointerp.questions.rubric_files import load_rubric
     from autointerp.store.run import open_run
+    from autointerp.text import count
 
     with open_run(run) as opened:
         subject = opened.settings.subject.name
@@ -68,11 +69,11 @@ def command(
     else:
         header = ("source", "drawn", "of", "least probability", "largest")
         rows = []
-        for source, count, size in sorted(
+        for source, taken, size in sorted(
             {(d.source, d.stratum_drawn, d.stratum_size) for d in drawn}
         ):
             own = [d.inclusion for d in drawn if d.source == source]
-            rows.append((source, count, size, min(own), max(own)))
+            rows.append((source, taken, size, min(own), max(own)))
     if as_json:
         values = {
             "run": run,
@@ -80,6 +81,8 @@ def command(
             "items": len(drawn),
             "by": by.value,
             "uncertainty": unsure.measure if unsure else None,
+            "contexts": plan.contexts,
+            "left out": plan.left_out,
             "strata": [dict(zip(header, row, strict=True)) for row in rows],
         }
         typer.echo(json.dumps(values, indent=2))
@@ -97,4 +100,9 @@ def command(
             ],
         )
     )
+    if plan.left_out:
+        say(
+            f"left out, with fewer than {count(plan.contexts, 'context')}: "
+            f"{count(plan.left_out, 'unit')}; what people say is read as of the others alone"
+        )
     say(f"next: autointerp rate --rater human:NAME --planned --run {run}")

@@ -68,8 +68,8 @@ def command(
         "seed": str(seed),
     }
     with Show(output) as show:
-        result = run_lab("completions", run, options=asked, on=show, units=unit)
-    if all(row["outcome"] != "ok" for row in result.rows):
+        result = run_lab("completions", run, options=asked, on=show, units=unit, needs_ok=True)
+    if all(row["outcome"] != "ok" for row in result.rows):  # as the run already says
         reasons = "; ".join(f"{row['unit']}: {row['outcome']}" for row in result.rows)
         raise BadInput(f"no unit can be steered ({reasons}); name a feature or a neuron that fires")
     if as_json:

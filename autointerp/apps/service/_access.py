@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import hashlib
 import hmac
-from collections.abc import Mapping
+import ipaddress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +19,7 @@ from autointerp.apps.service._jobs import Jobs, Tails
 from autointerp.apps.service._problems import Problem
 from autointerp.apps.service._snapshots import Snapshots
 from autointerp.apps.service._tokens import Role, Token, Tokens
+from autointerp.files import json_value
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 CSRF_HEADER = "X-CSRF-Token"
@@ -38,6 +42,8 @@ class Service:
         base_url: As people reach it, without a slash at the end.
         hosts: Values of the header Host that are answered.
         port: Cookies know no ports, so it is part of their names.
+        numbers_port: The port at which any address in numbers is a Host that is answered, too; None
+            for none. No name can be made to lead to one, so it takes no rebinding of names.
         snapshots: Runs as they are now, to read.
         jobs: Runs that go on by themselves.
         tails: Their logs, as far as somebody watches.
@@ -48,9 +54,23 @@ class Service:
     base_url: str
     hosts: frozenset[str]
     port: int
+    numbers_port: int | None
     snapshots: Snapshots = field(repr=False)
     jobs: Jobs = field(repr=False)
     tails: Tails = field(default_factory=Tails, repr=False)
+
+    def is_own(self, host: str) -> bool:
+        """Return whether a value of the header Host, in lower case, names this service."""
+        if host in self.hosts:
+            return True
+        if self.numbers_port is None:
+            return False
+        name, _, port = host.rpartition(":")
+        with contextlib.suppress(ValueError):
+            number = ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+            in_full = f"[{number}]" if number.version == 6 else str(number)
+            return (name, port) == (in_full, str(self.numbers_port))
+        return False
 
     @property
     def is_secure(self) -> bool:
@@ -153,15 +173,48 @@ def _remedy(roles: tuple[Role, ...], role: Role) -> str:
     return f"use one of role {' or '.join(roles)}: `autointerp tokens new --role {roles[0]}`"
 
 
+async def _check_asked(request: Request) -> None:
+    """Raise Problem for a parameter that the specification of an address does not name, and for a
+    key that an object of the body has twice: each would be left out without a word."""
+    if not request.url.path.startswith("/v1"):
+        return
+    if request.query_params:
+        paths = request.app.openapi()["paths"]
+        operation = paths.get(request.scope["route"].path, {}).get(request.method.lower(), {})
+        known = [one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"]
+        for name in request.query_params:
+            if name not in known:
+                raise Problem(422, _unknown_parameter(name, known))
+    body = await request.body() if request.method not in SAFE else b""
+    if body:
+        try:
+            json_value(body, unique=True)
+        except ValueError as error:
+            raise Problem(422, f"the body: {error}; give each key once") from None
+
+
+def _unknown_parameter(name: str, known: Sequence[str]) -> str:
+    said = f"parameter '{name[:100]}': there is none here"
+    if not known:
+        return f"{said}; leave it out"
+    close = difflib.get_close_matches(name, known, n=1)
+    meant = f"; did you mean '{close[0]}'?" if close else ""
+    return f"{said}{meant} (known: {', '.join(sorted(known))})"
+
+
 # Asynchronous, so that no thread is waited for: a look-up is a dictionary's and a stat.
 async def owner(request: Request) -> Access:
     """Return the owner's access."""
-    return _access(request, ("owner",))
+    access = _access(request, ("owner",))
+    await _check_asked(request)
+    return access
 
 
 async def viewer(request: Request) -> Access:
     """Return the access of whoever may read: a viewer or an owner."""
-    return _access(request, ("viewer", "owner"))
+    access = _access(request, ("viewer", "owner"))
+    await _check_asked(request)
+    return access
 
 
 async def rater(request: Request) -> Access:

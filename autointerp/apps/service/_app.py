@@ -49,14 +49,7 @@ class Address:
     public_url: str = ""
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.public_url)
-        if self.public_url and (
-            parts.scheme not in ("http", "https")
-            or not parts.hostname
-            or parts.path.strip("/")
-            or parts.query
-            or parts.username
-        ):
+        if self.public_url and not _is_whole_host(self.public_url):
             raise BadInput(
                 f"--public-url {self.public_url}: give https://NAME, without a path; the service "
                 "takes the whole of its host"
@@ -68,18 +61,27 @@ class Address:
         return self.host in ("127.0.0.1", "localhost", "::1")
 
     @property
+    def is_every_address(self) -> bool:
+        """Whether it listens at all addresses of this machine, under no name that was given."""
+        return self.host in ("0.0.0.0", "::") and not self.public_url
+
+    @property
     def base_url(self) -> str:
         """The address that people open."""
         if self.public_url:
             return self.public_url.rstrip("/")
-        name = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{name}:{self.port}"
+        name = socket.gethostname().lower() if self.is_every_address else self.host
+        return f"http://{f'[{name}]' if ':' in name else name}:{self.port}"
 
     @property
     def hosts(self) -> frozenset[str]:
         """The values of the header Host that are answered."""
-        local = {f"{name}:{self.port}" for name in LOOPBACK} if self.is_loopback else set()
-        return frozenset({*local, urlsplit(self.base_url).netloc.lower()})
+        names = LOOPBACK if self.is_loopback or self.is_every_address else ()
+        local = {host for name in names for host in _hosts("http", name, self.port)}
+        parts = urlsplit(self.base_url)
+        name = _in_ascii(parts.hostname or "")
+        public = _hosts(parts.scheme, f"[{name}]" if ":" in name else name, parts.port)
+        return frozenset({*local, *public})
 
     @property
     def warning(self) -> str:
@@ -92,6 +94,40 @@ class Address:
         )
 
 
+DEFAULT_PORTS = {"http": 80, "https": 443}  # browsers leave them out of the header Host
+
+
+def _hosts(scheme: str, name: str, port: int | None) -> set[str]:
+    """Return the values of Host of whoever asks for a name and a port by a scheme."""
+    usual = DEFAULT_PORTS[scheme]
+    hosts = {f"{name}:{port or usual}"}
+    return {*hosts, name} if port in (None, usual) else hosts
+
+
+def _in_ascii(name: str) -> str:
+    """Return a host's name as browsers send it: labels that are no ASCII by IDNA."""
+    return name if name.isascii() else name.encode("idna").decode("ascii")
+
+
+def _is_whole_host(url: str) -> bool:
+    """Return whether an address is that of a host, with all that it serves."""
+    try:
+        parts = urlsplit(url)
+        _in_ascii(parts.hostname or "")
+        valid = parts.port != 0  # its property raises for what is no port
+    except ValueError:
+        return False
+    return (
+        valid
+        and parts.scheme in DEFAULT_PORTS
+        and bool(parts.hostname)
+        and not parts.path.strip("/")
+        and not parts.query
+        and not parts.fragment
+        and parts.username is None
+    )
+
+
 def service_at(runs: Path, address: Address) -> Service:
     """Return what the routes of a server at an address know."""
     return Service(
@@ -100,6 +136,7 @@ def service_at(runs: Path, address: Address) -> Service:
         address.base_url,
         address.hosts,
         address.port,
+        address.port if address.is_every_address else None,
         Snapshots(runs),
         Jobs(runs),
     )
@@ -164,7 +201,7 @@ def serve(runs: Path, address: Address, say: Callable[[str], None]) -> None:
         service = service_at(runs, address)
         _, token = service.tokens.issue("owner", label="serve", days=OWNER_DAYS)
         config: dict[str, Any] = {
-            "log_level": "warning",
+            "log_level": "error",  # what strangers send amiss would fill the owner's terminal
             "access_log": False,  # it would show tokens
             "server_header": False,
             "timeout_graceful_shutdown": GRACE_S,

@@ -18,7 +18,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from autointerp.apps.service._jobs import EVENTS, JOB, RESULT, Asked, FileControl, read_fields
+from autointerp.apps.service._jobs import (
+    EVENTS,
+    JOB,
+    PID,
+    RESULT,
+    STOP,
+    STOPPED,
+    Asked,
+    FileControl,
+    read_fields,
+)
 from autointerp.errors import AutointerpError
 from autointerp.files import PRIVATE_FILE, write_text
 from autointerp.findings.json_values import plain
@@ -170,13 +180,16 @@ def main(folder: str, runs: str) -> int:
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
+    write_text(place / PID, str(os.getpid()), mode=PRIVATE_FILE)
     state, text, code = "done", "", 0
     try:
+        if (place / STOP).exists():  # it was asked to stop before it could be signalled
+            raise KeyboardInterrupt
         text = run(asked, Path(runs), place, on)
     except AutointerpError as error:
         state, text, code = "failed", str(error), error.exit_code
     except KeyboardInterrupt:
-        state, text, code = "stopped", "stopped; the same job goes on from here", 130
+        state, text, code = "stopped", STOPPED, 130
     except Exception as error:
         state, text, code = "failed", f"a fault ({type(error).__name__}); see output.log", 70
         raise

@@ -11,12 +11,12 @@ import math
 import os
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes
 
 from fastapi import Request
 from fastapi.responses import Response
@@ -108,7 +108,6 @@ class Gate:
         self.audit = audit
         self.requests = Allowance(RATE, BURST)
         self.failures = Allowance(FAILURE_RATE, FAILURE_BURST)
-        self.origins = _origins(service)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -183,23 +182,24 @@ class Gate:
     def _check(self, request: Request, client: str) -> None:
         """Raise Problem for what no route shall see."""
         host = request.headers.get("host", "").lower()
-        if host not in self.service.hosts:
+        if not self.service.is_own(host):
             raise Problem(
                 421,
-                f"Host '{host[:100]}' is none of this service's; give its name as "
-                "`autointerp serve --public-url`",
+                f"Host '{host[:100]}' is none of this service's, which is {self.service.base_url}; "
+                "open that, or start it with --public-url and the address that people open",
             )
         target = len(request.url.path) + len(request.url.query)
         if target > LONGEST_TARGET:
             raise Problem(414, f"an address of {target:,} characters; give a shorter one")
+        _check_target(request)
         origin = request.headers.get("origin")
-        if origin is not None and origin.lower() not in self.origins:
+        if origin is not None and not self._is_own_origin(origin.lower(), host):
             raise Problem(403, f"Origin '{origin[:100]}' is another site; use the service's own")
         site = request.headers.get("sec-fetch-site", "same-origin")
         if request.method not in SAFE and site not in ("same-origin", "none"):
             raise Problem(403, f"a page of another site ({site[:20]}) asks; use the service's own")
         length = request.headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > MOST_BODY:
+        if not length.isascii() or not length.isdigit() or int(length) > MOST_BODY:
             raise Problem(413, _too_large())
         wait_s = self.failures.wait_s(client, take=False)
         if wait_s and not self._has_token(request):
@@ -207,6 +207,16 @@ class Gate:
         wait_s = self.requests.wait_s(self._who(request) or client)
         if wait_s:
             raise Problem(429, "too many requests; wait", _after(wait_s))
+
+    def _is_own_origin(self, origin: str, host: str) -> bool:
+        """Return whether an origin is a page of this service, as it was asked for or by its name.
+
+        An address in numbers is its own only where the request went to it: another one is another
+        machine's.
+        """
+        scheme, _, name = origin.partition("://")
+        own_scheme = "https" if self.service.is_secure else "http"
+        return scheme == own_scheme and (name == host or name in self.service.hosts)
 
     def _who(self, request: Request) -> str:
         """Return the id of the valid token that a request carries; empty if it has none."""
@@ -254,17 +264,24 @@ def _own_place(headers: list[tuple[bytes, bytes]], request: Request) -> list[tup
     ]
 
 
+def _check_target(request: Request) -> None:
+    """Raise Problem for a path or query that is no text, or gives a parameter twice, of which a
+    parser takes the last."""
+    try:
+        for part in (request.scope.get("raw_path") or b"", request.scope["query_string"]):
+            if "\0" in unquote_to_bytes(part).decode("utf-8"):
+                raise Problem(400, "a NUL byte in the address; leave it out")
+    except UnicodeDecodeError:
+        raise Problem(400, "the address is no UTF-8; percent-encode the bytes of UTF-8") from None
+    names = Counter(name for name, _ in request.query_params.multi_items())
+    for name, times in names.items():
+        if times > 1:
+            raise Problem(400, f"parameter '{name[:100]}' is there {times} times; give it once")
+
+
 def _after(wait_s: float) -> dict[str, str]:
     return {"Retry-After": str(math.ceil(wait_s))}
 
 
 def _too_large() -> str:
     return f"a body of more than {MOST_BODY:,} bytes; send less at once"
-
-
-def _origins(service: Service) -> frozenset[str]:
-    """Return the origins of the service's own pages."""
-    schemes = ("https",) if service.is_secure else ("http",)
-    own = {f"{scheme}://{host}" for scheme in schemes for host in service.hosts}
-    base = urlsplit(service.base_url)
-    return frozenset({*own, f"{base.scheme}://{base.netloc}".lower()})

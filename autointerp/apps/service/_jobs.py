@@ -6,7 +6,9 @@ watched by any process:
     job.json       what was asked, and when
     lock           locked by the child while it lives; the system lets go at any death
     events.jsonl   the events of the verb, one a line; what draws the terminal's bar
+    pid            of the child, written by itself
     control.json   what is wanted now: paused, concurrency, budget
+    stop           is there once it is to end
     result.json    how it ended
     output.log     whatever else the child printed
 """
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
     from autointerp.pipeline.job import Job
 
 JOB, EVENTS, CONTROL, RESULT = "job.json", "events.jsonl", "control.json", "result.json"
+PID, STOP = "pid", "stop"
+STOPPED = "stopped; the same job goes on from here"
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 State = Literal["running", "paused", "done", "failed", "stopped", "killed"]
 ACTIVE = ("running", "paused")
@@ -60,7 +64,15 @@ Verb = Literal["rate", "harvest", "explain", "score"]
 OPTIONS = {"sources": "source", "scorers": "scorer"}  # fields whose options are called otherwise
 
 
-_children: list[subprocess.Popen[bytes]] = []  # of this process, until they have ended
+class Child(subprocess.Popen[bytes]):
+    """The process of a job. It outlives the server, so Python is not to warn of one that runs on
+    when its object goes."""
+
+    def __del__(self) -> None:
+        pass
+
+
+_children: list[Child] = []  # of this process, until they have ended
 
 
 @dataclass(frozen=True)
@@ -159,7 +171,7 @@ class JobState:
 
     Attributes:
         made_at, ended_at: ISO 8601, UTC; `ended_at` empty while it goes on, or where it was killed.
-        pid: Of the child.
+        pid: Of the child; 0 while it is only just being started.
         text: How it ended, or its last event, in a line.
         limits: What is wanted of it now.
     """
@@ -193,7 +205,7 @@ class Jobs:
         """Return a job's folder. Raises UnknownName if there is no such job."""
         path = self.folder / identifier
         if not ID.fullmatch(identifier) or not (path / JOB).is_file():
-            raise UnknownName("job", identifier, (), "`autointerp jobs list` shows all")
+            raise UnknownName("job", identifier, None, "`autointerp jobs list` shows all")
         return path
 
     def ids(self) -> list[str]:
@@ -219,11 +231,15 @@ class Jobs:
         about = read_fields(place / JOB)
         made, made_at = Asked.of(about["asked"]), about["made_at"]
         limits = self.limits(place)
-        pid = int(about.get("pid", 0))
+        pid = _pid(place)
         if alive:
             text = last_text(place / EVENTS)
             state: State = "paused" if limits.paused else "running"
             return JobState(identifier, made, made_at, state, pid, "", text, limits)
+        if not (place / RESULT).exists() and (place / STOP).exists():  # before it could say so
+            stopped_at = datetime.fromtimestamp((place / STOP).stat().st_mtime, UTC)
+            at = stopped_at.isoformat(timespec="seconds")
+            return JobState(identifier, made, made_at, "stopped", pid, at, STOPPED, limits)
         if not (place / RESULT).exists():
             text = "the process was killed; the same job goes on from there"
             return JobState(identifier, made, made_at, "killed", pid, "", text, limits)
@@ -275,7 +291,7 @@ class Jobs:
         output = os.open(place / "output.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
         try:
             write_text(place / JOB, json.dumps(about), mode=PRIVATE_FILE)
-            child = subprocess.Popen(
+            _children.append(Child(
                 [sys.executable, "-m", "autointerp.apps.service._child", str(place.absolute()),
                  str(self.runs.absolute())],
                 stdin=subprocess.DEVNULL,
@@ -283,12 +299,10 @@ class Jobs:
                 stderr=output,
                 pass_fds=(lock,),
                 start_new_session=True,  # Ctrl-C and the end of the server do not reach it
-            )  # fmt: skip
+            ))  # fmt: skip
         finally:
             os.close(output)
             os.close(lock)
-        _children.append(child)
-        write_text(place / JOB, json.dumps({**about, "pid": child.pid}), mode=PRIVATE_FILE)
 
     def limits(self, place: Path) -> Limits:
         """Return what is wanted of a job now."""
@@ -311,9 +325,14 @@ class Jobs:
 
     def stop(self, identifier: str) -> JobState:
         """Have a job end: calls in flight are waited for, and what was rated is kept."""
-        state = self._require_active(identifier)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(state.pid, signal.SIGTERM)
+        self._require_active(identifier)
+        place = self.place(identifier)
+        # A child writes its number, then looks for this file: one of the two reaches it.
+        write_text(place / STOP, "", mode=PRIVATE_FILE)
+        pid = _pid(place)
+        if pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
         return self.state(identifier)
 
     def _require_active(self, identifier: str) -> JobState:
@@ -450,6 +469,14 @@ def read_fields(path: Path) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise StorageError(f"{path} holds no job; remove its folder")
     return fields
+
+
+def _pid(place: Path) -> int:
+    """Return the number of a job's process; 0 where it has not written it yet."""
+    try:
+        return int((place / PID).read_text("ascii"))
+    except (OSError, ValueError):
+        return 0
 
 
 def _digest(key: str) -> str:

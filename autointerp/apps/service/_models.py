@@ -127,30 +127,38 @@ class UnitDescription(Model):
 
 
 class UnitScore(Model):
-    """What became of one unit under one scorer."""
+    """A unit's score under a scorer: 0 to 1, chance 0.5; null unless `outcome` is ok."""
 
     scorer: str
-    explainer: str | None = Field(description="Null where no description is needed.")
+    explainer: str | None
     rater: str
     design: str
-    score: float | None = Field(description="0 to 1, chance 0.5; null unless outcome is ok.")
+    permuted: bool = Field(description="With another unit's description, as a control.")
+    score: float | None
     outcome: str = Field(description="ok, or why there is no score.")
-    permuted: float | None = Field(description="Score with another unit's description.")
     questions: int
     answered: int
-    more: Mapping[str, float] = Field(description="Further figures by name.")
+    statuses: Mapping[str, int] = Field(description="Of the calls.")
+    more: Mapping[str, float]
+    others: Mapping[int, float] = Field(
+        description="Of a control in shared calls: what each other description gets on the unit's "
+        "texts, by its unit."
+    )
 
 
-class UnitFit(Model):
-    """How well contexts of one kind fit a unit's description, by a rater on a rubric."""
+class ContextRating(Model):
+    """How far a context fits a unit's description, on a rubric that asks for that."""
 
     rubric: str
+    rubric_digest: str
     explainer: str
     rater: str
-    kind: str = Field(description="firing, silent, or other: contexts of other units.")
-    questions: int
-    answered: int
-    score: float | None = Field(description="Mean of the rated ones, on the rubric's scale.")
+    kind: str = Field(description="firing, silent, or other: a context of another unit.")
+    is_silent: bool = Field(description="Whether the unit is known to be silent in it.")
+    interval: int | None = Field(description="Of activation, where the unit fires.")
+    activation: float | None = Field(description="10 is the unit's maximum.")
+    status: str
+    score: int | None
 
 
 class UnitDetail(Model):
@@ -165,8 +173,8 @@ class UnitDetail(Model):
     contexts: list[ShownContext]
     ratings: list[UnitRating]
     descriptions: list[UnitDescription]
-    scores: list[UnitScore] = Field(description="Of its descriptions, by scorers.")
-    fits: list[UnitFit] = Field(description="Of contexts to its descriptions, by rubrics.")
+    scores: list[UnitScore]
+    context_ratings: list[ContextRating]
     labs: Mapping[str, Sequence[Mapping[str, Any]]]
 
 

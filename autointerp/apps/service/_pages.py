@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from autointerp import __version__
 from autointerp.apps.service._access import Access
-from autointerp.apps.service._problems import Problem
+from autointerp.apps.service._problems import Problem, is_held
 from autointerp.reports.words import LEFT_OUT
 
 ASSETS = Path(__file__).parent / "assets"
@@ -57,6 +57,6 @@ def content(request: Request, body: bytes, media_type: str) -> Response:
     """Return bytes with their ETag, or 304 where the client has them."""
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
-    if request.headers.get("if-none-match") == tag:
+    if is_held(request, tag):
         return Response(status_code=304, headers=headers)
     return Response(body, media_type=media_type, headers=headers)

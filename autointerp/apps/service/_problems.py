@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import logging
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, cast
@@ -40,6 +41,8 @@ STATUS: tuple[tuple[type[AutointerpError], int], ...] = (
     (RaterError, 502),
     (AutointerpError, 500),
 )
+JSON = "send JSON in UTF-8 with `Content-Type: application/json`"
+KNOWN = re.compile(r"\(known: ([^()]+)\)$")  # the end of the line of an unknown name
 RATING_PAGE = '<p><a href="/rate/">Go on rating</a></p>'
 FIRST_PAGE = '<p><a href="/">Go to the first page</a></p>'
 TO_RATERS = "this cannot be done now; try again later, or tell who invited you"
@@ -110,6 +113,9 @@ def answer(
 
 def _remedy(line: str) -> str:
     """Return the end of an error's line, which says what helps; empty where it has but one part."""
+    known = KNOWN.search(line)
+    if known is not None:
+        return f"use one of these: {known[1]}"
     for mark in ("; ", ": "):
         if mark in line:
             return line.rpartition(mark)[2]
@@ -125,10 +131,16 @@ def check_fresh(request: Request, response: Response, *state: object) -> None:
     """Give an answer the ETag of what it is made of; raise NotModified if the client has it."""
     told = f"{request.url.path}?{request.url.query} {state}"
     tag = f'W/"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
-    held = [one.strip() for one in request.headers.get("if-none-match", "").split(",")]
-    if tag in held or "*" in held:
+    if is_held(request, tag):
         raise NotModified(tag)
     response.headers.update(tagged(tag))
+
+
+def is_held(request: Request, tag: str) -> bool:
+    """Return whether the client has what a tag names. Tags are compared without the mark of a
+    weak one (RFC 9110, 13.1.2), which a proxy that compresses puts before a strong one."""
+    held = [one.strip() for one in request.headers.get("if-none-match", "").split(",")]
+    return "*" in held or tag.removeprefix("W/") in [one.removeprefix("W/") for one in held]
 
 
 def _methods(routes: Sequence[object], request: Request, allowed: str) -> str:
@@ -169,8 +181,8 @@ def install(app: FastAPI, routes: Sequence[object]) -> None:
             detail = (
                 f"{request.method} {request.url.path[:200]}: not allowed; use {headers['Allow']}"
             )
-        elif raised.status_code == 400:  # of a body that is nested too deep, say
-            detail = f"{detail.lower()}; /openapi.json says what is taken"
+        elif raised.status_code == 400:
+            detail = f"{detail.lower()} (no UTF-8, nested too deep, or a number too long); {JSON}"
         return answer(request, raised.status_code, detail, headers)
 
     async def of_request(request: Request, error: Exception) -> Response:
@@ -204,9 +216,13 @@ def _first_fault(errors: Any) -> str:
     for error in errors:
         if error["type"] == "json_invalid":
             why = error.get("ctx", {}).get("error", "")
-            return f"the body is no JSON ({why}); send JSON with `Content-Type: application/json`"
+            return f"the body is no JSON ({why}); {JSON}"
         place = ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0])
-        value = repr(error.get("input"))
+        if error["type"] == "missing":  # its input is all that was sent, a provider's key among it
+            return f"{place} is missing; /openapi.json says what is taken"
+        if place == "body":
+            return f"the body is no JSON object, or not said to be one; {JSON}"
+        value = "…" if place.lower().endswith("key") else repr(error.get("input"))
         short = value if len(value) <= 80 else f"{value[:79]}…"
         return f"{place} = {short}: {error['msg']}; /openapi.json says what is taken"
     return "the request cannot be read; /openapi.json says what is taken"

@@ -119,6 +119,12 @@ class Tokens:
         held = self._current().get(hash_of(token))
         return held if held is not None and held.state(datetime.now(UTC)) == "valid" else None
 
+    def is_valid(self, identifier: str) -> bool:
+        """Return whether the token of an id is valid now."""
+        now = datetime.now(UTC)
+        held = (token for token in self._current().values() if token.id == identifier)
+        return any(token.state(now) == "valid" for token in held)
+
     def all(self) -> list[Token]:
         """Return all tokens that are kept, in the order in which they were made."""
         return sorted(self._current().values(), key=lambda token: (token.made_at, token.id))

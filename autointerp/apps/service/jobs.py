@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
@@ -19,11 +20,13 @@ from autointerp.apps.service._jobs import EVENTS, Asked, Jobs, JobState
 from autointerp.apps.service._models import Page, RunName
 from autointerp.apps.service._problems import Problem
 from autointerp.apps.service.runs import Limit, Offset, fresh, next_page
+from autointerp.store.run import existing_run, run_exists
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 
 TOO_SLOW = "start the job without dry_run"
 POLL_S = 0.4  # between two looks at a log that is watched
+LOOKS_A_TOKEN = 5  # between two looks whether a watcher's token is still valid
 BEAT_S = 15.0  # without an event, so that proxies keep the stream open
 JobId = Annotated[str, models.Field(pattern=r"^\d{8}-\d{6}-[0-9a-f]{6}$")]
 
@@ -97,6 +100,8 @@ def list_jobs(
     jobs = jobs_of(viewer.service)
     if run:
         states = jobs.all(run)
+        if not states:
+            _require_known(jobs, run)
         total, part = len(states), states[offset : offset + limit]
     else:
         ids = jobs.ids()
@@ -144,10 +149,18 @@ def limit(run: RunName, limits: models.Limits, owner: Owner) -> models.Job:
     return shown(jobs.change(_active(jobs, run), **limits.model_dump(exclude_unset=True)))
 
 
+def _require_known(jobs: Jobs, run: str) -> None:
+    """Raise UnknownName for a run that is not there and has had no job."""
+    if not run_exists(jobs.runs / run) and not jobs.all(run):
+        existing_run(run, jobs.runs)
+
+
 def _active(jobs: Jobs, run: str) -> str:
-    """Return the id of the job that works on a run. Raises Problem if none does."""
+    """Return the id of the job that works on a run. Raises Problem if none does, UnknownName if
+    there is no such run."""
     state = jobs.active(run)
     if state is None:
+        _require_known(jobs, run)
         raise Problem(409, f"run '{run}' has no job that goes on; start one by POST /v1/runs")
     return state.id
 
@@ -181,12 +194,16 @@ async def events(
     begin = await asyncio.to_thread(_resumed_at, last, job, path)
     if not states[0].is_active and begin and begin >= path.stat().st_size:
         return Response(status_code=204)
-    tails = viewer.service.tails
+    tails, tokens = viewer.service.tails, viewer.service.tokens
 
     async def stream() -> AsyncIterator[bytes]:
         at, silent_s = begin, 0.0
+        looks = 0
         yield b"retry: 2000\n\n"
         while True:
+            looks += 1
+            if not looks % LOOKS_A_TOKEN and not tokens.is_valid(viewer.token_id):
+                return  # revoked meanwhile: whoever comes again is refused
             # Before the log is read, so that all that a job wrote before its end is sent.
             active = tails.is_active(jobs, job)
             text, at = tails.stream(job, path, at)
@@ -210,11 +227,11 @@ async def events(
 def _resumed_at(last: str, job: str, path: Path) -> int:
     """Return the byte from which a client goes on: 0 unless it names the end of a line."""
     of, _, number = last.partition(".")
-    if of != job or not number.isdigit():
+    if of != job or not re.fullmatch(r"[1-9][0-9]{0,17}", number):
         return 0
     begin = int(number)
     with contextlib.suppress(OSError), path.open("rb") as file:
-        file.seek(max(0, begin - 1))
-        if begin and file.read(1) == b"\n":
+        file.seek(begin - 1)
+        if file.read(1) == b"\n":
             return begin
     return 0

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -161,7 +162,11 @@ class OpenRouter(OpenAIRater):
         self._given = key
 
     def require_key(self) -> None:
-        """Take the key of the request."""
+        """Take the key of the request. Raises Problem for one that no header can hold."""
+        if re.search(r"[^!-~]", self._given):
+            raise Problem(
+                400, "openrouterKey: has blanks or characters that are no ASCII; send the key alone"
+            )
         self._key = self._given
 
 

@@ -19,7 +19,8 @@ from autointerp.apps.service._models import NUMBER, RunName
 from autointerp.apps.service._pages import TYPES, content, page
 from autointerp.apps.service._run_states import standing
 from autointerp.apps.service.jobs import shown
-from autointerp.apps.service.runs import detail_of, people_rows, summary_of
+from autointerp.apps.service.runs import people_rows, summary_of
+from autointerp.findings.answers import UnitScore
 from autointerp.findings.browse import ListedContext
 from autointerp.findings.listing import (
     SORTS,
@@ -28,9 +29,12 @@ from autointerp.findings.listing import (
     UnitList,
     judges,
     list_units,
+    unit_detail,
     words_of,
 )
 from autointerp.reports.colours import colours_css
+from autointerp.reports.words import LEFT_OUT, share
+from autointerp.reports.words import number as to_hundredths
 from autointerp.store.run import existing_run, run_exists
 from autointerp.store.snapshots import Snapshot
 from autointerp.text import ON_PAGE, count, visible
@@ -42,6 +46,16 @@ router = APIRouter(include_in_schema=False)
 
 ROWS = 100
 STATUSES = ("ok", "unparsed", "refused", "failed", "skipped", "not asked")
+OUTCOMES = (("eligible", "eligible"), *LEFT_OUT.items())
+# Bands of the share of tokens on which a unit fires, from and below, as on the offline page.
+BANDS: dict[str, tuple[str, float | None, float | None]] = {
+    "1e-1": ("10 % and more", 1e-1, None),
+    "1e-2": ("1 to 10 %", 1e-2, 1e-1),
+    "1e-3": ("1 in 1,000 to 1 %", 1e-3, 1e-2),
+    "1e-4": ("1 in 10,000 to 1 in 1,000", 1e-4, 1e-3),
+    "rare": ("rarer than 1 in 10,000", None, 1e-4),
+    "unknown": ("not known", None, None),
+}
 BESIDE = 12  # tokens on either side of a peak, of a context that is not opened
 REPORT_ASSETS = Path(__file__).parents[2] / "reports" / "assets"
 # The report's pictures carry styles of their own; its scripts are a file like all others.
@@ -149,6 +163,8 @@ def units_page(
     contexts: bool = False,
     source: Annotated[str, Query(max_length=200)] = "",
     status: Annotated[str, Query(max_length=200)] = "",
+    outcome: Annotated[str, Query(max_length=200)] = "",
+    fires: Annotated[str, Query(max_length=20)] = "",
     judge: Annotated[str, Query(max_length=400)] = "",
     low: Annotated[str, Query(max_length=20)] = "",
     high: Annotated[str, Query(max_length=20)] = "",
@@ -158,6 +174,7 @@ def units_page(
 ) -> HTMLResponse:
     """The list of units: searched, filtered and sorted by the database, a page at a time."""
     rubric, _, rater = judge.partition("|")
+    _, least_density, most_density = BANDS.get(fires, ("", None, None))
     with viewer.service.snapshots.read(run, listed=True) as snapshot:
         filters = Filters(
             source=source,
@@ -166,6 +183,10 @@ def units_page(
             rubric=rubric,
             low=_number(low),
             high=_number(high),
+            outcome=outcome,
+            least_density=least_density,
+            most_density=most_density,
+            is_density_unknown=fires == "unknown",
             query=q,
             in_contexts=contexts,
             sort=sort if sort in SORTS else "",  # type: ignore[arg-type]
@@ -177,6 +198,7 @@ def units_page(
         scale = _scale(snapshot, found)
     asked = {
         "q": q, "contexts": "true" if contexts else "", "source": source, "status": status,
+        "outcome": outcome, "fires": fires if fires in BANDS else "",
         "judge": judge, "low": low, "high": high, "sort": filters.sort,
         "down": "true" if down else "",
     }  # fmt: skip
@@ -191,11 +213,15 @@ def units_page(
         run=run,
         found=found,
         asked=asked,
-        filtered=any(asked[name] for name in ("q", "source", "status", "low", "high")),
+        filtered=any(
+            asked[name] for name in ("q", "source", "status", "outcome", "fires", "low", "high")
+        ),
         judges=[(f"{one.rubric}|{one.rater}", f"{one.rater} on {one.rubric}") for one in everybody],
         sources=[(name, name) for name in sources],
         scale=scale,
         statuses=[(name, name) for name in STATUSES],
+        outcomes=OUTCOMES,
+        bands=[(name, words) for name, (words, _, _) in BANDS.items()],
         address=address,
         share=_share,
         number=_number_text,
@@ -214,7 +240,7 @@ def unit_page(
 ) -> HTMLResponse:
     """Everything that is known of one unit."""
     with viewer.service.snapshots.read(run, listed=True) as snapshot:
-        detail = detail_of(viewer.service, snapshot, unit_id)
+        detail = unit_detail(snapshot, unit_id)
         rubrics = dict(snapshot.rows("SELECT DISTINCT rubric_digest, rubric FROM item"))
         neighbours = snapshot.rows(
             "SELECT (SELECT max(unit_id) FROM unit WHERE unit_id < ?),"
@@ -230,6 +256,9 @@ def unit_page(
         rubrics=rubrics,
         neighbours=neighbours,
         contexts=[_drawn(context, detail, words) for context in detail.contexts],
+        scored=_scored(detail),
+        fits=_fits(detail),
+        to_hundredths=to_hundredths,
         intervals=_intervals(detail),
         share=_share,
         number=_number_text,
@@ -296,6 +325,50 @@ def _touched(texts: Sequence[str], words: list[str]) -> list[bool]:
     return hits
 
 
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """A unit's score under a scorer, and `permuted`: with another unit's description."""
+
+    own: UnitScore
+    permuted: float | None
+
+
+def _scored(detail: UnitDetail) -> list[Scored]:
+    """Return the scores of a unit's descriptions, each beside its control."""
+
+    def asked(one: UnitScore) -> tuple[str, str | None, str, str]:
+        return one.scorer, one.explainer, one.rater, one.design
+
+    permuted = {asked(one): one.score for one in detail.scores if one.permuted}
+    return [Scored(one, permuted.get(asked(one))) for one in detail.scores if not one.permuted]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """How well contexts of a kind fit a description: how many were rated, and their mean."""
+
+    rubric: str
+    explainer: str
+    rater: str
+    kind: str
+    asked: int
+    rated: int
+    mean: float | None
+
+
+def _fits(detail: UnitDetail) -> list[Fit]:
+    """Return the ratings of contexts against a unit's descriptions, by rubric, rater and kind."""
+    scores: dict[tuple[str, str, str, str], list[int | None]] = {}
+    for one in detail.context_ratings:
+        scores.setdefault((one.rubric, one.explainer, one.rater, one.kind), []).append(one.score)
+    fits = []
+    for group, given in sorted(scores.items()):
+        rated = [score for score in given if score is not None]
+        mean = sum(rated) / len(rated) if rated else None
+        fits.append(Fit(*group, len(given), len(rated), mean))
+    return fits
+
+
 def _intervals(detail: UnitDetail) -> list[tuple[str, float, int]]:
     """Return the range of each interval of activation, its bar from 0 to 1, and its tokens."""
     import math
@@ -345,6 +418,4 @@ def _number_text(value: float | None) -> str:
 
 
 def _share(density: float | None) -> str:
-    from autointerp.reports.words import share
-
     return share(density)

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast, get_args
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
@@ -17,19 +17,19 @@ from pydantic import TypeAdapter
 
 from autointerp.apps.service import _models as models
 from autointerp.apps.service._access import Service, Viewer
+from autointerp.apps.service._gate import Receive, Scope, Send
 from autointerp.apps.service._models import MOST_ROWS, NUMBER, Page, RunName, TableForm, TableKind
 from autointerp.apps.service._problems import Problem, check_fresh
-from autointerp.errors import AutointerpError, BadInput
+from autointerp.errors import AutointerpError, BadInput, UnknownName
 from autointerp.findings.listing import (
     Filters,
     Sort,
-    UnitDetail,
     judges,
     list_contexts,
     list_units,
     unit_detail,
-    worth_of_units,
 )
+from autointerp.records import Status
 from autointerp.store.run import runs_in
 from autointerp.store.snapshots import Snapshot
 
@@ -192,23 +192,17 @@ def show_unit(
     response: Response,
     viewer: Viewer,
 ) -> models.UnitDetail:
-    """Show everything that is known of a unit: contexts, ratings, descriptions and what they are
-    worth, labs."""
+    """Show everything that is known of a unit: contexts, ratings, descriptions and how they score,
+    labs."""
     with viewer.service.snapshots.read(run, listed=True) as snapshot:
         check_fresh(request, response, snapshot.key)
-        detail = detail_of(viewer.service, snapshot, unit_id)
+        detail = unit_detail(snapshot, unit_id)
     fields = dataclasses.asdict(detail)
-    for name in ("contexts", "ratings", "descriptions"):
+    for name in ("contexts", "ratings", "descriptions", "scores", "context_ratings"):
         for one in fields[name]:
-            del one["unit_id"]
+            for of_the_unit in ("unit_id", "source", "is_control"):
+                one.pop(of_the_unit, None)
     return models.UnitDetail(**fields)
-
-
-def detail_of(service: Service, snapshot: Snapshot, unit_id: int) -> UnitDetail:
-    """Return what is known of a unit; what descriptions are worth is kept for all units of a
-    run until its ratings change."""
-    worth = service.snapshots.memo(snapshot.name, "worth", worth_of_units)
-    return unit_detail(snapshot, unit_id, worth.get(unit_id))
 
 
 @router.get("/runs/{run}/contexts")
@@ -341,6 +335,8 @@ def _rows(
         check_fresh(request, response, snapshot.key)
         values = list(asked.values())
         ((total,),) = snapshot.rows(f"SELECT count(*) FROM {table} WHERE {where}", values)
+        if not total:
+            _require_names(snapshot, table, asked)
         rows = snapshot.rows(
             f"SELECT {', '.join(columns)} FROM {table} WHERE {where} ORDER BY {order}"
             " LIMIT ? OFFSET ?",
@@ -352,6 +348,16 @@ def _rows(
         offset=offset,
         next=next_page(request, total, offset, len(rows)),
     )
+
+
+def _require_names(snapshot: Snapshot, table: str, asked: dict[str, str]) -> None:
+    """Raise UnknownName for a text that no row of a table has in its column, nor could have."""
+    for column, text in asked.items():
+        known = {name for (name,) in snapshot.rows(f"SELECT DISTINCT {column} FROM {table}")}
+        if column == "status":
+            known |= set(get_args(Status))
+        if text not in known:
+            raise UnknownName(column, text, known, f"these are in run '{snapshot.name}'")
 
 
 @router.get("/runs/{run}/verdict", response_model=models.Verdict)
@@ -411,19 +417,24 @@ def export(
         shutil.rmtree(folder, ignore_errors=True)
         raise
     headers = {name: about.headers[name] for name in ("ETag", "Cache-Control")}
+    headers["Accept-Ranges"] = "none"
     return _Deleted(folder, file, media_type=FILES[to], filename=file.name, headers=headers)
 
 
 class _Deleted(FileResponse):
-    """A file that is deleted with its folder once it is sent, or its client has gone."""
+    """A file that is deleted with its folder once it is sent, or its client has gone.
+
+    It is sent whole: a part of another request's file would not fit to it.
+    """
 
     def __init__(self, folder: Path, file: Path, **about: Any) -> None:
         super().__init__(file, **about)
         self.folder = folder
 
-    async def __call__(self, *call: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = [(name, value) for name, value in scope["headers"] if name != b"range"]
         try:
-            await super().__call__(*call)
+            await super().__call__({**scope, "headers": asked}, receive, send)
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
 

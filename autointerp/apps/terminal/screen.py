@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 from textual import events
@@ -302,7 +303,8 @@ class RatingApp(App[None]):
         note.display = bool(machine.description)
         note.update(Text(f"Your description: {visible(machine.description)}"))
         words = {k: GUESS_WORDS[g] for k, g in GUESS_KEYS.items()} if guess else level_words(rubric)
-        self._part("#scale").update(self._choices({k: f"{k} {w}" for k, w in words.items()}, "   "))
+        scale = {key: f"{key} {label}" for key, label in words.items()}
+        self._part("#scale").update(self._choices(scale, "   ", width=width))
         self._part("#keys").update(self._key_line(width, guess))
         if self._shown != step:
             self._contexts().scroll_home(animate=False)
@@ -325,12 +327,19 @@ class RatingApp(App[None]):
         return self._choices({key: f"{key} {KEY_WORDS[key]}" for key in keys}, "  ", scroll)
 
     @staticmethod
-    def _choices(labels: dict[str, str], gap: str, end: str = "") -> Text:
-        """Return labels side by side; a click on one is its key."""
+    def _choices(labels: dict[str, str], gap: str, end: str = "", width: int = 0) -> Text:
+        """Return labels side by side; a click on one is its key. With a `width` a label that does
+        not fit begins a line, so that no key stands apart from its words."""
         text = Text()
-        for place, (key, label) in enumerate(labels.items()):
-            text.append(gap if place else "")
+        used = 0
+        for key, label in labels.items():
+            size = cell_len(label)
+            if used:
+                breaks = 0 < width < used + cell_len(gap) + size
+                text.append("\n" if breaks else gap)
+                used = 0 if breaks else used + cell_len(gap)
             text.append(label, Style(meta={"key": key}))
+            used += size
         text.append(end)
         return text
 

@@ -141,11 +141,14 @@ class Figures:
 
     Attributes:
         more: Further figures by name.
+        others: What each other description of the call gets on the unit's texts, by its unit;
+            empty where units share no calls.
     """
 
     score: float | None
     outcome: str = "ok"
     more: Mapping[str, float] = field(default_factory=dict)
+    others: Mapping[int, float] = field(default_factory=dict)
 
 
 class Scorer(Protocol):
@@ -333,16 +336,17 @@ def above_other_descriptions(
     if own.score is None or others.score is None:
         return own if own.score is None else others
     score = float(np.clip(0.5 + own.score - others.score, 0, 1))
-    return Figures(score, "ok", {"with others": others.score, "uncorrected": own.score, **own.more})
+    more = {"with others": others.score, "uncorrected": own.score, **own.more}
+    return Figures(score, "ok", more, others.others)
 
 
 def mean_of_others(tried: Tried, gets: Callable[[Sequence[Answered]], Figures]) -> Figures:
     """Return the mean of what the other descriptions of a call get on the unit's texts."""
-    found = [gets(asked).score for asked in tried.beside.values()]
-    scores = [score for score in found if score is not None]
+    found = {unit: gets(asked).score for unit, asked in tried.beside.items()}
+    scores = {unit: score for unit, score in found.items() if score is not None}
     if not scores:
         return Figures(None, "no answers about other descriptions")
-    return Figures(float(np.mean(scores)))
+    return Figures(float(np.mean(list(scores.values()))), others=scores)
 
 
 def separation(asked: Sequence[Answered]) -> Figures:

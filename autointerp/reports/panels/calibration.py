@@ -14,11 +14,21 @@ from autointerp.findings.plan import PRIMARY
 from autointerp.reports.colours import CELL_DARK, CELL_LIGHT, MUTED
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.style import headline, sheet
-from autointerp.reports.words import SUPERIORITY, flat, interval, listed, number, percent, plural
+from autointerp.reports.words import (
+    SUPERIORITY,
+    counted,
+    flat,
+    interval,
+    listed,
+    number,
+    percent,
+    plural,
+)
 from autointerp.stats.alternative_annotator import LEAST_UNITS
 from autointerp.stats.ppi import STRATIFIED
 from autointerp.stats.ppi_drawn import METHOD as DRAWN
 from autointerp.stats.results import Statistic
+from autointerp.text import count
 
 AFTER = "agreement"
 TITLE = "Calibration: people and judges"
@@ -29,14 +39,18 @@ def show(material: Material) -> list[Block]:
     if not judges:
         return []
     people = list(dict.fromkeys(name for judged in judges for name in judged.humans))
-    blocks: list[Block] = [Prose(f"{_lead(people)} {' '.join(_draws(judges))}".rstrip())]
+    text = " ".join([_lead(people), *_draws(judges), *_compared(judges), *_short(judges)])
+    blocks: list[Block] = [Prose(text)]
     failing = [
         f"{one.rater}: {one.fails}"
         for one in material.judgements
         if one.rater in people and one.fails
     ]
     if failing:
-        text = f"{'; '.join(failing)}. What is predicted here is what they would say, with that."
+        text = (
+            f"{'; '.join(failing)}. What is predicted here is what they would say, with that, and "
+            "they are among those whom a judge is set beside."
+        )
         blocks.append(Prose(text, lead="People who fail.", tone="warning"))
     rows = [(judged, predicted) for judged in judges for predicted in judged.predictions]
     for place, judged in enumerate(judges):
@@ -91,10 +105,10 @@ def _lead(people: list[str]) -> str:
         "The judge's mean over all units is corrected by the difference between people and judge "
         "on the units that both rated (prediction-powered inference). It predicts the mean that "
         f"{listed(people)} would give all units, and not what other people would: how people "
-        "differ from one another is not in the interval. It holds however biased the judge is, "
-        "provided that the units people rated were drawn at random; it is narrower than people's "
-        "ratings alone where the judge is any good. λ is the weight that the judge gets: 0 leaves "
-        "it out."
+        "differ from one another is not in the interval. Where several rated a unit, their mean "
+        "stands for them, and where one did, that one's score. It holds however biased the judge "
+        "is, provided that the units people rated were drawn at random, with probabilities that "
+        "are known. λ is the weight that the judge gets: 0 leaves it out."
     )
 
 
@@ -108,9 +122,44 @@ def _draws(judges: list[Calibration]) -> Iterator[str]:
         )
     if any(DRAWN in method for method in methods):
         yield (
-            "`plan-humans` drew more of the units of which the judge is unsure, so that people's "
-            "time goes where it tells most: each unit counts by the inverse of its probability."
+            "`plan-humans` drew more of the units of which the judge was taken to be unsure: each "
+            "unit counts by the inverse of its probability."
         )
+
+
+def _compared(judges: list[Calibration]) -> Iterator[str]:
+    """Yield how often a prediction is surer than people's ratings alone."""
+    both = [
+        (width(predicted.predicted), width(predicted.human_only))
+        for judged in judges
+        for predicted in judged.predictions
+    ]
+    widths = [(mine, alone) for mine, alone in both if mine is not None and alone is not None]
+    if widths:
+        narrower = sum(mine < alone for mine, alone in widths)
+        yield (
+            f"The interval is narrower than that of people's ratings alone in {narrower} of "
+            f"{len(widths)} rows below that have both."
+        )
+
+
+def width(statistic: Statistic) -> float | None:
+    """Return the width of an interval; None where there is none."""
+    if statistic.low is None or statistic.high is None:
+        return None
+    return statistic.high - statistic.low
+
+
+def _short(judges: list[Calibration]) -> Iterator[str]:
+    """Yield of which units nothing is predicted, for people were not asked about such."""
+    for judged in judges:
+        counts = [counted(n, name) for name, n in judged.left_out.items()]
+        if counts and judged.contexts is not None:
+            yield (
+                f"People were shown {count(judged.contexts, 'context')} of each unit on "
+                f"{judged.rubric}; {listed(counts)} that {judged.judge} rated have fewer, and of "
+                "such nothing is predicted."
+            )
 
 
 # --------------------------------------------------------------- superiority, by people
@@ -118,6 +167,13 @@ def _draws(judges: list[Calibration]) -> Iterator[str]:
 
 def _pair_lead(judged: Calibration) -> str:
     return f"By people, with {judged.judge}."
+
+
+def people_lines(judged: Calibration) -> list[str]:
+    """Return for a terminal what people's ratings make of a judge's, and whether it may stand in
+    for them."""
+    lines = [] if judged.superiority is None else [f"{_pair_lead(judged)} {pair_text(judged)}"]
+    return [*lines, f"{_stand_in_lead(judged)} {stand_in_text(judged)}"]
 
 
 def pair_text(judged: Calibration) -> str:
@@ -137,11 +193,18 @@ def pair_text(judged: Calibration) -> str:
     )
     why = f" It has no interval: {pair.predicted.note}." if pair.predicted.low is None else ""
     return (
-        f"As {listed(judged.humans)} would rate all units, the {of}, ties halved, is "
+        f"As {listed(judged.humans)} would rate {_all_units(judged)}, the {of}, ties halved, is "
         f"{interval(pair.predicted)}; by the judge alone {interval(pair.judge_only)}, from "
         f"people's ratings alone {alone}. It rests on {pair.n_both[0]} and {pair.n_both[1]} units "
         f"that people rated.{why}{_look(pair)}"
     )
+
+
+def _all_units(judged: Calibration) -> str:
+    """Return what a prediction speaks of: all units, or those that people can be asked about."""
+    if not judged.left_out or judged.contexts is None:
+        return "all units"
+    return f"all units that have {count(judged.contexts, 'context')}"
 
 
 def _look(pair: PredictedPair) -> str:
@@ -225,12 +288,17 @@ def stand_in_text(judged: Calibration) -> str:
         if left_out
         else ""
     )
+    numbers = {person.units for person in counted}
+    units = f"the {numbers.pop()} units" if len(numbers) == 1 else "units"
+    if judged.drawn is not None:
+        rest = f"{rest} Each unit counts alike here, though some were likelier to be drawn."
+    shown = f"{len(won)} of {len(counted)} {'person' if len(counted) == 1 else 'people'}"
     return (
         f"{name}: {test.answer}. Each person is set beside the judge, both measured by the other "
-        f"people. Against {len(won)} of {len(counted)} the judge comes as near to the others as "
-        "the person does, less ε, which is what its cost is held to be worth (p ≤ 0.05, "
-        "adjusted); half of them or more is a pass. On average it is as near or nearer on "
-        f"{percent(test.advantage)} of units.{rest}"
+        f"people. Against {shown} the judge is shown to come as near to the others as the person "
+        "does, less ε, which is what its cost is held to be worth (p ≤ 0.05, adjusted); half of "
+        "them or more is a pass. On average it is as near or nearer on "
+        f"{percent(test.advantage)} of {units} that both rated.{rest}"
     )
 
 

@@ -42,8 +42,9 @@ def show(material: Material) -> list[Block]:
     ]
     if len(foreign) < len(material.comparisons):
         text = (
-            f"{drawn} Raters saw opaque ids in mixed order, and nothing of source, index, layer, "
-            f"density or absolute activation. {activations_text(material)}".strip()
+            f"{drawn}{_drawn_unlike(material)} Raters saw opaque ids in mixed order, and nothing "
+            "of source, index, layer, density or absolute activation. "
+            f"{activations_text(material)}".strip()
         )
         blocks.append(Prose(text))
     for comparison in material.comparisons:
@@ -90,6 +91,14 @@ def show(material: Material) -> list[Block]:
         blocks.extend(_asked_of_descriptions(run, shown))
     explained = list(_explained(material))
     return [*blocks, Heading("Who described the units"), *explained] if explained else blocks
+
+
+def _drawn_unlike(material: Material) -> str:
+    """Return who rated units that were drawn from these again, some likelier than others."""
+    who = [one.rater for one in material.judgements if one.drawn is not None]
+    people = listed(dict.fromkeys(who))
+    drew = f" From those, `plan-humans` drew what {people} rated, with known probabilities."
+    return drew if who else ""
 
 
 def flattened(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

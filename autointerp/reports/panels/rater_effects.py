@@ -62,7 +62,7 @@ def effects_text(model: RaterModel) -> str:
     if model.failing and ratio is None:
         taken_out = (
             f" What {first} and {second} differ by is not taken from it: {listed(model.failing)} "
-            "fail their controls or their check, and fewer than two raters are left."
+            f"{_fail(model)}, and fewer than two raters are left."
         )
     elif ratio is None:
         taken_out = ""
@@ -72,7 +72,7 @@ def effects_text(model: RaterModel) -> str:
         taken_out = (
             f" With the raters taken out, the odds of a higher score are {interval(ratio)} times "
             f"as large for {first} as for {second}{by}"
-            + (f"; {listed(model.failing)} fail their controls or their check." if by else ".")
+            + (f"; {listed(model.failing)} {_fail(model)}." if by else ".")
         )
     return (
         f"A cumulative logit model of {count(effects.ratings, 'first rating')} of "
@@ -85,6 +85,12 @@ def effects_text(model: RaterModel) -> str:
         "raters."
         f"{taken_out}{left_out}"
     )
+
+
+def _fail(model: RaterModel) -> str:
+    if len(model.failing) == 1:
+        return "fails its controls or its check"
+    return "fail their controls or their check"
 
 
 def passing(model: RaterModel) -> list[str]:

@@ -59,7 +59,8 @@ def show(material: Material) -> list[Block]:
             "this control. The control "
             f"counts as at chance where an equivalence test (TOST) puts its mean within {CHANCE} ± "
             f"{TOLERANCE}; with few units the answer is “too few to tell”. Intervals are at 95 %, "
-            "over units."
+            "over units; where units share calls, the control's allows for descriptions that are "
+            "tried on several."
         ),
         *_output_side({result.scorer for _, result in results}),
         *assumed_silence(material),

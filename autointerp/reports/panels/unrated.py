@@ -6,7 +6,16 @@ import pandas as pd
 
 from autointerp.findings.groups import EXCLUDED, UNRATED, Group, Judgement
 from autointerp.reports.panels import Block, Material, Prose, Table
-from autointerp.reports.words import SUPERIORITY, brief_label, interval, label, number, percent
+from autointerp.reports.words import (
+    SUPERIORITY,
+    brief_label,
+    counted,
+    interval,
+    label,
+    listed,
+    number,
+    percent,
+)
 
 AFTER = "imported"
 TITLE = "Missing data"
@@ -24,6 +33,11 @@ def show(material: Material) -> list[Block]:
     ]
     several = len(list(material.judgements)) > 1
     lost = any(g.lost for _, g in rows)
+    short = [
+        f"{label(judgement, material)} {listed(counts)}"
+        for judgement in material.judgements
+        if (counts := [counted(n, name) for name, n in judgement.short.items() if n])
+    ]
     blocks: list[Block] = [
         Prose(
             (
@@ -37,6 +51,12 @@ def show(material: Material) -> list[Block]:
             + " Dead, ultralow and dense units were drawn from the source's random order before "
             "the last unit that was rated, and left out by the density filter: the results speak "
             "of the units that pass it."
+            + (
+                " People are shown one number of contexts of each unit, and were not asked about "
+                f"units with fewer: {'; '.join(short)}."
+                if short
+                else ""
+            )
         ),
         Table(
             name="missing",

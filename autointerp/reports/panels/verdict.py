@@ -14,6 +14,7 @@ from autointerp.reports.words import (
     SUPERIORITY,
     check_doubt,
     counted,
+    drawn_text,
     equals,
     finding,
     full_finding,
@@ -29,6 +30,7 @@ from autointerp.reports.words import (
     score_errors_text,
     subject_text,
     trust_text,
+    uncompared,
     versions_doubt,
     what,
     wins_ties_losses,
@@ -107,7 +109,7 @@ def pooled_text(pooled: Pooled) -> str:
             f"{plural(pooled.second)[1]} is taken within each rater ({each})"
             + (
                 f"; combined (van Elteren) it is {interval(pooled.superiority)}. It speaks of "
-                "these raters and not of others."
+                f"these raters and not of others.{_on_both_sides(pooled)}"
                 if len(pooled.raters) > 1
                 else "; there is nothing to combine."
             )
@@ -122,6 +124,16 @@ def pooled_text(pooled: Pooled) -> str:
             "which count all the same."
         )
     return " ".join(sentences)
+
+
+def _on_both_sides(pooled: Pooled) -> str:
+    """Return what a combined figure of raters that contradict each other is worth."""
+    ends = [one.superiority for one in pooled.by_rater if one.superiority is not None]
+    over = any(one.low is not None and one.low > 0.5 for one in ends)
+    under = any(one.high is not None and one.high < 0.5 for one in ends)
+    if not (over and under):
+        return ""
+    return " They contradict one another, so it describes none of them."
 
 
 def _unrated(comparison: Comparison) -> Prose:
@@ -175,12 +187,14 @@ def verdict(judgement: Judgement, material: Material) -> list[Prose]:
         paragraphs += _against_untrained(judgement, material)
         paragraphs += plan_prose(judgement, material.comparison(judgement.run))
     paragraphs.append(Prose(_rater(judgement, material), lead="The rater."))
+    if judgement.drawn is not None:
+        paragraphs.append(Prose(drawn_text(judgement), lead="Not drawn alike.", tone="warning"))
     paragraphs += [
         Prose(doubt[1], lead=doubt[0], tone="warning")
         for doubt in (_check_doubt(judgement, material), versions_doubt(judgement))
         if doubt is not None
     ]
-    if trust.state != "broken":
+    if trust.state != "broken" and judgement.has_scores:
         paragraphs.append(
             Prose(
                 " ".join([trust_text(trust), *_random(judgement)]),
@@ -236,25 +250,24 @@ def doubts(judgement: Judgement) -> list[Prose]:
 
 def _alone(judgement: Judgement) -> str:
     """Return what a run with a single source says of it."""
-    if len(judgement.sources) != 1:
-        return "Nothing to compare."
+    if len(judgement.sources) != 1 or not judgement.has_scores:
+        return uncompared(judgement)[0]
     group = judgement.groups[judgement.sources[0]]
     return f"{group.source[0].upper()}{group.source[1:]}: mean score {interval(group.mean)}."
 
 
 def _single(judgement: Judgement, material: Material) -> str:
     sentences = [
-        f"{g.source}: mean {interval(g.mean)}, n = {g.n}" for g in judgement.groups.values()
+        f"{g.source}: mean {interval(g.mean)}, n = {g.n}" for g in judgement.groups.values() if g.n
     ]
     across = material.across
     compared = {run for judged in across.judged for run in judged.runs} if across else set()
     rest = (
         "It is compared with the other runs below."
         if judgement.run in compared
-        else "There is nothing to compare it with: rate a second source, or report this run beside "
-        "one of other units."
+        else uncompared(judgement)[1]
     )
-    return f"{'; '.join(sentences)}. {rest}"
+    return " ".join([*([f"{'; '.join(sentences)}."] if sentences else []), rest])
 
 
 def _tested(contrast: Contrast, judgement: Judgement, comparison: Comparison) -> str:
@@ -364,6 +377,15 @@ def _conditions(judgement: Judgement, contrast: Contrast) -> list[str]:
     ]
     if left_out:
         sentences.append(f"Drawn but left out by the density filter: {listed(left_out)}.")
+    short = [
+        counted(n, name)
+        for name in (contrast.first, contrast.second)
+        if (n := judgement.short.get(name, 0))
+    ]
+    if short:
+        sentences.append(
+            f"Not asked about, for they have fewer contexts than people are shown: {listed(short)}."
+        )
     return sentences
 
 

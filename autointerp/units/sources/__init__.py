@@ -64,7 +64,11 @@ Block: TypeAlias = "Callable[[SiteBatch], Tensor]"
 
 
 class Source(Protocol):
-    """Units of one kind, numbered from 0 to `size` - 1."""
+    """Units of one kind, numbered from 0 to `size` - 1.
+
+    A source whose units fire at places of the corpus, whatever its text, says so by
+    `reads_text = False`.
+    """
 
     size: int
 

@@ -91,5 +91,8 @@ def frequent_words(subject: Subject, calibration: Calibration) -> dict[str, list
     most = LARGEST_SHARE * len(calibration.ids)
     frequent = [word for word, count in share.items() if LEAST_COUNT <= count <= most]
     if not frequent:
-        raise CorpusError("no word is frequent enough in the corpus to plant units on")
+        raise CorpusError(
+            "no word is frequent enough in the corpus, and not too frequent, to plant units on; "
+            "read more text, or leave controls out (--controls 0)"
+        )
     return {word: groups[word] for word in frequent}

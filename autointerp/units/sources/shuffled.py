@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ class Shuffled:
     tokens: int
     offsets: NDArray[np.uint64]
     size: int = SIZE
+    reads_text: ClassVar[bool] = False
 
     def unit(self, number: int) -> Unit:
         return Unit("shuffled", number)

@@ -36,6 +36,27 @@ def test_the_command_prints_the_finding_the_histograms_and_the_place(
     assert (tmp_path / "reports" / "main" / "index.html").exists()
 
 
+def test_with_people_the_terminal_says_the_answer_and_whether_the_judge_may_stand_in(
+    command_line: Callable[..., Any], tmp_path: Path
+):
+    with fabricate_run(tmp_path / "runs", {"features": 40, "neurons": 40}, contexts=0) as run:
+        for source, counts in (("features", [4, 4, 8, 12, 12]), ("neurons", [12, 12, 8, 4, 4])):
+            add_scores(run, source, "model:a", counts)
+        for person in ("human:ann", "human:bob"):
+            add_scores(run, "features", person, [2, 3, 4, 5, 6])
+            add_scores(run, "neurons", person, [6, 5, 4, 3, 2])
+    result = command_line("report")
+    assert result.code == 0, result.err
+    assert "Features score higher than neurons" in result.out.split("interpretability-1-5 ·")[0]
+    assert "is taken within each rater" in result.out
+    assert "As human:ann and human:bob would rate all units" in result.out
+    assert "Alternative annotator test on interpretability-1-5, ε = 0.15: " in result.out
+    values = json.loads(command_line("report", "--json").out)
+    (judged,) = values["comparisons"][0]["calibration"]
+    assert judged["stand_in"]["answer"] in ("passes", "fails")
+    assert judged["stand_in"]["epsilon"] == 0.15
+
+
 def test_as_json_the_figures_are_all_that_is_printed_and_no_page_is_written(
     command_line: Callable[..., Any], tmp_path: Path
 ):

@@ -335,6 +335,44 @@ def test_a_rater_is_not_told_what_an_error_names(made: Ask, tokens: Tokens):
     assert "secret" not in answer.text
 
 
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("/v1/jobs?limt=5", "did you mean 'limit'?"),
+        ("/v1/jobs?limit=5&limit=6", "give it once"),
+        ("/v1/jobs?run=a%00b", "NUL"),
+        ("/v1/jobs?run=%ff", "UTF-8"),
+        ("/v1/runs/%ff/units", "UTF-8"),
+        ("/v1/runs/a%00b/units", "NUL"),
+        ("/rate/?token=a&token=b", "give it once"),
+    ],
+)
+def test_nothing_of_an_address_is_left_out_without_a_word(
+    made: Ask, tokens: Tokens, address: str, words: str
+):
+    answer = made(tokens.issue("viewer")[1]).get(address)
+    assert answer.status_code in (400, 422)
+    assert words in answer.json()["detail"]
+    assert answer.json()["remedy"]
+
+
+def test_a_key_that_a_body_has_twice_is_refused(made: Ask, tokens: Tokens):
+    client = made(tokens.issue("owner")[1], **{"Content-Type": "application/json"})
+    answer = client.post("/v1/write", content=b'{"a": "1", "a": "2"}')
+    assert (answer.status_code, answer.json()["remedy"]) == (422, "give each key once")
+    assert client.post("/v1/write", content=b'{"a": "1", "b": "2"}').status_code == 200
+
+
+@pytest.mark.parametrize("tag", ['"{0}"', 'W/"{0}"', '"x", W/"{0}"', "*"])
+def test_a_page_s_file_is_not_sent_again_however_a_proxy_writes_its_tag(
+    made: Ask, tokens: Tokens, tag: str
+):
+    client = made(tokens.issue("viewer")[1])
+    held = client.get("/assets/service.js").headers["etag"].strip('"')
+    again = client.get("/assets/service.js", headers={"If-None-Match": tag.format(held)})
+    assert again.status_code == 304
+
+
 def test_a_bug_is_told_without_its_traceback(
     made: Ask, tokens: Tokens, caplog: pytest.LogCaptureFixture
 ):
@@ -346,7 +384,7 @@ def test_a_bug_is_told_without_its_traceback(
 
 def test_the_audit_log_says_who_changed_what_and_no_token(made: Ask, tokens: Tokens, runs: Path):
     token, text = tokens.issue("owner")
-    made(text).post("/v1/write?secret=1", json={})
+    made(text).post("/v1/write", json={"secret": "1"})
     made("guess").get("/v1/read")
     made(text).get("/v1/read")  # reading leaves no line
     log = (runs / ".service" / "audit.jsonl").read_text()
@@ -384,7 +422,64 @@ def test_behind_a_proxy_cookies_go_by_tls_alone_and_its_origin_is_ours(runs: Pat
     assert client.get("/").status_code == 200
 
 
-@pytest.mark.parametrize("url", ["rate.example.org", "https://a.example/x", "ftp://a.example"])
+@pytest.mark.parametrize(
+    ("address", "answered"),
+    [
+        (Address(port=80), ["127.0.0.1", "127.0.0.1:80", "[::1]", "localhost"]),
+        (Address("::1"), ["[::1]:8731", "localhost:8731"]),
+        (Address(public_url="https://a.example"), ["a.example", "a.example:443"]),
+        (Address(public_url="https://a.example:443"), ["a.example", "a.example:443"]),
+        (Address(public_url="https://A.example:8443"), ["a.example:8443"]),
+        (Address(public_url="https://bücher.example"), ["xn--bcher-kva.example"]),
+        (Address(public_url="https://[2001:db8::1]"), ["[2001:db8::1]", "[2001:db8::1]:443"]),
+    ],
+)
+def test_a_host_is_answered_as_browsers_send_it(address: Address, answered: list[str]):
+    assert address.hosts >= set(answered)
+
+
+@pytest.mark.parametrize("address", [Address(port=8080), Address(public_url="http://a.example:81")])
+def test_a_host_without_a_port_that_is_not_the_usual_one_is_none(address: Address):
+    assert address.hosts.isdisjoint({"127.0.0.1", "a.example", "a.example:80"})
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("192.168.1.5:8731", 200),
+        ("[fe80::1]:8731", 200),
+        ("192.168.1.5", 421),
+        ("192.168.1.5:80", 421),
+        ("evil.example:8731", 421),
+        ("192.168.1.5.evil.example:8731", 421),
+        ("[192.168.1.5]:8731", 421),
+        ("", 421),
+    ],
+)
+def test_a_service_at_every_address_is_reached_by_number_and_not_by_any_name(
+    runs: Path, tokens: Tokens, host: str, status: int
+):
+    client = TestClient(gated(build_app(service_at(runs, Address("0.0.0.0")))))
+    token = {"Authorization": f"Bearer {tokens.issue('owner')[1]}", "Host": host}
+    assert client.get("/v1/jobs", headers=token).status_code == status
+    own = client.get("/v1/jobs", headers={**token, "Origin": f"http://{host}"})
+    assert own.status_code == status
+    other = client.get("/v1/jobs", headers={**token, "Origin": "http://192.168.1.6:8731"})
+    assert other.status_code == (403 if status == 200 else 421)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://a.example:99999",
+        "https://a.example#x",
+        "https://:1",
+        "https://@a.example",
+        "rate.example.org",
+        "https://a.example/x",
+        "ftp://a.example",
+    ],
+)
 def test_a_public_address_is_a_whole_host(url: str):
     with pytest.raises(BadInput, match="--public-url"):
         Address(public_url=url)

@@ -3,6 +3,9 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,10 +15,12 @@ from fastapi.testclient import TestClient
 from support.loopback.server import LoopbackServer
 
 from autointerp.apps.service import _snapshots
+from autointerp.apps.service import jobs as jobs_router
 from autointerp.apps.service._app import Address, build_app, gated, service_at
-from autointerp.apps.service._jobs import FileControl, Jobs, Tails, event_of
+from autointerp.apps.service._jobs import Child, FileControl, Jobs, Tails, event_of
 from autointerp.apps.service._tokens import Tokens
 from autointerp.errors import UnknownName
+from autointerp.files import open_locked
 from autointerp.pipeline.events import Asking
 from autointerp.raters._keys import own_variable
 from autointerp.store.run import open_run
@@ -196,6 +201,68 @@ def test_a_job_whose_process_was_killed_says_so(
     assert "end" in client.get("/v1/runs/tiny/events").text
 
 
+def test_a_job_that_is_stopped_before_it_has_begun_is_stopped_and_nobody_else(
+    client: TestClient, runs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    signalled: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: signalled.append(pid))
+    job = client.post("/v1/runs", json={"run": "tiny"}).json()["id"]
+    stopped = client.post("/v1/runs/tiny/stop")
+    assert stopped.status_code == 200
+    # Signal 0 would go to the server itself, as process 0 is its group.
+    assert 0 not in signalled
+    assert ended(client, job)["state"] == "stopped"
+    assert "goes on from here" in client.get(f"/v1/jobs/{job}").json()["text"]
+
+
+def test_a_job_that_a_signal_ended_before_it_could_say_so_was_stopped(runs: Path):
+    jobs = Jobs(runs)
+    place = jobs.folder / "20260101-000000-abcdef"
+    place.mkdir()
+    (place / "job.json").write_text(json.dumps({"asked": {"run": "tiny"}, "made_at": "2026"}))
+    assert jobs.state(place.name).state == "killed"
+    (place / "stop").touch()
+    state = jobs.state(place.name)
+    assert (state.state, bool(state.ended_at)) == ("stopped", True)
+
+
+def test_a_watcher_whose_token_is_revoked_is_told_no_more(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    jobs = Jobs(runs)
+    place = jobs.folder / "20260101-000000-abcdef"
+    place.mkdir()
+    (place / "job.json").write_text(json.dumps({"asked": {"run": "tiny"}, "made_at": "2026"}))
+    lock = open_locked(place / "lock")  # as a child that goes on
+    tokens = Tokens(runs)
+    token, text = tokens.issue("viewer")
+    monkeypatch.setattr(jobs_router, "POLL_S", 0.01)
+    monkeypatch.setattr(jobs_router, "BEAT_S", 0.01)
+    client = TestClient(
+        gated(build_app(service_at(runs, Address()))),
+        base_url=BASE,
+        headers={"Authorization": f"Bearer {text}"},
+    )
+    revoke = threading.Timer(0.2, tokens.revoke, [token.id])
+    revoke.start()
+    try:
+        watched = client.get("/v1/runs/tiny/events").text  # it ends, though the job goes on
+    finally:
+        revoke.join()
+        os.close(lock)
+    assert "event: end" not in watched
+    assert client.get("/v1/runs/tiny/events").status_code == 401
+
+
+@pytest.mark.parametrize("last", ["99999999999999999999999", "\xb2", "5", "0", "-1", "", "x"])
+def test_a_place_that_no_log_has_is_its_beginning(tmp_path: Path, last: str):
+    log = tmp_path / "events.jsonl"
+    log.write_bytes(b'{"a":1}\n{"b":2}\n')
+    assert jobs_router._resumed_at(f"j.{last}", "j", log) == 0
+    assert jobs_router._resumed_at("j.8", "j", log) == 8
+    assert jobs_router._resumed_at("k.8", "j", log) == 0
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -213,6 +280,13 @@ def test_what_no_job_can_be_starts_no_process(client: TestClient, runs: Path, wr
     assert answer.status_code == 422
     assert answer.json()["remedy"]
     assert Jobs(runs).ids() == []
+
+
+def test_a_run_that_there_is_not_is_named(client: TestClient):
+    for method, path in (("POST", "/v1/runs/nope/stop"), ("GET", "/v1/jobs?run=nope")):
+        answer = client.request(method, path)
+        assert answer.status_code == 404
+        assert "unknown run 'nope' (known: tiny)" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("path", ["pause", "resume", "stop", "limits"])
@@ -262,6 +336,17 @@ def test_an_event_of_progress_becomes_the_terminals_bar_again():
     assert isinstance(event, Asking)
     assert str(event) == "rate by x: 2 of 4 items"
     assert event.tally.statuses["failed"] == 0
+
+
+def test_a_job_that_outlives_its_server_is_not_warned_of(recwarn: pytest.WarningsRecorder):
+    child = Child([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    pid, held = child.pid, child.stdin
+    del child
+    assert os.waitpid(pid, os.WNOHANG) == (0, 0)  # it goes on, and nothing has waited for it
+    assert held is not None
+    held.close()
+    os.waitpid(pid, 0)
+    assert list(recwarn) == []
 
 
 def test_a_job_that_is_not_there_is_named(runs: Path):

@@ -118,6 +118,35 @@ def test_a_key_that_is_refused_is_said_without_it(client: TestClient, server: Lo
     assert KEY not in answer.text
 
 
+@pytest.mark.parametrize("key", ["sk\n-x", "schl\u00fcssel", "a b", "\x00"])
+def test_a_key_that_no_header_can_hold_is_refused_before_anybody_is_asked(
+    client: TestClient, server: LoopbackServer, key: str
+):
+    body = {"activations": [FIRING], "openrouterKey": key, "model": "m"}
+    answer = client.post("/v1/explain/default", json=body)
+    assert (answer.status_code, answer.json()["remedy"]) == (400, "send the key alone")
+    assert server.calls == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"openrouterKey": KEY, "model": "m"},
+        {"openrouterKey": KEY * 100, "model": "m", "activations": [FIRING]},
+        [{"openrouterKey": KEY}],
+        {"openrouterKey": [KEY], "model": "m", "activations": [FIRING]},
+    ],
+)
+def test_a_request_that_is_wrong_is_answered_without_its_key(client: TestClient, body: Any):
+    answer = client.post("/v1/explain/default", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["remedy"]
+    assert KEY not in answer.text
+    unsaid = client.post("/v1/explain/default", content=json.dumps(body))  # no Content-Type
+    assert unsaid.status_code == 422
+    assert KEY not in unsaid.text
+
+
 @pytest.mark.parametrize(
     ("path", "changed", "status"),
     [

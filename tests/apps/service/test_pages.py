@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -12,6 +13,8 @@ from support.fabricate import SCRIPT, WORDS, add_scores, fabricate_run
 
 from autointerp.apps.service import _snapshots
 from autointerp.apps.service._tokens import Tokens
+from autointerp.apps.service.pages import _fits
+from autointerp.findings.answers import ContextRating
 from autointerp.store.run import open_run
 
 
@@ -112,12 +115,45 @@ def test_the_list_is_paged_sorted_and_filtered_by_its_links(client: TestClient):
     assert "No unit fits" in client.get("/runs/main/units?q=zzzz").text
 
 
+def test_every_unit_is_in_one_band_of_how_often_it_fires_and_in_one_outcome(client: TestClient):
+    page = client.get("/runs/main/units").text
+    for name in ("fires", "outcome"):
+        (choices,) = re.findall(rf'<select name="{name}">(.*?)</select>', page)
+        totals = []
+        for value in re.findall(r'<option value="([^"]+)"', choices):
+            found = client.get(f"/runs/main/units?{name}={value}").text
+            assert "Clear filters" in found
+            totals.append(int(re.search(r">([\d,]+) units", found)[1]))
+        assert sum(totals) == 140
+        assert len(totals) > 2
+
+
 def test_a_unit_shows_where_it_fires_and_marks_what_was_searched(client: TestClient):
     text = client.get("/runs/main/units/0?q=with").text
     assert 'data-level="10"' in text
     assert " focus" in text
     assert " hit" in text
     assert "judge on interpretability-1-5" in text
+
+
+def test_ratings_of_contexts_are_counted_by_rubric_rater_and_kind():
+    def rating(kind: str, score: int | None) -> ContextRating:
+        return ContextRating(
+            0, "features", False, "specificity-0-3", "digest", "writer", "judge", kind, False,
+            None, None, "ok" if score is not None else "failed", score,
+        )  # fmt: skip
+
+    ratings = [
+        rating("silent", 0),
+        rating("firing", 3),
+        rating("firing", None),
+        rating("firing", 2),
+    ]
+    fits = _fits(SimpleNamespace(context_ratings=ratings))
+    assert [(fit.kind, fit.rated, fit.asked, fit.mean) for fit in fits] == [
+        ("firing", 2, 3, 2.5),
+        ("silent", 1, 1, 0.0),
+    ]
 
 
 def test_the_report_is_that_of_the_command_and_leaves_a_look(client: TestClient, runs: Path):

@@ -228,6 +228,10 @@ def test_what_is_read_by_v1_is_sent_once_while_it_stays_the_same(
         ("{", 422, "no JSON"),
         ("[" * 50_000, 400, "parsing the body"),
         ("x=1", 422, "no JSON"),
+        ("", 422, "body is missing"),
+        ("[1]", 422, "no JSON object"),
+        ('{"run": "\udcff"}', 400, "no UTF-8"),
+        ('{"n": 1, "n": 2}', 422, "key 'n' is there twice"),
     ],
 )
 def test_a_body_that_cannot_be_read_is_a_problem_with_a_remedy(
@@ -235,7 +239,7 @@ def test_a_body_that_cannot_be_read_is_a_problem_with_a_remedy(
 ):
     headers = {"Authorization": f"Bearer {texts['owner']}", "Content-Type": "application/json"}
     answer = TestClient(gated(served), base_url=BASE).post(
-        "/v1/runs", content=body, headers=headers
+        "/v1/runs", content=body.encode("utf-8", "surrogateescape"), headers=headers
     )
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"

@@ -1,4 +1,4 @@
-"""Two people in two real windows at once, and a server that is killed in between."""
+"""People in real windows: two at once, and a server that is killed in between; every key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 from statsmodels.stats.inter_rater import cohens_kappa
-from support.browser import playwright
+from support.browser import Watched, expect, playwright
+from support.fabricate import fabricate_run
 
 from autointerp.apps.service._tokens import Tokens
 from autointerp.findings.comparison import compare
@@ -45,14 +46,14 @@ def port() -> int:
 
 
 @pytest.fixture
-def start(own_runs: Path, port: int, process_environment) -> Iterator[Callable[[], Any]]:
-    """Return a function that starts the server and waits until it answers."""
+def start(tmp_path: Path, port: int, process_environment) -> Iterator[Callable[[], Any]]:
+    """Return a function that starts the server of the test's runs and waits until it answers."""
     started = []
 
     def call() -> subprocess.Popen[bytes]:
         server = subprocess.Popen(
             [sys.executable, "-m", "autointerp", "serve", "--port", str(port)],
-            cwd=own_runs.parent,
+            cwd=tmp_path,
             env=process_environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -191,3 +192,76 @@ def test_two_people_rate_at_once_and_a_killed_server_costs_neither_an_answer(
     kappa = cohens_kappa(counts, wt="quadratic", return_results=False)
     assert (both.raters, both.units) == (("human:ann", "human:bob"), len(shared))
     assert both.kappa.value == pytest.approx(kappa)
+
+
+HEBREW = ("שלום", "עולם", "ספר", "מים", "ארץ", "שמש")
+
+
+def test_every_key_of_the_page_does_what_it_says_in_text_from_right_to_left(
+    start, port, tmp_path, chromium
+):
+    runs = tmp_path / "runs"
+    fabricate_run(runs, {"features": 3, "neurons": 3}, name="tiny", text=HEBREW)
+    sitting = Sitting(repeat_share=0, practice=False)
+    made = invite("tiny", "human:ann", 6, sitting=sitting, corpus_text=False, runs=runs)
+    details = {"journal": made.session, "consent": "I take part.", "code": "C0DE77"}
+    token = Tokens(runs).issue("rater", run="tiny", rater="human:ann", details=details)[1]
+    start()
+    address = f"http://127.0.0.1:{port}/rate/?token={token}"
+    window = Watched(chromium, address, "#sheet:not([hidden])",
+                     viewport={"width": 390, "height": 844})  # fmt: skip
+    page, keyboard = window.page, window.page.keyboard
+    heading = page.locator("#sheet-title")
+    progress = page.locator("#progress")
+    expect(heading).to_have_text("Before you begin")
+    assert not any(word in page.content() for word in HEBREW)  # nothing before the consent
+    keyboard.press("Tab")
+    keyboard.press("Enter")
+    expect(heading).to_contain_text("How interpretable")
+    keyboard.press("Enter")
+    expect(page.locator("#item")).to_be_visible()
+    first = page.locator("#contexts .text").first
+    assert first.evaluate("one => getComputedStyle(one).direction") == "rtl"
+    # What stands before the mark is at its right, as it is read.
+    before, mark = (first.locator(one).bounding_box() for one in (".lead", "mark.focus"))
+    assert before["x"] + before["width"] > mark["x"]
+    keyboard.press("n")
+    page.keyboard.type("של ספר 3")  # digits are text here
+    keyboard.press("Enter")
+    expect(page.locator("#written")).to_contain_text("של ספר 3")
+    keyboard.press("p")
+    expect(heading).to_have_text("Paused")
+    keyboard.press("4")  # no answer: the item is not seen
+    keyboard.press("Enter")
+    expect(progress).to_contain_text("item 1 of 6")
+    keyboard.press("?")
+    expect(page.locator("#sheet-body")).to_contain_text("Line ends are shown")
+    keyboard.press("Escape")
+    keyboard.press("2")
+    expect(progress).to_contain_text("item 2 of 6")
+    keyboard.press("u")
+    expect(progress).to_contain_text("item 1 of 6")
+    expect(page.locator("#written")).to_contain_text("של ספר 3")
+    keyboard.press("s")
+    keyboard.press("2")
+    expect(progress).to_contain_text("item 2 of 6")
+    keyboard.press("x")
+    keyboard.press("Tab")
+    keyboard.press("Space")  # the guesses are left out
+    keyboard.press("Escape")
+    for done in range(2, 7):
+        expect(progress).to_contain_text(f"item {done} of 6")
+        keyboard.press("5")
+    expect(page.locator("output.code")).to_have_text("C0DE77")
+    assert window.complaints == []
+    window.context.close()
+    (path,) = (runs / "tiny" / "journals").glob("human-ann.*.jsonl")
+    entries = read_journal(path).entries["human:ann"]
+    assert [(entry.verb, entry.score or entry.text) for entry in entries[1:]] == [
+        ("describe", "של ספר 3"),
+        ("score", 2),
+        ("undo", None),
+        ("skip", "broken or unreadable text"),
+        ("decline", None),
+        *[("score", 5)] * 5,
+    ]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -78,6 +79,53 @@ def test_a_second_look_by_people_says_what_its_intervals_allow_for(tmp_path: Pat
     assert "Means of a single source are those of one look." in second
 
 
+def lead_of(folder: Path, judge: list[int], people: list[int]) -> str:
+    """Return the panel's first paragraph, where people rated some of the units at random."""
+    with fabricate_run(folder, {"features": 60}, contexts=0) as run:
+        add_scores(run, "features", "model:a", judge, seed=2)
+        add_scores(run, "features", "human:ann", people, seed=2)
+        lead, *_ = shown(run)
+    assert isinstance(lead, Prose)
+    return lead.text
+
+
+def test_a_prediction_is_called_narrower_only_where_it_is(tmp_path: Path):
+    # The first 20 in the same random order: the judge says of each what ann says, or nothing.
+    told = [12, 12, 12, 12, 12]
+    assert "narrower than that of people's ratings alone in 0 of 1 rows" in lead_of(
+        tmp_path / "no", [0, 0, 60, 0, 0], [4, 4, 4, 4, 4]
+    )
+    with fabricate_run(tmp_path / "yes", {"features": 60}, contexts=0) as run:
+        add_scores(run, "features", "model:a", told, seed=2)
+        judged = dict(run.rows("SELECT item_id, score FROM rating"))
+        rubric = load_rubric("interpretability-1-5")
+        add = [Rating(item, rubric.id, rubric.digest, "human:ann", 0, "ok", score)
+               for item, score in list(judged.items())[:20]]  # fmt: skip
+        run.add_ratings(add)
+        lead, *_ = shown(run)
+    assert isinstance(lead, Prose)
+    assert "narrower than that of people's ratings alone in 1 of 1 rows" in lead.text
+
+
+def test_units_that_people_cannot_be_shown_alike_are_counted_and_taken_out_of_the_claim(
+    tmp_path: Path,
+):
+    with fabricate_run(tmp_path, {"features": 40, "neurons": 40}, contexts=0) as run:
+        for source, counts in (("features", [4, 4, 8, 12, 12]), ("neurons", [12, 12, 8, 4, 4])):
+            add_scores(run, source, "model:a", counts)
+            add_scores(run, source, "human:ann", [3, 3, 3, 3, 3])
+        (whole,) = compare(run).calibration
+    short = replace(whole, contexts=9, left_out={"features": 7})
+    assert "would rate all units, the probability" in calibration.pair_text(whole)
+    assert "would rate all units that have 9 contexts, the" in calibration.pair_text(short)
+    assert list(calibration._short([whole])) == []
+    (text,) = calibration._short([short])
+    assert text == (
+        "People were shown 9 contexts of each unit on interpretability-1-5; 7 features that "
+        "model:a rated have fewer, and of such nothing is predicted."
+    )
+
+
 def shown(run: Run) -> list[Block]:
     return calibration.show(Material((compare(run),), (run,)))
 
@@ -109,5 +157,5 @@ def test_how_people_s_units_were_drawn_is_said_of_the_draw_that_was_made(
             )
         lead, *_ = calibration.show(Material((compare(run),), (run,)))
     assert isinstance(lead, Prose)
-    assert lead.text.endswith(said)
+    assert said in lead.text
     assert lead.text.count("`plan-humans`") == (by is not None)

@@ -1,12 +1,18 @@
 """What the verdict says, and does not say in the opposite case."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from support.fabricate import add_scores, fabricate_run
 
 from autointerp.findings.comparison import Comparison, compare
+from autointerp.people.plans import plan_humans
+from autointerp.questions.rubric_files import load_rubric
+from autointerp.records import Rating
+from autointerp.reports.against import objections
 from autointerp.reports.page import subtitle, title
 from autointerp.reports.panels import Material, Prose, verdict
 from autointerp.store.run import Run
@@ -159,3 +165,53 @@ def test_raters_left_out_of_the_combination_are_named_and_the_others_are_not(tmp
     assert "Left out" not in text
     assert "combined (van Elteren) it is" in text
     assert "Too few controls" not in text
+
+
+def test_a_person_s_units_that_were_not_drawn_alike_are_said_to_be_so(tmp_path: Path):
+    rubric = load_rubric("interpretability-1-5")
+    told = {}
+    for by in ("alike", "score"):
+        with fabricate_run(tmp_path / by, {"features": 40, "neurons": 40}, contexts=0) as run:
+            for source, counts in (("features", [1, 3, 6, 12, 18]), ("neurons", [18, 12, 6, 3, 1])):
+                add_scores(run, source, "model:a", counts)
+                if by == "alike":
+                    add_scores(run, source, "human:ann", [4, 4, 4, 4, 4])
+            if by == "score":
+                drawn = plan_humans(run, rubric, 40, np.random.default_rng(0)).items
+                ratings = [
+                    Rating(one.item, rubric.id, rubric.digest, "human:ann", 0, "ok", one.score)
+                    for one in drawn
+                ]
+                run.add_ratings(ratings)
+            shown = of(run)
+        told[by] = text_of(shown)
+        leads = [one.lead for one in objections(shown)]
+        assert ("Not drawn alike." in leads) == (by == "score")
+    assert "Not drawn alike" not in told["alike"]
+    assert (
+        "Not drawn alike. human:ann rated units that `plan-humans` drew by the scores of model:a, "
+        "some more often than others." in told["score"]
+    )
+
+
+def test_units_that_a_person_was_not_asked_about_are_counted(tmp_path: Path):
+    shown = material(tmp_path, {"features": HIGH, "neurons": LOW})
+    (judgement,) = shown.judgements
+    assert judgement.decisive is not None
+    said = " ".join(verdict._conditions(judgement, judgement.decisive))
+    assert "Not asked about" not in said
+    short = replace(judgement, short={"features": 5, "planted": 2})
+    said = " ".join(verdict._conditions(short, judgement.decisive))
+    assert (
+        "Not asked about, for they have fewer contexts than people are shown: 5 features." in said
+    )
+
+
+def test_a_look_is_called_the_rater_s_where_several_rated(tmp_path: Path):
+    with fabricate_run(tmp_path, {"features": 30, "neurons": 30}, contexts=0) as run:
+        add_scores(run, "features", "model:a", HIGH)
+        add_scores(run, "neurons", "model:a", LOW)
+        assert "the first look at these two sources." in text_of(of(run))
+        add_scores(run, "features", "model:b", HIGH)
+        add_scores(run, "neurons", "model:b", LOW)
+        assert "first look at these two sources by this rater's scores." in text_of(of(run))

@@ -43,7 +43,11 @@ function touch() {
   seen = now;
 }
 function startWork() { worked = 0; seen = performance.now() / 1000; paused = false; }
-document.addEventListener("visibilitychange", () => { touch(); seen = performance.now() / 1000; });
+document.addEventListener("visibilitychange", () => {
+  touch();
+  seen = performance.now() / 1000;
+  if (!document.hidden && !isBusy) flush(); // a device that slept has missed its turn
+});
 
 /* --------------------------------------------------------------- queue */
 
@@ -277,7 +281,10 @@ function showLevels(isGuess) {
   levels.className = question.levels.length > 7 ? "many" : question.levels.length === 5 ? "five" : "";
   levels.replaceChildren(...question.levels.map((level) => {
     const made = button(level.name, level.key, () => give("score", level.score));
-    made.setAttribute("aria-label", `${level.key}: ${level.label}`);
+    // Its name begins with what is seen, so that a voice can press it, and says the rest of the level.
+    made.querySelector("kbd").removeAttribute("aria-hidden");
+    const isShort = level.label.startsWith(level.name) && levels.className !== "many";
+    made.append(make("span", { className: "aside" }, isShort ? level.label.slice(level.name.length) : ` ${level.label}`));
     made.title = level.label;
     return made;
   }));
