@@ -351,8 +351,10 @@ def unlike_draw(plans: pd.DataFrame, rated: pd.Index, source: pd.Series) -> Unli
         by_score = drawn.drawn_by.iloc[0] == "score"
         pool = int(strata.sum() if by_score else strata.max()) if len(strata) else 0
         if part.inclusion.round(9).nunique() > 1 and int((names == name).sum()) < pool:
-            by = drawn.drawn_by.iloc[0] if is_one else "several"
-            return UnlikeDraw(by, drawn.rater.iloc[0])
+            judge = drawn.rater.iloc[0]
+            if not is_one:
+                return UnlikeDraw("several", judge)
+            return UnlikeDraw("score" if by_score else "uncertainty", judge)
     return None
 
 
