@@ -47,7 +47,9 @@ def test_a_report_of_what_was_never_made_says_what_makes_it(tiny_subject, tmp_pa
     assert not (tmp_path / "runs" / "tiny.own").exists()
 
 
-def test_a_sweep_and_a_forecast_of_an_sae_that_is_not_there_are_refused(tiny_subject, tmp_path, command_line):
+def test_a_sweep_and_a_forecast_of_an_sae_that_is_not_there_are_refused(
+    tiny_subject, tmp_path, command_line
+):
     (tmp_path / "sweep.toml").write_text(sweep_text(tiny_subject, table("own", "nothing")))
     for said in (("--dry-run",), ()):
         result = command_line("sweep", "sweep.toml", *said)
