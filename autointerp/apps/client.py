@@ -18,19 +18,28 @@ from types import TracebackType
 from typing import Any, TypeVar, cast
 
 import httpx2
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from autointerp.apps.service._models import (
+    Check,
+    Context,
     Event,
+    Extension,
     Forecast,
     Invitation,
+    Invited,
+    Item,
     Job,
+    Judge,
     Limits,
     NewInvitation,
     NewRun,
     Page,
     Rating,
+    RubricInfo,
     Run,
+    Session,
+    ShownItem,
     TableForm,
     TableKind,
     TokenInfo,
@@ -93,13 +102,35 @@ class Client:
         """Return everything that is known of a unit."""
         return self._get(UnitDetail, f"/v1/runs/{run}/units/{unit_id}")
 
+    def judges(self, run: str) -> list[Judge]:
+        """Return who rated units of a run on which rubric, those with most units first."""
+        return self._list(Judge, f"/v1/runs/{run}/judges")
+
+    def contexts(self, run: str, **filters: Any) -> Iterator[Context]:
+        """Yield the stored contexts of a run; `filters` are unit_id, split and draw."""
+        yield from self._pages(Page[Context], f"/v1/runs/{run}/contexts", filters)
+
+    def items(self, run: str, **filters: str) -> Iterator[Item]:
+        """Yield the items that raters are asked about, in order; `filters` is rubric."""
+        yield from self._pages(Page[Item], f"/v1/runs/{run}/items", filters)
+
+    def item(self, run: str, item: str) -> ShownItem:
+        """Return an item as its rater sees it."""
+        return self._get(ShownItem, f"/v1/runs/{run}/items/{item}")
+
+    def sessions(self, run: str) -> list[Session]:
+        """Return the sessions of people: who, how much was given out and answered."""
+        return self._list(Session, f"/v1/runs/{run}/sessions")
+
     def ratings(self, run: str, **filters: str) -> Iterator[Rating]:
         """Yield the ratings of a run."""
         yield from self._pages(Page[Rating], f"/v1/runs/{run}/ratings", filters)
 
-    def verdict(self, run: str) -> Verdict:
-        """Return everything that a run's ratings say; a look."""
-        return self._get(Verdict, f"/v1/runs/{run}/verdict")
+    def verdict(self, run: str, level: float | None = None) -> Verdict:
+        """Return everything that a run's ratings say; a look. `level` is the coverage of intervals;
+        None for the plan's."""
+        query = None if level is None else {"level": level}
+        return self._get(Verdict, f"/v1/runs/{run}/verdict", query)
 
     def export(
         self, run: str, file: Path, to: TableForm = "csv", what: TableKind = "ratings"
@@ -115,6 +146,22 @@ class Client:
             with file.open("wb") as opened:
                 for part in answer.iter_bytes():
                     opened.write(part)
+
+    def raters(self) -> list[Extension]:
+        """Return the raters that a job may name."""
+        return self._list(Extension, "/v1/raters")
+
+    def checks(self, rater: str) -> list[Check]:
+        """Return the last check of a rater on planted units; empty if it was never checked."""
+        return self._list(Check, "/v1/checks", {"rater": rater})
+
+    def rubrics(self) -> list[RubricInfo]:
+        """Return the rubrics that are shipped."""
+        return self._list(RubricInfo, "/v1/rubrics")
+
+    def sources(self) -> list[Extension]:
+        """Return the sources of units."""
+        return self._list(Extension, "/v1/sources")
 
     # -------------------------------------------------------------------------------- jobs
 
@@ -171,9 +218,15 @@ class Client:
 
     # ------------------------------------------------------------------------------ people
 
-    def invite(self, run: str, new: NewInvitation) -> Invitation:
-        """Invite somebody to rate units of a run; the link is told once."""
-        return self._send(Invitation, "POST", f"/v1/runs/{run}/invitations", new)
+    def invite(self, run: str, new: NewInvitation, key: str = "") -> Invitation:
+        """Invite somebody to rate units of a run; the link is told once. With an idempotency key,
+        once by that key."""
+        headers = {"Idempotency-Key": key} if key else {}
+        return self._send(Invitation, "POST", f"/v1/runs/{run}/invitations", new, headers)
+
+    def invitations(self, run: str) -> list[Invited]:
+        """Return the invitations to a run, the newest first."""
+        return self._list(Invited, f"/v1/runs/{run}/invitations")
 
     def tokens(self) -> Iterator[TokenInfo]:
         """Yield what is known of the tokens, the newest first."""
@@ -186,10 +239,16 @@ class Client:
     # ------------------------------------------------------------------------------ requests
 
     def _get(self, kind: type[M], path: str, query: Mapping[str, Any] | None = None) -> M:
+        return kind.model_validate_json(self._content(path, query))
+
+    def _list(self, kind: type[M], path: str, query: Mapping[str, Any] | None = None) -> list[M]:
+        return TypeAdapter(list[kind]).validate_json(self._content(path, query))  # type: ignore[valid-type]
+
+    def _content(self, path: str, query: Mapping[str, Any] | None) -> bytes:
         answer = self._http.get(path, params=query or None, headers=self._headers)
         if answer.status_code != 200:
             raise _refused(answer)
-        return kind.model_validate_json(answer.content)
+        return answer.content
 
     def _send(
         self,

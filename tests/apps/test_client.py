@@ -1,11 +1,15 @@
 """The client of the service, over the application in this process."""
 
+import inspect
+import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
+from autointerp.apps import client as client_module
 from autointerp.apps.client import Client, ServiceError
 from autointerp.apps.service import _snapshots
 from autointerp.apps.service._app import Address, build_app, gated, service_at
@@ -33,8 +37,31 @@ def test_what_a_run_holds_is_typed(client: Client, tmp_path: Path):
         ratings = list(client.ratings("tiny", source="features"))
         assert {one.rater for one in ratings} == {"scripted:4"}
         assert client.verdict("tiny").run == "tiny"
+        assert client.verdict("tiny", level=0.9).level == 0.9
+        assert [one.rater for one in client.judges("tiny")] == ["scripted:4"]
+        contexts = list(client.contexts("tiny", unit_id=units[0].unit_id))
+        assert {one.unit_id for one in contexts} == {units[0].unit_id}
+        item = next(one for one in client.items("tiny") if one.evidence == "shown")
+        assert client.item("tiny", item.item).rubric == item.rubric
+        assert "lexical" in [one.name for one in client.raters()]
+        assert "features" in [one.name for one in client.sources()]
+        assert "interpretability-1-5" in [one.id for one in client.rubrics()]
+        assert client.checks("lexical") == []
         client.export("tiny", tmp_path / "ratings.csv")
         assert (tmp_path / "ratings.csv").read_text().startswith("run,unit,")
+
+
+def test_every_address_of_v1_has_a_method():
+    source = inspect.getsource(client_module)
+    paths = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text())["paths"]
+    tried = 0
+    for path, operations in paths.items():
+        tags = {tag for operation in operations.values() for tag in operation.get("tags", ())}
+        if path.startswith("/v1") and "neuronpedia" not in tags:
+            pattern = re.sub(r"{\w+}", r"{\\w+}", path)
+            assert re.search(rf'"{pattern}["?]', source), path
+            tried += 1
+    assert tried >= 20
 
 
 def test_a_job_is_started_watched_and_done(
@@ -57,8 +84,14 @@ def test_somebody_is_invited_and_uninvited(
 ):
     for name, value in process_environment.items():
         monkeypatch.setenv(name, value)
-    made = client.invite("tiny", NewInvitation(rater="ann", items=8, corpus_text=False))
+    new = NewInvitation(rater="ann", items=8, corpus_text=False)
+    made = client.invite("tiny", new, key="once")
     assert "/rate/?token=" in made.link
+    with pytest.raises(ServiceError, match=f"it made invitation {made.id}") as refused:
+        client.invite("tiny", new, key="once")
+    assert refused.value.status == 409
+    assert [one.id for one in client.invitations("tiny")] == [made.id]
+    assert [one.rater for one in client.sessions("tiny")] == ["human:ann"]
     assert made.id in {token.id for token in client.tokens() if token.role == "rater"}
     assert client.revoke(made.id).state == "revoked"
 

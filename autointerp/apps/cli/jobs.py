@@ -53,17 +53,21 @@ def watch(job: Identifier = None, output: _options.Output = _options.Output()) -
     jobs = Jobs(RUNS)
     identifier = _chosen(job)
     at = 0
-    with Show(output) as show:
-        while True:
-            active = jobs.state(identifier).is_active  # before the log is read
-            lines, at = _new_lines(jobs.place(identifier) / EVENTS, at)
-            for line in lines:
-                event = event_of(json.loads(line))
-                if event is not None:
-                    show(event)
-            if not active and not lines:
-                break
-            time.sleep(0.3)
+    try:
+        with Show(output) as show:
+            while True:
+                active = jobs.state(identifier).is_active  # before the log is read
+                lines, at = _new_lines(jobs.place(identifier) / EVENTS, at)
+                for line in lines:
+                    event = event_of(json.loads(line))
+                    if event is not None:
+                        show(event)
+                if not active and not lines:
+                    break
+                time.sleep(0.3)
+    except KeyboardInterrupt:
+        say(f"job {identifier} goes on; `autointerp jobs stop {identifier}` ends it", err=True)
+        return
     state = jobs.state(identifier)
     say(f"job {state.id}: {state.state}: {state.text}")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
 import threading
@@ -23,6 +24,7 @@ from fastapi.responses import Response
 
 from autointerp.apps.service._access import SAFE, Service, enter
 from autointerp.apps.service._problems import Problem, answer
+from autointerp.errors import AutointerpError
 from autointerp.files import PRIVATE_FILE
 
 Scope = MutableMapping[str, Any]
@@ -37,6 +39,8 @@ FAILURE_RATE, FAILURE_BURST = 0.2, 20.0  # of an address that has no valid token
 MOST_CLIENTS = 10_000
 MOST_AUDIT = 16 * 2**20  # bytes of the log before it is set aside
 READING = ("GET", "HEAD")
+NO_TOKENS = "tokens cannot be read now; tell who runs the service: its terminal says why"
+LOG = logging.getLogger("autointerp")
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -84,15 +88,21 @@ class Audit:
     def write(self, **fields: Any) -> None:
         """Append a line; a disk that does not take it is said by the server's terminal alone."""
         line = json.dumps({"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **fields})
-        with self._lock:
-            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE_FILE)
-            try:
-                os.write(handle, line.encode() + b"\n")
-                is_full = os.fstat(handle).st_size > MOST_AUDIT
-            finally:
-                os.close(handle)
-            if is_full:
-                self.path.replace(self.path.with_suffix(".1.jsonl"))
+        try:
+            with self._lock:
+                self._append(line.encode() + b"\n")
+        except OSError as error:  # the answer was given: it can be said here alone
+            LOG.error("%s cannot be written (%s): %s", self.path, error.strerror, line)
+
+    def _append(self, line: bytes) -> None:
+        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, PRIVATE_FILE)
+        try:
+            os.write(handle, line)
+            is_full = os.fstat(handle).st_size > MOST_AUDIT
+        finally:
+            os.close(handle)
+        if is_full:
+            self.path.replace(self.path.with_suffix(".1.jsonl"))
 
 
 class TooLarge(Exception):
@@ -177,6 +187,9 @@ class Gate:
                 return enter(request, self.service)
         except Problem as problem:
             return answer(request, problem.status, problem.detail, problem.headers)
+        except AutointerpError as error:  # the file of tokens; who asks is not known
+            LOG.error("%s", error)
+            return answer(request, 503, NO_TOKENS)
         return None
 
     def _check(self, request: Request, client: str) -> None:

@@ -89,11 +89,13 @@ def prepare(runs: Path, wanted: Wanted, on: On = ignore) -> Invitation:
     )  # fmt: skip
 
 
-def link(tokens: Tokens, wanted: Wanted, session: str, url: str) -> tuple[Token, str]:
+def link(
+    tokens: Tokens, wanted: Wanted, session: str, url: str, key: str = ""
+) -> tuple[Token, str]:
     """Return a new token for a prepared session, and the address that opens it.
 
     `url` is the service's address as the invited reach it. With `crowd`, the address ends in ID,
-    which stands for what the platform puts there.
+    which stands for what the platform puts there. `key` is the digest of an idempotency key.
     """
     details = {"code": wanted.code, "return_url": wanted.return_url, "consent": wanted.consent}
     if wanted.crowd:
@@ -104,6 +106,8 @@ def link(tokens: Tokens, wanted: Wanted, session: str, url: str) -> tuple[Token,
         }
     else:
         details["journal"] = session
+    if key:
+        details["key"] = key
     token, text = tokens.issue(
         "rater",
         run=wanted.run,

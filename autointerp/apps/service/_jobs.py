@@ -279,7 +279,7 @@ class Jobs:
             about = {
                 "asked": asdict(asked),
                 "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "key": _digest(key),
+                "key": digest_of(key),
             }
             self._spawn(place, about)
         return self.state(identifier), True
@@ -342,7 +342,7 @@ class Jobs:
         return state
 
     def _started_by(self, key: str) -> JobState | None:
-        digest = _digest(key)
+        digest = digest_of(key)
         for identifier in self.ids():
             if read_fields(self.folder / identifier / JOB).get("key") == digest:
                 return self.state(identifier)
@@ -380,10 +380,12 @@ class Tails:
 
     Attributes:
         calls: How many processes answer a question now, see `_calls`.
+        invited_by: Digests of the idempotency keys by which somebody is being invited now.
     """
 
     def __init__(self) -> None:
         self.calls = 0
+        self.invited_by: set[str] = set()
         self._parts: dict[Path, tuple[int, bytes, int]] = {}
         self._active: dict[str, tuple[float, bool]] = {}
 
@@ -479,5 +481,6 @@ def _pid(place: Path) -> int:
         return 0
 
 
-def _digest(key: str) -> str:
+def digest_of(key: str) -> str:
+    """Return what is stored of an idempotency key; empty for none."""
     return hashlib.sha256(key.encode()).hexdigest() if key else ""

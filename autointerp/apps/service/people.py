@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import HTMLResponse
 
 from autointerp.apps.service import _models as models
@@ -14,6 +16,7 @@ from autointerp.apps.service._access import Owner, Service
 from autointerp.apps.service._calls import ask_child
 from autointerp.apps.service._forms import Field, Part, fields_of
 from autointerp.apps.service._invitations import Wanted, link
+from autointerp.apps.service._jobs import digest_of
 from autointerp.apps.service._models import Page, RunName
 from autointerp.apps.service._pages import page
 from autointerp.apps.service._problems import Problem
@@ -54,10 +57,50 @@ def list_invitations(
 
 @router.post("/v1/runs/{run}/invitations", status_code=201)
 async def create_invitation(
-    run: RunName, new: models.NewInvitation, owner: Owner
+    run: RunName,
+    new: models.NewInvitation,
+    owner: Owner,
+    key: Annotated[
+        str,
+        Header(
+            alias="Idempotency-Key",
+            max_length=200,
+            description="The same key invites once; a link is not told again (409).",
+        ),
+    ] = "",
 ) -> models.Invitation:
     """Invite somebody to rate units of a run in a browser, blind; the link is told once."""
-    service = owner.service
+    digest = digest_of(key)
+    with _once(owner.service, digest):
+        return await _invite(owner.service, run, new, digest)
+
+
+@contextlib.contextmanager
+def _once(service: Service, digest: str) -> Iterator[None]:
+    """Raise Problem for an idempotency key by which somebody was invited, or is being invited."""
+    if not digest:
+        yield
+        return
+    making = service.tails.invited_by
+    if digest in making:
+        raise Problem(409, "Idempotency-Key: somebody is being invited by it; wait")
+    for token in service.tokens.all():
+        if token.details.get("key") == digest:
+            raise Problem(
+                409,
+                f"Idempotency-Key: it made invitation {token.id}, whose link was told; to have "
+                f"another one, DELETE /v1/tokens/{token.id} and invite by another key",
+            )
+    making.add(digest)
+    try:
+        yield
+    finally:
+        making.discard(digest)
+
+
+async def _invite(
+    service: Service, run: str, new: models.NewInvitation, digest: str
+) -> models.Invitation:
     existing_run(run, service.runs)
     wanted = Wanted(run, **new.model_dump())
     active = service.jobs.active(run)
@@ -72,7 +115,7 @@ async def create_invitation(
         dataclasses.asdict(wanted),
         "try again without corpus_text, or by `autointerp invite`",
     )
-    token, address = link(service.tokens, wanted, said["session"], service.base_url)
+    token, address = link(service.tokens, wanted, said["session"], service.base_url, digest)
     fewer = fewer_contexts_text(said["left_out"])
     return models.Invitation(
         **_invited(token).model_dump(),

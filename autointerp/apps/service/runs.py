@@ -490,10 +490,14 @@ def list_checks(
     rater: Annotated[str, Query(max_length=300, description="As in ratings, such as lexical.")],
 ) -> list[models.Check]:
     """Show what the last check of a rater on planted units found; empty if it was never checked."""
+    from autointerp import extensions, raters
     from autointerp.findings.checks import latest_check
     from autointerp.findings.json_values import plain
 
     check = latest_check(rater, runs=viewer.service.runs)
+    kind, known = rater.partition(":")[0], extensions.names(raters)
+    if check is None and kind not in known:
+        raise UnknownName("rater", kind, known)
     said = [] if check is None else [models.Check(**cast("dict[str, Any]", plain(check)))]
     return fresh(request, response, said)
 

@@ -1,6 +1,7 @@
 """`autointerp jobs`: what the folders of jobs say, without a server."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from autointerp.apps.service._jobs import Asked, Jobs
+from autointerp.files import open_locked
 
 ID = "20260101-000000-abcdef"
 
@@ -42,6 +44,24 @@ def test_watching_shows_events_and_how_it_ended(command_line: Callable, job: Pat
     assert watched.code == 0
     assert "note: slow" in watched.err
     assert f"job {ID}: done: 28 ok" in watched.out
+
+
+def test_ctrl_c_ends_the_watching_and_says_that_the_job_goes_on(
+    command_line: Callable, job: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def pressed(_: float) -> None:
+        raise KeyboardInterrupt
+
+    (job / "result.json").unlink()
+    lock = open_locked(job / "lock")  # as its child has it
+    monkeypatch.setattr("time.sleep", pressed)
+    try:
+        watched = command_line("jobs", "watch")
+    finally:
+        os.close(lock)
+    assert watched.code == 0
+    assert f"job {ID} goes on; `autointerp jobs stop {ID}` ends it" in watched.err
+    assert "stopped" not in watched.err
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "stop"])

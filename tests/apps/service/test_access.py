@@ -396,6 +396,28 @@ def test_the_audit_log_says_who_changed_what_and_no_token(made: Ask, tokens: Tok
     assert text not in log
 
 
+def test_a_change_whose_line_no_disk_takes_is_answered_and_said_in_the_terminal(
+    made: Ask, tokens: Tokens, runs: Path, caplog: pytest.LogCaptureFixture
+):
+    (runs / ".service" / "audit.jsonl").mkdir()
+    answer = made(tokens.issue("owner")[1]).post("/v1/write", json={})
+    assert answer.status_code == 200
+    assert "audit.jsonl cannot be written" in caplog.text
+    assert '"path": "/v1/write"' in caplog.text
+
+
+def test_tokens_that_cannot_be_read_let_nobody_in(
+    made: Ask, tokens: Tokens, runs: Path, caplog: pytest.LogCaptureFixture
+):
+    client = made(tokens.issue("owner")[1])
+    (runs / ".service" / "tokens.json").write_text("{")
+    answer = client.get("/v1/read")
+    assert answer.status_code == 503
+    assert answer.json()["remedy"].startswith("tell who runs the service")
+    assert "tokens.json" not in answer.text
+    assert "tokens.json" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("host", "public", "warned"),
     [

@@ -266,6 +266,10 @@ def test_what_can_be_named_in_a_job_is_listed(client: TestClient, name: str):
 
 def test_a_rater_that_was_never_checked_has_no_check(client: TestClient):
     assert client.get("/v1/checks?rater=lexical").json() == []
+    assert client.get("/v1/checks?rater=openai:m@127.0.0.1:80").json() == []
+    wrong = client.get("/v1/checks?rater=lexicla")
+    assert wrong.status_code == 404
+    assert "did you mean 'lexical'?" in wrong.json()["detail"]
 
 
 def test_a_copy_that_nobody_reads_is_dropped(runs: Path):
