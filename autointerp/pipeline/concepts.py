@@ -10,7 +10,7 @@ import numpy as np
 
 from autointerp import extensions
 from autointerp.errors import BadInput, TooFewUnits
-from autointerp.findings.concepts import SIZES, Concepts, measure_concepts
+from autointerp.findings.concepts import POOL, SIZES, Concepts, measure_concepts
 from autointerp.findings.known import FOUND
 from autointerp.pipeline.asked import check_concepts
 from autointerp.pipeline.events import Harvesting, Note, On, Step, ignore
@@ -74,6 +74,8 @@ def concepts(
     was.
     """
     check_concepts(labels, sources, n, tokens, over, sizes)
+    if max(sizes) > POOL:
+        raise BadInput(f"--k {max(sizes)}: a probe chooses from {POOL} units; give {POOL} at most")
     place = REPORTS / f"concepts-{run}" if out is None else Path(out)
     if page:
         check_folder(place)

@@ -184,6 +184,7 @@ def test_a_concept_with_too_few_tokens_is_left_out_with_the_reason(points, tmp_p
         ({"tokens": -1}, BadInput, "--tokens -1"),
         ({"sizes": (0,)}, BadInput, "--k 0"),
         ({"sizes": ()}, BadInput, "--k none"),
+        ({"sizes": (1, 33)}, BadInput, "--k 33: a probe chooses from 32 units"),
         ({"n": 9, "sources": ("features",)}, TooFewUnits, "only 8 features"),
         ({"sources": ("feature",)}, UnknownName, "did you mean 'features'"),
         ({"sources": ("untrained",)}, SubjectError, "no untrained twin"),
