@@ -28,6 +28,7 @@ from autointerp.stats.bounded import wilson_ends
 from autointerp.stats.calibration import simulate_coverage
 from autointerp.stats.decision import equivalence
 from autointerp.stats.density import density_adjusted
+from autointerp.stats.dyadic import pair_design_effect
 from autointerp.stats.means import mean_ends
 from autointerp.stats.nested import LEAST_RUNS, Arm, compare_arms
 from autointerp.stats.ppi import predict_mean_stratified
@@ -613,6 +614,45 @@ def _of_controls(rng: np.random.Generator) -> tuple[list[Cell], list[float], str
     )
 
 
+def _of_shared_calls(rng: np.random.Generator) -> tuple[list[Cell], list[float], str]:
+    """The control of scorers whose units share calls (detection, fuzzing), of made-up units: each
+    description of a call is tried on the texts of the others. Texts may be easier or harder to tell
+    apart whatever the description, descriptions may suit any text more or less, and either may do
+    so with certain others."""
+    replications, together = 400, 8
+    cells: list[Cell] = []
+    alone: list[Cell] = []
+    for units, (texts, descriptions, pairs) in product(
+        (16, 48, 96), ((0.1, 0.0, 0.05), (0.0, 0.1, 0.05), (0.05, 0.05, 0.1))
+    ):
+        held, naive = 0, 0
+        for _ in range(replications):
+            of_text, of_description = rng.normal(0, (texts, descriptions), (units, 2)).T
+            between = rng.normal(0, pairs, (units, units))
+            value = np.clip(
+                0.5 + of_text[:, None] + of_description + (between + between.T) / 2, 0, 1
+            )
+            rows = {
+                unit: {
+                    other: float(value[unit, other])
+                    for other in range(unit - unit % together, unit - unit % together + together)
+                    if other != unit
+                }
+                for unit in range(units)
+            }
+            scores = np.array([np.mean(list(row.values())) for row in rows.values()])
+            inside = [
+                bool(low <= 0.5 <= high)
+                for effect in (pair_design_effect(rows), 1.0)
+                for low, high in [mean_ends(scores, TAIL, (0.0, 1.0), effect)]
+            ]
+            held, naive = held + inside[0], naive + inside[1]
+        spread = f"{units} units, texts {texts}, descriptions {descriptions}, pairs {pairs}"
+        cells.append((held / replications, spread))
+        alone.append((naive / replications, spread))
+    return cells, [0.0], f"units taken one by one: {min(alone)[0]:.3f}"
+
+
 FIGURES: dict[str, Callable[[], dict[str, Any]]] = {
     name: functools.partial(line, name, simulate, seed)
     for name, line, simulate, seed in (
@@ -621,6 +661,7 @@ FIGURES: dict[str, Callable[[], dict[str, Any]]] = {
         ("coverage_min_agreement", _coverage, _of_agreement, 3),
         ("coverage_min_ppi", _coverage, _of_predictions, 4),
         ("coverage_min_controls", _coverage, _of_controls, 10),
+        ("coverage_min_shared_calls", _coverage, _of_shared_calls, 11),
         ("coverage_min_runs", _coverage, _of_runs, 8),
         ("coverage_min_rater_effects", _coverage, _of_raters, 9),
         ("false_alarms_looks", _false_alarms, _of_looks, 5),

@@ -31,6 +31,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -133,12 +134,30 @@ def chromium() -> Iterator[Any]:
         yield browser
 
 
+@pytest.fixture(scope="session")
+def parser() -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+    """What builds the program and its parser, once for all tests: each time takes 50 ms."""
+    import typer.main
+
+    from autointerp.apps.cli import _app as cli
+
+    return cache(cli.build_app), cache(typer.main.get_command)
+
+
 @pytest.fixture
 def command_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    parser: tuple[Callable[[], Any], Callable[[Any], Any]],
 ) -> Callable[..., CommandResult]:
     """Call the command line in this process; the current folder is the test's `tmp_path`."""
+    import typer.main
+
     from autointerp.apps.cli import _app as cli
+
+    monkeypatch.setattr(cli, "build_app", parser[0])
+    monkeypatch.setattr(typer.main, "get_command", parser[1])
 
     def call(*arguments: object) -> CommandResult:
         monkeypatch.setattr(sys, "argv", ["autointerp", *map(str, arguments)])

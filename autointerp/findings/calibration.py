@@ -297,7 +297,7 @@ def how_drawn(plans: pd.DataFrame, judge: str, rated: pd.Index, others: pd.Index
     Units that no plan drew are the first of a random order, or a random part of these. Where
     some were planned and some not, or by several plans, the probabilities are not known.
     """
-    if not plans.unit_id.isin(rated).any():
+    if not plans.unit_id.isin(rated).any() or others.empty:  # no draw, or all that there are
         return Drawn()
     plans = draw_of(plans, rated)
     if plans.empty:
@@ -336,14 +336,26 @@ def draw_of(plans: pd.DataFrame, rated: pd.Index) -> pd.DataFrame:
 
 def unlike_draw(plans: pd.DataFrame, rated: pd.Index, source: pd.Series) -> UnlikeDraw | None:
     """Return how units came to be rated by people where some of a source were likelier to be than
-    others; None where they were not. `source` is by unit."""
+    others; None where they were not, or all were rated from which they were drawn. `source` is by
+    unit."""
     drawn = draw_of(plans, rated)
-    if drawn.empty:  # by several draws, or some of them by none
+    is_one = not drawn.empty
+    if not is_one:  # by several draws, or some of them by none
         drawn = plans[plans.unit_id.isin(rated)]
-    inclusion = drawn.inclusion.round(9).groupby(drawn.unit_id.map(source))
-    if not (inclusion.nunique() > 1).any():
+    if drawn.empty:
         return None
-    return UnlikeDraw(drawn.drawn_by.iloc[0], drawn.rater.iloc[0])
+    plan = plans[plans.plan == drawn.plan.max()]
+    names = source.loc[rated]
+    for name, part in drawn.groupby(drawn.unit_id.map(source)):
+        strata = plan[plan.unit_id.map(source) == name].groupby("stratum").stratum_size.first()
+        by_score = drawn.drawn_by.iloc[0] == "score"
+        pool = int(strata.sum() if by_score else strata.max()) if len(strata) else 0
+        if part.inclusion.round(9).nunique() > 1 and int((names == name).sum()) < pool:
+            judge = drawn.rater.iloc[0]
+            if not is_one:
+                return UnlikeDraw("several", judge)
+            return UnlikeDraw("score" if by_score else "uncertainty", judge)
+    return None
 
 
 def _counts(human: Floats, judge: Floats, levels: Sequence[int]) -> Integers:

@@ -172,7 +172,8 @@ class Comparison:
         plans: One row a unit that `plan-humans` drew: unit_id, rubric_digest, plan, rater (the
             judge), drawn_by (`score` or `uncertainty` of the judge), stratum (the judge's score),
             stratum_size (units of that score; of the source where drawn by uncertainty),
-            stratum_drawn, inclusion (probability of the draw), uncertainty.
+            stratum_drawn, inclusion (probability of the draw), uncertainty, contexts (that each
+            has at least; NaN in a run of before).
     """
 
     run: str
@@ -269,6 +270,12 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
     pair = (plan.first, plan.second) if plan else PRIMARY
     family = _tests(scores, units)
     plans, short = _plans(run), _short(run)
+    reads_all = set(
+        run.rows(
+            "SELECT DISTINCT i.rubric_digest, r.rater FROM rating r JOIN item i USING (item_id)"
+            " WHERE i.evidence = 'all'"
+        )
+    )
     judgements = []
     looks: list[Look] = []
     for (rubric, digest, rater), part in scores.groupby(["rubric", "rubric_digest", "rater"]):
@@ -305,6 +312,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
             drawn=unlike_draw(plans[plans.rubric_digest == digest], scored, units.source)
             if is_person(rater)
             else None,
+            reads_all=(digest, rater) in reads_all,
             short=short.get((digest, rater), {}),
         )
         if judgement.decisive is not None:
@@ -337,7 +345,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         looks.append(look)
         return reading
 
-    shown = _shown_to_people(run, scales)
+    shown = _shown_to_people(run, scales, scores, plans)
     by_people = tuple(
         calibrations(run.name, judgements, scores, units, plans, look_by_people, shown=shown)
     )
@@ -527,10 +535,12 @@ def _plans(run: Run) -> pd.DataFrame:
     )
     if "drawn_by" not in plans:  # a file that could not be brought up to date
         plans = plans.assign(drawn_by=None, uncertainty=np.nan)
+    if "contexts" not in plans:
+        plans = plans.assign(contexts=np.nan)
     plans = plans.assign(drawn_by=plans.drawn_by.fillna("score"), stratum=plans.score)
     return plans[
         ["unit_id", "rubric_digest", "plan", "rater", "drawn_by", "stratum", "stratum_size",
-         "stratum_drawn", "inclusion", "uncertainty"]
+         "stratum_drawn", "inclusion", "uncertainty", "contexts"]
     ]  # fmt: skip
 
 
@@ -548,15 +558,24 @@ def _short(run: Run) -> dict[tuple[str, str], dict[str, int]]:
     return short
 
 
-def _shown_to_people(run: Run, scales: Mapping[str, Scale]) -> dict[str, Shown]:
+def _shown_to_people(
+    run: Run, scales: Mapping[str, Scale], scores: pd.DataFrame, plans: pd.DataFrame
+) -> dict[str, Shown]:
     """Return by rubric's digest how many contexts people were shown of each unit, the most of all
-    sittings, and the rated units that have fewer."""
-    numbers = run.rows(
-        "SELECT rubric_digest, max(contexts) FROM human_session WHERE session_id IN"
-        " (SELECT session_id FROM human_answer WHERE kind = 'rating') GROUP BY 1"
+    sittings and draws, and the rated units that have fewer."""
+    numbers = dict(
+        run.rows(
+            "SELECT rubric_digest, max(contexts) FROM human_session WHERE session_id IN"
+            " (SELECT session_id FROM human_answer WHERE kind = 'rating') GROUP BY 1"
+        )
     )
+    by_people = scores[scores.rater.map(is_person).astype(bool)]
+    for digest, part in by_people.groupby("rubric_digest"):
+        drawn = plans[(plans.rubric_digest == digest) & plans.unit_id.isin(part.unit_id)]
+        if drawn.contexts.notna().any():
+            numbers[digest] = max(numbers.get(digest, 0), int(drawn.contexts.max()))
     shown = {}
-    for digest, number in numbers:
+    for digest, number in numbers.items():
         scale = scales.get(digest)
         shows = scale.rubric.shows if scale is not None and scale.rubric is not None else None
         rows = run.rows(

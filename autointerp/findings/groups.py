@@ -243,10 +243,10 @@ class UnlikeDraw:
     """How units came to be rated by a person, some more often than others.
 
     Attributes:
-        by: What of the judge `plan-humans` went by.
+        by: What of the judge `plan-humans` went by; `several` where no one draw has all units.
     """
 
-    by: Literal["score", "uncertainty"]
+    by: Literal["score", "uncertainty", "several"]
     judge: str
 
 
@@ -268,6 +268,8 @@ class Judgement:
         reading: Which look this is and how it may be read; None without a contrast.
         drawn: How a person's units were drawn where that was not alike, though all figures here
             count them alike; None where it was.
+        reads_all: Whether the rater read all stored contexts of a unit, with the activation on each
+            token, and not what the rubric shows.
         short: Units that a person was not asked about, by source: they have fewer contexts than
             people were shown of each.
     """
@@ -291,6 +293,7 @@ class Judgement:
     score_errors: ScoreErrors | None = None
     reading: Reading | None = None
     drawn: UnlikeDraw | None = None
+    reads_all: bool = False
     short: Mapping[str, int] = field(default_factory=dict)
 
     @property

@@ -18,7 +18,8 @@ number of this form. Its keys:
                  planted units), check_state (passed, chance, weak, untold, design side, other
                  version, never), fails (why its scores are no evidence, or empty), versions (of
                  the rater, with how many scores), models,
-                 score_errors (of units with few contexts),
+                 score_errors (of units with few contexts), drawn (a person's units, where some
+                 were likelier to be), short (units that a person was not asked about), reads_all,
                  reading (which look this is: rule, number, multiplier, deviations, interim, …)
     pooled       the primary pair within each rater of a rubric, and combined
     agreement, people, attention    whether raters agree with one another and with themselves

@@ -433,7 +433,7 @@ def _fixed(compared: Compared, stopping: Stopping, number: int, level: float) ->
         return Reading(
             "fixed", number, compared.n, level, interim=interim, stopped=Stop(False, interim)
         )
-    at = Stop(True, f"the declared {stopping.n} units of each source are rated")
+    at = Stop(True, f"the declared {stopping.n} units of each source were asked about")
     return Reading("fixed", number, compared.n, level, stopped=at)
 
 

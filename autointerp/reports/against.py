@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from autointerp.findings.agreement import TableAgreement
 from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import Contrast, Judgement
 from autointerp.findings.plan import PRIMARY
@@ -28,6 +29,7 @@ from autointerp.reports.words import (
     versions_doubt,
     what,
 )
+from autointerp.stats.results import Statistic
 from autointerp.text import count, first_tokens
 from autointerp.units.sources import kind_of
 
@@ -98,18 +100,15 @@ def _of_run(comparison: Comparison, several: bool) -> Iterator[Objection]:
                 f"{where}{blinding.rater} recognises {listed(blinding.recognised)}.",
             )
     for table in comparison.agreement:
-        alpha = table.agreement.alpha
-        if (
-            table.of == "raters"
-            and table.units == "studied"
-            and alpha.value is not None
-            and alpha.value < LEAST_ALPHA
-        ):
+        if table.of != "raters" or table.units != "studied":
+            continue
+        of, alpha = _least_alpha(table, comparison.judgements)
+        if alpha is not None and alpha.value is not None and alpha.value < LEAST_ALPHA:
             yield Objection(
                 8,
                 "Raters agree little.",
-                f"{where}Alpha {interval(alpha)} on {table.rubric}; under 0.67 not even tentative "
-                "conclusions are advised (Krippendorff).",
+                f"{where}Alpha{of} {interval(alpha)} on {table.rubric}; under 0.67 not even "
+                "tentative conclusions are advised (Krippendorff).",
             )
     if facts.model and facts.site and not several:
         yield Objection(
@@ -117,6 +116,25 @@ def _of_run(comparison: Comparison, several: bool) -> Iterator[Objection]:
             "One site.",
             f"{facts.site} of one model: other layers and models may differ.",
         )
+
+
+def _least_alpha(
+    table: TableAgreement, judgements: Sequence[Judgement]
+) -> tuple[str, Statistic | None]:
+    """Return how the raters that count agree: all of them, or where some do not count the two that
+    agree least of those that do, by name. None where fewer than two count."""
+    failing = {one.rater for one in judgements if one.rubric == table.rubric and one.fails}
+    if not failing & set(table.names):
+        return "", table.agreement.alpha
+    pairs = [
+        pair
+        for pair in table.agreement.pairs
+        if not failing & set(pair.raters) and pair.alpha.value is not None
+    ]
+    if not pairs:
+        return "", None
+    least = min(pairs, key=lambda pair: pair.alpha.value or 0.0)
+    return f" of {listed(least.raters)}", least.alpha
 
 
 def _of_judgement(

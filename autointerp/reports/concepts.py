@@ -41,7 +41,7 @@ def write_concepts(found: Concepts, descriptions: Mapping[str, str], out: Path) 
         f"{round((first.found.value or 0) * len(found.measured)):,} of "
         f"{count(len(found.measured), 'concept')} by a unit each"
     )
-    others = [f"{one.source} {percent(one.found.value)}" for one in found.sources[1:]]
+    others = [f"{one.source} {interval(one.found)}" for one in found.sources[1:]]
     beneath = (
         f"{first.source} {interval(first.found)}"
         + (f", {', '.join(others)}" if others else "")
@@ -320,7 +320,8 @@ def _method(found: Concepts) -> Iterator[Block]:
     yield Prose(
         f"A probe chooses from the {POOL} units of a source whose AUROC is farthest from 0.5 on "
         "the searched text, fits all of them, and keeps half at a time, those with the largest "
-        "coefficients. That of one unit is the best unit."
+        "coefficients. That of one unit is the best unit; its sign is fitted too, and the area "
+        "falls below 0.5 where the strongest activations go against the order of the others."
     )
     lost = [one for one in found.concepts if one.outcome != "ok"]
     if lost:

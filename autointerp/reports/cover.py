@@ -37,9 +37,10 @@ def write_cover(found: Cover, out: Path) -> Path:
         Panel("concepts", "Concepts", tuple(_concepts(found))),
     ]
     several = kind_of(found.source).names[1]
-    heading = (
-        f"Do {several} of '{found.run}' cover these concepts? "
+    heading = f"Do {several} of '{found.run}' cover these concepts? " + (
         f"{percent(found.coverage.value)} of {len(found.answered)} are covered."
+        if found.answered
+        else "Nothing is answered yet."
     )
     beneath = (
         f"{count(len(found.concepts), 'concept')}; for each the {several} that fire most strongly "
@@ -90,6 +91,8 @@ def _frequency(found: Cover) -> Iterator[Block]:
             "For ten times as many occurrences the log odds of being covered change by "
             f"{interval(slope)}.{at + '.' if at else ''}{note}"
         )
+    if not found.answered:
+        return
     yield Figure(
         name="coverage_by_frequency",
         caption="Concepts that are covered (above) and not (beneath) by how often they occur as a "
@@ -102,7 +105,7 @@ def _frequency(found: Cover) -> Iterator[Block]:
 
 
 def draw(found: Cover) -> Drawing:
-    """Return concepts by frequency, covered or not, with the curve."""
+    """Return the answered concepts, one at least, by frequency, with the curve."""
     figure = sheet(8, 4)
     axes = figure.subplots()
     answered = found.answered
@@ -110,17 +113,16 @@ def draw(found: Cover) -> Drawing:
     y = np.array([float(bool(one.covered())) for one in answered])
     jitter = np.random.default_rng(0).uniform(-0.03, 0.03, len(x))
     axes.scatter(x, y + jitter, s=14, color=colour(found.source), alpha=0.6, linewidths=0)
-    if len(x):
-        line = np.linspace(x.min(), max(x.max(), x.min() + 0.1), STEPS)
-        middle, low, high = found.curve.at(line)
-        if not np.isnan(middle).all():
-            axes.plot(line, middle, color=colour(found.source))
-            if not np.isnan(low).all():
-                axes.fill_between(line, low, high, color=MUTED, alpha=0.25, linewidth=0)
-        ticks = np.arange(np.floor(x.min()), np.ceil(x.max()) + 1)
-        axes.set_xticks(
-            ticks, [f"{10.0**tick:,.0f}" if tick >= 0 else f"{10.0**tick:g}" for tick in ticks]
-        )
+    line = np.linspace(x.min(), max(x.max(), x.min() + 0.1), STEPS)
+    middle, low, high = found.curve.at(line)
+    if not np.isnan(middle).all():
+        axes.plot(line, middle, color=colour(found.source))
+        if not np.isnan(low).all():
+            axes.fill_between(line, low, high, color=MUTED, alpha=0.25, linewidth=0)
+    ticks = np.arange(np.floor(x.min()), np.ceil(x.max()) + 1)
+    axes.set_xticks(
+        ticks, [f"{10.0**tick:,.0f}" if tick >= 0 else f"{10.0**tick:g}" for tick in ticks]
+    )
     axes.set_yticks([0, 0.5, 1], ["not covered", "", "covered"])
     axes.set_ylim(-0.1, 1.1)
     axes.set_xlabel("occurrences in a million tokens")

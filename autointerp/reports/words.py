@@ -195,7 +195,7 @@ def uncompared(judgement: Judgement) -> tuple[str, str]:
         each = listed(counted(n, name) for name, n in scored.items())
         return (
             "Too few scores to compare.",
-            f"A score have {each}; a comparison needs two of each of two sources.",
+            f"{each} have a score; a comparison needs two of each of two sources.",
         )
     if not scored:
         controls = listed(plural(name)[1] for name in judgement.controls)
@@ -210,6 +210,12 @@ def uncompared(judgement: Judgement) -> tuple[str, str]:
 def drawn_text(judgement: Judgement) -> str:
     """Return how the units that a person rated were drawn, where some were likelier to be."""
     assert judgement.drawn is not None
+    if judgement.drawn.by == "several":
+        return (
+            f"{judgement.rater} rated units of a draw by `plan-humans` and others beside it: some "
+            "were likelier to be rated, and how much is not known. These figures count each unit "
+            "alike, so they speak of the units rated and not of all."
+        )
     by = {"score": "scores", "uncertainty": "uncertainty"}[judgement.drawn.by]
     return (
         f"{judgement.rater} rated units that `plan-humans` drew by the {by} of "

@@ -116,7 +116,8 @@ def alternative_annotator(
         note = (
             f"{len(names)} person; at least 2 are needed"
             if len(names) < 2
-            else f"people share {most} units with another; at least {LEAST_UNITS} are needed"
+            else f"no person has more than {most} units that the judge and another person rated "
+            f"too; at least {LEAST_UNITS} are needed"
         )
         return AlternativeAnnotator("too few", None, None, epsilon, leaving, note)
     advantage = float(np.mean([person.judge_share for person in counted]))

@@ -12,7 +12,7 @@ from autointerp.files import check_readable_twice
 from autointerp.settings import SubjectSettings
 from autointerp.subjects import Subject, file_digest
 from autointerp.subjects.corpora._documents import Length
-from autointerp.subjects.places import no_device, require_places
+from autointerp.subjects.places import check_device, require_places
 
 ONE_LAYER_TAKES = ("model", "site", "sae", "untrained", "tokenizer", "corpus", "device")
 RECORDED_TAKES = (
@@ -38,7 +38,7 @@ def load_subject(
         except OSError as error:
             raise SettingsError(f"subject.{name}: {error.filename} is {error.strerror}") from None
     require_places(settings)
-    _check_device(settings.device)
+    check_device(settings.device)
     if settings.model == "embedded" or settings.model.endswith("transformer.safetensors"):
         _check_taken(settings, ONE_LAYER_TAKES, "a one-layer model does")
     if settings.model == "embedded":
@@ -62,16 +62,6 @@ def load_subject(
     from autointerp.subjects.assembled import assemble
 
     return assemble(settings, beside, tokens)
-
-
-def _check_device(name: str) -> None:
-    import torch
-
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        why = str(error).strip().splitlines()[0][:120] if str(error).strip() else "unknown"
-        raise no_device(name, why) from None
 
 
 def _check_taken(settings: SubjectSettings, taken: tuple[str, ...], what: str) -> None:

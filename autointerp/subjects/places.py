@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from autointerp.errors import SettingsError, SubjectError
-from autointerp.settings import SubjectSettings
+from autointerp.settings import DEVICE, SubjectSettings
 from autointerp.subjects.corpora import open_corpus
 from autointerp.subjects.hub import IN_HUB
 from autointerp.subjects.windows import no_tokens
@@ -49,23 +49,36 @@ def require_places(settings: SubjectSettings, is_whole: bool = True) -> None:
         require_record(Path(settings.untrained))
 
 
-def require_device(name: str) -> None:
+def require_device(name: str, said: str = "") -> None:
     """Raise SettingsError for a device that the installed torch or this system cannot have.
 
-    Whether there is one that they could have, torch is asked, where the subject is loaded.
+    Whether there is one that they could have, `check_device` asks torch. `said`: How the user named
+    it, if not in the settings.
     """
     torch = version("torch")
+    if not DEVICE.fullmatch(name):
+        raise _no_device(name, "devices are cpu, cuda, cuda:N and mps", said)
     if name == "mps" and sys.platform != "darwin":
-        raise no_device(name, "it is one of macOS")
+        raise _no_device(name, "it is one of macOS", said)
     if name.startswith("cuda") and torch.endswith("+cpu"):
-        raise no_device(name, f"torch {torch} is built for processors alone")
+        raise _no_device(name, f"torch {torch} is built for processors alone", said)
 
 
-def no_device(name: str, why: str) -> SettingsError:
-    """Return the error for a device that is not there."""
-    return SettingsError(
-        f"subject.device = '{name}': this machine does not have it ({why}); write 'cpu'"
-    )
+def check_device(name: str, said: str = "") -> None:
+    """Raise SettingsError for a device that torch does not find; this imports torch."""
+    require_device(name, said)
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = str(error).strip().splitlines()[0][:120] if str(error).strip() else "unknown"
+        raise _no_device(name, why, said) from None
+
+
+def _no_device(name: str, why: str, said: str) -> SettingsError:
+    where = said or f"subject.device = '{name}'"
+    return SettingsError(f"{where}: this machine does not have it ({why}); write 'cpu'")
 
 
 def require_sae(path: str) -> None:

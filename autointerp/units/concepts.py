@@ -355,7 +355,7 @@ def second_reading(
     progress: Progress = lambda label, tokens: None,
 ) -> dict[str, list[list[Floats]]]:
     """Return by source, side and concept the activations [tokens, units] of chosen units on drawn
-    tokens.
+    tokens; 0 where a unit does not fire, as in the first reading.
 
     `chosen` gives, by source, the units' numbers for each concept. Only windows in which a drawn
     token stands go through the model.
@@ -405,7 +405,8 @@ def second_reading(
                         torch.from_numpy(place[:, 2]).to(active.device),
                     ]
                     columns = torch.from_numpy(column_of[name][concept]).to(at.device)
-                    values[name][side][concept][entries] = at[:, columns].double().cpu().numpy()
+                    own = at[:, columns].double().cpu().numpy()
+                    values[name][side][concept][entries] = np.where(own > settings.fires, own, 0.0)
             progress("testing", read)
             if number == max(wanted):
                 break

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from support.fabricate import add_scores, fabricate_run
 
-from autointerp.findings.calibration import Shown, calibrations, how_drawn, unlike_draw
+from autointerp.findings.calibration import Drawn, Shown, calibrations, how_drawn, unlike_draw
 from autointerp.findings.comparison import Comparison, compare
 from autointerp.findings.groups import UnlikeDraw
 from autointerp.findings.looks import Reading, looks_of
@@ -57,6 +57,10 @@ def test_units_of_unknown_probability_predict_nothing(
     assert why in how_drawn(plans(rows), JUDGE, index(1, 2), index(3, 4)).why_not
 
 
+def test_where_people_rated_all_that_the_judge_did_no_draw_matters():
+    assert how_drawn(plans([(1, 1, JUDGE, 5, 2)]), JUDGE, index(1, 2), index()) == Drawn()
+
+
 def test_the_last_plan_that_drew_all_of_them_is_the_one_that_counts():
     first, second = [(1, 1, JUDGE, 5, 4), (3, 1, JUDGE, 5, 4)], [
         (1, 2, JUDGE, 5, 4), (2, 2, JUDGE, 1, 2)
@@ -69,17 +73,21 @@ def test_the_last_plan_that_drew_all_of_them_is_the_one_that_counts():
 
 def test_units_drawn_by_another_judge_are_said_to_be_so_by_what_it_was():
     rows = plans([(1, 1, "model:b", 5, 2), (2, 1, "model:b", 5, 2)]).assign(drawn_by="uncertainty")
-    assert "by the uncertainty of model:b" in how_drawn(rows, JUDGE, index(1, 2), index()).why_not
+    assert "by the uncertainty of model:b" in how_drawn(rows, JUDGE, index(1, 2), index(3)).why_not
 
 
 def test_some_were_likelier_to_be_drawn_only_within_a_source():
-    source = pd.Series({1: "features", 2: "features", 3: "neurons"})
-    rows = plans([(unit, 1, JUDGE, 5, 2) for unit in (1, 2, 3)])
+    source = pd.Series({1: "features", 2: "features", 3: "neurons", 4: "features"})
+    rows = plans([(unit, 1, JUDGE, 5, 3) for unit in (1, 2, 3)])
     # Sources are shared out alike, whatever their sizes: that changes nothing within them.
     alike = rows.assign(inclusion=[0.5, 0.5, 0.9])
     assert unlike_draw(alike, index(1, 2, 3), source) is None
     unlike = unlike_draw(rows.assign(inclusion=[0.5, 0.6, 0.9]), index(1, 2, 3), source)
     assert unlike == UnlikeDraw("score", JUDGE)
+    beside = unlike_draw(rows.assign(inclusion=[0.5, 0.6, 0.9]), index(1, 2, 4), source)
+    assert beside is None  # all three of the features were rated
+    more = rows.assign(inclusion=[0.5, 0.6, 0.9], stratum_size=9)
+    assert unlike_draw(more, index(1, 2, 4), source) == UnlikeDraw("several", JUDGE)
     assert unlike_draw(rows.assign(inclusion=[0.5, 0.6, 0.9]), index(2, 3), source) is None
 
 

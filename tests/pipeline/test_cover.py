@@ -121,7 +121,7 @@ def covered(planted):
     """What the judge says of the concepts, the events, and the judge."""
     judge, events = ReadsFocus(), []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verb, "_judge", lambda resolved: judge)
+        patch.setattr(verb, "judge_of_concepts", lambda resolved: judge)
         made = cover(planted / "concepts.txt", Job(run="main", runs=planted / "runs"),
                      out=planted / "page", on=events.append)  # fmt: skip
     return made, events, judge
@@ -201,7 +201,7 @@ def test_occurrences_are_counted_as_whole_words_in_the_text_that_was_read(plante
 
 def test_the_same_is_not_asked_again_and_its_rows_are_replaced(planted, covered, monkeypatch):
     judge, events = ReadsFocus(), []
-    monkeypatch.setattr(verb, "_judge", lambda resolved: judge)
+    monkeypatch.setattr(verb, "judge_of_concepts", lambda resolved: judge)
     again = cover(planted / "concepts.txt", Job(run="main", runs=planted / "runs"), page=False,
                   on=events.append)  # fmt: skip
     assert judge.asked == []
@@ -280,6 +280,17 @@ def test_a_person_s_answers_are_kept_and_taken_up_where_they_ended(planted):
     made = cover(planted / "concepts.txt", job, page=False, ask=rest)
     assert made.cover.rater == "human:ann"
     assert {one.status for c in made.cover.concepts for one in c.units} == {"ok", "skipped"}
+
+
+def test_a_page_without_answers_says_so_and_draws_no_empty_axes(planted, tmp_path):
+    def stop(item):
+        raise StopAsking
+
+    job = Job(run="main", rater="human:ben", runs=planted / "runs")
+    (tmp_path / "one.txt").write_text("cat: The old cat")  # on which units fire
+    made = cover(tmp_path / "one.txt", job, out=tmp_path / "page", ask=stop)
+    assert "Nothing is answered yet." in re.sub("</?span[^>]*>", "", made.page.read_text())
+    assert not list((tmp_path / "page" / "figures").iterdir())
 
 
 def test_the_page_its_tables_and_the_lines_say_what_is_covered(planted, covered):

@@ -64,15 +64,16 @@ def test_the_rubrics_are_found_and_their_ids_are_their_file_names():
 def imported_modules(file: Path) -> set[str]:
     """Return the top modules of a file's imports, those left out that may fail."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
+    nodes = list(ast.walk(tree))
     optional = {
         id(inner)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Try) and "ImportError" in ast.unparse(node)
         for line in node.body
         for inner in ast.walk(line)
     }
     found = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if id(node) in optional:
             continue
         if isinstance(node, ast.Import):

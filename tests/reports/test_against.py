@@ -200,3 +200,24 @@ def test_a_judge_that_failed_its_check_is_held_against_the_answer_before_one_tha
     (tmp_path / "passed" / ".checks").mkdir(parents=True)
     keep(made_check("openai:m", 0.97), tmp_path / "passed")
     assert not [lead for lead in against(tmp_path / "passed", BOTH, "openai:m") if "check" in lead]
+
+
+def test_raters_that_do_not_count_do_not_make_the_others_agree_little(tmp_path: Path):
+    counts = {"features": [6, 6, 6, 6, 6], "neurons": [6, 6, 6, 6, 6], **CONTROLS}
+    told = {}
+    for name, seeds in (("alike", (1, 1)), ("unlike", (1, 2))):
+        with fabricate_run(
+            tmp_path / name, {n: sum(c) for n, c in counts.items()}, contexts=0
+        ) as run:
+            for rater, seed in zip(("model:a", "model:b"), seeds, strict=True):
+                for source, scores in counts.items():
+                    add_scores(run, source, rater, scores, seed=seed)
+            for source in ("features", "neurons"):
+                add_scores(run, source, "model:wrong", [6, 6, 6, 6, 6], seed=9)
+            add_scores(run, "planted", "model:wrong", [6, 0, 0, 0, 0])
+            add_scores(run, "shuffled", "model:wrong", [0, 0, 0, 0, 6])
+            found = objections(Material((compare(run),), (run,)))
+        told[name] = {one.lead: one.text for one in found}
+    assert "The rater fails its controls." in told["alike"]
+    assert "Raters agree little." not in told["alike"]
+    assert told["unlike"]["Raters agree little."].startswith("Alpha of model:a and model:b ")

@@ -270,14 +270,14 @@ def test_what_has_no_score_is_not_called_unrated_or_alone(tmp_path: Path):
     assert first.claim == (
         "Features score 4.33 on average, on a scale of 1 to 5; no score of neurons."
     )
-    assert "A score have 30 features and 0 neurons; a comparison needs two of each" in said
+    assert "30 features and 0 neurons have a score; a comparison needs two of each" in said
     assert "second source" not in said + " ".join(text for _, text in first.against)
     first, said = told(
         tmp_path / "single", {"features": [0, 0, 0, 0, 1], "neurons": [1, 0, 0, 0, 0]}
     )
     assert first is not None
     assert "Too few scores to compare." in [lead for lead, _ in first.against]
-    assert "A score have 1 feature and 1 neuron" in said
+    assert "1 feature and 1 neuron have a score" in said
     first, said = told(tmp_path / "arm", {"features": HIGH})
     assert "Only features were rated; a second source would show what is high or low." in said
     first, said = told(tmp_path / "controls", CONTROLS)

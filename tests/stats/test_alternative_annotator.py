@@ -69,7 +69,7 @@ def test_too_few_people_or_units_is_an_answer():
     assert (alone.answer, alone.note) == ("too few", "1 person; at least 2 are needed")
     few = alternative_annotator(people[:29], judge[:29], ["a", "b", "c"])
     assert few.answer == "too few"
-    assert "share 29 units" in few.note
+    assert "more than 29 units" in few.note
     apart = np.full((60, 2), NAN)
     apart[:30, 0], apart[30:, 1] = 3, 3
     assert alternative_annotator(apart, judge, ["a", "b"]).answer == "too few"

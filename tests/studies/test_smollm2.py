@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas
 import pytest
+from support.pictures import whole_pictures
 from support.tiny_language_models import transformers  # noqa: F401, skips where it is missing
 
 from studies.smollm2 import tiny
@@ -44,7 +45,8 @@ def in_this_process(command: Command, folder: Path, say: Say) -> int:
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the tiny study, all steps done."""
     folder = tmp_path_factory.mktemp("study")
-    conduct(steps(tiny=True), Place(folder, STATE), lambda text: None, run=in_this_process)
+    with whole_pictures():
+        conduct(steps(tiny=True), Place(folder, STATE), lambda text: None, run=in_this_process)
     return folder
 
 

@@ -169,6 +169,22 @@ def test_drawn_tokens_have_the_activations_that_they_have_in_the_text(
                 assert own == pytest.approx(values[name][rows][:, units], rel=1e-4, abs=1e-5)
 
 
+def test_what_is_no_firing_is_silence_in_both_readings(subject, candidates):
+    """Rounding leaves some silent units at 1e-7; an order of such values would be a concept's."""
+
+    class Rounded:
+        size = 1
+
+        def block(self, numbers):
+            # 1e-7 on every other token: under what counts as firing, and yet above 0.
+            return lambda batch: (batch.ids % 2 * 1e-7)[..., None].float()
+
+    found, _ = read(subject, candidates)
+    chosen = {"rounded": (Rounded(), [np.array([0])] * 3)}
+    active = second_reading(subject, chosen, found.drawn, SETTINGS, 0)
+    assert not any(values.any() for of_side in active["rounded"] for values in of_side)
+
+
 def test_a_corpus_that_is_shorter_the_second_time_is_refused(subject, candidates):
     found, _ = read(subject, candidates)
     chosen = {one.name: (one.source, [np.array([3])] * 3) for one in candidates}

@@ -106,14 +106,17 @@ def transformer(
     """
     from rich.console import Console
 
+    from autointerp.subjects.places import check_device, require_device
     from autointerp.subjects.tokenizers import load_tokenizer
     from autointerp.subjects.windows import load_documents
 
+    require_device(device, f"--device {device}")
     vocabulary = load_tokenizer(out / "tokenizer.json").size
 
     from autointerp.subjects.one_layer import OneLayerConfig  # imports torch
     from autointerp.subjects.training.transformer import TransformerTraining, train_transformer
 
+    check_device(device, f"--device {device}")
     config = OneLayerConfig(vocabulary, d_model, heads, d_mlp, context)
     training = TransformerTraining(
         batch, steps, learning_rate, learning_rate / 10, seed=seed, bfloat16=bfloat16
@@ -341,9 +344,11 @@ def _one_layer_sae(
     for option, value in streamed.items():
         if value is not None:
             raise BadInput(f"{option} needs --model; a one-layer transformer does not take it")
-    from autointerp.subjects.places import require_weights
+    from autointerp.subjects.places import check_device, require_device, require_weights
 
+    require_device(device, f"--device {device}")
     require_weights(out / "transformer.safetensors")
+    check_device(device, f"--device {device}")
 
     from rich.console import Console
 
@@ -413,11 +418,13 @@ def untrained(
 
     Example: autointerp train untrained my_sae -o my_twin
     """
-    from autointerp.subjects.places import require_record
+    from autointerp.subjects.places import check_device, require_device, require_record
 
     if step0 and (keep_embeddings or seed):
         raise BadInput("--step0 draws no weights; leave --seed and --keep-embeddings out")
+    require_device(device, f"--device {device}")
     require_record(of)
+    check_device(device, f"--device {device}")
 
     from autointerp.pipeline.train import train_untrained  # imports torch
 
@@ -464,6 +471,12 @@ def report(
     Example: autointerp train report --tokens 1000000
     """
     from rich.console import Console
+
+    from autointerp.subjects.places import check_device, require_device, require_weights
+
+    require_device(device, f"--device {device}")
+    require_weights(out / "transformer.safetensors")
+    check_device(device, f"--device {device}")
 
     from autointerp.subjects.autoencoder import load_autoencoder
     from autointerp.subjects.one_layer import load_one_layer

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from autointerp.errors import RubricError, UnknownName
+from autointerp.findings.comparison import Comparison
 from autointerp.findings.density import LIKE
 from autointerp.findings.groups import Judgement
 from autointerp.findings.subject import STAND_FOR
@@ -85,7 +86,9 @@ def show(material: Material) -> list[Block]:
                 continue
             shown.add(judgement.rubric_digest)
             blocks.extend(
-                _published(judgement) if comparison.provenance else _asked(judgement, run)
+                _published(judgement)
+                if comparison.provenance
+                else _asked(judgement, comparison, run)
             )
     for run in material.runs:
         blocks.extend(_asked_of_descriptions(run, shown))
@@ -116,10 +119,15 @@ def setting_text(name: str, value: str) -> str:
 
 
 def activations_text(material: Material) -> str:
-    """Return on which rubrics raters saw activations; empty where no rubric is at hand."""
+    """Return on which rubrics raters saw activations, and who read all contexts with them instead
+    of what a rubric shows; empty where no rubric is at hand."""
     rubrics = {j.rubric: j.scale.rubric for j in material.judgements}
+    everything = dict.fromkeys(one.rater for one in material.judgements if one.reads_all)
+    by_items = {one.rubric for one in material.judgements if not one.reads_all}
     shown = {
-        name: rubric.shows.activations for name, rubric in rubrics.items() if rubric is not None
+        name: rubric.shows.activations
+        for name, rubric in rubrics.items()
+        if rubric is not None and name in by_items
     }
     sentences = []
     scaled = [name for name, how in shown.items() if how == "scaled"]
@@ -128,6 +136,13 @@ def activations_text(material: Material) -> str:
         sentences.append(f"On {listed(scaled)} activations are scaled to each unit's own maximum.")
     if hidden:
         sentences.append(f"On {listed(hidden)} no activations are shown.")
+    if everything:
+        one = len(everything) == 1
+        sentences.append(
+            f"{listed(everything)} {'reads' if one else 'read'} all stored contexts of a unit, of "
+            "both splits, with the activation on each token scaled to the unit's own maximum"
+            + (", and not what a rubric shows." if shown else ".")
+        )
     return " ".join(sentences)
 
 
@@ -139,7 +154,7 @@ def _published(judgement: Judgement) -> Iterator[Block]:
         yield Verbatim(f"What is known of {rubric.id}, not verbatim", f"{rubric.text}\n\n{scale}")
 
 
-def _asked(judgement: Judgement, run: Run) -> Iterator[Block]:
+def _asked(judgement: Judgement, comparison: Comparison, run: Run) -> Iterator[Block]:
     digest = judgement.rubric_digest
     rubric = judgement.scale.rubric
     if rubric is None:
@@ -151,15 +166,24 @@ def _asked(judgement: Judgement, run: Run) -> Iterator[Block]:
         )
         return
     name = f"{rubric.id}, version {rubric.version} (digest {digest[:16]}…)"
+    judged = [one for one in comparison.judgements if one.rubric_digest == digest]
+    everything = [one.rater for one in judged if one.reads_all]
+    if everything:
+        yield Prose(
+            f"{listed(everything)} {'does' if len(everything) == 1 else 'do'} not read these "
+            "instructions: a rater of that kind goes by all stored contexts of a unit in its own "
+            f"way, and gives its score on the scale of {rubric.id}."
+        )
     yield Verbatim(f"The instructions of {name}, verbatim", rubric.system())
-    prompt = _prompt(run, rubric)
+    prompt = _prompt(run, rubric) if len(everything) < len(judged) else ""
     if prompt:
         yield Verbatim("The first item as it was shown, verbatim but for unseen characters", prompt)
 
 
 def _prompt(run: Run, rubric: Rubric) -> str:
     first = run.rows(
-        "SELECT item_id FROM item WHERE rubric_digest = ? ORDER BY evidence DESC, ord LIMIT 1",
+        "SELECT item_id FROM item WHERE rubric_digest = ? AND evidence = 'shown'"
+        " ORDER BY ord LIMIT 1",
         [rubric.digest],
     )
     if not first:

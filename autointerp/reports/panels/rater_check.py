@@ -9,6 +9,7 @@ import pandas as pd
 from autointerp.findings.checks import LEAST_AUC, CheckResult
 from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import Judgement
+from autointerp.findings.trust import Trust
 from autointerp.reports.panels import Block, Material, Prose, Table
 from autointerp.reports.words import listed, number, percent, trust_text, what
 from autointerp.text import count
@@ -31,12 +32,6 @@ AGAINST = {
     "mixtures": "all mixtures",
 }
 
-SAID = {
-    "held": "floor and ceiling hold",
-    "broken": "cannot be trusted",
-    "unknown": "no floor or ceiling to tell by",
-}
-
 
 def show(material: Material) -> list[Block]:
     if not any(True for _ in material.judgements):
@@ -48,7 +43,7 @@ def show(material: Material) -> list[Block]:
             "rater": judgement.rater,
             "is": what(judgement),
             "checked": checked(judgement, material.comparison(judgement.run)),
-            "controls": SAID[judgement.trust.state],
+            "controls": controls_text(judgement.trust),
             "controls in full": trust_text(judgement.trust),
         }
         for judgement in material.judgements
@@ -141,6 +136,17 @@ def _members(checks: Mapping[tuple[str, str], CheckResult]) -> Table:
             for _, panel, member, of in rows
         ],
     )
+
+
+def controls_text(trust: Trust) -> str:
+    """Return in a few words whether the controls are in their places, and by what."""
+    if trust.state == "broken":
+        return "cannot be trusted"
+    if trust.state == "unknown":
+        ends = dict.fromkeys(one.end for one in trust.controls if one.state == "unknown")
+        return f"no {' or '.join(ends)} to tell by"
+    sure = all(one.is_sure for one in trust.controls)
+    return "floor and ceiling hold" + ("" if sure else " by their means, of too few units")
 
 
 def checked(judgement: Judgement, comparison: Comparison) -> str:

@@ -12,6 +12,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,6 +34,7 @@ from autointerp.store.run import open_run
 Call = Callable[..., Any]
 
 
+@cache
 def all_commands() -> list[tuple[str, ...]]:
     """Return every command and subcommand, as words."""
     import typer.main

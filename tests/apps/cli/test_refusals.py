@@ -37,6 +37,7 @@ SETTINGS = {
 }  # fmt: skip
 
 UNKNOWN = "unknown run 'none'"
+MAC = sys.platform == "darwin"
 UNKNOWN_MAIN = "unknown run 'main'"
 REFUSED = {
     "rate --wrong": "No such option: --wrong",
@@ -62,7 +63,7 @@ REFUSED = {
             "twin.toml": "no_twin holds no training.json",
             "weights.toml": "no weights at ",
             "recording.toml": "no recorded activations at ",
-            "mac.toml": "subject.device = 'mps': this machine does not have it",
+            **({} if MAC else {"mac.toml": "subject.device = 'mps': this machine does not"}),
         }.items()
     },
     "harvest --source none": "unknown source 'none'",
@@ -120,6 +121,12 @@ REFUSED = {
     "init --model gpt2 --site layers.0.mlp --corpus no.txt": "no corpus at no.txt",
     "init --model /no/model --site layers.0.mlp --corpus text.txt": "no model at /no/model",
     "train tokens text.txt": "no tokenizer at",
+    "train report": "no weights at",
+    **{
+        f"train {words} --device {device}": f"--device {device}: this machine does not have it"
+        for words in ("transformer", "sae", "untrained x -o y", "report")
+        for device in ("gpu", *(() if MAC else ("mps",)))
+    },
     "train transformer": "no tokenizer at",
     "train sae": "no weights at",
     "train sae --model /no/model --site layers.0.mlp --corpus text.txt": "no model at /no/model",

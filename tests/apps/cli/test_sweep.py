@@ -47,12 +47,14 @@ def test_a_report_of_what_was_never_made_says_what_makes_it(tiny_subject, tmp_pa
     assert not (tmp_path / "runs" / "tiny.own").exists()
 
 
-def test_a_forecast_of_an_sae_that_is_not_there_is_refused(tiny_subject, tmp_path, command_line):
+def test_a_sweep_and_a_forecast_of_an_sae_that_is_not_there_are_refused(
+    tiny_subject, tmp_path, command_line
+):
     (tmp_path / "sweep.toml").write_text(sweep_text(tiny_subject, table("own", "nothing")))
-    result = command_line("sweep", "sweep.toml", "--dry-run")
-    assert result.code == 2
-    assert "no SAE at " in result.err
-    assert "nothing; give an existing file or folder, or a hub id" in result.err
+    for said in (("--dry-run",), ()):
+        result = command_line("sweep", "sweep.toml", *said)
+        assert result.code == 2
+        assert "no SAE at nothing; train one with `autointerp train sae`" in result.err
 
 
 def test_a_plan_is_written_for_the_whole_sweep_by_its_file(tiny_subject, tmp_path, command_line):

@@ -66,7 +66,7 @@ def test_a_plan_that_was_followed_is_called_declared_with_its_digest(tmp_path: P
     plan = material.comparisons[0].plan
     text = said(material)
     assert f"the primary test, declared in plan {plan.digest[:12]} before the first rating" in text
-    assert "The rule has stopped: the declared 20 units of each source are rated." in text
+    assert "The rule has stopped: the declared 20 units of each source were asked about." in text
     assert "ndeclared" not in text
     assert "deviates" not in text
     assert title(material).endswith("They score higher.")

@@ -13,6 +13,7 @@ from autointerp.raters import RaterOptions
 from autointerp.records import ASSUMED_SILENT
 from autointerp.reports.panels import Material, Prose, Verbatim, method
 from autointerp.reports.panels._silence import assumed_silence
+from autointerp.store.run import open_run
 
 
 def test_the_method_says_who_described_from_what_and_prints_what_was_asked(own_runs, tmp_path):
@@ -54,6 +55,38 @@ def test_activations_are_called_scaled_only_where_the_rubric_shows_them(tmp_path
         scaled = rubric.shows.activations == "scaled"
         assert ("scaled to each unit's own maximum" in text) is scaled
         assert ("no activations are shown" in text) is not scaled
+
+
+def test_a_rater_that_reads_all_contexts_is_not_said_to_have_read_the_rubric_s_items(tmp_path):
+    shown = rated(tmp_path, raters=("model:a", "model:b"))
+    (comparison,) = shown.comparisons
+    a, b = comparison.judgements
+
+    def text_of(*judgements):
+        made = replace(comparison, judgements=judgements)
+        return method.activations_text(Material((made,), shown.runs))
+
+    assert text_of(a, b) == "On interpretability-1-5 no activations are shown."
+    lone = text_of(replace(a, reads_all=True))
+    assert "no activations are shown" not in lone
+    assert lone.startswith("model:a reads all stored contexts of a unit, of both splits, with the")
+    both = text_of(replace(a, reads_all=True), b)
+    assert "On interpretability-1-5 no activations are shown. model:a reads all stored" in both
+
+
+def test_what_nobody_was_shown_is_not_printed_as_shown(own_runs):
+    with open_run("tiny", folder=own_runs) as run:
+        for reads_all in (False, True):
+            made = compare(run)
+            judgements = tuple(replace(one, reads_all=reads_all) for one in made.judgements)
+            blocks = method.show(Material((replace(made, judgements=judgements),), (run,)))
+            captions = [block.caption for block in blocks if isinstance(block, Verbatim)]
+            said = " ".join(block.text for block in blocks if isinstance(block, Prose))
+            shown = any(
+                caption.startswith("The first item as it was shown") for caption in captions
+            )
+            assert shown is not reads_all
+            assert ("read these instructions" in said) is reads_all
 
 
 def test_tests_are_counted_run_by_run(tmp_path):

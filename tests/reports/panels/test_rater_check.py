@@ -1,6 +1,7 @@
 import dataclasses
 from pathlib import Path
 
+import pytest
 from support.fabricate import add_scores, fabricate_run
 from support.judges import made_check
 
@@ -39,3 +40,25 @@ def test_a_panels_check_shows_what_each_member_adds(tmp_path: Path):
          "0.20 [0.10, 0.30]"]
     ]  # fmt: skip
     assert list(tables["checks"].frame.against)[:2] == ["all others", "several concepts or none"]
+
+
+@pytest.mark.parametrize(
+    ("floor", "ceiling", "said"),
+    [
+        ([12, 0, 0, 0, 0], [0, 0, 0, 0, 12], "floor and ceiling hold"),
+        ([5, 0, 0, 0, 0], [0, 0, 0, 0, 5], "floor and ceiling hold by their means, of too few"),
+        ([12, 0, 0, 0, 0], [0, 0, 0, 0, 2], "no ceiling to tell by"),
+        ([2, 0, 0, 0, 0], [0, 0, 0, 0, 12], "no floor to tell by"),
+        ([2, 0, 0, 0, 0], [0, 0, 0, 0, 2], "no floor or ceiling to tell by"),
+        ([12, 0, 0, 0, 0], [12, 0, 0, 0, 0], "cannot be trusted"),
+    ],
+)
+def test_the_controls_are_said_to_hold_as_far_as_they_do(
+    tmp_path: Path, floor: list[int], ceiling: list[int], said: str
+):
+    sources = {"features": 5, "planted": sum(ceiling), "shuffled": sum(floor)}
+    with fabricate_run(tmp_path, sources, contexts=0) as run:
+        for source, counts in (("features", [1] * 5), ("planted", ceiling), ("shuffled", floor)):
+            add_scores(run, source, "model:a", counts)
+        (judgement,) = compare(run).judgements
+    assert rater_check.controls_text(judgement.trust).startswith(said)
