@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -207,11 +207,17 @@ def lost_and_twice(folder: Path, people: list[Rater]) -> tuple[int, int]:
     return len(acknowledged - written.keys()), sum(n - 1 for n in written.values() if n > 1)
 
 
-def load_figures(quick: bool) -> Iterator[Figure]:
+PAUSES_S = {"serve_answers_per_s": 0.0, "serve_p99_ms": THINKS_S}  # between a rater's answers
+FIGURES = (*PAUSES_S, "serve_kill_lost")
+
+
+def load_figures(quick: bool, wanted: Collection[str]) -> Iterator[Figure]:
     """Yield answers a second without a pause between them, and the wait of people who think."""
     raters = QUICK_RATERS if quick else RATERS
     seconds = QUICK_SECONDS if quick else SECONDS
-    for figure, thinks_s in (("serve_answers_per_s", 0.0), ("serve_p99_ms", THINKS_S)):
+    for figure, thinks_s in PAUSES_S.items():
+        if figure not in wanted:
+            continue
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             (folder / "runs").mkdir()
@@ -280,7 +286,9 @@ def kill_figure(quick: bool) -> Figure:
     }
 
 
-def figures(quick: bool = False) -> Iterator[Figure]:
-    """Yield the figures of this module."""
-    yield from load_figures(quick)
-    yield kill_figure(quick)
+def figures(quick: bool = False, only: Sequence[str] = ()) -> Iterator[Figure]:
+    """Yield the figures of this module, or those named."""
+    wanted = only or FIGURES
+    yield from load_figures(quick, wanted)
+    if "serve_kill_lost" in wanted:
+        yield kill_figure(quick)
