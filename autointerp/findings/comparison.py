@@ -569,7 +569,7 @@ def _shown_to_people(
             " (SELECT session_id FROM human_answer WHERE kind = 'rating') GROUP BY 1"
         )
     )
-    by_people = scores[[is_person(rater) for rater in scores.rater]]
+    by_people = scores[scores.rater.map(is_person).astype(bool)]
     for digest, part in by_people.groupby("rubric_digest"):
         drawn = plans[(plans.rubric_digest == digest) & plans.unit_id.isin(part.unit_id)]
         if drawn.contexts.notna().any():

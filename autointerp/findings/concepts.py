@@ -11,7 +11,7 @@ Interpretability with Board Game Models" (concepts of known truth).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -507,7 +507,10 @@ def _compared(
         if not both:
             return None
         differences = [x - y for x, y in both]
-        return PairedDifference(mean(differences, level), sign_flip_test(differences, rng))
+        average = mean(differences, level)
+        if average.low is not None and average.high is not None:  # no two AUROC are farther apart
+            average = replace(average, low=max(-1.0, average.low), high=min(1.0, average.high))
+        return PairedDifference(average, sign_flip_test(differences, rng))
 
     compared = []
     for second in others:

@@ -20,6 +20,7 @@ from autointerp.labs import Options, Row
 from autointerp.records import Context
 from autointerp.store.run import Run
 from autointerp.subjects import KeepingModel, Subject
+from autointerp.subjects.recorded import RecordedSite
 from autointerp.units.others import Place, windows_up_to
 from autointerp.units.reopen import numbers_again, sources_again, subject_again
 from autointerp.units.sources import Block, Calibration, SiteBatch, Source
@@ -184,6 +185,8 @@ class Bench:
         What it did in its strongest context it has to do there again, read alone: a unit that is
         dealt to places of the corpus does not.
         """
+        if isinstance(self.subject.model, RecordedSite):
+            return "activations of this subject are recorded, so there are none in another text"
         if unit_id not in self._unreadable:
             reason = ""
             for window in self.windows(unit_id, 1):

@@ -81,7 +81,10 @@ def as_batch(ids: Sequence[int], rows: int = 1) -> tuple[Tensor, Tensor]:
 
 def _ids(subject: Subject, text: str) -> list[int]:
     if subject.tokenise is None:
-        raise BadInput(f"'{subject.name}' has no tokenizer of texts, so it reads no prompt")
+        raise BadInput(
+            f"'{subject.name}' has no tokenizer of texts, so it reads no prompt; name a run of a "
+            "model that reads text"
+        )
     (ids,) = subject.tokenise([text])
     if ids and max(ids) >= len(subject.token_texts):
         raise BadInput(

@@ -62,7 +62,7 @@ def measure(bench: Bench, unit_id: int, options: Options) -> Iterator[Row]:
     if not np.isfinite(options["threshold"]):
         raise BadInput(f"--option threshold={options['threshold']}: give a number")
     unit = bench.units[unit_id]
-    if bench.why_unreadable(unit_id) or not isinstance(unit.source, Directed):
+    if not isinstance(unit.source, Directed):
         reason = f"units of {unit.source_name} are no directions in the model"
         yield without(unit_id, list(COLUMNS), reason)
         return

@@ -39,6 +39,9 @@ def measure(bench: Bench, unit_id: int, options: Options) -> Iterator[Row]:
     if reason := bench.why_unreadable(unit_id):
         yield without(unit_id, list(COLUMNS), reason)
         return
+    if not options["texts"] and bench.subject.tokenise is None:
+        yield without(unit_id, list(COLUMNS), "the subject has no tokenizer of texts")
+        return
     texts = several(options["texts"]) if options["texts"] else own_text(bench, unit_id)
     if not texts:
         yield without(unit_id, list(COLUMNS), "no sentence, and the run holds no context of it")

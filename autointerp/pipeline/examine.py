@@ -173,6 +173,9 @@ def _sentences(run: Run, bench: Any, units: Sequence[int], probes: Iterable[str]
     for probe in probes:
         text = without_surrogates(probe)  # of bytes on the command line that are no text
         texts.append(text)
+        reasons = [bench().why_unreadable(unit_id) for unit_id in units]
+        if all(reasons):
+            raise BadInput(f"--probe {text!r}: {reasons[0]}; leave it out")
         for unit_id in units:
             if bench().why_unreadable(unit_id):
                 continue

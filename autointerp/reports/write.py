@@ -213,7 +213,7 @@ def markdown(heading: str, beneath: str, panels: Sequence[Panel]) -> str:
             if panel.name == "verdict" and isinstance(block, Heading):
                 lines += [f"## {_escaped(block.text)}", ""]
             elif isinstance(block, Answer):
-                lines += [f"{_escaped(block.heading)}:", ""]
+                lines += [f"**{_escaped(block.claim)}**", "", f"{_escaped(block.heading)}:", ""]
                 lines += [
                     f"- **{_escaped(lead)}** {_escaped(text)}" for lead, text in block.against
                 ]

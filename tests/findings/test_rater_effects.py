@@ -76,7 +76,7 @@ def test_a_rater_that_fails_has_a_severity_and_no_say_on_the_sources(tmp_path: P
     # The two that are left gave both sources the same scores.
     assert model.effects.odds_ratio.low < 1 < model.effects.odds_ratio.high
     text = " ".join(block.text for block in blocks if isinstance(block, Prose))
-    assert "by model:a and model:b alone; model:c fail their controls or their check." in text
+    assert "by model:a and model:b alone; model:c fails its controls or its check." in text
 
 
 def test_repeats_do_not_count_twice(tmp_path: Path):

@@ -9,10 +9,13 @@ import shutil
 import pandas as pd
 import pytest
 
+from autointerp import Job
 from autointerp.errors import BadInput
 from autointerp.findings.examined import LABS
 from autointerp.pipeline.events import Probed, Probing, Step
 from autointerp.pipeline.examine import examine
+from autointerp.pipeline.harvest import harvest
+from autointerp.pipeline.train import make_clusters
 from autointerp.reports.examined import panels_of
 from autointerp.reports.panels import Prose
 from autointerp.reports.write import OWN
@@ -174,6 +177,26 @@ def test_a_unit_that_labs_refuse_has_a_page_that_says_why(own_runs):
     assert said["sentences"][0].startswith(why)
     assert said["vocabulary"] == ["The vocabulary was not probed."]
     assert said["neighbours"][0].startswith(f"{unit} has no nearest units: directions of shuffled")
+
+
+def test_a_unit_of_recorded_activations_has_what_takes_no_other_text(tmp_path):
+    make_clusters(tmp_path / "points")
+    settings = str(tmp_path / "points" / "autointerp.toml")
+    harvest(Job(sources=("features",), n=2, controls=0, run="points", subject=settings,
+                runs=tmp_path / "runs"))  # fmt: skip
+    with open_run("points", folder=tmp_path / "runs", read_only=True) as opened:
+        unit = str(opened.units("features")[0].summary.unit)
+    asked = {"page": False, "runs": tmp_path / "runs"}
+    labs = examine(unit, "points", **asked).examined.unit.labs
+    (alignment,) = labs["neuron-alignment"]
+    assert alignment["outcome"] == "ok"
+    assert alignment["share_3"] == pytest.approx(1)  # of two axes
+    assert {row["kind"] for row in labs["neighbours"]} == {"nearest", "together"}
+    for lab in ("context-ablation", "probe-sentences", "vocabulary-probe"):
+        (row,) = labs[lab]
+        assert row["outcome"].startswith("activations of this subject are recorded")
+    with pytest.raises(BadInput, match=r"--probe 'the cat': activations .*; leave it"):
+        examine(unit, "points", probes=("the cat",), **asked)
 
 
 def test_the_command_prints_activations_at_once_and_reads_sentences_from_anywhere(

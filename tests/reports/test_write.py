@@ -23,6 +23,7 @@ from autointerp.errors import BadInput, UnknownName
 from autointerp.findings.checks import keep
 from autointerp.findings.comparison import compare
 from autointerp.pipeline.report import report
+from autointerp.reports.answer import answer
 from autointerp.reports.write import Report, _escaped, in_order
 from autointerp.store.run import open_run
 
@@ -87,6 +88,17 @@ def test_a_report_is_a_page_with_its_pictures_tables_and_summary(made: Report):
         pdf = (made.folder / "figures" / f"{picture}.pdf").read_bytes()
         assert pdf.startswith(b"%PDF")
         assert pdf.rstrip().endswith(b"%%EOF")
+
+
+def test_the_summary_says_the_answer_of_the_first_screen_before_what_speaks_against_it(
+    made: Report,
+):
+    summary = (made.folder / "summary.md").read_text("utf-8")
+    first = answer(made.material)
+    assert first is not None
+    before, _, after = summary.partition(f"{first.heading}:")
+    assert before.endswith(f"**{_escaped(first.claim)}**\n\n")
+    assert f"- **{_escaped(first.against[0][0])}**" in after
 
 
 def test_every_panel_is_found_by_its_file(made: Report):
