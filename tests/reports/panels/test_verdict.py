@@ -21,14 +21,20 @@ HIGH, LOW, FLAT = [0, 0, 5, 10, 15], [15, 10, 5, 0, 0], [6, 6, 6, 6, 6]
 CONTROLS = {"planted": [0, 0, 0, 0, 6], "shuffled": [6, 0, 0, 0, 0]}
 
 
+MADE: dict[str, Material] = {}  # by what was asked: runs that are alike are made once
+
+
 def material(
     folder: Path, scores: Mapping[str, list[int]], site: str = "", **made: Any
 ) -> Material:
-    units = {source: sum(counts) for source, counts in scores.items()}
-    with fabricate_run(folder, units, contexts=0, **made) as run:
-        for source, counts in scores.items():
-            add_scores(run, source, "model:a", counts)
-        return of(run, site)
+    asked = repr((scores, site, made))
+    if asked not in MADE:
+        units = {source: sum(counts) for source, counts in scores.items()}
+        with fabricate_run(folder, units, contexts=0, **made) as run:
+            for source, counts in scores.items():
+                add_scores(run, source, "model:a", counts)
+            MADE[asked] = of(run, site)
+    return MADE[asked]
 
 
 def of(run: Run, site: str = "") -> Material:
