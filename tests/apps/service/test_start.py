@@ -98,10 +98,15 @@ def test_a_run_whose_first_job_has_just_begun_has_a_page(
     job = job_of(runs, Asked(run="fresh"))
     lock = open_locked(Jobs(runs).folder / job / "lock")
     assert lock is not None
-    for path in ("/", "/runs/fresh"):
+    for path in ("/", "/runs/fresh", f"/jobs/{job}"):
         page = client.get(path).text
         assert "fresh" in page
         assert 'data-state="running"' in page
+        assert ('id="live" data-run="fresh"' in page) == (path != "/")  # moves by itself
+        # What there is none of yet has no tab.
+        assert "/runs/fresh/units" not in page
+        assert "/runs/fresh/report" not in page
+        assert "/runs/fresh/invite" not in page
     assert client.get("/runs/nothing").status_code == 404
 
 
