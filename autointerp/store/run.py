@@ -534,7 +534,8 @@ def bring_up_to_date(path: Path, connection: duckdb.DuckDBPyConnection, read_onl
         return
     connection.execute("BEGIN")  # all or nothing, and on the disk in one go
     connection.execute(schema)  # writes nothing where nothing is missing
-    _widen(connection)
+    if made:
+        _widen(connection)
     connection.execute(views)
     remembered = {SCHEMA: digest}
     if SETTINGS not in made and (path / SETTINGS).exists():  # so that it can be restored if lost
