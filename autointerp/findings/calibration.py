@@ -345,13 +345,12 @@ def unlike_draw(plans: pd.DataFrame, rated: pd.Index, source: pd.Series) -> Unli
     if drawn.empty:
         return None
     plan = plans[plans.plan == drawn.plan.max()]
-    names = source.loc[rated]
+    names, planned = source.loc[rated], plan.unit_id.map(source)
+    by_score, judge = drawn.drawn_by.iloc[0] == "score", str(drawn.rater.iloc[0])
     for name, part in drawn.groupby(drawn.unit_id.map(source)):
-        strata = plan[plan.unit_id.map(source) == name].groupby("stratum").stratum_size.first()
-        by_score = drawn.drawn_by.iloc[0] == "score"
+        strata = plan[planned == name].groupby("stratum").stratum_size.first()
         pool = int(strata.sum() if by_score else strata.max()) if len(strata) else 0
         if part.inclusion.round(9).nunique() > 1 and int((names == name).sum()) < pool:
-            judge = str(drawn.rater.iloc[0])
             if not is_one:
                 return UnlikeDraw("several", judge)
             return UnlikeDraw("score" if by_score else "uncertainty", judge)

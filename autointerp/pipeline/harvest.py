@@ -210,7 +210,7 @@ def draw(
     them.
     """
     from autointerp.units.sample import draw_units
-    from autointerp.units.site_cache import remove_cache, with_cache
+    from autointerp.units.site_cache import with_cache
 
     share = share or Share()
     expected: list[tuple[int | None, bool]] = []  # once a pass begins: the corpus may be large
@@ -228,8 +228,8 @@ def draw(
         run.log("cache", text=text)
         tell(text)
 
-    if cache == 0 and (freed := remove_cache(run.path)):
-        log(f"the activations that run '{run.name}' kept are deleted: {size_text(freed)}")
+    if cache == 0:
+        delete_cache(run, on)
     if cache and share.count > 1:
         log("--cache-site is for one process; several keep nothing")
     lacks = any(len(run.sampled(name, n)) < n for name, n in wanted.items())
@@ -237,6 +237,16 @@ def draw(
         return draw_units(run, subject, dict(wanted), progress, tell, share, shards)
     with with_cache(subject, run.settings, run.path, cache, log) as keeping:
         return draw_units(run, keeping, dict(wanted), progress, tell, share, shards)
+
+
+def delete_cache(run: Run, on: On) -> None:
+    """Delete the activations that a run kept, and say so where there were any."""
+    from autointerp.units.site_cache import remove_cache
+
+    if freed := remove_cache(run.path):
+        text = f"the activations that run '{run.name}' kept are deleted: {size_text(freed)}"
+        run.log("cache", text=text)
+        on(Note(text))
 
 
 def tokens_of_pass(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from autointerp.findings.sweep_plan import SweepPlan, declare_sweep, stored_plan
 from autointerp.findings.swept import FEATURES, NEURONS
 from autointerp.pipeline.ask import ask_pending
 from autointerp.pipeline.events import Harvesting, Note, On, Step, ignore
-from autointerp.pipeline.harvest import tokens_of_pass
+from autointerp.pipeline.harvest import delete_cache, tokens_of_pass
 from autointerp.pipeline.job import Job, Resolved, say_opened, sources_by_role
 from autointerp.pipeline.looks import open_to_look
 from autointerp.pipeline.report import REPORTS
@@ -403,7 +403,8 @@ def _opened(asked: SweepFile, folder: Path, cache: int | None, on: On) -> Iterat
                     )
                 opened[name] = run
         if cache == 0:
-            _remove_caches(opened.values(), on)
+            for run in opened.values():
+                delete_cache(run, on)
         lacking = [name for name in asked.settings if _lacks(asked, name, opened.get(name))]
         if lacking:
             _harvest(asked, lacking, opened, folder, stack, cache, on)
@@ -513,16 +514,6 @@ def _with_caches(
             kept = stack.enter_context(first).cache
             keeping |= {name: replace(subjects[name], cache=kept) for name in names}
         yield keeping
-
-
-def _remove_caches(runs: Iterable[Run], on: On) -> None:
-    from autointerp.units.site_cache import remove_cache
-
-    for run in runs:
-        if freed := remove_cache(run.path):
-            text = f"the activations that run '{run.name}' kept are deleted: {size_text(freed)}"
-            run.log("cache", text=text)
-            on(Note(text))
 
 
 def _is_dictionary(subject: Subject) -> bool:

@@ -275,12 +275,11 @@ def keep_beside_report(folder: Path) -> None:
     places = {f"{folder.resolve().as_posix()}/": ""}
     for link in (folder / "build/weights").glob("*"):  # often a link to another folder's
         places[link.resolve().as_posix()] = f"build/weights/{link.name}"
+    markdown = {
+        place.replace("_", r"\_"): name.replace("_", r"\_") for place, name in places.items()
+    }
     for path in report.rglob("*"):
         if path.suffix in {".html", ".js", ".json", ".md", ".txt", ".csv"}:
-            markdown = {
-                place.replace("_", r"\_"): name.replace("_", r"\_")
-                for place, name in places.items()
-            }
             path.write_text(_renamed(path.read_text("utf-8"), places | markdown), "utf-8")
     for table in report.rglob("*.parquet"):
         rename_in_table(table, places)
@@ -289,7 +288,8 @@ def keep_beside_report(folder: Path) -> None:
 def rename_in_table(path: Path, places: dict[str, str]) -> None:
     """Write a Parquet file again where `places` names something in its columns of text anew."""
     table = pandas.read_parquet(path)
-    if any(place in table.to_csv() for place in places):
+    text = table.to_csv()
+    if any(place in text for place in places):
         table.map(
             lambda value: _renamed(value, places) if isinstance(value, str) else value
         ).to_parquet(path, index=False)
