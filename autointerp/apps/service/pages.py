@@ -223,7 +223,7 @@ def units_page(
         outcomes=OUTCOMES,
         bands=[(name, words) for name, (words, _, _) in BANDS.items()],
         address=address,
-        share=_share,
+        share=share,
         number=_number_text,
         clean=_clean,
         after=offset + len(found.units),
@@ -260,7 +260,7 @@ def unit_page(
         fits=_fits(detail),
         to_hundredths=to_hundredths,
         intervals=_intervals(detail),
-        share=_share,
+        share=share,
         number=_number_text,
         clean=_clean,
         q=q,
@@ -415,7 +415,3 @@ def _number_text(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.0f}" if value == int(value) else f"{value:.2f}"
-
-
-def _share(density: float | None) -> str:
-    return share(density)
