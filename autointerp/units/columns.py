@@ -27,8 +27,10 @@ from autointerp.units.reservoirs import (
     Levelled,
     Lowest,
     Strongest,
+    among,
     firsts,
     identities,
+    in_both,
     in_order,
     joined,
     rank_within,
@@ -175,9 +177,8 @@ class Columns:
         every = joined(parts)
         key, content = every.key, every.content
         unit, in_score = identities(key // 2, content), key % 2 == 1
-        both = np.intersect1d(unit[~in_score], unit[in_score])
         goes_to_score = content % 2 == 1
-        lost = np.isin(unit, both) & (in_score != goes_to_score)
+        lost = in_both(unit, in_score) & (in_score != goes_to_score)
         stays = np.flatnonzero(~lost)
         near = stays[on_the_wrong_side(every.take(stays), words)]
         if not (lost.any() or len(near)):
@@ -216,7 +217,7 @@ class Columns:
             near = holding(kept, drawn, words)
             found.append((kept.key[near], kept.content[near]))
         key, content = (np.concatenate(column) for column in zip(*found, strict=True))
-        same = np.isin(identities(key // 2, content), identities(drawn.key // 2, drawn.content))
+        same = among(identities(key // 2, content), identities(drawn.key // 2, drawn.content))
         identity, at = np.unique(identities(key, content), return_index=True)
         np.add.at(self.near_copies, key[at] // 2, ~same[at])
         return identity
@@ -231,7 +232,7 @@ class Columns:
             kept = reservoir.kept
             stays = np.flatnonzero(of[kept.key])
             identity = identities(kept.key[stays], kept.content[stays])
-            return first(kept.take(stays[~np.isin(identity, left_out)]), most)
+            return first(kept.take(stays[~among(identity, left_out)]), most)
 
         drawn, _, _ = self.levels.draw_intervals(
             peaks, settings.intervals, settings.per_interval, left_out, of

@@ -154,6 +154,31 @@ def repeated(identity: NDArray[np.uint64]) -> NDArray[np.int64]:
     return rows[again]
 
 
+def among(values: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return which `values` are among `others`: what `np.isin` does, for 64 random bits.
+
+    A table by some of the bits finds the few that may be, so that only those are sorted.
+    """
+    bits = np.uint64(64 - min(max(len(values), len(others)).bit_length() + 3, 28))
+    found = np.zeros(len(values), dtype=bool)
+    of_others = np.zeros(1 << int(64 - bits), dtype=bool)
+    of_others[others >> bits] = True
+    maybe = np.flatnonzero(of_others[values >> bits])
+    if len(maybe):
+        of_values = np.zeros_like(of_others)
+        of_values[values[maybe] >> bits] = True
+        found[maybe] = np.isin(values[maybe], others[of_values[others >> bits]])
+    return found
+
+
+def in_both(values: NDArray[np.uint64], second: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which `values` stand on both sides, in the `second` and in the other one."""
+    found = np.zeros(len(values), dtype=bool)
+    found[second] = among(values[second], values[~second])
+    found[~second] = among(values[~second], values[second])
+    return found
+
+
 class Buffered:
     """Entries kept so far and entries that wait; subclasses say which are kept.
 
@@ -510,26 +535,28 @@ class Levelled(Buffered):
         identity = identities(entries.key, entries.content)
         may = np.ones(len(entries), dtype=bool)
         if left_out is not None:
-            may = ~np.isin(identity, left_out)
+            may = ~among(identity, left_out)
         # The strongest place of a text in an interval stands for it.
-        order = np.lexsort((entries.position, entries.document, -entries.value, interval, identity))
+        rows = repeated(identity)
+        order = rows[
+            np.lexsort(
+                (entries.position[rows], entries.document[rows], -entries.value[rows],
+                 interval[rows], identity[rows])
+            )
+        ]  # fmt: skip
         again = _repeats(identity[order])
         same_interval = _repeats(interval[order])
         may[order[again & same_interval]] = False
-        several = np.unique(identity[order[again & ~same_interval]])
-        is_several = np.isin(identity, several) if len(several) else np.zeros(len(may), dtype=bool)
-        order = np.lexsort(
-            (
-                entries.position, entries.document, entries.priority, intervals - interval,
-                entries.key,
-            )
-        )  # fmt: skip
+        is_several = np.zeros(len(may), dtype=bool)
+        is_several[rows] = np.isin(identity[rows], identity[order[again & ~same_interval]])
+        downward = entries.key * intervals + (intervals - 1 - interval)
+        order = in_order(downward, entries.priority, entries)
         order = order[may[order]]
         if is_several.any():
             order = _drawn_once(order, entries.key, interval, identity, is_several, most)
-        ranks = rank_within((entries.key[order], interval[order]))
+        ranks = rank_within((downward[order],))
         order = order[ranks < most]
-        order = order[np.lexsort((np.arange(len(order)), interval[order], entries.key[order]))]
+        order = order[np.argsort((entries.key * intervals + interval)[order], kind="stable")]
         return entries.take(order), interval[order], sizes
 
     def _sizes(
