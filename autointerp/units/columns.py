@@ -67,20 +67,22 @@ class Columns:
         self.fired = torch.zeros(columns, dtype=torch.int64)
         self.near_copies = np.zeros(columns, np.int64)  # texts that `contexts` left out as such
 
-    def add(self, block: Tensor, batch: Chunk) -> None:
+    def add(self, block: Tensor, kept: Tensor, places: Places) -> None:
         """Take in a block [rows, tokens, columns] of activations; it is overwritten.
+
+        `kept` [rows, tokens] is False on tokens that do not count.
 
         Raises SubjectError if one is infinite or no number.
         """
         # From here on a unit fires where its activation is over 0.
         block = torch.threshold_(block.contiguous(), self.settings.fires, 0.0)
-        if batch.some_left_out is not None:
-            block *= batch.some_left_out
-        flat = block.flatten(0, 1)
-        self._add_strongest(block, batch)
-        self.fired += flat.sign().sum(0).long().cpu()
-        self._add_levels(block, flat, batch)
-        self._add_random(block, batch)
+        if not places.whole.kept.all():
+            block *= kept[..., None].to(block.dtype)
+        for rows, chunk in places.slices:
+            self._add_strongest(block[rows], chunk)
+            self._add_levels(block[rows], chunk)
+        self.fired += block.flatten(0, 1).sign().sum(0).long().cpu()
+        self._add_random(block, places.whole)
 
     def _pair(self, values: NDArray[Any], reduce: Callable[..., NDArray[Any]]) -> NDArray[Any]:
         """Return per column the reduction of its two streams' `values` [keys]."""
@@ -111,7 +113,8 @@ class Columns:
             "dtype"
         )
 
-    def _add_levels(self, block: Tensor, flat: Tensor, batch: Chunk) -> None:
+    def _add_levels(self, block: Tensor, batch: Chunk) -> None:
+        flat = block.flatten(0, 1)
         self.levels.places += np.tile(batch.count, self.count)
         cut = self._pair(self.levels.cut, np.min)
         places, columns = _where(flat > torch.from_numpy(cut).to(flat.device))
@@ -315,7 +318,6 @@ class Chunk:
         contents: NDArray[np.uint64],
         split: NDArray[np.int64],
         each_side: int,
-        device: torch.device,
     ) -> None:
         self.rows, self.length = kept.shape
         self.kept = kept.ravel()
@@ -334,9 +336,6 @@ class Chunk:
         padded = np.full((self.rows, self.length + 2 * each_side), -1, dtype=np.int32)
         padded[:, each_side : each_side + self.length] = np.where(kept, windows.ids, -1)
         self.ids = np.lib.stride_tricks.sliding_window_view(padded, 2 * each_side + 1, axis=1)
-        self.some_left_out = (
-            None if kept.all() else torch.from_numpy(kept[..., None]).to(device, torch.float32)
-        )
 
     def at(
         self, flat: Tensor, places: NDArray[np.int64], columns: NDArray[np.int64]
@@ -418,6 +417,14 @@ class Chunk:
             ids=ids,
             activations=activations,
         )
+
+
+@dataclass(frozen=True)
+class Places:
+    """The places of a batch, and in which slices of its rows they are looked at."""
+
+    whole: Chunk
+    slices: list[tuple[slice, Chunk]]
 
 
 class WindowTexts:

@@ -33,7 +33,15 @@ from autointerp.settings import RunSettings, first_difference, from_mapping
 from autointerp.subjects import Subject
 from autointerp.subjects.provenance import code_digest, version_of
 from autointerp.units.columns import Columns
-from autointerp.units.passes import Part, Progress, Wanted, harvested_units, parts_of, take_in
+from autointerp.units.passes import (
+    Part,
+    Progress,
+    Wanted,
+    harvested_units,
+    parts_of,
+    places_of,
+    take_in,
+)
 from autointerp.units.reservoirs import Buffered, Entries
 from autointerp.units.shares import Share
 from autointerp.units.stream import Reading, at_site, quiet_torch, readings, window_length
@@ -165,7 +173,8 @@ def taking(
 
     def take(reading: Reading, is_first: bool) -> int:
         batch = at_site(subject, reading, settings.seed)
-        return take_in(parts, batch, reading, settings.harvest, settings.seed, is_first)
+        take_in(parts, batch, places_of(reading, settings.harvest, settings.seed, is_first))
+        return int(reading.kept.sum())
 
     return take
 

@@ -21,7 +21,7 @@ from autointerp.subjects import Subject
 from autointerp.units.dictionary_figures import REMEMBERED
 from autointerp.units.dictionary_sums import DictionarySums, KeptTokens, losses_recovered
 from autointerp.units.others import Place, firing_in, store_silence, unverified
-from autointerp.units.passes import Wanted, harvested_units, parts_of, take_in
+from autointerp.units.passes import Wanted, harvested_units, parts_of, places_of, take_in
 from autointerp.units.sample import (
     blocks_of,
     doubts,
@@ -213,13 +213,14 @@ def _read(
 
     def take(reading: Reading, is_first: bool) -> int:
         tokens: dict[str, KeptTokens] = {}
+        places = places_of(reading, settings.harvest, settings.seed, is_first)
         for number, batch in zip(taking, at_sites(subjects, reading, settings.seed), strict=True):
             if number in sums:
                 site = members[number].subject.site
                 if site not in tokens:
                     tokens[site] = KeptTokens.of(batch, reading)
                 sums[number].take(batch, tokens[site])
-            take_in(parts[number], batch, reading, settings.harvest, settings.seed, is_first)
+            take_in(parts[number], batch, places)
         return int(reading.kept.sum())
 
     def note_cut() -> None:
