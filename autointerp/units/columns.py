@@ -335,7 +335,12 @@ class Chunk:
         self.reach = np.arange(-each_side, each_side + 1)
         padded = np.full((self.rows, self.length + 2 * each_side), -1, dtype=np.int32)
         padded[:, each_side : each_side + self.length] = np.where(kept, windows.ids, -1)
-        self.ids = np.lib.stride_tricks.sliding_window_view(padded, 2 * each_side + 1, axis=1)
+        window = 2 * each_side + 1
+        windowed = np.lib.stride_tricks.sliding_window_view(padded, window, axis=1)
+        self.ids = np.ascontiguousarray(windowed).reshape(-1, window)
+        gaps = np.zeros((self.rows, padded.shape[1] + 1), np.int64)
+        np.cumsum(padded < 0, axis=1, out=gaps[:, 1:])
+        self.is_cut = (gaps[:, window:] > gaps[:, :-window]).ravel()  # windows that hold a -1
 
     def at(
         self, flat: Tensor, places: NDArray[np.int64], columns: NDArray[np.int64]
@@ -390,16 +395,15 @@ class Chunk:
         A window ends where a token is not kept, such as the one between two documents. Activations
         outside are whatever stands there; their ids are -1.
         """
-        row, column_in_row = np.divmod(places, self.length)
-        ids = self.ids[row, column_in_row]
-        side, (cut,) = self.each_side, np.nonzero(ids.min(axis=1) < 0)
+        ids = self.ids.take(places, axis=0)
+        side, cut = self.each_side, np.flatnonzero(self.is_cut[places])
         inside = ids[cut] >= 0
         before = np.logical_and.accumulate(inside[:, side::-1], axis=1)[:, ::-1]
         after = np.logical_and.accumulate(inside[:, side:], axis=1)
         within = np.concatenate([before[:, :-1], after], axis=1)
         ids[cut] = np.where(within, ids[cut], np.int32(-1))
         width = block.shape[2]
-        around = ((places * width + columns)[:, None]) + self.reach * width
+        around = (places * width + columns)[:, None] + self.reach * width
         if block.device.type == "cpu":  # numpy takes them in less than half of torch's time
             activations = block.reshape(-1).numpy().take(around, mode="clip")
         else:

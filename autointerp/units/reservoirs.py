@@ -411,11 +411,13 @@ class Levelled(Buffered):
     def chosen(self, entries: Entries) -> Entries:
         np.maximum.at(self.most, entries.key, entries.value)
         self._grid = grid_under(self.most, self.intervals)
-        entries, is_again = self._once(entries)
         segment = self._segment(entries.key, entries.value)
-        at = self._at(segment, entries.value)
+        rows, times, is_again = self._once(entries, segment)
+        segment, value = segment[rows], entries.value[rows]
+        at = self._at(segment, value)
         order = np.argsort(at, kind="stable")  # what is kept already stands so, and is left so
-        at, segment, priority = at[order], segment[order], entries.priority[order]
+        rows, times, at, segment = rows[order], times[order], at[order], segment[order]
+        priority = entries.priority[rows]
         segments, lowest, wanted = self._lowest(segment, priority)
         place = np.full(len(self.most) * self._grid.count, -1, dtype=np.int32)
         place[segments] = np.arange(len(segments))
@@ -431,19 +433,21 @@ class Levelled(Buffered):
             downward=kept.downward[some],
         )
         self._look_by_value(kept)
-        return entries.take(order[some])
+        return replace(entries.take(rows[some]), times=times[some])
 
-    def _once(self, entries: Entries) -> tuple[Entries, NDArray[np.int64]]:
-        """Return the weakest and the strongest place of each text in each cell, and which is it.
+    def _once(
+        self, entries: Entries, segment: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows of the weakest and the strongest place of each text in each cell, how
+        many places each stands for, and which of the two it is.
 
         0: the only one; 1: the strongest of two; -1: the weakest of two. Equal ones by place.
         """
-        segment = self._segment(entries.key, entries.value)
         identity = identities(segment, entries.content)
         rows = repeated(identity)
         which = np.zeros(len(entries), np.int64)
         if not len(rows):
-            return entries, which
+            return np.arange(len(entries)), entries.times, which
         group = np.unique(identity[rows], return_inverse=True)[1]
         value, places = entries.value[rows], (entries.position[rows], entries.document[rows])
         begins = np.searchsorted(np.sort(group), np.arange(int(group.max()) + 1))
@@ -458,7 +462,8 @@ class Levelled(Buffered):
         stays = np.ones(len(entries), dtype=bool)
         stays[rows] = False
         stays[strongest] = stays[weakest] = True
-        return replace(entries, times=times).take(stays), which[stays]
+        left = np.flatnonzero(stays)
+        return left, times[left], which[left]
 
     def _lowest(
         self, segment: NDArray[np.int64], priority: NDArray[np.uint64]
