@@ -67,18 +67,18 @@ class Columns:
         self.fired = torch.zeros(columns, dtype=torch.int64)
         self.near_copies = np.zeros(columns, np.int64)  # texts that `contexts` left out as such
 
-    def add(self, block: Tensor, kept: Tensor, places: Places) -> None:
+    def add(self, block: Tensor, places: Places) -> None:
         """Take in a block [rows, tokens, columns] of activations; it is overwritten.
-
-        `kept` [rows, tokens] is False on tokens that do not count.
 
         Raises SubjectError if one is infinite or no number.
         """
         # From here on a unit fires where its activation is over 0.
         block = torch.threshold_(block.contiguous(), self.settings.fires, 0.0)
-        if not places.whole.kept.all():
-            block *= kept[..., None].to(block.dtype)
-        for rows, chunk in places.slices:
+        kept = places.whole.kept
+        if not kept.all():
+            kept = kept.reshape(*block.shape[:2], 1)
+            block *= torch.from_numpy(kept).to(block.device, block.dtype)
+        for rows, chunk in places.in_turn:
             self._add_strongest(block[rows], chunk)
             self._add_levels(block[rows], chunk)
         self.fired += block.flatten(0, 1).sign().sum(0).long().cpu()
@@ -425,10 +425,15 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Places:
-    """The places of a batch, and in which slices of its rows they are looked at."""
+    """The places of a batch, and those of slices of its rows where it is looked at in slices."""
 
     whole: Chunk
-    slices: list[tuple[slice, Chunk]]
+    slices: Sequence[tuple[slice, Chunk]] = ()
+
+    @property
+    def in_turn(self) -> Sequence[tuple[slice, Chunk]]:
+        """The slices; a batch without any is one slice."""
+        return self.slices or [(slice(None), self.whole)]
 
 
 class WindowTexts:

@@ -66,7 +66,7 @@ def _labels(want: Wanted, numbers: NDArray[np.int64]) -> Callable[[int], str]:
 def take_in(parts: list[Part], batch: SiteBatch, places: Places) -> None:
     """Take a batch into every part."""
     for part in parts:
-        part.columns.add(part.block(batch), batch.kept, places)
+        part.columns.add(part.block(batch), places)
 
 
 def places_of(reading: Reading, settings: HarvestSettings, seed: int, is_first: bool) -> Places:
@@ -89,9 +89,8 @@ def places_of(reading: Reading, settings: HarvestSettings, seed: int, is_first: 
             settings.each_side,
         )
 
-    whole = chunk(slice(None))
-    slices = list(_growing(len(kept))) if is_first else []
-    return Places(whole, [(rows, chunk(rows)) for rows in slices] or [(slice(None), whole)])
+    slices = _growing(len(kept)) if is_first else ()
+    return Places(chunk(slice(None)), [(rows, chunk(rows)) for rows in slices])
 
 
 def _growing(count: int) -> Iterator[slice]:
