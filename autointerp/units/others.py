@@ -84,15 +84,15 @@ def firing_in(
             else:
                 batches = dict(read(some))
             for name in {name for _, name, *_ in found}:
-                fires = [
-                    (block(batches[name]) > settings.harvest.fires).cpu().numpy()
-                    for block in blocks[name]
-                ]
+                own = sorted({row for row, of, *_ in found if of == name})
+                batch = batches[name].some(np.searchsorted(rows, own))
+                values = [block(batch).cpu().numpy() for block in blocks[name]]
                 for row, of, number, tokens, focus in found:
                     if of == name:
-                        shown = np.concatenate([f[rows.index(row)] for f in fires], axis=1)
-                        anywhere[name][number] = np.any(shown[tokens], axis=0)
-                        at_focus[name][number] = np.asarray(shown[focus], dtype=bool)
+                        shown = np.concatenate([v[own.index(row)] for v in values], axis=1)
+                        fires = shown > settings.harvest.fires
+                        anywhere[name][number] = np.any(fires[tokens], axis=0)
+                        at_focus[name][number] = np.asarray(fires[focus], dtype=bool)
     firing = {}
     for name, of_source in places.items():
         is_read = np.array([number in anywhere[name] for number in range(len(of_source))], bool)
