@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import cache
-from importlib import resources
 from pathlib import Path
 
 from autointerp.errors import CorpusError, SettingsError, SubjectError
@@ -12,7 +11,7 @@ from autointerp.files import check_readable_twice
 from autointerp.settings import SubjectSettings
 from autointerp.subjects import Subject, file_digest
 from autointerp.subjects.corpora._documents import Length
-from autointerp.subjects.places import check_device, require_places
+from autointerp.subjects.places import EMBEDDED, check_device, is_one_layer, require_places
 
 ONE_LAYER_TAKES = ("model", "site", "sae", "untrained", "tokenizer", "corpus", "device")
 RECORDED_TAKES = (
@@ -39,10 +38,10 @@ def load_subject(
             raise SettingsError(f"subject.{name}: {error.filename} is {error.strerror}") from None
     require_places(settings)
     check_device(settings.device)
-    if settings.model == "embedded" or settings.model.endswith("transformer.safetensors"):
+    if is_one_layer(settings.model):
         _check_taken(settings, ONE_LAYER_TAKES, "a one-layer model does")
     if settings.model == "embedded":
-        folder = Path(str(resources.files("autointerp.subjects") / "embedded"))
+        folder = EMBEDDED
         settings = SubjectSettings(
             model=str(folder / "transformer.safetensors"),
             sae=settings.sae or str(folder / "sae.safetensors"),
@@ -52,7 +51,7 @@ def load_subject(
             device=settings.device,
         )
         return _one_layer_subject("embedded", settings, beside)
-    if settings.model.endswith("transformer.safetensors"):
+    if is_one_layer(settings.model):
         return _one_layer_subject(str(Path(settings.model).parent.name), settings, beside)
     if settings.model.endswith(".npz"):
         _check_taken(settings, RECORDED_TAKES, "recorded activations do")
