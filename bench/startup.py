@@ -63,8 +63,8 @@ def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
         "figure": "rate_again_cpu_s",
         "value": round(statistics.median(seconds), 3),
         "unit": "s",
-        "note": f"user + system CPU of `autointerp {' '.join(RATED)}` on the embedded subject where "
-        f"all is rated, median of {repeats}; the first time, with the harvest, took {first:.1f}",
+        "note": f"user + system CPU of `autointerp {' '.join(RATED)}` where all is rated, on the "
+        f"embedded subject, median of {repeats}; the first time, with the harvest, {first:.1f}",
     }
 
 

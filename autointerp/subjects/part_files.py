@@ -47,6 +47,8 @@ BESIDE_MODEL = re.compile(r".+\.(json|txt|model|jinja)")
 BESIDE_SAE = re.compile(
     r".+\.(json|ya?ml)|(ae|sae|sae_weights|params|model)\.(safetensors|npz|pt)|W_dec_.+"
 )
+ANY = re.compile(r".*", re.DOTALL)
+TEMPLATES = "additional_chat_templates"
 ADAPTER = "adapter_config.json"  # names another model, wherever that is
 
 
@@ -202,12 +204,21 @@ def _model(name: str, revision: str) -> dict[str, Path]:
 
 
 def _folder_or_hub(part: str, name: str, revision: str = "") -> dict[str, Path]:
-    """Return the files of a Hugging Face model or tokenizer."""
-    if Path(name).is_dir():
-        paths = _inside(part, Path(name))
-    else:
+    """Return the files of a Hugging Face model or tokenizer.
+
+    Of the folders in it those of chat templates alone, as checkpoints of its training may lie
+    there; all if the index of its weights names files in folders.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
         commit, folder = _snapshot(name, revision)
-        paths = _inside(f"{part}@{commit}", folder)
+        part = f"{part}@{commit}"
+    indices = [*folder.glob("*.index.json")]
+    if any("/" in file.read_text("utf-8") for file in indices):
+        paths = _inside(part, folder)
+    else:
+        paths = _beside(part, folder, ANY)
+        paths |= _inside(f"{part}/{TEMPLATES}", folder / TEMPLATES)
     if any(path.name == ADAPTER for path in paths.values()):
         raise _Unsure("an adapter of another model")
     return paths

@@ -202,14 +202,30 @@ def test_an_adapter_which_names_a_model_elsewhere_is_a_doubt(parts, own):
     assert look_at_parts(parts) is None
 
 
-def test_links_and_folders_of_too_many_files_are_a_doubt(parts, own, tmp_path, monkeypatch):
-    (tmp_path / "elsewhere").mkdir()
-    (own / "tiny" / "more").symlink_to(tmp_path / "elsewhere")
-    assert look_at_parts(parts) is None
-    (own / "tiny" / "more").unlink()
-    assert look_at_parts(parts) is not None
+def test_folders_in_a_models_folder_count_where_its_index_names_them(parts, own):
+    (own / "tiny" / "checkpoint-5").mkdir(exist_ok=True)
+    (own / "tiny" / "checkpoint-5" / "a.safetensors").write_text("")
+    assert "model/checkpoint-5/a.safetensors" not in paths_of(parts)
+    index = own / "tiny" / "model.safetensors.index.json"
+    index.write_text('{"weight_map": {"a": "b.safetensors"}}')
+    assert "model/checkpoint-5/a.safetensors" not in paths_of(parts)
+    index.write_text('{"weight_map": {"a": "checkpoint-5/a.safetensors"}}')
+    assert "model/checkpoint-5/a.safetensors" in paths_of(parts)
+
+
+def test_links_and_folders_of_too_many_files_are_a_doubt(tmp_path, monkeypatch):
+    for name in ("texts", "elsewhere"):
+        (tmp_path / name).mkdir()
+    for number in range(4):
+        (tmp_path / "texts" / f"{number}.txt").write_text("a text")
+    settings = SubjectSettings(corpus=str(tmp_path / "texts"))
+    assert look_at_parts(settings) is not None
+    (tmp_path / "texts" / "more").symlink_to(tmp_path / "elsewhere")
+    assert look_at_parts(settings) is None
+    (tmp_path / "texts" / "more").unlink()
+    assert look_at_parts(settings) is not None
     monkeypatch.setattr(part_files, "MOST_FILES", 3)
-    assert look_at_parts(parts) is None
+    assert look_at_parts(settings) is None
 
 
 def test_what_is_said_of_a_file_beside_it_and_above_it_counts(tmp_path):
@@ -271,9 +287,7 @@ def cached(tmp_path, monkeypatch):
 
 def test_a_model_of_the_hub_is_its_commit_and_the_files_of_that(cached, monkeypatch):
     model = SubjectSettings(model="owner/name")
-    assert set(paths_of(model)) == {
-        f"model@{'a' * 40}/{name}" for name in ("config.json", "l3/ae.pt", "l3/config.json")
-    }
+    assert set(paths_of(model)) == {f"model@{'a' * 40}/config.json"}
     (cached / "refs" / "main").write_text("b" * 40)
     assert f"model@{'b' * 40}/config.json" in paths_of(model)
     pinned = replace(model, revision="a" * 40)
