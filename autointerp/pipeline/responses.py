@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from autointerp.errors import SubjectError
 from autointerp.pipeline.events import Measuring, On, Step, ignore
+from autointerp.pipeline.subject_record import keep_record
 from autointerp.questions.trials import text_number
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
+from autointerp.subjects.part_files import look_at_parts
 from autointerp.text import count
-from autointerp.units.reopen import numbers_again, sources_again, subject_again
-from autointerp.units.responses import responses
 
 
 def subject_for_texts(run: Run, option: str) -> Subject:
@@ -19,7 +19,11 @@ def subject_for_texts(run: Run, option: str) -> Subject:
 
     Raises as `subject_again`, and SubjectError if it has no tokenizer of texts.
     """
+    from autointerp.units.reopen import subject_again  # imports torch
+
+    before = look_at_parts(run.settings.subject)
     subject = subject_again(run, option)
+    keep_record(run, before, subject)
     if subject.tokenise is None:
         raise SubjectError(
             f"{option} has units measured on texts, and '{subject.name}' has no tokenizer of any; "
@@ -28,12 +32,8 @@ def subject_for_texts(run: Run, option: str) -> Subject:
     return subject
 
 
-def measure_texts(
-    run: Run, subject: Subject, wanted: Mapping[int, Sequence[str]], label: str, on: On = ignore
-) -> int:
-    """Measure units, by id, on texts on which they were not measured yet, store their activations
-    on every token, and return how many pairs of a unit and a text were pending.
-    """
+def pending_texts(run: Run, wanted: Mapping[int, Sequence[str]]) -> dict[int, dict[int, str]]:
+    """Return, by unit, the texts on which it was not measured yet, by their numbers."""
     stored = run.response_peaks(list(wanted))
     pending: dict[int, dict[int, str]] = {}
     for unit_id, asked in wanted.items():
@@ -41,9 +41,23 @@ def measure_texts(
         left = {number: text for number, text in left.items() if number not in stored[unit_id]}
         if left:
             pending[unit_id] = left
+    return pending
+
+
+def measure_texts(
+    run: Run, subject: Subject, wanted: Mapping[int, Sequence[str]], label: str, on: On = ignore
+) -> int:
+    """Measure units, by id, on texts on which they were not measured yet, store their activations
+    on every token, and return how many pairs of a unit and a text were pending.
+    """
+    pending = pending_texts(run, wanted)
     pairs = sum(map(len, pending.values()))
     if not pending:
         return 0
+
+    from autointerp.units.reopen import numbers_again, sources_again  # imports torch
+    from autointerp.units.responses import responses
+
     on(Step(f"{label} measures {count(len(pending), 'unit')} on texts"))
     done = 0
     for name, source, units in sources_again(run, subject, list(pending)):
