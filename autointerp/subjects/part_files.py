@@ -88,12 +88,10 @@ class PartFiles:
 
     Attributes:
         asked: sha256 of the settings, and of where they lead.
-        code: sha256 of what is installed.
         files: By name, each beginning with its part.
     """
 
     asked: str
-    code: str
     files: Mapping[str, FileState]
 
 
@@ -114,11 +112,12 @@ def record_of(before: PartFiles | None, settings: SubjectSettings, subject: Subj
     if before is None:
         return None
     after = _look(settings, reads=True)
-    if after is None or (after.asked, after.code) != (before.asked, before.code):
+    if after is None or after.asked != before.asked:
         return None
     if after.files.keys() != before.files.keys():
         return None
     try:
+        code = _code()
         if not _has_read(settings, subject):
             return None
     except (_Unsure, OSError):
@@ -129,7 +128,7 @@ def record_of(before: PartFiles | None, settings: SubjectSettings, subject: Subj
             return None
         if not then.is_settled and (not then.digest or then.digest != now.digest):
             return None
-    return _written(after, subject.digests)
+    return _written(after, code, subject.digests)
 
 
 def known_again(record: str, settings: SubjectSettings, digests: Mapping[str, str]) -> str | None:
@@ -158,7 +157,7 @@ def known_again(record: str, settings: SubjectSettings, digests: Mapping[str, st
                 return None
     except (_Unsure, OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return _written(PartFiles(asked, code, files), held["digests"])
+    return _written(PartFiles(asked, files), code, held["digests"])
 
 
 def paths_of(settings: SubjectSettings) -> dict[str, Path]:
@@ -291,11 +290,11 @@ def _has_read(settings: SubjectSettings, subject: Subject) -> bool:
 
 def _look(settings: SubjectSettings, reads: bool) -> PartFiles | None:
     try:
-        asked, code = _asked(settings), _code()
+        asked = _asked(settings)
         files = {name: _state(path, reads) for name, path in paths_of(settings).items()}
     except (_Unsure, OSError, ValueError):
         return None
-    return PartFiles(asked, code, files)
+    return PartFiles(asked, files)
 
 
 def _state(path: Path, reads: bool) -> FileState:
@@ -346,16 +345,17 @@ def _asked(settings: SubjectSettings) -> str:
 
 
 def _code() -> str:
+    """Return the sha256 of what is installed. Raises _Unsure where that is not known."""
     code = installation_digest(LIBRARIES, *CODE)
     if code is None:
         raise _Unsure("what is installed")
     return code
 
 
-def _written(parts: PartFiles, digests: Mapping[str, str]) -> str:
+def _written(parts: PartFiles, code: str, digests: Mapping[str, str]) -> str:
     record: dict[str, Any] = {
         "asked": parts.asked,
-        "code": parts.code,
+        "code": code,
         "digests": dict(digests),
         "files": {name: list(asdict(state).values()) for name, state in parts.files.items()},
     }

@@ -55,7 +55,7 @@ def installation_digest(libraries: Sequence[str], *names: str) -> str | None:
     for library in libraries:
         try:
             spec = importlib.util.find_spec(library)
-        except ValueError:  # put in place by a program
+        except (ImportError, ValueError):  # put in place, or kept away, by a program
             return None
         if spec is None:
             continue

@@ -156,7 +156,7 @@ def test_an_upgrade_of_anything_installed_is_a_doubt(parts, loaded, monkeypatch)
     assert known_again(record, parts, digests) is None
     monkeypatch.setattr(part_files, "installation_digest", lambda *_: None)
     assert known_again(record, parts, digests) is None
-    assert look_at_parts(parts) is None
+    assert record_of(look_at_parts(parts), parts, load_subject(parts)) is None
 
 
 @given(st.text() | st.dictionaries(st.sampled_from(["files", "code", "digests"]), st.none()))
