@@ -24,7 +24,6 @@ from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, open_existing, run_for
 from autointerp.pipeline.lab import measured
 from autointerp.pipeline.responses import measure_texts, pending_texts, subject_for_texts
-from autointerp.pipeline.subject_record import is_unchanged
 from autointerp.questions.explain import (
     EXPLAIN,
     EXPLAIN_LOGITS,
@@ -44,6 +43,7 @@ from autointerp.records import Context, LogitEffects
 from autointerp.stats.results import Statistic
 from autointerp.store.run import Run, open_run
 from autointerp.text import count, statuses_text
+from autointerp.units.subject_record import is_unchanged
 
 # --------------------------------------------------------------------------------- results
 

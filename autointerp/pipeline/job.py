@@ -16,7 +16,6 @@ from autointerp.errors import BadInput, RunMismatch, UnknownName
 from autointerp.findings.plan import PRIMARY, Plan, Stopping, in_order, plan_of, until
 from autointerp.people.session import Sitting
 from autointerp.pipeline.events import Note, On, RunOpened, ignore
-from autointerp.pipeline.subject_record import is_unchanged, keep_record
 from autointerp.questions.rubric import Rubric
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.score import Design
@@ -56,6 +55,7 @@ from autointerp.subjects.places import require_places
 from autointerp.text import first_tokens
 from autointerp.units.held import is_drawn
 from autointerp.units.sources import described_sources, kind_of, only_if_named
+from autointerp.units.subject_record import is_unchanged, keep_record
 
 if TYPE_CHECKING:
     from autointerp.subjects import Subject

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from autointerp.errors import SubjectError
 from autointerp.pipeline.events import Measuring, On, Step, ignore
-from autointerp.pipeline.subject_record import keep_record
 from autointerp.questions.trials import text_number
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
-from autointerp.subjects.part_files import look_at_parts
 from autointerp.text import count
 
 
@@ -21,9 +19,7 @@ def subject_for_texts(run: Run, option: str) -> Subject:
     """
     from autointerp.units.reopen import subject_again  # imports torch
 
-    before = look_at_parts(run.settings.subject)
     subject = subject_again(run, option)
-    keep_record(run, before, subject)
     if subject.tokenise is None:
         raise SubjectError(
             f"{option} has units measured on texts, and '{subject.name}' has no tokenizer of any; "

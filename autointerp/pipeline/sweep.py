@@ -22,7 +22,6 @@ from autointerp.pipeline.harvest import delete_cache, tokens_of_pass
 from autointerp.pipeline.job import Job, Resolved, say_opened, sources_by_role
 from autointerp.pipeline.looks import open_to_look
 from autointerp.pipeline.report import REPORTS
-from autointerp.pipeline.subject_record import is_unchanged, keep_record
 from autointerp.pipeline.sweep_file import SweepFile, read_sweep, require_swept
 from autointerp.questions.items import make_items
 from autointerp.raters import RaterOptions
@@ -42,6 +41,7 @@ from autointerp.subjects.places import require_places, require_sae
 from autointerp.text import count, first_tokens, size_text, statuses_text
 from autointerp.units.dictionary_figures import REMEMBERED
 from autointerp.units.held import is_exhausted, unverified
+from autointerp.units.subject_record import is_unchanged, keep_record
 
 if TYPE_CHECKING:
     from autointerp.subjects import Subject

@@ -13,10 +13,10 @@ from autointerp.findings.answers import unit_scores
 from autointerp.pipeline.describe import explain, forecast_score, score
 from autointerp.pipeline.job import Job
 from autointerp.pipeline.rate import collect
-from autointerp.pipeline.subject_record import RECORD
 from autointerp.raters import RaterOptions
 from autointerp.store.run import open_run
 from autointerp.units import reopen
+from autointerp.units.subject_record import RECORD
 
 SOURCES = ("features", "random", "planted")
 

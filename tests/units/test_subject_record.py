@@ -12,9 +12,9 @@ import pytest
 from autointerp import Job, harvest, rate
 from autointerp.errors import RunMismatch
 from autointerp.pipeline.harvest import harvest_shard, merge_shards
-from autointerp.pipeline.subject_record import RECORD, is_unchanged
 from autointerp.store.run import Run, open_run
 from autointerp.subjects import load, part_files
+from autointerp.units.subject_record import RECORD, is_unchanged
 
 FILES = ("transformer.safetensors", "sae.safetensors", "tokenizer.json", "corpus.npz")
 
@@ -173,7 +173,7 @@ def test_a_kill_while_the_record_is_written_leaves_the_old_one(own, loads, proce
     killed = f"""
 import os, signal
 from pathlib import Path
-from autointerp.pipeline.subject_record import RECORD
+from autointerp.units.subject_record import RECORD
 from autointerp.store.run import open_run
 run = open_run("one", folder=Path({str(own / "runs")!r}))
 with run.transaction():

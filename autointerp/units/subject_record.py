@@ -33,7 +33,12 @@ def is_unchanged(run: Run) -> bool:
 
 
 def keep_record(run: Run, before: PartFiles | None, subject: Subject) -> None:
-    """Keep by which files a subject is known again, which was loaded after `before`."""
+    """Keep by which files a subject is known again, which was loaded after `before`.
+
+    Nothing is read where the run's record is still right.
+    """
+    if before is None or is_unchanged(run):
+        return
     record = record_of(before, run.settings.subject, subject)
     if record is not None and not run.read_only and record != run.recall(RECORD):
         run.remember(RECORD, record)
