@@ -495,7 +495,7 @@ STATE = ("fired", *(f"{name}.{f.name}" for name in RESERVOIRS for f in fields(En
 
 def state_of(columns: Columns) -> dict[str, NDArray[Any]]:
     """Return all that the columns keep, as arrays."""
-    state: dict[str, NDArray[Any]] = {"fired": columns.fired.numpy()}
+    state: dict[str, NDArray[Any]] = {"fired": columns.fired}
     for name in RESERVOIRS:
         reservoir: Buffered = getattr(columns, name)
         reservoir.compact()
@@ -506,7 +506,7 @@ def state_of(columns: Columns) -> dict[str, NDArray[Any]]:
 
 def absorb(columns: Columns, state: Mapping[str, NDArray[Any]]) -> None:
     """Add what other columns of the same units kept: exact, whatever the order."""
-    columns.fired += torch.from_numpy(state["fired"])
+    columns.fired += state["fired"]
     for name in RESERVOIRS:
         reservoir: Buffered = getattr(columns, name)
         reservoir.add(Entries(*(state[f"{name}.{field.name}"] for field in fields(Entries))))
