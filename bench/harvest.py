@@ -6,7 +6,6 @@ given: on a shared machine the disturbed pairs are the larger ones.
 
 from __future__ import annotations
 
-import itertools
 import json
 import subprocess
 import sys
@@ -23,24 +22,40 @@ from autointerp.subjects import Subject
 from autointerp.subjects.corpora import Document, stream_windows
 from autointerp.subjects.load import load_subject
 from autointerp.units import sources
-from autointerp.units.passes import Wanted, harvest
-from autointerp.units.stream import calibrate, quiet_torch, readings, window_length
+from autointerp.units.passes import Wanted, harvest, parts_of
+from autointerp.units.stream import (
+    at_site,
+    calibrate,
+    quiet_torch,
+    readings,
+    window_length,
+)
 from bench import resident_mb
 
 TOKENS = 1_000_000
-PAIRS = 3
+ALL = 10**9
+
+# Figure, features, neurons, tokens, pairs of runs, and the most that is wanted.
+RATIOS = (
+    ("100_200k", 100, 0, 200_000, 4, 1.35),
+    ("100_1m", 100, 0, TOKENS, 2, 1.25),
+    ("1000_512_1m", 1000, 512, TOKENS, 1, 3.0),
+    ("all", ALL, ALL, TOKENS, 1, None),
+)
+FIXED_UNITS = 200  # of either source
 
 
-def opened(subject: Subject, units: int, settings: RunSettings) -> list[Wanted]:
-    """Return the first `units` of the features' and of the neurons' random order."""
+def opened(subject: Subject, features: int, neurons: int, settings: RunSettings) -> list[Wanted]:
+    """Return the first features and neurons of their random orders."""
     calibration = calibrate(subject, settings.harvest, settings.seed)
     wanted = []
-    for name in ("features", "neurons"):
+    for name, count in (("features", features), ("neurons", neurons)):
         source = extensions.load(sources, "source", name).create(
             subject, calibration, settings.seed
         )
-        numbers = np.random.default_rng(0).permutation(source.size)[:units]
-        wanted.append(Wanted(name, source, numbers, np.arange(len(numbers))))
+        numbers = np.random.default_rng(0).permutation(source.size)[:count]
+        if len(numbers):
+            wanted.append(Wanted(name, source, numbers, np.arange(len(numbers))))
     return wanted
 
 
@@ -68,14 +83,50 @@ def harvest_cpu_s(subject: Subject, wanted: list[Wanted], settings: RunSettings)
     return time.process_time() - begin
 
 
-def ratio(subject: Subject, units: int, settings: RunSettings, pairs: int) -> float:
-    """Return the least ratio of harvest to bare forward over pairs of runs."""
-    wanted = opened(subject, units, settings)
-    found = []
+def columns_cpu_s(subject: Subject, wanted: list[Wanted], settings: RunSettings) -> float:
+    """Return the CPU seconds of the forward pass and of the units' columns, nothing of them kept:
+    what any harvest of these units has to pay."""
+    begin = time.process_time()
+    parts = parts_of(wanted, settings.harvest, settings.seed)
+    with quiet_torch():
+        for reading in readings(subject, settings.harvest):
+            batch = at_site(subject, reading, settings.seed)
+            for part in parts:
+                part.block(batch)
+    return time.process_time() - begin
+
+
+def ratio(
+    subject: Subject, wanted: list[Wanted], settings: RunSettings, pairs: int
+) -> tuple[float, float]:
+    """Return the least ratio of harvest to bare forward over pairs of runs, and the least of the
+    units' columns alone."""
+    found, least = [], []
     for _ in range(pairs):
         forward = forward_cpu_s(subject, settings)
         found.append(harvest_cpu_s(subject, wanted, settings) / forward)
-    return min(found)
+        least.append(columns_cpu_s(subject, wanted, settings) / forward)
+    return min(found), min(least)
+
+
+def fixed_cpu_s(subject: Subject) -> float:
+    """Return the CPU seconds of a harvest that do not grow with its tokens.
+
+    From what it takes over its forward pass and its units' columns for few and for many tokens.
+    """
+    few, many = 200_000, TOKENS
+    over = []
+    for tokens, pairs in ((few, 3), (many, 1)):
+        settings = limited(RunSettings(), tokens)
+        wanted = opened(subject, FIXED_UNITS, FIXED_UNITS, settings)
+        over.append(
+            min(
+                harvest_cpu_s(subject, wanted, settings) - columns_cpu_s(subject, wanted, settings)
+                for _ in range(pairs)
+            )
+        )
+    a_token = (over[1] - over[0]) / (many - few)
+    return over[0] - few * a_token
 
 
 def peak_mb(tokens: int) -> float:
@@ -89,7 +140,7 @@ def memory(tokens: int) -> None:
     """Print the peak resident size of this process after a harvest."""
     settings = limited(RunSettings(), tokens)
     subject = load_subject(settings.subject)
-    harvest(subject, opened(subject, 200, settings), settings.harvest, 0, 1e-4, 1.0)
+    harvest(subject, opened(subject, 200, 200, settings), settings.harvest, 0, 1e-4, 1.0)
     print(json.dumps({"mb": resident_mb()}))
 
 
@@ -119,18 +170,27 @@ def limited(settings: RunSettings, tokens: int) -> RunSettings:
 
 def figures() -> Iterator[dict[str, Any]]:
     """Yield the harvest's figures."""
-    settings = limited(RunSettings(), TOKENS)
-    subject = load_subject(settings.subject)
-    sizes = itertools.chain(((100, PAIRS), (1000, 2)), ((10**9, 1),))
-    for units, pairs in sizes:
-        name = "all" if units == 10**9 else str(units)
+    subject = load_subject(RunSettings().subject)
+    for name, features, neurons, tokens, pairs, most in RATIOS:
+        settings = limited(RunSettings(), tokens)
+        wanted = opened(subject, features, neurons, settings)
+        found, least = ratio(subject, wanted, settings, pairs)
+        units = " and ".join(f"{len(one.numbers):,} {one.name}" for one in wanted)
         yield {
             "figure": f"harvest_cpu_ratio_{name}",
-            "value": round(ratio(subject, units, settings, pairs), 3),
+            "value": round(found, 3),
             "unit": "ratio",
-            "note": f"harvest over bare forward, CPU, {TOKENS:,} tokens, least of {pairs} pairs; "
-            f"{name} units of each of features and neurons",
+            "note": f"harvest over bare forward, CPU, {units}, {tokens:,} tokens, least of {pairs} "
+            f"pairs; forward pass and these columns alone {least:.3f}"
+            + (f"; at most {most} is wanted" if most else ""),
         }
+    yield {
+        "figure": "harvest_fixed_cpu_s",
+        "value": round(fixed_cpu_s(subject), 2),
+        "unit": "s",
+        "note": f"CPU of a harvest of {FIXED_UNITS} features and {FIXED_UNITS} neurons that does "
+        "not grow with tokens, storing left out; at most 1 is wanted",
+    }
     yield {
         "figure": "short_documents_computed_per_token",
         "value": round(computed_per_token(), 3),
