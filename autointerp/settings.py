@@ -20,6 +20,9 @@ from typing import Any, TypeVar
 from autointerp.errors import BadInput, SettingsError, UnknownName
 from autointerp.files import toml_table
 
+# Of a subject, what may be a file or a folder.
+SUBJECT_PLACES = ("model", "sae", "untrained", "tokenizer", "corpus")
+
 
 @dataclass(frozen=True)
 class SubjectSettings:
@@ -337,8 +340,7 @@ def settings_of(content: dict[str, Any], path: Path) -> RunSettings:
     settings = from_mapping(RunSettings, content, str(path))
     subject = settings.subject
     placed: dict[str, Any] = {
-        name: _placed(path.parent, getattr(subject, name))
-        for name in ("model", "sae", "untrained", "tokenizer", "corpus")
+        name: _placed(path.parent, getattr(subject, name)) for name in SUBJECT_PLACES
     }
     return replace(settings, subject=replace(subject, **placed))
 

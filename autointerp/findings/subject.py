@@ -9,11 +9,10 @@ from typing import Any
 
 from autointerp.files import json_value
 from autointerp.findings.plan import PRIMARY
-from autointerp.settings import SubjectSettings, from_mapping
+from autointerp.settings import SUBJECT_PLACES, SubjectSettings, from_mapping
 from autointerp.store.run import Run
 from autointerp.subjects.sites import Basis, basis_of, hidden_site
 
-PLACES = ("model", "sae", "untrained", "tokenizer", "corpus")  # settings that may be a path
 
 # Values of settings that stand for something else; a setting of which nothing stands here is left
 # out where it is empty.
@@ -38,7 +37,7 @@ def about_elsewhere(run: Run) -> dict[str, Any]:
         return run.about
     home = run.path.resolve().parent.parent
     subject = dict(settings["subject"])
-    for name in PLACES:
+    for name in SUBJECT_PLACES:
         path = Path(str(subject.get(name, "")))
         if path.is_absolute() and path.is_relative_to(home):
             subject[name] = path.relative_to(home).as_posix()

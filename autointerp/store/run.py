@@ -30,7 +30,12 @@ import duckdb
 from autointerp import __version__
 from autointerp.errors import RunLocked, RunMismatch, StorageError, UnknownName
 from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER, toml_table, write_text
-from autointerp.settings import RunSettings, first_difference, from_mapping
+from autointerp.settings import (
+    SUBJECT_PLACES,
+    RunSettings,
+    first_difference,
+    from_mapping,
+)
 from autointerp.store.batches import Batches
 from autointerp.store.concepts import Concepts
 from autointerp.store.covers import Covers
@@ -640,6 +645,15 @@ def _check_same(path: Path, settings: RunSettings, subject: Subject | None) -> N
     remedy = f"give this work another --run, or remove {path}"
     difference = first_difference(settings, made_with)
     if difference is not None:
+        for part in SUBJECT_PLACES:
+            made_of = getattr(made_with.subject, part)
+            if made_of == getattr(settings.subject, part) or not Path(made_of).is_absolute():
+                continue
+            if not Path(made_of).exists():  # so the settings' own name was not found either
+                raise RunMismatch(
+                    f"run '{path.name}' was made of {made_of} (subject.{part}), which is not there "
+                    f"any more; put it back, or {remedy}"
+                )
         raise RunMismatch(f"run '{path.name}' was made with other settings: {difference}; {remedy}")
     if subject is not None:
         require_same_subject(path, about, subject)

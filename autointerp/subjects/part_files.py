@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autointerp.files import check_readable_twice
-from autointerp.settings import SubjectSettings
+from autointerp.settings import SUBJECT_PLACES, SubjectSettings
 from autointerp.subjects import file_digest
 from autointerp.subjects.hub import snapshot_here
 from autointerp.subjects.places import EMBEDDED, is_one_layer
@@ -40,7 +40,6 @@ LIBRARIES = (
     "datasets", "pyarrow",
 )  # fmt: skip
 CODE = ("subjects", "settings.py", "extensions.py", "files.py", "text.py", "errors.py")
-PARTS = ("model", "sae", "untrained", "tokenizer", "corpus")
 # What may be read beside a file or folder that is named: of a GGUF model and of an SAE. Of weights
 # only such names as tell formats apart: a folder may hold tens of SAEs, which come and go.
 BESIDE_MODEL = re.compile(r".+\.(json|txt|model|jinja)")
@@ -338,7 +337,7 @@ _digest_of_settled = lru_cache(MOST_FILES)(_digest)  # a sweep's subjects share 
 def _asked(settings: SubjectSettings) -> str:
     """Return the sha256 of the settings, and of where relative paths among them lead."""
     values = asdict(settings)
-    named = [Path(values[part]) for part in PARTS if values[part]]
+    named = [Path(values[part]) for part in SUBJECT_PLACES if values[part]]
     places = [str(path.absolute()) for path in named if path.exists()]
     asked = json.dumps([values, places], sort_keys=True)
     return hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest()

@@ -126,6 +126,22 @@ def test_other_settings_under_the_same_name_name_the_difference(run: Run, tmp_pa
     )
 
 
+def test_what_a_run_was_made_of_and_is_not_there_any_more_is_named(tmp_path: Path) -> None:
+    toml = tmp_path / "autointerp.toml"
+    toml.write_text('[subject]\nmodel = "m.gguf"\nsae = "sae.safetensors"\ncorpus = "c.txt"\n')
+    for name in ("m.gguf", "sae.safetensors", "c.txt"):
+        (tmp_path / name).touch()
+    open_run("one", load_settings(str(toml)), folder=tmp_path / "runs").close()
+    (tmp_path / "sae.safetensors").unlink()
+    with pytest.raises(RunMismatch) as raised:
+        open_run("one", load_settings(str(toml)), folder=tmp_path / "runs")
+    assert str(raised.value) == (
+        f"run 'one' was made of {tmp_path.resolve() / 'sae.safetensors'} (subject.sae), which is "
+        "not there any more; put it back, or give this work another --run, or remove "
+        f"{tmp_path / 'runs' / 'one'}"
+    )
+
+
 @pytest.mark.parametrize("part", ["model", "sae", "corpus"])
 def test_another_file_behind_the_same_settings_is_named(
     own_runs: Path, tiny_settings: Path, tiny_run_name: str, part: str
