@@ -13,7 +13,6 @@ from autointerp.settings import SUBJECT_PLACES, SubjectSettings, from_mapping
 from autointerp.store.run import Run
 from autointerp.subjects.sites import Basis, basis_of, hidden_site
 
-
 # Values of settings that stand for something else; a setting of which nothing stands here is left
 # out where it is empty.
 STAND_FOR = {
