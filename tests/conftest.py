@@ -27,6 +27,7 @@ for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 # Read once, at import: the Hub is not asked for anything, and draws no bars on stderr.
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
+import gc
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -55,6 +56,23 @@ class CommandResult:
     code: int
     out: str
     err: str
+
+
+@pytest.hookimpl(tryfirst=True)  # so that what is undone last is undone after pytest's own
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave garbage uncollected while modules are imported: there is hardly any."""
+    gc.disable()
+    config.add_cleanup(gc.unfreeze)
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported out of the garbage collector's sight: it stays until the end.
+
+    There are a million objects, and each full collection would look at them for half a second.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
