@@ -101,6 +101,8 @@ def unit_scores(run: Run, unit_id: int | None = None) -> list[UnitScore]:
     Answers to an earlier version of a scorer, which asked otherwise, are left out.
     """
     scores: list[UnitScore] = []
+    if not run.has_rows("probe"):
+        return scores
     asked = run.rows(
         "SELECT DISTINCT p.task, p.task_digest, p.design, p.explainer, r.rater FROM probe p"
         " JOIN current_rating r USING (item_id)"
@@ -388,6 +390,8 @@ def context_ratings(run: Run, unit_id: int | None = None) -> list[ContextRating]
 
     A context that several designs chose counts once.
     """
+    if not run.has_rows("probe"):
+        return []
     rows = run.rows(
         "WITH one AS ("
         "  SELECT p.*, p.contexts[1] AS context_id, p.kinds[1] AS kind FROM probe p"

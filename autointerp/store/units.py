@@ -132,10 +132,6 @@ class Units(Tables):
 
         `autointerp.units.sources.source_kinds` fills in the kinds that an old run lacks.
         """
-        has_kind = self.rows(
-            "SELECT 1 FROM duckdb_columns() WHERE table_name = 'source' AND column_name = 'role'"
-        )
-        kind = "role, one, several, colour" if has_kind else "NULL, NULL, NULL, NULL"
         return {
             name: StoredSource(
                 name,
@@ -144,7 +140,8 @@ class Units(Tables):
                 None if role is None else SourceKind(role, (one, several), colour),
             )
             for name, size, is_control, role, one, several, colour in self.rows(
-                f"SELECT source, size, is_control, {kind} FROM source ORDER BY source"
+                "SELECT source, size, is_control, role, one, several, colour FROM source"
+                " ORDER BY source"
             )
         }
 
