@@ -38,6 +38,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from support.empty_database import copy_empty_database
 from support.lanes import is_slow
 from support.pictures import leave_out_pictures
 from support.tiny_subject import make_tiny_subject
@@ -83,9 +84,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
-    """Leave out what of a report's pictures few tests look at; see `support/pictures.py`."""
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Do once what few tests look at; see `support/pictures.py` and `support/empty_database.py`."""
     leave_out_pictures()
+    copy_empty_database(item.path)
 
 
 @pytest.fixture(scope="session")
