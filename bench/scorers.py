@@ -562,10 +562,16 @@ def _artificial_unit(source: str, number: int) -> HeldOut:
 
 def _artificial_text(rng: np.random.Generator, tokens: int) -> tuple[list[str], NDArray[np.int64]]:
     """Return words and signs, and a text of them in random order."""
-    words = [" " + "".join(rng.choice(list("abcdefgh"), rng.integers(1, 13))) for _ in range(WORDS)]
-    words[::5] = ["".join(rng.choice(list(".,;:-!?"), rng.integers(1, 4))) for _ in words[::5]]
+    words = [" " + _drawn(rng, "abcdefgh", 12) for _ in range(WORDS)]
+    words[::5] = [_drawn(rng, ".,;:-!?", 3) for _ in words[::5]]
     shares = 1 / (np.arange(len(words)) + 10)
     return words, rng.choice(len(words), tokens, p=shares / shares.sum())
+
+
+def _drawn(rng: np.random.Generator, letters: str, most: int) -> str:
+    """Return up to `most` letters, each at random; `rng.choice` draws the same in twice the time."""
+    places = rng.integers(0, len(letters), rng.integers(1, most + 1))
+    return "".join([letters[place] for place in places.tolist()])
 
 
 def artificial_run(source: str, units: int, number: int) -> Iterator[tuple[HeldOut, Chosen]]:
