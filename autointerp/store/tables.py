@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import datetime
 import math
@@ -182,8 +183,10 @@ class Tables:
 def _in_memory(process: int) -> duckdb.DuckDBPyConnection:
     """Return a database without a file, made once in a process: that takes as long as ten tables.
 
-    A forked child makes its own, since the threads of its parent's are not there.
+    A forked child makes its own, since the threads of its parent's are not there. It is let go at
+    exit: DuckDB complains of connections that outlive the interpreter.
     """
+    atexit.register(_in_memory.cache_clear)
     return duckdb.connect(":memory:")
 
 
