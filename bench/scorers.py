@@ -569,7 +569,7 @@ def _artificial_text(rng: np.random.Generator, tokens: int) -> tuple[list[str], 
 
 
 def _drawn(rng: np.random.Generator, letters: str, most: int) -> str:
-    """Return up to `most` letters, each at random; `rng.choice` draws the same in twice the time."""
+    """Return up to `most` letters at random; `rng.choice` draws the same in twice the time."""
     places = rng.integers(0, len(letters), rng.integers(1, most + 1))
     return "".join([letters[place] for place in places.tolist()])
 

@@ -106,11 +106,12 @@ def eligible_units(run: Run, sources: Sequence[str] = (), n: int | None = None) 
     Raises BadInput if the run has none of them.
     """
     rows = run.rows(
-        "SELECT unit_id, source, row_number() OVER (PARTITION BY source ORDER BY ord) AS place"
+        "WITH asked AS (SELECT unit_id, item_id FROM key JOIN item USING (item_id)),"
+        " rated AS (SELECT DISTINCT unit_id FROM asked JOIN rating USING (item_id))"
+        " SELECT unit_id, source, row_number() OVER (PARTITION BY source ORDER BY ord) AS place"
         " FROM unit WHERE outcome = 'eligible' AND CASE"
-        "  WHEN EXISTS (SELECT 1 FROM unit_rating)"
-        "  THEN unit_id IN (SELECT unit_id FROM unit_rating)"
-        "  WHEN EXISTS (SELECT 1 FROM unit_item) THEN unit_id IN (SELECT unit_id FROM unit_item)"
+        "  WHEN EXISTS (FROM rated) THEN unit_id IN (FROM rated)"
+        "  WHEN EXISTS (FROM asked) THEN unit_id IN (SELECT unit_id FROM asked)"
         "  ELSE true END ORDER BY source, ord"
     )
     held = sorted({row[1] for row in rows})
