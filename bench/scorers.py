@@ -643,7 +643,7 @@ def _artificial_contexts(
         end = min(window + WINDOW, place + EACH_SIDE + 1, len(text))
         levels = tuple(level[begin:end].tolist())
         yield Context(
-            tuple(words[word] for word in text[begin:end]), levels, place - begin,
+            tuple([words[word] for word in text[begin:end].tolist()]), levels, place - begin,
             draw, int(interval[place]) or None, "score", not any(levels), 0, place,
         )  # fmt: skip
 
@@ -654,11 +654,17 @@ def _fires(rng: np.random.Generator, source: str, text: NDArray[np.int64]) -> ND
     mixed = rng.permutation(WORDS)
     if source == "neurons":
         shares = np.cumsum(np.bincount(text, minlength=WORDS)[mixed]) / len(text)
-        return np.isin(text, mixed[: 1 + int(np.searchsorted(shares, rng.uniform(0.05, 0.08)))])
-    fires = np.isin(text, mixed[: 1 if source == "planted" else 4])
+        return _is_one_of(text, mixed[: 1 + int(np.searchsorted(shares, rng.uniform(0.05, 0.08)))])
+    fires = _is_one_of(text, mixed[: 1 if source == "planted" else 4])
     if source == "features":
         fires[1:] |= fires[:-1] & (rng.random(len(text) - 1) < 0.4)
     return fires
+
+
+def _is_one_of(text: NDArray[np.int64], words: NDArray[np.int64]) -> NDArray[np.bool_]:
+    chosen = np.zeros(WORDS, bool)
+    chosen[words] = True
+    return chosen[text]
 
 
 @functools.lru_cache(maxsize=2048)  # some scorers choose alike
