@@ -14,7 +14,7 @@ from autointerp.subjects import Subject
 from autointerp.subjects.autoencoder import Activation, SparseAutoencoder
 from autointerp.subjects.language_model import HookedLanguageModel
 from autointerp.units.in_memory import _Numbers
-from autointerp.units.passes import Part, Wanted, harvested_units, parts_of, take_in
+from autointerp.units.passes import Part, Wanted, harvested_units, parts_of, places_of, take_in
 from autointerp.units.sources.features import Features
 from autointerp.units.sources.neurons import Neurons
 from autointerp.units.stream import at_site, quiet_torch, readings
@@ -90,7 +90,8 @@ def stream(subject: Subject, parts: list[Part], settings: HarvestSettings) -> in
     with quiet_torch():
         for number, reading in enumerate(readings(subject, settings)):
             batch = at_site(subject, reading, 0)
-            total += take_in(parts, batch, reading, settings, 0, number == 0)
+            take_in(parts, batch, places_of(reading, settings, 0, number == 0))
+            total += int(reading.kept.sum())
     return total
 
 

@@ -35,7 +35,7 @@ from autointerp.settings import RunSettings
 from autointerp.stats.results import Statistic
 from autointerp.store.run import Run, open_run
 from autointerp.subjects.load import load_subject
-from autointerp.units.others import EACH, PER_SOURCE
+from autointerp.units.held import EACH, PER_SOURCE
 from autointerp.units.sample import draw_units
 
 UNITS = 60

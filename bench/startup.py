@@ -4,6 +4,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,11 +20,13 @@ REFUSALS = {
     "run": ("report", "none"),
     "source": ("rate", "--source", "none"),
 }
+RATED = ("rate", "--n", "5", "--controls", "5", "--tokens", "20k", "--run", "rated")
 
 
 def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield `help_cpu_s`, the `start_*_cpu_s` of reading and the `refused_*_cpu_s` of what is not
-    there, CPU of the whole process; `quick`: of one process each.
+    """Yield `help_cpu_s`, the `start_*_cpu_s` of reading, the `refused_*_cpu_s` of what is not
+    there, and `rate_again_cpu_s`, CPU of the whole process; `quick`: of one process each, and
+    without the last, which harvests.
     """
     repeats = 1 if quick else REPEATS
     seconds = [cpu_s("-m", "autointerp", "--help") for _ in range(repeats)]
@@ -51,12 +54,27 @@ def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
             "note": f"user + system CPU of `autointerp {' '.join(arguments)}`, which is refused, "
             f"median of {repeats}",
         }
+    if quick:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        first = cpu_s("-m", "autointerp", *RATED, folder=folder)
+        seconds = [cpu_s("-m", "autointerp", *RATED, folder=folder) for _ in range(repeats)]
+    yield {
+        "figure": "rate_again_cpu_s",
+        "value": round(statistics.median(seconds), 3),
+        "unit": "s",
+        "note": f"user + system CPU of `autointerp {' '.join(RATED)}` where all is rated, on the "
+        f"embedded subject, median of {repeats}; the first time, with the harvest, {first:.1f}",
+    }
 
 
-def cpu_s(*arguments: str, code: int = 0) -> float:
+def cpu_s(*arguments: str, code: int = 0, folder: str | None = None) -> float:
     """Return the CPU seconds, user and system, of one Python process that ends with `code`."""
     process = subprocess.Popen(
-        [sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=folder,
     )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)

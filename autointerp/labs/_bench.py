@@ -21,7 +21,8 @@ from autointerp.records import Context
 from autointerp.store.run import Run
 from autointerp.subjects import KeepingModel, Subject
 from autointerp.subjects.recorded import RecordedSite
-from autointerp.units.others import Place, windows_up_to
+from autointerp.units.held import Place
+from autointerp.units.others import windows_up_to
 from autointerp.units.reopen import numbers_again, sources_again, subject_again
 from autointerp.units.sources import Block, Calibration, SiteBatch, Source
 from autointerp.units.stream import calibrate, quiet_torch

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from autointerp.errors import BadInput, SubjectError
 from autointerp.subjects import Subject
-from autointerp.subjects.interventions import changeable
 
 
 def none_measured(
@@ -28,6 +27,8 @@ def none_measured(
 
 def _of_site(subject: Subject) -> set[str]:
     """Return the reasons why no unit can be set at a subject's site; none where one can."""
+    from autointerp.subjects.interventions import changeable  # imports torch
+
     found = set()
     for model in (subject.model, subject.hidden):
         if model is not None:

@@ -18,7 +18,8 @@ from autointerp.questions.cuts import focus_text
 from autointerp.records import Context
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
-from autointerp.units.others import Place, firing_in
+from autointerp.units.held import Place
+from autointerp.units.others import firing_in
 from autointerp.units.reopen import numbers_again, sources_again, subject_again
 from autointerp.units.sources import Block, Source
 

@@ -13,19 +13,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autointerp.engine.forecast import Forecast, forecast_trials
-from autointerp.engine.work import RatingCounts
+from autointerp.engine.work import RatingCounts, pending_work
 from autointerp.errors import BadInput
 from autointerp.findings.answers import texts_of, unit_scores
 from autointerp.findings.descriptions import scorer_results
 from autointerp.labs import options_of
-from autointerp.labs.hard_negatives import hard_contexts
-from autointerp.labs.logit_effects import logit_effects
 from autointerp.pipeline.ask import ask_pending
 from autointerp.pipeline.events import Note, On, Step, ignore
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, open_existing, run_for
 from autointerp.pipeline.lab import measured
-from autointerp.pipeline.responses import measure_texts, subject_for_texts
+from autointerp.pipeline.responses import measure_texts, pending_texts, subject_for_texts
 from autointerp.questions.explain import (
     EXPLAIN,
     EXPLAIN_LOGITS,
@@ -37,14 +35,15 @@ from autointerp.questions.explain import (
     explainers,
     explanations,
 )
-from autointerp.questions.score import lab_of, plan, store_plan
+from autointerp.questions.score import Plan, lab_of, plan, store_plan
 from autointerp.questions.scorers import Scorer, needs_responses, scorer
 from autointerp.questions.specificity import specificity_trials
 from autointerp.questions.trials import add_trials
-from autointerp.records import LogitEffects
+from autointerp.records import Context, LogitEffects
 from autointerp.stats.results import Statistic
 from autointerp.store.run import Run, open_run
 from autointerp.text import count, statuses_text
+from autointerp.units.subject_record import is_unchanged
 
 # --------------------------------------------------------------------------------- results
 
@@ -180,6 +179,8 @@ def _explainer_of(resolved: Resolved) -> str:
 
 def _effects(run: Run, units: Mapping[int, str], on: On) -> dict[int, LogitEffects]:
     """Return the logit effects of units, and say which sources have none."""
+    from autointerp.labs.logit_effects import logit_effects  # imports torch
+
     effects, without = logit_effects(run, list(units))
     on(Step(f"logit effects of {len(effects)} of {count(len(units), 'unit')}"))
     for source, reason in without.items():
@@ -314,21 +315,22 @@ def score(job: Job, on: On = ignore) -> dict[str, ScoreResult]:
         _require_model(run, modules)
         described = _to_score(run, resolved, modules, lambda: _explained(run, resolved, on))
         explainers_asked = {one.explainer or None for one in described} | {None}
-        hard = hard_contexts(run, [one.unit_id for one in described]) if job.design.hard else None
+        hard = _hard(run, described) if job.design.hard else None
         _measure(run, modules, described, on)
         subject = None  # loaded before anything is asked, so that nothing is paid in vain
+        plans = {}
         for name in [name for name, module in modules.items() if needs_responses(module)]:
-            subject = subject or subject_for_texts(run, f"--scorer {name}")
+            plans[name] = plan(run, name, described, job.design, hard)
+            if subject is None and not _is_measured(run, resolved, name, plans[name], described):
+                subject = subject_for_texts(run, f"--scorer {name}")
         for name, module in modules.items():
-            planned = plan(run, name, described, job.design, hard)
+            planned = plans.get(name) or plan(run, name, described, job.design, hard)
             if planned.without_control:
                 on(Note(f"{name}: {_unknown_silence(run, planned.without_control)} no control"))
             ids = store_plan(run, planned, job.design)
             counts = ask_pending(run, ids, module.TASK, resolved, on, name, repeats=1)
             if subject is not None and needs_responses(module):
-                design = str(job.design.of(name))
-                for explainer in sorted({one.explainer for one in described}):
-                    texts = texts_of(run, name, design, explainer, resolved.rater.name)
+                for texts in _texts(run, resolved, name, described):
                     measure_texts(run, subject, texts, name, on)
             run.log(
                 "scored", scorer=name, rater=resolved.rater.name, statuses=dict(counts.statuses)
@@ -348,6 +350,34 @@ def score(job: Job, on: On = ignore) -> dict[str, ScoreResult]:
     return results
 
 
+def _texts(
+    run: Run, resolved: Resolved, name: str, described: Sequence[Explanation]
+) -> Iterator[dict[int, list[str]]]:
+    """Yield, for each explainer, the texts on which a scorer has units measured, by unit."""
+    design = str(resolved.job.design.of(name))
+    for explainer in sorted({one.explainer for one in described}):
+        yield texts_of(run, name, design, explainer, resolved.rater.name)
+
+
+def _is_measured(
+    run: Run, resolved: Resolved, name: str, planned: Plan, described: Sequence[Explanation]
+) -> bool:
+    """Return whether the rater has answered all that a scorer asks, units were measured on all
+    texts that follow, and the files of the run's subject are those that it was made of."""
+    ids = {trial.item_id(run.settings.seed) for trial in planned.trials}
+    return (
+        not pending_work(run, sorted(ids), resolved.rater, 1)
+        and not any(pending_texts(run, texts) for texts in _texts(run, resolved, name, described))
+        and is_unchanged(run)
+    )
+
+
+def _hard(run: Run, described: Sequence[Explanation]) -> dict[int, dict[int, tuple[Context, str]]]:
+    from autointerp.labs.hard_negatives import hard_contexts  # imports torch
+
+    return hard_contexts(run, [one.unit_id for one in described])
+
+
 def forecast_score(job: Job) -> dict[str, Forecast]:
     """Return what each scorer would ask and what it would cost; descriptions must exist."""
     resolved = Resolved(job)
@@ -359,7 +389,7 @@ def forecast_score(job: Job) -> dict[str, Forecast]:
 
         _require_model(run, modules)
         explained = _to_score(run, resolved, modules, described)
-        hard = hard_contexts(run, [one.unit_id for one in explained]) if job.design.hard else None
+        hard = _hard(run, explained) if job.design.hard else None
         _measure(run, modules, explained)
         forecasts = {}
         for name, module in modules.items():

@@ -11,7 +11,7 @@ from autointerp.errors import BadInput
 from autointerp.files import PRIVATE_FOLDER, unwritten
 from autointerp.pipeline.events import Harvesting, Note, On, ignore
 from autointerp.pipeline.job import Job, Resolved, run_for
-from autointerp.store.run import checked_path, open_run, run_exists
+from autointerp.store.run import checked_path, open_run, require_same_subject, run_exists
 from autointerp.text import count, size_text
 from autointerp.units.shares import CHECKPOINTS, Share, share_of_environment, share_of_text
 
@@ -107,16 +107,19 @@ def harvest_shard(job: Job, shard: str, folder: Path | None = None, on: On = ign
     resolved.require_places()
     name = f"{share.rank}/{share.count}"
 
-    from autointerp.units.sample import read_shard  # imports torch: after all that may be refused
-    from autointerp.units.shards import local_device
-
-    subject = resolved.subject(local_device(settings.subject.device))
-    if subject is None:  # an imported run
-        return ShardResult(job.run, name, None)
     held = {}
-    if run_exists(job.folder):
-        with open_run(job.run, settings, subject, job.runs, read_only=True) as run:
+    if resolved.about is not None:
+        with open_run(job.run, settings, folder=job.runs, read_only=True) as run:
+            if not resolved.needs_subject(run, wanted):
+                return ShardResult(job.run, name, None)
             held = {source: run.units(source) for source in wanted}
+    subject = resolved.subject(_local_device(settings.subject.device))
+    assert subject is not None  # an imported run needs none
+    if resolved.about is not None:
+        require_same_subject(job.folder, resolved.about, subject)
+
+    from autointerp.units.sample import read_shard  # imports torch: after all that may be refused
+
     expected: list[tuple[int | None, bool]] = []
 
     def progress(label: str, tokens: int) -> None:
@@ -158,13 +161,19 @@ def merge_shards(job: Job, folder: Path | None = None, on: On = ignore) -> Harve
     if not run_exists(job.folder) and not any(shards.glob("*/part-*.npz")):
         raise BadInput(f"{shards} holds no shard; run `autointerp harvest --shard 0/N` … first")
     resolved.require_places()
-
-    from autointerp.units.shards import local_device  # imports torch
-
-    subject = resolved.subject(local_device(resolved.settings.subject.device))
+    subject = None
+    if resolved.about is None:
+        subject = resolved.subject(_local_device(resolved.settings.subject.device))
     with run_for(resolved, subject, on) as run:
+        subject = subject or resolved.subject_for(run, wanted, _local_device)
         drawn = draw(run, subject, wanted, on, shards=shards)
     return HarvestResult(job.run, {name: len(units) for name, units in drawn.items()})
+
+
+def _local_device(device: str) -> str:
+    from autointerp.units.shards import local_device  # imports torch: after all refusals
+
+    return local_device(device)
 
 
 def _require_alone(option: str, remedy: str) -> None:
@@ -179,17 +188,19 @@ def _harvest_job(job: Job, on: On) -> HarvestResult:
     wanted = resolved.wanted
     resolved.require_places()
 
-    from autointerp.units.sample import assist  # imports torch: after all that may be refused
-    from autointerp.units.shards import local_device
-
     share = share_of_environment()
-    subject = resolved.subject(local_device(resolved.settings.subject.device))
+    subject = None
+    if resolved.about is None or share.count > 1:  # several processes load it at the same time
+        subject = resolved.subject(_local_device(resolved.settings.subject.device))
     if share.rank:
+        from autointerp.units.sample import assist
+
         assert subject is not None  # an imported run lacks nothing
         assist(job.folder, subject, resolved.settings, wanted, share)
         return HarvestResult(job.run, wanted)
     # The other processes of one harvest look into its folder, so it stays.
     with run_for(resolved, subject, on, keep=share.count > 1) as run:
+        subject = subject or resolved.subject_for(run, wanted, _local_device)
         drawn = draw(run, subject, wanted, on, share, cache=job.cache_bytes)
     return HarvestResult(job.run, {name: len(units) for name, units in drawn.items()})
 
@@ -205,11 +216,18 @@ def draw(
 ) -> dict[str, list[StoredUnit]]:
     """Return the sampled units of each source, harvesting those that the run lacks.
 
+    Without a `subject` those that the run holds are all there are.
+
     With `shards`, a folder, they come from the files there. `cache`: Bytes that the site's
     activations may take beside the run, and are read from; 0 deletes them. One process alone keeps
     them.
     """
-    from autointerp.units.sample import draw_units
+    if cache == 0:
+        delete_cache(run, on)
+    if subject is None:
+        return {name: run.sampled(name, n) for name, n in wanted.items()}
+
+    from autointerp.units.sample import draw_units  # imports torch
     from autointerp.units.site_cache import with_cache
 
     share = share or Share()
@@ -228,12 +246,10 @@ def draw(
         run.log("cache", text=text)
         tell(text)
 
-    if cache == 0:
-        delete_cache(run, on)
     if cache and share.count > 1:
         log("--cache-site is for one process; several keep nothing")
     lacks = any(len(run.sampled(name, n)) < n for name, n in wanted.items())
-    if not cache or subject is None or share.count > 1 or not lacks:
+    if not cache or share.count > 1 or not lacks:
         return draw_units(run, subject, dict(wanted), progress, tell, share, shards)
     with with_cache(subject, run.settings, run.path, cache, log) as keeping:
         return draw_units(run, keeping, dict(wanted), progress, tell, share, shards)

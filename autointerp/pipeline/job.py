@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -45,13 +45,17 @@ from autointerp.store.run import (
     Run,
     open_run,
     read_about,
+    require_same_subject,
     run_exists,
     runs_in,
 )
 from autointerp.store.snapshots import open_to_read
+from autointerp.subjects.part_files import PartFiles, look_at_parts
 from autointerp.subjects.places import require_places
 from autointerp.text import first_tokens
+from autointerp.units.held import is_drawn
 from autointerp.units.sources import described_sources, kind_of, only_if_named
+from autointerp.units.subject_record import is_unchanged, keep_record
 
 if TYPE_CHECKING:
     from autointerp.subjects import Subject
@@ -177,6 +181,7 @@ class Resolved:
     def __init__(self, job: Job, planned: bool = True) -> None:
         self.job = job
         self._reads_plan = planned and not job.by_person
+        self._parts: PartFiles | None = None  # of the subject, before it was loaded
 
     @cached_property
     def about(self) -> dict[str, Any] | None:
@@ -387,9 +392,41 @@ class Resolved:
         from autointerp.subjects.load import load_subject
 
         settings = self.settings.subject
+        self._parts = look_at_parts(settings)
         if device is not None:
             settings = replace(settings, device=device)
         return load_subject(settings, tokens=self.job.runs / TOKENS)
+
+    def subject_for(
+        self, run: Run, wanted: Mapping[str, int], place: Callable[[str], str] | None = None
+    ) -> Subject | None:
+        """Return the subject for drawing what is `wanted` of the job's run, which is open.
+
+        None for an imported run, and for one that holds all of it if the files of its subject are
+        those that it was made of: then neither the model nor torch is loaded. `place` returns the
+        device of this process for that of the settings.
+
+        Raises RunMismatch if the subject is another one than the run's.
+        """
+        if not self.needs_subject(run, wanted):
+            return None
+        subject = self.subject(place and place(self.settings.subject.device))
+        assert subject is not None
+        require_same_subject(run.path, run.about, subject)
+        self.keep_record(run, subject)
+        return subject
+
+    def needs_subject(self, run: Run, wanted: Mapping[str, int]) -> bool:
+        """Return whether the subject has to be loaded: to draw what is `wanted` and the job's run
+        lacks, or to see whether it is the one that the run was made of."""
+        if self.is_imported:
+            return False
+        require_places(self.settings.subject)
+        return not (is_drawn(run, wanted) and is_unchanged(run))
+
+    def keep_record(self, run: Run, subject: Subject) -> None:
+        """Keep in the run by which files its subject, as this job loaded it, is known again."""
+        keep_record(run, self._parts, subject)
 
     def require_rater(self) -> None:
         """Raise what would stop the rater, before units are harvested for it."""
@@ -439,6 +476,8 @@ def open_job(resolved: Resolved, subject: Subject | None, on: On = ignore) -> Ru
     job = resolved.job
     existing = runs_in(job.runs)
     run = open_run(job.run, resolved.settings, subject, job.runs)
+    if subject is not None:
+        resolved.keep_record(run, subject)
     is_new = job.run not in existing
     close = difflib.get_close_matches(job.run, existing, n=1, cutoff=0.75) if is_new else []
     say_opened(run, on, is_new, close[0] if close else "")

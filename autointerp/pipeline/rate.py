@@ -223,10 +223,11 @@ def _rate_units(resolved: Resolved, on: On) -> RateResult:
         resolved.require_rater()
     if job.guess:
         require_model(rater)
-    subject = resolved.subject()
+    subject = resolved.subject() if resolved.about is None else None
     with run_for(resolved, subject, on) as run:
         if any(len(run.sampled(name, n)) < n for name, n in wanted.items()):
             resolved.require_rater()  # before a harvest; perhaps nothing is left to ask else
+        subject = subject or resolved.subject_for(run, wanted)
         drawn = draw(run, subject, wanted, on, cache=job.cache_bytes)
         until = None
         if resolved.stopping is not None:

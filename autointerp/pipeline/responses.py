@@ -10,8 +10,6 @@ from autointerp.questions.trials import text_number
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
 from autointerp.text import count
-from autointerp.units.reopen import numbers_again, sources_again, subject_again
-from autointerp.units.responses import responses
 
 
 def subject_for_texts(run: Run, option: str) -> Subject:
@@ -19,6 +17,8 @@ def subject_for_texts(run: Run, option: str) -> Subject:
 
     Raises as `subject_again`, and SubjectError if it has no tokenizer of texts.
     """
+    from autointerp.units.reopen import subject_again  # imports torch
+
     subject = subject_again(run, option)
     if subject.tokenise is None:
         raise SubjectError(
@@ -28,12 +28,8 @@ def subject_for_texts(run: Run, option: str) -> Subject:
     return subject
 
 
-def measure_texts(
-    run: Run, subject: Subject, wanted: Mapping[int, Sequence[str]], label: str, on: On = ignore
-) -> int:
-    """Measure units, by id, on texts on which they were not measured yet, store their activations
-    on every token, and return how many pairs of a unit and a text were pending.
-    """
+def pending_texts(run: Run, wanted: Mapping[int, Sequence[str]]) -> dict[int, dict[int, str]]:
+    """Return, by unit, the texts on which it was not measured yet, by their numbers."""
     stored = run.response_peaks(list(wanted))
     pending: dict[int, dict[int, str]] = {}
     for unit_id, asked in wanted.items():
@@ -41,9 +37,23 @@ def measure_texts(
         left = {number: text for number, text in left.items() if number not in stored[unit_id]}
         if left:
             pending[unit_id] = left
+    return pending
+
+
+def measure_texts(
+    run: Run, subject: Subject, wanted: Mapping[int, Sequence[str]], label: str, on: On = ignore
+) -> int:
+    """Measure units, by id, on texts on which they were not measured yet, store their activations
+    on every token, and return how many pairs of a unit and a text were pending.
+    """
+    pending = pending_texts(run, wanted)
     pairs = sum(map(len, pending.values()))
     if not pending:
         return 0
+
+    from autointerp.units.reopen import numbers_again, sources_again  # imports torch
+    from autointerp.units.responses import responses
+
     on(Step(f"{label} measures {count(len(pending), 'unit')} on texts"))
     done = 0
     for name, source, units in sources_again(run, subject, list(pending)):

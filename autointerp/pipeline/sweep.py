@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,9 +36,12 @@ from autointerp.settings import (
 )
 from autointerp.store.run import RUNS, TOKENS, Run, open_run, read_about, run_exists
 from autointerp.store.snapshots import open_to_read
-from autointerp.subjects.places import require_sae
+from autointerp.subjects.part_files import look_at_parts
+from autointerp.subjects.places import require_places, require_sae
 from autointerp.text import count, first_tokens, size_text, statuses_text
 from autointerp.units.dictionary_figures import REMEMBERED
+from autointerp.units.held import is_exhausted, unverified
+from autointerp.units.subject_record import is_unchanged, keep_record
 
 if TYPE_CHECKING:
     from autointerp.subjects import Subject
@@ -286,8 +289,6 @@ def forecast_sweep(
     cache_site: int | str | None = None,
 ) -> SweepForecast:
     """Return what `sweep` would do and what it would cost; nothing is made or asked."""
-    from autointerp.units.together import is_exhausted
-
     folder = Path(runs)
     asked = _reading(read_sweep(Path(path)), tokens, folder)
     require_swept(asked, folder)
@@ -406,6 +407,7 @@ def _opened(asked: SweepFile, folder: Path, cache: int | None, on: On) -> Iterat
             for run in opened.values():
                 delete_cache(run, on)
         lacking = [name for name in asked.settings if _lacks(asked, name, opened.get(name))]
+        _require_unchanged([run for name, run in opened.items() if name not in lacking], folder, on)
         if lacking:
             _harvest(asked, lacking, opened, folder, stack, cache, on)
         yield {name: opened[name] for name in asked.settings}
@@ -413,9 +415,6 @@ def _opened(asked: SweepFile, folder: Path, cache: int | None, on: On) -> Iterat
 
 def _lacks(asked: SweepFile, name: str, run: Run | None) -> bool:
     """Return whether a run lacks units, its SAE's figures, or where its units are silent."""
-    from autointerp.units.others import unverified
-    from autointerp.units.together import is_exhausted
-
     if run is None:
         return True
     wanted = _wanted(asked, name)
@@ -427,6 +426,28 @@ def _lacks(asked: SweepFile, name: str, run: Run | None) -> bool:
         or (asked.wanted[name] == FEATURES and run.recall(REMEMBERED) is None)
         or bool(unverified(run, list(wanted)))
     )
+
+
+def _require_unchanged(runs: Sequence[Run], folder: Path, on: On) -> None:
+    """Raise RunMismatch where the subject of a run that lacks nothing is not what it was.
+
+    Subjects are loaded where their files leave a doubt, one SAE at a time.
+    """
+    doubtful = [run for run in runs if not is_unchanged(run)]
+    if not doubtful:
+        return
+    from autointerp.subjects.load import load_subject
+
+    on(Step(f"loading {count(len(doubtful), 'subject')} to see whether they are what they were"))
+    first: Subject | None = None
+    for run in doubtful:
+        settings = run.settings.subject
+        require_places(settings)
+        before = look_at_parts(settings)
+        subject = load_subject(settings, first, folder / TOKENS)
+        _require_same(run, subject)
+        keep_record(run, before, subject)
+        first = first or replace(subject, sae=None, loaded=None)
 
 
 def _harvest(
@@ -442,6 +463,7 @@ def _harvest(
     from autointerp.units.together import Member, draw_together
 
     on(Step(f"sweep '{asked.name}': loading {count(len(lacking), 'subject')} of one model"))
+    parts = {name: look_at_parts(asked.settings[name].subject) for name in lacking}
     subjects = _subjects({name: asked.settings[name] for name in lacking}, folder / TOKENS)
     new: list[Run] = []
     try:
@@ -456,6 +478,8 @@ def _harvest(
         first = opened[lacking[0]]
         for run in opened.values():
             _require_one_model(first, run)
+        for name in lacking:
+            keep_record(opened[name], parts[name], subjects[name])
         total, exact = tokens_of_pass(first, subjects[lacking[0]])
         with _with_caches(asked, subjects, opened, cache, on) as keeping:
             members = [

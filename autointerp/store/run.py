@@ -111,6 +111,7 @@ class Run(Units, Ratings, Batches, Labs, Matches, Concepts, Firings, Maps, Cover
     """An open run. Made by `open_run`; close it, or use it in a `with` statement.
 
     Attributes:
+        read_only: Whether nothing can be stored in it.
         notes: What opening it brought to light, a sentence each: replies that a kill left, lines
             that cannot be read.
         new: Paths that this opening made, the folder last.
@@ -123,6 +124,7 @@ class Run(Units, Ratings, Batches, Labs, Matches, Concepts, Firings, Maps, Cover
         self.name = path.name
         self.connection = connection
         self.about = about
+        self.read_only = False
         self.notes: tuple[str, ...] = ()
         self.new: tuple[Path, ...] = ()
         self._replies: ReplyJournal | None = None
@@ -344,7 +346,7 @@ def open_as(
     if read_only and (path / REPLIES).exists():
         notes = _take_in_first(path)
     run = kind(path, about, connect(path, read_only))
-    run.new, run.notes = new, notes
+    run.new, run.notes, run.read_only = new, notes, read_only
     try:
         run.commits = _checked_commits(run)
         if not read_only and (path / REPLIES).exists():
@@ -639,9 +641,18 @@ def _check_same(path: Path, settings: RunSettings, subject: Subject | None) -> N
     difference = first_difference(settings, made_with)
     if difference is not None:
         raise RunMismatch(f"run '{path.name}' was made with other settings: {difference}; {remedy}")
-    for part, digest in (subject.digests if subject else {}).items():
+    if subject is not None:
+        require_same_subject(path, about, subject)
+
+
+def require_same_subject(path: Path, about: Mapping[str, Any], subject: Subject) -> None:
+    """Raise RunMismatch where a part of a subject is not what the run was made of."""
+    for part, digest in subject.digests.items():
         if about["digests"].get(part) != digest:
-            raise RunMismatch(f"run '{path.name}' was made with another {part}; {remedy}")
+            raise RunMismatch(
+                f"run '{path.name}' was made with another {part}; give this work another --run, or "
+                f"remove {path}"
+            )
 
 
 def read_about(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast, get_args
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -26,6 +27,7 @@ Normalisation = Literal["none", "layer_norm", "constant_norm"]
 METADATA = frozenset(
     {"architecture", "apply_b_dec_to_input", "normalisation", "transcodes", "k", "format"}
 )
+SPARSE = 16  # one latent of so many, or fewer, is not 0: then directions are added one by one
 COLUMNWISE: frozenset[Activation] = frozenset({"relu", "jumprelu", "batchtopk", "gated"})
 
 
@@ -211,7 +213,7 @@ class SparseAutoencoder:
         `x`, the input that they came from, is needed where the input is normalised or there is a
         skip connection. Raises ValueError if it is missing then.
         """
-        out = latents @ self.W_dec + self.b_dec
+        out = _combined(latents, self.W_dec) + self.b_dec
         undoes = self.normalisation != "none" and not self.transcodes
         if x is None:
             if self.W_skip is not None or undoes:
@@ -322,6 +324,30 @@ class SparseAutoencoder:
         pre = affine(x, self.W_enc, self.b_enc).relu_()
         grouped = pre.view(*pre.shape[:-1], self.k, -1)
         return pre.mul_((grouped == grouped.amax(-1, keepdim=True)).flatten(-2))
+
+
+def _combined(latents: Tensor, directions: Tensor) -> Tensor:
+    """Return latents [..., d_sae] @ directions [d_sae, d_out].
+
+    Where nearly all latents are 0, on a CPU, only the directions of the others are added up: a
+    tenth of the time.
+    """
+    is_plain = latents.device.type == "cpu" and latents.dtype == directions.dtype == torch.float32
+    if not is_plain or (torch.is_grad_enabled() and latents.requires_grad):
+        return latents @ directions
+    flat = latents.reshape(-1, latents.shape[-1])
+    at = np.flatnonzero(flat.detach().numpy() != 0)
+    if len(at) * SPARSE > flat.numel():
+        return latents @ directions
+    row, column = np.divmod(at, flat.shape[1])
+    added = functional.embedding_bag(
+        torch.from_numpy(column),
+        directions,
+        torch.from_numpy(np.searchsorted(row, np.arange(len(flat)))),
+        mode="sum",
+        per_sample_weights=flat.reshape(-1)[torch.from_numpy(at)],
+    )
+    return added.view(*latents.shape[:-1], directions.shape[1])
 
 
 def as_weights(tensor: Tensor, name: str, path: Path) -> Tensor:

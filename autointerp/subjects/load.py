@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import cache
-from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autointerp.errors import CorpusError, SettingsError, SubjectError
 from autointerp.files import check_readable_twice
 from autointerp.settings import SubjectSettings
 from autointerp.subjects import Subject, file_digest
 from autointerp.subjects.corpora._documents import Length
-from autointerp.subjects.places import check_device, require_places
+from autointerp.subjects.places import EMBEDDED, check_device, is_one_layer, require_places
+
+if TYPE_CHECKING:
+    from autointerp.subjects.autoencoder import Encoder
 
 ONE_LAYER_TAKES = ("model", "site", "sae", "untrained", "tokenizer", "corpus", "device")
 RECORDED_TAKES = (
@@ -39,20 +42,11 @@ def load_subject(
             raise SettingsError(f"subject.{name}: {error.filename} is {error.strerror}") from None
     require_places(settings)
     check_device(settings.device)
-    if settings.model == "embedded" or settings.model.endswith("transformer.safetensors"):
+    if is_one_layer(settings.model):
         _check_taken(settings, ONE_LAYER_TAKES, "a one-layer model does")
     if settings.model == "embedded":
-        folder = Path(str(resources.files("autointerp.subjects") / "embedded"))
-        settings = SubjectSettings(
-            model=str(folder / "transformer.safetensors"),
-            sae=settings.sae or str(folder / "sae.safetensors"),
-            tokenizer=str(folder / "tokenizer.json"),
-            corpus=settings.corpus or str(folder / "corpus.npz"),
-            untrained=settings.untrained,
-            device=settings.device,
-        )
-        return _one_layer_subject("embedded", settings, beside)
-    if settings.model.endswith("transformer.safetensors"):
+        return _one_layer_subject("embedded", _embedded(settings), beside)
+    if is_one_layer(settings.model):
         return _one_layer_subject(str(Path(settings.model).parent.name), settings, beside)
     if settings.model.endswith(".npz"):
         _check_taken(settings, RECORDED_TAKES, "recorded activations do")
@@ -62,6 +56,36 @@ def load_subject(
     from autointerp.subjects.assembled import assemble
 
     return assemble(settings, beside, tokens)
+
+
+def load_sae_alone(settings: SubjectSettings) -> Encoder | None:
+    """Return the SAE of the subject that the settings name, without its model; None for none.
+
+    Its encoder is that of its files, which `assemble` fits to some models; its decoder is the
+    subject's. Raises SubjectError if it is missing or broken.
+    """
+    if is_one_layer(settings.model):
+        from autointerp.subjects.autoencoder import load_autoencoder
+
+        if settings.model == "embedded":
+            settings = _embedded(settings)
+        return load_autoencoder(Path(settings.sae)) if settings.sae else None
+    from autointerp.subjects.assembled import sae_of
+
+    loaded = sae_of(settings)
+    return None if loaded is None else loaded.sae
+
+
+def _embedded(settings: SubjectSettings) -> SubjectSettings:
+    """Return the settings with the paths of the embedded subject's parts."""
+    return SubjectSettings(
+        model=str(EMBEDDED / "transformer.safetensors"),
+        sae=settings.sae or str(EMBEDDED / "sae.safetensors"),
+        tokenizer=str(EMBEDDED / "tokenizer.json"),
+        corpus=settings.corpus or str(EMBEDDED / "corpus.npz"),
+        untrained=settings.untrained,
+        device=settings.device,
+    )
 
 
 def _check_taken(settings: SubjectSettings, taken: tuple[str, ...], what: str) -> None:

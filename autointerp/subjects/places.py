@@ -14,6 +14,7 @@ from autointerp.subjects.hub import IN_HUB
 from autointerp.subjects.windows import no_tokens
 
 HUB_MODEL = re.compile(r"([\w-][\w.-]*/)?[\w-][\w.-]*")
+EMBEDDED = Path(__file__).parent / "embedded"
 RECORD = "training.json"  # what `autointerp train` writes beside an SAE
 
 
@@ -25,11 +26,8 @@ def require_places(settings: SubjectSettings, is_whole: bool = True) -> None:
     words of the loading.
     """
     require_device(settings.device)
-    is_one_layer = settings.model == "embedded" or settings.model.endswith(
-        "transformer.safetensors"
-    )
     is_recorded = settings.model.endswith(".npz")
-    if is_one_layer:
+    if is_one_layer(settings.model):
         if settings.model != "embedded":
             require_weights(Path(settings.model))
         if settings.sae and not Path(settings.sae).exists():
@@ -47,6 +45,11 @@ def require_places(settings: SubjectSettings, is_whole: bool = True) -> None:
             _require_model(settings.model)
     if settings.untrained:
         require_record(Path(settings.untrained))
+
+
+def is_one_layer(model: str) -> bool:
+    """Return whether a model is one of `autointerp train transformer`."""
+    return model == "embedded" or model.endswith("transformer.safetensors")
 
 
 def require_device(name: str, said: str = "") -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import importlib.util
+import platform
+import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -29,3 +33,36 @@ def version_of(library: str) -> str | None:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+@cache
+def installation_digest(libraries: Sequence[str], *names: str) -> str | None:
+    """Return the sha256 of all that is installed, Python, and this package's files at `names`.
+
+    Of a distribution its name, version and the time when it was installed count. None where the
+    code of one of the `libraries` may be other than its version says: an editable installation, or
+    a folder that stands before the installed one.
+    """
+    infos: dict[Path, list[str]] = {}
+    installed = []
+    for folder in dict.fromkeys(Path(entry).resolve() for entry in sys.path):
+        try:
+            inside = sorted(folder.glob("*.dist-info")) + sorted(folder.glob("*.egg-info"))
+            installed += [f"{info.name} {info.stat().st_mtime_ns}" for info in inside]
+        except OSError:
+            return None
+        infos[folder] = [info.name.lower() for info in inside]
+    for library in libraries:
+        try:
+            spec = importlib.util.find_spec(library)
+        except (ImportError, ValueError):  # put in place, or kept away, by a program
+            return None
+        if spec is None:
+            continue
+        if spec.origin is None:
+            return None
+        beside = infos.get(Path(spec.origin).resolve().parents[1], [])
+        if not any(name.startswith(f"{library}-") for name in beside):
+            return None
+    parts = [sys.version, platform.machine(), code_digest(*names), *installed]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -15,7 +15,10 @@ shards      the same pass by several processes, each of which may be killed
 shares, shard_files    which share is this process's; shares read apart, and their files joined
 together    many SAEs and sites of one model in one reading, a run each
 dictionary_sums, dictionary_figures    what an SAE is like: L0, dead features, loss recovered
+held        what a run holds of the units that are wanted, and what it lacks
+others      whether units are silent in contexts of others
 in_memory   a harvest of objects in memory: `autointerp.harvest`
+subject_record    whether a run's subject is what it was, by its files
 reopen      a run's subject and columns, opened again for the labs
 prompts     which units fire on a token of a prompt; how often names occur
 levers      units that can be set in the model: what they read there and what they write

@@ -21,14 +21,17 @@ from autointerp.subjects.passages import words_of
 from autointerp.subjects.token_texts import TokenTexts
 from autointerp.subjects.windows import Windows
 from autointerp.units.draws import interval_of
+from autointerp.units.masks import count_by_column, over, where
 from autointerp.units.near_copies import holding, on_the_wrong_side
 from autointerp.units.reservoirs import (
     Entries,
     Levelled,
     Lowest,
     Strongest,
+    among,
     firsts,
     identities,
+    in_both,
     in_order,
     joined,
     rank_within,
@@ -62,23 +65,25 @@ class Columns:
         size = max(4, math.ceil(1.4 * settings.per_interval))
         self.levels = Levelled(keys, size, window, settings.intervals)
         self.random = Lowest(keys, with_spare(settings.random), window)
-        self.fired = torch.zeros(columns, dtype=torch.int64)
+        self.fired = np.zeros(columns, np.int64)
         self.near_copies = np.zeros(columns, np.int64)  # texts that `contexts` left out as such
 
-    def add(self, block: Tensor, batch: Chunk) -> None:
+    def add(self, block: Tensor, places: Places) -> None:
         """Take in a block [rows, tokens, columns] of activations; it is overwritten.
 
         Raises SubjectError if one is infinite or no number.
         """
         # From here on a unit fires where its activation is over 0.
         block = torch.threshold_(block.contiguous(), self.settings.fires, 0.0)
-        if batch.some_left_out is not None:
-            block *= batch.some_left_out
-        flat = block.flatten(0, 1)
-        self._add_strongest(block, batch)
-        self.fired += flat.sign().sum(0).long().cpu()
-        self._add_levels(block, flat, batch)
-        self._add_random(block, batch)
+        kept = places.whole.kept
+        if not kept.all():
+            kept = kept.reshape(*block.shape[:2], 1)
+            block *= torch.from_numpy(kept).to(block.device, block.dtype)
+        for rows, chunk in places.in_turn:
+            self._add_strongest(block[rows], chunk)
+            self._add_levels(block[rows], chunk)
+        self.fired += count_by_column(over(block.flatten(0, 1), 0.0))
+        self._add_random(block, places.whole)
 
     def _pair(self, values: NDArray[Any], reduce: Callable[..., NDArray[Any]]) -> NDArray[Any]:
         """Return per column the reduction of its two streams' `values` [keys]."""
@@ -89,7 +94,7 @@ class Columns:
         if not peaks.sum().isfinite():
             raise self._not_finite(block, batch)
         least = self._pair(self.top.least, np.min)
-        rows, columns = _where(peaks > torch.from_numpy(least).to(peaks.device))
+        rows, columns = where(over(peaks, least))
         if not len(rows):
             return
         values = peaks[rows, columns].cpu().numpy()
@@ -101,7 +106,7 @@ class Columns:
         self.top.add(batch.entries(block, places, columns, self.offset))
 
     def _not_finite(self, block: Tensor, batch: Chunk) -> SubjectError:
-        place, column = next(zip(*_where(~block.flatten(0, 1).isfinite()), strict=True))
+        place, column = next(zip(*where(~block.flatten(0, 1).isfinite()), strict=True))
         return SubjectError(
             f"an activation of the {self.name} is not finite, though the site's are: that of "
             f"{self.label(int(column))} in document {batch.document[place]} at its token "
@@ -109,10 +114,11 @@ class Columns:
             "dtype"
         )
 
-    def _add_levels(self, block: Tensor, flat: Tensor, batch: Chunk) -> None:
+    def _add_levels(self, block: Tensor, batch: Chunk) -> None:
+        flat = block.flatten(0, 1)
         self.levels.places += np.tile(batch.count, self.count)
         cut = self._pair(self.levels.cut, np.min)
-        places, columns = _where(flat > torch.from_numpy(cut).to(flat.device))
+        places, columns = where(over(flat, cut))
         below, below_columns = batch.under(self.offset, self.levels.widest)
         values = batch.at(flat, below, below_columns)
         fires = (values > 0) & (values <= cut[below_columns])
@@ -175,9 +181,8 @@ class Columns:
         every = joined(parts)
         key, content = every.key, every.content
         unit, in_score = identities(key // 2, content), key % 2 == 1
-        both = np.intersect1d(unit[~in_score], unit[in_score])
         goes_to_score = content % 2 == 1
-        lost = np.isin(unit, both) & (in_score != goes_to_score)
+        lost = in_both(unit, in_score) & (in_score != goes_to_score)
         stays = np.flatnonzero(~lost)
         near = stays[on_the_wrong_side(every.take(stays), words)]
         if not (lost.any() or len(near)):
@@ -216,7 +221,7 @@ class Columns:
             near = holding(kept, drawn, words)
             found.append((kept.key[near], kept.content[near]))
         key, content = (np.concatenate(column) for column in zip(*found, strict=True))
-        same = np.isin(identities(key // 2, content), identities(drawn.key // 2, drawn.content))
+        same = among(identities(key // 2, content), identities(drawn.key // 2, drawn.content))
         identity, at = np.unique(identities(key, content), return_index=True)
         np.add.at(self.near_copies, key[at] // 2, ~same[at])
         return identity
@@ -231,7 +236,7 @@ class Columns:
             kept = reservoir.kept
             stays = np.flatnonzero(of[kept.key])
             identity = identities(kept.key[stays], kept.content[stays])
-            return first(kept.take(stays[~np.isin(identity, left_out)]), most)
+            return first(kept.take(stays[~among(identity, left_out)]), most)
 
         drawn, _, _ = self.levels.draw_intervals(
             peaks, settings.intervals, settings.per_interval, left_out, of
@@ -247,13 +252,6 @@ def with_spare(size: int) -> int:
 def first(entries: Entries, most: int) -> Entries:
     """Return the first `most` rows of each key; rows are sorted by key."""
     return entries.take(np.flatnonzero(rank_within((entries.key,)) < most))
-
-
-def _where(mask: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    if mask.device.type == "cpu":  # numpy finds them five times as fast as torch
-        return np.divmod(np.flatnonzero(mask.numpy()), mask.shape[1])
-    rows, columns = mask.nonzero(as_tuple=True)
-    return rows.cpu().numpy(), columns.cpu().numpy()
 
 
 class _Sorted:
@@ -314,7 +312,6 @@ class Chunk:
         contents: NDArray[np.uint64],
         split: NDArray[np.int64],
         each_side: int,
-        device: torch.device,
     ) -> None:
         self.rows, self.length = kept.shape
         self.kept = kept.ravel()
@@ -332,10 +329,12 @@ class Chunk:
         self.reach = np.arange(-each_side, each_side + 1)
         padded = np.full((self.rows, self.length + 2 * each_side), -1, dtype=np.int32)
         padded[:, each_side : each_side + self.length] = np.where(kept, windows.ids, -1)
-        self.ids = np.lib.stride_tricks.sliding_window_view(padded, 2 * each_side + 1, axis=1)
-        self.some_left_out = (
-            None if kept.all() else torch.from_numpy(kept[..., None]).to(device, torch.float32)
-        )
+        window = 2 * each_side + 1
+        windowed = np.lib.stride_tricks.sliding_window_view(padded, window, axis=1)
+        self.ids = np.ascontiguousarray(windowed).reshape(-1, window)
+        gaps = np.zeros((self.rows, padded.shape[1] + 1), np.int64)
+        np.cumsum(padded < 0, axis=1, out=gaps[:, 1:])
+        self.is_cut = (gaps[:, window:] > gaps[:, :-window]).ravel()  # windows that hold a -1
 
     def at(
         self, flat: Tensor, places: NDArray[np.int64], columns: NDArray[np.int64]
@@ -390,16 +389,15 @@ class Chunk:
         A window ends where a token is not kept, such as the one between two documents. Activations
         outside are whatever stands there; their ids are -1.
         """
-        row, column_in_row = np.divmod(places, self.length)
-        ids = self.ids[row, column_in_row]
-        side, (cut,) = self.each_side, np.nonzero(ids.min(axis=1) < 0)
+        ids = self.ids.take(places, axis=0)
+        side, cut = self.each_side, np.flatnonzero(self.is_cut[places])
         inside = ids[cut] >= 0
         before = np.logical_and.accumulate(inside[:, side::-1], axis=1)[:, ::-1]
         after = np.logical_and.accumulate(inside[:, side:], axis=1)
         within = np.concatenate([before[:, :-1], after], axis=1)
         ids[cut] = np.where(within, ids[cut], np.int32(-1))
         width = block.shape[2]
-        around = ((places * width + columns)[:, None]) + self.reach * width
+        around = (places * width + columns)[:, None] + self.reach * width
         if block.device.type == "cpu":  # numpy takes them in less than half of torch's time
             activations = block.reshape(-1).numpy().take(around, mode="clip")
         else:
@@ -417,6 +415,19 @@ class Chunk:
             ids=ids,
             activations=activations,
         )
+
+
+@dataclass(frozen=True)
+class Places:
+    """The places of a batch, and those of slices of its rows where it is looked at in slices."""
+
+    whole: Chunk
+    slices: Sequence[tuple[slice, Chunk]] = ()
+
+    @property
+    def in_turn(self) -> Sequence[tuple[slice, Chunk]]:
+        """The slices; a batch without any is one slice."""
+        return self.slices or [(slice(None), self.whole)]
 
 
 class WindowTexts:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from autointerp.errors import SubjectError
 from autointerp.settings import HarvestSettings
 from autointerp.subjects import Subject
+from autointerp.units.masks import count_by_column, over
 from autointerp.units.passes import COLUMNS_AT_ONCE
 from autointerp.units.sources import Source
 from autointerp.units.stream import at_site, quiet_torch, readings
@@ -48,8 +48,7 @@ def count_firings(
                         f"an activation among {first} to {last} is not finite; look for weights "
                         "that are not, or that overflow the SAE's dtype"
                     )
-                fired = (columns > settings.fires).sum(0, dtype=torch.int64)
-                fires[name][part] += fired.cpu().numpy()
+                fires[name][part] += count_by_column(over(columns, settings.fires))
             tokens += int(kept.sum())
             progress(tokens)
     return fires, tokens

@@ -25,13 +25,13 @@ from autointerp.subjects.autoencoder import Encoder, SparseAutoencoder
 from autointerp.subjects.formats import AdaptedEncoder
 from autointerp.subjects.interventions import ChangeableModel, Intervention
 from autointerp.units.dictionary_figures import DictionaryFigures
+from autointerp.units.masks import count_by_column, count_by_row, over
 from autointerp.units.sources import Block, SiteBatch
 from autointerp.units.stream import Reading, quiet_torch, readings
 
 GROUPS = 64  # of documents, left out one at a time for an interval
 DECODED = 16  # one token of so many is decoded for the variance explained
 VALUES_AT_ONCE = 1 << 22  # latents of tokens, or logits, that are held at once
-LANE = 255  # ones that a byte can count
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,9 @@ class DictionarySums:
         latents = self.sae.encode(x)
         for chosen in self._blocks:
             chosen.append(latents)
-        by_latent, by_token = true_counts(latents > self._fires)
-        self._sums["fired"] += by_latent.cpu().numpy()
-        self._add("active", group, by_token)
+        fires = over(latents, self._fires)
+        self._sums["fired"] += count_by_column(fires)
+        self._add("active", group, count_by_row(fires))
         self._add("tokens", group, torch.ones_like(group))
         if self.undecoded or not decoded.any():
             return
@@ -169,23 +169,6 @@ class _Chosen:
         )
         block[batch.kept] = torch.cat(self._parts)
         return block
-
-
-def true_counts(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return how many are true in each column and in each row of a mask [rows, columns].
-
-    Eight truth values are added as one whole number, a byte each: a fifth of the time of a sum of
-    booleans, and exact as long as no byte counts over `LANE`.
-    """
-    rows, columns = mask.shape
-    words = functional.pad(mask, (0, -columns % 8)).contiguous().view(torch.int64)
-    by_column = torch.zeros(8 * words.shape[1], dtype=torch.int64, device=mask.device)
-    for part in words.split(LANE):
-        by_column += part.sum(0).view(torch.uint8)
-    by_row = torch.zeros(rows, dtype=torch.int64, device=mask.device)
-    for part in words.split(LANE, dim=1):
-        by_row += part.sum(1, keepdim=True).view(torch.uint8).sum(1)
-    return by_column[:columns], by_row
 
 
 def _undecoded(sae: Encoder) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from autointerp.subjects.passages import passages
 from autointerp.units.draws import unit_hash
-from autointerp.units.reservoirs import Entries, identities
+from autointerp.units.reservoirs import Entries, among, identities, in_both
 
 UNITS_AT_ONCE = 64  # so that passages take some 10 MB, however many units there are
 
@@ -24,10 +24,9 @@ def on_the_wrong_side(entries: Entries, words: NDArray[np.uint64]) -> NDArray[np
     for rows in _slabs(entries):
         bits, row = _passages(entries, rows, words)
         in_score = entries.key[row] % 2 == 1
-        shared = np.intersect1d(bits[~in_score], bits[in_score])
-        if not len(shared):
+        hit = in_both(bits, in_score)
+        if not hit.any():
             continue
-        hit = np.isin(bits, shared)
         lowest = np.full(len(entries), np.iinfo(np.uint64).max)
         np.minimum.at(lowest, row[hit], bits[hit])
         some = np.unique(row[hit])
@@ -43,7 +42,7 @@ def holding(entries: Entries, others: Entries, words: NDArray[np.uint64]) -> NDA
         theirs = of_others.get(int(entries.key[rows[0]] // 2) // UNITS_AT_ONCE)
         if theirs is not None:
             bits, row = _passages(entries, rows, words)
-            found.append(np.unique(row[np.isin(bits, _passages(others, theirs, words)[0])]))
+            found.append(np.unique(row[among(bits, _passages(others, theirs, words)[0])]))
     return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 

@@ -16,26 +16,11 @@ from numpy.typing import NDArray
 from autointerp.settings import RunSettings
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
+from autointerp.units.held import Place, looked_at
 from autointerp.units.sources import Block, SiteBatch
 from autointerp.units.stream import Reading, at_site, quiet_torch, readings, some_rows
 
 Mask = NDArray[np.bool_]
-
-PER_SOURCE = 240  # contexts that serve the other units of a source, at most
-EACH = 8  # of one unit, at most
-FIRST_UNITS = 96  # of a source, that are looked at in all of them
-FEWER = 48  # contexts in which the units after those are looked at
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a context stands: its number in the run, and its tokens' places in their document."""
-
-    context: int
-    document: int
-    focus: int
-    first: int
-    length: int
 
 
 @dataclass(frozen=True)
@@ -84,15 +69,15 @@ def firing_in(
             else:
                 batches = dict(read(some))
             for name in {name for _, name, *_ in found}:
-                fires = [
-                    (block(batches[name]) > settings.harvest.fires).cpu().numpy()
-                    for block in blocks[name]
-                ]
+                own = sorted({row for row, of, *_ in found if of == name})
+                batch = batches[name].some(np.searchsorted(rows, own))
+                values = [block(batch).cpu().numpy() for block in blocks[name]]
                 for row, of, number, tokens, focus in found:
                     if of == name:
-                        shown = np.concatenate([f[rows.index(row)] for f in fires], axis=1)
-                        anywhere[name][number] = np.any(shown[tokens], axis=0)
-                        at_focus[name][number] = np.asarray(shown[focus], dtype=bool)
+                        shown = np.concatenate([v[own.index(row)] for v in values], axis=1)
+                        fires = shown > settings.harvest.fires
+                        anywhere[name][number] = np.any(fires[tokens], axis=0)
+                        at_focus[name][number] = np.asarray(fires[focus], dtype=bool)
     firing = {}
     for name, of_source in places.items():
         is_read = np.array([number in anywhere[name] for number in range(len(of_source))], bool)
@@ -155,72 +140,13 @@ def _places_in(
 # ------------------------------------------------------------------------------ of a run
 
 
-def unverified(run: Run, sources: Sequence[str]) -> dict[str, tuple[list[int], list[Place]]]:
-    """Return source → units and contexts that serve others, where a pair of them is not stored."""
-    pending = {}
-    for name in sources:
-        units = [
-            unit
-            for (unit,) in run.rows(
-                "SELECT unit_id FROM unit WHERE source = ? AND outcome = 'eligible' ORDER BY ord",
-                [name],
-            )
-        ]
-        places = _that_serve(run, units)
-        for some, shown in _pairs(units, places):
-            ((known,),) = run.rows(
-                "SELECT count(*) FROM silence WHERE unit_id IN (SELECT unnest(?::INTEGER[]))"
-                " AND context_id IN (SELECT unnest(?::BIGINT[]))",
-                [some, [place.context for place in shown]],
-            )
-            if known < len(some) * len(shown):
-                pending[name] = (units, places)
-    return pending
-
-
-def _pairs(
-    units: Sequence[int], places: Sequence[Place]
-) -> list[tuple[Sequence[int], Sequence[Place]]]:
-    """Return which units are looked at in which places: the first ones in all, others in some."""
-    return [(units[:FIRST_UNITS], places), (units[FIRST_UNITS:], places[:FEWER])]
-
-
-def _that_serve(run: Run, units: Sequence[int]) -> list[Place]:
-    """Return up to `PER_SOURCE` held-out contexts of the first units, over all intervals.
-
-    Units take turns, so that as many as can be have one, and none has more than `EACH`.
-    """
-    most = min(PER_SOURCE, EACH * len(units))
-    of_unit: dict[int, list[tuple[int, Place]]] = {unit: [] for unit in units[:PER_SOURCE]}
-    for unit, interval, number, document, position, focus, length in run.rows(
-        "SELECT unit_id, interval, context_id, document, position, focus, len(tokens) FROM context"
-        " WHERE split = 'score' AND draw = 'interval' AND unit_id IN (SELECT unnest(?::INTEGER[]))"
-        " ORDER BY context_id",
-        [list(of_unit)],
-    ):
-        place = Place(number, document, position, position - focus, length)
-        of_unit[unit].append((interval, place))
-    intervals = 1 + max((i for held in of_unit.values() for i, _ in held), default=0)
-    chosen: list[Place] = []
-    turn = 0
-    while len(chosen) < most and any(of_unit.values()):
-        for held in of_unit.values():
-            if held and len(chosen) < most:
-                wanted = (7 * turn) % intervals  # 7 is prime to 10, and to most numbers
-                nearest = min(held, key=lambda one: (abs(one[0] - wanted), one[1].context))
-                held.remove(nearest)
-                chosen.append(nearest[1])
-                turn += 1
-    return chosen
-
-
 def store_silence(run: Run, units: Sequence[int], places: Sequence[Place], firing: Firing) -> None:
     """Store in which of the places each unit is silent; what was not read is not called silent."""
     silent = ~firing.anywhere & firing.is_read[:, None]
     column = {unit: number for number, unit in enumerate(units)}
     rows = [
         {"context_id": place.context, "unit_id": unit, "silent": bool(silent[row, column[unit]])}
-        for some, shown in _pairs(units, places)
+        for some, shown in looked_at(units, places)
         for row, place in enumerate(shown)
         for unit in some
     ]

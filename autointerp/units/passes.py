@@ -16,11 +16,10 @@ from autointerp.errors import CorpusError
 from autointerp.records import HarvestedUnit, Outcome, UnitSummary
 from autointerp.settings import LEAST_TOKENS, HarvestSettings
 from autointerp.subjects import Subject
-from autointerp.subjects.windows import Windows
-from autointerp.units.columns import Chunk, Columns, WindowTexts
+from autointerp.units.columns import Chunk, Columns, Places, WindowTexts
 from autointerp.units.draws import split_of, unit_salts
 from autointerp.units.sources import Block, SiteBatch, Source
-from autointerp.units.stream import Reading, at_site, quiet_torch, readings
+from autointerp.units.stream import Reading, at_site, quiet_torch, readings, some_rows
 
 COLUMNS_AT_ONCE = 1024
 
@@ -64,46 +63,34 @@ def _labels(want: Wanted, numbers: NDArray[np.int64]) -> Callable[[int], str]:
     return lambda column: str(want.source.unit(int(numbers[column])))
 
 
-def take_in(
-    parts: list[Part],
-    batch: SiteBatch,
-    reading: Reading,
-    settings: HarvestSettings,
-    seed: int,
-    is_first: bool,
-) -> int:
-    """Take a batch into every part; return how many tokens it has.
+def take_in(parts: list[Part], batch: SiteBatch, places: Places) -> None:
+    """Take a batch into every part."""
+    for part in parts:
+        part.columns.add(part.block(batch), places)
 
-    The `is_first` one is taken in growing slices: while reservoirs are empty everything passes,
-    after a few windows little does. The result is the same, the cost is not.
+
+def places_of(reading: Reading, settings: HarvestSettings, seed: int, is_first: bool) -> Places:
+    """Return the places of a reading: the same for all parts, of whichever sources.
+
+    The `is_first` reading is looked at in growing slices, too: while reservoirs are empty
+    everything passes, after a few windows little does. The result is the same, the cost is not.
     """
     windows, kept = reading.windows, reading.kept
     split = split_of(seed, windows.content, settings.explain_share)
     contents = reading.contents(seed)
-    chunks = []
-    for rows in _growing(len(kept)) if is_first else [slice(0, len(kept))]:
-        some = Windows(
-            windows.ids[rows],
-            windows.attention[rows],
-            windows.document[rows],
-            windows.offset[rows],
-            windows.content[rows],
-        )
-        chunk = Chunk(
+
+    def chunk(rows: slice) -> Chunk:
+        return Chunk(
             kept[rows],
-            some,
+            some_rows(reading, rows).windows,
             reading.position[rows],
             contents[rows],
             split[rows],
             settings.each_side,
-            batch.activations.device,
         )
-        chunks.append((rows, chunk))
-    for part in parts:
-        block = part.block(batch)
-        for rows, chunk in chunks:
-            part.columns.add(block[rows], chunk)
-    return int(kept.sum())
+
+    slices = _growing(len(kept)) if is_first else ()
+    return Places(chunk(slice(None)), [(rows, chunk(rows)) for rows in slices])
 
 
 def _growing(count: int) -> Iterator[slice]:
@@ -135,7 +122,8 @@ def harvest(
     with quiet_torch():
         for number, reading in enumerate(readings(subject, settings)):
             batch = at_site(subject, reading, seed)
-            tokens += take_in(parts, batch, reading, settings, seed, is_first=number == 0)
+            take_in(parts, batch, places_of(reading, settings, seed, is_first=number == 0))
+            tokens += int(reading.kept.sum())
             progress(tokens)
     return list(harvested_units(subject, parts, tokens, min_density, max_density))
 

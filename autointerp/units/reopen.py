@@ -12,11 +12,13 @@ from autointerp.errors import BadInput, RunMismatch, SubjectError
 from autointerp.store.run import TOKENS, Run
 from autointerp.subjects import Subject
 from autointerp.subjects.autoencoder import SparseAutoencoder
-from autointerp.subjects.load import load_subject
+from autointerp.subjects.load import load_sae_alone, load_subject
+from autointerp.subjects.part_files import look_at_parts
 from autointerp.units import sources as sources_folder
 from autointerp.units.sample import numbers_of as numbers_again
 from autointerp.units.sources import Calibration, Source
 from autointerp.units.stream import calibrate, quiet_torch
+from autointerp.units.subject_record import is_unchanged, keep_record
 
 __all__ = ["dictionary_again", "numbers_again", "sources_again", "subject_again"]
 
@@ -31,10 +33,12 @@ def subject_again(run: Run, option: str) -> Subject:
             f"{option} needs the model, and run '{run.name}' was {run.without_model}; name "
             "a run that `autointerp harvest` or `rate` made"
         )
+    before = look_at_parts(run.settings.subject)
     subject = load_subject(run.settings.subject, tokens=run.path.parent / TOKENS)
     for part, digest in subject.digests.items():
         if run.about["digests"].get(part) != digest:
             raise RunMismatch(f"{option} reads the subject again, and this {part} is not the run's")
+    keep_record(run, before, subject)
     return subject
 
 
@@ -57,10 +61,12 @@ def sources_again(
 def dictionary_again(run: Run, option: str) -> NDArray[np.float32]:
     """Return the dictionary vectors [d_sae, d_out] of a run's SAE, for what `option` asks.
 
-    Raises BadInput if the run has no SAE, SubjectError if its decoder is not known, else as
+    The model is not loaded where the subject's files are those that the run was made of. Raises
+    BadInput if the run has no SAE, SubjectError if its decoder is not known, else as
     `subject_again` does.
     """
-    sae = subject_again(run, option).sae
+    is_known = not run.is_imported and is_unchanged(run)
+    sae = load_sae_alone(run.settings.subject) if is_known else subject_again(run, option).sae
     if sae is None:
         raise BadInput(
             f"{option}: run '{run.name}' has no SAE, so no dictionary; name a run of features"

@@ -49,7 +49,11 @@ class Entries:
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Entries:
         """Return the chosen rows: a copy, or a view of a slice."""
-        return Entries(*(getattr(self, f.name)[rows] for f in fields(self)))
+        if isinstance(rows, slice):
+            return Entries(*(getattr(self, f.name)[rows] for f in fields(self)))
+        at = np.flatnonzero(rows) if rows.dtype == bool else rows
+        # numpy takes whole rows in a third of the time in which it indexes with them.
+        return Entries(*(getattr(self, f.name).take(at, axis=0) for f in fields(self)))
 
 
 def blank_entries(window: int, rows: int = 0) -> Entries:
@@ -122,9 +126,57 @@ def identities(key: NDArray[np.int64], content: NDArray[np.uint64]) -> NDArray[n
 
 def firsts(identity: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Return which rows are the first of their identity."""
-    first = np.zeros(len(identity), dtype=bool)
-    first[np.unique(identity, return_index=True)[1]] = True
+    first = np.ones(len(identity), dtype=bool)
+    rows = repeated(identity)
+    first[rows] = False
+    first[rows[np.unique(identity[rows], return_index=True)[1]]] = True
     return first
+
+
+def repeated(identity: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return the rows whose identity, 64 random bits, is that of another row too, ascending.
+
+    A table by some of the bits finds the few that may be in a sixth of the time of a sort.
+    """
+    bits = min(len(identity).bit_length() + 2, 28)
+    bucket = (identity >> np.uint64(64 - bits)).astype(np.int64)
+    number = np.arange(len(identity), dtype=np.int32)
+    last = np.empty(1 << bits, np.int32)
+    last[bucket] = number
+    shared = np.zeros(1 << bits, dtype=bool)
+    shared[bucket[last[bucket] != number]] = True
+    rows = np.flatnonzero(shared[bucket])
+    order = np.argsort(identity[rows])
+    in_turn = identity[rows[order]]
+    equal = in_turn[1:] == in_turn[:-1]
+    again = np.zeros(len(rows), dtype=bool)
+    again[order[1:][equal]] = again[order[:-1][equal]] = True
+    return rows[again]
+
+
+def among(values: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return which `values` are among `others`: what `np.isin` does, for 64 random bits.
+
+    A table by some of the bits finds the few that may be, so that only those are sorted.
+    """
+    bits = np.uint64(64 - min(max(len(values), len(others)).bit_length() + 3, 28))
+    found = np.zeros(len(values), dtype=bool)
+    of_others = np.zeros(1 << int(64 - bits), dtype=bool)
+    of_others[others >> bits] = True
+    maybe = np.flatnonzero(of_others[values >> bits])
+    if len(maybe):
+        of_values = np.zeros_like(of_others)
+        of_values[values[maybe] >> bits] = True
+        found[maybe] = np.isin(values[maybe], others[of_values[others >> bits]])
+    return found
+
+
+def in_both(values: NDArray[np.uint64], second: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which `values` stand on both sides, in the `second` and in the other one."""
+    found = np.zeros(len(values), dtype=bool)
+    found[second] = among(values[second], values[~second])
+    found[~second] = among(values[~second], values[second])
+    return found
 
 
 class Buffered:
@@ -359,28 +411,20 @@ class Levelled(Buffered):
     def chosen(self, entries: Entries) -> Entries:
         np.maximum.at(self.most, entries.key, entries.value)
         self._grid = grid_under(self.most, self.intervals)
-        entries, is_again = self._once(entries)
         segment = self._segment(entries.key, entries.value)
-        by_priority = np.argsort((segment.astype(np.uint64) << np.uint64(32)) | entries.priority)
-        segments, lowest, in_cell = self._lowest(segment, entries.priority, by_priority)
-        at = self._at(segment, entries.value)
-        order = np.argsort(at)
+        rows, times, is_again = self._once(entries, segment)
+        segment, value = segment[rows], entries.value[rows]
+        at = self._at(segment, value)
+        order = np.argsort(at, kind="stable")  # what is kept already stands so, and is left so
+        rows, times, at, segment = rows[order], times[order], at[order], segment[order]
+        priority = entries.priority[rows]
+        segments, lowest, wanted = self._lowest(segment, priority)
         place = np.full(len(self.most) * self._grid.count, -1, dtype=np.int32)
         place[segments] = np.arange(len(segments))
-        kept = _beside(
-            at[order],
-            place[segment[order]],
-            entries.priority[order],
-            is_again[order],
-            segments,
-            place,
-            lowest,
-        )
-        wanted = in_cell.copy()
-        not_lowest = segments[kept.of] % self._grid.count > 0
-        priority = entries.priority[order]
-        wanted[order] |= not_lowest & ((priority <= kept.upward) | (priority <= kept.downward))
-        some = wanted[order]
+        kept = _beside(at, place[segment], priority, is_again[order], segments, place, lowest)
+        beside = (priority <= kept.upward) | (priority <= kept.downward)
+        wanted |= beside & (segment % self._grid.count > 0)
+        some = np.flatnonzero(wanted)
         self._sorted = replace(
             kept,
             at=kept.at[some],
@@ -389,22 +433,21 @@ class Levelled(Buffered):
             downward=kept.downward[some],
         )
         self._look_by_value(kept)
-        return entries.take(np.flatnonzero(wanted))
+        return replace(entries.take(rows[some]), times=times[some])
 
-    def _once(self, entries: Entries) -> tuple[Entries, NDArray[np.int64]]:
-        """Return the weakest and the strongest place of each text in each cell, and which is it.
+    def _once(
+        self, entries: Entries, segment: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows of the weakest and the strongest place of each text in each cell, how
+        many places each stands for, and which of the two it is.
 
         0: the only one; 1: the strongest of two; -1: the weakest of two. Equal ones by place.
         """
-        segment = self._segment(entries.key, entries.value)
         identity = identities(segment, entries.content)
-        order = np.argsort(identity)
-        in_turn = identity[order]
-        equal = in_turn[1:] == in_turn[:-1]
+        rows = repeated(identity)
         which = np.zeros(len(entries), np.int64)
-        if not equal.any():
-            return entries, which
-        rows = order[np.append(equal, False) | np.append(False, equal)]
+        if not len(rows):
+            return np.arange(len(entries)), entries.times, which
         group = np.unique(identity[rows], return_inverse=True)[1]
         value, places = entries.value[rows], (entries.position[rows], entries.document[rows])
         begins = np.searchsorted(np.sort(group), np.arange(int(group.max()) + 1))
@@ -419,33 +462,31 @@ class Levelled(Buffered):
         stays = np.ones(len(entries), dtype=bool)
         stays[rows] = False
         stays[strongest] = stays[weakest] = True
-        return replace(entries, times=times).take(stays), which[stays]
+        left = np.flatnonzero(stays)
+        return left, times[left], which[left]
 
     def _lowest(
-        self,
-        segment: NDArray[np.int64],
-        priority: NDArray[np.uint64],
-        order: NDArray[np.int64],
+        self, segment: NDArray[np.int64], priority: NDArray[np.uint64]
     ) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.bool_]]:
         """Return the segments, the `size` lowest priorities of each, and which rows are of them.
 
-        Lowest priorities are [segments, size], of different texts, never full where fewer.
+        Rows are by segment. Lowest priorities are [segments, size], of different texts, never full
+        where fewer.
         """
-        of, at = segment[order], priority[order]
-        begins = np.append(True, of[1:] != of[:-1])
+        begins = np.append(True, segment[1:] != segment[:-1])
+        number = (np.cumsum(begins) - 1).astype(np.uint64)
+        order = np.argsort((number << np.uint64(32)) | priority)
+        at = priority[order]
+        first = np.flatnonzero(begins)
         other = begins | np.append(True, at[1:] != at[:-1])
-        number = np.cumsum(other) - 1
-        rank = number - np.repeat(
-            number[begins], np.diff(np.append(np.flatnonzero(begins), len(of)))
-        )
-        segments = of[begins]
-        place = np.cumsum(begins) - 1
-        lowest = np.full((len(segments), self.size), NEVER_FULL)
-        low = rank < self.size
-        lowest[place[low], rank[low]] = at[low]
+        rank = np.cumsum(other)
+        rank -= np.repeat(rank[first], np.diff(np.append(first, len(at))))
+        low = np.flatnonzero(rank < self.size)
         in_cell = np.zeros(len(segment), dtype=bool)
-        in_cell[order] = low
-        return segments, lowest, in_cell
+        in_cell[order[low]] = True
+        lowest = np.full((len(first), self.size), NEVER_FULL)
+        lowest[number[low].astype(np.int64), rank[low]] = at[low]
+        return segment[first], lowest, in_cell
 
     def _look_by_value(self, kept: _Sorted) -> None:
         """Low cells hold most places and want few, so they are looked into by priority alone, and
@@ -499,26 +540,28 @@ class Levelled(Buffered):
         identity = identities(entries.key, entries.content)
         may = np.ones(len(entries), dtype=bool)
         if left_out is not None:
-            may = ~np.isin(identity, left_out)
+            may = ~among(identity, left_out)
         # The strongest place of a text in an interval stands for it.
-        order = np.lexsort((entries.position, entries.document, -entries.value, interval, identity))
+        rows = repeated(identity)
+        order = rows[
+            np.lexsort(
+                (entries.position[rows], entries.document[rows], -entries.value[rows],
+                 interval[rows], identity[rows])
+            )
+        ]  # fmt: skip
         again = _repeats(identity[order])
         same_interval = _repeats(interval[order])
         may[order[again & same_interval]] = False
-        several = np.unique(identity[order[again & ~same_interval]])
-        is_several = np.isin(identity, several) if len(several) else np.zeros(len(may), dtype=bool)
-        order = np.lexsort(
-            (
-                entries.position, entries.document, entries.priority, intervals - interval,
-                entries.key,
-            )
-        )  # fmt: skip
+        is_several = np.zeros(len(may), dtype=bool)
+        is_several[rows] = np.isin(identity[rows], identity[order[again & ~same_interval]])
+        downward = entries.key * intervals + (intervals - 1 - interval)
+        order = in_order(downward, entries.priority, entries)
         order = order[may[order]]
         if is_several.any():
             order = _drawn_once(order, entries.key, interval, identity, is_several, most)
-        ranks = rank_within((entries.key[order], interval[order]))
+        ranks = rank_within((downward[order],))
         order = order[ranks < most]
-        order = order[np.lexsort((np.arange(len(order)), interval[order], entries.key[order]))]
+        order = order[np.argsort((entries.key * intervals + interval)[order], kind="stable")]
         return entries.take(order), interval[order], sizes
 
     def _sizes(
@@ -594,20 +637,33 @@ def running_lowest(
 
     Groups ascend. A priority that is in `before` already does not count again.
     """
+    bound = before[:, -1]
+    # What is not under the bound at the start changes nothing.
+    counts = np.flatnonzero(priority < bound[group])
+    current, of = priority[counts].astype(np.int64), group[counts]
+    first = np.ascontiguousarray(before[of].T, dtype=np.int64)
+    current[(first == current).any(axis=0)] = np.int64(NEVER_FULL)
     # Later groups get lower numbers, so that a minimum over all rows begins anew with each.
-    base = (len(before) - 1 - group.astype(np.int64)) << 33
-    current = priority.astype(np.int64)
-    first = before[group].astype(np.int64)
-    for place in range(before.shape[1]):
-        current = np.where(current == first[:, place], np.int64(NEVER_FULL), current)
-    begins = np.append(True, group[1:] != group[:-1])
+    base = (len(before) - 1 - of.astype(np.int64)) << 33
+    current += base
+    begins = np.append(True, of[1:] != of[:-1])[: len(of)]
     lowest = current
-    for place in range(before.shape[1]):
-        running = np.minimum.accumulate(current + base) - base
-        lowest = np.minimum(running, first[:, place])
-        earlier = np.where(begins, first[:, place], np.append(np.int64(0), lowest[:-1]))
-        current = np.maximum(earlier, current)  # what an entry pushes out, or itself
-    return lowest.astype(np.uint64)
+    for at_first in first:
+        at_first += base
+        lowest = np.minimum(np.minimum.accumulate(current), at_first)
+        earlier = np.empty_like(lowest)
+        earlier[1:] = lowest[:-1]
+        np.copyto(earlier, at_first, where=begins)
+        np.maximum(earlier, current, out=current)  # what an entry pushes out, or itself
+    found = bound[group]
+    if len(counts):
+        # Each row has what the last that counts left in its group.
+        last = np.zeros(len(group), np.int64)
+        last[counts] = np.arange(1, len(counts) + 1)
+        last = np.maximum.accumulate(last) - 1
+        has = (last >= 0) & (of[last] == group)
+        found[has] = (lowest - base)[last[has]].astype(np.uint64)
+    return found
 
 
 def _repeats(values: NDArray[Any]) -> NDArray[np.bool_]:

@@ -28,7 +28,8 @@ from autointerp.store.units import StoredUnit
 from autointerp.subjects import Subject
 from autointerp.units import sources as sources_folder
 from autointerp.units.draws import random_order
-from autointerp.units.others import Place, firing_in, store_silence, unverified
+from autointerp.units.held import Place, unverified
+from autointerp.units.others import firing_in, store_silence
 from autointerp.units.passes import COLUMNS_AT_ONCE, Wanted
 from autointerp.units.shard_files import joined_shards, read_pass
 from autointerp.units.shards import (

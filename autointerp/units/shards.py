@@ -33,7 +33,15 @@ from autointerp.settings import RunSettings, first_difference, from_mapping
 from autointerp.subjects import Subject
 from autointerp.subjects.provenance import code_digest, version_of
 from autointerp.units.columns import Columns
-from autointerp.units.passes import Part, Progress, Wanted, harvested_units, parts_of, take_in
+from autointerp.units.passes import (
+    Part,
+    Progress,
+    Wanted,
+    harvested_units,
+    parts_of,
+    places_of,
+    take_in,
+)
 from autointerp.units.reservoirs import Buffered, Entries
 from autointerp.units.shares import Share
 from autointerp.units.stream import Reading, at_site, quiet_torch, readings, window_length
@@ -165,7 +173,8 @@ def taking(
 
     def take(reading: Reading, is_first: bool) -> int:
         batch = at_site(subject, reading, settings.seed)
-        return take_in(parts, batch, reading, settings.harvest, settings.seed, is_first)
+        take_in(parts, batch, places_of(reading, settings.harvest, settings.seed, is_first))
+        return int(reading.kept.sum())
 
     return take
 
@@ -486,7 +495,7 @@ STATE = ("fired", *(f"{name}.{f.name}" for name in RESERVOIRS for f in fields(En
 
 def state_of(columns: Columns) -> dict[str, NDArray[Any]]:
     """Return all that the columns keep, as arrays."""
-    state: dict[str, NDArray[Any]] = {"fired": columns.fired.numpy()}
+    state: dict[str, NDArray[Any]] = {"fired": columns.fired}
     for name in RESERVOIRS:
         reservoir: Buffered = getattr(columns, name)
         reservoir.compact()
@@ -497,7 +506,7 @@ def state_of(columns: Columns) -> dict[str, NDArray[Any]]:
 
 def absorb(columns: Columns, state: Mapping[str, NDArray[Any]]) -> None:
     """Add what other columns of the same units kept: exact, whatever the order."""
-    columns.fired += torch.from_numpy(state["fired"])
+    columns.fired += state["fired"]
     for name in RESERVOIRS:
         reservoir: Buffered = getattr(columns, name)
         reservoir.add(Entries(*(state[f"{name}.{field.name}"] for field in fields(Entries))))

@@ -20,8 +20,9 @@ from autointerp.store.run import Run
 from autointerp.subjects import Subject
 from autointerp.units.dictionary_figures import REMEMBERED
 from autointerp.units.dictionary_sums import DictionarySums, KeptTokens, losses_recovered
-from autointerp.units.others import Place, firing_in, store_silence, unverified
-from autointerp.units.passes import Wanted, harvested_units, parts_of, take_in
+from autointerp.units.held import Place, is_exhausted, unverified
+from autointerp.units.others import firing_in, store_silence
+from autointerp.units.passes import Wanted, harvested_units, parts_of, places_of, take_in
 from autointerp.units.sample import (
     blocks_of,
     doubts,
@@ -65,12 +66,6 @@ class Member:
     def is_to_measure(self) -> bool:
         """Whether its SAE's figures are wanted and not stored."""
         return self.measures and self.run.recall(REMEMBERED) is None
-
-
-def is_exhausted(run: Run, source: str) -> bool:
-    """Return whether a run holds every unit of a source, eligible or not."""
-    known = run.sources().get(source)
-    return known is not None and len(run.units(source)) == known.size
 
 
 def draw_together(
@@ -213,13 +208,14 @@ def _read(
 
     def take(reading: Reading, is_first: bool) -> int:
         tokens: dict[str, KeptTokens] = {}
+        places = places_of(reading, settings.harvest, settings.seed, is_first)
         for number, batch in zip(taking, at_sites(subjects, reading, settings.seed), strict=True):
             if number in sums:
                 site = members[number].subject.site
                 if site not in tokens:
                     tokens[site] = KeptTokens.of(batch, reading)
                 sums[number].take(batch, tokens[site])
-            take_in(parts[number], batch, reading, settings.harvest, settings.seed, is_first)
+            take_in(parts[number], batch, places)
         return int(reading.kept.sum())
 
     def note_cut() -> None:

@@ -19,6 +19,8 @@ from autointerp.pipeline.match import as_text, match
 from autointerp.pipeline.report import report
 from autointerp.stats.agreement import spearman
 from autointerp.store.run import open_run
+from autointerp.units import reopen
+from autointerp.units.subject_record import RECORD
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,20 @@ def test_copies_are_found_whatever_their_order(two):
     # off in any direction, so that the sine is at most 0.05 and the cosine at least 0.99874.
     assert large.cosine[old].min() > 0.998
     assert (large.cosine[~old] < 0.9).all()
+
+
+def test_dictionaries_are_matched_without_their_models_while_their_files_are_the_same(
+    two, tmp_path, monkeypatch
+):
+    runs, _, made, _ = two
+    own = shutil.copytree(runs, tmp_path / "runs")
+    monkeypatch.setattr(reopen, "load_subject", None)
+    again = match("tiny", "large", runs=own, page=False).match
+    assert again.second.cosine.tolist() == made.match.second.cosine.tolist()
+    with open_run("large", folder=own) as run:
+        run.remember(RECORD, "lost")
+    with pytest.raises(TypeError):  # it is not known to be the same
+        match("tiny", "large", runs=own, page=False)
 
 
 def test_one_to_one_gives_no_feature_twice_and_the_third_copy_none_of_its_kind(two):

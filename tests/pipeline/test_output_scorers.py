@@ -15,6 +15,8 @@ from autointerp.pipeline.job import Job
 from autointerp.pipeline.rate import collect
 from autointerp.raters import RaterOptions
 from autointerp.store.run import open_run
+from autointerp.units import reopen
+from autointerp.units.subject_record import RECORD
 
 SOURCES = ("features", "random", "planted")
 
@@ -136,7 +138,7 @@ def test_texts_that_were_not_measured_are_missing_and_are_measured_the_next_time
 
 
 def test_responsiveness_and_purity_read_the_same_answers_and_measure_every_unit_on_every_text(
-    own_runs,
+    own_runs, monkeypatch
 ):
     asked = replace(job(own_runs, "responsiveness"), sources=("planted",))
     first = score(asked)["responsiveness"]
@@ -148,6 +150,13 @@ def test_responsiveness_and_purity_read_the_same_answers_and_measure_every_unit_
     own, control = second.means["planted"]
     assert own.value > 0.95
     assert control.value == pytest.approx(0.5, abs=0.1)
+    with monkeypatch.context() as patch:  # all is answered and measured: nothing is loaded
+        patch.setattr(reopen, "load_subject", None)
+        assert score(asked)["responsiveness"].means == {"planted": first.means["planted"]}
+        with open_run("tiny", folder=own_runs) as run:
+            run.remember(RECORD, "lost")
+        with pytest.raises(TypeError):  # of another subject, perhaps
+            score(asked)
     with open_run("tiny", folder=own_runs, read_only=True) as run:
         rows = run.rows("SELECT unit_id, count(*) FROM response GROUP BY ALL")
         pieces = run.rows(

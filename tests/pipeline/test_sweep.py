@@ -13,6 +13,7 @@ from autointerp.findings.looks import looks_of
 from autointerp.findings.sweep_plan import plan_path
 from autointerp.pipeline.sweep import as_text, forecast_sweep, sweep, write_sweep_plan
 from autointerp.store.run import open_run, run_exists, runs_in
+from autointerp.subjects import load
 from autointerp.subjects.one_layer import OneLayerSite
 from autointerp.units.dictionary_figures import stored_figures
 
@@ -96,6 +97,32 @@ def test_a_new_sae_joins_without_reading_the_others_again(swept):
     assert second.statuses == {"ok": 6}
     assert sorted(runs_in(runs)) == ["tiny.again", "tiny.full", "tiny.neurons", "tiny.small"]
     assert (forecast.missing, forecast.measured, forecast.left) == ({}, 0, 0)
+
+
+def test_a_sweep_in_which_all_is_drawn_loads_nothing_and_finds_an_sae_that_changed(
+    swept, tmp_path, monkeypatch
+):
+    folder, runs, *_ = swept
+    shutil.copytree(runs, tmp_path / "runs")
+    loaded = []
+    load_subject = load.load_subject
+
+    def counted(settings, *more):
+        loaded.append(settings.sae)
+        return load_subject(settings, *more)
+
+    monkeypatch.setattr(load, "load_subject", counted)
+    again = sweep(folder / "sweep.toml", runs=tmp_path / "runs", page=False)
+    assert (again.statuses, loaded) == ({}, [])
+    small, other = folder / "small.safetensors", folder / "again.safetensors"
+    content = small.read_bytes()
+    try:
+        small.write_bytes(other.read_bytes())
+        with pytest.raises(RunMismatch, match=r"'tiny\.small' was made with another sae"):
+            sweep(folder / "sweep.toml", runs=tmp_path / "runs", page=False)
+    finally:
+        small.write_bytes(content)
+    assert set(loaded) == {str(small)}
 
 
 def test_with_a_cache_of_the_site_a_new_sae_runs_the_model_no_more(

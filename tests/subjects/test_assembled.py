@@ -15,7 +15,7 @@ from support.tiny_language_models import D_MODEL, VOCABULARY, saved
 
 from autointerp.errors import AutointerpError, CorpusError, SettingsError, SubjectError
 from autointerp.settings import HarvestSettings, SubjectSettings
-from autointerp.subjects.load import load_subject
+from autointerp.subjects.load import load_sae_alone, load_subject
 from autointerp.subjects.windows import TokenisedDocuments
 from autointerp.units.sample import doubts
 from autointerp.units.stream import calibrate, site_batches
@@ -212,6 +212,9 @@ def test_an_sae_of_a_centred_model_is_read_as_it_was_trained(
     assert centred is not None
     x = torch.randn(9, D_MODEL, generator=torch.Generator().manual_seed(0)) + 1.0
     torch.testing.assert_close(centred.encode(x), plain.encode(x - x.mean(1, keepdim=True)))
+    alone = load_sae_alone(replace(settings, sae=str(other)))  # the decoder is the same
+    assert torch.equal(alone.W_dec, centred.W_dec)
+    assert load_sae_alone(replace(settings, sae="")) is None
 
 
 def test_an_sae_that_contradicts_what_its_files_record_stops_the_draw(

@@ -226,3 +226,13 @@ def test_weights_that_are_no_real_numbers_are_refused(tmp_path: Path) -> None:
     save_file(whole, tmp_path / "sae.safetensors")
     with pytest.raises(SubjectError, match="int8"):
         load_autoencoder(tmp_path / "sae.safetensors")
+
+
+@pytest.mark.parametrize("active", [0, 3, 120])
+def test_a_reconstruction_is_the_product_however_few_latents_are_active(active: int) -> None:
+    sae = sae_of("relu")
+    latents = torch.zeros(2, 7, D_SAE)
+    latents[..., :active] = torch.rand(2, 7, active, generator=torch.Generator().manual_seed(0))
+    latents[0, 3] = 0  # a token without any
+    wanted = latents.double() @ sae.W_dec.double() + sae.b_dec.double()
+    torch.testing.assert_close(sae.decode(latents).double(), wanted, rtol=1e-5, atol=1e-5)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from autointerp.errors import SubjectError
 from autointerp.settings import HarvestSettings
 from autointerp.subjects.windows import Windows
-from autointerp.units.columns import Chunk, Columns, WindowTexts
+from autointerp.units.columns import Chunk, Columns, Places, WindowTexts
 from autointerp.units.draws import place_hash, unit_salts
 
 SETTINGS = HarvestSettings(top=2, intervals=2, per_interval=1, random=2, each_side=1)
@@ -35,7 +35,6 @@ def chunk(rows: slice = slice(None)) -> Chunk:
         place_hash(0, document[:, None], position),
         np.zeros(len(document), np.int64),  # all explain
         SETTINGS.each_side,
-        torch.device("cpu"),
     )
 
 
@@ -49,7 +48,7 @@ def block(values: NDArray[np.float32], rows: slice = slice(None)) -> torch.Tenso
 
 def test_the_strongest_contexts_are_windows_round_their_peaks() -> None:
     kept = columns()
-    kept.add(block(VALUES), chunk())
+    kept.add(block(VALUES), Places(chunk()))
     (contexts,), _, peaks = kept.contexts(TEXTS)
     top = [context for context in contexts if context.draw == "top"]
     # The 9 stands on a token that is not kept; the windows' peaks are 4 and 3.
@@ -62,7 +61,7 @@ def test_the_strongest_contexts_are_windows_round_their_peaks() -> None:
 
 def test_firing_tokens_are_counted_where_they_are_kept() -> None:
     kept = columns()
-    kept.add(block(VALUES), chunk())
+    kept.add(block(VALUES), Places(chunk()))
     assert kept.fired.tolist() == [4]
     _, sizes, _ = kept.contexts(TEXTS)
     assert sizes.tolist() == [[1.0, 3.0]]  # 1 is under half of the peak; 2, 3 and 4 are not
@@ -70,9 +69,9 @@ def test_firing_tokens_are_counted_where_they_are_kept() -> None:
 
 def test_what_is_kept_does_not_depend_on_how_a_batch_is_cut() -> None:
     at_once, in_parts = columns(), columns()
-    at_once.add(block(VALUES), chunk())
+    at_once.add(block(VALUES), Places(chunk()))
     for rows in (slice(2, 3), slice(0, 2)):
-        in_parts.add(block(VALUES, rows), chunk(rows))
+        in_parts.add(block(VALUES, rows), Places(chunk(rows)))
     assert at_once.contexts(TEXTS)[0] == in_parts.contexts(TEXTS)[0]
 
 
@@ -87,7 +86,6 @@ def in_two_splits(texts: int) -> Chunk:
         content.reshape(3, 4),
         np.array([0, 1, 0]),
         SETTINGS.each_side,
-        torch.device("cpu"),
     )
 
 
@@ -140,4 +138,4 @@ def test_an_activation_that_is_no_number_is_refused() -> None:
     wrong[0, 1] = np.inf
     kept, part = columns(), chunk()
     with pytest.raises(SubjectError, match="an activation of the features is not finite"):
-        kept.add(block(wrong), part)
+        kept.add(block(wrong), Places(part))

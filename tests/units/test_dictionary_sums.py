@@ -5,9 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import settings as examples
-from hypothesis import strategies as st
 
 from autointerp.settings import load_settings
 from autointerp.subjects.load import load_subject
@@ -16,7 +13,6 @@ from autointerp.units.dictionary_sums import (
     DictionarySums,
     KeptTokens,
     losses_recovered,
-    true_counts,
 )
 from autointerp.units.sources.features import Features
 from autointerp.units.stream import at_site, quiet_torch, readings, site_batches
@@ -69,23 +65,6 @@ def test_l0_and_dead_features_are_those_of_all_latents_of_all_tokens(
     assert found.dead_share.value == pytest.approx(found.dead / subject.sae.d_sae)
     assert found.l0.low < found.l0.value < found.l0.high
     assert found.loss_recovered.note == "not asked for"
-
-
-@given(
-    rows=st.integers(0, 600),
-    columns=st.integers(1, 40) | st.integers(2_030, 2_060),
-    share=st.sampled_from([0.0, 0.3, 1.0]),
-    seed=st.integers(0, 99),
-)
-@examples(max_examples=40, deadline=None)
-def test_what_is_true_is_counted_in_each_column_and_row_however_much_it_is(
-    rows, columns, share, seed
-):
-    # Over 255 of a byte's rows, and over 255 words of a row, would spill into the next byte.
-    mask = torch.rand(rows, columns, generator=torch.Generator().manual_seed(seed)) < share
-    by_column, by_row = true_counts(mask)
-    assert by_column.tolist() == mask.sum(0).tolist()
-    assert by_row.tolist() == mask.sum(1).tolist()
 
 
 def test_columns_are_those_of_the_features_and_0_where_no_token_is_kept(

@@ -10,7 +10,7 @@ from autointerp.records import Context
 from autointerp.settings import HarvestSettings
 from autointerp.subjects.passages import share_passages
 from autointerp.subjects.windows import Windows
-from autointerp.units.columns import Chunk, Columns, WindowTexts
+from autointerp.units.columns import Chunk, Columns, Places, WindowTexts
 from autointerp.units.contents import token_hashes, window_hashes
 from autointerp.units.draws import unit_salts
 
@@ -34,10 +34,9 @@ def kept_contexts(rows: np.ndarray, split: np.ndarray) -> tuple[list[list[Contex
         contents,
         split,
         SETTINGS.each_side,
-        torch.device("cpu"),
     )
     columns = Columns("features", unit_salts("features", np.arange(UNITS), 0), SETTINGS)
-    columns.add(torch.from_numpy(strength[rows]), chunk)
+    columns.add(torch.from_numpy(strength[rows]), Places(chunk))
     contexts, _, _ = columns.contexts(WindowTexts(VOCABULARY))
     return contexts, columns.near_copies
 

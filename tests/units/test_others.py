@@ -8,16 +8,8 @@ from autointerp.pipeline.job import Job
 from autointerp.questions.score import Design
 from autointerp.store.run import open_run
 from autointerp.subjects.load import load_subject
-from autointerp.units.others import (
-    EACH,
-    FEWER,
-    FIRST_UNITS,
-    PER_SOURCE,
-    Firing,
-    Place,
-    store_silence,
-    unverified,
-)
+from autointerp.units.held import EACH, FEWER, FIRST_UNITS, PER_SOURCE, Place, unverified
+from autointerp.units.others import Firing, store_silence
 from autointerp.units.reopen import numbers_again, sources_again
 from autointerp.units.sample import draw_units
 from autointerp.units.stream import quiet_torch, site_batches

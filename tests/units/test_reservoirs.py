@@ -16,10 +16,14 @@ from autointerp.units.reservoirs import (
     Levelled,
     Lowest,
     Strongest,
+    among,
+    firsts,
     grid_under,
     identities,
+    in_both,
     joined,
     rank_within,
+    repeated,
     running_lowest,
 )
 
@@ -331,3 +335,21 @@ def test_joining_keeps_every_row_in_order() -> None:
     one, other = entries(1, 4), entries(2, 3)
     both = joined([one, other])
     assert both.priority.tolist() == [*one.priority.tolist(), *other.priority.tolist()]
+
+
+# Few bits differ, at either end: most rows share a place in the table that says which may be equal.
+few = st.lists(st.sampled_from([0, 1, 2, 3, 2**63, 2**63 + 1, 2**64 - 1]), max_size=40)
+
+
+@given(values=few, others=few)
+def test_repeated_firsts_and_among_are_those_of_a_sort(
+    values: list[int], others: list[int]
+) -> None:
+    found, at = np.array(values, np.uint64), np.array(others, np.uint64)
+    assert repeated(found).tolist() == [n for n, v in enumerate(values) if values.count(v) > 1]
+    assert firsts(found).tolist() == [values.index(v) == n for n, v in enumerate(values)]
+    assert among(found, at).tolist() == [value in others for value in values]
+    both = np.concatenate([found, at])
+    is_second = np.arange(len(both)) >= len(found)
+    shared = set(values) & set(others)
+    assert in_both(both, is_second).tolist() == [v in shared for v in values + others]

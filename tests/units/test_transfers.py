@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from autointerp.settings import RunSettings, load_settings
 from autointerp.subjects import Subject
 from autointerp.subjects.load import load_subject
-from autointerp.units.passes import Wanted, parts_of, take_in
+from autointerp.units.passes import Wanted, parts_of, places_of, take_in
 from autointerp.units.shards import state_of
 from autointerp.units.sources import SiteBatch
 from autointerp.units.sources.features import Features
@@ -120,7 +120,7 @@ def taken(
             batch = batch if device is None else on_device(batch)
             if device is not None:
                 device.counts.clear()
-            take_in(parts, batch, reading, asked, 0, is_first=False)
+            take_in(parts, batch, places_of(reading, asked, 0, is_first=False))
             counts.append(Counter() if device is None else Counter(device.counts))
     return [state_of(part.columns) for part in parts], counts
 

@@ -59,6 +59,17 @@ class SiteBatch:
         assert self.read_untrained is not None
         return self.read_untrained()
 
+    def some(self, rows: NDArray[np.int64]) -> SiteBatch:
+        """Return some rows; the twin reads the windows of all of them once."""
+        return SiteBatch(
+            self.activations[rows],
+            self.ids[rows],
+            self.kept[rows],
+            self.place_hash[rows],
+            None if self.hidden is None else self.hidden[rows],
+            None if self.read_untrained is None else lambda: self.untrained[rows],
+        )
+
 
 Block: TypeAlias = "Callable[[SiteBatch], Tensor]"
 

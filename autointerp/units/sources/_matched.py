@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 
 from autointerp.errors import CorpusError
 from autointerp.subjects import Subject
+from autointerp.units.masks import count_by_column, over
 from autointerp.units.sources import Calibration, Matched
 
 LEAST_FIRINGS = 5
+FIRES = 1e-5
 
 
 def matched_features(subject: Subject, calibration: Calibration, seed: int, count: int) -> Matched:
@@ -31,14 +33,13 @@ def matched_features(subject: Subject, calibration: Calibration, seed: int, coun
         firings: list[NDArray[np.float32]] = []
         for begin in range(0, width, 512):
             numbers = torch.from_numpy(order[begin : begin + 512]).to(x.device)
-            encoded = (
-                x[:, numbers] if subject.sae is None else subject.sae.encode(x, numbers)
-            ).T.cpu()
-            enough = np.flatnonzero((encoded > 1e-5).sum(1).numpy() >= LEAST_FIRINGS)
-            for row in enough[: count - len(features)]:
-                values = encoded[row].numpy()
+            encoded = x[:, numbers] if subject.sae is None else subject.sae.encode(x, numbers)
+            fires = count_by_column(over(encoded, FIRES))
+            enough = np.flatnonzero(fires >= LEAST_FIRINGS)[: count - len(features)]
+            chosen = encoded[:, torch.from_numpy(enough).to(x.device)].T.contiguous().cpu().numpy()
+            for row, values in zip(enough, chosen, strict=True):
                 features.append(int(order[begin + row]))
-                firings.append(np.sort(values[values > 1e-5]))
+                firings.append(np.sort(values[values > FIRES]))
             if len(features) == count:
                 break
         if not features:
