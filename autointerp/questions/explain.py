@@ -105,15 +105,7 @@ def eligible_units(run: Run, sources: Sequence[str] = (), n: int | None = None) 
     are none of those either, all that were harvested: a harvest draws more than it is asked for.
     Raises BadInput if the run has none of them.
     """
-    rows = run.rows(
-        "WITH asked AS (SELECT unit_id, item_id FROM key JOIN item USING (item_id)),"
-        " rated AS (SELECT DISTINCT unit_id FROM asked JOIN rating USING (item_id))"
-        " SELECT unit_id, source, row_number() OVER (PARTITION BY source ORDER BY ord) AS place"
-        " FROM unit WHERE outcome = 'eligible' AND CASE"
-        "  WHEN EXISTS (FROM rated) THEN unit_id IN (FROM rated)"
-        "  WHEN EXISTS (FROM asked) THEN unit_id IN (SELECT unit_id FROM asked)"
-        "  ELSE true END ORDER BY source, ord"
-    )
+    rows = run.eligible_in_turn()
     held = sorted({row[1] for row in rows})
     for source in sources:
         if source not in held:

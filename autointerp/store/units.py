@@ -153,6 +153,22 @@ class Units(Tables):
         """Return the first `n` eligible units of the source's order that the run holds."""
         return self._units("source = ? AND outcome = 'eligible' ORDER BY ord LIMIT ?", [source, n])
 
+    def eligible_in_turn(self) -> list[tuple[int, str, int]]:
+        """Return unit_id, source and place in its random order, from 1, of eligible units.
+
+        Those that were rated; where none was, those that a rater was to be asked about; where
+        there are none of those either, all that were harvested.
+        """
+        return self.rows(
+            "WITH asked AS (SELECT unit_id, item_id FROM key JOIN item USING (item_id)),"
+            " rated AS (SELECT DISTINCT unit_id FROM asked JOIN rating USING (item_id))"
+            " SELECT unit_id, source, row_number() OVER (PARTITION BY source ORDER BY ord) AS place"
+            " FROM unit WHERE outcome = 'eligible' AND CASE"
+            "  WHEN EXISTS (FROM rated) THEN unit_id IN (FROM rated)"
+            "  WHEN EXISTS (FROM asked) THEN unit_id IN (SELECT unit_id FROM asked)"
+            "  ELSE true END ORDER BY source, ord"
+        )
+
     def units_numbered(self, unit_ids: Sequence[int]) -> list[StoredUnit]:
         """Return units by the run's own numbers, in their order."""
         condition = "unit_id IN (SELECT unnest(?::INTEGER[])) ORDER BY unit_id"
