@@ -15,7 +15,8 @@ Fixtures, widest first:
     command_line     calls the command line in this process, in an empty current folder, and
                      returns the exit code, stdout and stderr: `command_line("runs")`.
 
-A test that must start a process of its own takes `process_environment`.
+A test that must start a process of its own takes `process_environment`, and `Forked` of
+`support.processes` where the process need not begin in a fresh interpreter.
 """
 
 from __future__ import annotations
