@@ -67,6 +67,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(gc.unfreeze)
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Collect garbage again in the process that hands tests to others: it imports none."""
+    if session.config.pluginmanager.hasplugin("dsession"):
+        gc.enable()
+
+
 def pytest_collection_finish() -> None:
     """Take what was imported out of the garbage collector's sight: it stays until the end.
 
