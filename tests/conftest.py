@@ -15,7 +15,8 @@ Fixtures, widest first:
     command_line     calls the command line in this process, in an empty current folder, and
                      returns the exit code, stdout and stderr: `command_line("runs")`.
 
-A test that must start a process of its own takes `process_environment`.
+A test that must start a process of its own takes `process_environment`, and `Forked` of
+`support.processes` where the process need not begin in a fresh interpreter.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 # Read once, at import: the Hub is not asked for anything, and draws no bars on stderr.
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
+import gc
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -37,6 +39,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from support.empty_database import copy_empty_database
 from support.lanes import is_slow
 from support.pictures import leave_out_pictures
 from support.tiny_subject import make_tiny_subject
@@ -57,6 +60,29 @@ class CommandResult:
     err: str
 
 
+@pytest.hookimpl(tryfirst=True)  # so that what is undone last is undone after pytest's own
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave garbage uncollected while modules are imported: there is hardly any."""
+    gc.disable()
+    config.add_cleanup(gc.unfreeze)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Collect garbage again in the process that hands tests to others: it imports none."""
+    if session.config.pluginmanager.hasplugin("dsession"):
+        gc.enable()
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported out of the garbage collector's sight: it stays until the end.
+
+    There are a million objects, and each full collection would look at them for half a second.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the slow tests, which `make test-fast` leaves out."""
     for item in items:
@@ -65,9 +91,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
-    """Leave out what of a report's pictures few tests look at; see `support/pictures.py`."""
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Do once what few tests look at; see `support/pictures.py` and `support/empty_database.py`."""
     leave_out_pictures()
+    copy_empty_database(item.path)
 
 
 @pytest.fixture(scope="session")

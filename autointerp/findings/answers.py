@@ -101,6 +101,8 @@ def unit_scores(run: Run, unit_id: int | None = None) -> list[UnitScore]:
     Answers to an earlier version of a scorer, which asked otherwise, are left out.
     """
     scores: list[UnitScore] = []
+    if not run.has_rows("probe"):
+        return scores
     asked = run.rows(
         "SELECT DISTINCT p.task, p.task_digest, p.design, p.explainer, r.rater FROM probe p"
         " JOIN current_rating r USING (item_id)"
@@ -112,9 +114,13 @@ def unit_scores(run: Run, unit_id: int | None = None) -> list[UnitScore]:
     for name in scorer_names():
         task = scorer(name).TASK
         readers.setdefault((task.id, task.digest), []).append(name)
+    undescribed = {
+        explainer: _undescribed(run, explainer) for explainer in {row[3] for row in asked}
+    }
     for task_id, digest, design, explainer, rater in asked:
         for name in readers.get((task_id, digest), ()):
-            scores += _scores(run, name, design, explainer, rater, unit_id)
+            without = _unasked(run, name, design) | undescribed[explainer]
+            scores += _scores(run, name, design, explainer, rater, without, unit_id)
     return scores
 
 
@@ -124,6 +130,7 @@ def _scores(
     design: str,
     explainer: str | None,
     rater: str,
+    without: Mapping[int, str],
     only: int | None = None,
 ) -> Iterator[UnitScore]:
     module = scorer(name)
@@ -197,7 +204,6 @@ def _scores(
             dict(statuses.get((unit_id, permuted), {})), figures.more,
             figures.others if permuted else {},
         )  # fmt: skip
-    without = _without_questions(run, name, design, explainer)
     for unit_id, outcome in sorted(without.items()):
         if (unit_id, False) not in groups and unit_id in units:
             source, is_control, *_ = units[unit_id]
@@ -340,21 +346,23 @@ def _expected(
     return {context: {token: next(left) for token in levels} for context, levels in answers.items()}
 
 
-def _without_questions(run: Run, name: str, design: str, explainer: str | None) -> dict[int, str]:
-    """Return unit → why it was never asked about."""
-    without = dict(
+def _unasked(run: Run, name: str, design: str) -> dict[int, str]:
+    """Return unit → why a scorer had nothing to ask about it."""
+    return dict(
         run.rows(
             "SELECT unit_id, outcome FROM unprobed WHERE task = ? AND design = ?",
             [scorer(name).TASK.id, design],
         )
     )
-    if explainer is not None:
-        for explanation in explanations(run, explainer):
-            if explanation.status != "ok":
-                without[explanation.unit_id] = f"not explained: {explanation.status}"
-            elif not explanation.says_something:
-                without[explanation.unit_id] = "unknown"
-    return without
+
+
+def _undescribed(run: Run, explainer: str | None) -> dict[int, str]:
+    """Return unit → why it has no description that could be tried."""
+    return {
+        one.unit_id: f"not explained: {one.status}" if one.status != "ok" else "unknown"
+        for one in (explanations(run, explainer) if explainer is not None else ())
+        if one.status != "ok" or not one.says_something
+    }
 
 
 # --------------------------------------------------------------------------- descriptions
@@ -388,6 +396,8 @@ def context_ratings(run: Run, unit_id: int | None = None) -> list[ContextRating]
 
     A context that several designs chose counts once.
     """
+    if not run.has_rows("probe"):
+        return []
     rows = run.rows(
         "WITH one AS ("
         "  SELECT p.*, p.contexts[1] AS context_id, p.kinds[1] AS kind FROM probe p"

@@ -473,6 +473,9 @@ def _versions(
 
 def _score_errors(run: Run) -> dict[tuple[str, str], ScoreErrors]:
     """Return by rubric's digest and rater how sure raters are of scores, as their replies say."""
+    told = "contains(c.details::VARCHAR, '\"scores_within\"')"
+    if not run.rows(f"SELECT 1 FROM call c WHERE {told} LIMIT 1"):
+        return {}
     return {
         (digest, rater): ScoreErrors(int(units), float(mean), int(unsettled))
         for digest, rater, units, mean, unsettled in run.rows(
@@ -484,7 +487,7 @@ def _score_errors(run: Run) -> dict[tuple[str, str], ScoreErrors]:
             "  c.details ->> '$.scores_within[1]' AS high"
             "  FROM said r JOIN call c USING (call_key)"
             "  WHERE r.status = 'ok' AND c.stop <> 'error'"
-            "  AND contains(c.details::VARCHAR, '\"scores_within\"')"
+            f"  AND {told}"
             " ) WHERE error IS NOT NULL GROUP BY ALL"
         )
     }
@@ -507,6 +510,8 @@ def _observed_scale(scores: pd.DataFrame) -> Scale:
 
 
 def _explained(run: Run) -> Iterator[Explained]:
+    if not run.has_rows("explanation"):
+        return
     for row in run.rows(
         "SELECT explainer, task, u.source, count(*), count(promoted), max(len(contexts))"
         " FROM explanation JOIN unit u USING (unit_id) GROUP BY ALL ORDER BY ALL"

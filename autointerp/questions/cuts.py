@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from math import log2
 from typing import NamedTuple
 
@@ -86,6 +87,7 @@ def silent_texts(context: Context) -> dict[int, list[str]]:
     }
 
 
+@lru_cache(maxsize=1 << 16)  # asked again and again about the tokens of one vocabulary
 def shape_of(token: str) -> str:
     """Return what kind of token it is: a word, a piece of one, a number, a sign."""
     word = token.strip()

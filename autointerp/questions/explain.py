@@ -105,14 +105,7 @@ def eligible_units(run: Run, sources: Sequence[str] = (), n: int | None = None) 
     are none of those either, all that were harvested: a harvest draws more than it is asked for.
     Raises BadInput if the run has none of them.
     """
-    rows = run.rows(
-        "SELECT unit_id, source, row_number() OVER (PARTITION BY source ORDER BY ord) AS place"
-        " FROM unit WHERE outcome = 'eligible' AND CASE"
-        "  WHEN EXISTS (SELECT 1 FROM unit_rating)"
-        "  THEN unit_id IN (SELECT unit_id FROM unit_rating)"
-        "  WHEN EXISTS (SELECT 1 FROM unit_item) THEN unit_id IN (SELECT unit_id FROM unit_item)"
-        "  ELSE true END ORDER BY source, ord"
-    )
+    rows = run.eligible_in_turn()
     held = sorted({row[1] for row in rows})
     for source in sources:
         if source not in held:

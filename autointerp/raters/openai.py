@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import re
+import ssl
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any, ClassVar, Literal
 
 from autointerp.errors import BadInput, RaterError
@@ -446,11 +449,23 @@ def http_client(sdk: Any, most_tokens: int) -> Any:
     else:
         kind = sdk.DefaultAioHttpClient
     return kind(
+        verify=_trusted(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
         limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
         headers=ACCEPTED,
         follow_redirects=False,
         event_hooks={"response": [bound_replies(most_tokens)]},
     )
+
+
+@cache
+def _trusted(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """Return the certificates that httpx trusts, read once for all clients of a process: 25 ms.
+
+    `file` and `folder` are what the environment says, which httpx reads itself.
+    """
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 def create(model: str | None, options: RaterOptions) -> OpenAIRater:

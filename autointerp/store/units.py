@@ -132,10 +132,6 @@ class Units(Tables):
 
         `autointerp.units.sources.source_kinds` fills in the kinds that an old run lacks.
         """
-        has_kind = self.rows(
-            "SELECT 1 FROM duckdb_columns() WHERE table_name = 'source' AND column_name = 'role'"
-        )
-        kind = "role, one, several, colour" if has_kind else "NULL, NULL, NULL, NULL"
         return {
             name: StoredSource(
                 name,
@@ -144,7 +140,8 @@ class Units(Tables):
                 None if role is None else SourceKind(role, (one, several), colour),
             )
             for name, size, is_control, role, one, several, colour in self.rows(
-                f"SELECT source, size, is_control, {kind} FROM source ORDER BY source"
+                "SELECT source, size, is_control, role, one, several, colour FROM source"
+                " ORDER BY source"
             )
         }
 
@@ -155,6 +152,22 @@ class Units(Tables):
     def sampled(self, source: str, n: int) -> list[StoredUnit]:
         """Return the first `n` eligible units of the source's order that the run holds."""
         return self._units("source = ? AND outcome = 'eligible' ORDER BY ord LIMIT ?", [source, n])
+
+    def eligible_in_turn(self) -> list[tuple[int, str, int]]:
+        """Return unit_id, source and place in its random order, from 1, of eligible units.
+
+        Those that were rated; where none was, those that a rater was to be asked about; where
+        there are none of those either, all that were harvested.
+        """
+        return self.rows(
+            "WITH asked AS (SELECT unit_id, item_id FROM key JOIN item USING (item_id)),"
+            " rated AS (SELECT DISTINCT unit_id FROM asked JOIN rating USING (item_id))"
+            " SELECT unit_id, source, row_number() OVER (PARTITION BY source ORDER BY ord) AS place"
+            " FROM unit WHERE outcome = 'eligible' AND CASE"
+            "  WHEN EXISTS (FROM rated) THEN unit_id IN (FROM rated)"
+            "  WHEN EXISTS (FROM asked) THEN unit_id IN (SELECT unit_id FROM asked)"
+            "  ELSE true END ORDER BY source, ord"
+        )
 
     def units_numbered(self, unit_ids: Sequence[int]) -> list[StoredUnit]:
         """Return units by the run's own numbers, in their order."""

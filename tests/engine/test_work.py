@@ -19,6 +19,7 @@ from typing import Any, Literal
 import pytest
 from support.loopback.client import RUBRIC, SLOTS, item_names, items
 from support.loopback.server import Call, Fault, LoopbackServer
+from support.processes import Forked
 
 from autointerp.engine.budget import Budget
 from autointerp.engine.retry import RetryPolicy
@@ -542,11 +543,10 @@ def test_calls_that_a_kill_cut_off_are_charged_and_kill_after_kill_stays_in_the_
     most = Budget(None, 0, rater.price).most_usd(extent)
     budget, called = str(7.5 * most), 0
     for expected in (3, 6, 7, 7):  # three at a time, and seven is all that the budget allows
-        process = subprocess.Popen(
-            [sys.executable, "-c", KILLED_IN_FLIGHT, str(tmp_path), server.openai_url, budget],
-            env={**process_environment, "PYTHONPATH": os.pathsep.join(sys.path)},
-            stderr=subprocess.DEVNULL,
-        )
+        process = Forked(
+            KILLED_IN_FLIGHT, tmp_path, server.openai_url, budget,
+            cwd=tmp_path, environment=process_environment,
+        )  # fmt: skip
         until = time.monotonic() + 60
         while len(server.completions) < expected and time.monotonic() < until:
             time.sleep(0.02)

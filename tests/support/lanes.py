@@ -26,6 +26,7 @@ SLOW = (
     "support.browser",
     "support.fabricate",  # a run on disk, rated and reported
     "support.loopback",
+    "support.processes",
     "support.tiny_language_models",
     "tiny_subject",
     "transformers",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.processes import Forked
 
 from autointerp.errors import BadInput, CorpusError, StorageError
 from autointerp.records import HarvestedUnit
@@ -279,20 +278,20 @@ def test_two_processes_under_torchrun_read_their_shares_and_store_the_bytes_of_o
 def test_a_kill_in_the_middle_leaves_the_same_bytes(
     by_one: Path, small_batches: Path, process_environment: dict[str, str]
 ):
-    (by_one / "autointerp_small.py").write_text(SMALL_SHARDS)
-    words = [sys.executable, "autointerp_small.py", *command(small_batches, "killed")[2:]]
-    process = subprocess.Popen(words, cwd=by_one, env=process_environment)
+    words = command(small_batches, "killed")[2:]
+    process = Forked(SMALL_SHARDS, *words, cwd=by_one, environment=process_environment)
     part = by_one / "runs" / "killed" / "harvest"
     until = time.monotonic() + 120
     while not list(part.glob("*/part-0.npz")):
         assert time.monotonic() < until
         assert process.poll() is None
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     [found] = part.glob("*/part-0.npz")
     done = len(np.load(found)["shards"])
-    subprocess.run(words, cwd=by_one, env=process_environment, check=True)
+    again = Forked(SMALL_SHARDS, *words, cwd=by_one, environment=process_environment)
+    assert again.wait() == 0
     assert done >= 1
     assert stored(by_one / "runs", "killed") == stored(by_one / "runs", "one")
 

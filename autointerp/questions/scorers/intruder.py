@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -124,11 +125,13 @@ class Pool:
         offered: By context and place in what is shown: kinds and lengths of the silent tokens that
             could be marked there.
         counts: How often tokens stand in random contexts.
+        sizes: Of the contexts, see `_size`.
     """
 
     contexts: Mapping[int, Context]
     offered: Mapping[tuple[int, int], frozenset[tuple[str, int]]]
     counts: Counter[str]
+    sizes: Mapping[int, tuple[int, int]]
 
     @classmethod
     def of(cls, contexts: Mapping[int, Context], every: Iterable[Context]) -> Pool:
@@ -138,16 +141,16 @@ class Pool:
             for number, context in contexts.items()
             for place, texts in silent_texts(context).items()
         }
-        return cls(contexts, offered, token_counts(every))
+        sizes = {number: _size(context) for number, context in contexts.items()}
+        return cls(contexts, offered, token_counts(every), sizes)
 
     def matched(self, numbers: Sequence[int], contexts: Mapping[int, Context]) -> list[int]:
         """Return the numbers of those contexts that have one like them wherever they are cut; all,
         if fewer than a call needs have."""
-        sizes = {n: _size(context) for n, context in self.contexts.items()}
         kept = []
         for number in numbers:
             size, alike = _size(contexts[number]), _alike(focus_text(contexts[number]))
-            near = [n for n, other in sizes.items() if _apart(other, size) <= NEAR]
+            near = [n for n, other in self.sizes.items() if _apart(other, size) <= NEAR]
             if all(
                 any(alike in self.offered.get((n, place), ()) for n in near)
                 for place in offsets(contexts[number])
@@ -162,9 +165,9 @@ class Pool:
         alike = _alike(look.text)
         size = _size(context)
         far = {}
-        for n, other in self.contexts.items():
+        for n, other in self.sizes.items():
             is_alike = alike in self.offered.get((n, look.place), ())
-            far[n] = _apart(_size(other), size) + NEAR * (not is_alike)
+            far[n] = _apart(other, size) + NEAR * (not is_alike)
         shuffled = rng.permutation(np.array(list(self.contexts))).tolist()
         near = sorted(shuffled, key=far.__getitem__)[:NEAREST]
         # Of one context alone: among several the one with the most different words would be taken.
@@ -175,6 +178,7 @@ class Pool:
         return replace(piece, truth=True)
 
 
+@lru_cache(maxsize=1 << 16)
 def _alike(text: str) -> tuple[str, int]:
     """Return what tokens share that are taken for alike: kind and length."""
     return shape_of(text), len(text.strip())

@@ -99,14 +99,11 @@ def measure(tried: Tried) -> Figures:
     if not {"interval", "random"} <= kinds:
         lacking = sorted({"interval", "random"} - kinds)
         return Figures(None, f"no answers on {' and '.join(lacking)} contexts")
-    true, predicted, lengths = (
-        np.concatenate(parts) for parts in zip(*map(_tokens, answered), strict=True)
-    )
+    tokens = list(map(_tokens, answered))
+    true, predicted, lengths = (np.concatenate(parts) for parts in zip(*tokens, strict=True))
     true = true * LOUDEST / tried.scale
     plain = np.ones(len(true))
-    weight = np.concatenate(
-        [np.full(len(_tokens(one)[0]), w) for one, w in _weighed(answered, tried)]
-    )
+    weight = np.repeat(_weights(answered, tried), [len(levels) for levels, _, _ in tokens])
     if np.ptp(true) == 0:
         return Figures(None, "the unit is the same on every token")
     rho = _order(true, predicted)
@@ -162,9 +159,9 @@ def partial_correlation(rho: float, first: float, second: float) -> float:
     return float(np.clip((rho - first * second) / np.sqrt(left), -1, 1))
 
 
-def _weighed(answered: Sequence[Answered], tried: Tried) -> list[tuple[Answered, float]]:
+def _weights(answered: Sequence[Answered], tried: Tried) -> list[float]:
     total = sum(tried.interval_tokens)
-    weighed = []
+    weights = []
     for one in answered:
         weight = 1.0
         interval = one.context.interval
@@ -172,8 +169,8 @@ def _weighed(answered: Sequence[Answered], tried: Tried) -> list[tuple[Answered,
             weight = tried.density * tried.interval_tokens[interval - 1] / total
         elif one.piece.kind not in ("interval", "random"):
             weight = 0.0  # hard ones are no sample of anything
-        weighed.append((one, weight))
-    return weighed
+        weights.append(weight)
+    return weights
 
 
 def _order(true: Floats, predicted: Floats, weight: Floats | None = None) -> float:

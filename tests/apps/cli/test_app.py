@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import pytest
 import typer.main
 from rich.console import Console
+from support.processes import Forked
 from support.tiny_subject import tiny_run_units
 
 from autointerp.apps.cli import _app as cli
@@ -395,26 +396,13 @@ main()
 """
 
 
-def started(
-    code: str, *arguments: object, cwd: Path, environment: dict[str, str]
-) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        cwd=cwd,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
 def test_a_full_disk_is_one_line_and_the_next_run_goes_on(
     rate: Call, tmp_path: Path, tiny_settings: Path, process_environment: dict[str, str]
 ):
     # A limit on the size of files stands for the full disk: the same failing write.
     arguments = ["rate", "--subject", tiny_settings, "--rater", "scripted:4", "--n", 4]
     arguments += ["--controls", 0]
-    process = started(LIMITED, 100_000, *arguments, cwd=tmp_path, environment=process_environment)
+    process = Forked(LIMITED, 100_000, *arguments, cwd=tmp_path, environment=process_environment)
     _, err = process.communicate()
     assert process.returncode == 1, err
     assert after_its_beginning(err).count("\n") == 1, err
@@ -530,7 +518,7 @@ def test_a_rating_stopped_in_the_middle_goes_on_where_it_was(
     repeats = 40  # of 4 items: 160 ratings
     arguments = ["rate", "--subject", tiny_settings, "--rater", "scripted:4", "--n", 4]
     arguments += ["--controls", 0, "--repeats", repeats]
-    process = started(SLOW, *arguments, cwd=tmp_path, environment=process_environment)
+    process = Forked(SLOW, *arguments, cwd=tmp_path, environment=process_environment)
     deadline = time.monotonic() + 120
     while not ((tmp_path / "sent").exists() and (tmp_path / "sent").stat().st_size >= 100):
         assert process.poll() is None, process.communicate()
