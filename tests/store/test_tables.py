@@ -39,28 +39,31 @@ def test_with_ignore_a_known_key_keeps_its_first_row(run: Run):
     assert run.rows("SELECT * FROM about ORDER BY name") == [("a", "1"), ("b", "3")]
 
 
-@pytest.mark.parametrize("few", [0, 40])
-def test_few_rows_and_many_are_stored_alike(
-    run: Run, few: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("few", "some"), [(40, 40), (0, 40), (0, 0)])
+def test_few_rows_some_and_many_are_stored_alike(
+    run: Run, few: int, some: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("autointerp.store.tables.FEW", few)
+    monkeypatch.setattr("autointerp.store.tables.SOME", some)
     run.connection.execute(
         "CREATE TABLE kinds (name TEXT, number DOUBLE, whole BIGINT, list REAL[], flag BOOLEAN,"
-        " made_at TIMESTAMP, bytes BLOB)"
+        " made_at TIMESTAMP, bytes BLOB, said JSON, texts TEXT[], never TEXT[], on_day TIMESTAMP)"
     )
     at = datetime.datetime(2026, 1, 2, 3, 4, 5)
     rows = [
         {"name": "all", "number": np.float32(0.5), "whole": np.int64(3),
          "list": np.array([0.5, 1.5], np.float32), "flag": np.True_, "made_at": at,
-         "bytes": b"\0\1"},
-        {"name": "plain", "number": 2, "whole": 4, "list": [1, 2.5], "flag": False},
+         "bytes": b"\0\1", "said": '{"a": 1}', "texts": ["x", None], "never": None,
+         "on_day": None},
+        {"name": "plain", "number": 2, "whole": 4, "list": [1, 2.5], "flag": False,
+         "texts": []},
         {"name": "none", "number": float("nan"), "whole": None, "list": []},
     ]  # fmt: skip
     run.insert("kinds", rows)
     assert run.rows("SELECT * FROM kinds") == [
-        ("all", 0.5, 3, [0.5, 1.5], True, at, b"\0\1"),
-        ("plain", 2.0, 4, [1.0, 2.5], False, None, None),
-        ("none", None, None, [], None, None, None),
+        ("all", 0.5, 3, [0.5, 1.5], True, at, b"\0\1", '{"a": 1}', ["x", None], None, None),
+        ("plain", 2.0, 4, [1.0, 2.5], False, None, None, None, [], None, None),
+        ("none", None, None, [], None, None, None, None, None, None, None),
     ]
 
 
