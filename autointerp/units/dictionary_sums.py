@@ -164,10 +164,13 @@ class _Chosen:
     def block(self, batch: SiteBatch) -> Tensor:
         """Return the columns [rows, tokens, columns], 0 where nothing is kept."""
         assert batch is self._batch
+        columns = torch.cat(self._parts)
+        if len(columns) == batch.kept.numel():
+            return columns.view(*batch.kept.shape, -1)
         block = batch.activations.new_zeros(
             *batch.kept.shape, len(self._columns), dtype=torch.float32
         )
-        block[batch.kept] = torch.cat(self._parts)
+        block[batch.kept] = columns
         return block
 
 
