@@ -38,6 +38,7 @@ from autointerp.store.run import RUNS, TOKENS, Run, open_run, read_about, run_ex
 from autointerp.store.snapshots import open_to_read
 from autointerp.subjects.part_files import look_at_parts
 from autointerp.subjects.places import require_places, require_sae
+from autointerp.subjects.provenance import changed_part
 from autointerp.text import count, first_tokens, size_text, statuses_text
 from autointerp.units.dictionary_figures import REMEMBERED
 from autointerp.units.held import is_exhausted, unverified
@@ -563,12 +564,12 @@ def _subjects(settings: Mapping[str, RunSettings], tokens: Path) -> dict[str, Su
 
 
 def _require_same(run: Run, subject: Subject) -> None:
-    for part, digest in subject.digests.items():
-        if run.about["digests"].get(part) != digest:
-            raise RunMismatch(
-                f"run '{run.name}' was made with another {part}; give the sweep another name, or "
-                f"remove {run.path}"
-            )
+    part = changed_part(run.about["digests"], subject.digests)
+    if part is not None:
+        raise RunMismatch(
+            f"run '{run.name}' was made with another {part}; give the sweep another name, or "
+            f"remove {run.path}"
+        )
 
 
 def _require_one_model(first: Run, other: Run) -> None:

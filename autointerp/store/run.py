@@ -58,6 +58,7 @@ from autointerp.store.tables import (
     read_commits,
 )
 from autointerp.store.units import Units
+from autointerp.subjects.provenance import changed_part
 from autointerp.text import statuses_text
 
 if TYPE_CHECKING:
@@ -661,12 +662,12 @@ def _check_same(path: Path, settings: RunSettings, subject: Subject | None) -> N
 
 def require_same_subject(path: Path, about: Mapping[str, Any], subject: Subject) -> None:
     """Raise RunMismatch where a part of a subject is not what the run was made of."""
-    for part, digest in subject.digests.items():
-        if about["digests"].get(part) != digest:
-            raise RunMismatch(
-                f"run '{path.name}' was made with another {part}; give this work another --run, or "
-                f"remove {path}"
-            )
+    part = changed_part(about["digests"], subject.digests)
+    if part is not None:
+        raise RunMismatch(
+            f"run '{path.name}' was made with another {part}; give this work another --run, or "
+            f"remove {path}"
+        )
 
 
 def read_about(path: Path) -> dict[str, Any]:

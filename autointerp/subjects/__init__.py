@@ -81,7 +81,7 @@ class Subject:
         token_texts: The text of each token id.
         cut: `cut(length, rows)` yields the corpus in windows of `length` tokens.
         longest: The longest window that the model takes.
-        digests: sha256 of model, sae and corpus.
+        digests: sha256 of model, sae, corpus and tokenizer.
         begins_with_bos: Whether windows do; where not, their first token is an attention sink.
         loaded: The SAE with what its files say of it, where it comes from files of any format.
         length: Returns how many tokens the corpus has; None where it cannot be counted.

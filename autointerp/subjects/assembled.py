@@ -23,7 +23,7 @@ from autointerp.subjects.formats import Flags, LoadedAutoencoder, load_sae
 from autointerp.subjects.hub import no_copy, out_of_reach
 from autointerp.subjects.language_model import HookedLanguageModel, load_language_model
 from autointerp.subjects.token_cache import cached_documents
-from autointerp.subjects.tokenizers import load_tokenizer
+from autointerp.subjects.tokenizers import load_tokenizer, vocabulary_digest
 from autointerp.subjects.untrained import load_twin, twin_digest, twin_record
 
 # Names that libraries of SAEs use for a model, and the hub's.
@@ -66,7 +66,11 @@ def assemble(
         notes = check_fit(loaded, model, settings.check_sae, settings.revision)
         notes += _of_bos(settings.bos, loaded, model)
         loaded = dataclasses.replace(loaded, sae=as_trained(loaded, model))
-    digests = {"model": model.digest, "corpus": corpus.digest}
+    digests = {
+        "model": model.digest,
+        "corpus": corpus.digest,
+        "tokenizer": vocabulary_digest(model.token_texts),
+    }
     if loaded is not None:
         digests["sae"] = sae_digest(loaded)
     if model.hidden is not None:

@@ -101,7 +101,7 @@ def _one_layer_subject(
 ) -> Subject:
     from autointerp.subjects.autoencoder import load_autoencoder
     from autointerp.subjects.one_layer import OneLayerSite, load_one_layer
-    from autointerp.subjects.tokenizers import load_tokenizer
+    from autointerp.subjects.tokenizers import load_tokenizer, vocabulary_digest
     from autointerp.subjects.untrained import load_one_layer_twin, twin_digest, twin_record
     from autointerp.subjects.windows import cut_windows, load_documents
 
@@ -143,6 +143,8 @@ def _one_layer_subject(
         )
     files = {"model": model_path, "sae": paths["sae"], "corpus": paths["corpus"]}
     digests = {part: file_digest(path) for part, path in files.items() if path is not None}
+    if paths["tokenizer"].parent != EMBEDDED:  # the package's own is what it is
+        digests["tokenizer"] = vocabulary_digest(tokenizer.texts)
     twin = _twin_folder(name, settings)
     if twin is not None:
         twin_record(twin, settings.site)

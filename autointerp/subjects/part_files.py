@@ -24,7 +24,7 @@ from autointerp.settings import SUBJECT_PLACES, SubjectSettings
 from autointerp.subjects import file_digest
 from autointerp.subjects.hub import snapshot_here
 from autointerp.subjects.places import EMBEDDED, is_one_layer
-from autointerp.subjects.provenance import installation_digest
+from autointerp.subjects.provenance import changed_part, installation_digest
 
 if TYPE_CHECKING:
     from autointerp.subjects import Subject
@@ -138,7 +138,7 @@ def known_again(record: str, settings: SubjectSettings, digests: Mapping[str, st
     """
     try:
         held = json.loads(record)
-        if any(digests.get(part) != digest for part, digest in held["digests"].items()):
+        if changed_part(digests, held["digests"]) is not None:
             return None
         files = {name: FileState(*state) for name, state in held["files"].items()}
         code, asked = held["code"], held["asked"]

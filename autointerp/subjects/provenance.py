@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.util
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -66,3 +66,14 @@ def installation_digest(libraries: Sequence[str], *names: str) -> str | None:
             return None
     parts = [sys.version, platform.machine(), code_digest(*names), *installed]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def changed_part(made_of: Mapping[str, str], now: Mapping[str, str]) -> str | None:
+    """Return the first part of a subject whose digest is not what a run was made of, or None.
+
+    Runs of earlier versions say nothing of the tokenizer.
+    """
+    for part, digest in now.items():
+        if made_of.get(part) != digest and (part != "tokenizer" or part in made_of):
+            return part
+    return None

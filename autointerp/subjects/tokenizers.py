@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,6 +56,12 @@ def load_tokenizer(path: Path) -> ReadableTokenizer:
         raise SubjectError(
             f"{path} is not a tokenizer.json ({error}); fetch or train it again"
         ) from None
+
+
+def vocabulary_digest(texts: Sequence[str]) -> str:
+    """Return the sha256 of a vocabulary's texts, by id: the same in every version of a library."""
+    said = "\0".join([str(len(texts)), *texts])
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def tokenizer_digest(tokenizer: Any) -> str | None:

@@ -14,6 +14,7 @@ from autointerp.subjects import Subject
 from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.load import load_sae_alone, load_subject
 from autointerp.subjects.part_files import look_at_parts
+from autointerp.subjects.provenance import changed_part
 from autointerp.units import sources as sources_folder
 from autointerp.units.sample import numbers_of as numbers_again
 from autointerp.units.sources import Calibration, Source
@@ -35,9 +36,9 @@ def subject_again(run: Run, option: str) -> Subject:
         )
     before = look_at_parts(run.settings.subject)
     subject = load_subject(run.settings.subject, tokens=run.path.parent / TOKENS)
-    for part, digest in subject.digests.items():
-        if run.about["digests"].get(part) != digest:
-            raise RunMismatch(f"{option} reads the subject again, and this {part} is not the run's")
+    part = changed_part(run.about["digests"], subject.digests)
+    if part is not None:
+        raise RunMismatch(f"{option} reads the subject again, and this {part} is not the run's")
     keep_record(run, before, subject)
     return subject
 

@@ -231,7 +231,7 @@ def test_hidden_neurons_are_offered_written_and_loaded(
     subject = load_subject(load_settings(str(parts / "autointerp.toml")).subject)
     assert subject.hidden is not None
     assert (subject.hidden.site, subject.hidden.d_site) == ("layers.1.mlp.neurons", 40)
-    assert set(subject.digests) == {"model", "sae", "corpus", "neurons"}
+    assert set(subject.digests) == {"model", "sae", "corpus", "tokenizer", "neurons"}
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_a_model_an_sae_and_a_corpus_of_any_kind_make_a_subject(
     assert subject.sae.d_sae == LATENTS
     assert subject.special == {0}
     assert subject.begins_with_bos
-    assert set(subject.digests) == {"model", "sae", "corpus"}
+    assert set(subject.digests) == {"model", "sae", "corpus", "tokenizer"}
     windows = next(subject.cut(16, 8))
     assert (windows.ids[:, 0] == 0).all()
     texts = "".join(subject.token_texts[i] for i in windows.ids[0, 1:])

@@ -1,6 +1,8 @@
 """A run in which all is drawn is rated without its subject, unless that may be another one."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -106,9 +108,25 @@ def test_another_corpus_is_refused(own, loads):
         rate(job(own))
 
 
-def test_a_tokenizer_that_changed_is_loaded_once_and_then_known(own, loads):
+def test_a_tokenizer_of_other_texts_is_refused_but_by_runs_that_say_nothing_of_theirs(own, loads):
     file = own / "subject" / "tokenizer.json"
-    file.write_text(file.read_text() + "\n")  # the run's digests say nothing of it
+    content = json.loads(file.read_text())
+    vocabulary = content["model"]["vocab"]
+    last = max(vocabulary, key=vocabulary.__getitem__)
+    vocabulary["\u0120quixotry"] = vocabulary.pop(last)
+    content["model"]["merges"] = []
+    file.write_text(json.dumps(content))
+    with pytest.raises(RunMismatch, match="was made with another tokenizer"):
+        rate(job(own))
+    about = own / "runs" / "one" / "run.toml"
+    about.write_text(re.sub(r"^tokenizer = \"[0-9a-f]{64}\"\n", "", about.read_text(), flags=re.M))
+    rate(job(own))
+    assert len(loads) == 2
+
+
+def test_a_tokenizer_file_that_is_written_otherwise_is_loaded_once_and_then_known(own, loads):
+    file = own / "subject" / "tokenizer.json"
+    file.write_text(file.read_text() + "\n")
     rate(job(own))
     assert len(loads) == 1
     rate(job(own))
