@@ -28,6 +28,7 @@ from autointerp.units.stream import at_site, quiet_torch, readings
 from autointerp.units.together import Member, draw_together
 from bench import resident_mb
 from bench._shapes import figure
+from bench.harvest import columns_cpu_s
 
 SAES, UNITS, ROUNDS = 8, 100, 2
 TOKENS, MANY = 200_000, 1_000_000
@@ -50,17 +51,9 @@ def subjects(tokens: int) -> tuple[list[Subject], RunSettings]:
     return made, settings
 
 
-def forward_s(subject: Subject, settings: RunSettings) -> float:
-    """Return the CPU seconds of reading the tokens and running the model up to the site."""
-    begin = time.process_time()
-    with quiet_torch():
-        for reading in readings(subject, settings.harvest):
-            at_site(subject, reading, 0)
-    return time.process_time() - begin
-
-
 def encoders_s(some: list[Subject], settings: RunSettings) -> float:
-    """Return the CPU seconds of that and of all latents of every kept token, by each SAE."""
+    """Return the CPU seconds of one forward pass and of all latents of every kept token by
+    each SAE."""
     begin = time.process_time()
     with quiet_torch():
         for reading in readings(some[0], settings.harvest):
@@ -104,7 +97,7 @@ def ratio(tokens: int, rounds: int) -> dict[str, Any]:
     found = []
     for _ in range(rounds):
         both = encoders_s(some, settings)
-        found.append((sweep_s(some, settings) / both, forward_s(some[0], settings) / both))
+        found.append((sweep_s(some, settings) / both, columns_cpu_s(some[0], [], settings) / both))
     least, share = min(found)
     return figure(
         f"sweep_{SAES}_over_forward_plus_encoders" + ("_1m" if tokens == MANY else ""),

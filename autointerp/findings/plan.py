@@ -241,9 +241,8 @@ def plan_of(run: Run) -> Plan | None:
 
 def is_rated(run: Run) -> bool:
     """Whether a unit of the run was rated, with or without a score, or is in a provider's batch."""
-    rated = run.rows("SELECT 1 FROM unit_rating LIMIT 1")
     handed_over = "SELECT 1 FROM batch_call JOIN item USING (item_id) LIMIT 1"
-    return bool(rated or run.rows(handed_over))
+    return run.has_rows("unit_rating") or bool(run.rows(handed_over))
 
 
 def declare(run: Run, plan: Plan) -> Plan:

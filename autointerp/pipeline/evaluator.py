@@ -353,7 +353,7 @@ class Evaluator:
                 yield opened
             except BadInput:
                 for run in new:
-                    if not run.rows("SELECT 1 FROM unit LIMIT 1"):
+                    if not run.has_rows("unit"):
                         run.discard()
                 raise
 

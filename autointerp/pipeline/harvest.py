@@ -13,6 +13,7 @@ from autointerp.pipeline.events import Harvesting, Note, On, ignore
 from autointerp.pipeline.job import Job, Resolved, run_for
 from autointerp.store.run import checked_path, open_run, require_same_subject, run_exists
 from autointerp.text import count, size_text
+from autointerp.units.held import too_few
 from autointerp.units.shares import CHECKPOINTS, Share, share_of_environment, share_of_text
 
 if TYPE_CHECKING:
@@ -248,8 +249,7 @@ def draw(
 
     if cache and share.count > 1:
         log("--cache-site is for one process; several keep nothing")
-    lacks = any(len(run.sampled(name, n)) < n for name, n in wanted.items())
-    if not cache or share.count > 1 or not lacks:
+    if not cache or share.count > 1 or not too_few(run, wanted):
         return draw_units(run, subject, dict(wanted), progress, tell, share, shards)
     with with_cache(subject, run.settings, run.path, cache, log) as keeping:
         return draw_units(run, keeping, dict(wanted), progress, tell, share, shards)

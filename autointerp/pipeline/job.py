@@ -544,6 +544,6 @@ def run_for(
         try:
             yield run
         except BadInput:
-            if resolved.about is None and not keep and not run.rows("SELECT 1 FROM unit LIMIT 1"):
+            if resolved.about is None and not keep and not run.has_rows("unit"):
                 run.discard()
             raise

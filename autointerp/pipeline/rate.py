@@ -24,6 +24,7 @@ from autointerp.raters import Rater, load_rater
 from autointerp.store.run import RUNS, Run, open_run
 from autointerp.store.snapshots import open_to_read
 from autointerp.text import count, first_tokens, size_text, statuses_text
+from autointerp.units.held import too_few
 
 if TYPE_CHECKING:
     from autointerp.pipeline.describe import DescriptionsResult
@@ -225,7 +226,7 @@ def _rate_units(resolved: Resolved, on: On) -> RateResult:
         require_model(rater)
     subject = resolved.subject() if resolved.about is None else None
     with run_for(resolved, subject, on) as run:
-        if any(len(run.sampled(name, n)) < n for name, n in wanted.items()):
+        if too_few(run, wanted):
             resolved.require_rater()  # before a harvest; perhaps nothing is left to ask else
         subject = subject or resolved.subject_for(run, wanted)
         drawn = draw(run, subject, wanted, on, cache=job.cache_bytes)

@@ -41,7 +41,7 @@ from autointerp.subjects.places import require_places, require_sae
 from autointerp.subjects.provenance import changed_part
 from autointerp.text import count, first_tokens, size_text, statuses_text
 from autointerp.units.dictionary_figures import REMEMBERED
-from autointerp.units.held import is_exhausted, unverified
+from autointerp.units.held import is_exhausted, left_to_draw, unverified
 from autointerp.units.subject_record import is_unchanged, keep_record
 
 if TYPE_CHECKING:
@@ -420,10 +420,7 @@ def _lacks(asked: SweepFile, name: str, run: Run | None) -> bool:
         return True
     wanted = _wanted(asked, name)
     return (
-        any(
-            len(run.sampled(source, n)) < n and not is_exhausted(run, source)
-            for source, n in wanted.items()
-        )
+        bool(left_to_draw(run, wanted))
         or (asked.wanted[name] == FEATURES and run.recall(REMEMBERED) is None)
         or bool(unverified(run, list(wanted)))
     )
@@ -500,7 +497,7 @@ def _harvest(
             )
     except BadInput:
         for run in new:
-            if not run.rows("SELECT 1 FROM unit LIMIT 1"):
+            if not run.has_rows("unit"):
                 run.discard()
         raise
 

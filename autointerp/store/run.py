@@ -117,7 +117,6 @@ class Run(Units, Ratings, Batches, Labs, Matches, Concepts, Firings, Maps, Cover
     """An open run. Made by `open_run`; close it, or use it in a `with` statement.
 
     Attributes:
-        read_only: Whether nothing can be stored in it.
         notes: What opening it brought to light, a sentence each: replies that a kill left, lines
             that cannot be read.
         new: Paths that this opening made, the folder last.
@@ -130,7 +129,6 @@ class Run(Units, Ratings, Batches, Labs, Matches, Concepts, Firings, Maps, Cover
         self.name = path.name
         self.connection = connection
         self.about = about
-        self.read_only = False
         self.notes: tuple[str, ...] = ()
         self.new: tuple[Path, ...] = ()
         self._replies: ReplyJournal | None = None
@@ -352,7 +350,7 @@ def open_as(
     if read_only and (path / REPLIES).exists():
         notes = _take_in_first(path)
     run = kind(path, about, connect(path, read_only))
-    run.new, run.notes, run.read_only = new, notes, read_only
+    run.new, run.notes = new, notes
     try:
         run.commits = _checked_commits(run)
         if not read_only and (path / REPLIES).exists():

@@ -33,13 +33,22 @@ def is_exhausted(run: Run, source: str) -> bool:
     return known is not None and len(run.units(source)) == known.size
 
 
+def too_few(run: Run, wanted: Mapping[str, int]) -> dict[str, int]:
+    """Return those `wanted[source]` of which a run holds fewer units."""
+    return {name: n for name, n in wanted.items() if len(run.sampled(name, n)) < n}
+
+
+def left_to_draw(run: Run, wanted: Mapping[str, int]) -> dict[str, int]:
+    """Return what `too_few` does, but for sources that have no more units to give."""
+    lacking = too_few(run, wanted)
+    return {name: n for name, n in lacking.items() if not is_exhausted(run, name)}
+
+
 def is_drawn(run: Run, wanted: Mapping[str, int]) -> bool:
     """Return whether a run holds `wanted[source]` units of each source, and where they are silent,
     so that nothing is left to harvest.
     """
-    if any(len(run.sampled(name, n)) < n for name, n in wanted.items()):
-        return False
-    return not unverified(run, list(wanted))
+    return not too_few(run, wanted) and not unverified(run, list(wanted))
 
 
 def unverified(run: Run, sources: Sequence[str]) -> dict[str, tuple[list[int], list[Place]]]:

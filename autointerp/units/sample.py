@@ -28,7 +28,7 @@ from autointerp.store.units import StoredUnit
 from autointerp.subjects import Subject
 from autointerp.units import sources as sources_folder
 from autointerp.units.draws import random_order
-from autointerp.units.held import Place, unverified
+from autointerp.units.held import Place, too_few, unverified
 from autointerp.units.others import firing_in, store_silence
 from autointerp.units.passes import COLUMNS_AT_ONCE, Wanted
 from autointerp.units.shard_files import joined_shards, read_pass
@@ -59,7 +59,7 @@ def warn(text: str) -> None:
 
 def draw_units(
     run: Run,
-    subject: Subject | None,
+    subject: Subject,
     wanted: dict[str, int],
     progress: Report = lambda label, tokens: None,
     tell: Tell = warn,
@@ -73,14 +73,11 @@ def draw_units(
     `read_shard` left in that folder. What a pass kept is stored at its end, in one transaction;
     stopped before, the next call goes on from the last shard. Then units are looked at in contexts
     of others of their source, so that silence there is known. What casts doubt on the SAE goes to
-    `tell`. Raises TooFewUnits if a source has fewer than are asked for; where
-    there is no `subject`, as in an imported run, those that the run holds are all there are.
+    `tell`. Raises TooFewUnits if a source has fewer than are asked for.
     """
-    if subject is None:
-        return {name: run.sampled(name, n) for name, n in wanted.items()}
     settings = run.settings
     opened: dict[str, Source] = {}
-    missing = {name: n for name, n in wanted.items() if len(run.sampled(name, n)) < n}
+    missing = too_few(run, wanted)
     if missing:
         calibration = calibrate(subject, settings.harvest, settings.seed)
         for doubt in doubts(subject, calibration, window_length(subject, settings.harvest)):
@@ -129,7 +126,7 @@ def draw_units(
                 tokens=settings.harvest.tokens or "all",
                 corpus_goes_on=run.is_cut(),
             )
-            missing = {name: n for name, n in wanted.items() if len(run.sampled(name, n)) < n}
+            missing = too_few(run, wanted)
     finally:
         if share.count > 1:
             _announce(checkpoints, share, settings, wanted, None)  # the others stop

@@ -27,7 +27,7 @@ def is_unchanged(run: Run) -> bool:
     if record is None:
         return False
     again = known_again(record, run.settings.subject, run.about["digests"])
-    if again is not None and again != record and not run.read_only:
+    if again is not None and again != record and not run.is_read_only:
         run.remember(RECORD, again)
     return again is not None
 
@@ -40,5 +40,5 @@ def keep_record(run: Run, before: PartFiles | None, subject: Subject) -> None:
     if before is None or is_unchanged(run):
         return
     record = record_of(before, run.settings.subject, subject)
-    if record is not None and not run.read_only and record != run.recall(RECORD):
+    if record is not None and not run.is_read_only and record != run.recall(RECORD):
         run.remember(RECORD, record)

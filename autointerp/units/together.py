@@ -20,7 +20,7 @@ from autointerp.store.run import Run
 from autointerp.subjects import Subject
 from autointerp.units.dictionary_figures import REMEMBERED
 from autointerp.units.dictionary_sums import DictionarySums, KeptTokens, losses_recovered
-from autointerp.units.held import Place, is_exhausted, unverified
+from autointerp.units.held import Place, left_to_draw, unverified
 from autointerp.units.others import firing_in, store_silence
 from autointerp.units.passes import Wanted, harvested_units, parts_of, places_of, take_in
 from autointerp.units.sample import (
@@ -56,11 +56,7 @@ class Member:
     @property
     def missing(self) -> dict[str, int]:
         """The sources that lack units, and how many are wanted; none that has no more to give."""
-        return {
-            name: n
-            for name, n in self.wanted.items()
-            if len(self.run.sampled(name, n)) < n and not is_exhausted(self.run, name)
-        }
+        return left_to_draw(self.run, self.wanted)
 
     @property
     def is_to_measure(self) -> bool:
