@@ -123,7 +123,7 @@ def test_a_control_that_does_not_fall_to_chance_is_named(results):
 
 
 def test_scores_do_not_mix_with_the_ratings_of_units(truth_run):
-    with open_run("tiny", folder=truth_run, read_only=False) as run:
+    with open_run("tiny", folder=truth_run, read_only=True) as run:
         comparison = compare(run)
     assert {one.rater for one in comparison.judgements} == {"scripted:4"}
 
