@@ -7,9 +7,12 @@ Source: McInnes, Healy & Melville 2018, arXiv:1802.03426; Dong, Moses & Li 2011,
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -76,6 +79,23 @@ def digest_of(vectors: Vectors, parameters: LayoutParameters) -> str:
     return digest.hexdigest()
 
 
+@contextlib.contextmanager
+def torch_threads_kept() -> Iterator[None]:
+    """Set torch's number of threads, if torch is imported, to what it was before.
+
+    Numba sets that of the whole process to the number of cores. Where torch was told to use one
+    thread, small forward passes then take up to a thousand times as long.
+    """
+    torch = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch else 0
+    try:
+        yield
+    finally:
+        if torch and torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+
+
+@torch_threads_kept()
 def lay_out(
     vectors: Vectors, parameters: LayoutParameters | None = None, exact: int = EXACT
 ) -> Layout:

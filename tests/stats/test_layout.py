@@ -2,6 +2,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from autointerp.errors import BadInput
 from autointerp.stats.cosines import unit_length
@@ -141,3 +142,16 @@ def test_without_umap_the_command_that_adds_it_is_said(vectors, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(BadInput, match=r"needs umap-learn .*: pip install .*\[map\]"):
         lay_out(vectors)
+
+
+def test_torch_keeps_its_number_of_threads(vectors, monkeypatch):
+    threads = torch.get_num_threads()
+
+    def umap():
+        torch.set_num_threads(threads + 1)  # as numba does when it starts its own
+        raise BadInput("stopped")
+
+    monkeypatch.setattr("autointerp.stats.layout._umap", umap)
+    with pytest.raises(BadInput, match="stopped"):
+        lay_out(vectors)
+    assert torch.get_num_threads() == threads
