@@ -42,10 +42,12 @@ def in_this_process(command: Command, folder: Path, say: Say) -> int:
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def study(tmp_path_factory: pytest.TempPathFactory, parser: tuple[Any, Any]) -> Path:
     """The folder of the tiny study, all steps done."""
     folder = tmp_path_factory.mktemp("study")
-    with whole_pictures():
+    with whole_pictures(), pytest.MonkeyPatch.context() as patched:
+        patched.setattr("autointerp.apps.cli._app.build_app", parser[0])
+        patched.setattr("typer.main.get_command", parser[1])
         conduct(steps(tiny=True), Place(folder, STATE), lambda text: None, run=in_this_process)
     return folder
 
