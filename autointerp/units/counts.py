@@ -12,8 +12,8 @@ from autointerp.settings import HarvestSettings
 from autointerp.subjects import Subject
 from autointerp.units.masks import count_by_column, over
 from autointerp.units.passes import COLUMNS_AT_ONCE
-from autointerp.units.sources import Source
-from autointerp.units.stream import at_site, quiet_torch, readings
+from autointerp.units.sources import SiteBatch, Source
+from autointerp.units.stream import Reading, at_site, quiet_torch, readings
 
 
 def count_firings(
@@ -22,33 +22,41 @@ def count_firings(
     settings: HarvestSettings,
     seed: int,
     progress: Callable[[int], None] = lambda tokens: None,
+    some: Mapping[str, NDArray[np.int64]] | None = None,
+    read: Callable[[Reading], Mapping[str, SiteBatch]] | None = None,
 ) -> tuple[dict[str, NDArray[np.int64]], int]:
     """Return on how many of the harvest's tokens each unit fires, by source [size], and the tokens.
 
-    One pass over the corpus; no text is kept. Raises SubjectError if an activation is infinite or
-    no number.
+    Or each of `some` units [units] of a source. One pass over the corpus; no text is kept. `read`
+    returns what each source is given; the subject at its site if not given. Raises SubjectError if
+    an activation is infinite or no number.
     """
-    fires = {name: np.zeros(source.size, np.int64) for name, source in sources.items()}
+    numbers = some or {name: np.arange(source.size) for name, source in sources.items()}
+    fires = {name: np.zeros(len(of_source), np.int64) for name, of_source in numbers.items()}
     tokens = 0
     with quiet_torch():
         parts = [
-            (name, part, sources[name].block(part))
-            for name in sources
-            for begin in range(0, sources[name].size, COLUMNS_AT_ONCE)
-            for part in [np.arange(begin, min(begin + COLUMNS_AT_ONCE, sources[name].size))]
+            (name, reach, sources[name].block(of_source[reach]))
+            for name, of_source in numbers.items()
+            for begin in range(0, len(of_source), COLUMNS_AT_ONCE)
+            for reach in [slice(begin, begin + COLUMNS_AT_ONCE)]
         ]
         for reading in readings(subject, settings):
-            batch = at_site(subject, reading, seed)
-            kept = batch.kept.flatten()
-            for name, part, block in parts:
-                columns = block(batch).flatten(0, 1)[kept]
+            if read is None:
+                batches = dict.fromkeys(sources, at_site(subject, reading, seed))
+            else:
+                batches = dict(read(reading))
+            for name, reach, block in parts:
+                batch = batches[name]
+                columns = block(batch).flatten(0, 1)[batch.kept.flatten()]
                 if not columns.sum().isfinite():
-                    first, last = (sources[name].unit(int(part[at])) for at in (0, -1))
+                    ends = numbers[name][reach][[0, -1]].tolist()
+                    first, last = (sources[name].unit(number) for number in ends)
                     raise SubjectError(
                         f"an activation among {first} to {last} is not finite; look for weights "
                         "that are not, or that overflow the SAE's dtype"
                     )
-                fires[name][part] += count_by_column(over(columns, settings.fires))
-            tokens += int(kept.sum())
+                fires[name][reach] += count_by_column(over(columns, settings.fires))
+            tokens += int(reading.kept.sum())
             progress(tokens)
     return fires, tokens

@@ -27,10 +27,11 @@ from autointerp.store.run import Run
 from autointerp.store.units import StoredUnit
 from autointerp.subjects import Subject
 from autointerp.units import sources as sources_folder
+from autointerp.units.counts import count_firings
 from autointerp.units.draws import random_order
 from autointerp.units.held import Place, too_few, unverified
 from autointerp.units.others import firing_in, store_silence
-from autointerp.units.passes import COLUMNS_AT_ONCE, Wanted
+from autointerp.units.passes import COLUMNS_AT_ONCE, Wanted, outcome_of
 from autointerp.units.shard_files import joined_shards, read_pass
 from autointerp.units.shards import (
     LOOK_AGAIN_S,
@@ -43,10 +44,16 @@ from autointerp.units.shards import (
     harvest_shards,
 )
 from autointerp.units.shares import CHECKPOINTS, Share, job_of_environment
-from autointerp.units.sources import Block, Calibration, Source, kind_of
-from autointerp.units.stream import calibrate, window_length
+from autointerp.units.sources import Block, Calibration, SiteBatch, Source, kind_of
+from autointerp.units.stream import Reading, calibrate, window_length
 
 CHECKED_TOKENS = 4096  # of the calibration, on which the SAE's latents a token are counted
+LOOKED_TOKENS = 50_000  # looked at before a pass, at most, to see how many units it should be about
+LOOKED_SHARE = 20  # one token of so many of the pass, at most
+LOOKED_UNITS = 512  # of a source, at most
+LIKELY = 0.8  # share of units that passes the density filter, where nothing is known of it
+LEAST_LIKELY = 0.1  # share of units that is reckoned with, whatever was seen
+LEAST_FIRINGS = 2  # in the tokens looked at, of a unit that just passes the density filter
 
 Report = Callable[[str, int], None]
 Tell = Callable[[str], None]
@@ -86,12 +93,21 @@ def draw_units(
         for name in missing:
             opened[name] = open_source(name, subject, calibration, settings.seed)
             require_size(name, opened[name], wanted[name], subject)
+    # Shards that were read apart are about what follows from the settings alone.
+    looked_at = {
+        name: first_units(name, opened[name], n, settings.seed)
+        for name, n in missing.items()
+        if shards is None and not run.units(name)
+    }
+    likely = likely_shares(subject, opened, looked_at, settings)
     checkpoints = run.path / CHECKPOINTS
     stored = False
     try:
         while missing:
             passes = [
-                next_units(run.units(name), name, opened[name], n, settings)
+                next_units(
+                    run.units(name), name, opened[name], n, settings, likely.get(name, LIKELY)
+                )
                 for name, n in missing.items()
             ]
             if share.count > 1:
@@ -335,11 +351,52 @@ def _announced(folder: Path) -> dict[str, Any] | None:
     return plan
 
 
+def likely_shares(
+    subject: Subject,
+    sources: Mapping[str, Source],
+    looked_at: Mapping[str, NDArray[np.int64]],
+    settings: RunSettings,
+    read: Callable[[Reading], Mapping[str, SiteBatch]] | None = None,
+) -> dict[str, float]:
+    """Return which share of each source's units is likely to pass the density filter.
+
+    It is that of the units `looked_at`, on the first tokens. A pass about too few units would have
+    to be followed by another one. Nothing is returned where so few tokens say little. `read` is
+    that of `count_firings`.
+    """
+    harvest, sample = settings.harvest, settings.sample
+    length = subject.length()
+    of_pass = min(harvest.tokens or math.inf, math.inf if length is None else length.tokens)
+    most = int(min(LOOKED_TOKENS, of_pass // LOOKED_SHARE))
+    if not looked_at or most * sample.min_density < LEAST_FIRINGS:
+        return {}
+    few = dataclasses.replace(harvest, tokens=most)
+    fired, tokens = count_firings(subject, sources, few, settings.seed, some=looked_at, read=read)
+    shares = {}
+    for name, counts in fired.items():
+        outcomes = [
+            outcome_of(n, n / tokens, sample.min_density, sample.max_density)
+            for n in counts.tolist()
+        ]
+        shares[name] = max(LEAST_LIKELY, outcomes.count("eligible") / len(outcomes))
+    return shares
+
+
+def first_units(name: str, source: Source, n: int, seed: int) -> NDArray[np.int64]:
+    """Return units by which `likely_shares` judges the n that are wanted of a source."""
+    return random_order(seed, name, source.size)[: min(LOOKED_UNITS, 2 * n)]
+
+
 def next_units(
-    drawn: Sequence[StoredUnit], name: str, source: Source, n: int, settings: RunSettings
+    drawn: Sequence[StoredUnit],
+    name: str,
+    source: Source,
+    n: int,
+    settings: RunSettings,
+    likely: float = LIKELY,
 ) -> Wanted:
     """Return as many units of the random order as should give the eligible ones that are missing,
-    after those that were `drawn`.
+    after those that were `drawn`, if a share of them is `likely` to be eligible.
 
     Raises TooFewUnits, with the outcomes of all units, if the order is exhausted.
     """
@@ -354,7 +411,7 @@ def next_units(
             f"{option} {n}: only {outcomes['eligible']} of {source.size} {name} pass the density "
             f"filter ({rest}); ask for {option} {outcomes['eligible']}, or lower sample.min_density"
         )
-    share = (outcomes["eligible"] + 8) / (first + 10)
+    share = (outcomes["eligible"] + 10 * likely) / (first + 10)
     count = math.ceil(1.1 * (n - outcomes["eligible"]) / share) + 4
     orders = np.arange(first, min(first + count, source.size))
     return Wanted(name, source, random_order(settings.seed, name, source.size)[orders], orders)

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, replace
 
 from autointerp.errors import BadInput
 from autointerp.records import Unit
-from autointerp.settings import RunSettings
 from autointerp.stats.results import Statistic
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
@@ -24,8 +23,11 @@ from autointerp.units.held import Place, left_to_draw, unverified
 from autointerp.units.others import firing_in, store_silence
 from autointerp.units.passes import Wanted, harvested_units, parts_of, places_of, take_in
 from autointerp.units.sample import (
+    LIKELY,
     blocks_of,
     doubts,
+    first_units,
+    likely_shares,
     next_units,
     open_source,
 )
@@ -112,11 +114,17 @@ def draw_together(
             loss_tokens,
             lambda tokens: progress(f"loss with {len(measured)} SAEs spliced in", tokens),
         )
+    likely = _likely(members, missing, source_of)
     while missing or measured:
         passes = {
             number: [
                 next_units(
-                    members[number].run.units(name), name, source_of(number, name), n, settings
+                    members[number].run.units(name),
+                    name,
+                    source_of(number, name),
+                    n,
+                    settings,
+                    likely.get(_key_of(number, name), LIKELY),
                 )
                 for name, n in wanted.items()
             ]
@@ -179,6 +187,51 @@ def _calibrated(
         calibrations[subject.site] = calibrate(lead, settings.harvest, settings.seed)
     found = calibrations[subject.site]
     return replace(found, hidden=found.hidden if subject.sae is None else None, matched={})
+
+
+def _likely(
+    members: Sequence[Member],
+    missing: Mapping[int, Mapping[str, int]],
+    source_of: Callable[[int, str], Source],
+) -> dict[str, float]:
+    """Return what `likely_shares` says of each member's sources: one reading for all members."""
+    settings = members[0].run.settings
+    of_member = {
+        _key_of(number, name): (number, name, n)
+        for number, wanted in missing.items()
+        for name, n in wanted.items()
+        if not members[number].run.units(name)
+    }
+    if not of_member:
+        return {}
+    sources = {key: source_of(number, name) for key, (number, name, _) in of_member.items()}
+    looked_at = {
+        key: first_units(name, sources[key], n, settings.seed)
+        for key, (_, name, n) in of_member.items()
+    }
+    owners = {key: number for key, (number, *_) in of_member.items()}
+    read = _reader(members, owners)
+    return likely_shares(members[min(missing)].subject, sources, looked_at, settings, read)
+
+
+def _key_of(number: int, source: str) -> str:
+    """Return a name for a source of a member."""
+    return f"{number} {source}"
+
+
+def _reader(
+    members: Sequence[Member], owners: Mapping[str, int]
+) -> Callable[[Reading], dict[str, SiteBatch]]:
+    """Return the function that reads a batch for sources, by the numbers of their members."""
+    taking = sorted(set(owners.values()))
+    subjects = [members[number].subject for number in taking]
+    seed = members[0].run.settings.seed
+
+    def read(reading: Reading) -> dict[str, SiteBatch]:
+        batches = dict(zip(taking, at_sites(subjects, reading, seed), strict=True))
+        return {key: batches[number] for key, number in owners.items()}
+
+    return read
 
 
 def _read(
@@ -279,27 +332,20 @@ def _verify(members: Sequence[Member], source_of: Callable[[int, str], Source]) 
     pending: dict[str, tuple[int, str, list[int], list[Place]]] = {}
     for number, member in enumerate(members):
         for name, (units, places) in unverified(member.run, list(member.wanted)).items():
-            pending[f"{number} {name}"] = (number, name, units, places)
+            pending[_key_of(number, name)] = (number, name, units, places)
     if not pending:
         return
-    settings: RunSettings = members[0].run.settings
-    taking = sorted({number for number, *_ in pending.values()})
-    subjects = [members[number].subject for number in taking]
-
-    def read(reading: Reading) -> dict[str, SiteBatch]:
-        batches = dict(zip(taking, at_sites(subjects, reading, settings.seed), strict=True))
-        return {key: batches[number] for key, (number, *_) in pending.items()}
-
+    owners = {key: number for key, (number, *_) in pending.items()}
     found = firing_in(
-        subjects[0],
-        settings,
+        members[min(owners.values())].subject,
+        members[0].run.settings,
         {
             key: blocks_of(members[number].run, name, source_of(number, name), units)
             for key, (number, name, units, _) in pending.items()
         },
         {key: places for key, (*_, places) in pending.items()},
         {key: len(units) for key, (_, _, units, _) in pending.items()},
-        read,
+        _reader(members, owners),
     )
     for key, (number, _, units, places) in pending.items():
         store_silence(members[number].run, units, places, found[key])
