@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from autointerp.errors import TooFewUnits
-from autointerp.settings import load_settings
+from autointerp.settings import RunSettings, SampleSettings, load_settings
 from autointerp.store.run import Run, open_run
 from autointerp.subjects import Subject
 from autointerp.subjects.load import load_subject
+from autointerp.units import sample
+from autointerp.units.counts import count_firings
 from autointerp.units.draws import random_order
-from autointerp.units.sample import draw_units
+from autointerp.units.sample import draw_units, likely_shares, open_source
+from autointerp.units.sources import Source
+from autointerp.units.stream import calibrate
+from autointerp.units.together import Member, draw_together
 
 
 @pytest.fixture(scope="module")
@@ -75,3 +82,59 @@ def test_more_units_than_pass_the_filter_is_refused_with_the_outcomes_of_the_res
         draw_units(run, subject, {"features": 64})
     assert len(run.units("features")) == 64  # what was found is kept
     assert len(draw_units(run, subject, {"features": 60})["features"]) == 60
+
+
+@pytest.fixture(scope="module")
+def features(subject: Subject, tiny_settings: Path) -> dict[str, Source]:
+    calibration = calibrate(subject, load_settings(str(tiny_settings)).harvest, 0)
+    return {"features": open_source("features", subject, calibration, 0)}
+
+
+@pytest.fixture(scope="module")
+def half(tiny_settings: Path, subject: Subject, features: dict[str, Source]) -> RunSettings:
+    """Settings with which about half of the features are too rare."""
+    settings = load_settings(str(tiny_settings))
+    fired, tokens = count_firings(subject, features, settings.harvest, 0)
+    rare = float(np.median(fired["features"] / tokens))
+    return replace(settings, sample=SampleSettings(rare, 1.0))
+
+
+def test_a_look_at_the_first_tokens_saves_a_second_pass_and_changes_no_sample(
+    half: RunSettings, subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drawn(name: str) -> tuple[list[int], list[str]]:
+        passes: dict[str, int] = {}
+        with open_run(name, half, subject, tmp_path) as run:
+            draw_units(run, subject, {"features": 20}, lambda *read: passes.update([read]))
+            return numbers(run, "features", 20), [*passes]
+
+    looked, in_one = drawn("looked")
+    monkeypatch.setattr(sample, "LOOKED_SHARE", 10**9)
+    guessed, in_turn = drawn("guessed")
+    assert looked == guessed
+    assert (len(in_one), len(in_turn)) == (1, 2)
+
+
+def test_a_sweep_looks_as_a_run_alone_does(
+    half: RunSettings, subject: Subject, tmp_path: Path
+) -> None:
+    wanted = {"features": 20, "neurons": 8}
+    with (
+        open_run("alone", half, subject, tmp_path) as alone,
+        open_run("swept", half, subject, tmp_path) as swept,
+    ):
+        draw_units(alone, subject, wanted)
+        draw_together([Member(swept, subject, wanted)], 0)
+        for name in wanted:
+            assert alone.units(name) == swept.units(name)
+
+
+def test_of_few_tokens_and_of_dead_units_no_share_is_concluded(
+    half: RunSettings, subject: Subject, features: dict[str, Source]
+) -> None:
+    first = {"features": np.arange(64)}
+    assert 0.2 < likely_shares(subject, features, first, half)["features"] < 0.8
+    rarer = replace(half, sample=SampleSettings(1e-4, 1.0))  # .03 firings in what is looked at
+    assert likely_shares(subject, features, first, rarer) == {}
+    never = replace(half, sample=SampleSettings(0.99, 1.0))
+    assert likely_shares(subject, features, first, never) == {"features": sample.LEAST_LIKELY}
