@@ -53,6 +53,7 @@ LOOKED_SHARE = 20  # one token of so many of the pass, at most
 LOOKED_UNITS = 512  # of a source, at most
 LIKELY = 0.8  # share of units that passes the density filter, where nothing is known of it
 LEAST_LIKELY = 0.1  # share of units that is reckoned with, whatever was seen
+STEPS = 20  # of a share
 LEAST_FIRINGS = 2  # in the tokens looked at, of a unit that just passes the density filter
 
 Report = Callable[[str, int], None]
@@ -93,13 +94,8 @@ def draw_units(
         for name in missing:
             opened[name] = open_source(name, subject, calibration, settings.seed)
             require_size(name, opened[name], wanted[name], subject)
-    # Shards that were read apart are about what follows from the settings alone.
-    looked_at = {
-        name: first_units(name, opened[name], n, settings.seed)
-        for name, n in missing.items()
-        if shards is None and not run.units(name)
-    }
-    likely = likely_shares(subject, opened, looked_at, settings)
+    held = {name: run.units(name) for name in missing}
+    likely = likely_shares(subject, opened, first_units(opened, missing, held, settings), settings)
     checkpoints = run.path / CHECKPOINTS
     stored = False
     try:
@@ -290,11 +286,15 @@ def read_shard(
     calibration = calibrate(subject, settings.harvest, settings.seed)
     for doubt in doubts(subject, calibration, window_length(subject, settings.harvest)):
         tell(doubt)
-    passes = []
+    opened: dict[str, Source] = {}
     for name in missing:
-        source = open_source(name, subject, calibration, settings.seed)
-        require_size(name, source, wanted[name], subject)
-        passes.append(next_units(held.get(name, ()), name, source, wanted[name], settings))
+        opened[name] = open_source(name, subject, calibration, settings.seed)
+        require_size(name, opened[name], wanted[name], subject)
+    likely = likely_shares(subject, opened, first_units(opened, missing, held, settings), settings)
+    passes = [
+        next_units(held.get(name, ()), name, opened[name], n, settings, likely.get(name, LIKELY))
+        for name, n in missing.items()
+    ]
     label = ", ".join(f"{len(want.numbers)} {want.name}" for want in passes)
     return read_pass(
         folder, subject, passes, settings, share, lambda tokens: progress(label, tokens), tell
@@ -378,13 +378,24 @@ def likely_shares(
             outcome_of(n, n / tokens, sample.min_density, sample.max_density)
             for n in counts.tolist()
         ]
-        shares[name] = max(LEAST_LIKELY, outcomes.count("eligible") / len(outcomes))
+        # In steps, so that processors that round otherwise come to the same passes.
+        share = round(STEPS * outcomes.count("eligible") / len(outcomes)) / STEPS
+        shares[name] = max(LEAST_LIKELY, share)
     return shares
 
 
-def first_units(name: str, source: Source, n: int, seed: int) -> NDArray[np.int64]:
-    """Return units by which `likely_shares` judges the n that are wanted of a source."""
-    return random_order(seed, name, source.size)[: min(LOOKED_UNITS, 2 * n)]
+def first_units(
+    sources: Mapping[str, Source],
+    wanted: Mapping[str, int],
+    held: Mapping[str, Sequence[StoredUnit]],
+    settings: RunSettings,
+) -> dict[str, NDArray[np.int64]]:
+    """Return the units by which `likely_shares` judges each source of which none was drawn yet."""
+    return {
+        name: random_order(settings.seed, name, sources[name].size)[: min(LOOKED_UNITS, 2 * n)]
+        for name, n in wanted.items()
+        if not held.get(name)
+    }
 
 
 def next_units(
@@ -396,7 +407,7 @@ def next_units(
     likely: float = LIKELY,
 ) -> Wanted:
     """Return as many units of the random order as should give the eligible ones that are missing,
-    after those that were `drawn`, if a share of them is `likely` to be eligible.
+    after those that were `drawn`; of the first ones a share is `likely` to be eligible.
 
     Raises TooFewUnits, with the outcomes of all units, if the order is exhausted.
     """
@@ -411,7 +422,8 @@ def next_units(
             f"{option} {n}: only {outcomes['eligible']} of {source.size} {name} pass the density "
             f"filter ({rest}); ask for {option} {outcomes['eligible']}, or lower sample.min_density"
         )
-    share = (outcomes["eligible"] + 10 * likely) / (first + 10)
+    # Of a later pass what was drawn says more, and whoever goes on after a stop knows it, too.
+    share = (outcomes["eligible"] + 10 * LIKELY) / (first + 10) if first else likely
     count = math.ceil(1.1 * (n - outcomes["eligible"]) / share) + 4
     orders = np.arange(first, min(first + count, source.size))
     return Wanted(name, source, random_order(settings.seed, name, source.size)[orders], orders)

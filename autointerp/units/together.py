@@ -12,6 +12,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from autointerp.errors import BadInput
 from autointerp.records import Unit
 from autointerp.stats.results import Statistic
@@ -196,22 +199,19 @@ def _likely(
 ) -> dict[str, float]:
     """Return what `likely_shares` says of each member's sources: one reading for all members."""
     settings = members[0].run.settings
-    of_member = {
-        _key_of(number, name): (number, name, n)
-        for number, wanted in missing.items()
-        for name, n in wanted.items()
-        if not members[number].run.units(name)
-    }
-    if not of_member:
+    sources: dict[str, Source] = {}
+    looked_at: dict[str, NDArray[np.int64]] = {}
+    owners: dict[str, int] = {}
+    for number, wanted in missing.items():
+        held = {name: members[number].run.units(name) for name in wanted}
+        opened = {name: source_of(number, name) for name in wanted}
+        for name, units in first_units(opened, wanted, held, settings).items():
+            key = _key_of(number, name)
+            sources[key], looked_at[key], owners[key] = opened[name], units, number
+    if not owners:
         return {}
-    sources = {key: source_of(number, name) for key, (number, name, _) in of_member.items()}
-    looked_at = {
-        key: first_units(name, sources[key], n, settings.seed)
-        for key, (_, name, n) in of_member.items()
-    }
-    owners = {key: number for key, (number, *_) in of_member.items()}
-    read = _reader(members, owners)
-    return likely_shares(members[min(missing)].subject, sources, looked_at, settings, read)
+    lead = members[min(owners.values())].subject
+    return likely_shares(lead, sources, looked_at, settings, _reader(members, owners))
 
 
 def _key_of(number: int, source: str) -> str:
