@@ -14,6 +14,7 @@ import tomllib
 import types
 import typing
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -359,7 +360,7 @@ def from_mapping(kind: type[Settings], content: Any, where: str, section: str = 
     """
     if not isinstance(content, dict):
         raise SettingsError(f"{where}: [{section}] must be a table")
-    hints = typing.get_type_hints(kind)
+    hints = _types(kind)
     names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for key, value in content.items():
@@ -379,6 +380,11 @@ def from_mapping(kind: type[Settings], content: Any, where: str, section: str = 
         _check_range(f"{where}: {label} = {_shown(value)}", section, key, value)
         values[key] = value
     return kind(**values)
+
+
+@cache  # it parses every annotation, and a run asks for its settings again and again
+def _types(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _shown(value: Any) -> str:

@@ -461,9 +461,8 @@ def blind_matches(
     for (trial, contexts), texts in zip(trials, seen or seen_in(trials), strict=True):
         fits = match(texts, len(trial.candidates))
         for owner, piece, fit in zip(trial.owners, trial.pieces, fits, strict=True):
-            no, yes = (
-                Answered(piece, contexts[piece.context], 0, 0, says) for says in (False, True)
-            )
+            no = Answered(piece, contexts[piece.context], 0, 0, False)
+            yes = replace(no, answer=True) if fit else no
             for number, one in enumerate(trial.candidates, 1):
                 of_other = beside[owner][one.unit_id] if one.unit_id != owner else own[owner]
                 of_other.append(yes if number in fit else no)

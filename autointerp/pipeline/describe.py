@@ -364,7 +364,8 @@ def _is_measured(
 ) -> bool:
     """Return whether the rater has answered all that a scorer asks, units were measured on all
     texts that follow, and the files of the run's subject are those that it was made of."""
-    ids = {trial.item_id(run.settings.seed) for trial in planned.trials}
+    seed = run.settings.seed
+    ids = {trial.item_id(seed) for trial in planned.trials}
     return (
         not pending_work(run, sorted(ids), resolved.rater, 1)
         and not any(pending_texts(run, texts) for texts in _texts(run, resolved, name, described))

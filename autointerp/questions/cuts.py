@@ -70,7 +70,8 @@ def cut(
     mark: bool,
 ) -> Piece:
     """Return a piece of the context, its focus token at a random place, marked if `mark`."""
-    place = int(rng.choice(np.array(offsets(context))))
+    places = offsets(context)
+    place = places[int(rng.integers(len(places)))]
     first = context.focus - place
     marked = context.focus if mark else None
     last = first + shown_length(context)
@@ -113,6 +114,9 @@ def token_counts(contexts: Iterable[Context]) -> Counter[str]:
 KIND, IN_TEXT, PLACE, LIKED = 8.0, 10.0, 1e3, 1e4
 
 
+LookFields = tuple[str, int, bool, bool]  # of a `Look`: candidates are made by the thousand
+
+
 class Look(NamedTuple):
     """What can be told of a token in what is shown of a context, whatever the unit.
 
@@ -131,20 +135,20 @@ def look_of(context: Context, piece: Piece) -> Look:
     """Return what can be told of the focus token of a piece."""
     first = piece.last - shown_length(context)  # `piece.first` may be where a character begins
     (look,) = _looks_in(context)(first, [context.focus - first])
-    return look
+    return Look(*look)
 
 
-def _looks_in(context: Context) -> Callable[[int, Iterable[int]], list[Look]]:
+def _looks_in(context: Context) -> Callable[[int, Iterable[int]], list[LookFields]]:
     """Return what tells of the tokens at some places, where the part shown begins at `first`."""
     lengths = [len(token.strip()) for token in context.tokens]
     size = shown_length(context)
 
-    def looks(first: int, places: Iterable[int]) -> list[Look]:
+    def looks(first: int, places: Iterable[int]) -> list[LookFields]:
         shown = context.tokens[first : first + size]
         counts = Counter(shown)
         longest, most = max(lengths[first : first + size]), max(counts.values())
         return [
-            Look(
+            (
                 shown[place],
                 place,
                 lengths[first + place] == longest,
@@ -170,7 +174,7 @@ def matched_decoys(
     least cost), so that no rule on what a token looks like tells models from decoys. Tokens of
     `liked` are taken before others. None for a model that no silent token is left for.
     """
-    candidates: list[tuple[Look, int]] = []
+    candidates: list[tuple[LookFields, int]] = []
     begins, numbers = [], []
     for number, context in contexts.items():
         silent = _silent_marks(context, rng)
@@ -183,20 +187,21 @@ def matched_decoys(
         return chosen
     cost = _distances(models, [look for look, _ in candidates], counts)
     if liked:
-        cost -= LIKED * np.array([look.text in liked for look, _ in candidates])
+        cost -= LIKED * np.array([look[0] in liked for look, _ in candidates])
     best = np.minimum.reduceat(cost, begins, axis=1)
     for row, column in zip(*scipy.optimize.linear_sum_assignment(best), strict=True):
         of_context = slice(begins[column], [*begins, len(candidates)][column + 1])
-        look, first = candidates[begins[column] + int(cost[row, of_context].argmin())]
+        (_, place, _, _), first = candidates[begins[column] + int(cost[row, of_context].argmin())]
         number = numbers[column]
         context = contexts[number]
         last = first + shown_length(context)
-        mark = first + look.place
-        chosen[row] = Piece(number, whole_first(context, first), last, mark, False, kind)
+        chosen[row] = Piece(
+            number, whole_first(context, first), last, first + place, False, kind
+        )
     return chosen
 
 
-def _silent_marks(context: Context, rng: np.random.Generator) -> list[tuple[Look, int]]:
+def _silent_marks(context: Context, rng: np.random.Generator) -> list[tuple[LookFields, int]]:
     """Return the silent tokens of a context at a place of a focus, in random order, each with where
     the part shown begins."""
     is_silent, looks, places = silent_tokens(context), _looks_in(context), offsets(context)
@@ -208,24 +213,25 @@ def _silent_marks(context: Context, rng: np.random.Generator) -> list[tuple[Look
 
 
 def _distances(
-    models: Sequence[Look], looks: Sequence[Look], counts: Counter[str]
+    models: Sequence[LookFields], looks: Sequence[LookFields], counts: Counter[str]
 ) -> NDArray[np.float64]:
     """Return [models, looks] how far they are apart, in letters of length."""
 
     kinds = {kind: place for place, kind in enumerate(("word", "piece", "number", "sign", "space"))}
 
-    def told(some: Sequence[Look]) -> NDArray[np.float64]:
+    def told(some: Sequence[LookFields]) -> NDArray[np.float64]:
         """Return [6, looks]: the length, how frequent, the kind, longest, repeated, the place."""
         told_of = {
             text: (len(text.strip()), log2(1 + counts[text]), kinds[shape_of(text)])
-            for text in {look.text for look in some}
+            for text in {look[0] for look in some}
         }
-        rows = [(*told_of[look.text], look.longest, look.repeated, look.place) for look in some]
+        rows = [
+            (*told_of[text], longest, repeated, place) for text, place, longest, repeated in some
+        ]
         return np.array(rows, float).T
 
-    length, frequency, kind, longest, repeated, place = (
-        np.abs(np.subtract.outer(left, right))
-        for left, right in zip(told(models), told(looks), strict=True)
+    length, frequency, kind, longest, repeated, place = np.abs(
+        told(models)[:, :, None] - told(looks)[:, None, :]
     )
     distances = (
         length

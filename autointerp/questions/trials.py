@@ -83,14 +83,19 @@ class Trial:
     def item_id(self, seed: int) -> str:
         """Return an opaque id: a keyed hash of all that the trial is."""
         key = hashlib.sha256(f"autointerp/{seed}".encode()).digest()
-        fields = asdict(self)
+        fields = dict(vars(self))
         fields["questions"] = fields.pop("pieces")  # so that stored ids stay valid
         if self.effects is None:
             del fields["effects"]
         if not self.candidates:
             del fields["owners"], fields["candidates"]
-        text = json.dumps(fields, sort_keys=True)
+        text = json.dumps(fields, sort_keys=True, default=_fields)
         return hashlib.blake2b(text.encode(), key=key, digest_size=8).hexdigest()
+
+
+def _fields(part: Piece | Described | LogitEffects) -> dict[str, Any]:
+    """Return a part of a trial as JSON takes it."""
+    return asdict(part) if isinstance(part, LogitEffects) else vars(part)
 
 
 def passage_number(tokens: Sequence[str]) -> int:
@@ -127,7 +132,8 @@ def trial_rng(seed: int, unit_id: int, task: str) -> np.random.Generator:
 
 def add_trials(run: Run, trials: Sequence[Trial]) -> list[str]:
     """Store trials that are not there yet; return the ids of all, in their order."""
-    ids = [trial.item_id(run.settings.seed) for trial in trials]
+    seed = run.settings.seed
+    ids = [trial.item_id(seed) for trial in trials]
     at = now()
     with run.transaction():
         for begin in range(0, len(trials), 5_000):

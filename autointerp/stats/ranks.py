@@ -30,6 +30,10 @@ def auc(
     second = np.asarray(under, dtype=np.float64)
     if not len(first) or not len(second):
         return math.nan
+    if over_weights is None and under_weights is None:
+        ordered = np.sort(second)
+        twice = ordered.searchsorted(first).sum() + ordered.searchsorted(first, "right").sum()
+        return float(twice) / 2 / (len(first) * len(second))
     _, rank = np.unique(np.concatenate([first, second]), return_inverse=True)
     levels = int(rank.max()) + 1
     mass_over, total_over = _mass(rank[: len(first)], over_weights, levels)

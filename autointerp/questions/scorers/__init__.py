@@ -363,15 +363,20 @@ def separation(asked: Sequence[Answered]) -> Figures:
         if not answers:
             return Figures(None, f"no answers where the truth is {'yes' if truth else 'no'}")
     more = {
-        "sensitivity": float(np.mean([answer > 0.5 for answer in given[True]])),
-        "specificity": float(np.mean([answer <= 0.5 for answer in given[False]])),
+        "sensitivity": _share([answer > 0.5 for answer in given[True]]),
+        "specificity": _share([answer <= 0.5 for answer in given[False]]),
     }
     false = {one.piece.kind for one in asked if one.piece.truth is False}
     for kind in sorted(false - {"wrong"}):
         of_kind = [o.answer for o in asked if o.piece.kind == kind and o.answer is not None]
         if of_kind:
-            more[f"specificity, {kind}"] = float(np.mean([answer <= 0.5 for answer in of_kind]))
+            more[f"specificity, {kind}"] = _share([answer <= 0.5 for answer in of_kind])
     return Figures(auc(given[True], given[False]), "ok", more)
+
+
+def _share(right: Sequence[bool]) -> float:
+    """Return the share that is True, of a few: `np.mean` takes ten times as long."""
+    return sum(right) / len(right)
 
 
 def balanced_accuracy(asked: Sequence[Answered]) -> Figures:
@@ -385,12 +390,12 @@ def balanced_accuracy(asked: Sequence[Answered]) -> Figures:
         given = [one.answer for one in asked if one.piece.truth is truth and one.answer is not None]
         if not given:
             return Figures(None, f"no answers where the truth is {'yes' if truth else 'no'}")
-        shares[truth] = float(np.mean([answer is truth for answer in given]))
+        shares[truth] = _share([answer is truth for answer in given])
     more = {"sensitivity": shares[True], "specificity": shares[False]}
     for kind in sorted({one.piece.kind for one in asked} - {"firing", "right", "wrong"}):
         given = [o.answer for o in asked if o.piece.kind == kind and o.answer is not None]
         if given:
-            more[f"specificity, {kind}"] = float(np.mean([answer is False for answer in given]))
+            more[f"specificity, {kind}"] = _share([answer is False for answer in given])
     return Figures((shares[True] + shares[False]) / 2, "ok", more)
 
 
