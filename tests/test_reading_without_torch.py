@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, fabricate_run
 
 from autointerp.people.packs import make_pack, units_to_pack
 from autointerp.people.session import Sitting
@@ -109,8 +109,11 @@ def test_a_pack_is_rated_and_a_run_read_and_reported_where_torch_cannot_be_impor
     with fabricate_run(
         tmp_path / "runs", {"features": 8, "neurons": 8, "planted": 6, "shuffled": 6}
     ) as run:
-        for source in ("features", "neurons", "planted"):
-            add_scores(run, source, "lexical", [1, 1, 1, 1, 1])
+        add_all_scores(
+            run,
+            "lexical",
+            {source: [1, 1, 1, 1, 1] for source in ("features", "neurons", "planted")},
+        )
         make_pack(run, load_rubric("interpretability-1-5"), units_to_pack(run), Sitting(), pack)
     code = BLOCKER + f"import json\nBLOCKED = {HEAVY + OPTIONAL}\n" + READ
     printout = json.loads(printed(code, process_environment, tmp_path))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, add_scores, fabricate_run
 
 from autointerp.errors import BadInput, UnknownName
 from autointerp.findings.across import AcrossRuns, across_runs, population
@@ -36,14 +36,12 @@ def made(folder: Path, runs: Mapping[str, Mapping[str, Sequence[int]]], **more: 
             )
             opened.append(run)
             rubric = more.get("rubrics", {}).get(name, "interpretability-1-5")
-            for source, scores in every.items():
-                flipped = more.get("flipped") == name and source in CONTROLS
-                given = list(scores)[::-1] if flipped else scores
-                version = more.get("versions", {}).get(name)
-                add_scores(
-                    run, source, raters.get(name, "model:a"), given, rubric, seed=place,
-                    version=version,
-                )  # fmt: skip
+            if more.get("flipped") == name:
+                every |= {source: every[source][::-1] for source in CONTROLS}
+            version = more.get("versions", {}).get(name)
+            add_all_scores(
+                run, raters.get(name, "model:a"), every, rubric, seed=place, version=version
+            )
         yield [compare(run) for run in opened], opened
     finally:
         for run in opened:

@@ -1,5 +1,5 @@
 import pytest
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, fabricate_run
 
 from autointerp.findings.agreement import agreements, attention, text_asked_for
 from autointerp.findings.comparison import compare
@@ -87,12 +87,15 @@ def test_controls_that_raters_agree_on_leave_the_agreement_on_studied_units_alon
     units = {"features": 20, "neurons": 20, "planted": 10, "shuffled": 10}
     with fabricate_run(tmp_path, units, contexts=0) as run:
         for rater, seed in (("model:a", 1), ("model:b", 2)):
-            for source in ("features", "neurons"):
-                add_scores(run, source, rater, [4, 4, 4, 4, 4], seed=seed)
+            add_all_scores(
+                run,
+                rater,
+                {source: [4, 4, 4, 4, 4] for source in ("features", "neurons")},
+                seed=seed,
+            )
         studied_only = compare(run).agreement
         for rater in ("model:a", "model:b"):
-            add_scores(run, "planted", rater, [0, 0, 0, 0, 10])
-            add_scores(run, "shuffled", rater, [10, 0, 0, 0, 0])
+            add_all_scores(run, rater, {"planted": [0, 0, 0, 0, 10], "shuffled": [10, 0, 0, 0, 0]})
         tables = {table.units: table.agreement for table in compare(run).agreement}
     assert [table.units for table in studied_only] == ["studied"]
     assert tables["studied"] == studied_only[0].agreement

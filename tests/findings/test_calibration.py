@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, add_scores, fabricate_run
 
 from autointerp.findings.calibration import Drawn, Shown, calibrations, how_drawn, unlike_draw
 from autointerp.findings.comparison import Comparison, compare
@@ -93,9 +93,9 @@ def test_some_were_likelier_to_be_drawn_only_within_a_source():
 
 def test_units_that_people_cannot_be_asked_about_are_no_part_of_what_is_predicted(tmp_path: Path):
     with fabricate_run(tmp_path, {"features": 20, "neurons": 20}, contexts=0) as run:
-        for source in ("features", "neurons"):
-            add_scores(run, source, JUDGE, [4, 4, 4, 4, 4], seed=1)
-            add_scores(run, source, "human:ann", [1, 2, 2, 2, 1])
+        both = ("features", "neurons")
+        add_all_scores(run, JUDGE, {source: [4, 4, 4, 4, 4] for source in both}, seed=1)
+        add_all_scores(run, "human:ann", {source: [1, 2, 2, 2, 1] for source in both})
         whole = compare(run)
         # Units 10 to 19 of the features have fewer contexts: nobody was asked about them.
         units = whole.units
@@ -126,9 +126,9 @@ def test_units_that_people_cannot_be_asked_about_are_no_part_of_what_is_predicte
 def judged(folder: Path, people: int) -> Comparison:
     """Return features and neurons that the judge rated, the first few of them people too."""
     with fabricate_run(folder, {"features": 20, "neurons": 20}, contexts=0) as run:
-        for source, scores in (("features", [0, 0, 4, 8, 8]), ("neurons", [8, 8, 4, 0, 0])):
-            add_scores(run, source, JUDGE, scores)
-            add_scores(run, source, "human:ann", [0, people, 0, 0, 0])
+        scores = {"features": [0, 0, 4, 8, 8], "neurons": [8, 8, 4, 0, 0]}
+        add_all_scores(run, JUDGE, scores)
+        add_all_scores(run, "human:ann", {source: [0, people, 0, 0, 0] for source in scores})
         return compare(run)
 
 
@@ -163,10 +163,10 @@ def people_and_judge(folder: Path, people: int, judge_agrees: bool = True) -> Co
     """Return units that so many people and the judge rated alike, or the judge at random."""
     scores = [8, 8, 8, 8, 8]
     with fabricate_run(folder, {"features": 40, "neurons": 40, "planted": 40}, contexts=0) as run:
-        for source in ("features", "neurons", "planted"):
-            for person in range(people):
-                add_scores(run, source, f"human:p{person}", scores, seed=0)
-            add_scores(run, source, JUDGE, scores, seed=0 if judge_agrees else 9)
+        counts = dict.fromkeys(("features", "neurons", "planted"), scores)
+        for person in range(people):
+            add_all_scores(run, f"human:p{person}", counts, seed=0)
+        add_all_scores(run, JUDGE, counts, seed=0 if judge_agrees else 9)
         return compare(run)
 
 
@@ -186,8 +186,7 @@ def test_whether_the_judge_may_stand_in_for_people(
 
 def test_superiority_by_people_is_corrected_where_they_rated_some_of_both_sources(tmp_path: Path):
     with fabricate_run(tmp_path, {"features": 60, "neurons": 60}, contexts=0) as run:
-        for source, counts in (("features", [0, 0, 12, 24, 24]), ("neurons", [24, 24, 12, 0, 0])):
-            add_scores(run, source, JUDGE, counts)
+        add_all_scores(run, JUDGE, {"features": [0, 0, 12, 24, 24], "neurons": [24, 24, 12, 0, 0]})
         add_scores(run, "features", "human:ann", [3, 3, 3, 3, 4])
         (one,) = compare(run).calibration
         assert one.superiority is None  # people saw no neuron
@@ -244,10 +243,8 @@ def test_of_units_that_people_rated_throughout_their_own_mean_stands_without_a_p
     tmp_path: Path,
 ):
     with fabricate_run(tmp_path, {"features": 10, "planted": 5}, contexts=0) as run:
-        add_scores(run, "features", JUDGE, [2, 2, 2, 2, 2])
-        add_scores(run, "planted", JUDGE, [0, 0, 0, 0, 5])
-        add_scores(run, "features", "human:ann", [1, 1, 1, 1, 1])
-        add_scores(run, "planted", "human:ann", [0, 0, 0, 1, 4])
+        add_all_scores(run, JUDGE, {"features": [2, 2, 2, 2, 2], "planted": [0, 0, 0, 0, 5]})
+        add_all_scores(run, "human:ann", {"features": [1, 1, 1, 1, 1], "planted": [0, 0, 0, 1, 4]})
         (one,) = compare(run).calibration
     assert one.superiority is None
     (planted,) = [predicted for predicted in one.predictions if predicted.of == "planted"]
@@ -262,9 +259,8 @@ def test_of_units_that_people_rated_throughout_their_own_mean_stands_without_a_p
 def test_of_two_sources_that_people_rated_throughout_their_own_comparison_stands(tmp_path: Path):
     counts = {"features": [0, 0, 2, 4, 4], "neurons": [4, 4, 2, 0, 0]}
     with fabricate_run(tmp_path, {"features": 10, "neurons": 10}, contexts=0) as run:
-        for source, scores in counts.items():
-            add_scores(run, source, JUDGE, [2, 2, 2, 2, 2])
-            add_scores(run, source, "human:ann", scores)
+        add_all_scores(run, JUDGE, {source: [2, 2, 2, 2, 2] for source in counts})
+        add_all_scores(run, "human:ann", counts)
         (one,) = compare(run).calibration
     pair = one.superiority
     assert pair is not None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, add_scores, fabricate_run
 from support.judges import made_check
 
 from autointerp.errors import TooFewRatings
@@ -25,8 +25,7 @@ GPT_4 = {"features": [11, 16, 22, 21, 29], "neurons": [11, 35, 23, 17, 7]}
 def compared(folder: Path, counts: dict[str, list[int]], **more: object) -> Comparison:
     units = {source: sum(scores) for source, scores in counts.items()}
     with fabricate_run(folder, units, contexts=0, **more) as run:  # type: ignore[arg-type]
-        for source, scores in counts.items():
-            add_scores(run, source, "model:a", scores)
+        add_all_scores(run, "model:a", counts)
         return compare(run)
 
 
@@ -109,8 +108,7 @@ def test_repeats_are_averaged_within_a_unit_before_anything_is_counted(tmp_path:
 def test_a_later_version_of_a_rating_supersedes_the_earlier(tmp_path: Path):
     with fabricate_run(tmp_path, {"features": 2, "neurons": 2}, contexts=0) as run:
         add_scores(run, "features", "model:a", [2, 0, 0, 0, 0])
-        add_scores(run, "features", "model:a", [0, 0, 0, 0, 2])
-        add_scores(run, "neurons", "model:a", [2, 0, 0, 0, 0])
+        add_all_scores(run, "model:a", {"features": [0, 0, 0, 0, 2], "neurons": [2, 0, 0, 0, 0]})
         judgement = only(compare(run))
     assert judgement.groups["features"].mean.value == 5
     assert judgement.statuses == {"ok": 4}
@@ -119,8 +117,11 @@ def test_a_later_version_of_a_rating_supersedes_the_earlier(tmp_path: Path):
 def test_holm_adjusts_over_all_raters_of_the_run(tmp_path: Path):
     with fabricate_run(tmp_path, {"features": 100, "neurons": 100}, contexts=0) as run:
         for rater, shift in (("model:a", 4), ("model:b", 8)):
-            add_scores(run, "features", rater, [20 - shift, 20, 20, 20, 20 + shift])
-            add_scores(run, "neurons", rater, [20, 20, 20, 20, 20])
+            add_all_scores(
+                run,
+                rater,
+                {"features": [20 - shift, 20, 20, 20, 20 + shift], "neurons": [20, 20, 20, 20, 20]},
+            )
         tests = [j.primary for j in compare(run).judgements]
     p = [one.test.p_value for one in tests if one]
     adjusted = [one.holm_p for one in tests if one]
@@ -132,11 +133,13 @@ def test_holm_adjusts_over_all_raters_of_the_run(tmp_path: Path):
 
 def test_raters_of_one_rubric_are_combined_and_a_single_one_is_not(tmp_path: Path):
     with fabricate_run(tmp_path, {"features": 20, "neurons": 20}, contexts=0) as run:
-        add_scores(run, "features", "model:a", [0, 0, 0, 10, 10])
-        add_scores(run, "neurons", "model:a", [10, 10, 0, 0, 0])
+        add_all_scores(
+            run, "model:a", {"features": [0, 0, 0, 10, 10], "neurons": [10, 10, 0, 0, 0]}
+        )
         assert compare(run).pooled == ()
-        add_scores(run, "features", "model:b", [0, 0, 10, 10, 0])
-        add_scores(run, "neurons", "model:b", [0, 10, 10, 0, 0])
+        add_all_scores(
+            run, "model:b", {"features": [0, 0, 10, 10, 0], "neurons": [0, 10, 10, 0, 0]}
+        )
         (pooled,) = compare(run).pooled
     assert pooled.raters == pooled.unchecked == ("model:a", "model:b")
     # Within a: 1. Within b: 20 of its 400 pairs in four blocks: 3 against 2, 4 against 2, 4
@@ -150,8 +153,9 @@ def test_raters_who_agree_that_nothing_differs_say_so_together_whatever_their_le
     # A lenient rater saw mostly features, a severe one mostly neurons; averaged over raters
     # before the sources are compared, features would score far higher.
     with fabricate_run(tmp_path, {"features": 40, "neurons": 40}, contexts=0) as run:
-        add_scores(run, "features", "model:mild", [0, 0, 0, 15, 15])
-        add_scores(run, "neurons", "model:mild", [0, 0, 0, 5, 5])
+        add_all_scores(
+            run, "model:mild", {"features": [0, 0, 0, 15, 15], "neurons": [0, 0, 0, 5, 5]}
+        )
         add_scores(run, "features", "model:stern", [5, 5, 0, 0, 0], start=30)
         add_scores(run, "neurons", "model:stern", [15, 15, 0, 0, 0], start=10)
         (pooled,) = compare(run).pooled
@@ -163,12 +167,16 @@ def test_a_rater_that_fails_its_controls_is_left_out_of_the_combination(tmp_path
     units = {"features": 20, "neurons": 20, "planted": 6, "shuffled": 6}
     with fabricate_run(tmp_path, units, contexts=0) as run:
         for rater, planted in (("model:a", [0, 0, 0, 0, 6]), ("model:b", [6, 0, 0, 0, 0])):
-            add_scores(run, "features", rater, [0, 0, 0, 10, 10])
-            add_scores(
-                run, "neurons", rater, [0, 0, 0, 10, 10] if planted[0] else [10, 10, 0, 0, 0]
+            add_all_scores(
+                run,
+                rater,
+                {
+                    "features": [0, 0, 0, 10, 10],
+                    "neurons": [0, 0, 0, 10, 10] if planted[0] else [10, 10, 0, 0, 0],
+                    "planted": planted,
+                    "shuffled": [6, 0, 0, 0, 0],
+                },
             )
-            add_scores(run, "planted", rater, planted)
-            add_scores(run, "shuffled", rater, [6, 0, 0, 0, 0])
         (pooled,) = compare(run).pooled
     assert (pooled.raters, pooled.left_out, pooled.unchecked) == (("model:a",), ("model:b",), ())
     assert pooled.superiority.value == 1
@@ -177,8 +185,7 @@ def test_a_rater_that_fails_its_controls_is_left_out_of_the_combination(tmp_path
 def test_a_rater_that_fails_its_check_is_left_out_of_the_combination_too(tmp_path: Path):
     with fabricate_run(tmp_path, {"features": 10, "neurons": 10}, contexts=0) as run:
         for rater in ("model:a", "model:b"):
-            add_scores(run, "features", rater, [0, 0, 0, 5, 5])
-            add_scores(run, "neurons", rater, [5, 5, 0, 0, 0])
+            add_all_scores(run, rater, {"features": [0, 0, 0, 5, 5], "neurons": [5, 5, 0, 0, 0]})
         (tmp_path / ".checks").mkdir()
         keep(made_check("model:b", 0.6), tmp_path)
         found = compare(run)
@@ -198,12 +205,17 @@ def test_a_small_p_value_is_fine_enough_to_pass_the_adjustment(
     monkeypatch.setitem(groups.PERMUTATIONS, "other", 149)
     units = {"features": 12, "neurons": 12, "planted": 12, "random": 12, "shuffled": 12}
     with fabricate_run(tmp_path, units, contexts=0) as run:
-        for source, counts in (
-            ("features", [0, 0, 0, 6, 6]), ("neurons", [6, 6, 0, 0, 0]),
-            ("planted", [0, 0, 0, 0, 12]), ("random", [6, 6, 0, 0, 0]),
-            ("shuffled", [12, 0, 0, 0, 0]),
-        ):  # fmt: skip
-            add_scores(run, source, "model:a", counts)
+        add_all_scores(
+            run,
+            "model:a",
+            {
+                "features": [0, 0, 0, 6, 6],
+                "neurons": [6, 6, 0, 0, 0],
+                "planted": [0, 0, 0, 0, 12],
+                "random": [6, 6, 0, 0, 0],
+                "shuffled": [12, 0, 0, 0, 0],
+            },
+        )
         (judgement,) = compare(run).judgements
     pairs = {(c.first, c.second): c for c in judgement.contrasts}
     assert pairs["features", "random"].holm_p == pytest.approx(9 / 400)
@@ -223,12 +235,14 @@ def test_wins_ties_and_losses_are_apart_from_the_ties_halved(tmp_path: Path):
 
 def test_what_holm_takes_away_is_not_called_higher(tmp_path: Path):
     with fabricate_run(tmp_path, {"features": 100, "neurons": 100}, contexts=0) as run:
-        add_scores(run, "features", "model:a", [11, 17, 18, 22, 32])
-        add_scores(run, "neurons", "model:a", [20, 20, 20, 20, 20])
+        add_all_scores(
+            run, "model:a", {"features": [11, 17, 18, 22, 32], "neurons": [20, 20, 20, 20, 20]}
+        )
         alone = only(compare(run)).primary
         for rater in ("model:b", "model:c"):
-            add_scores(run, "features", rater, [20, 20, 20, 20, 20])
-            add_scores(run, "neurons", rater, [20, 20, 20, 20, 20])
+            add_all_scores(
+                run, rater, {"features": [20, 20, 20, 20, 20], "neurons": [20, 20, 20, 20, 20]}
+            )
         among = compare(run).judgements[0]
     assert alone is not None
     assert among.primary is not None
@@ -273,8 +287,7 @@ def test_density_is_adjusted_for_where_the_sources_overlap_and_refused_where_not
 
 def test_one_token_at_every_peak_makes_a_unit_single_token_whatever_its_case(tmp_path: Path):
     with fabricate_run(tmp_path, {"features": 3, "neurons": 3}, text=["The", "the"]) as run:
-        add_scores(run, "features", "model:a", [1, 1, 1, 0, 0])
-        add_scores(run, "neurons", "model:a", [1, 1, 1, 0, 0])
+        add_all_scores(run, "model:a", {"features": [1, 1, 1, 0, 0], "neurons": [1, 1, 1, 0, 0]})
         comparison = compare(run)
     assert set(comparison.units.token) == {"the"}
     assert only(comparison).groups["features"].single_token_share == 1
@@ -294,15 +307,19 @@ def test_no_density_means_no_contrast_at_like_density_rather_than_a_made_up_one(
 def test_the_same_run_gives_the_same_numbers_twice(tmp_path: Path):
     with fabricate_run(tmp_path, {"features": 30, "neurons": 30}) as run:
         for repeat in (0, 1):
-            add_scores(run, "features", "model:a", [1, 2, 7, 10, 10], repeat=repeat, seed=repeat)
-            add_scores(run, "neurons", "model:a", [10, 10, 7, 2, 1], repeat=repeat, seed=repeat)
+            add_all_scores(
+                run,
+                "model:a",
+                {"features": [1, 2, 7, 10, 10], "neurons": [10, 10, 7, 2, 1]},
+                repeat=repeat,
+                seed=repeat,
+            )
         assert estimate_rows(compare(run)) == estimate_rows(compare(run))
 
 
 def test_estimates_fit_the_table_of_the_run(tmp_path: Path):
     with fabricate_run(tmp_path, {"features": 6, "neurons": 6}) as run:
-        add_scores(run, "features", "model:a", [0, 0, 2, 2, 2])
-        add_scores(run, "neurons", "model:a", [2, 2, 2, 0, 0])
+        add_all_scores(run, "model:a", {"features": [0, 0, 2, 2, 2], "neurons": [2, 2, 2, 0, 0]})
         run.replace_estimates(estimate_rows(compare(run)))
         run.replace_estimates(estimate_rows(compare(run)))
         stored = run.rows("SELECT value, n FROM estimate WHERE name = 'p_superiority'")
@@ -349,11 +366,9 @@ def test_what_a_rater_is_comes_from_the_run_and_not_from_its_name(tmp_path: Path
 def test_repeats_leave_the_interval_to_the_units(tmp_path: Path):
     counts = {"features": [2, 3, 5, 5, 5], "neurons": [5, 5, 5, 3, 2]}
     with fabricate_run(tmp_path, {"features": 20, "neurons": 20}, contexts=0) as run:
-        for source, scores in counts.items():
-            add_scores(run, source, "model:a", scores)
+        add_all_scores(run, "model:a", counts)
         once = only(compare(run))
-        for source, scores in counts.items():
-            add_scores(run, source, "model:a", scores, repeat=1)  # the same scores again
+        add_all_scores(run, "model:a", counts, repeat=1)  # the same scores again
         twice = only(compare(run))
     assert once.primary is not None
     assert twice.primary is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, add_scores, fabricate_run
 
 from autointerp.findings.comparison import compare, estimate_rows
 from autointerp.pipeline.report import report
@@ -17,8 +17,7 @@ def run_with(folder, importance, metric="loss", tokens=1_000, counts=None):
     the others 1, with the importance of each unit by its place."""
     counts = counts or [20, 0, 0, 0, 20]
     run = fabricate_run(folder, {"features": 40, "neurons": 40}, contexts=0)
-    for source in ("features", "neurons"):
-        add_scores(run, source, "model:a", counts)
+    add_all_scores(run, "model:a", dict.fromkeys(("features", "neurons"), counts))
     scores = run.rows(
         "SELECT r.unit_id, r.source, r.score FROM unit_rating r JOIN unit USING (unit_id)"
         " ORDER BY r.source, ord"

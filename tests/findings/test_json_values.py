@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from support.fabricate import WORDS, add_scores, fabricate_run
+from support.fabricate import WORDS, add_all_scores, add_scores, fabricate_run
 
 from autointerp.findings.comparison import Comparison, compare
 from autointerp.findings.json_values import SCHEMA, plain
@@ -39,9 +39,11 @@ def rated_run(folder: Path) -> Run:
                 run, "neurons", rater, [9, 8, 6, 3, 3], missing={"unparsed": 1},
                 repeat=repeat,
             )  # fmt: skip
-        add_scores(run, "planted", rater, [0, 0, 0, 1, 5])
-        add_scores(run, "random", rater, [2, 2, 1, 1, 0])
-        add_scores(run, "shuffled", rater, [5, 1, 0, 0, 0])
+        add_all_scores(
+            run,
+            rater,
+            {"planted": [0, 0, 0, 1, 5], "random": [2, 2, 1, 1, 0], "shuffled": [5, 1, 0, 0, 0]},
+        )
     return run
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, add_scores, fabricate_run
 from support.unit_scores import unit
 
 import autointerp.findings.comparison as comparison_module
@@ -85,8 +85,7 @@ def test_a_failed_rating_that_is_made_up_for_is_a_new_look(run: Run):
 def test_each_rater_and_rubric_has_looks_of_its_own(run: Run):
     rate_ten(run, 0)
     compare(run)
-    add_scores(run, "features", "model:b", HIGH)
-    add_scores(run, "neurons", "model:b", LOW)
+    add_all_scores(run, "model:b", {"features": HIGH, "neurons": LOW})
     comparison = compare(run)
     assert [(look.rater, look.number) for look in comparison.looks] == [
         ("model:a", 1),
@@ -175,8 +174,9 @@ def test_the_decision_follows_the_interval_of_the_look_it_is_made_at(tmp_path: P
         with fabricate_run(tmp_path / str(looks), units, contexts=0) as run:
             done = 0
             for part in (half, rest):
-                add_scores(run, "features", "model:a", part[0], start=done)
-                add_scores(run, "neurons", "model:a", part[1], start=done)
+                add_all_scores(
+                    run, "model:a", {"features": part[0], "neurons": part[1]}, start=done
+                )
                 done += sum(part[0])
                 if looks == 2 or part is rest:
                     (judgement,) = compare(run).judgements
@@ -236,8 +236,7 @@ def test_a_rater_that_the_plan_does_not_name_deviates_and_the_planned_one_does_n
     declare(run, PLAN)
     rate_ten(run, 0)
     rate_ten(run, 10)
-    add_scores(run, "features", "model:b", HIGH)
-    add_scores(run, "neurons", "model:b", LOW)
+    add_all_scores(run, "model:b", {"features": HIGH, "neurons": LOW})
     readings = {j.rater: j.reading for j in compare(run).judgements}
     assert readings["model:a"].declared
     assert readings["model:b"].deviations == ("the rater is model:b, not model:a",)
@@ -272,8 +271,7 @@ def test_the_plans_pair_is_primary_and_its_bounds_decide(tmp_path: Path):
 def test_half_of_the_declared_pair_is_compared_with_nothing(tmp_path: Path):
     with fabricate_run(tmp_path, {"features": 20, "planted": 20}, contexts=0) as run:
         declare(run, PLAN)
-        add_scores(run, "features", "model:a", [0, 0, 0, 0, 20])
-        add_scores(run, "planted", "model:a", [0, 0, 0, 0, 20])
+        add_all_scores(run, "model:a", {"features": [0, 0, 0, 0, 20], "planted": [0, 0, 0, 0, 20]})
         (judgement,) = compare(run).judgements
     assert judgement.decisive is None
     assert judgement.reading is None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, add_scores, fabricate_run
 
 from autointerp.findings.comparison import compare
 from autointerp.findings.rater_effects import rater_models
@@ -16,11 +16,11 @@ SOURCES = {"features": 40, "neurons": 40, "planted": 40}
 
 def rated(folder: Path, raters: dict[str, list[int]]) -> Run:
     run = fabricate_run(folder, SOURCES, contexts=0)
-    for source in SOURCES:
-        for place, (rater, counts) in enumerate(raters.items()):
-            beside = source == "planted" and len(raters) > 1
-            given = [0, 0, 0, 0, 40] if beside else counts  # so that the ceiling holds
-            add_scores(run, source, rater, given, seed=place)
+    for place, (rater, counts) in enumerate(raters.items()):
+        given = dict.fromkeys(SOURCES, counts)
+        if len(raters) > 1:
+            given["planted"] = [0, 0, 0, 0, 40]  # so that the ceiling holds
+        add_all_scores(run, rater, given, seed=place)
     return run
 
 
@@ -82,8 +82,7 @@ def test_a_rater_that_fails_has_a_severity_and_no_say_on_the_sources(tmp_path: P
 def test_repeats_do_not_count_twice(tmp_path: Path):
     with rated(tmp_path, {"model:a": LENIENT, "model:b": SEVERE}) as run:
         (before,) = compare(run).rater_effects
-        for source in ("features", "neurons"):
-            add_scores(run, source, "model:a", SEVERE, repeat=1)
+        add_all_scores(run, "model:a", dict.fromkeys(("features", "neurons"), SEVERE), repeat=1)
         (after,) = compare(run).rater_effects
     assert after.effects == before.effects
 

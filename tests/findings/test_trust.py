@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, fabricate_run
 
 from autointerp.findings.comparison import compare
 from autointerp.findings.groups import Judgement
@@ -13,8 +13,7 @@ from autointerp.reports.words import trust_text
 def judged(folder: Path, counts: dict[str, list[int]]) -> Judgement:
     units = {source: sum(scores) for source, scores in counts.items()}
     with fabricate_run(folder, units, contexts=0) as run:
-        for source, scores in counts.items():
-            add_scores(run, source, "model:a", scores)
+        add_all_scores(run, "model:a", counts)
         (judgement,) = compare(run).judgements
     return judgement
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, add_scores, fabricate_run
 from support.judges import made_check
 
 from autointerp.findings.checks import keep
@@ -38,8 +38,7 @@ def against(
         for source, counts in scores.items()
     }
     with fabricate_run(folder, units, contexts=0, **made) as run:
-        for source, counts in scores.items():
-            add_scores(run, source, rater, counts, missing=missing.get(source))
+        add_all_scores(run, rater, scores, missing=missing)
         if site:
             run.about["settings"]["subject"]["site"] = site
         found = {one.lead: one.text for one in objections(Material((compare(run),), (run,)))}
@@ -78,8 +77,7 @@ def test_axes_that_are_no_neurons_are_named_where_they_were_rated(tmp_path: Path
 
 def test_a_corpus_that_was_cut_is_held_against_it_and_a_whole_one_is_not(tmp_path: Path):
     with fabricate_run(tmp_path, {"features": 30, "neurons": 30}, contexts=0) as run:
-        add_scores(run, "features", "model:a", HIGH)
-        add_scores(run, "neurons", "model:a", LOW)
+        add_all_scores(run, "model:a", {"features": HIGH, "neurons": LOW})
         run.execute("UPDATE unit SET tokens = 100000")
         whole = {one.lead for one in objections(Material((compare(run),), (run,)))}
         run.note_cut()
@@ -153,8 +151,7 @@ def test_a_reason_is_not_given_twice_before_another_is_given_once(tmp_path: Path
         tmp_path, units, contexts=0, density={"features": 1e-4, "neurons": 0.3}
     ) as run:
         for rater in ("model:a", "model:b"):
-            for source, counts in BOTH.items():
-                add_scores(run, source, rater, counts)
+            add_all_scores(run, rater, BOTH)
         found = objections(Material((compare(run),), (run,)))
     leads = [one.lead for one in found]
     first = leads[: len(set(leads))]
@@ -217,12 +214,16 @@ def test_raters_that_do_not_count_do_not_make_the_others_agree_little(tmp_path: 
             tmp_path / name, {n: sum(c) for n, c in counts.items()}, contexts=0
         ) as run:
             for rater, seed in zip(("model:a", "model:b"), seeds, strict=True):
-                for source, scores in counts.items():
-                    add_scores(run, source, rater, scores, seed=seed)
-            for source in ("features", "neurons"):
-                add_scores(run, source, "model:wrong", [6, 6, 6, 6, 6], seed=9)
-            add_scores(run, "planted", "model:wrong", [6, 0, 0, 0, 0])
-            add_scores(run, "shuffled", "model:wrong", [0, 0, 0, 0, 6])
+                add_all_scores(run, rater, counts, seed=seed)
+            add_all_scores(
+                run,
+                "model:wrong",
+                {source: [6, 6, 6, 6, 6] for source in ("features", "neurons")},
+                seed=9,
+            )
+            add_all_scores(
+                run, "model:wrong", {"planted": [6, 0, 0, 0, 0], "shuffled": [0, 0, 0, 0, 6]}
+            )
             found = objections(Material((compare(run),), (run,)))
         told[name] = {one.lead: one.text for one in found}
     assert "The rater fails its controls." in told["alike"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, fabricate_run
 from support.judges import made_check
 
 from autointerp.findings.checks import keep
@@ -30,8 +30,7 @@ def material(folder: Path, raters: Mapping[str, Scores]) -> Material:
     units = {source: sum(counts) for source, counts in first.items()}
     with fabricate_run(folder, units, contexts=0) as run:
         for rater, scores in raters.items():
-            for source, counts in scores.items():
-                add_scores(run, source, rater, counts)
+            add_all_scores(run, rater, scores)
         return Material((compare(run),), (run,))
 
 
@@ -68,8 +67,7 @@ def test_a_rater_that_fails_its_check_gives_no_answer(tmp_path: Path):
     scores = {"features": HIGH, "neurons": LOW, **CONTROLS}
     units = {source: sum(counts) for source, counts in scores.items()}
     with fabricate_run(tmp_path, units, contexts=0) as run:
-        for source, counts in scores.items():
-            add_scores(run, source, "model:a", counts)
+        add_all_scores(run, "model:a", scores)
         (tmp_path / ".checks").mkdir()
         keep(made_check("model:a", 0.6), tmp_path)
         shown = Material((compare(run),), (run,))
@@ -249,11 +247,11 @@ def told(
         for source, given in scores.items()
     }
     with fabricate_run(folder, sizes, contexts=0) as run:
-        for source, given in scores.items():
-            if isinstance(given, dict):
-                add_scores(run, source, "model:a", [0] * 5, missing=given)
-            else:
-                add_scores(run, source, "model:a", given)
+        missing = {source: given for source, given in scores.items() if isinstance(given, dict)}
+        unscored = [0, 0, 0, 0, 0]
+        add_all_scores(
+            run, "model:a", {**scores, **dict.fromkeys(missing, unscored)}, missing=missing
+        )
         shown = Material((compare(run),), (run,))
     (judgement,) = shown.judgements
     said = " ".join(f"{one.lead} {one.text}" for one in verdict(judgement, shown))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from support.browser import Watched
-from support.fabricate import SCRIPT, WORDS, add_scores, fabricate_run
+from support.fabricate import SCRIPT, WORDS, add_all_scores, fabricate_run
 
 from autointerp.pipeline.report import report
 
@@ -18,8 +18,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with fabricate_run(
         place / "runs", {"features": 150, "neurons": 150}, contexts=2, text=[*WORDS, SCRIPT]
     ) as run:
-        for source in ("features", "neurons"):
-            add_scores(run, source, "model:a", [40, 40, 40, 20, 10], description=f"of {SCRIPT}")
+        add_all_scores(
+            run,
+            "model:a",
+            {source: [40, 40, 40, 20, 10] for source in ("features", "neurons")},
+            description=f"of {SCRIPT}",
+        )
     return report(["main"], place / "out", units_shown=12, folder=place / "runs").folder
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, fabricate_run
 
 from autointerp.apps.cli._summary import summary
 from autointerp.findings.comparison import compare
@@ -25,8 +25,7 @@ CONTROLS = {"planted": [0, 0, 0, 0, 6], "shuffled": [6, 0, 0, 0, 0]}
 def material(folder: Path, scores: Mapping[str, list[int]]) -> Material:
     units = {source: sum(counts) for source, counts in scores.items()}
     with fabricate_run(folder, units, contexts=0) as run:
-        for source, counts in scores.items():
-            add_scores(run, source, "model:x", counts)
+        add_all_scores(run, "model:x", scores)
         return Material((compare(run),), (run,))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from matplotlib.image import imread
 from rich.console import Console
-from support.fabricate import SCRIPT, WORDS, add_scores, fabricate_run
+from support.fabricate import SCRIPT, WORDS, add_all_scores, add_scores, fabricate_run
 from support.judges import made_check
 from support.pictures import whole_pictures
 
@@ -169,8 +169,7 @@ def test_controls_in_their_places_raise_no_warning(made: Report):
 
 def test_a_rater_that_is_no_llm_is_said_to_be_none(tmp_path: Path):
     with fabricate_run(tmp_path / "runs", {"features": 6, "neurons": 6}) as run:
-        add_scores(run, "features", "lexical", [0, 0, 0, 0, 6])
-        add_scores(run, "neurons", "lexical", [6, 0, 0, 0, 0])
+        add_all_scores(run, "lexical", {"features": [0, 0, 0, 0, 6], "neurons": [6, 0, 0, 0, 0]})
     made = report(["main"], tmp_path / "out", folder=tmp_path / "runs")
     assert "no language model" in (made.folder / "summary.md").read_text("utf-8")
 
@@ -189,8 +188,9 @@ def test_the_latest_check_of_a_rater_is_told(tmp_path: Path, monkeypatch: pytest
 def test_what_speaks_against_a_judge_stands_on_page_terminal_summary_and_in_json(tmp_path: Path):
     runs = tmp_path / "runs"
     with fabricate_run(runs, {"features": 6, "neurons": 6}) as run:
-        for source, counts in (("features", [0, 0, 0, 0, 6]), ("neurons", [6, 0, 0, 0, 0])):
-            add_scores(run, source, "lexical", counts, version="2")
+        add_all_scores(
+            run, "lexical", {"features": [0, 0, 0, 0, 6], "neurons": [6, 0, 0, 0, 0]}, version="2"
+        )
     (runs / ".checks").mkdir()
 
     def told() -> tuple[str, str, dict[str, object]]:
@@ -328,8 +328,7 @@ def test_a_kill_between_taking_a_report_away_and_putting_the_new_one_there_loses
 def test_raters_whose_names_look_alike_have_pictures_of_their_own(tmp_path: Path):
     with fabricate_run(tmp_path / "runs", {"features": 4, "neurons": 4}) as run:
         for rater in ("m:a-b", "m:a_b", "m:A_b"):
-            add_scores(run, "features", rater, [0, 0, 2, 1, 1])
-            add_scores(run, "neurons", rater, [1, 2, 1, 0, 0])
+            add_all_scores(run, rater, {"features": [0, 0, 2, 1, 1], "neurons": [1, 2, 1, 0, 0]})
     with whole_pictures():
         made = report(["main"], tmp_path / "out", folder=tmp_path / "runs")
     drawn = [name for name in made.figures if name.startswith("scores")]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, add_scores, fabricate_run
 
 from autointerp.findings.plan import Plan, Stopping, declare
 from autointerp.questions.rubric_files import load_rubric
@@ -77,8 +77,7 @@ def test_the_plan_and_the_ledger_are_printed_under_a_report(
         plan = declare(
             run, Plan(("model:a",), rubric.id, rubric.digest, "features", "neurons", stopping)
         )
-        add_scores(run, "features", "model:a", [0, 1, 2, 3, 4])
-        add_scores(run, "neurons", "model:a", [4, 3, 2, 1, 0])
+        add_all_scores(run, "model:a", {"features": [0, 1, 2, 3, 4], "neurons": [4, 3, 2, 1, 0]})
     printed = command_line("report").out
     assert f"plan: sha256 {plan.digest}" in printed
     words = " ".join(printed.split())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, add_scores, fabricate_run
 
 from autointerp.pipeline.report import findings
 
@@ -17,8 +17,7 @@ def make_runs(folder: Path, name: str = "main") -> Path:
     with fabricate_run(folder / "runs", sources, name) as run:
         add_scores(run, "features", "model:a", [0, 1, 2, 4, 4], missing={"refused": 1})
         add_scores(run, "neurons", "model:a", [4, 4, 2, 1, 0], missing={"unparsed": 1})
-        add_scores(run, "planted", "model:a", [0, 0, 0, 0, 6])
-        add_scores(run, "shuffled", "model:a", [6, 0, 0, 0, 0])
+        add_all_scores(run, "model:a", {"planted": [0, 0, 0, 0, 6], "shuffled": [6, 0, 0, 0, 0]})
     return folder / "runs"
 
 
@@ -40,11 +39,11 @@ def test_with_people_the_terminal_says_the_answer_and_whether_the_judge_may_stan
     command_line: Callable[..., Any], tmp_path: Path
 ):
     with fabricate_run(tmp_path / "runs", {"features": 40, "neurons": 40}, contexts=0) as run:
-        for source, counts in (("features", [4, 4, 8, 12, 12]), ("neurons", [12, 12, 8, 4, 4])):
-            add_scores(run, source, "model:a", counts)
+        add_all_scores(
+            run, "model:a", {"features": [4, 4, 8, 12, 12], "neurons": [12, 12, 8, 4, 4]}
+        )
         for person in ("human:ann", "human:bob"):
-            add_scores(run, "features", person, [2, 3, 4, 5, 6])
-            add_scores(run, "neurons", person, [6, 5, 4, 3, 2])
+            add_all_scores(run, person, {"features": [2, 3, 4, 5, 6], "neurons": [6, 5, 4, 3, 2]})
     result = command_line("report")
     assert result.code == 0, result.err
     assert "Features score higher than neurons" in result.out.split("interpretability-1-5 ·")[0]

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from fastapi.testclient import TestClient
-from support.fabricate import SCRIPT, WORDS, add_scores, fabricate_run
+from support.fabricate import SCRIPT, WORDS, add_all_scores, fabricate_run
 
 from autointerp.apps.service import _snapshots
 from autointerp.apps.service._tokens import Tokens
@@ -32,8 +32,13 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hostile")
     fabricate_run(folder, {"features": 120, "neurons": 20}, text=(*WORDS, SCRIPT))
     with open_run("main", folder=folder) as run:
-        for source, counts in (("features", [0, 10, 20, 40, 50]), ("neurons", [10, 5, 5, 0, 0])):
-            add_scores(run, source, "judge", counts, rationale=SCRIPT, description=SCRIPT)
+        add_all_scores(
+            run,
+            "judge",
+            {"features": [0, 10, 20, 40, 50], "neurons": [10, 5, 5, 0, 0]},
+            rationale=SCRIPT,
+            description=SCRIPT,
+        )
     return folder
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, add_scores, fabricate_run
 
 from autointerp.findings.across import across_runs
 from autointerp.findings.comparison import compare
@@ -24,8 +24,7 @@ def make_run(
     every = {**counts, **CONTROLS}
     sizes = {source: sum(scores) for source, scores in every.items()}
     with fabricate_run(folder, sizes, name, contexts=0) as run:
-        for source, scores in every.items():
-            add_scores(run, source, rater, scores)
+        add_all_scores(run, rater, every)
 
 
 def material(folder: Path, runs: Mapping[str, Any], groups: Any = None, **raters: str) -> Material:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, add_scores, fabricate_run
 
 from autointerp.findings.blinding import blinding_from
 from autointerp.people.ingest import add_guesses
@@ -29,10 +29,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Report:
     units = {"features": 10, "neurons": 10, "planted": 5, "shuffled": 5}
     with fabricate_run(folder / "runs", units) as run:
         for rater, seed in (("human:ann", 0), ("human:bob", 0), ("model:a", 1)):
-            add_scores(run, "features", rater, [1, 1, 2, 2, 4], seed=seed)
-            add_scores(run, "neurons", rater, [4, 2, 2, 1, 1], seed=seed)
-            add_scores(run, "planted", rater, [0, 0, 0, 0, 5])
-            add_scores(run, "shuffled", rater, [5, 0, 0, 0, 0])
+            add_all_scores(
+                run, rater, {"features": [1, 1, 2, 2, 4], "neurons": [4, 2, 2, 1, 1]}, seed=seed
+            )
+            add_all_scores(run, rater, {"planted": [0, 0, 0, 0, 5], "shuffled": [5, 0, 0, 0, 0]})
         add_scores(run, "features", "human:ann", [1, 1, 2, 2, 4], repeat=1, seed=0)
         items = run.rows("SELECT k.item_id, u.source FROM key k JOIN unit u USING (unit_id)")
         arms = {"features": "feature", "neurons": "neuron"}
@@ -85,8 +85,9 @@ def test_a_rater_who_always_says_the_same_is_not_held_to_recognise_anything():
 
 def test_people_s_mean_weighs_the_strata_that_a_plan_drew(tmp_path: Path):
     with fabricate_run(tmp_path, {"features": 60, "neurons": 60}) as run:
-        for source in ("features", "neurons"):
-            add_scores(run, source, "model:a", [40, 0, 0, 0, 20])
+        add_all_scores(
+            run, "model:a", {source: [40, 0, 0, 0, 20] for source in ("features", "neurons")}
+        )
         plan_humans(run, RUBRIC, 20, np.random.default_rng(0), "model:a")
         judged = run.rows("SELECT p.item_id, p.score FROM human_plan p ORDER BY p.item_id")
         run.insert(

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, add_scores, fabricate_run
 
 from autointerp.findings.comparison import compare
 from autointerp.pipeline.plan_humans import plan_humans
@@ -17,8 +17,9 @@ from autointerp.store.run import Run
 
 def test_it_speaks_of_the_people_who_rated_and_not_of_people(tmp_path: Path):
     with fabricate_run(tmp_path, {"features": 40, "neurons": 40}, contexts=0) as run:
-        for source in ("features", "neurons"):
-            add_scores(run, source, "model:a", [8, 8, 8, 8, 8])
+        add_all_scores(
+            run, "model:a", {source: [8, 8, 8, 8, 8] for source in ("features", "neurons")}
+        )
         assert calibration.show(Material((compare(run),), (run,))) == []
         add_scores(run, "features", "human:ann", [2, 2, 2, 2, 2])
         add_scores(run, "features", "human:bob", [2, 2, 2, 2, 2], seed=1)
@@ -71,8 +72,12 @@ def test_a_second_look_by_people_says_what_its_intervals_allow_for(tmp_path: Pat
             add_scores(run, source, "model:a", counts)
             add_scores(run, source, "human:ann", [3, 3, 3, 3, 3])
         first = " ".join(b.text for b in shown(run) if isinstance(b, Prose))
-        for source in ("features", "neurons"):
-            add_scores(run, source, "human:ann", [1, 1, 1, 1, 1], start=15)
+        add_all_scores(
+            run,
+            "human:ann",
+            {source: [1, 1, 1, 1, 1] for source in ("features", "neurons")},
+            start=15,
+        )
         second = " ".join(b.text for b in shown(run) if isinstance(b, Prose))
     assert "confidence sequence" not in first
     assert "It is look 2 at ratings of these people with this judge" in second

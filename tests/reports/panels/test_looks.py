@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, fabricate_run
 
 from autointerp.findings.comparison import compare
 from autointerp.findings.plan import Plan, Stopping, declare
@@ -25,11 +25,11 @@ def looked(folder: Path, plan: Plan | None, looks_at: int = 1, name: str = "main
     with fabricate_run(folder, units, name, contexts=0) as run:
         if plan is not None:
             declare(run, plan)
-        add_scores(run, "planted", "model:a", [0, 0, 0, 0, 6])
-        add_scores(run, "shuffled", "model:a", [6, 0, 0, 0, 0])
+        add_all_scores(run, "model:a", {"planted": [0, 0, 0, 0, 6], "shuffled": [6, 0, 0, 0, 0]})
         for look in range(looks_at):
-            add_scores(run, "features", "model:a", HIGH, start=20 * look, seed=look)
-            add_scores(run, "neurons", "model:a", LOW, start=20 * look, seed=look)
+            add_all_scores(
+                run, "model:a", {"features": HIGH, "neurons": LOW}, start=20 * look, seed=look
+            )
             comparison = compare(run)
         return Material((comparison,), (run,))
 

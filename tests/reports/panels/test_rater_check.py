@@ -2,7 +2,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, add_scores, fabricate_run
 from support.judges import made_check
 
 from autointerp.findings.checks import Added, Auc, keep
@@ -15,8 +15,9 @@ def said(folder: Path, gold: bool) -> str:
     with fabricate_run(folder, units, contexts=0) as run:
         add_scores(run, "features", "human:ann", [1, 1, 1, 1, 2])
         if gold:
-            add_scores(run, "planted", "human:ann", [0, 0, 0, 0, 4])
-            add_scores(run, "shuffled", "human:ann", [4, 0, 0, 0, 0])
+            add_all_scores(
+                run, "human:ann", {"planted": [0, 0, 0, 0, 4], "shuffled": [4, 0, 0, 0, 0]}
+            )
         blocks = rater_check.show(Material((compare(run),), (run,)))
     return " ".join(block.text for block in blocks if isinstance(block, Prose))
 
@@ -58,7 +59,6 @@ def test_the_controls_are_said_to_hold_as_far_as_they_do(
 ):
     sources = {"features": 5, "planted": sum(ceiling), "shuffled": sum(floor)}
     with fabricate_run(tmp_path, sources, contexts=0) as run:
-        for source, counts in (("features", [1] * 5), ("planted", ceiling), ("shuffled", floor)):
-            add_scores(run, source, "model:a", counts)
+        add_all_scores(run, "model:a", {"features": [1] * 5, "planted": ceiling, "shuffled": floor})
         (judgement,) = compare(run).judgements
     assert rater_check.controls_text(judgement.trust).startswith(said)

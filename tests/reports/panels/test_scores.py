@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, fabricate_run
 
 from autointerp.findings.comparison import compare
 from autointerp.findings.groups import Judgement
@@ -13,8 +13,7 @@ from autointerp.reports.style import house_style
 def judged(folder: Path, counts: dict[str, list[int]]) -> Judgement:
     units = {source: sum(levels) for source, levels in counts.items()}
     with fabricate_run(folder, units, contexts=0) as run:
-        for source, levels in counts.items():
-            add_scores(run, source, "model:a", levels)
+        add_all_scores(run, "model:a", counts)
         return compare(run).judgements[0]
 
 

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, add_scores, fabricate_run
 
 from autointerp.findings.comparison import compare
 from autointerp.reports.panels import Material, Prose, UnitBrowser, units
@@ -8,8 +8,9 @@ from autointerp.reports.panels import Material, Prose, UnitBrowser, units
 
 def shown(folder: Path, contexts: int) -> tuple[str, UnitBrowser]:
     with fabricate_run(folder, {"features": 3, "neurons": 3}, contexts=contexts) as run:
-        for source in ("features", "neurons"):
-            add_scores(run, source, "model:a", [1, 1, 1, 0, 0])
+        add_all_scores(
+            run, "model:a", {source: [1, 1, 1, 0, 0] for source in ("features", "neurons")}
+        )
         if contexts == 1:  # all that a rater might have been shown
             run.connection.execute("DELETE FROM context WHERE draw <> 'top'")
         blocks = units.show(Material((compare(run),), (run,)))

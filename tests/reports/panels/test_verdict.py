@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_all_scores, add_scores, fabricate_run
 
 from autointerp.findings.comparison import Comparison, compare
 from autointerp.people.plans import plan_humans
@@ -31,8 +31,7 @@ def material(
     if asked not in MADE:
         units = {source: sum(counts) for source, counts in scores.items()}
         with fabricate_run(folder, units, contexts=0, **made) as run:
-            for source, counts in scores.items():
-                add_scores(run, source, "model:a", counts)
+            add_all_scores(run, "model:a", scores)
             MADE[asked] = of(run, site)
     return MADE[asked]
 
@@ -153,11 +152,16 @@ def two_raters(folder: Path, broken: bool) -> Comparison:
     units = {"features": 30, "neurons": 30, "planted": 6, "shuffled": 6}
     with fabricate_run(folder, units, contexts=0) as run:
         for rater in ("model:a", "model:b"):
-            add_scores(run, "features", rater, HIGH)
-            add_scores(run, "neurons", rater, LOW)
+            add_all_scores(run, rater, {"features": HIGH, "neurons": LOW})
             fails = broken and rater == "model:b"
-            add_scores(run, "planted", rater, [6, 0, 0, 0, 0] if fails else CONTROLS["planted"])
-            add_scores(run, "shuffled", rater, CONTROLS["shuffled"])
+            add_all_scores(
+                run,
+                rater,
+                {
+                    "planted": [6, 0, 0, 0, 0] if fails else CONTROLS["planted"],
+                    "shuffled": CONTROLS["shuffled"],
+                },
+            )
         return compare(run)
 
 
@@ -215,9 +219,7 @@ def test_units_that_a_person_was_not_asked_about_are_counted(tmp_path: Path):
 
 def test_a_look_is_called_the_rater_s_where_several_rated(tmp_path: Path):
     with fabricate_run(tmp_path, {"features": 30, "neurons": 30}, contexts=0) as run:
-        add_scores(run, "features", "model:a", HIGH)
-        add_scores(run, "neurons", "model:a", LOW)
+        add_all_scores(run, "model:a", {"features": HIGH, "neurons": LOW})
         assert "the first look at these two sources." in text_of(of(run))
-        add_scores(run, "features", "model:b", HIGH)
-        add_scores(run, "neurons", "model:b", LOW)
+        add_all_scores(run, "model:b", {"features": HIGH, "neurons": LOW})
         assert "first look at these two sources by this rater's scores." in text_of(of(run))
