@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import runpy
 import selectors
 import signal
 import socket
@@ -114,7 +115,7 @@ class Nursery:
 
         Args:
             folder: Where it runs.
-            arguments: After `autointerp`.
+            arguments: After `autointerp`; or `-m` and another module, as after `python`.
             has_pipes: Give it pipes as standard input and output.
             log: Where its standard error goes, at the end of what is there; nowhere by default.
         """
@@ -190,10 +191,14 @@ def _become(folder: str, arguments: Sequence[str], streams: Sequence[int]) -> No
         sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w", encoding="utf-8")
         sys.stderr = os.fdopen(2, "w", encoding="utf-8")
         os.chdir(folder)
-        sys.argv = ["autointerp", *arguments]
-        from autointerp.apps.cli import _app
+        if arguments[:1] == ["-m"]:
+            sys.argv = list(arguments[1:])
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = ["autointerp", *arguments]
+            from autointerp.apps.cli import _app
 
-        _app.main()
+            _app.main()
     except SystemExit as stopped:
         code = stopped.code if isinstance(stopped.code, int) else int(stopped.code is not None)
     except BaseException:  # noqa: BLE001 (as the interpreter does)

@@ -31,6 +31,7 @@ EXAMPLE = re.compile(
 )
 EXAMPLES = {match["path"]: match["text"] for match in EXAMPLE.finditer(PAGE)}
 NOT_COPIED = shutil.ignore_patterns("__pycache__", ".*")
+COMPILED = shutil.ignore_patterns(".*")  # with what Python compiled: compiling takes seconds
 # What looks at the files of the package and knows no list of them.
 TESTS = ("conformance", "test_house.py", "test_extensions.py", "units/test_sources.py")
 TIMEOUT_S = 600
@@ -42,7 +43,8 @@ Ask = Callable[..., subprocess.CompletedProcess[str]]
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a copy of the package in which all examples of the page are in place."""
     folder = tmp_path_factory.mktemp("extended")
-    for name in ("autointerp", "rubrics", "tests"):
+    shutil.copytree(ROOT / "autointerp", folder / "autointerp", ignore=COMPILED)
+    for name in ("rubrics", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=NOT_COPIED)
     shutil.copy(ROOT / "pyproject.toml", folder)
     for path, text in EXAMPLES.items():
@@ -58,19 +60,21 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ask(copy: Path, work: Path, process_environment: dict[str, str]) -> Iterator[Ask]:
-    """Call the copy's command line in the folder `work`; return the completed process.
+def run(copy: Path, process_environment: dict[str, str]) -> Iterator[Ask]:
+    """Run a module of Python in a folder, as `python -m`, with the copy in place of the package.
 
-    Commands are forked from a process that has imported the copy, where the system can: a start of
-    each costs seconds of CPU. One that is given a variable is started anew.
+    It is forked from a process that has imported the copy, where the system can: a start of each
+    costs seconds of CPU. One that is given a variable is started anew.
     """
     environment = {**process_environment, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.pop("ACME_API_KEY", None)
 
-    def anew(words: list[str], more: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    def anew(
+        folder: Path, words: list[str], more: dict[str, str]
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "autointerp", *words],
-            cwd=work,
+            [sys.executable, "-m", *words],
+            cwd=folder,
             env={**environment, **more},
             capture_output=True,
             text=True,
@@ -78,10 +82,12 @@ def ask(copy: Path, work: Path, process_environment: dict[str, str]) -> Iterator
             check=False,
         )
 
-    def forked(nursery: Nursery, words: list[str]) -> subprocess.CompletedProcess[str]:
-        errors = work.with_name("errors.txt")
+    def forked(
+        nursery: Nursery, folder: Path, words: list[str]
+    ) -> subprocess.CompletedProcess[str]:
+        errors = copy.with_name("errors.txt")
         errors.write_text("")
-        started = nursery.start(work, *words, has_pipes=True, log=errors)
+        started = nursery.start(folder, "-m", *words, has_pipes=True, log=errors)
         started.stdin.close()
         with started.stdout as stream:
             printed = stream.read()
@@ -92,13 +98,25 @@ def ask(copy: Path, work: Path, process_environment: dict[str, str]) -> Iterator
         if hasattr(os, "pidfd_open"):
             nursery = stack.enter_context(Nursery(copy, environment))
 
-        def call(*words: object, code: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
+        def call(folder: Path, *words: object, **more: str) -> subprocess.CompletedProcess[str]:
             said = [str(word) for word in words]
-            completed = forked(nursery, said) if nursery and not more else anew(said, more)
-            assert completed.returncode == code, completed.stderr
-            return completed
+            return (
+                forked(nursery, folder, said) if nursery and not more else anew(folder, said, more)
+            )
 
         yield call
+
+
+@pytest.fixture(scope="module")
+def ask(run: Ask, work: Path) -> Ask:
+    """Call the copy's command line in the folder `work`; return the completed process."""
+
+    def call(*words: object, code: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
+        completed = run(work, "autointerp", *words, **more)
+        assert completed.returncode == code, completed.stderr
+        return completed
+
+    return call
 
 
 @pytest.fixture(scope="module")
@@ -292,23 +310,14 @@ def pytest_collection_modifyitems(config, items):
 """
 
 
-def test_no_other_test_needs_an_edit_for_the_examples(
-    copy: Path, process_environment: dict[str, str]
-):
+def test_no_other_test_needs_an_edit_for_the_examples(run: Ask, copy: Path):
     """The conformance tests find the examples and pass; so does what looks at all files."""
     stems = [Path(path).stem.replace("_", "-") for path in EXAMPLES]
     (copy / "chosen.py").write_text(CHOSEN.format(stems=stems))
-    completed = subprocess.run(
-        [
-            sys.executable,
-            *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "chosen", "-rN"),
-            *(str(copy / "tests" / name) for name in TESTS),
-        ],
-        cwd=copy,
-        env={**process_environment, "PYTHONPATH": str(copy)},
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
+    completed = run(
+        copy,
+        *("pytest", "-q", "-p", "no:cacheprovider", "-p", "chosen", "-rN"),
+        *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # what was imported before the fork
+        *(copy / "tests" / name for name in TESTS),
     )
     assert completed.returncode == 0, completed.stdout[-3000:] + completed.stderr[-3000:]
