@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -114,38 +114,49 @@ def unit_scores(run: Run, unit_id: int | None = None) -> list[UnitScore]:
     for name in scorer_names():
         task = scorer(name).TASK
         readers.setdefault((task.id, task.digest), []).append(name)
-    undescribed = {
-        explainer: _undescribed(run, explainer) for explainer in {row[3] for row in asked}
-    }
-    for task_id, digest, design, explainer, rater in asked:
-        for name in readers.get((task_id, digest), ()):
-            without = _unasked(run, name, design) | undescribed[explainer]
-            scores += _scores(run, name, design, explainer, rater, without, unit_id)
-    return scores
-
-
-def _scores(
-    run: Run,
-    name: str,
-    design: str,
-    explainer: str | None,
-    rater: str,
-    without: Mapping[int, str],
-    only: int | None = None,
-) -> Iterator[UnitScore]:
-    module = scorer(name)
+    explainers = {row[3] for row in asked}
+    undescribed = {explainer: _undescribed(run, explainer) for explainer in explainers}
+    present = {explainer: _descriptions(run, explainer) for explainer in explainers}
     units = {
         row[0]: row[1:]
         for row in run.rows(
             "SELECT unit_id, source, is_control, peak, density, interval_tokens"
             " FROM unit JOIN source USING (source) WHERE outcome = 'eligible'"
             " AND (?::INTEGER IS NULL OR unit_id = ?)",
-            [only, only],
+            [unit_id, unit_id],
         )
     }
-    # What is measured on written texts is compared with those of others.
-    about = None if module.TASK.form == "write" else only
-    trials = answered_trials(run, name, design, explainer, rater, about)
+    for task_id, digest, design, explainer, rater in asked:
+        for name in readers.get((task_id, digest), ()):
+            without = _unasked(run, name, design) | undescribed[explainer]
+            # What is measured on written texts is compared with those of others.
+            about = None if scorer(name).TASK.form == "write" else unit_id
+            trials = _answered_trials(
+                run, name, design, explainer, rater, present[explainer], about
+            )
+            scores += _scores(
+                run, (name, design, explainer, rater), trials, units, without, unit_id
+            )
+    return scores
+
+
+def _scores(
+    run: Run,
+    asked: tuple[str, str, str | None, str],
+    trials: Sequence[AnsweredTrial],
+    units: Mapping[int, Sequence[Any]],
+    without: Mapping[int, str],
+    only: int | None = None,
+) -> Iterator[UnitScore]:
+    """Yield the scores of units, or of one, from the trials that a rater answered.
+
+    Args:
+        asked: The scorer, the design, the explainer, the rater.
+        units: By number: source, whether it is a control, peak, density, tokens by interval.
+        without: Why units had nothing to be asked about.
+    """
+    name, design, explainer, rater = asked
+    module = scorer(name)
     contexts = run.contexts_numbered(
         sorted({p.context for trial, *_ in trials for p in trial.pieces})
     )
@@ -212,17 +223,21 @@ def _scores(
             )
 
 
-def answered_trials(
+AnsweredTrial = tuple[Trial, str, Reply | None]  # with the call's status and its reply
+
+
+def _answered_trials(
     run: Run,
     name: str,
     design: str,
     explainer: str | None,
     rater: str,
+    present: Collection[tuple[int, str | None]],
     about: int | None = None,
-) -> list[tuple[Trial, str, Reply | None]]:
-    """Return the trials about present descriptions, with the calls' statuses and replies.
+) -> list[AnsweredTrial]:
+    """Return the trials about present descriptions; with `about`, those of calls about one unit.
 
-    With `about`, those that one unit has a part in.
+    `present` is `_descriptions`: joined to it in SQL, the rest would take twice as long.
     """
     rows = run.rows(
         f"WITH asked AS ({QUERY}) SELECT a.*, r.status, c.reply, c.details FROM asked a"
@@ -233,9 +248,6 @@ def answered_trials(
         " WHERE a.task = ? AND a.task_digest = ? AND a.design = ?"
         " AND a.explainer IS NOT DISTINCT FROM ?"
         " AND (?::INTEGER IS NULL OR a.unit_id = ? OR list_contains(a.owners, ?))"
-        " AND (a.description IS NULL OR EXISTS (SELECT 1 FROM explanation e WHERE"
-        "  e.unit_id = a.described AND e.explainer = a.explainer"
-        "  AND e.description = a.description))"
         " ORDER BY a.unit_id, a.item_id",
         [
             rater,
@@ -248,13 +260,11 @@ def answered_trials(
             about,
         ],
     )
-    present = dict(
-        run.rows("SELECT unit_id, description FROM explanation WHERE explainer = ?", [explainer])
-    )
-    trials: list[tuple[Trial, str, Reply | None]] = []
+    trials: list[AnsweredTrial] = []
     for row in rows:
         _, trial = trial_of(row)
-        if any(present.get(one.unit_id) != one.text for one in trial.candidates):
+        shown = (trial.described,) if trial.described else trial.candidates
+        if any((one.unit_id, one.text) not in present for one in shown):
             continue
         status, text, details = row[COLUMNS:]
         reply = None
@@ -264,12 +274,19 @@ def answered_trials(
     return trials
 
 
+def _descriptions(run: Run, explainer: str | None) -> set[tuple[int, str | None]]:
+    """Return the units that an explainer described, each with what it says of them now."""
+    query = "SELECT unit_id, description FROM explanation WHERE explainer = ?"
+    return {(unit_id, text) for unit_id, text in run.rows(query, [explainer])}
+
+
 def texts_of(run: Run, name: str, design: str, explainer: str, rater: str) -> dict[int, list[str]]:
     """Return the texts on which units are to be measured, for what a rater answered to a scorer
     whose figures need that, by unit.
     """
     task = scorer(name).TASK
-    trials = answered_trials(run, name, design, explainer, rater)
+    present = _descriptions(run, explainer)
+    trials = _answered_trials(run, name, design, explainer, rater, present)
     if task.form == "write":
         return texts_to_measure(run, task, trials)
     numbers = sorted({piece.context for trial, *_ in trials for piece in trial.pieces})

@@ -195,9 +195,7 @@ def matched_decoys(
         number = numbers[column]
         context = contexts[number]
         last = first + shown_length(context)
-        chosen[row] = Piece(
-            number, whole_first(context, first), last, first + place, False, kind
-        )
+        chosen[row] = Piece(number, whole_first(context, first), last, first + place, False, kind)
     return chosen
 
 
