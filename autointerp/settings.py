@@ -360,7 +360,7 @@ def from_mapping(kind: type[Settings], content: Any, where: str, section: str = 
     """
     if not isinstance(content, dict):
         raise SettingsError(f"{where}: [{section}] must be a table")
-    hints = _types(kind)
+    hints = _types(kind)  # type: ignore[arg-type]
     names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for key, value in content.items():

@@ -142,7 +142,7 @@ def unit_scores(run: Run, unit_id: int | None = None) -> list[UnitScore]:
 
 def _scores(
     run: Run,
-    asked: tuple[str, str, str | None, str],
+    of: tuple[str, str, str | None, str],
     trials: Sequence[AnsweredTrial],
     units: Mapping[int, Sequence[Any]],
     without: Mapping[int, str],
@@ -151,11 +151,11 @@ def _scores(
     """Yield the scores of units, or of one, from the trials that a rater answered.
 
     Args:
-        asked: The scorer, the design, the explainer, the rater.
+        of: The scorer, the design, the explainer, the rater.
         units: By number: source, whether it is a control, peak, density, tokens by interval.
         without: Why units had nothing to be asked about.
     """
-    name, design, explainer, rater = asked
+    name, design, explainer, rater = of
     module = scorer(name)
     contexts = run.contexts_numbered(
         sorted({p.context for trial, *_ in trials for p in trial.pieces})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -16,9 +17,14 @@ from autointerp.stats.ranks import average_precision
 BOTH = ("responsiveness", "purity")
 
 
+@functools.cache
+def piece(number):
+    return Piece(number, 0, 1, None, None, "random")
+
+
 def asked(answers, levels):
     return [
-        Answered(Piece(n, 0, 1, None, None, "random"), None, 0, n, answer, level)
+        Answered(piece(n), None, 0, n, answer, level)
         for n, (answer, level) in enumerate(zip(answers, levels, strict=True))
     ]
 
