@@ -93,7 +93,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Do once what few tests look at; see `support/pictures.py` and `support/empty_database.py`."""
-    leave_out_pictures()
+    leave_out_pictures(item.path)
     copy_empty_database(item.path)
 
 

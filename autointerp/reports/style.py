@@ -120,19 +120,30 @@ def save(figure: Figure, path: Path, title: str = "", alt: str = "") -> str:
     `savefig` would lay out and draw a picture twice for each file; this lays it out once, by the
     renderer that then draws it, so that texts are measured once too.
     """
+    canvas = laid_out(figure)
+    write_png(canvas, path.with_name(f"{path.name}.png"))
+    write_pdf(figure, path.with_name(f"{path.name}.pdf"))
+    svg = described(drawn_svg(figure), title, alt)
+    path.with_name(f"{path.name}.svg").write_text(svg, encoding="utf-8")
+    return svg
+
+
+def laid_out(figure: Figure) -> FigureCanvasAgg:
+    """Lay out a picture for good; return what draws it in pixels."""
     figure.set_dpi(PNG_DPI)
     canvas = FigureCanvasAgg(figure)
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)
         figure.set_layout_engine("none")
-    write_png(canvas, path.with_name(f"{path.name}.png"))
-    write_pdf(figure, path.with_name(f"{path.name}.pdf"))
+    return canvas
+
+
+def drawn_svg(figure: Figure) -> str:
+    """Return a picture as an SVG, as it is laid out; the same picture gives the same text."""
     buffer = io.StringIO()
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
-    svg = described(buffer.getvalue(), title, alt)
-    path.with_name(f"{path.name}.svg").write_text(svg, encoding="utf-8")
-    return svg
+    return buffer.getvalue()
 
 
 def write_png(canvas: FigureCanvasAgg, path: Path) -> None:

@@ -1,7 +1,8 @@
-"""The PNG and PDF of a report's picture: drawn where a test asks for them, which few look at.
+"""The pictures of a report: drawn where a test asks for them, which few look at.
 
-Elsewhere a report has a picture's SVG, which its page shows, and a stand-in for the other two: they
-take half the time of a report, and are the same drawing.
+Elsewhere a report has a picture's SVG, which its page shows, and a stand-in for PNG and PDF: they
+take half the time of a report, and are the same drawing. In the tests of `BESIDE`, which are about
+other things than reports, the SVG is a stand-in, too.
 """
 
 from __future__ import annotations
@@ -18,17 +19,23 @@ PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJg"
     "gg=="
 )
-STAND_INS = {"write_png": PNG, "write_pdf": b"%PDF-1.4 a stand-in\n"}
+SVG = '<?xml version="1.0"?>\n<svg width="9pt" height="9pt" viewBox="0 0 9 9"><g id="a"/></svg>\n'
+TESTS = Path(__file__).parents[1]
+BESIDE = [TESTS / name for name in ("apps", "engine", "exchange")]
 
 
-def leave_out_pictures() -> None:
-    """Have stand-ins written from now on; before reports were imported it does nothing."""
+def leave_out_pictures(test: Path) -> None:
+    """Have stand-ins written from now on, as the test in the file `test` needs; before reports were
+    imported it does nothing."""
     style: Any = sys.modules.get(STYLE)
-    if style is None or hasattr(style, "drawn"):
+    if style is None:
         return
-    style.drawn = {name: getattr(style, name) for name in STAND_INS}
-    for name, content in STAND_INS.items():
-        setattr(style, name, _writes(content))
+    if not hasattr(style, "drawn"):
+        style.drawn = {name: getattr(style, name) for name in STAND_INS}
+    is_beside = any(test.is_relative_to(folder) for folder in BESIDE)
+    for name, stand_in in STAND_INS.items():
+        is_left_out = is_beside or name in ("write_png", "write_pdf")
+        setattr(style, name, stand_in if is_left_out else style.drawn[name])
 
 
 @contextmanager
@@ -36,7 +43,8 @@ def whole_pictures() -> Iterator[None]:
     """Have every picture drawn as PNG and PDF too."""
     from autointerp.reports import style
 
-    leave_out_pictures()
+    if not hasattr(style, "drawn"):  # reports were not imported as the test began
+        leave_out_pictures(TESTS)
     left_out = {name: getattr(style, name) for name in STAND_INS}
     for name, write in style.drawn.items():  # type: ignore[attr-defined]
         setattr(style, name, write)
@@ -52,3 +60,11 @@ def _writes(content: bytes) -> Any:
         path.write_bytes(content)
 
     return write
+
+
+STAND_INS: dict[str, Any] = {
+    "laid_out": lambda figure: None,
+    "drawn_svg": lambda figure: SVG,
+    "write_png": _writes(PNG),
+    "write_pdf": _writes(b"%PDF-1.4 a stand-in\n"),
+}
