@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -135,7 +135,7 @@ class Run(Units, Ratings, Batches, Labs, Matches, Concepts, Firings, Maps, Cover
         self._untaken: list[Record] = []  # written to it, and not in the tables yet
         self._lock = threading.Lock()
 
-    @property
+    @cached_property
     def settings(self) -> RunSettings:
         """The settings that the run was made with."""
         return from_mapping(RunSettings, self.about["settings"], str(self.path / "run.toml"))

@@ -60,13 +60,13 @@ class Tables:
 
         Raises StorageError where the disk is full or read-only.
         """
+        is_open = True
         try:
             self.connection.execute("BEGIN")
             yield
-            self.connection.execute(
-                "INSERT OR REPLACE INTO state VALUES (?, ?)", [COMMITS, str(self.commits + 1)]
-            )
+            self._count_commit()
             self.connection.execute("COMMIT")
+            is_open = False
             self.commits += 1
             write_commits(self.path, self.commits)
         except (duckdb.IOException, duckdb.FatalException, OSError) as error:
@@ -81,8 +81,16 @@ class Tables:
                 raise
             raise damaged(self.path, error) from None
         finally:
-            with contextlib.suppress(duckdb.Error):  # none is open after a COMMIT
-                self.connection.execute("ROLLBACK")
+            if is_open:
+                with contextlib.suppress(duckdb.Error):
+                    self.connection.execute("ROLLBACK")
+
+    def _count_commit(self) -> None:
+        """Count a transaction in the database; replacing a row takes three times an update."""
+        query = "INSERT OR REPLACE INTO state (value, name) VALUES (?, ?)"
+        if self.commits:
+            query = "UPDATE state SET value = ? WHERE name = ?"
+        self.connection.execute(query, [str(self.commits + 1), COMMITS])
 
     def _unwritten(self, error: Exception) -> StorageError:
         if isinstance(error, duckdb.Error) and is_damage(error) and not is_full(error):
