@@ -32,7 +32,7 @@ from autointerp.units.draws import random_order
 from autointerp.units.held import Place, too_few, unverified
 from autointerp.units.others import firing_in, store_silence
 from autointerp.units.passes import COLUMNS_AT_ONCE, Wanted, outcome_of
-from autointerp.units.shard_files import joined_shards, read_pass
+from autointerp.units.shard_files import joined_shards, read_pass, units_in_shards
 from autointerp.units.shards import (
     LOOK_AGAIN_S,
     Contents,
@@ -94,8 +94,11 @@ def draw_units(
         for name in missing:
             opened[name] = open_source(name, subject, calibration, settings.seed)
             require_size(name, opened[name], wanted[name], subject)
-    held = {name: run.units(name) for name in missing}
-    likely = likely_shares(subject, opened, first_units(opened, missing, held, settings), settings)
+    likely = {}
+    if shards is None:
+        held = {name: run.units(name) for name in missing}
+        looked_at = first_units(opened, missing, held, settings)
+        likely = likely_shares(subject, opened, looked_at, settings)
     checkpoints = run.path / CHECKPOINTS
     stored = False
     try:
@@ -106,6 +109,10 @@ def draw_units(
                 )
                 for name, n in missing.items()
             ]
+            if shards is not None:
+                passes = _as_in_shards(
+                    passes, missing, run, units_in_shards(shards, subject, settings)
+                )
             if share.count > 1:
                 content = harvest_content(subject, passes, settings)
                 _announce(checkpoints, share, settings, wanted, passes, content)
@@ -396,6 +403,42 @@ def first_units(
         for name, n in wanted.items()
         if not held.get(name)
     }
+
+
+def _as_in_shards(
+    passes: list[Wanted],
+    missing: Mapping[str, int],
+    run: Run,
+    found: Sequence[Mapping[str, Sequence[int]]],
+) -> list[Wanted]:
+    """Return the passes with as many units as shards were `found` to be about.
+
+    Who read them looked at the first tokens, on a processor that may round otherwise than this one.
+    """
+    shares = [step / STEPS for step in range(1, STEPS + 1)]
+    possible = {
+        want.name: {
+            len(one.numbers): one
+            for one in (
+                next_units(
+                    run.units(want.name), want.name, want.source, missing[want.name], run.settings,
+                    max(LEAST_LIKELY, share),
+                )
+                for share in shares
+            )
+        }
+        for want in passes
+    }  # fmt: skip
+    for units in found:
+        if units.keys() != possible.keys():
+            continue
+        same = [possible[want.name].get(len(units[want.name])) for want in passes]
+        known = [one for one in same if one is not None]
+        if len(known) == len(passes) and all(
+            one.numbers.tolist() == list(units[one.name]) for one in known
+        ):
+            return known
+    return passes
 
 
 def next_units(

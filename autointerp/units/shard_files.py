@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from autointerp.errors import BadInput, RunLocked
 from autointerp.files import tried_lock
 from autointerp.records import HarvestedUnit
@@ -66,6 +68,29 @@ def read_pass(
         take = taking(subject, parts, settings)
         own = read_share(subject, settings, place, kept, take, share, progress, content)
         return own.path, own.contents
+
+
+def units_in_shards(
+    folder: Path, subject: Subject, settings: RunSettings
+) -> list[dict[str, list[int]]]:
+    """Return the units by source that the shards of this harvest are about, the newest first.
+
+    Files of other harvests, and such as cannot be read, are passed over.
+    """
+    content = harvest_content(subject, [], settings)
+    found: list[tuple[float, dict[str, list[int]]]] = []
+    for place in folder.glob("*/"):
+        for path in parts_in(place):
+            try:
+                with np.load(path, allow_pickle=False) as file:
+                    made = _content_of(contents_of(file))
+                units = made["units"]
+                if difference(made, {**content, "units": units}) is None:
+                    found.append((path.stat().st_mtime, units))
+            except (*DAMAGE, OSError, KeyError, TypeError):
+                continue  # said by whoever joins it
+            break  # the others there are about the same
+    return [units for _, units in sorted(found, key=lambda one: one[0], reverse=True)]
 
 
 def joined_shards(

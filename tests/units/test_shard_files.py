@@ -281,6 +281,32 @@ def test_units_that_are_still_missing_after_a_merge_take_the_shards_once_more(
     assert read_shard(shards, subject, few, held, WANTED, Share(0, 2)) is None
 
 
+def test_a_merge_takes_the_units_that_its_shards_are_about_wherever_they_were_read(
+    subject: Subject,
+    settings: RunSettings,
+    runs_of_one: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    shards = tmp_path / "shards"
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(sample, "likely_shares", lambda *_: {"features": 0.35, "neurons": 1.0})
+        for rank in (0, 1):
+            assert read_shard(shards, subject, settings, {}, WANTED, Share(rank, 2)) is not None
+    damaged = shards / "0123456789abcdef"
+    damaged.mkdir()
+    (damaged / "part-0.npz").write_bytes(b"PK")  # of another harvest: no matter
+    merge(shards, subject, settings)
+    with (
+        open_run("r", folder=runs_of_one, read_only=True) as one,
+        open_run("r", folder=tmp_path / "runs", read_only=True) as merged,
+    ):
+        for name, n in WANTED.items():
+            ours, theirs = ([u.summary for u in run.sampled(name, n)] for run in (merged, one))
+            assert ours == theirs
+        assert len(merged.units("features")) > len(one.units("features"))
+
+
 def test_a_shard_that_another_process_reads_is_refused(
     shards: Path, subject: Subject, settings: RunSettings
 ):
