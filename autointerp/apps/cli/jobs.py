@@ -26,7 +26,9 @@ def list_jobs(as_json: _options.AsJson = False) -> None:
     from autointerp.apps.service._jobs import Jobs
     from autointerp.store.run import RUNS
 
-    states = Jobs(RUNS).all()
+    states, unreadable = Jobs(RUNS).readable()
+    for line in unreadable:
+        say(line, err=True)
     if as_json:
         typer.echo(json.dumps([asdict(state) for state in states], indent=2))
         return

@@ -20,14 +20,13 @@ from typing import Any
 
 from autointerp.apps.service._jobs import (
     EVENTS,
-    JOB,
     PID,
     RESULT,
     STOP,
     STOPPED,
     Asked,
     FileControl,
-    read_fields,
+    read_asked,
 )
 from autointerp.errors import AutointerpError
 from autointerp.files import PRIVATE_FILE, write_text
@@ -170,7 +169,7 @@ def answer(call: str, runs: str) -> int:
 def main(folder: str, runs: str) -> int:
     """Run the job of a folder; return the exit code."""
     place = Path(folder)
-    asked = Asked.of(read_fields(place / JOB)["asked"])
+    asked, _ = read_asked(place)
     on = EventLog(place / EVENTS)
     received: list[int] = []
 

@@ -214,22 +214,33 @@ class Jobs:
 
     def all(self, run: str = "") -> list[JobState]:
         """Return the jobs, of one run if it is named, the newest first."""
-        states = [self.state(identifier) for identifier in self.ids()]
+        states, _ = self.readable()
         return [state for state in states if run in ("", state.asked.run)]
+
+    def readable(self) -> tuple[list[JobState], list[str]]:
+        """Return the jobs, the newest first, and a line about each whose files cannot be read."""
+        states, lines = [], []
+        for identifier in self.ids():
+            try:
+                states.append(self.state(identifier))
+            except StorageError as error:
+                lines.append(f"job {identifier}: {error}")
+            except UnknownName:
+                continue  # removed meanwhile
+        return states, lines
 
     def active(self, run: str) -> JobState | None:
         """Return the job that works on a run; None if none does."""
         return next((state for state in self.all(run) if state.is_active), None)
 
     def state(self, identifier: str) -> JobState:
-        """Return a job as it is now."""
+        """Return a job as it is now. Raises StorageError if its files cannot be read."""
         if identifier in self._ended:
             return self._ended[identifier]
         place = self.place(identifier)
         # The lock first: a child that ends in between has written its result by then.
         alive = is_locked(place / "lock")
-        about = read_fields(place / JOB)
-        made, made_at = Asked.of(about["asked"]), about["made_at"]
+        made, made_at = read_asked(place)
         limits = self.limits(place)
         pid = _pid(place)
         if alive:
@@ -243,7 +254,7 @@ class Jobs:
         if not (place / RESULT).exists():
             text = "the process was killed; the same job goes on from there"
             return JobState(identifier, made, made_at, "killed", pid, "", text, limits)
-        result = read_fields(place / RESULT)
+        result = read_fields(place / RESULT, "state", "ended_at", "text")
         self._ended[identifier] = JobState(
             identifier, made, made_at, result["state"], pid, result["ended_at"],
             result["text"], limits,
@@ -344,8 +355,9 @@ class Jobs:
     def _started_by(self, key: str) -> JobState | None:
         digest = digest_of(key)
         for identifier in self.ids():
-            if read_fields(self.folder / identifier / JOB).get("key") == digest:
-                return self.state(identifier)
+            with contextlib.suppress(StorageError):  # which job that was nobody knows any more
+                if read_fields(self.folder / identifier / JOB).get("key") == digest:
+                    return self.state(identifier)
         return None
 
     def reap(self) -> None:
@@ -462,15 +474,33 @@ def last_text(path: Path) -> str:
     return ""
 
 
-def read_fields(path: Path) -> dict[str, Any]:
-    """Return what a file of a job's holds. Raises StorageError if it cannot be read."""
+def read_fields(path: Path, *names: str) -> dict[str, Any]:
+    """Return what a file of a job's holds, of which the fields `names` are texts. Raises
+    StorageError if it cannot be read, or lacks one.
+    """
     try:
         fields = json_value(path.read_bytes())
     except (OSError, ValueError) as error:
         raise StorageError(f"{path} cannot be read ({error}); remove its folder") from None
     if not isinstance(fields, dict):
         raise StorageError(f"{path} holds no job; remove its folder")
+    for name in names:
+        if not isinstance(fields.get(name), str):
+            raise StorageError(f"{path} lacks '{name}'; remove its folder")
     return fields
+
+
+def read_asked(place: Path) -> tuple[Asked, str]:
+    """Return what the job in a folder was asked to do, and when. Raises StorageError if that cannot
+    be read, or is of another version.
+    """
+    about = read_fields(place / JOB, "made_at")
+    try:
+        return Asked.of(about["asked"]), about["made_at"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StorageError(
+            f"{place / JOB} is not of this version ({error}); remove its folder"
+        ) from None
 
 
 def _pid(place: Path) -> int:

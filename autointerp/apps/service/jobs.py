@@ -98,14 +98,10 @@ def list_jobs(
 ) -> Page[models.Job]:
     """List the jobs, the newest first."""
     jobs = jobs_of(viewer.service)
-    if run:
-        states = jobs.all(run)
-        if not states:
-            _require_known(jobs, run)
-        total, part = len(states), states[offset : offset + limit]
-    else:
-        ids = jobs.ids()
-        total, part = len(ids), [jobs.state(one) for one in ids[offset : offset + limit]]
+    states = jobs.all(run)
+    if run and not states:
+        _require_known(jobs, run)
+    total, part = len(states), states[offset : offset + limit]
     page = Page[models.Job](
         items=[shown(state) for state in part],
         total=total,

@@ -72,14 +72,13 @@ def start_page(
 @router.get("/jobs", response_class=HTMLResponse)
 def jobs_page(viewer: Viewer, offset: Annotated[int, Query(ge=0, le=NUMBER)] = 0) -> HTMLResponse:
     """The jobs of all runs, the newest first."""
-    jobs = viewer.service.jobs
-    ids = jobs.ids()
-    part = ids[offset : offset + ROWS]
+    states, unreadable = viewer.service.jobs.readable()
     return page(
         "jobs.html",
         viewer,
-        jobs=[shown(jobs.state(one)) for one in part],
-        more=offset + ROWS if offset + ROWS < len(ids) else 0,
+        jobs=[shown(state) for state in states[offset : offset + ROWS]],
+        more=offset + ROWS if offset + ROWS < len(states) else 0,
+        unreadable=unreadable,
     )
 
 

@@ -1,5 +1,6 @@
 """`/v1`: jobs, each a child process; one server rates for all of them."""
 
+import html
 import json
 import os
 import signal
@@ -199,6 +200,50 @@ def test_a_job_whose_process_was_killed_says_so(
     wait_for(lambda: client.get(f"/v1/jobs/{started}").json()["state"] == "killed")
     assert "goes on from there" in client.get(f"/v1/jobs/{started}").json()["text"]
     assert "end" in client.get("/v1/runs/tiny/events").text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("job.json", "{", "cannot be read"),
+        ("job.json", "[]", "holds no job"),
+        ("job.json", '{"asked": {}}', "lacks 'made_at'"),
+        ("job.json", '{"made_at": "2026-01-01T00:00:00+00:00"}', "not of this version"),
+        (
+            "job.json",
+            '{"asked": {"colour": "red"}, "made_at": "2026-01-01T00:00:00+00:00"}',
+            "not of this version",
+        ),
+        ("result.json", '{"state": "done"}', "lacks 'ended_at'"),
+        ("result.json", "", "cannot be read"),
+    ],
+)
+def test_a_job_whose_files_cannot_be_read_is_named_and_hides_no_other(
+    runs: Path, environment: None, command_line, monkeypatch, name: str, content: str, said: str
+):
+    jobs = Jobs(runs)
+    good, bad = (jobs.folder / f"20260101-00000{n}-abcdef" for n in (1, 2))
+    for place in (good, bad):
+        place.mkdir()
+        about = {"asked": {"run": "tiny"}, "made_at": "2026-01-01T00:00:00+00:00"}
+        (place / "job.json").write_text(json.dumps(about))
+        (place / "lock").touch()
+    (bad / name).write_text(content)
+    client = new_client(runs, "viewer")
+    assert [one["id"] for one in client.get("/v1/jobs").json()["items"]] == [good.name]
+    assert client.get("/v1/jobs?run=tiny").json()["total"] == 1
+    assert client.get(f"/v1/jobs/{bad.name}").status_code == 503
+    page = client.get("/jobs").text
+    assert good.name in page
+    assert f"job {bad.name}" in page
+    assert said in html.unescape(page)
+    assert client.get("/").status_code == client.get("/runs/tiny").status_code == 200
+    assert jobs._started_by("never") is None
+    monkeypatch.setattr("autointerp.store.run.RUNS", runs)
+    listed = command_line("jobs", "list")
+    assert good.name in listed.out
+    assert said in listed.err
+    assert bad.name not in listed.out
 
 
 def test_a_job_that_is_stopped_before_it_has_begun_is_stopped_and_nobody_else(
