@@ -1,7 +1,4 @@
-"""Single units, for a list to look through: where each fires, and what was said of it.
-
-Reads the views that `open_said` and `compare` leave in a run's connection.
-"""
+"""Single units, for a list to look through: where each fires, and what was said of it."""
 
 from __future__ import annotations
 
@@ -77,17 +74,6 @@ class ListedDescription:
     suppressed: Sequence[str] | None
 
 
-def open_said(run: Run) -> None:
-    """Make the views `shown` (contexts that somebody saw) and `said` (ratings, whole) for the rest
-    of the run's connection."""
-    run.execute(
-        "CREATE OR REPLACE TEMP VIEW shown AS"
-        " SELECT unit_id, unnest(contexts) AS context_id FROM unit_item"
-        " UNION SELECT unit_id, unnest(contexts) FROM explanation"
-    )
-    run.execute("CREATE OR REPLACE TEMP VIEW said AS SELECT * FROM unit_rating")
-
-
 def listed_units(comparison: Comparison, run: Run) -> pd.DataFrame:
     """Return the units that were asked about, and those passed over to get them; all units of a
     run in which none was.
@@ -114,7 +100,9 @@ def listed_units(comparison: Comparison, run: Run) -> pd.DataFrame:
 def listed_contexts(run: Run, unit_ids: Sequence[int], top: int) -> Iterator[ListedContext]:
     """Yield the `top` strongest contexts of each unit, then one of each interval of activation."""
     for row in run.rows(
-        "WITH seen AS (SELECT DISTINCT context_id FROM shown"
+        "WITH shown AS (SELECT unit_id, unnest(contexts) AS context_id FROM key"
+        "  UNION SELECT unit_id, unnest(contexts) FROM explanation),"
+        " seen AS (SELECT DISTINCT context_id FROM shown"
         "  WHERE unit_id IN (SELECT unnest(?::INTEGER[]))),"
         " placed AS (SELECT *, row_number() OVER ("
         "    PARTITION BY unit_id, draw, CASE WHEN draw = 'interval' THEN interval END"
@@ -169,7 +157,7 @@ def listed_ratings(run: Run, unit_ids: Sequence[int], repeats: int) -> Iterator[
     """Yield the ratings of units, at most `repeats` by one rater on one rubric."""
     for row in run.rows(
         "SELECT unit_id, rubric_digest, rater, repeat, status, score, description, rationale"
-        " FROM said WHERE unit_id IN (SELECT unnest(?::INTEGER[])) AND repeat < ?"
+        " FROM unit_rating WHERE unit_id IN (SELECT unnest(?::INTEGER[])) AND repeat < ?"
         " ORDER BY unit_id, rubric, rater, repeat",
         [list(unit_ids), repeats],
     ):

@@ -30,7 +30,6 @@ from autointerp.findings.agreement import (
 )
 from autointerp.findings.attributed import Attributed, attributions_of
 from autointerp.findings.blinding import Blinding, blindings
-from autointerp.findings.browse import open_said
 from autointerp.findings.calibration import Calibration, Shown, calibrations, unlike_draw
 from autointerp.findings.cover import Cover, covers_of
 from autointerp.findings.descriptions import (
@@ -392,16 +391,13 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
 
 
 def _open_key(run: Run) -> None:
-    """Put ratings and contexts beside their units, for the rest of the run's connection.
-
-    Tables `rated` and `unit_score`; views `said` (ratings whole) and `shown` (contexts seen).
-    """
-    open_said(run)
+    """Put ratings beside their units, in the tables `rated` and `unit_score`, for the rest of the
+    run's connection."""
     run.execute(
         "CREATE OR REPLACE TEMP TABLE rated AS"
         " SELECT unit_id, rubric, rubric_digest, rater, repeat, status, score, description,"
         " rater_version"
-        " FROM unit_rating"
+        " FROM current_rating JOIN key USING (item_id)"
     )
     run.execute(
         "CREATE OR REPLACE TEMP TABLE unit_score AS"
@@ -458,15 +454,16 @@ def _versions(
         "SELECT rater FROM call WHERE stop <> 'error' AND model IS NOT NULL"
         " AND tokens_in IS NOT NULL GROUP BY rater HAVING min(model) <> max(model) LIMIT 1"
     )
-    models: dict[tuple[str, str], tuple[str, ...]] = {
+    if not several:
+        return versions, {}
+    models = {
         (digest, rater): tuple(names)
         for digest, rater, names in run.rows(
             "SELECT r.rubric_digest, r.rater, list_sort(list(DISTINCT c.model)) AS models"
-            " FROM said r JOIN call c USING (call_key)"
+            " FROM unit_rating r JOIN call c USING (call_key)"
             " WHERE r.status = 'ok' AND c.stop <> 'error' AND c.model IS NOT NULL"
             " AND c.tokens_in IS NOT NULL GROUP BY ALL HAVING count(DISTINCT c.model) > 1"
         )
-        if several
     }
     return versions, models
 
@@ -485,7 +482,7 @@ def _score_errors(run: Run) -> dict[tuple[str, str], ScoreErrors]:
             "  try_cast(c.details ->> '$.standard_error' AS DOUBLE) AS error,"
             "  c.details ->> '$.scores_within[0]' AS low,"
             "  c.details ->> '$.scores_within[1]' AS high"
-            "  FROM said r JOIN call c USING (call_key)"
+            "  FROM unit_rating r JOIN call c USING (call_key)"
             "  WHERE r.status = 'ok' AND c.stop <> 'error'"
             f"  AND {told}"
             " ) WHERE error IS NOT NULL GROUP BY ALL"
@@ -535,7 +532,7 @@ def _cost(run: Run) -> pd.DataFrame:
 def _plans(run: Run) -> pd.DataFrame:
     """Return the units that `plan-humans` drew; a run of before drew all by the judge's score."""
     plans = run.frame(
-        "SELECT i.unit_id, p.* FROM human_plan p JOIN unit_item i USING (item_id)"
+        "SELECT k.unit_id, p.* FROM human_plan p JOIN key k USING (item_id)"
         " ORDER BY plan, unit_id"
     )
     if "drawn_by" not in plans:  # a file that could not be brought up to date

@@ -18,7 +18,6 @@ from autointerp.findings.browse import (
     ListedDescription,
     ListedRating,
     listed_contexts,
-    open_said,
 )
 from autointerp.records import Outcome, Status
 from autointerp.store.snapshots import Snapshot
@@ -312,7 +311,6 @@ def unit_detail(run: Snapshot, unit_id: int, top: int = 10, repeats: int = 10) -
     """
     _require_unit(run, unit_id)
     found = _units_numbered(run, unit_id)
-    open_said(run)
     ((index, sign, note, tokens, intervals),) = run.rows(
         "SELECT idx, sign, note, tokens, interval_tokens FROM unit WHERE unit_id = ?", [unit_id]
     )
@@ -416,7 +414,7 @@ def _units_numbered(run: Snapshot, unit_id: int) -> list[ListedUnit]:
 def _ratings(run: Snapshot, unit_id: int, repeats: int) -> Iterator[ListedRating]:
     for row in run.rows(
         "SELECT unit_id, rubric_digest, rater, repeat, status, score, description, rationale,"
-        " rubric FROM said WHERE unit_id = ? AND repeat < ? ORDER BY rubric, rater, repeat",
+        " rubric FROM unit_rating WHERE unit_id = ? AND repeat < ? ORDER BY rubric, rater, repeat",
         [unit_id, repeats],
     ):
         yield ListedRating(*row[:-1])

@@ -104,7 +104,7 @@ def _effects(table: pd.DataFrame, units: pd.DataFrame) -> RaterEffects:
 
 def _drifts(run: Run, digest: str, people: Sequence[str]) -> Iterator[tuple[str, Drift]]:
     """Yield each person's drift; the order of answers counts, repeats among them, no times."""
-    if not run.rows_if_there("human_answer", "seq"):
+    if not people or not run.has_table("human_answer") or not run.has_rows("human_answer"):
         return
     rows = run.frame(
         "WITH answered AS ("
@@ -115,7 +115,7 @@ def _drifts(run: Run, digest: str, people: Sequence[str]) -> Iterator[tuple[str,
         "   count(*) OVER (PARTITION BY rater, session_id) AS answers"
         "  FROM answered WINDOW session AS (PARTITION BY rater, session_id ORDER BY seq)"
         ") SELECT p.rater, p.place / (p.answers - 1) AS position, r.score, r.source"
-        " FROM placed p JOIN said r ON r.item_id = p.item_id AND r.rater = p.rater"
+        " FROM placed p JOIN unit_rating r ON r.item_id = p.item_id AND r.rater = p.rater"
         "  AND r.repeat = p.repeat"
         " WHERE p.repeat = 0 AND p.answers > 1 AND r.score IS NOT NULL AND r.rubric_digest = ?"
         " ORDER BY p.rater, p.session_id, p.place",
