@@ -80,6 +80,11 @@ from autointerp.units.sources import source_kinds
 ALL_RATERS = "all raters"
 LEVEL = 0.95
 NO_TEST = HypothesisTest(None, None, "", "scorers are compared by the interval alone")
+# What most runs hold nothing of; to ask for it takes long all the same.
+SELDOM = (
+    "attributed", "concept", "cover_concept", "guess", "human_session", "lab", "map_source",
+    "match_side", "probe",
+)  # fmt: skip
 NO_POOLED_TEST = "after several looks, see whether the interval leaves ½ out"
 
 
@@ -245,9 +250,13 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
     scores = run.frame("SELECT * FROM unit_score ORDER BY rubric, rubric_digest, rater, unit_id")
     # What was said of concepts and units, by `cover`, is no rating of a unit.
     others = "SELECT 1 FROM rating WHERE NOT starts_with(item_id, 'cover-') LIMIT 1"
-    labs, known = tuple(lab_rows_of(run)), tuple(known_concepts_of(run))
-    attributions = tuple(attributions_of(run))
-    covers, matches, maps = tuple(covers_of(run)), tuple(matches_of(run)), tuple(maps_of(run))
+    held = _held(run)
+    labs = tuple(lab_rows_of(run)) if "lab" in held else ()
+    known = tuple(known_concepts_of(run)) if "concept" in held else ()
+    attributions = tuple(attributions_of(run)) if "attributed" in held else ()
+    covers = tuple(covers_of(run)) if "cover_concept" in held else ()
+    matches = tuple(matches_of(run)) if "match_side" in held else ()
+    maps = tuple(maps_of(run)) if "map_source" in held else ()
     measured = bool(labs or attributions or known or covers or matches or maps)
     if scores.empty and not measured and not run.rows(others):
         raise TooFewRatings(
@@ -255,9 +264,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
             f"--run {run.name}` rates its units"
         )
     units = _units(run)
-    statuses = run.frame(
-        "SELECT rubric_digest, rater, status, count(*) AS n FROM rated GROUP BY ALL"
-    )
+    statuses = _statuses(run)
     versions, models = _versions(run)
     score_errors = _score_errors(run)
     scales = _scales(run)
@@ -268,7 +275,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
     equivalence = plan.equivalence if plan else EQUIVALENT
     pair = (plan.first, plan.second) if plan else PRIMARY
     family = _tests(scores, units)
-    plans, short = _plans(run), _short(run)
+    plans, short = _plans(run), _short(run) if "human_session" in held else {}
     reads_all = set(
         run.rows(
             "SELECT DISTINCT i.rubric_digest, r.rater FROM rating r JOIN item i USING (item_id)"
@@ -279,7 +286,6 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
     looks: list[Look] = []
     for (rubric, digest, rater), part in scores.groupby(["rubric", "rubric_digest", "rater"]):
         scale = scales.get(digest) or _observed_scale(part)
-        of_rater = statuses[(statuses.rubric_digest == digest) & (statuses.rater == rater)]
         scored = pd.Index(part.unit_id[part.score.notna()])
         scored = scored[~units.is_control.loc[scored].to_numpy(bool)]
         rng = np.random.default_rng([seed, *rater.encode(), *digest.encode()])
@@ -296,7 +302,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
             is_llm=llm_raters.get(rater),
             scale=scale,
             repeats=int(part.repeats.max()),
-            statuses={row.status: int(row.n) for row in of_rater.itertuples()},
+            statuses=statuses.get((digest, rater), {}),
             groups=groups,
             contrasts=contrasts,
             trust=trusted,
@@ -344,7 +350,8 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         looks.append(look)
         return reading
 
-    shown = _shown_to_people(run, scales, scores, plans)
+    sat = "human_session" in held
+    shown = _shown_to_people(run, scales, scores, plans, sat)
     by_people = tuple(
         calibrations(run.name, judgements, scores, units, plans, look_by_people, shown=shown)
     )
@@ -368,17 +375,17 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         text_asked_for=tuple(one for rubric in rubrics for one in text_asked_for(run, rubric)),
         rater_effects=tuple(rater_models(run, judgements, units)),
         calibration=by_people,
-        blinding=tuple(blindings(run, judgements)),
+        blinding=tuple(blindings(run, judgements)) if "guess" in held else (),
         scorers=tuple(scorers),
-        specificity=tuple(specificity_results_of(run)),
-        explained=tuple(_explained(run)),
+        specificity=tuple(specificity_results_of(run)) if "probe" in held else (),
+        explained=tuple(_explained(run)) if "probe" in held else (),
         labs=labs,
         attributions=attributions,
         known=known,
         covers=covers,
         matches=matches,
         maps=maps,
-        use=tuple(uses(run, judgements, level)),
+        use=tuple(uses(run, judgements, level)) if "lab" in held else (),
         cost=_cost(run),
         imported=_imported(run),
         units=units,
@@ -436,6 +443,24 @@ def _units(run: Run) -> pd.DataFrame:
         " FROM unit u JOIN source s USING (source) LEFT JOIN peak_token p USING (unit_id)"
         " ORDER BY u.unit_id"
     ).set_index("unit_id", drop=False)
+
+
+def _held(run: Run) -> set[str]:
+    """Return those of the tables `SELDOM` that hold anything, by one query for all."""
+    there = [table for table in SELDOM if run.has_table(table)]
+    one_each = " UNION ALL ".join(f"(SELECT '{table}' FROM {table} LIMIT 1)" for table in there)
+    return {table for (table,) in run.rows(one_each)} if there else set()
+
+
+def _statuses(run: Run) -> dict[tuple[str, str], dict[str, int]]:
+    """Return by rubric's digest and rater how many ratings have each status, `ok` first."""
+    statuses: dict[tuple[str, str], dict[str, int]] = {}
+    for digest, rater, status, n in run.rows(
+        "SELECT rubric_digest, rater, status, count(*) FROM rated"
+        " GROUP BY rubric_digest, rater, status ORDER BY status <> 'ok', status"
+    ):
+        statuses.setdefault((digest, rater), {})[status] = n
+    return statuses
 
 
 def _versions(
@@ -507,8 +532,6 @@ def _observed_scale(scores: pd.DataFrame) -> Scale:
 
 
 def _explained(run: Run) -> Iterator[Explained]:
-    if not run.has_rows("explanation"):
-        return
     for row in run.rows(
         "SELECT explainer, task, u.source, count(*), count(promoted), max(len(contexts))"
         " FROM explanation JOIN unit u USING (unit_id) GROUP BY ALL ORDER BY ALL"
@@ -532,8 +555,7 @@ def _cost(run: Run) -> pd.DataFrame:
 def _plans(run: Run) -> pd.DataFrame:
     """Return the units that `plan-humans` drew; a run of before drew all by the judge's score."""
     plans = run.frame(
-        "SELECT k.unit_id, p.* FROM human_plan p JOIN key k USING (item_id)"
-        " ORDER BY plan, unit_id"
+        "SELECT k.unit_id, p.* FROM human_plan p JOIN key k USING (item_id) ORDER BY plan, unit_id"
     )
     if "drawn_by" not in plans:  # a file that could not be brought up to date
         plans = plans.assign(drawn_by=None, uncertainty=np.nan)
@@ -561,16 +583,18 @@ def _short(run: Run) -> dict[tuple[str, str], dict[str, int]]:
 
 
 def _shown_to_people(
-    run: Run, scales: Mapping[str, Scale], scores: pd.DataFrame, plans: pd.DataFrame
+    run: Run, scales: Mapping[str, Scale], scores: pd.DataFrame, plans: pd.DataFrame, sat: bool
 ) -> dict[str, Shown]:
     """Return by rubric's digest how many contexts people were shown of each unit, the most of all
-    sittings and draws, and the rated units that have fewer."""
-    numbers = dict(
-        run.rows(
-            "SELECT rubric_digest, max(contexts) FROM human_session WHERE session_id IN"
-            " (SELECT session_id FROM human_answer WHERE kind = 'rating') GROUP BY 1"
+    sittings (where people `sat`) and draws, and the rated units that have fewer."""
+    numbers: dict[str, int] = {}
+    if sat:
+        numbers = dict(
+            run.rows(
+                "SELECT rubric_digest, max(contexts) FROM human_session WHERE session_id IN"
+                " (SELECT session_id FROM human_answer WHERE kind = 'rating') GROUP BY 1"
+            )
         )
-    )
     by_people = scores[scores.rater.map(is_person).astype(bool)]
     for digest, part in by_people.groupby("rubric_digest"):
         drawn = plans[(plans.rubric_digest == digest) & plans.unit_id.isin(part.unit_id)]

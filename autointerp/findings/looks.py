@@ -331,7 +331,7 @@ def take_look_across(
     lacking = [
         run
         for run, ledger in zip(runs, ledgers, strict=True)
-        if not run.is_read_only and not any(look.digest == same.digest for look in ledger)
+        if not any(look.digest == same.digest for look in ledger) and not run.is_read_only
     ]
     if lacking and not same.made_at:
         same = replace(same, made_at=now().isoformat(timespec="seconds"))
