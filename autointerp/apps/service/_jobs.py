@@ -355,9 +355,12 @@ class Jobs:
     def _started_by(self, key: str) -> JobState | None:
         digest = digest_of(key)
         for identifier in self.ids():
-            with contextlib.suppress(StorageError):  # which job that was nobody knows any more
-                if read_fields(self.folder / identifier / JOB).get("key") == digest:
-                    return self.state(identifier)
+            try:
+                key_digest = read_fields(self.folder / identifier / JOB).get("key")
+            except StorageError:
+                continue  # by which key it was started nobody knows any more
+            if key_digest == digest:
+                return self.state(identifier)
         return None
 
     def reap(self) -> None:

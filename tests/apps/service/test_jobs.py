@@ -18,9 +18,17 @@ from support.loopback.server import LoopbackServer
 from autointerp.apps.service import _snapshots
 from autointerp.apps.service import jobs as jobs_router
 from autointerp.apps.service._app import Address, build_app, gated, service_at
-from autointerp.apps.service._jobs import Child, FileControl, Jobs, Tails, event_of
+from autointerp.apps.service._jobs import (
+    Asked,
+    Child,
+    FileControl,
+    Jobs,
+    Tails,
+    digest_of,
+    event_of,
+)
 from autointerp.apps.service._tokens import Tokens
-from autointerp.errors import UnknownName
+from autointerp.errors import StorageError, UnknownName
 from autointerp.files import open_locked
 from autointerp.pipeline.events import Asking
 from autointerp.raters._keys import own_variable
@@ -244,6 +252,21 @@ def test_a_job_whose_files_cannot_be_read_is_named_and_hides_no_other(
     assert good.name in listed.out
     assert said in listed.err
     assert bad.name not in listed.out
+
+
+def test_a_key_whose_job_cannot_be_read_starts_no_second_one(runs: Path):
+    jobs = Jobs(runs)
+    place = jobs.folder / "20260101-000001-abcdef"
+    place.mkdir()
+    about = {
+        "asked": {"run": "tiny"}, "made_at": "2026-01-01T00:00:00+00:00", "key": digest_of("a")
+    }  # fmt: skip
+    (place / "job.json").write_text(json.dumps(about))
+    (place / "lock").touch()
+    (place / "result.json").write_text("{")
+    with pytest.raises(StorageError, match=r"result\.json cannot be read"):
+        jobs.start(Asked(run="tiny"), key="a")
+    assert jobs.ids() == [place.name]
 
 
 def test_a_job_that_is_stopped_before_it_has_begun_is_stopped_and_nobody_else(
