@@ -371,11 +371,13 @@ def likely_shares(
     to be followed by another one. Nothing is returned where so few tokens say little. `read` is
     that of `count_firings`.
     """
+    if not looked_at:
+        return {}
     harvest, sample = settings.harvest, settings.sample
     length = subject.length()
     of_pass = min(harvest.tokens or math.inf, math.inf if length is None else length.tokens)
     most = int(min(LOOKED_TOKENS, of_pass // LOOKED_SHARE))
-    if not looked_at or most * sample.min_density < LEAST_FIRINGS:
+    if most * sample.min_density < LEAST_FIRINGS:
         return {}
     few = dataclasses.replace(harvest, tokens=most)
     fired, tokens = count_firings(subject, sources, few, settings.seed, some=looked_at, read=read)
@@ -415,20 +417,15 @@ def _as_in_shards(
 
     Who read them looked at the first tokens, on a processor that may round otherwise than this one.
     """
-    shares = [step / STEPS for step in range(1, STEPS + 1)]
-    possible = {
-        want.name: {
-            len(one.numbers): one
-            for one in (
-                next_units(
-                    run.units(want.name), want.name, want.source, missing[want.name], run.settings,
-                    max(LEAST_LIKELY, share),
-                )
-                for share in shares
-            )
-        }
-        for want in passes
-    }  # fmt: skip
+    shares = [max(LEAST_LIKELY, step / STEPS) for step in range(1, STEPS + 1)]
+    possible = {}
+    for want in passes:
+        drawn = run.units(want.name)
+        several = [
+            next_units(drawn, want.name, want.source, missing[want.name], run.settings, share)
+            for share in shares
+        ]
+        possible[want.name] = {len(one.numbers): one for one in several}
     for units in found:
         if units.keys() != possible.keys():
             continue
