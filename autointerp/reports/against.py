@@ -188,9 +188,31 @@ def _of_judgement(
         )
 
 
-def _comes_as_far(contrast: Contrast) -> str:
+def _comes_as_far(contrast: Contrast, at_like_density: bool = False) -> str:
     """Return what may be said of a second source that the first does not outscore."""
-    return "may come as far" if contrast.outcome == "not resolved" else "comes as far"
+    adjusted = contrast.adjusted if at_like_density else None
+    outcome = contrast.outcome if adjusted is None else adjusted.decision
+    return "may come as far" if outcome == "not resolved" else "comes as far"
+
+
+def _at_like_density(contrast: Contrast) -> str:
+    """Return what is found among units of like density, and of how many, as the end of a
+    sentence."""
+    adjusted = contrast.adjusted
+    assert adjusted is not None
+    firsts, seconds = plural(contrast.first)[1], plural(contrast.second)[1]
+    kept, n = adjusted.balance.kept, adjusted.balance.n
+    says = {
+        "higher": f"{firsts} score higher",
+        "lower": f"{firsts} score lower",
+        "not resolved": "the difference has no second opinion"
+        if adjusted.has_one_opinion
+        else "no difference is resolved",
+    }[adjusted.decision]
+    return (
+        f"{says}: {interval(adjusted.superiority)}, on {kept[0]} of {n[0]} {firsts} and {kept[1]} "
+        f"of {n[1]} {seconds}."
+    )
 
 
 def _of_looks(judgement: Judgement) -> Iterator[Objection]:
@@ -222,6 +244,12 @@ def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection
             f"{firsts.capitalize()} are not shown to score higher than "
             f"{plural(baseline.second)[1]}: {SUPERIORITY} {interval(baseline.superiority)}.",
         )
+    elif baseline is not None and judgement.survives_at_like_density is False:
+        yield Objection(
+            2,
+            f"An untrained model {_comes_as_far(baseline, at_like_density=True)} at like density.",
+            f"Against {plural(baseline.second)[1]} of like density {_at_like_density(baseline)}",
+        )
     adjusted = contrast.adjusted
     if contrast.is_one_value:
         yield Objection(
@@ -242,18 +270,7 @@ def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection
             6, "Density.", f"No comparison at like density: {refusal(contrast, adjusted)}."
         )
     elif adjusted.decision != contrast.outcome and contrast.outcome in ("higher", "lower"):
-        kept, n = adjusted.balance.kept, adjusted.balance.n
-        says = {
-            "higher": f"{firsts} score higher",
-            "lower": f"{firsts} score lower",
-            "not resolved": "no difference is resolved",
-        }[adjusted.decision]
-        yield Objection(
-            6,
-            "Density.",
-            f"At like density {says}: {interval(adjusted.superiority)}, on {kept[0]} of {n[0]} "
-            f"{firsts} and {kept[1]} of {n[1]} {seconds}.",
-        )
+        yield Objection(6, "Density.", f"At like density {_at_like_density(contrast)}")
     worst, best = contrast.bounds.worst.value, contrast.bounds.best.value
     if any(contrast.bounds.missing) and worst is not None and best is not None:
         crosses = worst < 0.5 < best
