@@ -113,9 +113,9 @@ def _claim(
     if len(held) < len(judgements):  # not in green, where raters had to be left out
         counts = "counts" if len(held) == 1 else "count"
         by = f", by the {len(held)} of {len(judgements)} ratings that {counts}"
-    good = "good" if resolved and checked and not by else "plain"
+    tone = "good" if resolved and checked and not by else "plain"
     if len(claims) == 1:
-        return f"{claims[0]}{by}.", good
+        return f"{claims[0]}{by}.", tone
     alike = {claim(pair) for pair in counted.values()}
     if len(alike) == 1:  # of the baseline alone they differ
         told = {
@@ -124,7 +124,7 @@ def _claim(
             if judgements[at].baseline is not None
         }
         if len(told) == 1:
-            return f"{told.pop()} where these were rated{by}.", good
+            return f"{told.pop()} where these were rated{by}.", tone
         others = plural(next(j.baseline.second for j in judgements if j.baseline is not None))[1]
         return f"{alike.pop()}{by}; of {others} the ratings do not agree.", "plain"
     if {"higher", "lower"} <= outcomes:
@@ -136,10 +136,11 @@ def _claim(
         and len({(pair.first, pair.second) for pair in counted.values()}) == 1
     ):
         those = f"the {len(counted)} ratings that count" if by else f"{len(counted)} ratings"
-        said = claim(next(iter(resolved_ones.values())))
+        found = claim(next(iter(resolved_ones.values())))
         beside = _beside_baseline([judgements[at] for at in resolved_ones])
         return (
-            f"{said} by {len(resolved_ones)} of {those}; by the others it is not resolved.{beside}",
+            f"{found} by {len(resolved_ones)} of {those}; by the others it is not resolved."
+            f"{beside}",
             "plain",
         )
     return "The ratings do not agree on an answer.", "plain"
