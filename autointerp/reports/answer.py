@@ -10,6 +10,7 @@ from autointerp.findings.groups import Contrast, Judgement
 from autointerp.reports.against import NOTHING_KNOWN, objections
 from autointerp.reports.panels import Answer, Figure, Material
 from autointerp.reports.words import (
+    NOT_COUNTED,
     SUPERIORITY,
     brief_label,
     claim,
@@ -265,8 +266,9 @@ def _alt(judgements: Sequence[Judgement], pairs: Mapping[int, Contrast]) -> str:
     for place, judgement in enumerate(judgements[:MOST]):
         pair = pairs.get(place)
         if pair is not None:
+            without = NOT_COUNTED if judgement.fails else ""
             parts.append(
-                f"{judgement.rater}: {wins_ties_losses(pair)}; {SUPERIORITY} "
+                f"{judgement.rater}{without}: {wins_ties_losses(pair)}; {SUPERIORITY} "
                 f"{interval(pair.superiority)}"
             )
         if pair is not None and len(judgements) == 1 and (baseline := judgement.baseline):

@@ -245,6 +245,28 @@ def test_the_picture_of_several_raters_holds_them_apart_and_combined(tmp_path: P
     assert [text.get_text() for text in legend.get_texts()] == ["model:a", "model:b"]
 
 
+def test_the_picture_says_which_raters_do_not_count(tmp_path: Path):
+    up, broken = ({"features": HIGH, "neurons": LOW, **c} for c in (CONTROLS, FAILED))
+    long = "model:" + 60 * "x"
+    shown = material(tmp_path / "several", {"model:a": up, long: broken})
+    with house_style("answer"):
+        upper, _ = draw(list(shown.judgements), shown).axes
+    texts = [text.get_text() for text in upper.texts]
+    (named,) = [text for text in texts if text.endswith(", does not count")]
+    assert len(named) == 44
+    assert "model:a" in texts
+    first = answer(shown)
+    assert first is not None
+    assert first.figure is not None
+    assert f"{long}, does not count: a feature scores" in first.figure.alt
+    for name, scores in (("alone", broken), ("counts", up)):
+        shown = material(tmp_path / name, {"model:a": scores})
+        with house_style("answer"):
+            upper, _ = draw(list(shown.judgements), shown).axes
+        said = upper.get_xlabel().startswith("scores that are no evidence\n")
+        assert said is (name == "alone")
+
+
 def test_a_long_name_keeps_both_ends_and_a_short_one_all_of_it():
     assert shortened("human:ann") == "human:ann"
     name = "layer-3 · local:/home/user/models/instruct-q4_k_m.gguf"
