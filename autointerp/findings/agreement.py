@@ -79,8 +79,8 @@ class Attention:
     """How a person rated the gold items.
 
     Attributes:
-        planted, shuffled: Mean score of the ceiling's and of the floor's items; None where none
-            was rated.
+        planted, shuffled: Mean score of the ceiling's and of the floor's items, those that were
+            rated twice counted once, by their mean; None where none was rated.
         pairs_right: Share of pairs (planted, shuffled) where the planted one got more, ties
             counting half; 0.5 is what inattention gives. None without pairs.
         n: Planted and shuffled items rated.
@@ -244,8 +244,9 @@ def attention(run: Run, rubric: Rubric) -> list[Attention]:
     """Return how each person rated the gold items: those of the ceiling and of the floor."""
     roles = {name: kind.role for name, kind in source_kinds(run).items()}
     rows = run.rows(
-        "SELECT rater, source, score FROM unit_rating"
-        " WHERE rubric_digest = ? AND status = 'ok' AND is_control",
+        "SELECT rater, source, avg(score)::DOUBLE FROM unit_rating"
+        " WHERE rubric_digest = ? AND status = 'ok' AND is_control GROUP BY rater, source, unit_id"
+        " ORDER BY ALL",
         [rubric.digest],
     )
     watched: list[Attention] = []

@@ -364,6 +364,18 @@ class Judgement:
         is nothing to survive."""
         return None if self.baseline is None else self.baseline.outcome == "higher"
 
+    @property
+    def survives_at_like_density(self) -> bool | None:
+        """Whether what survives its baseline does so among units of like density too; None where it
+        does not survive, units of like density are not known or too few, or the regression has no
+        second opinion."""
+        if not self.survives_baseline or self.baseline is None or self.baseline.adjusted is None:
+            return None
+        adjusted = self.baseline.adjusted
+        if adjusted.refused or adjusted.has_one_opinion:
+            return None
+        return adjusted.decision == "higher"
+
 
 # ------------------------------------------------------------------------------ groups
 

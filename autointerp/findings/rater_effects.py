@@ -29,6 +29,7 @@ class RaterModel:
         raters: That rated on it.
         failing: Of these, those that fail their controls or their check. Their severity is in
             `effects`, but its odds ratio of the sources is of the others alone.
+        compared_by: Those on whose scores the odds ratio rests.
         units: Studied units that were rated.
         is_part: Whether the model rests on a random part of them, for they have more than
             `MOST_RATINGS` first ratings.
@@ -41,6 +42,7 @@ class RaterModel:
     rubric_digest: str
     raters: tuple[str, ...]
     failing: tuple[str, ...]
+    compared_by: tuple[str, ...]
     units: int
     is_part: bool
     effects: RaterEffects | None
@@ -65,15 +67,17 @@ def rater_models(
         table = table[without_panels(table)]
         part = _part(table)
         effects = _effects(part, units) if len(raters) > 1 else None
+        by_kept = effects
         if effects is not None and failing:
             kept = part.drop(columns=list(failing), errors="ignore").dropna(how="all")
-            by_kept = _effects(kept, units).odds_ratio if len(kept.columns) > 1 else None
-            effects = replace(effects, odds_ratio=by_kept)
+            by_kept = _effects(kept, units) if len(kept.columns) > 1 else None
+            effects = replace(effects, odds_ratio=by_kept.odds_ratio if by_kept else None)
+        compared_by = tuple(effect.rater for effect in by_kept.raters) if by_kept else ()
         if effects is not None or drifts:
             is_part = len(part) < len(table)
             yield RaterModel(
-                run.name, own[0].rubric, digest, raters, failing, len(table), is_part, effects,
-                drifts,
+                run.name, own[0].rubric, digest, raters, failing, compared_by, len(table), is_part,
+                effects, drifts,
             )  # fmt: skip
 
 

@@ -295,6 +295,20 @@ def latest_plan(run: Run, rubric: Rubric) -> tuple[set[str], int | None]:
     return {row[0] for row in rows}, rows[0][1]
 
 
+def planned_units(run: Run, rubric: Rubric) -> dict[str, int]:
+    """Return how many units of each source `plan-humans` drew last.
+
+    Raises BadInput if it drew none for the rubric.
+    """
+    chosen, _ = latest_plan(run, rubric)
+    rows = run.rows(
+        "SELECT source, count(DISTINCT item_id) FROM human_plan"
+        " WHERE item_id IN (SELECT unnest(?::VARCHAR[])) GROUP BY source ORDER BY source",
+        [sorted(chosen)],
+    )
+    return dict(rows)
+
+
 def register(
     run: Run, planned: Planned, rater: str | None, names: Mapping[str, str] | None = None
 ) -> None:

@@ -20,6 +20,7 @@ from autointerp.people.assign import (
     latest_plan,
     most_gold,
     plan_session,
+    planned_units,
     register,
     with_training,
 )
@@ -173,15 +174,16 @@ def forecast_sitting(resolved: Resolved) -> SitForecast:
     rater = check_person(resolved.job.rater)
     wanted = resolved.wanted
     sitting = resolved.job.sitting
-    if resolved.is_imported:
-        studied = [name for name in wanted if not resolved.held[name][1]]
+    named = [name for name in wanted if not _is_control(resolved, name)]
+    if sitting.planned:
+        with open_run(resolved.job.run, folder=resolved.job.runs, read_only=True) as run:
+            units = planned_units(run, resolved.question)
     else:
-        named = [name for name in resolved.sources if not kind_of(name).is_control]
         others = sources_by_role(controls=False) if sitting.mixed else []
-        studied = list(dict.fromkeys([*others, *named]))
-    gold = most_gold(len(studied) * resolved.n) if sitting.gold is None else sitting.gold
-    units = {name: wanted.get(name, resolved.n) for name in studied}
-    units |= {name: min(n, gold) for name, n in wanted.items() if name not in studied}
+        studied = named if resolved.is_imported else list(dict.fromkeys([*others, *named]))
+        units = {name: wanted.get(name, resolved.n) for name in studied}
+    gold = most_gold(sum(units.values())) if sitting.gold is None else sitting.gold
+    units |= {name: min(n, gold) for name, n in wanted.items() if name not in named}
     items = sum(units.values())
     trained = sum(kind_of(name).role in TRAINED_ON for name in units) if sitting.practice else 0
     return SitForecast(
@@ -192,6 +194,11 @@ def forecast_sitting(resolved: Resolved) -> SitForecast:
         guesses=items if sitting.guess else 0,
         tokens=resolved.settings.harvest.tokens,
     )
+
+
+def _is_control(resolved: Resolved, name: str) -> bool:
+    """Return whether a source of a job is a control; an imported run says so of its own."""
+    return resolved.held[name][1] if resolved.is_imported else kind_of(name).is_control
 
 
 def read_again(run: Run, option: str, on: On = ignore) -> ReadAround:
@@ -227,7 +234,12 @@ def draw_mixed(
 
     With `Sitting.mixed` every studied source takes part, asked for or not: a rater who knows that
     all units are features is not blind. Where a source cannot be had, those asked for stand alone.
+    What `plan-humans` drew is there already: of `Sitting.planned` controls alone may be missing.
     """
+    if resolved.job.sitting.planned:
+        controls = {name: n for name, n in wanted.items() if _is_control(resolved, name)}
+        draw(run, subject, with_training(controls), on, cache=resolved.job.cache_bytes)
+        return controls
     studied = sources_by_role(controls=False)
     if subject is None:
         studied = [name for name, (_, control) in run.held_units().items() if not control]

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from autointerp.findings.across import RunContrast
 from autointerp.findings.agreement import TableAgreement
 from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import Contrast, Judgement
@@ -24,11 +25,13 @@ from autointerp.reports.words import (
     plural,
     rater_kind,
     refusal,
+    studied_pair,
     trust_text,
     uncompared,
     versions_doubt,
     what,
 )
+from autointerp.stats.density import DensityAdjusted
 from autointerp.stats.results import Statistic
 from autointerp.text import count, first_tokens
 from autointerp.units.sources import kind_of
@@ -62,6 +65,10 @@ def objections(material: Material) -> list[Objection]:
     for judgement in judgements:
         for one in _of_judgement(judgement, material.comparison(judgement.run), across):
             raised.setdefault(one, []).append(judgement)
+    if material.across is not None and not any(studied_pair(one) for one in judgements):
+        # Then the answer is theirs; see `reports.answer`.
+        for judged in material.across.judged:
+            found += [one for contrast in judged.contrasts for one in _of_run_contrast(contrast)]
     for one, by in raised.items():
         is_named = len(by) == len(judgements) or one.text.startswith(by[0].rater)
         names = listed(brief_label(judgement, material) for judgement in by)
@@ -188,9 +195,45 @@ def _of_judgement(
         )
 
 
-def _comes_as_far(contrast: Contrast) -> str:
+def _comes_as_far(contrast: Contrast, at_like_density: bool = False) -> str:
     """Return what may be said of a second source that the first does not outscore."""
-    return "may come as far" if contrast.outcome == "not resolved" else "comes as far"
+    adjusted = contrast.adjusted if at_like_density else None
+    outcome = contrast.outcome if adjusted is None else adjusted.decision
+    return "may come as far" if outcome == "not resolved" else "comes as far"
+
+
+def _at_like_density(adjusted: DensityAdjusted | None, firsts: str, seconds: str) -> str:
+    """Return what is found among units of like density, and of how many, as the end of a
+    sentence."""
+    assert adjusted is not None
+    kept, n = adjusted.balance.kept, adjusted.balance.n
+    says = {
+        "higher": f"{firsts} score higher",
+        "lower": f"{firsts} score lower",
+        "not resolved": "the difference has no second opinion"
+        if adjusted.has_one_opinion
+        else "no difference is resolved",
+    }[adjusted.decision]
+    return (
+        f"{says}: {interval(adjusted.superiority)}, on {kept[0]} of {n[0]} {firsts} and {kept[1]} "
+        f"of {n[1]} {seconds}."
+    )
+
+
+def _of_run_contrast(contrast: RunContrast) -> Iterator[Objection]:
+    """Yield what density says against a difference of sources of two runs."""
+    if contrast.outcome not in ("higher", "lower"):
+        return
+    adjusted, (first, second) = contrast.adjusted, (contrast.first.label, contrast.second.label)
+    if adjusted is None:
+        text = f"{first} and {second} are not compared at like density, which may explain it."
+    elif adjusted.refused:
+        text = f"{first} and {second} have too few units of like density to compare there."
+    elif adjusted.decision != contrast.outcome:
+        text = f"At like density {_at_like_density(adjusted, first, second)}"
+    else:
+        return
+    yield Objection(6, "Density.", f"{text[0].upper()}{text[1:]}")
 
 
 def _of_looks(judgement: Judgement) -> Iterator[Objection]:
@@ -222,6 +265,13 @@ def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection
             f"{firsts.capitalize()} are not shown to score higher than "
             f"{plural(baseline.second)[1]}: {SUPERIORITY} {interval(baseline.superiority)}.",
         )
+    elif baseline is not None and judgement.survives_at_like_density is False:
+        yield Objection(
+            2,
+            f"An untrained model {_comes_as_far(baseline, at_like_density=True)} at like density.",
+            f"Against {plural(baseline.second)[1]} of like density "
+            f"{_at_like_density(baseline.adjusted, firsts, plural(baseline.second)[1])}",
+        )
     adjusted = contrast.adjusted
     if contrast.is_one_value:
         yield Objection(
@@ -242,18 +292,8 @@ def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection
             6, "Density.", f"No comparison at like density: {refusal(contrast, adjusted)}."
         )
     elif adjusted.decision != contrast.outcome and contrast.outcome in ("higher", "lower"):
-        kept, n = adjusted.balance.kept, adjusted.balance.n
-        says = {
-            "higher": f"{firsts} score higher",
-            "lower": f"{firsts} score lower",
-            "not resolved": "no difference is resolved",
-        }[adjusted.decision]
-        yield Objection(
-            6,
-            "Density.",
-            f"At like density {says}: {interval(adjusted.superiority)}, on {kept[0]} of {n[0]} "
-            f"{firsts} and {kept[1]} of {n[1]} {seconds}.",
-        )
+        text = _at_like_density(adjusted, firsts, seconds)
+        yield Objection(6, "Density.", f"At like density {text}")
     worst, best = contrast.bounds.worst.value, contrast.bounds.best.value
     if any(contrast.bounds.missing) and worst is not None and best is not None:
         crosses = worst < 0.5 < best

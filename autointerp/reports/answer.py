@@ -10,6 +10,7 @@ from autointerp.findings.groups import Contrast, Judgement
 from autointerp.reports.against import NOTHING_KNOWN, objections
 from autointerp.reports.panels import Answer, Figure, Material
 from autointerp.reports.words import (
+    NOT_COUNTED,
     SUPERIORITY,
     brief_label,
     claim,
@@ -109,35 +110,52 @@ def _claim(
         judgements[place].survives_baseline is False for place in counted
     )
     checked = all(judgements[place].trust.state == "held" for place in counted)
+    by = ""
+    if len(held) < len(judgements):  # not in green, where raters had to be left out
+        counts = "counts" if len(held) == 1 else "count"
+        by = f", by the {len(held)} of {len(judgements)} ratings that {counts}"
+    tone = "good" if resolved and checked and not by else "plain"
     if len(claims) == 1:
-        if len(held) < len(judgements):  # not in green, where raters had to be left out
-            counts = "counts" if len(held) == 1 else "count"
-            by = f"by the {len(held)} of {len(judgements)} ratings that {counts}"
-            return f"{claims[0]}, {by}.", "plain"
-        return f"{claims[0]}.", "good" if resolved and checked else "plain"
+        return f"{claims[0]}{by}.", tone
     alike = {claim(pair) for pair in counted.values()}
-    if len(alike) == 1 and len(held) == len(judgements):  # of the baseline alone they differ
+    if len(alike) == 1:  # of the baseline alone they differ
         told = {
             full_claim(judgements[at], pair)
             for at, pair in counted.items()
             if judgements[at].baseline is not None
         }
         if len(told) == 1:
-            common = f"{told.pop()} where these were rated."
-            return common, "good" if resolved and checked else "plain"
+            return f"{told.pop()} where these were rated{by}.", tone
         others = plural(next(j.baseline.second for j in judgements if j.baseline is not None))[1]
-        return f"{alike.pop()}; of {others} the ratings do not agree.", "plain"
+        return f"{alike.pop()}{by}; of {others} the ratings do not agree.", "plain"
     if {"higher", "lower"} <= outcomes:
         return "The ratings contradict one another.", "plain"
-    resolved_ones = [pair for pair in counted.values() if pair.outcome in ("higher", "lower")]
+    resolved_ones = {at: p for at, p in counted.items() if p.outcome in ("higher", "lower")}
     if (
         outcomes <= {"higher", "lower", "not resolved"}
         and resolved_ones
         and len({(pair.first, pair.second) for pair in counted.values()}) == 1
     ):
-        by = f"by {len(resolved_ones)} of {len(counted)} ratings"
-        return f"{claim(resolved_ones[0])} {by}; by the others it is not resolved.", "plain"
+        those = f"the {len(counted)} ratings that count" if by else f"{len(counted)} ratings"
+        found = claim(next(iter(resolved_ones.values())))
+        beside = _beside_baseline([judgements[at] for at in resolved_ones])
+        return (
+            f"{found} by {len(resolved_ones)} of {those}; by the others it is not resolved."
+            f"{beside}",
+            "plain",
+        )
     return "The ratings do not agree on an answer.", "plain"
+
+
+def _beside_baseline(judgements: Sequence[Judgement]) -> str:
+    """Return by how many ratings that find a source higher it is so against its untrained baseline
+    too, as a sentence; empty where none of them had that rated."""
+    baselines = [one.baseline for one in judgements if one.baseline is not None]
+    if not baselines:
+        return ""
+    higher = sum(baseline.outcome == "higher" for baseline in baselines)
+    others = plural(baselines[0].second)[1]
+    return f" Than {others} they score higher by {higher} of {len(baselines)}."
 
 
 def _alone(judgement: Judgement) -> str:
@@ -248,8 +266,9 @@ def _alt(judgements: Sequence[Judgement], pairs: Mapping[int, Contrast]) -> str:
     for place, judgement in enumerate(judgements[:MOST]):
         pair = pairs.get(place)
         if pair is not None:
+            without = NOT_COUNTED if judgement.fails else ""
             parts.append(
-                f"{judgement.rater}: {wins_ties_losses(pair)}; {SUPERIORITY} "
+                f"{judgement.rater}{without}: {wins_ties_losses(pair)}; {SUPERIORITY} "
                 f"{interval(pair.superiority)}"
             )
         if pair is not None and len(judgements) == 1 and (baseline := judgement.baseline):

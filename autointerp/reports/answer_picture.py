@@ -13,7 +13,14 @@ from autointerp.findings.groups import Contrast, Judgement
 from autointerp.reports.colours import INK, MUTED, PAPER, RULE, colour
 from autointerp.reports.panels import Material
 from autointerp.reports.style import plain_axes, sheet
-from autointerp.reports.words import SUPERIORITY, brief_label, interval, percents, studied_pair
+from autointerp.reports.words import (
+    NOT_COUNTED,
+    SUPERIORITY,
+    brief_label,
+    interval,
+    percents,
+    studied_pair,
+)
 from autointerp.stats.results import Statistic
 
 MARKS = ("o", "s", "^", "D", "v", "P")
@@ -39,7 +46,7 @@ def draw(judgements: Sequence[Judgement], material: Material) -> Drawing:
     """
     shown = list(judgements)
     rows = [
-        _Row(shortened(brief_label(judgement, material)), pair, pair.superiority, judgement.sources)
+        _Row(_name(judgement, material), pair, pair.superiority, judgement.sources)
         for judgement in shown
         if (pair := studied_pair(judgement)) is not None
     ]
@@ -71,15 +78,22 @@ def draw(judgements: Sequence[Judgement], material: Material) -> Drawing:
     above += 0.26 * sum(row.pair is None for row in rows)
     figure = sheet(WIDTH, above + below)
     upper, lower = figure.subfigures(2, 1, height_ratios=[above, below], squeeze=False)[:, 0]
-    _pairs(upper.subplots(), rows, alone)
+    _pairs(upper.subplots(), rows, alone, fails=alone and bool(shown[0].fails))
     _means(lower.subplots(), alike, sources, material)
     return figure
 
 
-def _pairs(axes: Axes, rows: Sequence[_Row], alone: bool) -> None:
+def _name(judgement: Judgement, material: Material) -> str:
+    """Return the name of a judgement's row; of a rater that fails, that it does not count."""
+    without = NOT_COUNTED if judgement.fails else ""
+    return shortened(brief_label(judgement, material), NAME_LETTERS - len(without)) + without
+
+
+def _pairs(axes: Axes, rows: Sequence[_Row], alone: bool, fails: bool) -> None:
     """Draw a bar of wins, ties and losses for each row, and its probability of superiority.
 
     `alone`: of one judgement, whose rows are pairs of sources, each named beside its share.
+    `fails`: whether that one's scores are no evidence.
     """
     pairs = [row.pair for row in rows if row.pair is not None]
     axes.axvspan(*pairs[0].equivalence, color=RULE, alpha=0.6, linewidth=0)
@@ -117,7 +131,8 @@ def _pairs(axes: Axes, rows: Sequence[_Row], alone: bool) -> None:
     names = {(pair.first, pair.second) for pair in pairs}
     first, second = names.pop() if len(names) == 1 else ("first", "second")
     bars = f"share of pairs: {first} higher / same / {second} higher"
-    axes.set_xlabel(f"bars: {bars}\ndots: {SUPERIORITY}, ties halved", fontsize=8.5)
+    warning = "scores that are no evidence\n" if fails else ""
+    axes.set_xlabel(f"{warning}bars: {bars}\ndots: {SUPERIORITY}, ties halved", fontsize=8.5)
     axes.tick_params(length=0)
 
 
@@ -206,9 +221,9 @@ def _legend_rows(judgements: Sequence[Judgement], material: Material) -> int:
     return 1 if sum(len(name) + MARK_LETTERS for name in names) <= LEGEND_LETTERS else len(names)
 
 
-def shortened(name: str) -> str:
+def shortened(name: str, most: int = NAME_LETTERS) -> str:
     """Return a name that fits into the picture: both ends are kept, for names differ there."""
-    if len(name) <= NAME_LETTERS:
+    if len(name) <= most:
         return name
-    end = NAME_LETTERS // 2
-    return f"{name[: NAME_LETTERS - end - 1]}…{name[-end:]}"
+    end = most // 2
+    return f"{name[: most - end - 1]}…{name[-end:]}"

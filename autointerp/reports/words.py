@@ -342,6 +342,7 @@ def _control(check: ControlCheck) -> str:
 
 
 SUPERIORITY = "probability of superiority"
+NOT_COUNTED = ", does not count"  # behind the name of a rater that fails its controls or its check
 
 
 def claim(contrast: Contrast) -> str:

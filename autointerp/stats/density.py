@@ -101,6 +101,14 @@ class DensityAdjusted:
             return "not resolved"
         return "higher" if first > 0 else "lower"
 
+    @property
+    def has_one_opinion(self) -> bool:
+        """Whether P(superiority) differs from ½ and no regression says more: its scores separate
+        the groups, so it has no estimate."""
+        alpha = 1 - self.superiority.level
+        p = self.test.p_value
+        return p is not None and p <= alpha and self.odds_test.p_value is None
+
 
 def density_adjusted(
     first: npt.ArrayLike,

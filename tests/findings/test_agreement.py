@@ -81,6 +81,10 @@ def test_attention_compares_planted_and_shuffled_items(run):
     ann, bob = attention(run, RUBRIC)
     assert (ann.planted, ann.shuffled, ann.pairs_right, ann.n) == (5, 1, 1, (4, 4))
     assert bob.pairs_right == 0.5
+    # An item that came twice counts once, by its mean.
+    rate(run, "human:ann", dict.fromkeys(items_of(run, "planted")[:1], 3), repeat=1)
+    ann, _ = attention(run, RUBRIC)
+    assert (ann.planted, ann.n) == ((4 + 5 + 5 + 5) / 4, (4, 4))
 
 
 def test_controls_that_raters_agree_on_leave_the_agreement_on_studied_units_alone(tmp_path):

@@ -79,6 +79,23 @@ def test_a_rater_that_fails_has_a_severity_and_no_say_on_the_sources(tmp_path: P
     assert "by model:a and model:b alone; model:c fails its controls or its check." in text
 
 
+def test_only_raters_of_which_the_model_holds_scores_are_said_to_compare_the_sources(
+    tmp_path: Path,
+):
+    with rated(tmp_path, {"model:a": LENIENT, "model:b": LENIENT}) as run:
+        for place, source in enumerate(SOURCES):
+            add_scores(run, source, "model:c", LENIENT[::-1], seed=place)  # fails its controls
+        add_scores(run, "features", "model:d", [0] * 5, missing={"refused": 5})
+        add_scores(run, "features", "model:e", [1, 1, 1, 1, 1])  # of too few units
+        comparison = compare(run)
+        (model,) = comparison.rater_effects
+        blocks = rater_effects.show(Material((comparison,), (run,)))
+    assert model.raters == ("model:a", "model:b", "model:c", "model:d", "model:e")
+    assert model.compared_by == ("model:a", "model:b")
+    text = " ".join(block.text for block in blocks if isinstance(block, Prose))
+    assert "by model:a and model:b alone; model:c fails its controls or its check." in text
+
+
 def test_repeats_do_not_count_twice(tmp_path: Path):
     with rated(tmp_path, {"model:a": LENIENT, "model:b": SEVERE}) as run:
         (before,) = compare(run).rater_effects

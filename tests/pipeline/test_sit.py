@@ -278,8 +278,16 @@ def test_people_rate_what_plan_humans_drew(sit, command_line, own_runs):
     told = command_line("plan-humans", "--n", 6, "--run", "tiny")
     assert told.code == 0, told.err
     assert "6 items, to calibrate scripted:4" in told.out
-    assert sit("human:ann", "--planned", answers="1\n\n" * 4 + "4\n" * 200).code == 0
     with open_run("tiny", folder=own_runs, read_only=True) as run:
+        held = run.held_units()
+        by_source = run.rows("SELECT source, count(*) FROM human_plan GROUP BY 1 ORDER BY 1")
+    asked = sit("human:ann", "--planned", "--n", 30, "--dry-run")
+    drawn = ", ".join(f"{n} {name}" for name, n in by_source)
+    assert f"{drawn}, 2 planted, 2 random, 2 shuffled at most, mixed;" in asked.err
+    answers = "1\n\n" * 4 + "4\n" * 200
+    assert sit("human:ann", "--planned", "--n", 30, answers=answers).code == 0
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        assert run.held_units() == held  # no more of the sources, of which nothing else is asked
         rated, planned = run.rows(
             "SELECT count(*), count(p.item_id) FROM current_rating r"
             " JOIN key USING (item_id) JOIN unit USING (unit_id) JOIN source USING (source)"

@@ -101,6 +101,9 @@ def test_density_is_held_against_it_where_it_is_unlike_unknown_or_changes_the_an
     like = {"features": 0.01, "neurons": 0.01}
     clear = {"features": [2, 4, 10, 16, 18], "neurons": [18, 16, 10, 4, 2], **CONTROLS}
     assert "Density." not in against(tmp_path / "like", clear, density=like)
+    apart = {"features": [0, 0, 0, 0, 30], "neurons": [30, 1, 0, 0, 1], **CONTROLS}
+    text = against(tmp_path / "apart", apart, density=like)["Density."]
+    assert text.startswith("At like density the difference has no second opinion: 0.9")
 
 
 def test_missing_scores_count_only_where_they_could_turn_the_answer(tmp_path: Path):

@@ -100,6 +100,21 @@ def test_raters_that_differ_are_not_given_one_answer(tmp_path: Path):
     assert shown.claim == "Features score higher than neurons, by the 1 of 2 ratings that counts."
     assert (shown.tone, shown.heading) == ("plain", "What speaks against it")
     assert "so it does not count" in shown.support[1]
+    assert screen(tmp_path / "f", broken, up, null).claim == (
+        "Features score higher than neurons by 1 of the 2 ratings that count; by the others it is "
+        "not resolved."
+    )
+
+
+def test_ratings_that_differ_say_by_how_many_the_baseline_is_outscored(tmp_path: Path):
+    up = {"features": HIGH, "neurons": LOW, **CONTROLS}
+    null = {"features": FLAT, "neurons": FLAT, "untrained": FLAT, **CONTROLS}
+    survives, falls = {**up, "untrained": LOW}, {**up, "untrained": HIGH}
+    shown = screen(tmp_path, survives, falls, null)
+    assert shown.claim == (
+        "Features score higher than neurons by 2 of 3 ratings; by the others it is not resolved. "
+        "Than untrained features they score higher by 1 of 2."
+    )
 
 
 def test_ratings_that_agree_and_lack_the_baseline_in_part_are_given_their_one_answer(
@@ -119,6 +134,19 @@ def test_ratings_that_agree_and_lack_the_baseline_in_part_are_given_their_one_an
     shown = screen(tmp_path / "c", survives, falls)
     assert shown.claim == (
         "Features score higher than neurons; of untrained features the ratings do not agree."
+    )
+    assert shown.tone == "plain"
+    # One that is left out does not make the others differ of the pair that they agree on.
+    broken = {**without, "untrained": HIGH, **FAILED}
+    shown = screen(tmp_path / "d", survives, falls, broken)
+    assert shown.claim == (
+        "Features score higher than neurons, by the 2 of 3 ratings that count; of untrained "
+        "features the ratings do not agree."
+    )
+    shown = screen(tmp_path / "e", survives, without, broken)
+    assert shown.claim == (
+        "Features score higher than neurons, and than untrained features where these were rated, "
+        "by the 2 of 3 ratings that count."
     )
     assert shown.tone == "plain"
 
@@ -215,6 +243,28 @@ def test_the_picture_of_several_raters_holds_them_apart_and_combined(tmp_path: P
     legend = lower.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["model:a", "model:b"]
+
+
+def test_the_picture_says_which_raters_do_not_count(tmp_path: Path):
+    up, broken = ({"features": HIGH, "neurons": LOW, **c} for c in (CONTROLS, FAILED))
+    long = "model:" + 60 * "x"
+    shown = material(tmp_path / "several", {"model:a": up, long: broken})
+    with house_style("answer"):
+        upper, _ = draw(list(shown.judgements), shown).axes
+    texts = [text.get_text() for text in upper.texts]
+    (named,) = [text for text in texts if text.endswith(", does not count")]
+    assert len(named) == 44
+    assert "model:a" in texts
+    first = answer(shown)
+    assert first is not None
+    assert first.figure is not None
+    assert f"{long}, does not count: a feature scores" in first.figure.alt
+    for name, scores in (("alone", broken), ("counts", up)):
+        shown = material(tmp_path / name, {"model:a": scores})
+        with house_style("answer"):
+            upper, _ = draw(list(shown.judgements), shown).axes
+        said = upper.get_xlabel().startswith("scores that are no evidence\n")
+        assert said is (name == "alone")
 
 
 def test_a_long_name_keeps_both_ends_and_a_short_one_all_of_it():

@@ -22,10 +22,12 @@ TOP = [0, 0, 0, 0, 30]
 CONTROLS = {"planted": [0, 0, 0, 0, 6], "shuffled": [6, 0, 0, 0, 0]}
 
 
-def material(folder: Path, scores: Mapping[str, list[int]]) -> Material:
+def material(folder: Path, scores: Mapping[str, list[int]], density: str = "density") -> Material:
+    """Return the material of a run of one rater; `density` is an expression over table `unit`."""
     units = {source: sum(counts) for source, counts in scores.items()}
     with fabricate_run(folder, units, contexts=0) as run:
         add_all_scores(run, "model:x", scores)
+        run.execute(f"UPDATE unit SET density = {density}")
         return Material((compare(run),), (run,))
 
 
@@ -68,6 +70,43 @@ def test_the_claim_says_whether_it_survives(case: str, tmp_path: Path):
     printed = " ".join(console.export_text().split())
     assert f"Features score higher than neurons{words}" in printed
     assert ("Against untrained features. " in printed) is not survives  # warnings are printed
+
+
+def test_a_finding_that_does_not_survive_at_like_density_says_so_on_every_face(tmp_path: Path):
+    # Half of the untrained features score 1 and fire far more rarely than any feature; the others
+    # fire as often as features and score as they do.
+    features, untrained = [0, 0, 10, 20, 30], [30, 0, 5, 10, 15]
+    arms = {"features": features, "neurons": LOW, "untrained": untrained, **CONTROLS}
+    rare = (
+        "CASE WHEN unit_id IN (SELECT unit_id FROM unit_rating WHERE source = 'untrained'"
+        " AND score = 1) THEN 0.0005 ELSE 0.01 END"
+    )
+    shown = material(tmp_path / "rare", arms, rare)
+    (judgement,) = shown.judgements
+    assert judgement.survives_baseline
+    assert judgement.survives_at_like_density is False
+    assert judgement.baseline is not None
+    assert judgement.baseline.adjusted is not None
+    assert judgement.baseline.adjusted.superiority.value == 0.5
+    first = answer(shown)
+    assert first is not None
+    assert first.against[0][0] == "An untrained model may come as far at like density."
+    assert first.against[0][1].startswith(
+        "Against untrained features of like density no difference is resolved: 0.50 ["
+    )
+    assert first.against[0][1].endswith("on 60 of 60 features and 30 of 60 untrained features.")
+    (told,) = [p for p in verdict(judgement, shown) if p.lead == "Against untrained features."]
+    assert "At like density the probability of superiority is 0.50 [" in told.text
+    assert told.text.endswith("against this baseline, but not among units of like density.")
+
+    shown = material(tmp_path / "alike", {**arms, "untrained": [20, 20, 10, 5, 5]}, "0.01")
+    (judgement,) = shown.judgements
+    assert judgement.survives_at_like_density is True
+    first = answer(shown)
+    assert first is not None
+    assert not [lead for lead, _ in first.against if lead.startswith("An untrained model")]
+    (told,) = [p for p in verdict(judgement, shown) if p.lead == "Against untrained features."]
+    assert told.text.endswith("What is found above holds against this baseline.")
 
 
 def test_without_the_baseline_nothing_changes(tmp_path: Path):

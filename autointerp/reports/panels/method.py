@@ -43,8 +43,8 @@ def show(material: Material) -> list[Block]:
     ]
     if len(foreign) < len(material.comparisons):
         text = (
-            f"{drawn}{_drawn_unlike(material)} Raters saw opaque ids in mixed order, and nothing "
-            "of source, index, layer, density or absolute activation. "
+            f"{drawn}{drawn_unlike_text(material)} Raters saw opaque ids in mixed order, and "
+            "nothing of source, index, layer, density or absolute activation. "
             f"{activations_text(material)}".strip()
         )
         blocks.append(Prose(text))
@@ -96,12 +96,20 @@ def show(material: Material) -> list[Block]:
     return [*blocks, Heading("Who described the units"), *explained] if explained else blocks
 
 
-def _drawn_unlike(material: Material) -> str:
+def drawn_unlike_text(material: Material) -> str:
     """Return who rated units that were drawn from these again, some likelier than others."""
-    who = [one.rater for one in material.judgements if one.drawn is not None]
-    people = listed(dict.fromkeys(who))
-    drew = f" From those, `plan-humans` drew what {people} rated, with known probabilities."
-    return drew if who else ""
+    drawn = [one for one in material.judgements if one.drawn is not None]
+    by_one = dict.fromkeys(one.rater for one in drawn if one.drawn and one.drawn.by != "several")
+    by_several = dict.fromkeys(one.rater for one in drawn if one.rater not in by_one)
+    sentences = [
+        f" From those, `plan-humans` drew {what} {listed(who)} rated, {how}."
+        for who, what, how in (
+            (by_one, "what", "with known probabilities"),
+            (by_several, "some of what", "and others were rated beside them"),
+        )
+        if who
+    ]
+    return "".join(sentences)
 
 
 def flattened(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -295,10 +303,10 @@ def rule_text(material: Material) -> str:
 
 
 def families_text(material: Material) -> str:
-    """Return how many tests Holm's adjustment runs over, in each run."""
+    """Return how many tests Holm's adjustment runs over, in each run: those that have a p-value."""
     sentences = []
     for comparison in material.comparisons:
-        contrasts = [c for j in comparison.judgements for c in j.contrasts]
+        contrasts = [c for j in comparison.judgements for c in j.contrasts if c.holm_p is not None]
         if not contrasts:
             continue
         primary = sum(c.primary for c in contrasts)

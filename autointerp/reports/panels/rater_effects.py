@@ -58,7 +58,7 @@ def effects_text(model: RaterModel) -> str:
         return f"Nothing is said of how severe raters are: {effects.note}.{left_out}"
     ratio = effects.odds_ratio
     first, second = PRIMARY
-    by = f", by {listed(passing(model))} alone" if model.failing else ""
+    by = f", by {listed(model.compared_by)} alone" if model.failing else ""
     if model.failing and ratio is None:
         taken_out = (
             f" What {first} and {second} differ by is not taken from it: {listed(model.failing)} "
@@ -91,11 +91,6 @@ def _fail(model: RaterModel) -> str:
     if len(model.failing) == 1:
         return "fails its controls or its check"
     return "fail their controls or their check"
-
-
-def passing(model: RaterModel) -> list[str]:
-    """Return the raters of a model that do not fail their controls or their check."""
-    return [rater for rater in model.raters if rater not in model.failing]
 
 
 def _of(model: RaterModel) -> str:

@@ -219,15 +219,19 @@ def _against_untrained(judgement: Judgement, material: Material) -> list[Prose]:
             continue
         others = plural(contrast.second)[1]
         survives = judgement.survives_baseline
+        adjusted = contrast.adjusted
+        density = "" if adjusted is None else f" {density_text(contrast, adjusted)}"
+        falls = judgement.survives_at_like_density is False
         says = {
             None: "",
-            True: " What is found above holds against this baseline.",
+            True: " What is found above holds against this baseline"
+            + (", but not among units of like density." if falls else "."),
             False: " What is found above does not stand as a finding about what the model learnt: "
             "an untrained model's features are not shown to score lower.",
         }[survives if contrast is judgement.baseline else None]
         paragraphs.append(
             Prose(
-                f"{finding(contrast)}. {_tested(contrast, judgement, comparison)}{says}",
+                f"{finding(contrast)}. {_tested(contrast, judgement, comparison)}{density}{says}",
                 lead=f"Against {others}.",
                 tone="warning" if contrast is judgement.baseline and survives is False else "plain",
             )

@@ -10,6 +10,7 @@ from support.fabricate import add_all_scores, add_scores, fabricate_run
 from autointerp.findings.across import across_runs
 from autointerp.findings.comparison import compare
 from autointerp.pipeline.looks import with_looks_across
+from autointerp.reports.against import objections
 from autointerp.reports.page import title
 from autointerp.reports.panels import Figure, Material, Prose, Table, across, looks, verdict
 from autointerp.store.run import open_run
@@ -19,17 +20,29 @@ CONTROLS = {"planted": [0, 0, 0, 0, 6], "shuffled": [6, 0, 0, 0, 0]}
 
 
 def make_run(
-    folder: Path, name: str, counts: Mapping[str, Sequence[int]], rater: str = "model:a"
+    folder: Path,
+    name: str,
+    counts: Mapping[str, Sequence[int]],
+    rater: str = "model:a",
+    density: str = "density",
 ) -> None:
     every = {**counts, **CONTROLS}
     sizes = {source: sum(scores) for source, scores in every.items()}
     with fabricate_run(folder, sizes, name, contexts=0) as run:
         add_all_scores(run, rater, every)
+        run.execute(f"UPDATE unit SET density = {density}")
 
 
-def material(folder: Path, runs: Mapping[str, Any], groups: Any = None, **raters: str) -> Material:
+def material(
+    folder: Path,
+    runs: Mapping[str, Any],
+    groups: Any = None,
+    density: str = "density",
+    **raters: str,
+) -> Material:
+    """Return the material of runs; `density` is an expression over the columns of `unit`."""
     for name, counts in runs.items():
-        make_run(folder, name, counts, raters.get(name, "model:a"))
+        make_run(folder, name, counts, raters.get(name, "model:a"), density)
     opened = [open_run(name, folder=folder, read_only=True) for name in runs]
     comparisons = [compare(run) for run in opened]
     made = Material(
@@ -52,6 +65,33 @@ def test_two_runs_with_a_side_each_are_headed_by_their_contrast(tmp_path: Path):
     assert "than planted units" not in said
     assert "It is compared with the other runs below." in said
     assert "speaks of these runs" in text_of(shown)
+
+
+def test_density_is_held_against_a_contrast_across_runs_that_is_the_answer(tmp_path: Path):
+    def against(folder: str, runs: Mapping[str, Any], density: str = "density") -> str:
+        found = objections(material(tmp_path / folder, runs, density=density))
+        return {one.lead: one.text for one in found}.get("Density.", "")
+
+    # Half of b's units fire as often as a's and score as they do; the rest fire more rarely and
+    # score 1.
+    equal, low = [0, 0, 5, 10, 15], [30, 0, 5, 10, 15]
+    rare = (
+        "CASE WHEN unit_id IN (SELECT unit_id FROM unit_rating WHERE score = 1) THEN 0.0005"
+        " ELSE 0.01 END"
+    )
+    runs = {"a": {"features": [2 * n for n in equal]}, "b": {"neurons": low}}
+    assert against("falls", runs, rare).startswith(
+        "At like density no difference is resolved: 0.50 ["
+    )
+    assert against("falls-not", {"a": {"features": HIGH}, "b": {"neurons": LOW}}, "0.01") == ""
+    refused = against("refused", {"a": {"features": HIGH}, "b": {"neurons": LOW}})
+    assert refused == (
+        "Features of a and neurons of b have too few units of like density to compare there."
+    )
+    unknown = against("unknown", {"a": {"features": HIGH}, "b": {"neurons": LOW}}, "NULL")
+    assert "not compared at like density" in unknown
+    same = {"a": {"features": LOW}, "b": {"neurons": LOW}}
+    assert against("nothing", same) == ""  # no difference that density could explain
 
 
 def test_many_contrasts_are_asked_about_and_not_answered_in_the_title(tmp_path: Path):

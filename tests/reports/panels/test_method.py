@@ -4,6 +4,7 @@ from support.fabricate import add_scores, fabricate_run
 from support.loopback.server import LoopbackServer
 
 from autointerp.findings.comparison import compare
+from autointerp.findings.groups import UnlikeDraw
 from autointerp.findings.subject import SubjectFacts
 from autointerp.pipeline.describe import explain
 from autointerp.pipeline.job import Job
@@ -37,13 +38,15 @@ def test_the_method_says_who_described_from_what_and_prints_what_was_asked(own_r
     assert '"fires"' in asked["An item of explain as it was shown"]
 
 
-def rated(folder, name="main", rubric="interpretability-1-5", raters=("model:a",)):
+def rated(folder, name="main", rubric="interpretability-1-5", raters=("model:a",), top=0):
     sources = {"features": 6, "neurons": 6, "planted": 2}
     scale = len(load_rubric(rubric).scores)
     with fabricate_run(folder, sources, name, contexts=2) as run:
         for rater in raters:
             for source, n in sources.items():
-                add_scores(run, source, rater, [n, *[0] * (scale - 1)], rubric=rubric)
+                high = min(top, n)
+                counts = [n - high, *[0] * (scale - 2), high]
+                add_scores(run, source, rater, counts, rubric=rubric)
         return Material((compare(run),), (run,))
 
 
@@ -90,13 +93,33 @@ def test_what_nobody_was_shown_is_not_printed_as_shown(own_runs):
 
 
 def test_tests_are_counted_run_by_run(tmp_path):
-    one = rated(tmp_path, "one")
-    two = rated(tmp_path, "two", raters=("model:a", "model:b"))
+    one = rated(tmp_path, "one", top=3)
+    two = rated(tmp_path, "two", raters=("model:a", "model:b"), top=3)
     assert "over the 1 primary test (" in method.families_text(one)
+    assert "apart, over the 2 other pairs." in method.families_text(one)
     both = Material((*one.comparisons, *two.comparisons), ())
     text = method.families_text(both)
     assert "1 primary test of run 'one'" in text
     assert "2 primary tests of run 'two'" in text
+
+
+def test_pairs_without_a_test_are_not_counted_among_the_tests(tmp_path):
+    (comparison,) = rated(tmp_path, "flat").comparisons  # every score is the same
+    assert [c.holm_p for j in comparison.judgements for c in j.contrasts] == [None] * 3
+    assert method.families_text(Material((comparison,), ())) == ""
+
+
+def test_a_draw_of_which_some_units_were_rated_is_not_said_to_have_known_probabilities(tmp_path):
+    shown = rated(tmp_path, raters=("human:ann", "human:bob", "human:eve"))
+    drawn = {"human:ann": UnlikeDraw("score", "model:a"), "human:bob": UnlikeDraw("several", "m")}
+    (comparison,) = shown.comparisons
+    judgements = tuple(replace(j, drawn=drawn.get(j.rater)) for j in comparison.judgements)
+    unlike = Material((replace(comparison, judgements=judgements),), ())
+    assert method.drawn_unlike_text(unlike) == (
+        " From those, `plan-humans` drew what human:ann rated, with known probabilities. From "
+        "those, `plan-humans` drew some of what human:bob rated, and others were rated beside them."
+    )
+    assert method.drawn_unlike_text(shown) == ""
 
 
 def test_a_number_that_stands_for_none_is_not_printed_and_a_real_one_is():
