@@ -10,6 +10,7 @@ from autointerp.pipeline.harvest import tokens_of_pass
 from autointerp.store.run import Run
 from autointerp.units import sources as sources_folder
 from autointerp.units.counts import count_firings
+from autointerp.units.first_batches import holding_first_batches
 from autointerp.units.reopen import subject_again
 from autointerp.units.stream import calibrate, quiet_torch
 
@@ -23,7 +24,7 @@ def count_units(run: Run, sources: Sequence[str], option: str, on: On = ignore) 
     lacking = [name for name in sources if not run.has_firings(name)]
     if not lacking:
         return
-    subject = subject_again(run, option)
+    subject = holding_first_batches(subject_again(run, option))
     settings, seed = run.settings.harvest, run.settings.seed
     with quiet_torch():
         calibration = calibrate(subject, settings, seed)

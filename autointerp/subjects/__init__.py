@@ -58,13 +58,22 @@ class HiddenSite(SiteModel, Protocol):
 class ActivationCache(Protocol):
     """Activations of the corpus's windows, by their numbers in it."""
 
-    def recall(self, window: NDArray[np.int64], kept: NDArray[np.bool_]) -> Tensor | None:
-        """Return [rows, tokens, width] of windows, 0 where nothing is kept; None unless all are
-        there."""
+    def recall(
+        self, window: NDArray[np.int64], kept: NDArray[np.bool_]
+    ) -> tuple[Tensor, Tensor | None] | None:
+        """Return the site's [rows, tokens, d_site] and the hidden neurons' beside it, None where
+        they are not read, of windows [rows], right where they are `kept` [rows, tokens]; None
+        unless all are there."""
         ...
 
-    def keep(self, window: NDArray[np.int64], kept: NDArray[np.bool_], values: Tensor) -> None:
-        """Keep the activations [kept tokens, width] of windows."""
+    def keep(
+        self,
+        window: NDArray[np.int64],
+        kept: NDArray[np.bool_],
+        x: Tensor,
+        hidden: Tensor | None,
+    ) -> None:
+        """Keep what `recall` returns."""
         ...
 
 

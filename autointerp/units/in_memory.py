@@ -30,6 +30,7 @@ from autointerp.subjects.formats import (
 from autointerp.subjects.hooks import site_of_hook
 from autointerp.subjects.language_model import HookedLanguageModel
 from autointerp.units import sources as sources_folder
+from autointerp.units.first_batches import holding_first_batches
 from autointerp.units.passes import Wanted
 from autointerp.units.passes import harvest as harvest_units
 from autointerp.units.stream import calibrate
@@ -90,6 +91,7 @@ def harvest(
         )
         if not settings.window:
             settings = replace(settings, window=fitting_window(subject, documents))
+        subject = holding_first_batches(subject)
         calibration = calibrate(subject, settings, seed)
         if subject.loaded is not None:
             check_activations(subject.loaded, calibration.activations[:CHECKED_TOKENS].cpu())

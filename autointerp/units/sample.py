@@ -29,6 +29,7 @@ from autointerp.subjects import Subject
 from autointerp.units import sources as sources_folder
 from autointerp.units.counts import count_firings
 from autointerp.units.draws import random_order
+from autointerp.units.first_batches import holding_first_batches
 from autointerp.units.held import Place, too_few, unverified
 from autointerp.units.others import firing_in, store_silence
 from autointerp.units.passes import COLUMNS_AT_ONCE, Wanted, outcome_of
@@ -87,6 +88,7 @@ def draw_units(
     opened: dict[str, Source] = {}
     missing = too_few(run, wanted)
     if missing:
+        subject = holding_first_batches(subject)
         calibration = calibrate(subject, settings.harvest, settings.seed)
         for doubt in doubts(subject, calibration, window_length(subject, settings.harvest)):
             run.log("doubt", text=doubt)
@@ -232,6 +234,7 @@ def assist(
     Returns when the first one has all that is `wanted`. Raises BadInput if this process would read
     something else, since the first one would wait for it in vain.
     """
+    subject = holding_first_batches(subject)
     calibration = calibrate(subject, settings.harvest, settings.seed)
     opened: dict[str, Source] = {}
     done: dict[str, Any] | None = None
@@ -290,6 +293,7 @@ def read_shard(
     }
     if not missing:
         return None
+    subject = holding_first_batches(subject)
     calibration = calibrate(subject, settings.harvest, settings.seed)
     for doubt in doubts(subject, calibration, window_length(subject, settings.harvest)):
         tell(doubt)

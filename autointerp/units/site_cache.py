@@ -94,7 +94,8 @@ def with_cache(
     key = cache_key(subject, settings)
     folder, is_others = _folder(run, key)
     takes = f"up to {room}" if tokens is None else size_text(tokens * row_bytes(subject))
-    cache = SiteCache(folder, key, row_bytes(subject) // 4, budget, tell, is_others)
+    width = row_bytes(subject) // 4
+    cache = SiteCache(folder, key, subject.d_site, width, budget, tell, is_others)
     if is_others:
         tell(f"the activations at {subject.site} are read from {folder}")
     elif not cache.is_filled:
@@ -142,13 +143,15 @@ class SiteCache:
         self,
         folder: Path,
         key: str,
+        d_site: int,
         width: int,
         budget: int,
         tell: Tell,
         is_others: bool = False,
     ) -> None:
         self._is_others = is_others
-        self._folder, self._key, self._width, self._tell = folder, key, width, tell
+        self._folder, self._key, self._tell = folder, key, tell
+        self._d_site, self._width = d_site, width
         self._most = budget // (4 * width)
         self._begin = np.zeros(0, np.int64)  # [windows] first row of each; MISSING
         self._count = np.zeros(0, np.int64)
@@ -161,8 +164,10 @@ class SiteCache:
         self._open()
         self.is_filled = self._rows > 0
 
-    def recall(self, window: NDArray[np.int64], kept: NDArray[np.bool_]) -> Tensor | None:
-        """Return [rows, tokens, width] for windows of the corpus, 0 where nothing is `kept`.
+    def recall(
+        self, window: NDArray[np.int64], kept: NDArray[np.bool_]
+    ) -> tuple[Tensor, Tensor | None] | None:
+        """Return the activations of windows of the corpus, 0 where nothing is `kept`.
 
         None unless it holds them all.
         """
@@ -181,10 +186,18 @@ class SiteCache:
         )
         out = torch.zeros(*kept.shape, self._width)
         out[torch.from_numpy(kept)] = torch.from_numpy(self._mapped()[starts + inside])
-        return out
+        if self._width == self._d_site:
+            return out, None
+        return out[..., : self._d_site], out[..., self._d_site :]
 
-    def keep(self, window: NDArray[np.int64], kept: NDArray[np.bool_], values: Tensor) -> None:
-        """Keep the activations [kept tokens, width] of windows that it lacks."""
+    def keep(
+        self,
+        window: NDArray[np.int64],
+        kept: NDArray[np.bool_],
+        x: Tensor,
+        hidden: Tensor | None,
+    ) -> None:
+        """Keep the activations of the windows that it lacks, where they are `kept`."""
         if self._is_full or self._is_others:
             return
         counts = kept.sum(axis=1)
@@ -195,6 +208,8 @@ class SiteCache:
         ]
         if not rows:
             return
+        at = torch.from_numpy(kept).to(x.device)
+        values = x[at] if hidden is None else torch.cat([x[at], hidden[at]], -1)
         array = values.float().cpu().numpy()
         parts = [array[ends[row] - counts[row] : ends[row]] for row in rows]
         size = sum(map(len, parts))

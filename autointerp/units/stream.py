@@ -262,22 +262,17 @@ def _recalled(
     """Return what the subject's cache holds of a batch; None unless it holds all."""
     if subject.cache is None:
         return None
-    both = subject.cache.recall(reading.order, reading.kept)
-    if both is None:
+    found = subject.cache.recall(reading.order, reading.kept)
+    if found is None:
         return None
-    both = both.to(subject.device)
-    if subject.hidden is None:
-        return both, None
-    return both[..., : subject.d_site], both[..., subject.d_site :]
+    x, hidden = found
+    return x.to(subject.device), None if hidden is None else hidden.to(subject.device)
 
 
 def _keep(subject: Subject, reading: Reading, x: torch.Tensor, hidden: torch.Tensor | None) -> None:
     """Give the subject's cache, if it has one, the activations of a batch."""
-    if subject.cache is None:
-        return
-    kept = torch.from_numpy(reading.kept).to(x.device)
-    row = x[kept] if hidden is None else torch.cat([x[kept], hidden[kept]], -1)
-    subject.cache.keep(reading.order, reading.kept, row)
+    if subject.cache is not None:
+        subject.cache.keep(reading.order, reading.kept, x, hidden)
 
 
 def at_sites(subjects: Sequence[Subject], reading: Reading, seed: int) -> list[SiteBatch]:

@@ -22,6 +22,7 @@ from autointerp.store.run import Run
 from autointerp.subjects import Subject
 from autointerp.units.dictionary_figures import REMEMBERED
 from autointerp.units.dictionary_sums import DictionarySums, KeptTokens, losses_recovered
+from autointerp.units.first_batches import first_batches
 from autointerp.units.held import Place, left_to_draw, unverified
 from autointerp.units.others import firing_in, store_silence
 from autointerp.units.passes import Wanted, harvested_units, parts_of, places_of, take_in
@@ -85,6 +86,7 @@ def draw_together(
     Raises BadInput where members do not read the same windows.
     """
     _require_alike(members)
+    members = _holding_first_batches(members)
     settings = members[0].run.settings
     opened: dict[tuple[int, str], Source] = {}
     calibrations: dict[str, Calibration] = {}
@@ -174,6 +176,18 @@ def _require_alike(members: Sequence[Member]) -> None:
             theirs.harvest, theirs.sample, theirs.seed
         ) or window_length(one, ours.harvest) != length:  # fmt: skip
             raise BadInput(f"{names} were made with different harvest settings; sweep them apart")
+
+
+def _holding_first_batches(members: Sequence[Member]) -> list[Member]:
+    """Return the members with the first batches of each site held once, where none has a cache."""
+    if any(member.subject.cache is not None for member in members):
+        return list(members)
+    sites = {member.subject.site for member in members}
+    held = {site: first_batches(len(sites)) for site in sites}
+    return [
+        replace(member, subject=replace(member.subject, cache=held[member.subject.site]))
+        for member in members
+    ]
 
 
 def _calibrated(
