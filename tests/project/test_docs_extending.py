@@ -301,9 +301,11 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         case = item.callspec.id.replace("_", "-") if hasattr(item, "callspec") else ""
         other = case and not case.startswith("autointerp.") and "test_house" not in item.nodeid
-        (left if other and not any(stem in case for stem in STEMS) else kept).append(item)
-        ids += f" {{case}}"
-    lacking = [stem for stem in STEMS if stem not in ids]
+        case = f"-{{case.replace('.', '-')}}-"
+        found = any(f"-{{stem}}-" in case for stem in STEMS)
+        (left if other and not found else kept).append(item)
+        ids += case
+    lacking = [stem for stem in STEMS if f"-{{stem}}-" not in ids]
     assert not lacking, f"no case finds {{lacking}}"
     config.hook.pytest_deselected(items=left)
     items[:] = kept
