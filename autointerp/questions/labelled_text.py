@@ -141,8 +141,11 @@ class LabelledText:
 
     def _joined(self, first: Ints, last: Ints) -> list[str]:
         texts, tokens = self.texts, self.tokens.tolist()
+        stripped = [text.strip() for text in texts]
         return [
-            "".join([texts[t] for t in tokens[a : b + 1]]).strip()
+            stripped[tokens[a]]
+            if a == b
+            else "".join([texts[t] for t in tokens[a : b + 1]]).strip()
             for a, b in zip(first.tolist(), last.tolist(), strict=True)
         ]
 
