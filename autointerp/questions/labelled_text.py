@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar, cast
 from zipfile import BadZipFile
 
 import numpy as np
@@ -16,6 +17,7 @@ from autointerp.errors import CorpusError
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,16 @@ class LabelledText:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @cached_property
+    def _made(self) -> dict[Callable[[LabelledText], Any], Any]:
+        return {}
+
+    def once(self, make: Callable[[LabelledText], T]) -> T:
+        """Return `make(self)`, computed the first time that a function is given."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        return cast(T, self._made[make])
 
     @cached_property
     def document(self) -> Ints:
@@ -128,32 +140,35 @@ class LabelledText:
         return first, last
 
     def _joined(self, first: Ints, last: Ints) -> list[str]:
-        texts, tokens = self.texts, self.tokens
+        texts, tokens = self.texts, self.tokens.tolist()
+        stripped = [text.strip() for text in texts]
         return [
-            texts[tokens[a]].strip()
+            stripped[tokens[a]]
             if a == b
-            else "".join(texts[t] for t in tokens[a : b + 1]).strip()
-            for a, b in zip(first, last, strict=True)
+            else "".join([texts[t] for t in tokens[a : b + 1]]).strip()
+            for a, b in zip(first.tolist(), last.tolist(), strict=True)
         ]
 
     @cached_property
-    def _words(self) -> tuple[Ints, Ints, NDArray[np.str_], Ints]:
+    def _words(self) -> tuple[Ints, Ints, list[str], Ints]:
         first, last = self._runs(self._letters)
-        words, which = np.unique(np.array(self._joined(first, last)), return_inverse=True)
-        return first, last, words, which
+        joined = self._joined(first, last)
+        words = sorted(set(joined))
+        number = {word: n for n, word in enumerate(words)}
+        return first, last, words, np.array([number[word] for word in joined], dtype=np.int64)
 
     @cached_property
     def words(self) -> list[str]:
         """Every different word, as it is written."""
-        return [str(word) for word in self._words[2]]
+        return self._words[2]
 
     @cached_property
     def word_counts(self) -> dict[str, int]:
         """How often each word in lower case occurs."""
         counts: dict[str, int] = {}
         _, _, _, which = self._words
-        for word, times in zip(self.words, np.bincount(which), strict=True):
-            counts[word.lower()] = counts.get(word.lower(), 0) + int(times)
+        for word, times in zip(self._lower, np.bincount(which).tolist(), strict=True):
+            counts[word] = counts.get(word, 0) + times
         return counts
 
     @cached_property
@@ -190,10 +205,27 @@ class LabelledText:
 
     def ends_of(self, lower: Collection[str]) -> Mask:
         """Return [tokens] whether the token ends one of these words, in any case."""
+        return self._at(self._are(lower), self._words[1])
+
+    def begins_of(self, lower: Collection[str]) -> Mask:
+        """Return [tokens] whether the token begins one of these words, in any case."""
+        return self._at(self._are(lower), self._words[0])
+
+    def _are(self, lower: Collection[str]) -> Mask:
         member = np.zeros(len(self.words), dtype=bool)
         for word in lower:
             member[self._written.get(word, [])] = True
-        return self._at(member, self._words[1])
+        return member
+
+    @cached_property
+    def every_word_ends(self) -> Mask:
+        """[tokens] whether the token is the last of a word."""
+        return self.word_ends(True for _ in self.words)
+
+    @cached_property
+    def every_word_begins(self) -> Mask:
+        """[tokens] whether the token is the first of a word."""
+        return self.word_begins(True for _ in self.words)
 
     def numbered(self, number: Mapping[str, int]) -> Ints:
         """Return [tokens] the number of the word in lower case that ends there, or -1."""
@@ -202,12 +234,18 @@ class LabelledText:
         numbers[self._words[1]] = of_word[self._words[3]]
         return numbers
 
+    @cached_property
+    def _after_space(self) -> Mask:
+        """[words of the text] whether a space stands before the word, in the document."""
+        first = self._words[0]
+        spaced = np.array([text[:1] == " " for text in self.texts])[self.tokens[first]]
+        return np.asarray(spaced & (self.position[first] > 0))
+
     def next_word(self, ends: Mask) -> Mask:
         """Return [tokens] whether the token ends a word that follows, a space between, a word
         that ended where `ends` is true."""
         first, last, _, _ = self._words
-        spaced = np.array([text[:1] == " " for text in self.texts])[self.tokens[first]]
-        follows = (self.position[first] > 0) & ends[first - 1] & spaced
+        follows = ends[first - 1] & self._after_space
         holds = np.zeros(len(self), dtype=bool)
         holds[last[follows]] = True
         return holds
@@ -215,11 +253,10 @@ class LabelledText:
     def previous_word(self, ends: Mask) -> Mask:
         """Return [tokens] whether the token ends a word before such a word."""
         first, last, _, _ = self._words
-        spaced = np.array([text[:1] == " " for text in self.texts])[self.tokens[first]]
-        chosen = ends[last] & spaced & (self.position[first] > 0)
+        chosen = ends[last] & self._after_space
         holds = np.zeros(len(self), dtype=bool)
         holds[first[chosen] - 1] = True
-        return holds & self.word_ends(True for _ in self.words)
+        return holds & self.every_word_ends
 
     @cached_property
     def _numbers(self) -> tuple[Ints, Ints, list[str]]:

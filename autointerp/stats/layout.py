@@ -8,6 +8,7 @@ Source: McInnes, Healy & Melville 2018, arXiv:1802.03426; Dong, Moses & Li 2011,
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import sys
@@ -154,7 +155,24 @@ def _umap() -> Any:
             import umap
     except ImportError as error:
         raise BadInput(f"a map needs umap-learn ({error}): {install_hint('map')}") from None
+    _keep_compiled()
     return umap
+
+
+@functools.cache
+def _keep_compiled() -> None:
+    """Have numba keep what it compiles of umap for the next process: else it takes 6 s in each.
+
+    It lies where numba keeps the rest: beside the sources, in the user's cache, or in the folder
+    that NUMBA_CACHE_DIR names.
+    """
+    import umap.layouts
+
+    for module in (umap.umap_, umap.layouts, umap.utils):
+        for value in vars(module).values():
+            if hasattr(value, "enable_caching"):
+                with contextlib.suppress(RuntimeError):  # there is no folder that can be written
+                    value.enable_caching()
 
 
 def _exact(vectors: Vectors, k: int) -> tuple[Indices, Vectors]:

@@ -10,6 +10,8 @@ pytest_plugins = ("pytester",)
 def marked(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     """Return a function that says which tests of a module are slow."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # syrupy's hook fails in here
+    # At its end that would collect all garbage of this process five times.
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:unraisableexception")
 
     def ask(source: str) -> dict[str, bool]:
         items = pytester.getitems(source)

@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 import tomllib
+from collections.abc import Iterator
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -61,21 +62,22 @@ def test_the_rubrics_are_found_and_their_ids_are_their_file_names():
     assert {"interpretability-1-5", "interpretability-0-3"} <= {r.id for r in list_rubrics()}
 
 
+def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield statements and all that are within them, but for those of a try that may fail to
+    import."""
+    for statement in body:
+        yield statement
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            within = getattr(statement, part, [])
+            if part == "body" and isinstance(statement, ast.Try):
+                within = [] if "ImportError" in ast.unparse(statement) else within
+            yield from statements(within)
+
+
 def imported_modules(file: Path) -> set[str]:
     """Return the top modules of a file's imports, those left out that may fail."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    nodes = list(ast.walk(tree))
-    optional = {
-        id(inner)
-        for node in nodes
-        if isinstance(node, ast.Try) and "ImportError" in ast.unparse(node)
-        for line in node.body
-        for inner in ast.walk(line)
-    }
     found = set()
-    for node in nodes:
-        if id(node) in optional:
-            continue
+    for node in statements(ast.parse(file.read_text(encoding="utf-8")).body):
         if isinstance(node, ast.Import):
             found |= {name.name.partition(".")[0] for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:

@@ -21,7 +21,7 @@ PNG = base64.b64decode(
 )
 SVG = '<?xml version="1.0"?>\n<svg width="9pt" height="9pt" viewBox="0 0 9 9"><g id="a"/></svg>\n'
 TESTS = Path(__file__).parents[1]
-BESIDE = [TESTS / name for name in ("apps", "engine", "exchange")]
+BESIDE = [TESTS / name for name in ("apps", "engine", "exchange", "labs", "pipeline", "project")]
 
 
 def leave_out_pictures(test: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -248,18 +247,13 @@ cli.main()
 
 
 def torchrun(folder: Path, environment: dict[str, str], *words: str) -> str:
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *words]
-    done = subprocess.run(
-        [sys.executable, *launch],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stderr
+    """Start the command in two processes; what starts these has torch already."""
+    launch = ["--standalone", "--nproc-per-node", "2", *words]
+    code = "from torch.distributed.run import main; main()"
+    process = Forked(code, *launch, cwd=folder, environment=environment)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return errors
 
 
 def test_two_processes_under_torchrun_read_their_shares_and_store_the_bytes_of_one(

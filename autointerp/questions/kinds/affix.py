@@ -12,18 +12,19 @@ HELD_BACK = True
 LEAST_WORDS = 6
 
 
+def _long_words(text: LabelledText) -> list[str]:
+    return sorted(w for w, n in text.word_counts.items() if len(w) >= 5 and n >= 20)
+
+
 def rule(text: LabelledText, rng: np.random.Generator) -> Rule | None:
-    word = pick(sorted(w for w, n in text.word_counts.items() if len(w) >= 5 and n >= 20), rng)
+    word = pick(text.once(_long_words), rng)
     length, at_end = int(rng.integers(2, 5)), bool(rng.integers(2))
     affix = word[-length:] if at_end else word[:length]
 
-    def has(other: str) -> bool:
-        longer = len(other) > length + 1
-        return longer and (other.endswith(affix) if at_end else other.startswith(affix))
-
-    counts = [n for other, n in text.word_counts.items() if has(other)]
+    has = str.endswith if at_end else str.startswith
+    words = [other for other in text.word_counts if has(other, affix) and len(other) > length + 1]
+    counts = [text.word_counts[other] for other in words]
     if len(counts) < LEAST_WORDS or max(counts) > sum(counts) / 3:  # one word in fact
         return None
-    member = (has(other.lower()) for other in text.words)
-    holds = text.word_ends(member) if at_end else text.word_begins(member)
+    holds = text.ends_of(words) if at_end else text.begins_of(words)
     return Rule(f"words that {'end' if at_end else 'begin'} with '{affix}'", holds)

@@ -15,7 +15,7 @@ INSIDE = re.compile(r".*[a-z][A-Z]")
 
 def mid_sentence(text: LabelledText) -> Mask:
     """Return [tokens] whether the token ends a word that follows another one after a space."""
-    return text.next_word(text.word_ends(True for _ in text.words))
+    return text.next_word(text.every_word_ends)
 
 
 def rule(text: LabelledText, rng: np.random.Generator) -> Rule | None:

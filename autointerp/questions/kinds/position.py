@@ -25,7 +25,7 @@ def rule(text: LabelledText, rng: np.random.Generator) -> Rule | None:
     if form == 3:
         return Rule("the last token of a paragraph", text.before(text.blank_lines))
     stops = text.of_vocabulary(t.strip() in {".", "?", "!"} for t in text.texts)
-    words = text.word_begins(True for _ in text.words)
+    words = text.every_word_begins
     if form == 4:
         return Rule("the first word of a sentence", text.after(stops) & words)
     return Rule(f"the {place}. token of a sentence", text.after(stops, place))

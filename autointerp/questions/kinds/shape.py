@@ -26,7 +26,7 @@ def rule(text: LabelledText, rng: np.random.Generator) -> Rule | None:
         said = f"words of five letters or more with a {letter}"
         return Rule(said, text.word_ends(len(w) > 4 and letter in w.lower() for w in text.words))
     joint = pick(JOINTS, rng)
-    words = text.word_ends(True for _ in text.words)
+    words = text.every_word_ends
     joints = text.of_vocabulary(t == joint for t in text.texts) & text.after(words)
-    begins = text.word_begins(True for _ in text.words)
+    begins = text.every_word_begins
     return Rule(f"the beginning of a word after '{joint}'", text.after(joints) & begins)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from autointerp.questions.kinds import BROAD, Rule
-from autointerp.questions.kinds.code import COMMENTS
+from autointerp.questions.kinds.code import COMMENTS, long_words
 from autointerp.questions.labelled_text import LabelledText, Mask
 
 LEVEL = 2
 
 
 def rule(text: LabelledText, rng: np.random.Generator) -> Rule | None:
-    words = text.word_ends(len(word) > 1 for word in text.words)
+    words = text.once(long_words)
     form = int(rng.integers(5))
 
     def having(marks: str) -> Mask:

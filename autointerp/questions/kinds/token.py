@@ -11,9 +11,13 @@ LEVEL = 1
 LEAST = 240
 
 
-def common_words(text: LabelledText, least: int = LEAST) -> list[str]:
+def common_words(text: LabelledText) -> list[str]:
     """Return words of two letters or more that occur often enough, sorted."""
-    return sorted(w for w, n in text.word_counts.items() if len(w) > 1 and n >= least)
+    return text.once(_common_words)
+
+
+def _common_words(text: LabelledText) -> list[str]:
+    return sorted(w for w, n in text.word_counts.items() if len(w) > 1 and n >= LEAST)
 
 
 def rule(text: LabelledText, rng: np.random.Generator) -> Rule | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from autointerp.questions.kinds import Rule, pick
-from autointerp.questions.labelled_text import LabelledText
+from autointerp.questions.labelled_text import Ints, LabelledText
 
 LEVEL = 3
 LEXICON = 20  # words of a topic
@@ -15,17 +15,23 @@ LEAST = 30
 ENGLISH = ("documentation", "speech", "verse")
 
 
-def rule(text: LabelledText, rng: np.random.Generator) -> Rule | None:
+def _content_words(text: LabelledText) -> tuple[list[str], list[int], Ints]:
+    """Return the words that topics are of, the numbers of those a topic may begin with, and
+    [tokens] the number of the word that ends there in English, or -1."""
     counts = text.word_counts
     common = sorted(counts.values())[-max(10, len(counts) // 100)]
     listed = sorted(word for word, n in counts.items() if len(word) >= 4 and n < common)
-    seeds = [word for word in listed if counts[word] >= LEAST]
-    if not seeds:
-        return None
+    seeds = [place for place, word in enumerate(listed) if counts[word] >= LEAST]
     number = {word: place for place, word in enumerate(listed)}
     # In another language a topic would be the language.
-    where = np.where(text.within(ENGLISH), text.numbered(number), -1)
-    seed = number[pick(seeds, rng)]
+    return listed, seeds, np.where(text.within(ENGLISH), text.numbered(number), -1)
+
+
+def rule(text: LabelledText, rng: np.random.Generator) -> Rule | None:
+    listed, seeds, where = text.once(_content_words)
+    if not seeds:
+        return None
+    seed = pick(seeds, rng)
     passage = np.cumsum(text.position % PASSAGE == 0) - 1
     seeded = np.zeros(passage[-1] + 1, dtype=bool)
     seeded[passage[where == seed]] = True
