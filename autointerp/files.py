@@ -127,6 +127,14 @@ def require_new(path: Path, force: bool) -> None:
         raise BadInput(f"{path} exists; give --force to overwrite it, or another -o")
 
 
+def require_place(path: Path, option: str) -> None:
+    """Raise BadInput where no file can stand at `path`: said before long work, not after it."""
+    if path.is_dir():
+        raise BadInput(f"{option} {path}: it is a folder; name a file")
+    if not path.parent.is_dir():
+        raise BadInput(f"{option} {path}: there is no folder {path.parent}; make it first")
+
+
 def write_text(path: Path, text: str, remedy: str = REMEDY, mode: int | None = None) -> None:
     """Write `text` as UTF-8; a kill at any moment leaves the old file or the new one.
 

@@ -75,8 +75,11 @@ class SweepPlan:
             f"{self.alpha:g}; from {first_tokens(self.tokens)}"
         )
 
-    def deviations(self, now_asked: SweepPlan) -> tuple[str, ...]:
-        """Return in what a sweep as it is asked for differs, a clause each; none if in nothing."""
+    def deviations(self, now_asked: SweepPlan, digests: Mapping[str, str]) -> tuple[str, ...]:
+        """Return in what a sweep as it is asked for differs, a clause each; none if in nothing.
+
+        `digests` are those of its settings by run, with as many tokens as were planned.
+        """
         texts = []
         for what in ("rater", "reference", "n", "controls"):
             planned, asked = getattr(self, what), getattr(now_asked, what)
@@ -96,6 +99,9 @@ class SweepPlan:
         for name in planned_saes.keys() & asked_saes.keys():
             if planned_saes[name] != asked_saes[name]:
                 texts.append(f"SAE '{name}' has another recipe or site")
+            run = f"{self.name}.{name}"
+            if self.settings.get(run) != digests.get(run):
+                texts.append(f"SAE '{name}' is another file, or is harvested with other settings")
         if self.altered:
             texts.append("the plan was changed after it was stored: its digest is another")
         return tuple(sorted(texts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -280,8 +281,9 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
     resolved.prepare_rater()
     try:
         with open_to_read(job.run, job.runs) as run:
-            drawn = {name: len(run.sampled(name, n)) for name, n in wanted.items()}
-            rated = rated_of(run, resolved)
+            units = {name: run.sampled(name, n) for name, n in wanted.items()}
+            drawn = {name: len(of) for name, of in units.items()}
+            rated = rated_of(run, resolved, chain.from_iterable(units.values()))
     except UnknownName:
         drawn, rated = dict.fromkeys(wanted, 0), 0
     items = sum(wanted.values()) * job.repeats

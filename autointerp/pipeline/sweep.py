@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from autointerp.pipeline.job import Job, Resolved, say_opened, sources_by_role
 from autointerp.pipeline.looks import open_to_look
 from autointerp.pipeline.report import REPORTS
 from autointerp.pipeline.sweep_file import SweepFile, read_sweep, require_swept
+from autointerp.pipeline.until import rated_of
 from autointerp.questions.items import make_items
 from autointerp.raters import RaterOptions
 from autointerp.reports.sweep import write_sweep
@@ -40,7 +42,7 @@ from autointerp.subjects.part_files import look_at_parts
 from autointerp.subjects.places import require_places, require_sae
 from autointerp.subjects.provenance import changed_part
 from autointerp.text import count, first_tokens, size_text, statuses_text
-from autointerp.units.dictionary_figures import REMEMBERED
+from autointerp.units.dictionary_figures import REMEMBERED, lacks_loss
 from autointerp.units.held import is_exhausted, left_to_draw, unverified
 from autointerp.units.subject_record import is_unchanged, keep_record
 
@@ -73,7 +75,8 @@ class SweepForecast:
 
     Attributes:
         missing: Units that would be harvested, by run.
-        measured: SAEs whose own figures would be measured.
+        measured: SAEs whose own figures would be measured; `spliced` more whose loss recovered is
+            of other tokens than are asked for would have that alone measured.
         sites: Sites that one forward pass would read.
         twins: Untrained models that would read the same windows, each in a pass of its own.
         sae_mb: Size of the files of the SAEs that would be read, as far as they are here.
@@ -98,6 +101,7 @@ class SweepForecast:
     estimate: Forecast
     tokens: int = 0
     cache_bytes: int = 0
+    spliced: int = 0
 
     def __str__(self) -> str:
         lines = [f"sweep '{self.name}': {count(self.saes, 'SAE')}"]
@@ -117,6 +121,8 @@ class SweepForecast:
                 lines.append(f"the sites' activations would be kept, in {room} at most")
         else:
             lines.append("would harvest nothing")
+        if self.spliced:
+            lines.append(f"would measure the loss recovered of {count(self.spliced, 'SAE')} anew")
         if self.twins:
             twins = count(self.twins, "untrained twin")
             lines.append(f"{twins} would read the same windows, each in a pass of its own")
@@ -144,7 +150,7 @@ def write_sweep_plan(
     Raises BadInput once something was rated, or for what is no plan.
     """
     folder = Path(runs)
-    asked = _reading(read_sweep(Path(path)), tokens, folder, follows_plan=False)
+    asked = _reading(read_sweep(Path(path), folder), tokens, folder, follows_plan=False)
     for option, given, said in (
         ("--rater", rater, asked.rater), ("--rubric", rubric, asked.rubric), ("--n", n, asked.n)
     ):  # fmt: skip
@@ -177,6 +183,22 @@ def _plan(asked: SweepFile, resolved: Resolved) -> SweepPlan:
     )
 
 
+def _deviations(plan: SweepPlan, asked: SweepFile, resolved: Resolved) -> tuple[str, ...]:
+    """Return in what a sweep as it is asked for differs from its plan."""
+    as_planned = _with_tokens(asked, plan.tokens).settings
+    digests = {name: settings.digest for name, settings in as_planned.items()}
+    return plan.deviations(_plan(asked, resolved), digests)
+
+
+def _with_tokens(asked: SweepFile, tokens: int) -> SweepFile:
+    """Return a sweep that reads so many tokens."""
+    settings = {
+        name: replace(one, harvest=replace(one.harvest, tokens=tokens))
+        for name, one in asked.settings.items()
+    }
+    return replace(asked, settings=settings)
+
+
 def _reading(
     asked: SweepFile, tokens: int | str | None, folder: Path, follows_plan: bool = True
 ) -> SweepFile:
@@ -202,13 +224,7 @@ def _reading(
         said = next(iter(held.values()))
     elif said is None and plan is not None:
         said = plan.tokens
-    if said is None:
-        return asked
-    settings = {
-        name: replace(one, harvest=replace(one.harvest, tokens=said))
-        for name, one in asked.settings.items()
-    }
-    return replace(asked, settings=settings)
+    return asked if said is None else _with_tokens(asked, said)
 
 
 def sweep(
@@ -240,13 +256,13 @@ def sweep(
     """
     folder = Path(runs)
     cache = None if cache_site is None else byte_count(cache_site)
-    asked = _reading(read_sweep(Path(path)), tokens, folder)
+    asked = _reading(read_sweep(Path(path), folder), tokens, folder)
     place = REPORTS / f"sweep-{asked.name}" if out is None else Path(out)
     if page:
         check_folder(place)
     resolved = _judge(asked, options, policy, folder)
     plan = stored_plan(asked.name, folder)
-    deviations = () if plan is None else plan.deviations(_plan(asked, resolved))
+    deviations = () if plan is None else _deviations(plan, asked, resolved)
     if deviations:
         on(Note(f"sweep '{asked.name}' is not as it was planned: {'; '.join(deviations)}"))
     statuses: Counter[str] = Counter()
@@ -291,7 +307,7 @@ def forecast_sweep(
 ) -> SweepForecast:
     """Return what `sweep` would do and what it would cost; nothing is made or asked."""
     folder = Path(runs)
-    asked = _reading(read_sweep(Path(path)), tokens, folder)
+    asked = _reading(read_sweep(Path(path), folder), tokens, folder)
     require_swept(asked, folder)
     for settings in asked.settings.values():
         if settings.subject.sae:
@@ -301,22 +317,21 @@ def forecast_sweep(
     missing: dict[str, int] = {}
     measured: list[str] = []
     rated = items = 0
-    for name in asked.settings:
+    spliced = 0
+    for name, settings in asked.settings.items():
         wanted = _wanted(asked, name)
         lacks, is_measured, mine = sum(wanted.values()), False, sum(wanted.values())
         if run_exists(folder / name):
             with open_to_read(name, folder) as run:
-                held = {source: len(run.sampled(source, n)) for source, n in wanted.items()}
+                _require_settings(run, settings)
+                units = {source: run.sampled(source, n) for source, n in wanted.items()}
+                held = {source: len(of) for source, of in units.items()}
                 has_more = {s for s in wanted if not is_exhausted(run, s)}
                 lacks = sum(wanted[source] - held[source] for source in has_more)
                 mine = sum(held.values()) + lacks
                 is_measured = run.recall(REMEMBERED) is not None
-                ((done,),) = run.rows(
-                    "SELECT count(DISTINCT item_id) FROM current_rating WHERE rater = ?"
-                    " AND rubric_digest = ?",
-                    [resolved.rater.name, resolved.question.digest],
-                )
-                rated += int(done)
+                spliced += is_measured and lacks_loss(run, asked.loss_tokens)
+                rated += rated_of(run, resolved, chain.from_iterable(units.values()))
         items += mine
         if lacks:
             missing[name] = lacks
@@ -329,6 +344,7 @@ def forecast_sweep(
         saes=len(asked.saes),
         missing=missing,
         measured=len(measured),
+        spliced=spliced,
         sites=len({subject.site for subject in read.values()}),
         twins=sum(asked.wanted[name] not in (FEATURES, NEURONS) for name in read),
         sae_mb=sum(map(_size_mb, {subject.sae for subject in read.values() if subject.sae})),
@@ -397,12 +413,7 @@ def _opened(asked: SweepFile, folder: Path, cache: int | None, on: On) -> Iterat
             if run_exists(folder / name):
                 run = stack.enter_context(open_run(name, folder=folder))
                 say_opened(run, on)
-                difference = first_difference(settings, run.settings)
-                if difference is not None:
-                    raise RunMismatch(
-                        f"run '{name}' was made with other settings: {difference}; give the sweep "
-                        f"or the SAE another name, or remove {run.path}"
-                    )
+                _require_settings(run, settings)
                 opened[name] = run
         if cache == 0:
             for run in opened.values():
@@ -422,6 +433,7 @@ def _lacks(asked: SweepFile, name: str, run: Run | None) -> bool:
     return (
         bool(left_to_draw(run, wanted))
         or (asked.wanted[name] == FEATURES and run.recall(REMEMBERED) is None)
+        or (asked.wanted[name] == FEATURES and lacks_loss(run, asked.loss_tokens))
         or bool(unverified(run, list(wanted)))
     )
 
@@ -558,6 +570,15 @@ def _subjects(settings: Mapping[str, RunSettings], tokens: Path) -> dict[str, Su
             loaded[one.subject] = load_subject(one.subject, first, tokens)
             first = first or loaded[one.subject]
     return {name: loaded[one.subject] for name, one in settings.items()}
+
+
+def _require_settings(run: Run, settings: RunSettings) -> None:
+    difference = first_difference(settings, run.settings)
+    if difference is not None:
+        raise RunMismatch(
+            f"run '{run.name}' was made with other settings: {difference}; give the sweep or the "
+            f"SAE another name, or remove {run.path}"
+        )
 
 
 def _require_same(run: Run, subject: Subject) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from autointerp.errors import SettingsError, UnknownName
 from autointerp.findings.swept import FEATURES, NEURONS, UNTRAINED, Swept
 from autointerp.settings import RunSettings, read_table, settings_of
-from autointerp.store.run import NAME, run_exists
+from autointerp.store.run import NAME, read_about, run_exists, runs_in
 from autointerp.subjects.places import require_places
 
 # Keys of an [[sae]] table that go into the [subject] of its run.
@@ -55,8 +56,12 @@ class SweepFile:
     wanted: Mapping[str, str]
 
 
-def read_sweep(path: Path) -> SweepFile:
-    """Return what a sweep.toml asks for. Raises SettingsError, naming file and key."""
+def read_sweep(path: Path, runs: Path | None = None) -> SweepFile:
+    """Return what a sweep.toml asks for. Raises SettingsError, naming file and key.
+
+    `runs`: Folder of the runs; a site's neurons that are in one of them already stay there, in
+    whatever order the file names its SAEs.
+    """
     content = read_table(path)
     tables = content.pop("sae", None)
     if not isinstance(tables, list) or not tables:
@@ -88,12 +93,14 @@ def read_sweep(path: Path) -> SweepFile:
     settings: dict[str, RunSettings] = {}
     wanted: dict[str, str] = {}
     sites: dict[str, str] = {}
+    held = {} if runs is None else _held_neurons(name, runs)
     for number, table in enumerate(tables, 1):
         label, merged = _merged(path, number, table, content)
         made = settings_of(merged, path)
         site = made.subject.site
         if site not in sites:
-            sites[site] = f"{name}.{NEURONS}" + (f"-{_slug(site)}" if sites else "")
+            taken = {*held.values(), *sites.values()}
+            sites[site] = held.get(site) or _neurons_run(name, site, taken)
             bare = {k: v for k, v in merged["subject"].items() if k not in OF_SAE or k == "site"}
             settings[sites[site]] = settings_of({**merged, "subject": bare}, path)
             wanted[sites[site]] = NEURONS
@@ -159,6 +166,24 @@ def _check_name(path: Path, key: str, name: str) -> None:
             f"{path}: {key} = '{name[:80]}' must be up to {LONGEST // 2} letters, digits, '_' "
             "and '-': runs are called after it"
         )
+
+
+def _held_neurons(name: str, runs: Path) -> dict[str, str]:
+    """Return site → run of the neurons that a sweep has already."""
+    plain = f"{name}.{NEURONS}"
+    return {
+        str(read_about(runs / run)["settings"]["subject"].get("site")): run
+        for run in runs_in(runs)
+        if (run == plain or run.startswith(f"{plain}-")) and run_exists(runs / run)
+    }
+
+
+def _neurons_run(name: str, site: str, taken: Container[str]) -> str:
+    """Return a name for the run of a site's neurons that no other site's have."""
+    plain = f"{name}.{NEURONS}"
+    slugged = f"{plain}-{_slug(site)}"
+    digest = hashlib.sha256(site.encode()).hexdigest()[:8]
+    return next(run for run in (plain, slugged, f"{slugged}-{digest}") if run not in taken)
 
 
 def _slug(site: str) -> str:

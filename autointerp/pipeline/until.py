@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autointerp.engine.work import RatingCounts
@@ -171,6 +171,7 @@ def rate_until(
     others = [unit for name, units in drawn.items() if name not in pair for unit in units]
     level = 1 - (plan.alpha if plan else 0.05)
     compared = compared_in(run, question.id, question.digest, rater.name, pair)
+    all_of_them = [*(unit for name in pair for unit in drawn[name][:most]), *others]
     done = 0
     counts = RatingCounts(0, Counter())
     last: tuple[Reading, Look] | None = None
@@ -178,7 +179,7 @@ def rate_until(
         units = [unit for name in pair for unit in drawn[name][done:n]]
         batch = [*units, *(others if place == 0 else [])]
         ids = make_items(run, batch, question, rater.evidence)
-        left = (2 * most + len(others)) * resolved.job.repeats
+        left = len(all_of_them) * resolved.job.repeats - rated_of(run, resolved, all_of_them)
         done = n
         width = "" if last is None else f", half-width {_half_width(last[1])}"
         asked = ask_pending(
@@ -188,7 +189,7 @@ def rate_until(
             resolved,
             on,
             label=f"rate up to {n} a source{width}",
-            expected=left - rated_of(run, resolved) if place == 0 else 0,
+            expected=left if place == 0 else 0,
         )
         counts = _sum(counts, asked)
         if asked.stopped:
@@ -204,13 +205,21 @@ def rate_until(
     return counts, _result(stopping, pair, compared, last, counts, level)
 
 
-def rated_of(run: Run, resolved: Resolved) -> int:
-    """Return the ratings that the rater has given on the rubric, failed ones left out."""
+def rated_of(run: Run, resolved: Resolved, units: Iterable[StoredUnit]) -> int:
+    """Return the ratings of these units, of those that a job asks for, that the rater has given on
+    the rubric, failed ones left out."""
     return int(
         run.rows(
-            "SELECT count(*) FROM current_rating WHERE rater = ? AND rubric_digest = ?"
-            " AND coalesce(rater_version, '') = ? AND status <> 'failed'",
-            [resolved.rater.name, resolved.question.digest, version_of(resolved.rater)],
+            "SELECT count(*) FROM unit_rating WHERE rater = ? AND rubric_digest = ?"
+            " AND coalesce(rater_version, '') = ? AND status <> 'failed' AND repeat < ?"
+            " AND unit_id IN (SELECT unnest(?::INTEGER[]))",
+            [
+                resolved.rater.name,
+                resolved.question.digest,
+                version_of(resolved.rater),
+                resolved.job.repeats,
+                [unit.unit_id for unit in units],
+            ],
         )[0][0]
     )
 

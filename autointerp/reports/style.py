@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -25,8 +25,17 @@ from autointerp.text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.text import Annotation
+    from matplotlib.transforms import Bbox
 
 PNG_DPI = 160
+# Where a point's label may stand, in points from it: the nearest first, on either side.
+LABEL_PLACES = [
+    (across, away if away > 0 else away - 6)
+    for step in range(8)
+    for across in (5, -5)
+    for away in (5 + 10 * step, -5 - 10 * step)
+]
 
 
 @contextmanager
@@ -106,6 +115,31 @@ def log_axis(axes: Axes, written: Callable[[float], str]) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=subs))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: written(x)))
     axes.xaxis.set_minor_locator(NullLocator())
+
+
+def part_labels(figure: Figure, labels: Sequence[Annotation]) -> None:
+    """Put the labels of points beside them where no two overlap, within the axes where it goes.
+
+    The figure is laid out first, so call it last.
+    """
+    for label in labels:
+        label.set_in_layout(False)
+    figure.draw_without_rendering()
+    placed: list[Bbox] = []
+    for label in labels:
+        axes = label.axes
+        assert axes is not None
+        for across, up in LABEL_PLACES:
+            label.set_position((across, up))
+            label.set_horizontalalignment("left" if across > 0 else "right")
+            box = label.get_window_extent()
+            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
+            if inside and not any(box.overlaps(other) for other in placed):
+                break
+        else:
+            label.set_position(LABEL_PLACES[0])
+            label.set_horizontalalignment("left")
+        placed.append(label.get_window_extent())
 
 
 def plain_axes(axes: Axes, grid: str = "y") -> None:

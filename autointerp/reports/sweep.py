@@ -12,7 +12,15 @@ from autointerp.reports.colours import INK, MUTED, colour
 from autointerp.reports.page import Panel
 from autointerp.reports.panels import Block, Figure, Prose, Table
 from autointerp.reports.panels.across import judge_blocks
-from autointerp.reports.style import drawable, headline, log_axis, plain_axes, sheet
+from autointerp.reports.style import (
+    LABEL_PLACES,
+    drawable,
+    headline,
+    log_axis,
+    part_labels,
+    plain_axes,
+    sheet,
+)
 from autointerp.reports.words import interval, listed, number, percent
 from autointerp.reports.write import write_panels
 from autointerp.stats.results import Statistic
@@ -181,6 +189,24 @@ def _method(sweep: Sweep) -> Iterator[Block]:
             ):
                 if statistic.value is None:
                     yield Prose(f"{one.sae.name}: no {name}, for {statistic.note}.")
+    yield from _without_interval(sweep)
+
+
+def _without_interval(sweep: Sweep) -> Iterator[Block]:
+    """Yield which figures of which SAEs have no interval, and why."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for one in sweep.results:
+        figures = one.figures
+        if figures is not None:
+            for name, statistic in (
+                ("L0", figures.l0),
+                ("variance explained", figures.variance_explained),
+                ("loss recovered", figures.loss_recovered),
+            ):
+                if statistic.value is not None and statistic.low is None:
+                    names.setdefault((name, statistic.note), []).append(one.sae.name)
+    for (name, why), saes in names.items():
+        yield Prose(f"{listed(saes)}: {name} without an interval, for {why}.")
 
 
 # ---------------------------------------------------------------------------------- picture
@@ -205,6 +231,7 @@ def draw(sweep: Sweep, axes: list[str]) -> Drawing:
     """Return scatter plots of score against each axis, the best of both joined."""
     figure = sheet(3.6 * len(axes) + 0.6, 3.6)
     grid = figure.subplots(1, len(axes), sharey=True, squeeze=False)[0]
+    labels = []
     for axis, panel in zip(axes, grid, strict=True):
         best = []
         for one in sweep.results:
@@ -224,13 +251,15 @@ def draw(sweep: Sweep, axes: list[str]) -> Drawing:
                 markerfacecolor=colour("features") if is_best else "none",
                 elinewidth=1,
             )
-            panel.annotate(
-                drawable(one.sae.name),
-                point,
-                xytext=(5, 5),
-                textcoords="offset points",
-                color=INK,
-                fontsize=8,
+            labels.append(
+                panel.annotate(
+                    drawable(one.sae.name),
+                    point,
+                    xytext=LABEL_PLACES[0],
+                    textcoords="offset points",
+                    color=INK,
+                    fontsize=8,
+                )
             )
         best.sort()
         if best:
@@ -241,6 +270,7 @@ def draw(sweep: Sweep, axes: list[str]) -> Drawing:
         plain_axes(panel)
     grid[0].set_ylabel("mean score")
     headline(figure, "")
+    part_labels(figure, labels)
     return figure
 
 

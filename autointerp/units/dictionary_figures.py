@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from autointerp.stats.results import Statistic
 from autointerp.store.run import Run
 
 REMEMBERED = "dictionary_figures"
+LOSS_TOKENS = "loss_tokens"  # on how many tokens at most their loss recovered was asked for
+NOT_ASKED = "not asked for"
 
 
 @dataclass(frozen=True)
@@ -44,3 +46,24 @@ def stored_figures(run: Run) -> DictionaryFigures | None:
     for name in ("l0", "dead_share", "variance_explained", "loss_recovered"):
         values[name] = Statistic(**{**values[name], "n": tuple(values[name]["n"])})
     return DictionaryFigures(**values)
+
+
+def keep_figures(run: Run, figures: DictionaryFigures, loss_tokens: int) -> None:
+    """Keep the figures of a run's SAE, whose loss recovered was asked for on so many tokens."""
+    run.remember(REMEMBERED, json.dumps(asdict(figures), allow_nan=False))
+    run.remember(LOSS_TOKENS, str(loss_tokens))
+    run.log("measured", dictionary=str(figures.l0))
+
+
+def lacks_loss(run: Run, loss_tokens: int) -> bool:
+    """Return whether loss recovered is asked for on other tokens than the stored figures' is of.
+
+    Figures that do not say of how many tokens lack it only where none was asked for.
+    """
+    figures = stored_figures(run)
+    if figures is None or not loss_tokens:
+        return False
+    said = run.recall(LOSS_TOKENS)
+    if said is None:
+        return figures.loss_recovered.note == NOT_ASKED
+    return int(said) != loss_tokens

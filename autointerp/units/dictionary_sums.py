@@ -24,7 +24,7 @@ from autointerp.subjects import Subject
 from autointerp.subjects.autoencoder import Encoder, SparseAutoencoder
 from autointerp.subjects.formats import AdaptedEncoder
 from autointerp.subjects.interventions import ChangeableModel, Intervention
-from autointerp.units.dictionary_figures import DictionaryFigures
+from autointerp.units.dictionary_figures import NOT_ASKED, DictionaryFigures
 from autointerp.units.masks import count_by_column, count_by_row, over
 from autointerp.units.sources import Block, SiteBatch
 from autointerp.units.stream import Reading, quiet_torch, readings
@@ -223,7 +223,7 @@ def losses_recovered(
     shared by the subjects of a site. 0 tokens leave it out. Source: Bricken et al. 2023; SAEBench,
     "Loss Recovered".
     """
-    reasons = {name: _unable(one) if tokens else "not asked for" for name, one in subjects.items()}
+    reasons = {name: _unable(one) if tokens else NOT_ASKED for name, one in subjects.items()}
     able = {name: one for name, one in subjects.items() if not reasons[name]}
     found = {
         name: Statistic(None, None, None, (0,), METHOD, note=why)

@@ -82,7 +82,7 @@ def units_in_shards(
     for place in folder.glob("*/"):
         for path in parts_in(place):
             try:
-                with np.load(path, allow_pickle=False) as file:
+                with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                     made = _content_of(contents_of(file))
                 units = made["units"]
                 if difference(made, {**content, "units": units}) is None:
@@ -140,10 +140,13 @@ def _contents(path: Path) -> Contents:
     try:
         return contents_of(arrays_in(path))
     except DAMAGE:
-        raise BadInput(
-            f"{path} is cut or damaged; run {_shard_of(path, None)} once more: it reads what was "
-            "in it"
-        ) from None
+        raise BadInput(_damaged(path)) from None
+
+
+def _damaged(path: Path) -> str:
+    return (
+        f"{path} is cut or damaged; run {_shard_of(path, None)} once more: it reads what was in it"
+    )
 
 
 def _require_complete(place: Path, found: Mapping[Path, Contents]) -> None:
@@ -192,16 +195,20 @@ def _require_complete(place: Path, found: Mapping[Path, Contents]) -> None:
 
 def _nothing(folder: Path, content: Mapping[str, Any]) -> str:
     """Return why there is nothing to join in a folder."""
+    damaged: Path | None = None
     for place in sorted(folder.glob("*/")):
         for path in parts_in(place):
             try:
                 reason = difference(_content_of(contents_of(arrays_in(path))), content)
             except DAMAGE:
+                damaged = damaged or path
                 continue
             return (
                 f"{path} does not belong to this harvest: {reason}; give the options and the "
                 "subject that the shards were given, or run them once more"
             )
+    if damaged is not None:
+        return _damaged(damaged)
     return f"{folder} holds no shard of this harvest; run --shard 0/N to N-1/N first"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,13 @@ from autointerp.records import Unit
 from autointerp.stats.results import Statistic
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
-from autointerp.units.dictionary_figures import REMEMBERED
+from autointerp.text import count
+from autointerp.units.dictionary_figures import (
+    REMEMBERED,
+    keep_figures,
+    lacks_loss,
+    stored_figures,
+)
 from autointerp.units.dictionary_sums import DictionarySums, KeptTokens, losses_recovered
 from autointerp.units.first_batches import first_batches
 from autointerp.units.held import Place, left_to_draw, unverified
@@ -79,9 +85,10 @@ def draw_together(
     """Harvest what the members' runs lack, all of them in each reading of the corpus.
 
     Members that lack nothing are not read again. The SAEs' figures come from the first reading;
-    the loss that splicing recovers from one of `loss_tokens` tokens. Stopped, the next call goes on
-    from the last shard. A source that has fewer units than are wanted, as an SAE of which many
-    latents are dead, gives those that it has, which goes to `tell`.
+    the loss that splicing recovers from one of `loss_tokens` tokens, which is made again for an SAE
+    whose loss is of others. Stopped, the next call goes on from the last shard. A source that has
+    fewer units than are wanted, as an SAE of which many latents are dead, gives those that it has,
+    which goes to `tell`.
 
     Raises BadInput where members do not read the same windows.
     """
@@ -103,6 +110,11 @@ def draw_together(
 
     missing = lacking()
     measured = {n: member for n, member in enumerate(members) if member.is_to_measure}
+    respliced = {
+        n: member
+        for n, member in enumerate(members)
+        if member.measures and lacks_loss(member.run, loss_tokens)
+    }
     for number, wanted in missing.items():
         member = members[number]
         calibration = _calibrated(members, member, calibrations)
@@ -112,13 +124,19 @@ def draw_together(
             ):
                 member.run.log("doubt", text=doubt)
                 tell(f"run '{member.run.name}': {doubt}")
-    if measured:
+    if spliced := {**measured, **respliced}:
+        label = f"loss with {count(len(spliced), 'SAE')} spliced in"
         lost = losses_recovered(
-            {str(n): member.subject for n, member in measured.items()},
+            {str(n): member.subject for n, member in spliced.items()},
             settings,
             loss_tokens,
-            lambda tokens: progress(f"loss with {len(measured)} SAEs spliced in", tokens),
+            lambda tokens: progress(label, tokens),
         )
+    for number, member in respliced.items():
+        figures = stored_figures(member.run)
+        assert figures is not None
+        renewed = replace(figures, loss_recovered=lost[str(number)])
+        keep_figures(member.run, renewed, loss_tokens)
     likely = _likely(members, missing, source_of)
     while missing or measured:
         passes = {
@@ -142,7 +160,7 @@ def draw_together(
             sums[number] = DictionarySums(sae, settings.harvest.fires)
         _read(members, passes, sums, progress)
         for number, one in sums.items():
-            _store(members[number].run, one, lost[str(number)])
+            _store(members[number].run, one, lost[str(number)], loss_tokens)
         measured = {}
         missing = lacking()
     for member in members:
@@ -332,13 +350,12 @@ def _key(
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _store(run: Run, sums: DictionarySums, lost: Statistic) -> None:
+def _store(run: Run, sums: DictionarySums, lost: Statistic, loss_tokens: int) -> None:
     """Keep an SAE's figures in its run, and on how many tokens each latent fired."""
     figures = sums.figures(lost)
     units = [Unit(FEATURES, number) for number in range(figures.width)]
     run.replace_firings(FEATURES, units, sums.fired, figures.tokens)
-    run.remember(REMEMBERED, json.dumps(asdict(figures), allow_nan=False))
-    run.log("measured", dictionary=str(figures.l0))
+    keep_figures(run, figures, loss_tokens)
 
 
 def _verify(members: Sequence[Member], source_of: Callable[[int, str], Source]) -> None:

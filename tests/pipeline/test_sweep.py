@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from autointerp.errors import BadInput, RunMismatch, StorageError
 from autointerp.findings.looks import looks_of
 from autointerp.findings.sweep_plan import plan_path
 from autointerp.pipeline.sweep import as_text, forecast_sweep, sweep, write_sweep_plan
+from autointerp.reports.sweep import write_sweep
+from autointerp.stats.results import Statistic
 from autointerp.store.run import open_run, run_exists, runs_in
 from autointerp.subjects import load
 from autointerp.subjects.one_layer import OneLayerSite
@@ -245,6 +248,19 @@ def test_text_json_and_page_name_every_sae(swept):
     assert values["across"]["judged"][0]["contrasts"]
 
 
+def test_the_page_says_why_a_figure_has_no_interval(swept, tmp_path):
+    _, _, (_, second), *_ = swept
+    results = [
+        replace(one, figures=replace(one.figures, loss_recovered=Statistic(
+            0.9, None, None, (2000,), "jackknife", note="its denominator is 0 somewhere")))
+        if one.sae.name != "small" else one
+        for one in second.sweep.results
+    ]  # fmt: skip
+    write_sweep(replace(second.sweep, results=tuple(results)), tmp_path / "page")
+    said = "full and again: loss recovered without an interval, for its denominator is 0 somewhere."
+    assert said in (tmp_path / "page" / "index.html").read_text()
+
+
 def test_a_judge_that_fails_its_controls_compares_nothing(swept, tiny_subject, tables, tmp_path):
     folder, runs, *_ = swept
     file = folder / "constant.toml"
@@ -264,6 +280,56 @@ def test_a_sweep_of_other_settings_under_the_same_name_is_refused(swept, tiny_su
     file.write_text(sweep_text(tiny_subject, tables[0]).replace("top = 8", "top = 9"))
     with pytest.raises(RunMismatch, match=r"harvest\.top is 9, not 8; give the sweep"):
         sweep(file, page=False, runs=runs)
+
+
+def test_a_forecast_says_too_that_the_runs_have_other_settings(swept, tiny_subject, tables):
+    folder, runs, *_ = swept
+    file = folder / "other.toml"
+    file.write_text(sweep_text(tiny_subject, tables[0]).replace("top = 8", "top = 9"))
+    with pytest.raises(RunMismatch, match=r"harvest\.top is 9, not 8; give the sweep"):
+        forecast_sweep(file, runs=runs)
+
+
+def test_a_forecast_counts_the_units_that_are_asked_for_and_not_yet_answered(
+    swept, tiny_subject, tables, tmp_path
+):
+    folder, runs, *_ = swept
+    copied = shutil.copytree(runs, tmp_path / "runs")
+    with open_run("tiny.full", folder=copied) as run:
+        (item,) = run.rows("SELECT min(item_id) FROM current_rating")[0]
+        run.execute("UPDATE rating SET status = 'failed', score = NULL WHERE item_id = ?", [item])
+    assert forecast_sweep(folder / "sweep.toml", runs=copied).left == 1
+    # Of 6 units of each run 5 are asked for; of one run that is not there yet none is rated.
+    text = sweep_text(tiny_subject, tables[0] + table("new", "again.safetensors"))
+    file = folder / "five.toml"
+    file.write_text(text.replace("n = 6", "n = 5"))
+    assert forecast_sweep(file, runs=runs).left == 5
+
+
+def test_a_loss_that_was_not_asked_for_is_measured_once_it_is_asked_for(
+    swept, tiny_subject, tables, tmp_path
+):
+    _, _, (first, _), *_ = swept
+    make_saes(tiny_subject, tmp_path)
+    file, runs = tmp_path / "sweep.toml", tmp_path / "runs"
+    text = sweep_text(tiny_subject, tables[0])
+    file.write_text(text.replace("loss_tokens = 2000", "loss_tokens = 0"))
+    without = sweep(file, page=False, runs=runs)
+    assert {one.figures.loss_recovered.note for one in without.sweep.results} == {"not asked for"}
+    file.write_text(text)
+    forecast = forecast_sweep(file, runs=runs)
+    assert (forecast.missing, forecast.measured, forecast.spliced) == ({}, 0, 2)
+    assert "would measure the loss recovered of 2 SAEs anew" in str(forecast)
+    asked = sweep(file, page=False, runs=runs)
+    assert [one.figures for one in asked.sweep.results] == [
+        one.figures for one in first.sweep.results
+    ]
+    assert forecast_sweep(file, runs=runs).spliced == 0
+    file.write_text(text.replace("loss_tokens = 2000", "loss_tokens = 1000"))
+    fewer = sweep(file, page=False, runs=runs)
+    for one, other in zip(fewer.sweep.results, first.sweep.results, strict=True):
+        assert one.figures.loss_recovered.n[0] < other.figures.loss_recovered.n[0]
+        assert one.figures.l0 == other.figures.l0
 
 
 def test_people_and_rubrics_about_descriptions_are_refused(swept, tiny_subject, tables):
@@ -316,6 +382,11 @@ def test_one_plan_is_hashed_before_the_first_rating_and_shown(tiny_subject, tabl
     assert write_sweep_plan(file, runs=runs) == plan
     with pytest.raises(RunMismatch, match=r"--tokens 6k: run 'tiny\..*' reads the first 5,000"):
         sweep(file, page=False, runs=runs, tokens="6k")
+    file.write_text(
+        sweep_text(tiny_subject, tables[0].replace("again.safetensors", "small.safetensors"))
+    )
+    swapped = "SAE 'again' is another file, or is harvested with other settings"
+    assert sweep(file, page=False, rates=False, runs=runs).sweep.deviations == (swapped,)
     file.write_text(sweep_text(tiny_subject, tables[0] + tables[1]).replace("n = 6", "n = 5"))
     later = sweep(file, page=False, rates=True, runs=runs)
     assert later.sweep.deviations == ("SAE 'small' joined later", "n is 5, not 6")

@@ -3,6 +3,7 @@ from support.tiny_sweep import sweep_text, table
 
 from autointerp.errors import AutointerpError
 from autointerp.pipeline.sweep_file import read_sweep
+from autointerp.store.run import SETTINGS
 
 
 def written(folder, text):
@@ -75,3 +76,43 @@ def test_an_sae_s_run_has_the_settings_that_an_autointerp_toml_of_it_would_have(
     assert found.settings["tiny.one"].harvest.top == 8
     assert found.wanted["tiny.two.untrained"] == "untrained"
     assert found.reference == "one"
+
+
+def test_sites_whose_names_begin_alike_have_neurons_of_their_own(tmp_path):
+    sites = [f"model.language_model.layers.11.self_attn.{name}_proj" for name in "qkvo"]
+    tables = "".join(
+        table(f"sae{number}", "x") + f'site = "{site}"\n' for number, site in enumerate(sites)
+    )
+    found = read_sweep(written(tmp_path, sweep_text(tmp_path, tables)))
+    for sae, site in zip(found.saes, sites, strict=True):
+        assert found.settings[sae.baseline].subject.site == site
+    assert [sae.baseline for sae in found.saes][:2] == [
+        "tiny.neurons", "tiny.neurons-model-language-model-layers-11-self",
+    ]  # fmt: skip
+
+
+def _run_toml(name, site):
+    return (
+        f'[run]\nname = "{name}"\nmade = "2026-01-01"\nsettings_digest = ""\n[settings]\nseed = 0\n'
+        f'[settings.subject]\nmodel = "m"\nsite = "{site}"\n[digests]\n'
+    )
+
+
+def test_neurons_stay_in_the_run_that_has_them_whichever_sae_comes_first(tmp_path):
+    """The run's settings alone are looked at."""
+    one, two = table("one", "x"), table("two", "y") + 'site = "layers.1.mlp"\n'
+    first = read_sweep(written(tmp_path, sweep_text(tmp_path, one + two)), tmp_path / "runs")
+    for name in ("tiny.neurons", "tiny.neurons-layers-1-mlp"):
+        site = first.settings[name].subject.site
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / SETTINGS).write_text(_run_toml(name, site))
+    turned = read_sweep(written(tmp_path, sweep_text(tmp_path, two + one)), tmp_path / "runs")
+    assert {sae.name: sae.baseline for sae in turned.saes} == {
+        sae.name: sae.baseline for sae in first.saes
+    }
+    third = table("three", "z") + 'site = "layers.2.mlp"\n'
+    joined = read_sweep(
+        written(tmp_path, sweep_text(tmp_path, third + two + one)), tmp_path / "runs"
+    )
+    assert joined.saes[0].baseline == "tiny.neurons-layers-2-mlp"
+    assert joined.settings.keys() >= first.settings.keys()

@@ -157,6 +157,13 @@ def empty(shards: Path) -> None:
     next(shards.glob("*/part-1.npz")).write_bytes(b"")
 
 
+def all_cut(shards: Path) -> None:
+    """None says any more which units they are about, so they are looked for elsewhere."""
+    for part in shards.glob("*/part-*.npz"):
+        part.write_bytes(part.read_bytes()[:-50])
+    next(shards.iterdir()).rename(shards / "0123456789abcdef")
+
+
 def twice(shards: Path) -> None:
     [part] = shards.glob("*/part-1.npz")
     shutil.copy(part, part.with_name("part-7.npz"))
@@ -174,6 +181,7 @@ def of_nothing(shards: Path) -> None:
         (cut, r"part-1.npz is cut or damaged; run --shard 1/N once more"),
         (with_a_turned_bit, r"part-1.npz is cut or damaged; run --shard 1/N once more"),
         (empty, r"part-1.npz is cut or damaged; run --shard 1/N once more"),
+        (all_cut, r"part-0.npz is cut or damaged; run --shard 0/N once more"),
         (twice, r"part-7.npz holds what part-1.npz holds, too; delete one of them$"),
         (of_nothing, r"holds no shard of this harvest; run --shard 0/N to N-1/N first$"),
     ],

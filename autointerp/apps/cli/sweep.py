@@ -56,10 +56,13 @@ def command(
 
     Example: autointerp sweep sweep.toml --dry-run
     """
+    from autointerp.files import require_place
     from autointerp.pipeline.sweep_file import read_sweep, require_swept
     from autointerp.store.run import RUNS
 
-    asked = read_sweep(file)  # before what reports and models need is imported
+    asked = read_sweep(file, RUNS)  # before what reports and models need is imported
+    if csv is not None:
+        require_place(csv, "--csv")
     if rate:
         require_swept(asked, RUNS)
 

@@ -44,6 +44,21 @@ def test_a_dry_run_says_calls_tokens_and_cost_and_asks_nobody(rate: Any) -> None
     assert "list of 2026" in told.err
 
 
+def test_a_dry_run_counts_what_was_answered_of_the_units_that_are_asked_for(
+    own_runs: Path, command_line: Any, tiny_settings: Path, tiny_run_name: str
+) -> None:
+    """The tiny run holds ratings of 8 features, 8 neurons and 12 controls by scripted:4."""
+    of_it = ("--run", tiny_run_name, "--subject", tiny_settings, "--rater", "scripted:4")
+    for asked, left, items in (
+        (("-s", "features", "-s", "neurons", "--n", 8, "--controls", 4), 0, 28),
+        (("-s", "random", "--n", 10, "--controls", 0), 6, 10),
+        (("-s", "features", "--n", 9, "--controls", 4), 1, 21),
+        (("-s", "features", "--n", 5, "--controls", 0, "--repeats", 2), 5, 10),
+    ):
+        told = command_line("rate", *of_it, *asked, "--dry-run")
+        assert f"would ask scripted:4 about {left} of {items} items" in told.err, told.err
+
+
 def test_a_dry_run_of_an_unknown_model_says_that_its_price_is(rate: Any) -> None:
     told = rate("--rater", "openai:my-model", "--base-url", "http://127.0.0.1:9/v1", "--dry-run")
     assert "price unknown" in told.err

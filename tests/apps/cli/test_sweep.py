@@ -31,6 +31,17 @@ def test_a_sweep_with_an_untrained_twin_gives_page_csv_and_contrast(
     assert result["figures"]["l0"]["value"] == frame.l0[0]
 
 
+def test_a_csv_that_cannot_stand_there_is_refused_before_anything_is_harvested(
+    tiny_subject, tmp_path, command_line
+):
+    sae = table("own", str(tiny_subject / "sae.safetensors"))
+    (tmp_path / "sweep.toml").write_text(sweep_text(tiny_subject, sae))
+    for place, why in (("no/table.csv", "no folder no; make it first"), (".", "it is a folder")):
+        result = command_line("sweep", "sweep.toml", "--csv", place)
+        assert (result.code, why in result.err) == (2, True), result.err
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_file_that_is_not_there_is_one_line(command_line):
     result = command_line("sweep", "nothing.toml")
     assert result.code == 2
