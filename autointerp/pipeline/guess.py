@@ -34,7 +34,8 @@ class GuessResult:
 
     def __str__(self) -> str:
         statuses = statuses_text(self.counts.statuses)
-        return f"run '{self.run}': blinding check of {self.rater}: {statuses or 'nothing new'}"
+        text = f"run '{self.run}': blinding check of {self.rater}: {statuses or 'nothing new'}"
+        return "\n".join(filter(None, (text, self.counts.budget_text)))
 
 
 def require_model(rater: Rater) -> None:

@@ -75,11 +75,8 @@ class RateResult:
             lines.append(f"most failed with: {self.failure}")
         if self.unread:
             lines.append(f"most replies that are unparsed: {self.unread}")
-        if self.budget_usd is not None:
-            lines.append(
-                f"stopped: the next call could exceed the budget of ${self.budget_usd:.2f}; "
-                "give a larger --budget-usd to continue"
-            )
+        if self.counts.budget_text:
+            lines.append(self.counts.budget_text)
         if self.guesses is not None:
             lines.append(str(self.guesses))
         return "\n".join(lines)
@@ -142,6 +139,12 @@ class CollectResult:
         text = statuses_text(self.counts.statuses) or "nothing new"
         lines = [f"run '{self.run}': collected {batches}: {text}"]
         lines += [f"failed: {reason}" for reason in self.counts.failures]
+        failure = self.counts.most_common_reason("failed")
+        if failure and not any(failure in said for said in self.counts.failures):
+            lines.append(f"most failed with: {failure}")
+        unread = self.counts.most_common_reason("unparsed")
+        if unread:
+            lines.append(f"most replies that are unparsed: {unread}")
         return "\n".join([*lines, *(f"still open: {batch}" for batch in self.counts.open)])
 
 
@@ -258,7 +261,7 @@ def _rate_units(resolved: Resolved, on: On) -> RateResult:
         counts=counts,
         failure=reasons["failed"],
         unread=reasons["unparsed"],
-        budget_usd=job.policy.budget_now_usd if counts.stopped == "budget" else None,
+        budget_usd=counts.budget_usd,
         guesses=None if guesses is None else GuessResult(job.run, rater.name, guesses),
         until=until,
     )

@@ -663,7 +663,9 @@ def as_text(result: SweepResult) -> str:
     if result.statuses:
         lines.append(f"{found.rater} on {found.rubric}: {statuses_text(Counter(result.statuses))}")
     if result.stopped:
-        lines.append("stopped: the next call could exceed the budget; give a larger --budget-usd")
+        lines.append(
+            "stopped: the next call could exceed the budget; give a larger --budget-usd to continue"
+        )
     for one in found.results:
         figures = one.figures
         parts = [f"score {one.interpretability or 'unknown'}"]

@@ -278,4 +278,5 @@ def _sum(one: RatingCounts, other: RatingCounts) -> RatingCounts:
         reused=one.reused + other.reused,
         spent_usd=one.spent_usd + other.spent_usd,
         stopped=other.stopped,
+        budget_usd=other.budget_usd,
     )

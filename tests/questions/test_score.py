@@ -268,6 +268,7 @@ def test_explain_score_and_rate_on_the_command_line(command_line, own_runs):
     result = command_line("explain", "tiny", "--rater", "openai:x", *prices)
     calls = sum(tiny_run_units().values())
     assert f"openai:x: {calls} calls" in result.err  # and no picture in place of `:x:`
+    assert "could exceed the budget of $0.00" in " ".join(result.err.split())
     result = command_line("score", "tiny", "--scorer", "detection", "--contexts", 5)
     assert (result.code, "detection:" in result.err) == (0, True)
     with open_run("tiny", folder=own_runs, read_only=True) as run:
@@ -347,6 +348,7 @@ def test_a_budget_stops_scoring_before_it_is_passed_and_says_so(own_runs):
         )
         results = score(mine)
     assert results["detection"].counts.stopped == "budget"
+    assert "could exceed the budget of $3.00; give a larger" in str(results["detection"])
     assert list(results) == ["detection"]
     with open_run("tiny", folder=own_runs, read_only=True) as run:
         assert run.spent_usd() <= 3.0
