@@ -35,6 +35,7 @@ class GuessResult:
     def __str__(self) -> str:
         statuses = statuses_text(self.counts.statuses)
         text = f"run '{self.run}': blinding check of {self.rater}: {statuses or 'nothing new'}"
+        text += f", ${self.counts.spent_usd:.4f}" if self.counts.spent_usd else ""
         return "\n".join(filter(None, (text, self.counts.budget_text)))
 
 
@@ -44,6 +45,18 @@ def require_model(rater: Rater) -> None:
         raise BadInput(f"--guess: {rater.name} is several raters; rate by one of them to ask it")
     if not rater.is_llm:
         raise BadInput(f"--guess: {rater.name} is no language model and cannot be asked")
+
+
+def guessed_of(run: Run, rubric: Rubric, rater: Rater) -> int:
+    """Return of how many items that the rubric asks about the rater has said what they are."""
+    question = guess_rubric(rubric)
+    return int(
+        run.rows(
+            "SELECT count(*) FROM current_rating"
+            " WHERE rater = ? AND rubric_digest = ? AND status <> 'failed'",
+            [rater.name, question.digest],
+        )[0][0]
+    )
 
 
 def ask_guesses(

@@ -14,10 +14,11 @@ from autointerp.errors import BadInput, UnknownName
 from autointerp.findings.plan import plan_of
 from autointerp.pipeline.ask import ask_pending
 from autointerp.pipeline.events import On, Step, Waiting, ignore
-from autointerp.pipeline.guess import GuessResult, ask_guesses, require_model
+from autointerp.pipeline.guess import GuessResult, ask_guesses, guessed_of, require_model
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, run_for
 from autointerp.pipeline.until import UntilResult, rate_until, rated_of, say_deviations
+from autointerp.questions.guess import guess_rubric
 from autointerp.questions.items import make_items
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import Rater, load_rater
@@ -93,6 +94,7 @@ class RateForecast:
         until: The stopping rule, by which fewer may be rated; empty for a fixed n.
         tokens: Tokens of the corpus that are read at most; 0 for all.
         cache_bytes: What the site's activations may take beside the run; 0 keeps none.
+        guesses: The blinding check's calls; None where it is not asked for.
     """
 
     run: str
@@ -106,6 +108,7 @@ class RateForecast:
     until: str = ""
     tokens: int = 0
     cache_bytes: int = 0
+    guesses: Forecast | None = None
 
     def __str__(self) -> str:
         missing = ", ".join(f"{n} {name}" for name, n in self.missing.items()) or "nothing"
@@ -120,11 +123,14 @@ class RateForecast:
             + f"; would ask {self.rater} about {self.left} of {self.items} "
             f"items on {self.rubric}: {self.estimate}"
         )
+        if self.guesses is not None:
+            text += f"; would then ask what they are: {self.guesses}"
         return f"{text}; fewer where the rule stops before: {self.until}" if self.until else text
 
     def as_json(self) -> dict[str, Any]:
         """Return the forecast as JSON values."""
-        return {**asdict(self), "estimate": asdict(self.estimate)}
+        guesses = None if self.guesses is None else self.guesses.as_json()
+        return {**asdict(self), "estimate": self.estimate.as_json(), "guesses": guesses}
 
 
 @dataclass(frozen=True)
@@ -280,15 +286,23 @@ def _common_reason(run: Run, rubric: Rubric, rater: Rater, status: str) -> str:
 def _forecast_units(resolved: Resolved) -> RateForecast:
     job, rater, rubric = resolved.job, resolved.rater, resolved.question
     wanted = resolved.wanted
+    if job.guess:
+        require_model(rater)
     resolved.prepare_rater()
     try:
         with open_to_read(job.run, job.runs) as run:
             drawn = {name: len(run.sampled(name, n)) for name, n in wanted.items()}
             rated = rated_of(run, resolved)
+            guessed = guessed_of(run, rubric, rater)
     except UnknownName:
-        drawn, rated = dict.fromkeys(wanted, 0), 0
+        drawn, rated, guessed = dict.fromkeys(wanted, 0), 0, 0
     items = sum(wanted.values()) * job.repeats
     left = max(0, items - rated)
+    guesses = None
+    if job.guess:
+        # Once about each item, and what a batch is to bring is asked about when it is there.
+        most = rated if job.batch else sum(wanted.values())
+        guesses = forecast_calls(rater, guess_rubric(rubric), max(0, most - guessed))
     return RateForecast(
         run=job.run,
         subject=resolved.settings.subject.name,
@@ -301,6 +315,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
         until="" if resolved.stopping is None else str(resolved.stopping),
         tokens=resolved.settings.harvest.tokens,
         cache_bytes=job.cache_bytes or 0,
+        guesses=guesses,
     )
 
 

@@ -6,7 +6,7 @@ import copy
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +125,10 @@ class SweepForecast:
             f"all runs in one order: {self.estimate}"
         )
         return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the forecast as JSON values."""
+        return {**asdict(self), "estimate": self.estimate.as_json()}
 
 
 def write_sweep_plan(

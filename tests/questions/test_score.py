@@ -261,7 +261,8 @@ def test_a_dry_run_says_what_1000_units_cost_and_stores_nothing(command_line, tr
         assert run.rows("SELECT count(*) FROM call WHERE rater LIKE 'openai%'") == [(0,)]
 
 
-def test_explain_score_and_rate_on_the_command_line(command_line, own_runs):
+def test_explain_score_and_rate_on_the_command_line(command_line, own_runs, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
     result = command_line("explain", "tiny")
     assert (result.code, "next: autointerp score tiny" in result.err) == (0, True)
     prices = ("--price-in", 1, "--price-out", 1, "--budget-usd", 0)
