@@ -76,6 +76,16 @@ def count(n: int, one: str, several: str | None = None) -> str:
     return f"{n:,} {one if n == 1 else several or one + 's'}"
 
 
+def dollars(amount: float) -> str:
+    """Return `$5.00`; of less than a cent `$0.0032`."""
+    return f"${amount:,.4f}" if 0 < amount < 0.01 else f"${amount:,.2f}"
+
+
+def exact_dollars(amount: float) -> str:
+    """Return an amount that somebody has given, with no digit less: `$5.00`, `$0.012`."""
+    return f"${amount:,.2f}" if round(amount, 2) == amount else f"${amount:,.12g}"
+
+
 def statuses_text(statuses: Mapping[str, int]) -> str:
     """Return `1 failed, 20 ok`, by status; empty for no statuses."""
     return ", ".join(f"{n} {status}" for status, n in sorted(statuses.items()))

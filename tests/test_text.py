@@ -9,6 +9,8 @@ from autointerp.text import (
     ON_PAGE,
     count,
     distinct_names,
+    dollars,
+    exact_dollars,
     is_control_token,
     statuses_text,
     visible,
@@ -86,6 +88,15 @@ def test_counts_are_written_with_their_noun():
     assert count(1000, "reply", "replies") == "1,000 replies"
     assert statuses_text({"ok": 20, "failed": 1}) == "1 failed, 20 ok"
     assert statuses_text({}) == ""
+
+
+def test_dollars_under_a_cent_are_not_nothing_and_a_given_amount_keeps_its_digits():
+    assert [dollars(n) for n in (0, 0.0032, 0.0149, 5, 1234.5)] == [
+        "$0.00", "$0.0032", "$0.01", "$5.00", "$1,234.50",
+    ]  # fmt: skip
+    assert [exact_dollars(n) for n in (0, 0.004, 0.012, 0.5, 5, 1000.125)] == [
+        "$0.00", "$0.004", "$0.012", "$0.50", "$5.00", "$1,000.125",
+    ]  # fmt: skip
 
 
 # ------------------------------------------------------------------------------- tokens as text

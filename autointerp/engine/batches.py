@@ -47,6 +47,7 @@ class BatchCounts:
         batches: So many, new or collected.
         open: Batches that the provider still works on, in its own words.
         failures: Why calls of a batch came back without a reply, by batch.
+        reasons: Why replies are no ratings: status and words, and how often.
         stopped: Why not all was handed over; empty if it was.
     """
 
@@ -55,7 +56,13 @@ class BatchCounts:
     statuses: Counter[str] = field(default_factory=Counter)
     open: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     stopped: str = ""
+
+    def most_common_reason(self, status: str) -> str:
+        """Return the reason that most replies of this status have; empty if there are none."""
+        reasons = [reason for (of, reason), _ in self.reasons.most_common() if of == status]
+        return reasons[0] if reasons else ""
 
 
 def batch_rater(rater: Rater) -> Any:
@@ -173,7 +180,7 @@ def _parts(
             extent = rater.extent(request)
             cost = budget.most_usd(extent, batch=True)
             limit = budget.limit_usd
-            if limit is not None and budget.spent_usd + cost > limit:
+            if limit is not None and cost and budget.spent_usd + cost > limit:
                 counts.stopped = "budget"
                 if requests:
                     yield requests, most_usd
@@ -323,6 +330,8 @@ def _store(
         rating = read_rating(question, rater, request, reply)
         ratings.append(rating)
         counts.statuses[rating.status] += 1
+        if rating.status in ("failed", "unparsed"):
+            counts.reasons[rating.status, rating.rationale or "no words"] += 1
         counts.calls += 1
     run.add_ratings(ratings, attempts, rater.name)
 

@@ -55,6 +55,7 @@ class Budget:
     async def reserve(self, extent: Extent) -> float:
         """Return what was set aside for a call; waits for calls in flight to free it.
 
+        A call that costs nothing is within any limit, also within one that is passed already.
         Raises BudgetReached if they cannot. Without a limit it is the most that the call can cost.
         """
         if self.limit_usd is None:
@@ -66,7 +67,7 @@ class Budget:
             while True:
                 most = self.most_usd(extent)
                 limit = math.inf if self.limit_usd is None else self.limit_usd
-                if self.spent_usd + self._reserved_usd + most <= limit + 1e-12:
+                if not most or self.spent_usd + self._reserved_usd + most <= limit + 1e-12:
                     break
                 if not self._flying:
                     raise BudgetReached
@@ -78,7 +79,7 @@ class Budget:
     def check(self, reserved_usd: float) -> None:
         """Raise BudgetReached if a call that was reserved under another limit would pass this."""
         limit = self.limit_usd
-        if limit is not None and self.spent_usd + reserved_usd > limit + 1e-12:
+        if limit is not None and reserved_usd and self.spent_usd + reserved_usd > limit + 1e-12:
             raise BudgetReached
 
     async def settle(self, reserved_usd: float, cost_usd: float | None) -> None:

@@ -11,9 +11,9 @@ from autointerp.questions.forms import WRITTEN
 from autointerp.questions.question import Question
 from autointerp.questions.trials import Trial, trial_item
 from autointerp.raters import ComposedRater, Price, Rater, ServedRater, SteppedRater
-from autointerp.records import Item, ItemContext
+from autointerp.records import Item, ItemContext, Request
 from autointerp.store.run import Run
-from autointerp.text import count
+from autointerp.text import count, dollars
 
 BYTES_PER_TOKEN = 3.6  # of English within JSON
 BYTES_PER_CORPUS_TOKEN = 4.5
@@ -73,7 +73,7 @@ class Forecast:
         if self.cost_usd == 0 and self.price.tokens_in == 0:
             return "free"
         by = f"list of {self.price.as_of}" if self.price.as_of else "your price"
-        return f"about ${self.cost_usd:.2f} ({by}{', batch' if self.batch else ''})"
+        return f"about {dollars(self.cost_usd)} ({by}{', batch' if self.batch else ''})"
 
     def _by_units(self, units: int) -> str:
         """Return what the calls will take, what 1,000 such units would, and how many were made."""
@@ -91,8 +91,9 @@ class Forecast:
         )
         if self.cost_usd is None:
             return f"{text}; price unknown (--price-in, --price-out){made}"
-        text += f", ${scale * self.cost_usd:,.2f}{' by batch' if self.batch else ''}"
-        return f"{text} ({'this' if units == 1 else f'these {units}'}: ${self.cost_usd:,.2f}){made}"
+        text += f", {dollars(scale * self.cost_usd)}{' by batch' if self.batch else ''}"
+        these = "this" if units == 1 else f"these {units}"
+        return f"{text} ({these}: {dollars(self.cost_usd)}){made}"
 
 
 def forecast_calls(
@@ -128,19 +129,31 @@ def forecast_calls(
         return Forecast(rater.name, calls)
     items = items or [largest_item(question)]
     contexts = contexts or [len(item.contexts) for item in items]
-    requests = [rater.request(item, question) for item in items]
+    requests = [_first_request(rater, item, question) for item in items]
     size = sum(rater.extent(request).prompt_bytes for request in requests) / len(requests)
     each_in = size / BYTES_PER_TOKEN
     each_out = sum(reply_tokens(question, number) for number in contexts) / len(contexts)
-    if run is not None:
+    if run is not None and not isinstance(rater, SteppedRater):  # of which a call is a step
         seen = run.mean_tokens(rater.name, question.digest)
         each_in, each_out = seen or (each_in, each_out)
     tokens_in, tokens_out = round(calls * each_in), round(calls * each_out)
-    if isinstance(rater, SteppedRater) and question.form == "rate":
+    if isinstance(rater, SteppedRater) and _in_steps(question):
         calls *= rater.expected_steps
     price = rater.price
     cost = price.cost_usd(tokens_in, tokens_out, batch=batch) if price else None
     return Forecast(rater.name, calls, None, tokens_in, tokens_out, cost, price, batch)
+
+
+def _in_steps(question: Question) -> bool:
+    """Whether a rater that goes by steps takes several for it; it asks all else in one call."""
+    return question.about == "unit" and question.form in ("rate", "describe")
+
+
+def _first_request(rater: Rater, item: Item, question: Question) -> Request:
+    """Return what is sent about an item, or a judgement as a whole where that takes steps."""
+    if isinstance(rater, SteppedRater) and not _in_steps(question):
+        return next(rater.steps(item, question)).request
+    return rater.request(item, question)
 
 
 def _sum(rater: str, parts: Sequence[Forecast]) -> Forecast:

@@ -18,6 +18,7 @@ from autointerp.questions.question import Question
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import ComposedRater, Rater, version_of
 from autointerp.store.run import Run
+from autointerp.text import exact_dollars
 
 Beside = Callable[[Sequence[str], Evidence], dict[str, str]]
 
@@ -26,7 +27,8 @@ Beside = Callable[[Sequence[str], Evidence], dict[str, str]]
 class RatingCounts:
     """What became of a call to `rate_items`: how many were rated before, and now by status.
 
-    `stopped` says why it ended early; empty if it did not.
+    `stopped` says why it ended early; empty if it did not. `budget_usd` is the budget that ended
+    it; None if none did.
     """
 
     before: int
@@ -35,6 +37,17 @@ class RatingCounts:
     reused: int = 0
     spent_usd: float = 0.0
     stopped: str = ""
+    budget_usd: float | None = None
+
+    @property
+    def budget_text(self) -> str:
+        """Which budget ended it, and what goes on from there; empty if none did."""
+        if self.budget_usd is None:
+            return ""
+        return (
+            "stopped: the next call could exceed the budget of "
+            f"{exact_dollars(self.budget_usd)}; give a larger --budget-usd to continue"
+        )
 
 
 def pending_items(run: Run, item_ids: Sequence[str], rater: Rater, repeat: int) -> list[str]:
@@ -122,7 +135,13 @@ def rate_items(
     if not before and not tally.stopped:
         engine.patience.require_some(tally.statuses)
     return RatingCounts(
-        before, tally.statuses, tally.calls, tally.reused, tally.spent_usd, tally.stopped
+        before,
+        tally.statuses,
+        tally.calls,
+        tally.reused,
+        tally.spent_usd,
+        tally.stopped,
+        policy.budget_now_usd if tally.stopped == "budget" else None,
     )
 
 
@@ -166,6 +185,7 @@ def _rate_composed(
         sum(one.reused for one in counts),
         sum(one.spent_usd for one in counts),
         stopped,
+        next((one.budget_usd for one in counts if one.budget_usd is not None), None),
     )
 
 

@@ -105,4 +105,5 @@ def _submit(
     if counts.calls:
         on(HandedOver(job.run, counts.calls, counts.batches))
     before = rated_before(run, ids, rater, repeats)
-    return RatingCounts(before, Counter(), stopped=counts.stopped)
+    budget_usd = job.policy.budget_usd if counts.stopped == "budget" else None
+    return RatingCounts(before, Counter(), stopped=counts.stopped, budget_usd=budget_usd)

@@ -28,6 +28,7 @@ from autointerp.raters import (
 )
 from autointerp.records import Item
 from autointerp.store.run import RUNS, Run, open_checks
+from autointerp.text import exact_dollars
 
 MOST_PER_GRADE = 500
 
@@ -48,7 +49,7 @@ def check_rater(
     result says what each of them adds.
 
     Raises BadInput for a kit under 4 units a grade, or a rubric that shows a description, for the
-    kit has none.
+    kit has none; RaterError where the budget ends before the kit does.
     """
     if not 4 <= per_grade <= MOST_PER_GRADE:
         raise BadInput(f"--per-grade {per_grade}: at least 4, and at most {MOST_PER_GRADE}")
@@ -66,7 +67,15 @@ def check_rater(
         plain = [one.item.id for one in own if one.part == "plain"]
         in_text = [one.item.id for one in own if one.part != "plain"]
         for ids, repeats in ((plain, 2), (in_text, 1)):
-            rate_items(store, ids, rubric, rater, repeats, progress, policy, kit.load, kit.beside)
+            counts = rate_items(
+                store, ids, rubric, rater, repeats, progress, policy, kit.load, kit.beside
+            )
+            if counts.budget_usd is not None:
+                raise RaterError(
+                    f"{rater.name} is not checked: the budget of "
+                    f"{exact_dollars(counts.budget_usd)} for all checks together ended before the "
+                    "kit did; what is rated is kept: give more, and run the same command again"
+                )
         result = check_result(
             store,
             own,

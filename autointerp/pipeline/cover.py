@@ -557,7 +557,7 @@ def _ask_rater(
     if isinstance(rater, ServedRater):
         examples = [by_id[item] for item in pending[:LOOKED_AT]]
         on(Forecasted(forecast_calls(rater, question, len(pending), examples, run)))
-    rate_items(
+    counts = rate_items(
         run,
         ids,
         question,
@@ -567,6 +567,8 @@ def _ask_rater(
         resolved.job.policy,
         lambda wanted: [by_id[item] for item in wanted],
     )
+    if counts.budget_text:
+        on(Note(counts.budget_text))
 
 
 def _ask_person(run: Run, name: str, by_id: Mapping[str, Item], ask: Ask) -> None:

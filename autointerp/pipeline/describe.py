@@ -72,6 +72,7 @@ class ExplainResult:
         return (
             f"run '{self.run}': {self.explainer} describes {self.described} of "
             f"{count(self.units, 'unit')}; {self.unknown} Unknown{missing}"
+            + _on_a_line(self.counts.budget_text)
         )
 
 
@@ -100,6 +101,7 @@ class DescriptionsResult:
             + (statuses_text(counts.statuses) or "nothing new")
             + (f", {counts.before} rated before" if counts.before else "")
             + (f"; {count(self.without, 'unit')} without a description" if self.without else "")
+            + _on_a_line(counts.budget_text)
         )
 
 
@@ -126,7 +128,11 @@ class ScoreResult:
         text += f", {counts.before} answered before" if counts.before else ""
         for reason, n in sorted(self.without.items()):
             text += f"; {count(n, 'unit')} with {reason}"
-        return text + (f"; stopped: {counts.stopped}" if counts.stopped else "")
+        return text + _on_a_line(counts.budget_text)
+
+
+def _on_a_line(text: str) -> str:
+    return f"\n{text}" if text else ""
 
 
 # --------------------------------------------------------------------------------- explain

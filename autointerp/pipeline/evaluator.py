@@ -37,6 +37,7 @@ from autointerp.store.run import (
     run_exists,
     runs_in,
 )
+from autointerp.text import exact_dollars
 from autointerp.units.dictionary_figures import stored_figures
 
 if TYPE_CHECKING:
@@ -391,9 +392,10 @@ class Evaluator:
         stopped = rate_in_one_order(
             wanted, opened, resolved, statuses, self._on, "evaluation", declared
         )
-        if stopped:
+        budget = resolved.job.policy.budget_usd
+        if stopped and budget is not None:
             raise TooFewRatings(
-                f"run '{name}': the budget of ${resolved.job.policy.budget_usd:.2f} ended the "
+                f"run '{name}': the budget of {exact_dollars(budget)} ended the "
                 "rating; what was rated is stored: give a larger one and call again"
             )
         evaluation = self._compared(opened, name, step)

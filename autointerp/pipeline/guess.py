@@ -22,6 +22,10 @@ from autointerp.store.run import Run
 from autointerp.text import statuses_text
 
 ASKED = "guess-"
+RATED = (  # what a rater has rated on a rubric
+    "SELECT item_id FROM unit_rating"
+    " WHERE rater = ? AND rubric_digest = ? AND repeat = 0 AND status = 'ok'"
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,9 @@ class GuessResult:
 
     def __str__(self) -> str:
         statuses = statuses_text(self.counts.statuses)
-        return f"run '{self.run}': blinding check of {self.rater}: {statuses or 'nothing new'}"
+        text = f"run '{self.run}': blinding check of {self.rater}: {statuses or 'nothing new'}"
+        text += f", ${self.counts.spent_usd:.4f}" if self.counts.spent_usd else ""
+        return "\n".join(filter(None, (text, self.counts.budget_text)))
 
 
 def require_model(rater: Rater) -> None:
@@ -43,6 +49,19 @@ def require_model(rater: Rater) -> None:
         raise BadInput(f"--guess: {rater.name} is several raters; rate by one of them to ask it")
     if not rater.is_llm:
         raise BadInput(f"--guess: {rater.name} is no language model and cannot be asked")
+
+
+def unguessed_of(run: Run, rubric: Rubric, rater: Rater) -> int:
+    """Return of how many items that it has rated on the rubric the rater has not said what they
+    are: `ask_guesses` asks about these."""
+    return int(
+        run.rows(
+            f"SELECT count(*) FROM ({RATED}) rated ANTI JOIN current_rating g"
+            " ON g.item_id = ? || rated.item_id AND g.rater = ? AND g.rubric_digest = ?"
+            " AND g.status <> 'failed'",
+            [rater.name, rubric.digest, ASKED, rater.name, guess_rubric(rubric).digest],
+        )[0][0]
+    )
 
 
 def ask_guesses(
@@ -57,11 +76,7 @@ def ask_guesses(
     Raises BadInput for a rater that is no language model.
     """
     require_model(rater)
-    rated = run.rows(
-        "SELECT item_id FROM unit_rating"
-        " WHERE rater = ? AND rubric_digest = ? AND repeat = 0 AND status = 'ok' ORDER BY item_id",
-        [rater.name, rubric.digest],
-    )
+    rated = run.rows(f"{RATED} ORDER BY item_id", [rater.name, rubric.digest])
     names = [ASKED + row[0] for row in rated]
 
     def load(wanted: Sequence[str]) -> list[Item]:

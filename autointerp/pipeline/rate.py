@@ -15,10 +15,11 @@ from autointerp.errors import BadInput, UnknownName
 from autointerp.findings.plan import plan_of
 from autointerp.pipeline.ask import ask_pending
 from autointerp.pipeline.events import On, Step, Waiting, ignore
-from autointerp.pipeline.guess import GuessResult, ask_guesses, require_model
+from autointerp.pipeline.guess import GuessResult, ask_guesses, require_model, unguessed_of
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, run_for
 from autointerp.pipeline.until import UntilResult, rate_until, rated_of, say_deviations
+from autointerp.questions.guess import guess_rubric
 from autointerp.questions.items import make_items
 from autointerp.questions.rubric import Rubric
 from autointerp.raters import Rater, load_rater
@@ -76,11 +77,8 @@ class RateResult:
             lines.append(f"most failed with: {self.failure}")
         if self.unread:
             lines.append(f"most replies that are unparsed: {self.unread}")
-        if self.budget_usd is not None:
-            lines.append(
-                f"stopped: the next call could exceed the budget of ${self.budget_usd:.2f}; "
-                "give a larger --budget-usd to continue"
-            )
+        if self.counts.budget_text:
+            lines.append(self.counts.budget_text)
         if self.guesses is not None:
             lines.append(str(self.guesses))
         return "\n".join(lines)
@@ -97,6 +95,7 @@ class RateForecast:
         until: The stopping rule, by which fewer may be rated; empty for a fixed n.
         tokens: Tokens of the corpus that are read at most; 0 for all.
         cache_bytes: What the site's activations may take beside the run; 0 keeps none.
+        guesses: The blinding check's calls; None where it is not asked for.
     """
 
     run: str
@@ -110,6 +109,7 @@ class RateForecast:
     until: str = ""
     tokens: int = 0
     cache_bytes: int = 0
+    guesses: Forecast | None = None
 
     def __str__(self) -> str:
         missing = ", ".join(f"{n} {name}" for name, n in self.missing.items()) or "nothing"
@@ -124,11 +124,14 @@ class RateForecast:
             + f"; would ask {self.rater} about {self.left} of {self.items} "
             f"items on {self.rubric}: {self.estimate}"
         )
+        if self.guesses is not None:
+            text += f"; would then ask what they are: {self.guesses}"
         return f"{text}; fewer where the rule stops before: {self.until}" if self.until else text
 
     def as_json(self) -> dict[str, Any]:
         """Return the forecast as JSON values."""
-        return {**asdict(self), "estimate": asdict(self.estimate)}
+        guesses = None if self.guesses is None else self.guesses.as_json()
+        return {**asdict(self), "estimate": self.estimate.as_json(), "guesses": guesses}
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,12 @@ class CollectResult:
         text = statuses_text(self.counts.statuses) or "nothing new"
         lines = [f"run '{self.run}': collected {batches}: {text}"]
         lines += [f"failed: {reason}" for reason in self.counts.failures]
+        failure = self.counts.most_common_reason("failed")
+        if failure and not any(failure in said for said in self.counts.failures):
+            lines.append(f"most failed with: {failure}")
+        unread = self.counts.most_common_reason("unparsed")
+        if unread:
+            lines.append(f"most replies that are unparsed: {unread}")
         return "\n".join([*lines, *(f"still open: {batch}" for batch in self.counts.open)])
 
 
@@ -259,7 +268,7 @@ def _rate_units(resolved: Resolved, on: On) -> RateResult:
         counts=counts,
         failure=reasons["failed"],
         unread=reasons["unparsed"],
-        budget_usd=job.policy.budget_now_usd if counts.stopped == "budget" else None,
+        budget_usd=counts.budget_usd,
         guesses=None if guesses is None else GuessResult(job.run, rater.name, guesses),
         until=until,
     )
@@ -278,16 +287,26 @@ def _common_reason(run: Run, rubric: Rubric, rater: Rater, status: str) -> str:
 def _forecast_units(resolved: Resolved) -> RateForecast:
     job, rater, rubric = resolved.job, resolved.rater, resolved.question
     wanted = resolved.wanted
+    if job.guess:
+        require_model(rater)
     resolved.prepare_rater()
     try:
         with open_to_read(job.run, job.runs) as run:
             units = {name: run.sampled(name, n) for name, n in wanted.items()}
             drawn = {name: len(of) for name, of in units.items()}
-            rated = rated_of(run, resolved, chain.from_iterable(units.values()))
+            asked = [*chain.from_iterable(units.values())]
+            rated = rated_of(run, resolved, asked, job.repeats)
+            rated_once = rated_of(run, resolved, asked, 1)
+            unguessed = unguessed_of(run, rubric, rater)
     except UnknownName:
-        drawn, rated = dict.fromkeys(wanted, 0), 0
+        drawn, rated, rated_once, unguessed = dict.fromkeys(wanted, 0), 0, 0, 0
     items = sum(wanted.values()) * job.repeats
     left = max(0, items - rated)
+    guesses = None
+    if job.guess:
+        # Once about each item, and what a batch is to bring is asked about when it is there.
+        new = 0 if job.batch else max(0, sum(wanted.values()) - rated_once)
+        guesses = forecast_calls(rater, guess_rubric(rubric), unguessed + new)
     return RateForecast(
         run=job.run,
         subject=resolved.settings.subject.name,
@@ -300,6 +319,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
         until="" if resolved.stopping is None else str(resolved.stopping),
         tokens=resolved.settings.harvest.tokens,
         cache_bytes=job.cache_bytes or 0,
+        guesses=guesses,
     )
 
 

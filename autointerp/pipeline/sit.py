@@ -35,6 +35,7 @@ from autointerp.pipeline.patience import patiently
 from autointerp.pipeline.sit_pack import Ask, SitResult, result_of
 from autointerp.records import check_person
 from autointerp.store.run import Run, open_run
+from autointerp.store.snapshots import open_to_read
 from autointerp.subjects import Subject
 from autointerp.text import count, first_tokens
 from autointerp.units.sources import kind_of
@@ -96,7 +97,7 @@ def rate_by_person(resolved: Resolved, ask: Ask, on: On = ignore) -> SitResult:
         raise BadInput(f"rubric '{resolved.question.id}' is about descriptions; people rate units")
     path = journal_path(resolved)
     earlier = journal_path(resolved, replace(job.sitting, mixed=True, guess=True))
-    if not path.exists() and earlier.exists():
+    if not path.exists() and earlier.exists() and not job.sitting.planned:
         path = earlier
         on(Note("this goes on with a sitting that was begun with other sources and guesses"))
     if not path.exists() or job.sitting.planned:
@@ -176,7 +177,7 @@ def forecast_sitting(resolved: Resolved) -> SitForecast:
     sitting = resolved.job.sitting
     named = [name for name in wanted if not _is_control(resolved, name)]
     if sitting.planned:
-        with open_run(resolved.job.run, folder=resolved.job.runs, read_only=True) as run:
+        with open_to_read(resolved.job.run, resolved.job.runs) as run:
             units = planned_units(run, resolved.question)
     else:
         others = sources_by_role(controls=False) if sitting.mixed else []

@@ -6,7 +6,7 @@ import copy
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,6 +131,10 @@ class SweepForecast:
             f"all runs in one order: {self.estimate}"
         )
         return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the forecast as JSON values."""
+        return {**asdict(self), "estimate": self.estimate.as_json()}
 
 
 def write_sweep_plan(
@@ -331,7 +335,8 @@ def forecast_sweep(
                 mine = sum(held.values()) + lacks
                 is_measured = run.recall(REMEMBERED) is not None
                 spliced += is_measured and lacks_loss(run, asked.loss_tokens)
-                rated += rated_of(run, resolved, chain.from_iterable(units.values()))
+                asked_of = [*chain.from_iterable(units.values())]
+                rated += rated_of(run, resolved, asked_of, resolved.job.repeats)
         items += mine
         if lacks:
             missing[name] = lacks
@@ -684,7 +689,9 @@ def as_text(result: SweepResult) -> str:
     if result.statuses:
         lines.append(f"{found.rater} on {found.rubric}: {statuses_text(Counter(result.statuses))}")
     if result.stopped:
-        lines.append("stopped: the next call could exceed the budget; give a larger --budget-usd")
+        lines.append(
+            "stopped: the next call could exceed the budget; give a larger --budget-usd to continue"
+        )
     for one in found.results:
         figures = one.figures
         parts = [f"score {one.interpretability or 'unknown'}"]

@@ -179,7 +179,8 @@ def rate_until(
         units = [unit for name in pair for unit in drawn[name][done:n]]
         batch = [*units, *(others if place == 0 else [])]
         ids = make_items(run, batch, question, rater.evidence)
-        left = len(all_of_them) * resolved.job.repeats - rated_of(run, resolved, all_of_them)
+        repeats = resolved.job.repeats
+        left = repeats * len(all_of_them) - rated_of(run, resolved, all_of_them, repeats)
         done = n
         width = "" if last is None else f", half-width {_half_width(last[1])}"
         asked = ask_pending(
@@ -205,9 +206,9 @@ def rate_until(
     return counts, _result(stopping, pair, compared, last, counts, level)
 
 
-def rated_of(run: Run, resolved: Resolved, units: Iterable[StoredUnit]) -> int:
-    """Return the ratings of these units, of those that a job asks for, that the rater has given on
-    the rubric, failed ones left out."""
+def rated_of(run: Run, resolved: Resolved, units: Iterable[StoredUnit], repeats: int) -> int:
+    """Return the ratings of these units, each up to so many times, that the rater has given on the
+    rubric, failed ones left out."""
     return int(
         run.rows(
             "SELECT count(*) FROM unit_rating WHERE rater = ? AND rubric_digest = ?"
@@ -217,7 +218,7 @@ def rated_of(run: Run, resolved: Resolved, units: Iterable[StoredUnit]) -> int:
                 resolved.rater.name,
                 resolved.question.digest,
                 version_of(resolved.rater),
-                resolved.job.repeats,
+                repeats,
                 [unit.unit_id for unit in units],
             ],
         )[0][0]
@@ -287,4 +288,5 @@ def _sum(one: RatingCounts, other: RatingCounts) -> RatingCounts:
         reused=one.reused + other.reused,
         spent_usd=one.spent_usd + other.spent_usd,
         stopped=other.stopped,
+        budget_usd=other.budget_usd,
     )

@@ -106,7 +106,9 @@ def test_rows_that_failed_expired_or_are_missing_are_asked_again_later(
     told: dict[str, str] = {}
     server.batch_row = lambda key, body: told.setdefault(key, next(outcomes, "succeeded"))
     submit(run, provider, server)
-    assert collect_batches(run, load_rater).statuses == {"ok": 2, "failed": 3}
+    counts = collect_batches(run, load_rater)
+    assert counts.statuses == {"ok": 2, "failed": 3}
+    assert sum(counts.reasons.values()) == 3
     rater = load_rater(f"{provider}:m", options(provider, server))
     assert len(pending_work(run, item_names(5), rater, 1)) == 3
     told.clear()
@@ -280,8 +282,23 @@ def test_a_batch_that_fails_as_a_whole_gives_its_reason(
     ((rationale,),) = run.rows("SELECT DISTINCT rationale FROM current_rating")
     assert words in rationale
     assert words in counts.failures[0]
-    assert words in str(CollectResult("r", counts))
+    assert str(CollectResult("r", counts)).count(words) == 1
     assert not run.open_batches()
+
+
+@BOTH
+def test_why_most_calls_of_a_batch_failed_or_could_not_be_read_is_said(
+    run: Run, server: LoopbackServer, provider: str
+) -> None:
+    server.batch_row = lambda key, body: "expired"
+    submit(run, provider, server)
+    counts = collect_batches(run, load_rater)
+    assert counts.failures == []  # the batch itself came back whole
+    reason = counts.most_common_reason("failed")
+    assert "expired" in reason
+    assert f"most failed with: {reason}" in str(CollectResult("r", counts))
+    counts.reasons["unparsed", "no JSON"] = 1
+    assert "most replies that are unparsed: no JSON" in str(CollectResult("r", counts))
 
 
 def test_a_line_of_a_batchs_results_that_is_none_costs_its_call_alone(

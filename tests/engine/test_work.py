@@ -300,8 +300,23 @@ def test_the_budget_stops_before_the_call_that_would_pass_it(
     before = len(server.calls)
     again = rate(run, openai_rater(server, **prices), count=50, budget_usd=each * 6.5)
     assert again.stopped == "budget"
+    assert again.budget_usd == each * 6.5
+    assert "could exceed the budget of $" in again.budget_text
     assert len(server.calls) <= before + 4
     assert run.spent_usd() <= each * 6.5
+
+
+def test_a_rater_that_costs_nothing_rates_under_a_budget_that_is_spent(
+    run: Run, server: LoopbackServer
+) -> None:
+    rate(run, openai_rater(server, price_in=1000.0, price_out=1000.0))
+    for free in (
+        Scripted("scripted:4", [{"score": 4}]),
+        openai_rater(server, price_in=0.0, price_out=0.0),
+    ):
+        run.execute("DELETE FROM rating")
+        counts = rate(run, free, count=3, budget_usd=run.spent_usd() / 2)
+        assert (counts.statuses, counts.stopped, counts.budget_text) == ({"ok": 3}, "", "")
 
 
 # -------------------------------------------------------------------------- pace and limits

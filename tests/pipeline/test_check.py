@@ -86,6 +86,20 @@ def test_a_rater_that_refuses_everything_is_not_asked_to_the_end(
             check_rater(load_rater("openai:m", options), RUBRIC, 4, runs=tmp_path)
 
 
+def test_a_check_that_its_budget_ends_is_none_and_more_of_it_goes_on(
+    tmp_path: Path, quick_kit: list[KitItem]
+) -> None:
+    with LoopbackServer() as server:
+        prices = {"price_in": 1000.0, "price_out": 1000.0, "max_output_tokens": 100}
+        rater = load_rater("openai:m", RaterOptions(base_url=server.openai_url, **prices))
+        with pytest.raises(RaterError, match=r"budget of \$3.005 for all checks together"):
+            check_rater(rater, RUBRIC, 4, RatingPolicy(budget_usd=3.005), runs=tmp_path)
+        assert server.completions
+        assert latest_check(rater.name, runs=tmp_path) is None
+        result = check_rater(rater, RUBRIC, 4, runs=tmp_path)
+        assert result.statuses == {"ok": len(server.completions)}
+
+
 def test_a_report_reads_the_latest_check(tmp_path: Path, quick_kit: list[KitItem]) -> None:
     assert latest_check("scripted:3", runs=tmp_path) is None
     rater = load_rater("scripted:3", RaterOptions())

@@ -11,6 +11,7 @@ from support.fabricate import add_scores
 from support.tiny_subject import NOUNS
 
 from autointerp import Job, harvest
+from autointerp.engine.work import RatingPolicy
 from autointerp.errors import BadInput, UnknownName
 from autointerp.findings.comparison import compare
 from autointerp.findings.cover import covers_of
@@ -20,6 +21,7 @@ from autointerp.pipeline.events import Harvesting
 from autointerp.pipeline.report import report
 from autointerp.questions.cover import COVER
 from autointerp.questions.explain import EXPLAIN
+from autointerp.raters import RaterOptions
 from autointerp.raters.scripted import Scripted
 from autointerp.records import Reply
 from autointerp.settings import load_settings
@@ -280,6 +282,18 @@ def test_a_person_s_answers_are_kept_and_taken_up_where_they_ended(planted):
     made = cover(planted / "concepts.txt", job, page=False, ask=rest)
     assert made.cover.rater == "human:ann"
     assert {one.status for c in made.cover.concepts for one in c.units} == {"ok", "skipped"}
+
+
+def test_a_budget_that_ends_it_is_named(planted, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    (planted / "one.txt").write_text("cat: The old cat")
+    events = []
+    options = RaterOptions(price_in=1.0, price_out=4.0)
+    job = Job(run="main", rater="openai:never-asked", runs=planted / "runs", options=options,
+              policy=RatingPolicy(budget_usd=0.0))  # fmt: skip
+    cover(planted / "one.txt", job, page=False, on=events.append)
+    said = [str(event) for event in events]
+    assert any("could exceed the budget of $0.00" in text for text in said)
 
 
 def test_a_page_without_answers_says_so_and_draws_no_empty_axes(planted, tmp_path):

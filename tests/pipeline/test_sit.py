@@ -297,6 +297,14 @@ def test_people_rate_what_plan_humans_drew(sit, command_line, own_runs):
     assert rated == planned == 6  # none with fewer contexts than people are shown was drawn
 
 
+def test_a_plan_goes_on_with_no_sitting_of_before(sit, command_line):
+    assert sit("human:ann", "--mix", "--guess", answers="q\n").code == 0  # begun, and left
+    assert command_line("plan-humans", "--n", 6, "--run", "tiny").code == 0
+    told = sit("human:ann", "--planned", answers="q\n")
+    assert told.code == 0, told.err
+    assert "begun with other sources" not in told.err
+
+
 def test_a_dry_run_says_what_a_person_would_be_asked(sit):
     told = sit("human:ann", "--mix", "--dry-run")
     assert told.code == 0

@@ -9,10 +9,12 @@ import pytest
 from support.tiny_sweep import make_saes, sweep_text, table
 
 from autointerp import Job, harvest
+from autointerp.engine.forecast import Forecast
 from autointerp.errors import BadInput, RunMismatch, StorageError
 from autointerp.findings.looks import looks_of
 from autointerp.findings.sweep_plan import plan_path
 from autointerp.pipeline.sweep import as_text, forecast_sweep, sweep, write_sweep_plan
+from autointerp.raters import RaterOptions, load_rater
 from autointerp.reports.sweep import write_sweep
 from autointerp.stats.results import Statistic
 from autointerp.store.run import open_run, run_exists, runs_in
@@ -59,6 +61,15 @@ def swept(tiny_subject, tables, tmp_path_factory):
             results.append(sweep(file, folder / "page", runs=runs))
         forecast = forecast_sweep(file, runs=runs)
     return folder, runs, results, rows, forecast
+
+
+def test_a_forecast_by_a_listed_price_is_written_as_json(swept):
+    *_, forecast = swept
+    listed = load_rater("openai:gpt-4o-mini", RaterOptions()).price
+    estimate = Forecast("openai:gpt-4o-mini", 1, None, 900, 60, 0.1, listed)
+    values = json.loads(json.dumps(replace(forecast, estimate=estimate).as_json()))
+    assert values["estimate"]["price"]["as_of"] == listed.as_of.isoformat()
+    assert values["items"] == forecast.items
 
 
 def test_each_run_holds_what_a_harvest_of_it_alone_holds(swept, tiny_subject, tmp_path):

@@ -261,13 +261,15 @@ def test_a_dry_run_says_what_1000_units_cost_and_stores_nothing(command_line, tr
         assert run.rows("SELECT count(*) FROM call WHERE rater LIKE 'openai%'") == [(0,)]
 
 
-def test_explain_score_and_rate_on_the_command_line(command_line, own_runs):
+def test_explain_score_and_rate_on_the_command_line(command_line, own_runs, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
     result = command_line("explain", "tiny")
     assert (result.code, "next: autointerp score tiny" in result.err) == (0, True)
     prices = ("--price-in", 1, "--price-out", 1, "--budget-usd", 0)
     result = command_line("explain", "tiny", "--rater", "openai:x", *prices)
     calls = sum(tiny_run_units().values())
     assert f"openai:x: {calls} calls" in result.err  # and no picture in place of `:x:`
+    assert "could exceed the budget of $0.00" in " ".join(result.err.split())
     result = command_line("score", "tiny", "--scorer", "detection", "--contexts", 5)
     assert (result.code, "detection:" in result.err) == (0, True)
     with open_run("tiny", folder=own_runs, read_only=True) as run:
@@ -347,6 +349,7 @@ def test_a_budget_stops_scoring_before_it_is_passed_and_says_so(own_runs):
         )
         results = score(mine)
     assert results["detection"].counts.stopped == "budget"
+    assert "could exceed the budget of $3.00; give a larger" in str(results["detection"])
     assert list(results) == ["detection"]
     with open_run("tiny", folder=own_runs, read_only=True) as run:
         assert run.spent_usd() <= 3.0

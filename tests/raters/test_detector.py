@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from support.loopback.server import Call, Fault, LoopbackServer
 
+from autointerp.engine.forecast import forecast_calls
 from autointerp.engine.retry import RetryPolicy
 from autointerp.engine.work import RatingCounts, RatingPolicy, rate_items
 from autointerp.errors import BadInput, RaterError
@@ -292,6 +293,24 @@ def test_a_step_that_cannot_be_read_leaves_the_unit_unparsed_and_says_why(
     counts = rate(run, detector(server), [unit("01", ANIMALS)])
     assert counts.statuses == {"unparsed": 1}
     assert run.rows("SELECT rationale FROM current_rating") == [("1 decisions on 16 cases",)]
+
+
+def test_a_forecast_counts_steps_and_takes_no_step_for_a_judgement(
+    run: Run, server: LoopbackServer
+) -> None:
+    rater, animals = detector(server, price_in=1.0, price_out=4.0), unit("01", ANIMALS)
+    before = forecast_calls(rater, RUBRIC, 10, [animals], run)
+    server.faults.extend([None, Fault(text='{"fits": [1]}'), Fault(text='{"fits": [1]}')])
+    assert rate(run, rater, [animals]).statuses == {"unparsed": 1}  # by the reply to a step
+    assert forecast_calls(rater, RUBRIC, 10, [animals], run) == before
+    assert before.calls == forecast_calls(rater, EXPLAIN, 10, [animals]).calls == 50
+    # What the model is asked at once is one call, and as large as the model's own.
+    described = replace(animals, contexts=animals.contexts[:1], description="animals")
+    asked = load_rubric("specificity-0-3")
+    at_once = forecast_calls(rater, asked, 10, [described])
+    assert replace(at_once, rater="") == replace(
+        forecast_calls(rater.model, asked, 10, [described]), rater=""
+    )
 
 
 def test_repeats_draw_other_places_and_the_order_of_contexts_decides_nothing() -> None:

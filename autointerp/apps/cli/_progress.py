@@ -32,7 +32,7 @@ from autointerp.pipeline.events import (
     Probing,
     Waiting,
 )
-from autointerp.text import visible, visible_lines
+from autointerp.text import dollars, visible, visible_lines
 
 if TYPE_CHECKING:
     from autointerp.apps.cli._options import Output
@@ -204,7 +204,7 @@ def spend_text(tally: Tally) -> str:
     if not tally.calls or tally.unpriced == tally.calls:
         return f"{tally.tokens_in + tally.tokens_out:,} tokens" if tally.tokens_in else ""
     unknown = f" and {tally.unpriced} calls of unknown price" if tally.unpriced else ""
-    return f"${tally.spent_usd:.2f}{unknown}"
+    return f"{dollars(tally.spent_usd)}{unknown}"
 
 
 def trouble_text(tally: Tally) -> str:

@@ -66,8 +66,6 @@ def command(
     if rate:
         require_swept(asked, RUNS)
 
-    from dataclasses import asdict
-
     from autointerp.apps.cli._progress import Show
     from autointerp.pipeline.sweep import as_json as findings_json
     from autointerp.pipeline.sweep import as_text, forecast_sweep, sweep
@@ -77,7 +75,7 @@ def command(
         forecast = forecast_sweep(
             file, job.options, job.policy, tokens=tokens, cache_site=cache_site
         )
-        typer.echo(json.dumps(asdict(forecast)) if as_json else str(forecast))
+        typer.echo(json.dumps(forecast.as_json()) if as_json else str(forecast))
         return
     with Show(output) as show:
         result = sweep(

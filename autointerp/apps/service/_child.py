@@ -122,6 +122,7 @@ def forecast(asked: Asked, runs: Path) -> dict[str, Any]:
             return {"text": "a harvest asks nobody", "forecast": {}, "cost_usd": 0.0}
     many = expected.values() if isinstance(expected, dict) else [expected]
     estimates: list[Any] = [getattr(one, "estimate", one) for one in many]
+    estimates += [one.guesses for one in many if getattr(one, "guesses", None) is not None]
     costs = [0.0 if one.tokens_in is None else one.cost_usd for one in estimates]
     return {
         "text": "; ".join(map(str, many)),

@@ -59,6 +59,31 @@ def test_a_dry_run_counts_what_was_answered_of_the_units_that_are_asked_for(
         assert f"would ask scripted:4 about {left} of {items} items" in told.err, told.err
 
 
+def test_a_dry_run_as_json_has_the_listed_price_and_its_day(rate: Any) -> None:
+    told = rate("--rater", "openai:gpt-4o-mini", "--dry-run", "--json")
+    assert told.code == 0, told.err
+    estimate = json.loads(told.out)["estimate"]
+    assert estimate["calls"] == 28
+    assert estimate["price"]["as_of"].startswith("2026-")
+
+
+def test_a_dry_run_counts_the_blinding_check_of_a_model(rate: Any, server: LoopbackServer) -> None:
+    asked = ("--rater", "openai:m", "--base-url", server.openai_url, "--price-in", 1,
+             "--price-out", 4, "--guess")  # fmt: skip
+    told = json.loads(rate(*asked, "--dry-run", "--json").out)
+    calls = [told[name]["calls"] for name in ("estimate", "guesses")]
+    assert calls == [28, 28]
+    text = " ".join(rate(*asked, "--dry-run").err.split())
+    assert "would then ask what they are: 28 calls, about " in text
+    assert rate(*asked).code == 0
+    probed = len(server.completions) - 56
+    assert 0 <= probed <= 3
+    assert "would then ask what they are: 0 calls" in rate(*asked, "--dry-run").err
+    assert "would then ask what they are: 2 calls," in rate(*asked, "--n", 9, "--dry-run").err
+    refused = rate("--rater", "lexical", "--guess", "--dry-run")
+    assert (refused.code, "no language model" in refused.err) == (2, True)
+
+
 def test_a_dry_run_of_an_unknown_model_says_that_its_price_is(rate: Any) -> None:
     told = rate("--rater", "openai:my-model", "--base-url", "http://127.0.0.1:9/v1", "--dry-run")
     assert "price unknown" in told.err

@@ -12,7 +12,7 @@
     moveBar(part("bar"), event);
     part("text").textContent = event.text;
     if (event.kind === "Asking") {
-      const spent = fields.tally.spent_usd ? `, $${fields.tally.spent_usd.toFixed(2)}` : "";
+      const spent = fields.tally.spent_usd ? `, $${fields.tally.spent_usd.toFixed(fields.tally.spent_usd < 0.01 ? 4 : 2)}` : "";
       part("label").textContent = fields.label;
       part("text").textContent = `${count(fields.tally.done)} of ${count(fields.tally.total)}${spent}`;
     } else if (event.kind === "Harvesting") {
