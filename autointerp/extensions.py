@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import keyword
+import os
 import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ def names(package: ModuleType) -> list[str]:
     Modules whose name starts with an underscore are not extensions.
     """
     return sorted(
-        module.name.removesuffix("_").replace("_", "-")
+        _name(module.name)
         for module in pkgutil.iter_modules(package.__path__)
         if not module.name.startswith("_")
     )
@@ -31,7 +32,7 @@ def load(package: ModuleType, kind: str, name: str) -> ModuleType:
 
     Raises UnknownName, which calls it a `kind` and lists what there is, if there is no such file.
     """
-    if name not in names(package):
+    if not _is_file(package, name) and name not in names(package):
         raise UnknownName(kind, name, names(package))
     return importlib.import_module(f"{package.__name__}.{_module(name)}")
 
@@ -70,6 +71,28 @@ def _parsed(package: ModuleType, name: str) -> ast.Module:
     ]
     file = next(file for file in files if file.exists())
     return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def _is_file(package: ModuleType, name: str) -> bool:
+    """Return whether a file or folder of `package` has the name, without listing all of them.
+
+    False says nothing: the name may be spelt with capitals, and the module compiled.
+    """
+    module = _module(name)
+    return (
+        module.isidentifier()
+        and not module.startswith("_")
+        and name == _name(module) == name.lower()
+        and any(
+            os.path.isfile(os.path.join(folder, *parts))
+            for folder in package.__path__
+            for parts in ((f"{module}.py",), (module, "__init__.py"))
+        )
+    )
+
+
+def _name(module: str) -> str:
+    return module.removesuffix("_").replace("_", "-")
 
 
 def _module(name: str) -> str:

@@ -128,6 +128,8 @@ def between_raters(
     """
     scales = {j.rubric_digest: j.scale for j in judgements}
     for (rubric, digest), part in scores.groupby(["rubric", "rubric_digest"]):
+        if part.rater.nunique() < 2:
+            continue
         every = part.pivot(index="unit_id", columns="rater", values="score")
         every = every[without_panels(every)]
         for kind, table in _by_kind(every, units):

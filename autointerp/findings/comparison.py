@@ -684,9 +684,12 @@ def _as_read(contrast: Contrast, groups: Mapping[str, Group], reading: Reading) 
 
 def _tests(scores: pd.DataFrame, units: pd.DataFrame) -> int:
     """Return the number of pairs of sources that raters rated, each rater and rubric for itself."""
-    source = units.source.loc[scores.unit_id].to_numpy()
-    sources = scores.assign(source=source).groupby(["rubric_digest", "rater"]).source.nunique()
-    return int((sources * (sources - 1) // 2).sum())
+    source_of = dict(zip(units.unit_id.tolist(), units.source.tolist(), strict=True))
+    sources: dict[tuple[str, str], set[str]] = {}
+    rated = (scores[name].tolist() for name in ("rubric_digest", "rater", "unit_id"))
+    for digest, rater, unit_id in zip(*rated, strict=True):
+        sources.setdefault((digest, rater), set()).add(source_of[unit_id])
+    return sum(len(names) * (len(names) - 1) // 2 for names in sources.values())
 
 
 def _adjusted(judgements: Sequence[Judgement]) -> Iterator[Judgement]:
@@ -731,6 +734,8 @@ def _pooled(
     trusted = {(j.rubric_digest, j.rater): j.trust.state for j in judgements}
     fails = {(j.rubric_digest, j.rater): j.fails for j in judgements}
     for (rubric, digest), part in scores.groupby(["rubric", "rubric_digest"]):
+        if part.rater.nunique() < 2:
+            continue
         table = part.pivot(index="unit_id", columns="rater", values="score")
         source = units.source.loc[table.index]
         first, second = (table[source == name] for name in pair)

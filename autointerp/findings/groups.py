@@ -390,17 +390,26 @@ def make_groups(
 
     Intervals are over units, each counted by the mean of its ratings, however many it has.
     """
-    rows = scores.join(units.drop(columns=["unit_id", "outcome"]), on="unit_id")
-    controls = dict(zip(rows.source, rows.is_control, strict=True))
+    # As arrays: pandas takes a millisecond for what numpy does in microseconds.
+    at = units.index.get_indexer(scores.unit_id)
+    numbers, names = pd.factorize(units.source)
+    is_control, order = units.is_control.to_numpy(), units.ord.to_numpy()
+    became = units.outcome.to_numpy(object)
+    facts = units[["density", "peak", "single_token"]].to_numpy(np.float64)[at]
+    number_of, order_of = numbers[at], order[at]
+    ok, outcome = scores.ok.to_numpy(), scores.outcome.to_numpy(object)
+    unit_ids, means = scores.unit_id.to_numpy(np.int64), scores.score.to_numpy(np.float64)
+    controls = dict(zip(names[number_of].tolist(), is_control[at].tolist(), strict=True))
     for source in in_order(controls):
-        asked = rows[rows.source == source]
-        rated = asked[asked.ok > 0]
-        unrated = Counter(asked.outcome[asked.ok == 0])
-        passed = units[(units.source == source) & (units.ord < asked.ord.max())]
-        excluded = Counter(passed.outcome[passed.outcome != "eligible"])
-        values = rated.score.to_numpy(np.float64)
+        number = names.get_loc(source)
+        asked = number_of == number
+        rated = asked & (ok > 0)
+        unrated = Counter(outcome[asked & (ok == 0)].tolist())
+        passed = became[(numbers == number) & (order < order_of[asked].max())].tolist()
+        excluded = Counter(one for one in passed if one != "eligible")
+        values = means[rated]
         levels = nearest_level(values, scale.scores)
-        density, peak = rated.density.to_numpy(np.float64), rated.peak.to_numpy(np.float64)
+        density, peak, single_token = facts[rated].T.copy()
         studied = not controls[source]
         missing = {
             name: count
@@ -414,12 +423,12 @@ def make_groups(
             Group(
                 source=source,
                 is_control=bool(controls[source]),
-                unit_ids=rated.unit_id.to_numpy(np.int64),
+                unit_ids=unit_ids[rated],
                 scores=values,
                 density=density,
                 peak=peak,
-                single_token=rated.single_token.to_numpy(np.float64),
-                asked=len(asked),
+                single_token=single_token,
+                asked=int(asked.sum()),
                 unrated={name: unrated[name] for name in UNRATED if unrated[name]},
                 excluded={name: excluded[name] for name in EXCLUDED if excluded[name]},
                 mean=mean(values, level, scale=scale.ends) if len(values) else undefined,

@@ -62,6 +62,8 @@ def rater_models(
     for digest, own in of_rubric.items():
         raters = tuple(without_panels(sorted(judgement.rater for judgement in own)))
         drifts = dict(_drifts(run, digest, [rater for rater in raters if is_person(rater)]))
+        if len(raters) < 2 and not drifts:
+            continue
         table = _first_ratings(run, digest, units)
         failing = tuple(sorted(one.rater for one in own if one.fails and one.rater in raters))
         table = table[without_panels(table)]

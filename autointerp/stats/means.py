@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -137,13 +138,16 @@ def median(scores: npt.ArrayLike, level: float = 0.95) -> Statistic:
     as_level(level)
     x = np.sort(as_scores(scores))
     value, n, method = float(np.median(x)), (len(x),), "order statistics (binomial)"
-    below = int(
-        scipy.stats.binom.ppf((1 - level) / 2, len(x), 0.5)
-    )  # P(B < below) <= (1 - level)/2
+    below = _binomial_quantile((1 - level) / 2, len(x))  # P(B < below) <= (1 - level)/2
     if below == 0:
         note = f"{len(x)} units are too few for an interval of the median"
         return Statistic(value, None, None, n, method, level, note)
     return Statistic(value, float(x[below - 1]), float(x[-below]), n, method, level)
+
+
+@lru_cache(1024)  # scipy takes a millisecond, and sources of a run are often of one size
+def _binomial_quantile(share: float, n: int) -> int:
+    return int(scipy.stats.binom.ppf(share, n, 0.5))
 
 
 def wilson_interval(successes: int, trials: int, level: float = 0.95) -> Statistic:

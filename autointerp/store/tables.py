@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FEW = 4  # rows that are written as values
 SOME = 300  # rows that are written as a list a column
+PLAIN = frozenset({str, int, bool, type(None)})  # what DuckDB takes as it is
 FORMULA = r"^[=+\-@\t\r\n]"  # the beginning of a cell that a spreadsheet runs
 
 
@@ -151,7 +152,10 @@ class Tables:
 
     def _insert_values(self, table: str, rows: Sequence[dict[str, Any]], ignore: bool) -> None:
         columns = list(dict.fromkeys(name for row in rows for name in row))
-        given: list[Any] = [[_value(row.get(name)) for row in rows] for name in columns]
+        given: list[Any] = [
+            [value if type(value := row.get(name)) in PLAIN else _value(value) for row in rows]
+            for name in columns
+        ]
         if len(rows) > FEW:
             values = f"SELECT {', '.join(['unnest(?)'] * len(columns))}"
         else:

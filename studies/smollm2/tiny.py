@@ -15,8 +15,8 @@ from pathlib import Path
 
 DOCUMENTS = 240
 HELD_OUT = 3  # one document in so many
-CHARACTERS = 4_000  # of each document, from its start
-LAYERS, D_MODEL, D_MLP, WINDOW = 4, 32, 64, 128
+CHARACTERS = 1_500  # of each document, from its start
+LAYERS, D_MODEL, D_MLP, WINDOW = 2, 32, 64, 128
 
 
 def write_text(folder: Path, tokenizer: Path, corpus: Path) -> None:

@@ -1,7 +1,9 @@
 """Several runs: what is compared with what, what is refused, and what is said of differences."""
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,28 +23,50 @@ HIGH, LOW = [1, 2, 4, 8, 10], [10, 8, 4, 2, 1]
 CONTROLS = {"planted": [0, 0, 0, 0, 6], "shuffled": [6, 0, 0, 0, 0]}
 
 
+KEPT: dict[str, tuple[Path, Comparison]] = {}  # by what was asked: runs alike are made once
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have a folder for the runs that `made` copies."""
+    KEPT[""] = tmp_path_factory.mktemp("kept"), None  # type: ignore[assignment]
+    yield
+    KEPT.clear()
+
+
+def made_once(
+    name: str, place: int, counts: Mapping[str, Sequence[int]], more: Mapping[str, Any]
+) -> tuple[Path, Comparison]:
+    """Return the folder of a fabricated run, and what its comparison said; copy both."""
+    every = {**counts, **CONTROLS}
+    if more.get("flipped") == name:
+        every |= {source: every[source][::-1] for source in CONTROLS}
+    contexts = more.get("contexts", {}).get(name, 0)
+    rater = more.get("raters", {}).get(name, "model:a")
+    version = more.get("versions", {}).get(name)
+    asked = repr((name, place, every, contexts, rater, version))
+    if asked not in KEPT:
+        folder = KEPT[""][0] / str(len(KEPT))
+        sizes = {source: sum(scores) for source, scores in every.items()}
+        with fabricate_run(folder, sizes, name, contexts=contexts, seed=place) as run:
+            add_all_scores(run, rater, every, seed=place, version=version)
+            KEPT[asked] = run.path, compare(run)
+    return KEPT[asked]
+
+
 @contextmanager
 def made(folder: Path, runs: Mapping[str, Mapping[str, Sequence[int]]], **more: Any) -> Iterator[
     tuple[list[Comparison], list[Run]]
 ]:  # fmt: skip
     """Open fabricated runs, each source rated by `model:a`, or what `raters` says of a run."""
-    raters, opened = more.get("raters", {}), []
+    comparisons, opened = [], []
     try:
         for place, (name, counts) in enumerate(runs.items()):
-            every = {**counts, **CONTROLS}
-            sizes = {source: sum(scores) for source, scores in every.items()}
-            run = fabricate_run(
-                folder, sizes, name, contexts=more.get("contexts", {}).get(name, 0), seed=place
-            )
-            opened.append(run)
-            rubric = more.get("rubrics", {}).get(name, "interpretability-1-5")
-            if more.get("flipped") == name:
-                every |= {source: every[source][::-1] for source in CONTROLS}
-            version = more.get("versions", {}).get(name)
-            add_all_scores(
-                run, raters.get(name, "model:a"), every, rubric, seed=place, version=version
-            )
-        yield [compare(run) for run in opened], opened
+            path, comparison = made_once(name, place, counts, more)
+            shutil.copytree(path, folder / name)
+            opened.append(open_run(name, folder=folder))
+            comparisons.append(deepcopy(comparison))
+        yield comparisons, opened
     finally:
         for run in opened:
             run.close()

@@ -21,7 +21,7 @@ from autointerp.store.run import open_run
 from autointerp.units.sources import kind_of
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def results(truth_run):
     with open_run("tiny", folder=truth_run, read_only=True) as run:
         return unit_scores(run)

@@ -41,7 +41,9 @@ def _connect(path: Path, read_only: bool) -> Any:
         database.write_bytes(_empty())
     except OSError:  # as a folder or disk that takes nothing: the store has words for it
         database.unlink(missing_ok=True)
-    connection = store.connect_to_new(path, read_only)
+        return store.connect_to_new(path, read_only)
+    connection = store.duckdb.connect(database.resolve())
+    connection.execute("SET enable_progress_bar = false")
     connection.execute(
         "INSERT OR REPLACE INTO state VALUES (?, ?)", [store.SETTINGS, settings.read_text("utf-8")]
     )

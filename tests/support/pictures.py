@@ -1,8 +1,9 @@
 """The pictures of a report: drawn where a test asks for them, which few look at.
 
 Elsewhere a report has a picture's SVG, which its page shows, and a stand-in for PNG and PDF: they
-take half the time of a report, and are the same drawing. In the tests of `BESIDE`, which are about
-other things than reports, the SVG is a stand-in, too.
+take half the time of a report, and are the same drawing. In the tests of `BESIDE`, which look at
+words, tables and files, the SVG is a stand-in, too; those of them that look at pictures take
+`whole_pictures`. What a picture shows is drawn in each case.
 """
 
 from __future__ import annotations
@@ -21,7 +22,21 @@ PNG = base64.b64decode(
 )
 SVG = '<?xml version="1.0"?>\n<svg width="9pt" height="9pt" viewBox="0 0 9 9"><g id="a"/></svg>\n'
 TESTS = Path(__file__).parents[1]
-BESIDE = [TESTS / name for name in ("apps", "engine", "exchange", "labs", "pipeline", "project")]
+BESIDE = [
+    TESTS / name
+    for name in (
+        "apps",
+        "engine",
+        "exchange",
+        "findings",
+        "labs",
+        "pipeline",
+        "project",
+        "reports/panels/test_method.py",
+        "reports/panels/test_without_ratings.py",
+        "reports/test_write.py",
+    )
+]
 
 
 def leave_out_pictures(test: Path) -> None:

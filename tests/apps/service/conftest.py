@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 from fastapi.testclient import TestClient
 
 from autointerp.apps.service._app import Address, build_app, gated, service_at
 from autointerp.apps.service._tokens import Tokens
 
 BASE = "http://127.0.0.1:8731"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_event_loop() -> Iterator[None]:
+    """Have all clients of a module send by one event loop: a new one for each request, with
+    threads of its own, takes longer than most answers."""
+    with start_blocking_portal() as portal, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(TestClient, "portal", portal)
+        yield
 
 
 @pytest.fixture

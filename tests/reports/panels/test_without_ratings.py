@@ -3,6 +3,7 @@ from collections import Counter
 
 import pytest
 from support.fabricate import fabricate_run
+from support.pictures import whole_pictures
 
 from autointerp.errors import TooFewRatings
 from autointerp.pipeline.describe import explain
@@ -22,7 +23,8 @@ ATTRIBUTED = {
 
 
 def test_the_report_carries_both(tried_run, tmp_path):
-    made = report(["tiny"], tmp_path / "report", folder=tried_run)
+    with whole_pictures():
+        made = report(["tiny"], tmp_path / "report", folder=tried_run)
     names = {panel.name for panel in made.panels}
     assert {"scores", "specificity"} <= names
     for name in ("specificity", "scorers"):
