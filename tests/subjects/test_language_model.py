@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,46 @@ def test_a_model_whose_files_are_broken_is_one_line(
     assert "not of the sizes that config.json says" in refused()
     config.write_text("{")
     assert "not a valid JSON file" in refused()
+
+
+def test_files_without_the_unembedding_are_one_model_and_give_no_logits(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = saved(tmp_path / "tiny", "llama")
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    assert not json.loads(config.read_text())["tie_word_embeddings"]
+    body = {name: value for name, value in load_file(weights).items() if name != "lm_head.weight"}
+    save_file(body, weights, metadata={"format": "pt"})
+    one, again = (load_language_model(str(folder), "layers.1.residual") for _ in range(2))
+    assert one.digest == again.digest  # transformers draws another unembedding each time
+    ids = torch.tensor([[3, 4, 5]])
+    attention = torch.ones_like(ids, dtype=torch.bool)
+    assert one.activations(ids, attention).equal(again.activations(ids, attention))
+    for ask in (
+        lambda: one.logits(ids, attention),
+        lambda: one.next_logits(ids),
+        lambda: one.elsewhere("layers.0.mlp").readout(),
+    ):
+        with pytest.raises(SubjectError, match=r"have no unembedding \(lm_head.weight\)"):
+            ask()
+
+
+def test_weights_that_the_architecture_does_not_use_are_noted(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = saved(tmp_path / "tiny", "llama")
+    weights = folder / "model.safetensors"
+    assert load_language_model(str(folder), "layers.1.mlp").notes == ()
+    more = load_file(weights)
+    more["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(2)
+    save_file(more, weights, metadata={"format": "pt"})
+    assert load_language_model(str(folder), "layers.1.mlp").notes == ()
+    more["model.layers.0.self_attn.q_proj.bias"] = torch.ones(D_MODEL)
+    save_file(more, weights, metadata={"format": "pt"})
+    (note,) = load_language_model(str(folder), "layers.1.mlp").notes
+    assert note.startswith(
+        "1 weight in the model's files, such as model.layers.0.self_attn.q_proj.bias, is not used"
+    )
 
 
 def test_a_device_that_is_not_there_is_one_line(
