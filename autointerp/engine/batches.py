@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from autointerp.engine.budget import Budget, require_price
+from autointerp.engine.loop import NOTHING_SHOWN, shows_nothing
 from autointerp.engine.retry import RetryPolicy, open_served
 from autointerp.engine.silence import Silence
-from autointerp.engine.loop import NOTHING_SHOWN, shows_nothing
 from autointerp.engine.work import pending_work, read_rating
 from autointerp.errors import BadInput, RaterError, RunMismatch
 from autointerp.questions.items import load_items

@@ -20,9 +20,8 @@ from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, run_for
 from autointerp.pipeline.until import UntilResult, rate_until, rated_of, say_deviations
 from autointerp.questions.items import make_items
-from autointerp.questions.rubric import Rubric
-from autointerp.raters import Rater, load_rater
-from autointerp.store.run import RUNS, Run, open_run
+from autointerp.raters import load_rater
+from autointerp.store.run import RUNS, open_run
 from autointerp.store.snapshots import open_to_read
 from autointerp.text import count, first_tokens, size_text, statuses_text
 from autointerp.units.held import too_few
