@@ -393,6 +393,12 @@ class HookedLanguageModel:
                     f"site '{at.name}' is not reached by {self.name}'s forward pass; "
                     "choose another site"
                 )
+            shape = tuple(caught[number].shape)
+            if len(shape) > 2 and shape[:2] != tuple(ids.shape):
+                raise SubjectError(
+                    f"site '{at.name}' of {self.name} has activations {shape} for {len(ids)} rows "
+                    f"of {ids.shape[1]} tokens, not [rows, tokens, width]; choose another site"
+                )
         values = [caught[number].reshape(*ids.shape, -1).float() for number in range(len(sites))]
         values = [
             normalised(at.module)(value) if at.normalises else value
@@ -711,6 +717,8 @@ class HookedLanguageModel:
         def changed(value: Any) -> Any:
             if isinstance(value, tuple):
                 return (act(value[0]), *value[1:])
+            if isinstance(value, list):
+                return [act(value[0]), *value[1:]]
             return act(value)
 
         def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -912,7 +920,7 @@ def load_language_model(
             f"{lacking[0]}; fetch it again"
         )
     placed_model = model if device_map else cast(Any, model).to(device)
-    return HookedLanguageModel(
+    found = HookedLanguageModel(
         placed_model,
         tokenizer,
         site,
@@ -920,6 +928,26 @@ def load_language_model(
         hidden,
         absent=loading_info["missing_keys"],
         notes=_of_unused(loading_info["unexpected_keys"], model),
+    )
+    found.notes += _of_later_tokens(found)
+    return found
+
+
+LOOKS_AHEAD = 0.05  # share of a token's activations, far over the rounding of half precision
+
+
+def _of_later_tokens(model: HookedLanguageModel) -> tuple[str, ...]:
+    """Return a note where activations depend on tokens that come later."""
+    ids = torch.arange(8)[None] % model.vocabulary
+    other = ids.clone()
+    other[0, 4:] = ids[0, :4]
+    attention = torch.ones_like(ids, dtype=torch.bool)
+    one, two = (model.activations(row, attention)[0, :4] for row in (ids, other))
+    if not bool(((one - two).norm(dim=-1) > LOOKS_AHEAD * one.norm(dim=-1)).any()):
+        return ()
+    return (
+        "activations of a token depend on the tokens behind it: this is no causal language model, "
+        "which contexts, ablation and steering assume",
     )
 
 
@@ -1071,6 +1099,8 @@ def _layers(model: nn.Module, config: Any) -> tuple[str, nn.ModuleList]:
     for path, module in model.named_modules():
         is_text = not re.search(r"vision|audio|image|encoder\.(?!layers)", path)
         if isinstance(module, nn.ModuleList) and is_text and len(module) == count:
+            if path.rpartition(".")[2] == "attentions":  # XLM: a list of each part of the layers
+                break
             return path, module
     raise SubjectError(
         f"{type(model).__name__} has no list of {count} layers: its architecture is not "
