@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from autointerp.engine.budget import Budget, require_price
+from autointerp.engine.loop import NOTHING_SHOWN, shows_nothing
 from autointerp.engine.retry import RetryPolicy, open_served
 from autointerp.engine.silence import Silence
 from autointerp.engine.work import pending_work, read_rating
@@ -172,6 +173,14 @@ def _parts(
         ids = sorted({item for item, _ in chunk})
         items = {item.id: item for item in load_items(run, ids, question)}
         asked = [rater.request(items[item], question, repeat) for item, repeat in chunk]
+        empty = [
+            request for request in asked if shows_nothing(items[request.item], question, rater)
+        ]
+        run.add_ratings(
+            [read_rating(question, rater, request, NOTHING_SHOWN) for request in empty],
+            rater=rater.name,
+        )
+        asked = [request for request in asked if request not in empty]
         answered = _take_stored(run, asked, rater, question)
         for request in asked:
             if request.key in keys or request.key in answered:

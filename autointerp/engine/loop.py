@@ -54,6 +54,14 @@ GATHER_S = 0.003  # before records are synced, for others to go with them
 STORE_EVERY_S = 0.5  # what is in the journal goes into the database
 TELL_EVERY_S = 0.05
 
+# What comes of an item without contexts; no rater is asked.
+NOTHING_SHOWN = Reply(
+    "",
+    "error",
+    error="nothing to show: no context of the unit is in the half of the documents that this "
+    "question draws from; read more text, or more documents",
+)
+
 T = TypeVar("T")
 ItemLoader = Callable[[Sequence[str]], list[Item]]
 
@@ -120,6 +128,7 @@ class _Job:
     Attributes:
         item: What is judged, where that takes several steps.
         stored: Complete replies that could not be read, in order.
+        is_empty: There is nothing to judge, so the rating fails without a call.
     """
 
     request: Request
@@ -128,6 +137,7 @@ class _Job:
     attempt: int
     stored: list[Reply]
     item: Item | None = None
+    is_empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -389,6 +399,7 @@ class Engine:
                 self.question,
                 stored.get(request.key, []),
                 items[request.item] if self.stepped else None,
+                shows_nothing(items[request.item], self.question, self.rater),
             )
             for request in requests
         ]
@@ -399,6 +410,7 @@ class Engine:
         question: Question,
         attempts: Sequence[tuple[int, Reply]],
         item: Item | None = None,
+        is_empty: bool = False,
     ) -> _Job:
         return _Job(
             request,
@@ -407,6 +419,7 @@ class Engine:
             attempt=attempts[-1][0] + 1 if attempts else 0,
             stored=[reply for _, reply in attempts if reply.stop in ("end", "length")],
             item=item,
+            is_empty=is_empty,
         )
 
     # --------------------------------------------------------------------------- workers
@@ -454,6 +467,9 @@ class Engine:
 
     async def _rate_one(self, job: _Job) -> None:
         """Rate a job; where another one has the same key, after it and from its replies."""
+        if job.is_empty:
+            await self._keep(None, self._read(job.request, NOTHING_SHOWN))
+            return
         async with self._turn(job) as replies:
             if job.item is None:
                 await self._rate_alone(job, replies)
@@ -716,6 +732,15 @@ class Engine:
                 self.tally.done += 1
                 self.tally.reused += entry.reused
                 self.tally.statuses[entry.rating.status] += 1
+
+
+def shows_nothing(item: Item, question: Question, rater: Rater) -> bool:
+    """Return whether a rater would have to judge a unit by what it is shown, and is shown nothing.
+
+    Raters that get all evidence say themselves whether there is enough of it.
+    """
+    judges_unit = question.form in ("rate", "describe") and rater.evidence == "shown"
+    return judges_unit and not item.contexts
 
 
 def fatal_attempt(error: RaterError) -> AttemptFailed:

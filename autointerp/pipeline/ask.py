@@ -64,6 +64,16 @@ def ask_pending(
     )
 
 
+def common_reason(run: Run, question: Question, rater: Rater, status: str) -> str:
+    """Return the reason that most of the rater's ratings of this status have."""
+    rows = run.rows(
+        "SELECT rationale FROM current_rating WHERE rater = ? AND rubric_digest = ?"
+        " AND status = ? GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1",
+        [rater.name, question.digest, status],
+    )
+    return str(rows[0][0] or "") if rows else ""
+
+
 def _say_other_versions(run: Run, ids: Sequence[str], rater: Rater, on: On) -> None:
     """Say how many ratings of these items are by other versions of who is asked now."""
     for judge in dict.fromkeys((rater, *judges(rater))):

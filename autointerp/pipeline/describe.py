@@ -18,7 +18,7 @@ from autointerp.errors import BadInput
 from autointerp.findings.answers import texts_of, unit_scores
 from autointerp.findings.descriptions import scorer_results
 from autointerp.labs import options_of
-from autointerp.pipeline.ask import ask_pending
+from autointerp.pipeline.ask import ask_pending, common_reason
 from autointerp.pipeline.events import Note, On, Step, ignore
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, open_existing, run_for
@@ -205,6 +205,8 @@ def _explain(
     rater = resolved.rater
     ids = add_trials(run, explain_trials(run, units, rater.evidence, effects))
     counts = ask_pending(run, sorted(set(ids)), task, resolved, on, "explain", repeats=1)
+    if counts.statuses["failed"]:
+        on(Note(f"most failed with: {common_reason(run, task, rater, 'failed')}"))
     run.log("explained", rater=rater.name, task=task.id, statuses=dict(counts.statuses))
     return counts
 

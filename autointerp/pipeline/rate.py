@@ -13,7 +13,7 @@ from autointerp.engine.forecast import Forecast, forecast_calls
 from autointerp.engine.work import RatingCounts
 from autointerp.errors import BadInput, UnknownName
 from autointerp.findings.plan import plan_of
-from autointerp.pipeline.ask import ask_pending
+from autointerp.pipeline.ask import ask_pending, common_reason
 from autointerp.pipeline.events import On, Step, Waiting, ignore
 from autointerp.pipeline.guess import GuessResult, ask_guesses, require_model, unguessed_of
 from autointerp.pipeline.harvest import draw
@@ -21,9 +21,8 @@ from autointerp.pipeline.job import Job, Resolved, run_for
 from autointerp.pipeline.until import UntilResult, rate_until, rated_of, say_deviations
 from autointerp.questions.guess import guess_rubric
 from autointerp.questions.items import make_items
-from autointerp.questions.rubric import Rubric
-from autointerp.raters import Rater, load_rater
-from autointerp.store.run import RUNS, Run, open_run
+from autointerp.raters import load_rater
+from autointerp.store.run import RUNS, open_run
 from autointerp.store.snapshots import open_to_read
 from autointerp.text import count, first_tokens, size_text, statuses_text
 from autointerp.units.held import too_few
@@ -256,7 +255,7 @@ def _rate_units(resolved: Resolved, on: On) -> RateResult:
             counts = ask_pending(run, sorted(ids), rubric, resolved, on)
         run.log("rated", rater=rater.name, rubric=rubric.id, statuses=dict(counts.statuses))
         reasons = {
-            status: _common_reason(run, rubric, rater, status) if counts.statuses[status] else ""
+            status: common_reason(run, rubric, rater, status) if counts.statuses[status] else ""
             for status in ("failed", "unparsed")
         }
         guesses = ask_guesses(run, rubric, rater, job.policy, on) if job.guess else None
@@ -272,16 +271,6 @@ def _rate_units(resolved: Resolved, on: On) -> RateResult:
         guesses=None if guesses is None else GuessResult(job.run, rater.name, guesses),
         until=until,
     )
-
-
-def _common_reason(run: Run, rubric: Rubric, rater: Rater, status: str) -> str:
-    """Return the reason that most of the rater's ratings of this status have."""
-    rows = run.rows(
-        "SELECT rationale FROM current_rating WHERE rater = ? AND rubric_digest = ?"
-        " AND status = ? GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1",
-        [rater.name, rubric.digest, status],
-    )
-    return str(rows[0][0] or "") if rows else ""
 
 
 def _forecast_units(resolved: Resolved) -> RateForecast:

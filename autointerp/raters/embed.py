@@ -26,7 +26,7 @@ from autointerp.raters import RaterOptions, call_key, require_form
 from autointerp.raters._cosines import cosines, cosines_reply, texts_to_embed
 from autointerp.raters.local import file_fingerprint, require_place
 from autointerp.records import Item, Reply, Request
-from autointerp.text import CONTROL
+from autointerp.text import CONTROL, count
 
 WHAT = "an embedding model"
 LIBRARIES = ("transformers",)
@@ -182,19 +182,29 @@ def load_embedder(model: str) -> Embedder:
     place = str(path) if path.exists() else model
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-        loaded: Any = AutoModel.from_pretrained(place, dtype=torch.float32, trust_remote_code=False)
+        loaded: Any = AutoModel.from_pretrained(
+            place, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+        )
     except (OSError, ValueError, ImportError) as error:
         raise RaterError(f"embed:{model} cannot be loaded ({str(error).splitlines()[0]})") from None
+    reader, loading_info = loaded
+    # Of which transformers makes random numbers; a pooler is not used.
+    lacking = sorted(k for k in loading_info["missing_keys"] if not k.startswith("pooler."))
+    if lacking:
+        raise RaterError(
+            f"embed:{model}: its files lack {count(len(lacking), 'weight')}, such as {lacking[0]}; "
+            "fetch it again"
+        )
     read = functools.partial(_read, place)
     pooling = _pooling(model, read("modules.json"), read("1_Pooling/config.json"))
     settings = read("config_sentence_transformers.json") or {}
     prompts = settings.get("prompts") if isinstance(settings, dict) else None
     prompts = prompts if isinstance(prompts, dict) else {}
     return Embedder(
-        loaded.eval(),
+        reader.eval(),
         tokenizer,
         pooling,
-        _longest(read("sentence_bert_config.json"), tokenizer, loaded.config),
+        _longest(read("sentence_bert_config.json"), tokenizer, reader.config),
         str(prompts.get("query") or ""),
         next((str(prompts[name]) for name in PASSAGES if prompts.get(name)), ""),
     )

@@ -36,7 +36,7 @@ from autointerp.raters._losses import losses_reply, texts_to_expect
 from autointerp.raters.local import file_fingerprint, folder_fingerprint, require_place
 from autointerp.records import Item, ItemContext, Reply, Request
 from autointerp.stats.ranks import auc
-from autointerp.text import CONTROL
+from autointerp.text import CONTROL, count
 
 WHAT = "a language model"
 LIBRARIES = ("transformers", "gguf")
@@ -344,7 +344,11 @@ def load_reader(model: str) -> Reader:
         with contextlib.redirect_stderr(io.StringIO()):  # a GGUF's bar heeds no setting
             tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                name, dtype=torch.float32, trust_remote_code=False, **where
+                name,
+                dtype=torch.float32,
+                trust_remote_code=False,
+                output_loading_info=True,
+                **where,
             )
     except ImportError:
         raise _libraries_missing() from None
@@ -352,7 +356,14 @@ def load_reader(model: str) -> Reader:
         raise RaterError(
             f"likelihood:{model} cannot be loaded ({str(error).splitlines()[0]})"
         ) from None
-    return Reader(loaded.eval(), tokenizer)
+    reader, loading_info = loaded
+    lacking = sorted(loading_info["missing_keys"])  # of which transformers makes random numbers
+    if lacking:
+        raise RaterError(
+            f"likelihood:{model}: its files lack {count(len(lacking), 'weight')}, such as "
+            f"{lacking[0]}; fetch a causal language model with its head"
+        )
+    return Reader(reader.eval(), tokenizer)
 
 
 def create(model: str | None, options: RaterOptions) -> Likelihood:

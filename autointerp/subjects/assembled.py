@@ -61,9 +61,9 @@ def assemble(
         )
         if settings.tokenizer:
             model.tokenizer = tokenizer_at(settings.tokenizer)
-    notes: list[str] = []
+    notes = [*model.notes]
     if loaded is not None:
-        notes = check_fit(loaded, model, settings.check_sae, settings.revision)
+        notes += check_fit(loaded, model, settings.check_sae, settings.revision)
         notes += _of_bos(settings.bos, loaded, model)
         loaded = dataclasses.replace(loaded, sae=as_trained(loaded, model))
     digests = {

@@ -155,7 +155,7 @@ def _record(calls: list[_Call], path: str) -> Callable[..., None]:
     def hook(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         given = [*args, kwargs.get("hidden_states"), *kwargs.values()]
         read = next((value for value in given if torch.is_tensor(value)), None)
-        wrote = output[0] if isinstance(output, tuple) and output else output
+        wrote = output[0] if isinstance(output, tuple | list) and output else output
         # Kept, so that no memory is used twice while tensors are told apart by it.
         calls.append(_Call(path, module, read, wrote if torch.is_tensor(wrote) else None))
 

@@ -35,7 +35,7 @@ import io
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -53,7 +53,7 @@ from autointerp.subjects.hub import no_copy, out_of_reach
 from autointerp.subjects.interventions import Intervention
 from autointerp.subjects.readout import Readout, Step, linear, norm
 from autointerp.subjects.token_texts import TokenTexts, token_texts
-from autointerp.text import is_control_token, without_surrogates
+from autointerp.text import count, is_control_token, without_surrogates
 
 DOWN = ("down_proj", "dense_4h_to_h", "c_proj", "fc2", "fc_out", "w2", "dense_2")
 MLPS = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe")
@@ -116,11 +116,22 @@ class HookedLanguageModel:
         signed: Whether the site's activations can be negative.
         hidden: The same model read at the hidden neurons of the site's layer, where they are
             wanted beside it (`None`: where there are any); `with_hidden` then gives both.
+        absent: Weights of the unembedding that its files lack, so that they are random here.
+        notes: What a person should know of its files, a sentence each.
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, site: str, name: str = "", hidden: bool | None = False
+        self,
+        model: Any,
+        tokenizer: Any,
+        site: str,
+        name: str = "",
+        hidden: bool | None = False,
+        absent: Sequence[str] = (),
+        notes: Sequence[str] = (),
     ) -> None:
+        self.absent = frozenset(absent)
+        self.notes = tuple(notes)
         if not hasattr(model, "config") or not hasattr(model, "get_input_embeddings"):
             raise SubjectError(
                 f"{type(model).__name__} is not a model; give a Hugging Face causal LM"
@@ -261,6 +272,8 @@ class HookedLanguageModel:
             config.pop(key, None)
         digest = hashlib.sha256(repr(sorted(config.items(), key=lambda p: p[0])).encode())
         for name, tensor in sorted(self.model.state_dict().items()):
+            if name in self.absent:
+                continue
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
             if tensor.device.type != "meta":
                 flat = tensor.reshape(-1)
@@ -380,6 +393,12 @@ class HookedLanguageModel:
                     f"site '{at.name}' is not reached by {self.name}'s forward pass; "
                     "choose another site"
                 )
+            shape = tuple(caught[number].shape)
+            if len(shape) > 2 and shape[:2] != tuple(ids.shape):
+                raise SubjectError(
+                    f"site '{at.name}' of {self.name} has activations {shape} for {len(ids)} rows "
+                    f"of {ids.shape[1]} tokens, not [rows, tokens, width]; choose another site"
+                )
         values = [caught[number].reshape(*ids.shape, -1).float() for number in range(len(sites))]
         values = [
             normalised(at.module)(value) if at.normalises else value
@@ -427,6 +446,7 @@ class HookedLanguageModel:
             )
 
         arguments = self._arguments(ids, attention)
+        self._require_head()
         out = self._changed(arguments, intervention)
         logits: Tensor = out.logits
         return logits.float()
@@ -438,6 +458,7 @@ class HookedLanguageModel:
         """Return the logits [rows, vocabulary] behind ids [rows, tokens] without padding, and the
         keys and values of these, which spare them in a later call; None where there are none.
         """
+        self._require_head()
         length = getattr(kept, "get_seq_length", int)()
         arguments = self._arguments(ids, torch.ones_like(ids, dtype=torch.bool))
         for name in {"input_ids", "position_ids"} & arguments.keys():
@@ -450,6 +471,14 @@ class HookedLanguageModel:
         cache = getattr(out, "past_key_values", None)
         held = getattr(cache, "get_seq_length", int)()
         return logits.float(), cache if held == ids.shape[1] else None
+
+    def _require_head(self) -> None:
+        """Raise SubjectError if the files lack the unembedding, so that there are no logits."""
+        if self.absent:
+            raise SubjectError(
+                f"the files of {self.name} have no unembedding ({', '.join(sorted(self.absent))}), "
+                "so its logits are not known; fetch the causal language model with its head"
+            )
 
     def _changed(self, arguments: dict[str, Any], intervention: Intervention | None) -> Any:
         """Return what the model gives, with the site as the intervention makes it."""
@@ -477,6 +506,7 @@ class HookedLanguageModel:
         Raises SubjectError if the site does not write into the residual stream, or the final norm
         or the unembedding is not found.
         """
+        self._require_head()
         number, part = self._layer_and_part()
         reads_mlp_in = part in {"mlp.input", "mlp.normalised", "mlp.stream"}
         if transcodes and not reads_mlp_in:
@@ -687,6 +717,8 @@ class HookedLanguageModel:
         def changed(value: Any) -> Any:
             if isinstance(value, tuple):
                 return (act(value[0]), *value[1:])
+            if isinstance(value, list):
+                return [act(value[0]), *value[1:]]
             return act(value)
 
         def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -888,7 +920,54 @@ def load_language_model(
             f"{lacking[0]}; fetch it again"
         )
     placed_model = model if device_map else cast(Any, model).to(device)
-    return HookedLanguageModel(placed_model, tokenizer, site, name, hidden)
+    found = HookedLanguageModel(
+        placed_model,
+        tokenizer,
+        site,
+        name,
+        hidden,
+        absent=loading_info["missing_keys"],
+        notes=_of_unused(loading_info["unexpected_keys"], model),
+    )
+    found.notes += _of_later_tokens(found)
+    return found
+
+
+LOOKS_AHEAD = 0.05  # share of a token's activations, far over the rounding of half precision
+
+
+def _of_later_tokens(model: HookedLanguageModel) -> tuple[str, ...]:
+    """Return a note where activations depend on tokens that come later."""
+    ids = torch.arange(8)[None] % model.vocabulary
+    other = ids.clone()
+    other[0, 4:] = ids[0, :4]
+    attention = torch.ones_like(ids, dtype=torch.bool)
+    one, two = (model.activations(row, attention)[0, :4] for row in (ids, other))
+    if not bool(((one - two).norm(dim=-1) > LOOKS_AHEAD * one.norm(dim=-1)).any()):
+        return ()
+    return (
+        "activations of a token depend on the tokens behind it: this is no causal language model, "
+        "which contexts, ablation and steering assume",
+    )
+
+
+# Of layers' files, what an architecture computes by itself.
+BUFFERS = re.compile(
+    r"(\.|_)(inv_freq|masked_bias)$|\.(attn|attention|self_attn|self_attention)\.bias$"
+)
+
+
+def _of_unused(unexpected: Iterable[str], model: nn.Module) -> list[str]:
+    """Return a note where the files have weights of layers that the model does not use."""
+    path, _ = _layers(model, _text_config(model.config))
+    unused = [k for k in sorted(unexpected) if k.startswith(f"{path}.") and not BUFFERS.search(k)]
+    if not unused:
+        return []
+    return [
+        f"{count(len(unused), 'weight')} in the model's files, such as {unused[0]}, "
+        f"{'is' if len(unused) == 1 else 'are'} not used by {type(model).__name__}; see whether "
+        "its config.json is that of these files"
+    ]
 
 
 # What transformers raises of files that are none of its own.
@@ -1020,6 +1099,8 @@ def _layers(model: nn.Module, config: Any) -> tuple[str, nn.ModuleList]:
     for path, module in model.named_modules():
         is_text = not re.search(r"vision|audio|image|encoder\.(?!layers)", path)
         if isinstance(module, nn.ModuleList) and is_text and len(module) == count:
+            if path.rpartition(".")[2] == "attentions":  # XLM: a list of each part of the layers
+                break
             return path, module
     raise SubjectError(
         f"{type(model).__name__} has no list of {count} layers: its architecture is not "

@@ -22,7 +22,7 @@ from autointerp.errors import SettingsError, SubjectError
 from autointerp.files import check_archive
 from autointerp.settings import SubjectSettings
 from autointerp.subjects import Subject, file_digest
-from autointerp.subjects.assembled import sae_of
+from autointerp.subjects.assembled import sae_digest, sae_of
 from autointerp.subjects.corpora import Document, stream_windows
 from autointerp.subjects.corpora._documents import Length
 from autointerp.subjects.places import no_recording
@@ -90,7 +90,10 @@ def load_recording(path: Path) -> Recording:
     activations = given.get("activations")
     if activations is None or activations.ndim != 2 or not activations.size:
         raise SubjectError(f"{path} is to hold `activations`, an array [rows, width]")
-    if activations.dtype.kind not in "fiu" or not np.isfinite(activations).all():
+    if activations.dtype.kind in "fiu":
+        with np.errstate(over="ignore"):  # what becomes infinite is refused
+            activations = np.ascontiguousarray(activations, np.float32)
+    if activations.dtype.kind != "f" or not np.isfinite(activations).all():
         raise SubjectError(f"{path}: an activation is not a finite number; correct it")
     rows = len(activations)
     starts = given.get("starts", np.arange(rows + 1))
@@ -106,7 +109,7 @@ def load_recording(path: Path) -> Recording:
         raise SubjectError(f"{path}: `texts` is to hold a text for each of its {rows:,} rows")
     else:
         shown = tuple(texts.tolist())
-    return Recording(np.ascontiguousarray(activations, np.float32), starts, shown)
+    return Recording(activations, starts, shown)
 
 
 def recorded_subject(settings: SubjectSettings) -> Subject:
@@ -132,7 +135,8 @@ def recorded_subject(settings: SubjectSettings) -> Subject:
     digests = {"model": file_digest(path)}
     digests["corpus"] = digests["model"]
     if loaded is not None:
-        digests["sae"] = file_digest(loaded.path) if loaded.path.is_file() else str(loaded.path)
+        is_alone = loaded.path.is_file() and not loaded.beside
+        digests["sae"] = file_digest(loaded.path) if is_alone else sae_digest(loaded)
     starts = recording.starts
 
     def documents() -> list[Document]:

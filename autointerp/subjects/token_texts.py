@@ -16,6 +16,8 @@ from typing import Any, overload
 from autointerp.text import is_control_token
 
 BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+WORD_END = "</w>"  # of a word's last piece, in vocabularies such as that of the first GPT
+AT_SPACES = ("Whitespace", "WhitespaceSplit", "BertPreTokenizer")  # and lose them
 
 
 class TokenTexts(Sequence[str]):
@@ -139,9 +141,10 @@ def _escaped(raw: bytes) -> str:
 def token_texts(tokenizer: Any, size: int) -> TokenTexts:
     """Return the text of every id below `size`: a leading space is a space, specials are as named.
 
-    Byte-level BPE, SentencePiece (▁, byte fallback), WordPiece (a word's first piece gets its
-    space) and vocabularies of raw bytes are read. Added tokens of spaces only are spaces. Ids
-    without a token, as where an embedding is padded, are "".
+    Byte-level BPE, SentencePiece (▁, byte fallback), WordPiece and whole words (a word's first
+    piece gets its space), BPE with </w> (its last piece does) and vocabularies of raw bytes are
+    read. Added tokens of spaces only are spaces. Ids without a token, as where an embedding is
+    padded, are "".
     """
     vocabulary: dict[Any, int] = tokenizer.get_vocab()
     special = set(tokenizer.all_special_ids)
@@ -167,6 +170,10 @@ def vocabulary_text(token: str, kind: str) -> str | bytes:
         return bytes(alphabet[character] for character in token)
     if kind == "wordpiece":
         return token[2:] if token.startswith("##") else f" {token}"
+    if kind == "words":
+        return f" {token}"
+    if kind == "word-end" and token.endswith(WORD_END):
+        return token.removesuffix(WORD_END) + " "
     if byte := BYTE.fullmatch(token):
         return bytes([int(byte[1], 16)])
     return token.replace("▁", " ") if kind == "sentencepiece" else token
@@ -184,21 +191,28 @@ def byte_level_alphabet() -> Mapping[str, int]:
 
 
 def _kind(tokenizer: Any, vocabulary: dict[Any, int]) -> str:
-    """Return byte-level, wordpiece, sentencepiece or plain, from the backend or the vocabulary."""
+    """Return how a vocabulary is written, from the backend or the vocabulary itself: byte-level,
+    wordpiece, sentencepiece, word-end, words or plain.
+    """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
-        decoder = json.dumps(json.loads(backend.to_str()).get("decoder"))
+        written = json.loads(backend.to_str())
+        decoder = json.dumps(written.get("decoder"))
         for name, kind in (
             ("ByteLevel", "byte-level"),
             ("WordPiece", "wordpiece"),
+            ("BPEDecoder", "word-end"),
             ("Metaspace", "sentencepiece"),
             ("▁", "sentencepiece"),
             ("\\u2581", "sentencepiece"),
         ):
             if name in decoder:
                 return kind
+        cut = (written.get("pre_tokenizer") or {}).get("type")
+        if written["model"].get("type") == "WordLevel" and cut in AT_SPACES:
+            return "words"
     names = [token for token in vocabulary if isinstance(token, str)]
     for start, kind in (("Ġ", "byte-level"), ("##", "wordpiece"), ("▁", "sentencepiece")):
         if any(name.startswith(start) for name in names):
             return kind
-    return "plain"
+    return "word-end" if any(name.endswith(WORD_END) for name in names) else "plain"

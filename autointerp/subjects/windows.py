@@ -59,9 +59,16 @@ def load_documents(path: Path) -> TokenisedDocuments:
         raise CorpusError(
             f"{path} is not a complete npz of `tokens` and `starts` ({error}); fetch it again"
         ) from None
-    if documents.starts[-1] != len(documents.tokens) or (np.diff(documents.starts) < 0).any():
-        raise CorpusError(f"{path}: `starts` does not fit its {len(documents.tokens)} tokens")
-    return documents
+    tokens, starts = documents.tokens, documents.starts
+    if any(part.ndim != 1 or part.dtype.kind not in "iu" for part in (tokens, starts)):
+        raise CorpusError(f"{path}: `tokens` and `starts` must be lists of whole numbers")
+    ends = starts.astype(np.int64)
+    if not len(ends) or ends[0] or ends[-1] != len(tokens) or (np.diff(ends) < 0).any():
+        raise CorpusError(f"{path}: `starts` does not fit its {len(tokens)} tokens")
+    for token in (int(tokens.min()), int(tokens.max())) if len(tokens) else ():
+        if not 0 <= token < 2**63:
+            raise CorpusError(f"{path}: token id {token} is of no vocabulary")
+    return TokenisedDocuments(tokens, ends)
 
 
 @dataclass(frozen=True)

@@ -217,8 +217,12 @@ def counted(
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Return which tokens of windows count, and all their places in their documents."""
     text = windows.attention & is_text[windows.ids]
-    # A window's first token after BOS stands at `offset`; specials do not count as places.
-    position = windows.offset[:, None] + np.cumsum(text, 1, dtype=np.int64) - 1
+    # A window's first token after BOS stands at `offset`. Specials of the document have a place,
+    # as `offset` counts them too.
+    first = windows.ids[np.arange(len(windows.ids)), windows.attention.argmax(1)]
+    before = 1 + (subject.begins_with_bos & ~is_text[first])
+    position = windows.offset[:, None] + np.cumsum(windows.attention, 1, dtype=np.int64)
+    position -= before[:, None]
     if settings.mask_first and not subject.begins_with_bos:
         text &= np.cumsum(windows.attention, 1) > 1
     return text, position

@@ -9,7 +9,7 @@ import numpy as np
 from autointerp.settings import HarvestSettings
 from autointerp.subjects import Subject
 from autointerp.subjects.token_texts import TokenTexts
-from autointerp.units.stream import window_length
+from autointerp.units.stream import counted, text_ids, window_length
 
 REACH = 60  # tokens on either side of the focus, where its window has as many
 ROWS = 64
@@ -31,16 +31,15 @@ def read_surroundings(
     if not wanted:
         return {}
     last = max(wanted)
-    is_text = np.ones(max(len(subject.token_texts), *subject.special, 0) + 1, dtype=bool)
-    is_text[sorted(subject.special)] = False
+    is_text = text_ids(subject)
     found: dict[Place, tuple[str, str]] = {}
     for windows in subject.cut(window_length(subject, settings), ROWS):
+        _, positions = counted(subject, settings, windows, is_text)
         for row in np.flatnonzero(np.isin(windows.document, list(wanted))).tolist():
             ids = windows.ids[row]
             text = windows.attention[row] & is_text[ids]
-            position = int(windows.offset[row]) + np.cumsum(text) - 1
             for place in wanted[int(windows.document[row])]:
-                (at,) = np.nonzero(text & (position == place[1]))
+                (at,) = np.nonzero(text & (positions[row] == place[1]))
                 if len(at):
                     found[place] = _beside(subject.token_texts, ids, text, int(at[0]), place, reach)
         if windows.document.min() > last:

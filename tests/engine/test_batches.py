@@ -67,6 +67,18 @@ def statuses(run: Run) -> dict[str, str]:
     return dict(run.rows("SELECT item_id, status FROM current_rating"))
 
 
+def test_an_item_that_shows_nothing_is_in_no_batch(
+    run: Run, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(run: Run, ids: Sequence[str], rubric: Any) -> list[Item]:
+        first, *others = items(ids)
+        return [dataclasses.replace(first, contexts=()), *others]
+
+    monkeypatch.setattr(batching, "load_items", load)
+    assert submit(run, "openai", server).calls == 4
+    assert statuses(run) == {item_names(1)[0]: "failed"}
+
+
 @BOTH
 def test_a_batch_is_handed_over_and_collected(
     run: Run, server: LoopbackServer, provider: str

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from support.loopback.server import Call, Fault, LoopbackServer
 from support.processes import Forked
 
 from autointerp.engine.budget import Budget
+from autointerp.engine.loop import NOTHING_SHOWN
 from autointerp.engine.retry import RetryPolicy
 from autointerp.engine.work import RatingCounts, RatingPolicy, Tally, rate_items
 from autointerp.errors import BadInput, RaterError, RunLocked
@@ -29,6 +30,7 @@ from autointerp.raters import RaterOptions
 from autointerp.raters import anthropic as anthropic_module
 from autointerp.raters import openai as openai_module
 from autointerp.raters.scripted import Scripted
+from autointerp.records import Item
 from autointerp.settings import RunSettings
 from autointerp.store.replies import read_replies
 from autointerp.store.run import Run, open_run
@@ -100,6 +102,19 @@ def test_items_are_rated_end_to_end_and_nothing_is_asked_twice(
         " WHERE r.score = (c.reply::JSON ->> 'score')::INTEGER"
     )
     assert kept == [(200,)]
+
+
+def test_an_item_that_shows_nothing_fails_without_a_call(run: Run, server: LoopbackServer) -> None:
+    def load(ids: Sequence[str]) -> list[Item]:
+        first, *others = items(ids)
+        return [replace(first, contexts=()), *others]
+
+    counts = rate_items(run, item_names(3), RUBRIC, openai_rater(server), load=load)
+    assert counts.statuses == {"failed": 1, "ok": 2}
+    assert len(server.completions) == 2
+    assert run.rows("SELECT rationale FROM current_rating WHERE status = 'failed'") == [
+        (NOTHING_SHOWN.error,)
+    ]
 
 
 def test_repeats_list_the_levels_in_another_order_and_record_it(

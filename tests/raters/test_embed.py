@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,21 @@ def test_a_file_a_folder_without_a_model_and_other_questions_are_refused(tmp_pat
     rater = create(str(tmp_path), RaterOptions())
     with pytest.raises(RaterError, match="--scorer embedding --rater embed:"):
         rater.request(item("a"), load_rubric("interpretability-1-5"))
+
+
+def test_files_that_lack_weights_are_refused(folder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(folder, tmp_path / "m")
+    weights = load_file(folder / "model.safetensors")
+    weights = {name: value for name, value in weights.items() if not name.startswith("pooler.")}
+    save_file(weights, tmp_path / "m" / "model.safetensors", metadata={"format": "pt"})
+    load_embedder(str(tmp_path / "m"))  # a pooler is not used
+    load_embedder.cache_clear()
+    del weights["encoder.layer.1.output.dense.bias"]
+    save_file(weights, tmp_path / "m" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(RaterError, match=r"lack 1 weight, such as encoder\.layer\.1\.output"):
+        load_embedder(str(tmp_path / "m"))
 
 
 def test_an_empty_text_fails_and_a_folder_called_model_has_the_name_above_it(

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -234,3 +235,16 @@ def test_control_tokens_in_a_text_do_not_reach_the_model_as_such():
     ids = Reader(None, tokenizer())._encode("the<|endoftext|>cat")
     assert 0 not in ids
     assert Reader(None, tokenizer())._encode("the cat") == tokenizer()("the cat")["input_ids"]
+
+
+def test_a_model_without_its_head_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    from safetensors.torch import load_file, save_file
+    from support.tiny_language_models import saved
+
+    folder = saved(tmp_path / "m", "llama")
+    weights = load_file(folder / "model.safetensors")
+    del weights["lm_head.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(RaterError, match=r"lack 1 weight, such as lm_head\.weight"):
+        likelihood.load_reader(str(folder))

@@ -58,6 +58,11 @@ def test_a_text_file_with_end_marks_is_cut_there_alone(tmp_path: Path) -> None:
     assert contents(tmp_path / "a.txt") == ["one\n\nstill one", "two", "three"]
 
 
+def test_an_end_mark_inside_a_line_leaves_the_lines_before_it_apart(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\ntwo<|endoftext|>three\n\nfour<|endoftext|>\n")
+    assert contents(tmp_path / "a.txt") == ["one\ntwo", "three\n\nfour"]
+
+
 def test_a_folder_of_text_files_has_a_document_a_file(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text("two\n\nparagraphs")
     (tmp_path / "a.txt").write_text("one")
@@ -146,6 +151,35 @@ def test_token_arrays_keep_their_documents(tmp_path: Path) -> None:
     np.save(tmp_path / "floats.npy", np.ones((2, 2)))
     with pytest.raises(CorpusError, match="token ids are whole numbers"):
         contents(tmp_path / "floats.npy")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "starts", "message"),
+    [
+        ([1, 2, 3], [1, 3], "`starts` does not fit its 3 tokens"),
+        ([1, 2, 3], [-1, 3], "`starts` does not fit"),
+        ([1, 2, 3], [], "must be lists of whole numbers"),
+        ([1, 2, 3], np.array([], np.int64), "`starts` does not fit"),
+        ([1, 2, 3], np.array([0, 2, 1, 3], np.uint64), "`starts` does not fit"),
+        ([1, 2, 3], [0.0, 3.0], "must be lists of whole numbers"),
+        ([1.5, 2, 3], [0, 3], "must be lists of whole numbers"),
+        ([[1, 2, 3]], [0, 1], "must be lists of whole numbers"),
+        ([1, -2, 3], [0, 3], "token id -2 is of no vocabulary"),
+        (np.array([1, 2**63], np.uint64), [0, 2], f"token id {2**63} is of no vocabulary"),
+    ],
+)
+def test_a_file_of_tokens_that_is_no_list_of_documents_is_refused(
+    tokens: Any, starts: Any, message: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "a.npz", tokens=tokens, starts=starts)
+    with pytest.raises(CorpusError, match=message):
+        contents(tmp_path / "a.npz")
+
+
+def test_a_token_id_that_would_turn_negative_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([[1, 2**63]], np.uint64))
+    with pytest.raises(CorpusError, match=f"row 0: token id {2**63} is of no vocabulary"):
+        contents(tmp_path / "a.npy")
 
 
 def test_a_separator_at_the_edge_of_a_block_is_found(

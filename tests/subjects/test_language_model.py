@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from autointerp.subjects.language_model import (
     load_language_model,
     look_at_language_model,
 )
+
+transformers = pytest.importorskip("transformers")
 
 
 @pytest.fixture(scope="module", params=list(DENSE))
@@ -255,6 +258,86 @@ def test_a_model_whose_files_are_broken_is_one_line(
     assert "not of the sizes that config.json says" in refused()
     config.write_text("{")
     assert "not a valid JSON file" in refused()
+
+
+def test_files_without_the_unembedding_are_one_model_and_give_no_logits(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = saved(tmp_path / "tiny", "llama")
+    weights, config = folder / "model.safetensors", folder / "config.json"
+    assert not json.loads(config.read_text())["tie_word_embeddings"]
+    body = {name: value for name, value in load_file(weights).items() if name != "lm_head.weight"}
+    save_file(body, weights, metadata={"format": "pt"})
+    one, again = (load_language_model(str(folder), "layers.1.residual") for _ in range(2))
+    assert one.digest == again.digest  # transformers draws another unembedding each time
+    ids = torch.tensor([[3, 4, 5]])
+    attention = torch.ones_like(ids, dtype=torch.bool)
+    assert one.activations(ids, attention).equal(again.activations(ids, attention))
+    for ask in (
+        lambda: one.logits(ids, attention),
+        lambda: one.next_logits(ids),
+        lambda: one.elsewhere("layers.0.mlp").readout(),
+    ):
+        with pytest.raises(SubjectError, match=r"have no unembedding \(lm_head.weight\)"):
+            ask()
+
+
+def test_weights_that_the_architecture_does_not_use_are_noted(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = saved(tmp_path / "tiny", "llama")
+    weights = folder / "model.safetensors"
+    assert load_language_model(str(folder), "layers.1.mlp").notes == ()
+    more = load_file(weights)
+    more["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(2)
+    save_file(more, weights, metadata={"format": "pt"})
+    assert load_language_model(str(folder), "layers.1.mlp").notes == ()
+    more["model.layers.0.self_attn.q_proj.bias"] = torch.ones(D_MODEL)
+    save_file(more, weights, metadata={"format": "pt"})
+    (note,) = load_language_model(str(folder), "layers.1.mlp").notes
+    assert note.startswith(
+        "1 weight in the model's files, such as model.layers.0.self_attn.q_proj.bias, is not used"
+    )
+
+
+def test_a_model_that_looks_ahead_is_noted(tmp_path: Path) -> None:
+    """As Gemma 3 does where it was made to embed texts."""
+    ahead = saved(tmp_path / "ahead", "gemma3_text", use_bidirectional_attention=True)
+    (note,) = load_language_model(str(ahead), "layers.1.residual").notes
+    assert note.startswith("activations of a token depend on the tokens behind it")
+    plain = saved(tmp_path / "plain", "gemma3_text")
+    assert load_language_model(str(plain), "layers.1.residual").notes == ()
+
+
+def test_layers_that_return_a_list_are_read_and_changed() -> None:
+    config = transformers.OpenAIGPTConfig(
+        vocab_size=VOCABULARY, n_positions=16, n_embd=8, n_layer=2, n_head=2
+    )
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    found = HookedLanguageModel(model, tokenizer(), "layers.0.residual")
+    ids = torch.tensor([[3, 4, 5]])
+    attention = torch.ones_like(ids, dtype=torch.bool)
+    with torch.no_grad():
+        states = model(ids, output_hidden_states=True).hidden_states
+    assert torch.allclose(found.activations(ids, attention), states[1])
+    assert not found.logits(ids, attention, lambda x: 0 * x).equal(found.logits(ids, attention))
+
+
+def test_activations_that_are_not_rows_of_tokens_are_refused() -> None:
+    config = transformers.XLNetConfig(
+        vocab_size=VOCABULARY, d_model=8, n_layer=2, n_head=2, d_inner=16
+    )
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    with pytest.raises(SubjectError, match=r"\(2, 1, 8\) for 1 rows of 2 tokens"):
+        HookedLanguageModel(model, tokenizer(), "layers.0.residual")
+
+
+def test_a_model_that_keeps_the_parts_of_its_layers_in_lists_is_refused() -> None:
+    config = transformers.XLMConfig(vocab_size=VOCABULARY, emb_dim=8, n_layers=2, n_heads=2)
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    with pytest.raises(SubjectError, match="no list of 2 layers"):
+        HookedLanguageModel(model, tokenizer(), "layers.0.residual")
 
 
 def test_a_device_that_is_not_there_is_one_line(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from support.sae_files import beside, written
 
 from autointerp.errors import SettingsError, SubjectError
 from autointerp.settings import HarvestSettings, SubjectSettings
@@ -46,6 +48,7 @@ def test_without_starts_each_row_is_a_document_and_without_texts_it_is_numbered(
         ({"activations": np.zeros((0, 2))}, "is to hold `activations`"),
         ({"activations": [["a"]]}, "not a finite number"),
         ({"activations": [[np.nan]]}, "not a finite number"),
+        ({"activations": [[1e300]]}, "not a finite number"),
         ({"activations": [[1.0]], "starts": [0.0, 1.0]}, "whole numbers"),
         ({"activations": [[1.0]], "starts": [0]}, "whole numbers"),
         ({"activations": [[1.0]], "starts": [0, 2]}, "rise from 0 to its 1 rows"),
@@ -79,6 +82,28 @@ def test_settings_that_recorded_activations_do_not_take_are_refused(tmp_path):
     for setting in ({"corpus": "text.txt"}, {"bos": "no"}, {"dtype": "float16"}):
         with pytest.raises(SettingsError, match="recorded activations do not take it"):
             load_subject(SubjectSettings(path, **RECORDED, **setting))
+
+
+def test_an_sae_in_a_folder_is_known_by_its_content(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "a.npz", activations=rng.standard_normal((5, 2)))
+    folder = tmp_path / "sae"
+    config = {"d_in": 2, "d_sae": 3, "architecture": "standard", "apply_b_dec_to_input": True}
+    settings = SubjectSettings(str(tmp_path / "a.npz"), sae=str(folder), **RECORDED)
+    digests = []
+    for seed in (0, 1, 0):
+        rng = np.random.default_rng(seed)
+        shapes = {"W_enc": (2, 3), "W_dec": (3, 2), "b_enc": 3, "b_dec": 2}
+        written(
+            folder / "sae_weights.safetensors",
+            {
+                name: torch.from_numpy(rng.standard_normal(shape).astype(np.float32))
+                for name, shape in shapes.items()
+            },
+        )
+        beside(folder / "sae_weights.safetensors", "cfg.json", **config)
+        digests.append(load_subject(settings).digests["sae"])
+    assert digests[0] == digests[2] != digests[1]
 
 
 def test_an_sae_of_another_width_is_refused_and_what_needs_a_model_too(tmp_path):

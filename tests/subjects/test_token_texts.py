@@ -43,6 +43,25 @@ def test_wordpiece_tokens_begin_a_word_with_a_space() -> None:
     assert token_texts(wrapped(backend, unk_token="[UNK]"), 3) == ["[UNK]", " play", "ing"]
 
 
+def test_pieces_that_end_a_word_end_with_a_space() -> None:
+    backend = Tokenizer(models.BPE({"<unk>": 0, "play": 1, "ing</w>": 2, "a</w>": 3}, []))
+    backend.decoder = decoders.BPEDecoder()
+    tokenizer = wrapped(backend, unk_token="<unk>")
+    assert token_texts(tokenizer, 4) == ["<unk>", "play", "ing ", "a "]
+    assert tokenizer.decode([1, 2, 3]) == "playing a"
+    slow = SimpleNamespace(get_vocab=lambda: {"play": 0, "ing</w>": 1}, all_special_ids=[])
+    assert token_texts(slow, 2) == ["play", "ing "]
+
+
+def test_words_that_were_cut_at_spaces_begin_with_one() -> None:
+    backend = Tokenizer(models.WordLevel({"<unk>": 0, "the": 1, "cat": 2}, unk_token="<unk>"))
+    assert token_texts(wrapped(backend, unk_token="<unk>"), 3) == ["<unk>", "the", "cat"]
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = wrapped(backend, unk_token="<unk>")
+    assert token_texts(tokenizer, 3) == ["<unk>", " the", " cat"]
+    assert tokenizer.decode(tokenizer("the cat")["input_ids"]) == "the cat"
+
+
 def test_a_vocabulary_of_bytes_or_without_a_backend_is_read() -> None:
     def slow(vocabulary: dict[Any, int]) -> Any:
         return SimpleNamespace(get_vocab=lambda: vocabulary, all_special_ids=[])

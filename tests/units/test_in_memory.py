@@ -180,7 +180,6 @@ def test_every_model_and_sae_give_what_each_document_run_alone_gives(kind: str, 
     total = sum(int(kept.sum()) for kept in counts)
     values = latents(sae, alone(kind, bos)).numpy() * np.concatenate(counts)[:, None]
     begins = np.cumsum([0, *map(len, texts)])
-    places = [np.flatnonzero(ids) for ids in texts]  # of text in each document
     units = (
         harvested(kind, sae, bos=bos) if kind == "qwen2" else harvested_plainly(kind, activation)
     )
@@ -194,8 +193,9 @@ def test_every_model_and_sae_give_what_each_document_run_alone_gives(kind: str, 
         expected: list[float] = []
         for context in unit.contexts:
             document = context.document
-            place = int(places[document][context.position])
-            inside = begins[document] + window_round(place, counts[document], each_side=3)
+            inside = begins[document] + window_round(
+                context.position, counts[document], each_side=3
+            )
             assert len(context.activations) == len(inside)
             found.extend(context.activations)
             expected.extend(column[inside])

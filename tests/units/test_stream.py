@@ -175,3 +175,26 @@ def test_a_budget_among_short_documents_says_at_its_end_that_the_corpus_goes_on(
         parts = list(readings(short, replace(SETTINGS, window=128, tokens=tokens)))
         assert sum(int(part.kept.sum()) for part in parts) == tokens
         assert [part.goes_on for part in parts] == [False] * (len(parts) - 1) + [True]
+
+
+@pytest.mark.parametrize("bos", [0, None])
+def test_a_position_is_a_place_in_the_document_whatever_special_tokens_it_has(
+    subject: Subject, bos: int | None
+) -> None:
+    """The embedded tokenizer's 0 and 1 are special; a document may hold them, as packed ones do."""
+    ids = np.array([1, 5, 6, 0, 7, 8, 1, 1, 9, 10, 11, 0, 12, 13, 14])
+    marked = replace(
+        subject,
+        cut=lambda length, rows: stream_windows(
+            [Document(0, ids)], lambda _: [], length, bos, 1, rows
+        ),
+        begins_with_bos=bos is not None,
+    )
+    settings = replace(SETTINGS, window=5)
+    found: dict[int, int] = {}
+    for part in readings(marked, settings):
+        here = zip(part.position[part.kept], part.windows.ids[part.kept], strict=True)
+        found |= {int(position): int(token) for position, token in here}
+    assert {0, 1}.isdisjoint(found.values())
+    assert all(ids[position] == token for position, token in found.items())
+    assert bos is None or len(found) == int((ids > 1).sum())

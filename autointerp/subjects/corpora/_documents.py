@@ -16,6 +16,7 @@ Content = str | NDArray[np.integer]
 
 WHOLE = 1 << 28  # files up to 256 MB are hashed completely
 SAMPLES = 64
+LARGEST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -110,4 +111,6 @@ def token_ids(value: object, where: str) -> NDArray[np.integer]:
         raise CorpusError(f"{where}: token ids must be one list of whole numbers")
     if array.size and int(array.min()) < 0:
         raise CorpusError(f"{where}: token id {int(array.min())} is negative")
+    if array.size and int(array.max()) > LARGEST_ID:  # as int64 it would be negative
+        raise CorpusError(f"{where}: token id {int(array.max())} is of no vocabulary")
     return array.astype(np.int64)

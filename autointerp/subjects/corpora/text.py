@@ -57,7 +57,7 @@ def read(source: str, options: Options) -> Iterator[Content]:
             continue
         before, *after = line.split(END) if has_ends else [""]
         for piece in [before, *after[:-1]]:
-            yield "".join(held).strip("\n") + piece
+            yield "".join([*held, piece]).strip("\n")
             held = []
         held = [after[-1]] if after and after[-1].strip() else []
     yield "".join(held).strip("\n")
