@@ -191,7 +191,10 @@ class Until:
 
 
 Batch = typing.Annotated[
-    bool, _option("--batch", help="Submit the calls to the provider's batch API, at half price.")
+    bool,
+    _option(
+        "--batch", help="Submit the calls to the provider's batch API, at half the listed price."
+    ),
 ]
 DryRun = typing.Annotated[
     bool, _option("--dry-run", help="Print what would be asked and what it would cost, then stop.")
