@@ -20,7 +20,7 @@ from autointerp.questions.planter import GRADES
 from autointerp.questions.rubric import Rubric
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions, load_rater
-from autointerp.records import Item
+from autointerp.records import Item, ItemContext
 
 RUBRIC = load_rubric("interpretability-1-5")
 
@@ -117,10 +117,11 @@ def test_a_report_reads_the_latest_check(tmp_path: Path, quick_kit: list[KitItem
 
 
 def made_up_kit(side: str, evidence: str) -> list[KitItem]:
-    """Six units of each grade, three of each kind of concept; its items show nothing."""
+    """Six units of each grade, three of each kind of concept; its items all show the same."""
+    shown = ItemContext(("a", "word"), (0.0, 10.0), 1, "explain", silent=False)
     return [
         KitItem(
-            Item(f"{side}-{evidence}-{grade}-{number}".replace(" ", "_"), RUBRIC.id, ()),
+            Item(f"{side}-{evidence}-{grade}-{number}".replace(" ", "_"), RUBRIC.id, (shown,)),
             grade,
             () if grade == "noise" else (f"kind{number % 2}",),
             dense=False,
