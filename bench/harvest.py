@@ -169,7 +169,10 @@ def limited(settings: RunSettings, tokens: int) -> RunSettings:
 
 
 def figures() -> Iterator[dict[str, Any]]:
-    """Yield the harvest's figures."""
+    """Yield the harvest's figures, of one thread: several that wait take CPU, too."""
+    import torch
+
+    torch.set_num_threads(1)
     subject = load_subject(RunSettings().subject)
     for name, features, neurons, tokens, pairs, most in RATIOS:
         settings = limited(RunSettings(), tokens)

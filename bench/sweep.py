@@ -111,7 +111,11 @@ def ratio(tokens: int, rounds: int) -> dict[str, Any]:
 
 
 def figures(quick: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield the sweep's figures; a `quick` one reads a tenth, and weighs fixed costs tenfold."""
+    """Yield the sweep's figures, of one thread: several that wait take CPU, too.
+
+    A `quick` one reads a tenth, and weighs fixed costs tenfold.
+    """
+    torch.set_num_threads(1)
     tokens = TOKENS // 10 if quick else TOKENS
     yield ratio(tokens, 1 if quick else ROUNDS)
     if not quick:
