@@ -172,15 +172,14 @@ def _parts(
         chunk = work[begin : begin + CHUNK]
         ids = sorted({item for item, _ in chunk})
         items = {item.id: item for item in load_items(run, ids, question)}
-        asked = [rater.request(items[item], question, repeat) for item, repeat in chunk]
-        empty = [
-            request for request in asked if shows_nothing(items[request.item], question, rater)
-        ]
-        run.add_ratings(
-            [read_rating(question, rater, request, NOTHING_SHOWN) for request in empty],
-            rater=rater.name,
-        )
-        asked = [request for request in asked if request not in empty]
+        asked, failed = [], []
+        for item, repeat in chunk:
+            request = rater.request(items[item], question, repeat)
+            if shows_nothing(items[item], question, rater):
+                failed.append(read_rating(question, rater, request, NOTHING_SHOWN))
+            else:
+                asked.append(request)
+        run.add_ratings(failed, rater=rater.name)
         answered = _take_stored(run, asked, rater, question)
         for request in asked:
             if request.key in keys or request.key in answered:

@@ -66,8 +66,7 @@ class Budget:
         async with self._changed:
             while True:
                 most = self.most_usd(extent)
-                limit = math.inf if self.limit_usd is None else self.limit_usd
-                if not most or self.spent_usd + self._reserved_usd + most <= limit + 1e-12:
+                if not self._would_pass(most, self._reserved_usd):
                     break
                 if not self._flying:
                     raise BudgetReached
@@ -78,9 +77,14 @@ class Budget:
 
     def check(self, reserved_usd: float) -> None:
         """Raise BudgetReached if a call that was reserved under another limit would pass this."""
-        limit = self.limit_usd
-        if limit is not None and reserved_usd and self.spent_usd + reserved_usd > limit + 1e-12:
+        if self._would_pass(reserved_usd):
             raise BudgetReached
+
+    def _would_pass(self, usd: float, beside: float = 0.0) -> bool:
+        """Return whether a call of this cost would pass the limit, with what is set aside `beside`
+        it; one that costs nothing never does."""
+        limit = math.inf if self.limit_usd is None else self.limit_usd
+        return bool(usd) and self.spent_usd + beside + usd > limit + 1e-12
 
     async def settle(self, reserved_usd: float, cost_usd: float | None) -> None:
         """Put the cost of a call in place of what was reserved; None if there is no price."""

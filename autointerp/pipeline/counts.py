@@ -24,7 +24,7 @@ def count_units(run: Run, sources: Sequence[str], option: str, on: On = ignore) 
     lacking = [name for name in sources if not run.has_firings(name)]
     if not lacking:
         return
-    subject = holding_first_batches(subject_again(run, option))
+    (subject,) = holding_first_batches(subject_again(run, option))
     settings, seed = run.settings.harvest, run.settings.seed
     with quiet_torch():
         calibration = calibrate(subject, settings, seed)

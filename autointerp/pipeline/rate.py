@@ -279,16 +279,18 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
     if job.guess:
         require_model(rater)
     resolved.prepare_rater()
+    rated_once = unguessed = 0
     try:
         with open_to_read(job.run, job.runs) as run:
             units = {name: run.sampled(name, n) for name, n in wanted.items()}
             drawn = {name: len(of) for name, of in units.items()}
             asked = [*chain.from_iterable(units.values())]
             rated = rated_of(run, resolved, asked, job.repeats)
-            rated_once = rated_of(run, resolved, asked, 1)
-            unguessed = unguessed_of(run, rubric, rater)
+            if job.guess:
+                rated_once = rated_of(run, resolved, asked, 1)
+                unguessed = unguessed_of(run, rubric, rater)
     except UnknownName:
-        drawn, rated, rated_once, unguessed = dict.fromkeys(wanted, 0), 0, 0, 0
+        drawn, rated = dict.fromkeys(wanted, 0), 0
     items = sum(wanted.values()) * job.repeats
     left = max(0, items - rated)
     guesses = None

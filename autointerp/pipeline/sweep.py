@@ -437,8 +437,10 @@ def _lacks(asked: SweepFile, name: str, run: Run | None) -> bool:
     wanted = _wanted(asked, name)
     return (
         bool(left_to_draw(run, wanted))
-        or (asked.wanted[name] == FEATURES and run.recall(REMEMBERED) is None)
-        or (asked.wanted[name] == FEATURES and lacks_loss(run, asked.loss_tokens))
+        or (
+            asked.wanted[name] == FEATURES
+            and (run.recall(REMEMBERED) is None or lacks_loss(run, asked.loss_tokens))
+        )
         or bool(unverified(run, list(wanted)))
     )
 

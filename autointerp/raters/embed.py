@@ -24,9 +24,9 @@ from autointerp.files import json_value
 from autointerp.questions.question import Question
 from autointerp.raters import RaterOptions, call_key, require_form
 from autointerp.raters._cosines import cosines, cosines_reply, texts_to_embed
-from autointerp.raters.local import file_fingerprint, require_place
+from autointerp.raters.local import file_fingerprint, require_place, require_weights
 from autointerp.records import Item, Reply, Request
-from autointerp.text import CONTROL, count
+from autointerp.text import CONTROL
 
 WHAT = "an embedding model"
 LIBRARIES = ("transformers",)
@@ -188,13 +188,8 @@ def load_embedder(model: str) -> Embedder:
     except (OSError, ValueError, ImportError) as error:
         raise RaterError(f"embed:{model} cannot be loaded ({str(error).splitlines()[0]})") from None
     reader, loading_info = loaded
-    # Of which transformers makes random numbers; a pooler is not used.
-    lacking = sorted(k for k in loading_info["missing_keys"] if not k.startswith("pooler."))
-    if lacking:
-        raise RaterError(
-            f"embed:{model}: its files lack {count(len(lacking), 'weight')}, such as {lacking[0]}; "
-            "fetch it again"
-        )
+    used = (k for k in loading_info["missing_keys"] if not k.startswith("pooler."))
+    require_weights(f"embed:{model}", used, "fetch it again")
     read = functools.partial(_read, place)
     pooling = _pooling(model, read("modules.json"), read("1_Pooling/config.json"))
     settings = read("config_sentence_transformers.json") or {}

@@ -33,10 +33,15 @@ from autointerp.questions.question import Question
 from autointerp.raters import RaterOptions, call_key, require_written
 from autointerp.raters._evidence import score_of
 from autointerp.raters._losses import losses_reply, texts_to_expect
-from autointerp.raters.local import file_fingerprint, folder_fingerprint, require_place
+from autointerp.raters.local import (
+    file_fingerprint,
+    folder_fingerprint,
+    require_place,
+    require_weights,
+)
 from autointerp.records import Item, ItemContext, Reply, Request
 from autointerp.stats.ranks import auc
-from autointerp.text import CONTROL, count
+from autointerp.text import CONTROL
 
 WHAT = "a language model"
 LIBRARIES = ("transformers", "gguf")
@@ -357,12 +362,8 @@ def load_reader(model: str) -> Reader:
             f"likelihood:{model} cannot be loaded ({str(error).splitlines()[0]})"
         ) from None
     reader, loading_info = loaded
-    lacking = sorted(loading_info["missing_keys"])  # of which transformers makes random numbers
-    if lacking:
-        raise RaterError(
-            f"likelihood:{model}: its files lack {count(len(lacking), 'weight')}, such as "
-            f"{lacking[0]}; fetch a causal language model with its head"
-        )
+    remedy = "fetch a causal language model with its head"
+    require_weights(f"likelihood:{model}", loading_info["missing_keys"], remedy)
     return Reader(reader.eval(), tokenizer)
 
 

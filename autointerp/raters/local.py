@@ -8,7 +8,7 @@ import hashlib
 import importlib
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +21,7 @@ from autointerp.raters._grammar import reply_grammar
 from autointerp.raters._prices import FREE
 from autointerp.raters.openai import CHOICE, OpenAIRater
 from autointerp.records import Item, Reply, Request
+from autointerp.text import count
 
 WHAT = "a language model"
 LIBRARIES = ("xllamacpp",)
@@ -53,6 +54,16 @@ def require_place(kind: str, model: str) -> None:
     named = path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1
     if (named or path.suffix == ".gguf") and not path.exists():
         raise BadInput(f"rater '{kind}:{model}': no such file or folder; give an existing one")
+
+
+def require_weights(rater: str, missing: Iterable[str], remedy: str) -> None:
+    """Raise RaterError if a model's files lack weights, of which transformers makes random ones."""
+    lacking = sorted(missing)
+    if lacking:
+        raise RaterError(
+            f"{rater}: its files lack {count(len(lacking), 'weight')}, such as {lacking[0]}; "
+            f"{remedy}"
+        )
 
 
 def file_fingerprint(path: Path) -> str:

@@ -938,11 +938,9 @@ LOOKS_AHEAD = 0.05  # share of a token's activations, far over the rounding of h
 
 def _of_later_tokens(model: HookedLanguageModel) -> tuple[str, ...]:
     """Return a note where activations depend on tokens that come later."""
-    ids = torch.arange(8)[None] % model.vocabulary
-    other = ids.clone()
-    other[0, 4:] = ids[0, :4]
-    attention = torch.ones_like(ids, dtype=torch.bool)
-    one, two = (model.activations(row, attention)[0, :4] for row in (ids, other))
+    ids = torch.arange(8).repeat(2, 1) % model.vocabulary
+    ids[1, 4:] = ids[0, :4]
+    one, two = model.activations(ids, torch.ones_like(ids, dtype=torch.bool))[:, :4]
     if not bool(((one - two).norm(dim=-1) > LOOKS_AHEAD * one.norm(dim=-1)).any()):
         return ()
     return (

@@ -55,11 +55,12 @@ class FirstBatches:
         self._held[key] = x, hidden
 
 
-def first_batches(sites: int = 1) -> FirstBatches:
-    """Return what holds the batches that calibration reads at one of so many `sites`."""
-    return FirstBatches(ROOM // sites, stream.CALIBRATION_TOKENS)
-
-
-def holding_first_batches(subject: Subject) -> Subject:
-    """Return the subject with its first batches held in memory; as it is where it has a cache."""
-    return subject if subject.cache is not None else replace(subject, cache=first_batches())
+def holding_first_batches(*subjects: Subject) -> list[Subject]:
+    """Return subjects of one model with the batches that calibration reads held in memory, once for
+    each site; as they are where one has a cache.
+    """
+    if any(subject.cache is not None for subject in subjects):
+        return list(subjects)
+    sites = {subject.site for subject in subjects}
+    held = {site: FirstBatches(ROOM // len(sites), stream.CALIBRATION_TOKENS) for site in sites}
+    return [replace(subject, cache=held[subject.site]) for subject in subjects]

@@ -91,7 +91,7 @@ def harvest(
         )
         if not settings.window:
             settings = replace(settings, window=fitting_window(subject, documents))
-        subject = holding_first_batches(subject)
+        (subject,) = holding_first_batches(subject)
         calibration = calibrate(subject, settings, seed)
         if subject.loaded is not None:
             check_activations(subject.loaded, calibration.activations[:CHECKED_TOKENS].cpu())

@@ -88,7 +88,7 @@ def draw_units(
     opened: dict[str, Source] = {}
     missing = too_few(run, wanted)
     if missing:
-        subject = holding_first_batches(subject)
+        (subject,) = holding_first_batches(subject)
         calibration = calibrate(subject, settings.harvest, settings.seed)
         for doubt in doubts(subject, calibration, window_length(subject, settings.harvest)):
             run.log("doubt", text=doubt)
@@ -234,7 +234,7 @@ def assist(
     Returns when the first one has all that is `wanted`. Raises BadInput if this process would read
     something else, since the first one would wait for it in vain.
     """
-    subject = holding_first_batches(subject)
+    (subject,) = holding_first_batches(subject)
     calibration = calibrate(subject, settings.harvest, settings.seed)
     opened: dict[str, Source] = {}
     done: dict[str, Any] | None = None
@@ -293,7 +293,7 @@ def read_shard(
     }
     if not missing:
         return None
-    subject = holding_first_batches(subject)
+    (subject,) = holding_first_batches(subject)
     calibration = calibrate(subject, settings.harvest, settings.seed)
     for doubt in doubts(subject, calibration, window_length(subject, settings.harvest)):
         tell(doubt)

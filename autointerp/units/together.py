@@ -28,7 +28,7 @@ from autointerp.units.dictionary_figures import (
     stored_figures,
 )
 from autointerp.units.dictionary_sums import DictionarySums, KeptTokens, losses_recovered
-from autointerp.units.first_batches import first_batches
+from autointerp.units.first_batches import holding_first_batches
 from autointerp.units.held import Place, left_to_draw, unverified
 from autointerp.units.others import firing_in, store_silence
 from autointerp.units.passes import Wanted, harvested_units, parts_of, places_of, take_in
@@ -93,7 +93,8 @@ def draw_together(
     Raises BadInput where members do not read the same windows.
     """
     _require_alike(members)
-    members = _holding_first_batches(members)
+    holding = holding_first_batches(*(member.subject for member in members))
+    members = [replace(one, subject=held) for one, held in zip(members, holding, strict=True)]
     settings = members[0].run.settings
     opened: dict[tuple[int, str], Source] = {}
     calibrations: dict[str, Calibration] = {}
@@ -194,18 +195,6 @@ def _require_alike(members: Sequence[Member]) -> None:
             theirs.harvest, theirs.sample, theirs.seed
         ) or window_length(one, ours.harvest) != length:  # fmt: skip
             raise BadInput(f"{names} were made with different harvest settings; sweep them apart")
-
-
-def _holding_first_batches(members: Sequence[Member]) -> list[Member]:
-    """Return the members with the first batches of each site held once, where none has a cache."""
-    if any(member.subject.cache is not None for member in members):
-        return list(members)
-    sites = {member.subject.site for member in members}
-    held = {site: first_batches(len(sites)) for site in sites}
-    return [
-        replace(member, subject=replace(member.subject, cache=held[member.subject.site]))
-        for member in members
-    ]
 
 
 def _calibrated(

@@ -18,7 +18,7 @@ from autointerp.subjects import Subject
 from autointerp.subjects.load import load_subject
 from autointerp.units import first_batches as first_batches_module
 from autointerp.units import stream
-from autointerp.units.first_batches import FirstBatches, first_batches, holding_first_batches
+from autointerp.units.first_batches import FirstBatches, holding_first_batches
 from autointerp.units.sample import draw_units
 from autointerp.units.stream import at_site, calibrate, quiet_torch, readings
 from autointerp.units.together import Member, draw_together
@@ -65,7 +65,7 @@ def test_the_pass_reads_what_calibration_read_without_the_model(
 ) -> None:
     settings = few(settings, monkeypatch)
     reading, model = counted(subject)
-    holding = holding_first_batches(reading)
+    (holding,) = holding_first_batches(reading)
     calibrate(holding, settings.harvest, 0)
     by_calibration = model.windows
     with quiet_torch():
@@ -109,8 +109,9 @@ def test_windows_that_are_batched_otherwise_are_read_again() -> None:
 
 
 def test_a_cache_that_is_there_is_used_instead(subject: Subject) -> None:
-    cache = first_batches()
-    assert holding_first_batches(replace(subject, cache=cache)).cache is cache
+    cache = FirstBatches(10**6, 100)
+    (holding,) = holding_first_batches(replace(subject, cache=cache))
+    assert holding.cache is cache
 
 
 def test_a_run_and_a_sweep_run_the_model_on_the_first_tokens_once(
