@@ -12,26 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from autointerp.settings import RunSettings, load_settings
+from autointerp.settings import RunSettings
 from autointerp.store.run import open_run
 from autointerp.subjects import Subject
-from autointerp.subjects.load import load_subject
 from autointerp.units import first_batches as first_batches_module
 from autointerp.units import stream
 from autointerp.units.first_batches import FirstBatches, holding_first_batches
 from autointerp.units.sample import draw_units
 from autointerp.units.stream import at_site, calibrate, quiet_torch, readings
 from autointerp.units.together import Member, draw_together
-
-
-@pytest.fixture(scope="module")
-def settings(tiny_settings: Path) -> RunSettings:
-    return load_settings(str(tiny_settings))
-
-
-@pytest.fixture(scope="module")
-def subject(settings: RunSettings) -> Subject:
-    return load_subject(settings.subject)
 
 
 class Counted:

@@ -17,7 +17,6 @@ from autointerp.files import open_locked
 from autointerp.settings import RunSettings, load_settings
 from autointerp.store.run import open_run
 from autointerp.subjects import Subject
-from autointerp.subjects.load import load_subject
 from autointerp.units import sample
 from autointerp.units import shards as sharding
 from autointerp.units.sample import draw_units, read_shard
@@ -36,11 +35,6 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 def settings(tiny_settings: Path) -> RunSettings:
     read = load_settings(str(tiny_settings))
     return replace(read, harvest=replace(read.harvest, rows=8, tokens=6_000))
-
-
-@pytest.fixture(scope="module")
-def subject(settings: RunSettings) -> Subject:
-    return load_subject(settings.subject)
 
 
 def stored(runs: Path, name: str) -> str:

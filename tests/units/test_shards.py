@@ -19,7 +19,6 @@ from autointerp.records import HarvestedUnit
 from autointerp.settings import RunSettings, load_settings
 from autointerp.store.run import open_run
 from autointerp.subjects import Subject
-from autointerp.subjects.load import load_subject
 from autointerp.units import shards as sharding
 from autointerp.units.passes import Wanted, harvest
 from autointerp.units.sample import draw_units
@@ -39,11 +38,6 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 def settings(tiny_settings: Path) -> RunSettings:
     read = load_settings(str(tiny_settings))
     return replace(read, harvest=replace(read.harvest, rows=8))
-
-
-@pytest.fixture(scope="module")
-def subject(settings: RunSettings) -> Subject:
-    return load_subject(settings.subject)
 
 
 @pytest.fixture(scope="module")

@@ -30,16 +30,6 @@ from autointerp.units.stream import at_site, calibrate, quiet_torch, readings
 PLENTY = 10**8
 
 
-@pytest.fixture(scope="module")
-def settings(tiny_settings: Path) -> RunSettings:
-    return load_settings(str(tiny_settings))
-
-
-@pytest.fixture(scope="module")
-def subject(settings: RunSettings) -> Subject:
-    return load_subject(settings.subject)
-
-
 class Unread:
     """A model that must not be run."""
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from autointerp.settings import RunSettings, load_settings
+from autointerp.settings import RunSettings
 from autointerp.subjects import Subject
-from autointerp.subjects.load import load_subject
 from autointerp.units.passes import Wanted, parts_of, places_of, take_in
 from autointerp.units.shards import state_of
 from autointerp.units.sources import SiteBatch
@@ -81,16 +78,6 @@ class Device(TorchDispatchMode):
         if func._schema.name.endswith("_"):
             return args[0]
         return tree_map_only(Tensor, OnDevice, out)
-
-
-@pytest.fixture(scope="module")
-def settings(tiny_settings: Path) -> RunSettings:
-    return load_settings(str(tiny_settings))
-
-
-@pytest.fixture(scope="module")
-def subject(settings: RunSettings) -> Subject:
-    return load_subject(settings.subject)
 
 
 def on_device(batch: SiteBatch) -> SiteBatch:
