@@ -17,6 +17,7 @@ UNWRITTEN = re.compile(r"[^!-~]|[<>\"{}|\\^`]")  # in an address: blanks, contro
 HOST = re.compile(
     r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|[0-9A-Fa-f]*:[0-9A-Fa-f:.%]*"
 )
+USUAL_PATH = "/v1"
 LONGEST_URL = 2_000
 SHORTEST_KEY = 4  # a shorter one is a word like others
 
@@ -52,16 +53,18 @@ def normal_url(base_url: str) -> str:
 
 
 def place_of(url: str) -> str:
-    """Return host and port, as in the names of raters on servers of one's own."""
-    return urlsplit(url).netloc
+    """Return what the names of raters on servers of one's own say of the address: host and port,
+    and the path unless it is the usual one, since a gateway has a path for each model behind it."""
+    parts = urlsplit(url)
+    return parts.netloc + ("" if parts.path == USUAL_PATH else parts.path)
 
 
 def own_variable(url: str) -> str:
     """Return the name of the environment variable that holds the key of a server of one's own.
 
-    Each address has one, so that a provider's key never travels to somebody else's server.
+    Each host and port has one, so that a provider's key never travels to somebody else's server.
     """
-    return "AUTOINTERP_KEY_" + re.sub(r"[^A-Za-z0-9]+", "_", place_of(url)).strip("_").upper()
+    return "AUTOINTERP_KEY_" + re.sub(r"[^A-Za-z0-9]+", "_", urlsplit(url).netloc).strip("_").upper()
 
 
 def find_key(variable: str) -> str | None:

@@ -113,10 +113,11 @@ def rater_kind(rater: str) -> str:
 
 def check_command(judgement: Judgement) -> str:
     """Return the command that checks a judgement's rater. A model's file goes by its name alone in
-    a run, and a server by host and port; PATH stands for the rest."""
+    a run, and a server by its address without the usual path; PATH stands for the rest."""
     name = re.sub(r"\b(local|likelihood):([^/,@:]+)", r"\1:PATH/\2.gguf", judgement.rater)
     name, _, place = name.partition("@")
-    options = f" --base-url http://{place}/PATH" if place and rater_kind(name) != "panel" else ""
+    path = "" if "/" in place else "/PATH"
+    options = f" --base-url http://{place}{path}" if place and rater_kind(name) != "panel" else ""
     if rater_kind(name) == "panel":
         name = name + (f"@{place}" if place else "")
     return f"`autointerp check-rater {shlex.quote(name)}{options} --rubric {judgement.rubric}`"

@@ -51,6 +51,12 @@ def load_documents(path: Path) -> TokenisedDocuments:
     """
     try:
         check_archive(path)
+        with path.open("rb") as raw:
+            if raw.read(2) != b"PK":
+                raise CorpusError(
+                    f"{path} is no npz of `tokens` and `starts`, which is what a one-layer model "
+                    "reads; make one of text with its tokenizer: `autointerp train tokens`"
+                )
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             documents = TokenisedDocuments(file["tokens"], file["starts"])
     except FileNotFoundError:

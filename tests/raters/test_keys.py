@@ -39,6 +39,19 @@ def test_another_address_has_a_variable_of_its_own(url: str, variable: str) -> N
     assert OpenAIRater("m", RaterOptions(base_url=url)).key_variable == variable
 
 
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("http://127.0.0.1:11434/v1", "openai:m@127.0.0.1:11434"),
+        ("http://127.0.0.1:11434", "openai:m@127.0.0.1:11434"),
+        ("https://gateway.example/one/v1/", "openai:m@gateway.example/one/v1"),
+        ("https://gateway.example/two/v1", "openai:m@gateway.example/two/v1"),
+    ],
+)
+def test_two_models_behind_one_gateway_are_two_raters(url: str, name: str) -> None:
+    assert OpenAIRater("m", RaterOptions(base_url=url)).name == name
+
+
 def test_a_key_is_found_under_its_own_address_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", " secret ")
     elsewhere = OpenAIRater("m", RaterOptions(base_url="http://127.0.0.1:1/v1"))

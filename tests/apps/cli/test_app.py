@@ -328,6 +328,15 @@ def test_a_broken_part_of_the_subject_is_named_and_nothing_is_made(
     assert rate(subject=own_subject / "autointerp.toml").code == 0, "the next run goes on"
 
 
+def test_text_for_a_one_layer_model_is_told_from_a_damaged_file_of_tokens(
+    rate: Call, own_subject: Path
+):
+    (own_subject / "corpus.npz").write_text("The cat sat on the mat.\n")
+    result = rate(subject=own_subject / "autointerp.toml")
+    assert result.code == 2
+    assert "autointerp train tokens" in one_line(result)
+
+
 def test_a_corpus_that_is_too_short_says_how_short(rate: Call, own_subject: Path):
     import numpy as np
 
