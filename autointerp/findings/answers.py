@@ -394,17 +394,11 @@ SILENT = (
     " AND w.position - w.focus < c.position - c.focus + len(c.tokens)"
     " AND c.position - c.focus < w.position - w.focus + len(w.tokens))"
 )
-
-
-def _silence(run: Run) -> str:
-    """Return the SQL of whether the unit is silent: as computed, else as its own windows show."""
-    if not run.has_table("silence"):
-        return SILENT
-    computed = (
-        "(SELECT v.silent FROM silence v WHERE v.unit_id = o.unit_id"
-        " AND v.context_id = c.context_id)"
-    )
-    return f"coalesce({computed}, {SILENT})"
+# The same as computed where the run holds that, else as its own windows show.
+SILENCE = (
+    "coalesce((SELECT v.silent FROM silence v WHERE v.unit_id = o.unit_id"
+    f" AND v.context_id = c.context_id), {SILENT})"
+)
 
 
 def context_ratings(run: Run, unit_id: int | None = None) -> list[ContextRating]:
@@ -427,7 +421,7 @@ def context_ratings(run: Run, unit_id: int | None = None) -> list[ContextRating]
         "  JOIN current_rating r USING (item_id)"
         ") SELECT u.unit_id, u.source, s.is_control, o.task, o.task_digest, o.explainer, a.rater,"
         f"  o.kind, CASE o.kind WHEN 'firing' THEN false WHEN 'silent' THEN c.silent"
-        f"  ELSE {_silence(run)}"
+        f"  ELSE {SILENCE}"
         "  END, CASE WHEN o.kind = 'firing' THEN c.interval END,"
         "  CASE WHEN o.kind <> 'other' THEN c.activations[c.focus + 1] * 10 / o.scale END,"
         "  coalesce(r.status, 'pending'), r.score"

@@ -46,10 +46,9 @@ class Attributed:
 
 def attributions_of(run: Run) -> Iterator[Attributed]:
     """Yield what the run holds of each question, the one that was asked first ahead."""
-    found = run.rows_if_there(
-        "attributed",
-        "min(made_at) OVER (PARTITION BY question) AS asked_at, question, source, prompt, target,"
-        " against, active, pearson, spearman",
+    found = run.rows(
+        "SELECT min(made_at) OVER (PARTITION BY question) AS asked_at, question, source, prompt,"
+        " target, against, active, pearson, spearman FROM attributed"
     )
     by_question: dict[tuple[str, str, str, str], list[AttributedSource]] = {}
     for _, question, source, prompt, target, against, active, pearson, spearman in sorted(

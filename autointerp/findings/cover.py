@@ -214,14 +214,13 @@ def cover_of(
 def covers_of(run: Run, level: float = 0.95) -> Iterator[Cover]:
     """Yield what the run holds of concepts, one a source and rater: all that they were asked of."""
     asked = sorted(
-        run.rows_if_there("cover_concept", "source, rater, concept, prompts, occurrences, tokens")
+        run.rows("SELECT source, rater, concept, prompts, occurrences, tokens FROM cover_concept")
     )
     units: dict[tuple[str, str, str], list[Judged]] = {}
     for source, rater, concept, idx, sign, *row in sorted(
-        run.rows_if_there(
-            "cover",
-            "source, rater, concept, idx, sign, kind, place, activation, description, is_main,"
-            " status",
+        run.rows(
+            "SELECT source, rater, concept, idx, sign, kind, place, activation, description,"
+            " is_main, status FROM cover"
         ),
         key=lambda row: (*row[:3], KINDS.index(row[5]), row[6]),
     ):

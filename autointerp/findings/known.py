@@ -55,8 +55,6 @@ class KnownConcepts:
 
 def known_concepts_of(run: Run, level: float = 0.95) -> Iterator[KnownConcepts]:
     """Yield what the run holds, labels that were measured first on ahead."""
-    if not run.has_table("concept"):
-        return
     frame = run.frame(f"SELECT {COLUMNS} FROM concept ORDER BY made_at, concept, source, picked, k")
     for labels, rows in frame.groupby("labels", sort=False):
         sources = tuple(

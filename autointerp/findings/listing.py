@@ -395,7 +395,7 @@ def _whole_sources(
     known = [unit.source, index, sign, unit.unit, unit.unit_id]
     held: dict[str, Sequence[Mapping[str, Any]]] = {}
     for name, table, question in WHOLE:
-        rows = [row for (row,) in run.rows(ME + question, known)] if run.has_table(table) else []
+        rows = [row for (row,) in run.rows(ME + question, known)] if run.has_rows(table) else []
         filled = {key for row in rows for key, value in row.items() if value is not None}
         if rows:
             held[name] = [{key: row[key] for key in row if key in filled} for row in rows]

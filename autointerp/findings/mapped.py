@@ -45,9 +45,9 @@ class Mapped:
 
 def maps_of(run: Run) -> Iterator[Mapped]:
     """Yield the maps that the run holds, by digest; their points are in the table `map_point`."""
-    rows = run.rows_if_there(
-        "map_source",
-        "digest, place, neighbours, seed, source, units, without, median, near_own, mixed, kept",
+    rows = run.rows(
+        "SELECT digest, place, neighbours, seed, source, units, without, median, near_own, mixed,"
+        " kept FROM map_source"
     )
     by_digest: dict[tuple[str, int, int], list[MappedSource]] = {}
     for digest, _, neighbours, seed, *row in sorted(rows):

@@ -70,13 +70,13 @@ def matches_of(run: Run) -> Iterator[MatchedRun]:
     """Yield what the run holds of each other run, by name."""
     columns = [field.name for field in fields(MatchedRun) if field.name != "scores"]
     scores: dict[str, list[MatchedScore]] = {}
-    for other, rubric, rater, n, median, look, higher, rho in run.rows_if_there(
-        "match_score", "other, rubric, rater, n, median, look, higher, rho"
+    for other, rubric, rater, n, median, look, higher, rho in run.rows(
+        "SELECT other, rubric, rater, n, median, look, higher, rho FROM match_score"
     ):
         scores.setdefault(other, []).append(
             MatchedScore(rubric, rater, n, median, look, _statistic(higher), _statistic(rho))
         )
-    for row in sorted(run.rows_if_there("match_side", ", ".join(columns))):
+    for row in sorted(run.rows(f"SELECT {', '.join(columns)} FROM match_side")):
         held: dict[str, Any] = dict(zip(columns, row, strict=True))
         yield MatchedRun(**held, scores=tuple(scores.get(held["other"], ())))
 

@@ -110,7 +110,7 @@ def _effects(table: pd.DataFrame, units: pd.DataFrame) -> RaterEffects:
 
 def _drifts(run: Run, digest: str, people: Sequence[str]) -> Iterator[tuple[str, Drift]]:
     """Yield each person's drift; the order of answers counts, repeats among them, no times."""
-    if not people or not run.has_table("human_answer") or not run.has_rows("human_answer"):
+    if not people or not run.has_rows("human_answer"):
         return
     rows = run.frame(
         "WITH answered AS ("

@@ -64,7 +64,8 @@ def own_variable(url: str) -> str:
 
     Each host and port has one, so that a provider's key never travels to somebody else's server.
     """
-    return "AUTOINTERP_KEY_" + re.sub(r"[^A-Za-z0-9]+", "_", urlsplit(url).netloc).strip("_").upper()
+    place = urlsplit(url).netloc
+    return "AUTOINTERP_KEY_" + re.sub(r"[^A-Za-z0-9]+", "_", place).strip("_").upper()
 
 
 def find_key(variable: str) -> str | None:

@@ -80,7 +80,7 @@ class Covers(Tables):
         """Return peak and contexts of the units of a source that were harvested by name."""
         held: dict[Unit, tuple[float, list[Context]]] = {
             Unit(source, idx, sign): (peak, [])
-            for name, idx, sign, peak in self.rows_if_there("aside", "source, idx, sign, peak")
+            for name, idx, sign, peak in self.rows("SELECT source, idx, sign, peak FROM aside")
             if name == source
         }
         columns = "idx, sign, tokens, activations, focus, draw, interval, document, position"

@@ -39,8 +39,8 @@ class Firings(Tables):
         """
         counted = {
             (idx, sign): (fires, tokens)
-            for name, idx, sign, fires, tokens in self.rows_if_there(
-                "firing", "source, idx, sign, fires, tokens"
+            for name, idx, sign, fires, tokens in self.rows(
+                "SELECT source, idx, sign, fires, tokens FROM firing"
             )
             if name == source
         }
@@ -57,4 +57,4 @@ class Firings(Tables):
 
     def has_firings(self, source: str) -> bool:
         """Return whether all units of a source were counted."""
-        return any(name == source for (name,) in self.rows_if_there("firing", "DISTINCT source"))
+        return bool(self.rows("SELECT 1 FROM firing WHERE source = ? LIMIT 1", [source]))

@@ -106,8 +106,8 @@ class Labs(Tables):
         return {unit_id for (unit_id,) in rows}
 
     def lab_names(self) -> list[str]:
-        """Return the labs that have rows, sorted; none where a read-only run has no such table."""
-        return sorted({lab for (lab,) in self.rows_if_there("lab", "lab")})
+        """Return the labs that have rows, sorted."""
+        return [lab for (lab,) in self.rows("SELECT DISTINCT lab FROM lab ORDER BY lab")]
 
     def lab_rows(self, lab: str) -> list[dict[str, Any]]:
         """Return a lab's rows: unit_id, unit (`features/123`), source, and the lab's columns.

@@ -42,7 +42,7 @@ class Looks(Tables):
 
     def stored_plans(self) -> list[tuple[str, str, dict[str, Any]]]:
         """Return digest, time and content of each plan, the last one last."""
-        rows = sorted(self.rows_if_there("plan", "plan, digest, made_at, content"))
+        rows = sorted(self.rows("SELECT plan, digest, made_at, content FROM plan"))
         return [(digest, made_at, json.loads(content)) for _, digest, made_at, content in rows]
 
     def add_look(self, row: Mapping[str, Any]) -> None:
@@ -53,7 +53,7 @@ class Looks(Tables):
     def stored_looks(self) -> list[dict[str, Any]]:
         """Return the looks in their order, columns by name, those that are not in the database yet
         at the end; none of a run older than the ledger."""
-        rows = sorted(self.rows_if_there("look", ", ".join(["look", *NAMES])), key=lambda r: r[0])
+        rows = self.rows(f"SELECT look, {', '.join(NAMES)} FROM look ORDER BY look")
         looks = [dict(zip(["look", *NAMES], row, strict=True)) for row in rows]
         following = looks[-1]["look"] + 1 if looks else 0
         new = lacking_looks(looks, pending_looks(self.path))
@@ -67,7 +67,7 @@ class Looks(Tables):
             waiting = pending_looks(self.path)
             stored = [
                 dict(zip(WHAT, row, strict=True))
-                for row in self.rows_if_there("look", ", ".join(WHAT))
+                for row in self.rows(f"SELECT {', '.join(WHAT)} FROM look")
             ]
             for look in lacking_looks(stored, waiting):
                 self.add_look(look)

@@ -49,8 +49,6 @@ class Maps(Tables):
         """Return x, y, near, cosines and is_exact of each point of a layout; none if there is no
         such layout.
         """
-        if not self.has_table("map_point"):
-            return []
         return self.rows(
             f"SELECT {', '.join(COLUMNS)} FROM map_point WHERE digest = ? ORDER BY place", [digest]
         )

@@ -177,11 +177,11 @@ class Ratings(Tables):
 
     def rubric_contents(self) -> dict[str, str]:
         """Return the content of each rubric that items were made with, as JSON, by digest."""
-        return dict(self.rows_if_there("rubric", "digest, content"))
+        return dict(self.rows("SELECT digest, content FROM rubric"))
 
     def llm_raters(self) -> dict[str, bool]:
         """Return whether each rater is a language model, as far as it was noted down."""
-        return dict(self.rows_if_there("rater", "rater, is_llm"))
+        return dict(self.rows("SELECT rater, is_llm FROM rater"))
 
     def stored_calls(self, keys: Sequence[str]) -> dict[str, list[tuple[int, Reply]]]:
         """Return the attempts of calls, first to last, by the call's key."""

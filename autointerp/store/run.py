@@ -533,7 +533,7 @@ def bring_up_to_date(path: Path, connection: duckdb.DuckDBPyConnection, read_onl
         made = dict(connection.execute("SELECT name, value FROM state").fetchall())
     except duckdb.CatalogException:
         made = {}
-    if made.get(SCHEMA) == digest and not _missing(connection, schema, views):
+    if made.get(SCHEMA) == digest:
         return
     if read_only:
         _add_temporarily(connection, schema, views)
@@ -549,20 +549,6 @@ def bring_up_to_date(path: Path, connection: duckdb.DuckDBPyConnection, read_onl
     for name, value in remembered.items():
         connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", [name, value])
     connection.execute("COMMIT")
-
-
-def _missing(connection: duckdb.DuckDBPyConnection, schema: str, views: str) -> set[str]:
-    """Return the names of tables and views that a database lacks.
-
-    Macros are made with the views, and listing functions costs more than all the rest.
-    """
-    there = connection.execute(
-        "SELECT table_name FROM duckdb_tables() UNION ALL SELECT view_name FROM duckdb_views()"
-        " WHERE NOT internal"
-    ).fetchall()
-    named = {made["name"] for made in TABLE.finditer(schema)}
-    named |= {made["name"] for made in VIEW.finditer(views) if made["kind"] == "VIEW"}
-    return named - {name for (name,) in there}
 
 
 def _add_temporarily(connection: duckdb.DuckDBPyConnection, schema: str, views: str) -> None:

@@ -53,7 +53,6 @@ class Tables:
     path: Path
     connection: duckdb.DuckDBPyConnection
     commits: int = 0
-    _found: frozenset[str] = frozenset()  # tables that were seen there; none is ever removed
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -176,17 +175,6 @@ class Tables:
         """Return the rows of a query as tuples."""
         with self._readable():
             return self.connection.execute(query, list(parameters)).fetchall()
-
-    def rows_if_there(self, table: str, columns: str) -> list[tuple[Any, ...]]:
-        """Return all rows of a table; none where the run is older than the table, and read-only."""
-        return self.rows(f"SELECT {columns} FROM {table}") if self.has_table(table) else []
-
-    def has_table(self, table: str) -> bool:
-        """Return whether the run has a table; one that is older than it, and read-only, has not."""
-        if table not in self._found:
-            there = self.rows("SELECT table_name FROM duckdb_tables()")
-            self._found = frozenset(name for (name,) in there)
-        return table in self._found
 
     def has_rows(self, table: str) -> bool:
         """Return whether a table holds anything: a tenth of what it takes to plan a long query."""

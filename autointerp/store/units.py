@@ -282,14 +282,13 @@ class Units(Tables):
         Empty where the run does not hold that, such as an imported one.
         """
         elsewhere: dict[int, list[tuple[int, int]]] = {unit_id: [] for unit_id in unit_ids}
-        if self.has_table("silence"):
-            for unit_id, owner, number in self.rows(
-                "SELECT s.unit_id, c.unit_id, c.context_id FROM silence s JOIN context c"
-                " USING (context_id) WHERE s.silent AND c.unit_id <> s.unit_id"
-                " AND s.unit_id IN (SELECT unnest(?::INTEGER[])) ORDER BY ALL",
-                [list(unit_ids)],
-            ):
-                elsewhere[unit_id].append((owner, number))
+        for unit_id, owner, number in self.rows(
+            "SELECT s.unit_id, c.unit_id, c.context_id FROM silence s JOIN context c"
+            " USING (context_id) WHERE s.silent AND c.unit_id <> s.unit_id"
+            " AND s.unit_id IN (SELECT unnest(?::INTEGER[])) ORDER BY ALL",
+            [list(unit_ids)],
+        ):
+            elsewhere[unit_id].append((owner, number))
         return elsewhere
 
     def contexts_numbered(self, numbers: Sequence[int]) -> dict[int, Context]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.fabricate import add_all_scores, add_scores, fabricate_run
+from support.fabricate import add_all_scores, add_scores, fabricate_run, make_older
 from support.unit_scores import unit
 
 import autointerp.findings.comparison as comparison_module
@@ -112,8 +112,7 @@ def test_a_run_that_cannot_be_written_is_compared_and_says_that_the_look_is_not_
 
 def test_a_run_of_a_version_without_ledger_is_read_with_nothing_declared(run: Run, tmp_path: Path):
     rate_ten(run, 0)
-    run.connection.execute("DROP TABLE look")
-    run.connection.execute("DROP TABLE plan")
+    make_older(run.connection, "TABLE look", "TABLE plan")
     run.close()
     with open_run("main", folder=tmp_path, read_only=True) as old:
         reading, _, comparison = reading_of(old)

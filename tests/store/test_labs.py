@@ -1,3 +1,4 @@
+from support.fabricate import make_older
 from support.made_up import made_up_run
 
 from autointerp.store.run import open_run
@@ -36,7 +37,7 @@ def test_a_lab_that_runs_again_replaces_its_rows_of_the_units_it_measured_alone(
 def test_a_run_from_before_there_were_labs_has_none_and_gets_the_table_when_it_is_written(tmp_path):
     with made_up_run(tmp_path) as run:
         unit_id = run.units("features")[0].unit_id
-        run.connection.execute("DROP TABLE lab")
+        make_older(run.connection, "TABLE lab")
     with open_run("golden", folder=tmp_path, read_only=True) as run:
         assert run.lab_names() == []
         assert run.lab_rows("lengths") == []

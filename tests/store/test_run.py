@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from support.fabricate import add_scores, fabricate_run
+from support.fabricate import add_scores, fabricate_run, make_older
 
 from autointerp.errors import RunLocked, RunMismatch, StorageError, UnknownName
 from autointerp.findings.comparison import compare
@@ -280,8 +280,7 @@ def test_a_disk_that_fills_up_is_named_and_what_was_kept_before_is_still_there(
 def make_old(file: Path) -> None:
     """Take out of a run's file what an earlier schema did not have."""
     with duckdb.connect(str(file)) as connection:
-        for view in ("unit_guess", "unit_rating", "unit_item"):
-            connection.execute(f"DROP VIEW {view}")
+        make_older(connection, "VIEW unit_guess", "VIEW unit_rating", "VIEW unit_item")
         connection.execute("DROP MACRO is_person; DROP MACRO unit_name")
         connection.execute("CREATE TABLE old AS SELECT source, size, is_control FROM source")
         connection.execute("DROP TABLE source; ALTER TABLE old RENAME TO source")
@@ -315,7 +314,7 @@ def test_a_run_older_than_a_view_s_tables_is_read_without_the_view(tmp_path: Pat
         pass
     make_old(tmp_path / "main" / "run.duckdb")
     with duckdb.connect(str(tmp_path / "main" / "run.duckdb")) as connection:
-        connection.execute("DROP VIEW current_guess; DROP TABLE guess")
+        make_older(connection, "VIEW current_guess", "TABLE guess")
     with open_run("main", folder=tmp_path, read_only=True) as run:
         assert run.rows("SELECT count(*) FROM unit_rating") == [(0,)]
 
@@ -324,12 +323,13 @@ def test_a_run_that_lacks_tables_of_today_is_read_as_one_without_rows_in_them(tm
     with fabricate_run(tmp_path, {"features": 4}) as run:
         add_scores(run, "features", "model:a", [1, 1, 1, 0, 1])
     with duckdb.connect(str(tmp_path / "main" / "run.duckdb")) as connection:
-        connection.execute("DROP VIEW explanation; DROP VIEW current_batch")
-        for table in ("probe", "unprobed", "lab", "batch", "charge", "rater", "human_plan"):
-            connection.execute(f"DROP TABLE {table}")
+        tables = ("probe", "unprobed", "lab", "batch", "charge", "rater", "rubric", "human_plan")
+        views = ("VIEW explanation", "VIEW current_batch")
+        make_older(connection, *views, *(f"TABLE {table}" for table in tables))
     with open_run("main", folder=tmp_path, read_only=True) as run:
         assert run.spent_usd() >= 0
         assert (run.open_batches(), run.lab_names(), run.llm_raters()) == ([], [], {})
+        assert run.rubric_contents() == {}
         assert run.rows("SELECT count(*) FROM explanation") == [(0,)]
         assert compare(run).judgements
 

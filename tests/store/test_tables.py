@@ -78,12 +78,6 @@ def test_the_next_number_of_an_empty_table_is_0_and_else_one_past_the_largest(ru
     assert run.next_id("pack_item", "item_id::INTEGER") == 8
 
 
-def test_a_table_that_an_old_run_lacks_has_no_rows(run: Run):
-    run.connection.execute("DROP TABLE rubric")
-    assert run.rows_if_there("rubric", "digest") == []
-    assert run.rubric_contents() == {}
-
-
 @pytest.mark.parametrize("cell", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1"])
 def test_no_cell_of_a_csv_is_a_formula(tmp_path: Path, cell: str) -> None:
     frame = pd.DataFrame({"text": [cell, "plain", "-0.5", None], "number": [-1.5, 2.0, 3.0, 4.0]})

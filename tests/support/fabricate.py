@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import duckdb
 import numpy as np
 
 from autointerp.questions.items import make_items
@@ -41,6 +42,14 @@ WORDS = (
     "by",
 )
 SCRIPT = "</script><script>document.title='owned'</script><!--"
+
+
+def make_older(connection: duckdb.DuckDBPyConnection, *dropped: str) -> None:
+    """Take tables and views, such as `TABLE look`, out of a run's database and its note of what it
+    has: what is left is as a run of an earlier version."""
+    for what in dropped:
+        connection.execute(f"DROP {what}")
+    connection.execute("DELETE FROM state WHERE name = 'schema'")
 
 
 def fabricate_contexts(

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from support.fabricate import make_older
 
 from autointerp.findings.answers import unit_scores
 from autointerp.pipeline.describe import score
@@ -93,8 +94,8 @@ def test_a_run_that_lacks_it_is_looked_at_again_and_one_that_has_it_is_not(own_r
         wanted = dict.fromkeys(names, 1)
         before = run.rows("SELECT * FROM silence ORDER BY ALL")
         assert unverified(run, names) == {}
-        run.connection.execute("DROP TABLE silence")
-    with open_run("tiny", folder=own_runs) as run:  # as a run of an earlier version
+        make_older(run.connection, "TABLE silence")
+    with open_run("tiny", folder=own_runs) as run:
         assert list(unverified(run, names)) == names
         draw_units(run, subject, wanted)
         assert run.rows("SELECT * FROM silence ORDER BY ALL") == before
