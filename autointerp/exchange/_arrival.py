@@ -415,7 +415,7 @@ class _Arrival:
         if again or twice:
             raise RunMismatch(
                 f"{self.path}: source '{source}' has a unit {(again or twice)[0]} already; "
-                "import into another --run, or under another --source"
+                "import into another --run, or under another source"
             )
         held = {
             Unit(source, index, sign)
@@ -427,7 +427,7 @@ class _Arrival:
         if both:
             raise RunMismatch(
                 f"{self.path}: run '{self.run.name}' holds {min(both)} already, from another "
-                "file; import into another --run, or under another --source"
+                "file; import into another --run, or under another source"
             )
 
     def _borrow(self) -> set[int]:
