@@ -76,6 +76,11 @@ def count(n: int, one: str, several: str | None = None) -> str:
     return f"{n:,} {one if n == 1 else several or one + 's'}"
 
 
+def capital(text: str) -> str:
+    """Return the text as a sentence begins; unlike `str.capitalize` it leaves all names in it."""
+    return text[:1].upper() + text[1:]
+
+
 def dollars(amount: float) -> str:
     """Return `$5.00`; of less than a cent `$0.0032`."""
     return f"${amount:,.4f}" if 0 < amount < 0.01 else f"${amount:,.2f}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from array import array
 from collections import Counter
@@ -103,6 +104,7 @@ def import_units(
     options = options or ImportOptions()
     if not path.exists():
         raise ExchangeError(f"no file or folder {path}; give an existing one")
+    path = Path(os.path.abspath(path))  # its folders have names, and others stand beside them
     try:
         for place in (path, *(path.rglob("*") if path.is_dir() else ())):
             check_readable_twice(place)
@@ -413,7 +415,7 @@ class _Arrival:
         if again or twice:
             raise RunMismatch(
                 f"{self.path}: source '{source}' has a unit {(again or twice)[0]} already; "
-                "import into another --run, or under another --source"
+                "import into another --run, or under another source"
             )
         held = {
             Unit(source, index, sign)
@@ -425,7 +427,7 @@ class _Arrival:
         if both:
             raise RunMismatch(
                 f"{self.path}: run '{self.run.name}' holds {min(both)} already, from another "
-                "file; import into another --run, or under another --source"
+                "file; import into another --run, or under another source"
             )
 
     def _borrow(self) -> set[int]:
@@ -530,9 +532,9 @@ def assigned_splits(
     """Return the split of each context, by the file or in turn; None: it is to be left out.
 
     From the strongest on they go to `explain` and `score` in turn, so that both have the unit's
-    full range; so do the silent ones. The same text is never in both, nor are two that share a
-    passage: a copy goes where its like is, and is left out where that is both, or where the file
-    says that it is for `score` though its like serves to explain.
+    full range; so do the silent ones. The same text is never in both, nor are two of one document
+    or that share a passage: a copy goes where its like is, and is left out where that is both, or
+    where the file says that it is for `score` though its like serves to explain.
     """
 
     def nth(place: int) -> Split:
@@ -546,21 +548,24 @@ def assigned_splits(
     for context in contexts:
         texts[context.tokens] = max(max(context.activations), texts.get(context.tokens, 0.0))
     strongest_first = sorted(texts, key=lambda text: -texts[text])  # stable: ties in file order
-    shared = _shared_passages(strongest_first)
+    shared = dict(zip(strongest_first, _shared_passages(strongest_first), strict=True))
+    for context in contexts:
+        if context.place is not None:
+            shared[context.tokens].add(~context.place[0])  # a document; below 0, as no passage is
     split_of_text: dict[tuple[str, ...], Split | None] = {}
     held: dict[Split, set[int]] = {split: set() for split in SPLITS}
     for is_firing in (True, False):
         place = 0
-        for text, passages in zip(strongest_first, shared, strict=True):
+        for text, marks in shared.items():
             if (texts[text] > 0) is not is_firing:
                 continue
-            like = [split for split in SPLITS if not passages.isdisjoint(held[split])]
+            like = [split for split in SPLITS if not marks.isdisjoint(held[split])]
             if not like:
                 like = [nth(place)]
                 place += 1
             split_of_text[text] = like[0] if len(like) == 1 else None
             if len(like) == 1:
-                held[like[0]] |= passages
+                held[like[0]] |= marks
     return [split_of_text[context.tokens] for context in contexts]
 
 

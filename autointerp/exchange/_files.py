@@ -36,7 +36,8 @@ def copy_to_file(run: Run, query: str, file: Path, options: str) -> int:
 def check_is_file(file: Path) -> None:
     """Raise BadInput where something else than a file has the name."""
     if file.exists() and not file.is_file():
-        raise BadInput(f"-o {file} is a folder; name a file, or leave -o out for standard output")
+        what = "a folder" if file.is_dir() else "no file"
+        raise BadInput(f"-o {file} is {what}; name a file, or leave -o out for standard output")
 
 
 def quoted(text: str) -> str:

@@ -182,6 +182,12 @@ def _columns(connection: duckdb.DuckDBPyConnection, path: Path, file: str) -> li
     described = connection.execute(f"DESCRIBE SELECT * FROM {READ}", {"file": file})
     columns = {name: str(kind) for name, kind, *_ in described.fetchall()}
     del columns["file_row_number"]
+    optional = [name for name in OPTIONAL if name in columns]
+    counts = ", ".join(["count(*)", *(f'count("{name}")' for name in optional)])
+    ((_, *filled),) = connection.execute(f"SELECT {counts} FROM {READ}", {"file": file}).fetchall()
+    for name, rows in zip(optional, filled, strict=True):
+        if not rows:  # a column of nulls is as good as none, and of any type
+            del columns[name]
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise ExchangeError(

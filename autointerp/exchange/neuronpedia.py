@@ -269,10 +269,15 @@ def write(run: Run, folder: Path) -> int:
     sourceset and source.jsonl and `{features,activations,explanations}/batch-N.jsonl.gz`, and
     `folder/config/` with what kinds of explanation there are. The negative half of a signed unit
     is in the source `SOURCE-negative`. Raises StorageError if a file cannot be written, BadInput
-    if `folder` is a file.
+    if `folder` is a file, or holds another run's.
     """
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"-o {folder} is not a folder; name a new one")
+    for other in folder.glob("*/release.jsonl"):
+        if f'"{_release(run)}"' not in other.read_text("utf-8", errors="replace"):
+            raise BadInput(
+                f"-o {folder} holds another run's {other.parent.name}; name a new folder"
+            )
     written = 0
     layers = _layers(run)
     folders = _folder_names(layers.values())
@@ -325,9 +330,13 @@ def model_id(run: Run) -> str:
     return re.sub(r"[^a-z0-9_-]+", "-", last).strip("-")[:128] or "model"
 
 
+def _release(run: Run) -> str:
+    return f"autointerp-{run.name}"
+
+
 def _about(run: Run, layer: str) -> dict[str, list[dict[str, Any]]]:
     """Return what stands beside a source's batches, with all columns that have no default."""
-    model, release = model_id(run), f"autointerp-{run.name}"
+    model, release = model_id(run), _release(run)
     described = f"Units of autointerp's run '{run.name}', source '{layer}'"
     by = {"creatorId": ACCOUNT, "visibility": "PUBLIC"}
     return {

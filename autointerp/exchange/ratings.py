@@ -42,8 +42,10 @@ def write_table(run: Run, rows: pd.DataFrame, to: TableFormat, file: Path) -> in
     run.connection.register("exported", rows)
     try:
         query = (
-            f"SELECT {quoted(run.name)} AS run, u.source, u.idx AS index, u.sign,"
-            " e.* EXCLUDE (unit_id) FROM exported e JOIN unit u USING (unit_id)"
+            f"SELECT {quoted(run.name)} AS run,"
+            " unit_label(u.source, u.idx, u.sign, u.note) AS unit,"
+            " u.source, u.idx AS index, u.sign, e.* EXCLUDE (unit_id)"
+            " FROM exported e JOIN unit u USING (unit_id)"
         )
         return copy_to_file(run, query, file, FORMS[to])
     finally:

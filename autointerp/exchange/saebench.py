@@ -26,7 +26,7 @@ NOTES = (
     "Its random texts were not run by the model: that the latent is silent in them is assumed.",
 )
 LARGEST = 1 << 27  # bytes; in memory it takes three times as many
-ROW = re.compile(r"│\s*(-?(?:\d+(?:\.\d+)?(?:e[-+]?\d+)?|nan|inf))\s*│(.*)│\s*")
+ROW = re.compile(r"│\s*(-?(?:\d+(?:\.\d+)?(?:e[-+]?\d+)?|nan|inf))?\s*│(.*)│\s*")
 MARKED = re.compile(r"<<(.*?)>>(?!>)", re.DOTALL)
 
 
@@ -41,7 +41,7 @@ def recognises(path: Path) -> bool:
 
 
 def read(path: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
-    """Yield the latents in the order of the file; sources are the SAEs' names.
+    """Yield the latents in the order of the file; sources are called RELEASE/ID, as SAEs are.
 
     Raises ExchangeError if the file holds no logs, or an entry is not of the form.
     """
@@ -67,7 +67,9 @@ def _units(file: Path, options: ImportOptions) -> Iterator[ForeignUnit]:
             f"{file} has no eval_result_unstructured, so neither texts nor descriptions; results "
             "that SAEBench writes itself have it"
         )
-    source = options.source or str(results.get("sae_lens_id") or "features")
+    # An id alone is that of an SAE in every release, and "custom_sae" of all that have none.
+    names = [results.get(f"sae_lens_{part}") for part in ("release_id", "id")]
+    source = options.source or "/".join(str(name) for name in names if name) or "features"
     for name, entry in latents.items():
         where = f"{file}, latent {name}"
         if not re.fullmatch(r"[0-9]{1,18}", name) or not isinstance(entry, dict):
@@ -91,42 +93,50 @@ def _contexts(
     if not isinstance(logs, str):
         raise ExchangeError(f"{where}: no logs, which hold the texts")
     explained, _, scored = logs.replace("\r\n", "\n").partition("\nScoring phase\n")
-    shown = list(_rows(explained))
+    shown = list(_rows(explained, marks=0))
     if not shown:
         raise ExchangeError(
             f"{where}: its logs hold no table of texts as SAEBench prints it; import results as "
             "SAEBench wrote them"
         )
-    for strength, cell in shown:
+    for strength, _, text in shown:
         if not is_finite(strength):
             raise ExchangeError(f"{where}: a text's largest activation is {strength}")
-        context = _firing(cell, strength, options.each_side)
+        context = _firing(text, strength, options.each_side)
         if context is not None:
             yield context
-    for strength, cell in _rows(scored):
-        *marks, text = cell.split("│", 2)
-        if len(marks) == 2 and not marks[0].strip() and strength == 0:
-            tokens = WORDS.findall(_text(text))
+    for strength, (is_active, _), text in _rows(scored, marks=2):
+        if not is_active.strip() and strength == 0:
+            tokens = WORDS.findall(text)
             if tokens:
                 middle = len(tokens) // 2
                 yield _cut(tokens, [0.0] * len(tokens), middle, options.each_side)
 
 
-def _rows(log: str) -> Iterator[tuple[float, str]]:
-    """Yield the number and the rest of each row whose first cell is a number."""
+def _rows(log: str, marks: int) -> Iterator[tuple[float, list[str], str]]:
+    """Yield the number that a row begins with, its next `marks` cells, and its text.
+
+    The table breaks a text at carriage returns; lines after the first have no number.
+    """
+    rows: list[tuple[float, list[str], list[str]]] = []
+    is_inside = False
     for line in log.split("\n"):  # texts hold what `splitlines` would cut at
         row = ROW.fullmatch(line)
-        if row is not None:
-            yield float(row[1]), row[2]
+        cells = row[2].split("│", marks) if row is not None else []
+        if row is None or len(cells) <= marks:
+            is_inside = False
+            continue
+        if row[1] is not None:
+            rows.append((float(row[1]), cells[:marks], []))
+            is_inside = True
+        if is_inside:
+            rows[-1][2].append(cells[marks][1:].rstrip())
+    for number, before, lines in rows:
+        yield number, before, "\r".join(lines).strip().replace("↵", "\n")
 
 
-def _text(cell: str) -> str:
-    return cell.strip().replace("↵", "\n")
-
-
-def _firing(cell: str, strength: float, each_side: int | None) -> ForeignContext | None:
+def _firing(text: str, strength: float, each_side: int | None) -> ForeignContext | None:
     """Return a text with its marked tokens; None where none of them is text."""
-    text = _text(cell)
     tokens: list[str] = []
     activations: list[float] = []
     at = 0

@@ -33,7 +33,7 @@ from autointerp.reports.words import (
 )
 from autointerp.stats.density import DensityAdjusted
 from autointerp.stats.results import Statistic
-from autointerp.text import count, first_tokens
+from autointerp.text import capital, count, first_tokens
 from autointerp.units.sources import kind_of
 
 # Krippendorff 2004, Content Analysis, 11.4: below it not even tentative conclusions.
@@ -175,7 +175,7 @@ def _of_judgement(
             yield Objection(
                 7,
                 f"A control {_comes_as_far(control)}.",
-                f"{plural(control.first)[1].capitalize()} are not shown to score higher than "
+                f"{capital(plural(control.first)[1])} are not shown to score higher than "
                 f"{plural(control.second)[1]} of like density, {interval(control.superiority)}.",
             )
     versions = versions_doubt(judgement)
@@ -233,7 +233,7 @@ def _of_run_contrast(contrast: RunContrast) -> Iterator[Objection]:
         text = f"At like density {_at_like_density(adjusted, first, second)}"
     else:
         return
-    yield Objection(6, "Density.", f"{text[0].upper()}{text[1:]}")
+    yield Objection(6, "Density.", capital(text))
 
 
 def _of_looks(judgement: Judgement) -> Iterator[Objection]:
@@ -262,7 +262,7 @@ def _of_contrast(judgement: Judgement, contrast: Contrast) -> Iterator[Objection
         yield Objection(
             1,
             f"An untrained model {_comes_as_far(baseline)}.",
-            f"{firsts.capitalize()} are not shown to score higher than "
+            f"{capital(firsts)} are not shown to score higher than "
             f"{plural(baseline.second)[1]}: {SUPERIORITY} {interval(baseline.superiority)}.",
         )
     elif baseline is not None and judgement.survives_at_like_density is False:

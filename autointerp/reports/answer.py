@@ -29,6 +29,7 @@ from autointerp.reports.words import (
     wins_ties_losses,
 )
 from autointerp.stats.results import Statistic
+from autointerp.text import capital
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -170,7 +171,7 @@ def _alone(judgement: Judgement) -> str:
     low, high = judgement.scale.lowest, judgement.scale.highest
     without = listed(plural(name)[1] for name in every if name not in names)
     rest = f"; no score of {without}" if without else ""
-    return f"{means[0].upper()}{means[1:]} on average, on a scale of {low} to {high}{rest}"
+    return f"{capital(means)} on average, on a scale of {low} to {high}{rest}"
 
 
 def _support(
@@ -188,7 +189,7 @@ def _support(
     pair = pairs.get(0)
     if pair is not None and not pair.is_one_value:
         shares = wins_ties_losses(pair)
-        sentences.append(f"{shares[0].upper()}{shares[1:]}.")
+        sentences.append(f"{capital(shares)}.")
         adjusted = "" if pair.holm_p is None else f"; p {p_value(pair.holm_p)} after Holm"
         sentences.append(
             f"{SUPERIORITY.capitalize()}, ties halved: {interval(pair.superiority)}{adjusted}."

@@ -16,7 +16,7 @@ from autointerp.reports.panels import Block, Figure, Prose, Table
 from autointerp.reports.style import headline, plain_axes, sheet
 from autointerp.reports.words import flat, interval, listed, number, p_value, percent, share
 from autointerp.reports.write import write_panels
-from autointerp.text import count
+from autointerp.text import capital, count
 
 SHOWN = 100  # concepts on the page; the tables have all
 NAMED = 40  # concepts whose names fit into the picture
@@ -37,7 +37,7 @@ def write_concepts(found: Concepts, descriptions: Mapping[str, str], out: Path) 
     ]
     first = found.sources[0]
     heading = (
-        f"{first.source.capitalize()} of '{found.run}' know "
+        f"{capital(first.source)} of '{found.run}' know "
         f"{round((first.found.value or 0) * len(found.measured)):,} of "
         f"{count(len(found.measured), 'concept')} by a unit each"
     )

@@ -19,7 +19,7 @@ from autointerp.reports.panels import Block, Figure, Heading, Line, Prose, Table
 from autointerp.reports.style import drawable, headline, plain_axes, sheet
 from autointerp.reports.words import listed, number, percent, share, subject_text
 from autointerp.reports.write import write_panels
-from autointerp.text import ON_PAGE, count, visible, whole_characters
+from autointerp.text import ON_PAGE, capital, count, visible, whole_characters
 
 ABLATED = 5  # contexts of the unit whose colours are on the page; of a control:
 ABLATED_CONTROL = 2
@@ -40,7 +40,7 @@ def write_examined(found: Examined, out: Path) -> Path:
     studied = subject_text(found.subject, brief=True)
     controls = listed(one.unit for one in found.controls)
     beneath = (
-        f"Run {found.run}. {studied[:1].upper()}{studied[1:]}. Fires on "
+        f"Run {found.run}. {capital(studied)}. Fires on "
         f"{share(unit.density)} of {unit.tokens:,} tokens; largest activation "
         f"{number(unit.peak, 3)}."
         + (f" Beside it, in all that follows: {controls}." if controls else " Without a control.")

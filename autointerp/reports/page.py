@@ -22,6 +22,7 @@ from autointerp.reports.panels import Answer, Block, Material, PointMap, UnitBro
 from autointerp.reports.words import CODE, plural, studied_pair, subject_text
 from autointerp.stats.decision import Decision
 from autointerp.store.tables import now
+from autointerp.text import capital
 from autointerp.units.sources import described_sources
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ def title(material: Material) -> str:
         if fails:
             untrained = _units_of(fails[0].second, material)
             heading = f"{heading.rstrip('.')}, but that is not shown against the {untrained}."
-        return f"{heading[0].upper()}{heading[1:]}{runs}"
+        return f"{capital(heading)}{runs}"
     return f"Are the {first} more interpretable than the {second}?{runs}"
 
 
@@ -220,9 +221,7 @@ def _title_across(across: AcrossRuns, held: bool) -> str:
     outcomes = {contrast.outcome for contrast in contrasts}
     if held and len(outcomes) == 1:
         heading = HEADINGS[outcomes.pop()].format(first=first, second=second)
-        return f"{heading[0].upper()}{heading[1:]}".replace("Are the ", "Are ").replace(
-            " than the ", " than "
-        )
+        return capital(heading).replace("Are the ", "Are ").replace(" than the ", " than ")
     return f"Are {first} more interpretable than {second}?"
 
 
@@ -271,7 +270,7 @@ def subtitle(material: Material) -> str:
         for comparison in material.comparisons
         if (text := subject_text(comparison.subject, brief=True))
     )
-    studied = "".join(f" {text[0].upper()}{text[1:]}." for text in together(list(subjects)))
+    studied = "".join(f" {capital(text)}." for text in together(list(subjects)))
     explained = f" Described by {', '.join(described)}." if described else ""
     return f"Run {made}. {rated}{explained}{studied}"
 

@@ -15,7 +15,7 @@ from autointerp.findings.trust import ControlCheck, Trust
 from autointerp.reports.panels import Material
 from autointerp.stats.density import DensityAdjusted
 from autointerp.stats.results import Statistic
-from autointerp.text import count, distinct_names, first_tokens
+from autointerp.text import capital, count, distinct_names, first_tokens
 from autointerp.units.sources import kind_of
 
 # Commands and options that our own words name: a span of harmless characters alone.
@@ -353,15 +353,15 @@ def claim(contrast: Contrast) -> str:
     """
     ones, others = plural(contrast.first)[1], plural(contrast.second)[1]
     if contrast.is_one_value:
-        return f"{ones.capitalize()} and {others}: every score is the same"
+        return f"{capital(ones)} and {others}: every score is the same"
     if contrast.interim:
-        return f"{ones.capitalize()} and {others}, {contrast.interim}"
+        return f"{capital(ones)} and {others}, {contrast.interim}"
     if contrast.outcome == "higher":
-        return f"{ones.capitalize()} score higher than {others}"
+        return f"{capital(ones)} score higher than {others}"
     if contrast.outcome == "lower":
-        return f"{ones.capitalize()} score lower than {others}"
+        return f"{capital(ones)} score lower than {others}"
     if contrast.outcome == "equivalent":
-        return f"{ones.capitalize()} and {others} score alike"
+        return f"{capital(ones)} and {others} score alike"
     if contrast.tells_nothing:
         first, second = contrast.superiority.n
         return f"Too few units to tell {ones} from {others}, {first} and {second}"

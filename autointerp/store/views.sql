@@ -10,7 +10,7 @@ CREATE OR REPLACE MACRO unit_name(source, idx, sign) AS
 -- The same, but an imported unit that has a name keeps it; its note begins with that: called 'mean'.
 CREATE OR REPLACE MACRO unit_label(source, idx, sign, note) AS
     source || '/' || coalesce(
-        nullif(regexp_extract(note, '^called ''(.+?)''(?:; |$)', 1), ''),
+        nullif(regexp_extract(note, '(?s)^called ''(.+?)''(?:; |$)', 1), ''),
         idx || CASE WHEN sign < 0 THEN '-' ELSE '' END
     );
 

@@ -208,8 +208,9 @@ def _kind(tokenizer: Any, vocabulary: dict[Any, int]) -> str:
         ):
             if name in decoder:
                 return kind
-        cut = (written.get("pre_tokenizer") or {}).get("type")
-        if written["model"].get("type") == "WordLevel" and cut in AT_SPACES:
+        cut = written.get("pre_tokenizer") or {}
+        cuts = {step.get("type") for step in cut.get("pretokenizers", [cut])}
+        if written["model"].get("type") == "WordLevel" and cuts.intersection(AT_SPACES):
             return "words"
     names = [token for token in vocabulary if isinstance(token, str)]
     for start, kind in (("Ġ", "byte-level"), ("##", "wordpiece"), ("▁", "sentencepiece")):

@@ -162,6 +162,17 @@ def test_the_same_text_is_never_in_both_splits():
     assert assigned_splits(made) == ["explain", "explain", "score", "explain"]
 
 
+def test_contexts_of_one_document_are_in_one_split():
+    made = [
+        context(text, activation, place=(document, 0))
+        for text, activation, document in [
+            ("a", 5, 0), ("b", 4, 1), ("c", 3, 0), ("d", 2, 2), ("e", 0, 1),
+        ]
+    ]  # fmt: skip
+    # a, b, d are the first of their documents, in turn; c goes where a is, e where b is
+    assert assigned_splits(made) == ["explain", "score", "explain", "explain", "score"]
+
+
 def test_a_split_that_the_file_gives_stays():
     made = [context("a", 4, split="score"), context("b", 3, split="score")]
     assert assigned_splits(made) == ["score", "score"]
@@ -220,6 +231,22 @@ def test_every_context_keeps_its_activations_and_its_interval_follows_from_the_p
     assert all(c.silent and c.interval is None and c.draw == "random" for c in stored[24:])
     assert {c.split for c in stored[24:]} == {"explain", "score"}
     assert len({c.document for c in stored}) == len(stored)
+
+
+def test_what_stands_beside_a_file_is_read_wherever_the_import_stands(
+    tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for kind, line in {
+        "activations": {"layer": "s", "index": "3", "tokens": ["a", "b"], "values": [0, 1.5]},
+        "features": {"layer": "s", "index": "3", "frac_nonzero": 0.25},
+    }.items():
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / "batch-0.jsonl").write_text(json.dumps(line))
+    monkeypatch.chdir(tmp_path / "activations")
+    for number, path in enumerate([".", "batch-0.jsonl"]):
+        import_units(Path(path), f"r{number}", runs=runs)
+        with open_run(f"r{number}", folder=runs, read_only=True) as run:
+            assert run.rows("SELECT source, idx, density FROM unit") == [("s", 3, 0.25)]
 
 
 def test_a_second_import_of_the_same_file_does_nothing(file: Path, runs: Path):

@@ -5,8 +5,8 @@ import pytest
 from support import bombs
 
 from autointerp.errors import ExchangeError
-from autointerp.exchange import ImportOptions
-from autointerp.exchange.contexts import read, recognises
+from autointerp.exchange import ForeignContext, ForeignUnit, ImportOptions
+from autointerp.exchange.contexts import OPTIONAL, read, recognises
 
 ROWS = """
     ('7', 'mine', 0, ['the', ' cat'], [0.0, 1.5]),
@@ -70,6 +70,13 @@ def test_optional_columns_are_taken_over(file: Path):
     assert (unit.density, unit.tokens, unit.peak, unit.note) == (0.25, 100, 3.5, "called X")
 
 
+def test_optional_columns_of_nulls_are_as_good_as_none(file: Path):
+    # As pandas writes a column of None: of a type of its own.
+    nulls = ", ".join(f"NULL::VARCHAR AS {name}" for name in OPTIONAL)
+    (unit,) = read(write(file, f"{one()}, {nulls}"), ImportOptions())
+    assert unit == ForeignUnit("s", "1", (ForeignContext(("a", "b"), (0.0, 1.0), 1),))
+
+
 def test_a_parquet_file_is_recognised_by_its_first_bytes(file: Path, tmp_path: Path):
     assert recognises(table(file))
     assert not recognises(tmp_path)
@@ -121,7 +128,10 @@ def one(tokens: str = "['a', 'b']", activations: str = "[0, 1]::FLOAT[]", more: 
         (one(activations="[0, -1]::FLOAT[]"), "activation -1; give 0 where the unit is silent"),
         (f"{one()} UNION ALL {one()}", "context 0 is there twice"),
         (one(more=", 'test' AS split"), "split 'test'; it is explain or score"),
-        (one(more=", NULL::VARCHAR AS split"), "split None; it is explain or score"),
+        (
+            one(more=", NULL AS split") + " UNION SELECT '2', 's', 0, ['a'], [1], 'score'",
+            "split None; it is explain or score",
+        ),
         (one(more=", 'best' AS draw"), "draw 'best'; it is top or interval or random"),
         (one(more=", 2 AS focus"), "focus 2 of 2 tokens; it counts from 0"),
         (one(more=", 0 AS interval"), "interval 0; it must be from 1 to 255"),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from support.fabricate import fabricate_run
 
-from autointerp.errors import ExchangeError
+from autointerp.errors import BadInput, ExchangeError
 from autointerp.exchange import ImportOptions
 from autointerp.exchange.neuronpedia import read, recognises, write
 
@@ -328,6 +328,16 @@ def test_sources_whose_names_look_alike_go_out_and_come_back_whole(
     ]
     assert written == held == sum(len(unit.contexts) for unit in came)
     assert len({(unit.source, unit.name) for unit in came}) == 3 * len(others)
+
+
+def test_an_export_is_not_put_among_another_run_s(tmp_path: Path):
+    # Batches that it does not write itself would stay there, and be taken for its own.
+    with fabricate_run(tmp_path, {"x": 3}) as run:
+        assert write(run, tmp_path / "out") == write(run, tmp_path / "out")
+        release = tmp_path / "out" / "x" / "release.jsonl"
+        release.write_text(release.read_text().replace(f"autointerp-{run.name}", "autointerp-b"))
+        with pytest.raises(BadInput, match="holds another run's x; name a new folder"):
+            write(run, tmp_path / "out")
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path):

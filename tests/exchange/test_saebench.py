@@ -107,6 +107,27 @@ def test_a_line_separator_in_a_text_ends_no_row(tmp_path: Path, separator: str):
     assert "".join(unit.contexts[0].tokens).startswith(f"to{separator}pay in cash")
 
 
+def test_a_text_that_the_table_breaks_at_carriage_returns_is_whole(tmp_path: Path):
+    # As tabulate prints "to pay in\r↵cash to avoid<< bank>> fees." and "a\rname │ in a table".
+    logs = LOGS.replace("to pay in cash", "to pay in │\n│           │ ↵cash")
+    logs = logs.replace("a name", "a │\n│           │           │              │ name")
+    (unit,) = read(with_logs(tmp_path, logs), ImportOptions())
+    bank, card, silent, table = unit.contexts
+    assert "".join(bank.tokens) == "to pay in\r\ncash to avoid bank fees.\n\nHe"
+    assert "".join(card.tokens) == "which mostly consists of credit-card loans"
+    assert "".join(silent.tokens) == "from romance to friendships"
+    assert "".join(table.tokens) == "a\rname │ in a table"
+
+
+def test_saes_of_one_id_are_sources_of_their_own(tmp_path: Path):
+    # SAEBench calls all SAEs that it was given as objects "custom_sae".
+    for release in ("relu", "topk"):
+        path = result(tmp_path, sae_lens_release_id=release, sae_lens_id="custom_sae")
+        path.rename(tmp_path / f"{release}_custom_sae_eval_results.json")
+    units = read(tmp_path, ImportOptions())
+    assert [unit.source for unit in units] == ["relu/custom_sae", "topk/custom_sae"]
+
+
 def test_lines_may_end_as_windows_ends_them(tmp_path: Path):
     (unit,) = read(with_logs(tmp_path, LOGS.replace("\n", "\r\n")), ImportOptions())
     assert len(unit.contexts) == 4

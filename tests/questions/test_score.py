@@ -362,17 +362,21 @@ def test_scores_and_ratings_of_contexts_are_exported_a_row_each(command_line, tr
     import shutil
 
     shutil.copytree(truth_run, tmp_path / "runs")
-    result = command_line("export", "tiny", "--to", "csv", "--what", "scores", "-o", "s.csv")
-    assert result.code == 0, result.err
-    with open_run("tiny", folder=truth_run, read_only=True) as run:
+    with open_run("tiny", folder=tmp_path / "runs") as run:
         expected = unit_scores(run)
         unit = dict(run.rows("SELECT unit_id, source || '/' || idx FROM unit"))
+        imported = expected[0].unit_id  # with a name of its own
+        run.execute("UPDATE unit SET note = 'called ''mean''' WHERE unit_id = ?", [imported])
+    result = command_line("export", "tiny", "--to", "csv", "--what", "scores", "-o", "s.csv")
+    assert result.code == 0, result.err
     with (tmp_path / "s.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert sorted((f"{r['source']}/{r['index']}", r["scorer"], r["permuted"]) for r in rows) == (
         sorted((unit[one.unit_id], one.scorer, str(one.permuted).lower()) for one in expected)
     )
     assert {row["run"] for row in rows} == {"tiny"}
+    unit[imported] = f"{expected[0].source}/mean"
+    assert Counter(row["unit"] for row in rows) == Counter(unit[one.unit_id] for one in expected)
     by_score = sorted(float(row["score"]) for row in rows if row["score"])
     assert by_score == pytest.approx(sorted(one.score for one in expected if one.score is not None))
     empty = command_line(

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -97,7 +98,10 @@ def test_ties_are_never_counted_among_the_wins():
 
 
 def test_equal_scores_are_said_to_be_equal():
-    assert finding(contrast([3, 3], [3, 3])) == "Features and neurons: every score is the same"
+    alike = contrast([3, 3], [3, 3])
+    assert finding(alike) == "Features and neurons: every score is the same"
+    named = replace(alike, first="my-SAE", second="topK")
+    assert finding(named) == "My-SAE and topK: every score is the same"
 
 
 def test_a_refusal_names_the_sources():

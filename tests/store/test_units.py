@@ -103,6 +103,9 @@ def test_units_are_found_by_the_names_that_reports_give_them(own_runs: Path):
         for name in ("features/99999", "features", "", f"features/{index[2]}"):
             with pytest.raises(BadInput, match="the run holds no such unit; `autointerp export"):
                 run.units_called([name])
+        run.connection.execute(rename, ["called 'of\ntwo lines'; more", other.unit_id])
+        assert run.units_called(["features/of\ntwo lines"]) == [other.unit_id]
+        run.connection.execute(rename, ["called 'mean'", other.unit_id])
         run.connection.execute(rename, ["called 'mean'", unit.unit_id])
         with pytest.raises(BadInput, match="2 units are called so"):
             run.units_called(["features/mean"])

@@ -277,7 +277,8 @@ def test_what_is_no_corpus_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no corpus at"):
         open_corpus(tmp_path / "none.txt")
     (tmp_path / "a.xyz").write_text("x")
-    with pytest.raises(CorpusError, match="is not a corpus of a supported kind"):
+    known = r"not a corpus of a supported kind .* by its suffix, .*\.jsonl\.gz.*\.txt.*: rename"
+    with pytest.raises(CorpusError, match=known):
         open_corpus(tmp_path / "a.xyz")
     with pytest.raises(UnknownName, match="unknown kind of corpus 'csv'"):
         open_corpus(tmp_path / "a.xyz", kind="csv")

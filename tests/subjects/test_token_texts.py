@@ -60,6 +60,10 @@ def test_words_that_were_cut_at_spaces_begin_with_one() -> None:
     tokenizer = wrapped(backend, unk_token="<unk>")
     assert token_texts(tokenizer, 3) == ["<unk>", " the", " cat"]
     assert tokenizer.decode(tokenizer("the cat")["input_ids"]) == "the cat"
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Whitespace(), pre_tokenizers.Digits()]
+    )
+    assert token_texts(wrapped(backend, unk_token="<unk>"), 3) == ["<unk>", " the", " cat"]
 
 
 def test_a_vocabulary_of_bytes_or_without_a_backend_is_read() -> None:

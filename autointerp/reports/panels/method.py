@@ -23,7 +23,7 @@ from autointerp.reports.panels._silence import assumed_silence
 from autointerp.reports.words import listed, number, percent, plural
 from autointerp.store.run import Run
 from autointerp.subjects.passages import near_copies_text
-from autointerp.text import ON_PAGE, count, first_tokens, visible
+from autointerp.text import ON_PAGE, capital, count, first_tokens, visible
 
 AFTER = "cost"
 TITLE = "Method"
@@ -245,7 +245,7 @@ def _explained(material: Material) -> Iterator[Block]:
                     "all later layers left out, in order of strength, without figures"
                 )
                 if others:
-                    text += f". {listed(others).capitalize()} have none, so their items look other"
+                    text += f". {capital(listed(others))} have none, so their items look other"
             lead = f"{comparison.run}: {name}" if material.several_runs else name
             yield Prose(f"{text}.", lead=lead)
 

@@ -22,6 +22,7 @@ from autointerp.reports.words import (
     plural,
 )
 from autointerp.stats.decision import EquivalenceAnswer
+from autointerp.text import capital
 
 AFTER = "specificity"
 TITLE = "What descriptions predict"
@@ -306,7 +307,7 @@ def finding(results: list[ScorerResult]) -> str:
                 )
                 names = [f"{name}*" if controls else name for name in values]
         if parts:
-            return f"{listed(names).capitalize()}: {', '.join(parts)}"
+            return f"{capital(listed(names))}: {', '.join(parts)}"
     return "No description has a score"
 
 

@@ -115,11 +115,11 @@ def open_corpus(
     if path.exists() and not path.is_file() and not path.is_dir():
         raise CorpusError(f"{source} is neither a file nor a folder; copy it into a file first")
     if kind is None:
-        kinds = [
-            name
+        modules = {
+            name: extensions.load(corpora, "kind of corpus", name)
             for name in extensions.names(corpora)
-            if bool(extensions.load(corpora, "kind of corpus", name).recognises(source))
-        ]
+        }
+        kinds = [name for name, module in modules.items() if module.recognises(source)]
         if len(kinds) > 1:
             raise CorpusError(
                 f"{source} could be {' or '.join(kinds)}; keep files of one kind in a folder, or "
@@ -128,9 +128,10 @@ def open_corpus(
         if not kinds and not Path(source).exists():
             raise CorpusError(f"no corpus at {source}; give an existing path or a dataset's hub id")
         if not kinds:
+            suffixes = [s for module in modules.values() for s in getattr(module, "SUFFIXES", ())]
             raise CorpusError(
-                f"{source} is not a corpus of a supported kind "
-                f"(kinds: {', '.join(extensions.names(corpora))})"
+                f"{source} is not a corpus of a supported kind (kinds: {', '.join(modules)}); "
+                f"a file is known by its suffix, {', '.join(suffixes)}: rename or convert it"
             )
         (kind,) = kinds
     extensions.load(corpora, "kind of corpus", kind)
