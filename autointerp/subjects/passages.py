@@ -1,4 +1,4 @@
-"""Passages that texts share: as many words in a row, alike in both.
+"""Passages that texts share: ten tokens in a row, alike in both.
 
 Case, and the white space round a token, make no difference, and tokens of white space alone do not
 count, so a copy is found however it was indented and wherever a window of it begins.
@@ -75,6 +75,6 @@ def near_copies_text(contexts: int) -> str:
     """Return what a report says of contexts that were left out, in a sentence."""
     return (
         f"{count(contexts, 'context was', 'contexts were')} left out of one of the two splits, of "
-        f"`explain` and `score`, since they share {PASSAGE} words in a row with one of the other: "
+        f"`explain` and `score`, since they share {PASSAGE} tokens in a row with one of the other: "
         "no description is tried on what its writer saw."
     )

@@ -1,4 +1,4 @@
-"""Texts that share ten words in a row, wherever these stand."""
+"""Texts that share ten tokens in a row, wherever these stand."""
 
 import numpy as np
 import pytest
