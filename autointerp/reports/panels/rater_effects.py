@@ -5,12 +5,11 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from autointerp.findings.plan import PRIMARY
 from autointerp.findings.rater_effects import RaterModel
 from autointerp.reports.colours import INK, MUTED
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.style import headline, plain_axes, sheet
-from autointerp.reports.words import equals, flat, interval, listed, number, p_value
+from autointerp.reports.words import equals, flat, interval, listed, number, p_value, percent
 from autointerp.stats.rater_effects import LEAST_SHARED
 from autointerp.text import count
 
@@ -32,7 +31,8 @@ def show(material: Material) -> list[Block]:
                 Figure(
                     name="rater_effects" + suffix,
                     caption=f"{model.run} · {model.rubric}. Severity of each rater beside the mean "
-                    "rater, in log odds of a lower score, with its 95 % interval; to the right "
+                    "rater, in log odds of a lower score, with its "
+                    f"{percent(model.level)} interval; to the right "
                     "stand those who give lower scores to the same units.",
                     alt=_alt(model),
                     draw=lambda model=model: draw(model),  # type: ignore[misc]
@@ -57,7 +57,7 @@ def effects_text(model: RaterModel) -> str:
     if not effects.raters:
         return f"Nothing is said of how severe raters are: {effects.note}.{left_out}"
     ratio = effects.odds_ratio
-    first, second = PRIMARY
+    first, second = model.first, model.second
     by = f", by {listed(model.compared_by)} alone" if model.failing else ""
     if model.failing and ratio is None:
         taken_out = (
