@@ -324,8 +324,13 @@ def how_drawn(plans: pd.DataFrame, judge: str, rated: pd.Index, others: pd.Index
         reached = len(rated) / by_unit.stratum_drawn
         return Drawn(probability=tuple((by_unit.inclusion * reached).tolist()))
     sizes: dict[Hashable, int] = dict(by_unit.groupby("stratum").stratum_size.first().items())
-    if sum(sizes.values()) < len(rated) + len(others):
-        return Drawn(why_not="people rated no unit of some of the judge's scores")
+    every = len(rated) + len(others)
+    outside = every - sum(sizes.values())
+    if outside > 0:
+        return Drawn(
+            why_not=f"no rating of people speaks for {outside} of the {every} units that the judge "
+            "rated: people rated none of their score, or the judge rated them after the draw"
+        )
     strata = tuple(int(stratum) for stratum in by_unit.stratum.loc[rated])
     return Drawn(strata, {int(str(one)): int(size) for one, size in sizes.items()})
 

@@ -60,8 +60,8 @@ def explanation(tables: Sequence[TableAgreement], repeated: bool) -> str:
         sentences.append("Agreement on the controls is in rows of its own.")
     sentences.append(
         "Alpha is Krippendorff's for ordinal scores, kappa Cohen's with quadratic weights, "
-        "ICC(2,1) absolute agreement of one rater's score of a unit with another's; intervals "
-        "resample units."
+        "ICC(2,1) absolute agreement of one rater's score of a unit with another's, on the units "
+        "that have every rating; intervals resample units."
     )
     if repeated and any(table.of == "raters" for table in tables):
         sentences.append(
@@ -69,7 +69,9 @@ def explanation(tables: Sequence[TableAgreement], repeated: bool) -> str:
             "nearest level first, so this is the agreement of such averages and not of single "
             "ratings."
         )
-    sentences.append("'undefined' stands where all ratings agree on one value.")
+    sentences.append(
+        "'undefined' stands where all ratings, or for Spearman's rho one rater's, are the same."
+    )
     return " ".join(sentences)
 
 
@@ -207,7 +209,7 @@ def _table(tables: Sequence[TableAgreement]) -> Table:
             rows.append(row)
             cells.append(
                 [table.rubric, table.of, table.units, who, str(alpha.n[0])]
-                + [_or_undefined(s) for s in named.values()]
+                + [_or_undefined(alpha), _of_fewer(icc, alpha), *map(_or_undefined, (kappa, rho))]
             )
     return Table(
         name="agreement",
@@ -231,7 +233,16 @@ def _table(tables: Sequence[TableAgreement]) -> Table:
 def _or_undefined(statistic: Statistic | None) -> str:
     if statistic is None:
         return ""
-    return "undefined" if statistic.value is None else interval(statistic)
+    if statistic.value is not None:
+        return interval(statistic)
+    return "undefined" if statistic.method else "too few units"  # where none was applied
+
+
+def _of_fewer(icc: Statistic, alpha: Statistic) -> str:
+    """Return an intraclass correlation, with its units where not all that alpha counts have every
+    rating."""
+    on = f" on {icc.n[0]}" if icc.value is not None and icc.n != alpha.n else ""
+    return f"{_or_undefined(icc)}{on}"
 
 
 def _all(table: TableAgreement) -> str:
