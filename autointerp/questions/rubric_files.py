@@ -54,8 +54,8 @@ def load_rubric(name_or_path: str | Path) -> Rubric:
 
 
 def rubric_argument(identifier: str) -> str:
-    """Return what `--rubric` takes for a rubric: the id of a shipped one, else its file, whose place
-    a run does not keep: PATH stands for it."""
+    """Return what `--rubric` takes for a rubric: the id of a shipped one, else its file, of which
+    a run does not keep the place: PATH stands for it."""
     shipped = (rubrics_folder() / f"{identifier}.md").is_file()
     return identifier if shipped else f"PATH/{identifier}.md"
 

@@ -11,12 +11,13 @@ from matplotlib.figure import Figure as Drawing
 from autointerp.findings.agreement import TableAgreement
 from autointerp.reports.colours import CELL_DARK, CELL_LIGHT
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
-from autointerp.reports.style import sheet
+from autointerp.reports.style import sheet, two_lines
 from autointerp.reports.words import flat, interval, number, percent
 from autointerp.stats.results import Statistic
 
 AFTER = "rater-check"
 TITLE = "Agreement"
+NAME_LETTERS = 24  # of a rater's name beside the matrix, before it is broken or cut
 
 
 def show(material: Material) -> list[Block]:
@@ -164,21 +165,23 @@ def draw(table: TableAgreement) -> Drawing:
         i, j = (table.names.index(name) for name in pair.raters)
         value = np.nan if pair.kappa.value is None else pair.kappa.value
         matrix[i, j] = matrix[j, i] = value
+    names = [two_lines(name, NAME_LETTERS) for name in table.names]
+    longer = 0.08 * max(0, max(map(len, "\n".join(names).split("\n"))) - 14)
     side = 1.6 + 0.75 * size
-    figure = sheet(side + 1.6, side)
+    figure = sheet(side + 1.6 + longer, side + longer)
     axes = figure.subplots()
     axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1.15)
     for i in range(size):
         for j in range(size):
             if i != j:
                 value = matrix[i, j]
-                text = "undefined" if np.isnan(value) else number(float(value))
+                text = "–" if np.isnan(value) else number(float(value))
                 dark = not np.isnan(value) and value > 0.6
                 axes.text(
                     j, i, text, ha="center", va="center", color=CELL_LIGHT if dark else CELL_DARK
                 )
-    axes.set_xticks(range(size), table.names, rotation=30, ha="right")
-    axes.set_yticks(range(size), table.names)
+    axes.set_xticks(range(size), names, rotation=30, ha="right")
+    axes.set_yticks(range(size), names)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -208,9 +211,12 @@ def _table(tables: Sequence[TableAgreement]) -> Table:
                 row |= flat(name, statistic)
             rows.append(row)
             cells.append(
-                [table.rubric, table.of, table.units, who, str(alpha.n[0])]
-                + [_or_undefined(alpha), _of_fewer(icc, alpha), *map(_or_undefined, (kappa, rho))]
-            )
+                [
+                    table.rubric, table.of, table.units, who, str(alpha.n[0]),
+                    _or_undefined(alpha), _of_fewer(icc, alpha), _or_undefined(kappa),
+                    _or_undefined(rho),
+                ]
+            )  # fmt: skip
     return Table(
         name="agreement",
         caption="Agreement by pairs",

@@ -8,13 +8,14 @@ from matplotlib.figure import Figure as Drawing
 from autointerp.findings.rater_effects import RaterModel
 from autointerp.reports.colours import INK, MUTED
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
-from autointerp.reports.style import headline, plain_axes, sheet
+from autointerp.reports.style import headline, plain_axes, sheet, two_lines
 from autointerp.reports.words import equals, flat, interval, listed, number, p_value, percent
 from autointerp.stats.rater_effects import LEAST_SHARED
 from autointerp.text import count
 
 AFTER = "agreement"
 TITLE = "Raters beside one another"
+NAME_LETTERS = 36  # of a rater's name beside a picture, before it is broken or cut
 
 
 def show(material: Material) -> list[Block]:
@@ -208,7 +209,9 @@ def draw(model: RaterModel) -> Drawing:
             va="center", fontsize=8.5, color=INK,
         )  # fmt: skip
     axes.axvline(0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_yticks(range(len(raters)), [effect.rater for effect in raters], fontsize=8.5)
+    axes.set_yticks(
+        range(len(raters)), [two_lines(e.rater, NAME_LETTERS) for e in raters], fontsize=8.5
+    )
     axes.set_ylim(len(raters) - 0.4, -0.6)
     axes.set_xlabel("severity beside the mean rater, log odds of a lower score")
     plain_axes(axes, "x")

@@ -1,9 +1,11 @@
 from types import SimpleNamespace
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from autointerp.findings.agreement import TableAgreement
-from autointerp.reports.panels.agreement import explanation, show
+from autointerp.reports.panels.agreement import draw, explanation, show
+from autointerp.reports.style import house_style
 from autointerp.stats.agreement import agreement
 
 
@@ -42,3 +44,16 @@ def test_the_intraclass_correlation_says_on_how_few_units_it_rests():
     # No unit has four ratings, and none that bob rated: nothing agrees or disagrees there.
     assert rows["all 4 raters"][2] == "too few units"
     assert set(rows["model:a, human:bob"][1:]) == {"too few units"}
+
+
+def test_long_names_of_raters_stay_inside_the_picture():
+    names = ("anthropic:claude-haiku-4-5-20251001", "openai:m@gateway.example.org/team/models/v2")
+    ratings = np.array([[1, 1], [5, 4], [2, 3], [4, 4]], dtype=float)
+    found = TableAgreement("main", "r", "raters", "studied", names, agreement(ratings, names))
+    with house_style("long"):
+        figure = draw(found)
+        FigureCanvasAgg(figure).draw()
+        (axes,) = figure.axes
+        labels = [*axes.get_xticklabels(), *axes.get_yticklabels()]
+        boxes = [label.get_window_extent() for label in labels]
+    assert all(figure.bbox.x0 <= box.x0 and figure.bbox.y0 <= box.y0 for box in boxes)
