@@ -93,6 +93,13 @@ def _introduction(across: AcrossRuns) -> str:
     )
 
 
+def _level(judged: Judged) -> str:
+    """Return the level of the intervals across runs."""
+    levels = [contrast.superiority.level for contrast in judged.contrasts]
+    levels += [nested.within.such.level for nested in judged.nested]
+    return percent(levels[0])
+
+
 def judge_blocks(judged: Judged, suffix: str = "") -> list[Block]:
     """Return what one rater says across runs: cautions, a forest plot, tables."""
     blocks: list[Block] = []
@@ -105,8 +112,8 @@ def judge_blocks(judged: Judged, suffix: str = "") -> list[Block]:
             Figure(
                 name="across_runs" + suffix,
                 caption=f"{judged.rater} on {judged.rubric}. The {SUPERIORITY}, ties halved, with "
-                "its interval where one is known; 0.5 is no difference. Above, sources of "
-                "different runs; below, the two sources within each run, and combined."
+                f"its {_level(judged)} interval where one is known; 0.5 is no difference. Above, "
+                "sources of different runs; below, the two sources within each run, and combined."
                 + _cut(judged),
                 alt=_alt(judged),
                 draw=lambda: draw(judged),

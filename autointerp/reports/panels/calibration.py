@@ -215,8 +215,8 @@ def _look(pair: PredictedPair) -> str:
         f" It is look {reading.number} at ratings of these people with this judge, and no plan "
         "declares it: the predicted one, people's own and the difference of means have the "
         f"intervals of an asymptotic confidence sequence ({reading.multiplier:.2f} standard errors "
-        "in place of 1.96), which hold at all looks. Means of a single source are those of one "
-        "look."
+        f"in place of {reading.ordinary:.2f}), which hold at all looks. Means of a single source "
+        "are those of one look."
     )
 
 
