@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from autointerp.findings.agreement import TableAgreement
+from autointerp.findings.agreement import MOST_REPEATS, TableAgreement
 from autointerp.reports.colours import CELL_DARK, CELL_LIGHT
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.style import sheet, two_lines
@@ -252,4 +252,7 @@ def _of_fewer(icc: Statistic, alpha: Statistic) -> str:
 
 
 def _all(table: TableAgreement) -> str:
-    return f"all {len(table.names)} {'raters' if table.of == 'raters' else 'repeats'}"
+    if table.of == "raters":
+        return f"all {len(table.names)} raters"
+    which = "first" if len(table.names) == MOST_REPEATS else "all"  # there may be more
+    return f"{which} {len(table.names)} repeats"

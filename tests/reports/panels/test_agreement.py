@@ -3,10 +3,10 @@ from types import SimpleNamespace
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from autointerp.findings.agreement import TableAgreement
-from autointerp.reports.panels.agreement import draw, explanation, show
+from autointerp.findings.agreement import MOST_REPEATS, TableAgreement
+from autointerp.reports.panels.agreement import _table, draw, explanation, show
 from autointerp.reports.style import house_style
-from autointerp.stats.agreement import agreement
+from autointerp.stats.agreement import Agreement, agreement
 
 
 def table(of: str = "raters", units: str = "studied") -> SimpleNamespace:
@@ -44,6 +44,14 @@ def test_the_intraclass_correlation_says_on_how_few_units_it_rests():
     # No unit has four ratings, and none that bob rated: nothing agrees or disagrees there.
     assert rows["all 4 raters"][2] == "too few units"
     assert set(rows["model:a, human:bob"][1:]) == {"too few units"}
+
+
+def test_repeats_beyond_those_that_are_counted_are_not_called_all():
+    for repeats, said in ((2, "all 2 repeats"), (MOST_REPEATS, "first 5 repeats")):
+        names = tuple(f"repeat {place}" for place in range(repeats))
+        agreed = Agreement(*[agreement(np.eye(5)[:, :2], ("a", "b")).alpha] * 2, ())
+        found = TableAgreement("main", "r", "m with itself", "studied", names, agreed)
+        assert _table([found]).rows[0][3] == said
 
 
 def test_long_names_of_raters_stay_inside_the_picture():
