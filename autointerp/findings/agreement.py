@@ -118,7 +118,11 @@ class TextAskedFor:
 
 
 def between_raters(
-    run: str, judgements: Sequence[Judgement], scores: pd.DataFrame, units: pd.DataFrame
+    run: str,
+    judgements: Sequence[Judgement],
+    scores: pd.DataFrame,
+    units: pd.DataFrame,
+    level: float = 0.95,
 ) -> Iterator[TableAgreement]:
     """Yield the agreement of the raters of each rubric that several rated, on unit scores.
 
@@ -135,11 +139,12 @@ def between_raters(
         for kind, table in _by_kind(every, units):
             ratings = _on_levels(table.to_numpy(np.float64), scales[digest])
             names = tuple(map(str, table.columns))
-            yield TableAgreement(run, rubric, "raters", kind, names, agreement(ratings, names))
+            agreed = agreement(ratings, names, level=level)
+            yield TableAgreement(run, rubric, "raters", kind, names, agreed)
 
 
 def within_raters(
-    run: Run, judgements: Sequence[Judgement], units: pd.DataFrame
+    run: Run, judgements: Sequence[Judgement], units: pd.DataFrame, level: float = 0.95
 ) -> Iterator[TableAgreement]:
     """Yield the agreement of each rater with itself over its repeats, all together.
 
@@ -157,12 +162,12 @@ def within_raters(
         every = rows.pivot(index="unit_id", columns="repeat", values="score")
         for kind, table in _by_kind(every, units):
             ratings = table.to_numpy(np.float64)
-            alpha = krippendorff_alpha(ratings)
+            alpha = krippendorff_alpha(ratings, level=level)
             complete = ratings[~np.isnan(ratings).any(axis=1)]
             icc = (
-                intraclass_correlation(complete)
+                intraclass_correlation(complete, level=level)
                 if len(complete) > 1
-                else Statistic(None, None, None, (0,), "", note="no unit has all repeats")
+                else Statistic(None, None, None, (0,), "", level, "no unit has all repeats")
             )
             yield TableAgreement(
                 run=run.name,

@@ -127,6 +127,7 @@ class Calibration:
         contexts: That people were shown of a unit; None where the run does not say.
         left_out: Units that the judge rated and that have fewer, by source: no person could rate
             them, so the predictions do not speak of them.
+        primary: The pair that comes before others, whether people rated both or not.
     """
 
     run: str
@@ -142,6 +143,7 @@ class Calibration:
     drawn: UnlikeDraw | None = None
     contexts: int | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
+    primary: tuple[str, str] = PRIMARY
 
     @property
     def alike(self) -> dict[str, int]:
@@ -208,11 +210,13 @@ def calibrations(
     take_look: TakeLook,
     level: float = 0.95,
     shown: Mapping[str, Shown] | None = None,
+    primary: tuple[str, str] = PRIMARY,
 ) -> Iterator[Calibration]:
     """Yield each rater that is no person beside the people who rated on the same rubric.
 
     `scores`, `units` and `plans` are those of a `Comparison`; `shown` is by rubric's digest. Where
-    the primary pair is compared, that is a look of its own, at people's ratings with this judge's.
+    the `primary` pair is compared, that is a look of its own, at people's ratings with this
+    judge's.
     """
     scales = {j.rubric_digest: j.scale.scores for j in judgements}
     for (rubric, digest), part in scores.groupby(["rubric", "rubric_digest"]):
@@ -234,12 +238,12 @@ def calibrations(
             left_out = source[table.index.difference(could.index)]
             left_out = left_out[table[judge].loc[left_out.index].notna()]
             if pairs:
-                pair = _superiority(pairs, level)
+                pair = _superiority(pairs, primary, level)
                 reading = None
                 if pair is not None and pair.predicted.value is not None:
-                    compared = _compared(rubric, digest, judge, humans, pairs)
-                    reading = take_look(compared, _estimate(pairs, level))
-                    pair = replace(_as_read(pairs, level, reading), reading=reading)
+                    compared = _compared(rubric, digest, judge, humans, pairs, primary)
+                    reading = take_look(compared, _estimate(pairs, primary, level))
+                    pair = replace(_as_read(pairs, primary, level, reading), reading=reading)
                 yield Calibration(
                     run=run,
                     rubric=rubric,
@@ -251,7 +255,9 @@ def calibrations(
                         name: _counts(pair.human, pair.judge, levels)
                         for name, pair in pairs.items()
                     },
-                    predictions=tuple(_predictions(pairs, (levels[0], levels[-1]), level, reading)),
+                    predictions=tuple(
+                        _predictions(pairs, primary, (levels[0], levels[-1]), level, reading)
+                    ),
                     superiority=pair,
                     stand_in=alternative_annotator(
                         table.loc[studied, humans].to_numpy(),
@@ -265,6 +271,7 @@ def calibrations(
                         for name, n in left_out.value_counts().sort_index().items()
                         if name in pairs
                     },
+                    primary=primary,
                 )
 
 
@@ -317,8 +324,13 @@ def how_drawn(plans: pd.DataFrame, judge: str, rated: pd.Index, others: pd.Index
         reached = len(rated) / by_unit.stratum_drawn
         return Drawn(probability=tuple((by_unit.inclusion * reached).tolist()))
     sizes: dict[Hashable, int] = dict(by_unit.groupby("stratum").stratum_size.first().items())
-    if sum(sizes.values()) < len(rated) + len(others):
-        return Drawn(why_not="people rated no unit of some of the judge's scores")
+    every = len(rated) + len(others)
+    outside = every - sum(sizes.values())
+    if outside > 0:
+        return Drawn(
+            why_not=f"no rating of people speaks for {outside} of the {every} units that the judge "
+            "rated: people rated none of their score, or the judge rated them after the draw"
+        )
     strata = tuple(int(stratum) for stratum in by_unit.stratum.loc[rated])
     return Drawn(strata, {int(str(one)): int(size) for one, size in sizes.items()})
 
@@ -363,16 +375,21 @@ def _counts(human: Floats, judge: Floats, levels: Sequence[int]) -> Integers:
 
 
 def _compared(
-    rubric: str, digest: str, judge: str, humans: Sequence[str], pairs: Mapping[str, _Pair]
+    rubric: str,
+    digest: str,
+    judge: str,
+    humans: Sequence[str],
+    pairs: Mapping[str, _Pair],
+    primary: tuple[str, str],
 ) -> Compared:
     """Return what a prediction of the primary pair rests on: people's ratings, and the judge's."""
-    first, second = (pairs[name] for name in PRIMARY)
+    first, second = (pairs[name] for name in primary)
     return Compared(
         rubric=rubric,
         rubric_digest=digest,
         rater=f"{', '.join(humans)} with {judge}",
-        first=PRIMARY[0],
-        second=PRIMARY[1],
+        first=primary[0],
+        second=primary[1],
         unit_ids=(first.unit_ids, second.unit_ids),
         scores=(first.human, second.human),
         asked=(len(first.by_judge), len(second.by_judge)),
@@ -381,15 +398,17 @@ def _compared(
     )
 
 
-def _estimate(pairs: Mapping[str, _Pair], level: float) -> Estimate:
-    return lambda reading: (_as_read(pairs, level, reading).predicted, None)
+def _estimate(pairs: Mapping[str, _Pair], primary: tuple[str, str], level: float) -> Estimate:
+    return lambda reading: (_as_read(pairs, primary, level, reading).predicted, None)
 
 
-def _as_read(pairs: Mapping[str, _Pair], level: float, reading: Reading) -> PredictedPair:
+def _as_read(
+    pairs: Mapping[str, _Pair], primary: tuple[str, str], level: float, reading: Reading
+) -> PredictedPair:
     """Return the primary pair with the intervals that hold at this look."""
-    pair = _superiority(pairs, reading.tail_level)
+    pair = _superiority(pairs, primary, reading.tail_level)
     assert pair is not None
-    first, second = (pairs[name].by_judge for name in PRIMARY)
+    first, second = (pairs[name].by_judge for name in primary)
     return replace(
         pair,
         judge_only=superiority(first, second, level),
@@ -410,20 +429,24 @@ def _at_all_looks(statistic: Statistic, level: float, reading: Reading | None) -
 
 
 def _predictions(
-    pairs: Mapping[str, _Pair], scale: tuple[int, int], level: float, reading: Reading | None
+    pairs: Mapping[str, _Pair],
+    primary: tuple[str, str],
+    scale: tuple[int, int],
+    level: float,
+    reading: Reading | None,
 ) -> Iterator[PredictedMean]:
     for name, pair in pairs.items():
         counted = (len(pair.human), len(pair.alone), pair.judge_mean)
         try:
-            yield _mean(name, pair, scale, *counted)
+            yield _mean(name, pair, scale, *counted, level)
         except TooFewRatings as too_few:
             predicted, human_only = _undefined(too_few, [pair])
             if pair.drawn == Drawn():  # people's own mean needs no judge
-                human_only = mean(pair.human, scale=scale)
+                human_only = mean(pair.human, level, scale=scale)
             yield PredictedMean(name, *counted, predicted, human_only)
-    if all(name in pairs for name in PRIMARY):
-        first, second = (pairs[name] for name in PRIMARY)
-        name = f"{PRIMARY[0]} less {PRIMARY[1]}"
+    if all(name in pairs for name in primary):
+        first, second = (pairs[name] for name in primary)
+        name = f"{primary[0]} less {primary[1]}"
         counted = (
             len(first.human) + len(second.human),
             len(first.alone) + len(second.alone),
@@ -446,17 +469,23 @@ def _predictions(
 
 
 def _mean(
-    name: str, pair: _Pair, scale: tuple[int, int], both: int, alone: int, judge_mean: float
+    name: str,
+    pair: _Pair,
+    scale: tuple[int, int],
+    both: int,
+    alone: int,
+    judge_mean: float,
+    level: float,
 ) -> PredictedMean:
     drawn = pair.drawn
     if drawn.why_not:
         raise TooFewRatings(drawn.why_not)
     prediction = (
-        predict_mean_stratified(pair.human, drawn.strata, drawn.sizes, scale=scale)
+        predict_mean_stratified(pair.human, drawn.strata, drawn.sizes, scale=scale, level=level)
         if drawn.strata
-        else predict_mean_drawn(*pair.weighted, scale=scale)
+        else predict_mean_drawn(*pair.weighted, scale=scale, level=level)
         if drawn.probability
-        else predict_mean(pair.human, pair.judge, pair.alone, scale=scale)
+        else predict_mean(pair.human, pair.judge, pair.alone, scale=scale, level=level)
     )
     return PredictedMean(
         name,
@@ -513,13 +542,15 @@ def _difference(
     )
 
 
-def _superiority(pairs: Mapping[str, _Pair], level: float) -> PredictedPair | None:
+def _superiority(
+    pairs: Mapping[str, _Pair], primary: tuple[str, str], level: float
+) -> PredictedPair | None:
     """Return the primary pair's probability of superiority as people would rate all units."""
-    if not all(name in pairs for name in PRIMARY):
+    if not all(name in pairs for name in primary):
         return None
-    first, second = (pairs[name] for name in PRIMARY)
+    first, second = (pairs[name] for name in primary)
     counted = (
-        *PRIMARY,
+        *primary,
         (len(first.human), len(second.human)),
         (len(first.alone), len(second.alone)),
         superiority(first.by_judge, second.by_judge, level),

@@ -346,14 +346,14 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         scorers.append(result)
 
     def look_by_people(compared: Compared, estimate: Estimate) -> Reading:
-        reading, look = take_look_across([run], compared, None, LEVEL, verb, estimate)
+        reading, look = take_look_across([run], compared, None, level, verb, estimate)
         looks.append(look)
         return reading
 
     sat = "human_session" in held
     shown = _shown_to_people(run, scales, scores, plans, sat)
     by_people = tuple(
-        calibrations(run.name, judgements, scores, units, plans, look_by_people, shown=shown)
+        calibrations(run.name, judgements, scores, units, plans, look_by_people, level, shown, pair)
     )
     rubrics = people_rubrics(judgements)
     return Comparison(
@@ -367,13 +367,13 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         judgements=tuple(judgements),
         pooled=tuple(_pooled(judgements, scores, units, level, pair)),
         agreement=(
-            *between_raters(run.name, judgements, scores, units),
-            *within_raters(run, judgements, units),
+            *between_raters(run.name, judgements, scores, units, level),
+            *within_raters(run, judgements, units, level),
         ),
-        people=tuple(pair for rubric in rubrics for pair in agreements(run, rubric)),
+        people=tuple(pair for rubric in rubrics for pair in agreements(run, rubric, level=level)),
         attention=tuple(watched for rubric in rubrics for watched in attention(run, rubric)),
         text_asked_for=tuple(one for rubric in rubrics for one in text_asked_for(run, rubric)),
-        rater_effects=tuple(rater_models(run, judgements, units)),
+        rater_effects=tuple(rater_models(run, judgements, units, level, pair)),
         calibration=by_people,
         blinding=tuple(blindings(run, judgements)) if "guess" in held else (),
         scorers=tuple(scorers),

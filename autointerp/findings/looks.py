@@ -197,6 +197,11 @@ class Reading:
         }[self.rule]
 
     @property
+    def ordinary(self) -> float:
+        """Multiplier of the standard error of one look alone at this level: 1.96 at 95 %."""
+        return float(scipy.stats.norm.isf((1 - self.level) / 2))
+
+    @property
     def tail_level(self) -> float:
         """Level at which an ordinary interval is as wide as this reading's, about."""
         if self.multiplier is None:
@@ -219,8 +224,7 @@ class Reading:
             return repeated_p_value(size, self.fractions)
         if self.rule == "width":
             assert self.multiplier is not None
-            ordinary = float(scipy.stats.norm.isf((1 - self.level) / 2))
-            return float(2 * scipy.stats.norm.sf(size * ordinary / self.multiplier))
+            return float(2 * scipy.stats.norm.sf(size * self.ordinary / self.multiplier))
         return sequence_p_value(size, middle(self.n))
 
     def interval(self, first: Floats, second: Floats) -> Statistic:

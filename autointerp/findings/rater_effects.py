@@ -35,6 +35,8 @@ class RaterModel:
             `MOST_RATINGS` first ratings.
         effects: Severity and spread of each; None where one alone rated.
         drift: Of each person who rated in sessions, all sources and controls, by name.
+        first, second: The sources of the odds ratio: the primary pair.
+        level: Nominal coverage of the intervals.
     """
 
     run: str
@@ -47,10 +49,17 @@ class RaterModel:
     is_part: bool
     effects: RaterEffects | None
     drift: dict[str, Drift]
+    first: str
+    second: str
+    level: float
 
 
 def rater_models(
-    run: Run, judgements: Sequence[Judgement], units: pd.DataFrame
+    run: Run,
+    judgements: Sequence[Judgement],
+    units: pd.DataFrame,
+    level: float = 0.95,
+    primary: tuple[str, str] = PRIMARY,
 ) -> Iterator[RaterModel]:
     """Yield a model of each rubric that several raters rated on, or a person.
 
@@ -61,25 +70,26 @@ def rater_models(
         of_rubric.setdefault(judgement.rubric_digest, []).append(judgement)
     for digest, own in of_rubric.items():
         raters = tuple(without_panels(sorted(judgement.rater for judgement in own)))
-        drifts = dict(_drifts(run, digest, [rater for rater in raters if is_person(rater)]))
+        drifts = dict(_drifts(run, digest, [rater for rater in raters if is_person(rater)], level))
         if len(raters) < 2 and not drifts:
             continue
         table = _first_ratings(run, digest, units)
         failing = tuple(sorted(one.rater for one in own if one.fails and one.rater in raters))
         table = table[without_panels(table)]
         part = _part(table)
-        effects = _effects(part, units) if len(raters) > 1 else None
+        effects = _effects(part, units, level, primary) if len(raters) > 1 else None
         by_kept = effects
         if effects is not None and failing:
             kept = part.drop(columns=list(failing), errors="ignore").dropna(how="all")
-            by_kept = _effects(kept, units) if len(kept.columns) > 1 else None
+            many = len(kept.columns) > 1
+            by_kept = _effects(kept, units, level, primary) if many else None
             effects = replace(effects, odds_ratio=by_kept.odds_ratio if by_kept else None)
         compared_by = tuple(effect.rater for effect in by_kept.raters) if by_kept else ()
         if effects is not None or drifts:
             is_part = len(part) < len(table)
             yield RaterModel(
                 run.name, own[0].rubric, digest, raters, failing, compared_by, len(table), is_part,
-                effects, drifts,
+                effects, drifts, *primary, level,
             )  # fmt: skip
 
 
@@ -103,12 +113,17 @@ def _part(table: pd.DataFrame) -> pd.DataFrame:
     return table.iloc[np.linspace(0, len(table) - 1, round(share * len(table))).astype(int)]
 
 
-def _effects(table: pd.DataFrame, units: pd.DataFrame) -> RaterEffects:
+def _effects(
+    table: pd.DataFrame, units: pd.DataFrame, level: float, primary: tuple[str, str]
+) -> RaterEffects:
     sources = list(units.source.loc[table.index])
-    return rater_effects(table.to_numpy(np.float64), sources, list(map(str, table)), PRIMARY)
+    names = list(map(str, table))
+    return rater_effects(table.to_numpy(np.float64), sources, names, primary, level)
 
 
-def _drifts(run: Run, digest: str, people: Sequence[str]) -> Iterator[tuple[str, Drift]]:
+def _drifts(
+    run: Run, digest: str, people: Sequence[str], level: float
+) -> Iterator[tuple[str, Drift]]:
     """Yield each person's drift; the order of answers counts, repeats among them, no times."""
     if not people or not run.has_rows("human_answer"):
         return
@@ -130,7 +145,5 @@ def _drifts(run: Run, digest: str, people: Sequence[str]) -> Iterator[tuple[str,
     for person in people:
         own = rows[rows.rater == person]
         if len(own):
-            yield (
-                person,
-                drift(own.score.to_numpy(), own.position.to_numpy(np.float64), list(own.source)),
-            )
+            position = own.position.to_numpy(np.float64)
+            yield person, drift(own.score.to_numpy(), position, list(own.source), level)

@@ -53,6 +53,13 @@ def load_rubric(name_or_path: str | Path) -> Rubric:
     return _read(shipped[name])
 
 
+def rubric_argument(identifier: str) -> str:
+    """Return what `--rubric` takes for a rubric: the id of a shipped one, else its file, of which
+    a run does not keep the place: PATH stands for it."""
+    shipped = (rubrics_folder() / f"{identifier}.md").is_file()
+    return identifier if shipped else f"PATH/{identifier}.md"
+
+
 def _read(path: Path) -> Rubric:
     try:
         check_readable_twice(path)

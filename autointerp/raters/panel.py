@@ -30,6 +30,7 @@ from autointerp.errors import BadInput, RaterError
 from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER, json_value, write_text
 from autointerp.questions.kit import KIT
 from autointerp.questions.question import Question
+from autointerp.questions.rubric_files import rubric_argument
 from autointerp.raters import (
     Lesson,
     MemberAnswer,
@@ -120,7 +121,7 @@ class Panel:
         if question.form != "rate" or question.about == "description":
             raise self._cannot(question)
         asked = shlex.quote(f"panel:{self.spec}")
-        again = f"run `autointerp check-rater {asked} --rubric {question.id}`"
+        again = f"run `autointerp check-rater {asked} --rubric {rubric_argument(question.id)}`"
         path = self._file(folder, question)
         try:
             learned = Learned.from_values(json_value(path.read_text("utf-8")))

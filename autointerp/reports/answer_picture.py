@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from autointerp.findings.groups import Contrast, Judgement
 from autointerp.reports.colours import INK, MUTED, PAPER, RULE, colour
 from autointerp.reports.panels import Material
-from autointerp.reports.style import plain_axes, sheet
+from autointerp.reports.style import plain_axes, sheet, shortened, two_lines
 from autointerp.reports.words import (
     NOT_COUNTED,
     SUPERIORITY,
@@ -25,6 +25,8 @@ from autointerp.stats.results import Statistic
 
 MARKS = ("o", "s", "^", "D", "v", "P")
 NAME_LETTERS, LEGEND_LETTERS = 44, 84  # that fit into a row
+# Of a source's name: beside its mean, before it is broken; over and under the bar, where two stand.
+SOURCE_LETTERS, PAIR_LETTERS = 20, 16
 MARK_LETTERS = 9  # as wide as a mark of the legend with the gaps round it
 WIDTH = 5.4  # inches: narrow, so that it can be read on a phone too
 
@@ -105,12 +107,14 @@ def _pairs(axes: Axes, rows: Sequence[_Row], alone: bool, fails: bool) -> None:
             _bar(axes, at, shares, row)
             wins, ties, losses = percents(shares)
             texts = (
-                (f"{row.pair.first} higher {wins}", f"same {ties}",
-                 f"{row.pair.second} higher {losses}")
+                (f"{shortened(row.pair.first, PAIR_LETTERS)} higher {wins}", f"same {ties}",
+                 f"{shortened(row.pair.second, PAIR_LETTERS)} higher {losses}")
                 if alone
                 else (row.name, "", f"{wins} / {ties} / {losses}")
             )  # fmt: skip
             middle = min(0.66, max(0.42, shares[0] + shares[1] / 2))
+            if max(map(len, texts)) > PAIR_LETTERS + 8:  # texts of long names reach to 0.4 and 0.6
+                middle = 0.5
             for x, side, text in zip((0, middle, 1), ("left", "center", "right"), texts,
                                      strict=True):  # fmt: skip
                 axes.text(
@@ -129,7 +133,8 @@ def _pairs(axes: Axes, rows: Sequence[_Row], alone: bool, fails: bool) -> None:
     axes.spines["left"].set_visible(False)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
     names = {(pair.first, pair.second) for pair in pairs}
-    first, second = names.pop() if len(names) == 1 else ("first", "second")
+    pair = names.pop() if len(names) == 1 else ("first", "second")
+    first, second = (shortened(name, PAIR_LETTERS) for name in pair)
     bars = f"share of pairs: {first} higher / same / {second} higher"
     warning = "scores that are no evidence\n" if fails else ""
     axes.set_xlabel(f"{warning}bars: {bars}\ndots: {SUPERIORITY}, ties halved", fontsize=8.5)
@@ -189,17 +194,19 @@ def _means(
                 markeredgecolor=INK, markeredgewidth=0.9,
             )  # fmt: skip
     kinds = {name: judgements[0].groups.get(name) for name in sources}
-    axes.set_yticks(
-        range(len(sources)),
-        [f"{name}*" if group is not None and group.is_control else name
-         for name, group in kinds.items()],
-    )  # fmt: skip
+    named = [
+        two_lines(f"{name}*" if group is not None and group.is_control else name, SOURCE_LETTERS)
+        for name, group in kinds.items()
+    ]
+    is_broken = any("\n" in name for name in named)
+    axes.set_yticks(range(len(sources)), named, fontsize=8.5 if is_broken else None)
     axes.set_ylim(len(sources) - 0.45, -0.6)
     margin = 0.06 * (scale.highest - scale.lowest)
     axes.set_xlim(scale.lowest - margin, scale.highest + margin)
     axes.set_xticks(scale.scores)
     ends = [text.split(":")[0] for _, text in (scale.levels[0], scale.levels[-1])]
-    words = f"\n{scale.lowest}: {ends[0]}; {scale.highest}: {ends[1]}" if all(ends) else ""
+    parted = ";\n" if is_broken else "; "  # names leave less room
+    words = f"\n{scale.lowest}: {ends[0]}{parted}{scale.highest}: {ends[1]}" if all(ends) else ""
     star = "; * control" if any(judgement.controls for judgement in judgements) else ""
     axes.set_xlabel(f"mean score{star}{words}", fontsize=8.5)
     plain_axes(axes, "x")
@@ -209,7 +216,9 @@ def _means(
                    linewidth=0)
             for nth in range(len(judgements))
         ]  # fmt: skip
-        names = [shortened(brief_label(judgement, material)) for judgement in judgements]
+        names = [
+            shortened(brief_label(judgement, material), NAME_LETTERS) for judgement in judgements
+        ]
         across = len(names) // _legend_rows(judgements, material)
         axes.legend(
             handles, names, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=across, fontsize=8.5
@@ -217,13 +226,5 @@ def _means(
 
 
 def _legend_rows(judgements: Sequence[Judgement], material: Material) -> int:
-    names = [shortened(brief_label(judgement, material)) for judgement in judgements]
+    names = [shortened(brief_label(judgement, material), NAME_LETTERS) for judgement in judgements]
     return 1 if sum(len(name) + MARK_LETTERS for name in names) <= LEGEND_LETTERS else len(names)
-
-
-def shortened(name: str, most: int = NAME_LETTERS) -> str:
-    """Return a name that fits into the picture: both ends are kept, for names differ there."""
-    if len(name) <= most:
-        return name
-    end = most // 2
-    return f"{name[: most - end - 1]}…{name[-end:]}"

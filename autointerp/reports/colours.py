@@ -10,7 +10,9 @@ from autointerp.units.sources import described_sources, kind_of
 INK, MUTED, RULE, PAPER = "#1d2129", "#5f6773", "#d5d9e0", "#ffffff"
 # On coloured cells: these two keep their colour in the dark theme, as the cells do.
 CELL_DARK, CELL_LIGHT = "#1d2128", "#fefefe"
-OTHERS = ("#7a4fb5", "#12877f", "#b8436b", "#6b7d1e")
+OTHERS = (
+    "#7a4fb5", "#12877f", "#b8436b", "#6b7d1e", "#8a5a2b", "#2aa5d6", "#ea8fb0", "#a5bf3f",
+)  # fmt: skip
 UNKNOWN = "#8b929d"
 # The ink of the house style, which the style sheet sets for each theme.
 INKS = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", PAPER: "var(--paper)"}

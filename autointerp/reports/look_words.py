@@ -71,7 +71,8 @@ def _looks(reading: Reading, judgement: Judgement, read: str) -> list[str]:
             "No plan that was followed says when to stop, and stopping at a look because of its "
             f"answer errs in more than {percent(1 - reading.level)}: shown is the last look, with "
             f"the interval of an asymptotic confidence sequence ({reading.multiplier:.2f} standard "
-            f"errors in place of 1.96), which holds at all looks, and the decision follows it."
+            f"errors in place of {reading.ordinary:.2f}), which holds at all looks, and the "
+            "decision follows it."
         )
     if reading.rule == "width" and reading.multiplier is not None:
         sentences.append(

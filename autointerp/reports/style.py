@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -70,7 +71,11 @@ def house_style(name: str) -> Iterator[None]:
             "figure.constrained_layout.w_pad": 0.08,
         }
     ):
-        yield
+        # A source may be named in a script that the font lacks; browsers have others for an SVG.
+        lacking = r"Glyph .* missing from font"
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", lacking, UserWarning)
+            yield
 
 
 def drawable(text: str) -> str:
@@ -87,6 +92,8 @@ def _font() -> FT2Font:
     return get_font(findfont("DejaVu Sans"))
 
 
+MARK_LETTERS = 7  # as wide as a legend's mark with the gaps round it
+LETTER = 0.6  # width of a letter by its size
 HEADLINE_LETTERS, HEADLINE_IN = 9.2, 0.22  # letters an inch of a headline, and a line's height
 
 
@@ -105,6 +112,30 @@ def headline(figure: Figure, text: str, beneath: str = "") -> None:
     figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=12.5, fontweight="bold")
     if beneath:
         figure.supxlabel(beneath, x=0.01, ha="left", fontsize=8.5, color=MUTED)
+
+
+def shortened(name: str, most: int) -> str:
+    """Return a name of so many letters at most: both ends are kept, for names differ there."""
+    if len(name) <= most:
+        return name
+    end = most // 2
+    return f"{name[: most - end - 1]}…{name[-end:]}"
+
+
+def two_lines(name: str, most: int) -> str:
+    """Return a name in one line or two of so many letters at most, broken behind a sign where it
+    has one; of a longer rest both ends are kept."""
+    if len(name) <= most:
+        return name
+    signs = [place + 1 for place, letter in enumerate(name[:most]) if not letter.isalnum()]
+    at = signs[-1] if signs else most
+    return f"{name[:at]}\n{shortened(name[at:], most)}"
+
+
+def legend_columns(names: Sequence[str], inches: float, size: float = 9.5) -> int:
+    """Return how many names of a legend go beside one another in so many inches."""
+    letter = size * LETTER / 72
+    return max(1, int(inches / (letter * (max(map(len, names)) + MARK_LETTERS))))
 
 
 def log_axis(axes: Axes, written: Callable[[float], str]) -> None:

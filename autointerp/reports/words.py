@@ -12,6 +12,7 @@ from autointerp.findings.checks import LEAST_AUC
 from autointerp.findings.groups import Contrast, Judgement, ScoreErrors
 from autointerp.findings.subject import SubjectFacts
 from autointerp.findings.trust import ControlCheck, Trust
+from autointerp.questions.rubric_files import rubric_argument
 from autointerp.reports.panels import Material
 from autointerp.stats.density import DensityAdjusted
 from autointerp.stats.results import Statistic
@@ -113,14 +114,16 @@ def rater_kind(rater: str) -> str:
 
 def check_command(judgement: Judgement) -> str:
     """Return the command that checks a judgement's rater. A model's file goes by its name alone in
-    a run, and a server by its address without the usual path; PATH stands for the rest."""
+    a run, a server by its address without the usual path, and a rubric by its id; PATH stands for
+    the rest."""
     name = re.sub(r"\b(local|likelihood):([^/,@:]+)", r"\1:PATH/\2.gguf", judgement.rater)
     name, _, place = name.partition("@")
     path = "" if "/" in place else "/PATH"
     options = f" --base-url http://{place}{path}" if place and rater_kind(name) != "panel" else ""
     if rater_kind(name) == "panel":
         name = name + (f"@{place}" if place else "")
-    return f"`autointerp check-rater {shlex.quote(name)}{options} --rubric {judgement.rubric}`"
+    rubric = rubric_argument(judgement.rubric)
+    return f"`autointerp check-rater {shlex.quote(name)}{options} --rubric {rubric}`"
 
 
 def check_doubt(judgement: Judgement) -> tuple[str, str] | None:

@@ -48,7 +48,10 @@ def test_a_plan_gives_each_unit_its_stratum():
         ([(1, 1, JUDGE, 5, 2), (2, 2, JUDGE, 5, 2)], "several draws"),
         ([(1, 1, JUDGE, 5, 2)], "several draws"),  # unit 2 was not planned
         ([(1, 1, "model:b", 5, 2), (2, 1, "model:b", 5, 2)], "by the scores of model:b"),
-        ([(1, 1, JUDGE, 5, 2), (2, 1, JUDGE, 5, 2)], "no unit of some of the judge's scores"),
+        (
+            [(1, 1, JUDGE, 5, 2), (2, 1, JUDGE, 5, 2)],
+            "speaks for 2 of the 4 units that the judge rated",
+        ),
     ],
 )
 def test_units_of_unknown_probability_predict_nothing(

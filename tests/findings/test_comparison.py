@@ -13,6 +13,7 @@ from autointerp.findings import groups
 from autointerp.findings.checks import keep
 from autointerp.findings.comparison import Comparison, compare, estimate_rows
 from autointerp.findings.groups import Judgement, nearest_level
+from autointerp.findings.plan import Plan, Stopping, declare
 from autointerp.questions.items import make_items
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import Rating
@@ -374,3 +375,40 @@ def test_repeats_leave_the_interval_to_the_units(tmp_path: Path):
     assert twice.primary is not None
     assert twice.primary.superiority == once.primary.superiority
     assert twice.groups["features"].mean == once.groups["features"].mean
+
+
+def test_all_that_is_said_of_ratings_has_the_level_and_the_pair_of_the_plan(tmp_path: Path):
+    pair = ("features", "untrained")
+    rubric = load_rubric("interpretability-1-5")
+    units = dict.fromkeys((*pair, "neurons"), 24)
+    with fabricate_run(tmp_path, units, contexts=0) as run:
+        fixed = Stopping("fixed", 24)
+        declare(run, Plan(("model:a",), rubric.id, rubric.digest, *pair, fixed, alpha=0.01))
+        judged = [5, 5, 5, 5, 4]
+        for seed, rater in enumerate(("model:a", "human:ann", "human:bob")):
+            counts = judged if rater == "model:a" else [3, 3, 2, 2, 2]
+            for repeat in range(2 if rater == "human:ann" else 1):
+                rated = dict.fromkeys(units, counts)
+                add_all_scores(run, rater, rated, seed=seed + repeat, repeat=repeat)
+        found = compare(run)
+    (calibration,) = found.calibration
+    assert calibration.superiority is not None
+    assert (calibration.superiority.first, calibration.superiority.second) == pair
+    *means, difference = calibration.predictions
+    assert difference.of == "features less untrained"
+    (model,) = found.rater_effects
+    assert (model.first, model.second, round(model.level, 9)) == (*pair, 0.99)
+    assert model.effects is not None
+    said = [
+        calibration.superiority.judge_only, calibration.superiority.predicted,
+        *(one for mean in (*means, difference) for one in (mean.predicted, mean.human_only)),
+        *(one.agreement.alpha for one in found.agreement),
+        *(one.kappa for one in found.people),
+        *(effect.severity for effect in model.effects.raters), model.effects.odds_ratio,
+    ]  # fmt: skip
+    assert {round(one.level, 9) for one in said if one is not None} == {0.99}
+    # The judge's own comparison is the same number in both places.
+    contrast = next(one for one in found.judgements if one.rater == "model:a").primary
+    assert contrast is not None
+    assert calibration.superiority.judge_only.low == contrast.superiority.low
+    assert {round(look.level, 9) for look in found.looks} == {0.99}

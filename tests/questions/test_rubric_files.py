@@ -5,6 +5,7 @@ from autointerp.questions.rubric_files import (
     list_rubrics,
     load_rubric,
     parse_rubric,
+    rubric_argument,
     rubrics_folder,
 )
 
@@ -27,6 +28,11 @@ def test_a_rubric_of_ones_own_is_read_by_path(tmp_path):
     path = tmp_path / "mine.md"
     path.write_text(replaced('id = "interpretability-1-5"', 'id = "mine"'))
     assert load_rubric(str(path)).id == load_rubric(path).id == "mine"
+
+
+def test_a_rubric_of_ones_own_is_asked_for_by_its_file():
+    assert rubric_argument("interpretability-0-3") == "interpretability-0-3"
+    assert rubric_argument("mine") == "PATH/mine.md"
 
 
 def test_an_unknown_id_lists_the_known_ones():

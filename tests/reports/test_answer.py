@@ -12,11 +12,11 @@ from autointerp.findings.checks import keep
 from autointerp.findings.comparison import compare
 from autointerp.records import Status
 from autointerp.reports.answer import answer
-from autointerp.reports.answer_picture import draw, shortened
+from autointerp.reports.answer_picture import draw
 from autointerp.reports.page import title
 from autointerp.reports.panels import Answer, Material
 from autointerp.reports.panels.verdict import pooled_text, verdict
-from autointerp.reports.style import house_style
+from autointerp.reports.style import house_style, laid_out
 
 HIGH, LOW, FLAT = [0, 0, 5, 10, 15], [15, 10, 5, 0, 0], [6, 6, 6, 6, 6]
 CONTROLS = {"planted": [0, 0, 0, 0, 6], "shuffled": [6, 0, 0, 0, 0]}
@@ -267,14 +267,19 @@ def test_the_picture_says_which_raters_do_not_count(tmp_path: Path):
         assert said is (name == "alone")
 
 
-def test_a_long_name_keeps_both_ends_and_a_short_one_all_of_it():
-    assert shortened("human:ann") == "human:ann"
-    name = "layer-3 · local:/home/user/models/instruct-q4_k_m.gguf"
-    short = shortened(name)
-    assert len(short) == 44
-    assert short.startswith("layer-3 · local:")
-    assert short.endswith("q4_k_m.gguf")
-    assert "…" in short
+def test_long_names_of_sources_leave_the_means_their_room(tmp_path: Path):
+    names = ("gemma-2-2b/12-gemmascope-res-16k", "layer_12/resid_post/trainer_5_width_65536")
+    shown = material(tmp_path, {"model:a": {name: [4, 4, 4, 4, 4] for name in names}})
+    with house_style("answer"):
+        figure = draw(list(shown.judgements), shown)
+        laid_out(figure).draw()
+        upper, lower = figure.axes
+        first, same, second = (text.get_window_extent() for text in upper.texts[:3])
+        assert first.x1 < same.x0
+        assert same.x1 < second.x0
+        below = lower.xaxis.label.get_window_extent()
+        assert below.x1 <= figure.bbox.x1
+        assert lower.get_window_extent().width > figure.bbox.width / 2
 
 
 def test_without_a_rating_there_is_no_first_screen(tmp_path: Path):

@@ -14,7 +14,7 @@ from autointerp.findings.comparison import Comparison
 from autointerp.findings.groups import Contrast, Judgement
 from autointerp.findings.groups import Group as Scored
 from autointerp.reports.answer import answer
-from autointerp.reports.look_words import look_table, when
+from autointerp.reports.look_words import COMMON, look_table, when
 from autointerp.reports.panels import Material
 from autointerp.reports.panels.across import nested_text
 from autointerp.reports.panels.calibration import people_lines
@@ -25,6 +25,7 @@ from autointerp.text import count, visible
 from autointerp.units.sources import kind_of
 
 LABEL, CONTROL, GAP = 18, 8, 1
+NARROW = 10  # a studied source's column, at least: a bar of 4, and a share
 MOST_CONTRASTS = 12
 
 
@@ -104,7 +105,9 @@ def summary(judgement: Judgement, material: Material, width: int) -> RenderableT
     ]
     if judgement.decisive is not None:
         parts.append(Padding(pairs_bar(judgement.decisive, width), (1, 0, 0, 0)))
-    return Group(*parts, Padding(histograms(judgement, width), (1, 0)))
+    shown, more = fitting(judgement, width)
+    rest = [Text(f"… and {count(more, 'more source')} on the page", style="dim")] if more else []
+    return Group(*parts, Padding(Group(histograms(judgement, shown, width), *rest), (1, 0)))
 
 
 def check_lines(judgement: Judgement) -> list[Text]:
@@ -126,7 +129,8 @@ def looks(comparison: Comparison, material: Material) -> RenderableType:
     caption, headings, rows = look_table(comparison.looks)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold dim")
     for heading in headings:
-        table.add_column(heading, style="dim")
+        # Names differ at their ends: those are not cut.
+        table.add_column(heading, style="dim", overflow="fold" if heading in COMMON else "ellipsis")
     for row in rows:
         table.add_row(*map(escape, row))
     told: list[RenderableType] = [Text(line, style="dim")]
@@ -154,13 +158,29 @@ def _colour(source: str) -> str:
     return kind_of(source).colour or "magenta"
 
 
-def histograms(judgement: Judgement, width: int) -> Table:
-    """Return the score histograms of all groups, same bins, one beside the other."""
-    groups = list(judgement.groups.values())
-    studied = sum(not group.is_control for group in groups)
-    controls = len(groups) - studied
-    left = width - LABEL - controls * (CONTROL + GAP) - studied * GAP - 1
-    wide = min(34, max(12, left // max(1, studied)))
+def fitting(judgement: Judgement, width: int) -> tuple[list[Scored], int]:
+    """Return the groups whose histograms go beside one another in so many columns, and how many of
+    the studied ones are left out: the pair that the verdict speaks of comes first."""
+    controls = [group for group in judgement.groups.values() if group.is_control]
+    pair = (judgement.verdict.first, judgement.verdict.second)
+    studied = sorted(
+        (group for group in judgement.groups.values() if not group.is_control),
+        key=lambda group: group.source not in pair,
+    )
+    most = max(2, _room(controls, width) // (NARROW + GAP))
+    return [*studied[:most], *controls], max(0, len(studied) - most)
+
+
+def _room(controls: list[Scored], width: int) -> int:
+    """Return the columns that labels and controls leave."""
+    return width - LABEL - GAP - len(controls) * (CONTROL + GAP)
+
+
+def histograms(judgement: Judgement, groups: list[Scored], width: int) -> Table:
+    """Return the score histograms of groups, same bins, one beside the other."""
+    controls = [group for group in groups if group.is_control]
+    studied = len(groups) - len(controls)
+    wide = min(34, max(NARROW, _room(controls, width) // max(1, studied) - GAP))
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
     table.add_column("score", no_wrap=True, width=LABEL)
     for group in groups:
@@ -170,6 +190,7 @@ def histograms(judgement: Judgement, width: int) -> Table:
             if group.is_control
             else f"{source}, n {group.n}\n[dim]{mean}[/dim]",
             width=wide if not group.is_control else CONTROL,
+            overflow="fold",
         )
     shares = {group.source: percents(group.shares) for group in groups}
     for place, (score, text) in enumerate(judgement.scale.levels):

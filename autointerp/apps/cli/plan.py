@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -166,8 +167,7 @@ def command(
             return
         say(f"run '{write}' has this plan since {written.made_at} UTC: {written}")
         say(f"sha256 {written.digest}")
-        asked = "" if rubric == "interpretability-1-5" else f" --rubric {rubric}"
-        say(f"next: autointerp rate --run {write} --rater {written.raters[0]}{asked}")
+        say(f"next: autointerp rate --run {write} --rater {written.raters[0]}{_asked_on(rubric)}")
         return
     _print_power(
         plan_units(effect, power, alpha, len(scale)),
@@ -211,6 +211,11 @@ def _write_of_sweep(
     say(f"next: autointerp sweep {path}")
 
 
+def _asked_on(rubric: str) -> str:
+    """Return the option that names a rubric; nothing for the default."""
+    return "" if rubric == "interpretability-1-5" else f" --rubric {shlex.quote(rubric)}"
+
+
 def _print_power(
     plan: Plan,
     rubric: str,
@@ -243,6 +248,7 @@ def _print_power(
         }
         say(json.dumps(fields, indent=2))
         return
+    others = " --source NAME" * (sources - 2)
     cost = f", about {cost_usd:,.2f} US dollars" if cost_usd is not None else ""
     say(
         f"{plan.units} scored units per source find a probability of superiority of "
@@ -251,6 +257,8 @@ def _print_power(
         f"Ask about {asked} per source, as {100 * lost:g} % may give no score: "
         f"{calls:,} calls for {sources} sources and {controls} units of each control"
         f"{f', {repeats} times each' if repeats > 1 else ''}{cost}.\n"
-        f"Then: autointerp rate --source features --source neurons --n {asked}\n"
+        f"Then: autointerp rate --source features --source neurons{others} --n {asked}"
+        f"{f' --controls {controls}' if controls != 50 else ''}{_asked_on(rubric)}"
+        f"{f' --repeats {repeats}' if repeats > 1 else ''}\n"
         f"Assumed: {plan.assumption}."
     )

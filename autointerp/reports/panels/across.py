@@ -8,7 +8,7 @@ from matplotlib.figure import Figure as Drawing
 from autointerp.findings.across import AcrossRuns, Difference, Judged, NestedContrast, RunContrast
 from autointerp.reports.colours import INK, MUTED, RULE, colour
 from autointerp.reports.panels import Block, Figure, Heading, Material, Prose, Table
-from autointerp.reports.style import headline, plain_axes, sheet
+from autointerp.reports.style import headline, plain_axes, sheet, two_lines
 from autointerp.reports.words import (
     SUPERIORITY,
     flat,
@@ -27,6 +27,7 @@ from autointerp.text import count
 AFTER = "verdict"
 TITLE = "Across runs"
 MOST_ROWS = 40
+NAME_LETTERS = 64  # of a row, before it is broken or cut
 OVER = {"units": "these runs", "runs": "runs like these"}
 
 
@@ -92,6 +93,13 @@ def _introduction(across: AcrossRuns) -> str:
     )
 
 
+def _level(judged: Judged) -> str:
+    """Return the level of the intervals across runs."""
+    levels = [contrast.superiority.level for contrast in judged.contrasts]
+    levels += [nested.within.such.level for nested in judged.nested]
+    return percent(levels[0])
+
+
 def judge_blocks(judged: Judged, suffix: str = "") -> list[Block]:
     """Return what one rater says across runs: cautions, a forest plot, tables."""
     blocks: list[Block] = []
@@ -104,8 +112,8 @@ def judge_blocks(judged: Judged, suffix: str = "") -> list[Block]:
             Figure(
                 name="across_runs" + suffix,
                 caption=f"{judged.rater} on {judged.rubric}. The {SUPERIORITY}, ties halved, with "
-                "its interval where one is known; 0.5 is no difference. Above, sources of "
-                "different runs; below, the two sources within each run, and combined."
+                f"its {_level(judged)} interval where one is known; 0.5 is no difference. Above, "
+                "sources of different runs; below, the two sources within each run, and combined."
                 + _cut(judged),
                 alt=_alt(judged),
                 draw=lambda: draw(judged),
@@ -344,7 +352,9 @@ def draw(judged: Judged) -> Drawing:
     if 0 < between < len(rows):
         axes.axhline(between - 0.5, color=RULE, linewidth=1)
     axes.axvline(0.5, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_yticks(range(len(rows)), [name for name, *_ in rows], fontsize=8.5)
+    axes.set_yticks(
+        range(len(rows)), [two_lines(name, NAME_LETTERS) for name, *_ in rows], fontsize=8.5
+    )
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0, 1)
     axes.set_xlabel(SUPERIORITY)

@@ -8,15 +8,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from autointerp.findings.agreement import TableAgreement
+from autointerp.findings.agreement import MOST_REPEATS, TableAgreement
 from autointerp.reports.colours import CELL_DARK, CELL_LIGHT
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
-from autointerp.reports.style import sheet
+from autointerp.reports.style import sheet, two_lines
 from autointerp.reports.words import flat, interval, number, percent
 from autointerp.stats.results import Statistic
 
 AFTER = "rater-check"
 TITLE = "Agreement"
+NAME_LETTERS = 24  # of a rater's name beside the matrix, before it is broken or cut
 
 
 def show(material: Material) -> list[Block]:
@@ -60,8 +61,8 @@ def explanation(tables: Sequence[TableAgreement], repeated: bool) -> str:
         sentences.append("Agreement on the controls is in rows of its own.")
     sentences.append(
         "Alpha is Krippendorff's for ordinal scores, kappa Cohen's with quadratic weights, "
-        "ICC(2,1) absolute agreement of one rater's score of a unit with another's; intervals "
-        "resample units."
+        "ICC(2,1) absolute agreement of one rater's score of a unit with another's, on the units "
+        "that have every rating; intervals resample units."
     )
     if repeated and any(table.of == "raters" for table in tables):
         sentences.append(
@@ -69,7 +70,9 @@ def explanation(tables: Sequence[TableAgreement], repeated: bool) -> str:
             "nearest level first, so this is the agreement of such averages and not of single "
             "ratings."
         )
-    sentences.append("'undefined' stands where all ratings agree on one value.")
+    sentences.append(
+        "'undefined' stands where all ratings, or for Spearman's rho one rater's, are the same."
+    )
     return " ".join(sentences)
 
 
@@ -162,21 +165,23 @@ def draw(table: TableAgreement) -> Drawing:
         i, j = (table.names.index(name) for name in pair.raters)
         value = np.nan if pair.kappa.value is None else pair.kappa.value
         matrix[i, j] = matrix[j, i] = value
+    names = [two_lines(name, NAME_LETTERS) for name in table.names]
+    longer = 0.08 * max(0, max(map(len, "\n".join(names).split("\n"))) - 14)
     side = 1.6 + 0.75 * size
-    figure = sheet(side + 1.6, side)
+    figure = sheet(side + 1.6 + longer, side + longer)
     axes = figure.subplots()
     axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1.15)
     for i in range(size):
         for j in range(size):
             if i != j:
                 value = matrix[i, j]
-                text = "undefined" if np.isnan(value) else number(float(value))
+                text = "–" if np.isnan(value) else number(float(value))
                 dark = not np.isnan(value) and value > 0.6
                 axes.text(
                     j, i, text, ha="center", va="center", color=CELL_LIGHT if dark else CELL_DARK
                 )
-    axes.set_xticks(range(size), table.names, rotation=30, ha="right")
-    axes.set_yticks(range(size), table.names)
+    axes.set_xticks(range(size), names, rotation=30, ha="right")
+    axes.set_yticks(range(size), names)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -206,9 +211,12 @@ def _table(tables: Sequence[TableAgreement]) -> Table:
                 row |= flat(name, statistic)
             rows.append(row)
             cells.append(
-                [table.rubric, table.of, table.units, who, str(alpha.n[0])]
-                + [_or_undefined(s) for s in named.values()]
-            )
+                [
+                    table.rubric, table.of, table.units, who, str(alpha.n[0]),
+                    _or_undefined(alpha), _of_fewer(icc, alpha), _or_undefined(kappa),
+                    _or_undefined(rho),
+                ]
+            )  # fmt: skip
     return Table(
         name="agreement",
         caption="Agreement by pairs",
@@ -231,8 +239,20 @@ def _table(tables: Sequence[TableAgreement]) -> Table:
 def _or_undefined(statistic: Statistic | None) -> str:
     if statistic is None:
         return ""
-    return "undefined" if statistic.value is None else interval(statistic)
+    if statistic.value is not None:
+        return interval(statistic)
+    return "undefined" if statistic.method else "too few units"  # where none was applied
+
+
+def _of_fewer(icc: Statistic, alpha: Statistic) -> str:
+    """Return an intraclass correlation, with its units where not all that alpha counts have every
+    rating."""
+    on = f" on {icc.n[0]}" if icc.value is not None and icc.n != alpha.n else ""
+    return f"{_or_undefined(icc)}{on}"
 
 
 def _all(table: TableAgreement) -> str:
-    return f"all {len(table.names)} {'raters' if table.of == 'raters' else 'repeats'}"
+    if table.of == "raters":
+        return f"all {len(table.names)} raters"
+    which = "first" if len(table.names) == MOST_REPEATS else "all"  # there may be more
+    return f"{which} {len(table.names)} repeats"

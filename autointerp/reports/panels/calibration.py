@@ -10,7 +10,6 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.patches import Rectangle
 
 from autointerp.findings.calibration import Calibration, PredictedMean, PredictedPair
-from autointerp.findings.plan import PRIMARY
 from autointerp.reports.colours import CELL_DARK, CELL_LIGHT, MUTED
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.style import headline, sheet
@@ -216,8 +215,8 @@ def _look(pair: PredictedPair) -> str:
         f" It is look {reading.number} at ratings of these people with this judge, and no plan "
         "declares it: the predicted one, people's own and the difference of means have the "
         f"intervals of an asymptotic confidence sequence ({reading.multiplier:.2f} standard errors "
-        "in place of 1.96), which hold at all looks. Means of a single source are those of one "
-        "look."
+        f"in place of {reading.ordinary:.2f}), which hold at all looks. Means of a single source "
+        "are those of one look."
     )
 
 
@@ -348,7 +347,7 @@ def _stand_in_table(judges: list[Calibration]) -> Table:
 
 def draw(judged: Calibration) -> Drawing:
     """Return for each source how often each pair of scores was given."""
-    names = [name for name in judged.counts if name in PRIMARY] or list(judged.counts)[:3]
+    names = [name for name in judged.counts if name in judged.primary] or list(judged.counts)[:3]
     levels = judged.levels
     figure = sheet(3.6 * len(names) + 0.6, 3.7)
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):

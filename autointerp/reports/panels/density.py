@@ -15,7 +15,7 @@ from autointerp.findings.groups import Contrast, Group, Judgement
 from autointerp.records import Role
 from autointerp.reports.colours import colour
 from autointerp.reports.panels import MOST_PICTURES, Block, Figure, Material, Prose, Table
-from autointerp.reports.style import headline, log_axis, plain_axes, sheet
+from autointerp.reports.style import headline, legend_columns, log_axis, plain_axes, sheet
 from autointerp.reports.words import (
     interval,
     label,
@@ -103,7 +103,7 @@ def draw(judgement: Judgement) -> Drawing:
         [handles[i] for i in order],
         [names[i] for i in order],
         loc="outside upper center",
-        ncols=len(order),
+        ncols=min(len(order), legend_columns(names, 10)),
         markerscale=2,
     )
     for handle in legend.legend_handles:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from autointerp.findings.plan import PRIMARY
 from autointerp.findings.rater_effects import RaterModel
 from autointerp.reports.colours import INK, MUTED
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
-from autointerp.reports.style import headline, plain_axes, sheet
-from autointerp.reports.words import equals, flat, interval, listed, number, p_value
+from autointerp.reports.style import headline, plain_axes, sheet, two_lines
+from autointerp.reports.words import equals, flat, interval, listed, number, p_value, percent
 from autointerp.stats.rater_effects import LEAST_SHARED
 from autointerp.text import count
 
 AFTER = "agreement"
 TITLE = "Raters beside one another"
+NAME_LETTERS = 36  # of a rater's name beside a picture, before it is broken or cut
 
 
 def show(material: Material) -> list[Block]:
@@ -32,7 +32,8 @@ def show(material: Material) -> list[Block]:
                 Figure(
                     name="rater_effects" + suffix,
                     caption=f"{model.run} · {model.rubric}. Severity of each rater beside the mean "
-                    "rater, in log odds of a lower score, with its 95 % interval; to the right "
+                    "rater, in log odds of a lower score, with its "
+                    f"{percent(model.level)} interval; to the right "
                     "stand those who give lower scores to the same units.",
                     alt=_alt(model),
                     draw=lambda model=model: draw(model),  # type: ignore[misc]
@@ -57,7 +58,7 @@ def effects_text(model: RaterModel) -> str:
     if not effects.raters:
         return f"Nothing is said of how severe raters are: {effects.note}.{left_out}"
     ratio = effects.odds_ratio
-    first, second = PRIMARY
+    first, second = model.first, model.second
     by = f", by {listed(model.compared_by)} alone" if model.failing else ""
     if model.failing and ratio is None:
         taken_out = (
@@ -208,7 +209,9 @@ def draw(model: RaterModel) -> Drawing:
             va="center", fontsize=8.5, color=INK,
         )  # fmt: skip
     axes.axvline(0, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_yticks(range(len(raters)), [effect.rater for effect in raters], fontsize=8.5)
+    axes.set_yticks(
+        range(len(raters)), [two_lines(e.rater, NAME_LETTERS) for e in raters], fontsize=8.5
+    )
     axes.set_ylim(len(raters) - 0.4, -0.6)
     axes.set_xlabel("severity beside the mean rater, log odds of a lower score")
     plain_axes(axes, "x")

@@ -10,7 +10,7 @@ from autointerp.findings.plan import PRIMARY
 from autointerp.reports.colours import INK, MUTED, colour
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.panels._silence import assumed_silence
-from autointerp.reports.style import headline, plain_axes, sheet
+from autointerp.reports.style import headline, plain_axes, sheet, shortened
 from autointerp.reports.words import (
     SUPERIORITY,
     counted,
@@ -26,6 +26,7 @@ from autointerp.text import capital
 
 AFTER = "specificity"
 TITLE = "What descriptions predict"
+NAME_LETTERS = 36  # of a source's name beside the picture
 ANSWERS: dict[EquivalenceAnswer, str] = {
     "equivalent": "yes",
     "not equivalent": "no",
@@ -252,7 +253,8 @@ def draw(results: list[ScorerResult]) -> Drawing:
         for row, source in enumerate(sources):
             at = place * (len(sources) + 1) + row
             ticks.append(at)
-            labels.append(source if row else f"{result.scorer}: {source}")
+            name = shortened(source, NAME_LETTERS)
+            labels.append(name if row else f"{result.scorer}: {name}")
             source_score = result.sources.get(source)
             if source_score is None:
                 continue

@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 from autointerp.findings.groups import Contrast, Group, Judgement
 from autointerp.reports.colours import INK, MUTED, RULE, colour, ink_on
 from autointerp.reports.panels import MOST_PICTURES, Block, Figure, Material, Prose
-from autointerp.reports.style import headline, plain_axes, sheet
+from autointerp.reports.style import headline, legend_columns, plain_axes, sheet, shortened
 from autointerp.reports.words import (
     SUPERIORITY,
     full_finding,
@@ -31,6 +31,11 @@ from autointerp.text import count
 AFTER = "verdict"
 TITLE = "Scores by source"
 MOST_CONTRASTS = 8
+MOST_SOURCES = 8  # drawn as bars beside one another
+NAME_LETTERS = 36  # of a source's name beside a picture
+LEAST_BAR = 0.2  # inches of a bar that leave room for its share
+MOST_TICKS = 10  # under a small picture
+LEAST_LEVEL = 0.65  # inches of a level that leave room for its words
 
 
 def show(material: Material) -> list[Block]:
@@ -52,7 +57,7 @@ def show(material: Material) -> list[Block]:
                     caption=f"{label(judgement, material)}. Left: of all pairs of units, one of "
                     "each source, the shares in which either scores higher, and the ties. Right: "
                     f"the {SUPERIORITY}, ties halved, with its {level_text(material)} interval "
-                    "where one is known; 0.5 is no difference.",
+                    f"where one is known; 0.5 is no difference.{_first_pairs(judgement)}",
                     alt=_pairs_alt(judgement),
                     draw=lambda judgement=judgement: draw_pairs(judgement),  # type: ignore[misc]
                 )
@@ -69,8 +74,23 @@ def show(material: Material) -> list[Block]:
 
 def drawn_contrasts(judgement: Judgement) -> list[Contrast]:
     """Return the contrasts that are drawn: those of what is studied, the decisive one first."""
+    return _studied_contrasts(judgement)[:MOST_CONTRASTS]
+
+
+def _studied_contrasts(judgement: Judgement) -> list[Contrast]:
     studied = [c for c in judgement.contrasts if c.first in judgement.sources]
-    return sorted(studied, key=lambda c: c is not judgement.decisive)[:MOST_CONTRASTS]
+    return sorted(studied, key=lambda c: c is not judgement.decisive)
+
+
+def _first_pairs(judgement: Judgement) -> str:
+    """Return that not all pairs are drawn; nothing where they are."""
+    return _first_of(MOST_CONTRASTS, len(_studied_contrasts(judgement)), "pairs")
+
+
+def _first_of(most: int, n: int, what: str) -> str:
+    return (
+        f" Drawn are the first {most} of {n} {what}; the tables below have all." if n > most else ""
+    )
 
 
 def draw_pairs(judgement: Judgement) -> Drawing:
@@ -104,7 +124,10 @@ def draw_pairs(judgement: Judgement) -> Drawing:
         if p.value is not None:
             right.plot([p.value], [at], "o", color=INK, markersize=6)
             right.text(p.value, at - 0.22, number(p.value), ha="center", va="bottom", fontsize=8.5)
-    names = [f"{c.first} (left)\nagainst {c.second}" for c in contrasts]
+    names = [
+        f"{shortened(c.first, NAME_LETTERS)} (left)\nagainst {shortened(c.second, NAME_LETTERS)}"
+        for c in contrasts
+    ]
     left.set_yticks(range(len(contrasts)), names, fontsize=8.5)
     left.set_ylim(len(contrasts) - 0.5, -0.65)
     left.set_xlim(0, 1)
@@ -135,10 +158,13 @@ def draw(judgement: Judgement) -> Drawing:
     scale = judgement.scale
     studied = [judgement.groups[name] for name in judgement.sources]
     controls = [judgement.groups[name] for name in judgement.controls]
-    main = studied or controls
+    main = (studied or controls)[:MOST_SOURCES]
     beside = controls if studied else []
-    figure = sheet(10, 4.1 if beside else 3.8)
     widths = [2.5, 1.0] if beside else [1.0]
+    inches = 10 * widths[0] / sum(widths)
+    legends = [_legend(group) for group in main]
+    columns = min(2, len(main), legend_columns(legends, inches))
+    figure = sheet(10, (4.1 if beside else 3.8) + 0.2 * (max(2, len(main) // columns) - 2))
     parts = figure.subfigures(1, len(widths), width_ratios=widths, wspace=0.03, squeeze=False)[0]
     everything = {g.source: g.shares for g in judgement.groups.values()}
     top = 1.12 * max(everything[group.source].max() for group in main) + 0.02
@@ -146,21 +172,28 @@ def draw(judgement: Judgement) -> Drawing:
     axes = parts[0].subplots()
     width = 0.8 / len(main)
     at = np.arange(len(scale.scores))
+    a_level = (inches - 1) / len(at)
     for place, group in enumerate(main):
         offset = (place - (len(main) - 1) / 2) * width
         values = everything[group.source]
         ink = colour(group.source, judgement.sources)
         bars = axes.bar(at + offset, values, width * 0.94, color=ink, label=_legend(group))
+        if a_level * width < LEAST_BAR:
+            continue
         texts = [text if text != "0 %" else "" for text in percents(values)]
         axes.bar_label(bars, texts, fontsize=8 if len(main) < 3 else 6.5, color=MUTED, padding=2)
-    axes.set_xticks(at, [_level(score, text) for score, text in scale.levels], fontsize=8.5)
+    in_words = [_level(score, text) for score, text in scale.levels]
+    if a_level < LEAST_LEVEL:
+        ends = (name.replace("\n", ": ", 1).replace("\n", " ") for name in in_words[:: len(at) - 1])
+        axes.set_xlabel("; ".join(ends), fontsize=8.5)
+        in_words = [str(score) for score in scale.scores]
+    axes.set_xticks(at, in_words, fontsize=8.5)
     axes.set_ylim(0, top)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axes.set_ylabel("share of the scored units")
     plain_axes(axes)
     # Upward from the axes, two in a row: more do not fit beside one another.
-    rows = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": min(2, len(main))}
-    axes.legend(**rows, fontsize=9.5)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns, fontsize=9.5)
 
     if beside:
         stack = parts[1].subplots(len(beside), 1, sharex=True, squeeze=False)[:, 0]
@@ -179,7 +212,8 @@ def draw(judgement: Judgement) -> Drawing:
                 0.02, 0.97, f"{group.source} (n = {group.n}{mean})",
                 transform=small.transAxes, va="top", fontsize=8.5, color=INK,
             )  # fmt: skip
-        stack[-1].set_xticks(at, [str(score) for score in scale.scores])
+        every = -(-len(at) // MOST_TICKS)
+        stack[-1].set_xticks(at[::every], [str(score) for score in scale.scores[::every]])
     headline(figure, heading(judgement), _beneath(judgement))
     return figure
 
@@ -190,7 +224,7 @@ def _beneath(judgement: Judgement) -> str:
 
 def _legend(group: Group) -> str:
     mean = f", mean {group.mean.value:.2f}" if group.mean.value is not None else ""
-    return f"{group.source} (n = {group.n}{mean})"
+    return f"{shortened(group.source, NAME_LETTERS)} (n = {group.n}{mean})"
 
 
 def _level(score: int, text: str) -> str:
@@ -211,7 +245,8 @@ def _caption(judgement: Judgement, material: Material) -> str:
         if contrast
         else ""
     )
-    return f"{label(judgement, material)}. One value a unit, same bins.{estimate}{repeats}"
+    first = _first_of(MOST_SOURCES, len(judgement.sources), "sources")
+    return f"{label(judgement, material)}. One value a unit, same bins.{estimate}{repeats}{first}"
 
 
 def _pairs_alt(judgement: Judgement) -> str:

@@ -25,6 +25,10 @@ def test_plan_says_units_calls_and_cost(command_line: Callable[..., Any]):
     assert f"{2 * units + 30} calls" in result.out
     assert f"{0.01 * (2 * units + 30):.2f} US dollars" in result.out
     assert command_line("plan", "--effect", "0.99").code == 2
+    then = f"--source neurons --n {units} --controls 10 --rubric interpretability-0-3\n"
+    assert then in result.out  # the scale that the units were reckoned for
+    twice = command_line("plan", "--sources", "3", "--repeats", "2").out
+    assert "--source neurons --source NAME --n 56 --repeats 2\n" in twice
 
 
 def test_a_plan_is_written_printed_and_refused_once_something_was_rated(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.fabricate import add_all_scores, add_scores, fabricate_run
 
 from autointerp.pipeline.report import findings
@@ -33,6 +34,21 @@ def test_the_command_prints_the_finding_the_histograms_and_the_place(
     assert "planted" in result.out
     assert "reports/main/index.html" in result.out
     assert (tmp_path / "reports" / "main" / "index.html").exists()
+
+
+def test_many_sources_are_not_squeezed_until_neither_names_nor_shares_can_be_read(
+    command_line: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    scores = {f"neurons-layer-{layer}": [0, 0, 3, 3, 4] for layer in range(12)}
+    units = dict.fromkeys(scores, 10)
+    with fabricate_run(tmp_path / "runs", units, contexts=0, imported=True) as run:
+        add_all_scores(run, "model:a", scores)
+    out = command_line("report").out
+    line = next(line for line in out.splitlines() if line.startswith("5 clearly"))
+    # 80 columns: 19 of a label, and 11 a source, so five of twelve.
+    assert line.count("40 %") == 5
+    assert "… and 7 more sources on the page" in out
 
 
 def test_with_people_the_terminal_says_the_answer_and_whether_the_judge_may_stand_in(

@@ -114,6 +114,7 @@ def test_the_forest_holds_every_contrast_and_is_drawn(tmp_path: Path):
         "features against neurons, runs such as these (topk)",
     ]
     assert "features of d" in figure.alt
+    assert "with its 95 % interval" in figure.caption  # the runs' plans may have other levels
     tables = {block.name: block for block in blocks if isinstance(block, Table)}
     assert all(tables[name].summary for name in ("across_runs", "within_runs"))
     assert list(tables["across_runs"].frame.over_first) == ["runs", "runs"]

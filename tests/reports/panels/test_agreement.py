@@ -1,6 +1,12 @@
 from types import SimpleNamespace
 
-from autointerp.reports.panels.agreement import explanation
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from autointerp.findings.agreement import MOST_REPEATS, TableAgreement
+from autointerp.reports.panels.agreement import _table, draw, explanation, show
+from autointerp.reports.style import house_style
+from autointerp.stats.agreement import Agreement, agreement
 
 
 def table(of: str = "raters", units: str = "studied") -> SimpleNamespace:
@@ -16,3 +22,46 @@ def test_averaged_repeats_are_called_averages_and_single_ratings_are_not():
 def test_controls_are_said_to_stand_apart_only_where_they_do():
     assert "rows of its own" in explanation([table(), table(units="controls")], repeated=False)
     assert "rows of its own" not in explanation([table()], repeated=False)
+
+
+def test_the_intraclass_correlation_says_on_how_few_units_it_rests():
+    none = np.nan
+    # Six units with two ratings or more; the third rater rated two of them, the fourth none.
+    ratings = np.array(
+        [[1, 1, 2], [5, 4, 5], [2, 3, none], [4, 4, none], [3, 2, none], [1, 2, none]]
+    )
+    names = ("model:a", "model:b", "human:ann")
+    rows = {}
+    for raters, scores in ((names, ratings), ((*names, "human:bob"), np.c_[ratings, [none] * 6])):
+        found = TableAgreement("main", "r", "raters", "studied", raters, agreement(scores, raters))
+        comparison = SimpleNamespace(agreement=[found], people=[], attention=[], text_asked_for=[])
+        material = SimpleNamespace(comparisons=[comparison], judgements=[])
+        (table,) = (block for block in show(material) if hasattr(block, "rows"))
+        rows |= {row[3]: row[4:] for row in table.rows}
+    units, _, icc, *_ = rows["all 3 raters"]
+    assert (units, icc.split(" on ")[-1]) == ("6", "2")
+    assert " on " not in rows["model:a, model:b"][2]
+    # No unit has four ratings, and none that bob rated: nothing agrees or disagrees there.
+    assert rows["all 4 raters"][2] == "too few units"
+    assert set(rows["model:a, human:bob"][1:]) == {"too few units"}
+
+
+def test_repeats_beyond_those_that_are_counted_are_not_called_all():
+    for repeats, said in ((2, "all 2 repeats"), (MOST_REPEATS, "first 5 repeats")):
+        names = tuple(f"repeat {place}" for place in range(repeats))
+        agreed = Agreement(*[agreement(np.eye(5)[:, :2], ("a", "b")).alpha] * 2, ())
+        found = TableAgreement("main", "r", "m with itself", "studied", names, agreed)
+        assert _table([found]).rows[0][3] == said
+
+
+def test_long_names_of_raters_stay_inside_the_picture():
+    names = ("anthropic:claude-haiku-4-5-20251001", "openai:m@gateway.example.org/team/models/v2")
+    ratings = np.array([[1, 1], [5, 4], [2, 3], [4, 4]], dtype=float)
+    found = TableAgreement("main", "r", "raters", "studied", names, agreement(ratings, names))
+    with house_style("long"):
+        figure = draw(found)
+        FigureCanvasAgg(figure).draw()
+        (axes,) = figure.axes
+        labels = [*axes.get_xticklabels(), *axes.get_yticklabels()]
+        boxes = [label.get_window_extent() for label in labels]
+    assert all(figure.bbox.x0 <= box.x0 and figure.bbox.y0 <= box.y0 for box in boxes)

@@ -138,3 +138,11 @@ def test_the_level_of_a_plan_is_the_level_that_the_page_names(tmp_path: Path):
     assert "adjusted p is 0.01 or less and the 99 % interval" in method.rule_text(material)
     (text,) = [block.text for block in sources.show(material) if isinstance(block, Prose)]
     assert "are at 99 %" in text
+
+
+def test_what_a_look_replaces_is_the_multiplier_of_one_look_at_the_level_of_the_plan(
+    tmp_path: Path,
+):
+    text = said(looked(tmp_path, dataclasses.replace(FIXED, alpha=0.01), looks_at=2))
+    assert "in place of 2.58)" in text  # the normal quantile of 0.995
+    assert "errs in more than 1 %" in text

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ from support.fabricate import add_all_scores, fabricate_run
 
 from autointerp.findings.comparison import compare
 from autointerp.findings.groups import Judgement
-from autointerp.reports.panels import scores
+from autointerp.reports.panels import Figure, Material, scores
 from autointerp.reports.style import house_style
 
 
@@ -77,3 +78,40 @@ def test_a_long_finding_and_three_sources_stay_inside_the_picture_and_apart(tmp_
         assert figure.bbox.x0 <= box.x0
         assert box.x1 <= figure.bbox.x1
         assert not any(box.overlaps(other) for other in boxes if other is not box)
+
+
+def test_of_many_sources_and_levels_no_text_lies_on_another_and_what_is_left_out_is_said(
+    tmp_path: Path,
+):
+    rubric = "interpretability-0-14"
+    counts = {f"gemma-2-2b/{layer}-gemmascope-res-16k": [1] * 15 for layer in range(9)}
+    counts["planted"] = [0] * 14 + [5]
+    units = {source: sum(levels) for source, levels in counts.items()}
+    with fabricate_run(tmp_path, units, contexts=0) as run:
+        add_all_scores(run, "model:a", counts, rubric)
+        comparison = compare(run)
+    (judgement,) = comparison.judgements
+    with house_style("many"):
+        figure = scores.draw(judgement)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        main = figure.axes[0]
+        legend = main.get_legend()
+        assert legend is not None
+        whole = figure.bbox
+        box = legend.get_window_extent()
+        assert whole.x0 <= box.x0
+        assert box.x1 <= whole.x1
+        assert box.y0 >= main.get_window_extent().y1
+        assert len({patch.get_facecolor() for patch in legend.get_patches()}) == 8
+        for axes in (main, figure.axes[-1]):
+            ticks = [t.get_window_extent() for t in axes.get_xticklabels() if t.get_text()]
+            assert not [one for one, other in pairwise(ticks) if one.x1 > other.x0]
+        # Bars of 8 sources on 15 levels are too thin for their shares, and the words go below.
+        assert [text.get_text() for text in main.texts if text.get_text()] == []
+        assert main.get_xlabel() == "0: nothing; 14: perfect"
+    blocks = scores.show(Material((comparison,), (run,)))
+    bars, pairs = (block.caption for block in blocks if isinstance(block, Figure))
+    assert bars.endswith("Drawn are the first 8 of 9 sources; the tables below have all.")
+    # 36 pairs of 9 sources, and 9 with the control.
+    assert pairs.endswith("Drawn are the first 8 of 45 pairs; the tables below have all.")
