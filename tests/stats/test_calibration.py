@@ -6,7 +6,7 @@ from autointerp.stats.calibration import _latent_correlation, _scores, simulate_
 
 @pytest.mark.parametrize("n", [20, 50, 100])
 def test_prediction_powered_intervals_hold_the_truth_and_are_narrower(n):
-    # Issue 5: coverage >= 94 % at 20, 50, 100, and 20 % narrower at 50, judge of r = 0.7.
+    # Wanted: coverage >= 94 % at 20, 50, 100, and 20 % narrower at 50, judge of r = 0.7.
     # Over 20,000 replications 95.0 to 96.1 %; a standard error here is 0.35 points.
     found = simulate_coverage(n, np.random.default_rng(n), others=500, replications=4_000)
     assert set(found) == {"features", "neurons", "difference"}

@@ -28,7 +28,7 @@ def simulated_power(first, second, effect, levels, shares=None, replications=8_0
 )
 def test_planned_units_reach_the_power_in_simulation(effect, levels, about):
     plan = plan_units(effect, levels=levels)
-    # Issue 5 says "about"; ours are 120, 52 and 28, and the simulation is the judge.
+    # Ours are 120, 52 and 28, and the simulation is the judge.
     assert plan.units == pytest.approx(about, abs=5)
     # A standard error of 80 % of 8,000 is 0.45 points.
     assert simulated_power(plan.units, plan.units, effect, levels) == pytest.approx(

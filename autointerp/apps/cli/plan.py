@@ -157,7 +157,8 @@ def command(
         resolved.require_places()
         by_rule = until.until_width is not None or until.until_clear
         if n is None and not by_rule:
-            needed = plan_units(effect, power, alpha, len(scale))
+            tests = max(1, len(set(rater or ())))  # Holm: the smallest p under alpha / it
+            needed = plan_units(effect, power, alpha / tests, len(scale))
             job = replace(job, n=math.ceil(needed.units / (1 - lost)))
         with Show(output) as show:
             written = write_plan(job, rater or (), alpha, equivalence or EQUIVALENT, show)

@@ -1,6 +1,7 @@
 """`autointerp plan`: how many units, calls and dollars; and plans that are kept."""
 
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from support.fabricate import add_all_scores, add_scores, fabricate_run
 
 from autointerp.findings.plan import Plan, Stopping, declare
 from autointerp.questions.rubric_files import load_rubric
+from autointerp.stats.power import plan_units
 from autointerp.store.run import open_run
 
 
@@ -21,7 +23,7 @@ def test_plan_says_units_calls_and_cost(command_line: Callable[..., Any]):
     )  # fmt: skip
     assert result.code == 0, result.err
     units = int(result.out.split()[0])
-    assert units == pytest.approx(52, abs=4)  # the issue's figure for this scale
+    assert units == pytest.approx(52, abs=4)
     assert f"{2 * units + 30} calls" in result.out
     assert f"{0.01 * (2 * units + 30):.2f} US dollars" in result.out
     assert command_line("plan", "--effect", "0.99").code == 2
@@ -52,6 +54,21 @@ def test_a_plan_is_written_printed_and_refused_once_something_was_rated(
     assert f"run 'main' has the plan {digest[:12]} and ratings" in refused.err
     shown = command_line("show", "main")
     assert digest[:12] in shown.out
+
+
+def test_a_plan_of_several_raters_takes_the_units_that_holm_s_adjustment_asks_for(
+    command_line: Callable[..., Any], tmp_path: Path
+):
+    units = {}
+    for run, raters in (("one", ["scripted:1"]), ("three", ["scripted:1", "openai:a", "openai:b"])):
+        fabricate_run(
+            tmp_path / "runs", {"features": 2, "neurons": 2}, run, contexts=0, imported=True
+        ).close()
+        named = [part for name in raters for part in ("--rater", name)]
+        result = command_line("plan", "--write", run, *named, "--lost", "0.05", "--json")
+        units[run] = json.loads(result.out)["stopping"]["n"]
+    assert units["one"] == math.ceil(plan_units(0.65, 0.8, 0.05, 5).units / 0.95)
+    assert units["three"] == math.ceil(plan_units(0.65, 0.8, 0.05 / 3, 5).units / 0.95)
 
 
 def test_a_plan_says_how_much_of_the_corpus_its_run_reads(
