@@ -332,7 +332,7 @@ def check_state(check: CheckResult | None, versions: Collection[str | None]) -> 
 
     `chance`: the interval of its AUC, clean units against several concepts or none, holds ½ or
     lies under it; `weak`: the AUC is under `LEAST_AUC`; `untold`: too few of its ratings could be
-    read; `design side`: tried only where raters are designed.
+    read for an interval; `design side`: tried only where raters are designed.
     """
     if check is None:
         return "never"
@@ -345,6 +345,8 @@ def check_state(check: CheckResult | None, versions: Collection[str | None]) -> 
         return "chance"
     if auc.value < LEAST_AUC:
         return "weak"
+    if auc.low is None:
+        return "untold"
     return "passed" if check.side == "test" else "design side"
 
 

@@ -165,7 +165,8 @@ def check_doubt(judgement: Judgement) -> tuple[str, str] | None:
         )
     return (
         "The rater's check says nothing.",
-        f"Too few of the scores of {rater} on planted units could be read; {command} tries again.",
+        f"Too few planted units have a score by {rater} for an interval of its AUC; {command} "
+        "tries the whole kit.",
     )
 
 

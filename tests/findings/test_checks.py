@@ -27,6 +27,7 @@ RUBRIC = load_rubric("interpretability-1-5")
         (Auc(0.75, 0.5, 0.9), "2", "test", ["2"], "chance"),
         (Auc(0.3, 0.2, 0.4), "2", "test", ["2"], "chance"),
         (Auc(0.5, None, None), "2", "test", ["2"], "chance"),
+        (Auc(0.9, None, None), "2", "test", ["2"], "untold"),
         (Auc(None, None, None), "2", "test", ["2"], "untold"),
     ],
 )
