@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,8 @@ def _store(run: Run, session: str, names: Mapping[str, str], new: list[tuple[Ent
             [session],
         )
     }
+    undoes = any(entry.verb == "undo" for entry, _ in new)
+    elsewhere = _standing_elsewhere(run, session) if undoes else {}
     answers, ratings, guesses = [], [], []
     for entry, chain in new:
         item = names.get(entry.item, entry.item)
@@ -125,10 +128,14 @@ def _store(run: Run, session: str, names: Mapping[str, str], new: list[tuple[Ent
         del row["item"], row["answer"]
         answers.append(row)
         place = (entry.rater, str(entry.kind), item, entry.repeat)
+        description = descriptions.get(place)
+        if entry.verb == "undo" and place in elsewhere:
+            earlier, description = elsewhere[place]
+            entry = replace(entry, **earlier)
         if entry.verb == "describe":
             descriptions[place] = entry.text
         elif entry.kind == "rating" and entry.verb in ANSWERS and item:
-            rating = _rating(entry, item, rubric, rubric_digest, descriptions.get(place))
+            rating = _rating(entry, item, rubric, rubric_digest, description)
             ratings.append((rating, _stored_time(entry.at)))
         elif entry.kind == "guess" and entry.verb in ("guess", "undo") and item:
             guess = entry.text if entry.verb == "guess" else None
@@ -137,6 +144,29 @@ def _store(run: Run, session: str, names: Mapping[str, str], new: list[tuple[Ent
         run.insert("human_answer", answers)
         run.insert("rating", run.rating_rows(ratings))
         run.insert("guess", _guess_rows(run, guesses))
+
+
+def _standing_elsewhere(
+    run: Run, session: str
+) -> dict[tuple[str, str, str, int], tuple[dict[str, Any], str | None]]:
+    """Return by rater, kind, item and repeat the answer that stands in another session, the newest
+    of several, and its description: what is taken back in `session` alone."""
+    rows = run.rows(
+        "SELECT rater, kind, item_id, repeat, verb, score, text, ("
+        "  SELECT arg_max(d.text, d.seq) FROM human_answer d WHERE d.verb = 'describe'"
+        "   AND d.session_id = a.session_id AND d.rater = a.rater AND d.kind = a.kind"
+        "   AND d.item_id = a.item_id AND d.repeat = a.repeat"
+        " ) FROM (SELECT * FROM human_answer"
+        "   WHERE session_id <> ? AND item_id <> '' AND verb IN ('score', 'skip', 'guess', 'undo')"
+        "   QUALIFY row_number() OVER ("
+        "    PARTITION BY session_id, rater, kind, item_id, repeat ORDER BY seq DESC) = 1) a"
+        " WHERE verb <> 'undo' ORDER BY answered_at",
+        [session],
+    )
+    return {
+        (rater, kind, item, repeat): ({"verb": verb, "score": score, "text": text}, description)
+        for rater, kind, item, repeat, verb, score, text, description in rows
+    }
 
 
 def _rating(

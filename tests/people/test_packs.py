@@ -186,3 +186,31 @@ def test_taken_back_answers_are_superseded_not_erased(run, pack):
         ],
         key=str,
     )
+
+
+def test_what_is_taken_back_in_one_pack_stands_as_it_was_answered_in_another(run, pack, tmp_path):
+    """A second pack of the same units: its one rating and one guess are given and taken back."""
+    with open_journal(pack, "human:ann") as journal:
+        machine = Machine(journal)
+        while (step := machine.step) is not None:
+            if step.kind == "guess":
+                machine.guess("neuron")
+                continue
+            if step.kind == "rating":
+                machine.describe("cats")
+            machine.rate(4)
+            machine.go_on()
+    ingest(run, pack)
+    standing = "SELECT * EXCLUDE (version, made_at) FROM current_rating WHERE is_person(rater)"
+    guesses = "SELECT item_id, guess FROM current_guess ORDER BY ALL"
+    before = run.rows(f"{standing} ORDER BY ALL"), run.rows(guesses)
+    second = tmp_path / "second.pack"
+    make_pack(run, RUBRIC, units_to_pack(run), Sitting(practice=False), second)
+    with open_journal(second, "human:ann") as journal:
+        item = journal.session.to_rate[0]
+        journal.append("rating", "score", item, score=1)
+        journal.append("rating", "undo", item)
+        journal.append("guess", "guess", item, text="control")
+        journal.append("guess", "undo", item)
+    assert ingest(run, second) == 4
+    assert (run.rows(f"{standing} ORDER BY ALL"), run.rows(guesses)) == before
