@@ -9,6 +9,7 @@ from pathlib import Path
 from autointerp.people.journal import open_journal
 from autointerp.people.machine import Machine
 from autointerp.records import check_person
+from autointerp.text import count
 
 Ask = Callable[[Machine], None]  # shows each question until the person stops
 
@@ -35,7 +36,7 @@ class SitResult:
     def __str__(self) -> str:
         text = f"{self.rater}: {self.rated} rated, {self.skipped} skipped"
         if self.left:
-            text += f"; {self.left} questions left: the same command continues from here"
+            text += f"; {count(self.left, 'question')} left: the same command continues from here"
         else:
             text += "; all done"
         if not self.unread:

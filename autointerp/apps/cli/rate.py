@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -129,7 +130,13 @@ def command(
     Example: autointerp rate --source features --n 200
     """
     if pack is not None:
-        return _rate_pack(pack, rater, plain, mouse)
+        decided = {
+            "--dry-run": dry_run, "--source": source, "--n": n is not None, "--mix": mix,
+            "--controls": controls is not None, "--overlap": overlap, "--planned": planned,
+            "--repeat-share": repeat_share != 0.1, "--guess": guess, "--no-practice": not practice,
+        }  # fmt: skip
+        given = [name for name, is_given in decided.items() if is_given]
+        return _rate_pack(pack, rater, plain, mouse, given)
 
     from autointerp.apps.cli._progress import Show
     from autointerp.apps.terminal.sit import asker
@@ -183,11 +190,19 @@ def command(
     return None
 
 
-def _rate_pack(pack: Path, rater: str, plain: bool, mouse: bool) -> None:
-    """Let a person rate a pack, with nothing loaded but what that takes."""
+def _rate_pack(pack: Path, rater: str, plain: bool, mouse: bool, decided: Sequence[str]) -> None:
+    """Let a person rate a pack, with nothing loaded but what that takes.
+
+    Raises BadInput for options of what is asked, which was `decided` when the pack was made.
+    """
     from autointerp.apps.terminal.sit import asker
+    from autointerp.errors import BadInput
     from autointerp.pipeline.sit_pack import rate_pack
 
+    if decided:
+        raise BadInput(
+            f"{', '.join(decided)}: what a pack asks was decided when it was made; leave it out"
+        )
     result = rate_pack(pack, rater, asker(plain, mouse))
     say(str(result), err=True)
     if not result.left:

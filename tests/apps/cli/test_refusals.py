@@ -48,6 +48,8 @@ REFUSED = {
     "rate --until-width 0.6": "--until-width 0.6",
     "rate --resume --run none": UNKNOWN,
     "rate --rater human:ann --pack none": "no file none",
+    "rate --rater human:ann --pack none --dry-run": "--dry-run: what a pack asks was decided",
+    "rate --rater human:ann --pack none --n 5 --no-practice": "--n, --no-practice: what a pack",
     **{
         f"{verb} --subject {file}": message
         for verb in ("rate", "harvest", "plan --write main", "rate --rater human:ann")
