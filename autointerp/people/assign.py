@@ -91,12 +91,13 @@ def plan_session(
             more of the ceiling's and the floor's, if the run holds them, are for practice.
 
     Items that the rater has rated are left out, but come into the blinding check if they were
-    never guessed. Raises TooFewUnits if nothing is left to rate.
+    never guessed; of skipped ones no more is asked. Raises TooFewUnits if nothing is left to rate,
+    or nothing but controls where others have rated all else often enough.
     """
     answer_keys(rubric)  # a scale that people cannot answer is refused before anything is made
     kinds = source_kinds(run)
     controls = {name for name, kind in kinds.items() if kind.is_control}
-    rated = rated_by(run, rater, rubric) if rater else set()
+    rated = rated_by(run, rater, rubric) if rater else {}
     trained = trained_on(run, rater, rubric) if rater else set()
     drawn, practice = _units(run, wanted, kinds, sitting.practice)
     number = None
@@ -126,17 +127,22 @@ def plan_session(
     kept = [item for item in ids if item in shown]
     training = [one for one in training if one.item in shown]
     to_rate = sorted(item for item in kept if item not in rated)
-    if sitting.overlap and rater:
-        gold = {item for item in to_rate if ids[item] in controls}
-        enough = _rated_enough(run, rater, sitting.overlap) - gold
+    if sitting.overlap:
+        shared = {item for item in to_rate if ids[item] not in controls}
+        enough = shared & _rated_enough(run, rater or "", sitting.overlap)
+        if shared and shared == enough:
+            raise TooFewUnits(
+                f"--overlap {sitting.overlap}: as many people have rated each unit that is asked "
+                "for; ask for more units"
+            )
         to_rate = [item for item in to_rate if item not in enough]
     guessed = {r[0] for r in run.rows("SELECT item_id FROM current_guess WHERE rater = ?", [rater])}
-    to_guess = sorted({*to_rate, *(i for i in kept if i in rated and i not in guessed)})
+    to_guess = sorted({*to_rate, *(i for i in kept if rated.get(i) and i not in guessed)})
     if not sitting.guess:
         to_guess = []
     if not to_rate and not to_guess:
         raise TooFewUnits(
-            f"nothing is left for {rater or 'a pack'} to rate on {rubric.id}; ask for a larger --n"
+            f"nothing is left for {rater or 'a pack'} to rate on {rubric.id}; ask for more units"
         )
     asked = sorted({*to_rate, *to_guess, *(one.item for one in training)})
     items = [shown[item] for item in asked]
@@ -245,14 +251,14 @@ def _all_units(run: Run, source: str) -> list[StoredUnit]:
     return [unit for unit in run.units(source) if unit.summary.outcome == "eligible"]
 
 
-def rated_by(run: Run, rater: str, rubric: Rubric) -> set[str]:
-    """Return the items that a person has rated or skipped, and not taken back."""
+def rated_by(run: Run, rater: str, rubric: Rubric) -> dict[str, bool]:
+    """Return the items that a person has rated or skipped, and not taken back; True where rated."""
     rows = run.rows(
-        "SELECT item_id FROM current_rating WHERE rater = ? AND rubric_digest = ? AND repeat = 0"
-        " AND rationale IS DISTINCT FROM ?",
+        "SELECT item_id, status = 'ok' FROM current_rating"
+        " WHERE rater = ? AND rubric_digest = ? AND repeat = 0 AND rationale IS DISTINCT FROM ?",
         [rater, rubric.digest, UNDONE],
     )
-    return {row[0] for row in rows}
+    return dict(rows)
 
 
 def trained_on(run: Run, rater: str, rubric: Rubric) -> set[str]:

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autointerp.apps.service._tokens import Tokens, write_address
-from autointerp.errors import BadInput
+from autointerp.errors import BadInput, TooFewUnits
 from autointerp.people.invitations import INVITATIONS, join, joined
-from autointerp.people.journal import read_journal
+from autointerp.people.journal import open_journal, read_journal
+from autointerp.people.machine import Machine
 from autointerp.people.session import Sitting
 from autointerp.pipeline.invite import evenly, invite, spread
 from autointerp.store.run import open_run
@@ -68,6 +69,62 @@ def test_what_an_invitation_leaves_out_is_not_asked(own_runs: Path):
     made = invite("tiny", "human:ann", 8, sitting=Sitting(repeat_share=0, practice=False,
                   guess=False), corpus_text=False, runs=own_runs)  # fmt: skip
     assert set(made.asked) == {"ratings"}
+
+
+@pytest.mark.parametrize("rater", ["human:bob", None])
+def test_units_that_enough_people_have_rated_are_not_asked_about_and_controls_not_alone(
+    own_runs: Path, rater: str | None
+):
+    """Ann rates all that is asked of 8 items. Who is invited to share these with her by
+    `--overlap 1` would have the controls alone; of 16 items those that are new are left.
+    """
+    ann = invite("tiny", "human:ann", 8, corpus_text=False, runs=own_runs)
+    rated = _rate_all(own_runs, ann.session)
+    bare = Sitting(overlap=1, practice=False, guess=False, repeat_share=0)
+    with pytest.raises(TooFewUnits, match=r"--overlap 1: .*; ask for more units"):
+        invite("tiny", rater, 8, sitting=bare, corpus_text=False, runs=own_runs)
+    more = invite("tiny", rater, 16, sitting=bare, corpus_text=False, runs=own_runs)
+    folder = own_runs / "tiny" / ("journals" if rater else INVITATIONS)
+    session = read_journal(folder / more.session).session
+    assert session is not None
+    assert len(session.to_rate) == more.asked["ratings"]
+    with open_run("tiny", folder=own_runs, read_only=True) as run:
+        controls = {row[0] for row in run.rows("SELECT item_id FROM unit_item WHERE is_control")}
+    studied = set(session.to_rate) - controls
+    assert studied
+    assert not studied & rated
+
+
+def test_no_guess_is_asked_about_an_item_that_was_skipped_in_an_earlier_sitting(own_runs: Path):
+    bare = Sitting(practice=False, guess=False, repeat_share=0)
+    first = invite("tiny", "human:ann", 8, sitting=bare, corpus_text=False, runs=own_runs)
+    path = own_runs / "tiny" / "journals" / first.session
+    with open_journal(path, "human:ann") as journal:
+        machine = Machine(journal)
+        skipped = machine.item
+        machine.skip("a language that I cannot read")
+        while machine.step is not None:
+            machine.rate(3)
+    again = Sitting(practice=False, repeat_share=0)
+    second = invite("tiny", "human:ann", 8, sitting=again, corpus_text=False, runs=own_runs)
+    session = read_journal(own_runs / "tiny" / "journals" / second.session).session
+    assert session is not None
+    assert skipped is not None
+    assert session.to_rate == ()
+    assert len(session.to_guess) == first.asked["ratings"] - 1
+    assert skipped.id not in session.to_guess
+    with pytest.raises(TooFewUnits, match=r"nothing is left for human:ann .*; ask for more units"):
+        invite("tiny", "human:ann", 8, sitting=bare, corpus_text=False, runs=own_runs)
+
+
+def _rate_all(runs: Path, journal: str) -> set[str]:
+    """Give every item of Ann's journal a score; return the items."""
+    with open_journal(runs / "tiny" / "journals" / journal, "human:ann") as opened:
+        machine = Machine(opened)
+        while machine.step is not None and machine.step.kind != "guess":
+            machine.rate(3)
+            machine.go_on()
+        return set(opened.session.to_rate)
 
 
 def test_the_command_prints_a_link_that_opens_nothing_but_the_own_sitting(command_line, own_runs):
