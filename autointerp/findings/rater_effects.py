@@ -124,21 +124,26 @@ def _effects(
 def _drifts(
     run: Run, digest: str, people: Sequence[str], level: float
 ) -> Iterator[tuple[str, Drift]]:
-    """Yield each person's drift; the order of answers counts, repeats among them, no times."""
+    """Yield each person's drift; the order of answers counts, repeats among them, no times.
+
+    A unit that was rated in several sittings has the score of each at its place there.
+    """
     if not people or not run.has_rows("human_answer"):
         return
     rows = run.frame(
         "WITH answered AS ("
-        "  SELECT rater, session_id, item_id, repeat, max(seq) AS seq FROM human_answer"
-        "  WHERE kind = 'rating' AND verb = 'score' GROUP BY ALL"
+        "  SELECT rater, session_id, item_id, repeat, max(seq) AS seq,"
+        "   arg_max(verb, seq) AS verb, arg_max(score, seq) AS score FROM human_answer"
+        "  WHERE kind = 'rating' AND verb IN ('score', 'skip', 'undo') AND item_id <> ''"
+        "  GROUP BY ALL"
         "), placed AS ("
         "  SELECT *, row_number() OVER session - 1 AS place,"
         "   count(*) OVER (PARTITION BY rater, session_id) AS answers"
-        "  FROM answered WINDOW session AS (PARTITION BY rater, session_id ORDER BY seq)"
-        ") SELECT p.rater, p.place / (p.answers - 1) AS position, r.score, r.source"
-        " FROM placed p JOIN unit_rating r ON r.item_id = p.item_id AND r.rater = p.rater"
-        "  AND r.repeat = p.repeat"
-        " WHERE p.repeat = 0 AND p.answers > 1 AND r.score IS NOT NULL AND r.rubric_digest = ?"
+        "  FROM answered WHERE verb = 'score'"
+        "  WINDOW session AS (PARTITION BY rater, session_id ORDER BY seq)"
+        ") SELECT p.rater, p.place / (p.answers - 1) AS position, p.score, i.source"
+        " FROM placed p JOIN unit_item i USING (item_id)"
+        " WHERE p.repeat = 0 AND p.answers > 1 AND i.rubric_digest = ?"
         " ORDER BY p.rater, p.session_id, p.place",
         [digest],
     )

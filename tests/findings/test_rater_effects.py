@@ -129,6 +129,24 @@ def test_an_answer_given_again_stands_where_it_was_given_last(tmp_path: Path):
     assert models[0].drift["human:ann"].ratings == 40  # and not 41
 
 
+def test_a_unit_rated_in_two_sittings_has_the_score_of_each_at_its_place(tmp_path: Path):
+    """The second sitting rises as the first falls, so that nothing moves on the whole."""
+    with rated(tmp_path, {"human:ann": LENIENT}) as run:
+        session(run, "human:ann", ("features",))
+        answers = run.frame("SELECT * FROM human_answer")
+        again = answers.assign(session_id="t", score=6 - answers.score)
+        run.insert("human_answer", again.to_dict("records"))
+        comparison = compare(run)
+        (model,) = rater_models(run, comparison.judgements, comparison.units)
+        taken_back = again.iloc[:1].assign(verb="undo", seq=40).to_dict("records")
+        run.insert("human_answer", [taken_back[0] | {"score": None}])
+        (fewer,) = rater_models(run, comparison.judgements, comparison.units)
+    moved = model.drift["human:ann"]
+    assert moved.ratings == 80
+    assert moved.odds_ratio.value == pytest.approx(1, abs=0.01)
+    assert fewer.drift["human:ann"].ratings == 79
+
+
 def test_the_panel_draws_severity_and_says_what_it_rests_on(tmp_path: Path):
     raters = {"human:mild": LENIENT, "human:hard": SEVERE, "scripted:4": [0, 0, 0, 40, 0]}
     with rated(tmp_path, raters) as run:
