@@ -66,7 +66,8 @@ def krippendorff_alpha(
     """Return Krippendorff's alpha of `ratings`, [units, raters] with NaN where missing.
 
     1 is full agreement, 0 what chance gives. Units with a single rating do not count.
-    Undefined where every rating is the same value.
+    Undefined where every rating is the same value, and of one unit, whose alpha is 0 whatever its
+    ratings.
 
     Raises TooFewRatings if no unit has two ratings, ValueError above 64 distinct ratings.
     Source: Krippendorff 2011, Computing Krippendorff's Alpha-Reliability.
@@ -117,7 +118,8 @@ def quadratic_kappa(
     """Return Cohen's kappa with quadratic weights of two raters' scores, [units] each.
 
     Units that one of them did not rate (NaN) do not count. The weights are squared differences
-    of the scores themselves. Undefined where all ratings agree on one value.
+    of the scores themselves. Undefined where all ratings agree on one value, and of one unit,
+    whose kappa is 0 whatever its scores.
 
     Raises TooFewRatings if no unit was rated by both.
     Source: Cohen 1968, Psychol. Bull. 70:213; Fleiss & Cohen 1973.
@@ -326,6 +328,9 @@ def _by_units(
     as_level(level)
     units = int(counts.sum())
     n, method = (units,), f"{name}; {METHOD}"
+    if units < 2:
+        note = "undefined: one unit, so nothing to hold its ratings against"
+        return Statistic(None, None, None, n, method, level, note)
     value = float(statistic(counts[None, :])[0])
     if math.isnan(value):
         return Statistic(None, None, None, n, method, level, "undefined: all ratings agree")

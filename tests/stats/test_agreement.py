@@ -100,6 +100,13 @@ def test_quadratic_kappa_matches_hand_calculation():
     assert found.n == (3,)
 
 
+def test_agreement_on_one_unit_is_undefined_for_it_would_be_0_whatever_the_ratings():
+    # All that the ratings differ by lies within the unit: observed = expected.
+    for found in (krippendorff_alpha([[1, 2]]), quadratic_kappa([1], [5])):
+        assert (found.value, found.n) == (None, (1,))
+        assert found.note == "undefined: one unit, so nothing to hold its ratings against"
+
+
 def test_agreement_on_one_value_is_undefined_not_perfect():
     same = np.full((5, 2), 3.0)
     for found in (

@@ -71,7 +71,8 @@ def explanation(tables: Sequence[TableAgreement], repeated: bool) -> str:
             "ratings."
         )
     sentences.append(
-        "'undefined' stands where all ratings, or for Spearman's rho one rater's, are the same."
+        "'undefined' stands of one unit, and where all ratings, or for Spearman's rho one rater's, "
+        "are the same."
     )
     return " ".join(sentences)
 
