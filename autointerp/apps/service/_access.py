@@ -30,6 +30,7 @@ NO_TOKEN = (
     "`Authorization: Bearer TOKEN`; `autointerp tokens new` makes one"
 )
 NO_LINK = "this link is not valid, or not any more; ask who invited you for another"
+OTHER_LINK = "another link was opened in this browser since; open your own link again"
 TO_RATER = "a link to rate opens the rating page alone: go to /rate/"
 
 
@@ -143,6 +144,8 @@ def _access(request: Request, roles: tuple[Role, ...]) -> Access:
     if by_cookie and request.method not in SAFE:
         given = request.headers.get(CSRF_HEADER, "")
         if not hmac.compare_digest(given.encode(), access.csrf.encode()):
+            if token.role == "rater":  # loading again would show what the other link opens
+                raise Problem(403, OTHER_LINK)
             raise Problem(403, f"{CSRF_HEADER} is missing or old; load the page again")
     return access
 

@@ -288,6 +288,18 @@ def test_whoever_comes_from_a_platform_gets_a_place_and_a_code_at_the_end(server
         assert ingest_journals(run) == number
 
 
+def test_a_page_says_that_another_link_was_opened_in_its_browser(server, invited):
+    """Both have one cookie: loading the page again would go on under the other's name."""
+    server.get("/rate/", params={"token": invited(name="ann")})
+    csrf = re.search(r'name="csrf" content="([^"]+)"', server.get("/rate/").text)[1]
+    server.get("/rate/", params={"token": invited(name="bob")})
+    sent = server.post("/rate/deeds", json={"deeds": []}, headers={"X-CSRF-Token": csrf})
+    assert sent.status_code == 403
+    assert sent.json()["detail"] == (
+        "another link was opened in this browser since; open your own link again"
+    )
+
+
 def test_a_platforms_address_without_an_id_says_what_is_lacking(server, invited):
     token = invited(None, items=6, parameter="PROLIFIC_PID", places="2")
     page = server.get("/rate/", headers=as_rater(server, token))
