@@ -230,7 +230,9 @@ def _training(
         for unit in units:
             if kinds[name].role == "ceiling":
                 score = rubric.scores[-1]
-                why = f"This unit was made to order: it {unit.summary.note}, and on nothing else."
+                # A file's note says what its author liked.
+                fires = "fires on one thing" if run.is_imported else unit.summary.note
+                why = f"This unit was made to order: it {fires}, and on nothing else."
             else:
                 score = rubric.scores[0]
                 why = (

@@ -128,7 +128,7 @@ def _store(run: Run, session: str, names: Mapping[str, str], new: list[tuple[Ent
         del row["item"], row["answer"]
         answers.append(row)
         place = (entry.rater, str(entry.kind), item, entry.repeat)
-        description = descriptions.get(place)
+        description = descriptions.get(place) or None
         if entry.verb == "undo" and place in elsewhere:
             earlier, description = elsewhere[place]
             entry = replace(entry, **earlier)

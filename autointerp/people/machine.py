@@ -283,7 +283,7 @@ class Machine:
         self._answer(step, "guess", text=guess)
 
     def describe(self, text: str) -> None:
-        """Write down what the present item is about; it goes with its score."""
+        """Write down what the present item is about; it goes with its score. Empty clears it."""
         step = self._expect("rating", "training")
         self._write(step, "describe", text=without_surrogates(" ".join(text.split())))
 

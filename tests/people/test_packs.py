@@ -3,6 +3,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support.fabricate import fabricate_run
 
 from autointerp.errors import BadInput
 from autointerp.people.assign import run_identity
@@ -169,6 +170,8 @@ def test_taken_back_answers_are_superseded_not_erased(run, pack):
         machine.undo()
         machine.describe("cats")
         machine.rate(5)
+        machine.describe("dogs")
+        machine.describe("")
         machine.rate(2)
         machine.undo()
     ingest(run, pack)
@@ -214,3 +217,10 @@ def test_what_is_taken_back_in_one_pack_stands_as_it_was_answered_in_another(run
         journal.append("guess", "undo", item)
     assert ingest(run, second) == 4
     assert (run.rows(f"{standing} ORDER BY ALL"), run.rows(guesses)) == before
+
+
+def test_practice_quotes_no_note_of_a_file_that_units_were_imported_from(tmp_path):
+    with fabricate_run(tmp_path, {"features": 3, "planted": 4}, imported=True) as run:
+        planned = make_pack(run, RUBRIC, units_to_pack(run), Sitting(), tmp_path / "a.pack")
+    (why,) = {one.why for one in planned.session.training}
+    assert why == "This unit was made to order: it fires on one thing, and on nothing else."

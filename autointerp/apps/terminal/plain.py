@@ -107,7 +107,7 @@ class _PlainSitting:
             machine.guess(GUESS_KEYS[command])
         elif not guess and command in machine.keys and not rest:
             return self._rate(machine.keys[command])
-        elif not guess and command == "n" and rest:
+        elif not guess and command == "n" and (rest or machine.description):
             machine.describe(rest)
         elif not guess and command == "s":
             self._skip(rest)

@@ -181,7 +181,7 @@ class Question(ModalScreen[str]):
         self.dismiss(event.value.strip())
 
     def action_leave(self) -> None:
-        self.dismiss("")
+        self.dismiss(None)
 
 
 class Parts(ModalScreen[str]):
@@ -553,7 +553,7 @@ class RatingApp(App[None]):
 
     def _ask_description(self) -> None:
         def answered(text: str | None) -> None:
-            if text:
+            if text is not None and text != self.machine.description:
                 self._do(lambda: self.machine.describe(text))
 
         words = "What is the unit about, in a few words?"

@@ -226,6 +226,15 @@ def test_every_key_of_the_page_does_what_it_says_in_text_from_right_to_left(
     before, mark = (first.locator(one).bounding_box() for one in (".lead", "mark.focus"))
     assert before["x"] + before["width"] > mark["x"]
     keyboard.press("n")
+    page.keyboard.type("wrong")
+    keyboard.press("Enter")
+    expect(page.locator("#written")).to_contain_text("wrong")
+    keyboard.press("n")
+    keyboard.press("Control+A")
+    keyboard.press("Delete")
+    keyboard.press("Enter")
+    expect(page.locator("#written")).to_be_hidden()  # what is emptied is no description
+    keyboard.press("n")
     page.keyboard.type("של ספר 3")  # digits are text here
     keyboard.press("Enter")
     expect(page.locator("#written")).to_contain_text("של ספר 3")
@@ -258,6 +267,8 @@ def test_every_key_of_the_page_does_what_it_says_in_text_from_right_to_left(
     (path,) = (runs / "tiny" / "journals").glob("human-ann.*.jsonl")
     entries = read_journal(path).entries["human:ann"]
     assert [(entry.verb, entry.score or entry.text) for entry in entries[1:]] == [
+        ("describe", "wrong"),
+        ("describe", ""),
         ("describe", "של ספר 3"),
         ("score", 2),
         ("undo", None),

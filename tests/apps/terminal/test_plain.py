@@ -57,6 +57,12 @@ def test_what_is_no_answer_is_said_and_changes_nothing(make_session, journal_of)
     assert "Say why: s 1" in out
 
 
+def test_n_alone_clears_what_was_described(make_session, journal_of):
+    out, entries = say(make_session(2), journal_of, "n cats", "n", "n", "q")
+    assert [(e.verb, e.text) for e in entries] == [("describe", "cats"), ("describe", "")]
+    assert out.count("'n' is no answer here.") == 1
+
+
 def test_lines_carry_no_control_characters_whatever_the_corpus_holds(make_session, journal_of):
     out, _ = say(make_session(1, token="\x1b]0;owned\x07\u202e"), journal_of, "q")
     assert "▸␛]0;owned␇\\u{202e}◂" in out

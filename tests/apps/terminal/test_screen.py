@@ -75,6 +75,24 @@ def test_keys_drive_a_whole_session(make_session, journal_of):
         ]
 
 
+def test_a_description_is_cleared_by_keeping_nothing_and_kept_by_escape(make_session, journal_of):
+    async def story(pilot, app):
+        await press(pilot, "enter", "n", *"cat", "enter")
+        await press(pilot, "n", *["backspace"] * 3, "escape")
+        assert "Your description: cat" in screen_text(app)
+        await press(pilot, "n", *["backspace"] * 3, "enter")
+        assert "Your description" not in screen_text(app)
+        await press(pilot, "n", "enter")  # nothing was there, so nothing is written
+        await press(pilot, "q")
+
+    with journal_of(make_session(3)) as journal:
+        drive(Machine(journal), story)
+        assert [(e.verb, e.text) for e in journal.entries] == [
+            ("describe", "cat"),
+            ("describe", ""),
+        ]
+
+
 def test_q_leaves_and_the_next_sitting_goes_on(make_session, journal_of):
     async def first(pilot, app):
         await press(pilot, "enter", "2", "q")

@@ -170,7 +170,7 @@ function tell(words) { at("live").textContent = ""; requestAnimationFrame(() => 
 function showLine() {
   const line = at("line");
   const many = queue.length === 1 ? "1 answer" : `${queue.length} answers`;
-  if (stopped) line.textContent = `Stopped: ${stopped}. ${queue.length ? `${many} wait on this device.` : ""}`;
+  if (stopped) line.textContent = `Stopped: ${stopped}. ${queue.length ? `${many} ${queue.length === 1 ? "waits" : "wait"} on this device.` : ""}`;
   else if (failures) line.textContent = `${isBusy ? "The server is busy." : "No connection."} ${queue.length ? `${many} safe on this device; ` : ""}trying again. You may go on.`;
   line.hidden = !stopped && !failures;
 }
@@ -429,7 +429,7 @@ function showDescribe() {
   const field = make("textarea", { rows: 3, maxLength: 2000, dir: "auto", "aria-label": "Your description", value: step.description });
   const save = () => {
     const text = field.value.trim();
-    if (text && text !== step.description) {
+    if (text !== step.description) {
       step.description = text;
       put({ step: step.key, verb: "describe", text });
     }
