@@ -401,7 +401,8 @@ def open_journal(path: Path, rater: str) -> Iterator[Journal]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go at any death
             except BlockingIOError:
                 raise RunLocked(
-                    f"{path} is being rated in another window; finish there, or rate a copy"
+                    f"{path} is being rated in another window; finish there. Another person may "
+                    "rate a copy"
                 ) from None
         read = _read(path, file.read())
         if read.session is None:

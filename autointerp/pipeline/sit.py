@@ -89,12 +89,7 @@ class SitForecast:
 
 def rate_by_person(resolved: Resolved, ask: Ask, on: On = ignore) -> SitResult:
     """Let the person `job.rater` rate what the job asks for, mixed with all other sources."""
-    job = resolved.job
-    rater = check_person(job.rater)
-    if job.repeats > 1:
-        raise BadInput(f"--repeats {job.repeats}: for people say --repeat-share, from 0 to 1")
-    if resolved.question.about == "description":
-        raise BadInput(f"rubric '{resolved.question.id}' is about descriptions; people rate units")
+    job, rater = resolved.job, _person(resolved)
     path = journal_path(resolved)
     earlier = journal_path(resolved, replace(job.sitting, mixed=True, guess=True))
     if not path.exists() and earlier.exists() and not job.sitting.planned:
@@ -113,6 +108,17 @@ def rate_by_person(resolved: Resolved, ask: Ask, on: On = ignore) -> SitResult:
         ask(machine)
         answers = len(journal.entries) - before
     return result_of(machine, answers, _ingest(resolved, on), path)
+
+
+def _person(resolved: Resolved) -> str:
+    """Return who is asked. Raises BadInput for what no person can be asked."""
+    job = resolved.job
+    rater = check_person(job.rater)
+    if job.repeats > 1:
+        raise BadInput(f"--repeats {job.repeats}: for people say --repeat-share, from 0 to 1")
+    if resolved.question.about == "description":
+        raise BadInput(f"rubric '{resolved.question.id}' is about descriptions; people rate units")
+    return rater
 
 
 def journal_path(resolved: Resolved, sitting: Sitting | None = None) -> Path:
@@ -171,8 +177,8 @@ def _make_session(resolved: Resolved, path: Path, on: On) -> Path:
 
 
 def forecast_sitting(resolved: Resolved) -> SitForecast:
-    """Return what a person would be asked; nothing is made."""
-    rater = check_person(resolved.job.rater)
+    """Return what a person would be asked; nothing is made. Raises as `rate_by_person` does."""
+    rater = _person(resolved)
     wanted = resolved.wanted
     sitting = resolved.job.sitting
     named = [name for name in wanted if not _is_control(resolved, name)]

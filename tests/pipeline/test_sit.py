@@ -316,6 +316,8 @@ def test_a_dry_run_says_what_a_person_would_be_asked(sit):
     [
         (("--rater", "human:../x"), "letters, digits"),
         (("--rater", "human:ann", "--repeats", "2"), "--repeat-share"),
+        (("--rater", "human:ann", "--repeats", "2", "--dry-run"), "--repeat-share"),
+        (("--rubric", "specificity-0-3", "--dry-run"), "is about descriptions; people rate units"),
         (("--rater", "human:ann", "--planned"), "plan-humans"),
         (("--rater", "human:ann", "--overlap", "0"), "overlap"),
     ],

@@ -88,7 +88,7 @@ def command(
         typer.echo(json.dumps(values, indent=2))
         return
     say(f"run '{run}', subject {subject}", err=True)
-    say(f"{len(drawn)} items, to calibrate {plan.rater}")
+    say(f"{count(len(drawn), 'item')}, to calibrate {plan.rater}")
     if unsure is not None:
         say(f"drawn by its uncertainty: {MEASURES[unsure.measure]}")
     say(

@@ -155,7 +155,7 @@ def _short(judges: list[Calibration]) -> Iterator[str]:
         counts = [counted(n, name) for name, n in judged.left_out.items()]
         if counts and judged.contexts is not None:
             yield (
-                f"People were shown {count(judged.contexts, 'context')} of each unit on "
+                f"People were shown at most {count(judged.contexts, 'context')} of each unit on "
                 f"{judged.rubric}; {listed(counts)} that {judged.judge} rated have fewer, and of "
                 "such nothing is predicted."
             )

@@ -52,7 +52,7 @@ def show(material: Material) -> list[Block]:
             "the last unit that was rated, and left out by the density filter: the results speak "
             "of the units that pass it."
             + (
-                " People are shown one number of contexts of each unit, and were not asked about "
+                " A sitting shows one number of contexts of each unit, and does not ask about "
                 f"units with fewer: {'; '.join(short)}."
                 if short
                 else ""
