@@ -15,6 +15,7 @@ import numpy as np
 from autointerp.errors import BadInput, TooFewRatings
 from autointerp.people.session import shown_alike
 from autointerp.questions.rubric import Rubric
+from autointerp.records import is_person
 from autointerp.stats.ppi_drawn import (
     draw_with_probabilities,
     inclusion_probabilities,
@@ -153,11 +154,13 @@ def plan_humans(
     one with the most ratings. With
     `uncertainty`, the rater's by unit, units are drawn by that and not by its score.
     Raises TooFewRatings if the rater has rated nothing on the rubric, or its uncertainty on a unit
-    is not known, BadInput for `n` under 1.
+    is not known, BadInput for `n` under 1 or a person.
     """
     if n < 1:
         raise BadInput(f"--n {n}: ask for at least 1 item")
     rater = rater or busiest(run, rubric)
+    if is_person(rater):
+        raise BadInput(f"{rater} is a person; name the judge that people's ratings calibrate")
     rows = run.rows(
         "SELECT unit_id, source, score FROM unit_rating WHERE rater = ? AND rubric_digest = ?"
         " AND status = 'ok' AND repeat = 0 AND NOT is_control",

@@ -74,6 +74,8 @@ def test_plans_that_cannot_be_are_refused(own_runs, tiny_run_name):
             plan_humans(run, RUBRIC, 0, np.random.default_rng(0))
         with pytest.raises(TooFewRatings, match="let it rate first"):
             plan_humans(run, RUBRIC, 4, np.random.default_rng(0), "openai:none")
+        with pytest.raises(BadInput, match="human:ann is a person; name the judge"):
+            plan_humans(run, RUBRIC, 4, np.random.default_rng(0), "human:ann")
         with pytest.raises(TooFewRatings, match="no model has rated"):
             plan_humans(run, load_rubric("interpretability-0-3"), 4, np.random.default_rng(0))
         with pytest.raises(BadInput, match="plan-humans"):
