@@ -12,6 +12,7 @@ import numpy.typing as npt
 import scipy
 
 from autointerp.stats.results import Floats, as_ratings
+from autointerp.text import count
 
 Answer = Literal["passes", "fails", "too few"]
 LEAST_UNITS = 30
@@ -116,8 +117,8 @@ def alternative_annotator(
         note = (
             f"{len(names)} person; at least 2 are needed"
             if len(names) < 2
-            else f"no person has more than {most} units that the judge and another person rated "
-            f"too; at least {LEAST_UNITS} are needed"
+            else f"no person has more than {count(most, 'unit')} that the judge and another person "
+            f"rated too; at least {LEAST_UNITS} are needed"
         )
         return AlternativeAnnotator("too few", None, None, epsilon, leaving, note)
     advantage = float(np.mean([person.judge_share for person in counted]))

@@ -70,6 +70,8 @@ def test_too_few_people_or_units_is_an_answer():
     few = alternative_annotator(people[:29], judge[:29], ["a", "b", "c"])
     assert few.answer == "too few"
     assert "more than 29 units" in few.note
+    single = alternative_annotator(people[:1], judge[:1], ["a", "b", "c"])
+    assert "more than 1 unit that" in single.note
     apart = np.full((60, 2), NAN)
     apart[:30, 0], apart[30:, 1] = 3, 3
     assert alternative_annotator(apart, judge, ["a", "b"]).answer == "too few"
