@@ -30,6 +30,7 @@ from autointerp.records import SourceKind
 from autointerp.store.run import Run
 from autointerp.store.tables import now
 from autointerp.store.units import StoredUnit
+from autointerp.text import count
 from autointerp.units.sources import kind_of, source_kinds
 
 GOLD_SHARE = 0.1  # of each control, of the units that are not controls: people's time is dear
@@ -351,7 +352,15 @@ def register(
         )
 
 
-def fewer_contexts_text(left_out: Mapping[str, int]) -> str:
-    """Return how many items were left out for having fewer contexts; empty if none."""
-    counts = ", ".join(f"{n} {name}" for name, n in sorted(left_out.items()))
-    return f"left out, with fewer contexts than the others: {counts}" if counts else ""
+def contexts_text(planned: Planned) -> str:
+    """Return how many contexts items show where the rubric shows more, and how many items were left
+    out for having fewer; empty if all are as the rubric says."""
+    session = planned.session
+    counts = ", ".join(f"{n} {name}" for name, n in sorted(planned.left_out.items()))
+    short = session.contexts < session.rubric.shows.contexts
+    said = [
+        f"each item shows {count(session.contexts, 'context')} and not "
+        f"{session.rubric.shows.contexts}, for not all units have more" if short else "",
+        f"left out, with fewer contexts than the others: {counts}" if counts else "",
+    ]  # fmt: skip
+    return "; ".join(text for text in said if text)

@@ -15,6 +15,7 @@ from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER
 from autointerp.people.assign import (
     TRAINED_ON,
     TRAINING_EACH,
+    contexts_text,
     most_gold,
     plan_session,
     register,
@@ -88,6 +89,9 @@ def invite(
         seed = str(run.settings.seed) if rater else secrets.token_hex(16)
         planned = plan_session(run, question, wanted, sitting, rater, seed, read)
         register(run, planned, rater)
+        note = contexts_text(planned)
+        if note:
+            on(Note(note))
         session = planned.session
         journals_folder(run.path).mkdir(PRIVATE_FOLDER, exist_ok=True)
         if rater:

@@ -16,7 +16,7 @@ from autointerp.people.assign import (
     TRAINING_EACH,
     Place,
     ReadAround,
-    fewer_contexts_text,
+    contexts_text,
     latest_plan,
     most_gold,
     plan_session,
@@ -168,7 +168,7 @@ def _make_session(resolved: Resolved, path: Path, on: On) -> Path:
         journals_folder(run.path).mkdir(PRIVATE_FOLDER, exist_ok=True)
         write_session(path, planned.session, PRIVATE_FILE)
         run.log("session", rater=job.rater, rubric=rubric.id, left_out=planned.left_out)
-        note = fewer_contexts_text(planned.left_out)
+        note = contexts_text(planned)
         if note:
             on(Note(note))
         if not planned.session.training and not planned.gold:

@@ -1,12 +1,13 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.fabricate import fabricate_run
 
 from autointerp.errors import BadInput
-from autointerp.people.assign import run_identity
+from autointerp.people.assign import contexts_text, run_identity
 from autointerp.people.ingest import ingest
 from autointerp.people.journal import open_journal, read_journal, write_session
 from autointerp.people.machine import Machine
@@ -124,8 +125,6 @@ def test_a_pack_of_another_run_is_refused(run, pack, tmp_path, own_runs):
 
 def test_a_pack_that_the_run_never_gave_out_is_refused(run, pack, tmp_path):
     session = read_journal(pack).session
-    from dataclasses import replace
-
     forged = tmp_path / "forged.pack"
     write_session(forged, replace(session, seed="another"))
     with pytest.raises(BadInput, match="not made from run"):
@@ -224,3 +223,14 @@ def test_practice_quotes_no_note_of_a_file_that_units_were_imported_from(tmp_pat
         planned = make_pack(run, RUBRIC, units_to_pack(run), Sitting(), tmp_path / "a.pack")
     (why,) = {one.why for one in planned.session.training}
     assert why == "This unit was made to order: it fires on one thing, and on nothing else."
+
+
+def test_fewer_contexts_than_the_rubric_shows_are_said_and_so_are_units_left_out(run, tmp_path):
+    made = make_pack(run, RUBRIC, units_to_pack(run), Sitting(), tmp_path / "a.pack")
+    session = replace(made.session, contexts=10)
+    assert contexts_text(replace(made, session=session, left_out={})) == ""
+    short = replace(made, session=replace(session, contexts=2), left_out={"features": 1})
+    assert contexts_text(short) == (
+        "each item shows 2 contexts and not 10, for not all units have more; "
+        "left out, with fewer contexts than the others: 1 features"
+    )

@@ -50,7 +50,12 @@ def test_a_run_that_holds_fewer_gives_all_that_it_has(own_runs: Path, tiny_run_n
 
 
 def test_a_person_has_a_journal_and_others_a_session_to_copy(own_runs: Path):
-    ann = invite("tiny", "human:ann", 8, corpus_text=False, runs=own_runs)
+    said: list[str] = []
+    ann = invite(
+        "tiny", "human:ann", 8, corpus_text=False, runs=own_runs, on=lambda e: said.append(str(e))
+    )
+    # The poorest of the 8 items has 8 contexts.
+    assert said == ["note: each item shows 8 contexts and not 10, for not all units have more"]
     assert ann.asked["ratings"] + sum(ann.left_out.values()) == 8
     again = invite("tiny", "human:ann", 8, corpus_text=False, runs=own_runs)
     assert again.session == ann.session  # the same wish takes up the same journal

@@ -74,7 +74,6 @@ def command(
     from autointerp.apps.service._invitations import Wanted, link, prepare
     from autointerp.apps.service._tokens import DEFAULT_ADDRESS, Tokens, last_address
     from autointerp.errors import BadInput
-    from autointerp.people.assign import fewer_contexts_text
     from autointerp.people.machine import parts_text
     from autointerp.store.run import RUNS
 
@@ -104,9 +103,6 @@ def command(
     who = made.rater or f"up to {places} people"
     say(f"run '{run}': {who}: {parts_text(made.asked)}; {made.gold} of the items are controls",
         err=True)  # fmt: skip
-    note = fewer_contexts_text(made.left_out)
-    if note:
-        say(note, err=True)
     if crowd is not None:
         say("put the person's id in place of ID, as the platform writes it", err=True)
     say(address)

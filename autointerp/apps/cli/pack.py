@@ -39,7 +39,7 @@ def command(
     Example: autointerp pack main -o for-ann.pack --n 40
     """
     from autointerp.errors import BadInput
-    from autointerp.people.assign import fewer_contexts_text
+    from autointerp.people.assign import contexts_text
     from autointerp.people.machine import parts_text
     from autointerp.people.packs import make_pack, units_to_pack
     from autointerp.people.session import Sitting, parts_of
@@ -64,7 +64,7 @@ def command(
         f"{planned_session.gold} of them gold, {len(session.training)} more for practice; "
         f"{parts_text(parts_of(session))}"
     )
-    note = fewer_contexts_text(planned_session.left_out)
+    note = contexts_text(planned_session)
     if note:
         say(note)
     say(f"they rate it with: autointerp rate --pack {output.name} --rater human:NAME")

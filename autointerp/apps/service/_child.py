@@ -146,7 +146,6 @@ def invitation(wanted: Mapping[str, Any], runs: Path) -> dict[str, Any]:
         "session": made.session,
         "asked": dict(made.asked),
         "gold": made.gold,
-        "left_out": dict(made.left_out),
         "notes": notes,
     }
 

@@ -22,7 +22,6 @@ from autointerp.apps.service._pages import page
 from autointerp.apps.service._problems import Problem
 from autointerp.apps.service._tokens import Token
 from autointerp.apps.service.runs import Limit, Offset, fresh, next_page
-from autointerp.people.assign import fewer_contexts_text
 from autointerp.people.machine import parts_text
 from autointerp.store.run import existing_run
 
@@ -116,13 +115,12 @@ async def _invite(
         "try again without corpus_text, or by `autointerp invite`",
     )
     token, address = link(service.tokens, wanted, said["session"], service.base_url, digest)
-    fewer = fewer_contexts_text(said["left_out"])
     return models.Invitation(
         **_invited(token).model_dump(),
         link=address,
         asked=parts_text(said["asked"]),
         controls=said["gold"],
-        notes=[*said["notes"], *([fewer] if fewer else [])],
+        notes=said["notes"],
     )
 
 

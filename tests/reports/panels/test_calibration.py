@@ -126,8 +126,8 @@ def test_units_that_people_cannot_be_shown_alike_are_counted_and_taken_out_of_th
     assert list(calibration._short([whole])) == []
     (text,) = calibration._short([short])
     assert text == (
-        "People were shown at most 9 contexts of each unit on interpretability-1-5; 7 features that "
-        "model:a rated have fewer, and of such nothing is predicted."
+        "People were shown at most 9 contexts of each unit on interpretability-1-5; 7 features "
+        "that model:a rated have fewer, and of such nothing is predicted."
     )
 
 
