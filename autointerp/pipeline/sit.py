@@ -151,7 +151,7 @@ def _make_session(resolved: Resolved, path: Path, on: On) -> Path:
         ingest_journals(run, lambda text: on(Note(text)))
         if job.sitting.planned:
             plan = digest_of(sorted(latest_plan(run, rubric)[0]))[:12]
-            path = path.with_name(f"{job.rater.replace(':', '-')}.plan-{plan}.jsonl")
+            path = path.with_name(f"{path.stem}.plan-{plan}.jsonl")
             if path.exists():
                 return path
         mixed = draw_mixed(resolved, wanted, run, subject, on)

@@ -305,6 +305,18 @@ def test_a_plan_goes_on_with_no_sitting_of_before(sit, command_line):
     assert "begun with other sources" not in told.err
 
 
+def test_a_planned_sitting_that_leaves_parts_out_is_another_and_asks_only_what_is_left(
+    sit, command_line
+):
+    assert command_line("plan-humans", "--n", 6, "--run", "tiny").code == 0
+    begun = sit("human:ann", "--planned", answers="1\n\n" * 4 + "4\n4\nq\n")
+    assert begun.err.endswith("human:ann: 2 rated, 0 skipped; 11 questions left: the same command "
+                              "continues from here\n")  # fmt: skip
+    bare = ("--planned", "--no-practice", "--repeat-share", "0")
+    assert "10 questions: 10 items to rate." in sit("human:ann", *bare, answers="q\n").err
+    assert "11 questions: 10 items to rate, 1 of" in sit("human:ann", "--planned").err
+
+
 def test_a_dry_run_says_what_a_person_would_be_asked(sit):
     told = sit("human:ann", "--mix", "--dry-run")
     assert told.code == 0
