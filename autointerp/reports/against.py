@@ -16,6 +16,7 @@ from autointerp.reports.panels import Material
 from autointerp.reports.words import (
     SUPERIORITY,
     brief_label,
+    by_chance_text,
     check_doubt,
     drawn_text,
     interval,
@@ -99,13 +100,14 @@ def _of_run(comparison: Comparison, several: bool) -> Iterator[Objection]:
         )
     for doubt in facts.doubts:
         yield Objection(3, "The SAE.", f"{where}{doubt}")
-    for blinding in comparison.blinding:
-        if blinding.is_broken:
-            yield Objection(
-                1,
-                "The blind did not hold.",
-                f"{where}{blinding.rater} recognises {listed(blinding.recognised)}.",
-            )
+    broken = [
+        f"{blinding.rater} recognises {listed(blinding.recognised)}"
+        for blinding in comparison.blinding
+        if blinding.is_broken
+    ]
+    if broken:
+        by_chance = by_chance_text(comparison.blinding)
+        yield Objection(1, "The blind did not hold.", f"{where}{'; '.join(broken)}.{by_chance}")
     for table in comparison.agreement:
         if table.of != "raters" or table.units != "studied":
             continue

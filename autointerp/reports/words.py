@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from autointerp.findings.across import RunContrast
+from autointerp.findings.blinding import Blinding
 from autointerp.findings.checks import LEAST_AUC
 from autointerp.findings.groups import Contrast, Judgement, ScoreErrors
 from autointerp.findings.subject import SubjectFacts
@@ -61,6 +62,18 @@ def equals(p: str) -> str:
 
 def percent(share: float | None, digits: int = 0) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def by_chance_text(blindings: Sequence[Blinding]) -> str:
+    """Return how many raters would be held to recognise a source if all guessed, as a sentence;
+    empty where one alone was asked."""
+    tested = sum(blinding.can_tell for blinding in blindings)
+    if tested < 2:
+        return ""
+    return (
+        f" Each of {tested} raters is tested by itself: if all guessed, up to {0.05 * tested:.1f} "
+        "of them would be held to recognise a source on average."
+    )
 
 
 def percents(shares: Iterable[float | None]) -> list[str]:

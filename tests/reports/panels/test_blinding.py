@@ -14,6 +14,7 @@ from autointerp.pipeline.report import report
 from autointerp.questions.guess import GUESSES
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.reports.panels.blinding import conclusion
+from autointerp.reports.words import by_chance_text
 from autointerp.reports.write import Report
 
 RUBRIC = load_rubric("interpretability-1-5")
@@ -81,6 +82,19 @@ def test_a_rater_who_always_says_the_same_is_not_held_to_recognise_anything():
     assert "recognises features, neurons and random" in text
     alone = blinding_from("human:ann", {"features": knows["features"]}, arms)  # type: ignore[arg-type]
     assert conclusion(alone)[0] == "Nothing to recognise."
+
+
+def test_how_many_raters_chance_would_hold_to_recognise_a_source_is_said_of_several():
+    sources = {"features": 40, "neurons": 40}
+    arms = {"features": "feature", "neurons": "neuron"}
+    tables = {name: {**dict.fromkeys(GUESSES, 0), "unknown": n} for name, n in sources.items()}
+    asked = blinding_from("human:ann", tables, arms)  # type: ignore[arg-type]
+    alone = blinding_from("human:bob", {"features": tables["features"]}, arms)  # type: ignore[arg-type]
+    assert by_chance_text([asked, alone]) == ""  # nothing could be recognised by the second
+    assert by_chance_text([asked] * 24) == (
+        " Each of 24 raters is tested by itself: if all guessed, up to 1.2 of them would be held "
+        "to recognise a source on average."
+    )
 
 
 def test_people_s_mean_weighs_the_strata_that_a_plan_drew(tmp_path: Path):
