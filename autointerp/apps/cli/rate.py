@@ -141,11 +141,21 @@ def command(
     from autointerp.apps.cli._progress import Show
     from autointerp.apps.terminal.sit import asker
     from autointerp.engine.forecast import Forecast
+    from autointerp.errors import BadInput
     from autointerp.people.session import Sitting
     from autointerp.pipeline.job import DEFAULT_CONTROLS
     from autointerp.pipeline.rate import collect, forecast, rate
+    from autointerp.records import is_person
 
     _options.check_forecast_json(as_json, dry_run)
+    if not is_person(rater):
+        of_people = {
+            "--overlap": overlap, "--repeat-share": repeat_share != 0.1, "--mix": mix,
+            "--planned": planned, "--no-practice": not practice, "--plain": plain, "--mouse": mouse,
+        }  # fmt: skip
+        given = [name for name, is_given in of_people.items() if is_given]
+        if given:
+            raise BadInput(f"{', '.join(given)}: for people, and {rater} is none; leave it out")
     with Show(output) as show:
         if resume:
             show.say(str(collect(run, on=show)))

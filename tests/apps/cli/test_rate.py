@@ -44,6 +44,15 @@ def test_a_dry_run_says_calls_tokens_and_cost_and_asks_nobody(rate: Any) -> None
     assert "list of 2026" in told.err
 
 
+@pytest.mark.parametrize("option", ["--mix", "--planned", "--no-practice", "--overlap=2"])
+def test_options_of_a_person_s_sitting_are_refused_for_a_model(
+    command_line: Any, option: str
+) -> None:
+    result = command_line("rate", option)
+    assert result.code == 2
+    assert f"{option.partition('=')[0]}: for people, and lexical is none" in result.err
+
+
 def test_a_dry_run_counts_what_was_answered_of_the_units_that_are_asked_for(
     own_runs: Path, command_line: Any, tiny_settings: Path, tiny_run_name: str
 ) -> None:
