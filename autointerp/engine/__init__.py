@@ -3,6 +3,7 @@
 work      what is still to be rated, and rating it
 loop      the queue of calls, its workers and its one writer
 pace      calls at once and calls a minute, learned from the server
+own_loop  an event loop for one coroutine, in a notebook, too
 composed  raters that are made of others
 retry     when a call is made again
 signals   Ctrl-C and its like, held while calls are in flight

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 from autointerp.engine.budget import Budget, require_price
 from autointerp.engine.loop import NOTHING_SHOWN, shows_nothing
+from autointerp.engine.own_loop import run_to_end
 from autointerp.engine.retry import RetryPolicy, open_served
 from autointerp.engine.silence import Silence
 from autointerp.engine.work import pending_work, read_rating
@@ -97,7 +98,7 @@ def submit_batches(
     if not in_doubt and not pending_work(run, item_ids, rater, repeats):
         return BatchCounts()
     settings = (asked, rubric_name, options, repeats, budget_usd, retry, say)
-    return asyncio.run(_submit(run, item_ids, question, taker, *settings))
+    return run_to_end(_submit(run, item_ids, question, taker, *settings))
 
 
 async def _submit(
@@ -241,7 +242,7 @@ def collect_batches(
                 f"rubric '{batch['rubric']}' has changed since its batch was handed over; "
                 "put the old one back to collect it"
             )
-        asyncio.run(_collect_one(run, batch, rater, question, retry, counts, say))
+        run_to_end(_collect_one(run, batch, rater, question, retry, counts, say))
     return counts
 
 

@@ -222,6 +222,7 @@ class Engine:
         self.stopping = asyncio.Event()
         self.fatal: RaterError | None = None
         self.signals: list[int] = []  # Ctrl-C and its like, as they came
+        self.task: asyncio.Task[Any] | None = None  # what a second signal cancels
         self.patience = Patience(rater.name)
         self.trusted = asyncio.Event()
         self.twins = Twins()
@@ -334,22 +335,22 @@ class Engine:
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
         """First signal: no new calls, those in flight are waited for. Second: they are dropped."""
-        task = asyncio.current_task()
-
-        def interrupted(number: int) -> None:
-            self.signals.append(number)
-            self._stop("interrupted")
-            if len(self.signals) > 1 and task is not None:
-                self.policy = replace(self.policy, drain_s=0.0)
-                task.cancel()
-
-        with held_signals(interrupted):
+        self.task = asyncio.current_task()
+        with held_signals(self.interrupt):
             try:
                 yield
             except asyncio.CancelledError:
                 if not self.signals:
                     raise
                 raise KeyboardInterrupt from None
+
+    def interrupt(self, number: int) -> None:
+        """Take in a signal. To be called in the loop."""
+        self.signals.append(number)
+        self._stop("interrupted")
+        if len(self.signals) > 1 and self.task is not None:
+            self.policy = replace(self.policy, drain_s=0.0)
+            self.task.cancel()
 
     def _stop(self, reason: str) -> None:
         self.tally.stopped = self.tally.stopped or reason

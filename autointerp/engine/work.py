@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 from autointerp.engine.budget import require_price
 from autointerp.engine.composed import ask_members, compose_items, member_answers
 from autointerp.engine.loop import Engine, ItemLoader, RatingPolicy, Tally, read_rating
+from autointerp.engine.own_loop import run_to_end
 from autointerp.engine.signals import pass_on
 from autointerp.questions.items import Evidence, items_beside, load_items
 from autointerp.questions.question import Question
@@ -127,7 +127,7 @@ def rate_items(
     run.add_rater(rater.name, rater.is_llm)
     engine = Engine(run, load, question, rater, policy, progress)
     try:
-        tally = asyncio.run(engine.rate(work))
+        tally = run_to_end(engine.rate(work), engine.interrupt)
     except KeyboardInterrupt:
         if engine.signals:
             pass_on(engine.signals[0])

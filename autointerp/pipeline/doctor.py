@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autointerp import __version__
+from autointerp.engine.own_loop import run_to_end
 from autointerp.errors import AutointerpError, BadInput, StorageError, UnknownName
 from autointerp.people.ingest import ingest_journals, journals_folder
 from autointerp.people.journal import damage_text, read_journal
@@ -100,7 +100,7 @@ def _rater(rater: Rater) -> Iterator[Finding]:
         yield Finding(True, rater.name, "needs no key and no server")
         return
     try:
-        yield from asyncio.run(rater.check())
+        yield from run_to_end(rater.check())
     except AutointerpError as error:
         yield Finding(False, rater.name, str(error), "see above")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import email.utils
@@ -434,6 +435,26 @@ def test_ctrl_c_waits_for_the_calls_in_flight_and_keeps_them(
     counts = rate(run, openai_rater(server), count=100)
     assert counts.before == before
     assert len(server.calls) == 100
+
+
+def test_a_notebook_rates_and_its_ctrl_c_waits_for_the_calls_in_flight(
+    run: Run, server: LoopbackServer
+) -> None:
+    server.latency_s = 0.1
+
+    async def cell(delay: float | None) -> RatingCounts:
+        if delay is not None:
+            threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return rate(run, openai_rater(server), count=100, concurrency=4)
+
+    loop = asyncio.new_event_loop()  # not asyncio.run, which takes Ctrl-C for itself
+    with contextlib.closing(loop):
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(cell(delay=0.5))
+        assert 0 < len(statuses(run)) == len(server.calls) < 100
+        server.latency_s = 0
+        counts = loop.run_until_complete(cell(delay=None))
+    assert counts.before + counts.statuses["ok"] == 100 == len(server.calls)
 
 
 def test_a_second_ctrl_c_drops_the_calls_in_flight(run: Run, server: LoopbackServer) -> None:
