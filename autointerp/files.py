@@ -11,6 +11,7 @@ import shutil
 import struct
 import sys
 import tempfile
+import threading
 import tomllib
 import zipfile
 from collections import Counter
@@ -161,7 +162,8 @@ def partial_file(path: Path, remedy: str = REMEDY, mode: int | None = None) -> I
     in `remedy`, for any OSError inside.
     """
     target = path.resolve()
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    writer = f"{os.getpid()}.{threading.get_native_id()}"
+    partial = target.with_name(f".{target.name}.{writer}.partial")
     try:
         if mode is not None:
             partial.touch(mode)

@@ -1,6 +1,7 @@
 import io
 import os
 import shutil
+import threading
 import tomllib
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -184,6 +185,16 @@ def test_a_kill_at_any_step_of_a_replacement_leaves_a_folder_that_is_whole(
     restore_folder(out)
     assert (out / "page").read_text() == ("old" if steps < 2 else "new")
     assert names(out) == ["notes", "page"]
+    assert names(tmp_path) == ["out"]
+
+
+def test_two_threads_may_write_one_file_at_once(tmp_path: Path):
+    with partial_file(tmp_path / "out") as mine:
+        thread = threading.Thread(target=write_text, args=(tmp_path / "out", "theirs"))
+        thread.start()
+        thread.join()
+        mine.write_text("mine")
+    assert (tmp_path / "out").read_text() == "mine"
     assert names(tmp_path) == ["out"]
 
 

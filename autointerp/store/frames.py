@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from autointerp.errors import UnknownName
 from autointerp.store.tables import Tables
 
 if TYPE_CHECKING:
@@ -79,7 +80,12 @@ class Frames(Tables):
             activation: On that token, in the subject's units.
             document, position: Place of that token in the corpus.
             tokens, activations: One each for every token of the window.
+
+        Raises UnknownName if the run has no such source.
         """
+        names = [name for (name,) in self.rows("SELECT source FROM source")]
+        if source not in names:
+            raise UnknownName("source", source, names)
         return self.frame(
             "SELECT unit_label(u.source, u.idx, u.sign, u.note) AS unit, c.context_id AS context,"
             " c.draw, c.interval, c.split, c.silent, c.focus,"

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autointerp.errors import StorageError
+from autointerp.errors import RunLocked, StorageError
 from autointerp.files import PRIVATE_FILE, sync_folder, write_all
 
 FILE = "replies.jsonl"
@@ -26,6 +26,13 @@ FORMAT = 1
 BEFORE = len(b'{"crc":"01234567","record":')  # the record in its line
 
 Record = dict[str, Any]
+
+_written_here: set[Path] = set()  # files that this process is writing
+
+
+def is_written_here(path: Path) -> bool:
+    """Return whether this process is writing the file: what is in it, no killed one left."""
+    return path.resolve() in _written_here
 
 
 class ReplyJournal:
@@ -36,7 +43,10 @@ class ReplyJournal:
     """
 
     def __init__(self, path: Path) -> None:
-        """Make the file. Raises StorageError where it cannot be written."""
+        """Make the file.
+
+        Raises StorageError where it cannot be written, RunLocked where another thread writes it.
+        """
         self.path = path
         self.identity = secrets.token_hex(8)
         self.next = 0
@@ -44,8 +54,14 @@ class ReplyJournal:
         self._is_whole = True  # nothing stands behind the end, as a failed write may leave it
         try:
             self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+        except FileExistsError:
+            raise RunLocked(
+                f"run '{path.parent.name}' is being asked about by another thread of this process; "
+                "wait until that has ended, and call again"
+            ) from None
         except OSError as error:
             raise self._unwritten(error) from None
+        _written_here.add(path.resolve())
         head = {"autointerp": FORMAT, "journal": self.identity}
         try:
             self._write(line_of(head))
@@ -95,6 +111,7 @@ class ReplyJournal:
         """Let go of the file, which stays."""
         with contextlib.suppress(OSError):
             os.close(self._handle)
+        _written_here.discard(self.path.resolve())
 
     def remove(self) -> None:
         """Close and delete the file: the database has all that is in it."""

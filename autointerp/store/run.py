@@ -23,7 +23,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import duckdb
 
@@ -47,7 +47,7 @@ from autointerp.store.maps import Maps
 from autointerp.store.matches import Matches
 from autointerp.store.ratings import Ratings
 from autointerp.store.replies import FILE as REPLIES
-from autointerp.store.replies import Record, ReplyJournal, read_replies
+from autointerp.store.replies import Record, ReplyJournal, is_written_here, read_replies
 from autointerp.store.tables import (
     COMMITS,
     damaged,
@@ -172,7 +172,7 @@ class Run(Units, Ratings, Batches, Labs, Matches, Concepts, Firings, Maps, Cover
             return ""
         return hashlib.blake2b(item_id.encode(), key=secret.encode(), digest_size=8).hexdigest()
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -347,13 +347,14 @@ def open_as(
         _check_same(path, settings, subject)
     about = read_about(path)
     notes: tuple[str, ...] = ()
-    if read_only and (path / REPLIES).exists():
+    was_killed = (path / REPLIES).exists() and not is_written_here(path / REPLIES)
+    if read_only and was_killed:
         notes = _take_in_first(path)
     run = kind(path, about, connect(path, read_only))
     run.new, run.notes = new, notes
     try:
         run.commits = _checked_commits(run)
-        if not read_only and (path / REPLIES).exists():
+        if not read_only and was_killed:
             run.notes = _recover(run)
         if not read_only:
             run.take_in_looks()
@@ -473,7 +474,9 @@ def connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
             if is_new:
                 file.chmod(PRIVATE_FILE)
             bring_up_to_date(path, connection, read_only)
-            connection.execute("SET enable_progress_bar = false")
+            # A notebook without ipywidgets has no bar, and DuckDB refuses to switch it off there.
+            with contextlib.suppress(duckdb.InvalidInputException):
+                connection.execute("SET enable_progress_bar = false")
         except BaseException:
             # Open in this process it could not be opened for reading, and would be blamed for that.
             connection.close()
@@ -499,6 +502,11 @@ def _require_unused(path: Path) -> None:
 def unopened(path: Path, error: duckdb.Error | OSError) -> RunLocked | StorageError:
     """Return the error of a database that could not be opened."""
     file, text = path / DATABASE, str(error)
+    if isinstance(error, duckdb.ConnectionException) and "different configuration" in text:
+        return StorageError(
+            f"run '{path.name}' is open in this process already, and not alike: once to read it "
+            "alone, and once to write; close what was opened first, by its close()"
+        )
     if isinstance(error, duckdb.IOException) and "lock" in text.lower():
         holder = re.search(r"\(PID (\d+)", text)
         who = f"process {holder[1]}" if holder else "another process"
@@ -517,6 +525,11 @@ def unopened(path: Path, error: duckdb.Error | OSError) -> RunLocked | StorageEr
         return StorageError(
             f"cannot open {file} ({first_line(error)}); free some space, or move the run to a "
             "folder that can be written"
+        )
+    if isinstance(error, duckdb.TransactionException):  # both make its tables
+        return RunLocked(
+            f"run '{path.name}' is being made by another thread of this process; wait until that "
+            "has ended, and call again"
         )
     return StorageError(f"{file} is not a run of this version ({first_line(error)}); move it away")
 

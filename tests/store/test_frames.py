@@ -6,6 +6,7 @@ import pandas
 import pytest
 from support.fabricate import add_scores, fabricate_run
 
+from autointerp.errors import UnknownName
 from autointerp.store.frames import Frames
 from autointerp.store.run import Run
 
@@ -33,6 +34,11 @@ def test_every_column_of_a_frame_is_documented_and_no_other(fabricated: Run):
     assert list(fabricated.ratings_frame()) == documented(Frames.ratings_frame)
     assert list(fabricated.units_frame()) == documented(Frames.units_frame)
     assert list(fabricated.contexts_frame("features")) == documented(Frames.contexts_frame)
+
+
+def test_contexts_of_a_source_that_the_run_has_not_are_no_empty_table(fabricated: Run):
+    with pytest.raises(UnknownName, match="unknown source 'feature'; did you mean 'features'"):
+        fabricated.contexts_frame("feature")
 
 
 def test_a_rating_without_a_score_is_a_row_with_its_status(fabricated: Run):

@@ -14,6 +14,7 @@ from autointerp.errors import RunLocked, RunMismatch, StorageError, UnknownName
 from autointerp.findings.comparison import compare
 from autointerp.records import Rating
 from autointerp.settings import RunSettings, load_settings
+from autointerp.store.ratings import came_record
 from autointerp.store.run import Run, open_run, runs_in
 from autointerp.units.sources import source_kinds
 
@@ -97,6 +98,57 @@ def test_a_run_that_another_process_holds_is_named_with_that_process(
         f"run 'tiny' is in use by process {holder.pid}; wait until that has ended, or stop "
         "it: what it has done is kept, and the same command goes on from there"
     )
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_run_that_is_open_here_is_opened_again_alike_or_not_at_all(
+    own_runs: Path, tiny_run_name: str, read_only: bool
+):
+    with open_run(tiny_run_name, folder=own_runs, read_only=read_only):
+        open_run(tiny_run_name, folder=own_runs, read_only=read_only).close()
+        with pytest.raises(StorageError, match="is open in this process already, and not alike"):
+            open_run(tiny_run_name, folder=own_runs, read_only=not read_only)
+
+
+def test_replies_that_this_process_is_writing_are_left_to_it(own_runs: Path, tiny_run_name: str):
+    record = came_record("rater", None, rating("one", 1), None, 0.0)
+    with open_run(tiny_run_name, folder=own_runs) as run:
+        run.write_reply(record)
+        with open_run(tiny_run_name, folder=own_runs) as other:  # as a notebook looks meanwhile
+            assert other.rows("SELECT 1 FROM rating WHERE item_id = 'one'") == []
+            with pytest.raises(RunLocked, match="by another thread of this process"):
+                other.write_reply(dict(record))
+        assert (run.path / "replies.jsonl").exists()
+        run.take_in_replies()
+    with open_run(tiny_run_name, folder=own_runs) as run:
+        assert run.rows("SELECT count(*) FROM rating WHERE item_id = 'one'") == [(1,)]
+
+
+IN_A_NOTEBOOK = """
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+ipython = ModuleType("IPython")  # as DuckDB looks for a notebook
+ipython.get_ipython = lambda: SimpleNamespace(config={"IPKernelApp": {}})
+sys.modules["IPython"] = ipython
+from autointerp.settings import RunSettings
+from autointerp.store.run import open_run
+open_run("r", RunSettings(), folder=Path(sys.argv[1])).close()
+"""
+
+
+def test_a_run_opens_in_a_notebook_that_has_no_bars(
+    tmp_path: Path, process_environment: dict[str, str]
+):
+    said = subprocess.run(
+        [sys.executable, "-c", IN_A_NOTEBOOK, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=process_environment,
+        check=False,
+    )
+    assert (said.returncode, said.stderr) == (0, "")
 
 
 def test_two_readers_do_not_hinder_each_other(tiny_run: Path, tiny_run_name: str):
