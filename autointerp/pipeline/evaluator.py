@@ -203,9 +203,9 @@ class Evaluator:
         if self._resolved.question.about != "unit":
             raise BadInput(f"rubric='{rubric}' is about descriptions; an evaluator rates units")
         self._resolved.require_rater()
-        self._model, self._tokens = model, tokens
+        self._model, self._tokens, self._attention = model, _lasting(tokens), _lasting(attention)
         self._site, self._neurons, self._bos = site, neurons, bos
-        self._tokenizer, self._attention = tokenizer, attention
+        self._tokenizer = tokenizer
         self._settings, self._sample, self._seed = settings, sample, seed
         self._flags, self._config = flags, config
         self._log_to = _logger(log_to)
@@ -313,14 +313,15 @@ class Evaluator:
         self, name: str, subject: Subject, documents: Any, checkpoint: Checkpoint
     ) -> dict[str, Subject]:
         """Return the subjects of the checkpoint's run and of the neurons'."""
-        from autointerp.subjects.checkpoints import model_digest
+        from autointerp.subjects.checkpoints import model_digest, unwrapped
 
         read = hashlib.sha256()
         for ids in documents:
             read.update(f"{len(ids)}\n".encode() + ids.tobytes())
         read.update("\0".join(subject.token_texts).encode("utf-8", "surrogatepass"))
+        model = unwrapped(self._model)
         shared = {
-            "model": model_digest(getattr(self._model, "model", self._model)),
+            "model": model_digest(getattr(model, "model", model)),
             "corpus": read.hexdigest(),
         }
         return {
@@ -470,6 +471,11 @@ def _superiority(
         why = "; ".join(out.why for out in left_out)
     why = why or "fewer than two features or neurons have a score"
     return Statistic(None, None, None, counts, "P(feature over neuron)", note=why)
+
+
+def _lasting(rows: Any) -> Any:
+    """Return rows that can be read at every checkpoint: those of an iterator are gone after one."""
+    return list(rows) if isinstance(rows, Iterator) else rows
 
 
 def _checked_step(step: Any) -> int:

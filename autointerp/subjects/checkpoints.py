@@ -41,6 +41,17 @@ class Checkpoint:
     site: str
 
 
+def unwrapped(given: Any) -> Any:
+    """Return the model or SAE that was compiled, or is spread over devices or processes."""
+    spread = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
+    while isinstance(given, torch.nn.Module):
+        inner = given.module if isinstance(given, spread) else getattr(given, "_orig_mod", None)
+        if inner is None:
+            break
+        given = inner
+    return given
+
+
 def read_checkpoint(
     sae: Any, flags: Flags = Flags(), config: Mapping[str, Any] | None = None
 ) -> Checkpoint:
@@ -55,6 +66,7 @@ def read_checkpoint(
 
     Raises BadInput for what is no SAE or has no weights, SubjectError for one that is broken.
     """
+    sae = unwrapped(sae)
     if isinstance(sae, str | Path):
         sae = load_sae(sae, flags=flags)
     if isinstance(sae, LoadedAutoencoder):

@@ -371,7 +371,6 @@ class HookedLanguageModel:
 
             return catch
 
-        handles = [self._hook(catcher(number), at) for number, at in enumerate(sites)]
         arguments = self._arguments(ids, attention)
         if kept is not None:
             length = kept.get_seq_length()
@@ -380,6 +379,7 @@ class HookedLanguageModel:
             if "position_ids" in arguments:
                 arguments["position_ids"] = arguments["position_ids"] + length
             arguments |= {"use_cache": True, "past_key_values": kept}
+        handles = [self._hook(catcher(number), at) for number, at in enumerate(sites)]
         try:
             self._inner(**arguments)
         except _Reached:

@@ -20,6 +20,7 @@ from autointerp.settings import HarvestSettings
 from autointerp.subjects import Subject
 from autointerp.subjects.assembled import as_trained, check_fit, subject_of
 from autointerp.subjects.autoencoder import Encoder, SparseAutoencoder
+from autointerp.subjects.checkpoints import unwrapped
 from autointerp.subjects.corpora import Document
 from autointerp.subjects.formats import (
     AdaptedEncoder,
@@ -120,7 +121,8 @@ def subject_in_memory(
 
     Call it, and use what it returns, within `left_as_found`. Raises as `harvest` does.
     """
-    hooked = _hooked(model, tokenizer, site, neurons)
+    sae = unwrapped(sae)
+    hooked = _hooked(unwrapped(model), tokenizer, site, neurons)
     documents = _documents(tokens, attention, hooked)
     loaded = _loaded(sae, hooked)
     encoder = _encoder(sae if loaded is None else loaded.sae, hooked)
@@ -290,11 +292,8 @@ def left_as_found(model: Any, sae: Any) -> Iterator[None]:
     What is measured is then the same within a training loop and outside of it.
     """
     held = getattr(sae, "__dict__", {}).values()  # of a wrapper that is no module itself
-    objects = [
-        one
-        for one in (getattr(model, "model", model), sae, *held)
-        if isinstance(one, torch.nn.Module)
-    ]
+    whole = model.model if isinstance(model, HookedLanguageModel) else model
+    objects = [one for one in (whole, sae, *held) if isinstance(one, torch.nn.Module)]
     modules = [module for one in objects for module in one.modules()]
     modes = [(module, module.training) for module in modules]
     gradients = [(p, p.requires_grad) for module in modules for p in module.parameters(False)]

@@ -262,6 +262,15 @@ def test_training_goes_on_as_if_nothing_had_been_measured(trained, tmp_path):
     model.train()
 
 
+def test_documents_of_an_iterator_last_for_all_checkpoints(trained, tmp_path):
+    evaluator = Evaluator(
+        trained.model, iter(documents()), site=SITE, n=10, settings=SETTINGS, runs=tmp_path
+    )
+    for step in STEPS[:2]:
+        found = evaluator(at_step(trained, step), step)
+        assert found.superiority.value == trained.found[step].superiority.value
+
+
 def test_a_dead_sae_is_a_finding_and_no_error(trained, tmp_path):
     sae = SAE(WIDTH, LATENTS)
     with torch.no_grad():

@@ -102,6 +102,22 @@ def test_what_no_state_dict_says_is_asked_for_as_an_evaluator_takes_it():
         read_checkpoint(weights())
 
 
+def test_what_is_compiled_or_spread_is_known_and_read_as_what_is_inside():
+    class Compiled(nn.Module):  # as torch.compile makes one
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self._orig_mod = inner
+
+    class TopK(Bare):
+        def encode(self, x):
+            values, where = (x @ self.W_enc).relu().topk(2)
+            return torch.zeros(len(x), 6).scatter(-1, where, values)
+
+    alone, spread = read_checkpoint(TopK()), read_checkpoint(nn.DataParallel(Compiled(TopK())))
+    assert type(spread.sae) is TopK  # not its weights alone, which would be read as a ReLU SAE's
+    assert spread.digest == alone.digest
+
+
 def test_a_model_is_known_by_its_weights_large_tensors_included():
     model = nn.Sequential(nn.Embedding(3000, 64), nn.Linear(64, 2))
     before = model_digest(model)

@@ -148,6 +148,14 @@ def test_nothing_after_the_site_is_computed(dense: Any) -> None:
     assert calls == []
 
 
+def test_what_fails_before_the_model_runs_leaves_no_hook(dense: Any) -> None:
+    model = hooked(dense, "layers.1.residual")
+    before = [len(module._forward_hooks) for module in dense.modules()]
+    with pytest.raises(AttributeError):
+        model.activations(window()[0], None)  # type: ignore[arg-type]
+    assert [len(module._forward_hooks) for module in dense.modules()] == before
+
+
 def test_a_gated_mlp_has_the_product_of_gate_and_up_as_neurons() -> None:
     model = built("llama")
     reads = hooked(model, "layers.1.mlp.input")

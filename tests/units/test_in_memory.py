@@ -279,9 +279,11 @@ def test_an_attention_sink_at_the_start_is_left_out_unless_asked_for():
     assert min(c.position for unit in masked for c in unit.contexts) == 1
 
 
-def test_a_model_in_training_and_its_sae_are_left_as_they_were():
-    model = built("gpt2").train()
-    model.lm_head.weight.requires_grad_(False)
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])  # in one of them `model.model` is a part
+def test_a_model_in_training_and_its_sae_are_left_as_they_were(kind: str):
+    model = built(kind, tie_word_embeddings=False).train()
+    model.get_input_embeddings().weight.requires_grad_(False)
+    model.lm_head.eval()  # modes may differ from part to part
 
     class Encoder(torch.nn.Module):
         def __init__(self) -> None:
@@ -294,14 +296,53 @@ def test_a_model_in_training_and_its_sae_are_left_as_they_were():
 
     sae = Encoder().train()
     before = {name: p.requires_grad for name, p in model.named_parameters()}
+    modes = {name: module.training for name, module in model.named_modules()}
     units = autointerp.harvest(model, documents(), sae=sae, site=SITE, settings=SETTINGS)
     assert len(units) == 20  # all there are, in a random order
     assert sorted(unit.summary.unit.index for unit in units) == list(range(20))
-    assert model.training
+    assert {name: module.training for name, module in model.named_modules()} == modes
     assert sae.training
     assert {name: p.requires_grad for name, p in model.named_parameters()} == before
     assert all(p.requires_grad for p in sae.parameters())
     assert all(t.startswith("<") for u in units for c in u.contexts for t in c.tokens)
+
+
+def test_an_encode_that_works_in_place_changes_what_nobody_else_reads():
+    sae = sae_of("relu")
+
+    class InPlace:
+        d_in = D_MODEL
+
+        def __init__(self) -> None:
+            self.b_dec = sae.b_dec
+
+        def encode(self, x: Tensor) -> Tensor:
+            latents = sae.encode(x)
+            x.sub_(self.b_dec).mul_(0)
+            return latents
+
+    found = harvested("gpt2", InPlace(), units={"features": 6, "neurons": [0, 5]})
+    assert told(found[6:]) == told(harvested("gpt2", sae, units={"neurons": [0, 5]}))
+
+
+def test_a_model_spread_over_devices_and_its_sae_are_read_as_alone():
+    class Encoder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.b_dec = torch.nn.Parameter(sae_of("topk").b_dec)
+
+        def encode(self, x: Tensor) -> Tensor:
+            return sae_of("topk").encode(x)
+
+    def spread(module: Any) -> Any:
+        return torch.nn.DataParallel(module)
+
+    alone = harvested("gpt2", Encoder(), units={"features": 4})
+    both = autointerp.harvest(
+        spread(model_of("gpt2")), documents(), sae=spread(Encoder()), site=SITE, settings=SETTINGS,
+        units={"features": 4}, tokenizer=tokenizer(),
+    )  # fmt: skip
+    assert told(both) == told(alone)
 
 
 @pytest.mark.parametrize("activation", SAES)

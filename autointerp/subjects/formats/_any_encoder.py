@@ -161,9 +161,12 @@ class AdaptedEncoder:
         return ""
 
     def _as_its_weights(self, x: Tensor) -> Tensor:
-        """Return inputs on the device and in the precision of the object's weights."""
+        """Return a copy of inputs on the device and in the precision of the object's weights.
+
+        A copy, since an `encode` may work in place, and other units are read from the same inputs.
+        """
         weight = next(iter(_tensors(self.wrapped)), None)
-        return x if weight is None else x.to(weight.device, weight.dtype)
+        return x.clone() if weight is None else x.to(weight.device, weight.dtype, copy=True)
 
     def to(self, device: str) -> AdaptedEncoder:
         """Return itself: where the wrapped object is kept is its owner's business."""
