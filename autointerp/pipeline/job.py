@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,7 @@ DEFAULT_CONTROLS = 50
 SETTINGS_FILE = "autointerp.toml"
 EMBEDDED = "embedded"
 SCORERS = ("detection", "fuzzing", "simulation")
+LEAST = {"n": 1, "controls": 0, "repeats": 1, "contexts": 3, "seed": 0}  # of what a job may ask for
 ASKED_ALONE = Sitting(mixed=False, guess=False)  # a person is asked what the job names
 
 
@@ -137,12 +139,18 @@ class Job:
         names = (self.sources,) if isinstance(self.sources, str) else self.sources
         object.__setattr__(self, "sources", tuple(dict.fromkeys(names)))
         object.__setattr__(self, "runs", Path(self.runs))
+        if isinstance(self.scorers, str):
+            raise BadInput(f"scorers={self.scorers!r}: give a tuple of names, such as {SCORERS}")
+        if isinstance(self.n, int) and self.n < 1:
+            raise BadInput(f"--n {self.n}: ask for at least 1 unit")
+        for name, least in LEAST.items():
+            number = getattr(self, name)
+            if number is not None and (not isinstance(number, Integral) or number < least):
+                raise BadInput(f"--{name} {number!r}: give a whole number from {least} on")
         if self.tokens is not None:
             object.__setattr__(self, "tokens", token_count(self.tokens))
         if self.cache_site is not None:
             object.__setattr__(self, "cache_site", byte_count(self.cache_site))
-        if self.n is not None and self.n < 1:
-            raise BadInput(f"--n {self.n}: ask for at least 1 unit")
         if self.until is not None and self.n is not None:
             raise BadInput(
                 f"--n {self.n}: with --until-width or --until-clear the rule says how many; "

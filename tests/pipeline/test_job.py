@@ -2,7 +2,9 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import autointerp
@@ -19,6 +21,24 @@ def events() -> list[Event]:
 def test_sources_may_be_one_name_and_stand_once():
     assert Job(sources="features").sources == ("features",)
     assert Job(sources=("features", "neurons", "features")).sources == ("features", "neurons")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"n": "5"}, "--n '5': give a whole number from 1 on"),
+        ({"n": 2.5}, "--n 2.5: give a whole number from 1 on"),
+        ({"controls": -1}, "--controls -1: give a whole number from 0 on"),
+        ({"repeats": 0}, "--repeats 0: give a whole number from 1 on"),
+        ({"seed": "a"}, "--seed 'a': give a whole number from 0 on"),
+        ({"scorers": "detection"}, "scorers='detection': give a tuple of names"),
+    ],
+)
+def test_what_a_job_cannot_mean_is_refused_when_it_is_made(given: dict[str, Any], words: str):
+    with pytest.raises(BadInput) as raised:
+        Job(**given)
+    assert str(raised.value).startswith(words)
+    assert Job(n=np.int64(5)).n == 5  # type: ignore[arg-type]
 
 
 def test_a_new_run_takes_features_and_200_of_them_with_its_controls(tmp_path: Path):
