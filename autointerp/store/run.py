@@ -469,7 +469,7 @@ def connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
     try:
         if read_only and is_new:  # a kill came before it was made
             connect(path, read_only=False).close()
-        connection = duckdb.connect(str(file.resolve()), read_only=read_only)
+        connection = _connection(str(file.resolve()), read_only)
         try:
             if is_new:
                 file.chmod(PRIVATE_FILE)
@@ -484,6 +484,16 @@ def connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
     except (duckdb.Error, OSError) as error:
         raise unopened(path, error) from None
     return connection
+
+
+def _connection(file: str, read_only: bool) -> duckdb.DuckDBPyConnection:
+    """Return a connection to a database; where this process writes it, readers share that."""
+    try:
+        return duckdb.connect(file, read_only=read_only)
+    except duckdb.ConnectionException:
+        if not read_only:
+            raise
+        return duckdb.connect(file)
 
 
 def _require_unused(path: Path) -> None:
@@ -504,8 +514,8 @@ def unopened(path: Path, error: duckdb.Error | OSError) -> RunLocked | StorageEr
     file, text = path / DATABASE, str(error)
     if isinstance(error, duckdb.ConnectionException) and "different configuration" in text:
         return StorageError(
-            f"run '{path.name}' is open in this process already, and not alike: once to read it "
-            "alone, and once to write; close what was opened first, by its close()"
+            f"run '{path.name}' is open in this process to be read alone, so it cannot be written; "
+            "close it first, by its close()"
         )
     if isinstance(error, duckdb.IOException) and "lock" in text.lower():
         holder = re.search(r"\(PID (\d+)", text)

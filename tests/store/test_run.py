@@ -100,14 +100,21 @@ def test_a_run_that_another_process_holds_is_named_with_that_process(
     )
 
 
-@pytest.mark.parametrize("read_only", [False, True])
-def test_a_run_that_is_open_here_is_opened_again_alike_or_not_at_all(
-    own_runs: Path, tiny_run_name: str, read_only: bool
+def test_a_run_that_this_process_writes_is_read_beside_that(own_runs: Path, tiny_run_name: str):
+    with open_run(tiny_run_name, folder=own_runs) as run:
+        run.add_ratings([rating("one", 1)])
+        with open_run(tiny_run_name, folder=own_runs, read_only=True) as reader:
+            assert ("one", 1) in scores(reader)
+
+
+def test_a_run_that_this_process_only_reads_is_not_written_and_why_is_said(
+    own_runs: Path, tiny_run_name: str
 ):
-    with open_run(tiny_run_name, folder=own_runs, read_only=read_only):
-        open_run(tiny_run_name, folder=own_runs, read_only=read_only).close()
-        with pytest.raises(StorageError, match="is open in this process already, and not alike"):
-            open_run(tiny_run_name, folder=own_runs, read_only=not read_only)
+    with (
+        open_run(tiny_run_name, folder=own_runs, read_only=True),
+        pytest.raises(StorageError, match="is open in this process to be read alone"),
+    ):
+        open_run(tiny_run_name, folder=own_runs)
 
 
 def test_replies_that_this_process_is_writing_are_left_to_it(own_runs: Path, tiny_run_name: str):
