@@ -96,7 +96,10 @@ class DictionarySums:
         return chosen.block
 
     def take(self, batch: SiteBatch, tokens: KeptTokens) -> None:
-        """Add the kept tokens of a batch, some at a time."""
+        """Add the kept tokens of a batch, some at a time.
+
+        Raises SubjectError if a latent is infinite or no number.
+        """
         for chosen in self._blocks:
             chosen.begin(batch)
         step = max(1, VALUES_AT_ONCE // self.sae.d_sae)
@@ -106,6 +109,8 @@ class DictionarySums:
 
     def _take(self, x: Tensor, group: Tensor, decoded: Tensor) -> None:
         latents = self.sae.encode(x)
+        if not latents.sum().isfinite():
+            _require_finite(latents)
         for chosen in self._blocks:
             chosen.append(latents)
         fires = over(latents, self._fires)
@@ -145,6 +150,16 @@ class DictionarySums:
     def fired(self) -> NDArray[np.int64]:
         """On how many tokens each latent fired."""
         return self._sums["fired"]
+
+
+def _require_finite(latents: Tensor) -> None:
+    """Raise SubjectError if a latent [tokens, d_sae] is infinite or no number."""
+    broken = (~(latents < torch.inf)).any(0).nonzero().flatten().tolist()  # -inf is silent
+    if broken:
+        raise SubjectError(
+            f"{len(broken)} of {latents.shape[1]} latents of the SAE are not finite, features/"
+            f"{broken[0]} the first; look for weights that are not, or that overflow its dtype"
+        )
 
 
 class _Chosen:

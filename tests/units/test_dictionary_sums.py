@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from autointerp.errors import SubjectError
 from autointerp.settings import load_settings
 from autointerp.subjects.load import load_subject
 from autointerp.units import dictionary_sums
@@ -65,6 +66,16 @@ def test_l0_and_dead_features_are_those_of_all_latents_of_all_tokens(
     assert found.dead_share.value == pytest.approx(found.dead / subject.sae.d_sae)
     assert found.l0.low < found.l0.value < found.l0.high
     assert found.loss_recovered.note == "not asked for"
+
+
+def test_a_latent_that_is_no_number_is_refused_whoever_draws_it(subject, settings):
+    bias = subject.sae.b_enc.clone()
+    bias[3] = torch.nan
+    broken = replace(subject, sae=replace(subject.sae, b_enc=bias))
+    with pytest.raises(
+        SubjectError, match=r"1 of \d+ latents of the SAE are not finite, features/3"
+    ):
+        taken(broken, settings)
 
 
 def test_columns_are_those_of_the_features_and_0_where_no_token_is_kept(
