@@ -461,10 +461,16 @@ def next_units(
         rest = ", ".join(
             f"{outcomes[name]} {name}" for name in ("dead", "ultralow", "dense") if outcomes[name]
         )
-        option = _option(name)
+        option, eligible = _option(name), outcomes["eligible"]
+        remedies = {
+            f"ask for {option} {eligible}": eligible,
+            "lower sample.min_density": outcomes["ultralow"],
+            "raise sample.max_density": outcomes["dense"],
+            "read more text": outcomes["dead"],
+        }
         raise TooFewUnits(
-            f"{option} {n}: only {outcomes['eligible']} of {source.size} {name} pass the density "
-            f"filter ({rest}); ask for {option} {outcomes['eligible']}, or lower sample.min_density"
+            f"{option} {n}: only {eligible} of {source.size} {name} pass the density filter "
+            f"({rest}); {', or '.join(remedy for remedy, helped in remedies.items() if helped)}"
         )
     # Of a later pass what was drawn says more, and whoever goes on after a stop knows it, too.
     share = (outcomes["eligible"] + 10 * LIKELY) / (first + 10) if first else likely

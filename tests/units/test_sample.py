@@ -84,6 +84,19 @@ def test_more_units_than_pass_the_filter_is_refused_with_the_outcomes_of_the_res
     assert len(draw_units(run, subject, {"features": 60})["features"]) == 60
 
 
+def test_where_no_unit_passes_the_filter_what_helps_is_said_and_not_to_ask_for_none(
+    subject: Subject, tiny_settings: Path, tmp_path: Path
+) -> None:
+    all_dense = SampleSettings(min_density=0.0, max_density=1e-9)
+    settings = replace(load_settings(str(tiny_settings)), sample=all_dense)
+    with open_run("none", settings, subject, tmp_path) as run:
+        with pytest.raises(TooFewUnits, match="only 0 of 64 features pass") as raised:
+            draw_units(run, subject, {"features": 3})
+        assert str(raised.value).endswith(
+            "(4 dead, 60 dense); raise sample.max_density, or read more text"
+        )
+
+
 @pytest.fixture(scope="module")
 def features(subject: Subject, tiny_settings: Path) -> dict[str, Source]:
     calibration = calibrate(subject, load_settings(str(tiny_settings)).harvest, 0)
