@@ -222,7 +222,8 @@ class Evaluator:
                 dictionary_learning; one with W_enc, b_enc, W_dec and b_dec; a state dict; or the
                 path of a file or folder.
             step: Of training, for the run's name and the logger; without one the run is called
-                after the weights' digest.
+                after the weights' digest, and a TensorBoard writer, which has no place for it, is
+                given nothing.
 
         Raises SubjectError if SAE, site and model do not fit together, RunMismatch if the runs hold
         another model, other tokens or settings, or another SAE at this step; TooFewRatings where
@@ -537,7 +538,8 @@ def _log(to: Any, found: Evaluation) -> None:
     if isinstance(to, logging.Logger):
         to.info("%s", found)
     elif callable(getattr(to, "add_scalar", None)):
-        for name, value in numbers.items():
+        # Without a step TensorBoard would put them at 0, among the figures of the beginning.
+        for name, value in numbers.items() if found.step is not None else ():
             to.add_scalar(name, value, found.step)
     elif callable(getattr(to, "log_metrics", None)):
         to.log_metrics(numbers, found.step)

@@ -323,6 +323,7 @@ def test_loggers_are_given_the_same_numbers_the_passed_one_first(trained, monkey
         with caplog.at_level(logging.INFO):
             evaluator_of(trained.model, trained.folder, log_to=to)(sae, step)
     assert {name: value for name, value, _ in scalars.added} == wanted
+    evaluator_of(trained.model, trained.folder, log_to=scalars)(sae)  # which has no place there
     assert {at for *_, at in scalars.added} == {step}
     assert metrics.added == [(wanted, step)]
     assert "P(feature over neuron)" in caplog.text
