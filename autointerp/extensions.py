@@ -7,12 +7,12 @@ import importlib
 import keyword
 import os
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from autointerp.errors import UnknownName
+from autointerp.errors import BadInput, UnknownName
 
 
 def names(package: ModuleType) -> list[str]:
@@ -48,29 +48,54 @@ def described(package: ModuleType) -> list[tuple[str, str]]:
     ]
 
 
-def constants(package: ModuleType, name: str, wanted: Sequence[str]) -> dict[str, Any]:
-    """Return the literal values that the file of an extension gives to the `wanted` names.
+def constants(
+    package: ModuleType, name: str, wanted: Sequence[str], needed: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the literal values that the file of an extension gives to `wanted` and `needed` names.
 
     The file is parsed, not imported; what it does not assign at its top level is left out.
+
+    Raises BadInput, which names the file, for a `needed` one that is left out, and for a value that
+    is known only when the file runs.
     """
-    return {
-        target.id: ast.literal_eval(statement.value)
-        for statement in _parsed(package, name).body
-        if isinstance(statement, ast.Assign)
-        for target in statement.targets
-        if isinstance(target, ast.Name) and target.id in wanted
-    }
+    found: dict[str, Any] = {}
+    for target, value in _assigned(_parsed(package, name)):
+        if target in (*wanted, *needed):
+            try:
+                found[target] = ast.literal_eval(value)
+            except ValueError:
+                raise BadInput(
+                    f"{_file(package, name)} computes {target}, which is read without running it; "
+                    "write its value out"
+                ) from None
+    for one in needed:
+        if one not in found:
+            raise BadInput(f"{_file(package, name)} assigns no {one}; see docs/extending.md")
+    return found
+
+
+def _assigned(module: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    """Yield each name that a module assigns at its top level, and what."""
+    for statement in module.body:
+        match statement:
+            case ast.Assign(targets=targets, value=value):
+                yield from ((one.id, value) for one in targets if isinstance(one, ast.Name))
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                yield name, value
 
 
 def _parsed(package: ModuleType, name: str) -> ast.Module:
+    return ast.parse(_file(package, name).read_text(encoding="utf-8"))
+
+
+def _file(package: ModuleType, name: str) -> Path:
     module = _module(name)
     files = [
         Path(folder, *parts)
         for folder in package.__path__
         for parts in ((f"{module}.py",), (module, "__init__.py"))
     ]
-    file = next(file for file in files if file.exists())
-    return ast.parse(file.read_text(encoding="utf-8"))
+    return next(file for file in files if file.exists())
 
 
 def _is_file(package: ModuleType, name: str) -> bool:

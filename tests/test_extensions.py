@@ -7,7 +7,7 @@ import pytest
 
 from autointerp import extensions, raters
 from autointerp.apps import cli as commands
-from autointerp.errors import UnknownName
+from autointerp.errors import BadInput, UnknownName
 from autointerp.units import sources
 
 
@@ -70,5 +70,17 @@ def test_every_extension_that_ships_says_in_one_line_what_it_is(package: ModuleT
 
 
 def test_constants_of_an_extension_are_read_without_an_import(folder: ModuleType, tmp_path: Path):
-    (tmp_path / "some_extensions" / "plain.py").write_text("A = 1\nB = ('x', 2)\nraise A\n")
+    (tmp_path / "some_extensions" / "plain.py").write_text("A = 1\nB: object = ('x', 2)\nraise A\n")
     assert extensions.constants(folder, "plain", ("A", "B", "C")) == {"A": 1, "B": ("x", 2)}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("A = 1\n", "plain.py assigns no B"), ("A = 1\nB = min(1, 2)\n", "plain.py computes B")],
+)
+def test_a_file_without_a_constant_that_is_needed_is_named(
+    folder: ModuleType, tmp_path: Path, text: str, told: str
+):
+    (tmp_path / "some_extensions" / "plain.py").write_text(text)
+    with pytest.raises(BadInput, match=told):
+        extensions.constants(folder, "plain", ["A"], needed=["B"])

@@ -70,7 +70,7 @@ def described_lab(name: str) -> tuple[str, dict[str, str]]:
     package = sys.modules[__name__]
     if name not in extensions.names(package):
         return "", {}
-    columns: dict[str, str] = extensions.constants(package, name, ["COLUMNS"])["COLUMNS"]
+    columns: dict[str, str] = extensions.constants(package, name, (), needed=["COLUMNS"])["COLUMNS"]
     return dict(extensions.described(package))[name], columns
 
 

@@ -186,7 +186,7 @@ def described_sources() -> dict[str, SourceKind]:
     folder = sys.modules[__name__]
     kinds = {}
     for name in extensions.names(folder):
-        constants = extensions.constants(folder, name, ("ROLE", "NAMES", "COLOUR"))
+        constants = extensions.constants(folder, name, ["COLOUR"], needed=("ROLE", "NAMES"))
         kinds[name] = SourceKind(constants["ROLE"], constants["NAMES"], constants.get("COLOUR", ""))
     return kinds
 
