@@ -103,12 +103,12 @@ def forecast(asked: Asked, runs: Path) -> dict[str, Any]:
     """
     from autointerp.pipeline import describe, rate
     from autointerp.store.run import CHECKS, run_exists
-    from autointerp.store.snapshots import copy_run
+    from autointerp.store.snapshots import open_snapshot
 
     with tempfile.TemporaryDirectory() as folder:
         copies = Path(folder)
         if run_exists(runs / asked.run):
-            copy_run(runs / asked.run, copies / asked.run)
+            open_snapshot(asked.run, copies / asked.run, runs).close()  # whose errors name the run
         if (runs / CHECKS).exists():
             (copies / CHECKS).symlink_to((runs / CHECKS).absolute())
         job = asked.job(copies)

@@ -150,11 +150,15 @@ class Snapshots:
     def _make(self, name: str) -> _Copy:
         began = time.monotonic()
         place = self.folder / f"{name}.{next(self._numbers)}"
-        snapshot: Snapshot = open_snapshot(name, place, self.runs)
-        snapshot.execute(f"SET memory_limit = '{MEMORY}'")
-        snapshot.execute("SET threads = 2")
         notes: list[str] = []
-        ingest_journals(snapshot, notes.append)
+        try:
+            snapshot: Snapshot = open_snapshot(name, place, self.runs)
+            snapshot.execute(f"SET memory_limit = '{MEMORY}'")
+            snapshot.execute("SET threads = 2")
+            ingest_journals(snapshot, notes.append)
+        except BaseException:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
         took_s = time.monotonic() - began
         now = time.monotonic()
         return _Copy(snapshot, place, now + REST * took_s, tuple(notes), now)

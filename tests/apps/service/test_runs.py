@@ -281,6 +281,14 @@ def test_a_copy_that_nobody_reads_is_dropped(runs: Path):
     assert list(snapshots.folder.iterdir()) == []
 
 
+def test_a_run_that_cannot_be_read_leaves_no_copy(client: TestClient, runs: Path):
+    (runs / "broken").mkdir()
+    (runs / "broken" / "run.toml").write_bytes((runs / "tiny" / "run.toml").read_bytes())
+    (runs / "broken" / "run.duckdb").write_bytes(b"x" * 20_000)
+    assert client.get("/v1/runs/broken/units").status_code == 503
+    assert list((runs / ".service" / "snapshots").glob("broken.*")) == []
+
+
 def test_reading_leaves_no_lock_that_a_command_would_meet(client: TestClient, runs: Path):
     client.get("/v1/runs/tiny/units")
     with open_run("tiny", folder=runs) as run:  # for writing, while the copy is open
