@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import duckdb
 
 from autointerp import __version__
-from autointerp.errors import RunLocked, RunMismatch, StorageError, UnknownName
+from autointerp.errors import BadInput, RunLocked, RunMismatch, StorageError, UnknownName
 from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER, toml_table, write_text
 from autointerp.settings import (
     SUBJECT_PLACES,
@@ -372,12 +372,16 @@ def existing_run(name: str, folder: Path = RUNS) -> Path:
 
 
 def checked_path(name: str, folder: Path) -> Path:
-    """Return the folder of a run, which need not exist. Raises UnknownName for what is no name."""
-    if not NAME.fullmatch(name):
-        raise UnknownName(
-            "run", name, runs_in(folder), "a name is up to 100 letters, digits, '.', '_' and '-'"
-        )
-    return folder / name
+    """Return the folder of a run, which need not exist. Raises UnknownName for what is no name,
+    BadInput where a folder with a run is called so.
+    """
+    if NAME.fullmatch(name):
+        return folder / name
+    known = runs_in(folder)
+    names = "a name is up to 100 ASCII letters, digits, '.', '_' and '-', a letter or digit first"
+    if name in known:
+        raise BadInput(f"run '{name}': {names}; rename its folder {folder / name}")
+    raise UnknownName("run", name, known, names)
 
 
 def _no_such_run(name: str, folder: Path) -> UnknownName:

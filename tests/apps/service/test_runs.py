@@ -16,6 +16,9 @@ from autointerp.apps.service._tokens import Tokens
 from autointerp.exchange.ratings import write_ratings
 from autointerp.findings.comparison import compare
 from autointerp.findings.descriptions import scorer_results_of
+from autointerp.people.ingest import journals_folder
+from autointerp.people.seats import Deed, Seating
+from autointerp.pipeline.invite import invite
 from autointerp.pipeline.summary import summarise
 from autointerp.records import Rating
 from autointerp.store.run import open_run
@@ -255,6 +258,23 @@ def test_the_verdict_is_the_whole_comparison_and_one_look(client: TestClient, ru
 
 def test_people_see_their_answers_without_a_command(client: TestClient, runs: Path):
     assert client.get("/v1/runs/tiny/sessions").json() == []
+
+
+def test_who_was_invited_is_listed_beside_those_who_have_answered(client: TestClient, runs: Path):
+    journals = journals_folder(runs / "tiny")
+    for rater in ("human:ann", "human:bob-2"):  # the same session, of the same units
+        made = invite("tiny", rater, 8, corpus_text=False, runs=runs)
+    invite("tiny", None, 8, corpus_text=False, runs=runs)
+    seating = Seating(journals)
+    seat = seating.seat(journals / made.session, "human:bob-2")
+    for part in ("practice", "guesses"):
+        seat.do(Deed(f"left-out-{part}", part, "decline"))
+    assert not seat.do(Deed("answer-1", seat.key(seat.ahead()[0]), "score", 3)).refused
+    seating.close()
+    listed = client.get("/v1/runs/tiny/sessions").json()
+    people = {one["rater"]: (one["answered"], one["is_pack"]) for one in listed}
+    assert people == {"human:ann": (0, False), "human:bob-2": (1, False), None: (0, False)}
+    assert "whoever comes" in client.get("/runs/tiny").text
 
 
 @pytest.mark.parametrize("name", ["raters", "rubrics", "sources"])
