@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -183,6 +183,18 @@ def gated(app: FastAPI) -> App:
     return Gate(app, service, Audit(service_folder(service.runs) / "audit.jsonl"))
 
 
+class Server(uvicorn.Server):
+    """A server that ends streams of events at the first signal: it would wait for them in vain."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self.service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.service.tails.closing = True
+        super().handle_exit(sig, frame)
+
+
 def serve(runs: Path, address: Address, say: Callable[[str], None]) -> None:
     """Serve until a signal comes; `say` gets the lines for the terminal, the address first.
 
@@ -209,7 +221,7 @@ def serve(runs: Path, address: Address, say: Callable[[str], None]) -> None:
             # of a proxy on this machine; another's address is in the variable that uvicorn knows
             "forwarded_allow_ips": os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
         }
-        server = uvicorn.Server(uvicorn.Config(gated(build_app(service)), **config))
+        server = Server(uvicorn.Config(gated(build_app(service)), **config), service)
         if address.warning:
             say(f"warning: {address.warning}")
         say(f"{address.base_url}/?token={token}")

@@ -45,6 +45,7 @@ def client(runs: Path, monkeypatch: pytest.MonkeyPatch) -> TestClient:
 def test_a_run_is_shown_in_the_counts_of_the_command_line(client: TestClient, runs: Path):
     with open_run("tiny", folder=runs, read_only=True) as run:
         expected = summarise(run).as_json()
+    expected["made"] += "+00:00"  # stored in UTC
     shown = client.get("/v1/runs/tiny").json()
     assert {name: shown[name] for name in expected} == expected
     assert [one["run"] for one in client.get("/v1/runs").json()["items"]] == ["tiny"]
