@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from autointerp.pipeline.invite import invite
 from autointerp.pipeline.summary import summarise
 from autointerp.records import Rating
 from autointerp.store.run import open_run
+from autointerp.store.snapshots import Snapshot
 
 BASE = "http://127.0.0.1:8731"
 
@@ -300,6 +303,22 @@ def test_a_copy_that_nobody_reads_is_dropped(runs: Path):
         assert reading.rows("SELECT count(*) > 0 FROM unit") == [(True,)]
         assert list(snapshots.folder.iterdir())
     assert list(snapshots.folder.iterdir()) == []
+
+
+def test_what_several_ask_at_once_is_answered_once(runs: Path):
+    snapshots = _snapshots.Snapshots(runs)
+    asked: list[str] = []
+
+    def slow(snapshot: Snapshot) -> int:
+        asked.append(snapshot.name)
+        time.sleep(0.1)  # the others have come by then
+        return len(asked)
+
+    with ThreadPoolExecutor() as threads:
+        answers = [threads.submit(snapshots.memo, "tiny", "report", slow) for _ in range(4)]
+        assert [one.result() for one in answers] == [1, 1, 1, 1]
+    assert asked == ["tiny"]
+    snapshots.close()
 
 
 def test_a_run_that_cannot_be_read_leaves_no_copy(client: TestClient, runs: Path):
