@@ -199,7 +199,11 @@ class Client:
         return self._send(Job, "PATCH", f"/v1/runs/{run}/limits", limits)
 
     def events(self, run: str, last: str = "") -> Iterator[Event]:
-        """Yield the events of a run's newest job until it ends; `last` is the id to go on after."""
+        """Yield the events of a run's newest job until it ends; `last` is the id to go on after.
+
+        Raises ServiceError where the service ends the stream before the job: it stops, or the token
+        was revoked.
+        """
         headers = {**self._headers, **({"Last-Event-ID": last} if last else {})}
         with self._http.stream("GET", f"/v1/runs/{run}/events", headers=headers) as answer:
             if answer.status_code == 204:
@@ -211,10 +215,15 @@ class Client:
             for line in answer.iter_lines():
                 name, _, value = line.partition(": ")
                 if name == "id":
-                    identifier = value
+                    identifier = last = value
                 elif name == "data" and identifier:
                     yield Event(id=identifier, **json.loads(value))
                     identifier = ""
+                elif (name, value) == ("event", "end"):
+                    return
+        raise ServiceError(
+            503, f"the service ended the stream, not the job; go on from last={last!r}"
+        )
 
     # ------------------------------------------------------------------------------ people
 

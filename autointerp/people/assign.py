@@ -329,7 +329,7 @@ def register(
             [
                 {
                     "session_id": session.digest,
-                    "is_pack": rater is None,
+                    "is_pack": names is not None,
                     "rater": rater,
                     "rubric": session.rubric.id,
                     "rubric_digest": session.rubric.digest,

@@ -354,6 +354,13 @@ def journal_of(folder: Path, rater: str, session: Session) -> Path:
     return folder / f"{rater.replace(':', '-')}.{session.digest[:12]}.jsonl"
 
 
+def seated(folder: Path) -> list[tuple[str, str]]:
+    """Return who has a journal in a folder, and how the session's digest begins: of those, too, who
+    have answered nothing, whose journals say it by their names alone."""
+    names = (path.name.rsplit(".", 2) for path in sorted(folder.glob("*.*.jsonl")))
+    return [(person.replace("-", ":", 1), digest) for person, digest, _ in names]
+
+
 def sit_down(folder: Path, rater: str, session: Session, mode: int) -> Path:
     """Return the rater's journal of a session, begun where there is none; a kill leaves all of it
     or none."""

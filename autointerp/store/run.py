@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import duckdb
 
 from autointerp import __version__
-from autointerp.errors import RunLocked, RunMismatch, StorageError, UnknownName
+from autointerp.errors import BadInput, RunLocked, RunMismatch, StorageError, UnknownName
 from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER, toml_table, write_text
 from autointerp.settings import (
     SUBJECT_PLACES,
@@ -353,7 +353,7 @@ def open_as(
     run = kind(path, about, connect(path, read_only))
     run.new, run.notes = new, notes
     try:
-        run.commits = _checked_commits(run)
+        run.commits = checked_commits(run, read_commits(path))
         if not read_only and was_killed:
             run.notes = _recover(run)
         if not read_only:
@@ -373,12 +373,16 @@ def existing_run(name: str, folder: Path = RUNS) -> Path:
 
 
 def checked_path(name: str, folder: Path) -> Path:
-    """Return the folder of a run, which need not exist. Raises UnknownName for what is no name."""
-    if not NAME.fullmatch(name):
-        raise UnknownName(
-            "run", name, runs_in(folder), "a name is up to 100 letters, digits, '.', '_' and '-'"
-        )
-    return folder / name
+    """Return the folder of a run, which need not exist. Raises UnknownName for what is no name,
+    BadInput where a folder with a run is called so.
+    """
+    if NAME.fullmatch(name):
+        return folder / name
+    known = runs_in(folder)
+    names = "a name is up to 100 ASCII letters, digits, '.', '_' and '-', a letter or digit first"
+    if name in known:
+        raise BadInput(f"run '{name}': {names}; rename its folder {folder / name}")
+    raise UnknownName("run", name, known, names)
 
 
 def _no_such_run(name: str, folder: Path) -> UnknownName:
@@ -404,14 +408,14 @@ def _take_in_first(path: Path) -> tuple[str, ...]:
         return run.notes
 
 
-def _checked_commits(run: Run) -> int:
-    """Return the number of the run's transactions.
+def checked_commits(run: Run, expected: int) -> int:
+    """Return the number of the run's transactions, of which there should be `expected` at least.
 
     Raises StorageError where the database lacks the last ones: its log was lost, or an older copy
     stands in its place.
     """
     rows = run.rows("SELECT value FROM state WHERE name = ?", [COMMITS])
-    commits, expected = int(rows[0][0]) if rows else 0, read_commits(run.path)
+    commits = int(rows[0][0]) if rows else 0
     if commits < expected:
         raise StorageError(
             f"{run.path / DATABASE} lacks the last {expected - commits} of {expected} "
@@ -460,9 +464,10 @@ def open_checks(folder: Path = RUNS) -> Run:
     return open_run("store", None if there else RunSettings(), folder=checks)
 
 
-def connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
-    """Open the database in a run's folder, made where this is the first time."""
-    file = path / DATABASE
+def connect(path: Path, read_only: bool, copy: Path | None = None) -> duckdb.DuckDBPyConnection:
+    """Open the database in a run's folder, made where this is the first time; or its copy in the
+    folder `copy`, whose errors name the run all the same."""
+    file = (copy or path) / DATABASE
     is_new = not file.exists() or not file.stat().st_size
     if is_new:
         _require_unused(path)

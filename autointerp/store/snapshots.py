@@ -21,8 +21,17 @@ from autointerp.errors import RunLocked, StorageError
 from autointerp.files import PRIVATE_FOLDER, writer_of
 from autointerp.store.looks import PENDING, add_pending_look
 from autointerp.store.replies import Record
-from autointerp.store.run import DATABASE, RUNS, Run, connect, existing_run, open_run, read_about
-from autointerp.store.tables import damaged, is_damage
+from autointerp.store.run import (
+    DATABASE,
+    RUNS,
+    Run,
+    checked_commits,
+    connect,
+    existing_run,
+    open_run,
+    read_about,
+)
+from autointerp.store.tables import damaged, is_damage, read_commits
 
 HEAD_BYTES = 3 * 4096  # DuckDB's own header and its two of the content, which a checkpoint changes
 TRIES = 20
@@ -103,9 +112,15 @@ def open_snapshot(
     """
     path = existing_run(name, folder)
     about = read_about(path)
+    expected = read_commits(path)  # before the copy: another process may write on meanwhile
     key = copy_run(path, place)
-    snapshot = kind(path, about, connect(place, read_only=False))
+    snapshot = kind(path, about, connect(path, read_only=False, copy=place))
     snapshot.key = key
+    try:
+        snapshot.commits = checked_commits(snapshot, expected)
+    except BaseException:
+        snapshot.connection.close()
+        raise
     return snapshot
 
 

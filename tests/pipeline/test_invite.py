@@ -178,6 +178,7 @@ def test_a_link_for_a_platform_has_a_place_for_its_parameter(command_line, own_r
         (("--rater", "ann", "--items", "0"), "items"),
         (("--crowd", "a b"), "parameter"),
         (("--rater", "ann", "--url", "example.org"), "https://NAME"),
+        (("--rater", "ann", "--url", "https://example.org/rate"), "without a path"),
         (("--rater", "ann", "--return-url", "javascript:alert(1)"), "https://"),
         (("--rater", "ann", "--consent", "missing.txt"), "missing.txt"),
         (("--rater", "ann", "--rubric", "specificity-0-3"), "about descriptions"),

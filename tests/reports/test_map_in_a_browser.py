@@ -78,6 +78,7 @@ def test_the_map_opens_units_by_search_click_and_keyboard_and_asks_nobody(chromi
     # The unit is at the centre now: a click there opens it, and Enter after a step opens another.
     page.locator(".near button").first.click()
     expect(heading).to_have_text("features/2")
+    assert "null" not in page.locator("#atlas").inner_text()  # of what it has no context
     box = page.locator("#atlas canvas").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     expect(heading).to_have_text("features/2")

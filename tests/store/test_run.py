@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from support.fabricate import add_scores, fabricate_run, make_older
 
-from autointerp.errors import RunLocked, RunMismatch, StorageError, UnknownName
+from autointerp.errors import BadInput, RunLocked, RunMismatch, StorageError, UnknownName
 from autointerp.findings.comparison import compare
 from autointerp.records import Rating
 from autointerp.settings import RunSettings, load_settings
@@ -227,9 +227,16 @@ def test_an_unknown_run_lists_the_ones_there_are_and_says_how_to_make_it(tiny_ru
 def test_a_name_that_is_no_plain_folder_name_is_refused_before_anything_is_made(
     tmp_path: Path, name: str
 ):
-    with pytest.raises(UnknownName, match="a name is up to 100 letters, digits"):
+    with pytest.raises(UnknownName, match="a name is up to 100 ASCII letters"):
         open_run(name, RunSettings(), folder=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_whose_folder_got_a_name_that_no_run_has_says_what_to_do(tmp_path: Path):
+    open_run("one", RunSettings(), folder=tmp_path).close()
+    (tmp_path / "one").rename(tmp_path / "größer")
+    with pytest.raises(BadInput, match=r"a letter or digit first; rename its folder .*/größer$"):
+        open_run("größer", folder=tmp_path)
 
 
 def test_a_file_in_place_of_the_folder_of_runs_is_named(tmp_path: Path):

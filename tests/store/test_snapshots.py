@@ -10,14 +10,15 @@ from autointerp.findings.comparison import compare
 from autointerp.records import Rating
 from autointerp.settings import RunSettings
 from autointerp.store.looks import PENDING
-from autointerp.store.run import open_run
+from autointerp.store.run import DATABASE, open_run
 from autointerp.store.snapshots import open_snapshot, state_key
+from autointerp.store.tables import write_commits
 
 WRITER = """
 import itertools, sys
 from pathlib import Path
 from autointerp.records import Rating
-from autointerp.store.run import open_run
+from autointerp.store.run import DATABASE, open_run
 with open_run("busy", folder=Path(sys.argv[1])) as run:
     for number in itertools.count():
         run.add_ratings([
@@ -104,6 +105,35 @@ def test_another_thread_reads_by_a_cursor_of_its_own(tmp_path: Path):
         assert other.rows("SELECT count(*) FROM unit_rating") == [(0,)]
         other.connection.close()
         assert snapshot.rows("SELECT 1") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        ("all", "run.duckdb is missing or empty, but the run has been in use"),
+        ("some", "run.duckdb lacks the last 7 of 8 transactions"),
+        ("header", "run.duckdb is damaged"),
+    ],
+)
+def test_a_copy_of_a_run_that_has_lost_something_is_refused_as_the_run_is(
+    tmp_path: Path, lost: str, said: str
+):
+    with open_run("main", RunSettings(), folder=tmp_path) as run:
+        run.add_ratings([Rating("i", "rubric", "digest", "rater", 0, "ok", 1)])
+    path = tmp_path / "main"
+    if lost == "all":
+        (path / DATABASE).unlink()
+    elif lost == "some":  # one transaction is there
+        write_commits(path, 8)
+    else:
+        (path / DATABASE).write_bytes(b"x" * 20_000)
+    with pytest.raises(StorageError) as of_run:
+        open_run("main", folder=tmp_path)
+    with pytest.raises(StorageError) as of_copy:
+        open_snapshot("main", tmp_path / "copy" / "main.3", tmp_path)
+    for error in (of_run, of_copy):
+        assert str(error.value).startswith(f"{path}/{said}")
+        assert "`autointerp doctor main`" in str(error.value)
 
 
 def test_nobody_is_asked_through_a_copy(tmp_path: Path):

@@ -29,12 +29,12 @@ def copy_empty_database(test: Path) -> None:
     store.connect = store.connect_to_new if of_store else _connect
 
 
-def _connect(path: Path, read_only: bool) -> Any:
+def _connect(path: Path, read_only: bool, copy: Path | None = None) -> Any:
     store: Any = sys.modules[STORE]
     settings = path / store.SETTINGS
     others = set(path.iterdir()) - {settings} if path.is_dir() else {path}
-    if others or read_only or not settings.exists():
-        return store.connect_to_new(path, read_only)
+    if others or read_only or copy is not None or not settings.exists():
+        return store.connect_to_new(path, read_only, copy)
     database = path / store.DATABASE
     try:
         database.touch(store.PRIVATE_FILE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -72,14 +71,22 @@ def command(
     """
     from autointerp.apps.cli._progress import Show
     from autointerp.apps.service._invitations import Wanted, link, prepare
-    from autointerp.apps.service._tokens import DEFAULT_ADDRESS, Tokens, last_address
+    from autointerp.apps.service._tokens import (
+        DEFAULT_ADDRESS,
+        Tokens,
+        is_whole_host,
+        last_address,
+    )
     from autointerp.errors import BadInput
     from autointerp.people.machine import parts_text
     from autointerp.store.run import RUNS
 
     url = url or last_address(RUNS) or DEFAULT_ADDRESS
-    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", url):
-        raise BadInput(f"--url {url}: give an address such as https://NAME")
+    if not is_whole_host(url):
+        raise BadInput(
+            f"--url {url}: give an address such as https://NAME, without a path; the service takes "
+            "the whole of its host"
+        )
     wanted = Wanted(
         run,
         rater or "",

@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +23,14 @@ from autointerp.apps.service._gate import App, Audit, Gate
 from autointerp.apps.service._jobs import Jobs
 from autointerp.apps.service._openapi import specification
 from autointerp.apps.service._snapshots import Snapshots
-from autointerp.apps.service._tokens import Tokens, service_folder, write_address
+from autointerp.apps.service._tokens import (
+    DEFAULT_PORTS,
+    Tokens,
+    in_ascii,
+    is_whole_host,
+    service_folder,
+    write_address,
+)
 from autointerp.errors import BadInput, RunLocked
 from autointerp.files import open_locked
 
@@ -49,7 +56,7 @@ class Address:
     public_url: str = ""
 
     def __post_init__(self) -> None:
-        if self.public_url and not _is_whole_host(self.public_url):
+        if self.public_url and not is_whole_host(self.public_url):
             raise BadInput(
                 f"--public-url {self.public_url}: give https://NAME, without a path; the service "
                 "takes the whole of its host"
@@ -79,7 +86,7 @@ class Address:
         names = LOOPBACK if self.is_loopback or self.is_every_address else ()
         local = {host for name in names for host in _hosts("http", name, self.port)}
         parts = urlsplit(self.base_url)
-        name = _in_ascii(parts.hostname or "")
+        name = in_ascii(parts.hostname or "")
         public = _hosts(parts.scheme, f"[{name}]" if ":" in name else name, parts.port)
         return frozenset({*local, *public})
 
@@ -94,38 +101,11 @@ class Address:
         )
 
 
-DEFAULT_PORTS = {"http": 80, "https": 443}  # browsers leave them out of the header Host
-
-
 def _hosts(scheme: str, name: str, port: int | None) -> set[str]:
     """Return the values of Host of whoever asks for a name and a port by a scheme."""
     usual = DEFAULT_PORTS[scheme]
     hosts = {f"{name}:{port or usual}"}
     return {*hosts, name} if port in (None, usual) else hosts
-
-
-def _in_ascii(name: str) -> str:
-    """Return a host's name as browsers send it: labels that are no ASCII by IDNA."""
-    return name if name.isascii() else name.encode("idna").decode("ascii")
-
-
-def _is_whole_host(url: str) -> bool:
-    """Return whether an address is that of a host, with all that it serves."""
-    try:
-        parts = urlsplit(url)
-        _in_ascii(parts.hostname or "")
-        valid = parts.port != 0  # its property raises for what is no port
-    except ValueError:
-        return False
-    return (
-        valid
-        and parts.scheme in DEFAULT_PORTS
-        and bool(parts.hostname)
-        and not parts.path.strip("/")
-        and not parts.query
-        and not parts.fragment
-        and parts.username is None
-    )
 
 
 def service_at(runs: Path, address: Address) -> Service:
@@ -183,6 +163,18 @@ def gated(app: FastAPI) -> App:
     return Gate(app, service, Audit(service_folder(service.runs) / "audit.jsonl"))
 
 
+class Server(uvicorn.Server):
+    """A server that ends streams of events at the first signal: it would wait for them in vain."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self.service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.service.tails.closing = True
+        super().handle_exit(sig, frame)
+
+
 def serve(runs: Path, address: Address, say: Callable[[str], None]) -> None:
     """Serve until a signal comes; `say` gets the lines for the terminal, the address first.
 
@@ -209,7 +201,7 @@ def serve(runs: Path, address: Address, say: Callable[[str], None]) -> None:
             # of a proxy on this machine; another's address is in the variable that uvicorn knows
             "forwarded_allow_ips": os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
         }
-        server = uvicorn.Server(uvicorn.Config(gated(build_app(service)), **config))
+        server = Server(uvicorn.Config(gated(build_app(service)), **config), service)
         if address.warning:
             say(f"warning: {address.warning}")
         say(f"{address.base_url}/?token={token}")

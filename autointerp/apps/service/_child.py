@@ -78,22 +78,24 @@ class EventLog:
         os.write(self._handle, json.dumps(line).encode() + b"\n")
 
 
-def run(asked: Asked, runs: Path, place: Path, on: EventLog) -> str:
-    """Do what a job asks for; return its result in words."""
+def run(asked: Asked, runs: Path, place: Path, on: EventLog) -> tuple[str, bool]:
+    """Do what a job asks for; return its result in words, and whether all was done: a budget may
+    have ended it."""
     job = asked.job(runs, FileControl(place))
-    if asked.verb == "rate":
-        from autointerp.pipeline.rate import rate
-
-        return str(rate(job, on))
     if asked.verb == "harvest":
         from autointerp.pipeline.harvest import harvest
 
-        return str(harvest(job, on=on))
-    from autointerp.pipeline import describe
+        return str(harvest(job, on=on)), True
+    from autointerp.pipeline import describe, rate
 
-    if asked.verb == "explain":
-        return str(describe.explain(job, on))
-    return "\n".join(str(result) for result in describe.score(job, on).values())
+    results: list[Any]
+    if asked.verb == "rate":
+        results = [rate.rate(job, on)]
+    elif asked.verb == "explain":
+        results = [describe.explain(job, on)]
+    else:
+        results = list(describe.score(job, on).values())
+    return "\n".join(map(str, results)), not any(result.counts.stopped for result in results)
 
 
 def forecast(asked: Asked, runs: Path) -> dict[str, Any]:
@@ -103,12 +105,12 @@ def forecast(asked: Asked, runs: Path) -> dict[str, Any]:
     """
     from autointerp.pipeline import describe, rate
     from autointerp.store.run import CHECKS, run_exists
-    from autointerp.store.snapshots import copy_run
+    from autointerp.store.snapshots import open_snapshot
 
     with tempfile.TemporaryDirectory() as folder:
         copies = Path(folder)
         if run_exists(runs / asked.run):
-            copy_run(runs / asked.run, copies / asked.run)
+            open_snapshot(asked.run, copies / asked.run, runs).close()  # whose errors name the run
         if (runs / CHECKS).exists():
             (copies / CHECKS).symlink_to((runs / CHECKS).absolute())
         job = asked.job(copies)
@@ -184,7 +186,8 @@ def main(folder: str, runs: str) -> int:
     try:
         if (place / STOP).exists():  # it was asked to stop before it could be signalled
             raise KeyboardInterrupt
-        text = run(asked, Path(runs), place, on)
+        text, is_done = run(asked, Path(runs), place, on)
+        state = "done" if is_done else "stopped"
     except AutointerpError as error:
         state, text, code = "failed", str(error), error.exit_code
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ Plain ASGI, so that a stream is passed on as it comes.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -40,6 +41,7 @@ MOST_CLIENTS = 10_000
 MOST_AUDIT = 16 * 2**20  # bytes of the log before it is set aside
 READING = ("GET", "HEAD")
 NO_TOKENS = "tokens cannot be read now; tell who runs the service: its terminal says why"
+STOPPING = "the service stops; try again when it is back"
 LOG = logging.getLogger("autointerp")
 
 POLICY = (
@@ -175,6 +177,9 @@ class Gate:
             if too_large and not status:
                 too_large = False
                 await answer(request, 413, _too_large())(scope, receive, sent)
+        except asyncio.CancelledError:  # by the server, which stops and has waited long enough
+            if not status:
+                await answer(request, 503, STOPPING)(scope, receive, sent)
         finally:
             self._note(request, client, status)
 

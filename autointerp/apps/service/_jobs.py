@@ -29,7 +29,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 JOB, EVENTS, CONTROL, RESULT = "job.json", "events.jsonl", "control.json", "result.json"
 PID, STOP = "pid", "stop"
 STOPPED = "stopped; the same job goes on from here"
+STAMP = "%Y%m%d-%H%M%S"
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 State = Literal["running", "paused", "done", "failed", "stopped", "killed"]
 ACTIVE = ("running", "paused")
@@ -210,7 +211,8 @@ class Jobs:
 
     def ids(self) -> list[str]:
         """Return the jobs' ids, the newest first."""
-        return sorted((path.parent.name for path in self.folder.glob(f"*/{JOB}")), reverse=True)
+        names = (path.parent.name for path in self.folder.glob(f"*/{JOB}"))
+        return sorted(filter(ID.fullmatch, names), reverse=True)
 
     def all(self, run: str = "") -> list[JobState]:
         """Return the jobs, of one run if it is named, the newest first."""
@@ -284,7 +286,7 @@ class Jobs:
                 raise RunLocked(
                     f"run '{asked.run}' has job {active.id}, which goes on; wait for it, or stop it"
                 )
-            identifier = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+            identifier = f"{self._next_stamp()}-{secrets.token_hex(3)}"
             place = self.folder / identifier
             place.mkdir(PRIVATE_FOLDER)
             about = {
@@ -294,6 +296,15 @@ class Jobs:
             }
             self._spawn(place, about)
         return self.state(identifier), True
+
+    def _next_stamp(self) -> str:
+        """Return what the id of a new job begins with: the time, or the second after the newest
+        job's where that is later, so that ids have the order of jobs whatever the clock does."""
+        now = datetime.now(UTC).replace(microsecond=0)
+        for newest in self.ids()[:1]:
+            last = datetime.strptime(newest[: -len("-abcdef")], STAMP).replace(tzinfo=UTC)
+            now = max(now, last + timedelta(seconds=1))
+        return f"{now:{STAMP}}"
 
     def _spawn(self, place: Path, about: dict[str, Any]) -> None:
         """Start the child of a job; it has the lock of the folder from the beginning on."""
@@ -395,11 +406,13 @@ class Tails:
 
     Attributes:
         calls: How many processes answer a question now, see `_calls`.
+        closing: Whether the server stops, so that streams are to end.
         invited_by: Digests of the idempotency keys by which somebody is being invited now.
     """
 
     def __init__(self) -> None:
         self.calls = 0
+        self.closing = False
         self.invited_by: set[str] = set()
         self._parts: dict[Path, tuple[int, bytes, int]] = {}
         self._active: dict[str, tuple[float, bool]] = {}

@@ -16,6 +16,9 @@ MOST_ROWS = 500  # of a page
 Moment = Annotated[
     datetime, AfterValidator(lambda at: at if at.tzinfo is not None else at.replace(tzinfo=UTC))
 ]
+Stamp = Annotated[  # the same as text, empty for none
+    str, AfterValidator(lambda at: f"{at}+00:00" if len(at) == len("2026-01-01T00:00:00") else at)
+]
 RunName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="Name of a run.")
 ]
@@ -44,7 +47,7 @@ class Run(Model):
 
     run: str
     subject: str
-    made: str
+    made: Stamp
     seed: int
     units: Mapping[str, Mapping[str, int]] = Field(description="By source and outcome.")
     asked: Mapping[str, int] = Field(description="Units that a rater was asked about, by source.")

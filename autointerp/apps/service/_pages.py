@@ -26,8 +26,15 @@ TYPES = {
 
 @functools.cache
 def templates(folder: Path = ASSETS) -> Environment:
-    """Return the templates of a folder; what they show is escaped."""
-    return Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined)
+    """Return the templates of a folder, which know `moment`; what they show is escaped."""
+    made = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined)
+    made.globals["moment"] = moment
+    return made
+
+
+def moment(at: str) -> str:
+    """Return an ISO 8601 time, UTC, to the minute, for a page."""
+    return f"{at[:16].replace('T', ' ')} UTC" if at else "–"
 
 
 def page(template: str, access: Access, folder: Path = ASSETS, **values: Any) -> HTMLResponse:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from autointerp.apps.service._access import Service
-from autointerp.apps.service._jobs import EVENTS, JobState
+from autointerp.apps.service._jobs import EVENTS, STOPPED, JobState
 from autointerp.files import writer_of
 from autointerp.store.run import DATABASE
 from autointerp.text import count
@@ -63,7 +63,8 @@ def standing(service: Service, summary: RunSummary, jobs: list[JobState]) -> Sta
         return Standing("in use", f"a command on this machine writes it (process {process})")
     name = summary.run
     if last is not None and last.state != "done" and not _changed_since(service, last):
-        why = f": {last.text}" if last.state == "failed" else ""
+        is_told = last.state == "failed" or (last.state == "stopped" and last.text != STOPPED)
+        why = f": {last.text}" if is_told else ""
         return Standing(
             last.state,
             f"Its last job ({last.asked.verb}) {ENDED[last.state]}{why}. {_held(summary)}",

@@ -57,6 +57,7 @@ class Snapshots:
         self.folder = service_folder(runs) / "snapshots"
         self._lock = threading.Lock()
         self._making: dict[str, threading.Lock] = {}
+        self._answering: dict[tuple[str, Hashable], threading.Lock] = {}
         self._copies: dict[str, _Copy] = {}
         self._said: dict[tuple[str, Hashable], tuple[str, Any]] = {}
         self._numbers = itertools.count()
@@ -85,8 +86,22 @@ class Snapshots:
             self._release(copy)
 
     def memo(self, name: str, what: Hashable, function: Callable[[Snapshot], V]) -> V:
-        """Return what a function says of a run, from the last time where the run is unchanged."""
+        """Return what a function says of a run, from the last time where the run is unchanged.
+
+        Several that ask the same at once get one answer: it is made once.
+        """
         path = existing_run(name, self.runs)
+        with self._lock:
+            answering = self._answering.setdefault((name, what), threading.Lock())
+        with answering:
+            try:
+                return self._memo(path, what, function)
+            finally:
+                with self._lock:
+                    self._answering.pop((name, what), None)
+
+    def _memo(self, path: Path, what: Hashable, function: Callable[[Snapshot], V]) -> V:
+        name = path.name
         with self._lock:
             key, value = self._said.get((name, what), ("", None))
         if key == state_key(path):
@@ -150,11 +165,15 @@ class Snapshots:
     def _make(self, name: str) -> _Copy:
         began = time.monotonic()
         place = self.folder / f"{name}.{next(self._numbers)}"
-        snapshot: Snapshot = open_snapshot(name, place, self.runs)
-        snapshot.execute(f"SET memory_limit = '{MEMORY}'")
-        snapshot.execute("SET threads = 2")
         notes: list[str] = []
-        ingest_journals(snapshot, notes.append)
+        try:
+            snapshot: Snapshot = open_snapshot(name, place, self.runs)
+            snapshot.execute(f"SET memory_limit = '{MEMORY}'")
+            snapshot.execute("SET threads = 2")
+            ingest_journals(snapshot, notes.append)
+        except BaseException:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
         took_s = time.monotonic() - began
         now = time.monotonic()
         return _Copy(snapshot, place, now + REST * took_s, tuple(notes), now)

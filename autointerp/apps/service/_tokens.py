@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from autointerp.errors import BadInput, StorageError
 from autointerp.files import PRIVATE_FOLDER, held_lock, json_value, write_text
@@ -20,6 +21,7 @@ SERVICE = ".service"  # beside the runs: tokens, jobs, the audit log, snapshots
 FILE = "tokens.json"
 ADDRESS = "address"  # beside it, of the server
 DEFAULT_ADDRESS = "http://127.0.0.1:8731"
+DEFAULT_PORTS = {"http": 80, "https": 443}  # browsers leave them out of the header Host
 MOST_DAYS = 36_500
 KEPT_DAYS = 30  # of a token that has ended, for `autointerp tokens`
 LONGEST = 128  # characters of a token that is looked up
@@ -78,6 +80,30 @@ def last_address(runs: Path) -> str | None:
         return (runs / SERVICE / ADDRESS).read_text("utf-8").strip() or None
     except (OSError, UnicodeDecodeError):
         return None
+
+
+def in_ascii(name: str) -> str:
+    """Return a host's name as browsers send it: labels that are no ASCII by IDNA."""
+    return name if name.isascii() else name.encode("idna").decode("ascii")
+
+
+def is_whole_host(url: str) -> bool:
+    """Return whether an address is that of a host, with all that it serves."""
+    try:
+        parts = urlsplit(url)
+        in_ascii(parts.hostname or "")
+        valid = parts.port != 0  # its property raises for what is no port
+    except ValueError:
+        return False
+    return (
+        valid
+        and parts.scheme in DEFAULT_PORTS
+        and bool(parts.hostname)
+        and not parts.path.strip("/")
+        and not parts.query
+        and not parts.fragment
+        and parts.username is None
+    )
 
 
 def service_folder(runs: Path) -> Path:

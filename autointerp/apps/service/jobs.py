@@ -196,7 +196,7 @@ async def events(
         at, silent_s = begin, 0.0
         looks = 0
         yield b"retry: 2000\n\n"
-        while True:
+        while not tails.closing:
             looks += 1
             if not looks % LOOKS_A_TOKEN and not tokens.is_valid(viewer.token_id):
                 return  # revoked meanwhile: whoever comes again is refused

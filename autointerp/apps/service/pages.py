@@ -102,13 +102,7 @@ def run_page(run: RunName, viewer: Viewer) -> HTMLResponse:
         active=shown(stands.job) if stands.job is not None and stands.is_active else None,
         notes=service.snapshots.notes(run),
         people=_people(service, run, summary),
-        day=day,
     )
-
-
-def day(moment: str) -> str:
-    """Return a moment to the minute, for a page."""
-    return moment[:16].replace("T", " ") or "–"
 
 
 def _people(service: Service, run: str, summary: RunSummary) -> list[Sequence[object]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import HTMLResponse
 
 from autointerp.apps.service import _models as models
@@ -17,7 +17,7 @@ from autointerp.apps.service._calls import ask_child
 from autointerp.apps.service._forms import Field, Part, fields_of
 from autointerp.apps.service._invitations import Wanted, link
 from autointerp.apps.service._jobs import digest_of
-from autointerp.apps.service._models import Page, RunName
+from autointerp.apps.service._models import NUMBER, Page, RunName
 from autointerp.apps.service._pages import page
 from autointerp.apps.service._problems import Problem
 from autointerp.apps.service._tokens import Token
@@ -26,6 +26,8 @@ from autointerp.people.machine import parts_text
 from autointerp.store.run import existing_run
 
 router = APIRouter(tags=["people"])
+
+ROWS = 100
 
 TokenId = Annotated[str, models.Field(pattern=r"^[0-9a-f]{8}$")]
 PARTS = (
@@ -160,15 +162,22 @@ def invite_page(run: RunName, owner: Owner) -> HTMLResponse:
         run=run,
         parts=fields_of(models.NewInvitation, PARTS, LABELS, _choices()),
         invitations=[_invited(token) for token in _tokens(service) if token.run == run],
-        day=_day,
     )
 
 
 @router.get("/access", response_class=HTMLResponse, include_in_schema=False)
-def access_page(owner: Owner) -> HTMLResponse:
+def access_page(owner: Owner, offset: Annotated[int, Query(ge=0, le=NUMBER)] = 0) -> HTMLResponse:
     """Who may come in: tokens of all roles, which can be revoked."""
-    tokens = [_info(token) for token in _tokens(owner.service, raters=False)]
-    return page("access.html", owner, tokens=tokens[:200], own=owner.token_id, day=_day)
+    tokens = _tokens(owner.service, raters=False)
+    return page(
+        "access.html",
+        owner,
+        tokens=[_info(token) for token in tokens[offset : offset + ROWS]],
+        total=len(tokens),
+        offset=offset,
+        rows=ROWS,
+        own=owner.token_id,
+    )
 
 
 def _tokens(service: Service, raters: bool = True) -> list[Token]:
@@ -214,7 +223,3 @@ def _choices() -> dict[str, Field]:
         "crowd": Field(hint="such as PROLIFIC_PID"),
         "overlap": Field(hint="everybody rates all"),
     }
-
-
-def _day(moment: str) -> str:
-    return moment[:16].replace("T", " ") or "–"

@@ -29,6 +29,8 @@ from autointerp.findings.listing import (
     list_units,
     unit_detail,
 )
+from autointerp.people.ingest import journals_folder
+from autointerp.people.seats import seated
 from autointerp.records import Status
 from autointerp.store.run import runs_in
 from autointerp.store.snapshots import Snapshot
@@ -454,6 +456,7 @@ def list_sessions(
 def people_rows(snapshot: Snapshot) -> list[Sequence[Any]]:
     """Return the fields of `models.Session` of each person at each session, and of sessions that
     nobody has begun."""
+    given = seated(journals_folder(snapshot.path))
     return list(
         snapshot.rows(
             "WITH last AS (SELECT session_id, rater, item_id, arg_max(verb, seq) AS verb"
@@ -462,12 +465,19 @@ def people_rows(snapshot: Snapshot) -> list[Sequence[Any]]:
             " answered AS (SELECT session_id, rater, count(*) FILTER (verb <> 'undo') AS n"
             " FROM last GROUP BY ALL),"
             " seen AS (SELECT session_id, rater, max(answered_at) AS at FROM human_answer"
-            " GROUP BY ALL)"
-            " SELECT s.session_id, coalesce(seen.rater, s.rater), s.rubric, s.is_pack, s.to_rate,"
+            " GROUP BY ALL),"
+            " given AS (SELECT unnest(?::VARCHAR[]) AS rater, unnest(?::VARCHAR[]) AS digest),"
+            " people AS (SELECT session_id, rater FROM seen UNION"
+            " SELECT session_id, given.rater FROM given JOIN human_session"
+            " ON starts_with(session_id, digest))"
+            " SELECT s.session_id, coalesce(people.rater, s.rater), s.rubric, s.is_pack, s.to_rate,"
             " s.gold, coalesce(answered.n, 0), seen.at FROM human_session s"
-            " LEFT JOIN seen USING (session_id) LEFT JOIN answered ON"
-            " answered.session_id = s.session_id AND answered.rater = seen.rater"
-            " ORDER BY s.session_id, coalesce(seen.rater, s.rater)"
+            " LEFT JOIN people USING (session_id)"
+            " LEFT JOIN seen ON seen.session_id = s.session_id AND seen.rater = people.rater"
+            " LEFT JOIN answered ON"
+            " answered.session_id = s.session_id AND answered.rater = people.rater"
+            " ORDER BY s.session_id, coalesce(people.rater, s.rater)",
+            [[rater for rater, _ in given], [digest for _, digest in given]],
         )
     )
 

@@ -24,6 +24,7 @@
     "<i4": Int32Array, "<i2": Int16Array,
   };
 
+  const isThere = (child) => child !== null && child !== undefined && child !== false;
   function el(tag, attributes = {}, ...children) {
     const made = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {
@@ -31,7 +32,7 @@
       else if (value === true) made.setAttribute(name, "");
       else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value);
     }
-    made.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+    made.append(...children.filter(isThere));
     return made;
   }
   const number = (value, digits = 2) =>
@@ -439,7 +440,7 @@
       const held = data.page[at] >= 0;
       const near = el("ul", { class: "near" }, ...nearOf(at).map((other, k) =>
         line(other, number(data.cosine[at * index.neighbours + k] / index.cosines))));
-      detail.replaceChildren(heading,
+      detail.replaceChildren(...[heading,
         el("dl", { class: "facts" }, ...facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
         el("p", {}, saidOf(at) || "No description."),
         index.report && data.held[at] ? el("p", {}, el("a", { href: index.report + addressOf(at) }, "Open in the report")) : null,
@@ -447,7 +448,7 @@
           ? "No context of it is in this file; `autointerp show` shows what the run has."
           : "The run has not harvested this unit, so it holds no contexts of it."),
         held ? contexts : null,
-        el("h4", {}, "Nearest by cosine"), near);
+        el("h4", {}, "Nearest by cosine"), near].filter(isThere));
       if (focus) heading.focus({ preventScroll: false });
       if (!held) return;
       const place_ = data.page[at];

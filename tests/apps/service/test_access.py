@@ -1,5 +1,6 @@
 """Who is let in: tokens, cookies, roles, hosts, origins, sizes and rates."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,6 +43,10 @@ def made(runs: Path) -> Ask:
     @app.get("/v1/fail")
     async def fail_reading(access: Viewer) -> str:
         raise BadInput("--n 0: ask for at least 1 unit")
+
+    @app.get("/v1/long")
+    async def long(access: Viewer) -> str:
+        raise asyncio.CancelledError  # as the server does when it stops
 
     @app.get("/v1/bug")
     async def bug(access: Viewer) -> str:
@@ -380,6 +385,12 @@ def test_a_bug_is_told_without_its_traceback(
     assert answer.status_code == 500
     assert "own text" not in answer.text
     assert "own text" in caplog.text
+
+
+def test_what_a_server_that_stops_cannot_wait_for_is_told_to_come_again(made: Ask, tokens: Tokens):
+    answer = made(tokens.issue("viewer")[1]).get("/v1/long")
+    assert answer.status_code == 503
+    assert answer.json()["remedy"] == "try again when it is back"
 
 
 def test_the_audit_log_says_who_changed_what_and_no_token(made: Ask, tokens: Tokens, runs: Path):

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 from support.loopback.server import LoopbackServer
 
-from autointerp.apps.service import _snapshots
+from autointerp.apps.client import Client, ServiceError
+from autointerp.apps.service import _child, _snapshots
 from autointerp.apps.service import jobs as jobs_router
-from autointerp.apps.service._app import Address, build_app, gated, service_at
+from autointerp.apps.service._app import Address, Server, build_app, gated, service_at
 from autointerp.apps.service._jobs import (
     Asked,
     Child,
@@ -320,6 +322,64 @@ def test_a_watcher_whose_token_is_revoked_is_told_no_more(
         os.close(lock)
     assert "event: end" not in watched
     assert client.get("/v1/runs/tiny/events").status_code == 401
+
+
+def test_a_stream_ends_with_its_server_and_does_not_say_that_the_job_has_ended(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    jobs = Jobs(runs)
+    place = jobs.folder / "20260101-000000-abcdef"
+    place.mkdir()
+    (place / "job.json").write_text(json.dumps({"asked": {"run": "tiny"}, "made_at": "2026"}))
+    event = {"number": 0, "at": "", "kind": "Note", "text": "so far", "fields": {}}
+    (place / "events.jsonl").write_text(json.dumps(event) + "\n")
+    lock = open_locked(place / "lock")  # as a child that goes on
+    monkeypatch.setattr(jobs_router, "POLL_S", 0.01)
+    service = service_at(runs, Address())
+    http = TestClient(gated(build_app(service)), base_url=BASE)
+    server = Server(uvicorn.Config(http.app), service)
+    stop = threading.Timer(0.2, server.handle_exit, [signal.SIGTERM, None])
+    stop.start()
+    watched = Client("", service.tokens.issue("viewer")[1], http).events("tiny")
+    try:
+        assert next(watched).text == "so far"
+        with pytest.raises(ServiceError, match=r"go on from last='20260101-000000-abcdef\.\d+'"):
+            next(watched)
+    finally:
+        stop.join()
+        os.close(lock)
+
+
+def test_a_job_that_its_budget_ended_is_not_done(
+    server: LoopbackServer, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(own_variable(server.openai_url), KEY)
+    asked = Asked.of(wanted(server, price_in=1, price_out=1, budget_usd=0.005))
+    text, is_done = _child.run(asked, runs, tmp_path, _child.EventLog(tmp_path / "events.jsonl"))
+    assert "could exceed the budget of $0.005" in text
+    assert not is_done
+    assert 0 < len(server.completions) < 28
+
+
+def test_jobs_have_the_order_in_which_they_were_started_whatever_the_clock_does(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def spawn(jobs: Jobs, place: Path, about: dict[str, object]) -> None:
+        (place / "job.json").write_text(json.dumps(about))
+        (place / "result.json").write_text(
+            json.dumps({"state": "done", "text": "", "ended_at": ""})
+        )
+
+    monkeypatch.setattr(Jobs, "_spawn", spawn)
+    jobs = Jobs(runs)
+    (jobs.folder / "copied by hand").mkdir()
+    (jobs.folder / "copied by hand" / "job.json").write_text("{}")
+    started = [jobs.start(Asked(run="tiny"))[0].id for _ in range(3)]  # in one second
+    ahead = jobs.folder / "20991231-235959-abcdef"  # by a clock that was put right since
+    (jobs.folder / started[-1]).rename(ahead)
+    last = jobs.start(Asked(run="tiny"))[0].id
+    assert last.startswith("21000101-000000-")
+    assert jobs.ids() == [last, ahead.name, *reversed(started[:2])]
 
 
 @pytest.mark.parametrize("last", ["99999999999999999999999", "\xb2", "5", "0", "-1", "", "x"])

@@ -106,6 +106,17 @@ def test_the_form_has_every_field_of_an_invitation(client: TestClient):
     assert names == set(NewInvitation.model_fields)
 
 
+def test_every_token_is_on_a_page_of_access(client: TestClient, tokens: Tokens):
+    made = {tokens.issue("viewer", label=f"number {place}")[0].id for place in range(101)}
+    seen, address = set(), "/access"
+    while address:
+        page = client.get(address).text
+        seen |= set(re.findall(r'data-revoke="(\w+)"', page))
+        following = re.search(r'<a rel="next" href="([^"]+)"', page)
+        address = following[1] if following else ""
+    assert made <= seen
+
+
 def test_a_viewer_invites_nobody_and_sees_no_tokens(
     client: TestClient, ask: Callable[..., TestClient], tokens: Tokens
 ):

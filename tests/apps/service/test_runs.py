@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,13 @@ from autointerp.apps.service._tokens import Tokens
 from autointerp.exchange.ratings import write_ratings
 from autointerp.findings.comparison import compare
 from autointerp.findings.descriptions import scorer_results_of
+from autointerp.people.ingest import journals_folder
+from autointerp.people.seats import Deed, Seating
+from autointerp.pipeline.invite import invite
 from autointerp.pipeline.summary import summarise
 from autointerp.records import Rating
 from autointerp.store.run import open_run
+from autointerp.store.snapshots import Snapshot
 
 BASE = "http://127.0.0.1:8731"
 
@@ -42,6 +48,7 @@ def client(runs: Path, monkeypatch: pytest.MonkeyPatch) -> TestClient:
 def test_a_run_is_shown_in_the_counts_of_the_command_line(client: TestClient, runs: Path):
     with open_run("tiny", folder=runs, read_only=True) as run:
         expected = summarise(run).as_json()
+    expected["made"] += "+00:00"  # stored in UTC
     shown = client.get("/v1/runs/tiny").json()
     assert {name: shown[name] for name in expected} == expected
     assert [one["run"] for one in client.get("/v1/runs").json()["items"]] == ["tiny"]
@@ -257,6 +264,23 @@ def test_people_see_their_answers_without_a_command(client: TestClient, runs: Pa
     assert client.get("/v1/runs/tiny/sessions").json() == []
 
 
+def test_who_was_invited_is_listed_beside_those_who_have_answered(client: TestClient, runs: Path):
+    journals = journals_folder(runs / "tiny")
+    for rater in ("human:ann", "human:bob-2"):  # the same session, of the same units
+        made = invite("tiny", rater, 8, corpus_text=False, runs=runs)
+    invite("tiny", None, 8, corpus_text=False, runs=runs)
+    seating = Seating(journals)
+    seat = seating.seat(journals / made.session, "human:bob-2")
+    for part in ("practice", "guesses"):
+        seat.do(Deed(f"left-out-{part}", part, "decline"))
+    assert not seat.do(Deed("answer-1", seat.key(seat.ahead()[0]), "score", 3)).refused
+    seating.close()
+    listed = client.get("/v1/runs/tiny/sessions").json()
+    people = {one["rater"]: (one["answered"], one["is_pack"]) for one in listed}
+    assert people == {"human:ann": (0, False), "human:bob-2": (1, False), None: (0, False)}
+    assert "whoever comes" in client.get("/runs/tiny").text
+
+
 @pytest.mark.parametrize("name", ["raters", "rubrics", "sources"])
 def test_what_can_be_named_in_a_job_is_listed(client: TestClient, name: str):
     listed = client.get(f"/v1/{name}").json()
@@ -279,6 +303,30 @@ def test_a_copy_that_nobody_reads_is_dropped(runs: Path):
         assert reading.rows("SELECT count(*) > 0 FROM unit") == [(True,)]
         assert list(snapshots.folder.iterdir())
     assert list(snapshots.folder.iterdir()) == []
+
+
+def test_what_several_ask_at_once_is_answered_once(runs: Path):
+    snapshots = _snapshots.Snapshots(runs)
+    asked: list[str] = []
+
+    def slow(snapshot: Snapshot) -> int:
+        asked.append(snapshot.name)
+        time.sleep(0.1)  # the others have come by then
+        return len(asked)
+
+    with ThreadPoolExecutor() as threads:
+        answers = [threads.submit(snapshots.memo, "tiny", "report", slow) for _ in range(4)]
+        assert [one.result() for one in answers] == [1, 1, 1, 1]
+    assert asked == ["tiny"]
+    snapshots.close()
+
+
+def test_a_run_that_cannot_be_read_leaves_no_copy(client: TestClient, runs: Path):
+    (runs / "broken").mkdir()
+    (runs / "broken" / "run.toml").write_bytes((runs / "tiny" / "run.toml").read_bytes())
+    (runs / "broken" / "run.duckdb").write_bytes(b"x" * 20_000)
+    assert client.get("/v1/runs/broken/units").status_code == 503
+    assert list((runs / ".service" / "snapshots").glob("broken.*")) == []
 
 
 def test_reading_leaves_no_lock_that_a_command_would_meet(client: TestClient, runs: Path):

@@ -245,3 +245,11 @@ def test_a_body_that_cannot_be_read_is_a_problem_with_a_remedy(
     assert answer.headers["content-type"] == "application/problem+json"
     assert words in answer.json()["detail"]
     assert answer.json()["remedy"]
+
+
+def test_a_form_in_place_of_json_is_told_what_to_send(served: FastAPI, texts: dict[str, str]):
+    answer = TestClient(gated(served), base_url=BASE).post(
+        "/v1/runs", data={"run": "main"}, headers={"Authorization": f"Bearer {texts['owner']}"}
+    )
+    assert answer.status_code == 422
+    assert answer.json()["remedy"].startswith("send JSON in UTF-8")

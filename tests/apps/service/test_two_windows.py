@@ -206,6 +206,10 @@ def test_every_key_of_the_page_does_what_it_says_in_text_from_right_to_left(
     made = invite("tiny", "human:ann", 6, sitting=sitting, corpus_text=False, runs=runs)
     details = {"journal": made.session, "consent": "I take part.", "code": "C0DE77"}
     token = Tokens(runs).issue("rater", run="tiny", rater="human:ann", details=details)[1]
+    bare = Sitting(repeat_share=0, practice=False, guess=False)
+    other = invite("tiny", "human:bob", 6, sitting=bare, corpus_text=False, runs=runs)
+    details = {"journal": other.session}
+    bob = Tokens(runs).issue("rater", run="tiny", rater="human:bob", details=details)[1]
     start()
     address = f"http://127.0.0.1:{port}/rate/?token={token}"
     window = Watched(chromium, address, "#sheet:not([hidden])",
@@ -218,6 +222,7 @@ def test_every_key_of_the_page_does_what_it_says_in_text_from_right_to_left(
     keyboard.press("Tab")
     keyboard.press("Enter")
     expect(heading).to_contain_text("How interpretable")
+    expect(page.locator("#sheet-body")).to_contain_text("6 items to rate, and")
     keyboard.press("Enter")
     expect(page.locator("#item")).to_be_visible()
     first = page.locator("#contexts .text").first
@@ -263,6 +268,9 @@ def test_every_key_of_the_page_does_what_it_says_in_text_from_right_to_left(
         keyboard.press("5")
     expect(page.locator("output.code")).to_have_text("C0DE77")
     assert window.complaints == []
+    page.goto(f"http://127.0.0.1:{port}/rate/?token={bob}")  # nothing of it can be left out
+    expect(page.locator("#sheet-body")).to_contain_text("6 items to rate.")
+    expect(page.locator("#sheet-body")).not_to_contain_text("untick")
     window.context.close()
     (path,) = (runs / "tiny" / "journals").glob("human-ann.*.jsonl")
     entries = read_journal(path).entries["human:ann"]

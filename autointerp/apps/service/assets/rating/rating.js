@@ -375,9 +375,9 @@ function showWelcome() {
   const rubric = make("details", { open: !state.begun }, make("summary", {}, "How to judge"), make("pre", { dir: "auto" }, question.rubric));
   const parts = partBoxes(turnPart);
   showSheet(question.title, [
-    `${again}${state.left} question${state.left === 1 ? "" : "s"}, about ${state.work} of work: ${state.to_rate} item${state.to_rate === 1 ? "" : "s"} to rate, and`,
+    `${again}${state.left} question${state.left === 1 ? "" : "s"}, about ${state.work} of work: ${state.to_rate} item${state.to_rate === 1 ? "" : "s"} to rate${parts.length ? ", and" : "."}`,
     make("div", {}, ...parts),
-    "What you untick is left out, now or later. Stop whenever you like: each answer is safe as soon as you have given it, and this address goes on from there.",
+    `${parts.length ? "What you untick is left out, now or later. " : ""}Stop whenever you like: each answer is safe as soon as you have given it, and this address goes on from there.`,
     rubric,
   ], [button("Begin", "Enter", closeSheet, true)]);
 }
