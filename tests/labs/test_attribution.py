@@ -78,6 +78,17 @@ def test_without_a_prompt_a_unit_is_measured_on_its_strongest_context(own_runs):
     assert {row["source"] for row in rows if row["outcome"] == "ok"} == {"features", "random"}
 
 
+def test_a_token_is_named_by_its_text_also_where_the_tokenizer_begins_texts_with_a_space(own_runs):
+    with open_run("tiny", folder=own_runs, read_only=True) as opened:
+        subject = subject_again(opened, "test")
+    like_llama = replace(subject, tokenise=lambda texts: subject.tokenise([f" {t}" for t in texts]))
+    ((word,),) = subject.tokenise([" cat"])
+    ((inside,),) = subject.tokenise(["c"])
+    assert one_token(like_llama, " cat", "--target") == word
+    assert one_token(like_llama, "cat", "--target") == word  # no token is called so
+    assert one_token(like_llama, "c", "--target") == inside
+
+
 def test_what_cannot_be_compared_is_refused_with_the_tokens(own_runs):
     with open_run("tiny", folder=own_runs, read_only=True) as opened:
         units = [u.unit_id for u in opened.units("features")]
