@@ -45,11 +45,13 @@ def token_ids(subject: Subject, text: str, cut: int | None = None) -> list[int]:
 
 
 def one_token(subject: Subject, text: str, option: str) -> int:
-    """Return the id of a text that is one token.
+    """Return the id of the token whose text this is: the only one of that text, else what the
+    tokenizer makes of it, which some tokenizers begin with a space.
 
     Raises BadInput if it is none, or several, or one that the vocabulary lacks.
     """
-    ids = _ids(subject, text)
+    alike = [index for index, one in enumerate(subject.token_texts) if one == text]
+    ids = alike if len(alike) == 1 else _ids(subject, text)
     hint = "" if text.startswith(" ") else f" (words mostly begin with a space: {' ' + text!r})"
     if len(ids) != 1:
         parts = ", ".join(repr(one) for one in token_strings(subject, ids)) or "none"

@@ -20,6 +20,7 @@ from autointerp.errors import BadInput, SubjectError
 from autointerp.labs import Options, Row
 from autointerp.labs._prompts import as_batch, one_token, token_ids, token_strings
 from autointerp.labs._refusals import none_measured
+from autointerp.settings import HarvestSettings
 from autointerp.store.run import Run
 from autointerp.subjects import Subject
 from autointerp.subjects.interventions import (
@@ -83,14 +84,13 @@ def run(run: Run, units: Sequence[int], options: Options) -> Iterator[Row]:
             reasons[name] = str(error)
             yield from (_without(unit_id, str(error)) for unit_id in members)
             continue
-        fires = run.settings.harvest.fires
         for unit_id, number in zip(members, numbers.tolist(), strict=True):
             prompt = options["prompt"] or strongest_prompt(run, unit_id)
             if not prompt:
                 yield _without(unit_id, "the run holds no context on which it fires")
                 continue
             question = question_of(subject, model, prompt, options)
-            own = effects_of(subject, model, source, question, fires, [number])
+            own = effects_of(subject, model, source, question, run.settings.harvest, [number])
             if not own:
                 yield _without(unit_id, "it is active at no token of the prompt")
                 continue
@@ -139,14 +139,14 @@ def effects_of(
     model: ChangeableModel,
     source: Source,
     question: Question,
-    fires: float,
+    settings: HarvestSettings,
     numbers: Sequence[int] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     known: Mapping[tuple[int, int], float] = MappingProxyType({}),
     keep: Callable[[Mapping[tuple[int, int], float]], None] = lambda ablated: None,
 ) -> list[Effect]:
     """Return the effects of all active units of a source, or of those with these `numbers`, at
-    every token that is text.
+    every token that is text, as the harvest counts them.
 
     Args:
         progress: Told how many of them are ablated.
@@ -160,11 +160,13 @@ def effects_of(
         return (logits[:, -1, question.target] - logits[:, -1, question.against]).double()
 
     x, gradient = gradient_at_site(model, ids, attention, lambda logits: difference(logits).sum())
-    special = [place for place, index in enumerate(question.ids) if index in subject.special]
+    left_out = [place for place, index in enumerate(question.ids) if index in subject.special]
+    if subject.bos is None and settings.mask_first:
+        left_out.append(0)  # an attention sink
     active = [
         (position, number, activation)
-        for position, number, activation in active_units(source, x[0], fires, numbers)
-        if position not in special
+        for position, number, activation in active_units(source, x[0], settings.fires, numbers)
+        if position not in left_out
     ]
     tokens = torch.tensor(question.ids)
     whole = float(difference(last_logits(model, tokens[None])[:, None]))

@@ -19,7 +19,7 @@ from autointerp.errors import BadInput, SubjectError
 from autointerp.labs import Options, Row
 from autointerp.labs._bench import Bench, OnBench, each, without
 from autointerp.store.run import Run
-from autointerp.units.sources import Directed, SiteBatch, Source
+from autointerp.units.sources import Directed, SiteBatch, Source, space_of
 from autointerp.units.sources.features import Features
 from autointerp.units.sources.neurons import Neurons
 from autointerp.units.stream import CALIBRATION_TOKENS, quiet_torch, site_batches
@@ -108,13 +108,9 @@ def _cosines(unit: OnBench, others: Source) -> NDArray[np.float64] | None:
     """
     if not isinstance(unit.source, Directed) or not isinstance(others, Directed):
         return None
-    spaces = {
-        (getattr(source, "are_hidden", False), source.transcodes)
-        for source in (unit.source, others)
-    }
     try:
         own = unit.source.written(np.array([unit.number])).float().cpu().numpy()
-        if len(spaces) > 1 or not own.any():
+        if space_of(unit.source) != space_of(others) or not own.any():
             return None
         cosines = []
         for begin in range(0, others.size, COLUMNS_AT_ONCE):

@@ -135,14 +135,14 @@ def attribute(
             def tell(done: int, total: int, name: str = name) -> None:
                 on(Ablating(name, done, total))
 
-            fires = opened.settings.harvest.fires
             known = opened.ablated(design, name)
             if known:
                 on(Step(f"{name} has {count(len(known), 'ablation')} already and goes on"))
             with _kept(opened, design, name) as keep:
                 effects = effects_of(
-                    subject, model, source, question, fires, None, tell, known, keep
-                )
+                    subject, model, source, question, opened.settings.harvest, None, tell, known,
+                    keep,
+                )  # fmt: skip
             on(Step(f"{name} is active {count(len(effects), 'time')} in the prompt"))
             unit_of = {effect.number: source.unit(effect.number) for effect in effects}
             numbers = numbers_again(opened, name, source, members).tolist()

@@ -27,7 +27,7 @@ from autointerp.store.run import RUNS, Run, open_run
 from autointerp.text import count
 from autointerp.units import sources as sources_folder
 from autointerp.units.reopen import subject_again
-from autointerp.units.sources import Directed, Source, described_sources, kind_of
+from autointerp.units.sources import Directed, Source, described_sources, kind_of, space_of
 from autointerp.units.stream import calibrate, quiet_torch
 
 Vectors = NDArray[np.float32]
@@ -136,6 +136,7 @@ def _directions(
         names += ["random"] if "random" in held else []
     members: list[tuple[str, tuple[Unit, ...], int]] = []
     parts: list[Vectors] = []
+    space: tuple[bool, bool] | None = None  # of the first source
     with quiet_torch():
         calibration = calibrate(subject, run.settings.harvest, run.settings.seed)
         for name in names:
@@ -152,6 +153,11 @@ def _directions(
                     why = (
                         f"directions of {name} have {rows.shape[1]} axes and those of "
                         f"{members[0][0]} {parts[0].shape[1]}; they make no map together"
+                    )
+                elif space_of(source) != (space := space or space_of(source)):
+                    why = (
+                        f"directions of {name} and {members[0][0]} are in different spaces; they "
+                        "make no map together"
                     )
             if why:
                 if asked:

@@ -338,6 +338,8 @@ def load_reader(model: str) -> Reader:
         from transformers.utils import logging
     except ImportError:
         raise _libraries_missing() from None
+    from autointerp.subjects.language_model import keeps_all  # imports torch
+
     progress_bars: Any = logging
     progress_bars.disable_progress_bar()  # it would cross our own
     path = Path(model).expanduser()
@@ -364,7 +366,14 @@ def load_reader(model: str) -> Reader:
     reader, loading_info = loaded
     remedy = "fetch a causal language model with its head"
     require_weights(f"likelihood:{model}", loading_info["missing_keys"], remedy)
-    return Reader(reader.eval(), tokenizer)
+    with torch.inference_mode():
+        read = reader.eval()(torch.zeros((1, 1), dtype=torch.int64), use_cache=True)
+    if not keeps_all(getattr(read, "past_key_values", None), 1):
+        raise RaterError(
+            f"likelihood:{model} keeps a state of what it has read, which several lines cannot "
+            "share; name a model whose layers all keep keys and values"
+        )
+    return Reader(reader, tokenizer)
 
 
 def create(model: str | None, options: RaterOptions) -> Likelihood:

@@ -320,8 +320,9 @@ def _method(found: Concepts) -> Iterator[Block]:
     yield Prose(
         f"A probe chooses from the {POOL} units of a source whose AUROC is farthest from 0.5 on "
         "the searched text, fits all of them, and keeps half at a time, those with the largest "
-        "coefficients. That of one unit is the best unit; its sign is fitted too, and the area "
-        "falls below 0.5 where the strongest activations go against the order of the others."
+        "coefficients; of a source that has fewer than k it has all. That of one unit is the best "
+        "unit; its sign is fitted too, and the area falls below 0.5 where the strongest "
+        "activations go against the order of the others."
     )
     lost = [one for one in found.concepts if one.outcome != "ok"]
     if lost:

@@ -69,9 +69,10 @@ def panels_of(found: Examined) -> list[Panel]:
 
 def _contexts(found: Examined) -> Iterator[Block]:
     yield Prose(
-        "The strongest contexts of each unit, then one drawn at random from each interval of "
-        "activation: strong examples alone make a unit look cleaner than it is. The deeper the "
-        "colour, the stronger the activation there; the framed token is the peak."
+        "The strongest contexts of each unit among the documents of the split 'explain', then one "
+        "drawn at random from each interval of activation there: strong examples alone make a unit "
+        "look cleaner than it is. The deeper the colour, the stronger the activation there; the "
+        "framed token is the peak. A unit's maximum may be in the other documents."
     )
     yield Figure(
         name="activations",

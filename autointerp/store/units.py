@@ -193,8 +193,8 @@ class Units(Tables):
                 why = f"{len(units)} units are called so" if units else "the run holds no such unit"
                 close = difflib.get_close_matches(name, held, n=3, cutoff=0) or ["none"]
                 raise BadInput(
-                    f"unit '{name}': {why}; `autointerp export {self.path.name} --to csv` lists "
-                    f"units, such as {', '.join(close)}"
+                    f"unit '{name}': {why}; `autointerp report {self.path.name}` lists those that "
+                    f"it holds, such as {', '.join(close)}"
                 )
             chosen += units
         return list(dict.fromkeys(chosen))

@@ -333,10 +333,7 @@ class HookedLanguageModel:
         return at_site
 
     def _keys_and_values(self, before: Tensor) -> Any:
-        """Return a cache of the text up to the site; None where there is none that would do.
-
-        A layer that keeps a state instead of keys and values, or none, would not do.
-        """
+        """Return a cache of the text up to the site; None where there is none that would do."""
         from transformers import cache_utils
 
         text = self.site, *before.tolist()
@@ -346,11 +343,7 @@ class HookedLanguageModel:
             cache = cache_utils.DynamicCache(config=self.model.config)
             rows = before[None]
             self._read(rows, torch.ones_like(rows, dtype=torch.bool), [self._at], cache)
-            does = cache.get_seq_length() == len(before) and all(
-                type(layer) in (cache_utils.DynamicLayer, cache_utils.DynamicSlidingWindowLayer)
-                for layer in cache.layers
-            )
-            self._kept = text, cache if does else None
+            self._kept = text, cache if keeps_all(cache, len(before)) else None
         return self._kept[1]
 
     def _read(
@@ -469,8 +462,7 @@ class HookedLanguageModel:
         out = self._changed(arguments, intervention)
         logits: Tensor = out.logits[:, -1]
         cache = getattr(out, "past_key_values", None)
-        held = getattr(cache, "get_seq_length", int)()
-        return logits.float(), cache if held == ids.shape[1] else None
+        return logits.float(), cache if keeps_all(cache, ids.shape[1]) else None
 
     def _require_head(self) -> None:
         """Raise SubjectError if the files lack the unembedding, so that there are no logits."""
@@ -872,6 +864,20 @@ class HookedLanguageModel:
             "gate" in child for child, _ in self.model.get_submodule(layer_path).named_modules()
         )
         return name in NOT_NEGATIVE and not gated
+
+
+def keeps_all(cache: Any, tokens: int) -> bool:
+    """Return whether a cache holds keys and values of so many tokens, and nothing else.
+
+    A layer that keeps a state would not do: it is not repeated for several rows, and some models
+    forget it where several tokens follow.
+    """
+    from transformers import cache_utils
+
+    return getattr(cache, "get_seq_length", int)() == tokens and all(
+        type(layer) in (cache_utils.DynamicLayer, cache_utils.DynamicSlidingWindowLayer)
+        for layer in getattr(cache, "layers", ())
+    )
 
 
 def load_language_model(

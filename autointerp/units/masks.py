@@ -57,4 +57,5 @@ def _words(mask: Tensor) -> Tensor:
     """Return a mask [rows, columns] as numbers of eight truth values each."""
     odd = -mask.shape[1] % 8
     mask = functional.pad(mask, (0, odd)) if odd else mask
-    return mask.contiguous().view(torch.int64)
+    words = mask.flatten().view(torch.int64)  # flat, as numpy gives a mask without rows no strides
+    return words.view(len(mask), mask.shape[1] // 8)

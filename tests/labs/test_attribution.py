@@ -10,11 +10,11 @@ from support.by_hand import coded
 
 from autointerp.errors import BadInput
 from autointerp.labs._prompts import one_token
-from autointerp.labs.attribution import run, strongest_prompt
+from autointerp.labs.attribution import effects_of, question_of, run, strongest_prompt
 from autointerp.pipeline.lab import run_lab
 from autointerp.store.run import open_run
 from autointerp.subjects.load import load_subject
-from autointerp.units.reopen import subject_again
+from autointerp.units.reopen import sources_again, subject_again
 
 PROMPT = "The old cat saw the river in the"
 NO_OPTIONS = {"prompt": "", "target": "", "against": ""}
@@ -76,6 +76,31 @@ def test_without_a_prompt_a_unit_is_measured_on_its_strongest_context(own_runs):
                 assert row["prompt"] == strongest_prompt(opened, row["unit_id"])
                 assert row["target"] != row["against"]
     assert {row["source"] for row in rows if row["outcome"] == "ok"} == {"features", "random"}
+
+
+def test_without_bos_the_first_token_counts_as_none_as_in_the_harvest(own_runs):
+    with open_run("tiny", folder=own_runs, read_only=True) as opened:
+        subject = replace(subject_again(opened, "test"), bos=None)
+        units = [unit.unit_id for unit in opened.units("neurons")]
+        ((_, source, _),) = list(sources_again(opened, subject, units))
+        settings = opened.settings.harvest
+    question = question_of(subject, subject.model, PROMPT, NO_OPTIONS)
+    kept, all_of_them = (
+        {effect.position for effect in effects_of(subject, subject.model, source, question, each)}
+        for each in (settings, replace(settings, mask_first=False))
+    )
+    assert all_of_them - kept == {0}
+
+
+def test_a_token_is_named_by_its_text_also_where_the_tokenizer_begins_texts_with_a_space(own_runs):
+    with open_run("tiny", folder=own_runs, read_only=True) as opened:
+        subject = subject_again(opened, "test")
+    like_llama = replace(subject, tokenise=lambda texts: subject.tokenise([f" {t}" for t in texts]))
+    ((word,),) = subject.tokenise([" cat"])
+    ((inside,),) = subject.tokenise(["c"])
+    assert one_token(like_llama, " cat", "--target") == word
+    assert one_token(like_llama, "cat", "--target") == word  # no token is called so
+    assert one_token(like_llama, "c", "--target") == inside
 
 
 def test_what_cannot_be_compared_is_refused_with_the_tokens(own_runs):

@@ -17,6 +17,7 @@ from autointerp.pipeline.map import as_text, map_dictionary
 from autointerp.pipeline.report import report
 from autointerp.store.run import open_run
 from autointerp.subjects.autoencoder import load_autoencoder
+from autointerp.units.sources.features import Features
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +183,20 @@ def test_a_source_without_directions_is_refused_where_it_is_named_and_left_out_w
     with pytest.raises(UnknownName, match="featurs"):
         map_dictionary("tiny", ["featurs"], page=False, runs=runs)
     assert not any("no directions" in event.text for event in events if isinstance(event, Note))
+
+
+def test_what_a_transcoder_writes_makes_no_map_with_what_stands_where_it_reads(mapped, monkeypatch):
+    runs, _, _ = mapped
+    monkeypatch.setattr(Features, "transcodes", True)
+    events = []
+    found = map_dictionary("tiny", page=False, runs=runs, on=events.append).map
+    assert [one.source for one in found.sources] == ["features"]
+    told = [event.text for event in events if isinstance(event, Note)]
+    assert [text.split(" are in different spaces")[0] for text in told[:2]] == [
+        "directions of neurons and features", "directions of random and features",
+    ]  # fmt: skip
+    with pytest.raises(BadInput, match=r"different spaces.* name other sources by --source"):
+        map_dictionary("tiny", ["random", "features"], page=False, runs=runs)
 
 
 def test_a_folder_of_other_things_is_refused_before_anything_is_read(mapped, tmp_path):

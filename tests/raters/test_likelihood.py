@@ -248,3 +248,13 @@ def test_a_model_without_its_head_is_refused(tmp_path: Path) -> None:
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(RaterError, match=r"lack 1 weight, such as lm_head\.weight"):
         likelihood.load_reader(str(folder))
+
+
+@pytest.mark.parametrize("architecture", ["lfm2", "mamba"])
+def test_a_model_that_keeps_a_state_is_refused(architecture: str, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    from support.tiny_language_models import saved
+
+    folder = saved(tmp_path / "m", architecture)
+    with pytest.raises(RaterError, match="keeps a state of what it has read"):
+        likelihood.load_reader(str(folder))

@@ -101,7 +101,7 @@ def test_units_are_found_by_the_names_that_reports_give_them(own_runs: Path):
         ]:  # fmt: skip
             assert run.units_called([name, name]) == [meant.unit_id]
         for name in ("features/99999", "features", "", f"features/{index[2]}"):
-            with pytest.raises(BadInput, match="the run holds no such unit; `autointerp export"):
+            with pytest.raises(BadInput, match="the run holds no such unit; `autointerp report"):
                 run.units_called([name])
         run.connection.execute(rename, ["called 'of\ntwo lines'; more", other.unit_id])
         assert run.units_called(["features/of\ntwo lines"]) == [other.unit_id]

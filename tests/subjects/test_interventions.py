@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.tiny_language_models import DENSE, MIXTURES, VOCABULARY, built, tokenizer
+from support.tiny_language_models import DENSE, HYBRIDS, MIXTURES, VOCABULARY, built, tokenizer
 
 from autointerp.errors import SubjectError
 from autointerp.subjects.autoencoder import SparseAutoencoder
@@ -359,6 +359,22 @@ def test_rows_moved_at_their_positions_are_those_of_the_whole_text(architecture,
     assert (found - whole).abs().max() < 1e-4
     # Of each row the tokens from its position on, and once the five before the last position.
     assert sum(read) == sum(len(ids) - place for place in positions.tolist()) + 5
+
+
+@pytest.mark.parametrize("architecture", HYBRIDS)
+def test_a_model_whose_layers_keep_a_state_is_read_from_the_start(architecture):
+    model = hooked(built(architecture), "layers.1.residual")
+    ids = IDS[0, :6]
+    positions = torch.tensor([4, 2, 2, 5])
+    changes = torch.randn(4, model.d_site, generator=torch.Generator().manual_seed(0))
+    found = torch.full((4, model.vocabulary), float("nan"))
+    for rows, logits in moved_logits(model, ids, positions, changes, lambda _: 3):
+        found[rows] = logits
+    many = ids.expand(4, -1)
+    whole = model.logits(
+        many, torch.ones_like(many, dtype=torch.bool), moved_at(positions, changes)
+    )
+    assert (found - whole[:, -1]).abs().max() < 1e-4
 
 
 def test_rows_of_a_model_that_keeps_nothing_are_moved_alike():

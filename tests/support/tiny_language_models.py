@@ -75,6 +75,18 @@ DENSE: dict[str, dict[str, Any]] = {
     "smollm3": LLAMA_LIKE,
 }  # fmt: skip
 MIXTURES = {"mixtral": MIXTURE, "qwen2_moe": MIXTURE, "qwen3_moe": MIXTURE, "olmoe": MIXTURE}
+# Some layers keep a state in place of keys and values, or beside them.
+HYBRIDS: dict[str, dict[str, Any]] = {
+    "lfm2": {**LLAMA_LIKE, "layer_types": ["conv", "full_attention", "conv"]},
+    "falcon_h1": {
+        **LLAMA_LIKE, "mamba_d_ssm": 16, "mamba_n_heads": 2, "mamba_d_head": 8, "mamba_d_state": 4,
+    },
+    "jamba": {
+        **LLAMA_LIKE, "attn_layer_period": 3, "attn_layer_offset": 1, "num_experts": 1,
+        "num_experts_per_tok": 1,
+    },
+    "mamba": {"hidden_size": D_MODEL, "num_hidden_layers": LAYERS, "state_size": 4},
+}  # fmt: skip
 RECTIFIED = {"opt", "nemotron"}
 
 
@@ -95,7 +107,7 @@ def tokenizer() -> Any:
 
 
 def built(kind: str, **extra: Any) -> Any:
-    sizes = {**DENSE, **MIXTURES}[kind]
+    sizes = {**DENSE, **MIXTURES, **HYBRIDS}[kind]
     ids = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None, "vocab_size": VOCABULARY}
     config = transformers.AutoConfig.for_model(kind, **{**ids, **sizes, **extra})
     torch.manual_seed(0)

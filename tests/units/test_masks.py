@@ -33,6 +33,12 @@ def test_some_columns_of_a_mask_are_counted_as_such() -> None:
     assert count_by_column(mask[:, 8:]).tolist() == mask[:, 8:].sum(0).tolist()
 
 
+def test_a_mask_without_rows_counts_nothing() -> None:
+    mask = over(torch.zeros(0, 16), 0.0)
+    assert count_by_column(mask).tolist() == [0] * 16
+    assert count_by_row(mask).tolist() == []
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_over_is_what_torch_says_of_numbers_and_of_columns(dtype: torch.dtype) -> None:
     values = torch.tensor([[0.1, -0.0, 0.3], [0.2, 1e-45, torch.inf]]).to(dtype)

@@ -76,6 +76,10 @@ def _find(run: Run, item: str, rubric: str | None) -> tuple[str, str, Rubric]:
 
     rows = run.rows("SELECT item_id, evidence, rubric, rubric_digest FROM item ORDER BY item_id")
     matches = [row for row in rows if row[0].startswith(item)]
+    if not rows:
+        raise BadInput(
+            f"run '{run.name}' has no items; `autointerp rate --run {run.name}` makes some"
+        )
     if not matches:
         raise BadInput(
             f"no item of run '{run.name}' has an id that starts with '{item}'; "

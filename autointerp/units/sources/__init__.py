@@ -119,6 +119,13 @@ class Directed(Protocol):
         ...
 
 
+def space_of(source: Directed) -> tuple[bool, bool]:
+    """Return what two sources of one subject have in common if their directions are of one space:
+    whether they are of hidden neurons, and whether a transcoder writes them.
+    """
+    return bool(getattr(source, "are_hidden", False)), source.transcodes
+
+
 @runtime_checkable
 class DirectedElsewhere(Protocol):
     """A source whose units are read in a model of their own, and are directions there.

@@ -30,6 +30,7 @@ from autointerp.errors import AutointerpError, RaterError, StorageError
 from autointerp.people.journal import open_journal
 from autointerp.people.machine import Machine
 from autointerp.pipeline.events import Note, Waiting
+from autointerp.settings import RunSettings
 from autointerp.store.run import open_run
 
 Call = Callable[..., Any]
@@ -191,6 +192,9 @@ def test_show_names_an_item_that_is_not_there_or_not_alone(command_line: Call, o
     assert told.startswith("no item of run 'tiny' has an id that starts with 'zz'")
     units = sum(tiny_run_units().values())
     assert f"{units} ids begin with it" in one_line(command_line("show", "tiny", ""))
+    with open_run("new", RunSettings(), folder=own_runs):
+        pass
+    assert one_line(command_line("show", "new", "zz")).startswith("run 'new' has no items")
 
 
 def test_show_prints_an_item_of_a_user_s_own_rubric_without_its_file(
