@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from support.fabricate import make_older
 from support.loopback.server import LoopbackServer
 from support.tiny_language_models import LAYERS, saved
 
@@ -197,7 +198,7 @@ def test_another_subject_than_the_run_s_and_an_imported_run_are_refused(own_runs
 
 def test_a_run_from_before_there_were_logit_effects_opens_and_is_explained(own_runs):
     with open_run("tiny", folder=own_runs) as run:
-        run.connection.execute("DROP VIEW explanation")
+        make_older(run.connection, "VIEW explanation")
         for column in ("promoted", "suppressed"):
             run.connection.execute(f"ALTER TABLE probe DROP COLUMN {column}")
     explain(Job(rater="lexical", run="tiny", runs=own_runs, n=1))
