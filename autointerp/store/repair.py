@@ -28,7 +28,7 @@ from autointerp.store.run import (
     read_about,
     unopened,
 )
-from autointerp.store.tables import COMMITS, first_line, now, read_commits, write_commits
+from autointerp.store.tables import COMMITS, first_line, is_damage, now, read_commits, write_commits
 from autointerp.text import count
 
 Trouble = Literal["", "missing", "log", "commits", "file"]
@@ -75,7 +75,7 @@ class Copies:
 def diagnose(path: Path) -> Diagnosis:
     """Return what is wrong with a run's database, all of which is read; nothing is changed.
 
-    Raises RunLocked if another process has it open.
+    Raises RunLocked if another process has it open, StorageError if it must not be read.
     """
     file = path / DATABASE
     if not file.exists() or not file.stat().st_size:
@@ -83,7 +83,7 @@ def diagnose(path: Path) -> Diagnosis:
     try:
         connection = duckdb.connect(str(file), read_only=True)
     except duckdb.Error as error:
-        if isinstance(error, duckdb.IOException) and "lock" in str(error).lower():
+        if isinstance(error, duckdb.IOException) and not is_damage(error):
             raise unopened(path, error) from None
         position = POSITION.search(str(error))
         if "replaying WAL" in str(error) and position:

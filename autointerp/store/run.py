@@ -50,12 +50,12 @@ from autointerp.store.replies import FILE as REPLIES
 from autointerp.store.replies import Record, ReplyJournal, is_written_here, read_replies
 from autointerp.store.tables import (
     COMMITS,
-    damaged,
     first_line,
     is_damage,
     is_full,
     now,
     read_commits,
+    unusable,
 )
 from autointerp.store.units import Units
 from autointerp.subjects.provenance import changed_part
@@ -529,17 +529,12 @@ def unopened(path: Path, error: duckdb.Error | OSError) -> RunLocked | StorageEr
             f"run '{path.name}' is in use by {who}; wait until that has ended, or stop it: what it "
             "has done is kept, and the same command goes on from there"
         )
-    if isinstance(error, OSError) or is_full(error):
-        return StorageError(
-            f"cannot write {file} ({first_line(error)}); free some space, then run the same "
-            "command again"
-        )
-    if is_damage(error):
-        return damaged(path, error)
+    if isinstance(error, OSError) or is_full(error) or is_damage(error):
+        return unusable(path, error)
     if isinstance(error, duckdb.IOException):
         return StorageError(
-            f"cannot open {file} ({first_line(error)}); free some space, or move the run to a "
-            "folder that can be written"
+            f"cannot open {file} ({first_line(error)}); let yourself read and write it, or move "
+            "the run to a folder that can be written"
         )
     if isinstance(error, duckdb.TransactionException):  # both make its tables
         return RunLocked(

@@ -31,7 +31,7 @@ from autointerp.store.run import (
     open_run,
     read_about,
 )
-from autointerp.store.tables import damaged, is_damage, read_commits
+from autointerp.store.tables import is_damage, read_commits, unusable
 
 HEAD_BYTES = 3 * 4096  # DuckDB's own header and its two of the content, which a checkpoint changes
 TRIES = 20
@@ -59,7 +59,7 @@ class Snapshot(Run):
             self.connection.execute("COMMIT")
         except duckdb.Error as error:
             if is_damage(error):
-                raise damaged(self.path, error) from None
+                raise unusable(self.path, error) from None
             raise
         finally:
             with contextlib.suppress(duckdb.Error):  # none is open after a COMMIT

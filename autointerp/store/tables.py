@@ -70,16 +70,16 @@ class Tables:
             self.commits += 1
             write_commits(self.path, self.commits)
         except (duckdb.IOException, duckdb.FatalException, OSError) as error:
-            raise self._unwritten(error) from None
+            raise unusable(self.path, error) from None
         except duckdb.TransactionException as error:
             # So a COMMIT reports what it could not write, but a key that is taken, too.
             if "constraint" in str(error).lower():
                 raise
-            raise self._unwritten(error) from None
+            raise unusable(self.path, error) from None
         except duckdb.Error as error:
             if not is_damage(error):
                 raise
-            raise damaged(self.path, error) from None
+            raise unusable(self.path, error) from None
         finally:
             if is_open:
                 with contextlib.suppress(duckdb.Error):
@@ -92,18 +92,10 @@ class Tables:
             query = "UPDATE state SET value = ? WHERE name = ?"
         self.connection.execute(query, [str(self.commits + 1), COMMITS])
 
-    def _unwritten(self, error: Exception) -> StorageError:
-        if isinstance(error, duckdb.Error) and is_damage(error) and not is_full(error):
-            return damaged(self.path, error)
-        return StorageError(
-            f"cannot write {self.path / 'run.duckdb'} ({first_line(error)}); "
-            "free some space or choose another folder, then run the same command again"
-        )
-
     def execute(self, query: str, parameters: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
         """Execute a statement and return its result.
 
-        Raises StorageError where the database is damaged.
+        Raises StorageError where the database is damaged, or the disk full.
         """
         with self._readable():
             return self.connection.execute(query, list(parameters))
@@ -115,7 +107,7 @@ class Tables:
         except duckdb.Error as error:
             if not is_damage(error):
                 raise
-            raise damaged(self.path, error) from None
+            raise unusable(self.path, error) from None
 
     def insert(self, table: str, rows: Sequence[dict[str, Any]], ignore: bool = False) -> None:
         """Append rows, columns by name; with `ignore`, rows whose key is taken are skipped.
@@ -242,11 +234,20 @@ def is_full(error: duckdb.Error) -> bool:
     return FULL.search(str(error)) is not None
 
 
-def damaged(path: Path, error: BaseException) -> StorageError:
-    """Return the error of a run whose database cannot be read."""
+def unusable(path: Path, error: Exception) -> StorageError:
+    """Return the error of a run whose database is damaged, or cannot be written.
+
+    DuckDB reports a disk that is full as it reports damage: restoring a copy would lose the run.
+    """
+    file = path / "run.duckdb"
+    if isinstance(error, duckdb.Error) and is_damage(error) and not is_full(error):
+        return StorageError(
+            f"{file} is damaged ({first_line(error)}); restore it from a copy, or save what can be "
+            f"read of it with `autointerp doctor {path.name}`"
+        )
     return StorageError(
-        f"{path / 'run.duckdb'} is damaged ({first_line(error)}); restore it from a copy, or save "
-        f"what can be read of it with `autointerp doctor {path.name}`"
+        f"cannot write {file} ({first_line(error)}); free some space or choose another folder, "
+        "then run the same command again"
     )
 
 

@@ -343,6 +343,42 @@ def test_a_disk_that_fills_up_is_named_and_what_was_kept_before_is_still_there(
     assert os.path.getsize(tmp_path / "full" / "run.duckdb") > 0
 
 
+UNWRITTEN = """
+import os, resource, sys
+from pathlib import Path
+from autointerp.errors import StorageError
+from autointerp.store.run import open_run
+folder = Path(sys.argv[1])
+size = os.path.getsize(folder / "left" / "run.duckdb")
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+try:
+    with open_run("left", folder=folder) as run:
+        run.execute("CHECKPOINT")
+except StorageError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_no_damage_where_a_kill_left_a_log_to_be_taken_in(
+    tmp_path: Path, process_environment: dict[str, str]
+):
+    with open_run("killed", RunSettings(), folder=tmp_path) as run:
+        run.connection.execute("CHECKPOINT")
+        run.add_ratings([rating(f"{n}", 3) for n in range(20)])
+        shutil.copytree(tmp_path / "killed", tmp_path / "left")  # what a kill would leave
+    told = subprocess.run(
+        [sys.executable, "-c", UNWRITTEN, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=process_environment,
+        check=False,
+    )
+    assert told.stdout.startswith(f"cannot write {tmp_path / 'left' / 'run.duckdb'} ("), told
+    assert "free some space" in told.stdout
+    with open_run("left", folder=tmp_path) as run:
+        assert len(scores(run)) == 20
+
+
 def make_old(file: Path) -> None:
     """Take out of a run's file what an earlier schema did not have."""
     with duckdb.connect(str(file)) as connection:
