@@ -159,7 +159,7 @@ def partial_file(path: Path, remedy: str = REMEDY, mode: int | None = None) -> I
     """Yield a path beside `path`; the file written there takes its place, or is deleted on error.
 
     The file is on the disk before it is renamed. A link stays one. Raises StorageError, which ends
-    in `remedy`, for any OSError inside.
+    in `remedy`, for any OSError inside, and for another's error where the disk takes no more.
     """
     target = path.resolve()
     writer = f"{os.getpid()}.{threading.get_native_id()}"
@@ -174,9 +174,26 @@ def partial_file(path: Path, remedy: str = REMEDY, mode: int | None = None) -> I
         sync_folder(target.parent)
     except OSError as error:
         raise unwritten(path, error, remedy) from None
+    except Exception:
+        if refused := _refusal(partial):
+            raise unwritten(path, refused, remedy) from None
+        raise
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+def _refusal(file: Path) -> OSError | None:
+    """Return why a file takes no more bytes, None if it does.
+
+    torch, safetensors and tokenizers raise errors of their own where a disk is full.
+    """
+    try:
+        with file.open("ab", buffering=0) as more:
+            write_all(more.fileno(), bytes(2**20))
+    except OSError as error:
+        return error
+    return None
 
 
 def write_all(handle: int, content: bytes | memoryview, sync: bool = True) -> None:

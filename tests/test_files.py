@@ -1,5 +1,6 @@
 import io
 import os
+import resource
 import shutil
 import threading
 import tomllib
@@ -8,6 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support import bombs
 
@@ -71,6 +73,44 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path):
 def test_a_full_disk_is_one_line_with_the_file_and_the_remedy(tmp_path: Path):
     with pytest.raises(StorageError, match=r"cannot write .*/a \(No space left.*\); buy a disk$"):
         write_half(tmp_path / "a", FULL)
+    assert names(tmp_path) == []
+
+
+def by_torch(file: Path) -> None:
+    import torch
+
+    torch.save(torch.zeros(10_000), file)
+
+
+def by_safetensors(file: Path) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({"zeros": np.zeros(10_000)}, file)
+
+
+def by_tokenizers(file: Path) -> None:
+    from tokenizers import Tokenizer
+    from tokenizers.models import BPE
+
+    Tokenizer(BPE({f"{n}": n for n in range(10_000)}, [])).save(str(file))
+
+
+@pytest.mark.parametrize("save", [by_torch, by_safetensors, by_tokenizers])
+def test_so_is_a_full_disk_for_which_a_library_has_an_error_of_its_own(
+    tmp_path: Path, save: Callable[[Path], None]
+):
+    # A limit on the size of files stands for the full disk: the same failing write.
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    told = r"cannot write .*/a \(File too large\); buy a disk$"
+    try:
+        with (
+            pytest.raises(StorageError, match=told),
+            partial_file(tmp_path / "a", "buy a disk") as file,
+        ):
+            save(file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert names(tmp_path) == []
 
 

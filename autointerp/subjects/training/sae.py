@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from autointerp.files import partial_file
 from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.one_layer import OneLayerTransformer
 from autointerp.subjects.training.checkpoints import (
@@ -282,5 +283,6 @@ def train_sae(
             W_dec=dictionary.W_dec.detach().cpu(),
             b_dec=dictionary.b_dec.detach().cpu() / scale,
         )
-    sae.save(out / "sae.safetensors")
+    with partial_file(out / "sae.safetensors") as partial:
+        sae.save(partial)
     return sae

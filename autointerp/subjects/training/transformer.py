@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from autointerp.errors import CorpusError
+from autointerp.files import partial_file
 from autointerp.subjects.one_layer import OneLayerConfig, OneLayerTransformer
 from autointerp.subjects.training.checkpoints import (
     load_checkpoint,
@@ -191,5 +192,6 @@ def train_transformer(
                 value if math.isnan(figures["loss"]) else 0.95 * figures["loss"] + 0.05 * value
             )
             figures["lr"] = rate
-    model.save(out / "transformer.safetensors")
+    with partial_file(out / "transformer.safetensors") as partial:
+        model.save(partial)
     return model.eval().requires_grad_(False)
