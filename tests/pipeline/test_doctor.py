@@ -6,9 +6,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from support.loopback.server import Fault, LoopbackServer
 
+from autointerp.errors import StorageError
 from autointerp.records import Rating
 from autointerp.store.ratings import came_record
 from autointerp.store.repair import diagnose
@@ -198,6 +200,19 @@ def test_what_can_be_read_of_a_damaged_database_is_saved(
             assert rows() == before - lost
             assert diagnose(file.parent).trouble == ""
     assert saved
+
+
+def test_a_database_that_must_not_be_read_is_no_damaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise duckdb.IOException('IO Error: Cannot open file "run.duckdb": Permission denied')
+
+    (tmp_path / "run.duckdb").write_bytes(b"x")
+    monkeypatch.setattr(duckdb, "connect", refused)
+    with pytest.raises(StorageError, match=r"Permission denied\); let yourself read and write it"):
+        diagnose(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["run.duckdb"]
 
 
 def test_orphans_and_digests_that_do_not_fit_are_told(

@@ -22,7 +22,7 @@ import typer
 
 from autointerp import __version__, extensions
 from autointerp.apps import cli as commands
-from autointerp.errors import AutointerpError
+from autointerp.errors import AutointerpError, BadInput
 from autointerp.settings import check_number
 from autointerp.text import visible
 
@@ -75,35 +75,53 @@ def build_app() -> typer.Typer:
         module = extensions.load(commands, "command", name)
         if hasattr(module, "app"):
             for info in module.app.registered_commands:
-                info.callback = _with_checked_numbers(info.callback)
+                info.callback = _checked(info.callback)
             app.add_typer(module.app, name=name, short_help=module.__doc__)
         else:
             # The whole first sentence: left to itself, the list cuts it at 45 characters.
             summary = (module.command.__doc__ or "").partition("\n")[0]
-            app.command(name, short_help=summary)(_with_checked_numbers(module.command))
+            app.command(name, short_help=summary)(_checked(module.command))
     return app
 
 
-def _with_checked_numbers(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command, which refuses numbers that are infinite, none, or below 0.
+def _checked(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command, which refuses names that no file of its own can hold, and numbers that
+    are infinite, none, or below 0.
 
     Whether a rater, a run or a budget would use them does not matter: a limit that is none would
     be one that somebody relies on. A default may be such a number.
     """
-    if hasattr(command, "checks_numbers"):
+    if hasattr(command, "is_checked"):
         return command
     defaults = {name: one.default for name, one in inspect.signature(command).parameters.items()}
 
     @functools.wraps(command)
     def checked(**values: Any) -> None:
+        _check_names()
         for name, value in values.items():
             is_count = name == "n" and isinstance(value, int) and value < 0  # says so itself
             if value != defaults.get(name) and not is_count:
                 check_number(f"--{name.strip('_').replace('_', '-')}", value)
         command(**values)
 
-    checked.checks_numbers = True  # type: ignore[attr-defined]
+    checked.is_checked = True  # type: ignore[attr-defined]
     return checked
+
+
+def _check_names() -> None:
+    """Raise BadInput where the current folder is gone, or a name is not UTF-8.
+
+    DuckDB, TOML and JSON take no other names.
+    """
+    try:
+        names = (os.getcwd(), *sys.argv[1:])
+    except FileNotFoundError:
+        raise BadInput("the current folder is gone; change to another one") from None
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise BadInput(f"'{name}' is not UTF-8; rename it, or choose another place") from None
 
 
 def main() -> None:
@@ -114,6 +132,7 @@ def main() -> None:
     Errors that the user can fix are one line on stderr; any other exception is a bug and keeps its
     traceback.
     """
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # text of a corpus that the terminal cannot write
             stream.reconfigure(errors="backslashreplace")
@@ -135,6 +154,16 @@ def main() -> None:
         _close_stdout()
         code = _fail(_storage_text(error), 1)
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Have nothing read and written where a stream was closed by who started the command.
+
+    The next file that is opened, such as a database, would be the stream.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 @contextlib.contextmanager
@@ -204,6 +233,11 @@ def _storage_text(error: OSError) -> str:
     what = f"'{str(error.filename)[:200]}'" if error.filename else "the output"
     if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
         return f"{what} is no path that can be used ({error.strerror}); choose another"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"cannot read or write {what} ({error.strerror}); change its permissions or choose "
+            "another place, then give the same command again"
+        )
     return (
         f"cannot write {what} ({error.strerror}); free some space or choose another place, "
         "then give the same command again"

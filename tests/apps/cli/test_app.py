@@ -630,6 +630,7 @@ def raising(error: BaseException) -> Callable[[], Any]:
         (StorageError("the disk"), 1, "the disk"),
         (OSError(28, "No space left on device", "x.bin"), 1, "cannot write 'x.bin' (No space left"),
         (OSError(30, "Read-only file system", "y"), 1, "cannot write 'y' (Read-only file system)"),
+        (PermissionError(13, "Permission denied", "z"), 1, "cannot read or write 'z' (Permission"),
         (KeyboardInterrupt(), 130, "stopped; the same command goes on from here"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
@@ -660,8 +661,8 @@ def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, error: Ex
         cli.main()
 
 
-@pytest.mark.parametrize("target", ["| head -n 1", "> /dev/full"])
-def test_a_reader_that_stops_or_a_full_disk_on_stdout_leave_no_traceback(
+@pytest.mark.parametrize("target", ["| head -n 1", "> /dev/full", "<&- >&- 2>&-"])
+def test_a_reader_that_stops_a_full_disk_on_stdout_and_no_stream_at_all_leave_no_traceback(
     own_runs: Path, process_environment: dict[str, str], target: str
 ):
     command = f"'{sys.executable}' -m autointerp export tiny --to jsonl {target}"
@@ -675,12 +676,54 @@ def test_a_reader_that_stops_or_a_full_disk_on_stdout_leave_no_traceback(
     )
     assert "Traceback" not in told.stderr
     assert "Exception ignored" not in told.stderr
-    if ">" in target:
+    if "&" in target:
+        assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+    elif ">" in target:
         assert told.returncode == 1
         assert told.stderr == (
             "autointerp: cannot write the output (No space left on device); free some space or "
             "choose another place, then give the same command again\n"
         )
+
+
+def test_without_stderr_an_error_is_not_written_to_stdout(
+    own_runs: Path, process_environment: dict[str, str]
+):
+    command = f"'{sys.executable}' -m autointerp show nobody --json 2>&-"
+    told = subprocess.run(
+        ["bash", "-c", command], cwd=own_runs.parent, env=process_environment,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (told.returncode, told.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("place", ["folder", "file"])
+def test_a_name_that_is_not_utf_8_is_one_line(
+    command_line: Call, own_runs: Path, monkeypatch: pytest.MonkeyPatch, place: str
+):
+    name = os.fsdecode(b"caf\xe9")  # Latin-1
+    if place == "folder":
+        monkeypatch.chdir(own_runs.rename(own_runs.with_name(name)))
+    result = command_line("export", "tiny", "--to", "csv", "-o", name if place == "file" else "a")
+    assert result.code == 2
+    assert one_line(result).endswith(
+        r"caf\u{dce9}' is not UTF-8; rename it, or choose another place"
+    )
+
+
+def test_a_folder_that_is_gone_is_one_line(
+    command_line: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    result = command_line("runs")
+    monkeypatch.chdir(tmp_path)
+    assert (result.code, one_line(result)) == (
+        2,
+        "the current folder is gone; change to another one",
+    )
 
 
 # ----------------------------------------------------------------------------------- export
