@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -279,8 +280,8 @@ def sweep(
     lacking = [name for name in asked.settings if not run_exists(folder / name)]
     if lacking:
         raise BadInput(
-            f"sweep '{asked.name}' has no run '{lacking[0]}' yet; `autointerp sweep {path}` "
-            "without --no-rate makes it"
+            f"sweep '{asked.name}' has no run '{lacking[0]}' yet; `autointerp sweep "
+            f"{shlex.quote(str(path))}` without --no-rate makes it"
         )
     with ExitStack() as stack:
         looked = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -348,8 +349,10 @@ def make_clusters(folder: Path, clusters: int = 8, points: int = 500, seed: int 
         folder / "autointerp.toml",
         '[subject]\nmodel = "points.npz"\nsite = "recorded"\nsae = "sae.safetensors"\n',
     )
+    subject = shlex.quote(str(folder / "autointerp.toml"))
+    labels = shlex.quote(f"{folder / 'labels.parquet'}:cluster")
     return (
         f"{folder}: {len(drawn.cluster):,} points in {clusters} clusters, an SAE of {clusters} "
-        f"features\nautointerp harvest --subject {folder / 'autointerp.toml'} --run points "
-        f"--n 4 --controls 0\nautointerp concepts {folder / 'labels.parquet'}:cluster --run points"
+        f"features\nautointerp harvest --subject {subject} --run points --n 4 --controls 0\n"
+        f"autointerp concepts {labels} --run points"
     )

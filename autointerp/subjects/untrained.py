@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import shlex
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ def twin_record(folder: Path, site: str) -> TrainingRecord:
     if record.model.weights == "trained":
         raise SubjectError(
             f"{folder} holds an SAE of the trained model; make the twin's with "
-            f"`autointerp train untrained {folder}`, and name its folder"
+            f"`autointerp train untrained {shlex.quote(str(folder))}`, and name its folder"
         )
     recorded = record.site
     if recorded != site:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -145,7 +146,7 @@ def command(
         return
     settings = initialise(given, output, force, ask, lambda event: say(str(event)))
     # A file of this name in the current folder is the default subject.
-    named = "" if output == Path("autointerp.toml") else f" --subject {output}"
+    named = "" if output == Path("autointerp.toml") else f" --subject {shlex.quote(str(output))}"
     source = "features" if settings.sae or settings.model == "embedded" else "neurons"
     trial = f"--run trial --source {source} --n 20 --tokens 100k"
     say(f"wrote {output}; next: autointerp rate{named} {trial}")

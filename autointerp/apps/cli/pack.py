@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -67,4 +68,5 @@ def command(
     note = contexts_text(planned_session)
     if note:
         say(note)
-    say(f"they rate it with: autointerp rate --pack {output.name} --rater human:NAME")
+    name = shlex.quote(output.name)
+    say(f"they rate it with: autointerp rate --pack {name} --rater human:NAME")

@@ -168,7 +168,8 @@ def command(
             return
         say(f"run '{write}' has this plan since {written.made_at} UTC: {written}")
         say(f"sha256 {written.digest}")
-        say(f"next: autointerp rate --run {write} --rater {written.raters[0]}{_asked_on(rubric)}")
+        who = shlex.quote(written.raters[0])
+        say(f"next: autointerp rate --run {write} --rater {who}{_asked_on(rubric)}")
         return
     _print_power(
         plan_units(effect, power, alpha, len(scale)),
@@ -209,7 +210,7 @@ def _write_of_sweep(
         return
     say(f"sweep '{plan.name}' has this plan since {plan.made_at} UTC: {plan}")
     say(f"sha256 {plan.digest}")
-    say(f"next: autointerp sweep {path}")
+    say(f"next: autointerp sweep {shlex.quote(str(path))}")
 
 
 def _asked_on(rubric: str) -> str:

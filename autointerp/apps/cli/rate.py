@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -216,7 +217,5 @@ def _rate_pack(pack: Path, rater: str, plain: bool, mouse: bool, decided: Sequen
     result = rate_pack(pack, rater, asker(plain, mouse))
     say(str(result), err=True)
     if not result.left:
-        say(
-            f"send {pack} back; its owner reads it with: autointerp ingest RUN {pack.name}",
-            err=True,
-        )
+        name = shlex.quote(pack.name)
+        say(f"send {pack} back; its owner reads it with: autointerp ingest RUN {name}", err=True)

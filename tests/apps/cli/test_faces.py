@@ -118,10 +118,11 @@ def test_the_step_that_init_names_works_when_it_is_typed(
     command_line: Any, tiny_subject: Path, tmp_path: Path
 ):
     folder = shutil.copytree(tiny_subject, tmp_path / "own")
+    settings = ("-o", "ann's file.toml")
     for sae in ((), ("--sae", folder / "sae.safetensors")):
         made = command_line(
             "init", "--model", folder / "transformer.safetensors", "--corpus",
-            folder / "corpus.npz", *sae, "--force",
+            folder / "corpus.npz", *sae, *settings, "--force",
         )  # fmt: skip
         assert made.code == 0, made.err
         step = made.out.splitlines()[-1].partition("next: autointerp ")[2]
