@@ -30,7 +30,11 @@ def command(as_json: _options.AsJson = False) -> None:
     def row(summary: RunSummary) -> tuple[str, str, str, str, str]:
         if summary.problem:
             return summary.run, summary.subject, summary.made, "", f"({summary.problem})"
-        units = ", ".join(f"{n} {source}" for source, n in summary.asked.items()) or "none"
+        asked = ", ".join(f"{n} {source}" for source, n in summary.asked.items())
+        held = [
+            f"{of['eligible']} {name}" for name, of in summary.units.items() if "eligible" in of
+        ]
+        units = asked or (f"none asked of {', '.join(held)}" if held else "none")
         ratings = "; ".join(
             f"{rater}: " + ", ".join(f"{n} {status}" for status, n in sorted(statuses.items()))
             for rater, statuses in summary.by_rater.items()

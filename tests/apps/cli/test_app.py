@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import pytest
 import typer.main
 from rich.console import Console
+from support.fabricate import fabricate_run
 from support.processes import Forked
 from support.tiny_subject import tiny_run_units
 
@@ -132,6 +133,11 @@ def test_runs_are_listed_with_units_and_ratings(
     assert line.startswith(f"{tiny_run_name}  ")
     assert ", ".join(f"{n} {name}" for name, n in tiny_run_units().items()) in line
     assert line.endswith(f"scripted:4: {sum(tiny_run_units().values())} ok")
+
+
+def test_units_that_nobody_was_asked_about_are_listed_as_such(command_line: Call, tmp_path: Path):
+    fabricate_run(tmp_path / "runs", {"features": 3, "neurons": 2}, contexts=0).close()
+    assert "none asked of 3 features, 2 neurons  none" in command_line("runs").out
 
 
 def test_a_damaged_run_does_not_hide_the_others(command_line: Call, own_runs: Path):
