@@ -5,6 +5,7 @@ A rater's module has a first docstring line, which `autointerp raters` prints, a
     WHAT                     what kind of judge it is, in words, for reports
     create(model, options)   → a `Rater`; raises BadInput for a model that it does not have
     LIBRARIES                names of distributions that it needs; () if left out
+    OFFLINE                  True if it asks no server; `--base-url` is refused for it
     EXAMPLE                  a model to try it with, if neither none nor any name or file will do
     URL, VARIABLE            of a provider: its address, the environment variable of its key
 
@@ -100,6 +101,13 @@ def what(name: str) -> str | None:
     return str(_said(kind, "WHAT", "")) or None if kind in rater_names() else None
 
 
+def is_offline(name: str) -> bool:
+    """Return whether a rater's file says that it asks no server, so that an address means nothing
+    to it; those that are made of others do not say so."""
+    kind = kind_of(name)
+    return bool(kind in rater_names() and _said(kind, "OFFLINE", False))
+
+
 def libraries() -> list[str]:
     """Return the distributions that raters need, each once, in the order of the raters."""
     needed = [library for name in rater_names() for library in _said(name, "LIBRARIES", ())]
@@ -158,6 +166,7 @@ __all__ = [
     "call_key",
     "check_keys",
     "expected_score",
+    "is_offline",
     "judges",
     "kind_of",
     "libraries",

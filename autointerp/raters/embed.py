@@ -29,6 +29,7 @@ from autointerp.records import Item, Reply, Request
 from autointerp.text import CONTROL
 
 WHAT = "an embedding model"
+OFFLINE = True
 LIBRARIES = ("transformers",)
 
 VERSION = 1

@@ -11,6 +11,7 @@ from autointerp.raters import RaterOptions
 from autointerp.records import Item, Request, check_person
 
 WHAT = "a person"
+OFFLINE = True
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from autointerp.records import Item, Reply, Request
 from autointerp.stats.ranks import auc
 
 WHAT = "a fixed rule on words and no language model"
+OFFLINE = True
 
 VERSION = 2
 ALTERNATIVES = 2

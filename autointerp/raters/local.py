@@ -24,6 +24,7 @@ from autointerp.records import Item, Reply, Request
 from autointerp.text import count
 
 WHAT = "a language model"
+OFFLINE = True
 LIBRARIES = ("xllamacpp",)
 
 MANY_LOGPROBS = 200  # of a forced choice

@@ -135,9 +135,15 @@ class Asking:
         """Return a job that asks `rater` in this way."""
         from autointerp.engine.loop import RatingPolicy
         from autointerp.engine.retry import RetryPolicy
+        from autointerp.errors import BadInput
         from autointerp.pipeline.job import Job
-        from autointerp.raters import RaterOptions
+        from autointerp.raters import RaterOptions, is_offline
 
+        if self.base_url is not None and is_offline(rater):
+            raise BadInput(
+                f"--base-url: {rater} asks no server; leave it out, or name a rater that does, "
+                "such as --rater openai:MODEL"
+            )
         asked = RaterOptions(
             base_url=self.base_url,
             timeout_s=self.timeout,

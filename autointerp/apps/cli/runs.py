@@ -31,9 +31,8 @@ def command(as_json: _options.AsJson = False) -> None:
         if summary.problem:
             return summary.run, summary.subject, summary.made, "", f"({summary.problem})"
         asked = ", ".join(f"{n} {source}" for source, n in summary.asked.items())
-        held = [
-            f"{of['eligible']} {name}" for name, of in summary.units.items() if "eligible" in of
-        ]
+        eligible = {name: of["eligible"] for name, of in summary.units.items() if "eligible" in of}
+        held = [f"{n} {source}" for source, n in eligible.items()]
         units = asked or (f"none asked of {', '.join(held)}" if held else "none")
         ratings = "; ".join(
             f"{rater}: " + ", ".join(f"{n} {status}" for status, n in sorted(statuses.items()))

@@ -53,6 +53,12 @@ def test_options_of_a_person_s_sitting_are_refused_for_a_model(
     assert f"{option.partition('=')[0]}: for people, and lexical is none" in result.err
 
 
+def test_an_address_for_a_rater_that_asks_no_server_is_refused(command_line: Any) -> None:
+    result = command_line("rate", "--base-url", "http://127.0.0.1:9/v1")
+    assert result.code == 2
+    assert "--base-url: lexical asks no server" in result.err
+
+
 def test_a_dry_run_counts_what_was_answered_of_the_units_that_are_asked_for(
     own_runs: Path, command_line: Any, tiny_settings: Path, tiny_run_name: str
 ) -> None:
