@@ -252,10 +252,11 @@ def load_settings(subject: str, seed: int | None = None) -> RunSettings:
     return replace(settings, seed=seed)
 
 
-def token_count(tokens: int | str) -> int:
+def token_count(tokens: int | str, least: int = LEAST_TOKENS) -> int:
     """Return a number of tokens that was written as 250000, 100k or 2M; 0 stands for all.
 
-    Raises BadInput for anything else, and for fewer than a harvest can be made of.
+    Raises BadInput for anything else, and for fewer than the `least`: what a harvest can be made
+    of.
     """
     written = tokens.strip() if isinstance(tokens, str) else _shown(tokens)
     parts = TOKENS.fullmatch(written)
@@ -271,9 +272,9 @@ def token_count(tokens: int | str) -> int:
         raise BadInput(f"--tokens {written}: give a whole number of tokens, such as 100k or 250000")
     if value > LARGEST:
         raise BadInput(f"--tokens {written}: give at most {LARGEST:,}")
-    if 0 < value < LEAST_TOKENS:
+    if 0 < value < least:
         raise BadInput(
-            f"--tokens {written}: a harvest takes at least {LEAST_TOKENS:,} tokens; 0 reads all"
+            f"--tokens {written}: a harvest takes at least {least:,} tokens; 0 reads all"
         )
     return value
 

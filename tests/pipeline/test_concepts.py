@@ -204,7 +204,7 @@ def test_on_text_from_the_command_line(tiny_run, command_line, tmp_path):
     assert "features, 60 units: share found" in done.out
     assert "page: reports/concepts-tiny/index.html" in done.out
     asked = command_line("concepts", "cat=re: cat", "--run", "tiny", "--source", "neurons",
-                         "--json", "--tokens", "3000", "-q")  # fmt: skip
+                         "--json", "--tokens", "3k", "-q")  # fmt: skip
     fields = json.loads(asked.out)
     assert sum(fields["tokens"]) == 3_000
     assert fields["compared"] == []

@@ -40,8 +40,11 @@ def command(
         ),
     ] = None,
     tokens: Annotated[
-        int, typer.Option(help="Tokens of the corpus to read at most; 0 for all that the run read.")
-    ] = 200_000,
+        str,
+        typer.Option(
+            help="Tokens of the corpus to read at most, such as 200k; 0 for all that the run read."
+        ),
+    ] = "200k",
     over: Annotated[
         float, typer.Option(help="AUROC on held-out text over which a concept counts as found.")
     ] = 0.95,
@@ -77,9 +80,11 @@ def command(
     Example: autointerp concepts 'digit=re:[0-9]+' 'quote=re:"' --run main
     """
     from autointerp.pipeline.asked import check_concepts
+    from autointerp.settings import token_count
 
     sizes = tuple(k or (1, 2, 4, 8))
-    check_concepts(labels, source or (), n, tokens, over, sizes)
+    at_most = token_count(tokens)
+    check_concepts(labels, source or (), n, at_most, over, sizes)
     _options.require_runs(run)
 
     from autointerp.apps.cli._progress import Show
@@ -87,7 +92,7 @@ def command(
 
     with Show(output) as show:
         made = concepts(
-            labels, run, tuple(source or ()), n, tokens, over, sizes, out,
+            labels, run, tuple(source or ()), n, at_most, over, sizes, out,
             page=not as_json or out is not None, on=show,
         )  # fmt: skip
     if as_json:

@@ -148,9 +148,10 @@ def sae(
         Path, typer.Option("--out", "-o", help="Folder of the results and checkpoints.")
     ] = OUT,
     tokens: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            help="Tokens to train on; a shorter corpus is read again.", show_default="2000000"
+            help="Tokens to train on, such as 2M; a shorter corpus is read again.",
+            show_default="2M",
         ),
     ] = None,
     features: Annotated[
@@ -261,12 +262,12 @@ def sae(
         raise BadInput("--k is for --activation topk; leave it out")
     if l1 is not None and activation != "relu":
         raise BadInput("--l1 is for --activation relu; give that, or leave it out")
-    from autointerp.settings import SubjectSettings, from_mapping
+    from autointerp.settings import SubjectSettings, from_mapping, token_count
     from autointerp.subjects.places import require_places
 
     chosen = {
-        "tokens": tokens, "activation": activation, "k": k, "l1": l1, "batch": batch,
-        "buffer": buffer,
+        "tokens": None if tokens is None else token_count(tokens, least=1),
+        "activation": activation, "k": k, "l1": l1, "batch": batch, "buffer": buffer,
     }  # fmt: skip
     given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     subject = from_mapping(
