@@ -10,7 +10,7 @@ from typing import Any
 
 from autointerp.engine.budget import require_price
 from autointerp.engine.composed import ask_members, compose_items, member_answers
-from autointerp.engine.loop import Engine, ItemLoader, RatingPolicy, Tally, read_rating
+from autointerp.engine.loop import NOTHING_SHOWN, Engine, ItemLoader, RatingPolicy, Tally, read_rating
 from autointerp.engine.own_loop import run_to_end
 from autointerp.engine.signals import pass_on
 from autointerp.questions.items import Evidence, items_beside, load_items
@@ -53,15 +53,15 @@ class RatingCounts:
 def pending_items(run: Run, item_ids: Sequence[str], rater: Rater, repeat: int) -> list[str]:
     """Return the items that `rater`, as it is now, has not answered, or on which it failed.
 
-    What it rated as another version is among them; where that cannot be known, too. A reply to
+    An item that shows nothing has failed for good: what it shows never changes. What it rated as another version is among them; where that cannot be known, too. A reply to
     the same call is found in the store then, and nothing is paid again.
     """
     done = {
         row[0]
         for row in run.rows(
             "SELECT item_id FROM current_rating WHERE rater = ? AND repeat = ?"
-            " AND coalesce(rater_version, '') = ? AND status <> 'failed'",
-            [rater.name, repeat, version_of(rater)],
+            " AND coalesce(rater_version, '') = ? AND (status <> 'failed' OR rationale = ?)",
+            [rater.name, repeat, version_of(rater), NOTHING_SHOWN.error],
         )
     }
     return [item for item in item_ids if item not in done]

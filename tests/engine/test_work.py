@@ -116,6 +116,9 @@ def test_an_item_that_shows_nothing_fails_without_a_call(run: Run, server: Loopb
     assert run.rows("SELECT rationale FROM current_rating WHERE status = 'failed'") == [
         (NOTHING_SHOWN.error,)
     ]
+    again = rate_items(run, item_names(3), RUBRIC, openai_rater(server), load=load)
+    assert again.statuses == {}
+    assert run.rows("SELECT count(*) FROM rating") == [(3,)]
 
 
 def test_repeats_list_the_levels_in_another_order_and_record_it(
