@@ -14,7 +14,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -28,6 +28,7 @@ from autointerp.text import visible
 
 STOPPED = "stopped; the same command goes on from here"
 STOPPED_CODE = 128 + signal.SIGINT
+SENTENCES = "probe"  # the option whose texts are no names
 STORAGE_TROUBLE = {
     errno.ENOSPC,
     errno.EDQUOT,
@@ -97,7 +98,7 @@ def _checked(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def checked(**values: Any) -> None:
-        _check_names()
+        _check_names(values)
         for name, value in values.items():
             is_count = name == "n" and isinstance(value, int) and value < 0  # says so itself
             if value != defaults.get(name) and not is_count:
@@ -108,15 +109,18 @@ def _checked(command: Callable[..., None]) -> Callable[..., None]:
     return checked
 
 
-def _check_names() -> None:
+def _check_names(values: Mapping[str, Any]) -> None:
     """Raise BadInput where the current folder is gone, or a name is not UTF-8.
 
-    DuckDB, TOML and JSON take no other names.
+    DuckDB, TOML and JSON take no other names; of `SENTENCES` every byte is read.
     """
     try:
-        names = (os.getcwd(), *sys.argv[1:])
+        names = [os.getcwd()]
     except FileNotFoundError:
         raise BadInput("the current folder is gone; change to another one") from None
+    for option, value in values.items():
+        if option != SENTENCES:
+            names += [str(one) for one in (value if isinstance(value, list) else [value])]
     for name in names:
         try:
             name.encode()
