@@ -10,7 +10,14 @@ from typing import Any
 
 from autointerp.engine.budget import require_price
 from autointerp.engine.composed import ask_members, compose_items, member_answers
-from autointerp.engine.loop import NOTHING_SHOWN, Engine, ItemLoader, RatingPolicy, Tally, read_rating
+from autointerp.engine.loop import (
+    NOTHING_SHOWN,
+    Engine,
+    ItemLoader,
+    RatingPolicy,
+    Tally,
+    read_rating,
+)
 from autointerp.engine.own_loop import run_to_end
 from autointerp.engine.signals import pass_on
 from autointerp.questions.items import Evidence, items_beside, load_items
@@ -53,8 +60,9 @@ class RatingCounts:
 def pending_items(run: Run, item_ids: Sequence[str], rater: Rater, repeat: int) -> list[str]:
     """Return the items that `rater`, as it is now, has not answered, or on which it failed.
 
-    An item that shows nothing has failed for good: what it shows never changes. What it rated as another version is among them; where that cannot be known, too. A reply to
-    the same call is found in the store then, and nothing is paid again.
+    An item that shows nothing has failed for good: what it shows never changes. What it rated as
+    another version is among them; where that cannot be known, too. A reply to the same call is
+    found in the store then, and nothing is paid again.
     """
     done = {
         row[0]
