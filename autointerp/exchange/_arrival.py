@@ -47,6 +47,7 @@ from autointerp.units.sources import kind_of
 
 INTERVALS, TOP = HarvestSettings().intervals, HarvestSettings().top
 BORROWED_NOTE = f"silent contexts are other units', {ASSUMED_SILENT}"
+ALIKE = 1.1  # times as long; what ends of documents cut off is less
 BORROWED = 20  # contexts of other units, a unit and split, where a file has no silent ones
 POOL = 4096  # that they are drawn from
 ROWS = 5_000  # written at once
@@ -56,13 +57,15 @@ NUMBERED = re.compile(r"([0-9]{1,9})([-+]?)")
 
 @dataclass
 class ImportCounts:
-    """What an import added: units by source and outcome. `seen_before` if the run had the file."""
+    """What an import added: units by source and outcome. `seen_before` if the run had the file,
+    `unlike` how the run's sources can be told apart by the length of their contexts, if so."""
 
     form: str
     units: Counter[tuple[str, str]] = field(default_factory=Counter)
     contexts: int = 0
     borrowed_for: int = 0
     near_copies: int = 0  # contexts left out
+    unlike: str = ""
     seen_before: bool = False
 
 
@@ -154,6 +157,7 @@ def _import(run: Run, path: Path, form: str, options: ImportOptions) -> ImportCo
             arrival.add(unit)
         arrival.finish()
         counts = arrival.counts
+        counts.unlike = _unlike_lengths(run)
         notes = [*_form(form).NOTES, *arrival.notes()]
         run.insert(
             "imported",
@@ -174,6 +178,23 @@ def _import(run: Run, path: Path, form: str, options: ImportOptions) -> ImportCo
     counts.form = form
     run.log("imported", file=str(path), form=form, units=arrival.unit_count)
     return counts
+
+
+def _unlike_lengths(run: Run) -> str:
+    """Return a sentence where contexts of one source are longer than those of another: then a rater
+    can tell the sources apart, however blind the items are. Empty where they are not."""
+    lengths = run.rows(
+        "SELECT source, median(len(c.tokens))::INTEGER AS length FROM context c JOIN unit USING"
+        " (unit_id) WHERE NOT c.silent AND outcome = 'eligible' GROUP BY source ORDER BY length"
+    )
+    if not lengths or lengths[-1][1] <= ALIKE * lengths[0][1]:
+        return ""
+    (short, least), (long, most) = lengths[0], lengths[-1]
+    return (
+        f"Contexts of {long} have {most} tokens in the median, those of {short} {least}: raters "
+        "can tell the sources apart by that. Import again with "
+        f"--each-side {(least - 1) // 2} into another run, so that they are cut alike."
+    )
 
 
 def _read(path: Path, form: str, options: ImportOptions) -> Iterator[ForeignUnit]:
@@ -520,6 +541,8 @@ class _Arrival:
             )
         if self.counts.near_copies:
             notes.append(near_copies_text(self.counts.near_copies))
+        if self.counts.unlike:
+            notes.append(self.counts.unlike)
         dead = sum(n for (_, outcome), n in self.counts.units.items() if outcome == "dead")
         if dead:
             notes.append(f"{dead:,} units fire in none of their contexts and cannot be rated.")

@@ -327,6 +327,19 @@ def test_two_names_for_one_unit_are_refused(tmp_path: Path, runs: Path):
         import_units(path, "r", runs=runs)
 
 
+def test_sources_with_contexts_of_unlike_length_are_named(tmp_path: Path, runs: Path):
+    long, short = rows_of("1", "long"), rows_of("2", "short")
+    for one in short:
+        one["tokens"], one["activations"] = one["tokens"][2:5], one["activations"][2:5]
+    path = table(tmp_path / "t.parquet", long + short)
+    apart = import_units(path, "r", runs=runs)
+    assert apart.unlike.startswith("Contexts of long have 8 tokens in the median, those of short 3")
+    with open_run("r", folder=runs, read_only=True) as run:
+        assert apart.unlike in run.rows("SELECT notes FROM imported")[0][0]
+    cut = import_units(path, "cut", options=ImportOptions(each_side=1), runs=runs)
+    assert cut.unlike == ""
+
+
 def test_a_unit_that_never_fires_is_kept_as_dead(tmp_path: Path, runs: Path):
     rows = rows_of("1", "probes") + rows_of("2", "probes", firing=0)
     counts = import_units(table(tmp_path / "t.parquet", rows), "r", runs=runs)

@@ -73,6 +73,8 @@ def command(
         for (source, outcome), n in sorted(counts.units.items())
     )
     say(f"run '{run}': {units}; {counts.contexts:,} contexts, read as {counts.form}")
+    if counts.unlike:
+        say(f"note: {counts.unlike}")
     if counts.borrowed_for:
         say(
             f"{counts.borrowed_for:,} of them came without silent contexts: contexts of other "
