@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import secrets
+import threading
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,11 +29,13 @@ BEFORE = len(b'{"crc":"01234567","record":')  # the record in its line
 Record = dict[str, Any]
 
 _written_here: set[Path] = set()  # files that this process is writing
+_beginning_or_ending = threading.Lock()  # held while a file and its place in the set come or go
 
 
-def is_written_here(path: Path) -> bool:
-    """Return whether this process is writing the file: what is in it, no killed one left."""
-    return path.resolve() in _written_here
+def is_left(path: Path) -> bool:
+    """Return whether a killed process left the file: it is there, and not being written here."""
+    with _beginning_or_ending:
+        return path.exists() and path.resolve() not in _written_here
 
 
 class ReplyJournal:
@@ -53,7 +56,9 @@ class ReplyJournal:
         self._end = 0
         self._is_whole = True  # nothing stands behind the end, as a failed write may leave it
         try:
-            self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+            with _beginning_or_ending:
+                self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+                _written_here.add(path.resolve())
         except FileExistsError:
             raise RunLocked(
                 f"run '{path.parent.name}' is being asked about by another thread of this process; "
@@ -61,7 +66,6 @@ class ReplyJournal:
             ) from None
         except OSError as error:
             raise self._unwritten(error) from None
-        _written_here.add(path.resolve())
         head = {"autointerp": FORMAT, "journal": self.identity}
         try:
             self._write(line_of(head))
@@ -109,14 +113,19 @@ class ReplyJournal:
 
     def close(self) -> None:
         """Let go of the file, which stays."""
-        with contextlib.suppress(OSError):
-            os.close(self._handle)
-        _written_here.discard(self.path.resolve())
+        with _beginning_or_ending:
+            self._end_writing()
 
     def remove(self) -> None:
         """Close and delete the file: the database has all that is in it."""
-        self.close()
-        self.path.unlink(missing_ok=True)
+        with _beginning_or_ending:
+            self._end_writing()
+            self.path.unlink(missing_ok=True)
+
+    def _end_writing(self) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self._handle)
+        _written_here.discard(self.path.resolve())
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ from autointerp.store.maps import Maps
 from autointerp.store.matches import Matches
 from autointerp.store.ratings import Ratings
 from autointerp.store.replies import FILE as REPLIES
-from autointerp.store.replies import Record, ReplyJournal, is_written_here, read_replies
+from autointerp.store.replies import Record, ReplyJournal, is_left, read_replies
 from autointerp.store.tables import (
     COMMITS,
     first_line,
@@ -347,7 +347,7 @@ def open_as(
         _check_same(path, settings, subject)
     about = read_about(path)
     notes: tuple[str, ...] = ()
-    was_killed = (path / REPLIES).exists() and not is_written_here(path / REPLIES)
+    was_killed = is_left(path / REPLIES)
     if read_only and was_killed:
         notes = _take_in_first(path)
     run = kind(path, about, connect(path, read_only))

@@ -11,7 +11,15 @@ from autointerp.errors import StorageError
 from autointerp.records import Rating, Reply, Request
 from autointerp.settings import RunSettings
 from autointerp.store.ratings import came_record, sent_record
-from autointerp.store.replies import FILE, Record, ReplyJournal, line_of, read_replies, record_in
+from autointerp.store.replies import (
+    FILE,
+    Record,
+    ReplyJournal,
+    is_left,
+    line_of,
+    read_replies,
+    record_in,
+)
 from autointerp.store.run import Run, open_run
 
 
@@ -70,6 +78,16 @@ def test_records_are_written_at_once_and_synced_when_asked(
     assert [record["seq"] for record in read.records] == [0, 1]
     journal.remove()
     assert not (tmp_path / FILE).exists()
+
+
+def test_a_file_is_left_by_a_killed_process_only_where_nobody_here_writes_it(tmp_path: Path):
+    assert not is_left(tmp_path / FILE)
+    journal = ReplyJournal(tmp_path / FILE)
+    assert not is_left(tmp_path / FILE)
+    journal.close()
+    assert is_left(tmp_path / FILE)
+    journal.remove()
+    assert not is_left(tmp_path / FILE)
 
 
 def test_a_cut_at_any_place_costs_the_line_that_it_cuts(tmp_path: Path):

@@ -18,7 +18,7 @@ WRITER = """
 import itertools, sys
 from pathlib import Path
 from autointerp.records import Rating
-from autointerp.store.run import DATABASE, open_run
+from autointerp.store.run import open_run
 with open_run("busy", folder=Path(sys.argv[1])) as run:
     for number in itertools.count():
         run.add_ratings([
