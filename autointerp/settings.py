@@ -15,6 +15,7 @@ import types
 import typing
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
+from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -252,11 +253,11 @@ def load_settings(subject: str, seed: int | None = None) -> RunSettings:
     return replace(settings, seed=seed)
 
 
-def token_count(tokens: int | str, least: int = LEAST_TOKENS) -> int:
-    """Return a number of tokens that was written as 250000, 100k or 2M; 0 stands for all.
+def token_count(tokens: int | str, of_harvest: bool = True) -> int:
+    """Return a number of tokens that was written as 250000, 100k or 2M.
 
-    Raises BadInput for anything else, and for fewer than the `least`: what a harvest can be made
-    of.
+    Raises BadInput for anything else, and `of_harvest`, where 0 stands for all, for fewer than one
+    can be made of.
     """
     written = tokens.strip() if isinstance(tokens, str) else _shown(tokens)
     parts = TOKENS.fullmatch(written)
@@ -264,7 +265,8 @@ def token_count(tokens: int | str, least: int = LEAST_TOKENS) -> int:
         written = _shown(written)
     if parts is None:
         raise BadInput(
-            f"--tokens {written}: give a number of tokens, such as 100k, 2M or 250000; 0 reads all"
+            f"--tokens {written}: give a number of tokens, such as 100k, 2M or 250000"
+            + ("; 0 reads all" if of_harvest else "")
         )
     whole, fraction, factor = parts[1], parts[2] or "", FACTORS[parts[3].lower()]
     value, rest = divmod(int(whole + fraction) * factor, int("1" + "0" * len(fraction)))
@@ -272,9 +274,9 @@ def token_count(tokens: int | str, least: int = LEAST_TOKENS) -> int:
         raise BadInput(f"--tokens {written}: give a whole number of tokens, such as 100k or 250000")
     if value > LARGEST:
         raise BadInput(f"--tokens {written}: give at most {LARGEST:,}")
-    if 0 < value < least:
+    if of_harvest and 0 < value < LEAST_TOKENS:
         raise BadInput(
-            f"--tokens {written}: a harvest takes at least {least:,} tokens; 0 reads all"
+            f"--tokens {written}: a harvest takes at least {LEAST_TOKENS:,} tokens; 0 reads all"
         )
     return value
 
@@ -314,6 +316,13 @@ def check_number(name: str, value: object) -> None:
             raise BadInput(f"{name} {_shown(value)}: give a number that is not below 0")
         if isinstance(value, int) and value > LARGEST:
             raise BadInput(f"{name} {_shown(value)}: give at most {LARGEST:,}")
+
+
+def check_count(written: str, value: Any, least: int) -> None:
+    """Raise BadInput, which begins with what was `written`, unless a value is a whole number from
+    `least` on."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise BadInput(f"{written}: give a whole number from {least} on")
 
 
 def read_settings(path: Path) -> RunSettings:

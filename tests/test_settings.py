@@ -236,6 +236,12 @@ def test_what_is_no_number_of_tokens_is_refused_in_a_line(written: int | str, wh
     assert len(str(refused.value).splitlines()) == 1
 
 
+def test_tokens_to_train_on_are_as_few_as_one_likes_and_never_all() -> None:
+    assert token_count("500", of_harvest=False) == 500
+    with pytest.raises(BadInput, match=r"or 250000$"):
+        token_count("many", of_harvest=False)
+
+
 @given(st.text() | st.from_regex(r"[0-9]*[.]?[0-9]*[kM]?", fullmatch=True))
 def test_any_text_is_a_number_of_tokens_or_refused_in_a_line(written: str) -> None:
     said = ""

@@ -25,7 +25,13 @@ from autointerp.pipeline.events import Harvesting, Note, On, ignore
 from autointerp.pipeline.job import Job, Resolved, say_opened, sources_by_role
 from autointerp.pipeline.sweep import rate_in_one_order
 from autointerp.raters import RaterOptions, version_of
-from autointerp.settings import HarvestSettings, RunSettings, SampleSettings, SubjectSettings
+from autointerp.settings import (
+    HarvestSettings,
+    RunSettings,
+    SampleSettings,
+    SubjectSettings,
+    check_count,
+)
 from autointerp.stats.results import Statistic
 from autointerp.store.run import (
     IN_MEMORY,
@@ -176,8 +182,7 @@ class Evaluator:
                 "called NAME-neurons and NAME-step-STEP"
             )
         for option, number, least in (("n", n, 2), ("controls", controls, 0), ("seed", seed, 0)):
-            if type(number) is not int or number < least:
-                raise BadInput(f"{option}={number!r}: give a whole number from {least} on")
+            check_count(f"{option}={number!r}", number, least)
         if not isinstance(judge, str):
             raise BadInput(
                 f"judge={type(judge).__name__}: give NAME or NAME:MODEL of a rater, such as "

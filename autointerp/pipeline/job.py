@@ -7,7 +7,6 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,7 @@ from autointerp.raters import (
 from autointerp.settings import (
     RunSettings,
     byte_count,
+    check_count,
     first_difference,
     from_mapping,
     load_settings,
@@ -145,8 +145,8 @@ class Job:
             raise BadInput(f"--n {self.n}: ask for at least 1 unit")
         for name, least in LEAST.items():
             number = getattr(self, name)
-            if number is not None and (not isinstance(number, Integral) or number < least):
-                raise BadInput(f"--{name} {number!r}: give a whole number from {least} on")
+            if number is not None:
+                check_count(f"--{name} {number!r}", number, least)
         if self.tokens is not None:
             object.__setattr__(self, "tokens", token_count(self.tokens))
         if self.cache_site is not None:

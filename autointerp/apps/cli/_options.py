@@ -68,6 +68,18 @@ def options(command: Callable[..., None]) -> Callable[..., None]:
     return flat
 
 
+def given(context: typer.Context) -> dict[str, str]:
+    """Return the options that the command line gives, by parameter: `--no-mix` of `mix`."""
+    written = {}
+    for one in context.command.params:
+        name = str(one.name)
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            is_off = context.params[name] is False and one.secondary_opts
+            written[name] = max(one.secondary_opts if is_off else one.opts, key=len)
+    return written
+
+
 def _option(*names: str, **settings: Any) -> Any:
     return typer.Option(*names, **settings)
 

@@ -169,7 +169,7 @@ def command(
         say(f"run '{write}' has this plan since {written.made_at} UTC: {written}")
         say(f"sha256 {written.digest}")
         who = shlex.quote(written.raters[0])
-        say(f"next: autointerp rate --run {write} --rater {who}{_asked_on(rubric)}")
+        say(f"next: autointerp rate --run {write} --rater {who}{_asked(rubric, repeats)}")
         return
     _print_power(
         plan_units(effect, power, alpha, len(scale)),
@@ -213,9 +213,10 @@ def _write_of_sweep(
     say(f"next: autointerp sweep {shlex.quote(str(path))}")
 
 
-def _asked_on(rubric: str) -> str:
-    """Return the option that names a rubric; nothing for the default."""
-    return "" if rubric == "interpretability-1-5" else f" --rubric {shlex.quote(rubric)}"
+def _asked(rubric: str, repeats: int) -> str:
+    """Return the options of `rate` that ask on a rubric so many times; nothing for the defaults."""
+    on = "" if rubric == "interpretability-1-5" else f" --rubric {shlex.quote(rubric)}"
+    return f"{on} --repeats {repeats}" if repeats > 1 else on
 
 
 def _print_power(
@@ -250,7 +251,10 @@ def _print_power(
         }
         say(json.dumps(fields, indent=2))
         return
+    from autointerp.pipeline.job import DEFAULT_CONTROLS
+
     others = " --source NAME" * (sources - 2)
+    beside = f" --controls {controls}" if controls != DEFAULT_CONTROLS else ""
     cost = f", about {cost_usd:,.2f} US dollars" if cost_usd is not None else ""
     say(
         f"{plan.units} scored units per source find a probability of superiority of "
@@ -260,7 +264,6 @@ def _print_power(
         f"{calls:,} calls for {sources} sources and {controls} units of each control"
         f"{f', {repeats} times each' if repeats > 1 else ''}{cost}.\n"
         f"Then: autointerp rate --source features --source neurons{others} --n {asked}"
-        f"{f' --controls {controls}' if controls != 50 else ''}{_asked_on(rubric)}"
-        f"{f' --repeats {repeats}' if repeats > 1 else ''}\n"
+        f"{beside}{_asked(rubric, repeats)}\n"
         f"Assumed: {plan.assumption}."
     )

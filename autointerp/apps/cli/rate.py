@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -13,9 +13,13 @@ import typer
 from autointerp.apps.cli import _options, say
 from autointerp.apps.cli._options import Asking, Output, Until, options
 
+OF_PEOPLE = ("overlap", "repeat_share", "mix", "planned", "practice", "plain", "mouse")
+OF_PACKS = ("pack", "rater", "plain", "mouse", "quiet", "verbose")
+
 
 @options
 def command(
+    context: typer.Context,
     source: Annotated[
         list[str] | None,
         typer.Option(
@@ -131,13 +135,7 @@ def command(
     Example: autointerp rate --source features --n 200
     """
     if pack is not None:
-        decided = {
-            "--dry-run": dry_run, "--source": source, "--n": n is not None, "--mix": mix,
-            "--controls": controls is not None, "--overlap": overlap, "--planned": planned,
-            "--repeat-share": repeat_share != 0.1, "--guess": guess, "--no-practice": not practice,
-        }  # fmt: skip
-        given = [name for name, is_given in decided.items() if is_given]
-        return _rate_pack(pack, rater, plain, mouse, given)
+        return _rate_pack(pack, rater, plain, mouse, _options.given(context))
 
     from autointerp.apps.cli._progress import Show
     from autointerp.apps.terminal.sit import asker
@@ -150,13 +148,9 @@ def command(
 
     _options.check_forecast_json(as_json, dry_run)
     if not is_person(rater):
-        of_people = {
-            "--overlap": overlap, "--repeat-share": repeat_share != 0.1, "--mix": mix,
-            "--planned": planned, "--no-practice": not practice, "--plain": plain, "--mouse": mouse,
-        }  # fmt: skip
-        given = [name for name, is_given in of_people.items() if is_given]
-        if given:
-            raise BadInput(f"{', '.join(given)}: for people, and {rater} is none; leave it out")
+        of_people = [one for name, one in _options.given(context).items() if name in OF_PEOPLE]
+        if of_people:
+            raise BadInput(f"{', '.join(of_people)}: for people, and {rater} is none; leave it out")
     with Show(output) as show:
         if resume:
             show.say(str(collect(run, on=show)))
@@ -201,15 +195,16 @@ def command(
     return None
 
 
-def _rate_pack(pack: Path, rater: str, plain: bool, mouse: bool, decided: Sequence[str]) -> None:
+def _rate_pack(pack: Path, rater: str, plain: bool, mouse: bool, given: Mapping[str, str]) -> None:
     """Let a person rate a pack, with nothing loaded but what that takes.
 
-    Raises BadInput for options of what is asked, which was `decided` when the pack was made.
+    Raises BadInput for options of what is asked, which was decided when the pack was made.
     """
     from autointerp.apps.terminal.sit import asker
     from autointerp.errors import BadInput
     from autointerp.pipeline.sit_pack import rate_pack
 
+    decided = [one for name, one in given.items() if name not in OF_PACKS]
     if decided:
         raise BadInput(
             f"{', '.join(decided)}: what a pack asks was decided when it was made; leave it out"

@@ -266,7 +266,7 @@ def sae(
     from autointerp.subjects.places import require_places
 
     chosen = {
-        "tokens": None if tokens is None else token_count(tokens, least=1),
+        "tokens": None if tokens is None else token_count(tokens, of_harvest=False),
         "activation": activation, "k": k, "l1": l1, "batch": batch, "buffer": buffer,
     }  # fmt: skip
     given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}

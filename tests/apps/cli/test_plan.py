@@ -56,6 +56,16 @@ def test_a_plan_is_written_printed_and_refused_once_something_was_rated(
     assert digest[:12] in shown.out
 
 
+def test_the_next_command_of_a_plan_rates_as_often_as_is_planned(
+    command_line: Callable[..., Any], tmp_path: Path
+):
+    fabricate_run(
+        tmp_path / "runs", {"features": 2, "neurons": 2}, contexts=0, imported=True
+    ).close()
+    written = command_line("plan", "--write", "main", "--rater", "scripted:4", "--repeats", 2)
+    assert "next: autointerp rate --run main --rater scripted:4 --repeats 2\n" in written.out
+
+
 def test_a_plan_of_several_raters_takes_the_units_that_holm_s_adjustment_asks_for(
     command_line: Callable[..., Any], tmp_path: Path
 ):

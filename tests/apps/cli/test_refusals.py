@@ -49,7 +49,8 @@ REFUSED = {
     "rate --resume --run none": UNKNOWN,
     "rate --rater human:ann --pack none": "no file none",
     "rate --rater human:ann --pack none --dry-run": "--dry-run: what a pack asks was decided",
-    "rate --rater human:ann --pack none --n 5 --no-practice": "--n, --no-practice: what a pack",
+    "rate --rater human:ann --pack none -n 5 --no-practice": "--n, --no-practice: what a pack",
+    "rate --rater human:ann --pack none --rubric mine.md": "--rubric: what a pack asks was decided",
     **{
         f"{verb} --subject {file}": message
         for verb in ("rate", "harvest", "plan --write main", "rate --rater human:ann")
