@@ -95,7 +95,10 @@ def run(asked: Asked, runs: Path, place: Path, on: EventLog) -> tuple[str, bool]
         results = [describe.explain(job, on)]
     else:
         results = list(describe.score(job, on).values())
-    return "\n".join(map(str, results)), not any(result.counts.stopped for result in results)
+    # The blinding check of a rating asks, too.
+    asked_twice = [one.guesses for one in results if getattr(one, "guesses", None) is not None]
+    is_done = not any(one.counts.stopped for one in (*results, *asked_twice))
+    return "\n".join(map(str, results)), is_done
 
 
 def forecast(asked: Asked, runs: Path) -> dict[str, Any]:

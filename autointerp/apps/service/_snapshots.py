@@ -166,14 +166,14 @@ class Snapshots:
         began = time.monotonic()
         place = self.folder / f"{name}.{next(self._numbers)}"
         notes: list[str] = []
-        try:
+        with contextlib.ExitStack() as failing:
+            failing.callback(shutil.rmtree, place, ignore_errors=True)
             snapshot: Snapshot = open_snapshot(name, place, self.runs)
+            failing.callback(snapshot.connection.close)
             snapshot.execute(f"SET memory_limit = '{MEMORY}'")
             snapshot.execute("SET threads = 2")
             ingest_journals(snapshot, notes.append)
-        except BaseException:
-            shutil.rmtree(place, ignore_errors=True)
-            raise
+            failing.pop_all()  # nothing failed
         took_s = time.monotonic() - began
         now = time.monotonic()
         return _Copy(snapshot, place, now + REST * took_s, tuple(notes), now)

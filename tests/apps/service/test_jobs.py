@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,9 +31,12 @@ from autointerp.apps.service._jobs import (
     event_of,
 )
 from autointerp.apps.service._tokens import Tokens
+from autointerp.engine.work import RatingCounts
 from autointerp.errors import StorageError, UnknownName
 from autointerp.files import open_locked
+from autointerp.pipeline import rate
 from autointerp.pipeline.events import Asking
+from autointerp.pipeline.guess import GuessResult
 from autointerp.raters._keys import own_variable
 from autointerp.store.run import open_run
 
@@ -359,6 +363,21 @@ def test_a_job_that_its_budget_ended_is_not_done(
     assert "could exceed the budget of $0.005" in text
     assert not is_done
     assert 0 < len(server.completions) < 28
+
+
+def test_nor_is_one_whose_blinding_check_the_budget_ended(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    all_rated, stopped = (
+        RatingCounts(0, Counter(ok=2)),
+        RatingCounts(0, Counter(), stopped="budget"),
+    )
+    for counts in (all_rated, stopped):
+        guesses = GuessResult("tiny", "m", counts)
+        result = rate.RateResult("tiny", "m", "r", {"features": 2}, all_rated, guesses=guesses)
+        monkeypatch.setattr(rate, "rate", lambda job, on, result=result: result)
+        log = _child.EventLog(tmp_path / "events.jsonl")
+        assert _child.run(Asked(run="tiny"), runs, tmp_path, log)[1] is (counts is all_rated)
 
 
 def test_jobs_have_the_order_in_which_they_were_started_whatever_the_clock_does(

@@ -52,8 +52,7 @@ def served(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         return Forecast(text="nothing", cost_usd=None, forecast={})
 
     async def invitation(*_: object) -> dict[str, Any]:
-        return {"session": "s.jsonl", "asked": {"ratings": 1}, "gold": 0, "left_out": {},
-                "notes": []}  # fmt: skip
+        return {"session": "s.jsonl", "asked": {"ratings": 1}, "gold": 0, "notes": []}
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(people, "ask_child", invitation)
