@@ -60,9 +60,9 @@ class RatingCounts:
 def pending_items(run: Run, item_ids: Sequence[str], rater: Rater, repeat: int) -> list[str]:
     """Return the items that `rater`, as it is now, has not answered, or on which it failed.
 
-    An item that shows nothing has failed for good: what it shows never changes. What it rated as
-    another version is among them; where that cannot be known, too. A reply to the same call is
-    found in the store then, and nothing is paid again.
+    What it rated as another version is among them; where that cannot be known, too. A reply to
+    the same call is found in the store then, and nothing is paid again. An item that shows nothing
+    fails once: what it shows never changes.
     """
     done = {
         row[0]

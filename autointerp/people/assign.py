@@ -360,7 +360,7 @@ def contexts_text(planned: Planned) -> str:
     short = session.contexts < session.rubric.shows.contexts
     said = [
         f"each item shows {count(session.contexts, 'context')} and not "
-        f"{session.rubric.shows.contexts}, for not all units have more" if short else "",
+        f"{session.rubric.shows.contexts}, because some units have no more" if short else "",
         f"left out, with fewer contexts than the others: {counts}" if counts else "",
     ]  # fmt: skip
     return "; ".join(text for text in said if text)

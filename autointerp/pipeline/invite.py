@@ -41,7 +41,6 @@ class Invitation:
         rater: Empty for whoever comes.
         asked: Questions of each part.
         gold: Control units among those to be rated.
-        left_out: Items with fewer contexts than the others, by source.
     """
 
     run: str
@@ -49,7 +48,6 @@ class Invitation:
     rater: str
     asked: Mapping[Part, int]
     gold: int
-    left_out: Mapping[str, int]
 
 
 def invite(
@@ -99,9 +97,7 @@ def invite(
         else:
             path = offer(run.path, session)
         run.log("invited", rater=rater or "", rubric=question.id, left_out=planned.left_out)
-    return Invitation(
-        run_name, path.name, rater or "", parts_of(session), planned.gold, planned.left_out
-    )
+    return Invitation(run_name, path.name, rater or "", parts_of(session), planned.gold)
 
 
 def spread(run: Run, items: int, practises: bool = True) -> dict[str, int]:

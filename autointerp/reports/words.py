@@ -440,7 +440,7 @@ def run_finding(contrast: RunContrast) -> str:
         "equivalent": f"{first} and {second} score alike",
         "not resolved": f"Whether {first} or {second} score higher is not resolved",
     }[contrast.outcome]
-    return f"{said[0].upper()}{said[1:]}: {SUPERIORITY} {interval(contrast.superiority)}"
+    return f"{capital(said)}: {SUPERIORITY} {interval(contrast.superiority)}"
 
 
 def wins_ties_losses(contrast: Contrast) -> str:

@@ -231,6 +231,6 @@ def test_fewer_contexts_than_the_rubric_shows_are_said_and_so_are_units_left_out
     assert contexts_text(replace(made, session=session, left_out={})) == ""
     short = replace(made, session=replace(session, contexts=2), left_out={"features": 1})
     assert contexts_text(short) == (
-        "each item shows 2 contexts and not 10, for not all units have more; "
+        "each item shows 2 contexts and not 10, because some units have no more; "
         "left out, with fewer contexts than the others: 1 features"
     )

@@ -38,7 +38,7 @@ from autointerp.reports.words import (
 from autointerp.stats.density import DensityAdjusted
 from autointerp.stats.results import HypothesisTest, Statistic
 from autointerp.subjects.sites import hidden_site
-from autointerp.text import count
+from autointerp.text import capital, count
 from autointerp.units.sources import baseline_of, kind_of
 
 AFTER = ""
@@ -71,7 +71,7 @@ def _subject(comparison: Comparison, material: Material) -> list[Block]:
     facts = comparison.subject
     text = subject_text(facts)
     lead = f"The subject of {comparison.run}." if material.several_runs else "The subject."
-    blocks: list[Block] = [Prose(f"{text[0].upper()}{text[1:]}.", lead=lead)] if text else []
+    blocks: list[Block] = [Prose(f"{capital(text)}.", lead=lead)] if text else []
     studied = {name for judgement in comparison.judgements for name in judgement.sources}
     if PRIMARY[1] in studied and facts.neurons is not None and not facts.neurons.are_neurons:
         blocks.append(Prose(not_neurons(facts), lead="Not neurons.", tone="warning"))
@@ -257,7 +257,7 @@ def _alone(judgement: Judgement) -> str:
     if len(judgement.sources) != 1 or not judgement.has_scores:
         return uncompared(judgement)[0]
     group = judgement.groups[judgement.sources[0]]
-    return f"{group.source[0].upper()}{group.source[1:]}: mean score {interval(group.mean)}."
+    return f"{capital(group.source)}: mean score {interval(group.mean)}."
 
 
 def _single(judgement: Judgement, material: Material) -> str:
@@ -292,7 +292,7 @@ def _tested(contrast: Contrast, judgement: Judgement, comparison: Comparison) ->
         else ""
     )
     return (
-        f"{shares[0].upper()}{shares[1:]}. {_about_interval(contrast.superiority)} Cliff's delta "
+        f"{capital(shares)}. {_about_interval(contrast.superiority)} Cliff's delta "
         f"{interval(contrast.delta)}; difference of means {interval(contrast.difference)}. "
         f"{tested}{within}"
     )
@@ -313,7 +313,7 @@ def _test_name(test: HypothesisTest) -> str:
     if test.method.endswith(BY_INTERVAL):
         return "By the interval, which holds at all looks"
     name = test.method.partition(",")[0]
-    return name[0].upper() + name[1:]
+    return capital(name)
 
 
 def _rater(judgement: Judgement, material: Material) -> str:
