@@ -23,7 +23,7 @@ from autointerp.engine.own_loop import run_to_end
 from autointerp.engine.retry import RetryPolicy, open_served
 from autointerp.engine.silence import Silence
 from autointerp.engine.work import pending_work, read_rating
-from autointerp.errors import BadInput, RaterError, RunMismatch
+from autointerp.errors import AutointerpError, BadInput, RaterError, RunMismatch
 from autointerp.questions.items import load_items
 from autointerp.questions.question import Question
 from autointerp.questions.scorers import load_question
@@ -51,6 +51,7 @@ class BatchCounts:
         failures: Why calls of a batch came back without a reply, by batch.
         reasons: Why replies are no ratings: status and words, and how often.
         stopped: Why not all was handed over; empty if it was.
+        errors: Why batches could not be collected; they stay open.
     """
 
     calls: int = 0
@@ -60,6 +61,7 @@ class BatchCounts:
     failures: list[str] = field(default_factory=list)
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     stopped: str = ""
+    errors: list[AutointerpError] = field(default_factory=list)
 
     def most_common_reason(self, status: str) -> str:
         """Return the reason that most replies of this status have; empty if there are none."""
@@ -231,18 +233,21 @@ def collect_batches(
     and `say` is told what is waited for.
 
     Calls that a batch failed, or let expire, become failed ratings: the next `rate` asks again.
-    Raises RunMismatch if a batch's rubric has changed since.
+    A batch that cannot be collected, such as one without its key, holds up no other.
     """
     counts = BatchCounts()
     for batch in run.open_batches():
-        rater = batch_rater(load(batch["asked"], RaterOptions(**json.loads(batch["options"]))))
-        question = load_question(batch["rubric"])
-        if question.digest != batch["rubric_digest"]:
-            raise RunMismatch(
-                f"rubric '{batch['rubric']}' has changed since its batch was handed over; "
-                "put the old one back to collect it"
-            )
-        run_to_end(_collect_one(run, batch, rater, question, retry, counts, say))
+        try:
+            rater = batch_rater(load(batch["asked"], RaterOptions(**json.loads(batch["options"]))))
+            question = load_question(batch["rubric"])
+            if question.digest != batch["rubric_digest"]:
+                raise RunMismatch(
+                    f"rubric '{batch['rubric']}' has changed since its batch was handed over; "
+                    "put the old one back to collect it"
+                )
+            run_to_end(_collect_one(run, batch, rater, question, retry, counts, say))
+        except (BadInput, RaterError) as error:
+            counts.errors.append(error)
     return counts
 
 
@@ -257,20 +262,27 @@ async def _collect_one(
 ) -> None:
     await _open(run, rater, retry, say)
     try:
-        if batch["state"] == "intended":
-            await _settle_intended(run, rater, retry, say)
-            again = [one for one in run.open_batches() if one["label"] == batch["label"]]
-            if not again:
+        is_ours = False
+        while not is_ours:
+            if batch["state"] == "intended":
+                await _settle_intended(run, rater, retry, say)
+                again = [one for one in run.open_batches() if one["label"] == batch["label"]]
+                if not again:
+                    return
+                batch = again[0]
+            ask = functools.partial(rater.batch_state, batch["provider_id"])
+            what = f"asking for batch {batch['provider_id']}"
+            state = await _steady(ask, rater, retry, say, what)
+            if not state.ended:
+                counts.open.append(f"{batch['provider_id']} ({rater.name}): {state.words}")
                 return
-            batch = again[0]
-        provider_id = batch["provider_id"]
-        what = f"asking for batch {provider_id}"
-        state = await _steady(lambda: rater.batch_state(provider_id), rater, retry, say, what)
-        if not state.ended:
-            counts.open.append(f"{provider_id} ({rater.name}): {state.words}")
-            return
-        async with _said(say, f"fetching the results of batch {provider_id}") as silence:
-            await _store_results(run, batch, rater, question, counts, state.failure, silence)
+            async with _said(
+                say, f"fetching the results of batch {batch['provider_id']}"
+            ) as silence:
+                is_ours = await _store_results(
+                    run, batch, rater, question, counts, state.failure, silence
+                )
+            batch = {**batch, "state": "intended"}
     finally:
         await rater.close()
 
@@ -283,8 +295,11 @@ async def _store_results(
     counts: BatchCounts,
     failure: str,
     silence: Silence,
-) -> None:
-    """Store what came back; calls without a reply fail with `failure`, where the provider says."""
+) -> bool:
+    """Store what came back; calls without a reply fail with `failure`, where the provider says.
+
+    Return False for a batch of somebody else's: ours is to be looked for among the others.
+    """
     provider_id = batch["provider_id"]
     waiting = {request.key: request for request in run.batch_calls(batch["label"])}
     kept = {name: value for name, value in batch.items() if name not in ("version", "made_at")}
@@ -306,8 +321,8 @@ async def _store_results(
             "`autointerp rate --resume` goes on"
         ) from None
     if strangers and len(waiting) == batch["calls"]:  # somebody else's, taken for ours by its size
-        run.add_batch({**kept, "state": "abandoned"})
-        return
+        run.add_batch({**kept, "state": "intended", "provider_id": None})
+        return False
     words = failure or "the batch came back without a reply to this call"
     if waiting:
         counts.failures.append(
@@ -317,6 +332,7 @@ async def _store_results(
     _store(run, rows, provider_id, rater, question, counts)
     run.add_batch({**kept, "state": "collected"})
     counts.batches += 1
+    return True
 
 
 def _store(

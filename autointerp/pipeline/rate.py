@@ -14,7 +14,7 @@ from autointerp.engine.work import RatingCounts
 from autointerp.errors import BadInput, UnknownName
 from autointerp.findings.plan import plan_of
 from autointerp.pipeline.ask import ask_pending, common_reason
-from autointerp.pipeline.events import On, Step, Waiting, ignore
+from autointerp.pipeline.events import Note, On, Step, Waiting, ignore
 from autointerp.pipeline.guess import GuessResult, ask_guesses, require_model, unguessed_of
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, run_for
@@ -318,9 +318,17 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
 
 
 def collect(run_name: str, runs: Path = RUNS, on: On = ignore) -> CollectResult:
-    """Store the replies of the run's batches that have ended."""
+    """Store the replies of the run's batches that have ended.
+
+    Raises the first error of a batch that could not be collected, once the others are.
+    """
     with open_run(run_name, folder=runs) as run:
         on(Step(f"run '{run_name}': asking for its batches"))
         counts = collect_batches(run, load_rater, say=lambda words: on(Waiting(words)))
         run.log("collected", calls=counts.calls, statuses=dict(counts.statuses))
-    return CollectResult(run_name, counts)
+    result = CollectResult(run_name, counts)
+    if counts.errors:
+        for told in (*([result] if counts.batches or counts.open else []), *counts.errors[1:]):
+            on(Note(str(told)))
+        raise counts.errors[0]
+    return result

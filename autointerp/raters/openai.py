@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -292,7 +293,8 @@ class OpenAIRater(ServedRaterBase):
     ) -> str | None:
         with self._failures():
             async for batch in self._client.batches.list(limit=100):
-                if (batch.metadata or {}).get("autointerp") == label:
+                is_ours = (batch.metadata or {}).get("autointerp") == label
+                if is_ours and batch.id not in others:
                     return str(batch.id)
                 created = datetime.datetime.fromtimestamp(batch.created_at, datetime.UTC)
                 if created.replace(tzinfo=None) < since - A_DAY:
@@ -329,11 +331,12 @@ class OpenAIRater(ServedRaterBase):
                 if name is None:
                     continue
                 streaming = self._client.files.with_streaming_response.content(name)
-                async with streaming as response:
-                    async for line in lines_of(response.iter_bytes()):
-                        row = batch_line(line)
-                        if row is not None:
-                            yield self._batch_row(row)
+                with contextlib.suppress(self.sdk().NotFoundError):  # kept for some weeks only
+                    async with streaming as response:
+                        async for line in lines_of(response.iter_bytes()):
+                            row = batch_line(line)
+                            if row is not None:
+                                yield self._batch_row(row)
 
     def _batch_row(self, row: dict[str, Any]) -> tuple[str, Reply]:
         response, error = mapping(row.get("response")), row.get("error")

@@ -33,9 +33,14 @@ class Batches(Tables):
             )
 
     def open_batches(self) -> list[dict[str, Any]]:
-        """Return the batches that are neither collected nor abandoned, oldest first."""
+        """Return the batches that are neither collected nor abandoned, oldest first.
+
+        `made_at` is when a batch was about to be sent.
+        """
         result = self.execute(
-            "SELECT * FROM current_batch WHERE state IN ('intended', 'submitted') ORDER BY made_at"
+            "SELECT c.* REPLACE (b.made_at AS made_at) FROM current_batch c"
+            " JOIN batch b ON b.label = c.label AND b.version = 0"
+            " WHERE c.state IN ('intended', 'submitted') ORDER BY b.made_at"
         )
         names = [column[0] for column in result.description]
         return [dict(zip(names, row, strict=True)) for row in result.fetchall()]

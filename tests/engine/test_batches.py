@@ -191,6 +191,55 @@ def test_anothers_batch_of_the_same_size_is_not_taken_for_ours(
     assert submit(run, "anthropic", server).calls == 5
 
 
+@pytest.mark.parametrize("looked_at_first", ["intended", "submitted"])
+def test_ours_is_found_behind_anothers_batch_of_the_same_size(
+    run: Run, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, looked_at_first: str
+) -> None:
+    kept = Run.add_batch
+
+    def crash(self: Run, batch: dict[str, Any], calls: Any = ()) -> None:
+        if batch["state"] == "submitted":
+            raise KeyboardInterrupt  # the process ends just here
+        kept(self, batch, calls)
+
+    monkeypatch.setattr(Run, "add_batch", crash)
+    with pytest.raises(KeyboardInterrupt):
+        submit(run, "anthropic", server)
+    monkeypatch.setattr(Run, "add_batch", kept)
+    with open_run("other", RunSettings(), folder=run.path.parent) as other:
+        submit(other, "anthropic", server, max_output_tokens=99)  # newer, so it is listed first
+    if looked_at_first == "submitted":
+        assert submit(run, "anthropic", server).calls == 0
+    assert collect_batches(run, load_rater).statuses == {"ok": 5}
+    assert submit(run, "anthropic", server).calls == 0
+    assert len(server.batches) == 2
+
+
+def test_a_batch_that_cannot_be_collected_holds_up_no_other(
+    run: Run, server: LoopbackServer
+) -> None:
+    submit(run, "anthropic", server)
+    server.batches.clear()
+    submit(run, "openai", server)
+    counts = collect_batches(run, load_rater)
+    assert counts.statuses == {"ok": 5}
+    assert "no such batch" in str(counts.errors[0])
+    assert [batch["rater"] for batch in run.open_batches()] == [
+        load_rater("anthropic:m", options("anthropic", server)).name
+    ]
+
+
+def test_results_that_a_provider_keeps_no_longer_fail_and_are_asked_again(
+    run: Run, server: LoopbackServer
+) -> None:
+    submit(run, "openai", server)
+    server.batch_fields = {"output_file_id": "gone"}
+    counts = collect_batches(run, load_rater)
+    assert counts.statuses == {"failed": 5}
+    assert not run.open_batches()
+    assert submit(run, "openai", server).calls == 5
+
+
 def test_a_broken_off_collection_is_not_stored_twice(
     run: Run, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

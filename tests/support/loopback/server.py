@@ -279,7 +279,8 @@ class LoopbackServer:
             name = f"file-{len(self.files)}"
             self.files[name] = form_file(content)
             return 200, file_object(name, len(self.files[name]))
-        if found := re.fullmatch(r"/v1/files/([^/]+)/content", path):
+        found = re.fullmatch(r"/v1/files/([^/]+)/content", path)
+        if found and found[1] in self.files:
             return 200, self.files[found[1]]
         if path in ("/v1/batches", "/v1/messages/batches"):
             if method == "POST":
