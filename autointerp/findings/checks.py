@@ -155,10 +155,12 @@ def check_result(
     side: str,
     version: str = "",
     members: Sequence[str] = (),
+    beside: Sequence[str] = (),
 ) -> CheckResult:
     """Return the figures of the answers that a rater, by its name, has given on the kit.
 
-    `members`: names of the raters whose calls are this one's cost too.
+    `members`: names of the raters whose calls are this one's cost too; `beside`: the items that
+    show the same units to those of another evidence.
     """
     ids = [kit_item.item.id for kit_item in kit]
     scores: dict[tuple[str, int], int] = {}
@@ -181,7 +183,7 @@ def check_result(
         " max(model) FILTER (rater = ?) FROM call"
         " WHERE rater IN (SELECT unnest(?::VARCHAR[])) AND stop <> 'error'"
         " AND item_id IN (SELECT unnest(?::VARCHAR[]))",
-        [rater, rater, rater, sorted({rater, *members}), ids],
+        [rater, rater, rater, sorted({rater, *members}), sorted({*ids, *beside})],
     )[0]
     plain = [kit_item for kit_item in kit if kit_item.part == "plain"]
     first = {

@@ -85,6 +85,7 @@ def check_rater(
             side,
             version_of(rater),
             [judge.name for judge in judges(rater)],
+            [one.item.id for judge in judges(rater) for one in kit.of(judge.evidence)],
         )
         if isinstance(rater, ComposedRater):
             result = replace(result, members=_added(store, rater, kit))

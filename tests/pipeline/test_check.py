@@ -192,6 +192,15 @@ def test_a_panel_learns_on_the_design_side_and_says_what_each_member_adds(
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(("each", "total"), [(0.5, 42.0), (None, None)])
+def test_a_panels_check_costs_what_its_members_took_also_on_items_of_other_evidence(
+    tmp_path: Path, tried_sides: list[tuple[str, str]], each: float | None, total: float | None
+):
+    free, paid = Judge("free"), Judge("paid", evidence="shown", cost_usd=each)
+    result = check_rater(panel_of(free, paid), RUBRIC, 6, runs=tmp_path)
+    assert result.cost_usd == total  # of 42 units, each rated twice
+
+
 def test_a_rater_of_another_version_is_checked_anew(
     tmp_path: Path, tried_sides: list[tuple[str, str]]
 ):

@@ -26,6 +26,7 @@ class Judge:
 
     Attributes:
         asked: Ids of the items that it was sent, in order.
+        cost_usd: Of a call; None where it is not known.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Judge:
     version: str = "1"
     is_llm: bool = False
     asked: list[str] = field(default_factory=list)
+    cost_usd: float | None = 0.0
 
     def request(self, item: Item, question: Question, repeat: int = 0) -> Request:
         body = {"item": item.id, "version": self.version}
@@ -45,7 +47,7 @@ class Judge:
         if value is None:
             raise AttemptFailed("no verdict", "rejected", transient=False)
         text = json.dumps({"rationale": "so", "description": self.name, "score": 3})
-        return Reply(text, latency_s=0.5, cost_usd=0.0, details={"statistic": value})
+        return Reply(text, latency_s=0.5, cost_usd=self.cost_usd, details={"statistic": value})
 
 
 def panel_of(*members: Judge, optional: Mapping[str, bool] | None = None) -> Panel:
