@@ -9,7 +9,7 @@ from autointerp.findings.groups import Contrast, Judgement
 from autointerp.findings.looks import Look, Reading
 from autointerp.findings.plan import Plan
 from autointerp.reports.panels import Prose
-from autointerp.reports.words import interval, listed, p_value, percent
+from autointerp.reports.words import interval, listed, p_value, percent, rubric_name
 from autointerp.stats.results import Statistic
 from autointerp.text import first_tokens
 
@@ -128,7 +128,7 @@ COMMON = ("rater", "rubric", "sources")
 
 def look_table(looks: Sequence[Look]) -> tuple[str, list[str], list[list[str]]]:
     """Return looks as a caption, headings and rows; what they have in common is in the caption."""
-    cells = [look_row(look) for look in looks]
+    cells = [_look_row(look, looks) for look in looks]
     said = []
     kept = []
     for place, name in enumerate(LOOK_HEADINGS):
@@ -149,7 +149,7 @@ def look_table(looks: Sequence[Look]) -> tuple[str, list[str], list[list[str]]]:
     )
 
 
-def look_row(look: Look) -> list[str]:
+def _look_row(look: Look, looks: Sequence[Look]) -> list[str]:
     """Return a look as cells under `LOOK_HEADINGS`."""
     ends = "" if look.low is not None else "no interval"
     statistic = Statistic(look.value, look.low, look.high, look.n, look.method, look.level, ends)
@@ -158,7 +158,7 @@ def look_row(look: Look) -> list[str]:
         when(look.made_at),
         look.verb,
         look.rater,
-        look.rubric,
+        rubric_name(look, looks),
         f"{look.first} – {look.second}",
         " + ".join(map(str, look.n)),
         interval(statistic),

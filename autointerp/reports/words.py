@@ -11,6 +11,7 @@ from autointerp.findings.across import RunContrast
 from autointerp.findings.blinding import Blinding
 from autointerp.findings.checks import LEAST_AUC
 from autointerp.findings.groups import Contrast, Judgement, ScoreErrors
+from autointerp.findings.looks import Look
 from autointerp.findings.subject import SubjectFacts
 from autointerp.findings.trust import ControlCheck, Trust
 from autointerp.questions.rubric_files import rubric_argument
@@ -278,7 +279,7 @@ def what(judgement: Judgement) -> str:
 def label(judgement: Judgement, material: Material) -> str:
     """Return a label that distinguishes this judgement from the others: run, rubric, rater."""
     parts = [judgement.run] if material.several_runs else []
-    return " · ".join([*parts, judgement.rubric, judgement.rater])
+    return " · ".join([*parts, rubric_name(judgement, list(material.judgements)), judgement.rater])
 
 
 def brief_label(judgement: Judgement, material: Material) -> str:
@@ -286,8 +287,14 @@ def brief_label(judgement: Judgement, material: Material) -> str:
     everything = list(material.judgements)
     parts = [judgement.run] if material.several_runs else []
     if len({one.rubric_digest for one in everything}) > 1:
-        parts.append(judgement.rubric)
+        parts.append(rubric_name(judgement, everything))
     return " · ".join([*parts, judgement.rater])
+
+
+def rubric_name(asked: Judgement | Look, among: Sequence[Judgement | Look]) -> str:
+    """Return a rubric's id, with its digest where another text among these has the same id."""
+    digests = {one.rubric_digest for one in among if one.rubric == asked.rubric}
+    return f"{asked.rubric} ({asked.rubric_digest[:8]}…)" if len(digests) > 1 else asked.rubric
 
 
 def slug(judgement: Judgement, material: Material) -> str:

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from autointerp.reports.words import (
     number,
     percents,
     refusal,
+    rubric_name,
     share,
     subject_text,
     wins_ties_losses,
@@ -95,6 +97,15 @@ def test_ties_are_never_counted_among_the_wins():
     assert "in 50 % of pairs, the same in 50 %, lower in 0 %" in wins_ties_losses(halves)
     assert "75 %" not in finding(halves)
     assert "probability of superiority 0.75" in finding(halves)
+
+
+def test_two_texts_of_one_rubrics_id_are_told_apart():
+    among: list[Any] = [
+        SimpleNamespace(rubric=rubric, rubric_digest=64 * letter)
+        for rubric, letter in (("mine", "a"), ("mine", "b"), ("other", "c"), ("mine", "a"))
+    ]
+    names = [rubric_name(one, among) for one in among]
+    assert names == ["mine (aaaaaaaa…)", "mine (bbbbbbbb…)", "other", "mine (aaaaaaaa…)"]
 
 
 def test_equal_scores_are_said_to_be_equal():
