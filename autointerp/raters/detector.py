@@ -509,7 +509,7 @@ def _quoted(text: str) -> str:
 
 
 def _failure(reason: str) -> Reply:
-    return Reply("", "error", error=reason)
+    return Reply("", "error", error=reason, cost_usd=0.0)
 
 
 def create(model: str | None, options: RaterOptions) -> Detector:

@@ -67,13 +67,13 @@ class Embed:
     async def send(self, request: Request) -> Reply:
         body = request.body
         if "lack" in body:
-            return Reply("", "error", error=body["lack"])
+            return Reply("", "error", error=body["lack"], cost_usd=0.0)
         began = time.perf_counter()
         embedder = load_embedder(self.model)
         try:
             found = await asyncio.to_thread(embedder.cosines, body["description"], body["texts"])
         except ValueError as error:
-            return Reply("", "error", error=str(error))
+            return Reply("", "error", error=str(error), cost_usd=0.0)
         latency_s = time.perf_counter() - began
         details = {"pooling": embedder.pooling}
         return Reply(

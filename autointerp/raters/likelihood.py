@@ -124,15 +124,18 @@ class Likelihood:
     async def send(self, request: Request) -> Reply:
         body = request.body
         if "lack" in body:
-            return Reply("", "error", error=body["lack"])
+            return Reply("", "error", error=body["lack"], cost_usd=0.0)
         began = time.perf_counter()
-        if "texts" in body:
-            given, without = await asyncio.to_thread(self._losses, body)
-            latency_s = time.perf_counter() - began
-            return Reply(
-                losses_reply(given, without), model=self.name, cost_usd=0.0, latency_s=latency_s
-            )
-        gains = await asyncio.to_thread(self._gains, body)
+        try:
+            if "texts" in body:
+                given, without = await asyncio.to_thread(self._losses, body)
+                latency_s = time.perf_counter() - began
+                return Reply(
+                    losses_reply(given, without), model=self.name, cost_usd=0.0, latency_s=latency_s
+                )
+            gains = await asyncio.to_thread(self._gains, body)
+        except TooLong as error:
+            return Reply("", "error", error=str(error), cost_usd=0.0)
         firing = [gain for gain, fires in gains if fires]
         silent = [gain for gain, fires in gains if not fires]
         statistic = auc(firing, silent)
@@ -240,6 +243,10 @@ def _line(context: ItemContext) -> tuple[str, str, str]:
 # ------------------------------------------------------------------------------------ model
 
 
+class TooLong(Exception):
+    """A text is longer than the model can read."""
+
+
 @dataclass(frozen=True)
 class Reader:
     """A causal language model that says how probable lines are.
@@ -294,6 +301,7 @@ class Reader:
         begins = before is None and self.tokenizer.bos_token_id is not None
         start = [self.tokenizer.bos_token_id] if begins else []
         ids = torch.tensor([start + self._encode(prefix)])
+        self._require_places(before, ids)
         with torch.inference_mode():
             read = self.model(ids, past_key_values=before, use_cache=True, logits_to_keep=1)
         return read.past_key_values, read.logits[:, -1:]
@@ -305,9 +313,10 @@ class Reader:
         cache, last = read
         encoded = [self._encode(text) for text in texts]
         longest = max(len(ids) for ids in encoded)
+        ids = torch.zeros((len(texts), longest), dtype=torch.int64)
+        self._require_places(cache, ids)
         with torch.inference_mode():
             cache.batch_repeat_interleave(len(texts))
-            ids = torch.zeros((len(texts), longest), dtype=torch.int64)
             for row, text in enumerate(encoded):
                 ids[row, : len(text)] = torch.tensor(text)
             # Padding stands behind the text, where causal attention does not see it.
@@ -315,6 +324,16 @@ class Reader:
             logits = torch.cat([last.expand(len(texts), 1, -1), logits[:, :-1]], 1).float()
             picked = logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
         return [picked[row, : len(text)].double().numpy() for row, text in enumerate(encoded)]
+
+    def _require_places(self, before: Any, ids: Any) -> None:
+        """Raise TooLong if the model has no places for more tokens than it has read."""
+        places = getattr(self.model.config, "max_position_embeddings", None)
+        tokens = ids.shape[1] + (0 if before is None else int(before.get_seq_length()))
+        if places is not None and tokens > places:
+            raise TooLong(
+                f"{tokens:,} tokens, and the model reads {places:,} at most; name one that reads "
+                "longer texts"
+            )
 
     def _encode(self, text: str) -> list[int]:
         # A control token in the text is text: it does not end the list for the model.

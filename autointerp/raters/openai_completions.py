@@ -102,7 +102,7 @@ class OpenAICompletions(OpenAIRater):
 
     async def send(self, request: Request) -> Reply:
         if "lack" in request.body:
-            return Reply("", "error", error=request.body["lack"])
+            return Reply("", "error", error=request.body["lack"], cost_usd=0.0)
         reply = await super().send(request)
         if reply.stop != "end":
             return reply

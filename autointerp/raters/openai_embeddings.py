@@ -50,7 +50,7 @@ class OpenAIEmbeddings(OpenAIRater):
 
     async def send(self, request: Request) -> Reply:
         if not request.body["input"]:
-            return Reply("", "error", error="a text is empty")
+            return Reply("", "error", error="a text is empty", cost_usd=0.0)
         return await super().send(request)
 
     async def probe(self) -> dict[str, Any]:

@@ -237,6 +237,19 @@ def test_control_tokens_in_a_text_do_not_reach_the_model_as_such():
     assert Reader(None, tokenizer())._encode("the cat") == tokenizer()("the cat")["input_ids"]
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_what_is_longer_than_the_model_reads_is_a_failure(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    from support.tiny_language_models import saved
+
+    rater = create(str(saved(tmp_path / "m", kind)), RaterOptions())
+    contexts = (ItemContext(("the cat " * 40,), None, None, "score", False),)
+    asked = rater.request(Item("aa", SURPRISAL.id, contexts, description="cats"), SURPRISAL)
+    reply = asyncio.run(rater.send(asked))
+    assert (reply.stop, reply.cost_usd) == ("error", 0.0)
+    assert "the model reads 64 at most" in reply.error
+
+
 def test_a_model_without_its_head_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     from safetensors.torch import load_file, save_file
