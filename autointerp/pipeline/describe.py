@@ -35,10 +35,12 @@ from autointerp.questions.explain import (
     explainers,
     explanations,
 )
+from autointerp.questions.question import Question
 from autointerp.questions.score import Plan, lab_of, plan, store_plan
 from autointerp.questions.scorers import Scorer, needs_responses, scorer
 from autointerp.questions.specificity import specificity_trials
 from autointerp.questions.trials import add_trials
+from autointerp.raters import Rater
 from autointerp.records import Context, LogitEffects
 from autointerp.stats.results import Statistic
 from autointerp.store.run import Run, open_run
@@ -205,10 +207,16 @@ def _explain(
     rater = resolved.rater
     ids = add_trials(run, explain_trials(run, units, rater.evidence, effects))
     counts = ask_pending(run, sorted(set(ids)), task, resolved, on, "explain", repeats=1)
-    if counts.statuses["failed"]:
-        on(Note(f"most failed with: {common_reason(run, task, rater, 'failed')}"))
+    _say_failures(run, task, rater, counts, on)
     run.log("explained", rater=rater.name, task=task.id, statuses=dict(counts.statuses))
     return counts
+
+
+def _say_failures(run: Run, question: Question, rater: Rater, counts: RatingCounts, on: On) -> None:
+    """Say why most of what is no answer is none."""
+    for status, words in (("failed", "failed with"), ("unparsed", "replies that are unparsed")):
+        if counts.statuses[status]:
+            on(Note(f"most {words}: {common_reason(run, question, rater, status)}"))
 
 
 def _explained(run: Run, resolved: Resolved, on: On) -> list[Explanation]:
@@ -246,6 +254,7 @@ def rate_descriptions(resolved: Resolved, on: On = ignore) -> DescriptionsResult
             on(Note(f"{_unknown_silence(run, len(lacking))} none of these contexts"))
         ids = add_trials(run, trials)
         counts = ask_pending(run, sorted(set(ids)), rubric, resolved, on)
+        _say_failures(run, rubric, rater, counts, on)
         run.log("rated", rater=rater.name, rubric=rubric.id, statuses=dict(counts.statuses))
     descriptions = sum(one.says_something for one in described)
     return DescriptionsResult(
@@ -337,6 +346,7 @@ def score(job: Job, on: On = ignore) -> dict[str, ScoreResult]:
                 on(Note(f"{name}: {_unknown_silence(run, planned.without_control)} no control"))
             ids = store_plan(run, planned, job.design)
             counts = ask_pending(run, ids, module.TASK, resolved, on, name, repeats=1)
+            _say_failures(run, module.TASK, resolved.rater, counts, on)
             if subject is not None and needs_responses(module):
                 for texts in _texts(run, resolved, name, described):
                     measure_texts(run, subject, texts, name, on)

@@ -3,7 +3,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from support.loopback.server import LoopbackServer
+from support.loopback.server import Fault, LoopbackServer
 from support.scored import ALL, DESIGN, job, scored
 from support.tiny_subject import tiny_run_units
 
@@ -331,6 +331,24 @@ def test_fewer_units_are_asked_nothing_new_of_what_was_asked_of_all(own_runs):
     # The two keep the partners that they had among all four.
     assert not fewer["detection"].counts.statuses
     assert fewer["detection"].counts.before > 0
+
+
+def test_why_most_answers_of_a_scorer_are_none_is_said(own_runs):
+    explain(job(own_runs, sources=("planted",)))
+    said = []
+    with LoopbackServer() as server:
+        server.faults.extend([None, Fault(status=400)])
+        mine = job(
+            own_runs,
+            "openai:m",
+            options=RaterOptions(base_url=server.openai_url),
+            policy=RatingPolicy(concurrency=1),
+            scorers=("intruder",),
+            design=Design(10, 0),
+        )
+        statuses = score(mine, lambda event: said.append(str(event)))["intruder"].counts.statuses
+    assert statuses["failed"] == 1
+    assert any(line.startswith("note: most failed with: 400") for line in said)
 
 
 def test_a_budget_stops_scoring_before_it_is_passed_and_says_so(own_runs):
