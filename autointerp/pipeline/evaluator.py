@@ -219,8 +219,8 @@ class Evaluator:
     def __call__(self, sae: Any, step: int | None = None) -> Evaluation:
         """Return what the judge says of a checkpoint, and log it.
 
-        A checkpoint that was evaluated before is known by its weights: what is stored is returned,
-        and only what has failed is asked again.
+        A checkpoint that was evaluated before is known by its weights, and by what `flags` and
+        `config` say of them: what is stored is returned, and only what has failed is asked again.
 
         Args:
             sae: An object with `.encode(x)` and weights, such as a module of SAELens or

@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from pickle import PicklingError
 from typing import Any
@@ -32,7 +32,7 @@ class Checkpoint:
 
     Attributes:
         sae: A LoadedAutoencoder, or an object with `encode`.
-        digest: sha256 of its weights, or of its files.
+        digest: sha256 of its weights, of its files where it has some, and of what was said of them.
         site: Where its files or its configuration say that it was trained; empty if they do not.
     """
 
@@ -70,7 +70,8 @@ def read_checkpoint(
     if isinstance(sae, str | Path):
         sae = load_sae(sae, flags=flags)
     if isinstance(sae, LoadedAutoencoder):
-        return Checkpoint(sae, sae_digest(sae), sae.site or "")
+        both = f"{sae_digest(sae)} {_digest_of_weights(sae.sae)}"
+        return Checkpoint(sae, hashlib.sha256(both.encode()).hexdigest(), sae.site or "")
     if isinstance(sae, SparseAutoencoder):
         return Checkpoint(sae, _digest_of_weights(sae), "")
     if callable(getattr(sae, "encode", None)):
@@ -152,8 +153,12 @@ def _site_said(sae: Any) -> str:
 
 
 def _digest_of_weights(sae: Any) -> str:
-    """Return the sha256 of an object's tensors, those of modules that it holds included."""
-    weights: dict[str, Tensor] = {}
+    """Return the sha256 of an object's tensors, those of modules that it holds included.
+
+    Of a `SparseAutoencoder` its settings count as well: with another k the same weights encode
+    otherwise.
+    """
+    weights: dict[str, Any] = {}
     if isinstance(sae, torch.nn.Module):
         weights |= sae.state_dict()
     else:
@@ -168,7 +173,11 @@ def _digest_of_weights(sae: Any) -> str:
             f"{type(sae).__name__} has no weights by which a checkpoint is known again; give a "
             "module, a state dict or a path"
         )
-    return _digest(sorted(tensors.items()))
+    digest = _digest(sorted(tensors.items()))
+    if not isinstance(sae, SparseAutoencoder):
+        return digest
+    settings = {f.name: weights[f.name] for f in fields(sae) if f.name not in tensors}
+    return hashlib.sha256(f"{digest} {settings}".encode()).hexdigest()
 
 
 def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:

@@ -1,5 +1,7 @@
 """SAEs of a training loop: what is read, and by what a checkpoint is known again."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -54,6 +56,22 @@ def test_a_digest_follows_the_weights_and_nothing_else():
     assert read_checkpoint({**held}, known).digest == first
     held["b_enc"] += 1
     assert read_checkpoint(held, known).digest != first
+
+
+def test_the_same_weights_with_another_k_or_scale_are_another_checkpoint(tmp_path):
+    said = {"activation": "topk", "k": 2}
+    file = tmp_path / "sae.pt"
+    torch.save(weights(), file)
+
+    def digest(sae, config, **flags):
+        return read_checkpoint(sae, Flags(subtract_b_dec=True, **flags), config).digest
+
+    assert digest(weights(), said) == digest(weights(), {**said})
+    assert digest(weights(), said) != digest(weights(), {**said, "k": 3})
+    assert digest(file, {}, k=2) == digest(file, {}, k=2)
+    assert len({digest(file, {}, **one) for one in ({}, {"k": 2}, {"input_scale": 0.5})}) == 3
+    relu = SparseAutoencoder(**weights())
+    assert read_checkpoint(relu).digest != read_checkpoint(replace(relu, k=3)).digest
 
 
 def test_an_object_that_holds_its_weights_in_a_module_is_known_by_them():
