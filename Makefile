@@ -33,7 +33,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	    break; \
 	done; \
 	test -x $(BIN)/python || { echo "make: no Python >= 3.11; install one, or name it as PYTHON=..." >&2; exit 1; }
-	@echo "make: installing into $(VENV): torch, transformers and what else constraints.txt names (some 2 GB, minutes)"
+	@echo "make: installing into $(VENV): torch, transformers and what else constraints.txt names (2.5 GB, minutes)"
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 

@@ -30,8 +30,9 @@ class SweptResult:
     Attributes:
         figures: L0, dead share and the like; None where its run holds none.
         interpretability: Mean score of its sampled features; None where none was scored.
-        beaten_by: For each axis, SAEs whose score is at least as good and whose place on the axis
-            is, one of the two being better: by estimates, whatever their intervals.
+        beaten_by: For each axis, SAEs of the same site whose score is at least as good and whose
+            place on the axis is, one of the two being better: by estimates, whatever their
+            intervals. L0 and loss recovered of two sites measure two things.
         clearly_beaten_by: Those of them whose intervals of score lie apart as well.
     """
 
@@ -154,7 +155,10 @@ def sweep_findings(
         rubric=rubric,
         reference=reference,
         fails=fails,
-        results=tuple(_result(sae, found) for sae in saes),
+        results=tuple(
+            _result(sae, {one.name: found[one.name] for one in saes if one.site == sae.site})
+            for sae in saes
+        ),
         across=across,
         not_rated=tuple(sae.name for sae in saes if found[sae.name][1] is None),
     )

@@ -94,8 +94,9 @@ def _frontier(sweep: Sweep) -> Iterator[Block]:
         yield Figure(
             name="frontier",
             caption="Mean score of the sampled features against what an SAE costs, with 95 % "
-            "intervals of both where they are known. Filled: no other SAE has both a score and a "
-            "place on the axis that are at least as good. The line joins these.",
+            "intervals of both where they are known. Filled: no other SAE "
+            f"{'of its site ' if len(_sites(sweep)) > 1 else ''}has both a score and a place on "
+            "the axis that are at least as good. The line joins these.",
             alt=". ".join(_spoken(sweep, axis) for axis in axes) + ".",
             draw=lambda: draw(sweep, axes),
         )
@@ -212,6 +213,11 @@ def _without_interval(sweep: Sweep) -> Iterator[Block]:
 # ---------------------------------------------------------------------------------- picture
 
 
+def _sites(sweep: Sweep) -> list[str]:
+    """Return the sites of the sweep's SAEs, each once, in their order."""
+    return list(dict.fromkeys(one.sae.site for one in sweep.results))
+
+
 def _point(one: SweptResult, axis: str) -> tuple[float, float] | None:
     at = place(one.figures, axis)
     score = one.interpretability
@@ -233,14 +239,14 @@ def draw(sweep: Sweep, axes: list[str]) -> Drawing:
     grid = figure.subplots(1, len(axes), sharey=True, squeeze=False)[0]
     labels = []
     for axis, panel in zip(axes, grid, strict=True):
-        best = []
+        best: dict[str, list[tuple[float, float]]] = {site: [] for site in _sites(sweep)}
         for one in sweep.results:
             point = _point(one, axis)
             if point is None:
                 continue
             is_best = not one.beaten_by[axis]
             if is_best:
-                best.append(point)
+                best[one.sae.site].append(point)
             own = getattr(one.figures, axis)
             panel.errorbar(
                 *point,
@@ -261,9 +267,8 @@ def draw(sweep: Sweep, axes: list[str]) -> Drawing:
                     fontsize=8,
                 )
             )
-        best.sort()
-        if best:
-            panel.plot(*zip(*best, strict=True), color=MUTED, linewidth=1, zorder=0)
+        for points in filter(None, best.values()):
+            panel.plot(*zip(*sorted(points), strict=True), color=MUTED, linewidth=1, zorder=0)
         if axis != "loss_recovered":
             log_axis(panel, lambda x: f"{x:,.3g}")
         panel.set_xlabel(LABELS[axis])

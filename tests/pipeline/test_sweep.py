@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +13,12 @@ from autointerp import Job, harvest
 from autointerp.engine.forecast import Forecast
 from autointerp.errors import BadInput, RunMismatch, StorageError
 from autointerp.findings.looks import looks_of
+from autointerp.findings.sweep import sweep_findings
 from autointerp.findings.sweep_plan import plan_path
 from autointerp.pipeline.sweep import as_text, forecast_sweep, sweep, write_sweep_plan
+from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions, load_rater
-from autointerp.reports.sweep import write_sweep
+from autointerp.reports.sweep import draw, write_sweep
 from autointerp.stats.results import Statistic
 from autointerp.store.run import open_run, run_exists, runs_in
 from autointerp.subjects import load
@@ -245,6 +248,26 @@ def test_an_sae_is_beaten_by_those_that_are_at_least_as_good_on_both(swept):
             assert set(one.beaten_by[axis]) == expected
 
 
+def test_an_sae_is_beaten_by_none_of_another_site(swept):
+    _, folder, (_, second), *_ = swept
+    found = second.sweep
+    assert any(any(one.beaten_by.values()) for one in found.results)
+    saes = [replace(one.sae, site=one.sae.name) for one in found.results]
+    with ExitStack() as stack:
+        runs = {
+            name: stack.enter_context(open_run(name, folder=folder, read_only=True))
+            for sae in saes
+            for name in (sae.run, sae.baseline)
+        }
+        apart = sweep_findings(
+            found.name, saes, runs, found.rater, load_rubric(found.rubric).digest, found.rubric,
+            found.reference,
+        )  # fmt: skip
+    assert not any(any(one.beaten_by.values()) for one in apart.results)
+    lines = [len(draw(one, ["l0"]).axes[0].get_lines()) for one in (found, apart)]
+    assert lines[0] < lines[1]
+
+
 def test_text_json_and_page_name_every_sae(swept):
     folder, _, (_, second), *_ = swept
     text = as_text(second)
@@ -384,6 +407,7 @@ def test_one_plan_is_hashed_before_the_first_rating_and_shown(tiny_subject, tabl
     assert 4000 < result.sweep.results[0].figures.tokens <= 5000
     shown = (tmp_path / "page" / "index.html").read_text()
     assert plan.digest in shown
+    assert "Undeclared." not in shown
     assert plan.digest in as_text(result)
     assert result.sweep.as_json()["plan"]["digest"] == plan.digest
     log = (runs / "tiny.full" / "log.jsonl").read_text()

@@ -1,6 +1,7 @@
-"""README.md, CONTRIBUTING.md and docs/: links lead somewhere, and command lines parse."""
+"""README.md, CONTRIBUTING.md, docs/, cards, studies: links lead somewhere, and commands parse."""
 
 import functools
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from tokenizers import Tokenizer
 
 from autointerp.apps.cli._app import build_app
 
@@ -16,8 +18,10 @@ ROOT = Path(__file__).parents[2]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "runs/README.md")),
     ROOT / "reports" / "README.md",
+    ROOT / "autointerp" / "questions" / "kit_text" / "CARD.md",
     ROOT / "autointerp" / "subjects" / "embedded" / "CARD.md",
     *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "studies").rglob("*.md")),
 ]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 # A block between fences, or one that is indented by four spaces after an empty line.
@@ -82,7 +86,8 @@ def program() -> Any:
 def parse(command: str) -> None:
     """Parse a command line by the program's own parser; nothing is run.
 
-    A command that is named without arguments need only exist. Raises typer's usage errors.
+    A command that is named without arguments, or with `…` for them, need only exist. Raises
+    typer's usage errors.
     """
     words = shlex.split(command)
     if not words or words[0] in (*NOT_HERE, "--help"):
@@ -91,7 +96,7 @@ def parse(command: str) -> None:
     while words and hasattr(root, "resolve_command"):
         context = root.make_context(root.name, words, parent=context)
         _, root, words = root.resolve_command(context, words)
-    if words:
+    if words and words != ["…"]:
         root.make_context(root.name, words, parent=context)
 
 
@@ -141,3 +146,24 @@ def test_command_lines_parse(page: Path):
         except typer.TyperException as error:
             refused.append(f"autointerp {command}: {error.format_message()}")
     assert refused == []
+
+
+def test_tokens_of_an_example_are_tokens_of_the_embedded_subject():
+    subject = ROOT / "autointerp" / "subjects" / "embedded"
+    tokenizer = Tokenizer.from_file(str(subject / "tokenizer.json"))
+    named = {
+        word
+        for page in PAGES
+        for command in commands_in(page.read_text("utf-8"))
+        for option, word in itertools.pairwise(shlex.split(command))
+        if option in ("--target", "--against")
+    }
+    cut = {word: tokenizer.encode(word, add_special_tokens=False).tokens for word in named}
+    assert len(cut) > 3
+    assert {word: tokens for word, tokens in cut.items() if len(tokens) != 1} == {}
+
+
+def test_the_readme_says_where_each_page_is_in_one_table():
+    table = (ROOT / "README.md").read_text("utf-8").partition("\n## Where to read on\n")[2]
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    assert pages - set(LINK.findall(table)) == set()

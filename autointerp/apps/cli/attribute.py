@@ -22,14 +22,14 @@ def command(
     target: Annotated[
         str | None,
         typer.Option(
-            help='The token whose logit counts, such as " sad".',
+            help='The token whose logit counts, such as " great".',
             show_default="the likeliest next token",
         ),
     ] = None,
     against: Annotated[
         str | None,
         typer.Option(
-            help='The token whose logit is taken from it, such as " happy".',
+            help='The token whose logit is taken from it, such as " small".',
             show_default="the likeliest other token",
         ),
     ] = None,
@@ -56,7 +56,7 @@ def command(
 
     If it is stopped, the same command resumes.
 
-    Example: autointerp attribute --prompt "John was" --target " sad" --against " happy"
+    Example: autointerp attribute --prompt "John was" --target " great" --against " small"
     """
     _options.require_runs(run)
     for option, token in (("--target", target), ("--against", against)):

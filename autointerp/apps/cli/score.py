@@ -37,8 +37,8 @@ def command(
         typer.Option(
             min=3,
             help="Contexts of each kind, firing and silent, at most; or tokens, or texts.",
-            show_default="the scorer's own: 14 (detection, fuzzing), 50 tokens (logits), 12 "
-            "texts (steering), else 20",
+            show_default="the scorer's own: 14 (detection, fuzzing), 10 (responsiveness, purity), "
+            "50 tokens (logits), 12 texts (steering), 8 texts always (generation), else 20",
         ),
     ] = None,
     permuted: Annotated[

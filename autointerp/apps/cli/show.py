@@ -83,7 +83,7 @@ def _find(run: Run, item: str, rubric: str | None) -> tuple[str, str, Rubric]:
     if not matches:
         raise BadInput(
             f"no item of run '{run.name}' has an id that starts with '{item}'; "
-            f"`autointerp export {run.name} --to csv` lists the {len(rows)} items"
+            f"`autointerp export {run.name} --to csv` lists those that were rated, as `item`"
         )
     if len(matches) > 1:
         raise BadInput(f"item '{item}': {len(matches)} ids begin with it; give more letters")

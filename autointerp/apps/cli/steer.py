@@ -53,7 +53,7 @@ def command(
     is broken rather than steered. Rows are stored in the run as those of the lab `completions`, in
     place of the unit's earlier ones.
 
-    Example: autointerp steer features/12 random/3 --factor -10..10 --prompt "The king"
+    Example: autointerp steer features/158 random/3 --factor -10..10 --prompt "The king"
     """
     _options.require_runs(run)
 

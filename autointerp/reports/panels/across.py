@@ -161,20 +161,20 @@ def _looks(judged: Judged) -> list[Block]:
     again = [reading for reading in readings if reading.multiplier is not None]
     if not again:
         text = (
-            "Each contrast is a line in the ledgers of its runs. This is the first look at each of "
-            "these ratings, and the intervals are those of one look."
+            "Each contrast is a line there, which no run's plan declares. This is the first look "
+            "at each of these ratings, and the intervals are those of one look."
         )
-        return [Prose(text + lost, lead="Undeclared.")]
+        return [Prose(text + lost, lead="In the runs' ledgers.")]
     wide = max(reading.multiplier or 0 for reading in again)
     most = max(reading.number for reading in again)
     text = (
-        f"No plan declares contrasts across runs, and {len(again)} of these {len(readings)} had a "
-        f"look before, on other ratings (up to {most} looks in the ledgers of the runs). Their "
-        f"{SUPERIORITY} and p-values are those of an asymptotic confidence sequence (up to "
+        f"No run's plan declares contrasts across runs, and {len(again)} of these {len(readings)} "
+        f"had a look before, on other ratings (up to {most} looks in the ledgers of the runs). "
+        f"Their {SUPERIORITY} and p-values are those of an asymptotic confidence sequence (up to "
         f"{wide:.2f} standard errors in place of 1.96), which hold at all looks; the other columns "
         "are those of one look."
     )
-    return [Prose(text + lost, lead="Undeclared.", tone="warning")]
+    return [Prose(text + lost, lead="In the runs' ledgers.", tone="warning")]
 
 
 def _values(difference: Difference) -> str:

@@ -196,6 +196,7 @@ def test_show_prints_every_context_of_an_item_that_carries_them_all(
 def test_show_names_an_item_that_is_not_there_or_not_alone(command_line: Call, own_runs: Path):
     told = one_line(command_line("show", "tiny", "zz"))
     assert told.startswith("no item of run 'tiny' has an id that starts with 'zz'")
+    assert told.endswith("`autointerp export tiny --to csv` lists those that were rated, as `item`")
     units = sum(tiny_run_units().values())
     assert f"{units} ids begin with it" in one_line(command_line("show", "tiny", ""))
     with open_run("new", RunSettings(), folder=own_runs):

@@ -177,7 +177,7 @@ def test_groups_that_cannot_be_are_refused_in_a_line(
 
 def test_from_the_second_look_across_runs_on_it_says_what_holds_at_all_looks(tmp_path: Path):
     first = material(tmp_path, {"a": {"features": HIGH}, "b": {"neurons": LOW}})
-    assert "first look at each of these ratings" in text_of(first)
+    assert "which no run's plan declares. This is the first look at each of" in text_of(first)
     assert "2 looks could not be recorded" not in text_of(first)
     assert "1 look could not be recorded: no run concerned can be written." in text_of(first)
     with open_run("a", folder=tmp_path) as a, open_run("b", folder=tmp_path) as b:
