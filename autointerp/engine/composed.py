@@ -106,12 +106,14 @@ def compose_items(
     work: Sequence[tuple[str, int]],
     said: Sequence[Said],
     progress: Callable[[Tally], None],
-) -> Counter[str]:
-    """Make one rating of the members' answers for each item and repeat, and store them.
+) -> tuple[Counter[str], Counter[str]]:
+    """Make one rating of the members' answers for each item and repeat, and store them; return how
+    many have each status, and how many are without each member.
 
     An item of which a member was not asked stays as it is: a budget or Ctrl-C came before.
     """
     statuses: Counter[str] = Counter()
+    without: Counter[str] = Counter()
     tally = Tally(total=len(work), statuses=statuses)
     for begin in range(0, len(work), AT_ONCE):
         made: list[tuple[Request, Reply]] = []
@@ -125,9 +127,10 @@ def compose_items(
             if len(given) == len(rater.members):
                 made.append(rater.compose(item, question, repeat, given))
         statuses.update(_store(run, rater, question, made))
+        without.update(name for _, reply in made for name in reply.details.get("missing", ()))
         tally.done = sum(statuses.values())
         progress(tally)
-    return statuses
+    return statuses, without
 
 
 def _store(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from autointerp.engine.budget import require_price
@@ -35,7 +35,8 @@ class RatingCounts:
     """What became of a call to `rate_items`: how many were rated before, and now by status.
 
     `stopped` says why it ended early; empty if it did not. `budget_usd` is the budget that ended
-    it; None if none did.
+    it; None if none did. `without` says how many ratings of a panel are without a member's answer,
+    by the member's name.
     """
 
     before: int
@@ -45,6 +46,7 @@ class RatingCounts:
     spent_usd: float = 0.0
     stopped: str = ""
     budget_usd: float | None = None
+    without: Counter[str] = field(default_factory=Counter)
 
     @property
     def budget_text(self) -> str:
@@ -184,7 +186,7 @@ def _rate_composed(
         ask,
     )
     said = [member_answers(run, member, items, repeats, why) for member, items, why in members]
-    statuses = compose_items(run, rater, question, work, said, progress)
+    statuses, without = compose_items(run, rater, question, work, said, progress)
     stopped = next((one.stopped for one in counts if one.stopped), "")
     return RatingCounts(
         before,
@@ -194,6 +196,7 @@ def _rate_composed(
         sum(one.spent_usd for one in counts),
         stopped,
         next((one.budget_usd for one in counts if one.budget_usd is not None), None),
+        without,
     )
 
 

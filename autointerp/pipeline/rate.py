@@ -72,6 +72,8 @@ class RateResult:
         ]
         if self.until is not None:
             lines.append(str(self.until))
+        for member, n in counts.without.items():
+            lines.append(f"{count(n, 'rating')} without {member}, which gave no answer")
         if self.failure:
             lines.append(f"most failed with: {self.failure}")
         if self.unread:

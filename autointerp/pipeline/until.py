@@ -289,4 +289,5 @@ def _sum(one: RatingCounts, other: RatingCounts) -> RatingCounts:
         spent_usd=one.spent_usd + other.spent_usd,
         stopped=other.stopped,
         budget_usd=other.budget_usd,
+        without=one.without + other.without,
     )

@@ -105,7 +105,8 @@ def test_a_member_that_fails_for_an_item_leaves_it_without_a_score_unless_declar
     ids = items(run, panel)
     fails = {ids[2], ids[6]}
     b.says = lambda item: None if item in fails else 0.5
-    rate_items(run, ids, RUBRIC, panel)
+    counts = rate_items(run, ids, RUBRIC, panel)
+    assert counts.without == ({"b": 2} if may_fail else {})
     assert statuses(run, "b") == {"ok": 8, "failed": 2}
     expected = {"ok": 10} if may_fail else {"ok": 8, "failed": 2}
     assert statuses(run, panel.name) == expected
