@@ -130,10 +130,10 @@ def test_rows_that_failed_expired_or_are_missing_are_asked_again_later(
     assert run.rows("SELECT max(attempt) FROM call") == [(1,)]
 
 
-@BOTH
-def test_a_batch_that_arrived_before_a_crash_is_found_again(
-    run: Run, server: LoopbackServer, provider: str, monkeypatch: pytest.MonkeyPatch
+def submit_and_crash(
+    run: Run, provider: str, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Hand over a batch that arrives, though nothing notes it: the process ends before."""
     kept = Run.add_batch
 
     def crash(self: Run, batch: dict[str, Any], calls: Any = ()) -> None:
@@ -145,6 +145,13 @@ def test_a_batch_that_arrived_before_a_crash_is_found_again(
     with pytest.raises(KeyboardInterrupt):
         submit(run, provider, server)
     monkeypatch.setattr(Run, "add_batch", kept)
+
+
+@BOTH
+def test_a_batch_that_arrived_before_a_crash_is_found_again(
+    run: Run, server: LoopbackServer, provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit_and_crash(run, provider, server, monkeypatch)
     assert [batch["state"] for batch in run.open_batches()] == ["intended"]
     assert submit(run, provider, server).calls == 0
     assert len(server.batches) == 1
@@ -195,17 +202,7 @@ def test_anothers_batch_of_the_same_size_is_not_taken_for_ours(
 def test_ours_is_found_behind_anothers_batch_of_the_same_size(
     run: Run, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, looked_at_first: str
 ) -> None:
-    kept = Run.add_batch
-
-    def crash(self: Run, batch: dict[str, Any], calls: Any = ()) -> None:
-        if batch["state"] == "submitted":
-            raise KeyboardInterrupt  # the process ends just here
-        kept(self, batch, calls)
-
-    monkeypatch.setattr(Run, "add_batch", crash)
-    with pytest.raises(KeyboardInterrupt):
-        submit(run, "anthropic", server)
-    monkeypatch.setattr(Run, "add_batch", kept)
+    submit_and_crash(run, "anthropic", server, monkeypatch)
     with open_run("other", RunSettings(), folder=run.path.parent) as other:
         submit(other, "anthropic", server, max_output_tokens=99)  # newer, so it is listed first
     if looked_at_first == "submitted":

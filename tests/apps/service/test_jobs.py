@@ -300,14 +300,21 @@ def test_a_job_that_a_signal_ended_before_it_could_say_so_was_stopped(runs: Path
     assert (state.state, bool(state.ended_at)) == ("stopped", True)
 
 
+@pytest.fixture
+def going_on(runs: Path) -> Iterator[Path]:
+    """The folder of a job of the run `tiny` that a child goes on with."""
+    place = Jobs(runs).folder / "20260101-000000-abcdef"
+    place.mkdir()
+    (place / "job.json").write_text(json.dumps({"asked": {"run": "tiny"}, "made_at": "2026"}))
+    lock = open_locked(place / "lock")
+    yield place
+    os.close(lock)
+
+
+@pytest.mark.usefixtures("going_on")
 def test_a_watcher_whose_token_is_revoked_is_told_no_more(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    jobs = Jobs(runs)
-    place = jobs.folder / "20260101-000000-abcdef"
-    place.mkdir()
-    (place / "job.json").write_text(json.dumps({"asked": {"run": "tiny"}, "made_at": "2026"}))
-    lock = open_locked(place / "lock")  # as a child that goes on
     tokens = Tokens(runs)
     token, text = tokens.issue("viewer")
     monkeypatch.setattr(jobs_router, "POLL_S", 0.01)
@@ -323,21 +330,15 @@ def test_a_watcher_whose_token_is_revoked_is_told_no_more(
         watched = client.get("/v1/runs/tiny/events").text  # it ends, though the job goes on
     finally:
         revoke.join()
-        os.close(lock)
     assert "event: end" not in watched
     assert client.get("/v1/runs/tiny/events").status_code == 401
 
 
 def test_a_stream_ends_with_its_server_and_does_not_say_that_the_job_has_ended(
-    runs: Path, monkeypatch: pytest.MonkeyPatch
+    runs: Path, going_on: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    jobs = Jobs(runs)
-    place = jobs.folder / "20260101-000000-abcdef"
-    place.mkdir()
-    (place / "job.json").write_text(json.dumps({"asked": {"run": "tiny"}, "made_at": "2026"}))
     event = {"number": 0, "at": "", "kind": "Note", "text": "so far", "fields": {}}
-    (place / "events.jsonl").write_text(json.dumps(event) + "\n")
-    lock = open_locked(place / "lock")  # as a child that goes on
+    (going_on / "events.jsonl").write_text(json.dumps(event) + "\n")
     monkeypatch.setattr(jobs_router, "POLL_S", 0.01)
     service = service_at(runs, Address())
     http = TestClient(gated(build_app(service)), base_url=BASE)
@@ -351,7 +352,6 @@ def test_a_stream_ends_with_its_server_and_does_not_say_that_the_job_has_ended(
             next(watched)
     finally:
         stop.join()
-        os.close(lock)
 
 
 def test_a_job_that_its_budget_ended_is_not_done(
