@@ -131,6 +131,19 @@ def test_replies_that_this_process_is_writing_are_left_to_it(own_runs: Path, tin
         assert run.rows("SELECT count(*) FROM rating WHERE item_id = 'one'") == [(1,)]
 
 
+def run_script(
+    script: str, folder: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a script in a process of its own; its argument is a folder."""
+    return subprocess.run(
+        [sys.executable, "-c", script, str(folder)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+
+
 IN_A_NOTEBOOK = """
 import sys
 from pathlib import Path
@@ -148,13 +161,7 @@ open_run("r", RunSettings(), folder=Path(sys.argv[1])).close()
 def test_a_run_opens_in_a_notebook_that_has_no_bars(
     tmp_path: Path, process_environment: dict[str, str]
 ):
-    said = subprocess.run(
-        [sys.executable, "-c", IN_A_NOTEBOOK, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env=process_environment,
-        check=False,
-    )
+    said = run_script(IN_A_NOTEBOOK, tmp_path, process_environment)
     assert (said.returncode, said.stderr) == (0, "")
 
 
@@ -326,13 +333,7 @@ def test_a_disk_that_fills_up_is_named_and_what_was_kept_before_is_still_there(
     tmp_path: Path, process_environment: dict[str, str]
 ):
     # A limit on the size of files stands for the full disk: the same failing write.
-    told = subprocess.run(
-        [sys.executable, "-c", FILLED, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env=process_environment,
-        check=False,
-    )
+    told = run_script(FILLED, tmp_path, process_environment)
     assert told.returncode == 0, told.stderr
     assert "cannot write" in told.stdout
     assert "free some space" in told.stdout
@@ -366,13 +367,7 @@ def test_a_full_disk_is_no_damage_where_a_kill_left_a_log_to_be_taken_in(
         run.connection.execute("CHECKPOINT")
         run.add_ratings([rating(f"{n}", 3) for n in range(20)])
         shutil.copytree(tmp_path / "killed", tmp_path / "left")  # what a kill would leave
-    told = subprocess.run(
-        [sys.executable, "-c", UNWRITTEN, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env=process_environment,
-        check=False,
-    )
+    told = run_script(UNWRITTEN, tmp_path, process_environment)
     assert told.stdout.startswith(f"cannot write {tmp_path / 'left' / 'run.duckdb'} ("), told
     assert "free some space" in told.stdout
     with open_run("left", folder=tmp_path) as run:
