@@ -282,12 +282,13 @@ def text_asked_for(run: Run, rubric: Rubric) -> list[TextAskedFor]:
     """Return for each person who answered items in a sitting, of how many more text was asked for:
     what no judge has seen. In the terminal, in a browser and in packs alike."""
     rows = run.rows(
-        "WITH item AS (SELECT human_answer.rater, item_id, arg_max(verb, (answered_at, seq))"
+        "WITH sat AS (SELECT human_answer.rater, item_id, arg_max(verb, seq)"
         "   FILTER (verb IN ('score', 'skip', 'undo')) AS answer, bool_or(verb = 'widen') AS asked"
         " FROM human_answer JOIN human_session USING (session_id) WHERE kind = 'rating'"
-        " AND repeat = 0 AND rubric_digest = ? AND item_id <> '' GROUP BY 1, 2)"
-        " SELECT item.rater, count(*), count(*) FILTER (asked) FROM item"
-        " WHERE answer IN ('score', 'skip') GROUP BY 1 ORDER BY 1",
+        " AND repeat = 0 AND rubric_digest = ? AND item_id <> '' GROUP BY 1, 2, session_id),"
+        " item AS (SELECT rater, bool_or(asked) AS asked FROM sat GROUP BY rater, item_id"
+        "  HAVING bool_or(answer IN ('score', 'skip')))"
+        " SELECT rater, count(*), count(*) FILTER (asked) FROM item GROUP BY 1 ORDER BY 1",
         [rubric.digest],
     )
     return [TextAskedFor(rubric.id, rater, items, asked) for rater, items, asked in rows]

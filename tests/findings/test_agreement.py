@@ -112,7 +112,7 @@ def test_who_asked_for_more_text_is_counted_by_item(run):
     about = {"session_id": "s", "is_pack": False, "rater": None, "rubric": RUBRIC.id,
              "rubric_digest": RUBRIC.digest, "contexts": 10, "to_rate": 3, "gold": 0,
              "left_out": "{}", "made_at": now()}  # fmt: skip
-    run.insert("human_session", [about])
+    run.insert("human_session", [about, about | {"session_id": "t"}])
     did = [
         ("human:ann", "rating", "widen", "a", 0), ("human:ann", "rating", "score", "a", 0),
         ("human:ann", "rating", "score", "b", 0), ("human:ann", "rating", "widen", "b", 1),
@@ -122,14 +122,17 @@ def test_who_asked_for_more_text_is_counted_by_item(run):
         ("human:ann", "rating", "skip", "d", 0), ("human:ann", "guess", "widen", "b", 0),
         ("human:bob", "rating", "widen", "a", 0),
         ("human:cas", "rating", "score", "a", 0),
+        # In a second sitting, of which nothing stands: the answer in the first one does.
+        ("human:cas", "rating", "score", "a", 0, "t"), ("human:cas", "rating", "undo", "a", 0, "t"),
     ]  # fmt: skip
     run.insert(
         "human_answer",
         [
-            {"session_id": "s", "rater": rater, "seq": seq, "kind": kind, "verb": verb,
-             "item_id": item, "repeat": repeat, "score": 3, "text": None, "seconds": 1.0,
+            {"session_id": sitting[0] if sitting else "s", "rater": rater, "seq": seq,
+             "kind": kind, "verb": verb, "item_id": item, "repeat": repeat, "score": 3,
+             "text": None, "seconds": 1.0,
              "answered_at": "2026-01-01T00:00:00+00:00", "chain": "x"}
-            for seq, (rater, kind, verb, item, repeat) in enumerate(did)
+            for seq, (rater, kind, verb, item, repeat, *sitting) in enumerate(did)
         ],
     )  # fmt: skip
     # ann answered a, b and d (c was taken back) and asked for more of a; bob answered nothing.
