@@ -241,9 +241,12 @@ class Client:
         """Yield what is known of the tokens, the newest first."""
         yield from self._pages(Page[TokenInfo], "/v1/tokens")
 
-    def revoke(self, token: str) -> TokenInfo:
-        """Make a token invalid: an invitation, or a colleague's."""
-        return self._send(TokenInfo, "DELETE", f"/v1/tokens/{token}")
+    def revoke(self, token: str, places: bool = False) -> TokenInfo:
+        """Make a token invalid: an invitation, or a colleague's; with `places` of a link for
+        whoever comes those, too, that were taken by it."""
+        return self._send(
+            TokenInfo, "DELETE", f"/v1/tokens/{token}{'?places=true' if places else ''}"
+        )
 
     # ------------------------------------------------------------------------------ requests
 

@@ -441,6 +441,10 @@ class Invited(Model):
     state: Literal["valid", "expired", "revoked"]
     made_at: str
     expires_at: str
+    places: int | None = Field(
+        description="That were taken by it and are valid, whatever its own state; null where it is "
+        "one person's.",
+    )
 
 
 class Invitation(Invited):

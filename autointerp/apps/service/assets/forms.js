@@ -41,8 +41,9 @@
     button.addEventListener("click", () => whileBusy("", [button], async () => {
       if (button.dataset.sure !== "yes") { // a second click means it
         button.dataset.sure = "yes";
+        const words = button.textContent;
         button.textContent = "Really?";
-        setTimeout(() => { button.dataset.sure = ""; button.textContent = "Revoke"; }, 4000);
+        setTimeout(() => { button.dataset.sure = ""; button.textContent = words; }, 4000);
         return;
       }
       await send("DELETE", `/v1/tokens/${button.dataset.revoke}`);
