@@ -323,7 +323,8 @@ def contexts_shown(run: Run, rubric: Rubric) -> list[ContextsShown]:
         " GROUP BY 1, 2 ORDER BY 1, 2 DESC",
         [rubric.digest],
     )
-    return [ContextsShown(rubric.id, *row, rubric.shows.contexts) for row in rows]
+    most = rubric.shows.contexts
+    return [ContextsShown(rubric.id, rater, n, units, most) for rater, n, units in rows]
 
 
 def _scores(run: Run, rubric: Rubric, controls: bool) -> Mapping[tuple[str, int], dict[int, float]]:

@@ -29,7 +29,14 @@ import duckdb
 
 from autointerp import __version__
 from autointerp.errors import BadInput, RunLocked, RunMismatch, StorageError, UnknownName
-from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER, toml_table, write_text
+from autointerp.files import (
+    PRIVATE_FILE,
+    PRIVATE_FOLDER,
+    is_there,
+    toml_table,
+    unread,
+    write_text,
+)
 from autointerp.settings import (
     SUBJECT_PLACES,
     RunSettings,
@@ -92,18 +99,38 @@ R = TypeVar("R", bound="Run")
 
 
 def runs_in(folder: Path = RUNS) -> list[str]:
-    """Return the names of the runs in a folder, sorted; of those, too, that lack their run.toml."""
-    files = (*folder.glob(f"*/{SETTINGS}"), *folder.glob(f"*/{DATABASE}"))
-    return sorted({path.parent.name for path in files})
+    """Return the names of the runs in a folder, sorted; of those, too, that lack their run.toml,
+    and of folders that must not be entered, for they may be runs.
+
+    Raises StorageError where the folder itself must not be read.
+    """
+    try:
+        names = os.listdir(folder)
+    except PermissionError as error:
+        raise unread(folder, error) from None
+    except OSError:  # there is none
+        return []
+    return sorted(name for name in names if _may_be_run(folder / name))
+
+
+def _may_be_run(path: Path) -> bool:
+    try:
+        return any(is_there(path / name) for name in (SETTINGS, DATABASE))
+    except PermissionError:
+        return NAME.fullmatch(path.name) is not None
 
 
 def run_exists(path: Path) -> bool:
     """Return whether a folder holds a run.
 
-    Raises StorageError where it holds what is left of one: a new one would take its place.
+    Raises StorageError where it holds what is left of one: a new one would take its place; and
+    where it must not be entered.
     """
-    if (path / SETTINGS).exists():
-        return True
+    try:
+        if is_there(path / SETTINGS):
+            return True
+    except PermissionError as error:
+        raise unread(path, error) from None
     left = [name for name in (DATABASE, WAL, COMMITS, REPLIES, LOG) if (path / name).exists()]
     if left:
         raise StorageError(
@@ -682,6 +709,8 @@ def read_about(path: Path) -> dict[str, Any]:
     file = path / SETTINGS
     try:
         about = toml_table(file.read_text("utf-8"))
+    except PermissionError as error:
+        raise unread(path, error) from None
     except (OSError, ValueError) as error:
         raise StorageError(
             f"{file} cannot be read ({first_line(error)}); {_restore(path)}"

@@ -176,9 +176,9 @@ def copy_run(path: Path, place: Path) -> str:
                 return key
             time.sleep(PAUSE_S)
     except OSError as error:
-        raise StorageError(
-            f"cannot copy {path} to {place} ({error.strerror}); free some space"
-        ) from None
+        closed = isinstance(error, PermissionError)
+        remedy = f"let yourself read {path} and write {place}" if closed else "free some space"
+        raise StorageError(f"cannot copy {path} to {place} ({error.strerror}); {remedy}") from None
     raise StorageError(f"{path / DATABASE} changes too fast to be copied; try again")
 
 

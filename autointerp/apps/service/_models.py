@@ -400,6 +400,15 @@ class Job(Model):
     limits: LimitsNow
 
 
+class JobPage(Page[Job]):
+    """A part of the list of jobs.
+
+    `unreadable` has a line about each job whose files cannot be read, of whichever run it was.
+    """
+
+    unreadable: list[str]
+
+
 class Event(Model):
     """An event of a job: `id` names the place in its log, for Last-Event-ID."""
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from fastapi.testclient import TestClient
+from support.closed import close_folder
 from support.loopback.server import LoopbackServer
 
 from autointerp.apps.client import Client, ServiceError
@@ -233,7 +234,14 @@ def test_a_job_whose_process_was_killed_says_so(
     ],
 )
 def test_a_job_whose_files_cannot_be_read_is_named_and_hides_no_other(
-    runs: Path, environment: None, command_line, monkeypatch, name: str, content: str, said: str
+    runs: Path,
+    client: TestClient,
+    environment: None,
+    command_line,
+    monkeypatch,
+    name: str,
+    content: str,
+    said: str,
 ):
     jobs = Jobs(runs)
     good, bad = (jobs.folder / f"20260101-00000{n}-abcdef" for n in (1, 2))
@@ -258,6 +266,24 @@ def test_a_job_whose_files_cannot_be_read_is_named_and_hides_no_other(
     assert good.name in listed.out
     assert said in listed.err
     assert bad.name not in listed.out
+    page = client.get("/v1/jobs", params={"run": "tiny"}).json()
+    assert [job["id"] for job in page["items"]] == [good.name]
+    assert [bad.name in line and said in line for line in page["unreadable"]] == [True]
+
+
+def test_a_job_whose_folder_must_not_be_entered_is_named_too(
+    runs: Path, client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    place = Jobs(runs).folder / "20260101-000001-abcdef"
+    place.mkdir()
+    close_folder(monkeypatch, place)
+    said = f"job {place.name}: {place} cannot be read (Permission denied)"
+    page = client.get("/v1/jobs").json()
+    assert page["items"] == []
+    assert page["unreadable"][0].startswith(said)
+    text = client.get("/jobs").text
+    assert said in text
+    assert "No job was started yet" not in text
 
 
 def test_a_key_whose_job_cannot_be_read_starts_no_second_one(runs: Path):
