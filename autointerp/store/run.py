@@ -62,6 +62,7 @@ from autointerp.store.tables import (
     is_full,
     now,
     read_commits,
+    turn_of,
     unusable,
 )
 from autointerp.store.units import Units
@@ -155,6 +156,7 @@ class Run(Units, Ratings, Batches, Labs, Matches, Concepts, Firings, Maps, Cover
         self.path = path
         self.name = path.name
         self.connection = connection
+        self.turn = turn_of(path)
         self.about = about
         self.notes: tuple[str, ...] = ()
         self.new: tuple[Path, ...] = ()
@@ -380,7 +382,8 @@ def open_as(
     run = kind(path, about, connect(path, read_only))
     run.new, run.notes = new, notes
     try:
-        run.commits = checked_commits(run, read_commits(path))
+        with run.turn.lock:
+            run.turn.commits = checked_commits(run, read_commits(path))
         if not read_only and was_killed:
             run.notes = _recover(run)
         if not read_only:

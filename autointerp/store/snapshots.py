@@ -117,7 +117,7 @@ def open_snapshot(
     snapshot = kind(path, about, connect(path, read_only=False, copy=place))
     snapshot.key = key
     try:
-        snapshot.commits = checked_commits(snapshot, expected)
+        checked_commits(snapshot, expected)
     except BaseException:
         snapshot.connection.close()
         raise
