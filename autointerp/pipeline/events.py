@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from autointerp.text import count
+from autointerp.text import count, dollars
 
 if TYPE_CHECKING:
     from autointerp.engine.forecast import Forecast
@@ -136,7 +136,8 @@ class Asking(Event):
     tally: Tally
 
     def __str__(self) -> str:
-        return f"{self.label}: {self.tally.done:,} of {count(self.tally.total, 'item')}"
+        spent = f", {dollars(self.tally.spent_usd)}" if self.tally.spent_usd else ""
+        return f"{self.label}: {self.tally.done:,} of {count(self.tally.total, 'item')}{spent}"
 
 
 def tell_asking(label: str, on: On) -> Callable[[Tally], None]:

@@ -24,7 +24,7 @@ from autointerp.questions.items import make_items
 from autointerp.raters import load_rater
 from autointerp.store.run import RUNS, open_run
 from autointerp.store.snapshots import open_to_read
-from autointerp.text import count, first_tokens, size_text, statuses_text
+from autointerp.text import count, dollars, first_tokens, size_text, statuses_text
 from autointerp.units.held import too_few
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class RateResult:
             + (statuses_text(counts.statuses) or "nothing new")
             + (f", {counts.before} rated before" if counts.before else "")
             + (f", {counts.reused} replies found in the store" if counts.reused else "")
-            + (f", ${counts.spent_usd:.4f}" if counts.spent_usd else "")
+            + (f", {dollars(counts.spent_usd)}" if counts.spent_usd else "")
         ]
         if self.until is not None:
             lines.append(str(self.until))

@@ -371,6 +371,7 @@ class Forecast(Model):
 
     text: str
     cost_usd: float | None
+    cost: str = Field(description="In words, as everywhere; empty where no price is known.")
     forecast: Mapping[str, Any]
 
 

@@ -40,6 +40,7 @@ from autointerp.pipeline.events import Asking
 from autointerp.pipeline.guess import GuessResult
 from autointerp.raters._keys import own_variable
 from autointerp.store.run import open_run
+from autointerp.text import dollars
 
 BASE = "http://127.0.0.1:8731"
 KEY = "sk-test-0123456789abcdef"  # what must be nowhere
@@ -123,6 +124,7 @@ def test_a_job_rates_survives_its_server_and_is_watched_paused_limited_and_stopp
     forecast = client.post("/v1/runs?dry_run=true", json=wanted(server, price_in=1, price_out=1))
     assert forecast.status_code == 200
     assert forecast.json()["cost_usd"] > 0
+    assert forecast.json()["cost"] == dollars(forecast.json()["cost_usd"])
     assert "28 of 28 items" in forecast.json()["text"]  # 8 + 8 + 3 controls of 4
     assert server.completions == []
 
@@ -508,6 +510,9 @@ def test_an_event_of_progress_becomes_the_terminals_bar_again():
     event = event_of({"kind": "Asking", "text": "", "fields": fields})
     assert isinstance(event, Asking)
     assert str(event) == "rate by x: 2 of 4 items"
+    fields["tally"]["spent_usd"] = 0.0032
+    event = event_of({"kind": "Asking", "text": "", "fields": fields})
+    assert str(event) == "rate by x: 2 of 4 items, $0.0032"
     assert event.tally.statuses["failed"] == 0
 
 

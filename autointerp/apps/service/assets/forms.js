@@ -62,7 +62,7 @@
       whileBusy("Asking what it would do; a model may have to be loaded.", [submit], async () => {
         const wanted = values();
         const said = await send("POST", `${form.dataset.post}?dry_run=true`, wanted);
-        const cost = said.cost_usd === null ? "No price is known for this rater: give the two prices, or start without." : `About $${said.cost_usd.toFixed(said.cost_usd < 1 ? 4 : 2)}.`;
+        const cost = said.cost ? `About ${said.cost}.` : "No price is known for this rater: give the two prices, or start without.";
         part("forecast-text").textContent = `${said.text}. ${cost}`.replace("..", ".");
         priced = wanted;
         key = crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random()}`;
