@@ -15,7 +15,7 @@ from autointerp.engine.loop import RatingPolicy
 from autointerp.errors import BadInput, RunMismatch, UnknownName
 from autointerp.findings.plan import PRIMARY, Plan, Stopping, in_order, plan_of, until
 from autointerp.people.session import Sitting
-from autointerp.pipeline.events import Note, On, RunOpened, ignore
+from autointerp.pipeline.events import Note, On, RunOpened, ignore, opened_text
 from autointerp.questions.rubric import Rubric
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.score import Design
@@ -277,6 +277,13 @@ class Resolved:
         """Whether the run is to be made, and nobody has named its subject: the embedded one."""
         is_named = self.job.subject is not None or default_subject() != EMBEDDED
         return self.about is None and not is_named
+
+    @property
+    def new(self) -> str:
+        """Which run would be made, and of what, in words; empty where it is there."""
+        if self.about is not None:
+            return ""
+        return opened_text(self.job.run, self.settings.subject.name, True, self.by_default)
 
     @cached_property
     def settings(self) -> RunSettings:

@@ -14,7 +14,7 @@ from autointerp.engine.work import RatingCounts
 from autointerp.errors import BadInput, UnknownName
 from autointerp.findings.plan import plan_of
 from autointerp.pipeline.ask import ask_pending, common_reason
-from autointerp.pipeline.events import Note, On, Step, Waiting, ignore, opened_text
+from autointerp.pipeline.events import Note, On, Step, Waiting, ignore
 from autointerp.pipeline.guess import GuessResult, ask_guesses, require_model, unguessed_of
 from autointerp.pipeline.harvest import draw
 from autointerp.pipeline.job import Job, Resolved, run_for
@@ -90,7 +90,6 @@ class RateForecast:
     """What `rate` would do.
 
     Attributes:
-        is_new: Whether there is no such run yet; `by_default`: and nobody has named its subject.
         missing: Units that would be harvested, by source.
         items: Items that would be rated, repeats counted; `left` of them have no rating yet.
         estimate: Calls, tokens and cost of those that are left.
@@ -98,6 +97,7 @@ class RateForecast:
         tokens: Tokens of the corpus that are read at most; 0 for all.
         cache_bytes: What the site's activations may take beside the run; 0 keeps none.
         guesses: The blinding check's calls; None where it is not asked for.
+        new: What a run would be of that is not there yet, in words; empty of one that is.
     """
 
     run: str
@@ -112,16 +112,13 @@ class RateForecast:
     tokens: int = 0
     cache_bytes: int = 0
     guesses: Forecast | None = None
-    is_new: bool = False
-    by_default: bool = False
+    new: str = ""
 
     def __str__(self) -> str:
-        new = ""
-        if self.is_new:
-            new = f"{opened_text(self.run, self.subject, self.is_new, self.by_default)}: "
         missing = ", ".join(f"{n} {name}" for name, n in self.missing.items()) or "nothing"
         text = (
-            f"{new}would harvest {missing}"
+            (f"{self.new}: " if self.new else "")
+            + f"would harvest {missing}"
             + (f" from {first_tokens(self.tokens)} at most" if self.tokens else "")
             + (
                 f", keeping the site's activations in {size_text(self.cache_bytes)} at most"
@@ -319,8 +316,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
         tokens=resolved.settings.harvest.tokens,
         cache_bytes=job.cache_bytes or 0,
         guesses=guesses,
-        is_new=resolved.about is None,
-        by_default=resolved.by_default,
+        new=resolved.new,
     )
 
 

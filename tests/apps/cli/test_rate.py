@@ -229,6 +229,8 @@ def test_a_new_run_of_the_embedded_subject_says_so_where_nobody_named_it(
     )
     named = command_line(*asked, "--subject", "embedded")
     assert named.err.startswith("new run 'mine', subject embedded: would harvest")
+    sitting = command_line(*asked, "--rater", "human:ann").err
+    assert "since nothing names another: would ask human:ann" in sitting
     begun = RunOpened("mine", "embedded", is_new=True, by_default=True)
     assert str(begun).endswith("autointerp, since nothing names another")
 
