@@ -326,6 +326,25 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def is_there(path: Path) -> bool:
+    """Return whether a file is there. Raises PermissionError where nobody can tell, for its folder
+    must not be entered: some versions of Python take that for a no."""
+    try:
+        path.stat()
+    except PermissionError:
+        raise
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def unread(path: Path, error: PermissionError) -> StorageError:
+    """Return the error of a file or folder that must not be read."""
+    return StorageError(
+        f"{path} cannot be read ({error.strerror}); let yourself read it: `chmod -R u+rwX {path}`"
+    )
+
+
 def unwritten(path: Path, error: OSError, remedy: str = REMEDY) -> StorageError:
     """Return the error of a file that cannot be written, which ends in `remedy`."""
     return StorageError(f"cannot write {path} ({error.strerror or error}); {remedy}")

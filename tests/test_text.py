@@ -1,10 +1,13 @@
+import re
 import sys
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import autointerp
 from autointerp.text import (
     ON_PAGE,
     count,
@@ -97,6 +100,15 @@ def test_dollars_under_a_cent_are_not_nothing_and_a_given_amount_keeps_its_digit
     assert [exact_dollars(n) for n in (0, 0.004, 0.012, 0.5, 5, 1000.125)] == [
         "$0.00", "$0.004", "$0.012", "$0.50", "$5.00", "$1,000.125",
     ]  # fmt: skip
+
+
+def test_amounts_are_written_by_one_function_in_python_on_pages_and_by_scripts():
+    """Each of three wrote its own digits: $0.0032 here was $0.00 there. Scripts get words."""
+    own = re.compile(r"\$\{[^}]*:[^}]*f\}|\$\{\{|usd[^\n]*(toFixed|format\()")
+    root = Path(autointerp.__file__).parent
+    files = [path for kind in ("py", "html", "js") for path in root.rglob(f"*.{kind}")]
+    found = {path.name for path in files if own.search(path.read_text("utf-8"))}
+    assert found == {"text.py"}
 
 
 # ------------------------------------------------------------------------------- tokens as text

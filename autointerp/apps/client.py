@@ -30,6 +30,7 @@ from autointerp.apps.service._models import (
     Invited,
     Item,
     Job,
+    JobPage,
     Judge,
     Limits,
     NewInvitation,
@@ -175,8 +176,12 @@ class Client:
         return self._send(Forecast, "POST", "/v1/runs?dry_run=true", new)
 
     def jobs(self, run: str = "") -> Iterator[Job]:
-        """Yield the jobs, of one run if it is named, the newest first."""
-        yield from self._pages(Page[Job], "/v1/jobs", {"run": run} if run else {})
+        """Yield the jobs, of one run if it is named, the newest first; see `unreadable_jobs`."""
+        yield from self._pages(JobPage, "/v1/jobs", {"run": run} if run else {})
+
+    def unreadable_jobs(self) -> list[str]:
+        """Return a line about each job whose files cannot be read; it is in no list of jobs."""
+        return self._get(JobPage, "/v1/jobs", {"limit": 1}).unreadable
 
     def job(self, job: str) -> Job:
         """Return a job as it is now."""
@@ -241,9 +246,11 @@ class Client:
         """Yield what is known of the tokens, the newest first."""
         yield from self._pages(Page[TokenInfo], "/v1/tokens")
 
-    def revoke(self, token: str) -> TokenInfo:
-        """Make a token invalid: an invitation, or a colleague's."""
-        return self._send(TokenInfo, "DELETE", f"/v1/tokens/{token}")
+    def revoke(self, token: str, places: bool = False) -> TokenInfo:
+        """Make a token invalid: an invitation, or a colleague's; with `places` of a link for
+        whoever comes those, too, that were taken by it."""
+        too = "true" if places else "false"
+        return self._send(TokenInfo, "DELETE", f"/v1/tokens/{token}?places={too}")
 
     # ------------------------------------------------------------------------------ requests
 

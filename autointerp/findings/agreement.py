@@ -2,7 +2,8 @@
 
 `between_raters` and `within_raters` take all raters alike, on unit scores and on repeats. Of
 people, `agreements` says more: first ratings one by one, a person with oneself on hidden repeats,
-and each person with each model; and `attention` how they rated the gold items.
+and each person with each model; `attention` how they rated the gold items, and `contexts_shown`
+whether they saw as many contexts of a unit as one another and as judges.
 """
 
 from __future__ import annotations
@@ -112,6 +113,23 @@ class TextAskedFor:
     def share(self) -> float:
         """Share of the items, 0 to 1."""
         return self.asked / self.items
+
+
+@dataclass(frozen=True)
+class ContextsShown:
+    """How many contexts of each unit a person was shown, in sittings that had so many.
+
+    Attributes:
+        contexts: Of each unit, one number for all of a sitting.
+        units: That the person rated there.
+        of_rubric: Contexts that the rubric shows; judges are shown as many, where a unit has them.
+    """
+
+    rubric: str
+    rater: str
+    contexts: int
+    units: int
+    of_rubric: int
 
 
 # ------------------------------------------------------------------------------ all raters
@@ -282,15 +300,31 @@ def text_asked_for(run: Run, rubric: Rubric) -> list[TextAskedFor]:
     """Return for each person who answered items in a sitting, of how many more text was asked for:
     what no judge has seen. In the terminal, in a browser and in packs alike."""
     rows = run.rows(
-        "WITH item AS (SELECT human_answer.rater, item_id, arg_max(verb, (answered_at, seq))"
+        "WITH sat AS (SELECT human_answer.rater, item_id, arg_max(verb, seq)"
         "   FILTER (verb IN ('score', 'skip', 'undo')) AS answer, bool_or(verb = 'widen') AS asked"
         " FROM human_answer JOIN human_session USING (session_id) WHERE kind = 'rating'"
-        " AND repeat = 0 AND rubric_digest = ? AND item_id <> '' GROUP BY 1, 2)"
-        " SELECT item.rater, count(*), count(*) FILTER (asked) FROM item"
-        " WHERE answer IN ('score', 'skip') GROUP BY 1 ORDER BY 1",
+        " AND repeat = 0 AND rubric_digest = ? AND item_id <> '' GROUP BY 1, 2, session_id),"
+        " item AS (SELECT rater, bool_or(asked) AS asked FROM sat GROUP BY rater, item_id"
+        "  HAVING bool_or(answer IN ('score', 'skip')))"
+        " SELECT rater, count(*), count(*) FILTER (asked) FROM item GROUP BY 1 ORDER BY 1",
         [rubric.digest],
     )
     return [TextAskedFor(rubric.id, rater, items, asked) for rater, items, asked in rows]
+
+
+def contexts_shown(run: Run, rubric: Rubric) -> list[ContextsShown]:
+    """Return how many contexts of a unit each person was shown, a row for each number."""
+    rows = run.rows(
+        "WITH sat AS (SELECT human_answer.rater, contexts, item_id, arg_max(verb, seq) AS answer"
+        " FROM human_answer JOIN human_session USING (session_id) WHERE kind = 'rating'"
+        " AND repeat = 0 AND rubric_digest = ? AND item_id <> ''"
+        " AND verb IN ('score', 'skip', 'undo') GROUP BY 1, 2, 3, session_id)"
+        " SELECT rater, contexts, count(DISTINCT item_id) FROM sat WHERE answer = 'score'"
+        " GROUP BY 1, 2 ORDER BY 1, 2 DESC",
+        [rubric.digest],
+    )
+    most = rubric.shows.contexts
+    return [ContextsShown(rubric.id, rater, n, units, most) for rater, n, units in rows]
 
 
 def _scores(run: Run, rubric: Rubric, controls: bool) -> Mapping[tuple[str, int], dict[int, float]]:

@@ -18,12 +18,14 @@ from autointerp.errors import RubricError, TooFewRatings
 from autointerp.findings import checks
 from autointerp.findings.agreement import (
     Attention,
+    ContextsShown,
     RatersAgreement,
     TableAgreement,
     TextAskedFor,
     agreements,
     attention,
     between_raters,
+    contexts_shown,
     people_rubrics,
     text_asked_for,
     within_raters,
@@ -149,6 +151,7 @@ class Comparison:
         people: How people agree: with each other, with themselves, with each model.
         attention: How each person rated the gold items.
         text_asked_for: Of how many items each person asked for more text than a judge is shown.
+        contexts_shown: How many contexts of a unit each person was shown, one a number of them.
         rater_effects: Severity and spread of raters, and drift of people, one a rubric.
         calibration: People's means and P(superiority), predicted from a judge's ratings, and
             whether the judge may stand in for them.
@@ -193,6 +196,7 @@ class Comparison:
     people: tuple[RatersAgreement, ...]
     attention: tuple[Attention, ...]
     text_asked_for: tuple[TextAskedFor, ...]
+    contexts_shown: tuple[ContextsShown, ...]
     rater_effects: tuple[RaterModel, ...]
     calibration: tuple[Calibration, ...]
     blinding: tuple[Blinding, ...]
@@ -373,6 +377,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
         people=tuple(pair for rubric in rubrics for pair in agreements(run, rubric, level=level)),
         attention=tuple(watched for rubric in rubrics for watched in attention(run, rubric)),
         text_asked_for=tuple(one for rubric in rubrics for one in text_asked_for(run, rubric)),
+        contexts_shown=tuple(one for rubric in rubrics for one in contexts_shown(run, rubric)),
         rater_effects=tuple(rater_models(run, judgements, units, level, pair)),
         calibration=by_people,
         blinding=tuple(blindings(run, judgements)) if "guess" in held else (),

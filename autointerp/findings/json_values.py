@@ -24,6 +24,7 @@ number of this form. Its keys:
     pooled       the primary pair within each rater of a rubric, and combined
     agreement, people, attention    whether raters agree with one another and with themselves
     text_asked_for one a person and rubric: items, asked (more of the contexts), share
+    contexts_shown one a person, rubric and number: contexts of a unit, units, of_rubric
     rater_effects one a rubric: effects (raters: severity, spread, mean; odds_ratio, of those
                  that do not fail; unit_sd), failing, drift
     calibration  one a judge beside people: predictions (means), superiority (of the primary pair),

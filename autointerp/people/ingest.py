@@ -1,15 +1,16 @@
 """Answers come in: journals and packs → ratings and guesses of a run.
 
 They are read as often as one likes: entries that the run has are skipped, a file that does not
-belong to the run is refused.
+belong to the run is refused. Of a question that a person answered in several sessions the answer
+that was given last stands, in whichever order they are read.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ from autointerp.people.journal import ANSWERS, Entry, Reading, damage_text, read
 from autointerp.records import Rating
 from autointerp.store.run import Run
 from autointerp.store.tables import now
+from autointerp.text import count
 
 Tell = Callable[[str], None]
+
+GIVEN = (*ANSWERS, "guess")  # verbs by which an answer is given or taken back
 
 
 def ignore(text: str) -> None:
@@ -81,7 +85,8 @@ def _take_in(run: Run, path: Path, reading: Reading, tell: Tell) -> int:
     for rater in sorted(reading.entries):
         new += _unknown(run, path, reading, rater)
     if new:
-        _store(run, digest, names, new)
+        for sentence in _store(run, digest, names, new):
+            tell(sentence)
     return len(new)
 
 
@@ -100,14 +105,37 @@ def _unknown(run: Run, path: Path, reading: Reading, rater: str) -> list[tuple[E
         elif stored[entry.seq] != chain:
             raise BadInput(
                 f"{path}: {rater} gave other answers in another copy, which run '{run.name}' has "
-                "already; rate one copy only, or under two names"
+                "already; those stand, and nothing of this copy is read: rate one copy only, or "
+                "under two names"
             )
     return unknown
 
 
-def _store(run: Run, session: str, names: Mapping[str, str], new: list[tuple[Entry, str]]) -> None:
-    ((rubric, rubric_digest),) = run.rows(
-        "SELECT rubric, rubric_digest FROM human_session WHERE session_id = ?", [session]
+@dataclass(frozen=True)
+class _Standing:
+    """An answer that stands in one session: what it is, and when it was given.
+
+    Attributes:
+        is_dated: Whether its own time can be right; else it counts as given when its session was
+            made.
+    """
+
+    values: dict[str, Any]
+    description: str | None
+    given: datetime.datetime
+    is_dated: bool
+
+
+Place = tuple[str, str, str, int]  # rater, kind, item, repeat
+
+
+def _store(
+    run: Run, session: str, names: Mapping[str, str], new: list[tuple[Entry, str]]
+) -> list[str]:
+    """Store entries, and what stands after each; return sentences on questions that the rater
+    answered in other sessions, too."""
+    ((rubric, rubric_digest, made),) = run.rows(
+        "SELECT rubric, rubric_digest, made_at FROM human_session WHERE session_id = ?", [session]
     )
     descriptions = {
         (row[0], row[1], row[2], row[3]): row[4]
@@ -117,8 +145,8 @@ def _store(run: Run, session: str, names: Mapping[str, str], new: list[tuple[Ent
             [session],
         )
     }
-    undoes = any(entry.verb == "undo" for entry, _ in new)
-    elsewhere = _standing_elsewhere(run, session) if undoes else {}
+    elsewhere = _standing_elsewhere(run, session, {entry.rater for entry, _ in new})
+    twice: dict[Place, bool] = {}  # whether the times of both answers can be right
     answers, ratings, guesses = [], [], []
     for entry, chain in new:
         item = names.get(entry.item, entry.item)
@@ -129,9 +157,12 @@ def _store(run: Run, session: str, names: Mapping[str, str], new: list[tuple[Ent
         answers.append(row)
         place = (entry.rater, str(entry.kind), item, entry.repeat)
         description = descriptions.get(place) or None
-        if entry.verb == "undo" and place in elsewhere:
-            earlier, description = elsewhere[place]
-            entry = replace(entry, **earlier)
+        other = elsewhere.get(place)
+        if other is not None and entry.verb in GIVEN:
+            given, is_dated = _given(entry.at, made)
+            twice[place] = twice.get(place, other.is_dated) and is_dated
+            if entry.verb == "undo" or other.given > given:
+                entry, description = replace(entry, **other.values), other.description
         if entry.verb == "describe":
             descriptions[place] = entry.text
         elif entry.kind == "rating" and entry.verb in ANSWERS and item:
@@ -144,29 +175,67 @@ def _store(run: Run, session: str, names: Mapping[str, str], new: list[tuple[Ent
         run.insert("human_answer", answers)
         run.insert("rating", run.rating_rows(ratings))
         run.insert("guess", _guess_rows(run, guesses))
+    return _twice_texts(twice)
 
 
-def _standing_elsewhere(
-    run: Run, session: str
-) -> dict[tuple[str, str, str, int], tuple[dict[str, Any], str | None]]:
-    """Return by rater, kind, item and repeat the answer that stands in another session, the newest
-    of several, and its description: what is taken back in `session` alone."""
+def _standing_elsewhere(run: Run, session: str, raters: Collection[str]) -> dict[Place, _Standing]:
+    """Return the answers of raters that stand in other sessions, of several the one that was given
+    last, and their descriptions."""
     rows = run.rows(
-        "SELECT rater, kind, item_id, repeat, verb, score, text, ("
+        "SELECT a.rater, kind, item_id, repeat, verb, score, text, answered_at, ("
         "  SELECT arg_max(d.text, d.seq) FROM human_answer d WHERE d.verb = 'describe'"
         "   AND d.session_id = a.session_id AND d.rater = a.rater AND d.kind = a.kind"
         "   AND d.item_id = a.item_id AND d.repeat = a.repeat"
-        " ) FROM (SELECT * FROM human_answer"
-        "   WHERE session_id <> ? AND item_id <> '' AND verb IN ('score', 'skip', 'guess', 'undo')"
+        " ), made_at FROM (SELECT * FROM human_answer"
+        "   WHERE session_id <> ? AND rater IN (SELECT unnest(?::VARCHAR[]))"
+        "   AND kind IN ('rating', 'guess') AND item_id <> ''"
+        "   AND verb IN (SELECT unnest(?::VARCHAR[]))"
         "   QUALIFY row_number() OVER ("
         "    PARTITION BY session_id, rater, kind, item_id, repeat ORDER BY seq DESC) = 1) a"
-        " WHERE verb <> 'undo' ORDER BY answered_at",
-        [session],
+        " JOIN human_session USING (session_id) WHERE verb <> 'undo' ORDER BY session_id",
+        [session, sorted(raters), list(GIVEN)],
     )
-    return {
-        (rater, kind, item, repeat): ({"verb": verb, "score": score, "text": text}, description)
-        for rater, kind, item, repeat, verb, score, text, description in rows
-    }
+    standing: dict[Place, _Standing] = {}
+    for rater, kind, item, repeat, verb, score, text, at, description, made in rows:
+        place = (rater, kind, item, repeat)
+        values = {"verb": verb, "score": score, "text": text, "at": at}
+        one = _Standing(values, description, *_given(at, made))
+        if place not in standing or one.given >= standing[place].given:
+            standing[place] = one
+    return standing
+
+
+def _given(at: str, made: datetime.datetime) -> tuple[datetime.datetime, bool]:
+    """Return when an answer of a session that was `made` then was given, and whether that is its
+    own time.
+
+    Times of one session are not compared, its entries have numbers; those of two may be of two
+    machines. A time before the session was there, or in the future, is of a clock that was wrong,
+    and the answer counts as given when the session was made, by the run's own clock.
+    """
+    time = _stored_time(at)
+    is_dated = made.replace(microsecond=0) <= time <= now()
+    return (time if is_dated else made), is_dated
+
+
+def _twice_texts(twice: Mapping[Place, bool]) -> list[str]:
+    """Return for each rater how many questions were answered in several sessions, and what stands;
+    `twice`: whether the times of both answers can be right."""
+    texts = []
+    for rater in sorted({place[0] for place in twice}):
+        dated = [is_dated for place, is_dated in twice.items() if place[0] == rater]
+        text = (
+            f"{rater} answered {count(len(dated), 'question')} in several sittings or packs; of "
+            "each the answer that was given last stands"
+        )
+        if not all(dated):
+            text += (
+                f". {count(dated.count(False), 'question has an answer', 'questions have answers')}"
+                " dated in the future, or before the sitting was made: such an answer counts as "
+                "given when its sitting was made"
+            )
+        texts.append(text)
+    return texts
 
 
 def _rating(

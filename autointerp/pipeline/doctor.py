@@ -40,7 +40,7 @@ from autointerp.store.repair import (
 from autointerp.store.replies import FILE as REPLIES
 from autointerp.store.replies import read_replies
 from autointerp.store.run import DATABASE, RUNS, SETTINGS, Run, open_run, read_about, runs_in
-from autointerp.text import count
+from autointerp.text import count, dollars
 
 REPAIR = "`autointerp doctor` without --dry-run repairs what can be"
 LIBRARIES = ("torch", "duckdb")  # of the package itself; each rater's file says its own
@@ -241,7 +241,9 @@ def _journals(run: Run, repair: bool) -> Iterator[Finding]:
 
 def _lost_calls(run: Run) -> Finding:
     ((calls, usd),) = run.rows("SELECT count(*), coalesce(sum(usd), 0) FROM charge")
-    words = f"{count(calls, 'call')} without a reply, charged at ${usd:.4f}" if calls else "none"
+    words = (
+        f"{count(calls, 'call')} without a reply, charged at {dollars(usd)}" if calls else "none"
+    )
     return Finding(True, "lost calls", words)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from autointerp.text import count
+from autointerp.text import count, dollars
 
 if TYPE_CHECKING:
     from autointerp.engine.forecast import Forecast
@@ -38,16 +38,26 @@ class RunOpened(Event):
         subject: The model's name or path, or `imported`.
         is_new: Whether this call created it.
         similar: Name of an existing run with a similar name; empty if there is none.
+        by_default: Whether nobody has named the new run's subject, so that it is the embedded one.
     """
 
     run: str
     subject: str
     is_new: bool
     similar: str = ""
+    by_default: bool = False
 
     def __str__(self) -> str:
         meant = f"; did you mean '{self.similar}', which exists?" if self.similar else ""
-        return f"{'new ' * self.is_new}run '{self.run}', subject {self.subject}{meant}"
+        return opened_text(self.run, self.subject, self.is_new, self.by_default) + meant
+
+
+def opened_text(run: str, subject: str, is_new: bool, by_default: bool) -> str:
+    """Return which run is meant and what it is of, in words."""
+    text = f"{'new ' * is_new}run '{run}', subject {subject}"
+    if by_default:
+        text += ", the small model that comes with autointerp, since nothing names another"
+    return text
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,8 @@ class Asking(Event):
     tally: Tally
 
     def __str__(self) -> str:
-        return f"{self.label}: {self.tally.done:,} of {count(self.tally.total, 'item')}"
+        spent = f", {dollars(self.tally.spent_usd)}" if self.tally.spent_usd else ""
+        return f"{self.label}: {self.tally.done:,} of {count(self.tally.total, 'item')}{spent}"
 
 
 def tell_asking(label: str, on: On) -> Callable[[Tally], None]:

@@ -15,7 +15,7 @@ from autointerp.engine.loop import RatingPolicy
 from autointerp.errors import BadInput, RunMismatch, UnknownName
 from autointerp.findings.plan import PRIMARY, Plan, Stopping, in_order, plan_of, until
 from autointerp.people.session import Sitting
-from autointerp.pipeline.events import Note, On, RunOpened, ignore
+from autointerp.pipeline.events import Note, On, RunOpened, ignore, opened_text
 from autointerp.questions.rubric import Rubric
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.questions.score import Design
@@ -272,6 +272,19 @@ class Resolved:
         with open_to_read(self.job.run, self.job.runs) as run:
             return run.held_units()
 
+    @property
+    def by_default(self) -> bool:
+        """Whether the run is to be made, and nobody has named its subject: the embedded one."""
+        is_named = self.job.subject is not None or default_subject() != EMBEDDED
+        return self.about is None and not is_named
+
+    @property
+    def new(self) -> str:
+        """Which run would be made, and of what, in words; empty where it is there."""
+        if self.about is not None:
+            return ""
+        return opened_text(self.job.run, self.settings.subject.name, True, self.by_default)
+
     @cached_property
     def settings(self) -> RunSettings:
         """Settings of the subject, or of the run that exists.
@@ -488,7 +501,7 @@ def open_job(resolved: Resolved, subject: Subject | None, on: On = ignore) -> Ru
         resolved.keep_record(run, subject)
     is_new = job.run not in existing
     close = difflib.get_close_matches(job.run, existing, n=1, cutoff=0.75) if is_new else []
-    say_opened(run, on, is_new, close[0] if close else "")
+    say_opened(run, on, is_new, close[0] if close else "", resolved.by_default)
     if run.settings.harvest.tokens:
         on(Note(f"run '{run.name}' reads {first_tokens(run.settings.harvest.tokens)} at most"))
     if resolved.about is not None and job.subject is not None and job.tokens is None:
@@ -532,9 +545,11 @@ def open_existing(resolved: Resolved, on: On = ignore, read_only: bool = False) 
     return run
 
 
-def say_opened(run: Run, on: On, is_new: bool = False, similar: str = "") -> None:
+def say_opened(
+    run: Run, on: On, is_new: bool = False, similar: str = "", by_default: bool = False
+) -> None:
     """Say which run and subject were opened, and what opening it brought to light."""
-    on(RunOpened(run.name, run.settings.subject.name, is_new, similar))
+    on(RunOpened(run.name, run.settings.subject.name, is_new, similar, by_default))
     for note in run.notes:
         on(Note(note))
 

@@ -24,7 +24,7 @@ from autointerp.questions.items import make_items
 from autointerp.raters import load_rater
 from autointerp.store.run import RUNS, open_run
 from autointerp.store.snapshots import open_to_read
-from autointerp.text import count, first_tokens, size_text, statuses_text
+from autointerp.text import count, dollars, first_tokens, size_text, statuses_text
 from autointerp.units.held import too_few
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class RateResult:
             + (statuses_text(counts.statuses) or "nothing new")
             + (f", {counts.before} rated before" if counts.before else "")
             + (f", {counts.reused} replies found in the store" if counts.reused else "")
-            + (f", ${counts.spent_usd:.4f}" if counts.spent_usd else "")
+            + (f", {dollars(counts.spent_usd)}" if counts.spent_usd else "")
         ]
         if self.until is not None:
             lines.append(str(self.until))
@@ -97,6 +97,7 @@ class RateForecast:
         tokens: Tokens of the corpus that are read at most; 0 for all.
         cache_bytes: What the site's activations may take beside the run; 0 keeps none.
         guesses: The blinding check's calls; None where it is not asked for.
+        new: What a run would be of that is not there yet, in words; empty of one that is.
     """
 
     run: str
@@ -111,11 +112,13 @@ class RateForecast:
     tokens: int = 0
     cache_bytes: int = 0
     guesses: Forecast | None = None
+    new: str = ""
 
     def __str__(self) -> str:
         missing = ", ".join(f"{n} {name}" for name, n in self.missing.items()) or "nothing"
         text = (
-            f"would harvest {missing}"
+            (f"{self.new}: " if self.new else "")
+            + f"would harvest {missing}"
             + (f" from {first_tokens(self.tokens)} at most" if self.tokens else "")
             + (
                 f", keeping the site's activations in {size_text(self.cache_bytes)} at most"
@@ -313,6 +316,7 @@ def _forecast_units(resolved: Resolved) -> RateForecast:
         tokens=resolved.settings.harvest.tokens,
         cache_bytes=job.cache_bytes or 0,
         guesses=guesses,
+        new=resolved.new,
     )
 
 

@@ -54,6 +54,7 @@ class SitForecast:
         units: Units of each source, mixed.
         practice, repeats, guesses: Questions beside one for each unit.
         tokens: Tokens of the corpus that are read at most; 0 for all.
+        new: What a run would be of that is not there yet, in words; empty of one that is.
     """
 
     rater: str
@@ -62,6 +63,7 @@ class SitForecast:
     repeats: int
     guesses: int
     tokens: int = 0
+    new: str = ""
 
     @property
     def questions(self) -> int:
@@ -78,7 +80,8 @@ class SitForecast:
             f"from {first_tokens(self.tokens)} at most" if self.tokens else "",
         ]
         return (
-            f"would ask {self.rater} {count(self.questions, 'question')}: "
+            (f"{self.new}: " if self.new else "")
+            + f"would ask {self.rater} {count(self.questions, 'question')}: "
             f"{'; '.join(part for part in parts if part)}. {LEAVE_OUT}"
         )
 
@@ -200,6 +203,7 @@ def forecast_sitting(resolved: Resolved) -> SitForecast:
         repeats=int(items * sitting.repeat_share + 0.5),
         guesses=items if sitting.guess else 0,
         tokens=resolved.settings.harvest.tokens,
+        new=resolved.new,
     )
 
 

@@ -11,6 +11,7 @@ from autointerp.errors import AutointerpError
 from autointerp.findings.plan import plan_of
 from autointerp.store.run import RUNS, Run, read_about, runs_in
 from autointerp.store.snapshots import open_to_read
+from autointerp.text import dollars
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class RunSummary:
         if self.plan:
             lines.append(f"  plan       {self.plan}")
         lines.append(f"  looks      {self.looks}{'' if self.plan else ', undeclared'}")
-        lines.append(f"  cost       ${self.cost_usd:.4f}")
+        lines.append(f"  cost       {dollars(self.cost_usd)}")
         return "\n".join(lines)
 
 

@@ -32,13 +32,12 @@ class Looks(Tables):
     def add_plan(self, digest: str, made_at: str, content: Mapping[str, Any]) -> None:
         """Store a plan; it supersedes the earlier ones, which stay."""
         row = {
-            "plan": self.next_id("plan", "plan"),
             "digest": digest,
             "made_at": made_at,
             "content": json.dumps(content, sort_keys=True),
         }
         with self.transaction():
-            self.insert("plan", [row])
+            self.insert("plan", [{"plan": self.next_id("plan", "plan"), **row}])
 
     def stored_plans(self) -> list[tuple[str, str, dict[str, Any]]]:
         """Return digest, time and content of each plan, the last one last."""

@@ -29,7 +29,14 @@ import duckdb
 
 from autointerp import __version__
 from autointerp.errors import BadInput, RunLocked, RunMismatch, StorageError, UnknownName
-from autointerp.files import PRIVATE_FILE, PRIVATE_FOLDER, toml_table, write_text
+from autointerp.files import (
+    PRIVATE_FILE,
+    PRIVATE_FOLDER,
+    is_there,
+    toml_table,
+    unread,
+    write_text,
+)
 from autointerp.settings import (
     SUBJECT_PLACES,
     RunSettings,
@@ -55,6 +62,7 @@ from autointerp.store.tables import (
     is_full,
     now,
     read_commits,
+    turn_of,
     unusable,
 )
 from autointerp.store.units import Units
@@ -92,18 +100,38 @@ R = TypeVar("R", bound="Run")
 
 
 def runs_in(folder: Path = RUNS) -> list[str]:
-    """Return the names of the runs in a folder, sorted; of those, too, that lack their run.toml."""
-    files = (*folder.glob(f"*/{SETTINGS}"), *folder.glob(f"*/{DATABASE}"))
-    return sorted({path.parent.name for path in files})
+    """Return the names of the runs in a folder, sorted; of those, too, that lack their run.toml,
+    and of folders that must not be entered, for they may be runs.
+
+    Raises StorageError where the folder itself must not be read.
+    """
+    try:
+        names = os.listdir(folder)
+    except PermissionError as error:
+        raise unread(folder, error) from None
+    except OSError:  # there is none
+        return []
+    return sorted(name for name in names if _may_be_run(folder / name))
+
+
+def _may_be_run(path: Path) -> bool:
+    try:
+        return any(is_there(path / name) for name in (SETTINGS, DATABASE))
+    except PermissionError:
+        return NAME.fullmatch(path.name) is not None
 
 
 def run_exists(path: Path) -> bool:
     """Return whether a folder holds a run.
 
-    Raises StorageError where it holds what is left of one: a new one would take its place.
+    Raises StorageError where it holds what is left of one: a new one would take its place; and
+    where it must not be entered.
     """
-    if (path / SETTINGS).exists():
-        return True
+    try:
+        if is_there(path / SETTINGS):
+            return True
+    except PermissionError as error:
+        raise unread(path, error) from None
     left = [name for name in (DATABASE, WAL, COMMITS, REPLIES, LOG) if (path / name).exists()]
     if left:
         raise StorageError(
@@ -128,6 +156,7 @@ class Run(Units, Ratings, Batches, Labs, Matches, Concepts, Firings, Maps, Cover
         self.path = path
         self.name = path.name
         self.connection = connection
+        self.turn = turn_of(path)
         self.about = about
         self.notes: tuple[str, ...] = ()
         self.new: tuple[Path, ...] = ()
@@ -353,7 +382,8 @@ def open_as(
     run = kind(path, about, connect(path, read_only))
     run.new, run.notes = new, notes
     try:
-        run.commits = checked_commits(run, read_commits(path))
+        with run.turn.lock:
+            run.turn.commits = checked_commits(run, read_commits(path))
         if not read_only and was_killed:
             run.notes = _recover(run)
         if not read_only:
@@ -682,6 +712,8 @@ def read_about(path: Path) -> dict[str, Any]:
     file = path / SETTINGS
     try:
         about = toml_table(file.read_text("utf-8"))
+    except PermissionError as error:
+        raise unread(path, error) from None
     except (OSError, ValueError) as error:
         raise StorageError(
             f"{file} cannot be read ({first_line(error)}); {_restore(path)}"

@@ -117,7 +117,7 @@ def open_snapshot(
     snapshot = kind(path, about, connect(path, read_only=False, copy=place))
     snapshot.key = key
     try:
-        snapshot.commits = checked_commits(snapshot, expected)
+        checked_commits(snapshot, expected)
     except BaseException:
         snapshot.connection.close()
         raise
@@ -176,9 +176,9 @@ def copy_run(path: Path, place: Path) -> str:
                 return key
             time.sleep(PAUSE_S)
     except OSError as error:
-        raise StorageError(
-            f"cannot copy {path} to {place} ({error.strerror}); free some space"
-        ) from None
+        closed = isinstance(error, PermissionError)
+        remedy = f"let yourself read {path} and write {place}" if closed else "free some space"
+        raise StorageError(f"cannot copy {path} to {place} ({error.strerror}); {remedy}") from None
     raise StorageError(f"{path / DATABASE} changes too fast to be copied; try again")
 
 

@@ -8,6 +8,8 @@ import datetime
 import math
 import os
 import re
+import threading
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -42,24 +44,48 @@ def now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
 
 
-class Tables:
-    """A connection to a run's DuckDB: what units, ratings and batches are stored with.
+class Turn:
+    """What all objects of this process that have one run open share.
 
     Attributes:
+        lock: Held while one of them writes: DuckDB refuses two transactions at once that both
+            count themselves.
         commits: Transactions that were committed in the run's life. The number stands in the
             database and in a file beside it: a database that has fewer has lost some.
     """
 
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.commits = 0
+
+
+_turns: weakref.WeakValueDictionary[Path, Turn] = weakref.WeakValueDictionary()
+_finding_turn = threading.Lock()
+
+
+def turn_of(path: Path) -> Turn:
+    """Return what the objects of this process that have the run of a folder open share."""
+    with _finding_turn:
+        return _turns.setdefault(path.resolve(), Turn())
+
+
+class Tables:
+    """A connection to a run's DuckDB: what units, ratings and batches are stored with."""
+
     path: Path
     connection: duckdb.DuckDBPyConnection
-    commits: int = 0
+    turn: Turn
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is written inside is kept, or nothing.
+        """All that is written inside is kept, or nothing; other threads of this process wait.
 
         Raises StorageError where the disk is full or read-only.
         """
+        with self.turn.lock:
+            yield from self._transaction()
+
+    def _transaction(self) -> Iterator[None]:
         is_open = True
         try:
             self.connection.execute("BEGIN")
@@ -67,8 +93,8 @@ class Tables:
             self._count_commit()
             self.connection.execute("COMMIT")
             is_open = False
-            self.commits += 1
-            write_commits(self.path, self.commits)
+            self.turn.commits += 1
+            write_commits(self.path, self.turn.commits)
         except (duckdb.IOException, duckdb.FatalException, OSError) as error:
             raise unusable(self.path, error) from None
         except duckdb.TransactionException as error:
@@ -88,9 +114,9 @@ class Tables:
     def _count_commit(self) -> None:
         """Count a transaction in the database; replacing a row takes three times an update."""
         query = "INSERT OR REPLACE INTO state (value, name) VALUES (?, ?)"
-        if self.commits:
+        if self.turn.commits:
             query = "UPDATE state SET value = ? WHERE name = ?"
-        self.connection.execute(query, [str(self.commits + 1), COMMITS])
+        self.connection.execute(query, [str(self.turn.commits + 1), COMMITS])
 
     def execute(self, query: str, parameters: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
         """Execute a statement and return its result.

@@ -64,12 +64,12 @@ class Units(Tables):
 
         Returns how many contexts were left out as near copies; the run remembers their total.
         """
-        next_unit = self.next_id("unit", "unit_id")
-        next_context = self.next_id("context", "context_id")
         units: list[dict[str, Any]] = []
         contexts: dict[str, list[Any]] = {}
         near_copies = 0
         with self.transaction():
+            next_unit = self.next_id("unit", "unit_id")
+            next_context = self.next_id("context", "context_id")
             self.insert(
                 "source",
                 [source_row(name, size, kind) for name, (size, kind) in sources.items()],

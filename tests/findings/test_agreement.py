@@ -1,7 +1,7 @@
 import pytest
 from support.fabricate import add_all_scores, fabricate_run
 
-from autointerp.findings.agreement import agreements, attention, text_asked_for
+from autointerp.findings.agreement import agreements, attention, contexts_shown, text_asked_for
 from autointerp.findings.comparison import compare
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.records import Rating
@@ -108,11 +108,11 @@ def test_controls_that_raters_agree_on_leave_the_agreement_on_studied_units_alon
     assert tables["controls"].alpha.n == (20,)
 
 
-def test_who_asked_for_more_text_is_counted_by_item(run):
+def test_who_asked_for_more_text_and_was_shown_how_many_contexts_is_counted_by_item(run):
     about = {"session_id": "s", "is_pack": False, "rater": None, "rubric": RUBRIC.id,
              "rubric_digest": RUBRIC.digest, "contexts": 10, "to_rate": 3, "gold": 0,
              "left_out": "{}", "made_at": now()}  # fmt: skip
-    run.insert("human_session", [about])
+    run.insert("human_session", [about, about | {"session_id": "t", "contexts": 4}])
     did = [
         ("human:ann", "rating", "widen", "a", 0), ("human:ann", "rating", "score", "a", 0),
         ("human:ann", "rating", "score", "b", 0), ("human:ann", "rating", "widen", "b", 1),
@@ -122,16 +122,28 @@ def test_who_asked_for_more_text_is_counted_by_item(run):
         ("human:ann", "rating", "skip", "d", 0), ("human:ann", "guess", "widen", "b", 0),
         ("human:bob", "rating", "widen", "a", 0),
         ("human:cas", "rating", "score", "a", 0),
+        # In a second sitting, of which nothing stands: the answer in the first one does.
+        ("human:cas", "rating", "score", "a", 0, "t"), ("human:cas", "rating", "undo", "a", 0, "t"),
+        ("human:dan", "rating", "score", "a", 0), ("human:dan", "rating", "score", "b", 0, "t"),
+        ("human:dan", "rating", "score", "c", 0, "t"),
+        ("human:dan", "rating", "score", "c", 1, "t"),
     ]  # fmt: skip
     run.insert(
         "human_answer",
         [
-            {"session_id": "s", "rater": rater, "seq": seq, "kind": kind, "verb": verb,
-             "item_id": item, "repeat": repeat, "score": 3, "text": None, "seconds": 1.0,
+            {"session_id": sitting[0] if sitting else "s", "rater": rater, "seq": seq,
+             "kind": kind, "verb": verb, "item_id": item, "repeat": repeat, "score": 3,
+             "text": None, "seconds": 1.0,
              "answered_at": "2026-01-01T00:00:00+00:00", "chain": "x"}
-            for seq, (rater, kind, verb, item, repeat) in enumerate(did)
+            for seq, (rater, kind, verb, item, repeat, *sitting) in enumerate(did)
         ],
     )  # fmt: skip
     # ann answered a, b and d (c was taken back) and asked for more of a; bob answered nothing.
     found = {one.rater: (one.items, one.asked) for one in text_asked_for(run, RUBRIC)}
-    assert found == {"human:ann": (3, 1), "human:cas": (1, 0)}
+    assert found == {"human:ann": (3, 1), "human:cas": (1, 0), "human:dan": (3, 0)}
+    # The first sitting showed 10 contexts of each item, the second 4; ann skipped d.
+    shown = [(one.rater, one.contexts, one.units) for one in contexts_shown(run, RUBRIC)]
+    assert shown == [
+        ("human:ann", 10, 2), ("human:cas", 10, 1), ("human:dan", 10, 1), ("human:dan", 4, 2),
+    ]  # fmt: skip
+    assert {one.of_rubric for one in contexts_shown(run, RUBRIC)} == {RUBRIC.shows.contexts}

@@ -1,3 +1,4 @@
+import datetime
 import json
 import shutil
 from dataclasses import replace
@@ -106,7 +107,7 @@ def test_one_person_s_two_stories_are_refused_and_nothing_is_half_read(run, pack
     answer(other, 3, score=5)
     ingest(run, pack)
     before = run.rows(RATINGS)
-    with pytest.raises(BadInput, match="gave other answers in another copy"):
+    with pytest.raises(BadInput, match=r"gave other answers in another copy.*; those stand, and"):
         ingest(run, other)
     assert run.rows(RATINGS) == before
 
@@ -216,6 +217,51 @@ def test_what_is_taken_back_in_one_pack_stands_as_it_was_answered_in_another(run
         journal.append("guess", "undo", item)
     assert ingest(run, second) == 4
     assert (run.rows(f"{standing} ORDER BY ALL"), run.rows(guesses)) == before
+
+
+@pytest.mark.parametrize("late", ["first", "second"])
+def test_of_two_packs_the_answer_that_was_given_last_stands_in_whichever_order_they_come(
+    run, pack, tmp_path, monkeypatch, late
+):
+    """Score 4 and a guess in the first pack, score 1 and another in the second, made a day later.
+    What is dated before its pack was made, or in the future, counts as given when it was made."""
+    second = tmp_path / "second.pack"
+    made = make_pack(run, RUBRIC, units_to_pack(run), Sitting(practice=False), second)
+    start = datetime.datetime(2026, 3, 1)
+    # Days after the first pack was made: of its answer, of the second one's, and the score that
+    # stands. In the last four, days that cannot be count as 0 and 1, when the packs were made.
+    cases = [(1, 2, 1), (3, 2, 4), (-3, -5, 1), (2, -4, 4), (400, 2, 1), (-1, 400, 1)]
+    names = dict(run.rows("SELECT name, item_id FROM pack_item"))
+    both = {names[name] for name in read_journal(pack).session.to_rate}
+    both &= {names[name] for name in read_journal(second).session.to_rate}
+    items = sorted(both)[: len(cases)]
+    for place, path in enumerate((pack, second)):
+        session = read_journal(path).session
+        mine = {names[name]: name for name in session.to_rate}
+        with open_journal(path, "human:ann") as journal:
+            for item, case in zip(items, cases, strict=True):
+                at = (start + datetime.timedelta(days=case[place])).replace(tzinfo=datetime.UTC)
+                score, guess = ((4, "neuron"), (1, "feature"))[place]
+                journal.append("rating", "score", mine[item], score=score, at=at)
+                journal.append("guess", "guess", mine[item], text=guess, at=at)
+    run.execute(
+        "UPDATE human_session SET made_at = CASE session_id WHEN ? THEN ?::TIMESTAMP ELSE ? END",
+        [made.session.digest, start + datetime.timedelta(days=1), start],
+    )
+    later = start + datetime.timedelta(days=300)
+    monkeypatch.setattr("autointerp.people.ingest.now", lambda: later)
+    told: list[str] = []
+    for path in (pack, second)[:: 1 if late == "second" else -1]:
+        ingest(run, path, told.append)
+    scores = dict(run.rows("SELECT item_id, score FROM current_rating WHERE is_person(rater)"))
+    guesses = dict(run.rows("SELECT item_id, guess FROM current_guess"))
+    assert [scores[item] for item in items] == [case[2] for case in cases]
+    assert guesses == {i: "neuron" if scores[i] == 4 else "feature" for i in items}
+    assert told == [
+        "human:ann answered 12 questions in several sittings or packs; of each the answer that was "
+        "given last stands. 8 questions have answers dated in the future, or before the sitting "
+        "was made: such an answer counts as given when its sitting was made"
+    ]
 
 
 def test_practice_quotes_no_note_of_a_file_that_units_were_imported_from(tmp_path):

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import duckdb
@@ -16,6 +17,7 @@ from autointerp.records import Rating
 from autointerp.settings import RunSettings, load_settings
 from autointerp.store.ratings import came_record
 from autointerp.store.run import Run, open_run, runs_in
+from autointerp.store.tables import read_commits
 from autointerp.units.sources import source_kinds
 
 
@@ -129,6 +131,42 @@ def test_replies_that_this_process_is_writing_are_left_to_it(own_runs: Path, tin
         run.take_in_replies()
     with open_run(tiny_run_name, folder=own_runs) as run:
         assert run.rows("SELECT count(*) FROM rating WHERE item_id = 'one'") == [(1,)]
+
+
+def test_all_who_write_a_run_in_one_process_count_its_transactions_together(
+    own_runs: Path, tiny_run_name: str, monkeypatch: pytest.MonkeyPatch
+):
+    with (
+        open_run(tiny_run_name, folder=own_runs) as run,
+        open_run(tiny_run_name, folder=own_runs) as other,
+    ):
+        before = read_commits(run.path)
+        for number in range(3):
+            run.remember("number", str(number))
+        other.remember("other", "1")
+        assert read_commits(run.path) == before + 4
+        run.remember("number", "3")
+        # As a kill between a COMMIT and its number beside the database leaves it.
+        monkeypatch.setattr("autointerp.store.tables.write_commits", lambda *_: None)
+        other.remember("other", "2")
+    with open_run(tiny_run_name, folder=own_runs) as run:  # which is no damage
+        assert (run.recall("number"), run.recall("other")) == ("3", "2")
+
+
+def test_threads_write_one_run_one_after_the_other(own_runs: Path, tiny_run_name: str):
+    """Two transactions at once, each counting itself, are a conflict to DuckDB: it was told as a
+    full disk."""
+    with (
+        open_run(tiny_run_name, folder=own_runs) as run,
+        open_run(tiny_run_name, folder=own_runs) as other,
+    ):
+        thread = threading.Thread(target=other.remember, args=("other", "1"))
+        with run.transaction():
+            run.execute("INSERT INTO about VALUES ('one', '1')")
+            thread.start()
+            thread.join(0.1)  # it may be done by now, if nothing makes it wait
+        thread.join()
+        assert (run.recall("one"), run.recall("other")) == ("1", "1")
 
 
 def run_script(

@@ -10,7 +10,7 @@ import typer
 from autointerp.apps.cli import _options, say
 from autointerp.apps.cli._options import Asking, Output, options
 from autointerp.errors import BadInput
-from autointerp.text import statuses_text
+from autointerp.text import dollars, statuses_text
 
 if TYPE_CHECKING:
     from autointerp.findings.checks import Auc, CheckResult
@@ -107,7 +107,7 @@ def _lines(result: CheckResult) -> list[tuple[str, str]]:
             f"{number(result.injection_obeyed, '.0%')} of {result.injection_units} units",
         ),
         ("ratings", statuses_text(result.statuses)),
-        ("cost", "unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}"),
+        ("cost", "unknown" if result.cost_usd is None else dollars(result.cost_usd)),
         ("seconds a unit", number(result.seconds_per_unit, ".3f")),
     ]
     return lines

@@ -48,10 +48,10 @@ def command(
             help="Print every finding as JSON and, without -o, write no page: `comparisons`, one "
             "for each run, with schema, run, about, subject, plan, level, looks, sources, "
             "judgements (groups, contrasts, trust, verdict, check, reading), pooled, agreement, "
-            "people, attention, text_asked_for, rater_effects, calibration, blinding, scorers, "
-            "specificity, explained, labs, attributions, known, use, maps, matches, covers, cost, "
-            "imported, units, scores, plans; and `across`, the contrasts across runs (judged, "
-            "left_out), null for one.",
+            "people, attention, text_asked_for, contexts_shown, rater_effects, calibration, "
+            "blinding, scorers, specificity, explained, labs, attributions, known, use, maps, "
+            "matches, covers, cost, imported, units, scores, plans; and `across`, the contrasts "
+            "across runs (judged, left_out), null for one.",
         ),
     ] = False,
     output: Output = Output(),

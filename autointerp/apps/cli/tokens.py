@@ -10,6 +10,7 @@ from typing import Annotated, Literal, cast
 import typer
 
 from autointerp.apps.cli import _options, columns_text, say
+from autointerp.text import count
 
 HEADER = ("ID", "ROLE", "RUN", "RATER", "STATE", "MADE", "EXPIRES", "FOR")
 app = typer.Typer(no_args_is_help=True)
@@ -64,13 +65,25 @@ def new_token(
 @app.command("revoke")
 def revoke_token(
     identifier: Annotated[str, typer.Argument(metavar="ID", help="Id of the token.")],
+    places: Annotated[
+        bool,
+        typer.Option("--places", help="Of a link of --crowd: end the places taken by it, too."),
+    ] = False,
 ) -> None:
     """Make a token invalid; a server that runs refuses it from the next request on.
+
+    By a link of `invite --crowd` nobody gets a place any more; who has one keeps it, to finish.
 
     Example: autointerp tokens revoke 1f00ba2d
     """
     from autointerp.apps.service._tokens import Tokens
     from autointerp.store.run import RUNS
 
-    token = Tokens(RUNS).revoke(identifier)
+    tokens = Tokens(RUNS)
+    token = tokens.revoke(identifier, places)
     say(f"token {token.id} of role {token.role} is revoked")
+    left = len({place.details.get("journal") for place in tokens.places(token)})
+    if left:
+        say(f"{count(left, 'place that was', 'places that were')} taken by it stay valid, so that "
+            f"who has begun can finish; `autointerp tokens revoke {token.id} --places` ends them",
+            err=True)  # fmt: skip

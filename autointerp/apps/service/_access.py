@@ -23,6 +23,7 @@ from autointerp.apps.service._tokens import Role, Token, Tokens
 from autointerp.files import json_value
 
 SAFE = ("GET", "HEAD", "OPTIONS")
+ROLES: tuple[Role, ...] = ("owner", "viewer", "rater")  # that of a browser's cookies, in this order
 CSRF_HEADER = "X-CSRF-Token"
 SECRET_HEADER = "x-secret-key"  # by which a Neuronpedia instance sends its token
 COOKIE_DAYS = 30
@@ -80,8 +81,8 @@ class Service:
         return self.base_url.startswith("https:")
 
     def cookie(self, role: Role) -> str:
-        """Return the name of the cookie of a role; a rater's is another one than the owner's."""
-        return f"autointerp-{'rater-' if role == 'rater' else ''}{self.port}"
+        """Return the name of the cookie of a role: a link of one takes no other's access."""
+        return f"autointerp-{'' if role == 'owner' else f'{role}-'}{self.port}"
 
 
 @dataclass(frozen=True)
@@ -123,17 +124,13 @@ def _access(request: Request, roles: tuple[Role, ...]) -> Access:
     by_cookie = False
     if scheme.lower() == "bearer":
         text = text.strip()
+        token = service.tokens.find(text)
     elif SECRET_HEADER in request.headers:
         text = request.headers[SECRET_HEADER]
-    else:
-        text = request.cookies.get(service.cookie(roles[0]), "")
-        by_cookie = True
-    token = service.tokens.find(text)
-    if token is None and by_cookie and "rater" not in roles:  # a rater at a page of the owner's
-        text = request.cookies.get(service.cookie("rater"), "")
         token = service.tokens.find(text)
-        if token is not None and token.role != "rater":
-            token = None
+    else:
+        token, text = _by_cookie(request, service, roles)
+        by_cookie = True
     if token is None:
         raise _unknown(is_rater="rater" in roles)
     access = access_of(service, token, text)
@@ -149,6 +146,19 @@ def _access(request: Request, roles: tuple[Role, ...]) -> Access:
                 raise Problem(403, OTHER_LINK)
             raise Problem(403, f"{CSRF_HEADER} is missing or old; load the page again")
     return access
+
+
+def _by_cookie(
+    request: Request, service: Service, roles: tuple[Role, ...]
+) -> tuple[Token | None, str]:
+    """Return the token that a browser's cookies give, of several the one that may do most: who
+    opens a viewer's link stays the owner. A rater at another page is told so by the caller."""
+    for name in ("rater",) if "rater" in roles else ROLES:
+        text = request.cookies.get(service.cookie(name), "")
+        token = service.tokens.find(text)
+        if token is not None and (token.role == "rater") == (name == "rater"):
+            return token, text
+    return None, ""
 
 
 def _unknown(is_rater: bool) -> Problem:

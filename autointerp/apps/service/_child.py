@@ -109,6 +109,7 @@ def forecast(asked: Asked, runs: Path) -> dict[str, Any]:
     from autointerp.pipeline import describe, rate
     from autointerp.store.run import CHECKS, run_exists
     from autointerp.store.snapshots import open_snapshot
+    from autointerp.text import dollars
 
     with tempfile.TemporaryDirectory() as folder:
         copies = Path(folder)
@@ -124,17 +125,24 @@ def forecast(asked: Asked, runs: Path) -> dict[str, Any]:
         elif asked.verb == "score":
             expected = describe.forecast_score(job)
         else:
-            return {"text": "a harvest asks nobody", "forecast": {}, "cost_usd": 0.0}
+            return {
+                "text": "a harvest asks nobody",
+                "forecast": {},
+                "cost_usd": 0.0,
+                "cost": dollars(0),
+            }
     many = expected.values() if isinstance(expected, dict) else [expected]
     estimates: list[Any] = [getattr(one, "estimate", one) for one in many]
     estimates += [one.guesses for one in many if getattr(one, "guesses", None) is not None]
     costs = [0.0 if one.tokens_in is None else one.cost_usd for one in estimates]
+    cost = None if None in costs else sum(costs)
     return {
         "text": "; ".join(map(str, many)),
         "forecast": {name: plain(one) for name, one in expected.items()}
         if isinstance(expected, dict)
         else plain(expected),
-        "cost_usd": None if None in costs else sum(costs),
+        "cost_usd": cost,
+        "cost": "" if cost is None else dollars(cost),
     }
 
 

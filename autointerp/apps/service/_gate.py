@@ -23,7 +23,7 @@ from urllib.parse import unquote_to_bytes
 from fastapi import Request
 from fastapi.responses import Response
 
-from autointerp.apps.service._access import SAFE, Service, enter
+from autointerp.apps.service._access import ROLES, SAFE, Service, enter
 from autointerp.apps.service._problems import Problem, answer
 from autointerp.errors import AutointerpError
 from autointerp.files import PRIVATE_FILE
@@ -239,7 +239,7 @@ class Gate:
     def _who(self, request: Request) -> str:
         """Return the id of the valid token that a request carries; empty if it has none."""
         texts = [request.headers.get("authorization", "").partition(" ")[2].strip()]
-        texts += [request.cookies.get(self.service.cookie(role), "") for role in ("owner", "rater")]
+        texts += [request.cookies.get(self.service.cookie(role), "") for role in ROLES]
         texts += [request.headers.get("x-secret-key", "")]
         if request.method in READING:  # a link
             texts += [request.query_params.get("token", "")]

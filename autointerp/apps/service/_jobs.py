@@ -41,8 +41,10 @@ from autointerp.files import (
     PRIVATE_FOLDER,
     held_lock,
     is_locked,
+    is_there,
     json_value,
     open_locked,
+    unread,
     write_text,
 )
 
@@ -205,14 +207,23 @@ class Jobs:
     def place(self, identifier: str) -> Path:
         """Return a job's folder. Raises UnknownName if there is no such job."""
         path = self.folder / identifier
-        if not ID.fullmatch(identifier) or not (path / JOB).is_file():
-            raise UnknownName("job", identifier, None, "`autointerp jobs list` shows all")
-        return path
+        try:
+            if ID.fullmatch(identifier) and is_there(path / JOB):
+                return path
+        except PermissionError as error:
+            raise unread(path, error) from None
+        raise UnknownName("job", identifier, None, "`autointerp jobs list` shows all")
 
     def ids(self) -> list[str]:
-        """Return the jobs' ids, the newest first."""
-        names = (path.parent.name for path in self.folder.glob(f"*/{JOB}"))
-        return sorted(filter(ID.fullmatch, names), reverse=True)
+        """Return the jobs' ids, the newest first; also those whose folder must not be entered."""
+        names = filter(ID.fullmatch, os.listdir(self.folder))
+        return sorted(filter(self._is_job, names), reverse=True)
+
+    def _is_job(self, identifier: str) -> bool:
+        try:
+            return is_there(self.folder / identifier / JOB)
+        except PermissionError:
+            return True
 
     def all(self, run: str = "") -> list[JobState]:
         """Return the jobs, of one run if it is named, the newest first."""
@@ -496,6 +507,8 @@ def read_fields(path: Path, *names: str) -> dict[str, Any]:
     """
     try:
         fields = json_value(path.read_bytes())
+    except PermissionError as error:
+        raise unread(path, error) from None
     except (OSError, ValueError) as error:
         raise StorageError(f"{path} cannot be read ({error}); remove its folder") from None
     if not isinstance(fields, dict):

@@ -371,6 +371,7 @@ class Forecast(Model):
 
     text: str
     cost_usd: float | None
+    cost: str = Field(description="In words, as everywhere; empty where no price is known.")
     forecast: Mapping[str, Any]
 
 
@@ -398,6 +399,15 @@ class Job(Model):
     text: str = Field(description="Its last event, or how it ended.")
     asked: NewRun
     limits: LimitsNow
+
+
+class JobPage(Page[Job]):
+    """A part of the list of jobs.
+
+    `unreadable` has a line about each job whose files cannot be read, of whichever run it was.
+    """
+
+    unreadable: list[str]
 
 
 class Event(Model):
@@ -441,6 +451,10 @@ class Invited(Model):
     state: Literal["valid", "expired", "revoked"]
     made_at: str
     expires_at: str
+    places: int | None = Field(
+        description="That were taken by it and are valid, whatever its own state; null where it is "
+        "one person's.",
+    )
 
 
 class Invitation(Invited):

@@ -15,6 +15,7 @@ from autointerp import __version__
 from autointerp.apps.service._access import Access
 from autointerp.apps.service._problems import Problem, is_held
 from autointerp.reports.words import LEFT_OUT
+from autointerp.text import dollars
 
 ASSETS = Path(__file__).parent / "assets"
 TYPES = {
@@ -29,6 +30,7 @@ def templates(folder: Path = ASSETS) -> Environment:
     """Return the templates of a folder, which know `moment`; what they show is escaped."""
     made = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined)
     made.globals["moment"] = moment
+    made.globals["dollars"] = dollars
     return made
 
 

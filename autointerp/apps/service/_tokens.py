@@ -25,6 +25,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}  # browsers leave them out of the hea
 MOST_DAYS = 36_500
 KEPT_DAYS = 30  # of a token that has ended, for `autointerp tokens`
 LONGEST = 128  # characters of a token that is looked up
+PLACE = "place of "  # begins the label of a token that somebody got by a link for whoever comes
 Role = Literal["owner", "viewer", "rater"]
 
 
@@ -60,6 +61,16 @@ class Token:
         if self.expires_at and datetime.fromisoformat(self.expires_at) <= now:
             return "expired"
         return "valid"
+
+    @property
+    def is_place(self) -> bool:
+        """Whether it is the place of somebody who came by a link for whoever comes."""
+        return self.role == "rater" and self.label.startswith(PLACE)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is of a link for whoever comes."""
+        return "invitation" in self.details
 
     def ended_at(self, now: datetime) -> datetime | None:
         """Return when it ceased to be valid; None while it is."""
@@ -129,6 +140,17 @@ def check_days(days: float | None) -> None:
         raise BadInput(f"--days {days:g}; give at most {MOST_DAYS:,}")
 
 
+def _is_place_of(token: Token, link: Token, now: datetime) -> bool:
+    """Return whether a token is a place that was taken by a link, and is valid."""
+    label = place_label(link.details.get("invitation", ""))
+    return (token.label, token.run) == (label, link.run) and token.state(now) == "valid"
+
+
+def place_label(invitation: str) -> str:
+    """Return the label of a place; `invitation` is the file of the session for whoever comes."""
+    return f"{PLACE}{invitation.removesuffix('.jsonl')}"
+
+
 class Tokens:
     """The tokens of a folder of runs. What another process writes is seen at the next look-up."""
 
@@ -190,17 +212,40 @@ class Tokens:
             tokens.append(token)
         return token, text
 
-    def revoke(self, identifier: str) -> Token:
-        """Make a token invalid from now on; return it. Raises BadInput if there is no such one."""
+    def places(self, link: Token) -> list[Token]:
+        """Return the valid tokens of people who took a place by a link for whoever comes; who came
+        again has several, with one journal."""
+        now = datetime.now(UTC)
+        return [token for token in self.all() if _is_place_of(token, link, now)]
+
+    def revoke(self, identifier: str, places: bool = False) -> Token:
+        """Make a token invalid from now on; return it.
+
+        Of a link for whoever comes, nobody gets a place by it any more; those that were taken stay
+        valid, so that who has begun can finish, unless `places` ends them, too.
+
+        Raises BadInput if there is no such token, or `places` of one that is no such link.
+        """
         unknown = f"token '{identifier}': there is none; `autointerp tokens list` shows all"
         if not self.path.exists():  # nor is it made
             raise BadInput(unknown)
         with self._changed() as tokens:
             for place, token in enumerate(tokens):
                 if token.id == identifier:
+                    if places and not token.is_open:
+                        raise BadInput(
+                            f"token '{identifier}' is no link for whoever comes, so nobody has a "
+                            "place by it; revoke it without its places"
+                        )
+                    now = datetime.now(UTC)
+                    at = now.isoformat(timespec="seconds")
                     if not token.revoked_at:
-                        at = datetime.now(UTC).isoformat(timespec="seconds")
                         tokens[place] = replace(token, revoked_at=at)
+                    if places:
+                        tokens[:] = [
+                            replace(one, revoked_at=at) if _is_place_of(one, token, now) else one
+                            for one in tokens
+                        ]
                     return tokens[place]
         raise BadInput(unknown)
 

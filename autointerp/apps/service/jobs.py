@@ -17,7 +17,7 @@ from autointerp.apps.service import _models as models
 from autointerp.apps.service._access import Owner, Service, Viewer
 from autointerp.apps.service._calls import ask_child
 from autointerp.apps.service._jobs import EVENTS, Asked, Jobs, JobState
-from autointerp.apps.service._models import Page, RunName
+from autointerp.apps.service._models import RunName
 from autointerp.apps.service._problems import Problem
 from autointerp.apps.service.runs import Limit, Offset, fresh, next_page
 from autointerp.store.run import existing_run, run_exists
@@ -95,18 +95,20 @@ def list_jobs(
     run: Annotated[str, Query(max_length=100, description="Of this run alone.")] = "",
     limit: Limit = 50,
     offset: Offset = 0,
-) -> Page[models.Job]:
+) -> models.JobPage:
     """List the jobs, the newest first."""
     jobs = jobs_of(viewer.service)
-    states = jobs.all(run)
+    every, unreadable = jobs.readable()
+    states = [state for state in every if run in ("", state.asked.run)]
     if run and not states:
         _require_known(jobs, run)
     total, part = len(states), states[offset : offset + limit]
-    page = Page[models.Job](
+    page = models.JobPage(
         items=[shown(state) for state in part],
         total=total,
         offset=offset,
         next=next_page(request, total, offset, len(part)),
+        unreadable=unreadable,
     )
     return fresh(request, response, page)
 

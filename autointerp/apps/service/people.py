@@ -24,6 +24,7 @@ from autointerp.apps.service._tokens import Token
 from autointerp.apps.service.runs import Limit, Offset, fresh, next_page
 from autointerp.people.machine import parts_text
 from autointerp.store.run import existing_run
+from autointerp.text import count
 
 router = APIRouter(tags=["people"])
 
@@ -52,7 +53,7 @@ def list_invitations(
 ) -> list[models.Invited]:
     """List the invitations to a run, the newest first."""
     existing_run(run, owner.service.runs)
-    said = [_invited(token) for token in _tokens(owner.service) if token.run == run]
+    said = _invitations(owner.service, run)
     return fresh(request, response, said)
 
 
@@ -118,7 +119,7 @@ async def _invite(
     )
     token, address = link(service.tokens, wanted, said["session"], service.base_url, digest)
     return models.Invitation(
-        **_invited(token).model_dump(),
+        **_invited(token, service).model_dump(),
         link=address,
         asked=parts_text(said["asked"]),
         controls=said["gold"],
@@ -143,12 +144,19 @@ def list_tokens(
 
 
 @router.delete("/v1/tokens/{token}")
-def revoke_token(token: TokenId, owner: Owner) -> models.TokenInfo:
-    """Make a token invalid from now on: an invitation, or a colleague's."""
+def revoke_token(
+    token: TokenId,
+    owner: Owner,
+    places: Annotated[
+        bool, Query(description="Of a link for whoever comes: end the places taken by it, too.")
+    ] = False,
+) -> models.TokenInfo:
+    """Make a token invalid from now on: an invitation, or a colleague's. By a link for whoever
+    comes nobody gets a place any more; who has one keeps it, to finish, but for `places=true`."""
     held = {one.id for one in owner.service.tokens.all()}
     if token not in held:
         raise Problem(404, f"token '{token}': there is none; /v1/tokens lists them")
-    return _info(owner.service.tokens.revoke(token))
+    return _info(owner.service.tokens.revoke(token, places))
 
 
 @router.get("/runs/{run}/invite", response_class=HTMLResponse, include_in_schema=False)
@@ -161,7 +169,8 @@ def invite_page(run: RunName, owner: Owner) -> HTMLResponse:
         owner,
         run=run,
         parts=fields_of(models.NewInvitation, PARTS, LABELS, _choices()),
-        invitations=[_invited(token) for token in _tokens(service) if token.run == run],
+        invitations=_invitations(service, run),
+        count=count,
     )
 
 
@@ -185,14 +194,15 @@ def _tokens(service: Service, raters: bool = True) -> list[Token]:
     tokens = reversed(service.tokens.all())
     if not raters:
         return list(tokens)
-    return [
-        token
-        for token in tokens
-        if token.role == "rater" and not token.label.startswith("place of ")
-    ]
+    return [token for token in tokens if token.role == "rater" and not token.is_place]
 
 
-def _invited(token: Token) -> models.Invited:
+def _invitations(service: Service, run: str) -> list[models.Invited]:
+    return [_invited(token, service) for token in _tokens(service) if token.run == run]
+
+
+def _invited(token: Token, service: Service) -> models.Invited:
+    journals = {place.details.get("journal") for place in service.tokens.places(token)}
     return models.Invited(
         id=token.id,
         rater=f"whoever comes by {token.details['parameter']}"
@@ -202,6 +212,7 @@ def _invited(token: Token) -> models.Invited:
         state=cast(Any, token.state(datetime.now(UTC))),
         made_at=token.made_at,
         expires_at=token.expires_at,
+        places=len(journals) if token.is_open else None,
     )
 
 

@@ -24,7 +24,7 @@ from pydantic import BaseModel, Field
 from autointerp.apps.service._access import COOKIE_DAYS, Access, Rater, Service
 from autointerp.apps.service._pages import ASSETS, asset, page
 from autointerp.apps.service._problems import Problem
-from autointerp.apps.service._tokens import service_folder
+from autointerp.apps.service._tokens import place_label, service_folder
 from autointerp.apps.terminal.words import (
     GUESS_KEYS,
     GUESS_QUESTION,
@@ -434,7 +434,7 @@ def _give_place(rater: Access, request: Request) -> Response:
         "rater",
         run=rater.run.name,
         rater=name,
-        label=f"place of {stem}",
+        label=place_label(invitation),
         days=DAYS_OF_A_PLACE,
         details={**details, "journal": path.name},
     )

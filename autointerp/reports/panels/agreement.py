@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from autointerp.findings.agreement import MOST_REPEATS, TableAgreement
+from autointerp.findings.agreement import MOST_REPEATS, ContextsShown, TableAgreement
 from autointerp.reports.colours import CELL_DARK, CELL_LIGHT
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.style import sheet, two_lines
-from autointerp.reports.words import flat, interval, number, percent
+from autointerp.reports.words import flat, interval, listed, number, percent
 from autointerp.stats.results import Statistic
+from autointerp.text import count
 
 AFTER = "rater-check"
 TITLE = "Agreement"
@@ -45,7 +46,7 @@ def show(material: Material) -> list[Block]:
             )
     blocks.append(_table(tables))
     people = _people(material)
-    return [*blocks, *people, *watched]
+    return [*blocks, *_unlike(material), *people, *watched]
 
 
 def explanation(tables: Sequence[TableAgreement], repeated: bool) -> str:
@@ -79,6 +80,32 @@ def explanation(tables: Sequence[TableAgreement], repeated: bool) -> str:
 
 def _repeated(material: Material) -> bool:
     return any(judgement.repeats > 1 for judgement in material.judgements)
+
+
+def _unlike(material: Material) -> list[Block]:
+    """Return on which rubrics people were shown fewer contexts of a unit than judges, or than one
+    another: agreement counts such ratings all the same."""
+    sentences = []
+    for comparison in material.comparisons:
+        by_rubric: dict[tuple[str, int], dict[str, list[ContextsShown]]] = {}
+        for one in comparison.contexts_shown:
+            by_rater = by_rubric.setdefault((one.rubric, one.of_rubric), {})
+            by_rater.setdefault(one.rater, []).append(one)
+        for (rubric, most), by_rater in by_rubric.items():
+            shown = [one for several in by_rater.values() for one in several]
+            if all(one.contexts == most for one in shown):
+                continue
+            who = {
+                rater: [f"{one.contexts} ({count(one.units, 'unit')})" for one in several]
+                for rater, several in by_rater.items()
+            }
+            people = "; ".join(f"{rater} {listed(numbers)}" for rater, numbers in who.items())
+            sentences.append(
+                f"{comparison.run}: {rubric} shows judges {count(most, 'context')} of a unit that "
+                f"has as many. People were shown {people}. Where two raters saw unlike numbers, "
+                "their agreement is of judgements on unlike evidence, and may be lower for that."
+            )
+    return [Prose(" ".join(sentences))] if sentences else []
 
 
 def _people(material: Material) -> list[Block]:

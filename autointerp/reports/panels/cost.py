@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from autointerp.reports.panels import Block, Material, Prose, Table
+from autointerp.text import dollars
 
 AFTER = "unrated"
 TITLE = "Cost and time"
@@ -57,7 +58,9 @@ def _whole(value: float) -> str:
 def _money(value: float, partly: bool) -> str:
     if pd.isna(value):
         return "–"
-    return f"{value:,.2f}" + (" or more: some calls have no price" if partly else "")
+    return dollars(value).removeprefix("$") + (
+        " or more: some calls have no price" if partly else ""
+    )
 
 
 def _seconds(value: float) -> str:

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import pytest
 import typer.main
 from rich.console import Console
+from support.closed import close_folder
 from support.fabricate import fabricate_run
 from support.processes import Forked
 from support.tiny_subject import tiny_run_units
@@ -138,6 +139,18 @@ def test_runs_are_listed_with_units_and_ratings(
 def test_units_that_nobody_was_asked_about_are_listed_as_such(command_line: Call, tmp_path: Path):
     fabricate_run(tmp_path / "runs", {"features": 3, "neurons": 2}, contexts=0).close()
     assert "none asked of 3 features, 2 neurons  none" in command_line("runs").out
+
+
+def test_a_run_that_must_not_be_read_is_named_by_every_command(
+    command_line: Call, own_runs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (own_runs / "locked").mkdir()
+    close_folder(monkeypatch, own_runs / "locked")
+    said = "runs/locked cannot be read (Permission denied); let yourself read it: `chmod"
+    assert said in command_line("runs").out
+    for command in (["report", "locked"], ["rate", "--run", "locked"]):
+        assert said in command_line(*command).err
+    assert "locked" in command_line("report", "lock").err  # among the runs that are known
 
 
 def test_a_damaged_run_does_not_hide_the_others(command_line: Call, own_runs: Path):

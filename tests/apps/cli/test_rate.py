@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from support.loopback.server import Fault, LoopbackServer
 
+from autointerp.pipeline.events import RunOpened
 from autointerp.store.run import open_run
 from autointerp.subjects.windows import TokenisedDocuments, load_documents
 
@@ -211,6 +212,27 @@ def test_a_run_that_begins_is_said_and_the_one_that_may_be_meant(
     for verb, name in (("harvest", "first"), ("rate", "other")):
         begun = command_line(verb, "--run", name, *asked)
         assert begun.err.startswith(f"new run '{name}', subject transformer.safetensors\n")
+
+
+def test_a_new_run_of_the_embedded_subject_says_so_where_nobody_named_it(
+    command_line: Any, tmp_path: Path
+) -> None:
+    """As after an import that was refused, which leaves nothing of its run."""
+    table = tmp_path / "units.csv"
+    table.write_text("unit,text\n")
+    assert command_line("import", table, "--run", "mine").code == 2
+    assert not Path("runs/mine").exists()
+    asked = ("rate", "--run", "mine", "--dry-run")
+    assert command_line(*asked).err.startswith(
+        "new run 'mine', subject embedded, the small model that comes with autointerp, since "
+        "nothing names another: would harvest 200 features"
+    )
+    named = command_line(*asked, "--subject", "embedded")
+    assert named.err.startswith("new run 'mine', subject embedded: would harvest")
+    sitting = command_line(*asked, "--rater", "human:ann").err
+    assert "since nothing names another: would ask human:ann" in sitting
+    begun = RunOpened("mine", "embedded", is_new=True, by_default=True)
+    assert str(begun).endswith("autointerp, since nothing names another")
 
 
 @pytest.mark.parametrize("command", ["rate", "harvest"])

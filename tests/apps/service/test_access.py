@@ -166,11 +166,15 @@ def test_a_link_that_has_ended_tells_a_rater_whom_to_ask(made: Ask, tokens: Toke
         assert "autointerp" not in answer.text
 
 
-def test_a_raters_link_does_not_take_the_owners_cookie(made: Ask, tokens: Tokens):
+def test_no_link_takes_the_access_of_another_role(made: Ask, tokens: Tokens):
     client = made()
-    client.get(f"/?token={tokens.issue('owner')[1]}")
+    owner, text = tokens.issue("owner")
+    client.get(f"/?token={text}")
     client.get(f"/rate?token={tokens.issue('rater', run='main', rater='human:ann')[1]}")
+    assert client.get(f"/?token={tokens.issue('viewer')[1]}").status_code == 303
     assert client.get("/v1/read").json() == "owner"
+    tokens.revoke(owner.id)
+    assert client.get("/v1/read").json() == "viewer"
 
 
 def csrf(page: str) -> str:

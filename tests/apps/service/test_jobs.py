@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 from fastapi.testclient import TestClient
+from support.closed import close_folder
 from support.loopback.server import LoopbackServer
 
 from autointerp.apps.client import Client, ServiceError
@@ -39,6 +40,7 @@ from autointerp.pipeline.events import Asking
 from autointerp.pipeline.guess import GuessResult
 from autointerp.raters._keys import own_variable
 from autointerp.store.run import open_run
+from autointerp.text import dollars
 
 BASE = "http://127.0.0.1:8731"
 KEY = "sk-test-0123456789abcdef"  # what must be nowhere
@@ -122,6 +124,7 @@ def test_a_job_rates_survives_its_server_and_is_watched_paused_limited_and_stopp
     forecast = client.post("/v1/runs?dry_run=true", json=wanted(server, price_in=1, price_out=1))
     assert forecast.status_code == 200
     assert forecast.json()["cost_usd"] > 0
+    assert forecast.json()["cost"] == dollars(forecast.json()["cost_usd"])
     assert "28 of 28 items" in forecast.json()["text"]  # 8 + 8 + 3 controls of 4
     assert server.completions == []
 
@@ -233,7 +236,14 @@ def test_a_job_whose_process_was_killed_says_so(
     ],
 )
 def test_a_job_whose_files_cannot_be_read_is_named_and_hides_no_other(
-    runs: Path, environment: None, command_line, monkeypatch, name: str, content: str, said: str
+    runs: Path,
+    client: TestClient,
+    environment: None,
+    command_line,
+    monkeypatch,
+    name: str,
+    content: str,
+    said: str,
 ):
     jobs = Jobs(runs)
     good, bad = (jobs.folder / f"20260101-00000{n}-abcdef" for n in (1, 2))
@@ -258,6 +268,24 @@ def test_a_job_whose_files_cannot_be_read_is_named_and_hides_no_other(
     assert good.name in listed.out
     assert said in listed.err
     assert bad.name not in listed.out
+    page = client.get("/v1/jobs", params={"run": "tiny"}).json()
+    assert [job["id"] for job in page["items"]] == [good.name]
+    assert [bad.name in line and said in line for line in page["unreadable"]] == [True]
+
+
+def test_a_job_whose_folder_must_not_be_entered_is_named_too(
+    runs: Path, client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    place = Jobs(runs).folder / "20260101-000001-abcdef"
+    place.mkdir()
+    close_folder(monkeypatch, place)
+    said = f"job {place.name}: {place} cannot be read (Permission denied)"
+    page = client.get("/v1/jobs").json()
+    assert page["items"] == []
+    assert page["unreadable"][0].startswith(said)
+    text = client.get("/jobs").text
+    assert said in text
+    assert "No job was started yet" not in text
 
 
 def test_a_key_whose_job_cannot_be_read_starts_no_second_one(runs: Path):
@@ -482,6 +510,9 @@ def test_an_event_of_progress_becomes_the_terminals_bar_again():
     event = event_of({"kind": "Asking", "text": "", "fields": fields})
     assert isinstance(event, Asking)
     assert str(event) == "rate by x: 2 of 4 items"
+    fields["tally"]["spent_usd"] = 0.0032
+    event = event_of({"kind": "Asking", "text": "", "fields": fields})
+    assert str(event) == "rate by x: 2 of 4 items, $0.0032"
     assert event.tally.statuses["failed"] == 0
 
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from fastapi.testclient import TestClient
+from support.closed import close_folder
 from support.fabricate import SCRIPT, WORDS, add_all_scores, fabricate_run
 
 from autointerp.apps.service import _snapshots
@@ -181,3 +182,15 @@ def test_a_run_that_cannot_be_read_is_on_the_first_page_with_its_problem(
     (runs / "broken").mkdir()
     (runs / "broken" / "run.toml").write_text("x")
     assert "cannot be read" in client.get("/").text
+
+
+def test_a_folder_that_must_not_be_entered_is_listed_as_a_run_that_cannot_be_read(
+    client: TestClient, runs: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (runs / "locked").mkdir()
+    close_folder(monkeypatch, runs / "locked")
+    said = f"{runs / 'locked'} cannot be read (Permission denied); let yourself read it"
+    assert said in client.get("/").text
+    listed = {run["run"]: run["problem"] for run in client.get("/v1/runs").json()["items"]}
+    assert listed.pop("locked").startswith(said)
+    assert set(listed.values()) == {""}

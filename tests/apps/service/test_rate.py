@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 
 from autointerp.apps.service._app import Address, build_app, gated, router_modules, service_at
 from autointerp.apps.service._tokens import Tokens
+from autointerp.errors import BadInput
 from autointerp.people.ingest import ingest_journals
 from autointerp.people.journal import read_journal
 from autointerp.people.session import Sitting
@@ -286,6 +287,39 @@ def test_whoever_comes_from_a_platform_gets_a_place_and_a_code_at_the_end(server
     assert (state["code"], state["return_url"]) == ("C0DE77", "https://app.prolific.com/done")
     with open_run("tiny", folder=runs) as run:
         assert ingest_journals(run) == number
+
+
+def test_places_outlive_their_link_until_they_are_ended_too(server, invited, runs, command_line):
+    text = invited(None, items=6, parameter="PROLIFIC_PID", places="9")
+    tokens = Tokens(runs)
+    link = tokens.find(text)
+    for person in ("one", "two", "one"):
+        server.cookies.clear()
+        server.get("/rate/", params={"token": text})
+        server.get("/rate/", params={"PROLIFIC_PID": person})
+    place = dict(server.cookies)
+    revoked = command_line("tokens", "revoke", link.id)
+    assert "2 places that were taken by it stay valid" in revoked.err
+    assert server.get("/rate/", params={"token": text}).status_code == 401  # nobody comes any more
+    assert server.get("/rate/state").status_code == 200  # and who has begun can finish
+    owner = {"Authorization": f"Bearer {tokens.issue('owner')[1]}"}
+    server.cookies.clear()
+    page = server.get("/runs/tiny/invite", headers=owner).text
+    assert ">End 2 places<" in page
+    (ended,) = re.findall(r'data-revoke="([^"]+)"', page)
+    assert server.delete(f"/v1/tokens/{ended}", headers=owner).json()["state"] == "revoked"
+    (listed,) = server.get("/v1/runs/tiny/invitations", headers=owner).json()
+    assert (listed["state"], listed["places"]) == ("revoked", 0)
+    server.cookies.update(place)
+    assert server.get("/rate/state").status_code == 401
+
+
+def test_only_a_link_for_whoever_comes_has_places(server, invited, runs):
+    tokens = Tokens(runs)
+    one = tokens.find(invited(name="ann"))
+    with pytest.raises(BadInput, match=f"token '{one.id}' is no link for whoever comes"):
+        tokens.revoke(one.id, places=True)
+    assert tokens.is_valid(one.id)
 
 
 def test_a_page_says_that_another_link_was_opened_in_its_browser(server, invited):

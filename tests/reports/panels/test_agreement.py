@@ -3,7 +3,8 @@ from types import SimpleNamespace
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from autointerp.findings.agreement import MOST_REPEATS, TableAgreement
+from autointerp.findings.agreement import MOST_REPEATS, ContextsShown, TableAgreement
+from autointerp.reports.panels import Prose
 from autointerp.reports.panels.agreement import _table, draw, explanation, show
 from autointerp.reports.style import house_style
 from autointerp.stats.agreement import Agreement, agreement
@@ -11,6 +12,14 @@ from autointerp.stats.agreement import Agreement, agreement
 
 def table(of: str = "raters", units: str = "studied") -> SimpleNamespace:
     return SimpleNamespace(of=of, units=units)
+
+
+def compared(found: TableAgreement, *shown: ContextsShown) -> SimpleNamespace:
+    """Return a comparison that holds an agreement and nothing else of people."""
+    return SimpleNamespace(
+        run="main", agreement=[found], people=[], attention=[], text_asked_for=[],
+        contexts_shown=shown,
+    )  # fmt: skip
 
 
 def test_averaged_repeats_are_called_averages_and_single_ratings_are_not():
@@ -34,7 +43,7 @@ def test_the_intraclass_correlation_says_on_how_few_units_it_rests():
     rows = {}
     for raters, scores in ((names, ratings), ((*names, "human:bob"), np.c_[ratings, [none] * 6])):
         found = TableAgreement("main", "r", "raters", "studied", raters, agreement(scores, raters))
-        comparison = SimpleNamespace(agreement=[found], people=[], attention=[], text_asked_for=[])
+        comparison = compared(found)
         material = SimpleNamespace(comparisons=[comparison], judgements=[])
         (table,) = (block for block in show(material) if hasattr(block, "rows"))
         rows |= {row[3]: row[4:] for row in table.rows}
@@ -52,6 +61,24 @@ def test_repeats_beyond_those_that_are_counted_are_not_called_all():
         agreed = Agreement(*[agreement(np.eye(5)[:, :2], ("a", "b")).alpha] * 2, ())
         found = TableAgreement("main", "r", "m with itself", "studied", names, agreed)
         assert _table([found]).rows[0][3] == said
+
+
+def test_people_who_saw_unlike_numbers_of_contexts_are_said_to_have():
+    names = ("human:ann", "human:bob")
+    found = TableAgreement(
+        "main", "r", "raters", "studied", names, agreement(np.eye(5)[:, :2], names)
+    )
+    ann = ContextsShown("r", "human:ann", 10, 40, 10)
+    bob = ContextsShown("r", "human:bob", 10, 1, 10), ContextsShown("r", "human:bob", 4, 12, 10)
+    said = []
+    for shown in ((ann, bob[0]), (ann, *bob), (bob[1],)):
+        material = SimpleNamespace(comparisons=[compared(found, *shown)], judgements=[])
+        texts = [block.text for block in show(material) if isinstance(block, Prose)]
+        said.append([text for text in texts if "unlike" in text])
+    as_many, unlike, fewer = said
+    assert as_many == []
+    assert "human:ann 10 (40 units); human:bob 10 (1 unit) and 4 (12 units)." in unlike[0]
+    assert "main: r shows judges 10 contexts of a unit" in fewer[0]
 
 
 def test_long_names_of_raters_stay_inside_the_picture():

@@ -41,8 +41,9 @@
     button.addEventListener("click", () => whileBusy("", [button], async () => {
       if (button.dataset.sure !== "yes") { // a second click means it
         button.dataset.sure = "yes";
+        const words = button.textContent;
         button.textContent = "Really?";
-        setTimeout(() => { button.dataset.sure = ""; button.textContent = "Revoke"; }, 4000);
+        setTimeout(() => { button.dataset.sure = ""; button.textContent = words; }, 4000);
         return;
       }
       await send("DELETE", `/v1/tokens/${button.dataset.revoke}`);
@@ -61,7 +62,7 @@
       whileBusy("Asking what it would do; a model may have to be loaded.", [submit], async () => {
         const wanted = values();
         const said = await send("POST", `${form.dataset.post}?dry_run=true`, wanted);
-        const cost = said.cost_usd === null ? "No price is known for this rater: give the two prices, or start without." : `About $${said.cost_usd.toFixed(said.cost_usd < 1 ? 4 : 2)}.`;
+        const cost = said.cost ? `About ${said.cost}.` : "No price is known for this rater: give the two prices, or start without.";
         part("forecast-text").textContent = `${said.text}. ${cost}`.replace("..", ".");
         priced = wanted;
         key = crypto.randomUUID ? crypto.randomUUID() : `${Date.now()}-${Math.random()}`;

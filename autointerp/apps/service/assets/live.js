@@ -5,16 +5,14 @@
   if (!live) return;
   const run = live.dataset.run;
   const part = (name) => document.getElementById("live-" + name);
-  const count = (n) => Number(n).toLocaleString("en");
 
   function show(event) {
     const fields = event.fields;
     moveBar(part("bar"), event);
     part("text").textContent = event.text;
     if (event.kind === "Asking") {
-      const spent = fields.tally.spent_usd ? `, $${fields.tally.spent_usd.toFixed(fields.tally.spent_usd < 0.01 ? 4 : 2)}` : "";
       part("label").textContent = fields.label;
-      part("text").textContent = `${count(fields.tally.done)} of ${count(fields.tally.total)}${spent}`;
+      part("text").textContent = event.text.split(": ").pop(); // behind the label
     } else if (event.kind === "Harvesting") {
       part("label").textContent = "harvest " + fields.label;
     } else if (event.kind === "Measuring") {
