@@ -21,6 +21,7 @@ from autointerp.units.dictionary_figures import DictionaryFigures, stored_figure
 
 # What interpretability is set against, and whether more of it is better.
 AXES = {"l0": False, "loss_recovered": True, "width": False}
+MOST = {"loss_recovered": 1.0}  # a model that loses less with the SAE than without is no better
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class SweptResult:
         interpretability: Mean score of its sampled features; None where none was scored.
         beaten_by: For each axis, SAEs of the same site whose score is at least as good and whose
             place on the axis is, one of the two being better: by estimates, whatever their
-            intervals. L0 and loss recovered of two sites measure two things.
+            intervals. L0 and loss recovered of two sites measure two things. A loss recovered above
+            1 counts as 1.
         clearly_beaten_by: Those of them whose intervals of score lie apart as well.
     """
 
@@ -204,6 +206,8 @@ def _beats(
         return False
     if not AXES[axis]:
         at, other_at = -at, -other_at
+    elif axis in MOST:
+        at, other_at = min(at, MOST[axis]), min(other_at, MOST[axis])
     return score >= other_score and at >= other_at and (score, at) != (other_score, other_at)
 
 

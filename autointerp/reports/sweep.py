@@ -175,7 +175,7 @@ def _method(sweep: Sweep) -> Iterator[Block]:
         + (
             f"Loss recovered is of {listed(f'{n:,}' for n in spliced)} next tokens at the corpus's "
             "beginning: the share of the loss which setting the site to 0 costs that the "
-            "reconstruction does not cost. "
+            "reconstruction does not cost; more than all of it counts as all. "
             if spliced
             else ""
         )

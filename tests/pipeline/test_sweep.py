@@ -12,6 +12,7 @@ from support.tiny_sweep import make_saes, sweep_text, table
 from autointerp import Job, harvest
 from autointerp.engine.forecast import Forecast
 from autointerp.errors import BadInput, RunMismatch, StorageError
+from autointerp.findings import sweep as sweep_module
 from autointerp.findings.looks import looks_of
 from autointerp.findings.sweep import sweep_findings
 from autointerp.findings.sweep_plan import plan_path
@@ -234,7 +235,8 @@ def test_an_sae_is_beaten_by_those_that_are_at_least_as_good_on_both(swept):
 
             def at(other, axis=axis, sign=sign):
                 value = getattr(other.figures, axis)
-                return sign * getattr(value, "value", value)
+                most = 1 if axis == "loss_recovered" else np.inf
+                return sign * min(getattr(value, "value", value), most)
 
             expected = {
                 name
@@ -248,21 +250,44 @@ def test_an_sae_is_beaten_by_those_that_are_at_least_as_good_on_both(swept):
             assert set(one.beaten_by[axis]) == expected
 
 
-def test_an_sae_is_beaten_by_none_of_another_site(swept):
-    _, folder, (_, second), *_ = swept
-    found = second.sweep
-    assert any(any(one.beaten_by.values()) for one in found.results)
-    saes = [replace(one.sae, site=one.sae.name) for one in found.results]
+def found_again(found, saes, folder):
+    """Return what a sweep of these SAEs finds in runs of `folder` that are there."""
     with ExitStack() as stack:
         runs = {
             name: stack.enter_context(open_run(name, folder=folder, read_only=True))
             for sae in saes
             for name in (sae.run, sae.baseline)
         }
-        apart = sweep_findings(
+        return sweep_findings(
             found.name, saes, runs, found.rater, load_rubric(found.rubric).digest, found.rubric,
             found.reference,
         )  # fmt: skip
+
+
+def test_a_loss_recovered_above_1_is_no_better_than_1(swept, monkeypatch):
+    _, folder, (_, second), *_ = swept
+    best, *_, worst = sorted(second.sweep.results, key=lambda one: -one.interpretability.value)
+    assert best.interpretability.value > worst.interpretability.value
+    recovered = {best.sae.run: 1.0, worst.sae.run: 1.07}
+
+    def figures(run):
+        held = stored_figures(run)
+        loss = replace(held.loss_recovered, value=recovered.get(run.name, 0.5))
+        return replace(held, loss_recovered=loss)
+
+    monkeypatch.setattr(sweep_module, "stored_figures", figures)
+    again = found_again(second.sweep, [one.sae for one in second.sweep.results], folder)
+    by_name = {one.sae.name: one.beaten_by["loss_recovered"] for one in again.results}
+    assert best.sae.name in by_name[worst.sae.name]  # as good an axis, and a better score
+    assert not by_name[best.sae.name]
+
+
+def test_an_sae_is_beaten_by_none_of_another_site(swept):
+    _, folder, (_, second), *_ = swept
+    found = second.sweep
+    assert any(any(one.beaten_by.values()) for one in found.results)
+    saes = [replace(one.sae, site=one.sae.name) for one in found.results]
+    apart = found_again(found, saes, folder)
     assert not any(any(one.beaten_by.values()) for one in apart.results)
     lines = [len(draw(one, ["l0"]).axes[0].get_lines()) for one in (found, apart)]
     assert lines[0] < lines[1]
