@@ -274,13 +274,15 @@ def across_runs(
 
     `groups`: runs that are seeds of one recipe, by a name for it; a run in no group stands for
     itself. `asked` says of two arms whether their contrast is wanted: the others are not computed,
-    and are no part of the family that p is adjusted for. Raises BadInput for fewer than two runs or
-    a run in two groups, UnknownName for a run in a group that is none of `runs`.
+    and are no part of the family that p is adjusted for. Raises BadInput for fewer than two runs, a
+    run in two groups, or two runs of one SAE in a group; UnknownName for a run in a group that is
+    none of `runs`.
     """
     names = tuple(comparison.run for comparison in comparisons)
     if len(names) < 2:
         raise BadInput(f"{len(names)} run to compare across; name two or more")
     checked = _groups(names, groups or {})
+    _require_seeds(comparisons, checked)
     opened = dict(zip(names, runs, strict=True))
     held: dict[tuple[str, str], dict[str, _Held]] = {}
     for comparison in comparisons:
@@ -334,6 +336,22 @@ def _groups(
                 raise BadInput(f"run '{run}' is in '{seen[run]}' and '{group}'; leave it in one")
             seen[run] = group
     return {group: tuple(members) for group, members in groups.items()}
+
+
+def _require_seeds(comparisons: Sequence[Comparison], groups: Mapping[str, Sequence[str]]) -> None:
+    """Raise BadInput where two runs of a group have features of one SAE: it is one seed."""
+    by_run = {comparison.run: comparison for comparison in comparisons}
+    for group, members in groups.items():
+        run_of: dict[tuple[str, ...], str] = {}
+        for run in members:
+            if FEATURES not in set(by_run[run].units.source):
+                continue
+            first = run_of.setdefault(population(by_run[run], FEATURES), run)
+            if first != run:
+                raise BadInput(
+                    f"runs '{first}' and '{run}' of group '{group}' have features of one and the "
+                    "same SAE, so they are no two seeds of a recipe; leave one of them out"
+                )
 
 
 def _alone(
@@ -487,6 +505,7 @@ def _arm(
     return ArmOfRuns(name, source, tuple(holding), arm.distinct, mean), arm
 
 
+FEATURES = PRIMARY[0]
 UNTRAINED = "untrained"  # its units are of the twin's own SAE
 
 

@@ -24,7 +24,7 @@ from autointerp.pipeline.harvest import delete_cache, tokens_of_pass
 from autointerp.pipeline.job import Job, Resolved, say_opened, sources_by_role
 from autointerp.pipeline.looks import open_to_look
 from autointerp.pipeline.report import REPORTS
-from autointerp.pipeline.sweep_file import SweepFile, read_sweep, require_swept
+from autointerp.pipeline.sweep_file import SweepFile, read_sweep, require_seeds, require_swept
 from autointerp.pipeline.until import rated_of
 from autointerp.questions.items import make_items
 from autointerp.raters import RaterOptions
@@ -483,6 +483,13 @@ def _harvest(
     on(Step(f"sweep '{asked.name}': loading {count(len(lacking), 'subject')} of one model"))
     parts = {name: look_at_parts(asked.settings[name].subject) for name in lacking}
     subjects = _subjects({name: asked.settings[name] for name in lacking}, folder / TOKENS)
+    held = {name: run.about["digests"] for name, run in opened.items()}
+    read = {name: subject.digests for name, subject in subjects.items()}
+    require_seeds(
+        asked.path,
+        asked.saes,
+        {name: (of.get("sae", ""), of.get("untrained", "")) for name, of in (held | read).items()},
+    )
     new: list[Run] = []
     try:
         for name in lacking:

@@ -141,6 +141,18 @@ def test_groups_that_do_not_fit_are_refused(
         across(tmp_path, {"a": {"features": HIGH}, "b": {"features": LOW}}, groups)
 
 
+def test_two_runs_of_one_sae_are_no_two_seeds(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"features": HIGH}, "n": {"neurons": LOW}}
+    with made(tmp_path, runs) as (comparisons, opened):
+        for comparison in comparisons:  # the neurons' run has an SAE too, which nobody rated
+            comparison.about["digests"] |= {"model": "0" * 64, "sae": "1" * 64}
+        with pytest.raises(BadInput, match="runs 'a' and 'b' of group 'g' have features of one"):
+            across_runs(comparisons, opened, {"g": ["a", "b"]})
+        assert across_runs(comparisons, opened, {"g": ["a", "n"]}).judged
+        comparisons[1].about["digests"]["sae"] = "2" * 64
+        assert across_runs(comparisons, opened, {"g": ["a", "b"]}).judged[0].contrasts
+
+
 def test_another_judge_is_not_compared_and_both_are_named(tmp_path: Path):
     runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
     everything = across(tmp_path, runs, raters={"b": "model:b"})

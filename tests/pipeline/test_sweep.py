@@ -333,6 +333,17 @@ def test_a_judge_that_fails_its_controls_compares_nothing(swept, tiny_subject, t
     assert "nothing is compared" in as_text(found)
 
 
+def test_a_copy_of_an_sae_is_no_second_seed(swept, tiny_subject, tables, tmp_path):
+    folder, runs, *_ = swept
+    copied = shutil.copytree(runs, tmp_path / "runs")
+    shutil.copy(folder / "again.safetensors", folder / "copy.safetensors")
+    file = folder / "copied.toml"
+    file.write_text(sweep_text(tiny_subject, tables[0] + table("more", "copy.safetensors", "wide")))
+    with pytest.raises(BadInput, match="'again' and 'more' are one and the same SAE"):
+        sweep(file, page=False, runs=copied)
+    assert not run_exists(copied / "tiny.more")
+
+
 def test_a_sweep_of_other_settings_under_the_same_name_is_refused(swept, tiny_subject, tables):
     folder, runs, *_ = swept
     file = folder / "other.toml"
