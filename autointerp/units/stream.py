@@ -223,9 +223,14 @@ def counted(
     before = 1 + (subject.begins_with_bos & ~is_text[first])
     position = windows.offset[:, None] + np.cumsum(windows.attention, 1, dtype=np.int64)
     position -= before[:, None]
-    if settings.mask_first and not subject.begins_with_bos:
+    if first_is_none(subject, settings):
         text &= np.cumsum(windows.attention, 1) > 1
     return text, position
+
+
+def first_is_none(subject: Subject, settings: HarvestSettings) -> bool:
+    """Return whether a text's first token counts as none: without BOS it is an attention sink."""
+    return settings.mask_first and not subject.begins_with_bos
 
 
 def at_site(subject: Subject, reading: Reading, seed: int) -> SiteBatch:
