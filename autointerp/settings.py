@@ -116,7 +116,8 @@ class HarvestSettings:
         fires (activation): A unit fires where its activation exceeds this value.
         explain_share (share of documents): Documents that go to the `explain` split; the others go
             to `score`. Copies of a document go to one split, and no two contexts of a unit in both
-            share ten tokens in a row.
+            share ten tokens in a row. A corpus whose documents all fall into one is refused, unless
+            this is 0 or 1.
         mask_first: Whether to skip the first token of a window without BOS: models use it as an
             attention sink, with huge activations that do not depend on the token.
     """
