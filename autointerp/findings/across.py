@@ -653,20 +653,25 @@ def _nested(
     incomparable: Mapping[frozenset[str], str],
     level: float,
 ) -> Iterator[NestedContrast]:
-    """Yield the primary pair within the runs of each group, or of all runs where none is named."""
+    """Yield the primary pair within the runs of each group, or of all runs where none is named.
+
+    It is that of the runs' plans where they declare one alike, else features and neurons.
+    """
     sets = {name: tuple(r for r in runs if r in held) for name, runs in groups.items()}
     for name, runs in (sets or {"": tuple(held)}).items():
+        declared = {held[run].comparison.primary for run in runs}
+        pair = declared.pop() if len(declared) == 1 else PRIMARY
         holding = tuple(
             run
             for run in runs
             if all(
                 (group := held[run].judgement.groups.get(source)) is not None and group.n >= 2
-                for source in PRIMARY
+                for source in pair
             )
         )
         if len(holding) < 2 or any(frozenset(p) in incomparable for p in combinations(holding, 2)):
             continue
-        tables = [_table(held, holding, source) for source in PRIMARY]
+        tables = [_table(held, holding, source) for source in pair]
         # As wide as the looks at the runs' own make it; each is in its run's ledger.
         readings = [held[run].judgement.reading for run in holding]
         own = [reading for reading in readings if reading is not None]
@@ -678,7 +683,7 @@ def _nested(
             continue
         if widest is not None and wide > level:
             within = _within_as_read(within, level, widest)
-        yield NestedContrast(name, holding, *PRIMARY, within)
+        yield NestedContrast(name, holding, *pair, within)
 
 
 def _within_as_read(within: WithinRuns, level: float, reading: Reading) -> WithinRuns:

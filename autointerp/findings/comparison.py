@@ -65,7 +65,7 @@ from autointerp.findings.looks import (
 )
 from autointerp.findings.mapped import Mapped, maps_of
 from autointerp.findings.matched import MatchedRun, matches_of
-from autointerp.findings.plan import PRIMARY, Plan, plan_of
+from autointerp.findings.plan import Plan, plan_of, primary_pair
 from autointerp.findings.rater_effects import RaterModel, rater_models
 from autointerp.findings.subject import SubjectFacts, about_elsewhere, subject_facts
 from autointerp.findings.trust import trust, verdict
@@ -223,8 +223,9 @@ class Comparison:
 
     @property
     def primary(self) -> tuple[str, str]:
-        """The two sources that are compared before all others: the plan's, else run.toml's."""
-        return (self.plan.first, self.plan.second) if self.plan else PRIMARY
+        """The two sources that are compared before all others: the plan's, else features and
+        neurons."""
+        return primary_pair(self.plan)
 
     @property
     def explainers(self) -> list[str]:
@@ -277,7 +278,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
     plan = plan_of(run)
     level = level if level is not None else 1 - plan.alpha if plan else LEVEL
     equivalence = plan.equivalence if plan else EQUIVALENT
-    pair = (plan.first, plan.second) if plan else PRIMARY
+    pair = primary_pair(plan)
     family = _tests(scores, units)
     plans, short = _plans(run), _short(run) if "human_session" in held else {}
     reads_all = set(
@@ -658,7 +659,7 @@ def _compared(judgement: Judgement, contrast: Contrast) -> Compared:
 
 def _compared_scores(result: ScorerResult) -> Compared:
     """Return what a scorer's contrast compares: the scores of descriptions, in their order."""
-    first, second = (result.sources[name] for name in PRIMARY)
+    first, second = result.sources[result.first], result.sources[result.second]
     of = "" if result.explainer is None else f" of {result.explainer}'s descriptions"
     return Compared(
         rubric=f"{result.scorer}{of}",

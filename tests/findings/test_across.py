@@ -15,6 +15,7 @@ from autointerp.errors import BadInput, UnknownName
 from autointerp.findings.across import AcrossRuns, across_runs, population
 from autointerp.findings.comparison import Comparison, compare
 from autointerp.findings.looks import looks_of
+from autointerp.findings.plan import Plan, Stopping
 from autointerp.stats.sequential import confidence_sequence_multiplier, repeated_interval
 from autointerp.stats.superiority import holm, superiority
 from autointerp.store.run import Run, open_run
@@ -112,6 +113,23 @@ def test_the_pair_within_runs_is_combined_over_runs(tmp_path: Path):
     assert nested.within.such.low is not None
     own = superiority(*([s for s, n in enumerate(x, 1) for _ in range(n)] for x in (HIGH, LOW)))
     assert nested.within.such.value == pytest.approx(own.value)
+
+
+def test_the_pair_within_runs_is_the_one_that_their_plans_declare(tmp_path: Path):
+    counts = {"features": HIGH, "neurons": HIGH, "untrained": LOW}
+    with made(tmp_path, dict.fromkeys("ab", counts)) as (comparisons, opened):
+
+        def pair(*seconds: str) -> tuple[str, str]:
+            plans = [
+                Plan(("model:a",), "r", "d", "features", second, Stopping("fixed", 25))
+                for second in seconds
+            ]
+            planned = [replace(c, plan=p) for c, p in zip(comparisons, plans, strict=True)]
+            (nested,) = across_runs(planned, opened).judged[0].nested
+            return nested.first, nested.second
+
+        assert pair("untrained", "untrained") == ("features", "untrained")
+        assert pair("untrained", "neurons") == ("features", "neurons")
 
 
 def test_runs_of_a_group_are_one_arm_whose_units_are_nested(tmp_path: Path):
