@@ -297,8 +297,9 @@ def sweep(
             question.digest,
             question.id,
             asked.reference,
+            plan=plan,
+            deviations=deviations,
         )
-    found = replace(found, plan=plan, deviations=deviations)
     return SweepResult(found, statuses, stopped, write_sweep(found, place) if page else None)
 
 
@@ -723,6 +724,8 @@ def as_text(result: SweepResult) -> str:
                     f"{c.first.label} against {c.second.label}: {c.superiority}, p {p} (Holm, "
                     f"{found.across.family})"
                 )
+            interim = dict.fromkeys(c.reading.interim for c in judged.contrasts)
+            lines += [f"nothing is decided: {why}" for why in interim if why]
             lines += [f"not compared: {out.why}" for out in judged.left_out]
     return "\n".join(lines)
 

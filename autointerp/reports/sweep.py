@@ -56,6 +56,8 @@ def heading(sweep: Sweep) -> str:
     across = sweep.across
     if sweep.fails or across is None or not across.family:
         return f"{question} Nothing could be compared."
+    if any(c.reading.interim for judged in across.judged for c in judged.contrasts):
+        return f"{question} Nothing is decided yet."
     higher = sum(
         contrast.outcome == "higher"
         for judged in across.judged

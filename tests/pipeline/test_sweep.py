@@ -19,6 +19,7 @@ from autointerp.findings.sweep_plan import plan_path
 from autointerp.pipeline.sweep import as_text, forecast_sweep, sweep, write_sweep_plan
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions, load_rater
+from autointerp.reports.look_words import read_as
 from autointerp.reports.sweep import draw, write_sweep
 from autointerp.stats.results import Statistic
 from autointerp.store.run import open_run, run_exists, runs_in
@@ -446,6 +447,12 @@ def test_one_plan_is_hashed_before_the_first_rating_and_shown(tiny_subject, tabl
     assert "Undeclared." not in shown
     assert plan.digest in as_text(result)
     assert result.sweep.as_json()["plan"]["digest"] == plan.digest
+    for name in runs_in(runs):  # each member's ledger says which plan declared the look
+        with open_run(name, folder=runs, read_only=True) as run:
+            looks = [look for look in looks_of(run) if look.is_across]
+        assert {(look.rule, look.plan) for look in looks} == {("fixed", plan.digest)}
+    assert "plan declares with a fixed n" in shown
+    assert read_as(looks[0]) == f"fixed n, plan {plan.digest[:12]}"
     log = (runs / "tiny.full" / "log.jsonl").read_text()
     assert plan.digest in log
     with pytest.raises(BadInput, match="has ratings; a plan is written before the first one"):
@@ -461,6 +468,8 @@ def test_one_plan_is_hashed_before_the_first_rating_and_shown(tiny_subject, tabl
     file.write_text(sweep_text(tiny_subject, tables[0] + tables[1]).replace("n = 6", "n = 5"))
     later = sweep(file, page=False, rates=True, runs=runs)
     assert later.sweep.deviations == ("SAE 'small' joined later", "n is 5, not 6")
+    readings = [c.reading for judged in later.sweep.across.judged for c in judged.contrasts]
+    assert {(r.rule, r.deviations) for r in readings} == {("undeclared", later.sweep.deviations)}
     stored = plan_path("tiny", runs)
     stored.write_text(stored.read_text().replace('"n": 6', '"n": 5'))
     altered = sweep(file, page=False, rates=False, runs=runs)
