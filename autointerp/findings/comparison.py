@@ -330,8 +330,13 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
             test = judgement.decisive.test
             reading, look = take_look(run, compared, plan, level, verb, test)
             looks.append(look)
+            beside, of_beside = judgement.beside, reading
+            if beside is not None:
+                compared = _compared(judgement, beside)
+                of_beside, look = _look_beside(run, compared, beside.test, reading, verb)
+                looks.append(look)
             contrasts = tuple(
-                _as_read(contrast, groups, reading)
+                _as_read(contrast, groups, of_beside if contrast is beside else reading)
                 if contrast is judgement.decisive
                 or not (groups[contrast.first].is_control or groups[contrast.second].is_control)
                 else contrast
@@ -655,6 +660,26 @@ def _compared(judgement: Judgement, contrast: Contrast) -> Compared:
         asked=(first.asked, second.asked),
         repeats=judgement.repeats,
     )
+
+
+def _look_beside(
+    run: Run, compared: Compared, test: HypothesisTest, reading: Reading, verb: str
+) -> tuple[Reading, Look]:
+    """Return how a look at another pair than the verdict's may be read, and its line of the ledger.
+
+    No plan declares it. It is as wide as the looks at it make it, and at least as wide as those at
+    the verdict's pair (`reading`), which shares its scores and may have ended the rating.
+    """
+
+    def widest(own: Reading) -> Reading:
+        return max(reading, own, key=lambda one: one.tail_level)
+
+    def estimate(own: Reading) -> tuple[Statistic, float | None]:
+        wide = widest(own)
+        return wide.interval(*compared.scores), wide.test(test, *compared.scores).p_value
+
+    own, look = take_look_across([run], compared, None, reading.level, verb, estimate)
+    return replace(widest(own), interim=reading.interim), look
 
 
 def _compared_scores(result: ScorerResult) -> Compared:
