@@ -116,7 +116,8 @@ class HarvestSettings:
         fires (activation): A unit fires where its activation exceeds this value.
         explain_share (share of documents): Documents that go to the `explain` split; the others go
             to `score`. Copies of a document go to one split, and no two contexts of a unit in both
-            share ten tokens in a row.
+            share ten tokens in a row. A corpus whose documents all fall into one is refused, unless
+            this is 0 or 1.
         mask_first: Whether to skip the first token of a window without BOS: models use it as an
             attention sink, with huge activations that do not depend on the token.
     """
@@ -138,6 +139,8 @@ class HarvestSettings:
 class SampleSettings:
     """Which units are rated.
 
+    Raises SettingsError for what is no share, and where no density could pass.
+
     Attributes:
         min_density (share of tokens): Units that fire on fewer tokens are left out, and counted.
         max_density (share of tokens): Units that fire on more tokens are left out, and counted.
@@ -145,6 +148,16 @@ class SampleSettings:
 
     min_density: float = 1e-4
     max_density: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("min_density", "max_density"):
+            value = getattr(self, name)
+            _check_range(f"sample.{name} = {_shown(value)}", "sample", name, value)
+        if self.min_density > self.max_density:
+            raise SettingsError(
+                f"sample.min_density = {self.min_density:g} is above sample.max_density = "
+                f"{self.max_density:g}, so no unit would pass; lower the one or raise the other"
+            )
 
 
 @dataclass(frozen=True)
@@ -389,7 +402,10 @@ def from_mapping(kind: type[Settings], content: Any, where: str, section: str = 
             raise SettingsError(f"{where}: {label} = {_shown(value)} must be {KINDS[wanted]}")
         _check_range(f"{where}: {label} = {_shown(value)}", section, key, value)
         values[key] = value
-    return kind(**values)
+    try:
+        return kind(**values)
+    except SettingsError as error:  # of values that do not go together
+        raise SettingsError(f"{where}: {error}") from None
 
 
 @cache  # it parses every annotation, and a run asks for its settings again and again

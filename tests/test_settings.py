@@ -41,7 +41,7 @@ ANY_SETTINGS = st.builds(
         fires=st.floats(0, 10),
         explain_share=SHARES,
     ),
-    sample=st.builds(SampleSettings, min_density=SHARES, max_density=SHARES),
+    sample=st.tuples(SHARES, SHARES).map(lambda ends: SampleSettings(*sorted(ends))),
     seed=st.integers(0, 2**31),
 )
 
@@ -85,7 +85,10 @@ def test_every_other_setting_changes_the_digest_and_is_named_as_the_difference()
             if field.name in ("device", "device_map", "rows", "trust_remote_code"):
                 continue
             value = getattr(getattr(base, section), field.name)
-            changed = value + "x" if isinstance(value, str) else value + 1
+            if isinstance(value, str):
+                changed = value + "x"
+            else:
+                changed = value / 2 if section == "sample" else value + 1  # of shares
             part = dataclasses.replace(getattr(base, section), **{field.name: changed})
             other = dataclasses.replace(base, **{section: part})
             assert other.digest != base.digest, field.name
@@ -109,6 +112,10 @@ def test_every_other_setting_changes_the_digest_and_is_named_as_the_difference()
         ("[harvest]\nexplain_share = 1.5", "harvest.explain_share = 1.5 must be a share from 0"),
         ("[sample]\nmin_density = -0.1", "sample.min_density = -0.1 must be a share from 0 to 1"),
         ("[sample]\nmin_density = nan", "sample.min_density = nan must be a share from 0 to 1"),
+        (
+            "[sample]\nmin_density = 0.2\nmax_density = 0.1",
+            "sample.min_density = 0.2 is above sample.max_density = 0.1, so no unit would pass",
+        ),
         ("[harvest]\nfires = nan", "harvest.fires = nan must"),
         ("[harvest]\nfires = inf", "harvest.fires = inf must"),
         ('[subject]\nmodel = ""', "subject.model"),

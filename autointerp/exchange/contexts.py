@@ -260,6 +260,8 @@ def _unit(
     facts: dict[str, Any] = {}
     for name in ("density", "tokens_read", "peak", "note"):
         values = {row.get(name) for row in rows}
+        if any(value != value for value in values):  # each NaN is another value than all others
+            raise ExchangeError(f"{where}: {name} is NaN; leave it null where it is not known")
         if len(values) > 1:
             raise ExchangeError(f"{where}: its rows disagree on {name}")
         facts[name] = values.pop()

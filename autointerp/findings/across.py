@@ -23,7 +23,14 @@ from autointerp.findings.groups import (
     at_like_density,
 )
 from autointerp.findings.json_values import plain
-from autointerp.findings.looks import BY_INTERVAL, Compared, Look, Reading, take_look_across
+from autointerp.findings.looks import (
+    BY_INTERVAL,
+    Compared,
+    Declared,
+    Look,
+    Reading,
+    take_look_across,
+)
 from autointerp.findings.plan import PRIMARY
 from autointerp.findings.subject import STAND_FOR
 from autointerp.stats.decision import EQUIVALENT, Decision, decide
@@ -115,6 +122,7 @@ class ArmOfRuns:
 
 
 Asked = Callable[[ArmOfRuns, ArmOfRuns], bool]
+Declares = Callable[[ArmOfRuns, ArmOfRuns], Declared]
 
 
 @dataclass(frozen=True)
@@ -129,9 +137,9 @@ class RunContrast:
         bounds: Of `superiority`, whatever units without a score would have scored; None where an
             arm has several runs.
         adjusted: At like density; None likewise, and where a density is not known.
-        reading: How this look may be read: no plan declares a contrast across runs, so from the
-            second look on, `superiority` and `test` are those of a confidence sequence. All other
-            figures are those of one look.
+        reading: How this look may be read: where no sweep's plan declares it, from the second look
+            on, `superiority` and `test` are those of a confidence sequence. All other figures are
+            those of one look.
     """
 
     first: ArmOfRuns
@@ -148,7 +156,10 @@ class RunContrast:
 
     @property
     def outcome(self) -> Decision:
-        """What may be said of the first, by adjusted p, interval and equivalence bounds."""
+        """What may be said of the first, by adjusted p, interval and equivalence bounds; nothing at
+        an interim look."""
+        if self.reading.interim:
+            return "not resolved"
         alpha = 1 - self.superiority.level
         return decide(self.superiority, self.holm_p, self.equivalence, alpha)
 
@@ -266,6 +277,7 @@ def across_runs(
     level: float = 0.95,
     verb: str = "compare",
     asked: Asked = lambda first, second: True,
+    declares: Declares | None = None,
 ) -> AcrossRuns:
     """Return the contrasts across runs, from their comparisons and the open runs behind them.
 
@@ -274,13 +286,16 @@ def across_runs(
 
     `groups`: runs that are seeds of one recipe, by a name for it; a run in no group stands for
     itself. `asked` says of two arms whether their contrast is wanted: the others are not computed,
-    and are no part of the family that p is adjusted for. Raises BadInput for fewer than two runs or
-    a run in two groups, UnknownName for a run in a group that is none of `runs`.
+    and are no part of the family that p is adjusted for. `declares` returns what a plan declared of
+    two arms; None where none did. Raises BadInput for fewer than two runs, a
+    run in two groups, or two runs of one SAE in a group; UnknownName for a run in a group that is
+    none of `runs`.
     """
     names = tuple(comparison.run for comparison in comparisons)
     if len(names) < 2:
         raise BadInput(f"{len(names)} run to compare across; name two or more")
     checked = _groups(names, groups or {})
+    _require_seeds(comparisons, checked)
     opened = dict(zip(names, runs, strict=True))
     held: dict[tuple[str, str], dict[str, _Held]] = {}
     for comparison in comparisons:
@@ -290,7 +305,7 @@ def across_runs(
             of_judge[comparison.run] = _Held(judgement, comparison, shown, opened[comparison.run])
     unrecorded: list[Look] = []
     judged = [
-        _judged(of_judge, checked, level, verb, unrecorded, asked)
+        _judged(of_judge, checked, level, verb, unrecorded, asked, declares)
         for of_judge in held.values()
         if len(of_judge) > 1
     ]
@@ -334,6 +349,22 @@ def _groups(
                 raise BadInput(f"run '{run}' is in '{seen[run]}' and '{group}'; leave it in one")
             seen[run] = group
     return {group: tuple(members) for group, members in groups.items()}
+
+
+def _require_seeds(comparisons: Sequence[Comparison], groups: Mapping[str, Sequence[str]]) -> None:
+    """Raise BadInput where two runs of a group have features of one SAE: it is one seed."""
+    by_run = {comparison.run: comparison for comparison in comparisons}
+    for group, members in groups.items():
+        run_of: dict[tuple[str, ...], str] = {}
+        for run in members:
+            if FEATURES not in set(by_run[run].units.source):
+                continue
+            first = run_of.setdefault(population(by_run[run], FEATURES), run)
+            if first != run:
+                raise BadInput(
+                    f"runs '{first}' and '{run}' of group '{group}' have features of one and the "
+                    "same SAE, so they are no two seeds of a recipe; leave one of them out"
+                )
 
 
 def _alone(
@@ -400,6 +431,7 @@ def _judged(
     verb: str,
     unrecorded: list[Look],
     asked: Asked,
+    declares: Declares | None,
 ) -> Judged:
     first = next(iter(of_judge.values())).judgement
     left_out: list[LeftOut] = []
@@ -434,7 +466,7 @@ def _judged(
                 why = f"{source} of {one} and of {other} are the same units of the same model"
                 left_out.append(LeftOut((*its_runs, *their_runs), why))
                 continue
-            contrast, look = _contrast(left, right, first.scale, used, level, verb)
+            contrast, look = _contrast(left, right, first.scale, used, level, verb, declares)
             contrasts.append(contrast)
             if not look.recorded:
                 unrecorded.append(look)
@@ -487,6 +519,7 @@ def _arm(
     return ArmOfRuns(name, source, tuple(holding), arm.distinct, mean), arm
 
 
+FEATURES = PRIMARY[0]
 UNTRAINED = "untrained"  # its units are of the twin's own SAE
 
 
@@ -524,6 +557,7 @@ def _contrast(
     held: Mapping[str, _Held],
     level: float,
     verb: str,
+    declares: Declares | None,
 ) -> tuple[RunContrast, Look]:
     (first, one), (second, other) = left, right
     plans = [held[run].comparison.plan for run in (*first.runs, *second.runs)]
@@ -565,11 +599,12 @@ def _contrast(
         return _mirrored(look.superiority) if turned else look.superiority, look.test.p_value
 
     turned = second.in_ledger < first.in_ledger
-    sides = [(first, one), (second, other)]
-    compared = _compared(sides[::-1] if turned else sides, held)
+    sides = [(second, other), (first, one)] if turned else [(first, one), (second, other)]
+    compared = _compared(sides, held)
+    plan = None if declares is None else declares(sides[0][0], sides[1][0])
     runs = dict.fromkeys((*first.runs, *second.runs))
     opened = [held[run].run for run in runs]
-    reading, look = take_look_across(opened, compared, None, level, verb, estimate)
+    reading, look = take_look_across(opened, compared, plan, level, verb, estimate)
     found = as_read(reading)
     contrast = RunContrast(
         first, second, found.superiority, found.pairs, found.test, found.over, reading, bounded,
@@ -634,20 +669,25 @@ def _nested(
     incomparable: Mapping[frozenset[str], str],
     level: float,
 ) -> Iterator[NestedContrast]:
-    """Yield the primary pair within the runs of each group, or of all runs where none is named."""
+    """Yield the primary pair within the runs of each group, or of all runs where none is named.
+
+    It is that of the runs' plans where they declare one alike, else features and neurons.
+    """
     sets = {name: tuple(r for r in runs if r in held) for name, runs in groups.items()}
     for name, runs in (sets or {"": tuple(held)}).items():
+        declared = {held[run].comparison.primary for run in runs}
+        pair = declared.pop() if len(declared) == 1 else PRIMARY
         holding = tuple(
             run
             for run in runs
             if all(
                 (group := held[run].judgement.groups.get(source)) is not None and group.n >= 2
-                for source in PRIMARY
+                for source in pair
             )
         )
         if len(holding) < 2 or any(frozenset(p) in incomparable for p in combinations(holding, 2)):
             continue
-        tables = [_table(held, holding, source) for source in PRIMARY]
+        tables = [_table(held, holding, source) for source in pair]
         # As wide as the looks at the runs' own make it; each is in its run's ledger.
         readings = [held[run].judgement.reading for run in holding]
         own = [reading for reading in readings if reading is not None]
@@ -659,7 +699,7 @@ def _nested(
             continue
         if widest is not None and wide > level:
             within = _within_as_read(within, level, widest)
-        yield NestedContrast(name, holding, *PRIMARY, within)
+        yield NestedContrast(name, holding, *pair, within)
 
 
 def _within_as_read(within: WithinRuns, level: float, reading: Reading) -> WithinRuns:

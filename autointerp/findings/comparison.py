@@ -65,7 +65,7 @@ from autointerp.findings.looks import (
 )
 from autointerp.findings.mapped import Mapped, maps_of
 from autointerp.findings.matched import MatchedRun, matches_of
-from autointerp.findings.plan import PRIMARY, Plan, plan_of
+from autointerp.findings.plan import Plan, plan_of, primary_pair
 from autointerp.findings.rater_effects import RaterModel, rater_models
 from autointerp.findings.subject import SubjectFacts, about_elsewhere, subject_facts
 from autointerp.findings.trust import trust, verdict
@@ -223,8 +223,9 @@ class Comparison:
 
     @property
     def primary(self) -> tuple[str, str]:
-        """The two sources that are compared before all others: the plan's, else run.toml's."""
-        return (self.plan.first, self.plan.second) if self.plan else PRIMARY
+        """The two sources that are compared before all others: the plan's, else features and
+        neurons."""
+        return primary_pair(self.plan)
 
     @property
     def explainers(self) -> list[str]:
@@ -277,7 +278,7 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
     plan = plan_of(run)
     level = level if level is not None else 1 - plan.alpha if plan else LEVEL
     equivalence = plan.equivalence if plan else EQUIVALENT
-    pair = (plan.first, plan.second) if plan else PRIMARY
+    pair = primary_pair(plan)
     family = _tests(scores, units)
     plans, short = _plans(run), _short(run) if "human_session" in held else {}
     reads_all = set(
@@ -329,8 +330,13 @@ def compare(run: Run, level: float | None = None, verb: str = "compare") -> Comp
             test = judgement.decisive.test
             reading, look = take_look(run, compared, plan, level, verb, test)
             looks.append(look)
+            beside, of_beside = judgement.beside, reading
+            if beside is not None:
+                compared = _compared(judgement, beside)
+                of_beside, look = _look_beside(run, compared, beside.test, reading, verb)
+                looks.append(look)
             contrasts = tuple(
-                _as_read(contrast, groups, reading)
+                _as_read(contrast, groups, of_beside if contrast is beside else reading)
                 if contrast is judgement.decisive
                 or not (groups[contrast.first].is_control or groups[contrast.second].is_control)
                 else contrast
@@ -656,9 +662,29 @@ def _compared(judgement: Judgement, contrast: Contrast) -> Compared:
     )
 
 
+def _look_beside(
+    run: Run, compared: Compared, test: HypothesisTest, reading: Reading, verb: str
+) -> tuple[Reading, Look]:
+    """Return how a look at another pair than the verdict's may be read, and its line of the ledger.
+
+    No plan declares it. It is as wide as the looks at it make it, and at least as wide as those at
+    the verdict's pair (`reading`), which shares its scores and may have ended the rating.
+    """
+
+    def widest(own: Reading) -> Reading:
+        return max(reading, own, key=lambda one: one.tail_level)
+
+    def estimate(own: Reading) -> tuple[Statistic, float | None]:
+        wide = widest(own)
+        return wide.interval(*compared.scores), wide.test(test, *compared.scores).p_value
+
+    own, look = take_look_across([run], compared, None, reading.level, verb, estimate)
+    return replace(widest(own), interim=reading.interim), look
+
+
 def _compared_scores(result: ScorerResult) -> Compared:
     """Return what a scorer's contrast compares: the scores of descriptions, in their order."""
-    first, second = (result.sources[name] for name in PRIMARY)
+    first, second = result.sources[result.first], result.sources[result.second]
     of = "" if result.explainer is None else f" of {result.explainer}'s descriptions"
     return Compared(
         rubric=f"{result.scorer}{of}",

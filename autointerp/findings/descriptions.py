@@ -14,7 +14,7 @@ import numpy as np
 from autointerp.errors import RubricError
 from autointerp.findings.answers import ContextRating, UnitScore, context_ratings, unit_scores
 from autointerp.findings.looks import Reading
-from autointerp.findings.plan import PRIMARY, in_order
+from autointerp.findings.plan import PRIMARY, in_order, plan_of, primary_pair
 from autointerp.questions.rubric_files import list_rubrics
 from autointerp.stats.decision import Equivalence, equivalence
 from autointerp.stats.dyadic import pair_design_effect
@@ -83,7 +83,8 @@ class ScorerResult:
 
     Attributes:
         explainer: None for a scorer that needs no description.
-        contrast: Probability of superiority of features over neurons in the score, among the
+        first, second: The pair that is compared: the run's plan's, else features and neurons.
+        contrast: Probability of superiority of the first over the second in the score, among the
             units that have one; None if fewer than two of either do.
         pairs: Wins, ties and losses behind it.
         bounds: Of `contrast`, whatever the units without a score would have scored.
@@ -96,6 +97,8 @@ class ScorerResult:
     rater: str
     design: str
     sources: dict[str, SourceScore]
+    first: str
+    second: str
     contrast: Statistic | None
     pairs: Pairs | None
     bounds: Bounds | None
@@ -144,12 +147,14 @@ class ScorerResult:
 
 
 def scorer_results_of(run: Run) -> list[ScorerResult]:
-    """Return what a run's scorers say of its descriptions."""
-    return scorer_results(unit_scores(run))
+    """Return what a run's scorers say of its descriptions, compared for the pair of its plan."""
+    return scorer_results(unit_scores(run), primary_pair(plan_of(run)))
 
 
-def scorer_results(scores: Sequence[UnitScore]) -> list[ScorerResult]:
-    """Return the results, one for each scorer, explainer, rater and design."""
+def scorer_results(
+    scores: Sequence[UnitScore], pair: tuple[str, str] = PRIMARY
+) -> list[ScorerResult]:
+    """Return the results, one for each scorer, explainer, rater and design; `pair` is compared."""
     groups: dict[tuple[str, str | None, str, str], list[UnitScore]] = {}
     for unit_score in scores:
         groups.setdefault(
@@ -164,19 +169,21 @@ def scorer_results(scores: Sequence[UnitScore]) -> list[ScorerResult]:
             )
             for source in in_order(controls)
         }
+        first, second = pair
+        contrast = _contrast_of(sources, pair)
         results.append(
-            ScorerResult(name, explainer, rater, design, sources, *_primary_contrast(sources))
+            ScorerResult(name, explainer, rater, design, sources, first, second, *contrast)
         )
     return results
 
 
-def _primary_contrast(
-    sources: Mapping[str, SourceScore],
+def _contrast_of(
+    sources: Mapping[str, SourceScore], pair: tuple[str, str]
 ) -> tuple[Statistic | None, Pairs | None, Bounds | None]:
-    """Return the probability of superiority of the primary pair, its pairs and its bounds."""
-    if not all(name in sources and len(sources[name].values) >= 2 for name in PRIMARY):
+    """Return the probability of superiority of a pair of sources, its pairs and its bounds."""
+    if not all(name in sources and len(sources[name].values) >= 2 for name in pair):
         return None, None, None
-    first, second = (sources[name] for name in PRIMARY)
+    first, second = (sources[name] for name in pair)
     return (
         superiority(first.values, second.values, LEVEL),
         pairs(first.values, second.values, LEVEL),

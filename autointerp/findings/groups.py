@@ -352,7 +352,14 @@ class Judgement:
         """What the verdict must survive: its source that scores higher against the same from an
         untrained model. None where nothing scores higher, or that was not rated."""
         decisive = self.decisive
-        if decisive is None or decisive.outcome != "higher":
+        return self.beside if decisive is not None and decisive.outcome == "higher" else None
+
+    @property
+    def beside(self) -> Contrast | None:
+        """The verdict's first source against the same from an untrained model, whatever was found;
+        None where that was not rated, or is what the verdict speaks of."""
+        decisive = self.decisive
+        if decisive is None:
             return None
         pair = (decisive.first, baseline_of(decisive.first))
         found = next((c for c in self.contrasts if (c.first, c.second) == pair), None)

@@ -90,6 +90,21 @@ class Compared:
 
 
 @dataclass(frozen=True)
+class Declared:
+    """What a sweep's plan declares of two arms of its runs: a fixed n of each.
+
+    Attributes:
+        digest: Of the plan.
+        n: Units that each arm is asked about; all there are where those are fewer.
+        deviations: In what the plan was not followed, a clause each.
+    """
+
+    digest: str
+    n: tuple[int, int]
+    deviations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Look:
     """A line of the ledger: a comparison as it was when it was first made.
 
@@ -105,7 +120,8 @@ class Look:
         stopped: Whether the rule let it be the last.
         stopping: The rule that `rate` followed, in words; empty where it was no rating.
         digest: Of the scores that were compared.
-        plan: Digest of the plan; empty where there was none.
+        plan: Digest of the plan, the run's or, of a look across runs, a sweep's; empty where there
+            was none.
     """
 
     number: int
@@ -281,7 +297,7 @@ def take_look(
 def take_look_across(
     runs: Sequence[Run],
     compared: Compared,
-    plan: Plan | None,
+    plan: Plan | Declared | None,
     level: float,
     verb: str,
     estimate: Estimate,
@@ -349,7 +365,7 @@ def take_look_across(
 
 def read(
     compared: Compared,
-    plan: Plan | None,
+    plan: Plan | Declared | None,
     before: Sequence[Look],
     level: float,
     stopping: Stopping | None = None,
@@ -362,6 +378,8 @@ def read(
     number = len(before) + 1
     if plan is None:
         return _undeclared(compared, number, level, (), stopping)
+    if isinstance(plan, Declared):
+        return _in_sweep(compared, plan, number, level)
     deviations = _deviations(compared, plan, before, level, stopping)
     if deviations:
         return _undeclared(compared, number, level, deviations, stopping)
@@ -438,6 +456,22 @@ def _fixed(compared: Compared, stopping: Stopping, number: int, level: float) ->
             "fixed", number, compared.n, level, interim=interim, stopped=Stop(False, interim)
         )
     at = Stop(True, f"the declared {stopping.n} units of each source were asked about")
+    return Reading("fixed", number, compared.n, level, stopped=at)
+
+
+def _in_sweep(compared: Compared, plan: Declared, number: int, level: float) -> Reading:
+    pairs = list(zip(compared.asked, plan.n, strict=True))
+    more = [f"{asked} units of an arm are asked about, not {n}" for asked, n in pairs if asked > n]
+    if compared.repeats > 1:
+        more.append(f"units are rated {compared.repeats} times, not once")
+    if deviations := (*plan.deviations, *more):
+        return _undeclared(compared, number, level, deviations, None)
+    fewer = [f"{asked} of {n} units of an arm" for asked, n in pairs if asked < n]
+    if fewer:
+        interim = f"not at its declared n yet ({' and '.join(fewer)})"
+        stop = Stop(False, interim)
+        return Reading("fixed", number, compared.n, level, interim=interim, stopped=stop)
+    at = Stop(True, "all units that the sweep's plan declares were asked about")
     return Reading("fixed", number, compared.n, level, stopped=at)
 
 

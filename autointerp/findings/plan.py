@@ -239,6 +239,12 @@ def plan_of(run: Run) -> Plan | None:
     return dataclasses.replace(plan, altered=plan.digest != digest)
 
 
+def primary_pair(plan: Plan | None) -> tuple[str, str]:
+    """Return the two sources that are compared before all others: a plan's, else features and
+    neurons."""
+    return (plan.first, plan.second) if plan else PRIMARY
+
+
 def is_rated(run: Run) -> bool:
     """Whether a unit of the run was rated, with or without a score, or is in a provider's batch."""
     handed_over = "SELECT 1 FROM batch_call JOIN item USING (item_id) LIMIT 1"

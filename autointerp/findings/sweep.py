@@ -9,18 +9,21 @@ from typing import Any
 import pandas as pd
 
 from autointerp.errors import TooFewRatings
-from autointerp.findings.across import AcrossRuns, ArmOfRuns, across_runs
+from autointerp.findings.across import AcrossRuns, ArmOfRuns, Declares, across_runs
 from autointerp.findings.comparison import Comparison, compare
 from autointerp.findings.groups import Group, Judgement
 from autointerp.findings.json_values import plain
+from autointerp.findings.looks import Declared
 from autointerp.findings.sweep_plan import SweepPlan
 from autointerp.findings.swept import FEATURES, NEURONS, UNTRAINED, Swept
 from autointerp.stats.results import Statistic
 from autointerp.store.run import Run
 from autointerp.units.dictionary_figures import DictionaryFigures, stored_figures
+from autointerp.units.held import is_exhausted
 
 # What interpretability is set against, and whether more of it is better.
 AXES = {"l0": False, "loss_recovered": True, "width": False}
+MOST = {"loss_recovered": 1.0}  # a model that loses less with the SAE than without is no better
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class SweptResult:
         interpretability: Mean score of its sampled features; None where none was scored.
         beaten_by: For each axis, SAEs of the same site whose score is at least as good and whose
             place on the axis is, one of the two being better: by estimates, whatever their
-            intervals. L0 and loss recovered of two sites measure two things.
+            intervals. L0 and loss recovered of two sites measure two things. A loss recovered above
+            1 counts as 1.
         clearly_beaten_by: Those of them whose intervals of score lie apart as well.
     """
 
@@ -121,11 +125,14 @@ def sweep_findings(
     rubric: str,
     reference: str,
     level: float = 0.95,
+    plan: SweepPlan | None = None,
+    deviations: tuple[str, ...] = (),
 ) -> Sweep:
     """Return what a sweep found, from its open runs by name.
 
     SAEs of one recipe are an arm whose units are nested in runs. Each contrast is a line in the
-    ledgers of its runs. Raises TooFewRatings if no run holds a rating by this rater and rubric.
+    ledgers of its runs, with the sweep's plan where there is one. Raises TooFewRatings if no run
+    holds a rating by this rater and rubric.
     """
     comparisons: dict[str, Comparison] = {}
     for run_name, run in runs.items():
@@ -147,7 +154,8 @@ def sweep_findings(
     fails = {run_name: found.fails for run_name, found in judgements.items() if found.fails}
     across = None
     if len(judgements) > 1 and not fails:
-        across = _across(saes, runs, comparisons, judgements, reference, level)
+        declares = None if plan is None else _declares(plan, deviations, saes, runs)
+        across = _across(saes, runs, comparisons, judgements, reference, level, declares)
     found = {sae.name: (stored_figures(runs[sae.run]), _group(sae, judgements)) for sae in saes}
     return Sweep(
         name=name,
@@ -161,6 +169,8 @@ def sweep_findings(
         ),
         across=across,
         not_rated=tuple(sae.name for sae in saes if found[sae.name][1] is None),
+        plan=plan,
+        deviations=deviations,
     )
 
 
@@ -204,6 +214,8 @@ def _beats(
         return False
     if not AXES[axis]:
         at, other_at = -at, -other_at
+    elif axis in MOST:
+        at, other_at = min(at, MOST[axis]), min(other_at, MOST[axis])
     return score >= other_score and at >= other_at and (score, at) != (other_score, other_at)
 
 
@@ -235,6 +247,7 @@ def _across(
     judgements: Mapping[str, Judgement],
     reference: str,
     level: float,
+    declares: Declares | None,
 ) -> AcrossRuns:
     """Return the contrasts that a sweep is about, of the judge alone that it names."""
     rated = [sae for sae in saes if sae.run in judgements]
@@ -262,7 +275,32 @@ def _across(
 
     only = [_of_one_judge(comparisons[name], judgements[name]) for name in names]
     groups = dict(_groups(rated, set(names)))
-    return across_runs(only, [runs[name] for name in names], groups, level, "sweep", asked)
+    return across_runs(
+        only, [runs[name] for name in names], groups, level, "sweep", asked, declares
+    )
+
+
+def _declares(
+    plan: SweepPlan, deviations: tuple[str, ...], saes: Sequence[Swept], runs: Mapping[str, Run]
+) -> Declares:
+    """Return what says how many units of two arms a sweep's plan asks about."""
+    source_of: dict[str, str] = {}
+    for sae in saes:
+        source_of |= {sae.run: FEATURES, sae.untrained: UNTRAINED, sae.baseline: NEURONS}
+
+    units = {
+        name: len(runs[name].sampled(source, plan.n))
+        if is_exhausted(runs[name], source)
+        else plan.n
+        for name, source in source_of.items()
+        if name
+    }
+
+    def declares(first: ArmOfRuns, second: ArmOfRuns) -> Declared:
+        n = sum(units[run] for run in first.runs), sum(units[run] for run in second.runs)
+        return Declared(plan.digest, n, deviations)
+
+    return declares
 
 
 def _of_one_judge(comparison: Comparison, judgement: Judgement) -> Comparison:

@@ -25,7 +25,7 @@ from autointerp.units.held import Place
 from autointerp.units.others import windows_up_to
 from autointerp.units.reopen import numbers_again, sources_again, subject_again
 from autointerp.units.sources import Block, Calibration, SiteBatch, Source
-from autointerp.units.stream import calibrate, quiet_torch
+from autointerp.units.stream import calibrate, first_is_none, quiet_torch
 
 TOKENS = 8_192  # of texts that go through the model at a time
 
@@ -136,7 +136,8 @@ class Bench:
         self, unit_id: int, ids: Tensor, last: bool = False, before: Sequence[int] = ()
     ) -> Tensor:
         """Return the unit's activations [rows, tokens] in texts of these ids, all of one length;
-        [rows] at their `last` token. Special tokens have 0.
+        [rows] at their `last` token. Special tokens have 0, and so has a first token that counts as
+        none, as in the harvest.
 
         `before`: what stands before each of the texts, and is read once where the model keeps it.
         """
@@ -168,11 +169,14 @@ class Bench:
             x = subject.model.activations(*on_device)[:, part]
         ids = whole[:, part]
         special = torch.tensor(sorted(subject.special), dtype=ids.dtype, device=ids.device)
+        kept = ~torch.isin(ids, special)
+        if first_is_none(subject, self.run.settings.harvest) and ids.shape == whole.shape:
+            kept[:, 0] = False
         twin = subject.untrained
         return SiteBatch(
             x,
             ids.to(x.device),
-            (~torch.isin(ids, special)).to(x.device),
+            kept.to(x.device),
             np.zeros(tuple(ids.shape), dtype=np.uint64),
             hidden,
             None

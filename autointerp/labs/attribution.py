@@ -32,6 +32,7 @@ from autointerp.subjects.interventions import (
 from autointerp.units.levers import active_units, levers_of, model_of
 from autointerp.units.reopen import numbers_again, sources_again, subject_again
 from autointerp.units.sources import Source
+from autointerp.units.stream import first_is_none
 
 LOGITS = 2**25  # that are held at a time
 TOKENS = 8_192  # that go through the model at a time
@@ -161,8 +162,8 @@ def effects_of(
 
     x, gradient = gradient_at_site(model, ids, attention, lambda logits: difference(logits).sum())
     left_out = [place for place, index in enumerate(question.ids) if index in subject.special]
-    if subject.bos is None and settings.mask_first:
-        left_out.append(0)  # an attention sink
+    if first_is_none(subject, settings):
+        left_out.append(0)
     active = [
         (position, number, activation)
         for position, number, activation in active_units(source, x[0], settings.fires, numbers)

@@ -3,7 +3,8 @@
 The whole window is read up to the peak, the token on which the unit fires; what stands behind the
 peak cannot change it in a causal model. A token is left out, not zeroed: what follows it moves one
 position forward, the peak too, and is followed there. Where the peak itself is left out, the token
-that then ends the text is looked at. Replaced tokens keep all positions: by the corpus's commonest
+that then ends the text is looked at; the first token of windows without BOS counts as none, as in
+the harvest, and has no activation. Replaced tokens keep all positions: by the corpus's commonest
 token, or by another. BOS is never removed. Source: Riggs, `sparse_coding` (SEEDS §4).
 """
 
@@ -53,7 +54,7 @@ def measure(bench: Bench, unit_id: int, options: Options) -> Iterator[Row]:
         ids = torch.tensor(window.ids)
         places = range(window.first, len(ids))
         (natural,) = bench.activations(unit_id, ids[None], last=True).tolist()
-        left_out = [0.0] * len(places)
+        left_out = [-natural] * len(places)  # of the only token: nothing is left to fire
         if len(ids) > 1:
             shorter = torch.stack([torch.cat([ids[:at], ids[at + 1 :]]) for at in places])
             left_out = (bench.activations(unit_id, shorter, last=True) - natural).tolist()

@@ -62,8 +62,6 @@ def sentence(bench: Bench, unit_id: int, text: str) -> Row:
     if len(ids) == begin:
         raise BadInput(f"--probe {text!r} has no tokens; give a sentence")
     values = bench.activations(unit_id, torch.tensor([ids]))[0].tolist()
-    if subject.bos is None and bench.run.settings.harvest.mask_first:
-        values[0] = 0.0
     own = values[begin:]
     (stored,) = bench.run.units_numbered([unit_id])
     peak = stored.summary.peak

@@ -22,6 +22,7 @@ from autointerp.labs import Options, Row
 from autointerp.labs._bench import TOKENS, Bench, each, without
 from autointerp.labs._prompts import token_strings
 from autointerp.store.run import Run
+from autointerp.units.stream import first_is_none
 
 Placing = Literal["prepended", "appended", "alone"]
 ROUNDING = 1e-4  # changes under this share of the context's activation count as none
@@ -105,7 +106,10 @@ def steps(
     subject = bench.subject
     lead = [] if subject.bos is None else [subject.bos]
     (window,) = windows
-    own = list(window.ids[max(window.first, len(window.ids) - options["context"]) :])
+    begin = max(window.first, len(window.ids) - options["context"])
+    if first_is_none(subject, bench.run.settings.harvest):
+        begin = min(begin, len(window.ids) - 2)  # the peak is never the first token
+    own = list(window.ids[begin:])
     room = subject.longest - len(lead) - 1
     own = own[-room:]
     vocabulary = torch.tensor(

@@ -52,6 +52,7 @@ from autointerp.raters import Rater, ServedRater
 from autointerp.records import Context, Item, ItemContext, Rating, check_person
 from autointerp.reports.cover import write_cover
 from autointerp.reports.write import check_folder
+from autointerp.settings import HarvestSettings
 from autointerp.store.run import Run, open_run
 from autointerp.subjects import Subject
 from autointerp.text import count, whole_characters
@@ -60,7 +61,7 @@ from autointerp.units.passes import Wanted, harvest
 from autointerp.units.prompts import activations_at, occurrences, token_before
 from autointerp.units.reopen import subject_again
 from autointerp.units.sources import Source
-from autointerp.units.stream import calibrate, quiet_torch
+from autointerp.units.stream import calibrate, first_is_none, quiet_torch
 
 UNITS = 5  # of each kind, held against a concept
 
@@ -353,7 +354,11 @@ def _chosen(
     chosen: dict[str, list[_Chosen]] = {}
     for concept in concepts:
         mean = np.mean(
-            [_at_concept(subject, source, concept, prompt) for prompt in concept.prompts], axis=0
+            [
+                _at_concept(subject, source, concept, prompt, run.settings.harvest)
+                for prompt in concept.prompts
+            ],
+            axis=0,
         )
         order = np.argsort(-mean, kind="stable")[:most]
         strongest = [int(number) for number in order if mean[number] > run.settings.harvest.fires]
@@ -378,13 +383,23 @@ def _chosen(
 
 
 def _at_concept(
-    subject: Subject, source: Source, concept: Concept, prompt: str
+    subject: Subject, source: Source, concept: Concept, prompt: str, settings: HarvestSettings
 ) -> NDArray[np.float32]:
-    """Return the activation of every unit at the concept's last token in a prompt."""
+    """Return the activation of every unit at the concept's last token in a prompt.
+
+    Raises BadInput where that is the first token of all, and counts as none.
+    """
     ids = token_ids(subject, prompt)
     first = 0 if subject.bos is None else 1
     texts = token_strings(subject, ids[first:])
-    return activations_at(subject, source, ids, first + token_before(texts, concept.end_in(prompt)))
+    place = first + token_before(texts, concept.end_in(prompt))
+    if place == 0 and first_is_none(subject, settings):
+        raise BadInput(
+            f"concept '{concept.name}': its token is the first of the prompt {prompt!r}, which "
+            "counts as none where windows begin without BOS; give a prompt with words before it: "
+            f"'{concept.name}: I thought of {concept.name}'"
+        )
+    return activations_at(subject, source, ids, place)
 
 
 def _rng(seed: int, concept: str) -> np.random.Generator:

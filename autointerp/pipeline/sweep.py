@@ -24,7 +24,7 @@ from autointerp.pipeline.harvest import delete_cache, tokens_of_pass
 from autointerp.pipeline.job import Job, Resolved, say_opened, sources_by_role
 from autointerp.pipeline.looks import open_to_look
 from autointerp.pipeline.report import REPORTS
-from autointerp.pipeline.sweep_file import SweepFile, read_sweep, require_swept
+from autointerp.pipeline.sweep_file import SweepFile, read_sweep, require_seeds, require_swept
 from autointerp.pipeline.until import rated_of
 from autointerp.questions.items import make_items
 from autointerp.raters import RaterOptions
@@ -297,8 +297,9 @@ def sweep(
             question.digest,
             question.id,
             asked.reference,
+            plan=plan,
+            deviations=deviations,
         )
-    found = replace(found, plan=plan, deviations=deviations)
     return SweepResult(found, statuses, stopped, write_sweep(found, place) if page else None)
 
 
@@ -483,6 +484,13 @@ def _harvest(
     on(Step(f"sweep '{asked.name}': loading {count(len(lacking), 'subject')} of one model"))
     parts = {name: look_at_parts(asked.settings[name].subject) for name in lacking}
     subjects = _subjects({name: asked.settings[name] for name in lacking}, folder / TOKENS)
+    held = {name: run.about["digests"] for name, run in opened.items()}
+    read = {name: subject.digests for name, subject in subjects.items()}
+    require_seeds(
+        asked.path,
+        asked.saes,
+        {name: (of.get("sae", ""), of.get("untrained", "")) for name, of in (held | read).items()},
+    )
     new: list[Run] = []
     try:
         for name in lacking:
@@ -716,6 +724,8 @@ def as_text(result: SweepResult) -> str:
                     f"{c.first.label} against {c.second.label}: {c.superiority}, p {p} (Holm, "
                     f"{found.across.family})"
                 )
+            interim = dict.fromkeys(c.reading.interim for c in judged.contrasts)
+            lines += [f"nothing is decided: {why}" for why in interim if why]
             lines += [f"not compared: {out.why}" for out in judged.left_out]
     return "\n".join(lines)
 

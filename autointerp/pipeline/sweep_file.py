@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,11 @@ def read_sweep(path: Path, runs: Path | None = None) -> SweepFile:
             "SAE", reference, [sae.name for sae in saes], f"{path}: reference names it"
         )
     _check_seeds(path, saes)
+    require_seeds(
+        path,
+        saes,
+        {run: (one.subject.sae, one.subject.untrained) for run, one in settings.items()},
+    )
     return SweepFile(
         path=path,
         name=name,
@@ -207,6 +212,24 @@ def _check_seeds(path: Path, saes: list[Swept]) -> None:
                 f"{path}: of {names}, of recipe '{recipe}', some name an untrained twin and some "
                 "do not; name one for each or for none"
             )
+
+
+def require_seeds(path: Path, saes: Sequence[Swept], parts: Mapping[str, tuple[str, str]]) -> None:
+    """Raise SettingsError where SAEs of one recipe, or their twins, are one and the same.
+
+    `parts`: What stands for the SAE of each run and for its twin, by the run's name; empty where
+    that is not known.
+    """
+    first: dict[tuple[str, int, str], str] = {}
+    for sae in saes:
+        for which, key in enumerate(parts.get(sae.run, ())):
+            other = first.setdefault((sae.recipe, which, key), sae.name)
+            if key and other != sae.name:
+                what = ("are one and the same SAE", "have one and the same untrained twin")[which]
+                raise SettingsError(
+                    f"{path}: '{other}' and '{sae.name}' {what}, so they are no two seeds of "
+                    f"recipe '{sae.recipe}'; give each its own, or another recipe"
+                )
 
 
 def require_swept(asked: SweepFile, folder: Path) -> None:

@@ -163,8 +163,15 @@ def _look_row(look: Look, looks: Sequence[Look]) -> list[str]:
         " + ".join(map(str, look.n)),
         interval(statistic),
         p_value(look.p),
-        RULES[look.rule] + (", stopped" if look.stopped else ""),
+        read_as(look),
     ]
+
+
+def read_as(look: Look) -> str:
+    """Return the rule by which a look was read, and by which sweep's plan."""
+    if look.is_across and look.rule != "undeclared":
+        return f"{RULES[look.rule]}, plan {look.plan[:DIGEST]}"
+    return RULES[look.rule] + (", stopped" if look.stopped else "")
 
 
 RULES = {

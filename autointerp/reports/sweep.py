@@ -56,6 +56,8 @@ def heading(sweep: Sweep) -> str:
     across = sweep.across
     if sweep.fails or across is None or not across.family:
         return f"{question} Nothing could be compared."
+    if any(c.reading.interim for judged in across.judged for c in judged.contrasts):
+        return f"{question} Nothing is decided yet."
     higher = sum(
         contrast.outcome == "higher"
         for judged in across.judged
@@ -175,7 +177,7 @@ def _method(sweep: Sweep) -> Iterator[Block]:
         + (
             f"Loss recovered is of {listed(f'{n:,}' for n in spliced)} next tokens at the corpus's "
             "beginning: the share of the loss which setting the site to 0 costs that the "
-            "reconstruction does not cost. "
+            "reconstruction does not cost; more than all of it counts as all. "
             if spliced
             else ""
         )

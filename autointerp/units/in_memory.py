@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from autointerp import extensions
 from autointerp.errors import BadInput, CorpusError, SubjectError
 from autointerp.records import HarvestedUnit
-from autointerp.settings import HarvestSettings
+from autointerp.settings import HarvestSettings, SampleSettings
 from autointerp.subjects import Subject
 from autointerp.subjects.assembled import as_trained, check_fit, subject_of
 from autointerp.subjects.autoencoder import Encoder, SparseAutoencoder
@@ -77,8 +77,10 @@ def harvest(
 
     Raises SubjectError if site, model and SAE do not fit together, or what an SAE's files record is
     contradicted (load it with `Flags(strict=False)` to read it all the same); CorpusError if there
-    are fewer than 2,000 tokens or ids beyond the vocabulary; BadInput for units that are not there.
+    are fewer than 2,000 tokens or ids beyond the vocabulary; BadInput for units that are not there,
+    and for densities between which none can be.
     """
+    SampleSettings(min_density, max_density)  # raises where nothing could pass
     with left_as_found(model, sae):
         subject, documents = subject_in_memory(
             model,

@@ -46,7 +46,7 @@ from autointerp.units.shards import (
 )
 from autointerp.units.shares import CHECKPOINTS, Share, job_of_environment
 from autointerp.units.sources import Block, Calibration, SiteBatch, Source, kind_of
-from autointerp.units.stream import Reading, calibrate, window_length
+from autointerp.units.stream import Reading, calibrate, require_both_splits, window_length
 
 CHECKED_TOKENS = 4096  # of the calibration, on which the SAE's latents a token are counted
 LOOKED_TOKENS = 50_000  # looked at before a pass, at most, to see how many units it should be about
@@ -82,7 +82,8 @@ def draw_units(
     `read_shard` left in that folder. What a pass kept is stored at its end, in one transaction;
     stopped before, the next call goes on from the last shard. Then units are looked at in contexts
     of others of their source, so that silence there is known. What casts doubt on the SAE goes to
-    `tell`. Raises TooFewUnits if a source has fewer than are asked for.
+    `tell`. Raises TooFewUnits if a source has fewer than are asked for, CorpusError if all
+    documents of a new run fall into one split.
     """
     settings = run.settings
     opened: dict[str, Source] = {}
@@ -90,6 +91,8 @@ def draw_units(
     if missing:
         (subject,) = holding_first_batches(subject)
         calibration = calibrate(subject, settings.harvest, settings.seed)
+        if not run.has_rows("unit"):
+            require_both_splits(subject, settings.harvest, settings.seed)
         for doubt in doubts(subject, calibration, window_length(subject, settings.harvest)):
             run.log("doubt", text=doubt)
             tell(doubt)
@@ -295,6 +298,8 @@ def read_shard(
         return None
     (subject,) = holding_first_batches(subject)
     calibration = calibrate(subject, settings.harvest, settings.seed)
+    if not any(held.values()):
+        require_both_splits(subject, settings.harvest, settings.seed)
     for doubt in doubts(subject, calibration, window_length(subject, settings.harvest)):
         tell(doubt)
     opened: dict[str, Source] = {}

@@ -14,11 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from autointerp.errors import CorpusError, SubjectError
+from autointerp.records import SPLITS
 from autointerp.settings import LEAST_TOKENS, HarvestSettings
 from autointerp.subjects import Subject
 from autointerp.subjects.windows import Windows
+from autointerp.text import count
 from autointerp.units.contents import TokenHashes, token_hashes, window_hashes
-from autointerp.units.draws import place_hash
+from autointerp.units.draws import place_hash, split_of
 from autointerp.units.sources import Calibration, SiteBatch
 
 CALIBRATION_TOKENS = 50_000
@@ -223,9 +225,14 @@ def counted(
     before = 1 + (subject.begins_with_bos & ~is_text[first])
     position = windows.offset[:, None] + np.cumsum(windows.attention, 1, dtype=np.int64)
     position -= before[:, None]
-    if settings.mask_first and not subject.begins_with_bos:
+    if first_is_none(subject, settings):
         text &= np.cumsum(windows.attention, 1) > 1
     return text, position
+
+
+def first_is_none(subject: Subject, settings: HarvestSettings) -> bool:
+    """Return whether a text's first token counts as none: without BOS it is an attention sink."""
+    return settings.mask_first and not subject.begins_with_bos
 
 
 def at_site(subject: Subject, reading: Reading, seed: int) -> SiteBatch:
@@ -348,6 +355,42 @@ def site_batches(
     """Yield the corpus at the site, the windows, and the kept tokens' places in their documents."""
     for reading in readings(subject, settings):
         yield at_site(subject, reading, seed), reading.windows, reading.position
+
+
+def require_both_splits(subject: Subject, settings: HarvestSettings, seed: int) -> None:
+    """Raise CorpusError where all documents fall into one split, unless it was given all of them.
+
+    The corpus is read, by no model, until a document of either split was seen: mostly a batch.
+    """
+    if settings.explain_share in (0, 1):
+        return
+    is_text = text_ids(subject)
+    contents: set[int] = set()
+    splits: set[int] = set()
+    read = 0
+    for windows in subject.cut(window_length(subject, settings), settings.rows):
+        tokens = counted(subject, settings, windows, is_text)[0].sum(1)
+        before = read + np.cumsum(tokens) - tokens
+        is_read = (tokens > 0) & (before < (settings.tokens or np.inf))
+        here = windows.content[is_read]
+        contents.update(here.tolist())
+        splits.update(split_of(seed, here, settings.explain_share).tolist())
+        read += int(tokens.sum())
+        if len(splits) == 2:
+            return
+        if settings.tokens and read >= settings.tokens:
+            break
+    (only,) = splits
+    lost = {
+        "explain": "no description could be tried on text that its writer has not seen",
+        "score": "no unit could be described, or shown to a rater",
+    }[SPLITS[only]]
+    documents = count(len(contents), "document")
+    raise CorpusError(
+        f"what is read of the corpus of subject '{subject.name}' is {documents}, copies aside, all "
+        f"in the split '{SPLITS[only]}', so that {lost}; give more documents, read more of them, "
+        "or take another --seed (harvest.explain_share = 1 gives up the other split)"
+    )
 
 
 def calibrate(subject: Subject, settings: HarvestSettings, seed: int) -> Calibration:

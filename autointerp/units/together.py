@@ -44,7 +44,13 @@ from autointerp.units.sample import (
 from autointerp.units.shards import Kept, forget, harvest_key, read_shards
 from autointerp.units.shares import CHECKPOINTS
 from autointerp.units.sources import Calibration, SiteBatch, Source, kind_of
-from autointerp.units.stream import Reading, at_sites, calibrate, window_length
+from autointerp.units.stream import (
+    Reading,
+    at_sites,
+    calibrate,
+    require_both_splits,
+    window_length,
+)
 
 FEATURES = "features"
 
@@ -90,7 +96,8 @@ def draw_together(
     fewer units than are wanted, as an SAE of which many latents are dead, gives those that it has,
     which goes to `tell`.
 
-    Raises BadInput where members do not read the same windows.
+    Raises BadInput where members do not read the same windows, CorpusError if all documents of a
+    new run fall into one split.
     """
     _require_alike(members)
     holding = holding_first_batches(*(member.subject for member in members))
@@ -116,6 +123,8 @@ def draw_together(
         for n, member in enumerate(members)
         if member.measures and lacks_loss(member.run, loss_tokens)
     }
+    if any(not members[number].run.has_rows("unit") for number in missing):
+        require_both_splits(members[0].subject, settings.harvest, settings.seed)
     for number, wanted in missing.items():
         member = members[number]
         calibration = _calibrated(members, member, calibrations)

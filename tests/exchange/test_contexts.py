@@ -84,6 +84,9 @@ def test_a_parquet_file_is_recognised_by_its_first_bytes(file: Path, tmp_path: P
     assert not recognises(tmp_path / "text.parquet")
 
 
+PEAK_NAN = ", 'nan'::DOUBLE AS peak"
+
+
 def one(tokens: str = "['a', 'b']", activations: str = "[0, 1]::FLOAT[]", more: str = "") -> str:
     return (
         f"SELECT '1' AS unit, 's' AS source, 0 AS context, {tokens} AS tokens,"
@@ -141,12 +144,16 @@ def one(tokens: str = "['a', 'b']", activations: str = "[0, 1]::FLOAT[]", more: 
             "document and position must be whole numbers",
         ),
         (one(more=", 0.0::DOUBLE AS density"), "density 0.0; it must be a share above 0"),
-        (one(more=", 'nan'::DOUBLE AS density"), "density nan; it must be a share above 0"),
+        (one(more=", 'nan'::DOUBLE AS density"), "density is NaN; leave it null where"),
         (one(more=", 0.0::DOUBLE AS peak"), "peak 0.0; it must be above 0"),
         (
             f"{one(more=', 0.5::DOUBLE AS density')} UNION ALL "
             f"{one(more=', 0.1::DOUBLE AS density').replace('0 AS context', '1 AS context')}",
             "its rows disagree on density",
+        ),
+        (  # a NaN is no other's equal, so these "disagreed"
+            f"{one(more=PEAK_NAN)} UNION ALL {one(more=PEAK_NAN).replace('0 AS c', '1 AS c')}",
+            "peak is NaN; leave it null where it is not known",
         ),
     ],
 )

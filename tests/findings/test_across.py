@@ -14,7 +14,8 @@ from support.fabricate import add_all_scores, add_scores, fabricate_run
 from autointerp.errors import BadInput, UnknownName
 from autointerp.findings.across import AcrossRuns, across_runs, population
 from autointerp.findings.comparison import Comparison, compare
-from autointerp.findings.looks import looks_of
+from autointerp.findings.looks import Declared, looks_of
+from autointerp.findings.plan import Plan, Stopping
 from autointerp.stats.sequential import confidence_sequence_multiplier, repeated_interval
 from autointerp.stats.superiority import holm, superiority
 from autointerp.store.run import Run, open_run
@@ -114,6 +115,23 @@ def test_the_pair_within_runs_is_combined_over_runs(tmp_path: Path):
     assert nested.within.such.value == pytest.approx(own.value)
 
 
+def test_the_pair_within_runs_is_the_one_that_their_plans_declare(tmp_path: Path):
+    counts = {"features": HIGH, "neurons": HIGH, "untrained": LOW}
+    with made(tmp_path, dict.fromkeys("ab", counts)) as (comparisons, opened):
+
+        def pair(*seconds: str) -> tuple[str, str]:
+            plans = [
+                Plan(("model:a",), "r", "d", "features", second, Stopping("fixed", 25))
+                for second in seconds
+            ]
+            planned = [replace(c, plan=p) for c, p in zip(comparisons, plans, strict=True)]
+            (nested,) = across_runs(planned, opened).judged[0].nested
+            return nested.first, nested.second
+
+        assert pair("untrained", "untrained") == ("features", "untrained")
+        assert pair("untrained", "neurons") == ("features", "neurons")
+
+
 def test_runs_of_a_group_are_one_arm_whose_units_are_nested(tmp_path: Path):
     runs = {"a": {"features": HIGH}, "b": {"features": HIGH}, "c": {"features": HIGH},
             "d": {"features": LOW}}  # fmt: skip
@@ -139,6 +157,18 @@ def test_groups_that_do_not_fit_are_refused(
 ):
     with pytest.raises(error, match=says):
         across(tmp_path, {"a": {"features": HIGH}, "b": {"features": LOW}}, groups)
+
+
+def test_two_runs_of_one_sae_are_no_two_seeds(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"features": HIGH}, "n": {"neurons": LOW}}
+    with made(tmp_path, runs) as (comparisons, opened):
+        for comparison in comparisons:  # the neurons' run has an SAE too, which nobody rated
+            comparison.about["digests"] |= {"model": "0" * 64, "sae": "1" * 64}
+        with pytest.raises(BadInput, match="runs 'a' and 'b' of group 'g' have features of one"):
+            across_runs(comparisons, opened, {"g": ["a", "b"]})
+        assert across_runs(comparisons, opened, {"g": ["a", "n"]}).judged
+        comparisons[1].about["digests"]["sae"] = "2" * 64
+        assert across_runs(comparisons, opened, {"g": ["a", "b"]}).judged[0].contrasts
 
 
 def test_another_judge_is_not_compared_and_both_are_named(tmp_path: Path):
@@ -389,6 +419,35 @@ def test_new_ratings_across_runs_are_read_by_the_confidence_sequence(tmp_path: P
     wide = repeated_interval(*(g.scores for g in groups_of(second, tmp_path)), multiplier)
     assert (second.superiority.low, second.superiority.high) == pytest.approx((wide.low, wide.high))
     assert wide.low < ordinary.low
+
+
+def test_a_look_that_a_sweep_s_plan_declares_is_read_and_recorded_by_it(tmp_path: Path):
+    runs = {"a": {"features": HIGH}, "b": {"neurons": LOW}}
+    with made(tmp_path, runs) as (comparisons, opened):
+
+        def look(n: tuple[int, int], *deviations: str) -> Any:
+            plan = Declared("d" * 64, n, deviations)
+            (judged,) = across_runs(comparisons, opened, declares=lambda *arms: plan).judged
+            return judged.contrasts[0]
+
+        early = look((25, 30))  # 25 of each are rated
+        assert early.reading.interim == "not at its declared n yet (25 of 30 units of an arm)"
+        assert early.outcome == "not resolved"
+        assert early.holm_p < 0.05  # else it would be so anyway
+        opened[0].execute("UPDATE rating SET score = 5 WHERE score = 4")  # others at the declared n
+        comparisons[0] = compare(opened[0])
+        whole = look((25, 25))
+        assert (whole.reading.number, whole.reading.multiplier) == (2, None)  # whatever was before
+        assert whole.outcome == "higher"
+        assert [(x.rule, x.plan) for x in looks_of(opened[1])] == [("fixed", "d" * 64)] * 2
+        (more,) = look((24, 25)).reading.deviations
+        assert more == "25 units of an arm are asked about, not 24"
+        strayed = look((25, 25), "rater is b, not a")
+        assert strayed.reading.multiplier is not None
+        assert len(looks_of(opened[1])) == 2
+        add_scores(opened[0], "features", "model:a", HIGH, repeat=1, seed=9)
+        comparisons[0] = compare(opened[0])
+        assert look((25, 25)).reading.deviations == ("units are rated 2 times, not once",)
 
 
 def groups_of(contrast: Any, folder: Path) -> list[Any]:

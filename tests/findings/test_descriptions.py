@@ -3,8 +3,11 @@ from dataclasses import replace
 import pytest
 from support.unit_scores import unit
 
+from autointerp.findings import descriptions
 from autointerp.findings.answers import ContextRating
 from autointerp.findings.descriptions import scorer_results, specificity_results
+from autointerp.findings.plan import Plan, Stopping
+from autointerp.reports.panels.scorers import contrast_text
 
 
 def permuted(values):
@@ -17,6 +20,20 @@ def test_a_control_is_called_broken_only_where_it_is_shown_not_to_be_at_chance()
     assert permuted([0.6 + n / 1000 for n in range(30)]).broken == ["features"]
     (result,) = scorer_results([unit(1, False, 0.9)])
     assert result.sources["features"].permuted_at_chance is None
+
+
+def test_the_sources_that_the_run_s_plan_names_are_compared(monkeypatch):
+    scores = {"features": 0.9, "neurons": 0.9, "untrained": 0.5}
+    tried = [unit(100 * k + n, False, score + n / 100, source)
+             for k, (source, score) in enumerate(scores.items()) for n in range(4)]  # fmt: skip
+    plan = Plan(("a",), "r", "d", "features", "untrained", Stopping("fixed", 4))
+    monkeypatch.setattr(descriptions, "unit_scores", lambda run: tried)
+    monkeypatch.setattr(descriptions, "plan_of", lambda run: plan)
+    (result,) = descriptions.scorer_results_of(None)
+    assert (result.first, result.second) == ("features", "untrained")
+    assert result.contrast.value == 1.0  # of neurons it would be 0.5
+    assert "of a feature scores higher than that of an untrained feature" in contrast_text(result)
+    assert scorer_results(tried)[0].contrast.value == 0.5
 
 
 def test_a_control_at_chance_needs_units_enough_to_show_it():

@@ -72,6 +72,41 @@ def test_the_same_ratings_looked_at_twice_are_one_look_and_new_ones_another(run:
     assert comparison.looks[0] == look  # a line stays as it was written
 
 
+def test_the_untrained_baseline_has_looks_of_its_own(tmp_path: Path):
+    """Whether a finding survives it stands in the headline; so new units of it alone are a look."""
+    sources = {"features": 20, "neurons": 20, "untrained": 30}
+    with fabricate_run(tmp_path, sources, contexts=0) as run:
+        rate_ten(run, 0)
+        for look in range(3):
+            add_scores(run, "untrained", "model:a", LOW, start=10 * look, seed=9 + look)
+            comparison = compare(run)
+        (judgement,) = comparison.judgements
+        assert judgement.reading.number == 1  # nothing new there
+        assert not judgement.primary.superiority.method.startswith("asymptotic")
+        of_pair = {
+            pair: [look for look in comparison.looks if (look.first, look.second) == pair]
+            for pair in {(look.first, look.second) for look in comparison.looks}
+        }
+        assert {pair: len(looks) for pair, looks in of_pair.items()} == {
+            ("features", "neurons"): 1,
+            ("features", "untrained"): 3,
+        }
+        last = of_pair["features", "untrained"][-1]
+        assert (last.number, last.n, last.rule) == (3, (10, 30), "undeclared")
+        shown = judgement.beside.superiority
+        # The harmonic mean of 10 and 30 units is 15.
+        wide = float(confidence_sequence_multiplier(15))
+        groups = judgement.groups["features"].scores, judgement.groups["untrained"].scores
+        assert shown.low == pytest.approx(repeated_interval(*groups, wide).low)
+        assert (shown.low, shown.high) == (last.low, last.high)
+        assert judgement.beside.test.p_value == last.p
+        # Looks at the verdict's pair widen it as before.
+        rate_ten(run, 10)
+        (later,) = compare(run).judgements
+        assert later.reading.number == 2
+        assert later.beside.superiority.method.startswith("asymptotic confidence sequence")
+
+
 def test_a_failed_rating_that_is_made_up_for_is_a_new_look(run: Run):
     rate_ten(run, 0)
     add_scores(run, "neurons", "model:a", [0] * 5, missing={"failed": 3}, start=10)

@@ -80,7 +80,7 @@ def test_without_a_prompt_a_unit_is_measured_on_its_strongest_context(own_runs):
 
 def test_without_bos_the_first_token_counts_as_none_as_in_the_harvest(own_runs):
     with open_run("tiny", folder=own_runs, read_only=True) as opened:
-        subject = replace(subject_again(opened, "test"), bos=None)
+        subject = replace(subject_again(opened, "test"), bos=None, begins_with_bos=False)
         units = [unit.unit_id for unit in opened.units("neurons")]
         ((_, source, _),) = list(sources_again(opened, subject, units))
         settings = opened.settings.harvest

@@ -192,7 +192,7 @@ def test_a_hugging_face_model_is_steered_by_its_neurons(tmp_path):
     settings = tmp_path / "autointerp.toml"
     settings.write_text(
         f'[subject]\nmodel = "{folder}"\nsite = "layers.1.mlp.neurons"\n'
-        f'corpus = "{texts}"\n[harvest]\nwindow = 32\n'
+        f'corpus = "{texts}"\n[harvest]\nwindow = 32\nexplain_share = 1\n'
     )
     rate(Job("neurons", 2, rater="scripted:4", run="hf", subject=str(settings), controls=0,
              runs=tmp_path / "runs"))  # fmt: skip

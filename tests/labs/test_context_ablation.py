@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from autointerp.errors import BadInput
 from autointerp.labs import options_of
 from autointerp.labs._bench import open_bench
-from autointerp.labs.context_ablation import run, stand_in
+from autointerp.labs.context_ablation import measure, run, stand_in
+from autointerp.labs.vocabulary_probe import steps
 from autointerp.store.run import open_run
 
 
@@ -48,6 +51,32 @@ def test_changes_are_those_of_texts_put_together_by_hand(tiny_run):
                     checked += 1
             assert window.first >= 1  # BOS is never removed
     assert checked > 10
+
+
+def test_without_bos_the_first_token_counts_as_none_as_in_the_harvest(tiny_run):
+    """It is an attention sink: what is read there is no activation of the unit."""
+    with open_run("tiny", folder=tiny_run, read_only=True) as opened:
+        units = [unit.unit_id for unit in opened.sampled("features", 8)]
+        with_bos = open_bench(opened, units, "test")
+        subject = replace(with_bos.subject, bos=None, begins_with_bos=False)
+        bench = replace(with_bos, subject=subject)
+        firsts = torch.arange(2, len(subject.token_texts))[:, None]
+        there = subject.sae.encode(subject.model.transformer.site_activations(firsts))[:, 0]
+        checked = 0
+        for unit_id in units:
+            (held,) = with_bos.windows(unit_id, 1)
+            on_first = there[:, bench.units[unit_id].number]
+            first = int(firsts[on_first.argmax(), 0])
+            bench._windows[unit_id, 1] = [replace(held, ids=(first, held.ids[-1]), first=1)]
+            (row,) = measure(bench, unit_id, options_of("context-ablation", {"contexts": "1"}))
+            if row["outcome"] != "ok":
+                continue
+            checked += bool(on_first.max() > 0)  # else it would not be seen there
+            assert row["left_out"] == [-row["activation"]]
+            # Nor does the vocabulary probe, which cuts contexts short, put the peak there.
+            probe = next(steps(bench, unit_id, options_of("vocabulary-probe", {"context": "1"})))
+            assert probe.activation == pytest.approx(row["activation"])
+        assert checked
 
 
 def test_a_token_is_never_replaced_by_itself():

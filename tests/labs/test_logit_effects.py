@@ -90,7 +90,7 @@ def test_a_hugging_face_model_s_units_have_effects_at_a_site_that_writes(tmp_pat
     settings = tmp_path / "autointerp.toml"
     settings.write_text(
         f'[subject]\nmodel = "{folder}"\nsite = "layers.{LAYERS - 1}.mlp.neurons"\n'
-        f'corpus = "{texts}"\n[harvest]\nwindow = 32\n'
+        f'corpus = "{texts}"\n[harvest]\nwindow = 32\nexplain_share = 1\n'
     )
     asked = Job("neurons", 4, rater="scripted:4", run="hf", subject=str(settings),
                  controls=0, runs=tmp_path / "runs")  # fmt: skip

@@ -2,6 +2,7 @@ import json
 import pathlib
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -356,6 +357,19 @@ def test_raters_that_read_no_concept_and_sources_that_are_none_are_refused(plant
         cover(planted / "concepts.txt", job, units=0)
     with pytest.raises(BadInput, match=r"no\.txt: No such file"):
         cover(planted / "no.txt", job)
+
+
+def test_a_concept_on_an_attention_sink_is_refused(planted, tmp_path, monkeypatch):
+    read = verb.subject_again
+
+    def without_bos(*of):
+        return replace(read(*of), bos=None, begins_with_bos=False)
+
+    monkeypatch.setattr(verb, "subject_again", without_bos)
+    (tmp_path / "c.txt").write_text("The")
+    judged = Job(run="main", runs=planted / "runs", rater="scripted:1")
+    with pytest.raises(BadInput, match="'The': its token is the first of the prompt 'The'"):
+        cover(tmp_path / "c.txt", judged, page=False)
 
 
 def test_a_judge_that_always_says_yes_is_shown_up_by_the_random_units(planted, command_line):

@@ -12,12 +12,14 @@ from support.tiny_sweep import make_saes, sweep_text, table
 from autointerp import Job, harvest
 from autointerp.engine.forecast import Forecast
 from autointerp.errors import BadInput, RunMismatch, StorageError
+from autointerp.findings import sweep as sweep_module
 from autointerp.findings.looks import looks_of
 from autointerp.findings.sweep import sweep_findings
 from autointerp.findings.sweep_plan import plan_path
 from autointerp.pipeline.sweep import as_text, forecast_sweep, sweep, write_sweep_plan
 from autointerp.questions.rubric_files import load_rubric
 from autointerp.raters import RaterOptions, load_rater
+from autointerp.reports.look_words import read_as
 from autointerp.reports.sweep import draw, write_sweep
 from autointerp.stats.results import Statistic
 from autointerp.store.run import open_run, run_exists, runs_in
@@ -234,7 +236,8 @@ def test_an_sae_is_beaten_by_those_that_are_at_least_as_good_on_both(swept):
 
             def at(other, axis=axis, sign=sign):
                 value = getattr(other.figures, axis)
-                return sign * getattr(value, "value", value)
+                most = 1 if axis == "loss_recovered" else np.inf
+                return sign * min(getattr(value, "value", value), most)
 
             expected = {
                 name
@@ -248,21 +251,44 @@ def test_an_sae_is_beaten_by_those_that_are_at_least_as_good_on_both(swept):
             assert set(one.beaten_by[axis]) == expected
 
 
-def test_an_sae_is_beaten_by_none_of_another_site(swept):
-    _, folder, (_, second), *_ = swept
-    found = second.sweep
-    assert any(any(one.beaten_by.values()) for one in found.results)
-    saes = [replace(one.sae, site=one.sae.name) for one in found.results]
+def found_again(found, saes, folder):
+    """Return what a sweep of these SAEs finds in runs of `folder` that are there."""
     with ExitStack() as stack:
         runs = {
             name: stack.enter_context(open_run(name, folder=folder, read_only=True))
             for sae in saes
             for name in (sae.run, sae.baseline)
         }
-        apart = sweep_findings(
+        return sweep_findings(
             found.name, saes, runs, found.rater, load_rubric(found.rubric).digest, found.rubric,
             found.reference,
         )  # fmt: skip
+
+
+def test_a_loss_recovered_above_1_is_no_better_than_1(swept, monkeypatch):
+    _, folder, (_, second), *_ = swept
+    best, *_, worst = sorted(second.sweep.results, key=lambda one: -one.interpretability.value)
+    assert best.interpretability.value > worst.interpretability.value
+    recovered = {best.sae.run: 1.0, worst.sae.run: 1.07}
+
+    def figures(run):
+        held = stored_figures(run)
+        loss = replace(held.loss_recovered, value=recovered.get(run.name, 0.5))
+        return replace(held, loss_recovered=loss)
+
+    monkeypatch.setattr(sweep_module, "stored_figures", figures)
+    again = found_again(second.sweep, [one.sae for one in second.sweep.results], folder)
+    by_name = {one.sae.name: one.beaten_by["loss_recovered"] for one in again.results}
+    assert best.sae.name in by_name[worst.sae.name]  # as good an axis, and a better score
+    assert not by_name[best.sae.name]
+
+
+def test_an_sae_is_beaten_by_none_of_another_site(swept):
+    _, folder, (_, second), *_ = swept
+    found = second.sweep
+    assert any(any(one.beaten_by.values()) for one in found.results)
+    saes = [replace(one.sae, site=one.sae.name) for one in found.results]
+    apart = found_again(found, saes, folder)
     assert not any(any(one.beaten_by.values()) for one in apart.results)
     lines = [len(draw(one, ["l0"]).axes[0].get_lines()) for one in (found, apart)]
     assert lines[0] < lines[1]
@@ -306,6 +332,17 @@ def test_a_judge_that_fails_its_controls_compares_nothing(swept, tiny_subject, t
     assert found.sweep.fails
     assert found.sweep.across is None
     assert "nothing is compared" in as_text(found)
+
+
+def test_a_copy_of_an_sae_is_no_second_seed(swept, tiny_subject, tables, tmp_path):
+    folder, runs, *_ = swept
+    copied = shutil.copytree(runs, tmp_path / "runs")
+    shutil.copy(folder / "again.safetensors", folder / "copy.safetensors")
+    file = folder / "copied.toml"
+    file.write_text(sweep_text(tiny_subject, tables[0] + table("more", "copy.safetensors", "wide")))
+    with pytest.raises(BadInput, match="'again' and 'more' are one and the same SAE"):
+        sweep(file, page=False, runs=copied)
+    assert not run_exists(copied / "tiny.more")
 
 
 def test_a_sweep_of_other_settings_under_the_same_name_is_refused(swept, tiny_subject, tables):
@@ -410,6 +447,12 @@ def test_one_plan_is_hashed_before_the_first_rating_and_shown(tiny_subject, tabl
     assert "Undeclared." not in shown
     assert plan.digest in as_text(result)
     assert result.sweep.as_json()["plan"]["digest"] == plan.digest
+    for name in runs_in(runs):  # each member's ledger says which plan declared the look
+        with open_run(name, folder=runs, read_only=True) as run:
+            looks = [look for look in looks_of(run) if look.is_across]
+        assert {(look.rule, look.plan) for look in looks} == {("fixed", plan.digest)}
+    assert "plan declares with a fixed n" in shown
+    assert read_as(looks[0]) == f"fixed n, plan {plan.digest[:12]}"
     log = (runs / "tiny.full" / "log.jsonl").read_text()
     assert plan.digest in log
     with pytest.raises(BadInput, match="has ratings; a plan is written before the first one"):
@@ -425,6 +468,8 @@ def test_one_plan_is_hashed_before_the_first_rating_and_shown(tiny_subject, tabl
     file.write_text(sweep_text(tiny_subject, tables[0] + tables[1]).replace("n = 6", "n = 5"))
     later = sweep(file, page=False, rates=True, runs=runs)
     assert later.sweep.deviations == ("SAE 'small' joined later", "n is 5, not 6")
+    readings = [c.reading for judged in later.sweep.across.judged for c in judged.contrasts]
+    assert {(r.rule, r.deviations) for r in readings} == {("undeclared", later.sweep.deviations)}
     stored = plan_path("tiny", runs)
     stored.write_text(stored.read_text().replace('"n": 6', '"n": 5'))
     altered = sweep(file, page=False, rates=False, runs=runs)

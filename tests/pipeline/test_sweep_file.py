@@ -61,6 +61,19 @@ def test_two_saes_of_one_name_and_a_recipe_of_two_sites_are_refused(tmp_path):
         read_sweep(written(tmp_path, sweep_text(tmp_path, half)))
 
 
+def test_one_file_is_no_two_seeds_of_a_recipe(tmp_path):
+    (tmp_path / "x").write_text("")
+    one = table("one", "x", "r") + 'untrained = "t"\n'
+    two = table("two", str(tmp_path / "x"), "r") + 'untrained = "u"\n'
+    with pytest.raises(AutointerpError, match="'one' and 'two' are one and the same SAE, so they"):
+        read_sweep(written(tmp_path, sweep_text(tmp_path, one + two)))
+    twin = table("two", "y", "r") + 'untrained = "t"\n'
+    with pytest.raises(AutointerpError, match="'one' and 'two' have one and the same untrained"):
+        read_sweep(written(tmp_path, sweep_text(tmp_path, one + twin)))
+    apart = one + two.replace('recipe = "r"', "")
+    assert len(read_sweep(written(tmp_path, sweep_text(tmp_path, apart))).saes) == 2
+
+
 def test_an_sae_s_run_has_the_settings_that_an_autointerp_toml_of_it_would_have(tmp_path):
     (tmp_path / "x").write_text("")
     more = table("two", "far/away") + 'site = "layers.1.mlp"\nk = 7\nuntrained = "u"\n'

@@ -376,6 +376,8 @@ def test_neurons_and_controls_are_harvested_from_objects_too():
         ({"site": "layers.1.mlp.neurons"}, SubjectError, "reads 16 activations, layers.1.mlp.n"),
         ({"units": {"features": [48]}}, BadInput, "of features, 48 is not from 0 to 47"),
         ({"units": {"features": 0}}, BadInput, "ask for at least 1"),
+        ({"min_density": 0.2, "max_density": 0.1}, BadInput, "so no unit would pass"),
+        ({"max_density": float("nan")}, BadInput, "max_density = nan must be a share"),
         ({"units": {"feature": 3}}, BadInput, "unknown source 'feature'; did you mean"),
         ({"tokens": [np.arange(5)]}, CorpusError, "at least 2000 are needed"),
         ({"tokens": [np.array([3, 900])]}, CorpusError, "the model's vocabulary has 300"),

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autointerp.errors import TooFewUnits
+from autointerp.errors import CorpusError, TooFewUnits
 from autointerp.settings import RunSettings, SampleSettings, load_settings
 from autointerp.store.run import Run, open_run
 from autointerp.subjects import Subject
 from autointerp.subjects.load import load_subject
+from autointerp.subjects.windows import TokenisedDocuments, cut_windows
 from autointerp.units import sample
 from autointerp.units.counts import count_firings
 from autointerp.units.draws import random_order
@@ -82,6 +83,23 @@ def test_more_units_than_pass_the_filter_is_refused_with_the_outcomes_of_the_res
         draw_units(run, subject, {"features": 64})
     assert len(run.units("features")) == 64  # what was found is kept
     assert len(draw_units(run, subject, {"features": 60})["features"]) == 60
+
+
+def test_a_corpus_of_one_document_is_refused_before_the_pass(run: Run, subject: Subject) -> None:
+    tokens = np.concatenate([w.ids[w.attention] for w in subject.cut(32, 64)])
+    one = replace(
+        subject,
+        cut=lambda length, rows: cut_windows(
+            TokenisedDocuments(tokens, np.array([0, len(tokens)])), length, 0, 1, rows
+        ),
+    )
+    with pytest.raises(CorpusError, match="is 1 document, copies aside, all in the split"):
+        draw_units(run, one, {"neurons": 2}, lambda label, tokens: pytest.fail("a pass began"))
+    with pytest.raises(CorpusError, match="is 1 document, copies aside, all in the split"):
+        draw_together([Member(run, one, {"neurons": 2})], 0)
+    # Units of a run that has some are not withheld: they are read as the others were.
+    draw_units(run, subject, {"neurons": 1})
+    draw_units(run, one, {"features": 1})
 
 
 def test_where_no_unit_passes_the_filter_what_helps_is_said_and_not_to_ask_for_none(

@@ -15,7 +15,13 @@ from autointerp.subjects.load import load_subject
 from autointerp.units import stream
 from autointerp.units.passes import Wanted, harvest
 from autointerp.units.sample import open_source
-from autointerp.units.stream import CALIBRATION_TOKENS, calibrate, readings, window_length
+from autointerp.units.stream import (
+    CALIBRATION_TOKENS,
+    calibrate,
+    readings,
+    require_both_splits,
+    window_length,
+)
 
 SEED = 0
 SETTINGS = HarvestSettings()
@@ -88,6 +94,37 @@ class Table:
 
     def activations(self, ids: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
         return self.rows[ids] * attention[..., None]
+
+
+def of_documents(subject: Subject, *sizes: int) -> Subject:
+    """Return the subject with documents of so many tokens, no two alike."""
+    documents = [Document(n, np.arange(2, size + 2) + n) for n, size in enumerate(sizes)]
+    return replace(
+        subject,
+        cut=lambda length, rows: stream_windows(documents, lambda _: [], length, 0, 1, rows),
+    )
+
+
+def test_documents_that_all_fall_into_one_split_are_refused_with_a_remedy(subject: Subject) -> None:
+    settings = replace(SETTINGS, window=128)
+    one = of_documents(subject, 300)
+    said = {}
+    for seed in range(8):
+        with pytest.raises(CorpusError, match="is 1 document, copies aside, all in") as error:
+            require_both_splits(one, settings, seed)
+        said[str(error.value).partition("split '")[2].partition("'")[0]] = str(error.value)
+    assert "no description could be tried" in said["explain"]
+    assert "no unit could be described" in said["score"]
+    assert all("more documents" in text and "explain_share = 1" in text for text in said.values())
+    require_both_splits(one, replace(settings, explain_share=1.0), 0)  # as it was asked for
+
+
+def test_documents_beyond_the_token_budget_are_in_no_split(subject: Subject) -> None:
+    settings = replace(SETTINGS, window=128)
+    many = of_documents(subject, *[300] * 12)
+    require_both_splits(many, settings, 0)
+    with pytest.raises(CorpusError, match="is 1 document, copies"):
+        require_both_splits(many, replace(settings, tokens=300), 0)
 
 
 @pytest.fixture(scope="module")

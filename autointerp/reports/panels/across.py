@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from autointerp.findings.across import AcrossRuns, Difference, Judged, NestedContrast, RunContrast
+from autointerp.findings.looks import Reading
 from autointerp.reports.colours import INK, MUTED, RULE, colour
 from autointerp.reports.panels import Block, Figure, Heading, Material, Prose, Table
 from autointerp.reports.style import headline, plain_axes, sheet, two_lines
@@ -149,32 +153,49 @@ def judge_blocks(judged: Judged, suffix: str = "") -> list[Block]:
 
 
 def _looks(judged: Judged) -> list[Block]:
-    """Return which looks these are, and what their intervals allow for."""
+    """Return which looks these are, who declared them, and what their intervals allow for."""
     readings = [contrast.reading for contrast in judged.contrasts]
     unrecorded = sum(not reading.recorded for reading in readings)
-    lost = (
-        f" {count(unrecorded, 'look').capitalize()} could not be recorded: no run concerned can be "
-        "written."
-        if unrecorded
-        else ""
-    )
     again = [reading for reading in readings if reading.multiplier is not None]
-    if not again:
-        text = (
-            "Each contrast is a line there, which no run's plan declares. This is the first look "
-            "at each of these ratings, and the intervals are those of one look."
+    interim = dict.fromkeys(reading.interim for reading in readings if reading.interim)
+    sentences = [f"Each contrast is a line there, {_declared(readings)}."]
+    if again:
+        wide = max(reading.multiplier or 0 for reading in again)
+        most = max(reading.number for reading in again)
+        sentences.append(
+            f"{len(again)} of these {len(readings)} had a look before, on other ratings (up to "
+            f"{most} looks in the ledgers of the runs). Their {SUPERIORITY} and p-values are those "
+            f"of an asymptotic confidence sequence (up to {wide:.2f} standard errors in place of "
+            "1.96), which hold at all looks; the other columns are those of one look."
         )
-        return [Prose(text + lost, lead="In the runs' ledgers.")]
-    wide = max(reading.multiplier or 0 for reading in again)
-    most = max(reading.number for reading in again)
-    text = (
-        f"No run's plan declares contrasts across runs, and {len(again)} of these {len(readings)} "
-        f"had a look before, on other ratings (up to {most} looks in the ledgers of the runs). "
-        f"Their {SUPERIORITY} and p-values are those of an asymptotic confidence sequence (up to "
-        f"{wide:.2f} standard errors in place of 1.96), which hold at all looks; the other columns "
-        "are those of one look."
-    )
-    return [Prose(text + lost, lead="In the runs' ledgers.", tone="warning")]
+    elif all(reading.declared for reading in readings):
+        sentences.append("The intervals are those of one look.")
+    else:
+        sentences.append(
+            "This is the first look at each of these ratings, and the intervals are those of one "
+            "look."
+        )
+    if interim:
+        sentences.append(f"Nothing is decided where it is {listed(interim)}.")
+    if unrecorded:
+        sentences.append(
+            f"{count(unrecorded, 'look').capitalize()} could not be recorded: no run concerned can "
+            "be written."
+        )
+    tone: Literal["plain", "warning"] = "warning" if again or interim else "plain"
+    return [Prose(" ".join(sentences), lead="In the runs' ledgers.", tone=tone)]
+
+
+def _declared(readings: Sequence[Reading]) -> str:
+    """Return who declared looks across runs, as the end of a sentence."""
+    declared = sum(reading.declared for reading in readings)
+    if declared == len(readings):
+        return "which the sweep's plan declares with a fixed n"
+    if declared:
+        return f"{declared} of {len(readings)} as the sweep's plan declares them"
+    if any(reading.deviations for reading in readings):
+        return "which deviates from the sweep's plan"
+    return "which no run's plan declares"
 
 
 def _values(difference: Difference) -> str:

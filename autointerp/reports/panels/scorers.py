@@ -6,7 +6,6 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from autointerp.findings.descriptions import CHANCE, TOLERANCE, ScorerResult, SourceScore
-from autointerp.findings.plan import PRIMARY
 from autointerp.reports.colours import INK, MUTED, colour
 from autointerp.reports.panels import Block, Figure, Material, Prose, Table
 from autointerp.reports.panels._silence import assumed_silence
@@ -169,12 +168,13 @@ def _output_side(scorers: set[str]) -> list[Block]:
 
 
 def contrast_text(result: ScorerResult) -> str:
-    """Return how descriptions of the primary pair compare, and what units without a score could
+    """Return how descriptions of the two sources compare, and what units without a score could
     change."""
     assert result.contrast is not None
     assert result.pairs is not None
     assert result.bounds is not None
-    first, second = (plural(name)[0] for name in PRIMARY)
+    pair = result.first, result.second
+    first, second = (plural(name)[0] for name in pair)
     wins, ties, losses = percents(share.value for share in result.pairs.shares)
     text = (
         f"the description of {first} scores higher than that of {second} in "
@@ -185,7 +185,7 @@ def contrast_text(result: ScorerResult) -> str:
         return text
     lacking = listed(
         f"{counted(n, name)} ({_why(result.sources[name])})"
-        for name, n in zip(PRIMARY, result.bounds.missing, strict=True)
+        for name, n in zip(pair, result.bounds.missing, strict=True)
         if n
     )
     return (
