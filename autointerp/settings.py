@@ -56,7 +56,7 @@ class SubjectSettings:
         tokenizer: A tokenizer.json or a tokenizer's folder; empty for the model's own.
         bos: Whether windows begin with the tokenizer's BOS token; `auto` for what the SAE's files
             record, else yes if the tokenizer has one.
-        corpus: Text, JSONL, Parquet or token file, or the hub id of a dataset.
+        corpus: Text, JSONL, Parquet or token file, a folder of one kind, or a dataset's hub id.
         corpus_field: Column or key that holds the text; empty to detect it.
         corpus_separator (token id): Token that ends a document in stored tokens, flat or in rows;
             -1 for none.
