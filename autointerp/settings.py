@@ -54,8 +54,9 @@ class SubjectSettings:
         check_sae: Whether to stop where the SAE's files say something that this version does not
             know, or that model, site or measured activations contradict.
         tokenizer: A tokenizer.json or a tokenizer's folder; empty for the model's own.
-        bos: Whether windows begin with the tokenizer's BOS token; `auto` for what the SAE's files
-            record, else yes if the tokenizer has one.
+        bos: Whether windows begin with the tokenizer's BOS token, or the model configuration's
+            where the tokenizer's files say nothing of BOS; `auto` for what the SAE's files record,
+            else yes if there is one.
         corpus: Text, JSONL, Parquet or token file, a folder of one kind, or a dataset's hub id.
         corpus_field: Column or key that holds the text; empty to detect it.
         corpus_separator (token id): Token that ends a document in stored tokens, flat or in rows;
