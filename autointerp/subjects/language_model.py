@@ -364,6 +364,9 @@ class HookedLanguageModel:
             return None
         if self._kept is None or self._kept[0] != text:
             cache = cache_utils.DynamicCache(config=self.model.config)
+            if not keeps_no_state(cache):  # some models take no such cache
+                self._kept = text, None
+                return None
             rows = before[None]
             self._read(rows, torch.ones_like(rows, dtype=torch.bool), [self._at], cache)
             self._kept = text, cache if keeps_all(cache, len(before)) else None
@@ -895,9 +898,15 @@ def keeps_all(cache: Any, tokens: int) -> bool:
     A layer that keeps a state would not do: it is not repeated for several rows, and some models
     forget it where several tokens follow.
     """
+    # A cache of states alone has no length.
+    return keeps_no_state(cache) and getattr(cache, "get_seq_length", int)() == tokens
+
+
+def keeps_no_state(cache: Any) -> bool:
+    """Return whether no layer of a cache keeps anything else than keys and values."""
     from transformers import cache_utils
 
-    return getattr(cache, "get_seq_length", int)() == tokens and all(
+    return all(
         type(layer) in (cache_utils.DynamicLayer, cache_utils.DynamicSlidingWindowLayer)
         for layer in getattr(cache, "layers", ())
     )
