@@ -316,6 +316,20 @@ def need(tensors: Mapping[str, Tensor], path: Path, *names: str) -> list[Tensor]
     return [as_weights(tensors[name], name, path) for name in names]
 
 
+def check_threshold(threshold: Tensor | None, path: Path) -> None:
+    """Raise SubjectError for thresholds below 0 of a library whose JumpReLU is x where x is above.
+
+    Where libraries apply a ReLU too (SAELens, dictionary_learning, Gemma Scope), such a latent is a
+    plain ReLU, and is read as one.
+    """
+    negative = 0 if threshold is None else int((threshold < 0).sum())
+    if threshold is not None and negative:
+        raise SubjectError(
+            f"{path}: {negative} of {threshold.numel()} thresholds are negative, so that its own "
+            "library gives latents below 0, which no unit has here; choose another SAE"
+        )
+
+
 def oriented(
     matrix: Tensor, name: str, path: Path, d_sae: int, latents_last: bool, written_last: bool
 ) -> Tensor:
