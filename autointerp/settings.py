@@ -98,6 +98,9 @@ class SubjectSettings:
         """What messages call the subject: a hub id, or the name of a file or folder."""
         return Path(self.model).name if Path(self.model).is_absolute() else self.model
 
+    def __post_init__(self) -> None:
+        plain_fields(self)
+
 
 @dataclass(frozen=True)
 class HarvestSettings:
@@ -135,6 +138,9 @@ class HarvestSettings:
     explain_share: float = 0.5
     mask_first: bool = True
 
+    def __post_init__(self) -> None:
+        plain_fields(self)
+
 
 @dataclass(frozen=True)
 class SampleSettings:
@@ -151,6 +157,7 @@ class SampleSettings:
     max_density: float = 1.0
 
     def __post_init__(self) -> None:
+        plain_fields(self)
         for name in ("min_density", "max_density"):
             value = getattr(self, name)
             _check_range(f"sample.{name} = {_shown(value)}", "sample", name, value)
@@ -176,6 +183,9 @@ class RunSettings:
     harvest: HarvestSettings = field(default_factory=HarvestSettings)
     sample: SampleSettings = field(default_factory=SampleSettings)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
 
     @property
     def digest(self) -> str:
@@ -263,6 +273,7 @@ def load_settings(subject: str, seed: int | None = None) -> RunSettings:
         settings = read_settings(path)
     if seed is None:
         return settings
+    seed = plain(seed)
     _check_range(f"--seed {seed}", "", "seed", seed)
     return replace(settings, seed=seed)
 
@@ -313,6 +324,20 @@ def byte_count(size: int | str) -> int:
     if value > LARGEST:
         raise BadInput(f"--cache-site {written}: give at most {LARGEST:,} bytes")
     return value
+
+
+def plain(value: Any) -> Any:
+    """Return a number of NumPy or torch as Python's own, which JSON and DuckDB take; other values
+    as they are."""
+    return value.item() if hasattr(value, "item") and not getattr(value, "ndim", 0) else value
+
+
+def plain_fields(given: Any) -> None:
+    """Put `plain` values into a dataclass that a caller made; called by its `__post_init__`."""
+    for one in fields(given):
+        value = getattr(given, one.name)
+        if hasattr(value, "item"):
+            object.__setattr__(given, one.name, plain(value))
 
 
 def check_number(name: str, value: object) -> None:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from autointerp.errors import BadInput, MissingSetting, SubjectError
+from autointerp.settings import plain
 from autointerp.subjects.assembled import sae_digest
 from autointerp.subjects.autoencoder import SparseAutoencoder
 from autointerp.subjects.formats import Flags, LoadedAutoencoder, load_sae
@@ -129,7 +130,9 @@ def _read_weights(sae: Any, flags: Flags, config: Mapping[str, Any]) -> LoadedAu
         try:
             torch.save({name: tensors.get(name, value) for name, value in state.items()}, file)
             if config:
-                (Path(place) / SETTINGS).write_text(json.dumps(dict(config)), encoding="utf-8")
+                (Path(place) / SETTINGS).write_text(
+                    json.dumps(dict(config), default=plain), encoding="utf-8"
+                )
         except (AttributeError, TypeError, ValueError, RuntimeError, PicklingError) as error:
             reason = " ".join(str(error).split())[:120]
             raise BadInput(

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from autointerp.errors import MissingSetting, SubjectError
 from autointerp.files import check_archive, json_value
+from autointerp.settings import plain_fields
 from autointerp.subjects.autoencoder import SparseAutoencoder, as_weights
 from autointerp.subjects.formats._recorded import whole_number
 
@@ -40,6 +41,9 @@ class Flags:
     k: int | None = None
     layout: str | None = None
     strict: bool = True
+
+    def __post_init__(self) -> None:
+        plain_fields(self)
 
 
 @dataclass(frozen=True)
