@@ -206,7 +206,7 @@ def note_of_bos(model: HookedLanguageModel) -> list[str]:
     return [
         f"the files of the tokenizer of {model.name} say nothing of BOS: windows begin with "
         f"{model.token_texts[model.bos]}, the bos_token_id of the model's configuration; "
-        "subject.bos = 'no' leaves it out"
+        'subject.bos = "no", or "bos_token": null in its tokenizer_config.json, leaves it out'
     ]
 
 
