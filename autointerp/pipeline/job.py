@@ -141,6 +141,9 @@ class Job:
         names = (self.sources,) if isinstance(self.sources, str) else self.sources
         object.__setattr__(self, "sources", tuple(dict.fromkeys(names)))
         object.__setattr__(self, "runs", Path(self.runs))
+        for name in ("rubric", "subject"):
+            if isinstance(getattr(self, name), Path):
+                object.__setattr__(self, name, str(getattr(self, name)))
         if isinstance(self.scorers, str):
             raise BadInput(f"scorers={self.scorers!r}: give a tuple of names, such as {SCORERS}")
         object.__setattr__(self, "scorers", tuple(self.scorers))

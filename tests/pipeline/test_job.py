@@ -30,6 +30,12 @@ def test_sources_may_be_one_name_and_stand_once():
     assert Job(sources=("features", "neurons", "features")).sources == ("features", "neurons")
 
 
+def test_paths_of_files_may_be_paths():
+    job = Job(rubric=Path("own.md"), subject=Path("mine/autointerp.toml"), runs="elsewhere")
+    assert (job.rubric, job.subject) == ("own.md", "mine/autointerp.toml")
+    assert job.runs == Path("elsewhere")
+
+
 def test_numbers_of_numpy_become_pythons_own():
     job = Job(
         n=np.int64(8),
